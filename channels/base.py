@@ -1,0 +1,143 @@
+"""What every channel has in common: a message to prepare once, recipients to send it to, and an outcome for each.
+
+A carrier's "no" is data, never an exception: `send` answers one `Outcome` per recipient, in their order, and raises only
+for a fault of our own. There are three answers (accepted, retry, never) and two ways to have none: the carrier may or may
+not have it (`UNKNOWN`), or nothing was written at all (`WITHHELD`).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+class Answer(enum.Enum):
+    """How one send ended."""
+
+    ACCEPTED = "accepted"
+    RETRY = "retry"
+    NEVER = "never"
+    UNKNOWN = "unknown"  # written, and no answer came: it may have arrived
+    WITHHELD = "withheld"  # never written: `may_write` said no, or no connection could be made in time
+
+
+class Reason(enum.Enum):
+    """Why: a closed set, so that it can be one byte in a ledger and a label in a metric. Values are never reused."""
+
+    NONE = 0
+    GONE = 1  # the address is dead, the carrier says so
+    BAD_MESSAGE = 2  # the carrier refuses this message, whoever it is for
+    BAD_ADDRESS = 3  # malformed or not of this carrier, but not declared dead
+    THROTTLED = 4
+    UNAVAILABLE = 5  # the carrier's own failure (5xx)
+    TIMEOUT = 6
+    CONNECTION = 7
+    CREDENTIALS = 8
+    GARBAGE = 9  # an answer that is not of the protocol
+    BLOCKED = 10  # the recipient or the carrier's policy refuses
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A carrier's answer for one recipient."""
+
+    answer: Answer
+    reason: Reason = Reason.NONE
+    retry_after_s: float | None = None  # the carrier's own delay, if it named one
+    message_id: str | None = None  # the carrier's name for what it accepted
+
+    @property
+    def address_gone(self) -> bool:
+        """Only an answer that says so removes an address."""
+        return self.answer is Answer.NEVER and self.reason is Reason.GONE
+
+
+ACCEPTED = Outcome(Answer.ACCEPTED)
+WITHHELD = Outcome(Answer.WITHHELD)
+
+
+class Loudness(enum.Enum):
+    """How loud a message is on the phone."""
+
+    LOUD = "loud"
+    NORMAL = "normal"
+    SILENT = "silent"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stamp:
+    """What every payload carries, so that late and out-of-order messages are harmless. Times are UNIX seconds."""
+
+    chain: str
+    version: str
+    sent_s: int
+    expires_s: int
+    loudness: Loudness
+    language: str  # BCP 47
+    test: bool = False  # Test or Exercise: must look different
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PushMessage:
+    stamp: Stamp
+    title: str
+    body: str
+    url: str | None = None
+    image_url: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SmsMessage:
+    stamp: Stamp
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MailMessage:
+    stamp: Stamp
+    subject: str
+    text: str
+    html: str
+
+
+Message = PushMessage | SmsMessage | MailMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One way to reach one subscriber. `address` is secret; `tag` is not."""
+
+    address: str  # token, E.164 number or short number, mailbox
+    tag: str  # opaque and signed by the caller: names the reference in callbacks, VERP and Message-ID ([A-Za-z0-9_-]+)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A message encoded once for a carrier: per recipient only the address and the tag are spliced in."""
+
+    payload: Any  # the channel's own
+    cost: int = 1  # per recipient, in the unit the carrier bills and limits (SMS segments)
+
+
+MayWrite = Callable[[], bool]
+
+
+class Channel(Protocol):
+    """One account at one carrier."""
+
+    name: str  # "push", "webpush", "sms", "mail"
+
+    def prepare(self, message: Any) -> Prepared:
+        """Encode once. Raises `ValueError` for a message this carrier can never take."""
+        ...
+
+    async def send(self, prepared: Prepared, recipients: Sequence[Recipient], may_write: MayWrite) -> list[Outcome]:
+        """Hand over to all, concurrently. `may_write` is asked right before each write to a socket; once it says
+        no, nothing more is written and the rest is `WITHHELD`."""
+        ...
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
