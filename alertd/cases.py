@@ -1,0 +1,234 @@
+"""The case of a missing child: who is missing, what was verified, where the child was seen, whom to call.
+
+What is told to the public and what is internal lie side by side here, as a case file has them. Internal are the whole
+verification, the exact point of `last_seen` and the case number; templates must not show them.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Annotated, Self
+
+import phonenumbers
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+
+from alertd.faults import refusal, refuse
+from alertd.fields import (
+    MAX_LANGUAGES,
+    Code,
+    Country,
+    Document,
+    Form,
+    Instant,
+    Language,
+    Line,
+    LocalId,
+    Point,
+    TextByLanguage,
+    TimeZone,
+    Words,
+    to_e164,
+)
+from alertd.kinds import Eyes, Hair, Sex
+
+#: More children than any family that disappears together; beyond, a message cannot name them and a case has to be split.
+MAX_CHILDREN = 20
+#: Whoever reads a poster can look through a handful; an SMS has room for one.
+MAX_CONTACTS = 10
+MAX_PHOTOS = 5
+#: The United Nations' Convention on the Rights of the Child, article 1: a child is below 18.
+MAX_AGE_YEARS = 17
+#: Up to here people say months.
+MAX_AGE_MONTHS = 35
+
+
+class Decision(Document):
+    """Who decided something, and when."""
+
+    by: Line
+    at: Instant
+
+
+class Verification(Document):
+    """What was checked before a child is named in public. An Actual alert needs all of it; it is never published."""
+
+    authority: Line | None = None
+    reference: Line | None = None
+    criteria: Annotated[tuple[Code, ...], Field(max_length=20, examples=[["minor", "high-risk"]])] = ()
+    custody_checked: bool = False
+    protected_identity_checked: bool = False
+    publication_risk: Decision | None = None
+
+
+class Name(Document):
+    """The name to publish, and how it is written for readers of other languages."""
+
+    public: Annotated[str, Words(80), Field(examples=["Lucía P."])]
+    scripts: dict[Language, Annotated[str, Words(80)]] = Field(
+        default_factory=dict, max_length=MAX_LANGUAGES, examples=[{"ar": "لوسيا"}]
+    )
+
+
+class Age(Document):
+    """An age in years, or in months for the youngest."""
+
+    years: Annotated[int, Field(ge=0, le=MAX_AGE_YEARS)] | None = None
+    months: Annotated[int, Field(ge=0, le=MAX_AGE_MONTHS)] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.years is None) == (self.months is None):
+            raise refusal("An age is either years or months.")
+        return self
+
+
+class Photo(Document):
+    """A photo that was handed in before, and what it shows in words."""
+
+    media: Annotated[str, Form(r"med_[A-Za-z0-9_-]+", "This is no media id.", 64, "med_0000000000")]
+    alt: TextByLanguage = Field(default_factory=dict)
+
+
+def _ascending(pair: tuple[int, int]) -> tuple[int, int]:
+    if pair[0] > pair[1]:
+        raise refusal("The smaller height comes first.")
+    return pair
+
+
+HeightCm = Annotated[int, Field(ge=30, le=230)]
+
+
+class Child(Document):
+    """One missing child. Whatever is not known, or better not told, is left out."""
+
+    id: LocalId
+    name: Name | None = None
+    age: Age | None = None
+    sex: Sex | None = None
+    height_cm: (
+        Annotated[
+            tuple[HeightCm, HeightCm], AfterValidator(_ascending), Field(examples=[[118, 125]], description="From, to")
+        ]
+        | None
+    ) = None
+    hair: Hair | None = None
+    eyes: Eyes | None = None
+    clothing: TextByLanguage = Field(default_factory=dict)
+    marks: TextByLanguage = Field(default_factory=dict)
+    photos: Annotated[tuple[Photo, ...], Field(max_length=MAX_PHOTOS)] = ()
+
+
+class PersonSought(Document):
+    """Someone the authority wants found together with the child."""
+
+    name: Name | None = None
+    sex: Sex | None = None
+    description: TextByLanguage = Field(default_factory=dict)
+
+
+class Vehicle(Document):
+    """A vehicle the child may be in."""
+
+    plate: Annotated[str, Words(20)] | None = None
+    country: Country | None = None
+    description: TextByLanguage = Field(default_factory=dict)
+
+
+class LastSeen(Document):
+    """When and where. The words of `place` are published; `point` is internal, and wherever a map will show it, it is
+    shown no more precisely than `public_radius_km`.
+    """
+
+    at: Instant
+    time_zone: TimeZone
+    place: TextByLanguage = Field(default_factory=dict)
+    point: Point | None = None
+    public_radius_km: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] | None = None
+
+
+class ContactRole(StrEnum):
+    """For whom a contact is, where it is not for everyone."""
+
+    ABROAD = "abroad"
+    DEAF = "deaf"
+
+
+_SHORT = re.compile(r"[0-9]{2,8}")
+#: A host and nothing that hides it: no user, no backslash, no spaces.
+_HTTPS = r"https://[A-Za-z0-9.-]+\.[A-Za-z0-9-]{2,63}(:[0-9]{1,5})?([/?#][^\s\\\x00-\x1f]*)?"
+
+
+def _reachable(number: str, countries: tuple[str, ...] | None) -> str:
+    """A number people are told to use: a full one must be assigned, a short one valid in every country named.
+
+    Stricter than for subscribers: a wrong digit here sends everyone who knows something to nobody.
+    """
+    if not _SHORT.fullmatch(number):
+        number = to_e164(number)
+        if not phonenumbers.is_valid_number(phonenumbers.parse(number)):
+            raise refusal("No numbering plan has this number.")
+        return number
+    if countries is None:  # they are a fault of their own
+        return number
+    if not countries:
+        raise refusal("A short number needs the countries where it works.")
+    for country in countries:
+        if country not in phonenumbers.SUPPORTED_SHORT_REGIONS or not phonenumbers.is_valid_short_number_for_region(
+            phonenumbers.parse(number, country), country
+        ):
+            raise refusal(f"This short number does not work in {country}.")
+    return number
+
+
+class Contact(Document):
+    """One way for the public to answer: exactly one of a number to dial, an `sms:` URI and an `https` address."""
+
+    countries: Annotated[tuple[Country, ...], Field(max_length=60, examples=[["ES"]])] = ()
+    role: ContactRole | None = None
+    dial: Annotated[str, Field(max_length=32, examples=["116000", "+34915000000"])] | None = None
+    text: Annotated[str, Field(max_length=32, examples=["sms:+34600000000"])] | None = None
+    url: Annotated[str, Form(_HTTPS, "This must be an https address.", 2_000, "https://example.org/tell")] | None = None
+
+    @field_validator("dial")
+    @classmethod
+    def _dial(cls, number: str | None, info: ValidationInfo) -> str | None:
+        return None if number is None else _reachable(number, info.data.get("countries"))
+
+    @field_validator("text")
+    @classmethod
+    def _text(cls, uri: str | None, info: ValidationInfo) -> str | None:
+        if uri is None:
+            return None
+        if not uri.startswith("sms:"):
+            raise refusal("This is sms: and a number, as in sms:+34600000000.")
+        return "sms:" + _reachable(uri.removeprefix("sms:"), info.data.get("countries"))
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if sum(way is not None for way in (self.dial, self.text, self.url)) != 1:
+            raise refusal("A contact is exactly one of dial, text and url.")
+        return self
+
+
+class Case(Document):
+    """The case behind an alert. Empty for a `general` alert."""
+
+    number: Annotated[str, Words(64), Field(examples=["SE-2026-117"])] | None = None
+    verification: Verification | None = None
+    best_interests: Decision | None = None
+    protection: Annotated[tuple[Code, ...], Field(max_length=20)] = ()
+    children: Annotated[tuple[Child, ...], Field(max_length=MAX_CHILDREN)] = ()
+    persons_sought: Annotated[tuple[PersonSought, ...], Field(max_length=MAX_CHILDREN)] = ()
+    vehicles: Annotated[tuple[Vehicle, ...], Field(max_length=10)] = ()
+    last_seen: LastSeen | None = None
+    contact: Annotated[tuple[Contact, ...], Field(max_length=MAX_CONTACTS)] = ()
+
+    @model_validator(mode="after")
+    def _ids_differ(self) -> Self:
+        seen: set[str] = set()
+        for index, child in enumerate(self.children):
+            if child.id in seen:
+                refuse("Case", [(("children", index, "id"), "Another child of this case has this id.")])
+            seen.add(child.id)
+        return self

@@ -1,0 +1,256 @@
+"""An alert as it is sent: the whole JSON, its limits, and what follows from its own words alone.
+
+Read it with `Alert.model_validate_json(body)` (see `fields.Document`) and turn what that raises into faults with
+`faults.faults_of`. What needs a clock, a second look or a decision is in `rules`. Accepted here does not mean honoured:
+ask `rules.not_honoured`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from alertd.cases import Case
+from alertd.faults import refusal, refuse
+from alertd.fields import MAX_LANGUAGES, Code, Document, Finite, Instant, Language, Line, Point, RegionCode, Words
+from alertd.kinds import (
+    KINDS,
+    Category,
+    Certainty,
+    Channel,
+    Kind,
+    Level,
+    LevelFacts,
+    Loudness,
+    PlaceKind,
+    ResponseType,
+    Severity,
+    Urgency,
+)
+
+#: Every municipality of the largest countries that have them in the library; above that, name their parent.
+MAX_REGIONS = 10_000
+#: As GOV.UK Emergency Alerts has it: more polygons than anyone draws, few enough to check at once. The limit of
+#: vertices over all of them is the target's own.
+MAX_POLYGONS = 1_000
+MAX_CIRCLES = 1_000
+MAX_RINGS = 10
+#: Wider areas are drawn or named as regions: a larger radius is a mistake of unit.
+MAX_RADIUS_KM = 1_000
+#: A place older than a month says nothing about where someone is; the hours of a place are kept for 170 days.
+MAX_AGE_H = 24 * 30
+#: CAP consumers show headlines of this length (CAP 1.2, section 3.2.2, headline).
+MAX_HEADLINE = 160
+MAX_DESCRIPTION = 4_000
+MAX_INSTRUCTION = 2_000
+
+
+class Status(StrEnum):
+    """Whether it is meant: Test and Exercise reach only testers."""
+
+    ACTUAL = "Actual"
+    EXERCISE = "Exercise"
+    TEST = "Test"
+
+
+class Author(Document):
+    """Who speaks. Without it, the person the key belongs to."""
+
+    subject: Annotated[str, Words(254), Field(examples=["a.garcia@centre.example"])] | None = None
+    on_behalf_of: Line | None = None
+
+
+class Info(Document):
+    """The sender's own words in one language. `machine` text is never sent before a person has reviewed it."""
+
+    headline: Annotated[str, Words(MAX_HEADLINE)] | None = None
+    description: Annotated[str, Words(MAX_DESCRIPTION)] | None = None
+    instruction: Annotated[str, Words(MAX_INSTRUCTION)] | None = None
+    source: Literal["human", "reviewed", "machine"] = "human"
+
+
+Position = Annotated[tuple[Finite, ...], Field(min_length=2, max_length=3)]
+LinearRing = tuple[Position, ...]
+
+
+class Polygon(Document):
+    """A GeoJSON Polygon (RFC 7946): rings of [longitude, latitude], the first the outline, the others holes."""
+
+    type: Literal["Polygon"]
+    coordinates: tuple[LinearRing, ...]
+
+
+class MultiPolygon(Document):
+    """A GeoJSON MultiPolygon (RFC 7946)."""
+
+    type: Literal["MultiPolygon"]
+    coordinates: tuple[tuple[LinearRing, ...], ...]
+
+
+Shape = Annotated[Polygon | MultiPolygon, Field(discriminator="type")]
+RadiusKm = Annotated[float, Field(gt=0, le=MAX_RADIUS_KM, allow_inf_nan=False)]
+
+
+class Circle(Document):
+    """All ground within a true distance of a point."""
+
+    center: Point
+    radius_km: RadiusKm
+
+
+class Ring(Circle):
+    """A circle told at its own loudness, after its own delay."""
+
+    loudness: Loudness | None = None
+    delay_min: Annotated[int, Field(ge=0, le=24 * 60)] = 0
+
+
+class Exclusion(Document):
+    """Ground taken out of the target."""
+
+    regions: Annotated[tuple[RegionCode, ...], Field(max_length=MAX_REGIONS)] = ()
+    polygons: Annotated[tuple[Shape, ...], Field(max_length=MAX_POLYGONS)] = ()
+    circles: Annotated[tuple[Circle, ...], Field(max_length=MAX_CIRCLES)] = ()
+
+
+class Target(Exclusion):
+    """Whom to tell: everyone who belongs to any of this, save what is excluded."""
+
+    rings: Annotated[tuple[Ring, ...], Field(max_length=MAX_RINGS)] = ()
+    buffer_km: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] = 0
+    exclude: Exclusion = Exclusion()
+    groups: Annotated[tuple[Code, ...], Field(max_length=100)] = ()
+
+    @model_validator(mode="after")
+    def _names_something(self) -> Self:
+        if not (self.regions or self.polygons or self.circles or self.rings or self.groups):
+            raise refusal("A target needs at least one region, polygon or circle.")
+        return self
+
+
+class Policy(Document):
+    """Which places of a subscriber count, how old a timed one may be, and how fast to send."""
+
+    places: Annotated[tuple[PlaceKind, ...], Field(min_length=1)] = tuple(PlaceKind)
+    max_age_h: Annotated[int, Field(ge=1, le=MAX_AGE_H)] = 24
+    mode: Literal["all", "first"] = "all"
+    pace_per_min: Annotated[int, Field(ge=1)] | None = None
+
+
+class Publish(Document):
+    """Where else it is shown. There are no public pages and feeds yet, so both are off unless asked for, and asking is
+    refused by `rules.not_honoured`.
+    """
+
+    page: bool = False
+    feed: bool = False
+    area: Literal["regions", "exact", "none"] = "regions"
+
+
+class Alert(Document):
+    """One alert, as sent and as kept."""
+
+    kind: Kind
+    level: Level
+    status: Status
+    scope: Literal["Public", "Restricted", "Private"] = "Public"
+    expires: Instant
+    external_id: Annotated[str, Words(128), Field(examples=["cms-88213"])] | None = None
+    author: Author = Author()
+    case: Case
+    info: dict[Language, Info] = Field(default_factory=dict, max_length=MAX_LANGUAGES, validate_default=True)
+    target: Target
+    channels: Annotated[tuple[Channel, ...], Field(min_length=1)] = (Channel.PUSH, Channel.SMS, Channel.MAIL)
+    policy: Policy = Policy()
+    publish: Publish = Publish()
+    category: Category | None = None
+    event: Annotated[str, Words(35)] | None = None
+    urgency: Urgency | None = None
+    severity: Severity | None = None
+    certainty: Certainty | None = None
+    response_type: Annotated[ResponseType | None, Field(alias="responseType")] = None
+    sender_name: Annotated[Line | None, Field(alias="senderName")] = None
+
+    @field_validator("level")
+    @classmethod
+    def _level_of_kind(cls, level: Level, info: ValidationInfo) -> Level:
+        kind = info.data.get("kind")
+        levels = KINDS[kind] if kind else (level,)  # an unknown kind is a fault of its own
+        if level not in levels:
+            raise refusal(f"The levels of this kind are {', '.join(levels)}.")
+        return level
+
+    @field_validator("case")
+    @classmethod
+    def _case_of_kind(cls, case: Case, info: ValidationInfo) -> Case:
+        kind = info.data.get("kind")
+        if kind is Kind.GENERAL and case != Case():
+            raise refusal("The case of a general alert is empty.")
+        missing = [((name,), why) for name, why in CHILD_NEEDS if not getattr(case, name)]
+        if kind is Kind.MISSING_CHILD and missing:
+            refuse("Case", missing)
+        return case
+
+    @field_validator("info")
+    @classmethod
+    def _words_of_kind(cls, texts: dict[str, Info], info: ValidationInfo) -> dict[str, Info]:
+        complete = any(text.headline and text.description for text in texts.values())
+        if info.data.get("kind") is Kind.GENERAL and not complete:
+            raise refusal("A general alert needs a headline and a description in at least one language.")
+        return texts
+
+    @field_validator("channels")
+    @classmethod
+    def _once_each(cls, channels: tuple[Channel, ...]) -> tuple[Channel, ...]:
+        if len(set(channels)) != len(channels):
+            raise refusal("Each channel is named once.")
+        return channels
+
+
+#: Without these there is nothing to tell, or nobody to tell it to.
+CHILD_NEEDS = (
+    ("number", "A missing-child alert needs the number of its case."),
+    ("children", "A missing-child alert needs at least one child."),
+    ("contact", "A missing-child alert needs at least one contact, or nobody can answer."),
+)
+
+
+class AlertRequest(Alert):
+    """An alert as posted: with `"state": "draft"` it is kept and goes no further."""
+
+    state: Literal["draft"] | None = None
+
+    def alert(self) -> Alert:
+        """The alert without the wish."""
+        return Alert.model_construct(**{name: getattr(self, name) for name in Alert.model_fields})
+
+
+def level_facts(alert: Alert) -> LevelFacts:
+    """What the alert's level stands for."""
+    return KINDS[alert.kind][alert.level]
+
+
+def loudness(alert: Alert) -> Loudness:
+    """How loud the alert is: by its level, whatever CAP severity it names."""
+    return level_facts(alert).loudness
+
+
+def languages(alert: Alert) -> tuple[str, ...]:
+    """The languages the sender wrote in, in the sender's order; may be empty where templates supply all words."""
+    return tuple(alert.info)
+
+
+def cap_values(alert: Alert) -> dict[str, Any]:
+    """CAP's values by their CAP names: the sender's own, else those of the level. `senderName` may be None."""
+    facts = level_facts(alert)
+    return {
+        "category": alert.category or facts.category,
+        "event": alert.event or facts.event,
+        "urgency": alert.urgency or facts.urgency,
+        "severity": alert.severity or facts.severity,
+        "certainty": alert.certainty or facts.certainty,
+        "responseType": alert.response_type or facts.response,
+        "senderName": alert.sender_name,
+    }

@@ -1,0 +1,223 @@
+"""The kinds of alert and the coded facts, as tables: what each level means, and which words a fact may be coded with.
+
+Loudness follows the level alone, never the CAP severity. Codes are stored and translated elsewhere: they are never
+renamed and never reused.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class Kind(enum.StrEnum):
+    """What an alert is about."""
+
+    MISSING_CHILD = "missing-child"
+    GENERAL = "general"
+
+
+class Level(enum.StrEnum):
+    """How grave an alert is; each kind has its own three, the gravest first."""
+
+    CHILD_ALERT = "child-alert"
+    ENDANGERED = "endangered"
+    APPEAL = "appeal"
+    WARNING = "warning"
+    ADVICE = "advice"
+    INFORMATION = "information"
+
+
+class Loudness(enum.StrEnum):
+    """How loud an alert is on the phone, and in which lane it is sent."""
+
+    LOUD = "loud"
+    NORMAL = "normal"
+    SILENT = "silent"
+
+
+class Channel(enum.StrEnum):
+    """The channels, in the order of their wire numbers."""
+
+    PUSH = "push"
+    WEBPUSH = "webpush"
+    SMS = "sms"
+    MAIL = "mail"
+
+
+class PlaceKind(enum.StrEnum):
+    """The kinds of place, in the order of their wire numbers."""
+
+    NOW = "now"
+    HOME = "home"
+    WORK = "work"
+    SCHOOL = "school"
+    OTHER = "other"
+
+
+class Category(enum.StrEnum):
+    """CAP 1.2, section 3.2.2, category."""
+
+    GEO = "Geo"
+    MET = "Met"
+    SAFETY = "Safety"
+    SECURITY = "Security"
+    RESCUE = "Rescue"
+    FIRE = "Fire"
+    HEALTH = "Health"
+    ENV = "Env"
+    TRANSPORT = "Transport"
+    INFRA = "Infra"
+    CBRNE = "CBRNE"
+    OTHER = "Other"
+
+
+class Urgency(enum.StrEnum):
+    """CAP 1.2, section 3.2.2, urgency."""
+
+    IMMEDIATE = "Immediate"
+    EXPECTED = "Expected"
+    FUTURE = "Future"
+    PAST = "Past"
+    UNKNOWN = "Unknown"
+
+
+class Severity(enum.StrEnum):
+    """CAP 1.2, section 3.2.2, severity."""
+
+    EXTREME = "Extreme"
+    SEVERE = "Severe"
+    MODERATE = "Moderate"
+    MINOR = "Minor"
+    UNKNOWN = "Unknown"
+
+
+class Certainty(enum.StrEnum):
+    """CAP 1.2, section 3.2.2, certainty."""
+
+    OBSERVED = "Observed"
+    LIKELY = "Likely"
+    POSSIBLE = "Possible"
+    UNLIKELY = "Unlikely"
+    UNKNOWN = "Unknown"
+
+
+class ResponseType(enum.StrEnum):
+    """CAP 1.2, section 3.2.2, responseType."""
+
+    SHELTER = "Shelter"
+    EVACUATE = "Evacuate"
+    PREPARE = "Prepare"
+    EXECUTE = "Execute"
+    AVOID = "Avoid"
+    MONITOR = "Monitor"
+    ASSESS = "Assess"
+    ALL_CLEAR = "AllClear"
+    NONE = "None"
+
+
+class Sex(enum.StrEnum):
+    """As the public would describe the child; left out where it is not known or not to be told."""
+
+    FEMALE = "female"
+    MALE = "male"
+    OTHER = "other"
+
+
+class Hair(enum.StrEnum):
+    BLACK = "black"
+    DARK_BROWN = "dark-brown"
+    BROWN = "brown"
+    LIGHT_BROWN = "light-brown"
+    BLOND = "blond"
+    RED = "red"
+    GREY = "grey"
+    WHITE = "white"
+    DYED = "dyed"
+    NONE = "none"
+
+
+class Eyes(enum.StrEnum):
+    BLACK = "black"
+    BROWN = "brown"
+    HAZEL = "hazel"
+    GREEN = "green"
+    BLUE = "blue"
+    GREY = "grey"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LevelFacts:
+    """What a level stands for where the sender does not say otherwise."""
+
+    loudness: Loudness
+    urgency: Urgency
+    severity: Severity
+    certainty: Certainty
+    response: ResponseType
+    category: Category
+    event: str  # in English, at most 35 characters: what CAP consumers show
+
+
+#: Only the gravest level of a kind breaks through a silenced phone. An alarm at night for less makes people leave, and
+#: then the next child is not told to them.
+KINDS: dict[Kind, dict[Level, LevelFacts]] = {
+    Kind.MISSING_CHILD: {
+        Level.CHILD_ALERT: LevelFacts(
+            loudness=Loudness.LOUD,
+            urgency=Urgency.IMMEDIATE,
+            severity=Severity.SEVERE,
+            certainty=Certainty.OBSERVED,
+            response=ResponseType.MONITOR,
+            category=Category.RESCUE,
+            event="Child alert",
+        ),
+        Level.ENDANGERED: LevelFacts(
+            loudness=Loudness.NORMAL,
+            urgency=Urgency.IMMEDIATE,
+            severity=Severity.MODERATE,
+            certainty=Certainty.OBSERVED,
+            response=ResponseType.MONITOR,
+            category=Category.RESCUE,
+            event="Endangered missing child",
+        ),
+        Level.APPEAL: LevelFacts(
+            loudness=Loudness.SILENT,
+            urgency=Urgency.EXPECTED,
+            severity=Severity.MINOR,
+            certainty=Certainty.OBSERVED,
+            response=ResponseType.MONITOR,
+            category=Category.RESCUE,
+            event="Missing child appeal",
+        ),
+    },
+    Kind.GENERAL: {
+        Level.WARNING: LevelFacts(
+            loudness=Loudness.LOUD,
+            urgency=Urgency.IMMEDIATE,
+            severity=Severity.SEVERE,
+            certainty=Certainty.LIKELY,
+            response=ResponseType.EXECUTE,
+            category=Category.SAFETY,
+            event="Warning",
+        ),
+        Level.ADVICE: LevelFacts(
+            loudness=Loudness.NORMAL,
+            urgency=Urgency.EXPECTED,
+            severity=Severity.MODERATE,
+            certainty=Certainty.LIKELY,
+            response=ResponseType.PREPARE,
+            category=Category.SAFETY,
+            event="Advice",
+        ),
+        Level.INFORMATION: LevelFacts(
+            loudness=Loudness.SILENT,
+            urgency=Urgency.FUTURE,
+            severity=Severity.MINOR,
+            certainty=Certainty.LIKELY,
+            response=ResponseType.MONITOR,
+            category=Category.SAFETY,
+            event="Information",
+        ),
+    },
+}

@@ -1,0 +1,126 @@
+"""What an alert must fulfil beyond its form, as tables: what is not honoured yet, what must be verified, what a clock says.
+
+Each question is a function from an alert (and the time, where it matters) to its faults; who refuses with which problem
+is the service's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from alertd.documents import Alert, Status
+from alertd.errors import Fault
+from alertd.faults import pointer_of
+from alertd.fields import Document
+from alertd.kinds import Kind
+
+#: The ledger counts milliseconds since the start in 32 bits: 49 days. A longer search is extended, which a person does.
+MAX_LIFE = timedelta(days=30)
+
+#: Clocks of senders may be ahead of ours by this much.
+CLOCK_SKEW = timedelta(minutes=5)
+
+#: Fields that are understood and do nothing yet, with the one value that is true of today. Never ignored: refused.
+NOT_YET: tuple[tuple[str, Any, str], ...] = (
+    ("scope", "Public", "Only alerts to the public are sent yet."),
+    ("case/protection", (), "Cases under protection are not handled yet: they need a protection officer to approve."),
+    ("case/children/*/photos", (), "Photos are not handled yet."),
+    ("case/persons_sought", (), "Persons sought are not told yet."),
+    ("case/vehicles", (), "Vehicles are not told yet."),
+    ("target/rings", (), "Rings are not handled yet: use circles."),
+    ("target/buffer_km", 0, "A buffer is not handled yet: draw the larger area."),
+    ("target/groups", (), "Groups are not handled yet."),
+    ("policy/mode", "all", "Every address of a subscriber is used; other ways are not handled yet."),
+    ("policy/pace_per_min", None, "A slower pace is not handled yet."),
+    ("publish/page", False, "There is no public page yet."),
+    ("publish/feed", False, "There is no public feed yet."),
+    ("publish/area", "regions", "No area is published yet."),
+)
+
+_VERIFIED = "An Actual missing-child alert needs"
+
+#: What must be known and decided before a child is named in public.
+VERIFICATION: tuple[tuple[str, str], ...] = (
+    ("case/verification/authority", f"{_VERIFIED} the authority that verified the case."),
+    ("case/verification/reference", f"{_VERIFIED} that authority's reference."),
+    ("case/verification/criteria", f"{_VERIFIED} at least one criterion that is met."),
+    ("case/verification/custody_checked", f"{_VERIFIED} custody to be checked: the seeker may be the danger."),
+    ("case/verification/protected_identity_checked", f"{_VERIFIED} a check whether the child's identity is protected."),
+    ("case/verification/publication_risk", f"{_VERIFIED} someone to have weighed the risk of publishing."),
+    ("case/best_interests", f"{_VERIFIED} someone to have decided that it is in the child's best interests."),
+)
+
+#: Times that lie behind everyone.
+_PAST = ("case/last_seen/at", "case/verification/publication_risk/at", "case/best_interests/at")
+
+
+def not_honoured(alert: Alert) -> list[Fault]:
+    """What the alert asks for that is understood but not done yet: each a reason to refuse, with its pointer."""
+    return [
+        Fault(pointer, sentence)
+        for path, default, sentence in NOT_YET
+        for pointer, value in _values(alert, path)
+        if value != default
+    ]
+
+
+def missing_verification(alert: Alert) -> list[Fault]:
+    """What an Actual missing-child alert lacks before anyone may be told; nothing for other alerts."""
+    if alert.status is not Status.ACTUAL or alert.kind is not Kind.MISSING_CHILD:
+        return []
+    return [
+        Fault(pointer, sentence)
+        for path, sentence in VERIFICATION
+        for pointer, value in _values(alert, path)
+        if not value
+    ]
+
+
+def unreviewed(alert: Alert) -> list[Fault]:
+    """Machine-made texts that no person has reviewed."""
+    return [
+        Fault(pointer, "A person must review this machine text before it is sent.")
+        for pointer, value in _values(alert, "info/*/source")
+        if value == "machine"
+    ]
+
+
+def expiry_faults(alert: Alert, now: datetime) -> list[Fault]:
+    """Whether the alert ends in the future, and soon enough. `now` has a time zone."""
+    if alert.expires <= now:
+        return [Fault("/expires", "This time has passed.")]
+    if alert.expires > now + MAX_LIFE:
+        return [Fault("/expires", f"An alert lives at most {MAX_LIFE.days} days; it can be extended later.")]
+    return []
+
+
+def future_faults(alert: Alert, now: datetime) -> list[Fault]:
+    """Times of what has happened that lie ahead of `now`, which has a time zone."""
+    return [
+        Fault(pointer, "This time is still to come.")
+        for path in _PAST
+        for pointer, value in _values(alert, path)
+        if value is not None and value > now + CLOCK_SKEW
+    ]
+
+
+def _values(alert: Alert, path: str) -> Iterator[tuple[str, Any]]:
+    """Every (pointer, value) that a path names; `*` stands for each member. Below what is absent, the value is None."""
+    found: list[tuple[tuple[int | str, ...], Any]] = [((), alert)]
+    for step in path.split("/"):
+        found = [
+            ((*place, name), value)
+            for place, node in found
+            for name, value in (_members(node) if step == "*" else [(step, _member(node, step))])
+        ]
+    return ((pointer_of(place), value) for place, value in found)
+
+
+def _members(node: Any) -> list[tuple[int | str, Any]]:
+    return list(node.items()) if isinstance(node, dict) else list(enumerate(node))
+
+
+def _member(node: Any, name: str) -> Any:
+    return getattr(node, name) if isinstance(node, Document) else None
