@@ -135,7 +135,8 @@ class Channel(Protocol):
 
     async def send(self, prepared: Prepared, recipients: Sequence[Recipient], may_write: MayWrite) -> list[Outcome]:
         """Hand over to all, concurrently. `may_write` is asked right before each write to a socket; once it says
-        no, nothing more is written and the rest is `WITHHELD`."""
+        no, nothing more is written and the rest is `WITHHELD`.
+        """
         ...
 
     async def open(self) -> None: ...

@@ -1,0 +1,104 @@
+"""The OAuth access token of a Google service account, fetched in a thread and renewed before it ends.
+
+google-auth blocks; it never runs on the event loop here, and never twice at the same time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import functools
+import time
+from collections.abc import Mapping
+
+import requests
+from firebase_admin import credentials
+from google.auth import exceptions
+from google.auth.transport.requests import Request
+
+from channels.base import Answer, Outcome, Reason
+
+# Tokens live for an hour. Renewal starts this long before the end, in the background: ten minutes of failing renewals pass unseen.
+RENEW_AHEAD_S = 600.0
+
+# After a fetch that failed, every message gets that failure for this long, so that an outage does not become a storm of fetches.
+FAILURE_PAUSE_S = 5.0
+
+# A carrier that refuses fresh tokens as well has another problem: believe it at most this often.
+REFUSAL_PAUSE_S = 30.0
+
+# Google answers in well under a second. google-auth's own default is two minutes, longer than an alert can wait.
+FETCH_TIMEOUT_S = 10.0
+
+# expires_in is only recommended (RFC 6749 5.1). Without it, ask again soon; a 401 would tell as well.
+UNSTATED_LIFE_S = 300.0
+
+REFUSED = Outcome(Answer.RETRY, Reason.CREDENTIALS)
+UNREACHABLE = Outcome(Answer.RETRY, Reason.CONNECTION)
+
+
+class AccessToken:
+    """`get` answers the bearer token, or the outcome for every message that cannot have one."""
+
+    def __init__(self, source: str | Mapping[str, str], ca_file: str | None) -> None:
+        """`source`: the path of the service account's JSON, or its content. Raises `OSError` or `ValueError`."""
+        certificate = credentials.Certificate(source if isinstance(source, str) else dict(source))
+        self.project_id = str(certificate.project_id)
+        self._credential = certificate.get_credential()
+        self._ca_file = ca_file
+        self._token: str | None = None
+        self._ends_s = 0.0
+        self._failure: Outcome | None = None
+        self._failed_until_s = 0.0
+        self._refused_until_s = 0.0
+        self._renewal: asyncio.Task[None] | None = None
+
+    async def get(self) -> str | Outcome:
+        now_s = time.time()
+        failing = now_s < self._failed_until_s
+        if self._token is not None and now_s < self._ends_s:
+            if now_s >= self._ends_s - RENEW_AHEAD_S and not failing:
+                self._renewing()
+            return self._token
+        if not failing:
+            await asyncio.shield(self._renewing())
+        return self._token or self._failure or REFUSED
+
+    def refuse(self, token: str) -> None:
+        """The carrier refused this token: the next `get` fetches another. A late refusal of an older token changes nothing."""
+        now_s = time.time()
+        if token == self._token and now_s >= self._refused_until_s:
+            self._token = None
+            self._refused_until_s = now_s + REFUSAL_PAUSE_S
+
+    async def close(self) -> None:
+        if self._renewal is not None:
+            await self._renewal
+
+    def _renewing(self) -> asyncio.Task[None]:
+        if self._renewal is None or self._renewal.done():
+            self._renewal = asyncio.get_running_loop().create_task(self._renew())
+        return self._renewal
+
+    async def _renew(self) -> None:
+        try:
+            self._token, self._ends_s = await asyncio.to_thread(self._fetch)
+        except exceptions.TransportError:
+            self._fail(UNREACHABLE)
+        except exceptions.GoogleAuthError:
+            self._fail(REFUSED)
+
+    def _fail(self, failure: Outcome) -> None:
+        self._failure = failure
+        self._failed_until_s = time.time() + FAILURE_PAUSE_S
+
+    def _fetch(self) -> tuple[str, float]:
+        """Token and the UNIX second at which it ends. Runs in a thread."""
+        with requests.Session() as session:
+            session.trust_env = False
+            session.verify = self._ca_file or True
+            self._credential.refresh(functools.partial(Request(session), timeout=FETCH_TIMEOUT_S))
+        expiry: dt.datetime | None = self._credential.expiry  # naive, in UTC
+        if expiry is None:
+            return str(self._credential.token), time.time() + UNSTATED_LIFE_S
+        return str(self._credential.token), expiry.replace(tzinfo=dt.UTC).timestamp()

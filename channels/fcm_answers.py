@@ -1,0 +1,107 @@
+"""What FCM's answers mean, as one table.
+
+From firebase.google.com/docs/cloud-messaging/error-codes and .../scale-fcm. Only 404 with UNREGISTERED says that a token is dead.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from firebase_admin import messaging
+
+from channels.base import Answer, Outcome, Reason
+from channels.posting import Reply, retry_after_s
+
+# "If there is no Retry-After header, wait 60 seconds", for 429 (scale-fcm).
+THROTTLED_WAIT_S = 60.0
+
+BAD_REQUEST = "type.googleapis.com/google.rpc.BadRequest"
+
+# By what firebase-admin makes of the FcmError in the answer, with the status it must come with.
+BY_FCM_ERROR: dict[tuple[int, type[Exception]], tuple[Answer, Reason]] = {
+    (404, messaging.UnregisteredError): (Answer.NEVER, Reason.GONE),
+    (403, messaging.SenderIdMismatchError): (Answer.NEVER, Reason.BAD_ADDRESS),  # another project's token
+    (401, messaging.ThirdPartyAuthError): (Answer.RETRY, Reason.CREDENTIALS),  # the APNs key in FCM's console is wrong
+}
+
+# By HTTP status, when the FcmError says nothing more.
+BY_STATUS: dict[int, tuple[Answer, Reason]] = {
+    401: (Answer.RETRY, Reason.CREDENTIALS),
+    403: (Answer.RETRY, Reason.CREDENTIALS),
+    413: (Answer.NEVER, Reason.BAD_MESSAGE),
+    429: (Answer.RETRY, Reason.THROTTLED),
+    500: (Answer.RETRY, Reason.UNAVAILABLE),
+    502: (Answer.RETRY, Reason.UNAVAILABLE),
+    503: (Answer.RETRY, Reason.UNAVAILABLE),
+    504: (Answer.RETRY, Reason.UNAVAILABLE),
+}
+
+# A 200 that is not FCM's: somebody between us and FCM answered, before or after FCM took the message. It may have arrived.
+NOT_FCM = Outcome(Answer.UNKNOWN, Reason.GARBAGE)
+
+
+def outcome(reply: Reply) -> Outcome:
+    """Read one answer. Never raises, whatever the body holds."""
+    if reply.status == 200:
+        return _accepted(reply.body)
+    error = _error(reply.body)
+    answer, reason = _refused(reply.status, error)
+    wait_s = retry_after_s(reply.headers) if answer is Answer.RETRY else None
+    if reason is Reason.THROTTLED and wait_s is None:
+        wait_s = THROTTLED_WAIT_S
+    return Outcome(answer, reason, retry_after_s=wait_s)
+
+
+def token_refused(reply: Reply) -> bool:
+    """Whether our access token was refused, and not the project's key for APNs, which another token would not help."""
+    return reply.status == 401 and _fcm_error(_error(reply.body)) is not messaging.ThirdPartyAuthError
+
+
+def _accepted(body: bytes) -> Outcome:
+    """FCM answers {"name": "projects/P/messages/ID"}."""
+    document = _json_object(body)
+    name = document.get("name")
+    return Outcome(Answer.ACCEPTED, message_id=name) if isinstance(name, str) else NOT_FCM
+
+
+def _refused(status: int, error: dict[str, Any]) -> tuple[Answer, Reason]:
+    kind = _fcm_error(error)
+    if kind is not None and (status, kind) in BY_FCM_ERROR:
+        return BY_FCM_ERROR[status, kind]
+    if status == 400 and error:
+        return Answer.NEVER, _fault(error)
+    return BY_STATUS.get(status, (Answer.RETRY, Reason.GARBAGE))
+
+
+def _fcm_error(error: dict[str, Any]) -> type[Exception] | None:
+    kind: type[Exception] | None = messaging._MessagingService._build_fcm_error(error)  # noqa: SLF001 held by a test
+    return kind
+
+
+def _fault(error: dict[str, Any]) -> Reason:
+    """Whose fault a 400 is. BadRequest names the field; without it, INVALID_ARGUMENT is how FCM calls a malformed token."""
+    requests = [detail for detail in error["details"] if detail.get("@type") == BAD_REQUEST]
+    if not requests:
+        return Reason.BAD_ADDRESS if error["details"] else Reason.BAD_MESSAGE
+    violations = requests[0].get("fieldViolations") or []
+    fields = [violation.get("field") for violation in violations if isinstance(violation, dict)]
+    return Reason.BAD_ADDRESS if "message.token" in fields else Reason.BAD_MESSAGE
+
+
+def _error(body: bytes) -> dict[str, Any]:
+    """The error object with its `details` made a list of objects; empty when the answer is not of this protocol."""
+    error = _json_object(body).get("error")
+    if not isinstance(error, dict):
+        return {}
+    details = error.get("details")
+    listed = details if isinstance(details, list) else []
+    return {**error, "details": [detail for detail in listed if isinstance(detail, dict)]}
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}

@@ -1,0 +1,62 @@
+"""Local carriers that record what they are sent and can be told to misbehave: for the demo, the tests and integrators.
+
+`Sandbox` runs them in this process, `run` until it is cancelled, telling other processes where they are in `sandbox.json`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from channels.sandbox.authority import make_authority
+from channels.sandbox.fcm import FcmSandbox
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SandboxPorts:
+    """Where to listen on 127.0.0.1; 0 takes a free port."""
+
+    push: int = 0
+    sms: int = 0
+    mail: int = 0
+
+
+class Sandbox:
+    """All carriers. Files (authority, service account) go to `directory`, which must exist."""
+
+    def __init__(self, directory: Path, ports: SandboxPorts | None = None, latency_s: float = 0.0) -> None:
+        """`latency_s`: how long FCM takes for every answer. Raises `OSError` when the directory cannot be written."""
+        self._directory = directory
+        self._ports = ports or SandboxPorts()
+        self.authority = make_authority(directory)
+        self.push = FcmSandbox(self.authority, latency_s)
+
+    async def start(self) -> None:
+        await self.push.start(self._ports.push)
+
+    async def stop(self) -> None:
+        await self.push.stop()
+
+    @property
+    def endpoints(self) -> dict[str, dict[str, str | int]]:
+        """By channel, the settings a channel needs to speak to its carrier here, under the names of its settings."""
+        ca_file = str(self.authority.ca_file)
+        return {
+            "push": {"endpoint": self.push.endpoint, "credentials": str(self.push.account.file), "ca_file": ca_file},
+        }
+
+
+async def run(directory: Path, ports: SandboxPorts | None = None, latency_s: float = 0.0) -> None:
+    """Serve until cancelled. `sandbox.json` in `directory` appears, whole, when everything listens."""
+    sandbox = Sandbox(directory, ports, latency_s)
+    await sandbox.start()
+    ready, part = directory / "sandbox.json", directory / "sandbox.json.part"
+    try:
+        part.write_text(json.dumps(sandbox.endpoints, indent=1))
+        part.replace(ready)
+        await asyncio.Event().wait()
+    finally:
+        ready.unlink(missing_ok=True)
+        await sandbox.stop()

@@ -1,0 +1,183 @@
+"""A local FCM HTTP v1: the send call, Google's token endpoint, a record of what was accepted, and behaviours by token prefix.
+
+Besides the calls of the real one: `POST /control` with `{"rules": [...], "clear": true, "revoke": true}`, `GET /counts`, and
+`GET /recorded` as NDJSON.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+from google.auth import jwt
+
+from channels.sandbox.authority import Authority, make_service_account
+from channels.sandbox.http_wire import RESET, Answer, Late, Request, answer
+from channels.sandbox.listener import Listener
+from channels.sandbox.script import Recorded, Rule, Script
+
+TOKEN_LIFE_S = 3600  # as Google's
+
+# FCM's limit, counted without the token, which is not part of the payload.
+PAYLOAD_BYTES = 4096
+
+# google-auth names Google's endpoint as the audience, whatever the service account's token_uri is.
+GOOGLE_AUDIENCE = "https://oauth2.googleapis.com/token"
+
+GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+
+FCM_ERROR = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
+BAD_REQUEST = "type.googleapis.com/google.rpc.BadRequest"
+
+
+def _error(status: int, code: str, fcm_code: str | None = None, field: str | None = None) -> bytes:
+    details: list[dict[str, Any]] = []
+    if fcm_code:
+        details.append({"@type": FCM_ERROR, "errorCode": fcm_code})
+    if field:
+        details.append({"@type": BAD_REQUEST, "fieldViolations": [{"field": field, "description": "invalid"}]})
+    error = {"code": status, "message": "told so by the sandbox", "status": code, "details": details}
+    return json.dumps({"error": error}).encode()
+
+
+# What a rule may `do`, with the answer: (status, body).
+REFUSALS = {
+    "throttle": (429, _error(429, "RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED")),
+    "unavailable": (503, _error(503, "UNAVAILABLE", "UNAVAILABLE")),
+    "unregistered": (404, _error(404, "NOT_FOUND", "UNREGISTERED")),
+    "bad-request": (400, _error(400, "INVALID_ARGUMENT", None, "message.android.ttl")),
+    "bad-token": (400, _error(400, "INVALID_ARGUMENT", "INVALID_ARGUMENT", "message.token")),
+    "sender-mismatch": (403, _error(403, "PERMISSION_DENIED", "SENDER_ID_MISMATCH")),
+    "forbidden": (403, _error(403, "PERMISSION_DENIED")),
+    "unauthorized": (401, _error(401, "UNAUTHENTICATED")),
+    "apns-key": (401, _error(401, "UNAUTHENTICATED", "THIRD_PARTY_AUTH_ERROR")),
+}
+HTML = answer(200, b"<html><body>Please sign in</body></html>", kind=b"text/html")
+
+# Besides refusing: `html` answers a page, `stall` nothing for `delay_s` and then closes, `slow` accepts and answers after
+# `delay_s`, `reset` takes the message and cuts the connection.
+BEHAVIOURS = frozenset({*REFUSALS, "html", "stall", "slow", "reset"})
+
+
+class _Message(msgspec.Struct):
+    token: str
+    data: dict[str, str] = {}
+
+
+class _Send(msgspec.Struct):
+    message: _Message
+
+
+class FcmSandbox:
+    """`script` and `recorded` are for tests in the same process; the control calls are for others."""
+
+    def __init__(self, authority: Authority, latency_s: float = 0.0) -> None:
+        self.script = Script(BEHAVIOURS)
+        self.recorded = Recorded()
+        self._listener = Listener(self._serve, authority.server_context(), latency_s)
+        self._authority = authority
+        self._decode = msgspec.json.Decoder(_Send).decode
+        self._tokens: dict[bytes, float] = {}
+        self._serial = 0
+
+    async def start(self, port: int = 0) -> None:
+        await self._listener.start(port)
+        self.endpoint = f"https://127.0.0.1:{self._listener.port}"
+        self.account = make_service_account(self._authority.ca_file.parent, f"{self.endpoint}/token")
+
+    async def stop(self) -> None:
+        await self._listener.stop()
+
+    @property
+    def open_connections(self) -> int:
+        return self._listener.open_connections
+
+    def revoke_tokens(self) -> None:
+        """Every access token given so far is refused from now on."""
+        self._tokens.clear()
+
+    def _serve(self, request: Request) -> Answer:
+        if request.line.startswith(b"POST /v1/projects/"):
+            return self._send(request)
+        call = self._calls().get(request.line.rpartition(b" ")[0])
+        if call is None:
+            return answer(404, b"no such call", kind=b"text/plain")
+        try:
+            return call(request)
+        except (ValueError, TypeError, KeyError) as fault:
+            return answer(400, str(fault).encode(), kind=b"text/plain")
+
+    def _calls(self) -> dict[bytes, Callable[[Request], Answer]]:
+        return {
+            b"POST /token": self._grant,
+            b"POST /control": self._control,
+            b"GET /counts": lambda _: answer(200, json.dumps(self.recorded.counts()).encode()),
+            b"GET /recorded": lambda _: self._listing(),
+        }
+
+    def _send(self, request: Request) -> Answer:
+        bearer = request.header(b"authorization").removeprefix(b"Bearer ")
+        if self._tokens.get(bearer, 0.0) < time.time():
+            return answer(*REFUSALS["unauthorized"])
+        try:
+            message = self._decode(request.body).message
+        except msgspec.DecodeError:
+            return answer(*REFUSALS["bad-request"])
+        if len(request.body) - len(message.token) > PAYLOAD_BYTES:
+            return answer(400, _error(400, "INVALID_ARGUMENT", None, "message"))
+        rule = self.script.match(message.token)
+        return self._accept(message) if rule is None else self._misbehave(rule, message)
+
+    def _accept(self, message: _Message) -> bytes:
+        data = message.data
+        self.recorded.add(data.get("chain", ""), data.get("version", ""), message.token)
+        self._serial += 1
+        return answer(200, b'{"name": "projects/sandbox/messages/0:%d"}' % self._serial)
+
+    def _misbehave(self, rule: Rule, message: _Message) -> Answer:
+        if rule.do in REFUSALS:
+            wait = b"" if rule.retry_after_s is None else b"Retry-After: %d\r\n" % rule.retry_after_s
+            return answer(*REFUSALS[rule.do], headers=wait)
+        if rule.do == "slow":
+            return Late(self._accept(message), rule.delay_s)
+        if rule.do == "reset":
+            self._accept(message)
+        others: dict[str, Answer] = {"html": HTML, "stall": Late(None, rule.delay_s), "reset": RESET}
+        return others[rule.do]
+
+    def _grant(self, request: Request) -> bytes:
+        """RFC 7523: the assertion is signed by the service account's key, for this endpoint, and not over."""
+        form = urllib.parse.parse_qs(request.body.decode())
+        if form.get("grant_type") != [GRANT]:
+            return answer(400, b'{"error": "unsupported_grant_type"}')
+        try:
+            audiences = [GOOGLE_AUDIENCE, f"{self.endpoint}/token"]
+            jwt.decode(form["assertion"][0], self.account.public_pem, audience=audiences)  # type: ignore[no-untyped-call]
+        except ValueError:
+            return answer(400, b'{"error": "invalid_grant"}')
+        token = "ya29." + secrets.token_urlsafe(160)
+        self._tokens[token.encode()] = time.time() + TOKEN_LIFE_S
+        given = {"access_token": token, "expires_in": TOKEN_LIFE_S, "token_type": "Bearer"}
+        return answer(200, json.dumps(given).encode())
+
+    def _control(self, request: Request) -> bytes:
+        order = json.loads(request.body)
+        if "rules" in order:
+            self.script.set_json(order["rules"])
+        if order.get("clear"):
+            self.recorded.clear()
+        if order.get("revoke"):
+            self.revoke_tokens()
+        return answer(200, b"{}")
+
+    def _listing(self) -> Answer:
+        def pieces() -> Iterator[bytes]:
+            yield b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nConnection: close\r\n\r\n"
+            yield from self.recorded.ndjson()
+
+        return pieces()

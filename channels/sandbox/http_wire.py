@@ -1,0 +1,151 @@
+"""A bare HTTP/1.1 server protocol, for the sandbox carriers that must keep up with ten thousand requests a second.
+
+It reads requests with a Content-Length, pipelined or not, and answers in order, all answers of one read in one write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import cast
+
+HEAD_LIMIT_BYTES = 65_536
+
+PHRASES = {200: b"OK", 400: b"Bad Request", 401: b"Unauthorized", 403: b"Forbidden", 404: b"Not Found"}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    line: bytes  # b"POST /path HTTP/1.1"
+    head: bytes  # the header lines, as they came
+    body: bytes
+
+    def header(self, name: bytes) -> bytes:
+        """The value, or b"" when there is none. `name` in lower case."""
+        at = self.head.lower().find(b"\r\n" + name + b":")
+        if at < 0:
+            return b""
+        start = at + len(name) + 3
+        return self.head[start : self.head.find(b"\r\n", start)].strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """An answer for later; what follows it on the connection waits. None: the connection is then closed."""
+
+    answer: bytes | None
+    delay_s: float
+
+
+RESET = Late(None, 0.0)
+
+Answer = bytes | Late | Iterator[bytes]
+
+
+def answer(status: int, body: bytes, headers: bytes = b"", kind: bytes = b"application/json; charset=UTF-8") -> bytes:
+    """A whole answer. `headers` are further lines, each ended."""
+    head = b"HTTP/1.1 %d %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n%b\r\n"
+    return head % (status, PHRASES.get(status, b"-"), kind, len(body), headers) + body
+
+
+class Wire(asyncio.Protocol):
+    """One connection. `serve` answers a request; an iterator of pieces is streamed, and ends the connection."""
+
+    def __init__(self, serve: Callable[[Request], Answer], connections: set[Wire], latency_s: float) -> None:
+        self._serve = serve
+        self._connections = connections
+        self._latency_s = latency_s
+        self._buffer = bytearray()
+        self._waiting: asyncio.TimerHandle | None = None
+        self._streaming: Iterator[bytes] | None = None
+        self._full = False
+        self._transport = cast("asyncio.Transport", None)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._connections.add(self)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._connections.discard(self)
+        self._streaming = None
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    def close(self) -> None:
+        self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        if self._waiting is None and self._streaming is None:
+            self._answer_all()
+
+    def pause_writing(self) -> None:
+        self._full = True
+
+    def resume_writing(self) -> None:
+        self._full = False
+        self._stream()
+
+    def _answer_all(self) -> None:
+        answers: list[bytes] = []
+        while (request := self._next()) is not None:
+            got = self._serve(request)
+            if isinstance(got, bytes):
+                answers.append(got)
+                continue
+            self._write(b"".join(answers))
+            self._hold(got)
+            return
+        self._write(b"".join(answers))
+
+    def _next(self) -> Request | None:
+        buffer = self._buffer
+        end = buffer.find(b"\r\n\r\n")
+        if end < 0:
+            if len(buffer) > HEAD_LIMIT_BYTES:
+                self._transport.abort()
+            return None
+        line_end = buffer.find(b"\r\n")
+        head = Request(bytes(buffer[:line_end]), bytes(buffer[line_end : end + 2]), b"")
+        length = int(head.header(b"content-length") or 0)
+        if len(buffer) < end + 4 + length:
+            return None
+        body = bytes(buffer[end + 4 : end + 4 + length])
+        del buffer[: end + 4 + length]
+        return Request(head.line, head.head, body)
+
+    def _hold(self, got: Late | Iterator[bytes]) -> None:
+        if isinstance(got, Late):
+            delay_s = max(got.delay_s, self._latency_s)
+            self._waiting = asyncio.get_running_loop().call_later(delay_s, self._release, got.answer)
+        else:
+            self._streaming = got
+            self._stream()
+
+    def _release(self, late: bytes | None) -> None:
+        self._waiting = None
+        if late is None:
+            self._transport.abort()
+            return
+        self._transport.write(late)
+        self._answer_all()
+
+    def _write(self, answers: bytes) -> None:
+        if not answers:
+            return
+        if self._latency_s:
+            asyncio.get_running_loop().call_later(self._latency_s, self._transport.write, answers)
+        else:
+            self._transport.write(answers)
+
+    def _stream(self) -> None:
+        """Write until the transport says it has enough; `resume_writing` goes on."""
+        if self._streaming is None:
+            return
+        for piece in self._streaming:
+            self._transport.write(piece)
+            if self._full:
+                return
+        self._streaming = None
+        self._transport.close()

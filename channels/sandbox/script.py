@@ -1,0 +1,105 @@
+"""What a sandbox carrier is told to do, and what it has recorded. Shared by all of them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(slots=True)
+class Rule:
+    """Addresses that start with `prefix` get `do` instead of being accepted."""
+
+    prefix: str
+    do: str  # what it may be is each carrier's: see its module
+    times: int | None = None  # how often; None: always
+    retry_after_s: int | None = None
+    delay_s: float = 60.0
+
+
+class Script:
+    """The rules of one carrier. The first that matches counts."""
+
+    def __init__(self, known: frozenset[str]) -> None:
+        self._known = known
+        self._rules: list[Rule] = []
+
+    def set(self, *rules: Rule) -> None:
+        """Replace all rules. Raises `ValueError` for a behaviour this carrier does not know."""
+        for rule in rules:
+            if rule.do not in self._known:
+                raise ValueError(f"{rule.do!r} is not one of {', '.join(sorted(self._known))}")
+        self._rules = list(rules)
+
+    def set_json(self, rules: list[dict[str, Any]]) -> None:
+        """The same from another process: objects with the fields of `Rule`. Raises `ValueError` or `TypeError`."""
+        self.set(*(Rule(**rule) for rule in rules))
+
+    def match(self, address: str) -> Rule | None:
+        for rule in self._rules:
+            if address.startswith(rule.prefix) and rule.times != 0:
+                if rule.times is not None:
+                    rule.times -= 1
+                return rule
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """An address that got the same version more than once."""
+
+    count: int
+    last_s: float
+
+
+class Recorded:
+    """Who was sent what, how often and when; a million addresses fit. Times are UNIX seconds."""
+
+    def __init__(self) -> None:
+        self._first: dict[tuple[str, str], dict[str, float]] = {}
+        self._repeats: dict[tuple[str, str, str], Repeat] = {}
+        self.total = 0
+
+    def add(self, chain: str, version: str, address: str) -> None:
+        now_s = time.time()
+        self.total += 1
+        told = self._first.setdefault((chain, version), {})
+        if address not in told:
+            told[address] = now_s
+            return
+        key = (chain, version, address)
+        before = self._repeats.get(key)
+        self._repeats[key] = Repeat((before.count if before else 1) + 1, now_s)
+
+    def clear(self) -> None:
+        self.__init__()  # type: ignore[misc]
+
+    def count(self, address: str) -> int:
+        """How many messages this address got, of all versions."""
+        return sum(count for _, _, one, count, _, _ in self if one == address)
+
+    def counts(self) -> dict[str, int]:
+        addresses = sum(len(told) for told in self._first.values())
+        return {"total": self.total, "addresses": addresses, "doubled": len(self._repeats)}
+
+    def __iter__(self) -> Iterator[tuple[str, str, str, int, float, float]]:
+        """Chain, version, address, count, first and last time."""
+        for (chain, version), told in list(self._first.items()):
+            for address, first_s in list(told.items()):
+                repeat = self._repeats.get((chain, version, address)) or Repeat(1, first_s)
+                yield chain, version, address, repeat.count, first_s, repeat.last_s
+
+    def ndjson(self) -> Iterator[bytes]:
+        """One JSON object a line, about 500 lines a piece."""
+        names = ("chain", "version", "address", "count", "first_s", "last_s")
+        piece: list[str] = []
+        for row in self:
+            piece.append(json.dumps(dict(zip(names, row, strict=True))))
+            if len(piece) == 500:
+                yield ("\n".join(piece) + "\n").encode()
+                piece.clear()
+        if piece:
+            yield ("\n".join(piece) + "\n").encode()

@@ -1,0 +1,100 @@
+"""The push payload: what it carries, how it is shortened, and that splicing cannot break it."""
+
+import json
+
+import pytest
+from firebase_admin import messaging
+
+from channels.base import Loudness, PushMessage, Stamp
+from channels.fcm_message import PAYLOAD_BYTES, body_for, encode
+
+STAMP = Stamp(chain="chain-1", version="v2", sent_s=1_000, expires_s=5_000, loudness=Loudness.LOUD, language="es")
+MESSAGE = PushMessage(stamp=STAMP, title="Niña desaparecida", body="Lucía, 7 años", url="https://a.example/a/1")
+
+
+def spliced(message=MESSAGE, token="tok", tag="tag-1", now_s=2_000.0):
+    return body_for(encode(message).at(now_s), token, tag)
+
+
+def test_the_app_gets_what_makes_late_messages_harmless():
+    """Every payload carries chain, version, sent, expires, loudness, language, url and the acknowledgement tag, as strings."""
+    message = json.loads(spliced())["message"]
+    assert message["token"] == "tok"
+    assert message["data"] == {
+        "chain": "chain-1",
+        "version": "v2",
+        "sent": "1000",
+        "expires": "5000",
+        "loudness": "loud",
+        "language": "es",
+        "url": "https://a.example/a/1",
+        "ack": "tag-1",
+    }
+    assert message["android"]["notification"]["tag"] == "chain-1"
+
+
+@pytest.mark.parametrize(("now_s", "ttl"), [(2_000.4, "2999s"), (6_000.0, "0s"), (-9e9, "2419200s")])
+def test_time_to_live_is_what_is_left_when_it_is_sent(now_s, ttl):
+    """Android counts from the hand-over, so the same prepared message is given a shorter life later; APNs takes the moment itself."""
+    message = json.loads(spliced(now_s=now_s))["message"]
+    assert message["android"]["ttl"] == ttl
+    assert message["apns"]["headers"]["apns-expiration"] == "5000"
+
+
+@pytest.mark.parametrize("evil", ['"},"topic":"all","x":{"', "back\\slash", "línea\n", "\u2028", "\x00"])
+def test_a_token_stays_inside_its_string(evil):
+    """Whatever an address holds, it is one JSON string and the rest of the message is as it was."""
+    message = json.loads(spliced(token=evil))["message"]
+    assert message.pop("token") == evil
+    plain = json.loads(spliced())["message"]
+    del plain["token"]
+    assert message == plain
+
+
+@pytest.mark.parametrize("unit", ["a", "ñ", "漢", "👧🏽", "e\u0301", '"', "👨\u200d👩\u200d👧"])
+def test_a_long_body_is_cut_between_characters_and_fits(unit):
+    """The payload never exceeds FCM's limit, the title survives, and no character is split, not even one of several code points."""
+    message = MESSAGE.__class__(stamp=STAMP, title=MESSAGE.title, body=unit * 4_000)
+    body = spliced(message, tag="t" * 128)
+    assert PAYLOAD_BYTES - 60 < len(body) - len("tok") <= PAYLOAD_BYTES
+    notification = json.loads(body)["message"]["notification"]
+    assert notification["title"] == MESSAGE.title
+    kept, ellipsis = notification["body"][:-1], notification["body"][-1]
+    assert ellipsis == "…"
+    assert kept == unit * (len(kept) // len(unit))
+
+
+def test_what_cannot_fit_is_refused_when_it_is_prepared():
+    """A title beyond the limit, or a chain that is no collapse id, fails before anybody is sent anything."""
+    with pytest.raises(ValueError, match="too long"):
+        encode(PushMessage(stamp=STAMP, title="x" * 5_000, body=""))
+    long_chain = Stamp(chain="c" * 65, version="v", sent_s=0, expires_s=1, loudness=Loudness.LOUD, language="en")
+    with pytest.raises(ValueError, match="collapse"):
+        encode(PushMessage(stamp=long_chain, title="x", body=""))
+
+
+@pytest.mark.parametrize(
+    ("loudness", "android", "apns", "level"),
+    [
+        (Loudness.LOUD, "high", "10", "time-sensitive"),
+        (Loudness.NORMAL, "high", "10", "active"),
+        (Loudness.SILENT, "normal", "5", "passive"),
+    ],
+)
+def test_loudness_reaches_both_phone_systems(loudness, android, apns, level):
+    """Loud wakes the phone, silent makes no sound."""
+    stamp = Stamp(chain="c", version="v", sent_s=0, expires_s=9, loudness=loudness, language="en")
+    message = json.loads(spliced(PushMessage(stamp=stamp, title="t", body="b")))["message"]
+    assert message["android"]["priority"] == android
+    assert message["android"]["notification"]["channel_id"] == f"alert-{loudness.value}"
+    assert message["apns"]["headers"]["apns-priority"] == apns
+    assert message["apns"]["payload"]["aps"]["interruption-level"] == level
+    assert ("sound" in message["apns"]["payload"]["aps"]) == (loudness is not Loudness.SILENT)
+
+
+def test_the_private_parts_of_firebase_admin_are_as_we_use_them():
+    """A new firebase-admin that moves the two functions fails here first."""
+    service = messaging._MessagingService
+    assert service.encode_message(messaging.Message(topic="t")) == {"topic": "t"}
+    detail = {"@type": "type.googleapis.com/google.firebase.fcm.v1.FcmError", "errorCode": "UNREGISTERED"}
+    assert service._build_fcm_error({"details": [detail]}) is messaging.UnregisteredError
