@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import zoneinfo
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import phonenumbers
@@ -119,6 +119,9 @@ TextByLanguage = Annotated[
 #: The name of a person, an authority or a file.
 Line = Annotated[str, Words(200)]
 
+
+#: Clocks of senders may be ahead of ours by this much.
+CLOCK_SKEW = timedelta(minutes=5)
 
 _RFC_3339 = re.compile(r"(19|20|21)\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 

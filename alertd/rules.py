@@ -13,14 +13,11 @@ from typing import Any
 from alertd.documents import Alert, Status
 from alertd.errors import Fault
 from alertd.faults import pointer_of
-from alertd.fields import Document
+from alertd.fields import CLOCK_SKEW, Document
 from alertd.kinds import Kind
 
 #: The ledger counts milliseconds since the start in 32 bits: 49 days. A longer search is extended, which a person does.
 MAX_LIFE = timedelta(days=30)
-
-#: Clocks of senders may be ahead of ours by this much.
-CLOCK_SKEW = timedelta(minutes=5)
 
 #: Fields that are understood and do nothing yet, with the one value that is true of today. Never ignored: refused.
 NOT_YET: tuple[tuple[str, Any, str], ...] = (

@@ -1,0 +1,211 @@
+"""A subscriber as sent: the JSON of a registration, its limits, and what of it is not honoured yet.
+
+Read it with `Registration.model_validate_json(body)` (see `fields.Document`). How a subscriber is kept is in `subscribers`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, TypeAdapter, field_validator, model_validator
+
+from alertd.errors import Fault
+from alertd.faults import pointer_of, refusal, refuse
+from alertd.fields import (
+    CLOCK_SKEW,
+    Code,
+    Document,
+    Form,
+    Instant,
+    Language,
+    Line,
+    Mailbox,
+    PhoneNumber,
+    Point,
+    RegionCode,
+    TimeZone,
+)
+from alertd.kinds import Kind
+
+#: A household with two homes, schools, works and several phones stays below; beyond is a list, not a person.
+MAX_PLACES = 20
+MAX_ADDRESSES = 20
+#: Messages are made in one of these, so more choice helps nobody.
+MAX_SUBSCRIBER_LANGUAGES = 10
+
+SubscriberId = Annotated[
+    str, Form(r"[A-Za-z0-9._~-]+", "A subscriber id is at most 64 of A-Z, a-z, 0-9 and . _ ~ -", 64, "household-4711")
+]
+PlaceName = Annotated[str, Form(r"[a-z0-9_-]+", "A place is named by at most 32 of a-z, 0-9, _ and -.", 32, "home")]
+#: FCM tokens have 140 to 200 characters today, and Google says to count on more.
+Token = Annotated[
+    str, Form(r"[\x21-\x7e]+", "A token is at most 4096 visible ASCII characters.", 4_096, "fcm:APA91bHun4MxP5egoK")
+]
+
+
+def _each_once(values: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(values)) != len(values):
+        raise refusal("Each of these is named once.")
+    return values
+
+
+class PlaceDocument(Document):
+    """Where a subscriber belongs: a point, or a region by its code. `at` is when they were seen to be there."""
+
+    point: Point | None = None
+    region: RegionCode | None = None
+    at: Instant | None = None
+    accuracy_m: Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)] | None = None
+
+    @model_validator(mode="after")
+    def _point_or_region(self) -> Self:
+        if (self.point is None) == (self.region is None):
+            raise refusal("A place is either a point or a region.")
+        if self.region is not None and self.accuracy_m is not None:
+            refuse("PlaceDocument", [(("accuracy_m",), "Only a point has an accuracy.")])
+        return self
+
+
+class _AddressDocument(Document):
+    """What every address has. `n` is its number in answers; it is taken back so that an answer can be sent again as it
+    is, and changes nothing: an address is known by its channel and value.
+    """
+
+    language: Language | None = None
+    n: Annotated[int, Field(ge=0, le=255, json_schema_extra={"readOnly": True})] | None = None
+
+
+class PushAddress(_AddressDocument):
+    """A phone with the app: its FCM registration token."""
+
+    channel: Literal["push"]
+    token: Token
+
+    @property
+    def value(self) -> str:
+        return self.token
+
+
+class SmsAddress(_AddressDocument):
+    """A phone number in international form; kept as E.164."""
+
+    channel: Literal["sms"]
+    number: PhoneNumber
+
+    @property
+    def value(self) -> str:
+        return self.number
+
+
+class MailAddress(_AddressDocument):
+    """A mailbox; its domain is kept in lower case."""
+
+    channel: Literal["mail"]
+    mailbox: Mailbox
+
+    @property
+    def value(self) -> str:
+        return self.mailbox
+
+
+class WebPushAddress(_AddressDocument):
+    """A browser's PushSubscription (W3C Push API). Understood, and not handled yet."""
+
+    channel: Literal["webpush"]
+    subscription: Annotated[dict[str, Any], Field(max_length=10)]
+
+    @property
+    def value(self) -> str:
+        return str(self.subscription.get("endpoint", ""))
+
+
+AddressDocument = Annotated[PushAddress | SmsAddress | MailAddress | WebPushAddress, Field(discriminator="channel")]
+#: For one address alone, as `PUT .../addresses/{n}` takes it.
+ADDRESS: TypeAdapter[PushAddress | SmsAddress | MailAddress | WebPushAddress] = TypeAdapter(AddressDocument)
+
+LocalTime = Annotated[str, Form(r"([01][0-9]|2[0-3]):[0-5][0-9]", "This is a time of day such as 22:00.", 5, "22:00")]
+
+
+class Quiet(Document):
+    """Hours in which only loud alerts may make a sound, in the subscriber's time zone."""
+
+    start: Annotated[LocalTime, Field(alias="from")]
+    end: Annotated[LocalTime, Field(alias="to")]
+
+
+class ConsentDocument(Document):
+    """When, where and to what the subscriber said yes. Once `withdrawn_at` is set, nothing is sent."""
+
+    at: Instant
+    source: Line
+    version: Line | None = None
+    purposes: Annotated[tuple[Code, ...], Field(max_length=20)] = ()
+    withdrawn_at: Instant | None = None
+
+
+class Registration(Document):
+    """A person or household that asked to be told."""
+
+    languages: Annotated[
+        tuple[Language, ...],
+        Field(min_length=1, max_length=MAX_SUBSCRIBER_LANGUAGES, description="The first that a message has is used"),
+        AfterValidator(_each_once),
+    ]
+    kinds: Annotated[tuple[Kind, ...], AfterValidator(_each_once)]
+    time_zone: TimeZone | None = None
+    quiet: Quiet | None = None
+    format: Code = "text"
+    groups: Annotated[tuple[Code, ...], Field(max_length=100)] = ()
+    tester: bool = False
+    places: dict[PlaceName, PlaceDocument] = Field(default_factory=dict, max_length=MAX_PLACES)
+    addresses: Annotated[tuple[AddressDocument, ...], Field(max_length=MAX_ADDRESSES)] = ()
+    consent: ConsentDocument
+
+    @field_validator("places")
+    @classmethod
+    def _now_has_a_time(cls, places: dict[str, PlaceDocument]) -> dict[str, PlaceDocument]:
+        if "now" in places and places["now"].at is None:
+            refuse("Registration", [(("now", "at"), "Where someone is now needs the time it was observed.")])
+        return places
+
+    @field_validator("addresses")
+    @classmethod
+    def _addresses_differ(cls, addresses: tuple[AddressDocument, ...]) -> tuple[AddressDocument, ...]:
+        seen: set[tuple[str, str]] = set()
+        for index, address in enumerate(addresses):
+            if (address.channel, address.value) in seen:
+                refuse("Registration", [((index,), "This address is listed twice.")])
+            seen.add((address.channel, address.value))
+        return addresses
+
+
+#: Fields that are understood and do nothing yet, with the one value that is true of today.
+NOT_YET: tuple[tuple[str, Any, str], ...] = (
+    ("quiet", None, "Quiet hours are not handled yet."),
+    ("format", "text", "Only text is sent yet."),
+    ("groups", (), "Groups are not handled yet."),
+)
+
+
+def not_honoured(registration: Registration) -> list[Fault]:
+    """What the registration asks for that is understood but not done yet: each a reason to refuse."""
+    faults = [Fault(f"/{name}", why) for name, default, why in NOT_YET if getattr(registration, name) != default]
+    return faults + [
+        Fault(f"/addresses/{index}/channel", "Web push is not handled yet.")
+        for index, address in enumerate(registration.addresses)
+        if address.channel == "webpush"
+    ]
+
+
+def future_faults(registration: Registration, now: datetime) -> list[Fault]:
+    """Times of what has happened that lie ahead of `now`, which has a time zone."""
+    times: list[tuple[tuple[str, ...], datetime | None]] = [
+        (("places", name, "at"), place.at) for name, place in registration.places.items()
+    ]
+    times.append((("consent", "at"), registration.consent.at))
+    return [
+        Fault(pointer_of(place), "This time is still to come.")
+        for place, at in times
+        if at is not None and at > now + CLOCK_SKEW
+    ]

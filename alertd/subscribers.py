@@ -1,0 +1,260 @@
+"""A subscriber as kept: the compact record that is the authority on where someone belongs and how to reach them.
+
+Fields are stored by position (`array_like`): new ones are added at the end, with a default; none is removed or reordered.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from enum import IntEnum
+from typing import Any
+
+import msgspec
+
+from alertd.alerts import CHANNELS, KINDS, PLACE_KINDS
+from alertd.registrations import AddressDocument, ConsentDocument, PlaceDocument, Registration
+from geofences import records, tiles
+
+#: A reference has one byte for the number of an address, and numbers are never used again.
+MAX_ADDRESS_NUMBER = 255
+
+#: The slot of a place that is in no tile or region yet.
+NO_SLOT = -1
+
+#: What carries each channel's address in a document, in the order of the wire numbers.
+_VALUE_NAMES = ("token", "subscription", "number", "mailbox")
+
+
+class AddressState(IntEnum):
+    """Whether an address may be used."""
+
+    ACTIVE = 0
+    STOPPED = 1  # its owner said STOP: only they can undo it
+
+
+class AddressesUsedUpError(ValueError):
+    """A subscriber has had 256 addresses, so there is no number left for another."""
+
+
+class Place(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+    """One place. For a region, `lon` to `y` are 0; `slot` is a hint, the record found there has the last word."""
+
+    name: str
+    kind: int  # index in alerts.PLACE_KINDS
+    lon: float  # degrees, WGS 84
+    lat: float
+    region: str | None  # a code, where the place is no point
+    at_s: int  # UNIX seconds of the observation; 0 is not timed
+    accuracy_m: float | None
+    tile: int  # z12 Morton code
+    x: int  # inside the tile
+    y: int
+    slot: int = NO_SLOT
+
+
+class Address(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+    """One address. Its number is never given to another channel, and never again once it is gone."""
+
+    number: int
+    channel: int  # index in alerts.CHANNELS
+    value: str  # secret: token, E.164 number, mailbox
+    language: str | None
+    state: int = AddressState.ACTIVE
+
+
+class Consent(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+    """What was agreed to; times are UNIX seconds."""
+
+    at_s: int
+    source: str
+    version: str | None
+    purposes: tuple[str, ...]
+    withdrawn_at_s: int | None
+
+
+class Subscriber(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+    """One subscriber, with everything that belongs to it."""
+
+    number: int
+    id: str
+    version: int  # goes up by one with every change
+    languages: tuple[str, ...]
+    kinds: int  # bit n stands for alerts.KINDS[n]; 0 once consent is withdrawn
+    tester: bool
+    time_zone: str | None
+    places: tuple[Place, ...]
+    addresses: tuple[Address, ...]
+    next_address: int
+    consent: Consent
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Subscriber)
+
+
+def encode(subscriber: Subscriber) -> bytes:
+    """The record as bytes (MessagePack), addresses in clear: seal them before they are stored."""
+    return _encoder.encode(subscriber)
+
+
+def decode(record: bytes) -> Subscriber:
+    """The record of `encode`. Raises `msgspec.DecodeError` for anything else."""
+    return _decoder.decode(record)
+
+
+def from_document(
+    document: Registration, *, number: int, subscriber_id: str, previous: Subscriber | None = None
+) -> Subscriber:
+    """The record of a registration, following `previous` if there is one.
+
+    An address that was there keeps its number and state; a new one gets the next number. A place that has not moved
+    keeps its slot. Raises `AddressesUsedUpError`.
+    """
+    addresses, next_address = _addresses(document.addresses, previous)
+    consent = _consent(document.consent)
+    return Subscriber(
+        number=number,
+        id=subscriber_id,
+        version=1 if previous is None else previous.version + 1,
+        languages=document.languages,
+        kinds=0 if consent.withdrawn_at_s is not None else kind_bits(document.kinds),
+        tester=document.tester,
+        time_zone=document.time_zone,
+        places=_places(document.places, () if previous is None else previous.places),
+        addresses=addresses,
+        next_address=next_address,
+        consent=consent,
+    )
+
+
+def to_document(subscriber: Subscriber) -> dict[str, Any]:
+    """The registration as JSON values, times in UTC. Each address has its number beside it, as `n`."""
+    consent = subscriber.consent
+    return {
+        "languages": list(subscriber.languages),
+        "kinds": [kind for bit, kind in enumerate(KINDS) if subscriber.kinds >> bit & 1],
+        "time_zone": subscriber.time_zone,
+        "quiet": None,
+        "format": "text",
+        "groups": [],
+        "tester": subscriber.tester,
+        "places": {place.name: _place_document(place) for place in subscriber.places},
+        "addresses": [_address_document(address) for address in subscriber.addresses],
+        "consent": {
+            "at": _rfc_3339(consent.at_s),
+            "source": consent.source,
+            "version": consent.version,
+            "purposes": list(consent.purposes),
+            "withdrawn_at": None if consent.withdrawn_at_s is None else _rfc_3339(consent.withdrawn_at_s),
+        },
+    }
+
+
+def kind_bits(kinds: Iterable[str]) -> int:
+    """The kinds of alert as bits, as records and tiles have them."""
+    return sum(1 << KINDS.index(kind) for kind in kinds)
+
+
+def address_counts(subscriber: Subscriber) -> tuple[int, ...]:
+    """How many usable addresses there are on each channel, in the order of the channels."""
+    usable = [address.channel for address in subscriber.addresses if address.state == AddressState.ACTIVE]
+    return tuple(usable.count(channel) for channel in range(len(CHANNELS)))
+
+
+def place_flags(subscriber: Subscriber, place: Place) -> int:
+    """The 32 flags of the place's record in its tile or region."""
+    return records.make_flags(
+        address_counts(subscriber),
+        place_kind=place.kind,
+        kinds=subscriber.kinds,
+        accuracy_class=records.accuracy_class(place.accuracy_m),
+        observed_h=place.at_s // 3_600 if place.at_s else None,
+        tester=subscriber.tester,
+    )
+
+
+def place_kind(name: str) -> int:
+    """The number of the kind of a place, by its name; any name of the subscriber's own is `other`."""
+    return PLACE_KINDS.index(name if name in PLACE_KINDS else "other")
+
+
+def _addresses(documents: Iterable[AddressDocument], previous: Subscriber | None) -> tuple[tuple[Address, ...], int]:
+    known = {(a.channel, a.value): a for a in previous.addresses} if previous else {}
+    following = previous.next_address if previous else 0
+    result = []
+    for document in documents:
+        channel = CHANNELS.index(document.channel)
+        before = known.get((channel, document.value))
+        number = following if before is None else before.number
+        following += before is None
+        state = AddressState.ACTIVE if before is None else before.state
+        result.append(
+            Address(number=number, channel=channel, value=document.value, language=document.language, state=state)
+        )
+    if following > MAX_ADDRESS_NUMBER + 1:
+        raise AddressesUsedUpError("This subscriber has had 256 addresses. Forget it and register anew.")
+    return tuple(result), following
+
+
+def _places(documents: dict[str, PlaceDocument], previous: tuple[Place, ...]) -> tuple[Place, ...]:
+    known = {place.name: place for place in previous}
+    return tuple(_place(name, document, known.get(name)) for name, document in documents.items())
+
+
+def _place(name: str, document: PlaceDocument, before: Place | None) -> Place:
+    lon, lat = document.point or (0.0, 0.0)
+    tile = x = y = 0
+    if document.point is not None:
+        tile, x, y = (int(part) for part in tiles.locate(lon, lat))
+    stays = before is not None and (before.region, before.tile, before.x, before.y) == (document.region, tile, x, y)
+    return Place(
+        name=name,
+        kind=place_kind(name),
+        lon=lon,
+        lat=lat,
+        region=document.region,
+        at_s=0 if document.at is None else _unix_s(document.at),
+        accuracy_m=document.accuracy_m,
+        tile=tile,
+        x=x,
+        y=y,
+        slot=before.slot if before is not None and stays else NO_SLOT,
+    )
+
+
+def _consent(document: ConsentDocument) -> Consent:
+    return Consent(
+        at_s=_unix_s(document.at),
+        source=document.source,
+        version=document.version,
+        purposes=document.purposes,
+        withdrawn_at_s=None if document.withdrawn_at is None else _unix_s(document.withdrawn_at),
+    )
+
+
+def _place_document(place: Place) -> dict[str, Any]:
+    shown: dict[str, Any] = {"region": place.region} if place.region else {"point": [place.lon, place.lat]}
+    if place.at_s:
+        shown["at"] = _rfc_3339(place.at_s)
+    if place.accuracy_m is not None:
+        shown["accuracy_m"] = place.accuracy_m
+    return shown
+
+
+def _address_document(address: Address) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "n": address.number,
+        "channel": CHANNELS[address.channel],
+        _VALUE_NAMES[address.channel]: address.value,
+    }
+    return shown if address.language is None else {**shown, "language": address.language}
+
+
+def _unix_s(time: datetime) -> int:
+    return math.floor(time.timestamp())
+
+
+def _rfc_3339(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
