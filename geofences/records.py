@@ -1,0 +1,164 @@
+"""The 16-byte record of a place in a tile, and the 32 bits of flags in it.
+
+| bytes | holds |
+|---|---|
+| 0-4 | subscriber number (40 bits, little endian, as all of it); 0 is a tombstone |
+| 5-6, 7-8 | x and y inside the tile |
+| 9-11 | number of the leaf region (24 bits); 0 is none |
+| 12-15 | flags |
+
+| bits of the flags | hold |
+|---|---|
+| 0-7 | addresses by channel, two bits each in channel order; 3 is "three or more: ask the authority" |
+| 8-10 | place kind |
+| 11-13 | accuracy class, see `ACCURACY_LIMITS_M` |
+| 14 | tester |
+| 15 | moved: the record is in doubt, ask the authority |
+| 16-19 | kinds of alert consented to |
+| 20-31 | hour of the observation, mod 4096; 0 is "not timed" |
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Words = NDArray[np.uint64]
+Flags = NDArray[np.uint32]
+
+SIZE = 16
+NUMBER_LIMIT = 1 << 40  # numbers are never reused; a trillion lasts
+REGION_LIMIT = 1 << 24
+CHANNELS = 4
+MANY = 3  # the largest count that two bits hold
+PLACE_SHIFT, ACCURACY_SHIFT, KIND_SHIFT, HOUR_SHIFT = 8, 11, 16, 20
+TESTER, MOVED = 1 << 14, 1 << 15
+HOURS = 1 << 12  # 170 days, after which the hour wraps: timed places are swept before
+
+# Class 0 is an exact point or an unknown accuracy; class n is "at most ACCURACY_LIMITS_M[n - 1] metres"; class 5 is worse than all.
+ACCURACY_LIMITS_M = (50, 200, 1_000, 5_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Records:
+    """Many records, one array a field, all of one length."""
+
+    numbers: Words
+    x: NDArray[np.uint16]
+    y: NDArray[np.uint16]
+    regions: NDArray[np.uint32]
+    flags: Flags
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+
+def pack(numbers: ArrayLike, x: ArrayLike, y: ArrayLike, regions: ArrayLike, flags: ArrayLike) -> bytes:
+    """The records as one string of 16 bytes each; scalars are repeated. OverflowError for a number or region too large."""
+    number, east, south, region, flag = np.broadcast_arrays(
+        *(np.atleast_1d(a) for a in (numbers, x, y, regions, flags))
+    )
+    number, region = number.astype(np.uint64), region.astype(np.uint64)
+    if len(number) and (number.max() >= NUMBER_LIMIT or region.max() >= REGION_LIMIT):
+        raise OverflowError("a subscriber number has 40 bits and a region number 24")
+    low = south.astype(np.uint64)
+    words = np.empty((len(number), 2), "<u8")
+    words[:, 0] = number | (east.astype(np.uint64) << np.uint64(40)) | (low << np.uint64(56))
+    words[:, 1] = (low >> np.uint64(8)) | (region << np.uint64(8)) | (flag.astype(np.uint64) << np.uint64(32))
+    return words.tobytes()
+
+
+def unpack(blob: bytes | memoryview) -> Records:
+    """The records of a string, tombstones included. ValueError if it is not made of whole records."""
+    if len(blob) % SIZE:
+        raise ValueError(f"a tile holds records of {SIZE} bytes; {len(blob)} is no multiple of that")
+    words = np.frombuffer(blob, "<u8").reshape(-1, 2)
+    low, high = words[:, 0], words[:, 1]
+    return Records(
+        numbers=low & np.uint64(NUMBER_LIMIT - 1),
+        x=(low >> np.uint64(40)).astype(np.uint16),
+        y=((low >> np.uint64(56)) | ((high & np.uint64(0xFF)) << np.uint64(8))).astype(np.uint16),
+        regions=((high >> np.uint64(8)) & np.uint64(REGION_LIMIT - 1)).astype(np.uint32),
+        flags=(high >> np.uint64(32)).astype(np.uint32),
+    )
+
+
+def left(record: bytes) -> bytes:
+    """What a record becomes when its subscriber is leaving it: where and who stay, the place kind stays, and it is in doubt."""
+    if len(record) != SIZE:
+        raise ValueError(f"a record has {SIZE} bytes, not {len(record)}")
+    flags = int.from_bytes(record[12:], "little")
+    doubt = (flags & (0b111 << PLACE_SHIFT)) | MOVED
+    return record[:9] + bytes(3) + doubt.to_bytes(4, "little")
+
+
+def make_flags(
+    counts: Sequence[int],
+    *,
+    place_kind: int,
+    kinds: int = 0,
+    accuracy_class: int = 0,
+    observed_h: int | None = None,
+    tester: bool = False,
+    moved: bool = False,
+) -> int:
+    """The flags of one record.
+
+    `counts` are addresses by channel in channel order (capped at 3 here), `kinds` the bits of the kinds consented to,
+    `observed_h` the whole hours since 1970 of a timed place, or None. An hour that would be stored as 0 ("not timed") is
+    stored as the hour before.
+    """
+    if len(counts) != CHANNELS or not (0 <= place_kind < 8 and 0 <= kinds < 16 and 0 <= accuracy_class < 8):
+        raise ValueError("flags need four counts, a place kind and an accuracy class below 8, and kinds below 16")
+    hour = 0 if observed_h is None else observed_h % HOURS or HOURS - 1
+    flags = sum(min(count, MANY) << (2 * channel) for channel, count in enumerate(counts))
+    flags |= place_kind << PLACE_SHIFT | accuracy_class << ACCURACY_SHIFT | kinds << KIND_SHIFT | hour << HOUR_SHIFT
+    return flags | (TESTER if tester else 0) | (MOVED if moved else 0)
+
+
+def accuracy_class(accuracy_m: float | None) -> int:
+    """The class of an accuracy in metres; None or 0 is an exact point."""
+    return 0 if not accuracy_m else bisect_left(ACCURACY_LIMITS_M, accuracy_m) + 1
+
+
+def channel_counts(flags: Flags) -> NDArray[np.uint8]:
+    """Addresses by channel, shape (records, 4); 3 is "three or more"."""
+    shifts = np.arange(0, 2 * CHANNELS, 2, dtype=np.uint32)
+    return ((flags[:, None] >> shifts) & 3).astype(np.uint8)
+
+
+def place_kind(flags: Flags) -> NDArray[np.uint8]:
+    return ((flags >> PLACE_SHIFT) & 7).astype(np.uint8)
+
+
+def accuracy_classes(flags: Flags) -> NDArray[np.uint8]:
+    return ((flags >> ACCURACY_SHIFT) & 7).astype(np.uint8)
+
+
+def kinds(flags: Flags) -> NDArray[np.uint8]:
+    """The bits of the kinds of alert consented to."""
+    return ((flags >> KIND_SHIFT) & 15).astype(np.uint8)
+
+
+def tester(flags: Flags) -> NDArray[np.bool_]:
+    return (flags & TESTER).astype(np.bool_)
+
+
+def moved(flags: Flags) -> NDArray[np.bool_]:
+    """Which records are in doubt: the authority must say whether the subscriber is there."""
+    return (flags & MOVED).astype(np.bool_)
+
+
+def timed(flags: Flags) -> NDArray[np.bool_]:
+    return (flags >> HOUR_SHIFT).astype(np.bool_)
+
+
+def age_h(flags: Flags, now_h: int) -> NDArray[np.int32]:
+    """Hours since the observation, 0 for what is not timed. An observation an hour ahead of our clock is fresh, not 170 days old."""
+    hour = (flags >> HOUR_SHIFT).astype(np.int32)
+    age = (now_h % HOURS - hour) % HOURS
+    return np.where((hour == 0) | (age == HOURS - 1), 0, age).astype(np.int32)
