@@ -1,0 +1,13 @@
+"""From an alert to the message of one channel in one language.
+
+`catalogue` holds the words, `facts` picks what may be told and puts it into words, `plaintext` makes text fit, `renderer`
+puts it together. Nothing internal of a case passes `facts`.
+"""
+
+from __future__ import annotations
+
+from alertd.rendering.catalogue import Catalogue
+from alertd.rendering.languages import choose_language
+from alertd.rendering.renderer import Renderer, SafetyLineError
+
+__all__ = ["Catalogue", "Renderer", "SafetyLineError", "choose_language"]

@@ -1,0 +1,88 @@
+"""The words of one language, read from `templates/catalogue/<lang>.toml`: adding a language begins there."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from alertd.rendering.plaintext import isolate
+
+#: The catalogue every other one is compared with.
+REFERENCE = "en"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Catalogue:
+    """One language's words. `words` is the file as it is; templates read it, and the methods below fill in values."""
+
+    language: str
+    words: Mapping[str, Any]
+
+    @property
+    def direction(self) -> str:
+        """`ltr` or `rtl`, as HTML names it."""
+        return str(self.words["direction"])
+
+    def isolate(self, text: str) -> str:
+        """`text` made safe to stand in a line of this language, whichever way it runs itself."""
+        return isolate(text, rtl=self.direction == "rtl")
+
+    def coded(self, field: str, code: str | None) -> str:
+        """A coded fact in words; nothing for none. Raises `KeyError` for a code the catalogue does not know."""
+        return "" if code is None else str(self.words[field][code])
+
+    def codes(self, field: str) -> Mapping[str, str]:
+        """All codes of `sex`, `hair`, `eyes` or `role`, with their words."""
+        return dict(self.words[field])
+
+    def counted(self, unit: str, number: int) -> str:
+        """A number of `years` or `months` in this language's plural form."""
+        forms: Sequence[Mapping[str, Any]] = self.words[unit]
+        text: str = next(form["text"] for form in forms if number <= form["to"])
+        return text.format(n=number)
+
+    def joined(self, parts: Sequence[str], mark: str = "comma") -> str:
+        """The parts that say something, with this language's `comma`, `dash` or `colon` between them."""
+        return str(self.words["punctuation"][mark]).join(filter(None, parts))
+
+    def moment(self, at: datetime, time_zone: str | None, *, form: str) -> str:
+        """A point in time (`form`: `long` or `short`) on the clocks of `time_zone`, always with the zone's name or offset.
+
+        Never "two hours ago": nobody knows when a message is read.
+        """
+        local = at if time_zone is None else at.astimezone(ZoneInfo(time_zone))
+        date = self.words["date"]
+        months = date["months" if form == "long" else "months_short"]
+        time = self.isolate(f"{local:%H:%M} {_zone_name(local)}")
+        return str(date[form]).format(day=local.day, month=months[local.month - 1], year=local.year, time=time)
+
+
+def _zone_name(local: datetime) -> str:
+    """`CET`; where the zone has only a number for a name, `UTC-03:00`."""
+    name = local.tzname() or ""
+    return name if name.isalpha() else f"UTC{local.isoformat()[-6:]}"
+
+
+def read_catalogues(directory: Path) -> dict[str, Catalogue]:
+    """Every catalogue by its language. Raises `ValueError` for one that lacks words or has more than English has."""
+    files = sorted(directory.glob("*.toml"))
+    found = {path.stem: tomllib.loads(path.read_text(encoding="utf-8")) for path in files}
+    expected = set(_paths(found[REFERENCE]))
+    for language, words in found.items():
+        differing = expected.symmetric_difference(_paths(words))
+        if differing:
+            raise ValueError(f"The catalogue {language} differs from {REFERENCE} in {', '.join(sorted(differing))}.")
+    return {language: Catalogue(language=language, words=words) for language, words in found.items()}
+
+
+def _paths(words: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in words.items():
+        if isinstance(value, dict):
+            yield from _paths(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key

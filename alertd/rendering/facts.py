@@ -1,0 +1,226 @@
+"""What of an alert may be told, in the words of one language. Templates see this and nothing else.
+
+Left out on purpose, so that no template can show it: the exact point, the case number, verification and custody, the
+author, and what the case says about the child beyond what helps to recognise it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from alertd.cases import Age, Child, Contact, LastSeen
+from alertd.documents import Alert, Info, Status
+from alertd.kinds import Kind
+from alertd.rendering.catalogue import Catalogue
+from alertd.rendering.languages import matching, told_in, told_in_any
+from alertd.rendering.plaintext import clip, line, lines
+from channels.base import Loudness
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Room:
+    """How much a channel has room for, in characters and people; more is cut, or counted (`and 2 more`)."""
+
+    people: int
+    name: int
+    place: int
+    headline: int
+    text: int  # one free text; 0 = whole, in paragraphs
+    form: str  # of dates: long or short
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChildFacts:
+    """One child. Nothing known is an empty string."""
+
+    name: str
+    age: str
+    sex: str
+    height: str
+    hair: str
+    eyes: str
+    clothing: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ContactFacts:
+    """One way to answer."""
+
+    ask: str  # "Call 116000"
+    shown: str
+    href: str
+    role: str  # for whom; empty = for everyone
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Facts:
+    """All a template may use. Nothing known is an empty string or tuple."""
+
+    language: str
+    direction: str
+    heading: str  # mark, urgency and what the alert is
+    safety: str
+    who: str
+    children: tuple[ChildFacts, ...]
+    place: str
+    seen_at: str
+    headline: str
+    description: tuple[str, ...]  # paragraphs
+    instruction: tuple[str, ...]
+    valid_until: str
+    contacts: tuple[ContactFacts, ...]
+    url: str
+
+    def without(self, name: str) -> Facts:
+        """The same with one fact left out, of the alert or of each child."""
+        if name in {field.name for field in fields(ChildFacts)}:
+            return replace(self, children=tuple(_blank(child, name) for child in self.children))
+        blank: Facts = _blank(self, name)
+        return blank
+
+
+def facts_of(alert: Alert, words: Catalogue, room: Room, *, loudness: Loudness, url: str | None) -> Facts:
+    """The facts of an alert for one channel. Raises `ValueError` if a missing-child alert names no contact."""
+    case, info = alert.case, _info(alert, words.language)
+    children = case.children[: room.people]
+    zone = None if case.last_seen is None else case.last_seen.time_zone
+    return Facts(
+        language=words.language,
+        direction=words.direction,
+        heading=_heading(alert, words, loudness),
+        safety=safety_line(alert, words),
+        who=_who(children, len(case.children) - len(children), words, room),
+        children=tuple(_child(child, words, room) for child in children),
+        place=_place(case.last_seen, alert, words, room),
+        seen_at="" if case.last_seen is None else words.moment(case.last_seen.at, zone, form=room.form),
+        headline=words.isolate(clip(line(info.headline or ""), room.headline)),
+        description=_paragraphs(info.description, room),
+        instruction=_paragraphs(info.instruction, room),
+        valid_until=words.moment(alert.expires, zone, form=room.form),
+        contacts=tuple(_contact(contact, words) for contact in _by_use(case.contact)),
+        url=url or "",
+    )
+
+
+def safety_line(alert: Alert, words: Catalogue) -> str:
+    """What everyone must be told in every message: keep away, and whom to call."""
+    subject = "general"
+    if alert.kind is Kind.MISSING_CHILD:
+        subject = "one" if len(alert.case.children) == 1 else "many"
+    forms = words.words["safety"][subject]
+    if alert.case.contact:
+        way, shown = _way(_by_use(alert.case.contact)[0])
+        return line_of(forms[way], words.isolate(shown))
+    if "none" not in forms:
+        raise ValueError("A missing-child alert needs a contact: without one there is no safety line.")
+    return str(forms["none"])
+
+
+def line_of(form: str, contact: str) -> str:
+    """A catalogue form with its contact; the form is ours, the contact is data and is not read as a form."""
+    return form.format(contact=contact)
+
+
+def _heading(alert: Alert, words: Catalogue, loudness: Loudness) -> str:
+    title = words.words["title"][alert.kind.value][alert.level.value]
+    if alert.status is not Status.ACTUAL:
+        return words.joined([words.words["mark"][alert.kind.value][alert.status.value], title], "dash")
+    urgent = words.words["loud"]["word"] if loudness is Loudness.LOUD else ""
+    return words.joined([urgent, title], "dash")
+
+
+def _who(children: Sequence[Child], others: int, words: Catalogue, room: Room) -> str:
+    """Name and age of each; a child whose name is protected is told by sex and age."""
+    people = [
+        words.joined([_name(child, words, room) or words.coded("sex", child.sex), _age(child.age, words)])
+        for child in children
+    ]
+    more = words.words["punctuation"]["more"].format(n=others) if others else ""
+    return words.joined([*people, more], "people")
+
+
+def _child(child: Child, words: Catalogue, room: Room) -> ChildFacts:
+    clothing = line(told_in(child.clothing, words.language))
+    return ChildFacts(
+        name=_name(child, words, room),
+        age=_age(child.age, words),
+        sex=words.coded("sex", child.sex),
+        height=_height(child.height_cm, words),
+        hair=words.coded("hair", child.hair),
+        eyes=words.coded("eyes", child.eyes),
+        clothing=words.isolate(clip(clothing, room.text or len(clothing))),
+    )
+
+
+def _name(child: Child, words: Catalogue, room: Room) -> str:
+    if child.name is None:
+        return ""
+    name = told_in(child.name.scripts, words.language) or child.name.public
+    return words.isolate(clip(line(name), room.name))
+
+
+def _age(age: Age | None, words: Catalogue) -> str:
+    if age is None:
+        return ""
+    if age.months is not None:
+        return words.counted("months", age.months)
+    return "" if age.years is None else words.counted("years", age.years)
+
+
+def _height(height_cm: tuple[int, int] | None, words: Catalogue) -> str:
+    if height_cm is None:
+        return ""
+    low, high = height_cm
+    shown = str(low) if low == high else f"{low}–{high}"
+    return str(words.words["height"]["text"]).format(cm=words.isolate(shown))
+
+
+def _place(seen: LastSeen | None, alert: Alert, words: Catalogue, room: Room) -> str:
+    if seen is None:
+        return ""
+    place = line(told_in_any(seen.place, words.language, tuple(alert.info)))
+    return words.isolate(clip(place, room.place))
+
+
+def _info(alert: Alert, language: str) -> Info:
+    found = matching(language, alert.info)
+    return Info() if found is None else alert.info[found]
+
+
+def _paragraphs(text: str | None, room: Room) -> tuple[str, ...]:
+    """Whole paragraphs where there is room, else one short one."""
+    paragraphs = lines(text or "")
+    if room.text == 0 or not paragraphs:
+        return paragraphs
+    return (clip(" ".join(paragraphs), room.text),)
+
+
+#: Most people call; an address on the web serves everyone else; a number for texts often serves some only.
+_WAYS = ("dial", "url", "text")
+
+
+def _way(contact: Contact) -> tuple[str, str]:
+    way = next(way for way in _WAYS if getattr(contact, way) is not None)
+    return way, str(getattr(contact, way)).removeprefix("sms:")
+
+
+def _by_use(contacts: Sequence[Contact]) -> list[Contact]:
+    """The one for everybody first: a number before an address, one without a role before one for some."""
+    return sorted(contacts, key=lambda contact: (_WAYS.index(_way(contact)[0]), contact.role is not None))
+
+
+def _contact(contact: Contact, words: Catalogue) -> ContactFacts:
+    way, value = _way(contact)
+    shown = words.isolate(value)
+    return ContactFacts(
+        ask=line_of(words.words["label"][way], shown),
+        shown=shown,
+        href={"dial": f"tel:{value}", "text": f"sms:{value}", "url": value}[way],
+        role=words.coded("role", contact.role),
+    )
+
+
+def _blank(record: Any, name: str) -> Any:
+    return replace(record, **{name: type(getattr(record, name))()})

@@ -1,0 +1,85 @@
+"""Text as phones take it: one clean line, directions kept apart, cut at a word, spelled so that an SMS stays cheap."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from channels.text import segments
+
+FSI, PDI = "\u2068", "\u2069"  # first strong isolate, pop directional isolate (Unicode UAX 9)
+
+#: Embeddings, overrides and isolates of the sender's own could end ours too early.
+_DIRECTION_CONTROLS = re.compile("[\u202a-\u202e\u2066-\u2069]")
+
+#: What has a plain spelling in the GSM alphabet (3GPP TS 23.038) and no Unicode decomposition into it.
+_PLAIN = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "«": '"', "»": '"', "–": "-", "—": "-", "\u00a0": " "})
+
+#: Pictures and joiners carry no fact, and one of them more than halves what an SMS can hold.
+_ORNAMENTS = frozenset({"So", "Sk", "Cf", "Mn", "Me"})
+
+
+def line(text: str) -> str:
+    """One line without controls of direction and without doubled spaces."""
+    return " ".join(_DIRECTION_CONTROLS.sub("", text).split())
+
+
+def lines(text: str) -> tuple[str, ...]:
+    """The lines of a longer text, each clean, none empty."""
+    return tuple(clean for raw in text.splitlines() if (clean := line(raw)))
+
+
+def clip(text: str, limit: int) -> str:
+    """At most `limit` characters, cut between words where one ends in the second half, with an ellipsis."""
+    if len(text) <= limit:
+        return text
+    cut = text[: limit - 1]
+    space = cut.rfind(" ")
+    return (cut[:space] if space > limit // 2 else cut).rstrip(" ,.;:،") + "…"
+
+
+def isolate(text: str, *, rtl: bool) -> str:
+    """`text` wrapped so that it cannot disturb the order of a line that runs the other way; unchanged if it does not.
+
+    In a line that runs right to left, numbers count too: the plus of a phone number would land at its other end.
+    """
+    foreign = {"L", "EN"} if rtl else {"R", "AL", "AN"}
+    return f"{FSI}{text}{PDI}" if any(unicodedata.bidirectional(char) in foreign for char in text) else text
+
+
+def tidy(text: str) -> str:
+    """Without spaces at the ends of lines, without empty lines at the ends and without two in a row."""
+    kept: list[str] = []
+    for raw in text.splitlines():
+        stripped = raw.strip()
+        if stripped or (kept and kept[-1]):
+            kept.append(stripped)
+    return "\n".join(kept).strip("\n")
+
+
+def packed(text: str) -> str:
+    """`tidy` without any empty line: on a phone each line counts."""
+    return "\n".join(filter(None, tidy(text).split("\n")))
+
+
+def spelled_for_sms(text: str) -> str:
+    """The text in the GSM alphabet if leaving out accents and ornaments brings it there, else as it was.
+
+    Half a spelling would cost as much as none: a name in another script is never touched.
+    """
+    plain = "".join(_in_gsm(char) for char in text.translate(_PLAIN).replace("…", "..."))
+    return re.sub(" {2,}", " ", plain) if is_gsm(plain) else text
+
+
+def is_gsm(text: str) -> bool:
+    """Whether an SMS carries this in the GSM alphabet (160 characters) and not in UCS-2 (70)."""
+    return segments(text)[0] == segments("")[0]
+
+
+def _in_gsm(char: str) -> str:
+    if is_gsm(char):
+        return char
+    if unicodedata.category(char) in _ORNAMENTS:
+        return ""
+    bare = "".join(part for part in unicodedata.normalize("NFD", char) if not unicodedata.combining(part))
+    return bare if is_gsm(bare) else char

@@ -1,0 +1,214 @@
+"""The renderer: compiles every template once and makes the message of one channel in one language.
+
+The safety line is put in here, whatever a template says, and a message without it is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from channels.text import segments
+from jinja2 import FileSystemLoader, StrictUndefined, Template
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from markupsafe import escape
+
+from alertd.documents import Alert, Status
+from alertd.kinds import Kind
+from alertd.rendering.catalogue import REFERENCE, Catalogue, read_catalogues
+from alertd.rendering.facts import Facts, Room, facts_of
+from alertd.rendering.languages import matching
+from alertd.rendering.plaintext import is_gsm, packed, spelled_for_sms, tidy
+from channels.base import MailMessage, Message, PushMessage, SmsMessage, Stamp
+
+PARTS = {
+    "push": ("title.txt", "body.txt"),
+    "sms": ("txt",),
+    "mail": ("subject.txt", "body.txt", "body.html"),
+}
+
+#: Phones show about three lines closed and ten open; a mail shows everything.
+ROOM = {
+    "push": Room(people=3, name=60, place=80, headline=120, text=200, form="short"),
+    "sms": Room(people=2, name=40, place=60, headline=90, text=160, form="short"),
+    "mail": Room(people=20, name=80, place=500, headline=160, text=0, form="long"),
+}
+
+#: FCM takes 4,096 bytes and web push about as much, with links and stamp, and JSON may write a letter of two bytes as
+#: six: 1,000 bytes of text are at most 3,000 there.
+MAX_PUSH_BYTES = 1_000
+
+#: Every segment is paid and counts against the carrier's rate, so a longer text reaches people later. Three of GSM-7
+#: hold 459 characters, all facts of a usual case. UCS-2 holds 67 a segment: what must never be dropped (mark, name, age,
+#: place, safety line, link) needs up to four (268).
+MAX_SEGMENTS_GSM = 3
+MAX_SEGMENTS_UCS2 = 4
+
+#: What a short message leaves out when it is too long, least important first. Never named here, so never left out: the
+#: heading with its mark, name, age, place, the safety line with the contact, and the link.
+LEFT_OUT = {
+    Kind.MISSING_CHILD: (
+        "valid_until",
+        "instruction",
+        "description",
+        "eyes",
+        "height",
+        "hair",
+        "sex",
+        "clothing",
+        "seen_at",
+    ),
+    Kind.GENERAL: ("valid_until", "description", "instruction"),
+}
+
+
+class SafetyLineError(ValueError):
+    """A message came out without its safety line: it is never sent."""
+
+
+class Renderer:
+    """Built once, by the composition root. Raises at construction for a catalogue or template that is missing or broken."""
+
+    def __init__(self, templates_dir: Path) -> None:
+        self._catalogues = read_catalogues(templates_dir / "catalogue")
+        environment = ImmutableSandboxedEnvironment(
+            loader=FileSystemLoader(templates_dir),
+            undefined=StrictUndefined,
+            autoescape=lambda name: name is not None and name.endswith(".html"),
+            auto_reload=False,
+            cache_size=-1,  # all of them stay: the files are few and known
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates = {
+            (kind, channel, language, part): environment.get_template(f"messages/{kind}/{channel}/{language}.{part}")
+            for kind in Kind
+            for channel, parts in PARTS.items()
+            for part in parts
+            for language in self._catalogues
+        }
+        self._safety_html = environment.get_template("messages/_safety.html")
+        self._channels: dict[str, Callable[[_Rendering, Stamp], Message]] = {
+            "push": _push,
+            "webpush": _push,
+            "sms": _sms,
+            "mail": _mail,
+        }
+
+    def words(self, language: str) -> Catalogue:
+        """The catalogue for a language tag, or that of its base language. Raises `KeyError` if there is neither."""
+        found = matching(language, self._catalogues)
+        if found is None:
+            raise KeyError(f"There is no catalogue for the language {language}.")
+        return self._catalogues[found]
+
+    def languages(self, document: Alert) -> tuple[str, ...]:
+        """The languages this alert can be told in: the sender's own first, in the sender's order, then English.
+
+        A missing-child alert is told in every language of the catalogue, because its facts are coded; free text in
+        other languages is left out. A general alert is nothing but its text: only languages with headline and
+        description count, and only those whose safety line is known.
+        """
+        own = [tag for tag in document.info if matching(tag, self._catalogues) is not None]
+        if document.kind is Kind.GENERAL:
+            return tuple(tag for tag in own if document.info[tag].headline and document.info[tag].description)
+        rest = sorted(self._catalogues, key=lambda tag: (tag != REFERENCE, tag))
+        return (*own, *(tag for tag in rest if tag not in own))
+
+    def render(self, document: Alert, *, channel: str, language: str, stamp: Stamp, url: str | None = None) -> Message:
+        """The message for one channel in one of `languages(document)`.
+
+        The stamp of the message names the language it is really in, and is a test whenever the alert is. `url` is the
+        page that people may open. Raises `SafetyLineError` for a message without safety line, `ValueError` for a
+        missing-child alert without contact, `KeyError` for an unknown channel or language.
+        """
+        words = self.words(language)
+        stamp = replace(stamp, language=language, test=document.status is not Status.ACTUAL)
+        room = ROOM["push" if channel == "webpush" else channel]
+        facts = facts_of(document, words, room, loudness=stamp.loudness, url=url)
+        facts = replace(facts, language=language)
+        return self._channels[channel](_Rendering(self, document.kind, words, facts), stamp)
+
+    def template(self, kind: Kind, channel: str, language: str, part: str) -> Template:
+        """A compiled template."""
+        return self._templates[kind, channel, language, part]
+
+    def safety_block(self, facts: Facts) -> str:
+        """The safety line as HTML."""
+        return self._safety_html.render(facts=facts)
+
+
+class _Rendering:
+    """One alert on its way into one channel and language."""
+
+    def __init__(self, renderer: Renderer, kind: Kind, words: Catalogue, facts: Facts) -> None:
+        self._renderer, self._kind, self._words, self.facts = renderer, kind, words, facts
+
+    def part(self, channel: str, part: str, facts: Facts) -> str:
+        """One template, filled in, and nothing else."""
+        template = self._renderer.template(self._kind, channel, self._words.language, part)
+        return template.render(facts=facts, words=self._words.words)
+
+    def title(self, channel: str, part: str) -> str:
+        """One line."""
+        return packed(self.part(channel, part, self.facts)).replace("\n", " ")
+
+    def text(self, channel: str, part: str, facts: Facts) -> str:
+        """Plain text with the safety line after the first line: whoever cuts the end or shows three lines keeps it."""
+        first, _, rest = tidy(self.part(channel, part, facts)).partition("\n")
+        return tidy(f"{first}\n{facts.safety}\n{rest}") if channel != "mail" else f"{first}\n\n{facts.safety}\n{rest}"
+
+    def html(self) -> str:
+        """A page with the safety line right below its header."""
+        block = "</header>\n" + self._renderer.safety_block(self.facts)
+        return self.part("mail", "body.html", self.facts).strip().replace("</header>", block, 1)
+
+    def shorter(self) -> Iterator[Facts]:
+        """The facts, then ever fewer of them."""
+        facts = self.facts
+        yield facts
+        for name in LEFT_OUT[self._kind]:
+            facts = facts.without(name)
+            yield facts
+
+
+def _push(rendering: _Rendering, stamp: Stamp) -> PushMessage:
+    texts = (packed(rendering.text("push", "body.txt", facts)) for facts in rendering.shorter())
+    body = _first_that(lambda text: len(text.encode()) <= MAX_PUSH_BYTES, texts)
+    _demand(rendering.facts.safety, body)
+    title = rendering.title("push", "title.txt")
+    return PushMessage(stamp=stamp, title=title, body=body, url=rendering.facts.url or None)
+
+
+def _sms(rendering: _Rendering, stamp: Stamp) -> SmsMessage:
+    texts = (spelled_for_sms(packed(rendering.text("sms", "txt", facts))) for facts in rendering.shorter())
+    text = _first_that(_within_budget, texts)
+    safety = rendering.facts.safety
+    _demand(spelled_for_sms(safety) if is_gsm(text) else safety, text)
+    return SmsMessage(stamp=stamp, text=text)
+
+
+def _mail(rendering: _Rendering, stamp: Stamp) -> MailMessage:
+    text, html = rendering.text("mail", "body.txt", rendering.facts), rendering.html()
+    _demand(rendering.facts.safety, text)
+    _demand(str(escape(rendering.facts.safety)), html)
+    return MailMessage(stamp=stamp, subject=rendering.title("mail", "subject.txt"), text=text, html=html)
+
+
+def _within_budget(text: str) -> bool:
+    return segments(text)[1] <= (MAX_SEGMENTS_GSM if is_gsm(text) else MAX_SEGMENTS_UCS2)
+
+
+def _first_that(fits: Callable[[str], bool], texts: Iterator[str]) -> str:
+    """The first text that fits, else the last and shortest: what must never be left out goes before any budget."""
+    text = ""
+    for text in texts:
+        if fits(text):
+            break
+    return text
+
+
+def _demand(safety: str, text: str) -> None:
+    if safety not in text:
+        raise SafetyLineError("A message came out without its safety line.")

@@ -1,0 +1,335 @@
+from __future__ import annotations
+
+import html
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from channels.text import segments
+from jinja2 import TemplateError
+
+from alertd.documents import Alert
+from alertd.kinds import Eyes, Hair, Level, Sex
+from alertd.rendering import Renderer, SafetyLineError, choose_language
+from alertd.rendering.plaintext import clip, is_gsm, isolate, spelled_for_sms
+from alertd.rendering.renderer import MAX_PUSH_BYTES
+from alertd.resources import templates_dir
+from channels.base import Loudness, MailMessage, Message, PushMessage, SmsMessage, Stamp
+
+LANGUAGES = ("en", "es", "fr", "ar")
+CHANNELS = ("push", "webpush", "sms", "mail")
+URL = "https://alerts.example.org/a/k3v9q2"
+
+#: What a case knows and nobody outside may read, each a word found nowhere else.
+SECRETS = ("SE-2026-117", "AUTHORITYX", "REFERENCEX", "CRITERIONX", "DECIDERX", "AUTHORX", "EXTERNALX", "MARKX",
+           "37.39", "5.97", "c1x")  # fmt: skip
+
+INJECTION = "{{ 7*7 }} {% raw %} <script>alert(1)</script> {contact}"
+
+CHILD: dict[str, Any] = {
+    "id": "c1x",
+    "name": {"public": "Lucía María del Carmen 🦊 Fernández-Villaverde", "scripts": {"ar": "لوسيا ماريا ديل كارمن"}},
+    "age": {"years": 11},
+    "sex": "female",
+    "height_cm": [118, 125],
+    "hair": "light-brown",
+    "eyes": "green",
+    "clothing": dict.fromkeys(LANGUAGES, f"red coat 🧥 {INJECTION} " * 6),
+    "marks": dict.fromkeys(LANGUAGES, "MARKX"),
+}
+
+LONGEST_CHILD: dict[str, Any] = {
+    "kind": "missing-child",
+    "level": "child-alert",
+    "status": "Exercise",
+    "expires": "2026-11-26T08:00:00+01:00",
+    "external_id": "EXTERNALX",
+    "author": {"subject": "AUTHORX", "on_behalf_of": "AUTHORX"},
+    "case": {
+        "number": "SE-2026-117",
+        "verification": {"authority": "AUTHORITYX", "reference": "REFERENCEX", "criteria": ["minor"],
+                         "publication_risk": {"by": "DECIDERX", "at": "2026-11-24T18:20:00+01:00"}},
+        "children": [CHILD],
+        "last_seen": {
+            "at": "2026-11-24T17:40:00+01:00",
+            "time_zone": "America/Sao_Paulo",
+            "place": {"es": "estación de autobuses de Santa Justa, junto al andén número catorce, al lado del quiosco"},
+            "point": [-5.9756, 37.3919],
+        },
+        "contact": [{"text": "sms:+34600000000", "role": "deaf"}, {"dial": "+34915000000", "role": "abroad"},
+                    {"dial": "116000", "countries": ["ES"]}, {"url": "https://centre.example/tell"}],
+    },
+    "info": {
+        tag: {"headline": "h" * 160, "description": f"{INJECTION}\n\n" + "Salió a pie. " * 200, "instruction": "i " * 900}
+        for tag in LANGUAGES
+    },
+    "target": {"regions": ["ES-SE"]},
+}  # fmt: skip
+
+LONGEST_GENERAL: dict[str, Any] = {
+    "kind": "general",
+    "level": "warning",
+    "status": "Test",
+    "expires": "2026-11-25T20:00:00Z",
+    "case": {},
+    "info": {
+        tag: {
+            "headline": f"{INJECTION} {'فيضان ' * 15}🌊",
+            "description": "Agua sucia. " * 300,
+            "instruction": "i " * 900,
+        }
+        for tag in LANGUAGES
+    },
+    "target": {"regions": ["ES-SE"]},
+}
+
+SAMPLES = {"missing-child": LONGEST_CHILD, "general": LONGEST_GENERAL}
+
+
+def changed(sample: dict[str, Any], **top: Any) -> Alert:
+    return Alert.model_validate_json(json.dumps({**sample, **top}))
+
+
+def case_changed(**case: Any) -> Alert:
+    return changed(LONGEST_CHILD, case={**LONGEST_CHILD["case"], **case})
+
+
+def stamp(language: str, loudness: Loudness = Loudness.LOUD) -> Stamp:
+    return Stamp(chain="c", version="v", sent_s=1, expires_s=2, loudness=loudness, language=language)
+
+
+def parts(message: Message) -> list[str]:
+    """Every text that leaves, HTML as a reader sees it."""
+    if isinstance(message, PushMessage):
+        return [message.title, message.body]
+    if isinstance(message, SmsMessage):
+        return [message.text]
+    return [message.subject, message.text, html.unescape(message.html)]
+
+
+@pytest.fixture(scope="module")
+def renderer() -> Renderer:
+    return Renderer(templates_dir())
+
+
+def render(renderer: Renderer, alert: Alert, channel: str, language: str, loudness: Loudness = Loudness.LOUD) -> Any:
+    return renderer.render(alert, channel=channel, language=language, stamp=stamp(language, loudness), url=URL)
+
+
+@pytest.fixture(params=[(k, c, lang) for k in SAMPLES for c in CHANNELS for lang in LANGUAGES], ids="-".join)
+def longest(request: pytest.FixtureRequest, renderer: Renderer) -> tuple[str, str, Message]:
+    kind, channel, language = request.param
+    return kind, language, render(renderer, changed(SAMPLES[kind]), channel, language)
+
+
+def test_the_safety_line_stands_in_every_message(longest: Any, renderer: Renderer) -> None:
+    """Whatever the kind, channel, language and length, people read to keep away and whom to call."""
+    kind, language, message = longest
+    form = renderer.words(language).words["safety"]
+    expected = form["general"]["none"] if kind == "general" else form["one"]["dial"].format(contact="116000")
+    shown = parts(message)[1:] if not isinstance(message, SmsMessage) else parts(message)
+    for text in shown:
+        bare = text.replace("\u2068", "").replace("\u2069", "")
+        assert expected in bare or spelled_for_sms(expected) in bare
+
+
+def test_nothing_internal_is_told(longest: Any) -> None:
+    """The case file stays closed: no exact point, number, verification, author or marks."""
+    _, _, message = longest
+    for text in parts(message):
+        assert not [secret for secret in SECRETS if secret in text]
+        assert "Undefined" not in text
+
+
+def test_a_drill_says_so_first(longest: Any, renderer: Renderer) -> None:
+    """Title, subject and SMS begin with the mark of a test, and the stamp says the same to apps."""
+    kind, language, message = longest
+    mark = renderer.words(language).words["mark"][kind]["Test" if kind == "general" else "Exercise"]
+    assert parts(message)[0].startswith((mark, spelled_for_sms(mark)))
+    assert message.stamp.test
+
+
+def test_alert_text_is_data(longest: Any) -> None:
+    """What looks like a template or like HTML in an alert comes out as it was written."""
+    kind, language, message = longest
+    for text in parts(message):
+        assert "49 " not in text
+    if isinstance(message, MailMessage):
+        assert INJECTION.replace("  ", " ") in message.text
+        assert "<script>" not in message.html
+        assert "&lt;script&gt;" in message.html
+        assert f'lang="{language}" dir="{"rtl" if language == "ar" else "ltr"}"' in message.html
+    assert kind in SAMPLES
+
+
+def test_short_messages_stay_short(longest: Any) -> None:
+    """A push fits any carrier's payload and an SMS its segments; name, place and link are still there."""
+    kind, language, message = longest
+    if isinstance(message, PushMessage):
+        assert len(message.body.encode()) <= MAX_PUSH_BYTES
+        assert message.url == URL
+    if isinstance(message, SmsMessage):
+        assert segments(message.text)[1] <= (3 if is_gsm(message.text) else 4)
+        assert message.text.endswith(URL)
+    if kind == "missing-child":
+        shown = "\n".join(parts(message))
+        name = "لوسيا ماريا" if language == "ar" else "Lucía María"
+        assert name in shown or spelled_for_sms(name) in shown
+        assert "autobuses de Santa Justa" in shown
+
+
+def test_an_sms_in_latin_letters_is_spelled_in_gsm(renderer: Renderer) -> None:
+    """Accents and ornaments would more than double the price of each segment, so they are left out."""
+    alert = case_changed(children=[{**CHILD, "name": {"public": "Łucja"}}], number="SE-2026-117")
+    assert "Łucja" in render(renderer, alert, "sms", "es").text  # Ł has no plain form: it stays, and so do the others
+    plain = case_changed(children=[{**CHILD, "name": {"public": "Lucía Çelik 🦊"}}])
+    text = render(renderer, plain, "sms", "es").text
+    assert "Lucia Çelik" in text
+    assert segments(text)[0] == segments("a")[0]
+    assert segments(text)[1] <= 3
+
+
+def test_facts_are_dropped_least_important_first(renderer: Renderer) -> None:
+    """Clothing outlives eyes and height, because it is what people see from afar."""
+    alert = case_changed(children=[{**CHILD, "clothing": {"ar": "معطف أحمر"}}])
+    text = render(renderer, alert, "sms", "ar").text
+    assert "عينان" not in text
+    assert "17:40" not in text or "معطف" in text
+
+
+def test_a_missing_translation_drops_that_fact_alone(renderer: Renderer) -> None:
+    """A French reader gets everything but the clothing that nobody described in French; the place stays."""
+    alert = case_changed(children=[{**CHILD, "clothing": {"es": "abrigo rojo"}}])
+    spanish, french = (render(renderer, alert, "mail", language).text for language in ("es", "fr"))
+    assert "Ropa: abrigo rojo" in spanish
+    assert "Vêtements" not in french
+    assert "abrigo" not in french
+    assert "yeux verts" in french
+    assert "Santa Justa" in french
+
+
+def test_a_time_names_its_zone(renderer: Renderer) -> None:
+    """Times are those of the clocks where the child was seen, with the zone's name or offset."""
+    assert "24 November 2026, 13:40 UTC-03:00" in render(renderer, case_changed(), "mail", "en").text
+    seen = {**LONGEST_CHILD["case"]["last_seen"], "time_zone": "Europe/Madrid"}
+    assert "24 November 2026, 17:40 CET" in render(renderer, case_changed(last_seen=seen), "mail", "en").text
+
+
+@pytest.mark.parametrize(("age", "shown"), [
+    ({"years": 0}, "أقل من سنة"), ({"years": 1}, "سنة واحدة"), ({"years": 2}, "سنتان"), ({"years": 10}, "10 سنوات"),
+    ({"years": 11}, "11 سنة"), ({"months": 3}, "3 أشهر"),
+])  # fmt: skip
+def test_ages_have_their_plural(renderer: Renderer, age: dict[str, int], shown: str) -> None:
+    """Arabic has six forms; each number gets its own."""
+    assert shown in render(renderer, case_changed(children=[{**CHILD, "age": age}]), "push", "ar").title
+
+
+@pytest.mark.parametrize(("contacts", "shown"), [
+    ([{"url": "https://centre.example/tell"}, {"text": "sms:+34600000000", "role": "deaf"}], "https://centre.example/tell"),
+    ([{"text": "sms:+34600000000"}], "text +34600000000"),
+    ([{"url": "https://centre.example/tell"}, {"dial": "+34915000000", "role": "abroad"}], "call +34915000000"),
+])  # fmt: skip
+def test_the_contact_is_one_most_people_can_use(renderer: Renderer, contacts: Any, shown: str) -> None:
+    """A number to call comes first; where there is none, the address or number that there is."""
+    body = render(renderer, case_changed(contact=contacts), "push", "en").body
+    assert shown in body.split("\n")[1]
+
+
+def test_a_protected_name_leaves_sex_and_age(renderer: Renderer) -> None:
+    """A child without a public name, and a case without a place, still make a whole message."""
+    nameless = {"id": "c1", "age": {"years": 7}, "sex": "male"}
+    alert = changed(LONGEST_CHILD, status="Actual", case={
+        "number": "x", "children": [nameless], "contact": [{"dial": "+34915000000"}]})  # fmt: skip
+    assert render(renderer, alert, "push", "en").title == "URGENT – CHILD ALERT: boy, 7 years old"
+    for channel in CHANNELS:
+        assert "+34915000000" in "\n".join(parts(render(renderer, alert, channel, "ar")))
+
+
+def test_twenty_children_fit(renderer: Renderer) -> None:
+    """Those who cannot be named are counted, and the safety line speaks of several."""
+    alert = case_changed(children=[{**CHILD, "id": f"c{n}"} for n in range(20)])
+    push = render(renderer, alert, "push", "en")
+    assert "and 17 more" in push.title
+    assert "any of them" in push.body
+    assert len(push.body.encode()) <= MAX_PUSH_BYTES
+
+
+def test_level_and_loudness_change_the_words(renderer: Renderer) -> None:
+    """An appeal does not shout; only what is sent loud calls itself urgent."""
+    titles = {
+        (level, loudness): render(renderer, changed(LONGEST_CHILD, status="Actual", level=level), "push", "en", loudness).title
+        for level in (Level.CHILD_ALERT, Level.ENDANGERED, Level.APPEAL)
+        for loudness in Loudness
+    }  # fmt: skip
+    assert titles[Level.CHILD_ALERT, Loudness.LOUD].startswith("URGENT – CHILD ALERT: ")
+    assert titles[Level.CHILD_ALERT, Loudness.NORMAL].startswith("CHILD ALERT: ")
+    assert titles[Level.ENDANGERED, Loudness.NORMAL].startswith("Missing child in danger: ")
+    assert titles[Level.APPEAL, Loudness.SILENT].startswith("Missing child: ")
+
+
+def test_every_coded_fact_has_words_in_every_language(renderer: Renderer) -> None:
+    """A code that the model takes never breaks a message."""
+    for language in LANGUAGES:
+        words = renderer.words(language)
+        for field, codes in {"hair": Hair, "eyes": Eyes, "sex": Sex}.items():
+            assert set(words.codes(field)) == {code.value for code in codes}
+
+
+def test_languages_of_an_alert(renderer: Renderer) -> None:
+    """The sender's own come first; a general alert has no others, a missing child is told in all."""
+    info = {
+        "de": {"headline": "x", "description": "x"},
+        "es-MX": {"headline": "x", "description": "x"},
+        "fr": {"headline": "x"},
+    }
+    assert renderer.languages(changed(LONGEST_GENERAL, info=info)) == ("es-MX",)
+    assert renderer.languages(changed(LONGEST_CHILD, info=info)) == ("es-MX", "fr", "en", "ar", "es")
+    assert render(renderer, changed(LONGEST_GENERAL, info=info), "mail", "es-MX").stamp.language == "es-MX"
+
+
+@pytest.mark.parametrize(("wanted", "chosen"), [
+    (("fr", "en"), "fr"), (("ar-EG",), "ar"), (("en-GB", "es"), "en"), (("de",), "es"), ((), "es"),
+])  # fmt: skip
+def test_a_reader_gets_the_nearest_language(wanted: tuple[str, ...], chosen: str) -> None:
+    """Exact tag, base language, the alert's own first language."""
+    assert choose_language(wanted, ("es", "en", "fr", "ar")) == chosen
+
+
+@pytest.mark.parametrize(("path", "text", "error"), [
+    ("messages/general/mail/en.body.html", "<p>nothing</p>", SafetyLineError),
+    ("messages/general/mail/en.body.html", "</header>{{ facts.point }}", TemplateError),
+    ("messages/general/mail/en.body.txt", "{{ facts.__class__.__mro__ }}", TemplateError),
+])  # fmt: skip
+def test_a_bad_template_sends_nothing(tmp_path: Path, path: str, text: str, error: type[Exception]) -> None:
+    """No room for the safety line, an unknown fact or a way out of the sandbox: an error, and no message."""
+    copy = Path(shutil.copytree(templates_dir(), tmp_path / "templates"))
+    (copy / path).write_text(text)
+    with pytest.raises(error):
+        render(Renderer(copy), changed(LONGEST_GENERAL), "mail", "en")
+
+
+def test_a_template_cannot_leave_the_safety_line_out_of_a_text(tmp_path: Path) -> None:
+    """An SMS template that says nothing still warns."""
+    copy = Path(shutil.copytree(templates_dir(), tmp_path / "templates"))
+    (copy / "messages/general/sms/en.txt").write_text("")
+    assert "Do not put yourself in danger" in render(Renderer(copy), changed(LONGEST_GENERAL), "sms", "en").text
+
+
+@pytest.mark.parametrize("path", ["messages/general/sms/fr.txt", "catalogue/en.toml"])
+def test_a_broken_installation_is_found_at_the_start(tmp_path: Path, path: str) -> None:
+    """A missing file is an error before the first alert, not during it."""
+    copy = Path(shutil.copytree(templates_dir(), tmp_path / "templates"))
+    (copy / path).unlink()
+    with pytest.raises((TemplateError, KeyError, ValueError)):
+        Renderer(copy)
+
+
+def test_text_is_cut_between_words_and_kept_in_its_direction() -> None:
+    """Short stays as it is, long ends in an ellipsis, and only what runs the other way is isolated."""
+    assert clip("one two three", 13) == "one two three"
+    assert clip("one two three", 10) == "one two…"
+    assert isolate("+34", rtl=True) == "\u2068+34\u2069"
+    assert isolate("+34", rtl=False) == "+34"
+    assert isolate("لوسيا", rtl=False) == "\u2068لوسيا\u2069"
