@@ -28,6 +28,9 @@ MAX_KEY_LENGTH = 64
 #: Names of alternatives (an address by its channel, a shape by its GeoJSON type) that pydantic puts into locations.
 TAGS = frozenset({"push", "webpush", "sms", "mail", "Polygon", "MultiPolygon"})
 
+#: For an error that the table below does not know: its own text may quote the value.
+FALLBACK = "This is not valid here."
+
 SENTENCES = {
     "missing": "This is required.",
     "extra_forbidden": "There is no such field.",
@@ -80,10 +83,13 @@ def refuse(model: str, faults: Iterable[tuple[Location, str]]) -> NoReturn:
 def faults_of(error: ValidationError, prefix: str = "") -> list[Fault]:
     """All faults of a document, at most `MAX_FAULTS`, in the order of its fields.
 
-    `prefix` is a JSON pointer to put in front, where the document is part of a larger one.
+    `prefix` is a JSON pointer to put in front, where the document is part of a larger one. An array that is too short
+    only because its members were refused is no fault of its own.
     """
     details = error.errors(include_url=False, include_input=False)
-    return [Fault(prefix + pointer_of(_location(detail)), _sentence(detail)) for detail in details[:MAX_FAULTS]]
+    broken = {detail["loc"][:-1] for detail in details}
+    told = [detail for detail in details if detail["type"] != "too_short" or detail["loc"] not in broken]
+    return [Fault(prefix + pointer_of(_location(detail)), _sentence(detail)) for detail in told[:MAX_FAULTS]]
 
 
 def pointer_of(location: Iterable[int | str]) -> str:
@@ -116,4 +122,4 @@ def _sentence(detail: ErrorDetails) -> str:
         return detail["msg"]
     context: dict[str, Any] = detail.get("ctx", {})
     template = SENTENCES.get(detail["type"])
-    return "This is not valid here." if template is None else template.format(**context)
+    return FALLBACK if template is None else template.format(**context)

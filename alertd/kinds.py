@@ -125,6 +125,8 @@ class Sex(enum.StrEnum):
 
 
 class Hair(enum.StrEnum):
+    """The colour of the hair; `none` is a bald head."""
+
     BLACK = "black"
     DARK_BROWN = "dark-brown"
     BROWN = "brown"
@@ -138,6 +140,8 @@ class Hair(enum.StrEnum):
 
 
 class Eyes(enum.StrEnum):
+    """The colour of the eyes."""
+
     BLACK = "black"
     BROWN = "brown"
     HAZEL = "hazel"

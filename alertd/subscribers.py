@@ -52,6 +52,7 @@ class Place(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     x: int  # inside the tile
     y: int
     slot: int = NO_SLOT
+    leaf: int = 0  # number of the smallest region around the point, or of the region itself; 0 is none
 
 
 class Address(msgspec.Struct, frozen=True, array_like=True, kw_only=True):

@@ -1,0 +1,325 @@
+"""The alert as sent: what is taken, what is refused, and that a refusal says where and quotes nobody."""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from alertd import alerts
+from alertd.documents import Alert, AlertRequest, cap_values, languages, loudness
+from alertd.errors import Fault
+from alertd.faults import FALLBACK, MAX_FAULTS, faults_of
+from alertd.kinds import KINDS, Channel, Kind, Level, Loudness, PlaceKind
+from alertd.registrations import Registration
+from alertd.rules import expiry_faults, future_faults, missing_verification, not_honoured, unreviewed
+from tests.unit.alertd.samples import GENERAL, MISSING_CHILD, SUBSCRIBER
+
+NOW = datetime(2026, 11, 25, tzinfo=UTC)
+
+
+def read(document: Any) -> Alert:
+    return Alert.model_validate_json(json.dumps(document))
+
+
+def faults(document: Any) -> list[Fault]:
+    with pytest.raises(ValidationError) as caught:
+        read(document)
+    return faults_of(caught.value)
+
+
+def pointers(document: Any) -> list[str]:
+    return [fault.pointer for fault in faults(document)]
+
+
+def changed(document: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """A copy of the document with one value replaced or added."""
+    result = copy.deepcopy(document)
+    *steps, last = path.split("/")
+    node: Any = result
+    for step in steps:
+        node = node[int(step)] if isinstance(node, list) else node[step]
+    node[int(last) if isinstance(node, list) else last] = value
+    return result
+
+
+@pytest.mark.parametrize("sample", [MISSING_CHILD, GENERAL])
+def test_samples_are_taken_and_survive_being_kept(sample: dict[str, Any]) -> None:
+    """An alert of the documented form is taken whole, is fit to be sent, and reads the same after it was stored."""
+    alert = read(sample)
+    assert Alert.model_validate_json(alert.model_dump_json()) == alert
+    assert not_honoured(alert) + missing_verification(alert) + unreviewed(alert) == []
+    assert expiry_faults(alert, NOW) + future_faults(alert, NOW) == []
+
+
+def test_any_script_passes_unchanged() -> None:
+    """Names and texts are kept to the last code point, right-to-left marks and joined emoji included."""
+    name = "\u202bمحمد\u200fعبد‌الله\u202c 👨‍👩‍👧"
+    alert = read(changed(MISSING_CHILD, "case/children/0/name/scripts", {"ar": name, "zh-Hant-TW": "露西亞"}))
+    child = alert.case.children[0]
+    assert child.name is not None
+    assert child.name.scripts == {"ar": name, "zh-Hant-TW": "露西亞"}
+
+
+def test_all_faults_come_at_once_each_at_its_place() -> None:
+    """Whoever sends a broken alert learns of every fault in one answer."""
+    broken = changed(MISSING_CHILD, "case/children/0/age", {"years": 7, "months": 84})
+    broken = changed(broken, "case/contact/0/countries", ["US"])
+    broken = changed(broken, "target/circles/0/center", [37.3919, -95.9756])
+    broken = changed(broken, "info", {"ES": {}})
+    broken["a~b/c"] = 1
+    del broken["status"]
+    assert sorted(pointers(broken)) == [
+        "/a~0b~1c",
+        "/case/children/0/age/months",
+        "/case/contact/0/dial",
+        "/info/ES",
+        "/status",
+        "/target/circles/0/center",
+    ]
+
+
+REFUSED = [
+    ("level", "warning", "/level"),
+    ("expires", "2026-11-26T08:00:00", "/expires"),
+    ("expires", "1764140400", "/expires"),
+    ("expires", "2026-02-30T08:00:00Z", "/expires"),
+    ("case/number", None, "/case/number"),
+    ("case/children", [], "/case/children"),
+    ("case/contact", [], "/case/contact"),
+    ("case/children/0/age", {"years": 18}, "/case/children/0/age/years"),
+    ("case/children/0/age", {}, "/case/children/0/age"),
+    ("case/children/0/height_cm", [125, 118], "/case/children/0/height_cm"),
+    ("case/children/0/hair", "auburn", "/case/children/0/hair"),
+    ("case/children/0/name/public", "Lucía\u0000", "/case/children/0/name/public"),
+    ("case/children/0/name/public", "Call \u202e000611", "/case/children/0/name/public"),
+    ("case/children/0/name/public", "x" * 81, "/case/children/0/name/public"),
+    ("case/children/0/name/public", " \n ", "/case/children/0/name/public"),
+    ("case/last_seen/time_zone", "../../etc/passwd", "/case/last_seen/time_zone"),
+    ("case/last_seen/time_zone", "Europe/Sevilla", "/case/last_seen/time_zone"),
+    ("case/last_seen/point", [-5.97, 95.1], "/case/last_seen/point"),
+    ("case/last_seen/point", [float("nan"), 37.39], "/case/last_seen/point/0"),
+    ("case/last_seen/point", [float("inf"), 37.39], "/case/last_seen/point/0"),
+    ("case/last_seen/point", ["-5.97", 37.39], "/case/last_seen/point/0"),
+    ("case/contact/0", {"dial": "116000"}, "/case/contact/0/dial"),
+    ("case/contact/0", {"dial": "+34000000000"}, "/case/contact/0/dial"),
+    ("case/contact/0", {"dial": "915000000"}, "/case/contact/0/dial"),
+    ("case/contact/0", {"text": "tel:+34600000000"}, "/case/contact/0/text"),
+    ("case/contact/0", {"url": "http://centre.example/tell"}, "/case/contact/0/url"),
+    ("case/contact/0", {"url": "https://centre.example@evil.example"}, "/case/contact/0/url"),
+    ("case/contact/0", {"dial": "+34915000000", "url": "https://centre.example"}, "/case/contact/0"),
+    ("channels", ["push", "push"], "/channels"),
+    ("channels", ["voice"], "/channels/0"),
+    ("channels", [], "/channels"),
+    ("target", {}, "/target"),
+    ("target", {"exclude": {"regions": ["ES-SE"]}}, "/target"),
+    ("target/circles/0/radius_km", 0, "/target/circles/0/radius_km"),
+    ("target/circles/0/radius_km", True, "/target/circles/0/radius_km"),
+    ("target/polygons", [{"type": "Point", "coordinates": [0, 0]}], "/target/polygons/0/type"),
+    ("target/polygons", [{"type": "Polygon", "coordinates": [[[0, 0], [1]]]}], "/target/polygons/0/coordinates/0/1"),
+    ("policy/places", [], "/policy/places"),
+    ("policy/max_age_h", 10**30, "/policy/max_age_h"),
+    ("event", "x" * 36, "/event"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "pointer"), REFUSED)
+def test_what_cannot_be_meant_is_refused_at_its_place(path: str, value: Any, pointer: str) -> None:
+    """A value outside its form is one fault, and its pointer is where the sender wrote it."""
+    assert pointers(changed(MISSING_CHILD, path, value)) == [pointer]
+
+
+def test_two_children_have_two_ids() -> None:
+    """Children of one case are told apart by their ids."""
+    child = MISSING_CHILD["case"]["children"][0]
+    assert pointers(changed(MISSING_CHILD, "case/children", [child, child])) == ["/case/children/1/id"]
+
+
+def test_general_alerts_have_words_and_no_case() -> None:
+    """A general alert is nothing but its words, so it needs them, and a case would be told to nobody."""
+    wordless = changed(GENERAL, "info", {"es": {"headline": "Corte de agua"}})
+    assert pointers(changed(wordless, "case", {"number": "1"})) == ["/case", "/info"]
+    del wordless["info"]
+    assert pointers(wordless) == ["/info"]
+
+
+NOT_HONOURED = [
+    ("scope", "Restricted", "/scope"),
+    ("case/protection", ["witness"], "/case/protection"),
+    ("case/children/0/photos", [{"media": "med_1"}], "/case/children/0/photos"),
+    ("case/persons_sought", [{}], "/case/persons_sought"),
+    ("case/vehicles", [{"plate": "1234 BCD"}], "/case/vehicles"),
+    ("target/rings", [{"center": [0, 0], "radius_km": 5, "loudness": "loud", "delay_min": 15}], "/target/rings"),
+    ("target/buffer_km", 0.5, "/target/buffer_km"),
+    ("target/groups", ["volunteers"], "/target/groups"),
+    ("policy/mode", "first", "/policy/mode"),
+    ("policy/pace_per_min", 100, "/policy/pace_per_min"),
+    ("publish/page", True, "/publish/page"),
+    ("publish/feed", True, "/publish/feed"),
+    ("publish/area", "exact", "/publish/area"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "pointer"), NOT_HONOURED)
+def test_what_is_not_honoured_yet_is_named_never_ignored(path: str, value: Any, pointer: str) -> None:
+    """A field that is understood but does nothing yet is a reason to refuse, with its pointer."""
+    assert [fault.pointer for fault in not_honoured(read(changed(MISSING_CHILD, path, value)))] == [pointer]
+
+
+def test_an_actual_missing_child_alert_needs_its_whole_verification() -> None:
+    """Every part of the verification that is absent or not affirmed is named; a Test needs none."""
+    bare = changed(changed(MISSING_CHILD, "case/verification", {"custody_checked": False}), "case/best_interests", None)
+    missing = [fault.pointer for fault in missing_verification(read(bare))]
+    parts = ("authority", "reference", "criteria", "custody_checked", "protected_identity_checked", "publication_risk")
+    assert missing == [*(f"/case/verification/{part}" for part in parts), "/case/best_interests"]
+    del bare["case"]["verification"]
+    assert [fault.pointer for fault in missing_verification(read(bare))] == missing
+    assert missing_verification(read(changed(bare, "status", "Test"))) == []
+
+
+def test_machine_text_waits_for_a_person() -> None:
+    """Text that a machine made and nobody reviewed is named by its language."""
+    assert [fault.pointer for fault in unreviewed(read(changed(MISSING_CHILD, "info/en/source", "machine")))] == [
+        "/info/en/source"
+    ]
+
+
+def test_expiry_is_ahead_and_within_what_the_ledger_can_count() -> None:
+    """An alert that has expired, or would outlive its ledger's clock, is refused; the clock is the caller's."""
+    alert = read(MISSING_CHILD)
+    assert expiry_faults(alert, alert.expires - timedelta(seconds=1)) == []
+    assert [fault.pointer for fault in expiry_faults(alert, alert.expires)] == ["/expires"]
+    assert [fault.pointer for fault in expiry_faults(alert, NOW - timedelta(days=40))] == ["/expires"]
+
+
+def test_what_happened_lies_behind() -> None:
+    """A child was not last seen tomorrow."""
+    assert [fault.pointer for fault in future_faults(read(MISSING_CHILD), NOW - timedelta(days=1))] == [
+        "/case/last_seen/at",
+        "/case/verification/publication_risk/at",
+        "/case/best_interests/at",
+    ]
+
+
+def test_loudness_follows_the_level_and_never_the_severity() -> None:
+    """An appeal that calls itself Extreme stays silent, while its CAP values are the sender's."""
+    alert = read({**changed(MISSING_CHILD, "level", "appeal"), "severity": "Extreme", "responseType": "Assess"})
+    assert loudness(alert) is Loudness.SILENT
+    values = cap_values(alert)
+    assert (values["severity"], values["responseType"], values["urgency"]) == ("Extreme", "Assess", "Expected")
+
+
+def test_languages_keep_the_sender_order() -> None:
+    """The first language is the sender's own."""
+    assert languages(read(MISSING_CHILD)) == ("es", "en")
+
+
+def test_a_draft_is_the_same_alert_with_a_wish() -> None:
+    """The posted form adds `state` and nothing else, and the alert kept is without it."""
+    request = AlertRequest.model_validate_json(json.dumps({**GENERAL, "state": "draft"}))
+    assert request.state == "draft"
+    assert request.alert() == read(GENERAL)
+
+
+def test_tables_agree_with_the_wire() -> None:
+    """Names here and wire numbers in `alerts` are the same words in the same order, and every level has one kind."""
+    assert tuple(Channel) == alerts.CHANNELS
+    assert tuple(PlaceKind) == alerts.PLACE_KINDS
+    assert tuple(Kind) == tuple(KINDS) == alerts.KINDS
+    assert [level for levels in KINDS.values() for level in levels] == list(Level)
+    assert all(len(facts.event) <= 35 for levels in KINDS.values() for facts in levels.values())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "nul",
+        "[" * 10_000_000,
+        '{"kind":' * 1_000_000,
+        '{"kind": "\\ud800"}',
+        b"\xff\xfe{}",
+        "[]",
+        '"x"',
+        "0" * 5_000_000,
+    ],
+    ids=["empty", "cut", "deep array", "deep object", "half a character", "not utf-8", "array", "string", "number"],
+)
+def test_bodies_that_are_no_alert_are_refused_quickly(body: str | bytes) -> None:
+    """Nothing but an object of sane depth is looked into, whatever its size."""
+    started = time.monotonic()
+    with pytest.raises(ValidationError) as caught:
+        Alert.model_validate_json(body)
+    assert [fault.pointer for fault in faults_of(caught.value, "/part")] == ["/part"]
+    assert time.monotonic() - started < 1
+
+
+def test_faults_are_bounded() -> None:
+    """A huge broken polygon or key does not make a huge answer."""
+    shape = {"type": "Polygon", "coordinates": [[["x", "y"]] * 50_000]}
+    assert len(faults(changed(MISSING_CHILD, "target/polygons", [shape]))) == MAX_FAULTS
+    assert len(faults({**MISSING_CHILD, "k" * 1_000_000: 1})[0].pointer) < 100
+
+
+SECRET = "Lucía Pérez"
+ODD: list[Any] = [
+    None, True, -1, 7, 1.5, 10**40, float("nan"), float("-inf"), "", "7", SECRET, SECRET * 2_000, [], [[]], [SECRET], {}, {SECRET: SECRET},
+]  # fmt: skip
+
+
+def _everywhere(node: Any, path: str = "") -> Iterator[str]:
+    members = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for name, member in members:
+        yield f"{path}{name}"
+        yield from _everywhere(member, f"{path}{name}/")
+
+
+def _parent_exists(document: Any, pointer: str) -> bool:
+    node = document
+    for step in pointer.split("/")[1:-1]:
+        node = node[int(step)] if isinstance(node, list) else node[step.replace("~1", "/").replace("~0", "~")]
+    return isinstance(node, dict | list)
+
+
+def _faults_or_none(model: type[BaseModel], document: Any) -> list[Fault]:
+    try:
+        model.model_validate_json(json.dumps(document))
+    except ValidationError as error:
+        return faults_of(error)
+    return []
+
+
+@pytest.mark.parametrize(
+    ("model", "sample"),
+    [(Alert, MISSING_CHILD), (Alert, GENERAL), (Registration, SUBSCRIBER)],
+    ids=["child", "general", "person"],
+)
+def test_no_refusal_quotes_or_loses_its_place(model: type[BaseModel], sample: dict[str, Any]) -> None:
+    """With any odd value at any place, the answer is our own sentence, at a place the sender can find, quoting nothing."""
+    refused = 0
+    for path in _everywhere(sample):
+        for odd in ODD:
+            document = changed(sample, path, odd)
+            found = _faults_or_none(model, document)
+            refused += bool(found)
+            for fault in found:
+                assert "Luc" not in fault.detail
+                assert fault.detail != FALLBACK, (path, fault)
+                assert _parent_exists(document, fault.pointer), (path, fault)
+    assert refused > 500
+
+
+@pytest.mark.parametrize("model", [AlertRequest, Registration])
+def test_the_schema_is_fit_for_readers(model: type[BaseModel]) -> None:
+    """Every part of the published schema is titled and described, and every object is closed."""
+    schema = model.model_json_schema()
+    for name, part in {"": schema, **schema["$defs"]}.items():
+        assert part["title"], name
+        assert part["description"], name
+        assert part["type"] != "object" or part["additionalProperties"] is False, name

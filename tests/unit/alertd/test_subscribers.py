@@ -1,0 +1,199 @@
+"""A subscriber: what is taken, how it is kept, and that numbers and slots survive what they must."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+from pydantic import ValidationError
+
+from alertd.faults import faults_of
+from alertd.registrations import ADDRESS, Registration, future_faults, not_honoured
+from alertd.subscribers import (
+    NO_SLOT,
+    AddressesUsedUpError,
+    AddressState,
+    Subscriber,
+    address_counts,
+    decode,
+    encode,
+    from_document,
+    place_flags,
+    to_document,
+)
+from geofences import records
+from tests.unit.alertd.samples import SUBSCRIBER
+
+PUSH, SMS, MAIL = SUBSCRIBER["addresses"]
+
+
+def read(document: Any) -> Registration:
+    return Registration.model_validate_json(json.dumps(document))
+
+
+def kept(document: Any, previous: Subscriber | None = None) -> Subscriber:
+    return from_document(read(document), number=7, subscriber_id="household-7", previous=previous)
+
+
+def pointers(document: Any) -> list[str]:
+    with pytest.raises(ValidationError) as caught:
+        read(document)
+    return [fault.pointer for fault in faults_of(caught.value)]
+
+
+def test_the_sample_is_taken_and_survives_being_kept() -> None:
+    """What was registered can be stored, read back, shown, and sent again without changing anything but the version."""
+    subscriber = kept(SUBSCRIBER)
+    assert decode(encode(subscriber)) == subscriber
+    assert kept(to_document(subscriber), subscriber) == msgspec.structs.replace(subscriber, version=2)
+
+
+def test_addresses_are_kept_in_one_form() -> None:
+    """A number becomes E.164 and a mailbox's domain lower-case ASCII, so that the same address is the same bytes."""
+    mail = {"channel": "mail", "mailbox": "Ana.Lopez@Bücher.Example"}
+    subscriber = kept({**SUBSCRIBER, "addresses": [{"channel": "sms", "number": "+34 (600) 00-00.00"}, mail]})
+    assert [address.value for address in subscriber.addresses] == ["+34600000000", "Ana.Lopez@xn--bcher-kva.example"]
+
+
+@pytest.mark.parametrize(
+    ("address", "pointer"),
+    [
+        ({"channel": "sms", "number": "600000000"}, "/addresses/0/number"),
+        ({"channel": "sms", "number": "116000"}, "/addresses/0/number"),
+        ({"channel": "sms", "number": "+999123456789"}, "/addresses/0/number"),
+        ({"channel": "sms", "number": "+34600000000;ext=1"}, "/addresses/0/number"),
+        ({"channel": "sms", "number": "+٣٤٦٠٠٠٠٠٠٠٠"}, "/addresses/0/number"),
+        ({"channel": "mail", "mailbox": "a@b@c.example"}, "/addresses/0/mailbox"),
+        ({"channel": "mail", "mailbox": "ana@localhost"}, "/addresses/0/mailbox"),
+        ({"channel": "mail", "mailbox": "ana@x.example\r\nBcc: eve@x.example"}, "/addresses/0/mailbox"),
+        ({"channel": "mail", "mailbox": "Ana <ana@x.example>"}, "/addresses/0/mailbox"),
+        ({"channel": "mail", "mailbox": "a" * 65 + "@x.example"}, "/addresses/0/mailbox"),
+        ({"channel": "mail", "mailbox": "ana@" + "a." * 10_000 + "example"}, "/addresses/0/mailbox"),
+        ({"channel": "push", "token": "a b"}, "/addresses/0/token"),
+        ({"channel": "push", "number": "+34600000000"}, "/addresses/0/number"),
+        ({"channel": "fax", "number": "+34600000000"}, "/addresses/0/channel"),
+        ({"number": "+34600000000"}, "/addresses/0/channel"),
+    ],
+)
+def test_what_no_carrier_could_use_is_refused(address: dict[str, Any], pointer: str) -> None:
+    """An address that cannot be one is a fault at its place, however it tries to be more than one."""
+    assert pointer in pointers({**SUBSCRIBER, "addresses": [address]})
+
+
+@pytest.mark.parametrize(
+    ("places", "pointer"),
+    [
+        ({"home": {}}, "/places/home"),
+        ({"home": {"point": [0, 0], "region": "41091"}}, "/places/home"),
+        ({"home": {"point": [0, 91]}}, "/places/home/point"),
+        ({"home": {"point": [0]}}, "/places/home/point/1"),
+        ({"home": {"point": [float("nan"), 0]}}, "/places/home/point/0"),
+        ({"home": {"region": "41091", "accuracy_m": 5}}, "/places/home/accuracy_m"),
+        ({"now": {"point": [0, 0]}}, "/places/now/at"),
+        ({"Grandma's": {"point": [0, 0]}}, "/places/Grandma's"),
+        ({f"p{n}": {"point": [0, 0]} for n in range(21)}, "/places"),
+    ],
+)
+def test_a_place_is_one_known_spot(places: dict[str, Any], pointer: str) -> None:
+    """A place is a point on earth or a region, never both, and a present one says when."""
+    assert pointers({**SUBSCRIBER, "places": places}) == [pointer]
+
+
+def test_what_is_not_honoured_yet_is_named_never_ignored() -> None:
+    """Fields that are understood but do nothing yet are each a reason to refuse."""
+    asked = {
+        **SUBSCRIBER,
+        "quiet": {"from": "22:00", "to": "07:00"},
+        "format": "easy",
+        "groups": ["volunteers"],
+        "addresses": [PUSH, {"channel": "webpush", "subscription": {"endpoint": "https://push.example/1"}}],
+    }
+    assert [fault.pointer for fault in not_honoured(read(asked))] == [
+        "/quiet",
+        "/format",
+        "/groups",
+        "/addresses/1/channel",
+    ]
+    assert not_honoured(read(SUBSCRIBER)) == []
+
+
+def test_what_was_observed_lies_behind() -> None:
+    """Nobody has been seen tomorrow: a place in the future would never grow old."""
+    early = datetime(2026, 11, 24, tzinfo=UTC)
+    assert [fault.pointer for fault in future_faults(read(SUBSCRIBER), early)] == ["/places/now/at"]
+
+
+def test_one_address_alone_is_read_the_same_way() -> None:
+    """A single address has the same form and pointers as in a list."""
+    assert ADDRESS.validate_json(json.dumps(SMS)).value == "+34600000000"
+    with pytest.raises(ValidationError) as caught:
+        ADDRESS.validate_json('{"channel": "mail", "mailbox": "x"}')
+    assert [fault.pointer for fault in faults_of(caught.value)] == ["/mailbox"]
+
+
+def test_address_numbers_stay_and_are_never_reused() -> None:
+    """A number always means the same address: it stays through every change and dies with it."""
+    first = kept({**SUBSCRIBER, "addresses": [PUSH, SMS]})
+    second = kept({**SUBSCRIBER, "addresses": [SMS, MAIL]}, first)
+    third = kept({**SUBSCRIBER, "addresses": [PUSH, SMS]}, second)
+    assert [[address.number for address in s.addresses] for s in (first, second, third)] == [[0, 1], [1, 2], [3, 1]]
+    assert (third.version, third.next_address) == (3, 4)
+
+
+def test_no_number_is_given_twice_even_when_they_run_out() -> None:
+    """The 257th address is refused rather than given a number that a ledger may still hold."""
+    subscriber = msgspec.structs.replace(kept({**SUBSCRIBER, "addresses": []}), next_address=255)
+    last = kept({**SUBSCRIBER, "addresses": [PUSH]}, subscriber)
+    assert last.addresses[0].number == 255
+    with pytest.raises(AddressesUsedUpError):
+        kept({**SUBSCRIBER, "addresses": [PUSH, SMS]}, last)
+
+
+def test_stop_outlives_an_import() -> None:
+    """An address whose owner said STOP stays stopped when a register sends it again, and does not count."""
+    first = kept(SUBSCRIBER)
+    stopped = msgspec.structs.replace(first.addresses[1], state=AddressState.STOPPED)
+    first = msgspec.structs.replace(first, addresses=(first.addresses[0], stopped, first.addresses[2]))
+    second = kept(SUBSCRIBER, first)
+    assert second.addresses[1].state == AddressState.STOPPED
+    assert address_counts(second) == (1, 0, 0, 1)
+
+
+def test_withdrawn_consent_leaves_no_kind() -> None:
+    """Whoever withdrew consent belongs to the audience of nothing."""
+    withdrawn = {**SUBSCRIBER["consent"], "withdrawn_at": "2026-11-01T00:00:00Z"}
+    assert (kept(SUBSCRIBER).kinds, kept({**SUBSCRIBER, "consent": withdrawn}).kinds) == (1, 0)
+
+
+def test_a_place_that_has_not_moved_keeps_its_slot() -> None:
+    """Only a place that moved has to be written elsewhere."""
+    first = kept(SUBSCRIBER)
+    first = msgspec.structs.replace(
+        first, places=tuple(msgspec.structs.replace(place, slot=n) for n, place in enumerate(first.places))
+    )
+    moved = {**SUBSCRIBER["places"], "home": {"point": [-5.98, 37.39]}, "school": {"region": "41004"}}
+    assert [place.slot for place in kept({**SUBSCRIBER, "places": moved}, first).places] == [NO_SLOT, 1, NO_SLOT]
+
+
+def test_flags_say_what_the_tile_has_to_know() -> None:
+    """The flags of a place hold its kind, age and accuracy, and the subscriber's addresses, kinds and test mark."""
+    places = {**SUBSCRIBER["places"], "grandma": {"region": "41091"}}
+    subscriber = kept({**SUBSCRIBER, "kinds": ["general", "missing-child"], "tester": True, "places": places})
+    by_name = {place.name: place for place in subscriber.places}
+    hour = int(datetime.fromisoformat(places["now"]["at"]).timestamp()) // 3_600
+    assert place_flags(subscriber, by_name["now"]) == records.make_flags(
+        (1, 0, 1, 1), place_kind=0, kinds=0b11, accuracy_class=1, observed_h=hour, tester=True
+    )
+    assert place_flags(subscriber, by_name["grandma"]) == records.make_flags(
+        (1, 0, 1, 1), place_kind=4, kinds=0b11, tester=True
+    )
+
+
+def test_records_of_another_shape_are_refused() -> None:
+    """Bytes that are no subscriber are an error, never a subscriber with gaps."""
+    for record in (b"", b"\xc0", encode(kept(SUBSCRIBER))[:-3], msgspec.msgpack.encode([7, "x"])):
+        with pytest.raises(msgspec.DecodeError):
+            decode(record)
