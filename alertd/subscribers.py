@@ -39,7 +39,8 @@ class AddressesUsedUpError(ValueError):
 
 
 class Place(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
-    """One place. For a region, `lon` to `y` are 0; `slot` is a hint, the record found there has the last word."""
+    """One place. For a region, `lon`, `lat`, `tile`, `x` and `y` are 0. `slot` is a hint: the record found there has the
+    last word. `leaf` is given by whoever has the region library."""
 
     name: str
     kind: int  # index in alerts.PLACE_KINDS
@@ -51,7 +52,8 @@ class Place(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     tile: int  # z12 Morton code
     x: int  # inside the tile
     y: int
-    slot: int = NO_SLOT
+    leaf: int = 0  # number of the region, or of the smallest region around the point; 0 is none, or not looked up
+    slot: int = NO_SLOT  # in its tile or region
     leaf: int = 0  # number of the smallest region around the point, or of the region itself; 0 is none
 
 
@@ -200,16 +202,25 @@ def _addresses(documents: Iterable[AddressDocument], previous: Subscriber | None
 
 
 def _places(documents: dict[str, PlaceDocument], previous: tuple[Place, ...]) -> tuple[Place, ...]:
-    known = {place.name: place for place in previous}
-    return tuple(_place(name, document, known.get(name)) for name, document in documents.items())
+    """The places in order; one that stays where it was keeps its leaf and slot, whatever it is called now."""
+    known = {_spot(place): place for place in previous}
+    places = [_place(name, document) for name, document in documents.items()]
+    stayed = [known.get(_spot(place), place) for place in places]
+    return tuple(
+        msgspec.structs.replace(place, leaf=before.leaf, slot=before.slot)
+        for place, before in zip(places, stayed, strict=True)
+    )
 
 
-def _place(name: str, document: PlaceDocument, before: Place | None) -> Place:
+def _spot(place: Place) -> tuple[Any, ...]:
+    return place.kind, place.region, place.tile, place.x, place.y
+
+
+def _place(name: str, document: PlaceDocument) -> Place:
     lon, lat = document.point or (0.0, 0.0)
     tile = x = y = 0
     if document.point is not None:
         tile, x, y = (int(part) for part in tiles.locate(lon, lat))
-    stays = before is not None and (before.region, before.tile, before.x, before.y) == (document.region, tile, x, y)
     return Place(
         name=name,
         kind=place_kind(name),
@@ -221,7 +232,6 @@ def _place(name: str, document: PlaceDocument, before: Place | None) -> Place:
         tile=tile,
         x=x,
         y=y,
-        slot=before.slot if before is not None and stays else NO_SLOT,
     )
 
 

@@ -169,13 +169,20 @@ def test_withdrawn_consent_leaves_no_kind() -> None:
 
 
 def test_a_place_that_has_not_moved_keeps_its_slot() -> None:
-    """Only a place that moved has to be written elsewhere."""
-    first = kept(SUBSCRIBER)
+    """Only a place that moved has to be written elsewhere; a new name or a newer observation is no move."""
+    places = SUBSCRIBER["places"]
+    first = kept({**SUBSCRIBER, "places": {**places, "grandma": {"region": "41004"}}})
     first = msgspec.structs.replace(
-        first, places=tuple(msgspec.structs.replace(place, slot=n) for n, place in enumerate(first.places))
+        first, places=tuple(msgspec.structs.replace(place, slot=n, leaf=9) for n, place in enumerate(first.places))
     )
-    moved = {**SUBSCRIBER["places"], "home": {"point": [-5.98, 37.39]}, "school": {"region": "41004"}}
-    assert [place.slot for place in kept({**SUBSCRIBER, "places": moved}, first).places] == [NO_SLOT, 1, NO_SLOT]
+    later = {
+        "home": {"point": [-5.98, 37.39]},
+        "now": {**places["now"], "at": "2026-11-24T18:00:00Z"},
+        "school": {"region": "41004"},
+        "aunt": {"region": "41004"},
+    }
+    second = kept({**SUBSCRIBER, "places": later}, first)
+    assert [(place.slot, place.leaf) for place in second.places] == [(NO_SLOT, 0), (1, 9), (NO_SLOT, 0), (3, 9)]
 
 
 def test_flags_say_what_the_tile_has_to_know() -> None:
