@@ -40,7 +40,8 @@ class AddressesUsedUpError(ValueError):
 
 class Place(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """One place. For a region, `lon`, `lat`, `tile`, `x` and `y` are 0. `slot` is a hint: the record found there has the
-    last word. `leaf` is given by whoever has the region library."""
+    last word. `leaf` is given by whoever has the region library.
+    """
 
     name: str
     kind: int  # index in alerts.PLACE_KINDS
@@ -52,7 +53,6 @@ class Place(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     tile: int  # z12 Morton code
     x: int  # inside the tile
     y: int
-    leaf: int = 0  # number of the region, or of the smallest region around the point; 0 is none, or not looked up
     slot: int = NO_SLOT  # in its tile or region
     leaf: int = 0  # number of the smallest region around the point, or of the region itself; 0 is none
 
