@@ -20,7 +20,7 @@ REFERENCE = "en"
 class Catalogue:
     """One language's words. `words` is the file as it is; templates read it, and the methods below fill in values."""
 
-    language: str
+    language: str  # es, or the es-MX that these words serve
     words: Mapping[str, Any]
 
     @property

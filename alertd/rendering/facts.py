@@ -60,7 +60,8 @@ class Facts:
 
     language: str
     direction: str
-    heading: str  # mark, urgency and what the alert is
+    mark: str  # of a test or an exercise; empty = it is real
+    heading: str  # the mark, else the urgency, and what the alert is
     safety: str
     who: str
     children: tuple[ChildFacts, ...]
@@ -89,6 +90,7 @@ def facts_of(alert: Alert, words: Catalogue, room: Room, *, loudness: Loudness, 
     return Facts(
         language=words.language,
         direction=words.direction,
+        mark=_mark(alert, words),
         heading=_heading(alert, words, loudness),
         safety=safety_line(alert, words),
         who=_who(children, len(case.children) - len(children), words, room),
@@ -106,29 +108,30 @@ def facts_of(alert: Alert, words: Catalogue, room: Room, *, loudness: Loudness, 
 
 def safety_line(alert: Alert, words: Catalogue) -> str:
     """What everyone must be told in every message: keep away, and whom to call."""
-    subject = "general"
-    if alert.kind is Kind.MISSING_CHILD:
-        subject = "one" if len(alert.case.children) == 1 else "many"
-    forms = words.words["safety"][subject]
-    if alert.case.contact:
-        way, shown = _way(_by_use(alert.case.contact)[0])
-        return line_of(forms[way], words.isolate(shown))
-    if "none" not in forms:
+    forms = words.words["safety"]
+    if alert.kind is Kind.GENERAL:
+        return str(forms["general"]["text"])
+    if not alert.case.contact:
         raise ValueError("A missing-child alert needs a contact: without one there is no safety line.")
-    return str(forms["none"])
+    way, shown = _way(_by_use(alert.case.contact)[0])
+    return _filled(forms["one" if len(alert.case.children) == 1 else "many"][way], words.isolate(shown))
 
 
-def line_of(form: str, contact: str) -> str:
+def _filled(form: str, contact: str) -> str:
     """A catalogue form with its contact; the form is ours, the contact is data and is not read as a form."""
     return form.format(contact=contact)
 
 
+def _mark(alert: Alert, words: Catalogue) -> str:
+    if alert.status is Status.ACTUAL:
+        return ""
+    return str(words.words["mark"][alert.kind.value][alert.status.value])
+
+
 def _heading(alert: Alert, words: Catalogue, loudness: Loudness) -> str:
     title = words.words["title"][alert.kind.value][alert.level.value]
-    if alert.status is not Status.ACTUAL:
-        return words.joined([words.words["mark"][alert.kind.value][alert.status.value], title], "dash")
     urgent = words.words["loud"]["word"] if loudness is Loudness.LOUD else ""
-    return words.joined([urgent, title], "dash")
+    return words.joined([_mark(alert, words) or urgent, title], "dash")
 
 
 def _who(children: Sequence[Child], others: int, words: Catalogue, room: Room) -> str:
@@ -215,7 +218,7 @@ def _contact(contact: Contact, words: Catalogue) -> ContactFacts:
     way, value = _way(contact)
     shown = words.isolate(value)
     return ContactFacts(
-        ask=line_of(words.words["label"][way], shown),
+        ask=_filled(words.words["label"][way], shown),
         shown=shown,
         href={"dial": f"tel:{value}", "text": f"sms:{value}", "url": value}[way],
         role=words.coded("role", contact.role),

@@ -5,15 +5,12 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from channels.text import segments
+from channels.text import fold, segments
 
 FSI, PDI = "\u2068", "\u2069"  # first strong isolate, pop directional isolate (Unicode UAX 9)
 
 #: Embeddings, overrides and isolates of the sender's own could end ours too early.
 _DIRECTION_CONTROLS = re.compile("[\u202a-\u202e\u2066-\u2069]")
-
-#: What has a plain spelling in the GSM alphabet (3GPP TS 23.038) and no Unicode decomposition into it.
-_PLAIN = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "«": '"', "»": '"', "–": "-", "—": "-", "\u00a0": " "})
 
 #: Pictures and joiners carry no fact, and one of them more than halves what an SMS can hold.
 _ORNAMENTS = frozenset({"So", "Sk", "Cf", "Mn", "Me"})
@@ -67,13 +64,13 @@ def spelled_for_sms(text: str) -> str:
 
     Half a spelling would cost as much as none: a name in another script is never touched.
     """
-    plain = "".join(_in_gsm(char) for char in text.translate(_PLAIN).replace("…", "..."))
+    plain = "".join(_in_gsm(char) for char in fold(text))
     return re.sub(" {2,}", " ", plain) if is_gsm(plain) else text
 
 
 def is_gsm(text: str) -> bool:
     """Whether an SMS carries this in the GSM alphabet (160 characters) and not in UCS-2 (70)."""
-    return segments(text)[0] == segments("")[0]
+    return segments(text)[0] == "gsm7"
 
 
 def _in_gsm(char: str) -> str:

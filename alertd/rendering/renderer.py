@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from channels.text import segments
 from jinja2 import FileSystemLoader, StrictUndefined, Template
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import escape
@@ -21,6 +20,7 @@ from alertd.rendering.facts import Facts, Room, facts_of
 from alertd.rendering.languages import matching
 from alertd.rendering.plaintext import is_gsm, packed, spelled_for_sms, tidy
 from channels.base import MailMessage, Message, PushMessage, SmsMessage, Stamp
+from channels.text import segments
 
 PARTS = {
     "push": ("title.txt", "body.txt"),
@@ -63,8 +63,8 @@ LEFT_OUT = {
 }
 
 
-class SafetyLineError(ValueError):
-    """A message came out without its safety line: it is never sent."""
+class UnsafeMessageError(ValueError):
+    """A message came out without its safety line, or a test without its mark: it is never sent."""
 
 
 class Renderer:
@@ -81,14 +81,11 @@ class Renderer:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates = {
-            (kind, channel, language, part): environment.get_template(f"messages/{kind}/{channel}/{language}.{part}")
-            for kind in Kind
-            for channel, parts in PARTS.items()
-            for part in parts
-            for language in self._catalogues
-        }
-        self._safety_html = environment.get_template("messages/_safety.html")
+        names = environment.list_templates(filter_func=lambda name: name.startswith("messages/"))
+        self._templates = {name: environment.get_template(name) for name in names}
+        missing = set(self._names()) - set(names)
+        if missing:
+            raise ValueError(f"Templates are missing: {', '.join(sorted(missing))}.")
         self._channels: dict[str, Callable[[_Rendering, Stamp], Message]] = {
             "push": _push,
             "webpush": _push,
@@ -120,23 +117,28 @@ class Renderer:
         """The message for one channel in one of `languages(document)`.
 
         The stamp of the message names the language it is really in, and is a test whenever the alert is. `url` is the
-        page that people may open. Raises `SafetyLineError` for a message without safety line, `ValueError` for a
+        page that people may open. Raises `UnsafeMessageError` for a message without safety line or mark, `ValueError` for a
         missing-child alert without contact, `KeyError` for an unknown channel or language.
         """
         words = self.words(language)
         stamp = replace(stamp, language=language, test=document.status is not Status.ACTUAL)
         room = ROOM["push" if channel == "webpush" else channel]
-        facts = facts_of(document, words, room, loudness=stamp.loudness, url=url)
-        facts = replace(facts, language=language)
+        facts = facts_of(document, replace(words, language=language), room, loudness=stamp.loudness, url=url)
         return self._channels[channel](_Rendering(self, document.kind, words, facts), stamp)
 
-    def template(self, kind: Kind, channel: str, language: str, part: str) -> Template:
-        """A compiled template."""
-        return self._templates[kind, channel, language, part]
+    def template(self, name: str) -> Template:
+        """A compiled template by its path below the templates directory."""
+        return self._templates[name]
 
-    def safety_block(self, facts: Facts) -> str:
-        """The safety line as HTML."""
-        return self._safety_html.render(facts=facts)
+    def _names(self) -> Iterator[str]:
+        for kind in Kind:
+            for channel, parts in PARTS.items():
+                for language in self._catalogues:
+                    yield from (_name(kind, channel, language, part) for part in parts)
+
+
+def _name(kind: Kind, channel: str, language: str, part: str) -> str:
+    return f"messages/{kind}/{channel}/{language}.{part}"
 
 
 class _Rendering:
@@ -147,21 +149,24 @@ class _Rendering:
 
     def part(self, channel: str, part: str, facts: Facts) -> str:
         """One template, filled in, and nothing else."""
-        template = self._renderer.template(self._kind, channel, self._words.language, part)
+        template = self._renderer.template(_name(self._kind, channel, self._words.language, part))
         return template.render(facts=facts, words=self._words.words)
 
     def title(self, channel: str, part: str) -> str:
-        """One line."""
-        return packed(self.part(channel, part, self.facts)).replace("\n", " ")
+        """One line, which begins with the mark of a test if it is one."""
+        title = packed(self.part(channel, part, self.facts)).replace("\n", " ")
+        if not title.startswith(self.facts.mark):
+            raise UnsafeMessageError("A test came out without its mark in front.")
+        return title
 
     def text(self, channel: str, part: str, facts: Facts) -> str:
         """Plain text with the safety line after the first line: whoever cuts the end or shows three lines keeps it."""
         first, _, rest = tidy(self.part(channel, part, facts)).partition("\n")
-        return tidy(f"{first}\n{facts.safety}\n{rest}") if channel != "mail" else f"{first}\n\n{facts.safety}\n{rest}"
+        return f"{first}\n\n{facts.safety}\n{rest}"
 
     def html(self) -> str:
         """A page with the safety line right below its header."""
-        block = "</header>\n" + self._renderer.safety_block(self.facts)
+        block = "</header>\n" + self._renderer.template("messages/_safety.html").render(facts=self.facts)
         return self.part("mail", "body.html", self.facts).strip().replace("</header>", block, 1)
 
     def shorter(self) -> Iterator[Facts]:
@@ -184,8 +189,10 @@ def _push(rendering: _Rendering, stamp: Stamp) -> PushMessage:
 def _sms(rendering: _Rendering, stamp: Stamp) -> SmsMessage:
     texts = (spelled_for_sms(packed(rendering.text("sms", "txt", facts))) for facts in rendering.shorter())
     text = _first_that(_within_budget, texts)
-    safety = rendering.facts.safety
-    _demand(spelled_for_sms(safety) if is_gsm(text) else safety, text)
+    spelled = spelled_for_sms if is_gsm(text) else str
+    _demand(spelled(rendering.facts.safety), text)
+    if not text.startswith(spelled(rendering.facts.mark)):
+        raise UnsafeMessageError("A test came out without its mark in front.")
     return SmsMessage(stamp=stamp, text=text)
 
 
@@ -211,4 +218,4 @@ def _first_that(fits: Callable[[str], bool], texts: Iterator[str]) -> str:
 
 def _demand(safety: str, text: str) -> None:
     if safety not in text:
-        raise SafetyLineError("A message came out without its safety line.")
+        raise UnsafeMessageError("A message came out without its safety line.")
