@@ -10,7 +10,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic.config import JsonDict
 
 from alertd.cases import Case
 from alertd.faults import refusal, refuse
@@ -217,8 +218,21 @@ CHILD_NEEDS = (
 )
 
 
+EXAMPLE: JsonDict = {
+    "kind": "general",
+    "level": "warning",
+    "status": "Test",
+    "expires": "2026-11-26T08:00:00+01:00",
+    "case": {},
+    "info": {"es": {"headline": "Corte de agua", "description": "No beba agua del grifo hasta nuevo aviso."}},
+    "target": {"regions": ["ES-SE"], "circles": [{"center": [-5.9756, 37.3919], "radius_km": 30}]},
+}
+
+
 class AlertRequest(Alert):
     """An alert as posted: with `"state": "draft"` it is kept and goes no further."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
     state: Literal["draft"] | None = None
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, TypeAdapter, field_validator, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, field_validator, model_validator
+from pydantic.config import JsonDict
 
 from alertd.errors import Fault
 from alertd.faults import pointer_of, refusal, refuse
@@ -144,8 +145,20 @@ class ConsentDocument(Document):
     withdrawn_at: Instant | None = None
 
 
+EXAMPLE: JsonDict = {
+    "languages": ["es", "en"],
+    "kinds": ["missing-child"],
+    "time_zone": "Europe/Madrid",
+    "places": {"home": {"point": [-5.9845, 37.3891]}, "school": {"region": "41091"}},
+    "addresses": [{"channel": "sms", "number": "+34600000000"}],
+    "consent": {"at": "2026-01-10T12:00:00+01:00", "source": "app"},
+}
+
+
 class Registration(Document):
     """A person or household that asked to be told."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
     languages: Annotated[
         tuple[Language, ...],

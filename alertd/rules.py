@@ -20,9 +20,11 @@ from alertd.kinds import Kind
 MAX_LIFE = timedelta(days=30)
 
 #: Fields that are understood and do nothing yet, with the one value that is true of today. Never ignored: refused.
+#: (CAP's values and what only the record of a case needs are kept and answered: there is nothing else to do with them.)
 NOT_YET: tuple[tuple[str, Any, str], ...] = (
     ("scope", "Public", "Only alerts to the public are sent yet."),
     ("case/protection", (), "Cases under protection are not handled yet: they need a protection officer to approve."),
+    ("case/children/*/marks", {}, "Marks are not told yet: write them into the description."),
     ("case/children/*/photos", (), "Photos are not handled yet."),
     ("case/persons_sought", (), "Persons sought are not told yet."),
     ("case/vehicles", (), "Vehicles are not told yet."),

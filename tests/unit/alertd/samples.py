@@ -1,6 +1,11 @@
 """Sample documents as they are sent: what the outward contract shows, less what is not honoured yet."""
 
-MISSING_CHILD = {
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+MISSING_CHILD: dict[str, Any] = {
     "kind": "missing-child",
     "level": "endangered",
     "status": "Actual",
@@ -68,7 +73,7 @@ MISSING_CHILD = {
     "publish": {"page": False, "feed": False, "area": "regions"},
 }
 
-GENERAL = {
+GENERAL: dict[str, Any] = {
     "kind": "general",
     "level": "warning",
     "status": "Test",
@@ -92,7 +97,7 @@ GENERAL = {
     },
 }
 
-SUBSCRIBER = {
+SUBSCRIBER: dict[str, Any] = {
     "languages": ["es", "en"],
     "kinds": ["missing-child"],
     "time_zone": "Europe/Madrid",
@@ -117,3 +122,14 @@ SUBSCRIBER = {
         "withdrawn_at": None,
     },
 }
+
+
+def changed(document: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """A copy of the document with one value replaced or added."""
+    result = copy.deepcopy(document)
+    *steps, last = path.split("/")
+    node: Any = result
+    for step in steps:
+        node = node[int(step)] if isinstance(node, list) else node[step]
+    node[int(last) if isinstance(node, list) else last] = value
+    return result

@@ -1,25 +1,21 @@
-"""The alert as sent: what is taken, what is refused, and that a refusal says where and quotes nobody."""
+"""The alert as sent: what is taken, what is refused and where, and what follows from its own words."""
 
 from __future__ import annotations
 
-import copy
 import json
-import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from alertd import alerts
 from alertd.documents import Alert, AlertRequest, cap_values, languages, loudness
 from alertd.errors import Fault
-from alertd.faults import FALLBACK, MAX_FAULTS, faults_of
+from alertd.faults import faults_of
 from alertd.kinds import KINDS, Channel, Kind, Level, Loudness, PlaceKind
-from alertd.registrations import Registration
 from alertd.rules import expiry_faults, future_faults, missing_verification, not_honoured, unreviewed
-from tests.unit.alertd.samples import GENERAL, MISSING_CHILD, SUBSCRIBER
+from tests.unit.alertd.samples import GENERAL, MISSING_CHILD, changed
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
 
@@ -36,17 +32,6 @@ def faults(document: Any) -> list[Fault]:
 
 def pointers(document: Any) -> list[str]:
     return [fault.pointer for fault in faults(document)]
-
-
-def changed(document: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
-    """A copy of the document with one value replaced or added."""
-    result = copy.deepcopy(document)
-    *steps, last = path.split("/")
-    node: Any = result
-    for step in steps:
-        node = node[int(step)] if isinstance(node, list) else node[step]
-    node[int(last) if isinstance(node, list) else last] = value
-    return result
 
 
 @pytest.mark.parametrize("sample", [MISSING_CHILD, GENERAL])
@@ -152,6 +137,7 @@ def test_general_alerts_have_words_and_no_case() -> None:
 NOT_HONOURED = [
     ("scope", "Restricted", "/scope"),
     ("case/protection", ["witness"], "/case/protection"),
+    ("case/children/0/marks", {"es": "cicatriz en la ceja"}, "/case/children/0/marks"),
     ("case/children/0/photos", [{"media": "med_1"}], "/case/children/0/photos"),
     ("case/persons_sought", [{}], "/case/persons_sought"),
     ("case/vehicles", [{"plate": "1234 BCD"}], "/case/vehicles"),
@@ -234,92 +220,3 @@ def test_tables_agree_with_the_wire() -> None:
     assert tuple(Kind) == tuple(KINDS) == alerts.KINDS
     assert [level for levels in KINDS.values() for level in levels] == list(Level)
     assert all(len(facts.event) <= 35 for levels in KINDS.values() for facts in levels.values())
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        "",
-        "nul",
-        "[" * 10_000_000,
-        '{"kind":' * 1_000_000,
-        '{"kind": "\\ud800"}',
-        b"\xff\xfe{}",
-        "[]",
-        '"x"',
-        "0" * 5_000_000,
-    ],
-    ids=["empty", "cut", "deep array", "deep object", "half a character", "not utf-8", "array", "string", "number"],
-)
-def test_bodies_that_are_no_alert_are_refused_quickly(body: str | bytes) -> None:
-    """Nothing but an object of sane depth is looked into, whatever its size."""
-    started = time.monotonic()
-    with pytest.raises(ValidationError) as caught:
-        Alert.model_validate_json(body)
-    assert [fault.pointer for fault in faults_of(caught.value, "/part")] == ["/part"]
-    assert time.monotonic() - started < 1
-
-
-def test_faults_are_bounded() -> None:
-    """A huge broken polygon or key does not make a huge answer."""
-    shape = {"type": "Polygon", "coordinates": [[["x", "y"]] * 50_000]}
-    assert len(faults(changed(MISSING_CHILD, "target/polygons", [shape]))) == MAX_FAULTS
-    assert len(faults({**MISSING_CHILD, "k" * 1_000_000: 1})[0].pointer) < 100
-
-
-SECRET = "Lucía Pérez"
-ODD: list[Any] = [
-    None, True, -1, 7, 1.5, 10**40, float("nan"), float("-inf"), "", "7", SECRET, SECRET * 2_000, [], [[]], [SECRET], {}, {SECRET: SECRET},
-]  # fmt: skip
-
-
-def _everywhere(node: Any, path: str = "") -> Iterator[str]:
-    members = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
-    for name, member in members:
-        yield f"{path}{name}"
-        yield from _everywhere(member, f"{path}{name}/")
-
-
-def _parent_exists(document: Any, pointer: str) -> bool:
-    node = document
-    for step in pointer.split("/")[1:-1]:
-        node = node[int(step)] if isinstance(node, list) else node[step.replace("~1", "/").replace("~0", "~")]
-    return isinstance(node, dict | list)
-
-
-def _faults_or_none(model: type[BaseModel], document: Any) -> list[Fault]:
-    try:
-        model.model_validate_json(json.dumps(document))
-    except ValidationError as error:
-        return faults_of(error)
-    return []
-
-
-@pytest.mark.parametrize(
-    ("model", "sample"),
-    [(Alert, MISSING_CHILD), (Alert, GENERAL), (Registration, SUBSCRIBER)],
-    ids=["child", "general", "person"],
-)
-def test_no_refusal_quotes_or_loses_its_place(model: type[BaseModel], sample: dict[str, Any]) -> None:
-    """With any odd value at any place, the answer is our own sentence, at a place the sender can find, quoting nothing."""
-    refused = 0
-    for path in _everywhere(sample):
-        for odd in ODD:
-            document = changed(sample, path, odd)
-            found = _faults_or_none(model, document)
-            refused += bool(found)
-            for fault in found:
-                assert "Luc" not in fault.detail
-                assert fault.detail != FALLBACK, (path, fault)
-                assert _parent_exists(document, fault.pointer), (path, fault)
-    assert refused > 500
-
-
-@pytest.mark.parametrize("model", [AlertRequest, Registration])
-def test_the_schema_is_fit_for_readers(model: type[BaseModel]) -> None:
-    """Every part of the published schema is titled and described, and every object is closed."""
-    schema = model.model_json_schema()
-    for name, part in {"": schema, **schema["$defs"]}.items():
-        assert part["title"], name
-        assert part["description"], name
-        assert part["type"] != "object" or part["additionalProperties"] is False, name
