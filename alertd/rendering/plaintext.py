@@ -9,16 +9,18 @@ from channels.text import fold, segments
 
 FSI, PDI = "\u2068", "\u2069"  # first strong isolate, pop directional isolate (Unicode UAX 9)
 
-#: Embeddings, overrides and isolates of the sender's own could end ours too early.
-_DIRECTION_CONTROLS = re.compile("[\u202a-\u202e\u2066-\u2069]")
+#: Embeddings and overrides: old, and never needed where there are isolates.
+_EMBEDDINGS = re.compile("[\u202a-\u202e]")
+_ISOLATES = re.compile("[\u2066-\u2069]")
 
 #: Pictures and joiners carry no fact, and one of them more than halves what an SMS can hold.
 _ORNAMENTS = frozenset({"So", "Sk", "Cf", "Mn", "Me"})
 
 
 def line(text: str) -> str:
-    """One line without controls of direction and without doubled spaces."""
-    return " ".join(_DIRECTION_CONTROLS.sub("", text).split())
+    """One line without doubled spaces, and with no isolate of the sender's that would end ours too early."""
+    text = _EMBEDDINGS.sub("", text)
+    return " ".join((text if _isolates_match(text) else _ISOLATES.sub("", text)).split())
 
 
 def lines(text: str) -> tuple[str, ...]:
@@ -26,11 +28,20 @@ def lines(text: str) -> tuple[str, ...]:
     return tuple(clean for raw in text.splitlines() if (clean := line(raw)))
 
 
+def _isolates_match(text: str) -> bool:
+    depth = 0
+    for control in _ISOLATES.findall(text):
+        depth += -1 if control == PDI else 1
+        if depth < 0:
+            return False
+    return depth == 0
+
+
 def clip(text: str, limit: int) -> str:
     """At most `limit` characters, cut between words where one ends in the second half, with an ellipsis."""
     if len(text) <= limit:
         return text
-    cut = text[: limit - 1]
+    cut = _ISOLATES.sub("", text)[: limit - 1]  # a cut may part what belongs together
     space = cut.rfind(" ")
     return (cut[:space] if space > limit // 2 else cut).rstrip(" ,.;:،") + "…"
 

@@ -36,7 +36,7 @@ ROOM = {
 }
 
 #: FCM takes 4,096 bytes and web push about as much, with links and stamp, and JSON may write a letter of two bytes as
-#: six: 1,000 bytes of text are at most 3,000 there.
+#: six: 1,000 bytes of title and body are at most 3,000 there.
 MAX_PUSH_BYTES = 1_000
 
 #: Every segment is paid and counts against the carrier's rate, so a longer text reaches people later. Three of GSM-7
@@ -180,9 +180,9 @@ class _Rendering:
 
 def _push(rendering: _Rendering, stamp: Stamp) -> PushMessage:
     texts = (packed(rendering.text("push", "body.txt", facts)) for facts in rendering.shorter())
-    body = _first_that(lambda text: len(text.encode()) <= MAX_PUSH_BYTES, texts)
-    _demand(rendering.facts.safety, body)
     title = rendering.title("push", "title.txt")
+    body = _first_that(lambda text: len((title + text).encode()) <= MAX_PUSH_BYTES, texts)
+    _demand(rendering.facts.safety, body)
     return PushMessage(stamp=stamp, title=title, body=body, url=rendering.facts.url or None)
 
 

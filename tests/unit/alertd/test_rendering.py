@@ -13,7 +13,7 @@ from alertd.cases import ContactRole
 from alertd.documents import Alert
 from alertd.kinds import KINDS, Eyes, Hair, Level, Sex
 from alertd.rendering import Renderer, UnsafeMessageError, choose_language
-from alertd.rendering.plaintext import clip, is_gsm, isolate, spelled_for_sms
+from alertd.rendering.plaintext import clip, is_gsm, isolate, line, spelled_for_sms
 from alertd.rendering.renderer import MAX_PUSH_BYTES
 from alertd.resources import templates_dir
 from channels.base import Loudness, MailMessage, Message, PushMessage, SmsMessage, Stamp
@@ -63,7 +63,7 @@ LONGEST_CHILD: dict[str, Any] = {
                     {"dial": "116000", "countries": ["ES"]}, {"url": "https://centre.example/tell"}],
     },
     "info": {
-        tag: {"headline": "h" * 160, "description": f"{INJECTION}\n\n" + "Salió a pie. " * 200, "instruction": "i " * 900}
+        tag: {"headline": "h\n" * 80, "description": f"{INJECTION}\n\n" + "Salió a pie. " * 200, "instruction": "i " * 900}
         for tag in LANGUAGES
     },
     "target": {"regions": ["ES-SE"]},
@@ -77,7 +77,7 @@ LONGEST_GENERAL: dict[str, Any] = {
     "case": {},
     "info": {
         tag: {
-            "headline": f"{INJECTION} {'فيضان ' * 15}🌊",
+            "headline": f"{INJECTION}\n{'فيضان ' * 15}🌊",
             "description": "Agua sucia. " * 300,
             "instruction": "i " * 900,
         }
@@ -158,6 +158,7 @@ def test_alert_text_is_data(longest: Any) -> None:
     for text in parts(message):
         assert "49 " not in text
     if isinstance(message, MailMessage):
+        assert "\n" not in message.subject
         assert INJECTION.replace("  ", " ") in message.text
         assert "<script>" not in message.html
         assert "&lt;script&gt;" in message.html
@@ -169,7 +170,7 @@ def test_short_messages_stay_short(longest: Any) -> None:
     """A push fits any carrier's payload and an SMS its segments; name, place and link are still there."""
     kind, language, message = longest
     if isinstance(message, PushMessage):
-        assert len(message.body.encode()) <= MAX_PUSH_BYTES
+        assert len((message.title + message.body).encode()) <= MAX_PUSH_BYTES
         assert message.url == URL
     if isinstance(message, SmsMessage):
         assert segments(message.text)[1] <= (3 if is_gsm(message.text) else 4)
@@ -193,11 +194,16 @@ def test_an_sms_in_latin_letters_is_spelled_in_gsm(renderer: Renderer) -> None:
 
 
 def test_facts_are_dropped_least_important_first(renderer: Renderer) -> None:
-    """Clothing outlives eyes and height, because it is what people see from afar."""
-    alert = case_changed(children=[{**CHILD, "clothing": {"ar": "معطف أحمر"}}])
-    text = render(renderer, alert, "sms", "ar").text
-    assert "عينان" not in text
-    assert "17:40" not in text or "معطف" in text
+    """The tighter it gets, the more goes, and always in the same order: what people see from afar stays longest."""
+    in_order = ("صالحة حتى", "عينان", "الطول", "شعر", "فتاة", "الملابس", "13:40")
+    seen = set()
+    for length in range(1, 160, 8):
+        child = {**CHILD, "clothing": {"ar": "م" * length}, "name": {"public": "ل" * min(length, 40)}}
+        text = render(renderer, case_changed(children=[child]), "sms", "ar").text
+        told = tuple(fact in text for fact in in_order)
+        assert told == tuple(sorted(told))
+        seen.add(told)
+    assert len(seen) >= 3
 
 
 def test_a_missing_translation_drops_that_fact_alone(renderer: Renderer) -> None:
@@ -254,7 +260,7 @@ def test_twenty_children_fit(renderer: Renderer) -> None:
     push = render(renderer, alert, "push", "en")
     assert "and 17 more" in push.title
     assert "any of them" in push.body
-    assert len(push.body.encode()) <= MAX_PUSH_BYTES
+    assert len((push.title + push.body).encode()) <= MAX_PUSH_BYTES
 
 
 def test_level_and_loudness_change_the_words(renderer: Renderer) -> None:
@@ -342,6 +348,8 @@ def test_text_is_cut_between_words_and_kept_in_its_direction() -> None:
     """Short stays as it is, long ends in an ellipsis, and only what runs the other way is isolated."""
     assert clip("one two three", 13) == "one two three"
     assert clip("one two three", 10) == "one two…"
+    assert line("a\u2069b \n c\u202e") == "ab c"
+    assert line("\u2066+34\u2069") == "\u2066+34\u2069"
     assert isolate("+34", rtl=True) == "\u2068+34\u2069"
     assert isolate("+34", rtl=False) == "+34"
     assert isolate("لوسيا", rtl=False) == "\u2068لوسيا\u2069"
