@@ -129,7 +129,8 @@ def _mark(alert: Alert, words: Catalogue) -> str:
 
 
 def _heading(alert: Alert, words: Catalogue, loudness: Loudness) -> str:
-    title = words.words["title"][alert.kind.value][alert.level.value]
+    subject = "missing-children" if len(alert.case.children) > 1 else alert.kind.value
+    title = words.words["title"][subject][alert.level.value]
     urgent = words.words["loud"]["word"] if loudness is Loudness.LOUD else ""
     return words.joined([_mark(alert, words) or urgent, title], "dash")
 

@@ -256,9 +256,11 @@ def test_a_protected_name_leaves_sex_and_age(renderer: Renderer) -> None:
 
 def test_twenty_children_fit(renderer: Renderer) -> None:
     """Those who cannot be named are counted, and the safety line speaks of several."""
-    alert = case_changed(children=[{**CHILD, "id": f"c{n}"} for n in range(20)])
+    case = {**LONGEST_CHILD["case"], "children": [{**CHILD, "id": f"c{n}"} for n in range(20)]}
+    alert = changed(LONGEST_CHILD, level="endangered", case=case)
     push = render(renderer, alert, "push", "en")
     assert "and 17 more" in push.title
+    assert "Missing children in danger" in push.title
     assert "any of them" in push.body
     assert len((push.title + push.body).encode()) <= MAX_PUSH_BYTES
 
