@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from alertd import registrations, rules
 from alertd.documents import Alert, AlertRequest
 from alertd.errors import Fault
-from alertd.faults import FALLBACK, MAX_FAULTS, faults_of
+from alertd.faults import FALLBACK, MAX_FAULTS, faults_of, is_overfull
 from alertd.registrations import Registration
 from tests.unit.alertd.samples import GENERAL, MISSING_CHILD, SUBSCRIBER, changed
 
@@ -51,10 +51,21 @@ def test_bodies_that_are_no_alert_are_refused_quickly(body: str | bytes) -> None
 
 
 def test_faults_are_bounded() -> None:
-    """A huge broken polygon or key does not make a huge answer."""
-    shape = {"type": "Polygon", "coordinates": [[["x", "y"]] * 50_000]}
-    assert len(found_in(Alert, changed(MISSING_CHILD, "target/polygons", [shape]))) == MAX_FAULTS
+    """A huge broken shape, key or object makes neither a huge answer nor a long wait."""
+    started = time.monotonic()
+    shape = {"type": "Polygon", "coordinates": [[[]] * 1_000_000]}
+    assert len(found_in(Alert, changed(MISSING_CHILD, "target/polygons", [shape]))) == 1
     assert len(found_in(Alert, {**MISSING_CHILD, "k" * 1_000_000: 1})[0].pointer) < 100
+    assert len(found_in(Alert, {f"k{n}": 1 for n in range(1_000)})) == MAX_FAULTS
+    assert len(found_in(Alert, {f"k{n}": 1 for n in range(20_000)})) == 1
+    assert time.monotonic() - started < 2
+
+
+def test_overfull_bodies_are_known_before_they_are_read() -> None:
+    """A million members are counted, not validated; the largest sane polygon is not among them."""
+    assert is_overfull(json.dumps({f"k{n}": 1 for n in range(100_000)}).encode())
+    shape = {"type": "Polygon", "coordinates": [[[-5.97, 37.39]] * 100_000]}
+    assert not is_overfull(json.dumps(changed(MISSING_CHILD, "target/polygons", [shape])).encode())
 
 
 SECRET = "Lucía Pérez"
