@@ -1,0 +1,124 @@
+"""The life of an alert and of each reference, as tables. Pure: no I/O, no clock.
+
+Every other part asks these tables; none decides by itself what may follow what. The numbers of reference states and
+reasons are bytes of the ledger: they are never changed and never reused.
+"""
+
+from __future__ import annotations
+
+import enum
+
+
+class AlertState(enum.StrEnum):
+    """Where one version of an alert stands."""
+
+    DRAFT = "draft"
+    PENDING = "pending"
+    RETURNED = "returned"
+    REJECTED = "rejected"
+    APPROVED = "approved"
+    SCHEDULED = "scheduled"
+    SENDING = "sending"
+    SENT = "sent"
+    STOOD_DOWN = "stood_down"
+    CLOSED = "closed"
+    CANCELLED = "cancelled"
+    SUPERSEDED = "superseded"
+    EXPIRED = "expired"
+    PURGED = "purged"
+
+
+_S = AlertState
+_ENDS = frozenset({_S.CLOSED, _S.CANCELLED, _S.SUPERSEDED, _S.EXPIRED})
+
+ALERT_STEPS: dict[AlertState, frozenset[AlertState]] = {
+    _S.DRAFT: frozenset({_S.PENDING, _S.APPROVED, _S.REJECTED, _S.EXPIRED}),
+    _S.PENDING: frozenset({_S.APPROVED, _S.SCHEDULED, _S.RETURNED, _S.REJECTED, _S.EXPIRED}),
+    _S.RETURNED: frozenset({_S.PENDING, _S.REJECTED, _S.EXPIRED}),
+    _S.SCHEDULED: frozenset({_S.APPROVED, _S.CANCELLED, _S.EXPIRED}),
+    _S.APPROVED: frozenset({_S.SENDING, _S.STOOD_DOWN, *_ENDS}),
+    _S.SENDING: frozenset({_S.SENT, _S.STOOD_DOWN, *_ENDS}),
+    _S.SENT: frozenset({_S.STOOD_DOWN, *_ENDS}),
+    _S.STOOD_DOWN: frozenset({_S.SENDING, _S.CLOSED, _S.CANCELLED, _S.EXPIRED}),
+    _S.REJECTED: frozenset({_S.PURGED}),
+    **{end: frozenset({_S.PURGED}) for end in _ENDS},
+    _S.PURGED: frozenset(),
+}
+
+#: The gate lets references of these pass, and of no others.
+OPEN_STATES = frozenset({_S.APPROVED, _S.SENDING})
+
+#: What the queued of a closed gate become. Any state that is not here and not open leaves them queued.
+QUEUED_BECOMES = {
+    _S.CANCELLED: "cancelled",
+    _S.CLOSED: "cancelled",
+    _S.SUPERSEDED: "cancelled",
+    _S.EXPIRED: "expired",
+}
+
+
+def may_step(old: AlertState, new: AlertState) -> bool:
+    """Whether an alert in `old` may become `new`."""
+    return new in ALERT_STEPS[old]
+
+
+class State(enum.IntEnum):
+    """Where one reference stands. The value is the ledger's first byte."""
+
+    QUEUED = 1
+    IN_FLIGHT = 2
+    ACCEPTED = 3
+    DELIVERED = 4
+    FAILED = 5
+    EXPIRED = 6
+    CANCELLED = 7
+    SUPPRESSED = 8
+    UNKNOWN = 9
+
+    @property
+    def word(self) -> str:
+        """The name as APIs, metrics and logs show it."""
+        return self.name.lower()
+
+
+#: What may follow what. A carrier's answer to the very attempt that was made is the truth, whatever the row says by then:
+#: so an in-flight row that was given up as unknown, or queued again by a successor, may still become accepted.
+STEPS: dict[State, frozenset[State]] = {
+    State.QUEUED: frozenset(
+        {State.IN_FLIGHT, State.ACCEPTED, State.FAILED, State.EXPIRED, State.CANCELLED, State.SUPPRESSED, State.UNKNOWN}
+    ),
+    State.IN_FLIGHT: frozenset(
+        {State.QUEUED, State.ACCEPTED, State.FAILED, State.SUPPRESSED, State.UNKNOWN, State.EXPIRED, State.CANCELLED}
+    ),
+    State.ACCEPTED: frozenset({State.DELIVERED, State.FAILED}),
+    State.UNKNOWN: frozenset({State.ACCEPTED, State.FAILED, State.DELIVERED, State.QUEUED}),
+    State.DELIVERED: frozenset(),
+    State.FAILED: frozenset({State.DELIVERED}),  # receipts come in any order; delivered outranks
+    State.EXPIRED: frozenset(),
+    State.CANCELLED: frozenset(),
+    State.SUPPRESSED: frozenset(),
+}
+
+#: Nothing is left to do for these; the rest of the identity is queued and in flight.
+SETTLED = frozenset(State) - {State.QUEUED, State.IN_FLIGHT}
+
+
+class LedgerReason(enum.IntEnum):
+    """Why a reference is where it is, where no carrier said so. Carriers' reasons are below 32 (`channels.base.Reason`)."""
+
+    ADDRESS_REMOVED = 32  # there was an address when the audience was planned, and none when it was fetched
+    OPTED_OUT = 33
+    ATTEMPTS = 34  # no try left before expiry
+    GATE_CLOSED = 35  # cancelled, closed, superseded or expired while it waited
+    WORKER_LOST = 36  # its worker went silent with the attempt open
+    LEFT_BLANK = 37  # the message cannot be made for this reference
+
+
+#: Ledger byte 3: five bits of attempts and these flags.
+ATTEMPTS_MASK = 0x1F
+FLAG_DELAYED = 0x40  # waits in the chain's delayed set, so no lease may take it from its batch
+FLAG_DOUBT = 0x80  # an earlier attempt had an intent and no settlement: it may have been sent twice
+
+CHANNELS = ("push", "webpush", "sms", "mail")  # the index is the wire number, everywhere
+PLACE_KINDS = ("now", "home", "work", "school", "other")
+KINDS = ("missing-child", "general")

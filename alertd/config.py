@@ -1,0 +1,192 @@
+"""Configuration: one TOML file, `ALERTD_*` in the environment above it, secrets from `*_file`.
+
+Every option stands in `ops/alertd.toml` with its default and why; a test compares the two. An option nobody knows is
+refused with the nearest name. This is the only file that reads the environment.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used; the message names each option and what to do."""
+
+
+class Section(BaseModel):
+    """A table of the file. Unknown options are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _secrets_from_files(cls, values: Any) -> Any:
+        """`password_file = "..."` gives `password` without its trailing newline."""
+        if not isinstance(values, dict):
+            return values
+        read = dict(values)
+        for name, path in values.items():
+            secret = name.removesuffix("_file")
+            if name.endswith("_file") and name not in cls.model_fields and secret in cls.model_fields:
+                read[secret] = Path(read.pop(name)).read_text(encoding="utf-8").rstrip("\n")
+        return read
+
+
+class StoreSection(Section):
+    url: str | None = None
+    directory: Path = Path("alertd-data")
+    server: Path | None = None
+    maxmemory_mb: int = Field(0, ge=0)
+    reserve_mb: int = Field(512, ge=0)
+    replicas_required: int = Field(0, ge=0, le=1)
+    master_key: SecretStr | None = None
+    hash_key: SecretStr | None = None
+
+
+class ApiSection(Section):
+    host: str = "127.0.0.1"
+    port: int = Field(8080, ge=0, le=65535)
+    public_url: str = "http://127.0.0.1:8080"
+    body_mb: int = Field(10, ge=1)
+
+
+class WorkerSection(Section):
+    processes: int = Field(0, ge=0)
+    lanes: int = Field(8, ge=1)
+    chunk: int = Field(100, ge=1, le=100)
+    poll_ms: int = Field(50, ge=5)
+    attempts: int = Field(8, ge=1, le=31)
+
+
+class AudienceSection(Section):
+    deadline_s: float = Field(5.0, gt=0)
+    region_share: float = Field(0.1, gt=0, le=1)
+    least_km2: float = Field(0.2, ge=0)
+    least_people: int = Field(20, ge=0)
+    drift_share: float = Field(0.01, ge=0, le=1)
+
+
+class AlertSection(Section):
+    longest_days: int = Field(30, ge=1)
+    organisation: str = "default"
+
+
+class Carrier(Section):
+    """What every carrier has: its limits and what to do when it leaves us without an answer."""
+
+    rate: float | None = Field(None, gt=0)
+    burst: float | None = Field(None, ge=1)
+    on_unknown: Literal["resend", "hold"] = "resend"
+    timeout_s: float = Field(15.0, gt=0)
+    connections: int = Field(32, ge=1)
+
+
+class FcmCarrier(Carrier):
+    kind: Literal["fcm"]
+    credentials: Path
+    project: str | None = None
+    endpoint: str = "https://fcm.googleapis.com"
+    ca_file: Path | None = None
+    connections: int = Field(64, ge=1)
+
+
+class TwilioCarrier(Carrier):
+    kind: Literal["twilio"]
+    account: str
+    password: SecretStr
+    sender: str
+    endpoint: str = "https://api.twilio.com"
+    ca_file: Path | None = None
+    on_unknown: Literal["resend", "hold"] = "hold"
+
+
+class SmtpCarrier(Carrier):
+    kind: Literal["smtp"]
+    host: str
+    port: int = Field(587, ge=1, le=65535)
+    tls: Literal["starttls", "implicit", "none"] = "starttls"
+    user: str | None = None
+    password: SecretStr | None = None
+    sender: str
+    bounces: str | None = None
+    ca_file: Path | None = None
+    connections: int = Field(10, ge=1)
+
+
+AnyCarrier = Annotated[FcmCarrier | TwilioCarrier | SmtpCarrier, Field(discriminator="kind")]
+CHANNEL_OF = {"fcm": "push", "twilio": "sms", "smtp": "mail"}
+
+
+class Settings(BaseSettings):
+    """Everything, frozen. `ALERTD_API__PORT=0` in the environment is `port` of `[api]`."""
+
+    model_config = SettingsConfigDict(env_prefix="ALERTD_", env_nested_delimiter="__", extra="forbid", frozen=True)
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    store: StoreSection = StoreSection()
+    api: ApiSection = ApiSection()
+    worker: WorkerSection = WorkerSection()
+    audience: AudienceSection = AudienceSection()
+    alerts: AlertSection = AlertSection()
+    carriers: dict[str, AnyCarrier] = {}
+
+
+def load(path: Path | None = None) -> Settings:
+    """The settings of a file (or none) under the environment. Raises ConfigError with every fault at once."""
+
+    class FromFile(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            file = (TomlConfigSettingsSource(settings_cls, path),) if path else ()
+            return (init_settings, env_settings, *file)
+
+    if path is not None and not path.is_file():
+        raise ConfigError(f"there is no configuration file {path}")
+    try:
+        return FromFile()
+    except ValidationError as error:
+        raise ConfigError("\n".join(_sentences(error))) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"a secret's file cannot be read: {error.filename}") from None
+
+
+def _sentences(error: ValidationError) -> Iterator[str]:
+    for fault in error.errors(include_input=False, include_url=False):
+        where = ".".join(str(part) for part in fault["loc"])
+        if fault["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(str(fault["loc"][-1]), _names(), n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            yield f"{where}: there is no such option{hint}"
+        else:
+            yield f"{where}: {fault['msg']}"
+
+
+def _names() -> list[str]:
+    sections: tuple[type[BaseModel], ...] = (
+        Settings,
+        StoreSection,
+        ApiSection,
+        WorkerSection,
+        AudienceSection,
+        AlertSection,
+        FcmCarrier,
+        TwilioCarrier,
+        SmtpCarrier,
+    )
+    return sorted({name for section in sections for name in section.model_fields})

@@ -1,0 +1,87 @@
+"""Names: sortable ids for alerts, and signed tags that name one reference to the outside.
+
+An id is a ULID (48 bits of milliseconds, 80 random bits) in Crockford's base 32. The first alert of a chain gives the chain
+its id; version n of it is `<chain>-<n>`, so a version's id says where it is kept.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import secrets
+import struct
+from dataclasses import dataclass
+
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_MAC_BYTES = 10  # 80 bits: a tag lives days and each guess costs a request
+_TAG = struct.Struct(">16sBI")
+
+
+def new_id(now_ms: int) -> str:
+    """A ULID for this moment."""
+    value = (now_ms << 80) | secrets.randbits(80)
+    return "".join(_CROCKFORD[(value >> shift) & 31] for shift in range(125, -1, -5))
+
+
+def is_id(text: str) -> bool:
+    """Whether this is the form of an alert's id, of a first or a later version."""
+    head, dash, version = text.partition("-")
+    return len(head) == 26 and all(c in _CROCKFORD for c in head) and (not dash or version.isdigit())
+
+
+def chain_of(alert_id: str) -> str:
+    """The chain an alert belongs to: the id of its first version."""
+    return alert_id.partition("-")[0]
+
+
+def sequence_of(alert_id: str) -> int:
+    """Which version of its chain an alert is, from 1."""
+    return int(alert_id.partition("-")[2] or 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """One row of one version's ledger."""
+
+    alert_id: str
+    row: int
+
+
+class Tags:
+    """Makes and reads signed tags: `[A-Za-z0-9_-]`, safe in URLs, mailboxes and Message-IDs."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = hashlib.sha256(b"tag" + key).digest()
+
+    def make(self, alert_id: str, row: int) -> str:
+        body = _TAG.pack(_ulid_bytes(chain_of(alert_id)), sequence_of(alert_id), row)
+        return base64.urlsafe_b64encode(body + self._mac(body)).decode().rstrip("=")
+
+    def read(self, tag: str) -> Reference | None:
+        """The reference a tag names, or None if it was not made here."""
+        try:
+            raw = base64.urlsafe_b64decode(tag + "=" * (-len(tag) % 4))
+            body, mac = raw[: _TAG.size], raw[_TAG.size :]
+            chain, sequence, row = _TAG.unpack(body)
+        except (ValueError, struct.error):
+            return None
+        if not hmac.compare_digest(mac, self._mac(body)):
+            return None
+        name = _ulid_text(chain)
+        return Reference(name if sequence == 1 else f"{name}-{sequence}", row)
+
+    def _mac(self, body: bytes) -> bytes:
+        return hmac.digest(self._key, body, "sha256")[:_MAC_BYTES]
+
+
+def _ulid_bytes(text: str) -> bytes:
+    value = 0
+    for char in text:
+        value = value << 5 | _CROCKFORD.index(char)
+    return value.to_bytes(16, "big")
+
+
+def _ulid_text(raw: bytes) -> str:
+    value = int.from_bytes(raw, "big")
+    return "".join(_CROCKFORD[(value >> shift) & 31] for shift in range(125, -1, -5))

@@ -1,0 +1,101 @@
+"""Every metric in one table: base units, closed label sets, each series there from the start. Never an id or an address.
+
+A process has its own `Metrics`; `alertd serve` shows those of all its processes as one. What comes from the store and is
+true for the whole fleet (the identity of references among it) is made at each scrape of `/metrics/fleet` instead.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from alertd.alerts import CHANNELS, AlertState, State
+
+_QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_LONG = (0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600)
+
+
+class Metrics:
+    """The series of one process."""
+
+    def __init__(self) -> None:
+        self.registry = r = CollectorRegistry()
+        self.outcomes = Counter(
+            "alertd_outcomes", "Answers of carriers", ["channel", "carrier", "outcome", "reason"], registry=r
+        )
+        self.send_seconds = Histogram(
+            "alertd_send_seconds",
+            "One chunk, from first write to last answer",
+            ["channel", "carrier"],
+            buckets=_QUICK,
+            registry=r,
+        )
+        self.limit_wait_seconds = Histogram(
+            "alertd_limit_wait_seconds",
+            "Waiting for a carrier's permits",
+            ["channel", "carrier"],
+            buckets=_QUICK,
+            registry=r,
+        )
+        self.limit_rate = Gauge(
+            "alertd_limit_rate", "Permits a second a carrier allows", ["channel", "carrier"], registry=r
+        )
+        self.first_send_seconds = Histogram(
+            "alertd_first_send_seconds", "Approval to the first hand-over of an alert", buckets=_LONG, registry=r
+        )
+        self.last_send_seconds = Histogram(
+            "alertd_last_send_seconds", "Approval to the last hand-over of an alert", buckets=_LONG, registry=r
+        )
+        self.audience_seconds = Histogram("alertd_audience_seconds", "Finding an audience", buckets=_QUICK, registry=r)
+        self.audience_people = Histogram(
+            "alertd_audience_people", "People in an audience", buckets=(0, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7), registry=r
+        )
+        self.plan_seconds = Histogram("alertd_plan_seconds", "Planning a whole audience", buckets=_LONG, registry=r)
+        self.receipts = Counter("alertd_receipts", "Late reports", ["channel", "carrier", "state"], registry=r)
+        self.optouts = Counter("alertd_optouts", "People who left by a channel", ["channel"], registry=r)
+        self.http_request_seconds = Histogram(
+            "alertd_http_request_seconds",
+            "Requests to the API",
+            ["route", "method", "status"],
+            buckets=_QUICK,
+            registry=r,
+        )
+        for channel in CHANNELS:
+            self.optouts.labels(channel)
+
+    def show_carrier(self, channel: str, carrier: str, rate: float | None) -> None:
+        """Make a carrier's series visible before anything happens to them."""
+        self.limit_rate.labels(channel, carrier).set(rate or 0)
+        self.send_seconds.labels(channel, carrier)
+        self.limit_wait_seconds.labels(channel, carrier)
+        for outcome in ("accepted", "retry", "never", "unknown", "withheld"):
+            self.outcomes.labels(channel, carrier, outcome, "none")
+
+    def text(self) -> bytes:
+        """Prometheus' text format."""
+        return generate_latest(self.registry)
+
+
+def fleet_text(
+    counts: dict[str, dict[str, int]], alerts: dict[str, int], *, subscribers: int, pending_oldest_s: float
+) -> bytes:
+    """The fleet's series, from what the store says now: `counts` by channel and state of all live alerts."""
+    r = CollectorRegistry()
+    targeted = Gauge("alertd_targeted", "References planned, live alerts", ["channel"], registry=r)
+    references = Gauge("alertd_references", "References by state, live alerts", ["channel", "state"], registry=r)
+    duplicates = Gauge(
+        "alertd_duplicates", "References that may have been sent twice, live alerts", ["channel"], registry=r
+    )
+    by_state = Gauge("alertd_alerts", "Alerts by state", ["state"], registry=r)
+    for channel in CHANNELS:
+        found = counts.get(channel, {})
+        targeted.labels(channel).set(found.get("targeted", 0))
+        duplicates.labels(channel).set(found.get("doubled", 0))
+        for state in State:
+            references.labels(channel, state.word).set(found.get(state.word, 0))
+    for alert_state in AlertState:
+        by_state.labels(alert_state).set(alerts.get(alert_state, 0))
+    Gauge("alertd_subscribers", "People who asked to be told", registry=r).set(subscribers)
+    Gauge("alertd_pending_oldest_seconds", "How long the oldest alert waits for a second person", registry=r).set(
+        pending_oldest_s
+    )
+    return generate_latest(r)

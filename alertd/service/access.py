@@ -1,0 +1,88 @@
+"""Who may do what: API keys, each for one person, with scopes."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from dataclasses import dataclass
+
+from alertd.store.keyring import Keyring, StoredKey
+
+#: Every scope there is. `admin` stands for all of them.
+SCOPES = (
+    "alerts:read",
+    "alerts:write",
+    "alerts:approve",
+    "subscribers:read",
+    "subscribers:write",
+    "regions:read",
+    "ledger:read",
+    "keys:write",
+    "admin",
+)
+_TOKEN = re.compile(r"(test|live)_([A-Za-z0-9]{12})_([A-Za-z0-9_-]{43})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """Whoever is calling."""
+
+    key_id: str
+    org: str
+    subject: str  # the person the key belongs to
+    scopes: frozenset[str]
+    test: bool = False
+
+    def may(self, scope: str) -> bool:
+        return scope in self.scopes or "admin" in self.scopes
+
+
+class Access:
+    """Makes keys and recognises them. Only a hash of the secret is kept."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+
+    async def create(
+        self, *, org: str, subject: str, scopes: frozenset[str], test: bool = False
+    ) -> tuple[Credential, str]:
+        """A new key. The token is told once and never again."""
+        key_id = secrets.token_hex(6)
+        secret = secrets.token_urlsafe(32)  # 43 characters
+        stored = StoredKey(org=org, subject=subject, scopes=tuple(sorted(scopes)), test=test, digest=_digest(secret))
+        await self._keyring.add(key_id, stored)
+        return _credential(key_id, stored), f"{'test' if test else 'live'}_{key_id}_{secret}"
+
+    async def recognise(self, token: str) -> Credential | None:
+        """The credential of a token, or None."""
+        match = _TOKEN.fullmatch(token)
+        if not match:
+            return None
+        stored = await self._keyring.get(match[2])
+        if stored is None or not hmac.compare_digest(stored.digest, _digest(match[3])):
+            return None
+        return _credential(match[2], stored)
+
+    async def revoke(self, key_id: str, org: str) -> bool:
+        return await self._keyring.remove(key_id, org)
+
+    async def list(self, org: str) -> list[Credential]:
+        return [_credential(key_id, stored) for key_id, stored in await self._keyring.of_org(org)]
+
+    async def first(self, org: str) -> str | None:
+        """The administrator's key of a store that has none yet, else None."""
+        if await self._keyring.of_org(org):
+            return None
+        return (await self.create(org=org, subject="administrator", scopes=frozenset({"admin"})))[1]
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()  # the secret is 256 random bits: no slow hash is needed
+
+
+def _credential(key_id: str, stored: StoredKey) -> Credential:
+    return Credential(
+        key_id=key_id, org=stored.org, subject=stored.subject, scopes=frozenset(stored.scopes), test=stored.test
+    )

@@ -1,0 +1,50 @@
+"""The carriers of this installation: a channel to send through, and the rules for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from channels.base import Channel
+
+#: Carriers without a rate still pass the limiter, so that a pause stops them too.
+UNLIMITED = 1_000_000.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Carrier:
+    """One account at one provider."""
+
+    name: str
+    number: int  # its byte in ledgers, never given to another
+    channel: Channel
+    rate: float = UNLIMITED  # permits a second, in the carrier's unit
+    burst: float = UNLIMITED
+    hold: bool = False  # an attempt without an answer stays unknown, rather than being sent again
+
+    def block(self, cost: int, rows: int) -> int:
+        """How many permits to ask for at once: a tenth of a second's, so that a dead worker wastes no more."""
+        return max(cost, min(rows * cost, int(self.rate / 10) // cost * cost))
+
+
+class Carriers:
+    """Which carrier serves a channel."""
+
+    def __init__(self, carriers: Iterable[Carrier]) -> None:
+        self._by_channel: dict[str, Carrier] = {}
+        for carrier in carriers:
+            self._by_channel.setdefault(carrier.channel.name, carrier)
+
+    @property
+    def channels(self) -> frozenset[str]:
+        return frozenset(self._by_channel)
+
+    def of(self, channel: str) -> Carrier:
+        return self._by_channel[channel]
+
+    def all(self) -> list[Carrier]:
+        return list(self._by_channel.values())
+
+    def held(self) -> bytes:
+        """The numbers of the carriers whose open attempts are not repeated."""
+        return bytes(carrier.number for carrier in self.all() if carrier.hold)

@@ -1,0 +1,177 @@
+"""From a lease to the carrier and back: permits, gate, addresses, send, settle; chunk by chunk.
+
+The outcomes of a chunk are settled by the same call that asks leave for the next, so the ledger costs one round trip a chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from alertd.alerts import KINDS, LedgerReason, State
+from alertd.clock import Clock
+from alertd.ids import Tags
+from alertd.metrics import Metrics
+from alertd.service.carriers import Carrier, Carriers
+from alertd.service.messages import Messages, Ready
+from alertd.service.removal import Removal
+from alertd.service.retries import after
+from alertd.store.limits import Limits
+from alertd.store.people import People
+from alertd.store.work import Gate, Lease, Settlement, Work
+from alertd.subscribers import AddressState, Subscriber
+from channels.base import Answer, Outcome, Recipient
+
+#: From the gate's answer to the last write to a socket. A worker that slept in between writes nothing when it wakes.
+SEND_WITHIN_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class _Try:
+    """One row the gate let through, with whom it is for."""
+
+    row: int
+    attempt: int
+    number: int
+    address: int
+    recipient: Recipient
+
+
+class Dispatch:
+    """Sends leases."""
+
+    def __init__(
+        self,
+        *,
+        work: Work,
+        people: People,
+        limits: Limits,
+        messages: Messages,
+        carriers: Carriers,
+        removal: Removal,
+        tags: Tags,
+        clock: Clock,
+        metrics: Metrics,
+        chunk: int,
+        attempts: int,
+    ) -> None:
+        self._work = work
+        self._people = people
+        self._limits = limits
+        self._messages = messages
+        self._carriers = carriers
+        self._removal = removal
+        self._tags = tags
+        self._clock = clock
+        self._metrics = metrics
+        self._chunk = chunk
+        self._attempts = attempts
+
+    async def drain(self, lease: Lease, stopping: Callable[[], bool]) -> None:
+        """Try every row of a lease once. What is not tried because the gate is held or we stop is given back."""
+        carrier = self._carriers.of(lease.alike.channel)
+        ready = await self._messages.ready(lease.alert_id, lease.alike, carrier)
+        left, outcomes = list(range(len(lease.rows))), list[Settlement]()
+        while left and not stopping():
+            if ready is None:
+                chunk = left[: self._chunk]
+            else:
+                chunk = left[: await self._permits(carrier, ready.prepared.cost, len(left))]
+            if not chunk:
+                continue
+            until = self._clock.monotonic() + SEND_WITHIN_S
+            gate, leave = await self._work.gate(lease, outcomes, [lease.rows[i] for i in chunk], carrier.number)
+            outcomes = []
+            if gate is not Gate.GO:
+                break
+            left = left[len(chunk) :]
+            passed = [i for i, may in zip(chunk, leave, strict=True) if may]
+            outcomes = await self._try(lease, passed, carrier, ready, until)
+        await self._work.end(lease, outcomes, [lease.rows[i] for i in left])
+
+    async def _permits(self, carrier: Carrier, cost: int, rows: int) -> int:
+        """How many rows may go now; none after a wait, so that the caller looks whether it should stop."""
+        wanted = carrier.block(cost, min(rows, self._chunk))
+        granted, wait_s = await self._limits.take(carrier.name, carrier.rate, carrier.burst, wanted, cost)
+        if not granted:
+            self._metrics.limit_wait_seconds.labels(carrier.channel.name, carrier.name).observe(wait_s)
+            await self._clock.sleep(min(wait_s, 1.0))
+        return granted // cost
+
+    async def _try(
+        self, lease: Lease, indices: Sequence[int], carrier: Carrier, ready: Ready | None, until: float
+    ) -> list[Settlement]:
+        if ready is None:
+            return [self._suppressed(lease, i, LedgerReason.LEFT_BLANK) for i in indices]
+        tries, settled = await self._addressed(lease, indices, ready)
+        started = self._clock.monotonic()
+        answers = await carrier.channel.send(
+            ready.prepared, [one.recipient for one in tries], lambda: self._clock.monotonic() < until
+        )
+        self._metrics.send_seconds.labels(carrier.channel.name, carrier.name).observe(self._clock.monotonic() - started)
+        for one, answer in zip(tries, answers, strict=True):
+            settled.append(self._settlement(one, answer, carrier, ready))
+        await self._consequences(tries, answers, carrier)
+        return settled
+
+    async def _addressed(
+        self, lease: Lease, indices: Sequence[int], ready: Ready
+    ) -> tuple[list[_Try], list[Settlement]]:
+        """Fetch the addresses now, so that a STOP or a rotated token since the plan counts."""
+        people = await self._people.get_many([lease.refs[i][0] for i in indices])
+        tries: list[_Try] = []
+        settled: list[Settlement] = []
+        for i, person in zip(indices, people, strict=True):
+            value, reason = _usable(person, lease.refs[i][1], ready.kind)
+            if value is None:
+                settled.append(self._suppressed(lease, i, reason))
+                continue
+            tag = self._tags.make(lease.alert_id, lease.rows[i])
+            tries.append(_Try(lease.rows[i], lease.tries[i] + 1, *lease.refs[i], Recipient(value, tag)))
+        return tries, settled
+
+    def _suppressed(self, lease: Lease, index: int, reason: int) -> Settlement:
+        return Settlement(lease.rows[index], lease.tries[index] + 1, State.SUPPRESSED, reason, 0)
+
+    def _settlement(self, one: _Try, answer: Outcome, carrier: Carrier, ready: Ready) -> Settlement:
+        self._metrics.outcomes.labels(
+            carrier.channel.name, carrier.name, answer.answer.value, answer.reason.name.lower()
+        ).inc()
+        verdict = after(
+            answer,
+            attempt=one.attempt,
+            attempts=self._attempts,
+            hold=carrier.hold,
+            left_ms=ready.expires_ms - self._clock.now_ms(),
+        )
+        return Settlement(
+            one.row,
+            one.attempt,
+            verdict.state,
+            verdict.reason,
+            carrier.number,
+            delay_ms=verdict.delay_ms,
+            doubt=verdict.doubt,
+        )
+
+    async def _consequences(self, tries: Sequence[_Try], answers: Sequence[Outcome], carrier: Carrier) -> None:
+        """What answers mean beyond their own row: dead addresses go, a carrier that asks to wait is waited for."""
+        for one, answer in zip(tries, answers, strict=True):
+            if answer.address_gone:
+                await self._removal.gone(one.number, one.address, one.recipient.address)
+        pause_s = max((a.retry_after_s or 0 for a in answers if a.answer is Answer.RETRY), default=0)
+        if pause_s:
+            structlog.get_logger().warning("carrier asks to wait", carrier=carrier.name, seconds=pause_s)
+            await self._limits.pause(carrier.name, pause_s)
+
+
+def _usable(person: Subscriber | None, number: int, kind: str) -> tuple[str | None, int]:
+    """The value of an address that may be used now, or why there is none."""
+    found = next((a for a in person.addresses if a.number == number), None) if person else None
+    if person is None or found is None:
+        return None, LedgerReason.ADDRESS_REMOVED
+    if found.state != AddressState.ACTIVE or not person.kinds >> KINDS.index(kind) & 1:
+        return None, LedgerReason.OPTED_OUT
+    return found.value, 0

@@ -1,0 +1,62 @@
+"""How alerts end: sent when nothing is left, expired when their time has come, settled when their gate is closed."""
+
+from __future__ import annotations
+
+import structlog
+
+from alertd.alerts import AlertState
+from alertd.clock import Clock
+from alertd.metrics import Metrics
+from alertd.store.alerts import Alerts
+from alertd.store.work import Work
+
+#: Batches a call: 4,000 rows at most, so that the server is held for a few milliseconds.
+SWEEP_BATCHES = 8
+#: An alert announced as live and not approved after this long was never approved: its approver died or was refused.
+EARLY_S = 60.0
+
+
+class Ending:
+    """Brings alerts to their end."""
+
+    def __init__(self, alerts: Alerts, work: Work, clock: Clock, metrics: Metrics) -> None:
+        self._alerts = alerts
+        self._work = work
+        self._clock = clock
+        self._metrics = metrics
+        self._early: dict[str, float] = {}
+
+    async def finish(self, alert_id: str) -> None:
+        """See whether an alert is over, and settle what a closed gate left."""
+        match await self._work.finish(alert_id):
+            case "done":
+                await self._done(alert_id)
+            case "sweep":
+                await self._sweep(alert_id)
+            case "early":
+                since = self._early.setdefault(alert_id, self._clock.monotonic())
+                if self._clock.monotonic() - since > EARLY_S:
+                    await self._alerts.retire(alert_id)
+
+    async def expire(self) -> None:
+        """Close the gate of every alert whose end has passed."""
+        due = await self._alerts.due(self._clock.now_ms())
+        for alert_id in due:
+            await self._alerts.step(alert_id, AlertState.EXPIRED)
+        await self._alerts.expiry_done(due)
+
+    async def _done(self, alert_id: str) -> None:
+        self._early.pop(alert_id, None)
+        await self._alerts.retire(alert_id)
+        record = await self._alerts.get(alert_id)
+        if record is None or record.state is not AlertState.SENT or not record.first_send:
+            return
+        first_s, last_s = ((at - record.start) / 1000 for at in (record.first_send, record.last_send))
+        self._metrics.first_send_seconds.observe(first_s)
+        self._metrics.last_send_seconds.observe(last_s)
+        structlog.get_logger().info("alert sent", alert=alert_id, people=record.people, first_s=first_s, last_s=last_s)
+
+    async def _sweep(self, alert_id: str) -> None:
+        record = await self._alerts.get(alert_id)
+        for batch in range(0, record.batches if record else 0, SWEEP_BATCHES):
+            await self._work.sweep(alert_id, batch, SWEEP_BATCHES)

@@ -1,0 +1,143 @@
+"""An alert comes in: is it allowed, complete and honest, whom would it reach, and is it kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import shapely
+
+from alertd import rules
+from alertd.alerts import AlertState
+from alertd.clock import Clock
+from alertd.config import AudienceSection
+from alertd.documents import Alert, Status, loudness
+from alertd.errors import Fault, Problem
+from alertd.ids import new_id
+from alertd.rendering import Renderer
+from alertd.service.access import Credential
+from alertd.service.targeting import Share, Targeting
+from alertd.store.alerts import AlertRecord, Alerts
+from alertd.store.audience import Found
+from geofences.targets import Area
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """An alert that was taken in, with what it would do."""
+
+    record: AlertRecord
+    area: Area
+    shares: Sequence[Share]
+    found: Found
+
+
+class Intake:
+    """Takes alerts in."""
+
+    def __init__(
+        self,
+        alerts: Alerts,
+        targeting: Targeting,
+        renderer: Renderer,
+        clock: Clock,
+        settings: AudienceSection,
+        channels: frozenset[str],
+    ) -> None:
+        self._alerts = alerts
+        self._targeting = targeting
+        self._renderer = renderer
+        self._clock = clock
+        self._settings = settings
+        self._channels = channels  # those with a carrier
+
+    async def submit(
+        self, alert: Alert, who: Credential, *, alert_id: str | None = None, dry_run: bool = False, draft: bool = False
+    ) -> Taken:
+        """Check everything, find the audience, and keep the alert unless this is a dry run. Raises Problem."""
+        self.check(alert, who)
+        area = await self._targeting.area(alert.target)
+        shares = self._targeting.shares(area.geometry)
+        found = await self._targeting.people(area.geometry, alert)
+        self._check_size(alert, area, found)
+        now = self._clock.now_ms()
+        record = self._record(alert, who, alert_id or new_id(now), len(found), draft=draft)
+        if not dry_run and not await self._alerts.create(record, shapely.to_wkb(area.geometry)):
+            raise Problem("idempotency-in-progress", "This alert has just been taken in.")
+        return Taken(record=record, area=area, shares=shares, found=found)
+
+    def check(self, alert: Alert, who: Credential) -> None:
+        """Everything that can be told without looking for people. Raises the first problem, with all its faults."""
+        now = datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC)
+        checks: tuple[tuple[str, str, Callable[[], Sequence[Fault]]], ...] = (
+            ("not-allowed", "The author must be the person the key belongs to.", lambda: _foreign_author(alert, who)),
+            ("not-allowed", "A test key cannot send an Actual alert.", lambda: _test_key(alert, who)),
+            ("expired", "The alert's end is not possible.", lambda: rules.expiry_faults(alert, now)),
+            ("invalid-request", "A time lies in the future.", lambda: rules.future_faults(alert, now)),
+            ("invalid-request", "The alert asks for what is not done yet.", lambda: rules.not_honoured(alert)),
+            ("channel-unavailable", "A channel has no carrier.", lambda: self._without_carrier(alert)),
+            ("translation-unreviewed", "Machine text was not reviewed.", lambda: rules.unreviewed(alert)),
+            ("case-not-verified", "The case is not verified.", lambda: rules.missing_verification(alert)),
+            ("language-missing", "The alert can be told in no language.", lambda: self._without_words(alert)),
+        )
+        for slug, detail, faults_of in checks:
+            faults = tuple(faults_of())
+            if faults:
+                raise Problem(slug, detail, faults=faults)
+
+    def _check_size(self, alert: Alert, area: Area, found: Found) -> None:
+        if alert.status is not Status.ACTUAL:
+            return
+        if area.km2 < self._settings.least_km2:
+            raise Problem(
+                "audience-too-small", f"The area has {area.km2:.3f} km2; the least is {self._settings.least_km2} km2."
+            )
+        if len(found) < self._settings.least_people:
+            raise Problem(
+                "audience-too-small",
+                f"Fewer than {self._settings.least_people} people are in the area: telling them would tell who they are.",
+            )
+
+    def _without_carrier(self, alert: Alert) -> list[Fault]:
+        return [
+            Fault(f"/channels/{i}", f"No carrier is configured for {channel}.")
+            for i, channel in enumerate(alert.channels)
+            if channel not in self._channels
+        ]
+
+    def _without_words(self, alert: Alert) -> list[Fault]:
+        if self._renderer.languages(alert):
+            return []
+        return [Fault("/info", "None of these languages has its words and safety line in the templates.")]
+
+    def _record(self, alert: Alert, who: Credential, alert_id: str, seen: int, *, draft: bool) -> AlertRecord:
+        return AlertRecord(
+            id=alert_id,
+            state=AlertState.DRAFT if draft else AlertState.PENDING,
+            org=who.org,
+            kind=alert.kind,
+            level=alert.level,
+            status=alert.status,
+            loudness=loudness(alert),
+            author=who.subject,
+            external_id=alert.external_id or "",
+            case=self._alerts.case_id(alert.case.number) if alert.case.number else alert_id,
+            created=self._clock.now_ms(),
+            expires=int(alert.expires.timestamp() * 1000),
+            rev=1,
+            seen=seen,
+            document=alert.model_dump_json(by_alias=True).encode(),
+        )
+
+
+def _foreign_author(alert: Alert, who: Credential) -> list[Fault]:
+    if alert.author.subject in {None, who.subject}:
+        return []
+    return [Fault("/author/subject", "This key belongs to someone else.")]
+
+
+def _test_key(alert: Alert, who: Credential) -> list[Fault]:
+    if who.test and alert.status is Status.ACTUAL:
+        return [Fault("/status", "Use Test or Exercise with a test key.")]
+    return []

@@ -1,0 +1,106 @@
+"""The planner: from a frozen audience to batches of references, in deterministic chunks that resume after a crash."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import shapely
+
+from alertd.alerts import CHANNELS, KINDS, PLACE_KINDS
+from alertd.clock import Clock
+from alertd.documents import Alert, Status
+from alertd.rendering import Renderer, choose_language
+from alertd.service.targeting import Targeting
+from alertd.store.alerts import AlertRecord, Alerts
+from alertd.store.people import People
+from alertd.store.work import Alike, Work, pack_ref
+from alertd.subscribers import AddressState, Subscriber
+from geofences import cover
+from geofences.tiles import position
+
+#: People a chunk. The first is small, so that the first phone rings while the rest is planned.
+FIRST_CHUNK = 500
+CHUNK = 4_000
+
+
+class Planner:
+    """Plans one alert at a time. Two planners on one alert do no harm: the cursor lets only one append."""
+
+    def __init__(
+        self, alerts: Alerts, people: People, work: Work, renderer: Renderer, targeting: Targeting, clock: Clock
+    ) -> None:
+        self._alerts = alerts
+        self._people = people
+        self._work = work
+        self._renderer = renderer
+        self._targeting = targeting
+        self._clock = clock
+
+    async def plan(self, record: AlertRecord) -> bool:
+        """Plan what is left of an alert. False when its gate is closed or another planner is at it."""
+        alert = Alert.model_validate_json(record.document)
+        audience = await self._alerts.audience(record.id)
+        area = shapely.from_wkb(await self._alerts.area(record.id))
+        languages = self._renderer.languages(alert)
+        belongs = Belongs(alert, area, set(self._targeting.told_regions(area)), self._clock.now_ms())
+        cursor = record.cursor
+        while True:
+            size = FIRST_CHUNK if cursor == 0 else CHUNK
+            after = min(cursor + size, len(audience))
+            people = [p for p in await self._people.get_many(audience[cursor:after]) if p]
+            groups = references(belongs.still(people), alert.channels, languages)
+            answer = await self._work.plan(record.id, cursor, after, groups, last=after == len(audience))
+            if answer != "ok":
+                return False
+            if after == len(audience):
+                return True
+            cursor = after
+
+
+class Belongs:
+    """Whether someone of a frozen audience still belongs to the place when the plan reaches them."""
+
+    def __init__(self, alert: Alert, area: shapely.MultiPolygon, regions: set[int], now_ms: int) -> None:
+        self._area = area
+        self._regions = regions
+        self._kind = 1 << KINDS.index(alert.kind)
+        self._places = {PLACE_KINDS.index(place) for place in alert.policy.places}
+        self._oldest_s = now_ms // 1000 - alert.policy.max_age_h * 3600
+        self._testers_only = alert.status is not Status.ACTUAL
+
+    def still(self, people: Sequence[Subscriber]) -> list[Subscriber]:
+        spots = [
+            (i, place)
+            for i, person in enumerate(people)
+            if person.kinds & self._kind and (person.tester or not self._testers_only)
+            for place in person.places
+            if place.kind in self._places and (not place.at_s or place.at_s >= self._oldest_s)
+        ]
+        tile = np.array([place.tile for _, place in spots], np.uint32)
+        x, y = np.array([place.x for _, place in spots]), np.array([place.y for _, place in spots])
+        within = cover.inside(self._area, *position(tile, x, y))  # as exact as the tiles are, so that both agree
+        kept = {
+            i
+            for (i, place), is_in in zip(spots, within, strict=True)
+            if (is_in if place.region is None else place.leaf in self._regions)
+        }
+        return [person for i, person in enumerate(people) if i in kept]
+
+
+def references(
+    people: Iterable[Subscriber], channels: Sequence[str], languages: Sequence[str]
+) -> list[tuple[Alike, bytes]]:
+    """The references of people, grouped by what a batch has in common."""
+    wanted = {CHANNELS.index(channel) for channel in channels}
+    groups: dict[tuple[int, str], list[bytes]] = {}
+    for person in people:
+        for address in person.addresses:
+            if address.channel in wanted and address.state == AddressState.ACTIVE:
+                reads = (address.language, *person.languages) if address.language else person.languages
+                group = groups.setdefault((address.channel, choose_language(reads, languages)), [])
+                group.append(pack_ref(person.number, address.number))
+    return [
+        (Alike(channel=CHANNELS[channel], language=language), b"".join(refs))
+        for (channel, language), refs in sorted(groups.items())
+    ]

@@ -1,0 +1,50 @@
+"""What follows from a carrier's answer: a pure decision."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from alertd.alerts import LedgerReason, State
+from channels.base import Answer, Outcome
+
+#: FCM asks for at least 10 s before the first retry of a 5xx; others ask for less, none for more.
+FIRST_WAIT_S = 10.0
+LONGEST_WAIT_S = 600.0
+_CHANCE = secrets.SystemRandom()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The row's next state; for QUEUED, when to try again."""
+
+    state: State
+    reason: int
+    delay_ms: int = 0
+    doubt: bool = False
+
+
+def after(answer: Outcome, *, attempt: int, attempts: int, hold: bool, left_ms: int) -> Verdict:
+    """The verdict on attempt number `attempt` of at most `attempts`, with `left_ms` until the alert expires."""
+    reason = answer.reason.value
+    match answer.answer:
+        case Answer.ACCEPTED:
+            return Verdict(State.ACCEPTED, reason)
+        case Answer.NEVER:
+            return Verdict(State.FAILED, reason)
+        case Answer.WITHHELD:
+            return Verdict(State.QUEUED, reason)
+        case Answer.UNKNOWN if hold:
+            return Verdict(State.UNKNOWN, reason)
+        case Answer.RETRY | Answer.UNKNOWN:
+            doubt = answer.answer is Answer.UNKNOWN
+            delay_ms = int(1000 * max(answer.retry_after_s or 0, wait_s(attempt)))
+            if attempt >= attempts or delay_ms >= left_ms:
+                return Verdict(State.UNKNOWN if doubt else State.FAILED, reason or LedgerReason.ATTEMPTS)
+            return Verdict(State.QUEUED, reason, delay_ms, doubt)
+
+
+def wait_s(attempt: int) -> float:
+    """Doubling, with jitter over the upper half, so that a carrier that comes back is not hit by all at once."""
+    longest = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**attempt)
+    return max(FIRST_WAIT_S, _CHANCE.uniform(longest / 2, longest))

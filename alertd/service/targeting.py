@@ -1,0 +1,130 @@
+"""From a target to an area, and from an area to the people in it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import shapely
+
+from alertd.alerts import CHANNELS, KINDS, PLACE_KINDS
+from alertd.clock import Clock
+from alertd.config import AudienceSection
+from alertd.documents import Alert, Policy, Status, Target
+from alertd.errors import Fault, Problem
+from alertd.metrics import Metrics
+from alertd.store.audience import Audience, Found, Wanted
+from geofences import records, targets
+from geofences.circles import Circle
+from geofences.errors import TargetErrors, UnknownRegion
+from geofences.regions import Library
+
+SMALL_COUNT = 20  # below this a count could tell where one person lives, so it is shown as "<20"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """A region and how much of it lies in an area."""
+
+    code: str
+    name: str
+    kind: str
+    number: int
+    share: float
+
+
+class Targeting:
+    """Resolves targets and finds audiences."""
+
+    def __init__(
+        self, library: Library, audience: Audience, settings: AudienceSection, clock: Clock, metrics: Metrics
+    ) -> None:
+        self._library = library
+        self._audience = audience
+        self._settings = settings
+        self._clock = clock
+        self._metrics = metrics
+
+    async def area(self, target: Target) -> targets.Area:
+        """The area of a target. Raises Problem with every fault at once, each with its pointer under /target."""
+        try:
+            return await asyncio.to_thread(targets.resolve, asked_for(target), self._library)
+        except TargetErrors as error:
+            faults = tuple(Fault(f"/target{fault.pointer}", str(fault)) for fault in error.faults)
+            unknown = any(isinstance(fault, UnknownRegion) for fault in error.faults)
+            slug = "unknown-region" if unknown else "invalid-geometry"
+            raise Problem(slug, "The target cannot be resolved; see the faults.", faults=faults) from None
+
+    async def people(self, geometry: shapely.MultiPolygon, alert: Alert) -> Found:
+        """Everyone in the area whom this alert is for."""
+        return await self.find(geometry, alert.kind, alert.policy, testers_only=alert.status is not Status.ACTUAL)
+
+    async def find(
+        self, geometry: shapely.MultiPolygon, kind: str, policy: Policy, *, testers_only: bool = False
+    ) -> Found:
+        started = self._clock.monotonic()
+        regions = await asyncio.to_thread(self.told_regions, geometry)
+        found = await self._audience.find(
+            Wanted(
+                area=geometry,
+                regions=regions,
+                kind=1 << KINDS.index(kind),
+                places=frozenset(PLACE_KINDS.index(place) for place in policy.places),
+                max_age_h=policy.max_age_h,
+                testers_only=testers_only,
+                now_h=self._clock.now_ms() // 3_600_000,
+            )
+        )
+        self._metrics.audience_seconds.observe(self._clock.monotonic() - started)
+        self._metrics.audience_people.observe(len(found))
+        return found
+
+    def shares(self, geometry: shapely.MultiPolygon) -> list[Share]:
+        """The regions an area touches, with the share of each that lies inside."""
+        return [
+            Share(code=region.code, name=region.name, kind=region.kind, number=region.number, share=share)
+            for region, share in self._library.overlapping(geometry)
+        ]
+
+    def told_regions(self, geometry: shapely.MultiPolygon) -> list[int]:
+        """Numbers of the regions whose people are told although they named no point: enough of the region is inside."""
+        return [share.number for share in self.shares(geometry) if share.share >= self._settings.region_share]
+
+    def counts(self, found: Found, shares: Sequence[Share]) -> dict[str, Any]:
+        """People and addresses by channel and by region, small counts hidden."""
+        by_channel = records.channel_counts(found.flags).sum(axis=0, dtype=np.int64)
+        by_region = np.bincount(found.regions, minlength=1)
+        named = {share.number: share.code for share in shares}
+        return {
+            "people": shown(len(found)),
+            "addresses": {channel: shown(int(by_channel[i])) for i, channel in enumerate(CHANNELS)},
+            "regions": {
+                named[number]: shown(int(by_region[number]))
+                for number in np.flatnonzero(by_region).tolist()
+                if number in named
+            },
+        }
+
+
+def shown(count: int) -> int | str:
+    """A count as it may be told."""
+    return count if count == 0 or count >= SMALL_COUNT else f"<{SMALL_COUNT}"
+
+
+def asked_for(target: Target) -> targets.Target:
+    """The document's target as geofences know it."""
+    return targets.Target(
+        **_selection(target),
+        exclude=targets.Selection(**_selection(target.exclude)),
+    )
+
+
+def _selection(target: Any) -> dict[str, Any]:
+    return {
+        "regions": target.regions,
+        "polygons": tuple(shape.model_dump() for shape in target.polygons),
+        "circles": tuple(Circle(lon_lat=circle.center, radius_km=circle.radius_km) for circle in target.circles),
+    }

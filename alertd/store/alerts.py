@@ -1,0 +1,219 @@
+"""Alerts: one hash a version, its document sealed under its case's key, its area and its frozen audience beside it."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alertd.alerts import ALERT_STEPS, QUEUED_BECOMES, AlertState
+from alertd.ids import chain_of
+from alertd.store import keys
+from alertd.store.codec import Box
+from alertd.store.connection import Connection
+
+Numbers = NDArray[np.uint64]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AlertRecord:
+    """One version of an alert as the store has it. Times are UNIX milliseconds, 0 for not yet."""
+
+    id: str
+    state: AlertState
+    org: str
+    kind: str
+    level: str
+    status: str
+    loudness: str
+    author: str  # the subject of the person who wrote it
+    external_id: str
+    case: str  # hashed case number, or the chain for an alert without a case
+    created: int
+    expires: int
+    rev: int
+    seen: int  # people in the area when it was submitted
+    people: int = 0  # people in the frozen audience
+    approver: str = ""
+    start: int = 0  # ledger times count from here
+    first_send: int = 0
+    last_send: int = 0
+    cursor: int = 0
+    rows: int = 0
+    batches: int = 0
+    planned: bool = False
+    reason: str = ""
+    document: bytes  # JSON, opened
+
+
+_NUMBERS = (
+    "created",
+    "expires",
+    "rev",
+    "seen",
+    "people",
+    "start",
+    "first_send",
+    "last_send",
+    "cursor",
+    "rows",
+    "batches",
+)
+_TEXTS = ("org", "kind", "level", "status", "loudness", "author", "external_id", "case", "approver", "reason")
+
+
+def sources_of(new: AlertState) -> str:
+    """The states from which the table allows a step to `new`, as the scripts want them."""
+    return "," + ",".join(old for old, steps in ALERT_STEPS.items() if new in steps) + ","
+
+
+def pack_audience(numbers: Numbers) -> bytes:
+    """Sorted numbers as deltas, compressed: about 1 MB a million."""
+    return zlib.compress(np.diff(numbers.astype(np.uint64), prepend=np.uint64(0)).astype("<u8").tobytes(), 1)
+
+
+def unpack_audience(blob: bytes) -> Numbers:
+    return np.cumsum(np.frombuffer(zlib.decompress(blob), "<u8"), dtype=np.uint64)
+
+
+class Alerts:
+    """The repository of alerts."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._db = connection
+
+    def case_id(self, number: str) -> str:
+        return self._db.codec.hashed("case", number)
+
+    async def case_box(self, case: str) -> Box | None:
+        """The key of a case, made at first use; None never, unless it was purged in between."""
+        name = keys.case(case)
+        await self._db.execute("SET", name, self._db.codec.new_case_key(name), "NX")
+        return await self._box(case)
+
+    async def create(self, record: AlertRecord, area: bytes) -> bool:
+        """Write a first version, durably. False when the id is there already."""
+        chain = chain_of(record.id)
+        box = await self.case_box(record.case)
+        assert box is not None
+        await self._db.execute_many(
+            [
+                ("ZADD", keys.org(record.org, "alerts"), record.created, record.id),
+                ("ZADD", keys.expiry(keys.shard_of(chain)), record.expires, record.id),
+            ]
+        )
+        fields: list[str | bytes | int] = ["state", str(record.state), "expires", record.expires, "seen", record.seen]
+        for name in _TEXTS:
+            fields += [name, getattr(record, name)]
+        fields += ["doc", box.seal(record.document, record.id)]
+        made = await self._db.run_durably(
+            "create", [keys.chain(chain)], record.id, area, record.org, self._db.skew_ms, *fields
+        )
+        return bool(made)
+
+    async def get(self, alert_id: str) -> AlertRecord | None:
+        """An alert with its document, or None. A purged alert has an empty document."""
+        name = keys.of_chain(chain_of(alert_id), "version", alert_id)
+        flat = await self._db.execute("HGETALL", name)
+        found = flat if isinstance(flat, dict) else dict(zip(flat[::2], flat[1::2], strict=True))
+        if not found:
+            return None
+        fields = {key.decode(): value for key, value in found.items()}
+        box = await self._box(fields["case"].decode())
+        values: dict[str, Any] = {number: int(fields.get(number, 0)) for number in _NUMBERS}
+        values |= {text: fields.get(text, b"").decode() for text in _TEXTS}
+        return AlertRecord(
+            id=alert_id,
+            state=AlertState(fields["state"].decode()),
+            planned=fields.get("planned") == b"1",
+            document=box.open(fields["doc"], alert_id) if box else b"",
+            **values,
+        )
+
+    async def state(self, alert_id: str) -> AlertState | None:
+        raw = await self._db.execute("HGET", keys.of_chain(chain_of(alert_id), "version", alert_id), "state")
+        return AlertState(raw.decode()) if raw else None
+
+    async def area(self, alert_id: str) -> bytes:
+        """The area as WKB."""
+        raw: bytes | None = await self._db.execute("GET", keys.of_chain(chain_of(alert_id), "area", alert_id))
+        return raw or b""
+
+    async def audience(self, alert_id: str) -> Numbers:
+        """The frozen audience, sorted."""
+        raw = await self._db.execute("GET", keys.of_chain(chain_of(alert_id), "audience", alert_id))
+        return unpack_audience(raw) if raw else np.empty(0, np.uint64)
+
+    async def approve(self, alert_id: str, audience: Numbers, approver: str) -> tuple[bool, str]:
+        """Freeze the audience and open the gate, durably. Answers whether it was done, and the state it had."""
+        chain = chain_of(alert_id)
+        await self.enliven(alert_id)  # before the state, so that no crash hides it
+        done, old = await self._db.run_durably(
+            "approve",
+            [keys.chain(chain)],
+            alert_id,
+            sources_of(AlertState.APPROVED),
+            pack_audience(audience),
+            len(audience),
+            self._db.skew_ms,
+            "approver",
+            approver,
+        )
+        return bool(done), old.decode()
+
+    async def step(self, alert_id: str, new: AlertState, **fields: str) -> tuple[bool, str]:
+        """One step of the table of states, durably. Answers whether it was done, and the state it had ('' for none)."""
+        if new in QUEUED_BECOMES:
+            await self.enliven(alert_id)  # first, so that what is queued is settled even if we die here
+        flat = [part for pair in fields.items() for part in pair]
+        done, old = await self._db.run_durably(
+            "step", [keys.chain(chain_of(alert_id))], alert_id, sources_of(new), str(new), self._db.skew_ms, *flat
+        )
+        return bool(done), old.decode()
+
+    async def of_org(self, org: str, *, before: int | None, limit: int) -> list[tuple[str, int]]:
+        """Ids and creation times of an organisation's alerts, newest first, from `before` on."""
+        top = "+inf" if before is None else f"({before}"
+        flat = await self._db.execute(
+            "ZREVRANGEBYSCORE", keys.org(org, "alerts"), top, "-inf", "WITHSCORES", "LIMIT", 0, limit
+        )
+        if flat and isinstance(flat[0], (list, tuple)):
+            return [(name.decode(), int(float(score))) for name, score in flat]
+        return [(name.decode(), int(float(score))) for name, score in zip(flat[::2], flat[1::2], strict=True)]
+
+    async def live(self) -> list[str]:
+        """The chains with work to do."""
+        found = await self._db.execute_many([("SMEMBERS", keys.live(shard)) for shard in range(keys.SHARDS)])
+        return sorted(chain.decode() for shard in found for chain in shard)
+
+    async def enliven(self, alert_id: str) -> None:
+        """A chain is about to have work."""
+        chain = chain_of(alert_id)
+        await self._db.execute("SADD", keys.live(keys.shard_of(chain)), chain)
+
+    async def retire(self, chain: str) -> None:
+        """A chain has no work left."""
+        await self._db.execute("SREM", keys.live(keys.shard_of(chain)), chain)
+
+    async def due(self, now_ms: int, limit: int = 100) -> list[str]:
+        """Alerts whose expiry has come."""
+        found = await self._db.execute_many(
+            [("ZRANGEBYSCORE", keys.expiry(shard), "-inf", now_ms, "LIMIT", 0, limit) for shard in range(keys.SHARDS)]
+        )
+        return [name.decode() for shard in found for name in shard]
+
+    async def expiry_done(self, alert_ids: Iterable[str]) -> None:
+        commands: list[Sequence[str]] = [
+            ("ZREM", keys.expiry(keys.shard_of(chain_of(alert_id))), alert_id) for alert_id in alert_ids
+        ]
+        if commands:
+            await self._db.execute_many(commands)
+
+    async def _box(self, case: str) -> Box | None:
+        name = keys.case(case)
+        wrapped = await self._db.execute("GET", name)
+        return self._db.codec.case_box(wrapped, name) if wrapped else None

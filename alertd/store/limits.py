@@ -1,0 +1,33 @@
+"""The carriers' limits: one GCRA for all processes, on the server's clock, paid in the carrier's unit."""
+
+from __future__ import annotations
+
+from alertd.store import keys
+from alertd.store.connection import Connection
+
+
+class Limits:
+    """Permits in blocks, so that a round trip is paid once a chunk."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._db = connection
+
+    async def take(self, carrier: str, rate: float, burst: float, wanted: int, least: int = 1) -> tuple[int, float]:
+        """Up to `wanted` permits of `rate` a second. Answers how many, and the seconds to wait when none."""
+        granted, wait_us = await self._db.run(
+            "take", [keys.limiter(carrier)], rate, burst, wanted, least, self._db.skew_ms
+        )
+        return granted, wait_us / 1e6
+
+    async def carrier_number(self, name: str) -> int:
+        """A carrier's byte in ledgers: given at first use, never given to another."""
+        known = await self._db.execute("HGET", keys.CARRIERS, name)
+        if known is None:
+            fresh = await self._db.execute("HINCRBY", keys.COUNTERS, "carriers", 1)
+            await self._db.execute("HSETNX", keys.CARRIERS, name, fresh)
+            known = await self._db.execute("HGET", keys.CARRIERS, name)
+        return int(known)
+
+    async def pause(self, carrier: str, seconds: float) -> None:
+        """The carrier said to wait: no permits for anybody until then."""
+        await self._db.run("pause", [keys.limiter(carrier)], int(seconds * 1000), self._db.skew_ms)

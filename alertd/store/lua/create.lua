@@ -1,0 +1,12 @@
+-- Writes the first version of a chain, or a later one. Refuses to overwrite.
+-- KEYS: 1 chain
+-- ARGV: 1 alert id, 2 area (WKB), 3 org, 4 skew, 5... fields of the version
+-- Returns: 1, or 0 when the alert is there already
+local chain, alert = KEYS[1], ARGV[1]
+local version_key = key(chain, 'version', alert)
+if redis.call('EXISTS', version_key) == 1 then return 0 end
+local now = chain_now(chain, ARGV[4])
+redis.call('HSET', chain, 'org', ARGV[3])
+redis.call('SET', key(chain, 'area', alert), ARGV[2])
+redis.call('HSET', version_key, 'created', now, 'rev', 1, unpack(ARGV, 5))
+return 1

@@ -1,0 +1,23 @@
+-- Whether a version has nothing left to do; a version that was sending is then sent.
+-- KEYS: 1 chain
+-- ARGV: 1 alert id, 2 skew
+-- Returns: 'done', 'sweep' when its gate is closed with rows to settle, 'busy', 'early' before its approval
+local chain, alert = KEYS[1], ARGV[1]
+local version_key = key(chain, 'version', alert)
+local state, planned, rows = unpack(redis.call('HMGET', version_key, 'state', 'planned', 'rows'))
+if not state then return 'done' end
+if not rows then return QUEUED_BECOMES[state] and 'done' or 'early' end
+local now = chain_now(chain, ARGV[2])
+local gate = gate_of(chain, alert, now)
+local left = 0
+for _, field in ipairs(redis.call('HKEYS', key(chain, 'counts', alert))) do
+  if string.match(field, '%.queued$') or string.match(field, '%.in_flight$') then
+    left = left + tonumber(redis.call('HGET', key(chain, 'counts', alert), field))
+  end
+end
+if gate == 'closed' then return left > 0 and 'sweep' or 'done' end
+if not OPEN[state] then return left > 0 and 'busy' or 'done' end
+if planned ~= '1' or left > 0 then return 'busy' end
+redis.call('HSET', version_key, 'state', 'sent', 'sent_at', now)
+redis.call('HINCRBY', version_key, 'rev', 1)
+return 'done'

@@ -1,0 +1,97 @@
+-- Takes work for one channel of one chain: a lease that ended without a sign of life, tries that are due, or a new batch.
+-- KEYS: 1 chain
+-- ARGV: 1 channel, 2 new lease's name, 3 lease ms, 4 carriers (bytes) whose unsettled attempts are held, 5 skew
+-- Returns: nil, or {alert id, batch, header, rows (u32 each), refs (6 bytes each), tries (1 byte each), in flight found}
+local chain, channel, lease, lease_ms, hold = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local now = chain_now(chain, ARGV[5])
+local until_key, leases = key(chain, 'until', channel), key(chain, 'leases')
+
+-- The rows of a lost lease that were in flight: queued again with doubt, or unknown where the carrier's policy is to hold.
+local function settle_lost(rows, number, at)
+  local row = row_of(rows, number)
+  if row.state ~= S.in_flight then return 0 end
+  if string.find(hold, string.char(row.carrier), 1, true) then
+    move(rows, number, S.unknown, R.worker_lost, at)
+  else
+    move(rows, number, S.queued, R.worker_lost, at)
+    doubt(rows, number)
+  end
+  return 1
+end
+
+local function give(version, batch, numbers, kind)
+  local header = redis.call('HGET', key(chain, 'batches', version), batch)
+  local low, high = numbers[1], numbers[#numbers]
+  local rows, lost = open_rows(chain, version, low, high), 0
+  local at = since(key(chain, 'version', version), now)
+  local wanted, refs, tries = {}, {}, {}
+  local all_refs = redis.call('GETRANGE', key(chain, 'refs', version), low * 6, (high + 1) * 6 - 1)
+  for _, number in ipairs(numbers) do
+    if kind == 'lost' then lost = lost + settle_lost(rows, number, at) end
+    local row = row_of(rows, number)
+    if kind == 'due' and is_delayed(row) then
+      row.tries = row.tries - DELAYED
+      rows.changed[number] = true
+    end
+    if row.state == S.queued and not is_delayed(row) then
+      wanted[#wanted + 1] = struct.pack('<I4', number)
+      refs[#refs + 1] = string.sub(all_refs, (number - low) * 6 + 1, (number - low) * 6 + 6)
+      tries[#tries + 1] = string.char(tries_of(row))
+    end
+  end
+  close_rows(chain, version, rows, channel)
+  if #wanted == 0 then return nil end
+  local numbers_left = table.concat(wanted)
+  redis.call('HSET', leases, lease, version .. '/' .. batch .. '/' .. numbers_left)
+  redis.call('ZADD', until_key, now + lease_ms, lease)
+  return {version, batch, header, numbers_left, table.concat(refs), table.concat(tries), lost}
+end
+
+local function lost_lease()
+  local old = redis.call('ZRANGEBYSCORE', until_key, '-inf', now, 'LIMIT', 0, 1)[1]
+  if not old then return nil end
+  local payload = redis.call('HGET', leases, old)
+  redis.call('ZREM', until_key, old)
+  redis.call('HDEL', leases, old)
+  if not payload then return lost_lease() end
+  local version, batch, blob = string.match(payload, '^([^/]+)/([^/]+)/(.*)$')
+  return version, batch, u32s(blob), 'lost'
+end
+
+local function due_tries()
+  local due = redis.call('ZRANGEBYSCORE', key(chain, 'delayed', channel), '-inf', now, 'LIMIT', 0, 500)
+  if #due == 0 then return nil end
+  local version, batch = string.match(due[1], '^([^/]+)/([^/]+)/')
+  local prefix, numbers = version .. '/' .. batch .. '/', {}
+  for _, member in ipairs(due) do
+    if string.sub(member, 1, #prefix) == prefix then
+      numbers[#numbers + 1] = tonumber(string.sub(member, #prefix + 1))
+      redis.call('ZREM', key(chain, 'delayed', channel), member)
+    end
+  end
+  table.sort(numbers)
+  return version, batch, numbers, 'due'
+end
+
+local function new_batch()
+  local entry = redis.call('LPOP', key(chain, 'ready', channel))
+  if not entry then return nil end
+  local version, batch = string.match(entry, '^([^/]+)/([^/]+)$')
+  local header = redis.call('HGET', key(chain, 'batches', version), batch)
+  local first, count = string.match(header, '(%d+) (%d+)$')
+  local numbers = {}
+  for number = tonumber(first), first + count - 1 do numbers[#numbers + 1] = number end
+  return version, batch, numbers, 'new'
+end
+
+-- Work of a closed gate is dropped here: the sweeper settles its rows. Held work waits where it is.
+if redis.call('HGET', chain, 'halt') then return nil end
+for _, source in ipairs({lost_lease, due_tries, new_batch}) do
+  for _ = 1, 16 do
+    local version, batch, numbers, kind = source()
+    if not version then break end
+    local given = give(version, batch, numbers, kind)
+    if given then return given end
+  end
+end
+return nil

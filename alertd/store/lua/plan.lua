@@ -1,0 +1,37 @@
+-- Appends one planning chunk: batches of references, their queued ledger rows, and the planner's cursor, all or nothing.
+-- KEYS: 1 chain
+-- ARGV: 1 alert id, 2 cursor expected, 3 cursor after, 4 "1" when the audience ends here, 5 skew,
+--       6... groups of three: channel, "language format ring", refs (6 bytes each)
+-- Returns: 'ok', 'behind' when another planner was here first, 'closed'
+local chain, alert = KEYS[1], ARGV[1]
+local version_key = key(chain, 'version', alert)
+local now = chain_now(chain, ARGV[5])
+if gate_of(chain, alert, now) == 'closed' then return 'closed' end
+local cursor, rows, batches = unpack(redis.call('HMGET', version_key, 'cursor', 'rows', 'batches'))
+if cursor ~= ARGV[2] then return 'behind' end
+rows, batches = tonumber(rows), tonumber(batches)
+
+local BATCH = 500 -- design: the unit of leasing
+local fresh = packed({state = S.queued, reason = 0, carrier = 0, tries = 0, first = 0, last = 0, receipt = 0})
+for i = 6, #ARGV, 3 do
+  local channel, alike, refs = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  local total = #refs / 6
+  redis.call('APPEND', key(chain, 'refs', alert), refs)
+  redis.call('APPEND', key(chain, 'ledger', alert), string.rep(fresh, total))
+  redis.call('HINCRBY', key(chain, 'counts', alert), channel .. '.targeted', total)
+  redis.call('HINCRBY', key(chain, 'counts', alert), channel .. '.queued', total)
+  for done = 0, total - 1, BATCH do
+    local count = math.min(BATCH, total - done)
+    redis.call('HSET', key(chain, 'batches', alert), batches, table.concat({channel, alike, rows + done, count}, ' '))
+    redis.call('RPUSH', key(chain, 'ready', channel), alert .. '/' .. batches)
+    batches = batches + 1
+  end
+  rows = rows + total
+end
+redis.call('HSET', version_key, 'cursor', ARGV[3], 'rows', rows, 'batches', batches, 'planned', ARGV[4])
+if redis.call('HGET', version_key, 'state') == 'approved' then
+  redis.call('HSET', version_key, 'state', 'sending', 'sending_at', now)
+  redis.call('HINCRBY', version_key, 'rev', 1)
+end
+if ARGV[4] == '1' then redis.call('HSET', version_key, 'planned_at', now) end
+return 'ok'

@@ -1,0 +1,126 @@
+-- What scripts share. Valkey and Redis 7.2+ replicate effects, so reading the server's clock is safe.
+
+local function now_ms(skew)
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000) + tonumber(skew)
+end
+
+-- The chain's clock: the server's, but never before the last time it gave.
+local function chain_now(chain, skew)
+  local now, last = now_ms(skew), tonumber(redis.call('HGET', chain, 'clock') or '0')
+  if now <= last then return last end
+  redis.call('HSET', chain, 'clock', now)
+  return now
+end
+
+local function key(chain, part, name)
+  return chain .. K[part] .. (name or '')
+end
+
+-- Ledger rows: state, reason, carrier, attempts and flags (a byte each), first, last, receipt (u32 ms since start).
+local ROW = '<BBBBI4I4I4'
+local ROW_BYTES = 16
+
+local function row_at(span, index)
+  local state, reason, carrier, tries, first, last, receipt = struct.unpack(ROW, span, index * ROW_BYTES + 1)
+  return {state = state, reason = reason, carrier = carrier, tries = tries, first = first, last = last, receipt = receipt}
+end
+
+local function packed(row)
+  return struct.pack(ROW, row.state, row.reason, row.carrier, row.tries, row.first, row.last, row.receipt)
+end
+
+local function is_delayed(row) return math.floor(row.tries / DELAYED) % 2 == 1 end
+
+local function tries_of(row) return row.tries % (ATTEMPTS + 1) end
+
+-- Rows low..high of a ledger, changed in place and written back once. `moves` counts the steps for the counters.
+local function open_rows(chain, version, low, high)
+  local ledger = key(chain, 'ledger', version)
+  local span = redis.call('GETRANGE', ledger, low * ROW_BYTES, (high + 1) * ROW_BYTES - 1)
+  return {ledger = ledger, span = span, low = low, high = high, changed = {}, moves = {}, rows = {}}
+end
+
+local function row_of(rows, number)
+  local row = rows.rows[number]
+  if not row then
+    row = row_at(rows.span, number - rows.low)
+    rows.rows[number] = row
+  end
+  return row
+end
+
+local function move(rows, number, state, reason, now)
+  local row = row_of(rows, number)
+  if row.state ~= state then
+    local step = row.state * 16 + state
+    rows.moves[step] = (rows.moves[step] or 0) + 1
+  end
+  row.state, row.reason, row.last = state, reason, now
+  rows.changed[number] = true
+  return row
+end
+
+-- The attempt before this one may have been sent: say so in the ledger, once, and count it.
+local function doubt(rows, number)
+  local row = row_of(rows, number)
+  if row.tries >= DOUBT then return end
+  row.tries = row.tries + DOUBT
+  rows.doubts = (rows.doubts or 0) + 1
+  rows.changed[number] = true
+end
+
+-- Lets a queued row wait in the chain's delayed set, where no lease takes it before its time.
+local function delay(chain, version, batch, channel, rows, number, due)
+  local row = row_of(rows, number)
+  if not is_delayed(row) then row.tries = row.tries + DELAYED end
+  rows.changed[number] = true
+  redis.call('ZADD', key(chain, 'delayed', channel), due, version .. '/' .. batch .. '/' .. number)
+end
+
+local function close_rows(chain, version, rows, channel)
+  local parts, any = {}, false
+  for number = rows.low, rows.high do
+    if rows.changed[number] then
+      parts[#parts + 1] = packed(rows.rows[number])
+      any = true
+    else
+      local from = (number - rows.low) * ROW_BYTES
+      parts[#parts + 1] = string.sub(rows.span, from + 1, from + ROW_BYTES)
+    end
+  end
+  if not any then return end
+  redis.call('SETRANGE', rows.ledger, rows.low * ROW_BYTES, table.concat(parts))
+  local counts = key(chain, 'counts', version)
+  for step, times in pairs(rows.moves) do
+    redis.call('HINCRBY', counts, channel .. '.' .. WORD[math.floor(step / 16)], -times)
+    redis.call('HINCRBY', counts, channel .. '.' .. WORD[step % 16], times)
+  end
+  if rows.doubts then redis.call('HINCRBY', counts, channel .. '.doubled', rows.doubts) end
+end
+
+-- Milliseconds since the version's start, as the ledger keeps them.
+local function since(version_key, now)
+  local start = tonumber(redis.call('HGET', version_key, 'start') or '0')
+  return math.max(0, math.min(4294967295, now - start))
+end
+
+-- Whether the gate of a version is open: 'open', 'closed' for good, or 'held' (the chain is halted).
+local function gate_of(chain, version, now)
+  local state, expires = unpack(redis.call('HMGET', key(chain, 'version', version), 'state', 'expires'))
+  if not state or QUEUED_BECOMES[state] or now >= tonumber(expires) then return 'closed' end
+  if not OPEN[state] or redis.call('HGET', chain, 'halt') then return 'held' end
+  return 'open'
+end
+
+-- What a queued row of a version becomes when its gate is closed; a gate closed by time alone has no such state yet.
+local function closed_state(version_key)
+  return QUEUED_BECOMES[redis.call('HGET', version_key, 'state')] or S.expired
+end
+
+
+local function u32s(blob)
+  local list = {}
+  for i = 1, #blob, 4 do list[#list + 1] = struct.unpack('<I4', blob, i) end
+  return list
+end

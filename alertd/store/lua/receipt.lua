@@ -1,0 +1,19 @@
+-- A late report for one row: delivered, failed, or the truth about one that was unknown.
+-- KEYS: 1 chain
+-- ARGV: 1 alert id, 2 row, 3 channel, 4 new state, 5 reason, 6 states it may come from (bytes), 7 skew
+-- Returns: the state it had, or 0 when there is no such row
+local chain, alert, number = KEYS[1], ARGV[1], tonumber(ARGV[2])
+local version_key = key(chain, 'version', alert)
+if number >= tonumber(redis.call('HGET', version_key, 'rows') or '0') then return 0 end
+local now = chain_now(chain, ARGV[7])
+local rows = open_rows(chain, alert, number, number)
+local row = row_of(rows, number)
+local old = row.state
+if string.find(ARGV[6], string.char(old), 1, true) then
+  local at = since(version_key, now)
+  local last = row.last
+  move(rows, number, tonumber(ARGV[4]), tonumber(ARGV[5]), at)
+  row.last, row.receipt = last, at
+  close_rows(chain, alert, rows, ARGV[3])
+end
+return old

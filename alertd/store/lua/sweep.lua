@@ -1,0 +1,53 @@
+-- Settles a few batches of a closed gate: what is queued becomes cancelled or expired; what is in flight with no living
+-- lease becomes unknown. Leases of the closed version that ended are removed on the way.
+-- KEYS: 1 chain
+-- ARGV: 1 alert id, 2 first batch, 3 batches, 4 skew
+-- Returns: {rows settled, rows still in flight under a living lease}
+local chain, alert = KEYS[1], ARGV[1]
+local version_key = key(chain, 'version', alert)
+local now = chain_now(chain, ARGV[4])
+if gate_of(chain, alert, now) ~= 'closed' then return {0, 0} end
+local at, becomes = since(version_key, now), closed_state(version_key)
+
+local living = {}
+local all = redis.call('HGETALL', key(chain, 'leases'))
+for i = 1, #all, 2 do
+  local version, batch = string.match(all[i + 1], '^([^/]+)/([^/]+)/')
+  if version == alert then
+    local channel = string.match(redis.call('HGET', key(chain, 'batches', alert), batch), '^%S+')
+    local ends = redis.call('ZSCORE', key(chain, 'until', channel), all[i])
+    if ends and tonumber(ends) > now then
+      living[batch] = true
+    else
+      redis.call('HDEL', key(chain, 'leases'), all[i])
+      redis.call('ZREM', key(chain, 'until', channel), all[i])
+    end
+  end
+end
+
+local settled, waiting = 0, 0
+for batch = tonumber(ARGV[2]), ARGV[2] + ARGV[3] - 1 do
+  local header = redis.call('HGET', key(chain, 'batches', alert), batch)
+  if not header then break end
+  local channel, first, count = string.match(header, '^(%S+) .* (%d+) (%d+)$')
+  local rows = open_rows(chain, alert, tonumber(first), first + count - 1)
+  for number = rows.low, rows.high do
+    local row = row_of(rows, number)
+    if row.state == S.queued then
+      if is_delayed(row) then
+        redis.call('ZREM', key(chain, 'delayed', channel), alert .. '/' .. batch .. '/' .. number)
+        row.tries = row.tries - DELAYED
+      end
+      move(rows, number, becomes, R.gate_closed, at)
+      settled = settled + 1
+    elseif row.state == S.in_flight and living[tostring(batch)] then
+      waiting = waiting + 1
+    elseif row.state == S.in_flight then
+      move(rows, number, S.unknown, R.worker_lost, at)
+      settled = settled + 1
+    end
+  end
+  close_rows(chain, alert, rows, channel)
+  redis.call('LREM', key(chain, 'ready', channel), 0, alert .. '/' .. batch)
+end
+return {settled, waiting}

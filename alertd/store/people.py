@@ -1,0 +1,319 @@
+"""Subscribers and where they are found: the record is the authority, the cells are its index.
+
+A move, for one subscriber or for thousands, is four steps in this order:
+
+1. append the new records, marked `moved`;
+2. mark the old ones `moved`;
+3. write the subscriber's record, if it is still the version that was read;
+4. clear the mark of the new ones.
+
+A reader trusts unmarked records and asks the authority about marked ones, so it is right between any two steps, and a
+crash anywhere leaves only marks. A sweeper removes marked records that their subscriber disowns, after a grace longer than
+any query lives; a mover that is slower than the grace allows is refused at step 3.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from alertd.alerts import CHANNELS
+from alertd.store import keys
+from alertd.store.audience import Wanted, eligible
+from alertd.store.connection import Arg, Connection
+from alertd.subscribers import Place, Subscriber, decode, encode, place_flags
+from geofences import cover as covers
+from geofences import records
+from geofences.tiles import position
+
+QUERY_MS = 5_000  # no audience query lives longer
+MOVE_MS = 5_000  # from step 1 to step 3, on the server's clock
+GRACE_MS = 12_000  # a marked record stays at least this long: more than a query and a move, with a margin for clocks
+_VERSION_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One subscriber from what was read (None: new) to what is wanted (None: forgotten)."""
+
+    old: Subscriber | None
+    new: Subscriber | None
+
+    @property
+    def number(self) -> int:
+        known = self.new or self.old
+        assert known is not None
+        return known.number
+
+
+@dataclass(frozen=True, slots=True)
+class _Spot:
+    """One place of one subscriber of a change, as a record in a cell."""
+
+    change: int
+    place: int  # index among the subscriber's places
+    slot: int
+    cell: keys.Cell
+    record: bytes  # without the mark
+
+
+def cell_of(place: Place, number: int) -> keys.Cell:
+    """Where a place's record is kept."""
+    if place.region is not None:
+        return keys.region_cell(place.leaf, number)
+    return keys.tile_cell(place.tile)
+
+
+def record_of(subscriber: Subscriber, place: Place) -> bytes:
+    """The 16 bytes of one place of a subscriber, unmarked."""
+    return records.pack(subscriber.number, place.x, place.y, place.leaf, place_flags(subscriber, place))
+
+
+def marked(record: bytes) -> bytes:
+    """A record with its `moved` bit set."""
+    flags = int.from_bytes(record[12:], "little") | records.MOVED
+    return record[:12] + flags.to_bytes(4, "little")
+
+
+class People:
+    """The repository of subscribers."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._db = connection
+
+    async def numbers(self, count: int) -> range:
+        """Fresh numbers, never given before."""
+        last: int = await self._db.execute("HINCRBY", keys.COUNTERS, "subscribers", count)
+        return range(last - count + 1, last + 1)
+
+    async def get(self, number: int) -> Subscriber | None:
+        return (await self.get_many([number]))[0]
+
+    async def get_many(self, numbers: Sequence[int] | NDArray[np.uint64]) -> list[Subscriber | None]:
+        """Subscribers by number, None where there is none."""
+        names = [keys.subscriber(int(number)) for number in numbers]
+        blobs = await self._db.mget(names)
+        unseal = self._db.codec.master.open
+        return [
+            decode(unseal(blob[_VERSION_BYTES:], name)) if blob else None
+            for name, blob in zip(names, blobs, strict=True)
+        ]
+
+    async def put(self, changes: Sequence[Change]) -> list[bool]:
+        """Carry out changes, each whole or not at all. False where the subscriber was changed since it was read."""
+        arriving, leaving = _difference(changes)
+        await self._mark_groups(arriving)
+        arrived, deadline = await self._append(arriving)
+        await self._replace("place", [(spot, records.left(spot.record)) for spot in leaving])
+        done = await self._write(_with_slots(changes, arrived), deadline)
+        await self._replace("whole", [(spot, spot.record) for spot in arrived if done[spot.change]])
+        return done
+
+    async def _append(self, arriving: Sequence[_Spot]) -> tuple[list[_Spot], int]:
+        """Step 1. Answers the spots with their slots, and the time (ms, server) after which step 3 is refused."""
+        by_cell = _grouped(arriving)
+        answers = await self._db.run_many(
+            [
+                (
+                    "cells_append",
+                    [cell.key, cell.cells, cell.dirty, cell.gens],
+                    [cell.member, b"".join(marked(spot.record) for spot in spots), self._db.skew_ms],
+                )
+                for cell, spots in by_cell.items()
+            ]
+        )
+        arrived: list[_Spot] = []
+        for spots, (first, _) in zip(by_cell.values(), answers, strict=True):
+            arrived += [dataclasses.replace(spot, slot=first + offset) for offset, spot in enumerate(spots)]
+        return arrived, min((now for _, now in answers), default=-MOVE_MS) + MOVE_MS
+
+    async def _write(self, changes: Sequence[Change], deadline: int) -> list[bool]:
+        """Step 3."""
+        by_slot: dict[int, list[int]] = {}
+        for i, change in enumerate(changes):
+            by_slot.setdefault(change.number // keys.SUBSCRIBERS_PER_TAG, []).append(i)
+        answers = await self._db.run_many(
+            [
+                ("subscribers_put", *self._put_arguments([changes[i] for i in members], deadline))
+                for members in by_slot.values()
+            ]
+        )
+        done = [False] * len(changes)
+        for members, answer in zip(by_slot.values(), answers, strict=True):
+            for i, byte in zip(members, answer, strict=True):
+                done[i] = byte == ord("1")
+        return done
+
+    def _put_arguments(self, changes: Sequence[Change], deadline: int) -> tuple[list[str], list[Arg]]:
+        names = [keys.subscriber(change.number) for change in changes]
+        args: list[Arg] = [deadline, self._db.skew_ms]
+        for name, change in zip(names, changes, strict=True):
+            args.append(change.old.version if change.old else 0)
+            args.append(self._sealed(change.new, name) if change.new else b"")
+        return names, args
+
+    def _sealed(self, subscriber: Subscriber, name: str) -> bytes:
+        head = subscriber.version.to_bytes(_VERSION_BYTES, "little")
+        return head + self._db.codec.master.seal(encode(subscriber), name)
+
+    async def _replace(self, how: str, wanted: Sequence[tuple[_Spot, bytes]]) -> None:
+        """Steps 2 and 4: replace records that still are what is known of them; "whole" expects the mark."""
+        by_cell: dict[keys.Cell, list[Arg]] = {}
+        for spot, new in wanted:
+            expected = marked(spot.record) if how == "whole" else spot.record
+            by_cell.setdefault(spot.cell, []).extend((max(0, spot.slot), expected, new))
+        await self._db.run_many(
+            [
+                ("cells_replace", [cell.key, cell.dirty, cell.gens], [cell.member, self._db.skew_ms, how, *groups])
+                for cell, groups in by_cell.items()
+            ]
+        )
+
+    async def _mark_groups(self, arriving: Sequence[_Spot]) -> None:
+        """A group is known to be in use before anything is in it, so that a query never passes it by."""
+        groups = {spot.cell.group for spot in arriving}
+        commands: list[Sequence[Arg]] = []
+        for group in groups:
+            kind, _, number = group.partition(":")
+            if kind == "g":
+                commands.append(("SETBIT", keys.TILE_GROUPS, number, 1))
+            else:
+                commands.append(("SADD", keys.REGION_GROUPS, number))
+        if commands:
+            await self._db.execute_many(commands)
+
+    async def authority(self, numbers: NDArray[np.uint64], wanted: Wanted) -> records.Records:
+        """Of the subscribers in doubt, the records of those who by their own word belong to what is wanted."""
+        people = [person for person in await self.get_many(numbers) if person]
+        parts = [(person, place, record_of(person, place)) for person in people for place in person.places]
+        found = records.unpack(b"".join(record for _, _, record in parts))
+        regions = set(wanted.regions)
+        within = np.array([place.leaf in regions if place.region is not None else False for _, place, _ in parts], bool)
+        tiles = np.array([place.tile for _, place, _ in parts], np.uint32)
+        pointed = np.array([place.region is None for _, place, _ in parts], bool)
+        lon, lat = position(tiles, found.x, found.y)
+        within |= pointed & covers.inside(wanted.area, lon, lat)
+        mask = within & eligible(found.flags, wanted)
+        return records.Records(
+            numbers=found.numbers[mask],
+            x=found.x[mask],
+            y=found.y[mask],
+            regions=found.regions[mask],
+            flags=found.flags[mask],
+        )
+
+    # Names: who has an id, who has an address.
+
+    async def claim_ids(self, ids: Sequence[str], numbers: Sequence[int]) -> list[int]:
+        """The number of each id: the one offered if the id is new."""
+        answers = await self._db.run_many(
+            [
+                ("claim", [self._id_key(name)], [number.to_bytes(5, "little"), b""])
+                for name, number in zip(ids, numbers, strict=True)
+            ]
+        )
+        return [int.from_bytes(answer, "little") for answer in answers]
+
+    async def number_of(self, name: str) -> int | None:
+        raw = await self._db.execute("GET", self._id_key(name))
+        return int.from_bytes(raw, "little") if raw else None
+
+    async def numbers_of(self, names: Sequence[str]) -> list[int | None]:
+        blobs = await self._db.mget([self._id_key(name) for name in names])
+        return [int.from_bytes(blob, "little") if blob else None for blob in blobs]
+
+    async def release_id(self, name: str, number: int) -> None:
+        await self._db.run("unclaim", [self._id_key(name)], number.to_bytes(5, "little"))
+
+    async def claim_addresses(self, wanted: Sequence[tuple[str, int, int, int]]) -> list[int]:
+        """Claim (hashed address, subscriber, address number, now in s) each. Answers who has it."""
+        claims = [_claim(number, address, now_s) for _, number, address, now_s in wanted]
+        answers = await self._db.run_many(
+            [("claim", [keys.address(entry[0])], [claim, b""]) for entry, claim in zip(wanted, claims, strict=True)]
+        )
+        return [int.from_bytes(answer[:5], "little") for answer in answers]
+
+    async def take_over(self, hashed: str, number: int, address: int, now_s: int, *, grace_s: int) -> bool:
+        """Take an address whose holder's record does not confirm it, once the claim is older than the grace."""
+        standing = await self._db.execute("GET", keys.address(hashed))
+        if standing and now_s - int.from_bytes(standing[6:10], "little") < grace_s:
+            return False
+        claim = _claim(number, address, now_s)
+        answer = await self._db.run("claim", [keys.address(hashed)], claim, standing or b"")
+        return bool(answer == claim)
+
+    async def holder(self, hashed: str) -> tuple[int, int] | None:
+        """Who claims an address: subscriber number and address number."""
+        raw = await self._db.execute("GET", keys.address(hashed))
+        return (int.from_bytes(raw[:5], "little"), raw[5]) if raw else None
+
+    async def release_addresses(self, held: Iterable[tuple[str, int]]) -> None:
+        """Give up (hashed address, subscriber) claims that still are that subscriber's."""
+        for hashed, number in held:
+            raw = await self._db.execute("GET", keys.address(hashed))
+            if raw and int.from_bytes(raw[:5], "little") == number:
+                await self._db.run("unclaim", [keys.address(hashed)], raw)
+
+    def address_hash(self, channel: int, value: str) -> str:
+        return self._db.codec.hashed(f"address:{CHANNELS[channel]}", value)
+
+    async def count(self, change: int = 0) -> int:
+        """How many subscribers there are, after a change."""
+        return int(await self._db.execute("HINCRBY", keys.COUNTERS, "living", change))
+
+    def _id_key(self, name: str) -> str:
+        return keys.subscriber_id(self._db.codec.hashed("subscriber", name))
+
+
+def _claim(number: int, address: int, now_s: int) -> bytes:
+    return number.to_bytes(5, "little") + bytes((address,)) + now_s.to_bytes(4, "little")
+
+
+def _spots(subscriber: Subscriber | None, change: int) -> dict[tuple[keys.Cell, bytes], _Spot]:
+    if subscriber is None:
+        return {}
+    spots = [
+        _Spot(change, i, place.slot, cell_of(place, subscriber.number), record_of(subscriber, place))
+        for i, place in enumerate(subscriber.places)
+    ]
+    return {(spot.cell, spot.record): spot for spot in spots}
+
+
+def _difference(changes: Sequence[Change]) -> tuple[list[_Spot], list[_Spot]]:
+    """What is to be appended, and what is to be marked as left: records that are the same in both stay untouched."""
+    arriving: list[_Spot] = []
+    leaving: list[_Spot] = []
+    for i, change in enumerate(changes):
+        old, new = _spots(change.old, i), _spots(change.new, i)
+        arriving += [spot for name, spot in new.items() if name not in old]
+        leaving += [spot for name, spot in old.items() if name not in new]
+    return arriving, leaving
+
+
+def _grouped(spots: Sequence[_Spot]) -> dict[keys.Cell, list[_Spot]]:
+    by_cell: dict[keys.Cell, list[_Spot]] = {}
+    for spot in spots:
+        by_cell.setdefault(spot.cell, []).append(spot)
+    return by_cell
+
+
+def _with_slots(changes: Sequence[Change], arrived: Sequence[_Spot]) -> list[Change]:
+    """The changes with the slots their new records were given."""
+    slots: dict[int, dict[int, int]] = {}
+    for spot in arrived:
+        slots.setdefault(spot.change, {})[spot.place] = spot.slot
+    return [
+        Change(change.old, replace(change.new, places=_slotted(change.new.places, slots[i])))
+        if change.new and i in slots
+        else change
+        for i, change in enumerate(changes)
+    ]
+
+
+def _slotted(places: tuple[Place, ...], slots: dict[int, int]) -> tuple[Place, ...]:
+    return tuple(replace(place, slot=slots.get(i, place.slot)) for i, place in enumerate(places))

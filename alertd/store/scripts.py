@@ -1,0 +1,60 @@
+"""The scripts: one `.lua` file each, loaded with a prelude made from the same tables Python uses.
+
+A script sees `S` (reference states), `R` (ledger reasons), `K` (key suffixes of a chain) and the functions of
+`prelude.lua`. Time comes from the server; `skew` is 0 in production and the fake clock in tests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from alertd import alerts
+from alertd.store import keys
+
+_FOLDER = Path(__file__).parent / "lua"
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A script's text and the name the server knows it by."""
+
+    name: str
+    text: str
+    sha: str
+
+
+@cache
+def script(name: str) -> Script:
+    """The script of `lua/<name>.lua` with its prelude."""
+    text = f"{_tables()}\n{_read('prelude')}\n{_read(name)}"
+    return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+def _read(name: str) -> str:
+    return (_FOLDER / f"{name}.lua").read_text(encoding="utf-8")
+
+
+def _tables() -> str:
+    becomes = {str(state): alerts.State[word.upper()] for state, word in alerts.QUEUED_BECOMES.items()}
+    return "\n".join(
+        [
+            _table("S", {state.name.lower(): int(state) for state in alerts.State}),
+            _table("R", {reason.name.lower(): int(reason) for reason in alerts.LedgerReason}),
+            _table("K", keys.CHAIN_SUFFIXES),
+            _table("OPEN", {str(state): True for state in alerts.OPEN_STATES}),
+            _table("QUEUED_BECOMES", {name: int(state) for name, state in becomes.items()}),
+            f"local ATTEMPTS, DELAYED, DOUBT = {alerts.ATTEMPTS_MASK}, {alerts.FLAG_DELAYED}, {alerts.FLAG_DOUBT}",
+            "local WORD = {" + ", ".join(f"[{int(s)}] = '{s.word}'" for s in alerts.State) + "}",
+        ]
+    )
+
+
+def _table(name: str, values: Mapping[str, str | int | bool]) -> str:
+    def lua(value: str | int | bool) -> str:
+        return str(value).lower() if isinstance(value, bool) else repr(value)
+
+    return f"local {name} = {{" + ", ".join(f"['{key}'] = {lua(value)}" for key, value in sorted(values.items())) + "}"

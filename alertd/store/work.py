@@ -1,0 +1,275 @@
+"""The work of sending: planning chunks, leases, the gate, the ledger. Every change here is one script.
+
+A lease is a name that nobody had before; it is its own epoch. Whoever takes work over takes it under a new name, so the
+old holder's next call finds its lease gone.
+"""
+
+from __future__ import annotations
+
+import secrets
+import struct
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+
+from alertd.alerts import CHANNELS, FLAG_DOUBT, State
+from alertd.ids import chain_of
+from alertd.store import keys
+from alertd.store.connection import Connection
+
+LEASE_MS = 3_000  # a worker that is silent this long has lost its work; its heart beats every second
+_OUTCOME = struct.Struct("<IBBBBI")
+REF_BYTES = 6
+
+#: One ledger row, as `prelude.lua` packs it.
+LEDGER = np.dtype(
+    [
+        ("state", "u1"),
+        ("reason", "u1"),
+        ("carrier", "u1"),
+        ("tries", "u1"),
+        ("first", "<u4"),
+        ("last", "<u4"),
+        ("receipt", "<u4"),
+    ]
+)
+
+
+def pack_ref(number: int, address: int) -> bytes:
+    """6 bytes: subscriber number (40 bits, little endian), address number."""
+    return number.to_bytes(5, "little") + bytes((address,))
+
+
+def unpack_refs(blob: bytes) -> list[tuple[int, int]]:
+    """The (subscriber number, address number) pairs of a blob of references."""
+    return [(int.from_bytes(blob[i : i + 5], "little"), blob[i + 5]) for i in range(0, len(blob), REF_BYTES)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Alike:
+    """What the references of a batch have in common."""
+
+    channel: str
+    language: str
+    format: str = "text"
+    ring: int = 0
+
+    @property
+    def words(self) -> str:
+        return f"{self.language} {self.format} {self.ring}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lease:
+    """References one worker may try now."""
+
+    name: str
+    alert_id: str
+    batch: str
+    alike: Alike
+    rows: list[int]
+    refs: list[tuple[int, int]]
+    tries: list[int]  # attempts made before
+    lost: int  # attempts found open from a holder that went silent
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What became of one attempt. `state` QUEUED means: again, after `delay_ms`."""
+
+    row: int
+    attempt: int
+    state: State
+    reason: int
+    carrier: int
+    delay_ms: int = 0
+    doubt: bool = False  # it may have been sent although it will be tried again
+
+    def pack(self) -> bytes:
+        attempt = self.attempt | (FLAG_DOUBT if self.doubt else 0)
+        return _OUTCOME.pack(self.row, attempt, self.state, self.reason, self.carrier, min(self.delay_ms, 2**32 - 1))
+
+
+class Gate(StrEnum):
+    """What the gate says."""
+
+    GO = "go"
+    LOST = "lost"  # someone else has the lease
+    CLOSED = "closed"  # nothing of this version is sent any more
+    HELD = "held"  # not now
+
+
+def _u32s(numbers: Sequence[int]) -> bytes:
+    return struct.pack(f"<{len(numbers)}I", *numbers)
+
+
+class Work:
+    """Leases, gate and ledger of every chain."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._db = connection
+
+    async def plan(
+        self, alert_id: str, cursor: int, after: int, groups: Sequence[tuple[Alike, bytes]], *, last: bool
+    ) -> str:
+        """Append one planning chunk. Answers 'ok', 'behind' or 'closed'."""
+        flat: list[str | bytes] = []
+        for alike, refs in groups:
+            flat += [alike.channel, alike.words, refs]
+        answer: bytes = await self._db.run(
+            "plan",
+            [keys.chain(chain_of(alert_id))],
+            alert_id,
+            cursor,
+            after,
+            "1" if last else "0",
+            self._db.skew_ms,
+            *flat,
+        )
+        return answer.decode()
+
+    async def lease(self, chain: str, channel: str, hold: bytes) -> Lease | None:
+        """Work of one channel of one chain, or None. `hold` names the carriers whose open attempts are not repeated."""
+        name = secrets.token_hex(8)
+        given = await self._db.run("lease", [keys.chain(chain)], channel, name, LEASE_MS, hold, self._db.skew_ms)
+        if given is None:
+            return None
+        version, batch, header, rows, refs, tries, lost = given
+        _, language, form, ring, _, _ = header.decode().split(" ")
+        return Lease(
+            name=name,
+            alert_id=version.decode(),
+            batch=batch.decode(),
+            alike=Alike(channel=channel, language=language, format=form, ring=int(ring)),
+            rows=list(struct.unpack(f"<{len(rows) // 4}I", rows)),
+            refs=unpack_refs(refs),
+            tries=list(tries),
+            lost=lost,
+        )
+
+    async def gate(
+        self, lease: Lease, outcomes: Sequence[Settlement], wanted: Sequence[int], carrier: int
+    ) -> tuple[Gate, list[bool]]:
+        """Settle `outcomes` and ask leave for the rows `wanted`. Answers the gate's word, and leave by row."""
+        return await self._gate(lease, outcomes, wanted, carrier, ends=False, back=())
+
+    async def end(self, lease: Lease, outcomes: Sequence[Settlement], back: Sequence[int]) -> None:
+        """Settle `outcomes`, give `back` the rows that were not tried, and end the lease."""
+        await self._gate(lease, outcomes, (), 0, ends=True, back=back)
+
+    async def _gate(
+        self,
+        lease: Lease,
+        outcomes: Sequence[Settlement],
+        wanted: Sequence[int],
+        carrier: int,
+        *,
+        ends: bool,
+        back: Sequence[int],
+    ) -> tuple[Gate, list[bool]]:
+        status, granted = await self._db.run_durably(
+            "gate",
+            [keys.chain(chain_of(lease.alert_id))],
+            lease.alert_id,
+            lease.batch,
+            lease.alike.channel,
+            lease.name,
+            LEASE_MS,
+            b"".join(outcome.pack() for outcome in outcomes),
+            _u32s(wanted),
+            carrier,
+            self._db.skew_ms,
+            "1" if ends else "0",
+            _u32s(back),
+        )
+        return Gate(status.decode()), [byte == ord("1") for byte in granted]
+
+    async def renew(self, leases: Sequence[Lease]) -> None:
+        """A sign of life for every lease a worker holds."""
+        by_queue: dict[tuple[str, str], list[str]] = {}
+        for lease in leases:
+            by_queue.setdefault((chain_of(lease.alert_id), lease.alike.channel), []).append(lease.name)
+        await self._db.run_many(
+            [
+                ("renew", [keys.chain(chain)], [channel, LEASE_MS, self._db.skew_ms, *names])
+                for (chain, channel), names in by_queue.items()
+            ]
+        )
+
+    async def finish(self, alert_id: str) -> str:
+        """'done', 'sweep' or 'busy'; a version that has nothing left becomes sent."""
+        answer: bytes = await self._db.run("finish", [keys.chain(chain_of(alert_id))], alert_id, self._db.skew_ms)
+        return answer.decode()
+
+    async def sweep(self, alert_id: str, batch: int, batches: int) -> tuple[int, int]:
+        """Settle a few batches of a closed gate. Answers rows settled, and rows still in a living lease."""
+        settled, waiting = await self._db.run(
+            "sweep", [keys.chain(chain_of(alert_id))], alert_id, batch, batches, self._db.skew_ms
+        )
+        return settled, waiting
+
+    async def receipt(
+        self, alert_id: str, row: int, channel: str, state: State, reason: int, old: Sequence[State]
+    ) -> int:
+        """A late report for one row; `old` are the states it may come from. Answers the state it had, 0 for no such row."""
+        answer: int = await self._db.run(
+            "receipt",
+            [keys.chain(chain_of(alert_id))],
+            alert_id,
+            row,
+            channel,
+            int(state),
+            reason,
+            bytes(old),
+            self._db.skew_ms,
+        )
+        return answer
+
+    async def counts(self, alert_id: str) -> dict[str, dict[str, int]]:
+        """References by channel and state, `targeted` and `doubled` among them."""
+        chain = chain_of(alert_id)
+        flat = await self._db.execute("HGETALL", keys.of_chain(chain, "counts", alert_id))
+        found: dict[str, dict[str, int]] = {}
+        for name, value in _pairs(flat):
+            channel, _, state = name.decode().partition(".")
+            found.setdefault(channel, {})[state] = int(value)
+        return {channel: found[channel] for channel in CHANNELS if channel in found}
+
+    async def ledger(
+        self, alert_id: str, *, window: int = 4096
+    ) -> AsyncIterator[tuple[int, Any, list[tuple[int, int]]]]:
+        """The ledger in windows: first row, records (numpy, `LEDGER`), references. Memory stays constant."""
+        chain, row = chain_of(alert_id), 0
+        while True:
+            records, refs = await self._db.execute_many(
+                [
+                    ("GETRANGE", keys.of_chain(chain, "ledger", alert_id), row * 16, (row + window) * 16 - 1),
+                    (
+                        "GETRANGE",
+                        keys.of_chain(chain, "refs", alert_id),
+                        row * REF_BYTES,
+                        (row + window) * REF_BYTES - 1,
+                    ),
+                ]
+            )
+            count = min(len(records) // 16, len(refs) // REF_BYTES)
+            if not count:
+                return
+            yield row, np.frombuffer(records, LEDGER, count), unpack_refs(refs[: count * REF_BYTES])
+            row += count
+
+    async def channel_of(self, alert_id: str, row: int) -> str | None:
+        """The channel of one row, from the batch it is in."""
+        headers = await self._db.execute("HVALS", keys.of_chain(chain_of(alert_id), "batches", alert_id))
+        for header in headers:
+            channel, *_, first, count = header.decode().split(" ")
+            if int(first) <= row < int(first) + int(count):
+                return str(channel)
+        return None
+
+
+def _pairs(flat: Any) -> list[tuple[bytes, bytes]]:
+    return list(flat.items()) if isinstance(flat, dict) else list(zip(flat[::2], flat[1::2], strict=True))

