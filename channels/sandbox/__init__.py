@@ -12,6 +12,8 @@ from pathlib import Path
 
 from channels.sandbox.authority import make_authority
 from channels.sandbox.fcm import FcmSandbox
+from channels.sandbox.sms_http import ACCOUNT, SECRET, SENDER, HttpSmsSandbox
+from channels.sandbox.smtp import SmtpSandbox
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,26 +28,43 @@ class SandboxPorts:
 class Sandbox:
     """All carriers. Files (authority, service account) go to `directory`, which must exist."""
 
-    def __init__(self, directory: Path, ports: SandboxPorts | None = None, latency_s: float = 0.0) -> None:
+    def __init__(
+        self, directory: Path, ports: SandboxPorts | None = None, latency_s: float = 0.0, *, keep_mails: bool = False
+    ) -> None:
         """`latency_s`: how long FCM takes for every answer. Raises `OSError` when the directory cannot be written."""
         self._directory = directory
         self._ports = ports or SandboxPorts()
         self.authority = make_authority(directory)
         self.push = FcmSandbox(self.authority, latency_s)
+        self.sms = HttpSmsSandbox(self.authority)
+        self.mail = SmtpSandbox(self.authority, keep=keep_mails)
 
     async def start(self) -> None:
         await self.push.start(self._ports.push)
+        await self.sms.start(self._ports.sms)
+        await self.mail.start(self._ports.mail)
 
     async def stop(self) -> None:
-        await self.push.stop()
+        await asyncio.gather(self.push.stop(), self.sms.stop(), self.mail.stop())
 
     @property
     def endpoints(self) -> dict[str, dict[str, str | int]]:
         """By channel, the settings a channel needs to speak to its carrier here, under the names of its settings."""
         ca_file = str(self.authority.ca_file)
-        return {
-            "push": {"endpoint": self.push.endpoint, "credentials": str(self.push.account.file), "ca_file": ca_file},
+        push: dict[str, str | int] = {
+            "endpoint": self.push.endpoint,
+            "credentials": str(self.push.account.file),
+            "ca_file": ca_file,
         }
+        sms: dict[str, str | int] = {
+            "endpoint": self.sms.endpoint,
+            "account": ACCOUNT,
+            "secret": SECRET,
+            "sender": SENDER,
+            "ca_file": ca_file,
+        }
+        mail: dict[str, str | int] = {"host": "127.0.0.1", "port": self.mail.port, "ca_file": ca_file}
+        return {"push": push, "sms": sms, "mail": mail}
 
 
 async def run(directory: Path, ports: SandboxPorts | None = None, latency_s: float = 0.0) -> None:

@@ -10,13 +10,13 @@ import json
 import secrets
 import time
 import urllib.parse
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 from google.auth import jwt
 
 from channels.sandbox.authority import Authority, make_service_account
+from channels.sandbox.control import Control
 from channels.sandbox.http_wire import RESET, Answer, Late, Request, answer
 from channels.sandbox.listener import Listener
 from channels.sandbox.script import Recorded, Rule, Script
@@ -80,9 +80,11 @@ class FcmSandbox:
         self.script = Script(BEHAVIOURS)
         self.recorded = Recorded()
         self._listener = Listener(self._serve, authority.server_context(), latency_s)
+        self._control = Control(self.script, self.recorded, self.revoke_tokens)
         self._authority = authority
         self._decode = msgspec.json.Decoder(_Send).decode
         self._tokens: dict[bytes, float] = {}
+        self.tokens_given = 0
         self._serial = 0
 
     async def start(self, port: int = 0) -> None:
@@ -104,21 +106,9 @@ class FcmSandbox:
     def _serve(self, request: Request) -> Answer:
         if request.line.startswith(b"POST /v1/projects/"):
             return self._send(request)
-        call = self._calls().get(request.line.rpartition(b" ")[0])
-        if call is None:
-            return answer(404, b"no such call", kind=b"text/plain")
-        try:
-            return call(request)
-        except (ValueError, TypeError, KeyError) as fault:
-            return answer(400, str(fault).encode(), kind=b"text/plain")
-
-    def _calls(self) -> dict[bytes, Callable[[Request], Answer]]:
-        return {
-            b"POST /token": self._grant,
-            b"POST /control": self._control,
-            b"GET /counts": lambda _: answer(200, json.dumps(self.recorded.counts()).encode()),
-            b"GET /recorded": lambda _: self._listing(),
-        }
+        if request.line.startswith(b"POST /token "):
+            return self._grant(request)
+        return self._control.serve(request)
 
     def _send(self, request: Request) -> Answer:
         bearer = request.header(b"authorization").removeprefix(b"Bearer ")
@@ -158,26 +148,10 @@ class FcmSandbox:
         try:
             audiences = [GOOGLE_AUDIENCE, f"{self.endpoint}/token"]
             jwt.decode(form["assertion"][0], self.account.public_pem, audience=audiences)  # type: ignore[no-untyped-call]
-        except ValueError:
+        except (ValueError, KeyError):
             return answer(400, b'{"error": "invalid_grant"}')
+        self.tokens_given += 1
         token = "ya29." + secrets.token_urlsafe(160)
         self._tokens[token.encode()] = time.time() + TOKEN_LIFE_S
         given = {"access_token": token, "expires_in": TOKEN_LIFE_S, "token_type": "Bearer"}
         return answer(200, json.dumps(given).encode())
-
-    def _control(self, request: Request) -> bytes:
-        order = json.loads(request.body)
-        if "rules" in order:
-            self.script.set_json(order["rules"])
-        if order.get("clear"):
-            self.recorded.clear()
-        if order.get("revoke"):
-            self.revoke_tokens()
-        return answer(200, b"{}")
-
-    def _listing(self) -> Answer:
-        def pieces() -> Iterator[bytes]:
-            yield b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nConnection: close\r\n\r\n"
-            yield from self.recorded.ndjson()
-
-        return pieces()

@@ -1,0 +1,48 @@
+"""The control calls that the HTTP carriers of the sandbox have in common."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+
+from channels.sandbox.http_wire import Answer, Request, answer
+from channels.sandbox.script import Recorded, Script
+
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nConnection: close\r\n\r\n"
+
+
+class Control:
+    """`POST /control`, `GET /counts`, `GET /recorded`. `revoke` is called for `{"revoke": true}`."""
+
+    def __init__(self, script: Script, recorded: Recorded, revoke: Callable[[], None] = lambda: None) -> None:
+        self._script = script
+        self._recorded = recorded
+        self._revoke = revoke
+        self._calls: dict[bytes, Callable[[Request], Answer]] = {
+            b"POST /control": self._order,
+            b"GET /counts": lambda _: answer(200, json.dumps(recorded.counts()).encode()),
+            b"GET /recorded": lambda _: self._listing(),
+        }
+
+    def serve(self, request: Request) -> Answer:
+        call = self._calls.get(request.line.rpartition(b" ")[0])
+        if call is None:
+            return answer(404, b"no such call", kind=b"text/plain")
+        try:
+            return call(request)
+        except (ValueError, TypeError, KeyError) as fault:
+            return answer(400, str(fault).encode(), kind=b"text/plain")
+
+    def _order(self, request: Request) -> bytes:
+        order = json.loads(request.body)
+        if "rules" in order:
+            self._script.set_json(order["rules"])
+        if order.get("clear"):
+            self._recorded.clear()
+        if order.get("revoke"):
+            self._revoke()
+        return answer(200, b"{}")
+
+    def _listing(self) -> Iterator[bytes]:
+        yield STREAM_HEAD
+        yield from self._recorded.ndjson()

@@ -1,0 +1,116 @@
+"""A local HTTP SMS provider in Twilio's shape, with status reports, and behaviours by the start of the number.
+
+Besides the call of the real one: `POST /control` with `{"rules": [...], "clear": true}`, `GET /counts`, and `GET /recorded` as NDJSON.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import urllib.parse
+from collections.abc import Callable
+
+from channels.sandbox.authority import Authority
+from channels.sandbox.control import Control
+from channels.sandbox.http_wire import RESET, Answer, Late, Request, answer
+from channels.sandbox.listener import Listener
+from channels.sandbox.reports import Report, Reporter
+from channels.sandbox.script import Recorded, Rule, Script
+
+ACCOUNT = "ACsandbox"
+SECRET = "sandbox"  # noqa: S105 it guards nothing: the sandbox listens on 127.0.0.1
+SENDER = "+15005550006"  # Twilio's own number for tests
+
+
+def _error(status: int, code: int) -> tuple[int, bytes]:
+    return status, json.dumps({"code": code, "message": "told so by the sandbox", "status": status}).encode()
+
+
+# What a rule may `do`, with the answer: (status, body).
+REFUSALS = {
+    "throttle": _error(429, 20429),
+    "unavailable": _error(503, 20500),
+    "opted-out": _error(400, 21610),
+    "invalid-number": _error(400, 21211),
+    "not-mobile": _error(400, 21614),
+    "bad-message": _error(400, 21617),
+    "unauthorized": _error(401, 20003),
+}
+
+# Accepted, and then reported like this: (MessageStatus, ErrorCode).
+FAILURES = {
+    "undelivered": ("undelivered", "30003"),
+    "failed": ("failed", "30005"),
+    "filtered": ("undelivered", "30007"),
+}
+
+HTML = answer(200, b"<html><body>Please sign in</body></html>", kind=b"text/html")
+
+# Besides: `html` answers a page, `stall` nothing for `delay_s` and then closes, `slow` accepts and answers after `delay_s`,
+# `reset` takes the message and cuts the connection.
+BEHAVIOURS = frozenset({*REFUSALS, *FAILURES, "html", "stall", "slow", "reset"})
+
+
+class HttpSmsSandbox:
+    """`script`, `recorded` and `bodies` are for tests in the same process; the control calls are for others."""
+
+    def __init__(self, authority: Authority, report_delay_s: float = 0.2) -> None:
+        """`report_delay_s`: how long after it was accepted a message is reported sent, and again delivered or not."""
+        self.script = Script(BEHAVIOURS)
+        self.recorded = Recorded()
+        self.bodies: dict[str, str] = {}  # what was said, by the version under which it is recorded
+        self.reporter = Reporter(report_delay_s)
+        self._listener = Listener(self._serve, authority.server_context(), 0.0)
+        self._control = Control(self.script, self.recorded)
+        self._basic = b"Basic " + base64.b64encode(f"{ACCOUNT}:{SECRET}".encode())
+        self._serial = 0
+
+    async def start(self, port: int = 0) -> None:
+        await self._listener.start(port)
+        await self.reporter.start()
+        self.endpoint = f"https://127.0.0.1:{self._listener.port}"
+
+    async def stop(self) -> None:
+        await self.reporter.stop()
+        await self._listener.stop()
+
+    @property
+    def open_connections(self) -> int:
+        return self._listener.open_connections
+
+    def _serve(self, request: Request) -> Answer:
+        if not request.line.startswith(b"POST /2010-04-01/Accounts/%b/Messages.json" % ACCOUNT.encode()):
+            return self._control.serve(request)
+        if request.header(b"authorization") != self._basic:
+            return answer(*REFUSALS["unauthorized"])
+        form = dict(urllib.parse.parse_qsl(request.body.decode()))
+        if "Body" not in form or "To" not in form:
+            return answer(*REFUSALS["bad-message"])
+        rule = self.script.match(form["To"])
+        return self._accept(form) if rule is None else self._misbehave(rule, form)
+
+    def _accept(self, form: dict[str, str], ends: tuple[str, str] = ("delivered", "")) -> bytes:
+        """The API names no version, so the text stands for it."""
+        version = hashlib.sha256(form["Body"].encode()).hexdigest()[:16]
+        self.bodies[version] = form["Body"]
+        self.recorded.add("", version, form["To"])
+        self._serial += 1
+        sid = f"SM{self._serial:032x}"
+        if "StatusCallback" in form:
+            self.reporter.report(Report(form["StatusCallback"], sid, form["To"], *ends))
+        return answer(201, json.dumps({"sid": sid, "status": "queued", "error_code": None}).encode())
+
+    def _misbehave(self, rule: Rule, form: dict[str, str]) -> Answer:
+        if rule.do in REFUSALS:
+            wait = b"" if rule.retry_after_s is None else b"Retry-After: %d\r\n" % rule.retry_after_s
+            return answer(*REFUSALS[rule.do], headers=wait)
+        if rule.do in FAILURES:
+            return self._accept(form, FAILURES[rule.do])
+        others: dict[str, Callable[[], Answer]] = {
+            "html": lambda: HTML,
+            "stall": lambda: Late(None, rule.delay_s),
+            "slow": lambda: Late(self._accept(form), rule.delay_s),
+            "reset": lambda: (self._accept(form), RESET)[1],
+        }
+        return others[rule.do]()

@@ -1,0 +1,112 @@
+"""What an HTTP SMS provider's answers and status reports mean, as tables (twilio.com/docs/api/errors)."""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from channels.base import Answer, Outcome, Reason
+from channels.posting import Reply, retry_after_s
+
+
+class SmsState(enum.Enum):
+    """How far a message has come, by its status report."""
+
+    ACCEPTED = "accepted"  # on its way; nothing new
+    DELIVERED = "delivered"
+    SEEN = "seen"
+    FAILED = "failed"
+
+
+BY_CODE: dict[int, tuple[Answer, Reason]] = {
+    20003: (Answer.RETRY, Reason.CREDENTIALS),
+    20429: (Answer.RETRY, Reason.THROTTLED),
+    14107: (Answer.RETRY, Reason.THROTTLED),  # the sender's rate
+    21211: (Answer.NEVER, Reason.BAD_ADDRESS),  # not a number
+    21214: (Answer.NEVER, Reason.BAD_ADDRESS),  # cannot be reached
+    21217: (Answer.NEVER, Reason.BAD_ADDRESS),
+    21408: (Answer.NEVER, Reason.BLOCKED),  # the account may not send to this country
+    21602: (Answer.NEVER, Reason.BAD_MESSAGE),
+    21606: (Answer.RETRY, Reason.CREDENTIALS),  # our sender is not this account's
+    21610: (Answer.NEVER, Reason.GONE),  # the person answered STOP to the carrier: an opt-out, and the carrier says so
+    21611: (Answer.RETRY, Reason.THROTTLED),  # the sender's queue is full
+    21612: (Answer.NEVER, Reason.BAD_ADDRESS),  # not reachable from this sender
+    21614: (Answer.NEVER, Reason.BAD_ADDRESS),  # not a mobile number
+    21617: (Answer.NEVER, Reason.BAD_MESSAGE),  # too long
+}
+
+BY_STATUS: dict[int, tuple[Answer, Reason]] = {
+    400: (Answer.NEVER, Reason.BAD_MESSAGE),
+    401: (Answer.RETRY, Reason.CREDENTIALS),
+    403: (Answer.RETRY, Reason.CREDENTIALS),
+    429: (Answer.RETRY, Reason.THROTTLED),
+    500: (Answer.RETRY, Reason.UNAVAILABLE),
+    503: (Answer.RETRY, Reason.UNAVAILABLE),
+    # A gateway speaks here, which may have passed the message on before it gave up. An SMS cannot replace its twin.
+    502: (Answer.UNKNOWN, Reason.UNAVAILABLE),
+    504: (Answer.UNKNOWN, Reason.TIMEOUT),
+}
+
+NOT_OF_THE_PROTOCOL = Outcome(Answer.UNKNOWN, Reason.GARBAGE)
+
+REPORTS = {
+    "accepted": SmsState.ACCEPTED,
+    "scheduled": SmsState.ACCEPTED,
+    "queued": SmsState.ACCEPTED,
+    "sending": SmsState.ACCEPTED,
+    "sent": SmsState.ACCEPTED,
+    "delivered": SmsState.DELIVERED,
+    "read": SmsState.SEEN,
+    "undelivered": SmsState.FAILED,
+    "failed": SmsState.FAILED,
+    "canceled": SmsState.FAILED,
+}
+
+# Why a message failed after all. 30005 (unknown number) may pass, e.g. while a number is ported: it removes nobody.
+REPORT_REASONS = {
+    "21610": Reason.GONE,
+    "30001": Reason.THROTTLED,
+    "30002": Reason.CREDENTIALS,  # account suspended
+    "30003": Reason.UNAVAILABLE,  # phone off or out of reach
+    "30004": Reason.BLOCKED,
+    "30005": Reason.BAD_ADDRESS,
+    "30006": Reason.BAD_ADDRESS,  # a landline
+    "30007": Reason.BLOCKED,  # filtered by the carrier
+    "30034": Reason.CREDENTIALS,  # sender not registered
+    "30410": Reason.TIMEOUT,
+}
+
+
+def outcome(reply: Reply) -> Outcome:
+    """Read the answer to one send. Never raises, whatever the body holds."""
+    document = _json_object(reply.body)
+    if 200 <= reply.status < 300:
+        sid = document.get("sid")
+        return Outcome(Answer.ACCEPTED, message_id=sid) if isinstance(sid, str) else NOT_OF_THE_PROTOCOL
+    code = document.get("code")
+    by_status = BY_STATUS.get(reply.status, (Answer.RETRY, Reason.GARBAGE))
+    if reply.status == 400 and not isinstance(code, int):
+        by_status = (Answer.RETRY, Reason.GARBAGE)
+    answer, reason = BY_CODE.get(code, by_status) if isinstance(code, int) else by_status
+    wait_s = retry_after_s(reply.headers) if answer is Answer.RETRY else None
+    return Outcome(answer, reason, retry_after_s=wait_s)
+
+
+def status(form: Mapping[str, str]) -> tuple[SmsState, Reason]:
+    """Read a status report's form. Raises `ValueError` when it holds no status that we know."""
+    state = REPORTS.get(form.get("MessageStatus", ""))
+    if state is None:
+        raise ValueError("not a status report: MessageStatus is missing or unknown")
+    if state is not SmsState.FAILED:
+        return state, Reason.NONE
+    return state, REPORT_REASONS.get(form.get("ErrorCode", ""), Reason.NONE)
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}

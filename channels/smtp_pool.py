@@ -1,0 +1,118 @@
+"""Kept connections to one mail relay."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import ssl
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+import aiosmtplib
+
+from channels.base import Answer, Outcome, Reason
+
+NOT_CONNECTED = Outcome(Answer.RETRY, Reason.CONNECTION)
+NOT_TRUSTED = Outcome(Answer.RETRY, Reason.CREDENTIALS)
+
+# Servers close an idle connection after 5 minutes (RFC 5321 4.5.3.2.7), some after much less; ours are not used after this long.
+KEEP_IDLE_S = 30.0
+
+QUIT_TIMEOUT_S = 1.0  # a polite goodbye is not worth more
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RelaySettings:
+    host: str
+    port: int = 587
+    security: Literal["starttls", "tls", "plain"] = "starttls"
+    plain_allowed: bool = False  # plain beyond this machine shows every address and text to whoever listens
+    username: str | None = None
+    password: str | None = None
+    ca_file: str | None = None  # None: the system's authorities
+    hello: str = "localhost"  # our name in EHLO
+    connections: int = 10  # a relay refuses more than it likes; 4-20 fill one
+    timeout_s: float = 60.0  # of each reply; a relay may scan the content before it answers
+    connect_timeout_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        if self.security == "plain" and not (self.plain_allowed or _is_loopback(self.host)):
+            raise ValueError("a relay on another machine needs starttls or tls, or plain_allowed")
+
+
+class SmtpPool:
+    """At most `connections` at a time: hold `slot` from before `take` until after `give_back`."""
+
+    def __init__(self, relay: RelaySettings) -> None:
+        self._relay = relay
+        self._context: ssl.SSLContext | None = None
+        self._idle: list[tuple[aiosmtplib.SMTP, float]] = []
+        self.slot = asyncio.Semaphore(relay.connections)
+
+    def open(self) -> None:
+        self._context = ssl.create_default_context(cafile=self._relay.ca_file)
+
+    async def close(self) -> None:
+        idle, self._idle = self._idle, []
+        await asyncio.gather(*(self._quit(smtp) for smtp, _ in idle))
+
+    async def take(self) -> aiosmtplib.SMTP | Outcome:
+        """A connection that has said hello, or the outcome for a message that cannot have one."""
+        while self._idle:
+            smtp, since_s = self._idle.pop()
+            if smtp.is_connected and time.monotonic() - since_s < KEEP_IDLE_S:
+                return smtp
+            smtp.close()
+        return await self._connect()
+
+    def give_back(self, smtp: aiosmtplib.SMTP, *, kept: bool) -> None:
+        """`kept`: the server waits for the next transaction. Otherwise the connection is closed."""
+        if kept and smtp.is_connected:
+            self._idle.append((smtp, time.monotonic()))
+        else:
+            smtp.close()
+
+    async def _connect(self) -> aiosmtplib.SMTP | Outcome:
+        relay = self._relay
+        smtp = aiosmtplib.SMTP(
+            hostname=relay.host,
+            port=relay.port,
+            local_hostname=relay.hello,
+            timeout=relay.connect_timeout_s,
+            use_tls=relay.security == "tls",
+            start_tls=relay.security == "starttls",
+            tls_context=self._context,
+            username=relay.username,
+            password=relay.password,
+        )
+        connected = False
+        try:
+            await smtp.connect()
+            if not smtp.last_ehlo_response:
+                await smtp.ehlo()
+            connected = True
+        except (aiosmtplib.SMTPAuthenticationError, aiosmtplib.SMTPNotSupported, ssl.SSLCertVerificationError):
+            return NOT_TRUSTED
+        except (aiosmtplib.SMTPException, OSError):
+            return NOT_CONNECTED
+        finally:
+            if not connected:
+                smtp.close()
+        smtp.timeout = relay.timeout_s
+        return smtp
+
+    async def _quit(self, smtp: aiosmtplib.SMTP) -> None:
+        with contextlib.suppress(aiosmtplib.SMTPException, OSError):
+            await smtp.quit(timeout=QUIT_TIMEOUT_S)
+        smtp.close()
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

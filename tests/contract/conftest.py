@@ -1,0 +1,110 @@
+"""The three channels that speak to the sandbox, each as a `Party`: a channel, its carrier, and words both understand."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from channels.base import Loudness, MailMessage, PushMessage, Recipient, SmsMessage, Stamp
+from channels.fcm import FcmChannel, FcmSettings
+from channels.mail import MailChannel
+from channels.mail_message import MailIdentity
+from channels.sandbox import Sandbox
+from channels.sandbox.script import Rule
+from channels.sms_http import HttpSmsChannel, HttpSmsSettings
+from channels.smtp_pool import RelaySettings
+
+# Short, because the tests wait for it to pass, and still far more than a local answer takes.
+TIMEOUT_S = 0.5
+
+IDENTITY = MailIdentity(
+    sender="Alerts <alerts@alerts.example>", domain="alerts.example", unsubscribe_base="https://alerts.example"
+)
+
+
+def stamp(**changes) -> Stamp:
+    now = int(time.time())
+    made = Stamp(chain="chain1", version="v1", sent_s=now, expires_s=now + 3600, loudness=Loudness.LOUD, language="es")
+    return replace(made, **changes)
+
+
+@dataclass
+class Party:
+    """One channel with its carrier. `words` gives the carrier's own name for a behaviour."""
+
+    channel: Any
+    carrier: Any
+    message: Any
+    address: str  # a pattern: recipients differ by one number
+    words: dict[str, str]
+
+    def recipients(self, count: int, start: int = 0) -> list[Recipient]:
+        return [Recipient(self.address.format(start + n), f"tag{start + n}") for n in range(count)]
+
+    def tell(self, what: str, prefix: str = "", **details: Any) -> None:
+        """The carrier does `what` to every address that starts with `prefix`, from now on."""
+        self.carrier.script.set(Rule(prefix, self.words.get(what, what), **details))
+
+    def accept_again(self) -> None:
+        self.carrier.script.set()
+
+    def count(self, recipient: Recipient) -> int:
+        return self.carrier.recorded.count(recipient.address)
+
+    async def send(self, recipients, may_write=lambda: True):
+        return await self.channel.send(self.channel.prepare(self.message), recipients, may_write)
+
+
+def push(sandbox: Sandbox, **settings) -> Party:
+    made = FcmSettings(**{**sandbox.endpoints["push"], "connections": 8, "timeout_s": TIMEOUT_S, **settings})
+    message = PushMessage(stamp=stamp(), title="Niña desaparecida", body="Lucía, 7 años")
+    words = {"gone": "unregistered", "bad-message": "bad-request"}
+    return Party(FcmChannel(made), sandbox.push, message, "token-{:06}", words)
+
+
+def sms(sandbox: Sandbox, **settings) -> Party:
+    made = HttpSmsSettings(**{**sandbox.endpoints["sms"], "connections": 8, "timeout_s": TIMEOUT_S, **settings})
+    message = SmsMessage(stamp=stamp(), text="Niña desaparecida: Lucía, 7 años")
+    return Party(HttpSmsChannel(made), sandbox.sms, message, "+346000{:05}", {"gone": "opted-out"})
+
+
+def mail(sandbox: Sandbox, **settings) -> Party:
+    made = RelaySettings(**{**sandbox.endpoints["mail"], "connections": 8, "timeout_s": TIMEOUT_S, **settings})
+    message = MailMessage(stamp=stamp(), subject="Niña desaparecida", text="Lucía, 7 años", html="<p>Lucía</p>")
+    words = {"gone": "no-mailbox", "bad-message": "bad-content"}
+    return Party(MailChannel(made, IDENTITY), sandbox.mail, message, "person{}@people.example", words)
+
+
+PARTIES = {"push": push, "sms": sms, "mail": mail}
+
+
+@pytest.fixture
+async def sandbox(tmp_path):
+    running = Sandbox(tmp_path, keep_mails=True)
+    await running.start()
+    yield running
+    await running.stop()
+
+
+@pytest.fixture
+async def open_party(sandbox):
+    """Open a party by the name of its channel, with settings of one's own; closed after the test."""
+    opened = []
+
+    async def open_one(name: str, **settings: Any) -> Party:
+        made = PARTIES[name](sandbox, **settings)
+        await made.channel.open()
+        opened.append(made)
+        return made
+
+    yield open_one
+    for made in opened:
+        await made.channel.close()
+
+
+@pytest.fixture(params=PARTIES)
+async def party(request, open_party):
+    return await open_party(request.param)

@@ -1,0 +1,62 @@
+"""What mail promises besides: who it comes back to, and that nothing in an address becomes a command."""
+
+from __future__ import annotations
+
+import pytest
+
+from channels.base import Answer, Outcome, Reason, Recipient
+
+
+@pytest.mark.parametrize("security", ["starttls", "plain"])
+async def test_bounces_come_back_to_the_one_they_are_about(open_party, security):
+    """Return path and Message-ID hold the recipient's tag; a repeat has the same Message-ID."""
+    mail = await open_party("mail", security=security)
+    recipient = Recipient("ana@people.example", "t4g_-")
+    await mail.send([recipient])
+    await mail.send([recipient])
+    assert mail.carrier.return_paths == {"ana@people.example": "bounce+t4g_-@alerts.example"}
+    assert mail.carrier.message_ids == {"<t4g_-@alerts.example>": 2}
+    assert b"Date: " in mail.carrier.mails["ana@people.example"]
+
+
+async def test_a_broken_mailbox_reaches_no_socket(open_party):
+    """It is that recipient's outcome, and the others get their mail."""
+    mail = await open_party("mail")
+    bad = Recipient("x@y.example>\r\nRCPT TO:<z@y.example", "bad")
+    good = mail.recipients(2)
+    outcomes = await mail.send([good[0], bad, good[1]])
+    assert outcomes[1] == Outcome(Answer.NEVER, Reason.BAD_ADDRESS)
+    assert set(mail.carrier.mails) == {recipient.address for recipient in good}
+
+
+async def test_a_mailbox_of_any_script_is_written_as_it_is(open_party):
+    """With a relay that speaks SMTPUTF8."""
+    mail = await open_party("mail")
+    (outcome,) = await mail.send([Recipient("用户@例子.example", "t")])
+    assert outcome.answer is Answer.ACCEPTED
+    assert set(mail.carrier.mails) == {"用户@xn--fsqu00a.example"}
+
+
+async def test_a_connection_lost_before_the_content_is_tried_again(open_party):
+    """Until the content is written nothing can have arrived."""
+    mail = await open_party("mail")
+    mail.tell("cut")
+    assert set(await mail.send(mail.recipients(3))) == {Outcome(Answer.RETRY, Reason.CONNECTION)}
+    assert mail.carrier.recorded.total == 0
+
+
+async def test_a_refused_recipient_does_not_spoil_the_next(open_party):
+    """The same connection goes on after a refusal, with a clean transaction."""
+    mail = await open_party("mail", connections=1)
+    mail.tell("no-mailbox", prefix="person1@")
+    outcomes = await mail.send(mail.recipients(3))
+    assert [outcome.answer for outcome in outcomes] == [Answer.ACCEPTED, Answer.NEVER, Answer.ACCEPTED]
+    assert mail.carrier.sessions_made == 1
+
+
+async def test_a_relay_that_nobody_vouches_for_gets_nothing(open_party):
+    """A certificate that does not hold is our fault, not the recipients'."""
+    mail = await open_party("mail", ca_file=None)
+    outcomes = await mail.send(mail.recipients(2))
+    assert {outcome.answer for outcome in outcomes} == {Answer.RETRY}
+    assert mail.carrier.recorded.total == 0

@@ -1,0 +1,95 @@
+"""What push promises besides: its credentials, and what an access token's end means."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from dataclasses import replace
+
+import aiohttp
+import pytest
+
+from channels.access_token import AccessToken
+from channels.base import Answer, Outcome, Reason
+from channels.fcm import FcmSettings
+
+
+async def test_a_revoked_token_is_fetched_again_unseen(open_party):
+    """FCM refuses the token once; everybody is still sent to, once."""
+    push = await open_party("push")
+    await push.send(push.recipients(1, start=900))
+    push.carrier.revoke_tokens()
+    recipients = push.recipients(20)
+    assert {outcome.answer for outcome in await push.send(recipients)} == {Answer.ACCEPTED}
+    assert [push.count(recipient) for recipient in recipients] == [1] * 20
+
+
+async def test_credentials_that_stay_refused_are_for_later(open_party):
+    """A project that refuses us is our fault, not the recipients': nobody is lost."""
+    push = await open_party("push")
+    push.tell("unauthorized")
+    assert set(await push.send(push.recipients(5))) == {Outcome(Answer.RETRY, Reason.CREDENTIALS)}
+
+
+async def test_a_token_is_fetched_once_for_all(sandbox, open_party):
+    """A burst of sends waits for one fetch."""
+    push = await open_party("push")
+    await asyncio.gather(*(push.send(push.recipients(10, start)) for start in range(0, 50, 10)))
+    assert sandbox.push.tokens_given == 1
+
+
+async def test_a_service_account_that_google_refuses_is_for_later(sandbox):
+    """A key that is not the account's gives no token, and says so once in a while only."""
+    content = json.loads(sandbox.push.account.file.read_text())
+    sandbox.push.account = replace(sandbox.push.account, public_pem=OTHER_KEY)
+    token = AccessToken(content, str(sandbox.authority.ca_file))
+    assert await token.get() == Outcome(Answer.RETRY, Reason.CREDENTIALS)
+    await token.close()
+
+
+async def test_throttling_names_its_own_delay(open_party):
+    """Retry-After is obeyed where FCM gives one, and is a minute where it does not."""
+    push = await open_party("push")
+    push.tell("throttle", retry_after_s=7)
+    assert (await push.send(push.recipients(1)))[0].retry_after_s == 7.0
+    push.tell("throttle")
+    assert (await push.send(push.recipients(1)))[0].retry_after_s == 60.0
+
+
+async def test_other_processes_can_tell_the_sandbox_and_read_it(sandbox, open_party):
+    """Over HTTP: rules in, counts and every address out."""
+    push = await open_party("push")
+    context = ssl.create_default_context(cafile=sandbox.authority.ca_file)
+    async with aiohttp.ClientSession(sandbox.push.endpoint) as http:
+        rules = {"rules": [{"prefix": "token-000001", "do": "unregistered"}]}
+        async with http.post("/control", json=rules, ssl=context) as answer:
+            assert answer.status == 200
+        async with http.post("/control", json={"rules": [{"prefix": "", "do": "dance"}]}, ssl=context) as answer:
+            assert answer.status == 400
+        await push.send(push.recipients(1500))
+        async with http.get("/recorded", ssl=context) as answer:
+            rows = [json.loads(line) for line in (await answer.text()).splitlines()]
+        async with http.get("/counts", ssl=context) as answer:
+            counts = await answer.json()
+    assert {row["address"] for row in rows} == {f"token-{n:06}" for n in range(1500)} - {"token-000001"}
+    assert {(row["chain"], row["version"], row["count"]) for row in rows} == {("chain1", "v1", 1)}
+    assert counts == {"total": 1499, "addresses": 1499, "doubled": 0}
+
+
+def test_the_endpoint_is_https():
+    """The access token never travels in the clear."""
+    with pytest.raises(ValueError, match="https"):
+        FcmSettings(credentials="x", endpoint="http://fcm.example")
+
+
+OTHER_KEY = b"""-----BEGIN PUBLIC KEY-----
+MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAwoWi97tgJAgebi2EbBwM
+XfZiIVK6QGXMykDP7mjANDTc2fAkYAtP4y3AKXULGrZ+wQV8uOktt6SNRklm75oM
+E4smX4AOzYEL/Adlj8T0ZosycYRl8vmuFMrTjihTNApYOOPA7nFA5BP8TjfyYDAD
+GIhaqfmJYLJ1zNX9OzRKw+p8ytjnSqG+/DpTR4Y/a4AUsmKdNhDmozOG9ryPgD9p
+Rfg6Hn4g6lANA0lLCn7W1zGeprV3smHfCURH8Up9ELqsQ0iwK8ILDlJi8yNaIQjQ
+QgPWVj+ftwrBWS3AF3zfiLPGOyicteY93E6PRDCggNl+Op71R/pIOwcyT0Q4WSU/
+qwIDAQAB
+-----END PUBLIC KEY-----
+"""

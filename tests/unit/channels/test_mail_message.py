@@ -1,0 +1,97 @@
+"""A mail as it is spliced together."""
+
+import email
+import email.policy
+
+import pytest
+
+from channels.base import Loudness, MailMessage, Recipient, Stamp
+from channels.mail_message import MailIdentity, encode, headers_for, mailbox, return_path
+from channels.smtp_pool import RelaySettings
+
+STAMP = Stamp(chain="c1", version="v1", sent_s=0, expires_s=86_400, loudness=Loudness.LOUD, language="es")
+IDENTITY = MailIdentity(sender="Alertas <alerts@a.example>", domain="a.example", unsubscribe_base="https://a.example/")
+
+
+def built(text="Lucía, 7 años", subject="Niña desaparecida: 漢字", html="<p>Lucía</p>"):
+    payload = encode(MailMessage(stamp=STAMP, subject=subject, text=text, html=html), IDENTITY)
+    return headers_for("p@people.example", "tag_1", IDENTITY) + payload.at(0)
+
+
+def parsed(raw):
+    assert raw.endswith(b"\r\n.\r\n")
+    unstuffed = raw.removesuffix(b".\r\n").replace(b"\r\n..", b"\r\n.")
+    return email.message_from_bytes(unstuffed, policy=email.policy.default)
+
+
+def test_a_mail_says_what_it_is_and_how_to_leave():
+    """Both forms of the text, one-click leaving, no automatic answers, and the same Message-ID whenever it is repeated."""
+    message = parsed(built())
+    assert message["To"] == "p@people.example"
+    assert message["Subject"] == "Niña desaparecida: 漢字"
+    assert message["Message-ID"] == "<tag_1@a.example>"
+    assert message["List-Unsubscribe"] == "<https://a.example/u/tag_1>"
+    assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    assert message["Auto-Submitted"] == "auto-generated"
+    assert message["Date"] == "Thu, 01 Jan 1970 00:00:00 -0000"
+    assert (message["X-Alert-Chain"], message["X-Alert-Version"]) == ("c1", "v1")
+    assert message.get_body(("plain",)).get_content().strip() == "Lucía, 7 años"
+    assert message.get_body(("html",)).get_content().strip() == "<p>Lucía</p>"
+    assert return_path(Recipient("p@people.example", "tag_1"), IDENTITY) == "bounce+tag_1@a.example"
+    assert not message.defects
+
+
+@pytest.mark.parametrize("text", [".", "a\n.\nb", "..x\n.", "x" * 2_000, "ñ" * 2_000, "line\r\nline\rline"])
+def test_no_text_can_end_the_mail_early(text):
+    """A dot alone on a line is the end of a mail to SMTP, so it is doubled; lines stay short and 7-bit for every relay."""
+    raw = built(text)
+    assert raw.count(b"\r\n.\r\n") == 1
+    assert raw.isascii()
+    assert b"\n" not in raw.replace(b"\r\n", b"")
+    assert max(map(len, raw.split(b"\r\n"))) < 998
+    got = parsed(raw).get_body(("plain",)).get_content()
+    assert got.split() == text.split()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "a@b.example\r\nBcc: x@y.example",
+        "a@b.example, c@d.example",
+        "<a@b.example>",
+        "a b@c.example",
+        "a@b@c.example",
+        "@b.example",
+        "a@",
+        "",
+        "a@b.example\u2028",
+        "a@" + "b" * 300,
+        "a@b..example",
+    ],
+)
+def test_what_is_no_mailbox_is_never_written(address):
+    """Nothing that could add a header, a recipient or a command gets as far as a socket."""
+    assert mailbox(address) is None
+
+
+@pytest.mark.parametrize(
+    ("address", "written"),
+    [("a.b+c@d.example", "a.b+c@d.example"), ("ana@münchen.example", "ana@xn--mnchen-3ya.example")],
+)
+def test_a_mailbox_is_written_in_ascii_where_it_can_be(address, written):
+    """Domains have an ASCII form that every relay knows."""
+    assert mailbox(address) == written
+
+
+def test_a_subject_cannot_add_a_header():
+    """A line break in the subject fails when it is prepared."""
+    with pytest.raises(ValueError, match="linefeed"):
+        built(subject="x\r\nBcc: a@b.example")
+
+
+def test_a_relay_elsewhere_is_never_spoken_to_in_the_clear():
+    """Plain is for this machine, unless somebody says that it may be."""
+    RelaySettings(host="127.0.0.1", security="plain")
+    RelaySettings(host="relay.example", security="plain", plain_allowed=True)
+    with pytest.raises(ValueError, match="starttls"):
+        RelaySettings(host="relay.example", security="plain")

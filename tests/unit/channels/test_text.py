@@ -1,0 +1,55 @@
+"""How texts are counted for SMS."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from channels.text import GSM_BASIC, GSM_EXTENSION, fold, segments
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ("gsm7", 1)),
+        ("a" * 160, ("gsm7", 1)),
+        ("a" * 161, ("gsm7", 2)),
+        ("a" * 306, ("gsm7", 2)),
+        ("a" * 307, ("gsm7", 3)),
+        ("€" * 80, ("gsm7", 1)),
+        ("€" * 81, ("gsm7", 2)),
+        ("a" * 152 + "€" + "a" * 152, ("gsm7", 3)),  # 306 septets, but the euro sign is not split: 152, 153, 1
+        ("a" * 151 + "€" + "a" * 153, ("gsm7", 2)),
+        ("Ç" * 160, ("gsm7", 1)),
+        ("ç" * 70, ("ucs2", 1)),  # only the capital is in the table
+        ("ç" * 71, ("ucs2", 2)),
+        ("漢" * 134, ("ucs2", 2)),
+        ("漢" * 135, ("ucs2", 3)),
+        ("👧" * 35, ("ucs2", 1)),
+        ("👧" * 36, ("ucs2", 2)),
+        ("👧" * 66, ("ucs2", 2)),  # 33 pairs a part, not 33.5
+        ("👧" * 67, ("ucs2", 3)),
+    ],
+)
+def test_segments_are_what_the_carrier_bills(text, expected):
+    """160/153 septets, 70/67 UTF-16 units, and no character of two across a border."""
+    assert segments(text) == expected
+
+
+def test_the_table_is_the_standards():
+    """127 characters without the escape, and ten that need it (3GPP TS 23.038, 6.2.1)."""
+    assert len(GSM_BASIC) == 127
+    assert len(GSM_EXTENSION) == 10
+
+
+def test_look_alikes_become_plain_and_letters_stay():
+    """Typographic punctuation does not cost a second segment; a name is never rewritten."""
+    assert fold("«Lucía»\u00a0— ’t “x”… 5\u200b") == '"Lucía" - \'t "x"... 5'
+    assert fold("Gonçalves Żółć") == "Gonçalves Żółć"
+    assert fold("نمی\u200cخواهم 👨\u200d👩") == "نمی\u200cخواهم 👨\u200d👩"
+
+
+@given(st.text())
+def test_folding_twice_is_folding_once(text):
+    """What is plain stays as it is, and the count never drops below one."""
+    assert fold(fold(text)) == fold(text)
+    assert segments(text)[1] >= 1
