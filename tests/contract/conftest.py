@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from dataclasses import dataclass, replace
 from typing import Any
@@ -108,3 +109,31 @@ async def open_party(sandbox):
 @pytest.fixture(params=PARTIES)
 async def party(request, open_party):
     return await open_party(request.param)
+
+
+@pytest.fixture
+def free_port():
+    """A port of 127.0.0.1 that nobody uses, for a peer that cannot take port 0."""
+
+    def pick() -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return probe.getsockname()[1]
+
+    return pick
+
+
+@pytest.fixture
+def wait_for_port():
+    """Wait until a peer listens."""
+
+    def wait(port: int) -> None:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    return
+            time.sleep(0.02)
+        raise AssertionError("the peer did not start listening")
+
+    return wait

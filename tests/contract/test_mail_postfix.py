@@ -1,0 +1,168 @@
+"""Mail against a relay that nobody here wrote: Postfix, with a configuration and a queue of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import email
+import email.policy
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from channels.base import Answer, Loudness, MailMessage, Outcome, Reason, Recipient, Stamp
+from channels.mail import MailChannel
+from channels.mail_message import MailIdentity
+from channels.smtp_pool import RelaySettings
+
+pytestmark = pytest.mark.peer
+
+MAIN = """
+compatibility_level = 3.6
+queue_directory = {dir}/queue
+data_directory = {dir}/data
+maillog_file = {dir}/postfix.log
+maillog_file_prefixes = {dir}
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+myhostname = relay.example
+mydestination =
+virtual_mailbox_domains = people.example
+virtual_mailbox_base = {dir}/boxes
+virtual_mailbox_maps = inline:{{ {{ana@people.example = ana/}}, {{ben@people.example = ben/}}, {{busy@people.example = busy/}} }}
+virtual_uid_maps = static:{uid}
+virtual_gid_maps = static:{gid}
+virtual_minimum_uid = 1
+message_size_limit = 60000
+virtual_mailbox_limit = 0
+smtpd_tls_cert_file = {dir}/server.pem
+smtpd_tls_key_file = {dir}/server.key
+smtpd_tls_security_level = encrypt
+smtpd_relay_restrictions = reject_unauth_destination
+smtpd_recipient_restrictions = check_recipient_access inline:{{ {{busy@people.example = 451 4.7.1 slow down}} }}
+smtpd_client_restrictions =
+"""
+
+MASTER = """
+{port} inet n - n - - smtpd
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+tlsmgr unix - - n 1000? 1 tlsmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+proxymap unix - - n - - proxymap
+virtual unix - n n - - virtual
+anvil unix - - n - 1 anvil
+error unix - - n - - error
+retry unix - - n - - error
+smtp unix - - n - - smtp
+postlog unix-dgram n - n - 1 postlogd
+"""
+
+IDENTITY = MailIdentity(sender="Alertas <alerts@a.example>", domain="a.example", unsubscribe_base="https://a.example")
+
+
+@pytest.fixture
+def directory(sandbox):
+    """A directory that Postfix's own users may enter, which pytest's are not."""
+    with tempfile.TemporaryDirectory(prefix="postfix-") as name:
+        made = Path(name)
+        made.chmod(0o755)
+        for file in (sandbox.authority.certificate_file, sandbox.authority.key_file):
+            shutil.copy(file, made)
+        user = pwd.getpwnam("postfix")
+        for part in ("data", "boxes"):
+            (made / part).mkdir()
+            os.chown(made / part, user.pw_uid, user.pw_gid)
+        (made / "queue").mkdir()
+        yield made
+
+
+@pytest.fixture
+def postfix(directory, free_port, wait_for_port):
+    """The port of a running Postfix."""
+    program = shutil.which("postfix", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    assert program, "Postfix is missing: apt-get install postfix"
+    assert os.geteuid() == 0, "Postfix can be started by root only"
+    port = free_port()
+    config, user = directory / "config", pwd.getpwnam("postfix")
+    config.mkdir()
+    (config / "main.cf").write_text(MAIN.format(dir=directory, uid=user.pw_uid, gid=user.pw_gid))
+    (config / "master.cf").write_text(MASTER.format(port=port))
+    for file in ("postfix-files", "dynamicmaps.cf"):
+        shutil.copy(Path("/etc/postfix") / file, config)
+    started = subprocess.run([program, "-c", str(config), "start"], capture_output=True, text=True, check=False)
+    assert started.returncode == 0, started.stderr
+    try:
+        wait_for_port(port)
+        yield port
+    finally:
+        subprocess.run([program, "-c", str(config), "stop"], capture_output=True, check=True)
+
+
+async def until(condition) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 a foreign process gives no event
+            await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+async def channel(sandbox, postfix):
+    relay = RelaySettings(host="127.0.0.1", port=postfix, ca_file=str(sandbox.authority.ca_file), connections=4)
+    opened = MailChannel(relay, IDENTITY)
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+def message(text: str) -> MailMessage:
+    stamp = Stamp(chain="c1", version="v1", sent_s=0, expires_s=4_000_000_000, loudness=Loudness.LOUD, language="es")
+    return MailMessage(stamp=stamp, subject="Niña desaparecida: 漢字", text=text, html="<p>Lucía</p>")
+
+
+async def test_postfix_delivers_what_we_hand_over(channel, directory):
+    """Text with dots, accents and long lines comes out of a foreign relay's mailbox as it went in, with its headers."""
+    text = ".\nLucía, 7 años\n..\n" + "漢字 " * 500
+    recipients = [Recipient("ana@people.example", "tag-ana"), Recipient("ben@people.example", "tag-ben")]
+    outcomes = await channel.send(channel.prepare(message(text)), recipients, lambda: True)
+    assert [outcome.answer for outcome in outcomes] == [Answer.ACCEPTED] * 2
+    boxes = directory / "boxes"
+    await until(lambda: list(boxes.glob("ana/new/*")) and list(boxes.glob("ben/new/*")))
+    (file,) = boxes.glob("ana/new/*")
+    got = email.message_from_bytes(file.read_bytes(), policy=email.policy.default)
+    assert got.get_body(("plain",)).get_content().split() == text.split()
+    assert got["Subject"] == "Niña desaparecida: 漢字"
+    assert got["Message-ID"] == "<tag-ana@a.example>"
+    assert got["Return-Path"] == "<bounce+tag-ana@a.example>"
+    assert got["To"] == "ana@people.example"
+    assert got["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    assert not got.defects
+
+
+async def test_postfix_refusals_are_read_as_it_means_them(channel):
+    """An unknown mailbox is gone, relaying is refused, slowing down is for later; the kept connections go on."""
+    recipients = [
+        Recipient(f"{who}@{domain}", f"tag{index}")
+        for index, (who, domain) in enumerate(
+            [("nobody", "people.example"), ("x", "elsewhere.example"), ("busy", "people.example")] * 4
+        )
+    ]
+    outcomes = await channel.send(channel.prepare(message("x")), recipients, lambda: True)
+    gone, blocked = Outcome(Answer.NEVER, Reason.GONE), Outcome(Answer.NEVER, Reason.BLOCKED)
+    assert outcomes == [gone, blocked, Outcome(Answer.RETRY, Reason.THROTTLED)] * 4
+    last = await channel.send(channel.prepare(message("x")), [Recipient("ana@people.example", "t")], lambda: True)
+    assert last[0].answer is Answer.ACCEPTED
+
+
+async def test_postfix_refuses_a_mail_that_is_too_long(channel):
+    """It says so by the announced size, before the content: the message is at fault, not the recipient."""
+    long = channel.prepare(message("x " * 60_000))
+    assert await channel.send(long, [Recipient("ana@people.example", "t")], lambda: True) == [
+        Outcome(Answer.NEVER, Reason.BAD_MESSAGE)
+    ]
