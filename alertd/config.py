@@ -111,7 +111,7 @@ class SmtpCarrier(Carrier):
     kind: Literal["smtp"]
     host: str
     port: int = Field(587, ge=1, le=65535)
-    tls: Literal["starttls", "implicit", "none"] = "starttls"
+    tls: Literal["starttls", "tls", "plain"] = "starttls"
     user: str | None = None
     password: SecretStr | None = None
     sender: str

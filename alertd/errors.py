@@ -1,8 +1,17 @@
-"""What can be wrong with a request, as values and exceptions every layer may raise."""
+"""What can be wrong with a request: faults as values, and the catalogue of problems that every layer may raise.
+
+    Exception
+      Problem     one of `CATALOGUE`, answered as application/problem+json (RFC 9457)
+
+A problem's `type` is `/problems/<slug>`, a relative reference (RFC 9457 section 3.1.1 allows it) that the service itself
+serves. Slugs are never renamed: programs hold on to them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,3 +20,85 @@ class Fault:
 
     pointer: str
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemType:
+    """A kind of problem: its HTTP status, its title, and what to do about it."""
+
+    status: int
+    title: str
+    remedy: str
+
+
+CATALOGUE: dict[str, ProblemType] = {
+    "invalid-request": ProblemType(400, "The request is not valid", "Mend the faults listed; each has its place."),
+    "case-not-verified": ProblemType(
+        422, "The case is not verified", "Complete case.verification and case.best_interests."
+    ),
+    "protection-review-required": ProblemType(422, "A protection officer must decide", "Ask your protection officer."),
+    "approval-required": ProblemType(409, "A second person must approve", "Have another person approve the alert."),
+    "same-person": ProblemType(403, "The author cannot approve", "Have another person approve the alert."),
+    "approval-stale": ProblemType(
+        409, "The approval is no longer valid", "Look at the alert again and approve it anew."
+    ),
+    "audience-changed": ProblemType(409, "The audience has changed", "Look at the new count and approve with it."),
+    "audience-too-small": ProblemType(422, "The audience is too small", "Take a larger area."),
+    "too-many-people": ProblemType(
+        422, "The audience is larger than allowed", "Take a smaller area, or ask who may allow it."
+    ),
+    "outside-jurisdiction": ProblemType(
+        403, "The target leaves the jurisdiction", "Draw within it, or ask for permission."
+    ),
+    "permission-pending": ProblemType(409, "A neighbour's permission is pending", "Wait for it, or send to the rest."),
+    "language-missing": ProblemType(
+        422, "There is no language to tell it in", "Give the texts in a supported language."
+    ),
+    "translation-unreviewed": ProblemType(422, "A machine translation is unreviewed", "Have a person review the text."),
+    "photo-rights-missing": ProblemType(422, "The right to the photo is missing", "State source and legal basis."),
+    "photo-unreadable": ProblemType(422, "The photo cannot be read", "Send a JPEG, PNG or WebP within the limits."),
+    "contact-unreachable-from-area": ProblemType(422, "The contact is not reachable there", "Add a number that is."),
+    "expired": ProblemType(409, "The end has passed", "Give an end in the future, within the limit."),
+    "superseded": ProblemType(409, "A later version exists", "Use the latest version."),
+    "stop-active": ProblemType(409, "A stop is active", "Nothing is sent until two people resume."),
+    "channel-unavailable": ProblemType(
+        422, "A channel is not available", "Leave it out, or configure a carrier for it."
+    ),
+    "duplicate-case": ProblemType(409, "The case has an alert already", "Update that one."),
+    "duplicate-address": ProblemType(409, "The address belongs to someone else", "Remove it there first."),
+    "unknown-region": ProblemType(422, "A region is unknown", "Use one of the nearest codes, or search /v1/regions."),
+    "invalid-geometry": ProblemType(422, "A shape cannot be used", "Mend the shape; each fault has its place."),
+    "not-found": ProblemType(404, "Not found", "Look at the id."),
+    "not-allowed": ProblemType(403, "Not allowed", "Use a key that may do this."),
+    "precondition-failed": ProblemType(409, "It is not in a state for this", "Read it again, then decide."),
+    "idempotency-mismatch": ProblemType(422, "The key was used for another request", "Use a new Idempotency-Key."),
+    "idempotency-in-progress": ProblemType(409, "The same request is still running", "Ask again after Retry-After."),
+    "rate-limited": ProblemType(429, "Too many requests", "Ask again after Retry-After."),
+    "too-large": ProblemType(413, "Too large", "Send less at once."),
+    "store-unavailable": ProblemType(
+        503, "The store is not available", "Ask again after Retry-After; nothing was done."
+    ),
+}
+
+
+class Problem(Exception):
+    """One of the catalogue's problems. `detail` is for people and never names one; `extra` are further members."""
+
+    def __init__(
+        self,
+        slug: str,
+        detail: str,
+        *,
+        faults: tuple[Fault, ...] = (),
+        status: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        **extra: Any,
+    ) -> None:
+        super().__init__(f"{slug}: {detail}")
+        self.slug = slug
+        self.type = CATALOGUE[slug]
+        self.detail = detail
+        self.faults = faults
+        self.status = status or self.type.status
+        self.headers = dict(headers or {})
+        self.extra = extra

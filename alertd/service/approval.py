@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shapely
-
 from alertd.alerts import AlertState
 from alertd.config import AudienceSection
 from alertd.documents import Alert, Status
@@ -42,7 +40,7 @@ class Approval:
         if record.author == who.subject and record.status == Status.ACTUAL:
             raise Problem("same-person", "An Actual alert needs a second person: its author cannot approve it.")
         alert = Alert.model_validate_json(record.document)
-        area = shapely.from_wkb(await self._alerts.area(alert_id))
+        area = await self._alerts.area(alert_id)
         found = await self._targeting.people(area, alert)
         seen = record.seen if people is None else people
         if abs(len(found) - seen) > self._settings.drift_share * max(seen, 1):

@@ -12,6 +12,7 @@ import structlog
 
 from alertd.alerts import KINDS, LedgerReason, State
 from alertd.clock import Clock
+from alertd.config import WorkerSection
 from alertd.ids import Tags
 from alertd.metrics import Metrics
 from alertd.service.carriers import Carrier, Carriers
@@ -39,65 +40,50 @@ class _Try:
     recipient: Recipient
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Dispatch:
     """Sends leases."""
 
-    def __init__(
-        self,
-        *,
-        work: Work,
-        people: People,
-        limits: Limits,
-        messages: Messages,
-        carriers: Carriers,
-        removal: Removal,
-        tags: Tags,
-        clock: Clock,
-        metrics: Metrics,
-        chunk: int,
-        attempts: int,
-    ) -> None:
-        self._work = work
-        self._people = people
-        self._limits = limits
-        self._messages = messages
-        self._carriers = carriers
-        self._removal = removal
-        self._tags = tags
-        self._clock = clock
-        self._metrics = metrics
-        self._chunk = chunk
-        self._attempts = attempts
+    work: Work
+    people: People
+    limits: Limits
+    messages: Messages
+    carriers: Carriers
+    removal: Removal
+    tags: Tags
+    clock: Clock
+    metrics: Metrics
+    settings: WorkerSection
 
     async def drain(self, lease: Lease, stopping: Callable[[], bool]) -> None:
         """Try every row of a lease once. What is not tried because the gate is held or we stop is given back."""
-        carrier = self._carriers.of(lease.alike.channel)
-        ready = await self._messages.ready(lease.alert_id, lease.alike, carrier)
+        carrier = self.carriers.of(lease.alike.channel)
+        ready = await self.messages.ready(lease.alert_id, lease.alike, carrier)
         left, outcomes = list(range(len(lease.rows))), list[Settlement]()
         while left and not stopping():
             if ready is None:
-                chunk = left[: self._chunk]
+                chunk = left[: self.settings.chunk]
             else:
                 chunk = left[: await self._permits(carrier, ready.prepared.cost, len(left))]
             if not chunk:
                 continue
-            until = self._clock.monotonic() + SEND_WITHIN_S
-            gate, leave = await self._work.gate(lease, outcomes, [lease.rows[i] for i in chunk], carrier.number)
+            until = self.clock.monotonic() + SEND_WITHIN_S
+            gate, leave = await self.work.gate(lease, outcomes, [lease.rows[i] for i in chunk], carrier.number)
             outcomes = []
             if gate is not Gate.GO:
                 break
             left = left[len(chunk) :]
             passed = [i for i, may in zip(chunk, leave, strict=True) if may]
             outcomes = await self._try(lease, passed, carrier, ready, until)
-        await self._work.end(lease, outcomes, [lease.rows[i] for i in left])
+        await self.work.end(lease, outcomes, [lease.rows[i] for i in left])
 
     async def _permits(self, carrier: Carrier, cost: int, rows: int) -> int:
         """How many rows may go now; none after a wait, so that the caller looks whether it should stop."""
-        wanted = carrier.block(cost, min(rows, self._chunk))
-        granted, wait_s = await self._limits.take(carrier.name, carrier.rate, carrier.burst, wanted, cost)
+        wanted = carrier.block(cost, min(rows, self.settings.chunk))
+        granted, wait_s = await self.limits.take(carrier.name, carrier.rate, carrier.burst, wanted, cost)
         if not granted:
-            self._metrics.limit_wait_seconds.labels(carrier.channel.name, carrier.name).observe(wait_s)
-            await self._clock.sleep(min(wait_s, 1.0))
+            self.metrics.limit_wait_seconds.labels(carrier.channel.name, carrier.name).observe(wait_s)
+            await self.clock.sleep(min(wait_s, 1.0))
         return granted // cost
 
     async def _try(
@@ -106,11 +92,11 @@ class Dispatch:
         if ready is None:
             return [self._suppressed(lease, i, LedgerReason.LEFT_BLANK) for i in indices]
         tries, settled = await self._addressed(lease, indices, ready)
-        started = self._clock.monotonic()
+        started = self.clock.monotonic()
         answers = await carrier.channel.send(
-            ready.prepared, [one.recipient for one in tries], lambda: self._clock.monotonic() < until
+            ready.prepared, [one.recipient for one in tries], lambda: self.clock.monotonic() < until
         )
-        self._metrics.send_seconds.labels(carrier.channel.name, carrier.name).observe(self._clock.monotonic() - started)
+        self.metrics.send_seconds.labels(carrier.channel.name, carrier.name).observe(self.clock.monotonic() - started)
         for one, answer in zip(tries, answers, strict=True):
             settled.append(self._settlement(one, answer, carrier, ready))
         await self._consequences(tries, answers, carrier)
@@ -120,7 +106,7 @@ class Dispatch:
         self, lease: Lease, indices: Sequence[int], ready: Ready
     ) -> tuple[list[_Try], list[Settlement]]:
         """Fetch the addresses now, so that a STOP or a rotated token since the plan counts."""
-        people = await self._people.get_many([lease.refs[i][0] for i in indices])
+        people = await self.people.get_many([lease.refs[i][0] for i in indices])
         tries: list[_Try] = []
         settled: list[Settlement] = []
         for i, person in zip(indices, people, strict=True):
@@ -128,7 +114,7 @@ class Dispatch:
             if value is None:
                 settled.append(self._suppressed(lease, i, reason))
                 continue
-            tag = self._tags.make(lease.alert_id, lease.rows[i])
+            tag = self.tags.make(lease.alert_id, lease.rows[i])
             tries.append(_Try(lease.rows[i], lease.tries[i] + 1, *lease.refs[i], Recipient(value, tag)))
         return tries, settled
 
@@ -136,15 +122,15 @@ class Dispatch:
         return Settlement(lease.rows[index], lease.tries[index] + 1, State.SUPPRESSED, reason, 0)
 
     def _settlement(self, one: _Try, answer: Outcome, carrier: Carrier, ready: Ready) -> Settlement:
-        self._metrics.outcomes.labels(
+        self.metrics.outcomes.labels(
             carrier.channel.name, carrier.name, answer.answer.value, answer.reason.name.lower()
         ).inc()
         verdict = after(
             answer,
             attempt=one.attempt,
-            attempts=self._attempts,
+            attempts=self.settings.attempts,
             hold=carrier.hold,
-            left_ms=ready.expires_ms - self._clock.now_ms(),
+            left_ms=ready.expires_ms - self.clock.now_ms(),
         )
         return Settlement(
             one.row,
@@ -160,11 +146,11 @@ class Dispatch:
         """What answers mean beyond their own row: dead addresses go, a carrier that asks to wait is waited for."""
         for one, answer in zip(tries, answers, strict=True):
             if answer.address_gone:
-                await self._removal.gone(one.number, one.address, one.recipient.address)
+                await self.removal.gone(one.number, one.address, one.recipient.address)
         pause_s = max((a.retry_after_s or 0 for a in answers if a.answer is Answer.RETRY), default=0)
         if pause_s:
             structlog.get_logger().warning("carrier asks to wait", carrier=carrier.name, seconds=pause_s)
-            await self._limits.pause(carrier.name, pause_s)
+            await self.limits.pause(carrier.name, pause_s)
 
 
 def _usable(person: Subscriber | None, number: int, kind: str) -> tuple[str | None, int]:

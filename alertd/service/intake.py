@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import shapely
-
 from alertd import rules
 from alertd.alerts import AlertState
 from alertd.clock import Clock
@@ -63,7 +61,7 @@ class Intake:
         self._check_size(alert, area, found)
         now = self._clock.now_ms()
         record = self._record(alert, who, alert_id or new_id(now), len(found), draft=draft)
-        if not dry_run and not await self._alerts.create(record, shapely.to_wkb(area.geometry)):
+        if not dry_run and not await self._alerts.create(record, area.geometry):
             raise Problem("idempotency-in-progress", "This alert has just been taken in.")
         return Taken(record=record, area=area, shares=shares, found=found)
 

@@ -41,7 +41,7 @@ class Planner:
         """Plan what is left of an alert. False when its gate is closed or another planner is at it."""
         alert = Alert.model_validate_json(record.document)
         audience = await self._alerts.audience(record.id)
-        area = shapely.from_wkb(await self._alerts.area(record.id))
+        area = await self._alerts.area(record.id)
         languages = self._renderer.languages(alert)
         belongs = Belongs(alert, area, set(self._targeting.told_regions(area)), self._clock.now_ms())
         cursor = record.cursor

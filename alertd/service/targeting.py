@@ -53,8 +53,8 @@ class Targeting:
         try:
             return await asyncio.to_thread(targets.resolve, asked_for(target), self._library)
         except TargetErrors as error:
-            faults = tuple(Fault(f"/target{fault.pointer}", str(fault)) for fault in error.faults)
-            unknown = any(isinstance(fault, UnknownRegion) for fault in error.faults)
+            faults = tuple(Fault(f"/target{fault.pointer}", fault.why) for fault in error.errors)
+            unknown = any(isinstance(fault, UnknownRegion) for fault in error.errors)
             slug = "unknown-region" if unknown else "invalid-geometry"
             raise Problem(slug, "The target cannot be resolved; see the faults.", faults=faults) from None
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from alertd.alerts import ALERT_STEPS, QUEUED_BECOMES, AlertState
@@ -95,7 +96,7 @@ class Alerts:
         await self._db.execute("SET", name, self._db.codec.new_case_key(name), "NX")
         return await self._box(case)
 
-    async def create(self, record: AlertRecord, area: bytes) -> bool:
+    async def create(self, record: AlertRecord, area: shapely.MultiPolygon) -> bool:
         """Write a first version, durably. False when the id is there already."""
         chain = chain_of(record.id)
         box = await self.case_box(record.case)
@@ -111,7 +112,7 @@ class Alerts:
             fields += [name, getattr(record, name)]
         fields += ["doc", box.seal(record.document, record.id)]
         made = await self._db.run_durably(
-            "create", [keys.chain(chain)], record.id, area, record.org, self._db.skew_ms, *fields
+            "create", [keys.chain(chain)], record.id, shapely.to_wkb(area), record.org, self._db.skew_ms, *fields
         )
         return bool(made)
 
@@ -138,10 +139,12 @@ class Alerts:
         raw = await self._db.execute("HGET", keys.of_chain(chain_of(alert_id), "version", alert_id), "state")
         return AlertState(raw.decode()) if raw else None
 
-    async def area(self, alert_id: str) -> bytes:
-        """The area as WKB."""
-        raw: bytes | None = await self._db.execute("GET", keys.of_chain(chain_of(alert_id), "area", alert_id))
-        return raw or b""
+    async def area(self, alert_id: str) -> shapely.MultiPolygon:
+        """The area, a copy of the caller's own."""
+        raw = await self._db.execute("GET", keys.of_chain(chain_of(alert_id), "area", alert_id))
+        area = shapely.from_wkb(raw)
+        assert isinstance(area, shapely.MultiPolygon)
+        return area
 
     async def audience(self, alert_id: str) -> Numbers:
         """The frozen audience, sorted."""

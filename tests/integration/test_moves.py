@@ -273,7 +273,12 @@ async def test_ten_thousand_against_brute_force(people: People, audience: Audien
     await people.put([Change(None, person(i + 1, place(spot))) for i, spot in enumerate(spots)])
     query = wanted(SEVILLA, 0.1)
     found = await audience.find(query)
-    near = shapely.distance(query.area.exterior if hasattr(query.area, "exterior") else query.area.boundary, shapely.points(lon, lat)) < 1e-5
+    near = (
+        shapely.distance(
+            query.area.exterior if hasattr(query.area, "exterior") else query.area.boundary, shapely.points(lon, lat)
+        )
+        < 1e-5
+    )
     truth = shapely.intersects_xy(query.area, lon, lat)
     mine = np.isin(np.arange(1, 10_001), found.numbers)
     assert ((mine == truth) | near).all()
@@ -285,5 +290,3 @@ async def test_deadline_gives_nobody_rather_than_some(store: Connection, people:
     await people.put([Change(None, person(1, place(SEVILLA)))])
     with pytest.raises(StoreUnavailableError):
         await Audience(store, people.authority, deadline_s=0).find(wanted(SEVILLA))
-
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import shapely
 
 from alertd.alerts import FLAG_DOUBT, AlertState, LedgerReason, State
 from alertd.ids import new_id
@@ -13,6 +14,7 @@ from alertd.store.work import LEASE_MS, Alike, Gate, Lease, Settlement, Work, pa
 
 PUSH = Alike(channel="push", language="es")
 CARRIER = 7
+AREA = shapely.MultiPolygon([shapely.box(-6, 37, -5, 38)])
 FOREVER_MS = 10**15
 
 
@@ -40,7 +42,7 @@ def alerts(store: Connection) -> Alerts:
 async def alert_id(alerts: Alerts) -> str:
     """An approved alert to people 1 to 1,200, not planned yet."""
     name = new_id(1_700_000_000_000)
-    assert await alerts.create(record(name), b"area")
+    assert await alerts.create(record(name), AREA)
     done, _ = await alerts.approve(name, np.arange(1, 1201, dtype=np.uint64), "b")
     assert done
     return name

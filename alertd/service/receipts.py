@@ -1,0 +1,40 @@
+"""Late reports: what a carrier says of a message after it took it, what an app acknowledges, and who leaves."""
+
+from __future__ import annotations
+
+from alertd.alerts import State
+from alertd.ids import Reference, Tags
+from alertd.metrics import Metrics
+from alertd.service.removal import Removal
+from alertd.store.people import People
+from alertd.store.work import Work
+
+#: From which states a report may move a row: delivered outranks failed, whichever comes first.
+SOURCES = {
+    State.DELIVERED: (State.ACCEPTED, State.UNKNOWN, State.FAILED),
+    State.FAILED: (State.ACCEPTED, State.UNKNOWN),
+}
+
+
+class Receipts:
+    """Takes reports in any order, any number of times."""
+
+    def __init__(self, work: Work, people: People, removal: Removal, tags: Tags, metrics: Metrics) -> None:
+        self._work = work
+        self._people = people
+        self._removal = removal
+        self._tags = tags
+        self._metrics = metrics
+
+    def reference(self, tag: str) -> Reference | None:
+        """The reference a signed tag names, or None if it was not made here."""
+        return self._tags.read(tag)
+
+    async def report(self, reference: Reference, state: State, reason: int, carrier: str) -> bool:
+        """A report for one reference. False when there is no such row."""
+        channel = await self._work.channel_of(reference.alert_id, reference.row)
+        if channel is None:
+            return False
+        await self._work.receipt(reference.alert_id, reference.row, channel, state, reason, SOURCES[state])
+        self._metrics.receipts.labels(channel, carrier, state.word).inc()
+        return True

@@ -1,0 +1,66 @@
+"""The whole engine in one process: real store, real carriers of the sandbox, the shipped regions."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from alertd.app import Parts, opened
+from alertd.config import FcmCarrier, Settings, SmtpCarrier, TwilioCarrier
+from alertd.store.codec import Codec
+from channels.sandbox import Sandbox
+from tests.unit.alertd.samples import MISSING_CHILD, changed
+
+
+@pytest.fixture
+async def sandbox(tmp_path: Path) -> AsyncIterator[Sandbox]:
+    """Local carriers."""
+    carriers = Sandbox(tmp_path)
+    await carriers.start()
+    yield carriers
+    await carriers.stop()
+
+
+def settings_for(sandbox: Sandbox) -> Settings:
+    """Settings that send to the sandbox."""
+    ends = sandbox.endpoints
+    push, sms, mail = ends["push"], ends["sms"], ends["mail"]
+    return Settings(
+        carriers={
+            "fcm": FcmCarrier(
+                kind="fcm", credentials=push["credentials"], endpoint=push["endpoint"], ca_file=push["ca_file"]
+            ),
+            "text": TwilioCarrier(
+                kind="twilio", account=sms["account"], password=sms["secret"], sender=sms["sender"],
+                endpoint=sms["endpoint"], ca_file=sms["ca_file"],
+            ),
+            "relay": SmtpCarrier(
+                kind="smtp", host=mail["host"], port=mail["port"], ca_file=mail["ca_file"],
+                sender="Alerts <alerts@centre.example>",
+            ),
+        }
+    )  # fmt: skip
+
+
+@pytest.fixture
+async def parts(redis: Redis, codec: Codec, sandbox: Sandbox) -> AsyncIterator[Parts]:
+    """Everything a process has, over the empty store."""
+    async with opened(settings_for(sandbox), redis, codec) as made:
+        yield made
+
+
+@pytest.fixture
+def sample() -> dict[str, Any]:
+    """The sample alert, by its author, ending tomorrow."""
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    past = (datetime.now(UTC) - timedelta(hours=3)).isoformat()
+    document = changed(MISSING_CHILD, "expires", tomorrow)
+    document = changed(document, "case/last_seen/at", past)
+    document = changed(document, "case/best_interests/at", past)
+    document = changed(document, "case/verification/publication_risk/at", past)
+    return changed(document, "author/subject", "ana@centre.example")

@@ -1,0 +1,93 @@
+"""An alert in, the right phones out: the whole way in one process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+
+import numpy as np
+import pytest
+
+from alertd.alerts import AlertState, State
+from alertd.app import Parts
+from alertd.documents import Alert
+from alertd.errors import Problem
+from alertd.registrations import Registration
+from alertd.service.access import Credential
+from alertd.service.registry import Entry
+from channels.sandbox import Sandbox
+
+ANA = Credential(key_id="a", org="default", subject="ana@centre.example", scopes=frozenset({"admin"}))
+BEA = Credential(key_id="b", org="default", subject="bea@centre.example", scopes=frozenset({"admin"}))
+PEOPLE = 300
+
+
+def registration(i: int, lon: float, lat: float) -> Registration:
+    return Registration.model_validate_json(
+        json.dumps(
+            {
+                "languages": ["es", "en"][i % 2 :],
+                "kinds": ["missing-child"],
+                "places": {"home": {"point": [lon, lat]}},
+                "addresses": [
+                    {"channel": "push", "token": f"token-{i}"},
+                    {"channel": "sms", "number": f"+346{i:08d}"},
+                    {"channel": "mail", "mailbox": f"p{i}@people.example"},
+                ],
+                "consent": {"at": "2026-01-01T00:00:00Z", "source": "app"},
+            }
+        )
+    )
+
+
+@pytest.fixture
+async def people(parts: Parts) -> tuple[set[int], set[int]]:
+    """Who lives in Sevilla, and who in Cádiz."""
+    chance = np.random.default_rng(1)
+    spots = [(-5.98, 37.39), (-6.29, 36.53)]
+    entries = []
+    for i in range(PEOPLE):
+        lon, lat = spots[i % 2] + chance.normal(0, 0.002, 2)
+        entries.append(Entry(f"p{i}", registration(i, lon, lat)))
+    outcomes = await parts.registry.put_many(entries)
+    assert not [o for o in outcomes if o is None or isinstance(o, Problem)]
+    return set(range(0, PEOPLE, 2)), set(range(1, PEOPLE, 2))
+
+
+def alert(sample: dict, **changes: object) -> Alert:
+    return Alert.model_validate_json(json.dumps({**sample, "target": {"regions": ["41091"]}, **changes}))
+
+
+@asynccontextmanager
+async def working(parts: Parts):
+    worker = parts.worker()
+    task = asyncio.create_task(worker.run())
+    try:
+        yield worker
+    finally:
+        worker.stop()
+        await task
+
+
+async def until(parts: Parts, alert_id: str, state: AlertState) -> None:
+    async with asyncio.timeout(20):
+        while await parts.alerts.state(alert_id) is not state:
+            await asyncio.sleep(0.02)
+
+
+async def test_everyone_inside_and_nobody_else(parts: Parts, sandbox: Sandbox, people, sample: dict):
+    """Every phone, number and mailbox of Sevilla gets the alert once, and none of Cádiz."""
+    inside, _ = people
+    taken = await parts.intake.submit(alert(sample), ANA)
+    assert len(taken.found) == len(inside)
+    await parts.approval.approve(taken.record.id, BEA)
+    async with working(parts):
+        await until(parts, taken.record.id, AlertState.SENT)
+    told = {int(address.removeprefix("token-")) for _, _, address, *_ in sandbox.push.recorded}
+    assert told == inside
+    counts = await parts.work.counts(taken.record.id)
+    for channel in ("push", "sms", "mail"):
+        assert counts[channel]["targeted"] == counts[channel]["accepted"] == len(inside)
+    texts = [record async for _, rows, _ in parts.work.ledger(taken.record.id) for record in rows]
+    assert {State(row["state"]) for row in texts} == {State.ACCEPTED}
