@@ -20,6 +20,7 @@ class Fault:
 
     pointer: str
     detail: str
+    parameter: str = ""  # the query parameter or header at fault, where it is not the body
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +76,20 @@ CATALOGUE: dict[str, ProblemType] = {
     "idempotency-in-progress": ProblemType(409, "The same request is still running", "Ask again after Retry-After."),
     "rate-limited": ProblemType(429, "Too many requests", "Ask again after Retry-After."),
     "too-large": ProblemType(413, "Too large", "Send less at once."),
+    "wrong-method": ProblemType(405, "The method is not known here", "Use one that the Allow header names."),
+    "wrong-content-type": ProblemType(
+        415, "The body is of the wrong type", "Send what `expected` names, and say so in Content-Type."
+    ),
     "store-unavailable": ProblemType(
         503, "The store is not available", "Ask again after Retry-After; nothing was done."
+    ),
+    "internal-error": ProblemType(
+        500, "The service failed", "Tell whoever runs it the `request_id`: the logs know what happened under it."
     ),
 }
 
 
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818  the word of RFC 9457
     """One of the catalogue's problems. `detail` is for people and never names one; `extra` are further members."""
 
     def __init__(

@@ -1,0 +1,69 @@
+"""JSON bodies: read within bounds, refused where two readers could understand them differently."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+
+from aiohttp import web
+from pydantic import TypeAdapter, ValidationError
+
+from alertd.api.operations import JSON
+from alertd.errors import Fault, Problem
+from alertd.faults import faults_of, is_overfull
+
+
+async def raw_json(request: web.Request) -> bytes:
+    """The body's bytes. Raises Problem: wrong-content-type, invalid-request if it is not JSON; web's own if too large."""
+    if request.content_type != JSON or (request.charset or "utf-8").lower() not in {"utf-8", "utf8"}:
+        raise wrong_content_type(JSON)
+    raw = await request.read()
+    check_json(raw)
+    return raw
+
+
+def wrong_content_type(*expected: str) -> Problem:
+    """The problem of a body that is of none of these media types."""
+    return Problem("wrong-content-type", f"The body must be {' or '.join(expected)}, in UTF-8.", expected=expected)
+
+
+def check_json(raw: bytes) -> None:
+    """Raises Problem unless these bytes are one JSON text (RFC 8259) that means the same to every reader.
+
+    A name given twice, and NaN or Infinity, are refused: readers differ about them. pydantic would let both pass.
+    """
+    if is_overfull(raw):
+        raise _unreadable("This has too many members.")
+    try:
+        json.loads(raw.decode(), object_pairs_hook=_once, parse_constant=_no_constant)
+    except UnicodeDecodeError:
+        raise _unreadable("This must be text in UTF-8.") from None
+    except RecursionError:
+        raise _unreadable("This is nested too deeply.") from None
+    except json.JSONDecodeError as error:
+        raise _unreadable(f"This is not JSON: {error.msg}, line {error.lineno}, column {error.colno}.") from None
+    except ValueError:  # an integer of thousands of digits
+        raise _unreadable("This holds a number that is too large.") from None
+
+
+def validated(adapter: TypeAdapter[Any], raw: bytes) -> tuple[Any, list[Fault]]:
+    """The body as its model, or None and all its faults."""
+    try:
+        return adapter.validate_json(raw), []
+    except ValidationError as error:
+        return None, faults_of(error)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise _unreadable("An object has the same name twice.")
+    return members
+
+
+def _no_constant(_name: str) -> NoReturn:
+    raise _unreadable("NaN and Infinity are not JSON.")
+
+
+def _unreadable(sentence: str) -> Problem:
+    return Problem("invalid-request", "The body cannot be read.", faults=(Fault("", sentence),))

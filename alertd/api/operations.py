@@ -1,0 +1,97 @@
+"""One row of the API's table: an operation. Routes, checks and the OpenAPI document are all made from it."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
+
+from aiohttp import web
+
+Body = TypeVar("Body")
+
+JSON = "application/json"
+NDJSON = "application/x-ndjson"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply(Generic[Body]):
+    """An answer with more to it than its body."""
+
+    body: Body
+    status: int | None = None  # the operation's own, if None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """A method on a path, and the coroutine that does it.
+
+    The handler's signature is the contract: `request` first; then, as keywords, the path's variables by their names,
+    `query` and `headers` (models; their aliases are the names on the wire) and `body` (anything pydantic knows). It
+    returns a model, a `Reply` of one, None (204), or a `web.StreamResponse` it made itself. Its docstring describes
+    the operation.
+    """
+
+    method: str
+    path: str  # with {variables}, as aiohttp has them
+    handler: Callable[..., Awaitable[Any]]
+    summary: str
+    scope: str | None  # None: no key is asked for
+    group: str  # the heading in the documentation
+    status: int = 200
+    problems: tuple[str, ...] = ()  # slugs, besides those that every operation of its form can have
+    takes: tuple[str, ...] = (JSON,)  # the body's media types; what is not JSON reaches the handler unread
+    gives: str = JSON
+    streams: bool = False  # the handler reads the body in pieces: it is neither bounded nor bound to an Idempotency-Key
+
+    @property
+    def id(self) -> str:
+        """The operationId, and the name of the route: the handler's name."""
+        return self.handler.__name__
+
+    @property
+    def reads_json(self) -> bool:
+        return self.takes == (JSON,) and not self.streams
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signature:
+    """What a handler takes and gives, read from its annotations once."""
+
+    path: Mapping[str, Any]
+    query: Any = None
+    headers: Any = None
+    body: Any = None
+    body_required: bool = True
+    gives: Any = None
+
+
+def signature_of(operation: Operation) -> Signature:
+    """Reads the annotations. Raises TypeError if they and the path do not fit together."""
+    hints = get_type_hints(operation.handler, include_extras=True)
+    parameters = inspect.signature(operation.handler).parameters
+    variables = re.findall(r"\{(\w+)", operation.path)
+    taken = [name for name in list(parameters)[1:] if name not in {"query", "headers", "body"}]
+    if sorted(variables) != sorted(taken):
+        raise TypeError(f"{operation.id} takes {taken}, and its path has {variables}")
+    body = parameters.get("body")
+    return Signature(
+        path={name: hints[name] for name in variables},
+        query=hints.get("query"),
+        headers=hints.get("headers"),
+        body=hints.get("body"),
+        body_required=body is not None and body.default is inspect.Parameter.empty,
+        gives=_gives(hints.get("return")),
+    )
+
+
+def _gives(annotation: Any) -> Any:
+    """The model of the answer's body; None for no body, and for an answer the handler makes itself."""
+    if get_origin(annotation) is Reply:
+        annotation = get_args(annotation)[0]
+    if isinstance(annotation, type) and issubclass(annotation, web.StreamResponse):
+        return None
+    return None if annotation is type(None) else annotation
