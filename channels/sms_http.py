@@ -13,8 +13,9 @@ from functools import partial
 from urllib.parse import quote_plus, urlencode
 
 from channels.base import MayWrite, Outcome, Prepared, Recipient, SmsMessage
+from channels.http1 import Http1Transport
 from channels.lanes import in_lanes
-from channels.posting import AiohttpTransport, PostSettings, Reply, Transport
+from channels.posting import PostSettings, Reply, Transport
 from channels.sms_answers import outcome
 from channels.text import fold, segments
 
@@ -62,7 +63,7 @@ class HttpSmsChannel:
     ) -> None:
         self._settings = settings
         self._clock = clock
-        self._transport = transport or AiohttpTransport(
+        self._transport = transport or Http1Transport(
             PostSettings(
                 url=f"{settings.endpoint.rstrip('/')}/2010-04-01/Accounts/{settings.account}/Messages.json",
                 ca_file=settings.ca_file,

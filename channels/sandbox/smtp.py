@@ -176,8 +176,9 @@ class Session(asyncio.Protocol):
         self._secure, plain = True, self._transport
         try:
             upgraded = await loop.start_tls(plain, self, self._sandbox.context, server_side=True)
-        except OSError:
+        except OSError as fault:
             plain.abort()
+            self.connection_lost(fault)  # asyncio does not say so for a handshake that fails
             return
         self._transport = cast("asyncio.Transport", upgraded)
         self._deaf = False

@@ -30,6 +30,7 @@ http {{
     ssl_certificate {dir}/server.pem; ssl_certificate_key {dir}/server.key;
     keepalive_requests 50;
     location /v1/projects/sandbox/ {{ proxy_pass http://127.0.0.1:{back}/accepted; }}
+    location /v1/projects/chunked/ {{ ssi on; ssi_types application/json; proxy_pass http://127.0.0.1:{back}/accepted; }}
     location /v1/projects/closed/ {{ return 444; }}
     location /v1/projects/busy/ {{ add_header Retry-After 9 always; return 503; }}
   }}
@@ -107,3 +108,11 @@ async def test_nginx_in_trouble_is_an_outcome(open_push, project, answer, reason
     channel = await open_push(project)
     (outcome,) = await channel.send(channel.prepare(message()), [Recipient("token", "tag")], lambda: True)
     assert (outcome.answer, outcome.reason, outcome.retry_after_s) == (answer, reason, wait_s)
+
+
+async def test_replies_of_unknown_length_are_read(open_push):
+    """nginx sends in chunks what it rewrites on the way; connections are kept all the same."""
+    channel = await open_push("chunked")
+    recipients = [Recipient(f"token-{n}", f"tag-{n}") for n in range(100)]
+    outcomes = await channel.send(channel.prepare(message()), recipients, lambda: True)
+    assert {outcome.message_id for outcome in outcomes} == {"projects/sandbox/messages/1"}

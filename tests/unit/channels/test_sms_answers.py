@@ -26,7 +26,7 @@ def refused(code, answered=400, headers=None):
         (refused(99999), Outcome(Answer.NEVER, Reason.BAD_MESSAGE)),
         (refused("21610"), Outcome(Answer.RETRY, Reason.GARBAGE)),
         (Reply(400, {}, b"<html>"), Outcome(Answer.RETRY, Reason.GARBAGE)),
-        (refused(20429, 429, {"Retry-After": "3"}), Outcome(Answer.RETRY, Reason.THROTTLED, retry_after_s=3.0)),
+        (refused(20429, 429, {"retry-after": "3"}), Outcome(Answer.RETRY, Reason.THROTTLED, retry_after_s=3.0)),
         (refused(20003, 401), Outcome(Answer.RETRY, Reason.CREDENTIALS)),
         (refused(20500, 500), Outcome(Answer.RETRY, Reason.UNAVAILABLE)),
         (Reply(502, {}, b""), Outcome(Answer.UNKNOWN, Reason.UNAVAILABLE)),
