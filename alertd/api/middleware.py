@@ -1,0 +1,153 @@
+"""What happens around every call: it gets a name, its caller is recognised, its failure becomes a problem, it is timed.
+
+From the outside in: `guarded` (name, problem, time), `authorised` (key and scope), `idempotent`, the handler.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+import structlog
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler, Middleware
+
+from alertd.api.call import CREDENTIAL, REQUEST_ID, STARTED
+from alertd.api.idempotency import Idempotency, idempotent
+from alertd.api.operations import Operation
+from alertd.api.problems import Explain, answer, log_failure, problem_of, route_of
+from alertd.api.typed import routes_of
+from alertd.errors import Problem
+from alertd.service.access import Credential
+
+#: Told of each call: pattern of the route, method, status, seconds to the answer's first byte.
+Observe = Callable[[str, str, int, float], None]
+
+#: The credential of a token, or None.
+Recognise = Callable[[str], Awaitable[Credential | None]]
+
+REQUEST_ID_HEADER = "X-Request-Id"
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")  # goes into logs: nothing that could break a line
+
+#: On every answer that does not set its own. Answers may hold what a case must forget, so nobody keeps them.
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+def install(
+    app: web.Application,
+    operations: Iterable[Operation],
+    *,
+    recognise: Recognise,
+    idempotency: Idempotency,
+    explain: Explain,
+    observe: Observe,
+) -> None:
+    """Gives an application the operations and everything around them. Its other routes ask for no key.
+
+    Raises ValueError if two operations have one id.
+    """
+    rows = tuple(operations)
+    table = {each.id: each for each in rows}
+    if len(table) < len(rows):
+        raise ValueError("two operations have handlers of one name")
+    app.middlewares.extend([guarded(explain, observe), authorised(table, recognise)])
+    app.middlewares.append(idempotent(table, idempotency, explain))
+    app.on_response_prepare.append(_prepare)
+    app.add_routes(routes_of(rows))
+
+
+def guarded(explain: Explain, observe: Observe) -> Middleware:
+    """The outermost: nothing that is raised within leaves it but as a problem."""
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        request[REQUEST_ID] = _request_id(request)
+        began = asyncio.get_running_loop().time()
+        status = 500
+        try:
+            with structlog.contextvars.bound_contextvars(request_id=request[REQUEST_ID]):
+                response = await _guarded(request, handler, explain)
+            status = response.status
+        except web.HTTPException as redirection:
+            status = redirection.status
+            raise
+        finally:
+            ended = request.get(STARTED) or asyncio.get_running_loop().time()
+            observe(route_of(request), _method(request), status, ended - began)
+        return response
+
+    return guard
+
+
+async def _guarded(request: web.Request, handler: Handler, explain: Explain) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except Exception as error:
+        if isinstance(error, web.HTTPException) and error.status < 400:
+            raise
+        problem = problem_of(error, explain)
+        log_failure(error, problem, request)
+        if STARTED in request:  # half an answer is out: all that is left is to break the connection
+            raise ConnectionResetError("a streamed answer failed") from None
+        return answer(problem, request[REQUEST_ID])
+
+
+def authorised(operations: Mapping[str, Operation], recognise: Recognise) -> Middleware:
+    """Lets a call through if its operation needs no scope or its key has it. `operations` are by their routes' names."""
+
+    @web.middleware
+    async def authorise(request: web.Request, handler: Handler) -> web.StreamResponse:
+        operation = operations.get(request.match_info.route.name or "")
+        if operation is not None and operation.scope is not None:
+            credential = await _credential(request, recognise)
+            if not credential.may(operation.scope):
+                challenge = f'Bearer realm="alertd", error="insufficient_scope", scope="{operation.scope}"'
+                raise Problem(
+                    "not-allowed",
+                    f"This key lacks the scope {operation.scope}.",
+                    scope=operation.scope,
+                    headers={"WWW-Authenticate": challenge},
+                )
+            request[CREDENTIAL] = credential
+        return await handler(request)
+
+    return authorise
+
+
+async def _credential(request: web.Request, recognise: Recognise) -> Credential:
+    scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        challenge = {"WWW-Authenticate": 'Bearer realm="alertd"'}
+        raise Problem("not-allowed", "A key is needed: Authorization: Bearer <key>.", status=401, headers=challenge)
+    credential = await recognise(token.strip())
+    if credential is None:
+        challenge = {"WWW-Authenticate": 'Bearer realm="alertd", error="invalid_token"'}
+        raise Problem("not-allowed", "This key is not known, or was revoked.", status=401, headers=challenge)
+    return credential
+
+
+async def _prepare(request: web.Request, response: web.StreamResponse) -> None:
+    """Right before the first byte of any answer, streamed ones too."""
+    request[STARTED] = asyncio.get_running_loop().time()
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers[hdrs.SERVER] = "alertd"  # without versions
+    if REQUEST_ID in request:
+        response.headers[REQUEST_ID_HEADER] = request[REQUEST_ID]
+
+
+def _request_id(request: web.Request) -> str:
+    given = request.headers.get(REQUEST_ID_HEADER, "")
+    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+
+
+def _method(request: web.Request) -> str:
+    """A closed set, unlike what can be sent."""
+    return request.method if request.method in hdrs.METH_ALL else "other"
