@@ -9,7 +9,7 @@ import asyncio
 import datetime as dt
 import functools
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import requests
 from firebase_admin import credentials
@@ -40,24 +40,31 @@ UNREACHABLE = Outcome(Answer.RETRY, Reason.CONNECTION)
 class AccessToken:
     """`get` answers the bearer token, or the outcome for every message that cannot have one."""
 
-    def __init__(self, source: str | Mapping[str, str], ca_file: str | None) -> None:
-        """`source`: the path of the service account's JSON, or its content. Raises `OSError` or `ValueError`."""
+    def __init__(
+        self, source: str | Mapping[str, str], ca_file: str | None, clock: Callable[[], float] = time.time
+    ) -> None:
+        """`source`: the path of the service account's JSON, or its content; `clock` answers UNIX seconds.
+
+        Raises `OSError` or `ValueError`.
+        """
         certificate = credentials.Certificate(source if isinstance(source, str) else dict(source))
         self.project_id = str(certificate.project_id)
         self._credential = certificate.get_credential()
         self._ca_file = ca_file
+        self._clock = clock
         self._token: str | None = None
         self._ends_s = 0.0
+        self._renew_s = 0.0
         self._failure: Outcome | None = None
         self._failed_until_s = 0.0
         self._refused_until_s = 0.0
         self._renewal: asyncio.Task[None] | None = None
 
     async def get(self) -> str | Outcome:
-        now_s = time.time()
+        now_s = self._clock()
         failing = now_s < self._failed_until_s
         if self._token is not None and now_s < self._ends_s:
-            if now_s >= self._ends_s - RENEW_AHEAD_S and not failing:
+            if now_s >= self._renew_s and not failing:
                 self._renewing()
             return self._token
         if not failing:
@@ -66,7 +73,7 @@ class AccessToken:
 
     def refuse(self, token: str) -> None:
         """The carrier refused this token: the next `get` fetches another. A late refusal of an older token changes nothing."""
-        now_s = time.time()
+        now_s = self._clock()
         if token == self._token and now_s >= self._refused_until_s:
             self._token = None
             self._refused_until_s = now_s + REFUSAL_PAUSE_S
@@ -83,6 +90,8 @@ class AccessToken:
     async def _renew(self) -> None:
         try:
             self._token, self._ends_s = await asyncio.to_thread(self._fetch)
+            life_s = self._ends_s - self._clock()
+            self._renew_s = self._ends_s - min(RENEW_AHEAD_S, life_s / 2)
         except exceptions.TransportError:
             self._fail(UNREACHABLE)
         except exceptions.GoogleAuthError:
@@ -90,7 +99,7 @@ class AccessToken:
 
     def _fail(self, failure: Outcome) -> None:
         self._failure = failure
-        self._failed_until_s = time.time() + FAILURE_PAUSE_S
+        self._failed_until_s = self._clock() + FAILURE_PAUSE_S
 
     def _fetch(self) -> tuple[str, float]:
         """Token and the UNIX second at which it ends. Runs in a thread."""
@@ -100,5 +109,5 @@ class AccessToken:
             self._credential.refresh(functools.partial(Request(session), timeout=FETCH_TIMEOUT_S))
         expiry: dt.datetime | None = self._credential.expiry  # naive, in UTC
         if expiry is None:
-            return str(self._credential.token), time.time() + UNSTATED_LIFE_S
+            return str(self._credential.token), self._clock() + UNSTATED_LIFE_S
         return str(self._credential.token), expiry.replace(tzinfo=dt.UTC).timestamp()

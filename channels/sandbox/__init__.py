@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from channels.sandbox.authority import make_authority
+from channels.sandbox.control import Control
 from channels.sandbox.fcm import FcmSandbox
+from channels.sandbox.listener import Listener
 from channels.sandbox.sms_http import ACCOUNT, SECRET, SENDER, HttpSmsSandbox
 from channels.sandbox.smtp import SmtpSandbox
 
@@ -38,18 +40,26 @@ class Sandbox:
         self.push = FcmSandbox(self.authority, latency_s)
         self.sms = HttpSmsSandbox(self.authority)
         self.mail = SmtpSandbox(self.authority, keep=keep_mails)
+        mail_control = Control(
+            self.mail.script, self.mail.recorded
+        )  # the others have theirs beside the carrier's own calls
+        self._mail_control = Listener(mail_control.serve, self.authority.server_context(), 0.0)
 
     async def start(self) -> None:
         await self.push.start(self._ports.push)
         await self.sms.start(self._ports.sms)
         await self.mail.start(self._ports.mail)
+        await self._mail_control.start(0)
 
     async def stop(self) -> None:
-        await asyncio.gather(self.push.stop(), self.sms.stop(), self.mail.stop())
+        await asyncio.gather(self.push.stop(), self.sms.stop(), self.mail.stop(), self._mail_control.stop())
 
     @property
     def endpoints(self) -> dict[str, dict[str, str | int]]:
-        """By channel, the settings a channel needs to speak to its carrier here, under the names of its settings."""
+        """By channel, what a channel needs to speak to its carrier here, under the names of its settings.
+
+        `control` holds by channel the URL under which `/control`, `/counts` and `/recorded` are.
+        """
         ca_file = str(self.authority.ca_file)
         push: dict[str, str | int] = {
             "endpoint": self.push.endpoint,
@@ -64,14 +74,20 @@ class Sandbox:
             "ca_file": ca_file,
         }
         mail: dict[str, str | int] = {"host": "127.0.0.1", "port": self.mail.port, "ca_file": ca_file}
-        return {"push": push, "sms": sms, "mail": mail}
+        control: dict[str, str | int] = {
+            "push": self.push.endpoint,
+            "sms": self.sms.endpoint,
+            "mail": f"https://127.0.0.1:{self._mail_control.port}",
+        }
+        return {"push": push, "sms": sms, "mail": mail, "control": control}
 
 
 async def run(directory: Path, ports: SandboxPorts | None = None, latency_s: float = 0.0) -> None:
     """Serve until cancelled. `sandbox.json` in `directory` appears, whole, when everything listens."""
+    ready, part = directory / "sandbox.json", directory / "sandbox.json.part"
+    ready.unlink(missing_ok=True)  # of one that was killed
     sandbox = Sandbox(directory, ports, latency_s)
     await sandbox.start()
-    ready, part = directory / "sandbox.json", directory / "sandbox.json.part"
     try:
         part.write_text(json.dumps(sandbox.endpoints, indent=1))
         part.replace(ready)

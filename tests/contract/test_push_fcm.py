@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import ssl
+import time
 from dataclasses import replace
 
-import aiohttp
 import pytest
 
 from channels.access_token import AccessToken
@@ -57,24 +56,19 @@ async def test_throttling_names_its_own_delay(open_party):
     assert (await push.send(push.recipients(1)))[0].retry_after_s == 60.0
 
 
-async def test_other_processes_can_tell_the_sandbox_and_read_it(sandbox, open_party):
-    """Over HTTP: rules in, counts and every address out."""
-    push = await open_party("push")
-    context = ssl.create_default_context(cafile=sandbox.authority.ca_file)
-    async with aiohttp.ClientSession(sandbox.push.endpoint) as http:
-        rules = {"rules": [{"prefix": "token-000001", "do": "unregistered"}]}
-        async with http.post("/control", json=rules, ssl=context) as answer:
-            assert answer.status == 200
-        async with http.post("/control", json={"rules": [{"prefix": "", "do": "dance"}]}, ssl=context) as answer:
-            assert answer.status == 400
-        await push.send(push.recipients(1500))
-        async with http.get("/recorded", ssl=context) as answer:
-            rows = [json.loads(line) for line in (await answer.text()).splitlines()]
-        async with http.get("/counts", ssl=context) as answer:
-            counts = await answer.json()
-    assert {row["address"] for row in rows} == {f"token-{n:06}" for n in range(1500)} - {"token-000001"}
-    assert {(row["chain"], row["version"], row["count"]) for row in rows} == {("chain1", "v1", 1)}
-    assert counts == {"total": 1499, "addresses": 1499, "doubled": 0}
+async def test_a_token_is_renewed_before_it_ends_and_nobody_waits(sandbox):
+    """Near the end the old one is still given, at once, while the next is fetched behind it."""
+    ahead_s = 0.0
+    account, ca_file = str(sandbox.push.account.file), str(sandbox.authority.ca_file)
+    token = AccessToken(account, ca_file, lambda: time.time() + ahead_s)
+    first = await token.get()
+    assert await token.get() == first
+    assert sandbox.push.tokens_given == 1
+    ahead_s = 3_100.0
+    assert await token.get() == first
+    await token.close()  # waits for the fetch
+    assert sandbox.push.tokens_given == 2
+    assert await token.get() != first
 
 
 def test_the_endpoint_is_https():
