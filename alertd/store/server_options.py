@@ -7,7 +7,7 @@ from pathlib import Path
 
 _MB = 1024 * 1024
 #: The share of the machine's memory that data may take when nothing is configured. A rewrite forks, and pages that change
-#: meanwhile are held twice; the rest is for that, for alertd itself (about 0.5 GB at 10M subscribers) and for the kernel.
+#: meanwhile are held twice; the rest is for that, for alertd itself and for the kernel.
 MEMORY_SHARE = 0.6
 #: Where a container's limit stands (cgroup v2). A container that ignores it is killed, not slowed.
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
@@ -20,7 +20,7 @@ DIRECTIVES: dict[str, str] = {
     "appendonly": "yes",
     "appendfsync": "always",  # a 2xx means: on disk
     "no-appendfsync-on-rewrite": "no",  # nor is that suspended during a rewrite
-    "aof-use-rdb-preamble": "yes",  # 10M subscribers load in seconds, not minutes
+    "aof-use-rdb-preamble": "yes",  # a rewritten base is smaller and loads faster than commands
     "aof-load-truncated": "yes",  # a cut last command was never acknowledged
     "auto-aof-rewrite-percentage": "0",  # alertd starts rewrites, when no loud alert is under way
     "save": "",  # no snapshots besides the AOF

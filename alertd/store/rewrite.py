@@ -1,0 +1,97 @@
+"""Decides when the embedded store rewrites its AOF.
+
+The server's own automatic is off: at 10M subscribers the fork of a rewrite stalls everyone for about half a second, and it
+would come when most is written, which is in mid-alert. So alertd asks for one when it has grown enough and no loud alert is
+under way, or when the disk leaves no choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError, ResponseError
+
+from alertd.clock import Clock
+from alertd.store.disk import DiskGuard
+
+_MB = 1024 * 1024
+#: The server's own default for its automatic: smaller files are not worth a fork.
+WORTH_IT_BYTES = 64 * _MB
+#: The same rule as the server's default of 100 %: on average each byte is written twice.
+GROWTH = 2.0
+#: When the disk demands it, a fifth is worth a stall.
+GROWTH_WHEN_FULL = 1.2
+#: A rewrite that failed (no memory to fork, no room) is not tried at every look: the fork alone stalls everyone.
+PAUSE_S = 300.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class AofSize:
+    """Bytes of the AOF's files: the base (the last rewrite) and all of it."""
+
+    base_bytes: int
+    total_bytes: int
+
+
+def wants_rewrite(size: AofSize, *, quiet: bool, disk_low: bool, free_bytes: int) -> bool:
+    """`quiet`: no loud alert is under way. The new base stands beside the old files until it is whole, so there must be room."""
+    if size.total_bytes < WORTH_IT_BYTES or free_bytes < size.base_bytes:
+        return False
+    if disk_low:
+        return size.total_bytes > size.base_bytes * GROWTH_WHEN_FULL
+    return quiet and size.total_bytes > size.base_bytes * GROWTH
+
+
+def aof_size(directory: Path) -> AofSize:
+    """From the files themselves: the server's own `aof_base_size` forgets at each restart what it had grown since."""
+    base = total = 0
+    for file in (directory / "appendonlydir").glob("appendonly.aof.*"):
+        try:
+            size = file.stat().st_size
+        except FileNotFoundError:  # a rewrite has just ended
+            continue
+        total += size
+        base += size if ".base." in file.name else 0
+    return AofSize(base_bytes=base, total_bytes=total)
+
+
+class RewritePolicy:
+    """Asks for rewrites. `check` is to be called every few seconds."""
+
+    def __init__(
+        self, client: Redis, directory: Path, guard: DiskGuard, may_rewrite: Callable[[], bool], clock: Clock
+    ) -> None:
+        self._client = client
+        self._directory = directory
+        self._guard = guard
+        self._may_rewrite = may_rewrite
+        self._clock = clock
+        self._not_before = 0.0
+
+    async def check(self) -> bool:
+        """Ask for a rewrite if one is wanted; whether it was asked for. Never raises for a server that is away."""
+        if self._clock.monotonic() < self._not_before:
+            return False
+        wanted = wants_rewrite(
+            aof_size(self._directory),
+            quiet=self._may_rewrite(),
+            disk_low=not self._guard.takes_writes,
+            free_bytes=self._guard.free_bytes(),
+        )
+        return wanted and await self._rewrite()
+
+    async def _rewrite(self) -> bool:
+        self._not_before = self._clock.monotonic() + PAUSE_S
+        try:
+            await self._client.bgrewriteaof()
+        except ResponseError:  # one is under way
+            return False
+        except (RedisError, OSError):
+            structlog.get_logger().warning("the store could not be asked for a rewrite")
+            return False
+        structlog.get_logger().info("rewrite asked for")
+        return True

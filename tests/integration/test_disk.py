@@ -1,0 +1,118 @@
+"""The disk under the embedded store: writes stop in time, the ballast is there when it is needed, rewrites wait for quiet."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from alertd.store.disk import DiskGuard, DiskSettings, Space
+from alertd.store.embedded import EmbeddedServer, EmbeddedSettings
+from alertd.store.rewrite import PAUSE_S, AofSize, RewritePolicy, aof_size, wants_rewrite
+
+MB = 1024 * 1024
+SMALL = DiskSettings(reserve_bytes=100 * MB, ballast_bytes=4 * MB)
+
+
+class Disk:
+    """A disk that says what the test wants."""
+
+    def __init__(self, free_mb: int) -> None:
+        self.free_mb = free_mb
+
+    def __call__(self, _directory: Path) -> int:
+        return self.free_mb * MB
+
+
+class FakeClock:
+    """Monotonic time that the test moves."""
+
+    now_s = 1000.0
+
+    def now_ms(self) -> int:
+        return int(self.now_s * 1000)
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
+def test_refuses_writes_below_the_reserve_and_opens_them_above_it(tmp_path: Path) -> None:
+    """Writes stop below the reserve, and start again only a ballast above it, so that the border does not flicker."""
+    disk = Disk(200)
+    guard = DiskGuard(tmp_path, SMALL, disk)
+    told = []
+    for disk.free_mb in (200, 100, 99, 100, 103, 104, 101):
+        guard.check()
+        told.append(guard.takes_writes)
+    assert told == [True, True, False, False, False, True, True]
+
+
+def test_gives_the_ballast_up_when_it_is_needed(tmp_path: Path) -> None:
+    """The ballast takes real blocks, is kept while other room is left, given up at the last, and made again in plenty."""
+    disk, ballast = Disk(200), tmp_path / "ballast"
+    guard = DiskGuard(tmp_path, SMALL, disk)
+    guard.check()
+    assert ballast.stat().st_blocks * 512 >= 4 * MB
+    held = []
+    for disk.free_mb in (50, 4, 3, 7, 104, 107, 108):
+        guard.check()
+        held.append(ballast.exists())
+    assert held == [True, True, False, False, False, False, True]
+
+
+def test_a_disk_that_does_not_answer_is_full(tmp_path: Path) -> None:
+    """When free space cannot be read nothing is accepted, and the guard stands."""
+    guard = DiskGuard(tmp_path / "gone", SMALL)
+    assert guard.check() is Space.LOW
+
+
+@pytest.mark.parametrize(
+    ("base_mb", "total_mb", "quiet", "disk_low", "free_mb", "wanted"),
+    [
+        (100, 201, True, False, 1000, True),
+        (100, 200, True, False, 1000, False),  # not grown enough
+        (0, 63, True, False, 1000, False),  # not worth it
+        (0, 65, True, False, 1000, True),  # the first
+        (100, 500, False, False, 1000, False),  # a loud alert is under way
+        (100, 130, False, True, 200, True),  # the disk demands it
+        (100, 110, True, True, 200, False),  # it would free too little
+        (100, 500, True, True, 99, False),  # no room for the new base
+    ],
+)
+def test_a_rewrite_waits_for_growth_quiet_and_room(
+    base_mb: int, total_mb: int, quiet: bool, disk_low: bool, free_mb: int, wanted: bool
+) -> None:
+    """Each reason for and against a rewrite, one by one."""
+    size = AofSize(base_bytes=base_mb * MB, total_bytes=total_mb * MB)
+    assert wants_rewrite(size, quiet=quiet, disk_low=disk_low, free_bytes=free_mb * MB) is wanted
+
+
+async def test_rewrites_a_real_aof_once_nothing_loud_is_under_way(tmp_path: Path) -> None:
+    """A real AOF that has grown stays as it is during a loud alert, shrinks after it, and keeps its data."""
+    quiet, clock = False, FakeClock()
+    guard = DiskGuard(tmp_path, SMALL, Disk(1000))
+    async with (
+        EmbeddedServer(EmbeddedSettings(directory=tmp_path, maxmemory_mb=64)) as server,
+        Redis(unix_socket_path=server.socket) as client,
+    ):
+        policy = RewritePolicy(client, tmp_path, guard, lambda: quiet, clock)
+        value = os.urandom(MB)
+        for _ in range(65):
+            await client.set("overwritten", value)
+        grown = aof_size(tmp_path)
+        assert grown.total_bytes > 64 * MB
+        assert not await policy.check()
+        quiet = True
+        assert await policy.check()
+        assert not await policy.check(), "asked again while it runs"
+        deadline = time.monotonic() + 30
+        while aof_size(tmp_path).total_bytes > 2 * MB:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.02)
+        assert await client.get("overwritten") == value
+        clock.now_s += PAUSE_S
+        assert not await policy.check(), "nothing to gain now"
