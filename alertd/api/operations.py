@@ -6,7 +6,8 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from aiohttp import web
 
@@ -31,8 +32,8 @@ class Operation:
 
     The handler's signature is the contract: `request` first; then, as keywords, the path's variables by their names,
     `query` and `headers` (models; their aliases are the names on the wire) and `body` (anything pydantic knows). It
-    returns a model, a `Reply` of one, None (204), or a `web.StreamResponse` it made itself. Its docstring describes
-    the operation.
+    returns a model, a `Reply` of one, None (204), a `web.StreamResponse` it made itself, or a union of a model and
+    that. Its docstring describes the operation to the API's users.
     """
 
     method: str
@@ -44,7 +45,7 @@ class Operation:
     status: int = 200
     problems: tuple[str, ...] = ()  # slugs, besides those that every operation of its form can have
     takes: tuple[str, ...] = (JSON,)  # the body's media types; what is not JSON reaches the handler unread
-    gives: str = JSON
+    gives: tuple[str, ...] = (JSON,)  # the answer's media types: a model's first, then what the handler writes itself
     streams: bool = False  # the handler reads the body in pieces: it is neither bounded nor bound to an Idempotency-Key
 
     @property
@@ -67,6 +68,7 @@ class Signature:
     body: Any = None
     body_required: bool = True
     gives: Any = None
+    writes: bool = False  # it makes responses itself
 
 
 def signature_of(operation: Operation) -> Signature:
@@ -85,13 +87,20 @@ def signature_of(operation: Operation) -> Signature:
         body=hints.get("body"),
         body_required=body is not None and body.default is inspect.Parameter.empty,
         gives=_gives(hints.get("return")),
+        writes=any(_is_response(each) for each in (hints.get("return"), *get_args(hints.get("return")))),
     )
 
 
 def _gives(annotation: Any) -> Any:
     """The model of the answer's body; None for no body, and for an answer the handler makes itself."""
-    if get_origin(annotation) is Reply:
-        annotation = get_args(annotation)[0]
-    if isinstance(annotation, type) and issubclass(annotation, web.StreamResponse):
-        return None
-    return None if annotation is type(None) else annotation
+    choices = get_args(annotation) if get_origin(annotation) in {Union, UnionType} else (annotation,)
+    models = [each for each in choices if each is not type(None) and not _is_response(each)]
+    if len(models) > 1:
+        raise TypeError(f"{annotation} has more than one model")
+    if models and get_origin(models[0]) is Reply:
+        return _gives(get_args(models[0])[0])
+    return models[0] if models else None
+
+
+def _is_response(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, web.StreamResponse)

@@ -14,7 +14,7 @@ from aiohttp import web
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from alertd.api.bodies import raw_json, validated, wrong_content_type
-from alertd.api.operations import JSON, Operation, Reply, signature_of
+from alertd.api.operations import Operation, Reply, signature_of
 from alertd.errors import Fault, Problem
 from alertd.faults import faults_of
 
@@ -50,8 +50,7 @@ class _Endpoint:
             body=self._gives.dump_json(reply.body, by_alias=True),
             status=reply.status or self._operation.status,
             headers=reply.headers,
-            content_type=self._operation.gives,
-            charset="utf-8" if self._operation.gives != JSON else None,  # JSON is UTF-8 and has no such parameter
+            content_type=self._operation.gives[0],
         )
 
     async def _arguments(self, request: web.Request) -> dict[str, Any]:

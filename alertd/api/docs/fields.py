@@ -1,0 +1,141 @@
+"""What a JSON Schema says, as rows for people: names, kinds, limits, and what lies within; and a smallest example of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Schema = Mapping[str, Any]
+
+#: A document deeper than this is shown by name only: nobody opens more.
+MAX_DEPTH = 8
+
+_LIMITS = {
+    "minimum": "at least {}",
+    "maximum": "at most {}",
+    "exclusiveMinimum": "more than {}",
+    "exclusiveMaximum": "less than {}",
+    "minLength": "at least {} characters",
+    "maxLength": "at most {} characters",
+    "minItems": "at least {} of them",
+    "maxItems": "at most {} of them",
+    "pattern": "of the form {}",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One member."""
+
+    name: str
+    kind: str
+    required: bool
+    limits: tuple[str, ...]
+    description: str
+    rows: tuple[Row, ...]
+
+
+class Reader:
+    """Reads the schemas of one OpenAPI document."""
+
+    def __init__(self, document: Schema) -> None:
+        self._components: Schema = document["components"]["schemas"]
+
+    def rows(self, schema: Schema, depth: int = 0) -> tuple[Row, ...]:
+        """The members of an object, of an array's items, or of each alternative."""
+        whole = self.resolved(schema)
+        if depth >= MAX_DEPTH:
+            return ()
+        choices = _choices(whole)
+        if choices:
+            return self._of_choices(choices, depth)
+        if "items" in whole:
+            return self.rows(whole["items"], depth)
+        required = whole.get("required", ())
+        rows = [self.row(name, each, depth, name in required) for name, each in whole.get("properties", {}).items()]
+        rest = whole.get("additionalProperties")
+        if isinstance(rest, Mapping) and self.rows(rest, depth + 1):
+            rows.append(self.row("(each name)", rest, depth, required=False))
+        return tuple(rows)
+
+    def row(self, name: str, schema: Schema, depth: int = 0, required: bool = False) -> Row:
+        whole = self.resolved(schema)
+        return Row(
+            name=name,
+            kind=self.kind(schema),
+            required=required,
+            limits=tuple(_limits(whole)),
+            description=str(schema.get("description") or whole.get("description") or ""),
+            rows=self.rows(schema, depth + 1),
+        )
+
+    def kind(self, schema: Schema) -> str:
+        """What it is, in a few words."""
+        whole = self.resolved(schema)
+        choices = _choices(whole)
+        if choices:
+            kinds = dict.fromkeys(self.kind(each) for each in choices)
+            return " or ".join(kinds) + (" or null" if {"type": "null"} in whole.get("anyOf", ()) else "")
+        if "const" in whole:
+            return f"“{whole['const']}”"
+        if "enum" in whole:
+            return "one of " + ", ".join(str(each) for each in whole["enum"])
+        if whole.get("type") == "array":
+            return self._array(whole)
+        rest = whole.get("additionalProperties")
+        if isinstance(rest, Mapping):
+            return f"object of {self.kind(rest)} by name"
+        words = {"date-time": "time", "uri": "URL", "date": "date", "uri-reference": "URL"}
+        return words.get(whole.get("format", ""), str(whole.get("type", "anything")))
+
+    def resolved(self, schema: Schema) -> Schema:
+        """The schema a reference names, or itself."""
+        name = schema.get("$ref", "").removeprefix("#/components/schemas/")
+        return self._components[name] if name else schema
+
+    def sample(self, schema: Schema, depth: int = 0) -> Any:
+        """A smallest value of the schema's form: its own example if it has one."""
+        whole = self.resolved(schema)
+        for key in ("examples", "enum"):
+            if whole.get(key):
+                return whole[key][0]
+        if "const" in whole or "default" in whole:
+            return whole.get("const", whole.get("default"))
+        choices = _choices(whole)
+        if choices and depth < MAX_DEPTH:
+            return self.sample(choices[0], depth + 1)
+        if whole.get("type") == "object" and depth < MAX_DEPTH:
+            members = whole.get("properties", {})
+            return {name: self.sample(members[name], depth + 1) for name in whole.get("required", ())}
+        samples = {"integer": 1, "number": 1.0, "boolean": True, "array": [], "object": {}, "null": None}
+        return samples.get(whole.get("type", ""), "…")
+
+    def _array(self, whole: Schema) -> str:
+        if "prefixItems" in whole:
+            return "array of " + ", ".join(self.kind(each) for each in whole["prefixItems"])
+        return f"array of {self.kind(whole['items'])}" if whole.get("items") else "array"
+
+    def _of_choices(self, choices: list[Schema], depth: int) -> tuple[Row, ...]:
+        within = [self.rows(each, depth) for each in choices]
+        if sum(1 for rows in within if rows) < 2:
+            return next((rows for rows in within if rows), ())
+        names = [self.resolved(each).get("title", "") for each in choices]
+        return tuple(
+            Row(name=f"({name})", kind="one form", required=False, limits=(), description="", rows=rows)
+            for name, rows in zip(names, within, strict=True)
+            if rows
+        )
+
+
+def _choices(whole: Schema) -> list[Schema]:
+    return [each for each in whole.get("oneOf", whole.get("anyOf", ())) if each != {"type": "null"}]
+
+
+def _limits(whole: Schema) -> Iterator[str]:
+    sources = [whole, *_choices(whole)] if len(_choices(whole)) == 1 else [whole]
+    for source in sources:
+        yield from (words.format(source[key]) for key, words in _LIMITS.items() if key in source)
+    default = whole.get("default")
+    if default not in (None, [], {}, ""):
+        yield f"{str(default).lower() if isinstance(default, bool) else default} if absent"

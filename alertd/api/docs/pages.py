@@ -1,0 +1,146 @@
+"""The readable documentation: pages made once from the OpenAPI document, without a script and without the outside."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup, escape
+
+from alertd.api.docs.fields import Reader, Row, Schema
+from alertd.errors import CATALOGUE
+
+_HERE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One operation, as the page shows it."""
+
+    id: str
+    method: str
+    path: str
+    summary: str
+    description: str
+    scope: str
+    parameters: tuple[tuple[str, Row], ...]  # where it stands, and the row
+    takes: str
+    takes_rows: tuple[Row, ...]
+    curl: str
+    answers: tuple[Answer, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One status an operation can answer with."""
+
+    status: str
+    words: str
+    kind: str
+    rows: tuple[Row, ...]
+    problems: tuple[str, ...]
+
+
+def docs_page(document: Schema) -> str:
+    """The whole API on one page."""
+    entries = _entries(document)
+    groups = {tag["name"]: [each for group, each in entries if group == tag["name"]] for tag in document["tags"]}
+    return _templates().get_template("docs.html").render(info=document["info"], groups=groups, problems=CATALOGUE)
+
+
+def problem_page(slug: str) -> str:
+    """What one problem type means. Raises KeyError for one that is not in the catalogue."""
+    return _templates().get_template("problem.html").render(slug=slug, problem=CATALOGUE[slug])
+
+
+def style_sheet() -> str:
+    return (_HERE / "docs.css").read_text(encoding="utf-8")
+
+
+def _templates() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    environment.filters["prose"] = _prose
+    return environment
+
+
+def _prose(text: str) -> Markup:
+    """Paragraphs, with `code` as code."""
+    paragraphs = (re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(part))) for part in text.split("\n\n"))
+    return Markup("").join(Markup(f"<p>{part}</p>") for part in paragraphs if part)  # noqa: S704  escaped above
+
+
+def _entries(document: Schema) -> list[tuple[str, Entry]]:
+    reader = Reader(document)
+    return [
+        (operation["tags"][0], _entry(reader, method.upper(), path, operation))
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    ]
+
+
+def _entry(reader: Reader, method: str, path: str, operation: Schema) -> Entry:
+    content = operation.get("requestBody", {}).get("content", {})
+    schema = _schema(content)
+    return Entry(
+        id=operation["operationId"],
+        method=method,
+        path=path,
+        summary=operation["summary"],
+        description=operation["description"],
+        scope=operation.get("x-scope", ""),
+        parameters=tuple(_parameter(reader, each) for each in operation["parameters"]),
+        takes=" or ".join(content),
+        takes_rows=reader.rows(schema) if schema else (),
+        curl=_curl(reader, method, path, operation),
+        answers=tuple(_answer(reader, status, each) for status, each in operation["responses"].items()),
+    )
+
+
+def _parameter(reader: Reader, parameter: Schema) -> tuple[str, Row]:
+    schema = {**parameter["schema"], "description": parameter.get("description", "")}
+    return parameter["in"], reader.row(parameter["name"], schema, required=parameter["required"])
+
+
+def _answer(reader: Reader, status: str, response: Schema) -> Answer:
+    problems = tuple(response.get("x-problems", ()))
+    content: Mapping[str, Any] = {} if problems else response.get("content", {})
+    schema = _schema(content)
+    return Answer(
+        status="any" if status == "default" else status,
+        words="" if problems else response["description"],
+        kind=" or ".join(content),
+        rows=reader.rows(schema) if schema else (),
+        problems=problems,
+    )
+
+
+def _schema(content: Mapping[str, Any]) -> Schema | None:
+    """The schema of the first media type that has one."""
+    return next((media["schema"] for media in content.values() if "schema" in media), None)
+
+
+def _curl(reader: Reader, method: str, path: str, operation: Schema) -> str:
+    """A call that can be pasted once ALERTD_URL and ALERTD_KEY are set."""
+    url = f'"$ALERTD_URL{path.replace("{", "$").replace("}", "")}"'
+    lines = [f"curl {'' if method == 'GET' else f'-X {method} '}{url}"]
+    if operation.get("x-scope"):
+        lines.append('-H "Authorization: Bearer $ALERTD_KEY"')
+    if method == "POST" and operation.get("x-scope"):
+        lines.append('-H "Idempotency-Key: $(uuidgen)"')
+    for kind, media in operation.get("requestBody", {}).get("content", {}).items():
+        lines.append(f"-H 'Content-Type: {kind}'")
+        if "schema" in media:
+            value = media.get("example", reader.sample(media["schema"]))
+            text = json.dumps(value, ensure_ascii=False, indent=1).replace("'", "'\\''")
+            lines.append(f"-d '{text}'")
+        else:
+            lines.append("--data-binary @FILE")
+        break
+    return " \\\n  ".join(lines)
