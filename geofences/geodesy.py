@@ -89,8 +89,11 @@ def areas_km2(geometries: NDArray[np.object_]) -> Floats:
         return np.zeros(len(geometries))
     lon, lat = np.radians(lon_lat.T)
     same = ring[1:] == ring[:-1]
-    steps = lat[:-1, None] + np.diff(lat)[:, None] * EDGE_STEPS
-    strips = np.where(same, np.diff(lon) * (_area_function(steps) @ EDGE_WEIGHTS), 0.0)
+    rise = np.diff(lat)
+    height = sum(
+        weight * _area_function(lat[:-1] + step * rise) for step, weight in zip(EDGE_STEPS, EDGE_WEIGHTS, strict=True)
+    )
+    strips = np.where(same, np.diff(lon) * height, 0.0)
     size = np.abs(np.bincount(ring[1:], strips, minlength=len(rings)))
     shell = np.r_[True, part[1:] != part[:-1]]  # the first ring of a polygon is its shell, the others are holes
     signed = np.where(shell, size, -size)

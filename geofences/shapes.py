@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from shapely import affinity
 from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
@@ -70,7 +71,7 @@ def cut_at_antimeridian(geometry: BaseGeometry) -> BaseGeometry:
     pieces: list[BaseGeometry] = []
     for turn in range(first, last + 1):
         piece = shapely.intersection(geometry, shapely.box(360 * turn - 180, -90, 360 * turn + 180, 90))
-        shifted = shapely.transform(piece, lambda xy, turn=turn: xy - (360.0 * turn, 0.0))  # type: ignore[misc]
+        shifted = affinity.translate(piece, xoff=-360.0 * turn)
         pieces.extend(part for part in shapely.get_parts(shifted) if part.geom_type == "Polygon")
     return shapely.union_all(pieces)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,6 +16,9 @@ from geofences.circles import Circle, circle
 from geofences.errors import EmptyArea, TargetErrors, TargetFault, TooManyVertices, UnknownRegion
 from geofences.geodesy import area_km2
 from geofences.shapes import MAX_VERTICES, Outline, Repair, polygon
+
+# Looking for the nearest of an unknown code takes some 20 ms; a list of nothing but such codes must not hold a worker for minutes.
+MOST_UNKNOWN = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +94,9 @@ def _outlines(selection: Selection, library: Outlines, under: str, faults: list[
             outline = read(pointer)
         except UnknownRegion as fault:
             faults.append(fault.at(pointer))
+            if sum(isinstance(other, UnknownRegion) for other in faults) == MOST_UNKNOWN:
+                faults.append(TargetFault(under, f"{MOST_UNKNOWN} codes are unknown; what follows was not looked at."))
+                break
         except TargetFault as fault:
             faults.append(fault)
         else:
@@ -100,13 +107,17 @@ def _outlines(selection: Selection, library: Outlines, under: str, faults: list[
 def _members(
     selection: Selection, library: Outlines, under: str
 ) -> Iterator[tuple[str, bool, Callable[[str], Outline]]]:
-    """Each member of a selection: its pointer, whether it was drawn, and how to read it."""
+    """Each member of a selection: its pointer, whether it was drawn, and what reads it, given the pointer."""
     for i, code in enumerate(selection.regions):
-        yield f"{under}/regions/{i}", False, lambda _, code=code: Outline(geometry=library.geometry(code))  # type: ignore[misc]
+        yield f"{under}/regions/{i}", False, partial(_named, library, code)
     for i, drawn in enumerate(selection.polygons):
-        yield f"{under}/polygons/{i}", True, lambda pointer, drawn=drawn: polygon(drawn, pointer)  # type: ignore[misc]
+        yield f"{under}/polygons/{i}", True, partial(polygon, drawn)
     for i, asked in enumerate(selection.circles):
-        yield f"{under}/circles/{i}", True, lambda pointer, asked=asked: circle(asked, pointer)  # type: ignore[misc]
+        yield f"{under}/circles/{i}", True, partial(circle, asked)
+
+
+def _named(library: Outlines, code: str, _pointer: str) -> Outline:
+    return Outline(geometry=library.geometry(code))
 
 
 def _together(found: list[_Found]) -> BaseGeometry:

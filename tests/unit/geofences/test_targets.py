@@ -59,6 +59,14 @@ def test_all_faults_are_told_at_once():
     assert caught.value.errors[0].nearest == ("A",)
 
 
+def test_a_list_of_nonsense_is_not_searched_to_its_end():
+    """After twenty unknown codes the rest is not looked at, and that is said."""
+    with pytest.raises(TargetErrors) as caught:
+        resolve(Target(regions=("Z",) * 5000), TwoRegions())
+    assert len(caught.value.errors) == 21
+    assert "not looked at" in caught.value.errors[-1].why
+
+
 @pytest.mark.parametrize(
     ("target", "pointer"), [(Target(), ""), (Target(regions=("A",), exclude=Selection(regions=("A",))), "/exclude")]
 )

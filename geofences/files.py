@@ -1,0 +1,175 @@
+"""The region file: many named polygons, small on disk and quick to read, with numpy and the standard library alone.
+
+A `.regions` file is a zip (LZMA) of three members:
+
+* `table.json`: `{"source": {...}, "grid": n, "regions": [{"code", "name", "kind", "parent", "country", "km2", "names"}, ...]}`
+* `counts`: little endian u32: for each region its number of polygons, for each polygon its rings, for each ring its vertices
+* `vertices`: lon, lat of every vertex in steps of 1/n degree, each as the difference to the vertex before, zigzag coded
+  (0, -1, 1, -2, ...) in 32 bits, all first bytes together, then all second bytes, and so on: so it packs to a third
+
+A folder of such files has one `numbers.csv`: the number of each code, given once and never again to another.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import zipfile
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from geofences.errors import LibraryError
+
+SUFFIX = ".regions"
+NUMBERS = "numbers.csv"
+# The shipped library numbers from 1; a folder of one's own from here, so that neither ever meets the other in 24 bits.
+FIRST_OWN_NUMBER = 1 << 23
+# Differences and zigzag need 32 bits up to here: 360 degrees in steps of a millionth.
+FINEST_GRID = 1_000_000
+
+Geometries = NDArray[np.object_]
+Steps = NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where the regions of a file come from."""
+
+    name: str  # who made the data, and which edition
+    licence: str
+    attribution: str  # what must be said wherever the regions are shown
+    package: str = ""  # what it was rebuilt from
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A region as a file holds it, without its geometry and its number."""
+
+    code: str
+    name: str
+    kind: str
+    parent: str | None
+    country: str
+    km2: float  # true area
+    names: dict[str, str] = field(default_factory=dict)  # by language, where they differ from the name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegionFile:
+    source: Source
+    rows: tuple[Row, ...]
+    geometries: Geometries  # MultiPolygons, one a row
+
+
+def quantise(geometries: Geometries, grid: int) -> Geometries:
+    """The geometries as they will be read back from a file: on a grid of 1/grid degree, valid, as MultiPolygons.
+
+    Raises LibraryError if a region is smaller than a cell of the grid and would vanish.
+    """
+    snapped = shapely.set_precision(geometries, 1 / grid)
+    for _ in range(4):  # rounding may make neighbouring edges touch; mending may unround: a second round settles it
+        steps = np.rint(shapely.get_coordinates(snapped) * grid)
+        snapped = shapely.set_coordinates(snapped.copy(), steps / grid)
+        invalid = ~shapely.is_valid(snapped)
+        if not invalid.any():
+            break
+        mended = shapely.make_valid(snapped[invalid], method="structure", keep_collapsed=False)
+        snapped[invalid] = shapely.set_precision(mended, 1 / grid)
+    if shapely.is_empty(snapped).any() or not shapely.is_valid(snapped).all():
+        raise LibraryError(f"A region has no valid outline on a grid of 1/{grid} degree; use a finer grid.")
+    return np.array([_multi(geometry) for geometry in snapped], dtype=object)
+
+
+def write(path: Path, source: Source, rows: Sequence[Row], geometries: Geometries, grid: int) -> None:
+    """Writes a region file; the geometries must come from `quantise` with the same grid. The bytes depend on the content alone."""
+    coordinates, counts = _taken_apart(geometries)
+    steps = np.rint(coordinates * grid).astype(np.int32)
+    table = {"source": asdict(source), "grid": grid, "regions": [asdict(row) for row in rows]}
+    members = {
+        "table.json": json.dumps(table, ensure_ascii=False, separators=(",", ":")).encode(),
+        "counts": np.concatenate(counts).astype("<u4").tobytes(),
+        "vertices": _folded(steps),
+    }
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        for name, content in members.items():
+            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_LZMA)
+
+
+def read(path: Path) -> RegionFile:
+    """Reads a region file. Raises LibraryError if it is damaged or none."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            table: dict[str, Any] = json.loads(archive.read("table.json"))
+            counts = np.frombuffer(archive.read("counts"), "<u4").astype(np.int64)
+            steps = _unfolded(archive.read("vertices"))
+        rows = tuple(Row(**row) for row in table["regions"])
+        geometries = _put_together(steps / table["grid"], counts, len(rows))
+        return RegionFile(source=Source(**table["source"]), rows=rows, geometries=geometries)
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, shapely.errors.GEOSException) as error:
+        raise LibraryError(f"{path.name} cannot be read as a region file: {error}") from error
+
+
+def read_numbers(folder: Path) -> dict[str, int]:
+    """The number of each code of a folder, also of codes that are no more; empty if none were given."""
+    path = folder / NUMBERS
+    if not path.exists():
+        return {}
+    with path.open(newline="", encoding="utf-8") as lines:
+        return {code: int(number) for number, code in csv.reader(lines)}
+
+
+def give_numbers(folder: Path, codes: Iterable[str], first: int = FIRST_OWN_NUMBER) -> dict[str, int]:
+    """Numbers for the codes that have none yet, written to the folder; the numbers of all its codes. None is changed or reused."""
+    numbers = read_numbers(folder)
+    following = max(numbers.values(), default=first - 1) + 1
+    fresh = [code for code in dict.fromkeys(codes) if code not in numbers]
+    numbers.update(zip(fresh, range(following, following + len(fresh)), strict=True))
+    with (folder / NUMBERS).open("w", newline="", encoding="utf-8") as lines:
+        csv.writer(lines, lineterminator="\n").writerows((number, code) for code, number in numbers.items())
+    return numbers
+
+
+def _multi(geometry: shapely.Geometry) -> shapely.MultiPolygon:
+    return shapely.MultiPolygon([part for part in shapely.get_parts(geometry) if part.geom_type == "Polygon"])
+
+
+def _taken_apart(geometries: Geometries) -> tuple[NDArray[np.float64], list[NDArray[np.int64]]]:
+    """All vertices in order, and how many polygons, rings and vertices each thing has."""
+    polygons, of_region = shapely.get_parts(geometries, return_index=True)
+    rings, of_polygon = shapely.get_rings(polygons, return_index=True)
+    coordinates, of_ring = shapely.get_coordinates(rings, return_index=True)
+    owners = ((of_region, len(geometries)), (of_polygon, len(polygons)), (of_ring, len(rings)))
+    return coordinates, [np.bincount(owner, minlength=count) for owner, count in owners]
+
+
+def _put_together(coordinates: NDArray[np.float64], counts: NDArray[np.int64], regions: int) -> Geometries:
+    offsets = []
+    length = regions
+    for _ in range(3):
+        part, counts = counts[:length], counts[length:]
+        offsets.append(np.r_[0, np.cumsum(part)])
+        length = int(offsets[-1][-1])
+    by_region, by_polygon, by_ring = offsets
+    result: Geometries = shapely.from_ragged_array(
+        shapely.GeometryType.MULTIPOLYGON, coordinates, (by_ring, by_polygon, by_region)
+    )
+    return result
+
+
+def _folded(steps: Steps) -> bytes:
+    moves = np.diff(steps, axis=0, prepend=np.zeros((1, 2), np.int32))
+    zigzag = ((moves << 1) ^ (moves >> 31)).astype("<u4")
+    return np.ascontiguousarray(zigzag.view(np.uint8).reshape(-1, 8).T).tobytes()
+
+
+def _unfolded(content: bytes) -> Steps:
+    planes = np.frombuffer(content, np.uint8).reshape(8, -1)
+    zigzag = np.ascontiguousarray(planes.T).view("<u4").astype(np.uint32)
+    moves = (zigzag >> 1).astype(np.int32) ^ -(zigzag & 1).astype(np.int32)
+    return np.cumsum(moves, axis=0, dtype=np.int32)
