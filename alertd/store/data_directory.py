@@ -45,8 +45,7 @@ class DataDirectory:
             raise DirectoryInUseError(
                 f"another alertd (pid {pid}) runs on {self.path}: stop it, or give this one a directory of its own"
             )
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        _write_pid(lock, str(os.getpid()))
         self._owner = lock
 
     def release(self) -> None:
@@ -59,7 +58,7 @@ class DataDirectory:
         """A descriptor of the server's lock, for the server to inherit; None while a server holds it."""
         lock = _try_lock(self.path / "server.lock")
         if lock is not None:
-            os.ftruncate(lock, 0)  # the id in it was of a server that is gone; the next writes its own
+            _write_pid(lock, "")  # the id in it was of a server that is gone; the next writes its own
         return lock
 
     def server_pid(self) -> int | None:
@@ -111,9 +110,14 @@ def _try_lock(path: Path) -> int | None:
     return lock
 
 
+def _write_pid(lock: int, pid: str) -> None:
+    """Always as long, so that from the first time on it needs no room on a disk that may be full."""
+    os.pwrite(lock, f"{pid:<20}\n".encode(), 0)
+
+
 def _first_line(path: Path) -> str:
     try:
-        return path.read_text().partition("\n")[0]
+        return path.read_text().partition("\n")[0].strip()
     except FileNotFoundError:
         return ""
 

@@ -63,7 +63,11 @@ def free_bytes(directory: Path) -> int:
 
 
 class DiskGuard:
-    """The state of one directory's disk. `check` is to be called every second or so, and when the server has ended."""
+    """The state of one directory's disk.
+
+    `check` is to be called before the server is started (a full disk may need the ballast for that), every second or so,
+    and when the server has ended by itself.
+    """
 
     def __init__(
         self, directory: Path, settings: DiskSettings | None = None, probe: Callable[[Path], int] = free_bytes

@@ -31,6 +31,8 @@ from alertd.store.server_options import arguments
 STOP_TIMEOUT_S = 60.0
 #: How often a condition outside this process (a lock, a socket) is looked at: a start takes about 0.05 s in all.
 _LOOK_EVERY_S = 0.02
+#: A launcher holds the lock for about 0.03 s before it has written its id.
+_NAMING_S = 2.0
 #: How often a loading server is asked how far it is: often enough for a progress bar.
 _LOADING_EVERY_S = 0.25
 #: The first restart is at once for a person's eye; a server that cannot start must not fill the log or the processor.
@@ -154,19 +156,27 @@ class EmbeddedServer:
 
     async def _server_lock(self) -> int:
         """The server's lock, after stopping a server that was left behind. This process owns the directory by now."""
-        lock, asked = self._directory.try_server_lock(), False
-        started = asyncio.get_running_loop().time()
-        while lock is None:
+        lock = await self._lock_within(_NAMING_S, until_named=True)
+        for number in (signal.SIGTERM, signal.SIGKILL):
             pid = self._directory.server_pid()
-            overdue = asyncio.get_running_loop().time() - started > STOP_TIMEOUT_S
-            if pid is not None and (overdue or not asked):
-                # When only a rewrite it had forked is left, there is nothing to end in order: that file is thrown away.
-                by_force = overdue or not _is_alive(pid)
-                structlog.get_logger().warning("stopping a store that was left behind", pid=pid, by_force=by_force)
-                _signal_group(pid, signal.SIGKILL if by_force else signal.SIGTERM)
-                asked = True
+            if lock is None and pid is not None:
+                # Where only a rewrite it had forked is left there is nothing to end in order: its file is thrown away.
+                ending = number if _is_alive(pid) else signal.SIGKILL
+                structlog.get_logger().warning("stopping a store that was left behind", pid=pid, signal=ending.name)
+                _signal_group(pid, ending)
+                lock = await self._lock_within(STOP_TIMEOUT_S)
+        if lock is None:
+            raise EmbeddedServerError(f"a process that does not end holds {self._directory.path}/server.lock: stop it")
+        return lock
+
+    async def _lock_within(self, timeout_s: float, *, until_named: bool = False) -> int | None:
+        """The server's lock once it is free; `until_named`: or None as soon as its holder is known."""
+        now = asyncio.get_running_loop().time
+        deadline = now() + timeout_s
+        while (lock := self._directory.try_server_lock()) is None and now() < deadline:
+            if until_named and self._directory.server_pid() is not None:
+                return None
             await asyncio.sleep(_LOOK_EVERY_S)
-            lock = self._directory.try_server_lock()
         return lock
 
     async def _ready(self, process: asyncio.subprocess.Process) -> None:

@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> None:
             signal.SIGXFSZ, signal.SIG_IGN
         )  # the write fails, as on a full disk, rather than the process dying
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    os.pwrite(lock, f"{os.getpid():<20}\n".encode(), 0)  # over 21 bytes that are there: a full disk cannot refuse it
     os.execv(command[0], command)  # noqa: S606 - the arguments are our own, and no shell is wanted
 
 
