@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,17 +12,13 @@ Schema = Mapping[str, Any]
 #: A document deeper than this is shown by name only: nobody opens more.
 MAX_DEPTH = 8
 
-_LIMITS = {
-    "minimum": "at least {}",
-    "maximum": "at most {}",
-    "exclusiveMinimum": "more than {}",
-    "exclusiveMaximum": "less than {}",
-    "minLength": "at least {} characters",
-    "maxLength": "at most {} characters",
-    "minItems": "at least {} of them",
-    "maxItems": "at most {} of them",
-    "pattern": "of the form {}",
-}
+#: Least, most, and of what.
+_RANGES = (
+    ("minimum", "maximum", ""),
+    ("minLength", "maxLength", " characters"),
+    ("minItems", "maxItems", " of them"),
+)
+_LIMITS = {"exclusiveMinimum": "more than {}", "exclusiveMaximum": "less than {}", "pattern": "of the form {}"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,14 +46,14 @@ class Reader:
             return ()
         choices = _choices(whole)
         if choices:
-            return self._of_choices(choices, depth)
+            return self._of_choices(whole, choices, depth)
         if "items" in whole:
             return self.rows(whole["items"], depth)
         required = whole.get("required", ())
         rows = [self.row(name, each, depth, name in required) for name, each in whole.get("properties", {}).items()]
-        rest = whole.get("additionalProperties")
-        if isinstance(rest, Mapping) and self.rows(rest, depth + 1):
-            rows.append(self.row("(each name)", rest, depth, required=False))
+        rest = _by_name(whole)
+        if rest is not None and self.rows(rest, depth + 1):
+            rows.append(self.row("(each name)", rest, depth))
         return tuple(rows)
 
     def row(self, name: str, schema: Schema, depth: int = 0, required: bool = False) -> Row:
@@ -65,7 +62,7 @@ class Reader:
             name=name,
             kind=self.kind(schema),
             required=required,
-            limits=tuple(_limits(whole)),
+            limits=tuple(each for each in _limits(whole) if each),
             description=str(schema.get("description") or whole.get("description") or ""),
             rows=self.rows(schema, depth + 1),
         )
@@ -83,9 +80,9 @@ class Reader:
             return "one of " + ", ".join(str(each) for each in whole["enum"])
         if whole.get("type") == "array":
             return self._array(whole)
-        rest = whole.get("additionalProperties")
-        if isinstance(rest, Mapping):
-            return f"object of {self.kind(rest)} by name"
+        rest = _by_name(whole)
+        if rest is not None:
+            return f"object of {self.kind(rest)} {_such_names(whole)}"
         words = {"date-time": "time", "uri": "URL", "date": "date", "uri-reference": "URL"}
         return words.get(whole.get("format", ""), str(whole.get("type", "anything")))
 
@@ -116,26 +113,52 @@ class Reader:
             return "array of " + ", ".join(self.kind(each) for each in whole["prefixItems"])
         return f"array of {self.kind(whole['items'])}" if whole.get("items") else "array"
 
-    def _of_choices(self, choices: list[Schema], depth: int) -> tuple[Row, ...]:
+    def _of_choices(self, whole: Schema, choices: list[Schema], depth: int) -> tuple[Row, ...]:
         within = [self.rows(each, depth) for each in choices]
         if sum(1 for rows in within if rows) < 2:
             return next((rows for rows in within if rows), ())
-        names = [self.resolved(each).get("title", "") for each in choices]
         return tuple(
-            Row(name=f"({name})", kind="one form", required=False, limits=(), description="", rows=rows)
-            for name, rows in zip(names, within, strict=True)
+            Row(name=self._form(whole, each), kind="one form", required=False, limits=(), description="", rows=rows)
+            for each, rows in zip(choices, within, strict=True)
             if rows
         )
+
+    def _form(self, whole: Schema, choice: Schema) -> str:
+        """What sets an alternative apart: the member that tells it, or its title."""
+        teller = whole.get("discriminator", {})
+        for value, reference in teller.get("mapping", {}).items():
+            if reference == choice.get("$ref"):
+                return f"{teller['propertyName']}: {value}"
+        return str(self.resolved(choice).get("title", "another"))
+
+
+def _by_name(whole: Schema) -> Schema | None:
+    """The schema of each member, where the names are free or of a form."""
+    rest = whole.get("additionalProperties") or next(iter(whole.get("patternProperties", {}).values()), None)
+    return rest if isinstance(rest, Mapping) else None
+
+
+def _such_names(whole: Schema) -> str:
+    examples = whole.get("propertyNames", {}).get("examples")
+    return f"by name, such as {examples[0]}" if examples else "by name"
 
 
 def _choices(whole: Schema) -> list[Schema]:
     return [each for each in whole.get("oneOf", whole.get("anyOf", ())) if each != {"type": "null"}]
 
 
+def _range(least: float | None, most: float | None, unit: str) -> str:
+    if least is None or most is None:
+        words = "" if least is None else f"at least {least}{unit}"
+        return words if most is None else f"at most {most}{unit}"
+    return f"exactly {least}{unit}" if least == most else f"{least} to {most}{unit}"
+
+
 def _limits(whole: Schema) -> Iterator[str]:
     sources = [whole, *_choices(whole)] if len(_choices(whole)) == 1 else [whole]
     for source in sources:
+        yield from (_range(source.get(least), source.get(most), unit) for least, most, unit in _RANGES)
         yield from (words.format(source[key]) for key, words in _LIMITS.items() if key in source)
     default = whole.get("default")
     if default not in (None, [], {}, ""):
-        yield f"{str(default).lower() if isinstance(default, bool) else default} if absent"
+        yield f"{default if isinstance(default, str) else json.dumps(default, ensure_ascii=False)} if absent"

@@ -104,7 +104,8 @@ def _entry(reader: Reader, method: str, path: str, operation: Schema) -> Entry:
 
 
 def _parameter(reader: Reader, parameter: Schema) -> tuple[str, Row]:
-    schema = {**parameter["schema"], "description": parameter.get("description", "")}
+    described = parameter.get("description") or parameter["schema"].get("description", "")
+    schema = {**parameter["schema"], "description": described}
     return parameter["in"], reader.row(parameter["name"], schema, required=parameter["required"])
 
 
