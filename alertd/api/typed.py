@@ -70,7 +70,7 @@ class _Endpoint:
         return arguments
 
     async def _body_of(self, request: web.Request, faults: list[Fault]) -> dict[str, Any]:
-        if not request.can_read_body:
+        if not request.body_exists:
             if self._body is not None and self._body_required:
                 faults.append(Fault("", "A body is required."))
             return {}

@@ -1,0 +1,260 @@
+"""Around every call: a name, a known caller, one way to fail, and a POST that is done once."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+import structlog
+from aiohttp import ClientPayloadError, web
+from pydantic import BaseModel
+
+from alertd.api.call import credential, is_replay, prepared_id
+from alertd.api.idempotency import Done, Fresh, Mismatch, Running
+from alertd.api.middleware import install
+from alertd.api.operations import Operation
+from alertd.errors import Problem
+from alertd.service.access import Credential
+
+WRITER = {"Authorization": "Bearer writer"}
+CREDENTIALS = {
+    "writer": Credential(key_id="w", org="default", subject="w", scopes=frozenset({"notes:write"})),
+    "other": Credential(key_id="o", org="default", subject="o", scopes=frozenset({"notes:write"})),
+    "reader": Credential(key_id="r", org="default", subject="r", scopes=frozenset({"notes:read"})),
+}
+
+
+class Note(BaseModel):
+    text: str = ""
+
+
+class Kept(BaseModel):
+    id: str | None
+    by: str
+
+
+class StoreDownError(Exception):
+    pass
+
+
+class Keys:
+    """Keeps idempotency keys in memory, as the store does: digest, id, status, and whether anyone is at it."""
+
+    def __init__(self):
+        self.kept = {}
+
+    async def begin(self, caller, key, digest):
+        entry = self.kept.setdefault((caller, key), {"digest": digest, "id": f"id-{len(self.kept)}", "status": None})
+        if entry["digest"] != digest:
+            return Mismatch()
+        if entry["status"]:
+            return Done(entry["id"], entry["status"])
+        if entry.get("running"):
+            return Running(retry_after_s=3)
+        entry["running"] = True
+        return Fresh(entry["id"])
+
+    async def finish(self, caller, key, status):
+        self.kept[caller, key] |= {"status": status, "running": False}
+
+    async def release(self, caller, key, *, forget):
+        self.kept[caller, key]["running"] = False
+        if forget:
+            del self.kept[caller, key]
+
+
+class Notes:
+    """A service whose next answer can be told."""
+
+    def __init__(self):
+        self.made = []
+        self.fail = None
+        self.started = asyncio.Event()
+        self.go_on = asyncio.Event()
+        self.go_on.set()
+
+    async def keep_note(self, request: web.Request, *, body: Note) -> Kept:
+        if self.fail is not None:
+            raise self.fail
+        self.started.set()
+        await self.go_on.wait()
+        if not is_replay(request):
+            self.made.append((prepared_id(request), body.text))
+        return Kept(id=prepared_id(request), by=credential(request).subject)
+
+    async def stream_notes(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"one\n")
+        raise RuntimeError("in the middle")
+
+    async def moved(self, request: web.Request) -> web.StreamResponse:  # noqa: ARG002
+        raise web.HTTPFound("/elsewhere")
+
+
+@pytest.fixture
+def notes():
+    return Notes()
+
+
+@pytest.fixture
+def observed():
+    return []
+
+
+@pytest.fixture
+async def client(aiohttp_client, notes, observed):
+    async def recognise(token):
+        return CREDENTIALS.get(token)
+
+    def explain(error):
+        if isinstance(error, StoreDownError):
+            return Problem("store-unavailable", "The store does not answer.", headers={"Retry-After": "5"})
+        return None
+
+    rows = (
+        Operation(method="POST", path="/notes", handler=notes.keep_note, summary="", scope="notes:write", group="", status=201),
+        Operation(method="GET", path="/stream", handler=notes.stream_notes, summary="", scope=None, group=""),
+        Operation(method="GET", path="/moved", handler=notes.moved, summary="", scope=None, group=""),
+    )  # fmt: skip
+    app = web.Application()
+    install(
+        app, rows, recognise=recognise, idempotency=Keys(), explain=explain, observe=lambda *seen: observed.append(seen)
+    )
+    return await aiohttp_client(app)
+
+
+async def keep(client, text="a", key=None, **headers):
+    sent = {**WRITER, **headers, **({"Idempotency-Key": key} if key else {})}
+    return await client.post("/notes", json={"text": text}, headers=sent)
+
+
+async def problem(response):
+    return (await response.json(content_type="application/problem+json"))["type"].removeprefix("/problems/")
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "challenge"),
+    [
+        ({}, 401, 'Bearer realm="alertd"'),
+        ({"Authorization": "Basic d3JpdGVyOg=="}, 401, 'Bearer realm="alertd"'),
+        ({"Authorization": "Bearer nobody"}, 401, 'Bearer realm="alertd", error="invalid_token"'),
+        ({"Authorization": "Bearer reader"}, 403, 'Bearer realm="alertd", error="insufficient_scope", scope="notes:write"'),
+    ],
+)  # fmt: skip
+async def test_a_call_without_the_right_key_does_nothing(client, notes, sent, status, challenge):
+    """No key, an unknown key and a key without the scope are told from each other."""
+    response = await client.post("/notes", json={}, headers=sent)
+    assert (response.status, response.headers["WWW-Authenticate"]) == (status, challenge)
+    assert await problem(response) == "not-allowed"
+    assert notes.made == []
+
+
+async def test_a_failure_tells_the_caller_nothing_and_the_log_where(client, notes):
+    """An unforeseen exception's text, which may hold a person's name, is in neither the answer nor the log."""
+    notes.fail = RuntimeError("Anna Muster +4179")
+    with structlog.testing.capture_logs() as logs:
+        response = await keep(client, **{"X-Request-Id": "call-7"})
+    members = await response.json(content_type="application/problem+json")
+    assert (response.status, members["type"], members["request_id"]) == (500, "/problems/internal-error", "call-7")
+    assert logs[0]["request_id"] == "call-7"
+    assert "keep_note" in logs[0]["at"][-1]
+    assert "Anna" not in repr(logs) + repr(members)
+
+
+async def test_what_is_wrong_with_the_store_is_told_with_a_time_to_come_back(client, notes):
+    """Exceptions that the application can explain become their problems."""
+    notes.fail = StoreDownError()
+    response = await keep(client)
+    assert (response.status, response.headers["Retry-After"]) == (503, "5")
+    assert await problem(response) == "store-unavailable"
+
+
+async def test_a_problem_has_its_own_members_and_headers(client, notes):
+    """What a lower layer adds to a problem reaches the caller, and cannot replace what every problem has."""
+    notes.fail = Problem("audience-changed", "It changed.", seen=4, now=9, title="mine")
+    members = await (await keep(client)).json(content_type="application/problem+json")
+    assert (members["seen"], members["now"], members["detail"]) == (4, 9, "It changed.")
+    assert members["title"] == "The audience has changed"
+
+
+@pytest.mark.parametrize(("given", "kept"), [("a-1.b", True), ("x" * 200, False), ("a b", False), ("ä", False)])
+async def test_a_call_keeps_the_name_it_came_with_if_that_is_sane(client, given, kept):
+    """A request id is echoed, or replaced if it could break a line of the log."""
+    response = await client.get("/nowhere", headers={"X-Request-Id": given})
+    name = response.headers["X-Request-Id"]
+    assert (name == given) is kept
+    assert name
+
+
+async def test_every_answer_says_that_nobody_may_keep_or_embed_it(client):
+    """Refusals have the security headers too."""
+    headers = (await client.get("/nowhere")).headers
+    assert headers["Cache-Control"] == "no-store"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+
+
+async def test_calls_are_timed_by_the_pattern_of_their_route(client, observed):
+    """Labels of a metric are of a closed set: no path that someone made up is among them."""
+    await client.get("/made/up")
+    await keep(client)
+    await client.get("/moved", allow_redirects=False)
+    assert [seen[:3] for seen in observed] == [("none", "GET", 404), ("/notes", "POST", 201), ("/moved", "GET", 302)]
+    assert all(0 <= seen[3] < 60 for seen in observed)
+
+
+async def test_half_an_answer_is_broken_off_and_never_looks_whole(client):
+    """A stream that fails ends in a broken connection: no problem is written into its middle."""
+    response = await client.get("/stream")
+    with pytest.raises(ClientPayloadError):
+        await response.read()
+
+
+async def test_the_same_request_again_is_answered_and_not_done(client, notes):
+    """The second answer has the first one's id and status."""
+    first, again = await keep(client, key="k"), await keep(client, key="k")
+    assert await first.json() == await again.json() == {"id": "id-0", "by": "w"}
+    assert (first.status, again.status) == (201, 201)
+    assert ("Idempotent-Replayed" in first.headers, "Idempotent-Replayed" in again.headers) == (False, True)
+    assert notes.made == [("id-0", "a")]
+
+
+async def test_a_key_is_for_one_request_of_one_caller(client, notes):
+    """Another body is refused; another caller's key of the same name is another key."""
+    await keep(client, "a", key="k")
+    assert await problem(await keep(client, "b", key="k")) == "idempotency-mismatch"
+    assert (await keep(client, "b", key="k", Authorization="Bearer other")).status == 201
+    assert notes.made == [("id-0", "a"), ("id-1", "b")]
+
+
+async def test_a_request_that_is_still_running_is_not_started_twice(client, notes):
+    """Whoever repeats too early is told when to come back."""
+    notes.go_on.clear()
+    first = asyncio.create_task(keep(client, key="k"))
+    await notes.started.wait()
+    response = await keep(client, key="k")
+    assert (response.status, response.headers["Retry-After"]) == (409, "3")
+    assert await problem(response) == "idempotency-in-progress"
+    notes.go_on.set()
+    assert (await first).status == 201
+    assert notes.made == [("id-0", "a")]
+
+
+async def test_a_refusal_frees_the_key_and_a_failure_keeps_its_id(client, notes):
+    """A corrected request may use the key again; a failed one that is repeated gets the id it would have had."""
+    sent = {**WRITER, "Idempotency-Key": "k"}
+    assert (await client.post("/notes", json={"text": 1}, headers=sent)).status == 400
+    notes.fail = StoreDownError()
+    assert (await keep(client, "a", key="k")).status == 503
+    assert await problem(await keep(client, "b", key="k")) == "idempotency-mismatch"
+    notes.fail = None
+    assert (await (await keep(client, "a", key="k")).json())["id"] == "id-0"
+
+
+@pytest.mark.parametrize("key", ["two words", "x" * 256])
+async def test_a_key_that_cannot_be_one_is_refused(client, notes, key):
+    """Nobody learns only at the retry that the key was no key."""
+    response = await keep(client, key=key)
+    assert (await response.json(content_type=None))["errors"][0]["parameter"] == "Idempotency-Key"
+    assert notes.made == []
