@@ -26,3 +26,15 @@ async def in_lanes(recipients: Sequence[Recipient], lanes: int, send_one: SendOn
 async def _lane(todo: Iterator[tuple[int, Recipient]], outcomes: list[Outcome], send_one: SendOne) -> None:
     for index, recipient in todo:
         outcomes[index] = await send_one(recipient)
+        heed_cancelling()
+
+
+def heed_cancelling() -> None:
+    """Raise `CancelledError` when this task has been cancelled and did not notice.
+
+    Until Python 3.12 `asyncio.wait_for`, which aiosmtplib uses, swallows a cancellation that comes together with its result
+    (python/cpython issue 86296).
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

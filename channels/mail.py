@@ -9,7 +9,7 @@ from functools import partial
 import aiosmtplib
 
 from channels.base import ACCEPTED, WITHHELD, Answer, MailMessage, MayWrite, Outcome, Prepared, Reason, Recipient
-from channels.lanes import in_lanes
+from channels.lanes import heed_cancelling, in_lanes
 from channels.mail_answers import Stage, refusal
 from channels.mail_message import MailIdentity, MailPayload, encode, headers_for, mailbox, return_path
 from channels.smtp_pool import RelaySettings, SmtpPool
@@ -83,6 +83,7 @@ class MailChannel:
             return LOST_BEFORE
         if refused is not None:
             return refused
+        heed_cancelling()
         return await self._content(smtp, body) if may_write() else WITHHELD
 
     async def _envelope(self, smtp: aiosmtplib.SMTP, sender: str, to: str, size: int) -> Outcome | None:

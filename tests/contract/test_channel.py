@@ -42,21 +42,29 @@ async def test_outcomes_come_in_the_order_of_the_recipients(party):
         ("unavailable", Answer.RETRY, Reason.UNAVAILABLE),
         ("gone", Answer.NEVER, Reason.GONE),
         ("bad-message", Answer.NEVER, Reason.BAD_MESSAGE),
-        ("stall", Answer.UNKNOWN, Reason.TIMEOUT),
         ("reset", Answer.UNKNOWN, Reason.CONNECTION),
     ],
 )
 async def test_a_carriers_no_is_data(party, behaviour, answer, reason):
-    """Refusals, silence and cut connections are outcomes, never exceptions; only a dead address is called gone."""
+    """Refusals and cut connections are outcomes, never exceptions; only a dead address is called gone."""
     party.tell(behaviour)
     for outcome in await party.send(party.recipients(3)):
         assert (outcome.answer, outcome.reason) == (answer, reason)
         assert outcome.address_gone == (reason is Reason.GONE)
 
 
+async def test_silence_is_unknown_and_leaves_no_trace(open_party, party_name):
+    """After the time-out it may have arrived or not, and the connection is of no further use: a late answer would be another's."""
+    party = await open_party(party_name, timeout_s=0.3)
+    party.tell("stall")
+    outcomes = await party.send(party.recipients(3))
+    assert {(outcome.answer, outcome.reason) for outcome in outcomes} == {(Answer.UNKNOWN, Reason.TIMEOUT)}
+    await settled(lambda: party.carrier.open_connections == 0)
+
+
 async def test_the_channel_works_again_after_trouble(party):
-    """Neither a reset nor a stall leaves a connection behind on which the next message would go wrong."""
-    for trouble in ("reset", "stall", "throttle"):
+    """Trouble leaves no connection behind on which the next message would go wrong."""
+    for trouble in ("reset", "throttle", "unavailable", "bad-message"):
         party.tell(trouble)
         await party.send(party.recipients(3))
     party.accept_again()
@@ -129,3 +137,15 @@ async def test_connections_are_kept_and_bounded(party):
 async def test_nobody_is_sent_to_when_there_is_nobody(party):
     """An empty chunk is an empty list."""
     assert await party.send([]) == []
+
+
+async def test_a_server_that_never_speaks_is_given_up(open_party, silent_port, party_name):
+    """Nothing was written to it, so trying again is safe; it costs the time-out for connecting, not more."""
+    where = (
+        {"host": "127.0.0.1", "port": silent_port}
+        if party_name == "mail"
+        else {"endpoint": f"https://127.0.0.1:{silent_port}"}
+    )
+    party = await open_party(party_name, **where, connect_timeout_s=0.2)
+    outcomes = await party.send(party.recipients(2))
+    assert {(outcome.answer, outcome.reason) for outcome in outcomes} == {(Answer.RETRY, Reason.CONNECTION)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import shutil
@@ -90,6 +91,9 @@ async def test_nginx_reads_what_we_send(open_push, nginx):
     outcomes = await channel.send(channel.prepare(message()), recipients, lambda: True)
     lost = [outcome for outcome in outcomes if outcome.answer is not Answer.ACCEPTED]
     assert not lost
+    async with asyncio.timeout(10):  # nginx writes its log after its reply
+        while nginx[1].read_text().count("\n") < len(recipients):  # noqa: ASYNC110 a foreign process gives no event
+            await asyncio.sleep(0.02)
     rows = [json.loads(line) for line in nginx[1].read_text().splitlines()]
     assert {row["line"] for row in rows} == {"POST /v1/projects/sandbox/messages:send HTTP/1.1"}
     assert all(re.fullmatch(r"Bearer ya29\.[\w-]+", row["bearer"]) for row in rows)
