@@ -30,8 +30,8 @@ SUFFIX = ".regions"
 NUMBERS = "numbers.csv"
 # The shipped library numbers from 1; a folder of one's own from here, so that neither ever meets the other in 24 bits.
 FIRST_OWN_NUMBER = 1 << 23
-# Differences and zigzag need 32 bits up to here: 360 degrees in steps of a millionth.
-FINEST_GRID = 1_000_000
+# Imported outlines are kept in steps of about a metre.
+OWN_GRID = 100_000
 
 Geometries = NDArray[np.object_]
 Steps = NDArray[np.int32]
@@ -130,8 +130,10 @@ def give_numbers(folder: Path, codes: Iterable[str], first: int = FIRST_OWN_NUMB
     following = max(numbers.values(), default=first - 1) + 1
     fresh = [code for code in dict.fromkeys(codes) if code not in numbers]
     numbers.update(zip(fresh, range(following, following + len(fresh)), strict=True))
-    with (folder / NUMBERS).open("w", newline="", encoding="utf-8") as lines:
+    unfinished = folder / f"{NUMBERS}.unfinished"
+    with unfinished.open("w", newline="", encoding="utf-8") as lines:
         csv.writer(lines, lineterminator="\n").writerows((number, code) for code, number in numbers.items())
+    unfinished.replace(folder / NUMBERS)  # whole or not at all: a number that is lost would be given again
     return numbers
 
 

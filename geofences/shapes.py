@@ -20,6 +20,7 @@ from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
 from geofences.errors import InvalidGeometry, TooManyVertices
+from geofences.tangles import too_tangled
 
 Floats = NDArray[np.float64]
 
@@ -55,6 +56,10 @@ def polygon(value: Any, pointer: str = "") -> Outline:
     repairs: list[Repair] = []
     drawn = [_rings_to_polygon(rings, repairs) for _, rings in polygons]
     geometry: BaseGeometry = drawn[0] if len(drawn) == 1 else MultiPolygon(drawn)
+    if too_tangled(shapely.get_parts(geometry)):
+        raise InvalidGeometry(
+            pointer, "The outline is too tangled to be worked out. Draw it with fewer and shorter edges."
+        )
     if not geometry.is_valid:
         geometry = _mend(geometry, pointer, repairs)
     if geometry.is_empty or geometry.area == 0:
@@ -178,6 +183,8 @@ def _which_way(lon_lat: Floats, at: int) -> str:
 
 def _mend(geometry: BaseGeometry, pointer: str, repairs: list[Repair]) -> BaseGeometry:
     """By structure: every ground that any ring encloses stays enclosed. (By linework, the middle of a star would fall out.)"""
+    if too_tangled(shapely.get_parts(geometry), mending=True):
+        raise InvalidGeometry(pointer, "The outline crosses itself too often to be mended. Draw it anew.")
     why = shapely.is_valid_reason(geometry)
     mended: BaseGeometry = shapely.make_valid(geometry, method="structure", keep_collapsed=False)
     repairs.append(

@@ -13,9 +13,10 @@ from shapely.geometry import MultiPolygon
 from shapely.geometry.base import BaseGeometry
 
 from geofences.circles import Circle, circle
-from geofences.errors import EmptyArea, TargetErrors, TargetFault, TooManyVertices, UnknownRegion
+from geofences.errors import EmptyArea, InvalidGeometry, TargetErrors, TargetFault, TooManyVertices, UnknownRegion
 from geofences.geodesy import area_km2
 from geofences.shapes import MAX_VERTICES, Outline, Repair, polygon
+from geofences.tangles import too_tangled
 
 # Looking for the nearest of an unknown code takes some 20 ms; a list of nothing but such codes must not hold a worker for minutes.
 MOST_UNKNOWN = 20
@@ -62,6 +63,10 @@ def resolve(target: Target, library: Outlines) -> Area:
     vertices = sum(int(shapely.get_num_coordinates(one.geometry)) for one in wanted + unwanted if one.drawn)
     if vertices > MAX_VERTICES:
         faults.append(TooManyVertices("", vertices, MAX_VERTICES))
+    elif too_tangled(shapely.get_parts([one.geometry for one in wanted + unwanted if one.drawn])):
+        faults.append(
+            InvalidGeometry("", "The polygons and circles cross each other too often. Send their outline instead.")
+        )
     if faults:
         raise TargetErrors(tuple(faults))
     geometry = _together(wanted)

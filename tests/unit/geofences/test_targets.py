@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pyproj
 import pytest
@@ -155,6 +157,23 @@ def test_too_many_vertices():
     """More than 100,000 vertices are refused before they are looked at."""
     with pytest.raises(TooManyVertices):
         polygon([[0, 0]] * 100_001)
+
+
+def test_malice_does_not_hold_a_worker():
+    """Outlines that would take minutes to validate, mend or unite are refused in about a second."""
+    slant = np.arange(20_000)
+    comb = [*np.column_stack([slant / 20000 + slant % 2, slant % 2]).tolist(), [3, -1], [-1, -1]]
+    scribble = np.random.default_rng(1).uniform(0, 1, (4_000, 2)).tolist()
+    began = time.monotonic()
+    for ring, says in ((comb, "too tangled"), (scribble, "tangled"), (scribble[:600], "too often")):
+        with pytest.raises(InvalidGeometry, match=says):
+            polygon(ring)
+    teeth = np.arange(1_000)
+    across = [*np.column_stack([teeth / 1000, teeth % 2]).tolist(), [1, -1], [0, -1]]
+    down = [[lat, lon] for lon, lat in across]
+    with pytest.raises(TargetErrors, match="cross each other"):
+        resolve(Target(polygons=(across, down)), TwoRegions())
+    assert time.monotonic() - began < 10
 
 
 @pytest.mark.parametrize("turn", [0, -360])
