@@ -19,12 +19,14 @@ from alertd.service.approval import Approval
 from alertd.service.carriers import UNLIMITED, Carrier, Carriers
 from alertd.service.dispatch import Dispatch
 from alertd.service.ending import Ending
+from alertd.service.fleet import Fleet
 from alertd.service.intake import Intake
 from alertd.service.messages import Messages
 from alertd.service.planning import Planner
 from alertd.service.receipts import Receipts
 from alertd.service.registry import Registry
 from alertd.service.removal import Removal
+from alertd.service.reports import Reports
 from alertd.service.targeting import Targeting
 from alertd.store.alerts import Alerts
 from alertd.store.audience import Audience
@@ -33,6 +35,7 @@ from alertd.store.connection import Connection, open_store
 from alertd.store.keyring import Keyring
 from alertd.store.limits import Limits
 from alertd.store.people import People
+from alertd.store.requests import Requests
 from alertd.store.sweeper import Sweeper
 from alertd.store.work import Work
 from alertd.worker import Worker
@@ -74,6 +77,9 @@ class Parts:
         self.registry = Registry(self.people, self.library, clock)
         self.receipts = Receipts(self.work, self.people, self.removal, self.tags, metrics)
         self.access = Access(Keyring(self.db))
+        self.reports = Reports(self.alerts, self.work, self.limits, self.db.codec)
+        self.requests = Requests(self.db)
+        self.fleet = Fleet(self.alerts, self.work, self.people, clock, settings.alerts.organisation)
 
     def worker(self) -> Worker:
         """This process's share of the work."""

@@ -32,7 +32,7 @@ class Section(BaseModel):
         if not isinstance(values, dict):
             return values
         read = dict(values)
-        for name, path in values.items():
+        for name in values:
             secret = name.removesuffix("_file")
             if name.endswith("_file") and name not in cls.model_fields and secret in cls.model_fields:
                 read[secret] = Path(read.pop(name)).read_text(encoding="utf-8").rstrip("\n")
@@ -148,8 +148,8 @@ def load(path: Path | None = None) -> Settings:
             settings_cls: type[BaseSettings],
             init_settings: PydanticBaseSettingsSource,
             env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,
-            file_secret_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  pydantic-settings passes them by name
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             file = (TomlConfigSettingsSource(settings_cls, path),) if path else ()
             return (init_settings, env_settings, *file)

@@ -93,6 +93,10 @@ class Renderer:
             "mail": _mail,
         }
 
+    def all_languages(self) -> tuple[str, ...]:
+        """The languages with a catalogue, English first."""
+        return tuple(sorted(self._catalogues, key=lambda tag: (tag != REFERENCE, tag)))
+
     def words(self, language: str) -> Catalogue:
         """The catalogue for a language tag, or that of its base language. Raises `KeyError` if there is neither."""
         found = matching(language, self._catalogues)
@@ -110,8 +114,7 @@ class Renderer:
         own = [tag for tag in document.info if matching(tag, self._catalogues) is not None]
         if document.kind is Kind.GENERAL:
             return tuple(tag for tag in own if document.info[tag].headline and document.info[tag].description)
-        rest = sorted(self._catalogues, key=lambda tag: (tag != REFERENCE, tag))
-        return (*own, *(tag for tag in rest if tag not in own))
+        return (*own, *(tag for tag in self.all_languages() if tag not in own))
 
     def render(self, document: Alert, *, channel: str, language: str, stamp: Stamp, url: str | None = None) -> Message:
         """The message for one channel in one of `languages(document)`.

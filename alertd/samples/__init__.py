@@ -93,4 +93,5 @@ def _weights(towns: list[tuple[str, str, float, float, int]]) -> np.ndarray[Any,
     near = np.array([abs(t[2] - CENTRE[0]) < NEAR_DEGREES and abs(t[3] - CENTRE[1]) < NEAR_DEGREES for t in towns])
     weights = np.where(near, NEAR_SHARE * population / population[near].sum(), 0.0)
     weights += np.where(~near, (1 - NEAR_SHARE) * population / population[~near].sum(), 0.0)
-    return weights / weights.sum()
+    shares: np.ndarray[Any, np.dtype[np.float64]] = weights / weights.sum()
+    return shares

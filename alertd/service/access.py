@@ -7,11 +7,12 @@ import hmac
 import re
 import secrets
 from dataclasses import dataclass
+from typing import Literal
 
 from alertd.store.keyring import Keyring, StoredKey
 
 #: Every scope there is. `admin` stands for all of them.
-SCOPES = (
+Scope = Literal[
     "alerts:read",
     "alerts:write",
     "alerts:approve",
@@ -21,7 +22,7 @@ SCOPES = (
     "ledger:read",
     "keys:write",
     "admin",
-)
+]
 _TOKEN = re.compile(r"(test|live)_([A-Za-z0-9]{12})_([A-Za-z0-9_-]{43})")
 
 

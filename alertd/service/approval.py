@@ -41,7 +41,7 @@ class Approval:
             raise Problem("same-person", "An Actual alert needs a second person: its author cannot approve it.")
         alert = Alert.model_validate_json(record.document)
         area = await self._alerts.area(alert_id)
-        found = await self._targeting.people(area, alert)
+        found = await self._targeting.people(area, alert, await self._targeting.shares(area))
         seen = record.seen if people is None else people
         if abs(len(found) - seen) > self._settings.drift_share * max(seen, 1):
             raise Problem(

@@ -22,13 +22,19 @@ from geofences.targets import Area
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
-    """An alert that was taken in, with what it would do."""
+class Look:
+    """What a target comes to: its ground and the people on it."""
 
-    record: AlertRecord
     area: Area
     shares: Sequence[Share]
     found: Found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken(Look):
+    """An alert that was taken in, with what it would do."""
+
+    record: AlertRecord
 
 
 class Intake:
@@ -55,15 +61,24 @@ class Intake:
     ) -> Taken:
         """Check everything, find the audience, and keep the alert unless this is a dry run. Raises Problem."""
         self.check(alert, who)
-        area = await self._targeting.area(alert.target)
-        shares = self._targeting.shares(area.geometry)
-        found = await self._targeting.people(area.geometry, alert)
-        self._check_size(alert, area, found)
+        look = await self.look(alert)
+        self._check_size(alert, look.area, look.found)
         now = self._clock.now_ms()
-        record = self._record(alert, who, alert_id or new_id(now), len(found), draft=draft)
-        if not dry_run and not await self._alerts.create(record, area.geometry):
-            raise Problem("idempotency-in-progress", "This alert has just been taken in.")
-        return Taken(record=record, area=area, shares=shares, found=found)
+        record = self._record(alert, who, alert_id or new_id(now), len(look.found), draft=draft)
+        if not dry_run and not await self._alerts.create(record, look.area.geometry):
+            # Only the same request has this id: its first try was cut off after the alert was kept.
+            record = await self._alerts.get(record.id) or record
+        return Taken(record=record, area=look.area, shares=look.shares, found=look.found)
+
+    async def look(self, alert: Alert) -> Look:
+        """The area of an alert's target and the people in it now."""
+        area = await self._targeting.area(alert.target)
+        shares = await self._targeting.shares(area.geometry)
+        return Look(area=area, shares=shares, found=await self._targeting.people(area.geometry, alert, shares))
+
+    def case_id(self, number: str) -> str:
+        """The name a case number goes by in the store."""
+        return self._alerts.case_id(number)
 
     def check(self, alert: Alert, who: Credential) -> None:
         """Everything that can be told without looking for people. Raises the first problem, with all its faults."""

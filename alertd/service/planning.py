@@ -43,7 +43,8 @@ class Planner:
         audience = await self._alerts.audience(record.id)
         area = await self._alerts.area(record.id)
         languages = self._renderer.languages(alert)
-        belongs = Belongs(alert, area, set(self._targeting.told_regions(area)), self._clock.now_ms())
+        told = set(self._targeting.told_regions(await self._targeting.shares(area)))
+        belongs = Belongs(alert, area, told, self._clock.now_ms())
         cursor = record.cursor
         while True:
             size = FIRST_CHUNK if cursor == 0 else CHUNK

@@ -15,7 +15,6 @@ from alertd.errors import Fault, Problem
 from alertd.registrations import Registration
 from alertd.store.people import Change, People
 from alertd.subscribers import AddressesUsedUpError, Place, Subscriber, from_document
-from geofences.errors import UnknownRegion
 from geofences.regions import Library
 
 #: A claim whose holder's record does not confirm it is somebody's unfinished work for this long, then nobody's.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import shapely
@@ -23,6 +23,10 @@ from geofences.errors import TargetErrors, UnknownRegion
 from geofences.regions import Library
 
 SMALL_COUNT = 20  # below this a count could tell where one person lives, so it is shown as "<20"
+
+
+#: A count as it may be told.
+Shown = int | Literal["<20"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,19 +62,26 @@ class Targeting:
             slug = "unknown-region" if unknown else "invalid-geometry"
             raise Problem(slug, "The target cannot be resolved; see the faults.", faults=faults) from None
 
-    async def people(self, geometry: shapely.MultiPolygon, alert: Alert) -> Found:
-        """Everyone in the area whom this alert is for."""
-        return await self.find(geometry, alert.kind, alert.policy, testers_only=alert.status is not Status.ACTUAL)
+    async def people(self, geometry: shapely.MultiPolygon, alert: Alert, shares: Sequence[Share]) -> Found:
+        """Everyone in the area whom this alert is for. `shares` are the area's own."""
+        testers_only = alert.status is not Status.ACTUAL
+        return await self.find(geometry, alert.kind, alert.policy, shares, testers_only=testers_only)
 
     async def find(
-        self, geometry: shapely.MultiPolygon, kind: str, policy: Policy, *, testers_only: bool = False
+        self,
+        geometry: shapely.MultiPolygon,
+        kind: str,
+        policy: Policy,
+        shares: Sequence[Share],
+        *,
+        testers_only: bool = False,
     ) -> Found:
+        """Everyone in the area who consented to the kind and whose place counts."""
         started = self._clock.monotonic()
-        regions = await asyncio.to_thread(self.told_regions, geometry)
         found = await self._audience.find(
             Wanted(
                 area=geometry,
-                regions=regions,
+                regions=self.told_regions(shares),
                 kind=1 << KINDS.index(kind),
                 places=frozenset(PLACE_KINDS.index(place) for place in policy.places),
                 max_age_h=policy.max_age_h,
@@ -82,16 +93,17 @@ class Targeting:
         self._metrics.audience_people.observe(len(found))
         return found
 
-    def shares(self, geometry: shapely.MultiPolygon) -> list[Share]:
+    async def shares(self, geometry: shapely.MultiPolygon) -> list[Share]:
         """The regions an area touches, with the share of each that lies inside."""
+        touched = await asyncio.to_thread(self._library.overlapping, geometry)
         return [
             Share(code=region.code, name=region.name, kind=region.kind, number=region.number, share=share)
-            for region, share in self._library.overlapping(geometry)
+            for region, share in touched
         ]
 
-    def told_regions(self, geometry: shapely.MultiPolygon) -> list[int]:
+    def told_regions(self, shares: Sequence[Share]) -> list[int]:
         """Numbers of the regions whose people are told although they named no point: enough of the region is inside."""
-        return [share.number for share in self.shares(geometry) if share.share >= self._settings.region_share]
+        return [share.number for share in shares if share.share >= self._settings.region_share]
 
     def counts(self, found: Found, shares: Sequence[Share]) -> dict[str, Any]:
         """People and addresses by channel and by region, small counts hidden."""
@@ -109,9 +121,9 @@ class Targeting:
         }
 
 
-def shown(count: int) -> int | str:
+def shown(count: int) -> Shown:
     """A count as it may be told."""
-    return count if count == 0 or count >= SMALL_COUNT else f"<{SMALL_COUNT}"
+    return count if count == 0 or count >= SMALL_COUNT else "<20"
 
 
 def asked_for(target: Target) -> targets.Target:

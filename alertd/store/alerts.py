@@ -119,8 +119,7 @@ class Alerts:
     async def get(self, alert_id: str) -> AlertRecord | None:
         """An alert with its document, or None. A purged alert has an empty document."""
         name = keys.of_chain(chain_of(alert_id), "version", alert_id)
-        flat = await self._db.execute("HGETALL", name)
-        found = flat if isinstance(flat, dict) else dict(zip(flat[::2], flat[1::2], strict=True))
+        found = await self._db.hash_of(name)
         if not found:
             return None
         fields = {key.decode(): value for key, value in found.items()}

@@ -80,6 +80,11 @@ class Connection:
         except (*UNAVAILABLE, exceptions.ResponseError) as error:
             raise _translated(error) from error
 
+    async def hash_of(self, name: str) -> dict[bytes, bytes]:
+        """A whole hash, empty when there is none."""
+        flat = await self.execute("HGETALL", name)
+        return flat if isinstance(flat, dict) else dict(zip(flat[::2], flat[1::2], strict=True))
+
     async def mget(self, names: Sequence[str]) -> list[bytes | None]:
         """Many values, missing ones as None."""
         return cast("list[bytes | None]", await self.execute("MGET", *names)) if names else []

@@ -28,6 +28,11 @@ class Limits:
             known = await self._db.execute("HGET", keys.CARRIERS, name)
         return int(known)
 
+    async def carrier_names(self) -> dict[int, str]:
+        """The carriers' names by their bytes."""
+        found = await self._db.hash_of(keys.CARRIERS)
+        return {int(number): name.decode() for name, number in found.items()}
+
     async def pause(self, carrier: str, seconds: float) -> None:
         """The carrier said to wait: no permits for anybody until then."""
         await self._db.run("pause", [keys.limiter(carrier)], int(seconds * 1000), self._db.skew_ms)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import struct
+from bisect import bisect_right
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -231,9 +232,9 @@ class Work:
     async def counts(self, alert_id: str) -> dict[str, dict[str, int]]:
         """References by channel and state, `targeted` and `doubled` among them."""
         chain = chain_of(alert_id)
-        flat = await self._db.execute("HGETALL", keys.of_chain(chain, "counts", alert_id))
+        flat = await self._db.hash_of(keys.of_chain(chain, "counts", alert_id))
         found: dict[str, dict[str, int]] = {}
-        for name, value in _pairs(flat):
+        for name, value in flat.items():
             channel, _, state = name.decode().partition(".")
             found.setdefault(channel, {})[state] = int(value)
         return {channel: found[channel] for channel in CHANNELS if channel in found}
@@ -261,15 +262,14 @@ class Work:
             yield row, np.frombuffer(records, LEDGER, count), unpack_refs(refs[: count * REF_BYTES])
             row += count
 
-    async def channel_of(self, alert_id: str, row: int) -> str | None:
-        """The channel of one row, from the batch it is in."""
+    async def spans(self, alert_id: str) -> list[tuple[int, str]]:
+        """First row and channel of every batch, in order of rows: which channel a row is of."""
         headers = await self._db.execute("HVALS", keys.of_chain(chain_of(alert_id), "batches", alert_id))
-        for header in headers:
-            channel, *_, first, count = header.decode().split(" ")
-            if int(first) <= row < int(first) + int(count):
-                return str(channel)
-        return None
+        words = [header.decode().split(" ") for header in headers]
+        return sorted((int(first), channel) for channel, *_, first, _ in words)
 
-
-def _pairs(flat: Any) -> list[tuple[bytes, bytes]]:
-    return list(flat.items()) if isinstance(flat, dict) else list(zip(flat[::2], flat[1::2], strict=True))
+    async def channel_of(self, alert_id: str, row: int) -> str | None:
+        """The channel of one row, None when there are no rows."""
+        spans = await self.spans(alert_id)
+        found = bisect_right(spans, row, key=lambda span: span[0])
+        return spans[found - 1][1] if found else None

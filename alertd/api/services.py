@@ -1,0 +1,54 @@
+"""What the handlers call: given by the composition root, found by its typed key in the application."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from alertd.clock import Clock
+from alertd.config import Settings
+from alertd.metrics import Metrics
+from alertd.rendering import Renderer
+from alertd.service.access import Access
+from alertd.service.approval import Approval
+from alertd.service.carriers import Carriers
+from alertd.service.fleet import Fleet
+from alertd.service.intake import Intake
+from alertd.service.receipts import Receipts
+from alertd.service.registry import Registry
+from alertd.service.reports import Reports
+from alertd.service.targeting import Targeting
+from alertd.store.requests import Requests
+from geofences.regions import Library
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """The use cases of one process."""
+
+    settings: Settings
+    clock: Clock
+    metrics: Metrics
+    library: Library
+    renderer: Renderer
+    carriers: Carriers
+    targeting: Targeting
+    intake: Intake
+    approval: Approval
+    reports: Reports
+    registry: Registry
+    receipts: Receipts
+    access: Access
+    requests: Requests
+    fleet: Fleet
+    is_ready: Callable[[], Awaitable[bool]]
+    process_metrics: Callable[[], Awaitable[bytes]]
+
+
+SERVICES = web.AppKey("services", Services)
+
+
+def services(request: web.Request) -> Services:
+    return request.app[SERVICES]

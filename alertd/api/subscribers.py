@@ -1,0 +1,175 @@
+"""Subscribers over HTTP: written one by one or as a stream, read, found by address, forgotten."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Literal
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from alertd.alerts import CHANNELS
+from alertd.api.bodies import check_json
+from alertd.api.operations import NDJSON, Operation, Reply
+from alertd.api.services import Services, services
+from alertd.errors import Fault, Problem
+from alertd.faults import faults_of
+from alertd.registrations import ADDRESS, Registration, SubscriberId
+from alertd.service.registry import Entry
+from alertd.subscribers import to_document
+
+#: Lines written together: one round trip a step for all of them, and answered together.
+IMPORT_LINES = 1_000
+LONGEST_LINE = 64 * 1024
+
+
+class SubscriberReply(BaseModel):
+    id: str
+    registration: dict[str, Any]
+
+
+class Lookup(BaseModel):
+    """One address."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    channel: Literal["push", "sms", "mail"]
+    value: Annotated[str, Field(min_length=1, max_length=4096, examples=["+34600000000"])]
+
+
+class _Line(BaseModel):
+    """One line of an import: an id and its registration."""
+
+    model_config = ConfigDict(extra="allow")
+    id: SubscriberId
+
+
+async def put_subscriber(request: web.Request, *, id: SubscriberId, body: Registration) -> Reply[SubscriberReply]:
+    """Writes a subscriber, new or in place of what was there. Addresses that stay keep their numbers."""
+    person, is_new = await services(request).registry.put(id, body)
+    return Reply(SubscriberReply(id=id, registration=to_document(person)), status=201 if is_new else 200)
+
+
+async def show_subscriber(request: web.Request, *, id: SubscriberId) -> SubscriberReply:
+    """One subscriber."""
+    return SubscriberReply(id=id, registration=to_document(await services(request).registry.get(id)))
+
+
+async def forget_subscriber(request: web.Request, *, id: SubscriberId) -> None:
+    """Removes a subscriber with places and addresses. Queued messages for it are not sent."""
+    await services(request).registry.forget(id)
+
+
+async def lookup_subscriber(request: web.Request, *, body: Lookup) -> SubscriberReply:
+    """Whoever has an address."""
+    channel = CHANNELS.index(body.channel)
+    name = {"push": "token", "sms": "number", "mail": "mailbox"}[body.channel]
+    try:
+        address = ADDRESS.validate_json(json.dumps({"channel": body.channel, name: body.value}))
+    except ValidationError as error:
+        faults = tuple(Fault("/value", fault.detail) for fault in faults_of(error))
+        raise Problem("invalid-request", "This is no address.", faults=faults) from None
+    person = await services(request).registry.lookup(channel, address.value)
+    if person is None:
+        raise Problem("not-found", "Nobody has this address.")
+    return SubscriberReply(id=person.id, registration=to_document(person))
+
+
+async def import_subscribers(request: web.Request) -> web.StreamResponse:
+    """Writes many subscribers from NDJSON: each line a registration with its `id`. Answers as it goes, one object for
+    every thousand lines: how many were written, and each line that was not, with its faults. Sending the same file again changes
+    nothing.
+    """
+    response = web.StreamResponse(headers={"Content-Type": NDJSON})
+    await response.prepare(request)
+    done = {"line": 0, "written": 0, "refused": 0}
+    async for batch in _batches(request):
+        report = await _written(services(request), batch, done)
+        await response.write(json.dumps(report).encode() + b"\n")
+    return response
+
+
+async def _batches(request: web.Request) -> AsyncIterator[list[bytes]]:
+    lines: list[bytes] = []
+    rest = b""
+    async for piece in request.content.iter_any():
+        *whole, rest = (rest + piece).split(b"\n")
+        if len(rest) > LONGEST_LINE:
+            raise Problem("too-large", "A line of the import is too long.")
+        lines += [line for line in whole if line.strip()]
+        while len(lines) >= IMPORT_LINES:
+            yield lines[:IMPORT_LINES]
+            lines = lines[IMPORT_LINES:]
+    if rest.strip():
+        lines.append(rest)
+    if lines:
+        yield lines
+
+
+async def _written(s: Services, lines: list[bytes], done: dict[str, int]) -> dict[str, Any]:
+    faults: list[dict[str, Any]] = []
+    entries: dict[str, tuple[int, Entry]] = {}
+    for line in lines:
+        done["line"] += 1
+        try:
+            entry = _entry(line)
+        except Problem as problem:
+            faults.append(_refusal(done["line"], problem))
+        else:
+            entries[entry.id] = (done["line"], entry)  # the last of two lines for one id counts
+    outcomes = await s.registry.put_many([entry for _, entry in entries.values()])
+    for (number, entry), outcome in zip(entries.values(), outcomes, strict=True):
+        if outcome is None:
+            try:
+                await s.registry.put(entry.id, entry.document)
+            except Problem as problem:
+                faults.append(_refusal(number, problem))
+        elif isinstance(outcome, Problem):
+            faults.append(_refusal(number, outcome))
+    done["refused"] += len(faults)
+    done["written"] = done["line"] - done["refused"]
+    return {**done, "faults": faults}
+
+
+def _entry(line: bytes) -> Entry:
+    check_json(line)
+    try:
+        name = _Line.model_validate_json(line).id
+        document = {key: value for key, value in json.loads(line).items() if key != "id"}
+        return Entry(name, Registration.model_validate_json(json.dumps(document)))
+    except ValidationError as error:
+        raise Problem("invalid-request", "The line cannot be taken.", faults=tuple(faults_of(error))) from None
+
+
+def _refusal(line: int, problem: Problem) -> dict[str, Any]:
+    return {
+        "line": line,
+        "type": f"/problems/{problem.slug}",
+        "detail": problem.detail,
+        "errors": [{"pointer": fault.pointer, "detail": fault.detail} for fault in problem.faults],
+    }
+
+
+_GROUP = "Subscribers"
+OPERATIONS = (
+    Operation(
+        method="PUT", path="/v1/subscribers/{id}", handler=put_subscriber, summary="Write a subscriber",
+        scope="subscribers:write", group=_GROUP, problems=("duplicate-address", "precondition-failed"),
+    ),
+    Operation(
+        method="GET", path="/v1/subscribers/{id}", handler=show_subscriber, summary="Show a subscriber",
+        scope="subscribers:read", group=_GROUP, problems=("not-found",),
+    ),
+    Operation(
+        method="DELETE", path="/v1/subscribers/{id}", handler=forget_subscriber, summary="Forget a subscriber",
+        scope="subscribers:write", group=_GROUP, status=204, problems=("not-found",),
+    ),
+    Operation(
+        method="POST", path="/v1/subscribers/lookup", handler=lookup_subscriber, summary="Find by address",
+        scope="subscribers:read", group=_GROUP, problems=("not-found",),
+    ),
+    Operation(
+        method="POST", path="/v1/subscribers/import", handler=import_subscribers, summary="Import subscribers",
+        scope="subscribers:write", group=_GROUP, takes=(NDJSON,), gives=(NDJSON,), streams=True,
+    ),
+)  # fmt: skip

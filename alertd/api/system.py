@@ -1,0 +1,214 @@
+"""Keys, kinds, receipts and the state of the service over HTTP."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field
+
+from alertd.alerts import State
+from alertd.api.call import credential, is_replay
+from alertd.api.operations import Operation
+from alertd.api.services import services
+from alertd.documents import Alert
+from alertd.errors import Problem
+from alertd.kinds import KINDS, Kind
+from alertd.service.access import Credential, Scope
+from channels.sms_answers import status
+
+Tag = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,80}$")]
+
+
+class Me(BaseModel):
+    key: str
+    organisation: str
+    subject: str = Field(description="The person the key belongs to.")
+    scopes: list[str]
+    test: bool
+
+
+class NewKey(BaseModel):
+    """A key for one person."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    subject: Annotated[str, Field(min_length=1, max_length=254, examples=["a.garcia@centre.example"])]
+    scopes: Annotated[list[Scope], Field(min_length=1)]
+    test: bool = Field(False, description="A test key cannot send Actual alerts.")
+
+
+class KeyMade(Me):
+    token: str = Field(description="Told once and never again.")
+
+
+class KeyList(BaseModel):
+    keys: list[Me]
+
+
+class KindReply(BaseModel):
+    kind: str
+    levels: dict[str, dict[str, str]] = Field(description="What each level stands for.")
+    languages: list[str] = Field(description="Languages with reviewed templates.")
+    codes: dict[str, dict[str, dict[str, str]]] = Field(description="Coded values: fact, code, language.")
+    json_schema: dict[str, Any]
+
+
+class CarrierReply(BaseModel):
+    name: str
+    channel: str
+    rate: float | None = Field(description="Permits a second.")
+
+
+class CarrierList(BaseModel):
+    carriers: list[CarrierReply]
+
+
+async def show_me(request: web.Request) -> Me:
+    """Whose key this is."""
+    return Me(**_credential(credential(request)))
+
+
+async def list_keys(request: web.Request) -> KeyList:
+    """The organisation's keys, without their secrets."""
+    found = await services(request).access.list(credential(request).org)
+    return KeyList(keys=[Me(**_credential(one)) for one in found])
+
+
+async def create_key(request: web.Request, *, body: NewKey) -> KeyMade:
+    """A new key for one person. Nobody can give what they do not have."""
+    who = credential(request)
+    if is_replay(request):
+        raise Problem(
+            "precondition-failed", "The key was made and its token told; make another with a new Idempotency-Key."
+        )
+    lacking = [scope for scope in body.scopes if not who.may(scope)]
+    if lacking:
+        raise Problem("not-allowed", f"This key lacks the scope {lacking[0]} itself.", scope=lacking[0])
+    made, token = await services(request).access.create(
+        org=who.org, subject=body.subject, scopes=frozenset(body.scopes), test=body.test
+    )
+    return KeyMade(**_credential(made), token=token)
+
+
+async def revoke_key(request: web.Request, *, id: Annotated[str, Field(pattern="^[0-9a-f]{12}$")]) -> None:
+    """The key is known no more, from the next call on."""
+    if not await services(request).access.revoke(id, credential(request).org):
+        raise Problem("not-found", "There is no such key.")
+
+
+async def show_kind(request: web.Request, *, kind: Kind) -> KindReply:
+    """What an alert of this kind may say: JSON Schema, levels, and coded values with their translations."""
+    renderer = services(request).renderer
+    languages = renderer.all_languages()
+    facts = ("hair", "eyes", "sex")
+    codes = {fact: {language: dict(renderer.words(language).codes(fact)) for language in languages} for fact in facts}
+    return KindReply(
+        kind=kind,
+        levels={
+            level: {"loudness": f.loudness, "urgency": f.urgency, "severity": f.severity, "certainty": f.certainty}
+            for level, f in KINDS[kind].items()
+        },
+        languages=list(languages),
+        codes=codes,
+        json_schema=Alert.model_json_schema(),
+    )
+
+
+async def list_carriers(request: web.Request) -> CarrierList:
+    """The carriers and their limits."""
+    s = services(request)
+    return CarrierList(
+        carriers=[
+            CarrierReply(name=c.name, channel=c.channel.name, rate=s.settings.carriers[c.name].rate)
+            for c in s.carriers.all()
+        ]
+    )
+
+
+async def take_receipt(request: web.Request, *, carrier: str, tag: Tag) -> None:
+    """A carrier's late report about one message. The tag in the address is signed, so no key is asked for."""
+    reference = services(request).receipts.reference(tag)
+    if reference is None:
+        raise Problem("not-found", "There is no such message.")
+    if carrier not in services(request).settings.carriers:
+        raise Problem("not-found", "There is no such carrier.")
+    try:
+        said, reason = status({name: str(value) for name, value in (await request.post()).items()})
+    except ValueError as error:
+        raise Problem("invalid-request", str(error)) from None
+    if said.name in {State.DELIVERED.name, State.FAILED.name}:  # the rest are stations on the way
+        await services(request).receipts.report(reference, State[said.name], reason.value, carrier)
+
+
+async def take_ack(request: web.Request, *, tag: Tag) -> None:
+    """An app says that it got the message. The tag came with the message and is signed."""
+    reference = services(request).receipts.reference(tag)
+    if reference is None or not await services(request).receipts.report(reference, State.DELIVERED, 0, "app"):
+        raise Problem("not-found", "There is no such message.")
+
+
+async def healthz(_request: web.Request) -> web.Response:
+    """The process lives."""
+    return web.Response(text="ok\n")
+
+
+async def readyz(request: web.Request) -> web.Response:
+    """The store answers and takes writes."""
+    if await services(request).is_ready():
+        return web.Response(text="ready\n")
+    return web.Response(text="not ready: the store does not answer or takes no writes\n", status=503)
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """This process's own series, and its workers'."""
+    return _prometheus(await services(request).process_metrics())
+
+
+async def fleet_metrics(request: web.Request) -> web.Response:
+    """What the store knows of the whole fleet: scrape it once."""
+    return _prometheus(await services(request).fleet.metrics())
+
+
+def _prometheus(text: bytes) -> web.Response:
+    return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+
+def _credential(who: Credential) -> dict[str, Any]:
+    return {
+        "key": who.key_id, "organisation": who.org, "subject": who.subject, "scopes": sorted(who.scopes), "test": who.test
+    }  # fmt: skip
+
+
+PLAIN_ROUTES = (
+    web.get("/healthz", healthz),
+    web.get("/readyz", readyz),
+    web.get("/metrics", metrics),
+    web.get("/metrics/fleet", fleet_metrics),
+)
+FORM = "application/x-www-form-urlencoded"
+OPERATIONS = (
+    Operation(method="GET", path="/v1/me", handler=show_me, summary="Who am I", scope="alerts:read", group="Access"),
+    Operation(method="GET", path="/v1/keys", handler=list_keys, summary="List keys", scope="keys:write", group="Access"),
+    Operation(
+        method="POST", path="/v1/keys", handler=create_key, summary="Make a key", scope="keys:write", group="Access", status=201
+    ),
+    Operation(
+        method="DELETE", path="/v1/keys/{id}", handler=revoke_key, summary="Revoke a key", scope="keys:write",
+        group="Access", status=204, problems=("not-found",),
+    ),
+    Operation(
+        method="GET", path="/v1/kinds/{kind}", handler=show_kind, summary="Show a kind of alert", scope="alerts:read",
+        group="Alerts",
+    ),
+    Operation(
+        method="GET", path="/v1/carriers", handler=list_carriers, summary="List carriers", scope="alerts:read", group="Service"
+    ),
+    Operation(
+        method="POST", path="/v1/receipts/{carrier}/{tag}", handler=take_receipt, summary="A carrier's late report",
+        scope=None, group="Service", status=204, takes=(FORM,), problems=("not-found",),
+    ),
+    Operation(
+        method="POST", path="/r/{tag}", handler=take_ack, summary="An app's acknowledgement", scope=None, group="Service",
+        status=204, problems=("not-found",),
+    ),
+)  # fmt: skip

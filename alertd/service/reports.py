@@ -1,0 +1,84 @@
+"""What is known of an alert: its progress, and its ledger row by row."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from alertd.alerts import ATTEMPTS_MASK, FLAG_DOUBT, LedgerReason, State
+from alertd.store.alerts import AlertRecord, Alerts
+from alertd.store.codec import Codec
+from alertd.store.limits import Limits
+from alertd.store.work import Work
+from channels.base import Reason
+
+_REASONS = {int(reason): reason.name.lower() for reason in (*LedgerReason,)} | {
+    reason.value: reason.name.lower() for reason in Reason
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One row of the ledger, its subscriber under a name that means nothing elsewhere. Times are UNIX ms, 0 for never."""
+
+    row: int
+    subscriber: str
+    address: int
+    channel: str
+    state: str
+    reason: str
+    carrier: str
+    attempts: int
+    doubled: bool  # an earlier attempt may have been sent too
+    first_ms: int
+    last_ms: int
+    receipt_ms: int
+
+
+class Reports:
+    """Reads ledgers."""
+
+    def __init__(self, alerts: Alerts, work: Work, limits: Limits, codec: Codec) -> None:
+        self._alerts = alerts
+        self._work = work
+        self._limits = limits
+        self._codec = codec
+
+    async def counts(self, alert_id: str) -> dict[str, dict[str, int]]:
+        """References by channel: targeted, and every state; doubled besides."""
+        found = await self._work.counts(alert_id)
+        names = ("targeted", *(state.word for state in State), "doubled")
+        return {channel: {name: counts.get(name, 0) for name in names} for channel, counts in found.items()}
+
+    async def list(self, org: str, *, before: int | None, limit: int) -> list[AlertRecord]:
+        """An organisation's alerts, newest first."""
+        found = [await self._alerts.get(name) for name, _ in await self._alerts.of_org(org, before=before, limit=limit)]
+        return [record for record in found if record]
+
+    async def deliveries(self, record: AlertRecord) -> AsyncIterator[Delivery]:
+        """The whole ledger, in constant memory."""
+        carriers = await self._limits.carrier_names()
+        spans = await self._work.spans(record.id)
+        firsts = [first for first, _ in spans]
+
+        def moment(value: Any) -> int:
+            return record.start + int(value) if value else 0
+
+        async for start, rows, refs in self._work.ledger(record.id):
+            for i, (row, (number, address)) in enumerate(zip(rows, refs, strict=True)):
+                yield Delivery(
+                    row=start + i,
+                    subscriber=self._codec.hashed(f"delivery:{record.id}", str(number)),
+                    address=address,
+                    channel=spans[bisect_right(firsts, start + i) - 1][1],
+                    state=State(row["state"]).word,
+                    reason=_REASONS.get(int(row["reason"]), "none"),
+                    carrier=carriers.get(int(row["carrier"]), ""),
+                    attempts=int(row["tries"]) & ATTEMPTS_MASK,
+                    doubled=bool(int(row["tries"]) & FLAG_DOUBT),
+                    first_ms=moment(row["first"]),
+                    last_ms=moment(row["last"]),
+                    receipt_ms=moment(row["receipt"]),
+                )

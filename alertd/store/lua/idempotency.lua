@@ -1,0 +1,13 @@
+-- Claims an Idempotency-Key for one caller, or tells what became of it.
+-- KEYS: 1 the key's record
+-- ARGV: 1 digest of the request, 2 id for what it makes, 3 ms a claim lives, 4 ms the record lives, 5 skew
+-- Returns: {'fresh', id}, {'done', id, status}, {'running', ms left} or {'mismatch'}
+local now = now_ms(ARGV[5])
+local digest, id, status, till = unpack(redis.call('HMGET', KEYS[1], 'digest', 'id', 'status', 'until'))
+if digest and digest ~= ARGV[1] then return {'mismatch'} end
+if status then return {'done', id, status} end
+if till and tonumber(till) > now then return {'running', tonumber(till) - now} end
+id = id or ARGV[2]
+redis.call('HSET', KEYS[1], 'digest', ARGV[1], 'id', id, 'until', now + ARGV[3])
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
+return {'fresh', id}

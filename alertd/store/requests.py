@@ -1,0 +1,47 @@
+"""Idempotency keys: of each its request's digest, the id of what it makes, and its status once it is answered."""
+
+from __future__ import annotations
+
+import hashlib
+
+from alertd.store import keys
+from alertd.store.connection import Connection
+
+CLAIM_MS = 60_000  # longer than any request may take
+KEPT_MS = 24 * 3_600_000
+
+
+class Requests:
+    """The repository of idempotency keys."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._db = connection
+
+    async def claim(self, caller: str, key: str, digest: str, fresh_id: str) -> tuple[str, str, int]:
+        """Answers ('fresh', id, 0), ('done', id, status), ('running', '', ms left) or ('mismatch', '', 0)."""
+        word, *rest = await self._db.run_durably(
+            "idempotency", [_name(caller, key)], digest, fresh_id, CLAIM_MS, KEPT_MS, self._db.skew_ms
+        )
+        match word.decode(), rest:
+            case "done", [name, status]:
+                return "done", name.decode(), int(status)
+            case "running", [left]:
+                return "running", "", int(left)
+            case "fresh", [name]:
+                return "fresh", name.decode(), 0
+            case other, _:
+                return other, "", 0
+
+    async def finish(self, caller: str, key: str, status: int) -> None:
+        await self._db.execute("HSET", _name(caller, key), "status", status)
+
+    async def release(self, caller: str, key: str, *, forget: bool) -> None:
+        """It was not done: forget the key, or keep its digest and id for the next try."""
+        if forget:
+            await self._db.execute("DEL", _name(caller, key))
+        else:
+            await self._db.execute("HDEL", _name(caller, key), "until")
+
+
+def _name(caller: str, key: str) -> str:
+    return keys.idempotency(caller, hashlib.sha256(key.encode()).hexdigest())
