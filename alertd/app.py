@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 from redis.asyncio import Redis
 
 from alertd import config
+from alertd.api.services import Services
 from alertd.clock import Clock, SystemClock
 from alertd.ids import Tags
 from alertd.metrics import Metrics
@@ -80,6 +81,34 @@ class Parts:
         self.reports = Reports(self.alerts, self.work, self.limits, self.db.codec)
         self.requests = Requests(self.db)
         self.fleet = Fleet(self.alerts, self.work, self.people, clock, settings.alerts.organisation)
+
+    def services(
+        self,
+        is_ready: Callable[[], Awaitable[bool]],
+        process_metrics: Callable[[], Awaitable[bytes]],
+        takes_writes: Callable[[], bool],
+    ) -> Services:
+        """What the API calls."""
+        return Services(
+            settings=self.settings,
+            clock=self.clock,
+            metrics=self.metrics,
+            library=self.library,
+            renderer=self.renderer,
+            carriers=self.carriers,
+            targeting=self.targeting,
+            intake=self.intake,
+            approval=self.approval,
+            reports=self.reports,
+            registry=self.registry,
+            receipts=self.receipts,
+            access=self.access,
+            requests=self.requests,
+            fleet=self.fleet,
+            is_ready=is_ready,
+            process_metrics=process_metrics,
+            takes_writes=takes_writes,
+        )
 
     def worker(self) -> Worker:
         """This process's share of the work."""

@@ -46,6 +46,7 @@ class StoreSection(Section):
     maxmemory_mb: int = Field(0, ge=0)
     reserve_mb: int = Field(512, ge=0)
     replicas_required: int = Field(0, ge=0, le=1)
+    ballast_mb: int = Field(64, ge=0)
     master_key: SecretStr | None = None
     hash_key: SecretStr | None = None
 
@@ -63,6 +64,7 @@ class WorkerSection(Section):
     chunk: int = Field(100, ge=1, le=100)
     poll_ms: int = Field(50, ge=5)
     attempts: int = Field(8, ge=1, le=31)
+    metrics: str = ""
 
 
 class AudienceSection(Section):

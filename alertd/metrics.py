@@ -6,7 +6,13 @@ true for the whole fleet (the identity of references among it) is made at each s
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 
 from alertd.alerts import CHANNELS, AlertState, State
 
@@ -73,6 +79,41 @@ class Metrics:
     def text(self) -> bytes:
         """Prometheus' text format."""
         return generate_latest(self.registry)
+
+
+class _Merged(Collector):
+    """The series of several processes as one: what counts is added up, what is a setting is the same everywhere."""
+
+    def __init__(self, texts: Iterable[bytes]) -> None:
+        self._families: dict[str, Metric] = {}
+        self._values: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = defaultdict(dict)
+        for text in texts:
+            for family in text_string_to_metric_families(text.decode()):
+                self._families.setdefault(family.name, family)
+                for sample in family.samples:
+                    self._add(family, sample.name, tuple(sorted(sample.labels.items())), sample.value)
+
+    def _add(self, family: Metric, name: str, labels: tuple[tuple[str, str], ...], value: float) -> None:
+        values = self._values[family.name]
+        before = values.get((name, labels))
+        if before is None or name.endswith("_created"):
+            values[name, labels] = value if before is None else min(before, value)
+        else:
+            values[name, labels] = max(before, value) if family.type == "gauge" else before + value
+
+    def collect(self) -> Iterator[Metric]:
+        for family in self._families.values():
+            merged = Metric(family.name, family.documentation, family.type)
+            for (name, labels), value in self._values[family.name].items():
+                merged.add_sample(name, dict(labels), value)
+            yield merged
+
+
+def merged_text(texts: Iterable[bytes]) -> bytes:
+    """The text formats of several processes as one."""
+    registry = CollectorRegistry()
+    registry.register(_Merged(texts))
+    return generate_latest(registry)
 
 
 def fleet_text(

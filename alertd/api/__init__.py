@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from alertd import __version__
 from alertd.api import alerts, subscribers, system, targets
@@ -31,9 +32,25 @@ def create_app(services: Services) -> web.Application:
         explain=explain,
         observe=lambda route, method, status, seconds: observed.labels(route, method, str(status)).observe(seconds),
     )
+    app.middlewares.append(_room_for_writes)
     app.add_routes(system.PLAIN_ROUTES)
     app.add_routes(docs_routes(document()))
     return app
+
+
+#: Writes that go on when the disk is nearly full: they stop harm or say what is true, and need next to nothing.
+ALWAYS = frozenset(
+    {"cancel_alert", "forget_subscriber", "take_receipt", "take_ack", "preview_target", "lookup_subscriber"}
+)
+
+
+@web.middleware
+async def _room_for_writes(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuses writes while the disk has no room for them, rather than losing one."""
+    reads = request.method in {"GET", "HEAD", "OPTIONS"} or request.match_info.route.name in ALWAYS
+    if not reads and not request.app[SERVICES].takes_writes():
+        raise Problem("store-unavailable", "The store's disk is nearly full.", headers={"Retry-After": "30"})
+    return await handler(request)
 
 
 def document() -> dict[str, object]:

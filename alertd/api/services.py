@@ -45,6 +45,7 @@ class Services:
     fleet: Fleet
     is_ready: Callable[[], Awaitable[bool]]
     process_metrics: Callable[[], Awaitable[bytes]]
+    takes_writes: Callable[[], bool]
 
 
 SERVICES = web.AppKey("services", Services)

@@ -98,19 +98,17 @@ class Codec:
 
 def _key_file(path: Path) -> bytes:
     try:
-        key = path.read_bytes()
+        return _key_text(path.read_text(encoding="ascii"))
     except FileNotFoundError:
         key = secrets.token_bytes(KEY_BYTES)
         part = path.with_suffix(".new")
         handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
-            os.write(handle, key)
+            os.write(handle, base64.b64encode(key) + b"\n")
             os.fsync(handle)
         finally:
             os.close(handle)
         part.rename(path)
-    if len(key) != KEY_BYTES:
-        raise SealError(f"{path} must hold exactly {KEY_BYTES} bytes; restore it from your backup")
     return key
 
 

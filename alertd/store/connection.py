@@ -80,6 +80,13 @@ class Connection:
         except (*UNAVAILABLE, exceptions.ResponseError) as error:
             raise _translated(error) from error
 
+    async def answers(self) -> bool:
+        """Whether the store is there at all."""
+        try:
+            return bool(await self.execute("PING"))
+        except StoreUnavailableError:
+            return False
+
     async def hash_of(self, name: str) -> dict[bytes, bytes]:
         """A whole hash, empty when there is none."""
         flat = await self.execute("HGETALL", name)
