@@ -115,7 +115,7 @@ class Parts:
         return Worker(
             alerts=self.alerts,
             work=self.work,
-            planner=Planner(self.alerts, self.people, self.work, self.renderer, self.targeting, self.clock),
+            planner=Planner(self.alerts, self.people, self.work, self.renderer, self.clock),
             dispatch=Dispatch(
                 work=self.work,
                 people=self.people,

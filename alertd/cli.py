@@ -58,6 +58,7 @@ def sandbox(
     ),
 ) -> None:
     """The local carriers alone."""
+    directory.mkdir(parents=True, exist_ok=True)
     uvloop.run(serving.serve_sandbox(directory))
 
 

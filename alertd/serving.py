@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import json
 import os
-import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
+import time
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from alertd.app import Parts, opened
 from alertd.clock import SystemClock
 from alertd.config import Settings
 from alertd.metrics import merged_text
+from alertd.processes import die_with_parent, kept_running, on_stop
 from alertd.registrations import Registration
 from alertd.samples import people
 from alertd.service.registry import Entry
@@ -42,9 +42,7 @@ from channels.sandbox import run as run_sandbox
 _MB = 1024 * 1024
 DISK_EVERY_S = 1.0
 REWRITE_EVERY_S = 5.0
-#: A worker that drains waits for what it asked of carriers; the slowest time-out is a relay's.
-DRAIN_S = 75.0
-PR_SET_PDEATHSIG = 1
+SANDBOX_START_S = 60.0
 SAMPLE_BATCH = 1_000
 
 
@@ -141,14 +139,14 @@ async def parts_of(settings: Settings, store: Store) -> AsyncIterator[Parts]:
 
 async def run_worker(settings: Settings) -> None:
     """One worker, until SIGTERM or SIGINT; then it drains."""
-    _die_with_parent()
+    die_with_parent()
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(store_of(settings))
         parts = await stack.enter_async_context(parts_of(settings, store))
         worker = parts.worker()
         if settings.worker.metrics:
             await stack.enter_async_context(_metrics_site(parts, settings.worker.metrics))
-        _on_stop(worker.stop)
+        on_stop(worker.stop)
         structlog.get_logger().info("worker started", pid=os.getpid())
         await worker.run()
 
@@ -156,7 +154,7 @@ async def run_worker(settings: Settings) -> None:
 async def run_api(settings: Settings) -> None:
     """The API alone, until SIGTERM or SIGINT."""
     stopping = asyncio.Event()
-    _on_stop(stopping.set)
+    on_stop(stopping.set)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(store_of(settings))
         parts = await stack.enter_async_context(parts_of(settings, store))
@@ -166,8 +164,9 @@ async def run_api(settings: Settings) -> None:
 
 async def run_all(settings: Settings, *, sandbox: bool, sample_people: int) -> None:
     """API, workers and embedded store in one, with the sandbox and sample people if wanted."""
+    check_packages()
     stopping = asyncio.Event()
-    _on_stop(stopping.set)
+    on_stop(stopping.set)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(store_of(settings))
         environment = {**os.environ, **store.environment}
@@ -182,7 +181,7 @@ async def run_all(settings: Settings, *, sandbox: bool, sample_people: int) -> N
         sockets = [f"{run_directory}/worker-{i}.sock" for i in range(_worker_count(settings))]
         for socket in sockets:
             child = {**environment, "ALERTD_WORKER__METRICS": f"unix:{socket}"}
-            await stack.enter_async_context(_kept_running(["worker"], child))
+            await stack.enter_async_context(kept_running(["worker"], child))
         await stack.enter_async_context(_api_site(parts, store, sockets))
         await _greet(parts)
         await stopping.wait()
@@ -271,11 +270,18 @@ async def _sandbox(settings: Settings, environment: Mapping[str, str]) -> AsyncI
     directory.mkdir(parents=True, exist_ok=True)
     ready = directory / "sandbox.json"
     ready.unlink(missing_ok=True)
-    async with _kept_running(["sandbox", "--directory", str(directory)], environment):
-        async with asyncio.timeout(60):
-            while not ready.exists():
-                await asyncio.sleep(0.05)
-        yield sandbox_carriers(json.loads(ready.read_text(encoding="utf-8")))
+    async with kept_running(["sandbox", "--directory", str(directory)], environment):
+        yield sandbox_carriers(json.loads(await asyncio.to_thread(_appearing, ready)))
+
+
+def _appearing(file: Path) -> str:
+    """The text of a file that is about to appear, whole."""
+    deadline = time.monotonic() + SANDBOX_START_S
+    while not file.exists():
+        if time.monotonic() > deadline:
+            raise StartError("the sandbox did not start; its messages are above")
+        time.sleep(0.05)
+    return file.read_text(encoding="utf-8")
 
 
 def sandbox_carriers(ends: dict[str, dict[str, object]]) -> dict[str, object]:
@@ -296,74 +302,12 @@ def sandbox_carriers(ends: dict[str, dict[str, object]]) -> dict[str, object]:
 
 async def serve_sandbox(directory: Path) -> None:
     """The local carriers alone, until SIGTERM or SIGINT."""
-    _die_with_parent()
-    directory.mkdir(parents=True, exist_ok=True)
+    die_with_parent()
     task = asyncio.ensure_future(run_sandbox(directory))
-    _on_stop(task.cancel)
+    on_stop(task.cancel)
     with contextlib.suppress(asyncio.CancelledError):
         await task
 
 
-@asynccontextmanager
-async def _kept_running(arguments: list[str], environment: Mapping[str, str]) -> AsyncIterator[None]:
-    """A child `alertd`, started again when it dies, and ended with SIGTERM."""
-    environment = {**environment, "ALERTD_PARENT": str(os.getpid())}
-    process = await _child(arguments, environment)
-
-    async def keep() -> None:
-        nonlocal process
-        pause_s = 0.2
-        while True:
-            code = await process.wait()
-            structlog.get_logger().error("child ended", what=arguments[0], code=code)
-            await asyncio.sleep(pause_s)
-            pause_s = min(5.0, pause_s * 2)
-            process = await _child(arguments, environment)
-
-    keeper = asyncio.create_task(keep())
-    try:
-        yield
-    finally:
-        keeper.cancel()
-        await asyncio.gather(keeper, return_exceptions=True)
-        await _end(process)
-
-
-async def _child(arguments: list[str], environment: Mapping[str, str]) -> asyncio.subprocess.Process:
-    # Ctrl-C in a terminal is for the parent, which then stops its children in order: hence a session of their own.
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "alertd", *arguments, env=environment, start_new_session=True
-    )
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        process.terminate()
-    try:
-        async with asyncio.timeout(DRAIN_S):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-
-
 def _worker_count(settings: Settings) -> int:
     return settings.worker.processes or max(1, (os.cpu_count() or 1) - 1)
-
-
-def _on_stop(stop: Callable[[], object]) -> None:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
-
-
-def _die_with_parent() -> None:
-    """A child of `alertd serve` ends when its parent is killed; elsewhere than on Linux its next start ends it."""
-    parent = os.environ.get("ALERTD_PARENT")
-    if parent is None:
-        return
-    prctl = getattr(ctypes.CDLL(None), "prctl", None)
-    if prctl is not None:
-        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != int(parent):
-        sys.exit("the process that started this one is gone")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import tempfile
@@ -46,10 +47,8 @@ async def redis(valkey_socket: str) -> AsyncIterator[Redis]:
     client = Redis(unix_socket_path=valkey_socket)
     await client.flushall()
     yield client
-    try:
+    with contextlib.suppress(RedisError):
         await client.aclose()
-    except RedisError:
-        pass
 
 
 @pytest.fixture

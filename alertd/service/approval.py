@@ -41,7 +41,8 @@ class Approval:
             raise Problem("same-person", "An Actual alert needs a second person: its author cannot approve it.")
         alert = Alert.model_validate_json(record.document)
         area = await self._alerts.area(alert_id)
-        found = await self._targeting.people(area, alert, await self._targeting.shares(area))
+        shares = await self._targeting.shares(area)
+        found = await self._targeting.people(area, alert, shares)
         seen = record.seen if people is None else people
         if abs(len(found) - seen) > self._settings.drift_share * max(seen, 1):
             raise Problem(
@@ -50,7 +51,9 @@ class Approval:
                 seen=seen,
                 now=len(found),
             )
-        done, old = await self._alerts.approve(alert_id, found.numbers, who.subject)
+        done, old = await self._alerts.approve(
+            alert_id, found.numbers, who.subject, self._targeting.told_regions(shares)
+        )
         if not done:
             raise _refused(old, AlertState.APPROVED)
         return await self.get(alert_id, who)

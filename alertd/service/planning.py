@@ -11,7 +11,6 @@ from alertd.alerts import CHANNELS, KINDS, PLACE_KINDS
 from alertd.clock import Clock
 from alertd.documents import Alert, Status
 from alertd.rendering import Renderer, choose_language
-from alertd.service.targeting import Targeting
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.people import People
 from alertd.store.work import Alike, Work, pack_ref
@@ -27,14 +26,11 @@ CHUNK = 4_000
 class Planner:
     """Plans one alert at a time. Two planners on one alert do no harm: the cursor lets only one append."""
 
-    def __init__(
-        self, alerts: Alerts, people: People, work: Work, renderer: Renderer, targeting: Targeting, clock: Clock
-    ) -> None:
+    def __init__(self, alerts: Alerts, people: People, work: Work, renderer: Renderer, clock: Clock) -> None:
         self._alerts = alerts
         self._people = people
         self._work = work
         self._renderer = renderer
-        self._targeting = targeting
         self._clock = clock
 
     async def plan(self, record: AlertRecord) -> bool:
@@ -43,8 +39,7 @@ class Planner:
         audience = await self._alerts.audience(record.id)
         area = await self._alerts.area(record.id)
         languages = self._renderer.languages(alert)
-        told = set(self._targeting.told_regions(await self._targeting.shares(area)))
-        belongs = Belongs(alert, area, told, self._clock.now_ms())
+        belongs = Belongs(alert, area, {int(number) for number in record.regions.split()}, self._clock.now_ms())
         cursor = record.cursor
         while True:
             size = FIRST_CHUNK if cursor == 0 else CHUNK

@@ -48,6 +48,7 @@ class AlertRecord:
     batches: int = 0
     planned: bool = False
     reason: str = ""
+    regions: str = ""  # numbers of the regions whose people are told, frozen with the audience
     document: bytes  # JSON, opened
 
 
@@ -64,7 +65,19 @@ _NUMBERS = (
     "rows",
     "batches",
 )
-_TEXTS = ("org", "kind", "level", "status", "loudness", "author", "external_id", "case", "approver", "reason")
+_TEXTS = (
+    "org",
+    "kind",
+    "level",
+    "status",
+    "loudness",
+    "author",
+    "external_id",
+    "case",
+    "approver",
+    "reason",
+    "regions",
+)
 
 
 def sources_of(new: AlertState) -> str:
@@ -150,7 +163,9 @@ class Alerts:
         raw = await self._db.execute("GET", keys.of_chain(chain_of(alert_id), "audience", alert_id))
         return unpack_audience(raw) if raw else np.empty(0, np.uint64)
 
-    async def approve(self, alert_id: str, audience: Numbers, approver: str) -> tuple[bool, str]:
+    async def approve(
+        self, alert_id: str, audience: Numbers, approver: str, regions: Sequence[int] = ()
+    ) -> tuple[bool, str]:
         """Freeze the audience and open the gate, durably. Answers whether it was done, and the state it had."""
         chain = chain_of(alert_id)
         await self.enliven(alert_id)  # before the state, so that no crash hides it
@@ -164,6 +179,8 @@ class Alerts:
             self._db.skew_ms,
             "approver",
             approver,
+            "regions",
+            " ".join(map(str, regions)),
         )
         return bool(done), old.decode()
 

@@ -1,0 +1,251 @@
+"""The demo: starts alertd with the sandbox, has one person submit a missing-child alert and another approve it, watches it
+arrive, and checks by brute force that everyone inside was told and nobody outside. See `./ops/demo --help`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import re
+import shutil
+import signal
+import ssl
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import numpy as np
+import shapely
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from alertd.samples import Person, people
+from geofences.tiles import locate, position
+
+CITY, CENTRE, SURROUNDINGS_KM = "41091", (-5.9756, 37.3919), 15
+CHANNELS = ("push", "sms", "mail")
+START_S = 240  # loading 100,000 sample people takes most of it
+console = Console(stderr=True)
+
+
+def alert() -> dict[str, Any]:
+    """A missing-child alert for a city and its surroundings. The child does not exist."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    earlier, later = (now - timedelta(hours=3)).isoformat(), (now + timedelta(hours=14)).isoformat()
+    return {
+        "kind": "missing-child",
+        "level": "child-alert",
+        "status": "Actual",
+        "expires": later,
+        "external_id": "demo-1",
+        "author": {"subject": "ana@centre.example", "on_behalf_of": "Policía Nacional"},
+        "case": {
+            "number": "DEMO-2026-1",
+            "verification": {
+                "authority": "Policía Nacional",
+                "reference": "DEMO",
+                "criteria": ["minor", "high-risk", "useful-information"],
+                "custody_checked": True,
+                "protected_identity_checked": True,
+                "publication_risk": {"by": "m.ruiz@centre.example", "at": earlier},
+            },
+            "best_interests": {"by": "m.ruiz@centre.example", "at": earlier},
+            "children": [
+                {
+                    "id": "c1",
+                    "name": {"public": "Lucía P.", "scripts": {"ar": "لوسيا"}},
+                    "age": {"years": 7},
+                    "sex": "female",
+                    "height_cm": [118, 125],
+                    "hair": "brown",
+                    "eyes": "green",
+                    "clothing": {"es": "abrigo rojo", "en": "red coat", "fr": "manteau rouge", "ar": "معطف أحمر"},
+                }
+            ],
+            "last_seen": {
+                "at": earlier,
+                "time_zone": "Europe/Madrid",
+                "place": {"es": "estación de Santa Justa", "en": "Santa Justa station"},
+                "point": list(CENTRE),
+                "public_radius_km": 2,
+            },
+            "contact": [{"dial": "116000", "countries": ["ES"]}, {"url": "https://centre.example/tell"}],
+        },
+        "target": {"regions": [CITY], "circles": [{"center": list(CENTRE), "radius_km": SURROUNDINGS_KM}]},
+        "channels": list(CHANNELS),
+    }
+
+
+class Client:
+    """Calls of one person."""
+
+    def __init__(self, session: aiohttp.ClientSession, base: str, token: str) -> None:
+        self._session, self._base = session, base
+        self._headers = {"Authorization": f"Bearer {token}"}
+
+    async def call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        async with self._session.request(method, self._base + path, json=body, headers=self._headers) as response:
+            answer: dict[str, Any] = await response.json(content_type=None)
+            if response.status >= 400:
+                raise SystemExit(
+                    f"{method} {path}: {response.status} {json.dumps(answer, indent=1, ensure_ascii=False)}"
+                )
+            return answer
+
+    async def progress(self, alert_id: str) -> AsyncIterator[dict[str, Any]]:
+        """The alert's progress, until it is over."""
+        headers = {**self._headers, "Accept": "text/event-stream"}
+        url = f"{self._base}/v1/alerts/{alert_id}/progress"
+        async with self._session.get(url, headers=headers, timeout=aiohttp.ClientTimeout(total=None)) as response:
+            async for line in response.content:
+                if line.startswith(b"data: "):
+                    yield json.loads(line[6:])
+
+
+@asynccontextmanager
+async def served(data: Path, arguments: argparse.Namespace) -> AsyncIterator[tuple[str, str]]:
+    """A running alertd: its address, and the administrator's key."""
+    url = f"http://127.0.0.1:{arguments.port}"
+    environment = {**os.environ, "ALERTD_STORE__DIRECTORY": str(data), "ALERTD_API__PORT": str(arguments.port)}
+    environment |= {"ALERTD_LOG_LEVEL": "warning", "ALERTD_API__PUBLIC_URL": url}
+    command = [sys.executable, "-m", "alertd", "serve", "--sandbox", "--people", str(arguments.subscribers)]
+    process = await asyncio.create_subprocess_exec(
+        *command, env=environment, stdout=asyncio.subprocess.PIPE, start_new_session=True
+    )
+    try:
+        with console.status(f"Starting alertd with {arguments.subscribers:,} sample subscribers…"):
+            yield await asyncio.wait_for(_greeting(process), START_S)
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+        await process.wait()
+
+
+async def _greeting(process: asyncio.subprocess.Process) -> tuple[str, str]:
+    assert process.stdout is not None
+    url = token = ""
+    while not (url and token):
+        line = (await process.stdout.readline()).decode()
+        if not line:
+            raise SystemExit("alertd did not start; its messages are above")
+        if found := re.search(r"listens on (\S+)", line):
+            url = found[1]
+        if found := re.search(r"((?:live|test)_\S+)", line):
+            token = found[1]
+    return url, token
+
+
+async def person(admin: Client, session: aiohttp.ClientSession, base: str, subject: str, *scopes: str) -> Client:
+    """A client with a key of its own."""
+    made = await admin.call("POST", "/v1/keys", {"subject": subject, "scopes": list(scopes)})
+    return Client(session, base, made["token"])
+
+
+async def watch(client: Client, alert_id: str) -> dict[str, Any]:
+    """Show the progress by channel until the alert is over; answers the last state."""
+    columns = (TextColumn("{task.description:>5}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    last: dict[str, Any] = {}
+    with Progress(*columns, console=console) as bars:
+        tasks = {channel: bars.add_task(channel, total=None) for channel in CHANNELS}
+        async for last in client.progress(alert_id):
+            for channel, counts in last["channels"].items():
+                told = counts["targeted"] - counts["queued"] - counts["in_flight"]
+                bars.update(tasks[channel], total=counts["targeted"], completed=told)
+    return last
+
+
+async def recorded(session: aiohttp.ClientSession, data: Path) -> dict[str, dict[str, int]]:
+    """What the sandbox's carriers got: by channel, address and how often."""
+    ends = json.loads((data / "sandbox" / "sandbox.json").read_text(encoding="utf-8"))
+    trust = ssl.create_default_context(cafile=ends["push"]["ca_file"])
+    got: dict[str, dict[str, int]] = {}
+    for channel in CHANNELS:
+        async with session.get(f"{ends['control'][channel]}/recorded", ssl=trust) as response:
+            lines = (await response.read()).splitlines()
+        got[channel] = {entry["address"]: entry["count"] for entry in map(json.loads, lines)}
+    return got
+
+
+def check(sample: list[Person], area: dict[str, Any], got: dict[str, dict[str, int]]) -> dict[str, int]:
+    """By brute force over everyone: told though outside, not told though inside, told twice."""
+    geometry = shapely.from_geojson(json.dumps(area))
+    tile, x, y = locate([p.lon for p in sample], [p.lat for p in sample])
+    inside = shapely.intersects_xy(geometry, *position(tile, x, y))  # a place is known to 0.15 m
+    wanted = {c: {getattr(p, c) for p, is_in in zip(sample, inside, strict=True) if is_in} - {None} for c in CHANNELS}
+    return {
+        "inside": int(np.count_nonzero(inside)),
+        "outside": sum(len(got[channel].keys() - wanted[channel]) for channel in CHANNELS),
+        "missed": sum(len(wanted[channel] - got[channel].keys()) for channel in CHANNELS),
+        "twice": sum(count > 1 for channel in CHANNELS for count in got[channel].values()),
+    }
+
+
+def summary(subscribers: int, found: dict[str, int], last: dict[str, Any]) -> dict[str, Any]:
+    """The last line of `--once`."""
+    states = next(iter(last["channels"].values()))
+    by_state = {state: {c: counts[state] for c, counts in last["channels"].items()} for state in states}
+    return {
+        "subscribers": subscribers,
+        **found,
+        "state": last["state"],
+        "first_send_s": last["first_send_s"],
+        "last_send_s": last["last_send_s"],
+        **by_state,
+    }
+
+
+async def show(arguments: argparse.Namespace, data: Path) -> int:
+    async with served(data, arguments) as (base, token), aiohttp.ClientSession() as session:
+        admin = Client(session, base, token)
+        ana = await person(admin, session, base, "ana@centre.example", "alerts:write", "alerts:read")
+        bea = await person(admin, session, base, "bea@centre.example", "alerts:approve", "alerts:read")
+        submitted = await ana.call("POST", "/v1/alerts", alert())
+        reach = submitted["audience"]
+        console.print(
+            f"Ana submitted alert [bold]{submitted['id']}[/] for Sevilla and {SURROUNDINGS_KM} km around it: "
+            f"{submitted['area']['km2']:,.0f} km², {reach['people']:,} people. It is {submitted['state']}."
+        )
+        await bea.call("POST", f"/v1/alerts/{submitted['id']}/approve", {"people": reach["people"]})
+        console.print("Bea approved it.")
+        last = await watch(bea, submitted["id"])
+        preview = await ana.call("POST", "/v1/targets/preview", {"target": alert()["target"]})
+        found = check(list(people(arguments.subscribers)), preview["geometry"], await recorded(session, data))
+        console.print(
+            f"First hand-over after {last['first_send_s']:.2f} s, last after {last['last_send_s']:.2f} s. "
+            f"Brute force: {found['outside']} told outside, {found['missed']} missed inside, {found['twice']} told twice."
+        )
+        if arguments.once:
+            print(json.dumps(summary(arguments.subscribers, found, last)))
+            return 0 if not (found["outside"] or found["missed"]) and last["state"] == "sent" else 1
+        console.print(f"API documentation: {base}/docs\nMetrics: {base}/metrics and {base}/metrics/fleet")
+        console.print(f"Administrator's key: {token}\nStop with Ctrl-C.")
+        await asyncio.Event().wait()
+    return 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="ops/demo", description=__doc__)
+    parser.add_argument(
+        "--once", action="store_true", help="end after the alert, with one JSON object as the last line"
+    )
+    parser.add_argument("--subscribers", type=int, default=100_000, metavar="N")
+    parser.add_argument("--port", type=int, default=8080, metavar="P", help="0 takes a free one")
+    arguments = parser.parse_args()
+    data = Path(tempfile.mkdtemp(prefix="alertd-demo-"))
+    try:
+        return asyncio.run(show(arguments, data))
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        shutil.rmtree(data, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
