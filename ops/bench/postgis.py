@@ -1,0 +1,173 @@
+"""PostGIS: a table of points clustered by its GiST index, and the area cut by ST_Subdivide, in a cluster of its own.
+
+Tuned for this one query. Two forms of it are measured, and the quicker median of an area counts as PostGIS's: one statement, and
+the pieces of the area written to a table first, which lets two workers share the join.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import numpy as np
+from audience_people import Points
+from numpy.typing import NDArray
+
+START_S = 30
+SETTINGS = {
+    "listen_addresses": "",  # a socket in the folder alone
+    "max_connections": "10",
+    "shared_buffers": "1GB",
+    "effective_cache_size": "4GB",
+    "work_mem": "256MB",
+    "maintenance_work_mem": "1GB",
+    "max_parallel_workers_per_gather": "2",
+    "min_parallel_table_scan_size": "0",  # the pieces of an area are a small table with much work behind each row
+    "parallel_setup_cost": "0",
+    "parallel_tuple_cost": "0",
+    "random_page_cost": "1.1",  # all of it is in memory
+    "jit": "off",  # costs more than it saves here
+    "autovacuum": "off",  # not in the middle of a measurement
+    "fsync": "off",  # only reading is measured
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_wal_size": "8GB",
+}
+TABLES = """
+CREATE EXTENSION postgis;
+CREATE UNLOGGED TABLE people (number bigint NOT NULL, position geometry(Point, 4326) NOT NULL);
+CREATE UNLOGGED TABLE pieces (shape geometry NOT NULL) WITH (parallel_workers = 2);
+"""
+INDEX = "CREATE INDEX people_position ON people USING gist (position)"
+CLUSTER = "CLUSTER people USING people_position"
+CUT = "SELECT ST_Subdivide(ST_GeomFromWKB($1::bytea, 4326), 128) AS shape"
+ONE_STATEMENT = (
+    f"WITH cut AS MATERIALIZED ({CUT}) SELECT number FROM cut JOIN people ON ST_Intersects(cut.shape, position)"
+)
+FROM_PIECES = "SELECT number FROM pieces JOIN people ON ST_Intersects(pieces.shape, position)"
+#: A row of COPY's binary form: how many columns, then length and value of each. A point is EWKB with its reference system.
+POINT_ROW = np.dtype(
+    [
+        ("columns", ">i2"), ("number_length", ">i4"), ("number", ">i8"), ("point_length", ">i4"),
+        ("order", "u1"), ("kind", "<u4"), ("system", "<u4"), ("lon", "<f8"), ("lat", "<f8"),
+    ]
+)  # fmt: skip
+NUMBER_ROW = np.dtype([("columns", ">i2"), ("length", ">i4"), ("number", ">i8")])
+COPY_HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+COPY_TAIL = b"\xff\xff"
+POINT_WITH_SYSTEM, WGS84 = 0x2000_0001, 4326
+ROWS_A_WRITE = 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostGis:
+    """The table, loaded."""
+
+    database: asyncpg.Connection
+    index_bytes: float  # a subscriber: the table and its index
+
+    async def find(self, wkb: bytes) -> NDArray[np.int64]:
+        """The numbers of those inside, sorted, by one statement."""
+        return await self._copied(ONE_STATEMENT, wkb)
+
+    async def find_parallel(self, wkb: bytes) -> NDArray[np.int64]:
+        """The same with the pieces in a table."""
+        await self.database.execute("TRUNCATE pieces")
+        await self.database.execute(f"INSERT INTO pieces {CUT}", wkb)
+        return await self._copied(FROM_PIECES)
+
+    async def _copied(self, query: str, *values: bytes) -> NDArray[np.int64]:
+        chunks: list[bytes] = []
+
+        async def keep(chunk: bytes) -> None:
+            chunks.append(chunk)
+
+        await self.database.copy_from_query(query, *values, output=keep, format="binary")
+        rows = b"".join(chunks)[len(COPY_HEAD) : -len(COPY_TAIL)]
+        return np.unique(np.frombuffer(rows, NUMBER_ROW)["number"].astype(np.int64))  # some are on two pieces' border
+
+
+@contextlib.asynccontextmanager
+async def opened(points: Points) -> AsyncIterator[PostGis]:
+    """A new cluster in a temporary folder, loaded; gone at the end."""
+    with _cluster() as folder:
+        database = await asyncpg.connect(host=str(folder), user="postgres", database="postgres")
+        try:
+            await database.execute(TABLES)
+            await database.copy_to_table("people", source=_rows(points), format="binary")
+            for statement in (INDEX, CLUSTER, "VACUUM ANALYZE people"):
+                await database.execute(statement, timeout=None)
+            size = await database.fetchval("SELECT pg_total_relation_size('people')")
+            yield PostGis(database=database, index_bytes=size / len(points))
+        finally:
+            await database.close()
+
+
+async def _rows(points: Points) -> AsyncIterator[bytes]:
+    """Everybody as COPY wants them, neighbours together: the index is built sooner."""
+    order = np.argsort(points.tiles, kind="stable")
+    lon, lat = points.positions()
+    yield COPY_HEAD
+    for at in range(0, len(points), ROWS_A_WRITE):
+        some = order[at : at + ROWS_A_WRITE]
+        rows = np.empty(len(some), POINT_ROW)
+        rows["columns"], rows["number_length"], rows["point_length"] = 2, 8, 25
+        rows["order"], rows["kind"], rows["system"] = 1, POINT_WITH_SYSTEM, WGS84
+        rows["number"], rows["lon"], rows["lat"] = points.numbers[some], lon[some], lat[some]
+        yield rows.tobytes()
+    yield COPY_TAIL
+
+
+@contextlib.contextmanager
+def _cluster() -> Iterator[Path]:
+    """A running cluster; its socket is in the folder. PostgreSQL refuses to run as root, so root starts it as `postgres`."""
+    folder = Path(tempfile.mkdtemp(prefix="alertd-bench-postgis-"))
+    run = functools.partial(subprocess.Popen, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=folder)
+    if os.geteuid() == 0:
+        shutil.chown(folder, "postgres", "postgres")
+        run = functools.partial(run, user="postgres", group="postgres", extra_groups=[])
+    programs, data = _programs(), folder / "data"
+    try:
+        _finish(run([programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"]))
+        options = [word for name, value in SETTINGS.items() for word in ("-c", f"{name}={value}")]
+        server = run([programs / "postgres", "-D", data, "-k", folder, *options], stderr=(folder / "log").open("wb"))
+        try:
+            _await_socket(server, folder)
+            yield folder
+        finally:
+            server.send_signal(signal.SIGINT)  # "fast": not waiting for clients
+            server.wait()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _programs() -> Path:
+    """Where the newest PostgreSQL that has PostGIS keeps its programs, as Debian lays them out."""
+    versions = [path.parts[-3] for path in Path("/usr/share/postgresql").glob("*/extension/postgis.control")]
+    return Path("/usr/lib/postgresql", max(versions, key=int), "bin")
+
+
+def _finish(process: subprocess.Popen[bytes]) -> None:
+    _, errors = process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"initdb failed: {errors.decode(errors='replace')[-1000:]}")
+
+
+def _await_socket(server: subprocess.Popen[bytes], folder: Path) -> None:
+    """Until the postmaster says it is ready: the last line of its pid file."""
+    deadline = time.monotonic() + START_S
+    state = folder / "data" / "postmaster.pid"
+    while not (state.exists() and "ready" in state.read_text()):
+        if server.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"PostgreSQL did not start: {(folder / 'log').read_text()[-1000:]}")
+        time.sleep(0.05)
