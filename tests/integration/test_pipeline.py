@@ -15,7 +15,9 @@ from alertd.documents import Alert
 from alertd.errors import Problem
 from alertd.registrations import Registration
 from alertd.service.access import Credential
+from alertd.service.planning import Planner
 from alertd.service.registry import Entry
+from alertd.store.people import People
 from channels.sandbox import Sandbox
 
 ANA = Credential(key_id="a", org="default", subject="ana@centre.example", scopes=frozenset({"admin"}))
@@ -91,3 +93,40 @@ async def test_everyone_inside_and_nobody_else(parts: Parts, sandbox: Sandbox, p
         assert counts[channel]["targeted"] == counts[channel]["accepted"] == len(inside)
     texts = [record async for _, rows, _ in parts.work.ledger(taken.record.id) for record in rows]
     assert {State(row["state"]) for row in texts} == {State.ACCEPTED}
+
+
+class PlannerDiedError(Exception):
+    """The planner's process is gone."""
+
+
+class Dying(People):
+    """Reads subscribers a given number of times, then dies."""
+
+    reads_left = 0
+
+    async def get_many(self, numbers):
+        self.reads_left -= 1
+        if self.reads_left < 0:
+            raise PlannerDiedError
+        return await super().get_many(numbers)
+
+
+@pytest.mark.parametrize("reads", [0, 1, 2])
+async def test_planner_that_dies_is_followed(parts: Parts, people, sample: dict, reads: int, monkeypatch):
+    """Whatever chunk a planner dies after, the next one goes on from there, and everyone is planned once."""
+    monkeypatch.setattr("alertd.service.planning.FIRST_CHUNK", 50)
+    monkeypatch.setattr("alertd.service.planning.CHUNK", 60)
+    inside, _ = people
+    taken = await parts.intake.submit(alert(sample), ANA)
+    record = await parts.approval.approve(taken.record.id, BEA)
+    dying = Dying(parts.db)
+    dying.reads_left = reads
+    with pytest.raises(PlannerDiedError):
+        await Planner(parts.alerts, dying, parts.work, parts.renderer, parts.clock).plan(record)
+    again = await parts.alerts.get(record.id)
+    assert again.cursor == (0, 50, 110)[reads]
+    planner = Planner(parts.alerts, parts.people, parts.work, parts.renderer, parts.clock)
+    assert await planner.plan(again)
+    assert not await planner.plan(record)  # one that slept since the beginning changes nothing
+    refs = [ref async for _, _, refs in parts.work.ledger(record.id) for ref in refs]
+    assert len(refs) == len(set(refs)) == 3 * len(inside)

@@ -1,0 +1,172 @@
+"""A running `alertd serve --sandbox`, as a user starts it: a child process, spoken to over HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import ssl
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.alertd.samples import MISSING_CHILD, changed
+
+CHANNELS = ("push", "sms", "mail")
+
+
+@dataclass
+class Served:
+    """One installation: its data outlives its processes."""
+
+    directory: Path
+    people: int
+    url: str = ""
+    key: str = ""
+    process: subprocess.Popen[str] = field(init=False)
+
+    def start(self) -> None:
+        """Start, and wait until it listens."""
+        environment = {**os.environ, "ALERTD_STORE__DIRECTORY": str(self.directory), "ALERTD_API__PORT": "0"}
+        command = [sys.executable, "-m", "alertd", "serve", "--sandbox", "--people", str(self.people)]
+        self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        self.url = self._said(r"listens on (\S+)")
+        self.key = self.key or self._said(r"((?:live|test)_\S+)")
+
+    def _said(self, pattern: str) -> str:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if found := re.search(pattern, line):
+                return found[1]
+        raise AssertionError(f"alertd ended with {self.process.wait()} before it said {pattern}")
+
+    def stop(self) -> int:
+        """SIGTERM; answers the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.ended()
+
+    def ended(self) -> int:
+        code = self.process.wait(90)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        return code
+
+    def workers(self) -> list[int]:
+        """The process ids of its workers."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        lines = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") for pid in children}
+        return [pid for pid, words in lines.items() if b"worker" in words]
+
+    def call(self, method: str, path: str, body: Any = None, key: str | None = None) -> tuple[int, Any]:
+        """A call with the administrator's key, or another's: status and answer."""
+        headers = {"Authorization": f"Bearer {key or self.key}", "Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:
+                return response.status, _json(response.read())
+        except urllib.error.HTTPError as refusal:
+            with refusal:
+                return refusal.code, _json(refusal.read())
+
+    def person(self, subject: str) -> str:
+        """A key of an administrator of that name."""
+        status, made = self.call("POST", "/v1/keys", {"subject": subject, "scopes": ["admin"]})
+        assert status == 201, made
+        return str(made["token"])
+
+    def approved(self, alert: dict[str, Any]) -> str:
+        """Submit as one person, approve as another; answers the alert's id."""
+        status, taken = self.call("POST", "/v1/alerts", alert, self.person(alert["author"]["subject"]))
+        assert status == 202, taken
+        status, answer = self.call("POST", f"/v1/alerts/{taken['id']}/approve", {}, self.person("bea@centre.example"))
+        assert status == 200, answer
+        return str(taken["id"])
+
+    def progress(self, alert_id: str) -> Any:
+        return self.call("GET", f"/v1/alerts/{alert_id}/progress")[1]
+
+    def wait_for(self, what: Callable[[], bool], seconds: float = 60) -> None:
+        """Look until it is so."""
+        deadline = time.monotonic() + seconds
+        while not what():
+            assert time.monotonic() < deadline, "it did not come in time"
+            time.sleep(0.05)
+
+    def control(self, channel: str, order: dict[str, Any]) -> None:
+        """Tell a carrier of the sandbox how to behave."""
+        self._sandbox(channel, "/control", json.dumps(order).encode())
+
+    def recorded(self, channel: str) -> dict[str, int]:
+        """What a carrier got: address and how often."""
+        lines = self._sandbox(channel, "/recorded").splitlines()
+        return {entry["address"]: entry["count"] for entry in map(json.loads, lines)}
+
+    def _sandbox(self, channel: str, path: str, data: bytes | None = None) -> bytes:
+        ends = json.loads((self.directory / "sandbox" / "sandbox.json").read_text())
+        trust = ssl.create_default_context(cafile=ends["push"]["ca_file"])
+        with urllib.request.urlopen(ends["control"][channel] + path, data, 30, context=trust) as response:
+            return bytes(response.read())
+
+    def fleet(self) -> dict[str, dict[str, int]]:
+        """References by channel and state, from `/metrics/fleet`, with `targeted`."""
+        with urllib.request.urlopen(f"{self.url}/metrics/fleet", timeout=30) as response:
+            text = response.read().decode()
+        found: dict[str, dict[str, int]] = {}
+        for channel, state, value in re.findall(r'alertd_references\{channel="(\w+)",state="(\w+)"\} (\S+)', text):
+            found.setdefault(channel, {})[state] = int(float(value))
+        for channel, value in re.findall(r'alertd_targeted\{channel="(\w+)"\} (\S+)', text):
+            found[channel]["targeted"] = int(float(value))
+        return found
+
+
+def _json(raw: bytes) -> Any:
+    return json.loads(raw) if raw else None
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Iterator[Callable[[int], Served]]:
+    """Makes installations, and ends what is left of them."""
+    made: list[Served] = []
+
+    def make(people: int) -> Served:
+        served = Served(tmp_path / f"data-{len(made)}", people)
+        made.append(served)
+        served.start()
+        return served
+
+    yield make
+    for served in made:
+        if served.process.poll() is None:
+            served.process.kill()
+            served.ended()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One installation for a whole file; it must end in order."""
+    running = Served(tmp_path_factory.mktemp("data"), 2000)
+    running.start()
+    yield running
+    assert running.stop() == 0
+
+
+@pytest.fixture
+def alert() -> dict[str, Any]:
+    """A missing-child alert to all of Spain, by ana, ending tomorrow."""
+    now = datetime.now(UTC)
+    document = changed(MISSING_CHILD, "expires", (now + timedelta(days=1)).isoformat())
+    for moment in ("case/last_seen/at", "case/best_interests/at", "case/verification/publication_risk/at"):
+        document = changed(document, moment, (now - timedelta(hours=3)).isoformat())
+    document = changed(document, "author/subject", "ana@centre.example")
+    return changed(document, "target", {"regions": ["ES"]})

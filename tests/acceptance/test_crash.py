@@ -1,0 +1,147 @@
+"""The crash contract, with real processes: whatever is killed whenever, nobody is lost and whoever is told twice is marked."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import shapely
+
+from alertd.samples import people
+from geofences.regions import Library
+from geofences.tiles import locate, position
+from tests.acceptance.conftest import CHANNELS, Served
+
+PEOPLE = 3_000
+SLOW = {"rules": [{"prefix": "", "do": "slow", "delay_s": 0.2}]}  # so that an alert lasts long enough to be interrupted
+
+
+@pytest.fixture(scope="module")
+def wanted() -> dict[str, set[str]]:
+    """By channel, every address of the sample people in Spain, by brute force."""
+    sample = list(people(PEOPLE))
+    tile, x, y = locate([person.lon for person in sample], [person.lat for person in sample])
+    inside = shapely.intersects_xy(Library.load().geometry("ES"), *position(tile, x, y))
+    chosen = [person for person, is_in in zip(sample, inside, strict=True) if is_in]
+    return {channel: {getattr(person, channel) for person in chosen} - {None} for channel in CHANNELS}
+
+
+class Identity(threading.Thread):
+    """Scrapes the fleet's metrics all the while, and checks the identity at every scrape."""
+
+    def __init__(self, served: Served) -> None:
+        super().__init__()
+        self.served, self.done, self.broken, self.scrapes = served, threading.Event(), [], 0
+
+    def run(self) -> None:
+        while not self.done.wait(0.05):
+            for channel, states in self.served.fleet().items():
+                targeted = states.pop("targeted")
+                if targeted != sum(states.values()):
+                    self.broken.append((channel, targeted, states))
+            self.scrapes += 1
+
+    def end(self) -> None:
+        self.done.set()
+        self.join()
+        assert self.scrapes > 0
+        assert self.broken == []
+
+
+def everyone_told(served: Served, alert_id: str, wanted: dict[str, set[str]]) -> None:
+    """Wait for the end. Nobody else was told, nobody is missing but who is listed as unknown, doubles are all marked."""
+    served.wait_for(lambda: served.progress(alert_id)["state"] == "sent")
+    for channel, counts in served.progress(alert_id)["channels"].items():
+        got = served.recorded(channel)
+        assert got.keys() <= wanted[channel]
+        assert len(wanted[channel] - got.keys()) <= counts["unknown"]
+        assert sum(count > 1 for count in got.values()) <= counts["doubled"]
+        assert counts["targeted"] == len(wanted[channel]) == counts["accepted"] + counts["unknown"]
+    assert max(served.recorded("sms").values(), default=1) == 1  # its carrier's policy is to hold, not to repeat
+
+
+def slowed(served: Served) -> None:
+    for channel in CHANNELS:
+        served.control(channel, SLOW)
+
+
+def settled(served: Served, alert_id: str) -> int:
+    return sum(counts["accepted"] for counts in served.progress(alert_id)["channels"].values())
+
+
+def begun(served: Served, alert_id: str) -> bool:
+    return settled(served, alert_id) > 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_worker_killed(installation: Callable[[int], Served], alert: dict[str, Any], wanted: Any, seed: int):
+    """`kill -9` of the worker, which plans and sends, at three random instants of an alert."""
+    served, chance = installation(PEOPLE), random.Random(seed)
+    slowed(served)
+    identity = Identity(served)
+    identity.start()
+    alert_id = served.approved(alert)
+    for _ in range(3):
+        before = settled(served, alert_id)
+        served.wait_for(lambda before=before: settled(served, alert_id) != before)  # the next one is at work
+        identity.done.wait(chance.uniform(0, 0.3))
+        for pid in served.workers():
+            os.kill(pid, signal.SIGKILL)
+    everyone_told(served, alert_id, wanted)
+    identity.end()
+    assert served.stop() == 0
+
+
+def test_everything_killed(installation: Callable[[int], Served], alert: dict[str, Any], wanted: Any):
+    """`kill -9` of the parent takes all of it down; started again on its data, the alert goes on to everyone."""
+    served = installation(PEOPLE)
+    slowed(served)
+    alert_id = served.approved({**alert, "channels": ["push"]})
+    served.wait_for(lambda: begun(served, alert_id))
+    before = served.recorded("push")
+    served.process.kill()
+    served.ended()
+    served.start()
+    served.wait_for(lambda: served.progress(alert_id)["state"] == "sent")
+    after = served.recorded("push")
+    assert before.keys() | after.keys() == wanted["push"]
+    assert len(before.keys() & after.keys()) <= served.progress(alert_id)["channels"]["push"]["doubled"]
+
+
+def test_stopped_in_order(installation: Callable[[int], Served], alert: dict[str, Any], wanted: Any):
+    """SIGTERM in mid-alert drains: exit code 0, and after a new start nobody is told twice and no row is in doubt."""
+    served = installation(PEOPLE)
+    slowed(served)
+    alert_id = served.approved({**alert, "channels": ["push"]})
+    served.wait_for(lambda: begun(served, alert_id))
+    before = served.recorded("push")
+    assert served.stop() == 0
+    served.start()
+    served.wait_for(lambda: served.progress(alert_id)["state"] == "sent")
+    channels = served.progress(alert_id)["channels"]
+    assert channels["push"]["doubled"] == 0
+    assert channels["push"]["accepted"] == len(wanted["push"])
+    assert len(before) < len(wanted["push"])
+
+
+def test_cancel_in_flight(installation: Callable[[int], Served], alert: dict[str, Any]):
+    """After the cancel's answer and a second, no carrier gets anything more, and the alert ends with its rows settled."""
+    served = installation(PEOPLE)
+    slowed(served)
+    alert_id = served.approved({**alert, "channels": ["push"]})
+    served.wait_for(lambda: begun(served, alert_id))
+    status, answer = served.call("POST", f"/v1/alerts/{alert_id}/cancel", {"reason": "Found"})
+    assert (status, answer["state"]) == (200, "cancelled")
+    threading.Event().wait(1.0)  # the promise is about this second
+    told = served.recorded("push")
+    served.wait_for(lambda: not served.progress(alert_id)["channels"]["push"]["queued"])
+    served.wait_for(lambda: not served.progress(alert_id)["channels"]["push"]["in_flight"])
+    assert served.recorded("push") == told
+    counts = served.progress(alert_id)["channels"]["push"]
+    assert counts["cancelled"] > 0
+    assert counts["accepted"] + counts["unknown"] >= len(told)
