@@ -12,10 +12,12 @@ import hmac
 import secrets
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _MAC_BYTES = 10  # 80 bits: a tag lives days and each guess costs a request
-_TAG = struct.Struct(">16sBI")
+_HEAD = struct.Struct(">16sB")  # chain, version
+_ROW = struct.Struct(">I")
 
 
 def new_id(now_ms: int) -> str:
@@ -55,15 +57,16 @@ class Tags:
         self._key = hashlib.sha256(b"tag" + key).digest()
 
     def make(self, alert_id: str, row: int) -> str:
-        body = _TAG.pack(_ulid_bytes(chain_of(alert_id)), sequence_of(alert_id), row)
+        """The tag of one row: 42 characters."""
+        body = _head(alert_id) + _ROW.pack(row)
         return base64.urlsafe_b64encode(body + self._mac(body)).decode().rstrip("=")
 
     def read(self, tag: str) -> Reference | None:
         """The reference a tag names, or None if it was not made here."""
         try:
             raw = base64.urlsafe_b64decode(tag + "=" * (-len(tag) % 4))
-            body, mac = raw[: _TAG.size], raw[_TAG.size :]
-            chain, sequence, row = _TAG.unpack(body)
+            body, mac = raw[:-_MAC_BYTES], raw[-_MAC_BYTES:]
+            (chain, sequence), (row,) = _HEAD.unpack(body[: _HEAD.size]), _ROW.unpack(body[_HEAD.size :])
         except (ValueError, struct.error):
             return None
         if not hmac.compare_digest(mac, self._mac(body)):
@@ -73,6 +76,11 @@ class Tags:
 
     def _mac(self, body: bytes) -> bytes:
         return hmac.digest(self._key, body, "sha256")[:_MAC_BYTES]
+
+
+@lru_cache(maxsize=64)  # a chunk's rows are of one alert
+def _head(alert_id: str) -> bytes:
+    return _HEAD.pack(_ulid_bytes(chain_of(alert_id)), sequence_of(alert_id))
 
 
 def _ulid_bytes(text: str) -> bytes:

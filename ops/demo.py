@@ -24,14 +24,14 @@ import aiohttp
 import numpy as np
 import shapely
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from alertd.samples import Person, people
 from geofences.tiles import locate, position
 
 CITY, CENTRE, SURROUNDINGS_KM = "41091", (-5.9756, 37.3919), 15
 CHANNELS = ("push", "sms", "mail")
-START_S = 240  # loading 100,000 sample people takes most of it
+START_S = 900  # loading a million sample people takes most of it
 console = Console(stderr=True)
 
 
@@ -110,8 +110,8 @@ class Client:
 
 
 @asynccontextmanager
-async def served(data: Path, arguments: argparse.Namespace) -> AsyncIterator[tuple[str, str]]:
-    """A running alertd: its address, and the administrator's key."""
+async def served(data: Path, arguments: argparse.Namespace) -> AsyncIterator[tuple[str, str, int]]:
+    """A running alertd: its address, the administrator's key, and its process id."""
     url = f"http://127.0.0.1:{arguments.port}"
     environment = {**os.environ, "ALERTD_STORE__DIRECTORY": str(data), "ALERTD_API__PORT": str(arguments.port)}
     environment |= {"ALERTD_LOG_LEVEL": "warning", "ALERTD_API__PUBLIC_URL": url}
@@ -121,7 +121,8 @@ async def served(data: Path, arguments: argparse.Namespace) -> AsyncIterator[tup
     )
     try:
         with console.status(f"Starting alertd with {arguments.subscribers:,} sample subscribers…"):
-            yield await asyncio.wait_for(_greeting(process), START_S)
+            url, token = await asyncio.wait_for(_greeting(process), START_S)
+        yield url, token, process.pid
     finally:
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
@@ -153,10 +154,12 @@ async def watch(client: Client, alert_id: str) -> dict[str, Any]:
     columns = (TextColumn("{task.description:>5}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     last: dict[str, Any] = {}
     with Progress(*columns, console=console) as bars:
-        tasks = {channel: bars.add_task(channel, total=None) for channel in CHANNELS}
+        tasks: dict[str, TaskID] = {}
         async for last in client.progress(alert_id):
             for channel, counts in last["channels"].items():
                 told = counts["targeted"] - counts["queued"] - counts["in_flight"]
+                if channel not in tasks:
+                    tasks[channel] = bars.add_task(channel)
                 bars.update(tasks[channel], total=counts["targeted"], completed=told)
     return last
 
@@ -202,7 +205,7 @@ def summary(subscribers: int, found: dict[str, int], last: dict[str, Any]) -> di
 
 
 async def show(arguments: argparse.Namespace, data: Path) -> int:
-    async with served(data, arguments) as (base, token), aiohttp.ClientSession() as session:
+    async with served(data, arguments) as (base, token, _), aiohttp.ClientSession() as session:
         admin = Client(session, base, token)
         ana = await person(admin, session, base, "ana@centre.example", "alerts:write", "alerts:read")
         bea = await person(admin, session, base, "bea@centre.example", "alerts:approve", "alerts:read")

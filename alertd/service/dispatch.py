@@ -5,6 +5,7 @@ The outcomes of a chunk are settled by the same call that asks leave for the nex
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -99,6 +100,7 @@ class Dispatch:
         self.metrics.send_seconds.labels(carrier.channel.name, carrier.name).observe(self.clock.monotonic() - started)
         for one, answer in zip(tries, answers, strict=True):
             settled.append(self._settlement(one, answer, carrier, ready))
+        self._count(answers, carrier)
         await self._consequences(tries, answers, carrier)
         return settled
 
@@ -122,9 +124,6 @@ class Dispatch:
         return Settlement(lease.rows[index], lease.tries[index] + 1, State.SUPPRESSED, reason, 0)
 
     def _settlement(self, one: _Try, answer: Outcome, carrier: Carrier, ready: Ready) -> Settlement:
-        self.metrics.outcomes.labels(
-            carrier.channel.name, carrier.name, answer.answer.value, answer.reason.name.lower()
-        ).inc()
         verdict = after(
             answer,
             attempt=one.attempt,
@@ -141,6 +140,11 @@ class Dispatch:
             delay_ms=verdict.delay_ms,
             doubt=verdict.doubt,
         )
+
+    def _count(self, answers: Sequence[Outcome], carrier: Carrier) -> None:
+        for (answer, reason), times in Counter((one.answer, one.reason) for one in answers).items():
+            labels = (carrier.channel.name, carrier.name, answer.value, reason.name.lower())
+            self.metrics.outcomes.labels(*labels).inc(times)
 
     async def _consequences(self, tries: Sequence[_Try], answers: Sequence[Outcome], carrier: Carrier) -> None:
         """What answers mean beyond their own row: dead addresses go, a carrier that asks to wait is waited for."""

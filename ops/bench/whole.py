@@ -1,0 +1,82 @@
+"""One alert to N push addresses through a real `alertd serve` on this machine, the sandbox carriers included.
+
+The carrier's ramp and quota are off. Rate is references over the time from approval to the last hand-over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from demo import Client, alert, person, served, watch
+from rich.console import Console
+from rich.table import Table
+
+from alertd.samples import SHARES
+
+EVERYWHERE = {"regions": ["ES", "FR", "CH", "GB", "US"]}  # the countries of the sample people
+#: Of the sample people, those with the app, less the few whom no country of the library holds.
+PUSH_SHARE = SHARES["push"] * 0.99
+
+
+def worker_rss_mb(parent: int) -> float:
+    """The largest resident set of any worker below a process, in MB."""
+    sizes = [0.0]
+    for status in Path("/proc").glob("[0-9]*/status"):
+        try:
+            fields = dict(line.split(":\t", 1) for line in status.read_text().splitlines() if ":\t" in line)
+            command = (status.parent / "cmdline").read_bytes().split(b"\0")
+        except OSError:  # it ended meanwhile
+            continue
+        if int(fields["PPid"]) == parent and b"worker" in command:
+            sizes.append(int(fields["VmRSS"].split()[0]) / 1024)
+    return max(sizes)
+
+
+async def measure(addresses: int, data: Path) -> dict[str, Any]:
+    arguments = argparse.Namespace(subscribers=int(addresses / PUSH_SHARE), port=0)
+    async with served(data, arguments) as (base, token, process), aiohttp.ClientSession() as session:
+        admin = Client(session, base, token)
+        ana = await person(admin, session, base, "ana@centre.example", "alerts:write", "alerts:read")
+        bea = await person(admin, session, base, "bea@centre.example", "alerts:approve", "alerts:read")
+        taken = await ana.call("POST", "/v1/alerts", {**alert(), "target": EVERYWHERE, "channels": ["push"]})
+        await bea.call("POST", f"/v1/alerts/{taken['id']}/approve", {})
+        last = await watch(bea, taken["id"])
+        counts = last["channels"]["push"]
+        return {
+            "people": last["people"],
+            "addresses": counts["targeted"],
+            "accepted": counts["accepted"],
+            "doubled": counts["doubled"],
+            "rate": round(counts["targeted"] / last["last_send_s"]),
+            "first_send_s": last["first_send_s"],
+            "last_send_s": last["last_send_s"],
+            "worker_rss_mb": round(worker_rss_mb(process), 1),
+        }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="ops/bench/whole", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="100,000 push addresses instead of 1,000,000")
+    data = Path(tempfile.mkdtemp(prefix="alertd-bench-"))
+    try:
+        found = asyncio.run(measure(100_000 if parser.parse_args().quick else 1_000_000, data))
+    finally:
+        shutil.rmtree(data, ignore_errors=True)
+    table = Table("what", "figure", title="One alert, every stage, on this machine")
+    for name, value in found.items():
+        table.add_row(name, f"{value:,}")
+    Console(stderr=True).print(table)
+    print(json.dumps(found))
+    return 0 if found["accepted"] == found["addresses"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
