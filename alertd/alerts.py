@@ -32,7 +32,7 @@ _S = AlertState
 _ENDS = frozenset({_S.CLOSED, _S.CANCELLED, _S.SUPERSEDED, _S.EXPIRED})
 
 ALERT_STEPS: dict[AlertState, frozenset[AlertState]] = {
-    _S.DRAFT: frozenset({_S.PENDING, _S.APPROVED, _S.REJECTED, _S.EXPIRED}),
+    _S.DRAFT: frozenset({_S.PENDING, _S.REJECTED, _S.EXPIRED}),
     _S.PENDING: frozenset({_S.APPROVED, _S.SCHEDULED, _S.RETURNED, _S.REJECTED, _S.EXPIRED}),
     _S.RETURNED: frozenset({_S.PENDING, _S.REJECTED, _S.EXPIRED}),
     _S.SCHEDULED: frozenset({_S.APPROVED, _S.CANCELLED, _S.EXPIRED}),
@@ -82,16 +82,13 @@ class State(enum.IntEnum):
 
 
 #: What may follow what. A carrier's answer to the very attempt that was made is the truth, whatever the row says by then:
-#: so an in-flight row that was given up as unknown, or queued again by a successor, may still become accepted.
+#: so an in-flight row that was given up as unknown, or queued again by a successor, may still become accepted. A receipt may
+#: overtake the answer itself, which waits for the slowest of its chunk.
 STEPS: dict[State, frozenset[State]] = {
-    State.QUEUED: frozenset(
-        {State.IN_FLIGHT, State.ACCEPTED, State.FAILED, State.EXPIRED, State.CANCELLED, State.SUPPRESSED, State.UNKNOWN}
-    ),
-    State.IN_FLIGHT: frozenset(
-        {State.QUEUED, State.ACCEPTED, State.FAILED, State.SUPPRESSED, State.UNKNOWN, State.EXPIRED, State.CANCELLED}
-    ),
+    State.QUEUED: frozenset(State) - {State.QUEUED},
+    State.IN_FLIGHT: frozenset(State) - {State.IN_FLIGHT},
     State.ACCEPTED: frozenset({State.DELIVERED, State.FAILED}),
-    State.UNKNOWN: frozenset({State.ACCEPTED, State.FAILED, State.DELIVERED, State.QUEUED}),
+    State.UNKNOWN: frozenset({State.ACCEPTED, State.FAILED, State.DELIVERED, State.SUPPRESSED, State.QUEUED}),
     State.DELIVERED: frozenset(),
     State.FAILED: frozenset({State.DELIVERED}),  # receipts come in any order; delivered outranks
     State.EXPIRED: frozenset(),
@@ -116,6 +113,7 @@ class LedgerReason(enum.IntEnum):
 
 #: Ledger byte 3: five bits of attempts and these flags.
 ATTEMPTS_MASK = 0x1F
+FLAG_UNSENT = 0x20  # of an outcome alone, never of a row: nothing was written, so the attempt does not count
 FLAG_DELAYED = 0x40  # waits in the chain's delayed set, so no lease may take it from its batch
 FLAG_DOUBT = 0x80  # an earlier attempt had an intent and no settlement: it may have been sent twice
 

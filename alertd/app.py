@@ -76,7 +76,7 @@ class Parts:
         )
         self.approval = Approval(self.alerts, self.targeting, settings.audience)
         self.registry = Registry(self.people, self.library, clock)
-        self.receipts = Receipts(self.work, self.people, self.removal, self.tags, metrics)
+        self.receipts = Receipts(self.work, self.removal, self.tags, metrics)
         self.access = Access(Keyring(self.db))
         self.reports = Reports(self.alerts, self.work, self.limits, self.db.codec)
         self.requests = Requests(self.db)

@@ -7,6 +7,7 @@ refused with the nearest name. This is the only file that reads the environment.
 from __future__ import annotations
 
 import difflib
+import os
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,7 +77,6 @@ class AudienceSection(Section):
 
 
 class AlertSection(Section):
-    longest_days: int = Field(30, ge=1)
     organisation: str = "default"
 
 
@@ -158,6 +158,9 @@ def load(path: Path | None = None) -> Settings:
 
     if path is not None and not path.is_file():
         raise ConfigError(f"there is no configuration file {path}")
+    misspelt = list(_misspelt_variables())
+    if misspelt:
+        raise ConfigError("\n".join(misspelt))
     try:
         return FromFile()
     except ValidationError as error:
@@ -177,6 +180,16 @@ def _sentences(error: ValidationError) -> Iterator[str]:
             yield f"{where}: there is no such option{hint}"
         else:
             yield f"{where}: {fault['msg']}"
+
+
+def _misspelt_variables() -> Iterator[str]:
+    """Variables that nearly name a section. Others are left alone: Kubernetes sets `ALERTD_PORT` for a service of our name."""
+    known, prefix = list(Settings.model_fields), "ALERTD_"
+    for name in sorted(os.environ):
+        head = name.removeprefix(prefix).partition("__")[0].lower()
+        if name.startswith(prefix) and head not in known:
+            for near in difflib.get_close_matches(head, known, n=1, cutoff=0.8):
+                yield f"{name}: there is no such option; did you mean {near}?"
 
 
 def _names() -> list[str]:

@@ -122,8 +122,9 @@ class WebPushAddress(_AddressDocument):
 
 
 AddressDocument = Annotated[PushAddress | SmsAddress | MailAddress | WebPushAddress, Field(discriminator="channel")]
+AnyAddress = PushAddress | SmsAddress | MailAddress | WebPushAddress
 #: For one address alone, as `PUT .../addresses/{n}` takes it.
-ADDRESS: TypeAdapter[PushAddress | SmsAddress | MailAddress | WebPushAddress] = TypeAdapter(AddressDocument)
+ADDRESS: TypeAdapter[AnyAddress] = TypeAdapter(AddressDocument)
 
 LocalTime = Annotated[str, Form(r"([01][0-9]|2[0-3]):[0-5][0-9]", "This is a time of day such as 22:00.", 5, "22:00")]
 

@@ -32,8 +32,9 @@ from alertd.processes import die_with_parent, kept_running, on_stop
 from alertd.registrations import Registration
 from alertd.samples import people
 from alertd.service.registry import Entry
+from alertd.store.alerts import Alerts
 from alertd.store.codec import Codec, Keys
-from alertd.store.connection import check_engine
+from alertd.store.connection import Connection, StoreUnavailableError, check_engine
 from alertd.store.disk import DiskGuard, DiskSettings
 from alertd.store.embedded import EmbeddedServer, EmbeddedSettings, Listener
 from alertd.store.rewrite import RewritePolicy
@@ -102,9 +103,10 @@ async def store_of(settings: Settings) -> AsyncIterator[Store]:
             "ALERTD_STORE__MASTER_KEY_FILE": str(directory / "master.key"),
             "ALERTD_STORE__HASH_KEY_FILE": str(directory / "hash.key"),
         }
-        keeper = asyncio.create_task(_keep(directory, guard, url))
+        keys = Keys.load_or_make(directory)
+        keeper = asyncio.create_task(_keep(directory, guard, url, Codec(keys)))
         try:
-            yield Store(url=url, keys=Keys.load_or_make(directory), environment=environment, guard=guard)
+            yield Store(url=url, keys=keys, environment=environment, guard=guard)
         finally:
             keeper.cancel()
             await asyncio.gather(keeper, return_exceptions=True)
@@ -114,18 +116,20 @@ def _look(guard: DiskGuard) -> None:
     guard.check()
 
 
-async def _keep(directory: Path, guard: DiskGuard, url: str) -> None:
-    """Watch the disk, and rewrite the append-only file when nobody is in a hurry."""
+async def _keep(directory: Path, guard: DiskGuard, url: str, codec: Codec) -> None:
+    """Watch the disk, and rewrite the append-only file when no alert is under way, or when the disk demands it."""
     clock = SystemClock()
     async with client_of(url) as client:
-        policy = RewritePolicy(client, directory, guard, lambda: True, clock)
-        looked = clock.monotonic()
+        alerts, quiet, looked = Alerts(Connection(client, codec)), False, clock.monotonic()
+        policy = RewritePolicy(client, directory, guard, lambda: quiet, clock)
         while True:
             await clock.sleep(DISK_EVERY_S)
             guard.check()
             if clock.monotonic() - looked >= REWRITE_EVERY_S:
                 looked = clock.monotonic()
-                await policy.check()
+                with contextlib.suppress(StoreUnavailableError):
+                    quiet = not await alerts.live()
+                    await policy.check()
 
 
 @asynccontextmanager
@@ -183,7 +187,6 @@ async def run_all(settings: Settings, *, sandbox: bool, sample_people: int) -> N
             child = {**environment, "ALERTD_WORKER__METRICS": f"unix:{socket}"}
             await stack.enter_async_context(kept_running(["worker"], child))
         await stack.enter_async_context(_api_site(parts, store, sockets))
-        await _greet(parts)
         await stopping.wait()
 
 
@@ -226,6 +229,7 @@ async def _api_site(parts: Parts, store: Store, sockets: list[str]) -> AsyncIter
         host, port = runner.addresses[0][:2]
         sys.stdout.write(f"alertd listens on http://{host}:{port}\n")
         sys.stdout.flush()
+        await _greet(parts)
         yield
     except OSError as error:
         raise StartError(f"cannot listen on {section.host}:{section.port}: {error.strerror}; see api.port") from None

@@ -6,7 +6,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from alertd import __version__
-from alertd.api import alerts, subscribers, system, targets
+from alertd.api import alerts, leave, subscribers, system, targets
 from alertd.api.docs import docs_routes
 from alertd.api.idempotency import Done, Fresh, Mismatch, Running
 from alertd.api.middleware import install
@@ -34,6 +34,7 @@ def create_app(services: Services) -> web.Application:
     )
     app.middlewares.append(_room_for_writes)
     app.add_routes(system.PLAIN_ROUTES)
+    app.add_routes(leave.ROUTES)
     app.add_routes(docs_routes(document()))
     return app
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
 from alertd.alerts import CHANNELS
 from alertd.api.bodies import check_json
@@ -15,18 +15,31 @@ from alertd.api.operations import NDJSON, Operation, Reply
 from alertd.api.services import Services, services
 from alertd.errors import Fault, Problem
 from alertd.faults import faults_of
-from alertd.registrations import ADDRESS, Registration, SubscriberId
+from alertd.registrations import ADDRESS, AddressDocument, PlaceDocument, PlaceName, Registration, SubscriberId
 from alertd.service.registry import Entry
-from alertd.subscribers import to_document
+from alertd.subscribers import Subscriber, to_document
 
 #: Lines written together: one round trip a step for all of them, and answered together.
 IMPORT_LINES = 1_000
 LONGEST_LINE = 64 * 1024
+PLACE_FIELDS = ("point", "region", "at", "accuracy_m")  # all of a place is replaced, not merged
+AddressNumber = Annotated[int, Field(ge=0, le=255)]
 
 
 class SubscriberReply(BaseModel):
     id: str
     registration: dict[str, Any]
+
+
+class Patch(RootModel[dict[str, Any]]):
+    """Members to replace; null removes one (JSON merge patch, RFC 7396)."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"places": {"work": {"point": [-5.98, 37.39]}}}]})
+
+
+class Conditions(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    if_match: str | None = Field(None, alias="If-Match", description="ETag of the version you saw.", max_length=32)
 
 
 class Lookup(BaseModel):
@@ -47,12 +60,46 @@ class _Line(BaseModel):
 async def put_subscriber(request: web.Request, *, id: SubscriberId, body: Registration) -> Reply[SubscriberReply]:
     """Writes a subscriber, new or in place of what was there. Addresses that stay keep their numbers."""
     person, is_new = await services(request).registry.put(id, body)
-    return Reply(SubscriberReply(id=id, registration=to_document(person)), status=201 if is_new else 200)
+    return _reply(person, 201 if is_new else 200)
 
 
-async def show_subscriber(request: web.Request, *, id: SubscriberId) -> SubscriberReply:
+async def show_subscriber(request: web.Request, *, id: SubscriberId) -> Reply[SubscriberReply]:
     """One subscriber."""
-    return SubscriberReply(id=id, registration=to_document(await services(request).registry.get(id)))
+    return _reply(await services(request).registry.get(id))
+
+
+async def patch_subscriber(
+    request: web.Request, *, id: SubscriberId, headers: Conditions, body: Patch
+) -> Reply[SubscriberReply]:
+    """Changes members of a registration and leaves the rest (JSON merge patch, RFC 7396)."""
+    return _reply(await services(request).registry.patch(id, body.root, _version(headers)))
+
+
+async def put_place(
+    request: web.Request, *, id: SubscriberId, name: PlaceName, body: PlaceDocument
+) -> Reply[SubscriberReply]:
+    """Where a subscriber belongs, or is now. Whoever moves while an audience is sought is found at one place."""
+    place = json.loads(body.model_dump_json(exclude_none=True))
+    return _reply(
+        await services(request).registry.patch(id, {"places": {name: {**dict.fromkeys(PLACE_FIELDS), **place}}})
+    )
+
+
+async def drop_place(request: web.Request, *, id: SubscriberId, name: PlaceName) -> None:
+    """The subscriber does not belong there any more."""
+    await services(request).registry.patch(id, {"places": {name: None}})
+
+
+async def put_address(
+    request: web.Request, *, id: SubscriberId, n: AddressNumber, body: AddressDocument
+) -> Reply[SubscriberReply]:
+    """Gives an address another value, such as a rotated token, or adds the next one. Its channel never changes."""
+    return _reply(await services(request).registry.put_address(id, n, body))
+
+
+async def drop_address(request: web.Request, *, id: SubscriberId, n: AddressNumber) -> None:
+    """Removes an address; what is queued for it is not sent. Its number is never used again."""
+    await services(request).registry.drop_address(id, n)
 
 
 async def forget_subscriber(request: web.Request, *, id: SubscriberId) -> None:
@@ -87,6 +134,18 @@ async def import_subscribers(request: web.Request) -> web.StreamResponse:
         report = await _written(services(request), batch, done)
         await response.write(json.dumps(report).encode() + b"\n")
     return response
+
+
+def _reply(person: Subscriber, status: int = 200) -> Reply[SubscriberReply]:
+    body = SubscriberReply(id=person.id, registration=to_document(person))
+    return Reply(body, status=status, headers={"ETag": f'"{person.version}"'})
+
+
+def _version(headers: Conditions) -> int | None:
+    if headers.if_match is None:
+        return None
+    text = headers.if_match.strip('"')
+    return int(text) if text.isdecimal() else -1  # of no version
 
 
 async def _batches(request: web.Request) -> AsyncIterator[list[bytes]]:
@@ -151,6 +210,7 @@ def _refusal(line: int, problem: Problem) -> dict[str, Any]:
 
 
 _GROUP = "Subscribers"
+_CHANGES = ("not-found", "duplicate-address", "precondition-failed")
 OPERATIONS = (
     Operation(
         method="PUT", path="/v1/subscribers/{id}", handler=put_subscriber, summary="Write a subscriber",
@@ -159,6 +219,26 @@ OPERATIONS = (
     Operation(
         method="GET", path="/v1/subscribers/{id}", handler=show_subscriber, summary="Show a subscriber",
         scope="subscribers:read", group=_GROUP, problems=("not-found",),
+    ),
+    Operation(
+        method="PATCH", path="/v1/subscribers/{id}", handler=patch_subscriber, summary="Change a subscriber",
+        scope="subscribers:write", group=_GROUP, problems=_CHANGES,
+    ),
+    Operation(
+        method="PUT", path="/v1/subscribers/{id}/places/{name}", handler=put_place, summary="Write a place",
+        scope="subscribers:write", group=_GROUP, problems=_CHANGES,
+    ),
+    Operation(
+        method="DELETE", path="/v1/subscribers/{id}/places/{name}", handler=drop_place, summary="Remove a place",
+        scope="subscribers:write", group=_GROUP, status=204, problems=_CHANGES,
+    ),
+    Operation(
+        method="PUT", path="/v1/subscribers/{id}/addresses/{n}", handler=put_address, summary="Write an address",
+        scope="subscribers:write", group=_GROUP, problems=_CHANGES,
+    ),
+    Operation(
+        method="DELETE", path="/v1/subscribers/{id}/addresses/{n}", handler=drop_address, summary="Remove an address",
+        scope="subscribers:write", group=_GROUP, status=204, problems=_CHANGES,
     ),
     Operation(
         method="DELETE", path="/v1/subscribers/{id}", handler=forget_subscriber, summary="Forget a subscriber",

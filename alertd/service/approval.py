@@ -39,6 +39,8 @@ class Approval:
         record = await self.get(alert_id, who)
         if record.author == who.subject and record.status == Status.ACTUAL:
             raise Problem("same-person", "An Actual alert needs a second person: its author cannot approve it.")
+        if who.test and record.status == Status.ACTUAL:
+            raise Problem("not-allowed", "A test key cannot approve an Actual alert.")
         alert = Alert.model_validate_json(record.document)
         area = await self._alerts.area(alert_id)
         shares = await self._targeting.shares(area)

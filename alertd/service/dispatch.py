@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from alertd.alerts import KINDS, LedgerReason, State
+from alertd.alerts import ATTEMPTS_MASK, KINDS, LedgerReason, State
 from alertd.clock import Clock
 from alertd.config import WorkerSection
 from alertd.ids import Tags
@@ -19,7 +19,7 @@ from alertd.metrics import Metrics
 from alertd.service.carriers import Carrier, Carriers
 from alertd.service.messages import Messages, Ready
 from alertd.service.removal import Removal
-from alertd.service.retries import after
+from alertd.service.retries import after, pause_s
 from alertd.store.limits import Limits
 from alertd.store.people import People
 from alertd.store.work import Gate, Lease, Settlement, Work
@@ -117,11 +117,11 @@ class Dispatch:
                 settled.append(self._suppressed(lease, i, reason))
                 continue
             tag = self.tags.make(lease.alert_id, lease.rows[i])
-            tries.append(_Try(lease.rows[i], lease.tries[i] + 1, *lease.refs[i], Recipient(value, tag)))
+            tries.append(_Try(lease.rows[i], _attempt(lease, i), *lease.refs[i], Recipient(value, tag)))
         return tries, settled
 
     def _suppressed(self, lease: Lease, index: int, reason: int) -> Settlement:
-        return Settlement(lease.rows[index], lease.tries[index] + 1, State.SUPPRESSED, reason, 0)
+        return Settlement(lease.rows[index], _attempt(lease, index), State.SUPPRESSED, reason, 0)
 
     def _settlement(self, one: _Try, answer: Outcome, carrier: Carrier, ready: Ready) -> Settlement:
         verdict = after(
@@ -139,6 +139,7 @@ class Dispatch:
             carrier.number,
             delay_ms=verdict.delay_ms,
             doubt=verdict.doubt,
+            unsent=verdict.unsent,
         )
 
     def _count(self, answers: Sequence[Outcome], carrier: Carrier) -> None:
@@ -151,10 +152,15 @@ class Dispatch:
         for one, answer in zip(tries, answers, strict=True):
             if answer.address_gone:
                 await self.removal.gone(one.number, one.address, one.recipient.address)
-        pause_s = max((a.retry_after_s or 0 for a in answers if a.answer is Answer.RETRY), default=0)
-        if pause_s:
-            structlog.get_logger().warning("carrier asks to wait", carrier=carrier.name, seconds=pause_s)
-            await self.limits.pause(carrier.name, pause_s)
+        wait_s = max((pause_s(answer) for answer in answers if answer.answer is Answer.RETRY), default=0)
+        if wait_s:
+            structlog.get_logger().warning("carrier asks to wait", carrier=carrier.name, seconds=wait_s)
+            await self.limits.pause(carrier.name, wait_s)
+
+
+def _attempt(lease: Lease, index: int) -> int:
+    """The number that the gate gives the attempt: the ledger counts no further than its five bits."""
+    return min(lease.tries[index] + 1, ATTEMPTS_MASK)
 
 
 def _usable(person: Subscriber | None, number: int, kind: str) -> tuple[str | None, int]:

@@ -36,6 +36,7 @@ class Ending:
             case "early":
                 since = self._early.setdefault(alert_id, self._clock.monotonic())
                 if self._clock.monotonic() - since > EARLY_S:
+                    del self._early[alert_id]  # announced again, it has the whole time again
                     await self._alerts.retire(alert_id)
 
     async def expire(self) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 
+import structlog
+
 from alertd.documents import Alert
 from alertd.ids import chain_of
 from alertd.rendering import Renderer
@@ -59,5 +61,13 @@ class Messages:
             language=alike.language,
         )
         alert = Alert.model_validate_json(record.document)
-        message = self._renderer.render(alert, channel=alike.channel, language=alike.language, stamp=stamp)
-        return Ready(carrier.channel.prepare(message), record.kind, record.expires)
+        try:
+            message = self._renderer.render(alert, channel=alike.channel, language=alike.language, stamp=stamp)
+            prepared = carrier.channel.prepare(message)
+        except (ValueError, KeyError) as error:  # of this message alone: the others go on
+            structlog.get_logger().error(
+                "message cannot be made", alert=alert_id, channel=alike.channel, language=alike.language,
+                error=type(error).__name__,
+            )  # fmt: skip
+            return None
+        return Ready(prepared, record.kind, record.expires)

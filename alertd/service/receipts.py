@@ -6,22 +6,21 @@ from alertd.alerts import State
 from alertd.ids import Reference, Tags
 from alertd.metrics import Metrics
 from alertd.service.removal import Removal
-from alertd.store.people import People
 from alertd.store.work import Work
 
-#: From which states a report may move a row: delivered outranks failed, whichever comes first.
+#: From which states a report may move a row: delivered outranks failed, whichever comes first. Reports overtake answers, and
+#: one that comes while the next try waits makes that try needless.
 SOURCES = {
-    State.DELIVERED: (State.ACCEPTED, State.UNKNOWN, State.FAILED),
-    State.FAILED: (State.ACCEPTED, State.UNKNOWN),
+    State.DELIVERED: (State.QUEUED, State.IN_FLIGHT, State.ACCEPTED, State.UNKNOWN, State.FAILED),
+    State.FAILED: (State.IN_FLIGHT, State.ACCEPTED, State.UNKNOWN),
 }
 
 
 class Receipts:
     """Takes reports in any order, any number of times."""
 
-    def __init__(self, work: Work, people: People, removal: Removal, tags: Tags, metrics: Metrics) -> None:
+    def __init__(self, work: Work, removal: Removal, tags: Tags, metrics: Metrics) -> None:
         self._work = work
-        self._people = people
         self._removal = removal
         self._tags = tags
         self._metrics = metrics
@@ -37,4 +36,13 @@ class Receipts:
             return False
         await self._work.receipt(reference.alert_id, reference.row, channel, state, reason, SOURCES[state])
         self._metrics.receipts.labels(channel, carrier, state.word).inc()
+        return True
+
+    async def leave(self, reference: Reference) -> bool:
+        """Whoever got this message wants no more at that address. False when the address is not there any more."""
+        ref = await self._work.ref(reference.alert_id, reference.row)
+        channel = await self._work.channel_of(reference.alert_id, reference.row)
+        if ref is None or channel is None or not await self._removal.stop(*ref):
+            return False
+        self._metrics.optouts.labels(channel).inc()
         return True

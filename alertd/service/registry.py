@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
+from pydantic import ValidationError
 
 from alertd import registrations
+from alertd.alerts import CHANNELS
 from alertd.clock import Clock
 from alertd.errors import Fault, Problem
-from alertd.registrations import Registration
+from alertd.faults import faults_of
+from alertd.registrations import AnyAddress, Registration
 from alertd.store.people import Change, People
-from alertd.subscribers import AddressesUsedUpError, Place, Subscriber, from_document
+from alertd.subscribers import Address, AddressesUsedUpError, Place, Subscriber, from_document, to_document
 from geofences.regions import Library
 
 #: A claim whose holder's record does not confirm it is somebody's unfinished work for this long, then nobody's.
 CLAIM_GRACE_S = 60
 TRIES = 5  # when somebody else changes the same subscriber
+
+
+#: The subscriber as written, what is wrong with it, or None when somebody changed it meanwhile.
+Outcome = Subscriber | Problem | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,27 +63,88 @@ class Registry:
                 raise outcome
             if outcome is not None:
                 return outcome, outcome.version == 1
-        raise Problem("precondition-failed", "Somebody else keeps changing this subscriber. Try again.")
+        raise _busy()
 
-    async def put_many(self, entries: Sequence[Entry]) -> list[Subscriber | Problem | None]:
+    async def put_many(self, entries: Sequence[Entry]) -> list[Outcome]:
         """Write many, each by itself: the subscriber, what is wrong with it, or None when it changed meanwhile.
 
         An id may stand once in `entries`.
         """
-        outcomes: list[Subscriber | Problem | None] = [self._problem(entry.document) for entry in entries]
+        outcomes: list[Outcome] = [self._problem(entry.document) for entry in entries]
         changes = await self._changes(entries, outcomes)
-        located = self._located([change.new for change in changes.values() if change.new])
-        ready = [(i, Change(change.old, new)) for (i, change), new in zip(changes.items(), located, strict=True)]
-        for i, conflict in (await self._claim(ready)).items():
-            outcomes[i] = conflict
-        ready = [(i, change) for i, change in ready if not isinstance(outcomes[i], Problem)]
-        done = await self._people.put([change for _, change in ready])
-        for (i, change), is_done in zip(ready, done, strict=True):
-            outcomes[i] = change.new if is_done else None
-        await self._release([change for (_, change), is_done in zip(ready, done, strict=True) if is_done])
+        for i, outcome in zip(changes, await self._write(list(changes.values())), strict=True):
+            outcomes[i] = outcome
         fresh = sum(isinstance(o, Subscriber) and o.version == 1 for o in outcomes)
         if fresh:
             await self._people.count(fresh)
+        return outcomes
+
+    async def change(
+        self, name: str, edit: Callable[[Subscriber], Subscriber], version: int | None = None
+    ) -> Subscriber:
+        """Edit one subscriber as it is now; `version` is the one the caller saw, if it matters. Raises Problem."""
+        for _ in range(TRIES):
+            person = await self.get(name)
+            if version not in {None, person.version}:
+                raise Problem("precondition-failed", "The subscriber was changed since you read it.", status=412)
+            wanted = replace(edit(person), version=person.version + 1)
+            outcome = (await self._write([Change(person, wanted)]))[0]
+            if isinstance(outcome, Problem):
+                raise outcome
+            if outcome is not None:
+                return outcome
+        raise _busy()
+
+    async def patch(self, name: str, patch: dict[str, Any], version: int | None = None) -> Subscriber:
+        """Change members of a registration: a JSON merge patch (RFC 7396). Raises Problem with every fault."""
+
+        def edit(person: Subscriber) -> Subscriber:
+            document = read(merged(to_document(person), patch))
+            problem = self._problem(document)
+            if problem:
+                raise problem
+            return from_document(document, number=person.number, subscriber_id=name, previous=person)
+
+        return await self.change(name, edit, version)
+
+    async def put_address(self, name: str, number: int, address: AnyAddress) -> Subscriber:
+        """Give address `number` another value, or add it if it is the next number. Its channel never changes."""
+        channel = CHANNELS.index(address.channel)
+
+        def edit(person: Subscriber) -> Subscriber:
+            known = next((a for a in person.addresses if a.number == number), None)
+            if known is None and number != person.next_address:
+                raise Problem("not-found", f"There is no such address; the next new one is {person.next_address}.")
+            if known is not None and known.channel != channel:
+                raise Problem("precondition-failed", "An address never changes its channel: add another.")
+            fresh = Address(number=number, channel=channel, value=address.value, language=address.language)
+            kept = tuple(a for a in person.addresses if a.number != number)
+            return replace(person, addresses=(*kept, fresh), next_address=max(person.next_address, number + 1))
+
+        return await self.change(name, edit)
+
+    async def drop_address(self, name: str, number: int) -> None:
+        """Remove an address. Raises Problem when there is none of that number."""
+
+        def edit(person: Subscriber) -> Subscriber:
+            kept = tuple(a for a in person.addresses if a.number != number)
+            if len(kept) == len(person.addresses):
+                raise Problem("not-found", "There is no such address.")
+            return replace(person, addresses=kept)
+
+        await self.change(name, edit)
+
+    async def _write(self, changes: Sequence[Change]) -> list[Outcome]:
+        """Find the leaf regions, claim the addresses, write, and give up addresses that were dropped."""
+        located = self._located([change.new for change in changes if change.new])
+        ready = [Change(change.old, new) for change, new in zip(changes, located, strict=True)]
+        conflicts = await self._claim(ready)
+        outcomes: list[Outcome] = [conflicts.get(i) for i in range(len(ready))]
+        free = [i for i in range(len(ready)) if i not in conflicts]
+        done = await self._people.put([ready[i] for i in free])
+        for i, is_done in zip(free, done, strict=True):
+            outcomes[i] = ready[i].new if is_done else None
+        await self._release([ready[i] for i, is_done in zip(free, done, strict=True) if is_done])
         return outcomes
 
     async def forget(self, name: str) -> None:
@@ -86,7 +156,7 @@ class Registry:
                 await self._people.release_id(name, person.number)
                 await self._people.count(-1)
                 return
-        raise Problem("precondition-failed", "Somebody else keeps changing this subscriber. Try again.")
+        raise _busy()
 
     async def lookup(self, channel: int, value: str) -> Subscriber | None:
         """Whoever has an address."""
@@ -104,9 +174,7 @@ class Registry:
         ]
         return Problem("invalid-request", "The subscriber cannot be taken.", faults=tuple(faults)) if faults else None
 
-    async def _changes(
-        self, entries: Sequence[Entry], outcomes: list[Subscriber | Problem | None]
-    ) -> dict[int, Change]:
+    async def _changes(self, entries: Sequence[Entry], outcomes: list[Outcome]) -> dict[int, Change]:
         """By index, from what is there to what is wanted; entries with a problem are left out."""
         good = [i for i, outcome in enumerate(outcomes) if outcome is None]
         names = [entries[i].id for i in good]
@@ -139,31 +207,28 @@ class Registry:
 
         return [replace(person, places=tuple(placed(place) for place in person.places)) for person in people]
 
-    async def _claim(self, ready: Sequence[tuple[int, Change]]) -> dict[int, Problem]:
+    async def _claim(self, changes: Sequence[Change]) -> dict[int, Problem]:
         """Claim every address. By index, the conflicts."""
         now_s = self._clock.now_ms() // 1000
         wanted = [
             (i, a, (self._people.address_hash(a.channel, a.value), change.number, a.number, now_s))
-            for i, change in ready
+            for i, change in enumerate(changes)
             if change.new
             for a in change.new.addresses
         ]
         holders = await self._people.claim_addresses([claim for _, _, claim in wanted])
         conflicts: dict[int, Problem] = {}
         for (i, address, claim), holder in zip(wanted, holders, strict=True):
-            hashed, number, *_ = claim
-            if holder == number:
-                continue
-            other = await self._people.get(holder)
-            if other and _has(other, address.channel, address.value):
+            if holder != claim[1] and not await self._taken_over(address, claim, holder):
                 conflicts[i] = Problem("duplicate-address", "An address belongs to another subscriber.")
-            elif not await self._people.take_over(hashed, number, address.number, now_s, grace_s=CLAIM_GRACE_S):
-                conflicts[i] = Problem(
-                    "duplicate-address",
-                    "Another subscriber is just being given this address.",
-                    headers={"Retry-After": "60"},
-                )
         return conflicts
+
+    async def _taken_over(self, address: Address, claim: tuple[str, int, int, int], holder: int) -> bool:
+        """Whether an address could be taken from a claim that its holder's record does not confirm."""
+        other = await self._people.get(holder)
+        if other and _has(other, address.channel, address.value):
+            return False
+        return await self._people.take_over(*claim, grace_s=CLAIM_GRACE_S)
 
     async def _release(self, changes: Sequence[Change]) -> None:
         """Give up the addresses that a subscriber no longer has."""
@@ -173,6 +238,31 @@ class Registry:
             await self._people.release_addresses(
                 (self._people.address_hash(a.channel, a.value), change.number) for a in dropped
             )
+
+
+def merged(document: Any, patch: Any) -> Any:
+    """RFC 7396: members of the patch replace those of the document, null removes, the rest stays."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(document) if isinstance(document, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = merged(result.get(name), value)
+    return result
+
+
+def read(document: dict[str, Any]) -> Registration:
+    """A registration from JSON values. Raises Problem with every fault."""
+    try:
+        return Registration.model_validate_json(json.dumps(document))
+    except ValidationError as error:
+        raise Problem("invalid-request", "The subscriber cannot be taken.", faults=tuple(faults_of(error))) from None
+
+
+def _busy() -> Problem:
+    return Problem("precondition-failed", "Somebody else keeps changing this subscriber. Try again.")
 
 
 def _has(person: Subscriber, channel: int, value: str) -> bool:

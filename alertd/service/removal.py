@@ -5,8 +5,9 @@ from __future__ import annotations
 import structlog
 from msgspec.structs import replace
 
+from alertd.store.connection import StoreUnavailableError
 from alertd.store.people import Change, People
-from alertd.subscribers import Subscriber
+from alertd.subscribers import AddressState, Subscriber
 
 TRIES = 5  # somebody else may be changing the same subscriber
 
@@ -30,6 +31,21 @@ class Removal:
                 return True
         structlog.get_logger().warning("address not removed", subscriber=number, address=address)
         return False
+
+    async def stop(self, number: int, address: int) -> bool:
+        """Whoever has this address wants nothing more by it. It stays, stopped: only they can undo that."""
+        for _ in range(TRIES):
+            person = await self._people.get(number)
+            found = next((a for a in person.addresses if a.number == address), None) if person else None
+            if person is None or found is None:
+                return False
+            stopped = tuple(
+                replace(a, state=AddressState.STOPPED) if a.number == address else a for a in person.addresses
+            )
+            change = Change(person, replace(person, version=person.version + 1, addresses=stopped))
+            if (await self._people.put([change]))[0]:
+                return True
+        raise StoreUnavailableError("Somebody else keeps changing this subscriber. Try again.")
 
 
 def _without(person: Subscriber, address: int) -> Subscriber:

@@ -11,6 +11,8 @@ from channels.base import Answer, Outcome
 #: FCM asks for at least 10 s before the first retry of a 5xx; others ask for less, none for more.
 FIRST_WAIT_S = 10.0
 LONGEST_WAIT_S = 600.0
+#: A carrier that asks for more is asked again after an hour: what it said may be wrong, and alerts are short-lived.
+LONGEST_PAUSE_S = 3600.0
 _CHANCE = secrets.SystemRandom()
 
 
@@ -22,6 +24,7 @@ class Verdict:
     reason: int
     delay_ms: int = 0
     doubt: bool = False
+    unsent: bool = False  # nothing was written, so it was no attempt
 
 
 def after(answer: Outcome, *, attempt: int, attempts: int, hold: bool, left_ms: int) -> Verdict:
@@ -33,15 +36,20 @@ def after(answer: Outcome, *, attempt: int, attempts: int, hold: bool, left_ms: 
         case Answer.NEVER:
             return Verdict(State.FAILED, reason)
         case Answer.WITHHELD:
-            return Verdict(State.QUEUED, reason)
+            return Verdict(State.QUEUED, reason, unsent=True)
         case Answer.UNKNOWN if hold:
             return Verdict(State.UNKNOWN, reason)
         case Answer.RETRY | Answer.UNKNOWN:
             doubt = answer.answer is Answer.UNKNOWN
-            delay_ms = int(1000 * max(answer.retry_after_s or 0, wait_s(attempt)))
+            delay_ms = int(1000 * max(pause_s(answer), wait_s(attempt)))
             if attempt >= attempts or delay_ms >= left_ms:
                 return Verdict(State.UNKNOWN if doubt else State.FAILED, reason or LedgerReason.ATTEMPTS)
             return Verdict(State.QUEUED, reason, delay_ms, doubt)
+
+
+def pause_s(answer: Outcome) -> float:
+    """How long the carrier asked to be left alone."""
+    return min(answer.retry_after_s or 0.0, LONGEST_PAUSE_S)
 
 
 def wait_s(attempt: int) -> float:

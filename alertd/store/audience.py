@@ -8,7 +8,7 @@ record that was left stays, marked, for longer than that (`people.GRACE_MS`), so
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,8 @@ from geofences import cover as covers
 from geofences import records
 from geofences.tiles import position
 
-REPLY_BYTES = 1_000_000  # of one MGET: a hot tile alone may be 3 MB, and the server answers nobody else meanwhile
+#: Of one MGET, since the server answers nobody else meanwhile. A hot tile alone may be 3 MB.
+REPLY_BYTES, REPLY_CELLS = 1_000_000, 2_000
 _GROUPS = 1 << 16  # z8 ancestors
 
 
@@ -50,6 +51,19 @@ class Found:
         return len(self.numbers)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Cells:
+    """Cells to read."""
+
+    keys: list[str]
+    members: NDArray[np.uint32]  # tile codes, or shards
+    counts: NDArray[np.int64]  # of records, tombstones too
+
+
+_NO_CELLS = _Cells(keys=[], members=np.empty(0, np.uint32), counts=np.empty(0, np.int64))
+#: Records that belong for sure, and numbers in doubt.
+_Part = tuple[records.Records, NDArray[np.uint64]]
+
 #: Given numbers in doubt, those whose own record says they belong to what is wanted, with flags and region.
 Authority = Callable[[NDArray[np.uint64], Wanted], Awaitable[records.Records]]
 
@@ -75,31 +89,30 @@ class Audience:
     async def _find(self, wanted: Wanted) -> Found:
         cover = await asyncio.to_thread(covers.cover, wanted.area)
         inner, border = await self._tiles(cover)
-        sure: list[records.Records] = []
-        doubtful: list[NDArray[np.uint64]] = []
+        regional = await self._region_cells(wanted.regions)
+        replies = [(group, None) for group in _bounded(inner)]
+        replies += [(group, wanted.area) for group in _bounded(border)]
+        replies += [(group, None) for cells in regional for group in _bounded(cells)]
+        parts = await self._sift(replies, wanted)
 
-        def sift(found: records.Records) -> None:
-            kept = _take(found, eligible(found.flags, wanted))
-            in_doubt = records.moved(kept.flags)
-            doubtful.append(kept.numbers[in_doubt])
-            sure.append(_take(kept, ~in_doubt))
-
-        async for _, blob in self._read(inner):
-            sift(_living(blob))
-        async for cell, blob in self._read(border):
-            found = _living(blob)
-            doubtful.append(found.numbers[records.moved(found.flags)])  # their place here is not to be trusted
-            sift(await asyncio.to_thread(_refined, wanted.area, cell.member, _take(found, ~records.moved(found.flags))))
-        async for _, blob in self._read(await self._region_cells(wanted.regions)):
-            sift(_living(blob))
-
-        in_doubt = _unique(np.concatenate(doubtful)) if doubtful else np.empty(0, np.uint64)
+        sure = [part for part, _ in parts]
+        in_doubt = _unique(np.concatenate([doubted for _, doubted in parts]))
         if len(in_doubt):
             sure.append(await self._authority(in_doubt, wanted))
         return await asyncio.to_thread(_merged, sure)
 
-    async def _tiles(self, cover: covers.Cover) -> tuple[list[tuple[keys.Cell, int]], list[tuple[keys.Cell, int]]]:
-        """The non-empty tiles of a cover with their records: inner, border."""
+    async def _sift(self, replies: Sequence[tuple[_Cells, shapely.MultiPolygon | None]], wanted: Wanted) -> list[_Part]:
+        """What belongs of each reply: while one is sifted in a thread, the next is read."""
+        parts: list[_Part] = []
+        sifting = asyncio.to_thread(_sifted, _NO_CELLS, [], wanted, None)
+        for cells, area in replies:
+            blobs, part = await asyncio.gather(self._db.mget(cells.keys), sifting)
+            parts.append(part)
+            sifting = asyncio.to_thread(_sifted, cells, blobs, wanted, area)
+        return [*parts, await sifting]
+
+    async def _tiles(self, cover: covers.Cover) -> tuple[_Cells, _Cells]:
+        """The non-empty tiles of a cover: inner, border."""
         used = await self._db.execute("GET", keys.TILE_GROUPS)
         bits = np.unpackbits(np.frombuffer(used or b"", np.uint8), count=_GROUPS)
         ancestors = covers.z8_ancestors(cover)
@@ -107,21 +120,23 @@ class Audience:
         tiles, counts = await self._cells([f"g:{group}" for group in groups])
         order = np.argsort(tiles)
         tiles, counts = tiles[order], counts[order]
-        picked = []
-        for chosen in covers.select(cover, tiles):
-            sizes = counts[np.searchsorted(tiles, chosen)]
-            picked.append([(keys.tile_cell(int(tile)), int(size)) for tile, size in zip(chosen, sizes, strict=True)])
-        return picked[0], picked[1]
+        inner, border = (
+            _Cells(keys=keys.tile_keys(chosen.tolist()), members=chosen, counts=counts[np.searchsorted(tiles, chosen)])
+            for chosen in covers.select(cover, tiles)
+        )
+        return inner, border
 
-    async def _region_cells(self, regions: Sequence[int]) -> list[tuple[keys.Cell, int]]:
+    async def _region_cells(self, regions: Sequence[int]) -> list[_Cells]:
+        """The cells of the places that name a region, by region."""
         if not regions:
             return []
         used = {int(number) for number in await self._db.execute("SMEMBERS", keys.REGION_GROUPS)}
-        cells: list[tuple[keys.Cell, int]] = []
+        found = []
         for number in used.intersection(regions):
             shards, counts = await self._cells([f"r:{number}"])
-            cells += [(keys.Cell(f"r:{number}", int(s)), int(c)) for s, c in zip(shards, counts, strict=True)]
-        return cells
+            names = [keys.Cell(f"r:{number}", shard).key for shard in shards.tolist()]
+            found.append(_Cells(keys=names, members=shards, counts=counts))
+        return found
 
     async def _cells(self, groups: Sequence[str]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
         answers = await self._db.execute_many([("HGETALL", f"{{{group}}}:cells") for group in groups])
@@ -130,14 +145,6 @@ class Audience:
             flat += [part for pair in answer.items() for part in pair] if isinstance(answer, dict) else answer
         numbers = np.array(flat, dtype="S12").astype(np.int64).reshape(-1, 2)
         return numbers[:, 0].astype(np.uint32), numbers[:, 1]
-
-    async def _read(self, cells: Iterable[tuple[keys.Cell, int]]) -> AsyncIterator[tuple[keys.Cell, bytes]]:
-        """The cells' contents, in replies of bounded size."""
-        for group in _bounded(cells):
-            blobs = await self._db.mget([cell.key for cell in group])
-            for cell, blob in zip(group, blobs, strict=True):
-                if blob:
-                    yield cell, blob
 
 
 def eligible(flags: NDArray[np.uint32], wanted: Wanted) -> NDArray[np.bool_]:
@@ -153,30 +160,41 @@ def eligible(flags: NDArray[np.uint32], wanted: Wanted) -> NDArray[np.bool_]:
     return result
 
 
-def _bounded(cells: Iterable[tuple[keys.Cell, int]]) -> Iterable[list[keys.Cell]]:
-    group: list[keys.Cell] = []
-    size = 0
-    for cell, count in cells:
-        if group and size + count * records.SIZE > REPLY_BYTES:
-            yield group
-            group, size = [], 0
-        group.append(cell)
-        size += count * records.SIZE
-    if group:
-        yield group
+def _bounded(cells: _Cells) -> Iterator[_Cells]:
+    """The cells in groups of at most about `REPLY_BYTES` and of `REPLY_CELLS`."""
+    window = np.cumsum(cells.counts * records.SIZE) // REPLY_BYTES + np.arange(len(cells.keys)) // REPLY_CELLS
+    edges = [0, *(np.flatnonzero(np.diff(window)) + 1).tolist(), len(cells.keys)]
+    for some in map(slice, edges[:-1], edges[1:]):
+        if cells.keys[some]:
+            yield _Cells(keys=cells.keys[some], members=cells.members[some], counts=cells.counts[some])
 
 
-def _living(blob: bytes) -> records.Records:
-    found = records.unpack(blob)
-    return _take(found, found.numbers != 0)
+def _sifted(cells: _Cells, blobs: Sequence[bytes | None], wanted: Wanted, area: shapely.MultiPolygon | None) -> _Part:
+    """The records that belong to what is wanted (and lie in `area`, if given), and the numbers in doubt: their place says nothing."""
+    tiles, found = _unpacked(cells, blobs)
+    fit = (found.numbers != 0) & eligible(found.flags, wanted)
+    in_doubt = records.moved(found.flags)
+    doubted, sure = found.numbers[fit & in_doubt], fit & ~in_doubt
+    found = _take(found, sure)
+    if area is not None:
+        lon, lat = position(tiles[sure], found.x, found.y)
+        found = _take(found, covers.inside(area, lon, lat))
+    return found, doubted
 
 
-def _refined(area: shapely.MultiPolygon, tile: int, found: records.Records) -> records.Records:
-    lon, lat = position(np.full(len(found), tile, np.uint32), found.x, found.y)
-    return _take(found, covers.inside(area, lon, lat))
+def _unpacked(cells: _Cells, blobs: Sequence[bytes | None]) -> tuple[NDArray[np.uint32], records.Records]:
+    """The records of many cells, and the cell of each. All at once: one by one, thousands of tiles take five times as long."""
+    whole = [blob or b"" for blob in blobs]
+    counts = [len(blob) // records.SIZE for blob in whole]
+    joined = b"".join(whole)
+    if records.SIZE * sum(counts) != len(joined):  # or the records after it would be read as somebody else's
+        raise ValueError("a cell holds a broken record")
+    return np.repeat(cells.members, counts), records.unpack(joined)
 
 
 def _take(found: records.Records, mask: NDArray[np.bool_]) -> records.Records:
+    if mask.all():
+        return found
     return records.Records(
         numbers=found.numbers[mask],
         x=found.x[mask],
@@ -191,12 +209,23 @@ def _unique(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return ordered[np.r_[True, ordered[1:] != ordered[:-1]]] if len(ordered) else ordered
 
 
+def ascending(numbers: NDArray[np.uint64]) -> NDArray[np.intp]:
+    """The order that sorts numbers, equal ones as they come: a radix sort, 16 bits a turn, four times faster than `argsort`."""
+    order = np.argsort(numbers.astype(np.uint16), kind="stable")
+    for shift in range(16, int(numbers.max(initial=0)).bit_length(), 16):
+        digits = (numbers[order] >> np.uint64(shift)).astype(np.uint16)
+        order = order[np.argsort(digits, kind="stable")]
+    return order
+
+
 def _merged(parts: Sequence[records.Records]) -> Found:
-    """Sort and keep the first of each number: ten times faster than `np.unique`."""
-    numbers = np.concatenate([part.numbers for part in parts]) if parts else np.empty(0, np.uint64)
-    flags = np.concatenate([part.flags for part in parts]) if parts else np.empty(0, np.uint32)
-    regions = np.concatenate([part.regions for part in parts]) if parts else np.empty(0, np.uint32)
-    order = np.argsort(numbers, kind="stable")
+    """Sorted, and of each number the first that was found."""
+    numbers = np.concatenate([part.numbers for part in parts])
+    flags = np.concatenate([part.flags for part in parts])
+    regions = np.concatenate([part.regions for part in parts])
+    order = ascending(numbers)
     numbers = numbers[order]
     first = np.r_[True, numbers[1:] != numbers[:-1]] if len(numbers) else np.empty(0, bool)
-    return Found(numbers=numbers[first], flags=flags[order][first], regions=regions[order][first])
+    if not first.all():
+        numbers, order = numbers[first], order[first]
+    return Found(numbers=numbers, flags=flags[order], regions=regions[order])

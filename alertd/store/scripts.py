@@ -48,6 +48,7 @@ def _tables() -> str:
             _table("OPEN", {str(state): True for state in alerts.OPEN_STATES}),
             _table("QUEUED_BECOMES", {name: int(state) for name, state in becomes.items()}),
             f"local ATTEMPTS, DELAYED, DOUBT = {alerts.ATTEMPTS_MASK}, {alerts.FLAG_DELAYED}, {alerts.FLAG_DOUBT}",
+            f"local UNSENT = {alerts.FLAG_UNSENT}",
             "local WORD = {" + ", ".join(f"[{int(s)}] = '{s.word}'" for s in alerts.State) + "}",
         ]
     )

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from alertd.alerts import CHANNELS, FLAG_DOUBT, State
+from alertd.alerts import CHANNELS, FLAG_DOUBT, FLAG_UNSENT, State
 from alertd.ids import chain_of
 from alertd.store import keys
 from alertd.store.connection import Connection
@@ -88,9 +88,10 @@ class Settlement:
     carrier: int
     delay_ms: int = 0
     doubt: bool = False  # it may have been sent although it will be tried again
+    unsent: bool = False  # nothing was written: the attempt does not count
 
     def pack(self) -> bytes:
-        attempt = self.attempt | (FLAG_DOUBT if self.doubt else 0)
+        attempt = self.attempt | (FLAG_DOUBT if self.doubt else 0) | (FLAG_UNSENT if self.unsent else 0)
         return _OUTCOME.pack(self.row, attempt, self.state, self.reason, self.carrier, min(self.delay_ms, 2**32 - 1))
 
 
@@ -261,6 +262,12 @@ class Work:
                 return
             yield row, np.frombuffer(records, LEDGER, count), unpack_refs(refs[: count * REF_BYTES])
             row += count
+
+    async def ref(self, alert_id: str, row: int) -> tuple[int, int] | None:
+        """Subscriber and address number of one row."""
+        name = keys.of_chain(chain_of(alert_id), "refs", alert_id)
+        raw = await self._db.execute("GETRANGE", name, row * REF_BYTES, (row + 1) * REF_BYTES - 1)
+        return unpack_refs(raw)[0] if len(raw) == REF_BYTES else None
 
     async def spans(self, alert_id: str) -> list[tuple[int, str]]:
         """First row and channel of every batch, in order of rows: which channel a row is of."""

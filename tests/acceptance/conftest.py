@@ -20,6 +20,8 @@ from typing import Any
 
 import pytest
 
+from alertd.ids import Tags
+from alertd.store.codec import Codec, Keys
 from tests.unit.alertd.samples import MISSING_CHILD, changed
 
 CHANNELS = ("push", "sms", "mail")
@@ -31,13 +33,19 @@ class Served:
 
     directory: Path
     people: int
+    environment: dict[str, str] = field(default_factory=dict)
     url: str = ""
     key: str = ""
     process: subprocess.Popen[str] = field(init=False)
 
     def start(self) -> None:
         """Start, and wait until it listens."""
-        environment = {**os.environ, "ALERTD_STORE__DIRECTORY": str(self.directory), "ALERTD_API__PORT": "0"}
+        environment = {
+            **os.environ,
+            **self.environment,
+            "ALERTD_STORE__DIRECTORY": str(self.directory),
+            "ALERTD_API__PORT": "0",
+        }
         command = [sys.executable, "-m", "alertd", "serve", "--sandbox", "--people", str(self.people)]
         self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
         self.url = self._said(r"listens on (\S+)")
@@ -112,6 +120,14 @@ class Served:
         lines = self._sandbox(channel, "/recorded").splitlines()
         return {entry["address"]: entry["count"] for entry in map(json.loads, lines)}
 
+    def total(self, channel: str) -> int:
+        """How many messages a carrier got."""
+        return int(json.loads(self._sandbox(channel, "/counts"))["total"])
+
+    def tags(self) -> Tags:
+        """Makes the tags that this installation's messages carry."""
+        return Tags(Codec(Keys.load_or_make(self.directory)).derived("tags"))
+
     def _sandbox(self, channel: str, path: str, data: bytes | None = None) -> bytes:
         ends = json.loads((self.directory / "sandbox" / "sandbox.json").read_text())
         trust = ssl.create_default_context(cafile=ends["push"]["ca_file"])
@@ -135,12 +151,12 @@ def _json(raw: bytes) -> Any:
 
 
 @pytest.fixture
-def installation(tmp_path: Path) -> Iterator[Callable[[int], Served]]:
+def installation(tmp_path: Path) -> Iterator[Callable[..., Served]]:
     """Makes installations, and ends what is left of them."""
     made: list[Served] = []
 
-    def make(people: int) -> Served:
-        served = Served(tmp_path / f"data-{len(made)}", people)
+    def make(people: int, **environment: str) -> Served:
+        served = Served(tmp_path / f"data-{len(made)}", people, environment)
         made.append(served)
         served.start()
         return served

@@ -79,7 +79,7 @@ def begun(served: Served, alert_id: str) -> bool:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_worker_killed(installation: Callable[[int], Served], alert: dict[str, Any], wanted: Any, seed: int):
+def test_worker_killed(installation: Callable[..., Served], alert: dict[str, Any], wanted: Any, seed: int):
     """`kill -9` of the worker, which plans and sends, at three random instants of an alert."""
     served, chance = installation(PEOPLE), random.Random(seed)
     slowed(served)
@@ -97,7 +97,7 @@ def test_worker_killed(installation: Callable[[int], Served], alert: dict[str, A
     assert served.stop() == 0
 
 
-def test_everything_killed(installation: Callable[[int], Served], alert: dict[str, Any], wanted: Any):
+def test_everything_killed(installation: Callable[..., Served], alert: dict[str, Any], wanted: Any):
     """`kill -9` of the parent takes all of it down; started again on its data, the alert goes on to everyone."""
     served = installation(PEOPLE)
     slowed(served)
@@ -113,7 +113,7 @@ def test_everything_killed(installation: Callable[[int], Served], alert: dict[st
     assert len(before.keys() & after.keys()) <= served.progress(alert_id)["channels"]["push"]["doubled"]
 
 
-def test_stopped_in_order(installation: Callable[[int], Served], alert: dict[str, Any], wanted: Any):
+def test_stopped_in_order(installation: Callable[..., Served], alert: dict[str, Any], wanted: Any):
     """SIGTERM in mid-alert drains: exit code 0, and after a new start nobody is told twice and no row is in doubt."""
     served = installation(PEOPLE)
     slowed(served)
@@ -129,7 +129,7 @@ def test_stopped_in_order(installation: Callable[[int], Served], alert: dict[str
     assert len(before) < len(wanted["push"])
 
 
-def test_cancel_in_flight(installation: Callable[[int], Served], alert: dict[str, Any]):
+def test_cancel_in_flight(installation: Callable[..., Served], alert: dict[str, Any]):
     """After the cancel's answer and a second, no carrier gets anything more, and the alert ends with its rows settled."""
     served = installation(PEOPLE)
     slowed(served)

@@ -4,7 +4,7 @@
 -- ARGV: 1 alert id, 2 batch, 3 channel, 4 lease, 5 lease ms, 6 outcomes, 7 rows wanted (u32 each), 8 carrier (number), 9 skew,
 --       10 "1" when the lease is to end with this call, 11 rows given back unsent with it (u32 each)
 --       an outcome is <I4 row, B attempt, B state, B reason, B carrier, I4 delay ms>; state queued means "again after the
---       delay", with DOUBT added to the attempt where it may have been sent
+--       delay", with DOUBT added to the attempt where it may have been sent, UNSENT where it certainly was not
 -- Returns: {status, granted ("1" or "0" a row wanted)}; status is go, lost, closed or held
 local chain, version, batch, channel, lease = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local now = chain_now(chain, ARGV[9])
@@ -37,12 +37,13 @@ if low then
   local function settle(number, attempt, state, reason, by, wait)
     local row = row_of(rows, number)
     local open = row.state == S.in_flight or row.state == S.queued or row.state == S.unknown
-    if not open or is_delayed(row) or tries_of(row) ~= attempt % (ATTEMPTS + 1) then return end
+    if not open or tries_of(row) ~= attempt % (ATTEMPTS + 1) then return end
     if state ~= S.queued then
       move(rows, number, state, reason, at)
     elseif row.state == S.in_flight and owned then -- else a successor has it, and the try is theirs
-      move(rows, number, gate == 'closed' and closed_state(version_key) or S.queued, reason, at)
       if attempt >= DOUBT then doubt(rows, number) end
+      if math.floor(attempt / UNSENT) % 2 == 1 then row.tries = row.tries - 1 end
+      move(rows, number, gate == 'closed' and closed_row(row, closed_state(version_key)) or S.queued, reason, at)
       if gate ~= 'closed' then delay(chain, version, batch, channel, rows, number, now + wait) end
     end
     row.carrier = by

@@ -6,11 +6,12 @@ local chain, channel, lease, lease_ms, hold = KEYS[1], ARGV[1], ARGV[2], tonumbe
 local now = chain_now(chain, ARGV[5])
 local until_key, leases = key(chain, 'until', channel), key(chain, 'leases')
 
--- The rows of a lost lease that were in flight: queued again with doubt, or unknown where the carrier's policy is to hold.
+-- The rows of a lost lease that were in flight: queued again with doubt, or unknown where the carrier's policy is to hold or
+-- no attempt is left, so that a message that kills its workers ends.
 local function settle_lost(rows, number, at)
   local row = row_of(rows, number)
   if row.state ~= S.in_flight then return 0 end
-  if string.find(hold, string.char(row.carrier), 1, true) then
+  if string.find(hold, string.char(row.carrier), 1, true) or tries_of(row) == ATTEMPTS then
     move(rows, number, S.unknown, R.worker_lost, at)
   else
     move(rows, number, S.queued, R.worker_lost, at)
@@ -86,6 +87,7 @@ end
 
 -- Work of a closed gate is dropped here: the sweeper settles its rows. Held work waits where it is.
 if redis.call('HGET', chain, 'halt') then return nil end
+if redis.call('HEXISTS', leases, lease) == 1 then return nil end -- a client's repeat: what was given would be in no lease
 for _, source in ipairs({lost_lease, due_tries, new_batch}) do
   for _ = 1, 16 do
     local version, batch, numbers, kind = source()

@@ -118,6 +118,10 @@ local function closed_state(version_key)
   return QUEUED_BECOMES[redis.call('HGET', version_key, 'state')] or S.expired
 end
 
+-- The same for one row: where an attempt may have arrived, a correction must know.
+local function closed_row(row, becomes)
+  return row.tries >= DOUBT and S.unknown or becomes
+end
 
 local function u32s(blob)
   local list = {}

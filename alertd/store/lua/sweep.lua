@@ -1,5 +1,5 @@
--- Settles a few batches of a closed gate: what is queued becomes cancelled or expired; what is in flight with no living
--- lease becomes unknown. Leases of the closed version that ended are removed on the way.
+-- Settles a few batches of a closed gate: what is queued becomes cancelled or expired, or unknown where an earlier attempt
+-- may have arrived; what is in flight with no living lease becomes unknown. Leases of the closed version that ended are removed on the way.
 -- KEYS: 1 chain
 -- ARGV: 1 alert id, 2 first batch, 3 batches, 4 skew
 -- Returns: {rows settled, rows still in flight under a living lease}
@@ -38,7 +38,7 @@ for batch = tonumber(ARGV[2]), ARGV[2] + ARGV[3] - 1 do
         redis.call('ZREM', key(chain, 'delayed', channel), alert .. '/' .. batch .. '/' .. number)
         row.tries = row.tries - DELAYED
       end
-      move(rows, number, becomes, R.gate_closed, at)
+      move(rows, number, closed_row(row, becomes), R.gate_closed, at)
       settled = settled + 1
     elseif row.state == S.in_flight and living[tostring(batch)] then
       waiting = waiting + 1

