@@ -43,7 +43,7 @@ from channels.sandbox import run as run_sandbox
 _MB = 1024 * 1024
 DISK_EVERY_S = 1.0
 REWRITE_EVERY_S = 5.0
-SANDBOX_START_S = 60.0
+CHILD_START_S = 60.0  # a cold disk and a busy machine; two seconds are usual
 SAMPLE_BATCH = 1_000
 
 
@@ -186,6 +186,8 @@ async def run_all(settings: Settings, *, sandbox: bool, sample_people: int) -> N
         for socket in sockets:
             child = {**environment, "ALERTD_WORKER__METRICS": f"unix:{socket}"}
             await stack.enter_async_context(kept_running(["worker"], child))
+        for socket in sockets:
+            await asyncio.to_thread(_appeared, Path(socket))  # a worker answers there once it is at work
         await stack.enter_async_context(_api_site(parts, store, sockets))
         await stopping.wait()
 
@@ -275,17 +277,17 @@ async def _sandbox(settings: Settings, environment: Mapping[str, str]) -> AsyncI
     ready = directory / "sandbox.json"
     ready.unlink(missing_ok=True)
     async with kept_running(["sandbox", "--directory", str(directory)], environment):
-        yield sandbox_carriers(json.loads(await asyncio.to_thread(_appearing, ready)))
+        await asyncio.to_thread(_appeared, ready)
+        yield sandbox_carriers(json.loads(await asyncio.to_thread(ready.read_text, encoding="utf-8")))
 
 
-def _appearing(file: Path) -> str:
-    """The text of a file that is about to appear, whole."""
-    deadline = time.monotonic() + SANDBOX_START_S
+def _appeared(file: Path) -> None:
+    """Wait for what a child makes when it is ready."""
+    deadline = time.monotonic() + CHILD_START_S
     while not file.exists():
         if time.monotonic() > deadline:
-            raise StartError("the sandbox did not start; its messages are above")
+            raise StartError(f"a child did not start in {CHILD_START_S:.0f} s; its messages are above")
         time.sleep(0.05)
-    return file.read_text(encoding="utf-8")
 
 
 def sandbox_carriers(ends: dict[str, dict[str, object]]) -> dict[str, object]:
