@@ -60,10 +60,6 @@ class _Cells:
     counts: NDArray[np.int64]  # of records, tombstones too
 
 
-_NO_CELLS = _Cells(keys=[], members=np.empty(0, np.uint32), counts=np.empty(0, np.int64))
-#: Records that belong for sure, and numbers in doubt.
-_Part = tuple[records.Records, NDArray[np.uint64]]
-
 #: Given numbers in doubt, those whose own record says they belong to what is wanted, with flags and region.
 Authority = Callable[[NDArray[np.uint64], Wanted], Awaitable[records.Records]]
 
@@ -90,26 +86,20 @@ class Audience:
         cover = await asyncio.to_thread(covers.cover, wanted.area)
         inner, border = await self._tiles(cover)
         regional = await self._region_cells(wanted.regions)
-        replies = [(group, None) for group in _bounded(inner)]
-        replies += [(group, wanted.area) for group in _bounded(border)]
-        replies += [(group, None) for cells in regional for group in _bounded(cells)]
-        parts = await self._sift(replies, wanted)
-
-        sure = [part for part, _ in parts]
-        in_doubt = _unique(np.concatenate([doubted for _, doubted in parts]))
+        replies: list[tuple[_Cells, shapely.MultiPolygon | None]]
+        replies = [(group, wanted.area) for group in _bounded(border)]
+        replies += [(group, None) for cells in (inner, *regional) for group in _bounded(cells)]
+        sure: list[records.Records] = []
+        doubtful = [np.empty(0, np.uint64)]
+        for cells, area in replies:
+            blobs = await self._db.mget(cells.keys)
+            trusted, doubted = await asyncio.to_thread(_sifted, cells, blobs, wanted, area)
+            sure.append(trusted)
+            doubtful.append(doubted)
+        in_doubt = _unique(np.concatenate(doubtful))
         if len(in_doubt):
             sure.append(await self._authority(in_doubt, wanted))
         return await asyncio.to_thread(_merged, sure)
-
-    async def _sift(self, replies: Sequence[tuple[_Cells, shapely.MultiPolygon | None]], wanted: Wanted) -> list[_Part]:
-        """What belongs of each reply: while one is sifted in a thread, the next is read."""
-        parts: list[_Part] = []
-        sifting = asyncio.to_thread(_sifted, _NO_CELLS, [], wanted, None)
-        for cells, area in replies:
-            blobs, part = await asyncio.gather(self._db.mget(cells.keys), sifting)
-            parts.append(part)
-            sifting = asyncio.to_thread(_sifted, cells, blobs, wanted, area)
-        return [*parts, await sifting]
 
     async def _tiles(self, cover: covers.Cover) -> tuple[_Cells, _Cells]:
         """The non-empty tiles of a cover: inner, border."""
@@ -140,11 +130,13 @@ class Audience:
 
     async def _cells(self, groups: Sequence[str]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
         answers = await self._db.execute_many([("HGETALL", f"{{{group}}}:cells") for group in groups])
-        flat: list[bytes] = []
+        members: list[int] = []
+        counts: list[int] = []
         for answer in answers:
-            flat += [part for pair in answer.items() for part in pair] if isinstance(answer, dict) else answer
-        numbers = np.array(flat, dtype="S12").astype(np.int64).reshape(-1, 2)
-        return numbers[:, 0].astype(np.uint32), numbers[:, 1]
+            pairs = answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))
+            members += map(int, pairs)
+            counts += map(int, pairs.values())
+        return np.array(members, np.uint32), np.array(counts, np.int64)
 
 
 def eligible(flags: NDArray[np.uint32], wanted: Wanted) -> NDArray[np.bool_]:
@@ -169,7 +161,9 @@ def _bounded(cells: _Cells) -> Iterator[_Cells]:
             yield _Cells(keys=cells.keys[some], members=cells.members[some], counts=cells.counts[some])
 
 
-def _sifted(cells: _Cells, blobs: Sequence[bytes | None], wanted: Wanted, area: shapely.MultiPolygon | None) -> _Part:
+def _sifted(
+    cells: _Cells, blobs: Sequence[bytes | None], wanted: Wanted, area: shapely.MultiPolygon | None
+) -> tuple[records.Records, NDArray[np.uint64]]:
     """The records that belong to what is wanted (and lie in `area`, if given), and the numbers in doubt: their place says nothing."""
     tiles, found = _unpacked(cells, blobs)
     fit = (found.numbers != 0) & eligible(found.flags, wanted)
@@ -220,9 +214,9 @@ def ascending(numbers: NDArray[np.uint64]) -> NDArray[np.intp]:
 
 def _merged(parts: Sequence[records.Records]) -> Found:
     """Sorted, and of each number the first that was found."""
-    numbers = np.concatenate([part.numbers for part in parts])
-    flags = np.concatenate([part.flags for part in parts])
-    regions = np.concatenate([part.regions for part in parts])
+    numbers = np.concatenate([part.numbers for part in parts]) if parts else np.empty(0, np.uint64)
+    flags = np.concatenate([part.flags for part in parts]) if parts else np.empty(0, np.uint32)
+    regions = np.concatenate([part.regions for part in parts]) if parts else np.empty(0, np.uint32)
     order = ascending(numbers)
     numbers = numbers[order]
     first = np.r_[True, numbers[1:] != numbers[:-1]] if len(numbers) else np.empty(0, bool)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import shapely
-from audience_people import Points
+from audience_people import FLAGS, HOME, MISSING_CHILD, Points
 from numpy.typing import NDArray
 from redis.asyncio import Redis
 
@@ -26,9 +26,6 @@ from alertd.store.embedded import EmbeddedServer, EmbeddedSettings
 from alertd.store.people import People
 from geofences import records
 
-HOME = 1  # the place kind
-MISSING_CHILD = 1  # the bit of the kind of alert
-FLAGS = records.make_flags([1, 0, 0, 0], place_kind=HOME, kinds=MISSING_CHILD)
 DEADLINE_S = 60.0  # a slow machine shall show a slow query, not none
 TILES_A_COMMAND = 500
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import shapely
-from audience_people import Floats, Points, inside, rings
+from audience_people import Floats, Points, ascending_once, inside, rings
 from numpy.typing import NDArray
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -38,8 +38,8 @@ class Geosearch:
 
     async def find(self, wkb: bytes) -> NDArray[np.int64]:
         """The numbers of those in the outer rings, sorted."""
-        found = [await self._search(ring) for ring in rings(shapely.from_wkb(wkb))]
-        return np.unique(np.concatenate(found))
+        found = np.concatenate([await self._search(ring) for ring in rings(shapely.from_wkb(wkb))])
+        return found[ascending_once(found)]
 
     async def _search(self, ring: Floats) -> NDArray[np.int64]:
         names = await self.redis.execute_command("GEOSEARCH", KEY, "BYPOLYGON", len(ring), *ring.ravel().tolist())

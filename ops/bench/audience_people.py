@@ -14,6 +14,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from alertd.store.audience import ascending
+from geofences import records
 from geofences.regions import Library
 from geofences.tiles import LAST_LATITUDE, locate, position
 
@@ -24,6 +26,9 @@ KM_PER_DEGREE = 111.2
 SPREAD_KM = 1.0  # scale of the gamma distribution (shape 2) of the distance from a village's middle
 CHUNK = 250_000  # points tested at a time
 SEED = 1
+HOME = 1  # the kind of place
+MISSING_CHILD = 1  # the bit of the kind of alert
+FLAGS = records.make_flags([1, 0, 0, 0], place_kind=HOME, kinds=MISSING_CHILD)  # everybody's
 
 Floats = NDArray[np.float64]
 
@@ -87,6 +92,13 @@ def inside(shape: shapely.Geometry, lon: Floats, lat: Floats) -> NDArray[np.int6
         for at in range(0, len(lon), CHUNK)
     ]
     return np.concatenate(hits)
+
+
+def ascending_once(numbers: NDArray[np.int64]) -> NDArray[np.intp]:
+    """The order that sorts numbers, each once. All sort as quickly as alertd: `np.unique` would take ten times as long."""
+    order = ascending(numbers.view(np.uint64))
+    ordered = numbers[order]
+    return order[np.r_[True, ordered[1:] != ordered[:-1]]] if len(ordered) else order
 
 
 def _million(index: int, cache: Path) -> dict[str, NDArray[np.uint32]]:

@@ -20,8 +20,10 @@ from pathlib import Path
 
 import asyncpg
 import numpy as np
-from audience_people import Points
+from audience_people import FLAGS, HOME, MISSING_CHILD, Points, ascending_once
 from numpy.typing import NDArray
+
+from geofences import records
 
 START_S = 30
 SETTINGS = {
@@ -45,24 +47,39 @@ SETTINGS = {
 }
 TABLES = """
 CREATE EXTENSION postgis;
-CREATE UNLOGGED TABLE people (number bigint NOT NULL, position geometry(Point, 4326) NOT NULL);
+CREATE UNLOGGED TABLE people (
+    number bigint NOT NULL, flags integer NOT NULL, region integer NOT NULL, position geometry(Point, 4326) NOT NULL
+);
 CREATE UNLOGGED TABLE pieces (shape geometry NOT NULL) WITH (parallel_workers = 2);
 """
 INDEX = "CREATE INDEX people_position ON people USING gist (position)"
 CLUSTER = "CLUSTER people USING people_position"
 CUT = "SELECT ST_Subdivide(ST_GeomFromWKB($1::bytea, 4326), 128) AS shape"
-ONE_STATEMENT = (
-    f"WITH cut AS MATERIALIZED ({CUT}) SELECT number FROM cut JOIN people ON ST_Intersects(cut.shape, position)"
-)
-FROM_PIECES = "SELECT number FROM pieces JOIN people ON ST_Intersects(pieces.shape, position)"
+ONE_STATEMENT = f"WITH pieces AS MATERIALIZED ({CUT}) "
+#: The same question: who is inside, at home, and has consented to the kind of alert; with flags and region, as alertd answers.
+WHOLE = f"""
+SELECT number, flags, region FROM pieces JOIN people ON ST_Intersects(pieces.shape, position)
+WHERE (flags >> {records.KIND_SHIFT}) & {MISSING_CHILD} <> 0 AND (flags >> {records.PLACE_SHIFT}) & 7 = {HOME}
+"""
+#: Less than what is asked: the numbers alone of whoever is inside.
+NUMBERS = "SELECT number FROM pieces JOIN people ON ST_Intersects(pieces.shape, position)"
 #: A row of COPY's binary form: how many columns, then length and value of each. A point is EWKB with its reference system.
-POINT_ROW = np.dtype(
+PERSON_ROW = np.dtype(
     [
-        ("columns", ">i2"), ("number_length", ">i4"), ("number", ">i8"), ("point_length", ">i4"),
+        ("columns", ">i2"), ("number_length", ">i4"), ("number", ">i8"), ("flags_length", ">i4"), ("flags", ">i4"),
+        ("region_length", ">i4"), ("region", ">i4"), ("point_length", ">i4"),
         ("order", "u1"), ("kind", "<u4"), ("system", "<u4"), ("lon", "<f8"), ("lat", "<f8"),
     ]
 )  # fmt: skip
-NUMBER_ROW = np.dtype([("columns", ">i2"), ("length", ">i4"), ("number", ">i8")])
+ANSWER_ROWS = {
+    NUMBERS: np.dtype([("columns", ">i2"), ("number_length", ">i4"), ("number", ">i8")]),
+    WHOLE: np.dtype(
+        [
+            ("columns", ">i2"), ("number_length", ">i4"), ("number", ">i8"), ("flags_length", ">i4"), ("flags", ">i4"),
+            ("region_length", ">i4"), ("region", ">i4"),
+        ]
+    ),
+}  # fmt: skip
 COPY_HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 COPY_TAIL = b"\xff\xff"
 POINT_WITH_SYSTEM, WGS84 = 0x2000_0001, 4326
@@ -76,25 +93,34 @@ class PostGis:
     database: asyncpg.Connection
     index_bytes: float  # a subscriber: the table and its index
 
-    async def find(self, wkb: bytes) -> NDArray[np.int64]:
-        """The numbers of those inside, sorted, by one statement."""
-        return await self._copied(ONE_STATEMENT, wkb)
+    async def find(self, wkb: bytes, question: str = WHOLE) -> NDArray[np.int64]:
+        """The numbers of those inside, sorted (what else was asked for is put into that order too), by one statement."""
+        return _sorted(await self._copied(ONE_STATEMENT + question, wkb), question)
 
-    async def find_parallel(self, wkb: bytes) -> NDArray[np.int64]:
+    async def find_parallel(self, wkb: bytes, question: str = WHOLE) -> NDArray[np.int64]:
         """The same with the pieces in a table."""
         await self.database.execute("TRUNCATE pieces")
         await self.database.execute(f"INSERT INTO pieces {CUT}", wkb)
-        return await self._copied(FROM_PIECES)
+        return _sorted(await self._copied(question), question)
 
-    async def _copied(self, query: str, *values: bytes) -> NDArray[np.int64]:
+    async def _copied(self, query: str, *values: bytes) -> bytes:
         chunks: list[bytes] = []
 
         async def keep(chunk: bytes) -> None:
             chunks.append(chunk)
 
         await self.database.copy_from_query(query, *values, output=keep, format="binary")
-        rows = b"".join(chunks)[len(COPY_HEAD) : -len(COPY_TAIL)]
-        return np.unique(np.frombuffer(rows, NUMBER_ROW)["number"].astype(np.int64))  # some are on two pieces' border
+        return b"".join(chunks)[len(COPY_HEAD) : -len(COPY_TAIL)]
+
+
+def _sorted(copied: bytes, question: str) -> NDArray[np.int64]:
+    """Whoever is on the border of two pieces comes twice."""
+    rows = np.frombuffer(copied, ANSWER_ROWS[question])
+    numbers = rows["number"].astype(np.int64)
+    order = ascending_once(numbers)
+    if question == WHOLE:
+        rows["flags"].astype(np.uint32)[order], rows["region"].astype(np.uint32)[order]
+    return numbers[order]
 
 
 @contextlib.asynccontextmanager
@@ -120,8 +146,9 @@ async def _rows(points: Points) -> AsyncIterator[bytes]:
     yield COPY_HEAD
     for at in range(0, len(points), ROWS_A_WRITE):
         some = order[at : at + ROWS_A_WRITE]
-        rows = np.empty(len(some), POINT_ROW)
-        rows["columns"], rows["number_length"], rows["point_length"] = 2, 8, 25
+        rows = np.empty(len(some), PERSON_ROW)
+        rows["columns"], rows["number_length"], rows["point_length"] = 4, 8, 25
+        rows["flags_length"], rows["flags"], rows["region_length"], rows["region"] = 4, FLAGS, 4, 0
         rows["order"], rows["kind"], rows["system"] = 1, POINT_WITH_SYSTEM, WGS84
         rows["number"], rows["lon"], rows["lat"] = points.numbers[some], lon[some], lat[some]
         yield rows.tobytes()
