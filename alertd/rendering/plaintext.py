@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 from channels.text import fold, segments
 
@@ -70,11 +71,13 @@ def packed(text: str) -> str:
     return "\n".join(filter(None, tidy(text).split("\n")))
 
 
-def spelled_for_sms(text: str) -> str:
+def spelled_for_sms(text: str, names: Iterable[str] = ()) -> str:
     """The text in the GSM alphabet if leaving out accents and ornaments brings it there, else as it was.
 
-    Half a spelling would cost as much as none: a name in another script is never touched.
+    Half a spelling would cost as much as none. A name is never respelled, whatever it costs: it is what people look for.
     """
+    if not all(is_gsm(fold(name)) for name in names):
+        return text
     plain = "".join(_in_gsm(char) for char in fold(text))
     return re.sub(" {2,}", " ", plain) if is_gsm(plain) else text
 

@@ -41,9 +41,9 @@ MAX_PUSH_BYTES = 1_000
 
 #: Every segment is paid and counts against the carrier's rate, so a longer text reaches people later. Three of GSM-7
 #: hold 459 characters, all facts of a usual case. UCS-2 holds 67 a segment: what must never be dropped (mark, name, age,
-#: place, safety line, link) needs up to four (268).
+#: place, safety line, link) needs up to five (335).
 MAX_SEGMENTS_GSM = 3
-MAX_SEGMENTS_UCS2 = 4
+MAX_SEGMENTS_UCS2 = 5
 
 #: What a short message leaves out when it is too long, least important first. Never named here, so never left out: the
 #: heading with its mark, name, age, place, the safety line with the contact, and the link.
@@ -190,7 +190,8 @@ def _push(rendering: _Rendering, stamp: Stamp) -> PushMessage:
 
 
 def _sms(rendering: _Rendering, stamp: Stamp) -> SmsMessage:
-    texts = (spelled_for_sms(packed(rendering.text("sms", "txt", facts))) for facts in rendering.shorter())
+    names = [child.name for child in rendering.facts.children]
+    texts = (spelled_for_sms(packed(rendering.text("sms", "txt", facts)), names) for facts in rendering.shorter())
     text = _first_that(_within_budget, texts)
     spelled = spelled_for_sms if is_gsm(text) else str
     _demand(spelled(rendering.facts.safety), text)
