@@ -48,6 +48,7 @@ class Worker:
     _held: dict[str, Lease] = field(default_factory=dict)
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _turn: int = 0
+    _faults: set[tuple[str, str, str]] = field(default_factory=set)
 
     def stop(self) -> None:
         """Take no more work; `run` returns when what is under way is settled."""
@@ -83,17 +84,35 @@ class Worker:
         self._live = await self.alerts.live()
 
     async def _plan(self) -> None:
-        for alert_id in list(self._live):
-            record = await self.alerts.get(alert_id)
-            if record is None or record.planned or record.state not in {AlertState.APPROVED, AlertState.SENDING}:
-                continue
-            started = self.clock.monotonic()
-            if await self.planner.plan(record):
-                self.metrics.plan_seconds.observe(self.clock.monotonic() - started)
+        await self._each_live(self._plan_one)
+
+    async def _plan_one(self, alert_id: str) -> None:
+        record = await self.alerts.get(alert_id)
+        if record is None or record.planned or record.state not in {AlertState.APPROVED, AlertState.SENDING}:
+            return
+        started = self.clock.monotonic()
+        if await self.planner.plan(record):
+            self.metrics.plan_seconds.observe(self.clock.monotonic() - started)
 
     async def _finish(self) -> None:
+        await self._each_live(self.ending.finish)
+
+    async def _each_live(self, step: Callable[[str], Awaitable[object]]) -> None:
+        """Take a step for every live alert. One that cannot be handled must not keep the others from being told."""
         for alert_id in list(self._live):
-            await self.ending.finish(alert_id)
+            try:
+                await step(alert_id)
+            except StoreUnavailableError:
+                raise
+            except Exception as error:  # noqa: BLE001  whatever is wrong with it, it is wrong with this alert alone
+                self._fault(step.__name__, alert_id, error)
+
+    def _fault(self, step: str, alert_id: str, error: Exception) -> None:
+        """Told once by step, alert and kind of error, whose text may hold what the alert says."""
+        fault = (step, alert_id, type(error).__name__)
+        if fault not in self._faults:
+            self._faults.add(fault)
+            structlog.get_logger().error("alert cannot be handled", step=step, alert=alert_id, error=fault[2])
 
     async def _sweep(self) -> None:
         await self.sweeper.round()
@@ -136,6 +155,8 @@ class Worker:
         except StoreUnavailableError:
             # The lease ends by itself; whoever takes it over finds what was in flight.
             structlog.get_logger().warning("store unavailable", step="drain", alert=lease.alert_id, batch=lease.batch)
+        except Exception as error:  # noqa: BLE001  as above: the lease ends, and its attempts are counted
+            self._fault("drain", lease.alert_id, error)
         finally:
             self._held.pop(lease.name, None)
             lanes.release()

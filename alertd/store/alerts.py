@@ -182,6 +182,8 @@ class Alerts:
             "regions",
             " ".join(map(str, regions)),
         )
+        if done:
+            await self.enliven(alert_id)  # again: a worker may have found it not approved yet, and retired it
         return bool(done), old.decode()
 
     async def step(self, alert_id: str, new: AlertState, **fields: str) -> tuple[bool, str]:

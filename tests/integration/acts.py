@@ -1,0 +1,100 @@
+"""What the tests of the engine do again and again: register people, submit and approve an alert, send what is planned."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from alertd.alerts import State
+from alertd.app import Parts
+from alertd.documents import Alert
+from alertd.errors import Problem
+from alertd.registrations import Registration
+from alertd.service.access import Credential
+from alertd.service.intake import Taken
+from alertd.service.registry import Entry
+from alertd.store.alerts import AlertRecord
+
+SEVILLA = (-5.98, 37.39)
+CADIZ = (-6.29, 36.53)
+EVERYTHING = frozenset({"admin"})
+ANA = Credential(key_id="a", org="default", subject="ana@centre.example", scopes=EVERYTHING)
+BEA = Credential(key_id="b", org="default", subject="bea@centre.example", scopes=EVERYTHING)
+CARL = Credential(key_id="c", org="default", subject="carl@centre.example", scopes=EVERYTHING)
+
+
+def registration(i: int, **changes: Any) -> Registration:
+    """Person i, at home in Sevilla, with one address on each channel."""
+    document = {
+        "languages": ["es"],
+        "kinds": ["missing-child"],
+        "places": {"home": {"point": [SEVILLA[0] + i * 1e-5, SEVILLA[1]]}},
+        "addresses": [
+            {"channel": "push", "token": f"token-{i}"},
+            {"channel": "sms", "number": f"+346{i:08d}"},
+            {"channel": "mail", "mailbox": f"p{i}@people.example"},
+        ],
+        "consent": {"at": "2026-01-01T00:00:00Z", "source": "app"},
+        **changes,
+    }
+    return Registration.model_validate_json(json.dumps(document))
+
+
+async def register(parts: Parts, count: int, *, first: int = 0, **changes: Any) -> None:
+    """`count` people, from person `first` on."""
+    entries = [Entry(f"p{i}", registration(i, **changes)) for i in range(first, first + count)]
+    outcomes = await parts.registry.put_many(entries)
+    assert not [outcome for outcome in outcomes if outcome is None or isinstance(outcome, Problem)]
+
+
+def alert_of(sample: dict[str, Any], **changes: Any) -> Alert:
+    """The sample alert for the city of Sevilla, by push alone."""
+    document = {**sample, "target": {"regions": ["41091"]}, "channels": ["push"], **changes}
+    return Alert.model_validate_json(json.dumps(document))
+
+
+async def submitted(parts: Parts, sample: dict[str, Any], **changes: Any) -> Taken:
+    """Submitted by Ana."""
+    return await parts.intake.submit(alert_of(sample, **changes), ANA)
+
+
+async def planned(parts: Parts, sample: dict[str, Any], **changes: Any) -> AlertRecord:
+    """Submitted by Ana, approved by Bea, planned."""
+    taken = await submitted(parts, sample, **changes)
+    record = await parts.approval.approve(taken.record.id, BEA)
+    assert await parts.worker().planner.plan(record)
+    return record
+
+
+async def send(parts: Parts, record: AlertRecord, channel: str = "push") -> int:
+    """Drain every lease there is now. Answers how many there were."""
+    dispatch, leases = parts.worker().dispatch, 0
+    while lease := await parts.work.lease(record.id, channel, parts.carriers.held()):
+        await dispatch.drain(lease, lambda: False)
+        leases += 1
+    return leases
+
+
+async def counts(parts: Parts, record: AlertRecord, channel: str = "push") -> dict[str, int]:
+    """References of one channel by state, without those that are none; the identity is checked on the way."""
+    found = (await parts.work.counts(record.id))[channel]
+    assert found["targeted"] == sum(found.get(state.word, 0) for state in State)
+    recounted = [State(row["state"]).word async for _, rows, _ in parts.work.ledger(record.id) for row in rows]
+    everywhere = await parts.work.counts(record.id)
+    assert len(recounted) == sum(by_state["targeted"] for by_state in everywhere.values())
+    return {word: count for word, count in found.items() if count and word != "targeted"}
+
+
+async def over(parts: Parts, record: AlertRecord) -> bool:
+    """Whether the alert has ended."""
+    answer = await parts.work.finish(record.id)
+    for batch in range(record.batches if answer == "sweep" else 0):
+        await parts.work.sweep(record.id, batch, 1)
+    return await parts.work.finish(record.id) == "done"
+
+
+async def tokens(parts: Parts, names: Sequence[str]) -> list[list[str]]:
+    """The push tokens of subscribers."""
+    people = [await parts.registry.get(name) for name in names]
+    return [[a.value for a in person.addresses if a.channel == 0] for person in people]

@@ -1,0 +1,111 @@
+"""The carriers' limits over a real store: exactly the rate, whatever the clock does. Time is the scripts' own, moved by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from alertd.store.connection import Connection
+from alertd.store.limits import Limits
+
+HOUR_MS = 3_600_000
+
+
+@pytest.fixture
+def limits(store: Connection) -> Limits:
+    store.skew_ms = HOUR_MS
+    return Limits(store)
+
+
+async def admitted(limits: Limits, store: Connection, rate: float, burst: float, seconds: float, cost: int = 1) -> int:
+    """How many permits a greedy sender gets, coming again when it is told to (but at most fifty times a second)."""
+    total, start = 0, store.skew_ms
+    wanted = max(cost, int(burst) // cost * cost)
+    while store.skew_ms - start <= seconds * 1000:
+        granted, wait_s = await limits.take("c", rate, burst, wanted, cost)
+        total += granted // cost * cost
+        if granted < wanted:
+            store.skew_ms += max(20, int(wait_s * 1000 + 0.999))
+    return total
+
+
+@pytest.mark.parametrize(
+    ("rate", "burst", "seconds"), [(0.1, 1, 600), (1, 1, 60), (10, 5, 30), (1_000, 100, 10), (10_000, 1_000, 2)]
+)
+async def test_admitted_is_rate_times_time_and_one_burst(limits, store, rate: float, burst: float, seconds: float):
+    """No more than the carrier allows, and no less: the limit is the fastest there is."""
+    total = await admitted(limits, store, rate, burst, seconds)
+    most = rate * seconds + burst
+    # The real clock runs too while this does, and one more grant may fall on the last moment.
+    assert most - burst - 1 <= total <= most + rate * 1.0 + burst
+
+
+@pytest.mark.parametrize("cost", [2, 3, 5])
+async def test_segments_are_paid(limits, store, cost: int):
+    """A message of several segments costs that many permits, and is never cut."""
+    total = await admitted(limits, store, 10, 10, 20, cost)
+    assert 200 - 10 <= total <= 200 + 10 + 10 + cost
+    assert total % cost == 0
+
+
+@pytest.mark.parametrize(("rate", "burst", "cost"), [(1, 1, 3), (0.1, 0.1, 1), (0.5, 0.5, 4)])
+async def test_what_costs_more_than_the_burst_goes_at_the_rate(limits, store, rate: float, burst: float, cost: int):
+    """A long text on a slow line is slow, never stuck."""
+    granted, _ = await limits.take("c", rate, burst, cost, cost)
+    assert granted == cost
+    granted, wait_s = await limits.take("c", rate, burst, cost, cost)
+    assert (granted, wait_s) == (0, pytest.approx(cost / rate, rel=0.1))
+    store.skew_ms += int(wait_s * 1000) + 1
+    assert (await limits.take("c", rate, burst, cost, cost))[0] == cost
+
+
+async def test_pause_is_kept_and_the_longer_one_wins(limits, store):
+    """Nobody gets a permit before the carrier wants to hear from us, whoever was told a shorter time."""
+    await limits.pause("c", 30)
+    await limits.pause("c", 5)
+    granted, wait_s = await limits.take("c", 1_000, 1_000, 1)
+    assert (granted, wait_s) == (0, pytest.approx(30, abs=1))
+    store.skew_ms += 29_000
+    assert (await limits.take("c", 1_000, 1_000, 1))[0] == 0
+    store.skew_ms += 1_001
+    assert (await limits.take("c", 1_000, 1_000, 1))[0] == 1
+
+
+async def test_pause_is_of_one_carrier(limits):
+    """Another carrier goes on."""
+    await limits.pause("c", 30)
+    assert (await limits.take("d", 10, 10, 1))[0] == 1
+
+
+async def test_clock_set_back_stops_nobody(limits, store):
+    """After a step of an hour back the sender goes on at its rate, and is not given a burst for it."""
+    assert (await limits.take("c", 10, 10, 10))[0] == 10
+    store.skew_ms -= HOUR_MS
+    granted, wait_s = await limits.take("c", 10, 10, 10)
+    assert (granted, wait_s <= 0.11) == (0, True)
+    assert await admitted(limits, store, 10, 10, 20) <= 200 + 10 + 10
+
+
+async def test_clock_set_back_does_not_prolong_a_pause(limits, store):
+    """A pause of ten seconds is over ten seconds after the step, at the latest."""
+    await limits.pause("c", 10)
+    store.skew_ms -= HOUR_MS
+    assert (await limits.take("c", 10, 10, 1))[0] == 0
+    store.skew_ms += 5_000
+    assert (await limits.take("c", 10, 10, 1))[0] == 0
+    store.skew_ms += 5_001
+    assert (await limits.take("c", 10, 10, 1))[0] == 1
+
+
+async def test_clock_set_forward_gives_one_burst(limits, store):
+    """Time that did not pass is worth a full bucket at most."""
+    assert (await limits.take("c", 10, 10, 10))[0] == 10
+    store.skew_ms += HOUR_MS
+    assert (await limits.take("c", 10, 10, 100))[0] == 10
+    assert (await limits.take("c", 10, 10, 100))[0] <= 1
+
+
+async def test_carriers_keep_their_bytes(limits):
+    """A carrier's number in the ledger is its own for ever."""
+    first, second = await limits.carrier_number("fcm"), await limits.carrier_number("relay")
+    assert (await limits.carrier_number("fcm"), first != second) == (first, True)
+    assert await limits.carrier_names() == {first: "fcm", second: "relay"}

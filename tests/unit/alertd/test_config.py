@@ -1,0 +1,113 @@
+"""Configuration: every typo is refused with the nearest name, secrets come from files and never show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from alertd.config import ConfigError, load
+
+SECRET = "correct horse"
+SMTP = '[carriers.relay]\nkind = "smtp"\nhost = "mx.example"\nsender = "a@b.example"\n'
+
+
+def written(folder: Path, text: str) -> Path:
+    file = folder / "alertd.toml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "near"),
+    [
+        ('log_levle = "info"', "log_levle", "log_level"),
+        ("[stroe]\nurl = 'x'", "stroe", "store"),
+        ("[api]\nprot = 1", "api.prot", "port"),
+        ("[store]\ndirectroy = 'x'", "store.directroy", "directory"),
+        ("[worker]\nattempt = 3", "worker.attempt", "attempts"),
+        ("[audience]\nleast_peple = 1", "audience.least_peple", "least_people"),
+        (SMTP + "on_unknwon = 'hold'", "on_unknwon", "on_unknown"),
+        (SMTP + "pasword_file = '/x'", "pasword_file", "password"),
+    ],
+)
+def test_typo_is_refused_with_the_nearest_name(tmp_path: Path, text: str, where: str, near: str):
+    """A name nobody knows is told with its place and the name that was meant."""
+    with pytest.raises(ConfigError) as refused:
+        load(written(tmp_path, text))
+    assert where in str(refused.value)
+    assert f"did you mean {near}" in str(refused.value)
+
+
+def test_every_fault_is_told_at_once(tmp_path: Path):
+    """Two faults are two lines."""
+    with pytest.raises(ConfigError) as refused:
+        load(written(tmp_path, "[api]\nport = 70000\n[worker]\nlanes = 0"))
+    lines = str(refused.value).splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["api.port", "worker.lanes"]
+
+
+@pytest.mark.parametrize("kind", ['"pigeon"', '""', "1"])
+def test_unknown_carrier_kind_is_refused(tmp_path: Path, kind: str):
+    """The kinds there are stand in the refusal."""
+    with pytest.raises(ConfigError, match=r"fcm.*twilio.*smtp"):
+        load(written(tmp_path, f"[carriers.x]\nkind = {kind}"))
+
+
+def test_secret_comes_from_its_file_without_the_newline(tmp_path: Path):
+    """`password_file` gives `password`, and neither text nor repr of the settings shows it."""
+    secret = tmp_path / "password"
+    secret.write_text(SECRET + "\n", encoding="utf-8")
+    settings = load(written(tmp_path, SMTP + f"password_file = '{secret}'"))
+    assert settings.carriers["relay"].password.get_secret_value() == SECRET
+    assert SECRET not in repr(settings) + str(settings) + settings.model_dump_json()
+
+
+def test_missing_secret_file_is_named(tmp_path: Path):
+    """The path that cannot be read is told."""
+    with pytest.raises(ConfigError, match="no-such-file"):
+        load(written(tmp_path, SMTP + f"password_file = '{tmp_path}/no-such-file'"))
+
+
+def test_faulty_secret_is_not_shown(tmp_path: Path):
+    """A secret in the wrong shape is refused without being quoted."""
+    with pytest.raises(ConfigError) as refused:
+        load(written(tmp_path, f"[store]\nmaster_key = ['{SECRET}']"))
+    assert SECRET not in str(refused.value)
+
+
+def test_environment_stands_above_the_file(tmp_path: Path, monkeypatch):
+    """What the environment sets wins; what it leaves alone is the file's."""
+    monkeypatch.setenv("ALERTD_API__PORT", "0")
+    settings = load(written(tmp_path, "[api]\nport = 81\nhost = '0.0.0.0'"))
+    assert (settings.api.port, settings.api.host) == (0, "0.0.0.0")
+
+
+def test_secret_file_of_the_environment_stands_above_the_file(tmp_path: Path, monkeypatch):
+    """`ALERTD_..._FILE` beats a value of the file."""
+    secret = tmp_path / "key"
+    secret.write_text(SECRET, encoding="utf-8")
+    monkeypatch.setenv("ALERTD_STORE__MASTER_KEY_FILE", str(secret))
+    settings = load(written(tmp_path, "[store]\nmaster_key = 'of the file'"))
+    assert settings.store.master_key.get_secret_value() == SECRET
+
+
+@pytest.mark.parametrize(("name", "near"), [("ALERTD_API__PROT", "port"), ("ALERTD_LOG_LEVLE", "log_level")])
+def test_typo_in_the_environment_is_refused(monkeypatch, name: str, near: str):
+    """A variable of ours that means nothing is a typo too."""
+    monkeypatch.setenv(name, "1")
+    with pytest.raises(ConfigError, match=near):
+        load()
+
+
+def test_no_file_is_an_error_only_when_one_was_named(tmp_path: Path):
+    """Defaults need no file; a named file must be there."""
+    assert load().api.port == 8080
+    with pytest.raises(ConfigError, match="no configuration file"):
+        load(tmp_path / "none.toml")
+
+
+def test_text_that_is_not_toml_is_refused(tmp_path: Path):
+    """The file is named."""
+    with pytest.raises(ConfigError, match=r"alertd\.toml is not TOML"):
+        load(written(tmp_path, "port 80"))

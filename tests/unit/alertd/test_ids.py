@@ -1,0 +1,76 @@
+"""Names: sortable ids, and tags that nobody but us can make."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alertd.ids import Reference, Tags, chain_of, is_id, new_id, sequence_of
+
+TAGS = Tags(b"k" * 32)
+FIRST = "01M882R9G938BE2P8KXNZ55750"
+ids = st.builds(lambda ms, n: new_id(ms) + (f"-{n}" if n > 1 else ""), st.integers(0, 2**48 - 1), st.integers(1, 255))
+rows = st.integers(0, 2**32 - 1)
+
+
+@given(ids, rows)
+def test_tag_names_its_reference(alert_id: str, row: int):
+    """What was tagged is what is read, in letters that are safe in URLs, mailboxes and Message-IDs."""
+    tag = TAGS.make(alert_id, row)
+    assert re.fullmatch(r"[A-Za-z0-9_-]+", tag)
+    assert len(tag) <= 64  # the local part of a mailbox
+    assert TAGS.read(tag) == Reference(alert_id, row)
+
+
+@given(ids, rows, st.integers(0, 240), st.integers(1, 255))
+def test_tag_that_was_touched_is_refused(alert_id: str, row: int, place: int, change: int):
+    """Any other letter in any place makes it nobody's."""
+    tag = TAGS.make(alert_id, row)
+    place %= len(tag) - 1  # the last letter has bits that stand for nothing
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    other = alphabet[(alphabet.index(tag[place]) + change % 63 + 1) % 64]
+    assert TAGS.read(tag[:place] + other + tag[place + 1 :]) is None
+
+
+@pytest.mark.parametrize("text", ["", "A", "AAAA", "é" * 42, "=" * 10, "A" * 42, "A" * 4000, "\0", "../../etc"])
+def test_no_tag_at_all_is_refused(text: str):
+    """Whatever comes from outside is read without an error."""
+    assert TAGS.read(text) is None
+
+
+def test_tag_of_another_installation_is_refused():
+    """The key makes the difference."""
+    assert TAGS.read(Tags(b"x" * 32).make(FIRST, 1)) is None
+
+
+def test_tag_with_more_behind_it_is_refused():
+    """A tag is read whole."""
+    assert TAGS.read(TAGS.make(FIRST, 1) + "AAAA") is None
+
+
+def test_ids_sort_by_time():
+    """A later moment gives a greater id."""
+    assert new_id(1) < new_id(2) < new_id(2**40)
+
+
+def test_id_of_a_version_tells_its_chain():
+    """The first version gives the chain its name."""
+    assert (chain_of(FIRST), sequence_of(FIRST)) == (FIRST, 1)
+    assert (chain_of(f"{FIRST}-12"), sequence_of(f"{FIRST}-12")) == (FIRST, 12)
+
+
+@pytest.mark.parametrize("text", [FIRST, f"{FIRST}-2"])
+def test_ids_are_recognised(text: str):
+    """First and later versions."""
+    assert is_id(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", FIRST[:-1], FIRST.lower(), f"{FIRST}-", f"{FIRST}-x", f"{FIRST}-²", f"{FIRST}-1-2"]
+)
+def test_what_is_no_id_is_not(text: str):
+    """A form that no id has."""
+    assert not is_id(text)

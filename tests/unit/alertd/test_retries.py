@@ -1,0 +1,89 @@
+"""What follows from a carrier's answer: every answer, with every policy, at every attempt, however long is left."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from alertd.alerts import LedgerReason, State
+from alertd.service.retries import FIRST_WAIT_S, LONGEST_WAIT_S, after, wait_s
+from channels.base import Answer, Outcome, Reason
+
+LONG_MS = 10**9
+UNKNOWN, QUEUED, FAILED = State.UNKNOWN, State.QUEUED, State.FAILED
+
+
+@pytest.mark.parametrize("hold", [True, False])
+@pytest.mark.parametrize("attempt", [1, 7, 8, 9])
+@pytest.mark.parametrize("left_ms", [LONG_MS, 1, -5])
+def test_final_answers_are_final(hold: bool, attempt: int, left_ms: int):
+    """Accepted and never do not depend on anything else."""
+    more = {"attempt": attempt, "attempts": 8, "hold": hold, "left_ms": left_ms}
+    assert after(Outcome(Answer.ACCEPTED), **more).state is State.ACCEPTED
+    never = after(Outcome(Answer.NEVER, Reason.GONE), **more)
+    assert (never.state, never.reason) == (FAILED, Reason.GONE.value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "hold", "attempt", "left_ms", "state", "doubt"),
+    [
+        (Answer.RETRY, False, 1, LONG_MS, QUEUED, False),
+        (Answer.RETRY, True, 1, LONG_MS, QUEUED, False),
+        (Answer.RETRY, False, 8, LONG_MS, FAILED, False),
+        (Answer.RETRY, True, 8, LONG_MS, FAILED, False),
+        (Answer.RETRY, False, 1, 1, FAILED, False),
+        (Answer.RETRY, True, 1, -1, FAILED, False),
+        (Answer.UNKNOWN, False, 1, LONG_MS, QUEUED, True),
+        (Answer.UNKNOWN, False, 8, LONG_MS, UNKNOWN, False),
+        (Answer.UNKNOWN, False, 1, 1, UNKNOWN, False),
+        (Answer.UNKNOWN, True, 1, LONG_MS, UNKNOWN, False),
+        (Answer.UNKNOWN, True, 8, LONG_MS, UNKNOWN, False),
+        (Answer.UNKNOWN, True, 1, 1, UNKNOWN, False),
+        (Answer.WITHHELD, False, 1, LONG_MS, QUEUED, False),
+        (Answer.WITHHELD, True, 8, LONG_MS, QUEUED, False),
+        (Answer.WITHHELD, True, 31, 1, QUEUED, False),
+    ],
+)
+def test_every_other_answer(answer: Answer, hold: bool, attempt: int, left_ms: int, state: State, doubt: bool):
+    """Again, given up or held; in doubt only where it may have been sent and goes again."""
+    verdict = after(Outcome(answer, Reason.TIMEOUT), attempt=attempt, attempts=8, hold=hold, left_ms=left_ms)
+    assert (verdict.state, verdict.doubt) == (state, doubt)
+
+
+def test_what_was_never_written_goes_at_once_and_costs_no_attempt():
+    """Withheld means nothing left this machine."""
+    verdict = after(Outcome(Answer.WITHHELD), attempt=1, attempts=8, hold=True, left_ms=LONG_MS)
+    assert (verdict.delay_ms, verdict.unsent) == (0, True)
+    assert not after(Outcome(Answer.RETRY), attempt=1, attempts=8, hold=True, left_ms=LONG_MS).unsent
+
+
+def test_the_carriers_own_delay_counts_when_it_is_longer():
+    """Retry-After is kept; a shorter one does not shorten our own wait."""
+    asked = Outcome(Answer.RETRY, Reason.THROTTLED, retry_after_s=900)
+    assert after(asked, attempt=1, attempts=8, hold=False, left_ms=LONG_MS).delay_ms == 900_000
+    asked = Outcome(Answer.RETRY, Reason.THROTTLED, retry_after_s=0)
+    assert after(asked, attempt=1, attempts=8, hold=False, left_ms=LONG_MS).delay_ms >= 10_000
+
+
+@pytest.mark.parametrize("absurd", [1e12, math.inf])
+def test_an_absurd_delay_is_no_error(absurd: float):
+    """A carrier that asks for centuries is asked again sooner."""
+    asked = Outcome(Answer.RETRY, Reason.THROTTLED, retry_after_s=absurd)
+    verdict = after(asked, attempt=1, attempts=8, hold=False, left_ms=10**12)
+    assert (verdict.state, verdict.delay_ms) == (QUEUED, 3_600_000)
+
+
+def test_a_last_attempt_without_a_reason_says_so():
+    """Nobody has to guess why a row failed."""
+    verdict = after(Outcome(Answer.RETRY), attempt=8, attempts=8, hold=False, left_ms=LONG_MS)
+    assert verdict.reason == LedgerReason.ATTEMPTS
+
+
+def test_waits_grow_and_stay_within_bounds():
+    """At least what FCM asks for, at most ten minutes, never all at once."""
+    for attempt in range(1, 32):
+        waits = [wait_s(attempt) for _ in range(50)]
+        assert min(waits) >= FIRST_WAIT_S
+        assert max(waits) <= min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**attempt)
+        assert len(set(waits)) > 1
