@@ -1,0 +1,278 @@
+"""The API as its users meet it: decisions need two people, bad input gets one clear answer, and nothing is done twice."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import urllib.error
+import urllib.request
+from typing import Any
+
+import pytest
+from openapi_spec_validator import validate
+
+from tests.acceptance.conftest import Served
+from tests.unit.alertd.samples import SUBSCRIBER, changed
+
+BOW_TIE = [[[-6.1, 37.3], [-5.8, 37.5], [-5.8, 37.3], [-6.1, 37.5], [-6.1, 37.3]]]
+
+
+@pytest.fixture(scope="module")
+def ana(served: Served) -> str:
+    return served.person("ana@centre.example")
+
+
+@pytest.fixture(scope="module")
+def bea(served: Served) -> str:
+    return served.person("bea@centre.example")
+
+
+def pointers(answer: dict[str, Any]) -> list[str]:
+    return [fault.get("pointer", fault.get("parameter")) for fault in answer["errors"]]
+
+
+def raw(served: Served, body: bytes, key: str, **headers: str) -> tuple[int, dict[str, Any]]:
+    """A POST of an alert as these very bytes."""
+    sent = {"Authorization": f"Bearer {key}", "Content-Type": "application/json", **headers}
+    request = urllib.request.Request(f"{served.url}/v1/alerts", body, sent, method="POST")
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return response.status, json.loads(response.read())
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            return refusal.code, json.loads(refusal.read())
+
+
+def test_openapi_is_valid_and_whole(served: Served):
+    """The document is valid OpenAPI 3.1, and every operation has a summary, a scope and a problem answer."""
+    _, document = served.call("GET", "/openapi.json")
+    validate(document)
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            assert operation["summary"], (method, path)
+            assert any(int(status) >= 400 for status in operation["responses"]), (method, path)
+
+
+def test_a_second_person_must_approve(served: Served, alert: dict[str, Any], ana: str, bea: str):
+    """The author of an Actual alert cannot approve it, nor can a key without the scope; another person can, once."""
+    _, taken = served.call("POST", "/v1/alerts", alert, ana)
+    assert taken["state"] == "pending"
+    approve = f"/v1/alerts/{taken['id']}/approve"
+    status, answer = served.call("POST", approve, {}, ana)
+    assert (status, answer["type"]) == (403, "/problems/same-person")
+    writer = {"subject": "eva@centre.example", "scopes": ["alerts:write", "alerts:read"]}
+    only_writes = served.call("POST", "/v1/keys", writer)[1]["token"]
+    status, answer = served.call("POST", approve, {}, only_writes)
+    assert (status, answer["scope"]) == (403, "alerts:approve")
+    status, answer = served.call("POST", approve, {"people": 1}, bea)
+    assert (status, answer["type"], answer["seen"]) == (409, "/problems/audience-changed", 1)
+    status, answer = served.call("POST", approve, {"people": answer["now"]}, bea)
+    assert (status, answer["state"], answer["approver"]) == (200, "approved", "bea@centre.example")
+    status, answer = served.call("POST", approve, {}, bea)
+    assert (status, answer["type"]) == (409, "/problems/precondition-failed")
+
+
+def test_returned_rejected_and_drafts(served: Served, alert: dict[str, Any], ana: str, bea: str):
+    """A draft waits for its author; a returned alert can be submitted again; a rejected one is over."""
+    _, taken = served.call("POST", "/v1/alerts", {**alert, "state": "draft"}, ana)
+    path = f"/v1/alerts/{taken['id']}"
+    assert taken["state"] == "draft"
+    assert served.call("POST", f"{path}/submit", {}, ana)[1]["state"] == "pending"
+    assert served.call("POST", f"{path}/return", {"reason": "Which exit?"}, bea)[1]["state"] == "returned"
+    assert served.call("POST", f"{path}/submit", {}, ana)[1]["state"] == "pending"
+    assert served.call("POST", f"{path}/reject", {"reason": "Found"}, bea)[1]["state"] == "rejected"
+    status, answer = served.call("POST", f"{path}/submit", {}, ana)
+    assert (status, answer["type"]) == (409, "/problems/precondition-failed")
+    assert served.call("GET", path, key=ana)[1]["reason"] == "Found"
+
+
+def test_the_same_post_is_done_once(served: Served, alert: dict[str, Any], ana: str):
+    """One Idempotency-Key: the same alert again, another body refused."""
+    body = json.dumps({**alert, "external_id": "once"}).encode()
+    key = {"Idempotency-Key": "k-1"}
+    first, again = raw(served, body, ana, **key), raw(served, body, ana, **key)
+    assert first[0] == again[0] == 202
+    assert first[1]["id"] == again[1]["id"]
+    status, answer = raw(served, json.dumps(alert).encode(), ana, **key)
+    assert (status, answer["type"]) == (422, "/problems/idempotency-mismatch")
+    listed = served.call("GET", "/v1/alerts?external_id=once&limit=200")[1]["alerts"]
+    assert len(listed) == 1
+
+
+def test_a_dry_run_does_nothing(served: Served, alert: dict[str, Any], ana: str):
+    """It answers as the real thing and keeps nothing."""
+    before = served.call("GET", "/v1/alerts?limit=200")[1]
+    status, answer = served.call("POST", "/v1/alerts?dry_run=true", alert, ana)
+    assert (status, answer["audience"]["people"] > 100) == (202, True)
+    assert served.call("GET", "/v1/alerts?limit=200")[1] == before
+    assert served.call("GET", f"/v1/alerts/{answer['id']}")[0] == 404
+
+
+CASES = [
+    ({"target/regions": ["41O91"]}, 422, "unknown-region", ["/target/regions/0"]),
+    ({"target/circles": [{"center": [37.39, -5.97], "radius_km": 0.0}]}, 400, "invalid-request", None),
+    ({"expires": "2020-01-01T00:00:00Z"}, 409, "expired", ["/expires"]),
+    ({"channels": ["webpush"]}, 422, "channel-unavailable", ["/channels/0"]),
+    ({"case/protection": ["witness"]}, 400, "invalid-request", ["/case/protection"]),
+    ({"case/verification": None}, 422, "case-not-verified", None),
+    ({"info/es/source": "machine"}, 422, "translation-unreviewed", ["/info/es/source"]),
+    ({"target": {"circles": [{"center": [-30, 50], "radius_km": 5}]}}, 422, "audience-too-small", None),
+    ({"target": {"circles": [{"center": [-5.98, 37.39], "radius_km": 0.1}]}}, 422, "audience-too-small", None),
+    ({"author/subject": "someone@else.example"}, 403, "not-allowed", ["/author/subject"]),
+    ({"publish/page": True}, 400, "invalid-request", ["/publish/page"]),
+]
+
+
+@pytest.mark.parametrize(("changes", "status", "slug", "places"), CASES)
+def test_what_cannot_be_sent_is_refused(
+    served: Served, alert: dict[str, Any], ana: str, changes: dict[str, Any], status: int, slug: str, places: Any
+):
+    """Each with its problem, its place, and what to do about it; nothing is ignored."""
+    for path, value in changes.items():
+        alert = changed(alert, path, value)
+    found, answer = served.call("POST", "/v1/alerts", alert, ana)
+    assert (found, answer["type"]) == (status, f"/problems/{slug}")
+    assert answer["what_to_do"]
+    if places:
+        assert pointers(answer) == places
+
+
+SHAPES = [
+    ([[[-6, 37], [-5, 37], [-5, 38]]], None),  # unclosed: closed for the sender
+    ([[[-6, 37], [-5, 37]]], "invalid-geometry"),
+    ([], "invalid-geometry"),
+    ([[[37, -6], [37, -5], [138, -95], [37, -6]]], "invalid-geometry"),
+    ([[[-170, 10], [170, 10], [170, 20], [-170, 20], [-170, 10]]], "invalid-geometry"),  # which way round?
+]
+
+
+@pytest.mark.parametrize(("rings", "slug"), SHAPES)
+def test_odd_shapes_are_mended_or_refused(served: Served, ana: str, rings: Any, slug: str | None):
+    """What can be meant in one way is taken; the rest is refused at its place."""
+    target = {"polygons": [{"type": "Polygon", "coordinates": rings}]}
+    status, answer = served.call("POST", "/v1/targets/preview", {"target": target}, ana)
+    if slug is None:
+        assert status == 200
+    else:
+        assert (status, answer["type"]) == (422, f"/problems/{slug}")
+        assert pointers(answer)[0].startswith("/target/polygons/0")
+
+
+def test_a_bow_tie_is_mended_and_said(served: Served, ana: str):
+    """A shape that crosses itself is repaired, and the preview tells it."""
+    target = {"polygons": [{"type": "Polygon", "coordinates": BOW_TIE}]}
+    status, answer = served.call("POST", "/v1/targets/preview", {"target": target}, ana)
+    assert status == 200
+    assert answer["area"]["repairs"][0].startswith("/polygons/0")
+    assert len(answer["geometry"]["coordinates"]) == 2
+
+
+def test_too_much_is_refused_at_once(served: Served, alert: dict[str, Any], ana: str):
+    """Too many vertices, too long a body, numbers that are none, and nesting without end: an answer, quickly."""
+    circle = [[math.cos(i / 20000) * 5, math.sin(i / 20000) * 5] for i in range(120_000)]
+    large = changed(alert, "target", {"polygons": [{"type": "Polygon", "coordinates": [[*circle, circle[0]]]}]})
+    assert raw(served, json.dumps(large).encode(), ana)[0] in {413, 422}
+    assert raw(served, b'{"kind": "' + b"x" * 11_000_000 + b'"}', ana)[0] == 413
+    nan = json.dumps({**alert, "target": {"circles": [{"center": [math.nan, 1], "radius_km": 1}]}})
+    for body in (nan.encode(), b"[" * 100_000, b'{"kind": 1, "kind": 2}', b"\xff", b"<alert/>"):
+        status, answer = raw(served, body, ana)
+        assert (status, answer["type"]) == (400, "/problems/invalid-request")
+
+
+def test_errors_never_quote_people(served: Served, alert: dict[str, Any], ana: str):
+    """A refused alert or subscriber is told by place, without the words that were sent."""
+    secret = "Xanthippe-4711"
+    broken = changed(changed(alert, "case/children/0/name", {"public": secret, "nickname": secret}), "kind", secret)
+    person = {**SUBSCRIBER, "addresses": [{"channel": "sms", "number": secret}], "languages": [secret]}
+    for method, path, body in (("POST", "/v1/alerts", broken), ("PUT", "/v1/subscribers/x", person)):
+        status, answer = served.call(method, path, body, ana)
+        assert status == 400
+        assert secret not in json.dumps(answer)
+
+
+def test_an_import_writes_what_it_can(served: Served):
+    """Each bad line is told with its number and faults; the good ones are in; the same file again changes nothing."""
+    good = [
+        {**SUBSCRIBER, "id": f"imported-{i}", "addresses": [{"channel": "push", "token": f"i-{i}"}]} for i in range(3)
+    ]
+    lines = [json.dumps(good[0]), "{", json.dumps({**good[1], "kinds": ["no"]}), json.dumps(good[2])]
+    for _ in range(2):
+        headers = {"Authorization": f"Bearer {served.key}", "Content-Type": "application/x-ndjson"}
+        url = f"{served.url}/v1/subscribers/import"
+        request = urllib.request.Request(url, "\n".join(lines).encode(), headers, method="POST")
+        with urllib.request.urlopen(request, timeout=30) as response:
+            report = json.loads(response.read().splitlines()[-1])
+        assert (report["written"], report["refused"]) == (2, 2)
+        assert [fault["line"] for fault in report["faults"]] == [2, 3]
+    assert served.call("GET", "/v1/subscribers/imported-2")[0] == 200
+    assert served.call("GET", "/v1/subscribers/imported-1")[0] == 404
+
+
+def test_the_ledger_is_told_without_people(served: Served, alert: dict[str, Any]):
+    """One line a reference, under names that mean nothing elsewhere, and as many as were targeted."""
+    alert_id = served.approved(alert)
+    served.wait_for(lambda: served.progress(alert_id)["state"] == "sent")
+    request = urllib.request.Request(
+        f"{served.url}/v1/alerts/{alert_id}/deliveries", headers={"Authorization": f"Bearer {served.key}"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as response:
+        text = response.read().decode()
+    rows = [json.loads(line) for line in text.splitlines()]
+    targeted = sum(counts["targeted"] for counts in served.progress(alert_id)["channels"].values())
+    assert len(rows) == targeted > 100
+    assert {row["state"] for row in rows} == {"accepted"}
+    assert not re.search(r"sample-|\+34|@people", text)
+
+
+def test_test_alerts_reach_only_testers(served: Served, alert: dict[str, Any], ana: str):
+    """A Test goes out at once, to testers alone, and says so in front."""
+    tester = {**SUBSCRIBER, "tester": True, "addresses": [{"channel": "push", "token": "the-tester"}]}
+    tester["places"] = {"home": {"point": [-3.7, 40.4]}}
+    assert served.call("PUT", "/v1/subscribers/tester", tester)[0] == 201
+    status, taken = served.call("POST", "/v1/alerts", {**alert, "status": "Test", "channels": ["push"]}, ana)
+    assert status == 202
+    served.wait_for(lambda: served.progress(taken["id"])["state"] == "sent")
+    assert served.progress(taken["id"])["channels"]["push"]["targeted"] == 1
+
+
+def test_small_counts_are_hidden(served: Served):
+    """A circle with a few people in it says "<20", so that nobody can be sought that way."""
+    assert served.call("PUT", "/v1/subscribers/lonely", {**SUBSCRIBER, "places": {"home": {"point": [9.5, 51.3]}},
+                       "addresses": [{"channel": "push", "token": "lonely"}]})[0] in {200, 201}  # fmt: skip
+    target = {"circles": [{"center": [9.5, 51.3], "radius_km": 1}]}
+    audience = served.call("POST", "/v1/targets/preview", {"target": target})[1]["audience"]
+    assert (audience["people"], audience["addresses"]["push"]) == ("<20", "<20")
+
+
+def test_keys_are_for_one_person_and_end_at_once(served: Served):
+    """A key gives no more than its maker has, and a revoked one is unknown from the next call on."""
+    maker = served.call("POST", "/v1/keys", {"subject": "m@centre.example", "scopes": ["keys:write"]})[1]["token"]
+    status, answer = served.call("POST", "/v1/keys", {"subject": "x@centre.example", "scopes": ["admin"]}, maker)
+    assert (status, answer["type"]) == (403, "/problems/not-allowed")
+    made = served.call("POST", "/v1/keys", {"subject": "y@centre.example", "scopes": ["alerts:read"]})[1]
+    assert served.call("GET", "/v1/me", key=made["token"])[0] == 200
+    assert served.call("DELETE", f"/v1/keys/{made['key']}")[0] == 204
+    assert served.call("GET", "/v1/me", key=made["token"])[0] == 401
+    assert served.call("GET", "/v1/me", key="live_nonsense")[0] == 401
+    assert made["token"] not in json.dumps(served.call("GET", "/v1/keys")[1])
+
+
+def test_kinds_regions_and_carriers_are_told(served: Served):
+    """What a case system needs to fill a form."""
+    kind = served.call("GET", "/v1/kinds/missing-child")[1]
+    assert kind["levels"]["child-alert"]["loudness"] == "loud"
+    assert kind["codes"]["hair"]["es"]
+    assert kind["json_schema"]["properties"]["case"]
+    found = served.call("GET", "/v1/regions?q=Sevilla&kind=city")[1]["regions"]
+    assert found[0]["code"] == "41091"
+    at = served.call("GET", "/v1/regions?at=-5.98,37.39")[1]["regions"]
+    assert [region["code"] for region in at] == ["41091", "ES-SE", "ES"]
+    assert served.call("GET", "/v1/regions/41091?geometry=simple")[1]["geometry"]["type"] in {"Polygon", "MultiPolygon"}
+    status, answer = served.call("GET", "/v1/regions/41O91")
+    assert (status, "41091" in answer["nearest"]) == (404, True)
+    assert {carrier["channel"] for carrier in served.call("GET", "/v1/carriers")[1]["carriers"]} == {
+        "push",
+        "sms",
+        "mail",
+    }
