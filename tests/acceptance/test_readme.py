@@ -1,0 +1,153 @@
+"""The README says what is true: its calls run word for word, its configuration loads, its links lead somewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alertd import config
+from tests.acceptance.conftest import Served
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+#: Between the outputs of two blocks; no answer holds it.
+SEPARATOR = "\x1e"
+#: What differs each time, wherever it stands in a text: ids of alerts, times, tokens, ids of requests and of keys.
+VARYING = re.compile(
+    r"\b[0-9A-HJKMNP-TV-Z]{26}\b|\d{4}-\d\d-\d\dT[\d:.]+Z|\b(?:live|test)_[\w-]+|\b[0-9a-f]{32}\b|\b[0-9a-f]{12}\b"
+)
+NUMBER = re.compile(r"\d+(?:\.\d+)?")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block, with the answer that directly follows it, if there is one."""
+
+    language: str
+    text: str
+    answer: str = ""
+    answer_language: str = ""
+
+
+def blocks(language: str) -> list[Block]:
+    """The README's blocks of one language, in order."""
+    found = re.findall(r"^```(\w+)\n(.*?)^```\n(?:```(json|text)\n(.*?)^```\n)?", README, re.DOTALL | re.MULTILINE)
+    return [Block(name, text, answer, kind) for name, text, kind, answer in found if name == language]
+
+
+@pytest.fixture(scope="module")
+def outputs(served: Served, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """What each `sh` block printed, run in order in one shell."""
+    script = f"\nprintf '{SEPARATOR}'\n".join(block.text for block in blocks("sh"))
+    environment = {**os.environ, "URL": served.url, "KEY": served.key, "DATA": str(served.directory)}
+    done = subprocess.run(
+        ["bash", "-e"],
+        input=script,
+        env=environment,
+        cwd=tmp_path_factory.mktemp("shell"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout.split(SEPARATOR)
+
+
+def test_calls_answer_as_the_readme_shows(outputs: list[str]):
+    """Each call answers what is shown: the same keys and words; ids, times and keys may differ, and numbers in value."""
+    shown = blocks("sh")
+    assert len(outputs) == len(shown) > 10
+    wrong = [
+        f"{block.text.strip()}\n  " + "\n  ".join(faults)
+        for block, output in zip(shown, outputs, strict=True)
+        if (faults := list(_faults(block, output)))
+    ]
+    assert not wrong, "\n\n".join(wrong)
+
+
+def test_configuration_in_the_readme_is_accepted(tmp_path: Path):
+    """Every TOML block loads, alone and all together, and every kind of carrier is shown."""
+    (tmp_path / "secret").write_text("secret\n")
+    texts = [re.sub(r'(?<=_file = )"[^"]*"', f'"{tmp_path}/secret"', block.text) for block in blocks("toml")]
+    for number, text in enumerate([*texts, "\n".join(texts)]):
+        file = tmp_path / f"{number}.toml"
+        file.write_text(text, encoding="utf-8")
+        settings = config.load(file)
+    assert {carrier.kind for carrier in settings.carriers.values()} == set(config.CHANNEL_OF)
+
+
+def test_links_of_the_readme_lead_to_files_that_are_there():
+    """No link within the repository is broken, and every heading that is linked to exists."""
+    links = re.findall(r"\]\(([^)\s]+)\)", README)
+    headings = {title.lower().replace(" ", "-") for title in re.findall(r"^#+ (.+)$", README, re.MULTILINE)}
+    broken = [link for link in links if link[0] == "#" and link[1:] not in headings]
+    broken += [link for link in links if link[0] != "#" and "://" not in link and not (ROOT / link).exists()]
+    assert len(links) > 20
+    assert not broken
+
+
+def test_metrics_that_the_readme_names_are_served(served: Served, outputs: list[str]):
+    """Every metric in the README is a family of /metrics or /metrics/fleet."""
+    assert outputs  # the walk is over, so that every series has had its chance
+    served_text = "".join(
+        urllib.request.urlopen(served.url + path, timeout=30).read().decode() for path in ("/metrics", "/metrics/fleet")
+    )
+    families = set(re.findall(r"^# TYPE (\S+)", served_text, re.MULTILINE))
+    named = set(re.findall(r"`(alertd_[a-z_]+)`", README))
+    assert named
+    assert named <= families
+
+
+def _faults(block: Block, output: str) -> Iterator[str]:
+    """How the output of a block differs from what is shown."""
+    lines = output.strip().splitlines() or [""]
+    if block.answer_language == "json":
+        try:
+            came = json.loads(lines[-1])
+        except ValueError:
+            yield f"this is no JSON: {output}"
+        else:
+            yield from differences(json.loads(block.answer), came)
+    elif block.answer_language == "text":
+        if NUMBER.sub("0", block.answer.strip()) != NUMBER.sub("0", output.strip()):
+            yield f"shown {block.answer}, came {output}"
+    elif output.strip():
+        yield f"nothing is shown, came {output}"
+
+
+def differences(shown: Any, came: Any, where: str = "") -> Iterator[str]:
+    """Where an answer has other keys, another length or other words than the one that is shown. "…" stands for anything."""
+    if shown == "…":
+        return
+    if isinstance(shown, dict) and isinstance(came, dict):
+        if shown.keys() != came.keys():
+            yield f"{where or '/'}: shown {sorted(shown)}, came {sorted(came)}"
+        for name in shown.keys() & came.keys():
+            yield from differences(shown[name], came[name], f"{where}/{name}")
+    elif isinstance(shown, list) and isinstance(came, list):
+        if len(shown) != len(came):
+            yield f"{where}: shown {len(shown)} members, came {came}"
+        for index, (one, other) in enumerate(zip(shown, came, strict=False)):
+            yield from differences(one, other, f"{where}/{index}")
+    elif _alike(shown) != _alike(came):
+        yield f"{where}: shown {shown!r}, came {came!r}"
+
+
+def _alike(value: Any) -> Any:
+    """The same for all values that may stand for each other."""
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, (int, float)) or value == "<20":  # small counts are hidden
+        return 0
+    return VARYING.sub("…", value)
