@@ -46,6 +46,7 @@ from channels.mail import MailChannel
 from channels.mail_message import MailIdentity
 from channels.sms_http import HttpSmsChannel, HttpSmsSettings
 from channels.smtp_pool import RelaySettings
+from geofences.errors import LibraryError
 from geofences.regions import Library
 
 
@@ -149,10 +150,19 @@ async def opened(settings: config.Settings, redis: Redis, codec: Codec) -> Async
             await carrier.channel.open()
             stack.push_async_callback(carrier.channel.close)
             carriers.append(carrier)
-        parts = Parts(settings=settings, db=db, library=Library.load(), carriers=Carriers(carriers))
+        parts = Parts(settings=settings, db=db, library=library_of(settings), carriers=Carriers(carriers))
         for carrier in carriers:
             parts.metrics.show_carrier(carrier.channel.name, carrier.name, settings.carriers[carrier.name].rate)
         yield parts
+
+
+def library_of(settings: config.Settings) -> Library:
+    """The shipped regions and those that were imported into the data directory. Raises ConfigError for damaged files."""
+    added = settings.store.directory / "regions"
+    try:
+        return Library.load(added=added)
+    except LibraryError as error:
+        raise config.ConfigError(f"the regions in {added} cannot be used: {error}") from None
 
 
 def _carrier(name: str, section: config.AnyCarrier, number: int, settings: config.Settings) -> Carrier:
