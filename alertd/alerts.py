@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import enum
 
+from alertd.kinds import Channel, Kind, PlaceKind
+
 
 class AlertState(enum.StrEnum):
     """Where one version of an alert stands."""
@@ -47,6 +49,9 @@ ALERT_STEPS: dict[AlertState, frozenset[AlertState]] = {
 
 #: The gate lets references of these pass, and of no others.
 OPEN_STATES = frozenset({_S.APPROVED, _S.SENDING})
+
+#: Nobody more is told of these, so whoever watches may stop.
+OVER = frozenset({_S.SENT, _S.REJECTED, _S.PURGED, *_ENDS})
 
 #: What the queued of a closed gate become. Any state that is not here and not open leaves them queued.
 QUEUED_BECOMES = {
@@ -117,6 +122,7 @@ FLAG_UNSENT = 0x20  # of an outcome alone, never of a row: nothing was written, 
 FLAG_DELAYED = 0x40  # waits in the chain's delayed set, so no lease may take it from its batch
 FLAG_DOUBT = 0x80  # an earlier attempt had an intent and no settlement: it may have been sent twice
 
-CHANNELS = ("push", "webpush", "sms", "mail")  # the index is the wire number, everywhere
-PLACE_KINDS = ("now", "home", "work", "school", "other")
-KINDS = ("missing-child", "general")
+#: The words of the wire: the index is the number in records and ledgers, everywhere. So the enums only ever grow.
+CHANNELS = tuple(channel.value for channel in Channel)
+PLACE_KINDS = tuple(place.value for place in PlaceKind)
+KINDS = tuple(kind.value for kind in Kind)

@@ -11,10 +11,17 @@ import os
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from alertd.kinds import Channel
+
+#: A record that someone moved away from stays for 12 s, so that a query begun before the move still finds them: a query
+#: that ran on for longer than this, with a margin for clocks and for the move itself, could find them nowhere.
+LONGEST_QUERY_S = 5.0
 
 
 class ConfigError(ValueError):
@@ -68,8 +75,18 @@ class WorkerSection(Section):
     metrics: str = ""
 
 
+def _ends_in_time(seconds: float) -> float:
+    if seconds > LONGEST_QUERY_S:
+        raise PydanticCustomError(
+            "deadline",
+            "at most {most} s: a search that took longer could miss people who move meanwhile",
+            {"most": f"{LONGEST_QUERY_S:g}"},
+        )
+    return seconds
+
+
 class AudienceSection(Section):
-    deadline_s: float = Field(5.0, gt=0)
+    deadline_s: Annotated[float, Field(gt=0), AfterValidator(_ends_in_time)] = LONGEST_QUERY_S
     region_share: float = Field(0.1, gt=0, le=1)
     least_km2: float = Field(0.2, ge=0)
     least_people: int = Field(20, ge=0)
@@ -83,6 +100,7 @@ class AlertSection(Section):
 class Carrier(Section):
     """What every carrier has: its limits and what to do when it leaves us without an answer."""
 
+    channel: ClassVar[Channel]
     rate: float | None = Field(None, gt=0)
     burst: float | None = Field(None, ge=1)
     on_unknown: Literal["resend", "hold"] = "resend"
@@ -91,6 +109,7 @@ class Carrier(Section):
 
 
 class FcmCarrier(Carrier):
+    channel = Channel.PUSH
     kind: Literal["fcm"]
     credentials: Path
     project: str | None = None
@@ -100,6 +119,7 @@ class FcmCarrier(Carrier):
 
 
 class TwilioCarrier(Carrier):
+    channel = Channel.SMS
     kind: Literal["twilio"]
     account: str
     password: SecretStr
@@ -110,6 +130,7 @@ class TwilioCarrier(Carrier):
 
 
 class SmtpCarrier(Carrier):
+    channel = Channel.MAIL
     kind: Literal["smtp"]
     host: str
     port: int = Field(587, ge=1, le=65535)
@@ -123,7 +144,7 @@ class SmtpCarrier(Carrier):
 
 
 AnyCarrier = Annotated[FcmCarrier | TwilioCarrier | SmtpCarrier, Field(discriminator="kind")]
-CHANNEL_OF = {"fcm": "push", "twilio": "sms", "smtp": "mail"}
+CARRIERS: tuple[type[Carrier], ...] = (FcmCarrier, TwilioCarrier, SmtpCarrier)
 
 
 class Settings(BaseSettings):
@@ -138,6 +159,19 @@ class Settings(BaseSettings):
     audience: AudienceSection = AudienceSection()
     alerts: AlertSection = AlertSection()
     carriers: dict[str, AnyCarrier] = {}
+
+    @model_validator(mode="after")
+    def _one_carrier_a_channel(self) -> Self:
+        by_channel: dict[Channel, str] = {}
+        for name, carrier in self.carriers.items():
+            first = by_channel.setdefault(carrier.channel, name)
+            if first != name:
+                raise PydanticCustomError(
+                    "second_carrier",
+                    "{first} and {name} both carry {channel}; several carriers of one channel are not handled yet",
+                    {"first": first, "name": name, "channel": carrier.channel.value},
+                )
+        return self
 
 
 def load(path: Path | None = None) -> Settings:
@@ -173,7 +207,7 @@ def load(path: Path | None = None) -> Settings:
 
 def _sentences(error: ValidationError) -> Iterator[str]:
     for fault in error.errors(include_input=False, include_url=False):
-        where = ".".join(str(part) for part in fault["loc"])
+        where = ".".join(str(part) for part in fault["loc"]) or "carriers"  # the one fault of the whole is theirs
         if fault["type"] == "extra_forbidden":
             near = difflib.get_close_matches(str(fault["loc"][-1]), _names(), n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
@@ -200,8 +234,6 @@ def _names() -> list[str]:
         WorkerSection,
         AudienceSection,
         AlertSection,
-        FcmCarrier,
-        TwilioCarrier,
-        SmtpCarrier,
+        *CARRIERS,
     )
     return sorted({name for section in sections for name in section.model_fields})

@@ -24,12 +24,12 @@ from alertd.kinds import (
     Kind,
     Level,
     LevelFacts,
-    Loudness,
     PlaceKind,
     ResponseType,
     Severity,
     Urgency,
 )
+from channels.base import Loudness
 
 #: Every municipality of the largest countries that have them in the library; above that, name their parent.
 MAX_REGIONS = 10_000

@@ -9,9 +9,11 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from channels.base import Loudness
+
 
 class Kind(enum.StrEnum):
-    """What an alert is about."""
+    """What an alert is about, in the order of their wire numbers."""
 
     MISSING_CHILD = "missing-child"
     GENERAL = "general"
@@ -26,14 +28,6 @@ class Level(enum.StrEnum):
     WARNING = "warning"
     ADVICE = "advice"
     INFORMATION = "information"
-
-
-class Loudness(enum.StrEnum):
-    """How loud an alert is on the phone, and in which lane it is sent."""
-
-    LOUD = "loud"
-    NORMAL = "normal"
-    SILENT = "silent"
 
 
 class Channel(enum.StrEnum):

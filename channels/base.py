@@ -58,8 +58,8 @@ ACCEPTED = Outcome(Answer.ACCEPTED)
 WITHHELD = Outcome(Answer.WITHHELD)
 
 
-class Loudness(enum.Enum):
-    """How loud a message is on the phone."""
+class Loudness(enum.StrEnum):
+    """How loud a message is on the phone, and in which lane it is sent."""
 
     LOUD = "loud"
     NORMAL = "normal"

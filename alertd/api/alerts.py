@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
-from alertd.alerts import AlertState
+from alertd.alerts import OVER, AlertState
 from alertd.api.call import credential, is_replay, prepared_id
 from alertd.api.operations import NDJSON, Operation, Reply
 from alertd.api.services import Services, services
@@ -24,7 +24,6 @@ AlertId = Annotated[str, Field(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}(-\d+)?$", examp
 #: An event stream says something at least this often, so that proxies and people know it lives.
 STREAM_EVERY_S = 0.25
 STREAM_SILENCE_S = 15.0
-_OVER = frozenset({"sent", "cancelled", "expired", "closed", "rejected", "superseded", "purged"})
 
 
 class Query(BaseModel):
@@ -254,7 +253,7 @@ async def _events(request: web.Request, alert_id: str) -> AsyncIterator[bytes]:
         if progress != last:
             last, silent_s = progress, 0.0
             yield b"event: progress\ndata: " + progress.model_dump_json().encode() + b"\n\n"
-        if progress.state in _OVER:
+        if progress.state in OVER:
             return
         await asyncio.sleep(STREAM_EVERY_S)
         silent_s += STREAM_EVERY_S

@@ -84,7 +84,7 @@ def test_configuration_in_the_readme_is_accepted(tmp_path: Path):
         file = tmp_path / f"{number}.toml"
         file.write_text(text, encoding="utf-8")
         settings = config.load(file)
-    assert {carrier.kind for carrier in settings.carriers.values()} == set(config.CHANNEL_OF)
+    assert {type(carrier) for carrier in settings.carriers.values()} == set(config.CARRIERS)
 
 
 def test_links_of_the_readme_lead_to_files_that_are_there():

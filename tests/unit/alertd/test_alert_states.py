@@ -10,6 +10,7 @@ from alertd.alerts import (
     FLAG_DELAYED,
     FLAG_DOUBT,
     OPEN_STATES,
+    OVER,
     QUEUED_BECOMES,
     SETTLED,
     STEPS,
@@ -80,3 +81,11 @@ def test_bytes_of_the_ledger_do_not_collide():
 def test_receipts_take_only_steps_of_the_table(new: State):
     """A late report moves a row as the table allows."""
     assert all(new in STEPS[old] for old in SOURCES[new])
+
+
+def test_nobody_is_told_of_what_is_over():
+    """Whoever watches an alert may stop where nothing can be sent any more, and goes on wherever it can."""
+    assert not OVER & OPEN_STATES
+    assert not any(AlertState.SENDING in ALERT_STEPS[state] | {state} for state in OVER)
+    waits = {AlertState.DRAFT, AlertState.PENDING, AlertState.RETURNED, AlertState.SCHEDULED, AlertState.STOOD_DOWN}
+    assert OVER | OPEN_STATES | waits == set(AlertState)

@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from alertd.config import ConfigError, load
+from alertd.config import CARRIERS, LONGEST_QUERY_S, ConfigError, FcmCarrier, SmtpCarrier, TwilioCarrier, load
+from alertd.store.people import GRACE_MS
+from channels.fcm import FcmChannel
+from channels.mail import MailChannel
+from channels.sms_http import HttpSmsChannel
 
 SECRET = "correct horse"
 SMTP = '[carriers.relay]\nkind = "smtp"\nhost = "mx.example"\nsender = "a@b.example"\n'
@@ -111,3 +115,24 @@ def test_text_that_is_not_toml_is_refused(tmp_path: Path):
     """The file is named."""
     with pytest.raises(ConfigError, match=r"alertd\.toml is not TOML"):
         load(written(tmp_path, "port 80"))
+
+
+def test_search_may_not_outlast_the_grace_of_a_move(tmp_path: Path):
+    """A longer deadline than a move waits for is refused with that reason, and the grace has room for two of the longest."""
+    assert load(written(tmp_path, "[audience]\ndeadline_s = 5")).audience.deadline_s == 5
+    with pytest.raises(ConfigError, match=r"audience\.deadline_s: at most 5 s: .*people who move"):
+        load(written(tmp_path, "[audience]\ndeadline_s = 5.1"))
+    assert LONGEST_QUERY_S * 1000 * 2 < GRACE_MS
+
+
+def test_second_carrier_of_a_channel_is_refused(tmp_path: Path):
+    """Both are named, rather than one of them never used."""
+    with pytest.raises(ConfigError, match=r"carriers: relay and spare both carry mail; several .* not handled yet"):
+        load(written(tmp_path, SMTP + SMTP.replace("relay", "spare")))
+
+
+def test_carriers_name_the_channel_they_are_made_for():
+    """What the configuration says of a kind of carrier is what its channel says of itself."""
+    made = {FcmCarrier: FcmChannel, TwilioCarrier: HttpSmsChannel, SmtpCarrier: MailChannel}
+    assert set(made) == set(CARRIERS)
+    assert all(section.channel == channel.name for section, channel in made.items())
