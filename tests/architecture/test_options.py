@@ -1,0 +1,103 @@
+"""`ops/alertd.toml` has every option of alertd, with its default, and why; nothing else, and it loads."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
+
+from alertd import config
+
+FILE = Path(__file__).parents[2] / "ops" / "alertd.toml"
+TEXT = FILE.read_text(encoding="utf-8")
+#: An option that is not set: "#" and a name, or "#" and a table. Prose has a space after its "#".
+NOT_SET = re.compile(r"^#(?=[a-z_]+ = |\[)", re.MULTILINE)
+OPTION = re.compile(r"#?[a-z_]+ = ")
+EXAMPLES = NOT_SET.sub("", TEXT)
+LIVE, SHOWN = tomllib.loads(TEXT), tomllib.loads(EXAMPLES)
+
+CARRIERS: dict[str, type[BaseModel]] = {
+    get_args(model.model_fields["kind"].annotation)[0]: model for model in get_args(get_args(config.AnyCarrier)[0])
+}
+SECTIONS: dict[str, type[BaseModel]] = {
+    name: field.annotation
+    for name, field in config.Settings.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+}
+
+
+def name_in_file(name: str, field: FieldInfo) -> str:
+    """A secret is shown as its file."""
+    return f"{name}_file" if SecretStr in {field.annotation, *get_args(field.annotation)} else name
+
+
+def options(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    tables = {*SECTIONS, "carriers"}
+    return {name_in_file(name, field): field for name, field in model.model_fields.items() if name not in tables}
+
+
+def defaults(model: type[BaseModel]) -> dict[str, Any]:
+    """What is set when nothing is set, as TOML has it."""
+    known = {name: field.default for name, field in options(model).items() if not field.is_required()}
+    return {
+        name: str(value) if isinstance(value, Path) else value for name, value in known.items() if value is not None
+    }
+
+
+def own(document: dict[str, Any]) -> dict[str, Any]:
+    """What stands in a document above its tables."""
+    return {name: value for name, value in document.items() if not isinstance(value, dict)}
+
+
+@pytest.mark.parametrize("section", ["", *SECTIONS])
+def test_section_has_every_option(section: str):
+    """What has a default is set to it; what has none is shown as an example; nothing else is there."""
+    model = SECTIONS.get(section, config.Settings)
+    live, shown = (LIVE[section], SHOWN[section]) if section else (own(LIVE), own(SHOWN))
+    assert live == defaults(model)
+    assert set(shown) == set(options(model))
+
+
+@pytest.mark.parametrize("kind", CARRIERS)
+def test_carrier_has_every_option(kind: str):
+    """As an example, with the default where there is one."""
+    [shown] = [table for table in SHOWN["carriers"].values() if table["kind"] == kind]
+    assert set(shown) == set(options(CARRIERS[kind]))
+    assert shown | defaults(CARRIERS[kind]) == shown
+
+
+def test_nothing_is_there_that_alertd_does_not_know():
+    """No other section, no other carrier, and no carrier is set: a file used as it stands sends to nobody."""
+    assert {name for name, value in SHOWN.items() if isinstance(value, dict)} == {*SECTIONS, "carriers"}
+    assert sorted(table["kind"] for table in SHOWN["carriers"].values()) == sorted(CARRIERS)
+    assert "carriers" not in LIVE
+
+
+def test_every_option_says_why():
+    """On its line, or above it or above its neighbour."""
+    said, mute = False, []
+    for line in TEXT.splitlines():
+        if OPTION.match(line) is None:
+            said = line.startswith("# ")
+        elif "  # " not in line and not said:
+            mute.append(line)
+    assert not mute
+
+
+def test_file_loads_as_it_stands():
+    """It means the same as no file at all."""
+    assert config.load(FILE).model_dump() == config.load().model_dump()
+
+
+def test_every_example_is_taken(tmp_path: Path):
+    """With every "#" taken away it loads, its secrets read from their files."""
+    secret = tmp_path / "secret"
+    secret.write_text("correct horse", encoding="ascii")
+    file = tmp_path / "alertd.toml"
+    file.write_text(re.sub(r'_file = "[^"]*"', f'_file = "{secret}"', EXAMPLES), encoding="utf-8")
+    assert sorted(carrier.kind for carrier in config.load(file).carriers.values()) == sorted(CARRIERS)
