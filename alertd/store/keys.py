@@ -20,12 +20,12 @@
 {g:<z8>} {r:<region>}   the cells of tiles and of region places
   :<cell>           string 16-byte records
   :cells            hash   cell -> records in it, tombstones too
-  :dirty            zset   cell -> ms since when it holds records to settle
+  :dirty            zset   cell -> ms since when it holds records to settle, or was last compacted with some left
   :gens             hash   cell -> times it was added to or marked since it was clean
 {l:<carrier>}       hash   the carrier's limiter
 {k:<key id>}        hash   an API key; {o:<org>}:... lists of an organisation
 {x:<shard>}:live    set    chains with work to do; :expiry zset alert -> ms
-{m}...              schema, counters, master key check, bitmap of z8 ancestors in use, set of regions in use
+{m}...              schema, counters, master key check, bitmap of z8 ancestors in use, set of regions in use, sweeper's lease
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ CHAIN_SUFFIXES = {
 SHARDS = 16  # of the sets of live chains and expiries: enough to spread a cluster, few enough to poll in one pipeline
 SUBSCRIBERS_PER_TAG = 512  # contiguous numbers share a slot, so a sorted batch touches few
 
-META = "{m}"
 SCHEMA = "{m}:schema"
 COUNTERS = "{m}:counters"
 KEY_CHECK = "{m}:key-check"
 CARRIERS = "{m}:carriers"
 TILE_GROUPS = "{m}:z8"
 REGION_GROUPS = "{m}:regions"
+SWEEPER = "{m}:sweeper"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,16 @@
 A marked record is touched only if the same slot held the same record a whole grace ago: no query that may have missed its
 successor and no move that is still under way can be hurt by its going. A record that was left and turns out to be true (its
 mover failed) is restored only when nothing in the cell was touched for a grace, since a second mover's mark looks the same.
-One sweeper at a time: the worker that holds the sweeper's lease runs it.
+One sweeper at a time: the worker that holds the sweeper's lease runs it. The lease saves work; what makes a second sweeper
+harmless is that a sight counts only while its cell is dirty since the very moment it was seen dirty since.
 """
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +23,7 @@ from alertd.store.people import GRACE_MS, People, cell_of, record_of
 from geofences import records
 
 CELLS_A_ROUND = 200  # what one round looks at, so that it never holds the loop for long
+LEASE_MS = 15_000  # five rounds: another worker goes on when the sweeping one is gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,7 @@ class _Sight:
     """What a dirty cell looked like when it was first seen so."""
 
     since: float  # monotonic seconds
+    dirty: int  # since when it is dirty (ms, server): changes with every compaction, whoever compacts
     generation: bytes
     marked: dict[int, bytes]  # by slot
 
@@ -39,27 +45,40 @@ class Sweeper:
     clock: Clock
     grace_ms: int = GRACE_MS
     _seen: dict[keys.Cell, _Sight] = field(default_factory=dict)
+    _name: str = field(default_factory=lambda: secrets.token_hex(8))
 
     async def round(self) -> int:
-        """Look at the dirty cells once. Answers how many became clean."""
-        return sum([await self._settle(cell) for cell in await self._dirty()])
+        """Look at the dirty cells once, if nobody else is at it. Answers how many became clean."""
+        if not await self.connection.run("hold", [keys.SWEEPER], self._name, LEASE_MS):
+            self._seen.clear()
+            return 0
+        dirty = await self._dirty()
+        self._seen = {cell: sight for cell, sight in self._seen.items() if dirty.get(cell) == sight.dirty}
+        return sum([await self._settle(cell, since) for cell, since in dirty.items()])
 
-    async def _dirty(self) -> list[keys.Cell]:
+    async def _dirty(self) -> dict[keys.Cell, int]:
+        """The cells that have been dirty longest, and since when."""
         used = await self.connection.execute("GET", keys.TILE_GROUPS)
         tiles = np.flatnonzero(np.unpackbits(np.frombuffer(used or b"", np.uint8)))
         regions = await self.connection.execute("SMEMBERS", keys.REGION_GROUPS)
         groups = [f"g:{int(group)}" for group in tiles] + [f"r:{int(number)}" for number in regions]
         found = await self.connection.execute_many(
-            [("ZRANGE", f"{{{group}}}:dirty", 0, CELLS_A_ROUND - 1) for group in groups]
+            [("ZRANGE", f"{{{group}}}:dirty", 0, CELLS_A_ROUND - 1, "WITHSCORES") for group in groups]
         )
-        cells = [keys.Cell(group, int(name)) for group, names in zip(groups, found, strict=True) for name in names]
-        return cells[:CELLS_A_ROUND]
+        cells = [
+            (since, keys.Cell(group, member))
+            for group, answer in zip(groups, found, strict=True)
+            for member, since in _scored(answer)
+        ]
+        cells.sort(key=lambda pair: pair[0])
+        return {cell: since for since, cell in cells[:CELLS_A_ROUND]}
 
-    async def _settle(self, cell: keys.Cell) -> int:
+    async def _settle(self, cell: keys.Cell, since: int) -> int:
         now = self.clock.monotonic()
         blob, generation = await self.connection.execute_many([("GET", cell.key), ("HGET", cell.gens, cell.member)])
         parts = [blob[i : i + records.SIZE] for i in range(0, len(blob or b""), records.SIZE)]
-        fresh = _Sight(now, generation or b"", {i: part for i, part in enumerate(parts) if _is_marked(part)})
+        marks = {i: part for i, part in enumerate(parts) if _is_marked(part)}
+        fresh = _Sight(now, since, generation or b"", marks)
         seen = self._seen.setdefault(cell, fresh)
         if (now - seen.since) * 1000 < self.grace_ms:
             return 0
@@ -72,6 +91,7 @@ class Sweeper:
             fresh.generation,
             b"".join(kept),
             "1" if clean else "0",
+            self.connection.skew_ms,
         )
         if done:
             del self._seen[cell]
@@ -104,6 +124,12 @@ class Sweeper:
             if cell_of(place, person.number) == cell
             for record in (record_of(person, place),)
         }
+
+
+def _scored(answer: Sequence[Any]) -> Iterator[tuple[int, int]]:
+    """Members and scores of a sorted set, as either protocol gives them."""
+    flat = [value for pair in answer for value in pair] if answer and isinstance(answer[0], list) else answer
+    return ((int(member), int(float(score))) for member, score in zip(flat[::2], flat[1::2], strict=True))
 
 
 def _is_marked(part: bytes) -> bool:

@@ -14,6 +14,7 @@ import pytest
 import shapely
 from msgspec.structs import replace
 
+from alertd.store import keys
 from alertd.store.audience import Audience, Wanted
 from alertd.store.connection import Connection, StoreUnavailableError
 from alertd.store.people import GRACE_MS, Change, People
@@ -115,7 +116,13 @@ async def settle(store: Connection, people: People, rounds: int = 2) -> Sweeper:
         await sweeper.round()
         clock.seconds += GRACE_MS / 1000 + 1
     await sweeper.round()
+    await lease_ends(store)
     return sweeper
+
+
+async def lease_ends(store: Connection) -> None:
+    """The sweeper was silent for longer than its lease lasts."""
+    await store.execute("DEL", keys.SWEEPER)
 
 
 async def records_in(store: Connection, lon_lat: tuple[float, float]) -> int:
@@ -219,6 +226,68 @@ async def test_sweeper_leaves_young_marks_alone(mover: Mortal, people: People, s
     clock.seconds += 2
     await sweeper.round()
     assert await records_in(store, SEVILLA) == 0
+
+
+async def test_one_sweeper_at_a_time(people: People, store: Connection):
+    """While one sweeper has the lease another does nothing, however long it waits; when the lease ends it goes on."""
+    await people.put([Change(None, person(1, place(SEVILLA)))])
+    await people.put([moved(await people.get(1), CADIZ)])
+    clock = Clock()
+    holder, other = Sweeper(store, people, clock), Sweeper(store, people, clock)
+    await holder.round()
+    for _ in range(3):
+        clock.seconds += GRACE_MS / 1000 + 1
+        assert await other.round() == 0
+    assert await records_in(store, SEVILLA) == 1
+    await lease_ends(store)
+    await other.round()
+    clock.seconds += GRACE_MS / 1000 + 1
+    assert await other.round() == 2
+    assert await records_in(store, SEVILLA) == 0
+
+
+@pytest.mark.parametrize("rounds_between", [0, 1])
+async def test_what_a_sweeper_saw_before_another_swept_is_void(people: People, store: Connection, rounds_between: int):
+    """A mark that looks as it did before another sweeper's work is a young one: it stays for a whole grace of its own."""
+    clock = Clock()
+    first, second = Sweeper(store, people, clock), Sweeper(store, people, clock)
+    await people.put([Change(None, person(1, place(SEVILLA)))])
+    await people.put([moved(await people.get(1), CADIZ)])
+    await first.round()  # and sees the mark; then it is silent, and another takes over
+    await lease_ends(store)
+    await second.round()
+    clock.seconds += GRACE_MS / 1000 + 1
+    await second.round()
+    assert await records_in(store, SEVILLA) == 0
+    for _ in range(rounds_between):
+        await first.round()
+    store.skew_ms += 1
+    for goal in (SEVILLA, CADIZ):  # the same mark in the same slot, a moment old
+        await people.put([moved(await people.get(1), goal)])
+    await lease_ends(store)
+    await first.round()
+    assert await records_in(store, SEVILLA) == 1
+    clock.seconds += GRACE_MS / 1000 + 1
+    await first.round()
+    assert await records_in(store, SEVILLA) == 0
+
+
+async def test_cell_that_never_rests_does_not_keep_others_from_the_sweeper(people: People, store: Connection):
+    """What was swept and is dirty still waits behind what was not swept yet."""
+    cell = keys.tile_cell(int(locate(*SEVILLA)[0]))
+    await people.put([Change(None, person(1, place(SEVILLA)))])
+    await people.put([moved(await people.get(1), CADIZ)])
+    dirty_since = float(await store.execute("ZSCORE", cell.dirty, cell.member))
+    clock = Clock()
+    sweeper = Sweeper(store, people, clock)
+    await sweeper.round()
+    clock.seconds += GRACE_MS / 1000 + 1
+    store.skew_ms += 1000
+    await people.put([Change(None, person(2, place(SEVILLA)))])
+    await people.put([moved(await people.get(2), CADIZ)])  # a young mark beside the old one
+    await sweeper.round()
+    assert await records_in(store, SEVILLA) == 1
+    assert float(await store.execute("ZSCORE", cell.dirty, cell.member)) >= dirty_since + 1000
 
 
 async def test_two_places_in_one_tile(people: People, audience: Audience, store: Connection):
