@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -66,6 +67,8 @@ def _run(config_file: Path | None, what: Any) -> None:
     """Load the settings and run; a refusal is one sentence on stderr and exit code 1."""
     try:
         settings = config.load(config_file)
+        if config_file is not None:
+            os.environ["ALERTD_CONFIG"] = str(config_file.resolve())  # the workers of `serve` read it, too
         logs.set_up(settings.log_level)
         job: Coroutine[Any, Any, None] = what(settings)
         uvloop.run(job)

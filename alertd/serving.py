@@ -178,6 +178,7 @@ async def run_all(settings: Settings, *, sandbox: bool, sample_people: int) -> N
         if sandbox:
             carriers = await stack.enter_async_context(_sandbox(settings, environment))
             environment["ALERTD_CARRIERS"] = json.dumps(carriers)
+            environment.pop("ALERTD_CONFIG", None)  # its carriers would be added to the sandbox's
             settings = Settings.model_validate({**settings.model_dump(), "carriers": carriers})
         parts = await stack.enter_async_context(parts_of(settings, store))
         if sandbox:
