@@ -5,13 +5,12 @@ From firebase.google.com/docs/cloud-messaging/error-codes and .../scale-fcm. Onl
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from firebase_admin import messaging
 
 from channels.base import Answer, Outcome, Reason
-from channels.posting import Reply, retry_after_s
+from channels.posting import Reply, json_object, retry_after_s
 
 # "If there is no Retry-After header, wait 60 seconds", for 429 (scale-fcm).
 THROTTLED_WAIT_S = 60.0
@@ -32,9 +31,9 @@ BY_STATUS: dict[int, tuple[Answer, Reason]] = {
     413: (Answer.NEVER, Reason.BAD_MESSAGE),
     429: (Answer.RETRY, Reason.THROTTLED),
     500: (Answer.RETRY, Reason.UNAVAILABLE),
-    502: (Answer.RETRY, Reason.UNAVAILABLE),
     503: (Answer.RETRY, Reason.UNAVAILABLE),
-    504: (Answer.RETRY, Reason.UNAVAILABLE),
+    502: (Answer.UNKNOWN, Reason.UNAVAILABLE),  # a gateway speaks, which may have passed the message on
+    504: (Answer.UNKNOWN, Reason.TIMEOUT),
 }
 
 # A 200 that is not FCM's: somebody between us and FCM answered, before or after FCM took the message. It may have arrived.
@@ -60,7 +59,7 @@ def token_refused(reply: Reply) -> bool:
 
 def _accepted(body: bytes) -> Outcome:
     """FCM answers {"name": "projects/P/messages/ID"}."""
-    document = _json_object(body)
+    document = json_object(body)
     name = document.get("name")
     return Outcome(Answer.ACCEPTED, message_id=name) if isinstance(name, str) else NOT_FCM
 
@@ -71,10 +70,12 @@ def _refused(status: int, error: dict[str, Any]) -> tuple[Answer, Reason]:
         return BY_FCM_ERROR[status, kind]
     if status == 400 and error:
         return Answer.NEVER, _fault(error)
-    return BY_STATUS.get(status, (Answer.RETRY, Reason.GARBAGE))
+    return BY_STATUS.get(status, (Answer.UNKNOWN if status > 500 else Answer.RETRY, Reason.GARBAGE))
 
 
 def _fcm_error(error: dict[str, Any]) -> type[Exception] | None:
+    if not all(isinstance(detail.get("errorCode", ""), str) for detail in error.get("details", ())):
+        return None
     kind: type[Exception] | None = messaging._MessagingService._build_fcm_error(error)  # noqa: SLF001 held by a test
     return kind
 
@@ -84,24 +85,17 @@ def _fault(error: dict[str, Any]) -> Reason:
     requests = [detail for detail in error["details"] if detail.get("@type") == BAD_REQUEST]
     if not requests:
         return Reason.BAD_ADDRESS if error["details"] else Reason.BAD_MESSAGE
-    violations = requests[0].get("fieldViolations") or []
-    fields = [violation.get("field") for violation in violations if isinstance(violation, dict)]
+    violations = requests[0].get("fieldViolations")
+    listed = violations if isinstance(violations, list) else []
+    fields = [violation.get("field") for violation in listed if isinstance(violation, dict)]
     return Reason.BAD_ADDRESS if "message.token" in fields else Reason.BAD_MESSAGE
 
 
 def _error(body: bytes) -> dict[str, Any]:
     """The error object with its `details` made a list of objects; empty when the answer is not of this protocol."""
-    error = _json_object(body).get("error")
+    error = json_object(body).get("error")
     if not isinstance(error, dict):
         return {}
     details = error.get("details")
     listed = details if isinstance(details, list) else []
     return {**error, "details": [detail for detail in listed if isinstance(detail, dict)]}
-
-
-def _json_object(body: bytes) -> dict[str, Any]:
-    try:
-        document = json.loads(body)
-    except ValueError:
-        return {}
-    return document if isinstance(document, dict) else {}

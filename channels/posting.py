@@ -6,10 +6,11 @@ A transport knows whether the request was written, which is the difference betwe
 from __future__ import annotations
 
 import email.utils
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from channels.base import Answer, MayWrite, Outcome, Reason
 
@@ -17,6 +18,9 @@ NOT_CONNECTED = Outcome(Answer.RETRY, Reason.CONNECTION)
 LOST = Outcome(Answer.UNKNOWN, Reason.CONNECTION)
 TIMED_OUT = Outcome(Answer.UNKNOWN, Reason.TIMEOUT)
 NOT_HTTP = Outcome(Answer.UNKNOWN, Reason.GARBAGE)
+
+# No carrier's word holds longer than this: a digit too many must not silence it for a year.
+LONGEST_WAIT_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,19 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     """Retry-After in seconds (RFC 9110 10.2.3: a number or a date), or None when there is none that can be read."""
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
-        return float(value)
+        return min(float(value), LONGEST_WAIT_S)
     parsed = email.utils.parsedate_tz(value)
-    return None if parsed is None else max(0.0, email.utils.mktime_tz(parsed) - time.time())
+    try:
+        until_s = None if parsed is None else email.utils.mktime_tz(parsed)
+    except (ValueError, OverflowError):  # the year 99999
+        return None
+    return None if until_s is None else min(max(0.0, until_s - time.time()), LONGEST_WAIT_S)
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """The object that a carrier answered; empty when it is none, whatever the body holds."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}

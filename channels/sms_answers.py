@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import enum
-import json
 from collections.abc import Mapping
-from typing import Any
 
 from channels.base import Answer, Outcome, Reason
-from channels.posting import Reply, retry_after_s
+from channels.posting import Reply, json_object, retry_after_s
 
 
 class SmsState(enum.Enum):
@@ -81,12 +79,13 @@ REPORT_REASONS = {
 
 def outcome(reply: Reply) -> Outcome:
     """Read the answer to one send. Never raises, whatever the body holds."""
-    document = _json_object(reply.body)
+    document = json_object(reply.body)
     if 200 <= reply.status < 300:
         sid = document.get("sid")
         return Outcome(Answer.ACCEPTED, message_id=sid) if isinstance(sid, str) else NOT_OF_THE_PROTOCOL
     code = document.get("code")
-    by_status = BY_STATUS.get(reply.status, (Answer.RETRY, Reason.GARBAGE))
+    otherwise = Answer.UNKNOWN if reply.status > 500 else Answer.RETRY  # 520 to 524 are gateways' own
+    by_status = BY_STATUS.get(reply.status, (otherwise, Reason.GARBAGE))
     if reply.status == 400 and not isinstance(code, int):
         by_status = (Answer.RETRY, Reason.GARBAGE)
     answer, reason = BY_CODE.get(code, by_status) if isinstance(code, int) else by_status
@@ -102,11 +101,3 @@ def status(form: Mapping[str, str]) -> tuple[SmsState, Reason]:
     if state is not SmsState.FAILED:
         return state, Reason.NONE
     return state, REPORT_REASONS.get(form.get("ErrorCode", ""), Reason.NONE)
-
-
-def _json_object(body: bytes) -> dict[str, Any]:
-    try:
-        document = json.loads(body)
-    except ValueError:
-        return {}
-    return document if isinstance(document, dict) else {}
