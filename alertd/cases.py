@@ -155,8 +155,8 @@ class ContactRole(StrEnum):
 
 
 _SHORT = re.compile(r"[0-9]{2,8}")
-#: A host and nothing that hides it: no user, no backslash, no spaces.
-_HTTPS = r"https://[A-Za-z0-9.-]+\.[A-Za-z0-9-]{2,63}(:[0-9]{1,5})?([/?#][^\s\\\x00-\x1f]*)?"
+#: A named host, not a number, and nothing that hides it: no user, no port, no backslash, no spaces, nothing that ends an attribute.
+_HTTPS = r"https://(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z][A-Za-z0-9-]{1,62}([/?#][^\s\\\x00-\x1f\"<>]*)?"
 
 
 def _reachable(number: str, countries: tuple[str, ...] | None) -> str:
