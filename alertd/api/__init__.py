@@ -6,7 +6,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from alertd import __version__
-from alertd.api import alerts, leave, subscribers, system, targets
+from alertd.api import alerts, leave, progress, subscribers, system, targets
 from alertd.api.docs import docs_routes
 from alertd.api.idempotency import Done, Fresh, Mismatch, Running
 from alertd.api.middleware import install
@@ -16,7 +16,13 @@ from alertd.errors import Problem
 from alertd.ids import new_id
 from alertd.store.connection import StoreUnavailableError
 
-OPERATIONS = (*alerts.OPERATIONS, *targets.OPERATIONS, *subscribers.OPERATIONS, *system.OPERATIONS)
+OPERATIONS = (
+    *alerts.OPERATIONS,
+    *progress.OPERATIONS,
+    *targets.OPERATIONS,
+    *subscribers.OPERATIONS,
+    *system.OPERATIONS,
+)
 
 
 def create_app(services: Services) -> web.Application:

@@ -1,19 +1,18 @@
-"""Alerts over HTTP: submit, decide, watch, prove."""
+"""Alerts over HTTP: submit, look, decide."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Collection
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
-from alertd.alerts import OVER, AlertState
+from alertd.alerts import AlertState
 from alertd.api.call import credential, is_replay, prepared_id
-from alertd.api.operations import NDJSON, Operation, Reply
+from alertd.api.operations import Operation, Reply
 from alertd.api.services import Services, services
 from alertd.documents import Alert, AlertRequest, Status
 from alertd.service.intake import Look, Taken
@@ -21,9 +20,6 @@ from alertd.service.targeting import SMALL_COUNT, Shown, shown
 from alertd.store.alerts import AlertRecord
 
 AlertId = Annotated[str, Field(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}(-\d+)?$", examples=["01M882R9G938BE2P8KXNZ55750"])]
-#: An event stream says something at least this often, so that proxies and people know it lives.
-STREAM_EVERY_S = 0.25
-STREAM_SILENCE_S = 15.0
 
 
 class Query(BaseModel):
@@ -32,14 +28,6 @@ class Query(BaseModel):
 
 class SubmitQuery(Query):
     dry_run: bool = Field(False, description="Answer the same and do nothing.")
-
-
-class ListQuery(Query):
-    state: AlertState | None = None
-    case: str | None = Field(None, description="Number of the case.", max_length=200)
-    external_id: str | None = Field(None, max_length=128)
-    limit: int = Field(50, ge=1, le=200)
-    cursor: int | None = Field(None, description="`next` of the page before.")
 
 
 class Approve(BaseModel):
@@ -102,20 +90,6 @@ class AlertReply(BaseModel):
     alert: dict[str, Any] | None = Field(None, description="As it was sent.")
 
 
-class AlertList(BaseModel):
-    alerts: list[AlertReply]
-    next: int | None
-
-
-class ProgressReply(BaseModel):
-    id: str
-    state: AlertState
-    people: int
-    channels: dict[str, dict[str, int]] = Field(description="By channel: targeted, and how many are in each state.")
-    first_send_s: float | None = Field(description="Seconds from approval to the first hand-over.")
-    last_send_s: float | None
-
-
 async def create_alert(request: web.Request, *, query: SubmitQuery, body: AlertRequest) -> Reply[Submitted]:
     """Takes an alert in: checks it, resolves its target, counts its audience and keeps it.
 
@@ -137,26 +111,10 @@ async def create_alert(request: web.Request, *, query: SubmitQuery, body: AlertR
     return Reply(_submitted(s, taken, alert), headers={"Location": f"/v1/alerts/{taken.record.id}"})
 
 
-async def list_alerts(request: web.Request, *, query: ListQuery) -> AlertList:
-    """The organisation's alerts, newest first."""
-    s = services(request)
-    found = await s.reports.list(credential(request).org, before=query.cursor, limit=query.limit)
-    case = s.intake.case_id(query.case) if query.case else None
-    kept = [
-        record
-        for record in found
-        if query.state in {None, record.state}
-        and query.external_id in {None, record.external_id}
-        and case in {None, record.case}
-    ]
-    following = found[-1].created if len(found) == query.limit else None
-    return AlertList(alerts=[_reply(record) for record in kept], next=following)
-
-
 async def show_alert(request: web.Request, *, id: AlertId) -> AlertReply:
     """One alert, as it was sent and as it stands."""
     record = await services(request).approval.get(id, credential(request))
-    return _reply(record, whole=True)
+    return alert_reply(record, whole=True)
 
 
 async def submit_alert(request: web.Request, *, id: AlertId) -> AlertReply:
@@ -168,8 +126,8 @@ async def approve_alert(request: web.Request, *, id: AlertId, body: Approve = AS
     """The second person's word: freezes the audience and sends. The author of an Actual alert cannot give it."""
     s, who = services(request), credential(request)
     if is_replay(request):
-        return _reply(await s.approval.get(id, who))
-    return _reply(await s.approval.approve(id, who, people=body.people))
+        return alert_reply(await s.approval.get(id, who))
+    return alert_reply(await s.approval.approve(id, who, people=body.people))
 
 
 async def return_alert(request: web.Request, *, id: AlertId, body: Decide) -> AlertReply:
@@ -188,38 +146,10 @@ async def cancel_alert(request: web.Request, *, id: AlertId, body: Decide) -> Al
     return reply.model_copy(update={"notice": "People who were told already have not been told of this."})
 
 
-async def alert_progress(request: web.Request, *, id: AlertId) -> ProgressReply | web.StreamResponse:
-    """How far it is. With `Accept: text/event-stream`, again at every change until it is over."""
-    await services(request).approval.get(id, credential(request))
-    if "text/event-stream" not in request.headers.get("Accept", ""):
-        return await _progress(request, id)
-    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-    await response.prepare(request)
-    async for event in _events(request, id):
-        await response.write(event)
-    return response
-
-
-async def alert_deliveries(request: web.Request, *, id: AlertId) -> web.StreamResponse:
-    """The ledger, one reference a line (NDJSON). Subscribers have names that mean nothing in any other alert."""
-    s = services(request)
-    record = await s.approval.get(id, credential(request))
-    response = web.StreamResponse(headers={"Content-Type": NDJSON})
-    await response.prepare(request)
-    lines: list[str] = []
-    async for delivery in s.reports.deliveries(record):
-        lines.append(json.dumps({name: getattr(delivery, name) for name in delivery.__slots__}))
-        if len(lines) == 1000:
-            await response.write(("\n".join(lines) + "\n").encode())
-            lines.clear()
-    await response.write("".join(line + "\n" for line in lines).encode())
-    return response
-
-
 async def _decided(request: web.Request, alert_id: str, new: AlertState, reason: str = "") -> AlertReply:
     s, who = services(request), credential(request)
     if is_replay(request):
-        return _reply(await s.approval.get(alert_id, who))
+        return alert_reply(await s.approval.get(alert_id, who))
     match new:
         case AlertState.PENDING:
             record = await s.approval.submit(alert_id, who)
@@ -229,37 +159,7 @@ async def _decided(request: web.Request, alert_id: str, new: AlertState, reason:
             record = await s.approval.reject(alert_id, who, reason)
         case _:
             record = await s.approval.cancel(alert_id, who, reason)
-    return _reply(record)
-
-
-async def _progress(request: web.Request, alert_id: str) -> ProgressReply:
-    s = services(request)
-    record = await s.approval.get(alert_id, credential(request))
-    return ProgressReply(
-        id=alert_id,
-        state=record.state,
-        people=record.people,
-        channels=await s.reports.counts(alert_id),
-        first_send_s=(record.first_send - record.start) / 1000 if record.first_send else None,
-        last_send_s=(record.last_send - record.start) / 1000 if record.last_send else None,
-    )
-
-
-async def _events(request: web.Request, alert_id: str) -> AsyncIterator[bytes]:
-    """Server-sent events (HTML Living Standard, section 9.2): each change, and a comment when nothing changes."""
-    last, silent_s = None, 0.0
-    while True:
-        progress = await _progress(request, alert_id)
-        if progress != last:
-            last, silent_s = progress, 0.0
-            yield b"event: progress\ndata: " + progress.model_dump_json().encode() + b"\n\n"
-        if progress.state in OVER:
-            return
-        await asyncio.sleep(STREAM_EVERY_S)
-        silent_s += STREAM_EVERY_S
-        if silent_s >= STREAM_SILENCE_S:
-            silent_s = 0.0
-            yield b": still here\n\n"
+    return alert_reply(record)
 
 
 def _submitted(s: Services, taken: Taken, alert: Alert) -> Submitted:
@@ -291,7 +191,8 @@ def eta(s: Services, addresses: dict[str, Shown], channels: Collection[str]) -> 
     }
 
 
-def _reply(record: AlertRecord, *, whole: bool = False) -> AlertReply:
+def alert_reply(record: AlertRecord, *, whole: bool = False) -> AlertReply:
+    """An alert as it is told; `whole` with its document."""
     return AlertReply(
         id=record.id,
         state=record.state,
@@ -324,7 +225,6 @@ OPERATIONS = (
             "audience-too-small", "unknown-region", "invalid-geometry",
         ),
     ),
-    Operation(method="GET", path="/v1/alerts", handler=list_alerts, summary="List alerts", scope="alerts:read", group=_GROUP),
     Operation(
         method="GET", path="/v1/alerts/{id}", handler=show_alert, summary="Show an alert", scope="alerts:read",
         group=_GROUP, problems=("not-found",),
@@ -348,13 +248,5 @@ OPERATIONS = (
     Operation(
         method="POST", path="/v1/alerts/{id}/cancel", handler=cancel_alert, summary="Cancel",
         scope="alerts:write", group=_GROUP, problems=_STATES,
-    ),
-    Operation(
-        method="GET", path="/v1/alerts/{id}/progress", handler=alert_progress, summary="Watch an alert",
-        scope="alerts:read", group=_GROUP, gives=("application/json", "text/event-stream"), problems=("not-found",),
-    ),
-    Operation(
-        method="GET", path="/v1/alerts/{id}/deliveries", handler=alert_deliveries, summary="Read the ledger",
-        scope="ledger:read", group=_GROUP, gives=(NDJSON,), problems=("not-found",),
     ),
 )  # fmt: skip

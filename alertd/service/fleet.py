@@ -11,12 +11,12 @@ from alertd.store.alerts import Alerts
 from alertd.store.people import People
 from alertd.store.work import Work
 
-#: Alerts looked at for their states: the newest. Older ones have ended.
+#: Alerts looked at for their states: the newest.
 RECENT = 1_000
 
 
 class Fleet:
-    """Makes `/metrics/fleet`."""
+    """Makes `/metrics/fleet`: a few round trips, however many alerts there are."""
 
     def __init__(self, alerts: Alerts, work: Work, people: People, clock: Clock, org: str) -> None:
         self._alerts = alerts
@@ -27,21 +27,21 @@ class Fleet:
 
     async def metrics(self) -> bytes:
         """Prometheus' text format."""
-        counts: dict[str, Counter[str]] = {}
-        states: Counter[str] = Counter()
-        pending = self._clock.now_ms()
-        for alert_id, created in await self._alerts.of_org(self._org, before=None, limit=RECENT):
-            state = await self._alerts.state(alert_id)
-            if state is None:
-                continue
-            states[state] += 1
-            if state is AlertState.PENDING:
-                pending = min(pending, created)
-            for channel, found in (await self._work.counts(alert_id)).items():
-                counts.setdefault(channel, Counter()).update(found)
+        recent = await self._alerts.of_org(self._org, before=None, limit=RECENT)
+        states = await self._alerts.states([alert_id for _, alert_id in recent])
+        now = self._clock.now_ms()
+        pending = [made for (made, _), state in zip(recent, states, strict=True) if state is AlertState.PENDING]
         return fleet_text(
-            {channel: dict(found) for channel, found in counts.items()},
-            dict(states),
+            await self._references(),
+            dict(Counter(state for state in states if state)),
             subscribers=await self._people.count(),
-            pending_oldest_s=(self._clock.now_ms() - pending) / 1000,
+            pending_oldest_s=max(0, now - min(pending, default=now)) / 1000,
         )
+
+    async def _references(self) -> dict[str, dict[str, int]]:
+        """References by channel and state of all live alerts."""
+        totals: dict[str, Counter[str]] = {}
+        for counts in await self._work.counts_of(await self._alerts.live()):
+            for channel, found in counts.items():
+                totals.setdefault(channel, Counter()).update(found)
+        return {channel: dict(found) for channel, found in totals.items()}

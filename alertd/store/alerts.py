@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,11 @@ from alertd.store.codec import Box
 from alertd.store.connection import Connection
 
 Numbers = NDArray[np.uint64]
+
+#: A place in an organisation's list of alerts: creation time (ms), id.
+Place = tuple[int, str]
+#: More than are asked for, so that alerts made in the same millisecond rarely cost a second look.
+_TIES = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,6 +99,22 @@ def unpack_audience(blob: bytes) -> Numbers:
     return np.cumsum(np.frombuffer(zlib.decompress(blob), "<u8"), dtype=np.uint64)
 
 
+def _version(alert_id: str) -> str:
+    return keys.of_chain(chain_of(alert_id), "version", alert_id)
+
+
+def _record(alert_id: str, fields: Mapping[str, bytes], document: bytes) -> AlertRecord:
+    values: dict[str, Any] = {number: int(fields.get(number, 0)) for number in _NUMBERS}
+    values |= {text: fields.get(text, b"").decode() for text in _TEXTS}
+    return AlertRecord(
+        id=alert_id,
+        state=AlertState(fields["state"].decode()),
+        planned=fields.get("planned") == b"1",
+        document=document,
+        **values,
+    )
+
+
 class Alerts:
     """The repository of alerts."""
 
@@ -116,7 +137,7 @@ class Alerts:
         assert box is not None
         await self._db.execute_many(
             [
-                ("ZADD", keys.org(record.org, "alerts"), record.created, record.id),
+                ("ZADD", keys.org(record.org, "alerts"), "NX", record.created, record.id),  # a retry keeps its place
                 ("ZADD", keys.expiry(keys.shard_of(chain)), record.expires, record.id),
             ]
         )
@@ -131,25 +152,30 @@ class Alerts:
 
     async def get(self, alert_id: str) -> AlertRecord | None:
         """An alert with its document, or None. A purged alert has an empty document."""
-        name = keys.of_chain(chain_of(alert_id), "version", alert_id)
-        found = await self._db.hash_of(name)
+        found = await self._db.hash_of(_version(alert_id))
         if not found:
             return None
         fields = {key.decode(): value for key, value in found.items()}
         box = await self._box(fields["case"].decode())
-        values: dict[str, Any] = {number: int(fields.get(number, 0)) for number in _NUMBERS}
-        values |= {text: fields.get(text, b"").decode() for text in _TEXTS}
-        return AlertRecord(
-            id=alert_id,
-            state=AlertState(fields["state"].decode()),
-            planned=fields.get("planned") == b"1",
-            document=box.open(fields["doc"], alert_id) if box else b"",
-            **values,
-        )
+        return _record(alert_id, fields, box.open(fields["doc"], alert_id) if box else b"")
+
+    async def heads(self, alert_ids: Sequence[str]) -> list[AlertRecord | None]:
+        """Alerts without their documents, None where there is none, in one round trip."""
+        names = ("state", "planned", *_NUMBERS, *_TEXTS)
+        rows = await self._db.execute_many([("HMGET", _version(alert_id), *names) for alert_id in alert_ids])
+        found = [{name: value for name, value in zip(names, row, strict=True) if value is not None} for row in rows]
+        return [
+            _record(alert_id, fields, b"") if "state" in fields else None
+            for alert_id, fields in zip(alert_ids, found, strict=True)
+        ]
 
     async def state(self, alert_id: str) -> AlertState | None:
-        raw = await self._db.execute("HGET", keys.of_chain(chain_of(alert_id), "version", alert_id), "state")
-        return AlertState(raw.decode()) if raw else None
+        return (await self.states([alert_id]))[0]
+
+    async def states(self, alert_ids: Sequence[str]) -> list[AlertState | None]:
+        """Where alerts stand, None where there is none, in one round trip."""
+        found = await self._db.execute_many([("HGET", _version(alert_id), "state") for alert_id in alert_ids])
+        return [AlertState(raw.decode()) if raw else None for raw in found]
 
     async def area(self, alert_id: str) -> shapely.MultiPolygon:
         """The area, a copy of the caller's own."""
@@ -196,15 +222,26 @@ class Alerts:
         )
         return bool(done), old.decode()
 
-    async def of_org(self, org: str, *, before: int | None, limit: int) -> list[tuple[str, int]]:
-        """Ids and creation times of an organisation's alerts, newest first, from `before` on."""
-        top = "+inf" if before is None else f"({before}"
+    async def of_org(self, org: str, *, before: Place | None, limit: int) -> list[Place]:
+        """An organisation's alerts, newest first and those of one millisecond by id, from after `before` on."""
+        top = "+inf" if before is None else before[0]
+        found: list[Place] = []
+        offset, step = 0, limit + _TIES
+        while len(found) < limit:
+            page = await self._index(org, top, offset, step)
+            found += [place for place in page if before is None or place < before]
+            if len(page) < step:
+                break
+            offset += step
+        return found[:limit]
+
+    async def _index(self, org: str, top: str | int, offset: int, limit: int) -> list[Place]:
         flat = await self._db.execute(
-            "ZREVRANGEBYSCORE", keys.org(org, "alerts"), top, "-inf", "WITHSCORES", "LIMIT", 0, limit
+            "ZREVRANGEBYSCORE", keys.org(org, "alerts"), top, "-inf", "WITHSCORES", "LIMIT", offset, limit
         )
-        if flat and isinstance(flat[0], (list, tuple)):
-            return [(name.decode(), int(float(score))) for name, score in flat]
-        return [(name.decode(), int(float(score))) for name, score in zip(flat[::2], flat[1::2], strict=True)]
+        nested = flat and isinstance(flat[0], (list, tuple))
+        pairs = flat if nested else zip(flat[::2], flat[1::2], strict=True)
+        return [(int(float(score)), name.decode()) for name, score in pairs]
 
     async def live(self) -> list[str]:
         """The chains with work to do."""

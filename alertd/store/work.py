@@ -108,6 +108,15 @@ def _u32s(numbers: Sequence[int]) -> bytes:
     return struct.pack(f"<{len(numbers)}I", *numbers)
 
 
+def _counts(found: dict[bytes, bytes] | list[bytes]) -> dict[str, dict[str, int]]:
+    pairs = found.items() if isinstance(found, dict) else zip(found[::2], found[1::2], strict=True)
+    counts: dict[str, dict[str, int]] = {}
+    for name, value in pairs:
+        channel, _, state = name.decode().partition(".")
+        counts.setdefault(channel, {})[state] = int(value)
+    return {channel: counts[channel] for channel in CHANNELS if channel in counts}
+
+
 class Work:
     """Leases, gate and ledger of every chain."""
 
@@ -232,13 +241,12 @@ class Work:
 
     async def counts(self, alert_id: str) -> dict[str, dict[str, int]]:
         """References by channel and state, `targeted` and `doubled` among them."""
-        chain = chain_of(alert_id)
-        flat = await self._db.hash_of(keys.of_chain(chain, "counts", alert_id))
-        found: dict[str, dict[str, int]] = {}
-        for name, value in flat.items():
-            channel, _, state = name.decode().partition(".")
-            found.setdefault(channel, {})[state] = int(value)
-        return {channel: found[channel] for channel in CHANNELS if channel in found}
+        return (await self.counts_of([alert_id]))[0]
+
+    async def counts_of(self, alert_ids: Sequence[str]) -> list[dict[str, dict[str, int]]]:
+        """The same of many alerts in one round trip."""
+        names = [keys.of_chain(chain_of(alert_id), "counts", alert_id) for alert_id in alert_ids]
+        return [_counts(flat) for flat in await self._db.execute_many([("HGETALL", name) for name in names])]
 
     async def ledger(
         self, alert_id: str, *, window: int = 4096

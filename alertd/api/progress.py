@@ -1,0 +1,158 @@
+"""Alerts over HTTP: found again, watched, and accounted for."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import datetime
+
+from aiohttp import web
+from pydantic import BaseModel, Field, field_validator
+
+from alertd.alerts import OVER, SETTLED, AlertState, State
+from alertd.api.alerts import AlertId, AlertReply, Query, alert_reply
+from alertd.api.call import credential
+from alertd.api.operations import NDJSON, Operation
+from alertd.api.services import services
+from alertd.faults import refusal
+from alertd.service.reports import Wanted
+from alertd.store.alerts import Place
+
+_CURSOR = r"^\d{1,15}_[0-9A-Z]{26}(-\d{1,3})?$"
+#: An event stream says something at least this often, so that proxies and people know it lives.
+STREAM_EVERY_S = 0.25
+STREAM_SILENCE_S = 15.0
+UNSETTLED = frozenset(State) - SETTLED
+
+
+class ListQuery(Query):
+    state: AlertState | None = None
+    case: str | None = Field(None, description="Number of the case.", max_length=200)
+    since: datetime | None = Field(None, description="Made then or later.")
+    external_id: str | None = Field(None, max_length=128)
+    limit: int = Field(50, ge=1, le=200)
+    cursor: str | None = Field(None, description="`next` of the page before.", pattern=_CURSOR)
+
+    @field_validator("since")
+    @classmethod
+    def _with_offset(cls, since: datetime | None) -> datetime | None:
+        if since is not None and since.tzinfo is None:
+            raise refusal("A time needs its offset, as in 2026-11-26T08:00:00+01:00.")
+        return since
+
+
+class AlertList(BaseModel):
+    alerts: list[AlertReply]
+    next: str | None = Field(description="Ask with it as `cursor` for more; null at the end.")
+
+
+class ProgressReply(BaseModel):
+    id: str
+    state: AlertState
+    people: int
+    channels: dict[str, dict[str, int]] = Field(description="By channel: targeted, and how many are in each state.")
+    first_send_s: float | None = Field(description="Seconds from approval to the first hand-over.")
+    last_send_s: float | None
+
+
+async def list_alerts(request: web.Request, *, query: ListQuery) -> AlertList:
+    """The organisation's alerts, newest first. A page may be short where few alerts match: `next` tells whether to go on."""
+    s = services(request)
+    wanted = Wanted(
+        state=query.state,
+        external_id=query.external_id,
+        case=s.intake.case_id(query.case) if query.case else None,
+        since_ms=int(query.since.timestamp() * 1000) if query.since else 0,
+    )
+    before = _place(query.cursor) if query.cursor else None
+    found, following = await s.reports.list(credential(request).org, wanted, before=before, limit=query.limit)
+    return AlertList(
+        alerts=[alert_reply(record) for record in found],
+        next=f"{following[0]}_{following[1]}" if following else None,
+    )
+
+
+def _place(cursor: str) -> Place:
+    made, _, name = cursor.partition("_")
+    return int(made), name
+
+
+async def alert_progress(request: web.Request, *, id: AlertId) -> ProgressReply | web.StreamResponse:
+    """How far it is. With `Accept: text/event-stream`, again at every change until nothing more is sent and every
+    reference has its end.
+    """
+    await services(request).approval.get(id, credential(request))
+    if "text/event-stream" not in request.headers.get("Accept", ""):
+        return await _progress(request, id)
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await response.prepare(request)
+    async for event in _events(request, id):
+        await response.write(event)
+    return response
+
+
+async def alert_deliveries(request: web.Request, *, id: AlertId) -> web.StreamResponse:
+    """The ledger, one reference a line (NDJSON). Subscribers have names that mean nothing in any other alert."""
+    s = services(request)
+    record = await s.approval.get(id, credential(request))
+    response = web.StreamResponse(headers={"Content-Type": NDJSON})
+    await response.prepare(request)
+    lines: list[str] = []
+    async for delivery in s.reports.deliveries(record):
+        lines.append(json.dumps({name: getattr(delivery, name) for name in delivery.__slots__}))
+        if len(lines) == 1000:
+            await response.write(("\n".join(lines) + "\n").encode())
+            lines.clear()
+    await response.write("".join(line + "\n" for line in lines).encode())
+    return response
+
+
+async def _progress(request: web.Request, alert_id: str) -> ProgressReply:
+    s = services(request)
+    record = await s.approval.get(alert_id, credential(request))
+    return ProgressReply(
+        id=alert_id,
+        state=record.state,
+        people=record.people,
+        channels=await s.reports.counts(alert_id),
+        first_send_s=(record.first_send - record.start) / 1000 if record.first_send else None,
+        last_send_s=(record.last_send - record.start) / 1000 if record.last_send else None,
+    )
+
+
+async def _events(request: web.Request, alert_id: str) -> AsyncIterator[bytes]:
+    """Server-sent events (HTML Living Standard, section 9.2): each change, and a comment when nothing changes."""
+    last, silent_s = None, 0.0
+    while True:
+        progress = await _progress(request, alert_id)
+        if progress != last:
+            last, silent_s = progress, 0.0
+            yield b"event: progress\ndata: " + progress.model_dump_json().encode() + b"\n\n"
+        if is_over(progress):
+            return
+        await asyncio.sleep(STREAM_EVERY_S)
+        silent_s += STREAM_EVERY_S
+        if silent_s >= STREAM_SILENCE_S:
+            silent_s = 0.0
+            yield b": still here\n\n"
+
+
+def is_over(progress: ProgressReply) -> bool:
+    """Nothing more is sent, and every reference has its end: those of a closed gate are settled after it closed."""
+    left = sum(counts[state.word] for counts in progress.channels.values() for state in UNSETTLED)
+    return progress.state in OVER and not left
+
+
+_GROUP = "Alerts"
+OPERATIONS = (
+    Operation(method="GET", path="/v1/alerts", handler=list_alerts, summary="List alerts", scope="alerts:read", group=_GROUP),
+    Operation(
+        method="GET", path="/v1/alerts/{id}/progress", handler=alert_progress, summary="Watch an alert",
+        scope="alerts:read", group=_GROUP, gives=("application/json", "text/event-stream"), problems=("not-found",),
+    ),
+    Operation(
+        method="GET", path="/v1/alerts/{id}/deliveries", handler=alert_deliveries, summary="Read the ledger",
+        scope="ledger:read", group=_GROUP, gives=(NDJSON,), problems=("not-found",),
+    ),
+)  # fmt: skip

@@ -1,0 +1,115 @@
+"""Lists of alerts and the fleet's figures, from a real store: nothing is lost between pages, and it takes a few round trips."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import shapely
+
+from alertd.alerts import AlertState
+from alertd.clock import SystemClock
+from alertd.ids import new_id
+from alertd.service.fleet import Fleet
+from alertd.service.reports import LOOK, Reports, Wanted
+from alertd.store.alerts import AlertRecord, Alerts
+from alertd.store.connection import Connection
+from alertd.store.limits import Limits
+from alertd.store.people import People
+from alertd.store.work import Alike, Work, pack_ref
+
+AREA = shapely.MultiPolygon([shapely.box(-6, 37, -5, 38)])
+MADE_MS = 1_700_000_000_000
+
+
+@pytest.fixture
+def alerts(store: Connection) -> Alerts:
+    return Alerts(store)
+
+
+@pytest.fixture
+def reports(store: Connection, alerts: Alerts) -> Reports:
+    return Reports(alerts, Work(store), Limits(store), store.codec)
+
+
+async def made(alerts: Alerts, created: int = MADE_MS, **changes: object) -> str:
+    """A pending alert that never expires."""
+    name = new_id(created)
+    values = {
+        "id": name, "state": AlertState.PENDING, "org": "default", "kind": "missing-child", "level": "endangered",
+        "status": "Actual", "loudness": "loud", "author": "a", "external_id": "", "case": name, "created": created,
+        "expires": 10**15, "rev": 1, "seen": 3, "document": b"{}",
+    }  # fmt: skip
+    assert await alerts.create(AlertRecord(**(values | changes)), AREA)  # type: ignore[arg-type]
+    return name
+
+
+async def all_pages(reports: Reports, wanted: Wanted, limit: int) -> list[list[str]]:
+    pages: list[list[str]] = []
+    before = None
+    while True:
+        found, before = await reports.list("default", wanted, before=before, limit=limit)
+        pages.append([record.id for record in found])
+        if before is None:
+            return pages
+
+
+async def test_alerts_of_one_millisecond_are_all_listed(alerts: Alerts, reports: Reports):
+    """A page that ends between alerts of the same moment goes on with the others, each once."""
+    names = {await made(alerts) for _ in range(25)} | {await made(alerts, MADE_MS - 1)}
+    pages = await all_pages(reports, Wanted(), 10)
+    assert [len(page) for page in pages] == [10, 10, 6]
+    listed = [name for page in pages for name in page]
+    assert set(listed) == names
+    assert listed == sorted(listed, reverse=True)
+
+
+async def test_a_filter_fills_its_page(alerts: Alerts, reports: Reports):
+    """What is rare is found on the first page, however many others were made since."""
+    rare = [await made(alerts, MADE_MS + i, external_id="cms-7") for i in range(3)]
+    for i in range(LOOK + 5):
+        await made(alerts, MADE_MS + 100 + i)
+    assert await all_pages(reports, Wanted(external_id="cms-7"), 3) == [rare[::-1]]
+    assert await all_pages(reports, Wanted(external_id="cms-7"), 2) == [rare[:0:-1], rare[:1]]
+    assert await all_pages(reports, Wanted(external_id="cms-7", since_ms=MADE_MS + 1), 5) == [rare[:0:-1]]
+    assert await all_pages(reports, Wanted(state=AlertState.SENT), 5) == [[]]
+
+
+async def test_a_request_that_was_cut_off_keeps_its_alerts_place(alerts: Alerts, reports: Reports):
+    """Taking the same alert in again makes it no younger, so no page repeats it."""
+    first = await made(alerts)
+    await made(alerts, MADE_MS + 1)
+    record = await alerts.get(first)
+    assert record is not None
+    await alerts.create(
+        AlertRecord(**{f: getattr(record, f) for f in record.__slots__} | {"created": MADE_MS + 5}), AREA
+    )
+    assert [record.id for record in (await reports.list("default", Wanted(), before=None, limit=9))[0]][-1] == first
+
+
+async def planned(alerts: Alerts, work: Work, people: int) -> str:
+    """An approved alert to this many people by push."""
+    name = await made(alerts)
+    numbers = np.arange(1, people + 1, dtype=np.uint64)
+    assert (await alerts.approve(name, numbers, "b"))[0]
+    refs = b"".join(pack_ref(number, 0) for number in range(1, people + 1))
+    assert await work.plan(name, 0, people, [(Alike(channel="push", language="es"), refs)], last=True) == "ok"
+    return name
+
+
+async def test_the_fleet_is_told_of_live_alerts_alone(store: Connection, alerts: Alerts):
+    """Figures of references are of live alerts, as their help says, and hundreds of alerts cost a few round trips."""
+    work = Work(store)
+    fleet = Fleet(alerts, work, People(store), SystemClock(), "default")
+    for _ in range(60):
+        await made(alerts)
+    await planned(alerts, work, 3)
+    over = await planned(alerts, work, 4)
+    assert 'alertd_targeted{channel="push"} 7.0' in (await fleet.metrics()).decode()
+    await alerts.step(over, AlertState.CANCELLED)
+    await alerts.retire(over)
+    before = int((await store.redis.info("stats"))["total_reads_processed"])
+    text = (await fleet.metrics()).decode()
+    assert int((await store.redis.info("stats"))["total_reads_processed"]) - before < 20
+    assert 'alertd_targeted{channel="push"} 3.0' in text
+    assert 'alertd_alerts{state="pending"} 60.0' in text
+    assert 'alertd_alerts{state="cancelled"} 1.0' in text
