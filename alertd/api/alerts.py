@@ -243,10 +243,10 @@ OPERATIONS = (
     ),
     Operation(
         method="POST", path="/v1/alerts/{id}/reject", handler=reject_alert, summary="Reject",
-        scope="alerts:approve", group=_GROUP, problems=_STATES,
+        scope="alerts:approve", group=_GROUP, problems=_STATES, essential=True,
     ),
     Operation(
         method="POST", path="/v1/alerts/{id}/cancel", handler=cancel_alert, summary="Cancel",
-        scope="alerts:write", group=_GROUP, problems=_STATES,
+        scope="alerts:write", group=_GROUP, problems=_STATES, essential=True,
     ),
 )  # fmt: skip

@@ -19,7 +19,10 @@ from aiohttp.typedefs import Handler, Middleware
 from alertd.api.call import CREDENTIAL, PREPARED_ID, REPLAY, REQUEST_ID
 from alertd.api.operations import Operation
 from alertd.api.problems import Explain, problem_of
+from alertd.clock import Clock
 from alertd.errors import Fault, Problem
+from alertd.ids import new_id
+from alertd.store.requests import Requests
 
 HEADER = "Idempotency-Key"
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")  # visible ASCII, of a length that others take too
@@ -68,6 +71,32 @@ class Idempotency(Protocol):
         ...
 
 
+class KeptKeys:
+    """Idempotency keys, kept in the store."""
+
+    def __init__(self, requests: Requests, clock: Clock) -> None:
+        self._requests = requests
+        self._clock = clock
+
+    async def begin(self, caller: str, key: str, digest: bytes) -> Fresh | Done | Running | Mismatch:
+        word, name, number = await self._requests.claim(caller, key, digest.hex(), new_id(self._clock.now_ms()))
+        match word:
+            case "fresh":
+                return Fresh(name)
+            case "done":
+                return Done(name, number)
+            case "running":
+                return Running(max(1, number // 1000))
+            case _:
+                return Mismatch()
+
+    async def finish(self, caller: str, key: str, status: int) -> None:
+        await self._requests.finish(caller, key, status)
+
+    async def release(self, caller: str, key: str, *, forget: bool) -> None:
+        await self._requests.release(caller, key, forget=forget)
+
+
 def idempotent(operations: Mapping[str, Operation], store: Idempotency, explain: Explain) -> Middleware:
     """The middleware. `operations` are by the names of their routes."""
 
@@ -75,13 +104,13 @@ def idempotent(operations: Mapping[str, Operation], store: Idempotency, explain:
     async def once(request: web.Request, handler: Handler) -> web.StreamResponse:
         operation = operations.get(request.match_info.route.name or "")
         key = request.headers.get(HEADER)
-        if key is None or operation is None or request.method != "POST" or CREDENTIAL not in request:
+        if key is None or operation is None or not operation.takes_key:
             return await handler(request)
         if _KEY.fullmatch(key) is None:
             fault = Fault("", "This must be 1 to 255 visible ASCII characters.", HEADER)
             raise Problem("invalid-request", f"The {HEADER} cannot be used.", faults=(fault,))
         caller = request[CREDENTIAL].key_id
-        match await store.begin(caller, key, await _digest(request, operation)):
+        match await store.begin(caller, key, await _digest(request)):
             case Mismatch():
                 raise Problem("idempotency-mismatch", f"Another request was sent with this {HEADER}.")
             case Running(retry_after_s):
@@ -140,9 +169,8 @@ async def _again(request: web.Request, handler: Handler, prepared_id: str, statu
     return response
 
 
-async def _digest(request: web.Request, operation: Operation) -> bytes:
-    """What makes a request the same: method, address with its query, and body unless that is a stream."""
+async def _digest(request: web.Request) -> bytes:
+    """What makes a request the same: method, address with its query, and body."""
     digest = hashlib.sha256(f"{request.method} {request.path_qs}\n".encode())
-    if not operation.streams:
-        digest.update(await request.read())
+    digest.update(await request.read())
     return digest.digest()

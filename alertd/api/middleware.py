@@ -1,6 +1,7 @@
 """What happens around every call: it gets a name, its caller is recognised, its failure becomes a problem, it is timed.
 
-From the outside in: `guarded` (name, problem, time), `authorised` (key and scope), `idempotent`, the handler.
+From the outside in: `guarded` (name, problem, time), `authorised` (key and scope), `with_room` (the disk), `idempotent`,
+the handler. What the disk refuses was never begun, so its Idempotency-Key is not claimed.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ def install(
     idempotency: Idempotency,
     explain: Explain,
     observe: Observe,
+    takes_writes: Callable[[], bool] = lambda: True,
 ) -> None:
     """Gives an application the operations and everything around them. Its other routes ask for no key.
 
@@ -57,7 +59,7 @@ def install(
     table = {each.id: each for each in rows}
     if len(table) < len(rows):
         raise ValueError("two operations have handlers of one name")
-    app.middlewares.extend([guarded(explain, observe), authorised(table, recognise)])
+    app.middlewares.extend([guarded(explain, observe), authorised(table, recognise), with_room(table, takes_writes)])
     app.middlewares.append(idempotent(table, idempotency, explain))
     app.on_response_prepare.append(_prepare)
     app.add_routes(routes_of(rows))
@@ -131,6 +133,19 @@ async def _credential(request: web.Request, recognise: Recognise) -> Credential:
         challenge = {"WWW-Authenticate": 'Bearer realm="alertd", error="invalid_token"'}
         raise Problem("not-allowed", "This key is not known, or was revoked.", status=401, headers=challenge)
     return credential
+
+
+def with_room(operations: Mapping[str, Operation], takes_writes: Callable[[], bool]) -> Middleware:
+    """Refuses writes while the disk has no room for them, rather than losing one."""
+
+    @web.middleware
+    async def room(request: web.Request, handler: Handler) -> web.StreamResponse:
+        operation = operations.get(request.match_info.route.name or "")
+        if operation is not None and operation.writes and not takes_writes():
+            raise Problem("store-unavailable", "The store's disk is nearly full.", headers={"Retry-After": "30"})
+        return await handler(request)
+
+    return room
 
 
 async def _prepare(request: web.Request, response: web.StreamResponse) -> None:

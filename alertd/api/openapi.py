@@ -129,7 +129,7 @@ def _parameters(operation: Operation, signature: Signature, schemas: _Schemas) -
             told = {"description": schema["description"]} if "description" in schema else {}
             required = name in whole.get("required", ())
             yield {"name": name, "in": place, "required": required, **told, "schema": _present(schema)}
-    if operation.method == "POST" and operation.scope:
+    if operation.takes_key:
         yield {
             "name": IDEMPOTENCY_HEADER,
             "in": "header",
@@ -168,7 +168,7 @@ def _refusals(operation: Operation, signature: Signature) -> Schema:
     slugs |= dict.fromkeys(_OF_BODY if signature.body is not None else ("invalid-request",))
     slugs |= dict.fromkeys(("not-found",) if signature.path else ())
     slugs |= dict.fromkeys(_OF_SCOPE if operation.scope else ())
-    slugs |= dict.fromkeys(_OF_POST if operation.method == "POST" and operation.scope else ())
+    slugs |= dict.fromkeys(_OF_POST if operation.takes_key else ())
     by_status: dict[int, list[str]] = {}
     for slug in slugs:
         by_status.setdefault(CATALOGUE[slug].status, []).append(slug)

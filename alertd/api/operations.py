@@ -46,12 +46,27 @@ class Operation:
     problems: tuple[str, ...] = ()  # slugs, besides those that every operation of its form can have
     takes: tuple[str, ...] = (JSON,)  # the body's media types; what is not JSON reaches the handler unread
     gives: tuple[str, ...] = (JSON,)  # the answer's media types: a model's first, then what the handler writes itself
-    streams: bool = False  # the handler reads the body in pieces: it is neither bounded nor bound to an Idempotency-Key
+    streams: bool = (
+        False  # the handler reads the body in pieces, unbounded: sent again it is done again, whatever its key
+    )
+    essential: bool = False  # goes on when the disk is nearly full: it only reads, or stops harm, or says what is true
 
     @property
     def id(self) -> str:
         """The operationId, and the name of the route: the handler's name."""
         return self.handler.__name__
+
+    @property
+    def writes(self) -> bool:
+        """Whether it needs room on the disk."""
+        return self.method != "GET" and not self.essential
+
+    @property
+    def takes_key(self) -> bool:
+        """Whether an Idempotency-Key is honoured. A stream is not known before it is over, so it needs none: every line
+        of it is such that the second time changes nothing.
+        """
+        return self.method == "POST" and self.scope is not None and not self.streams
 
     @property
     def reads_json(self) -> bool:

@@ -125,7 +125,7 @@ async def lookup_subscriber(request: web.Request, *, body: Lookup) -> Subscriber
 async def import_subscribers(request: web.Request) -> web.StreamResponse:
     """Writes many subscribers from NDJSON: each line a registration with its `id`. Answers as it goes, one object for
     every thousand lines: how many were written, and each line that was not, with its faults. Sending the same file again changes
-    nothing.
+    nothing, so no Idempotency-Key is needed, and one that is sent is not kept.
     """
     response = web.StreamResponse(headers={"Content-Type": NDJSON})
     await response.prepare(request)
@@ -238,15 +238,15 @@ OPERATIONS = (
     ),
     Operation(
         method="DELETE", path="/v1/subscribers/{id}/addresses/{n}", handler=drop_address, summary="Remove an address",
-        scope="subscribers:write", group=_GROUP, status=204, problems=_CHANGES,
+        scope="subscribers:write", group=_GROUP, status=204, problems=_CHANGES, essential=True,
     ),
     Operation(
         method="DELETE", path="/v1/subscribers/{id}", handler=forget_subscriber, summary="Forget a subscriber",
-        scope="subscribers:write", group=_GROUP, status=204, problems=("not-found",),
+        scope="subscribers:write", group=_GROUP, status=204, problems=("not-found",), essential=True,
     ),
     Operation(
         method="POST", path="/v1/subscribers/lookup", handler=lookup_subscriber, summary="Find by address",
-        scope="subscribers:read", group=_GROUP, problems=("not-found",),
+        scope="subscribers:read", group=_GROUP, problems=("not-found",), essential=True,
     ),
     Operation(
         method="POST", path="/v1/subscribers/import", handler=import_subscribers, summary="Import subscribers",

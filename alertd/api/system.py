@@ -194,7 +194,7 @@ OPERATIONS = (
     ),
     Operation(
         method="DELETE", path="/v1/keys/{id}", handler=revoke_key, summary="Revoke a key", scope="keys:write",
-        group="Access", status=204, problems=("not-found",),
+        group="Access", status=204, problems=("not-found",), essential=True,
     ),
     Operation(
         method="GET", path="/v1/kinds/{kind}", handler=show_kind, summary="Show a kind of alert", scope="alerts:read",
@@ -205,10 +205,10 @@ OPERATIONS = (
     ),
     Operation(
         method="POST", path="/v1/receipts/{carrier}/{tag}", handler=take_receipt, summary="A carrier's late report",
-        scope=None, group="Service", status=204, takes=(FORM,), problems=("not-found",),
+        scope=None, group="Service", status=204, takes=(FORM,), problems=("not-found",), essential=True,
     ),
     Operation(
         method="POST", path="/r/{tag}", handler=take_ack, summary="An app's acknowledgement", scope=None, group="Service",
-        status=204, problems=("not-found",),
+        status=204, problems=("not-found",), essential=True,
     ),
 )  # fmt: skip

@@ -134,7 +134,7 @@ def _region(region: Region) -> RegionReply:
 OPERATIONS = (
     Operation(
         method="POST", path="/v1/targets/preview", handler=preview_target, summary="Preview a target",
-        scope="alerts:read", group="Targets", problems=("unknown-region", "invalid-geometry"),
+        scope="alerts:read", group="Targets", problems=("unknown-region", "invalid-geometry"), essential=True,
     ),
     Operation(
         method="GET", path="/v1/regions", handler=list_regions, summary="Find regions", scope="regions:read", group="Targets"

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from alertd.api.call import credential, is_replay, prepared_id
 from alertd.api.idempotency import Done, Fresh, Mismatch, Running
 from alertd.api.middleware import install
-from alertd.api.operations import Operation
+from alertd.api.operations import NDJSON, Operation
 from alertd.errors import Problem
 from alertd.service.access import Credential
 
@@ -69,6 +69,8 @@ class Notes:
     def __init__(self):
         self.made = []
         self.fail = None
+        self.room = True
+        self.imported = []
         self.started = asyncio.Event()
         self.go_on = asyncio.Event()
         self.go_on.set()
@@ -87,6 +89,13 @@ class Notes:
         await response.prepare(request)
         await response.write(b"one\n")
         raise RuntimeError("in the middle")
+
+    async def import_notes(self, request: web.Request) -> web.StreamResponse:
+        self.imported.append(await request.text())
+        return web.Response(text="{}", content_type=NDJSON)
+
+    async def stop_notes(self, request: web.Request) -> None:  # noqa: ARG002
+        self.made.clear()
 
     async def moved(self, request: web.Request) -> web.StreamResponse:  # noqa: ARG002
         raise web.HTTPFound("/elsewhere")
@@ -114,13 +123,19 @@ async def client(aiohttp_client, notes, observed):
 
     rows = (
         Operation(method="POST", path="/notes", handler=notes.keep_note, summary="", scope="notes:write", group="", status=201),
+        Operation(method="POST", path="/stop", handler=notes.stop_notes, summary="", scope="notes:write", group="", essential=True),
+        Operation(
+            method="POST", path="/import", handler=notes.import_notes, summary="", scope="notes:write", group="",
+            takes=(NDJSON,), gives=(NDJSON,), streams=True,
+        ),
         Operation(method="GET", path="/stream", handler=notes.stream_notes, summary="", scope=None, group=""),
         Operation(method="GET", path="/moved", handler=notes.moved, summary="", scope=None, group=""),
     )  # fmt: skip
     app = web.Application()
     install(
-        app, rows, recognise=recognise, idempotency=Keys(), explain=explain, observe=lambda *seen: observed.append(seen)
-    )
+        app, rows, recognise=recognise, idempotency=Keys(), explain=explain,
+        observe=lambda *seen: observed.append(seen), takes_writes=lambda: notes.room,
+    )  # fmt: skip
     return await aiohttp_client(app)
 
 
@@ -258,3 +273,23 @@ async def test_a_key_that_cannot_be_one_is_refused(client, notes, key):
     response = await keep(client, key=key)
     assert (await response.json(content_type=None))["errors"][0]["parameter"] == "Idempotency-Key"
     assert notes.made == []
+
+
+async def test_what_a_full_disk_refuses_was_never_begun(client, notes):
+    """While there is no room, a POST claims no key: even another one may have it afterwards. What stops harm goes on."""
+    notes.room = False
+    response = await keep(client, "a", key="k")
+    assert (response.status, await problem(response)) == (503, "store-unavailable")
+    assert (await client.post("/stop", headers=WRITER)).status == 204
+    notes.room = True
+    assert (await keep(client, "b", key="k")).status == 201
+    assert notes.made == [("id-0", "b")]
+
+
+async def test_a_stream_is_done_each_time_whatever_its_key(client, notes):
+    """A key promises nothing about a body that is read in pieces: two files under one key are both taken."""
+    headers = {**WRITER, "Idempotency-Key": "k", "Content-Type": NDJSON}
+    answers = [await client.post("/import", data=text, headers=headers) for text in ("one", "two", "two")]
+    assert [answer.status for answer in answers] == [200, 200, 200]
+    assert not any("Idempotent-Replayed" in answer.headers for answer in answers)
+    assert notes.imported == ["one", "two", "two"]
