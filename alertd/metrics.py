@@ -57,6 +57,9 @@ class Metrics:
         )
         self.plan_seconds = Histogram("alertd_plan_seconds", "Planning a whole audience", buckets=_LONG, registry=r)
         self.receipts = Counter("alertd_receipts", "Late reports", ["channel", "carrier", "state"], registry=r)
+        self.duplicates = Counter(
+            "alertd_duplicates", "Messages sent although an earlier try may have arrived", ["channel"], registry=r
+        )
         self.optouts = Counter("alertd_optouts", "People who left by a channel", ["channel"], registry=r)
         self.http_request_seconds = Histogram(
             "alertd_http_request_seconds",
@@ -67,6 +70,7 @@ class Metrics:
         )
         for channel in CHANNELS:
             self.optouts.labels(channel)
+            self.duplicates.labels(channel)
 
     def show_carrier(self, channel: str, carrier: str, rate: float | None) -> None:
         """Make a carrier's series visible before anything happens to them."""
@@ -123,14 +127,10 @@ def fleet_text(
     r = CollectorRegistry()
     targeted = Gauge("alertd_targeted", "References planned, live alerts", ["channel"], registry=r)
     references = Gauge("alertd_references", "References by state, live alerts", ["channel", "state"], registry=r)
-    duplicates = Gauge(
-        "alertd_duplicates", "References that may have been sent twice, live alerts", ["channel"], registry=r
-    )
     by_state = Gauge("alertd_alerts", "Alerts by state", ["state"], registry=r)
     for channel in CHANNELS:
         found = counts.get(channel, {})
         targeted.labels(channel).set(found.get("targeted", 0))
-        duplicates.labels(channel).set(found.get("doubled", 0))
         for state in State:
             references.labels(channel, state.word).set(found.get(state.word, 0))
     for alert_state in AlertState:

@@ -18,7 +18,7 @@ from alertd.ids import Tags
 from alertd.metrics import Metrics
 from alertd.service.carriers import Carrier, Carriers
 from alertd.service.messages import Messages, Ready
-from alertd.service.removal import Removal
+from alertd.service.removal import Dead, Removal
 from alertd.service.retries import after, pause_s
 from alertd.store.limits import Limits
 from alertd.store.people import People
@@ -28,6 +28,8 @@ from channels.base import Answer, Outcome, Recipient
 
 #: From the gate's answer to the last write to a socket. A worker that slept in between writes nothing when it wakes.
 SEND_WITHIN_S = 0.5
+#: A lane that waits for permits asks the gate this often, so that it hears of a cancel and of our own stopping.
+LONGEST_SLEEP_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class _Try:
     number: int
     address: int
     recipient: Recipient
+    doubted: bool  # an earlier try may have arrived
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,38 +63,47 @@ class Dispatch:
         """Try every row of a lease once. What is not tried because the gate is held or we stop is given back."""
         carrier = self.carriers.of(lease.alike.channel)
         ready = await self.messages.ready(lease.alert_id, lease.alike, carrier)
-        left, outcomes = list(range(len(lease.rows))), list[Settlement]()
+        left, outcomes, dead = list(range(len(lease.rows))), list[Settlement](), list[Dead]()
         while left and not stopping():
-            if ready is None:
-                chunk = left[: self.settings.chunk]
-            else:
-                chunk = left[: await self._permits(carrier, ready.prepared.cost, len(left))]
-            if not chunk:
+            rows, wait_s = await self._permits(carrier, ready, len(left))
+            if not rows and not outcomes and wait_s < LONGEST_SLEEP_S:
+                await self.clock.sleep(wait_s)
                 continue
+            chunk = left[:rows]
             until = self.clock.monotonic() + SEND_WITHIN_S
             gate, leave = await self.work.gate(lease, outcomes, [lease.rows[i] for i in chunk], carrier.number)
             outcomes = []
             if gate is not Gate.GO:
                 break
-            left = left[len(chunk) :]
-            passed = [i for i, may in zip(chunk, leave, strict=True) if may]
-            outcomes = await self._try(lease, passed, carrier, ready, until)
+            left = left[rows:]
+            if chunk:
+                passed = [i for i, may in zip(chunk, leave, strict=True) if may]
+                outcomes, gone = await self._try(lease, passed, carrier, ready, until)
+                dead += gone
+            else:  # what was answered is settled, and whoever cancels meanwhile is heard
+                await self.clock.sleep(min(wait_s, LONGEST_SLEEP_S))
         await self.work.end(lease, outcomes, [lease.rows[i] for i in left])
+        await self.removal.gone(dead)  # last: they hurt nobody who waits
 
-    async def _permits(self, carrier: Carrier, cost: int, rows: int) -> int:
-        """How many rows may go now; none after a wait, so that the caller looks whether it should stop."""
-        wanted = carrier.block(cost, min(rows, self.settings.chunk))
-        granted, wait_s = await self.limits.take(carrier.name, carrier.rate, carrier.burst, wanted, cost)
+    async def _permits(self, carrier: Carrier, ready: Ready | None, rows: int) -> tuple[int, float]:
+        """How many rows may go now; when none, the seconds until it is worth asking again."""
+        rows = min(rows, self.settings.chunk)
+        if ready is None:  # nothing is sent
+            return rows, 0
+        cost = ready.prepared.cost
+        granted, wait_s = await self.limits.take(
+            carrier.name, carrier.rate, carrier.burst, carrier.block(cost, rows), cost
+        )
         if not granted:
             self.metrics.limit_wait_seconds.labels(carrier.channel.name, carrier.name).observe(wait_s)
-            await self.clock.sleep(min(wait_s, 1.0))
-        return granted // cost
+        return granted // cost, wait_s
 
     async def _try(
         self, lease: Lease, indices: Sequence[int], carrier: Carrier, ready: Ready | None, until: float
-    ) -> list[Settlement]:
+    ) -> tuple[list[Settlement], list[Dead]]:
+        """Send to these. Answers what became of each, and whose address is dead."""
         if ready is None:
-            return [self._suppressed(lease, i, LedgerReason.LEFT_BLANK) for i in indices]
+            return [_unsendable(lease, i, State.FAILED, LedgerReason.LEFT_BLANK) for i in indices], []
         tries, settled = await self._addressed(lease, indices, ready)
         started = self.clock.monotonic()
         answers = await carrier.channel.send(
@@ -100,9 +112,14 @@ class Dispatch:
         self.metrics.send_seconds.labels(carrier.channel.name, carrier.name).observe(self.clock.monotonic() - started)
         for one, answer in zip(tries, answers, strict=True):
             settled.append(self._settlement(one, answer, carrier, ready))
-        self._count(answers, carrier)
-        await self._consequences(tries, answers, carrier)
-        return settled
+        self._count(tries, answers, carrier)
+        await self._pause(answers, carrier)
+        dead = [
+            Dead(one.number, one.address, one.recipient.address)
+            for one, answer in zip(tries, answers, strict=True)
+            if answer.address_gone
+        ]
+        return settled, dead
 
     async def _addressed(
         self, lease: Lease, indices: Sequence[int], ready: Ready
@@ -114,14 +131,12 @@ class Dispatch:
         for i, person in zip(indices, people, strict=True):
             value, reason = _usable(person, lease.refs[i][1], ready.kind)
             if value is None:
-                settled.append(self._suppressed(lease, i, reason))
+                settled.append(_unsendable(lease, i, State.SUPPRESSED, reason))
                 continue
             tag = self.tags.make(lease.alert_id, lease.rows[i])
-            tries.append(_Try(lease.rows[i], _attempt(lease, i), *lease.refs[i], Recipient(value, tag)))
+            recipient = Recipient(value, tag)
+            tries.append(_Try(lease.rows[i], _attempt(lease, i), *lease.refs[i], recipient, lease.doubted[i]))
         return tries, settled
-
-    def _suppressed(self, lease: Lease, index: int, reason: int) -> Settlement:
-        return Settlement(lease.rows[index], _attempt(lease, index), State.SUPPRESSED, reason, 0)
 
     def _settlement(self, one: _Try, answer: Outcome, carrier: Carrier, ready: Ready) -> Settlement:
         verdict = after(
@@ -142,20 +157,25 @@ class Dispatch:
             unsent=verdict.unsent,
         )
 
-    def _count(self, answers: Sequence[Outcome], carrier: Carrier) -> None:
+    def _count(self, tries: Sequence[_Try], answers: Sequence[Outcome], carrier: Carrier) -> None:
         for (answer, reason), times in Counter((one.answer, one.reason) for one in answers).items():
             labels = (carrier.channel.name, carrier.name, answer.value, reason.name.lower())
             self.metrics.outcomes.labels(*labels).inc(times)
+        again = sum(
+            one.doubted and answer.answer is not Answer.WITHHELD for one, answer in zip(tries, answers, strict=True)
+        )
+        self.metrics.duplicates.labels(carrier.channel.name).inc(again)
 
-    async def _consequences(self, tries: Sequence[_Try], answers: Sequence[Outcome], carrier: Carrier) -> None:
-        """What answers mean beyond their own row: dead addresses go, a carrier that asks to wait is waited for."""
-        for one, answer in zip(tries, answers, strict=True):
-            if answer.address_gone:
-                await self.removal.gone(one.number, one.address, one.recipient.address)
+    async def _pause(self, answers: Sequence[Outcome], carrier: Carrier) -> None:
+        """A carrier that asks to wait is waited for, by all."""
         wait_s = max((pause_s(answer) for answer in answers if answer.answer is Answer.RETRY), default=0)
         if wait_s:
             structlog.get_logger().warning("carrier asks to wait", carrier=carrier.name, seconds=wait_s)
             await self.limits.pause(carrier.name, wait_s)
+
+
+def _unsendable(lease: Lease, index: int, state: State, reason: int) -> Settlement:
+    return Settlement(lease.rows[index], _attempt(lease, index), state, reason, 0)
 
 
 def _attempt(lease: Lease, index: int) -> int:

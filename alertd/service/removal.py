@@ -2,35 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
 import structlog
 from msgspec.structs import replace
 
 from alertd.store.connection import StoreUnavailableError
 from alertd.store.people import Change, People
-from alertd.subscribers import AddressState, Subscriber
+from alertd.subscribers import Address, AddressState, Subscriber
 
 TRIES = 5  # somebody else may be changing the same subscriber
 
 
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """An address a carrier called dead: whose, which, and what it was when it was sent to."""
+
+    number: int
+    address: int
+    value: str
+
+
 class Removal:
-    """Takes an address out of its subscriber's record."""
+    """Takes addresses out of their subscribers' records."""
 
     def __init__(self, people: People) -> None:
         self._people = people
 
-    async def gone(self, number: int, address: int, value: str) -> bool:
-        """The carrier says this address is dead. A token that rotated since survives. Answers whether it was removed."""
+    async def gone(self, dead: Iterable[Dead]) -> int:
+        """The carrier says these addresses are dead. A token that rotated since survives. Answers how many were removed."""
+        left: dict[int, list[Dead]] = {}
+        for one in dead:
+            left.setdefault(one.number, []).append(one)
+        removed = 0
         for _ in range(TRIES):
-            person = await self._people.get(number)
-            found = next((a for a in person.addresses if a.number == address), None) if person else None
-            if person is None or found is None or found.value != value:
-                return False
-            if (await self._people.put([Change(person, _without(person, address))]))[0]:
-                hashed = self._people.address_hash(found.channel, value)
-                await self._people.release_addresses([(hashed, number)])
-                return True
-        structlog.get_logger().warning("address not removed", subscriber=number, address=address)
-        return False
+            if not left:
+                return removed
+            people = await self._people.get_many(list(left))
+            found = [(person, lost) for person in people if person and (lost := _still(person, left[person.number]))]
+            done = await self._people.put([Change(person, _without(person, lost)) for person, lost in found])
+            gone = [pair for pair, is_done in zip(found, done, strict=True) if is_done]
+            await self._people.release_addresses(
+                [(self._people.address_hash(a.channel, a.value), person.number) for person, lost in gone for a in lost]
+            )
+            removed += sum(len(lost) for _, lost in gone)
+            left = {
+                person.number: left[person.number]
+                for (person, _), is_done in zip(found, done, strict=True)
+                if not is_done
+            }
+        for number in left:
+            structlog.get_logger().warning("address not removed", subscriber=number)
+        return removed
 
     async def stop(self, number: int, address: int) -> bool:
         """Whoever has this address wants nothing more by it. It stays, stopped: only they can undo that."""
@@ -48,6 +72,12 @@ class Removal:
         raise StoreUnavailableError("Somebody else keeps changing this subscriber. Try again.")
 
 
-def _without(person: Subscriber, address: int) -> Subscriber:
-    kept = tuple(a for a in person.addresses if a.number != address)
+def _still(person: Subscriber, dead: Sequence[Dead]) -> list[Address]:
+    """Those of the person's addresses that are the very ones that died."""
+    died = {(one.address, one.value) for one in dead}
+    return [address for address in person.addresses if (address.number, address.value) in died]
+
+
+def _without(person: Subscriber, lost: Sequence[Address]) -> Subscriber:
+    kept = tuple(address for address in person.addresses if address not in lost)
     return replace(person, version=person.version + 1, addresses=kept)

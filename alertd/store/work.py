@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from alertd.alerts import CHANNELS, FLAG_DOUBT, FLAG_UNSENT, State
+from alertd.alerts import ATTEMPTS_MASK, CHANNELS, FLAG_DOUBT, FLAG_UNSENT, State
 from alertd.ids import chain_of
 from alertd.store import keys
 from alertd.store.connection import Connection
@@ -74,6 +74,7 @@ class Lease:
     rows: list[int]
     refs: list[tuple[int, int]]
     tries: list[int]  # attempts made before
+    doubted: list[bool]  # whether one of them may have arrived
     lost: int  # attempts found open from a holder that went silent
 
 
@@ -157,7 +158,8 @@ class Work:
             alike=Alike(channel=channel, language=language, format=form, ring=int(ring)),
             rows=list(struct.unpack(f"<{len(rows) // 4}I", rows)),
             refs=unpack_refs(refs),
-            tries=list(tries),
+            tries=[tried & ATTEMPTS_MASK for tried in tries],
+            doubted=[tried >= FLAG_DOUBT for tried in tries],
             lost=lost,
         )
 

@@ -1,7 +1,7 @@
 -- Takes work for one channel of one chain: a lease that ended without a sign of life, tries that are due, or a new batch.
 -- KEYS: 1 chain
 -- ARGV: 1 channel, 2 new lease's name, 3 lease ms, 4 carriers (bytes) whose unsettled attempts are held, 5 skew
--- Returns: nil, or {alert id, batch, header, rows (u32 each), refs (6 bytes each), tries (1 byte each), in flight found}
+-- Returns: nil, or {alert id, batch, header, rows (u32 each), refs (6 bytes each), tries (1 byte each, as the ledger has it), in flight found}
 local chain, channel, lease, lease_ms, hold = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local now = chain_now(chain, ARGV[5])
 local until_key, leases = key(chain, 'until', channel), key(chain, 'leases')
@@ -37,7 +37,7 @@ local function give(version, batch, numbers, kind)
     if row.state == S.queued and not is_delayed(row) then
       wanted[#wanted + 1] = struct.pack('<I4', number)
       refs[#refs + 1] = string.sub(all_refs, (number - low) * 6 + 1, (number - low) * 6 + 6)
-      tries[#tries + 1] = string.char(tries_of(row))
+      tries[#tries + 1] = string.char(row.tries)
     end
   end
   close_rows(chain, version, rows, channel)

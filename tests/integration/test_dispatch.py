@@ -1,0 +1,97 @@
+"""Sending over real carriers: what is settled when, who is removed, what is counted."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from alertd.alerts import AlertState, State
+from alertd.app import Parts
+from alertd.service.registry import Entry
+from alertd.service.removal import Dead
+from alertd.store.alerts import AlertRecord
+from alertd.store.work import LEASE_MS
+from channels.sandbox import Sandbox
+from channels.sandbox.script import Rule
+from tests.integration.acts import counts, planned, register, registration, send, tokens
+
+
+async def until_settled(parts: Parts, record: AlertRecord, accepted: int) -> None:
+    async with asyncio.timeout(10):
+        while (await counts(parts, record)).get("accepted", 0) < accepted:  # noqa: ASYNC110  nobody sets an event
+            await asyncio.sleep(0.02)
+
+
+async def test_answers_are_settled_while_the_carrier_is_waited_for(parts: Parts, sandbox: Sandbox, sample: dict):
+    """A carrier that asks for an hour's rest leaves nothing in flight meanwhile, and a cancel ends the wait."""
+    await register(parts, 150)
+    await send(parts, await planned(parts, sample))  # the connections are there
+    sandbox.push.script.set(Rule("token-", "throttle", times=1, retry_after_s=3000))
+    record = await planned(parts, sample)
+    lease = await parts.work.lease(record.id, "push", b"")
+    drain = asyncio.create_task(parts.worker().dispatch.drain(lease, lambda: False))
+    await until_settled(parts, record, 99)
+    assert await counts(parts, record) == {"accepted": 99, "queued": 51}
+    assert not drain.done()
+    await parts.alerts.step(record.id, AlertState.CANCELLED)
+    await asyncio.wait_for(drain, 5)
+    assert sum(version == record.id for _, version, *_ in sandbox.push.recorded) == 99
+
+
+async def test_stopping_ends_the_wait_for_permits(parts: Parts, sandbox: Sandbox, sample: dict):
+    """A worker that stops while its carrier rests gives back what it has, and another may take it at once."""
+    await register(parts, 30)
+    record = await planned(parts, sample)
+    await parts.limits.pause("fcm", 3000)
+    stop = asyncio.Event()
+    lease = await parts.work.lease(record.id, "push", b"")
+    drain = asyncio.create_task(parts.worker().dispatch.drain(lease, stop.is_set))
+    await asyncio.sleep(0.1)
+    stop.set()
+    await asyncio.wait_for(drain, 5)
+    assert len((await parts.work.lease(record.id, "push", b"")).rows) == 30
+
+
+async def test_dead_addresses_go_after_their_answers_are_settled(parts: Parts, sandbox: Sandbox, sample: dict):
+    """Of a lease with several dead addresses all are removed, of one person too; who has another token keeps it."""
+    sandbox.push.script.set(Rule("dead", "unregistered"))
+    two = [{"channel": "push", "token": name} for name in ("dead-a", "token-other")]
+    both = [{"channel": "push", "token": name} for name in ("dead-b", "dead-c")]
+    await register(parts, 20)
+    await parts.registry.put_many(
+        [Entry("p20", registration(20, addresses=two)), Entry("p21", registration(21, addresses=both))]
+    )
+    record = await planned(parts, sample)
+    await send(parts, record)
+    assert await counts(parts, record) == {"accepted": 21, "failed": 3}
+    assert await tokens(parts, ["p19", "p20", "p21"]) == [["token-19"], ["token-other"], []]
+    # Nobody claims the dead ones any more.
+    assert await parts.registry.put("new", registration(99, addresses=both))
+    assert await tokens(parts, ["new"]) == [["dead-b", "dead-c"]]
+
+
+async def test_token_that_rotated_while_it_was_sent_to_survives(parts: Parts):
+    """The carrier says the old token is dead; the new one under the same number is not touched."""
+    await register(parts, 1)
+    person = await parts.registry.get("p0")
+    await parts.registry.put("p0", registration(0, addresses=[{"channel": "push", "token": "fresh"}]))
+    assert await parts.removal.gone([Dead(person.number, person.addresses[0].number, "token-0")]) == 0
+    assert await tokens(parts, ["p0"]) == [["fresh"]]
+
+
+@pytest.mark.parametrize("crashed", [0, 4])
+async def test_what_is_sent_again_after_a_crash_is_counted(parts: Parts, sample: dict, crashed: int):
+    """Each message that may be somebody's second counts once, and nothing else does."""
+    await register(parts, 30)
+    record = await planned(parts, sample)
+    lease = await parts.work.lease(record.id, "push", b"")
+    await parts.work.gate(lease, [], lease.rows[:crashed], parts.carriers.of("push").number)  # and no more is heard
+    parts.db.skew_ms += LEASE_MS + 1
+    assert await send(parts, record) == 1
+    assert (await counts(parts, record))["accepted"] == 30
+    assert f'alertd_duplicates_total{{channel="push"}} {float(crashed)}' in parts.metrics.text().decode()
+    doubled = [
+        State(row["state"]) async for _, rows, _ in parts.work.ledger(record.id) for row in rows if row["tries"] > 127
+    ]
+    assert doubled == [State.ACCEPTED] * crashed
