@@ -19,7 +19,15 @@ from alertd.errors import Fault, Problem
 from alertd.faults import faults_of
 from alertd.registrations import AnyAddress, Registration
 from alertd.store.people import Change, People
-from alertd.subscribers import Address, AddressesUsedUpError, Place, Subscriber, from_document, to_document
+from alertd.subscribers import (
+    Address,
+    AddressesUsedUpError,
+    AddressState,
+    Place,
+    Subscriber,
+    from_document,
+    to_document,
+)
 from geofences.regions import Library
 
 #: A claim whose holder's record does not confirm it is somebody's unfinished work for this long, then nobody's.
@@ -74,9 +82,14 @@ class Registry:
         changes = await self._changes(entries, outcomes)
         for i, outcome in zip(changes, await self._write(list(changes.values())), strict=True):
             outcomes[i] = outcome
-        fresh = sum(isinstance(o, Subscriber) and o.version == 1 for o in outcomes)
+        fresh = [(i, o) for i, o in enumerate(outcomes) if isinstance(o, Subscriber) and o.version == 1]
         if fresh:
-            await self._people.count(fresh)
+            holders = await self._people.claim_ids([o.id for _, o in fresh], [o.number for _, o in fresh])
+            for (i, person), holder in zip(fresh, holders, strict=True):
+                if holder != person.number:  # forgotten and registered anew meanwhile: what was written has no name
+                    await self._remove(person)
+                    outcomes[i] = None
+            await self._people.counted(len(fresh))
         return outcomes
 
     async def change(
@@ -117,7 +130,9 @@ class Registry:
                 raise Problem("not-found", f"There is no such address; the next new one is {person.next_address}.")
             if known is not None and known.channel != channel:
                 raise Problem("precondition-failed", "An address never changes its channel: add another.")
-            fresh = Address(number=number, channel=channel, value=address.value, language=address.language)
+            same = known if known and known.value == address.value else None
+            state = same.state if same else AddressState.ACTIVE  # whoever left is not brought back by the same address
+            fresh = Address(number=number, channel=channel, value=address.value, language=address.language, state=state)
             kept = tuple(a for a in person.addresses if a.number != number)
             return replace(person, addresses=(*kept, fresh), next_address=max(person.next_address, number + 1))
 
@@ -151,12 +166,22 @@ class Registry:
         """Remove a subscriber with all that belongs to it. Raises Problem when there is none."""
         for _ in range(TRIES):
             person = await self.get(name)
-            if (await self._people.put([Change(person, None)]))[0]:
-                await self._release([Change(person, None)])
+            if await self._remove(person):
                 await self._people.release_id(name, person.number)
-                await self._people.count(-1)
+                again = await self._people.get(person.number)  # written while it was forgotten: it keeps its name,
+                if again and await self._people.claim_ids([name], [person.number]) != [person.number]:
+                    await self._remove(again)  # unless that is another's by now
                 return
         raise _busy()
+
+    async def _remove(self, person: Subscriber) -> bool:
+        """Remove a record with its places and addresses, if it is still this one."""
+        change = Change(person, None)
+        if not (await self._people.put([change]))[0]:
+            return False
+        await self._release([change])
+        await self._people.counted(-1)
+        return True
 
     async def lookup(self, channel: int, value: str) -> Subscriber | None:
         """Whoever has an address."""

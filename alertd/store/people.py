@@ -262,9 +262,13 @@ class People:
     def address_hash(self, channel: int, value: str) -> str:
         return self._db.codec.hashed(f"address:{CHANNELS[channel]}", value)
 
-    async def count(self, change: int = 0) -> int:
-        """How many subscribers there are, after a change."""
-        return int(await self._db.execute("HINCRBY", keys.COUNTERS, "living", change))
+    async def count(self) -> int:
+        """How many subscribers there are."""
+        return int(await self._db.execute("HGET", keys.COUNTERS, "living") or 0)
+
+    async def counted(self, change: int) -> None:
+        """So many came, or went if it is negative."""
+        await self._db.execute("HINCRBY", keys.COUNTERS, "living", change)
 
     def _id_key(self, name: str) -> str:
         return keys.subscriber_id(self._db.codec.hashed("subscriber", name))

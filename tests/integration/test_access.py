@@ -1,0 +1,71 @@
+"""Keys over a real store: told once, recognised, revoked, never kept in clear."""
+
+from __future__ import annotations
+
+import pytest
+
+from alertd.service.access import Access
+from alertd.store.connection import Connection
+from alertd.store.keyring import Keyring
+
+
+@pytest.fixture
+def access(store: Connection) -> Access:
+    return Access(Keyring(store))
+
+
+async def test_a_key_is_recognised_with_its_scopes(access: Access):
+    """Whoever holds the token is the person it was made for, with no more than its scopes."""
+    made, token = await access.create(org="default", subject="ana", scopes=frozenset({"alerts:write"}))
+    found = await access.recognise(token)
+    assert (found, found.may("alerts:write"), found.may("alerts:approve")) == (made, True, False)
+    assert token.startswith("live_")
+
+
+async def test_admin_may_everything(access: Access):
+    """One scope stands for all."""
+    found, _ = await access.create(org="default", subject="ana", scopes=frozenset({"admin"}))
+    assert found.may("alerts:approve")
+
+
+async def test_a_test_key_stays_one_whatever_its_prefix(access: Access):
+    """The record says what it is, not the token."""
+    _, token = await access.create(org="default", subject="ana", scopes=frozenset({"admin"}), test=True)
+    assert token.startswith("test_")
+    assert (await access.recognise("live_" + token.removeprefix("test_"))).test
+
+
+async def test_other_secrets_are_nobody(access: Access):
+    """A wrong secret, another's secret, and no token at all."""
+    _, one = await access.create(org="default", subject="ana", scopes=frozenset())
+    _, two = await access.create(org="default", subject="bea", scopes=frozenset())
+    mixed = one[:18] + two[18:]
+    for token in (mixed, one[:-1], one + "A", "", "live_", one.upper(), one + "\n"):
+        assert await access.recognise(token) is None
+
+
+async def test_a_revoked_key_is_nobody(access: Access):
+    """At once, and only its own organisation can do it."""
+    made, token = await access.create(org="default", subject="ana", scopes=frozenset())
+    assert not await access.revoke(made.key_id, "others")
+    assert await access.recognise(token) == made
+    assert await access.revoke(made.key_id, "default")
+    assert await access.recognise(token) is None
+    assert await access.list("default") == []
+
+
+async def test_no_secret_is_in_the_store(access: Access, store: Connection):
+    """Only its hash."""
+    _, token = await access.create(org="default", subject="ana", scopes=frozenset())
+    secret = token[18:].encode()
+    for name in await store.execute("KEYS", "*"):
+        kind = await store.execute("TYPE", name)
+        value = await store.execute("GET" if kind == b"string" else "SMEMBERS", name)
+        assert secret not in repr(value).encode()
+
+
+async def test_the_first_key_is_given_once(access: Access):
+    """A new installation has one administrator; a second start makes none."""
+    token = await access.first("default")
+    assert (await access.recognise(token)).may("admin")
+    assert await access.first("default") is None

@@ -1,0 +1,207 @@
+"""Subscribers over a real store: one person, one record, one owner of each address, whoever comes at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from alertd.app import Parts
+from alertd.errors import Problem
+from alertd.registrations import PushAddress
+from alertd.service.registry import CLAIM_GRACE_S, Entry
+from alertd.store.audience import Wanted
+from alertd.subscribers import AddressState, Subscriber
+from geofences.targets import Selection, Target, resolve
+from tests.integration.acts import registration
+
+PUSH = 0
+
+
+async def found_in(parts: Parts, code: str) -> list[int]:
+    """Numbers of those who belong to a region."""
+    area = resolve(Target(regions=(code,), exclude=Selection()), parts.library).geometry
+    regions = parts.targeting.told_regions(await parts.targeting.shares(area))
+    wanted = Wanted(area=area, regions=regions, kind=1, places=frozenset(range(5)))
+    return (await parts.audience.find(wanted)).numbers.tolist()
+
+
+async def test_put_get_forget(parts: Parts):
+    """What was written is read, and what was forgotten is nowhere: not by id, address or place."""
+    person, is_new = await parts.registry.put("p1", registration(1))
+    assert is_new
+    kept = await parts.registry.get("p1")
+    assert (kept.number, kept.addresses) == (person.number, person.addresses)
+    assert await parts.registry.lookup(PUSH, "token-1") == kept
+    assert await found_in(parts, "41091") == [person.number]
+    await parts.registry.forget("p1")
+    with pytest.raises(Problem, match="not-found"):
+        await parts.registry.get("p1")
+    assert await parts.registry.lookup(PUSH, "token-1") is None
+    assert await found_in(parts, "41091") == []
+    assert await parts.people.count() == 0
+    with pytest.raises(Problem, match="not-found"):
+        await parts.registry.forget("p1")
+
+
+async def test_nothing_of_a_person_is_in_clear(parts: Parts):
+    """Neither address nor id can be read from the store without its keys."""
+    await parts.registry.put("household-1", registration(1))
+    secrets = (b"token-1", b"+34600000001", b"p1@people", b"household-1")
+    for name in await parts.db.execute("KEYS", "*"):
+        dump = await parts.db.execute("DUMP", name)
+        assert not any(secret in name + dump for secret in secrets)
+
+
+async def test_a_forgotten_number_is_not_given_again(parts: Parts):
+    """Old ledgers never point at somebody new."""
+    old, _ = await parts.registry.put("p1", registration(1))
+    await parts.registry.forget("p1")
+    new, _ = await parts.registry.put("p1", registration(1))
+    assert new.number != old.number
+
+
+async def test_an_address_of_somebody_else_is_refused(parts: Parts):
+    """Without saying whose it is, and without leaving anything behind."""
+    await parts.registry.put("secret-household", registration(1))
+    with pytest.raises(Problem) as refused:
+        await parts.registry.put("p2", registration(2, addresses=[{"channel": "push", "token": "token-1"}]))
+    problem = refused.value
+    assert (problem.slug, problem.status) == ("duplicate-address", 409)
+    assert "secret-household" not in f"{problem}{problem.detail}{problem.faults}{problem.extra}{problem.headers}"
+    with pytest.raises(Problem, match="not-found"):
+        await parts.registry.get("p2")
+    assert await parts.people.count() == 1
+
+
+async def test_the_same_person_keeps_their_address_numbers(parts: Parts):
+    """A number names the same address for ever: order, additions and removals do not matter."""
+    first, _ = await parts.registry.put("p1", registration(1))
+    numbers = {address.value: address.number for address in first.addresses}
+    changed = [
+        {"channel": "push", "token": "token-new"},
+        {"channel": "mail", "mailbox": "p1@people.example"},
+        {"channel": "push", "token": "token-1"},
+    ]
+    second, is_new = await parts.registry.put("p1", registration(1, addresses=changed))
+    assert (is_new, second.number, second.version) == (False, first.number, 2)
+    assert [a.number for a in second.addresses] == [3, numbers["p1@people.example"], numbers["token-1"]]
+    third, _ = await parts.registry.put("p1", registration(1))
+    assert third.addresses[1].number == 4  # the dropped number came back as another
+
+
+async def test_a_dropped_address_is_free(parts: Parts):
+    """Whoever gave it up leaves it to the next."""
+    await parts.registry.put("p1", registration(1))
+    await parts.registry.put("p1", registration(1, addresses=[]))
+    other, _ = await parts.registry.put("p2", registration(2, addresses=[{"channel": "push", "token": "token-1"}]))
+    assert (await parts.registry.lookup(PUSH, "token-1")).number == other.number
+
+
+async def test_a_claim_nobody_confirms_is_taken_over_after_the_grace(parts: Parts):
+    """Half a registration blocks an address for a minute, not for ever."""
+    hashed, now_s = parts.people.address_hash(PUSH, "token-1"), parts.clock.now_ms() // 1000
+    ghost = next(iter(await parts.people.numbers(1)))
+    assert await parts.people.claim_addresses([(hashed, ghost, 0, now_s)]) == [ghost]
+    with pytest.raises(Problem, match="duplicate-address"):
+        await parts.registry.put("p1", registration(1))
+    await parts.db.execute("DEL", f"{{h:{hashed}}}")
+    await parts.people.claim_addresses([(hashed, ghost, 0, now_s - CLAIM_GRACE_S)])
+    person, _ = await parts.registry.put("p1", registration(1))
+    assert await parts.people.holder(hashed) == (person.number, 0)
+
+
+async def test_two_at_once_for_one_new_id_make_one_subscriber(parts: Parts):
+    """Both are answered, one wrote after the other."""
+    outcomes = await asyncio.gather(*(parts.registry.put("p1", registration(1)) for _ in range(4)))
+    assert len({person.number for person, _ in outcomes}) == 1
+    assert sorted(person.version for person, _ in outcomes) == [1, 2, 3, 4]
+    assert sum(is_new for _, is_new in outcomes) == 1
+    assert await parts.people.count() == 1
+    assert await found_in(parts, "41091") == [outcomes[0][0].number]
+
+
+async def test_two_at_once_for_one_address_one_wins(parts: Parts):
+    """The other is refused, and nobody is told twice."""
+    token = [{"channel": "push", "token": "shared"}]
+    outcomes = await asyncio.gather(
+        *(parts.registry.put(f"p{i}", registration(i, addresses=token)) for i in range(4)), return_exceptions=True
+    )
+    winners = [outcome[0] for outcome in outcomes if not isinstance(outcome, BaseException)]
+    assert len(winners) == 1
+    assert {outcome.slug for outcome in outcomes if isinstance(outcome, Problem)} == {"duplicate-address"}
+    assert (await parts.registry.lookup(PUSH, "shared")).number == winners[0].number
+
+
+async def test_a_region_place_is_found_by_its_code(parts: Parts):
+    """Whoever named a city belongs to it, and not to the province's every alert."""
+    person, _ = await parts.registry.put("p1", registration(1, places={"home": {"region": "41091"}}))
+    assert await found_in(parts, "41091") == [person.number]
+    assert await found_in(parts, "ES-SE") == [person.number]
+    assert await found_in(parts, "ES-CA") == []
+
+
+async def test_an_unknown_region_is_told_with_its_place(parts: Parts):
+    """Every fault with a pointer, and nothing written."""
+    places = {"home": {"region": "41091"}, "work": {"region": "XX-1"}, "school": {"region": "99999"}}
+    with pytest.raises(Problem) as refused:
+        await parts.registry.put("p1", registration(1, places=places))
+    assert [fault.pointer for fault in refused.value.faults] == ["/places/work/region", "/places/school/region"]
+    assert await parts.people.number_of("p1") is None
+
+
+async def test_importing_the_same_file_twice_changes_nothing(parts: Parts):
+    """The same people, numbers, addresses and cells."""
+    entries = [Entry(f"p{i}", registration(i)) for i in range(50)]
+    first = await parts.registry.put_many(entries)
+    assert all(isinstance(outcome, Subscriber) for outcome in first)
+    before = await parts.people.get_many([person.number for person in first])
+    audience = await found_in(parts, "41091")
+    assert all(isinstance(outcome, Subscriber) for outcome in await parts.registry.put_many(entries))
+    after = await parts.people.get_many([person.number for person in first])
+    assert [(p.addresses, p.places) for p in after] == [(p.addresses, p.places) for p in before]
+    assert (await parts.people.count(), await found_in(parts, "41091")) == (50, audience)
+
+
+async def test_one_bad_line_of_an_import_spoils_no_other(parts: Parts):
+    """Each by itself: two stand, and the refused one says why."""
+    bad = registration(2, places={"home": {"region": "XX-1"}})
+    outcomes = await parts.registry.put_many(
+        [Entry("p1", registration(1)), Entry("p2", bad), Entry("p3", registration(3))]
+    )
+    assert [type(outcome) for outcome in outcomes] == [Subscriber, Problem, Subscriber]
+
+
+async def test_two_lines_with_one_address_give_it_to_one(parts: Parts):
+    """In one import as in two."""
+    token = [{"channel": "push", "token": "shared"}]
+    outcomes = await parts.registry.put_many([Entry(f"p{i}", registration(i, addresses=token)) for i in range(2)])
+    assert [type(outcome) for outcome in outcomes] == [Subscriber, Problem]
+
+
+async def test_whoever_left_stays_out(parts: Parts):
+    """STOP outlives a new import and a new language of the same address: only another address is another wish."""
+    person, _ = await parts.registry.put("p1", registration(1))
+    await parts.removal.stop(person.number, 0)
+    await parts.registry.put("p1", registration(1))
+    same = PushAddress(channel="push", token="token-1", language="en")
+    kept = await parts.registry.put_address("p1", 0, same)
+    assert [a.state for a in kept.addresses if a.number == 0] == [AddressState.STOPPED]
+    other = await parts.registry.put_address("p1", 0, PushAddress(channel="push", token="token-other"))
+    assert [a.state for a in other.addresses if a.number == 0] == [AddressState.ACTIVE]
+
+
+async def test_put_during_forget_leaves_nobody_without_a_name(parts: Parts):
+    """Whoever is told can be found and forgotten, whatever comes at the same time."""
+    for _ in range(15):
+        await parts.registry.put("p1", registration(1))
+        await asyncio.gather(
+            parts.registry.forget("p1"), parts.registry.put("p1", registration(1)), return_exceptions=True
+        )
+        audience = await found_in(parts, "41091")
+        try:
+            assert audience == [(await parts.registry.get("p1")).number]
+            await parts.registry.forget("p1")
+        except Problem:
+            assert audience == []
+        assert await found_in(parts, "41091") == []

@@ -1,0 +1,36 @@
+"""Metrics: every series from the start, no person in a label, processes shown as one."""
+
+from __future__ import annotations
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from alertd.metrics import Metrics, merged_text
+
+
+def test_series_of_a_carrier_are_there_before_it_sends():
+    """A dashboard sees zeros, not gaps."""
+    metrics = Metrics()
+    metrics.show_carrier("push", "fcm", 100.0)
+    text = metrics.text().decode()
+    for name in ("alertd_outcomes_total", "alertd_send_seconds_count", "alertd_limit_wait_seconds_count"):
+        assert any(line.startswith(name + "{") for line in text.splitlines()), name
+
+
+def test_two_processes_show_as_one():
+    """Counters add up."""
+    one, two = Metrics(), Metrics()
+    for metrics, times in ((one, 2), (two, 3)):
+        metrics.show_carrier("push", "fcm", None)
+        metrics.outcomes.labels("push", "fcm", "accepted", "none").inc(times)
+    merged = merged_text([one.text(), two.text()]).decode()
+    samples = [
+        s for f in text_string_to_metric_families(merged) for s in f.samples if s.name == "alertd_outcomes_total"
+    ]
+    assert sum(s.value for s in samples if s.labels["outcome"] == "accepted" and s.labels["reason"] == "none") == 5
+
+
+def test_two_instances_share_nothing():
+    """No global registry: what one counts the other does not show."""
+    one, two = Metrics(), Metrics()
+    one.outcomes.labels("push", "fcm", "accepted", "none").inc()
+    assert "accepted" not in two.text().decode()
