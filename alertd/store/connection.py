@@ -36,7 +36,7 @@ UNAVAILABLE = (
     exceptions.OutOfMemoryError,
     OSError,
 )
-_NOT_NOW = ("OOM", "MISCONF", "READONLY", "LOADING", "CLUSTERDOWN", "MASTERDOWN", "NOREPLICAS")
+_NOT_NOW = ("OOM", "MISCONF", "READONLY", "LOADING", "CLUSTERDOWN", "MASTERDOWN", "NOREPLICAS", "WAITAOF")
 
 
 class Connection:
@@ -76,8 +76,8 @@ class Connection:
         for command in commands:
             pipe.execute_command(*command)
         try:
-            return await pipe.execute()
-        except (*UNAVAILABLE, exceptions.ResponseError) as error:
+            return _checked(await pipe.execute(raise_on_error=False))
+        except UNAVAILABLE as error:
             raise _translated(error) from error
 
     async def answers(self) -> bool:
@@ -100,28 +100,28 @@ class Connection:
         self, calls: Sequence[tuple[str, Sequence[str], Sequence[Arg]]], *, durable: bool
     ) -> list[Any]:
         try:
-            answers = await self._send(calls, durable)
-            if any(isinstance(answer, exceptions.NoScriptError) for answer in answers):
-                for name in {call[0] for call in calls}:
-                    await self.redis.script_load(script(name).text)
-                again = [i for i, answer in enumerate(answers) if isinstance(answer, exceptions.NoScriptError)]
-                fresh = await self._send([calls[i] for i in again], durable)
+            answers = await self._send(calls, durable=durable)
+            again = [i for i, answer in enumerate(answers) if isinstance(answer, exceptions.NoScriptError)]
+            if again:
+                fresh = await self._send([calls[i] for i in again], durable=durable, whole=True)
                 for i, answer in zip(again, fresh, strict=False):
                     answers[i] = answer
                 answers[len(calls) :] = fresh[len(again) :]
         except UNAVAILABLE as error:
             raise _translated(error) from error
-        for answer in answers:
-            if isinstance(answer, Exception):
-                raise _translated(answer) from answer
+        _checked(answers)
         if durable:
             self._confirmed(answers.pop())
         return answers
 
-    async def _send(self, calls: Sequence[tuple[str, Sequence[str], Sequence[Arg]]], durable: bool) -> list[Any]:
+    async def _send(
+        self, calls: Sequence[tuple[str, Sequence[str], Sequence[Arg]]], *, durable: bool, whole: bool = False
+    ) -> list[Any]:
+        """By name, or `whole` to a server that does not know them (any more), which then cannot say so again."""
         pipe = self.redis.pipeline(transaction=False)
         for name, names, args in calls:
-            pipe.execute_command("EVALSHA", script(name).sha, len(names), *names, *args)
+            known = ("EVAL", script(name).text) if whole else ("EVALSHA", script(name).sha)
+            pipe.execute_command(*known, len(names), *names, *args)
         if durable:
             pipe.execute_command("WAITAOF", 1, self._replicas, WAITAOF_MS)
         return await pipe.execute(raise_on_error=False)
@@ -130,6 +130,14 @@ class Connection:
         local, replicas = answer
         if local < 1 or replicas < self._replicas:
             raise StoreUnavailableError("The store took the request but did not confirm in time that it is on disk.")
+
+
+def _checked(answers: list[Any]) -> list[Any]:
+    """The answers of a pipeline. Raises the first that is an error; the client would put the call's arguments into it."""
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise _translated(answer) from answer
+    return answers
 
 
 def _translated(error: BaseException) -> BaseException:
@@ -153,9 +161,17 @@ async def open_store(connection: Connection) -> None:
 
 
 async def check_engine(connection: Connection) -> list[str]:
-    """What this engine promises less than asked, as sentences; empty when nothing. Unknown settings are told too."""
+    """What this engine promises less than asked, as sentences; empty when nothing. Unknown settings are told too.
+    Raises StoreRefusedError when it cannot say that a write is on disk, without which nothing can be promised at all.
+    """
+    try:
+        await connection.execute("WAITAOF", 1, 0, WAITAOF_MS)
+    except (StoreUnavailableError, exceptions.ResponseError) as error:
+        raise StoreRefusedError(
+            "the store does not confirm that writes are on disk: it must be the master, Valkey or Redis 7.2 or newer, "
+            "with `appendonly yes`"
+        ) from error
     wanted = {
-        "appendonly": ("yes", "writes are not kept on disk"),
         "appendfsync": ("always", "a power cut may lose up to a second of accepted alerts"),
         "maxmemory-policy": ("noeviction", "the engine may throw data away when memory is full"),
     }

