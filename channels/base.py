@@ -37,6 +37,7 @@ class Reason(enum.Enum):
     CREDENTIALS = 8
     GARBAGE = 9  # an answer that is not of the protocol
     BLOCKED = 10  # the recipient or the carrier's policy refuses
+    FAULT = 11  # a fault of our own
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 
-from channels.base import WITHHELD, Outcome, Recipient
+from channels.base import WITHHELD, Answer, Outcome, Reason, Recipient
+
+_log = logging.getLogger(__name__)
+#: Our own fault, somewhere between the address and the answer: it may have been sent.
+FAULT = Outcome(Answer.UNKNOWN, Reason.FAULT)
 
 SendOne = Callable[[Recipient], Awaitable[Outcome]]
 
@@ -13,7 +18,8 @@ SendOne = Callable[[Recipient], Awaitable[Outcome]]
 async def in_lanes(recipients: Sequence[Recipient], lanes: int, send_one: SendOne) -> list[Outcome]:
     """One outcome per recipient, in their order; at most `lanes` sends run at the same time.
 
-    The lanes share one iterator: a slow answer holds up its own lane only.
+    The lanes share one iterator: a slow answer holds up its own lane only. A fault in one send is that recipient's outcome, so that
+    what is known of the others is never lost.
     """
     outcomes = [WITHHELD] * len(recipients)
     todo = iter(enumerate(recipients))
@@ -25,8 +31,20 @@ async def in_lanes(recipients: Sequence[Recipient], lanes: int, send_one: SendOn
 
 async def _lane(todo: Iterator[tuple[int, Recipient]], outcomes: list[Outcome], send_one: SendOne) -> None:
     for index, recipient in todo:
-        outcomes[index] = await send_one(recipient)
+        outcomes[index] = await _caught(send_one, recipient)
         heed_cancelling()
+
+
+async def _caught(send_one: SendOne, recipient: Recipient) -> Outcome:
+    try:
+        return await send_one(recipient)
+    except Exception as fault:  # noqa: BLE001 whatever it is, it is told and the others go on
+        trace = fault.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        where = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "?"
+        _log.error("a send failed with %s at %s", type(fault).__name__, where)  # never its text: it may hold an address
+        return FAULT
 
 
 def heed_cancelling() -> None:
