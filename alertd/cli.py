@@ -1,84 +1,68 @@
-"""The command line: starts the service, and speaks to it as any client would."""
+"""The command line: which commands there are, and how every refusal is told."""
 
 from __future__ import annotations
 
-import asyncio
-import os
 import sys
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, ClassVar
 
 import typer
-import uvloop
 
-from alertd import config, logs, serving
-from alertd.store.connection import StoreRefusedError
-from alertd.store.data_directory import DirectoryInUseError
-from alertd.store.embedded import EmbeddedServerError
-from alertd.store.server_binary import ServerNotFoundError
+from alertd.commands.client import RefusedError
+from alertd.commands.on_demand import OnDemand
+from alertd.commands.options import Common, ConfigOption
+from alertd.commands.output import remark
+from alertd.config import ConfigError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Geo-targeted alert distribution.")
 
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", envvar="ALERTD_CONFIG", help="TOML file; see ops/alertd.toml.")
-]
-#: What a person can mend: told in a sentence, without a traceback.
-REFUSALS = (
-    config.ConfigError, serving.StartError, StoreRefusedError, DirectoryInUseError, EmbeddedServerError,
-    ServerNotFoundError,
+class Commands(OnDemand):
+    places: ClassVar[dict[str, str]] = {
+        "serve": "alertd.commands.running:serving_all",
+        "api": "alertd.commands.running:serving_api",
+        "worker": "alertd.commands.running:working",
+        "sandbox": "alertd.commands.running:sandboxing",
+        "check": "alertd.commands.check:app",
+        "send": "alertd.commands.alerts:sending",
+        "alerts": "alertd.commands.alerts:app",
+        "regions": "alertd.commands.regions:app",
+        "subscribers": "alertd.commands.subscribers:app",
+        "keys": "alertd.commands.keys:app",
+        "carriers": "alertd.commands.carriers:app",
+    }
+
+
+app = typer.Typer(
+    cls=Commands, no_args_is_help=True, add_completion=False, help="Geo-targeted alert distribution."
 )  # fmt: skip
 
 
-@app.command()
-def serve(
+@app.callback()
+def _common(
+    ctx: typer.Context,
     config_file: ConfigOption = None,
-    sandbox: Annotated[bool, typer.Option("--sandbox", help="Add local carriers and sample people.")] = False,
-    people: Annotated[int, typer.Option(help="Sample people, with --sandbox.")] = 1_000,
+    url: Annotated[
+        str | None,
+        typer.Option(envvar="ALERTD_URL", help="Where the service is. Default: what the configuration says."),
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(envvar="ALERTD_KEY", hidden=True)  # others see a command line; so the environment
+    ] = None,
+    key_file: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="ALERTD_KEY_FILE", exists=True, dir_okay=False, help="Holds your key, if ALERTD_KEY does not."
+        ),
+    ] = None,
 ) -> None:
-    """API, workers and embedded store in one."""
-    _run(config_file, lambda settings: serving.run_all(settings, sandbox=sandbox, sample_people=people))
-
-
-@app.command()
-def api(config_file: ConfigOption = None) -> None:
-    """The API alone, over `store.url`."""
-    _run(config_file, serving.run_api)
-
-
-@app.command()
-def worker(config_file: ConfigOption = None) -> None:
-    """One worker, over `store.url`."""
-    _run(config_file, serving.run_worker)
-
-
-@app.command()
-def sandbox(
-    directory: Annotated[Path, typer.Option(help="Where its certificates and sandbox.json go.")] = Path(
-        "alertd-sandbox"
-    ),
-) -> None:
-    """The local carriers alone."""
-    directory.mkdir(parents=True, exist_ok=True)
-    uvloop.run(serving.serve_sandbox(directory))
-
-
-def _run(config_file: Path | None, what: Any) -> None:
-    """Load the settings and run; a refusal is one sentence on stderr and exit code 1."""
-    try:
-        settings = config.load(config_file)
-        if config_file is not None:
-            os.environ["ALERTD_CONFIG"] = str(config_file.resolve())  # the workers of `serve` read it, too
-        logs.set_up(settings.log_level)
-        job: Coroutine[Any, Any, None] = what(settings)
-        uvloop.run(job)
-    except REFUSALS as error:
-        sys.stderr.write(f"alertd: {error}\n")
-        raise typer.Exit(1) from None
-    except asyncio.CancelledError:
-        raise typer.Exit(1) from None
+    if key is None and key_file is not None:
+        key = key_file.read_text(encoding="utf-8")
+    ctx.obj = Common(config_file=config_file, url=url, key=key.strip() or None if key else None)
 
 
 def main() -> None:
-    """Entry point."""
-    app()
+    """Entry point: 0 done, 1 refused with the reason on standard error, 2 wrong usage."""
+    try:
+        app()
+    except (RefusedError, ConfigError) as error:
+        remark(f"alertd: {error}")
+        sys.exit(1)

@@ -1,0 +1,154 @@
+"""`alertd send` and `alertd alerts`: submit, decide, watch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from alertd.commands.client import Client, RefusedError, segment
+from alertd.commands.options import JsonOption, common
+from alertd.commands.output import remark, shown, tell, tell_facts, tell_json, tell_table
+from alertd.commands.watching import watch as follow
+
+sending = typer.Typer(add_completion=False)
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Alerts: list, show, decide, watch.")
+
+AlertId = Annotated[str, typer.Argument(metavar="ID", help="The alert's id.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the alert.")]
+COLUMNS = ("id", "state", "kind", "level", "status", "author", "people", "created", "expires")
+
+
+@sending.command()
+def send(
+    ctx: typer.Context,
+    file: Annotated[typer.FileBinaryRead, typer.Argument(help="The alert in JSON; - is standard input.")],
+    watch: Annotated[bool, typer.Option("--watch", help="Stay until nobody more is told.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Answer the same and do nothing.")] = False,
+    idempotency_key: Annotated[
+        str | None, typer.Option(help="A word of your own for this alert: sent again within 24 h, it is the same one.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Submit an alert."""
+    document = file.read()
+    if document.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<"):
+        raise RefusedError(
+            f"{file.name} is XML: CAP is not taken yet; send the alert as JSON (see /docs of the service)"
+        )
+    client = common(ctx).client()
+    query = {"dry_run": "true"} if dry_run else None
+    taken = client.post("/v1/alerts", document, query, idempotency_key=idempotency_key)
+    tell_json(taken) if as_json else _tell_taken(taken, dry_run=dry_run)
+    if watch and not dry_run:
+        follow(client, taken["id"], as_json=as_json)
+
+
+@app.command("list")
+def list_alerts(
+    ctx: typer.Context,
+    state: Annotated[str | None, typer.Option(help="Only those in this state.")] = None,
+    case: Annotated[str | None, typer.Option(help="Only those of the case with this number.")] = None,
+    external_id: Annotated[str | None, typer.Option(help="Only the one your system calls so.")] = None,
+    limit: Annotated[int | None, typer.Option(help="How many are looked through.")] = None,
+    cursor: Annotated[int | None, typer.Option(help="Go on where the page before ended.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The organisation's alerts, newest first."""
+    query = {"state": state, "case": case, "external_id": external_id, "limit": limit, "cursor": cursor}
+    page = common(ctx).client().get("/v1/alerts", query)
+    if as_json:
+        tell_json(page)
+        return
+    tell_table(COLUMNS, ([alert[name] for name in COLUMNS] for alert in page["alerts"]))
+    if page["next"] is not None:
+        remark(f"There are older ones: --cursor {page['next']}")
+
+
+@app.command()
+def show(ctx: typer.Context, alert_id: AlertId, as_json: JsonOption = False) -> None:
+    """One alert as it stands; with --json as it was sent, too."""
+    alert = common(ctx).client().get(_path(alert_id))
+    tell_json(alert) if as_json else _tell_alert(alert)
+
+
+@app.command()
+def watch(ctx: typer.Context, alert_id: AlertId, as_json: JsonOption = False) -> None:
+    """Stay until nobody more is told."""
+    follow(common(ctx).client(), alert_id, as_json=as_json)
+
+
+@app.command()
+def submit(ctx: typer.Context, alert_id: AlertId, as_json: JsonOption = False) -> None:
+    """A draft, or an alert that was returned, asks for its second person."""
+    _decided(common(ctx).client(), alert_id, "submit", None, as_json=as_json)
+
+
+@app.command()
+def approve(
+    ctx: typer.Context,
+    alert_id: AlertId,
+    people: Annotated[int | None, typer.Option(help="The count you saw, if another than at submission.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Stay until nobody more is told.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """The second person's word: it is sent."""
+    client = common(ctx).client()
+    _decided(client, alert_id, "approve", {} if people is None else {"people": people}, as_json=as_json)
+    if watch:
+        follow(client, alert_id, as_json=as_json)
+
+
+@app.command()
+def reject(ctx: typer.Context, alert_id: AlertId, reason: Reason, as_json: JsonOption = False) -> None:
+    """It will not be sent."""
+    _decided(common(ctx).client(), alert_id, "reject", {"reason": reason}, as_json=as_json)
+
+
+@app.command("return")
+def give_back(ctx: typer.Context, alert_id: AlertId, reason: Reason, as_json: JsonOption = False) -> None:
+    """Give a pending alert back to its author."""
+    _decided(common(ctx).client(), alert_id, "return", {"reason": reason}, as_json=as_json)
+
+
+@app.command()
+def cancel(ctx: typer.Context, alert_id: AlertId, reason: Reason, as_json: JsonOption = False) -> None:
+    """Stop sending: what is queued is not sent."""
+    _decided(common(ctx).client(), alert_id, "cancel", {"reason": reason}, as_json=as_json)
+
+
+def _decided(client: Client, alert_id: str, step: str, body: Any, *, as_json: bool) -> None:
+    alert = client.post(f"{_path(alert_id)}/{step}", body)
+    if as_json:
+        tell_json(alert)
+        return
+    tell(f"Alert {alert['id']} is {alert['state']}: {shown(alert['people'])} people.")
+    if alert.get("notice"):
+        tell(alert["notice"])
+
+
+def _path(alert_id: str) -> str:
+    return f"/v1/alerts/{segment(alert_id)}"
+
+
+def _tell_taken(taken: dict[str, Any], *, dry_run: bool) -> None:
+    area, audience = taken["area"], taken["audience"]
+    facts = {
+        "alert": None if dry_run else taken["id"],
+        "state": taken["state"],
+        "people": audience["people"],
+        "addresses": audience["addresses"],
+        "seconds": taken["eta"],
+        "area": f"{area['km2']:,} km2",
+        "regions": [f"{region['name']} ({region['code']})" for region in area["regions"][:10]],
+        "repaired": area["repairs"],
+    }
+    tell_facts(facts)
+    if dry_run:
+        tell("Nothing was done: this was a dry run.")
+    elif taken["state"] == "pending":
+        tell(f"Another person must approve it: alertd alerts approve {taken['id']}")
+
+
+def _tell_alert(alert: dict[str, Any]) -> None:
+    tell_facts({name: value for name, value in alert.items() if name != "alert"})

@@ -1,0 +1,227 @@
+"""The one way from a command to the API: a call, its repetition after a broken connection, and what a refusal says.
+
+Nothing is done twice: every POST carries an Idempotency-Key that its repetitions share.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import IO, Any, TypeVar
+from urllib.parse import quote, urlencode, urlsplit
+
+T = TypeVar("T")
+
+JSON = "application/json"
+NDJSON = "application/x-ndjson"
+#: A preview of a continent and a thousand lines of an import take seconds; the event stream is silent for 15 s at most.
+TIMEOUT_S = 60.0
+#: A service that restarts is back within these waits, 15 s together.
+WAITS_S = (0.5, 1.0, 2.0, 4.0, 8.0)
+LONGEST_WAIT_S = 60.0  # however long a Retry-After asks for
+#: Refusals that ask for the same call again.
+TEMPORARY = frozenset({"store-unavailable", "idempotency-in-progress", "rate-limited"})
+
+
+class RefusedError(Exception):
+    """It was not done; the message says why and what to do."""
+
+
+class UnreachableError(RefusedError):
+    """Nobody answered, or the answer broke off."""
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """The key is for one address: it is not carried on to another."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What came back that was no success."""
+
+    status: int
+    problem: Mapping[str, Any]
+    retry_after_s: float | None
+
+    @property
+    def slug(self) -> str:
+        return str(self.problem.get("type", "")).rpartition("/")[2]
+
+
+class Client:
+    """Calls to one service with one key. `url` may have a path, as behind a proxy; without a key only the health is told."""
+
+    def __init__(self, url: str, key: str | None) -> None:
+        """Raises RefusedError for a URL or key that cannot be one."""
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise RefusedError(f"{url} is no address of a service; it looks like https://alerts.example")
+        if key is not None and not (key.isascii() and key.isprintable()):
+            raise RefusedError("the key has characters that no key has")
+        self._url = url.rstrip("/")
+        self._key = key
+        self._opener = urllib.request.build_opener(_NoRedirect)
+        self._reached = False  # a service that answered once is waited for when it is gone
+
+    def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
+        """The answer's JSON. Raises RefusedError."""
+        return self._json("GET", path, query)
+
+    def post(
+        self, path: str, body: Any = None, query: Mapping[str, Any] | None = None, *, idempotency_key: str | None = None
+    ) -> Any:
+        """Sends JSON (or bytes that are it), once however often it is tried; the answer's JSON. Raises RefusedError."""
+        data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
+        return self._json("POST", path, query, data, JSON, idempotency_key)
+
+    def delete(self, path: str) -> None:
+        """Raises RefusedError."""
+        self._json("DELETE", path)
+
+    def post_lines(self, path: str, lines: bytes) -> list[Any]:
+        """Sends NDJSON; the answer's lines. Raises RefusedError."""
+        request = self._request("POST", path, data=lines, content_type=NDJSON)
+        return [json.loads(line) for line in self._repeated(lambda: self._read(request)).splitlines() if line]
+
+    def events(self, path: str) -> Iterator[Any]:
+        """The data of each server-sent event until the stream ends. Raises RefusedError; UnreachableError if it breaks off."""
+        request = self._request("GET", path, accept="text/event-stream")
+        try:
+            with self._repeated(lambda: self._open(request)) as response:
+                for line in response:
+                    if line.startswith(b"data: "):
+                        yield json.loads(line.removeprefix(b"data: "))
+        except (OSError, http.client.HTTPException):
+            raise self._unreachable() from None
+
+    def is_ready(self) -> tuple[bool, str]:
+        """What /readyz says, asked once."""
+        try:
+            return True, self._read(self._request("GET", "/readyz")).decode().strip()
+        except urllib.error.HTTPError as refusal:
+            with refusal:
+                return False, refusal.read().decode(errors="replace").strip()
+        except (OSError, http.client.HTTPException):
+            return False, str(self._unreachable())
+
+    def _json(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None = None,
+        data: bytes | None = None,
+        content_type: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Any:
+        request = self._request(
+            method, path, query, data=data, content_type=content_type, idempotency_key=idempotency_key
+        )
+        raw = self._repeated(lambda: self._read(request))
+        try:
+            return json.loads(raw) if raw else None
+        except ValueError:
+            raise RefusedError(f"what answers at {self._url} is not alertd; see ALERTD_URL") from None
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None = None,
+        *,
+        data: bytes | None = None,
+        content_type: str | None = None,
+        accept: str = JSON,
+        idempotency_key: str | None = None,
+    ) -> urllib.request.Request:
+        given = {name: value for name, value in (query or {}).items() if value is not None}
+        headers = {"Accept": accept, "User-Agent": "alertd-cli"}
+        if self._key:
+            headers["Authorization"] = f"Bearer {self._key}"
+        if content_type and data is not None:
+            headers["Content-Type"] = content_type
+        if method == "POST":
+            headers["Idempotency-Key"] = idempotency_key or uuid.uuid4().hex
+        url = self._url + path + (f"?{urlencode(given)}" if given else "")
+        return urllib.request.Request(url, data, headers, method=method)  # noqa: S310  http or https, see __init__
+
+    def _open(self, request: urllib.request.Request) -> IO[bytes]:
+        response: IO[bytes] = self._opener.open(request, timeout=TIMEOUT_S)
+        self._reached = True
+        return response
+
+    def _read(self, request: urllib.request.Request) -> bytes:
+        with self._open(request) as response:
+            return response.read()
+
+    def _repeated(self, attempt: Callable[[], T]) -> T:
+        """The attempt's result, tried again while the failure is of the kind that passes. Raises RefusedError."""
+        for wait_s in (*WAITS_S, None):
+            try:
+                return attempt()
+            except urllib.error.HTTPError as refusal:
+                answer = _answer(refusal)
+                if answer.slug not in TEMPORARY or wait_s is None:
+                    raise RefusedError(explained(answer.status, answer.problem)) from None
+                time.sleep(min(answer.retry_after_s or wait_s, LONGEST_WAIT_S))
+            except (OSError, http.client.HTTPException) as error:
+                if wait_s is None or not (self._reached or _broke_off(error)):
+                    raise self._unreachable() from None
+                time.sleep(wait_s)
+        raise self._unreachable()
+
+    def _unreachable(self) -> UnreachableError:
+        what = "the connection broke off" if self._reached else "nobody answers"
+        return UnreachableError(f"{what} at {self._url}; is alertd running there? ALERTD_URL names another address")
+
+
+def segment(text: str) -> str:
+    """A text as one segment of a path."""
+    return quote(text, safe="")
+
+
+def explained(status: int, problem: Mapping[str, Any]) -> str:
+    """A problem (RFC 9457) as lines for people: title, detail, each fault with its place, what to do."""
+    slug = str(problem.get("type", "")).rpartition("/")[2]
+    head = f"{problem.get('title') or f'the service answered {status}'}" + (f" ({slug})" if slug else "")
+    lines = [f"{head}: {problem['detail']}" if problem.get("detail") else head]
+    lines += [f"  {place(fault)}: {fault.get('detail', '')}" for fault in problem.get("errors", ())]
+    if problem.get("what_to_do"):
+        lines.append(f"  What to do: {problem['what_to_do']}")
+    if status == http.HTTPStatus.UNAUTHORIZED:
+        lines.append("  Put your key into ALERTD_KEY. The first one is told by the first `alertd serve`.")
+    if status >= http.HTTPStatus.INTERNAL_SERVER_ERROR and problem.get("request_id"):
+        lines.append(f"  Request: {problem['request_id']}")
+    return "\n".join(lines)
+
+
+def place(fault: Mapping[str, Any]) -> str:
+    """Where a fault is: a JSON pointer, or the name of a parameter."""
+    return str(fault.get("parameter") or fault.get("pointer") or "the whole")
+
+
+def _answer(refusal: urllib.error.HTTPError) -> _Answer:
+    with refusal:
+        raw = refusal.read()
+    try:
+        problem = json.loads(raw)
+    except ValueError:
+        problem = None
+    after = refusal.headers.get("Retry-After", "")
+    return _Answer(
+        refusal.code, problem if isinstance(problem, dict) else {}, float(after) if after.isdecimal() else None
+    )
+
+
+def _broke_off(error: OSError | http.client.HTTPException) -> bool:
+    """Whether something was there and went away, so that the call may have been taken."""
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    return isinstance(cause, ConnectionResetError | BrokenPipeError | TimeoutError | http.client.HTTPException)

@@ -1,0 +1,96 @@
+"""What `alertd check` looks at: everything that could keep the service from starting, without starting it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from redis.asyncio import Redis
+
+from alertd.app import library_of
+from alertd.commands.options import Common
+from alertd.config import AnyCarrier, ConfigError, Settings, StoreSection
+from alertd.store.codec import Codec, Keys
+from alertd.store.connection import Connection, StoreUnavailableError, check_engine
+from alertd.store.disk import free_bytes
+from alertd.store.server_binary import ServerNotFoundError, find_server
+
+_MB = 1024 * 1024
+ANSWER_S = 5.0  # a store that is slower than that is not one to send alerts from
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at."""
+
+    part: str
+    ok: bool
+    says: str
+
+
+def inspected(said: Common) -> list[Finding]:
+    """Everything that was found, in the order in which a start needs it. Raises ConfigError when there are no settings."""
+    settings = said.settings()
+    where = str(said.config_file) if said.config_file else "the defaults and the environment"
+    return [
+        Finding(part="configuration", ok=True, says=where),
+        *(_outside(settings.store, settings.store.url) if settings.store.url else _embedded(settings.store)),
+        _regions(settings),
+        *_carriers(settings),
+    ]
+
+
+def _outside(section: StoreSection, url: str) -> Iterator[Finding]:
+    if section.master_key is None or section.hash_key is None:
+        yield Finding(part="store", ok=False, says="store.url needs store.master_key and store.hash_key (or *_file)")
+        return
+    try:
+        keys = Keys.from_text(section.master_key.get_secret_value(), section.hash_key.get_secret_value())
+        weaker = asyncio.run(_asked(url, Codec(keys)))
+    except (StoreUnavailableError, ValueError) as error:
+        yield Finding(part="store", ok=False, says=f"store.url: {error}")
+        return
+    yield Finding(part="store", ok=True, says="store.url answers")
+    for sentence in weaker:
+        yield Finding(part="store", ok=True, says=f"weaker: {sentence}")
+
+
+async def _asked(url: str, codec: Codec) -> list[str]:
+    async with Redis.from_url(url, socket_connect_timeout=ANSWER_S, socket_timeout=ANSWER_S) as client:
+        return await check_engine(Connection(client, codec))
+
+
+def _embedded(section: StoreSection) -> Iterator[Finding]:
+    try:
+        yield Finding(part="store", ok=True, says=f"embedded, with {find_server(section.server)}")
+    except ServerNotFoundError as error:
+        yield Finding(part="store", ok=False, says=str(error))
+    directory = section.directory.resolve()
+    free_mb = free_bytes(next(each for each in (directory, *directory.parents) if each.exists())) // _MB
+    state = "" if directory.exists() else " (made at the first start)"
+    says = f"{directory}{state}: {free_mb:,} MB free, of which store.reserve_mb keeps {section.reserve_mb:,}"
+    yield Finding(part="data directory", ok=free_mb > section.reserve_mb, says=says)
+
+
+def _regions(settings: Settings) -> Finding:
+    try:
+        return Finding(part="regions", ok=True, says=f"{len(library_of(settings)):,}")
+    except ConfigError as error:
+        return Finding(part="regions", ok=False, says=str(error))
+
+
+def _carriers(settings: Settings) -> Iterator[Finding]:
+    if not settings.carriers:
+        yield Finding(part="carriers", ok=True, says="none: nothing can be sent (`serve --sandbox` has its own)")
+    for name, carrier in settings.carriers.items():
+        missing = [f"{option}: there is no file {path}" for option, path in _files(carrier) if not path.is_file()]
+        rate = f"{carrier.rate:g} a second" if carrier.rate else "no limit"
+        says = "; ".join(missing) or f"{carrier.channel.value} by {carrier.kind}, {rate}"
+        yield Finding(part=f"carrier {name}", ok=not missing, says=says)
+
+
+def _files(carrier: AnyCarrier) -> Iterator[tuple[str, Path]]:
+    """The options of a carrier that name files."""
+    return ((name, value) for name, value in carrier if isinstance(value, Path))

@@ -1,0 +1,77 @@
+"""How answers are told: JSON for programs, tables and bars on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+#: Off a terminal nothing is cut or wrapped: a line is a row.
+UNBOUNDED = 10_000
+
+
+def tell_json(document: Any) -> None:
+    """One JSON text on one line."""
+    sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def tell(line: str) -> None:
+    """A line of the answer."""
+    sys.stdout.write(harmless(line) + "\n")
+    sys.stdout.flush()
+
+
+def remark(line: str) -> None:
+    """A line beside the answer."""
+    sys.stderr.write(harmless(line) + "\n")
+    sys.stderr.flush()
+
+
+def console() -> Console:
+    """Standard output, as wide as the terminal, or without bounds where there is none."""
+    return Console(width=None if sys.stdout.isatty() else UNBOUNDED, highlight=False, emoji=False, markup=False)
+
+
+def tell_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Rows under their columns' names."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(harmless(shown(value))) for value in row))
+    console().print(table)
+
+
+def tell_facts(facts: Mapping[str, Any]) -> None:
+    """A name and its value a line; what is not there is left out."""
+    table = Table.grid(padding=(0, 2))
+    for name, value in facts.items():
+        if value not in (None, "", [], {}):
+            table.add_row(Text(name, "bold"), Text(harmless(shown(value))))
+    console().print(table)
+
+
+def shown(value: Any) -> str:
+    """A value in words."""
+    match value:
+        case None | bool():
+            return {None: "", True: "yes", False: "no"}[value]
+        case int() | float():
+            return f"{value:,}"
+        case list() | tuple():
+            return ", ".join(shown(each) for each in value)
+        case dict():
+            return ", ".join(f"{name} {shown(each)}" for name, each in value.items())
+        case _:
+            return str(value)
+
+
+def harmless(text: str) -> str:
+    """Without the characters that would steer a terminal."""
+    return "".join(char for char in text if char.isprintable() or char in "\n\t")

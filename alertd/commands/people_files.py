@@ -1,0 +1,135 @@
+"""Files of people as registrations: NDJSON as it is, and CSV, whose columns are named after a registration's members.
+
+A cell that cannot be read is passed on as it stands, so that the service refuses it with its place. Columns:
+
+    id  languages  kinds  time_zone  tester  groups  format
+    push  sms  mail                                     addresses
+    <place>.lon  <place>.lat  <place>.accuracy_m  <place>.at  <place>.region
+    consent.at  consent.source  consent.version  consent.purposes  consent.withdrawn_at
+
+`languages`, `kinds`, `groups`, `consent.purposes` and the addresses may hold several, parted by `;` or `|`.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+DELIMITERS = (",", ";", "\t")
+SEVERAL = re.compile(r"[;|]")
+ADDRESSES = {"push": "token", "sms": "number", "mail": "mailbox"}
+
+Line = tuple[int, bytes]  # its number in the file, counted from 1, and the registration in JSON
+
+
+class CsvError(ValueError):
+    """A file of which no row can be taken; the message says why."""
+
+
+def ndjson_lines(lines: Iterable[bytes]) -> Iterator[Line]:
+    """The lines that hold something."""
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            yield number, line.strip()
+
+
+def csv_lines(lines: Iterable[bytes]) -> Iterator[Line]:
+    """The rows of a CSV in UTF-8 as registrations. The header tells the delimiter. Raises CsvError."""
+    texts = _decoded(lines)
+    header = next(texts, "")
+    delimiter = max(DELIMITERS, key=header.count)
+    columns = [column.strip() for column in next(csv.reader([header], delimiter=delimiter), [])]
+    _check(columns)
+    rows = csv.reader(texts, delimiter=delimiter)
+    try:
+        for row in rows:
+            if any(cell.strip() for cell in row):
+                number = rows.line_num + 1  # the header is not one of them
+                if len(row) > len(columns):
+                    raise CsvError(f"line {number} has {len(row)} cells under {len(columns)} columns")
+                registration = registration_of(dict(zip(columns, row, strict=False)))
+                yield number, json.dumps(registration, ensure_ascii=False).encode()
+    except csv.Error as error:
+        raise CsvError(f"line {rows.line_num + 1} is no CSV: {error}") from None
+
+
+def registration_of(row: dict[str, str]) -> dict[str, Any]:
+    """A row by its columns' names as the JSON of a registration; empty cells say nothing."""
+    result: dict[str, Any] = {}
+    for column, cell in row.items():
+        if text := cell.strip():
+            _put(result, column, text)
+    for place in result.get("places", {}).values():
+        if {"lon", "lat"} & place.keys():
+            place["point"] = [place.pop("lon", None), place.pop("lat", None)]
+    return result
+
+
+def _put(result: dict[str, Any], column: str, text: str) -> None:
+    head, _, member = column.partition(".")
+    if column in ADDRESSES:
+        listed = result.setdefault("addresses", [])
+        listed += [{"channel": column, ADDRESSES[column]: one} for one in _several(text)]
+    elif not member:
+        result[column] = MEMBERS[column](text)
+    elif head == "consent":
+        result.setdefault("consent", {})[member] = CONSENT[member](text)
+    else:
+        result.setdefault("places", {}).setdefault(head, {})[member] = PLACE[member](text)
+
+
+def _several(text: str) -> list[str]:
+    return [part.strip() for part in SEVERAL.split(text) if part.strip()]
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _yes_or_no(text: str) -> bool | str:
+    return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}.get(text.lower(), text)
+
+
+#: How the cells of each column are read.
+MEMBERS: dict[str, Callable[[str], Any]] = {
+    "id": str, "languages": _several, "kinds": _several, "time_zone": str, "tester": _yes_or_no, "groups": _several,
+    "format": str,
+}  # fmt: skip
+CONSENT: dict[str, Callable[[str], Any]] = {
+    "at": str, "source": str, "version": str, "purposes": _several, "withdrawn_at": str
+}  # fmt: skip
+PLACE: dict[str, Callable[[str], Any]] = {
+    "lon": _number, "lat": _number, "accuracy_m": _number, "at": str, "region": str
+}  # fmt: skip
+
+
+def _decoded(lines: Iterable[bytes]) -> Iterator[str]:
+    for number, line in enumerate(lines, start=1):
+        try:
+            yield line.removeprefix(b"\xef\xbb\xbf").decode() if number == 1 else line.decode()
+        except UnicodeDecodeError:
+            raise CsvError(f"line {number} is not in UTF-8") from None
+
+
+def _check(columns: list[str]) -> None:
+    """Raises CsvError for a column nobody would read, or one that is named twice."""
+    examples = [*MEMBERS, *ADDRESSES, *(f"consent.{m}" for m in CONSENT), *(f"home.{m}" for m in PLACE)]
+    for column in columns:
+        head, _, member = column.partition(".")
+        table = CONSENT if head == "consent" else PLACE
+        if not (column in MEMBERS or column in ADDRESSES or (head and member in table)):
+            near = difflib.get_close_matches(column, examples, n=1)
+            hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(examples)}"
+            raise CsvError(f"there is no column {column!r}{hint}")
+    doubled = next((column for column in columns if columns.count(column) > 1), None)
+    if doubled is not None:
+        raise CsvError(f"the column {doubled!r} is there twice")
+    if "id" not in columns:
+        raise CsvError("a column `id` is needed: it names each subscriber")

@@ -1,0 +1,81 @@
+"""`alertd regions`: find one's code, look at it; `import` is on its own, for it needs much more."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+import typer
+
+from alertd.commands.client import segment
+from alertd.commands.on_demand import OnDemand
+from alertd.commands.options import JsonOption, common
+from alertd.commands.output import tell_facts, tell_json, tell_table
+
+
+class Commands(OnDemand):
+    places: ClassVar[dict[str, str]] = {
+        "search": "alertd.commands.regions:searching",
+        "show": "alertd.commands.regions:showing",
+        "list": "alertd.commands.regions:listing",
+        "import": "alertd.commands.regions_import:app",
+    }
+
+
+app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, help="Regions: search, show, list, import.")
+searching = typer.Typer(add_completion=False)
+showing = typer.Typer(add_completion=False)
+listing = typer.Typer(add_completion=False)
+
+KindOption = Annotated[str | None, typer.Option("--kind", help="country, province, county or city.")]
+ParentOption = Annotated[str | None, typer.Option("--parent", help="Only those below the region of this code.")]
+LimitOption = Annotated[int | None, typer.Option("--limit", help="At most so many.")]
+COLUMNS = ("code", "name", "kind", "parent", "country", "source", "licence")
+
+
+@app.callback()
+def _group() -> None: ...
+
+
+@searching.command()
+def search(
+    ctx: typer.Context,
+    text: Annotated[str, typer.Argument(help="Name or code, without regard to accents.")],
+    kind: KindOption = None,
+    parent: ParentOption = None,
+    limit: LimitOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find regions by name or code."""
+    _tell(ctx, {"q": text, "kind": kind, "parent": parent, "limit": limit}, as_json=as_json)
+
+
+@listing.command("list")
+def list_regions(
+    ctx: typer.Context,
+    kind: KindOption = None,
+    parent: ParentOption = None,
+    at: Annotated[str | None, typer.Option(help="lon,lat: those at this point, smallest first.")] = None,
+    limit: LimitOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Regions of a kind, below a region, or at a point."""
+    _tell(ctx, {"kind": kind, "parent": parent, "at": at, "limit": limit}, as_json=as_json)
+
+
+@showing.command()
+def show(
+    ctx: typer.Context,
+    code: Annotated[str, typer.Argument(help="The region's code.")],
+    geometry: Annotated[str | None, typer.Option(help="With --json: the outline full, simple or none.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """One region; with --json and its outline."""
+    wanted = geometry if as_json else "none"
+    region = common(ctx).client().get(f"/v1/regions/{segment(code)}", {"geometry": wanted})
+    tell_json(region) if as_json else tell_facts(region)
+
+
+def _tell(ctx: typer.Context, query: dict[str, Any], *, as_json: bool) -> None:
+    found = common(ctx).client().get("/v1/regions", query)
+    rows = ([region[name] for name in COLUMNS] for region in found["regions"])
+    tell_json(found) if as_json else tell_table(COLUMNS, rows)
