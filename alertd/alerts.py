@@ -47,6 +47,9 @@ ALERT_STEPS: dict[AlertState, frozenset[AlertState]] = {
     _S.PURGED: frozenset(),
 }
 
+#: What these say may still be changed: nobody else has it before their eyes.
+AMENDABLE = (_S.DRAFT, _S.RETURNED)
+
 #: The gate lets references of these pass, and of no others.
 OPEN_STATES = frozenset({_S.APPROVED, _S.SENDING})
 

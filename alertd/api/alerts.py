@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from alertd.alerts import AlertState
 from alertd.api.call import credential, is_replay, prepared_id
+from alertd.api.conditions import Conditions, etag
 from alertd.api.operations import Operation, Reply
 from alertd.api.services import Services, services
-from alertd.documents import Alert, AlertRequest, Status
+from alertd.documents import Alert, AlertRequest
+from alertd.service.access import Credential
+from alertd.service.approval import Approval, changed_since
 from alertd.service.intake import Look, Taken
 from alertd.service.targeting import SMALL_COUNT, Shown, shown
 from alertd.store.alerts import AlertRecord
@@ -45,6 +49,16 @@ AS_SUBMITTED = Approve(people=None)
 class Decide(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     reason: str = Field(min_length=1, max_length=500, examples=["Wrong area"])
+
+
+class AlertPatch(RootModel[dict[str, Any]]):
+    """Members to replace; null removes one (JSON merge patch, RFC 7396)."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"target": {"regions": ["ES-CA"]}}]})
+
+
+#: A use case of approval, asked for by somebody.
+Decision = Callable[[Approval, Credential], Awaitable[AlertRecord]]
 
 
 class RegionShare(BaseModel):
@@ -100,77 +114,84 @@ async def create_alert(request: web.Request, *, query: SubmitQuery, body: AlertR
     if is_replay(request):
         record = await s.approval.get(prepared_id(request) or "", who)
         look = await s.intake.look(alert)
-        taken = Taken(record=record, area=look.area, shares=look.shares, found=look.found)
-    else:
-        taken = await s.intake.submit(
-            alert, who, alert_id=prepared_id(request), dry_run=query.dry_run, draft=body.state == "draft"
-        )
-        if not query.dry_run and alert.status is not Status.ACTUAL and body.state is None:
-            record = await s.approval.approve(taken.record.id, who)
-            taken = Taken(record=record, area=taken.area, shares=taken.shares, found=taken.found)
-    return Reply(_submitted(s, taken, alert), headers={"Location": f"/v1/alerts/{taken.record.id}"})
+        return _submitted(s, Taken(record=record, area=look.area, shares=look.shares, found=look.found), alert)
+    taken = await s.intake.submit(
+        alert, who, alert_id=prepared_id(request), dry_run=query.dry_run, draft=body.state == "draft"
+    )
+    if not query.dry_run:
+        taken = replace(taken, record=await s.approval.begin(taken.record, who))
+    return _submitted(s, taken, alert)
 
 
-async def show_alert(request: web.Request, *, id: AlertId) -> AlertReply:
-    """One alert, as it was sent and as it stands."""
-    record = await services(request).approval.get(id, credential(request))
-    return alert_reply(record, whole=True)
+async def show_alert(request: web.Request, *, id: AlertId) -> Reply[AlertReply]:
+    """One alert, as it was sent and as it stands. Its ETag, sent as If-Match with a decision, binds that to what was seen."""
+    return _told(await services(request).approval.get(id, credential(request)), whole=True)
 
 
-async def submit_alert(request: web.Request, *, id: AlertId) -> AlertReply:
-    """A draft, or an alert that was returned, asks for its second person."""
-    return await _decided(request, id, AlertState.PENDING)
-
-
-async def approve_alert(request: web.Request, *, id: AlertId, body: Approve = AS_SUBMITTED) -> AlertReply:
-    """The second person's word: freezes the audience and sends. The author of an Actual alert cannot give it."""
+async def patch_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: AlertPatch) -> Reply[Submitted]:
+    """Changes members of a draft or a returned alert and leaves the rest (JSON merge patch, RFC 7396). Only its author may."""
     s, who = services(request), credential(request)
-    if is_replay(request):
-        return alert_reply(await s.approval.get(id, who))
-    return alert_reply(await s.approval.approve(id, who, people=body.people))
+    record = await s.approval.get(id, who)
+    if headers.version not in {None, record.rev}:
+        raise changed_since()
+    taken = await s.intake.amend(record, body.root, who)
+    return _submitted(s, taken, Alert.model_validate_json(taken.record.document))
 
 
-async def return_alert(request: web.Request, *, id: AlertId, body: Decide) -> AlertReply:
+async def submit_alert(request: web.Request, *, id: AlertId, headers: Conditions) -> Reply[AlertReply]:
+    """A draft, or an alert that was returned, asks for its second person; a Test or Exercise needs none and goes out."""
+    return await _decided(request, id, lambda decide, who: decide.submit(id, who, rev=headers.version))
+
+
+async def approve_alert(
+    request: web.Request, *, id: AlertId, headers: Conditions, body: Approve = AS_SUBMITTED
+) -> Reply[AlertReply]:
+    """The second person's word: freezes the audience and sends. The author of an Actual alert cannot give it. The same person
+    may say it again and gets the same answer.
+    """
+    return await _decided(
+        request, id, lambda decide, who: decide.approve(id, who, people=body.people, rev=headers.version)
+    )
+
+
+async def return_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Decide) -> Reply[AlertReply]:
     """Gives a pending alert back to its author."""
-    return await _decided(request, id, AlertState.RETURNED, body.reason)
+    return await _decided(request, id, lambda decide, who: decide.give_back(id, who, body.reason, rev=headers.version))
 
 
-async def reject_alert(request: web.Request, *, id: AlertId, body: Decide) -> AlertReply:
+async def reject_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Decide) -> Reply[AlertReply]:
     """It will not be sent."""
-    return await _decided(request, id, AlertState.REJECTED, body.reason)
+    return await _decided(request, id, lambda decide, who: decide.reject(id, who, body.reason, rev=headers.version))
 
 
-async def cancel_alert(request: web.Request, *, id: AlertId, body: Decide) -> AlertReply:
+async def cancel_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Decide) -> Reply[AlertReply]:
     """Closes the gate within a second: what is queued is not sent. Whoever was told already is told nothing yet."""
-    reply = await _decided(request, id, AlertState.CANCELLED, body.reason)
-    return reply.model_copy(update={"notice": "People who were told already have not been told of this."})
+    reply = await _decided(request, id, lambda decide, who: decide.cancel(id, who, body.reason, rev=headers.version))
+    notice = "People who were told already have not been told of this."
+    return replace(reply, body=reply.body.model_copy(update={"notice": notice}))
 
 
-async def _decided(request: web.Request, alert_id: str, new: AlertState, reason: str = "") -> AlertReply:
-    s, who = services(request), credential(request)
+async def _decided(request: web.Request, alert_id: str, decide: Decision) -> Reply[AlertReply]:
+    approval, who = services(request).approval, credential(request)
     if is_replay(request):
-        return alert_reply(await s.approval.get(alert_id, who))
-    match new:
-        case AlertState.PENDING:
-            record = await s.approval.submit(alert_id, who)
-        case AlertState.RETURNED:
-            record = await s.approval.give_back(alert_id, who, reason)
-        case AlertState.REJECTED:
-            record = await s.approval.reject(alert_id, who, reason)
-        case _:
-            record = await s.approval.cancel(alert_id, who, reason)
-    return alert_reply(record)
+        return _told(await approval.get(alert_id, who))
+    return _told(await decide(approval, who))
 
 
-def _submitted(s: Services, taken: Taken, alert: Alert) -> Submitted:
+def _told(record: AlertRecord, *, whole: bool = False) -> Reply[AlertReply]:
+    return Reply(alert_reply(record, whole=whole), headers=etag(record.rev))
+
+
+def _submitted(s: Services, taken: Taken, alert: Alert) -> Reply[Submitted]:
     counts = s.targeting.counts(taken.found, taken.shares)
-    return Submitted(
+    body = Submitted(
         id=taken.record.id,
         state=taken.record.state,
         area=area_reply(taken),
         audience=AudienceReply(**counts),
         eta=eta(s, counts["addresses"], alert.channels),
     )
+    return Reply(body, headers={"Location": f"/v1/alerts/{body.id}", **etag(taken.record.rev)})
 
 
 def area_reply(look: Look) -> AreaReply:
@@ -216,18 +237,22 @@ def _time(ms: int) -> datetime:
 
 _GROUP = "Alerts"
 _STATES = ("not-found", "precondition-failed")
+_REFUSED = (
+    "case-not-verified", "expired", "channel-unavailable", "translation-unreviewed", "language-missing",
+    "audience-too-small", "unknown-region", "invalid-geometry",
+)  # fmt: skip
 OPERATIONS = (
     Operation(
         method="POST", path="/v1/alerts", handler=create_alert, summary="Submit an alert", scope="alerts:write",
-        group=_GROUP, status=202,
-        problems=(
-            "case-not-verified", "expired", "channel-unavailable", "translation-unreviewed", "language-missing",
-            "audience-too-small", "unknown-region", "invalid-geometry",
-        ),
+        group=_GROUP, status=202, problems=_REFUSED,
     ),
     Operation(
         method="GET", path="/v1/alerts/{id}", handler=show_alert, summary="Show an alert", scope="alerts:read",
         group=_GROUP, problems=("not-found",),
+    ),
+    Operation(
+        method="PATCH", path="/v1/alerts/{id}", handler=patch_alert, summary="Change a draft", scope="alerts:write",
+        group=_GROUP, problems=(*_STATES, *_REFUSED),
     ),
     Operation(
         method="POST", path="/v1/alerts/{id}/submit", handler=submit_alert, summary="Submit a draft",
@@ -235,7 +260,8 @@ OPERATIONS = (
     ),
     Operation(
         method="POST", path="/v1/alerts/{id}/approve", handler=approve_alert, summary="Approve and send",
-        scope="alerts:approve", group=_GROUP, problems=(*_STATES, "same-person", "audience-changed", "expired"),
+        scope="alerts:approve", group=_GROUP,
+        problems=(*_STATES, "same-person", "audience-changed", "approval-stale", "expired"),
     ),
     Operation(
         method="POST", path="/v1/alerts/{id}/return", handler=return_alert, summary="Return to the author",

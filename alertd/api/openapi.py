@@ -172,6 +172,8 @@ def _refusals(operation: Operation, signature: Signature) -> Schema:
     by_status: dict[int, list[str]] = {}
     for slug in slugs:
         by_status.setdefault(CATALOGUE[slug].status, []).append(slug)
+    if signature.headers is not None:  # the only headers there are: If-Match
+        by_status[HTTPStatus.PRECONDITION_FAILED] = ["precondition-failed"]
     if operation.scope:
         by_status.setdefault(401, []).append("not-allowed")
     refusals = {str(status): _refusal(by_status[status]) for status in sorted(by_status)}

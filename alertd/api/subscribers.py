@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
 from alertd.alerts import CHANNELS
 from alertd.api.bodies import check_json
+from alertd.api.conditions import Conditions, etag
 from alertd.api.operations import NDJSON, Operation, Reply
 from alertd.api.services import Services, services
 from alertd.errors import Fault, Problem
@@ -35,11 +36,6 @@ class Patch(RootModel[dict[str, Any]]):
     """Members to replace; null removes one (JSON merge patch, RFC 7396)."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"places": {"work": {"point": [-5.98, 37.39]}}}]})
-
-
-class Conditions(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    if_match: str | None = Field(None, alias="If-Match", description="ETag of the version you saw.", max_length=32)
 
 
 class Lookup(BaseModel):
@@ -72,7 +68,7 @@ async def patch_subscriber(
     request: web.Request, *, id: SubscriberId, headers: Conditions, body: Patch
 ) -> Reply[SubscriberReply]:
     """Changes members of a registration and leaves the rest (JSON merge patch, RFC 7396)."""
-    return _reply(await services(request).registry.patch(id, body.root, _version(headers)))
+    return _reply(await services(request).registry.patch(id, body.root, headers.version))
 
 
 async def put_place(
@@ -138,14 +134,7 @@ async def import_subscribers(request: web.Request) -> web.StreamResponse:
 
 def _reply(person: Subscriber, status: int = 200) -> Reply[SubscriberReply]:
     body = SubscriberReply(id=person.id, registration=to_document(person))
-    return Reply(body, status=status, headers={"ETag": f'"{person.version}"'})
-
-
-def _version(headers: Conditions) -> int | None:
-    if headers.if_match is None:
-        return None
-    text = headers.if_match.strip('"')
-    return int(text) if text.isdecimal() else -1  # of no version
+    return Reply(body, status=status, headers=etag(person.version))
 
 
 async def _batches(request: web.Request) -> AsyncIterator[list[bytes]]:

@@ -26,27 +26,41 @@ class Approval:
             raise Problem("not-found", "There is no such alert.")
         return record
 
-    async def submit(self, alert_id: str, who: Credential) -> AlertRecord:
+    async def begin(self, record: AlertRecord, who: Credential) -> AlertRecord:
+        """What becomes of an alert that was just taken in. Doing it again changes nothing."""
+        return await self._open(record, who) if _needs_nobody(record) else record
+
+    async def submit(self, alert_id: str, who: Credential, *, rev: int | None = None) -> AlertRecord:
         """A draft, or one that was returned, asks for its second person."""
         await self.get(alert_id, who)
-        return await self._step(alert_id, AlertState.PENDING, who)
+        return await self.begin(await self._step(alert_id, AlertState.PENDING, who, rev), who)
 
-    async def approve(self, alert_id: str, who: Credential, *, people: int | None = None) -> AlertRecord:
-        """Freeze the audience and open the gate. `people` is the count the approver saw; by default the one at submission.
+    async def approve(
+        self, alert_id: str, who: Credential, *, people: int | None = None, rev: int | None = None
+    ) -> AlertRecord:
+        """Freeze the audience and open the gate. `people` is the count the approver saw, by default the one at submission,
+        and `rev` the revision. The same person may say it twice.
 
-        Raises Problem: same-person, audience-changed (with both counts), expired, precondition-failed.
+        Raises Problem: same-person, audience-changed (with both counts), expired, approval-stale, precondition-failed.
         """
         record = await self.get(alert_id, who)
+        if _is_approved(record, who):
+            return record
         if record.author == who.subject and record.status == Status.ACTUAL:
             raise Problem("same-person", "An Actual alert needs a second person: its author cannot approve it.")
         if who.test and record.status == Status.ACTUAL:
             raise Problem("not-allowed", "A test key cannot approve an Actual alert.")
+        if rev not in {None, record.rev}:
+            raise changed_since()
+        return await self._open(record, who, record.seen if people is None else people)
+
+    async def _open(self, record: AlertRecord, who: Credential, seen: int | None = None) -> AlertRecord:
+        """Freezes the audience of what was read and opens the gate; `seen` is the count somebody looked at."""
         alert = Alert.model_validate_json(record.document)
-        area = await self._alerts.area(alert_id)
+        area = await self._alerts.area(record.id)
         shares = await self._targeting.shares(area)
         found = await self._targeting.people(area, alert, shares)
-        seen = record.seen if people is None else people
-        if abs(len(found) - seen) > self._settings.drift_share * max(seen, 1):
+        if seen is not None and abs(len(found) - seen) > self._settings.drift_share * max(seen, 1):
             raise Problem(
                 "audience-changed",
                 "The audience is no longer the one that was seen. Look at it again, then approve with its count.",
@@ -54,37 +68,60 @@ class Approval:
                 now=len(found),
             )
         done, old = await self._alerts.approve(
-            alert_id, found.numbers, who.subject, self._targeting.told_regions(shares)
+            record.id, found.numbers, who.subject, self._targeting.told_regions(shares), rev=record.rev
         )
-        if not done:
+        now = await self.get(record.id, who)
+        if not done and not _is_approved(now, who):
             raise _refused(old, AlertState.APPROVED)
-        return await self.get(alert_id, who)
+        return now
 
-    async def reject(self, alert_id: str, who: Credential, reason: str) -> AlertRecord:
+    async def reject(self, alert_id: str, who: Credential, reason: str, *, rev: int | None = None) -> AlertRecord:
         """It will not be sent."""
         await self.get(alert_id, who)
-        return await self._step(alert_id, AlertState.REJECTED, who, reason=reason)
+        return await self._step(alert_id, AlertState.REJECTED, who, rev, reason=reason)
 
-    async def give_back(self, alert_id: str, who: Credential, reason: str) -> AlertRecord:
+    async def give_back(self, alert_id: str, who: Credential, reason: str, *, rev: int | None = None) -> AlertRecord:
         """Return an alert to its author."""
         await self.get(alert_id, who)
-        return await self._step(alert_id, AlertState.RETURNED, who, reason=reason)
+        return await self._step(alert_id, AlertState.RETURNED, who, rev, reason=reason)
 
-    async def cancel(self, alert_id: str, who: Credential, reason: str) -> AlertRecord:
+    async def cancel(self, alert_id: str, who: Credential, reason: str, *, rev: int | None = None) -> AlertRecord:
         """Close the gate: what is queued is not sent. Whoever was told already is told nothing more by this."""
         record = await self.get(alert_id, who)
         waiting = {AlertState.DRAFT, AlertState.PENDING, AlertState.RETURNED}
         new = AlertState.REJECTED if record.state in waiting else AlertState.CANCELLED
-        return await self._step(alert_id, new, who, reason=reason)
+        return await self._step(alert_id, new, who, rev, reason=reason)
 
-    async def _step(self, alert_id: str, new: AlertState, who: Credential, **fields: str) -> AlertRecord:
-        done, old = await self._alerts.step(alert_id, new, by=who.subject, **fields)
+    async def _step(
+        self, alert_id: str, new: AlertState, who: Credential, rev: int | None, **fields: str
+    ) -> AlertRecord:
+        done, old = await self._alerts.step(alert_id, new, rev=rev, by=who.subject, **fields)
         if not done:
-            raise _refused(old, new)
+            raise changed_since() if old == "changed" else _refused(old, new)
         return await self.get(alert_id, who)
+
+
+def changed_since() -> Problem:
+    """The alert is of another revision than the one the caller named."""
+    return Problem("precondition-failed", "The alert was changed since you read it.", status=412)
+
+
+def _needs_nobody(record: AlertRecord) -> bool:
+    """Test and Exercise reach only testers, so they wait for no second person."""
+    return record.state is AlertState.PENDING and record.status != Status.ACTUAL
+
+
+def _is_approved(record: AlertRecord, who: Credential) -> bool:
+    """Whether this very person approved it and it goes its way."""
+    return record.state in _UNDER_WAY and record.approver == who.subject
+
+
+_UNDER_WAY = {AlertState.APPROVED, AlertState.SENDING, AlertState.SENT}
 
 
 def _refused(old: str, new: AlertState) -> Problem:
     if old == "expired":
         return Problem("expired", "The alert's end has passed.")
+    if old == "changed":
+        return Problem("approval-stale", "The alert was changed while it was being approved.")
     return Problem("precondition-failed", f"An alert that is {old or 'gone'} cannot become {new}.")

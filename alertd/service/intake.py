@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import ValidationError
 
 from alertd import rules
-from alertd.alerts import AlertState
+from alertd.alerts import AMENDABLE, AlertState
 from alertd.clock import Clock
 from alertd.config import AudienceSection
 from alertd.documents import Alert, Status, loudness
 from alertd.errors import Fault, Problem
+from alertd.faults import faults_of
 from alertd.ids import new_id
 from alertd.rendering import Renderer
 from alertd.service.access import Credential
+from alertd.service.registry import merged
 from alertd.service.targeting import Share, Targeting
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.audience import Found
@@ -70,6 +76,28 @@ class Intake:
             record = await self._alerts.get(record.id) or record
         return Taken(record=record, area=look.area, shares=look.shares, found=look.found)
 
+    async def amend(self, record: AlertRecord, patch: dict[str, Any], who: Credential) -> Taken:
+        """Change members of a draft or a returned alert (JSON merge patch, RFC 7396), if it still is what `record` says.
+
+        Only its author may: whoever changes an alert has written it, and could approve it otherwise. Raises Problem.
+        """
+        if record.author != who.subject:
+            raise Problem("not-allowed", "Only its author may change an alert.")
+        if record.state not in AMENDABLE:
+            raise Problem("precondition-failed", f"An alert that is {record.state} cannot be changed.")
+        alert = _read(merged(json.loads(record.document), patch))
+        self.check(alert, who)
+        look = await self.look(alert)
+        self._check_size(alert, look.area, look.found)
+        fresh = self._record(alert, who, record.id, len(look.found), draft=True)
+        new = replace(fresh, state=record.state, reason=record.reason, created=record.created, rev=record.rev)
+        done, old = await self._alerts.amend(new, look.area.geometry)
+        if not done:
+            raise Problem(
+                "precondition-failed", "The alert was changed meanwhile.", status=412 if old == "changed" else None
+            )
+        return Taken(record=replace(new, rev=record.rev + 1), area=look.area, shares=look.shares, found=look.found)
+
     async def look(self, alert: Alert) -> Look:
         """The area of an alert's target and the people in it now."""
         area = await self._targeting.area(alert.target)
@@ -94,8 +122,8 @@ class Intake:
             ("case-not-verified", "The case is not verified.", lambda: rules.missing_verification(alert)),
             ("language-missing", "The alert can be told in no language.", lambda: self._without_words(alert)),
         )
-        for slug, detail, faults_of in checks:
-            faults = tuple(faults_of())
+        for slug, detail, found_by in checks:
+            faults = tuple(found_by())
             if faults:
                 raise Problem(slug, detail, faults=faults)
 
@@ -142,6 +170,15 @@ class Intake:
             seen=seen,
             document=alert.model_dump_json(by_alias=True).encode(),
         )
+
+
+def _read(document: dict[str, Any]) -> Alert:
+    try:
+        return Alert.model_validate_json(json.dumps(document))
+    except ValidationError as error:
+        raise Problem(
+            "invalid-request", "The alert would not be valid; `errors` has all faults.", faults=tuple(faults_of(error))
+        ) from None
 
 
 def _foreign_author(alert: Alert, who: Credential) -> list[Fault]:

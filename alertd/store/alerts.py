@@ -11,7 +11,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from alertd.alerts import ALERT_STEPS, QUEUED_BECOMES, AlertState
+from alertd.alerts import ALERT_STEPS, AMENDABLE, QUEUED_BECOMES, AlertState
 from alertd.ids import chain_of
 from alertd.store import keys
 from alertd.store.codec import Box
@@ -87,7 +87,11 @@ _TEXTS = (
 
 def sources_of(new: AlertState) -> str:
     """The states from which the table allows a step to `new`, as the scripts want them."""
-    return "," + ",".join(old for old, steps in ALERT_STEPS.items() if new in steps) + ","
+    return _listed(old for old, steps in ALERT_STEPS.items() if new in steps)
+
+
+def _listed(states: Iterable[AlertState]) -> str:
+    return "," + ",".join(states) + ","
 
 
 def pack_audience(numbers: Numbers) -> bytes:
@@ -101,6 +105,14 @@ def unpack_audience(blob: bytes) -> Numbers:
 
 def _version(alert_id: str) -> str:
     return keys.of_chain(chain_of(alert_id), "version", alert_id)
+
+
+def _said(record: AlertRecord, box: Box) -> list[str | bytes | int]:
+    """The fields of what an alert says, its document sealed."""
+    fields: list[str | bytes | int] = ["expires", record.expires, "seen", record.seen]
+    for name in _TEXTS:
+        fields += [name, getattr(record, name)]
+    return [*fields, "doc", box.seal(record.document, record.id)]
 
 
 def _record(alert_id: str, fields: Mapping[str, bytes], document: bytes) -> AlertRecord:
@@ -141,14 +153,26 @@ class Alerts:
                 ("ZADD", keys.expiry(keys.shard_of(chain)), record.expires, record.id),
             ]
         )
-        fields: list[str | bytes | int] = ["state", str(record.state), "expires", record.expires, "seen", record.seen]
-        for name in _TEXTS:
-            fields += [name, getattr(record, name)]
-        fields += ["doc", box.seal(record.document, record.id)]
         made = await self._db.run_durably(
-            "create", [keys.chain(chain)], record.id, shapely.to_wkb(area), record.org, self._db.skew_ms, *fields
-        )
+            "create", [keys.chain(chain)], record.id, shapely.to_wkb(area), record.org, self._db.skew_ms,
+            "state", str(record.state), *_said(record, box),
+        )  # fmt: skip
         return bool(made)
+
+    async def amend(self, record: AlertRecord, area: shapely.MultiPolygon) -> tuple[bool, str]:
+        """Write what a draft or a returned alert says now, durably, if it still is of `record.rev`. Answers whether it
+        was done, and the state it has ('changed' when somebody else changed it).
+        """
+        box = await self.case_box(record.case)
+        assert box is not None
+        done, old = await self._db.run_durably(
+            "amend", [keys.chain(chain_of(record.id))], record.id, _listed(AMENDABLE), record.rev, shapely.to_wkb(area),
+            *_said(record, box),
+        )  # fmt: skip
+        if done:
+            shard = keys.shard_of(chain_of(record.id))
+            await self._db.execute("ZADD", keys.expiry(shard), record.expires, record.id)
+        return bool(done), old.decode()
 
     async def get(self, alert_id: str) -> AlertRecord | None:
         """An alert with its document, or None. A purged alert has an empty document."""
@@ -190,9 +214,12 @@ class Alerts:
         return unpack_audience(raw) if raw else np.empty(0, np.uint64)
 
     async def approve(
-        self, alert_id: str, audience: Numbers, approver: str, regions: Sequence[int] = ()
+        self, alert_id: str, audience: Numbers, approver: str, regions: Sequence[int] = (), *, rev: int | None = None
     ) -> tuple[bool, str]:
-        """Freeze the audience and open the gate, durably. Answers whether it was done, and the state it had."""
+        """Freeze the audience and open the gate, durably, if the alert still is of the revision `rev` that was seen.
+
+        Answers whether it was done, and the state it had ('expired' or 'changed' where that is why not).
+        """
         chain = chain_of(alert_id)
         await self.enliven(alert_id)  # before the state, so that no crash hides it
         done, old = await self._db.run_durably(
@@ -203,6 +230,7 @@ class Alerts:
             pack_audience(audience),
             len(audience),
             self._db.skew_ms,
+            "" if rev is None else rev,
             "approver",
             approver,
             "regions",
@@ -212,14 +240,17 @@ class Alerts:
             await self.enliven(alert_id)  # again: a worker may have found it not approved yet, and retired it
         return bool(done), old.decode()
 
-    async def step(self, alert_id: str, new: AlertState, **fields: str) -> tuple[bool, str]:
-        """One step of the table of states, durably. Answers whether it was done, and the state it had ('' for none)."""
+    async def step(self, alert_id: str, new: AlertState, *, rev: int | None = None, **fields: str) -> tuple[bool, str]:
+        """One step of the table of states, durably, from the revision `rev` if that matters. Answers whether it was done,
+        and the state it had ('' for none, 'changed' for another revision).
+        """
         if new in QUEUED_BECOMES:
             await self.enliven(alert_id)  # first, so that what is queued is settled even if we die here
         flat = [part for pair in fields.items() for part in pair]
         done, old = await self._db.run_durably(
-            "step", [keys.chain(chain_of(alert_id))], alert_id, sources_of(new), str(new), self._db.skew_ms, *flat
-        )
+            "step", [keys.chain(chain_of(alert_id))], alert_id, sources_of(new), str(new), self._db.skew_ms,
+            "" if rev is None else rev, *flat,
+        )  # fmt: skip
         return bool(done), old.decode()
 
     async def of_org(self, org: str, *, before: Place | None, limit: int) -> list[Place]:

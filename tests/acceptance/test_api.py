@@ -7,6 +7,7 @@ import math
 import re
 import urllib.error
 import urllib.request
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -32,16 +33,23 @@ def pointers(answer: dict[str, Any]) -> list[str]:
     return [fault.get("pointer", fault.get("parameter")) for fault in answer["errors"]]
 
 
-def raw(served: Served, body: bytes, key: str, **headers: str) -> tuple[int, dict[str, Any]]:
-    """A POST of an alert as these very bytes."""
+def asked(
+    served: Served, method: str, path: str, body: bytes | None, key: str, **headers: str
+) -> tuple[int, dict[str, Any], Any]:
+    """A call with these very bytes and headers: status, answer, and the answer's headers."""
     sent = {"Authorization": f"Bearer {key}", "Content-Type": "application/json", **headers}
-    request = urllib.request.Request(f"{served.url}/v1/alerts", body, sent, method="POST")
+    request = urllib.request.Request(f"{served.url}{path}", body, sent, method=method)
     try:
         with urllib.request.urlopen(request, timeout=60) as response:
-            return response.status, json.loads(response.read())
+            return response.status, json.loads(response.read()), response.headers
     except urllib.error.HTTPError as refusal:
         with refusal:
-            return refusal.code, json.loads(refusal.read())
+            return refusal.code, json.loads(refusal.read()), refusal.headers
+
+
+def raw(served: Served, body: bytes, key: str, **headers: str) -> tuple[int, dict[str, Any]]:
+    """A POST of an alert as these very bytes."""
+    return asked(served, "POST", "/v1/alerts", body, key, **headers)[:2]
 
 
 def test_openapi_is_valid_and_whole(served: Served):
@@ -69,7 +77,9 @@ def test_a_second_person_must_approve(served: Served, alert: dict[str, Any], ana
     assert (status, answer["type"], answer["seen"]) == (409, "/problems/audience-changed", 1)
     status, answer = served.call("POST", approve, {"people": answer["now"]}, bea)
     assert (status, answer["state"], answer["approver"]) == (200, "approved", "bea@centre.example")
-    status, answer = served.call("POST", approve, {}, bea)
+    status, again = served.call("POST", approve, {}, bea)
+    assert (status, again["approver"], again["approved"]) == (200, answer["approver"], answer["approved"])
+    status, answer = served.call("POST", approve, {}, served.person("carl@centre.example"))
     assert (status, answer["type"]) == (409, "/problems/precondition-failed")
 
 
@@ -85,6 +95,48 @@ def test_returned_rejected_and_drafts(served: Served, alert: dict[str, Any], ana
     status, answer = served.call("POST", f"{path}/submit", {}, ana)
     assert (status, answer["type"]) == (409, "/problems/precondition-failed")
     assert served.call("GET", path, key=ana)[1]["reason"] == "Found"
+
+
+def test_a_draft_is_changed_and_a_decision_is_about_what_was_seen(
+    served: Served, alert: dict[str, Any], ana: str, bea: str
+):
+    """A draft takes a merge patch; an ETag that is no longer the alert's refuses the decision, and the present one makes it."""
+    draft = json.dumps({**alert, "state": "draft"}).encode()
+    _, taken, headers = asked(served, "POST", "/v1/alerts", draft, ana)
+    path, seen = f"/v1/alerts/{taken['id']}", headers["ETag"]
+    patch = json.dumps({"target": {"regions": ["ES-SE"]}, "external_id": "patched"}).encode()
+    status, changed_to, headers = asked(served, "PATCH", path, patch, ana, **{"If-Match": seen})
+    assert (status, changed_to["state"], changed_to["area"]["km2"] < taken["area"]["km2"]) == (200, "draft", True)
+    assert headers["ETag"] != seen
+    for method, to in (("PATCH", path), ("POST", f"{path}/submit")):
+        status, answer, _ = asked(served, method, to, b"{}", ana, **{"If-Match": seen})
+        assert (status, answer["type"]) == (412, "/problems/precondition-failed")
+    assert served.call("POST", f"{path}/submit", {}, ana)[0] == 200
+    status, answer, _ = asked(served, "POST", f"{path}/approve", b"{}", bea, **{"If-Match": headers["ETag"]})
+    assert (status, answer["type"]) == (412, "/problems/precondition-failed")
+    _, shown, headers = asked(served, "GET", path, None, bea)
+    assert (shown["alert"]["external_id"], shown["alert"]["target"]["regions"]) == ("patched", ["ES-SE"])
+    status, answer, _ = asked(served, "POST", f"{path}/approve", b"{}", bea, **{"If-Match": headers["ETag"]})
+    assert (status, answer["state"]) == (200, "approved")
+
+
+def test_alerts_are_listed_page_by_page(served: Served, alert: dict[str, Any], ana: str):
+    """The pages of a filter are full, hold each alert once, and end."""
+    draft = {**alert, "state": "draft", "external_id": "in-pages"}
+    made = [served.call("POST", "/v1/alerts", draft, ana)[1]["id"] for _ in range(5)]
+    listed: list[list[str]] = []
+    cursor = ""
+    while len(listed) < 9:
+        _, answer = served.call("GET", f"/v1/alerts?external_id=in-pages&limit=2{cursor}", key=ana)
+        listed.append([found["id"] for found in answer["alerts"]])
+        if answer["next"] is None:
+            break
+        cursor = f"&cursor={answer['next']}"
+    assert [name for page in listed for name in page] == made[::-1]
+    assert [len(page) for page in listed[:3]] == [2, 2, 1]
+    future = (datetime.now(UTC) + timedelta(minutes=1)).isoformat().replace("+", "%2B")
+    assert served.call("GET", f"/v1/alerts?since={future}", key=ana)[1]["alerts"] == []
+    assert served.call("GET", "/v1/alerts?cursor=7", key=ana)[0] == 400
 
 
 def test_the_same_post_is_done_once(served: Served, alert: dict[str, Any], ana: str):

@@ -1,17 +1,18 @@
 -- Freezes the audience and opens the gate, in one write: from here on it is known who is to be told.
 -- KEYS: 1 chain
 -- ARGV: 1 alert id, 2 states it may come from (comma before and after each), 3 audience (deltas, zlib), 4 people,
---       5 skew, 6... fields to set
--- Returns: {1 or 0, the state it had}
+--       5 skew, 6 revision that was seen, 7... fields to set
+-- Returns: {1 or 0, the state it had; 'expired' or 'changed' where that is why not}
 local chain, alert = KEYS[1], ARGV[1]
 local version_key = key(chain, 'version', alert)
-local state, expires = unpack(redis.call('HMGET', version_key, 'state', 'expires'))
+local state, expires, rev = unpack(redis.call('HMGET', version_key, 'state', 'expires', 'rev'))
 if not state then return {0, ''} end
 if not string.find(ARGV[2], ',' .. state .. ',', 1, true) then return {0, state} end
+if ARGV[6] ~= '' and ARGV[6] ~= rev then return {0, 'changed'} end
 local now = chain_now(chain, ARGV[5])
 if now >= tonumber(expires) then return {0, 'expired'} end
 redis.call('SET', key(chain, 'audience', alert), ARGV[3])
 redis.call('HSET', version_key, 'state', 'approved', 'approved_at', now, 'start', now, 'people', ARGV[4],
-  'cursor', 0, 'rows', 0, 'batches', 0, 'planned', 0, unpack(ARGV, 6))
+  'cursor', 0, 'rows', 0, 'batches', 0, 'planned', 0, unpack(ARGV, 7))
 redis.call('HINCRBY', version_key, 'rev', 1)
 return {1, state}

@@ -1,0 +1,27 @@
+"""Which version a caller saw: `ETag` in answers, `If-Match` in requests (RFC 9110, sections 8.8.3 and 13.1.1)."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+_NEVER = -1  # a version that nothing has
+
+
+class Conditions(BaseModel):
+    """The headers of a request that changes something."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    if_match: str | None = Field(None, alias="If-Match", description="ETag of the version you saw.", max_length=32)
+
+    @property
+    def version(self) -> int | None:
+        """The version that must still be there; None if any will do."""
+        if self.if_match in {None, "*"}:
+            return None
+        text = str(self.if_match).strip('"')
+        return int(text) if text.isascii() and text.isdecimal() else _NEVER
+
+
+def etag(version: int) -> dict[str, str]:
+    """The header that names a version."""
+    return {"ETag": f'"{version}"'}

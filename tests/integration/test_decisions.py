@@ -1,0 +1,103 @@
+"""Decisions about alerts: each is made by whoever may, on what they saw, and making it twice is making it once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from alertd.alerts import AlertState
+from alertd.app import Parts
+from alertd.errors import Problem
+from tests.integration.acts import ANA, BEA, CARL, alert_of, register, submitted
+
+
+@pytest.fixture(autouse=True)
+async def people(parts: Parts) -> None:
+    await register(parts, 30)
+
+
+async def refused(deed: Any) -> tuple[str, int]:
+    with pytest.raises(Problem) as caught:
+        await deed
+    return caught.value.slug, caught.value.status
+
+
+async def test_approving_twice_is_approving_once(parts: Parts, sample: dict[str, Any]):
+    """The same person gets the same answer again; another one learns that it is decided."""
+    taken = await submitted(parts, sample)
+    first = await parts.approval.approve(taken.record.id, BEA)
+    assert await parts.approval.approve(taken.record.id, BEA, people=1, rev=taken.record.rev) == first
+    assert await refused(parts.approval.approve(taken.record.id, CARL)) == ("precondition-failed", 409)
+    await parts.approval.cancel(taken.record.id, BEA, "Found")
+    assert await refused(parts.approval.approve(taken.record.id, BEA)) == ("precondition-failed", 409)
+
+
+@pytest.mark.parametrize("status", ["Test", "Exercise"])
+async def test_a_test_needs_nobody_else_and_may_be_taken_in_again(parts: Parts, sample: dict[str, Any], status: str):
+    """It is approved at once, also when the request was cut off in between and came again, and when it was a draft."""
+    taken = await submitted(parts, sample, status=status)
+    assert taken.record.state is AlertState.PENDING  # here the first request is cut off
+    first = await parts.approval.begin(taken.record, ANA)
+    assert first.state is AlertState.APPROVED
+    assert await parts.approval.begin(taken.record, ANA) == first
+    draft = await parts.intake.submit(alert_of(sample, status=status), ANA, draft=True)
+    assert (await parts.approval.begin(draft.record, ANA)).state is AlertState.DRAFT
+    assert (await parts.approval.submit(draft.record.id, ANA)).state is AlertState.APPROVED
+
+
+async def test_an_actual_alert_waits(parts: Parts, sample: dict[str, Any]):
+    """Taking it in decides nothing."""
+    taken = await submitted(parts, sample)
+    assert await parts.approval.begin(taken.record, ANA) == taken.record
+
+
+async def test_a_decision_is_about_what_was_seen(parts: Parts, sample: dict[str, Any]):
+    """Whoever saw an older revision approves, rejects and changes nothing."""
+    taken = await submitted(parts, sample)
+    seen = (await parts.approval.get(taken.record.id, BEA)).rev
+    await parts.approval.give_back(taken.record.id, BEA, "Which exit?")
+    returned = await parts.approval.get(taken.record.id, ANA)
+    changed = await parts.intake.amend(returned, {"target": {"regions": ["ES-SE"]}}, ANA)
+    assert await refused(parts.intake.amend(returned, {"external_id": "x"}, ANA)) == ("precondition-failed", 412)
+    await parts.approval.submit(taken.record.id, ANA, rev=changed.record.rev)
+    for deed in (
+        parts.approval.approve(taken.record.id, BEA, rev=seen),
+        parts.approval.reject(taken.record.id, BEA, "No", rev=seen),
+    ):
+        assert await refused(deed) == ("precondition-failed", 412)
+    now = await parts.approval.get(taken.record.id, BEA)
+    assert (await parts.approval.approve(taken.record.id, BEA, rev=now.rev)).state is AlertState.APPROVED
+
+
+async def test_an_approval_of_what_changes_under_it_is_stale(parts: Parts, sample: dict[str, Any]):
+    """The audience that is frozen is that of the text that was read, or nothing is sent."""
+    taken = await submitted(parts, sample)
+    await parts.approval.give_back(taken.record.id, BEA, "Which exit?")
+    await parts.approval.submit(taken.record.id, ANA)
+    done, why = await parts.alerts.approve(taken.record.id, taken.found.numbers, BEA.subject, rev=taken.record.rev)
+    assert (done, why) == (False, "changed")
+    assert (await parts.approval.get(taken.record.id, BEA)).state is AlertState.PENDING
+
+
+async def test_a_draft_is_changed_by_its_author_alone(parts: Parts, sample: dict[str, Any]):
+    """What it says, where and how long is replaced and checked anew; once somebody else has it before them, no more."""
+    draft = (await parts.intake.submit(alert_of(sample, external_id="one"), ANA, draft=True)).record
+    case = {"case": {"number": "SE-2026-118"}, "target": {"regions": ["ES-SE"]}, "external_id": None}
+    taken = await parts.intake.amend(draft, case, ANA)
+    kept = await parts.approval.get(draft.id, ANA)
+    assert (kept.rev, kept.external_id, kept.seen, kept.state) == (
+        draft.rev + 1,
+        "",
+        len(taken.found),
+        AlertState.DRAFT,
+    )
+    assert kept.case == parts.intake.case_id("SE-2026-118")
+    assert b"SE-2026-118" in kept.document
+    assert (await parts.alerts.area(draft.id)).equals(taken.area.geometry)
+    assert (await refused(parts.intake.amend(kept, {"level": "nonsense"}, ANA)))[0] == "invalid-request"
+    assert (await refused(parts.intake.amend(kept, {"channels": ["webpush"]}, ANA)))[0] == "channel-unavailable"
+    assert (await refused(parts.intake.amend(kept, case, BEA)))[0] == "not-allowed"
+    await parts.approval.submit(draft.id, ANA)
+    pending = await parts.approval.get(draft.id, ANA)
+    assert await refused(parts.intake.amend(pending, case, ANA)) == ("precondition-failed", 409)
