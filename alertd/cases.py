@@ -156,7 +156,9 @@ class ContactRole(StrEnum):
 
 _SHORT = re.compile(r"[0-9]{2,8}")
 #: A named host, not a number, and nothing that hides it: no user, no port, no backslash, no spaces, nothing that ends an attribute.
-_HTTPS = r"https://(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z][A-Za-z0-9-]{1,62}([/?#][^\s\\\x00-\x1f\"<>]*)?"
+_HTTPS = (
+    r"https://(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z][A-Za-z0-9-]{1,62}([/?#][^\s\\\x00-\x1f\"<>]*)?"
+)
 
 
 def _reachable(number: str, countries: tuple[str, ...] | None) -> str:

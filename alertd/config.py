@@ -13,7 +13,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
@@ -159,6 +168,12 @@ class Settings(BaseSettings):
     audience: AudienceSection = AudienceSection()
     alerts: AlertSection = AlertSection()
     carriers: dict[str, AnyCarrier] = {}
+    _file: Path | None = PrivateAttr(None)
+
+    @property
+    def file(self) -> Path | None:
+        """Where they came from: children of this process must read the same."""
+        return self._file
 
     @model_validator(mode="after")
     def _one_carrier_a_channel(self) -> Self:
@@ -174,10 +189,22 @@ class Settings(BaseSettings):
         return self
 
 
+class _File(TomlConfigSettingsSource):
+    """The file's settings. Its carriers do not count where the environment names all there are: merged, both would send."""
+
+    def __call__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__call__().items() if name not in self._replaced()}
+
+    def _replaced(self) -> set[str]:
+        return {"carriers"} & {name.lower().removeprefix("alertd_") for name in os.environ}
+
+
 def load(path: Path | None = None) -> Settings:
     """The settings of a file (or none) under the environment. Raises ConfigError with every fault at once."""
 
     class FromFile(Settings):
+        _file: Path | None = PrivateAttr(path and path.resolve())
+
         @classmethod
         def settings_customise_sources(
             cls,
@@ -187,7 +214,7 @@ def load(path: Path | None = None) -> Settings:
             dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  pydantic-settings passes them by name
             file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            file = (TomlConfigSettingsSource(settings_cls, path),) if path else ()
+            file = (_File(settings_cls, path),) if path else ()
             return (init_settings, env_settings, *file)
 
     if path is not None and not path.is_file():

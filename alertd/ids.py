@@ -29,7 +29,11 @@ def new_id(now_ms: int) -> str:
 def is_id(text: str) -> bool:
     """Whether this is the form of an alert's id, of a first or a later version."""
     head, dash, version = text.partition("-")
-    return len(head) == 26 and all(c in _CROCKFORD for c in head) and (not dash or (version.isascii() and version.isdigit()))
+    return (
+        len(head) == 26
+        and all(c in _CROCKFORD for c in head)
+        and (not dash or (version.isascii() and version.isdigit()))
+    )
 
 
 def chain_of(alert_id: str) -> str:

@@ -1,4 +1,4 @@
-"""Children of `alertd serve`: started again when they die, ended in order, and never left behind."""
+"""Processes of `alertd serve`: how it stops, and its children: started again when they die, ended in order, never left behind."""
 
 from __future__ import annotations
 
@@ -8,63 +8,143 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, NoReturn
 
-import structlog
+from alertd.clock import Clock, SystemClock
+from alertd.restarts import keep_running
 
 #: A worker that drains waits for what it asked of carriers; the slowest time-out is a relay's.
 DRAIN_S = 75.0
+CHILD_START_S = 60.0  # a cold disk and a busy machine; two seconds are usual
+LOOK_EVERY_S = 0.05
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
+class StartError(Exception):
+    """The installation cannot start, or was stopped out of turn; the message says what to do."""
+
+
+class Life:
+    """One command from its start to SIGTERM or SIGINT.
+
+    The first signal ends it in order, also in the middle of its start: what was opened by then is closed. A Ctrl-C more cuts
+    short what is being waited for, and what was under way is settled at the next start. A SIGTERM more means nothing: when a
+    parent is killed, the kernel may send one for each of its threads.
+    """
+
+    def __init__(self) -> None:
+        self._is_ready = self._is_stopping = self._is_cut_short = False
+        self._finish: Callable[[], None] | None = None
+
+    async def run(self, job: Coroutine[Any, Any, None]) -> None:
+        """Raises StartError when it was stopped before it was ready, or at once."""
+        task = asyncio.ensure_future(job)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop, task, number)
+        try:
+            await task
+        except asyncio.CancelledError:
+            if not self._is_stopping:
+                raise
+        if self._is_cut_short:
+            raise StartError("stopped at once, as asked: what was under way is settled at the next start")
+        if self._is_stopping and not self._is_ready:
+            raise StartError("stopped before it was ready")
+
+    def ready(self, finish: Callable[[], None] | None = None) -> None:
+        """It is at work, until it is cancelled, or returns by itself after `finish`."""
+        self._is_ready, self._finish = True, finish
+
+    def _stop(self, task: asyncio.Task[None], number: signal.Signals) -> None:
+        again, self._is_stopping = self._is_stopping, True
+        if again and number != signal.SIGINT:
+            return
+        self._is_cut_short = again
+        if again or self._finish is None:
+            task.cancel()
+        else:
+            self._finish()
+
+
+class Child:
+    """A process that runs `alertd` with some arguments."""
+
+    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+        self._arguments = arguments
+        self._environment = {**environment, "ALERTD_PARENT": str(os.getpid())}
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def is_started(self) -> bool:
+        return self._process is not None
+
+    async def start(self) -> None:
+        # Ctrl-C in a terminal is for the parent, which then stops its children in order: hence a session of their own.
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "alertd", *self._arguments, env=self._environment, start_new_session=True
+        )
+
+    async def wait(self) -> int:
+        assert self._process is not None
+        return await self._process.wait()
+
+    def signal(self, number: int) -> None:
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(number)
+
+
 @asynccontextmanager
-async def kept_running(arguments: list[str], environment: Mapping[str, str]) -> AsyncIterator[None]:
-    """A child `alertd`, started again when it dies, and ended with SIGTERM."""
-    environment = {**environment, "ALERTD_PARENT": str(os.getpid())}
-    process = await _child(arguments, environment)
-
-    async def keep() -> None:
-        nonlocal process
-        pause_s = 0.2
-        while True:
-            code = await process.wait()
-            structlog.get_logger().error("child ended", what=arguments[0], code=code)
-            await asyncio.sleep(pause_s)
-            pause_s = min(5.0, pause_s * 2)
-            process = await _child(arguments, environment)
-
-    keeper = asyncio.create_task(keep())
-    try:
+async def kept_running(
+    arguments: Sequence[str], environments: Sequence[Mapping[str, str]], clock: Clock | None = None
+) -> AsyncIterator[None]:
+    """Children `alertd`, one an environment, started again when they die, and ended together."""
+    children = [Child(arguments, environment) for environment in environments]
+    keepers: list[asyncio.Task[NoReturn]] = []
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(_end, children)
+        for child in children:
+            await child.start()
+            keep = keep_running(arguments[0], child.wait, child.start, clock or SystemClock())
+            keepers.append(asyncio.create_task(keep))
+        stack.push_async_callback(_cancel, keepers)
         yield
-    finally:
+
+
+async def _cancel(keepers: Sequence[asyncio.Task[NoReturn]]) -> None:
+    for keeper in keepers:
         keeper.cancel()
-        await asyncio.gather(keeper, return_exceptions=True)
-        await _end(process)
+    await asyncio.gather(*keepers, return_exceptions=True)
 
 
-async def _child(arguments: list[str], environment: Mapping[str, str]) -> asyncio.subprocess.Process:
-    # Ctrl-C in a terminal is for the parent, which then stops its children in order: hence a session of their own.
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "alertd", *arguments, env=environment, start_new_session=True
-    )
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        process.terminate()
+async def _end(children: Sequence[Child]) -> None:
+    """SIGTERM to all; SIGKILL for those that take too long, and for all that are left when the wait is cancelled."""
+    started = [child for child in children if child.is_started]
+    for child in started:
+        child.signal(signal.SIGTERM)
     try:
         async with asyncio.timeout(DRAIN_S):
-            await process.wait()
+            await asyncio.gather(*(child.wait() for child in started))
     except TimeoutError:
-        process.kill()
-        await process.wait()
+        pass
+    finally:
+        for child in started:
+            child.signal(signal.SIGKILL)
+        await asyncio.gather(*(child.wait() for child in started))
 
 
-def on_stop(stop: Callable[[], object]) -> None:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
+async def appeared(file: Path) -> None:
+    """Wait for what a child makes when it is ready. Raises StartError when it does not."""
+    deadline = time.monotonic() + CHILD_START_S
+    while not await asyncio.to_thread(file.exists):
+        if time.monotonic() > deadline:
+            raise StartError(f"a child did not start in {CHILD_START_S:.0f} s; its messages are above")
+        await asyncio.sleep(LOOK_EVERY_S)
 
 
 def die_with_parent() -> None:

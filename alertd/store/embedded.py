@@ -23,6 +23,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import BusyLoadingError, RedisError
 
+from alertd.clock import Clock, SystemClock
+from alertd.restarts import keep_running
 from alertd.store.data_directory import DataDirectory
 from alertd.store.server_binary import find_server
 from alertd.store.server_options import arguments
@@ -35,10 +37,6 @@ _LOOK_EVERY_S = 0.02
 _NAMING_S = 2.0
 #: How often a loading server is asked how far it is: often enough for a progress bar.
 _LOADING_EVERY_S = 0.25
-#: The first restart is at once for a person's eye; a server that cannot start must not fill the log or the processor.
-_BACKOFF_FIRST_S, _BACKOFF_MOST_S = 0.1, 5.0
-#: A server that lived this long did not die of starting: the next restart is quick again.
-_STEADY_S = 30.0
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 
@@ -84,8 +82,11 @@ class Listener:
 class EmbeddedServer:
     """One server on one directory. Start it from the main thread: the kernel ties the server's life to the thread that forked it."""
 
-    def __init__(self, settings: EmbeddedSettings, listener: Listener | None = None) -> None:
+    def __init__(
+        self, settings: EmbeddedSettings, listener: Listener | None = None, clock: Clock | None = None
+    ) -> None:
         self._settings = settings
+        self._clock = clock or SystemClock()  # of the pauses between restarts
         self._listener = listener or Listener()
         self._directory = DataDirectory(settings.directory)
         self._command: list[str] = []
@@ -120,19 +121,27 @@ class EmbeddedServer:
         except BaseException:
             await self.stop()
             raise
-        self._watch = asyncio.create_task(self._keep_running(), name="embedded store")
+        keep = keep_running("store", self._ended, self._again, self._clock, faults=(EmbeddedServerError, OSError))
+        self._watch = asyncio.create_task(keep, name="embedded store")
 
     async def stop(self) -> None:
         """End the server in order, at the latest after `STOP_TIMEOUT_S` by force; nothing acknowledged is lost either way."""
-        if self._watch is not None:
-            self._watch.cancel()
-            await asyncio.gather(self._watch, return_exceptions=True)
-            self._watch = None
-        if self._process is not None:
-            await _end(self._process)
-            self._process = None
-        self._directory.remove_socket()
-        self._directory.release()
+        try:
+            if self._watch is not None:
+                self._watch.cancel()
+                await asyncio.gather(self._watch, return_exceptions=True)
+                self._watch = None
+        finally:
+            await self._end_server()
+
+    async def _end_server(self) -> None:
+        try:
+            if self._process is not None:
+                await _end(self._process)
+                self._process = None
+        finally:
+            self._directory.remove_socket()
+            self._directory.release()
 
     async def _launch(self) -> None:
         lock = await self._server_lock()
@@ -204,41 +213,33 @@ class EmbeddedServer:
                 told = [int(info.get(f"loading_{name}", 0)) for name in ("loaded_bytes", "total_bytes", "eta_seconds")]
                 self._listener.on_loading(Loading(loaded_bytes=told[0], total_bytes=told[1], left_s=told[2]))
 
-    async def _keep_running(self) -> None:
-        """Start the server again whenever it ends by itself."""
-        now, pause_s = asyncio.get_running_loop().time, _BACKOFF_FIRST_S
-        while self._process is not None:
-            since = now()
-            code = await self._process.wait()
-            structlog.get_logger().error("the store ended", code=code, log=self._directory.last_words())
-            self._listener.on_down(code)
-            pause_s = await self._launch_again(_BACKOFF_FIRST_S if now() - since > _STEADY_S else pause_s)
-            structlog.get_logger().info("the store is back", pid=self.pid)
-            self._listener.on_up()
+    async def _ended(self) -> int:
+        """The exit code of the server of the moment, once it has ended by itself."""
+        assert self._process is not None
+        code = await self._process.wait()
+        structlog.get_logger().error("the store's last words", log=self._directory.last_words())
+        self._listener.on_down(code)
+        return code
 
-    async def _launch_again(self, pause_s: float) -> float:
-        """Try until it answers. Takes and gives the pause before the next try."""
-        while True:
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, _BACKOFF_MOST_S)
-            try:
-                await self._launch()
-            except (EmbeddedServerError, OSError) as error:
-                structlog.get_logger().error("the store does not start", error=str(error), again_in_s=pause_s)
-            else:
-                return pause_s
+    async def _again(self) -> None:
+        await self._launch()
+        structlog.get_logger().info("the store is back", pid=self.pid)
+        self._listener.on_up()
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """SIGTERM, then SIGKILL for it and any rewrite it had started."""
+    """SIGTERM; SIGKILL for it and any rewrite it had started when it takes too long, or when the wait is cancelled."""
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
         try:
-            await asyncio.wait_for(process.wait(), STOP_TIMEOUT_S)
-        except TimeoutError:
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await process.wait()
+        except (TimeoutError, asyncio.CancelledError) as cut:
             _signal_group(process.pid, signal.SIGKILL)
             await process.wait()
+            if isinstance(cut, asyncio.CancelledError):
+                raise
 
 
 def _signal_group(pid: int, number: int) -> None:

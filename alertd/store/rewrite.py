@@ -7,7 +7,7 @@ under way, or when the disk leaves no choice.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +15,11 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
+from alertd.alerts import OPEN_STATES
 from alertd.clock import Clock
+from alertd.store.alerts import Alerts
 from alertd.store.disk import DiskGuard
+from channels.base import Loudness
 
 _MB = 1024 * 1024
 #: The server's own default for its automatic: smaller files are not worth a fork.
@@ -59,30 +62,42 @@ def aof_size(directory: Path) -> AofSize:
     return AofSize(base_bytes=base, total_bytes=total)
 
 
+async def is_quiet(alerts: Alerts) -> bool:
+    """Whether nothing loud is being sent. What is not loud can wait out a stall; what is sent already has nothing to wait for.
+
+    Raises StoreUnavailableError.
+    """
+    live = [await alerts.get(chain) for chain in await alerts.live()]
+    return not any(record and record.loudness == Loudness.LOUD and record.state in OPEN_STATES for record in live)
+
+
 class RewritePolicy:
     """Asks for rewrites. `check` is to be called every few seconds."""
 
     def __init__(
-        self, client: Redis, directory: Path, guard: DiskGuard, may_rewrite: Callable[[], bool], clock: Clock
+        self, client: Redis, directory: Path, guard: DiskGuard, is_quiet: Callable[[], Awaitable[bool]], clock: Clock
     ) -> None:
         self._client = client
         self._directory = directory
         self._guard = guard
-        self._may_rewrite = may_rewrite
+        self._is_quiet = is_quiet
         self._clock = clock
         self._not_before = 0.0
 
     async def check(self) -> bool:
-        """Ask for a rewrite if one is wanted; whether it was asked for. Never raises for a server that is away."""
+        """Ask for a rewrite if one is wanted; whether it was asked for. Raises only what `is_quiet` raises."""
         if self._clock.monotonic() < self._not_before:
             return False
-        wanted = wants_rewrite(
+        wanted = self._wanted(quiet=False) or (self._wanted(quiet=True) and await self._is_quiet())
+        return wanted and await self._rewrite()
+
+    def _wanted(self, *, quiet: bool) -> bool:
+        return wants_rewrite(
             aof_size(self._directory),
-            quiet=self._may_rewrite(),
+            quiet=quiet,
             disk_low=not self._guard.takes_writes,
             free_bytes=self._guard.free_bytes(),
         )
-        return wanted and await self._rewrite()
 
     async def _rewrite(self) -> bool:
         self._not_before = self._clock.monotonic() + PAUSE_S

@@ -94,12 +94,16 @@ def test_a_rewrite_waits_for_growth_quiet_and_room(
 async def test_rewrites_a_real_aof_once_nothing_loud_is_under_way(tmp_path: Path) -> None:
     """A real AOF that has grown stays as it is during a loud alert, shrinks after it, and keeps its data."""
     quiet, clock = False, FakeClock()
+
+    async def is_quiet() -> bool:
+        return quiet
+
     guard = DiskGuard(tmp_path, SMALL, Disk(1000))
     async with (
         EmbeddedServer(EmbeddedSettings(directory=tmp_path, maxmemory_mb=64)) as server,
         Redis(unix_socket_path=server.socket) as client,
     ):
-        policy = RewritePolicy(client, tmp_path, guard, lambda: quiet, clock)
+        policy = RewritePolicy(client, tmp_path, guard, is_quiet, clock)
         value = os.urandom(MB)
         for _ in range(65):
             await client.set("overwritten", value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,16 @@ def test_environment_stands_above_the_file(tmp_path: Path, monkeypatch):
     assert (settings.api.port, settings.api.host) == (0, "0.0.0.0")
 
 
+def test_carriers_of_the_environment_replace_those_of_the_file(tmp_path: Path, monkeypatch):
+    """Where the environment names all carriers, none of the file's sends beside them; a single option of one is set in it."""
+    monkeypatch.setenv("ALERTD_CARRIERS__RELAY__HOST", "mx.other.example")
+    assert load(written(tmp_path, SMTP)).carriers["relay"].host == "mx.other.example"
+    monkeypatch.delenv("ALERTD_CARRIERS__RELAY__HOST")
+    trial = {"kind": "smtp", "host": "127.0.0.1", "port": 25, "sender": "a@b.example"}
+    monkeypatch.setenv("ALERTD_CARRIERS", json.dumps({"trial": trial}))
+    assert set(load(written(tmp_path, SMTP)).carriers) == {"trial"}
+
+
 def test_secret_file_of_the_environment_stands_above_the_file(tmp_path: Path, monkeypatch):
     """`ALERTD_..._FILE` beats a value of the file."""
     secret = tmp_path / "key"
@@ -107,6 +118,8 @@ def test_typo_in_the_environment_is_refused(monkeypatch, name: str, near: str):
 def test_no_file_is_an_error_only_when_one_was_named(tmp_path: Path):
     """Defaults need no file; a named file must be there."""
     assert load().api.port == 8080
+    assert load().file is None
+    assert load(written(tmp_path, "")).file == tmp_path / "alertd.toml"
     with pytest.raises(ConfigError, match="no configuration file"):
         load(tmp_path / "none.toml")
 

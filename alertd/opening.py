@@ -1,0 +1,122 @@
+"""Opens the store of an installation, somebody's own or the embedded one, and the parts of a process over it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from alertd.app import Parts, opened
+from alertd.clock import SystemClock
+from alertd.config import Settings, StoreSection
+from alertd.processes import StartError
+from alertd.store.alerts import Alerts
+from alertd.store.codec import Codec, Keys
+from alertd.store.connection import Connection, StoreUnavailableError, check_engine
+from alertd.store.disk import DiskGuard, DiskSettings
+from alertd.store.embedded import EmbeddedServer, EmbeddedSettings, Listener
+from alertd.store.rewrite import RewritePolicy, is_quiet
+
+_MB = 1024 * 1024
+DISK_EVERY_S = 1.0
+REWRITE_EVERY_S = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """A store that is there, and how children reach it."""
+
+    url: str
+    keys: Keys
+    environment: Mapping[str, str]
+    guard: DiskGuard | None = None  # of the embedded store's disk
+
+    def takes_writes(self) -> bool:
+        return self.guard is None or self.guard.takes_writes
+
+
+@asynccontextmanager
+async def parts_of(settings: Settings, store: Store) -> AsyncIterator[Parts]:
+    """The parts of this process over a store. Says when the store promises less than it should."""
+    async with client_of(store.url) as client, opened(settings, client, Codec(store.keys)) as parts:
+        for sentence in await check_engine(parts.db):
+            structlog.get_logger().warning("weaker store", why=sentence)
+        yield parts
+
+
+def shared_store(section: StoreSection) -> Store:
+    """The store of `store.url`. Raises StartError when it is not said, or its keys are not."""
+    if section.url is None:
+        raise StartError("store.url is needed: alertd api and alertd worker share a store; alertd serve brings its own")
+    if section.master_key is None or section.hash_key is None:
+        raise StartError("with store.url, store.master_key and store.hash_key are needed (or their *_file)")
+    keys = Keys.from_text(section.master_key.get_secret_value(), section.hash_key.get_secret_value())
+    return Store(url=section.url, keys=keys, environment={})
+
+
+@asynccontextmanager
+async def store_of(settings: Settings) -> AsyncIterator[Store]:
+    """The store of `store.url`, or the embedded one, running until the end."""
+    section = settings.store
+    if section.url:
+        yield shared_store(section)
+        return
+    directory = section.directory.resolve()
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    guard = DiskGuard(
+        directory, DiskSettings(reserve_bytes=section.reserve_mb * _MB, ballast_bytes=section.ballast_mb * _MB)
+    )
+    guard.check()
+    options = EmbeddedSettings(directory=directory, server=section.server, maxmemory_mb=section.maxmemory_mb)
+    async with EmbeddedServer(options, Listener(on_down=lambda _code: _look(guard))) as server:
+        keys = Keys.load_or_make(directory)
+        store = Store(
+            url=f"unix://{server.socket}", keys=keys, environment=_environment(directory, server), guard=guard
+        )
+        keeper = asyncio.create_task(_keep(directory, guard, store))
+        try:
+            yield store
+        finally:
+            keeper.cancel()
+            await asyncio.gather(keeper, return_exceptions=True)
+
+
+def _environment(directory: Path, server: EmbeddedServer) -> dict[str, str]:
+    return {
+        "ALERTD_STORE__URL": f"unix://{server.socket}",
+        "ALERTD_STORE__DIRECTORY": str(directory),
+        "ALERTD_STORE__MASTER_KEY_FILE": str(directory / "master.key"),
+        "ALERTD_STORE__HASH_KEY_FILE": str(directory / "hash.key"),
+    }
+
+
+def client_of(url: str) -> Redis:
+    """A client that never repeats a command by itself: a script that was cut off may have run."""
+    return Redis.from_url(url, retry=Retry(NoBackoff(), 0), socket_connect_timeout=5, socket_timeout=30)
+
+
+def _look(guard: DiskGuard) -> None:
+    guard.check()
+
+
+async def _keep(directory: Path, guard: DiskGuard, store: Store) -> None:
+    """Watch the disk, and rewrite the append-only file when nothing loud is being sent, or when the disk demands it."""
+    clock = SystemClock()
+    async with client_of(store.url) as client:
+        alerts, looked = Alerts(Connection(client, Codec(store.keys))), clock.monotonic()
+        policy = RewritePolicy(client, directory, guard, lambda: is_quiet(alerts), clock)
+        while True:
+            await clock.sleep(DISK_EVERY_S)
+            guard.check()
+            if clock.monotonic() - looked >= REWRITE_EVERY_S:
+                looked = clock.monotonic()
+                with contextlib.suppress(StoreUnavailableError):
+                    await policy.check()

@@ -1,0 +1,104 @@
+"""The HTTP servers of a process: the API's, and a worker's own metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import aiohttp
+from aiohttp import web
+
+from alertd.api import create_app
+from alertd.app import Parts
+from alertd.config import ApiSection
+from alertd.metrics import merged_text
+from alertd.opening import Store
+from alertd.processes import StartError
+
+#: Calls that are under way at the end get this long; streams would go on for ever.
+LAST_CALLS_S = 5.0
+
+
+async def check_port(section: ApiSection) -> None:
+    """Raises StartError when the API could not listen, before anything is started for it."""
+    try:
+        server = await asyncio.get_running_loop().create_server(
+            asyncio.Protocol, section.host, section.port, start_serving=False
+        )
+    except OSError as error:
+        raise _cannot_listen(section, error) from None
+    server.close()
+
+
+@asynccontextmanager
+async def api_site(parts: Parts, store: Store, worker_sockets: Sequence[str]) -> AsyncIterator[str]:
+    """The API, listening; answers its URL. Its metrics are those of this process and of the workers at these sockets."""
+
+    async def is_ready() -> bool:
+        return store.takes_writes() and await parts.db.answers()
+
+    async def process_metrics() -> bytes:
+        of_workers = [text for socket in worker_sockets if (text := await _scrape(socket))]
+        return merged_text([parts.metrics.text(), *of_workers])
+
+    section = parts.settings.api
+    app = create_app(parts.services(is_ready, process_metrics, store.takes_writes))
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=LAST_CALLS_S)
+    await runner.setup()
+    try:
+        await _listen(web.TCPSite(runner, section.host, section.port), section)
+        host, port = runner.addresses[0][:2]
+        yield f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def metrics_site(parts: Parts, where: str) -> AsyncIterator[None]:
+    """A worker's own series, at "unix:PATH" or "HOST:PORT"."""
+
+    async def metrics(_request: web.Request) -> web.Response:
+        return web.Response(body=parts.metrics.text(), content_type="text/plain")
+
+    app = web.Application()
+    app.router.add_get("/metrics", metrics)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=LAST_CALLS_S)
+    await runner.setup()
+    kind, _, rest = where.partition(":")
+    site = web.UnixSite(runner, rest) if kind == "unix" else web.TCPSite(runner, kind, int(rest))
+    await site.start()
+    try:
+        yield
+    finally:
+        await runner.cleanup()
+
+
+def announce(url: str, key: str | None) -> None:
+    """Standard output is for the person at the terminal: where it listens and, once, the administrator's key."""
+    sys.stdout.write(f"alertd listens on {url}\n")
+    if key:
+        sys.stdout.write(f"The administrator's key, told this once; to use it: export ALERTD_KEY={key}\n")
+    sys.stdout.flush()
+
+
+async def _listen(site: web.TCPSite, section: ApiSection) -> None:
+    try:
+        await site.start()
+    except OSError as error:
+        raise _cannot_listen(section, error) from None
+
+
+def _cannot_listen(section: ApiSection, error: OSError) -> StartError:
+    return StartError(f"cannot listen on {section.host}:{section.port}, see api.host and api.port: {error.strerror}")
+
+
+async def _scrape(socket: str) -> bytes | None:
+    """A worker's series; None while it starts."""
+    timeout = aiohttp.ClientTimeout(total=2)
+    try:
+        async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(socket), timeout=timeout) as session:
+            return await (await session.get("http://worker/metrics")).read()
+    except (aiohttp.ClientError, OSError, TimeoutError):
+        return None
