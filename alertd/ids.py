@@ -7,6 +7,7 @@ its id; version n of it is `<chain>-<n>`, so a version's id says where it is kep
 from __future__ import annotations
 
 import base64
+import enum
 import hashlib
 import hmac
 import secrets
@@ -54,32 +55,44 @@ class Reference:
     row: int
 
 
+class Door(enum.IntEnum):
+    """What a tag is for. It is signed with it, so that a tag shown at one door opens no other."""
+
+    RECEIPT = 1  # a carrier's late report
+    ACK = 2  # an app's acknowledgement
+    LEAVE = 3  # one click that stops an address
+
+
+#: The door that a message's tag opens, by its channel: what is in the message is what its receiver is shown.
+DOOR_OF = {"push": Door.ACK, "webpush": Door.ACK, "sms": Door.RECEIPT, "mail": Door.LEAVE}
+
+
 class Tags:
     """Makes and reads signed tags: `[A-Za-z0-9_-]`, safe in URLs, mailboxes and Message-IDs."""
 
     def __init__(self, key: bytes) -> None:
         self._key = hashlib.sha256(b"tag" + key).digest()
 
-    def make(self, alert_id: str, row: int) -> str:
-        """The tag of one row: 42 characters."""
+    def make(self, alert_id: str, row: int, door: Door = Door.RECEIPT) -> str:
+        """The tag of one row for one door: 42 characters."""
         body = _head(alert_id) + _ROW.pack(row)
-        return base64.urlsafe_b64encode(body + self._mac(body)).decode().rstrip("=")
+        return base64.urlsafe_b64encode(body + self._mac(body, door)).decode().rstrip("=")
 
-    def read(self, tag: str) -> Reference | None:
-        """The reference a tag names, or None if it was not made here."""
+    def read(self, tag: str, door: Door = Door.RECEIPT) -> Reference | None:
+        """The reference a tag names, or None if it was not made here for this door."""
         try:
             raw = base64.urlsafe_b64decode(tag + "=" * (-len(tag) % 4))
             body, mac = raw[:-_MAC_BYTES], raw[-_MAC_BYTES:]
             (chain, sequence), (row,) = _HEAD.unpack(body[: _HEAD.size]), _ROW.unpack(body[_HEAD.size :])
         except (ValueError, struct.error):
             return None
-        if not hmac.compare_digest(mac, self._mac(body)):
+        if not hmac.compare_digest(mac, self._mac(body, door)):
             return None
         name = _ulid_text(chain)
         return Reference(name if sequence == 1 else f"{name}-{sequence}", row)
 
-    def _mac(self, body: bytes) -> bytes:
-        return hmac.digest(self._key, body, "sha256")[:_MAC_BYTES]
+    def _mac(self, body: bytes, door: Door) -> bytes:
+        return hmac.digest(self._key, bytes((door,)) + body, "sha256")[:_MAC_BYTES]
 
 
 @lru_cache(maxsize=64)  # a chunk's rows are of one alert

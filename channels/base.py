@@ -8,9 +8,9 @@ not have it (`UNKNOWN`), or nothing was written at all (`WITHHELD`).
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 
 class Answer(enum.Enum):
@@ -38,6 +38,15 @@ class Reason(enum.Enum):
     GARBAGE = 9  # an answer that is not of the protocol
     BLOCKED = 10  # the recipient or the carrier's policy refuses
     FAULT = 11  # a fault of our own
+
+
+class ReportState(enum.Enum):
+    """How far a message has come, by its carrier's late report."""
+
+    ACCEPTED = "accepted"  # on its way; nothing new
+    DELIVERED = "delivered"
+    SEEN = "seen"
+    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,3 +152,12 @@ class Channel(Protocol):
     async def open(self) -> None: ...
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class Reporting(Protocol):
+    """A channel whose carrier posts late reports to a URL of ours: only the channel knows its carrier's words."""
+
+    def read_report(self, form: Mapping[str, str]) -> tuple[ReportState, Reason]:
+        """What a report says. Raises `ValueError` when it says nothing that we know."""
+        ...

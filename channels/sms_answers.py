@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping
 
-from channels.base import Answer, Outcome, Reason
+from channels.base import Answer, Outcome, Reason, ReportState
 from channels.posting import Reply, json_object, retry_after_s
 
-
-class SmsState(enum.Enum):
-    """How far a message has come, by its status report."""
-
-    ACCEPTED = "accepted"  # on its way; nothing new
-    DELIVERED = "delivered"
-    SEEN = "seen"
-    FAILED = "failed"
-
+SmsState = ReportState  # its name where only SMS is spoken of
 
 BY_CODE: dict[int, tuple[Answer, Reason]] = {
     20003: (Answer.RETRY, Reason.CREDENTIALS),
@@ -50,16 +41,16 @@ BY_STATUS: dict[int, tuple[Answer, Reason]] = {
 NOT_OF_THE_PROTOCOL = Outcome(Answer.UNKNOWN, Reason.GARBAGE)
 
 REPORTS = {
-    "accepted": SmsState.ACCEPTED,
-    "scheduled": SmsState.ACCEPTED,
-    "queued": SmsState.ACCEPTED,
-    "sending": SmsState.ACCEPTED,
-    "sent": SmsState.ACCEPTED,
-    "delivered": SmsState.DELIVERED,
-    "read": SmsState.SEEN,
-    "undelivered": SmsState.FAILED,
-    "failed": SmsState.FAILED,
-    "canceled": SmsState.FAILED,
+    "accepted": ReportState.ACCEPTED,
+    "scheduled": ReportState.ACCEPTED,
+    "queued": ReportState.ACCEPTED,
+    "sending": ReportState.ACCEPTED,
+    "sent": ReportState.ACCEPTED,
+    "delivered": ReportState.DELIVERED,
+    "read": ReportState.SEEN,
+    "undelivered": ReportState.FAILED,
+    "failed": ReportState.FAILED,
+    "canceled": ReportState.FAILED,
 }
 
 # Why a message failed after all. 30005 (unknown number) may pass, e.g. while a number is ported: it removes nobody.
@@ -93,11 +84,11 @@ def outcome(reply: Reply) -> Outcome:
     return Outcome(answer, reason, retry_after_s=wait_s)
 
 
-def status(form: Mapping[str, str]) -> tuple[SmsState, Reason]:
+def status(form: Mapping[str, str]) -> tuple[ReportState, Reason]:
     """Read a status report's form. Raises `ValueError` when it holds no status that we know."""
     state = REPORTS.get(form.get("MessageStatus", ""))
     if state is None:
         raise ValueError("not a status report: MessageStatus is missing or unknown")
-    if state is not SmsState.FAILED:
+    if state is not ReportState.FAILED:
         return state, Reason.NONE
     return state, REPORT_REASONS.get(form.get("ErrorCode", ""), Reason.NONE)

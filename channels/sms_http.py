@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from urllib.parse import quote_plus, urlencode
 
-from channels.base import MayWrite, Outcome, Prepared, Recipient, SmsMessage
+from channels.base import MayWrite, Outcome, Prepared, Reason, Recipient, ReportState, SmsMessage
 from channels.http1 import Http1Transport
 from channels.lanes import in_lanes
 from channels.posting import PostSettings, Reply, Transport
-from channels.sms_answers import outcome
+from channels.sms_answers import outcome, status
 from channels.text import fold, segments
 
 # The provider refuses a longer body (error 21617).
@@ -97,6 +97,10 @@ class HttpSmsChannel:
         validity_s = min(max(1, left_s), VALIDITY_MAX_S)
         form = b"%b&ValidityPeriod=%d" % (payload.form, validity_s)
         return await in_lanes(recipients, self._settings.connections, partial(self._send_one, form, may_write))
+
+    def read_report(self, form: Mapping[str, str]) -> tuple[ReportState, Reason]:
+        """Implements `channels.base.Reporting`."""
+        return status(form)
 
     async def _send_one(self, form: bytes, may_write: MayWrite, recipient: Recipient) -> Outcome:
         body = form + self._for(recipient)

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from alertd.api.services import services
 from alertd.errors import Problem
+from alertd.ids import Door
 
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -22,14 +23,14 @@ _CSP = {
 
 async def ask(request: web.Request) -> web.Response:
     """A page that asks. Looking at it changes nothing: mail scanners open every link."""
-    if services(request).receipts.reference(request.match_info["tag"]) is None:
+    if services(request).receipts.reference(request.match_info["tag"], Door.LEAVE) is None:
         raise Problem("not-found", "This link is not whole. Open it from the mail again.")
     return _page("Leave?", "You will get no more alerts at the address this link was sent to.", _FORM)
 
 
 async def leave(request: web.Request) -> web.Response:
     """Stops the address at once, whether a person or a mail program asks (RFC 8058 section 3.2: no cookie, no redirect)."""
-    reference = services(request).receipts.reference(request.match_info["tag"])
+    reference = services(request).receipts.reference(request.match_info["tag"], Door.LEAVE)
     if reference is None:
         raise Problem("not-found", "This link is not whole. Open it from the mail again.")
     await services(request).receipts.leave(reference)

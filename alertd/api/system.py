@@ -13,10 +13,12 @@ from alertd.api.operations import Operation
 from alertd.api.services import services
 from alertd.documents import Alert
 from alertd.errors import Problem
+from alertd.ids import Door
 from alertd.kinds import KINDS, Kind
 from alertd.service.access import Credential, Scope
-from channels.sms_answers import status
+from channels.base import Reporting, ReportState
 
+_REPORTED = {ReportState.DELIVERED: State.DELIVERED, ReportState.FAILED: State.FAILED}
 Tag = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,80}$")]
 
 
@@ -127,24 +129,28 @@ async def list_carriers(request: web.Request) -> CarrierList:
 
 async def take_receipt(request: web.Request, *, carrier: str, tag: Tag) -> None:
     """A carrier's late report about one message. The tag in the address is signed, so no key is asked for."""
-    reference = services(request).receipts.reference(tag)
-    if reference is None:
-        raise Problem("not-found", "There is no such message.")
-    if carrier not in services(request).settings.carriers:
-        raise Problem("not-found", "There is no such carrier.")
+    s = services(request)
+    reference, sender = s.receipts.reference(tag, Door.RECEIPT), s.carriers.named(carrier)
+    if reference is None or sender is None or not isinstance(sender.channel, Reporting):
+        raise _no_message()
     try:
-        said, reason = status({name: str(value) for name, value in (await request.post()).items()})
+        said, reason = sender.channel.read_report({name: str(value) for name, value in (await request.post()).items()})
     except ValueError as error:
         raise Problem("invalid-request", str(error)) from None
-    if said.name in {State.DELIVERED.name, State.FAILED.name}:  # the rest are stations on the way
-        await services(request).receipts.report(reference, State[said.name], reason.value, carrier)
+    state = _REPORTED.get(said)  # the rest are stations on the way
+    if state and not await s.receipts.report(reference, state, reason.value, carrier, of=sender.channel.name):
+        raise _no_message()
 
 
 async def take_ack(request: web.Request, *, tag: Tag) -> None:
     """An app says that it got the message. The tag came with the message and is signed."""
-    reference = services(request).receipts.reference(tag)
+    reference = services(request).receipts.reference(tag, Door.ACK)
     if reference is None or not await services(request).receipts.report(reference, State.DELIVERED, 0, "app"):
-        raise Problem("not-found", "There is no such message.")
+        raise _no_message()
+
+
+def _no_message() -> Problem:
+    return Problem("not-found", "There is no such message.")
 
 
 async def healthz(_request: web.Request) -> web.Response:

@@ -42,6 +42,10 @@ class Carriers:
     def of(self, channel: str) -> Carrier:
         return self._by_channel[channel]
 
+    def named(self, name: str) -> Carrier | None:
+        """The carrier of this name, if there is one."""
+        return next((carrier for carrier in self.all() if carrier.name == name), None)
+
     def all(self) -> list[Carrier]:
         return list(self._by_channel.values())
 

@@ -14,7 +14,7 @@ import structlog
 from alertd.alerts import ATTEMPTS_MASK, KINDS, LedgerReason, State
 from alertd.clock import Clock
 from alertd.config import WorkerSection
-from alertd.ids import Tags
+from alertd.ids import DOOR_OF, Tags
 from alertd.metrics import Metrics
 from alertd.service.carriers import Carrier, Carriers
 from alertd.service.messages import Messages, Ready
@@ -133,7 +133,7 @@ class Dispatch:
             if value is None:
                 settled.append(_unsendable(lease, i, State.SUPPRESSED, reason))
                 continue
-            tag = self.tags.make(lease.alert_id, lease.rows[i])
+            tag = self.tags.make(lease.alert_id, lease.rows[i], DOOR_OF[lease.alike.channel])
             recipient = Recipient(value, tag)
             tries.append(_Try(lease.rows[i], _attempt(lease, i), *lease.refs[i], recipient, lease.doubted[i]))
         return tries, settled

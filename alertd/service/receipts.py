@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from alertd.alerts import State
-from alertd.ids import Reference, Tags
+from alertd.ids import Door, Reference, Tags
 from alertd.metrics import Metrics
 from alertd.service.removal import Removal
 from alertd.store.work import Work
@@ -25,14 +25,16 @@ class Receipts:
         self._tags = tags
         self._metrics = metrics
 
-    def reference(self, tag: str) -> Reference | None:
-        """The reference a signed tag names, or None if it was not made here."""
-        return self._tags.read(tag)
+    def reference(self, tag: str, door: Door) -> Reference | None:
+        """The reference a signed tag names, or None if it was not made here for this door."""
+        return self._tags.read(tag, door)
 
-    async def report(self, reference: Reference, state: State, reason: int, carrier: str) -> bool:
-        """A report for one reference. False when there is no such row."""
+    async def report(
+        self, reference: Reference, state: State, reason: int, carrier: str, *, of: str | None = None
+    ) -> bool:
+        """A report for one reference; `of` is the carrier's channel. False when there is no such row on that channel."""
         channel = await self._work.channel_of(reference.alert_id, reference.row)
-        if channel is None:
+        if channel is None or of not in {None, channel}:
             return False
         await self._work.receipt(reference.alert_id, reference.row, channel, state, reason, SOURCES[state])
         self._metrics.receipts.labels(channel, carrier, state.word).inc()

@@ -6,6 +6,7 @@ import json
 import math
 import re
 import urllib.error
+import urllib.parse
 import urllib.request
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from openapi_spec_validator import validate
 
+from alertd.ids import Door
 from tests.acceptance.conftest import Served
 from tests.unit.alertd.samples import SUBSCRIBER, changed
 
@@ -275,6 +277,45 @@ def test_the_ledger_is_told_without_people(served: Served, alert: dict[str, Any]
     assert len(rows) == targeted > 100
     assert {row["state"] for row in rows} == {"accepted"}
     assert not re.search(r"sample-|\+34|@people", text)
+
+
+def posted(served: Served, path: str, form: dict[str, str]) -> int:
+    """A form posted as a carrier, an app or a mail program does; answers the status."""
+    try:
+        with urllib.request.urlopen(served.url + path, urllib.parse.urlencode(form).encode(), timeout=30) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            return refusal.code
+
+
+def test_a_report_counts_for_its_carriers_channel_alone(served: Served, alert: dict[str, Any]):
+    """Each carrier's words are read by its own channel, for its own messages, under a tag that was made for reports."""
+    alert_id = served.approved(alert)
+    served.wait_for(lambda: served.progress(alert_id)["state"] == "sent")
+    url, key = f"{served.url}/v1/alerts/{alert_id}/deliveries", {"Authorization": f"Bearer {served.key}"}
+    with urllib.request.urlopen(urllib.request.Request(url, headers=key), timeout=30) as response:
+        first = {row["channel"]: row["row"] for row in map(json.loads, response.read().splitlines()[::-1])}
+    name = {c["channel"]: c["name"] for c in served.call("GET", "/v1/carriers")[1]["carriers"]}
+    tags, delivered = served.tags(), {"MessageStatus": "delivered"}
+    report = tags.make(alert_id, first["sms"], Door.RECEIPT)
+    assert posted(served, f"/v1/receipts/{name['sms']}/{report}", delivered) == 204
+    assert posted(served, f"/v1/receipts/{name['sms']}/{report}", {"MessageStatus": "nonsense"}) == 400
+    assert served.progress(alert_id)["channels"]["sms"]["delivered"] >= 1
+    others = tags.make(alert_id, first["push"], Door.RECEIPT)
+    for path in (
+        f"/v1/receipts/{name['sms']}/{others}",  # of a push
+        f"/v1/receipts/{name['mail']}/{report}",  # whose channel knows no reports
+        f"/v1/receipts/nobody/{report}",
+        f"/v1/receipts/{name['sms']}/{tags.make(alert_id, first['sms'], Door.LEAVE)}",
+        f"/u/{report}",
+        f"/u/{tags.make(alert_id, first['push'], Door.ACK)}",
+    ):
+        assert posted(served, path, delivered) == 404, path
+    assert served.call("POST", f"/r/{report}")[0] == 404
+    assert served.progress(alert_id)["channels"]["push"]["delivered"] == 0
+    assert served.call("POST", f"/r/{tags.make(alert_id, first['push'], Door.ACK)}")[0] == 204
+    assert served.progress(alert_id)["channels"]["push"]["delivered"] == 1
 
 
 def test_test_alerts_reach_only_testers(served: Served, alert: dict[str, Any], ana: str):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import urllib.request
 from typing import Any
 
+from alertd.ids import Door
 from tests.acceptance.conftest import Served
 from tests.unit.alertd.samples import SUBSCRIBER
 
@@ -74,7 +75,7 @@ def test_one_click_leaves(served: Served, alert: dict[str, Any]):
     alert_id = served.approved({**alert, "channels": ["mail"]})
     served.wait_for(lambda: served.progress(alert_id)["state"] == "sent")
     everyone = served.total("mail")
-    tag = served.tags().make(alert_id, 3)
+    tag = served.tags().make(alert_id, 3, Door.LEAVE)
     for method in ("GET", "POST", "POST"):
         body = b"List-Unsubscribe=One-Click" if method == "POST" else None
         with urllib.request.urlopen(f"{served.url}/u/{tag}", body, timeout=10) as response:

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 from aiohttp import web
 
-from channels.base import Reason, SmsMessage
-from channels.sms_answers import SmsState, status
+from channels.base import Reason, ReportState, SmsMessage
+from channels.sms_answers import status
 
 
 @pytest.fixture
@@ -30,9 +30,9 @@ async def callbacks(aiohttp_server):
 @pytest.mark.parametrize(
     ("behaviour", "end"),
     [
-        ("delivered", (SmsState.DELIVERED, Reason.NONE)),
-        ("undelivered", (SmsState.FAILED, Reason.UNAVAILABLE)),
-        ("failed", (SmsState.FAILED, Reason.BAD_ADDRESS)),
+        ("delivered", (ReportState.DELIVERED, Reason.NONE)),
+        ("undelivered", (ReportState.FAILED, Reason.UNAVAILABLE)),
+        ("failed", (ReportState.FAILED, Reason.BAD_ADDRESS)),
     ],
 )
 async def test_a_report_comes_back_under_the_recipients_tag(open_party, callbacks, behaviour, end):
@@ -45,7 +45,7 @@ async def test_a_report_comes_back_under_the_recipients_tag(open_party, callback
     reports = [await asyncio.wait_for(taken.get(), 5) for _ in range(2)]
     assert {tag for tag, _ in reports} == {"tag0"}
     assert {form["MessageSid"] for _, form in reports} == {outcome.message_id}
-    assert [status(form) for _, form in reports] == [(SmsState.ACCEPTED, Reason.NONE), end]
+    assert [status(form) for _, form in reports] == [(ReportState.ACCEPTED, Reason.NONE), end]
 
 
 async def test_the_text_arrives_as_it_was_folded_and_counted(open_party):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alertd.ids import Reference, Tags, chain_of, is_id, new_id, sequence_of
+from alertd.ids import Door, Reference, Tags, chain_of, is_id, new_id, sequence_of
 
 TAGS = Tags(b"k" * 32)
 FIRST = "01M882R9G938BE2P8KXNZ55750"
@@ -44,6 +44,15 @@ def test_no_tag_at_all_is_refused(text: str):
 def test_tag_of_another_installation_is_refused():
     """The key makes the difference."""
     assert TAGS.read(Tags(b"x" * 32).make(FIRST, 1)) is None
+
+
+@given(ids, rows, st.permutations(Door))
+def test_a_tag_opens_its_own_door_alone(alert_id: str, row: int, doors: list[Door]):
+    """What a carrier or an app was given for its reports stops nobody's address."""
+    made_for, *others = doors
+    tag = TAGS.make(alert_id, row, made_for)
+    assert TAGS.read(tag, made_for) == Reference(alert_id, row)
+    assert [TAGS.read(tag, other) for other in others] == [None] * len(others)
 
 
 def test_tag_with_more_behind_it_is_refused():

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from channels.base import Answer, Outcome, Reason
+from channels.base import Answer, Outcome, Reason, ReportState
 from channels.posting import Reply
-from channels.sms_answers import SmsState, outcome, status
+from channels.sms_answers import outcome, status
 
 
 def refused(code, answered=400, headers=None):
@@ -42,12 +42,12 @@ def test_each_answer_means_what_the_provider_says(reply, expected):
 @pytest.mark.parametrize(
     ("form", "expected"),
     [
-        ({"MessageStatus": "sent"}, (SmsState.ACCEPTED, Reason.NONE)),
-        ({"MessageStatus": "delivered"}, (SmsState.DELIVERED, Reason.NONE)),
-        ({"MessageStatus": "read"}, (SmsState.SEEN, Reason.NONE)),
-        ({"MessageStatus": "undelivered", "ErrorCode": "30003"}, (SmsState.FAILED, Reason.UNAVAILABLE)),
-        ({"MessageStatus": "failed", "ErrorCode": "30005"}, (SmsState.FAILED, Reason.BAD_ADDRESS)),
-        ({"MessageStatus": "failed"}, (SmsState.FAILED, Reason.NONE)),
+        ({"MessageStatus": "sent"}, (ReportState.ACCEPTED, Reason.NONE)),
+        ({"MessageStatus": "delivered"}, (ReportState.DELIVERED, Reason.NONE)),
+        ({"MessageStatus": "read"}, (ReportState.SEEN, Reason.NONE)),
+        ({"MessageStatus": "undelivered", "ErrorCode": "30003"}, (ReportState.FAILED, Reason.UNAVAILABLE)),
+        ({"MessageStatus": "failed", "ErrorCode": "30005"}, (ReportState.FAILED, Reason.BAD_ADDRESS)),
+        ({"MessageStatus": "failed"}, (ReportState.FAILED, Reason.NONE)),
     ],
 )
 def test_a_report_is_a_state_and_a_reason(form, expected):
