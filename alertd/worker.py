@@ -7,6 +7,7 @@ beats for all of them. Stopping drains: what was asked of a carrier is answered 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -47,7 +48,8 @@ class Worker:
     _live: list[str] = field(default_factory=list)
     _held: dict[str, Lease] = field(default_factory=dict)
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
-    _turn: int = 0
+    _turn: Counter[str] = field(default_factory=Counter)  # by channel: the live alert that is asked next
+    _planned: set[str] = field(default_factory=set)  # of the live: what is planned stays so, and is not read again
     _faults: set[tuple[str, str, str]] = field(default_factory=set)
 
     def stop(self) -> None:
@@ -64,7 +66,7 @@ class Worker:
                     (self._look, poll_s),
                     (self._plan, poll_s),
                     (self._finish, poll_s * 4),
-                    (self.ending.expire, EXPIRY_S),
+                    (self._expire, EXPIRY_S),
                     (self._sweep, SWEEP_S),
                 ):
                     work.create_task(self._repeat(step, every_s))
@@ -78,41 +80,56 @@ class Worker:
                 await step()
             except StoreUnavailableError:
                 structlog.get_logger().warning("store unavailable", step=step.__name__)
+            except Exception as error:  # noqa: BLE001  whatever it is, the others go on, and this is tried again
+                self._fault(step.__name__, error)
             await self.clock.sleep(every_s)
 
     async def _look(self) -> None:
         self._live = await self.alerts.live()
+        self._planned.intersection_update(self._live)
 
     async def _plan(self) -> None:
-        await self._each_live(self._plan_one)
+        for alert_id in [one for one in self._live if one not in self._planned]:
+            await self._guarded("plan", alert_id, self._plan_one(alert_id))
 
     async def _plan_one(self, alert_id: str) -> None:
         record = await self.alerts.get(alert_id)
-        if record is None or record.planned or record.state not in {AlertState.APPROVED, AlertState.SENDING}:
+        if record is None:
             return
-        started = self.clock.monotonic()
-        if await self.planner.plan(record):
-            self.metrics.plan_seconds.observe(self.clock.monotonic() - started)
+        if record.planned:
+            self._planned.add(alert_id)
+        elif record.state in {AlertState.APPROVED, AlertState.SENDING}:
+            started = self.clock.monotonic()
+            if await self.planner.plan(record):
+                self.metrics.plan_seconds.observe(self.clock.monotonic() - started)
 
     async def _finish(self) -> None:
-        await self._each_live(self.ending.finish)
+        live = list(self._live)
+        for alert_id, word in zip(live, await self.work.finish_each(live), strict=True):
+            if isinstance(word, Exception):
+                self._fault("finish", word, alert_id)
+            else:
+                await self._guarded("finish", alert_id, self.ending.follow(alert_id, word))
 
-    async def _each_live(self, step: Callable[[str], Awaitable[object]]) -> None:
-        """Take a step for every live alert. One that cannot be handled must not keep the others from being told."""
-        for alert_id in list(self._live):
-            try:
-                await step(alert_id)
-            except StoreUnavailableError:
-                raise
-            except Exception as error:  # noqa: BLE001  whatever is wrong with it, it is wrong with this alert alone
-                self._fault(step.__name__, alert_id, error)
+    async def _expire(self) -> None:
+        for alert_id in await self.alerts.due(self.clock.now_ms()):
+            await self._guarded("expire", alert_id, self.ending.expire(alert_id))
 
-    def _fault(self, step: str, alert_id: str, error: Exception) -> None:
+    async def _guarded(self, step: str, alert_id: str, work: Awaitable[object]) -> None:
+        """A step for one alert: one that cannot be handled must not keep the others from being told."""
+        try:
+            await work
+        except StoreUnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001  whatever is wrong with it, it is wrong with this alert alone
+            self._fault(step, error, alert_id)
+
+    def _fault(self, step: str, error: Exception, alert_id: str = "") -> None:
         """Told once by step, alert and kind of error, whose text may hold what the alert says."""
         fault = (step, alert_id, type(error).__name__)
         if fault not in self._faults:
             self._faults.add(fault)
-            structlog.get_logger().error("alert cannot be handled", step=step, alert=alert_id, error=fault[2])
+            structlog.get_logger().error("step failed", step=step, alert=alert_id, error=fault[2])
 
     async def _sweep(self) -> None:
         await self.sweeper.round()
@@ -127,36 +144,44 @@ class Worker:
         async with asyncio.TaskGroup() as tasks:
             while not self._stop.is_set():
                 await lanes.acquire()
-                lease = await self._next(channel)
-                if lease is None:
-                    lanes.release()
-                    await self.clock.sleep(self.settings.poll_ms / 1000)
-                else:
+                free = 1
+                while not lanes.locked():
+                    await lanes.acquire()
+                    free += 1
+                leases = await self._leases(channel, free)
+                for lease in leases:
                     tasks.create_task(self._drain(lease, lanes))
+                for _ in range(free - len(leases)):
+                    lanes.release()
+                if not leases:
+                    await self.clock.sleep(self.settings.poll_ms / 1000)
 
-    async def _next(self, channel: str) -> Lease | None:
-        """A lease from the live alerts, each in turn."""
+    async def _leases(self, channel: str, free: int) -> list[Lease]:
+        """Up to `free` leases from the live alerts, each in turn, as many as there are lanes asked at once."""
         live, hold = self._live, self.carriers.held()
-        for step in range(len(live)):
-            chain = live[(self._turn + step) % len(live)]
+        for start in range(0, len(live), free):
+            turn = self._turn[channel]
+            asked = [live[(turn + i) % len(live)] for i in range(min(free, len(live) - start))]
+            self._turn[channel] = turn + len(asked)
             try:
-                lease = await self.work.lease(chain, channel, hold)
+                answers = await self.work.leases(asked, channel, hold)
             except StoreUnavailableError:
-                return None
-            if lease is not None:
-                self._turn += step + 1
-                return lease
-        return None
+                return []
+            for chain, answer in zip(asked, answers, strict=True):
+                if isinstance(answer, Exception):
+                    self._fault("lease", answer, chain)
+            leases = [answer for answer in answers if isinstance(answer, Lease)]
+            if leases:
+                return leases
+        return []
 
     async def _drain(self, lease: Lease, lanes: asyncio.Semaphore) -> None:
         self._held[lease.name] = lease
         try:
-            await self.dispatch.drain(lease, self._stop.is_set)
+            # When the store is away the lease ends by itself; whoever takes it over finds what was in flight.
+            await self._guarded("drain", lease.alert_id, self.dispatch.drain(lease, self._stop.is_set))
         except StoreUnavailableError:
-            # The lease ends by itself; whoever takes it over finds what was in flight.
             structlog.get_logger().warning("store unavailable", step="drain", alert=lease.alert_id, batch=lease.batch)
-        except Exception as error:  # noqa: BLE001  as above: the lease ends, and its attempts are counted
-            self._fault("drain", lease.alert_id, error)
         finally:
             self._held.pop(lease.name, None)
             lanes.release()

@@ -26,9 +26,9 @@ class Ending:
         self._metrics = metrics
         self._early: dict[str, float] = {}
 
-    async def finish(self, alert_id: str) -> None:
-        """See whether an alert is over, and settle what a closed gate left."""
-        match await self._work.finish(alert_id):
+    async def follow(self, alert_id: str, word: str) -> None:
+        """Do what `Work.finish` says of an alert: let it go when it is over, settle what a closed gate left."""
+        match word:
             case "done":
                 await self._done(alert_id)
             case "sweep":
@@ -39,12 +39,10 @@ class Ending:
                     del self._early[alert_id]  # announced again, it has the whole time again
                     await self._alerts.retire(alert_id)
 
-    async def expire(self) -> None:
-        """Close the gate of every alert whose end has passed."""
-        due = await self._alerts.due(self._clock.now_ms())
-        for alert_id in due:
-            await self._alerts.step(alert_id, AlertState.EXPIRED)
-        await self._alerts.expiry_done(due)
+    async def expire(self, alert_id: str) -> None:
+        """Close the gate of an alert whose end has passed."""
+        await self._alerts.step(alert_id, AlertState.EXPIRED)
+        await self._alerts.expiry_done([alert_id])
 
     async def _done(self, alert_id: str) -> None:
         self._early.pop(alert_id, None)

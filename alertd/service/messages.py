@@ -33,16 +33,13 @@ class Messages:
     def __init__(self, alerts: Alerts, renderer: Renderer) -> None:
         self._alerts = alerts
         self._renderer = renderer
-        self._kept: OrderedDict[tuple[str, Alike, str], Ready] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, Alike, str], Ready | None] = OrderedDict()
 
     async def ready(self, alert_id: str, alike: Alike, carrier: Carrier) -> Ready | None:
-        """The message, or None when its document is gone (purged) or cannot be told this way."""
+        """The message, or None when its document is gone (purged) or cannot be told this way, which is told once."""
         name = (alert_id, alike, carrier.name)
         if name not in self._kept:
-            made = await self._make(alert_id, alike, carrier)
-            if made is None:
-                return None
-            self._kept[name] = made
+            self._kept[name] = await self._make(alert_id, alike, carrier)
             if len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(name)
@@ -60,11 +57,11 @@ class Messages:
             loudness=Loudness(record.loudness),
             language=alike.language,
         )
-        alert = Alert.model_validate_json(record.document)
         try:
+            alert = Alert.model_validate_json(record.document)
             message = self._renderer.render(alert, channel=alike.channel, language=alike.language, stamp=stamp)
             prepared = carrier.channel.prepare(message)
-        except (ValueError, KeyError) as error:  # of this message alone: the others go on
+        except Exception as error:  # noqa: BLE001  whatever is wrong, it is wrong with this message alone
             structlog.get_logger().error(
                 "message cannot be made", alert=alert_id, channel=alike.channel, language=alike.language,
                 error=type(error).__name__,

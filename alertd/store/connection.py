@@ -55,13 +55,24 @@ class Connection:
 
     async def run_many(self, calls: Sequence[tuple[str, Sequence[str], Sequence[Arg]]]) -> list[Any]:
         """Run scripts in one round trip, each atomic by itself."""
-        return await self._pipelined(calls, durable=False)
+        return _checked(await self._pipelined(calls, durable=False))
+
+    async def run_each(self, calls: Sequence[tuple[str, Sequence[str], Sequence[Arg]]]) -> list[Any]:
+        """The same, but where one call fails its error is its answer: it takes nobody else's answer along. Raises
+        StoreUnavailableError as the others do.
+        """
+        answers = await self._pipelined(calls, durable=False)
+        faults = [answer for answer in answers if isinstance(answer, Exception)]
+        _checked([fault for fault in faults if isinstance(_translated(fault), StoreUnavailableError)])
+        return answers
 
     async def run_durably(self, name: str, names: Sequence[str], *args: Arg) -> Any:
         """Run a script and wait until it is on disk (and on a replica where one is required). Raises StoreUnavailableError when
         the disk does not confirm in time: the write may still come through, so callers must be idempotent.
         """
-        return (await self._pipelined([(name, names, args)], durable=True))[0]
+        answer, confirmed = _checked(await self._pipelined([(name, names, args)], durable=True))
+        self._confirmed(confirmed)
+        return answer
 
     async def execute(self, *command: Arg) -> Any:
         """A plain command."""
@@ -99,6 +110,7 @@ class Connection:
     async def _pipelined(
         self, calls: Sequence[tuple[str, Sequence[str], Sequence[Arg]]], *, durable: bool
     ) -> list[Any]:
+        """The answers, errors among them; when `durable`, one of WAITAOF after them."""
         try:
             answers = await self._send(calls, durable=durable)
             again = [i for i, answer in enumerate(answers) if isinstance(answer, exceptions.NoScriptError)]
@@ -109,9 +121,6 @@ class Connection:
                 answers[len(calls) :] = fresh[len(again) :]
         except UNAVAILABLE as error:
             raise _translated(error) from error
-        _checked(answers)
-        if durable:
-            self._confirmed(answers.pop())
         return answers
 
     async def _send(
@@ -141,6 +150,7 @@ def _checked(answers: list[Any]) -> list[Any]:
 
 
 def _translated(error: BaseException) -> BaseException:
+    """What an error of the client means to us."""
     if isinstance(error, UNAVAILABLE) or str(error).startswith(_NOT_NOW):
         return StoreUnavailableError("The store cannot be reached or takes no writes at the moment.")
     return error

@@ -118,6 +118,22 @@ def _counts(found: dict[bytes, bytes] | list[bytes]) -> dict[str, dict[str, int]
     return {channel: counts[channel] for channel in CHANNELS if channel in counts}
 
 
+def _leased(name: str, channel: str, given: Sequence[Any]) -> Lease:
+    version, batch, header, rows, refs, tries, lost = given
+    _, language, form, ring, _, _ = header.decode().split(" ")
+    return Lease(
+        name=name,
+        alert_id=version.decode(),
+        batch=batch.decode(),
+        alike=Alike(channel=channel, language=language, format=form, ring=int(ring)),
+        rows=list(struct.unpack(f"<{len(rows) // 4}I", rows)),
+        refs=unpack_refs(refs),
+        tries=[tried & ATTEMPTS_MASK for tried in tries],
+        doubted=[tried >= FLAG_DOUBT for tried in tries],
+        lost=lost,
+    )
+
+
 class Work:
     """Leases, gate and ledger of every chain."""
 
@@ -145,23 +161,24 @@ class Work:
 
     async def lease(self, chain: str, channel: str, hold: bytes) -> Lease | None:
         """Work of one channel of one chain, or None. `hold` names the carriers whose open attempts are not repeated."""
-        name = secrets.token_hex(8)
-        given = await self._db.run("lease", [keys.chain(chain)], channel, name, LEASE_MS, hold, self._db.skew_ms)
-        if given is None:
-            return None
-        version, batch, header, rows, refs, tries, lost = given
-        _, language, form, ring, _, _ = header.decode().split(" ")
-        return Lease(
-            name=name,
-            alert_id=version.decode(),
-            batch=batch.decode(),
-            alike=Alike(channel=channel, language=language, format=form, ring=int(ring)),
-            rows=list(struct.unpack(f"<{len(rows) // 4}I", rows)),
-            refs=unpack_refs(refs),
-            tries=[tried & ATTEMPTS_MASK for tried in tries],
-            doubted=[tried >= FLAG_DOUBT for tried in tries],
-            lost=lost,
+        (lease,) = await self.leases([chain], channel, hold)
+        if isinstance(lease, Exception):
+            raise lease
+        return lease
+
+    async def leases(self, chains: Sequence[str], channel: str, hold: bytes) -> list[Lease | Exception | None]:
+        """The same of several chains, in one round trip; what is wrong with one chain is its answer."""
+        names = [secrets.token_hex(8) for _ in chains]
+        given = await self._db.run_each(
+            [
+                ("lease", [keys.chain(chain)], [channel, name, LEASE_MS, hold, self._db.skew_ms])
+                for chain, name in zip(chains, names, strict=True)
+            ]
         )
+        return [
+            answer if answer is None or isinstance(answer, Exception) else _leased(name, channel, answer)
+            for name, answer in zip(names, given, strict=True)
+        ]
 
     async def gate(
         self, lease: Lease, outcomes: Sequence[Settlement], wanted: Sequence[int], carrier: int
@@ -213,9 +230,18 @@ class Work:
         )
 
     async def finish(self, alert_id: str) -> str:
-        """'done', 'sweep' or 'busy'; a version that has nothing left becomes sent."""
-        answer: bytes = await self._db.run("finish", [keys.chain(chain_of(alert_id))], alert_id, self._db.skew_ms)
-        return answer.decode()
+        """'done', 'sweep', 'early' or 'busy'; a version that has nothing left becomes sent."""
+        (answer,) = await self.finish_each([alert_id])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def finish_each(self, alert_ids: Sequence[str]) -> list[str | Exception]:
+        """The same of several alerts, in one round trip; what is wrong with one is its answer."""
+        answers = await self._db.run_each(
+            [("finish", [keys.chain(chain_of(alert_id))], [alert_id, self._db.skew_ms]) for alert_id in alert_ids]
+        )
+        return [answer if isinstance(answer, Exception) else answer.decode() for answer in answers]
 
     async def sweep(self, alert_id: str, batch: int, batches: int) -> tuple[int, int]:
         """Settle a few batches of a closed gate. Answers rows settled, and rows still in a living lease."""

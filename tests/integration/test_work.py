@@ -80,6 +80,18 @@ async def test_batches_hold_at_most_500_and_every_reference_once(work: Work, ale
     assert [ref for lease in leases[:3] for ref in lease.refs] == [(n, 0) for n in range(1, 1201)]
 
 
+async def test_several_chains_are_asked_at_once(work: Work, alerts: Alerts, alert_id: str, store: Connection):
+    """One round trip takes a lease of each chain that has work; one that is damaged answers for itself alone."""
+    await planned(work, alert_id, 5)
+    idle, damaged = new_id(1), new_id(2)
+    await store.execute("SET", f"{{a:{damaged}}}:ready:push", "no list")
+    nothing, fault, lease = await work.leases([idle, damaged, alert_id], "push", b"")
+    assert (nothing, isinstance(fault, Exception), lease.rows) == (None, True, [0, 1, 2, 3, 4])
+    await store.execute("SET", f"{{a:{damaged}}}:v:{damaged}", "no hash")
+    words = await work.finish_each([alert_id, damaged, idle])
+    assert (words[0], isinstance(words[1], Exception), words[2]) == ("busy", True, "done")
+
+
 async def test_planning_twice_appends_once(work: Work, alert_id: str):
     """A second planner, or one that resumes from an old cursor, is told so and changes nothing."""
     await planned(work, alert_id)

@@ -1,0 +1,105 @@
+"""A worker among things that are broken: each hurts only itself."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from alertd.alerts import AlertState, LedgerReason, State
+from alertd.app import Parts
+from alertd.ids import new_id
+from alertd.rendering import Renderer
+from alertd.resources import templates_dir
+from alertd.store import keys
+from channels.sandbox import Sandbox
+from tests.integration.acts import BEA, counts, register, submitted
+
+HOUR_MS = 3_600_000
+
+
+@asynccontextmanager
+async def working(parts: Parts) -> AsyncIterator[asyncio.Task[None]]:
+    worker = parts.worker()
+    task = asyncio.create_task(worker.run())
+    try:
+        yield task
+    finally:
+        worker.stop()
+        await task
+
+
+async def until(true: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(20):
+        while not await true():  # noqa: ASYNC110  it is in the store: nobody sets an event
+            await asyncio.sleep(0.02)
+
+
+async def approved(parts: Parts, sample: dict[str, Any], **changes: Any) -> str:
+    taken = await submitted(parts, sample, **changes)
+    return (await parts.approval.approve(taken.record.id, BEA)).id
+
+
+def ended(parts: Parts, alert_id: str) -> Callable[[], Awaitable[bool]]:
+    async def is_sent() -> bool:
+        return await parts.alerts.state(alert_id) is AlertState.SENT
+
+    return is_sent
+
+
+async def test_message_that_cannot_be_made_fails_alone(parts: Parts, sandbox: Sandbox, sample: dict, tmp_path: Path):
+    """A template that breaks on one alert's facts fails those who would get it; the others get theirs, and the alert ends."""
+    shutil.copytree(templates_dir(), tmp_path / "templates")
+    (tmp_path / "templates/messages/missing-child/push/fr.body.txt").write_text("{{ nothing_of_the_kind }}")
+    parts.renderer = Renderer(tmp_path / "templates")
+    await register(parts, 25)
+    await register(parts, 25, first=25, languages=["fr"])
+    alert_id = await approved(parts, sample)
+    async with working(parts) as task:
+        await until(ended(parts, alert_id))
+        assert not task.done()
+    record = await parts.alerts.get(alert_id)
+    assert await counts(parts, record) == {"accepted": 25, "failed": 25}
+    failed = [row async for _, rows, _ in parts.work.ledger(alert_id) for row in rows if row["state"] == State.FAILED]
+    assert {int(row["reason"]) for row in failed} == {LedgerReason.LEFT_BLANK}
+
+
+async def test_broken_alerts_keep_no_other_from_being_told(parts: Parts, sandbox: Sandbox, sample: dict):
+    """Documents that cannot be opened, queues and records of another type: the next alert is sent all the same."""
+    await register(parts, 30)
+    unreadable = await approved(parts, sample)
+    await parts.db.execute("HSET", keys.of_chain(unreadable, "version", unreadable), "doc", b"damaged")
+    no_queue, no_record = new_id(1), new_id(2)
+    await parts.db.execute("SET", keys.of_chain(no_queue, "ready", "push"), "no list")
+    await parts.db.execute("SET", keys.of_chain(no_record, "version", no_record), "no hash")
+    for broken in (no_queue, no_record):
+        await parts.alerts.enliven(broken)
+        await parts.db.execute("ZADD", keys.expiry(keys.shard_of(broken)), 1, broken)
+    await parts.db.execute("SADD", keys.REGION_GROUPS, 5)
+    await parts.db.execute("SET", "{r:5}:dirty", "no set")  # and the sweeper fails every time
+    async with working(parts) as task:
+        alert_id = await approved(parts, sample)
+        await until(ended(parts, alert_id))
+        assert not task.done()
+    assert {version for _, version, *_ in sandbox.push.recorded} == {alert_id}
+
+
+async def test_every_live_alert_gets_its_turn(parts: Parts, sandbox: Sandbox, sample: dict):
+    """More alerts than lanes are all sent, and expired ones end although others cannot."""
+    await register(parts, 30)
+    parts.settings = parts.settings.model_copy(update={"worker": parts.settings.worker.model_copy(update={"lanes": 2})})
+    alert_ids = [await approved(parts, sample) for _ in range(7)]
+    waiting = (await submitted(parts, sample)).record.id
+    await parts.db.execute("ZADD", keys.expiry(keys.shard_of(waiting)), 1, waiting)
+    async with working(parts):
+        for alert_id in alert_ids:
+            await until(ended(parts, alert_id))
+        await until(lambda: _is_expired(parts, waiting))
+    assert sandbox.push.recorded.counts() == {"total": 210, "addresses": 210, "doubled": 0}
+
+
+async def _is_expired(parts: Parts, alert_id: str) -> bool:
+    return await parts.alerts.state(alert_id) is AlertState.EXPIRED
