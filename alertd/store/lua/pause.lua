@@ -1,6 +1,7 @@
 -- A carrier said to wait: nobody gets a permit before then. A longer pause stands against a shorter one.
 -- KEYS: 1 limiter
 -- ARGV: 1 pause (ms), 2 skew (ms)
+-- Returns: 1
 local t = redis.call('TIME')
 local till = t[1] * 1000000 + t[2] + (ARGV[1] + ARGV[2]) * 1000
 if till > tonumber(redis.call('HGET', KEYS[1], 'paused') or '0') then
