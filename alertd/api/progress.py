@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from datetime import datetime
 
 from aiohttp import web
-from pydantic import BaseModel, Field, field_validator
+from pydantic import AwareDatetime, BaseModel, Field
 
 from alertd.alerts import OVER, SETTLED, AlertState, State
 from alertd.api.alerts import AlertId, AlertReply, Query, alert_reply
 from alertd.api.call import credential
 from alertd.api.operations import NDJSON, Operation
 from alertd.api.services import services
-from alertd.faults import refusal
 from alertd.service.reports import Wanted
 from alertd.store.alerts import Place
 
@@ -29,17 +27,10 @@ UNSETTLED = frozenset(State) - SETTLED
 class ListQuery(Query):
     state: AlertState | None = None
     case: str | None = Field(None, description="Number of the case.", max_length=200)
-    since: datetime | None = Field(None, description="Made then or later.")
+    since: AwareDatetime | None = Field(None, description="Made then or later.")
     external_id: str | None = Field(None, max_length=128)
     limit: int = Field(50, ge=1, le=200)
     cursor: str | None = Field(None, description="`next` of the page before.", pattern=_CURSOR)
-
-    @field_validator("since")
-    @classmethod
-    def _with_offset(cls, since: datetime | None) -> datetime | None:
-        if since is not None and since.tzinfo is None:
-            raise refusal("A time needs its offset, as in 2026-11-26T08:00:00+01:00.")
-        return since
 
 
 class AlertList(BaseModel):
