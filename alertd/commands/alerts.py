@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Annotated, Any
 
 import typer
 
-from alertd.commands.client import Client, RefusedError, segment
+from alertd.commands.client import Client, RefusedError, UnreachableError, segment
 from alertd.commands.options import JsonOption, common
 from alertd.commands.output import remark, shown, tell, tell_facts, tell_json, tell_table
 from alertd.commands.watching import watch as follow
@@ -16,7 +17,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Alerts: list
 
 AlertId = Annotated[str, typer.Argument(metavar="ID", help="The alert's id.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the alert.")]
-COLUMNS = ("id", "state", "kind", "level", "status", "author", "people", "created", "expires")
+COLUMNS = ("id", "state", "status", "level", "people", "author", "expires")
 
 
 @sending.command()
@@ -38,10 +39,18 @@ def send(
         )
     client = common(ctx).client()
     query = {"dry_run": "true"} if dry_run else None
-    taken = client.post("/v1/alerts", document, query, idempotency_key=idempotency_key)
+    taken = _taken(client, document, query, idempotency_key or uuid.uuid4().hex)
     tell_json(taken) if as_json else _tell_taken(taken, dry_run=dry_run)
     if watch and not dry_run:
         follow(client, taken["id"], as_json=as_json)
+
+
+def _taken(client: Client, document: bytes, query: dict[str, str] | None, idempotency_key: str) -> Any:
+    try:
+        return client.post("/v1/alerts", document, query, idempotency_key=idempotency_key)
+    except UnreachableError as error:
+        hint = f"  If it was taken is not known. Sent again with --idempotency-key {idempotency_key} it is taken once."
+        raise UnreachableError(f"{error}\n{hint}") from None
 
 
 @app.command("list")
@@ -51,7 +60,7 @@ def list_alerts(
     case: Annotated[str | None, typer.Option(help="Only those of the case with this number.")] = None,
     external_id: Annotated[str | None, typer.Option(help="Only the one your system calls so.")] = None,
     limit: Annotated[int | None, typer.Option(help="How many are looked through.")] = None,
-    cursor: Annotated[int | None, typer.Option(help="Go on where the page before ended.")] = None,
+    cursor: Annotated[str | None, typer.Option(help="Go on where the page before ended.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """The organisation's alerts, newest first."""
@@ -138,7 +147,7 @@ def _tell_taken(taken: dict[str, Any], *, dry_run: bool) -> None:
         "state": taken["state"],
         "people": audience["people"],
         "addresses": audience["addresses"],
-        "seconds": taken["eta"],
+        "seconds needed": taken["eta"],
         "area": f"{area['km2']:,} km2",
         "regions": [f"{region['name']} ({region['code']})" for region in area["regions"][:10]],
         "repaired": area["repairs"],

@@ -23,9 +23,11 @@ def check(
     if ready:
         _ask(common(ctx), as_json=as_json)
         return
+    said = common(ctx)
+    settings = said.settings()
     from alertd.commands.inspection import inspected  # noqa: PLC0415  a second that no health check need wait
 
-    findings = inspected(common(ctx))
+    findings = inspected(settings, said.config_file)
     if as_json:
         tell_json({"findings": [{"part": f.part, "ok": f.ok, "says": f.says} for f in findings]})
     else:

@@ -12,7 +12,6 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import IO, Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -25,6 +24,9 @@ TIMEOUT_S = 60.0
 #: A service that restarts is back within these waits, 15 s together.
 WAITS_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 LONGEST_WAIT_S = 60.0  # however long a Retry-After asks for
+READY_TIMEOUT_S = 5.0  # a health check asks again soon
+#: Reached without the proxy that the environment may name.
+HERE = frozenset({"127.0.0.1", "localhost", "::1"})
 #: Refusals that ask for the same call again.
 TEMPORARY = frozenset({"store-unavailable", "idempotency-in-progress", "rate-limited"})
 
@@ -44,19 +46,6 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """What came back that was no success."""
-
-    status: int
-    problem: Mapping[str, Any]
-    retry_after_s: float | None
-
-    @property
-    def slug(self) -> str:
-        return str(self.problem.get("type", "")).rpartition("/")[2]
-
-
 class Client:
     """Calls to one service with one key. `url` may have a path, as behind a proxy; without a key only the health is told."""
 
@@ -69,7 +58,8 @@ class Client:
             raise RefusedError("the key has characters that no key has")
         self._url = url.rstrip("/")
         self._key = key
-        self._opener = urllib.request.build_opener(_NoRedirect)
+        own = [urllib.request.ProxyHandler({})] if parts.hostname in HERE else []
+        self._opener = urllib.request.build_opener(_NoRedirect, *own)
         self._reached = False  # a service that answered once is waited for when it is gone
 
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
@@ -100,18 +90,19 @@ class Client:
                 for line in response:
                     if line.startswith(b"data: "):
                         yield json.loads(line.removeprefix(b"data: "))
-        except (OSError, http.client.HTTPException):
-            raise self._unreachable() from None
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unreachable(error) from None
 
     def is_ready(self) -> tuple[bool, str]:
         """What /readyz says, asked once."""
         try:
-            return True, self._read(self._request("GET", "/readyz")).decode().strip()
+            with self._open(self._request("GET", "/readyz"), READY_TIMEOUT_S) as response:
+                return True, response.read().decode().strip()
         except urllib.error.HTTPError as refusal:
             with refusal:
                 return False, refusal.read().decode(errors="replace").strip()
-        except (OSError, http.client.HTTPException):
-            return False, str(self._unreachable())
+        except (OSError, http.client.HTTPException) as error:
+            return False, str(self._unreachable(error))
 
     def _json(
         self,
@@ -153,8 +144,8 @@ class Client:
         url = self._url + path + (f"?{urlencode(given)}" if given else "")
         return urllib.request.Request(url, data, headers, method=method)  # noqa: S310  http or https, see __init__
 
-    def _open(self, request: urllib.request.Request) -> IO[bytes]:
-        response: IO[bytes] = self._opener.open(request, timeout=TIMEOUT_S)
+    def _open(self, request: urllib.request.Request, timeout_s: float = TIMEOUT_S) -> IO[bytes]:
+        response: IO[bytes] = self._opener.open(request, timeout=timeout_s)
         self._reached = True
         return response
 
@@ -164,23 +155,29 @@ class Client:
 
     def _repeated(self, attempt: Callable[[], T]) -> T:
         """The attempt's result, tried again while the failure is of the kind that passes. Raises RefusedError."""
-        for wait_s in (*WAITS_S, None):
+        waits = iter(WAITS_S)
+        while True:
             try:
                 return attempt()
             except urllib.error.HTTPError as refusal:
-                answer = _answer(refusal)
-                if answer.slug not in TEMPORARY or wait_s is None:
-                    raise RefusedError(explained(answer.status, answer.problem)) from None
-                time.sleep(min(answer.retry_after_s or wait_s, LONGEST_WAIT_S))
+                status, problem, wait_s = _refusal(refusal)
+                planned_s = next(waits, None)
+                if _slug(problem) not in TEMPORARY or planned_s is None:
+                    raise RefusedError(explained(status, problem)) from None
+                time.sleep(min(wait_s or planned_s, LONGEST_WAIT_S))
             except (OSError, http.client.HTTPException) as error:
-                if wait_s is None or not (self._reached or _broke_off(error)):
-                    raise self._unreachable() from None
-                time.sleep(wait_s)
-        raise self._unreachable()
+                planned_s = next(waits, None)
+                if planned_s is None or not (self._reached or _broke_off(error)):
+                    raise self._unreachable(error) from None
+                time.sleep(planned_s)
 
-    def _unreachable(self) -> UnreachableError:
-        what = "the connection broke off" if self._reached else "nobody answers"
-        return UnreachableError(f"{what} at {self._url}; is alertd running there? ALERTD_URL names another address")
+    def _unreachable(self, error: Exception) -> UnreachableError:
+        cause = error.reason if isinstance(error, urllib.error.URLError) else error
+        what = "the connection broke off" if self._reached or _broke_off(error) else "nobody answers"
+        why = getattr(cause, "strerror", None) or cause
+        return UnreachableError(
+            f"{what} at {self._url} ({why}); is alertd running there? ALERTD_URL names another address"
+        )
 
 
 def segment(text: str) -> str:
@@ -190,9 +187,9 @@ def segment(text: str) -> str:
 
 def explained(status: int, problem: Mapping[str, Any]) -> str:
     """A problem (RFC 9457) as lines for people: title, detail, each fault with its place, what to do."""
-    slug = str(problem.get("type", "")).rpartition("/")[2]
-    head = f"{problem.get('title') or f'the service answered {status}'}" + (f" ({slug})" if slug else "")
-    lines = [f"{head}: {problem['detail']}" if problem.get("detail") else head]
+    if not _slug(problem):
+        return f"the service answered {status}, which is not alertd's way; ALERTD_URL names its address"
+    lines = [f"{problem.get('title')} ({_slug(problem)}): {problem.get('detail')}"]
     lines += [f"  {place(fault)}: {fault.get('detail', '')}" for fault in problem.get("errors", ())]
     if problem.get("what_to_do"):
         lines.append(f"  What to do: {problem['what_to_do']}")
@@ -208,7 +205,12 @@ def place(fault: Mapping[str, Any]) -> str:
     return str(fault.get("parameter") or fault.get("pointer") or "the whole")
 
 
-def _answer(refusal: urllib.error.HTTPError) -> _Answer:
+def _slug(problem: Mapping[str, Any]) -> str:
+    return str(problem.get("type", "")).rpartition("/")[2]
+
+
+def _refusal(refusal: urllib.error.HTTPError) -> tuple[int, dict[str, Any], float | None]:
+    """Status, problem (empty if it is none) and the seconds of Retry-After."""
     with refusal:
         raw = refusal.read()
     try:
@@ -216,12 +218,11 @@ def _answer(refusal: urllib.error.HTTPError) -> _Answer:
     except ValueError:
         problem = None
     after = refusal.headers.get("Retry-After", "")
-    return _Answer(
-        refusal.code, problem if isinstance(problem, dict) else {}, float(after) if after.isdecimal() else None
-    )
+    return refusal.code, problem if isinstance(problem, dict) else {}, float(after) if after.isdecimal() else None
 
 
-def _broke_off(error: OSError | http.client.HTTPException) -> bool:
-    """Whether something was there and went away, so that the call may have been taken."""
-    cause = error.reason if isinstance(error, urllib.error.URLError) else error
-    return isinstance(cause, ConnectionResetError | BrokenPipeError | TimeoutError | http.client.HTTPException)
+def _broke_off(error: Exception) -> bool:
+    """Whether something was there and went away, so that the call may have been taken. urllib wraps what precedes an answer."""
+    if isinstance(error, urllib.error.URLError):
+        return isinstance(error.reason, ConnectionResetError | BrokenPipeError)
+    return True

@@ -10,7 +10,6 @@ from pathlib import Path
 from redis.asyncio import Redis
 
 from alertd.app import library_of
-from alertd.commands.options import Common
 from alertd.config import AnyCarrier, ConfigError, Settings, StoreSection
 from alertd.store.codec import Codec, Keys
 from alertd.store.connection import Connection, StoreUnavailableError, check_engine
@@ -30,10 +29,9 @@ class Finding:
     says: str
 
 
-def inspected(said: Common) -> list[Finding]:
-    """Everything that was found, in the order in which a start needs it. Raises ConfigError when there are no settings."""
-    settings = said.settings()
-    where = str(said.config_file) if said.config_file else "the defaults and the environment"
+def inspected(settings: Settings, config_file: Path | None) -> list[Finding]:
+    """Everything that was found, in the order in which a start needs it. `config_file` is where the settings are from."""
+    where = str(config_file) if config_file else "the defaults and the environment"
     return [
         Finding(part="configuration", ok=True, says=where),
         *(_outside(settings.store, settings.store.url) if settings.store.url else _embedded(settings.store)),

@@ -13,6 +13,8 @@ from rich.text import Text
 
 #: Off a terminal nothing is cut or wrapped: a line is a row.
 UNBOUNDED = 10_000
+#: What a person need not be told.
+NOTHING: tuple[Any, ...] = (None, "", [], {})
 
 
 def tell_json(document: Any) -> None:
@@ -41,20 +43,30 @@ def console() -> Console:
 def tell_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Rows under their columns' names."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for number, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=number == 0)  # the first is what is copied
     for row in rows:
         table.add_row(*(Text(harmless(shown(value))) for value in row))
-    console().print(table)
+    _print(table)
 
 
 def tell_facts(facts: Mapping[str, Any]) -> None:
     """A name and its value a line; what is not there is left out."""
     table = Table.grid(padding=(0, 2))
     for name, value in facts.items():
-        if value not in (None, "", [], {}):
+        if value not in NOTHING:
             table.add_row(Text(name, "bold"), Text(harmless(shown(value))))
-    console().print(table)
+    _print(table)
+
+
+def _print(table: Table) -> None:
+    """On a terminal as it is; elsewhere without the spaces that fill up its lines."""
+    to = console()
+    with to.capture() as captured:
+        to.print(table)
+    text = captured.get()
+    sys.stdout.write(text if to.is_terminal else "".join(f"{line.rstrip()}\n" for line in text.splitlines()))
+    sys.stdout.flush()
 
 
 def shown(value: Any) -> str:
@@ -65,9 +77,9 @@ def shown(value: Any) -> str:
         case int() | float():
             return f"{value:,}"
         case list() | tuple():
-            return ", ".join(shown(each) for each in value)
+            return ("; " if any(isinstance(each, dict) for each in value) else ", ").join(map(shown, value))
         case dict():
-            return ", ".join(f"{name} {shown(each)}" for name, each in value.items())
+            return ", ".join(f"{name} {shown(each)}" for name, each in value.items() if each not in NOTHING)
         case _:
             return str(value)
 

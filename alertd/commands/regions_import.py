@@ -13,7 +13,6 @@ from typing import Annotated, Any
 
 import typer
 
-from alertd.app import library_of
 from alertd.commands.client import RefusedError
 from alertd.commands.options import JsonOption, common
 from alertd.commands.output import tell, tell_facts, tell_json
@@ -59,7 +58,7 @@ def import_regions(  # noqa: PLR0913, PLR0917  each is an option of the command
         if report.problems:
             raise RefusedError(_problems(file, report))
         folder, kept_as = settings.store.directory / "regions", name or _name_of(file)
-        path = _installed(folder, kept_as, origin, report, library_of(settings), dry_run=dry_run)
+        path = _installed(folder, kept_as, origin, report, Library.load(added=folder), dry_run=dry_run)
     except GeofenceError as error:
         raise RefusedError(str(error)) from None
     facts = _facts(report, path, dry_run=dry_run)

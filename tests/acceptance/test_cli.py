@@ -1,0 +1,242 @@
+"""The command line as its users have it: a child process that calls a running service, and answers in words and numbers."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.conftest import Served
+
+HARBOUR = [[[-6.02, 37.33], [-5.98, 37.33], [-5.98, 37.36], [-6.02, 37.36], [-6.02, 37.33]]]
+CONSENT = {"at": "2026-01-10T12:00:00+01:00", "source": "paper"}
+CSV = """id;languages;kinds;sms;mail;home.lon;home.lat;school.region;consent.at;consent.source
+csv-1;es|en;missing-child;+34 600 11 22 33;ana@correo.example;-5.98;37.39;41091;2026-01-10T12:00:00+01:00;paper
+csv-2;es;missing-child;+34;;east;37.39;;2026-01-10T12:00:00+01:00;paper
+"""
+
+
+def environment(served: Served, key: str | None = None) -> dict[str, str]:
+    return {
+        **os.environ,
+        "ALERTD_URL": served.url,
+        "ALERTD_KEY": key or served.key,
+        "ALERTD_STORE__DIRECTORY": str(served.directory),
+    }
+
+
+def alertd(
+    served: Served, *words: str, key: str | None = None, given: bytes | None = None, **variables: str
+) -> subprocess.CompletedProcess[bytes]:
+    """Runs one command to its end."""
+    command = [sys.executable, "-m", "alertd", *words]
+    return subprocess.run(
+        command,
+        env={**environment(served, key), **variables},
+        input=given,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def done(served: Served, *words: str, key: str | None = None, given: bytes | None = None) -> Any:
+    """What a command answers with --json."""
+    ran = alertd(served, *words, "--json", key=key, given=given)
+    assert ran.returncode == 0, ran.stderr.decode()
+    return json.loads(ran.stdout)
+
+
+def refused(served: Served, *words: str, key: str | None = None, given: bytes | None = None) -> str:
+    """Why a command was refused: told on standard error alone."""
+    ran = alertd(served, *words, key=key, given=given)
+    assert ran.returncode == 1, ran.stdout.decode()
+    return ran.stderr.decode()
+
+
+@pytest.fixture(scope="module")
+def bea(served: Served) -> str:
+    """A key of a second person."""
+    return str(done(served, "keys", "create", "--subject", "bea@centre.example", "--scope", "admin")["token"])
+
+
+@pytest.fixture(scope="module")
+def ana(served: Served) -> str:
+    """A key of the author."""
+    return str(done(served, "keys", "create", "--subject", "ana@centre.example", "--scope", "admin")["token"])
+
+
+def test_alert_is_sent_by_one_approved_by_another_and_watched(
+    served: Served, ana: str, bea: str, alert: dict[str, Any], tmp_path: Path
+):
+    """`send --watch` says who must act, refuses the author's own approval, and stays until everyone is told."""
+    file = tmp_path / "alert.json"
+    file.write_text(json.dumps(alert))
+    command = [sys.executable, "-m", "alertd", "send", str(file), "--watch", "--json"]
+    with subprocess.Popen(command, env=environment(served, ana), stdout=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout is not None
+        taken = json.loads(watching.stdout.readline())
+        assert taken["state"] == "pending"
+        assert "(same-person)" in refused(served, "alerts", "approve", taken["id"], key=ana)
+        approved = alertd(served, "alerts", "approve", taken["id"], key=bea)
+        assert approved.returncode == 0
+        assert approved.stdout.decode().startswith(f"Alert {taken['id']} is approved: ")
+        events = [json.loads(line) for line in watching.stdout]
+        assert watching.wait(60) == 0
+    assert events[0]["state"] == "pending"
+    assert events[-1]["state"] == "sent"
+    assert served.total("push") == events[-1]["channels"]["push"]["accepted"] > 0
+    shown = done(served, "alerts", "show", taken["id"])
+    assert (shown["state"], shown["approver"]) == ("sent", "bea@centre.example")
+    assert taken["id"] in [each["id"] for each in done(served, "alerts", "list", "--state", "sent")["alerts"]]
+
+
+def test_alert_of_which_nothing_comes(served: Served, ana: str, bea: str, alert: dict[str, Any]):
+    """A dry run keeps nothing; the same word for it sends it once; returned, submitted again, rejected, it is watched to its end with 1."""
+    document = json.dumps({**alert, "external_id": "cli-1"}).encode()
+    assert done(served, "send", "-", "--dry-run", key=ana, given=document)["audience"]["people"] > 20
+    assert done(served, "alerts", "list", "--external-id", "cli-1")["alerts"] == []
+    first, second = (
+        done(served, "send", "-", "--idempotency-key", "cli-1", key=ana, given=document)["id"] for _ in range(2)
+    )
+    assert first == second
+    assert done(served, "alerts", "return", first, "--reason", "wrong area", key=bea)["state"] == "returned"
+    assert done(served, "alerts", "submit", first, key=ana)["state"] == "pending"
+    assert done(served, "alerts", "reject", first, "--reason", "found", key=bea)["state"] == "rejected"
+    assert "ended as rejected" in refused(served, "alerts", "watch", first)
+    assert "(precondition-failed)" in refused(served, "alerts", "cancel", first, "--reason", "found", key=bea)
+
+
+def test_refusal_has_every_fault_with_its_place(served: Served):
+    """All faults of a document are told at once, each behind its JSON pointer; CAP is refused in a sentence."""
+    said = refused(served, "send", "-", given=b'{"kind": "flood", "channels": ["fax"]}')
+    assert said.startswith("alertd: The request is not valid (invalid-request): ")
+    for pointer in ("/kind", "/level", "/expires", "/channels/0"):
+        assert f"\n  {pointer}: " in said
+    assert "CAP is not taken yet" in refused(served, "send", "-", given=b"<?xml version='1.0'?><alert/>")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [(), ("nonsense",), ("send",), ("send", "no-such-file"), ("alerts", "reject", "x"), ("keys", "create", "--bogus")],
+)
+def test_wrong_usage_is_told_apart_from_a_refusal(served: Served, words: tuple[str, ...]):
+    """A command that makes no sense ends with 2."""
+    assert alertd(served, *words).returncode == 2
+
+
+def test_key_that_is_missing_or_revoked_is_refused(served: Served):
+    """Without a key one learns where to put it; a revoked one is known no more; a key can be given in a file."""
+    assert "ALERTD_KEY" in alertd(served, "keys", "list", ALERTD_KEY="").stderr.decode()
+    made = done(served, "keys", "create", "--subject", "cy", "--scope", "alerts:read", "--test")
+    assert [c["channel"] for c in done(served, "carriers", "list", key=made["token"])["carriers"]] == [
+        "push",
+        "sms",
+        "mail",
+    ]
+    assert "scope" in refused(served, "keys", "list", key=made["token"])
+    assert made["key"] in [each["key"] for each in done(served, "keys", "list")["keys"]]
+    assert done(served, "keys", "revoke", made["key"]) == {"revoked": made["key"]}
+    assert "not known" in refused(served, "carriers", "list", key=made["token"])
+
+
+def test_people_come_from_ndjson_and_go(served: Served, tmp_path: Path):
+    """An import tells its counts, can be sent again, and whoever it brought can be shown, counted and forgotten."""
+    person = {
+        "languages": ["es"],
+        "kinds": ["missing-child"],
+        "places": {"home": {"point": [-5.98, 37.39]}},
+        "consent": CONSENT,
+    }
+    file = tmp_path / "people.ndjson"
+    file.write_text("\n\n".join(json.dumps({"id": f"cli-{i}", **person}) for i in range(1200)))
+    before = done(served, "subscribers", "count", "--in", "41091")["audience"]["people"]
+    for _ in range(2):
+        assert done(served, "subscribers", "import", str(file)) == {"written": 1200, "refused": 0}
+    assert done(served, "subscribers", "count", "--in", "41091")["audience"]["people"] == before + 1200
+    assert done(served, "subscribers", "show", "cli-7")["registration"]["languages"] == ["es"]
+    assert done(served, "subscribers", "forget", "cli-7") == {"forgotten": "cli-7"}
+    assert "(not-found)" in refused(served, "subscribers", "show", "cli-7")
+    area = json.dumps({"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": HARBOUR}})
+    assert done(served, "subscribers", "count", "--in", area)["area"]["km2"] == pytest.approx(11.8, abs=0.1)
+
+
+def test_people_come_from_a_spreadsheet(served: Served, tmp_path: Path):
+    """Rows become registrations; what is wrong in a row is told with its line and place, and the rest is written."""
+    file = tmp_path / "people.csv"
+    file.write_text(CSV, encoding="utf-8-sig")
+    ran = alertd(served, "subscribers", "import", str(file))
+    assert ran.returncode == 1
+    assert ran.stdout.decode() == "1 written, 1 refused.\n"
+    said = ran.stderr.decode()
+    assert said.startswith("line 3: ")
+    assert "\n  /places/home/point/0: " in said
+    assert "\n  /addresses/0/number: " in said
+    kept = done(served, "subscribers", "show", "csv-1")["registration"]
+    assert kept["languages"] == ["es", "en"]
+    assert kept["places"] == {"home": {"point": [-5.98, 37.39]}, "school": {"region": "41091"}}
+    assert [address.get("number") for address in kept["addresses"]] == ["+34600112233", None]
+    file.write_text("id,langauges\nx,es\n")
+    assert "did you mean languages?" in refused(served, "subscribers", "import", str(file))
+
+
+def test_regions_are_found(served: Served):
+    """By name, at a point and by code, with the outline on demand; an unknown code is refused."""
+    assert "41091" in [r["code"] for r in done(served, "regions", "search", "sevilla")["regions"]]
+    assert [r["code"] for r in done(served, "regions", "list", "--at", "-5.98,37.39")["regions"]][:2] == [
+        "41091",
+        "ES-SE",
+    ]
+    assert done(served, "regions", "show", "41091", "--geometry", "none")["geometry"] is None
+    assert done(served, "regions", "show", "41091")["geometry"]["type"] == "MultiPolygon"
+    assert "(not-found)" in refused(served, "regions", "show", "nowhere")
+
+
+def test_regions_of_ones_own_are_tried_before_they_are_stored(served: Served, tmp_path: Path):
+    """A dry run checks everything and writes nothing; a fault is told with its row; then they are in the data directory."""
+    feature = {
+        "type": "Feature",
+        "properties": {"id": "PORT-1", "title": "Muelle"},
+        "geometry": {"type": "Polygon", "coordinates": HARBOUR},
+    }
+    file = tmp_path / "port.geojson"
+    file.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    words = ("regions", "import", str(file), "--kind", "city", "--code-field", "id", "--name-field", "title")
+    assert done(served, *words, "--dry-run")["regions"] == 1
+    assert not (served.directory / "regions").exists()
+    assert "no column 'name'" in refused(served, *words[:-1], "name")
+    assert "restart" in alertd(served, *words).stdout.decode()
+    assert (served.directory / "regions" / "port.regions").is_file()
+    file.write_text(json.dumps({"type": "FeatureCollection", "features": [feature, feature]}))
+    assert "row 2 (PORT-1) has the code of row 1" in refused(served, *words)
+
+
+def test_health_check_tells_ready_from_not(served: Served):
+    """`check --ready` needs no key; it ends with 0 when the service is ready and with 1 when nobody is there."""
+    assert alertd(served, "check", "--ready", ALERTD_KEY="").returncode == 0
+    with socket.socket() as held:  # bound and not listening: nobody can be there
+        held.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{held.getsockname()[1]}"
+        gone = alertd(served, "--url", url, "check", "--ready", "--json")
+    assert gone.returncode == 1
+    assert json.loads(gone.stdout)["ready"] is False
+    assert b"nobody answers" in gone.stderr
+
+
+def test_installation_is_looked_at_without_being_started(served: Served, tmp_path: Path):
+    """`check` names what would keep a service from starting, and does not touch one that runs."""
+    assert {f["ok"] for f in done(served, "check")["findings"]} == {True}
+    file = tmp_path / "alertd.toml"
+    file.write_text('[carriers.push]\nkind = "fcm"\ncredentials = "/nowhere/key.json"\n')
+    looked = alertd(served, "--config", str(file), "check")
+    assert looked.returncode == 1
+    assert "FAULT  carrier push    credentials: there is no file /nowhere/key.json\n" in looked.stdout.decode()
+    assert looked.stderr.decode() == "alertd: 1 of 5 are at fault\n"
+    file.write_text("[api]\nprot = 1\n")
+    assert "did you mean port?" in refused(served, "--config", str(file), "check")
