@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from alertd.store import keys
 from alertd.store.connection import Connection, StoreUnavailableError
 from geofences import cover as covers
-from geofences import records
-from geofences.tiles import position
+from geofences import records, refine
 
 #: Of one MGET, since the server answers nobody else meanwhile. A hot tile alone may be 3 MB.
 REPLY_BYTES, REPLY_CELLS = 1_000_000, 2_000
 _GROUPS = 1 << 16  # z8 ancestors
+#: Numbers that leave more room than this between them, on average, are sorted; closer ones are put in their places.
+SPARSE = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,17 +90,26 @@ class Audience:
         replies: list[tuple[_Cells, shapely.MultiPolygon | None]]
         replies = [(group, wanted.area) for group in _bounded(border)]
         replies += [(group, None) for cells in (inner, *regional) for group in _bounded(cells)]
-        sure: list[records.Records] = []
-        doubtful = [np.empty(0, np.uint64)]
-        for cells, area in replies:
-            blobs = await self._db.mget(cells.keys)
-            trusted, doubted = await asyncio.to_thread(_sifted, cells, blobs, wanted, area)
-            sure.append(trusted)
-            doubtful.append(doubted)
+        sifted = await self._sift(replies, wanted)
+        sure = [trusted for trusted, _ in sifted]
+        doubtful = [np.empty(0, np.uint64), *(doubted for _, doubted in sifted)]
         in_doubt = _unique(np.concatenate(doubtful))
         if len(in_doubt):
             sure.append(await self._authority(in_doubt, wanted))
         return await asyncio.to_thread(_merged, sure)
+
+    async def _sift(
+        self, replies: Sequence[tuple[_Cells, shapely.MultiPolygon | None]], wanted: Wanted
+    ) -> list[tuple[records.Records, NDArray[np.uint64]]]:
+        """Read and sift, the next reply on its way while one is sifted. One at a time: the area is prepared in place."""
+        done: list[tuple[records.Records, NDArray[np.uint64]]] = []
+        sifting: asyncio.Future[tuple[records.Records, NDArray[np.uint64]]] | None = None
+        for cells, area in replies:
+            blobs = await self._db.mget(cells.keys)
+            if sifting:
+                done.append(await sifting)
+            sifting = asyncio.ensure_future(asyncio.to_thread(_sifted, cells, blobs, wanted, area))
+        return [*done, await sifting] if sifting else done
 
     async def _tiles(self, cover: covers.Cover) -> tuple[_Cells, _Cells]:
         """The non-empty tiles of a cover: inner, border."""
@@ -171,8 +181,7 @@ def _sifted(
     doubted, sure = found.numbers[fit & in_doubt], fit & ~in_doubt
     found = _take(found, sure)
     if area is not None:
-        lon, lat = position(tiles[sure], found.x, found.y)
-        found = _take(found, covers.inside(area, lon, lat))
+        found = _take(found, refine.inside(area, tiles[sure], found.x, found.y))
     return found, doubted
 
 
@@ -203,13 +212,31 @@ def _unique(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return ordered[np.r_[True, ordered[1:] != ordered[:-1]]] if len(ordered) else ordered
 
 
-def ascending(numbers: NDArray[np.uint64]) -> NDArray[np.intp]:
-    """The order that sorts numbers, equal ones as they come: a radix sort, 16 bits a turn, four times faster than `argsort`."""
-    order = np.argsort(numbers.astype(np.uint16), kind="stable")
-    for shift in range(16, int(numbers.max(initial=0)).bit_length(), 16):
-        digits = (numbers[order] >> np.uint64(shift)).astype(np.uint16)
-        order = order[np.argsort(digits, kind="stable")]
+def ascending_once(numbers: NDArray[np.uint64]) -> NDArray[np.integer]:
+    """The order that sorts numbers and takes each once, where it stands first."""
+    least, most = int(numbers.min(initial=records.NUMBER_LIMIT)), int(numbers.max(initial=0))
+    is_dense = 0 <= most - least < SPARSE * len(numbers)
+    return _placed(numbers, least, most) if is_dense else _sorted(numbers, most)
+
+
+def _placed(numbers: NDArray[np.uint64], least: int, most: int) -> NDArray[np.integer]:
+    """Each number's index is put at its own place in a list as long as the numbers reach: three times faster than sorting."""
+    places = np.full(most - least + 1, -1, np.int32)
+    backwards = np.arange(len(numbers) - 1, -1, -1, dtype=np.int32)
+    places[numbers.view(np.int64)[::-1] - least] = backwards  # of equal ones the first is written last, and stays
+    order: NDArray[np.integer] = places[places >= 0]
     return order
+
+
+def _sorted(numbers: NDArray[np.uint64], most: int) -> NDArray[np.integer]:
+    """A radix sort, 16 bits a turn, four times faster than `argsort`."""
+    order = np.argsort(numbers.astype(np.uint16), kind="stable")
+    for shift in range(16, most.bit_length(), 16):
+        digits = (numbers >> np.uint64(shift)).astype(np.uint16).take(order)
+        order = order.take(np.argsort(digits, kind="stable"))
+    ordered = numbers.take(order)
+    once: NDArray[np.integer] = order[np.r_[True, ordered[1:] != ordered[:-1]][: len(order)]]
+    return once
 
 
 def _merged(parts: Sequence[records.Records]) -> Found:
@@ -217,9 +244,5 @@ def _merged(parts: Sequence[records.Records]) -> Found:
     numbers = np.concatenate([part.numbers for part in parts]) if parts else np.empty(0, np.uint64)
     flags = np.concatenate([part.flags for part in parts]) if parts else np.empty(0, np.uint32)
     regions = np.concatenate([part.regions for part in parts]) if parts else np.empty(0, np.uint32)
-    order = ascending(numbers)
-    numbers = numbers[order]
-    first = np.r_[True, numbers[1:] != numbers[:-1]] if len(numbers) else np.empty(0, bool)
-    if not first.all():
-        numbers, order = numbers[first], order[first]
-    return Found(numbers=numbers, flags=flags[order], regions=regions[order])
+    order = ascending_once(numbers)
+    return Found(numbers=numbers.take(order), flags=flags.take(order), regions=regions.take(order))

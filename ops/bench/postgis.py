@@ -20,9 +20,10 @@ from pathlib import Path
 
 import asyncpg
 import numpy as np
-from audience_people import FLAGS, HOME, MISSING_CHILD, Points, ascending_once
+from audience_people import FLAGS, HOME, MISSING_CHILD, Points
 from numpy.typing import NDArray
 
+from alertd.store.audience import ascending_once
 from geofences import records
 
 START_S = 30
@@ -117,7 +118,7 @@ def _sorted(copied: bytes, question: str) -> NDArray[np.int64]:
     """Whoever is on the border of two pieces comes twice."""
     rows = np.frombuffer(copied, ANSWER_ROWS[question])
     numbers = rows["number"].astype(np.int64)
-    order = ascending_once(numbers)
+    order = ascending_once(numbers.view(np.uint64))
     if question == WHOLE:
         rows["flags"].astype(np.uint32)[order], rows["region"].astype(np.uint32)[order]
     return numbers[order]
