@@ -1,0 +1,186 @@
+"""One bind at an SMS centre, kept up: connect, bind, tick, and again after a wait when it is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import ssl
+from collections.abc import Callable, Hashable
+from typing import Final, cast
+
+from channels.base import Answer, Outcome, Reason
+from channels.smpp.pdu import Command
+from channels.smpp.session import Answered, Bound, Delivered, Ended, Event, Phase, Role, Session
+from channels.smpp.settings import SmppSettings
+
+NOT_CONNECTED: Final = Outcome(Answer.RETRY, Reason.CONNECTION)
+NOT_TRUSTED: Final = Outcome(Answer.RETRY, Reason.CREDENTIALS)
+
+#: A bind that lives this long was a good one: the next attempt after it begins with the short wait again.
+STEADY_S: Final = 10.0
+
+#: Time passes for a session in steps of this share of its shortest time-out, and no longer than a second.
+_STEPS: Final = 5
+_LONGEST_STEP_S: Final = 1.0
+
+#: A polite goodbye is not worth more.
+_GOODBYE_S: Final = 1.0
+
+_CHANCE: Final = secrets.SystemRandom()
+
+Hear = Callable[["Bind", list[Answered | Delivered]], None]
+
+
+class _Connection(asyncio.Protocol):
+    """One socket and the conversation over it. A late word of an old one never reaches a new one."""
+
+    def __init__(self, session: Session, tell: Callable[[list[Event]], None]) -> None:
+        self.session = session
+        self.blocked = False
+        self._tell = tell
+        self._transport: asyncio.Transport | None = None
+
+    def take(self, events: list[Event]) -> None:
+        """Answer at once what the session answers, then tell."""
+        self.flush()
+        self._tell(events)
+        if self.session.phase is Phase.ENDED and self._transport is not None:
+            self._transport.close()
+
+    def flush(self) -> None:
+        if self._transport is not None and (out := self.session.take()):
+            self._transport.write(out)
+
+    def drop(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+        self._tell(self.session.lost())
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self.flush()
+
+    def data_received(self, data: bytes) -> None:
+        self.take(self.session.receive(data, asyncio.get_running_loop().time()))
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._transport = None
+        self._tell(self.session.lost())
+
+    def pause_writing(self) -> None:
+        self.blocked = True
+
+    def resume_writing(self) -> None:
+        self.blocked = False
+        self._tell([])
+
+
+class Bind:
+    """`hear` is called with what came, and with nothing when there may be room again."""
+
+    def __init__(self, settings: SmppSettings, role: Role, hear: Hear) -> None:
+        self.down: Outcome | None = None  # why the last attempt failed; None while bound or still hoping
+        self._settings = settings
+        self._session_settings = settings.session(role)
+        self._hear = hear
+        self._connection: _Connection | None = None
+        self._changed = asyncio.Event()
+        self._failures = 0
+        self._step_s = min(_LONGEST_STEP_S, min(settings.timeout_s, settings.enquire_s) / _STEPS)
+
+    def room(self, now_s: float) -> int:
+        """How many PDUs may be written now."""
+        connection = self._connection
+        return 0 if connection is None or connection.blocked else connection.session.room(now_s)
+
+    @property
+    def session(self) -> Session | None:
+        return None if self._connection is None else self._connection.session
+
+    def request(self, command: Command, body: bytes, key: Hashable, now_s: float) -> None:
+        """Written with the next `flush`. There must be room."""
+        if self._connection is None:
+            raise RuntimeError("a bind without a session has no room")
+        self._connection.session.request(command, body, key, now_s)
+
+    def flush(self) -> None:
+        """Write all that waits, in one piece."""
+        if self._connection is not None:
+            self._connection.flush()
+
+    async def keep(self, context: ssl.SSLContext | None) -> None:
+        """Until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            began_s = loop.time()
+            await self._live(context)
+            if loop.time() - began_s > STEADY_S:
+                self._failures = 0
+            wait_s = min(self._settings.back_off_max_s, self._settings.back_off_s * 2 ** min(self._failures, 16))
+            self._failures += 1
+            await asyncio.sleep(_CHANCE.uniform(wait_s / 2, wait_s))
+
+    async def leave(self) -> None:
+        """Unbind if bound, and wait a moment for the answer."""
+        connection = self._connection
+        if connection is None:
+            return
+        connection.session.unbind(asyncio.get_running_loop().time())
+        connection.flush()
+        try:
+            async with asyncio.timeout(_GOODBYE_S):
+                await self._until(connection.session, Phase.ENDED)
+        except TimeoutError:
+            pass
+
+    async def _live(self, context: ssl.SSLContext | None) -> None:
+        """One connection from its beginning to its end."""
+        settings, loop = self._settings, asyncio.get_running_loop()
+        connection = _Connection(Session(self._session_settings, loop.time()), self._take)
+        name = settings.host if context else None
+        try:
+            async with asyncio.timeout(settings.connect_timeout_s):
+                await loop.create_connection(
+                    lambda: connection, settings.host, settings.port, ssl=context, server_hostname=name
+                )
+                self._connection = connection
+                await self._until(connection.session, Phase.BOUND, Phase.ENDED)
+            await self._let_time_pass(connection)
+        except ssl.SSLCertVerificationError:
+            self.down = NOT_TRUSTED
+        except (OSError, TimeoutError):
+            self.down = NOT_CONNECTED
+        finally:
+            self._connection = None
+            connection.drop()
+
+    async def _let_time_pass(self, connection: _Connection) -> None:
+        session = connection.session
+        while session.phase is not Phase.ENDED:
+            try:
+                async with asyncio.timeout(self._step_s):
+                    await self._until(session, Phase.ENDED)
+            except TimeoutError:
+                connection.take(session.tick(asyncio.get_running_loop().time()))
+
+    async def _until(self, session: Session, *phases: Phase) -> None:
+        while session.phase not in phases:
+            self._changed.clear()
+            await self._changed.wait()
+
+    def _take(self, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, Bound):
+                self.down = None
+                self._changed.set()
+            elif isinstance(event, Ended):
+                self._ended(event.reason)
+        self._hear(self, [event for event in events if isinstance(event, Answered | Delivered)])
+
+    def _ended(self, reason: Reason) -> None:
+        """One that was refused, or lost again soon, is down; one that is lost for the first time is hoped for."""
+        if reason is Reason.CREDENTIALS:
+            self.down = NOT_TRUSTED
+        elif self._failures:
+            self.down = NOT_CONNECTED
+        self._changed.set()

@@ -1,0 +1,219 @@
+"""Text messages through an SMS centre: many on the way at once, over several binds."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, cast
+
+from channels.base import ACCEPTED, WITHHELD, Answer, MayWrite, Outcome, Prepared, Reason, Recipient, SmsMessage
+from channels.smpp import message
+from channels.smpp.bind import Bind
+from channels.smpp.inbox import Inbox, Listener
+from channels.smpp.message import SmppPayload, Writer
+from channels.smpp.pdu import Command
+from channels.smpp.receipts import Receipts
+from channels.smpp.session import Answered, Delivered
+from channels.smpp.settings import SmppSettings
+
+NOT_A_NUMBER: Final = Outcome(Answer.NEVER, Reason.BAD_ADDRESS)
+
+#: How often one who waits for room looks whether it still may write.
+LOOK_S: Final = 0.05
+
+#: Of the answers to the parts of one message, the one that counts: a part that was refused for sure keeps the whole from arriving.
+_RANK: Final = {Answer.ACCEPTED: 0, Answer.UNKNOWN: 1, Answer.RETRY: 2, Answer.NEVER: 3}
+
+#: Between the ids of a message's parts in `Outcome.message_id`.
+BETWEEN_IDS: Final = ","
+
+
+class _Flight:
+    """The outcomes of one send, and whether all are there."""
+
+    def __init__(self, size: int) -> None:
+        self.outcomes = [WITHHELD] * size
+        self._open = size
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if not size:
+            self.done.set_result(None)
+
+    def settle(self, index: int, outcome: Outcome) -> None:
+        self.outcomes[index] = outcome
+        self._open -= 1
+        if not self._open and not self.done.done():  # cancelled, or never awaited
+            self.done.set_result(None)
+
+
+@dataclass(slots=True, eq=False)
+class _Message:
+    """One message on its way, in `parts`."""
+
+    flight: _Flight
+    index: int
+    tag: str | None  # None: no message but the cancelling of one
+    parts: int
+    left: int
+    worst: Outcome = ACCEPTED
+    ids: list[str] = field(default_factory=list)
+
+    def answered(self, outcome: Outcome, *, late: bool) -> None:
+        """One part was answered."""
+        if outcome.answer is Answer.ACCEPTED and outcome.message_id:
+            self.ids.append(outcome.message_id)
+        if late:
+            return
+        self.left -= 1
+        if _RANK[outcome.answer] > _RANK[self.worst.answer]:
+            self.worst = outcome
+        if not self.left:
+            ids = BETWEEN_IDS.join(self.ids) or None
+            accepted = self.worst.answer is Answer.ACCEPTED
+            self.flight.settle(self.index, replace(self.worst, message_id=ids) if accepted else self.worst)
+
+
+class SmppChannel:
+    """One account. Implements `channels.base.Channel`."""
+
+    name = "sms"
+
+    def __init__(
+        self, settings: SmppSettings, clock: Callable[[], float] = time.time, listener: Listener | None = None
+    ) -> None:
+        """`listener` is told of receipts and of what people answer; it may be set until `open`."""
+        self.listener = listener
+        self._settings = settings
+        self._clock = clock
+        self._writer = Writer(settings)
+        self._receipts = Receipts(time.monotonic, remember=settings.remember)
+        self._inbox: Inbox | None = None
+        self._binds: list[Bind] = []
+        self._senders: list[Bind] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._waiters: list[asyncio.Future[None]] = []
+
+    async def open(self) -> None:
+        """Begins to bind, and does not wait for it: a centre that is away now may be back when it is needed."""
+        context = ssl.create_default_context(cafile=self._settings.ca_file) if self._settings.tls else None
+        self._inbox = Inbox(self._settings, self.listener, self._receipts)
+        self._binds = [Bind(self._settings, role, self._hear) for role in self._settings.roles]
+        self._senders = self._binds[: self._settings.binds]
+        self._tasks = [asyncio.create_task(bind.keep(context)) for bind in self._binds]
+        self._tasks.append(asyncio.create_task(self._inbox.run()))
+
+    async def close(self) -> None:
+        await asyncio.gather(*(bind.leave() for bind in self._binds))
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def prepare(self, message_: SmsMessage) -> Prepared:
+        """Costs what the carrier bills: segments. Raises `ValueError` for an empty text and one that is too long."""
+        return message.prepare(message_)
+
+    async def send(self, prepared: Prepared, recipients: Sequence[Recipient], may_write: MayWrite) -> list[Outcome]:
+        """The validity period is what is left at this call. All PDUs that find room are written in one piece."""
+        payload: SmppPayload = prepared.payload
+        tails = self._writer.tails(payload, self._clock())
+        flight = _Flight(len(recipients))
+        for index, recipient in enumerate(recipients):
+            to = self._writer.to(recipient)
+            if to is None:
+                flight.settle(index, NOT_A_NUMBER)
+                continue
+            one = _Message(flight, index, recipient.tag, len(tails), len(tails))
+            stop = await self._write(Command.SUBMIT_SM, [to + tail for tail in tails], one, may_write)
+            if stop is not None:
+                for rest in range(index, len(recipients)):
+                    flight.settle(rest, stop)
+                break
+        self._flush()
+        await flight.done
+        return flight.outcomes
+
+    async def cancel(self, message_id: str, recipient: Recipient) -> bool:
+        """Take back a message by the id of its outcome. True when the centre says that it will not be delivered."""
+        to = self._writer.to(recipient)
+        if to is None:
+            return False
+        flight = _Flight(1)
+        bodies = [self._writer.cancelling(one, to) for one in message_id.split(BETWEEN_IDS)]
+        one = _Message(flight, 0, None, len(bodies), len(bodies))
+        if await self._write(Command.CANCEL_SM, bodies, one, lambda: True) is not None:
+            return False
+        self._flush()
+        await flight.done
+        return flight.outcomes[0].answer is Answer.ACCEPTED
+
+    async def _write(
+        self, command: Command, bodies: Sequence[bytes], message_: _Message, may_write: MayWrite
+    ) -> Outcome | None:
+        """All PDUs of one message on one bind, once it has room for them; None when that is done."""
+        loop = asyncio.get_running_loop()
+        while True:
+            now_s = loop.time()
+            bind = max(self._senders, key=lambda one: one.room(now_s))
+            if bind.room(now_s) >= min(len(bodies), self._settings.window):
+                break
+            if not may_write():
+                return WITHHELD
+            if all(one.down for one in self._senders):
+                return bind.down
+            self._flush()
+            await self._look_again()
+        if not may_write():
+            return WITHHELD
+        for body in bodies:
+            bind.request(command, body, message_, now_s)
+        return None
+
+    async def _look_again(self) -> None:
+        """Wait until an answer made room, a bind came up, or it is time to ask for leave again."""
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = loop.create_future()
+        self._waiters.append(waiter)
+        timer = loop.call_later(LOOK_S, _wake, waiter)
+        try:
+            await waiter
+        finally:
+            timer.cancel()
+
+    def _flush(self) -> None:
+        for bind in self._senders:
+            bind.flush()
+
+    def _hear(self, bind: Bind, events: list[Answered | Delivered]) -> None:
+        """What came on one bind."""
+        session = bind.session
+        for event in events:
+            if isinstance(event, Answered):
+                self._answered(cast("_Message", event.key), event)
+            elif session is not None and self._inbox is not None:
+                self._inbox.take(bind, session, event.pdu)
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            _wake(waiter)
+
+    def _answered(self, message_: _Message, event: Answered) -> None:
+        outcome = event.outcome
+        if outcome.reason is Reason.THROTTLED:
+            outcome = replace(outcome, retry_after_s=self._all_paused_s())
+        message_.answered(outcome, late=event.late)
+        if message_.tag is not None and len(message_.ids) == message_.parts and self._inbox is not None:
+            self._inbox.joined(self._receipts.sent(message_.tag, message_.ids))
+
+    def _all_paused_s(self) -> float | None:
+        """How long no bind takes anything; None while one does, for then the carrier need not rest."""
+        now_s = asyncio.get_running_loop().time()
+        sessions = [bind.session for bind in self._senders if bind.session is not None]
+        left_s = min((session.paused_until_s - now_s for session in sessions), default=0.0)
+        return left_s if left_s > 0 else None
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

@@ -1,0 +1,108 @@
+"""A text as octets for an SMS centre, and back: GSM 03.38 in one octet a septet, or UCS-2, whole or cut into parts.
+
+The alphabet is 3GPP TS 23.038 section 6.2.1, the header of parts TS 23.040 section 9.2.3.24.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from channels.text import SEPTETS, SEPTETS_OF_PART, UNITS, UNITS_OF_PART, Encoding, segments
+
+ALPHABET: Final = (
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞ\x1bÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
+    "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
+)
+EXTENSION: Final[Mapping[int, str]] = {
+    0x0A: "\f",
+    0x14: "^",
+    0x28: "{",
+    0x29: "}",
+    0x2F: "\\",
+    0x3C: "[",
+    0x3D: "~",
+    0x3E: "]",
+    0x40: "|",
+    0x65: "€",
+}
+ESCAPE: Final = 0x1B
+
+_OCTETS: Final[Mapping[str, bytes]] = {
+    **{character: bytes((code,)) for code, character in enumerate(ALPHABET) if code != ESCAPE},
+    **{character: bytes((ESCAPE, code)) for code, character in EXTENSION.items()},
+}
+
+#: `data_coding` (section 5.2.19). 0 is the centre's own alphabet, which for GSM carriers is GSM 03.38.
+DATA_CODING: Final[Mapping[Encoding, int]] = {"gsm7": 0, "ucs2": 8}
+
+UDH_INDICATOR: Final = 0x40  # in esm_class: the text begins with a header
+
+#: A message is at most this many parts: the parts of one message are written together.
+MOST_PARTS: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """A text in the octets of its alphabet, by part; one part when it fits a segment."""
+
+    data_coding: int
+    parts: tuple[bytes, ...]
+
+
+def code(text: str) -> Coded:
+    """Cut between characters, never inside an escape or a surrogate pair; as many parts as `channels.text` counts."""
+    encoding, _ = segments(text)
+    if encoding == "gsm7":
+        pieces, single, part = [_OCTETS[character] for character in text], SEPTETS, SEPTETS_OF_PART
+    else:
+        pieces = [character.encode("utf-16-be", "replace") for character in text]
+        single, part = 2 * UNITS, 2 * UNITS_OF_PART
+    whole = b"".join(pieces)
+    parts = (whole,) if len(whole) <= single else tuple(_cut(pieces, part))
+    return Coded(DATA_CODING[encoding], parts)
+
+
+def _cut(pieces: list[bytes], size: int) -> Iterator[bytes]:
+    part: list[bytes] = []
+    used = 0
+    for piece in pieces:
+        if used + len(piece) > size:
+            yield b"".join(part)
+            part, used = [], 0
+        part.append(piece)
+        used += len(piece)
+    yield b"".join(part)
+
+
+def header(reference: int, parts: int, number: int) -> bytes:
+    """What stands before part `number` (from 1) of `parts`; `reference` is 0 to 255."""
+    return bytes((5, 0, 3, reference, parts, number))
+
+
+def read(octets: bytes, data_coding: int, esm_class: int) -> str:
+    """The text of a message that somebody sent us. Never raises: what has no meaning is left out or replaced."""
+    if esm_class & UDH_INDICATOR and octets:
+        octets = octets[1 + octets[0] :]
+    if data_coding & 0x0C == 0x08:
+        return octets.decode("utf-16-be", "replace")
+    if data_coding in {1, 3}:
+        return octets.decode("latin-1")
+    return "".join(_characters(octets))
+
+
+def _characters(octets: bytes) -> Iterator[str]:
+    """GSM 03.38; an octet that is no septet is taken for Latin-1, which some centres send."""
+    escaped = False
+    for octet in octets:
+        if octet == ESCAPE and not escaped:
+            escaped = True
+            continue
+        if escaped:
+            yield EXTENSION.get(octet, " ")
+        elif octet < len(ALPHABET):
+            yield ALPHABET[octet]
+        else:
+            yield chr(octet)
+        escaped = False

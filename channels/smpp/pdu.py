@@ -1,0 +1,312 @@
+"""The wire of SMPP 3.4 (Issue 1.2, sections 3 to 5): frames, mandatory fields and optional parameters, as tables.
+
+Pure: bytes in, values out. Whatever a peer sends becomes a `Pdu` or a `PduError`, never another exception.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+HEADER: Final = struct.Struct(">IIII")  # length, command, status, sequence
+_TLV: Final = struct.Struct(">HH")
+
+#: A payload of 64 KiB in a parameter is the most the format holds; the rest of any PDU is far below 4 KiB.
+LONGEST_PDU: Final = 0x10000 + 4096
+
+LAST_SEQUENCE: Final = 0x7FFFFFFF
+RESPONSE: Final = 0x80000000
+
+
+class Command(enum.IntEnum):
+    """Section 5.1.2.1."""
+
+    BIND_RECEIVER = 0x01
+    BIND_TRANSMITTER = 0x02
+    SUBMIT_SM = 0x04
+    DELIVER_SM = 0x05
+    UNBIND = 0x06
+    CANCEL_SM = 0x08
+    BIND_TRANSCEIVER = 0x09
+    ENQUIRE_LINK = 0x15
+    ALERT_NOTIFICATION = 0x102
+    DATA_SM = 0x103
+    GENERIC_NACK = RESPONSE
+    BIND_RECEIVER_RESP = RESPONSE | 0x01
+    BIND_TRANSMITTER_RESP = RESPONSE | 0x02
+    SUBMIT_SM_RESP = RESPONSE | 0x04
+    DELIVER_SM_RESP = RESPONSE | 0x05
+    UNBIND_RESP = RESPONSE | 0x06
+    CANCEL_SM_RESP = RESPONSE | 0x08
+    BIND_TRANSCEIVER_RESP = RESPONSE | 0x09
+    ENQUIRE_LINK_RESP = RESPONSE | 0x15
+    DATA_SM_RESP = RESPONSE | 0x103
+
+
+class Status(enum.IntEnum):
+    """Section 5.1.3: those that are said or understood here. Carriers have more of their own, from 0x400 on."""
+
+    OK = 0x00
+    INVALID_LENGTH = 0x01  # of the message
+    INVALID_COMMAND_LENGTH = 0x02
+    INVALID_COMMAND = 0x03
+    INVALID_BIND_STATE = 0x04
+    ALREADY_BOUND = 0x05
+    INVALID_PRIORITY = 0x06
+    INVALID_REGISTERED = 0x07
+    SYSTEM_ERROR = 0x08
+    INVALID_SOURCE = 0x0A
+    INVALID_DESTINATION = 0x0B
+    INVALID_MESSAGE_ID = 0x0C
+    BIND_FAILED = 0x0D
+    INVALID_PASSWORD = 0x0E
+    INVALID_SYSTEM_ID = 0x0F
+    CANCEL_FAILED = 0x11
+    QUEUE_FULL = 0x14
+    INVALID_SERVICE_TYPE = 0x15
+    INVALID_ESM_CLASS = 0x43
+    SUBMIT_FAILED = 0x45
+    INVALID_SOURCE_TON = 0x48
+    INVALID_SOURCE_NPI = 0x49
+    INVALID_DESTINATION_TON = 0x50
+    INVALID_DESTINATION_NPI = 0x51
+    INVALID_SYSTEM_TYPE = 0x53
+    THROTTLED = 0x58
+    INVALID_SCHEDULE = 0x61
+    INVALID_EXPIRY = 0x62
+    RECEIVER_TEMPORARY = 0x64
+    RECEIVER_PERMANENT = 0x65
+    RECEIVER_REJECTS = 0x66
+    INVALID_PARAMETERS = 0xC0
+    PARAMETER_NOT_ALLOWED = 0xC1
+    INVALID_PARAMETER_LENGTH = 0xC2
+    MISSING_PARAMETER = 0xC3
+    INVALID_PARAMETER_VALUE = 0xC4
+    DELIVERY_FAILURE = 0xFE
+    UNKNOWN_ERROR = 0xFF
+
+
+class Tag(enum.IntEnum):
+    """Optional parameters that are written or read here (section 5.3.2); others are kept as they come."""
+
+    RECEIPTED_MESSAGE_ID = 0x001E
+    SC_INTERFACE_VERSION = 0x0210
+    NETWORK_ERROR_CODE = 0x0423
+    MESSAGE_PAYLOAD = 0x0424
+    MESSAGE_STATE = 0x0427
+
+
+#: Octets that the value of a parameter has: least, most.
+TAG_SIZES: Final[Mapping[int, tuple[int, int]]] = {
+    Tag.RECEIPTED_MESSAGE_ID: (1, 65),
+    Tag.SC_INTERFACE_VERSION: (1, 1),
+    Tag.NETWORK_ERROR_CODE: (3, 3),
+    Tag.MESSAGE_STATE: (1, 1),
+}
+
+#: A mandatory field: its name and the octets it takes at most with its end, 0 for one octet, -1 for a text with its length before it.
+Layout = tuple[tuple[str, int], ...]
+
+_BIND: Final[Layout] = (
+    ("system_id", 16),
+    ("password", 9),
+    ("system_type", 13),
+    ("interface_version", 0),
+    ("addr_ton", 0),
+    ("addr_npi", 0),
+    ("address_range", 41),
+)
+_SOURCE: Final[Layout] = (("source_addr_ton", 0), ("source_addr_npi", 0), ("source_addr", 21))
+_DESTINATION: Final[Layout] = (("dest_addr_ton", 0), ("dest_addr_npi", 0), ("destination_addr", 21))
+_MESSAGE: Final[Layout] = (
+    ("service_type", 6),
+    *_SOURCE,
+    *_DESTINATION,
+    ("esm_class", 0),
+    ("protocol_id", 0),
+    ("priority_flag", 0),
+    ("schedule_delivery_time", 17),
+    ("validity_period", 17),
+    ("registered_delivery", 0),
+    ("replace_if_present_flag", 0),
+    ("data_coding", 0),
+    ("sm_default_msg_id", 0),
+    ("short_message", -1),
+)
+_MESSAGE_ID: Final[Layout] = (("message_id", 65),)
+_SYSTEM_ID: Final[Layout] = (("system_id", 16),)
+
+LAYOUTS: Final[Mapping[int, Layout]] = {
+    Command.BIND_RECEIVER: _BIND,
+    Command.BIND_TRANSMITTER: _BIND,
+    Command.BIND_TRANSCEIVER: _BIND,
+    Command.BIND_RECEIVER_RESP: _SYSTEM_ID,
+    Command.BIND_TRANSMITTER_RESP: _SYSTEM_ID,
+    Command.BIND_TRANSCEIVER_RESP: _SYSTEM_ID,
+    Command.SUBMIT_SM: _MESSAGE,
+    Command.SUBMIT_SM_RESP: _MESSAGE_ID,
+    Command.DELIVER_SM: _MESSAGE,
+    Command.DELIVER_SM_RESP: _MESSAGE_ID,
+    Command.CANCEL_SM: (("service_type", 6), ("message_id", 65), *_SOURCE, *_DESTINATION),
+    Command.CANCEL_SM_RESP: (),
+    Command.UNBIND: (),
+    Command.UNBIND_RESP: (),
+    Command.ENQUIRE_LINK: (),
+    Command.ENQUIRE_LINK_RESP: (),
+    Command.GENERIC_NACK: (),
+}
+
+
+class PduError(ValueError):
+    """What came is not of the protocol. `status` is what section 5.1.3 calls it; the header's values are 0 when unread."""
+
+    def __init__(self, sentence: str, status: Status, header: tuple[int, int, int] = (0, 0, 0)) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.command, self.peer_status, self.sequence = header
+
+
+@dataclass(frozen=True, slots=True)
+class Pdu:
+    """One unit. Text fields are Latin-1, which loses nothing; `short_message` and the parameters are octets."""
+
+    command: int
+    sequence: int
+    status: int = 0
+    fields: Mapping[str, int | str | bytes] = field(default_factory=dict)
+    tlvs: Mapping[int, bytes] = field(default_factory=dict)
+
+    def text(self, name: str) -> str:
+        value = self.fields.get(name, "")
+        return value if isinstance(value, str) else ""
+
+    def number(self, name: str) -> int:
+        value = self.fields.get(name, 0)
+        return value if isinstance(value, int) else 0
+
+    @property
+    def message(self) -> bytes:
+        """The text of a message, wherever it stands."""
+        value = self.fields.get("short_message", b"")
+        short = value if isinstance(value, bytes) else b""
+        return short or self.tlvs.get(Tag.MESSAGE_PAYLOAD, b"")
+
+
+def encode(pdu: Pdu) -> bytes:
+    """One whole frame. Fields that are not given are 0 or empty. Raises `ValueError` for a field that is too long."""
+    parts = [b""]
+    if not (pdu.status and pdu.command & RESPONSE):  # a refusal has no body (e.g. section 4.4.2)
+        parts += [cell(name, size, pdu.fields.get(name)) for name, size in LAYOUTS[pdu.command]]
+    parts += [tlv(tag, value) for tag, value in pdu.tlvs.items()]
+    body = b"".join(parts)
+    return HEADER.pack(16 + len(body), pdu.command, pdu.status, pdu.sequence) + body
+
+
+def cell(name: str, size: int, value: int | str | bytes | None) -> bytes:
+    """One mandatory field. Raises `ValueError` when the value does not fit it."""
+    if size == 0 and (value is None or isinstance(value, int)):
+        return bytes((value or 0,))
+    if size < 0 and (value is None or isinstance(value, bytes)) and len(value or b"") <= 254:
+        return bytes((len(value or b""),)) + (value or b"")
+    if size > 0 and (value is None or isinstance(value, str)):
+        octets = (value or "").encode("latin-1")
+        if len(octets) < size and b"\0" not in octets:
+            return octets + b"\0"
+    raise ValueError(f"{name} does not fit its field")
+
+
+def tlv(tag: int, value: bytes) -> bytes:
+    """One optional parameter."""
+    return _TLV.pack(tag, len(value)) + value
+
+
+def decode(frame: bytes) -> Pdu:
+    """Read one whole frame. Raises `PduError`."""
+    length, command, status, sequence = HEADER.unpack_from(frame)
+    header = (command, status, sequence)
+    layout = LAYOUTS.get(command)
+    if layout is None:
+        raise PduError("a command that is not known", Status.INVALID_COMMAND, header)
+    if length == HEADER.size and command & RESPONSE:
+        return Pdu(command, sequence, status)
+    try:
+        fields, at = _fields(frame, layout)
+        return Pdu(command, sequence, status, fields, _tlvs(frame, at) if at < length else {})
+    except IndexError:
+        raise PduError("a field goes beyond the end", Status.INVALID_COMMAND_LENGTH, header) from None
+    except PduError as error:
+        raise PduError(str(error), error.status, header) from None
+
+
+def _fields(frame: bytes, layout: Layout) -> tuple[dict[str, int | str | bytes], int]:
+    """The mandatory fields and where they end."""
+    fields: dict[str, int | str | bytes] = {}
+    at = HEADER.size
+    for name, size in layout:
+        if size == 0:
+            fields[name] = frame[at]
+            at += 1
+        elif size > 0:
+            end = frame.find(b"\0", at, at + size)
+            if end < 0:
+                raise PduError(f"{name} has no end", Status.INVALID_COMMAND_LENGTH)
+            fields[name] = frame[at:end].decode("latin-1")
+            at = end + 1
+        else:
+            end = at + 1 + frame[at]
+            if end > len(frame):
+                raise PduError(f"{name} goes beyond the end", Status.INVALID_COMMAND_LENGTH)
+            fields[name] = frame[at + 1 : end]
+            at = end
+    return fields, at
+
+
+def _tlvs(frame: bytes, at: int) -> dict[int, bytes]:
+    """The optional parameters; of one that comes twice the first counts."""
+    found: dict[int, bytes] = {}
+    while at < len(frame):
+        if at + _TLV.size > len(frame):
+            raise PduError("half a parameter", Status.INVALID_PARAMETERS)
+        tag, length = _TLV.unpack_from(frame, at)
+        at += _TLV.size
+        least, most = TAG_SIZES.get(tag, (0, 0xFFFF))
+        if at + length > len(frame):
+            raise PduError("a parameter goes beyond the end", Status.INVALID_PARAMETERS)
+        if not least <= length <= most:
+            raise PduError("a parameter of a length that it cannot have", Status.INVALID_PARAMETER_LENGTH)
+        found.setdefault(tag, frame[at : at + length])
+        at += length
+    return found
+
+
+class Frames:
+    """Cuts what a socket gives into frames. Holds less than one frame of at most `limit` octets."""
+
+    def __init__(self, limit: int = LONGEST_PDU) -> None:
+        self._limit = limit
+        self._rest = b""
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The whole frames so far. Raises `PduError` at a length that no frame has: nothing after it can be read."""
+        data = self._rest + data if self._rest else data
+        at, end = 0, len(data)
+        while end - at >= HEADER.size:
+            length, *header = HEADER.unpack_from(data, at)
+            if not HEADER.size <= length <= self._limit:
+                self._rest = b""
+                raise PduError(
+                    "a frame of impossible length", Status.INVALID_COMMAND_LENGTH, (header[0], header[1], header[2])
+                )
+            if end - at < length:
+                break
+            yield data[at : at + length]
+            at += length
+        self._rest = data[at:]
+
+    @property
+    def half(self) -> bool:
+        """Whether part of a frame has come."""
+        return bool(self._rest)

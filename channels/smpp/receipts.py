@@ -1,0 +1,192 @@
+"""Delivery receipts: what a `deliver_sm` says of a message, and whose message that was.
+
+The text form is SMPP 3.4 appendix B, which every carrier writes a little differently; the parameters are section 5.3.2.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from channels.base import Reason
+from channels.smpp.pdu import Pdu, Tag
+from channels.sms_answers import SmsState
+
+#: How the id of a receipt is written compared with the id of the answer to the message. Leading zeros and case never matter.
+IdForm = Literal["same", "hex-then-decimal", "decimal-then-hex"]
+
+#: In `esm_class`, bits 5 to 2: a receipt, an intermediate notification.
+_KIND: Final = 0x3C
+_RECEIPT_KINDS: Final = frozenset({0x04, 0x20})
+
+#: Appendix B, table B-2: by the first five letters, because carriers cut and lengthen them.
+_WORDS: Final[Mapping[str, tuple[SmsState, Reason]]] = {
+    "DELIV": (SmsState.DELIVERED, Reason.NONE),
+    "EXPIR": (SmsState.FAILED, Reason.TIMEOUT),
+    "DELET": (SmsState.FAILED, Reason.NONE),  # we cancelled it, or the centre dropped it
+    "UNDEL": (SmsState.FAILED, Reason.UNAVAILABLE),
+    "ACCEP": (SmsState.ACCEPTED, Reason.NONE),
+    "ENROU": (SmsState.ACCEPTED, Reason.NONE),
+    "BUFFE": (SmsState.ACCEPTED, Reason.NONE),
+    "UNKNO": (SmsState.ACCEPTED, Reason.NONE),  # the centre does not know either: nothing new
+    "REJEC": (SmsState.FAILED, Reason.BLOCKED),
+}
+#: Section 5.2.28.
+_STATES: Final[Mapping[int, str]] = {
+    1: "ENROU",
+    2: "DELIV",
+    3: "EXPIR",
+    4: "DELET",
+    5: "UNDEL",
+    6: "ACCEP",
+    7: "UNKNO",
+    8: "REJEC",
+}
+
+_FIELD: Final = re.compile(r"\b(id|stat|err)\s*:\s*([^\s:]+)", re.IGNORECASE)
+
+#: A receipt's text is 120 characters or so; what stands further back is the beginning of our own message.
+_TEXT: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What one says. `ids` are the names the message may have been answered under, the likeliest first."""
+
+    ids: tuple[str, ...]
+    state: SmsState
+    reason: Reason = Reason.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One message's progress, for the caller. `tag` is None for a message that was not sent from here."""
+
+    tag: str | None
+    message_id: str
+    state: SmsState
+    reason: Reason
+
+
+def is_receipt(pdu: Pdu) -> bool:
+    """Whether it speaks of a message of ours. A text that only looks like a receipt does not: anybody can send that."""
+    return pdu.number("esm_class") & _KIND in _RECEIPT_KINDS or Tag.RECEIPTED_MESSAGE_ID in pdu.tlvs
+
+
+def plain(message_id: str) -> str:
+    """An id as it is compared."""
+    return message_id.strip().casefold().lstrip("0") or "0"
+
+
+def read(pdu: Pdu, form: IdForm = "same", errors: Mapping[str, Reason] | None = None) -> Receipt | None:
+    """Read a receipt; None when it says nothing that can be understood. `errors` are the carrier's own `err` codes."""
+    said = {name.lower(): value for name, value in reversed(_FIELD.findall(pdu.message[:_TEXT].decode("latin-1")))}
+    state = pdu.tlvs.get(Tag.MESSAGE_STATE)
+    word = _STATES.get(state[0], "") if state else said.get("stat", "")[:5].upper()
+    found = _WORDS.get(word)
+    ids = _ids(pdu, said.get("id"), form)
+    if found is None or not ids:
+        return None
+    if found[0] is SmsState.FAILED and errors:
+        found = found[0], errors.get(said.get("err", ""), found[1])
+    return Receipt(ids, *found)
+
+
+def _ids(pdu: Pdu, of_text: str | None, form: IdForm) -> tuple[str, ...]:
+    """The parameter should hold the id as it was answered; where it only repeats the text, it is in the text's form."""
+    of_tlv = pdu.tlvs.get(Tag.RECEIPTED_MESSAGE_ID, b"").rstrip(b"\0").decode("latin-1") or None
+    ids = [] if of_tlv is None or (of_tlv == of_text and form != "same") else [plain(of_tlv)]
+    if of_text is not None:
+        ids.append(_as_answered(of_text, form))
+    return tuple(dict.fromkeys(ids))
+
+
+def _as_answered(receipted: str, form: IdForm) -> str:
+    """The id of a receipt in the form in which the message was answered."""
+    try:
+        if form == "hex-then-decimal":
+            return f"{int(receipted, 10):x}"
+        if form == "decimal-then-hex":
+            return str(int(receipted, 16))
+    except ValueError:
+        pass  # not a number after all
+    return plain(receipted)
+
+
+@dataclass(slots=True)
+class _Sent:
+    """One message, of however many parts."""
+
+    tag: str
+    parts: int  # not yet delivered
+    told: SmsState | None = None
+
+
+_TOLD: Final = _Sent("", 0, SmsState.DELIVERED)  # stands for a part whose delivery has been counted
+
+
+class Receipts:
+    """Joins answers and receipts, whichever comes first, and tells each end once: delivered when all parts are, failed when one is.
+
+    Bounded: half of what is remembered is forgotten at a time. A receipt for what is forgotten, or was sent elsewhere, is
+    reported without a tag once `patience_s` is over.
+    """
+
+    def __init__(self, now: Callable[[], float], *, remember: int = 300_000, patience_s: float = 10.0) -> None:
+        self._now = now
+        self._half = max(1, remember // 2)
+        self._patience_s = patience_s
+        self._new: dict[str, _Sent] = {}
+        self._old: dict[str, _Sent] = {}
+        self._early: OrderedDict[str, tuple[Receipt, float]] = OrderedDict()
+
+    def sent(self, tag: str, message_ids: Sequence[str]) -> list[Report]:
+        """A message was accepted under these names. Gives the reports that had come before."""
+        message = _Sent(tag, len(message_ids))
+        reports: list[Report] = []
+        for message_id in message_ids:
+            key = plain(message_id)
+            if len(self._new) >= self._half:
+                self._old, self._new = self._new, {}
+            self._new[key] = message
+            if self._early and (early := self._early.pop(key, None)) is not None:
+                reports += self._tell(key, message, early[0])
+        return reports
+
+    def take(self, receipt: Receipt) -> list[Report]:
+        """A receipt came. Gives what is new."""
+        for key in receipt.ids:
+            message = self._new.get(key) or self._old.get(key)
+            if message is not None:
+                return self._tell(key, message, receipt)
+        key = receipt.ids[0]
+        earlier = self._early.get(key)
+        if earlier is None or earlier[0].state is SmsState.ACCEPTED:
+            self._early[key] = (receipt, earlier[1] if earlier else self._now() + self._patience_s)
+        return []
+
+    def strays(self) -> list[Report]:
+        """The receipts that waited in vain for a message of ours."""
+        now_s, reports = self._now(), list[Report]()
+        while self._early:
+            key, (receipt, until_s) = next(iter(self._early.items()))
+            if now_s < until_s and len(self._early) <= self._half:
+                break
+            del self._early[key]
+            if receipt.state is not SmsState.ACCEPTED:
+                reports.append(Report(None, key, receipt.state, receipt.reason))
+        return reports
+
+    def _tell(self, key: str, message: _Sent, receipt: Receipt) -> list[Report]:
+        if receipt.state is SmsState.ACCEPTED or message.told in {receipt.state, SmsState.DELIVERED}:
+            return []
+        if receipt.state is SmsState.DELIVERED:
+            (self._new if key in self._new else self._old)[key] = _TOLD
+            message.parts -= 1
+            if message.parts:
+                return []
+        message.told = receipt.state
+        return [Report(message.tag, key, receipt.state, receipt.reason)]

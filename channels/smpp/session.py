@@ -1,0 +1,312 @@
+"""One conversation with an SMS centre, as a state machine without sockets or clock: octets and times in, octets and events out.
+
+Times are seconds of any clock that only goes forward.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from channels.base import ACCEPTED, Answer, Outcome, Reason
+from channels.smpp.answers import THROTTLES, refusal
+from channels.smpp.pdu import HEADER, LAST_SEQUENCE, RESPONSE, Command, Frames, Pdu, PduError, Status, decode, encode
+
+Role = Literal["transceiver", "transmitter", "receiver"]
+
+BINDS: Final[Mapping[Role, Command]] = {
+    "transceiver": Command.BIND_TRANSCEIVER,
+    "transmitter": Command.BIND_TRANSMITTER,
+    "receiver": Command.BIND_RECEIVER,
+}
+
+INTERFACE_VERSION: Final = 0x34
+
+#: Messages whose time ran out are kept in mind this long in number, so that a late answer still gives their receipts a home.
+MOST_LATE: Final = 1_000
+
+LOST: Final = Outcome(Answer.UNKNOWN, Reason.CONNECTION)
+TIMED_OUT: Final = Outcome(Answer.UNKNOWN, Reason.TIMEOUT)
+GARBLED: Final = Outcome(Answer.UNKNOWN, Reason.GARBAGE)
+
+
+class Phase(enum.Enum):
+    """How far the conversation has come."""
+
+    BINDING = "binding"
+    BOUND = "bound"
+    UNBINDING = "unbinding"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SessionSettings:
+    role: Role = "transceiver"
+    system_id: str
+    password: str = field(repr=False)
+    system_type: str = ""
+    window: int = 50  # messages without an answer at a time
+    timeout_s: float = 15.0  # of each answer
+    enquire_s: float = 30.0  # silence after which the other side is asked whether it lives
+    throttle_pause_s: float = 1.0  # after a first throttling answer; doubled while they go on
+    throttle_pause_max_s: float = 60.0
+    statuses: Mapping[int, Outcome] = field(default_factory=dict)  # the carrier's own codes
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """The centre knows us: messages may go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What became of the message that was given as `key`. `late`: it had been answered by a time-out before."""
+
+    key: Hashable
+    outcome: Outcome
+    late: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A message or receipt for us. It waits for `Session.acknowledge`."""
+
+    pdu: Pdu
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Nothing more will come: the connection is to be closed. Every open message has had its `Answered` before."""
+
+    reason: Reason
+
+
+Event = Bound | Answered | Delivered | Ended
+
+
+@dataclass(slots=True)
+class _Open:
+    key: Hashable
+    command: int
+    written_s: float
+    due_s: float
+
+
+class Session:
+    """Begins by binding. `take` gives what is to be written."""
+
+    def __init__(self, settings: SessionSettings, now_s: float) -> None:
+        self._settings = settings
+        self.phase = Phase.BINDING
+        self.paused_until_s = 0.0
+        self.strays = 0  # answers to nothing that was asked
+        self._pause_s = settings.throttle_pause_s
+        self._frames = Frames()
+        self._out: list[bytes] = []
+        self._sequence = 0
+        self._open: dict[int, _Open] = {}  # by sequence number, the oldest first
+        self._late: dict[int, Hashable] = {}
+        self._heard_s = now_s
+        self._due_s: float | None = now_s + settings.timeout_s  # the answer to bind, enquire_link or unbind
+        self._handlers: dict[int, Callable[[Pdu, float], list[Event]]] = {
+            Command.SUBMIT_SM_RESP: self._answer,
+            Command.CANCEL_SM_RESP: self._answer,
+            Command.GENERIC_NACK: self._answer,
+            Command.DELIVER_SM: self._deliver,
+            Command.ENQUIRE_LINK: self._enquired,
+            Command.UNBIND: self._asked_to_leave,
+            Command.UNBIND_RESP: self._left,
+            BINDS[settings.role] | RESPONSE: self._bound,
+        }
+        self._bind()
+
+    def room(self, now_s: float) -> int:
+        """How many messages may be written now."""
+        if self.phase is not Phase.BOUND or self._settings.role == "receiver" or now_s < self.paused_until_s:
+            return 0
+        return self._settings.window - len(self._open)
+
+    @property
+    def open(self) -> int:
+        """How many messages wait for their answer."""
+        return len(self._open)
+
+    def request(self, command: Command, body: bytes, key: Hashable, now_s: float) -> None:
+        """Send a message or cancel one; its `Answered` comes under `key`. `body` is all that follows the header."""
+        sequence = self._next()
+        self._out.append(HEADER.pack(16 + len(body), command, 0, sequence) + body)
+        self._open[sequence] = _Open(key, command, now_s, now_s + self._settings.timeout_s)
+
+    def acknowledge(self, pdu: Pdu, status: Status = Status.OK) -> None:
+        """Answer a `Delivered`. With any status but OK the centre keeps it and comes again."""
+        self._reply(Command.DELIVER_SM_RESP, pdu.sequence, status)
+
+    def unbind(self, now_s: float) -> None:
+        """Say goodbye: no message goes any more, and `Ended` comes with the answer."""
+        if self.phase is Phase.BOUND:
+            self.phase = Phase.UNBINDING
+            self._out.append(encode(Pdu(Command.UNBIND, self._next())))
+            self._due_s = now_s + self._settings.timeout_s
+
+    def take(self) -> bytes:
+        """What is to be written now, in one piece."""
+        out, self._out = b"".join(self._out), []
+        return out
+
+    def receive(self, data: bytes, now_s: float) -> list[Event]:
+        """Read what came. Never raises, whatever it is."""
+        if self.phase is Phase.ENDED:
+            return []
+        self._heard_s = now_s
+        if self.phase is Phase.BOUND:
+            self._due_s = None  # whatever it is, the other side lives
+        events: list[Event] = []
+        try:
+            for frame in self._frames.feed(data):
+                events += self._handle(frame, now_s)
+        except PduError as error:  # where the next frame begins nobody knows
+            self._reply(Command.GENERIC_NACK, error.sequence, error.status)
+            events += self._end(Reason.GARBAGE, GARBLED)
+        return events
+
+    def lost(self) -> list[Event]:
+        """The connection is gone."""
+        return self._end(Reason.GARBAGE if self._frames.half else Reason.CONNECTION, LOST)
+
+    def tick(self, now_s: float) -> list[Event]:
+        """Let time pass: messages that nobody answered, questions that nobody answered, a new question."""
+        if self.phase is Phase.ENDED:
+            return []
+        if self._due_s is not None and now_s >= self._due_s:
+            return self._end(Reason.TIMEOUT, TIMED_OUT)
+        events, mute = self._overdue(now_s)
+        if mute:
+            return events + self._end(Reason.TIMEOUT, TIMED_OUT)
+        if self.phase is Phase.BOUND and self._due_s is None and now_s - self._heard_s >= self._settings.enquire_s:
+            self._out.append(encode(Pdu(Command.ENQUIRE_LINK, self._next())))
+            self._due_s = now_s + self._settings.timeout_s
+        return events
+
+    def _bind(self) -> None:
+        settings = self._settings
+        fields: dict[str, int | str | bytes] = {
+            "system_id": settings.system_id,
+            "password": settings.password,
+            "system_type": settings.system_type,
+            "interface_version": INTERFACE_VERSION,
+        }
+        self._out.append(encode(Pdu(BINDS[settings.role], self._next(), fields=fields)))
+
+    def _next(self) -> int:
+        while True:
+            self._sequence = self._sequence % LAST_SEQUENCE + 1
+            if self._sequence not in self._open and self._sequence not in self._late:
+                return self._sequence
+
+    def _overdue(self, now_s: float) -> tuple[list[Event], bool]:
+        """The messages whose time is over, and whether nothing at all came since the last of them was written.
+
+        A bind that answers others is kept: the sequence number tells a late answer from another's.
+        """
+        events: list[Event] = []
+        mute = False
+        for sequence, waiting in list(self._open.items()):
+            if now_s < waiting.due_s:
+                break
+            del self._open[sequence]
+            self._late[sequence] = waiting.key
+            events.append(Answered(waiting.key, TIMED_OUT))
+            mute = self._heard_s <= waiting.written_s
+        while len(self._late) > MOST_LATE:
+            del self._late[next(iter(self._late))]
+        return events, mute
+
+    def _handle(self, frame: bytes, now_s: float) -> list[Event]:
+        """One frame. One that cannot be read is refused, and the next is read all the same."""
+        if self.phase is Phase.ENDED:
+            return []
+        try:
+            pdu = decode(frame)
+        except PduError as error:
+            return self._unreadable(error)
+        handler = self._handlers.get(pdu.command)
+        if handler is not None:
+            return handler(pdu, now_s)
+        if not pdu.command & RESPONSE and pdu.command != Command.ALERT_NOTIFICATION:
+            self._reply(Command.GENERIC_NACK, pdu.sequence, Status.INVALID_COMMAND)
+        return []
+
+    def _unreadable(self, error: PduError) -> list[Event]:
+        if not error.command & RESPONSE:
+            self._reply(Command.GENERIC_NACK, error.sequence, error.status)
+            return []
+        waiting = self._open.pop(error.sequence, None)
+        if waiting is None:
+            self.strays += 1
+            return []
+        return [Answered(waiting.key, GARBLED)]
+
+    def _answer(self, pdu: Pdu, now_s: float) -> list[Event]:
+        """An answer to a message or its cancelling; `generic_nack` is one too."""
+        waiting = self._open.get(pdu.sequence)
+        if waiting is not None and pdu.command in {waiting.command | RESPONSE, Command.GENERIC_NACK}:
+            del self._open[pdu.sequence]
+            return [Answered(waiting.key, self._outcome(pdu, now_s))]
+        if pdu.sequence in self._late and pdu.command == Command.SUBMIT_SM_RESP:
+            return [Answered(self._late.pop(pdu.sequence), self._outcome(pdu, now_s), late=True)]
+        self.strays += 1
+        return []
+
+    def _outcome(self, pdu: Pdu, now_s: float) -> Outcome:
+        if pdu.status == Status.OK:
+            if pdu.command == Command.GENERIC_NACK:
+                return GARBLED
+            if now_s >= self.paused_until_s:
+                self._pause_s = self._settings.throttle_pause_s
+            message_id = pdu.text("message_id")
+            return Outcome(Answer.ACCEPTED, message_id=message_id) if message_id else ACCEPTED
+        if pdu.status in THROTTLES:
+            self._pause(now_s)
+        return refusal(pdu.status, self._settings.statuses)
+
+    def _pause(self, now_s: float) -> None:
+        """A window's worth of throttling answers is one pause; the next one after it is longer."""
+        if now_s >= self.paused_until_s:
+            self.paused_until_s = now_s + self._pause_s
+            self._pause_s = min(2 * self._pause_s, self._settings.throttle_pause_max_s)
+
+    def _deliver(self, pdu: Pdu, _: float) -> list[Event]:
+        return [Delivered(pdu)]
+
+    def _enquired(self, pdu: Pdu, _: float) -> list[Event]:
+        self._reply(Command.ENQUIRE_LINK_RESP, pdu.sequence)
+        return []
+
+    def _bound(self, pdu: Pdu, _: float) -> list[Event]:
+        if self.phase is not Phase.BINDING:
+            self.strays += 1
+            return []
+        self._due_s = None
+        if pdu.status != Status.OK:
+            return self._end(refusal(pdu.status, self._settings.statuses).reason, LOST)
+        self.phase = Phase.BOUND
+        return [Bound()]
+
+    def _asked_to_leave(self, pdu: Pdu, _: float) -> list[Event]:
+        self._reply(Command.UNBIND_RESP, pdu.sequence)
+        return self._end(Reason.NONE, LOST)
+
+    def _left(self, _: Pdu, __: float) -> list[Event]:
+        return self._end(Reason.NONE, LOST) if self.phase is Phase.UNBINDING else []
+
+    def _reply(self, command: Command, sequence: int, status: int = Status.OK) -> None:
+        self._out.append(encode(Pdu(command, sequence, status)))
+
+    def _end(self, reason: Reason, outcome: Outcome) -> list[Event]:
+        if self.phase is Phase.ENDED:
+            return []
+        self.phase = Phase.ENDED
+        unanswered, self._open = self._open, {}
+        return [*(Answered(waiting.key, outcome) for waiting in unanswered.values()), Ended(reason)]

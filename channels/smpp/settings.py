@@ -1,0 +1,101 @@
+"""One account at one SMS centre: what can be set, and why it can."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from channels.base import Outcome, Reason
+from channels.smpp.receipts import IdForm
+from channels.smpp.session import Role, SessionSettings
+from channels.smpp.words import Word
+
+#: Type of number and numbering plan (sections 5.2.5 and 5.2.6).
+Numbering = tuple[int, int]
+INTERNATIONAL: Numbering = (1, 1)
+SHORT: Numbering = (3, 0)  # "network specific": what carriers give their own short numbers
+LETTERS: Numbering = (5, 0)
+NATIONAL: Numbering = (2, 1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SmppSettings:
+    host: str
+    port: int = 3550  # the port of SMPP over TLS; 2775 is the plain one
+    tls: bool = True
+    plain_allowed: bool = (
+        False  # plain beyond this machine shows every number and text; some carriers offer it inside a VPN
+    )
+    ca_file: str | None = None  # None: the system's authorities
+    system_id: str
+    password: str = field(repr=False)
+    system_type: str = ""
+    sender: str  # E.164, short number or letters
+    sender_numbering: Numbering | None = None  # None: by what the sender is
+    number_numbering: Numbering = INTERNATIONAL  # of the people we write to
+    service_type: str = ""
+
+    binds: int = 1  # that send; carriers say how many an account may have
+    receivers: int = 0  # 0: the binds that send receive too (transceiver); else so many binds of their own
+    window: int = 50  # messages without an answer at a time, on each bind
+    timeout_s: float = 15.0  # of each answer
+    connect_timeout_s: float = 5.0  # until bound
+    enquire_s: float = 30.0  # silence after which the centre is asked whether it lives; carriers ask for 10 to 60
+    back_off_s: float = 0.5  # before the first new attempt; doubled, with jitter
+    back_off_max_s: float = 30.0
+    throttle_pause_s: float = 1.0  # of a bind that is told to send less; doubled while it goes on
+    throttle_pause_max_s: float = 60.0
+
+    long: Literal["udh", "payload"] = "udh"  # more than one segment: parts with a header, or one `message_payload`
+    validity: Literal["relative", "absolute", "none"] = "relative"
+    receipt_ids: IdForm = "same"
+    remember: int = 300_000  # messages whose receipt can still be told apart; 250 octets each
+    statuses: Mapping[int, Outcome] = field(default_factory=dict)  # the carrier's own codes
+    receipt_errors: Mapping[str, Reason] = field(default_factory=dict)  # the carrier's own `err` codes
+    languages: tuple[str, ...] = ()  # whose words for stop, help and start count; English always does
+    words: Mapping[str, Word] = field(default_factory=dict)  # the carrier's own
+
+    def __post_init__(self) -> None:
+        if not (self.tls or self.plain_allowed or _is_loopback(self.host)):
+            raise ValueError("an SMS centre on another machine needs tls, or plain_allowed")
+        if min(self.binds, self.window) < 1 or self.receivers < 0:
+            raise ValueError("an SMS channel has at least one bind that sends and a window of at least one")
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """One of each bind."""
+        sends: Role = "transmitter" if self.receivers else "transceiver"
+        receives: Role = "receiver"
+        return (sends,) * self.binds + (receives,) * self.receivers
+
+    def session(self, role: Role) -> SessionSettings:
+        return SessionSettings(
+            role=role,
+            system_id=self.system_id,
+            password=self.password,
+            system_type=self.system_type,
+            window=self.window,
+            timeout_s=self.timeout_s,
+            enquire_s=self.enquire_s,
+            throttle_pause_s=self.throttle_pause_s,
+            throttle_pause_max_s=self.throttle_pause_max_s,
+            statuses=self.statuses,
+        )
+
+
+def numbering(sender: str) -> Numbering:
+    """What kind of number a sender is."""
+    if sender.startswith("+"):
+        return INTERNATIONAL
+    return SHORT if sender.isdigit() else LETTERS
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
