@@ -10,6 +10,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
 from alertd.alerts import CHANNELS
+from alertd.api.alerts import Query
 from alertd.api.bodies import check_json
 from alertd.api.conditions import Conditions, etag
 from alertd.api.operations import NDJSON, Operation, Reply
@@ -30,6 +31,16 @@ AddressNumber = Annotated[int, Field(ge=0, le=255)]
 class SubscriberReply(BaseModel):
     id: str
     registration: dict[str, Any]
+
+
+class SubscriberList(BaseModel):
+    subscribers: list[SubscriberReply]
+    next: str | None = Field(description="Ask with it as `cursor` for more; null at the end.")
+
+
+class PageQuery(Query):
+    limit: int = Field(50, ge=1, le=200)
+    cursor: str | None = Field(None, description="`next` of the page before.", pattern=r"^\d{1,13}$")
 
 
 class Patch(RootModel[dict[str, Any]]):
@@ -62,6 +73,15 @@ async def put_subscriber(request: web.Request, *, id: SubscriberId, body: Regist
 async def show_subscriber(request: web.Request, *, id: SubscriberId) -> Reply[SubscriberReply]:
     """One subscriber."""
     return _reply(await services(request).registry.get(id))
+
+
+async def list_subscribers(request: web.Request, *, query: PageQuery) -> SubscriberList:
+    """All subscribers, in the order they came. Whoever is registered while the pages are read comes at the end."""
+    found, following = await services(request).registry.page(int(query.cursor or 0), query.limit)
+    return SubscriberList(
+        subscribers=[SubscriberReply(id=person.id, registration=to_document(person)) for person in found],
+        next=None if following is None else str(following),
+    )
 
 
 async def patch_subscriber(
@@ -201,6 +221,10 @@ def _refusal(line: int, problem: Problem) -> dict[str, Any]:
 _GROUP = "Subscribers"
 _CHANGES = ("not-found", "duplicate-address", "precondition-failed")
 OPERATIONS = (
+    Operation(
+        method="GET", path="/v1/subscribers", handler=list_subscribers, summary="List subscribers",
+        scope="subscribers:read", group=_GROUP,
+    ),
     Operation(
         method="PUT", path="/v1/subscribers/{id}", handler=put_subscriber, summary="Write a subscriber",
         scope="subscribers:write", group=_GROUP, problems=("duplicate-address", "precondition-failed"),

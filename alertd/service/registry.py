@@ -32,6 +32,9 @@ from geofences.regions import Library
 
 #: A claim whose holder's record does not confirm it is somebody's unfinished work for this long, then nobody's.
 CLAIM_GRACE_S = 60
+#: Numbers looked at together, and how often one page may look.
+LOOK = 200
+LOOKS = 50
 TRIES = 5  # when somebody else changes the same subscriber
 
 
@@ -62,6 +65,24 @@ class Registry:
         if person is None:
             raise Problem("not-found", "There is no such subscriber.")
         return person
+
+    async def page(self, after: int, limit: int) -> tuple[list[Subscriber], int | None]:
+        """Subscribers in the order they came, from after number `after` on, and where to go on, None at the end.
+
+        A page is full unless nobody more is there, or too many in between were forgotten.
+        """
+        last, kept = await self._people.last(), list[Subscriber]()
+        for _ in range(LOOKS):
+            numbers = range(after + 1, min(after + LOOK, last) + 1)
+            for number, person in zip(numbers, await self._people.get_many(numbers), strict=True):
+                after = number
+                if person:
+                    kept.append(person)
+                if len(kept) == limit:
+                    return kept, after if after < last else None
+            if after >= last:
+                return kept, None
+        return kept, after
 
     async def put(self, name: str, document: Registration) -> tuple[Subscriber, bool]:
         """Write one subscriber. Answers it, and whether it is new. Raises Problem."""

@@ -91,6 +91,10 @@ class People:
         last: int = await self._db.execute("HINCRBY", keys.COUNTERS, "subscribers", count)
         return range(last - count + 1, last + 1)
 
+    async def last(self) -> int:
+        """The last number that was given."""
+        return int(await self._db.execute("HGET", keys.COUNTERS, "subscribers") or 0)
+
     async def get(self, number: int) -> Subscriber | None:
         return (await self.get_many([number]))[0]
 

@@ -85,3 +85,24 @@ def test_one_click_leaves(served: Served, alert: dict[str, Any]):
     second = served.approved({**alert, "channels": ["mail"], "external_id": "again"})
     served.wait_for(lambda: served.progress(second)["state"] == "sent")
     assert served.total("mail") == 2 * everyone - 1
+
+
+def test_subscribers_are_listed_page_by_page(served: Served):
+    """Everyone is on one page, nobody on two, whoever was forgotten on none; a key that may not read them is refused."""
+    for name in ("listed-1", "listed-2", "listed-3"):
+        put(served, name)
+    assert served.call("DELETE", "/v1/subscribers/listed-2")[0] == 204
+    listed: list[str] = []
+    path: str | None = "/v1/subscribers?limit=200"
+    while path:
+        page = served.call("GET", path)[1]
+        listed += [found["id"] for found in page["subscribers"]]
+        path = f"/v1/subscribers?limit=200&cursor={page['next']}" if page["next"] else None
+        assert len(page["subscribers"]) == 200 or path is None
+    assert len(listed) == len(set(listed)) > served.people
+    assert listed[-2:] == ["listed-1", "listed-3"]
+    assert served.call("GET", "/v1/subscribers?limit=1")[1]["subscribers"][0]["registration"]["languages"]
+    writer = served.call("POST", "/v1/keys", {"subject": "w@centre.example", "scopes": ["subscribers:write"]})[1][
+        "token"
+    ]
+    assert served.call("GET", "/v1/subscribers", key=writer)[0] == 403
