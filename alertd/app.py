@@ -140,14 +140,21 @@ class Parts:
 
 @asynccontextmanager
 async def opened(settings: config.Settings, redis: Redis, codec: Codec) -> AsyncIterator[Parts]:
-    """All parts, their carriers open, over a store that is checked. Closes what it opened, in reverse order."""
+    """All parts, their carriers open, over a store that is checked. Closes what it opened, in reverse order.
+
+    Raises StoreRefusedError, StoreUnavailableError, and ConfigError for regions or a carrier that cannot be used.
+    """
     async with AsyncExitStack() as stack:
         db = Connection(redis, codec, replicas_required=settings.store.replicas_required)
         await open_store(db)
         limits, carriers = Limits(db), list[Carrier]()
         for name, section in settings.carriers.items():
-            carrier = _carrier(name, section, await limits.carrier_number(name), settings)
-            await carrier.channel.open()
+            number = await limits.carrier_number(name)
+            try:
+                carrier = _carrier(name, section, number, settings)
+                await carrier.channel.open()
+            except (OSError, ValueError) as error:  # a file that is not there, or is not what it should be
+                raise config.ConfigError(f"carriers.{name} cannot be used: {error}") from None
             stack.push_async_callback(carrier.channel.close)
             carriers.append(carrier)
         parts = Parts(settings=settings, db=db, library=library_of(settings), carriers=Carriers(carriers))

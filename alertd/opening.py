@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from alertd.clock import SystemClock
 from alertd.config import Settings, StoreSection
 from alertd.processes import StartError
 from alertd.store.alerts import Alerts
-from alertd.store.codec import Codec, Keys
+from alertd.store.codec import Codec, Keys, SealError
 from alertd.store.connection import Connection, StoreUnavailableError, check_engine
 from alertd.store.disk import DiskGuard, DiskSettings
 from alertd.store.embedded import EmbeddedServer, EmbeddedSettings, Listener
@@ -45,9 +45,18 @@ class Store:
 
 @asynccontextmanager
 async def parts_of(settings: Settings, store: Store) -> AsyncIterator[Parts]:
-    """The parts of this process over a store. Says when the store promises less than it should."""
-    async with client_of(store.url) as client, opened(settings, client, Codec(store.keys)) as parts:
-        for sentence in await check_engine(parts.db):
+    """The parts of this process over a store. Says when the store promises less than it should.
+
+    Raises StartError when the store does not answer, and what `opened` raises.
+    """
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(client_of(store.url))
+        try:
+            parts = await stack.enter_async_context(opened(settings, client, Codec(store.keys)))
+            weaker = await check_engine(parts.db)
+        except StoreUnavailableError as error:
+            raise StartError(f"{error} See store.url.") from None
+        for sentence in weaker:
             structlog.get_logger().warning("weaker store", why=sentence)
         yield parts
 
@@ -58,19 +67,24 @@ def shared_store(section: StoreSection) -> Store:
         raise StartError("store.url is needed: alertd api and alertd worker share a store; alertd serve brings its own")
     if section.master_key is None or section.hash_key is None:
         raise StartError("with store.url, store.master_key and store.hash_key are needed (or their *_file)")
-    keys = Keys.from_text(section.master_key.get_secret_value(), section.hash_key.get_secret_value())
+    try:
+        client_of(section.url)
+        keys = Keys.from_text(section.master_key.get_secret_value(), section.hash_key.get_secret_value())
+    except SealError as error:
+        raise StartError(f"store.master_key and store.hash_key: {error}") from None
+    except ValueError:  # its text may quote a password
+        raise StartError("store.url is no address of a store: redis://, rediss:// or unix://") from None
     return Store(url=section.url, keys=keys, environment={})
 
 
 @asynccontextmanager
 async def store_of(settings: Settings) -> AsyncIterator[Store]:
-    """The store of `store.url`, or the embedded one, running until the end."""
+    """The store of `store.url`, or the embedded one, running until the end. Raises StartError, and what EmbeddedServer raises."""
     section = settings.store
     if section.url:
         yield shared_store(section)
         return
-    directory = section.directory.resolve()
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    directory = _made(section.directory.resolve())
     guard = DiskGuard(
         directory, DiskSettings(reserve_bytes=section.reserve_mb * _MB, ballast_bytes=section.ballast_mb * _MB)
     )
@@ -87,6 +101,15 @@ async def store_of(settings: Settings) -> AsyncIterator[Store]:
         finally:
             keeper.cancel()
             await asyncio.gather(keeper, return_exceptions=True)
+
+
+def _made(directory: Path) -> Path:
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (directory / "alertd.lock").touch(mode=0o600)  # what everyone needs to write first
+    except OSError as error:
+        raise StartError(f"{error.filename} cannot be written: {error.strerror}; see store.directory") from None
+    return directory
 
 
 def _environment(directory: Path, server: EmbeddedServer) -> dict[str, str]:

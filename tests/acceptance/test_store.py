@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -50,15 +51,28 @@ def test_store_that_dies_comes_back(installation: Callable[..., Served]):
     assert served.stop() == 0
 
 
-def test_two_on_one_directory(installation: Callable[..., Served]):
-    """A second alertd on the same data says who has it, and ends with 1."""
-    served = installation(0)
-    environment = {**os.environ, "ALERTD_STORE__DIRECTORY": str(served.directory), "ALERTD_API__PORT": "0"}
-    second = subprocess.run(
-        [*ALERTD, "serve"], env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert second.returncode == 1
-    assert str(served.process.pid) in second.stderr
+def test_key_is_told_once(tmp_path: Path):
+    """The first start says the administrator's key and how to use it, on standard output alone; the next says none."""
+    environment = {"ALERTD_STORE__DIRECTORY": str(tmp_path / "data"), "ALERTD_API__PORT": "0"}
+    said = [until_stopped(environment, tmp_path / "errors") for _ in range(2)]
+    key = re.search(r"export ALERTD_KEY=(live_\S+)$", said[0], re.MULTILINE)
+    assert key
+    assert said[0].count(key[1]) == 1
+    assert "live_" not in said[1]
+    assert "live_" not in (tmp_path / "errors").read_text()
+    assert not any(key[1].encode() in file.read_bytes() for file in (tmp_path / "data").rglob("*") if file.is_file())
+
+
+def until_stopped(environment: dict[str, str], errors: Path) -> str:
+    """What `alertd serve` writes to standard output from its start to SIGTERM, sent once it is at work."""
+    process = start("serve", environment, errors)
+    assert process.stdout is not None
+    said = process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    said += process.stdout.read()
+    assert process.wait(60) == 0
+    process.stdout.close()
+    return said
 
 
 @pytest.fixture
