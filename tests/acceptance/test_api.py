@@ -369,3 +369,20 @@ def test_kinds_regions_and_carriers_are_told(served: Served):
         "sms",
         "mail",
     }
+
+
+def test_a_stream_shows_the_last_reference_end(served: Served, alert: dict[str, Any]):
+    """Whoever watches an alert that is cancelled half way sees its queued settled, and then the stream's end."""
+    served.control("push", {"rules": [{"prefix": "", "do": "slow", "delay_s": 0.2}]})
+    alert_id = served.approved({**alert, "channels": ["push"]})
+    served.wait_for(lambda: served.progress(alert_id)["channels"].get("push", {}).get("accepted", 0) > 0)
+    headers = {"Authorization": f"Bearer {served.key}", "Accept": "text/event-stream"}
+    request = urllib.request.Request(f"{served.url}/v1/alerts/{alert_id}/progress", headers=headers)
+    with urllib.request.urlopen(request, timeout=60) as response:
+        assert served.call("POST", f"/v1/alerts/{alert_id}/cancel", {"reason": "Found"})[0] == 200
+        events = [json.loads(line[6:]) for line in response.read().splitlines() if line.startswith(b"data: ")]
+    served.control("push", {"rules": []})
+    counts = events[-1]["channels"]["push"]
+    assert (events[-1]["state"], counts["queued"], counts["in_flight"]) == ("cancelled", 0, 0)
+    assert counts["cancelled"] > 0
+    assert any(event["channels"]["push"]["queued"] for event in events)
