@@ -201,6 +201,23 @@ class _File(TomlConfigSettingsSource):
 
 def load(path: Path | None = None) -> Settings:
     """The settings of a file (or none) under the environment. Raises ConfigError with every fault at once."""
+    if path is not None and not path.is_file():
+        raise ConfigError(f"there is no configuration file {path}")
+    misspelt = list(_misspelt_variables())
+    if misspelt:
+        raise ConfigError("\n".join(misspelt))
+    try:
+        return _reading(path)()
+    except ValidationError as error:
+        raise ConfigError("\n".join(_sentences(error))) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"a secret's file cannot be read: {error.filename}") from None
+
+
+def _reading(path: Path | None) -> type[Settings]:
+    """Settings that read this file."""
 
     class FromFile(Settings):
         _file: Path | None = PrivateAttr(path and path.resolve())
@@ -217,19 +234,7 @@ def load(path: Path | None = None) -> Settings:
             file = (_File(settings_cls, path),) if path else ()
             return (init_settings, env_settings, *file)
 
-    if path is not None and not path.is_file():
-        raise ConfigError(f"there is no configuration file {path}")
-    misspelt = list(_misspelt_variables())
-    if misspelt:
-        raise ConfigError("\n".join(misspelt))
-    try:
-        return FromFile()
-    except ValidationError as error:
-        raise ConfigError("\n".join(_sentences(error))) from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from None
-    except OSError as error:
-        raise ConfigError(f"a secret's file cannot be read: {error.filename}") from None
+    return FromFile
 
 
 def _sentences(error: ValidationError) -> Iterator[str]:

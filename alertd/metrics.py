@@ -7,7 +7,7 @@ true for the whole fleet (the identity of references among it) is made at each s
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import Metric
@@ -18,59 +18,48 @@ from alertd.alerts import CHANNELS, AlertState, State
 
 _QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _LONG = (0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600)
+_PEOPLE = (0, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7)
 
 
 class Metrics:
     """The series of one process."""
 
     def __init__(self) -> None:
-        self.registry = r = CollectorRegistry()
-        self.outcomes = Counter(
-            "alertd_outcomes", "Answers of carriers", ["channel", "carrier", "outcome", "reason"], registry=r
+        self.registry = CollectorRegistry()
+        carrier = "channel carrier"
+        self.outcomes = self._counter("outcomes", "Answers of carriers", f"{carrier} outcome reason")
+        self.receipts = self._counter("receipts", "Late reports", f"{carrier} state")
+        self.duplicates = self._counter(
+            "duplicates", "Messages sent although an earlier try may have arrived", "channel"
         )
-        self.send_seconds = Histogram(
-            "alertd_send_seconds",
-            "One chunk, from first write to last answer",
-            ["channel", "carrier"],
-            buckets=_QUICK,
-            registry=r,
+        self.optouts = self._counter("optouts", "People who left by a channel", "channel")
+        self.limit_rate = self._gauge("limit_rate", "Permits a second a carrier allows", carrier)
+        self.limit_wait_seconds = self._histogram("limit_wait_seconds", "Waiting for a carrier's permits", carrier)
+        self.send_seconds = self._histogram("send_seconds", "One chunk, from first write to last answer", carrier)
+        self.first_send_seconds = self._histogram(
+            "first_send_seconds", "Approval to the first hand-over of an alert", buckets=_LONG
         )
-        self.limit_wait_seconds = Histogram(
-            "alertd_limit_wait_seconds",
-            "Waiting for a carrier's permits",
-            ["channel", "carrier"],
-            buckets=_QUICK,
-            registry=r,
+        self.last_send_seconds = self._histogram(
+            "last_send_seconds", "Approval to the last hand-over of an alert", buckets=_LONG
         )
-        self.limit_rate = Gauge(
-            "alertd_limit_rate", "Permits a second a carrier allows", ["channel", "carrier"], registry=r
-        )
-        self.first_send_seconds = Histogram(
-            "alertd_first_send_seconds", "Approval to the first hand-over of an alert", buckets=_LONG, registry=r
-        )
-        self.last_send_seconds = Histogram(
-            "alertd_last_send_seconds", "Approval to the last hand-over of an alert", buckets=_LONG, registry=r
-        )
-        self.audience_seconds = Histogram("alertd_audience_seconds", "Finding an audience", buckets=_QUICK, registry=r)
-        self.audience_people = Histogram(
-            "alertd_audience_people", "People in an audience", buckets=(0, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7), registry=r
-        )
-        self.plan_seconds = Histogram("alertd_plan_seconds", "Planning a whole audience", buckets=_LONG, registry=r)
-        self.receipts = Counter("alertd_receipts", "Late reports", ["channel", "carrier", "state"], registry=r)
-        self.duplicates = Counter(
-            "alertd_duplicates", "Messages sent although an earlier try may have arrived", ["channel"], registry=r
-        )
-        self.optouts = Counter("alertd_optouts", "People who left by a channel", ["channel"], registry=r)
-        self.http_request_seconds = Histogram(
-            "alertd_http_request_seconds",
-            "Requests to the API",
-            ["route", "method", "status"],
-            buckets=_QUICK,
-            registry=r,
+        self.audience_seconds = self._histogram("audience_seconds", "Finding an audience")
+        self.audience_people = self._histogram("audience_people", "People in an audience", buckets=_PEOPLE)
+        self.plan_seconds = self._histogram("plan_seconds", "Planning a whole audience", buckets=_LONG)
+        self.http_request_seconds = self._histogram(
+            "http_request_seconds", "Requests to the API", "route method status"
         )
         for channel in CHANNELS:
             self.optouts.labels(channel)
             self.duplicates.labels(channel)
+
+    def _counter(self, name: str, says: str, labels: str) -> Counter:
+        return Counter(f"alertd_{name}", says, labels.split(), registry=self.registry)
+
+    def _gauge(self, name: str, says: str, labels: str) -> Gauge:
+        return Gauge(f"alertd_{name}", says, labels.split(), registry=self.registry)
+
+    def _histogram(self, name: str, says: str, labels: str = "", *, buckets: Sequence[float] = _QUICK) -> Histogram:
+        return Histogram(f"alertd_{name}", says, labels.split(), buckets=buckets, registry=self.registry)
 
     def show_carrier(self, channel: str, carrier: str, rate: float | None) -> None:
         """Make a carrier's series visible before anything happens to them."""

@@ -6,13 +6,16 @@ import asyncio
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
+from alertd.app import Parts
 from alertd.store.disk import DiskGuard, DiskSettings, Space
 from alertd.store.embedded import EmbeddedServer, EmbeddedSettings
-from alertd.store.rewrite import PAUSE_S, AofSize, RewritePolicy, aof_size, wants_rewrite
+from alertd.store.rewrite import PAUSE_S, AofSize, RewritePolicy, aof_size, is_quiet, wants_rewrite
+from tests.integration.acts import over, planned, register, send, submitted
 
 MB = 1024 * 1024
 SMALL = DiskSettings(reserve_bytes=100 * MB, ballast_bytes=4 * MB)
@@ -95,7 +98,7 @@ async def test_rewrites_a_real_aof_once_nothing_loud_is_under_way(tmp_path: Path
     """A real AOF that has grown stays as it is during a loud alert, shrinks after it, and keeps its data."""
     quiet, clock = False, FakeClock()
 
-    async def is_quiet() -> bool:
+    async def nothing_loud() -> bool:
         return quiet
 
     guard = DiskGuard(tmp_path, SMALL, Disk(1000))
@@ -103,7 +106,7 @@ async def test_rewrites_a_real_aof_once_nothing_loud_is_under_way(tmp_path: Path
         EmbeddedServer(EmbeddedSettings(directory=tmp_path, maxmemory_mb=64)) as server,
         Redis(unix_socket_path=server.socket) as client,
     ):
-        policy = RewritePolicy(client, tmp_path, guard, is_quiet, clock)
+        policy = RewritePolicy(client, tmp_path, guard, nothing_loud, clock)
         value = os.urandom(MB)
         for _ in range(65):
             await client.set("overwritten", value)
@@ -120,3 +123,17 @@ async def test_rewrites_a_real_aof_once_nothing_loud_is_under_way(tmp_path: Path
         assert await client.get("overwritten") == value
         clock.now_s += PAUSE_S
         assert not await policy.check(), "nothing to gain now"
+
+
+async def test_only_what_is_loud_and_being_sent_holds_up_a_rewrite(parts: Parts, sample: dict[str, Any]) -> None:
+    """A quiet alert does not, nor does a loud one before it is approved or after it has been sent."""
+    await register(parts, 30)
+    loud = {**sample, "level": "child-alert"}
+    await planned(parts, {**sample, "level": "endangered"})
+    await submitted(parts, loud)
+    assert await is_quiet(parts.alerts)
+    record = await planned(parts, loud)
+    assert not await is_quiet(parts.alerts)
+    await send(parts, record)
+    assert await over(parts, record)
+    assert await is_quiet(parts.alerts)
