@@ -18,6 +18,7 @@ from alertd.clock import Clock
 from alertd.errors import Fault, Problem
 from alertd.faults import faults_of
 from alertd.registrations import AnyAddress, Registration
+from alertd.store.names import Claim
 from alertd.store.people import Change, People
 from alertd.subscribers import (
     Address,
@@ -55,12 +56,13 @@ class Registry:
 
     def __init__(self, people: People, library: Library, clock: Clock) -> None:
         self._people = people
+        self._names = people.names
         self._library = library
         self._clock = clock
 
     async def get(self, name: str) -> Subscriber:
         """Raises Problem when there is none."""
-        number = await self._people.number_of(name)
+        number = await self._names.number_of(name)
         person = await self._people.get(number) if number else None
         if person is None:
             raise Problem("not-found", "There is no such subscriber.")
@@ -103,9 +105,16 @@ class Registry:
         changes = await self._changes(entries, outcomes)
         for i, outcome in zip(changes, await self._write(list(changes.values())), strict=True):
             outcomes[i] = outcome
+        await self._unname(  # new ones that were refused
+            [
+                (entries[i].id, change.number)
+                for i, change in changes.items()
+                if isinstance(outcomes[i], Problem) and not change.old
+            ]
+        )
         fresh = [(i, o) for i, o in enumerate(outcomes) if isinstance(o, Subscriber) and o.version == 1]
         if fresh:
-            holders = await self._people.claim_ids([o.id for _, o in fresh], [o.number for _, o in fresh])
+            holders = await self._names.claim_ids([o.id for _, o in fresh], [o.number for _, o in fresh])
             for (i, person), holder in zip(fresh, holders, strict=True):
                 if holder != person.number:  # forgotten and registered anew meanwhile: what was written has no name
                     await self._remove(person)
@@ -155,6 +164,8 @@ class Registry:
             state = same.state if same else AddressState.ACTIVE  # whoever left is not brought back by the same address
             fresh = Address(number=number, channel=channel, value=address.value, language=address.language, state=state)
             kept = tuple(a for a in person.addresses if a.number != number)
+            if any((a.channel, a.value) == (channel, address.value) for a in kept):
+                raise Problem("duplicate-address", "The subscriber has this address already, under another number.")
             return replace(person, addresses=(*kept, fresh), next_address=max(person.next_address, number + 1))
 
         return await self.change(name, edit)
@@ -188,12 +199,20 @@ class Registry:
         for _ in range(TRIES):
             person = await self.get(name)
             if await self._remove(person):
-                await self._people.release_id(name, person.number)
-                again = await self._people.get(person.number)  # written while it was forgotten: it keeps its name,
-                if again and await self._people.claim_ids([name], [person.number]) != [person.number]:
-                    await self._remove(again)  # unless that is another's by now
+                await self._unname([(name, person.number)])
                 return
         raise _busy()
+
+    async def _unname(self, held: Sequence[tuple[str, int]]) -> None:
+        """Give up ids. Whoever was written meanwhile keeps the name, or goes if somebody else has it by now."""
+        if not held:
+            return
+        await self._names.release_ids(held)
+        again = [person for person in await self._people.get_many([number for _, number in held]) if person]
+        holders = await self._names.claim_ids([person.id for person in again], [person.number for person in again])
+        for person, holder in zip(again, holders, strict=True):
+            if holder != person.number:
+                await self._remove(person)
 
     async def _remove(self, person: Subscriber) -> bool:
         """Remove a record with its places and addresses, if it is still this one."""
@@ -206,8 +225,8 @@ class Registry:
 
     async def lookup(self, channel: int, value: str) -> Subscriber | None:
         """Whoever has an address."""
-        holder = await self._people.holder(self._people.address_hash(channel, value))
-        person = await self._people.get(holder[0]) if holder else None
+        holder = await self._names.holder(self._names.address_hash(channel, value))
+        person = await self._people.get(holder.number) if holder else None
         return person if person and _has(person, channel, value) else None
 
     def _problem(self, document: Registration) -> Problem | None:
@@ -224,10 +243,10 @@ class Registry:
         """By index, from what is there to what is wanted; entries with a problem are left out."""
         good = [i for i, outcome in enumerate(outcomes) if outcome is None]
         names = [entries[i].id for i in good]
-        known = await self._people.numbers_of(names)
+        known = await self._names.numbers_of(names)
         fresh = iter(await self._people.numbers(known.count(None)) if None in known else ())
         numbers = [number or next(fresh) for number in known]
-        numbers = await self._people.claim_ids(names, numbers)
+        numbers = await self._names.claim_ids(names, numbers)
         previous = await self._people.get_many(numbers)
         changes = {}
         for i, number, old in zip(good, numbers, previous, strict=True):
@@ -254,36 +273,50 @@ class Registry:
         return [replace(person, places=tuple(placed(place) for place in person.places)) for person in people]
 
     async def _claim(self, changes: Sequence[Change]) -> dict[int, Problem]:
-        """Claim every address. By index, the conflicts."""
+        """Claim every address. By index, the conflicts; nothing stays claimed for them that they did not have."""
         now_s = self._clock.now_ms() // 1000
         wanted = [
-            (i, a, (self._people.address_hash(a.channel, a.value), change.number, a.number, now_s))
+            (i, address, Claim(self._hash(address), change.number, address.number, now_s))
             for i, change in enumerate(changes)
             if change.new
-            for a in change.new.addresses
+            for address in change.new.addresses
         ]
-        holders = await self._people.claim_addresses([claim for _, _, claim in wanted])
+        standing = await self._names.claim_addresses([claim for _, _, claim in wanted])
         conflicts: dict[int, Problem] = {}
-        for (i, address, claim), holder in zip(wanted, holders, strict=True):
-            if holder != claim[1] and not await self._taken_over(address, claim, holder):
+        for (i, address, claim), stands in zip(wanted, standing, strict=True):
+            if stands.number != claim.number and not await self._taken_over(address, claim, stands.number):
                 conflicts[i] = Problem("duplicate-address", "An address belongs to another subscriber.")
+        await self._withdraw([(address, claim) for i, address, claim in wanted if i in conflicts])
         return conflicts
 
-    async def _taken_over(self, address: Address, claim: tuple[str, int, int, int], holder: int) -> bool:
+    async def _taken_over(self, address: Address, claim: Claim, holder: int) -> bool:
         """Whether an address could be taken from a claim that its holder's record does not confirm."""
         other = await self._people.get(holder)
         if other and _has(other, address.channel, address.value):
             return False
-        return await self._people.take_over(*claim, grace_s=CLAIM_GRACE_S)
+        return await self._names.take_over(claim, grace_s=CLAIM_GRACE_S)
+
+    async def _withdraw(self, refused: Sequence[tuple[Address, Claim]]) -> None:
+        """Give up what was claimed just now, but for what the subscriber's record has by now."""
+        if refused:
+            people = await self._people.get_many([claim.number for _, claim in refused])
+            await self._names.withdraw(
+                claim
+                for person, (address, claim) in zip(people, refused, strict=True)
+                if not (person and _has(person, address.channel, address.value))
+            )
 
     async def _release(self, changes: Sequence[Change]) -> None:
-        """Give up the addresses that a subscriber no longer has."""
-        for change in changes:
-            kept = {(a.channel, a.value) for a in change.new.addresses} if change.new else set()
-            dropped = [a for a in change.old.addresses if (a.channel, a.value) not in kept] if change.old else []
-            await self._people.release_addresses(
-                (self._people.address_hash(a.channel, a.value), change.number) for a in dropped
-            )
+        """Give up the addresses that subscribers no longer have."""
+        await self._names.release_addresses(
+            (self._hash(address), change.number)
+            for change in changes
+            for address in (change.old.addresses if change.old else ())
+            if not (change.new and _has(change.new, address.channel, address.value))
+        )
+
+    def _hash(self, address: Address) -> str:
+        return self._names.address_hash(address.channel, address.value)
 
 
 def merged(document: Any, patch: Any) -> Any:

@@ -35,7 +35,7 @@ class Removal:
         left: dict[int, list[Dead]] = {}
         for one in dead:
             left.setdefault(one.number, []).append(one)
-        removed = 0
+        names, removed = self._people.names, 0
         for _ in range(TRIES):
             if not left:
                 return removed
@@ -43,8 +43,8 @@ class Removal:
             found = [(person, lost) for person in people if person and (lost := _still(person, left[person.number]))]
             done = await self._people.put([Change(person, _without(person, lost)) for person, lost in found])
             gone = [pair for pair, is_done in zip(found, done, strict=True) if is_done]
-            await self._people.release_addresses(
-                [(self._people.address_hash(a.channel, a.value), person.number) for person, lost in gone for a in lost]
+            await names.release_addresses(
+                [(names.address_hash(a.channel, a.value), person.number) for person, lost in gone for a in lost]
             )
             removed += sum(len(lost) for _, lost in gone)
             left = {

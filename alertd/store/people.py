@@ -15,17 +15,17 @@ any query lives; a mover that is slower than the grace allows is refused at step
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from alertd.alerts import CHANNELS
 from alertd.store import keys
 from alertd.store.audience import Wanted, eligible
 from alertd.store.connection import Arg, Connection
+from alertd.store.names import Names
 from alertd.subscribers import Place, Subscriber, decode, encode, place_flags
 from geofences import cover as covers
 from geofences import records
@@ -81,10 +81,11 @@ def marked(record: bytes) -> bytes:
 
 
 class People:
-    """The repository of subscribers."""
+    """The repository of subscribers; `names` knows who has an id or an address."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
+        self.names = Names(connection)
 
     async def numbers(self, count: int) -> range:
         """Fresh numbers, never given before."""
@@ -211,61 +212,6 @@ class People:
             flags=found.flags[mask],
         )
 
-    # Names: who has an id, who has an address.
-
-    async def claim_ids(self, ids: Sequence[str], numbers: Sequence[int]) -> list[int]:
-        """The number of each id: the one offered if the id is new."""
-        answers = await self._db.run_many(
-            [
-                ("claim", [self._id_key(name)], [number.to_bytes(5, "little"), b""])
-                for name, number in zip(ids, numbers, strict=True)
-            ]
-        )
-        return [int.from_bytes(answer, "little") for answer in answers]
-
-    async def number_of(self, name: str) -> int | None:
-        raw = await self._db.execute("GET", self._id_key(name))
-        return int.from_bytes(raw, "little") if raw else None
-
-    async def numbers_of(self, names: Sequence[str]) -> list[int | None]:
-        blobs = await self._db.mget([self._id_key(name) for name in names])
-        return [int.from_bytes(blob, "little") if blob else None for blob in blobs]
-
-    async def release_id(self, name: str, number: int) -> None:
-        await self._db.run("unclaim", [self._id_key(name)], number.to_bytes(5, "little"))
-
-    async def claim_addresses(self, wanted: Sequence[tuple[str, int, int, int]]) -> list[int]:
-        """Claim (hashed address, subscriber, address number, now in s) each. Answers who has it."""
-        claims = [_claim(number, address, now_s) for _, number, address, now_s in wanted]
-        answers = await self._db.run_many(
-            [("claim", [keys.address(entry[0])], [claim, b""]) for entry, claim in zip(wanted, claims, strict=True)]
-        )
-        return [int.from_bytes(answer[:5], "little") for answer in answers]
-
-    async def take_over(self, hashed: str, number: int, address: int, now_s: int, *, grace_s: int) -> bool:
-        """Take an address whose holder's record does not confirm it, once the claim is older than the grace."""
-        standing = await self._db.execute("GET", keys.address(hashed))
-        if standing and now_s - int.from_bytes(standing[6:10], "little") < grace_s:
-            return False
-        claim = _claim(number, address, now_s)
-        answer = await self._db.run("claim", [keys.address(hashed)], claim, standing or b"")
-        return bool(answer == claim)
-
-    async def holder(self, hashed: str) -> tuple[int, int] | None:
-        """Who claims an address: subscriber number and address number."""
-        raw = await self._db.execute("GET", keys.address(hashed))
-        return (int.from_bytes(raw[:5], "little"), raw[5]) if raw else None
-
-    async def release_addresses(self, held: Iterable[tuple[str, int]]) -> None:
-        """Give up (hashed address, subscriber) claims that still are that subscriber's."""
-        for hashed, number in held:
-            raw = await self._db.execute("GET", keys.address(hashed))
-            if raw and int.from_bytes(raw[:5], "little") == number:
-                await self._db.run("unclaim", [keys.address(hashed)], raw)
-
-    def address_hash(self, channel: int, value: str) -> str:
-        return self._db.codec.hashed(f"address:{CHANNELS[channel]}", value)
-
     async def count(self) -> int:
         """How many subscribers there are."""
         return int(await self._db.execute("HGET", keys.COUNTERS, "living") or 0)
@@ -273,13 +219,6 @@ class People:
     async def counted(self, change: int) -> None:
         """So many came, or went if it is negative."""
         await self._db.execute("HINCRBY", keys.COUNTERS, "living", change)
-
-    def _id_key(self, name: str) -> str:
-        return keys.subscriber_id(self._db.codec.hashed("subscriber", name))
-
-
-def _claim(number: int, address: int, now_s: int) -> bytes:
-    return number.to_bytes(5, "little") + bytes((address,)) + now_s.to_bytes(4, "little")
 
 
 def _spots(subscriber: Subscriber | None, change: int) -> dict[tuple[keys.Cell, bytes], _Spot]:

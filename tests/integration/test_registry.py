@@ -11,6 +11,7 @@ from alertd.errors import Problem
 from alertd.registrations import PushAddress
 from alertd.service.registry import CLAIM_GRACE_S, Entry
 from alertd.store.audience import Wanted
+from alertd.store.names import Claim
 from alertd.subscribers import AddressState, Subscriber
 from geofences.targets import Selection, Target, resolve
 from tests.integration.acts import registration
@@ -74,6 +75,53 @@ async def test_an_address_of_somebody_else_is_refused(parts: Parts):
     assert await parts.people.count() == 1
 
 
+async def test_a_refused_registration_holds_nothing(parts: Parts):
+    """The id and the other addresses it asked for are free at once."""
+    await parts.registry.put("p1", registration(1))
+    taken, free = {"channel": "push", "token": "token-1"}, {"channel": "push", "token": "free"}
+    with pytest.raises(Problem, match="duplicate-address"):
+        await parts.registry.put("p2", registration(2, addresses=[free, taken]))
+    assert await parts.people.names.number_of("p2") is None
+    other, _ = await parts.registry.put("p3", registration(3, addresses=[free]))
+    assert (await parts.registry.lookup(PUSH, "free")).number == other.number
+
+
+async def test_a_refused_change_gives_up_only_what_is_new(parts: Parts):
+    """What the subscriber had stays theirs; what was asked for besides is free."""
+    await parts.registry.put("p1", registration(1))
+    mine, free, taken = ({"channel": "push", "token": token} for token in ("mine", "free", "token-1"))
+    person, _ = await parts.registry.put("p2", registration(2, addresses=[mine]))
+    with pytest.raises(Problem, match="duplicate-address"):
+        await parts.registry.put("p2", registration(2, addresses=[mine, free, taken]))
+    assert (await parts.registry.lookup(PUSH, "mine")).number == person.number
+    with pytest.raises(Problem, match="duplicate-address"):
+        await parts.registry.put("p3", registration(3, addresses=[mine]))
+    await parts.registry.put("p3", registration(3, addresses=[free]))
+
+
+async def test_a_refused_registration_takes_no_name_from_another_of_the_same_id(parts: Parts):
+    """Two come for one new id, one with an address of somebody else: whoever is written can be found by the id."""
+    await parts.registry.put("p1", registration(1))
+    taken = [{"channel": "push", "token": "token-1"}]
+    for _ in range(10):
+        outcomes = await asyncio.gather(
+            parts.registry.put("p2", registration(2, addresses=taken)),
+            parts.registry.put("p2", registration(2)),
+            return_exceptions=True,
+        )
+        assert [getattr(outcome, "slug", None) for outcome in outcomes] == ["duplicate-address", None]
+        assert (await parts.registry.get("p2")).number == outcomes[1][0].number
+        await parts.registry.forget("p2")
+    assert len(await found_in(parts, "41091")) == await parts.people.count() == 1
+
+
+async def test_one_address_is_not_told_twice_under_two_numbers(parts: Parts):
+    """A subscriber's second address is another one."""
+    await parts.registry.put("p1", registration(1))
+    with pytest.raises(Problem, match="duplicate-address"):
+        await parts.registry.put_address("p1", 3, PushAddress(channel="push", token="token-1"))
+
+
 async def test_the_same_person_keeps_their_address_numbers(parts: Parts):
     """A number names the same address for ever: order, additions and removals do not matter."""
     first, _ = await parts.registry.put("p1", registration(1))
@@ -100,15 +148,17 @@ async def test_a_dropped_address_is_free(parts: Parts):
 
 async def test_a_claim_nobody_confirms_is_taken_over_after_the_grace(parts: Parts):
     """Half a registration blocks an address for a minute, not for ever."""
-    hashed, now_s = parts.people.address_hash(PUSH, "token-1"), parts.clock.now_ms() // 1000
-    ghost = next(iter(await parts.people.numbers(1)))
-    assert await parts.people.claim_addresses([(hashed, ghost, 0, now_s)]) == [ghost]
+    names, now_s = parts.people.names, parts.clock.now_ms() // 1000
+    hashed, ghost = names.address_hash(PUSH, "token-1"), next(iter(await parts.people.numbers(1)))
+    young, old = (Claim(hashed, ghost, 0, since_s) for since_s in (now_s, now_s - CLAIM_GRACE_S))
+    assert await names.claim_addresses([young]) == [young]
     with pytest.raises(Problem, match="duplicate-address"):
         await parts.registry.put("p1", registration(1))
-    await parts.db.execute("DEL", f"{{h:{hashed}}}")
-    await parts.people.claim_addresses([(hashed, ghost, 0, now_s - CLAIM_GRACE_S)])
+    await names.withdraw([young])
+    await names.claim_addresses([old])
     person, _ = await parts.registry.put("p1", registration(1))
-    assert await parts.people.holder(hashed) == (person.number, 0)
+    holder = await names.holder(hashed)
+    assert (holder.number, holder.address) == (person.number, 0)
 
 
 async def test_two_at_once_for_one_new_id_make_one_subscriber(parts: Parts):
@@ -147,7 +197,7 @@ async def test_an_unknown_region_is_told_with_its_place(parts: Parts):
     with pytest.raises(Problem) as refused:
         await parts.registry.put("p1", registration(1, places=places))
     assert [fault.pointer for fault in refused.value.faults] == ["/places/work/region", "/places/school/region"]
-    assert await parts.people.number_of("p1") is None
+    assert await parts.people.names.number_of("p1") is None
 
 
 async def test_importing_the_same_file_twice_changes_nothing(parts: Parts):
