@@ -8,10 +8,11 @@ from typing import Annotated, ClassVar
 
 import typer
 
+from alertd import __version__
 from alertd.commands.client import RefusedError
 from alertd.commands.on_demand import OnDemand
 from alertd.commands.options import Common, ConfigOption
-from alertd.commands.output import remark
+from alertd.commands.output import remark, tell
 from alertd.config import ConfigError
 
 
@@ -36,6 +37,12 @@ app = typer.Typer(
 )  # fmt: skip
 
 
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        tell(f"alertd {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def _common(
     ctx: typer.Context,
@@ -53,6 +60,9 @@ def _common(
             envvar="ALERTD_KEY_FILE", exists=True, dir_okay=False, help="Holds your key, if ALERTD_KEY does not."
         ),
     ] = None,
+    version: Annotated[  # noqa: ARG001  its callback acts
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Which alertd this is.")
+    ] = False,
 ) -> None:
     if key is None and key_file is not None:
         key = key_file.read_text(encoding="utf-8")

@@ -17,6 +17,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Alerts: list
 
 AlertId = Annotated[str, typer.Argument(metavar="ID", help="The alert's id.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the alert.")]
+Seen = Annotated[int | None, typer.Option("--seen", help="The version you saw: refused if it was changed since.")]
 COLUMNS = ("id", "state", "status", "level", "people", "author", "expires")
 
 
@@ -59,12 +60,13 @@ def list_alerts(
     state: Annotated[str | None, typer.Option(help="Only those in this state.")] = None,
     case: Annotated[str | None, typer.Option(help="Only those of the case with this number.")] = None,
     external_id: Annotated[str | None, typer.Option(help="Only the one your system calls so.")] = None,
-    limit: Annotated[int | None, typer.Option(help="How many are looked through.")] = None,
+    since: Annotated[str | None, typer.Option(help="Only those made then or later, as 2026-11-26T08:00:00Z.")] = None,
+    limit: Annotated[int | None, typer.Option(help="At most so many.")] = None,
     cursor: Annotated[str | None, typer.Option(help="Go on where the page before ended.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """The organisation's alerts, newest first."""
-    query = {"state": state, "case": case, "external_id": external_id, "limit": limit, "cursor": cursor}
+    query = {"state": state, "case": case, "external_id": external_id, "since": since, "limit": limit, "cursor": cursor}
     page = common(ctx).client().get("/v1/alerts", query)
     if as_json:
         tell_json(page)
@@ -77,7 +79,7 @@ def list_alerts(
 @app.command()
 def show(ctx: typer.Context, alert_id: AlertId, as_json: JsonOption = False) -> None:
     """One alert as it stands; with --json as it was sent, too."""
-    alert = common(ctx).client().get(_path(alert_id))
+    alert = common(ctx).client().get_versioned(_path(alert_id))
     tell_json(alert) if as_json else _tell_alert(alert)
 
 
@@ -88,9 +90,9 @@ def watch(ctx: typer.Context, alert_id: AlertId, as_json: JsonOption = False) ->
 
 
 @app.command()
-def submit(ctx: typer.Context, alert_id: AlertId, as_json: JsonOption = False) -> None:
+def submit(ctx: typer.Context, alert_id: AlertId, seen: Seen = None, as_json: JsonOption = False) -> None:
     """A draft, or an alert that was returned, asks for its second person."""
-    _decided(common(ctx).client(), alert_id, "submit", None, as_json=as_json)
+    _decided(common(ctx).client(), alert_id, "submit", None, seen, as_json=as_json)
 
 
 @app.command()
@@ -98,36 +100,43 @@ def approve(
     ctx: typer.Context,
     alert_id: AlertId,
     people: Annotated[int | None, typer.Option(help="The count you saw, if another than at submission.")] = None,
+    seen: Seen = None,
     watch: Annotated[bool, typer.Option("--watch", help="Stay until nobody more is told.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """The second person's word: it is sent."""
     client = common(ctx).client()
-    _decided(client, alert_id, "approve", {} if people is None else {"people": people}, as_json=as_json)
+    _decided(client, alert_id, "approve", {} if people is None else {"people": people}, seen, as_json=as_json)
     if watch:
         follow(client, alert_id, as_json=as_json)
 
 
 @app.command()
-def reject(ctx: typer.Context, alert_id: AlertId, reason: Reason, as_json: JsonOption = False) -> None:
+def reject(
+    ctx: typer.Context, alert_id: AlertId, reason: Reason, seen: Seen = None, as_json: JsonOption = False
+) -> None:
     """It will not be sent."""
-    _decided(common(ctx).client(), alert_id, "reject", {"reason": reason}, as_json=as_json)
+    _decided(common(ctx).client(), alert_id, "reject", {"reason": reason}, seen, as_json=as_json)
 
 
 @app.command("return")
-def give_back(ctx: typer.Context, alert_id: AlertId, reason: Reason, as_json: JsonOption = False) -> None:
+def give_back(
+    ctx: typer.Context, alert_id: AlertId, reason: Reason, seen: Seen = None, as_json: JsonOption = False
+) -> None:
     """Give a pending alert back to its author."""
-    _decided(common(ctx).client(), alert_id, "return", {"reason": reason}, as_json=as_json)
+    _decided(common(ctx).client(), alert_id, "return", {"reason": reason}, seen, as_json=as_json)
 
 
 @app.command()
-def cancel(ctx: typer.Context, alert_id: AlertId, reason: Reason, as_json: JsonOption = False) -> None:
+def cancel(
+    ctx: typer.Context, alert_id: AlertId, reason: Reason, seen: Seen = None, as_json: JsonOption = False
+) -> None:
     """Stop sending: what is queued is not sent."""
-    _decided(common(ctx).client(), alert_id, "cancel", {"reason": reason}, as_json=as_json)
+    _decided(common(ctx).client(), alert_id, "cancel", {"reason": reason}, seen, as_json=as_json)
 
 
-def _decided(client: Client, alert_id: str, step: str, body: Any, *, as_json: bool) -> None:
-    alert = client.post(f"{_path(alert_id)}/{step}", body)
+def _decided(client: Client, alert_id: str, step: str, body: Any, seen: int | None, *, as_json: bool) -> None:
+    alert = client.post(f"{_path(alert_id)}/{step}", body, version=seen)
     if as_json:
         tell_json(alert)
         return

@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 T = TypeVar("T")
@@ -64,18 +64,43 @@ class Client:
 
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
         """The answer's JSON. Raises RefusedError."""
-        return self._json("GET", path, query)
+        request = self._request("GET", path, query)
+        return self._parsed(self._repeated(lambda: self._read(request)))
+
+    def get_versioned(self, path: str) -> dict[str, Any]:
+        """The answer's JSON, with the `version` that its ETag tells. Raises RefusedError."""
+        request = self._request("GET", path)
+
+        def read() -> tuple[bytes, str | None]:
+            with self._open(request) as response:
+                return response.read(), response.headers["ETag"]
+
+        raw, etag = self._repeated(read)
+        return {**self._parsed(raw), "version": int(etag.strip('"')) if etag else None}
 
     def post(
-        self, path: str, body: Any = None, query: Mapping[str, Any] | None = None, *, idempotency_key: str | None = None
+        self,
+        path: str,
+        body: Any = None,
+        query: Mapping[str, Any] | None = None,
+        *,
+        idempotency_key: str | None = None,
+        version: int | None = None,
     ) -> Any:
-        """Sends JSON (or bytes that are it), once however often it is tried; the answer's JSON. Raises RefusedError."""
+        """Sends JSON (or bytes that are it), once however often it is tried; the answer's JSON.
+
+        `version` is the one that was seen, if another must not be changed. Raises RefusedError.
+        """
         data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
-        return self._json("POST", path, query, data, JSON, idempotency_key)
+        request = self._request("POST", path, query, data=data, content_type=JSON, idempotency_key=idempotency_key)
+        if version is not None:
+            request.add_header("If-Match", f'"{version}"')
+        return self._parsed(self._repeated(lambda: self._read(request)))
 
     def delete(self, path: str) -> None:
         """Raises RefusedError."""
-        self._json("DELETE", path)
+        request = self._request("DELETE", path)
+        self._repeated(lambda: self._read(request))
 
     def post_lines(self, path: str, lines: bytes) -> list[Any]:
         """Sends NDJSON; the answer's lines. Raises RefusedError."""
@@ -104,23 +129,11 @@ class Client:
         except (OSError, http.client.HTTPException) as error:
             return False, str(self._unreachable(error))
 
-    def _json(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, Any] | None = None,
-        data: bytes | None = None,
-        content_type: str | None = None,
-        idempotency_key: str | None = None,
-    ) -> Any:
-        request = self._request(
-            method, path, query, data=data, content_type=content_type, idempotency_key=idempotency_key
-        )
-        raw = self._repeated(lambda: self._read(request))
+    def _parsed(self, raw: bytes) -> Any:
         try:
-            return json.loads(raw) if raw else None
+            return json.loads(raw)
         except ValueError:
-            raise RefusedError(f"what answers at {self._url} is not alertd; see ALERTD_URL") from None
+            raise RefusedError(f"what answers at {self._url} is not alertd; ALERTD_URL names its address") from None
 
     def _request(
         self,
@@ -144,8 +157,8 @@ class Client:
         url = self._url + path + (f"?{urlencode(given)}" if given else "")
         return urllib.request.Request(url, data, headers, method=method)  # noqa: S310  http or https, see __init__
 
-    def _open(self, request: urllib.request.Request, timeout_s: float = TIMEOUT_S) -> IO[bytes]:
-        response: IO[bytes] = self._opener.open(request, timeout=timeout_s)
+    def _open(self, request: urllib.request.Request, timeout_s: float = TIMEOUT_S) -> http.client.HTTPResponse:
+        response: http.client.HTTPResponse = self._opener.open(request, timeout=timeout_s)
         self._reached = True
         return response
 

@@ -57,7 +57,7 @@ def import_regions(  # noqa: PLR0913, PLR0917  each is an option of the command
         )  # fmt: skip
         if report.problems:
             raise RefusedError(_problems(file, report))
-        folder, kept_as = settings.store.directory / "regions", name or _name_of(file)
+        folder, kept_as = settings.store.regions, name or _name_of(file)
         path = _installed(folder, kept_as, origin, report, Library.load(added=folder), dry_run=dry_run)
     except GeofenceError as error:
         raise RefusedError(str(error)) from None

@@ -106,8 +106,13 @@ def test_alert_of_which_nothing_comes(served: Served, ana: str, bea: str, alert:
         done(served, "send", "-", "--idempotency-key", "cli-1", key=ana, given=document)["id"] for _ in range(2)
     )
     assert first == second
-    assert done(served, "alerts", "return", first, "--reason", "wrong area", key=bea)["state"] == "returned"
+    seen = str(done(served, "alerts", "show", first, key=bea)["version"])
+    assert (
+        done(served, "alerts", "return", first, "--reason", "wrong area", "--seen", seen, key=bea)["state"]
+        == "returned"
+    )
     assert done(served, "alerts", "submit", first, key=ana)["state"] == "pending"
+    assert "changed since you read it" in refused(served, "alerts", "approve", first, "--seen", seen, key=bea)
     assert done(served, "alerts", "reject", first, "--reason", "found", key=bea)["state"] == "rejected"
     assert "ended as rejected" in refused(served, "alerts", "watch", first)
     assert "(precondition-failed)" in refused(served, "alerts", "cancel", first, "--reason", "found", key=bea)

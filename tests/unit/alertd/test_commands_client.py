@@ -1,0 +1,164 @@
+"""Calls to the API: once however often they are tried, refused in words, and the key goes nowhere else."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from alertd.commands.client import Client, RefusedError, UnreachableError, explained
+from alertd.commands.watching import watch
+
+Answers = list[tuple[int, dict[str, str], bytes] | None]  # None: the connection is closed without an answer
+Peer = Callable[[Answers], tuple[str, list[Any]]]
+
+
+@pytest.fixture
+def peer() -> Iterator[Peer]:
+    """Starts servers that give these answers in turn; their addresses, and the requests they got."""
+    running: list[ThreadingHTTPServer] = []
+
+    def start(answers: Answers) -> tuple[str, list[Any]]:
+        got: list[Any] = []
+        left = list(answers)
+
+        class Handler(BaseHTTPRequestHandler):
+            def _answer(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                got.append((self.command, self.path, dict(self.headers), body))
+                answer = left.pop(0)
+                if answer is None:
+                    self.close_connection = True
+                    return
+                self.send_response(answer[0])
+                for name, value in {"Content-Length": str(len(answer[2])), **answer[1]}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(answer[2])
+
+            do_GET = do_POST = do_DELETE = _answer  # noqa: N815
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        running.append(server)
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        return f"http://127.0.0.1:{server.server_port}", got
+
+    yield start
+    for server in running:
+        server.shutdown()
+        server.server_close()
+
+
+def problem(slug: str, status: int, **more: Any) -> tuple[int, dict[str, str], bytes]:
+    body = {"type": f"/problems/{slug}", "title": "T", "detail": "D", "what_to_do": "W", **more}
+    return status, {}, json.dumps(body).encode()
+
+
+def test_post_is_repeated_under_the_same_key(peer: Peer):
+    """After a broken connection and a temporary refusal the same call goes out again, and the service knows it by its key."""
+    url, got = peer([None, problem("store-unavailable", 503), (202, {}, b'{"id": "x"}')])
+    assert Client(url, "secret").post("/v1/alerts", {"a": 1}) == {"id": "x"}
+    assert len({headers["Idempotency-Key"] for _, _, headers, _ in got}) == 1
+    assert [body for _, _, _, body in got] == [b'{"a": 1}'] * 3
+    assert {headers["Authorization"] for _, _, headers, _ in got} == {"Bearer secret"}
+
+
+def test_two_calls_have_two_keys(peer: Peer):
+    """What is done twice on purpose is two things."""
+    url, got = peer([(200, {}, b"{}")] * 2)
+    client = Client(url, None)
+    client.post("/v1/alerts", {})
+    client.post("/v1/alerts", {})
+    assert got[0][2]["Idempotency-Key"] != got[1][2]["Idempotency-Key"]
+
+
+def test_answer_cut_short_is_asked_for_again(peer: Peer):
+    """Half an answer is none."""
+    url, got = peer([(200, {"Content-Length": "99"}, b'{"id": '), (200, {}, b'{"id": "x"}')])
+    assert Client(url, None).get("/v1/me", {"at": "-5.98,37.39", "kind": None}) == {"id": "x"}
+    assert [path for _, path, _, _ in got] == ["/v1/me?at=-5.98%2C37.39"] * 2
+
+
+def test_refusal_is_final(peer: Peer):
+    """What the service refuses is asked once, and told with every fault, its place and what to do."""
+    faults = [
+        {"pointer": "/kind", "detail": "K."},
+        {"parameter": "limit", "detail": "L."},
+        {"pointer": "", "detail": "R."},
+    ]
+    url, got = peer([problem("invalid-request", 400, errors=faults)])
+    with pytest.raises(RefusedError) as refused:
+        Client(url, None).post("/v1/alerts", b"{")
+    assert str(refused.value).splitlines() == [
+        "T (invalid-request): D", "  /kind: K.", "  limit: L.", "  the whole: R.", "  What to do: W",
+    ]  # fmt: skip
+    assert len(got) == 1
+
+
+def progress(state: str, accepted: int) -> dict[str, Any]:
+    counts = {"push": {"targeted": 2, "queued": 2 - accepted, "in_flight": 0, "accepted": accepted, "doubled": 0}}
+    return {"id": "x", "state": state, "people": 2, "channels": counts, "first_send_s": None, "last_send_s": None}
+
+
+def stream(*events: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+    text = "".join(f"event: progress\ndata: {json.dumps(event)}\n\n: still here\n\n" for event in events)
+    return 200, {"Content-Type": "text/event-stream"}, text.encode()
+
+
+def test_watching_outlasts_a_restart(peer: Peer, capsys: pytest.CaptureFixture[str]):
+    """A stream that ends early is taken up again, nothing is told twice, and the last line is the end."""
+    url, got = peer([stream(progress("sending", 1)), None, stream(progress("sending", 1), progress("sent", 2))])
+    watch(Client(url, None), "x", as_json=False)
+    assert capsys.readouterr().out.splitlines() == [
+        "sending: push 1 of 2 (accepted 1)", "sent: push 2 of 2 (accepted 2)",
+    ]  # fmt: skip
+    assert {path for _, path, _, _ in got} == {"/v1/alerts/x/progress"}
+
+
+def test_watching_an_alert_that_is_not_sent_is_refused(peer: Peer):
+    """Whoever waits for it learns by the exit code that nobody was told."""
+    url, _ = peer([stream(progress("expired", 0))])
+    with pytest.raises(RefusedError, match="alert x ended as expired"):
+        watch(Client(url, None), "x", as_json=True)
+
+
+def test_key_is_not_carried_to_another_address(peer: Peer):
+    """A redirect is refused, not followed."""
+    elsewhere, strangers = peer([(200, {}, b"{}")])
+    url, _ = peer([(302, {"Location": elsewhere}, b"")])
+    with pytest.raises(RefusedError, match="answered 302"):
+        Client(url, "secret").get("/v1/me")
+    assert strangers == []
+
+
+def test_nobody_there_is_told_at_once():
+    """A service that was never reached is not waited for."""
+    with socket.socket() as held:  # bound and not listening: nobody can be there
+        held.bind(("127.0.0.1", 0))
+        with pytest.raises(UnreachableError, match=r"nobody answers at .*refused.*ALERTD_URL"):
+            Client(f"http://127.0.0.1:{held.getsockname()[1]}", None).get("/v1/me")
+
+
+def test_stranger_is_told_from_the_service(peer: Peer):
+    """What is no JSON is not alertd's, and a failure of ours is told with the name it has in the logs."""
+    url, _ = peer([(200, {}, b"<html>")])
+    with pytest.raises(RefusedError, match="is not alertd"):
+        Client(url, None).get("/v1/me")
+    assert explained(500, {"type": "/problems/internal-error", "request_id": "R1"}).endswith("  Request: R1")
+
+
+@pytest.mark.parametrize(
+    ("url", "key"), [("ftp://x", None), ("alerts.example", None), ("http://x", "a\r\nb"), ("http://x", "ñ")]
+)
+def test_what_cannot_be_an_address_or_key_is_refused(url: str, key: str | None):
+    """Before anything is sent."""
+    with pytest.raises(RefusedError):
+        Client(url, key)

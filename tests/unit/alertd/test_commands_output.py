@@ -1,0 +1,45 @@
+"""Answers are told so that people can read them, programs can cut them and a terminal is not steered by them."""
+
+from __future__ import annotations
+
+import pytest
+
+from alertd.commands.options import address_of
+from alertd.commands.output import harmless, shown, tell_facts, tell_table
+from alertd.config import ApiSection, Settings
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (None, ""), (True, "yes"), (False, "no"), (0, "0"), (1234567, "1,234,567"), ("<20", "<20"), (0.5, "0.5"),
+        (["es", "en"], "es, en"), ({"push": 12, "sms": "<20", "mail": None}, "push 12, sms <20"),
+        ([{"n": 0}, {"n": 1}], "n 0; n 1"),
+    ],
+)  # fmt: skip
+def test_values_are_told_in_words(value: object, words: str):
+    """Counts have separators, yes and no are words, and what is not there is not told."""
+    assert shown(value) == words
+
+
+def test_terminal_is_not_steered():
+    """Escapes that someone put into a name arrive as nothing."""
+    assert harmless("\x1b[2J\x07Lucía\u202e لوسيا\n") == "[2JLucía لوسيا\n"
+
+
+def test_rows_are_lines(capsys: pytest.CaptureFixture[str]):
+    """Off a terminal nothing is wrapped or filled up, and brackets are text."""
+    tell_table(("code", "name"), [("41091", "[red]Sevilla[/red] " + "x" * 300), ("1", "")])
+    tell_facts({"id": "a", "places": {}, "n": 0})
+    assert capsys.readouterr().out.splitlines() == [
+        "code   name", "41091  [red]Sevilla[/red] " + "x" * 300, "1", "id  a", "n   0",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [("0.0.0.0", "http://127.0.0.1:9000"), ("::", "http://127.0.0.1:9000"), ("::1", "http://[::1]:9000"), ("a.example", "http://a.example:9000")],
+)  # fmt: skip
+def test_service_is_found_where_its_settings_say(host: str, url: str):
+    """A service that listens everywhere is found here."""
+    assert address_of(Settings(api=ApiSection(host=host, port=9000))) == url
