@@ -111,7 +111,7 @@ async def create_alert(request: web.Request, *, query: SubmitQuery, body: AlertR
     approved at once. With `"state": "draft"` it is kept and goes no further.
     """
     s, who, alert = services(request), credential(request), body.alert()
-    if is_replay(request):
+    if is_replay(request) and not query.dry_run:
         record = await s.approval.get(prepared_id(request) or "", who)
         look = await s.intake.look(alert)
         return _submitted(s, Taken(record=record, area=look.area, shares=look.shares, found=look.found), alert)

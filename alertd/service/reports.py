@@ -19,9 +19,9 @@ _REASONS = {int(reason): reason.name.lower() for reason in (*LedgerReason,)} | {
 }
 
 
-#: Alerts looked at together, and how often one page may look: 10,000 alerts take a third of a second.
+#: Alerts looked at together, and how often one page may look: 5,000 alerts take half a second.
 LOOK = 200
-LOOKS = 50
+LOOKS = 25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

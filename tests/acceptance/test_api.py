@@ -161,6 +161,12 @@ def test_a_dry_run_does_nothing(served: Served, alert: dict[str, Any], ana: str)
     assert (status, answer["audience"]["people"] > 100) == (202, True)
     assert served.call("GET", "/v1/alerts?limit=200")[1] == before
     assert served.call("GET", f"/v1/alerts/{answer['id']}")[0] == 404
+    for _ in range(2):  # the second is a replay, of which nothing was kept
+        again = asked(
+            served, "POST", "/v1/alerts?dry_run=true", json.dumps(alert).encode(), ana, **{"Idempotency-Key": "dry"}
+        )
+        assert (again[0], again[1]["audience"]) == (202, answer["audience"])
+    assert served.call("GET", "/v1/alerts?limit=200")[1] == before
 
 
 CASES = [
