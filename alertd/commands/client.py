@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
+from alertd.commands.problems import explained, read_refusal, slug
+
 T = TypeVar("T")
 
 JSON = "application/json"
@@ -27,8 +29,9 @@ LONGEST_WAIT_S = 60.0  # however long a Retry-After asks for
 READY_TIMEOUT_S = 5.0  # a health check asks again soon
 #: Reached without the proxy that the environment may name.
 HERE = frozenset({"127.0.0.1", "localhost", "::1"})
-#: Refusals that ask for the same call again.
+#: Refusals that ask for the same call again; a proxy's, too, while the service behind it restarts.
 TEMPORARY = frozenset({"store-unavailable", "idempotency-in-progress", "rate-limited"})
+GATEWAY = frozenset({502, 503, 504})
 
 
 class RefusedError(Exception):
@@ -51,14 +54,14 @@ class Client:
 
     def __init__(self, url: str, key: str | None) -> None:
         """Raises RefusedError for a URL or key that cannot be one."""
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
+        host = _host(url)
+        if host is None:
             raise RefusedError(f"{url} is no address of a service; it looks like https://alerts.example")
         if key is not None and not (key.isascii() and key.isprintable()):
             raise RefusedError("the key has characters that no key has")
         self._url = url.rstrip("/")
         self._key = key
-        own = [urllib.request.ProxyHandler({})] if parts.hostname in HERE else []
+        own = [urllib.request.ProxyHandler({})] if host in HERE else []
         self._opener = urllib.request.build_opener(_NoRedirect, *own)
         self._reached = False  # a service that answered once is waited for when it is gone
 
@@ -98,9 +101,22 @@ class Client:
         return self._parsed(self._repeated(lambda: self._read(request)))
 
     def delete(self, path: str) -> None:
-        """Raises RefusedError."""
-        request = self._request("DELETE", path)
-        self._repeated(lambda: self._read(request))
+        """Raises RefusedError; not when it is gone because an answer that broke off had done it."""
+        request, broke_off = self._request("DELETE", path), False
+
+        def attempt() -> None:
+            nonlocal broke_off
+            try:
+                self._read(request)
+            except urllib.error.HTTPError as refusal:
+                if not (broke_off and refusal.code == http.HTTPStatus.NOT_FOUND):
+                    raise
+                refusal.close()
+            except (OSError, http.client.HTTPException):
+                broke_off = True
+                raise
+
+        self._repeated(attempt)
 
     def post_lines(self, path: str, lines: bytes) -> list[Any]:
         """Sends NDJSON; the answer's lines. Raises RefusedError."""
@@ -173,9 +189,9 @@ class Client:
             try:
                 return attempt()
             except urllib.error.HTTPError as refusal:
-                status, problem, wait_s = _refusal(refusal)
+                status, problem, wait_s = read_refusal(refusal)
                 planned_s = next(waits, None)
-                if _slug(problem) not in TEMPORARY or planned_s is None:
+                if planned_s is None or not (status in GATEWAY or slug(problem) in TEMPORARY):
                     raise RefusedError(explained(status, problem)) from None
                 time.sleep(min(wait_s or planned_s, LONGEST_WAIT_S))
             except (OSError, http.client.HTTPException) as error:
@@ -193,45 +209,19 @@ class Client:
         )
 
 
+def _host(url: str) -> str | None:
+    """The host of an http or https URL, None if it is none."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and parts.port != 0 and url.isprintable() and " " not in url
+    except ValueError:  # the port is no number, or a bracket is missing
+        return None
+    return parts.hostname if usable else None
+
+
 def segment(text: str) -> str:
     """A text as one segment of a path."""
     return quote(text, safe="")
-
-
-def explained(status: int, problem: Mapping[str, Any]) -> str:
-    """A problem (RFC 9457) as lines for people: title, detail, each fault with its place, what to do."""
-    if not _slug(problem):
-        return f"the service answered {status}, which is not alertd's way; ALERTD_URL names its address"
-    lines = [f"{problem.get('title')} ({_slug(problem)}): {problem.get('detail')}"]
-    lines += [f"  {place(fault)}: {fault.get('detail', '')}" for fault in problem.get("errors", ())]
-    if problem.get("what_to_do"):
-        lines.append(f"  What to do: {problem['what_to_do']}")
-    if status == http.HTTPStatus.UNAUTHORIZED:
-        lines.append("  Put your key into ALERTD_KEY. The first one is told by the first `alertd serve`.")
-    if status >= http.HTTPStatus.INTERNAL_SERVER_ERROR and problem.get("request_id"):
-        lines.append(f"  Request: {problem['request_id']}")
-    return "\n".join(lines)
-
-
-def place(fault: Mapping[str, Any]) -> str:
-    """Where a fault is: a JSON pointer, or the name of a parameter."""
-    return str(fault.get("parameter") or fault.get("pointer") or "the whole")
-
-
-def _slug(problem: Mapping[str, Any]) -> str:
-    return str(problem.get("type", "")).rpartition("/")[2]
-
-
-def _refusal(refusal: urllib.error.HTTPError) -> tuple[int, dict[str, Any], float | None]:
-    """Status, problem (empty if it is none) and the seconds of Retry-After."""
-    with refusal:
-        raw = refusal.read()
-    try:
-        problem = json.loads(raw)
-    except ValueError:
-        problem = None
-    after = refusal.headers.get("Retry-After", "")
-    return refusal.code, problem if isinstance(problem, dict) else {}, float(after) if after.isdecimal() else None
 
 
 def _broke_off(error: Exception) -> bool:

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from alertd.app import library_of
 from alertd.config import AnyCarrier, ConfigError, Settings, StoreSection
 from alertd.store.codec import Codec, Keys
-from alertd.store.connection import Connection, StoreUnavailableError, check_engine
+from alertd.store.connection import Connection, StoreRefusedError, StoreUnavailableError, check_engine
 from alertd.store.disk import free_bytes
 from alertd.store.server_binary import ServerNotFoundError, find_server
 
@@ -47,7 +47,7 @@ def _outside(section: StoreSection, url: str) -> Iterator[Finding]:
     try:
         keys = Keys.from_text(section.master_key.get_secret_value(), section.hash_key.get_secret_value())
         weaker = asyncio.run(_asked(url, Codec(keys)))
-    except (StoreUnavailableError, ValueError) as error:
+    except (StoreRefusedError, StoreUnavailableError, ValueError) as error:
         yield Finding(part="store", ok=False, says=f"store.url: {error}")
         return
     yield Finding(part="store", ok=True, says="store.url answers")
@@ -57,7 +57,9 @@ def _outside(section: StoreSection, url: str) -> Iterator[Finding]:
 
 async def _asked(url: str, codec: Codec) -> list[str]:
     async with Redis.from_url(url, socket_connect_timeout=ANSWER_S, socket_timeout=ANSWER_S) as client:
-        return await check_engine(Connection(client, codec))
+        connection = Connection(client, codec)
+        await connection.execute("PING")  # whether it is there, before what it promises
+        return await check_engine(connection)
 
 
 def _embedded(section: StoreSection) -> Iterator[Finding]:

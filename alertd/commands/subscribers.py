@@ -13,10 +13,11 @@ from typing import IO, Annotated, Any
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from alertd.commands.client import Client, RefusedError, place, segment
+from alertd.commands.client import Client, RefusedError, segment
 from alertd.commands.options import JsonOption, common
 from alertd.commands.output import console, remark, tell, tell_facts, tell_json, tell_table
 from alertd.commands.people_files import CsvError, Line, csv_lines, ndjson_lines
+from alertd.commands.problems import place
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Subscribers: import, count, show, forget.")
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from alertd.commands.client import Client, RefusedError, UnreachableError, explained
+from alertd.commands.client import Client, RefusedError, UnreachableError
+from alertd.commands.problems import explained
 from alertd.commands.watching import watch
 
 Answers = list[tuple[int, dict[str, str], bytes] | None]  # None: the connection is closed without an answer
@@ -69,6 +70,21 @@ def test_post_is_repeated_under_the_same_key(peer: Peer):
     assert len({headers["Idempotency-Key"] for _, _, headers, _ in got}) == 1
     assert [body for _, _, _, body in got] == [b'{"a": 1}'] * 3
     assert {headers["Authorization"] for _, _, headers, _ in got} == {"Bearer secret"}
+
+
+def test_service_behind_a_proxy_may_restart(peer: Peer):
+    """A proxy's own 502 is no refusal by alertd."""
+    url, got = peer([(502, {}, b"<html>"), (200, {}, b"{}")])
+    assert Client(f"{url}/alerts/", None).get("/v1/me") == {}
+    assert [path for _, path, _, _ in got] == ["/alerts/v1/me"] * 2
+
+
+def test_what_is_gone_was_removed(peer: Peer):
+    """When the answer to a removal broke off, not finding it any more is what was wanted; at first it is a refusal."""
+    url, _ = peer([None, problem("not-found", 404), problem("not-found", 404)])
+    Client(url, None).delete("/v1/subscribers/x")
+    with pytest.raises(RefusedError, match="not-found"):
+        Client(url, None).delete("/v1/subscribers/x")
 
 
 def test_two_calls_have_two_keys(peer: Peer):
@@ -156,7 +172,16 @@ def test_stranger_is_told_from_the_service(peer: Peer):
 
 
 @pytest.mark.parametrize(
-    ("url", "key"), [("ftp://x", None), ("alerts.example", None), ("http://x", "a\r\nb"), ("http://x", "ñ")]
+    ("url", "key"),
+    [
+        ("ftp://x", None),
+        ("alerts.example", None),
+        ("http://x:port", None),
+        ("http://[::1", None),
+        ("http://x y", None),
+        ("http://x", "a\r\nb"),
+        ("http://x", "ñ"),
+    ],
 )
 def test_what_cannot_be_an_address_or_key_is_refused(url: str, key: str | None):
     """Before anything is sent."""

@@ -1,0 +1,46 @@
+"""What the service refused, in words: the one place where a problem (RFC 9457) becomes text."""
+
+from __future__ import annotations
+
+import http
+import json
+import urllib.error
+from collections.abc import Mapping
+from typing import Any
+
+
+def explained(status: int, problem: Mapping[str, Any]) -> str:
+    """A problem (RFC 9457) as lines for people: title, detail, each fault with its place, what to do."""
+    if not slug(problem):
+        return f"the service answered {status}, which is not alertd's way; ALERTD_URL names its address"
+    lines = [f"{problem.get('title')} ({slug(problem)}): {problem.get('detail')}"]
+    lines += [f"  {place(fault)}: {fault.get('detail', '')}" for fault in problem.get("errors", ())]
+    if problem.get("what_to_do"):
+        lines.append(f"  What to do: {problem['what_to_do']}")
+    if status == http.HTTPStatus.UNAUTHORIZED:
+        lines.append("  Put your key into ALERTD_KEY. The first one is told by the first `alertd serve`.")
+    if status >= http.HTTPStatus.INTERNAL_SERVER_ERROR and problem.get("request_id"):
+        lines.append(f"  Request: {problem['request_id']}")
+    return "\n".join(lines)
+
+
+def place(fault: Mapping[str, Any]) -> str:
+    """Where a fault is: a JSON pointer, or the name of a parameter."""
+    return str(fault.get("parameter") or fault.get("pointer") or "the whole")
+
+
+def slug(problem: Mapping[str, Any]) -> str:
+    """Which of the catalogue's problems it is; empty if it is none."""
+    return str(problem.get("type", "")).rpartition("/")[2]
+
+
+def read_refusal(refusal: urllib.error.HTTPError) -> tuple[int, dict[str, Any], float | None]:
+    """Status, problem (empty if it is none) and the seconds of Retry-After."""
+    with refusal:
+        raw = refusal.read()
+    try:
+        problem = json.loads(raw)
+    except ValueError:
+        problem = None
+    after = refusal.headers.get("Retry-After", "")
+    return refusal.code, problem if isinstance(problem, dict) else {}, float(after) if after.isdecimal() else None
