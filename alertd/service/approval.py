@@ -12,7 +12,7 @@ from alertd.store.alerts import AlertRecord, Alerts
 
 
 class Approval:
-    """Decides about alerts."""
+    """Decides about alerts. Whoever says the same twice, as a client does whose answer was lost, gets the same answer."""
 
     def __init__(self, alerts: Alerts, targeting: Targeting, settings: AudienceSection) -> None:
         self._alerts = alerts
@@ -88,17 +88,18 @@ class Approval:
     async def cancel(self, alert_id: str, who: Credential, reason: str, *, rev: int | None = None) -> AlertRecord:
         """Close the gate: what is queued is not sent. Whoever was told already is told nothing more by this."""
         record = await self.get(alert_id, who)
-        waiting = {AlertState.DRAFT, AlertState.PENDING, AlertState.RETURNED}
-        new = AlertState.REJECTED if record.state in waiting else AlertState.CANCELLED
+        new = AlertState.REJECTED if record.state in _UNSENT else AlertState.CANCELLED
         return await self._step(alert_id, new, who, rev, reason=reason)
 
     async def _step(
         self, alert_id: str, new: AlertState, who: Credential, rev: int | None, **fields: str
     ) -> AlertRecord:
         done, old = await self._alerts.step(alert_id, new, rev=rev, by=who.subject, **fields)
-        if not done:
+        now = await self.get(alert_id, who)
+        said_before = now.state is new and now.by == who.subject
+        if not done and not said_before:
             raise changed_since() if old == "changed" else _refused(old, new)
-        return await self.get(alert_id, who)
+        return now
 
 
 def changed_since() -> Problem:
@@ -116,6 +117,7 @@ def _is_approved(record: AlertRecord, who: Credential) -> bool:
     return record.state in _UNDER_WAY and record.approver == who.subject
 
 
+_UNSENT = {AlertState.DRAFT, AlertState.PENDING, AlertState.RETURNED, AlertState.REJECTED}
 _UNDER_WAY = {AlertState.APPROVED, AlertState.SENDING, AlertState.SENT}
 
 

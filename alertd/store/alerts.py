@@ -53,6 +53,7 @@ class AlertRecord:
     batches: int = 0
     planned: bool = False
     reason: str = ""
+    by: str = ""  # the subject of the person who took the last step that a person takes
     regions: str = ""  # numbers of the regions whose people are told, frozen with the audience
     document: bytes  # JSON, opened
 
@@ -81,6 +82,7 @@ _TEXTS = (
     "case",
     "approver",
     "reason",
+    "by",
     "regions",
 )
 

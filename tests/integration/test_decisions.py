@@ -33,6 +33,18 @@ async def test_approving_twice_is_approving_once(parts: Parts, sample: dict[str,
     assert await refused(parts.approval.approve(taken.record.id, BEA)) == ("precondition-failed", 409)
 
 
+@pytest.mark.parametrize("deed", ["give_back", "reject", "cancel"])
+async def test_what_was_decided_may_be_said_again(parts: Parts, sample: dict[str, Any], deed: str):
+    """By the same person, whose first answer may have been lost, with the first reason standing; by nobody else."""
+    taken = await submitted(parts, sample)
+    if deed == "cancel":
+        await parts.approval.approve(taken.record.id, CARL)
+    decide = getattr(parts.approval, deed)
+    first = await decide(taken.record.id, BEA, "Found")
+    assert await decide(taken.record.id, BEA, "Found again") == first
+    assert await refused(decide(taken.record.id, CARL, "Found")) == ("precondition-failed", 409)
+
+
 @pytest.mark.parametrize("status", ["Test", "Exercise"])
 async def test_a_test_needs_nobody_else_and_may_be_taken_in_again(parts: Parts, sample: dict[str, Any], status: str):
     """It is approved at once, also when the request was cut off in between and came again, and when it was a draft."""
