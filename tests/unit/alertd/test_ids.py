@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alertd.ids import Door, Reference, Tags, chain_of, is_id, new_id, sequence_of
+from alertd.alerts import CHANNELS
+from alertd.ids import DOOR_OF, Door, Reference, Tags, chain_of, is_id, new_id, sequence_of
 
 TAGS = Tags(b"k" * 32)
 FIRST = "01M882R9G938BE2P8KXNZ55750"
@@ -53,6 +54,11 @@ def test_a_tag_opens_its_own_door_alone(alert_id: str, row: int, doors: list[Doo
     tag = TAGS.make(alert_id, row, made_for)
     assert TAGS.read(tag, made_for) == Reference(alert_id, row)
     assert [TAGS.read(tag, other) for other in others] == [None] * len(others)
+
+
+def test_every_channels_tag_has_its_door():
+    """Nobody is sent a tag that opens nothing."""
+    assert set(DOOR_OF) == set(CHANNELS)
 
 
 def test_tag_with_more_behind_it_is_refused():
