@@ -65,11 +65,6 @@ QUEUED_BECOMES = {
 }
 
 
-def may_step(old: AlertState, new: AlertState) -> bool:
-    """Whether an alert in `old` may become `new`."""
-    return new in ALERT_STEPS[old]
-
-
 class State(enum.IntEnum):
     """Where one reference stands. The value is the ledger's first byte."""
 

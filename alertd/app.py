@@ -165,7 +165,7 @@ async def opened(settings: config.Settings, redis: Redis, codec: Codec) -> Async
 
 def library_of(settings: config.Settings) -> Library:
     """The shipped regions and those that were imported into the data directory. Raises ConfigError for damaged files."""
-    added = settings.store.directory / "regions"
+    added = settings.store.regions
     try:
         return Library.load(added=added)
     except LibraryError as error:

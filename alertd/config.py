@@ -67,6 +67,11 @@ class StoreSection(Section):
     master_key: SecretStr | None = None
     hash_key: SecretStr | None = None
 
+    @property
+    def regions(self) -> Path:
+        """The folder of regions of one's own."""
+        return self.directory / "regions"
+
 
 class ApiSection(Section):
     host: str = "127.0.0.1"

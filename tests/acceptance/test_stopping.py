@@ -135,6 +135,8 @@ def test_open_stream_does_not_hold_up_the_end(installation: Callable[..., Served
     with urllib.request.urlopen(request, timeout=30) as stream:
         assert stream.readline().startswith(b"event: ")
         served.process.send_signal(signal.SIGTERM)
+        served.wait_for(lambda: not listens(served.url))
+        served.process.send_signal(signal.SIGTERM)  # no second Ctrl-C: the kernel may send several
         assert served.process.wait(30) == 0
     served.ended()
     assert left_of(served.directory) == []
