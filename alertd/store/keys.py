@@ -1,37 +1,11 @@
-"""Every key of the store: its hash tag, who owns it and when it ends. Scripts get the same names from here.
-
-{a:<chain>}...      everything of one alert and its later versions; ends with the chain's retention
-  (bare)            hash   halt, clock, org, versions
-  :v:<id>           hash   one version: state, times, counts seen, sealed document
-  :area:<id>        string WKB of the area
-  :aud:<id>         string the frozen audience (sorted numbers: delta, zlib)
-  :refs:<id>        string 6 bytes a row: subscriber number (5), address number (1)
-  :ledger:<id>      string 16 bytes a row
-  :counts:<id>      hash   <channel>.<state> -> references
-  :batches:<id>     hash   batch -> channel, language, format, ring, first row, rows
-  :ready:<channel>  list   batches nobody has yet
-  :delayed:<channel> zset  <id>/<batch>/<row> -> due ms: tries that wait
-  :leases           hash   lease -> version, batch, rows
-  :until:<channel>  zset   lease -> ms it ends without a sign of life
-{c:<case>}          string the case's key, wrapped; destroying it is purging
-{s:<n // 512>}:<n>  string one subscriber: version (4 bytes), sealed record
-{i:<hash>}          string subscriber id -> number
-{h:<hash>}          string address -> who claims it: number (5), address number (1), since (4)
-{g:<z8>} {r:<region>}   the cells of tiles and of region places
-  :<cell>           string 16-byte records
-  :cells            hash   cell -> records in it, tombstones too
-  :dirty            zset   cell -> ms since when it holds records to settle, or was last compacted with some left
-  :gens             hash   cell -> times it was added to or marked since it was clean
-{l:<carrier>}       hash   the carrier's limiter
-{k:<key id>}        hash   an API key; {o:<org>}:... lists of an organisation
-{x:<shard>}:live    set    chains with work to do; :expiry zset alert -> ms
-{m}...              schema, counters, master key check, bitmap of z8 ancestors in use, set of regions in use, sweeper's lease
-"""
+"""Every key of the store: what is under it, who writes it, when it ends (`TABLE`). Scripts get the same names from here."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 #: Per-chain key suffixes, shared with the scripts: `K.ledger` in Lua is `CHAIN_SUFFIXES["ledger"]` here.
 CHAIN_SUFFIXES = {
@@ -47,6 +21,77 @@ CHAIN_SUFFIXES = {
     "leases": ":leases",
     "until": ":until:",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Keys of one kind. What stands in braces is the hash tag, what stands in angle brackets differs from key to key."""
+
+    name: str
+    type: str
+    holds: str
+    writers: str  # modules of `alertd.store` and scripts (`.lua`), by their names
+    ends: str
+
+
+#: Nothing removes what belongs to an alert; only the entries of its queues go.
+KEPT = "kept"
+TABLE = (
+    Kind("{a:<chain>}", "hash", "org, and the last time its clock gave", "create.lua prelude.lua", KEPT),
+    Kind("{a:<chain>}:v:<id>", "hash", "a version: state, times, counts, sealed document", "create.lua amend.lua approve.lua step.lua plan.lua gate.lua finish.lua", KEPT),
+    Kind("{a:<chain>}:area:<id>", "string", "the area, WKB", "create.lua amend.lua", KEPT),
+    Kind("{a:<chain>}:aud:<id>", "string", "the frozen audience: sorted numbers, delta, zlib", "approve.lua", KEPT),
+    Kind("{a:<chain>}:refs:<id>", "string", "6 bytes a row: subscriber number (5), address number (1)", "plan.lua", KEPT),
+    Kind("{a:<chain>}:ledger:<id>", "string", "16 bytes a row", "plan.lua lease.lua gate.lua receipt.lua sweep.lua", KEPT),
+    Kind("{a:<chain>}:counts:<id>", "hash", "<channel>.<state> -> references", "plan.lua lease.lua gate.lua receipt.lua sweep.lua", KEPT),
+    Kind("{a:<chain>}:batches:<id>", "hash", "batch -> channel, language, format, ring, first row, rows", "plan.lua", KEPT),
+    Kind("{a:<chain>}:ready:<channel>", "list", "<id>/<batch>: batches nobody has had yet", "plan.lua", "an entry when it is leased or swept"),
+    Kind("{a:<chain>}:delayed:<channel>", "zset", "<id>/<batch>/<row> -> due ms: rows that wait", "gate.lua", "an entry when it is leased or swept"),
+    Kind("{a:<chain>}:leases", "hash", "lease -> version, batch, rows", "lease.lua", "an entry when its work is done, its gate closed or its time over"),
+    Kind("{a:<chain>}:until:<channel>", "zset", "lease -> ms it ends without a sign of life", "lease.lua renew.lua gate.lua", "with the lease"),
+    Kind("{c:<case>}", "string", "the case's key, wrapped: without it the documents are gone", "alerts", KEPT),
+    Kind("{s:<number // 512>}:<number>", "string", "a subscriber: version (4), sealed record", "subscribers_put.lua", "when the subscriber is forgotten"),
+    Kind("{i:<hash>}", "string", "an id -> number of its subscriber (5)", "names", "when the subscriber is forgotten or refused"),
+    Kind("{h:<hash>}", "string", "an address -> who claims it: number (5), address number (1), since (4)", "names", "when it is dropped, dead or refused, or its subscriber forgotten"),
+    Kind("{g:<z8>}:<tile>", "string", "16-byte records of those in a z12 tile", "cells_append.lua cells_replace.lua cells_compact.lua", "when the sweeper finds it empty"),
+    Kind("{r:<region>}:<shard>", "string", "16-byte records of those who named a region", "cells_append.lua cells_replace.lua cells_compact.lua", "when the sweeper finds it empty"),
+    *(
+        kind
+        for group in ("{g:<z8>}", "{r:<region>}")
+        for kind in (
+            Kind(f"{group}:cells", "hash", "cell -> records in it, tombstones too", "cells_append.lua cells_compact.lua", "an entry with its cell"),
+            Kind(f"{group}:dirty", "zset", "cell -> ms since when it has records to settle, or was last looked at", "cells_append.lua cells_replace.lua cells_compact.lua", "an entry when its cell is clean"),
+            Kind(f"{group}:gens", "hash", "cell -> times it was added to or marked: never seen twice", "cells_append.lua cells_replace.lua", KEPT),
+        )
+    ),
+    Kind("{l:<carrier>}", "hash", "the carrier's limiter", "take.lua pause.lua", "a minute or more after it is full or the pause is over"),
+    Kind("{k:<key id>}", "string", "an API key, its secret hashed", "keyring", "when it is revoked"),
+    Kind("{o:<org>}:keys", "set", "ids of its API keys", "keyring", "an entry with its key"),
+    Kind("{o:<org>}:alerts", "zset", "alert -> ms it was made", "alerts", KEPT),
+    Kind("{p:<key id>:<hash>}", "hash", "an Idempotency-Key: digest, id, status", "requests idempotency.lua", "after a day, or when the request was refused"),
+    Kind("{x:<shard>}:live", "set", "chains with work to do", "alerts", "an entry when the work is done"),
+    Kind("{x:<shard>}:expiry", "zset", "alert -> ms it expires", "alerts", "an entry when it has expired"),
+    Kind("{m}:schema", "string", "version of what is stored", "connection", KEPT),
+    Kind("{m}:key-check", "string", "tells wrong keys", "connection", KEPT),
+    Kind("{m}:counters", "hash", "last subscriber and carrier numbers, living subscribers", "people limits", KEPT),
+    Kind("{m}:carriers", "hash", "name -> byte in ledgers", "limits", KEPT),
+    Kind("{m}:z8", "string", "bitmap of the z8 ancestors that ever had a tile", "people", KEPT),
+    Kind("{m}:regions", "set", "numbers of the regions that somebody ever named", "people", KEPT),
+    Kind("{m}:sweeper", "string", "the sweeper of the moment", "hold.lua", "after its lease, unless renewed"),
+)  # fmt: skip
+
+
+def kind_of(key: str) -> Kind | None:
+    """What a key is, None for one that is not in the table."""
+    return next((kind for kind, pattern in _patterns() if pattern.fullmatch(key)), None)
+
+
+@cache
+def _patterns() -> list[tuple[Kind, re.Pattern[str]]]:
+    """Fixed names before those with something in brackets at their end: `:cells` is no tile."""
+    ordered = sorted(TABLE, key=lambda kind: kind.name.endswith(">"))
+    return [(kind, re.compile("[^{}:]+".join(map(re.escape, re.split("<[^>]+>", kind.name))))) for kind in ordered]
+
 
 SHARDS = 16  # of the sets of live chains and expiries: enough to spread a cluster, few enough to poll in one pipeline
 SUBSCRIBERS_PER_TAG = 512  # contiguous numbers share a slot, so a sorted batch touches few

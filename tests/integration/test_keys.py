@@ -1,0 +1,59 @@
+"""Every key the store holds is in the table of keys, as what the table says, and the table has no other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from alertd import store
+from alertd.app import Parts
+from alertd.store import keys
+from alertd.store.requests import Requests
+from tests.integration.acts import ANA, CADIZ, over, planned, register, registration, send
+
+
+async def held(parts: Parts) -> set[keys.Kind]:
+    """The kinds of all keys there are now."""
+    kinds = set()
+    for raw in await parts.db.execute("KEYS", "*"):
+        kind, found = keys.kind_of(raw.decode()), (await parts.db.execute("TYPE", raw)).decode()
+        assert kind, raw
+        assert found == kind.type, raw
+        kinds.add(kind)
+    return kinds
+
+
+async def test_the_table_has_every_key_and_no_other(parts: Parts, sample: dict[str, Any]):
+    """From the first registration to the last settlement, at each step."""
+    await parts.access.create(org="default", subject="ana", scopes=frozenset({"admin"}))
+    await Requests(parts.db).claim(ANA.key_id, "once", "digest", "id")
+    await register(parts, 30)
+    await parts.registry.put("p0", registration(0, places={"home": {"region": "41091"}}))
+    await parts.registry.put("p1", registration(1, places={"home": {"point": CADIZ}}))
+    await parts.worker().sweeper.round()
+    seen = await held(parts)
+    record = await planned(parts, sample)
+    seen |= await held(parts)
+    lease = await parts.work.lease(record.id, "push", b"")
+    seen |= await held(parts)
+    await parts.work.end(lease, [], lease.rows)
+    seen |= await held(parts)
+    assert await send(parts, record)
+    assert await over(parts, record)
+    assert seen | await held(parts) == set(keys.TABLE)
+
+
+async def test_forgotten_subscribers_leave_no_name_and_no_record(parts: Parts):
+    """Of those keys that end with a subscriber, none is left."""
+    await register(parts, 2)
+    for name in ("p0", "p1"):
+        await parts.registry.forget(name)
+    assert not [kind.name for kind in await held(parts) if "forgotten" in kind.ends]
+
+
+def test_whoever_writes_a_key_exists():
+    """The table names modules and scripts of the store."""
+    folder = Path(store.__file__).parent
+    for kind in keys.TABLE:
+        for name in kind.writers.split():
+            assert (folder / "lua" / name if name.endswith(".lua") else folder / f"{name}.py").exists(), kind.name
