@@ -1,0 +1,344 @@
+"""A local SMS centre (SMPP 3.4) with receipts, answers of people, and behaviours by the start of the number."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, Literal, cast
+
+from channels.base import Answer, Outcome, Reason
+from channels.sandbox.authority import Authority
+from channels.sandbox.script import Recorded, Rule, Script
+from channels.smpp.coding import UDH_INDICATOR, read
+from channels.smpp.pdu import HEADER, RESPONSE, Command, Frames, Pdu, PduError, Status, Tag, decode, encode
+from channels.smpp.receipts import IdForm
+
+SYSTEM_ID = "sandbox"
+PASSWORD = "sandbox"  # noqa: S105 it guards nothing: the sandbox listens on 127.0.0.1
+SENDER = "12345"
+
+#: A code of this carrier's own: the person opted out.
+OPTED_OUT: Final = 0x400
+STATUSES: Final = {OPTED_OUT: Outcome(Answer.NEVER, Reason.GONE)}
+
+# What a rule may `do`, with the answer.
+REFUSALS = {
+    "throttle": Status.THROTTLED,
+    "queue-full": Status.QUEUE_FULL,
+    "unavailable": Status.SYSTEM_ERROR,
+    "opted-out": OPTED_OUT,
+    "invalid-number": Status.INVALID_DESTINATION,
+    "blocked": Status.RECEIVER_REJECTS,
+    "bad-message": Status.INVALID_LENGTH,
+}
+
+# Accepted, and then reported like this.
+FAILURES = {"undelivered": "UNDELIV", "expired": "EXPIRED", "rejected": "REJECTD"}
+
+# Besides: `stall` takes the message and never answers, `slow` answers after `delay_s`, `reset` takes it and cuts the connection,
+# `garbage` answers with an HTTP page, `half` with half a frame before it cuts, `oversized` with a frame of 4 GiB, `stranger` under a
+# number that nobody asked, `unreadable` with an id that has no end, `nack` with generic_nack.
+BEHAVIOURS = frozenset(
+    {
+        *REFUSALS,
+        *FAILURES,
+        "stall",
+        "slow",
+        "reset",
+        "garbage",
+        "half",
+        "oversized",
+        "stranger",
+        "unreadable",
+        "nack",
+    }
+)
+
+STATES = {"DELIVRD": 2, "EXPIRED": 3, "DELETED": 4, "UNDELIV": 5, "REJECTD": 8}
+
+PAGE = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>Please sign in</html>"
+
+BINDS = {
+    Command.BIND_TRANSCEIVER: (True, True),
+    Command.BIND_TRANSMITTER: (True, False),
+    Command.BIND_RECEIVER: (False, True),
+}
+
+
+@dataclass(slots=True, kw_only=True)
+class Habits:
+    """How this carrier goes about its receipts."""
+
+    receipts: bool = True
+    delay_s: float = 0.0
+    first: bool = False  # before the answer to the message
+    form: Literal["text", "parameters", "both"] = "both"
+    ids: IdForm = "same"
+    zeros: int = 0  # before the id of a receipt
+
+
+class SmscSandbox:
+    """`messages` keeps what was submitted when asked to; `acknowledged` counts the answers to what it delivered, by status."""
+
+    def __init__(self, authority: Authority | None, habits: Habits | None = None, *, keep: bool = False) -> None:
+        """Without an authority it speaks plainly."""
+        self.script = Script(BEHAVIOURS)
+        self.recorded = Recorded()
+        self.habits = habits or Habits()
+        self.texts: dict[str, str] = {}  # by the version under which they are recorded
+        self.messages: list[Pdu] | None = [] if keep else None
+        self.acknowledged: Counter[int] = Counter()
+        self.cancelled: list[str] = []
+        self.links: list[Link] = []
+        self.links_made = 0
+        self.port = 0
+        self._context = authority.server_context() if authority else None
+        self._server: asyncio.Server | None = None
+        self._serial = 0x1000
+
+    async def start(self, port: int = 0) -> None:
+        """Listen on 127.0.0.1; port 0 takes a free one, told by `port`."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(partial(Link, self), "127.0.0.1", port, ssl=self._context)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        if self._server is None:
+            return
+        self._server.close()
+        for link in list(self.links):
+            link.cut()
+        await self._server.wait_closed()
+
+    @property
+    def is_up(self) -> bool:
+        return self._server is not None and self._server.is_serving()
+
+    @property
+    def open_connections(self) -> int:
+        return len(self.links)
+
+    def say(self, number: str, text: str) -> None:
+        """A person writes to us: an E.164 number and any text."""
+        try:
+            data_coding, octets = 1, text.encode("ascii")
+        except UnicodeEncodeError:
+            data_coding, octets = 8, text.encode("utf-16-be")
+        fields: dict[str, int | str | bytes] = {
+            "source_addr_ton": 1,
+            "source_addr_npi": 1,
+            "source_addr": number.removeprefix("+"),
+            "destination_addr": SENDER,
+            "data_coding": data_coding,
+            "short_message": octets,
+        }
+        self.deliver(fields, {})
+
+    def report(self, message_id: str, word: str = "DELIVRD", by: Link | None = None) -> None:
+        """A receipt for a message, whether there was one or not. `message_id` is as it was answered."""
+        habits = self.habits
+        shown = message_id
+        if habits.ids == "hex-then-decimal":
+            shown = str(int(message_id, 16))
+        elif habits.ids == "decimal-then-hex":
+            shown = f"{int(message_id):X}"
+        shown = "0" * habits.zeros + shown
+        text = f"id:{shown} sub:001 dlvrd:001 submit date:2611240940 done date:2611240941 stat:{word} err:000 text:"
+        fields: dict[str, int | str | bytes] = {"source_addr": "34600000000", "destination_addr": SENDER}
+        tlvs: dict[int, bytes] = {}
+        if habits.form != "parameters":
+            fields["short_message"] = text.encode()
+        if habits.form != "text":
+            tlvs = {
+                Tag.RECEIPTED_MESSAGE_ID: message_id.encode() + b"\0",
+                Tag.MESSAGE_STATE: bytes((STATES.get(word, 7),)),
+            }
+        self.deliver({**fields, "esm_class": 4}, tlvs, by)
+
+    def deliver(self, fields: dict[str, int | str | bytes], tlvs: dict[int, bytes], by: Link | None = None) -> None:
+        """Anything, over any link that takes it; `by` is preferred. What nobody takes is lost, as the sandbox keeps no queue."""
+        link = by if by is not None and by.takes else next((link for link in self.links if link.takes), None)
+        if link is not None:
+            link.deliver(fields, tlvs)
+
+    def accept(self, pdu: Pdu) -> str:
+        """Record a message and name it. Of one in parts only the first is recorded."""
+        text = pdu.message
+        if not pdu.number("esm_class") & UDH_INDICATOR or text[5:6] == b"\x01":
+            version = hashlib.sha256(text).hexdigest()[:16]
+            self.texts[version] = read(text, pdu.number("data_coding"), pdu.number("esm_class"))
+            self.recorded.add("", version, address(pdu))
+        if self.messages is not None:
+            self.messages.append(pdu)
+        self._serial += 1
+        return str(self._serial) if self.habits.ids == "decimal-then-hex" else f"{self._serial:x}"
+
+
+class Link(asyncio.Protocol):
+    """One connection. Answers to what came together go out together."""
+
+    def __init__(self, sandbox: SmscSandbox) -> None:
+        self._sandbox = sandbox
+        self._transport = cast("asyncio.Transport", None)
+        self._frames = Frames()
+        self._out: list[bytes] = []
+        self._sequence = 0
+        self._later: set[asyncio.TimerHandle] = set()
+        self._reading = False
+        self.sends = self.takes = False
+        self._handlers: dict[int, Callable[[Pdu], None]] = {
+            **dict.fromkeys(BINDS, self._bind),
+            Command.SUBMIT_SM: self._submit,
+            Command.CANCEL_SM: self._cancel,
+            Command.ENQUIRE_LINK: self._answer,
+            Command.UNBIND: self._unbind,
+            Command.DELIVER_SM_RESP: self._acknowledged,
+            Command.GENERIC_NACK: self._acknowledged,
+            Command.ENQUIRE_LINK_RESP: lambda _: None,
+        }
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._sandbox.links.append(self)
+        self._sandbox.links_made += 1
+        if not self._sandbox.is_up:  # it was shaking hands when the sandbox was stopped
+            self.cut()
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._sandbox.links.remove(self)
+        for timer in self._later:
+            timer.cancel()
+
+    def cut(self) -> None:
+        """As a reset does."""
+        self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        self._reading = True
+        try:
+            for frame in self._frames.feed(data):
+                pdu = decode(frame)
+                self._handlers.get(pdu.command, self._unknown)(pdu)
+        except PduError as error:
+            self._write(encode(Pdu(Command.GENERIC_NACK, error.sequence, error.status)))
+        self._reading = False
+        self._flush()
+
+    def deliver(self, fields: dict[str, int | str | bytes], tlvs: dict[int, bytes]) -> None:
+        self._sequence += 1
+        self._write(encode(Pdu(Command.DELIVER_SM, self._sequence, fields=fields, tlvs=tlvs)))
+
+    def write(self, octets: bytes) -> None:
+        """Anything at all."""
+        self._write(octets)
+
+    def _bind(self, pdu: Pdu) -> None:
+        if (pdu.text("system_id"), pdu.text("password")) != (SYSTEM_ID, PASSWORD):
+            self._answer(pdu, Status.INVALID_PASSWORD)
+            return
+        self.sends, self.takes = BINDS[Command(pdu.command)]
+        self._answer(pdu, fields={"system_id": SYSTEM_ID}, tlvs={Tag.SC_INTERFACE_VERSION: b"\x34"})
+
+    def _submit(self, pdu: Pdu) -> None:
+        if not self.sends:
+            self._answer(pdu, Status.INVALID_BIND_STATE)
+            return
+        rule = self._sandbox.script.match(address(pdu))
+        if rule is None:
+            self._accept(pdu)
+        elif rule.do in REFUSALS:
+            self._answer(pdu, REFUSALS[rule.do])
+        elif rule.do in FAILURES:
+            self._accept(pdu, FAILURES[rule.do])
+        else:
+            self._misbehave(rule, pdu)
+
+    def _misbehave(self, rule: Rule, pdu: Pdu) -> None:
+        unreadable = HEADER.pack(18, pdu.command | RESPONSE, 0, pdu.sequence) + b"ab"
+        octets = {
+            "garbage": PAGE,
+            "half": unreadable[:12],
+            "oversized": HEADER.pack(0xFFFFFFFF, Command.SUBMIT_SM_RESP, 0, pdu.sequence),
+            "stranger": encode(Pdu(Command.SUBMIT_SM_RESP, 0x7FFFFFF0, fields={"message_id": "1"})),
+            "unreadable": unreadable,
+            "nack": encode(Pdu(Command.GENERIC_NACK, pdu.sequence, Status.SYSTEM_ERROR)),
+        }
+        if rule.do == "slow":
+            self._in(rule.delay_s, partial(self._accept, pdu))
+            return
+        if rule.do in {"stall", "reset"}:
+            self._sandbox.accept(pdu)
+        self._write(octets.get(rule.do, b""))
+        if rule.do in {"reset", "half"}:
+            self._flush()
+            self._transport.close() if rule.do == "half" else self._transport.abort()
+
+    def _accept(self, pdu: Pdu, ends: str = "DELIVRD") -> None:
+        habits = self._sandbox.habits
+        message_id = self._sandbox.accept(pdu)
+        report = partial(self._sandbox.report, message_id, ends, self)
+        wanted = habits.receipts and pdu.number("registered_delivery") & 3 == 1
+        if wanted and habits.first:
+            report()
+        self._answer(pdu, fields={"message_id": message_id})
+        if wanted and not habits.first:
+            self._in(habits.delay_s, report)
+
+    def _in(self, delay_s: float, act: Callable[[], None]) -> None:
+        if not delay_s:
+            act()
+            return
+
+        def due() -> None:
+            self._later.discard(timer)
+            act()
+
+        timer = asyncio.get_running_loop().call_later(delay_s, due)
+        self._later.add(timer)
+
+    def _cancel(self, pdu: Pdu) -> None:
+        """Whatever is named is taken back, but "gone", which has been delivered."""
+        if pdu.text("message_id") == "gone":
+            self._answer(pdu, Status.CANCEL_FAILED)
+            return
+        self._sandbox.cancelled.append(pdu.text("message_id"))
+        self._answer(pdu)
+
+    def _unbind(self, pdu: Pdu) -> None:
+        self._answer(pdu)
+        self._flush()
+        self._transport.close()
+
+    def _acknowledged(self, pdu: Pdu) -> None:
+        self._sandbox.acknowledged[pdu.status] += 1
+
+    def _unknown(self, pdu: Pdu) -> None:
+        self._write(encode(Pdu(Command.GENERIC_NACK, pdu.sequence, Status.INVALID_COMMAND)))
+
+    def _answer(
+        self,
+        pdu: Pdu,
+        status: int = Status.OK,
+        fields: dict[str, int | str | bytes] | None = None,
+        tlvs: dict[int, bytes] | None = None,
+    ) -> None:
+        self._write(encode(Pdu(pdu.command | RESPONSE, pdu.sequence, status, fields or {}, tlvs or {})))
+
+    def _write(self, octets: bytes) -> None:
+        self._out.append(octets)
+        if not self._reading:
+            self._flush()
+
+    def _flush(self) -> None:
+        out, self._out = b"".join(self._out), []
+        if out and not self._transport.is_closing():
+            self._transport.write(out)
+
+
+def address(pdu: Pdu) -> str:
+    """Whom a message is for, as it was before the carrier's own form."""
+    return ("+" if pdu.number("dest_addr_ton") == 1 else "") + pdu.text("destination_addr")
