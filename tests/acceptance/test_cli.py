@@ -115,7 +115,7 @@ def test_alert_of_which_nothing_comes(served: Served, ana: str, bea: str, alert:
     assert "changed since you read it" in refused(served, "alerts", "approve", first, "--seen", seen, key=bea)
     assert done(served, "alerts", "reject", first, "--reason", "found", key=bea)["state"] == "rejected"
     assert "ended as rejected" in refused(served, "alerts", "watch", first)
-    assert "(precondition-failed)" in refused(served, "alerts", "cancel", first, "--reason", "found", key=bea)
+    assert "(precondition-failed)" in refused(served, "alerts", "submit", first, key=ana)
 
 
 def test_refusal_has_every_fault_with_its_place(served: Served):
