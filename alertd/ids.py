@@ -27,16 +27,6 @@ def new_id(now_ms: int) -> str:
     return "".join(_CROCKFORD[(value >> shift) & 31] for shift in range(125, -1, -5))
 
 
-def is_id(text: str) -> bool:
-    """Whether this is the form of an alert's id, of a first or a later version."""
-    head, dash, version = text.partition("-")
-    return (
-        len(head) == 26
-        and all(c in _CROCKFORD for c in head)
-        and (not dash or (version.isascii() and version.isdigit()))
-    )
-
-
 def chain_of(alert_id: str) -> str:
     """The chain an alert belongs to: the id of its first version."""
     return alert_id.partition("-")[0]

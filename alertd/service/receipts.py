@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from alertd.alerts import State
+from alertd.alerts import STEPS, State
 from alertd.ids import Door, Reference, Tags
 from alertd.metrics import Metrics
 from alertd.service.removal import Removal
 from alertd.store.work import Work
 
 #: From which states a report may move a row: delivered outranks failed, whichever comes first. Reports overtake answers, and
-#: one that comes while the next try waits makes that try needless.
+#: one that comes while the next try waits makes that try needless; the failure of an earlier try does not.
 SOURCES = {
-    State.DELIVERED: (State.QUEUED, State.IN_FLIGHT, State.ACCEPTED, State.UNKNOWN, State.FAILED),
-    State.FAILED: (State.IN_FLIGHT, State.ACCEPTED, State.UNKNOWN),
+    State.DELIVERED: tuple(old for old, steps in STEPS.items() if State.DELIVERED in steps),
+    State.FAILED: tuple(old for old, steps in STEPS.items() if State.FAILED in steps and old is not State.QUEUED),
 }
 
 

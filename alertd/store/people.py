@@ -22,6 +22,7 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from alertd.config import LONGEST_QUERY_S
 from alertd.store import keys
 from alertd.store.audience import Wanted, eligible
 from alertd.store.connection import Arg, Connection
@@ -31,9 +32,9 @@ from geofences import cover as covers
 from geofences import records
 from geofences.tiles import position
 
-QUERY_MS = 5_000  # no audience query lives longer
 MOVE_MS = 5_000  # from step 1 to step 3, on the server's clock
-GRACE_MS = 12_000  # a marked record stays at least this long: more than a query and a move, with a margin for clocks
+#: A marked record stays at least this long: more than a query and a move, with a margin for clocks.
+GRACE_MS = int(LONGEST_QUERY_S * 1000) + MOVE_MS + 2_000
 _VERSION_BYTES = 4
 
 

@@ -1,6 +1,6 @@
 """The scripts: one `.lua` file each, loaded with a prelude made from the same tables Python uses.
 
-A script sees `S` (reference states), `R` (ledger reasons), `K` (key suffixes of a chain) and the functions of
+A script sees `S` (reference states), `ANSWERABLE` (those that an answer may change), `R` (ledger reasons), `K` (key suffixes of a chain) and the functions of
 `prelude.lua`. Time comes from the server; `skew` is 0 in production and the fake clock in tests.
 """
 
@@ -15,6 +15,8 @@ from pathlib import Path
 from alertd import alerts
 from alertd.store import keys
 
+#: States in which a row may still learn what its last attempt came to.
+_ANSWERABLE = [state for state, steps in alerts.STEPS.items() if alerts.State.ACCEPTED in steps]
 _FOLDER = Path(__file__).parent / "lua"
 
 
@@ -49,6 +51,7 @@ def _tables() -> str:
             _table("QUEUED_BECOMES", {name: int(state) for name, state in becomes.items()}),
             f"local ATTEMPTS, DELAYED, DOUBT = {alerts.ATTEMPTS_MASK}, {alerts.FLAG_DELAYED}, {alerts.FLAG_DOUBT}",
             f"local UNSENT = {alerts.FLAG_UNSENT}",
+            "local ANSWERABLE = {" + ", ".join(f"[{int(s)}] = true" for s in _ANSWERABLE) + "}",
             "local WORD = {" + ", ".join(f"[{int(s)}] = '{s.word}'" for s in alerts.State) + "}",
         ]
     )

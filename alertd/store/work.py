@@ -9,9 +9,12 @@ from __future__ import annotations
 import secrets
 import struct
 from bisect import bisect_right
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -22,6 +25,7 @@ from alertd.store import keys
 from alertd.store.connection import Connection
 
 LEASE_MS = 3_000  # a worker that is silent this long has lost its work; its heart beats every second
+KEPT_SPANS = 64  # versions whose rows' channels are kept in memory: receipts come for days, mostly of the latest alerts
 _OUTCOME = struct.Struct("<IBBBBI")
 REF_BYTES = 6
 
@@ -139,6 +143,7 @@ class Work:
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
+        self._spans: OrderedDict[str, list[tuple[int, str]]] = OrderedDict()
 
     async def plan(
         self, alert_id: str, cursor: int, after: int, groups: Sequence[tuple[Alike, bytes]], *, last: bool
@@ -306,10 +311,26 @@ class Work:
         return unpack_refs(raw)[0] if len(raw) == REF_BYTES else None
 
     async def spans(self, alert_id: str) -> list[tuple[int, str]]:
-        """First row and channel of every batch, in order of rows: which channel a row is of."""
-        headers = await self._db.execute("HVALS", keys.of_chain(chain_of(alert_id), "batches", alert_id))
+        """Where rows begin to be of another channel: first row and channel. Once all is planned, nothing is asked again."""
+        kept = self._spans.get(alert_id)
+        if kept is not None:
+            self._spans.move_to_end(alert_id)
+            return kept
+        chain = chain_of(alert_id)
+        planned, headers = await self._db.execute_many(
+            [
+                ("HGET", keys.of_chain(chain, "version", alert_id), "planned"),  # first: a batch may come in between
+                ("HVALS", keys.of_chain(chain, "batches", alert_id)),
+            ]
+        )
         words = [header.decode().split(" ") for header in headers]
-        return sorted((int(first), channel) for channel, *_, first, _ in words)
+        runs = groupby(sorted((int(first), channel) for channel, *_, first, _ in words), key=itemgetter(1))
+        spans = [next(run) for _, run in runs]
+        if planned == b"1":
+            self._spans[alert_id] = spans
+            if len(self._spans) > KEPT_SPANS:
+                self._spans.popitem(last=False)
+        return spans
 
     async def channel_of(self, alert_id: str, row: int) -> str | None:
         """The channel of one row, None when there are no rows."""

@@ -258,6 +258,19 @@ async def test_receipts_come_in_any_order(work: Work, alert_id: str):
     assert await work.receipt(alert_id, 99, "push", State.DELIVERED, 0, open_states) == 0
 
 
+async def test_channels_of_rows_are_asked_for_once(work: Work, alert_id: str, store: Connection):
+    """While planning goes on every row has its channel; when all is planned a receipt costs no look at the batches."""
+    sms = Alike(channel="sms", language="es")
+    refs = b"".join(pack_ref(number, 0) for number in range(1, 601))
+    assert await work.plan(alert_id, 0, 600, [(PUSH, refs)], last=False) == "ok"
+    assert [await work.channel_of(alert_id, row) for row in (0, 599)] == ["push", "push"]
+    assert await work.plan(alert_id, 600, 1200, [(PUSH, refs), (sms, refs)], last=True) == "ok"
+    assert await work.spans(alert_id) == [(0, "push"), (1200, "sms")]
+    await store.execute("DEL", f"{{a:{alert_id}}}:batches:{alert_id}")
+    assert [await work.channel_of(alert_id, row) for row in (0, 1199, 1200, 1799)] == ["push", "push", "sms", "sms"]
+    assert await work.channel_of(new_id(1), 0) is None
+
+
 async def test_clock_never_goes_back(work: Work, alert_id: str, store: Connection):
     """A store whose clock steps back does not bring a lease back to life."""
     await planned(work, alert_id, 2)

@@ -36,8 +36,7 @@ if low then
   -- A row may have been taken over since; its attempt number tells whether this is the answer to its last attempt.
   local function settle(number, attempt, state, reason, by, wait)
     local row = row_of(rows, number)
-    local open = row.state == S.in_flight or row.state == S.queued or row.state == S.unknown
-    if not open or tries_of(row) ~= attempt % (ATTEMPTS + 1) then return end
+    if not ANSWERABLE[row.state] or tries_of(row) ~= attempt % (ATTEMPTS + 1) then return end
     if state ~= S.queued then
       move(rows, number, state, reason, at)
     elseif row.state == S.in_flight and owned then -- else a successor has it, and the try is theirs

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alertd.alerts import CHANNELS
-from alertd.ids import DOOR_OF, Door, Reference, Tags, chain_of, is_id, new_id, sequence_of
+from alertd.ids import DOOR_OF, Door, Reference, Tags, chain_of, new_id, sequence_of
 
 TAGS = Tags(b"k" * 32)
 FIRST = "01M882R9G938BE2P8KXNZ55750"
@@ -75,17 +75,3 @@ def test_id_of_a_version_tells_its_chain():
     """The first version gives the chain its name."""
     assert (chain_of(FIRST), sequence_of(FIRST)) == (FIRST, 1)
     assert (chain_of(f"{FIRST}-12"), sequence_of(f"{FIRST}-12")) == (FIRST, 12)
-
-
-@pytest.mark.parametrize("text", [FIRST, f"{FIRST}-2"])
-def test_ids_are_recognised(text: str):
-    """First and later versions."""
-    assert is_id(text)
-
-
-@pytest.mark.parametrize(
-    "text", ["", FIRST[:-1], FIRST.lower(), f"{FIRST}-", f"{FIRST}-x", f"{FIRST}-²", f"{FIRST}-1-2"]
-)
-def test_what_is_no_id_is_not(text: str):
-    """A form that no id has."""
-    assert not is_id(text)
