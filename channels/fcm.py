@@ -15,7 +15,7 @@ from channels.access_token import AccessToken
 from channels.base import MayWrite, Outcome, Prepared, PushMessage, Recipient
 from channels.fcm_answers import outcome, token_refused
 from channels.fcm_message import FcmPayload, body_for, encode
-from channels.http1 import Http1Transport
+from channels.https import HttpsTransport
 from channels.lanes import in_lanes
 from channels.posting import PostSettings, Reply, Transport
 
@@ -50,7 +50,7 @@ class FcmChannel:
         self._clock = clock
         self._token = AccessToken(settings.credentials, settings.ca_file, clock)
         project_id = settings.project_id or self._token.project_id
-        self._transport = transport or Http1Transport(
+        self._transport = transport or HttpsTransport(
             PostSettings(
                 url=f"{settings.endpoint.rstrip('/')}/v1/projects/{project_id}/messages:send",
                 ca_file=settings.ca_file,

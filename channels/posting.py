@@ -8,13 +8,17 @@ from __future__ import annotations
 import email.utils
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from channels.base import Answer, MayWrite, Outcome, Reason
+from channels.http2_head import Head
 
 NOT_CONNECTED = Outcome(Answer.RETRY, Reason.CONNECTION)
+UNTAKEN = Outcome(
+    Answer.RETRY, Reason.CONNECTION
+)  # the server says it has not looked at it: another connection may take it at once
 LOST = Outcome(Answer.UNKNOWN, Reason.CONNECTION)
 TIMED_OUT = Outcome(Answer.UNKNOWN, Reason.TIMEOUT)
 NOT_HTTP = Outcome(Answer.UNKNOWN, Reason.GARBAGE)
@@ -36,9 +40,37 @@ class Reply:
 class PostSettings:
     url: str  # https
     ca_file: str | None  # None: the system's authorities
-    connections: int
+    connections: (
+        int  # messages on their way at most: over HTTP/1.1 each has a connection, over HTTP/2 a hundred share one
+    )
     timeout_s: float  # from the written request to the whole answer
     connect_timeout_s: float
+
+
+class Encoded(NamedTuple):
+    """Everything of a request before its body."""
+
+    http1: bytes  # with a place for the body's length
+    http2: Head
+
+
+class Connection(Protocol):
+    """A kept connection of either kind."""
+
+    listed: bool  # whether the transport has it among those with room
+    idle_since_s: float
+
+    @property
+    def room(self) -> int:
+        """How many more it takes now."""
+        ...
+
+    async def exchange(self, request: Encoded, body: bytes, may_write: MayWrite) -> Reply | Outcome: ...
+
+    def abort(self) -> None: ...
+
+
+OnRoom = Callable[[Connection], None]
 
 
 class Transport(Protocol):

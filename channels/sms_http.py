@@ -13,7 +13,7 @@ from functools import partial
 from urllib.parse import quote_plus, urlencode
 
 from channels.base import MayWrite, Outcome, Prepared, Reason, Recipient, ReportState, SmsMessage
-from channels.http1 import Http1Transport
+from channels.https import HttpsTransport
 from channels.lanes import in_lanes
 from channels.posting import PostSettings, Reply, Transport
 from channels.sms_answers import outcome, status
@@ -63,7 +63,7 @@ class HttpSmsChannel:
     ) -> None:
         self._settings = settings
         self._clock = clock
-        self._transport = transport or Http1Transport(
+        self._transport = transport or HttpsTransport(
             PostSettings(
                 url=f"{settings.endpoint.rstrip('/')}/2010-04-01/Accounts/{settings.account}/Messages.json",
                 ca_file=settings.ca_file,

@@ -46,9 +46,11 @@ class Party:
     def recipients(self, count: int, start: int = 0) -> list[Recipient]:
         return [Recipient(self.address.format(start + n), f"tag{start + n}") for n in range(count)]
 
-    def tell(self, what: str, prefix: str = "", **details: Any) -> None:
-        """The carrier does `what` to every address that starts with `prefix`, from now on."""
-        self.carrier.script.set(Rule(prefix, self.words.get(what, what), **details))
+    def tell(self, what: str, prefix: str = "", **details: Any) -> Rule:
+        """The carrier does `what` to every address that starts with `prefix`, from now on. The rule counts its `times` down."""
+        rule = Rule(prefix, self.words.get(what, what), **details)
+        self.carrier.script.set(rule)
+        return rule
 
     def accept_again(self) -> None:
         self.carrier.script.set()

@@ -20,14 +20,14 @@ CONFIG = """
 daemon off; master_process off; worker_processes 1; pid {dir}/nginx.pid; error_log {dir}/error.log;
 events {{ worker_connections 256; }}
 http {{
-  log_format sent escape=json '{{"line": "$request", "bearer": "$http_authorization", "type": "$content_type", '
+  log_format sent escape=json '{{"line": "$request_method $request_uri", "protocol": "$server_protocol", "bearer": "$http_authorization", "type": "$content_type", '
     '"length": "$content_length", "connection": "$connection", "requests": $connection_requests, "body": "$request_body"}}';
   access_log {dir}/access.log sent;
   client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy; fastcgi_temp_path {dir}/f; uwsgi_temp_path {dir}/u; scgi_temp_path {dir}/s;
   client_body_buffer_size 64k;
   default_type application/json;
   server {{
-    listen 127.0.0.1:{port} ssl;
+    listen 127.0.0.1:{port} ssl; http2 {http2};
     ssl_certificate {dir}/server.pem; ssl_certificate_key {dir}/server.key;
     keepalive_requests 50;
     location /v1/projects/sandbox/ {{ proxy_pass http://127.0.0.1:{back}/accepted; }}
@@ -44,14 +44,19 @@ http {{
 """
 
 
+@pytest.fixture(params=["off", "on"], ids=["http1", "http2"])
+def http2(request):
+    return request.param
+
+
 @pytest.fixture
-def nginx(sandbox, free_port, wait_for_port):
+def nginx(sandbox, free_port, wait_for_port, http2):
     """nginx with the sandbox's certificate: (endpoint, a function that reads its log)."""
     program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
     assert program, "nginx is missing: apt-get install nginx-light"
     directory, port = sandbox.authority.ca_file.parent, free_port()
     config = directory / "nginx.conf"
-    config.write_text(CONFIG.format(dir=directory, port=port, back=free_port()))
+    config.write_text(CONFIG.format(dir=directory, port=port, back=free_port(), http2=http2))
     process = subprocess.Popen([program, "-e", str(directory / "error.log"), "-c", str(config)])
     try:
         wait_for_port(port)
@@ -84,7 +89,7 @@ def message() -> PushMessage:
     return PushMessage(stamp=stamp, title="Niña", body="漢" * 2_000)
 
 
-async def test_nginx_reads_what_we_send(open_push, nginx):
+async def test_nginx_reads_what_we_send(open_push, nginx, http2):
     """A foreign server sees whole requests, with the bearer and a body that is JSON, over kept connections that it may close."""
     channel = await open_push("sandbox")
     recipients = [Recipient(f"token-{n}", f"tag-{n}") for n in range(400)]
@@ -95,7 +100,8 @@ async def test_nginx_reads_what_we_send(open_push, nginx):
         while nginx[1].read_text().count("\n") < len(recipients):  # noqa: ASYNC110 a foreign process gives no event
             await asyncio.sleep(0.02)
     rows = [json.loads(line) for line in nginx[1].read_text().splitlines()]
-    assert {row["line"] for row in rows} == {"POST /v1/projects/sandbox/messages:send HTTP/1.1"}
+    assert {row["line"] for row in rows} == {"POST /v1/projects/sandbox/messages:send"}
+    assert {row["protocol"] for row in rows} == {"HTTP/2.0" if http2 == "on" else "HTTP/1.1"}
     assert all(re.fullmatch(r"Bearer ya29\.[\w-]+", row["bearer"]) for row in rows)
     bodies = [json.loads(row["body"])["message"] for row in rows]
     assert sorted(body["token"] for body in bodies) == sorted(recipient.address for recipient in recipients)

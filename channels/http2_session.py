@@ -1,0 +1,333 @@
+"""One HTTP/2 connection as bytes in and bytes out (RFC 9113): POSTs go in, replies and faults come out. No I/O, no clock.
+
+Written for many small POSTs: a 200 is read without decoding its headers, which is possible because we allow the server no
+table to compress them with. Faults of a stream are outcomes; a fault of the connection is a `ValueError` that ends it.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import hpack
+
+from channels.base import Outcome
+from channels.http2_head import Head, content_length, table_size
+from channels.posting import LOST, NOT_HTTP, UNTAKEN, Reply
+
+Answered = tuple[int, Reply | Outcome]
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+FRAME_BYTES = 16_384  # the most that we take in one frame, and the least that any peer takes
+WINDOW = 65_535  # where every flow-control window begins
+OUR_WINDOW = 1 << 20  # what the server may send us unasked
+MAX_WINDOW = (1 << 31) - 1
+LAST_STREAM = (1 << 31) - 1
+BLOCK_BYTES, BODY_BYTES = 65_536, 1_048_576  # of a reply; more is a page of somebody in between
+TABLE_BYTES = 4_096  # what a server's table holds unless it says otherwise
+STREAMS = 100  # at a time, until the server says (RFC 9113 section 6.5.2 advises no less)
+
+
+class Frame(IntEnum):
+    DATA = 0
+    HEADERS = 1
+    PRIORITY = 2
+    RST_STREAM = 3
+    SETTINGS = 4
+    PUSH_PROMISE = 5
+    PING = 6
+    GOAWAY = 7
+    WINDOW_UPDATE = 8
+    CONTINUATION = 9
+
+
+class Setting(IntEnum):
+    HEADER_TABLE_SIZE = 1
+    ENABLE_PUSH = 2
+    MAX_CONCURRENT_STREAMS = 3
+    INITIAL_WINDOW_SIZE = 4
+    MAX_FRAME_SIZE = 5
+
+
+ACK = END_STREAM = 0x1
+END_HEADERS = 0x4
+PADDED = 0x8
+PRIORITY = 0x20
+REFUSED_STREAM, CANCEL = 7, 8
+#: `:status 200` as every server writes it, alone or after it has emptied its table as we asked.
+OK_BLOCKS = (b"\x88", b"\x20\x88")
+
+
+def frame(kind: Frame, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + payload
+
+
+@dataclass(slots=True)
+class _Stream:
+    """One POST on its way: what is left of its body, and what has come of its reply."""
+
+    window: int
+    unsent: bytes
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+class Http2Session:
+    """`feed` what came and send what `take` gives. `room` says how many more POSTs may start now."""
+
+    def __init__(self) -> None:
+        ours = {Setting.HEADER_TABLE_SIZE: 0, Setting.ENABLE_PUSH: 0, Setting.INITIAL_WINDOW_SIZE: OUR_WINDOW}
+        settings = b"".join(struct.pack(">HI", name, value) for name, value in ours.items())
+        grown = frame(Frame.WINDOW_UPDATE, 0, 0, (OUR_WINDOW - WINDOW).to_bytes(4, "big"))
+        self._out: list[bytes] = [PREFACE, frame(Frame.SETTINGS, 0, 0, settings), grown]
+        self._in = bytearray()
+        self._streams: dict[int, _Stream] = {}
+        self._held: set[int] = set()  # streams whose body waits for a window
+        self._next = 1
+        self._window, self._stream_window = WINDOW, WINDOW
+        self._frame_bytes, self._table_bytes, self._most = FRAME_BYTES, TABLE_BYTES, STREAMS
+        self._told: Head | None = None  # what the server's table holds
+        self._resized = b""
+        self._received = 0
+        self._block: tuple[int, bool, bytearray] | None = None  # a header block that goes on in the next frame
+        self._answered: list[Answered] = []
+        self.leaving = False  # the server goes away, or stream numbers are used up: no new POSTs
+
+    @property
+    def room(self) -> int:
+        """How many POSTs may start now. None while a body waits for a window, so that a slow reader is not given more."""
+        if self.leaving or self._held or self._window <= 0:
+            return 0
+        return max(0, self._most - len(self._streams))
+
+    def post(self, head: Head, body: bytes) -> int:
+        """Start one; answers its stream. Only while there is `room`."""
+        number = self._next
+        self._next += 2
+        self.leaving = self.leaving or self._next > LAST_STREAM
+        block = self._head(head) + content_length(len(body))
+        self._out.append(frame(Frame.HEADERS, END_HEADERS | (0 if body else END_STREAM), number, block))
+        stream = self._streams[number] = _Stream(self._stream_window, body)
+        self._send_body(number, stream)
+        return number
+
+    def cancel(self, number: int) -> None:
+        """Its reply is not waited for any more."""
+        if self._drop(number):
+            self._out.append(frame(Frame.RST_STREAM, 0, number, CANCEL.to_bytes(4, "big")))
+
+    def take(self) -> bytes:
+        """What is to be sent."""
+        out = b"".join(self._out)
+        self._out.clear()
+        return out
+
+    def feed(self, data: bytes) -> list[Answered]:
+        """What was answered. Raises `ValueError` when the connection is of no use any more."""
+        buffer, at = self._in, 0
+        buffer += data
+        while len(buffer) - at >= 9:
+            length = int.from_bytes(buffer[at : at + 3], "big")
+            if length > FRAME_BYTES:
+                raise ValueError("a frame is larger than we allow")
+            end = at + 9 + length
+            if end > len(buffer):
+                break
+            stream = int.from_bytes(buffer[at + 5 : at + 9], "big") & LAST_STREAM
+            self._take_frame(buffer[at + 3], buffer[at + 4], stream, bytes(buffer[at + 9 : end]))
+            at = end
+        del buffer[:at]
+        answered, self._answered = self._answered, []
+        return answered
+
+    def end(self) -> list[Answered]:
+        """The connection is gone: what was written may have arrived."""
+        lost: list[Answered] = [(number, LOST) for number in self._streams]
+        self._streams.clear()
+        self._held.clear()
+        self.leaving = True
+        return lost
+
+    def _drop(self, number: int) -> bool:
+        """Forget a stream; answers whether there was one."""
+        self._held.discard(number)
+        return self._streams.pop(number, None) is not None
+
+    def _head(self, head: Head) -> bytes:
+        if head is self._told:
+            return head.again
+        if head.table_bytes <= self._table_bytes:
+            self._told = head
+        resized, self._resized = self._resized, b""
+        return resized + head.first
+
+    def _send_body(self, number: int, stream: _Stream) -> None:
+        """As much of the body as the windows allow."""
+        while stream.unsent:
+            size = min(len(stream.unsent), self._frame_bytes, self._window, stream.window)
+            if size <= 0:
+                self._held.add(number)
+                return
+            part, stream.unsent = stream.unsent[:size], stream.unsent[size:]
+            self._out.append(frame(Frame.DATA, 0 if stream.unsent else END_STREAM, number, part))
+            self._window -= size
+            stream.window -= size
+        self._held.discard(number)
+
+    def _take_frame(self, kind: int, flags: int, number: int, payload: bytes) -> None:
+        if self._block is not None and kind != Frame.CONTINUATION:
+            raise ValueError("a header block was interrupted")
+        take = TAKE.get(kind)
+        if take is not None:
+            take(self, flags, number, payload)
+
+    def _data(self, flags: int, number: int, payload: bytes) -> None:
+        self._received += len(payload)
+        if self._received > OUR_WINDOW // 2:
+            self._out.append(frame(Frame.WINDOW_UPDATE, 0, 0, self._received.to_bytes(4, "big")))
+            self._received = 0
+        stream = self._streams.get(number)
+        if stream is None:
+            return  # cancelled meanwhile
+        stream.body += _unpadded(flags, payload)
+        if not stream.status or len(stream.body) > BODY_BYTES:
+            self.cancel(number)
+            self._answered.append((number, NOT_HTTP))
+        elif flags & END_STREAM:
+            self._finish(number, stream)
+
+    def _headers(self, flags: int, number: int, payload: bytes) -> None:
+        block = _unpadded(flags, payload)
+        if flags & PRIORITY:
+            block = block[5:]
+        self._block_came(number, bool(flags & END_STREAM), bytearray(block), whole=bool(flags & END_HEADERS))
+
+    def _continuation(self, flags: int, number: int, payload: bytes) -> None:
+        if self._block is None or self._block[0] != number:
+            raise ValueError("a header block goes on that never began")
+        _, ends, block = self._block
+        self._block_came(number, ends, block + payload, whole=bool(flags & END_HEADERS))
+
+    def _block_came(self, number: int, ends: bool, block: bytearray, *, whole: bool) -> None:
+        if len(block) > BLOCK_BYTES:
+            raise ValueError("the head of a reply is too long")
+        self._block = None if whole else (number, ends, block)
+        stream = self._streams.get(number)
+        if not whole or stream is None:
+            return
+        if not stream.status:
+            _read_head(stream, bytes(block))
+        if ends:
+            self._finish(number, stream)
+
+    def _finish(self, number: int, stream: _Stream) -> None:
+        self._drop(number)
+        if stream.unsent:  # answered before it had read all: it wants no more of it (RFC 9113 section 8.1)
+            self._out.append(frame(Frame.RST_STREAM, 0, number, CANCEL.to_bytes(4, "big")))
+        reply = Reply(stream.status, stream.headers, stream.body)
+        self._answered.append((number, reply if stream.status >= 200 else NOT_HTTP))
+
+    def _rst_stream(self, _: int, number: int, payload: bytes) -> None:
+        if self._drop(number):
+            refused = payload == REFUSED_STREAM.to_bytes(4, "big")  # nothing was done with it (RFC 9113 section 8.7)
+            self._answered.append((number, UNTAKEN if refused else LOST))
+
+    def _settings(self, flags: int, _: int, payload: bytes) -> None:
+        if flags & ACK:
+            return
+        if len(payload) % 6:
+            raise ValueError("settings of a broken length")
+        for name, value in struct.iter_unpack(">HI", payload):
+            self._set(name, value)
+        self._out.append(frame(Frame.SETTINGS, ACK, 0))
+        self._go_on()
+
+    def _set(self, name: int, value: int) -> None:
+        if name == Setting.MAX_CONCURRENT_STREAMS:
+            self._most = min(value, STREAMS)
+        elif name == Setting.MAX_FRAME_SIZE:
+            self._frame_bytes = max(FRAME_BYTES, value)
+        elif name == Setting.HEADER_TABLE_SIZE:
+            self._table_bytes = min(value, TABLE_BYTES)
+            self._told, self._resized = None, table_size(self._table_bytes)
+        elif name == Setting.INITIAL_WINDOW_SIZE:
+            if value > MAX_WINDOW:
+                raise ValueError("a window is too large")
+            for stream in self._streams.values():
+                stream.window += value - self._stream_window
+            self._stream_window = value
+
+    def _ping(self, flags: int, _: int, payload: bytes) -> None:
+        if not flags & ACK:
+            self._out.append(frame(Frame.PING, ACK, 0, payload))
+
+    def _goaway(self, _: int, __: int, payload: bytes) -> None:
+        """Streams above the last one that it names were not looked at (RFC 9113 section 6.8)."""
+        if len(payload) < 8:
+            raise ValueError("a farewell of a broken length")
+        self.leaving = True
+        last = int.from_bytes(payload[:4], "big") & LAST_STREAM
+        for number in [number for number in self._streams if number > last]:
+            self._drop(number)
+            self._answered.append((number, UNTAKEN))
+
+    def _window_update(self, _: int, number: int, payload: bytes) -> None:
+        more = int.from_bytes(payload, "big") & LAST_STREAM
+        if number:
+            stream = self._streams.get(number)
+            if stream is not None:
+                stream.window += more
+        else:
+            self._window += more
+        if self._window > MAX_WINDOW:
+            raise ValueError("a window is too large")
+        self._go_on()
+
+    def _push_promise(self, _: int, __: int, ___: bytes) -> None:
+        raise ValueError("the server pushes although we said no")
+
+    def _go_on(self) -> None:
+        for number in sorted(self._held):
+            self._send_body(number, self._streams[number])
+
+
+def _unpadded(flags: int, payload: bytes) -> bytes:
+    if not flags & PADDED:
+        return payload
+    if not payload or payload[0] >= len(payload):
+        raise ValueError("a frame is all padding")
+    return payload[1 : len(payload) - payload[0]]
+
+
+def _read_head(stream: _Stream, block: bytes) -> None:
+    if block.startswith(OK_BLOCKS):
+        stream.status = 200
+        return
+    decoder = hpack.Decoder(max_header_list_size=BLOCK_BYTES)
+    decoder.max_allowed_table_size = TABLE_BYTES
+    decoder.header_table_size = 0
+    try:
+        fields = {str(name): str(value) for name, value in decoder.decode(block)}
+    except (hpack.HPACKError, UnicodeDecodeError) as fault:
+        raise ValueError("the head of a reply cannot be read") from fault
+    status = fields.pop(":status", "")
+    if not (status.isascii() and status.isdigit()):
+        raise ValueError("a reply has no status")
+    if int(status) >= 200:  # the others are interim, the reply follows
+        stream.status, stream.headers = int(status), fields
+
+
+TAKE: dict[int, Callable[[Http2Session, int, int, bytes], None]] = {
+    Frame.DATA: Http2Session._data,  # noqa: SLF001 the table of this class
+    Frame.HEADERS: Http2Session._headers,  # noqa: SLF001
+    Frame.RST_STREAM: Http2Session._rst_stream,  # noqa: SLF001
+    Frame.SETTINGS: Http2Session._settings,  # noqa: SLF001
+    Frame.PUSH_PROMISE: Http2Session._push_promise,  # noqa: SLF001
+    Frame.PING: Http2Session._ping,  # noqa: SLF001
+    Frame.GOAWAY: Http2Session._goaway,  # noqa: SLF001
+    Frame.WINDOW_UPDATE: Http2Session._window_update,  # noqa: SLF001
+    Frame.CONTINUATION: Http2Session._continuation,  # noqa: SLF001
+}

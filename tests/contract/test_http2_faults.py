@@ -1,0 +1,255 @@
+"""The transport when an HTTP/2 server misbehaves; the server is the `h2` library, over real TLS sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+
+import h2.config
+import h2.connection
+import h2.events
+import h2.settings
+import pytest
+
+from channels.base import WITHHELD
+from channels.https import HttpsTransport
+from channels.posting import LOST, NOT_CONNECTED, TIMED_OUT, PostSettings, Reply
+from channels.sandbox.authority import make_authority
+
+HEADERS = {"Authorization": "Bearer x"}
+
+
+class Served(asyncio.Protocol):
+    """One connection: each whole request goes to `server.do`, with what it does by name."""
+
+    def __init__(self, server):
+        self.server = server
+        self.http = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
+        self.bodies = {}
+
+    def connection_made(self, transport):
+        self.transport = transport
+        self.server.connections.append(self)
+        self.http.initiate_connection()
+        self.http.update_settings(self.server.settings)
+        self.flush()
+
+    def data_received(self, data):
+        for event in self.http.receive_data(data):
+            if isinstance(event, h2.events.DataReceived):
+                self.bodies[event.stream_id] = self.bodies.get(event.stream_id, b"") + event.data
+                if self.server.reads:
+                    self.http.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            elif isinstance(event, h2.events.StreamEnded):
+                self.server.do(self, event.stream_id, self.bodies.pop(event.stream_id))
+            elif isinstance(event, h2.events.StreamReset):
+                self.server.resets += 1
+        self.flush()
+
+    def connection_lost(self, _):
+        self.server.connections.remove(self)
+
+    def flush(self):
+        self.transport.write(self.http.data_to_send())
+
+    def answer(self, stream, body):
+        self.http.send_headers(stream, [(":status", "200")])
+        self.http.send_data(stream, body, end_stream=True)
+        self.server.got.append(body)
+
+
+class Server:
+    """What it does with a request is `do`, which tests replace; `got` are the bodies that it answered."""
+
+    def __init__(self):
+        self.connections, self.got, self.resets = [], [], 0
+        self.settings, self.reads = {}, True
+        self.do = Served.answer
+
+
+@pytest.fixture
+def authority(tmp_path):
+    return make_authority(tmp_path)
+
+
+@pytest.fixture
+async def server(authority):
+    made = Server()
+    context = authority.server_context()
+    context.set_alpn_protocols(["h2"])
+    listening = await asyncio.get_running_loop().create_server(lambda: Served(made), "127.0.0.1", 0, ssl=context)
+    made.port = listening.sockets[0].getsockname()[1]
+    yield made
+    listening.close()
+    for connection in made.connections:
+        connection.transport.abort()
+
+
+@pytest.fixture
+async def transport(server, authority):
+    made = HttpsTransport(
+        PostSettings(url=f"https://127.0.0.1:{server.port}/send", ca_file=str(authority.ca_file), connections=300,
+                     timeout_s=0.5, connect_timeout_s=5)
+    )  # fmt: skip
+    await made.open()
+    yield made
+    await made.close()
+
+
+def always() -> bool:
+    return True
+
+
+async def post(transport, count, may_write=always, size=0):
+    bodies = [b"%06d" % n + b"x" * size for n in range(count)]
+    return await asyncio.gather(*(transport.post(body, HEADERS, may_write) for body in bodies))
+
+
+def accepted(answers):
+    return [answer.body for answer in answers if isinstance(answer, Reply)]
+
+
+async def test_many_share_few_connections(transport, server):
+    """Three hundred at once take three connections, and each gets its own answer."""
+    answers = await post(transport, 300)
+    assert accepted(answers) == [b"%06d" % n for n in range(300)]
+    assert len(server.connections) == 3
+
+
+async def test_a_server_that_goes_away_loses_and_doubles_nobody(transport, server):
+    """GOAWAY after every seventh request: the others are sent again at once, over other connections, each exactly once."""
+    left = set()
+
+    def leave(connection, stream, body):
+        if connection in left:
+            return  # it said that it will not look at these
+        connection.answer(stream, body)
+        if stream == 13:
+            connection.http.close_connection(last_stream_id=stream)
+            left.add(connection)
+
+    server.do = leave
+    answers = [answer for _ in range(5) for answer in await post(transport, 15)]
+    assert len(accepted(answers)) == 75
+    assert len(server.got) == 75
+    assert len(left) >= 10
+
+
+async def test_refused_streams_go_again_once_each(transport, server):
+    """REFUSED_STREAM says that nothing was done; every message is accepted exactly once."""
+    refused = set()
+
+    def refuse_first(connection, stream, body):
+        if body in refused:
+            connection.answer(stream, body)
+        else:
+            refused.add(body)
+            connection.http.reset_stream(stream, 7)
+
+    server.do = refuse_first
+    assert len(accepted(await post(transport, 100))) == 100
+    assert sorted(server.got) == [b"%06d" % n for n in range(100)]
+
+
+async def test_a_reset_stream_is_not_known_and_costs_no_other(transport, server):
+    """Any other reset may come after the message was taken; the connection goes on."""
+
+    def reset_some(connection, stream, body):
+        if body.endswith(b"7"):
+            connection.http.reset_stream(stream, 2)
+        else:
+            connection.answer(stream, body)
+
+    server.do = reset_some
+    answers = await post(transport, 100)
+    assert [answer for answer in answers if not isinstance(answer, Reply)] == [LOST] * 10
+    assert len(server.connections) == 1
+
+
+async def test_a_connection_that_breaks_is_not_known(transport, server):
+    """What was written and not answered may have arrived; the next message takes another connection."""
+    server.do = lambda connection, *_: connection.transport.abort()
+    assert set(await post(transport, 20)) == {LOST}
+    server.do = Served.answer
+    assert len(accepted(await post(transport, 20))) == 20
+
+
+async def test_silence_costs_one_time_out_and_the_connection(transport, server):
+    """A half-open connection: what was written is not known, and nobody else waits for it."""
+    await post(transport, 1)
+    server.do = lambda *_: None
+    assert set(await post(transport, 20)) == {TIMED_OUT}
+    server.do = Served.answer
+    assert len(accepted(await post(transport, 20))) == 20
+    assert len(server.connections) == 1
+
+
+async def test_one_slow_answer_holds_up_nobody(transport, server):
+    """One stream that is never answered is given up alone: the connection still speaks."""
+
+    def all_but_one(connection, stream, body):
+        if body != b"000003":
+            connection.answer(stream, body)
+
+    server.do = all_but_one
+    slow = asyncio.ensure_future(post(transport, 4))
+    while not slow.done():
+        assert len(accepted(await post(transport, 1))) == 1
+    assert [answer is TIMED_OUT for answer in slow.result()] == [False, False, False, True]
+    assert len(server.connections) == 1
+
+
+async def test_a_slow_reader_gets_no_more_than_it_asks_for(transport, server):
+    """Its windows fill up; what was begun is not known in the end, what was not is withheld, and nothing piles up."""
+    server.reads = False
+    asked = 0
+
+    def a_hundred_times() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked <= 400
+
+    answers = await post(transport, 300, a_hundred_times, size=30_000)
+    assert set(answers) <= {TIMED_OUT, WITHHELD, LOST, *(a for a in answers if isinstance(a, Reply))}
+    assert WITHHELD in answers
+    assert len(server.got) == len(accepted(answers))
+
+
+async def test_what_may_not_be_written_is_not(transport, server):
+    """`may_write` is asked in the step that writes: after its no, nothing leaves."""
+    left = 25 + 100  # each asks once before it waits for a connection, and once when it is written
+
+    def may_write() -> bool:
+        nonlocal left
+        left -= 1
+        return left >= 0
+
+    answers = await post(transport, 100, may_write)
+    assert answers.count(WITHHELD) == 75
+    assert len(server.got) == 25
+
+
+async def test_cancelling_resets_the_streams_alone(transport, server):
+    """Whoever is cancelled is answered to nobody; the connection is kept for the others."""
+    server.do = lambda *_: None
+    waiting = asyncio.ensure_future(post(transport, 10))
+    while not server.connections or len(server.connections[0].http.streams) < 10:  # noqa: ASYNC110 the server gives no event
+        await asyncio.sleep(0.005)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    server.do = Served.answer
+    assert len(accepted(await post(transport, 5))) == 5
+    assert (server.resets, len(server.connections)) == (10, 1)
+
+
+async def test_a_server_that_is_not_trusted_gets_nothing(server):
+    """Its certificate is nobody's we know: not connected, nothing written."""
+    url = f"https://127.0.0.1:{server.port}/send"
+    stranger = HttpsTransport(
+        PostSettings(url=url, ca_file=ssl.get_default_verify_paths().cafile, connections=10, timeout_s=1, connect_timeout_s=5)
+    )  # fmt: skip
+    await stranger.open()
+    assert set(await post(stranger, 10)) == {NOT_CONNECTED}
+    await stranger.close()
+    assert server.got == []
