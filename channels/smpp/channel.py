@@ -70,9 +70,9 @@ class _Message:
         if _RANK[outcome.answer] > _RANK[self.worst.answer]:
             self.worst = outcome
         if not self.left:
-            ids = BETWEEN_IDS.join(self.ids) or None
-            accepted = self.worst.answer is Answer.ACCEPTED
-            self.flight.settle(self.index, replace(self.worst, message_id=ids) if accepted else self.worst)
+            if self.worst.answer is Answer.ACCEPTED and self.ids:
+                self.worst = Outcome(Answer.ACCEPTED, message_id=BETWEEN_IDS.join(self.ids))
+            self.flight.settle(self.index, self.worst)
 
 
 class SmppChannel:

@@ -1,0 +1,169 @@
+"""SMPP against an SMS centre that nobody here wrote: node-smpp reads what we send and tells us what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import subprocess
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from channels.base import Answer, Loudness, Reason, Recipient, SmsMessage, Stamp
+from channels.sandbox.authority import make_authority
+from channels.smpp.channel import SmppChannel
+from channels.smpp.settings import SmppSettings
+from channels.smpp.words import Word
+from channels.sms_answers import SmsState
+
+pytestmark = pytest.mark.peer
+
+ROOT = Path(__file__).parents[2]
+LIBRARY = ROOT / ".cache" / "peers" / "node_modules" / "smpp"
+
+
+class Heard:
+    def __init__(self):
+        self.answers, self.told = [], []
+
+    async def said(self, answers):
+        self.answers += answers
+
+    async def reports(self, reports):
+        self.told += reports
+
+
+@pytest.fixture(params=["tls", "plain"])
+def node(request, tmp_path):
+    """node-smpp in a process of its own: (settings to reach it, a function that reads what it printed)."""
+    program = shutil.which("node")
+    assert program, "node is missing: apt-get install nodejs npm"
+    assert LIBRARY.exists(), "node-smpp is missing: npm install --prefix .cache/peers smpp@0.5.1"
+    authority = make_authority(tmp_path)
+    tls = [authority.certificate_file, authority.key_file] if request.param == "tls" else []
+    output = tmp_path / "node.ndjson"
+    with output.open("wb") as out:
+        process = subprocess.Popen([program, ROOT / "ops/bench/smsc.js", LIBRARY, *tls], stdout=out)
+    try:
+        deadline = time.monotonic() + 20
+        while b"\n" not in output.read_bytes():
+            assert time.monotonic() < deadline, "node did not start"
+            time.sleep(0.02)
+        rows = lambda: [json.loads(line) for line in output.read_text().splitlines()[1:]]  # noqa: E731
+        port = json.loads(output.read_text().splitlines()[0])["port"]
+        yield {"port": port, "tls": bool(tls), "ca_file": str(authority.ca_file)}, rows
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.fixture
+async def open_sms(node):
+    opened = []
+
+    async def open_one(**changes):
+        made = {
+            "host": "127.0.0.1",
+            "system_id": "sandbox",
+            "password": "sandbox",
+            "sender": "12345",
+            "receipt_ids": "hex-then-decimal",
+            "binds": 2,
+            **node[0],
+            **changes,
+        }
+        heard = Heard()
+        channel = SmppChannel(SmppSettings(**made), listener=heard)
+        await channel.open()
+        opened.append(channel)
+        return channel, heard
+
+    yield open_one
+    for channel in opened:
+        await channel.close()
+
+
+async def settled(condition):
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 a foreign process gives no event
+            await asyncio.sleep(0.02)
+
+
+def prepared(channel, text):
+    now = int(time.time())
+    stamp = Stamp(chain="c", version="v", sent_s=now, expires_s=now + 600, loudness=Loudness.LOUD, language="es")
+    return channel.prepare(SmsMessage(stamp=stamp, text=text))
+
+
+def to(prefix, count):
+    return [Recipient(f"+{prefix}{n:07}", f"tag{prefix}{n}") for n in range(count)]
+
+
+async def test_node_reads_what_we_send_and_its_receipts_find_home(open_sms, node):
+    """2,000 messages over two binds: each arrives once with its text, and each receipt comes back under its tag."""
+    channel, heard = await open_sms()
+    recipients = to("3460", 1_900) + to("3462", 100)
+    outcomes = await channel.send(prepared(channel, "Niña: Lucía [7] €"), recipients, lambda: True)
+    assert {outcome.answer for outcome in outcomes} == {Answer.ACCEPTED}
+    await settled(lambda: len(heard.told) == 2_000)
+    ends = Counter((report.tag[:7], report.state) for report in heard.told)
+    assert ends == {("tag3460", SmsState.DELIVERED): 1_900, ("tag3462", SmsState.FAILED): 100}
+    assert len({report.tag for report in heard.told}) == 2_000
+    rows = node[1]()
+    assert Counter(row["to"] for row in rows) == Counter(one.address[1:] for one in recipients)
+    assert {(row["from"], row["ton"]) for row in rows} == {("12345", 3)}
+    # "í" is not in GSM 03.38, so the text goes as UCS-2
+    assert {(row["text"], row["coding"]) for row in rows} == {("Niña: Lucía [7] €", 8)}
+
+
+@pytest.mark.parametrize("text", ["Ñ é [7] {x} ~ € \\ Δ " * 12, "Łucja 👧 " * 12])
+@pytest.mark.parametrize("long", ["udh", "payload"])
+async def test_node_reads_both_alphabets_and_long_texts(open_sms, node, text, long):
+    """Its own tables of GSM 03.38 and its own reading of the header of parts."""
+    channel, heard = await open_sms(long=long)
+    (outcome,) = await channel.send(prepared(channel, text), to("3460", 1), lambda: True)
+    assert outcome.answer is Answer.ACCEPTED
+    await settled(lambda: heard.told)
+    rows = node[1]()
+    assert [row["udh"] and row["udh"][-2:] for row in rows] == (
+        [None] if long == "payload" else [[len(rows), n + 1] for n in range(len(rows))]
+    )
+    if long == "udh":  # it decodes no payload
+        assert "".join(row["text"] for row in rows) == text
+    assert len(heard.told) == 1
+
+
+async def test_node_throttles_stops_and_takes_back(open_sms, node):
+    """Its refusal is for later, a person's STOP comes within a second, and a message can be taken back."""
+    channel, heard = await open_sms(binds=1, throttle_pause_s=0.2)
+    (throttled,) = await channel.send(prepared(channel, "Hi"), to("3461", 1), lambda: True)
+    assert (throttled.answer, throttled.reason) == (Answer.RETRY, Reason.THROTTLED)
+    assert 0 < throttled.retry_after_s <= 0.2
+    began = time.monotonic()
+    (outcome,) = await channel.send(prepared(channel, "Hi"), to("3463", 1), lambda: True)
+    await settled(lambda: heard.answers)
+    assert time.monotonic() - began < 1.2
+    assert [(said.number, said.word) for said in heard.answers] == [("+34630000000", Word.STOP)]
+    assert await channel.cancel(outcome.message_id, to("3463", 1)[0])
+    await settled(lambda: {"cancelled": outcome.message_id, "to": "34630000000"} in node[1]())
+
+
+async def test_node_is_asked_whether_it_lives_and_told_goodbye(open_sms, node):
+    """Silence is asked about, split binds work, and closing unbinds each."""
+    channel, heard = await open_sms(enquire_s=0.2, binds=1, receivers=1)
+    await settled(lambda: {"enquired": True} in node[1]())
+    await channel.send(prepared(channel, "Hi"), to("3460", 3), lambda: True)
+    await settled(lambda: len(heard.told) == 3)
+    await channel.close()
+    await settled(lambda: node[1]().count({"unbound": True}) == 2)
+    assert not [row for row in node[1]() if "error" in row]
+
+
+async def test_node_does_not_let_in_whom_it_does_not_know(open_sms):
+    """A wrong password sends nothing."""
+    channel, _ = await open_sms(password="wrong")
+    (outcome,) = await channel.send(prepared(channel, "Hi"), to("3460", 1), lambda: True)
+    assert (outcome.answer, outcome.reason) == (Answer.RETRY, Reason.CREDENTIALS)
