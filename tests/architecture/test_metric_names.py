@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -59,3 +62,11 @@ def test_every_metric_has_a_promised_name_and_its_labels():
 def test_every_metric_says_what_it_is():
     """The help text is a phrase of its own, not the name again."""
     assert [name for name, (text, _) in metrics().items() if len(text.split()) < 2 or name in text] == []
+
+
+def test_the_runbook_names_metrics_that_there_are():
+    """An alarm on a name that nobody makes never rings."""
+    text = (Path(__file__).parents[2] / "ops" / "runbook.md").read_text(encoding="utf-8")
+    named = {re.sub("_(bucket|count|sum)$", "", name) for name in re.findall(r"alertd_[a-z_]+", text)}
+    assert len(named) > 5
+    assert named - metrics().keys() == set()
