@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -20,6 +20,7 @@ from alertd.service.carriers import Carrier, Carriers
 from alertd.service.messages import Messages, Ready
 from alertd.service.removal import Dead, Removal
 from alertd.service.retries import after, pause_s
+from alertd.store.connection import StoreUnavailableError
 from alertd.store.limits import Limits
 from alertd.store.people import People
 from alertd.store.work import Gate, Lease, Settlement, Work
@@ -30,6 +31,9 @@ from channels.base import Answer, Outcome, Recipient
 SEND_WITHIN_S = 0.5
 #: A lane that waits for permits asks the gate this often, so that it hears of a cancel and of our own stopping.
 LONGEST_SLEEP_S = 1.0
+#: A store that restarts is back in a second or two, mostly before the lease ends; later an answer says little.
+SETTLE_WITHIN_S = 10.0
+SETTLE_EVERY_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,15 @@ class _Try:
     address: int
     recipient: Recipient
     doubted: bool  # an earlier try may have arrived
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """What came of one chunk, not yet in the ledger."""
+
+    settled: list[Settlement] = field(default_factory=list)
+    dead: list[Dead] = field(default_factory=list)
+    wait_s: float = 0  # what the carrier asks for
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,27 +76,43 @@ class Dispatch:
         """Try every row of a lease once. What is not tried because the gate is held or we stop is given back."""
         carrier = self.carriers.of(lease.alike.channel)
         ready = await self.messages.ready(lease.alert_id, lease.alike, carrier)
-        left, outcomes, dead = list(range(len(lease.rows))), list[Settlement](), list[Dead]()
-        while left and not stopping():
-            rows, wait_s = await self._permits(carrier, ready, len(left))
-            if not rows and not outcomes and wait_s < LONGEST_SLEEP_S:
-                await self.clock.sleep(wait_s)
-                continue
-            chunk = left[:rows]
-            until = self.clock.monotonic() + SEND_WITHIN_S
-            gate, leave = await self.work.gate(lease, outcomes, [lease.rows[i] for i in chunk], carrier.number)
-            outcomes = []
-            if gate is not Gate.GO:
-                break
-            left = left[rows:]
-            if chunk:
-                passed = [i for i, may in zip(chunk, leave, strict=True) if may]
-                outcomes, gone = await self._try(lease, passed, carrier, ready, until)
-                dead += gone
-            else:  # what was answered is settled, and whoever cancels meanwhile is heard
-                await self.clock.sleep(min(wait_s, LONGEST_SLEEP_S))
-        await self.work.end(lease, outcomes, [lease.rows[i] for i in left])
+        left, last, dead = list(range(len(lease.rows))), _Tried(), list[Dead]()
+        try:
+            while left and not stopping():
+                rows, wait_s = await self._permits(carrier, ready, len(left))
+                if not rows and not last.settled and wait_s < LONGEST_SLEEP_S:
+                    await self.clock.sleep(wait_s)
+                    continue
+                chunk = left[:rows]
+                until = self.clock.monotonic() + SEND_WITHIN_S
+                gate, leave = await self.work.gate(lease, last.settled, [lease.rows[i] for i in chunk], carrier.number)
+                last = _Tried()
+                if gate is not Gate.GO:
+                    break
+                left = left[rows:]
+                if chunk:
+                    passed = [i for i, may in zip(chunk, leave, strict=True) if may]
+                    last = await self._try(lease, passed, carrier, ready, until)
+                    dead += last.dead
+                    await self._pause(last.wait_s, carrier)
+                else:  # what was answered is settled, and whoever cancels meanwhile is heard
+                    await self.clock.sleep(min(wait_s, LONGEST_SLEEP_S))
+            await self.work.end(lease, last.settled, [lease.rows[i] for i in left])
+        except StoreUnavailableError:
+            await self._settle_yet(lease, last.settled, carrier)
+            raise
         await self.removal.gone(dead)  # last: they hurt nobody who waits
+
+    async def _settle_yet(self, lease: Lease, settled: Sequence[Settlement], carrier: Carrier) -> None:
+        """Nobody else knows what was answered, so the store is told when it is back. The lease ends by itself."""
+        give_up = self.clock.monotonic() + SETTLE_WITHIN_S
+        while settled and self.clock.monotonic() < give_up:
+            try:
+                await self.work.gate(lease, settled, (), carrier.number)
+            except StoreUnavailableError:
+                await self.clock.sleep(SETTLE_EVERY_S)
+            else:
+                return
 
     async def _permits(self, carrier: Carrier, ready: Ready | None, rows: int) -> tuple[int, float]:
         """How many rows may go now; when none, the seconds until it is worth asking again."""
@@ -100,26 +129,23 @@ class Dispatch:
 
     async def _try(
         self, lease: Lease, indices: Sequence[int], carrier: Carrier, ready: Ready | None, until: float
-    ) -> tuple[list[Settlement], list[Dead]]:
-        """Send to these. Answers what became of each, and whose address is dead."""
+    ) -> _Tried:
         if ready is None:
-            return [_unsendable(lease, i, State.FAILED, LedgerReason.LEFT_BLANK) for i in indices], []
+            return _Tried([_unsendable(lease, i, State.FAILED, LedgerReason.LEFT_BLANK) for i in indices])
         tries, settled = await self._addressed(lease, indices, ready)
         started = self.clock.monotonic()
         answers = await carrier.channel.send(
             ready.prepared, [one.recipient for one in tries], lambda: self.clock.monotonic() < until
         )
         self.metrics.send_seconds.labels(carrier.channel.name, carrier.name).observe(self.clock.monotonic() - started)
-        for one, answer in zip(tries, answers, strict=True):
-            settled.append(self._settlement(one, answer, carrier, ready))
         self._count(tries, answers, carrier)
-        await self._pause(answers, carrier)
-        dead = [
-            Dead(one.number, one.address, one.recipient.address)
-            for one, answer in zip(tries, answers, strict=True)
-            if answer.address_gone
-        ]
-        return settled, dead
+        answered = list(zip(tries, answers, strict=True))
+        settled += [self._settlement(one, answer, carrier, ready) for one, answer in answered]
+        return _Tried(
+            settled,
+            [Dead(one.number, one.address, one.recipient.address) for one, answer in answered if answer.address_gone],
+            max((pause_s(answer) for answer in answers if answer.answer is Answer.RETRY), default=0),
+        )
 
     async def _addressed(
         self, lease: Lease, indices: Sequence[int], ready: Ready
@@ -166,9 +192,8 @@ class Dispatch:
         )
         self.metrics.duplicates.labels(carrier.channel.name).inc(again)
 
-    async def _pause(self, answers: Sequence[Outcome], carrier: Carrier) -> None:
+    async def _pause(self, wait_s: float, carrier: Carrier) -> None:
         """A carrier that asks to wait is waited for, by all."""
-        wait_s = max((pause_s(answer) for answer in answers if answer.answer is Answer.RETRY), default=0)
         if wait_s:
             structlog.get_logger().warning("carrier asks to wait", carrier=carrier.name, seconds=wait_s)
             await self.limits.pause(carrier.name, wait_s)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from alertd.alerts import AlertState, State
 from alertd.app import Parts
 from alertd.service.registry import Entry
 from alertd.service.removal import Dead
 from alertd.store.alerts import AlertRecord
-from alertd.store.work import LEASE_MS
+from alertd.store.connection import Connection, StoreUnavailableError
+from alertd.store.work import LEASE_MS, Work
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.integration.acts import counts, planned, register, registration, send, tokens
@@ -78,6 +82,35 @@ async def test_token_that_rotated_while_it_was_sent_to_survives(parts: Parts):
     await parts.registry.put("p0", registration(0, addresses=[{"channel": "push", "token": "fresh"}]))
     assert await parts.removal.gone([Dead(person.number, person.addresses[0].number, "token-0")]) == 0
     assert await tokens(parts, ["p0"]) == [["fresh"]]
+
+
+class Away(Connection):
+    """A store that is away for some calls: those of these numbers."""
+
+    calls = 0
+    away: tuple[int, ...] = ()
+
+    async def run_durably(self, *args: Any) -> Any:
+        self.calls += 1
+        if self.calls in self.away:
+            raise StoreUnavailableError
+        return await super().run_durably(*args)
+
+
+async def test_answers_outlive_a_store_that_is_away(parts: Parts, redis: Redis, sandbox: Sandbox, sample: dict):
+    """What was answered while the store restarts is settled when it is back, and nobody is told again."""
+    away = Away(redis, parts.db.codec)
+    away.away = (2, 3, 4)  # the first is the gate's leave, the second would settle
+    await register(parts, 30)
+    await send(parts, await planned(parts, sample))  # the connections are there
+    record = await planned(parts, sample)
+    lease = await parts.work.lease(record.id, "push", b"")
+    with pytest.raises(StoreUnavailableError):
+        await replace(parts.worker().dispatch, work=Work(away)).drain(lease, lambda: False)
+    assert await counts(parts, record) == {"accepted": 30}
+    parts.db.skew_ms += LEASE_MS + 1
+    assert await send(parts, record) == 0
+    assert sandbox.push.recorded.counts()["doubled"] == 0
 
 
 @pytest.mark.parametrize("crashed", [0, 4])
