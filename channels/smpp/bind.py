@@ -41,9 +41,9 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def take(self, events: list[Event]) -> None:
-        """Answer at once what the session answers, then tell."""
-        self.flush()
+        """Tell, then write the session's own answers and those of who was told, in one piece."""
         self._tell(events)
+        self.flush()
         if self.session.phase is Phase.ENDED and self._transport is not None:
             self._transport.close()
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Literal, Protocol
 
 from channels.smpp import receipts
 from channels.smpp.bind import Bind
@@ -23,11 +25,15 @@ MOST_WAITING: Final = 20_000
 #: Handed over together, so that somebody's STOP waits for no more than these.
 BATCH: Final = 500
 
-#: Before a listener that failed is tried again, and between looks for receipts that nobody claims.
-_PAUSE_S: Final = 1.0
+#: Before a listener that failed is tried again; doubled up to the longest.
+_PAUSE_S: Final = 0.1
+_LONGEST_PAUSE_S: Final = 5.0
 
+#: How often somebody's answer is handed over before the centre is asked to bring it again later: a second and a half in all.
+_TRIES: Final = 5
 
-T = TypeVar("T")
+#: Between looks for receipts that nobody claims.
+_LOOK_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +46,14 @@ class Said:
 
 
 class Listener(Protocol):
-    """Takes what came. Once a call returns, what it got is acknowledged and comes no more; a call that raises is made again."""
+    """Takes what came. Once a call returns, what it got is acknowledged and comes no more; a call that raises is made again.
 
-    async def said(self, answers: Sequence[Said]) -> None: ...
+    The two are called independently of each other.
+    """
+
+    async def said(self, answers: Sequence[Said]) -> None:
+        """After some tries the centre is asked to bring them again."""
+        ...
 
     async def reports(self, reports: Sequence[Report]) -> None:
         """Each end of a message once, or twice when a failed one is delivered after all."""
@@ -59,7 +70,7 @@ class _Waiting:
 
 
 class Inbox:
-    """`run` hands over. Answers of people go before reports."""
+    """`run` hands over. Nobody's answer waits for reports."""
 
     def __init__(self, settings: SmppSettings, listener: Listener | None, known: Receipts) -> None:
         self._settings = settings
@@ -68,64 +79,83 @@ class Inbox:
         self._words = words(settings.languages, settings.words)
         self._said: deque[tuple[_Waiting, Said]] = deque()
         self._receipts: deque[_Waiting] = deque()
-        self._reports: deque[Report] = deque()
-        self._come = asyncio.Event()
+        self._reports: list[Report] = []
+        self._somebody = asyncio.Event()
+        self._something = asyncio.Event()
 
     def take(self, bind: Bind, session: Session, pdu: Pdu) -> None:
         """Keep it until the listener has it."""
         waiting = _Waiting(bind, session, pdu)
-        if len(self._said) + len(self._receipts) >= MOST_WAITING:
+        of_ours = receipts.is_receipt(pdu)
+        if len(self._receipts if of_ours else self._said) >= MOST_WAITING:
             session.acknowledge(pdu, Status.RECEIVER_TEMPORARY)
-        elif receipts.is_receipt(pdu):
+        elif of_ours:
             self._receipts.append(waiting)
+            self._something.set()
         else:
             self._said.append((waiting, self._read(pdu)))
-        self._come.set()
+            self._somebody.set()
 
     def joined(self, reports: Sequence[Report]) -> None:
         """Reports that had come before the answer to their message."""
-        self._reports += reports
-        self._come.set()
+        if reports:
+            self._reports += reports
+            self._something.set()
 
     async def run(self) -> None:
         """Until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._hand_over_answers())
+            group.create_task(self._hand_over_reports())
+
+    async def _hand_over_answers(self) -> None:
         while True:
-            try:
-                async with asyncio.timeout(_PAUSE_S):
-                    await self._come.wait()
-            except TimeoutError:
-                self._reports += self._known.strays()
-            self._come.clear()
-            while self._said or self._receipts or self._reports:
-                await self._hand_over_said()
-                await self._hand_over_receipts()
+            await self._somebody.wait()
+            self._somebody.clear()
+            while self._said:
+                some = [self._said.popleft() for _ in range(min(BATCH, len(self._said)))]
+                taken = await self._told("said", [said for _, said in some], _TRIES)
+                _acknowledge([waiting for waiting, _ in some], Status.OK if taken else Status.RECEIVER_TEMPORARY)
 
-    async def _hand_over_said(self) -> None:
-        some = [self._said.popleft() for _ in range(min(BATCH, len(self._said)))]
-        if some and self._listener is not None:
-            await self._insist(self._listener.said, [said for _, said in some])
-        _acknowledge([waiting for waiting, _ in some])
+    async def _hand_over_reports(self) -> None:
+        """What we know of a message moves on when its receipt is read, so the listener is told until it has it."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_S):
+                    await self._something.wait()
+            self._something.clear()
+            self._reports += self._known.strays()
+            while self._receipts or self._reports:
+                some = [self._receipts.popleft() for _ in range(min(BATCH, len(self._receipts)))]
+                new, self._reports = self._reports + self._new(some), []
+                await self._told("reports", new, None)
+                _acknowledge(some, Status.OK)
 
-    async def _hand_over_receipts(self) -> None:
-        some = [self._receipts.popleft() for _ in range(min(BATCH, len(self._receipts)))]
+    def _new(self, some: Sequence[_Waiting]) -> list[Report]:
+        """What these receipts say that was not known."""
+        reports: list[Report] = []
         for waiting in some:
             receipt = receipts.read(waiting.pdu, self._settings.receipt_ids, self._settings.receipt_errors)
             if receipt is not None:
-                self._reports += self._known.take(receipt)
-        new, self._reports = list(self._reports), deque()
-        if new and self._listener is not None:
-            await self._insist(self._listener.reports, new)
-        _acknowledge(some)
+                reports += self._known.take(receipt)
+        return reports
 
-    async def _insist(self, hand_over: Callable[[Sequence[T]], Awaitable[None]], things: Sequence[T]) -> None:
-        """Until the listener has them: what we know of a message has moved on and would not be told again."""
-        while True:
+    async def _told(self, what: Literal["said", "reports"], things: Sequence[Any], tries: int | None) -> bool:
+        """Whether the listener took them, after so many tries; None for as many as it takes."""
+        if self._listener is None or not things:
+            return True
+        for number in itertools.count(1):
             try:
-                return await hand_over(things)
+                await getattr(self._listener, what)(things)
             except Exception as error:  # noqa: BLE001 whatever it is, it may pass, and nothing may be lost for it
                 context = {"message": "the listener of an SMS channel failed", "exception": error}
                 asyncio.get_running_loop().call_exception_handler(context)
-                await asyncio.sleep(_PAUSE_S)
+            else:
+                return True
+            if number == tries:
+                break
+            await asyncio.sleep(min(_LONGEST_PAUSE_S, _PAUSE_S * 2 ** min(number - 1, 10)))
+        return False
 
     def _read(self, pdu: Pdu) -> Said:
         number = pdu.text("source_addr")
@@ -134,8 +164,8 @@ class Inbox:
         return Said("+" + number if international else number, meaning(text, self._words), text)
 
 
-def _acknowledge(some: Sequence[_Waiting]) -> None:
+def _acknowledge(some: Sequence[_Waiting], status: Status) -> None:
     for waiting in some:
-        waiting.session.acknowledge(waiting.pdu)
+        waiting.session.acknowledge(waiting.pdu, status)
     for bind in {waiting.bind for waiting in some}:
         bind.flush()

@@ -112,7 +112,7 @@ Layout = tuple[tuple[str, int], ...]
 
 _BIND: Final[Layout] = (
     ("system_id", 16),
-    ("password", 9),
+    ("password", 65),  # 9 in the standard, which many centres exceed
     ("system_type", 13),
     ("interface_version", 0),
     ("addr_ton", 0),

@@ -98,7 +98,8 @@ def read(pdu: Pdu, form: IdForm = "same", errors: Mapping[str, Reason] | None = 
 def _ids(pdu: Pdu, of_text: str | None, form: IdForm) -> tuple[str, ...]:
     """The parameter should hold the id as it was answered; where it only repeats the text, it is in the text's form."""
     of_tlv = pdu.tlvs.get(Tag.RECEIPTED_MESSAGE_ID, b"").rstrip(b"\0").decode("latin-1") or None
-    ids = [] if of_tlv is None or (of_tlv == of_text and form != "same") else [plain(of_tlv)]
+    repeats = of_tlv is not None and of_text is not None and plain(of_tlv) == plain(of_text) and form != "same"
+    ids = [] if of_tlv is None or repeats else [plain(of_tlv)]
     if of_text is not None:
         ids.append(_as_answered(of_text, form))
     return tuple(dict.fromkeys(ids))
@@ -152,7 +153,8 @@ class Receipts:
             if len(self._new) >= self._half:
                 self._old, self._new = self._new, {}
             self._new[key] = message
-            if self._early and (early := self._early.pop(key, None)) is not None:
+            if self._early and (early := self._early.get(key)) is not None:
+                self._forget(early[0])
                 reports += self._tell(key, message, early[0])
         return reports
 
@@ -162,23 +164,27 @@ class Receipts:
             message = self._new.get(key) or self._old.get(key)
             if message is not None:
                 return self._tell(key, message, receipt)
-        key = receipt.ids[0]
-        earlier = self._early.get(key)
+        earlier = self._early.get(receipt.ids[0])
         if earlier is None or earlier[0].state is SmsState.ACCEPTED:
-            self._early[key] = (receipt, earlier[1] if earlier else self._now() + self._patience_s)
+            until_s = earlier[1] if earlier else self._now() + self._patience_s
+            self._early |= dict.fromkeys(receipt.ids, (receipt, until_s))
         return []
 
     def strays(self) -> list[Report]:
         """The receipts that waited in vain for a message of ours."""
         now_s, reports = self._now(), list[Report]()
         while self._early:
-            key, (receipt, until_s) = next(iter(self._early.items()))
+            receipt, until_s = next(iter(self._early.values()))
             if now_s < until_s and len(self._early) <= self._half:
                 break
-            del self._early[key]
+            self._forget(receipt)
             if receipt.state is not SmsState.ACCEPTED:
-                reports.append(Report(None, key, receipt.state, receipt.reason))
+                reports.append(Report(None, receipt.ids[0], receipt.state, receipt.reason))
         return reports
+
+    def _forget(self, receipt: Receipt) -> None:
+        for key in receipt.ids:
+            self._early.pop(key, None)
 
     def _tell(self, key: str, message: _Sent, receipt: Receipt) -> list[Report]:
         if receipt.state is SmsState.ACCEPTED or message.told in {receipt.state, SmsState.DELIVERED}:

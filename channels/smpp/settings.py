@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from channels.base import Outcome, Reason
+from channels.smpp.pdu import LAYOUTS, Command, cell
 from channels.smpp.receipts import IdForm
 from channels.smpp.session import Role, SessionSettings
 from channels.smpp.words import Word
@@ -62,6 +63,9 @@ class SmppSettings:
             raise ValueError("an SMS centre on another machine needs tls, or plain_allowed")
         if min(self.binds, self.window) < 1 or self.receivers < 0:
             raise ValueError("an SMS channel has at least one bind that sends and a window of at least one")
+        for name, size in LAYOUTS[Command.BIND_TRANSCEIVER]:
+            cell(name, size, getattr(self, name, None))  # raises for what no centre could be told
+        cell("source_addr", 21, self.sender)
 
     @property
     def roles(self) -> tuple[Role, ...]:

@@ -479,20 +479,49 @@ async def test_what_people_answer_is_told_at_once(party):
     assert "+346" not in repr(party.heard.answers)
 
 
-async def test_what_the_listener_does_not_take_is_not_acknowledged(open_party):
-    """A store that is away loses no STOP and no report: both are handed over again."""
+async def test_a_stop_waits_for_no_receipts(open_party):
+    """Thousands of receipts before a store that is slow: somebody's STOP is heard and acknowledged at once."""
+    party = await open_party(Habits(receipts=False))
+    outcomes = await party.send(party.recipients(2_000))
+    never = asyncio.Event()
+    party.heard.reports = lambda _: never.wait()
+    for outcome in outcomes:
+        party.carrier.report(outcome.message_id)
+    party.carrier.say("+34600000001", "STOP")
+    began = time.monotonic()
+    await settled(lambda: party.carrier.acknowledged[Status.OK] == 1)
+    assert time.monotonic() - began < 1.0
+    assert [said.word for said in party.heard.answers] == [Word.STOP]
+
+
+async def test_what_the_listener_does_not_take_is_handed_over_again(open_party):
+    """A store that is away for a moment loses no STOP and no report, and neither is acknowledged before."""
     party = await open_party(Habits(receipts=False))
     (outcome,) = await party.send(party.recipients(1))
     faults = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context["message"]))
-    party.heard.trouble = 1
+    party.heard.trouble = 1_000
     party.carrier.say("+34600000001", "STOP")
-    await settled(lambda: faults)
-    assert party.carrier.acknowledged == {}
     party.carrier.report(outcome.message_id)
+    await settled(lambda: len(faults) >= 3)
+    assert party.carrier.acknowledged == {}
+    party.heard.trouble = 0
     await settled(lambda: party.carrier.acknowledged[Status.OK] == 2)
     assert [said.word for said in party.heard.answers] == [Word.STOP]
     assert [report.tag for report in party.heard.told] == ["tag0"]
+
+
+async def test_an_answer_that_cannot_be_taken_goes_back_to_the_centre(open_party):
+    """After some tries: it will come again, and holds up nobody else's until then."""
+    party = await open_party(Habits(receipts=False), binds=1)
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    await settled(lambda: [link.takes for link in party.carrier.links] == [True])
+    party.heard.trouble = 5
+    party.carrier.say("+34600000001", "STOP")
+    await settled(lambda: party.carrier.acknowledged == {Status.RECEIVER_TEMPORARY: 1})
+    party.carrier.say("+34600000002", "STOP")
+    await settled(lambda: party.carrier.acknowledged[Status.OK] == 1)
+    assert [said.number for said in party.heard.answers] == ["+34600000002"]
 
 
 async def test_a_lost_bind_comes_back_by_itself(party):

@@ -45,6 +45,8 @@ def receipt(text="", message_id=None, state=None):
         (receipt(message_id=b"1A\0", state=2), "hex-then-decimal", Receipt(("1a",), DELIVERED)),
         (receipt("id:26 stat:DELIVRD", b"1a\0", 5), "hex-then-decimal", Receipt(("1a",), FAILED, Reason.UNAVAILABLE)),
         (receipt("id:26 stat:DELIVRD", b"26\0"), "hex-then-decimal", Receipt(("1a",), DELIVERED)),
+        (receipt("id:0026 stat:DELIVRD", b"26\0"), "hex-then-decimal", Receipt(("1a",), DELIVERED)),
+        (receipt("id:99 stat:DELIVRD", b"1a\0"), "same", Receipt(("1a", "99"), DELIVERED)),
         (receipt("id:0 stat:DELIVRD"), "same", Receipt(("0",), DELIVERED)),
         (receipt("id:12 stat:DELIVRD text:id:99 stat:UNDELIV"), "same", Receipt(("12",), DELIVERED)),
         (receipt("id:12"), "same", None),
@@ -108,6 +110,14 @@ def test_a_receipt_for_nobody_is_told_without_a_tag_after_a_while():
     assert known.strays() == []
     known._now = lambda: 11.0
     assert known.strays() == [Report(None, "7", FAILED, Reason.TIMEOUT)]
+    assert known.strays() == []
+
+
+def test_a_receipt_under_two_names_finds_its_message_by_either():
+    """The parameter and the text may differ, and only one of them is the answer's; it is told once."""
+    known = Receipts(lambda: 0.0, patience_s=-1)
+    assert known.take(Receipt(("1", "2"), DELIVERED)) == []
+    assert known.sent("tag", ["2"]) == [Report("tag", "2", DELIVERED, Reason.NONE)]
     assert known.strays() == []
 
 
@@ -228,10 +238,20 @@ def test_what_no_centre_takes_is_refused_at_once(text):
         message.prepare(SmsMessage(stamp=stamp, text=text))
 
 
-@pytest.mark.parametrize("changes", [{"host": "smsc.example"}, {"window": 0}, {"binds": 0}, {"receivers": -1}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"host": "smsc.example"},
+        {"window": 0},
+        {"binds": 0},
+        {"receivers": -1},
+        {"system_id": "x" * 16},
+        {"sender": "é\0"},
+    ],
+)
 def test_settings_that_cannot_work_are_refused(changes):
     """Plain text beyond this machine unless it is allowed; nothing that could never send."""
-    with pytest.raises(ValueError, match="SMS"):
+    with pytest.raises(ValueError, match=r"SMS|does not fit"):
         replace(ACCOUNT, **changes)
     assert replace(ACCOUNT, host="smsc.example", plain_allowed=True).roles == ("transceiver",)
     assert replace(ACCOUNT, binds=2, receivers=1).roles == ("transmitter", "transmitter", "receiver")
