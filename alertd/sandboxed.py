@@ -35,7 +35,10 @@ def sandbox_carriers(ends: dict[str, dict[str, object]]) -> dict[str, object]:
     """Carriers' settings for the endpoints of `sandbox.json`."""
     push, sms, mail = ends["push"], ends["sms"], ends["mail"]
     return {
-        "sandbox-push": {"kind": "fcm", **{name: push[name] for name in ("credentials", "endpoint", "ca_file")}},
+        "sandbox-push": {
+            "kind": "fcm", "connections": 64,  # it speaks HTTP/1.1, one message on each
+            **{name: push[name] for name in ("credentials", "endpoint", "ca_file")},
+        },
         "sandbox-sms": {
             "kind": "twilio", "password": sms["secret"],
             **{name: sms[name] for name in ("account", "sender", "endpoint", "ca_file")},

@@ -40,9 +40,7 @@ class Reply:
 class PostSettings:
     url: str  # https
     ca_file: str | None  # None: the system's authorities
-    connections: (
-        int  # messages on their way at most: over HTTP/1.1 each has a connection, over HTTP/2 a hundred share one
-    )
+    connections: int  # messages under way at most: one on each HTTP/1.1 connection, a hundred on each of HTTP/2
     timeout_s: float  # from the written request to the whole answer
     connect_timeout_s: float
 
