@@ -15,7 +15,19 @@ from pydantic.config import JsonDict
 
 from alertd.cases import Case
 from alertd.faults import refusal, refuse
-from alertd.fields import MAX_LANGUAGES, Code, Document, Finite, Instant, Language, Line, Point, RegionCode, Words
+from alertd.fields import (
+    MAX_LANGUAGES,
+    Code,
+    Document,
+    Finite,
+    Instant,
+    Language,
+    Line,
+    Point,
+    RegionCode,
+    Subject,
+    Words,
+)
 from alertd.kinds import (
     KINDS,
     Category,
@@ -59,7 +71,7 @@ class Status(StrEnum):
 class Author(Document):
     """Who speaks. Without it, the person the key belongs to."""
 
-    subject: Annotated[str, Words(254), Field(examples=["a.garcia@centre.example"])] | None = None
+    subject: Subject | None = None
     on_behalf_of: Line | None = None
 
 

@@ -6,6 +6,7 @@ Each is checked by its form alone, without a clock and without asking anyone, an
 from __future__ import annotations
 
 import re
+import unicodedata
 import zoneinfo
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -64,6 +65,16 @@ class Form:
 #: The isolates and marks that right-to-left text needs are fine, and so are line breaks and tabs.
 _UNFIT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202d\u202e\ufeff]")
 
+#: Letters, marks and symbols by their category that nobody sees (Unicode: Default_Ignorable_Code_Point, and the blank braille).
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+
+
+def _is_seen(character: str) -> bool:
+    """Whether a reader sees this character by itself: a letter, digit, punctuation or symbol."""
+    return unicodedata.category(character)[0] in "LNPS" and not _UNSEEN.match(character)
+
 
 @dataclass(frozen=True, slots=True)
 class Words:
@@ -78,7 +89,7 @@ class Words:
         return {**handler(schema), "minLength": 1, "maxLength": self.max_length}
 
     def check(self, value: str) -> str:
-        if not value.strip():
+        if not any(map(_is_seen, value)):
             raise refusal("This must not be empty.")
         if len(value) > self.max_length:
             raise refusal(f"This may have at most {self.max_length} characters.")
@@ -119,6 +130,30 @@ TextByLanguage = Annotated[
 #: The name of a person, an authority or a file.
 Line = Annotated[str, Words(200)]
 
+
+def to_subject(value: str) -> str:
+    """A person's name among keys and authors, in one spelling of its letters and spaces (NFKC).
+
+    Raises `PydanticCustomError` for what is empty, too long, or has a character in it that nobody sees.
+    """
+    plain = " ".join(unicodedata.normalize("NFKC", value).split())
+    if not 0 < len(plain) <= MAX_SUBJECT:
+        raise refusal(f"A person's name has 1 to {MAX_SUBJECT} characters.")
+    if any(unicodedata.category(c)[0] == "C" for c in value + plain) or _UNSEEN.search(value + plain):
+        raise refusal("A person's name has no control characters and nothing invisible in it.")
+    return plain
+
+
+def folded_subject(subject: str) -> str:
+    """What two spellings of one person's name have in common: compare people by this alone."""
+    plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", subject).casefold())
+    return " ".join(plain.split())
+
+
+MAX_SUBJECT = 254  # a mailbox fits (RFC 5321)
+Subject = Annotated[
+    str, AfterValidator(to_subject), Field(min_length=1, max_length=MAX_SUBJECT, examples=["a.garcia@centre.example"])
+]
 
 #: Clocks of senders may be ahead of ours by this much.
 CLOCK_SKEW = timedelta(minutes=5)

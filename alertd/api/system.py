@@ -13,6 +13,7 @@ from alertd.api.operations import Operation
 from alertd.api.services import services
 from alertd.documents import Alert
 from alertd.errors import Problem
+from alertd.fields import Subject
 from alertd.ids import Door
 from alertd.kinds import KINDS, Kind
 from alertd.service.access import Credential, Scope
@@ -34,9 +35,9 @@ class NewKey(BaseModel):
     """A key for one person."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-    subject: Annotated[str, Field(min_length=1, max_length=254, examples=["a.garcia@centre.example"])]
+    subject: Subject
     scopes: Annotated[list[Scope], Field(min_length=1)]
-    test: bool = Field(False, description="A test key cannot send Actual alerts.")
+    test: bool = Field(False, description="A test key cannot send Actual alerts; it makes only test keys.")
 
 
 class KeyMade(Me):
@@ -77,7 +78,9 @@ async def list_keys(request: web.Request) -> KeyList:
 
 
 async def create_key(request: web.Request, *, body: NewKey) -> KeyMade:
-    """A new key for one person. Nobody can give what they do not have."""
+    """A new key for one person. Nobody can give what they do not have, and only `admin` gives a key to somebody else. Whoever
+    made a key cannot approve what it submits, nor can it approve what they submit.
+    """
     who = credential(request)
     if is_replay(request):
         raise Problem(
@@ -86,8 +89,10 @@ async def create_key(request: web.Request, *, body: NewKey) -> KeyMade:
     lacking = [scope for scope in body.scopes if not who.may(scope)]
     if lacking:
         raise Problem("not-allowed", f"This key lacks the scope {lacking[0]} itself.", scope=lacking[0])
+    if not who.is_person(body.subject) and not who.may("admin"):
+        raise Problem("not-allowed", "Only an administrator makes keys for other people.", scope="admin")
     made, token = await services(request).access.create(
-        org=who.org, subject=body.subject, scopes=frozenset(body.scopes), test=body.test
+        org=who.org, subject=body.subject, scopes=frozenset(body.scopes), test=body.test or who.test, maker=who
     )
     return KeyMade(**_credential(made), token=token)
 

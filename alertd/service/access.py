@@ -9,6 +9,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Literal
 
+from alertd.fields import folded_subject
 from alertd.store.keyring import Keyring, StoredKey
 
 #: Every scope there is. `admin` stands for all of them.
@@ -35,6 +36,16 @@ class Credential:
     subject: str  # the person the key belongs to
     scopes: frozenset[str]
     test: bool = False
+    makers: tuple[str, ...] = ()  # people who made this key, or the key it was made with, and so on
+
+    @property
+    def hands(self) -> frozenset[str]:
+        """Everyone who has, or can have, this key in their hands: its person and its makers, as they are compared."""
+        return frozenset(map(folded_subject, (self.subject, *self.makers)))
+
+    def is_person(self, subject: str) -> bool:
+        """Whether the key belongs to this person, however the name is spelled."""
+        return folded_subject(self.subject) == folded_subject(subject)
 
     def may(self, scope: str) -> bool:
         return scope in self.scopes or "admin" in self.scopes
@@ -47,12 +58,15 @@ class Access:
         self._keyring = keyring
 
     async def create(
-        self, *, org: str, subject: str, scopes: frozenset[str], test: bool = False
+        self, *, org: str, subject: str, scopes: frozenset[str], test: bool = False, maker: Credential | None = None
     ) -> tuple[Credential, str]:
-        """A new key. The token is told once and never again."""
+        """A new key, which remembers whose hands it was made by. The token is told once and never again."""
         key_id = secrets.token_hex(6)
         secret = secrets.token_urlsafe(32)  # 43 characters
-        stored = StoredKey(org=org, subject=subject, scopes=tuple(sorted(scopes)), test=test, digest=_digest(secret))
+        stored = StoredKey(
+            org=org, subject=subject, scopes=tuple(sorted(scopes)), test=test, digest=_digest(secret),
+            makers=tuple(sorted(maker.hands)) if maker else (),
+        )  # fmt: skip
         await self._keyring.add(key_id, stored)
         return _credential(key_id, stored), f"{'test' if test else 'live'}_{key_id}_{secret}"
 
@@ -85,5 +99,6 @@ def _digest(secret: str) -> str:
 
 def _credential(key_id: str, stored: StoredKey) -> Credential:
     return Credential(
-        key_id=key_id, org=stored.org, subject=stored.subject, scopes=frozenset(stored.scopes), test=stored.test
-    )
+        key_id=key_id, org=stored.org, subject=stored.subject, scopes=frozenset(stored.scopes), test=stored.test,
+        makers=stored.makers,
+    )  # fmt: skip

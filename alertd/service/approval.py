@@ -6,6 +6,7 @@ from alertd.alerts import AlertState
 from alertd.config import AudienceSection
 from alertd.documents import Alert, Status
 from alertd.errors import Problem
+from alertd.fields import folded_subject
 from alertd.service.access import Credential
 from alertd.service.targeting import Targeting
 from alertd.store.alerts import AlertRecord, Alerts
@@ -32,7 +33,6 @@ class Approval:
 
     async def submit(self, alert_id: str, who: Credential, *, rev: int | None = None) -> AlertRecord:
         """A draft, or one that was returned, asks for its second person."""
-        await self.get(alert_id, who)
         return await self.begin(await self._step(alert_id, AlertState.PENDING, who, rev), who)
 
     async def approve(
@@ -46,10 +46,8 @@ class Approval:
         record = await self.get(alert_id, who)
         if _is_approved(record, who):
             return record
-        if record.author == who.subject and record.status == Status.ACTUAL:
-            raise Problem("same-person", "An Actual alert needs a second person: its author cannot approve it.")
-        if who.test and record.status == Status.ACTUAL:
-            raise Problem("not-allowed", "A test key cannot approve an Actual alert.")
+        if record.status == Status.ACTUAL:
+            _check_second_person(record, who)
         if rev not in {None, record.rev}:
             raise changed_since()
         return await self._open(record, who, record.seen if people is None else people)
@@ -77,12 +75,10 @@ class Approval:
 
     async def reject(self, alert_id: str, who: Credential, reason: str, *, rev: int | None = None) -> AlertRecord:
         """It will not be sent."""
-        await self.get(alert_id, who)
         return await self._step(alert_id, AlertState.REJECTED, who, rev, reason=reason)
 
     async def give_back(self, alert_id: str, who: Credential, reason: str, *, rev: int | None = None) -> AlertRecord:
         """Return an alert to its author."""
-        await self.get(alert_id, who)
         return await self._step(alert_id, AlertState.RETURNED, who, rev, reason=reason)
 
     async def cancel(self, alert_id: str, who: Credential, reason: str, *, rev: int | None = None) -> AlertRecord:
@@ -94,17 +90,44 @@ class Approval:
     async def _step(
         self, alert_id: str, new: AlertState, who: Credential, rev: int | None, **fields: str
     ) -> AlertRecord:
+        _check_key(await self.get(alert_id, who), who)
         done, old = await self._alerts.step(alert_id, new, rev=rev, by=who.subject, **fields)
         now = await self.get(alert_id, who)
-        said_before = now.state is new and now.by == who.subject
+        said_before = now.state is new and who.is_person(now.by)
         if not done and not said_before:
             raise changed_since() if old == "changed" else _refused(old, new)
         return now
 
 
+def hands_of(record: AlertRecord) -> frozenset[str]:
+    """Everyone who could have written this alert with the key it came with, as people are compared."""
+    return frozenset((folded_subject(record.author), *record.hands.splitlines()))
+
+
+def hands_text(hands: frozenset[str]) -> str:
+    """As a record keeps it."""
+    return "\n".join(sorted(hands))
+
+
 def changed_since() -> Problem:
     """The alert is of another revision than the one the caller named."""
     return Problem("precondition-failed", "The alert was changed since you read it.", status=412)
+
+
+def _check_second_person(record: AlertRecord, who: Credential) -> None:
+    """Whoever made a key may have kept it. So one person alone must not have had both keys in hand: the approver is none
+    of those through whose hands the author's key came, and the author is none of those of the approver's key.
+    """
+    _check_key(record, who)
+    if who.is_person(record.author):
+        raise Problem("same-person", "An Actual alert needs a second person: its author cannot approve it.")
+    if folded_subject(who.subject) in hands_of(record) or folded_subject(record.author) in who.hands:
+        raise Problem("same-person", "An Actual alert needs a second person: of these two, one made the other's key.")
+
+
+def _check_key(record: AlertRecord, who: Credential) -> None:
+    if who.test and record.status == Status.ACTUAL:
+        raise Problem("not-allowed", "A test key decides nothing about an Actual alert.")
 
 
 def _needs_nobody(record: AlertRecord) -> bool:
@@ -114,7 +137,7 @@ def _needs_nobody(record: AlertRecord) -> bool:
 
 def _is_approved(record: AlertRecord, who: Credential) -> bool:
     """Whether this very person approved it and it goes its way."""
-    return record.state in _UNDER_WAY and record.approver == who.subject
+    return record.state in _UNDER_WAY and who.is_person(record.approver)
 
 
 _UNSENT = {AlertState.DRAFT, AlertState.PENDING, AlertState.RETURNED, AlertState.REJECTED}

@@ -20,6 +20,7 @@ from alertd.faults import faults_of
 from alertd.ids import new_id
 from alertd.rendering import Renderer
 from alertd.service.access import Credential
+from alertd.service.approval import hands_of, hands_text
 from alertd.service.registry import merged
 from alertd.service.targeting import Share, Targeting
 from alertd.store.alerts import AlertRecord, Alerts
@@ -81,7 +82,7 @@ class Intake:
 
         Only its author may: whoever changes an alert has written it, and could approve it otherwise. Raises Problem.
         """
-        if record.author != who.subject:
+        if not who.is_person(record.author):
             raise Problem("not-allowed", "Only its author may change an alert.")
         if record.state not in AMENDABLE:
             raise Problem("precondition-failed", f"An alert that is {record.state} cannot be changed.")
@@ -90,7 +91,10 @@ class Intake:
         look = await self.look(alert)
         self._check_size(alert, look.area, look.found)
         fresh = self._record(alert, who, record.id, len(look.found), draft=True)
-        new = replace(fresh, state=record.state, reason=record.reason, created=record.created, rev=record.rev)
+        new = replace(
+            fresh, state=record.state, reason=record.reason, created=record.created, rev=record.rev,
+            hands=hands_text(who.hands | hands_of(record)),
+        )  # fmt: skip
         done, old = await self._alerts.amend(new, look.area.geometry)
         if not done:
             raise Problem(
@@ -162,6 +166,7 @@ class Intake:
             status=alert.status,
             loudness=loudness(alert),
             author=who.subject,
+            hands=hands_text(who.hands),
             external_id=alert.external_id or "",
             case=self._alerts.case_id(alert.case.number) if alert.case.number else alert_id,
             created=self._clock.now_ms(),
@@ -182,7 +187,7 @@ def _read(document: dict[str, Any]) -> Alert:
 
 
 def _foreign_author(alert: Alert, who: Credential) -> list[Fault]:
-    if alert.author.subject in {None, who.subject}:
+    if alert.author.subject is None or who.is_person(alert.author.subject):
         return []
     return [Fault("/author/subject", "This key belongs to someone else.")]
 

@@ -53,6 +53,7 @@ class AlertRecord:
     batches: int = 0
     planned: bool = False
     reason: str = ""
+    hands: str = ""  # everyone who has, or can have, the key it was written with: as people are compared, one a line
     by: str = ""  # the subject of the person who took the last step that a person takes
     regions: str = ""  # numbers of the regions whose people are told, frozen with the audience
     document: bytes  # JSON, opened
@@ -82,6 +83,7 @@ _TEXTS = (
     "case",
     "approver",
     "reason",
+    "hands",
     "by",
     "regions",
 )

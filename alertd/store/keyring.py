@@ -16,6 +16,7 @@ class StoredKey(msgspec.Struct, frozen=True, kw_only=True):
     scopes: tuple[str, ...]
     test: bool
     digest: str
+    makers: tuple[str, ...] = ()  # who made it, who made the key it was made with, and so on
 
 
 _encode = msgspec.json.Encoder().encode

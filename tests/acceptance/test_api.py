@@ -357,6 +357,25 @@ def test_keys_are_for_one_person_and_end_at_once(served: Served):
     assert made["token"] not in json.dumps(served.call("GET", "/v1/keys")[1])
 
 
+def test_only_an_administrator_makes_keys_for_others(served: Served, alert: dict[str, Any]):
+    """Whoever may make keys makes them for themselves, in whatever spelling; nobody becomes their own second person, and a
+    test key makes only test keys.
+    """
+    scopes = ["alerts:write", "alerts:approve", "keys:write"]
+    mallory = served.call("POST", "/v1/keys", {"subject": "mal@centre.example", "scopes": scopes})[1]["token"]
+    status, answer = served.call("POST", "/v1/keys", {"subject": "bea@centre.example", "scopes": scopes[1:]}, mallory)
+    assert (status, answer["type"], answer["scope"]) == (403, "/problems/not-allowed", "admin")
+    own = {"subject": "MAL@centre.example", "scopes": scopes[1:]}
+    second = served.call("POST", "/v1/keys", own, mallory)[1]["token"]
+    taken = served.call("POST", "/v1/alerts", changed(alert, "author", {}), mallory)[1]
+    status, answer = served.call("POST", f"/v1/alerts/{taken['id']}/approve", {}, second)
+    assert (status, answer["type"]) == (403, "/problems/same-person")
+    status, answer = served.call("POST", "/v1/keys", {"subject": "ma\u200bl", "scopes": scopes})
+    assert (status, pointers(answer)) == (400, ["/subject"])
+    tester = served.call("POST", "/v1/keys", {"subject": "t", "scopes": ["admin"], "test": True})[1]["token"]
+    assert served.call("POST", "/v1/keys", {"subject": "t", "scopes": scopes}, tester)[1]["test"] is True
+
+
 def test_kinds_regions_and_carriers_are_told(served: Served):
     """What a case system needs to fill a form."""
     kind = served.call("GET", "/v1/kinds/missing-child")[1]

@@ -28,6 +28,14 @@ async def test_admin_may_everything(access: Access):
     assert found.may("alerts:approve")
 
 
+async def test_a_key_remembers_whose_hands_it_came_through(access: Access):
+    """Its maker, and the maker of the key it was made with, as people are compared."""
+    root, _ = await access.create(org="default", subject="Root", scopes=frozenset({"admin"}))
+    ana, _ = await access.create(org="default", subject="Ana", scopes=frozenset({"admin"}), maker=root)
+    _, token = await access.create(org="default", subject="bea", scopes=frozenset(), maker=ana)
+    assert (await access.recognise(token)).hands == {"root", "ana", "bea"}
+
+
 async def test_a_test_key_stays_one_whatever_its_prefix(access: Access):
     """The record says what it is, not the token."""
     _, token = await access.create(org="default", subject="ana", scopes=frozenset({"admin"}), test=True)

@@ -9,6 +9,7 @@ import pytest
 from alertd.alerts import AlertState
 from alertd.app import Parts
 from alertd.errors import Problem
+from alertd.service.access import Credential
 from tests.integration.acts import ANA, BEA, CARL, alert_of, register, submitted
 
 
@@ -31,6 +32,52 @@ async def test_approving_twice_is_approving_once(parts: Parts, sample: dict[str,
     assert await refused(parts.approval.approve(taken.record.id, CARL)) == ("precondition-failed", 409)
     await parts.approval.cancel(taken.record.id, BEA, "Found")
     assert await refused(parts.approval.approve(taken.record.id, BEA)) == ("precondition-failed", 409)
+
+
+def person(subject: str, *makers: str, test: bool = False) -> Credential:
+    """A key of that person, made by these."""
+    return Credential(
+        key_id=subject, org="default", subject=subject, scopes=frozenset({"admin"}), test=test, makers=makers
+    )
+
+
+@pytest.mark.parametrize("subject", ["ana@centre.example ", "Ana@Centre.Example", "\uff41na@centre.example"])
+async def test_another_spelling_is_no_second_person(parts: Parts, sample: dict[str, Any], subject: str):
+    """Whoever is called the same, but for spaces, letter case and forms of letters, is the author."""
+    taken = await submitted(parts, sample)
+    assert await refused(parts.approval.approve(taken.record.id, person(subject))) == ("same-person", 403)
+    amended = await parts.approval.give_back(taken.record.id, BEA, "Which exit?")
+    assert (await parts.intake.amend(amended, {"external_id": "x"}, person(subject))).record.external_id == "x"
+
+
+async def test_whoever_made_a_key_is_no_second_person_beside_it(parts: Parts, sample: dict[str, Any]):
+    """However many keys lie between them, and whichever of the two wrote the alert; keys of one maker are two persons."""
+    made_by_ana = person("eva@centre.example", "administrator", "ana@centre.example")
+    taken = await submitted(parts, sample)
+    assert await refused(parts.approval.approve(taken.record.id, made_by_ana)) == ("same-person", 403)
+    by_eva = {**sample, "author": {}}
+    taken = await parts.intake.submit(alert_of(by_eva), made_by_ana)
+    for maker in (ANA, person("Administrator")):
+        assert await refused(parts.approval.approve(taken.record.id, maker)) == ("same-person", 403)
+    approver = person("bea@centre.example", "administrator")
+    assert (await parts.approval.approve(taken.record.id, approver)).state is AlertState.APPROVED
+
+
+async def test_changing_an_alert_with_another_key_forgets_no_maker(parts: Parts, sample: dict[str, Any]):
+    """A draft that was written with a key of somebody's making stays theirs."""
+    draft = await parts.intake.submit(alert_of(sample), person(ANA.subject, "bea@centre.example"), draft=True)
+    await parts.intake.amend(draft.record, {"external_id": "x"}, ANA)
+    await parts.approval.submit(draft.record.id, ANA)
+    assert await refused(parts.approval.approve(draft.record.id, BEA)) == ("same-person", 403)
+
+
+async def test_a_test_key_decides_nothing_of_an_actual_alert(parts: Parts, sample: dict[str, Any]):
+    """Neither before it is sent nor after."""
+    taken = await submitted(parts, sample)
+    tester = person("tess@centre.example", test=True)
+    for deed in (parts.approval.give_back, parts.approval.reject, parts.approval.cancel):
+        assert await refused(deed(taken.record.id, tester, "No")) == ("not-allowed", 403)
+    assert await refused(parts.approval.approve(taken.record.id, tester)) == ("not-allowed", 403)
 
 
 @pytest.mark.parametrize("deed", ["give_back", "reject", "cancel"])
