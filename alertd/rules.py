@@ -55,12 +55,17 @@ VERIFICATION: tuple[tuple[str, str], ...] = (
 _PAST = ("case/last_seen/at", "case/verification/publication_risk/at", "case/best_interests/at")
 
 
-def not_honoured(alert: Alert) -> list[Fault]:
-    """What the alert asks for that is understood but not done yet: each a reason to refuse, with its pointer."""
+def not_honoured(document: Document, part: str = "") -> list[Fault]:
+    """What an alert asks for that is understood but not done yet: each a reason to refuse, with its pointer.
+
+    Where the document is only a part of an alert (`target`, `policy`), `part` names it.
+    """
+    under = f"{part}/" if part else ""
     return [
-        Fault(pointer, sentence)
+        Fault(f"/{part}{pointer}" if part else pointer, sentence)
         for path, default, sentence in NOT_YET
-        for pointer, value in _values(alert, path)
+        if path.startswith(under)
+        for pointer, value in _values(document, path.removeprefix(under))
         if value != default
     ]
 
@@ -105,9 +110,9 @@ def future_faults(alert: Alert, now: datetime) -> list[Fault]:
     ]
 
 
-def _values(alert: Alert, path: str) -> Iterator[tuple[str, Any]]:
+def _values(document: Document, path: str) -> Iterator[tuple[str, Any]]:
     """Every (pointer, value) that a path names; `*` stands for each member. Below what is absent, the value is None."""
-    found: list[tuple[tuple[int | str, ...], Any]] = [((), alert)]
+    found: list[tuple[tuple[int | str, ...], Any]] = [((), document)]
     for step in path.split("/"):
         found = [
             ((*place, name), value)

@@ -74,6 +74,8 @@ class AreaReply(BaseModel):
 
 
 class AudienceReply(BaseModel):
+    """Counts below 20 read "<20", so that nobody is found by them; of an area or audience below the least, all are hidden."""
+
     people: Shown
     addresses: dict[str, Shown] = Field(description="By channel; counts of 3 and more for one person count as 3.")
     regions: dict[str, Shown] = Field(description="People by the smallest region they are in.")
@@ -183,7 +185,7 @@ def _told(record: AlertRecord, *, whole: bool = False) -> Reply[AlertReply]:
 
 
 def _submitted(s: Services, taken: Taken, alert: Alert) -> Reply[Submitted]:
-    counts = s.targeting.counts(taken.found, taken.shares)
+    counts = s.targeting.counts(taken.found, taken.shares, taken.area.km2)
     body = Submitted(
         id=taken.record.id,
         state=taken.record.state,

@@ -16,6 +16,7 @@ from alertd.api.services import services
 from alertd.documents import Policy, Target
 from alertd.errors import Fault, Problem
 from alertd.kinds import Kind
+from alertd.rules import not_honoured
 from alertd.service.intake import Look
 from geofences.errors import UnknownRegion
 from geofences.regions import Region
@@ -71,12 +72,16 @@ RegionCode = Annotated[str, Field(pattern=r"^[A-Za-z0-9._+~-]{1,32}$", examples=
 
 
 async def preview_target(request: web.Request, *, body: PreviewRequest) -> PreviewReply:
-    """The area of a target, its regions, and how many people and addresses are in it. Small counts are hidden."""
+    """The area of a target, its regions, and how many people and addresses are in it. Counts below 20 are hidden, and of an
+    area or an audience below the least every count.
+    """
     s = services(request)
+    if faults := (*not_honoured(body.target, "target"), *not_honoured(body.policy, "policy")):
+        raise Problem("invalid-request", "The target asks for what is not done yet.", faults=faults)
     area = await s.targeting.area(body.target)
     shares = await s.targeting.shares(area.geometry)
     found = await s.targeting.find(area.geometry, body.kind, body.policy, shares)
-    counts = s.targeting.counts(found, shares)
+    counts = s.targeting.counts(found, shares, area.km2)
     return PreviewReply(
         area=area_reply(Look(area=area, shares=shares, found=found)),
         geometry=json.loads(shapely.to_geojson(area.geometry)),

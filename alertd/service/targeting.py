@@ -25,8 +25,8 @@ from geofences.regions import Library
 SMALL_COUNT = 20  # below this a count could tell where one person lives, so it is shown as "<20"
 
 
-#: A count as it may be told.
-Shown = int | Literal["<20"]
+#: A count as it may be told: nothing at all of an area or an audience that is smaller than an alert may have.
+Shown = int | Literal["<20", "hidden"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,25 +105,40 @@ class Targeting:
         """Numbers of the regions whose people are told although they named no point: enough of the region is inside."""
         return [share.number for share in shares if share.share >= self._settings.region_share]
 
-    def counts(self, found: Found, shares: Sequence[Share]) -> dict[str, Any]:
-        """People and addresses by channel and by region, small counts hidden."""
+    def counts(self, found: Found, shares: Sequence[Share], km2: float) -> dict[str, Any]:
+        """People and addresses by channel and by region, of an area of `km2`. Small counts are hidden; an area or an audience
+        below the least is told in no number at all, and not as empty either.
+        """
+        if word := self._hidden(len(found), km2):
+            return {"people": word, "addresses": dict.fromkeys(CHANNELS, word), "regions": {}}
         by_channel = records.channel_counts(found.flags).sum(axis=0, dtype=np.int64)
         by_region = np.bincount(found.regions, minlength=1)
         named = {share.number: share.code for share in shares}
         return {
             "people": shown(len(found)),
-            "addresses": {channel: shown(int(by_channel[i])) for i, channel in enumerate(CHANNELS)},
+            "addresses": {channel: _part(int(by_channel[i])) for i, channel in enumerate(CHANNELS)},
             "regions": {
-                named[number]: shown(int(by_region[number]))
+                named[number]: _part(int(by_region[number]))
                 for number in np.flatnonzero(by_region).tolist()
                 if number in named
             },
         }
 
+    def _hidden(self, people: int, km2: float) -> Literal["<20", "hidden"] | None:
+        """The word that stands for all counts, or None. An area that is too small always has the same, whoever is in it."""
+        if km2 < self._settings.least_km2 or SMALL_COUNT <= people < self._settings.least_people:
+            return "hidden"
+        return "<20" if people < SMALL_COUNT else None
+
 
 def shown(count: int) -> Shown:
-    """A count as it may be told."""
-    return count if count == 0 or count >= SMALL_COUNT else "<20"
+    """A count of people as it may be told: nobody and a few read the same."""
+    return count if count >= SMALL_COUNT else "<20"
+
+
+def _part(count: int) -> Shown:
+    """A count of some of many, of whom none may be of this kind."""
+    return shown(count) if count else 0
 
 
 def asked_for(target: Target) -> targets.Target:

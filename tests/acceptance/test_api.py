@@ -156,17 +156,21 @@ def test_the_same_post_is_done_once(served: Served, alert: dict[str, Any], ana: 
 
 def test_a_dry_run_does_nothing(served: Served, alert: dict[str, Any], ana: str):
     """It answers as the real thing and keeps nothing."""
-    before = served.call("GET", "/v1/alerts?limit=200")[1]
+
+    def kept() -> list[str]:
+        return [one["id"] for one in served.call("GET", "/v1/alerts?limit=200")[1]["alerts"]]
+
+    before = kept()
     status, answer = served.call("POST", "/v1/alerts?dry_run=true", alert, ana)
     assert (status, answer["audience"]["people"] > 100) == (202, True)
-    assert served.call("GET", "/v1/alerts?limit=200")[1] == before
+    assert kept() == before
     assert served.call("GET", f"/v1/alerts/{answer['id']}")[0] == 404
     for _ in range(2):  # the second is a replay, of which nothing was kept
         again = asked(
             served, "POST", "/v1/alerts?dry_run=true", json.dumps(alert).encode(), ana, **{"Idempotency-Key": "dry"}
         )
         assert (again[0], again[1]["audience"]) == (202, answer["audience"])
-    assert served.call("GET", "/v1/alerts?limit=200")[1] == before
+    assert kept() == before
 
 
 CASES = [
@@ -335,13 +339,52 @@ def test_test_alerts_reach_only_testers(served: Served, alert: dict[str, Any], a
     assert served.progress(taken["id"])["channels"]["push"]["targeted"] == 1
 
 
-def test_small_counts_are_hidden(served: Served):
-    """A circle with a few people in it says "<20", so that nobody can be sought that way."""
-    assert served.call("PUT", "/v1/subscribers/lonely", {**SUBSCRIBER, "places": {"home": {"point": [9.5, 51.3]}},
-                       "addresses": [{"channel": "push", "token": "lonely"}]})[0] in {200, 201}  # fmt: skip
-    target = {"circles": [{"center": [9.5, 51.3], "radius_km": 1}]}
-    audience = served.call("POST", "/v1/targets/preview", {"target": target})[1]["audience"]
-    assert (audience["people"], audience["addresses"]["push"]) == ("<20", "<20")
+def previewed(served: Served, key: str, center: list[float], radius_km: float) -> dict[str, Any]:
+    """The audience and the seconds that a preview of a circle tells."""
+    target = {"circles": [{"center": center, "radius_km": radius_km}]}
+    status, answer = served.call("POST", "/v1/targets/preview", {"target": target}, key)
+    assert status == 200
+    return {"audience": answer["audience"], "eta": answer["eta"]}
+
+
+def test_small_counts_are_hidden(served: Served, alert: dict[str, Any], ana: str):
+    """A few people and nobody at all read the same, in a preview and in a dry run, so that nobody can be sought that way;
+    of an area below the least nothing is told, however many live there.
+    """
+    lonely = {**SUBSCRIBER, "places": {"home": {"point": [9.5, 51.3]}}, "tester": True}
+    lonely["addresses"] = [{"channel": "push", "token": "lonely"}]
+    assert served.call("PUT", "/v1/subscribers/lonely", lonely)[0] in {200, 201}
+    someone, nobody = (previewed(served, ana, [lon, 51.3], 1) for lon in (9.5, 9.7))
+    assert someone == nobody
+    assert (someone["audience"]["people"], someone["audience"]["addresses"]["push"]) == ("<20", "<20")
+    assert someone["audience"]["regions"] == {}
+    tiny = [previewed(served, ana, point, 0.01) for point in ([9.5, 51.3], [9.7, 51.3])]
+    crowd = previewed(served, ana, [-5.98, 37.39], 0.2)
+    assert tiny[0] == tiny[1] == crowd
+    assert crowd["audience"]["people"] == crowd["audience"]["addresses"]["sms"] == "hidden"
+    audiences = []
+    for lon in (9.5, 9.7):
+        test = {**alert, "status": "Test", "target": {"circles": [{"center": [lon, 51.3], "radius_km": 1}]}}
+        audiences.append(served.call("POST", "/v1/alerts?dry_run=true", test, ana)[1]["audience"])
+    assert audiences == [someone["audience"]] * 2
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        ("target", "rings", [{"center": [0, 1], "radius_km": 1}]),
+        ("target", "buffer_km", 1),
+        ("target", "groups", ["x"]),
+        ("policy", "mode", "first"),
+        ("policy", "pace_per_min", 10),
+    ],
+)
+def test_a_preview_ignores_nothing(served: Served, ana: str, part: str, name: str, value: Any):
+    """What is not done yet is refused there as in an alert: else another area would be seen than was asked for."""
+    body: dict[str, Any] = {"target": {"regions": ["41091"]}, "policy": {}}
+    body[part][name] = value
+    status, answer = served.call("POST", "/v1/targets/preview", body, ana)
+    assert (status, pointers(answer)) == (400, [f"/{part}/{name}"])
 
 
 def test_keys_are_for_one_person_and_end_at_once(served: Served):
