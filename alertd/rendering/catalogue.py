@@ -10,10 +10,17 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from babel import Locale
+from babel.dates import format_date, format_skeleton
+
 from alertd.rendering.plaintext import isolate
 
 #: The catalogue every other one is compared with.
 REFERENCE = "en"
+
+#: What is counted, and up to what number a plural form must be there; no age and no number of children is higher.
+COUNTED = ("more", "years", "months")
+MAX_COUNT = 100
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,9 +48,9 @@ class Catalogue:
         return dict(self.words[field])
 
     def counted(self, unit: str, number: int) -> str:
-        """A number of `years` or `months` in this language's plural form."""
-        forms: Sequence[Mapping[str, Any]] = self.words[unit]
-        text: str = next(form["text"] for form in forms if number <= form["to"])
+        """A number of one of `COUNTED` in this language's plural form (Unicode CLDR)."""
+        forms: Mapping[str, str] = self.words[unit]
+        text = forms.get(str(number)) or forms[self._locale.plural_form(number)]
         return text.format(n=number)
 
     def joined(self, parts: Sequence[str], mark: str = "comma") -> str:
@@ -56,10 +63,18 @@ class Catalogue:
         Never "two hours ago": nobody knows when a message is read.
         """
         local = at if time_zone is None else at.astimezone(ZoneInfo(time_zone))
-        date = self.words["date"]
-        months = date["months" if form == "long" else "months_short"]
+        day = (
+            format_date(local, "long", self._locale)
+            if form == "long"
+            else format_skeleton("MMMd", local, None, locale=self._locale)
+        )
         time = self.isolate(f"{local:%H:%M} {_zone_name(local)}")
-        return str(date[form]).format(day=local.day, month=months[local.month - 1], year=local.year, time=time)
+        return str(self.words["moment"]["text"]).format(date=day, time=time)
+
+    @property
+    def _locale(self) -> Locale:
+        """Whose plurals and dates these are; Babel keeps it once it is read."""
+        return Locale.parse(self.words["moment"]["locale"])
 
 
 def _zone_name(local: datetime) -> str:
@@ -69,15 +84,27 @@ def _zone_name(local: datetime) -> str:
 
 
 def read_catalogues(directory: Path) -> dict[str, Catalogue]:
-    """Every catalogue by its language. Raises `ValueError` for one that lacks words or has more than English has."""
+    """Every catalogue by its language.
+
+    Raises `ValueError` for one that lacks words or a plural form, or has more words than English has.
+    """
     files = sorted(directory.glob("*.toml"))
     found = {path.stem: tomllib.loads(path.read_text(encoding="utf-8")) for path in files}
-    expected = set(_paths(found[REFERENCE]))
+    expected = {path for path in _paths(found[REFERENCE]) if path.split(".")[0] not in COUNTED}
     for language, words in found.items():
-        differing = expected.symmetric_difference(_paths(words))
+        differing = (expected | set(_plurals(words))).symmetric_difference(_paths(words))
         if differing:
             raise ValueError(f"The catalogue {language} differs from {REFERENCE} in {', '.join(sorted(differing))}.")
     return {language: Catalogue(language=language, words=words) for language, words in found.items()}
+
+
+def _plurals(words: Mapping[str, Any]) -> Iterator[str]:
+    """The forms that a language needs: those of CLDR that a whole number takes, and no years and no months."""
+    locale = Locale.parse(words["moment"]["locale"])
+    for unit in COUNTED:
+        yield from (f"{unit}.{locale.plural_form(number)}" for number in range(1, MAX_COUNT + 1))
+        if unit != "more":
+            yield f"{unit}.0"
 
 
 def _paths(words: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

@@ -141,7 +141,7 @@ def _who(children: Sequence[Child], others: int, words: Catalogue, room: Room) -
         words.joined([_name(child, words, room) or words.coded("sex", child.sex), _age(child.age, words)])
         for child in children
     ]
-    more = words.words["punctuation"]["more"].format(n=others) if others else ""
+    more = words.counted("more", others) if others else ""
     return words.joined([*people, more], "people")
 
 

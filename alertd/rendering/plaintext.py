@@ -87,9 +87,16 @@ def is_gsm(text: str) -> bool:
     return segments(text)[0] == "gsm7"
 
 
+#: Letters that have no plain form in Unicode and have one in every hand-written SMS. Not the dotless i of Turkish: with a dot,
+#: harmless words become obscene ones, so Turkish stays as it is and pays for it.
+_BARE = {"ł": "l", "Ł": "L", "đ": "d", "Đ": "D"}
+
+
 def _in_gsm(char: str) -> str:
     if is_gsm(char):
         return char
+    if char in _BARE:
+        return _BARE[char]
     if unicodedata.category(char) in _ORNAMENTS:
         return ""
     bare = "".join(part for part in unicodedata.normalize("NFD", char) if not unicodedata.combining(part))

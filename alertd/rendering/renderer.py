@@ -24,7 +24,7 @@ from channels.text import segments
 
 PARTS = {
     "push": ("title.txt", "body.txt"),
-    "sms": ("txt",),
+    "sms": ("text.txt",),
     "mail": ("subject.txt", "body.txt", "body.html"),
 }
 
@@ -83,7 +83,9 @@ class Renderer:
         )
         names = environment.list_templates(filter_func=lambda name: name.startswith("messages/"))
         self._templates = {name: environment.get_template(name) for name in names}
-        missing = set(self._names()) - set(names)
+        missing = {_name(kind, channel, part) for kind in Kind for channel in PARTS for part in PARTS[channel]} - set(
+            names
+        )
         if missing:
             raise ValueError(f"Templates are missing: {', '.join(sorted(missing))}.")
         self._channels: dict[str, Callable[[_Rendering, Stamp], Message]] = {
@@ -129,19 +131,13 @@ class Renderer:
         facts = facts_of(document, replace(words, language=language), room, loudness=stamp.loudness, url=url)
         return self._channels[channel](_Rendering(self, document.kind, words, facts), stamp)
 
-    def template(self, name: str) -> Template:
-        """A compiled template by its path below the templates directory."""
-        return self._templates[name]
-
-    def _names(self) -> Iterator[str]:
-        for kind in Kind:
-            for channel, parts in PARTS.items():
-                for language in self._catalogues:
-                    yield from (_name(kind, channel, language, part) for part in parts)
+    def template(self, *names: str) -> Template:
+        """The first of these compiled templates that there is, by its path below the templates directory."""
+        return next(self._templates[name] for name in names if name in self._templates)
 
 
-def _name(kind: Kind, channel: str, language: str, part: str) -> str:
-    return f"messages/{kind}/{channel}/{language}.{part}"
+def _name(kind: Kind, channel: str, part: str, language: str = "") -> str:
+    return f"messages/{kind}/{channel}/{language}{'.' * bool(language)}{part}"
 
 
 class _Rendering:
@@ -152,7 +148,8 @@ class _Rendering:
 
     def part(self, channel: str, part: str, facts: Facts) -> str:
         """One template, filled in, and nothing else."""
-        template = self._renderer.template(_name(self._kind, channel, self._words.language, part))
+        own, shared = _name(self._kind, channel, part, self._words.language), _name(self._kind, channel, part)
+        template = self._renderer.template(own, shared)
         return template.render(facts=facts, words=self._words.words)
 
     def title(self, channel: str, part: str) -> str:
@@ -191,7 +188,7 @@ def _push(rendering: _Rendering, stamp: Stamp) -> PushMessage:
 
 def _sms(rendering: _Rendering, stamp: Stamp) -> SmsMessage:
     names = [child.name for child in rendering.facts.children]
-    texts = (spelled_for_sms(packed(rendering.text("sms", "txt", facts)), names) for facts in rendering.shorter())
+    texts = (spelled_for_sms(packed(rendering.text("sms", "text.txt", facts)), names) for facts in rendering.shorter())
     text = _first_that(_within_budget, texts)
     spelled = spelled_for_sms if is_gsm(text) else str
     _demand(spelled(rendering.facts.safety), text)

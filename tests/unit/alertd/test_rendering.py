@@ -19,7 +19,7 @@ from alertd.resources import templates_dir
 from channels.base import Loudness, MailMessage, Message, PushMessage, SmsMessage, Stamp
 from channels.text import segments
 
-LANGUAGES = ("en", "es", "fr", "ar")
+LANGUAGES = ("en", "ar", "de", "es", "fr", "hi", "it", "pl", "pt", "tr", "uk", "zh")
 CHANNELS = ("push", "webpush", "sms", "mail")
 URL = "https://alerts.example.org/a/k3v9q2"
 
@@ -294,12 +294,14 @@ def test_every_coded_fact_has_words_in_every_language(renderer: Renderer) -> Non
 def test_languages_of_an_alert(renderer: Renderer) -> None:
     """The sender's own come first; a general alert has no others, a missing child is told in all."""
     info = {
-        "de": {"headline": "x", "description": "x"},
+        "ja": {"headline": "x", "description": "x"},
         "es-MX": {"headline": "x", "description": "x"},
         "fr": {"headline": "x"},
     }
     assert renderer.languages(changed(LONGEST_GENERAL, info=info)) == ("es-MX",)
-    assert renderer.languages(changed(LONGEST_CHILD, info=info)) == ("es-MX", "fr", "en", "ar", "es")
+    assert renderer.languages(changed(LONGEST_CHILD, info=info)) == (
+        "es-MX", "fr", "en", *(tag for tag in LANGUAGES[1:] if tag != "fr"),
+    )  # fmt: skip
     assert render(renderer, changed(LONGEST_GENERAL, info=info), "mail", "es-MX").stamp.language == "es-MX"
 
 
@@ -336,11 +338,11 @@ def test_a_bad_template_sends_nothing(tmp_path: Path, path: str, text: str, erro
 def test_a_template_cannot_leave_the_safety_line_out_of_a_text(tmp_path: Path) -> None:
     """An SMS template that says nothing but what it is still warns."""
     copy = Path(shutil.copytree(templates_dir(), tmp_path / "templates"))
-    (copy / "messages/general/sms/en.txt").write_text("{{ facts.heading }}")
+    (copy / "messages/general/sms/en.text.txt").write_text("{{ facts.heading }}")
     assert "Do not put yourself in danger" in render(Renderer(copy), changed(LONGEST_GENERAL), "sms", "en").text
 
 
-@pytest.mark.parametrize("path", ["messages/general/sms/fr.txt", "catalogue/en.toml"])
+@pytest.mark.parametrize("path", ["messages/general/sms/text.txt", "catalogue/en.toml"])
 def test_a_broken_installation_is_found_at_the_start(tmp_path: Path, path: str) -> None:
     """A missing file is an error before the first alert, not during it."""
     copy = Path(shutil.copytree(templates_dir(), tmp_path / "templates"))
