@@ -72,9 +72,7 @@ class Parts:
         self.removal = Removal(self.people)
         self.audience = Audience(self.db, self.people.authority, deadline_s=settings.audience.deadline_s)
         self.targeting = Targeting(self.library, self.audience, settings.audience, clock, metrics)
-        self.intake = Intake(
-            self.alerts, self.targeting, self.renderer, clock, settings.audience, self.carriers.channels
-        )
+        self.intake = Intake(self.alerts, self.targeting, self.renderer, clock, settings.audience, self.carriers)
         self.approval = Approval(self.alerts, self.targeting, settings.audience)
         self.registry = Registry(self.people, self.library, clock)
         self.receipts = Receipts(self.work, self.removal, self.tags, metrics)

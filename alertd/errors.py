@@ -56,6 +56,9 @@ CATALOGUE: dict[str, ProblemType] = {
         422, "There is no language to tell it in", "Give the texts in a supported language."
     ),
     "translation-unreviewed": ProblemType(422, "A machine translation is unreviewed", "Have a person review the text."),
+    "message-impossible": ProblemType(
+        422, "A message cannot be made", "Shorten what is too long, or leave the channel out."
+    ),
     "photo-rights-missing": ProblemType(422, "The right to the photo is missing", "State source and legal basis."),
     "photo-unreadable": ProblemType(422, "The photo cannot be read", "Send a JPEG, PNG or WebP within the limits."),
     "contact-unreachable-from-area": ProblemType(422, "The contact is not reachable there", "Add a number that is."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,8 @@ from alertd.ids import new_id
 from alertd.rendering import Renderer
 from alertd.service.access import Credential
 from alertd.service.approval import hands_of, hands_text
+from alertd.service.carriers import Carriers
+from alertd.service.messages import impossible
 from alertd.service.registry import merged
 from alertd.service.targeting import Share, Targeting
 from alertd.store.alerts import AlertRecord, Alerts
@@ -54,22 +57,20 @@ class Intake:
         renderer: Renderer,
         clock: Clock,
         settings: AudienceSection,
-        channels: frozenset[str],
+        carriers: Carriers,
     ) -> None:
         self._alerts = alerts
         self._targeting = targeting
         self._renderer = renderer
         self._clock = clock
         self._settings = settings
-        self._channels = channels  # those with a carrier
+        self._carriers = carriers
 
     async def submit(
         self, alert: Alert, who: Credential, *, alert_id: str | None = None, dry_run: bool = False, draft: bool = False
     ) -> Taken:
         """Check everything, find the audience, and keep the alert unless this is a dry run. Raises Problem."""
-        self.check(alert, who)
-        look = await self.look(alert)
-        self._check_size(alert, look.area, look.found)
+        look = await self._checked(alert, who)
         now = self._clock.now_ms()
         record = self._record(alert, who, alert_id or new_id(now), len(look.found), draft=draft)
         if not dry_run and not await self._alerts.create(record, look.area.geometry):
@@ -87,9 +88,7 @@ class Intake:
         if record.state not in AMENDABLE:
             raise Problem("precondition-failed", f"An alert that is {record.state} cannot be changed.")
         alert = _read(merged(json.loads(record.document), patch))
-        self.check(alert, who)
-        look = await self.look(alert)
-        self._check_size(alert, look.area, look.found)
+        look = await self._checked(alert, who)
         fresh = self._record(alert, who, record.id, len(look.found), draft=True)
         new = replace(
             fresh, state=record.state, reason=record.reason, created=record.created, rev=record.rev,
@@ -101,6 +100,17 @@ class Intake:
                 "precondition-failed", "The alert was changed meanwhile.", status=412 if old == "changed" else None
             )
         return Taken(record=replace(new, rev=record.rev + 1), area=look.area, shares=look.shares, found=look.found)
+
+    async def _checked(self, alert: Alert, who: Credential) -> Look:
+        """Whom it would reach. Raises Problem for everything that stands against it."""
+        self.check(alert, who)
+        now_ms = self._clock.now_ms()  # in a thread: a dozen languages and three channels take 50 ms
+        faults = await asyncio.to_thread(impossible, alert, self._carriers, self._renderer, now_ms=now_ms)
+        if faults:
+            raise Problem("message-impossible", "A channel's message cannot be made.", faults=tuple(faults))
+        look = await self.look(alert)
+        self._check_size(alert, look.area, look.found)
+        return look
 
     async def look(self, alert: Alert) -> Look:
         """The area of an alert's target and the people in it now."""
@@ -148,7 +158,7 @@ class Intake:
         return [
             Fault(f"/channels/{i}", f"No carrier is configured for {channel}.")
             for i, channel in enumerate(alert.channels)
-            if channel not in self._channels
+            if channel not in self._carriers.channels
         ]
 
     def _without_words(self, alert: Alert) -> list[Fault]:

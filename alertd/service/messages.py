@@ -7,15 +7,55 @@ from dataclasses import dataclass
 
 import structlog
 
-from alertd.documents import Alert
-from alertd.ids import chain_of
+from alertd.documents import Alert, loudness
+from alertd.errors import Fault
+from alertd.ids import chain_of, new_id
 from alertd.rendering import Renderer
-from alertd.service.carriers import Carrier
+from alertd.service.carriers import Carrier, Carriers
 from alertd.store.alerts import Alerts
 from alertd.store.work import Alike
-from channels.base import Loudness, Prepared, Stamp
+from channels.base import Prepared, Stamp
 
 KEPT = 256  # prepared messages in memory: 20 alerts in 12 languages on one channel
+
+
+def prepare(
+    alert: Alert, alert_id: str, language: str, carrier: Carrier, renderer: Renderer, *, sent_ms: int
+) -> Prepared:
+    """The message in one of the alert's languages, as this carrier takes it. Raises whatever is wrong with it."""
+    stamp = Stamp(
+        chain=chain_of(alert_id),
+        version=alert_id,
+        sent_s=sent_ms // 1000,
+        expires_s=int(alert.expires.timestamp()),
+        loudness=loudness(alert),
+        language=language,
+    )
+    message = renderer.render(alert, channel=carrier.channel.name, language=language, stamp=stamp)
+    return carrier.channel.prepare(message)
+
+
+def impossible(alert: Alert, carriers: Carriers, renderer: Renderer, *, now_ms: int) -> list[Fault]:
+    """The channels of an alert whose message cannot be made in some language that a reader may get."""
+    faults = []
+    for i, channel in enumerate(alert.channels):
+        failed = [
+            language
+            for language in renderer.languages(alert)
+            if not _is_possible(alert, language, carriers.of(channel), renderer, now_ms)
+        ]
+        if failed:
+            sentence = f"The {channel} message cannot be made in {', '.join(failed)}: shorten names, texts and links."
+            faults.append(Fault(f"/channels/{i}", sentence))
+    return faults
+
+
+def _is_possible(alert: Alert, language: str, carrier: Carrier, renderer: Renderer, now_ms: int) -> bool:
+    try:
+        prepare(alert, new_id(now_ms), language, carrier, renderer, sent_ms=now_ms)
+    except Exception:  # noqa: BLE001  whatever is wrong, it would be wrong when it is to be sent
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +89,9 @@ class Messages:
         record = await self._alerts.get(alert_id)
         if record is None or not record.document:
             return None
-        stamp = Stamp(
-            chain=chain_of(alert_id),
-            version=alert_id,
-            sent_s=record.start // 1000,
-            expires_s=record.expires // 1000,
-            loudness=Loudness(record.loudness),
-            language=alike.language,
-        )
         try:
             alert = Alert.model_validate_json(record.document)
-            message = self._renderer.render(alert, channel=alike.channel, language=alike.language, stamp=stamp)
-            prepared = carrier.channel.prepare(message)
+            prepared = prepare(alert, alert_id, alike.language, carrier, self._renderer, sent_ms=record.start)
         except Exception as error:  # noqa: BLE001  whatever is wrong, it is wrong with this message alone
             structlog.get_logger().error(
                 "message cannot be made", alert=alert_id, channel=alike.channel, language=alike.language,

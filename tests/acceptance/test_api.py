@@ -184,6 +184,7 @@ CASES = [
     ({"target": {"circles": [{"center": [-30, 50], "radius_km": 5}]}}, 422, "audience-too-small", None),
     ({"target": {"circles": [{"center": [-5.98, 37.39], "radius_km": 0.1}]}}, 422, "audience-too-small", None),
     ({"author/subject": "someone@else.example"}, 403, "not-allowed", ["/author/subject"]),
+    ({"case/contact": [{"url": "https://centre.example/" + "x" * 1600}]}, 422, "message-impossible", ["/channels/1"]),
     ({"publish/page": True}, 400, "invalid-request", ["/publish/page"]),
 ]
 
@@ -200,6 +201,14 @@ def test_what_cannot_be_sent_is_refused(
     assert answer["what_to_do"]
     if places:
         assert pointers(answer) == places
+
+
+def test_a_dry_run_finds_the_message_that_cannot_be_made(served: Served, alert: dict[str, Any], ana: str):
+    """An alert that would tell nobody by SMS is refused before it is kept, and taken without that channel."""
+    long = changed(alert, "case/contact", [{"url": "https://centre.example/" + "x" * 1600}])
+    status, answer = served.call("POST", "/v1/alerts?dry_run=true", long, ana)
+    assert (status, answer["type"], pointers(answer)) == (422, "/problems/message-impossible", ["/channels/1"])
+    assert served.call("POST", "/v1/alerts?dry_run=true", changed(long, "channels", ["mail"]), ana)[0] == 202
 
 
 SHAPES = [
