@@ -6,79 +6,32 @@ import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import Final, Literal, cast
+from typing import cast
 
-from channels.base import Answer, Outcome, Reason
 from channels.sandbox.authority import Authority
 from channels.sandbox.script import Recorded, Rule, Script
-from channels.smpp.coding import UDH_INDICATOR, read
-from channels.smpp.pdu import HEADER, RESPONSE, Command, Frames, Pdu, PduError, Status, Tag, decode, encode
-from channels.smpp.receipts import IdForm
-
-SYSTEM_ID = "sandbox"
-PASSWORD = "sandbox"  # noqa: S105 it guards nothing: the sandbox listens on 127.0.0.1
-SENDER = "12345"
-
-#: A code of this carrier's own: the person opted out.
-OPTED_OUT: Final = 0x400
-STATUSES: Final = {OPTED_OUT: Outcome(Answer.NEVER, Reason.GONE)}
-
-# What a rule may `do`, with the answer.
-REFUSALS = {
-    "throttle": Status.THROTTLED,
-    "queue-full": Status.QUEUE_FULL,
-    "unavailable": Status.SYSTEM_ERROR,
-    "opted-out": OPTED_OUT,
-    "invalid-number": Status.INVALID_DESTINATION,
-    "blocked": Status.RECEIVER_REJECTS,
-    "bad-message": Status.INVALID_LENGTH,
-}
-
-# Accepted, and then reported like this.
-FAILURES = {"undelivered": "UNDELIV", "expired": "EXPIRED", "rejected": "REJECTD"}
-
-# Besides: `stall` takes the message and never answers, `slow` answers after `delay_s`, `reset` takes it and cuts the connection,
-# `garbage` answers with an HTTP page, `half` with half a frame before it cuts, `oversized` with a frame of 4 GiB, `stranger` under a
-# number that nobody asked, `unreadable` with an id that has no end, `nack` with generic_nack.
-BEHAVIOURS = frozenset(
-    {
-        *REFUSALS,
-        *FAILURES,
-        "stall",
-        "slow",
-        "reset",
-        "garbage",
-        "half",
-        "oversized",
-        "stranger",
-        "unreadable",
-        "nack",
-    }
+from channels.sandbox.smsc_habits import (
+    BEHAVIOURS,
+    FAILURES,
+    PASSWORD,
+    REFUSALS,
+    SYSTEM_ID,
+    Habits,
+    address,
+    from_person,
+    nonsense,
+    receipt,
 )
-
-STATES = {"DELIVRD": 2, "EXPIRED": 3, "DELETED": 4, "UNDELIV": 5, "REJECTD": 8}
-
-PAGE = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>Please sign in</html>"
+from channels.smpp.coding import UDH_INDICATOR, read
+from channels.smpp.names import RESPONSE, Command, Status, Tag
+from channels.smpp.pdu import Frames, Pdu, PduError, decode, encode
 
 BINDS = {
     Command.BIND_TRANSCEIVER: (True, True),
     Command.BIND_TRANSMITTER: (True, False),
     Command.BIND_RECEIVER: (False, True),
 }
-
-
-@dataclass(slots=True, kw_only=True)
-class Habits:
-    """How this carrier goes about its receipts."""
-
-    receipts: bool = True
-    delay_s: float = 0.0
-    first: bool = False  # before the answer to the message
-    form: Literal["text", "parameters", "both"] = "both"
-    ids: IdForm = "same"
-    zeros: int = 0  # before the id of a receipt
 
 
 class SmscSandbox:
@@ -124,40 +77,11 @@ class SmscSandbox:
 
     def say(self, number: str, text: str) -> None:
         """A person writes to us: an E.164 number and any text."""
-        try:
-            data_coding, octets = 1, text.encode("ascii")
-        except UnicodeEncodeError:
-            data_coding, octets = 8, text.encode("utf-16-be")
-        fields: dict[str, int | str | bytes] = {
-            "source_addr_ton": 1,
-            "source_addr_npi": 1,
-            "source_addr": number.removeprefix("+"),
-            "destination_addr": SENDER,
-            "data_coding": data_coding,
-            "short_message": octets,
-        }
-        self.deliver(fields, {})
+        self.deliver(from_person(number, text), {})
 
     def report(self, message_id: str, word: str = "DELIVRD", by: Link | None = None) -> None:
         """A receipt for a message, whether there was one or not. `message_id` is as it was answered."""
-        habits = self.habits
-        shown = message_id
-        if habits.ids == "hex-then-decimal":
-            shown = str(int(message_id, 16))
-        elif habits.ids == "decimal-then-hex":
-            shown = f"{int(message_id):X}"
-        shown = "0" * habits.zeros + shown
-        text = f"id:{shown} sub:001 dlvrd:001 submit date:2611240940 done date:2611240941 stat:{word} err:000 text:"
-        fields: dict[str, int | str | bytes] = {"source_addr": "34600000000", "destination_addr": SENDER}
-        tlvs: dict[int, bytes] = {}
-        if habits.form != "parameters":
-            fields["short_message"] = text.encode()
-        if habits.form != "text":
-            tlvs = {
-                Tag.RECEIPTED_MESSAGE_ID: message_id.encode() + b"\0",
-                Tag.MESSAGE_STATE: bytes((STATES.get(word, 7),)),
-            }
-        self.deliver({**fields, "esm_class": 4}, tlvs, by)
+        self.deliver(*receipt(message_id, word, self.habits), by)
 
     def deliver(self, fields: dict[str, int | str | bytes], tlvs: dict[int, bytes], by: Link | None = None) -> None:
         """Anything, over any link that takes it; `by` is preferred. What nobody takes is lost, as the sandbox keeps no queue."""
@@ -258,21 +182,12 @@ class Link(asyncio.Protocol):
             self._misbehave(rule, pdu)
 
     def _misbehave(self, rule: Rule, pdu: Pdu) -> None:
-        unreadable = HEADER.pack(18, pdu.command | RESPONSE, 0, pdu.sequence) + b"ab"
-        octets = {
-            "garbage": PAGE,
-            "half": unreadable[:12],
-            "oversized": HEADER.pack(0xFFFFFFFF, Command.SUBMIT_SM_RESP, 0, pdu.sequence),
-            "stranger": encode(Pdu(Command.SUBMIT_SM_RESP, 0x7FFFFFF0, fields={"message_id": "1"})),
-            "unreadable": unreadable,
-            "nack": encode(Pdu(Command.GENERIC_NACK, pdu.sequence, Status.SYSTEM_ERROR)),
-        }
         if rule.do == "slow":
             self._in(rule.delay_s, partial(self._accept, pdu))
             return
         if rule.do in {"stall", "reset"}:
             self._sandbox.accept(pdu)
-        self._write(octets.get(rule.do, b""))
+        self._write(nonsense(rule.do, pdu.sequence))
         if rule.do in {"reset", "half"}:
             self._flush()
             self._transport.close() if rule.do == "half" else self._transport.abort()
@@ -337,8 +252,3 @@ class Link(asyncio.Protocol):
         out, self._out = b"".join(self._out), []
         if out and not self._transport.is_closing():
             self._transport.write(out)
-
-
-def address(pdu: Pdu) -> str:
-    """Whom a message is for, as it was before the carrier's own form."""
-    return ("+" if pdu.number("dest_addr_ton") == 1 else "") + pdu.text("destination_addr")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from channels.base import Answer, Outcome, Reason
-from channels.smpp.pdu import Status
+from channels.smpp.names import Status
 
 #: Refusals that ask for less: the bind pauses.
 THROTTLES: Final = frozenset({Status.THROTTLED, Status.QUEUE_FULL})

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import ssl
 from collections.abc import Callable, Hashable
 from typing import Final, cast
 
 from channels.base import Answer, Outcome, Reason
-from channels.smpp.pdu import Command
-from channels.smpp.session import Answered, Bound, Delivered, Ended, Event, Phase, Role, Session
+from channels.smpp.events import Answered, Bound, Delivered, Ended, Event, Role
+from channels.smpp.names import Command
+from channels.smpp.session import Phase, Session
 from channels.smpp.settings import SmppSettings
 
 NOT_CONNECTED: Final = Outcome(Answer.RETRY, Reason.CONNECTION)
@@ -39,6 +41,7 @@ class _Connection(asyncio.Protocol):
         self.blocked = False
         self._tell = tell
         self._transport: asyncio.Transport | None = None
+        self._lost = asyncio.Event()
 
     def take(self, events: list[Event]) -> None:
         """Tell, then write the session's own answers and those of who was told, in one piece."""
@@ -51,7 +54,14 @@ class _Connection(asyncio.Protocol):
         if self._transport is not None and (out := self.session.take()):
             self._transport.write(out)
 
+    async def gone(self) -> None:
+        """Wait a moment until last words have left and the socket is closed."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_GOODBYE_S):
+                await self._lost.wait()
+
     def drop(self) -> None:
+        """Cut the connection, if it still is one."""
         if self._transport is not None:
             self._transport.abort()
         self._tell(self.session.lost())
@@ -65,6 +75,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, _: Exception | None) -> None:
         self._transport = None
+        self._lost.set()
         self._tell(self.session.lost())
 
     def pause_writing(self) -> None:
@@ -86,6 +97,7 @@ class Bind:
         self._connection: _Connection | None = None
         self._changed = asyncio.Event()
         self._failures = 0
+        self._bound_s: float | None = None
         self._step_s = min(_LONGEST_STEP_S, min(settings.timeout_s, settings.enquire_s) / _STEPS)
 
     def room(self, now_s: float) -> int:
@@ -110,12 +122,8 @@ class Bind:
 
     async def keep(self, context: ssl.SSLContext | None) -> None:
         """Until cancelled."""
-        loop = asyncio.get_running_loop()
         while True:
-            began_s = loop.time()
             await self._live(context)
-            if loop.time() - began_s > STEADY_S:
-                self._failures = 0
             wait_s = min(self._settings.back_off_max_s, self._settings.back_off_s * 2 ** min(self._failures, 16))
             self._failures += 1
             await asyncio.sleep(_CHANCE.uniform(wait_s / 2, wait_s))
@@ -123,29 +131,26 @@ class Bind:
     async def leave(self) -> None:
         """Unbind if bound, and wait a moment for the answer."""
         connection = self._connection
-        if connection is None:
+        if connection is None or connection.session.phase is not Phase.BOUND:
             return
         connection.session.unbind(asyncio.get_running_loop().time())
         connection.flush()
-        try:
-            async with asyncio.timeout(_GOODBYE_S):
-                await self._until(connection.session, Phase.ENDED)
-        except TimeoutError:
-            pass
+        await connection.gone()
 
     async def _live(self, context: ssl.SSLContext | None) -> None:
         """One connection from its beginning to its end."""
         settings, loop = self._settings, asyncio.get_running_loop()
         connection = _Connection(Session(self._session_settings, loop.time()), self._take)
         name = settings.host if context else None
+        self._connection = connection
         try:
             async with asyncio.timeout(settings.connect_timeout_s):
                 await loop.create_connection(
                     lambda: connection, settings.host, settings.port, ssl=context, server_hostname=name
                 )
-                self._connection = connection
                 await self._until(connection.session, Phase.BOUND, Phase.ENDED)
             await self._let_time_pass(connection)
+            await connection.gone()
         except ssl.SSLCertVerificationError:
             self.down = NOT_TRUSTED
         except (OSError, TimeoutError):
@@ -171,7 +176,7 @@ class Bind:
     def _take(self, events: list[Event]) -> None:
         for event in events:
             if isinstance(event, Bound):
-                self.down = None
+                self.down, self._bound_s = None, asyncio.get_running_loop().time()
                 self._changed.set()
             elif isinstance(event, Ended):
                 self._ended(event.reason)
@@ -179,6 +184,9 @@ class Bind:
 
     def _ended(self, reason: Reason) -> None:
         """One that was refused, or lost again soon, is down; one that is lost for the first time is hoped for."""
+        bound_s, self._bound_s = self._bound_s, None
+        if bound_s is not None and asyncio.get_running_loop().time() - bound_s > STEADY_S:
+            self._failures = 0
         if reason is Reason.CREDENTIALS:
             self.down = NOT_TRUSTED
         elif self._failures:

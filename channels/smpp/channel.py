@@ -12,11 +12,11 @@ from typing import Final, cast
 from channels.base import ACCEPTED, WITHHELD, Answer, MayWrite, Outcome, Prepared, Reason, Recipient, SmsMessage
 from channels.smpp import message
 from channels.smpp.bind import Bind
+from channels.smpp.events import Answered, Delivered
 from channels.smpp.inbox import Inbox, Listener
 from channels.smpp.message import SmppPayload, Writer
-from channels.smpp.pdu import Command
+from channels.smpp.names import Command
 from channels.smpp.receipts import Receipts
-from channels.smpp.session import Answered, Delivered
 from channels.smpp.settings import SmppSettings
 
 NOT_A_NUMBER: Final = Outcome(Answer.NEVER, Reason.BAD_ADDRESS)
@@ -103,6 +103,8 @@ class SmppChannel:
         self._senders = self._binds[: self._settings.binds]
         self._tasks = [asyncio.create_task(bind.keep(context)) for bind in self._binds]
         self._tasks.append(asyncio.create_task(self._inbox.run()))
+        for task in self._tasks:
+            task.add_done_callback(_tell_of_death)
 
     async def close(self) -> None:
         await asyncio.gather(*(bind.leave() for bind in self._binds))
@@ -217,3 +219,10 @@ class SmppChannel:
 def _wake(waiter: asyncio.Future[None]) -> None:
     if not waiter.done():
         waiter.set_result(None)
+
+
+def _tell_of_death(task: asyncio.Task[None]) -> None:
+    """None of them ends by itself: what is a fault of our own must not look like a carrier that is silent."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        context = {"message": "part of an SMS channel stopped", "exception": error}
+        task.get_loop().call_exception_handler(context)

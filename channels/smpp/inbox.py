@@ -13,7 +13,8 @@ from typing import Any, Final, Literal, Protocol
 from channels.smpp import receipts
 from channels.smpp.bind import Bind
 from channels.smpp.coding import read
-from channels.smpp.pdu import Pdu, Status
+from channels.smpp.names import Status
+from channels.smpp.pdu import Pdu
 from channels.smpp.receipts import Receipts, Report
 from channels.smpp.session import Session
 from channels.smpp.settings import INTERNATIONAL, SmppSettings

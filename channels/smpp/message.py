@@ -12,7 +12,8 @@ from typing import Final
 
 from channels.base import Prepared, Recipient, SmsMessage
 from channels.smpp.coding import MOST_PARTS, UDH_INDICATOR, Coded, code, header
-from channels.smpp.pdu import LAYOUTS, Command, Tag, cell, tlv
+from channels.smpp.names import Command, Tag
+from channels.smpp.pdu import LAYOUTS, cell, tlv
 from channels.smpp.settings import SHORT, SmppSettings, numbering
 from channels.text import fold
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
-from typing import Final, Literal
+from dataclasses import dataclass
+from typing import Final
 
 from channels.base import ACCEPTED, Answer, Outcome, Reason
 from channels.smpp.answers import THROTTLES, refusal
-from channels.smpp.pdu import HEADER, LAST_SEQUENCE, RESPONSE, Command, Frames, Pdu, PduError, Status, decode, encode
-
-Role = Literal["transceiver", "transmitter", "receiver"]
+from channels.smpp.events import Answered, Bound, Delivered, Ended, Event, Role, SessionSettings
+from channels.smpp.names import LAST_SEQUENCE, RESPONSE, Command, Status
+from channels.smpp.pdu import HEADER, Frames, Pdu, PduError, decode, encode
 
 BINDS: Final[Mapping[Role, Command]] = {
     "transceiver": Command.BIND_TRANSCEIVER,
@@ -39,51 +39,6 @@ class Phase(enum.Enum):
     BOUND = "bound"
     UNBINDING = "unbinding"
     ENDED = "ended"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SessionSettings:
-    role: Role = "transceiver"
-    system_id: str
-    password: str = field(repr=False)
-    system_type: str = ""
-    window: int = 50  # messages without an answer at a time
-    timeout_s: float = 15.0  # of each answer
-    enquire_s: float = 30.0  # silence after which the other side is asked whether it lives
-    throttle_pause_s: float = 1.0  # after a first throttling answer; doubled while they go on
-    throttle_pause_max_s: float = 60.0
-    statuses: Mapping[int, Outcome] = field(default_factory=dict)  # the carrier's own codes
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """The centre knows us: messages may go."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """What became of the message that was given as `key`. `late`: it had been answered by a time-out before."""
-
-    key: Hashable
-    outcome: Outcome
-    late: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    """A message or receipt for us. It waits for `Session.acknowledge`."""
-
-    pdu: Pdu
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """Nothing more will come: the connection is to be closed. Every open message has had its `Answered` before."""
-
-    reason: Reason
-
-
-Event = Bound | Answered | Delivered | Ended
 
 
 @dataclass(slots=True)

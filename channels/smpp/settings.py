@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from channels.base import Outcome, Reason
-from channels.smpp.pdu import LAYOUTS, Command, cell
+from channels.smpp.events import Role, SessionSettings
+from channels.smpp.names import Command
+from channels.smpp.pdu import LAYOUTS, cell
 from channels.smpp.receipts import IdForm
-from channels.smpp.session import Role, SessionSettings
 from channels.smpp.words import Word
 
 #: Type of number and numbering plan (sections 5.2.5 and 5.2.6).

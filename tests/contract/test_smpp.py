@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections import Counter
 
 import pytest
 
 from channels.base import Answer, Loudness, Outcome, Reason, Recipient, SmsMessage, Stamp
-from channels.sandbox import smsc
+from channels.sandbox import smsc_habits as smsc
 from channels.sandbox.authority import make_authority
 from channels.sandbox.script import Rule
-from channels.sandbox.smsc import Habits, SmscSandbox
+from channels.sandbox.smsc import SmscSandbox
+from channels.sandbox.smsc_habits import Habits
 from channels.smpp.channel import SmppChannel
-from channels.smpp.pdu import Command, Status, Tag
+from channels.smpp.coding import read
+from channels.smpp.names import Command, Status, Tag
+from channels.smpp.pdu import HEADER
 from channels.smpp.settings import SmppSettings
 from channels.smpp.words import BY_LANGUAGE, Word
 from channels.sms_answers import SmsState
@@ -361,9 +365,7 @@ async def test_a_long_text_arrives_whole(open_party, text, long, pdus, cost):
     if pdus > 1:
         assert [one[:3] + one[4:6] for one in octets] == [bytes((5, 0, 3, pdus, n + 1)) for n in range(pdus)]
         assert len({one[3] for one in octets}) == 1
-    assert (
-        "".join(smsc.read(one.message, one.number("data_coding"), one.number("esm_class")) for one in messages) == text
-    )
+    assert "".join(read(one.message, one.number("data_coding"), one.number("esm_class")) for one in messages) == text
 
 
 async def test_a_message_ends_with_its_alert(open_party):
@@ -458,9 +460,9 @@ async def test_frames_of_nobody_are_refused_and_the_bind_stays(party):
     await settled(lambda: [link.takes for link in party.carrier.links] == [True, True])
     link = party.carrier.links[0]
     for command in (0x77, Command.DATA_SM, Command.DELIVER_SM):
-        link.write(smsc.HEADER.pack(20, command, 0, 5) + b"\xff\xff\xff\xff")
-    link.write(smsc.HEADER.pack(16, Command.SUBMIT_SM_RESP, 0, 99))
-    link.write(smsc.HEADER.pack(16, Command.BIND_TRANSCEIVER_RESP, 0, 99))
+        link.write(HEADER.pack(20, command, 0, 5) + b"\xff\xff\xff\xff")
+    link.write(HEADER.pack(16, Command.SUBMIT_SM_RESP, 0, 99))
+    link.write(HEADER.pack(16, Command.BIND_TRANSCEIVER_RESP, 0, 99))
     await settled(lambda: party.carrier.acknowledged == {Status.INVALID_COMMAND: 2, Status.INVALID_COMMAND_LENGTH: 1})
     assert {outcome.answer for outcome in await party.send(party.recipients(N))} == {Answer.ACCEPTED}
     assert party.carrier.links_made == 2
@@ -522,6 +524,51 @@ async def test_an_answer_that_cannot_be_taken_goes_back_to_the_centre(open_party
     party.carrier.say("+34600000002", "STOP")
     await settled(lambda: party.carrier.acknowledged[Status.OK] == 1)
     assert [said.number for said in party.heard.answers] == ["+34600000002"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_in_trouble_of_every_kind_no_outcome_lies(open_party, seed):
+    """Accepted is what the centre has, refused and withheld what it has not, and only unknown may be either; never twice."""
+    chance = random.Random(seed)
+    party = await open_party(timeout_s=0.3, binds=3, window=5)
+    troubles = sorted(smsc.BEHAVIOURS - {"slow"})
+    outcomes = []
+
+    async def send(start):
+        recipients = party.recipients(25, start)
+        outcomes.extend(zip(recipients, await party.send(recipients, until(1.0)), strict=True))
+
+    async def trouble():
+        for _ in range(12):
+            what = chance.choice(troubles)
+            party.tell(what, prefix=f"+346000{chance.randrange(4)}", times=chance.randrange(1, 6))
+            await asyncio.sleep(chance.uniform(0, 0.05))
+            if party.carrier.links and chance.random() < 0.3:
+                chance.choice(party.carrier.links).cut()
+
+    await asyncio.gather(trouble(), *(send(25 * n) for n in range(40)))
+    assert len(outcomes) == 1_000
+    for recipient, outcome in outcomes:
+        had = {Answer.ACCEPTED: {1}, Answer.UNKNOWN: {0, 1}}.get(outcome.answer, {0})
+        assert party.count(recipient) in had, outcome
+    assert Answer.ACCEPTED in {outcome.answer for _, outcome in outcomes}
+
+
+def until(seconds):
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() < end
+
+
+async def test_who_is_not_let_in_does_not_hammer(open_party):
+    """Attempts come further and further apart, whoever asks meanwhile."""
+    party = await open_party(password="wrong", binds=1, back_off_s=0.05)
+    end = time.monotonic() + 1.0
+    while time.monotonic() < end:
+        await party.send(party.recipients(1))
+        await asyncio.sleep(0.01)
+    assert (
+        2 <= party.carrier.links_made <= 7
+    )  # at 0, and after 25 to 50, 50 to 100, 100 to 200, 200 to 400, 400 to 800 ms
 
 
 async def test_a_lost_bind_comes_back_by_itself(party):

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from channels.base import Loudness, Reason, Recipient, SmsMessage, Stamp
 from channels.smpp import message
 from channels.smpp.message import LONGEST_VALIDITY_S, Writer
-from channels.smpp.pdu import HEADER, Command, Pdu, Tag, decode
+from channels.smpp.names import Command, Tag
+from channels.smpp.pdu import HEADER, Pdu, decode
 from channels.smpp.receipts import Receipt, Receipts, Report, is_receipt, read
 from channels.smpp.settings import SmppSettings
 from channels.smpp.words import BY_LANGUAGE, Word, meaning, words

@@ -10,18 +10,10 @@ from hypothesis import strategies as st
 
 from channels.base import Answer, Outcome, Reason
 from channels.smpp.answers import BY_STATUS, refusal
-from channels.smpp.pdu import HEADER, LAST_SEQUENCE, RESPONSE, Command, Frames, Pdu, Status, decode, encode
-from channels.smpp.session import (
-    BINDS,
-    MOST_LATE,
-    Answered,
-    Bound,
-    Delivered,
-    Ended,
-    Phase,
-    Session,
-    SessionSettings,
-)
+from channels.smpp.events import Answered, Bound, Delivered, Ended, SessionSettings
+from channels.smpp.names import LAST_SEQUENCE, RESPONSE, Command, Status
+from channels.smpp.pdu import HEADER, Frames, Pdu, decode, encode
+from channels.smpp.session import BINDS, MOST_LATE, Phase, Session
 
 SETTINGS = SessionSettings(system_id="me", password="secret", window=3, timeout_s=10, enquire_s=30)
 
