@@ -14,6 +14,7 @@ from alertd.commands.on_demand import OnDemand
 from alertd.commands.options import Common, ConfigOption
 from alertd.commands.output import remark, tell
 from alertd.config import ConfigError
+from alertd.logs import places_of
 
 
 class Commands(OnDemand):
@@ -33,7 +34,8 @@ class Commands(OnDemand):
 
 
 app = typer.Typer(
-    cls=Commands, no_args_is_help=True, add_completion=False, help="Geo-targeted alert distribution."
+    cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    help="Geo-targeted alert distribution.",
 )  # fmt: skip
 
 
@@ -75,4 +77,9 @@ def main() -> None:
         app()
     except (RefusedError, ConfigError) as error:
         remark(f"alertd: {error}")
+        sys.exit(1)
+    except Exception as error:  # noqa: BLE001 whatever it is, its text is not told: it may hold what was sent
+        remark(
+            f"alertd: something that nobody foresaw: {type(error).__qualname__} at {' < '.join(reversed(places_of(error)))}"
+        )
         sys.exit(1)

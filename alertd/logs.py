@@ -1,14 +1,23 @@
-"""Logs: one JSON object a line on stderr, events with ids. Never a person: no name, number, token, mailbox or text."""
+"""Logs: one JSON object a line on stderr, events with ids. Never a person: no name, number, token, mailbox or text.
+
+So of an exception only its class and the places it passed are told, ours and the libraries' alike: its text may hold what was sent.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
+from datetime import UTC, datetime
 
 import structlog
+from structlog.typing import EventDict, WrappedLogger
+
+#: How many of the places that an exception passed are told, innermost last.
+PLACES = 6
 
 
-def set_up(level: str) -> None:
+def set_up(level: str = "info") -> None:
     """Once, by the composition root."""
     numeric = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
@@ -16,11 +25,47 @@ def set_up(level: str) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
-            structlog.processors.format_exc_info,
+            _tell_fault,
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(numeric),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=max(numeric, logging.WARNING), stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(OneLine())
+    logging.basicConfig(level=max(numeric, logging.WARNING), handlers=[handler], force=True)
+
+
+def places_of(error: BaseException) -> list[str]:
+    """The last few places an exception passed, innermost last: file, line and function."""
+    places: list[str] = []
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        places.append(f"{code.co_filename}:{trace.tb_lineno} {code.co_name}")
+        trace = trace.tb_next
+    return places[-PLACES:]
+
+
+class OneLine(logging.Formatter):
+    """What libraries log, in the same form. Their words are kept as they wrote them, without what they put into them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        error = record.exc_info[1] if record.exc_info else None
+        told = {
+            "event": record.msg if isinstance(record.msg, str) else type(record.msg).__name__,
+            "logger": record.name,
+            "level": record.levelname.lower(),
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z"),
+            **({} if error is None else {"error": type(error).__qualname__, "places": places_of(error)}),
+        }
+        return json.dumps(told, ensure_ascii=False)
+
+
+def _tell_fault(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    error = event.pop("exc_info", None)
+    error = sys.exc_info()[1] if error is True else error[1] if isinstance(error, tuple) else error
+    if isinstance(error, BaseException):
+        event.update(error=type(error).__qualname__, places=places_of(error))
+    return event

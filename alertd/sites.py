@@ -3,19 +3,67 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import aiohttp
-from aiohttp import web
+import structlog
+from aiohttp import hdrs, web
+from aiohttp.web_protocol import RequestHandler
 
-from alertd.api import create_app
+from alertd.api import create_app, problems
 from alertd.app import Parts
 from alertd.config import ApiSection
+from alertd.errors import Problem
+from alertd.logs import places_of
 from alertd.metrics import merged_text
 from alertd.opening import Store
 from alertd.processes import StartError
+
+
+class _Handler(RequestHandler):
+    """Answers what is no HTTP. aiohttp's own would log and send back what it could not read: a key, a number, a child's name."""
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002 it quotes the request
+    ) -> web.StreamResponse:
+        self.log_exception("a request cannot be read", exc_info=exc)
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer had begun")
+        slug = "internal-error" if status >= 500 else "invalid-request"
+        problem = Problem(slug, "This is not a request that can be read.", status=status)
+        response = problems.answer(problem, secrets.token_hex(16))
+        response.headers[hdrs.SERVER] = "alertd"
+        response.force_close()
+        return response
+
+    def log_exception(self, *_: object, **named: object) -> None:
+        error = named.get("exc_info")
+        told = (
+            {"error": type(error).__qualname__, "places": places_of(error)} if isinstance(error, BaseException) else {}
+        )
+        structlog.get_logger().warning("request not readable", **told)
+
+
+class _Server(web.Server):
+    def __call__(self) -> RequestHandler:
+        return _Handler(self, loop=self._loop, **self._kwargs)
+
+
+class Runner(web.AppRunner):
+    """An application, served with handlers of our own; aiohttp has no setting for it."""
+
+    async def _make_server(self) -> web.Server:
+        server = await super()._make_server()
+        server.__class__ = _Server
+        return server
+
 
 #: Calls that are under way at the end get this long; streams would go on for ever.
 LAST_CALLS_S = 5.0
@@ -45,7 +93,7 @@ async def api_site(parts: Parts, store: Store, worker_sockets: Sequence[str]) ->
 
     section = parts.settings.api
     app = create_app(parts.services(is_ready, process_metrics, store.takes_writes))
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=LAST_CALLS_S)
+    runner = Runner(app, access_log=None, handle_signals=False, shutdown_timeout=LAST_CALLS_S)
     await runner.setup()
     try:
         await _listen(web.TCPSite(runner, section.host, section.port), section)
@@ -64,7 +112,7 @@ async def metrics_site(parts: Parts, where: str) -> AsyncIterator[None]:
 
     app = web.Application()
     app.router.add_get("/metrics", metrics)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=LAST_CALLS_S)
+    runner = Runner(app, access_log=None, shutdown_timeout=LAST_CALLS_S)
     await runner.setup()
     kind, _, rest = where.partition(":")
     site = web.UnixSite(runner, rest) if kind == "unix" else web.TCPSite(runner, kind, int(rest))

@@ -19,7 +19,7 @@ async def in_lanes(recipients: Sequence[Recipient], lanes: int, send_one: SendOn
     """One outcome per recipient, in their order; at most `lanes` sends run at the same time.
 
     The lanes share one iterator: a slow answer holds up its own lane only. A fault in one send is that recipient's outcome, so that
-    what is known of the others is never lost.
+    what is known of the others is never lost. Its exception may hold an address: whoever formats the log tells its class and place alone.
     """
     outcomes = [WITHHELD] * len(recipients)
     todo = iter(enumerate(recipients))
@@ -39,11 +39,7 @@ async def _caught(send_one: SendOne, recipient: Recipient) -> Outcome:
     try:
         return await send_one(recipient)
     except Exception as fault:  # noqa: BLE001 whatever it is, it is told and the others go on
-        trace = fault.__traceback__
-        while trace is not None and trace.tb_next is not None:
-            trace = trace.tb_next
-        where = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "?"
-        _log.error("a send failed with %s at %s", type(fault).__name__, where)  # never its text: it may hold an address
+        _log.error("a send failed", exc_info=fault)
         return FAULT
 
 

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from alertd.api.call import REQUEST_ID
 from alertd.errors import Fault, Problem
+from alertd.logs import places_of
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -65,7 +66,7 @@ def log_failure(error: Exception, problem: Problem, request: web.Request) -> Non
             route=route_of(request),
             problem=problem.slug,
             error=type(error).__qualname__,
-            at=_places(error),
+            places=places_of(error),
         )
 
 
@@ -84,14 +85,3 @@ def _of_aiohttp(error: web.HTTPException) -> Problem:
 def _member(fault: Fault) -> dict[str, str]:
     place = {"parameter": fault.parameter} if fault.parameter else {"pointer": fault.pointer}
     return {**place, "detail": fault.detail}
-
-
-def _places(error: Exception) -> list[str]:
-    """The last few places an exception passed, innermost last: file, line and function."""
-    places: list[str] = []
-    trace = error.__traceback__
-    while trace is not None:
-        code = trace.tb_frame.f_code
-        places.append(f"{code.co_filename}:{trace.tb_lineno} {code.co_name}")
-        trace = trace.tb_next
-    return places[-6:]

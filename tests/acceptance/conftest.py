@@ -38,6 +38,11 @@ class Served:
     key: str = ""
     process: subprocess.Popen[str] = field(init=False)
 
+    @property
+    def log(self) -> Path:
+        """What its processes told on stderr, all of them."""
+        return self.directory.with_name(f"{self.directory.name}.log")
+
     def start(self) -> None:
         """Start, and wait until it listens."""
         environment = {
@@ -47,7 +52,8 @@ class Served:
             "ALERTD_API__PORT": "0",
         }
         command = [sys.executable, "-m", "alertd", "serve", "--sandbox", "--people", str(self.people)]
-        self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        with self.log.open("a") as log:
+            self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
         self.url = self._said(r"listens on (\S+)")
         self.key = self.key or self._said(r"((?:live|test)_\S+)")
 
@@ -56,7 +62,9 @@ class Served:
         for line in self.process.stdout:
             if found := re.search(pattern, line):
                 return found[1]
-        raise AssertionError(f"alertd ended with {self.process.wait()} before it said {pattern}")
+        raise AssertionError(
+            f"alertd ended with {self.process.wait()} before it said {pattern}: {self.log.read_text()}"
+        )
 
     def stop(self) -> int:
         """SIGTERM; answers the exit code."""
