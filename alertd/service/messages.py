@@ -14,48 +14,61 @@ from alertd.rendering import Renderer
 from alertd.service.carriers import Carrier, Carriers
 from alertd.store.alerts import Alerts
 from alertd.store.work import Alike
-from channels.base import Prepared, Stamp
+from channels.base import Message, Prepared, Stamp
 
 KEPT = 256  # prepared messages in memory: 20 alerts in 12 languages on one channel
 
 
-def prepare(
-    alert: Alert, alert_id: str, language: str, carrier: Carrier, renderer: Renderer, *, sent_ms: int
-) -> Prepared:
-    """The message in one of the alert's languages, as this carrier takes it. Raises whatever is wrong with it."""
+#: A mail may be of any length and takes longest to build (3 ms), so that one language tells whether its carrier can take it.
+UNLIMITED_CHANNELS = frozenset({"mail"})
+
+
+def rendered(alert: Alert, alert_id: str, alike: Alike, renderer: Renderer, *, sent_ms: int) -> Message:
+    """The message for one channel in one of the alert's languages. Raises whatever is wrong with it."""
     stamp = Stamp(
         chain=chain_of(alert_id),
         version=alert_id,
         sent_s=sent_ms // 1000,
         expires_s=int(alert.expires.timestamp()),
         loudness=loudness(alert),
-        language=language,
+        language=alike.language,
     )
-    message = renderer.render(alert, channel=carrier.channel.name, language=language, stamp=stamp)
-    return carrier.channel.prepare(message)
+    return renderer.render(alert, channel=alike.channel, language=alike.language, stamp=stamp)
 
 
 def impossible(alert: Alert, carriers: Carriers, renderer: Renderer, *, now_ms: int) -> list[Fault]:
-    """The channels of an alert whose message cannot be made in some language that a reader may get."""
+    """The channels of an alert whose message cannot be made, or cannot be taken by its carrier, in some language that a
+    reader may get.
+    """
     faults = []
     for i, channel in enumerate(alert.channels):
-        failed = [
-            language
-            for language in renderer.languages(alert)
-            if not _is_possible(alert, language, carriers.of(channel), renderer, now_ms)
-        ]
-        if failed:
-            sentence = f"The {channel} message cannot be made in {', '.join(failed)}: shorten names, texts and links."
+        languages = _failing(alert, channel, carriers.of(channel), renderer, now_ms)
+        if languages:
+            sentence = (
+                f"The {channel} message cannot be made in {', '.join(languages)}: shorten names, texts and links."
+            )
             faults.append(Fault(f"/channels/{i}", sentence))
     return faults
 
 
-def _is_possible(alert: Alert, language: str, carrier: Carrier, renderer: Renderer, now_ms: int) -> bool:
-    try:
-        prepare(alert, new_id(now_ms), language, carrier, renderer, sent_ms=now_ms)
-    except Exception:  # noqa: BLE001  whatever is wrong, it would be wrong when it is to be sent
-        return False
-    return True
+def _failing(alert: Alert, channel: str, carrier: Carrier, renderer: Renderer, now_ms: int) -> list[str]:
+    failing, alert_id = [], new_id(now_ms)
+    for n, language in enumerate(renderer.languages(alert)):
+        try:
+            message = rendered(alert, alert_id, Alike(channel=channel, language=language), renderer, sent_ms=now_ms)
+            if n == 0 or channel not in UNLIMITED_CHANNELS:
+                carrier.channel.prepare(message)
+        except Exception as error:  # noqa: BLE001  whatever is wrong, it would be wrong when it is to be sent
+            _told(alert_id, Alike(channel=channel, language=language), error)
+            failing.append(language)
+    return failing
+
+
+def _told(alert_id: str, alike: Alike, error: Exception) -> None:
+    structlog.get_logger().error(
+        "message cannot be made", alert=alert_id, channel=alike.channel, language=alike.language,
+        error=type(error).__name__,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +104,8 @@ class Messages:
             return None
         try:
             alert = Alert.model_validate_json(record.document)
-            prepared = prepare(alert, alert_id, alike.language, carrier, self._renderer, sent_ms=record.start)
+            prepared = carrier.channel.prepare(rendered(alert, alert_id, alike, self._renderer, sent_ms=record.start))
         except Exception as error:  # noqa: BLE001  whatever is wrong, it is wrong with this message alone
-            structlog.get_logger().error(
-                "message cannot be made", alert=alert_id, channel=alike.channel, language=alike.language,
-                error=type(error).__name__,
-            )  # fmt: skip
+            _told(alert_id, alike, error)
             return None
         return Ready(prepared, record.kind, record.expires)
