@@ -109,7 +109,7 @@ def authorised(operations: Mapping[str, Operation], recognise: Recognise) -> Mid
         operation = operations.get(request.match_info.route.name or "")
         if operation is not None and operation.scope is not None:
             credential = await _credential(request, recognise)
-            if not credential.may(operation.scope):
+            if not any(scope and credential.may(scope) for scope in (operation.scope, operation.or_scope)):
                 challenge = f'Bearer realm="alertd", error="insufficient_scope", scope="{operation.scope}"'
                 raise Problem(
                     "not-allowed",

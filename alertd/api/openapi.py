@@ -93,7 +93,8 @@ def _parts(signature: Signature) -> Iterator[tuple[str, Any]]:
 
 def _operation(operation: Operation, signature: Signature, schemas: _Schemas) -> Schema:
     described = inspect.getdoc(operation.handler) or ""
-    scope = f"Needs the scope `{operation.scope}`." if operation.scope else "Needs no key."
+    either = f" or `{operation.or_scope}`" if operation.or_scope else ""
+    scope = f"Needs the scope `{operation.scope}`{either}." if operation.scope else "Needs no key."
     document: Schema = {
         "operationId": operation.id,
         "tags": [operation.group],

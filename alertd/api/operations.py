@@ -42,6 +42,7 @@ class Operation:
     summary: str
     scope: str | None  # None: no key is asked for
     group: str  # the heading in the documentation
+    or_scope: str | None = None  # another that serves as well
     status: int = 200
     problems: tuple[str, ...] = ()  # slugs, besides those that every operation of its form can have
     takes: tuple[str, ...] = (JSON,)  # the body's media types; what is not JSON reaches the handler unread

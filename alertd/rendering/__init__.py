@@ -8,6 +8,6 @@ from __future__ import annotations
 
 from alertd.rendering.catalogue import Catalogue
 from alertd.rendering.languages import choose_language
-from alertd.rendering.renderer import Renderer, UnsafeMessageError
+from alertd.rendering.renderer import Preview, Renderer, UnsafeMessageError
 
-__all__ = ["Catalogue", "Renderer", "UnsafeMessageError", "choose_language"]
+__all__ = ["Catalogue", "Preview", "Renderer", "UnsafeMessageError", "choose_language"]

@@ -18,6 +18,9 @@ from alertd.rendering.languages import matching, told_in, told_in_any
 from alertd.rendering.plaintext import clip, line, lines
 from channels.base import Loudness
 
+#: More than any document is long.
+_ENDLESS = 1_000_000
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Room:
@@ -29,6 +32,17 @@ class Room:
     headline: int
     text: int  # one free text; 0 = whole, in paragraphs
     form: str  # of dates: long or short
+
+    def boundless(self) -> Room:
+        """The same without any limit."""
+        return Room(
+            people=_ENDLESS,
+            name=_ENDLESS,
+            place=_ENDLESS,
+            headline=_ENDLESS,
+            text=self.text and _ENDLESS,
+            form=self.form,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,6 +94,12 @@ class Facts:
             return replace(self, children=tuple(_blank(child, name) for child in self.children))
         blank: Facts = _blank(self, name)
         return blank
+
+    def values(self, name: str) -> tuple[Any, ...]:
+        """One fact of the alert, or that of each child."""
+        if name in {field.name for field in fields(ChildFacts)}:
+            return tuple(getattr(child, name) for child in self.children)
+        return (getattr(self, name),)
 
 
 def facts_of(alert: Alert, words: Catalogue, room: Room, *, loudness: Loudness, url: str | None) -> Facts:

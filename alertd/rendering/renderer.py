@@ -6,7 +6,7 @@ The safety line is put in here, whatever a template says, and a message without 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jinja2 import FileSystemLoader, StrictUndefined, Template
@@ -19,7 +19,7 @@ from alertd.rendering.catalogue import REFERENCE, Catalogue, read_catalogues
 from alertd.rendering.facts import Facts, Room, facts_of
 from alertd.rendering.languages import matching
 from alertd.rendering.plaintext import is_gsm, packed, spelled_for_sms, tidy
-from channels.base import MailMessage, Message, PushMessage, SmsMessage, Stamp
+from channels.base import Loudness, MailMessage, Message, PushMessage, SmsMessage, Stamp
 from channels.text import segments
 
 PARTS = {
@@ -62,6 +62,18 @@ LEFT_OUT = {
     Kind.GENERAL: ("valid_until", "description", "instruction"),
 }
 
+#: What may be shortened and is otherwise always told.
+NEVER_LEFT_OUT = {Kind.MISSING_CHILD: ("name", "place"), Kind.GENERAL: ("headline",)}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preview:
+    """A message with what its channel had no room for, as names of facts (`clothing`, `valid_until`)."""
+
+    message: Message
+    left_out: tuple[str, ...]  # known and not told
+    shortened: tuple[str, ...]  # told in part; `children` where only the first are told of
+
 
 class UnsafeMessageError(ValueError):
     """A message came out without its safety line, or a test without its mark: it is never sent."""
@@ -88,7 +100,7 @@ class Renderer:
         )
         if missing:
             raise ValueError(f"Templates are missing: {', '.join(sorted(missing))}.")
-        self._channels: dict[str, Callable[[_Rendering, Stamp], Message]] = {
+        self._channels: dict[str, Callable[[_Rendering, Stamp], tuple[Message, Facts]]] = {
             "push": _push,
             "webpush": _push,
             "sms": _sms,
@@ -125,15 +137,39 @@ class Renderer:
         page that people may open. Raises `UnsafeMessageError` for a message without safety line or mark, `ValueError` for a
         missing-child alert without contact, `KeyError` for an unknown channel or language.
         """
-        words = self.words(language)
-        stamp = replace(stamp, language=language, test=document.status is not Status.ACTUAL)
-        room = ROOM["push" if channel == "webpush" else channel]
-        facts = facts_of(document, replace(words, language=language), room, loudness=stamp.loudness, url=url)
-        return self._channels[channel](_Rendering(self, document.kind, words, facts), stamp)
+        facts = self._facts(document, ROOM[_like(channel)], language, stamp.loudness, url)
+        return self._made(document, facts, channel, stamp)[0]
+
+    def preview(self, document: Alert, *, channel: str, language: str, stamp: Stamp, url: str | None = None) -> Preview:
+        """As `render`, with what was left out or cut."""
+        room = ROOM[_like(channel)]
+        known = self._facts(document, room, language, stamp.loudness, url)
+        whole = self._facts(document, room.boundless(), language, stamp.loudness, url)
+        message, told = self._made(document, known, channel, stamp)
+        names = (*NEVER_LEFT_OUT[document.kind], *reversed(LEFT_OUT[document.kind]))
+        left_out = tuple(name for name in names if known.without(name) != known and told.without(name) == told)
+        kept = [name for name in names if name not in left_out]
+        cut = tuple(name for name in kept if told.values(name) != whole.values(name)[: len(told.values(name))])
+        fewer = len(told.children) < len(whole.children)
+        return Preview(message=message, left_out=left_out, shortened=(*(("children",) if fewer else ()), *cut))
+
+    def _facts(self, document: Alert, room: Room, language: str, loudness: Loudness, url: str | None) -> Facts:
+        words = replace(self.words(language), language=language)
+        return facts_of(document, words, room, loudness=loudness, url=url)
+
+    def _made(self, document: Alert, facts: Facts, channel: str, stamp: Stamp) -> tuple[Message, Facts]:
+        """The message, and the facts that it tells."""
+        stamp = replace(stamp, language=facts.language, test=document.status is not Status.ACTUAL)
+        return self._channels[channel](_Rendering(self, document.kind, self.words(facts.language), facts), stamp)
 
     def template(self, *names: str) -> Template:
         """The first of these compiled templates that there is, by its path below the templates directory."""
         return next(self._templates[name] for name in names if name in self._templates)
+
+
+def _like(channel: str) -> str:
+    """Whose templates and room a channel has."""
+    return "push" if channel == "webpush" else channel
 
 
 def _name(kind: Kind, channel: str, part: str, language: str = "") -> str:
@@ -178,43 +214,43 @@ class _Rendering:
             yield facts
 
 
-def _push(rendering: _Rendering, stamp: Stamp) -> PushMessage:
-    texts = (packed(rendering.text("push", "body.txt", facts)) for facts in rendering.shorter())
+def _push(rendering: _Rendering, stamp: Stamp) -> tuple[PushMessage, Facts]:
+    texts = ((packed(rendering.text("push", "body.txt", facts)), facts) for facts in rendering.shorter())
     title = rendering.title("push", "title.txt")
-    body = _first_that(lambda text: len((title + text).encode()) <= MAX_PUSH_BYTES, texts)
+    body, told = _first_that(lambda text: len((title + text).encode()) <= MAX_PUSH_BYTES, texts)
     _demand(rendering.facts.safety, body)
-    return PushMessage(stamp=stamp, title=title, body=body, url=rendering.facts.url or None)
+    return PushMessage(stamp=stamp, title=title, body=body, url=rendering.facts.url or None), told
 
 
-def _sms(rendering: _Rendering, stamp: Stamp) -> SmsMessage:
+def _sms(rendering: _Rendering, stamp: Stamp) -> tuple[SmsMessage, Facts]:
     names = [child.name for child in rendering.facts.children]
-    texts = (spelled_for_sms(packed(rendering.text("sms", "text.txt", facts)), names) for facts in rendering.shorter())
-    text = _first_that(_within_budget, texts)
+    texts = ((packed(rendering.text("sms", "text.txt", facts)), facts) for facts in rendering.shorter())
+    text, told = _first_that(_within_budget, ((spelled_for_sms(text, names), facts) for text, facts in texts))
     spelled = spelled_for_sms if is_gsm(text) else str
     _demand(spelled(rendering.facts.safety), text)
     if not text.startswith(spelled(rendering.facts.mark)):
         raise UnsafeMessageError("A test came out without its mark in front.")
-    return SmsMessage(stamp=stamp, text=text)
+    return SmsMessage(stamp=stamp, text=text), told
 
 
-def _mail(rendering: _Rendering, stamp: Stamp) -> MailMessage:
+def _mail(rendering: _Rendering, stamp: Stamp) -> tuple[MailMessage, Facts]:
     text, html = rendering.text("mail", "body.txt", rendering.facts), rendering.html()
     _demand(rendering.facts.safety, text)
     _demand(str(escape(rendering.facts.safety)), html)
-    return MailMessage(stamp=stamp, subject=rendering.title("mail", "subject.txt"), text=text, html=html)
+    subject = rendering.title("mail", "subject.txt")
+    return MailMessage(stamp=stamp, subject=subject, text=text, html=html), rendering.facts
 
 
 def _within_budget(text: str) -> bool:
     return segments(text)[1] <= (MAX_SEGMENTS_GSM if is_gsm(text) else MAX_SEGMENTS_UCS2)
 
 
-def _first_that(fits: Callable[[str], bool], texts: Iterator[str]) -> str:
+def _first_that(fits: Callable[[str], bool], texts: Iterator[tuple[str, Facts]]) -> tuple[str, Facts]:
     """The first text that fits, else the last and shortest: what must never be left out goes before any budget."""
-    text = ""
-    for text in texts:
-        if fits(text):
-            break
-    return text
+    last = next(texts)
+    while not fits(last[0]) and (shorter := next(texts, None)) is not None:
+        last = shorter
+    return last
 
 
 def _demand(safety: str, text: str) -> None:

@@ -1,0 +1,125 @@
+"""Messages over HTTP: what people will read, before anybody does."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from aiohttp import web
+from pydantic import BaseModel, Field, field_validator
+
+from alertd.api.alerts import Query
+from alertd.api.call import credential
+from alertd.api.operations import Operation
+from alertd.api.services import services
+from alertd.documents import AlertRequest, Author
+from alertd.faults import refusal
+from alertd.kinds import Channel
+from alertd.rendering import Renderer
+from alertd.service import previews
+from channels.base import MailMessage, Message, PushMessage, SmsMessage
+from channels.text import segments
+
+
+class MessagesQuery(Query):
+    channels: str = Field("", description="Separated by commas. Default: the alert's own.", max_length=64)
+    languages: str = Field("", description="Separated by commas. Default: all it can be told in.", max_length=256)
+
+    @field_validator("channels")
+    @classmethod
+    def _known(cls, text: str) -> str:
+        for name in _listed(text):
+            if name not in list(Channel):
+                raise refusal(f"The channels are {', '.join(Channel)}.")
+        return text
+
+
+class PreviewLanguage(BaseModel):
+    language: str
+    name: str = Field(description="The language's own name of the words around the alert's texts.")
+    direction: Literal["ltr", "rtl"]
+    untranslated: list[str] = Field(
+        description="Texts of the alert that are not in this language: left out, or for a place told in another."
+    )
+
+
+class PreviewMessage(BaseModel):
+    channel: str
+    language: str
+    title: str | None = Field(None, description="Push.")
+    body: str | None = Field(None, description="Push.")
+    subject: str | None = Field(None, description="Mail.")
+    text: str | None = Field(None, description="SMS and mail.")
+    html: str | None = Field(None, description="Mail.")
+    encoding: Literal["gsm7", "ucs2"] | None = Field(None, description="SMS.")
+    segments: int | None = Field(None, description="SMS: how many it is sent and paid as.")
+    left_out: list[str] = Field(description="Facts that are known and for which there was no room.")
+    shortened: list[str] = Field(description="Facts that are told in part.")
+
+
+class MessagesPreview(BaseModel):
+    languages: list[PreviewLanguage]
+    untold: list[str] = Field(description="Languages of `info` in which nobody will be told.")
+    messages: list[PreviewMessage]
+
+
+async def preview_messages(request: web.Request, *, query: MessagesQuery, body: AlertRequest) -> MessagesPreview:
+    """What an alert will look like on each channel in each language: its texts, the segments of an SMS, what had no room and
+    what is not translated. Refuses what a submission would refuse; keeps and sends nothing. The author may be anyone.
+    """
+    s, alert = services(request), body.alert()
+    s.intake.check(alert.model_copy(update={"author": Author()}), credential(request))
+    languages = previews.chosen_languages(alert, s.renderer, _listed(query.languages))
+    channels = _listed(query.channels) or list(dict.fromkeys(alert.channels))
+    shown = previews.previews(
+        alert, s.renderer, channels=channels, languages=languages, now_ms=s.clock.now_ms()
+    )  # fmt: skip
+    return MessagesPreview(
+        languages=[_language(s.renderer, tag, previews.untranslated(alert, tag)) for tag in languages],
+        untold=previews.untold(alert, s.renderer),
+        messages=[_message(one) for one in shown],
+    )
+
+
+def _listed(text: str) -> list[str]:
+    return list(dict.fromkeys(part for part in text.split(",") if part))
+
+
+def _language(renderer: Renderer, tag: str, untranslated: list[str]) -> PreviewLanguage:
+    words = renderer.words(tag)
+    direction: Literal["ltr", "rtl"] = "rtl" if words.direction == "rtl" else "ltr"
+    return PreviewLanguage(
+        language=tag, name=str(words.words["name"]), direction=direction, untranslated=untranslated
+    )  # fmt: skip
+
+
+def _message(one: previews.Shown) -> PreviewMessage:
+    reply = PreviewMessage(
+        channel=one.channel,
+        language=one.language,
+        left_out=list(one.preview.left_out),
+        shortened=list(one.preview.shortened),
+    )
+    return reply.model_copy(update=_texts(one.preview.message))
+
+
+def _texts(message: Message) -> dict[str, str | int]:
+    match message:
+        case PushMessage():
+            return {"title": message.title, "body": message.body}
+        case SmsMessage():
+            encoding, count = segments(message.text)
+            return {"text": message.text, "encoding": encoding, "segments": count}
+        case MailMessage():
+            return {"subject": message.subject, "text": message.text, "html": message.html}
+
+
+OPERATIONS = (
+    Operation(
+        method="POST", path="/v1/messages/preview", handler=preview_messages, summary="Preview messages",
+        scope="alerts:read", or_scope="alerts:write", group="Messages", essential=True,
+        problems=(
+            "case-not-verified", "expired", "channel-unavailable", "translation-unreviewed", "language-missing",
+            "message-impossible",
+        ),
+    ),
+)  # fmt: skip

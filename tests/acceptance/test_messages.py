@@ -1,0 +1,118 @@
+"""The preview of messages: what people will read, in every language, before anybody does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from alertd.rendering import Renderer
+from alertd.resources import templates_dir
+from tests.acceptance.conftest import Served
+from tests.unit.alertd.samples import GENERAL, changed
+
+LANGUAGES = Renderer(templates_dir()).all_languages()
+PREVIEW = "/v1/messages/preview"
+
+
+def previewed(served: Served, alert: dict[str, Any], query: str = "", key: str | None = None) -> dict[str, Any]:
+    status, answer = served.call("POST", PREVIEW + query, alert, key)
+    assert status == 200, answer
+    return answer
+
+
+def keyed(served: Served, *scopes: str) -> str:
+    made = served.call("POST", "/v1/keys", {"subject": "viewer@centre.example", "scopes": list(scopes)})[1]
+    return str(made["token"])
+
+
+def test_every_channel_and_language_is_shown(served: Served, alert: dict[str, Any]):
+    """A missing-child alert is shown on each of its channels in all languages, the sender's first, whoever asks."""
+    answer = previewed(served, alert, key=keyed(served, "alerts:read"))
+    assert [one["language"] for one in answer["languages"]][:2] == ["es", "en"]
+    assert {(one["channel"], one["language"]) for one in answer["messages"]} == {
+        (channel, language) for channel in ("push", "sms", "mail") for language in LANGUAGES
+    }
+    assert [one["language"] for one in answer["languages"] if one["direction"] == "rtl"] == ["ar"]
+    for message in answer["messages"]:
+        texts = {name for name in ("title", "body", "subject", "text", "html", "segments") if message[name] is not None}
+        assert texts == {
+            "push": {"title", "body"}, "sms": {"text", "segments"}, "mail": {"subject", "text", "html"},
+        }[message["channel"]]  # fmt: skip
+
+
+def test_what_is_asked_for_is_shown(served: Served, alert: dict[str, Any]):
+    """Channels and languages by name, in the order asked for, with an SMS's segments and alphabet; nothing is kept."""
+    before = served.call("GET", "/v1/alerts?limit=200")[1]
+    writer = keyed(served, "alerts:write")
+    plain = changed(alert, "case/children/0/name", {"public": "Inés P."})
+    answer = previewed(served, plain, "?channels=sms,webpush&languages=pl,es", writer)
+    assert [(one["channel"], one["language"]) for one in answer["messages"]] == [
+        ("sms", "pl"), ("sms", "es"), ("webpush", "pl"), ("webpush", "es"),
+    ]  # fmt: skip
+    polish = answer["messages"][0]
+    assert (polish["encoding"], polish["segments"]) == ("gsm7", 2)
+    assert "Inés P., 7 lat" in polish["text"]
+    assert served.call("GET", "/v1/alerts?limit=200")[1] == before
+
+
+def test_what_has_no_room_is_named(served: Served, alert: dict[str, Any]):
+    """A long SMS names the facts it leaves out and those it cuts; the mail has room for all of them."""
+    long = changed(alert, "case/children/0/clothing", {"es": "abrigo rojo con capucha, " * 20})
+    long["case"]["last_seen"]["place"] = {"es": "estación de autobuses de Santa Justa, " * 4}
+    sms, mail = previewed(served, long, "?channels=sms,mail&languages=es")["messages"]
+    assert sms["left_out"][-1] == "valid_until"
+    assert {"place", "clothing"} <= {*sms["shortened"], *sms["left_out"]}
+    assert "…" in sms["text"]
+    assert (mail["left_out"], mail["shortened"]) == ([], [])
+    many = changed(alert, "case/children", [{**alert["case"]["children"][0], "id": f"c{n}"} for n in range(5)])
+    assert "children" in previewed(served, many, "?channels=push&languages=es")["messages"][0]["shortened"]
+
+
+def test_what_is_not_translated_is_named(served: Served, alert: dict[str, Any]):
+    """Each language says which texts its readers will miss, where to write them, and which of the sender's nobody gets."""
+    alert = changed(alert, "info/ja", {"description": "赤いコート"})
+    answer = previewed(served, alert)
+    missing = {one["language"]: one["untranslated"] for one in answer["languages"]}
+    assert missing["fr"] == [
+        "/info/fr/description", "/info/fr/instruction", "/case/children/0/clothing/fr", "/case/last_seen/place/fr",
+    ]  # fmt: skip
+    assert missing["es"] == ["/info/es/description"]
+    assert answer["untold"] == ["ja"]
+
+
+def test_a_general_alert_is_shown_in_the_languages_it_has(served: Served, alert: dict[str, Any]):
+    """And in no other: asking for one is refused with those there are."""
+    general = {**GENERAL, "expires": alert["expires"]}
+    answer = previewed(served, general, "?channels=push")
+    assert [one["language"] for one in answer["messages"]] == ["es", "ar"]
+    assert answer["messages"][0]["title"].startswith("PRUEBA – no es real – AVISO DE PELIGRO: Corte de agua")
+    assert [one["untranslated"] for one in answer["languages"]] == [[], ["/info/ar/instruction"]]
+    status, refused = served.call("POST", PREVIEW + "?languages=fr", general)
+    assert (status, refused["errors"][0]["parameter"]) == (400, "languages")
+    assert "es, ar" in refused["errors"][0]["detail"]
+
+
+@pytest.mark.parametrize(("path", "value", "problem", "pointer"), [
+    ("case/verification/custody_checked", False, "case-not-verified", "/case/verification"),
+    ("expires", "2020-01-01T00:00:00Z", "expired", "/expires"),
+    ("info/fr", {"description": "x", "source": "machine"}, "translation-unreviewed", "/info/fr"),
+    ("channels", ["webpush"], "channel-unavailable", "/channels/0"),
+    ("level", "loud", "invalid-request", "/level"),
+])  # fmt: skip
+def test_what_would_be_refused_is_refused(
+    served: Served, alert: dict[str, Any], path: str, value: Any, problem: str, pointer: str
+):
+    """The same answer as a submission gets."""
+    bad = changed({**alert, "author": {}}, path, value)
+    shown, taken = served.call("POST", PREVIEW, bad), served.call("POST", "/v1/alerts", bad)
+    assert shown[1]["type"] == f"/problems/{problem}"
+    assert shown[1]["errors"][0]["pointer"].startswith(pointer)
+    assert (shown[0], shown[1]["type"]) == (taken[0], taken[1]["type"])
+
+
+def test_wrong_questions_are_refused(served: Served, alert: dict[str, Any]):
+    """A channel that does not exist, and a key that may neither read nor write."""
+    status, answer = served.call("POST", PREVIEW + "?channels=fax", alert)
+    assert (status, answer["errors"][0]["parameter"]) == (400, "channels")
+    assert served.call("POST", PREVIEW, alert, keyed(served, "regions:read"))[0] == 403
