@@ -85,7 +85,12 @@ class Approval:
         """Close the gate: what is queued is not sent. Whoever was told already is told nothing more by this."""
         record = await self.get(alert_id, who)
         new = AlertState.REJECTED if record.state in _UNSENT else AlertState.CANCELLED
-        return await self._step(alert_id, new, who, rev, reason=reason)
+        try:
+            return await self._step(alert_id, new, who, rev, reason=reason)
+        except Problem:
+            if new is AlertState.CANCELLED or (await self.get(alert_id, who)).state in _UNSENT:
+                raise
+        return await self._step(alert_id, AlertState.CANCELLED, who, rev, reason=reason)  # it was approved meanwhile
 
     async def _step(
         self, alert_id: str, new: AlertState, who: Credential, rev: int | None, **fields: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -160,3 +161,15 @@ async def test_a_draft_is_changed_by_its_author_alone(parts: Parts, sample: dict
     await parts.approval.submit(draft.id, ANA)
     pending = await parts.approval.get(draft.id, ANA)
     assert await refused(parts.intake.amend(pending, case, ANA)) == ("precondition-failed", 409)
+
+
+async def test_a_cancel_wins_over_an_approval_that_comes_with_it(parts: Parts, sample: dict[str, Any]):
+    """Whichever is first, nobody's cancel is refused for it, and the alert does not go on."""
+    for _ in range(20):
+        taken = await submitted(parts, sample)
+        approving = asyncio.ensure_future(parts.approval.approve(taken.record.id, BEA))
+        cancelled = [parts.approval.cancel(taken.record.id, ANA, "stop") for _ in range(3)]
+        states = {record.state for record in await asyncio.gather(*cancelled)}
+        await asyncio.gather(approving, return_exceptions=True)
+        assert states <= {AlertState.REJECTED, AlertState.CANCELLED}
+        assert (await parts.approval.get(taken.record.id, ANA)).state in states
