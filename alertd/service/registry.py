@@ -18,8 +18,8 @@ from alertd.clock import Clock
 from alertd.errors import Fault, Problem
 from alertd.faults import faults_of
 from alertd.registrations import AnyAddress, Registration
-from alertd.store.names import Claim
-from alertd.store.people import Change, People
+from alertd.service.claims import Claims, give_up, has, taken
+from alertd.store.people import Absence, Change, People
 from alertd.subscribers import (
     Address,
     AddressesUsedUpError,
@@ -31,8 +31,6 @@ from alertd.subscribers import (
 )
 from geofences.regions import Library
 
-#: A claim whose holder's record does not confirm it is somebody's unfinished work for this long, then nobody's.
-CLAIM_GRACE_S = 60
 #: Numbers looked at together, and how often one page may look.
 LOOK = 200
 LOOKS = 50
@@ -59,14 +57,17 @@ class Registry:
         self._names = people.names
         self._library = library
         self._clock = clock
+        self._claims = Claims(people, clock)
 
     async def get(self, name: str) -> Subscriber:
         """Raises Problem when there is none."""
         number = await self._names.number_of(name)
-        person = await self._people.get(number) if number else None
-        if person is None:
+        (found,) = await self._people.read_many([number]) if number else [Absence.NEVER]
+        if found is Absence.UNREADABLE:
+            raise _unreadable()
+        if isinstance(found, Absence):
             raise Problem("not-found", "There is no such subscriber.")
-        return person
+        return found
 
     async def page(self, after: int, limit: int) -> tuple[list[Subscriber], int | None]:
         """Subscribers in the order they came, from after number `after` on, and where to go on, None at the end.
@@ -105,21 +106,8 @@ class Registry:
         changes = await self._changes(entries, outcomes)
         for i, outcome in zip(changes, await self._write(list(changes.values())), strict=True):
             outcomes[i] = outcome
-        await self._unname(  # new ones that were refused
-            [
-                (entries[i].id, change.number)
-                for i, change in changes.items()
-                if isinstance(outcomes[i], Problem) and not change.old
-            ]
-        )
-        fresh = [(i, o) for i, o in enumerate(outcomes) if isinstance(o, Subscriber) and o.version == 1]
-        if fresh:
-            holders = await self._names.claim_ids([o.id for _, o in fresh], [o.number for _, o in fresh])
-            for (i, person), holder in zip(fresh, holders, strict=True):
-                if holder != person.number:  # forgotten and registered anew meanwhile: what was written has no name
-                    await self._remove(person)
-                    outcomes[i] = None
-            await self._people.counted(len(fresh))
+            if isinstance(outcome, Problem) and not changes[i].old and await self._people.give_up(changes[i].number):
+                await self._names.release_ids([(entries[i].id, changes[i].number)])
         return outcomes
 
     async def change(
@@ -182,44 +170,67 @@ class Registry:
         await self.change(name, edit)
 
     async def _write(self, changes: Sequence[Change]) -> list[Outcome]:
-        """Find the leaf regions, claim the addresses, write, and give up addresses that were dropped."""
+        """Find the leaf regions, claim the addresses, write, confirm the claims, and give up those that were for nothing."""
         located = self._located([change.new for change in changes if change.new])
         ready = [Change(change.old, new) for change, new in zip(changes, located, strict=True)]
-        conflicts = await self._claim(ready)
+        conflicts = await self._claims.make(ready)
         outcomes: list[Outcome] = [conflicts.get(i) for i in range(len(ready))]
         free = [i for i in range(len(ready)) if i not in conflicts]
         done = await self._people.put([ready[i] for i in free])
-        for i, is_done in zip(free, done, strict=True):
-            outcomes[i] = ready[i].new if is_done else None
-        await self._release([ready[i] for i, is_done in zip(free, done, strict=True) if is_done])
+        written = [i for i, is_done in zip(free, done, strict=True) if is_done]
+        if born := sum(ready[i].old is None for i in written):
+            await self._people.counted(born)
+        for i, lost in zip(written, await self._claims.confirm([ready[i] for i in written]), strict=True):
+            outcomes[i] = await self._deprived(ready[i], lost) if lost else located[i]
+        await give_up(self._people, _for_nothing(ready, set(written)))
         return outcomes
+
+    async def _deprived(self, change: Change, lost: Sequence[Address]) -> Problem:
+        """Somebody else has an address by now: whoever is new goes, whoever was there stays without it."""
+        for _ in range(TRIES):
+            person = await self._people.get(change.number)
+            if person is None:
+                break
+            kept = tuple(
+                a for a in person.addresses if (a.channel, a.value) not in {(b.channel, b.value) for b in lost}
+            )
+            rest = Change(person, replace(person, version=person.version + 1, addresses=kept))
+            if await self._remove(person) if change.old is None else (await self._people.put([rest]))[0]:
+                break
+        return taken()
 
     async def forget(self, name: str) -> None:
         """Remove a subscriber with all that belongs to it. Raises Problem when there is none."""
         for _ in range(TRIES):
-            person = await self.get(name)
-            if await self._remove(person):
-                await self._unname([(name, person.number)])
+            number = await self._names.number_of(name)
+            (found,) = await self._people.read_many([number]) if number else [Absence.NEVER]
+            if isinstance(found, Subscriber):
+                is_done = await self._remove(found)
+            elif found is Absence.UNREADABLE and number:
+                is_done = await self._remove_unreadable(name, number)
+            else:
+                raise Problem("not-found", "There is no such subscriber.")
+            if is_done:
                 return
         raise _busy()
 
-    async def _unname(self, held: Sequence[tuple[str, int]]) -> None:
-        """Give up ids. Whoever was written meanwhile keeps the name, or goes if somebody else has it by now."""
-        if not held:
-            return
-        await self._names.release_ids(held)
-        again = [person for person in await self._people.get_many([number for _, number in held]) if person]
-        holders = await self._names.claim_ids([person.id for person in again], [person.number for person in again])
-        for person, holder in zip(again, holders, strict=True):
-            if holder != person.number:
-                await self._remove(person)
-
     async def _remove(self, person: Subscriber) -> bool:
-        """Remove a record with its places and addresses, if it is still this one."""
-        change = Change(person, None)
-        if not (await self._people.put([change]))[0]:
+        """Remove a record with its places, its id and its addresses, if it is still this one.
+
+        The number is given up first: from then on nobody is written there, so nobody is ever there without an id.
+        """
+        if not (await self._people.put([Change(person, None)]))[0]:
             return False
-        await self._release([change])
+        await self._names.release_ids([(person.id, person.number)])
+        await give_up(self._people, [(person.number, address) for address in person.addresses])
+        await self._people.counted(-1)
+        return True
+
+    async def _remove_unreadable(self, name: str, number: int) -> bool:
+        """The same for a record that does not say what it has: nobody confirms its claims, and the planner finds nobody."""
+        if not await self._people.give_up(number, unreadable=True):
+            return False
+        await self._names.release_ids([(name, number)])
         await self._people.counted(-1)
         return True
 
@@ -227,7 +238,8 @@ class Registry:
         """Whoever has an address."""
         holder = await self._names.holder(self._names.address_hash(channel, value))
         person = await self._people.get(holder.number) if holder else None
-        return person if person and _has(person, channel, value) else None
+        wanted = Address(number=0, channel=channel, value=value, language=None)
+        return person if person and has(person, wanted) else None
 
     def _problem(self, document: Registration) -> Problem | None:
         now = datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC)
@@ -240,16 +252,22 @@ class Registry:
         return Problem("invalid-request", "The subscriber cannot be taken.", faults=tuple(faults)) if faults else None
 
     async def _changes(self, entries: Sequence[Entry], outcomes: list[Outcome]) -> dict[int, Change]:
-        """By index, from what is there to what is wanted; entries with a problem are left out."""
+        """By index, from what is there to what is wanted; entries with a problem or with nobody there any more are left out."""
         good = [i for i, outcome in enumerate(outcomes) if outcome is None]
         names = [entries[i].id for i in good]
         known = await self._names.numbers_of(names)
         fresh = iter(await self._people.numbers(known.count(None)) if None in known else ())
         numbers = [number or next(fresh) for number in known]
         numbers = await self._names.claim_ids(names, numbers)
-        previous = await self._people.get_many(numbers)
         changes = {}
-        for i, number, old in zip(good, numbers, previous, strict=True):
+        for i, number, found in zip(good, numbers, await self._people.read_many(numbers), strict=True):
+            if found is Absence.GIVEN_UP:  # whoever did so may not come to release the id
+                await self._names.release_ids([(entries[i].id, number)])
+                continue
+            if found is Absence.UNREADABLE:
+                outcomes[i] = _unreadable()
+                continue
+            old = found if isinstance(found, Subscriber) else None
             try:
                 new = from_document(entries[i].document, number=number, subscriber_id=entries[i].id, previous=old)
                 changes[i] = Change(old, new)
@@ -271,52 +289,6 @@ class Registry:
             return place if place.leaf else replace(place, leaf=next(leaves))
 
         return [replace(person, places=tuple(placed(place) for place in person.places)) for person in people]
-
-    async def _claim(self, changes: Sequence[Change]) -> dict[int, Problem]:
-        """Claim every address. By index, the conflicts; nothing stays claimed for them that they did not have."""
-        now_s = self._clock.now_ms() // 1000
-        wanted = [
-            (i, address, Claim(self._hash(address), change.number, address.number, now_s))
-            for i, change in enumerate(changes)
-            if change.new
-            for address in change.new.addresses
-        ]
-        standing = await self._names.claim_addresses([claim for _, _, claim in wanted])
-        conflicts: dict[int, Problem] = {}
-        for (i, address, claim), stands in zip(wanted, standing, strict=True):
-            if stands.number != claim.number and not await self._taken_over(address, claim, stands.number):
-                conflicts[i] = Problem("duplicate-address", "An address belongs to another subscriber.")
-        await self._withdraw([(address, claim) for i, address, claim in wanted if i in conflicts])
-        return conflicts
-
-    async def _taken_over(self, address: Address, claim: Claim, holder: int) -> bool:
-        """Whether an address could be taken from a claim that its holder's record does not confirm."""
-        other = await self._people.get(holder)
-        if other and _has(other, address.channel, address.value):
-            return False
-        return await self._names.take_over(claim, grace_s=CLAIM_GRACE_S)
-
-    async def _withdraw(self, refused: Sequence[tuple[Address, Claim]]) -> None:
-        """Give up what was claimed just now, but for what the subscriber's record has by now."""
-        if refused:
-            people = await self._people.get_many([claim.number for _, claim in refused])
-            await self._names.withdraw(
-                claim
-                for person, (address, claim) in zip(people, refused, strict=True)
-                if not (person and _has(person, address.channel, address.value))
-            )
-
-    async def _release(self, changes: Sequence[Change]) -> None:
-        """Give up the addresses that subscribers no longer have."""
-        await self._names.release_addresses(
-            (self._hash(address), change.number)
-            for change in changes
-            for address in (change.old.addresses if change.old else ())
-            if not (change.new and _has(change.new, address.channel, address.value))
-        )
-
-    def _hash(self, address: Address) -> str:
-        return self._names.address_hash(address.channel, address.value)
 
 
 def merged(document: Any, patch: Any) -> Any:
@@ -344,5 +316,13 @@ def _busy() -> Problem:
     return Problem("precondition-failed", "Somebody else keeps changing this subscriber. Try again.")
 
 
-def _has(person: Subscriber, channel: int, value: str) -> bool:
-    return any((a.channel, a.value) == (channel, value) for a in person.addresses)
+def _unreadable() -> Problem:
+    return Problem(
+        "precondition-failed", "The stored record cannot be read. Delete it, then register the subscriber anew."
+    )
+
+
+def _for_nothing(changes: Sequence[Change], written: set[int]) -> list[tuple[int, Address]]:
+    """Addresses that were claimed for a record that was not written, and those that a written record has no more."""
+    pairs = [(c.old, c.new) if i in written else (c.new, c.old) for i, c in enumerate(changes)]
+    return [(one.number, a) for one, kept in pairs if one for a in one.addresses if not has(kept, a)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import structlog
 from msgspec.structs import replace
 
+from alertd.service.claims import give_up
 from alertd.store.connection import StoreUnavailableError
 from alertd.store.people import Change, People
 from alertd.subscribers import Address, AddressState, Subscriber
@@ -35,7 +36,7 @@ class Removal:
         left: dict[int, list[Dead]] = {}
         for one in dead:
             left.setdefault(one.number, []).append(one)
-        names, removed = self._people.names, 0
+        removed = 0
         for _ in range(TRIES):
             if not left:
                 return removed
@@ -43,9 +44,7 @@ class Removal:
             found = [(person, lost) for person in people if person and (lost := _still(person, left[person.number]))]
             done = await self._people.put([Change(person, _without(person, lost)) for person, lost in found])
             gone = [pair for pair, is_done in zip(found, done, strict=True) if is_done]
-            await names.release_addresses(
-                [(names.address_hash(a.channel, a.value), person.number) for person, lost in gone for a in lost]
-            )
+            await give_up(self._people, [(person.number, a) for person, lost in gone for a in lost])
             removed += sum(len(lost) for _, lost in gone)
             left = {
                 person.number: left[person.number]

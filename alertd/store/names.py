@@ -2,16 +2,21 @@
 
 A claim is made before the record that confirms it is written, and given up after the record is gone. One that no record
 confirms is somebody's unfinished work: what was refused is withdrawn at once, what a crash left can be taken over after a grace.
+
+No two claims of an address are the same bytes, so whoever read one and withdraws or replaces it never meets a later one.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from alertd.alerts import CHANNELS
 from alertd.store import keys
 from alertd.store.connection import Connection
+
+_ONCE_BYTES = 2  # with the second: two alike would have to meet within one race of four steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +27,19 @@ class Claim:
     number: int
     address: int
     since_s: int
+    once: bytes = b""  # tells it from every other
+
+    @classmethod
+    def fresh(cls, hashed: str, number: int, address: int, since_s: int) -> Claim:
+        return cls(hashed, number, address, since_s, secrets.token_bytes(_ONCE_BYTES))
 
     def packed(self) -> bytes:
-        """As it is kept: 5 bytes, 1, 4."""
-        return _number(self.number) + bytes((self.address,)) + self.since_s.to_bytes(4, "little")
+        """As it is kept: 5 bytes, 1, 4, 2."""
+        return _number(self.number) + bytes((self.address,)) + self.since_s.to_bytes(4, "little") + self.once
 
     @classmethod
     def unpacked(cls, hashed: str, raw: bytes) -> Claim:
-        return cls(hashed, int.from_bytes(raw[:5], "little"), raw[5], int.from_bytes(raw[6:10], "little"))
+        return cls(hashed, int.from_bytes(raw[:5], "little"), raw[5], int.from_bytes(raw[6:10], "little"), raw[10:])
 
 
 class Names:
@@ -41,7 +51,10 @@ class Names:
     async def claim_ids(self, ids: Sequence[str], numbers: Sequence[int]) -> list[int]:
         """The number of each id: the one offered if the id is new."""
         answers = await self._db.run_many(
-            [("claim", [self._id_key(name)], [_number(number), b""]) for name, number in zip(ids, numbers, strict=True)]
+            [
+                ("claim", [self._id_key(name)], [_number(number), b"", ""])
+                for name, number in zip(ids, numbers, strict=True)
+            ]
         )
         return [int.from_bytes(answer, "little") for answer in answers]
 
@@ -56,30 +69,26 @@ class Names:
         """Give up (id, subscriber) claims that still are that subscriber's."""
         await self._give_up((self._id_key(name), _number(number)) for name, number in held)
 
-    async def claim_addresses(self, wanted: Sequence[Claim]) -> list[Claim]:
-        """Claim each that is free. Answers the claims that stand."""
+    async def claim_addresses(self, wanted: Sequence[tuple[Claim, bool]]) -> list[Claim]:
+        """Claim each that is free; with True, put this claim in place of the same holder's. Answers the claims that stand."""
         answers = await self._db.run_many(
-            [("claim", [keys.address(claim.hashed)], [claim.packed(), b""]) for claim in wanted]
+            [("claim", [keys.address(claim.hashed)], [claim.packed(), b"", int(renew)]) for claim, renew in wanted]
         )
-        return [Claim.unpacked(claim.hashed, answer) for claim, answer in zip(wanted, answers, strict=True)]
+        return [Claim.unpacked(claim.hashed, answer) for (claim, _), answer in zip(wanted, answers, strict=True)]
 
-    async def take_over(self, claim: Claim, *, grace_s: int) -> bool:
-        """Take an address whose holder's record does not confirm it, once that claim is older than the grace."""
-        standing = await self.holder(claim.hashed)
-        if standing and claim.since_s - standing.since_s < grace_s:
-            return False
-        replaced = standing.packed() if standing else b""
-        answer = await self._db.run("claim", [keys.address(claim.hashed)], claim.packed(), replaced)
+    async def replace(self, standing: Claim, claim: Claim) -> bool:
+        """Put a claim in place of this very one."""
+        answer = await self._db.run("claim", [keys.address(claim.hashed)], claim.packed(), standing.packed(), "")
         return bool(answer == claim.packed())
 
     async def holder(self, hashed: str) -> Claim | None:
         """The claim that stands for an address."""
-        raw = await self._db.execute("GET", keys.address(hashed))
-        return Claim.unpacked(hashed, raw) if raw else None
+        return (await self.holders([hashed]))[0]
 
-    async def release_addresses(self, held: Iterable[tuple[str, int]]) -> None:
-        """Give up (hashed address, subscriber) claims that still are that subscriber's."""
-        await self._give_up((keys.address(hashed), _number(number)) for hashed, number in held)
+    async def holders(self, hashed: Sequence[str]) -> list[Claim | None]:
+        """The claims that stand for addresses."""
+        blobs = await self._db.mget([keys.address(name) for name in hashed])
+        return [Claim.unpacked(name, blob) if blob else None for name, blob in zip(hashed, blobs, strict=True)]
 
     async def withdraw(self, claims: Iterable[Claim]) -> None:
         """Give up these very claims, where they stand."""

@@ -15,16 +15,20 @@ any query lives; a mover that is slower than the grace allows is refused at step
 from __future__ import annotations
 
 import dataclasses
+import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
+import structlog
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from alertd.config import LONGEST_QUERY_S
 from alertd.store import keys
 from alertd.store.audience import Wanted, eligible
+from alertd.store.codec import SealError
 from alertd.store.connection import Arg, Connection
 from alertd.store.names import Names
 from alertd.subscribers import Place, Subscriber, decode, encode, place_flags
@@ -35,7 +39,17 @@ from geofences.tiles import position
 MOVE_MS = 5_000  # from step 1 to step 3, on the server's clock
 #: A marked record stays at least this long: more than a query and a move, with a margin for clocks.
 GRACE_MS = int(LONGEST_QUERY_S * 1000) + MOVE_MS + 2_000
+#: A number that was given up stays taken for longer than anybody who read it before may take to write.
+GIVEN_UP_MS = 600_000
 _VERSION_BYTES = 4
+
+
+class Absence(enum.Enum):
+    """Why there is no subscriber at a number."""
+
+    NEVER = enum.auto()  # nobody is there, yet or any more
+    GIVEN_UP = enum.auto()  # a moment ago: it is never written again
+    UNREADABLE = enum.auto()  # damaged, or not of this version
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +100,7 @@ class People:
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
+        self._told = set[str]()  # the unreadable that the log knows of
         self.names = Names(connection)
 
     async def numbers(self, count: int) -> range:
@@ -101,14 +116,35 @@ class People:
         return (await self.get_many([number]))[0]
 
     async def get_many(self, numbers: Sequence[int] | NDArray[np.uint64]) -> list[Subscriber | None]:
-        """Subscribers by number, None where there is none."""
+        """Subscribers by number, None where there is none that can be read."""
+        return [found if isinstance(found, Subscriber) else None for found in await self.read_many(numbers)]
+
+    async def read_many(self, numbers: Sequence[int] | NDArray[np.uint64]) -> list[Subscriber | Absence]:
+        """Subscribers by number, or why there is none. One record that cannot be read costs nobody else."""
         names = [keys.subscriber(int(number)) for number in numbers]
         blobs = await self._db.mget(names)
-        unseal = self._db.codec.master.open
-        return [
-            decode(unseal(blob[_VERSION_BYTES:], name)) if blob else None
-            for name, blob in zip(names, blobs, strict=True)
-        ]
+        return [self._opened(blob, name) if blob else Absence.NEVER for name, blob in zip(names, blobs, strict=True)]
+
+    def _opened(self, blob: bytes, name: str) -> Subscriber | Absence:
+        if len(blob) == _VERSION_BYTES:
+            return Absence.GIVEN_UP
+        try:
+            return decode(self._db.codec.master.open(blob[_VERSION_BYTES:], name))
+        except (SealError, msgspec.DecodeError):
+            if name not in self._told:
+                self._told.add(name)
+                number = int(name.rpartition(":")[2])
+                structlog.get_logger().error("subscriber's record cannot be read", subscriber=number)
+            return Absence.UNREADABLE
+
+    async def give_up(self, number: int, *, unreadable: bool = False) -> bool:
+        """Whether nobody will ever be written at a number: only if nobody was, or with `unreadable` one that cannot be read."""
+        name, version = keys.subscriber(number), 0
+        if unreadable:
+            head = await self._db.execute("GETRANGE", name, 0, _VERSION_BYTES - 1)
+            version = int.from_bytes(head, "little")
+        answer = await self._db.run("subscribers_put", [name], 0, self._db.skew_ms, GIVEN_UP_MS, version, b"")
+        return bool(answer == b"1")
 
     async def put(self, changes: Sequence[Change]) -> list[bool]:
         """Carry out changes, each whole or not at all. False where the subscriber was changed since it was read."""
@@ -157,7 +193,7 @@ class People:
 
     def _put_arguments(self, changes: Sequence[Change], deadline: int) -> tuple[list[str], list[Arg]]:
         names = [keys.subscriber(change.number) for change in changes]
-        args: list[Arg] = [deadline, self._db.skew_ms]
+        args: list[Arg] = [deadline, self._db.skew_ms, GIVEN_UP_MS]
         for name, change in zip(names, changes, strict=True):
             args.append(change.old.version if change.old else 0)
             args.append(self._sealed(change.new, name) if change.new else b"")

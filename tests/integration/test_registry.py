@@ -9,7 +9,8 @@ import pytest
 from alertd.app import Parts
 from alertd.errors import Problem
 from alertd.registrations import PushAddress
-from alertd.service.registry import CLAIM_GRACE_S, Entry
+from alertd.service.claims import CLAIM_GRACE_S
+from alertd.service.registry import Entry
 from alertd.store.audience import Wanted
 from alertd.store.names import Claim
 from alertd.subscribers import AddressState, Subscriber
@@ -151,11 +152,11 @@ async def test_a_claim_nobody_confirms_is_taken_over_after_the_grace(parts: Part
     names, now_s = parts.people.names, parts.clock.now_ms() // 1000
     hashed, ghost = names.address_hash(PUSH, "token-1"), next(iter(await parts.people.numbers(1)))
     young, old = (Claim(hashed, ghost, 0, since_s) for since_s in (now_s, now_s - CLAIM_GRACE_S))
-    assert await names.claim_addresses([young]) == [young]
+    assert await names.claim_addresses([(young, False)]) == [young]
     with pytest.raises(Problem, match="duplicate-address"):
         await parts.registry.put("p1", registration(1))
     await names.withdraw([young])
-    await names.claim_addresses([old])
+    await names.claim_addresses([(old, False)])
     person, _ = await parts.registry.put("p1", registration(1))
     holder = await names.holder(hashed)
     assert (holder.number, holder.address) == (person.number, 0)

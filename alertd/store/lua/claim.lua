@@ -1,9 +1,11 @@
 -- Claims a name (an address, an id) for a subscriber, or says who has it.
 -- KEYS: 1 name
--- ARGV: 1 claim wanted (bytes), 2 claim it may replace ('' for none)
+-- ARGV: 1 claim wanted (bytes, the holder's number first), 2 claim it may replace ('' for none), 3 "1" to renew one's own
 -- Returns: the claim that stands
+local HOLDER = 5 -- bytes
 local standing = redis.call('GET', KEYS[1])
-if not standing or standing == ARGV[2] then
+local is_own = standing and standing:sub(1, HOLDER) == ARGV[1]:sub(1, HOLDER)
+if not standing or standing == ARGV[2] or (is_own and ARGV[3] == '1') then
   redis.call('SET', KEYS[1], ARGV[1])
   return ARGV[1]
 end

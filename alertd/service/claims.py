@@ -1,0 +1,107 @@
+"""One owner of each address: claimed before the record that has it is written, claimed again after, given up without it.
+
+    write a record                   give up an address             take an address over
+    1. claim what is new             1. read the claim              1. read the claim
+    2. write the record              2. read its holder's record    2. read its holder's record
+    3. claim what is new again       3. withdraw this very claim,   3. replace this very claim, if it is old
+                                        unless the record has it       and the record has not the address
+
+Every claim differs from every other, and a record is read between the reading of a claim and its end. So whoever ends a claim
+that a record confirms meanwhile finds another one, or the record's writer finds at step 3 that it is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from alertd.clock import Clock
+from alertd.errors import Problem
+from alertd.store.names import Claim
+from alertd.store.people import Absence, Change, People
+from alertd.subscribers import Address, Subscriber
+
+#: A claim whose holder's record does not confirm it is somebody's unfinished work for this long, then nobody's.
+CLAIM_GRACE_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """Claims for the addresses of changes, by the index of the change."""
+
+    people: People
+    clock: Clock
+
+    async def make(self, changes: Sequence[Change]) -> dict[int, Problem]:
+        """Claim every address a change wants. Answers the changes that cannot have theirs."""
+        wanted = [
+            (i, address, self._claim(change.number, address), not has(change.old, address))
+            for i, change in enumerate(changes)
+            if change.new
+            for address in change.new.addresses
+        ]
+        standing = await self.people.names.claim_addresses([(claim, is_new) for _, _, claim, is_new in wanted])
+        conflicts: dict[int, Problem] = {}
+        for (i, address, claim, _), stands in zip(wanted, standing, strict=True):
+            if stands.number != claim.number and not await self._taken_over(address, stands, claim):
+                conflicts[i] = taken()
+        return conflicts
+
+    async def confirm(self, changes: Sequence[Change]) -> list[list[Address]]:
+        """Claim again what each change, now written, has brought. Answers of each what somebody else took meanwhile."""
+        brought = [
+            (i, address, self._claim(change.number, address))
+            for i, change in enumerate(changes)
+            if change.new
+            for address in change.new.addresses
+            if not has(change.old, address)
+        ]
+        standing = await self.people.names.claim_addresses([(claim, True) for _, _, claim in brought])
+        lost: list[list[Address]] = [[] for _ in changes]
+        for (i, address, claim), stands in zip(brought, standing, strict=True):
+            if stands.number != claim.number:
+                lost[i].append(address)
+        return lost
+
+    async def _taken_over(self, address: Address, standing: Claim, claim: Claim) -> bool:
+        """Whether an address could be taken from a claim that its holder's record does not confirm."""
+        if claim.since_s - standing.since_s < CLAIM_GRACE_S:
+            return False
+        (holder,) = await self.people.read_many([standing.number])
+        return not has(holder, address) and await self.people.names.replace(standing, claim)
+
+    def _claim(self, number: int, address: Address) -> Claim:
+        return Claim.fresh(_hash(self.people, address), number, address.number, self.clock.now_ms() // 1000)
+
+
+async def give_up(people: People, held: Iterable[tuple[int, Address]]) -> None:
+    """Withdraw the claims of these subscribers, by number, to these addresses, where their records have them not."""
+    held = list(held)
+    if not held:
+        return
+    standing = await people.names.holders([_hash(people, address) for _, address in held])
+    own = [
+        (claim, address)
+        for (number, address), claim in zip(held, standing, strict=True)
+        if claim and claim.number == number
+    ]
+    holders = await people.read_many([claim.number for claim, _ in own])
+    await people.names.withdraw(
+        claim for (claim, address), holder in zip(own, holders, strict=True) if not has(holder, address)
+    )
+
+
+def has(person: Subscriber | Absence | None, address: Address) -> bool:
+    """Whether a record has an address, under whatever number. One that cannot be read may have any."""
+    if isinstance(person, Subscriber):
+        return any((a.channel, a.value) == (address.channel, address.value) for a in person.addresses)
+    return person is Absence.UNREADABLE
+
+
+def taken() -> Problem:
+    """What is said to whoever wants an address of another: not whose it is."""
+    return Problem("duplicate-address", "An address belongs to another subscriber.")
+
+
+def _hash(people: People, address: Address) -> str:
+    return people.names.address_hash(address.channel, address.value)

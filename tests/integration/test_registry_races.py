@@ -1,0 +1,160 @@
+"""Two at once for one subscriber or one address: whatever comes between any two steps, whoever is told has a name, and an
+address has one owner.
+
+Races are driven: the first is held before each of its round trips in turn, and the second runs meanwhile; or it dies there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from alertd.errors import Problem
+from alertd.service.claims import CLAIM_GRACE_S
+from alertd.service.registry import Registry
+from alertd.store.codec import Codec
+from alertd.store.connection import Connection
+from alertd.store.people import People
+from geofences.regions import Library
+from tests.integration.acts import registration
+
+Act = Callable[[Registry], Awaitable[Any]]
+
+
+class CrashError(Exception):
+    """It dies here."""
+
+
+@dataclass
+class Clock:
+    """A clock that is set."""
+
+    seconds: float = 1_800_000_000
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def now_ms(self) -> int:
+        return int(self.seconds * 1000)
+
+    async def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+class Held(Connection):
+    """A client that is held before its n-th round trip, or dies there."""
+
+    def __init__(self, redis: Redis, codec: Codec, trips: int, *, dies: bool = False) -> None:
+        super().__init__(redis, codec)
+        self._trips = trips
+        self._dies = dies
+        self.is_there, self.may_go = asyncio.Event(), asyncio.Event()
+
+    async def run_many(self, calls: Sequence[Any]) -> list[Any]:
+        await self._trip()
+        return await super().run_many(calls)
+
+    async def execute(self, *command: Any) -> Any:
+        await self._trip()
+        return await super().execute(*command)
+
+    async def execute_many(self, commands: Sequence[Any]) -> list[Any]:
+        await self._trip()
+        return await super().execute_many(commands)
+
+    async def _trip(self) -> None:
+        self._trips -= 1
+        if self._trips == -1:
+            self.is_there.set()
+            if self._dies:
+                raise CrashError
+            await self.may_go.wait()
+
+
+def put(name: str, *tokens: str) -> Act:
+    addresses = [{"channel": "push", "token": token} for token in tokens]
+    return lambda registry: registry.put(name, registration(1, addresses=addresses))
+
+
+#: `p1` has "b" at first, or is not there; "x" is another's.
+ACTS: dict[str, Act] = {
+    "add": put("p1", "a", "b"),
+    "drop": put("p1", "b"),
+    "refused": put("p1", "a", "x"),
+    "other": put("p2", "a"),
+    "forget": lambda registry: registry.forget("p1"),
+}
+BETWEEN = ["add", "drop", "refused", "other", "forget", "add drop", "forget add", "add drop other", "drop other"]
+
+
+@pytest.fixture(scope="module")
+def library() -> Library:
+    return Library.load()
+
+
+async def done(act: Act, registry: Registry) -> None:
+    with contextlib.suppress(Problem, CrashError):
+        await act(registry)
+
+
+async def all_is_well(people: People) -> None:
+    """Everyone is named, and has what the record says alone."""
+    found = await people.get_many(range(1, await people.last() + 1))
+    persons = [person for person in found if person]
+    for person in persons:
+        assert await people.names.number_of(person.id) == person.number
+        for address in person.addresses:
+            holder = await people.names.holder(people.names.address_hash(address.channel, address.value))
+            assert holder, (person.id, address.value)
+            assert holder.number == person.number, (person.id, address.value)
+
+
+async def meet(
+    redis: Redis, codec: Codec, library: Library, first: str, between: str, *, is_there: bool, dies: bool = False
+) -> None:
+    """`first` is held, or dies, before each of its round trips in turn, and all of `between` runs then."""
+    clock, later = Clock(), Clock()
+    later.seconds += 2 * CLAIM_GRACE_S  # so that what the first has claimed looks old
+    for trips in count():
+        await redis.flushall()
+        people, held = People(Connection(redis, codec)), Held(redis, codec, trips, dies=dies)
+        registry = Registry(people, library, later)
+        for act in [put("p9", "x"), *([put("p1", "b")] if is_there else [])]:
+            await act(Registry(people, library, clock))
+        running = asyncio.ensure_future(done(ACTS[first], Registry(People(held), library, clock)))
+        reached = asyncio.ensure_future(held.is_there.wait())
+        await asyncio.wait([running, reached], return_when=asyncio.FIRST_COMPLETED)
+        for name in between.split():
+            await done(ACTS[name], registry)
+        held.may_go.set()
+        await running
+        await all_is_well(people)
+        if not held.is_there.is_set():
+            reached.cancel()
+            return
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+@pytest.mark.parametrize("between", BETWEEN)
+@pytest.mark.parametrize("first", ACTS)
+async def test_whatever_comes_between_nobody_is_nameless_and_no_address_has_two(
+    redis: Redis, codec: Codec, library: Library, first: str, between: str, is_there: bool
+):
+    """At any step, and even where the claims of the one look old to the other."""
+    await meet(redis, codec, library, first, between, is_there=is_there)
+
+
+@pytest.mark.parametrize("between", ["add", "other", "forget", "forget add"])
+@pytest.mark.parametrize("first", ACTS)
+async def test_whoever_dies_halfway_takes_nothing_along(
+    redis: Redis, codec: Codec, library: Library, first: str, between: str
+):
+    """The next who comes, a grace later, finds everything in order."""
+    await meet(redis, codec, library, first, between, is_there=True, dies=True)
