@@ -72,21 +72,11 @@ _NUMBERS = (
     "rows",
     "batches",
 )
-_TEXTS = (
-    "org",
-    "kind",
-    "level",
-    "status",
-    "loudness",
-    "author",
-    "external_id",
-    "case",
-    "approver",
-    "reason",
-    "hands",
-    "by",
-    "regions",
-)
+_TEXTS = ("org", "kind", "level", "status", "loudness", "case", "regions")
+#: Sealed under the case's key, and gone with it: what people wrote.
+_OF_CASE = ("external_id", "reason")
+#: Sealed under the master key: who wrote and who decided outlives the case.
+_OF_STAFF = ("author", "hands", "approver", "by")
 
 
 def sources_of(new: AlertState) -> str:
@@ -111,22 +101,53 @@ def _version(alert_id: str) -> str:
     return keys.of_chain(chain_of(alert_id), "version", alert_id)
 
 
-def _said(record: AlertRecord, box: Box) -> list[str | bytes | int]:
-    """The fields of what an alert says, its document sealed."""
+@dataclass(frozen=True, slots=True)
+class _Seals:
+    """Seals and opens the texts of one alert; without the case's key, those of the case are empty."""
+
+    alert_id: str
+    staff: Box
+    case: Box | None
+
+    def seal(self, name: str, text: str) -> bytes:
+        box = self._box(name)
+        return box.seal(text.encode(), self._name(name)) if box and text else b""
+
+    def open(self, name: str, sealed: bytes) -> str:
+        box = self._box(name)
+        return box.open(sealed, self._name(name)).decode() if box and sealed else ""
+
+    def document(self, sealed: bytes) -> bytes:
+        return self.case.open(sealed, self.alert_id) if self.case else b""
+
+    def _box(self, name: str) -> Box | None:
+        return self.staff if name in _OF_STAFF else self.case
+
+    def _name(self, name: str) -> str:
+        return f"{self.alert_id} {name}"
+
+
+def _said(record: AlertRecord, seals: _Seals) -> list[str | bytes | int]:
+    """The fields of what an alert says, its document and what people wrote sealed."""
     fields: list[str | bytes | int] = ["expires", record.expires, "seen", record.seen]
     for name in _TEXTS:
         fields += [name, getattr(record, name)]
-    return [*fields, "doc", box.seal(record.document, record.id)]
+    for name in (*_OF_CASE, *_OF_STAFF):
+        fields += [name, seals.seal(name, getattr(record, name))]
+    assert seals.case is not None
+    return [*fields, "doc", seals.case.seal(record.document, record.id)]
 
 
-def _record(alert_id: str, fields: Mapping[str, bytes], document: bytes) -> AlertRecord:
+def _record(fields: Mapping[str, bytes], seals: _Seals) -> AlertRecord:
+    """From the store's fields; those that are not there are empty."""
     values: dict[str, Any] = {number: int(fields.get(number, 0)) for number in _NUMBERS}
     values |= {text: fields.get(text, b"").decode() for text in _TEXTS}
+    values |= {name: seals.open(name, fields.get(name, b"")) for name in (*_OF_CASE, *_OF_STAFF)}
     return AlertRecord(
-        id=alert_id,
+        id=seals.alert_id,
         state=AlertState(fields["state"].decode()),
         planned=fields.get("planned") == b"1",
-        document=document,
+        document=seals.document(fields["doc"]) if "doc" in fields else b"",
         **values,
     )
 
@@ -149,8 +170,7 @@ class Alerts:
     async def create(self, record: AlertRecord, area: shapely.MultiPolygon) -> bool:
         """Write a first version, durably. False when the id is there already."""
         chain = chain_of(record.id)
-        box = await self.case_box(record.case)
-        assert box is not None
+        seals = self._seals(record.id, await self.case_box(record.case))
         await self._db.execute_many(
             [
                 ("ZADD", keys.org(record.org, "alerts"), "NX", record.created, record.id),  # a retry keeps its place
@@ -159,7 +179,7 @@ class Alerts:
         )
         made = await self._db.run_durably(
             "create", [keys.chain(chain)], record.id, shapely.to_wkb(area), record.org, self._db.skew_ms,
-            "state", str(record.state), *_said(record, box),
+            "state", str(record.state), *_said(record, seals),
         )  # fmt: skip
         return bool(made)
 
@@ -167,11 +187,10 @@ class Alerts:
         """Write what a draft or a returned alert says now, durably, if it still is of `record.rev`. Answers whether it
         was done, and the state it has ('changed' when somebody else changed it).
         """
-        box = await self.case_box(record.case)
-        assert box is not None
+        seals = self._seals(record.id, await self.case_box(record.case))
         done, old = await self._db.run_durably(
             "amend", [keys.chain(chain_of(record.id))], record.id, _listed(AMENDABLE), record.rev, shapely.to_wkb(area),
-            *_said(record, box),
+            *_said(record, seals),
         )  # fmt: skip
         if done:
             shard = keys.shard_of(chain_of(record.id))
@@ -184,16 +203,16 @@ class Alerts:
         if not found:
             return None
         fields = {key.decode(): value for key, value in found.items()}
-        box = await self._box(fields["case"].decode())
-        return _record(alert_id, fields, box.open(fields["doc"], alert_id) if box else b"")
+        return _record(fields, self._seals(alert_id, await self._box(fields["case"].decode())))
 
     async def heads(self, alert_ids: Sequence[str]) -> list[AlertRecord | None]:
-        """Alerts without their documents, None where there is none, in one round trip."""
-        names = ("state", "planned", *_NUMBERS, *_TEXTS)
+        """Alerts without their documents, None where there is none, in two round trips."""
+        names = ("state", "planned", *_NUMBERS, *_TEXTS, *_OF_CASE, *_OF_STAFF)
         rows = await self._db.execute_many([("HMGET", _version(alert_id), *names) for alert_id in alert_ids])
         found = [{name: value for name, value in zip(names, row, strict=True) if value is not None} for row in rows]
+        boxes = await self._boxes({fields["case"].decode() for fields in found if "case" in fields})
         return [
-            _record(alert_id, fields, b"") if "state" in fields else None
+            _record(fields, self._seals(alert_id, boxes[fields["case"].decode()])) if "state" in fields else None
             for alert_id, fields in zip(alert_ids, found, strict=True)
         ]
 
@@ -236,7 +255,7 @@ class Alerts:
             self._db.skew_ms,
             "" if rev is None else rev,
             "approver",
-            approver,
+            self._seals(alert_id, None).seal("approver", approver),
             "regions",
             " ".join(map(str, regions)),
         )
@@ -250,7 +269,8 @@ class Alerts:
         """
         if new in QUEUED_BECOMES:
             await self.enliven(alert_id)  # first, so that what is queued is settled even if we die here
-        flat = [part for pair in fields.items() for part in pair]
+        seals = self._seals(alert_id, await self._box_of(alert_id) if fields.keys() & set(_OF_CASE) else None)
+        flat = [part for name, text in fields.items() for part in (name, seals.seal(name, text))]
         done, old = await self._db.run_durably(
             "step", [keys.chain(chain_of(alert_id))], alert_id, sources_of(new), str(new), self._db.skew_ms,
             "" if rev is None else rev, *flat,
@@ -306,7 +326,22 @@ class Alerts:
         if commands:
             await self._db.execute_many(commands)
 
+    def _seals(self, alert_id: str, case: Box | None) -> _Seals:
+        return _Seals(alert_id, self._db.codec.master, case)
+
+    async def _box_of(self, alert_id: str) -> Box | None:
+        """The key of an alert's case."""
+        case = await self._db.execute("HGET", _version(alert_id), "case")
+        return await self._box(case.decode()) if case else None
+
     async def _box(self, case: str) -> Box | None:
-        name = keys.case(case)
-        wrapped = await self._db.execute("GET", name)
-        return self._db.codec.case_box(wrapped, name) if wrapped else None
+        return (await self._boxes([case]))[case]
+
+    async def _boxes(self, cases: Iterable[str]) -> dict[str, Box | None]:
+        """The keys of cases in one round trip, None for one that was purged."""
+        names = {case: keys.case(case) for case in cases}
+        found = await self._db.execute_many([("GET", name) for name in names.values()]) if names else []
+        return {
+            case: self._db.codec.case_box(wrapped, name) if wrapped else None
+            for (case, name), wrapped in zip(names.items(), found, strict=True)
+        }

@@ -8,6 +8,7 @@ The first held: another alertd is alive. Only the second held: a server was left
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -37,8 +38,9 @@ class DataDirectory:
         self._owner: int | None = None
 
     def claim(self) -> None:
-        """Make the directory (0700) if needed, and take it for this process. Raises DirectoryInUseError."""
+        """Make the directory if needed, close it to others (0700), and take it for this process. Raises DirectoryInUseError."""
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _close_to_others(self.path)
         lock = _try_lock(self.path / "alertd.lock")
         if lock is None:
             pid = _first_line(self.path / "alertd.lock") or "unknown"
@@ -98,6 +100,14 @@ class DataDirectory:
         """The end of the server's log, for an error."""
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         return "\n".join(lines[-QUOTED_LINES:])
+
+
+def _close_to_others(path: Path) -> None:
+    """Leaves a directory alone that is somebody else's or, by its sticky bit, everybody's."""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077 and not mode & stat.S_ISVTX:
+        with contextlib.suppress(PermissionError):
+            path.chmod(mode & 0o700)
 
 
 def _try_lock(path: Path) -> int | None:

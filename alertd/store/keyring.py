@@ -1,4 +1,4 @@
-"""API keys: one record a key, and each organisation's list of them."""
+"""API keys: one record a key, sealed because it names a person, and each organisation's list of them."""
 
 from __future__ import annotations
 
@@ -31,11 +31,13 @@ class Keyring:
 
     async def add(self, key_id: str, stored: StoredKey) -> None:
         await self._db.execute("SADD", keys.org(stored.org, "keys"), key_id)  # first, so that no key is out of sight
-        await self._db.execute("SET", keys.api_key(key_id), _encode(stored))
+        name = keys.api_key(key_id)
+        await self._db.execute("SET", name, self._db.codec.master.seal(_encode(stored), name))
 
     async def get(self, key_id: str) -> StoredKey | None:
-        raw = await self._db.execute("GET", keys.api_key(key_id))
-        return _decode(raw) if raw else None
+        name = keys.api_key(key_id)
+        sealed = await self._db.execute("GET", name)
+        return self._opened(sealed, name) if sealed else None
 
     async def remove(self, key_id: str, org: str) -> bool:
         stored = await self.get(key_id)
@@ -47,5 +49,11 @@ class Keyring:
 
     async def of_org(self, org: str) -> list[tuple[str, StoredKey]]:
         ids = sorted(raw.decode() for raw in await self._db.execute("SMEMBERS", keys.org(org, "keys")))
-        blobs = await self._db.mget([keys.api_key(key_id) for key_id in ids])
-        return [(key_id, _decode(blob)) for key_id, blob in zip(ids, blobs, strict=True) if blob]
+        names = [keys.api_key(key_id) for key_id in ids]
+        blobs = await self._db.mget(names)
+        return [
+            (key_id, self._opened(blob, name)) for key_id, name, blob in zip(ids, names, blobs, strict=True) if blob
+        ]
+
+    def _opened(self, sealed: bytes, name: str) -> StoredKey:
+        return _decode(self._db.codec.master.open(sealed, name))

@@ -6,6 +6,7 @@ A small program of its own, because nothing but exec may safely run between fork
 * asks the kernel for SIGTERM when the parent dies, so that no server outlives its alertd (Linux; elsewhere the next start
   stops what is left);
 * writes its process id into the lock it inherited: the id stays the server's, and the lock lives exactly as long;
+* keeps what the server writes from other users of the machine;
 * limits the size of files where the limit is not 0 (bytes), as a disk that is full;
 * becomes the server.
 """
@@ -31,6 +32,7 @@ def main(arguments: list[str]) -> None:
         prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:  # it died before the kernel was asked
         sys.exit("the process that started the store is gone")
+    os.umask(0o077)
     if limit:
         signal.signal(
             signal.SIGXFSZ, signal.SIG_IGN

@@ -51,6 +51,26 @@ def test_store_that_dies_comes_back(installation: Callable[..., Served]):
     assert served.stop() == 0
 
 
+def test_nothing_that_people_wrote_can_be_read_from_the_disk(
+    installation: Callable[..., Served], alert: dict[str, Any]
+):
+    """Reasons, names of staff and ids of cases are sealed in the store's files, which nobody else on the machine may open."""
+    served = installation(300)
+    alert = {**alert, "external_id": "cms-4711", "target": {"regions": ["41091"]}}
+    alert_id = served.approved(alert)
+    reason = "Lucía was found at her aunt's"
+    assert served.call("POST", f"/v1/alerts/{alert_id}/cancel", {"reason": reason})[1]["reason"] == reason
+    listed = served.call("GET", "/v1/alerts?external_id=cms-4711")[1]["alerts"][0]
+    assert (listed["author"], listed["approver"]) == (alert["author"]["subject"], "bea@centre.example")
+    assert served.stop() == 0
+    written = b"".join(file.read_bytes() for file in (served.directory / "appendonlydir").iterdir())
+    assert alert_id.encode() in written
+    for text in (reason, "aunt", "centre.example", "cms-4711", alert["case"]["number"]):
+        assert text.encode() not in written
+    store = [served.directory, served.directory / "appendonlydir", *(served.directory / "appendonlydir").iterdir()]
+    assert [path for path in store if path.stat().st_mode & 0o077] == []
+
+
 def test_key_is_told_once(tmp_path: Path):
     """The first start says the administrator's key and how to use it, on standard output alone; the next says none."""
     environment = {"ALERTD_STORE__DIRECTORY": str(tmp_path / "data"), "ALERTD_API__PORT": "0"}
