@@ -53,8 +53,12 @@ class Door(enum.IntEnum):
     LEAVE = 3  # one click that stops an address
 
 
-#: The door that a message's tag opens, by its channel: what is in the message is what its receiver is shown.
-DOOR_OF = {"push": Door.ACK, "webpush": Door.ACK, "sms": Door.RECEIPT, "mail": Door.LEAVE}
+#: The door that a message's tag opens, by its channel: what is in the message is what its receiver is shown. A mail's is in its
+#: return path; reports of mail are taken only from whom the relay vouches for.
+DOOR_OF = {"push": Door.ACK, "webpush": Door.ACK, "sms": Door.RECEIPT, "mail": Door.RECEIPT}
+
+#: Channels whose messages hold a second tag, for `Door.LEAVE`.
+LINKED = frozenset({"mail"})
 
 
 class Tags:

@@ -121,6 +121,7 @@ class Recipient:
 
     address: str  # token, E.164 number or short number, mailbox
     tag: str  # opaque and signed by the caller: names the reference in callbacks, VERP and Message-ID ([A-Za-z0-9_-]+)
+    leave: str | None = None  # such a tag, too: whoever shows it wants no more; where a message holds a link to leave
 
 
 @dataclass(frozen=True, slots=True)

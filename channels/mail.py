@@ -1,4 +1,7 @@
-"""E-mail through a relay (SMTP, RFC 5321), over kept connections, one recipient a transaction."""
+"""E-mail through a relay (SMTP, RFC 5321), over kept connections, one recipient a transaction.
+
+Where the relay offers PIPELINING (RFC 2920), a mail costs two round trips: envelope and content.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,11 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import aiosmtplib
-
 from channels.base import ACCEPTED, WITHHELD, Answer, MailMessage, MayWrite, Outcome, Prepared, Reason, Recipient
 from channels.lanes import heed_cancelling, in_lanes
 from channels.mail_answers import Stage, refusal
-from channels.mail_message import MailIdentity, MailPayload, encode, headers_for, mailbox, return_path
+from channels.mail_message import MailIdentity, MailPayload, encode, mailbox, return_path
+from channels.mail_session import MailSession, Reply, SessionLostError
 from channels.smtp_pool import RelaySettings, SmtpPool
 
 NOT_A_MAILBOX = Outcome(Answer.NEVER, Reason.BAD_ADDRESS)
@@ -22,6 +24,11 @@ SLOW_AFTER = Outcome(Answer.UNKNOWN, Reason.TIMEOUT)
 
 OK = frozenset({250, 251, 252})
 GO_AHEAD = frozenset({354})
+HANGS_UP = frozenset({421, 0})  # the server closes, or says what no server says
+
+#: What an envelope is made of: where we are, and the replies hoped for.
+ENVELOPE = ((Stage.SENDER, OK), (Stage.RECIPIENT, OK), (Stage.RECIPIENT, GO_AHEAD))
+RESET = (Stage.SENDER, OK)
 
 
 class MailChannel:
@@ -33,6 +40,7 @@ class MailChannel:
         self._identity = identity
         self._clock = clock
         self._lanes = relay.connections
+        self._timeout_s = relay.timeout_s
         self._pool = SmtpPool(relay)
 
     async def open(self) -> None:
@@ -46,82 +54,104 @@ class MailChannel:
         return Prepared(encode(message, self._identity))
 
     async def send(self, prepared: Prepared, recipients: Sequence[Recipient], may_write: MayWrite) -> list[Outcome]:
-        payload: MailPayload = prepared.payload
-        content = payload.at(self._clock())
-        return await in_lanes(recipients, self._lanes, partial(self._send_one, content, may_write))
+        return await in_lanes(recipients, self._lanes, partial(self._send_one, prepared.payload, may_write))
 
-    async def _send_one(self, content: bytes, may_write: MayWrite, recipient: Recipient) -> Outcome:
+    async def _send_one(self, payload: MailPayload, may_write: MayWrite, recipient: Recipient) -> Outcome:
         to = mailbox(recipient.address)
         if to is None:
             return NOT_A_MAILBOX
-        body = headers_for(to, recipient.tag, self._identity) + content
+        body = payload.to(to, recipient, self._clock())
         async with self._pool.slot:
             if not may_write():
                 return WITHHELD
-            smtp = await self._pool.take()
-            if isinstance(smtp, Outcome):
-                return smtp
+            session = await self._pool.take()
+            if isinstance(session, Outcome):
+                return session
             kept = False
             try:
-                outcome = await self._transact(smtp, recipient, to, body, may_write)
+                outcome = await self._transact(session, recipient, to, body, may_write)
                 kept = outcome is not WITHHELD
             finally:
-                self._pool.give_back(smtp, kept=kept)
+                self._pool.give_back(session, kept=kept)
             return outcome
 
     async def _transact(
-        self, smtp: aiosmtplib.SMTP, recipient: Recipient, to: str, body: bytes, may_write: MayWrite
+        self, session: MailSession, recipient: Recipient, to: str, body: bytes, may_write: MayWrite
     ) -> Outcome:
         """Envelope, then content. Until the content is written nothing can have arrived."""
+        commands = _envelope(session, return_path(recipient, self._identity), to, len(body))
+        if commands is None:
+            return NOT_A_MAILBOX
         try:
-            refused = await self._envelope(smtp, return_path(recipient, self._identity), to, len(body))
+            refused = await self._converse(session, commands, may_write)
         except TimeoutError:
-            smtp.close()
+            session.close()
             return SLOW_BEFORE
-        except (aiosmtplib.SMTPException, OSError):
-            smtp.close()
+        except SessionLostError:
             return LOST_BEFORE
         if refused is not None:
             return refused
         heed_cancelling()
-        return await self._content(smtp, body) if may_write() else WITHHELD
+        return await self._content(session, body) if may_write() else WITHHELD
 
-    async def _envelope(self, smtp: aiosmtplib.SMTP, sender: str, to: str, size: int) -> Outcome | None:
-        """MAIL, RCPT and DATA; None when the server waits for the content."""
-        options = [b"SIZE=%d" % size] if smtp.supports_extension("size") else []
-        if not to.isascii():
-            if not smtp.supports_extension("smtputf8"):
-                return NOT_A_MAILBOX
-            options.append(b"SMTPUTF8")
-        steps: tuple[tuple[Stage, frozenset[int], tuple[bytes, ...]], ...] = (
-            (Stage.SENDER, OK, (b"MAIL", b"FROM:<%b>" % sender.encode(), *options)),
-            (Stage.RECIPIENT, OK, (b"RCPT", b"TO:<%b>" % to.encode())),
-            (Stage.RECIPIENT, GO_AHEAD, (b"DATA",)),
-        )
-        for stage, hoped, command in steps:
-            reply = await smtp.execute_command(*command)
-            if reply.code not in hoped:
-                await self._reset(smtp)
-                return refusal(reply.code, reply.message, stage)
-        return None
+    async def _converse(self, session: MailSession, commands: Sequence[bytes], may_write: MayWrite) -> Outcome | None:
+        """Write the envelope; None when the server waits for the content, else the outcome of the first that went wrong."""
+        steps = (RESET, *ENVELOPE) if session.unclean else ENVELOPE
+        session.unclean = True
+        at_once = "pipelining" in session.extensions
+        if not may_write():
+            return WITHHELD
+        if at_once:
+            session.write(b"".join(commands), len(commands))
+        refused, reply = None, Reply(0, "")
+        for (stage, hoped), command in zip(steps, commands, strict=True):
+            if not at_once:
+                if refused is None and not may_write():
+                    return WITHHELD
+                session.write(command, 1)
+            reply = await session.reply(self._timeout_s)
+            if reply.code not in hoped and refused is None:
+                refused = refusal(reply.code, reply.text, stage)
+                if reply.code in HANGS_UP:
+                    session.close()
+                    return refused
+                if not at_once:
+                    return refused
+        if refused is not None and reply.code in GO_AHEAD:
+            await self._nothing(session)
+        return refused
 
-    async def _reset(self, smtp: aiosmtplib.SMTP) -> None:
-        """The next transaction starts clean, even after an answer that we do not understand."""
-        if smtp.is_connected:
-            await smtp.execute_command(b"RSET")
+    async def _nothing(self, session: MailSession) -> None:
+        """A server that took no recipient and yet waits for content gets none (RFC 2920 3.1)."""
+        session.write(b".\r\n", 1)
+        await session.reply(self._timeout_s)
 
-    async def _content(self, smtp: aiosmtplib.SMTP, body: bytes) -> Outcome:
-        """Write it ourselves: `smtp.data` cannot tell a loss before the content from one after, and scans every body twice."""
-        protocol = smtp.protocol
-        if protocol is None:
-            return LOST_BEFORE
+    async def _content(self, session: MailSession, body: bytes) -> Outcome:
+        session.write(body, 1)
         try:
-            protocol.write(body)
-            reply = await protocol.read_response(timeout=smtp.timeout)
+            reply = await session.reply(self._timeout_s)
         except TimeoutError:
-            smtp.close()
+            session.close()
             return SLOW_AFTER
-        except (aiosmtplib.SMTPException, OSError):
-            smtp.close()
+        except SessionLostError:
             return LOST_AFTER
-        return ACCEPTED if reply.code in OK else refusal(reply.code, reply.message, Stage.CONTENT)
+        session.unclean = reply.code not in OK
+        if reply.code in HANGS_UP:
+            session.close()
+        return refusal(reply.code, reply.text, Stage.CONTENT) if session.unclean else ACCEPTED
+
+
+def _envelope(session: MailSession, sender: str, to: str, size: int) -> list[bytes] | None:
+    """The commands of one mail's envelope; None when this server cannot write the address."""
+    options = b" SIZE=%d" % size if "size" in session.extensions else b""
+    if not to.isascii():
+        if "smtputf8" not in session.extensions:
+            return None
+        options += b" SMTPUTF8"
+    reset = [b"RSET\r\n"] if session.unclean else []
+    return [
+        *reset,
+        b"MAIL FROM:<%b>%b\r\n" % (sender.encode(), options),
+        b"RCPT TO:<%b>\r\n" % to.encode(),
+        b"DATA\r\n",
+    ]

@@ -1,4 +1,4 @@
-"""A mail as bytes: built once, with the recipient's own headers put in front of it.
+"""A mail as bytes: built once, with the recipient's own headers put in front of it, and signed.
 
 Everything is 7-bit (quoted-printable or base64), so that any relay takes it as it is and a DKIM signature survives.
 """
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from email.message import EmailMessage
 
 from channels.base import Loudness, MailMessage, Recipient
+from channels.dkim import Common, Signer
 
 POLICY = email.policy.SMTP.clone(cte_type="7bit")
 
@@ -28,17 +29,26 @@ class MailIdentity:
 
     sender: str  # the From header: "Name <mailbox>"
     domain: str  # of Message-ID and of the return path, whose bounces come back to us
-    unsubscribe_base: str | None  # https: one click leaves at this URL + "/u/" + tag
+    unsubscribe_base: str | None  # https: one click leaves at this URL + "/u/" + the recipient's `leave`
+    signers: tuple[Signer, ...] = ()  # each signs every mail
+    tag_header: str | None = None  # in which the relay is told the tag, where it keeps no return path of ours
 
 
 @dataclass(frozen=True, slots=True)
 class MailPayload:
-    """The mail without the recipient's headers and without Date, dots doubled and ended as SMTP wants (RFC 5321 4.5.2)."""
+    """The mail without the recipient's headers and without Date: headers, then the body as SMTP wants it (RFC 5321 4.5.2)."""
 
-    content: bytes
+    head: bytes
+    body: bytes  # from the empty line on, dots doubled, ended
+    identity: MailIdentity
+    common: Common | None  # None: nobody signs
 
-    def at(self, now_s: float) -> bytes:
-        return b"Date: %b\r\n%b" % (email.utils.formatdate(now_s).encode(), self.content)
+    def to(self, to: str, recipient: Recipient, now_s: float) -> bytes:
+        """The mail for one recipient; `to` is what `mailbox` gave for them."""
+        own = b"Date: %b\r\n%b" % (email.utils.formatdate(now_s).encode(), headers_for(to, recipient, self.identity))
+        if self.common is not None:
+            own = self.common.signatures(own, self.identity.signers, int(now_s)) + own
+        return own + self.head + self.body
 
 
 def encode(message: MailMessage, identity: MailIdentity) -> MailPayload:
@@ -49,7 +59,9 @@ def encode(message: MailMessage, identity: MailIdentity) -> MailPayload:
     built["Subject"] = message.subject
     built["References"] = f"<{stamp.chain}@{identity.domain}>"  # mail programs show one chain as one conversation
     built["Auto-Submitted"] = "auto-generated"
+    built["Precedence"] = "list"  # what absent people's programs looked at before RFC 3834
     built["X-Auto-Response-Suppress"] = "All"
+    built["Feedback-ID"] = f"{stamp.chain}:{stamp.language}:alert:alertd"  # Gmail counts complaints by these
     built["Content-Language"] = stamp.language
     built["Importance"] = IMPORTANCE[stamp.loudness]
     built["Expires"] = email.utils.formatdate(stamp.expires_s)
@@ -57,8 +69,11 @@ def encode(message: MailMessage, identity: MailIdentity) -> MailPayload:
     built["X-Alert-Version"] = stamp.version
     built.set_content(message.text)
     built.add_alternative(message.html, subtype="html")
-    lines = built.as_bytes()
-    return MailPayload(re.sub(rb"^\.", b"..", lines, flags=re.MULTILINE).removesuffix(b"\r\n") + b"\r\n.\r\n")
+    head, _, body = built.as_bytes().partition(b"\r\n\r\n")
+    head += b"\r\n"
+    doubled = re.sub(rb"^\.", b"..", body, flags=re.MULTILINE).removesuffix(b"\r\n")
+    common = Common(head, body) if identity.signers else None
+    return MailPayload(head, b"\r\n%b\r\n.\r\n" % doubled, identity, common)
 
 
 def mailbox(address: str) -> str | None:
@@ -72,11 +87,13 @@ def mailbox(address: str) -> str | None:
         return None
 
 
-def headers_for(to: str, tag: str, identity: MailIdentity) -> bytes:
+def headers_for(to: str, recipient: Recipient, identity: MailIdentity) -> bytes:
     """The recipient's own headers. `to` is what `mailbox` gave. A repeat has the same Message-ID, so that it is known as one."""
-    lines = [f"To: {to}", f"Message-ID: <{tag}@{identity.domain}>"]
-    if identity.unsubscribe_base is not None:  # RFC 8058
-        lines.append(f"List-Unsubscribe: <{identity.unsubscribe_base.rstrip('/')}/u/{tag}>")
+    lines = [f"To: {to}", f"Message-ID: <{recipient.tag}@{identity.domain}>"]
+    if identity.tag_header is not None:
+        lines.append(f"{identity.tag_header}: {recipient.tag}")
+    if identity.unsubscribe_base is not None and recipient.leave is not None:  # RFC 8058
+        lines.append(f"List-Unsubscribe: <{identity.unsubscribe_base.rstrip('/')}/u/{recipient.leave}>")
         lines.append("List-Unsubscribe-Post: List-Unsubscribe=One-Click")
     return ("\r\n".join(lines) + "\r\n").encode()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ipaddress
 import ssl
 import time
@@ -13,6 +12,7 @@ from typing import Literal
 import aiosmtplib
 
 from channels.base import Answer, Outcome, Reason
+from channels.mail_session import MailSession, session_over
 
 NOT_CONNECTED = Outcome(Answer.RETRY, Reason.CONNECTION)
 NOT_TRUSTED = Outcome(Answer.RETRY, Reason.CREDENTIALS)
@@ -48,7 +48,7 @@ class SmtpPool:
     def __init__(self, relay: RelaySettings) -> None:
         self._relay = relay
         self._context: ssl.SSLContext | None = None
-        self._idle: list[tuple[aiosmtplib.SMTP, float]] = []
+        self._idle: list[tuple[MailSession, float]] = []
         self.slot = asyncio.Semaphore(relay.connections)
 
     def open(self) -> None:
@@ -56,25 +56,25 @@ class SmtpPool:
 
     async def close(self) -> None:
         idle, self._idle = self._idle, []
-        await asyncio.gather(*(self._quit(smtp) for smtp, _ in idle))
+        await asyncio.gather(*(session.quit(QUIT_TIMEOUT_S) for session, _ in idle))
 
-    async def take(self) -> aiosmtplib.SMTP | Outcome:
+    async def take(self) -> MailSession | Outcome:
         """A connection that has said hello, or the outcome for a message that cannot have one."""
         while self._idle:
-            smtp, since_s = self._idle.pop()
-            if smtp.is_connected and time.monotonic() - since_s < KEEP_IDLE_S:
-                return smtp
-            smtp.close()
+            session, since_s = self._idle.pop()
+            if session.is_open and time.monotonic() - since_s < KEEP_IDLE_S:
+                return session
+            session.close()
         return await self._connect()
 
-    def give_back(self, smtp: aiosmtplib.SMTP, *, kept: bool) -> None:
+    def give_back(self, session: MailSession, *, kept: bool) -> None:
         """`kept`: the server waits for the next transaction. Otherwise the connection is closed."""
-        if kept and smtp.is_connected:
-            self._idle.append((smtp, time.monotonic()))
+        if kept and session.is_open:
+            self._idle.append((session, time.monotonic()))
         else:
-            smtp.close()
+            session.close()
 
-    async def _connect(self) -> aiosmtplib.SMTP | Outcome:
+    async def _connect(self) -> MailSession | Outcome:
         relay = self._relay
         smtp = aiosmtplib.SMTP(
             hostname=relay.host,
@@ -87,26 +87,21 @@ class SmtpPool:
             username=relay.username,
             password=relay.password,
         )
-        connected = False
+        session = None
         try:
             await smtp.connect()
             if not smtp.last_ehlo_response:
                 await smtp.ehlo()
-            connected = True
+            if smtp.transport is not None:
+                session = session_over(smtp.transport, frozenset(smtp.esmtp_extensions))
         except (aiosmtplib.SMTPAuthenticationError, aiosmtplib.SMTPNotSupported, ssl.SSLCertVerificationError):
             return NOT_TRUSTED
         except (aiosmtplib.SMTPException, OSError):
             return NOT_CONNECTED
         finally:
-            if not connected:
+            if session is None:
                 smtp.close()
-        smtp.timeout = relay.timeout_s
-        return smtp
-
-    async def _quit(self, smtp: aiosmtplib.SMTP) -> None:
-        with contextlib.suppress(aiosmtplib.SMTPException, OSError):
-            await smtp.quit(timeout=QUIT_TIMEOUT_S)
-        smtp.close()
+        return session or NOT_CONNECTED
 
 
 def _is_loopback(host: str) -> bool:

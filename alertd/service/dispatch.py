@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from alertd.alerts import ATTEMPTS_MASK, KINDS, LedgerReason, State
+from alertd.alerts import ATTEMPTS_MASK, CHANNELS, KINDS, LedgerReason, State
 from alertd.clock import Clock
 from alertd.config import WorkerSection
-from alertd.ids import DOOR_OF, Tags
+from alertd.ids import DOOR_OF, LINKED, Door, Tags
 from alertd.metrics import Metrics
 from alertd.service.carriers import Carrier, Carriers
 from alertd.service.messages import Messages, Ready
@@ -22,7 +22,7 @@ from alertd.service.removal import Dead, Removal
 from alertd.service.retries import after, pause_s
 from alertd.store.connection import StoreUnavailableError
 from alertd.store.limits import Limits
-from alertd.store.people import People
+from alertd.store.people import Absence, People
 from alertd.store.work import Gate, Lease, Settlement, Work
 from alertd.subscribers import AddressState, Subscriber
 from channels.base import Answer, Outcome, Recipient
@@ -151,16 +151,17 @@ class Dispatch:
         self, lease: Lease, indices: Sequence[int], ready: Ready
     ) -> tuple[list[_Try], list[Settlement]]:
         """Fetch the addresses now, so that a STOP or a rotated token since the plan counts."""
-        people = await self.people.get_many([lease.refs[i][0] for i in indices])
+        people = await self.people.read_many([lease.refs[i][0] for i in indices])
         tries: list[_Try] = []
         settled: list[Settlement] = []
         for i, person in zip(indices, people, strict=True):
-            value, reason = _usable(person, lease.refs[i][1], ready.kind)
+            value, reason = _usable(person, lease.refs[i][1], lease.alike.channel, ready.kind)
             if value is None:
                 settled.append(_unsendable(lease, i, State.SUPPRESSED, reason))
                 continue
-            tag = self.tags.make(lease.alert_id, lease.rows[i], DOOR_OF[lease.alike.channel])
-            recipient = Recipient(value, tag)
+            channel, row = lease.alike.channel, lease.rows[i]
+            leave = self.tags.make(lease.alert_id, row, Door.LEAVE) if channel in LINKED else None
+            recipient = Recipient(value, self.tags.make(lease.alert_id, row, DOOR_OF[channel]), leave)
             tries.append(_Try(lease.rows[i], _attempt(lease, i), *lease.refs[i], recipient, lease.doubted[i]))
         return tries, settled
 
@@ -208,10 +209,12 @@ def _attempt(lease: Lease, index: int) -> int:
     return min(lease.tries[index] + 1, ATTEMPTS_MASK)
 
 
-def _usable(person: Subscriber | None, number: int, kind: str) -> tuple[str | None, int]:
+def _usable(person: Subscriber | Absence, number: int, channel: str, kind: str) -> tuple[str | None, int]:
     """The value of an address that may be used now, or why there is none."""
-    found = next((a for a in person.addresses if a.number == number), None) if person else None
-    if person is None or found is None:
+    if isinstance(person, Absence):
+        return None, LedgerReason.UNREADABLE if person is Absence.UNREADABLE else LedgerReason.ADDRESS_REMOVED
+    found = next((a for a in person.addresses if a.number == number and CHANNELS[a.channel] == channel), None)
+    if found is None:
         return None, LedgerReason.ADDRESS_REMOVED
     if found.state != AddressState.ACTIVE or not person.kinds >> KINDS.index(kind) & 1:
         return None, LedgerReason.OPTED_OUT

@@ -34,8 +34,8 @@ AT_CONTENT = {
 }
 
 # Besides: `stall` takes the content and never answers, `reset` takes it and cuts the connection, `slow` answers after `delay_s`,
-# `cut` cuts the connection at RCPT, before there is any content.
-BEHAVIOURS = frozenset({*AT_RECIPIENT, *AT_CONTENT, "stall", "reset", "slow", "cut"})
+# `cut` cuts the connection at RCPT, before there is any content; `waits` refuses the recipient and waits for content all the same.
+BEHAVIOURS = frozenset({*AT_RECIPIENT, *AT_CONTENT, "stall", "reset", "slow", "cut", "waits"})
 
 ADDRESS = re.compile(rb"(?:FROM|TO):\s*<([^>]*)>", re.IGNORECASE)
 HEADER = re.compile(rb"^(message-id|x-alert-chain|x-alert-version):\s*(.*?)\r$", re.IGNORECASE | re.MULTILINE)
@@ -51,6 +51,7 @@ class SmtpSandbox:
         self.return_paths: dict[str, str] = {}
         self.mails: dict[str, bytes] | None = {} if keep else None
         self.context = authority.server_context()
+        self.pipelining = True  # whether commands may come together; where not, whoever sends them so is cut off
         self.sessions: set[Session] = set()
         self.sessions_made = 0
         self._server: asyncio.Server | None = None
@@ -92,6 +93,7 @@ class Session(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", None)
         self._secure = False
         self._in_content = False
+        self._waits = False  # for content, although there is no recipient
         self._sender: str | None = None
         self._to: list[tuple[str, Rule | None]] = []
         self._later: asyncio.TimerHandle | None = None
@@ -131,8 +133,10 @@ class Session(asyncio.Protocol):
                 self._transport.abort()
             return None
         del self._buffer[: len(line) + 2]
-        verb = line[:4].upper()
-        return self._command(verb, line)
+        if self._buffer and not self._sandbox.pipelining:
+            self._transport.abort()
+            return None
+        return self._command(line[:4].upper(), line)
 
     def _command(self, verb: bytes, line: bytes) -> bytes:
         commands = {
@@ -153,7 +157,7 @@ class Session(asyncio.Protocol):
     def _hello(self, _: bytes) -> bytes:
         names = [
             b"sandbox",
-            b"PIPELINING",
+            *([b"PIPELINING"] if self._sandbox.pipelining else []),
             b"SIZE %d" % SIZE_LIMIT_BYTES,
             b"8BITMIME",
             b"SMTPUTF8",
@@ -188,6 +192,8 @@ class Session(asyncio.Protocol):
         found = ADDRESS.search(line)
         if found is None:
             return b"501 5.5.4 no address\r\n"
+        if self._sender is not None:
+            return b"503 5.5.1 nested MAIL\r\n"
         self._sender = found[1].decode("utf-8", "replace")
         self._to = []
         return b"250 2.1.0 ok\r\n"
@@ -203,11 +209,14 @@ class Session(asyncio.Protocol):
             return b""
         if rule is not None and rule.do in AT_RECIPIENT:
             return AT_RECIPIENT[rule.do] + b"\r\n"
+        if rule is not None and rule.do == "waits":
+            self._waits = True
+            return b"550 5.1.1 no such mailbox\r\n"
         self._to.append((to, rule))
         return b"250 2.1.5 ok\r\n"
 
     def _data(self, _: bytes) -> bytes:
-        if not self._to:
+        if not self._to and not self._waits:
             return b"503 5.5.1 RCPT first\r\n"
         self._in_content = True
         return b"354 go ahead\r\n"
@@ -227,7 +236,7 @@ class Session(asyncio.Protocol):
             return None
         content = bytes(self._buffer[:end])
         del self._buffer[: end + 3]
-        self._in_content = False
+        self._in_content = self._waits = False
         rule = next((rule for _, rule in self._to if rule is not None), None)
         return self._taken(content) if rule is None else self._misbehave(rule, content)
 

@@ -129,7 +129,7 @@ def message(text: str) -> MailMessage:
 async def test_postfix_delivers_what_we_hand_over(channel, directory):
     """Text with dots, accents and long lines comes out of a foreign relay's mailbox as it went in, with its headers."""
     text = ".\nLucía, 7 años\n..\n" + "漢字 " * 500
-    recipients = [Recipient("ana@people.example", "tag-ana"), Recipient("ben@people.example", "tag-ben")]
+    recipients = [Recipient("ana@people.example", "tag-ana", "leave-ana"), Recipient("ben@people.example", "tag-ben")]
     outcomes = await channel.send(channel.prepare(message(text)), recipients, lambda: True)
     assert [outcome.answer for outcome in outcomes] == [Answer.ACCEPTED] * 2
     boxes = directory / "boxes"

@@ -60,3 +60,35 @@ async def test_a_relay_that_nobody_vouches_for_gets_nothing(open_party):
     outcomes = await mail.send(mail.recipients(2))
     assert {outcome.answer for outcome in outcomes} == {Answer.RETRY}
     assert mail.carrier.recorded.total == 0
+
+
+@pytest.mark.parametrize("pipelining", [True, False])
+async def test_commands_go_together_only_where_the_relay_offers_it(open_party, pipelining):
+    """A relay that does not is spoken to one command at a time; refusals in between leave the connection as good as new."""
+    mail = await open_party("mail", connections=1)
+    mail.carrier.pipelining = pipelining
+    mail.tell("no-mailbox", prefix="person1@")
+    outcomes = await mail.send(mail.recipients(4))
+    assert [outcome.address_gone for outcome in outcomes] == [False, True, False, False]
+    assert [mail.count(recipient) for recipient in mail.recipients(4)] == [1, 0, 1, 1]
+    assert mail.carrier.sessions_made == 1
+
+
+async def test_leave_is_asked_before_each_write(open_party):
+    """Once for a connection, once for the envelope and once for the content; none is written after a no."""
+    mail = await open_party("mail", connections=1)
+    for leaves in range(3):
+        answers = iter([True] * leaves + [False])
+        (outcome,) = await mail.send(mail.recipients(1), lambda answers=answers: next(answers))
+        assert outcome.answer is Answer.WITHHELD
+    assert mail.carrier.recorded.total == 0
+
+
+async def test_a_relay_that_waits_for_content_after_refusing_gets_none(open_party):
+    """It said no to the recipient and yet asks for the mail (RFC 2920 3.1): it gets an empty one, and the next goes well."""
+    mail = await open_party("mail", connections=1)
+    mail.tell("waits", prefix="person0@")
+    outcomes = await mail.send(mail.recipients(2))
+    assert [outcome.address_gone for outcome in outcomes] == [True, False]
+    assert set(mail.carrier.mails) == {"person1@people.example"}
+    assert mail.carrier.sessions_made == 1

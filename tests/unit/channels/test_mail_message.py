@@ -6,16 +6,17 @@ import email.policy
 import pytest
 
 from channels.base import Loudness, MailMessage, Recipient, Stamp
-from channels.mail_message import MailIdentity, encode, headers_for, mailbox, return_path
+from channels.mail_message import MailIdentity, encode, mailbox, return_path
 from channels.smtp_pool import RelaySettings
 
 STAMP = Stamp(chain="c1", version="v1", sent_s=0, expires_s=86_400, loudness=Loudness.LOUD, language="es")
 IDENTITY = MailIdentity(sender="Alertas <alerts@a.example>", domain="a.example", unsubscribe_base="https://a.example/")
+RECIPIENT = Recipient("p@people.example", "tag_1", "leave_1")
 
 
 def built(text="Lucía, 7 años", subject="Niña desaparecida: 漢字", html="<p>Lucía</p>"):
     payload = encode(MailMessage(stamp=STAMP, subject=subject, text=text, html=html), IDENTITY)
-    return headers_for("p@people.example", "tag_1", IDENTITY) + payload.at(0)
+    return payload.to("p@people.example", RECIPIENT, 0)
 
 
 def parsed(raw):
@@ -30,14 +31,16 @@ def test_a_mail_says_what_it_is_and_how_to_leave():
     assert message["To"] == "p@people.example"
     assert message["Subject"] == "Niña desaparecida: 漢字"
     assert message["Message-ID"] == "<tag_1@a.example>"
-    assert message["List-Unsubscribe"] == "<https://a.example/u/tag_1>"
+    assert message["List-Unsubscribe"] == "<https://a.example/u/leave_1>"
     assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
     assert message["Auto-Submitted"] == "auto-generated"
+    assert message["Precedence"] == "list"
+    assert message["Feedback-ID"] == "c1:es:alert:alertd"
     assert message["Date"] == "Thu, 01 Jan 1970 00:00:00 -0000"
     assert (message["X-Alert-Chain"], message["X-Alert-Version"]) == ("c1", "v1")
     assert message.get_body(("plain",)).get_content().strip() == "Lucía, 7 años"
     assert message.get_body(("html",)).get_content().strip() == "<p>Lucía</p>"
-    assert return_path(Recipient("p@people.example", "tag_1"), IDENTITY) == "bounce+tag_1@a.example"
+    assert return_path(RECIPIENT, IDENTITY) == "bounce+tag_1@a.example"
     assert not message.defects
 
 

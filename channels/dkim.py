@@ -1,0 +1,126 @@
+"""DKIM signatures (RFC 6376) with rsa-sha256 and ed25519-sha256 (RFC 8463), relaxed/relaxed.
+
+What all mails of a message have in common is canonicalised and hashed once; each mail adds its own few headers and is signed.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+#: Shorter keys are refused by receivers, or soon will be (RFC 8301 3.2).
+RSA_BITS_LEAST = 2048
+
+#: Headers of which nobody may add another one: listed once more than there are (RFC 6376 8.15).
+ONCE_ONLY = ("from", "to", "subject", "date", "message-id", "reply-to", "cc", "content-type", "list-unsubscribe")
+
+_FOLD = re.compile(rb"\r\n(?=[ \t])")
+_SPACES = re.compile(rb"[ \t]+")
+_ENDS_IN_SPACES = re.compile(rb"[ \t]+(?=\r\n)")
+_HEADER = re.compile(rb"([!-9;-~]+)[ \t]*:((?:.|\r\n[ \t])*)\r\n")
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+_SHA256 = Prehashed(hashes.SHA256())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DkimSettings:
+    """One key. Rotation is two of them for a while: receivers find each in the DNS under its selector."""
+
+    domain: str
+    selector: str
+    key: str = field(repr=False)  # PEM, not encrypted: RSA of 2,048 bits or more, or Ed25519
+
+
+class Signer:
+    """One domain's key under one selector."""
+
+    def __init__(self, settings: DkimSettings) -> None:
+        """Raises `ValueError` for a key or a name that cannot be used."""
+        for name in (settings.domain, settings.selector):
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is not a name in the DNS")
+        self._key = _private_key(settings)
+        algorithm = "rsa-sha256" if isinstance(self._key, RSAPrivateKey) else "ed25519-sha256"
+        names = f"d={settings.domain}; s={settings.selector}"
+        self.head = f"v=1; a={algorithm}; c=relaxed/relaxed; {names}".encode()
+
+    def sign(self, digest: bytes) -> bytes:
+        """The signature of a SHA-256 digest, in base64."""
+        key = self._key
+        raw = key.sign(digest, PKCS1v15(), _SHA256) if isinstance(key, RSAPrivateKey) else key.sign(digest)
+        return base64.b64encode(raw)
+
+
+class Common:
+    """What all mails of one message have in common, hashed."""
+
+    def __init__(self, head: bytes, body: bytes) -> None:
+        """`head`: header lines; `body`: what follows the empty line; both as they are on the wire, before dots are doubled."""
+        self._hash = hashlib.sha256()
+        self._names = _add(self._hash, head)
+        self._body = base64.b64encode(hashlib.sha256(relaxed_body(body)).digest())
+
+    def signatures(self, own: bytes, signers: Sequence[Signer], now_s: int) -> bytes:
+        """The DKIM-Signature headers of one mail, whose further header lines are `own`."""
+        hashed = self._hash.copy()
+        names = _signed_names(self._names + _add(hashed, own))
+        lines = []
+        for signer in signers:
+            value = b"%b; t=%d; h=%b; bh=%b; b=" % (signer.head, now_s, names, self._body)
+            last = hashed.copy()
+            last.update(b"dkim-signature:" + value)
+            folded = (
+                value.replace(b"; h=", b";\r\n\th=").replace(b"; bh=", b";\r\n\tbh=").replace(b"; b=", b";\r\n\tb=")
+            )
+            lines.append(b"DKIM-Signature: %b%b\r\n" % (folded, signer.sign(last.digest())))
+        return b"".join(lines)
+
+
+def relaxed_header(name: bytes, value: bytes) -> bytes:
+    """One header line in its relaxed form (RFC 6376 3.4.2)."""
+    return b"%b:%b\r\n" % (name.lower(), _SPACES.sub(b" ", _FOLD.sub(b"", value)).strip(b" "))
+
+
+def relaxed_body(body: bytes) -> bytes:
+    """A body in its relaxed form (RFC 6376 3.4.4)."""
+    lines = _SPACES.sub(b" ", _ENDS_IN_SPACES.sub(b"", body)).rstrip(b"\r\n")
+    return lines + b"\r\n" if lines else b""
+
+
+def _add(hashed: hashlib._Hash, lines: bytes) -> tuple[bytes, ...]:
+    found = [(name.lower(), value) for name, value in _HEADER.findall(lines)]
+    for name, value in found:
+        hashed.update(relaxed_header(name, value))
+    return tuple(name for name, _ in found)
+
+
+@lru_cache(maxsize=16)  # mails differ in their values alone
+def _signed_names(names: tuple[bytes, ...]) -> bytes:
+    return b":".join([*names, *(name.encode() for name in ONCE_ONLY)])
+
+
+def _private_key(settings: DkimSettings) -> RSAPrivateKey | Ed25519PrivateKey:
+    where = f"the DKIM key of {settings.selector}._domainkey.{settings.domain}"
+    try:
+        key = load_pem_private_key(settings.key.encode(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise ValueError(f"{where} is not an unencrypted private key in PEM") from None
+    if isinstance(key, Ed25519PrivateKey):
+        return key
+    if not isinstance(key, RSAPrivateKey):
+        raise ValueError(f"{where} is neither RSA nor Ed25519")  # noqa: TRY004 the file's fault, not a type's
+    if key.key_size < RSA_BITS_LEAST:
+        raise ValueError(f"{where} has {key.key_size} bits; receivers want {RSA_BITS_LEAST}")
+    return key
