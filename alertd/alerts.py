@@ -112,6 +112,7 @@ class LedgerReason(enum.IntEnum):
     GATE_CLOSED = 35  # cancelled, closed, superseded or expired while it waited
     WORKER_LOST = 36  # its worker went silent with the attempt open
     LEFT_BLANK = 37  # the message cannot be made for this reference
+    UNREADABLE = 38  # the subscriber's record is damaged, or not of this version
 
 
 #: Ledger byte 3: five bits of attempts and these flags.

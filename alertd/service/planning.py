@@ -12,7 +12,7 @@ from alertd.clock import Clock
 from alertd.documents import Alert, Status
 from alertd.rendering import Renderer, choose_language
 from alertd.store.alerts import AlertRecord, Alerts
-from alertd.store.people import People
+from alertd.store.people import Absence, People
 from alertd.store.work import Alike, Work, pack_ref
 from alertd.subscribers import AddressState, Subscriber
 from geofences import cover
@@ -44,8 +44,11 @@ class Planner:
         while True:
             size = FIRST_CHUNK if cursor == 0 else CHUNK
             after = min(cursor + size, len(audience))
-            people = [p for p in await self._people.get_many(audience[cursor:after]) if p]
+            found = await self._people.read_many(audience[cursor:after])
+            people = [person for person in found if isinstance(person, Subscriber)]
             groups = references(belongs.still(people), alert.channels, languages)
+            unreadable = np.array([one is Absence.UNREADABLE for one in found], bool)
+            groups += _untold(audience[cursor:after][unreadable].tolist(), alert.channels[0], languages[0])
             answer = await self._work.plan(record.id, cursor, after, groups, last=after == len(audience))
             if answer != "ok":
                 return False
@@ -100,3 +103,9 @@ def references(
         (Alike(channel=CHANNELS[channel], language=language), b"".join(refs))
         for (channel, language), refs in sorted(groups.items())
     ]
+
+
+def _untold(numbers: Sequence[int], channel: str, language: str) -> list[tuple[Alike, bytes]]:
+    """References for people whose records cannot be read, so that the ledger shows that somebody was not told."""
+    refs = b"".join(pack_ref(number, 0) for number in numbers)
+    return [(Alike(channel=channel, language=language), refs)] if refs else []

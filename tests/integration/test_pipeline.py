@@ -104,11 +104,11 @@ class Dying(People):
 
     reads_left = 0
 
-    async def get_many(self, numbers):
+    async def read_many(self, numbers):
         self.reads_left -= 1
         if self.reads_left < 0:
             raise PlannerDiedError
-        return await super().get_many(numbers)
+        return await super().read_many(numbers)
 
 
 @pytest.mark.parametrize("reads", [0, 1, 2])

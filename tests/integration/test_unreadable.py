@@ -1,0 +1,139 @@
+"""A record that cannot be read, or is not what a reference was made for, costs nobody else anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+from structlog.testing import capture_logs
+
+from alertd.alerts import CHANNELS, LedgerReason, State
+from alertd.app import Parts
+from alertd.errors import Problem
+from alertd.service.claims import CLAIM_GRACE_S
+from alertd.service.registry import Registry
+from alertd.store import keys
+from alertd.store.alerts import AlertRecord
+from alertd.store.people import GRACE_MS, Change
+from channels.sandbox import Sandbox
+from geofences import records
+from tests.integration.acts import counts, planned, register, registration, send
+
+
+@dataclass
+class Later:
+    """A clock that is ahead."""
+
+    ahead_s: float
+    base: Any
+
+    def monotonic(self) -> float:
+        return self.base.monotonic() + self.ahead_s
+
+    def now_ms(self) -> int:
+        return self.base.now_ms() + int(self.ahead_s * 1000)
+
+    async def sleep(self, seconds: float) -> None:
+        await self.base.sleep(seconds)
+
+
+async def damaged(parts: Parts, name: str) -> int:
+    """Four bytes of the record are overwritten. Answers its number."""
+    number = await parts.people.names.number_of(name)
+    await parts.db.execute("SETRANGE", keys.subscriber(number), 40, b"\xff\xff\xff\xff")
+    return number
+
+
+async def reasons(parts: Parts, record: AlertRecord) -> list[int]:
+    """Of the suppressed references."""
+    rows = [row async for _, found, _ in parts.work.ledger(record.id) for row in found]
+    return [int(row["reason"]) for row in rows if row["state"] == State.SUPPRESSED]
+
+
+@pytest.mark.parametrize("before_planning", [True, False])
+async def test_one_unreadable_record_keeps_nobody_else_from_being_told(
+    parts: Parts, sample: dict[str, Any], before_planning: bool
+):
+    """Its own reference is suppressed, for all to see, and the log tells once whose it is, by number."""
+    await register(parts, 25)
+    with capture_logs() as logs:
+        if before_planning:
+            number = await damaged(parts, "p2")
+        record = await planned(parts, sample)
+        if not before_planning:
+            number = await damaged(parts, "p2")
+        await send(parts, record)
+    assert await counts(parts, record) == {"accepted": 24, "suppressed": 1}
+    assert await reasons(parts, record) == [LedgerReason.UNREADABLE]
+    told = [entry["subscriber"] for entry in logs if entry["event"] == "subscriber's record cannot be read"]
+    assert told == [number]
+
+
+async def test_a_doubtful_place_of_an_unreadable_record_stops_neither_alert_nor_sweeper(
+    parts: Parts, sample: dict[str, Any]
+):
+    """Where only the record could tell, nobody is found; the cell is settled all the same."""
+    await register(parts, 25)
+    person = await parts.registry.get("p2")
+    await parts.people.put([Change(person, replace(person, version=2, places=(replace(person.places[0], x=9),)))])
+    cell = keys.tile_cell(person.places[0].tile)
+    blob = await parts.db.execute("GET", cell.key)
+    for at in range(0, len(blob), records.SIZE):
+        if int.from_bytes(blob[at : at + 5], "little") == person.number:
+            await parts.db.execute("SETRANGE", cell.key, at + 13, bytes((blob[at + 13] | 0x80,)))
+    await damaged(parts, "p2")
+    record = await planned(parts, sample)
+    assert await send(parts, record)
+    assert await counts(parts, record) == {"accepted": 24}
+    sweeper = parts.worker().sweeper
+    await sweeper.round()
+    sweeper.clock = Later(GRACE_MS / 1000 + 1, parts.clock)
+    assert await sweeper.round() == 1
+
+
+async def test_an_unreadable_record_is_said_to_be_one_and_can_be_forgotten(parts: Parts):
+    """Nothing is written over what nobody has seen: it is deleted on purpose, and the addresses are free a grace later."""
+    await register(parts, 1)
+    await damaged(parts, "p0")
+    for act in (
+        parts.registry.get("p0"),
+        parts.registry.put("p0", registration(0)),
+        parts.registry.drop_address("p0", 0),
+    ):
+        with pytest.raises(Problem, match="cannot be read"):
+            await act
+    await parts.registry.forget("p0")
+    assert await parts.people.count() == 0
+    with pytest.raises(Problem, match="not-found"):
+        await parts.registry.get("p0")
+    later = Registry(parts.people, parts.library, Later(CLAIM_GRACE_S, parts.clock))
+    assert (await later.put("p0", registration(0)))[1]
+
+
+async def test_a_reference_is_not_sent_to_an_address_of_another_channel(
+    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+):
+    """Whatever a record came to have under the number: a telephone number is no token."""
+    await register(parts, 25)
+    record = await planned(parts, sample)
+    person = await parts.registry.get("p0")
+    (sms,) = (address for address in person.addresses if CHANNELS[address.channel] == "sms")
+    swapped = replace(person, version=person.version + 1, addresses=(replace(sms, number=0),))
+    assert await parts.people.put([Change(person, swapped)]) == [True]
+    await send(parts, record)
+    assert await counts(parts, record) == {"accepted": 24, "suppressed": 1}
+    assert await reasons(parts, record) == [LedgerReason.ADDRESS_REMOVED]
+    assert [address for _, _, address, *_ in sandbox.push.recorded].count("+34600000000") == 0
+
+
+async def test_a_number_that_was_given_up_is_never_written_again(parts: Parts):
+    """Whoever read that nobody is there comes too late, however they try."""
+    await register(parts, 1)
+    person = await parts.registry.get("p0")
+    await parts.registry.forget("p0")
+    assert await parts.people.put([Change(None, replace(person, version=1))]) == [False]
+    assert await parts.people.put([Change(person, replace(person, version=2))]) == [False]
+    assert not await parts.people.give_up(person.number)
+    assert 0 < await parts.db.execute("PTTL", keys.subscriber(person.number)) <= 600_000
