@@ -16,6 +16,7 @@ _ISOLATES = re.compile("[\u2066-\u2069]")
 
 #: Pictures and joiners carry no fact, and one of them more than halves what an SMS can hold.
 _ORNAMENTS = frozenset({"So", "Sk", "Cf", "Mn", "Me"})
+_NO_WIDTH = frozenset({"Cf", "Mn", "Me"})
 
 
 def line(text: str) -> str:
@@ -69,6 +70,25 @@ def tidy(text: str) -> str:
 def packed(text: str) -> str:
     """`tidy` without any empty line: on a phone each line counts."""
     return "\n".join(filter(None, tidy(text).split("\n")))
+
+
+def rows(text: str, columns: int) -> int:
+    """How many rows a phone breaks a line into: at spaces, with wide characters as two columns and marks as none."""
+    count, used = 1, 0
+    for word in text.split(" "):
+        width = sum(map(_columns, word))
+        if used and used + 1 + width > columns:
+            count, used = count + 1, 0
+        used += width + (1 if used else 0)
+        while used > columns:
+            count, used = count + 1, used - columns
+    return count
+
+
+def _columns(char: str) -> int:
+    if unicodedata.category(char) in _NO_WIDTH:
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in {"W", "F"} else 1
 
 
 def spelled_for_sms(text: str, names: Iterable[str] = ()) -> str:

@@ -18,7 +18,7 @@ from alertd.kinds import Kind
 from alertd.rendering.catalogue import REFERENCE, Catalogue, read_catalogues
 from alertd.rendering.facts import Facts, Room, facts_of
 from alertd.rendering.languages import matching
-from alertd.rendering.plaintext import is_gsm, packed, spelled_for_sms, tidy
+from alertd.rendering.plaintext import is_gsm, packed, rows, spelled_for_sms, tidy
 from channels.base import Loudness, MailMessage, Message, PushMessage, SmsMessage, Stamp
 from channels.text import segments
 
@@ -28,7 +28,11 @@ PARTS = {
     "mail": ("subject.txt", "body.txt", "body.html"),
 }
 
-#: Phones show about three lines closed and ten open; a mail shows everything.
+#: A locked phone shows about four rows of a push below its title, of about this many letters, and ten when it is opened. The safety
+#: line stands in those four.
+CLOSED_ROWS, ROW = 4, 42
+
+#: How much each channel tells; a mail shows everything.
 ROOM = {
     "push": Room(people=3, name=60, place=80, headline=120, text=200, form="short"),
     "sms": Room(people=2, name=40, place=60, headline=90, text=160, form="short"),
@@ -196,8 +200,13 @@ class _Rendering:
         return title
 
     def text(self, channel: str, part: str, facts: Facts) -> str:
-        """Plain text with the safety line after the first line: whoever cuts the end or shows three lines keeps it."""
+        """Plain text with the safety line after the first line: whoever cuts the end keeps it.
+
+        In a push it goes in front of a first line so long that a locked phone would hide it.
+        """
         first, _, rest = tidy(self.part(channel, part, facts)).partition("\n")
+        if channel == "push" and rows(first, ROW) + rows(facts.safety, ROW) > CLOSED_ROWS:
+            return f"{facts.safety}\n{first}\n{rest}"
         return f"{first}\n\n{facts.safety}\n{rest}"
 
     def html(self) -> str:
