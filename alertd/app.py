@@ -41,6 +41,7 @@ from alertd.store.sweeper import Sweeper
 from alertd.store.work import Work
 from alertd.worker import Worker
 from channels.base import Channel
+from channels.dkim import DkimSettings, Signer
 from channels.fcm import FcmChannel, FcmSettings
 from channels.mail import MailChannel
 from channels.mail_message import MailIdentity
@@ -222,6 +223,11 @@ def _smtp(section: config.SmtpCarrier, settings: config.Settings, _name: str) ->
         timeout_s=section.timeout_s,
     )
     domain = section.bounces or section.sender.rpartition("@")[2].rstrip(">")
+    signers = tuple(
+        Signer(DkimSettings(domain=one.domain, selector=one.selector, key=one.key.get_secret_value()))
+        for one in section.dkim or ()
+    )
+    base = settings.api.public_url
     return MailChannel(
-        relay, MailIdentity(sender=section.sender, domain=domain, unsubscribe_base=settings.api.public_url)
+        relay, MailIdentity(sender=section.sender, domain=domain, unsubscribe_base=base, signers=signers)
     )

@@ -143,6 +143,14 @@ class TwilioCarrier(Carrier):
     on_unknown: Literal["resend", "hold"] = "hold"
 
 
+class DkimKey(Section):
+    """One key that signs mails."""
+
+    domain: str
+    selector: str
+    key: SecretStr
+
+
 class SmtpCarrier(Carrier):
     channel = Channel.MAIL
     kind: Literal["smtp"]
@@ -153,6 +161,7 @@ class SmtpCarrier(Carrier):
     password: SecretStr | None = None
     sender: str
     bounces: str | None = None
+    dkim: tuple[DkimKey, ...] | None = None
     ca_file: Path | None = None
     connections: int = Field(10, ge=1)
 
@@ -271,6 +280,7 @@ def _names() -> list[str]:
         WorkerSection,
         AudienceSection,
         AlertSection,
+        DkimKey,
         *CARRIERS,
     )
     return sorted({name for section in sections for name in section.model_fields})
