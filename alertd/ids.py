@@ -19,6 +19,7 @@ _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _MAC_BYTES = 10  # 80 bits: a tag lives days and each guess costs a request
 _HEAD = struct.Struct(">16sB")  # chain, version
 _ROW = struct.Struct(">I")
+_TO_BYTES = 3  # tells an address from the one that has its number since; nobody chooses either
 
 
 def new_id(now_ms: int) -> str:
@@ -43,6 +44,7 @@ class Reference:
 
     alert_id: str
     row: int
+    to: bytes = b""  # of what it was sent to, a few bytes of a keyed hash, where the tag says so
 
 
 class Door(enum.IntEnum):
@@ -67,9 +69,9 @@ class Tags:
     def __init__(self, key: bytes) -> None:
         self._key = hashlib.sha256(b"tag" + key).digest()
 
-    def make(self, alert_id: str, row: int, door: Door = Door.RECEIPT) -> str:
-        """The tag of one row for one door: 42 characters."""
-        body = _head(alert_id) + _ROW.pack(row)
+    def make(self, alert_id: str, row: int, door: Door = Door.RECEIPT, address: str | None = None) -> str:
+        """The tag of one row for one door: 42 characters, or 46 if it is for this address alone."""
+        body = _head(alert_id) + _ROW.pack(row) + (self._to(address) if address else b"")
         return base64.urlsafe_b64encode(body + self._mac(body, door)).decode().rstrip("=")
 
     def read(self, tag: str, door: Door = Door.RECEIPT) -> Reference | None:
@@ -77,13 +79,21 @@ class Tags:
         try:
             raw = base64.urlsafe_b64decode(tag + "=" * (-len(tag) % 4))
             body, mac = raw[:-_MAC_BYTES], raw[-_MAC_BYTES:]
-            (chain, sequence), (row,) = _HEAD.unpack(body[: _HEAD.size]), _ROW.unpack(body[_HEAD.size :])
+            (chain, sequence), (row,) = _HEAD.unpack_from(body), _ROW.unpack_from(body, _HEAD.size)
         except (ValueError, struct.error):
             return None
         if not hmac.compare_digest(mac, self._mac(body, door)):
             return None
         name = _ulid_text(chain)
-        return Reference(name if sequence == 1 else f"{name}-{sequence}", row)
+        to = body[_HEAD.size + _ROW.size :]
+        return Reference(name if sequence == 1 else f"{name}-{sequence}", row, to)
+
+    def is_for(self, reference: Reference, address: str) -> bool:
+        """Whether what a tag names was sent to this address, as far as the tag says."""
+        return reference.to in {b"", self._to(address)}
+
+    def _to(self, address: str) -> bytes:
+        return hmac.digest(self._key, b"\0" + address.encode(), "sha256")[:_TO_BYTES]
 
     def _mac(self, body: bytes, door: Door) -> bytes:
         return hmac.digest(self._key, bytes((door,)) + body, "sha256")[:_MAC_BYTES]

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from alertd.alerts import CHANNELS, KINDS, PLACE_KINDS
+from alertd.kinds import PlaceKind
 from alertd.registrations import AddressDocument, ConsentDocument, PlaceDocument, Registration
 from geofences import records, tiles
 
@@ -202,14 +203,23 @@ def _addresses(documents: Iterable[AddressDocument], previous: Subscriber | None
 
 
 def _places(documents: dict[str, PlaceDocument], previous: tuple[Place, ...]) -> tuple[Place, ...]:
-    """The places in order; one that stays where it was keeps its leaf and slot, whatever it is called now."""
+    """The places in order; one that stays where it was keeps its leaf and slot, whatever it is called now.
+
+    Where somebody is now is what was observed last: an older observation that comes late changes nothing.
+    """
     known = {_spot(place): place for place in previous}
+    seen = {place.name: place for place in previous if place.name == PlaceKind.NOW}
     places = [_place(name, document) for name, document in documents.items()]
+    places = [_latest(place, seen.get(place.name)) for place in places]
     stayed = [known.get(_spot(place), place) for place in places]
     return tuple(
         msgspec.structs.replace(place, leaf=before.leaf, slot=before.slot)
         for place, before in zip(places, stayed, strict=True)
     )
+
+
+def _latest(place: Place, before: Place | None) -> Place:
+    return before if before and before.at_s > place.at_s else place
 
 
 def _spot(place: Place) -> tuple[Any, ...]:

@@ -41,10 +41,12 @@ class Receipts:
         return True
 
     async def leave(self, reference: Reference) -> bool:
-        """Whoever got this message wants no more at that address. False when the address is not there any more."""
+        """Whoever got this message wants no more at that address. False when another or none is there by now."""
         ref = await self._work.ref(reference.alert_id, reference.row)
         channel = await self._work.channel_of(reference.alert_id, reference.row)
-        if ref is None or channel is None or not await self._removal.stop(*ref):
+        if ref is None or channel is None:
+            return False
+        if not await self._removal.stop(*ref, lambda address: self._tags.is_for(reference, address)):
             return False
         self._metrics.optouts.labels(channel).inc()
         return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -55,12 +55,15 @@ class Removal:
             structlog.get_logger().warning("address not removed", subscriber=number)
         return removed
 
-    async def stop(self, number: int, address: int) -> bool:
-        """Whoever has this address wants nothing more by it. It stays, stopped: only they can undo that."""
+    async def stop(self, number: int, address: int, is_meant: Callable[[str], bool] = lambda _: True) -> bool:
+        """Whoever has this address wants nothing more by it. It stays, stopped: only they can undo that.
+
+        False when it is not there any more, or is not the one that is meant.
+        """
         for _ in range(TRIES):
             person = await self._people.get(number)
             found = next((a for a in person.addresses if a.number == address), None) if person else None
-            if person is None or found is None:
+            if person is None or found is None or not is_meant(found.value):
                 return False
             stopped = tuple(
                 replace(a, state=AddressState.STOPPED) if a.number == address else a for a in person.addresses

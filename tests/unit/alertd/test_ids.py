@@ -56,6 +56,18 @@ def test_a_tag_opens_its_own_door_alone(alert_id: str, row: int, doors: list[Doo
     assert [TAGS.read(tag, other) for other in others] == [None] * len(others)
 
 
+@given(ids, rows, st.text(min_size=1), st.text(min_size=1))
+def test_a_tag_may_be_for_one_address_alone(alert_id: str, row: int, address: str, other: str):
+    """It names the same row, tells that address from another, and shows none."""
+    reference = TAGS.read(TAGS.make(alert_id, row, Door.LEAVE, address), Door.LEAVE)
+    assert reference
+    assert (reference.alert_id, reference.row) == (alert_id, row)
+    assert TAGS.is_for(reference, address)
+    assert not Tags(b"x" * 32).is_for(reference, address)
+    assert TAGS.is_for(reference, other) == (address == other)
+    assert TAGS.is_for(Reference(alert_id, row), other)
+
+
 def test_every_channels_tag_has_its_door():
     """Nobody is sent a tag that opens nothing."""
     assert set(DOOR_OF) == set(CHANNELS)

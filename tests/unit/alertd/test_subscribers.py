@@ -185,6 +185,25 @@ def test_a_place_that_has_not_moved_keeps_its_slot() -> None:
     assert [(place.slot, place.leaf) for place in second.places] == [(NO_SLOT, 0), (1, 9), (NO_SLOT, 0), (3, 9)]
 
 
+def test_a_late_observation_moves_nobody_back() -> None:
+    """Where somebody is now is what was seen last, in whatever order it is told; a newer one counts, and so does none."""
+    here, there = {"point": [-5.98, 37.39], "at": "2026-11-24T17:00:00Z"}, {"point": [2.35, 48.86]}
+    first = kept({**SUBSCRIBER, "places": {"now": here}})
+
+    def seen(at: str) -> Any:
+        document = {**SUBSCRIBER, "places": {"now": {**there, "at": at}}}
+        return to_document(kept(document, first))["places"]["now"]
+
+    assert seen("2026-11-24T13:00:00Z") == here
+    assert seen("2026-11-24T17:00:00Z")["point"] == there["point"]
+    assert seen("2026-11-24T17:00:01Z")["point"] == there["point"]
+    gone = kept({**SUBSCRIBER, "places": {}}, first)
+    assert gone.places == ()
+    assert (
+        kept({**SUBSCRIBER, "places": {"home": {**there, "at": "2026-11-24T13:00:00Z"}}}, first).places[0].lon == 2.35
+    )
+
+
 def test_flags_say_what_the_tile_has_to_know() -> None:
     """The flags of a place hold its kind, age and accuracy, and the subscriber's addresses, kinds and test mark."""
     places = {**SUBSCRIBER["places"], "grandma": {"region": "41091"}}
