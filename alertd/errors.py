@@ -68,7 +68,9 @@ CATALOGUE: dict[str, ProblemType] = {
     "channel-unavailable": ProblemType(
         422, "A channel is not available", "Leave it out, or configure a carrier for it."
     ),
-    "duplicate-case": ProblemType(409, "The case has an alert already", "Update that one."),
+    "duplicate-case": ProblemType(
+        409, "The case has an alert already", "Look at that one; cancel it first, or give another external_id."
+    ),
     "duplicate-address": ProblemType(409, "The address belongs to someone else", "Remove it there first."),
     "unknown-region": ProblemType(422, "A region is unknown", "Use one of the nearest codes, or search /v1/regions."),
     "invalid-geometry": ProblemType(422, "A shape cannot be used", "Mend the shape; each fault has its place."),

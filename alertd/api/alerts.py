@@ -241,7 +241,7 @@ _GROUP = "Alerts"
 _STATES = ("not-found", "precondition-failed")
 _REFUSED = (
     "case-not-verified", "expired", "channel-unavailable", "translation-unreviewed", "language-missing",
-    "message-impossible", "audience-too-small", "unknown-region", "invalid-geometry",
+    "duplicate-case", "message-impossible", "audience-too-small", "unknown-region", "invalid-geometry",
 )  # fmt: skip
 OPERATIONS = (
     Operation(

@@ -12,6 +12,7 @@ import shapely
 from numpy.typing import NDArray
 
 from alertd.alerts import ALERT_STEPS, AMENDABLE, QUEUED_BECOMES, AlertState
+from alertd.fields import folded_subject
 from alertd.ids import chain_of
 from alertd.store import keys
 from alertd.store.codec import Box
@@ -77,6 +78,12 @@ _TEXTS = ("org", "kind", "level", "status", "loudness", "case", "regions")
 _OF_CASE = ("external_id", "reason")
 #: Sealed under the master key: who wrote and who decided outlives the case.
 _OF_STAFF = ("author", "hands", "approver", "by")
+
+
+#: The states in which a second alert under the same external id would tell people twice.
+UNDER_WAY = frozenset({AlertState.PENDING, AlertState.APPROVED, AlertState.SCHEDULED, AlertState.SENDING})
+#: How long an external id waits for its alert to be created.
+CLAIM_MS = 10_000
 
 
 def sources_of(new: AlertState) -> str:
@@ -167,6 +174,35 @@ class Alerts:
         await self._db.execute("SET", name, self._db.codec.new_case_key(name), "NX")
         return await self._box(case)
 
+    async def twin(self, record: AlertRecord) -> str | None:
+        """The alert that goes its way already under the external id of this one, for the same author, kind and status."""
+        found = await self._db.execute("GET", self._external_id(record)) if record.external_id else None
+        return await self._under_way(found.decode()) if found and found.decode() != record.id else None
+
+    async def claim_external_id(self, record: AlertRecord) -> str | None:
+        """Takes the external id for this alert, which is to be created next. Answers who has it where that fails."""
+        if not record.external_id:
+            return None
+        name, other = self._external_id(record), ""
+        for _ in range(2):
+            if await self._db.execute("SET", name, record.id, "NX", "PX", CLAIM_MS):
+                return None
+            other = (await self._db.execute("GET", name) or b"").decode()
+            if other == record.id:
+                return None
+            state = await self.state(other)
+            if state is None or state in UNDER_WAY:  # where there is none yet, its request is running
+                break
+            await self._db.run("unclaim", [name], other)
+        return other
+
+    async def _under_way(self, alert_id: str) -> str | None:
+        return alert_id if await self.state(alert_id) in UNDER_WAY else None
+
+    def _external_id(self, record: AlertRecord) -> str:
+        parts = (record.org, folded_subject(record.author), record.kind, record.status, record.external_id)
+        return keys.external_id(self._db.codec.hashed("external-id", "\0".join(parts)))
+
     async def create(self, record: AlertRecord, area: shapely.MultiPolygon) -> bool:
         """Write a first version, durably. False when the id is there already."""
         chain = chain_of(record.id)
@@ -181,6 +217,8 @@ class Alerts:
             "create", [keys.chain(chain)], record.id, shapely.to_wkb(area), record.org, self._db.skew_ms,
             "state", str(record.state), *_said(record, seals),
         )  # fmt: skip
+        if record.external_id and record.state is not AlertState.DRAFT:
+            await self._db.execute("SET", self._external_id(record), record.id, "PXAT", record.expires)
         return bool(made)
 
     async def amend(self, record: AlertRecord, area: shapely.MultiPolygon) -> tuple[bool, str]:

@@ -50,6 +50,7 @@ TABLE = (
     Kind("{a:<chain>}:leases", "hash", "lease -> version, batch, rows", "lease.lua", "an entry when its work is done, its gate closed or its time over"),
     Kind("{a:<chain>}:until:<channel>", "zset", "lease -> ms it ends without a sign of life", "lease.lua renew.lua gate.lua", "with the lease"),
     Kind("{c:<case>}", "string", "the case's key, wrapped: without it the documents are gone", "alerts", KEPT),
+    Kind("{e:<hash>}", "string", "an author's external id -> the alert that goes under it", "alerts", "with the alert, or when its request came to nothing"),
     Kind("{s:<number // 512>}:<number>", "string", "a subscriber: version (4), sealed record", "subscribers_put.lua", "ten minutes after its number was given up: till then the version of none (4)"),
     Kind("{i:<hash>}", "string", "an id -> number of its subscriber (5)", "names", "when the subscriber is forgotten or refused"),
     Kind("{h:<hash>}", "string", "an address -> who claims it: number (5), address number (1), since (4), never twice (2)", "names", "when it is dropped, dead or refused, or its subscriber forgotten"),
@@ -162,6 +163,10 @@ def of_chain(chain_id: str, part: str, name: str = "") -> str:
 
 def case(case_id: str) -> str:
     return f"{{c:{case_id}}}"
+
+
+def external_id(hashed: str) -> str:
+    return f"{{e:{hashed}}}"
 
 
 def subscriber(number: int) -> str:

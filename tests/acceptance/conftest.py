@@ -12,6 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -187,10 +188,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture
 def alert() -> dict[str, Any]:
-    """A missing-child alert to all of Spain, by ana, ending tomorrow."""
+    """A missing-child alert to all of Spain, by ana, ending tomorrow, of a case of its own."""
     now = datetime.now(UTC)
     document = changed(MISSING_CHILD, "expires", (now + timedelta(days=1)).isoformat())
     for moment in ("case/last_seen/at", "case/best_interests/at", "case/verification/publication_risk/at"):
         document = changed(document, moment, (now - timedelta(hours=3)).isoformat())
     document = changed(document, "author/subject", "ana@centre.example")
+    document = changed(document, "external_id", f"cms-{uuid.uuid4().hex}")
     return changed(document, "target", {"regions": ["ES"]})

@@ -106,6 +106,30 @@ async def test_a_test_needs_nobody_else_and_may_be_taken_in_again(parts: Parts, 
     assert (await parts.approval.submit(draft.record.id, ANA)).state is AlertState.APPROVED
 
 
+async def test_the_same_case_sent_again_makes_no_second_alert(parts: Parts, sample: dict[str, Any]):
+    """While the author's first one is under way, however often and at once it comes; the answer names it. A dry run says it
+    too, and a draft, a test and another's alert are none of it.
+    """
+    deeds = [submitted(parts, sample, external_id="cms-1") for _ in range(5)]
+    outcomes = await asyncio.gather(*deeds, return_exceptions=True)
+    (taken,) = (outcome for outcome in outcomes if not isinstance(outcome, BaseException))
+    problems = [outcome for outcome in outcomes if isinstance(outcome, Problem)]
+    assert [(p.slug, p.status, p.extra) for p in problems] == [("duplicate-case", 409, {"alert": taken.record.id})] * 4
+    alert = alert_of(sample, external_id="cms-1")
+    assert (await refused(parts.intake.submit(alert, ANA, dry_run=True)))[0] == "duplicate-case"
+    again = await parts.intake.submit(alert, ANA, alert_id=taken.record.id)  # the same request, cut off before
+    assert again.record.id == taken.record.id
+    await parts.intake.submit(alert, ANA, draft=True)
+    await submitted(parts, sample, external_id="cms-1", status="Test")
+    await parts.intake.submit(alert_of({**sample, "author": {}}, external_id="cms-1"), BEA)
+    await parts.approval.approve(taken.record.id, BEA)
+    assert (await refused(submitted(parts, sample, external_id="cms-1")))[0] == "duplicate-case"
+    await parts.approval.cancel(taken.record.id, BEA, "Wrong child")
+    second = await submitted(parts, sample, external_id="cms-1")
+    assert (await refused(submitted(parts, sample, external_id="cms-1")))[0] == "duplicate-case"
+    assert second.record.id != taken.record.id
+
+
 async def test_an_actual_alert_waits(parts: Parts, sample: dict[str, Any]):
     """Taking it in decides nothing."""
     taken = await submitted(parts, sample)
