@@ -263,7 +263,7 @@ OPERATIONS = (
     Operation(
         method="POST", path="/v1/alerts/{id}/approve", handler=approve_alert, summary="Approve and send",
         scope="alerts:approve", group=_GROUP,
-        problems=(*_STATES, "same-person", "audience-changed", "approval-stale", "expired"),
+        problems=(*_STATES, "same-person", "audience-changed", "audience-too-small", "approval-stale", "expired"),
     ),
     Operation(
         method="POST", path="/v1/alerts/{id}/return", handler=return_alert, summary="Return to the author",

@@ -41,7 +41,7 @@ class Approval:
         """Freeze the audience and open the gate. `people` is the count the approver saw, by default the one at submission,
         and `rev` the revision. The same person may say it twice.
 
-        Raises Problem: same-person, audience-changed (with both counts), expired, approval-stale, precondition-failed.
+        Raises Problem: same-person, audience-too-small, audience-changed (with both counts), expired, approval-stale, precondition-failed.
         """
         record = await self.get(alert_id, who)
         if _is_approved(record, who):
@@ -58,6 +58,8 @@ class Approval:
         area = await self._alerts.area(record.id)
         shares = await self._targeting.shares(area)
         found = await self._targeting.people(area, alert, shares)
+        if alert.status is Status.ACTUAL and len(found) < self._settings.least_people:
+            raise too_few_people(self._settings.least_people)
         if seen is not None and abs(len(found) - seen) > self._settings.drift_share * max(seen, 1):
             raise Problem(
                 "audience-changed",
@@ -112,6 +114,13 @@ def hands_of(record: AlertRecord) -> frozenset[str]:
 def hands_text(hands: frozenset[str]) -> str:
     """As a record keeps it."""
     return "\n".join(sorted(hands))
+
+
+def too_few_people(least: int) -> Problem:
+    """An Actual alert would reach so few that telling them tells who they are."""
+    return Problem(
+        "audience-too-small", f"Fewer than {least} people are in the area: telling them would tell who they are."
+    )
 
 
 def changed_since() -> Problem:

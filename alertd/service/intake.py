@@ -21,7 +21,7 @@ from alertd.faults import faults_of
 from alertd.ids import new_id
 from alertd.rendering import Renderer
 from alertd.service.access import Credential
-from alertd.service.approval import hands_of, hands_text
+from alertd.service.approval import hands_of, hands_text, too_few_people
 from alertd.service.carriers import Carriers
 from alertd.service.messages import impossible
 from alertd.service.registry import merged
@@ -160,10 +160,7 @@ class Intake:
                 "audience-too-small", f"The area has {area.km2:.3f} km2; the least is {self._settings.least_km2} km2."
             )
         if len(found) < self._settings.least_people:
-            raise Problem(
-                "audience-too-small",
-                f"Fewer than {self._settings.least_people} people are in the area: telling them would tell who they are.",
-            )
+            raise too_few_people(self._settings.least_people)
 
     def _without_carrier(self, alert: Alert) -> list[Fault]:
         return [

@@ -12,7 +12,9 @@ from alertd.store import keys
 from alertd.store.codec import Codec
 from alertd.store.scripts import script
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+#: The oldest that is read. Data of 1 has names of staff and ids of cases in clear; no release wrote it.
+OLDEST_SCHEMA = 2
 #: How long a write may take to reach the disk (and a replica, where one is required) before the caller is told 503.
 WAITAOF_MS = 5_000
 
@@ -165,6 +167,10 @@ async def open_store(connection: Connection) -> None:
     if int(found) > SCHEMA_VERSION:
         raise StoreRefusedError(
             f"the store holds data of schema {int(found)}, newer than this alertd's {SCHEMA_VERSION}: run the newer alertd"
+        )
+    if int(found) < OLDEST_SCHEMA:
+        raise StoreRefusedError(
+            f"the store holds data of schema {int(found)}, which this alertd does not read any more (from {OLDEST_SCHEMA} on)"
         )
     if check.decode() != connection.codec.check_value:
         raise StoreRefusedError("the store was made with other keys: give the master and hashing keys it was made with")

@@ -136,6 +136,16 @@ async def test_an_actual_alert_waits(parts: Parts, sample: dict[str, Any]):
     assert await parts.approval.begin(taken.record, ANA) == taken.record
 
 
+async def test_an_audience_that_has_shrunk_below_the_least_is_not_told(parts: Parts, sample: dict[str, Any]):
+    """Nor is its count, whatever count the approver gives."""
+    taken = await submitted(parts, sample)
+    for i in range(11):
+        await parts.registry.forget(f"p{i}")
+    for people in (None, 19):
+        deed = parts.approval.approve(taken.record.id, BEA, people=people)
+        assert await refused(deed) == ("audience-too-small", 422)
+
+
 async def test_a_decision_is_about_what_was_seen(parts: Parts, sample: dict[str, Any]):
     """Whoever saw an older revision approves, rejects and changes nothing."""
     taken = await submitted(parts, sample)
