@@ -1,12 +1,14 @@
 """What a mail server's refusals mean, as tables over the enhanced status codes (RFC 3463, RFC 5248).
 
-Only "no such mailbox" and "mailbox disabled" remove an address.
+Only what says that there is no such mailbox any more removes an address. A refusal is about the recipient's address, this
+message, somebody's policy, or us; 4xx is about now.
 """
 
 from __future__ import annotations
 
 import enum
 import re
+from collections.abc import Mapping
 
 from channels.base import Answer, Outcome, Reason
 
@@ -21,30 +23,50 @@ class Stage(enum.Enum):
 
 ENHANCED = re.compile(r"\s*([245]\.\d{1,3}\.\d{1,3})\b")
 
-# By the start of the enhanced code; the longest that fits counts.
+# By the enhanced code or its family; the longest that fits counts.
 PERMANENT: dict[str, Reason] = {
     "5.1.1": Reason.GONE,  # no such mailbox
+    "5.1.6": Reason.GONE,  # moved, and nobody says where
     "5.1.10": Reason.GONE,  # null MX: the domain takes no mail at all
     "5.2.1": Reason.GONE,  # mailbox disabled
+    "5.1.7": Reason.CREDENTIALS,  # our own address is malformed
+    "5.1.8": Reason.CREDENTIALS,  # our own domain is not known
     "5.1.": Reason.BAD_ADDRESS,
     "5.2.2": Reason.BLOCKED,  # mailbox full
     "5.2.3": Reason.BAD_MESSAGE,  # longer than the recipient takes
     "5.3.4": Reason.BAD_MESSAGE,  # longer than the server takes
+    "5.4.4": Reason.BAD_ADDRESS,  # no way to the domain
+    "5.4.7": Reason.UNAVAILABLE,  # a relay tried until it gave up
     "5.6.": Reason.BAD_MESSAGE,
+    "5.7.8": Reason.CREDENTIALS,
+    "5.7.9": Reason.CREDENTIALS,
+    **{f"5.7.{n}": Reason.CREDENTIALS for n in range(20, 28)},  # our DKIM, SPF, DMARC or reverse name (RFC 7372)
     "5.7.": Reason.BLOCKED,
 }
 
 # By reply code, where the server gives no enhanced one. 550 alone says too many different things to remove anybody.
 PERMANENT_PLAIN: dict[int, Reason] = {
+    501: Reason.BAD_ADDRESS,
     550: Reason.BLOCKED,
     551: Reason.BAD_ADDRESS,
     552: Reason.BAD_MESSAGE,
     553: Reason.BAD_ADDRESS,
     554: Reason.BLOCKED,
+    556: Reason.GONE,  # the domain takes no mail (RFC 7504)
+}
+
+TRANSIENT: dict[str, Reason] = {
+    "4.2.2": Reason.UNAVAILABLE,  # mailbox full
+    "4.4.5": Reason.THROTTLED,  # congestion
+    "4.5.3": Reason.THROTTLED,  # too many recipients
+    "4.7.": Reason.THROTTLED,
 }
 
 # 454 is how SES says "slow down", 451 how most others do.
-THROTTLED = frozenset({451, 454})
+TRANSIENT_PLAIN = {451: Reason.THROTTLED, 454: Reason.THROTTLED}
+
+# SES names no delay but says which limit it is: the second's or the day's. Both are the whole account's.
+ACCOUNT_WAITS_S = {"maximum sending rate exceeded": 1.0, "daily message quota exceeded": 900.0}
 
 # Refusals of our account, not of anybody's address: 530 and 535 ask for (other) credentials.
 OURS = frozenset({530, 534, 535, 538})
@@ -53,21 +75,22 @@ OURS = frozenset({530, 534, 535, 538})
 def refusal(code: int, text: str, stage: Stage) -> Outcome:
     """Read a reply that is not the one hoped for. `text` is what follows the code."""
     if 400 <= code < 500:
-        return Outcome(Answer.RETRY, Reason.THROTTLED if code in THROTTLED else Reason.UNAVAILABLE)
+        said = text.lower()
+        wait_s = next((wait for words, wait in ACCOUNT_WAITS_S.items() if words in said), None)
+        reason = by_code(text, TRANSIENT) or TRANSIENT_PLAIN.get(code, Reason.UNAVAILABLE)
+        return Outcome(Answer.RETRY, Reason.THROTTLED if wait_s else reason, wait_s)
     if not 500 <= code < 600:
         return Outcome(Answer.UNKNOWN if stage is Stage.CONTENT else Answer.RETRY, Reason.GARBAGE)
-    reason = _permanent(code, text)
-    if code in OURS or (stage is Stage.SENDER and reason is not Reason.BAD_MESSAGE):
+    reason = by_code(text, PERMANENT) or PERMANENT_PLAIN.get(code, Reason.BLOCKED)
+    if reason is Reason.CREDENTIALS or code in OURS or (stage is Stage.SENDER and reason is not Reason.BAD_MESSAGE):
         return Outcome(Answer.RETRY, Reason.CREDENTIALS)
     return Outcome(Answer.NEVER, reason)
 
 
-def _permanent(code: int, text: str) -> Reason:
+def by_code(text: str, table: Mapping[str, Reason] = PERMANENT) -> Reason | None:
+    """What a text that begins with an enhanced code means by a table; None where it says nothing that is in the table."""
     found = ENHANCED.match(text)
     if found is None:
-        return PERMANENT_PLAIN.get(code, Reason.BLOCKED)
+        return None
     enhanced = found[1]
-    if enhanced in PERMANENT:
-        return PERMANENT[enhanced]
-    family = enhanced[: enhanced.index(".", 2) + 1]
-    return PERMANENT.get(family, Reason.BLOCKED)
+    return table.get(enhanced) or table.get(enhanced[: enhanced.index(".", 2) + 1])
