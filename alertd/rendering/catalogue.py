@@ -68,7 +68,7 @@ class Catalogue:
             if form == "long"
             else format_skeleton("MMMd", local, None, locale=self._locale)
         )
-        time = self.isolate(f"{local:%H:%M} {_zone_name(local)}")
+        time = self.isolate(f"{local:%H:%M}\u00a0{_zone_name(local)}")  # never apart at the end of a line
         return str(self.words["moment"]["text"]).format(date=day, time=time)
 
     @property

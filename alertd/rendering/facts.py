@@ -26,7 +26,8 @@ _ENDLESS = 1_000_000
 class Room:
     """How much a channel has room for, in characters and people; more is cut, or counted (`and 2 more`)."""
 
-    people: int
+    named: int  # in the first line
+    people: int  # described below
     name: int
     place: int
     headline: int
@@ -36,6 +37,7 @@ class Room:
     def boundless(self) -> Room:
         """The same without any limit."""
         return Room(
+            named=_ENDLESS,
             people=_ENDLESS,
             name=_ENDLESS,
             place=_ENDLESS,
@@ -113,7 +115,7 @@ def facts_of(alert: Alert, words: Catalogue, room: Room, *, loudness: Loudness, 
         mark=_mark(alert, words),
         heading=_heading(alert, words, loudness),
         safety=safety_line(alert, words),
-        who=_who(children, len(case.children) - len(children), words, room),
+        who=_who(case.children, words, room),
         children=tuple(_child(child, words, room) for child in children),
         place=_place(case.last_seen, alert, words, room),
         seen_at="" if case.last_seen is None else words.moment(case.last_seen.at, zone, form=room.form),
@@ -155,13 +157,14 @@ def _heading(alert: Alert, words: Catalogue, loudness: Loudness) -> str:
     return words.joined([_mark(alert, words) or urgent, title], "dash")
 
 
-def _who(children: Sequence[Child], others: int, words: Catalogue, room: Room) -> str:
-    """Name and age of each; a child whose name is protected is told by sex and age."""
+def _who(children: Sequence[Child], words: Catalogue, room: Room) -> str:
+    """Name and age of the first; a child whose name is protected is told by sex and age."""
+    others = len(children) - room.named
     people = [
         words.joined([_name(child, words, room) or words.coded("sex", child.sex), _age(child.age, words)])
-        for child in children
+        for child in children[: room.named]
     ]
-    more = words.counted("more", others) if others else ""
+    more = words.counted("more", others) if others > 0 else ""
     return words.joined([*people, more], "people")
 
 

@@ -34,9 +34,9 @@ CLOSED_ROWS, ROW = 4, 42
 
 #: How much each channel tells; a mail shows everything.
 ROOM = {
-    "push": Room(people=3, name=60, place=80, headline=120, text=200, form="short"),
-    "sms": Room(people=2, name=40, place=60, headline=90, text=160, form="short"),
-    "mail": Room(people=20, name=80, place=500, headline=160, text=0, form="long"),
+    "push": Room(named=3, people=3, name=60, place=80, headline=120, text=200, form="short"),
+    "sms": Room(named=2, people=2, name=40, place=60, headline=90, text=160, form="short"),
+    "mail": Room(named=3, people=20, name=80, place=500, headline=160, text=0, form="long"),
 }
 
 #: FCM takes 4,096 bytes and web push about as much, with links and stamp, and JSON may write a letter of two bytes as

@@ -222,9 +222,9 @@ def test_a_missing_translation_drops_that_fact_alone(renderer: Renderer) -> None
 
 def test_a_time_names_its_zone(renderer: Renderer) -> None:
     """Times are those of the clocks where the child was seen, with the zone's name or offset."""
-    assert "24 November 2026, 13:40 UTC-03:00" in render(renderer, case_changed(), "mail", "en").text
+    assert "24 November 2026, 13:40\u00a0UTC-03:00" in render(renderer, case_changed(), "mail", "en").text
     seen = {**LONGEST_CHILD["case"]["last_seen"], "time_zone": "Europe/Madrid"}
-    assert "24 November 2026, 17:40 CET" in render(renderer, case_changed(last_seen=seen), "mail", "en").text
+    assert "24 November 2026, 17:40\u00a0CET" in render(renderer, case_changed(last_seen=seen), "mail", "en").text
 
 
 @pytest.mark.parametrize(("age", "shown"), [
@@ -266,6 +266,9 @@ def test_twenty_children_fit(renderer: Renderer) -> None:
     assert "Missing children in danger" in push.title
     assert "any of them" in push.body
     assert len((push.title + push.body).encode()) <= MAX_PUSH_BYTES
+    mail = render(renderer, alert, "mail", "en")
+    assert mail.subject.endswith("; and 17 more")
+    assert mail.text.count("\nWearing: ") == mail.html.count("Wearing: ") == 20
 
 
 def test_level_and_loudness_change_the_words(renderer: Renderer) -> None:

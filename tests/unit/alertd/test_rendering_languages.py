@@ -6,6 +6,8 @@ import itertools
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from tests.unit.alertd.samples import MISSING_CHILD
 from tests.unit.alertd.samples import changed as document_with
 from tests.unit.alertd.test_rendering import CHILD, LANGUAGES, LONGEST_CHILD, LONGEST_GENERAL, parts
 
+ROOT = Path(__file__).parents[3]
 CHANNELS = ("push", "webpush", "sms", "mail")
 STATUSES = ("Actual", "Exercise", "Test")
 URL = "https://alerts.example.org/a/k3v9q2"
@@ -215,7 +218,7 @@ def test_dates_are_written_as_there(renderer: Renderer, language: str, shown: st
     """Long and short, always with the zone."""
     at, words = alert_of(USUAL).case.last_seen.at, renderer.words(language)  # type: ignore[union-attr]
     told = "|".join(bare(words.moment(at, "Europe/Madrid", form=form)) for form in ("long", "short"))
-    assert told.replace("\u202f", " ") == shown
+    assert re.sub("[\u00a0\u202f]", " ", told) == shown
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -311,6 +314,16 @@ def test_a_language_may_have_its_own_order(tmp_path: Path):
     alert = alert_of(USUAL, level=Level.APPEAL)
     assert push(Renderer(copy), alert, "zh").title == "Inés P.，7岁：紧急——失踪儿童"
     assert push(Renderer(copy), alert, "de").title == "DRINGEND – Vermisstes Kind: Inés P., 7 Jahre"
+
+
+def test_the_contact_sheet_shows_every_language(tmp_path: Path):
+    """Its page is made of the renderer's own messages; drawing it needs a browser and is left to whoever looks."""
+    page = tmp_path / "messages.html"
+    subprocess.run([sys.executable, "ops/contact_sheet.py", "--html", page], cwd=ROOT, check=True, capture_output=True)
+    text = page.read_text(encoding="utf-8")
+    for language in LANGUAGES:
+        assert SAFETY[language] in bare(text).replace("&#x27;", "'")
+        assert text.count(f"lang={language}>") >= 2
 
 
 def test_a_preview_says_what_had_no_room(renderer: Renderer):
