@@ -49,8 +49,8 @@ async def register(parts: Parts, count: int, *, first: int = 0, **changes: Any) 
 
 
 def alert_of(sample: dict[str, Any], **changes: Any) -> Alert:
-    """The sample alert for the city of Sevilla, by push alone."""
-    document = {**sample, "target": {"regions": ["41091"]}, "channels": ["push"], **changes}
+    """The sample alert for the city of Sevilla, by push alone, under no external id: many may be under way at once."""
+    document = {**sample, "external_id": None, "target": {"regions": ["41091"]}, "channels": ["push"], **changes}
     return Alert.model_validate_json(json.dumps(document))
 
 

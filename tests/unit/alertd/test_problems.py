@@ -173,7 +173,7 @@ async def test_a_failure_tells_the_caller_nothing_and_the_log_where(client, note
     members = await response.json(content_type="application/problem+json")
     assert (response.status, members["type"], members["request_id"]) == (500, "/problems/internal-error", "call-7")
     assert logs[0]["request_id"] == "call-7"
-    assert "keep_note" in logs[0]["at"][-1]
+    assert "keep_note" in logs[0]["places"][-1]
     assert "Anna" not in repr(logs) + repr(members)
 
 
