@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections.abc import Iterable
 
-from channels.text import fold, segments
+from channels.text import GSM_BASIC, GSM_EXTENSION, fold
 
 FSI, PDI = "\u2068", "\u2069"  # first strong isolate, pop directional isolate (Unicode UAX 9)
 
 #: Embeddings and overrides: old, and never needed where there are isolates.
 _EMBEDDINGS = re.compile("[\u202a-\u202e]")
 _ISOLATES = re.compile("[\u2066-\u2069]")
+
+_GSM = GSM_BASIC | GSM_EXTENSION
 
 #: Pictures and joiners carry no fact, and one of them more than halves what an SMS can hold.
 _ORNAMENTS = frozenset({"So", "Sk", "Cf", "Mn", "Me"})
@@ -104,7 +107,7 @@ def spelled_for_sms(text: str, names: Iterable[str] = ()) -> str:
 
 def is_gsm(text: str) -> bool:
     """Whether an SMS carries this in the GSM alphabet (160 characters) and not in UCS-2 (70)."""
-    return segments(text)[0] == "gsm7"
+    return _GSM.issuperset(text)
 
 
 #: Letters that have no plain form in Unicode and have one in every hand-written SMS. Not the dotless i of Turkish: with a dot,
@@ -112,6 +115,7 @@ def is_gsm(text: str) -> bool:
 _BARE = {"ł": "l", "Ł": "L", "đ": "d", "Đ": "D"}
 
 
+@functools.lru_cache(4096)
 def _in_gsm(char: str) -> str:
     if is_gsm(char):
         return char

@@ -251,7 +251,8 @@ def _mail(rendering: _Rendering, stamp: Stamp) -> tuple[MailMessage, Facts]:
 
 
 def _within_budget(text: str) -> bool:
-    return segments(text)[1] <= (MAX_SEGMENTS_GSM if is_gsm(text) else MAX_SEGMENTS_UCS2)
+    encoding, count = segments(text)
+    return count <= (MAX_SEGMENTS_GSM if encoding == "gsm7" else MAX_SEGMENTS_UCS2)
 
 
 def _first_that(fits: Callable[[str], bool], texts: Iterator[tuple[str, Facts]]) -> tuple[str, Facts]:
