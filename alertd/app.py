@@ -22,6 +22,7 @@ from alertd.service.dispatch import Dispatch
 from alertd.service.ending import Ending
 from alertd.service.fleet import Fleet
 from alertd.service.intake import Intake
+from alertd.service.mail_reports import MailReports
 from alertd.service.messages import Messages
 from alertd.service.planning import Planner
 from alertd.service.receipts import Receipts
@@ -77,6 +78,7 @@ class Parts:
         self.approval = Approval(self.alerts, self.targeting, settings.audience)
         self.registry = Registry(self.people, self.library, clock)
         self.receipts = Receipts(self.work, self.removal, self.tags, metrics)
+        self.mail_reports = MailReports(self.receipts, self.removal, self.work, self.people, self.tags)
         self.access = Access(Keyring(self.db))
         self.reports = Reports(self.alerts, self.work, self.limits, self.db.codec)
         self.requests = Requests(self.db)

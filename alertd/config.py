@@ -161,6 +161,7 @@ class SmtpCarrier(Carrier):
     password: SecretStr | None = None
     sender: str
     bounces: str | None = None
+    bounces_listen: str = Field("", pattern=r"^(.+:[0-9]{1,5})?$")
     dkim: tuple[DkimKey, ...] | None = None
     ca_file: Path | None = None
     connections: int = Field(10, ge=1)

@@ -19,7 +19,7 @@ from alertd.config import Settings
 from alertd.opening import Store, parts_of, shared_store, store_of
 from alertd.processes import Life, StartError, appeared, die_with_parent, kept_running
 from alertd.sandboxed import load_sample_people, sandbox_of
-from alertd.sites import announce, api_site, check_port, metrics_site
+from alertd.sites import announce, api_site, bounce_sites, check_port, metrics_site
 from channels.sandbox import run as run_carriers
 
 __all__ = ["StartError", "run_all", "run_api", "run_worker", "serve_sandbox"]
@@ -82,7 +82,7 @@ async def _api(life: Life, settings: Settings, store: Store) -> None:
 
 
 async def _serve(life: Life, parts: Parts, store: Store, worker_sockets: list[str]) -> None:
-    async with api_site(parts, store, worker_sockets) as url:
+    async with bounce_sites(parts), api_site(parts, store, worker_sockets) as url:
         announce(url, await parts.access.first(parts.settings.alerts.organisation))
         life.ready()
         await asyncio.Event().wait()  # until it is cancelled

@@ -160,8 +160,9 @@ class Dispatch:
                 settled.append(_unsendable(lease, i, State.SUPPRESSED, reason))
                 continue
             channel, row = lease.alike.channel, lease.rows[i]
-            leave = self.tags.make(lease.alert_id, row, Door.LEAVE, value) if channel in LINKED else None
-            recipient = Recipient(value, self.tags.make(lease.alert_id, row, DOOR_OF[channel]), leave)
+            to = value if channel in LINKED else None
+            leave = self.tags.make(lease.alert_id, row, Door.LEAVE, to) if to else None
+            recipient = Recipient(value, self.tags.make(lease.alert_id, row, DOOR_OF[channel], to), leave)
             tries.append(_Try(lease.rows[i], _attempt(lease, i), *lease.refs[i], recipient, lease.doubted[i]))
         return tries, settled
 

@@ -1,0 +1,63 @@
+"""What became of mails, told by mail servers and relays: receipts, dead mailboxes, and people who want no more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from alertd.alerts import CHANNELS, State
+from alertd.ids import Door, Reference, Tags
+from alertd.service.receipts import Receipts
+from alertd.service.removal import Dead, Removal
+from alertd.store.people import People
+from alertd.store.work import Work
+from channels.base import Reason, ReportState
+from channels.bounces import MailReport
+
+REPORTED = {ReportState.DELIVERED: State.DELIVERED, ReportState.FAILED: State.FAILED}
+MAIL = CHANNELS.index("mail")
+
+
+class MailReports:
+    """Takes reports in any order, any number of times."""
+
+    def __init__(self, receipts: Receipts, removal: Removal, work: Work, people: People, tags: Tags) -> None:
+        self._receipts = receipts
+        self._removal = removal
+        self._work = work
+        self._people = people
+        self._tags = tags
+
+    async def take(self, reports: Sequence[MailReport], carrier: str) -> int:
+        """Answers how many were about a mail of ours. A report about none is no fault: tags end, and strangers write."""
+        return sum([await self._one(report, carrier) for report in reports])
+
+    async def _one(self, report: MailReport, carrier: str) -> bool:
+        found = (self._receipts.reference(tag, Door.RECEIPT) for tag in report.tags)
+        reference = next((one for one in found if one is not None), None)
+        if reference is None:
+            return False
+        state = REPORTED.get(report.state)  # the rest are stations on the way
+        if state is not None and not await self._receipts.report(
+            reference, state, report.reason.value, carrier, of="mail"
+        ):
+            return False
+        if report.left:
+            await self._receipts.leave(reference)
+        if state is State.FAILED and report.reason is Reason.GONE:
+            await self._gone(reference, report.mailboxes)
+        return True
+
+    async def _gone(self, reference: Reference, mailboxes: frozenset[str]) -> None:
+        """Removes the address, if it still is what was sent to, and what died: it may forward to one that did."""
+        ref = await self._work.ref(reference.alert_id, reference.row)
+        person = await self._people.get(ref[0]) if ref else None
+        if ref is None or person is None:
+            return
+        dead = [
+            Dead(person.number, address.number, address.value)
+            for address in person.addresses
+            if (address.number, address.channel) == (ref[1], MAIL)
+            and address.value.lower() in mailboxes
+            and self._tags.is_for(reference, address.value)
+        ]
+        await self._removal.gone(dead)

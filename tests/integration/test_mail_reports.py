@@ -1,0 +1,116 @@
+"""What mail servers say of our mails changes the ledger, and the people it is about."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from alertd.alerts import CHANNELS
+from alertd.app import Parts
+from alertd.ids import Door
+from alertd.registrations import MailAddress
+from alertd.subscribers import AddressState
+from channels.base import Reason, ReportState
+from channels.bounces import MailReport
+from channels.sandbox import Sandbox
+from tests.integration.acts import counts, planned, register, send
+
+MAIL = CHANNELS.index("mail")
+
+
+async def sent(parts: Parts, sandbox: Sandbox, sample: dict[str, Any], people: int = 21) -> tuple[Any, dict[str, str]]:
+    """An alert by mail. Answers its record, and the tag in the return path of each mailbox."""
+    await register(parts, people)
+    record = await planned(parts, sample, channels=["mail"])
+    await send(parts, record, "mail")
+    tags = {to: path.removeprefix("bounce+").partition("@")[0] for to, path in sandbox.mail.return_paths.items()}
+    return record, tags
+
+
+async def state(parts: Parts, name: str) -> AddressState | None:
+    person = await parts.registry.get(name)
+    return next((AddressState(one.state) for one in person.addresses if one.channel == MAIL), None)
+
+
+def bounce(tag: str, mailbox: str = "p0@people.example", **changes: Any) -> MailReport:
+    made = MailReport(tags=(tag,), state=ReportState.FAILED, reason=Reason.GONE, mailboxes=frozenset({mailbox}))
+    return replace(made, **changes)
+
+
+async def test_a_bounce_settles_the_mail_and_removes_the_mailbox(
+    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+):
+    """Once, however often it comes; nobody else is touched."""
+    record, tags = await sent(parts, sandbox, sample)
+    for _ in range(3):
+        assert await parts.mail_reports.take([bounce(tags["p0@people.example"])], "relay") == 1
+    assert await counts(parts, record, "mail") == {"failed": 1, "accepted": 20}
+    assert await state(parts, "p0") is None
+    assert await state(parts, "p1") is AddressState.ACTIVE
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"reason": Reason.BLOCKED},
+        {"reason": Reason.UNAVAILABLE},
+        {"mailboxes": frozenset({"elsewhere@other.example"})},
+        {"mailboxes": frozenset()},
+    ],
+)
+async def test_only_the_very_mailbox_that_died_is_removed(
+    parts: Parts, sandbox: Sandbox, sample: dict[str, Any], changes
+):
+    """A full mailbox, a policy, or the death of what it forwards to leave it."""
+    record, tags = await sent(parts, sandbox, sample)
+    await parts.mail_reports.take([bounce(tags["p0@people.example"], **changes)], "relay")
+    assert (await counts(parts, record, "mail"))["failed"] == 1
+    assert await state(parts, "p0") is AddressState.ACTIVE
+
+
+async def test_a_late_bounce_hurts_no_new_mailbox(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+    """The number has another mailbox by now, and even one that the bounce names is not what this mail was sent to."""
+    _, tags = await sent(parts, sandbox, sample)
+    number = next(a.number for a in (await parts.registry.get("p0")).addresses if a.channel == MAIL)
+    await parts.registry.put_address("p0", number, MailAddress(channel="mail", mailbox="new@people.example"))
+    for report in (
+        bounce(tags["p0@people.example"]),
+        bounce(tags["p0@people.example"], "new@people.example"),
+        bounce(tags["p0@people.example"], state=ReportState.DELIVERED, reason=Reason.NONE, left=True),
+    ):
+        await parts.mail_reports.take([report], "relay")
+    assert await state(parts, "p0") is AddressState.ACTIVE
+
+
+async def test_who_complains_gets_no_more(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+    """A complaint proves that the mail arrived, and stops the address."""
+    record, tags = await sent(parts, sandbox, sample)
+    complaint = bounce(tags["p0@people.example"], state=ReportState.DELIVERED, reason=Reason.NONE, left=True)
+    assert await parts.mail_reports.take([complaint], "relay") == 1
+    assert await counts(parts, record, "mail") == {"delivered": 1, "accepted": 20}
+    assert await state(parts, "p0") is AddressState.STOPPED
+
+
+async def test_a_delay_changes_nothing_and_delivered_outranks_failed(
+    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+):
+    """Reports come in any order."""
+    record, tags = await sent(parts, sandbox, sample)
+    tag = tags["p0@people.example"]
+    await parts.mail_reports.take([bounce(tag, state=ReportState.ACCEPTED, reason=Reason.NONE)], "relay")
+    assert await counts(parts, record, "mail") == {"accepted": 21}
+    await parts.mail_reports.take([bounce(tag, state=ReportState.DELIVERED, reason=Reason.NONE)], "relay")
+    await parts.mail_reports.take([bounce(tag, reason=Reason.UNAVAILABLE)], "relay")
+    assert await counts(parts, record, "mail") == {"delivered": 1, "accepted": 20}
+
+
+async def test_tags_of_others_are_nobodys(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+    """A forged tag, that of the link to leave, one in small letters; the first that is ours counts."""
+    record, tags = await sent(parts, sandbox, sample)
+    tag = tags["p0@people.example"]
+    leave = parts.tags.make(record.id, 0, Door.LEAVE, "p0@people.example")
+    forged = tag[:30] + ("A" if tag[30] != "A" else "B") + tag[31:]
+    assert await parts.mail_reports.take([bounce(one) for one in (forged, "", leave, tag.lower())], "relay") == 0
+    assert await parts.mail_reports.take([replace(bounce(tag), tags=(tag.upper(), tag))], "relay") == 1
