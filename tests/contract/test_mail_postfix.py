@@ -10,14 +10,22 @@ import pwd
 import shutil
 import subprocess
 import tempfile
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from alertd.alerts import CHANNELS
+from alertd.app import opened
+from alertd.config import Settings, SmtpCarrier
+from alertd.sites import bounce_sites
 from channels.base import Answer, Loudness, MailMessage, Outcome, Reason, Recipient, Stamp
 from channels.mail import MailChannel
 from channels.mail_message import MailIdentity
+from channels.sandbox.script import Rule
 from channels.smtp_pool import RelaySettings
+from tests.integration.acts import counts, planned, register, send
+from tests.unit.alertd.samples import MISSING_CHILD, changed
 
 pytestmark = pytest.mark.peer
 
@@ -45,6 +53,8 @@ smtpd_tls_security_level = encrypt
 smtpd_relay_restrictions = reject_unauth_destination
 smtpd_recipient_restrictions = check_recipient_access inline:{{ {{busy@people.example = 451 4.7.1 slow down}} }}
 smtpd_client_restrictions =
+relay_domains = far.example, a.example
+transport_maps = inline:{{ {{far.example = smtp:[127.0.0.1]:{far}}}, {{a.example = lmtp:[127.0.0.1]:{bounces}}} }}
 """
 
 MASTER = """
@@ -62,9 +72,11 @@ anvil unix - - n - 1 anvil
 error unix - - n - - error
 retry unix - - n - - error
 smtp unix - - n - - smtp
+lmtp unix - - n - - lmtp
 postlog unix-dgram n - n - 1 postlogd
 """
 
+MAIL = CHANNELS.index("mail")
 IDENTITY = MailIdentity(sender="Alertas <alerts@a.example>", domain="a.example", unsubscribe_base="https://a.example")
 
 
@@ -85,15 +97,23 @@ def directory(sandbox):
 
 
 @pytest.fixture
-def postfix(directory, free_port, wait_for_port):
-    """The port of a running Postfix."""
+def bounces(free_port):
+    """The port where Postfix hands over what comes for the return paths."""
+    return free_port()
+
+
+@pytest.fixture
+def postfix(directory, sandbox, bounces, free_port, wait_for_port):
+    """The port of a running Postfix. What is for far.example it hands to the sandbox's server."""
     program = shutil.which("postfix", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     assert program, "Postfix is missing: apt-get install postfix"
     assert os.geteuid() == 0, "Postfix can be started by root only"
     port = free_port()
     config, user = directory / "config", pwd.getpwnam("postfix")
     config.mkdir()
-    (config / "main.cf").write_text(MAIN.format(dir=directory, uid=user.pw_uid, gid=user.pw_gid))
+    (config / "main.cf").write_text(
+        MAIN.format(dir=directory, uid=user.pw_uid, gid=user.pw_gid, far=sandbox.mail.port, bounces=bounces)
+    )
     (config / "master.cf").write_text(MASTER.format(port=port))
     for file in ("postfix-files", "dynamicmaps.cf"):
         shutil.copy(Path("/etc/postfix") / file, config)
@@ -166,3 +186,42 @@ async def test_postfix_refuses_a_mail_that_is_too_long(channel):
     assert await channel.send(long, [Recipient("ana@people.example", "t")], lambda: True) == [
         Outcome(Answer.NEVER, Reason.BAD_MESSAGE)
     ]
+
+
+@pytest.fixture
+async def parts(redis, codec, sandbox, postfix, bounces):
+    """A whole alertd that sends through Postfix and takes its bounces."""
+    relay = SmtpCarrier(
+        kind="smtp",
+        host="127.0.0.1",
+        port=postfix,
+        ca_file=sandbox.authority.ca_file,
+        sender="Alertas <alerts@a.example>",
+        bounces_listen=f"127.0.0.1:{bounces}",
+    )
+    async with opened(Settings(carriers={"relay": relay}), redis, codec) as made, bounce_sites(made):
+        yield made
+
+
+def current() -> dict[str, object]:
+    """The sample alert, as of now."""
+    now = datetime.now(UTC)
+    document = changed(MISSING_CHILD, "expires", (now + timedelta(days=1)).isoformat())
+    for when in ("last_seen/at", "best_interests/at", "verification/publication_risk/at"):
+        document = changed(document, f"case/{when}", (now - timedelta(hours=3)).isoformat())
+    return document
+
+
+async def test_postfix_bounces_become_receipts_and_end_the_mailbox(parts, sandbox):
+    """A mail that Postfix took and a server far away refused comes back: it failed, and nobody is written to there again."""
+    sandbox.mail.script.set(Rule("p0@", "no-mailbox"), Rule("p1@", "blocked"))
+    for i in range(21):
+        await register(parts, 1, first=i, addresses=[{"channel": "mail", "mailbox": f"p{i}@far.example"}])
+    record = await planned(parts, current(), channels=["mail"])
+    await send(parts, record, "mail")
+    await until(lambda: len(sandbox.mail.mails) == 19)
+    async with asyncio.timeout(60):
+        while (await parts.registry.get("p0")).addresses or (await counts(parts, record, "mail"))["accepted"] > 19:
+            await asyncio.sleep(0.05)  # noqa: ASYNC110 a foreign process gives no event
+    assert await counts(parts, record, "mail") == {"failed": 2, "accepted": 19}
+    assert [one.channel for one in (await parts.registry.get("p1")).addresses] == [MAIL]
