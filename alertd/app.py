@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 from redis.asyncio import Redis
@@ -21,6 +22,7 @@ from alertd.service.carriers import UNLIMITED, Carrier, Carriers
 from alertd.service.dispatch import Dispatch
 from alertd.service.ending import Ending
 from alertd.service.fleet import Fleet
+from alertd.service.inbound import Inbound
 from alertd.service.intake import Intake
 from alertd.service.mail_reports import MailReports
 from alertd.service.messages import Messages
@@ -36,16 +38,20 @@ from alertd.store.codec import Codec
 from alertd.store.connection import Connection, open_store
 from alertd.store.keyring import Keyring
 from alertd.store.limits import Limits
+from alertd.store.message_ids import MessageIds
 from alertd.store.people import People
 from alertd.store.requests import Requests
 from alertd.store.sweeper import Sweeper
 from alertd.store.work import Work
 from alertd.worker import Worker
-from channels.base import Channel
+from channels.base import Answer, Channel, Outcome, Reason
 from channels.dkim import DkimSettings, Signer
 from channels.fcm import FcmChannel, FcmSettings
 from channels.mail import MailChannel
 from channels.mail_message import MailIdentity
+from channels.smpp.channel import SmppChannel
+from channels.smpp.settings import INTERNATIONAL, SmppSettings
+from channels.smpp.words import Word
 from channels.sms_http import HttpSmsChannel, HttpSmsSettings
 from channels.smtp_pool import RelaySettings
 from geofences.errors import LibraryError
@@ -77,7 +83,7 @@ class Parts:
         self.intake = Intake(self.alerts, self.targeting, self.renderer, clock, settings.audience, self.carriers)
         self.approval = Approval(self.alerts, self.targeting, settings.audience)
         self.registry = Registry(self.people, self.library, clock)
-        self.receipts = Receipts(self.work, self.removal, self.tags, metrics)
+        self.receipts = Receipts(self.work, MessageIds(self.db), self.removal, self.tags, metrics)
         self.mail_reports = MailReports(self.receipts, self.removal, self.work, self.people, self.tags)
         self.access = Access(Keyring(self.db))
         self.reports = Reports(self.alerts, self.work, self.limits, self.db.codec)
@@ -112,6 +118,10 @@ class Parts:
             takes_writes=takes_writes,
         )
 
+    def inbound(self, carrier: str) -> Inbound:
+        """Takes what a text message centre tells."""
+        return Inbound(carrier, self.receipts, self.registry, self.removal, self.metrics)
+
     def worker(self) -> Worker:
         """This process's share of the work."""
         return Worker(
@@ -125,6 +135,7 @@ class Parts:
                 messages=Messages(self.alerts, self.renderer),
                 carriers=self.carriers,
                 removal=self.removal,
+                receipts=self.receipts,
                 tags=self.tags,
                 clock=self.clock,
                 metrics=self.metrics,
@@ -140,26 +151,27 @@ class Parts:
 
 
 @asynccontextmanager
-async def opened(settings: config.Settings, redis: Redis, codec: Codec) -> AsyncIterator[Parts]:
+async def opened(settings: config.Settings, redis: Redis, codec: Codec, *, sends: bool = True) -> AsyncIterator[Parts]:
     """All parts, their carriers open, over a store that is checked. Closes what it opened, in reverse order.
 
-    Raises StoreRefusedError, StoreUnavailableError, and ConfigError for regions or a carrier that cannot be used.
+    A process that sends nothing binds to no text message centre: they count the binds of an account. Raises StoreRefusedError, StoreUnavailableError, and ConfigError for regions or a carrier that cannot be used.
     """
     async with AsyncExitStack() as stack:
         db = Connection(redis, codec, replicas_required=settings.store.replicas_required)
         await open_store(db)
-        limits, carriers = Limits(db), list[Carrier]()
-        for name, section in settings.carriers.items():
-            number = await limits.carrier_number(name)
-            try:
-                carrier = _carrier(name, section, number, settings)
-                await carrier.channel.open()
-            except (OSError, ValueError) as error:  # a file that is not there, or is not what it should be
-                raise config.ConfigError(f"carriers.{name} cannot be used: {error}") from None
-            stack.push_async_callback(carrier.channel.close)
-            carriers.append(carrier)
+        limits = Limits(db)
+        carriers = [
+            carrier_of(name, section, settings, await limits.carrier_number(name))
+            for name, section in settings.carriers.items()
+        ]
         parts = Parts(settings=settings, db=db, library=library_of(settings), carriers=Carriers(carriers))
         for carrier in carriers:
+            if isinstance(carrier.channel, SmppChannel):
+                carrier.channel.listener = parts.inbound(carrier.name)
+            if sends or not isinstance(carrier.channel, SmppChannel):
+                with _usable(carrier.name):
+                    await carrier.channel.open()
+                stack.push_async_callback(carrier.channel.close)
             parts.metrics.show_carrier(carrier.channel.name, carrier.name, settings.carriers[carrier.name].rate)
         yield parts
 
@@ -173,12 +185,24 @@ def library_of(settings: config.Settings) -> Library:
         raise config.ConfigError(f"the regions in {added} cannot be used: {error}") from None
 
 
-def _carrier(name: str, section: config.AnyCarrier, number: int, settings: config.Settings) -> Carrier:
-    make: dict[str, Callable[..., Channel]] = {"fcm": _fcm, "twilio": _twilio, "smtp": _smtp}
+@contextmanager
+def _usable(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:  # a file that is not there, or is not what it should be
+        raise config.ConfigError(f"carriers.{name} cannot be used: {error}") from None
+
+
+def carrier_of(name: str, section: config.AnyCarrier, settings: config.Settings, number: int = 0) -> Carrier:
+    """A carrier by its settings, not open yet; `number` is its byte in ledgers. Raises ConfigError."""
+    make: dict[str, Callable[..., Channel]] = {"fcm": _fcm, "twilio": _twilio, "smpp": _smpp, "smtp": _smtp}
+    with _usable(name):
+        channel = make[section.kind](section, settings, name)
     return Carrier(
         name=name,
         number=number,
-        channel=make[section.kind](section, settings, name),
+        channel=channel,
+        by_id=isinstance(channel, SmppChannel),
         rate=section.rate or UNLIMITED,
         burst=section.burst or section.rate or UNLIMITED,
         hold=section.on_unknown == "hold",
@@ -209,6 +233,50 @@ def _twilio(section: config.TwilioCarrier, settings: config.Settings, name: str)
             ca_file=str(section.ca_file) if section.ca_file else None,
             connections=section.connections,
             timeout_s=section.timeout_s,
+        )
+    )
+
+
+#: What a carrier's own status codes can be said to mean.
+_MEANINGS = {
+    "gone": Outcome(Answer.NEVER, Reason.GONE),
+    "blocked": Outcome(Answer.NEVER, Reason.BLOCKED),
+    "invalid": Outcome(Answer.NEVER, Reason.BAD_ADDRESS),
+    "again": Outcome(Answer.RETRY, Reason.UNAVAILABLE),
+}
+#: A receipt whose message is not known here by then is looked up in the store, which holds it if need be.
+_PATIENCE_S = 1.0
+
+
+def _smpp(section: config.SmppCarrier, _settings: config.Settings, _name: str) -> Channel:
+    if section.ca_file:
+        ssl.create_default_context(cafile=section.ca_file)  # in those processes, too, that do not bind
+    return SmppChannel(
+        SmppSettings(
+            host=section.host,
+            port=section.port,
+            tls=section.tls,
+            plain_allowed=section.plain_allowed,
+            ca_file=str(section.ca_file) if section.ca_file else None,
+            system_id=section.system_id,
+            password=section.password.get_secret_value(),
+            system_type=section.system_type,
+            service_type=section.service_type,
+            sender=section.sender,
+            sender_numbering=section.sender_numbering,
+            number_numbering=section.number_numbering or INTERNATIONAL,
+            binds=section.connections,
+            receivers=section.receivers,
+            window=section.window,
+            timeout_s=section.timeout_s,
+            enquire_s=section.enquire_s,
+            long=section.long,
+            validity=section.validity,
+            receipt_ids=section.receipt_ids,
+            patience_s=_PATIENCE_S,
+            statuses={code: _MEANINGS[word] for code, word in (section.statuses or {}).items()},
+            languages=tuple(section.languages),
+            words={word: Word(meaning) for word, meaning in (section.words or {}).items()},
         )
     )
 

@@ -11,11 +11,12 @@ import os
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PrivateAttr,
@@ -143,6 +144,45 @@ class TwilioCarrier(Carrier):
     on_unknown: Literal["resend", "hold"] = "hold"
 
 
+#: Languages whose words for stop and start are known.
+Spoken = Literal["ar", "de", "en", "es", "fr", "hi", "it", "pl", "pt", "tr", "uk", "zh"]
+
+
+def _status(value: Any) -> Any:
+    """`0x400` as manuals write it, or 1024."""
+    return int(value, 0) if isinstance(value, str) else value
+
+
+class SmppCarrier(Carrier):
+    channel = Channel.SMS
+    kind: Literal["smpp"]
+    host: str
+    port: int = Field(3550, ge=1, le=65535)
+    tls: bool = True
+    plain_allowed: bool = False
+    ca_file: Path | None = None
+    system_id: str
+    password: SecretStr
+    system_type: str = ""
+    service_type: str = ""
+    sender: str
+    sender_numbering: tuple[int, int] | None = None
+    number_numbering: tuple[int, int] | None = None
+    on_unknown: Literal["resend", "hold"] = "hold"
+    connections: int = Field(1, ge=1)
+    receivers: int = Field(0, ge=0)
+    window: int = Field(50, ge=1)
+    enquire_s: float = Field(30.0, gt=0)
+    long: Literal["udh", "payload"] = "udh"
+    validity: Literal["relative", "absolute", "none"] = "relative"
+    receipt_ids: Literal["same", "hex-then-decimal", "decimal-then-hex"] = "same"
+    statuses: dict[Annotated[int, BeforeValidator(_status)], Literal["gone", "blocked", "invalid", "again"]] | None = (
+        None
+    )
+    languages: list[Spoken] = list(get_args(Spoken))
+    words: dict[str, Literal["stop", "start", "help"]] | None = None
+
+
 class DkimKey(Section):
     """One key that signs mails."""
 
@@ -167,8 +207,8 @@ class SmtpCarrier(Carrier):
     connections: int = Field(10, ge=1)
 
 
-AnyCarrier = Annotated[FcmCarrier | TwilioCarrier | SmtpCarrier, Field(discriminator="kind")]
-CARRIERS: tuple[type[Carrier], ...] = (FcmCarrier, TwilioCarrier, SmtpCarrier)
+AnyCarrier = Annotated[FcmCarrier | TwilioCarrier | SmppCarrier | SmtpCarrier, Field(discriminator="kind")]
+CARRIERS: tuple[type[Carrier], ...] = (FcmCarrier, TwilioCarrier, SmppCarrier, SmtpCarrier)
 
 
 class Settings(BaseSettings):

@@ -44,15 +44,15 @@ class Store:
 
 
 @asynccontextmanager
-async def parts_of(settings: Settings, store: Store) -> AsyncIterator[Parts]:
-    """The parts of this process over a store. Says when the store promises less than it should.
+async def parts_of(settings: Settings, store: Store, *, sends: bool = False) -> AsyncIterator[Parts]:
+    """The parts of this process over a store; one that `sends` binds to text message centres. Says when the store promises less than it should.
 
     Raises StartError when the store does not answer, and what `opened` raises.
     """
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(client_of(store.url))
         try:
-            parts = await stack.enter_async_context(opened(settings, client, Codec(store.keys)))
+            parts = await stack.enter_async_context(opened(settings, client, Codec(store.keys), sends=sends))
             weaker = await check_engine(parts.db)
         except StoreUnavailableError as error:
             raise StartError(f"{error} See store.url.") from None

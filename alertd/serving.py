@@ -90,7 +90,7 @@ async def _serve(life: Life, parts: Parts, store: Store, worker_sockets: list[st
 
 async def _worker(life: Life, settings: Settings, store: Store) -> None:
     async with AsyncExitStack() as stack:
-        parts = await stack.enter_async_context(parts_of(settings, store))
+        parts = await stack.enter_async_context(parts_of(settings, store, sends=True))
         worker = parts.worker()
         if settings.worker.metrics:
             await stack.enter_async_context(metrics_site(parts, settings.worker.metrics))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from redis.asyncio import Redis
 
-from alertd.app import library_of
+from alertd.app import carrier_of, library_of
 from alertd.config import AnyCarrier, ConfigError, Settings, StoreSection
 from alertd.store.codec import Codec, Keys
 from alertd.store.connection import Connection, StoreRefusedError, StoreUnavailableError, check_engine
@@ -87,8 +87,17 @@ def _carriers(settings: Settings) -> Iterator[Finding]:
     for name, carrier in settings.carriers.items():
         missing = [f"{option}: there is no file {path}" for option, path in _files(carrier) if not path.is_file()]
         rate = f"{carrier.rate:g} a second" if carrier.rate else "no limit"
+        if not missing:
+            missing = list(_unusable(name, carrier, settings))
         says = "; ".join(missing) or f"{carrier.channel.value} by {carrier.kind}, {rate}"
         yield Finding(part=f"carrier {name}", ok=not missing, says=says)
+
+
+def _unusable(name: str, carrier: AnyCarrier, settings: Settings) -> Iterator[str]:
+    try:
+        carrier_of(name, carrier, settings)
+    except ConfigError as error:
+        yield str(error)
 
 
 def _files(carrier: AnyCarrier) -> Iterator[tuple[str, Path]]:

@@ -18,14 +18,17 @@ from alertd.ids import DOOR_OF, LINKED, Door, Tags
 from alertd.metrics import Metrics
 from alertd.service.carriers import Carrier, Carriers
 from alertd.service.messages import Messages, Ready
+from alertd.service.receipts import Receipts
 from alertd.service.removal import Dead, Removal
 from alertd.service.retries import after, pause_s
 from alertd.store.connection import StoreUnavailableError
 from alertd.store.limits import Limits
+from alertd.store.message_ids import Sent
 from alertd.store.people import Absence, People
 from alertd.store.work import Gate, Lease, Settlement, Work
 from alertd.subscribers import AddressState, Subscriber
 from channels.base import Answer, Outcome, Recipient
+from channels.smpp.channel import names_of
 
 #: From the gate's answer to the last write to a socket. A worker that slept in between writes nothing when it wakes.
 SEND_WITHIN_S = 0.5
@@ -34,6 +37,10 @@ LONGEST_SLEEP_S = 1.0
 #: A store that restarts is back in a second or two, mostly before the lease ends; later an answer says little.
 SETTLE_WITHIN_S = 10.0
 SETTLE_EVERY_S = 0.1
+
+#: How long, and how often, the store is told what a carrier calls its messages: less than a worker has to stop.
+NAME_WITHIN_S = 30.0
+NAME_EVERY_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +74,7 @@ class Dispatch:
     messages: Messages
     carriers: Carriers
     removal: Removal
+    receipts: Receipts
     tags: Tags
     clock: Clock
     metrics: Metrics
@@ -139,6 +147,8 @@ class Dispatch:
         )
         self.metrics.send_seconds.labels(carrier.channel.name, carrier.name).observe(self.clock.monotonic() - started)
         self._count(tries, answers, carrier)
+        if carrier.by_id:
+            await self._name(tries, answers, carrier, ready)
         answered = list(zip(tries, answers, strict=True))
         settled += [self._settlement(one, answer, carrier, ready) for one, answer in answered]
         return _Tried(
@@ -184,6 +194,23 @@ class Dispatch:
             doubt=verdict.doubt,
             unsent=verdict.unsent,
         )
+
+    async def _name(self, tries: Sequence[_Try], answers: Sequence[Outcome], carrier: Carrier, ready: Ready) -> None:
+        """Before they are settled, so that what is reported of an accepted row finds it. A store that is away is waited for."""
+        keep_ms, give_up = ready.expires_ms - self.clock.now_ms(), self.clock.monotonic() + NAME_WITHIN_S
+        sent = [
+            Sent(one.recipient.tag, names_of(answer.message_id), keep_ms)
+            for one, answer in zip(tries, answers, strict=True)
+            if answer.message_id
+        ]
+        while True:
+            try:
+                return await self.receipts.sent(carrier.name, carrier.channel.name, sent)
+            except StoreUnavailableError:
+                if self.clock.monotonic() > give_up:
+                    structlog.get_logger().error("reports will find no row", carrier=carrier.name, messages=len(sent))
+                    return None
+            await self.clock.sleep(NAME_EVERY_S)
 
     def _count(self, tries: Sequence[_Try], answers: Sequence[Outcome], carrier: Carrier) -> None:
         for (answer, reason), times in Counter((one.answer, one.reason) for one in answers).items():

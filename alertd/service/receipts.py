@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
 from alertd.alerts import STEPS, State
 from alertd.ids import Door, Reference, Tags
 from alertd.metrics import Metrics
 from alertd.service.removal import Removal
-from alertd.store.work import Work
+from alertd.store.connection import StoreUnavailableError
+from alertd.store.message_ids import MessageIds, Owner, Said, Sent
+from alertd.store.work import LateReport, Work
 
 #: From which states a report may move a row: delivered outranks failed, whichever comes first. Reports overtake answers, and
 #: one that comes while the next try waits makes that try needless; the failure of an earlier try does not.
@@ -16,11 +23,20 @@ SOURCES = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class End:
+    """What is reported of one message: by its tag, or by the carrier's id alone, which may be that of a part of it."""
+
+    tag: str | None
+    said: Said
+
+
 class Receipts:
     """Takes reports in any order, any number of times."""
 
-    def __init__(self, work: Work, removal: Removal, tags: Tags, metrics: Metrics) -> None:
+    def __init__(self, work: Work, ids: MessageIds, removal: Removal, tags: Tags, metrics: Metrics) -> None:
         self._work = work
+        self._ids = ids
         self._removal = removal
         self._tags = tags
         self._metrics = metrics
@@ -40,6 +56,51 @@ class Receipts:
         self._metrics.receipts.labels(channel, carrier, state.word).inc()
         return True
 
+    async def sent(self, carrier: str, channel: str, messages: Sequence[Sent]) -> None:
+        """A carrier took these, and will speak of them by its own ids. What it said before counts now."""
+        if messages:
+            early = await self._ids.keep(carrier, messages)
+            await self._settle(
+                [(one.tag, said) for one, said in early if await self._is_end(one, said)], carrier, channel
+            )
+
+    async def ended(self, carrier: str, channel: str, reports: Sequence[End]) -> None:
+        """Reports, in their order. What is said of nobody's message changes nothing."""
+        owners = iter(await self._ids.owners(carrier, [one.said for one in reports if one.tag is None]))
+        placed: list[tuple[str, Said]] = []
+        for one in reports:
+            owner = next(owners) if one.tag is None else Owner(one.tag, 1)
+            if owner and await self._is_end(owner, one.said):
+                placed.append((owner.tag, one.said))
+        await self._settle(placed, carrier, channel)
+
+    async def _is_end(self, owner: Owner, said: Said) -> bool:
+        """A message has failed with any of its parts, and is delivered with all of them."""
+        return owner.parts == 1 or said.state is not State.DELIVERED or await self._ids.is_whole(owner, said.message_id)
+
+    async def _settle(self, ends: Sequence[tuple[str, Said]], carrier: str, channel: str) -> None:
+        reports = []
+        for tag, said in ends:
+            reference = self._tags.read(tag, Door.RECEIPT)
+            if reference and await self._is_there(reference, channel):
+                old = SOURCES[said.state]
+                reports.append(LateReport(reference.alert_id, reference.row, channel, said.state, said.reason, old))
+        for one, answer in zip(reports, await self._work.receipts(reports) if reports else (), strict=True):
+            if isinstance(answer, Exception):
+                _told(one.alert_id, answer)
+            else:
+                self._metrics.receipts.labels(channel, carrier, one.state.word).inc()
+
+    async def _is_there(self, reference: Reference, channel: str) -> bool:
+        """Whether there is such a row on that channel. An alert whose rows cannot be read keeps no other from its reports."""
+        try:
+            return await self._work.channel_of(reference.alert_id, reference.row) == channel
+        except StoreUnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001  whatever is wrong, it is wrong with this alert alone
+            _told(reference.alert_id, error)
+            return False
+
     async def leave(self, reference: Reference) -> bool:
         """Whoever got this message wants no more at that address. False when another or none is there by now."""
         ref = await self._work.ref(reference.alert_id, reference.row)
@@ -50,3 +111,7 @@ class Receipts:
             return False
         self._metrics.optouts.labels(channel).inc()
         return True
+
+
+def _told(alert_id: str, error: Exception) -> None:
+    structlog.get_logger().error("report cannot be taken", alert=alert_id, error=type(error).__name__)

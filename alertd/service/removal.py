@@ -60,15 +60,20 @@ class Removal:
 
         False when it is not there any more, or is not the one that is meant.
         """
+        return await self._becomes(AddressState.STOPPED, number, address, is_meant)
+
+    async def resume(self, number: int, address: int, is_meant: Callable[[str], bool]) -> bool:
+        """Whoever stopped this address takes that back, by the very address. False as of `stop`."""
+        return await self._becomes(AddressState.ACTIVE, number, address, is_meant)
+
+    async def _becomes(self, state: AddressState, number: int, address: int, is_meant: Callable[[str], bool]) -> bool:
         for _ in range(TRIES):
             person = await self._people.get(number)
             found = next((a for a in person.addresses if a.number == address), None) if person else None
             if person is None or found is None or not is_meant(found.value):
                 return False
-            stopped = tuple(
-                replace(a, state=AddressState.STOPPED) if a.number == address else a for a in person.addresses
-            )
-            change = Change(person, replace(person, version=person.version + 1, addresses=stopped))
+            changed = tuple(replace(a, state=state) if a.number == address else a for a in person.addresses)
+            change = Change(person, replace(person, version=person.version + 1, addresses=changed))
             if (await self._people.put([change]))[0]:
                 return True
         raise StoreUnavailableError("Somebody else keeps changing this subscriber. Try again.")

@@ -66,6 +66,8 @@ TABLE = (
         )
     ),
     Kind("{l:<carrier>}", "hash", "the carrier's limiter", "take.lua pause.lua", "a minute or more after it is full or the pause is over"),
+    Kind("{n:<hash>}", "string", "a carrier's id of a message -> its tag and how many parts it has, or what was said of it before that was known", "message_id.lua", "a day after the message's validity; what was said, after five minutes"),
+    Kind("{n:<hash>}:parts", "set", "a message -> ids of those of its parts that were delivered", "message_ids", "a day after the last"),
     Kind("{k:<key id>}", "string", "an API key, its secret hashed", "keyring", "when it is revoked"),
     Kind("{o:<org>}:keys", "set", "ids of its API keys", "keyring", "an entry with its key"),
     Kind("{o:<org>}:alerts", "zset", "alert -> ms it was made", "alerts", KEPT),
@@ -183,6 +185,14 @@ def address(hashed: str) -> str:
 
 def limiter(carrier: str) -> str:
     return f"{{l:{carrier}}}"
+
+
+def message_id(hashed: str) -> str:
+    return f"{{n:{hashed}}}"
+
+
+def message_parts(hashed: str) -> str:
+    return f"{{n:{hashed}}}:parts"
 
 
 def api_key(key_id: str) -> str:

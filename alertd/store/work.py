@@ -100,6 +100,18 @@ class Settlement:
         return _OUTCOME.pack(self.row, attempt, self.state, self.reason, self.carrier, min(self.delay_ms, 2**32 - 1))
 
 
+@dataclass(frozen=True, slots=True)
+class LateReport:
+    """What became of a row after its carrier took it; `old` are the states it may come from."""
+
+    alert_id: str
+    row: int
+    channel: str
+    state: State
+    reason: int
+    old: Sequence[State]
+
+
 class Gate(StrEnum):
     """What the gate says."""
 
@@ -259,18 +271,23 @@ class Work:
         self, alert_id: str, row: int, channel: str, state: State, reason: int, old: Sequence[State]
     ) -> int:
         """A late report for one row; `old` are the states it may come from. Answers the state it had, 0 for no such row."""
-        answer: int = await self._db.run(
-            "receipt",
-            [keys.chain(chain_of(alert_id))],
-            alert_id,
-            row,
-            channel,
-            int(state),
-            reason,
-            bytes(old),
-            self._db.skew_ms,
-        )
+        (answer,) = await self.receipts([LateReport(alert_id, row, channel, state, reason, old)])
+        if isinstance(answer, Exception):
+            raise answer
         return answer
+
+    async def receipts(self, reports: Sequence[LateReport]) -> list[int | Exception]:
+        """Many of them in one round trip, in their order; what is wrong with one is its answer."""
+        return await self._db.run_each(
+            [
+                (
+                    "receipt",
+                    [keys.chain(chain_of(one.alert_id))],
+                    [one.alert_id, one.row, one.channel, int(one.state), one.reason, bytes(one.old), self._db.skew_ms],
+                )
+                for one in reports
+            ]
+        )
 
     async def counts(self, alert_id: str) -> dict[str, dict[str, int]]:
         """References by channel and state, `targeted` and `doubled` among them."""

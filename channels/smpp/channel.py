@@ -16,7 +16,7 @@ from channels.smpp.events import Answered, Delivered
 from channels.smpp.inbox import Inbox, Listener
 from channels.smpp.message import SmppPayload, Writer
 from channels.smpp.names import Command
-from channels.smpp.receipts import Receipts
+from channels.smpp.receipts import Receipts, plain
 from channels.smpp.settings import SmppSettings
 
 NOT_A_NUMBER: Final = Outcome(Answer.NEVER, Reason.BAD_ADDRESS)
@@ -29,6 +29,11 @@ _RANK: Final = {Answer.ACCEPTED: 0, Answer.UNKNOWN: 1, Answer.RETRY: 2, Answer.N
 
 #: Between the ids of a message's parts in `Outcome.message_id`.
 BETWEEN_IDS: Final = ","
+
+
+def names_of(message_id: str) -> tuple[str, ...]:
+    """Of the id of an outcome, one name for each part, as reports speak of it."""
+    return tuple(plain(one) for one in message_id.split(BETWEEN_IDS))
 
 
 class _Flight:
@@ -88,7 +93,7 @@ class SmppChannel:
         self._settings = settings
         self._clock = clock
         self._writer = Writer(settings)
-        self._receipts = Receipts(time.monotonic, remember=settings.remember)
+        self._receipts = Receipts(time.monotonic, remember=settings.remember, patience_s=settings.patience_s)
         self._inbox: Inbox | None = None
         self._binds: list[Bind] = []
         self._senders: list[Bind] = []

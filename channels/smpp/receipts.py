@@ -64,7 +64,9 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One message's progress, for the caller. `tag` is None for a message that was not sent from here."""
+    """One message's progress, for the caller. `tag` is None for a message that was not sent from here, and for a part of one
+    that was: who knows more may know that it was the last.
+    """
 
     tag: str | None
     message_id: str
@@ -194,6 +196,6 @@ class Receipts:
             (self._new if key in self._new else self._old)[key] = _TOLD
             message.parts -= 1
             if message.parts:
-                return []
+                return [Report(None, key, receipt.state, receipt.reason)]
         message.told = receipt.state
         return [Report(message.tag, key, receipt.state, receipt.reason)]

@@ -54,6 +54,7 @@ class SmppSettings:
     validity: Literal["relative", "absolute", "none"] = "relative"
     receipt_ids: IdForm = "same"
     remember: int = 300_000  # messages whose receipt can still be told apart; 250 octets each
+    patience_s: float = 10.0  # until a receipt for no message of ours is told without a tag
     statuses: Mapping[int, Outcome] = field(default_factory=dict)  # the carrier's own codes
     receipt_errors: Mapping[str, Reason] = field(default_factory=dict)  # the carrier's own `err` codes
     languages: tuple[str, ...] = ()  # whose words for stop, help and start count; English always does

@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from alertd import store
+from alertd.alerts import State
 from alertd.app import Parts
+from alertd.service.receipts import End
 from alertd.store import keys
+from alertd.store.message_ids import Said, Sent
 from alertd.store.requests import Requests
 from tests.integration.acts import ANA, CADIZ, over, planned, register, registration, send
 
@@ -39,6 +42,8 @@ async def test_the_table_has_every_key_and_no_other(parts: Parts, sample: dict[s
     await parts.work.end(lease, [], lease.rows)
     seen |= await held(parts)
     assert await send(parts, record)
+    await parts.receipts.sent("centre", "sms", [Sent("tag", ("1", "2"), 1000)])
+    await parts.receipts.ended("centre", "sms", [End(None, Said("1", State.DELIVERED, 0))])
     assert await over(parts, record)
     assert seen | await held(parts) == set(keys.TABLE)
 

@@ -7,10 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from alertd.config import CARRIERS, LONGEST_QUERY_S, ConfigError, FcmCarrier, SmtpCarrier, TwilioCarrier, load
+from alertd.config import (
+    CARRIERS,
+    LONGEST_QUERY_S,
+    ConfigError,
+    FcmCarrier,
+    SmppCarrier,
+    SmtpCarrier,
+    TwilioCarrier,
+    load,
+)
 from alertd.store.people import GRACE_MS
 from channels.fcm import FcmChannel
 from channels.mail import MailChannel
+from channels.smpp.channel import SmppChannel
 from channels.sms_http import HttpSmsChannel
 
 SECRET = "correct horse"
@@ -146,6 +156,11 @@ def test_second_carrier_of_a_channel_is_refused(tmp_path: Path):
 
 def test_carriers_name_the_channel_they_are_made_for():
     """What the configuration says of a kind of carrier is what its channel says of itself."""
-    made = {FcmCarrier: FcmChannel, TwilioCarrier: HttpSmsChannel, SmtpCarrier: MailChannel}
+    made = {
+        FcmCarrier: FcmChannel,
+        TwilioCarrier: HttpSmsChannel,
+        SmppCarrier: SmppChannel,
+        SmtpCarrier: MailChannel,
+    }
     assert set(made) == set(CARRIERS)
     assert all(section.channel == channel.name for section, channel in made.items())

@@ -1,0 +1,89 @@
+"""Carriers' own ids of messages, for those whose reports name nothing else: whose message an id is, under a keyed hash.
+
+A report may come before the message is known here, for its chunk is settled only with its slowest answer, or after it was
+sent by another process: what it says is held until the id is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from alertd.alerts import State
+from alertd.store import keys
+from alertd.store.connection import Arg, Connection
+
+#: A carrier may tell the end of a message later than its validity ends, or know no validity at all.
+LATE_MS = 86_400_000
+#: Longer than any answer, and the settling of its chunk, may take. After that it speaks of nobody's message.
+HELD_MS = 300_000
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A message that a carrier took, each part of it under an id."""
+
+    tag: str
+    ids: tuple[str, ...]
+    keep_ms: int  # while the message is valid
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a carrier says of a message or of a part of one."""
+
+    message_id: str
+    state: State
+    reason: int
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose message an id is."""
+
+    tag: str
+    parts: int
+
+
+class MessageIds:
+    """Ids of any number of carriers."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._db = connection
+
+    async def keep(self, carrier: str, messages: Sequence[Sent]) -> list[tuple[Owner, Said]]:
+        """Remember whose these are. Answers what was said of them before."""
+        told = [(Owner(one.tag, len(one.ids)), name, one.keep_ms) for one in messages for name in one.ids]
+        held = await self._tell(
+            carrier, [(name, f"{owner.tag} {owner.parts}", max(0, ms) + LATE_MS) for owner, name, ms in told]
+        )
+        return [(owner, _said(name, raw)) for (owner, name, _), raw in zip(told, held, strict=True) if raw]
+
+    async def owners(self, carrier: str, said: Sequence[Said]) -> list[Owner | None]:
+        """Whose messages these are said of; None where nobody knows yet, and then it is held."""
+        found = await self._tell(carrier, [(one.message_id, f"!{one.state} {one.reason}", HELD_MS) for one in said])
+        return [_owner(raw) if raw else None for raw in found]
+
+    async def is_whole(self, owner: Owner, message_id: str) -> bool:
+        """Whether all parts of a message are delivered, now that this one is."""
+        name = keys.message_parts(self._db.codec.hashed("message-parts", owner.tag))
+        commands: list[Sequence[Arg]] = [("SADD", name, message_id), ("PEXPIRE", name, LATE_MS), ("SCARD", name)]
+        return int((await self._db.execute_many(commands))[-1]) >= owner.parts
+
+    async def _tell(self, carrier: str, what: Sequence[tuple[str, str, int]]) -> list[bytes | None]:
+        return await self._db.run_many(
+            [("message_id", [self._key(carrier, name)], [text, keep_ms]) for name, text, keep_ms in what]
+        )
+
+    def _key(self, carrier: str, message_id: str) -> str:
+        return keys.message_id(self._db.codec.hashed("message-id", f"{carrier}\0{message_id}"))
+
+
+def _said(message_id: str, raw: bytes) -> Said:
+    state, _, reason = raw.decode().removeprefix("!").partition(" ")
+    return Said(message_id, State(int(state)), int(reason))
+
+
+def _owner(raw: bytes) -> Owner:
+    tag, _, parts = raw.decode().partition(" ")
+    return Owner(tag, int(parts))

@@ -1,0 +1,305 @@
+"""Alerts over SMPP: receipts settle rows, whoever sent them and whenever; whoever answers STOP is left alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from alertd.alerts import AlertState, State
+from alertd.app import Parts, carrier_of, opened
+from alertd.config import ConfigError, Settings, SmppCarrier
+from alertd.ids import Tags, new_id
+from alertd.service.registry import Entry
+from alertd.store import keys
+from alertd.store.alerts import AlertRecord
+from alertd.store.codec import Codec
+from alertd.store.connection import Connection
+from alertd.store.message_ids import MessageIds, Owner, Said, Sent
+from alertd.subscribers import AddressState
+from channels.sandbox.script import Rule
+from channels.sandbox.smsc import SmscSandbox
+from channels.sandbox.smsc_habits import PASSWORD, SENDER, SYSTEM_ID, Habits
+from channels.smpp.names import Status
+from tests.integration.acts import BEA, counts, planned, register, registration, send, submitted
+
+PEOPLE = 30
+CARRIER: dict[str, Any] = {
+    "kind": "smpp", "host": "127.0.0.1", "tls": False, "system_id": SYSTEM_ID, "password": PASSWORD, "sender": SENDER
+}  # fmt: skip
+
+
+@pytest.fixture
+async def centre() -> AsyncIterator[SmscSandbox]:
+    """A centre that reports nothing by itself."""
+    running = SmscSandbox(None, Habits(receipts=False), keep=True)
+    await running.start()
+    yield running
+    await running.stop()
+
+
+@pytest.fixture
+def process(redis: Redis, codec: Codec, centre: SmscSandbox) -> Callable[..., Any]:
+    """Opens a process over the store; one that sends is bound when it is there."""
+
+    @asynccontextmanager
+    async def running(*, sends: bool = True, **options: Any) -> AsyncIterator[Parts]:
+        section = SmppCarrier(**CARRIER, port=centre.port, **options)
+        links = len(centre.links)
+        async with opened(Settings(carriers={"centre": section}), redis, codec, sends=sends) as parts:
+            await until(lambda: not sends or sum(link.takes for link in centre.links) > links)
+            yield parts
+
+    return running
+
+
+async def until(true: Callable[[], Any]) -> None:
+    async with asyncio.timeout(15):
+        while not (await found if isinstance(found := true(), Awaitable) else found):  # noqa: ASYNC110  nobody sets an event
+            await asyncio.sleep(0.01)
+
+
+def ended(parts: Parts, record: AlertRecord, **wanted: int) -> Callable[[], Awaitable[bool]]:
+    async def is_so() -> bool:
+        return await counts(parts, record, "sms") == wanted
+
+    return is_so
+
+
+async def told(parts: Parts, sample: dict[str, Any]) -> AlertRecord:
+    """An alert by SMS that every one of `PEOPLE` got."""
+    await register(parts, PEOPLE)
+    record = await planned(parts, sample, channels=["sms"])
+    await send(parts, record, "sms")
+    assert await counts(parts, record, "sms") == {"accepted": PEOPLE}
+    return record
+
+
+def ids(centre: SmscSandbox) -> list[str]:
+    """What the centre called the parts of the messages it took, in their order."""
+    assert centre.messages
+    return [f"{0x1001 + n:x}" for n in range(len(centre.messages))]
+
+
+async def test_alert_ends_delivered_by_receipts(process: Any, centre: SmscSandbox, sample: dict):
+    """Of an alert in several parts to many, each row becomes what its receipts say."""
+    centre.habits.receipts = True
+    centre.script.set(Rule("+34600000007", "undelivered"))
+    async with process() as parts:
+        await register(parts, PEOPLE)
+        record = await planned(parts, sample, channels=["sms"])
+        await send(parts, record, "sms")
+        await until(ended(parts, record, delivered=PEOPLE - 1, failed=1))
+        assert len(centre.messages) > PEOPLE
+        text = parts.metrics.text().decode()
+        assert f'alertd_receipts_total{{carrier="centre",channel="sms",state="delivered"}} {PEOPLE - 1}.0' in text
+
+
+async def test_receipts_settle_after_a_restart(process: Any, centre: SmscSandbox, sample: dict):
+    """A new process knows by the carrier's id whose message was delivered, once all of its parts are."""
+    async with process() as parts:
+        record = await told(parts, sample)
+    async with process() as parts:
+        names = ids(centre)
+        for name in names[:-1]:
+            centre.report(name)
+        await until(ended(parts, record, delivered=PEOPLE - 1, accepted=1))
+        centre.report(names[-1], "UNDELIV")
+        await until(ended(parts, record, delivered=PEOPLE - 1, failed=1))
+
+
+async def test_parts_are_counted_over_processes(process: Any, centre: SmscSandbox, sample: dict):
+    """The centre tells one worker of one part and another of the next: the message is delivered all the same."""
+    async with process() as parts:
+        record = await told(parts, sample)
+        sender = centre.links[0]
+        async with process():
+            other = next(link for link in centre.links if link is not sender)
+            for n, name in enumerate(ids(centre)):
+                centre.report(name, by=(sender, other)[n % 2])
+            await until(ended(parts, record, delivered=PEOPLE))
+
+
+async def test_receipts_before_the_answers_settle(process: Any, centre: SmscSandbox, sample: dict):
+    """What a centre tells another process before the messages are known here is held, and counts when they are."""
+    async with process() as parts, process():
+        other = centre.links[1]
+        for n in range(PEOPLE * 6):
+            centre.report(f"{0x1001 + n:x}", by=other)
+        size = await parts.db.execute("DBSIZE")
+        await until(lambda: is_size(parts, size + PEOPLE * 6))
+        await register(parts, PEOPLE)
+        record = await planned(parts, sample, channels=["sms"])
+        await send(parts, record, "sms")
+        assert PEOPLE < len(centre.messages) <= PEOPLE * 6
+        assert await counts(parts, record, "sms") == {"delivered": PEOPLE}
+
+
+async def test_stop_stops_that_number_in_mid_alert(process: Any, centre: SmscSandbox, sample: dict):
+    """Within a second of the STOP nothing more goes to that number, of this alert too, and everyone else is told."""
+    async with process(rate=60, burst=1) as parts:
+        await register(parts, 60)
+        taken = await submitted(parts, sample, channels=["sms"])
+        record = await parts.approval.approve(taken.record.id, BEA)
+        worker = parts.worker()
+        running = asyncio.create_task(worker.run())
+        await until(lambda: centre.recorded.total > 3)
+        told_by_then = {address for _, _, address, *_ in centre.recorded}
+        number = next(f"+346{n:08d}" for n in reversed(range(60)) if f"+346{n:08d}" not in told_by_then)
+        centre.say(number, "Stop!")
+        async with asyncio.timeout(1):
+            await until(lambda: is_stopped(parts, number))
+        assert centre.recorded.count(number) == 0
+        await until(lambda: is_sent(parts, record.id))
+        worker.stop()
+        await running
+        assert await counts(parts, record, "sms") == {"accepted": 59, "suppressed": 1}
+        assert centre.recorded.count(number) == 0
+        assert 'alertd_optouts_total{channel="sms"} 1.0' in parts.metrics.text().decode()
+
+
+async def stopped(parts: Parts, number: str) -> int:
+    """The state of a number."""
+    person = await parts.registry.lookup(2, number)
+    return next(address.state for address in person.addresses if address.value == number)
+
+
+async def is_sent(parts: Parts, alert_id: str) -> bool:
+    return await parts.alerts.state(alert_id) is AlertState.SENT
+
+
+async def test_start_undoes_the_stop_of_that_number_alone(process: Any, centre: SmscSandbox):
+    """Of several answers of one person the last counts; another number of theirs stays stopped, and so does their mailbox."""
+    numbers = ["+34600000001", "+34600000002"]
+    addresses = [*({"channel": "sms", "number": n} for n in numbers), {"channel": "mail", "mailbox": "a@b.example"}]
+    async with process() as parts:
+        await parts.registry.put_many([Entry("p", registration(1, addresses=addresses))])
+        person = await parts.registry.get("p")
+        await parts.removal.stop(person.number, 2)
+        for number in numbers:
+            centre.say(number, "BAJA")
+        await until(lambda: states(parts, [AddressState.STOPPED] * 3))
+        for text in ("START", "stop", "start", "help", "I saw her, start looking here"):
+            centre.say(numbers[0], text)
+        centre.say("+34699999999", "stop")
+        after = [AddressState.ACTIVE, AddressState.STOPPED, AddressState.STOPPED]
+        await until(lambda: states(parts, after))
+        await until(lambda: centre.acknowledged[Status.OK] == 8)
+        assert await states(parts, after)
+
+
+async def states(parts: Parts, wanted: list[AddressState]) -> bool:
+    return [address.state for address in (await parts.registry.get("p")).addresses] == wanted
+
+
+async def test_number_without_its_plus_is_the_same(process: Any, centre: SmscSandbox):
+    """Centres that do not say that a number is international leave the plus out."""
+    async with process() as parts:
+        await register(parts, 1)
+        fields = {"source_addr": "34600000000", "destination_addr": SENDER, "short_message": b"stop"}
+        centre.deliver(fields, {})
+        await until(lambda: is_stopped(parts, "+34600000000"))
+
+
+async def is_stopped(parts: Parts, number: str) -> bool:
+    return await stopped(parts, number) == AddressState.STOPPED
+
+
+async def test_receipts_for_nobody_and_repeated_ones_change_nothing(process: Any, centre: SmscSandbox, sample: dict):
+    """A thousand of each are acknowledged; the ledger is as it was, and the store holds one thing more."""
+    async with process() as parts:
+        record = await told(parts, sample)
+        for name in ids(centre):
+            centre.report(name)
+        await until(ended(parts, record, delivered=PEOPLE))
+        before = [rows.tobytes() async for _, rows, _ in parts.work.ledger(record.id)]
+        size = await parts.db.execute("DBSIZE")
+        for _ in range(1000):
+            centre.report("ffffff")
+            centre.report(ids(centre)[0], "UNDELIV")
+        await until(lambda: centre.acknowledged[Status.OK] == 2000 + len(ids(centre)))
+        await until(lambda: is_size(parts, size + 1))
+    async with process() as parts:  # and to one that knows nothing
+        for _ in range(1000):
+            centre.report(ids(centre)[0])
+        await until(lambda: centre.acknowledged[Status.OK] == 3000 + len(ids(centre)))
+        assert [rows.tobytes() async for _, rows, _ in parts.work.ledger(record.id)] == before
+
+
+async def is_size(parts: Parts, size: int) -> bool:
+    return bool(await parts.db.execute("DBSIZE") == size)
+
+
+async def test_alert_that_cannot_be_read_keeps_no_other_from_its_reports(
+    process: Any, centre: SmscSandbox, sample: dict
+):
+    """Its reports are taken, say nothing, and come no more."""
+    async with process() as parts:
+        record = await told(parts, sample)
+        broken = new_id(1)
+        await parts.db.execute("SET", keys.of_chain(broken, "batches", broken), "no hash")
+        tags = Tags(parts.db.codec.derived("tags"))
+        await parts.receipts.sent("centre", "sms", [Sent(tags.make(broken, 0), ("dead",), 1000)])
+    async with process() as parts:
+        for name in ("dead", *ids(centre)):
+            centre.report(name)
+        await until(ended(parts, record, delivered=PEOPLE))
+
+
+@pytest.mark.parametrize("sends", [False, True])
+async def test_only_who_sends_binds(process: Any, centre: SmscSandbox, sends: bool):
+    """Centres count the binds of an account: the API has none, a worker as many as the settings say."""
+    async with process(sends=sends, connections=2, receivers=1):
+        await until(lambda: not sends or sum(link.sends or link.takes for link in centre.links) == 3)
+        assert centre.links_made == (3 if sends else 0)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"host": "centre.example"},
+        {"password": "correct horse " * 5},
+        {"ca_file": "/no/such/file"},
+        {"sender": "1" * 30},
+    ],
+)
+def test_faulty_section_is_named(wrong: dict[str, Any]):
+    """Before anything is started, without what is secret in it."""
+    section = SmppCarrier(**{**CARRIER, **wrong})
+    with pytest.raises(ConfigError, match=r"carriers\.centre cannot be used") as refused:
+        carrier_of("centre", section, Settings())
+    assert "correct horse " * 5 not in str(refused.value)
+
+
+OWNER = Owner("tag", 1)
+DELIVERED, FAILED = Said("7", State.DELIVERED, 0), Said("7", State.FAILED, 6)
+
+
+@pytest.mark.parametrize(
+    ("said", "early"),
+    [([], []), ([FAILED], [FAILED]), ([FAILED, DELIVERED], [DELIVERED]), ([DELIVERED, FAILED], [DELIVERED])],
+)
+async def test_what_is_said_before_the_id_is_known_is_held(store: Connection, said: list[Said], early: list[Said]):
+    """Once: delivered outranks. After that whoever says something is told whose message it is."""
+    known = MessageIds(store)
+    assert [owner for one in said for owner in await known.owners("centre", [one])] == [None] * len(said)
+    sent = Sent("tag", ("7",), 60_000)
+    assert await known.keep("centre", [sent]) == [(OWNER, one) for one in early]
+    assert await known.keep("centre", [sent]) == []
+    assert await known.owners("centre", [FAILED, DELIVERED]) == [OWNER, OWNER]
+    assert await known.owners("another", [DELIVERED]) == [None]
+
+
+async def test_ids_end_with_their_messages(store: Connection):
+    """A day after the message's validity, for a centre may be late; neither id nor tag is kept in clear longer."""
+    known = MessageIds(store)
+    await known.keep("centre", [Sent("tag", ("secret-id",), 60_000), Sent("late", ("8",), -5)])
+    await known.owners("centre", [Said("9", State.FAILED, 0)])
+    names = await store.execute("KEYS", "{n:*")
+    assert not [name for name in names if b"secret-id" in name]
+    lives = sorted([round(await store.execute("PTTL", name), -4) for name in names])
+    assert lives == [300_000, 86_400_000, 86_460_000]
