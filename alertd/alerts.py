@@ -91,7 +91,7 @@ STEPS: dict[State, frozenset[State]] = {
     State.QUEUED: frozenset(State) - {State.QUEUED},
     State.IN_FLIGHT: frozenset(State) - {State.IN_FLIGHT},
     State.ACCEPTED: frozenset({State.DELIVERED, State.FAILED}),
-    State.UNKNOWN: frozenset({State.ACCEPTED, State.FAILED, State.DELIVERED, State.SUPPRESSED, State.QUEUED}),
+    State.UNKNOWN: frozenset(State) - {State.IN_FLIGHT, State.UNKNOWN},
     State.DELIVERED: frozenset(),
     State.FAILED: frozenset({State.DELIVERED}),  # receipts come in any order; delivered outranks
     State.EXPIRED: frozenset(),

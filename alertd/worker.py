@@ -23,8 +23,9 @@ from alertd.service.ending import Ending
 from alertd.service.planning import Planner
 from alertd.store.alerts import Alerts
 from alertd.store.connection import StoreUnavailableError
+from alertd.store.scripts import LEASE_MS
 from alertd.store.sweeper import Sweeper
-from alertd.store.work import LEASE_MS, Lease, Work
+from alertd.store.work import Lease, Work
 
 HEARTBEAT_S = LEASE_MS / 3000  # three beats a lease
 EXPIRY_S = 1.0
@@ -159,12 +160,13 @@ class Worker:
     async def _leases(self, channel: str, free: int) -> list[Lease]:
         """Up to `free` leases from the live alerts, each in turn, as many as there are lanes asked at once."""
         live, hold = self._live, self.carriers.held()
+        held = [name for name, lease in self._held.items() if lease.alike.channel == channel]
         for start in range(0, len(live), free):
             turn = self._turn[channel]
             asked = [live[(turn + i) % len(live)] for i in range(min(free, len(live) - start))]
             self._turn[channel] = turn + len(asked)
             try:
-                answers = await self.work.leases(asked, channel, hold)
+                answers = await self.work.leases(asked, channel, hold, held)
             except StoreUnavailableError:
                 return []
             for chain, answer in zip(asked, answers, strict=True):
@@ -178,7 +180,6 @@ class Worker:
     async def _drain(self, lease: Lease, lanes: asyncio.Semaphore) -> None:
         self._held[lease.name] = lease
         try:
-            # When the store is away the lease ends by itself; whoever takes it over finds what was in flight.
             await self._guarded("drain", lease.alert_id, self.dispatch.drain(lease, self._stop.is_set))
         except StoreUnavailableError:
             structlog.get_logger().warning("store unavailable", step="drain", alert=lease.alert_id, batch=lease.batch)

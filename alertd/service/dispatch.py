@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from alertd.alerts import ATTEMPTS_MASK, CHANNELS, KINDS, LedgerReason, State
+from alertd.alerts import CHANNELS, KINDS, LedgerReason, State
 from alertd.clock import Clock
 from alertd.config import WorkerSection
 from alertd.ids import DOOR_OF, LINKED, Door, Tags
@@ -34,9 +34,9 @@ from channels.smpp.channel import names_of
 SEND_WITHIN_S = 0.5
 #: A lane that waits for permits asks the gate this often, so that it hears of a cancel and of our own stopping.
 LONGEST_SLEEP_S = 1.0
-#: A store that restarts is back in a second or two, mostly before the lease ends; later an answer says little.
+#: How often the store is told again what it could not take, and for how long when we stop.
+SETTLE_EVERY_S = 0.2
 SETTLE_WITHIN_S = 10.0
-SETTLE_EVERY_S = 0.1
 
 #: How long, and how often, the store is told what a carrier calls its messages: less than a worker has to stop.
 NAME_WITHIN_S = 30.0
@@ -59,9 +59,19 @@ class _Try:
 class _Tried:
     """What came of one chunk, not yet in the ledger."""
 
-    settled: list[Settlement] = field(default_factory=list)
+    settled: list[Settlement]
     dead: list[Dead] = field(default_factory=list)
     wait_s: float = 0  # what the carrier asks for
+
+
+@dataclass(slots=True)
+class _Way:
+    """How far a lease has come, in indices of its rows."""
+
+    left: list[int]
+    asked: list[int] = field(default_factory=list)  # of the gate, and nothing is sent yet
+    settled: list[Settlement] = field(default_factory=list)  # answered, and not in the ledger yet
+    dead: list[Dead] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,45 +92,54 @@ class Dispatch:
 
     async def drain(self, lease: Lease, stopping: Callable[[], bool]) -> None:
         """Try every row of a lease once. What is not tried because the gate is held or we stop is given back."""
+        way = _Way(list(range(len(lease.rows))))
+        try:
+            await self._chunks(lease, way, stopping)
+        except StoreUnavailableError:
+            structlog.get_logger().warning("store unavailable", step="drain", alert=lease.alert_id, batch=lease.batch)
+        await self._end(lease, way, stopping)
+        await self.removal.gone(way.dead)  # last: they hurt nobody who waits
+
+    async def _chunks(self, lease: Lease, way: _Way, stopping: Callable[[], bool]) -> None:
         carrier = self.carriers.of(lease.alike.channel)
         ready = await self.messages.ready(lease.alert_id, lease.alike, carrier)
-        left, last, dead = list(range(len(lease.rows))), _Tried(), list[Dead]()
-        try:
-            while left and not stopping():
-                rows, wait_s = await self._permits(carrier, ready, len(left))
-                if not rows and not last.settled and wait_s < LONGEST_SLEEP_S:
-                    await self.clock.sleep(wait_s)
-                    continue
-                chunk = left[:rows]
-                until = self.clock.monotonic() + SEND_WITHIN_S
-                gate, leave = await self.work.gate(lease, last.settled, [lease.rows[i] for i in chunk], carrier.number)
-                last = _Tried()
-                if gate is not Gate.GO:
-                    break
-                left = left[rows:]
-                if chunk:
-                    passed = [i for i, may in zip(chunk, leave, strict=True) if may]
-                    last = await self._try(lease, passed, carrier, ready, until)
-                    dead += last.dead
-                    await self._pause(last.wait_s, carrier)
-                else:  # what was answered is settled, and whoever cancels meanwhile is heard
-                    await self.clock.sleep(min(wait_s, LONGEST_SLEEP_S))
-            await self.work.end(lease, last.settled, [lease.rows[i] for i in left])
-        except StoreUnavailableError:
-            await self._settle_yet(lease, last.settled, carrier)
-            raise
-        await self.removal.gone(dead)  # last: they hurt nobody who waits
-
-    async def _settle_yet(self, lease: Lease, settled: Sequence[Settlement], carrier: Carrier) -> None:
-        """Nobody else knows what was answered, so the store is told when it is back. The lease ends by itself."""
-        give_up = self.clock.monotonic() + SETTLE_WITHIN_S
-        while settled and self.clock.monotonic() < give_up:
-            try:
-                await self.work.gate(lease, settled, (), carrier.number)
-            except StoreUnavailableError:
-                await self.clock.sleep(SETTLE_EVERY_S)
-            else:
+        while way.left and not stopping():
+            rows, wait_s = await self._permits(carrier, ready, len(way.left))
+            if not rows and not way.settled and wait_s < LONGEST_SLEEP_S:
+                await self.clock.sleep(wait_s)
+                continue
+            way.asked = asked = way.left[:rows]
+            until = self.clock.monotonic() + SEND_WITHIN_S
+            gate, leave = await self.work.gate(lease, way.settled, [lease.rows[i] for i in asked], carrier.number)
+            way.settled = []
+            if gate is not Gate.GO:
+                way.asked = []
                 return
+            way.left = way.left[rows:]
+            if asked:
+                passed = [i for i, may in zip(asked, leave, strict=True) if may]
+                tried = await self._try(lease, passed, carrier, ready, until)
+                way.settled, way.asked = tried.settled, []
+                way.dead += tried.dead
+                await self._pause(tried.wait_s, carrier)
+            else:  # what was answered is settled, and whoever cancels meanwhile is heard
+                await self.clock.sleep(min(wait_s, LONGEST_SLEEP_S))
+
+    async def _end(self, lease: Lease, way: _Way, stopping: Callable[[], bool]) -> None:
+        """Nobody else knows what was answered and what was never sent: a store that is away is told when it is back.
+
+        The gate may have taken what it could not say it took, so what it was asked for last is told as unsent.
+        """
+        settled = [*way.settled, *(_unsent(lease, i) for i in way.asked)]
+        back = [lease.rows[i] for i in way.left]
+        give_up = self.clock.monotonic() + SETTLE_WITHIN_S
+        while True:
+            try:
+                return await self.work.end(lease, settled, back)
+            except StoreUnavailableError:
+                if stopping() and self.clock.monotonic() > give_up:
+                    raise
+            await self.clock.sleep(SETTLE_EVERY_S)
 
     async def _permits(self, carrier: Carrier, ready: Ready | None, rows: int) -> tuple[int, float]:
         """How many rows may go now; when none, the seconds until it is worth asking again."""
@@ -173,7 +192,7 @@ class Dispatch:
             to = value if channel in LINKED else None
             leave = self.tags.make(lease.alert_id, row, Door.LEAVE, to) if to else None
             recipient = Recipient(value, self.tags.make(lease.alert_id, row, DOOR_OF[channel], to), leave)
-            tries.append(_Try(lease.rows[i], _attempt(lease, i), *lease.refs[i], recipient, lease.doubted[i]))
+            tries.append(_Try(lease.rows[i], lease.tries[i] + 1, *lease.refs[i], recipient, lease.doubted[i]))
         return tries, settled
 
     def _settlement(self, one: _Try, answer: Outcome, carrier: Carrier, ready: Ready) -> Settlement:
@@ -186,12 +205,11 @@ class Dispatch:
         )
         return Settlement(
             one.row,
-            one.attempt,
             verdict.state,
             verdict.reason,
             carrier.number,
             delay_ms=verdict.delay_ms,
-            doubt=verdict.doubt,
+            doubt=verdict.doubt or one.doubted,
             unsent=verdict.unsent,
         )
 
@@ -229,12 +247,12 @@ class Dispatch:
 
 
 def _unsendable(lease: Lease, index: int, state: State, reason: int) -> Settlement:
-    return Settlement(lease.rows[index], _attempt(lease, index), state, reason, 0)
+    return Settlement(lease.rows[index], state, reason, 0)
 
 
-def _attempt(lease: Lease, index: int) -> int:
-    """The number that the gate gives the attempt: the ledger counts no further than its five bits."""
-    return min(lease.tries[index] + 1, ATTEMPTS_MASK)
+def _unsent(lease: Lease, index: int) -> Settlement:
+    """For a row that the gate may have let through, and that nothing was written for."""
+    return Settlement(lease.rows[index], State.QUEUED, 0, 0, doubt=lease.doubted[index], unsent=True)
 
 
 def _usable(person: Subscriber | Absence, number: int, channel: str, kind: str) -> tuple[str | None, int]:

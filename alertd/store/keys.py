@@ -37,8 +37,8 @@ class Kind:
 #: Nothing removes what belongs to an alert; only the entries of its queues go.
 KEPT = "kept"
 TABLE = (
-    Kind("{a:<chain>}", "hash", "org, and the last time its clock gave", "create.lua prelude.lua", KEPT),
-    Kind("{a:<chain>}:v:<id>", "hash", "a version: state, times, counts, sealed document", "create.lua amend.lua approve.lua step.lua plan.lua gate.lua finish.lua", KEPT),
+    Kind("{a:<chain>}", "hash", "org, the last time its clock gave, and since when it gave it without a gap", "create.lua prelude.lua", KEPT),
+    Kind("{a:<chain>}:v:<id>", "hash", "a version: state, times, counts, sealed document", "create.lua amend.lua approve.lua step.lua plan.lua lease.lua gate.lua finish.lua", KEPT),
     Kind("{a:<chain>}:area:<id>", "string", "the area, WKB", "create.lua amend.lua", KEPT),
     Kind("{a:<chain>}:aud:<id>", "string", "the frozen audience: sorted numbers, delta, zlib", "approve.lua", KEPT),
     Kind("{a:<chain>}:refs:<id>", "string", "6 bytes a row: subscriber number (5), address number (1)", "plan.lua", KEPT),

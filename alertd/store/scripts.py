@@ -15,6 +15,11 @@ from pathlib import Path
 from alertd import alerts
 from alertd.store import keys
 
+LEASE_MS = 3_000  # a worker that is silent this long has lost its work; its heart beats every second
+#: Longer than this between two looks at a chain's clock is no silence of one worker: they all slept, or the store did.
+GAP_MS = LEASE_MS // 2
+#: Attempts whose worker went silent may still be answered by it; for so long an alert is not yet sent.
+LOST_MS = 5 * LEASE_MS
 #: States in which a row may still learn what its last attempt came to.
 _ANSWERABLE = [state for state, steps in alerts.STEPS.items() if alerts.State.ACCEPTED in steps]
 _FOLDER = Path(__file__).parent / "lua"
@@ -51,6 +56,7 @@ def _tables() -> str:
             _table("QUEUED_BECOMES", {name: int(state) for name, state in becomes.items()}),
             f"local ATTEMPTS, DELAYED, DOUBT = {alerts.ATTEMPTS_MASK}, {alerts.FLAG_DELAYED}, {alerts.FLAG_DOUBT}",
             f"local UNSENT = {alerts.FLAG_UNSENT}",
+            f"local LEASE_MS, GAP_MS, LOST_MS = {LEASE_MS}, {GAP_MS}, {LOST_MS}",
             "local ANSWERABLE = {" + ", ".join(f"[{int(s)}] = true" for s in _ANSWERABLE) + "}",
             "local WORD = {" + ", ".join(f"[{int(s)}] = '{s.word}'" for s in alerts.State) + "}",
         ]

@@ -23,8 +23,8 @@ from alertd.alerts import ATTEMPTS_MASK, CHANNELS, FLAG_DOUBT, FLAG_UNSENT, Stat
 from alertd.ids import chain_of
 from alertd.store import keys
 from alertd.store.connection import Connection
+from alertd.store.scripts import LEASE_MS
 
-LEASE_MS = 3_000  # a worker that is silent this long has lost its work; its heart beats every second
 KEPT_SPANS = 64  # versions whose rows' channels are kept in memory: receipts come for days, mostly of the latest alerts
 _OUTCOME = struct.Struct("<IBBBBI")
 REF_BYTES = 6
@@ -41,6 +41,8 @@ LEDGER = np.dtype(
         ("receipt", "<u4"),
     ]
 )
+#: In these there is no receipt, and the scripts keep in its place who asked for the row last.
+_UNANSWERED = (State.QUEUED, State.IN_FLIGHT, State.UNKNOWN)
 
 
 def pack_ref(number: int, address: int) -> bytes:
@@ -84,20 +86,19 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What became of one attempt. `state` QUEUED means: again, after `delay_ms`."""
+    """What became of the attempt that a lease made at a row. `state` QUEUED means: again, after `delay_ms`."""
 
     row: int
-    attempt: int
     state: State
     reason: int
     carrier: int
     delay_ms: int = 0
-    doubt: bool = False  # it may have been sent although it will be tried again
+    doubt: bool = False  # this or an earlier attempt may have been sent although it will be tried again
     unsent: bool = False  # nothing was written: the attempt does not count
 
     def pack(self) -> bytes:
-        attempt = self.attempt | (FLAG_DOUBT if self.doubt else 0) | (FLAG_UNSENT if self.unsent else 0)
-        return _OUTCOME.pack(self.row, attempt, self.state, self.reason, self.carrier, min(self.delay_ms, 2**32 - 1))
+        flags = (FLAG_DOUBT if self.doubt else 0) | (FLAG_UNSENT if self.unsent else 0)
+        return _OUTCOME.pack(self.row, flags, self.state, self.reason, self.carrier, min(self.delay_ms, 2**32 - 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,19 +177,23 @@ class Work:
         )
         return answer.decode()
 
-    async def lease(self, chain: str, channel: str, hold: bytes) -> Lease | None:
-        """Work of one channel of one chain, or None. `hold` names the carriers whose open attempts are not repeated."""
-        (lease,) = await self.leases([chain], channel, hold)
+    async def lease(self, chain: str, channel: str, hold: bytes, held: Sequence[str] = ()) -> Lease | None:
+        """Work of one channel of one chain, or None. `hold` names the carriers whose open attempts are not repeated, `held`
+        the leases that the asker has: they live.
+        """
+        (lease,) = await self.leases([chain], channel, hold, held)
         if isinstance(lease, Exception):
             raise lease
         return lease
 
-    async def leases(self, chains: Sequence[str], channel: str, hold: bytes) -> list[Lease | Exception | None]:
+    async def leases(
+        self, chains: Sequence[str], channel: str, hold: bytes, held: Sequence[str] = ()
+    ) -> list[Lease | Exception | None]:
         """The same of several chains, in one round trip; what is wrong with one chain is its answer."""
         names = [secrets.token_hex(8) for _ in chains]
         given = await self._db.run_each(
             [
-                ("lease", [keys.chain(chain)], [channel, name, LEASE_MS, hold, self._db.skew_ms])
+                ("lease", [keys.chain(chain)], [channel, name, LEASE_MS, hold, self._db.skew_ms, *held])
                 for chain, name in zip(chains, names, strict=True)
             ]
         )
@@ -318,7 +323,9 @@ class Work:
             count = min(len(records) // 16, len(refs) // REF_BYTES)
             if not count:
                 return
-            yield row, np.frombuffer(records, LEDGER, count), unpack_refs(refs[: count * REF_BYTES])
+            found = np.frombuffer(records, LEDGER, count).copy()
+            found["receipt"][np.isin(found["state"], _UNANSWERED)] = 0
+            yield row, found, unpack_refs(refs[: count * REF_BYTES])
             row += count
 
     async def ref(self, alert_id: str, row: int) -> tuple[int, int] | None:

@@ -4,7 +4,7 @@
 -- Returns: 'done', 'sweep' when its gate is closed with rows to settle, 'busy', 'early' before its approval
 local chain, alert = KEYS[1], ARGV[1]
 local version_key = key(chain, 'version', alert)
-local state, planned, rows = unpack(redis.call('HMGET', version_key, 'state', 'planned', 'rows'))
+local state, planned, rows, lost_at = unpack(redis.call('HMGET', version_key, 'state', 'planned', 'rows', 'lost_at'))
 if not state then return 'done' end
 if not rows then return QUEUED_BECOMES[state] and 'done' or 'early' end
 local now = chain_now(chain, ARGV[2])
@@ -18,6 +18,7 @@ end
 if gate == 'closed' then return left > 0 and 'sweep' or 'done' end
 if not OPEN[state] then return left > 0 and 'busy' or 'done' end
 if planned ~= '1' or left > 0 then return 'busy' end
+if lost_at and now - lost_at < LOST_MS then return 'busy' end -- who went silent may only sleep, and know what was not sent
 redis.call('HSET', version_key, 'state', 'sent', 'sent_at', now)
 redis.call('HINCRBY', version_key, 'rev', 1)
 return 'done'

@@ -3,8 +3,8 @@
 -- KEYS: 1 chain
 -- ARGV: 1 alert id, 2 batch, 3 channel, 4 lease, 5 lease ms, 6 outcomes, 7 rows wanted (u32 each), 8 carrier (number), 9 skew,
 --       10 "1" when the lease is to end with this call, 11 rows given back unsent with it (u32 each)
---       an outcome is <I4 row, B attempt, B state, B reason, B carrier, I4 delay ms>; state queued means "again after the
---       delay", with DOUBT added to the attempt where it may have been sent, UNSENT where it certainly was not
+--       an outcome is <I4 row, B flags, B state, B reason, B carrier, I4 delay ms>; state queued means "again after the delay",
+--       with DOUBT where this attempt or one before may have been sent, UNSENT where nothing was written at all
 -- Returns: {status, granted ("1" or "0" a row wanted)}; status is go, lost, closed or held
 local chain, version, batch, channel, lease = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local now = chain_now(chain, ARGV[9])
@@ -18,8 +18,8 @@ local function reach(number)
 end
 local outcomes = {}
 for i = 1, #ARGV[6], 12 do
-  local number, attempt, state, reason, by, delay = struct.unpack('<I4BBBBI4', ARGV[6], i)
-  outcomes[#outcomes + 1] = {number, attempt, state, reason, by, delay}
+  local number, flags, state, reason, by, delay = struct.unpack('<I4BBBBI4', ARGV[6], i)
+  outcomes[#outcomes + 1] = {number, flags, state, reason, by, delay}
   reach(number)
 end
 local back = u32s(ARGV[11])
@@ -28,24 +28,38 @@ for _, number in ipairs(back) do reach(number) end
 
 local gate = gate_of(chain, version, now)
 local owned = redis.call('HEXISTS', key(chain, 'leases'), lease) == 1
+local mark = mark_of(lease)
 local granted = {}
 
 if low then
   local rows = open_rows(chain, version, low, high)
 
-  -- A row may have been taken over since; its attempt number tells whether this is the answer to its last attempt.
-  local function settle(number, attempt, state, reason, by, wait)
+  -- What was surely not taken goes back to the queue, unless a successor has queued it already, or the alert is over.
+  local function requeue(number, row, flags, reason, wait)
+    if flags >= DOUBT then doubt(rows, number) else undoubt(rows, number) end
+    if math.floor(flags / UNSENT) % 2 == 1 and tries_of(row) > 0 then row.tries = row.tries - 1 end
+    if row.state == S.queued then return end -- in a lease, or waiting; of a closed gate the sweeper will find it
+    if gate == 'closed' then
+      move(rows, number, closed_row(row, closed_state(version_key)), reason, at)
+    else
+      move(rows, number, S.queued, reason, at)
+      delay(chain, version, batch, channel, rows, number, now + wait)
+    end
+  end
+
+  -- Whatever became of the row since: who asked for it last answers for it, once, and nobody else does.
+  local function settle(number, flags, state, reason, by, wait)
     local row = row_of(rows, number)
-    if not ANSWERABLE[row.state] or tries_of(row) ~= attempt % (ATTEMPTS + 1) then return end
+    if not ANSWERABLE[row.state] or row.receipt ~= mark then return end
     if state ~= S.queued then
       move(rows, number, state, reason, at)
-    elseif row.state == S.in_flight and owned then -- else a successor has it, and the try is theirs
-      if attempt >= DOUBT then doubt(rows, number) end
-      if math.floor(attempt / UNSENT) % 2 == 1 then row.tries = row.tries - 1 end
-      move(rows, number, gate == 'closed' and closed_row(row, closed_state(version_key)) or S.queued, reason, at)
-      if gate ~= 'closed' then delay(chain, version, batch, channel, rows, number, now + wait) end
+    elseif row.state == S.unknown and redis.call('HGET', version_key, 'state') == 'sent' then
+      return -- too late: it stays listed as unknown
+    else
+      requeue(number, row, flags, reason, wait)
     end
-    row.carrier = by
+    row.carrier, row.receipt = by, 0
+    rows.changed[number] = true
   end
   for _, outcome in ipairs(outcomes) do settle(unpack(outcome)) end
 
@@ -54,7 +68,7 @@ if low then
     local free = row.state == S.queued and not is_delayed(row)
     if gate == 'open' and owned and free then
       move(rows, number, S.in_flight, 0, at)
-      row.carrier = carrier
+      row.carrier, row.receipt = carrier, mark
       if tries_of(row) < ATTEMPTS then row.tries = row.tries + 1 end
       if row.first == 0 then row.first = math.max(1, at) end
       granted[index] = '1'

@@ -1,18 +1,21 @@
 -- Takes work for one channel of one chain: a lease that ended without a sign of life, tries that are due, or a new batch.
 -- KEYS: 1 chain
--- ARGV: 1 channel, 2 new lease's name, 3 lease ms, 4 carriers (bytes) whose unsettled attempts are held, 5 skew
+-- ARGV: 1 channel, 2 new lease's name, 3 lease ms, 4 carriers (bytes) whose unsettled attempts are held, 5 skew,
+--       6... leases the asker holds: asking is a sign of life
 -- Returns: nil, or {alert id, batch, header, rows (u32 each), refs (6 bytes each), tries (1 byte each, as the ledger has it), in flight found}
 local chain, channel, lease, lease_ms, hold = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local now = chain_now(chain, ARGV[5])
 local until_key, leases = key(chain, 'until', channel), key(chain, 'leases')
 
--- The rows of a lost lease that were in flight: queued again with doubt, or unknown where the carrier's policy is to hold or
--- no attempt is left, so that a message that kills its workers ends.
-local function settle_lost(rows, number, at)
+-- The rows a lost lease had in flight: queued again with doubt, or unknown where the carrier's policy is to hold, or after so
+-- many attempts that it may be the message that kills its workers.
+local function settle_lost(rows, number, at, version, mark)
   local row = row_of(rows, number)
-  if row.state ~= S.in_flight then return 0 end
-  if string.find(hold, string.char(row.carrier), 1, true) or tries_of(row) == ATTEMPTS then
+  if row.state ~= S.in_flight or row.receipt ~= mark then return 0 end -- a row that waited in between is another lease's
+  local killer = tries_of(row) == ATTEMPTS and row.tries >= DOUBT
+  if killer or string.find(hold, string.char(row.carrier), 1, true) then
     move(rows, number, S.unknown, R.worker_lost, at)
+    redis.call('HSET', key(chain, 'version', version), 'lost_at', now)
   else
     move(rows, number, S.queued, R.worker_lost, at)
     doubt(rows, number)
@@ -20,7 +23,7 @@ local function settle_lost(rows, number, at)
   return 1
 end
 
-local function give(version, batch, numbers, kind)
+local function give(version, batch, numbers, kind, mark)
   local header = redis.call('HGET', key(chain, 'batches', version), batch)
   local low, high = numbers[1], numbers[#numbers]
   local rows, lost = open_rows(chain, version, low, high), 0
@@ -28,7 +31,7 @@ local function give(version, batch, numbers, kind)
   local wanted, refs, tries = {}, {}, {}
   local all_refs = redis.call('GETRANGE', key(chain, 'refs', version), low * 6, (high + 1) * 6 - 1)
   for _, number in ipairs(numbers) do
-    if kind == 'lost' then lost = lost + settle_lost(rows, number, at) end
+    if kind == 'lost' then lost = lost + settle_lost(rows, number, at, version, mark) end
     local row = row_of(rows, number)
     if kind == 'due' and is_delayed(row) then
       row.tries = row.tries - DELAYED
@@ -49,14 +52,14 @@ local function give(version, batch, numbers, kind)
 end
 
 local function lost_lease()
-  local old = redis.call('ZRANGEBYSCORE', until_key, '-inf', now, 'LIMIT', 0, 1)[1]
+  local old = redis.call('ZRANGEBYSCORE', until_key, '-inf', lost_before(chain, now), 'LIMIT', 0, 1)[1]
   if not old then return nil end
   local payload = redis.call('HGET', leases, old)
   redis.call('ZREM', until_key, old)
   redis.call('HDEL', leases, old)
   if not payload then return lost_lease() end
   local version, batch, blob = string.match(payload, '^([^/]+)/([^/]+)/(.*)$')
-  return version, batch, u32s(blob), 'lost'
+  return version, batch, u32s(blob), 'lost', mark_of(old)
 end
 
 local function due_tries()
@@ -85,14 +88,17 @@ local function new_batch()
   return version, batch, numbers, 'new'
 end
 
+for i = 6, #ARGV do
+  if redis.call('HEXISTS', leases, ARGV[i]) == 1 then redis.call('ZADD', until_key, now + lease_ms, ARGV[i]) end
+end
 -- Work of a closed gate is dropped here: the sweeper settles its rows. Held work waits where it is.
 if redis.call('HGET', chain, 'halt') then return nil end
 if redis.call('HEXISTS', leases, lease) == 1 then return nil end -- a client's repeat: what was given would be in no lease
 for _, source in ipairs({lost_lease, due_tries, new_batch}) do
   for _ = 1, 16 do
-    local version, batch, numbers, kind = source()
+    local version, batch, numbers, kind, mark = source()
     if not version then break end
-    local given = give(version, batch, numbers, kind)
+    local given = give(version, batch, numbers, kind, mark)
     if given then return given end
   end
 end

@@ -5,19 +5,28 @@ local function now_ms(skew)
   return t[1] * 1000 + math.floor(t[2] / 1000) + tonumber(skew)
 end
 
--- The chain's clock: the server's, but never before the last time it gave.
+-- The chain's clock: the server's, but never before the last time it gave. Where it jumps, nobody could be heard meanwhile.
 local function chain_now(chain, skew)
   local now, last = now_ms(skew), tonumber(redis.call('HGET', chain, 'clock') or '0')
   if now <= last then return last end
   redis.call('HSET', chain, 'clock', now)
+  if now - last > GAP_MS then redis.call('HSET', chain, 'steady', now) end
   return now
+end
+
+-- The time before which a lease must have ended to be lost: none, until this chain has been asked without a gap for as long
+-- as a lease lasts. A store that stood still, or workers that all slept, say nothing about who is alive.
+local function lost_before(chain, now)
+  local steady = tonumber(redis.call('HGET', chain, 'steady') or '0')
+  return now - steady >= LEASE_MS and now or 0
 end
 
 local function key(chain, part, name)
   return chain .. K[part] .. (name or '')
 end
 
--- Ledger rows: state, reason, carrier, attempts and flags (a byte each), first, last, receipt (u32 ms since start).
+-- Ledger rows: state, reason, carrier, attempts and flags (a byte each), first, last, receipt (u32 ms since start). Until a row
+-- is answered there can be no receipt, and its place names the lease that asked for the row last (`mark_of`).
 local ROW = '<BBBBI4I4I4'
 local ROW_BYTES = 16
 
@@ -33,6 +42,9 @@ end
 local function is_delayed(row) return math.floor(row.tries / DELAYED) % 2 == 1 end
 
 local function tries_of(row) return row.tries % (ATTEMPTS + 1) end
+
+-- A lease by 32 of its random bits, never 0. It asks for a row once, so this names one attempt at the row, and no other.
+local function mark_of(lease) return math.max(1, tonumber(string.sub(lease, 1, 8), 16)) end
 
 -- Rows low..high of a ledger, changed in place and written back once. `moves` counts the steps for the counters.
 local function open_rows(chain, version, low, high)
@@ -67,6 +79,15 @@ local function doubt(rows, number)
   if row.tries >= DOUBT then return end
   row.tries = row.tries + DOUBT
   rows.doubts = (rows.doubts or 0) + 1
+  rows.changed[number] = true
+end
+
+-- It was surely not sent after all.
+local function undoubt(rows, number)
+  local row = row_of(rows, number)
+  if row.tries < DOUBT then return end
+  row.tries = row.tries - DOUBT
+  rows.doubts = (rows.doubts or 0) - 1
   rows.changed[number] = true
 end
 

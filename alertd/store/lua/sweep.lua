@@ -16,7 +16,7 @@ for i = 1, #all, 2 do
   if version == alert then
     local channel = string.match(redis.call('HGET', key(chain, 'batches', alert), batch), '^%S+')
     local ends = redis.call('ZSCORE', key(chain, 'until', channel), all[i])
-    if ends and tonumber(ends) > now then
+    if ends and tonumber(ends) > lost_before(chain, now) then
       living[batch] = true
     else
       redis.call('HDEL', key(chain, 'leases'), all[i])
