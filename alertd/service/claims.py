@@ -7,7 +7,8 @@
                                         unless the record has it       and the record has not the address
 
 Every claim differs from every other, and a record is read between the reading of a claim and its end. So whoever ends a claim
-that a record confirms meanwhile finds another one, or the record's writer finds at step 3 that it is gone.
+that a record confirms meanwhile finds another one, or the record's writer finds at step 3 that it is gone. A new subscriber
+needs no step 3 if it was quick: while nothing is at its number nobody gives its claims up, and nobody takes them over so soon.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from alertd.subscribers import Address, Subscriber
 
 #: A claim whose holder's record does not confirm it is somebody's unfinished work for this long, then nobody's.
 CLAIM_GRACE_S = 60
+#: Who was slower than this cannot know what others saw of its claims. The rest of the grace is for clocks that differ.
+QUICK_S = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +50,16 @@ class Claims:
                 conflicts[i] = taken()
         return conflicts
 
-    async def confirm(self, changes: Sequence[Change]) -> list[list[Address]]:
-        """Claim again what each change, now written, has brought. Answers of each what somebody else took meanwhile."""
+    async def confirm(self, changes: Sequence[Change], since: float) -> list[list[Address]]:
+        """Claim again what each change, now written, has brought. Answers of each what somebody else took meanwhile.
+
+        `since` is when the claims were made (monotonic seconds).
+        """
+        was_quick = self.clock.monotonic() - since < QUICK_S
         brought = [
             (i, address, self._claim(change.number, address))
             for i, change in enumerate(changes)
-            if change.new
+            if change.new and not (was_quick and change.old is None)
             for address in change.new.addresses
             if not has(change.old, address)
         ]
@@ -75,7 +82,10 @@ class Claims:
 
 
 async def give_up(people: People, held: Iterable[tuple[int, Address]]) -> None:
-    """Withdraw the claims of these subscribers, by number, to these addresses, where their records have them not."""
+    """Withdraw the claims of these subscribers, by number, to these addresses, where their records have them not.
+
+    Where nothing is at a number yet, somebody may be about to write there: nobody's claims end by themselves.
+    """
     held = list(held)
     if not held:
         return
@@ -87,7 +97,9 @@ async def give_up(people: People, held: Iterable[tuple[int, Address]]) -> None:
     ]
     holders = await people.read_many([claim.number for claim, _ in own])
     await people.names.withdraw(
-        claim for (claim, address), holder in zip(own, holders, strict=True) if not has(holder, address)
+        claim
+        for (claim, address), holder in zip(own, holders, strict=True)
+        if not has(holder, address) and holder is not Absence.NEVER
     )
 
 

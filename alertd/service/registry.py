@@ -106,8 +106,6 @@ class Registry:
         changes = await self._changes(entries, outcomes)
         for i, outcome in zip(changes, await self._write(list(changes.values())), strict=True):
             outcomes[i] = outcome
-            if isinstance(outcome, Problem) and not changes[i].old and await self._people.give_up(changes[i].number):
-                await self._names.release_ids([(entries[i].id, changes[i].number)])
         return outcomes
 
     async def change(
@@ -173,17 +171,25 @@ class Registry:
         """Find the leaf regions, claim the addresses, write, confirm the claims, and give up those that were for nothing."""
         located = self._located([change.new for change in changes if change.new])
         ready = [Change(change.old, new) for change, new in zip(changes, located, strict=True)]
+        since = self._clock.monotonic()
         conflicts = await self._claims.make(ready)
+        await self._unborn([ready[i].new for i in conflicts if ready[i].old is None])
         outcomes: list[Outcome] = [conflicts.get(i) for i in range(len(ready))]
         free = [i for i in range(len(ready)) if i not in conflicts]
         done = await self._people.put([ready[i] for i in free])
         written = [i for i, is_done in zip(free, done, strict=True) if is_done]
         if born := sum(ready[i].old is None for i in written):
             await self._people.counted(born)
-        for i, lost in zip(written, await self._claims.confirm([ready[i] for i in written]), strict=True):
+        for i, lost in zip(written, await self._claims.confirm([ready[i] for i in written], since), strict=True):
             outcomes[i] = await self._deprived(ready[i], lost) if lost else located[i]
         await give_up(self._people, _for_nothing(ready, set(written)))
         return outcomes
+
+    async def _unborn(self, refused: Sequence[Subscriber | None]) -> None:
+        """New subscribers that are refused give up number and id, unless another of the same id was written there meanwhile."""
+        for person in refused:
+            if person and await self._people.give_up(person.number):
+                await self._names.release_ids([(person.id, person.number)])
 
     async def _deprived(self, change: Change, lost: Sequence[Address]) -> Problem:
         """Somebody else has an address by now: whoever is new goes, whoever was there stays without it."""
