@@ -200,6 +200,7 @@ class Dispatch:
             answer,
             attempt=one.attempt,
             attempts=self.settings.attempts,
+            doubted=one.doubted,
             hold=carrier.hold,
             left_ms=ready.expires_ms - self.clock.now_ms(),
         )

@@ -27,8 +27,10 @@ class Verdict:
     unsent: bool = False  # nothing was written, so it was no attempt
 
 
-def after(answer: Outcome, *, attempt: int, attempts: int, hold: bool, left_ms: int) -> Verdict:
-    """The verdict on attempt number `attempt` of at most `attempts`, with `left_ms` until the alert expires."""
+def after(answer: Outcome, *, attempt: int, attempts: int, doubted: bool, hold: bool, left_ms: int) -> Verdict:
+    """The verdict on attempt number `attempt`, with `left_ms` until the alert expires; `doubted` where an earlier one may have
+    arrived. What was surely not taken is tried till then, at most `attempts` times what may have arrived.
+    """
     reason = answer.reason.value
     match answer.answer:
         case Answer.ACCEPTED:
@@ -41,9 +43,10 @@ def after(answer: Outcome, *, attempt: int, attempts: int, hold: bool, left_ms: 
             return Verdict(State.UNKNOWN, reason)
         case Answer.RETRY | Answer.UNKNOWN:
             doubt = answer.answer is Answer.UNKNOWN
+            may_have_arrived = attempt if doubted else int(doubt)  # at most: nobody counts which of them
             delay_ms = int(1000 * max(pause_s(answer), wait_s(attempt)))
-            if attempt >= attempts or delay_ms >= left_ms:
-                return Verdict(State.UNKNOWN if doubt else State.FAILED, reason or LedgerReason.ATTEMPTS)
+            if (doubt and may_have_arrived >= attempts) or delay_ms >= left_ms:
+                return Verdict(State.UNKNOWN if may_have_arrived else State.FAILED, reason or LedgerReason.ATTEMPTS)
             return Verdict(State.QUEUED, reason, delay_ms, doubt)
 
 

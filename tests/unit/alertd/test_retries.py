@@ -19,65 +19,94 @@ UNKNOWN, QUEUED, FAILED = State.UNKNOWN, State.QUEUED, State.FAILED
 @pytest.mark.parametrize("left_ms", [LONG_MS, 1, -5])
 def test_final_answers_are_final(hold: bool, attempt: int, left_ms: int):
     """Accepted and never do not depend on anything else."""
-    more = {"attempt": attempt, "attempts": 8, "hold": hold, "left_ms": left_ms}
+    more = {"attempt": attempt, "attempts": 8, "doubted": False, "hold": hold, "left_ms": left_ms}
     assert after(Outcome(Answer.ACCEPTED), **more).state is State.ACCEPTED
     never = after(Outcome(Answer.NEVER, Reason.GONE), **more)
     assert (never.state, never.reason) == (FAILED, Reason.GONE.value)
 
 
 @pytest.mark.parametrize(
-    ("answer", "hold", "attempt", "left_ms", "state", "doubt"),
+    ("answer", "hold", "doubted", "attempt", "left_ms", "state", "doubt"),
     [
-        (Answer.RETRY, False, 1, LONG_MS, QUEUED, False),
-        (Answer.RETRY, True, 1, LONG_MS, QUEUED, False),
-        (Answer.RETRY, False, 8, LONG_MS, FAILED, False),
-        (Answer.RETRY, True, 8, LONG_MS, FAILED, False),
-        (Answer.RETRY, False, 1, 1, FAILED, False),
-        (Answer.RETRY, True, 1, -1, FAILED, False),
-        (Answer.UNKNOWN, False, 1, LONG_MS, QUEUED, True),
-        (Answer.UNKNOWN, False, 8, LONG_MS, UNKNOWN, False),
-        (Answer.UNKNOWN, False, 1, 1, UNKNOWN, False),
-        (Answer.UNKNOWN, True, 1, LONG_MS, UNKNOWN, False),
-        (Answer.UNKNOWN, True, 8, LONG_MS, UNKNOWN, False),
-        (Answer.UNKNOWN, True, 1, 1, UNKNOWN, False),
-        (Answer.WITHHELD, False, 1, LONG_MS, QUEUED, False),
-        (Answer.WITHHELD, True, 8, LONG_MS, QUEUED, False),
-        (Answer.WITHHELD, True, 31, 1, QUEUED, False),
+        (Answer.RETRY, False, False, 1, LONG_MS, QUEUED, False),
+        (Answer.RETRY, True, False, 1, LONG_MS, QUEUED, False),
+        (Answer.RETRY, False, False, 32, LONG_MS, QUEUED, False),
+        (Answer.RETRY, True, False, 32, LONG_MS, QUEUED, False),
+        (Answer.RETRY, False, True, 32, LONG_MS, QUEUED, False),
+        (Answer.RETRY, False, False, 1, 1, FAILED, False),
+        (Answer.RETRY, True, False, 1, -1, FAILED, False),
+        (Answer.RETRY, False, True, 2, 1, UNKNOWN, False),  # the one before may have arrived
+        (Answer.UNKNOWN, False, False, 1, LONG_MS, QUEUED, True),
+        (Answer.UNKNOWN, False, False, 32, LONG_MS, QUEUED, True),  # those before surely did not
+        (Answer.UNKNOWN, False, True, 7, LONG_MS, QUEUED, True),
+        (Answer.UNKNOWN, False, True, 8, LONG_MS, UNKNOWN, False),
+        (Answer.UNKNOWN, False, False, 1, 1, UNKNOWN, False),
+        (Answer.UNKNOWN, True, False, 1, LONG_MS, UNKNOWN, False),
+        (Answer.UNKNOWN, True, False, 8, LONG_MS, UNKNOWN, False),
+        (Answer.UNKNOWN, True, False, 1, 1, UNKNOWN, False),
+        (Answer.WITHHELD, False, False, 1, LONG_MS, QUEUED, False),
+        (Answer.WITHHELD, True, False, 8, LONG_MS, QUEUED, False),
+        (Answer.WITHHELD, True, True, 31, 1, QUEUED, False),
     ],
 )
-def test_every_other_answer(answer: Answer, hold: bool, attempt: int, left_ms: int, state: State, doubt: bool):
-    """Again, given up or held; in doubt only where it may have been sent and goes again."""
-    verdict = after(Outcome(answer, Reason.TIMEOUT), attempt=attempt, attempts=8, hold=hold, left_ms=left_ms)
+def test_every_other_answer(
+    answer: Answer, hold: bool, doubted: bool, attempt: int, left_ms: int, state: State, doubt: bool
+):
+    """Again till the alert ends where it was surely not taken; bounded where it may have been; held where that is the policy."""
+    more = {"attempt": attempt, "attempts": 8, "doubted": doubted, "hold": hold, "left_ms": left_ms}
+    verdict = after(Outcome(answer, Reason.TIMEOUT), **more)
     assert (verdict.state, verdict.doubt) == (state, doubt)
 
 
 def test_what_was_never_written_goes_at_once_and_costs_no_attempt():
     """Withheld means nothing left this machine."""
-    verdict = after(Outcome(Answer.WITHHELD), attempt=1, attempts=8, hold=True, left_ms=LONG_MS)
+    verdict = after(Outcome(Answer.WITHHELD), attempt=1, attempts=8, doubted=False, hold=True, left_ms=LONG_MS)
     assert (verdict.delay_ms, verdict.unsent) == (0, True)
-    assert not after(Outcome(Answer.RETRY), attempt=1, attempts=8, hold=True, left_ms=LONG_MS).unsent
+    assert not after(Outcome(Answer.RETRY), attempt=1, attempts=8, doubted=False, hold=True, left_ms=LONG_MS).unsent
 
 
 def test_the_carriers_own_delay_counts_when_it_is_longer():
     """Retry-After is kept; a shorter one does not shorten our own wait."""
     asked = Outcome(Answer.RETRY, Reason.THROTTLED, retry_after_s=900)
-    assert after(asked, attempt=1, attempts=8, hold=False, left_ms=LONG_MS).delay_ms == 900_000
+    assert after(asked, attempt=1, attempts=8, doubted=False, hold=False, left_ms=LONG_MS).delay_ms == 900_000
     asked = Outcome(Answer.RETRY, Reason.THROTTLED, retry_after_s=0)
-    assert after(asked, attempt=1, attempts=8, hold=False, left_ms=LONG_MS).delay_ms >= 10_000
+    assert after(asked, attempt=1, attempts=8, doubted=False, hold=False, left_ms=LONG_MS).delay_ms >= 10_000
 
 
 @pytest.mark.parametrize("absurd", [1e12, math.inf])
 def test_an_absurd_delay_is_no_error(absurd: float):
     """A carrier that asks for centuries is asked again sooner."""
     asked = Outcome(Answer.RETRY, Reason.THROTTLED, retry_after_s=absurd)
-    verdict = after(asked, attempt=1, attempts=8, hold=False, left_ms=10**12)
+    verdict = after(asked, attempt=1, attempts=8, doubted=False, hold=False, left_ms=10**12)
     assert (verdict.state, verdict.delay_ms) == (QUEUED, 3_600_000)
 
 
 def test_a_last_attempt_without_a_reason_says_so():
     """Nobody has to guess why a row failed."""
-    verdict = after(Outcome(Answer.RETRY), attempt=8, attempts=8, hold=False, left_ms=LONG_MS)
+    verdict = after(Outcome(Answer.RETRY), attempt=8, attempts=8, doubted=False, hold=False, left_ms=1)
     assert verdict.reason == LedgerReason.ATTEMPTS
+
+
+@pytest.mark.parametrize("attempts", [1, 2])
+def test_what_may_have_arrived_is_bounded_to_the_letter(attempts: int):
+    """A message that may be sent once is never sent again when it may have been."""
+    verdict = after(
+        Outcome(Answer.UNKNOWN), attempt=attempts, attempts=attempts, doubted=attempts > 1, hold=False, left_ms=LONG_MS
+    )
+    assert verdict.state is UNKNOWN
+
+
+@pytest.mark.parametrize("reason", [Reason.CONNECTION, Reason.UNAVAILABLE, Reason.CREDENTIALS, Reason.THROTTLED])
+def test_an_outage_of_half_a_day_fails_nobody(reason: Reason):
+    """A carrier that is away, or does not know us, for twelve hours of an alert of a day: everybody is still to be told."""
+    left_ms, attempt = 24 * 3_600_000, 0
+    while left_ms > 12 * 3_600_000:
+        attempt += 1
+        more = {"attempt": attempt, "attempts": 8, "doubted": False, "hold": True, "left_ms": left_ms}
+        verdict = after(Outcome(Answer.RETRY, reason), **more)
+        assert verdict.state is QUEUED
+        assert verdict.delay_ms <= 1000 * LONGEST_WAIT_S
+        left_ms -= verdict.delay_ms
 
 
 def test_waits_grow_and_stay_within_bounds():
