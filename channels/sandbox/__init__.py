@@ -15,6 +15,9 @@ from channels.sandbox.control import Control
 from channels.sandbox.fcm import FcmSandbox
 from channels.sandbox.listener import Listener
 from channels.sandbox.sms_http import ACCOUNT, SECRET, SENDER, HttpSmsSandbox
+from channels.sandbox.smsc import SmscSandbox
+from channels.sandbox.smsc_habits import PASSWORD, SYSTEM_ID
+from channels.sandbox.smsc_habits import SENDER as SHORT_NUMBER
 from channels.sandbox.smtp import SmtpSandbox
 
 
@@ -24,6 +27,7 @@ class SandboxPorts:
 
     push: int = 0
     sms: int = 0
+    smpp: int = 0
     mail: int = 0
 
 
@@ -39,26 +43,32 @@ class Sandbox:
         self.authority = make_authority(directory)
         self.push = FcmSandbox(self.authority, latency_s)
         self.sms = HttpSmsSandbox(self.authority)
+        self.smpp = SmscSandbox(self.authority)
         self.mail = SmtpSandbox(self.authority, keep=keep_mails)
-        mail_control = Control(
-            self.mail.script, self.mail.recorded
-        )  # the others have theirs beside the carrier's own calls
-        self._mail_control = Listener(mail_control.serve, self.authority.server_context(), 0.0)
+        # The others have theirs beside the carrier's own calls.
+        self._smpp_control = self._control(Control(self.smpp.script, self.smpp.recorded, say=self.smpp.say))
+        self._mail_control = self._control(Control(self.mail.script, self.mail.recorded))
 
     async def start(self) -> None:
         await self.push.start(self._ports.push)
         await self.sms.start(self._ports.sms)
+        await self.smpp.start(self._ports.smpp)
         await self.mail.start(self._ports.mail)
+        await self._smpp_control.start(0)
         await self._mail_control.start(0)
 
     async def stop(self) -> None:
-        await asyncio.gather(self.push.stop(), self.sms.stop(), self.mail.stop(), self._mail_control.stop())
+        carriers = (self.push, self.sms, self.smpp, self.mail, self._smpp_control, self._mail_control)
+        await asyncio.gather(*(carrier.stop() for carrier in carriers))
+
+    def _control(self, control: Control) -> Listener:
+        return Listener(control.serve, self.authority.server_context(), 0.0)
 
     @property
     def endpoints(self) -> dict[str, dict[str, str | int]]:
-        """By channel, what a channel needs to speak to its carrier here, under the names of its settings.
+        """By carrier, what a channel needs to speak to it, under the names of its settings.
 
-        `control` holds by channel the URL under which `/control`, `/counts` and `/recorded` are.
+        `control` holds by carrier the URL under which `/control`, `/counts` and `/recorded` are.
         """
         ca_file = str(self.authority.ca_file)
         push: dict[str, str | int] = {
@@ -73,13 +83,22 @@ class Sandbox:
             "sender": SENDER,
             "ca_file": ca_file,
         }
+        smpp: dict[str, str | int] = {
+            "host": "127.0.0.1",
+            "port": self.smpp.port,
+            "system_id": SYSTEM_ID,
+            "password": PASSWORD,
+            "sender": SHORT_NUMBER,
+            "ca_file": ca_file,
+        }
         mail: dict[str, str | int] = {"host": "127.0.0.1", "port": self.mail.port, "ca_file": ca_file}
         control: dict[str, str | int] = {
             "push": self.push.endpoint,
             "sms": self.sms.endpoint,
+            "smpp": f"https://127.0.0.1:{self._smpp_control.port}",
             "mail": f"https://127.0.0.1:{self._mail_control.port}",
         }
-        return {"push": push, "sms": sms, "mail": mail, "control": control}
+        return {"push": push, "sms": sms, "smpp": smpp, "mail": mail, "control": control}
 
 
 async def run(directory: Path, ports: SandboxPorts | None = None, latency_s: float = 0.0) -> None:

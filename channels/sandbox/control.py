@@ -12,12 +12,21 @@ STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nConnect
 
 
 class Control:
-    """`POST /control`, `GET /counts`, `GET /recorded`. `revoke` is called for `{"revoke": true}`."""
+    """`POST /control`, `GET /counts`, `GET /recorded`. `revoke` is called for `{"revoke": true}`, `say` for every
+    `{"say": {"number": ..., "text": ...}}`: a person answers.
+    """
 
-    def __init__(self, script: Script, recorded: Recorded, revoke: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        script: Script,
+        recorded: Recorded,
+        revoke: Callable[[], None] = lambda: None,
+        say: Callable[[str, str], None] = lambda _number, _text: None,
+    ) -> None:
         self._script = script
         self._recorded = recorded
         self._revoke = revoke
+        self._say = say
         self._calls: dict[bytes, Callable[[Request], Answer]] = {
             b"POST /control": self._order,
             b"GET /counts": lambda _: answer(200, json.dumps(recorded.counts()).encode()),
@@ -41,6 +50,8 @@ class Control:
             self._recorded.clear()
         if order.get("revoke"):
             self._revoke()
+        if "say" in order:
+            self._say(order["say"]["number"], order["say"]["text"])
         return answer(200, b"{}")
 
     def _listing(self) -> Iterator[bytes]:

@@ -77,14 +77,15 @@ def test_calls_answer_as_the_readme_shows(outputs: list[str]):
 
 
 def test_configuration_in_the_readme_is_accepted(tmp_path: Path):
-    """Every TOML block loads, alone and all together, and every kind of carrier is shown."""
+    """Every TOML block loads, and every kind of carrier is shown."""
     (tmp_path / "secret").write_text("secret\n")
     texts = [re.sub(r'(?<=_file = )"[^"]*"', f'"{tmp_path}/secret"', block.text) for block in blocks("toml")]
-    for number, text in enumerate([*texts, "\n".join(texts)]):
+    kinds: set[type] = set()
+    for number, text in enumerate(texts):
         file = tmp_path / f"{number}.toml"
         file.write_text(text, encoding="utf-8")
-        settings = config.load(file)
-    assert {type(carrier) for carrier in settings.carriers.values()} == set(config.CARRIERS)
+        kinds |= {type(carrier) for carrier in config.load(file).carriers.values()}
+    assert kinds == set(config.CARRIERS)
 
 
 def test_links_of_the_readme_lead_to_files_that_are_there():

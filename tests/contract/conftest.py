@@ -1,4 +1,4 @@
-"""The three channels that speak to the sandbox, each as a `Party`: a channel, its carrier, and words both understand."""
+"""The channels that speak to the sandbox, each as a `Party`: a channel, its carrier, and words both understand."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from channels.mail import MailChannel
 from channels.mail_message import MailIdentity
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
+from channels.sandbox.smsc_habits import STATUSES
+from channels.smpp.channel import SmppChannel
+from channels.smpp.settings import SmppSettings
 from channels.sms_http import HttpSmsChannel, HttpSmsSettings
 from channels.smtp_pool import RelaySettings
 
@@ -75,6 +78,13 @@ def sms(sandbox: Sandbox, **settings) -> Party:
     return Party(HttpSmsChannel(made), sandbox.sms, message, "+346000{:05}", {"gone": "opted-out"})
 
 
+def smpp(sandbox: Sandbox, **settings) -> Party:
+    quick = {"binds": 3, "back_off_s": 0.02, "throttle_pause_s": 0.02, "statuses": STATUSES}
+    made = SmppSettings(**{**sandbox.endpoints["smpp"], "timeout_s": TIMEOUT_S, **quick, **settings})
+    message = SmsMessage(stamp=stamp(), text="Niña desaparecida: Lucía, 7 años")
+    return Party(SmppChannel(made), sandbox.smpp, message, "+346000{:05}", {"gone": "opted-out"})
+
+
 def mail(sandbox: Sandbox, **settings) -> Party:
     made = RelaySettings(**{**sandbox.endpoints["mail"], "connections": 8, "timeout_s": TIMEOUT_S, **settings})
     message = MailMessage(stamp=stamp(), subject="Niña desaparecida", text="Lucía, 7 años", html="<p>Lucía</p>")
@@ -87,7 +97,7 @@ def pytest_asyncio_loop_factories(config, item):
     return {"uvloop": uvloop.new_event_loop}
 
 
-PARTIES = {"push": push, "sms": sms, "mail": mail}
+PARTIES = {"push": push, "sms": sms, "smpp": smpp, "mail": mail}
 
 
 @pytest.fixture

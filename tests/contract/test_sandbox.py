@@ -38,7 +38,7 @@ async def http(elsewhere):
         yield session
 
 
-@pytest.mark.parametrize("name", ["push", "sms", "mail"])
+@pytest.mark.parametrize("name", ["push", "sms", "smpp", "mail"])
 async def test_another_process_can_send_tell_and_read(elsewhere, http, open_party, name):
     """Rules in, counts and every address out, over HTTP, for each carrier."""
     control = elsewhere["control"][name]
@@ -62,7 +62,7 @@ async def test_another_process_can_send_tell_and_read(elsewhere, http, open_part
 
 async def test_a_behaviour_that_is_not_known_is_refused(elsewhere, http):
     """A typo in a rule would otherwise look like a carrier that behaves."""
-    for name in ("push", "sms", "mail"):
+    for name in ("push", "sms", "smpp", "mail"):
         rules = {"rules": [{"prefix": "", "do": "dance"}]}
         async with http.post(f"{elsewhere['control'][name]}/control", json=rules) as answer:
             assert answer.status == 400
