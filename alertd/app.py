@@ -45,6 +45,10 @@ from alertd.store.sweeper import Sweeper
 from alertd.store.work import Work
 from alertd.worker import Worker
 from channels.base import Answer, Channel, Outcome, Reason
+from channels.bounces_hooks import Hook
+from channels.bounces_mailgun import MailgunHook
+from channels.bounces_postmark import POSTMARK_HEADER, PostmarkHook
+from channels.bounces_ses import SesHook
 from channels.dkim import DkimSettings, Signer
 from channels.fcm import FcmChannel, FcmSettings
 from channels.mail import MailChannel
@@ -110,6 +114,7 @@ class Parts:
             reports=self.reports,
             registry=self.registry,
             receipts=self.receipts,
+            mail_reports=self.mail_reports,
             access=self.access,
             requests=self.requests,
             fleet=self.fleet,
@@ -297,7 +302,24 @@ def _smtp(section: config.SmtpCarrier, settings: config.Settings, _name: str) ->
         Signer(DkimSettings(domain=one.domain, selector=one.selector, key=one.key.get_secret_value()))
         for one in section.dkim or ()
     )
-    base = settings.api.public_url
-    return MailChannel(
-        relay, MailIdentity(sender=section.sender, domain=domain, unsubscribe_base=base, signers=signers)
+    identity = MailIdentity(
+        sender=section.sender,
+        domain=domain,
+        unsubscribe_base=settings.api.public_url,
+        signers=signers,
+        tag_header=POSTMARK_HEADER if section.reports == "postmark" else None,
     )
+    return MailChannel(relay, identity, hook=_hook(section))
+
+
+def _hook(section: config.SmtpCarrier) -> Hook | None:
+    secret = section.reports_secret.get_secret_value() if section.reports_secret else ""
+    match section.reports:
+        case "ses":
+            return SesHook(section.reports_topic or "")
+        case "postmark":
+            return PostmarkHook(secret)
+        case "mailgun":
+            return MailgunHook(secret)
+        case None:
+            return None

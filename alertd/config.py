@@ -202,9 +202,23 @@ class SmtpCarrier(Carrier):
     sender: str
     bounces: str | None = None
     bounces_listen: str = Field("", pattern=r"^(.+:[0-9]{1,5})?$")
+    reports: Literal["ses", "postmark", "mailgun"] | None = None
+    reports_secret: SecretStr | None = None
+    reports_topic: str | None = None
     dkim: tuple[DkimKey, ...] | None = None
     ca_file: Path | None = None
     connections: int = Field(10, ge=1)
+
+    @model_validator(mode="after")
+    def _reports_are_proven(self) -> Self:
+        needed = {"ses": "reports_topic", "postmark": "reports_secret", "mailgun": "reports_secret"}
+        if self.reports and getattr(self, needed[self.reports]) is None:
+            raise PydanticCustomError(
+                "unproven",
+                'reports = "{relay}" needs {option}',
+                {"relay": self.reports, "option": needed[self.reports]},
+            )
+        return self
 
 
 AnyCarrier = Annotated[FcmCarrier | TwilioCarrier | SmppCarrier | SmtpCarrier, Field(discriminator="kind")]

@@ -24,7 +24,7 @@ FIELDS_LIMIT = 500
 HEAD_LIMIT = 65_536
 
 _BOUNDARY = re.compile(r'boundary\s*=\s*(?:"([^"]{1,200})"|([^\s;"]{1,200}))', re.IGNORECASE)
-_VERP = re.compile(r"bounce\+([A-Za-z0-9_-]{1,80})@")
+VERP = re.compile(r"bounce\+([A-Za-z0-9_-]{1,80})@")
 _MESSAGE_ID = re.compile(r"<([A-Za-z0-9_-]{1,80})@")
 _FIELD = re.compile(r"^([!-9;-~]{1,80})[ \t]*:(.*)$")
 _STATUS = re.compile(r"\b([245]\.\d{1,3}\.\d{1,3})\b")
@@ -67,7 +67,7 @@ def read_bounce(raw: bytes, to: Sequence[str] = ()) -> list[MailReport]:
         *returned.get("return-path", ()),
         *(one for block in blocks for one in block.get("original-mail-from", ())),
     ]
-    tags = tuple(dict.fromkeys([*_found(_VERP, ours), *_found(_MESSAGE_ID, returned.get("message-id", ()))]))
+    tags = tuple(dict.fromkeys([*_found(VERP, ours), *_found(_MESSAGE_ID, returned.get("message-id", ()))]))
     if not tags:
         return []
     if report[0] == "message/feedback-report":

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from channels.base import ACCEPTED, WITHHELD, Answer, MailMessage, MayWrite, Outcome, Prepared, Reason, Recipient
+from channels.bounces_hooks import Hook
 from channels.lanes import heed_cancelling, in_lanes
 from channels.mail_answers import Stage, refusal
 from channels.mail_message import MailIdentity, MailPayload, encode, mailbox, return_path
@@ -32,11 +33,20 @@ RESET = (Stage.SENDER, OK)
 
 
 class MailChannel:
-    """One relay. Implements `channels.base.Channel`."""
+    """One relay. Implements `channels.base.Channel` and `channels.bounces_hooks.Hooked`."""
 
     name = "mail"
 
-    def __init__(self, relay: RelaySettings, identity: MailIdentity, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        relay: RelaySettings,
+        identity: MailIdentity,
+        clock: Callable[[], float] = time.time,
+        *,
+        hook: Hook | None = None,
+    ) -> None:
+        """`hook` reads what the relay posts of its mails."""
+        self.hook = hook
         self._identity = identity
         self._clock = clock
         self._lanes = relay.connections

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from alertd import __version__
-from alertd.api import alerts, leave, messages, progress, subscribers, system, targets
+from alertd.api import alerts, leave, mail_reports, messages, progress, subscribers, system, targets
 from alertd.api.docs import docs_routes
 from alertd.api.idempotency import KeptKeys
 from alertd.api.middleware import install
@@ -21,6 +21,7 @@ OPERATIONS = (
     *messages.OPERATIONS,
     *subscribers.OPERATIONS,
     *system.OPERATIONS,
+    *mail_reports.OPERATIONS,
 )
 
 

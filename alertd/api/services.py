@@ -16,6 +16,7 @@ from alertd.service.approval import Approval
 from alertd.service.carriers import Carriers
 from alertd.service.fleet import Fleet
 from alertd.service.intake import Intake
+from alertd.service.mail_reports import MailReports
 from alertd.service.receipts import Receipts
 from alertd.service.registry import Registry
 from alertd.service.reports import Reports
@@ -40,6 +41,7 @@ class Services:
     reports: Reports
     registry: Registry
     receipts: Receipts
+    mail_reports: MailReports
     access: Access
     requests: Requests
     fleet: Fleet

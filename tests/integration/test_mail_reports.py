@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hmac
+import json
+import time
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from alertd.alerts import CHANNELS
-from alertd.app import Parts
+from alertd.api import create_app
+from alertd.app import Parts, opened
 from alertd.ids import Door
 from alertd.registrations import MailAddress
 from alertd.subscribers import AddressState
@@ -16,6 +21,7 @@ from channels.base import Reason, ReportState
 from channels.bounces import MailReport
 from channels.sandbox import Sandbox
 from tests.integration.acts import counts, planned, register, send
+from tests.integration.conftest import settings_for
 
 MAIL = CHANNELS.index("mail")
 
@@ -114,3 +120,66 @@ async def test_tags_of_others_are_nobodys(parts: Parts, sandbox: Sandbox, sample
     forged = tag[:30] + ("A" if tag[30] != "A" else "B") + tag[31:]
     assert await parts.mail_reports.take([bounce(one) for one in (forged, "", leave, tag.lower())], "relay") == 0
     assert await parts.mail_reports.take([replace(bounce(tag), tags=(tag.upper(), tag))], "relay") == 1
+
+
+@pytest.fixture
+async def relay(redis, codec, sandbox: Sandbox, aiohttp_client):
+    """An alertd whose relay is Mailgun, and a client of its API."""
+    settings = settings_for(sandbox)
+    carrier = settings.carriers["relay"].model_copy(update={"reports": "mailgun", "reports_secret": SecretStr("horse")})
+    settings = settings.model_copy(update={"carriers": {**settings.carriers, "relay": carrier}})
+
+    async def yes() -> bool:
+        return True
+
+    async def nothing() -> bytes:
+        return b""
+
+    async with opened(settings, redis, codec) as parts:
+        yield parts, await aiohttp_client(create_app(parts.services(yes, nothing, lambda: True)))
+
+
+def mailgun(tag: str, key: bytes = b"horse") -> dict[str, Any]:
+    now = str(int(time.time()))
+    return {
+        "signature": {
+            "timestamp": now,
+            "token": "t",
+            "signature": hmac.digest(key, f"{now}t".encode(), "sha256").hex(),
+        },
+        "event-data": {
+            "event": "failed",
+            "severity": "permanent",
+            "recipient": "p0@people.example",
+            "delivery-status": {"code": 550, "message": "5.1.1 no such user"},
+            "message": {"headers": {"message-id": f"{tag}@centre.example"}},
+        },
+    }
+
+
+async def test_a_relay_posts_what_became_of_a_mail(relay, sandbox: Sandbox, sample: dict[str, Any]):
+    """Without a key and with its own proof; a report about nobody is taken, so that it does not come again."""
+    parts, client = relay
+    record, tags = await sent(parts, sandbox, sample)
+    for posted, taken in ((mailgun(tags["p0@people.example"]), 1), (mailgun("x"), 0)):
+        async with client.post("/v1/receipts/relay", json=posted) as answer:
+            assert (answer.status, await answer.json()) == (200, {"taken": taken})
+    assert await counts(parts, record, "mail") == {"failed": 1, "accepted": 20}
+    assert await state(parts, "p0") is None
+
+
+async def test_who_proves_nothing_changes_nothing(relay, sandbox: Sandbox, sample: dict[str, Any]):
+    """A wrong key, no JSON, another carrier, one that does not exist."""
+    parts, client = relay
+    record, tags = await sent(parts, sandbox, sample)
+    good = json.dumps(mailgun(tags["p0@people.example"]))
+    for path, body, status in (
+        ("relay", json.dumps(mailgun(tags["p0@people.example"], b"other")), 403),
+        ("relay", "{", 400),
+        ("text", good, 404),
+        ("nobody", good, 404),
+        ("relay", "[" * 300_000, 400),
+    ):
+        async with client.post(f"/v1/receipts/{path}", data=body, headers={"Content-Type": "text/plain"}) as answer:
+            assert answer.status == status
+    assert await counts(parts, record, "mail") == {"accepted": 21}

@@ -164,3 +164,20 @@ def test_carriers_name_the_channel_they_are_made_for():
     }
     assert set(made) == set(CARRIERS)
     assert all(section.channel == channel.name for section, channel in made.items())
+
+
+@pytest.mark.parametrize(("relay", "option"), [("ses", "reports_topic"), ("mailgun", "reports_secret")])
+def test_reports_without_a_proof_are_refused(tmp_path: Path, relay: str, option: str):
+    """Anybody could post them."""
+    with pytest.raises(ConfigError, match=option):
+        load(written(tmp_path, SMTP + f"reports = '{relay}'"))
+
+
+def test_a_signing_key_comes_from_its_file_and_does_not_show(tmp_path: Path):
+    """Like every secret, though it stands in a table of a list."""
+    secret = tmp_path / "dkim.pem"
+    secret.write_text(SECRET, encoding="utf-8")
+    key = f"dkim = [{{ domain = 'b.example', selector = 's', key_file = '{secret}' }}]"
+    settings = load(written(tmp_path, SMTP + key))
+    assert settings.carriers["relay"].dkim[0].key.get_secret_value() == SECRET
+    assert SECRET not in repr(settings) + settings.model_dump_json()
