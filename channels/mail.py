@@ -25,7 +25,6 @@ SLOW_AFTER = Outcome(Answer.UNKNOWN, Reason.TIMEOUT)
 
 OK = frozenset({250, 251, 252})
 GO_AHEAD = frozenset({354})
-HANGS_UP = frozenset({421, 0})  # the server closes, or says what no server says
 
 #: What an envelope is made of: where we are, and the replies hoped for.
 ENVELOPE = ((Stage.SENDER, OK), (Stage.RECIPIENT, OK), (Stage.RECIPIENT, GO_AHEAD))
@@ -122,7 +121,7 @@ class MailChannel:
             reply = await session.reply(self._timeout_s)
             if reply.code not in hoped and refused is None:
                 refused = refusal(reply.code, reply.text, stage)
-                if reply.code in HANGS_UP:
+                if _ends(reply.code):
                     session.close()
                     return refused
                 if not at_once:
@@ -146,9 +145,14 @@ class MailChannel:
         except SessionLostError:
             return LOST_AFTER
         session.unclean = reply.code not in OK
-        if reply.code in HANGS_UP:
+        if _ends(reply.code):
             session.close()
         return refusal(reply.code, reply.text, Stage.CONTENT) if session.unclean else ACCEPTED
+
+
+def _ends(code: int) -> bool:
+    """Whether the server hangs up, or says what no server says: then nothing more can be said to it."""
+    return code == 421 or not 200 <= code < 600
 
 
 def _envelope(session: MailSession, sender: str, to: str, size: int) -> list[bytes] | None:
