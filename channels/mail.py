@@ -23,6 +23,8 @@ SLOW_BEFORE = Outcome(Answer.RETRY, Reason.TIMEOUT)
 LOST_AFTER = Outcome(Answer.UNKNOWN, Reason.CONNECTION)
 SLOW_AFTER = Outcome(Answer.UNKNOWN, Reason.TIMEOUT)
 
+ENDED = frozenset({Reason.CONNECTION, Reason.UNAVAILABLE, Reason.THROTTLED})  # when it closed: lost, or 421
+
 OK = frozenset({250, 251, 252})
 GO_AHEAD = frozenset({354})
 
@@ -71,18 +73,26 @@ class MailChannel:
             return NOT_A_MAILBOX
         body = payload.to(to, recipient, self._clock())
         async with self._pool.slot:
-            if not may_write():
-                return WITHHELD
-            session = await self._pool.take()
-            if isinstance(session, Outcome):
-                return session
-            kept = False
-            try:
-                outcome = await self._transact(session, recipient, to, body, may_write)
-                kept = outcome is not WITHHELD
-            finally:
-                self._pool.give_back(session, kept=kept)
+            outcome, stale = await self._try_one(recipient, to, body, may_write)
+            if stale:  # kept connections end when the relay likes; there is no need to wait before the next
+                outcome, _ = await self._try_one(recipient, to, body, may_write)
             return outcome
+
+    async def _try_one(self, recipient: Recipient, to: str, body: bytes, may_write: MayWrite) -> tuple[Outcome, bool]:
+        """The outcome, and whether it is only that a kept connection was of no use any more."""
+        if not may_write():
+            return WITHHELD, False
+        session = await self._pool.take()
+        if isinstance(session, Outcome):
+            return session, False
+        was_kept, kept = session.was_kept, False
+        try:
+            outcome = await self._transact(session, recipient, to, body, may_write)
+            kept = outcome is not WITHHELD
+        finally:
+            self._pool.give_back(session, kept=kept)
+        ended = outcome.answer is Answer.RETRY and outcome.reason in ENDED and not session.is_open
+        return outcome, was_kept and ended
 
     async def _transact(
         self, session: MailSession, recipient: Recipient, to: str, body: bytes, may_write: MayWrite

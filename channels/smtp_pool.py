@@ -70,6 +70,7 @@ class SmtpPool:
     def give_back(self, session: MailSession, *, kept: bool) -> None:
         """`kept`: the server waits for the next transaction. Otherwise the connection is closed."""
         if kept and session.is_open:
+            session.was_kept = True
             self._idle.append((session, time.monotonic()))
         else:
             session.close()

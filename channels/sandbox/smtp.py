@@ -52,6 +52,7 @@ class SmtpSandbox:
         self.mails: dict[str, bytes] | None = {} if keep else None
         self.context = authority.server_context()
         self.pipelining = True  # whether commands may come together; where not, whoever sends them so is cut off
+        self.mails_a_session = 0  # after so many a session ends with 421; 0 is never
         self.sessions: set[Session] = set()
         self.sessions_made = 0
         self._server: asyncio.Server | None = None
@@ -93,6 +94,7 @@ class Session(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", None)
         self._secure = False
         self._in_content = False
+        self._mails = 0
         self._waits = False  # for content, although there is no recipient
         self._sender: str | None = None
         self._to: list[tuple[str, Rule | None]] = []
@@ -192,8 +194,13 @@ class Session(asyncio.Protocol):
         found = ADDRESS.search(line)
         if found is None:
             return b"501 5.5.4 no address\r\n"
+        if self._mails >= (self._sandbox.mails_a_session or self._mails + 1):
+            self._transport.write(b"421 4.7.0 enough for one connection\r\n")
+            self._transport.close()
+            return b""
         if self._sender is not None:
             return b"503 5.5.1 nested MAIL\r\n"
+        self._mails += 1
         self._sender = found[1].decode("utf-8", "replace")
         self._to = []
         return b"250 2.1.0 ok\r\n"

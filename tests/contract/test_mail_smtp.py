@@ -62,6 +62,26 @@ async def test_a_relay_that_nobody_vouches_for_gets_nothing(open_party):
     assert mail.carrier.recorded.total == 0
 
 
+async def test_a_kept_connection_that_ended_delays_nobody(open_party):
+    """Relays close when they like, and say it too late or not at all: the mail goes over a new one at once."""
+    mail = await open_party("mail", connections=3)
+    for start in range(0, 30, 3):
+        assert {outcome.answer for outcome in await mail.send(mail.recipients(3, start))} == {Answer.ACCEPTED}
+        for session in list(mail.carrier.sessions):
+            session.close()
+    assert [mail.count(recipient) for recipient in mail.recipients(30)] == [1] * 30
+    assert mail.carrier.sessions_made > 10
+
+
+async def test_a_relay_that_says_it_closes_delays_nobody(open_party):
+    """So many mails a connection, then 421: the next connection takes the rest."""
+    mail = await open_party("mail", connections=1)
+    mail.carrier.mails_a_session = 2
+    assert {outcome.answer for outcome in await mail.send(mail.recipients(9))} == {Answer.ACCEPTED}
+    assert mail.carrier.sessions_made == 5
+    assert [mail.count(recipient) for recipient in mail.recipients(9)] == [1] * 9
+
+
 @pytest.mark.parametrize("pipelining", [True, False])
 async def test_commands_go_together_only_where_the_relay_offers_it(open_party, pipelining):
     """A relay that does not is spoken to one command at a time; refusals in between leave the connection as good as new."""
