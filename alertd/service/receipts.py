@@ -60,28 +60,25 @@ class Receipts:
         """A carrier took these, and will speak of them by its own ids. What it said before counts now."""
         if messages:
             early = await self._ids.keep(carrier, messages)
-            await self._settle(
-                [(one.tag, said) for one, said in early if await self._is_end(one, said)], carrier, channel
-            )
+            await self._settle(early, carrier, channel)
 
     async def ended(self, carrier: str, channel: str, reports: Sequence[End]) -> None:
         """Reports, in their order. What is said of nobody's message changes nothing."""
         owners = iter(await self._ids.owners(carrier, [one.said for one in reports if one.tag is None]))
-        placed: list[tuple[str, Said]] = []
-        for one in reports:
-            owner = next(owners) if one.tag is None else Owner(one.tag, 1)
-            if owner and await self._is_end(owner, one.said):
-                placed.append((owner.tag, one.said))
-        await self._settle(placed, carrier, channel)
+        found = [(next(owners) if one.tag is None else Owner(one.tag, 1), one.said) for one in reports]
+        await self._settle([(owner, said) for owner, said in found if owner], carrier, channel)
 
-    async def _is_end(self, owner: Owner, said: Said) -> bool:
-        """A message has failed with any of its parts, and is delivered with all of them."""
-        return owner.parts == 1 or said.state is not State.DELIVERED or await self._ids.is_whole(owner, said.message_id)
+    async def _ends(self, said: Sequence[tuple[Owner, Said]]) -> list[tuple[Owner, Said]]:
+        """Without the parts that arrived: a message has failed with any of them, and is delivered with the last."""
+        is_part = [owner.parts > 1 and one.state is State.DELIVERED for owner, one in said]
+        parts = [(owner, one.message_id) for (owner, one), is_one in zip(said, is_part, strict=True) if is_one]
+        whole = iter(await self._ids.whole(parts))
+        return [pair for pair, is_one in zip(said, is_part, strict=True) if not is_one or next(whole)]
 
-    async def _settle(self, ends: Sequence[tuple[str, Said]], carrier: str, channel: str) -> None:
+    async def _settle(self, placed: Sequence[tuple[Owner, Said]], carrier: str, channel: str) -> None:
         reports = []
-        for tag, said in ends:
-            reference = self._tags.read(tag, Door.RECEIPT)
+        for owner, said in await self._ends(placed):
+            reference = self._tags.read(owner.tag, Door.RECEIPT)
             if reference and await self._is_there(reference, channel):
                 old = SOURCES[said.state]
                 reports.append(LateReport(reference.alert_id, reference.row, channel, said.state, said.reason, old))

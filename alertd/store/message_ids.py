@@ -64,11 +64,14 @@ class MessageIds:
         found = await self._tell(carrier, [(one.message_id, f"!{one.state} {one.reason}", HELD_MS) for one in said])
         return [_owner(raw) if raw else None for raw in found]
 
-    async def is_whole(self, owner: Owner, message_id: str) -> bool:
-        """Whether all parts of a message are delivered, now that this one is."""
-        name = keys.message_parts(self._db.codec.hashed("message-parts", owner.tag))
-        commands: list[Sequence[Arg]] = [("SADD", name, message_id), ("PEXPIRE", name, LATE_MS), ("SCARD", name)]
-        return int((await self._db.execute_many(commands))[-1]) >= owner.parts
+    async def whole(self, parts: Sequence[tuple[Owner, str]]) -> list[bool]:
+        """Whether all parts of each message are delivered, now that the one of this id is."""
+        commands: list[Sequence[Arg]] = []
+        for owner, message_id in parts:
+            name = keys.message_parts(self._db.codec.hashed("message-parts", owner.tag))
+            commands += (("SADD", name, message_id), ("PEXPIRE", name, LATE_MS), ("SCARD", name))
+        answers = await self._db.execute_many(commands) if commands else []
+        return [int(count) >= owner.parts for (owner, _), count in zip(parts, answers[2::3], strict=True)]
 
     async def _tell(self, carrier: str, what: Sequence[tuple[str, str, int]]) -> list[bytes | None]:
         return await self._db.run_many(

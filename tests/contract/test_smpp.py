@@ -1,4 +1,4 @@
-"""Text messages over SMPP against the local centre: what every channel promises, and what only this one does."""
+"""Text messages over SMPP against the local centre: what only this channel does (for the rest see `test_channel`)."""
 
 from __future__ import annotations
 
@@ -121,24 +121,6 @@ async def party(open_party):
     return await open_party()
 
 
-async def test_each_recipient_is_sent_to_once(party):
-    """One outcome per recipient, and the carrier has one message for each."""
-    recipients = party.recipients(N)
-    outcomes = await party.send(recipients)
-    assert [outcome.answer for outcome in outcomes] == [Answer.ACCEPTED] * N
-    assert len({outcome.message_id for outcome in outcomes}) == N
-    assert [party.count(recipient) for recipient in recipients] == [1] * N
-
-
-async def test_outcomes_come_in_the_order_of_the_recipients(party):
-    """The carrier refuses one of many, and it is that one's outcome which says so."""
-    recipients = party.recipients(N)
-    party.tell("opted-out", prefix=recipients[7].address)
-    outcomes = await party.send(recipients)
-    assert [index for index, outcome in enumerate(outcomes) if outcome.address_gone] == [7]
-    assert sum(outcome.answer is Answer.ACCEPTED for outcome in outcomes) == N - 1
-
-
 @pytest.mark.parametrize(
     ("behaviour", "answer", "reason"),
     [
@@ -204,14 +186,6 @@ async def test_a_bind_that_answers_others_is_kept(open_party):
     assert party.carrier.links_made == 1
 
 
-async def test_a_slow_carrier_is_waited_for(party):
-    """An answer within the time-out counts, and nobody is sent to twice meanwhile."""
-    party.tell("slow", delay_s=0.1)
-    recipients = party.recipients(4)
-    assert {outcome.answer for outcome in await party.send(recipients)} == {Answer.ACCEPTED}
-    assert [party.count(recipient) for recipient in recipients] == [1] * 4
-
-
 async def test_a_late_answer_still_gives_its_receipt_a_home(open_party):
     """Unknown after the time-out, and delivered as soon as the carrier says so under the id of its late answer."""
     party = await open_party(Habits(delay_s=0.05), timeout_s=0.3, binds=1, enquire_s=0.1)
@@ -221,23 +195,6 @@ async def test_a_late_answer_still_gives_its_receipt_a_home(open_party):
     await party.send(party.recipients(1, start=5))
     assert await slow == [Outcome(Answer.UNKNOWN, Reason.TIMEOUT)]
     await settled(lambda: {report.tag for report in party.heard.told} == {"tag0", "tag5"})
-
-
-async def test_nothing_is_written_once_writing_is_refused(party):
-    """`may_write` stops a chunk in its middle: what was not written is withheld, and the carrier has none of it."""
-    recipients = party.recipients(N)
-    asked = 0
-
-    def may_write():
-        nonlocal asked
-        asked += 1
-        return asked <= N // 2
-
-    await settled(lambda: party.carrier.open_connections == 2)
-    outcomes = await party.send(recipients, may_write)
-    assert {outcome.answer for outcome in outcomes} == {Answer.ACCEPTED, Answer.WITHHELD}
-    for recipient, outcome in zip(recipients, outcomes, strict=True):
-        assert party.count(recipient) == (outcome.answer is Answer.ACCEPTED)
 
 
 async def test_leave_is_asked_for_again_while_waiting(open_party):
@@ -259,28 +216,6 @@ async def test_a_full_window_is_left_when_leave_ends(open_party):
     until = time.monotonic() + 0.2
     outcomes = await party.send(party.recipients(4), lambda: time.monotonic() < until)
     assert [outcome.answer for outcome in outcomes] == [Answer.ACCEPTED] * 2 + [Answer.WITHHELD] * 2
-
-
-async def test_a_channel_without_leave_writes_nothing(party):
-    """No leave at all: everything is withheld."""
-    outcomes = await party.send(party.recipients(3), lambda: False)
-    assert {outcome.answer for outcome in outcomes} == {Answer.WITHHELD}
-    assert party.carrier.recorded.total == 0
-
-
-async def test_no_carrier_means_again_later(party):
-    """Where nobody listens nothing was written, so it is safe to try again."""
-    await party.carrier.stop()
-    await settled(lambda: all(bind.down for bind in party.channel._senders))
-    outcomes = await party.send(party.recipients(2))
-    assert {(outcome.answer, outcome.reason) for outcome in outcomes} == {(Answer.RETRY, Reason.CONNECTION)}
-
-
-async def test_a_server_that_never_speaks_is_given_up(open_party, silent_port):
-    """Nothing was written to it, so trying again is safe; it costs the time-out for connecting, not more."""
-    party = await open_party(port=silent_port, connect_timeout_s=0.2)
-    outcomes = await party.send(party.recipients(2))
-    assert {(outcome.answer, outcome.reason) for outcome in outcomes} == {(Answer.RETRY, Reason.CONNECTION)}
 
 
 @pytest.mark.parametrize("changes", [{"password": "wrong"}, {"ca_file": None}])
@@ -312,11 +247,6 @@ async def test_connections_are_as_many_as_set_and_none_stays(party):
     assert party.carrier.open_connections == party.carrier.links_made == 2
     await party.channel.close()
     await settled(lambda: party.carrier.open_connections == 0)
-
-
-async def test_nobody_is_sent_to_when_there_is_nobody(party):
-    """An empty chunk is an empty list."""
-    assert await party.send([]) == []
 
 
 async def test_what_is_no_number_is_never_written(party):

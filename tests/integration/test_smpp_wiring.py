@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 
 from alertd.alerts import AlertState, State
 from alertd.app import Parts, carrier_of, opened
+from alertd.commands.inspection import inspected
 from alertd.config import ConfigError, Settings, SmppCarrier
 from alertd.ids import Tags, new_id
 from alertd.service.registry import Entry
@@ -268,11 +269,15 @@ async def test_only_who_sends_binds(process: Any, centre: SmscSandbox, sends: bo
     ],
 )
 def test_faulty_section_is_named(wrong: dict[str, Any]):
-    """Before anything is started, without what is secret in it."""
+    """Before anything is started, and by `alertd check`, without what is secret in it."""
     section = SmppCarrier(**{**CARRIER, **wrong})
     with pytest.raises(ConfigError, match=r"carriers\.centre cannot be used") as refused:
         carrier_of("centre", section, Settings())
     assert "correct horse " * 5 not in str(refused.value)
+    (finding,) = [
+        one for one in inspected(Settings(carriers={"centre": section}), None) if one.part == "carrier centre"
+    ]
+    assert not finding.ok
 
 
 OWNER = Owner("tag", 1)
