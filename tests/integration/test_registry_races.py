@@ -128,9 +128,9 @@ async def meet(
     slow: bool = True,
 ) -> None:
     """`first` is held, or dies, before each of its round trips in turn, and all of `between` runs then."""
-    clock, later = Clock(), Clock()
-    later.seconds += 2 * CLAIM_GRACE_S * slow  # so that what the first has claimed is old
     for trips in count():
+        clock, later = Clock(), Clock()
+        later.seconds += 2 * CLAIM_GRACE_S * slow  # so that what the first has claimed is old
         await redis.flushall()
         people, held = People(Connection(redis, codec)), Held(redis, codec, trips, dies=dies)
         registry = Registry(people, library, later)
