@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import email
+import email.policy
 import hmac
 import json
+import socket
 import time
 from dataclasses import replace
 from typing import Any
@@ -15,7 +18,9 @@ from alertd.alerts import CHANNELS
 from alertd.api import create_app
 from alertd.app import Parts, opened
 from alertd.ids import Door
+from alertd.processes import StartError
 from alertd.registrations import MailAddress
+from alertd.sites import bounce_sites
 from alertd.subscribers import AddressState
 from channels.base import Reason, ReportState
 from channels.bounces import MailReport
@@ -183,3 +188,29 @@ async def test_who_proves_nothing_changes_nothing(relay, sandbox: Sandbox, sampl
         async with client.post(f"/v1/receipts/{path}", data=body, headers={"Content-Type": "text/plain"}) as answer:
             assert answer.status == status
     assert await counts(parts, record, "mail") == {"accepted": 21}
+
+
+async def test_the_one_click_of_a_mail_works(relay, sandbox: Sandbox, sample: dict[str, Any]):
+    """As a mail program posts it: the URL of List-Unsubscribe with the body of List-Unsubscribe-Post, no cookie, no redirect."""
+    parts, client = relay
+    sandbox.mail.mails = {}
+    await sent(parts, sandbox, sample)
+    got = email.message_from_bytes(sandbox.mail.mails["p0@people.example"], policy=email.policy.default)
+    link = got["List-Unsubscribe"].strip("<>").removeprefix(parts.settings.api.public_url)
+    body = dict([got["List-Unsubscribe-Post"].split("=")])
+    assert body == {"List-Unsubscribe": "One-Click"}
+    async with client.post(link, data=body, allow_redirects=False) as answer:
+        assert answer.status == 200
+    assert await state(parts, "p0") is AddressState.STOPPED
+    assert await state(parts, "p1") is AddressState.ACTIVE
+
+
+async def test_a_port_that_is_taken_is_told_at_start(parts: Parts):
+    """With the option to change."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        where = f"127.0.0.1:{taken.getsockname()[1]}"
+        relay = parts.settings.carriers["relay"].model_copy(update={"bounces_listen": where})
+        parts.settings = parts.settings.model_copy(update={"carriers": {"relay": relay}})
+        with pytest.raises(StartError, match=r"carriers\.relay\.bounces_listen"):
+            async with bounce_sites(parts):
+                pass
