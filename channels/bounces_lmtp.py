@@ -21,18 +21,18 @@ IDLE_S = 300.0  # a client that says nothing for so long has gone (RFC 5321 4.5.
 RECIPIENTS = 100
 
 _PATH = re.compile(r"(?:FROM|TO):[ ]*<([^<>]*)>", re.IGNORECASE)
-_OURS = re.compile(r"bounce\+[A-Za-z0-9_-]{1,80}@[^@]+")
+_OURS = re.compile(r"(bounce\+[A-Za-z0-9_-]{1,80}|complaints)@[^@]+")
 
 _OK = b"250 2.0.0 ok\r\n"
 _LATER = b"451 4.3.0 try again later\r\n"
-_NOBODY = b"550 5.1.1 no such mailbox: bounces alone are taken\r\n"
+_NOBODY = b"550 5.1.1 no such mailbox: bounces and complaints alone are taken\r\n"
 _TOO_LONG = b"552 5.3.4 longer than any bounce\r\n"
 _UNKNOWN = b"500 5.5.1 no such command\r\n"
 _ORDER = b"503 5.5.1 not now\r\n"
 
 
 class BounceListener:
-    """An LMTP server for our return paths."""
+    """An LMTP server for our return paths, and for `complaints@`, which providers are given for their feedback loops."""
 
     def __init__(self, take: Take) -> None:
         self._take = take

@@ -11,7 +11,7 @@ import pytest
 from channels.base import Reason, ReportState
 from channels.bounces import LIMIT_BYTES
 from channels.bounces_lmtp import CONNECTIONS, BounceListener
-from tests.unit.channels.test_mail_bounces import GONE, POSTFIX
+from tests.unit.channels.test_mail_bounces import COMPLAINT, GONE, POSTFIX
 
 TO = "bounce+t4g_-@a.example"
 
@@ -52,6 +52,12 @@ async def test_a_bounce_is_taken(listener):
     """And read under the return path it came for."""
     assert await handed(listener, POSTFIX, TO) == {}
     assert listener.taken == [GONE]
+
+
+async def test_a_providers_feedback_loop_has_a_mailbox(listener):
+    """Its complaints come to one mailbox for all, and name the return path inside."""
+    assert await handed(listener, COMPLAINT, "complaints@a.example") == {}
+    assert [(report.left, report.tags[0]) for report in listener.taken] == [(True, "t4g_-")]
 
 
 async def test_what_says_nothing_is_taken_too(listener):
