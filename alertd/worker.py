@@ -1,7 +1,7 @@
 """The worker: plans approved alerts, sends what is queued, settles what is over. Any number of them share the store.
 
-One feeder a channel takes leases, as many as there are lanes, from the live alerts in turn; a lane drains one lease. A heart
-beats for all of them. Stopping drains: what was asked of a carrier is answered and settled, the rest is given back.
+One feeder a channel takes leases, as many as there are lanes, from the live alerts in turn, the loud ones first; a lane drains
+one lease. A heart beats for all of them. Stopping drains: what was asked of a carrier is answered and settled, the rest is given back.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import structlog
@@ -21,15 +22,43 @@ from alertd.service.carriers import Carriers
 from alertd.service.dispatch import Dispatch
 from alertd.service.ending import Ending
 from alertd.service.planning import Planner
-from alertd.store.alerts import Alerts
+from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.connection import StoreUnavailableError
 from alertd.store.scripts import LEASE_MS
 from alertd.store.sweeper import Sweeper
 from alertd.store.work import Lease, Work
+from channels.base import Loudness
 
 HEARTBEAT_S = LEASE_MS / 3000  # three beats a lease
 EXPIRY_S = 1.0
 SWEEP_S = 3.0
+
+
+class Lanes:
+    """The lanes of one channel: what is loud may have them all, the rest all but one where there are several."""
+
+    def __init__(self, lanes: int) -> None:
+        self._lanes = lanes
+        self._most = {True: lanes, False: max(1, lanes - 1)}
+        self._taken = {True: 0, False: 0}
+        self._freed = asyncio.Event()
+
+    def room(self, *, loud: bool) -> int:
+        return min(self._lanes - sum(self._taken.values()), self._most[loud] - self._taken[loud])
+
+    def take(self, *, loud: bool) -> None:
+        self._taken[loud] += 1
+
+    def free(self, *, loud: bool) -> None:
+        self._taken[loud] -= 1
+        self._freed.set()
+
+    async def freed(self, within_s: float) -> None:
+        """Wait, so long at most, for a lane that was freed since the last time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._freed.wait()
+        self._freed.clear()
 
 
 @dataclass(kw_only=True)
@@ -49,7 +78,8 @@ class Worker:
     _live: list[str] = field(default_factory=list)
     _held: dict[str, Lease] = field(default_factory=dict)
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
-    _turn: Counter[str] = field(default_factory=Counter)  # by channel: the live alert that is asked next
+    _turn: Counter[tuple[str, bool]] = field(default_factory=Counter)  # by channel and loudness: who is asked next
+    _loud: dict[str, bool] = field(default_factory=dict)  # of the live, those that were read
     _planned: set[str] = field(default_factory=set)  # of the live: what is planned stays so, and is not read again
     _faults: set[tuple[str, str, str]] = field(default_factory=set)
 
@@ -88,21 +118,34 @@ class Worker:
     async def _look(self) -> None:
         self._live = await self.alerts.live()
         self._planned.intersection_update(self._live)
+        self._loud = {alert_id: loud for alert_id, loud in self._loud.items() if alert_id in self._live}
 
     async def _plan(self) -> None:
+        unplanned: list[AlertRecord] = []
         for alert_id in [one for one in self._live if one not in self._planned]:
-            await self._guarded("plan", alert_id, self._plan_one(alert_id))
+            await self._guarded("plan", alert_id, self._read(alert_id, unplanned))
+        for record in sorted(unplanned, key=lambda record: not self._loud[record.id]):
+            await self._guarded("plan", record.id, self._plan_one(record))
 
-    async def _plan_one(self, alert_id: str) -> None:
+    async def _read(self, alert_id: str, unplanned: list[AlertRecord]) -> None:
+        self._loud.setdefault(alert_id, False)
         record = await self.alerts.get(alert_id)
         if record is None:
             return
+        self._loud[alert_id] = record.loudness == Loudness.LOUD
         if record.planned:
             self._planned.add(alert_id)
         elif record.state in {AlertState.APPROVED, AlertState.SENDING}:
-            started = self.clock.monotonic()
-            if await self.planner.plan(record):
-                self.metrics.plan_seconds.observe(self.clock.monotonic() - started)
+            unplanned.append(record)
+
+    async def _plan_one(self, record: AlertRecord) -> None:
+        started = self.clock.monotonic()
+        if await self.planner.plan(record, lambda: not self._loud[record.id] and self._unread()):
+            self.metrics.plan_seconds.observe(self.clock.monotonic() - started)
+
+    def _unread(self) -> bool:
+        """Whether there is an alert that nobody has looked at: it may be loud."""
+        return any(alert_id not in self._loud for alert_id in self._live)
 
     async def _finish(self) -> None:
         live = list(self._live)
@@ -141,30 +184,27 @@ class Worker:
 
     async def _feed(self, channel: str) -> None:
         """Keep the lanes of one channel busy."""
-        lanes = asyncio.Semaphore(self.settings.lanes)
+        lanes = Lanes(self.settings.lanes)
         async with asyncio.TaskGroup() as tasks:
             while not self._stop.is_set():
-                await lanes.acquire()
-                free = 1
-                while not lanes.locked():
-                    await lanes.acquire()
-                    free += 1
-                leases = await self._leases(channel, free)
-                for lease in leases:
-                    tasks.create_task(self._drain(lease, lanes))
-                for _ in range(free - len(leases)):
-                    lanes.release()
-                if not leases:
-                    await self.clock.sleep(self.settings.poll_ms / 1000)
+                found = 0
+                for loud in (True, False):
+                    for lease in await self._leases(channel, lanes.room(loud=loud), loud=loud):
+                        lanes.take(loud=loud)
+                        self._held[lease.name] = lease
+                        tasks.create_task(self._drain(lease, lanes, loud=loud))
+                        found += 1
+                if not found:
+                    await lanes.freed(self.settings.poll_ms / 1000)
 
-    async def _leases(self, channel: str, free: int) -> list[Lease]:
-        """Up to `free` leases from the live alerts, each in turn, as many as there are lanes asked at once."""
-        live, hold = self._live, self.carriers.held()
+    async def _leases(self, channel: str, room: int, *, loud: bool) -> list[Lease]:
+        """At most `room` leases from the live alerts of a loudness, each in turn, as many as there is room asked at once."""
+        live, hold = [one for one in self._live if self._loud.get(one, False) == loud], self.carriers.held()
         held = [name for name, lease in self._held.items() if lease.alike.channel == channel]
-        for start in range(0, len(live), free):
-            turn = self._turn[channel]
-            asked = [live[(turn + i) % len(live)] for i in range(min(free, len(live) - start))]
-            self._turn[channel] = turn + len(asked)
+        for start in range(0, len(live) if room else 0, max(1, room)):
+            turn = self._turn[channel, loud]
+            asked = [live[(turn + i) % len(live)] for i in range(min(room, len(live) - start))]
+            self._turn[channel, loud] = turn + len(asked)
             try:
                 answers = await self.work.leases(asked, channel, hold, held)
             except StoreUnavailableError:
@@ -177,12 +217,11 @@ class Worker:
                 return leases
         return []
 
-    async def _drain(self, lease: Lease, lanes: asyncio.Semaphore) -> None:
-        self._held[lease.name] = lease
+    async def _drain(self, lease: Lease, lanes: Lanes, *, loud: bool) -> None:
         try:
             await self._guarded("drain", lease.alert_id, self.dispatch.drain(lease, self._stop.is_set))
         except StoreUnavailableError:
             structlog.get_logger().warning("store unavailable", step="drain", alert=lease.alert_id, batch=lease.batch)
         finally:
             self._held.pop(lease.name, None)
-            lanes.release()
+            lanes.free(loud=loud)

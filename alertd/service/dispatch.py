@@ -20,7 +20,7 @@ from alertd.service.carriers import Carrier, Carriers
 from alertd.service.messages import Messages, Ready
 from alertd.service.receipts import Receipts
 from alertd.service.removal import Dead, Removal
-from alertd.service.retries import after, pause_s
+from alertd.service.retries import after, asked_s
 from alertd.store.connection import StoreUnavailableError
 from alertd.store.limits import Limits
 from alertd.store.message_ids import Sent
@@ -62,6 +62,7 @@ class _Tried:
     settled: list[Settlement]
     dead: list[Dead] = field(default_factory=list)
     wait_s: float = 0  # what the carrier asks for
+    accepted: bool = False  # any
 
 
 @dataclass(slots=True)
@@ -121,7 +122,7 @@ class Dispatch:
                 tried = await self._try(lease, passed, carrier, ready, until)
                 way.settled, way.asked = tried.settled, []
                 way.dead += tried.dead
-                await self._pause(tried.wait_s, carrier)
+                await self._heed(tried, carrier, probed=wait_s > 0)
             else:  # what was answered is settled, and whoever cancels meanwhile is heard
                 await self.clock.sleep(min(wait_s, LONGEST_SLEEP_S))
 
@@ -142,13 +143,13 @@ class Dispatch:
             await self.clock.sleep(SETTLE_EVERY_S)
 
     async def _permits(self, carrier: Carrier, ready: Ready | None, rows: int) -> tuple[int, float]:
-        """How many rows may go now; when none, the seconds until it is worth asking again."""
+        """How many rows may go now; when none, the seconds until it is worth asking again; both to probe a paused carrier."""
         rows = min(rows, self.settings.chunk)
         if ready is None:  # nothing is sent
             return rows, 0
         cost = ready.prepared.cost
         granted, wait_s = await self.limits.take(
-            carrier.name, carrier.rate, carrier.burst, carrier.block(cost, rows), cost
+            carrier.name, carrier.rate, carrier.burst, carrier.block(cost, rows), cost, loud=ready.loud
         )
         if not granted:
             self.metrics.limit_wait_seconds.labels(carrier.channel.name, carrier.name).observe(wait_s)
@@ -173,7 +174,8 @@ class Dispatch:
         return _Tried(
             settled,
             [Dead(one.number, one.address, one.recipient.address) for one, answer in answered if answer.address_gone],
-            max((pause_s(answer) for answer in answers if answer.answer is Answer.RETRY), default=0),
+            asked_s(answers),
+            any(answer.answer is Answer.ACCEPTED for answer in answers),
         )
 
     async def _addressed(
@@ -240,11 +242,14 @@ class Dispatch:
         )
         self.metrics.duplicates.labels(carrier.channel.name).inc(again)
 
-    async def _pause(self, wait_s: float, carrier: Carrier) -> None:
-        """A carrier that asks to wait is waited for, by all."""
-        if wait_s:
-            structlog.get_logger().warning("carrier asks to wait", carrier=carrier.name, seconds=wait_s)
-            await self.limits.pause(carrier.name, wait_s)
+    async def _heed(self, tried: _Tried, carrier: Carrier, *, probed: bool) -> None:
+        """A carrier that asks to wait is waited for, by all, until a probe of it is accepted."""
+        if tried.wait_s:
+            structlog.get_logger().warning("carrier asks to wait", carrier=carrier.name, seconds=tried.wait_s)
+            await self.limits.pause(carrier.name, tried.wait_s)
+        elif probed and tried.accepted:
+            structlog.get_logger().info("carrier takes messages again", carrier=carrier.name)
+            await self.limits.resume(carrier.name)
 
 
 def _unsendable(lease: Lease, index: int, state: State, reason: int) -> Settlement:

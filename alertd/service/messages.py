@@ -14,7 +14,7 @@ from alertd.rendering import Renderer
 from alertd.service.carriers import Carrier, Carriers
 from alertd.store.alerts import Alerts
 from alertd.store.work import Alike
-from channels.base import Message, Prepared, Stamp
+from channels.base import Loudness, Message, Prepared, Stamp
 
 KEPT = 256  # prepared messages in memory: 20 alerts in 12 languages on one channel
 
@@ -78,6 +78,7 @@ class Ready:
     prepared: Prepared
     kind: str
     expires_ms: int
+    loud: bool  # it goes before all that is not
 
 
 class Messages:
@@ -108,4 +109,4 @@ class Messages:
         except Exception as error:  # noqa: BLE001  whatever is wrong, it is wrong with this message alone
             _told(alert_id, alike, error)
             return None
-        return Ready(prepared, record.kind, record.expires)
+        return Ready(prepared, record.kind, record.expires, record.loudness == Loudness.LOUD)

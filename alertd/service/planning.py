@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import shapely
@@ -33,8 +33,8 @@ class Planner:
         self._renderer = renderer
         self._clock = clock
 
-    async def plan(self, record: AlertRecord) -> bool:
-        """Plan what is left of an alert. False when its gate is closed or another planner is at it."""
+    async def plan(self, record: AlertRecord, gives_way: Callable[[], bool] = lambda: False) -> bool:
+        """Plan what is left of an alert. False when its gate is closed, another planner is at it, or it gives way between chunks."""
         alert = Alert.model_validate_json(record.document)
         audience = await self._alerts.audience(record.id)
         area = await self._alerts.area(record.id)
@@ -55,6 +55,8 @@ class Planner:
             if after == len(audience):
                 return True
             cursor = after
+            if gives_way():
+                return False
 
 
 class Belongs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from alertd.alerts import LedgerReason, State
@@ -53,6 +54,13 @@ def after(answer: Outcome, *, attempt: int, attempts: int, doubted: bool, hold: 
 def pause_s(answer: Outcome) -> float:
     """How long the carrier asked to be left alone."""
     return min(answer.retry_after_s or 0.0, LONGEST_PAUSE_S)
+
+
+def asked_s(answers: Iterable[Outcome]) -> float:
+    """How long a carrier asks to be left alone: as long as most of a chunk's answers do, since a limit may be one recipient's."""
+    asked = [answer for answer in answers if answer.answer is not Answer.WITHHELD]
+    waits = sorted((pause_s(answer) for answer in asked if answer.answer is Answer.RETRY), reverse=True)
+    return waits[len(asked) // 2] if len(waits) > len(asked) // 2 else 0
 
 
 def wait_s(attempt: int) -> float:

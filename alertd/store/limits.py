@@ -5,6 +5,8 @@ from __future__ import annotations
 from alertd.store import keys
 from alertd.store.connection import Connection
 
+PROBE_MS = 15_000  # how often a paused carrier is tried for what is loud
+
 
 class Limits:
     """Permits in blocks, so that a round trip is paid once a chunk."""
@@ -12,10 +14,15 @@ class Limits:
     def __init__(self, connection: Connection) -> None:
         self._db = connection
 
-    async def take(self, carrier: str, rate: float, burst: float, wanted: int, least: int = 1) -> tuple[int, float]:
-        """Up to `wanted` permits of `rate` a second. Answers how many, and the seconds to wait when none."""
+    async def take(
+        self, carrier: str, rate: float, burst: float, wanted: int, least: int = 1, *, loud: bool = True
+    ) -> tuple[int, float]:
+        """Up to `wanted` permits of `rate` a second. Answers how many, and the seconds to wait when none.
+
+        Both when the carrier is paused and one message is to try it: `resume` when it is accepted.
+        """
         granted, wait_us = await self._db.run(
-            "take", [keys.limiter(carrier)], rate, burst, wanted, least, self._db.skew_ms
+            "take", [keys.limiter(carrier)], rate, burst, wanted, least, self._db.skew_ms, int(loud), PROBE_MS
         )
         return granted, wait_us / 1e6
 
@@ -36,3 +43,7 @@ class Limits:
     async def pause(self, carrier: str, seconds: float) -> None:
         """The carrier said to wait: no permits for anybody until then."""
         await self._db.run("pause", [keys.limiter(carrier)], int(seconds * 1000), self._db.skew_ms)
+
+    async def resume(self, carrier: str) -> None:
+        """The carrier takes messages again."""
+        await self._db.execute("HDEL", keys.limiter(carrier), "paused", "pause", "probe")

@@ -15,6 +15,7 @@ from alertd.service.registry import Entry
 from alertd.service.removal import Dead
 from alertd.store.alerts import AlertRecord
 from alertd.store.connection import Connection, StoreUnavailableError
+from alertd.store.limits import PROBE_MS
 from alertd.store.work import Work
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
@@ -31,16 +32,36 @@ async def test_answers_are_settled_while_the_carrier_is_waited_for(parts: Parts,
     """A carrier that asks for an hour's rest leaves nothing in flight meanwhile, and a cancel ends the wait."""
     await register(parts, 150)
     await send(parts, await planned(parts, sample))  # the connections are there
-    sandbox.push.script.set(Rule("token-", "throttle", times=1, retry_after_s=3000))
+    sandbox.push.script.set(Rule("token-", "throttle", times=60, retry_after_s=3000))
     record = await planned(parts, sample)
     lease = await parts.work.lease(record.id, "push", b"")
     drain = asyncio.create_task(parts.worker().dispatch.drain(lease, lambda: False))
-    await until_settled(parts, record, 99)
-    assert await counts(parts, record) == {"accepted": 99, "queued": 51}
+    await until_settled(parts, record, 40)
+    assert await counts(parts, record) == {"accepted": 40, "queued": 110}
     assert not drain.done()
     await parts.alerts.step(record.id, AlertState.CANCELLED)
     await asyncio.wait_for(drain, 5)
-    assert sum(version == record.id for _, version, *_ in sandbox.push.recorded) == 99
+    assert sum(version == record.id for _, version, *_ in sandbox.push.recorded) == 40
+
+
+async def test_one_recipient_s_limit_stops_nobody_else(parts: Parts, sandbox: Sandbox, sample: dict):
+    """A carrier that wants an hour's rest for one of a hundred has all the others, and the next alert's."""
+    await register(parts, 150)
+    sandbox.push.script.set(Rule("token-7", "throttle", times=1, retry_after_s=3600))
+    record = await planned(parts, sample)
+    await send(parts, record)
+    assert await counts(parts, record) == {"accepted": 149, "queued": 1}
+    assert (await parts.limits.take("fcm", 1_000, 1_000, 5, loud=False))[0] == 5
+
+
+async def test_a_probe_that_is_accepted_ends_a_pause(parts: Parts, sandbox: Sandbox, sample: dict):
+    """A carrier that was said to rest for an hour is tried with one message of a loud alert, and has the rest at once."""
+    await register(parts, 30)
+    record = await planned(parts, sample, level="child-alert")
+    await parts.limits.pause("fcm", 3_600)
+    parts.db.skew_ms += PROBE_MS
+    await send(parts, record)
+    assert await counts(parts, record) == {"accepted": 30}
 
 
 async def test_stopping_ends_the_wait_for_permits(parts: Parts, sandbox: Sandbox, sample: dict):

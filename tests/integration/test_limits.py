@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from alertd.store.connection import Connection
-from alertd.store.limits import Limits
+from alertd.store.limits import PROBE_MS, Limits
 
 HOUR_MS = 3_600_000
 
@@ -62,12 +62,12 @@ async def test_pause_is_kept_and_the_longer_one_wins(limits, store):
     """Nobody gets a permit before the carrier wants to hear from us, whoever was told a shorter time."""
     await limits.pause("c", 30)
     await limits.pause("c", 5)
-    granted, wait_s = await limits.take("c", 1_000, 1_000, 1)
+    granted, wait_s = await limits.take("c", 1_000, 1_000, 1, loud=False)
     assert (granted, wait_s) == (0, pytest.approx(30, abs=1))
     store.skew_ms += 29_000
-    assert (await limits.take("c", 1_000, 1_000, 1))[0] == 0
+    assert (await limits.take("c", 1_000, 1_000, 1, loud=False))[0] == 0
     store.skew_ms += 1_001
-    assert (await limits.take("c", 1_000, 1_000, 1))[0] == 1
+    assert (await limits.take("c", 1_000, 1_000, 1, loud=False))[0] == 1
 
 
 async def test_pause_is_of_one_carrier(limits):
@@ -102,6 +102,45 @@ async def test_clock_set_forward_gives_one_burst(limits, store):
     store.skew_ms += HOUR_MS
     assert (await limits.take("c", 10, 10, 100))[0] == 10
     assert (await limits.take("c", 10, 10, 100))[0] <= 1
+
+
+async def test_a_paused_carrier_is_tried_for_what_is_loud(limits, store):
+    """One message every quarter of a minute, and none for the rest; accepted, it ends the pause for all."""
+    await limits.pause("c", 3_600)
+    assert (await limits.take("c", 1_000, 1_000, 100))[0] == 0
+    store.skew_ms += PROBE_MS + 1
+    assert (await limits.take("c", 1_000, 1_000, 100, loud=False))[0] == 0
+    assert await limits.take("c", 1_000, 1_000, 100, 2) == (2, pytest.approx(3_585, abs=1))
+    assert (await limits.take("c", 1_000, 1_000, 100, 2))[0] == 0
+    store.skew_ms += PROBE_MS
+    assert (await limits.take("c", 1_000, 1_000, 100, 2))[0] == 2
+    await limits.pause("c", 3_600)  # it was refused: as before, from now on
+    store.skew_ms += PROBE_MS - 1_000
+    assert (await limits.take("c", 1_000, 1_000, 100))[0] == 0
+    await limits.resume("c")
+    assert await limits.take("c", 1_000, 1_000, 100, loud=False) == (100, 0)
+
+
+async def test_what_is_loud_is_served_first(limits, store):
+    """The rest leaves a tenth of the bucket to it, gets nothing while it waits, and everything when it is gone."""
+    assert (await limits.take("c", 100, 100, 1_000, loud=False))[0] == 90
+    assert (await limits.take("c", 100, 100, 10))[0] == 10
+    granted, wait_s = await limits.take("c", 100, 100, 10, 10)
+    assert (granted, wait_s <= 0.1) == (0, True)
+    store.skew_ms += 200
+    assert (await limits.take("c", 100, 100, 1, loud=False))[0] == 0
+    assert (await limits.take("c", 100, 100, 10, 10))[0] == 10
+    store.skew_ms += 2_000
+    assert (await limits.take("c", 100, 100, 1_000, loud=False))[0] == 90
+
+
+@pytest.mark.parametrize(("rate", "burst", "cost"), [(0.1, 0.1, 1), (1, 1, 3), (10, 10, 10)])
+async def test_what_is_not_loud_is_slow_but_never_stuck(limits, store, rate: float, burst: float, cost: int):
+    """A tenth of a bucket that holds one message is not kept from it."""
+    assert (await limits.take("c", rate, burst, cost, cost, loud=False))[0] == cost
+    granted, wait_s = await limits.take("c", rate, burst, cost, cost, loud=False)
+    store.skew_ms += int(wait_s * 1000) + 1
+    assert (granted, (await limits.take("c", rate, burst, cost, cost, loud=False))[0]) == (0, cost)
 
 
 async def test_carriers_keep_their_bytes(limits):

@@ -130,3 +130,19 @@ async def test_planner_that_dies_is_followed(parts: Parts, people, sample: dict,
     assert not await planner.plan(record)  # one that slept since the beginning changes nothing
     refs = [ref async for _, _, refs in parts.work.ledger(record.id) for ref in refs]
     assert len(refs) == len(set(refs)) == 3 * len(inside)
+
+
+async def test_planner_gives_way_and_goes_on(parts: Parts, people, sample: dict, monkeypatch):
+    """Between two chunks it may let another alert go first; then it goes on where it was, and everyone is planned once."""
+    monkeypatch.setattr("alertd.service.planning.FIRST_CHUNK", 50)
+    monkeypatch.setattr("alertd.service.planning.CHUNK", 60)
+    inside, _ = people
+    taken = await parts.intake.submit(alert(sample), ANA)
+    record = await parts.approval.approve(taken.record.id, BEA)
+    planner = parts.worker().planner
+    assert not await planner.plan(record, lambda: True)
+    again = await parts.alerts.get(record.id)
+    assert again.cursor == 50
+    assert await planner.plan(again)
+    refs = [ref async for _, _, refs in parts.work.ledger(record.id) for ref in refs]
+    assert len(refs) == len(set(refs)) == 3 * len(inside)

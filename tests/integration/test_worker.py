@@ -16,7 +16,8 @@ from alertd.rendering import Renderer
 from alertd.resources import templates_dir
 from alertd.store import keys
 from channels.sandbox import Sandbox
-from tests.integration.acts import BEA, counts, register, submitted
+from channels.sandbox.script import Rule
+from tests.integration.acts import BEA, CADIZ, counts, register, submitted
 
 HOUR_MS = 3_600_000
 
@@ -99,6 +100,27 @@ async def test_every_live_alert_gets_its_turn(parts: Parts, sandbox: Sandbox, sa
             await until(ended(parts, alert_id))
         await until(lambda: _is_expired(parts, waiting))
     assert sandbox.push.recorded.counts() == {"total": 210, "addresses": 210, "doubled": 0}
+
+
+async def test_what_is_loud_does_not_wait_behind_the_rest(parts: Parts, sandbox: Sandbox, sample: dict):
+    """However much of something else is under way, one lane is left: a loud alert is told before the first of that is answered."""
+    parts.settings = parts.settings.model_copy(update={"worker": parts.settings.worker.model_copy(update={"lanes": 2})})
+    await register(parts, 1100)
+    await register(parts, 25, first=2000, places={"home": {"point": CADIZ}})
+    at_once = [Rule(f"token-{i}", "slow", delay_s=0) for i in range(2000, 2025)]
+    sandbox.push.script.set(*at_once, Rule("token-", "slow", delay_s=8))
+    quiet = await approved(parts, sample)
+    async with working(parts):
+        await until(lambda: _has_in_flight(parts, quiet))
+        circle = {"circles": [{"center": CADIZ, "radius_km": 5}]}
+        loud = await approved(parts, sample, level="child-alert", target=circle)
+        await until(ended(parts, loud))
+        assert (await parts.work.counts(quiet))["push"].get("accepted", 0) == 0
+        await parts.alerts.step(quiet, AlertState.CANCELLED)
+
+
+async def _has_in_flight(parts: Parts, alert_id: str) -> bool:
+    return (await parts.work.counts(alert_id)).get("push", {}).get("in_flight", 0) > 0
 
 
 async def _is_expired(parts: Parts, alert_id: str) -> bool:

@@ -7,8 +7,8 @@ import math
 import pytest
 
 from alertd.alerts import LedgerReason, State
-from alertd.service.retries import FIRST_WAIT_S, LONGEST_WAIT_S, after, wait_s
-from channels.base import Answer, Outcome, Reason
+from alertd.service.retries import FIRST_WAIT_S, LONGEST_WAIT_S, after, asked_s, wait_s
+from channels.base import ACCEPTED, WITHHELD, Answer, Outcome, Reason
 
 LONG_MS = 10**9
 UNKNOWN, QUEUED, FAILED = State.UNKNOWN, State.QUEUED, State.FAILED
@@ -116,3 +116,25 @@ def test_waits_grow_and_stay_within_bounds():
         assert min(waits) >= FIRST_WAIT_S
         assert max(waits) <= min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**attempt)
         assert len(set(waits)) > 1
+
+
+HOUR = Outcome(Answer.RETRY, Reason.THROTTLED, retry_after_s=3600)
+MINUTE = Outcome(Answer.RETRY, Reason.THROTTLED, retry_after_s=60)
+
+
+@pytest.mark.parametrize(
+    ("answers", "seconds"),
+    [
+        ([], 0),
+        ([HOUR], 3600),
+        ([HOUR] + [ACCEPTED] * 99, 0),
+        ([HOUR, ACCEPTED], 0),
+        ([HOUR, HOUR, ACCEPTED], 3600),
+        ([HOUR, MINUTE, MINUTE, ACCEPTED], 60),
+        ([HOUR, WITHHELD, WITHHELD], 3600),
+        ([Outcome(Answer.RETRY, Reason.CONNECTION)] * 3, 0),
+    ],
+)
+def test_a_carrier_rests_as_long_as_most_of_its_answers_ask(answers: list[Outcome], seconds: float):
+    """One recipient's limit is no limit of the carrier; what was not asked has no say."""
+    assert asked_s(answers) == seconds
