@@ -126,14 +126,16 @@ async def test_node_reads_both_alphabets_and_long_texts(open_sms, node, text, lo
     channel, heard = await open_sms(long=long)
     (outcome,) = await channel.send(prepared(channel, text), to("3460", 1), lambda: True)
     assert outcome.answer is Answer.ACCEPTED
-    await settled(lambda: heard.told)
+    await settled(lambda: any(report.tag for report in heard.told))
     rows = node[1]()
     assert [row["udh"] and row["udh"][-2:] for row in rows] == (
         [None] if long == "payload" else [[len(rows), n + 1] for n in range(len(rows))]
     )
     if long == "udh":  # it decodes no payload
         assert "".join(row["text"] for row in rows) == text
-    assert len(heard.told) == 1
+    assert [report.tag for report in heard.told] == [None] * (len(rows) - 1) + [
+        "tag34600"
+    ]  # each part, and then all of it
 
 
 async def test_node_throttles_stops_and_takes_back(open_sms, node):

@@ -76,8 +76,8 @@ async def test_smpp34_reads_what_we_send_and_its_receipts_find_home(smpp34, text
     recipients = [Recipient(f"+3460{n:07}", f"tag{n}") for n in range(500)]
     outcomes = await channel.send(prepared, recipients, lambda: True)
     assert {outcome.answer for outcome in outcomes} == {Answer.ACCEPTED}
-    await settled(lambda: len(heard.told) == 500)
-    assert Counter((report.tag, report.state) for report in heard.told) == {
+    await settled(lambda: sum(report.tag is not None for report in heard.told) == 500)
+    assert Counter((report.tag, report.state) for report in heard.told if report.tag) == {
         (one.tag, SmsState.DELIVERED): 1 for one in recipients
     }
     (refused,) = await channel.send(prepared, [Recipient("+34610000000", "t")], lambda: True)

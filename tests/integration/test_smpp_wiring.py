@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,11 +16,12 @@ from alertd.app import Parts, carrier_of, opened
 from alertd.commands.inspection import inspected
 from alertd.config import ConfigError, Settings, SmppCarrier
 from alertd.ids import Tags, new_id
+from alertd.service.receipts import Receipts
 from alertd.service.registry import Entry
 from alertd.store import keys
 from alertd.store.alerts import AlertRecord
 from alertd.store.codec import Codec
-from alertd.store.connection import Connection
+from alertd.store.connection import Connection, StoreUnavailableError
 from alertd.store.message_ids import MessageIds, Owner, Said, Sent
 from alertd.subscribers import AddressState
 from channels.sandbox.script import Rule
@@ -138,6 +140,35 @@ async def test_receipts_before_the_answers_settle(process: Any, centre: SmscSand
         await send(parts, record, "sms")
         assert PEOPLE < len(centre.messages) <= PEOPLE * 6
         assert await counts(parts, record, "sms") == {"delivered": PEOPLE}
+
+
+class Away(Connection):
+    """A store that is away for the first so many calls of many scripts."""
+
+    away = 3
+
+    async def run_many(self, calls: Any) -> list[Any]:
+        if self.away:
+            self.away -= 1
+            raise StoreUnavailableError
+        return await super().run_many(calls)
+
+
+async def test_ids_outlive_a_store_that_is_away(process: Any, redis: Redis, centre: SmscSandbox, sample: dict):
+    """What a carrier calls its messages is told to the store when it is back, and receipts find them by it."""
+    async with process() as parts:
+        await register(parts, PEOPLE)
+        record = await planned(parts, sample, channels=["sms"])
+        away = Away(redis, parts.db.codec)
+        told = Receipts(parts.work, MessageIds(away), parts.removal, parts.tags, parts.metrics)
+        lease = await parts.work.lease(record.id, "sms", b"")
+        await replace(parts.worker().dispatch, receipts=told).drain(lease, lambda: False)
+        assert away.away == 0
+        assert await counts(parts, record, "sms") == {"accepted": PEOPLE}
+    async with process() as parts:
+        for name in ids(centre):
+            centre.report(name)
+        await until(ended(parts, record, delivered=PEOPLE))
 
 
 async def test_stop_stops_that_number_in_mid_alert(process: Any, centre: SmscSandbox, sample: dict):
