@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
 from alertd.app import Parts
 from alertd.errors import Problem
 from alertd.registrations import PushAddress
-from alertd.service.claims import CLAIM_GRACE_S
+from alertd.service.claims import CLAIM_GRACE_S, give_up
 from alertd.service.registry import Entry
 from alertd.store.audience import Wanted
 from alertd.store.names import Claim
@@ -160,6 +161,20 @@ async def test_a_claim_nobody_confirms_is_taken_over_after_the_grace(parts: Part
     person, _ = await parts.registry.put("p1", registration(1))
     holder = await names.holder(hashed)
     assert (holder.number, holder.address) == (person.number, 0)
+
+
+async def test_claims_for_a_number_where_nobody_is_yet_do_not_end_by_themselves(parts: Parts):
+    """Somebody may be about to write there, and would not look again; once the number is given up they do."""
+    person, _ = await parts.registry.put("p1", registration(1))
+    names, unborn = parts.people.names, next(iter(await parts.people.numbers(1)))
+    free = replace(person.addresses[0], value="free")
+    claim = Claim.fresh(names.address_hash(PUSH, "free"), unborn, 0, parts.clock.now_ms() // 1000)
+    await names.claim_addresses([(claim, True)])
+    await give_up(parts.people, [(unborn, free)])
+    assert await names.holder(claim.hashed) == claim
+    assert await parts.people.give_up(unborn)
+    await give_up(parts.people, [(unborn, free)])
+    assert await names.holder(claim.hashed) is None
 
 
 async def test_two_at_once_for_one_new_id_make_one_subscriber(parts: Parts):
