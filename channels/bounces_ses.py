@@ -43,7 +43,7 @@ _SNS_HASHES: Mapping[str, Callable[[], hashes.HashAlgorithm]] = {
     "1": hashes.SHA1,
     "2": hashes.SHA256,
 }  # SNS signs so unless told otherwise
-CERTIFICATES_KEPT = 8
+KEYS_KEPT = 8
 
 #: Permanent bounces that are no word of the recipient's server, and transient ones that nobody tries again.
 SES_BOUNCES = {
@@ -64,7 +64,7 @@ class SesHook:
         """`topic`: the ARN; everybody's topics have good signatures, so it is the one that counts."""
         self._topic = topic
         self._fetch = fetch or fetch_small
-        self._certificates: dict[str, bytes] = {}
+        self._keys: dict[str, RSAPublicKey] = {}
         self._fetching = asyncio.Lock()
 
     async def read(self, headers: Mapping[str, str], body: bytes) -> list[MailReport]:  # noqa: ARG002 all is in the body
@@ -85,22 +85,23 @@ class SesHook:
             raise NotVouchedError
         signed = "".join(f"{name}\n{text_of(posted, name)}\n" for name in names if isinstance(posted.get(name), str))
         try:
-            key = x509.load_pem_x509_certificate(await self._certificate(where)).public_key()
             signature = base64.b64decode(text_of(posted, "Signature"), validate=True)
-            if not isinstance(key, RSAPublicKey):
-                raise NotVouchedError
+            key = await self._key(where)
             key.verify(signature, signed.encode(), PKCS1v15(), algorithm())
         except (InvalidSignature, ValueError, binascii.Error):
             raise NotVouchedError from None
 
-    async def _certificate(self, where: str) -> bytes:
+    async def _key(self, where: str) -> RSAPublicKey:
+        """The key of a certificate of SNS. What is none is not kept: the next answer may be better."""
         async with self._fetching:
-            if where not in self._certificates:
-                fetched = await self._fetch(where)
-                if len(self._certificates) >= CERTIFICATES_KEPT:
-                    self._certificates.clear()
-                self._certificates[where] = fetched
-            return self._certificates[where]
+            if where not in self._keys:
+                key = x509.load_pem_x509_certificate(await self._fetch(where)).public_key()
+                if not isinstance(key, RSAPublicKey):
+                    raise NotVouchedError
+                if len(self._keys) >= KEYS_KEPT:
+                    self._keys.clear()
+                self._keys[where] = key
+            return self._keys[where]
 
     async def _confirm(self, where: str) -> None:
         if not _CONFIRM.fullmatch(where):

@@ -176,10 +176,13 @@ async def test_a_certificate_is_fetched_once_and_again_after_a_failure():
     hook = SesHook(TOPIC, aws.fetch)
     with pytest.raises(HookUnavailableError):
         await hook.read({}, posted(sns(ses(eventType="Delivery"))))
+    aws.gives = b"<html>back soon</html>"
+    with pytest.raises(NotVouchedError):
+        await hook.read({}, posted(sns(ses(eventType="Delivery"))))
     aws.gives = PEM
     for _ in range(3):
         assert await hook.read({}, posted(sns(ses(eventType="Delivery"))))
-    assert aws.asked == [CERTIFICATE] * 2
+    assert aws.asked == [CERTIFICATE] * 3
 
 
 async def test_our_own_subscription_confirms_itself():
