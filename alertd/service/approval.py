@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from alertd.alerts import AlertState
+from alertd.alerts import AMENDABLE, AlertState
 from alertd.config import AudienceSection
 from alertd.documents import Alert, Status
 from alertd.errors import Problem
 from alertd.fields import folded_subject
 from alertd.service.access import Credential
 from alertd.service.targeting import Targeting
+from alertd.service.twins import claim_external_id
 from alertd.store.alerts import AlertRecord, Alerts
 
 
@@ -32,8 +33,15 @@ class Approval:
         return await self._open(record, who) if _needs_nobody(record) else record
 
     async def submit(self, alert_id: str, who: Credential, *, rev: int | None = None) -> AlertRecord:
-        """A draft, or one that was returned, asks for its second person."""
-        return await self.begin(await self._step(alert_id, AlertState.PENDING, who, rev), who)
+        """A draft, or one that was returned, asks for its second person. Raises Problem, as where it is taken in."""
+        record = await self.get(alert_id, who)
+        if record.state in AMENDABLE:
+            _check_key(record, who)
+            await claim_external_id(self._alerts, record)
+            rev = record.rev if rev is None else rev  # the external id that was claimed is the one it has then
+        pending = await self._step(alert_id, AlertState.PENDING, who, rev)
+        await self._alerts.keep_external_id(pending)
+        return await self.begin(pending, who)
 
     async def approve(
         self, alert_id: str, who: Credential, *, people: int | None = None, rev: int | None = None

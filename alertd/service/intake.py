@@ -26,6 +26,7 @@ from alertd.service.carriers import Carriers
 from alertd.service.messages import impossible
 from alertd.service.registry import merged
 from alertd.service.targeting import Share, Targeting
+from alertd.service.twins import check_twin, claim_external_id
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.audience import Found
 from geofences.targets import Area
@@ -74,19 +75,11 @@ class Intake:
         now = self._clock.now_ms()
         record = self._record(alert, who, alert_id or new_id(now), len(look.found), draft=draft)
         if not draft:
-            await self._check_twin(record, dry_run=dry_run)
+            await (check_twin if dry_run else claim_external_id)(self._alerts, record)
         if not dry_run and not await self._alerts.create(record, look.area.geometry):
             # Only the same request has this id: its first try was cut off after the alert was kept.
             record = await self._alerts.get(record.id) or record
         return Taken(record=record, area=look.area, shares=look.shares, found=look.found)
-
-    async def _check_twin(self, record: AlertRecord, *, dry_run: bool) -> None:
-        """The same case sent again by its author, after an answer that was lost, makes no second alert. Raises Problem."""
-        other = await (self._alerts.twin(record) if dry_run else self._alerts.claim_external_id(record))
-        if other is not None:
-            raise Problem(
-                "duplicate-case", "Your alert with this external id is under way; `alert` is its id.", alert=other
-            )
 
     async def amend(self, record: AlertRecord, patch: dict[str, Any], who: Credential) -> Taken:
         """Change members of a draft or a returned alert (JSON merge patch, RFC 7396), if it still is what `record` says.

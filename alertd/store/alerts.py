@@ -82,7 +82,7 @@ _OF_STAFF = ("author", "hands", "approver", "by")
 
 #: The states in which a second alert under the same external id would tell people twice.
 UNDER_WAY = frozenset({AlertState.PENDING, AlertState.APPROVED, AlertState.SCHEDULED, AlertState.SENDING})
-#: How long an external id waits for its alert to be created.
+#: How long an external id waits for its alert to be pending.
 CLAIM_MS = 10_000
 
 
@@ -176,28 +176,38 @@ class Alerts:
 
     async def twin(self, record: AlertRecord) -> str | None:
         """The alert that goes its way already under the external id of this one, for the same author, kind and status."""
-        found = await self._db.execute("GET", self._external_id(record)) if record.external_id else None
-        return await self._under_way(found.decode()) if found and found.decode() != record.id else None
+        if not record.external_id:
+            return None
+        name = self._external_id(record)
+        other = (await self._db.execute("GET", name) or b"").decode()
+        return other if other not in {"", record.id} and await self._goes_as(other, name) else None
 
     async def claim_external_id(self, record: AlertRecord) -> str | None:
-        """Takes the external id for this alert, which is to be created next. Answers who has it where that fails."""
+        """Takes the external id for this alert, which is to be pending next. Answers who has it where that fails."""
         if not record.external_id:
             return None
         name, other = self._external_id(record), ""
         for _ in range(2):
             if await self._db.execute("SET", name, record.id, "NX", "PX", CLAIM_MS):
                 return None
-            other = (await self._db.execute("GET", name) or b"").decode()
+            holder, left_ms = await self._db.execute_many([("GET", name), ("PTTL", name)])
+            other = (holder or b"").decode()
             if other == record.id:
                 return None
-            state = await self.state(other)
-            if state is None or state in UNDER_WAY:  # where there is none yet, its request is running
+            if 0 <= left_ms <= CLAIM_MS or await self._goes_as(other, name):  # a request of its own is running
                 break
             await self._db.run("unclaim", [name], other)
         return other
 
-    async def _under_way(self, alert_id: str) -> str | None:
-        return alert_id if await self.state(alert_id) in UNDER_WAY else None
+    async def keep_external_id(self, record: AlertRecord) -> None:
+        """What was claimed for an alert that is pending now stays its own, until it expires or another finds it done."""
+        if record.external_id and record.state is AlertState.PENDING:
+            await self._db.execute("SET", self._external_id(record), record.id, "PXAT", record.expires)
+
+    async def _goes_as(self, alert_id: str, name: str) -> bool:
+        """Whether an alert is under way under this very external id: it may have been changed to another since."""
+        (head,) = await self.heads([alert_id]) if alert_id else [None]
+        return head is not None and head.state in UNDER_WAY and self._external_id(head) == name
 
     def _external_id(self, record: AlertRecord) -> str:
         parts = (record.org, folded_subject(record.author), record.kind, record.status, record.external_id)
@@ -217,8 +227,7 @@ class Alerts:
             "create", [keys.chain(chain)], record.id, shapely.to_wkb(area), record.org, self._db.skew_ms,
             "state", str(record.state), *_said(record, seals),
         )  # fmt: skip
-        if record.external_id and record.state is not AlertState.DRAFT:
-            await self._db.execute("SET", self._external_id(record), record.id, "PXAT", record.expires)
+        await self.keep_external_id(record)
         return bool(made)
 
     async def amend(self, record: AlertRecord, area: shapely.MultiPolygon) -> tuple[bool, str]:

@@ -130,6 +130,43 @@ async def test_the_same_case_sent_again_makes_no_second_alert(parts: Parts, samp
     assert second.record.id != taken.record.id
 
 
+async def test_a_draft_is_no_way_around_that(parts: Parts, sample: dict[str, Any]):
+    """A second draft of one case is refused when it is submitted, as is one that was amended or returned, until the first is
+    over; what was changed to another external id keeps only that.
+    """
+    first, second = [
+        (await parts.intake.submit(alert_of(sample, external_id="cms-1"), ANA, draft=True)).record.id for _ in range(2)
+    ]
+    outcomes = await asyncio.gather(
+        *(parts.approval.submit(one, ANA) for one in (first, second)), return_exceptions=True
+    )
+    (refusal,) = (outcome for outcome in outcomes if isinstance(outcome, Problem))
+    (pending,) = (outcome for outcome in outcomes if not isinstance(outcome, BaseException))
+    late = second if pending.id == first else first
+    assert (refusal.slug, refusal.extra) == ("duplicate-case", {"alert": pending.id})
+    assert await parts.approval.submit(pending.id, ANA) == pending  # said again, as after a lost answer
+    assert (await refused(parts.approval.submit(late, ANA)))[0] == "duplicate-case"
+    assert (await refused(submitted(parts, sample, external_id="cms-1")))[0] == "duplicate-case"
+    returned = await parts.approval.give_back(pending.id, BEA, "Which exit?")
+    assert (await parts.approval.submit(late, ANA)).state is AlertState.PENDING
+    assert (await refused(parts.approval.submit(pending.id, ANA)))[0] == "duplicate-case"
+    await parts.intake.amend(await parts.approval.get(returned.id, ANA), {"external_id": "cms-2"}, ANA)
+    assert (await parts.approval.submit(returned.id, ANA)).state is AlertState.PENDING
+    await parts.approval.reject(late, BEA, "No")
+    assert (await submitted(parts, sample, external_id="cms-1")).record.id not in {first, second}
+
+
+async def test_an_external_id_that_was_given_up_is_free(parts: Parts, sample: dict[str, Any]):
+    """An alert that was returned and goes on under another one holds its first no more."""
+    taken = await submitted(parts, sample, external_id="cms-1")
+    returned = await parts.approval.give_back(taken.record.id, BEA, "Which exit?")
+    await parts.intake.amend(returned, {"external_id": "cms-2"}, ANA)
+    await parts.approval.submit(taken.record.id, ANA)
+    await parts.intake.submit(alert_of(sample, external_id="cms-1"), ANA, dry_run=True)
+    assert (await submitted(parts, sample, external_id="cms-1")).record.id != taken.record.id
+    assert (await refused(submitted(parts, sample, external_id="cms-2")))[0] == "duplicate-case"
+
+
 async def test_an_actual_alert_waits(parts: Parts, sample: dict[str, Any]):
     """Taking it in decides nothing."""
     taken = await submitted(parts, sample)
