@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 
 from alertd.service.access import Access
+from alertd.store import keys
 from alertd.store.connection import Connection
 from alertd.store.keyring import Keyring
 
@@ -63,13 +66,18 @@ async def test_a_revoked_key_is_nobody(access: Access):
 
 
 async def test_no_secret_is_in_the_store(access: Access, store: Connection):
-    """Only its hash."""
-    _, token = await access.create(org="default", subject="ana", scopes=frozenset())
+    """Only its hash, even for whoever can open what is sealed."""
+    made, token = await access.create(org="default", subject="ana", scopes=frozenset())
     secret = token[18:].encode()
+    opened = {}
     for name in await store.execute("KEYS", "*"):
         kind = await store.execute("TYPE", name)
         value = await store.execute("GET" if kind == b"string" else "SMEMBERS", name)
-        assert secret not in repr(value).encode()
+        opened[name.decode()] = (
+            store.codec.master.open(value, name.decode()) if kind == b"string" else repr(value).encode()
+        )
+    assert hashlib.sha256(secret).hexdigest().encode() in opened[keys.api_key(made.key_id)]
+    assert not [name for name, value in opened.items() if secret in value]
 
 
 async def test_the_first_key_is_given_once(access: Access):

@@ -246,6 +246,30 @@ async def test_one_sweeper_at_a_time(people: People, store: Connection):
     assert await records_in(store, SEVILLA) == 0
 
 
+async def test_mark_of_a_second_mover_is_not_taken_for_one_that_failed(
+    mover: Mortal, people: People, audience: Audience, store: Connection
+):
+    """What a dead mover left is not restored while another mover, who marked the same record, is under way."""
+    await people.put([Change(None, person(1, place(SEVILLA)))])
+    before = await people.get(1)
+    mover.trips_left = TRIPS - 2  # dies between marking and writing
+    with contextlib.suppress(CrashError):
+        await People(mover).put([moved(before, CADIZ)])
+    clock = Clock()
+    sweeper = Sweeper(store, people, clock)
+    await sweeper.round()
+    clock.seconds += GRACE_MS / 1000 + 1
+
+    class Overtaken(People):
+        async def _replace(self, how: str, wanted: Any) -> None:
+            await super()._replace(how, wanted)
+            if how == "place":
+                await sweeper.round()
+
+    assert await Overtaken(store).put([moved(before, (-5.90, 37.30))]) == [True]
+    assert (await numbers(audience, SEVILLA), await numbers(audience, (-5.90, 37.30))) == ([], [1])
+
+
 @pytest.mark.parametrize("rounds_between", [0, 1])
 async def test_what_a_sweeper_saw_before_another_swept_is_void(people: People, store: Connection, rounds_between: int):
     """A mark that looks as it did before another sweeper's work is a young one: it stays for a whole grace of its own."""
