@@ -46,12 +46,14 @@ async def send():
     """Send some mails over one connection to a server; answers the outcomes."""
     servers = []
 
-    async def through(server, count=2, timeout_s=0.3):
-        listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+    async def through(server, count=2, timeout_s=0.3, tls=None, context=None):
+        listening = await asyncio.start_server(server.serve, "127.0.0.1", 0, ssl=context)
         servers.append(listening)
         port = listening.sockets[0].getsockname()[1]
         relay = RelaySettings(
-            host="127.0.0.1", port=port, security="plain", connections=1, timeout_s=timeout_s, connect_timeout_s=2
+            **{"host": "127.0.0.1", "port": port, "security": "plain", "connections": 1, **(tls or {})},
+            timeout_s=timeout_s,
+            connect_timeout_s=2,
         )
         channel = MailChannel(relay, IDENTITY)
         await channel.open()
@@ -143,3 +145,12 @@ async def test_a_server_that_cannot_say_hello_gets_no_mail_twice(send, hello):
     outcomes = await send(server)
     assert {outcome.answer for outcome in outcomes} <= {Answer.RETRY}
     assert server.mails == 0
+
+
+async def test_a_relay_may_speak_tls_from_the_first_byte(send, sandbox):
+    """Port 465: the connection is taken over from whoever made it, TLS and all, and kept."""
+    server = Server(OK + OK + GO, OK)
+    tls = {"security": "tls", "ca_file": str(sandbox.authority.ca_file)}
+    outcomes = await send(server, count=5, tls=tls, context=sandbox.authority.server_context(), timeout_s=5)
+    assert {outcome.answer for outcome in outcomes} == {Answer.ACCEPTED}
+    assert (server.mails, server.connections) == (5, 1)
