@@ -17,9 +17,8 @@ from alertd.fields import Subject
 from alertd.ids import Door
 from alertd.kinds import KINDS, Kind
 from alertd.service.access import Credential, Scope
-from channels.base import Reporting, ReportState
+from channels.base import Reporting
 
-_REPORTED = {ReportState.DELIVERED: State.DELIVERED, ReportState.FAILED: State.FAILED}
 Tag = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,80}$")]
 
 
@@ -142,8 +141,7 @@ async def take_receipt(request: web.Request, *, carrier: str, tag: Tag) -> None:
         said, reason = sender.channel.read_report({name: str(value) for name, value in (await request.post()).items()})
     except ValueError as error:
         raise Problem("invalid-request", str(error)) from None
-    state = _REPORTED.get(said)  # the rest are stations on the way
-    if state and not await s.receipts.report(reference, state, reason.value, carrier, of=sender.channel.name):
+    if not await s.receipts.reported(reference, said, reason, carrier, of=sender.channel.name):
         raise _no_message()
 
 

@@ -7,22 +7,20 @@ from collections.abc import Sequence
 
 import structlog
 
-from alertd.alerts import CHANNELS, State
+from alertd.alerts import CHANNELS
 from alertd.kinds import Channel
 from alertd.metrics import Metrics
-from alertd.service.receipts import End, Receipts
+from alertd.service.receipts import REPORTED, End, Receipts
 from alertd.service.registry import Registry
 from alertd.service.removal import Removal
 from alertd.store.connection import StoreUnavailableError
 from alertd.store.message_ids import Said
 from alertd.subscribers import Address, AddressState, Subscriber
-from channels.base import ReportState
 from channels.smpp import inbox
 from channels.smpp.receipts import Report
 from channels.smpp.words import Word
 
 _CHANNEL = Channel.SMS.value
-_STATES = {ReportState.DELIVERED: State.DELIVERED, ReportState.FAILED: State.FAILED}
 AT_ONCE = 16  # answers heeded together: each costs some round trips, and the store has others to serve
 
 #: What the state of an address becomes by a word. Nothing else that is said changes anything.
@@ -44,9 +42,9 @@ class Inbound:
     async def reports(self, reports: Sequence[Report]) -> None:
         """Raises StoreUnavailableError, and then all of them may be told again."""
         ends = [
-            End(one.tag, Said(one.message_id, _STATES[one.state], one.reason.value))
+            End(one.tag, Said(one.message_id, REPORTED[one.state], one.reason.value))
             for one in reports
-            if one.state in _STATES
+            if one.state in REPORTED
         ]
         await self._receipts.ended(self._carrier, _CHANNEL, ends)
 

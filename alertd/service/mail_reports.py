@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from alertd.alerts import CHANNELS, State
+from alertd.alerts import CHANNELS
 from alertd.ids import Door, Reference, Tags
 from alertd.service.receipts import Receipts
 from alertd.service.removal import Dead, Removal
@@ -13,7 +13,6 @@ from alertd.store.work import Work
 from channels.base import Reason, ReportState
 from channels.bounces import MailReport
 
-REPORTED = {ReportState.DELIVERED: State.DELIVERED, ReportState.FAILED: State.FAILED}
 MAIL = CHANNELS.index("mail")
 
 
@@ -36,14 +35,11 @@ class MailReports:
         reference = next((one for one in found if one is not None), None)
         if reference is None:
             return False
-        state = REPORTED.get(report.state)  # the rest are stations on the way
-        if state is not None and not await self._receipts.report(
-            reference, state, report.reason.value, carrier, of="mail"
-        ):
+        if not await self._receipts.reported(reference, report.state, report.reason, carrier, of="mail"):
             return False
         if report.left:
             await self._receipts.leave(reference)
-        if state is State.FAILED and report.reason is Reason.GONE:
+        if report.state is ReportState.FAILED and report.reason is Reason.GONE:
             await self._gone(reference, report.mailboxes)
         return True
 

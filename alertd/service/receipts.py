@@ -14,6 +14,10 @@ from alertd.service.removal import Removal
 from alertd.store.connection import StoreUnavailableError
 from alertd.store.message_ids import MessageIds, Owner, Said, Sent
 from alertd.store.work import LateReport, Work
+from channels.base import Reason, ReportState
+
+#: What a carrier's report makes of a row; the rest are stations on the way.
+REPORTED = {ReportState.DELIVERED: State.DELIVERED, ReportState.FAILED: State.FAILED}
 
 #: From which states a report may move a row: delivered outranks failed, whichever comes first. Reports overtake answers, and
 #: one that comes while the next try waits makes that try needless; the failure of an earlier try does not.
@@ -44,6 +48,11 @@ class Receipts:
     def reference(self, tag: str, door: Door) -> Reference | None:
         """The reference a signed tag names, or None if it was not made here for this door."""
         return self._tags.read(tag, door)
+
+    async def reported(self, reference: Reference, said: ReportState, reason: Reason, carrier: str, *, of: str) -> bool:
+        """What a carrier says of one reference, where `of` is its channel. False when there is no such row on that channel."""
+        state = REPORTED.get(said)
+        return state is None or await self.report(reference, state, reason.value, carrier, of=of)
 
     async def report(
         self, reference: Reference, state: State, reason: int, carrier: str, *, of: str | None = None
