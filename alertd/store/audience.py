@@ -139,7 +139,7 @@ class Audience:
         return found
 
     async def _cells(self, groups: Sequence[str]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
-        answers = await self._db.execute_many([("HGETALL", f"{{{group}}}:cells") for group in groups])
+        answers = await self._db.execute_many([("HGETALL", keys.cells(group)) for group in groups])
         members: list[int] = []
         counts: list[int] = []
         for answer in answers:

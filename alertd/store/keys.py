@@ -125,15 +125,25 @@ class Cell:
 
     @property
     def cells(self) -> str:
-        return f"{{{self.group}}}:cells"
+        return cells(self.group)
 
     @property
     def dirty(self) -> str:
-        return f"{{{self.group}}}:dirty"
+        return dirty(self.group)
 
     @property
     def gens(self) -> str:
         return f"{{{self.group}}}:gens"
+
+
+def cells(group: str) -> str:
+    """How many records each cell of a group has."""
+    return f"{{{group}}}:cells"
+
+
+def dirty(group: str) -> str:
+    """The cells of a group that have something to settle."""
+    return f"{{{group}}}:dirty"
 
 
 def tile_cell(tile: int) -> Cell:

@@ -9,6 +9,7 @@ harmless is that a sight counts only while its cell is dirty since the very mome
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -43,7 +44,6 @@ class Sweeper:
     connection: Connection
     people: People
     clock: Clock
-    grace_ms: int = GRACE_MS
     _seen: dict[keys.Cell, _Sight] = field(default_factory=dict)
     _name: str = field(default_factory=lambda: secrets.token_hex(8))
 
@@ -63,7 +63,7 @@ class Sweeper:
         regions = await self.connection.execute("SMEMBERS", keys.REGION_GROUPS)
         groups = [f"g:{int(group)}" for group in tiles] + [f"r:{int(number)}" for number in regions]
         found = await self.connection.execute_many(
-            [("ZRANGE", f"{{{group}}}:dirty", 0, CELLS_A_ROUND - 1, "WITHSCORES") for group in groups]
+            [("ZRANGE", keys.dirty(group), 0, CELLS_A_ROUND - 1, "WITHSCORES") for group in groups]
         )
         cells = [
             (since, keys.Cell(group, member))
@@ -74,45 +74,30 @@ class Sweeper:
         return {cell: since for since, cell in cells[:CELLS_A_ROUND]}
 
     async def _settle(self, cell: keys.Cell, since: int) -> int:
-        now = self.clock.monotonic()
+        seen, now = self._seen.get(cell), self.clock.monotonic()
+        if seen and (now - seen.since) * 1000 < GRACE_MS:
+            return 0  # unread: a hot cell is megabytes, and stays dirty for several rounds
         blob, generation = await self.connection.execute_many([("GET", cell.key), ("HGET", cell.gens, cell.member)])
-        parts = [blob[i : i + records.SIZE] for i in range(0, len(blob or b""), records.SIZE)]
-        marks = {i: part for i, part in enumerate(parts) if _is_marked(part)}
-        fresh = _Sight(now, since, generation or b"", marks)
-        seen = self._seen.setdefault(cell, fresh)
-        if (now - seen.since) * 1000 < self.grace_ms:
+        blob, generation = blob or b"", generation or b""
+        marks = await asyncio.to_thread(_marks, blob)
+        if not seen:
+            self._seen[cell] = _Sight(now, since, generation, marks)
             return 0
-        kept = await self._confirmed(cell, parts, seen, quiet=seen.generation == fresh.generation)
-        clean = not any(_is_marked(part) for part in kept)
+        ripe = {slot: record for slot, record in marks.items() if seen.marked.get(slot) == record}
+        truth = await self._truth(cell, sorted({_number(record) for record in ripe.values()}))
+        kept, clean = await asyncio.to_thread(_kept, blob, ripe, truth, quiet=seen.generation == generation)
         done = await self.connection.run(
             "cells_compact",
             [cell.key, cell.cells, cell.dirty, cell.gens],
             cell.member,
-            fresh.generation,
-            b"".join(kept),
+            generation,
+            kept,
             "1" if clean else "0",
             self.connection.skew_ms,
         )
         if done:
             del self._seen[cell]
         return int(bool(done and clean))
-
-    async def _confirmed(self, cell: keys.Cell, parts: list[bytes], seen: _Sight, *, quiet: bool) -> list[bytes]:
-        """The records to keep: unmarked ones, young marks as they are, and old marks whose subscriber is there."""
-        ripe = {i for i, part in enumerate(parts) if seen.marked.get(i) == part}
-        truth = await self._truth(cell, sorted({int.from_bytes(parts[i][:5], "little") for i in ripe}))
-        there = {_place(part) for part in parts if not _is_marked(part)}
-        kept = []
-        for i, part in enumerate(parts):
-            place = _place(part)
-            if part[:5] == bytes(5) or (i in ripe and (place not in truth or place in there)):
-                continue
-            if i in ripe and (quiet or not _is_left(part)):
-                there.add(place)
-                kept.append(truth[place])
-            else:
-                kept.append(part)
-        return kept
 
     async def _truth(self, cell: keys.Cell, numbers: list[int]) -> dict[bytes, bytes]:
         """The records that these subscribers' own records say belong in the cell."""
@@ -132,14 +117,38 @@ def _scored(answer: Sequence[Any]) -> Iterator[tuple[int, int]]:
     return ((int(member), int(float(score))) for member, score in zip(flat[::2], flat[1::2], strict=True))
 
 
-def _is_marked(part: bytes) -> bool:
-    return bool(part[13] & 0x80)
+def _marks(blob: bytes) -> dict[int, bytes]:
+    """The marked records of a cell, by slot."""
+    slots: list[int] = np.flatnonzero(records.moved(records.unpack(blob).flags)).tolist()
+    return {slot: blob[slot * records.SIZE : (slot + 1) * records.SIZE] for slot in slots}
 
 
-def _is_left(part: bytes) -> bool:
-    return part == records.left(part)
+def _kept(blob: bytes, ripe: dict[int, bytes], truth: dict[bytes, bytes], *, quiet: bool) -> tuple[bytes, bool]:
+    """What of a cell stays, and whether nothing of that is marked: unmarked records and young marks as they are, and of the
+    old marks those whose subscriber is there.
+    """
+    found, rows = records.unpack(blob), np.frombuffer(blob, np.uint8).reshape(-1, records.SIZE).copy()
+    marked, keep = records.moved(found.flags), found.numbers != 0
+    about = np.isin(found.numbers, np.array([_number(record) for record in ripe.values()], np.uint64))
+    there = {_place(rows[slot].tobytes()) for slot in np.flatnonzero(about & ~marked)}
+    for slot, record in ripe.items():
+        place = _place(record)
+        if place not in truth or place in there:
+            keep[slot] = False
+        elif quiet or not _is_left(record):
+            there.add(place)
+            rows[slot], marked[slot] = np.frombuffer(truth[place], np.uint8), False
+    return rows[keep].tobytes(), not marked[keep].any()
 
 
-def _place(part: bytes) -> bytes:
+def _number(record: bytes) -> int:
+    return int.from_bytes(record[:5], "little")
+
+
+def _is_left(record: bytes) -> bool:
+    return record == records.left(record)
+
+
+def _place(record: bytes) -> bytes:
     """What tells one place of one subscriber in one cell: number, position, place kind."""
-    return part[:9] + bytes((part[13] & 7,))
+    return record[:9] + bytes((record[13] & 7,))

@@ -35,7 +35,7 @@ async def test_the_table_has_every_key_and_no_other(parts: Parts, sample: dict[s
     await parts.registry.put("p1", registration(1, places={"home": {"point": CADIZ}}))
     await parts.worker().sweeper.round()
     seen = await held(parts)
-    record = await planned(parts, sample)
+    record = await planned(parts, sample, external_id=sample["external_id"])
     seen |= await held(parts)
     lease = await parts.work.lease(record.id, "push", b"")
     seen |= await held(parts)

@@ -228,6 +228,28 @@ async def test_sweeper_leaves_young_marks_alone(mover: Mortal, people: People, s
     assert await records_in(store, SEVILLA) == 0
 
 
+async def test_young_cell_is_not_read_again(people: People, store: Connection):
+    """However many rounds a grace has, what is in a cell is read when it is first seen and when it is ripe: a hot one is megabytes."""
+    await people.put([Change(None, person(1, place(SEVILLA)))])
+    await people.put([moved(await people.get(1), CADIZ)])
+    clock = Clock()
+    sweeper = Sweeper(store, people, clock)
+    reads = [await generations_read(store)]
+    for _ in range(3):
+        assert await sweeper.round() == 0
+        reads.append(await generations_read(store))
+        clock.seconds += 3
+    assert np.diff(reads).tolist() == [2, 0, 0]
+    clock.seconds += GRACE_MS / 1000
+    assert await sweeper.round() == 2
+
+
+async def generations_read(store: Connection) -> int:
+    """How often, by the server's own count: the sweeper reads a cell's generation together with the cell."""
+    found = await store.redis.info("commandstats")
+    return int(found.get("cmdstat_hget", {}).get("calls", 0))
+
+
 async def test_one_sweeper_at_a_time(people: People, store: Connection):
     """While one sweeper has the lease another does nothing, however long it waits; when the lease ends it goes on."""
     await people.put([Change(None, person(1, place(SEVILLA)))])

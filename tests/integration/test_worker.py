@@ -80,7 +80,7 @@ async def test_broken_alerts_keep_no_other_from_being_told(parts: Parts, sandbox
         await parts.alerts.enliven(broken)
         await parts.db.execute("ZADD", keys.expiry(keys.shard_of(broken)), 1, broken)
     await parts.db.execute("SADD", keys.REGION_GROUPS, 5)
-    await parts.db.execute("SET", "{r:5}:dirty", "no set")  # and the sweeper fails every time
+    await parts.db.execute("SET", keys.dirty("r:5"), "no set")  # and the sweeper fails every time
     async with working(parts) as task:
         alert_id = await approved(parts, sample)
         await until(ended(parts, alert_id))
