@@ -8,7 +8,7 @@ ask `rules.not_honoured`.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, FailFast, Field, ValidationInfo, field_validator, model_validator
 from pydantic.config import JsonDict
@@ -156,7 +156,7 @@ class Policy(Document):
 
 class Publish(Document):
     """Where else it is shown. There are no public pages and feeds yet, so both are off unless asked for, and asking is
-    refused by `rules.not_honoured`.
+    refused.
     """
 
     page: bool = False
@@ -268,17 +268,3 @@ def loudness(alert: Alert) -> Loudness:
 def languages(alert: Alert) -> tuple[str, ...]:
     """The languages the sender wrote in, in the sender's order; may be empty where templates supply all words."""
     return tuple(alert.info)
-
-
-def cap_values(alert: Alert) -> dict[str, Any]:
-    """CAP's values by their CAP names: the sender's own, else those of the level. `senderName` may be None."""
-    facts = level_facts(alert)
-    return {
-        "category": alert.category or facts.category,
-        "event": alert.event or facts.event,
-        "urgency": alert.urgency or facts.urgency,
-        "severity": alert.severity or facts.severity,
-        "certainty": alert.certainty or facts.certainty,
-        "responseType": alert.response_type or facts.response,
-        "senderName": alert.sender_name,
-    }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import ssl
 import time
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Literal
 import aiosmtplib
 
 from channels.base import Answer, Outcome, Reason
+from channels.hosts import is_this_machine
 from channels.mail_session import MailSession, session_over
 
 NOT_CONNECTED = Outcome(Answer.RETRY, Reason.CONNECTION)
@@ -38,7 +38,7 @@ class RelaySettings:
     connect_timeout_s: float = 10.0
 
     def __post_init__(self) -> None:
-        if self.security == "plain" and not (self.plain_allowed or _is_loopback(self.host)):
+        if self.security == "plain" and not (self.plain_allowed or is_this_machine(self.host)):
             raise ValueError("a relay on another machine needs starttls or tls, or plain_allowed")
 
 
@@ -103,12 +103,3 @@ class SmtpPool:
             if session is None:
                 smtp.close()
         return session or NOT_CONNECTED
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

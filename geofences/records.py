@@ -135,10 +135,6 @@ def place_kind(flags: Flags) -> NDArray[np.uint8]:
     return ((flags >> PLACE_SHIFT) & 7).astype(np.uint8)
 
 
-def accuracy_classes(flags: Flags) -> NDArray[np.uint8]:
-    return ((flags >> ACCURACY_SHIFT) & 7).astype(np.uint8)
-
-
 def kinds(flags: Flags) -> NDArray[np.uint8]:
     """The bits of the kinds of alert consented to."""
     return ((flags >> KIND_SHIFT) & 15).astype(np.uint8)

@@ -23,16 +23,21 @@ KEPT = 256  # prepared messages in memory: 20 alerts in 12 languages on one chan
 UNLIMITED_CHANNELS = frozenset({"mail"})
 
 
-def rendered(alert: Alert, alert_id: str, alike: Alike, renderer: Renderer, *, sent_ms: int) -> Message:
-    """The message for one channel in one of the alert's languages. Raises whatever is wrong with it."""
-    stamp = Stamp(
+def stamp_of(alert: Alert, alert_id: str, language: str, *, sent_ms: int) -> Stamp:
+    """What goes with each message of an alert in one language."""
+    return Stamp(
         chain=chain_of(alert_id),
         version=alert_id,
         sent_s=sent_ms // 1000,
         expires_s=int(alert.expires.timestamp()),
         loudness=loudness(alert),
-        language=alike.language,
+        language=language,
     )
+
+
+def rendered(alert: Alert, alert_id: str, alike: Alike, renderer: Renderer, *, sent_ms: int) -> Message:
+    """The message for one channel in one of the alert's languages. Raises whatever is wrong with it."""
+    stamp = stamp_of(alert, alert_id, alike.language, sent_ms=sent_ms)
     return renderer.render(alert, channel=alike.channel, language=alike.language, stamp=stamp)
 
 

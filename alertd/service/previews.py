@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from alertd.documents import Alert, loudness
+from alertd.documents import Alert
 from alertd.errors import Fault, Problem
 from alertd.ids import new_id
 from alertd.kinds import Kind
 from alertd.rendering import Preview, Renderer
 from alertd.rendering.languages import matching
-from channels.base import Stamp
+from alertd.service.messages import stamp_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +31,7 @@ def previews(
     shown = []
     for channel in channels:
         for language in languages:
-            stamp = Stamp(
-                chain=version, version=version, sent_s=now_ms // 1000, expires_s=int(alert.expires.timestamp()),
-                loudness=loudness(alert), language=language,
-            )  # fmt: skip
+            stamp = stamp_of(alert, version, language, sent_ms=now_ms)
             preview = renderer.preview(alert, channel=channel, language=language, stamp=stamp)
             shown.append(Shown(channel=channel, language=language, preview=preview))
     return shown

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from channels.base import Outcome, Reason
+from channels.hosts import is_this_machine
 from channels.smpp.events import Role, SessionSettings
 from channels.smpp.names import Command
 from channels.smpp.pdu import LAYOUTS, cell
@@ -19,7 +19,6 @@ Numbering = tuple[int, int]
 INTERNATIONAL: Numbering = (1, 1)
 SHORT: Numbering = (3, 0)  # "network specific": what carriers give their own short numbers
 LETTERS: Numbering = (5, 0)
-NATIONAL: Numbering = (2, 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +60,7 @@ class SmppSettings:
     words: Mapping[str, Word] = field(default_factory=dict)  # the carrier's own
 
     def __post_init__(self) -> None:
-        if not (self.tls or self.plain_allowed or _is_loopback(self.host)):
+        if not (self.tls or self.plain_allowed or is_this_machine(self.host)):
             raise ValueError("an SMS centre on another machine needs tls, or plain_allowed")
         if min(self.binds, self.window) < 1 or self.receivers < 0:
             raise ValueError("an SMS channel has at least one bind that sends and a window of at least one")
@@ -96,12 +95,3 @@ def numbering(sender: str) -> Numbering:
     if sender.startswith("+"):
         return INTERNATIONAL
     return SHORT if sender.isdigit() else LETTERS
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

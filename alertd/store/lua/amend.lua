@@ -4,10 +4,8 @@
 -- Returns: {1 or 0, the state it has; 'changed' where that is why not}
 local chain, alert = KEYS[1], ARGV[1]
 local version_key = key(chain, 'version', alert)
-local state, rev = unpack(redis.call('HMGET', version_key, 'state', 'rev'))
-if not state then return {0, ''} end
-if not string.find(ARGV[2], ',' .. state .. ',', 1, true) then return {0, state} end
-if ARGV[3] ~= rev then return {0, 'changed'} end
+local state, misfit = standing(version_key, ARGV[2], ARGV[3])
+if misfit then return misfit end
 redis.call('SET', key(chain, 'area', alert), ARGV[4])
 redis.call('HSET', version_key, unpack(ARGV, 5))
 redis.call('HINCRBY', version_key, 'rev', 1)

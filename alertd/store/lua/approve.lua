@@ -5,14 +5,12 @@
 -- Returns: {1 or 0, the state it had; 'expired' or 'changed' where that is why not}
 local chain, alert = KEYS[1], ARGV[1]
 local version_key = key(chain, 'version', alert)
-local state, expires, rev = unpack(redis.call('HMGET', version_key, 'state', 'expires', 'rev'))
-if not state then return {0, ''} end
-if not string.find(ARGV[2], ',' .. state .. ',', 1, true) then return {0, state} end
-if ARGV[6] ~= '' and ARGV[6] ~= rev then return {0, 'changed'} end
+local state, misfit = standing(version_key, ARGV[2], ARGV[6])
+if misfit then return misfit end
 local now = chain_now(chain, ARGV[5])
-if now >= tonumber(expires) then return {0, 'expired'} end
+if now >= tonumber(redis.call('HGET', version_key, 'expires')) then return {0, 'expired'} end
 redis.call('SET', key(chain, 'audience', alert), ARGV[3])
-redis.call('HSET', version_key, 'state', 'approved', 'approved_at', now, 'start', now, 'people', ARGV[4],
+redis.call('HSET', version_key, 'state', 'approved', 'start', now, 'people', ARGV[4],
   'cursor', 0, 'rows', 0, 'batches', 0, 'planned', 0, unpack(ARGV, 7))
 redis.call('HINCRBY', version_key, 'rev', 1)
 return {1, state}

@@ -25,6 +25,16 @@ local function key(chain, part, name)
   return chain .. K[part] .. (name or '')
 end
 
+-- Where a version stands, for a person's decision about it; with it the script's answer where the decision does not fit: the
+-- state is none of `from` (a comma before and after each), or the revision is not the one that was `seen` ('' for any).
+local function standing(version_key, from, seen)
+  local state, rev = unpack(redis.call('HMGET', version_key, 'state', 'rev'))
+  if not state then return '', {0, ''} end
+  if not string.find(from, ',' .. state .. ',', 1, true) then return state, {0, state} end
+  if seen ~= '' and seen ~= rev then return state, {0, 'changed'} end
+  return state
+end
+
 -- Ledger rows: state, reason, carrier, attempts and flags (a byte each), first, last, receipt (u32 ms since start). Until a row
 -- is answered there can be no receipt, and its place names the lease that asked for the row last (`mark_of`).
 local ROW = '<BBBBI4I4I4'

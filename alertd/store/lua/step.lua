@@ -4,10 +4,8 @@
 --       ('' for any), 6... fields to set
 -- Returns: {1 or 0, the state it had; 'changed' where that is why not}
 local chain, version_key = KEYS[1], key(KEYS[1], 'version', ARGV[1])
-local state, rev = unpack(redis.call('HMGET', version_key, 'state', 'rev'))
-if not state then return {0, ''} end
-if not string.find(ARGV[2], ',' .. state .. ',', 1, true) then return {0, state} end
-if ARGV[5] ~= '' and ARGV[5] ~= rev then return {0, 'changed'} end
+local state, misfit = standing(version_key, ARGV[2], ARGV[5])
+if misfit then return misfit end
 local now = chain_now(chain, ARGV[4])
 redis.call('HSET', version_key, 'state', ARGV[3], ARGV[3] .. '_at', now, unpack(ARGV, 6))
 redis.call('HINCRBY', version_key, 'rev', 1)

@@ -55,7 +55,7 @@ def test_flags():
         np.uint32,
     )
     assert records.channel_counts(flags).tolist() == [[0, 1, 2, records.MANY]]
-    assert (records.place_kind(flags)[0], records.kinds(flags)[0], records.accuracy_classes(flags)[0]) == (4, 3, 2)
+    assert (records.place_kind(flags)[0], records.kinds(flags)[0], flags[0] >> records.ACCURACY_SHIFT & 7) == (4, 3, 2)
     assert not records.moved(flags)[0]
     assert not records.tester(flags)[0]
     assert records.timed(flags)[0]
