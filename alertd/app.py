@@ -234,7 +234,7 @@ def _twilio(section: config.TwilioCarrier, settings: config.Settings, name: str)
             secret=section.password.get_secret_value(),
             sender=section.sender,
             endpoint=section.endpoint,
-            callback_base=f"{settings.api.public_url}/v1/receipts/{name}",
+            callback_base=f"{settings.api.reached_at}/v1/receipts/{name}",
             ca_file=str(section.ca_file) if section.ca_file else None,
             connections=section.connections,
             timeout_s=section.timeout_s,
@@ -305,7 +305,7 @@ def _smtp(section: config.SmtpCarrier, settings: config.Settings, _name: str) ->
     identity = MailIdentity(
         sender=section.sender,
         domain=domain,
-        unsubscribe_base=settings.api.public_url,
+        unsubscribe_base=settings.api.reached_at,
         signers=signers,
         tag_header=POSTMARK_HEADER if section.reports == "postmark" else None,
     )

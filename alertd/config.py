@@ -77,8 +77,18 @@ class StoreSection(Section):
 class ApiSection(Section):
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535)
-    public_url: str = "http://127.0.0.1:8080"
+    public_url: str | None = None
     body_mb: int = Field(10, ge=1)
+
+    @property
+    def own_url(self) -> str:
+        """Where it listens."""
+        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+    @property
+    def reached_at(self) -> str:
+        """What others are told: carriers that report back, and people who leave."""
+        return self.public_url or self.own_url
 
 
 class WorkerSection(Section):

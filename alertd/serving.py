@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -19,7 +20,7 @@ from alertd.config import Settings
 from alertd.opening import Store, parts_of, shared_store, store_of
 from alertd.processes import Life, StartError, appeared, die_with_parent, kept_running
 from alertd.sandboxed import load_sample_people, sandbox_of
-from alertd.sites import announce, api_site, bounce_sites, check_port, metrics_site
+from alertd.sites import announce, api_site, bounce_sites, metrics_site, reserved
 from channels.sandbox import run as run_carriers
 
 __all__ = ["StartError", "run_all", "run_api", "run_worker", "serve_sandbox"]
@@ -61,8 +62,9 @@ async def serve_sandbox(directory: Path) -> None:
 async def _all(life: Life, settings: Settings, sample_people: int | None) -> None:
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(store_of(settings))
-        await check_port(settings.api)
-        environment = {**os.environ, **store.environment}
+        address = stack.enter_context(reserved(settings.api))
+        settings = _listening_at(address, settings)
+        environment = {**os.environ, **store.environment, "ALERTD_API__PORT": str(settings.api.port)}
         if settings.file is not None:
             environment["ALERTD_CONFIG"] = str(settings.file)
         if sample_people is not None:
@@ -72,18 +74,24 @@ async def _all(life: Life, settings: Settings, sample_people: int | None) -> Non
         parts = await stack.enter_async_context(parts_of(settings, store))
         await load_sample_people(parts, sample_people or 0)
         sockets = await stack.enter_async_context(_workers(settings, environment))
-        await _serve(life, parts, store, sockets)
+        await _serve(life, parts, store, sockets, address)
 
 
 async def _api(life: Life, settings: Settings, store: Store) -> None:
-    await check_port(settings.api)
-    async with parts_of(settings, store) as parts:
-        await _serve(life, parts, store, [])
+    with reserved(settings.api) as address:
+        async with parts_of(_listening_at(address, settings), store) as parts:
+            await _serve(life, parts, store, [], address)
 
 
-async def _serve(life: Life, parts: Parts, store: Store, worker_sockets: list[str]) -> None:
-    async with bounce_sites(parts), api_site(parts, store, worker_sockets) as url:
-        announce(url, await parts.access.first(parts.settings.alerts.organisation))
+def _listening_at(address: socket.socket, settings: Settings) -> Settings:
+    """The settings with the port that was really taken."""
+    api = settings.api.model_copy(update={"port": address.getsockname()[1]})
+    return settings.model_copy(update={"api": api})
+
+
+async def _serve(life: Life, parts: Parts, store: Store, worker_sockets: list[str], address: socket.socket) -> None:
+    async with bounce_sites(parts), api_site(parts, store, worker_sockets, address):
+        announce(parts.settings.api.own_url, await parts.access.first(parts.settings.alerts.organisation))
         life.ready()
         await asyncio.Event().wait()  # until it is cancelled
 
@@ -105,10 +113,10 @@ async def _workers(settings: Settings, environment: Mapping[str, str]) -> AsyncI
     count = settings.worker.processes or max(1, (os.cpu_count() or 1) - 1)
     with tempfile.TemporaryDirectory(prefix="alertd-") as directory:
         sockets = [f"{directory}/worker-{i}.sock" for i in range(count)]
-        environments = [{**environment, "ALERTD_WORKER__METRICS": f"unix:{socket}"} for socket in sockets]
+        environments = [{**environment, "ALERTD_WORKER__METRICS": f"unix:{where}"} for where in sockets]
         async with kept_running(["worker"], environments):
-            for socket in sockets:
-                await appeared(Path(socket))  # a worker answers there once it is at work
+            for where in sockets:
+                await appeared(Path(where))  # a worker answers there once it is at work
             yield sockets
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
+import socket
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 
 import aiohttp
@@ -73,36 +73,47 @@ class Runner(web.AppRunner):
 LAST_CALLS_S = 5.0
 
 
-async def check_port(section: ApiSection) -> None:
-    """Raises StartError when the API could not listen, before anything is started for it."""
+@contextmanager
+def reserved(section: ApiSection) -> Iterator[socket.socket]:
+    """The API's address, taken before anything is started for it, so that all can be told which it is. It listens later.
+
+    Raises StartError.
+    """
     try:
-        server = await asyncio.get_running_loop().create_server(
-            asyncio.Protocol, section.host, section.port, start_serving=False
-        )
+        family, kind, proto, _, address = socket.getaddrinfo(
+            section.host, section.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        taken = socket.socket(family, kind, proto)
     except OSError as error:
         raise _cannot_listen(section, error) from None
-    server.close()
+    with taken:
+        try:
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            taken.bind(address)
+        except OSError as error:
+            raise _cannot_listen(section, error) from None
+        yield taken
 
 
 @asynccontextmanager
-async def api_site(parts: Parts, store: Store, worker_sockets: Sequence[str]) -> AsyncIterator[str]:
-    """The API, listening; answers its URL. Its metrics are those of this process and of the workers at these sockets."""
+async def api_site(
+    parts: Parts, store: Store, worker_sockets: Sequence[str], address: socket.socket
+) -> AsyncIterator[None]:
+    """The API, listening. Its metrics are those of this process and of the workers at these sockets."""
 
     async def is_ready() -> bool:
         return store.takes_writes() and await parts.db.answers()
 
     async def process_metrics() -> bytes:
-        of_workers = [text for socket in worker_sockets if (text := await _scrape(socket))]
+        of_workers = [text for where in worker_sockets if (text := await _scrape(where))]
         return merged_text([parts.metrics.text(), *of_workers])
 
-    section = parts.settings.api
     app = create_app(parts.services(is_ready, process_metrics, store.takes_writes))
     runner = Runner(app, access_log=None, handle_signals=False, shutdown_timeout=LAST_CALLS_S)
     await runner.setup()
     try:
-        await _listen(web.TCPSite(runner, section.host, section.port), section)
-        host, port = runner.addresses[0][:2]
-        yield f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        await web.SockSite(runner, address).start()
+        yield
     finally:
         await runner.cleanup()
 
@@ -165,22 +176,15 @@ def announce(url: str, key: str | None) -> None:
     sys.stdout.flush()
 
 
-async def _listen(site: web.TCPSite, section: ApiSection) -> None:
-    try:
-        await site.start()
-    except OSError as error:
-        raise _cannot_listen(section, error) from None
-
-
 def _cannot_listen(section: ApiSection, error: OSError) -> StartError:
     return StartError(f"cannot listen on {section.host}:{section.port}, see api.host and api.port: {error.strerror}")
 
 
-async def _scrape(socket: str) -> bytes | None:
+async def _scrape(where: str) -> bytes | None:
     """A worker's series; None while it starts."""
     timeout = aiohttp.ClientTimeout(total=2)
     try:
-        async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(socket), timeout=timeout) as session:
+        async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(where), timeout=timeout) as session:
             return await (await session.get("http://worker/metrics")).read()
     except (aiohttp.ClientError, OSError, TimeoutError):
         return None

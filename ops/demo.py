@@ -35,6 +35,10 @@ START_S = 900  # loading a million sample people takes most of it
 console = Console(stderr=True)
 
 
+class DemoError(Exception):
+    """Something that ends the demo, in words."""
+
+
 def alert() -> dict[str, Any]:
     """A missing-child alert for a city and its surroundings. The child does not exist."""
     now = datetime.now(UTC).replace(microsecond=0)
@@ -94,7 +98,7 @@ class Client:
         async with self._session.request(method, self._base + path, json=body, headers=self._headers) as response:
             answer: dict[str, Any] = await response.json(content_type=None)
             if response.status >= 400:
-                raise SystemExit(
+                raise DemoError(
                     f"{method} {path}: {response.status} {json.dumps(answer, indent=1, ensure_ascii=False)}"
                 )
             return answer
@@ -112,9 +116,8 @@ class Client:
 @asynccontextmanager
 async def served(data: Path, arguments: argparse.Namespace) -> AsyncIterator[tuple[str, str, int]]:
     """A running alertd: its address, the administrator's key, and its process id."""
-    url = f"http://127.0.0.1:{arguments.port}"
     environment = {**os.environ, "ALERTD_STORE__DIRECTORY": str(data), "ALERTD_API__PORT": str(arguments.port)}
-    environment |= {"ALERTD_LOG_LEVEL": "warning", "ALERTD_API__PUBLIC_URL": url}
+    environment |= {"ALERTD_LOG_LEVEL": "warning"}
     command = [sys.executable, "-m", "alertd", "serve", "--sandbox", "--people", str(arguments.subscribers)]
     process = await asyncio.create_subprocess_exec(
         *command, env=environment, stdout=asyncio.subprocess.PIPE, start_new_session=True
@@ -135,7 +138,9 @@ async def _greeting(process: asyncio.subprocess.Process) -> tuple[str, str]:
     while not (url and token):
         line = (await process.stdout.readline()).decode()
         if not line:
-            raise SystemExit("alertd did not start; its messages are above")
+            raise DemoError(
+                "alertd did not start; its messages are above. Another port: --port P, or 0 for any free one."
+            )
         if found := re.search(r"listens on (\S+)", line):
             url = found[1]
         if found := re.search(r"((?:live|test)_\S+)", line):
@@ -205,6 +210,10 @@ def summary(subscribers: int, found: dict[str, int], last: dict[str, Any]) -> di
 
 
 async def show(arguments: argparse.Namespace, data: Path) -> int:
+    me = asyncio.current_task()
+    assert me is not None
+    for ending in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal must not leave a server behind
+        asyncio.get_running_loop().add_signal_handler(ending, me.cancel)
     async with served(data, arguments) as (base, token, _), aiohttp.ClientSession() as session:
         admin = Client(session, base, token)
         ana = await person(admin, session, base, "ana@centre.example", "alerts:write", "alerts:read")
@@ -226,7 +235,8 @@ async def show(arguments: argparse.Namespace, data: Path) -> int:
         )
         if arguments.once:
             print(json.dumps(summary(arguments.subscribers, found, last)))
-            return 0 if not (found["outside"] or found["missed"]) and last["state"] == "sent" else 1
+            wrong = found["outside"] or found["missed"] or found["twice"]
+            return 0 if not wrong and last["state"] == "sent" else 1
         console.print(f"API documentation: {base}/docs\nMetrics: {base}/metrics and {base}/metrics/fleet")
         console.print(f"Administrator's key: {token}\nStop with Ctrl-C.")
         await asyncio.Event().wait()
@@ -244,8 +254,11 @@ def main() -> int:
     data = Path(tempfile.mkdtemp(prefix="alertd-demo-"))
     try:
         return asyncio.run(show(arguments, data))
-    except KeyboardInterrupt:
-        return 0
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        return 0 if not arguments.once else 1
+    except DemoError as error:
+        console.print(str(error), style="red", markup=False)
+        return 1
     finally:
         shutil.rmtree(data, ignore_errors=True)
 

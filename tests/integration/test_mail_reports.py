@@ -196,7 +196,7 @@ async def test_the_one_click_of_a_mail_works(relay, sandbox: Sandbox, sample: di
     sandbox.mail.mails = {}
     await sent(parts, sandbox, sample)
     got = email.message_from_bytes(sandbox.mail.mails["p0@people.example"], policy=email.policy.default)
-    link = got["List-Unsubscribe"].strip("<>").removeprefix(parts.settings.api.public_url)
+    link = got["List-Unsubscribe"].strip("<>").removeprefix(parts.settings.api.reached_at)
     body = dict([got["List-Unsubscribe-Post"].split("=")])
     assert body == {"List-Unsubscribe": "One-Click"}
     async with client.post(link, data=body, allow_redirects=False) as answer:
