@@ -113,7 +113,16 @@ class Worker:
                 structlog.get_logger().warning("store unavailable", step=step.__name__)
             except Exception as error:  # noqa: BLE001  whatever it is, the others go on, and this is tried again
                 self._fault(step.__name__, error)
-            await self.clock.sleep(every_s)
+            await self._pause(every_s, until_stop=step != self._beat)
+
+    async def _pause(self, seconds: float, *, until_stop: bool) -> None:
+        """An idle worker that is to stop does not sleep on; the heart beats as long as something is held."""
+        sleep, stop = asyncio.ensure_future(self.clock.sleep(seconds)), asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait((sleep, stop) if until_stop else (sleep,), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleep.cancel()
+            stop.cancel()
 
     async def _look(self) -> None:
         self._live = await self.alerts.live()
