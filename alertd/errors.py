@@ -44,7 +44,11 @@ CATALOGUE: dict[str, ProblemType] = {
         409, "The approval is no longer valid", "Look at the alert again and approve it anew."
     ),
     "audience-changed": ProblemType(409, "The audience has changed", "Look at the new count and approve with it."),
-    "audience-too-small": ProblemType(422, "The audience is too small", "Take a larger area."),
+    "audience-too-small": ProblemType(
+        422,
+        "The audience is too small",
+        "Take a larger area; if it is large, see that every position has its longitude first.",
+    ),
     "too-many-people": ProblemType(
         422, "The audience is larger than allowed", "Take a smaller area, or ask who may allow it."
     ),

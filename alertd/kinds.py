@@ -13,8 +13,9 @@ from channels.base import Loudness
 
 
 class Kind(enum.StrEnum):
-    """What an alert is about, in the order of their wire numbers."""
+    """What an alert is about."""
 
+    # in the order of their wire numbers
     MISSING_CHILD = "missing-child"
     GENERAL = "general"
 
@@ -31,8 +32,9 @@ class Level(enum.StrEnum):
 
 
 class Channel(enum.StrEnum):
-    """The channels, in the order of their wire numbers."""
+    """How people are reached."""
 
+    # in the order of their wire numbers
     PUSH = "push"
     WEBPUSH = "webpush"
     SMS = "sms"
@@ -40,8 +42,9 @@ class Channel(enum.StrEnum):
 
 
 class PlaceKind(enum.StrEnum):
-    """The kinds of place, in the order of their wire numbers."""
+    """What a place is to a subscriber: where they are `now`, or where they belong."""
 
+    # in the order of their wire numbers
     NOW = "now"
     HOME = "home"
     WORK = "work"

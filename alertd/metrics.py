@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
@@ -25,6 +25,8 @@ class Metrics:
     """The series of one process."""
 
     def __init__(self) -> None:
+        # A `_created` twin of every series says when the process began, and nothing else.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         carrier = "channel carrier"
         self.outcomes = self._counter("outcomes", "Answers of carriers", f"{carrier} outcome reason")
@@ -89,8 +91,8 @@ class _Merged(Collector):
     def _add(self, family: Metric, name: str, labels: tuple[tuple[str, str], ...], value: float) -> None:
         values = self._values[family.name]
         before = values.get((name, labels))
-        if before is None or name.endswith("_created"):
-            values[name, labels] = value if before is None else min(before, value)
+        if before is None:
+            values[name, labels] = value
         else:
             values[name, labels] = max(before, value) if family.type == "gauge" else before + value
 

@@ -53,7 +53,8 @@ def import_people(
         raise RefusedError(f"{file.name}: {error}; {counts['written']:,} were written before") from None
     tell_json(counts) if as_json else tell(f"{counts['written']:,} written, {counts['refused']:,} refused.")
     if counts["refused"]:
-        raise RefusedError(f"{counts['refused']:,} lines were refused; mend them and send the file again")
+        lines = "1 line was" if counts["refused"] == 1 else f"{counts['refused']:,} lines were"
+        raise RefusedError(f"{lines} refused; mend and send the file again")
 
 
 @app.command()

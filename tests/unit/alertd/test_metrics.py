@@ -29,6 +29,13 @@ def test_two_processes_show_as_one():
     assert sum(s.value for s in samples if s.labels["outcome"] == "accepted" and s.labels["reason"] == "none") == 5
 
 
+def test_no_series_tells_when_the_process_began():
+    """Each counter and histogram would have a `_created` twin, which no alarm needs."""
+    metrics = Metrics()
+    metrics.show_carrier("push", "fcm", None)
+    assert b"_created" not in merged_text([metrics.text(), metrics.text()])
+
+
 def test_two_instances_share_nothing():
     """No global registry: what one counts the other does not show."""
     one, two = Metrics(), Metrics()
