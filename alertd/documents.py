@@ -35,7 +35,6 @@ from alertd.kinds import (
     Channel,
     Kind,
     Level,
-    LevelFacts,
     PlaceKind,
     ResponseType,
     Severity,
@@ -255,16 +254,6 @@ class AlertRequest(Alert):
         return Alert.model_construct(**{name: getattr(self, name) for name in Alert.model_fields})
 
 
-def level_facts(alert: Alert) -> LevelFacts:
-    """What the alert's level stands for."""
-    return KINDS[alert.kind][alert.level]
-
-
 def loudness(alert: Alert) -> Loudness:
     """How loud the alert is: by its level, whatever CAP severity it names."""
-    return level_facts(alert).loudness
-
-
-def languages(alert: Alert) -> tuple[str, ...]:
-    """The languages the sender wrote in, in the sender's order; may be empty where templates supply all words."""
-    return tuple(alert.info)
+    return KINDS[alert.kind][alert.level].loudness

@@ -51,6 +51,18 @@ class Credential:
         return scope in self.scopes or "admin" in self.scopes
 
 
+def hands_of(author: str, kept: str) -> frozenset[str]:
+    """Everyone who could have written an alert with the key it came with, as people are compared: its author, and who is
+    named in what `hands_text` made.
+    """
+    return frozenset((folded_subject(author), *kept.splitlines()))
+
+
+def hands_text(hands: frozenset[str]) -> str:
+    """As an alert's record keeps them."""
+    return "\n".join(sorted(hands))
+
+
 class Access:
     """Makes keys and recognises them. Only a hash of the secret is kept."""
 

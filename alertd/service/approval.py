@@ -7,8 +7,8 @@ from alertd.config import AudienceSection
 from alertd.documents import Alert, Status
 from alertd.errors import Problem
 from alertd.fields import folded_subject
-from alertd.service.access import Credential
-from alertd.service.targeting import Targeting
+from alertd.service.access import Credential, hands_of
+from alertd.service.targeting import Targeting, too_few_people
 from alertd.service.twins import claim_external_id
 from alertd.store.alerts import AlertRecord, Alerts
 
@@ -114,23 +114,6 @@ class Approval:
         return now
 
 
-def hands_of(record: AlertRecord) -> frozenset[str]:
-    """Everyone who could have written this alert with the key it came with, as people are compared."""
-    return frozenset((folded_subject(record.author), *record.hands.splitlines()))
-
-
-def hands_text(hands: frozenset[str]) -> str:
-    """As a record keeps it."""
-    return "\n".join(sorted(hands))
-
-
-def too_few_people(least: int) -> Problem:
-    """An Actual alert would reach so few that telling them tells who they are."""
-    return Problem(
-        "audience-too-small", f"Fewer than {least} people are in the area: telling them would tell who they are."
-    )
-
-
 def changed_since() -> Problem:
     """The alert is of another revision than the one the caller named."""
     return Problem("precondition-failed", "The alert was changed since you read it.", status=412)
@@ -143,7 +126,10 @@ def _check_second_person(record: AlertRecord, who: Credential) -> None:
     _check_key(record, who)
     if who.is_person(record.author):
         raise Problem("same-person", "An Actual alert needs a second person: its author cannot approve it.")
-    if folded_subject(who.subject) in hands_of(record) or folded_subject(record.author) in who.hands:
+    if (
+        folded_subject(who.subject) in hands_of(record.author, record.hands)
+        or folded_subject(record.author) in who.hands
+    ):
         raise Problem("same-person", "An Actual alert needs a second person: of these two, one made the other's key.")
 
 

@@ -19,13 +19,12 @@ from alertd.documents import Alert, Status, loudness
 from alertd.errors import Fault, Problem
 from alertd.faults import faults_of
 from alertd.ids import new_id
+from alertd.patches import merged
 from alertd.rendering import Renderer
-from alertd.service.access import Credential
-from alertd.service.approval import hands_of, hands_text, too_few_people
+from alertd.service.access import Credential, hands_of, hands_text
 from alertd.service.carriers import Carriers
 from alertd.service.messages import impossible
-from alertd.service.registry import merged
-from alertd.service.targeting import Share, Targeting
+from alertd.service.targeting import Share, Targeting, too_few_people
 from alertd.service.twins import check_twin, claim_external_id
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.audience import Found
@@ -95,7 +94,7 @@ class Intake:
         fresh = self._record(alert, who, record.id, len(look.found), draft=True)
         new = replace(
             fresh, state=record.state, reason=record.reason, created=record.created, rev=record.rev,
-            hands=hands_text(who.hands | hands_of(record)),
+            hands=hands_text(who.hands | hands_of(record.author, record.hands)),
         )  # fmt: skip
         done, old = await self._alerts.amend(new, look.area.geometry)
         if not done:

@@ -17,6 +17,7 @@ from alertd.alerts import CHANNELS
 from alertd.clock import Clock
 from alertd.errors import Fault, Problem
 from alertd.faults import faults_of
+from alertd.patches import merged
 from alertd.registrations import AnyAddress, Registration
 from alertd.service.claims import Claims, give_up, has, taken
 from alertd.store.people import Absence, Change, People
@@ -295,19 +296,6 @@ class Registry:
             return place if place.leaf else replace(place, leaf=next(leaves))
 
         return [replace(person, places=tuple(placed(place) for place in person.places)) for person in people]
-
-
-def merged(document: Any, patch: Any) -> Any:
-    """RFC 7396: members of the patch replace those of the document, null removes, the rest stays."""
-    if not isinstance(patch, dict):
-        return patch
-    result = dict(document) if isinstance(document, dict) else {}
-    for name, value in patch.items():
-        if value is None:
-            result.pop(name, None)
-        else:
-            result[name] = merged(result.get(name), value)
-    return result
 
 
 def read(document: dict[str, Any]) -> Registration:

@@ -40,6 +40,13 @@ class Share:
     share: float
 
 
+def too_few_people(least: int) -> Problem:
+    """An Actual alert would reach so few that telling them tells who they are."""
+    return Problem(
+        "audience-too-small", f"Fewer than {least} people are in the area: telling them would tell who they are."
+    )
+
+
 class Targeting:
     """Resolves targets and finds audiences."""
 

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from alertd import alerts
-from alertd.documents import Alert, AlertRequest, languages, loudness
+from alertd.documents import Alert, AlertRequest, loudness
 from alertd.errors import Fault
 from alertd.faults import faults_of
 from alertd.kinds import KINDS, Level
@@ -201,11 +201,6 @@ def test_loudness_follows_the_level_and_never_the_severity() -> None:
     """An appeal that calls itself Extreme stays silent."""
     alert = read({**changed(MISSING_CHILD, "level", "appeal"), "severity": "Extreme"})
     assert loudness(alert) is Loudness.SILENT
-
-
-def test_languages_keep_the_sender_order() -> None:
-    """The first language is the sender's own."""
-    assert languages(read(MISSING_CHILD)) == ("es", "en")
 
 
 def test_a_draft_is_the_same_alert_with_a_wish() -> None:
