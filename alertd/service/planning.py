@@ -24,14 +24,27 @@ CHUNK = 4_000
 
 
 class Planner:
-    """Plans one alert at a time. Two planners on one alert do no harm: the cursor lets only one append."""
+    """Plans one alert at a time. Two planners on one alert do no harm: the cursor lets only one append.
 
-    def __init__(self, alerts: Alerts, people: People, work: Work, renderer: Renderer, clock: Clock) -> None:
+    `chunks` are people: in the first chunk, and in each that follows.
+    """
+
+    def __init__(
+        self,
+        alerts: Alerts,
+        people: People,
+        work: Work,
+        renderer: Renderer,
+        clock: Clock,
+        *,
+        chunks: tuple[int, int] = (FIRST_CHUNK, CHUNK),
+    ) -> None:
         self._alerts = alerts
         self._people = people
         self._work = work
         self._renderer = renderer
         self._clock = clock
+        self._first, self._rest = chunks
 
     async def plan(self, record: AlertRecord, gives_way: Callable[[], bool] = lambda: False) -> bool:
         """Plan what is left of an alert. False when its gate is closed, another planner is at it, or it gives way between chunks."""
@@ -42,7 +55,7 @@ class Planner:
         belongs = Belongs(alert, area, {int(number) for number in record.regions.split()}, self._clock.now_ms())
         cursor = record.cursor
         while True:
-            size = FIRST_CHUNK if cursor == 0 else CHUNK
+            size = self._first if cursor == 0 else self._rest
             after = min(cursor + size, len(audience))
             found = await self._people.read_many(audience[cursor:after])
             people = [person for person in found if isinstance(person, Subscriber)]

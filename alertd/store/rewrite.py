@@ -67,7 +67,7 @@ async def is_quiet(alerts: Alerts) -> bool:
 
     Raises StoreUnavailableError.
     """
-    live = [await alerts.get(chain) for chain in await alerts.live()]
+    live = await alerts.heads(await alerts.live())
     return not any(record and record.loudness == Loudness.LOUD and record.state in OPEN_STATES for record in live)
 
 

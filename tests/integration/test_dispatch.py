@@ -72,10 +72,17 @@ async def test_stopping_ends_the_wait_for_permits(parts: Parts, sandbox: Sandbox
     stop = asyncio.Event()
     lease = await parts.work.lease(record.id, "push", b"")
     drain = asyncio.create_task(parts.worker().dispatch.drain(lease, stop.is_set))
-    await asyncio.sleep(0.1)
+    async with asyncio.timeout(5):
+        while not _waits(parts):  # noqa: ASYNC110  nobody sets an event
+            await asyncio.sleep(0.01)
     stop.set()
     await asyncio.wait_for(drain, 5)
     assert len((await parts.work.lease(record.id, "push", b"")).rows) == 30
+
+
+def _waits(parts: Parts) -> bool:
+    """Whether permits were asked for and not given."""
+    return b'limit_wait_seconds_count{carrier="fcm",channel="push"} 0.0' not in parts.metrics.text()
 
 
 async def test_dead_addresses_go_after_their_answers_are_settled(parts: Parts, sandbox: Sandbox, sample: dict):

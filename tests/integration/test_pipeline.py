@@ -111,38 +111,39 @@ class Dying(People):
         return await super().read_many(numbers)
 
 
+def planner(parts: Parts, people: People) -> Planner:
+    """One whose chunks are small enough for several."""
+    return Planner(parts.alerts, people, parts.work, parts.renderer, parts.clock, chunks=(50, 60))
+
+
 @pytest.mark.parametrize("reads", [0, 1, 2])
-async def test_planner_that_dies_is_followed(parts: Parts, people, sample: dict, reads: int, monkeypatch):
+async def test_planner_that_dies_is_followed(parts: Parts, people, sample: dict, reads: int):
     """Whatever chunk a planner dies after, the next one goes on from there, and everyone is planned once."""
-    monkeypatch.setattr("alertd.service.planning.FIRST_CHUNK", 50)
-    monkeypatch.setattr("alertd.service.planning.CHUNK", 60)
     inside, _ = people
     taken = await parts.intake.submit(alert(sample), ANA)
     record = await parts.approval.approve(taken.record.id, BEA)
     dying = Dying(parts.db)
     dying.reads_left = reads
     with pytest.raises(PlannerDiedError):
-        await Planner(parts.alerts, dying, parts.work, parts.renderer, parts.clock).plan(record)
+        await planner(parts, dying).plan(record)
     again = await parts.alerts.get(record.id)
     assert again.cursor == (0, 50, 110)[reads]
-    planner = Planner(parts.alerts, parts.people, parts.work, parts.renderer, parts.clock)
-    assert await planner.plan(again)
-    assert not await planner.plan(record)  # one that slept since the beginning changes nothing
+    follower = planner(parts, parts.people)
+    assert await follower.plan(again)
+    assert not await follower.plan(record)  # one that slept since the beginning changes nothing
     refs = [ref async for _, _, refs in parts.work.ledger(record.id) for ref in refs]
     assert len(refs) == len(set(refs)) == 3 * len(inside)
 
 
-async def test_planner_gives_way_and_goes_on(parts: Parts, people, sample: dict, monkeypatch):
+async def test_planner_gives_way_and_goes_on(parts: Parts, people, sample: dict):
     """Between two chunks it may let another alert go first; then it goes on where it was, and everyone is planned once."""
-    monkeypatch.setattr("alertd.service.planning.FIRST_CHUNK", 50)
-    monkeypatch.setattr("alertd.service.planning.CHUNK", 60)
     inside, _ = people
     taken = await parts.intake.submit(alert(sample), ANA)
     record = await parts.approval.approve(taken.record.id, BEA)
-    planner = parts.worker().planner
-    assert not await planner.plan(record, lambda: True)
+    first = planner(parts, parts.people)
+    assert not await first.plan(record, lambda: True)
     again = await parts.alerts.get(record.id)
     assert again.cursor == 50
-    assert await planner.plan(again)
+    assert await first.plan(again)
     refs = [ref async for _, _, refs in parts.work.ledger(record.id) for ref in refs]
     assert len(refs) == len(set(refs)) == 3 * len(inside)

@@ -6,6 +6,7 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from alertd.app import Parts
 from alertd.ids import new_id
 from alertd.rendering import Renderer
 from alertd.resources import templates_dir
+from alertd.service.planning import Planner
 from alertd.store import keys
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
@@ -100,6 +102,21 @@ async def test_every_live_alert_gets_its_turn(parts: Parts, sandbox: Sandbox, sa
             await until(ended(parts, alert_id))
         await until(lambda: _is_expired(parts, waiting))
     assert sandbox.push.recorded.counts() == {"total": 210, "addresses": 210, "doubled": 0}
+
+
+async def test_live_alerts_are_leased_in_turn(parts: Parts, sandbox: Sandbox, sample: dict):
+    """Where there are fewer lanes than alerts, each sends one batch before any sends its next."""
+    parts.settings = parts.settings.model_copy(update={"worker": parts.settings.worker.model_copy(update={"lanes": 1})})
+    await register(parts, 75)
+    planner = Planner(parts.alerts, parts.people, parts.work, parts.renderer, parts.clock, chunks=(25, 25))
+    alert_ids = [await approved(parts, sample) for _ in range(3)]
+    for alert_id in alert_ids:
+        assert await planner.plan(await parts.alerts.get(alert_id))
+    async with working(parts):
+        for alert_id in alert_ids:
+            await until(ended(parts, alert_id))
+    in_order = sorted((first_s, version) for _, version, _, _, first_s, _ in sandbox.push.recorded)
+    assert [version for version, _ in groupby(version for _, version in in_order)] == 3 * alert_ids
 
 
 async def test_what_is_loud_does_not_wait_behind_the_rest(parts: Parts, sandbox: Sandbox, sample: dict):
