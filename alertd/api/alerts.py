@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from aiohttp import web
@@ -16,18 +14,13 @@ from alertd.api.call import credential, is_replay, prepared_id
 from alertd.api.conditions import Conditions, etag
 from alertd.api.operations import Operation, Reply
 from alertd.api.services import Services, services
+from alertd.api.shapes import AlertId, AlertReply, AreaReply, AudienceReply, Query, alert_reply, area_reply, eta
 from alertd.documents import Alert, AlertRequest
 from alertd.service.access import Credential
-from alertd.service.approval import Approval, changed_since
-from alertd.service.intake import Look, Taken
-from alertd.service.targeting import SMALL_COUNT, Shown, shown
+from alertd.service.approval import Approval
+from alertd.service.intake import Taken
+from alertd.service.submission import submit, submitted
 from alertd.store.alerts import AlertRecord
-
-AlertId = Annotated[str, Field(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}(-\d+)?$", examples=["01M882R9G938BE2P8KXNZ55750"])]
-
-
-class Query(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class SubmitQuery(Query):
@@ -61,49 +54,12 @@ class AlertPatch(RootModel[dict[str, Any]]):
 Decision = Callable[[Approval, Credential], Awaitable[AlertRecord]]
 
 
-class RegionShare(BaseModel):
-    code: str
-    name: str
-    share: float = Field(description="Part of the region's ground that lies in the area.")
-
-
-class AreaReply(BaseModel):
-    km2: float
-    regions: list[RegionShare]
-    repairs: list[str] = Field(description="What was mended in the shapes as they were sent.")
-
-
-class AudienceReply(BaseModel):
-    """Counts below 20 read "<20", so that nobody is found by them; of an area or audience below the least, all are hidden."""
-
-    people: Shown
-    addresses: dict[str, Shown] = Field(description="By channel; counts of 3 and more for one person count as 3.")
-    regions: dict[str, Shown] = Field(description="People by the smallest region they are in.")
-
-
 class Submitted(BaseModel):
     id: str
     state: AlertState
     area: AreaReply
     audience: AudienceReply
     eta: dict[str, float] = Field(description="Seconds each channel needs at its carrier's rate.")
-
-
-class AlertReply(BaseModel):
-    id: str
-    state: AlertState
-    kind: str
-    level: str
-    status: str
-    author: str
-    approver: str | None
-    reason: str | None
-    created: datetime
-    approved: datetime | None
-    expires: datetime
-    people: Shown = Field(description="In the frozen audience; before approval, as seen at submission.")
-    notice: str | None = Field(None, description="What this did not do.")
-    alert: dict[str, Any] | None = Field(None, description="As it was sent.")
 
 
 async def create_alert(request: web.Request, *, query: SubmitQuery, body: AlertRequest) -> Reply[Submitted]:
@@ -114,14 +70,12 @@ async def create_alert(request: web.Request, *, query: SubmitQuery, body: AlertR
     """
     s, who, alert = services(request), credential(request), body.alert()
     if is_replay(request) and not query.dry_run:
-        record = await s.approval.get(prepared_id(request) or "", who)
-        look = await s.intake.look(alert)
-        return _submitted(s, Taken(record=record, area=look.area, shares=look.shares, found=look.found), alert)
-    taken = await s.intake.submit(
-        alert, who, alert_id=prepared_id(request), dry_run=query.dry_run, draft=body.state == "draft"
-    )
-    if not query.dry_run:
-        taken = replace(taken, record=await s.approval.begin(taken.record, who))
+        taken = await submitted(s.intake, s.approval, prepared_id(request) or "", alert, who)
+    else:
+        taken = await submit(
+            s.intake, s.approval, alert, who,
+            alert_id=prepared_id(request), dry_run=query.dry_run, draft=body.state == "draft",
+        )  # fmt: skip
     return _submitted(s, taken, alert)
 
 
@@ -134,9 +88,7 @@ async def patch_alert(request: web.Request, *, id: AlertId, headers: Conditions,
     """Changes members of a draft or a returned alert and leaves the rest (JSON merge patch, RFC 7396). Only its author may."""
     s, who = services(request), credential(request)
     record = await s.approval.get(id, who)
-    if headers.version not in {None, record.rev}:
-        raise changed_since()
-    taken = await s.intake.amend(record, body.root, who)
+    taken = await s.intake.amend(record, body.root, who, rev=headers.version)
     return _submitted(s, taken, Alert.model_validate_json(taken.record.document))
 
 
@@ -194,47 +146,6 @@ def _submitted(s: Services, taken: Taken, alert: Alert) -> Reply[Submitted]:
         eta=eta(s, counts["addresses"], alert.channels),
     )
     return Reply(body, headers={"Location": f"/v1/alerts/{body.id}", **etag(taken.record.rev)})
-
-
-def area_reply(look: Look) -> AreaReply:
-    """The area of a target as it is shown."""
-    return AreaReply(
-        km2=round(look.area.km2, 3),
-        regions=[RegionShare(code=r.code, name=r.name, share=round(r.share, 4)) for r in look.shares[:100]],
-        repairs=[f"{repair.pointer}: {repair.what}" for repair in look.area.repairs],
-    )
-
-
-def eta(s: Services, addresses: dict[str, Shown], channels: Collection[str]) -> dict[str, float]:
-    """Seconds by channel at the carriers' rates; a hidden count is taken at its largest."""
-    return {
-        channel: round((count if isinstance(count, int) else SMALL_COUNT) / s.carriers.of(channel).rate, 3)
-        for channel, count in addresses.items()
-        if channel in s.carriers.channels.intersection(channels)
-    }
-
-
-def alert_reply(record: AlertRecord, *, whole: bool = False) -> AlertReply:
-    """An alert as it is told; `whole` with its document."""
-    return AlertReply(
-        id=record.id,
-        state=record.state,
-        kind=record.kind,
-        level=record.level,
-        status=record.status,
-        author=record.author,
-        approver=record.approver or None,
-        reason=record.reason or None,
-        created=_time(record.created),
-        approved=_time(record.start) if record.start else None,
-        expires=_time(record.expires),
-        people=shown(record.people if record.start else record.seen),
-        alert=json.loads(record.document) if whole and record.document else None,
-    )
-
-
-def _time(ms: int) -> datetime:
-    return datetime.fromtimestamp(ms / 1000, UTC)
 
 
 _GROUP = "Alerts"

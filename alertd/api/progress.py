@@ -10,10 +10,10 @@ from aiohttp import web
 from pydantic import AwareDatetime, BaseModel, Field
 
 from alertd.alerts import OVER, SETTLED, AlertState, State
-from alertd.api.alerts import AlertId, AlertReply, Query, alert_reply
 from alertd.api.call import credential
 from alertd.api.operations import NDJSON, Operation
 from alertd.api.services import services
+from alertd.api.shapes import AlertId, AlertReply, Query, alert_reply
 from alertd.service.reports import Wanted
 from alertd.store.alerts import Place
 

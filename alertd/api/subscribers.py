@@ -10,11 +10,11 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
 from alertd.alerts import CHANNELS
-from alertd.api.alerts import Query
 from alertd.api.bodies import check_json
 from alertd.api.conditions import Conditions, etag
 from alertd.api.operations import NDJSON, Operation, Reply
 from alertd.api.services import Services, services
+from alertd.api.shapes import Query
 from alertd.errors import Fault, Problem
 from alertd.faults import faults_of
 from alertd.registrations import ADDRESS, AddressDocument, PlaceDocument, PlaceName, Registration, SubscriberId

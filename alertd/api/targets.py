@@ -10,9 +10,9 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from alertd.alerts import CHANNELS
-from alertd.api.alerts import AreaReply, AudienceReply, Query, area_reply, eta
 from alertd.api.operations import Operation
 from alertd.api.services import services
+from alertd.api.shapes import AreaReply, AudienceReply, Query, area_reply, eta
 from alertd.documents import Policy, Target
 from alertd.errors import Fault, Problem
 from alertd.kinds import Kind

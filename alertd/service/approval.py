@@ -8,6 +8,7 @@ from alertd.documents import Alert, Status
 from alertd.errors import Problem
 from alertd.fields import folded_subject
 from alertd.service.access import Credential, hands_of
+from alertd.service.revisions import changed_since, check_revision
 from alertd.service.targeting import Targeting, too_few_people
 from alertd.service.twins import claim_external_id
 from alertd.store.alerts import AlertRecord, Alerts
@@ -56,8 +57,7 @@ class Approval:
             return record
         if record.status == Status.ACTUAL:
             _check_second_person(record, who)
-        if rev not in {None, record.rev}:
-            raise changed_since()
+        check_revision(record, rev)
         return await self._open(record, who, record.seen if people is None else people)
 
     async def _open(self, record: AlertRecord, who: Credential, seen: int | None = None) -> AlertRecord:
@@ -112,11 +112,6 @@ class Approval:
         if not done and not said_before:
             raise changed_since() if old == "changed" else _refused(old, new)
         return now
-
-
-def changed_since() -> Problem:
-    """The alert is of another revision than the one the caller named."""
-    return Problem("precondition-failed", "The alert was changed since you read it.", status=412)
 
 
 def _check_second_person(record: AlertRecord, who: Credential) -> None:

@@ -15,7 +15,7 @@ from alertd import rules
 from alertd.alerts import AMENDABLE, AlertState
 from alertd.clock import Clock
 from alertd.config import AudienceSection
-from alertd.documents import Alert, Status, loudness
+from alertd.documents import Alert, Author, Status, loudness
 from alertd.errors import Fault, Problem
 from alertd.faults import faults_of
 from alertd.ids import new_id
@@ -24,6 +24,7 @@ from alertd.rendering import Renderer
 from alertd.service.access import Credential, hands_of, hands_text
 from alertd.service.carriers import Carriers
 from alertd.service.messages import impossible
+from alertd.service.revisions import check_revision
 from alertd.service.targeting import Share, Targeting, too_few_people
 from alertd.service.twins import check_twin, claim_external_id
 from alertd.store.alerts import AlertRecord, Alerts
@@ -80,11 +81,15 @@ class Intake:
             record = await self._alerts.get(record.id) or record
         return Taken(record=record, area=look.area, shares=look.shares, found=look.found)
 
-    async def amend(self, record: AlertRecord, patch: dict[str, Any], who: Credential) -> Taken:
-        """Change members of a draft or a returned alert (JSON merge patch, RFC 7396), if it still is what `record` says.
+    async def amend(
+        self, record: AlertRecord, patch: dict[str, Any], who: Credential, *, rev: int | None = None
+    ) -> Taken:
+        """Change members of a draft or a returned alert (JSON merge patch, RFC 7396), if it still is what `record` says, and
+        `record` is of the revision `rev`.
 
         Only its author may: whoever changes an alert has written it, and could approve it otherwise. Raises Problem.
         """
+        check_revision(record, rev)
         if not who.is_person(record.author):
             raise Problem("not-allowed", "Only its author may change an alert.")
         if record.state not in AMENDABLE:
@@ -124,6 +129,10 @@ class Intake:
     def case_id(self, number: str) -> str:
         """The name a case number goes by in the store."""
         return self._alerts.case_id(number)
+
+    def check_unsigned(self, alert: Alert, who: Credential) -> None:
+        """What `check` checks, for whoever only looks: the author may be anyone."""
+        self.check(alert.model_copy(update={"author": Author()}), who)
 
     def check(self, alert: Alert, who: Credential) -> None:
         """Everything that can be told without looking for people. Raises the first problem, with all its faults."""

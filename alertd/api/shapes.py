@@ -1,0 +1,100 @@
+"""What several groups of calls ask for and answer: alerts, areas and audiences as they are told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from alertd.alerts import AlertState
+from alertd.api.services import Services
+from alertd.service.intake import Look
+from alertd.service.targeting import SMALL_COUNT, Shown, shown
+from alertd.store.alerts import AlertRecord
+
+AlertId = Annotated[str, Field(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}(-\d+)?$", examples=["01M882R9G938BE2P8KXNZ55750"])]
+
+
+class Query(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RegionShare(BaseModel):
+    code: str
+    name: str
+    share: float = Field(description="Part of the region's ground that lies in the area.")
+
+
+class AreaReply(BaseModel):
+    km2: float
+    regions: list[RegionShare]
+    repairs: list[str] = Field(description="What was mended in the shapes as they were sent.")
+
+
+class AudienceReply(BaseModel):
+    """Counts below 20 read "<20", so that nobody is found by them; of an area or audience below the least, all are hidden."""
+
+    people: Shown
+    addresses: dict[str, Shown] = Field(description="By channel; counts of 3 and more for one person count as 3.")
+    regions: dict[str, Shown] = Field(description="People by the smallest region they are in.")
+
+
+class AlertReply(BaseModel):
+    id: str
+    state: AlertState
+    kind: str
+    level: str
+    status: str
+    author: str
+    approver: str | None
+    reason: str | None
+    created: datetime
+    approved: datetime | None
+    expires: datetime
+    people: Shown = Field(description="In the frozen audience; before approval, as seen at submission.")
+    notice: str | None = Field(None, description="What this did not do.")
+    alert: dict[str, Any] | None = Field(None, description="As it was sent.")
+
+
+def area_reply(look: Look) -> AreaReply:
+    """The area of a target as it is shown."""
+    return AreaReply(
+        km2=round(look.area.km2, 3),
+        regions=[RegionShare(code=r.code, name=r.name, share=round(r.share, 4)) for r in look.shares[:100]],
+        repairs=[f"{repair.pointer}: {repair.what}" for repair in look.area.repairs],
+    )
+
+
+def eta(s: Services, addresses: dict[str, Shown], channels: Collection[str]) -> dict[str, float]:
+    """Seconds by channel at the carriers' rates; a hidden count is taken at its largest."""
+    return {
+        channel: round((count if isinstance(count, int) else SMALL_COUNT) / s.carriers.of(channel).rate, 3)
+        for channel, count in addresses.items()
+        if channel in s.carriers.channels.intersection(channels)
+    }
+
+
+def alert_reply(record: AlertRecord, *, whole: bool = False) -> AlertReply:
+    """An alert as it is told; `whole` with its document."""
+    return AlertReply(
+        id=record.id,
+        state=record.state,
+        kind=record.kind,
+        level=record.level,
+        status=record.status,
+        author=record.author,
+        approver=record.approver or None,
+        reason=record.reason or None,
+        created=_time(record.created),
+        approved=_time(record.start) if record.start else None,
+        expires=_time(record.expires),
+        people=shown(record.people if record.start else record.seen),
+        alert=json.loads(record.document) if whole and record.document else None,
+    )
+
+
+def _time(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)

@@ -1,0 +1,32 @@
+"""An alert is taken in and, where it needs nobody else, goes out at once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from alertd.documents import Alert
+from alertd.service.access import Credential
+from alertd.service.approval import Approval
+from alertd.service.intake import Intake, Taken
+
+
+async def submit(
+    intake: Intake,
+    approval: Approval,
+    alert: Alert,
+    who: Credential,
+    *,
+    alert_id: str | None = None,
+    dry_run: bool = False,
+    draft: bool = False,
+) -> Taken:
+    """The alert as it is kept then, or would be where this is a dry run. Raises Problem."""
+    taken = await intake.submit(alert, who, alert_id=alert_id, dry_run=dry_run, draft=draft)
+    return taken if dry_run else replace(taken, record=await approval.begin(taken.record, who))
+
+
+async def submitted(intake: Intake, approval: Approval, alert_id: str, alert: Alert, who: Credential) -> Taken:
+    """What was submitted before, as it stands now, and whom it would reach now. Raises Problem."""
+    record = await approval.get(alert_id, who)
+    look = await intake.look(alert)
+    return Taken(record=record, area=look.area, shares=look.shares, found=look.found)
