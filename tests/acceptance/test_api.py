@@ -294,7 +294,7 @@ def test_the_ledger_is_told_without_people(served: Served, alert: dict[str, Any]
     rows = [json.loads(line) for line in text.splitlines()]
     targeted = sum(counts["targeted"] for counts in served.progress(alert_id)["channels"].values())
     assert len(rows) == targeted > 100
-    assert {row["state"] for row in rows} == {"accepted"}
+    assert {row["state"] for row in rows} <= {"accepted", "delivered"}
     assert not re.search(r"sample-|\+34|@people", text)
 
 
