@@ -22,6 +22,7 @@ DRAIN_S = 75.0
 CHILD_START_S = 60.0  # a cold disk and a busy machine; two seconds are usual
 LOOK_EVERY_S = 0.05
 PR_SET_PDEATHSIG = 1  # prctl(2)
+STDOUT = 1
 
 
 class StartError(Exception):
@@ -36,7 +37,9 @@ class Life:
     parent is killed, the kernel may send one for each of its threads.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str | None = None) -> None:
+        """With a `name`, the person at the terminal is told of start and stop."""
+        self._name = name
         self._is_ready = self._is_stopping = self._is_cut_short = False
         self._finish: Callable[[], None] | None = None
 
@@ -46,6 +49,7 @@ class Life:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop, task, number)
+        self._tell(f"Starting {self._name}…")
         try:
             await task
         except asyncio.CancelledError:
@@ -64,11 +68,18 @@ class Life:
         again, self._is_stopping = self._is_stopping, True
         if again and number != signal.SIGINT:
             return
+        if not again:
+            self._tell("Stopping; Ctrl-C again stops at once")
         self._is_cut_short = again
         if again or self._finish is None:
             task.cancel()
         else:
             self._finish()
+
+    def _tell(self, sentence: str) -> None:
+        if self._name is not None:
+            with contextlib.suppress(OSError):  # nobody reads any more; buffered, it would spoil the exit code
+                os.write(STDOUT, f"{sentence}\n".encode())
 
 
 class Child:

@@ -32,14 +32,14 @@ async def run_all(settings: Settings, *, sandbox: bool, sample_people: int) -> N
     Raises StartError, and what a store raises that cannot be opened.
     """
     _check_packages()
-    life = Life()
+    life = Life("alertd")
     await life.run(_all(life, settings, sample_people if sandbox else None))
 
 
 async def run_api(settings: Settings) -> None:
     """The API alone, until SIGTERM or SIGINT."""
     _check_packages()
-    life = Life()
+    life = Life("alertd api")
     await life.run(_api(life, settings, shared_store(settings.store)))
 
 

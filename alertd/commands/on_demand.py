@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 import typer
 from typer.core import TyperGroup
 
+from alertd.commands.options import take_config
+
 
 class OnDemand(TyperGroup):
     """A group whose commands are named by `places`: the module, and the Typer application in it."""
@@ -24,4 +26,5 @@ class OnDemand(TyperGroup):
         loaded: typer.Typer = getattr(importlib.import_module(module), name)
         command = typer.main.get_command(loaded)
         command.name = cmd_name
+        take_config(command)
         return command

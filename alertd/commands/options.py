@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -33,6 +33,31 @@ class Common:
     def client(self) -> Client:
         """For `ALERTD_URL`, else for the address that the settings name. Raises ConfigError, RefusedError."""
         return Client(self.url or address_of(self.settings()), self.key)
+
+
+def take_config(command: Any) -> None:
+    """Let every command take `--config` after its name, too: it is where people write it."""
+    for each in getattr(command, "commands", {}).values():
+        take_config(each)
+    if not hasattr(command, "commands"):
+        command.params.extend(typer.main.get_command(_later).params)
+
+
+def _keep_config(ctx: typer.Context, value: Path | None) -> None:
+    if value is not None:
+        ctx.obj = replace(common(ctx), config_file=value)
+
+
+_later = typer.Typer(add_completion=False)
+
+
+@_later.command()
+def _said_later(
+    config_file: Annotated[
+        Path | None,
+        typer.Option("--config", expose_value=False, callback=_keep_config, help="TOML file; see ops/alertd.toml."),
+    ] = None,
+) -> None: ...
 
 
 def address_of(settings: config.Settings) -> str:

@@ -12,7 +12,7 @@ import uvloop
 
 from alertd import config, logs, serving
 from alertd.commands.client import RefusedError
-from alertd.commands.options import ConfigOption, common
+from alertd.commands.options import common
 from alertd.store.connection import StoreRefusedError
 from alertd.store.data_directory import DirectoryInUseError
 from alertd.store.embedded import EmbeddedServerError
@@ -23,6 +23,7 @@ serving_api = typer.Typer(add_completion=False)
 working = typer.Typer(add_completion=False)
 sandboxing = typer.Typer(add_completion=False)
 
+SAMPLE_PEOPLE = 1_000
 #: What a person can mend: told in a sentence, without a traceback.
 REFUSALS = (serving.StartError, StoreRefusedError, DirectoryInUseError, EmbeddedServerError, ServerNotFoundError)
 
@@ -30,24 +31,28 @@ REFUSALS = (serving.StartError, StoreRefusedError, DirectoryInUseError, Embedded
 @serving_all.command()
 def serve(
     ctx: typer.Context,
-    config_file: ConfigOption = None,
     sandbox: Annotated[bool, typer.Option("--sandbox", help="Add local carriers and sample people.")] = False,
-    people: Annotated[int, typer.Option(help="Sample people, with --sandbox.")] = 1_000,
+    people: Annotated[int | None, typer.Option(help="Sample people, with --sandbox. Default: 1000.")] = None,
 ) -> None:
     """API, workers and embedded store in one."""
-    _run(ctx, config_file, lambda settings: serving.run_all(settings, sandbox=sandbox, sample_people=people))
+    if people is not None and not sandbox:
+        raise RefusedError(
+            "--people makes sample people, whom only the sandbox's carriers may be asked to reach: add --sandbox"
+        )
+    sample = SAMPLE_PEOPLE if people is None else people
+    _run(ctx, lambda settings: serving.run_all(settings, sandbox=sandbox, sample_people=sample))
 
 
 @serving_api.command()
-def api(ctx: typer.Context, config_file: ConfigOption = None) -> None:
+def api(ctx: typer.Context) -> None:
     """The API alone, over `store.url`."""
-    _run(ctx, config_file, serving.run_api)
+    _run(ctx, serving.run_api)
 
 
 @working.command()
-def worker(ctx: typer.Context, config_file: ConfigOption = None) -> None:
+def worker(ctx: typer.Context) -> None:
     """One worker, over `store.url`."""
-    _run(ctx, config_file, serving.run_worker)
+    _run(ctx, serving.run_worker)
 
 
 @sandboxing.command()
@@ -61,9 +66,9 @@ def sandbox(
     uvloop.run(serving.serve_sandbox(directory))
 
 
-def _run(ctx: typer.Context, config_file: Path | None, what: Any) -> None:
+def _run(ctx: typer.Context, what: Any) -> None:
     """Load the settings and run. Raises ConfigError, RefusedError."""
-    settings = config.load(config_file or common(ctx).config_file)
+    settings = config.load(common(ctx).config_file)
     logs.set_up(settings.log_level)
     job: Coroutine[Any, Any, None] = what(settings)
     try:

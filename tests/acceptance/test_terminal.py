@@ -1,0 +1,54 @@
+"""What the person at the terminal is told while nothing else is to be seen: a start, a stop, and what was said in vain."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+#: How long an idle installation may take to stop on a busy machine; its loops of five seconds must not be waited for.
+PROMPT_S = 4.0
+
+
+def alertd(*words: str, directory: Path) -> subprocess.Popen[str]:
+    environment = {**os.environ, "ALERTD_STORE__DIRECTORY": str(directory), "ALERTD_API__PORT": "0"}
+    command = [sys.executable, "-m", "alertd", *words]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_start_and_stop_are_told_at_once(tmp_path: Path):
+    """Starting before anything is loaded, stopping at the first Ctrl-C; an idle installation then does not dawdle."""
+    process = alertd("serve", directory=tmp_path / "data")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "Starting alertd…\n"
+    assert process.stdout.readline().startswith("alertd listens on http://127.0.0.1:")
+    assert process.stdout.readline().startswith("The administrator's key")
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    assert process.stdout.readline() == "Stopping; Ctrl-C again stops at once\n"
+    rest, _ = process.communicate(timeout=60)
+    assert time.monotonic() - began < PROMPT_S
+    assert (process.returncode, rest) == (0, "")
+
+
+@pytest.mark.parametrize("words", [["serve"], ["api"], ["worker"], ["check"], ["alerts", "list"], ["carriers", "list"]])
+def test_every_command_takes_the_configuration_after_its_name(tmp_path: Path, words: list[str]):
+    """It is where people write it; before the name it stands as well."""
+    file = str(tmp_path / "none.toml")
+    for said in ([*words, "--config", file], ["--config", file, *words]):
+        _, errors = alertd(*said, directory=tmp_path / "data").communicate(timeout=60)
+        assert errors == f"alertd: there is no configuration file {file}\n"
+
+
+def test_sample_people_need_the_sandbox(tmp_path: Path):
+    """Real carriers would be asked to reach people who do not exist."""
+    process = alertd("serve", "--people", "10", directory=tmp_path / "data")
+    said, errors = process.communicate(timeout=60)
+    assert (process.returncode, said) == (1, "")
+    assert errors.startswith("alertd: --people makes sample people")
+    assert not (tmp_path / "data").exists()
