@@ -63,7 +63,7 @@ class Heard:
 
 
 def send_with_alertd(count: int, port: int) -> Run:
-    """Our channel, as the worker uses it: lanes that send chunks, over two binds."""
+    """Our channel, as the worker uses it: lanes that send chunks, over one bind as the other."""
 
     async def run() -> Run:
         heard = Heard()
@@ -74,7 +74,7 @@ def send_with_alertd(count: int, port: int) -> Run:
             system_id="sandbox",
             password="sandbox",
             sender="12345",
-            binds=2,
+            binds=1,
             window=WINDOW,
             receipt_ids="hex-then-decimal",
         )
@@ -107,7 +107,7 @@ def send_with_alertd(count: int, port: int) -> Run:
 
 
 def send_with_smpplib(count: int, port: int) -> Run:
-    """The other one, with the same window; it answers receipts by itself."""
+    """The other one, over one bind with the same window; it answers receipts by itself."""
     import smpplib.client  # noqa: PLC0415 the other sender needs it not
 
     logging.disable()
