@@ -92,7 +92,7 @@ def _language(renderer: Renderer, tag: str, untranslated: list[str]) -> PreviewL
     )  # fmt: skip
 
 
-def _message(one: previews.Shown) -> PreviewMessage:
+def _message(one: previews.Specimen) -> PreviewMessage:
     reply = PreviewMessage(
         channel=one.channel,
         language=one.language,

@@ -140,11 +140,11 @@ def _needs_nobody(record: AlertRecord) -> bool:
 
 def _is_approved(record: AlertRecord, who: Credential) -> bool:
     """Whether this very person approved it and it goes its way."""
-    return record.state in _UNDER_WAY and who.is_person(record.approver)
+    return record.state in _ON_ITS_WAY and who.is_person(record.approver)
 
 
 _UNSENT = {AlertState.DRAFT, AlertState.PENDING, AlertState.RETURNED, AlertState.REJECTED}
-_UNDER_WAY = {AlertState.APPROVED, AlertState.SENDING, AlertState.SENT}
+_ON_ITS_WAY = {AlertState.APPROVED, AlertState.SENDING, AlertState.SENT}
 
 
 def _refused(old: str, new: AlertState) -> Problem:

@@ -15,7 +15,7 @@ from alertd.service.messages import stamp_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class Specimen:
     """One message, as a reader of that language will get it on that channel."""
 
     channel: str
@@ -25,16 +25,16 @@ class Shown:
 
 def previews(
     alert: Alert, renderer: Renderer, *, channels: Collection[str], languages: Sequence[str], now_ms: int
-) -> list[Shown]:
+) -> list[Specimen]:
     """The message of each channel in each language, in that order. The languages are of `renderer.languages(alert)`."""
     version = new_id(now_ms)
-    shown = []
+    specimens = []
     for channel in channels:
         for language in languages:
             stamp = stamp_of(alert, version, language, sent_ms=now_ms)
             preview = renderer.preview(alert, channel=channel, language=language, stamp=stamp)
-            shown.append(Shown(channel=channel, language=language, preview=preview))
-    return shown
+            specimens.append(Specimen(channel=channel, language=language, preview=preview))
+    return specimens
 
 
 def chosen_languages(alert: Alert, renderer: Renderer, wanted: Sequence[str]) -> tuple[str, ...]:
