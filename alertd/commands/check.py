@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from alertd.commands.client import Client, RefusedError
 from alertd.commands.options import Common, JsonOption, address_of, common
 from alertd.commands.output import tell, tell_json, tell_table
+
+if TYPE_CHECKING:
+    from alertd.commands.inspection import Finding
 
 app = typer.Typer(add_completion=False)
 
@@ -27,14 +31,20 @@ def check(
     settings = said.settings()
     from alertd.commands.inspection import inspected  # noqa: PLC0415  a second that no health check need wait
 
-    findings = inspected(settings, said.config_file)
+    findings: list[Finding] = inspected(settings, said.config_file)
     if as_json:
-        tell_json({"findings": [{"part": f.part, "ok": f.ok, "says": f.says} for f in findings]})
+        tell_json({"findings": [asdict(finding) for finding in findings]})
     else:
-        tell_table(("", "part", "says"), (("ok" if f.ok else "FAULT", f.part, f.says) for f in findings))
+        tell_table(("", "part", "says"), ((_verdict(f), f.part, f.says) for f in findings))
     faults = sum(not finding.ok for finding in findings)
     if faults:
         raise RefusedError(f"{faults} of {len(findings)} are at fault")
+
+
+def _verdict(finding: Finding) -> str:
+    if not finding.ok:
+        return "FAULT"
+    return "warning" if finding.warns else "ok"
 
 
 def _ask(said: Common, *, as_json: bool) -> None:

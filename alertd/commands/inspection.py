@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
 
 from alertd.app import carrier_of, library_of
-from alertd.config import AnyCarrier, ConfigError, Settings, StoreSection
+from alertd.config import AnyCarrier, ConfigError, Settings, SmtpCarrier, StoreSection, TwilioCarrier
 from alertd.store.codec import Codec, Keys
 from alertd.store.connection import Connection, StoreRefusedError, StoreUnavailableError, check_engine
 from alertd.store.disk import free_bytes
@@ -25,8 +29,9 @@ class Finding:
     """One thing that was looked at."""
 
     part: str
-    ok: bool
+    ok: bool  # False: it would not start, or not work
     says: str
+    warns: bool = False  # it would start, and somebody should know this before it matters
 
 
 def inspected(settings: Settings, config_file: Path | None) -> list[Finding]:
@@ -36,7 +41,8 @@ def inspected(settings: Settings, config_file: Path | None) -> list[Finding]:
         Finding(part="configuration", ok=True, says=where),
         *(_outside(settings.store, settings.store.url) if settings.store.url else _embedded(settings.store)),
         _regions(settings),
-        *_carriers(settings),
+        *(_carriers(settings) if settings.carriers else [_no_carriers(settings)]),
+        *_return_address(settings),
     ]
 
 
@@ -52,7 +58,7 @@ def _outside(section: StoreSection, url: str) -> Iterator[Finding]:
         return
     yield Finding(part="store", ok=True, says="store.url answers")
     for sentence in weaker:
-        yield Finding(part="store", ok=True, says=f"weaker: {sentence}")
+        yield Finding(part="store", ok=True, warns=True, says=f"weaker: {sentence}")
 
 
 async def _asked(url: str, codec: Codec) -> list[str]:
@@ -82,15 +88,58 @@ def _regions(settings: Settings) -> Finding:
 
 
 def _carriers(settings: Settings) -> Iterator[Finding]:
-    if not settings.carriers:
-        yield Finding(part="carriers", ok=True, says="none: nothing can be sent (`serve --sandbox` has its own)")
     for name, carrier in settings.carriers.items():
         missing = [f"{option}: there is no file {path}" for option, path in _files(carrier) if not path.is_file()]
         rate = f"{carrier.rate:g} a second" if carrier.rate else "no limit"
         if not missing:
             missing = list(_unusable(name, carrier, settings))
-        says = "; ".join(missing) or f"{carrier.channel.value} by {carrier.kind}, {rate}"
+        says = "; ".join(missing) or f"{carrier.channel.value} by {carrier.kind}, {rate}; not contacted"
         yield Finding(part=f"carrier {name}", ok=not missing, says=says)
+
+
+def _no_carriers(settings: Settings) -> Finding:
+    if _sandbox_runs(settings.store.directory / "sandbox" / "sandbox.json"):
+        return Finding(part="carriers", ok=True, says="none configured; the sandbox that runs has its own")
+    says = "none: nothing can be sent. See ops/alertd.toml; to try it out, `alertd serve --sandbox` has its own"
+    return Finding(part="carriers", ok=True, warns=True, says=says)
+
+
+def _sandbox_runs(told: Path) -> bool:
+    """Whether the sandbox that wrote this file still answers."""
+    try:
+        mail = json.loads(told.read_text(encoding="utf-8"))["mail"]
+        socket.create_connection((mail["host"], mail["port"]), ANSWER_S).close()
+    except (OSError, ValueError, KeyError):
+        return False
+    return True
+
+
+def _return_address(settings: Settings) -> Iterator[Finding]:
+    """What comes back by `api.public_url`, and cannot while it leads to this machine alone."""
+    url = settings.api.public_url
+    lost = [f"{name}: {what}" for name, carrier in settings.carriers.items() for what in _comes_back(carrier)]
+    if lost and (not url or _is_here(url)):
+        address = f"{url} is reached from this machine alone" if url else "not set"
+        yield Finding(part="api.public_url", ok=True, warns=True, says="; ".join((address, *lost)))
+
+
+def _comes_back(carrier: AnyCarrier) -> Iterator[str]:
+    if isinstance(carrier, TwilioCarrier) and not _is_here(carrier.endpoint):
+        yield "its reports would be lost"
+    if isinstance(carrier, SmtpCarrier):
+        yield "nobody could leave by the link in a mail"
+        if carrier.reports:
+            yield "its reports would be lost"
+
+
+def _is_here(url: str) -> bool:
+    """Whether a URL leads to the machine it is read on."""
+    host = urlsplit(url).hostname or ""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+    return address.is_loopback or address.is_unspecified
 
 
 def _unusable(name: str, carrier: AnyCarrier, settings: Settings) -> Iterator[str]:

@@ -44,3 +44,51 @@ def test_store_that_cannot_start_is_a_fault(tmp_path: Path, section: dict[str, A
     fault = next(finding for finding in found if not finding.ok)
     assert fault.part == part
     assert words in fault.says
+
+
+TWILIO = {"kind": "twilio", "account": "AC1", "password": "secret", "sender": "+34600000000"}
+SMTP = {"kind": "smtp", "host": "relay.example", "sender": "Alerts <alerts@centre.example>"}
+
+
+def warnings(tmp_path: Path, **sections: Any) -> dict[str, str]:
+    settings = Settings.model_validate({"store": {"directory": tmp_path}, **sections})
+    return {finding.part: finding.says for finding in inspected(settings, None) if finding.warns}
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8080", "http://[::1]:8080", "http://localhost", "http://0.0.0.0"])
+@pytest.mark.parametrize(
+    ("carrier", "words"),
+    [
+        (TWILIO, "one: its reports would be lost"),
+        (SMTP, "one: nobody could leave by the link in a mail"),
+        ({**SMTP, "reports": "postmark", "reports_secret": "s" * 32}, "one: its reports would be lost"),
+    ],
+)
+def test_what_cannot_come_back_is_warned_of(tmp_path: Path, url: str, carrier: dict[str, Any], words: str):
+    """A carrier that reports to this machine's own loopback reports to nobody."""
+    assert words in warnings(tmp_path, api={"public_url": url}, carriers={"one": carrier})["api.public_url"]
+    assert not warnings(tmp_path, api={"public_url": "https://alerts.centre.example"}, carriers={"one": carrier})
+
+
+def test_gateway_on_this_machine_reports_to_it(tmp_path: Path):
+    """Then the loopback is where it reaches us."""
+    carrier = {**TWILIO, "endpoint": "http://127.0.0.1:9000"}
+    assert not warnings(tmp_path, api={"public_url": "http://127.0.0.1:8080"}, carriers={"one": carrier})
+
+
+def test_carriers_are_said_not_to_have_been_asked(tmp_path: Path):
+    """Nothing is sent to a carrier by looking."""
+    settings = Settings.model_validate({"store": {"directory": tmp_path}, "carriers": {"one": SMTP}})
+    [says] = [finding.says for finding in inspected(settings, None) if finding.part == "carrier one"]
+    assert says.endswith("; not contacted")
+
+
+def test_nothing_to_send_with_is_warned_of_unless_a_sandbox_runs(tmp_path: Path):
+    """What a sandbox left behind is none."""
+    assert warnings(tmp_path)["carriers"].startswith("none: nothing can be sent")
+    (tmp_path / "sandbox").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as mail:
+        host, port = mail.getsockname()
+        (tmp_path / "sandbox" / "sandbox.json").write_text(f'{{"mail": {{"host": "{host}", "port": {port}}}}}')
+        assert not warnings(tmp_path)
+    assert "carriers" in warnings(tmp_path)
