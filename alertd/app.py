@@ -1,7 +1,7 @@
 """The composition root: builds stores, use cases and carriers of a process from its settings, opens and closes them.
 
-What is around them is built above: the store's own server in `opening`, what listens in `sites`, carriers that only seem to send in
-`sandboxed`.
+What is around them is built above: the store's own server in `opening`, what listens in `sites` and
+`bounce_sites`, carriers that only seem to send in `sandboxed`.
 """
 
 from __future__ import annotations

@@ -16,11 +16,12 @@ import structlog
 import channels
 import geofences
 from alertd.app import Parts
+from alertd.bounce_sites import bounce_sites
 from alertd.config import Settings
 from alertd.opening import Store, parts_of, shared_store, store_of
 from alertd.processes import Life, StartError, appeared, die_with_parent, kept_running
 from alertd.sandboxed import load_sample_people, sandbox_of
-from alertd.sites import announce, api_site, bounce_sites, metrics_site, reserved
+from alertd.sites import announce, api_site, metrics_site, reserved
 from channels.sandbox import run as run_carriers
 
 __all__ = ["StartError", "run_all", "run_api", "run_worker", "serve_sandbox"]

@@ -7,7 +7,6 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from functools import partial
 
 import aiohttp
 import structlog
@@ -16,15 +15,12 @@ from aiohttp.web_protocol import RequestHandler
 
 from alertd.api import create_app, problems
 from alertd.app import Parts
-from alertd.config import ApiSection, SmtpCarrier
+from alertd.config import ApiSection
 from alertd.errors import Problem
 from alertd.logs import places_of
 from alertd.metrics import merged_text
 from alertd.opening import Store
 from alertd.processes import StartError
-from alertd.store.connection import StoreUnavailableError
-from channels.bounces import MailReport
-from channels.bounces_lmtp import BounceListener
 
 
 class _Handler(RequestHandler):
@@ -136,36 +132,6 @@ async def metrics_site(parts: Parts, where: str) -> AsyncIterator[None]:
         yield
     finally:
         await runner.cleanup()
-
-
-@asynccontextmanager
-async def bounce_sites(parts: Parts) -> AsyncIterator[list[int]]:
-    """Where mail servers hand over bounces, for each relay that says so; answers the ports."""
-    listeners: list[BounceListener] = []
-    try:
-        for name, carrier in parts.settings.carriers.items():
-            if isinstance(carrier, SmtpCarrier) and carrier.bounces_listen:
-                listener = BounceListener(partial(_take_bounces, parts, name))
-                host, _, port = carrier.bounces_listen.rpartition(":")
-                try:
-                    await listener.start(host.strip("[]"), int(port))
-                except (OSError, OverflowError):
-                    raise StartError(
-                        f"cannot listen on {carrier.bounces_listen}, see carriers.{name}.bounces_listen"
-                    ) from None
-                listeners.append(listener)
-        yield [listener.port for listener in listeners]
-    finally:
-        for listener in listeners:
-            await listener.stop()
-
-
-async def _take_bounces(parts: Parts, carrier: str, reports: Sequence[MailReport]) -> bool:
-    try:
-        await parts.mail_reports.take(reports, carrier)
-    except StoreUnavailableError:
-        return False
-    return True
 
 
 def announce(url: str, key: str | None) -> None:

@@ -17,10 +17,10 @@ from pydantic import SecretStr
 from alertd.alerts import CHANNELS
 from alertd.api import create_app
 from alertd.app import Parts, opened
+from alertd.bounce_sites import bounce_sites
 from alertd.ids import Door
 from alertd.processes import StartError
 from alertd.registrations import MailAddress
-from alertd.sites import bounce_sites
 from alertd.subscribers import AddressState
 from channels.base import Reason, ReportState
 from channels.bounces import MailReport
