@@ -166,7 +166,7 @@ def _shortened(message: PushMessage) -> str:
     keep = bisect.bisect_right(range(len(body)), room, key=lambda end: len(_inside_string(body[:end] + ELLIPSIS))) - 1
     while keep > 0 and _continues(body[keep - 1], body[keep]):
         keep -= 1
-    return body[:keep].rstrip() + ELLIPSIS
+    return body[:keep].rstrip(" \n.,;:…") + ELLIPSIS
 
 
 def _continues(before: str, character: str) -> bool:

@@ -15,6 +15,11 @@ FSI, PDI = "\u2068", "\u2069"  # first strong isolate, pop directional isolate (
 _EMBEDDINGS = re.compile("[\u202a-\u202e]")
 _ISOLATES = re.compile("[\u2066-\u2069]")
 
+#: A full stop would make four dots of three, and says that nothing is missing.
+_BEFORE_ELLIPSIS = " ,.;:،。，…"
+#: Articles and prepositions, in any language: a short word at the end of a cut text belongs to what was cut off.
+_STUMP = re.compile(r"(?: [^\W\d_]{1,3})+$")
+
 _GSM = GSM_BASIC | GSM_EXTENSION
 
 #: Pictures and joiners carry no fact, and one of them more than halves what an SMS can hold.
@@ -48,7 +53,9 @@ def clip(text: str, limit: int) -> str:
         return text
     cut = _ISOLATES.sub("", text)[: limit - 1]  # a cut may part what belongs together
     space = cut.rfind(" ")
-    return (cut[:space] if space > limit // 2 else cut).rstrip(" ,.;:،") + "…"
+    words = (cut[:space] if space > limit // 2 else cut).rstrip(_BEFORE_ELLIPSIS)
+    whole = _STUMP.sub("", words).rstrip(_BEFORE_ELLIPSIS)
+    return (whole if len(whole) > limit // 2 else words) + "…"
 
 
 def isolate(text: str, *, rtl: bool) -> str:
