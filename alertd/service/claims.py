@@ -28,6 +28,15 @@ CLAIM_GRACE_S = 60
 QUICK_S = 20
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Contest:
+    """An address that somebody else's claim stands for."""
+
+    address: Address
+    standing: Claim
+    claim: Claim
+
+
 @dataclass(frozen=True, slots=True)
 class Claims:
     """Claims for the addresses of changes, by the index of the change."""
@@ -44,11 +53,13 @@ class Claims:
             for address in change.new.addresses
         ]
         standing = await self.people.names.claim_addresses([(claim, is_new) for _, _, claim, is_new in wanted])
-        conflicts: dict[int, Problem] = {}
-        for (i, address, claim, _), stands in zip(wanted, standing, strict=True):
-            if stands.number != claim.number and not await self._taken_over(address, stands, claim):
-                conflicts[i] = taken()
-        return conflicts
+        contested = [
+            (i, _Contest(address, stands, claim))
+            for (i, address, claim, _), stands in zip(wanted, standing, strict=True)
+            if stands.number != claim.number
+        ]
+        won = await self._taken_over([contest for _, contest in contested])
+        return {i: taken() for i, contest in contested if contest not in won}
 
     async def confirm(self, changes: Sequence[Change], since: float) -> list[list[Address]]:
         """Claim again what each change, now written, has brought. Answers of each what somebody else took meanwhile.
@@ -70,12 +81,13 @@ class Claims:
                 lost[i].append(address)
         return lost
 
-    async def _taken_over(self, address: Address, standing: Claim, claim: Claim) -> bool:
-        """Whether an address could be taken from a claim that its holder's record does not confirm."""
-        if claim.since_s - standing.since_s < CLAIM_GRACE_S:
-            return False
-        (holder,) = await self.people.read_many([standing.number])
-        return not has(holder, address) and await self.people.names.replace(standing, claim)
+    async def _taken_over(self, contests: Sequence[_Contest]) -> set[_Contest]:
+        """Those whose address could be taken from a claim that its holder's record does not confirm."""
+        old = [one for one in contests if one.claim.since_s - one.standing.since_s >= CLAIM_GRACE_S]
+        holders = await self.people.read_many([one.standing.number for one in old])
+        free = [one for one, holder in zip(old, holders, strict=True) if not has(holder, one.address)]
+        done = await self.people.names.replace([(one.standing, one.claim) for one in free])
+        return {one for one, is_done in zip(free, done, strict=True) if is_done}
 
     def _claim(self, number: int, address: Address) -> Claim:
         return Claim.fresh(_hash(self.people, address), number, address.number, self.clock.now_ms() // 1000)

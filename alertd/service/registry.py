@@ -188,9 +188,11 @@ class Registry:
 
     async def _unborn(self, refused: Sequence[Subscriber | None]) -> None:
         """New subscribers that are refused give up number and id, unless another of the same id was written there meanwhile."""
-        for person in refused:
-            if person and await self._people.give_up(person.number):
-                await self._names.release_ids([(person.id, person.number)])
+        people = [person for person in refused if person]
+        gone = await self._people.give_up_many([person.number for person in people])
+        await self._names.release_ids(
+            (person.id, person.number) for person, is_gone in zip(people, gone, strict=True) if is_gone
+        )
 
     async def _deprived(self, change: Change, lost: Sequence[Address]) -> Problem:
         """Somebody else has an address by now: whoever is new goes, whoever was there stays without it."""
@@ -266,10 +268,10 @@ class Registry:
         fresh = iter(await self._people.numbers(known.count(None)) if None in known else ())
         numbers = [number or next(fresh) for number in known]
         numbers = await self._names.claim_ids(names, numbers)
-        changes = {}
+        changes, given_up = {}, []
         for i, number, found in zip(good, numbers, await self._people.read_many(numbers), strict=True):
             if found is Absence.GIVEN_UP:  # whoever did so may not come to release the id
-                await self._names.release_ids([(entries[i].id, number)])
+                given_up.append((entries[i].id, number))
                 continue
             if found is Absence.UNREADABLE:
                 outcomes[i] = _unreadable()
@@ -280,6 +282,7 @@ class Registry:
                 changes[i] = Change(old, new)
             except AddressesUsedUpError as error:
                 outcomes[i] = Problem("invalid-request", str(error))
+        await self._names.release_ids(given_up)
         return changes
 
     def _located(self, people: Sequence[Subscriber]) -> list[Subscriber]:

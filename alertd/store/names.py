@@ -76,10 +76,12 @@ class Names:
         )
         return [Claim.unpacked(claim.hashed, answer) for (claim, _), answer in zip(wanted, answers, strict=True)]
 
-    async def replace(self, standing: Claim, claim: Claim) -> bool:
-        """Put a claim in place of this very one."""
-        answer = await self._db.run("claim", [keys.address(claim.hashed)], claim.packed(), standing.packed(), "")
-        return bool(answer == claim.packed())
+    async def replace(self, pairs: Sequence[tuple[Claim, Claim]]) -> list[bool]:
+        """Put a claim in place of this very one: pairs of what stands and what is wanted. Answers of each whether it was done."""
+        answers = await self._db.run_many(
+            [("claim", [keys.address(claim.hashed)], [claim.packed(), old.packed(), ""]) for old, claim in pairs]
+        )
+        return [bool(answer == claim.packed()) for (_, claim), answer in zip(pairs, answers, strict=True)]
 
     async def holder(self, hashed: str) -> Claim | None:
         """The claim that stands for an address."""

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from redis.asyncio import Redis
 
 from alertd.app import Parts
 from alertd.errors import Problem
 from alertd.registrations import PushAddress
 from alertd.service.claims import CLAIM_GRACE_S, give_up
-from alertd.service.registry import Entry
+from alertd.service.registry import Entry, Registry
 from alertd.store.audience import Wanted
+from alertd.store.codec import Codec
+from alertd.store.connection import Connection
 from alertd.store.names import Claim
+from alertd.store.people import People
 from alertd.subscribers import AddressState, Subscriber
 from geofences.targets import Selection, Target, resolve
-from tests.integration.acts import registration
+from tests.integration.acts import register, registration
+from tests.integration.test_registry_races import Clock
 
 PUSH = 0
 
@@ -161,6 +168,40 @@ async def test_a_claim_nobody_confirms_is_taken_over_after_the_grace(parts: Part
     person, _ = await parts.registry.put("p1", registration(1))
     holder = await names.holder(hashed)
     assert (holder.number, holder.address) == (person.number, 0)
+
+
+class Counted(Connection):
+    """A client whose round trips are counted."""
+
+    trips = 0
+
+    async def run_many(self, calls: Sequence[Any]) -> list[Any]:
+        self.trips += 1
+        return await super().run_many(calls)
+
+    async def execute(self, *command: Any) -> Any:
+        self.trips += 1
+        return await super().execute(*command)
+
+    async def execute_many(self, commands: Sequence[Any]) -> list[Any]:
+        self.trips += 1
+        return await super().execute_many(commands)
+
+
+async def test_an_import_of_what_is_taken_costs_no_more_trips_than_one_line_of_it(
+    parts: Parts, redis: Redis, codec: Codec
+):
+    """Where every address is another's by an old claim, holders are looked at together, and what was for nothing is given up so."""
+    await register(parts, 40)
+    later, trips = Clock(parts.clock.now_ms() / 1000 + 2 * CLAIM_GRACE_S), []
+    for lines in (1, 40):
+        client = Counted(redis, codec)
+        entries = [Entry(f"other-{i}", registration(i)) for i in range(lines)]
+        outcomes = await Registry(People(client), parts.library, later).put_many(entries)
+        assert all(isinstance(outcome, Problem) for outcome in outcomes)
+        trips.append(client.trips)
+    assert trips[0] == trips[1]
+    assert await parts.people.names.numbers_of([f"other-{i}" for i in range(40)]) == [None] * 40
 
 
 async def test_claims_for_a_number_where_nobody_is_yet_do_not_end_by_themselves(parts: Parts):
