@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from alertd.api.services import services
 from alertd.errors import Problem
@@ -16,6 +16,7 @@ button{{font:inherit;padding:.6rem 1.2rem}}</style>
 <h1>{title}</h1><p>{text}</p>{form}
 """
 _FORM = '<form method="post"><button>Send me no more alerts here</button></form>'
+_NOT_WHOLE = "This link is not whole. Open it from the mail again."
 _CSP = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'"
 }
@@ -24,7 +25,7 @@ _CSP = {
 async def ask(request: web.Request) -> web.Response:
     """A page that asks. Looking at it changes nothing: mail scanners open every link."""
     if services(request).receipts.reference(request.match_info["tag"], Door.LEAVE) is None:
-        raise Problem("not-found", "This link is not whole. Open it from the mail again.")
+        return _broken(request)
     return _page("Leave?", "You will get no more alerts at the address this link was sent to.", _FORM)
 
 
@@ -32,13 +33,21 @@ async def leave(request: web.Request) -> web.Response:
     """Stops the address at once, whether a person or a mail program asks (RFC 8058 section 3.2: no cookie, no redirect)."""
     reference = services(request).receipts.reference(request.match_info["tag"], Door.LEAVE)
     if reference is None:
-        raise Problem("not-found", "This link is not whole. Open it from the mail again.")
+        return _broken(request)
     await services(request).receipts.leave(reference)
     return _page("Done", "No more alerts are sent to this address.", "")
 
 
-def _page(title: str, text: str, form: str) -> web.Response:
-    return web.Response(text=_PAGE.format(title=title, text=text, form=form), content_type="text/html", headers=_CSP)
+def _broken(request: web.Request) -> web.Response:
+    """Mail programs break long links: a person is told in a page, a program in a problem. Raises Problem."""
+    if "text/html" not in request.headers.get(hdrs.ACCEPT, ""):
+        raise Problem("not-found", _NOT_WHOLE)
+    return _page("This link does not work", _NOT_WHOLE, "", status=404)
+
+
+def _page(title: str, text: str, form: str, status: int = 200) -> web.Response:
+    page = _PAGE.format(title=title, text=text, form=form)
+    return web.Response(text=page, status=status, content_type="text/html", headers=_CSP)
 
 
 ROUTES = (web.get("/u/{tag}", ask), web.post("/u/{tag}", leave))

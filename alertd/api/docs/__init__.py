@@ -1,4 +1,4 @@
-"""The documentation's routes: /openapi.json, /docs and a page for each problem type, which is what `type` points to."""
+"""The documentation's routes: /openapi.json, /docs (where / leads) and a page for each problem type, which is what `type` points to."""
 
 from __future__ import annotations
 
@@ -27,7 +27,11 @@ def docs_routes(document: Schema) -> list[web.RouteDef]:
             raise Problem("not-found", "There is no such type of problem.")
         return _text(page, "text/html")
 
+    async def home(_request: web.Request) -> web.Response:
+        raise web.HTTPFound("/docs")
+
     return [
+        web.get("/", home),
         web.get("/openapi.json", _fixed(json.dumps(document, ensure_ascii=False), "application/json")),
         web.get("/docs", _fixed(docs_page(document), "text/html")),
         web.get("/docs/docs.css", _fixed(style_sheet(), "text/css")),
