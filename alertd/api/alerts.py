@@ -169,7 +169,7 @@ OPERATIONS = (
     ),
     Operation(
         method="POST", path="/v1/alerts/{id}/submit", handler=submit_alert, summary="Submit a draft",
-        scope="alerts:write", group=_GROUP, problems=_STATES,
+        scope="alerts:write", group=_GROUP, problems=(*_STATES, "duplicate-case", "expired"),
     ),
     Operation(
         method="POST", path="/v1/alerts/{id}/approve", handler=approve_alert, summary="Approve and send",
