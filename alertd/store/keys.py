@@ -116,10 +116,6 @@ class Cell:
     member: int  # z12 tile code, or shard
 
     @property
-    def tag(self) -> str:
-        return f"{{{self.group}}}"
-
-    @property
     def key(self) -> str:
         return f"{{{self.group}}}:{self.member}"
 
