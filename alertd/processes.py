@@ -77,8 +77,8 @@ class Life:
             self._finish()
 
     def _tell(self, sentence: str) -> None:
-        if self._name is not None:
-            with contextlib.suppress(OSError):  # nobody reads any more; buffered, it would spoil the exit code
+        if self._name is not None and os.isatty(STDOUT):
+            with contextlib.suppress(OSError):  # the terminal may be gone; buffered, that would spoil the exit code
                 os.write(STDOUT, f"{sentence}\n".encode())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -23,17 +24,20 @@ def alertd(*words: str, directory: Path) -> subprocess.Popen[str]:
 
 def test_start_and_stop_are_told_at_once(tmp_path: Path):
     """Starting before anything is loaded, stopping at the first Ctrl-C; an idle installation then does not dawdle."""
-    process = alertd("serve", directory=tmp_path / "data")
-    assert process.stdout is not None
-    assert process.stdout.readline() == "Starting alertd…\n"
-    assert process.stdout.readline().startswith("alertd listens on http://127.0.0.1:")
-    assert process.stdout.readline().startswith("The administrator's key")
-    began = time.monotonic()
-    process.send_signal(signal.SIGINT)
-    assert process.stdout.readline() == "Stopping; Ctrl-C again stops at once\n"
-    rest, _ = process.communicate(timeout=60)
-    assert time.monotonic() - began < PROMPT_S
-    assert (process.returncode, rest) == (0, "")
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "ALERTD_STORE__DIRECTORY": str(tmp_path / "data"), "ALERTD_API__PORT": "0"}
+    command = [sys.executable, "-m", "alertd", "serve"]
+    process = subprocess.Popen(command, env=environment, stdout=theirs, stderr=subprocess.DEVNULL)
+    with os.fdopen(ours, newline="\r\n", encoding="utf-8") as terminal:
+        assert terminal.readline() == "Starting alertd…\r\n"
+        assert terminal.readline().startswith("alertd listens on http://127.0.0.1:")
+        assert terminal.readline().startswith("The administrator's key")
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert terminal.readline() == "Stopping; Ctrl-C again stops at once\r\n"
+        assert process.wait(60) == 0
+        assert time.monotonic() - began < PROMPT_S
+    os.close(theirs)
 
 
 @pytest.mark.parametrize("words", [["serve"], ["api"], ["worker"], ["check"], ["alerts", "list"], ["carriers", "list"]])
