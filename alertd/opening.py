@@ -23,6 +23,7 @@ from alertd.store.codec import Codec, Keys, SealError
 from alertd.store.connection import Connection, StoreUnavailableError, check_engine
 from alertd.store.disk import DiskGuard, DiskSettings
 from alertd.store.embedded import EmbeddedServer, EmbeddedSettings, Listener
+from alertd.store.loading import until_loaded
 from alertd.store.rewrite import RewritePolicy, is_quiet
 
 _MB = 1024 * 1024
@@ -51,6 +52,7 @@ async def parts_of(settings: Settings, store: Store, *, sends: bool = False) -> 
     """
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(client_of(store.url))
+        await until_loaded(client, _tell_loading, SystemClock())
         try:
             parts = await stack.enter_async_context(opened(settings, client, Codec(store.keys), sends=sends))
             weaker = await check_engine(parts.db)
@@ -59,6 +61,10 @@ async def parts_of(settings: Settings, store: Store, *, sends: bool = False) -> 
         for sentence in weaker:
             structlog.get_logger().warning("weaker store", why=sentence)
         yield parts
+
+
+def _tell_loading() -> None:
+    structlog.get_logger().info("the store is loading its data; alertd goes on when it has")
 
 
 def shared_store(section: StoreSection) -> Store:
