@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from alertd import cli, config
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "ops").rglob("*.md")))
 COMPOSE = yaml.safe_load((ROOT / "ops" / "compose.yaml").read_text(encoding="utf-8"))
+UNIT = (ROOT / "ops" / "alertd.service").read_text(encoding="utf-8")
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 COMMAND = re.compile(r"(?:^\$ |`)alertd ([^`\n]*)", re.MULTILINE)
 #: Read by the command line itself, not options of the file.
@@ -46,6 +49,8 @@ def shown() -> Iterator[tuple[str, str]]:
             yield page.name, line
     [healthcheck] = re.findall(r"CMD \[(.*)\]\nENTRYPOINT", DOCKERFILE)
     yield "Dockerfile", shlex.join(healthcheck.replace('"', "").split(", ")[1:])
+    [service] = re.findall(r"^ExecStart=/opt/alertd/bin/alertd (.*)$", UNIT, re.MULTILINE)
+    yield "alertd.service", service
     [start] = re.findall(r"^CMD \[(.*)\]$", DOCKERFILE, re.MULTILINE)
     yield "Dockerfile", start.strip('"')
 
@@ -98,3 +103,30 @@ def test_compose_makes_the_store_keep_what_was_acknowledged():
     given = dict(zip(words[2::2], words[3::2], strict=True))
     wanted = {"--appendonly": "yes", "--appendfsync": "always", "--maxmemory-policy": "noeviction"}
     assert given | wanted == given
+
+
+def test_compose_asks_the_store_with_its_password_which_is_no_argument(tmp_path: Path):
+    """A store that loads says NOAUTH to strangers; to those it knows it says LOADING, which is not healthy yet."""
+    [_, check] = COMPOSE["services"]["valkey"]["healthcheck"]["test"]
+    (tmp_path / "conf").write_text("requirepass secret\n")
+    client = tmp_path / "valkey-cli"
+    client.write_text('#!/bin/sh\n[ "$*" = ping ] && [ "$REDISCLI_AUTH" = secret ] && cat "$ANSWER"\n')
+    client.chmod(0o700)
+    command = check.replace("$$", "$").replace("/run/secrets/valkey_conf", str(tmp_path / "conf"))
+    for answer, code in (("PONG", 0), ("LOADING Valkey is loading the dataset in memory", 1), ("NOAUTH", 1)):
+        (tmp_path / "answer").write_text(f"{answer}\n")
+        variables = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "ANSWER": str(tmp_path / "answer")}
+        assert subprocess.run(["sh", "-c", command], env=variables, check=False, timeout=10).returncode == code, answer
+
+
+def test_unit_ends_alertd_in_order_and_gives_it_a_folder_of_its_own():
+    """systemd signals the first process alone and waits as long as the runbook says; nothing of it is root's."""
+    lines = [line for line in UNIT.splitlines() if line and not line.startswith(("#", "["))]
+    said = dict(line.split("=", 1) for line in lines)
+    wanted = {"User": "alertd", "StateDirectory": "alertd", "KillMode": "mixed", "TimeoutStopSec": "90"}
+    assert said | wanted == said
+    assert said["ProtectSystem"] == "strict"
+    variables = dict(one.split("=") for one in said["Environment"].split())
+    assert variables["ALERTD_STORE__DIRECTORY"] == f"/var/lib/{said['StateDirectory']}"
+    assert {name for name in variables if not is_option(name)} <= OTHER_VARIABLES
+    assert len(said) == len(lines)
