@@ -140,7 +140,7 @@ class FcmCarrier(Carrier):
     project: str | None = None
     endpoint: str = "https://fcm.googleapis.com"
     ca_file: Path | None = None
-    connections: int = Field(500, ge=1)
+    connections: int = Field(800, ge=1)
 
 
 class TwilioCarrier(Carrier):

@@ -13,6 +13,7 @@ import unicodedata
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
 from firebase_admin import messaging
 
 from channels.base import Loudness, PushMessage, Stamp
@@ -190,4 +191,4 @@ def _json(value: Any) -> bytes:
 
 
 def _inside_string(text: str) -> bytes:
-    return _json(text)[1:-1]
+    return msgspec.json.encode(text)[1:-1]  # once or twice a message: json takes ten times as long

@@ -76,7 +76,7 @@ def send_with_alertd(count: int, push: dict[str, Any]) -> Run:
     """Our channel, as the worker uses it: one message encoded once, lanes that send chunks of recipients."""
 
     async def run() -> Run:
-        channel = FcmChannel(FcmSettings(**push, connections=500))
+        channel = FcmChannel(FcmSettings(**push))
         await channel.open()
         now = int(time.time())
         stamp = Stamp(chain="01M885E6PQYDF6FR2R1P9138GR", version="01M885E6PQYDF6FR2R1P9138GR", sent_s=now,
