@@ -116,11 +116,11 @@ def _sandbox_runs(told: Path) -> bool:
 
 def _return_address(settings: Settings) -> Iterator[Finding]:
     """What comes back by `api.public_url`, and cannot while it leads to this machine alone."""
-    url = settings.api.public_url
+    url = settings.api.reached_at
     lost = [f"{name}: {what}" for name, carrier in settings.carriers.items() for what in _comes_back(carrier)]
-    if lost and (not url or _is_here(url)):
-        address = f"{url} is reached from this machine alone" if url else "not set"
-        yield Finding(part="api.public_url", ok=True, warns=True, says="; ".join((address, *lost)))
+    if lost and _is_here(url):
+        says = "; ".join((f"{url} is reached from this machine alone", *lost))
+        yield Finding(part="api.public_url", ok=True, warns=True, says=says)
 
 
 def _comes_back(carrier: AnyCarrier) -> Iterator[str]:

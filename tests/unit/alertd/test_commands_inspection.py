@@ -55,7 +55,9 @@ def warnings(tmp_path: Path, **sections: Any) -> dict[str, str]:
     return {finding.part: finding.says for finding in inspected(settings, None) if finding.warns}
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:8080", "http://[::1]:8080", "http://localhost", "http://0.0.0.0"])
+@pytest.mark.parametrize(
+    "url", [None, "http://127.0.0.1:8080", "http://[::1]:8080", "http://localhost", "http://0.0.0.0"]
+)
 @pytest.mark.parametrize(
     ("carrier", "words"),
     [
