@@ -62,6 +62,8 @@ class Life:
 
     def ready(self, finish: Callable[[], None] | None = None) -> None:
         """It is at work, until it is cancelled, or returns by itself after `finish`."""
+        if self._is_stopping:  # some libraries swallow a cancellation that comes together with their result
+            raise asyncio.CancelledError
         self._is_ready, self._finish = True, finish
 
     def _stop(self, task: asyncio.Task[None], number: signal.Signals) -> None:

@@ -15,6 +15,7 @@ from alertd.processes import appeared, kept_running
 from alertd.registrations import Registration
 from alertd.samples import people
 from alertd.service.registry import Entry
+from channels.lanes import heed_cancelling
 
 SAMPLE_BATCH = 1_000
 
@@ -59,5 +60,6 @@ async def load_sample_people(parts: Parts, count: int) -> None:
     ]
     for start in range(0, len(sample), SAMPLE_BATCH):
         await parts.registry.put_many(sample[start : start + SAMPLE_BATCH])
+        heed_cancelling()
         if start % (10 * SAMPLE_BATCH) == 0:
             structlog.get_logger().info("loading sample people", loaded=start, of=len(sample))
