@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import yaml
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -66,7 +67,11 @@ def test_every_metric_says_what_it_is():
 
 def test_the_runbook_names_metrics_that_there_are():
     """An alarm on a name that nobody makes never rings."""
-    text = (Path(__file__).parents[2] / "ops" / "runbook.md").read_text(encoding="utf-8")
+    ops = Path(__file__).parents[2] / "ops"
+    volumes = {
+        f"alertd_{name}" for name in yaml.safe_load((ops / "compose.yaml").read_text(encoding="utf-8"))["volumes"]
+    }
+    text = (ops / "runbook.md").read_text(encoding="utf-8")
     named = {re.sub("_(bucket|count|sum)$", "", name) for name in re.findall(r"alertd_[a-z_]+", text)}
     assert len(named) > 5
-    assert named - metrics().keys() == set()
+    assert named - metrics().keys() - volumes == set()
