@@ -43,18 +43,52 @@ HOURS = 1 << 12  # 170 days, after which the hour wraps: timed places are swept 
 ACCURACY_LIMITS_M = (50, 200, 1_000, 5_000)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Records:
-    """Many records, one array a field, all of one length."""
+    """Many records as their two halves; a field is cut out when it is asked for, one array, because a query needs few of them."""
 
-    numbers: Words
-    x: NDArray[np.uint16]
-    y: NDArray[np.uint16]
-    regions: NDArray[np.uint32]
-    flags: Flags
+    low: Words
+    high: Words
 
     def __len__(self) -> int:
-        return len(self.numbers)
+        return len(self.low)
+
+    @property
+    def numbers(self) -> Words:
+        return self.low & np.uint64(NUMBER_LIMIT - 1)
+
+    @property
+    def x(self) -> NDArray[np.uint16]:
+        return (self.low >> np.uint64(40)).astype(np.uint16)
+
+    @property
+    def y(self) -> NDArray[np.uint16]:
+        return ((self.low >> np.uint64(56)) | ((self.high & np.uint64(0xFF)) << np.uint64(8))).astype(np.uint16)
+
+    @property
+    def regions(self) -> NDArray[np.uint32]:
+        return ((self.high >> np.uint64(8)) & np.uint64(REGION_LIMIT - 1)).astype(np.uint32)
+
+    @property
+    def flags(self) -> Flags:
+        return (self.high >> np.uint64(32)).astype(np.uint32)
+
+    def where(self, mask: NDArray[np.bool_]) -> Records:
+        """Those that the mask picks."""
+        return self if mask.all() else Records(self.low[mask], self.high[mask])
+
+    def take(self, order: NDArray[np.integer]) -> Records:
+        """Those at these indices."""
+        return Records(self.low.take(order), self.high.take(order))
+
+
+def together(parts: Sequence[Records]) -> Records:
+    """One after another."""
+    nothing = np.empty(0, np.uint64)
+    return Records(
+        np.concatenate([nothing, *(part.low for part in parts)]),
+        np.concatenate([nothing, *(part.high for part in parts)]),
+    )
 
 
 def pack(numbers: ArrayLike, x: ArrayLike, y: ArrayLike, regions: ArrayLike, flags: ArrayLike) -> bytes:
@@ -77,14 +111,7 @@ def unpack(blob: bytes | memoryview) -> Records:
     if len(blob) % SIZE:
         raise ValueError(f"a tile holds records of {SIZE} bytes; {len(blob)} is no multiple of that")
     words = np.frombuffer(blob, "<u8").reshape(-1, 2)
-    low, high = words[:, 0], words[:, 1]
-    return Records(
-        numbers=low & np.uint64(NUMBER_LIMIT - 1),
-        x=(low >> np.uint64(40)).astype(np.uint16),
-        y=((low >> np.uint64(56)) | ((high & np.uint64(0xFF)) << np.uint64(8))).astype(np.uint16),
-        regions=((high >> np.uint64(8)) & np.uint64(REGION_LIMIT - 1)).astype(np.uint32),
-        flags=(high >> np.uint64(32)).astype(np.uint32),
-    )
+    return Records(words[:, 0], words[:, 1])
 
 
 def left(record: bytes) -> bytes:

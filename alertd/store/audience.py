@@ -175,36 +175,26 @@ def _sifted(
     cells: _Cells, blobs: Sequence[bytes | None], wanted: Wanted, area: shapely.MultiPolygon | None
 ) -> tuple[records.Records, NDArray[np.uint64]]:
     """The records that belong to what is wanted (and lie in `area`, if given), and the numbers in doubt: their place says nothing."""
-    tiles, found = _unpacked(cells, blobs)
-    fit = (found.numbers != 0) & eligible(found.flags, wanted)
-    in_doubt = records.moved(found.flags)
-    doubted, sure = found.numbers[fit & in_doubt], fit & ~in_doubt
-    found = _take(found, sure)
+    found, counts = _unpacked(blobs)
+    flags = found.flags
+    fit = eligible(flags, wanted) & (found.numbers != 0)
+    in_doubt = records.moved(flags)
+    doubted, sure = found.where(fit & in_doubt).numbers, fit & ~in_doubt
+    found = found.where(sure)
     if area is not None:
-        found = _take(found, refine.inside(area, tiles[sure], found.x, found.y))
+        tiles = np.repeat(cells.members, counts)[sure]
+        found = found.where(refine.inside(area, tiles, found.x, found.y))
     return found, doubted
 
 
-def _unpacked(cells: _Cells, blobs: Sequence[bytes | None]) -> tuple[NDArray[np.uint32], records.Records]:
-    """The records of many cells, and the cell of each. All at once: one by one, thousands of tiles take five times as long."""
+def _unpacked(blobs: Sequence[bytes | None]) -> tuple[records.Records, list[int]]:
+    """The records of many cells, and how many each has. All at once: one by one, thousands of tiles take five times as long."""
     whole = [blob or b"" for blob in blobs]
     counts = [len(blob) // records.SIZE for blob in whole]
     joined = b"".join(whole)
     if records.SIZE * sum(counts) != len(joined):  # or the records after it would be read as somebody else's
         raise ValueError("a cell holds a broken record")
-    return np.repeat(cells.members, counts), records.unpack(joined)
-
-
-def _take(found: records.Records, mask: NDArray[np.bool_]) -> records.Records:
-    if mask.all():
-        return found
-    return records.Records(
-        numbers=found.numbers[mask],
-        x=found.x[mask],
-        y=found.y[mask],
-        regions=found.regions[mask],
-        flags=found.flags[mask],
-    )
+    return records.unpack(joined), counts
 
 
 def _unique(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -241,8 +231,6 @@ def _sorted(numbers: NDArray[np.uint64], most: int) -> NDArray[np.integer]:
 
 def _merged(parts: Sequence[records.Records]) -> Found:
     """Sorted, and of each number the first that was found."""
-    numbers = np.concatenate([part.numbers for part in parts]) if parts else np.empty(0, np.uint64)
-    flags = np.concatenate([part.flags for part in parts]) if parts else np.empty(0, np.uint32)
-    regions = np.concatenate([part.regions for part in parts]) if parts else np.empty(0, np.uint32)
-    order = ascending_once(numbers)
-    return Found(numbers=numbers.take(order), flags=flags.take(order), regions=regions.take(order))
+    found = records.together(parts)
+    found = found.take(ascending_once(found.numbers))
+    return Found(numbers=found.numbers, flags=found.flags, regions=found.regions)

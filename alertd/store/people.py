@@ -252,14 +252,7 @@ class People:
         pointed = np.array([place.region is None for _, place, _ in parts], bool)
         lon, lat = position(tiles, found.x, found.y)
         within |= pointed & covers.inside(wanted.area, lon, lat)
-        mask = within & eligible(found.flags, wanted)
-        return records.Records(
-            numbers=found.numbers[mask],
-            x=found.x[mask],
-            y=found.y[mask],
-            regions=found.regions[mask],
-            flags=found.flags[mask],
-        )
+        return found.where(within & eligible(found.flags, wanted))
 
     async def count(self) -> int:
         """How many subscribers there are."""
