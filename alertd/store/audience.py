@@ -22,6 +22,8 @@ from geofences import records, refine
 
 #: Of one MGET, since the server answers nobody else meanwhile. A hot tile alone may be 3 MB.
 REPLY_BYTES, REPLY_CELLS = 1_000_000, 2_000
+#: Replies that wait to be sifted: those of the border take many times longer than reading the next.
+READ_AHEAD = 16
 _GROUPS = 1 << 16  # z8 ancestors
 #: Numbers that leave more room than this between them, on average, are sorted; closer ones are put in their places.
 SPARSE = 8
@@ -101,15 +103,27 @@ class Audience:
     async def _sift(
         self, replies: Sequence[tuple[_Cells, shapely.MultiPolygon | None]], wanted: Wanted
     ) -> list[tuple[records.Records, NDArray[np.uint64]]]:
-        """Read and sift, the next reply on its way while one is sifted. One at a time: the area is prepared in place."""
-        done: list[tuple[records.Records, NDArray[np.uint64]]] = []
-        sifting: asyncio.Future[tuple[records.Records, NDArray[np.uint64]]] | None = None
-        for cells, area in replies:
-            blobs = await self._db.mget(cells.keys)
-            if sifting:
-                done.append(await sifting)
-            sifting = asyncio.ensure_future(asyncio.to_thread(_sifted, cells, blobs, wanted, area))
-        return [*done, await sifting] if sifting else done
+        """Read ahead while what was read is sifted, in order and one at a time: the area is prepared in place."""
+        turn, ahead = asyncio.Lock(), asyncio.Semaphore(READ_AHEAD)
+
+        async def sift(
+            cells: _Cells, blobs: list[bytes | None], area: shapely.MultiPolygon | None
+        ) -> tuple[records.Records, NDArray[np.uint64]]:
+            try:
+                async with turn:
+                    return await asyncio.to_thread(_sifted, cells, blobs, wanted, area)
+            finally:
+                ahead.release()
+
+        sifting: list[asyncio.Task[tuple[records.Records, NDArray[np.uint64]]]] = []
+        try:
+            for cells, area in replies:
+                await ahead.acquire()
+                sifting.append(asyncio.ensure_future(sift(cells, await self._db.mget(cells.keys), area)))
+            return list(await asyncio.gather(*sifting))
+        finally:  # when one failed, the others are of no use
+            for task in sifting:
+                task.cancel()
 
     async def _tiles(self, cover: covers.Cover) -> tuple[_Cells, _Cells]:
         """The non-empty tiles of a cover: inner, border."""
