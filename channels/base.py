@@ -162,3 +162,12 @@ class Reporting(Protocol):
     def read_report(self, form: Mapping[str, str]) -> tuple[ReportState, Reason]:
         """What a report says. Raises `ValueError` when it says nothing that we know."""
         ...
+
+
+@runtime_checkable
+class ReportingById(Protocol):
+    """A channel whose carrier's reports name a message by the carrier's own id alone."""
+
+    def names_of(self, message_id: str) -> tuple[str, ...]:
+        """Of the id of an outcome, one name for each part, as reports speak of it."""
+        ...

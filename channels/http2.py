@@ -14,6 +14,9 @@ from channels.posting import LOST, NOT_HTTP, TIMED_OUT, UNTAKEN, Encoded, OnRoom
 
 Answer = asyncio.Future[Reply | Outcome]
 
+# At the latest; well below `https.KEEP_IDLE_S`, because a connection that waits for answers is not idle.
+LOOK_S = 10.0
+
 
 class _Queued(NamedTuple):
     answer: Answer
@@ -109,7 +112,7 @@ class Http2Connection(asyncio.Protocol):
         if self._open and (out := self._session.take()):
             self._transport.write(out)
         if self._timer is None and (self._posted or self._queue):
-            self._timer = self._loop.call_later(self._timeout_s / 4, self._look)
+            self._timer = self._loop.call_later(min(self._timeout_s / 4, LOOK_S), self._look)
         self._tell()
 
     def _tell(self) -> None:

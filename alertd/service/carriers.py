@@ -21,7 +21,6 @@ class Carrier:
     rate: float = UNLIMITED  # permits a second, in the carrier's unit
     burst: float = UNLIMITED
     hold: bool = False  # an attempt without an answer stays unknown, rather than being sent again
-    by_id: bool = False  # its reports name a message by the carrier's own id alone
 
     def block(self, cost: int, rows: int) -> int:
         """How many permits to ask for at once: a tenth of a second's, so that a dead worker wastes no more."""

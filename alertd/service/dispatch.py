@@ -27,8 +27,7 @@ from alertd.store.message_ids import Sent
 from alertd.store.people import Absence, People
 from alertd.store.work import Gate, Lease, Settlement, Work
 from alertd.subscribers import AddressState, Subscriber
-from channels.base import Answer, Outcome, Recipient
-from channels.smpp.channel import names_of
+from channels.base import Answer, Outcome, Recipient, ReportingById
 
 #: From the gate's answer to the last write to a socket. A worker that slept in between writes nothing when it wakes.
 SEND_WITHIN_S = 0.5
@@ -167,8 +166,8 @@ class Dispatch:
         )
         self.metrics.send_seconds.labels(carrier.channel.name, carrier.name).observe(self.clock.monotonic() - started)
         self._count(tries, answers, carrier)
-        if carrier.by_id:
-            await self._name(tries, answers, carrier, ready)
+        if isinstance(carrier.channel, ReportingById):
+            await self._name(tries, answers, carrier, carrier.channel, ready)
         answered = list(zip(tries, answers, strict=True))
         settled += [self._settlement(one, answer, carrier, ready) for one, answer in answered]
         return _Tried(
@@ -216,11 +215,18 @@ class Dispatch:
             unsent=verdict.unsent,
         )
 
-    async def _name(self, tries: Sequence[_Try], answers: Sequence[Outcome], carrier: Carrier, ready: Ready) -> None:
+    async def _name(
+        self,
+        tries: Sequence[_Try],
+        answers: Sequence[Outcome],
+        carrier: Carrier,
+        channel: ReportingById,
+        ready: Ready,
+    ) -> None:
         """Before they are settled, so that what is reported of an accepted row finds it. A store that is away is waited for."""
         keep_ms, give_up = ready.expires_ms - self.clock.now_ms(), self.clock.monotonic() + NAME_WITHIN_S
         sent = [
-            Sent(one.recipient.tag, names_of(answer.message_id), keep_ms)
+            Sent(one.recipient.tag, channel.names_of(answer.message_id), keep_ms)
             for one, answer in zip(tries, answers, strict=True)
             if answer.message_id
         ]

@@ -31,11 +31,6 @@ _RANK: Final = {Answer.ACCEPTED: 0, Answer.UNKNOWN: 1, Answer.RETRY: 2, Answer.N
 BETWEEN_IDS: Final = ","
 
 
-def names_of(message_id: str) -> tuple[str, ...]:
-    """Of the id of an outcome, one name for each part, as reports speak of it."""
-    return tuple(plain(one) for one in message_id.split(BETWEEN_IDS))
-
-
 class _Flight:
     """The outcomes of one send, and whether all are there."""
 
@@ -81,7 +76,7 @@ class _Message:
 
 
 class SmppChannel:
-    """One account. Implements `channels.base.Channel`."""
+    """One account. Implements `channels.base.Channel` and `ReportingById`."""
 
     name = "sms"
 
@@ -99,6 +94,10 @@ class SmppChannel:
         self._senders: list[Bind] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._waiters: list[asyncio.Future[None]] = []
+
+    def names_of(self, message_id: str) -> tuple[str, ...]:
+        """Implements `channels.base.ReportingById`."""
+        return tuple(plain(one) for one in message_id.split(BETWEEN_IDS))
 
     async def open(self) -> None:
         """Begins to bind, and does not wait for it: a centre that is away now may be back when it is needed."""

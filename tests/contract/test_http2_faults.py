@@ -204,12 +204,12 @@ async def test_a_slow_reader_gets_no_more_than_it_asks_for(transport, server):
     server.reads = False
     asked = 0
 
-    def a_hundred_times() -> bool:
+    def for_a_while() -> bool:
         nonlocal asked
         asked += 1
         return asked <= 400
 
-    answers = await post(transport, 300, a_hundred_times, size=30_000)
+    answers = await post(transport, 300, for_a_while, size=30_000)
     assert set(answers) <= {TIMED_OUT, WITHHELD, LOST, *(a for a in answers if isinstance(a, Reply))}
     assert WITHHELD in answers
     assert len(server.got) == len(accepted(answers))
