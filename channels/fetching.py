@@ -1,0 +1,204 @@
+"""The one way to fetch what a stranger's URL names: from the public internet alone, whatever the name, a redirect or the
+DNS of the moment say (server-side request forgery).
+
+A name is resolved once, all its addresses are judged, and the connection goes to one of those that were: nobody can answer
+the judge and the connection differently. Each redirect is a URL like the first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+#: The addresses of a name. Raises OSError when it has none.
+Resolve = Callable[[str], Awaitable[Sequence[str]]]
+
+#: IPv4 that is not the public internet (IANA's registry of special-purpose addresses, RFC 6890, and RFC 5771), and what
+#: clouds put among the public ones.
+NOT_PUBLIC_V4 = tuple(
+    ipaddress.IPv4Network(each)
+    for each in (
+        "0.0.0.0/8",  # this host
+        "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16",  # private (RFC 1918)
+        "100.64.0.0/10",  # carriers' own (RFC 6598); Alibaba's metadata, 100.100.100.200
+        "127.0.0.0/8",
+        "168.63.129.16/32",  # Azure's host: "public", and the same for every machine there
+        "169.254.0.0/16",  # link-local; metadata of most clouds, 169.254.169.254
+        "192.0.0.0/24",  # protocols; Oracle's metadata, 192.0.0.192
+        "192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24",  # for books
+        "192.88.99.0/24",  # relays of 6to4
+        "198.18.0.0/15",  # benches
+        "224.0.0.0/3",  # multicast, reserved, broadcast
+    )
+)  # fmt: skip
+#: All that IPv6 has handed out to the public so far, and what of it is not.
+PUBLIC_V6 = ipaddress.IPv6Network("2000::/3")
+NOT_PUBLIC_V6 = tuple(
+    ipaddress.IPv6Network(each)
+    for each in (
+        "2001::/23",  # protocols, Teredo among them: an IPv4 address in disguise
+        "2001:db8::/32", "3fff::/20",  # for books
+        "2002::/16",  # 6to4: another disguise
+    )
+)  # fmt: skip
+#: IPv6 that only writes an IPv4 address down, in its last 32 bits: the IPv4 address is judged. Mapped (RFC 4291), and
+#: NAT64's well-known prefix (RFC 6052), by which networks without IPv4 reach the rest of the world.
+AS_V4 = (ipaddress.IPv6Network("::ffff:0:0/96"), ipaddress.IPv6Network("64:ff9b::/96"))
+
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+MOST_REDIRECTS = 3
+_PIECE = 65_536
+#: What the client is told of every host.
+_ANY = "judged.invalid"
+
+
+class FetchError(Exception):
+    """A URL is not fetched; the message says why, to whoever sent it. What only a look into the network could tell is one
+    sentence for all reasons, so that nobody can explore the network by it.
+    """
+
+
+_NOT_THERE = (
+    "It cannot be fetched: it must be on the public internet and answer in time, with status 200 and not too much."
+)
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address belongs to the public internet, in whatever form it is written."""
+    try:
+        return _is_public(ipaddress.ip_address(address))
+    except ValueError:
+        return False
+
+
+def _is_public(address: Address) -> bool:
+    if isinstance(address, ipaddress.IPv4Address):
+        return not _within(address, NOT_PUBLIC_V4)
+    if _within(address, AS_V4):
+        return _is_public(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
+    return address in PUBLIC_V6 and address.scope_id is None and not _within(address, NOT_PUBLIC_V6)
+
+
+def _within(address: Address, networks: Iterable[Network]) -> bool:
+    return any(address in network for network in networks)
+
+
+async def resolved(host: str) -> Sequence[str]:
+    """By the system's resolver."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+class Fetcher:
+    """Fetches small things over TLS."""
+
+    def __init__(
+        self,
+        *,
+        timeout_s: float = 10.0,
+        resolve: Resolve = resolved,
+        is_allowed: Callable[[str], bool] = is_public,
+        ports: frozenset[int] = frozenset({443}),
+        trust: ssl.SSLContext | None = None,
+    ) -> None:
+        """`timeout_s` is for all of it, redirects too. The rest is for tests: who answers for a name, which addresses and
+        ports are the world, and whose certificates count (unset: those this machine trusts).
+        """
+        self._timeout_s = timeout_s
+        self._resolve = resolve
+        self._is_allowed = is_allowed
+        self._ports = ports
+        self._trust = trust
+
+    async def fetch(self, url: str, most_bytes: int) -> bytes:
+        """What is there. Raises FetchError."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                for _ in range(MOST_REDIRECTS + 1):
+                    body, url = await self._once(url, most_bytes)
+                    if body is not None:
+                        return body
+        except (aiohttp.ClientError, OSError, ValueError, TimeoutError):  # aiohttp raises ValueError for some URLs
+            pass
+        raise FetchError(_NOT_THERE)
+
+    async def _once(self, url: str, most_bytes: int) -> tuple[bytes | None, str]:
+        """The body, or None and where else to look. Raises FetchError for a URL or host that is not to be asked."""
+        parts = self._checked(url)
+        addresses = await self._resolve(parts.hostname or "")
+        if not addresses or not all(map(self._is_allowed, addresses)):
+            raise FetchError(_NOT_THERE)
+        connector = aiohttp.TCPConnector(resolver=_Judged(addresses), ssl=self._trust or True)
+        asked = urlunsplit(("https", f"{_ANY}:{parts.port or 443}", parts.path, parts.query, ""))
+        headers = {"Host": parts.netloc, "Accept-Encoding": "identity"}
+        async with (
+            aiohttp.ClientSession(
+                connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
+            ) as session,
+            session.get(asked, allow_redirects=False, headers=headers, server_hostname=parts.hostname) as response,
+        ):
+            if response.status in REDIRECTS:
+                return None, urljoin(url, response.headers.get("Location", ""))
+            if response.status != 200:
+                raise FetchError(_NOT_THERE)
+            return await _read(response, most_bytes), url
+
+    def _checked(self, url: str) -> SplitResult:
+        """The parts of a URL that may be looked up. Raises FetchError for one that is not plain https."""
+        try:
+            parts = urlsplit(url)
+            is_plain = parts.scheme == "https" and bool(parts.hostname) and (parts.port or 443) in self._ports
+        except ValueError:
+            raise FetchError("This is no URL.") from None
+        if not is_plain or _hides_something(parts):
+            raise FetchError("This must be an https address without user, password and port.")
+        return parts
+
+
+def _hides_something(parts: SplitResult) -> bool:
+    """A user's name, and whatever two readers of URLs could understand differently."""
+    return "@" in parts.netloc or "\\" in parts.geturl() or "%" in parts.netloc or not parts.netloc.isascii()
+
+
+async def _read(response: aiohttp.ClientResponse, most_bytes: int) -> bytes:
+    """The body. Raises FetchError as soon as it is too long, whatever its headers say."""
+    body = bytearray()
+    async for piece in response.content.iter_chunked(_PIECE):
+        body += piece
+        if len(body) > most_bytes:
+            raise FetchError(_NOT_THERE)
+    return bytes(body)
+
+
+class _Judged(AbstractResolver):
+    """The addresses that were judged, whatever the name. The client is given one name for all hosts: an address in a URL
+    would go past its resolver, and it might read a URL otherwise than we did.
+    """
+
+    def __init__(self, addresses: Sequence[str]) -> None:
+        self._addresses = addresses
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        del family  # the client asks for any
+        return [_result(host, port, address) for address in self._addresses]
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+def _result(host: str, port: int, address: str) -> ResolveResult:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+    return ResolveResult(hostname=host, host=address, port=port, family=family, proto=0, flags=flags)

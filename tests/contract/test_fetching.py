@@ -1,0 +1,259 @@
+"""What a stranger's URL names is fetched from the public internet alone, whatever names, redirects and servers do."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+import pytest
+import trustme
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from channels.fetching import MOST_REDIRECTS, Fetcher, FetchError, is_public
+
+HOST = "photos.example"
+#: What stands for the world here; the rest of this machine does not.
+WORLD, HOME = "127.0.0.1", "127.0.0.2"
+MOST = 100_000
+
+
+@dataclass
+class World:
+    """A server over TLS, a resolver that answers as it is told, and a fetcher for which 127.0.0.1 alone is public."""
+
+    server: TestServer
+    fetcher: Fetcher = field(init=False)
+    names: dict[str, list[list[str]]] = field(default_factory=dict)  # each answer once, the last for ever
+    asked: list[str] = field(default_factory=list)  # names that were looked up
+    seen: list[web.BaseRequest] = field(default_factory=list)
+    reached: list[str] = field(default_factory=list)  # our addresses at which they came in
+
+    def url(self, path: str = "/photo", host: str = HOST) -> str:
+        return f"https://{host}:{self.server.port}{path}"
+
+    async def resolve(self, host: str) -> list[str]:
+        self.asked.append(host)
+        answers = self.names.get(host)
+        if answers is None:
+            raise OSError
+        return answers.pop(0) if len(answers) > 1 else answers[0]
+
+
+async def answer(request: web.Request) -> web.StreamResponse:
+    """What the path says."""
+    kind, _, detail = request.path.strip("/").partition("/")
+    if kind in {"endless", "silent"}:
+        return await stream(request, endless=kind == "endless")
+    answers = {
+        "photo": web.Response(body=b"a picture"),
+        "large": web.Response(body=bytes(MOST + 1)),
+        "packed": web.Response(body=b"\x1f\x8b small", headers={"Content-Encoding": "gzip"}),
+        "to": web.Response(status=307, headers={"Location": request.query.get("where", "")}),
+    }
+    if kind == "hop" and detail != "0":
+        return web.Response(status=302, headers={"Location": f"/hop/{int(detail) - 1}"})
+    return answers.get(kind) or web.Response(status=int(detail) or 200, body=b"at last")
+
+
+async def stream(request: web.Request, *, endless: bool) -> web.StreamResponse:
+    """A body without an end, or without a beginning."""
+    response = web.StreamResponse()
+    await response.prepare(request)
+    while endless:
+        await response.write(bytes(65_536))
+    await asyncio.Event().wait()
+    return response
+
+
+Make = Callable[..., World]
+
+
+@pytest.fixture
+async def make() -> AsyncIterator[Make]:
+    """Makes worlds with a fetcher of these settings."""
+    authority = trustme.CA()
+    trust, own = ssl.create_default_context(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.configure_trust(trust)
+    authority.issue_cert(HOST).configure_cert(own)
+    worlds: list[World] = []
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        worlds[-1].reached.append(request.get_extra_info("sockname")[0])
+        worlds[-1].seen.append(request)
+        return await answer(request)  # type: ignore[arg-type]
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handle)
+    server = TestServer(app, host="0.0.0.0", scheme="https")
+    await server.start_server(ssl=own, shutdown_timeout=0.1)
+
+    def world(**settings) -> World:
+        allowed = {"is_allowed": WORLD.__eq__, "ports": frozenset({server.port}), "trust": trust}
+        made = World(server, {HOST: [[WORLD]]})
+        made.fetcher = Fetcher(**{"resolve": made.resolve, **allowed, **settings})
+        worlds.append(made)
+        return made
+
+    yield world
+    await server.close()
+
+
+async def test_what_is_public_is_fetched_by_its_name(make: Make):
+    """The server is asked for the host of the URL, by its certificate's name, for plain bytes, and with nothing of ours."""
+    world = make()
+    assert await world.fetcher.fetch(world.url("/photo?size=1"), MOST) == b"a picture"
+    [request] = world.seen
+    assert request.headers["Host"] == f"{HOST}:{world.server.port}"
+    assert request.headers["Accept-Encoding"] == "identity"
+    assert request.path_qs == "/photo?size=1"
+    assert not {"Cookie", "Authorization", "Referer"} & set(request.headers)
+
+
+NOT_PUBLIC = """
+0.0.0.0 10.1.2.3 100.64.0.1 100.100.100.200 127.0.0.1 127.255.255.254 168.63.129.16 169.254.169.254 172.16.0.1 172.31.255.255
+192.0.0.192 192.0.2.1 192.88.99.1 192.168.1.1 198.18.0.1 198.51.100.1 203.0.113.1 224.0.0.1 239.255.255.255 240.0.0.1 255.255.255.255
+:: ::1 ::127.0.0.1 fe80::1 fe80::1%1 fc00::1 fd00:ec2::254 ff02::1 2001:db8::1 2001::1 2002:7f00:1:: 3fff::1 100::1 5f00::1 fec0::1
+::ffff:127.0.0.1 ::ffff:10.0.0.1 ::ffff:169.254.169.254 ::ffff:a9fe:a9fe ::ffff:0:127.0.0.1
+64:ff9b::127.0.0.1 64:ff9b::a9fe:a9fe 64:ff9b::192.168.0.1 64:ff9b:1::1
+"""
+PUBLIC = (
+    "8.8.8.8 93.184.216.34 172.32.0.1 100.128.0.1 2606:4700::1111 2a00:1450:4003::5 ::ffff:8.8.8.8 64:ff9b::8.8.8.8"
+)
+
+
+@pytest.mark.parametrize("address", NOT_PUBLIC.split())
+async def test_no_name_leads_inside(make: Make, address: str):
+    """Private, shared, link-local, loopback, multicast and metadata addresses are no public internet, however they are written."""
+    assert not is_public(address)
+    world = make(is_allowed=is_public)
+    world.names[HOST] = [[address]]
+    with pytest.raises(FetchError, match="public internet"):
+        await world.fetcher.fetch(world.url(), MOST)
+    assert world.asked == [HOST]
+    assert not world.seen
+
+
+@pytest.mark.parametrize("address", PUBLIC.split())
+def test_the_rest_of_the_world_is_public(address: str):
+    """The ranges end where they end, and an IPv4 address in IPv6 is judged as what it is."""
+    assert is_public(address)
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "127.0.0.1", "127.1", "0x7f.1", "2130706433", "[::1]", "[::ffff:127.0.0.1]"]
+)
+async def test_no_spelling_of_this_machine_is_public(host: str):
+    """As the system's own resolver reads it."""
+    with pytest.raises(FetchError):
+        await Fetcher().fetch(f"https://{host}/", MOST)
+
+
+async def test_one_address_inside_is_enough_to_refuse(make: Make):
+    """A name with a public and a private address is not asked at the public one either."""
+    world = make()
+    world.names[HOST] = [[WORLD, HOME]]
+    with pytest.raises(FetchError):
+        await world.fetcher.fetch(world.url(), MOST)
+    assert not world.seen
+
+
+async def test_a_name_is_looked_up_once_for_judge_and_connection(make: Make):
+    """DNS that answers the second question with an address inside is not asked a second time."""
+    world = make()
+    world.names[HOST] = [[WORLD], [HOME]]
+    assert await world.fetcher.fetch(world.url(), MOST) == b"a picture"
+    assert world.asked == [HOST]
+    assert world.reached == [WORLD]
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://photos.example/", "ftp://photos.example/", "file:///etc/passwd", "//photos.example/", "photos.example", "",
+     "https://user@photos.example/", "https://user:secret@photos.example/", "https://photos.example:22/",
+     "https://photos.example\\@127.0.0.1/", "https://photos%2eexample/", "https://[::1/", "https://photos.example:x/",
+     "https://ｐhotos.example/", "https://"],
+)  # fmt: skip
+async def test_what_is_no_plain_https_is_not_looked_up(make: Make, url: str):
+    """No other scheme, no user, no port, nothing that two readers could understand differently."""
+    world = make(ports=frozenset({443}))
+    with pytest.raises(FetchError, match=r"https|URL"):
+        await world.fetcher.fetch(url, MOST)
+    assert not world.asked
+
+
+@pytest.mark.parametrize(("hops", "arrives"), [(MOST_REDIRECTS, True), (MOST_REDIRECTS + 1, False)])
+async def test_redirects_are_followed_a_little(make: Make, hops: int, arrives: bool):
+    """Three at most."""
+    world = make()
+    if arrives:
+        assert await world.fetcher.fetch(world.url(f"/hop/{hops}"), MOST) == b"at last"
+    else:
+        with pytest.raises(FetchError):
+            await world.fetcher.fetch(world.url(f"/hop/{hops}"), MOST)
+    assert len(world.seen) == MOST_REDIRECTS + 1
+
+
+@pytest.mark.parametrize("where", ["https://inside.example:{port}/photo", f"https://{HOME}:{{port}}/photo", "http://photos.example/", "https://user@photos.example/", "", "https://photos.example:22/"])  # fmt: skip
+async def test_a_redirect_is_judged_like_the_first_address(make: Make, where: str):
+    """A public server cannot send us inside, to another scheme or to another port."""
+    world = make()
+    world.names |= {"inside.example": [[HOME]], HOME: [[HOME]]}
+    target = where.format(port=world.server.port)
+    with pytest.raises(FetchError):
+        await world.fetcher.fetch(world.url(f"/to?where={target}"), MOST)
+    assert all(request.path == "/to" for request in world.seen)
+
+
+@pytest.mark.parametrize("path", ["/large", "/endless"])
+async def test_a_body_is_read_no_further_than_allowed(make: Make, path: str):
+    """Whether its length is told or not."""
+    world = make()
+    with pytest.raises(FetchError):
+        await world.fetcher.fetch(world.url(path), MOST)
+
+
+async def test_nothing_is_unpacked(make: Make):
+    """A compressed answer stays as small as it came."""
+    world = make()
+    assert await world.fetcher.fetch(world.url("/packed"), MOST) == b"\x1f\x8b small"
+
+
+async def test_a_silent_server_costs_no_more_than_the_time_limit(make: Make):
+    """The limit is for everything, from the first redirect to the last byte."""
+    world, began = make(timeout_s=0.3), asyncio.get_running_loop().time()
+    with pytest.raises(FetchError):
+        await world.fetcher.fetch(world.url("/silent"), MOST)
+    assert asyncio.get_running_loop().time() - began < 5
+
+
+@pytest.mark.parametrize("code", [201, 204, 304, 403, 404, 500])
+async def test_only_200_is_an_answer(make: Make, code: int):
+    """An error page is no picture."""
+    world = make()
+    with pytest.raises(FetchError):
+        await world.fetcher.fetch(world.url(f"/status/{code}"), MOST)
+
+
+async def test_a_certificate_must_be_of_the_name_and_trusted(make: Make):
+    """The world's TLS counts: another name's certificate, or one nobody vouches for, is no answer."""
+    world = make()
+    world.names["other.example"] = [[WORLD]]
+    with pytest.raises(FetchError):
+        await world.fetcher.fetch(world.url(host="other.example"), MOST)
+    with pytest.raises(FetchError):
+        await make(trust=None).fetcher.fetch(world.url(), MOST)
+
+
+async def test_a_refusal_does_not_tell_what_is_inside(make: Make):
+    """Nothing there, something inside and something that answers with an error are told in the same words."""
+    world = make()
+    world.names["inside.example"] = [[HOME]]
+    told = set()
+    for url in (world.url(host="nowhere.example"), world.url(host="inside.example"), world.url("/status/404")):
+        with pytest.raises(FetchError) as refusal:
+            await world.fetcher.fetch(url, MOST)
+        told.add(str(refusal.value))
+    assert len(told) == 1
