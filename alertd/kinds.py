@@ -52,6 +52,25 @@ class PlaceKind(enum.StrEnum):
     OTHER = "other"
 
 
+class Occasion(enum.StrEnum):
+    """Why a version of an alert is told: it is the alert, or what follows one."""
+
+    ALERT = "alert"
+    UPDATE = "update"  # the alert again, with what is known now
+    STAND_DOWN = "stand-down"  # no longer active; it may come back
+    CLOSE = "close"
+    CANCEL = "cancel"  # it should not have been, by its reason
+
+
+class CancelReason(enum.StrEnum):
+    """Why an alert is cancelled, as people are told."""
+
+    WITHDRAWN = "withdrawn"
+    SENT_IN_ERROR = "sent-in-error"
+    WRONG_INFORMATION = "wrong-information"
+    DRILL = "drill"  # a test or an exercise that went out as if it were real
+
+
 class Category(enum.StrEnum):
     """CAP 1.2, section 3.2.2, category."""
 

@@ -13,7 +13,7 @@ from alertd.api.services import services
 from alertd.api.shapes import Query
 from alertd.documents import AlertRequest
 from alertd.faults import refusal
-from alertd.kinds import Channel
+from alertd.kinds import CancelReason, Channel, Occasion
 from alertd.rendering import Renderer
 from alertd.service import previews
 from channels.base import MailMessage, Message, PushMessage, SmsMessage
@@ -23,6 +23,8 @@ from channels.text import segments
 class MessagesQuery(Query):
     channels: str = Field("", description="Separated by commas. Default: the alert's own.", max_length=64)
     languages: str = Field("", description="Separated by commas. Default: all it can be told in.", max_length=256)
+    occasion: Occasion = Field(Occasion.ALERT, description="What is told: the alert, more of it, or its end.")
+    reason: CancelReason | None = Field(None, description="Why it is cancelled; with `occasion=cancel` alone.")
 
     @field_validator("channels")
     @classmethod
@@ -64,17 +66,20 @@ class MessagesPreview(BaseModel):
 
 async def preview_messages(request: web.Request, *, query: MessagesQuery, body: AlertRequest) -> MessagesPreview:
     """What an alert will look like on each channel in each language: its texts, the segments of an SMS, what had no room and
-    what is not translated. Refuses what a submission would refuse; keeps and sends nothing. The author may be anyone.
+    what is not translated; with `occasion`, what people are told afterwards, as if the alert had gone out now. An end names
+    nobody. Refuses what a submission would refuse; keeps and sends nothing. The author may be anyone.
     """
     s, alert = services(request), body.alert()
     s.intake.check_unsigned(alert, credential(request))
     languages = previews.chosen_languages(alert, s.renderer, _listed(query.languages))
     channels = _listed(query.channels) or list(dict.fromkeys(alert.channels))
+    now_ms = s.clock.now_ms()
+    telling = previews.telling_of(query.occasion, query.reason, now_ms=now_ms)
     shown = previews.previews(
-        alert, s.renderer, channels=channels, languages=languages, now_ms=s.clock.now_ms()
+        alert, s.renderer, channels=channels, languages=languages, telling=telling, now_ms=now_ms
     )  # fmt: skip
     return MessagesPreview(
-        languages=[_language(s.renderer, tag, previews.untranslated(alert, tag)) for tag in languages],
+        languages=[_language(s.renderer, tag, previews.untranslated(alert, tag, telling)) for tag in languages],
         untold=previews.untold(alert, s.renderer),
         messages=[_message(one) for one in shown],
     )

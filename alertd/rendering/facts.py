@@ -12,9 +12,10 @@ from typing import Any
 
 from alertd.cases import Age, Child, Contact, LastSeen
 from alertd.documents import Alert, Info, Status
-from alertd.kinds import Kind
+from alertd.kinds import Kind, Occasion
 from alertd.rendering.catalogue import Catalogue
 from alertd.rendering.languages import matching, told_in, told_in_any
+from alertd.rendering.occasions import SAFETY, Telling
 from alertd.rendering.plaintext import clip, line, lines
 from channels.base import Loudness
 
@@ -77,18 +78,21 @@ class Facts:
     language: str
     direction: str
     mark: str  # of a test or an exercise; empty = it is real
-    heading: str  # the mark, else the urgency, and what the alert is
+    heading: str  # the mark, else the urgency, and what the alert is; or that it has ended
     safety: str
-    who: str
-    children: tuple[ChildFacts, ...]
-    place: str
-    seen_at: str
-    headline: str
-    description: tuple[str, ...]  # paragraphs
-    instruction: tuple[str, ...]
-    valid_until: str
-    contacts: tuple[ContactFacts, ...]
-    url: str
+    who: str = ""
+    children: tuple[ChildFacts, ...] = ()
+    place: str = ""
+    seen_at: str = ""
+    headline: str = ""
+    description: tuple[str, ...] = ()  # paragraphs
+    instruction: tuple[str, ...] = ()
+    valid_until: str = ""
+    contacts: tuple[ContactFacts, ...] = ()
+    url: str = ""
+    replaces: str = ""  # of an update: that it stands for what was told before
+    happened: str = ""  # of an end: the sentence that says so, and this the wish that goes with it
+    wish: str = ""
 
     def without(self, name: str) -> Facts:
         """The same with one fact left out, of the alert or of each child."""
@@ -104,8 +108,12 @@ class Facts:
         return (getattr(self, name),)
 
 
-def facts_of(alert: Alert, words: Catalogue, room: Room, *, loudness: Loudness, url: str | None) -> Facts:
+def facts_of(
+    alert: Alert, words: Catalogue, room: Room, *, loudness: Loudness, url: str | None, telling: Telling
+) -> Facts:
     """The facts of an alert for one channel. Raises `ValueError` if a missing-child alert names no contact."""
+    if telling.is_end:
+        return _facts_of_end(alert, words, room, telling)
     case, info = alert.case, _info(alert, words.language)
     children = case.children[: room.people]
     zone = None if case.last_seen is None else case.last_seen.time_zone
@@ -113,30 +121,53 @@ def facts_of(alert: Alert, words: Catalogue, room: Room, *, loudness: Loudness, 
         language=words.language,
         direction=words.direction,
         mark=_mark(alert, words),
-        heading=_heading(alert, words, loudness),
-        safety=safety_line(alert, words),
+        heading=_heading(alert, words, loudness, telling.occasion),
+        safety=safety_line(alert, words, telling.occasion),
         who=_who(case.children, words, room),
         children=tuple(_child(child, words, room) for child in children),
         place=_place(case.last_seen, alert, words, room),
         seen_at="" if case.last_seen is None else words.moment(case.last_seen.at, zone, form=room.form),
-        headline=words.isolate(clip(line(info.headline or ""), room.headline)),
+        headline=_headline(info, words, room),
         description=_paragraphs(info.description, room),
         instruction=_paragraphs(info.instruction, room),
         valid_until=words.moment(alert.expires, zone, form=room.form),
         contacts=tuple(_contact(contact, words) for contact in _by_use(case.contact)),
         url=url or "",
+        replaces=words.words["update"]["replaces"] if telling.occasion is Occasion.UPDATE else "",
     )
 
 
-def safety_line(alert: Alert, words: Catalogue) -> str:
-    """What everyone must be told in every message: keep away, and whom to call."""
-    forms = words.words["safety"]
-    if alert.kind is Kind.GENERAL:
-        return str(forms["general"]["text"])
+def _facts_of_end(alert: Alert, words: Catalogue, room: Room, telling: Telling) -> Facts:
+    """That an alert has ended, and of which moment it was: nothing of a child is among these facts, so no template can tell
+    any of it. A general alert is known by its headline.
+    """
+    public = alert.kind is Kind.GENERAL
+    return Facts(
+        language=words.language,
+        direction=words.direction,
+        mark=_mark(alert, words),
+        heading=words.joined([_mark(alert, words), words.words["ended"][alert.kind][telling.occasion]], "dash"),
+        safety=safety_line(alert, words, telling.occasion),
+        headline=_headline(_info(alert, words.language), words, room) if public else "",
+        happened=words.words["happened"][telling.code].format(moment=_alerted(alert, words, room, telling)),
+        wish=words.words["wish"][alert.kind],
+    )
+
+
+def safety_line(alert: Alert, words: Catalogue, occasion: Occasion) -> str:
+    """What everyone must be told: keep away, and whom to call. Empty where `occasions.SAFETY` has none."""
+    name = SAFETY[alert.kind].get(occasion)
+    if name is None:
+        return ""
+    if name == "one-or-many":
+        name = "one" if len(alert.case.children) == 1 else "many"
+    forms = words.words["safety"][name]
+    if forms.keys() == {"text"}:  # it names no contact
+        return str(forms["text"])
     if not alert.case.contact:
         raise ValueError("A missing-child alert needs a contact: without one there is no safety line.")
     way, shown = _way(_by_use(alert.case.contact)[0])
-    return _filled(forms["one" if len(alert.case.children) == 1 else "many"][way], words.isolate(shown))
+    return _filled(forms[way], words.isolate(shown))
 
 
 def _filled(form: str, contact: str) -> str:
@@ -150,11 +181,25 @@ def _mark(alert: Alert, words: Catalogue) -> str:
     return str(words.words["mark"][alert.kind.value][alert.status.value])
 
 
-def _heading(alert: Alert, words: Catalogue, loudness: Loudness) -> str:
+def _heading(alert: Alert, words: Catalogue, loudness: Loudness, occasion: Occasion) -> str:
     subject = "missing-children" if len(alert.case.children) > 1 else alert.kind.value
     title = words.words["title"][subject][alert.level.value]
-    urgent = words.words["loud"]["word"] if loudness is Loudness.LOUD else ""
-    return words.joined([_mark(alert, words) or urgent, title], "dash")
+    mark = _mark(alert, words)
+    urgent = words.words["loud"]["word"] if loudness is Loudness.LOUD and not mark else ""
+    update = words.words["update"]["word"] if occasion is Occasion.UPDATE else ""
+    return words.joined([mark, update, urgent, title], "dash")
+
+
+def _headline(info: Info, words: Catalogue, room: Room) -> str:
+    return words.isolate(clip(line(info.headline or ""), room.headline))
+
+
+def _alerted(alert: Alert, words: Catalogue, room: Room, telling: Telling) -> str:
+    """When people were told, on the clocks of the case, else on those of the sender."""
+    zone = None if alert.case.last_seen is None else alert.case.last_seen.time_zone
+    at = telling.alerted_at
+    assert at is not None
+    return words.moment(at.astimezone(alert.expires.tzinfo), zone, form=room.form)
 
 
 def _who(children: Sequence[Child], words: Catalogue, room: Room) -> str:

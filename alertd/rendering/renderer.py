@@ -1,6 +1,6 @@
 """The renderer: compiles every template once and makes the message of one channel in one language.
 
-The safety line is put in here, whatever a template says, and a message without it is refused.
+The safety line is put in here, whatever a template says, and a message without the one it needs is refused.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from alertd.kinds import Kind
 from alertd.rendering.catalogue import REFERENCE, Catalogue, read_catalogues
 from alertd.rendering.facts import Facts, Room, facts_of
 from alertd.rendering.languages import matching
+from alertd.rendering.occasions import THE_ALERT, Telling
 from alertd.rendering.plaintext import is_gsm, packed, rows, spelled_for_sms, tidy
 from channels.base import Loudness, MailMessage, Message, PushMessage, SmsMessage, Stamp
 from channels.text import segments
@@ -27,6 +28,10 @@ PARTS = {
     "sms": ("text.txt",),
     "mail": ("subject.txt", "body.txt", "body.html"),
 }
+
+#: The folder of messages that say an alert has ended; the others are named after its kind.
+ENDED = "ended"
+MESSAGES = (*Kind, ENDED)
 
 #: A locked phone shows about four rows of a push below its title, of about this many letters, and ten when it is opened. The safety
 #: line stands in those four.
@@ -64,10 +69,11 @@ LEFT_OUT = {
         "seen_at",
     ),
     Kind.GENERAL: ("valid_until", "description", "instruction"),
+    ENDED: ("wish",),
 }
 
 #: What may be shortened and is otherwise always told.
-NEVER_LEFT_OUT = {Kind.MISSING_CHILD: ("name", "place"), Kind.GENERAL: ("headline",)}
+NEVER_LEFT_OUT = {Kind.MISSING_CHILD: ("name", "place"), Kind.GENERAL: ("headline",), ENDED: ("headline",)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,10 +105,8 @@ class Renderer:
         )
         names = environment.list_templates(filter_func=lambda name: name.startswith("messages/"))
         self._templates = {name: environment.get_template(name) for name in names}
-        missing = {_name(kind, channel, part) for kind in Kind for channel in PARTS for part in PARTS[channel]} - set(
-            names
-        )
-        if missing:
+        needed = {_name(each, channel, part) for each in MESSAGES for channel in PARTS for part in PARTS[channel]}
+        if missing := needed - set(names):
             raise ValueError(f"Templates are missing: {', '.join(sorted(missing))}.")
         self._channels: dict[str, Callable[[_Rendering, Stamp], tuple[Message, Facts]]] = {
             "push": _push,
@@ -134,37 +138,49 @@ class Renderer:
             return tuple(tag for tag in own if document.info[tag].headline and document.info[tag].description)
         return (*own, *(tag for tag in self.all_languages() if tag not in own))
 
-    def render(self, document: Alert, *, channel: str, language: str, stamp: Stamp, url: str | None = None) -> Message:
-        """The message for one channel in one of `languages(document)`.
+    def render(
+        self, document: Alert, *, channel: str, language: str, stamp: Stamp, url: str | None = None,
+        telling: Telling = THE_ALERT,
+    ) -> Message:  # fmt: skip
+        """The message for one channel in one of `languages(document)`, on the occasion of `telling`.
 
         The stamp of the message names the language it is really in, and is a test whenever the alert is. `url` is the
-        page that people may open. Raises `UnsafeMessageError` for a message without safety line or mark, `ValueError` for a
-        missing-child alert without contact, `KeyError` for an unknown channel or language.
+        page that people may open; who is told of an end gets no link. Raises `UnsafeMessageError` for a message without safety
+        line or mark, `ValueError` for a missing-child alert without contact, `KeyError` for an unknown channel or language.
         """
-        facts = self._facts(document, ROOM[_like(channel)], language, stamp.loudness, url)
-        return self._made(document, facts, channel, stamp)[0]
+        facts = self._facts(document, ROOM[_like(channel)], language, stamp.loudness, url, telling)
+        return self._made(document, facts, channel, stamp, telling)[0]
 
-    def preview(self, document: Alert, *, channel: str, language: str, stamp: Stamp, url: str | None = None) -> Preview:
+    def preview(
+        self, document: Alert, *, channel: str, language: str, stamp: Stamp, url: str | None = None,
+        telling: Telling = THE_ALERT,
+    ) -> Preview:  # fmt: skip
         """As `render`, with what was left out or cut."""
         room = ROOM[_like(channel)]
-        known = self._facts(document, room, language, stamp.loudness, url)
-        whole = self._facts(document, room.boundless(), language, stamp.loudness, url)
-        message, told = self._made(document, known, channel, stamp)
-        names = (*NEVER_LEFT_OUT[document.kind], *reversed(LEFT_OUT[document.kind]))
+        known = self._facts(document, room, language, stamp.loudness, url, telling)
+        whole = self._facts(document, room.boundless(), language, stamp.loudness, url, telling)
+        message, told = self._made(document, known, channel, stamp, telling)
+        folder = folder_of(document.kind, telling)
+        names = (*NEVER_LEFT_OUT[folder], *reversed(LEFT_OUT[folder]))
         left_out = tuple(name for name in names if known.without(name) != known and told.without(name) == told)
         kept = [name for name in names if name not in left_out]
         cut = tuple(name for name in kept if told.values(name) != whole.values(name)[: len(told.values(name))])
         fewer = len(told.children) < len(whole.children)
         return Preview(message=message, left_out=left_out, shortened=(*(("children",) if fewer else ()), *cut))
 
-    def _facts(self, document: Alert, room: Room, language: str, loudness: Loudness, url: str | None) -> Facts:
+    def _facts(
+        self, document: Alert, room: Room, language: str, loudness: Loudness, url: str | None, telling: Telling
+    ) -> Facts:
         words = replace(self.words(language), language=language)
-        return facts_of(document, words, room, loudness=loudness, url=url)
+        return facts_of(document, words, room, loudness=loudness, url=url, telling=telling)
 
-    def _made(self, document: Alert, facts: Facts, channel: str, stamp: Stamp) -> tuple[Message, Facts]:
+    def _made(
+        self, document: Alert, facts: Facts, channel: str, stamp: Stamp, telling: Telling
+    ) -> tuple[Message, Facts]:
         """The message, and the facts that it tells."""
         stamp = replace(stamp, language=facts.language, test=document.status is not Status.ACTUAL)
-        return self._channels[channel](_Rendering(self, document.kind, self.words(facts.language), facts), stamp)
+        rendering = _Rendering(self, folder_of(document.kind, telling), self.words(facts.language), facts)
+        return self._channels[channel](rendering, stamp)
 
     def template(self, *names: str) -> Template:
         """The first of these compiled templates that there is, by its path below the templates directory."""
@@ -176,19 +192,24 @@ def _like(channel: str) -> str:
     return "push" if channel == "webpush" else channel
 
 
-def _name(kind: Kind, channel: str, part: str, language: str = "") -> str:
-    return f"messages/{kind}/{channel}/{language}{'.' * bool(language)}{part}"
+def folder_of(kind: Kind, telling: Telling) -> str:
+    """Which of `MESSAGES` it is."""
+    return ENDED if telling.is_end else kind.value
+
+
+def _name(folder: str, channel: str, part: str, language: str = "") -> str:
+    return f"messages/{folder}/{channel}/{language}{'.' * bool(language)}{part}"
 
 
 class _Rendering:
     """One alert on its way into one channel and language."""
 
-    def __init__(self, renderer: Renderer, kind: Kind, words: Catalogue, facts: Facts) -> None:
-        self._renderer, self._kind, self._words, self.facts = renderer, kind, words, facts
+    def __init__(self, renderer: Renderer, folder: str, words: Catalogue, facts: Facts) -> None:
+        self._renderer, self._folder, self._words, self.facts = renderer, folder, words, facts
 
     def part(self, channel: str, part: str, facts: Facts) -> str:
         """One template, filled in, and nothing else."""
-        own, shared = _name(self._kind, channel, part, self._words.language), _name(self._kind, channel, part)
+        own, shared = _name(self._folder, channel, part, self._words.language), _name(self._folder, channel, part)
         template = self._renderer.template(own, shared)
         return template.render(facts=facts, words=self._words.words)
 
@@ -205,12 +226,16 @@ class _Rendering:
         In a push it goes in front of a first line so long that a locked phone would hide it.
         """
         first, _, rest = tidy(self.part(channel, part, facts)).partition("\n")
+        if not facts.safety:
+            return f"{first}\n{rest}"
         if channel == "push" and rows(first, ROW) + rows(facts.safety, ROW) > CLOSED_ROWS:
             return f"{facts.safety}\n{first}\n{rest}"
         return f"{first}\n\n{facts.safety}\n{rest}"
 
     def html(self) -> str:
         """A page with the safety line right below its header."""
+        if not self.facts.safety:
+            return self.part("mail", "body.html", self.facts).strip()
         block = "</header>\n" + self._renderer.template("messages/_safety.html").render(facts=self.facts)
         return self.part("mail", "body.html", self.facts).strip().replace("</header>", block, 1)
 
@@ -218,7 +243,7 @@ class _Rendering:
         """The facts, then ever fewer of them."""
         facts = self.facts
         yield facts
-        for name in LEFT_OUT[self._kind]:
+        for name in LEFT_OUT[self._folder]:
             facts = facts.without(name)
             yield facts
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from alertd.documents import Alert
 from alertd.errors import Fault, Problem
 from alertd.ids import new_id
-from alertd.kinds import Kind
-from alertd.rendering import Preview, Renderer
+from alertd.kinds import CancelReason, Kind, Occasion
+from alertd.rendering import Preview, Renderer, Telling
 from alertd.rendering.languages import matching
 from alertd.service.messages import stamp_of
 
@@ -23,16 +24,25 @@ class Specimen:
     preview: Preview
 
 
+def telling_of(occasion: Occasion, reason: CancelReason | None, *, now_ms: int) -> Telling:
+    """The occasion as if the alert had gone out now. Raises Problem for a cancel without reason, or a reason without cancel."""
+    if (occasion is Occasion.CANCEL) != (reason is not None):
+        sentence = f"A cancel has a reason, and nothing else has one: {', '.join(CancelReason)}."
+        raise Problem("invalid-request", "The reason is missing, or is none.", faults=(Fault("", sentence, "reason"),))
+    return Telling(occasion=occasion, reason=reason, alerted_at=datetime.fromtimestamp(now_ms / 1000, UTC))
+
+
 def previews(
-    alert: Alert, renderer: Renderer, *, channels: Collection[str], languages: Sequence[str], now_ms: int
-) -> list[Specimen]:
+    alert: Alert, renderer: Renderer, *, channels: Collection[str], languages: Sequence[str], telling: Telling,
+    now_ms: int,
+) -> list[Specimen]:  # fmt: skip
     """The message of each channel in each language, in that order. The languages are of `renderer.languages(alert)`."""
     version = new_id(now_ms)
     specimens = []
     for channel in channels:
         for language in languages:
             stamp = stamp_of(alert, version, language, sent_ms=now_ms)
-            preview = renderer.preview(alert, channel=channel, language=language, stamp=stamp)
+            preview = renderer.preview(alert, channel=channel, language=language, stamp=stamp, telling=telling)
             specimens.append(Specimen(channel=channel, language=language, preview=preview))
     return specimens
 
@@ -52,16 +62,23 @@ def untold(alert: Alert, renderer: Renderer) -> list[str]:
     return [tag for tag in alert.info if tag not in renderer.languages(alert)]
 
 
-def untranslated(alert: Alert, language: str) -> list[str]:
+def untranslated(alert: Alert, language: str, telling: Telling) -> list[str]:
     """JSON pointers to texts that others can read and readers of this language cannot, or read in another language."""
-    return [pointer for pointer, written, told in _texts(alert, language) if written and told not in written]
+    return [pointer for pointer, written, told in _texts(alert, language, telling) if written and told not in written]
 
 
-def _texts(alert: Alert, language: str) -> Iterator[tuple[str, Collection[str], str | None]]:
+#: The sender's texts that a message tells; a child has a name instead of a headline.
+_TOLD = {Kind.MISSING_CHILD: ("description", "instruction"), Kind.GENERAL: ("headline", "description", "instruction")}
+_TOLD_AT_THE_END: dict[Kind, tuple[str, ...]] = {Kind.MISSING_CHILD: (), Kind.GENERAL: ("headline",)}
+
+
+def _texts(alert: Alert, language: str, telling: Telling) -> Iterator[tuple[str, Collection[str], str | None]]:
     """Where each text of a message is or would be, the languages it is in, and which of them this one is told from."""
     own = matching(language, alert.info) or language
-    for name in ("headline", "description", "instruction")[alert.kind is Kind.MISSING_CHILD :]:  # a child has a name
+    for name in (_TOLD_AT_THE_END if telling.is_end else _TOLD)[alert.kind]:
         yield f"/info/{own}/{name}", [tag for tag, info in alert.info.items() if getattr(info, name)], own
+    if telling.is_end:
+        return
     for i, child in enumerate(alert.case.children):
         yield f"/case/children/{i}/clothing/{language}", child.clothing, matching(language, child.clothing)
     if (seen := alert.case.last_seen) is not None:

@@ -116,3 +116,35 @@ def test_wrong_questions_are_refused(served: Served, alert: dict[str, Any]):
     status, answer = served.call("POST", PREVIEW + "?channels=fax", alert)
     assert (status, answer["errors"][0]["parameter"]) == (400, "channels")
     assert served.call("POST", PREVIEW, alert, keyed(served, "regions:read"))[0] == 403
+
+
+def test_what_follows_an_alert_is_shown_before_it_is_needed(served: Served, alert: dict[str, Any]):
+    """An update tells all and says that it is one; a cancel says why, in every language, and names nobody on any channel."""
+    query = "?channels=push,sms,mail&languages=en,ar"
+    update = previewed(served, alert, f"{query}&occasion=update")["messages"]
+    assert update[0]["title"] == "Update – Missing child in danger: Lucía P., 7 years old"
+    cancel = previewed(served, alert, f"{query}&occasion=cancel&reason=sent-in-error")
+    assert [one["untranslated"] for one in cancel["languages"]] == [[], []]
+    english = cancel["messages"][0]
+    assert english["title"] == "Missing-child alert cancelled"
+    assert "was sent in error. We apologise." in english["body"]
+    assert "Do not approach anyone because of this alert." in english["body"]
+    for message in cancel["messages"]:
+        told = " ".join(str(value) for value in message.values())
+        assert not [fact for fact in ("Lucía", "لوسيا", "Santa Justa", "red coat") if fact in told]
+    closed = previewed(served, {**alert, "status": "Exercise"}, "?channels=push&languages=es&occasion=close")[
+        "messages"
+    ][0]
+    assert closed["title"].startswith(
+        "SIMULACRO – no ha desaparecido ningún menor – Alerta de menor desaparecido finalizada"
+    )
+
+
+@pytest.mark.parametrize(
+    "query", ["?occasion=cancel", "?occasion=close&reason=drill", "?reason=drill", "?occasion=found"]
+)
+def test_an_occasion_without_its_reason_is_refused(served: Served, alert: dict[str, Any], query: str):
+    """A cancel needs one of the reasons, and nothing else takes one; what is no occasion is refused with those there are."""
+    status, answer = served.call("POST", PREVIEW + query, alert)
+    assert (status, answer["type"]) == (400, "/problems/invalid-request")
+    assert answer["errors"][0]["parameter"] in {"reason", "occasion"}
