@@ -22,9 +22,10 @@ from alertd.rendering import Renderer
 from alertd.resources import templates_dir
 from alertd.service.access import Access
 from alertd.service.approval import Approval
-from alertd.service.carriers import UNLIMITED, Carrier, Carriers
+from alertd.service.carriers import UNLIMITED, Carrier, Carriers, Domain
 from alertd.service.dispatch import Dispatch
 from alertd.service.ending import Ending
+from alertd.service.domains import Domains
 from alertd.service.fleet import Fleet
 from alertd.service.inbound import Inbound
 from alertd.service.intake import Intake
@@ -153,6 +154,7 @@ class Parts:
             ending=Ending(self.alerts, self.work, self.clock, self.metrics),
             sweeper=Sweeper(self.db, self.people, self.clock),
             carriers=self.carriers,
+                domains=Domains(self.limits, self.clock, self.metrics),
             clock=self.clock,
             metrics=self.metrics,
             settings=self.settings.worker,
@@ -181,7 +183,8 @@ async def opened(settings: config.Settings, redis: Redis, codec: Codec, *, sends
                 with _usable(carrier.name):
                     await carrier.channel.open()
                 stack.push_async_callback(carrier.channel.close)
-            parts.metrics.show_carrier(carrier.channel.name, carrier.name, settings.carriers[carrier.name].rate)
+            rate, domains = settings.carriers[carrier.name].rate, {one.name for one in carrier.domains.values()}
+            parts.metrics.show_carrier(carrier.channel.name, carrier.name, rate, domains)
         yield parts
 
 
@@ -227,7 +230,18 @@ def _fcm(section: config.FcmCarrier, _settings: config.Settings, _name: str) -> 
             connections=section.connections,
             timeout_s=section.timeout_s,
         )
+        domains=_domains(name, section),
     )
+
+
+def _domains(carrier: str, section: config.AnyCarrier) -> dict[str, Domain]:
+    """The limits of domains, by each of their names."""
+    limits = section.domains if isinstance(section, config.SmtpCarrier) else None
+    found: dict[str, Domain] = {}
+    for name, limit in (limits or {}).items():
+        domain = Domain(name=name, limiter=f"{carrier}/{name}", rate=limit.rate or UNLIMITED)
+        found |= dict.fromkeys((name, *limit.also), domain)
+    return found
 
 
 def _twilio(section: config.TwilioCarrier, settings: config.Settings, name: str) -> Channel:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
@@ -206,6 +208,22 @@ class SmtpCarrier(Carrier):
     kind: Literal["smtp"]
     host: str
     port: int = Field(587, ge=1, le=65535)
+def _domain(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", name):
+        raise PydanticCustomError("domain", "a domain in small letters, as it stands after the @")
+    return name
+
+
+DomainName = Annotated[str, AfterValidator(_domain)]
+
+
+class DomainLimit(Section):
+    """What one provider of mailboxes takes."""
+
+    rate: float | None = Field(None, gt=0)
+    also: tuple[DomainName, ...] = ()
+
+
     tls: Literal["starttls", "tls", "plain"] = "starttls"
     user: str | None = None
     password: SecretStr | None = None
@@ -221,9 +239,18 @@ class SmtpCarrier(Carrier):
 
     @model_validator(mode="after")
     def _reports_are_proven(self) -> Self:
+    domains: dict[DomainName, DomainLimit] | None = None
         needed = {"ses": "reports_topic", "postmark": "reports_secret", "mailgun": "reports_secret"}
         if self.reports and getattr(self, needed[self.reports]) is None:
             raise PydanticCustomError(
+    @model_validator(mode="after")
+    def _domains_are_named_once(self) -> Self:
+        names = Counter(name for first, limit in (self.domains or {}).items() for name in (first, *limit.also))
+        for name, times in names.items():
+            if times > 1:
+                raise PydanticCustomError("domain_twice", "{name} has two limits in domains", {"name": name})
+        return self
+
                 "unproven",
                 'reports = "{relay}" needs {option}',
                 {"relay": self.reports, "option": needed[self.reports]},
@@ -349,3 +376,4 @@ def _names() -> list[str]:
         *CARRIERS,
     )
     return sorted({name for section in sections for name in section.model_fields})
+        DomainLimit,

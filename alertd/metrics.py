@@ -37,6 +37,9 @@ class Metrics:
         self.optouts = self._counter("optouts", "People who left by a channel", "channel")
         self.limit_rate = self._gauge("limit_rate", "Permits a second a carrier allows", carrier)
         self.limit_wait_seconds = self._histogram("limit_wait_seconds", "Waiting for a carrier's permits", carrier)
+        self.domain_waits = self._counter(
+            "domain_waits", "Mails that waited for their domain's limit", "carrier domain"
+        )
         self.send_seconds = self._histogram("send_seconds", "One chunk, from first write to last answer", carrier)
         self.first_send_seconds = self._histogram(
             "first_send_seconds", "Approval to the first hand-over of an alert", buckets=_LONG
@@ -63,11 +66,13 @@ class Metrics:
     def _histogram(self, name: str, says: str, labels: str = "", *, buckets: Sequence[float] = _QUICK) -> Histogram:
         return Histogram(f"alertd_{name}", says, labels.split(), buckets=buckets, registry=self.registry)
 
-    def show_carrier(self, channel: str, carrier: str, rate: float | None) -> None:
+    def show_carrier(self, channel: str, carrier: str, rate: float | None, domains: Iterable[str] = ()) -> None:
         """Make a carrier's series visible before anything happens to them."""
         self.limit_rate.labels(channel, carrier).set(rate or 0)
         self.send_seconds.labels(channel, carrier)
         self.limit_wait_seconds.labels(channel, carrier)
+        for domain in domains:
+            self.domain_waits.labels(carrier, domain)
         for outcome in ("accepted", "retry", "never", "unknown", "withheld"):
             self.outcomes.labels(channel, carrier, outcome, "none")
 

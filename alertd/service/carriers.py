@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from channels.base import Channel
 
 #: Carriers without a rate still pass the limiter, so that a pause stops them too.
 UNLIMITED = 1_000_000.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Domain:
+    """Mailboxes at one provider, under a limit of their own."""
+
+    name: str  # from the settings
+    limiter: str  # its name in the store
+    rate: float = UNLIMITED  # mails a second
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,6 +30,7 @@ class Carrier:
     rate: float = UNLIMITED  # permits a second, in the carrier's unit
     burst: float = UNLIMITED
     hold: bool = False  # an attempt without an answer stays unknown, rather than being sent again
+    domains: Mapping[str, Domain] = field(default_factory=dict)  # by each of their names, lower case
 
     def block(self, cost: int, rows: int) -> int:
         """How many permits to ask for at once: a tenth of a second's, so that a dead worker wastes no more."""

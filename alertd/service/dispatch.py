@@ -16,7 +16,8 @@ from alertd.clock import Clock
 from alertd.config import WorkerSection
 from alertd.ids import DOOR_OF, LINKED, Door, Tags
 from alertd.metrics import Metrics
-from alertd.service.carriers import Carrier, Carriers
+from alertd.service.carriers import UNLIMITED, Carrier, Carriers, Domain
+from alertd.service.domains import Domains, Heard, heard
 from alertd.service.messages import Messages, Ready
 from alertd.service.receipts import Receipts
 from alertd.service.removal import Dead, Removal
@@ -27,7 +28,7 @@ from alertd.store.message_ids import Sent
 from alertd.store.people import Absence, People
 from alertd.store.work import Gate, Lease, Settlement, Work
 from alertd.subscribers import AddressState, Subscriber
-from channels.base import Answer, Outcome, Recipient, ReportingById
+from channels.base import Answer, Outcome, Reason, Recipient, ReportingById
 
 #: From the gate's answer to the last write to a socket. A worker that slept in between writes nothing when it wakes.
 SEND_WITHIN_S = 0.5
@@ -62,6 +63,8 @@ class _Tried:
     dead: list[Dead] = field(default_factory=list)
     wait_s: float = 0  # what the carrier asks for
     accepted: bool = False  # any
+    domains: list[Heard] = field(default_factory=list)
+    sent: int = 0  # handed to the channel
 
 
 @dataclass(slots=True)
@@ -81,6 +84,7 @@ class Dispatch:
     work: Work
     people: People
     limits: Limits
+    domains: Domains
     messages: Messages
     carriers: Carriers
     removal: Removal
@@ -122,6 +126,7 @@ class Dispatch:
                 way.settled, way.asked = tried.settled, []
                 way.dead += tried.dead
                 await self._heed(tried, carrier, probed=wait_s > 0)
+                await self._return(carrier, ready, len(asked) - tried.sent)
             else:  # what was answered is settled, and whoever cancels meanwhile is heard
                 await self.clock.sleep(min(wait_s, LONGEST_SLEEP_S))
 
@@ -159,7 +164,8 @@ class Dispatch:
     ) -> _Tried:
         if ready is None:
             return _Tried([_unsendable(lease, i, State.FAILED, LedgerReason.LEFT_BLANK) for i in indices])
-        tries, settled = await self._addressed(lease, indices, ready)
+        found, settled = await self._addressed(lease, indices, ready)
+        tries, later, probed = await self._admitted(lease, found, carrier, ready)
         started = self.clock.monotonic()
         answers = await carrier.channel.send(
             ready.prepared, [one.recipient for one in tries], lambda: self.clock.monotonic() < until
@@ -169,13 +175,37 @@ class Dispatch:
         if isinstance(carrier.channel, ReportingById):
             await self._name(tries, answers, carrier, carrier.channel, ready)
         answered = list(zip(tries, answers, strict=True))
-        settled += [self._settlement(one, answer, carrier, ready) for one, answer in answered]
+        settled += later + [self._settlement(one, answer, carrier, ready) for one, answer in answered]
         return _Tried(
             settled,
             [Dead(one.number, one.address, one.recipient.address) for one, answer in answered if answer.address_gone],
             asked_s(answers),
             any(answer.answer is Answer.ACCEPTED for answer in answers),
+            heard(carrier, probed, [one.recipient.address for one in tries], answers),
+            len(tries),
         )
+
+    async def _admitted(
+        self, lease: Lease, found: list[_Try], carrier: Carrier, ready: Ready
+    ) -> tuple[list[_Try], list[Settlement], frozenset[Domain]]:
+        """Those whose domains may have more now; the rest go back to the queue for later, and it was no attempt."""
+        addresses = [one.recipient.address for one in found]
+        admission = await self.domains.admit(carrier, lease.alert_id, addresses, loud=ready.loud)
+        asked = list(zip(found, admission.waits_s, strict=True))
+        later = [
+            Settlement(
+                one.row,
+                State.QUEUED,
+                Reason.THROTTLED.value,
+                carrier.number,
+                delay_ms=int(1000 * wait_s) + 1,
+                doubt=one.doubted,
+                unsent=True,
+            )
+            for one, wait_s in asked
+            if wait_s
+        ]
+        return [one for one, wait_s in asked if not wait_s], later, admission.probed
 
     async def _addressed(
         self, lease: Lease, indices: Sequence[int], ready: Ready
@@ -249,13 +279,19 @@ class Dispatch:
         self.metrics.duplicates.labels(carrier.channel.name).inc(again)
 
     async def _heed(self, tried: _Tried, carrier: Carrier, *, probed: bool) -> None:
-        """A carrier that asks to wait is waited for, by all, until a probe of it is accepted."""
-        if tried.wait_s:
-            structlog.get_logger().warning("carrier asks to wait", carrier=carrier.name, seconds=tried.wait_s)
-            await self.limits.pause(carrier.name, tried.wait_s)
-        elif probed and tried.accepted:
-            structlog.get_logger().info("carrier takes messages again", carrier=carrier.name)
-            await self.limits.resume(carrier.name)
+        """A carrier or a domain that asks to wait is waited for, by all, until a probe of it is accepted."""
+        for one in (Heard(carrier.name, tried.wait_s, tried.accepted, probed), *tried.domains):
+            if one.wait_s:
+                structlog.get_logger().warning("carrier asks to wait", carrier=one.limiter, seconds=one.wait_s)
+                await self.limits.pause(one.limiter, one.wait_s)
+            elif one.probed and one.accepted:
+                structlog.get_logger().info("carrier takes messages again", carrier=one.limiter)
+                await self.limits.resume(one.limiter)
+
+    async def _return(self, carrier: Carrier, ready: Ready | None, rows: int) -> None:
+        """Permits of rows that nothing was written for: another may have them."""
+        if ready is not None and rows and carrier.rate < UNLIMITED:
+            await self.limits.give_back(carrier.name, carrier.rate, rows * ready.prepared.cost)
 
 
 def _unsendable(lease: Lease, index: int, state: State, reason: int) -> Settlement:

@@ -65,7 +65,7 @@ TABLE = (
             Kind(f"{group}:gens", "hash", "cell -> times it was added to or marked: never seen twice", "cells_append.lua cells_replace.lua", KEPT),
         )
     ),
-    Kind("{l:<carrier>}", "hash", "the carrier's limiter", "take.lua pause.lua limits", "a minute or more after it is full or the pause is over"),
+    Kind("{l:<carrier>}", "hash", "the carrier's limiter, or that of one of its domains (<carrier>/<domain>)", "take.lua pause.lua limits", "a minute or more after it is full or the pause is over"),
     Kind("{n:<hash>}", "string", "a carrier's id of a message -> its tag and how many parts it has, or what was said of it before that was known", "message_id.lua", "a day after the message's validity; what was said, after five minutes"),
     Kind("{n:<hash>}:parts", "set", "a message -> ids of those of its parts that were delivered", "message_ids", "a day after the last"),
     Kind("{k:<key id>}", "string", "an API key, its secret hashed", "keyring", "when it is revoked"),

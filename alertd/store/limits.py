@@ -26,6 +26,10 @@ class Limits:
         )
         return granted, wait_us / 1e6
 
+    async def give_back(self, carrier: str, rate: float, permits: int) -> None:
+        """Permits that were taken and not used."""
+        await self._db.execute("HINCRBY", keys.limiter(carrier), "tat", -int(permits * 1_000_000 / rate))
+
     async def carrier_number(self, name: str) -> int:
         """A carrier's byte in ledgers: given at first use, never given to another."""
         known = await self._db.execute("HGET", keys.CARRIERS, name)

@@ -13,11 +13,14 @@ from typing import Any
 class Rule:
     """Addresses that start with `prefix` get `do` instead of being accepted."""
 
-    prefix: str
+    prefix: str  # "@" and a domain: those of mailboxes there
     do: str  # what it may be is each carrier's: see its module
     times: int | None = None  # how often; None: always
     retry_after_s: int | None = None
     delay_s: float = 60.0
+
+    def of_domain(self, address: str) -> bool:
+        return self.prefix.startswith("@") and address.endswith(self.prefix)
 
 
 class Script:
@@ -40,7 +43,7 @@ class Script:
 
     def match(self, address: str) -> Rule | None:
         for rule in self._rules:
-            if address.startswith(rule.prefix) and rule.times != 0:
+            if (address.startswith(rule.prefix) or rule.of_domain(address)) and rule.times != 0:
                 if rule.times is not None:
                     rule.times -= 1
                 return rule

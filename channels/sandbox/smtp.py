@@ -1,4 +1,4 @@
-"""A local mail relay: takes everything, records who it was for, and refuses by the start of the mailbox.
+"""A local mail relay: takes everything, records who it was for, and refuses by the start of the mailbox or its domain.
 
 ESMTP (RFC 5321) with PIPELINING, SIZE, 8BITMIME, SMTPUTF8, STARTTLS and AUTH PLAIN (any name and word will do).
 """
@@ -23,11 +23,13 @@ AT_RECIPIENT = {
     "disabled": b"550 5.2.1 mailbox disabled",
     "blocked": b"550 5.7.1 refused by policy",
     "greylist": b"450 4.2.0 try again later",
+    "slow-down": b"450 4.7.28 too many mails for this domain",
 }
 
 # What a rule may `do` when the content has come, with the reply.
 AT_CONTENT = {
     "throttle": b"454 4.7.0 throttling failure",
+    "account-rate": b"454 Throttling failure: Maximum sending rate exceeded.",
     "unavailable": b"421 4.3.2 going down",
     "too-large": b"552 5.3.4 message too big",
     "bad-content": b"554 5.6.0 content not acceptable",

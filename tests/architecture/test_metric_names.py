@@ -26,6 +26,7 @@ PROMISED = {
     "alertd_delivery_seconds": ["channel"],
     "alertd_limit_wait_seconds": ["channel", "carrier"],
     "alertd_limit_rate": ["channel", "carrier"],
+    "alertd_domain_waits_total": ["carrier", "domain"],
     "alertd_breaker_open": ["channel", "carrier"],
     "alertd_queue_references": ["channel", "lane"],
     "alertd_queue_oldest_seconds": ["channel", "lane"],

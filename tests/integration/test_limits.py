@@ -143,6 +143,15 @@ async def test_what_is_not_loud_is_slow_but_never_stuck(limits, store, rate: flo
     assert (granted, (await limits.take("c", rate, burst, cost, cost, loud=False))[0]) == (0, cost)
 
 
+async def test_permits_that_were_not_used_are_another_s(limits, store):
+    """And never more than a full bucket."""
+    assert (await limits.take("c", 0.1, 10, 10))[0] == 10
+    await limits.give_back("c", 0.1, 4)
+    assert (await limits.take("c", 0.1, 10, 10))[0] == 4
+    await limits.give_back("c", 0.1, 100)
+    assert (await limits.take("c", 0.1, 10, 100))[0] == 10
+
+
 async def test_carriers_keep_their_bytes(limits):
     """A carrier's number in the ledger is its own for ever."""
     first, second = await limits.carrier_number("fcm"), await limits.carrier_number("relay")

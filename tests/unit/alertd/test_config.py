@@ -181,3 +181,19 @@ def test_a_signing_key_comes_from_its_file_and_does_not_show(tmp_path: Path):
     settings = load(written(tmp_path, SMTP + key))
     assert settings.carriers["relay"].dkim[0].key.get_secret_value() == SECRET
     assert SECRET not in repr(settings) + settings.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("domains", "said"),
+    [
+        ("{ 'a.example' = { rate = 0 } }", "greater than 0"),
+        ("{ 'A.example' = {} }", "small letters"),
+        ("{ 'a.example' = { also = ['@b.example'] } }", "small letters"),
+        ("{ 'a.example' = {}, 'b.example' = { also = ['a.example'] } }", "a.example has two limits"),
+        ("{ 'a.example' = { rates = 1 } }", "did you mean rate"),
+    ],
+)
+def test_limits_of_domains_that_cannot_be_kept_are_refused(tmp_path: Path, domains: str, said: str):
+    """A domain has one limit, and a name that no mailbox has would have none."""
+    with pytest.raises(ConfigError, match=said):
+        load(written(tmp_path, SMTP + f"domains = {domains}"))

@@ -10,8 +10,9 @@ from alertd.metrics import Metrics, merged_text
 def test_series_of_a_carrier_are_there_before_it_sends():
     """A dashboard sees zeros, not gaps."""
     metrics = Metrics()
-    metrics.show_carrier("push", "fcm", 100.0)
+    metrics.show_carrier("push", "fcm", 100.0, ["big.example"])
     text = metrics.text().decode()
+    assert 'alertd_domain_waits_total{carrier="fcm",domain="big.example"} 0.0' in text
     for name in ("alertd_outcomes_total", "alertd_send_seconds_count", "alertd_limit_wait_seconds_count"):
         assert any(line.startswith(name + "{") for line in text.splitlines()), name
 

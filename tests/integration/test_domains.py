@@ -1,0 +1,259 @@
+"""Limits of mail providers: what is over its domain's limit waits alone, on no worker's clock, and nobody is lost on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import structlog
+from redis.asyncio import Redis
+
+from alertd.alerts import ATTEMPTS_MASK, State
+from alertd.app import Parts, opened
+from alertd.clock import SystemClock
+from alertd.config import DomainLimit
+from alertd.metrics import Metrics
+from alertd.service.carriers import Carrier, Domain
+from alertd.service.domains import LEAST_BURST, REST_S, Domains
+from alertd.store.alerts import AlertRecord
+from alertd.store.codec import Codec
+from alertd.store.connection import Connection
+from alertd.store.limits import PROBE_MS, Limits
+from channels.sandbox import Sandbox
+from channels.sandbox.script import Rule
+from tests.integration.acts import counts, planned, register, send
+from tests.integration.conftest import settings_for
+
+HOUR_MS = 3_600_000
+BIG = {"big.example": DomainLimit(rate=5, also=("grand.example",)), "calm.example": DomainLimit()}
+
+
+class StoreClock(SystemClock):
+    """Stands where the store's skewed clock does."""
+
+    def __init__(self, store: Connection) -> None:
+        self._store = store
+
+    def monotonic(self) -> float:
+        return self._store.skew_ms / 1000
+
+
+@pytest.fixture
+def clock(store: Connection) -> StoreClock:
+    """Moved by the store's skew alone."""
+    store.skew_ms = HOUR_MS
+    return StoreClock(store)
+
+
+def carrier(rate: float) -> Carrier:
+    """With one domain; no mail is sent over it."""
+    domain = Domain(name="big.example", limiter="relay/big.example", rate=rate)
+    return Carrier(name="relay", number=1, channel=None, domains={"big.example": domain, "grand.example": domain})
+
+
+async def sent_at(
+    store: Connection, workers: list[Domains], rate: float, alerts: dict[str, int], seconds: float
+) -> tuple[dict[str, list[float]], int]:
+    """When each of so many mails an alert goes, in chunks of due ones by workers in turn; and how often they were asked for."""
+    start, asked, turn = store.skew_ms, 0, itertools.cycle(workers)
+    went: dict[str, list[float]] = {alert: [] for alert in alerts}
+    queue = [(0, alert) for alert, count in alerts.items() for _ in range(count)]
+    heapq.heapify(queue)
+    while queue and (now := store.skew_ms - start) <= seconds * 1000:
+        due: Counter[str] = Counter()
+        while queue and queue[0][0] <= now and due.total() < 100:
+            due[heapq.heappop(queue)[1]] += 1
+        for alert, count in due.items():
+            addresses = [f"p{n}@BIG.example" for n in range(count)]
+            admission = await next(turn).admit(carrier(rate), alert, addresses, loud=True)
+            asked += count
+            for wait_s in admission.waits_s:
+                if wait_s:
+                    heapq.heappush(queue, (now + int(1000 * wait_s) + 1, alert))
+                else:
+                    went[alert].append(now / 1000)
+        if not due:
+            store.skew_ms += 20
+    return went, asked
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize(("rate", "count"), [(0.5, 20), (5, 200), (50, 1_000)])
+async def test_a_domain_gets_its_rate_and_nobody_is_lost(
+    store: Connection, clock: StoreClock, workers: int, rate: float, count: int
+):
+    """All go, no faster than the limit and not much slower, however many workers there are; few ask in vain."""
+    crew = [Domains(Limits(store), clock, Metrics()) for _ in range(workers)]
+    went, asked = await sent_at(store, crew, rate, {"a": count}, 10 * count / rate)
+    assert len(went["a"]) == count
+    burst = max(LEAST_BURST, rate)
+    for n, at in enumerate(went["a"]):  # the store's real clock runs besides, and gives more
+        assert n + 1 <= rate * at + burst + 0.2 * count
+    assert went["a"][-1] <= 1.3 * (count / rate + 1)
+    assert asked <= 4 * workers * count
+
+
+async def test_alerts_share_a_domain_and_one_that_ends_leaves_no_gap(store: Connection, clock: StoreClock):
+    """Of two at once each gets a share; after one with thousands waiting was cancelled, the next starts at once."""
+    crew = [Domains(Limits(store), clock, Metrics())]
+    went, _ = await sent_at(store, crew, 10, {"a": 200, "b": 200}, 20)
+    assert min(len(went["a"]), len(went["b"])) > 50
+    await sent_at(store, crew, 10, {"huge": 5_000}, 5)
+    store.skew_ms += 1_000
+    went, _ = await sent_at(store, crew, 10, {"next": 30}, 10)
+    assert len(went["next"]) == 30
+
+
+async def test_other_domains_have_no_limit_no_name_and_no_key(store: Connection, clock: StoreClock):
+    """A domain that is not in the settings may be one person's."""
+    metrics = Metrics()
+    domains = Domains(Limits(store), clock, metrics)
+    addresses = [
+        "a@big.example",
+        "b@Grand.Example",
+        "c@lucia.example",
+        "not a mailbox",
+        "d@big.example.lucia.example",
+    ] * 2
+    admission = await domains.admit(carrier(1), "alert", addresses, loud=True)
+    assert [bool(wait_s) for wait_s in admission.waits_s] == [False] * 5 + [True, True, False, False, False]
+    assert [key.decode() for key in await store.execute("KEYS", "*")] == ["{l:relay/big.example}"]
+    assert "lucia" not in metrics.text().decode()
+    assert 'alertd_domain_waits_total{carrier="relay",domain="big.example"} 2.0' in metrics.text().decode()
+
+
+@asynccontextmanager
+async def worker_of(redis: Redis, codec: Codec, sandbox: Sandbox, **relay: Any) -> AsyncIterator[Parts]:
+    """A process whose relay has limits by domain."""
+    settings = settings_for(sandbox)
+    changed = settings.carriers["relay"].model_copy(update={"domains": BIG} | relay)
+    carriers = {**settings.carriers, "relay": changed}
+    async with opened(settings.model_copy(update={"carriers": carriers}), redis, codec) as parts:
+        yield parts
+
+
+@pytest.fixture
+async def parts(redis: Redis, codec: Codec, sandbox: Sandbox) -> AsyncIterator[Parts]:
+    """One of them."""
+    async with worker_of(redis, codec, sandbox) as made:
+        yield made
+
+
+async def people(parts: Parts, *domains: str, each: int = 20) -> None:
+    """So many with a mailbox at each domain."""
+    for n, domain in enumerate(domains):
+        for i in range(n * each, (n + 1) * each):
+            await register(parts, 1, first=i, addresses=[{"channel": "mail", "mailbox": f"p{i}@{domain}"}])
+
+
+def taken(sandbox: Sandbox) -> Counter[str]:
+    """Mails by domain."""
+    return Counter(address.rpartition("@")[2] for _, _, address, *_ in sandbox.mail.recorded)
+
+
+async def attempts(parts: Parts, record: AlertRecord, state: State) -> set[int]:
+    """How many attempts the rows in a state have had."""
+    return {
+        int(row["tries"]) & ATTEMPTS_MASK
+        async for _, rows, _ in parts.work.ledger(record.id)
+        for row in rows
+        if row["state"] == state
+    }
+
+
+async def test_who_is_over_a_limit_waits_and_the_rest_go(parts: Parts, sandbox: Sandbox, sample: dict):
+    """In one chunk: both names of a provider count together, the waiting have made no attempt, and each gets one mail in the end."""
+    await people(parts, "big.example", "grand.example", "people.example")
+    record = await planned(parts, sample, channels=["mail"], level="child-alert")
+    await send(parts, record, "mail")
+    first = taken(sandbox)
+    assert first["people.example"] == 20
+    assert 5 <= first["big.example"] + first["grand.example"] <= 7
+    assert await attempts(parts, record, State.QUEUED) == {0}
+    for _ in range(40):
+        parts.db.skew_ms += 1_000
+        await send(parts, record, "mail")
+    assert await counts(parts, record, "mail") == {"accepted": 60}
+    assert taken(sandbox) == {"big.example": 20, "grand.example": 20, "people.example": 20}
+    assert sandbox.mail.recorded.counts()["doubled"] == 0
+
+
+async def test_a_domain_that_throttles_rests_alone_and_for_every_worker(
+    parts: Parts, redis: Redis, codec: Codec, sandbox: Sandbox, sample: dict
+):
+    """A second worker asks it for nothing before a minute is over, and sends to all others meanwhile."""
+    rule = Rule("@calm.example", "slow-down", times=1_000)
+    sandbox.mail.script.set(rule)
+    await people(parts, "calm.example", "people.example")
+    with structlog.testing.capture_logs() as logs:
+        await send(parts, await planned(parts, sample, channels=["mail"]), "mail")
+    assert [log["carrier"] for log in logs if log["event"] == "carrier asks to wait"] == ["relay/calm.example"]
+    assert taken(sandbox) == {"people.example": 20}
+    assert rule.times == 980
+    async with worker_of(redis, codec, sandbox) as second:
+        record = await planned(second, sample, channels=["mail"])
+        await send(second, record, "mail")
+        assert taken(sandbox) == {"people.example": 40}
+        assert rule.times == 980
+        assert await attempts(second, record, State.QUEUED) == {0}
+        sandbox.mail.script.set()
+        second.db.skew_ms += int(1000 * REST_S) + 100
+        await send(second, record, "mail")
+        assert await counts(second, record, "mail") == {"accepted": 40}
+
+
+async def test_a_resting_domain_is_tried_for_what_is_loud(parts: Parts, sandbox: Sandbox, sample: dict):
+    """One mail after a quarter of a minute; refused, it rests on, and accepted, all may go again."""
+    await people(parts, "calm.example")
+    await parts.limits.pause("relay/calm.example", 3_600)
+    parts.db.skew_ms += PROBE_MS
+    rule = Rule("@calm.example", "slow-down", times=1)
+    sandbox.mail.script.set(rule)
+    await send(parts, await planned(parts, sample, channels=["mail"], level="child-alert"), "mail")
+    assert (rule.times, taken(sandbox)) == (0, {})
+    parts.db.skew_ms += PROBE_MS
+    record = await planned(parts, sample, channels=["mail"], level="child-alert")
+    await send(parts, record, "mail")
+    assert await counts(parts, record, "mail") == {"accepted": 1, "queued": 19}
+    await send(parts, await planned(parts, sample, channels=["mail"]), "mail")
+    assert taken(sandbox) == {"calm.example": 21}
+
+
+async def test_one_mailbox_s_limit_is_not_its_domain_s(parts: Parts, sandbox: Sandbox, sample: dict):
+    """One of twenty is told to wait; nobody else is."""
+    sandbox.mail.script.set(Rule("p7@", "slow-down"))
+    await people(parts, "calm.example")
+    record = await planned(parts, sample, channels=["mail"])
+    await send(parts, record, "mail")
+    assert await counts(parts, record, "mail") == {"accepted": 19, "queued": 1}
+    assert (await parts.limits.take("relay/calm.example", 100, 100, 5, loud=False))[0] == 5
+
+
+async def test_the_relay_s_own_limit_is_no_domain_s(parts: Parts, sandbox: Sandbox, sample: dict):
+    """SES' "maximum sending rate exceeded" stops the account for a second, and rests no domain."""
+    sandbox.mail.script.set(Rule("", "account-rate"))
+    await people(parts, "calm.example")
+    lease = await parts.work.lease((await planned(parts, sample, channels=["mail"])).id, "mail", b"")
+    await parts.worker().dispatch.drain(lease, lambda: False)
+    assert (await parts.limits.take("relay/calm.example", 100, 100, 5, loud=False))[0] == 5
+    assert (await parts.limits.take("relay", 100, 100, 5, loud=False))[0] == 0
+
+
+async def test_permits_of_those_who_wait_are_given_back(redis: Redis, codec: Codec, sandbox: Sandbox, sample: dict):
+    """A relay that takes forty mails an hour takes all that may go now of sixty: those over their domain's limit cost nothing."""
+    slow = {"big.example": DomainLimit(rate=0.1)}
+    async with worker_of(redis, codec, sandbox, rate=0.01, burst=40.0, domains=slow) as parts:
+        await people(parts, "big.example", "people.example", each=30)
+        record = await planned(parts, sample, channels=["mail"], level="child-alert")
+        async with asyncio.timeout(30):
+            await send(parts, record, "mail")
+        sent = taken(sandbox)
+        assert sent["people.example"] == 30
+        assert 2 <= sent["big.example"] <= 5
+        assert (await parts.limits.take("relay", 0.01, 40, 100))[0] == 40 - sent.total()
