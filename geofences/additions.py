@@ -1,9 +1,12 @@
-"""Regions of one's own beside the shipped ones: a folder of region files that `Library.load(added=...)` reads."""
+"""Regions of one's own beside the shipped ones: a folder of region files that `Library.load(added=...)` reads.
+
+Whoever imports calls `qualified`, then `placed`, then `problems`, and `install` when there are none.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,56 @@ from numpy.typing import NDArray
 from geofences import files
 from geofences.errors import LibraryError
 from geofences.regions import Kind, Library
+from geofences.siblings import doubly_covered
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Why a feature cannot be a region."""
+
+    row: int  # counted from 1, in the order of the file
+    code: str | None
+    what: str
+
+
+def qualified(rows: Sequence[files.Row], library: Library) -> tuple[files.Row, ...]:
+    """The rows with codes that no other country's can be mistaken for.
+
+    Digits alone are somebody else's number as well: 41091 is Sevilla in Spain and Fontaines-en-Sologne in France. If a file of
+    one country has such codes, all of its codes get the country in front (FR-41091), unless that country's regions in the
+    library go without. A parent may be written either way.
+    """
+    bare = {region.country for region in library.regions if region.code.isdigit()}
+    own = {row.code for row in rows}
+    numbered = any(row.code.isdigit() and row.country for row in rows)
+
+    def code_of(code: str, country: str) -> str:
+        fronted = code.startswith(f"{country}-")
+        return code if not numbered or not country or country in bare or fronted else f"{country}-{code}"
+
+    def parent_of(row: files.Row) -> str | None:
+        if row.parent is None or row.parent in own:
+            return row.parent and code_of(row.parent, row.country)
+        fronted = f"{row.country}-{row.parent}"  # first: TO is Torino in Italy, and Tonga
+        return fronted if fronted in library else row.parent
+
+    return tuple(dataclasses.replace(row, code=code_of(row.code, row.country), parent=parent_of(row)) for row in rows)
+
+
+def placed(rows: Sequence[files.Row], geometries: NDArray[np.object_], library: Library) -> tuple[files.Row, ...]:
+    """The rows, those without a parent put below the smallest wider region that they lie in, with its country if they have none."""
+    spots = shapely.get_coordinates(shapely.point_on_surface(geometries))
+    numbers = library.leaf_numbers(spots[:, 0], spots[:, 1]).tolist()
+    return tuple(row if row.parent else _below(row, number, library) for row, number in zip(rows, numbers, strict=True))
+
+
+def problems(rows: Sequence[files.Row], geometries: NDArray[np.object_], library: Library) -> tuple[Problem, ...]:
+    """What stands against adding these regions to a library, in the order of the rows."""
+    overlapping = (
+        Problem(row=row + 1, code=rows[row].code, what=what) for row, what in doubly_covered(rows, geometries)
+    )
+    found = (*_parent_problems(rows, library), *_taken_problems(rows, library), *overlapping)
+    return tuple(sorted(found, key=lambda problem: problem.row))
 
 
 def install(
@@ -27,9 +80,10 @@ def install(
     """Stores regions in a folder as one file, whole or not at all; a file of that name is replaced.
 
     `library` is what they will be added to: every parent must be there or among them, and be wider. `geometries` are as
-    `importer.read` gives them. Takes effect when the library is loaded again. Raises LibraryError before anything is written.
+    `importer.read` gives them. Raises LibraryError before anything is written.
     """
-    _check_parents(rows, library)
+    for problem in _parent_problems(rows, library):
+        raise LibraryError(f"Region {problem.code} {problem.what}.")
     folder.mkdir(parents=True, exist_ok=True)
     path, unfinished = folder / f"{name}{files.SUFFIX}", folder / f"{name}.unfinished"
     _check_owners(folder, path, rows)
@@ -39,11 +93,13 @@ def install(
     return path
 
 
-def placed(rows: Sequence[files.Row], geometries: NDArray[np.object_], library: Library) -> tuple[files.Row, ...]:
-    """The rows, those without a parent put below the smallest wider region that they lie in, with its country if they have none."""
-    spots = shapely.get_coordinates(shapely.point_on_surface(geometries))
-    numbers = library.leaf_numbers(spots[:, 0], spots[:, 1]).tolist()
-    return tuple(row if row.parent else _below(row, number, library) for row, number in zip(rows, numbers, strict=True))
+def gone(folder: Path, name: str, rows: Sequence[files.Row]) -> tuple[str, ...]:
+    """The codes that the file of this name has now, and will not have any more."""
+    path = folder / f"{name}{files.SUFFIX}"
+    if not path.exists():
+        return ()
+    kept = {row.code for row in rows}
+    return tuple(row.code for row in files.read(path).rows if row.code not in kept)
 
 
 def _below(row: files.Row, number: int, library: Library) -> files.Row:
@@ -55,14 +111,32 @@ def _below(row: files.Row, number: int, library: Library) -> files.Row:
     return dataclasses.replace(row, parent=wider.code, country=row.country or wider.country)
 
 
-def _check_parents(rows: Sequence[files.Row], library: Library) -> None:
-    kinds = {row.code: Kind(row.kind) for row in rows}
-    for row in rows:
+def _parent_problems(rows: Sequence[files.Row], library: Library) -> Iterator[Problem]:
+    own = {row.code: (Kind(row.kind), row.country) for row in rows}
+    for i, row in enumerate(rows, start=1):
         if row.parent is None:
             continue
-        parent = kinds.get(row.parent) or library.get(row.parent).kind
-        if parent.depth >= Kind(row.kind).depth:
-            raise LibraryError(f"Region {row.code} is a {row.kind} and cannot be part of {row.parent}, a {parent}.")
+        known = own.get(row.parent)
+        if known is None and row.parent in library:
+            parent = library.get(row.parent)
+            known = parent.kind, parent.country
+        if known is None:
+            what = f"is part of {row.parent}, which is neither here nor in the library"
+        elif known[0].depth >= Kind(row.kind).depth:
+            what = f"is a {row.kind} and cannot be part of {row.parent}, a {known[0]}"
+        elif row.country and known[1] not in {"", row.country}:
+            what = f"is in {row.country} and cannot be part of {row.parent}, which is in {known[1]}"
+        else:
+            continue
+        yield Problem(row=i, code=row.code, what=what)
+
+
+def _taken_problems(rows: Sequence[files.Row], library: Library) -> Iterator[Problem]:
+    """Codes that mean another country's region: whoever names it would reach the wrong people."""
+    for i, row in enumerate(rows, start=1):
+        if row.code in library and (other := library.get(row.code)).country != row.country:
+            what = f"has the code of {other.name} ({other.country}); give the country of the file, or codes of its own"
+            yield Problem(row=i, code=row.code, what=what)
 
 
 def _check_owners(folder: Path, path: Path, rows: Sequence[files.Row]) -> None:

@@ -6,7 +6,12 @@ gives no region at all: `additions.install` stores what came through.
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
+import gzip
+import re
+import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +24,7 @@ import shapely
 from numpy.typing import NDArray
 
 from geofences import files
+from geofences.additions import Problem
 from geofences.errors import LibraryError
 from geofences.geodesy import areas_km2
 from geofences.regions import Kind
@@ -31,7 +37,16 @@ WGS84 = "EPSG:4326"
 PACKED = {".gz": "/vsigzip/", ".zip": "/vsizip/"}
 # Without this GDAL leaves a note beside every gzipped file it reads.
 NO_SIDE_FILES = {"CPL_VSIL_GZIP_WRITE_PROPERTIES": "NO"}
+# By definition lon/lat, whether they say so or not.
+LON_LAT_DRIVERS = frozenset({"GeoJSON", "TopoJSON", "GeoJSONSeq"})
 POLYGONS = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
+# Twice the municipalities of the European Union.
+MOST_FEATURES = 200_000
+# What a file may come to, unpacked. The municipalities of France in full detail are 0.4 GB of GeoJSON.
+MOST_BYTES = 1 << 30
+CHUNK = 1 << 20
+# What UTF-8 looks like when it is read as Latin-1 (SÃ£o), and what stands for a byte that is no UTF-8.
+MISREAD = re.compile("[\u00c2-\u00f4][\u0080-\u00bf]|\ufffd")
 
 
 def _none() -> Geometries:
@@ -39,22 +54,15 @@ def _none() -> Geometries:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    """Why a feature cannot be a region."""
-
-    row: int  # counted from 1, in the order of the file
-    code: str | None
-    what: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ImportReport:
     """What a file holds. With any problem there are no regions: all or nothing."""
 
+    layer: str = ""
     regions: tuple[files.Row, ...] = ()
     geometries: Geometries = field(default_factory=_none)  # one a region, as they will be stored
     problems: tuple[Problem, ...] = ()
     reprojected_from: str | None = None  # the file's coordinate system, if it was not lon/lat
+    assumed_lon_lat: bool = False  # the file names no coordinate system, and its numbers can be degrees
     repaired: tuple[str, ...] = ()  # codes of regions whose outline crossed itself and was made valid
 
 
@@ -72,21 +80,34 @@ def read(
     """Reads and checks the regions of a file.
 
     `kind` is one of country, province, county, city; `country` the ISO 3166-1 alpha-2 code of all of them. Raises LibraryError
-    when the file cannot be read, has no such column, or has several layers and none is named; faults of single features are
-    reported instead.
+    when the file cannot be read or is too large, has no such column, or has several layers that could be meant and none is
+    named; faults of single features are reported instead.
     """
     kind = Kind(kind)
-    frame = _frame(path, layer, encoding)
-    _check_fields(frame, [name for name in (code_field, name_field, parent_field) if name])
+    source = _source(path)
+    fields = [name for name in (code_field, name_field, parent_field) if name]
+    try:
+        chosen = _layer(path, source, layer, fields)
+        frame = _frame(source, chosen, encoding)
+    except (
+        pyogrio.errors.DataSourceError,
+        pyogrio.errors.DataLayerError,
+        pyogrio.errors.FeatureError,
+        UnicodeDecodeError,
+        ValueError,
+    ) as error:
+        if isinstance(error, LibraryError):
+            raise
+        raise LibraryError(f"{path.name} cannot be read: {error}") from error
+    assumed = frame.crs is None and chosen.driver not in LON_LAT_DRIVERS
     frame, reprojected_from = _in_lon_lat(frame, path)
+    about = ImportReport(layer=chosen.name, reprojected_from=reprojected_from, assumed_lon_lat=assumed)
     codes = [_text(value) for value in frame[code_field]]
     names = [_text(value) for value in frame[name_field]]
     parents = [None if parent_field is None else _text(value) for value in frame[parent_field or code_field]]
     outlines = _outlines(frame.geometry.to_numpy(), codes)
-    problems = (*_table_problems(codes, names), *outlines.problems)
-    if problems:
-        ordered = tuple(sorted(problems, key=lambda problem: problem.row))
-        return ImportReport(problems=ordered, reprojected_from=reprojected_from)
+    if problems := (*_table_problems(codes, names), *outlines.problems):
+        return dataclasses.replace(about, problems=tuple(sorted(problems, key=lambda problem: problem.row)))
     table = zip(codes, names, parents, areas_km2(outlines.geometries).round(6).tolist(), strict=True)
     rows = tuple(
         files.Row(code=code, name=name, kind=kind, parent=parent, country=country or "", km2=km2)
@@ -94,38 +115,88 @@ def read(
         if code is not None and name is not None  # else there would have been a problem
     )
     repaired = tuple(row.code for row, was in zip(rows, outlines.repaired, strict=True) if was)
-    return ImportReport(
-        regions=rows, geometries=outlines.geometries, reprojected_from=reprojected_from, repaired=repaired
-    )
+    return dataclasses.replace(about, regions=rows, geometries=outlines.geometries, repaired=repaired)
 
 
-def _frame(path: Path, layer: str | None, encoding: str | None) -> gpd.GeoDataFrame:
-    """The features of one layer. GDAL's own words are passed on: they name the line or the member at fault."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Layer:
+    name: str
+    driver: str
+    columns: tuple[str, ...]
+    features: int  # -1 where counting would read it all
+    polygons: bool
+
+
+def _source(path: Path) -> str:
+    """What GDAL calls the file. Raises LibraryError if it is not there, or comes to more than is read."""
     if not path.exists():
         raise LibraryError(f"There is no file {path}.")
     pyogrio.set_gdal_config_options(NO_SIDE_FILES)
-    source = PACKED.get(path.suffix.lower(), "") + str(path.resolve())
+    suffix = path.suffix.lower()
     try:
-        layers = [str(name) for name, geometry_type in pyogrio.list_layers(source) if geometry_type is not None]
-        chosen = _layer(path, layers, layer)
-        return gpd.read_file(source, layer=chosen, encoding=encoding)
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, UnicodeDecodeError, ValueError) as error:
-        if isinstance(error, LibraryError):
-            raise
-        raise LibraryError(f"{path.name} cannot be read: {error}") from error
+        size = {".gz": _gzip_size, ".zip": _zip_size}.get(suffix, lambda file: file.stat().st_size)(path)
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise LibraryError(f"{path.name} cannot be unpacked, it is damaged or cut off: {error}") from error
+    if size > MOST_BYTES:
+        raise LibraryError(f"{path.name} holds more than {MOST_BYTES >> 20} MB. Split it, or simplify its outlines.")
+    return PACKED.get(suffix, "") + str(path.resolve())
 
 
-def _layer(path: Path, layers: list[str], wanted: str | None) -> str:
-    if wanted is None and len(layers) == 1:
-        return layers[0]
-    if wanted in layers:
-        return wanted
-    found = ", ".join(layers) or "none with a geometry"
-    raise LibraryError(f"{path.name} has these layers: {found}. Name one of them.")
+def _gzip_size(path: Path) -> int:
+    """Unpacked bytes, counted no further than is read; also finds what is cut off, of which GDAL would take what is there."""
+    size = 0
+    with gzip.open(path) as packed:
+        while size <= MOST_BYTES and (chunk := packed.read(CHUNK)):
+            size += len(chunk)
+    return size
 
 
-def _check_fields(frame: gpd.GeoDataFrame, wanted: list[str]) -> None:
-    columns = [str(column) for column in frame.columns if column != frame.geometry.name]
+def _zip_size(path: Path) -> int:
+    with zipfile.ZipFile(path) as archive:
+        return sum(member.file_size for member in archive.infolist())
+
+
+def _layer(path: Path, source: str, wanted: str | None, fields: Sequence[str]) -> _Layer:
+    """The layer that is named, else the only one of polygons that has the columns, else the only one."""
+    layers = [
+        _about(source, str(name)) for name, geometry_type in pyogrio.list_layers(source) if geometry_type is not None
+    ]
+    if wanted is not None:
+        layers, offered = [layer for layer in layers if layer.name == wanted], layers
+    else:
+        fit = [layer for layer in layers if layer.polygons and set(fields) <= set(layer.columns)]
+        layers, offered = fit if len(fit) == 1 else layers, layers
+    if len(layers) != 1:
+        found = "; ".join(f"{layer.name} ({', '.join(layer.columns)})" for layer in offered) or "none with a geometry"
+        raise LibraryError(f"{path.name} has these layers and columns: {found}. Name the layer.")
+    if layers[0].features > MOST_FEATURES:
+        raise LibraryError(f"{path.name} has {layers[0].features:,} features; at most {MOST_FEATURES:,} are read.")
+    _check_fields(layers[0].columns, fields)
+    return layers[0]
+
+
+def _about(source: str, name: str) -> _Layer:
+    info = pyogrio.read_info(source, layer=name)
+    return _Layer(
+        name=name,
+        driver=str(info["driver"]),
+        columns=tuple(map(str, info["fields"])),
+        features=int(info["features"]),
+        polygons=any(word in str(info["geometry_type"]) for word in ("Polygon", "Unknown", "Surface", "Collection")),
+    )
+
+
+def _frame(source: str, layer: _Layer, encoding: str | None) -> gpd.GeoDataFrame:
+    """The features of one layer. GDAL's own words are passed on: they name the line or the member at fault."""
+    frame = gpd.read_file(source, layer=layer.name, encoding=encoding)
+    if not isinstance(frame, gpd.GeoDataFrame) or not len(frame):
+        raise LibraryError(f"The layer {layer.name} has no features.")
+    if len(frame) > MOST_FEATURES:
+        raise LibraryError(f"The layer {layer.name} has {len(frame):,} features; at most {MOST_FEATURES:,} are read.")
+    return frame
+
+
+def _check_fields(columns: Sequence[str], wanted: Sequence[str]) -> None:
     for name in wanted:
         if name not in columns:
             near = difflib.get_close_matches(name, columns, n=1, cutoff=0.5)
@@ -167,6 +238,9 @@ def _table_problems(codes: Sequence[str | None], names: Sequence[str | None]) ->
             )
         if name is None:
             yield Problem(row=row, code=code, what="has no name")
+        elif MISREAD.search(name):
+            what = f"has the name {name!r}, which was read in the wrong encoding; say which is the file's (UTF-8, ISO-8859-1)"
+            yield Problem(row=row, code=code, what=what)
 
 
 def _shape_problems(codes: Sequence[str | None], geometries: Geometries) -> Iterator[Problem]:

@@ -1,13 +1,15 @@
 """`alertd regions import`: regions of one's own into the data directory, for the service to find at its next start.
 
-Works on the directory, not over the API. Tried on a copy first: what would stop the next start is refused before anything
-is written, and a dry run is that trial alone.
+Works on the directory, not over the API. Tried on a copy first: what could not be loaded is refused before anything is
+written, and a dry run is that trial alone.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +19,7 @@ from alertd.commands.client import RefusedError
 from alertd.commands.options import JsonOption, common
 from alertd.commands.output import tell, tell_facts, tell_json
 from geofences import files, importer
-from geofences.additions import install, placed
+from geofences.additions import Problem, gone, install, placed, problems, qualified
 from geofences.errors import GeofenceError
 from geofences.importer import ImportReport
 from geofences.regions import Kind, Library
@@ -56,29 +58,57 @@ def import_regions(  # noqa: PLR0913, PLR0917  each is an option of the command
             encoding=encoding, layer=layer,
         )  # fmt: skip
         if report.problems:
-            raise RefusedError(_problems(file, report))
+            raise RefusedError(_problems(file, report.problems))
         folder, kept_as = settings.store.regions, name or _name_of(file)
-        path = _installed(folder, kept_as, origin, report, Library.load(added=folder), dry_run=dry_run)
+        facts = _imported(file, folder, kept_as, origin, report, dry_run=dry_run)
     except GeofenceError as error:
         raise RefusedError(str(error)) from None
-    facts = _facts(report, path, dry_run=dry_run)
     tell_json(facts) if as_json else _tell(facts)
 
 
-def _installed(
+def _imported(
+    file: Path, folder: Path, name: str, source: files.Source, report: ImportReport, *, dry_run: bool
+) -> dict[str, Any]:
+    """Stores the regions and answers what was done. Raises LibraryError, and RefusedError for faults of single features."""
+    library = Library.load(added=folder)
+    rows = placed(qualified(report.regions, library), report.geometries, library)
+    if found := problems(rows, report.geometries, library):
+        raise RefusedError(_problems(file, found))
+    codes = {read.code: row.code for row, read in zip(rows, report.regions, strict=True)}
+    facts = {
+        "regions": len(rows),
+        "file": str(folder / f"{name}{files.SUFFIX}"),
+        "layer": report.layer,
+        "codes": [rows[0].code, rows[-1].code],
+        "country_put_before_codes": sum(new != old for old, new in codes.items()),
+        "reprojected_from": report.reprojected_from,
+        "assumed_lon_lat": report.assumed_lon_lat,
+        "repaired": [codes[code] for code in report.repaired],
+        "without_parent": sum(row.parent is None for row in rows),
+        "gone": list(gone(folder, name, rows)),
+        "dry_run": dry_run,
+    }
+    _install(folder, name, source, dataclasses.replace(report, regions=rows), library, dry_run=dry_run)
+    return facts
+
+
+def _install(
     folder: Path, name: str, source: files.Source, report: ImportReport, library: Library, *, dry_run: bool
-) -> Path:
+) -> None:
     """Stores the regions, after a trial on a copy of the folder. Raises LibraryError."""
-    rows = placed(report.regions, report.geometries, library)
+
+    def into(where: Path) -> None:
+        rows, geometries = report.regions, report.geometries
+        install(where, name, source=source, rows=rows, geometries=geometries, library=library)
+
     with tempfile.TemporaryDirectory(prefix="alertd-regions-") as directory:
         trial = Path(directory) / "regions"
         if folder.is_dir():
             shutil.copytree(folder, trial)
-        install(trial, name, source=source, rows=rows, geometries=report.geometries, library=library)
+        into(trial)
         Library.load(added=trial)
-    if dry_run:
-        return folder / f"{name}{files.SUFFIX}"
-    return install(folder, name, source=source, rows=rows, geometries=report.geometries, library=library)
+    if not dry_run:
+        into(folder)
 
 
 def _name_of(file: Path) -> str:
@@ -86,28 +116,22 @@ def _name_of(file: Path) -> str:
     return file.name.partition(".")[0] or "regions"
 
 
-def _problems(file: Path, report: ImportReport) -> str:
-    lines = [f"{file.name} was not imported, for it has {len(report.problems)} faults:"]
-    for problem in report.problems[:PROBLEMS_TOLD]:
+def _problems(file: Path, found: Sequence[Problem]) -> str:
+    lines = [f"{file.name} was not imported, for it has {len(found)} faults:"]
+    for problem in found[:PROBLEMS_TOLD]:
         code = f" ({problem.code})" if problem.code else ""
         lines.append(f"  row {problem.row}{code} {problem.what}")
-    if len(report.problems) > PROBLEMS_TOLD:
-        lines.append(f"  and {len(report.problems) - PROBLEMS_TOLD} more")
+    if len(found) > PROBLEMS_TOLD:
+        lines.append(f"  and {len(found) - PROBLEMS_TOLD} more")
     return "\n".join(lines)
-
-
-def _facts(report: ImportReport, path: Path, *, dry_run: bool) -> dict[str, Any]:
-    return {
-        "regions": len(report.regions),
-        "file": str(path),
-        "reprojected_from": report.reprojected_from,
-        "repaired": list(report.repaired),
-        "dry_run": dry_run,
-    }
 
 
 def _tell(facts: dict[str, Any]) -> None:
     tell_facts({name: value for name, value in facts.items() if name != "dry_run"})
+    if facts["assumed_lon_lat"]:
+        tell("The file does not say its coordinate system; its numbers were taken as longitude and latitude (WGS84).")
+    if facts["gone"]:
+        tell("Whoever is registered in a region that is gone is not told by region any more: register them elsewhere.")
     if facts["dry_run"]:
         tell("Nothing was written: this was a dry run.")
     else:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import zipfile
 
 import geopandas as gpd
 import numpy as np
@@ -9,7 +10,7 @@ import shapely
 
 from geofences import files, importer
 from geofences.additions import install, placed
-from geofences.errors import LibraryError, UnknownRegion
+from geofences.errors import LibraryError
 from geofences.regions import Library
 
 SOURCE = files.Source(name="the town hall", licence="CC0", attribution="the town hall")
@@ -124,6 +125,76 @@ def test_numbers_as_codes_are_whole(tmp_path):
     assert [row.code for row in read(tmp_path / "a.gpkg").regions] == ["41091", "41092"]
 
 
+def test_of_mixed_layers_the_one_with_the_columns_is_read_and_put_into_degrees(tmp_path):
+    """Points in one projection, lines in another, towns in a third: the towns come out in degrees, and it is told from which."""
+    path = tmp_path / "mixed.gpkg"
+    wells = frame(shapes=(shapely.Point(0, 0), shapely.Point(1, 1)))
+    wells.to_crs("EPSG:32631").to_file(path, layer="wells")
+    frame().drop(columns="nombre").to_file(path, layer="outlines")
+    frame().to_crs("EPSG:25830").to_file(path, layer="towns")
+    report = read(path)
+    assert (report.layer, report.reprojected_from, report.problems) == ("towns", "EPSG:25830", ())
+    assert shapely.symmetric_difference(report.geometries[0], TWO_BOXES[0]).area < 1e-3
+    frame().to_file(path, layer="villages")
+    with pytest.raises(LibraryError, match=r"towns \(ine, nombre, prov\).*Name the layer"):
+        read(path)
+    assert read(path, layer="villages").layer == "villages"
+
+
+def test_a_shapefile_that_does_not_say_its_projection(tmp_path):
+    """Numbers that can be degrees are taken so, and that is told; metres are refused with what is missing."""
+    frame().to_file(tmp_path / "degrees.shp")
+    frame().to_crs("EPSG:25830").to_file(tmp_path / "metres.shp")
+    for name in ("degrees.prj", "metres.prj"):
+        (tmp_path / name).unlink()
+    assert read(tmp_path / "degrees.shp").assumed_lon_lat
+    with pytest.raises(LibraryError, match=r"metres\.shp does not say its coordinate system.*\.prj"):
+        read(tmp_path / "metres.shp")
+
+
+def test_names_in_latin_1(tmp_path):
+    """A Shapefile that says it is Latin-1 is read so; one read in the wrong encoding is refused, and read when it is named."""
+    frame().to_file(tmp_path / "latin.shp", encoding="ISO-8859-1")
+    assert [row.name for row in read(tmp_path / "latin.shp").regions] == ["Ábalos", "Zuera"]
+    frame().to_file(tmp_path / "utf8.shp", encoding="UTF-8")
+    (tmp_path / "utf8.cpg").unlink()
+    report = read(tmp_path / "utf8.shp", encoding="ISO-8859-1")
+    assert [(problem.row, "wrong encoding" in problem.what) for problem in report.problems] == [(1, True)]
+    assert read(tmp_path / "utf8.shp", encoding="UTF-8").regions[0].name == "Ábalos"
+    (tmp_path / "latin.geojson").write_bytes(frame().to_json(ensure_ascii=False).encode("latin-1"))
+    with pytest.raises(LibraryError, match=r"latin\.geojson cannot be read"):
+        read(tmp_path / "latin.geojson")
+
+
+@pytest.mark.parametrize("name", ["a.geojson.gz", "a.gpkg", "a.fgb", "a.zip"])
+def test_a_file_that_was_cut_off_gives_nothing(tmp_path, name):
+    """Half a file is a LibraryError, never half its regions."""
+    path = tmp_path / name
+    many = [shapely.box(x / 100, 0, (x + 1) / 100, 1).segmentize(0.01) for x in range(200)]
+    towns = frame(codes=range(200), names=["x"] * 200, shapes=many)
+    if name.endswith(".gz"):
+        path.write_bytes(gzip.compress(towns.to_json().encode()))
+    elif name.endswith(".zip"):
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("a.geojson", towns.to_json())
+    else:
+        towns.to_file(path)
+    assert len(read(path).regions) == 200
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(LibraryError, match=r"a\.\w+"):
+        read(path)
+
+
+def test_what_unpacks_to_more_than_is_read_is_refused_unread(tmp_path):
+    """A packed file that grows without end costs no more than the limit."""
+    path = tmp_path / "bomb.geojson.gz"
+    with gzip.open(path, "wb", compresslevel=1) as packed:
+        for _ in range((importer.MOST_BYTES >> 24) + 1):
+            packed.write(bytes(1 << 24))
+    with pytest.raises(LibraryError, match="holds more than 1024 MB"):
+        read(path)
+
+
 def test_installed_regions_are_found_and_can_be_replaced(tmp_path):
     """What was imported is in the library at the next load, keeps its number when imported again, and has one file a code."""
     frame(shapes=(shapely.box(-6, 37.3, -5.9, 37.4), shapely.box(-5.9, 37.3, -5.8, 37.4)), codes=("N1", "N2")).to_file(
@@ -153,7 +224,7 @@ def test_a_parent_that_is_not_there_is_refused(tmp_path):
     """Nothing is written for regions whose parent is unknown."""
     frame().assign(prov="ES-XX").to_file(tmp_path / "a.gpkg")
     report = read(tmp_path / "a.gpkg", parent_field="prov")
-    with pytest.raises(UnknownRegion):
+    with pytest.raises(LibraryError, match="is part of ES-XX"):
         install(
             tmp_path / "own",
             "towns",

@@ -1,0 +1,107 @@
+"""What an import says before it is stored: codes of one country alone, parents that are there, ground that is nobody else's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import shapely
+
+from geofences import files
+from geofences.additions import gone, install, placed, problems, qualified
+from geofences.regions import Library
+
+SOURCE = files.Source(name="the town hall", licence="CC0", attribution="the town hall")
+BOXES = tuple(shapely.box(9 + x / 10, 48, 9 + (x + 1) / 10, 48.1) for x in range(4))
+
+
+@pytest.fixture(scope="module")
+def library():
+    return Library.load()
+
+
+def rows_of(*codes, country="DE", parent=None, kind="city"):
+    return [
+        files.Row(code=code, name=f"Name of {code}", kind=kind, parent=parent, country=country, km2=82.0)
+        for code in codes
+    ]
+
+
+def shapes(*given):
+    return np.array(given, dtype=object)
+
+
+def told(rows, given, library):
+    return [(problem.row, problem.what) for problem in problems(rows, shapes(*given), library)]
+
+
+def test_codes_that_are_digits_alone_get_their_country(library):
+    """41091 is Sevilla: a French file with such codes is FR-41091 throughout, letters or not; Spain's own go without."""
+    assert [row.code for row in qualified(rows_of("41091", "2A004", country="FR"), library)] == ["FR-41091", "FR-2A004"]
+    assert [row.code for row in qualified(rows_of("41091", "41999", country="ES"), library)] == ["41091", "41999"]
+    assert [row.code for row in qualified(rows_of("PORT-1", country="ES"), library)] == ["PORT-1"]
+    assert [row.code for row in qualified(rows_of("41091", country=""), library)] == ["41091"]
+
+
+def test_a_parent_is_found_by_its_country_or_in_the_file(library):
+    """A parent may be written as the file has it: TO is IT-TO, and another row's code goes along with that row."""
+    (turin,) = qualified(rows_of("001272", country="IT", parent="TO"), library)
+    assert (turin.code, turin.parent) == ("IT-001272", "IT-TO")
+    county, town = qualified([*rows_of("08", kind="county"), *rows_of("08111", parent="08")], library)
+    assert (county.code, town.parent) == ("DE-08", "DE-08")
+
+
+def test_a_code_of_another_country_is_refused(library):
+    """Without a country to put in front, a code that is somebody else's is a problem that names them."""
+    assert told(rows_of("41091", country=""), BOXES[:1], library) == [
+        (1, "has the code of Sevilla (ES); give the country of the file, or codes of its own")
+    ]
+    assert told(rows_of("41091", country="ES", parent="ES-SE"), BOXES[:1], library) == []
+
+
+def test_every_parent_that_is_not_there_is_told_with_its_row(library):
+    """Parents that do not exist, that are no wider or that are abroad are all told at once."""
+    rows = [rows_of(code, parent=parent)[0] for code, parent in zip("abcd", ("DE-XX", "DE-BW", "b", "FR-67"), strict=True)]
+    assert told(rows, BOXES, library) == [
+        (1, "is part of DE-XX, which is neither here nor in the library"),
+        (3, "is a city and cannot be part of b, a city"),
+        (4, "is in DE and cannot be part of FR-67, which is in FR"),
+    ]
+
+
+def test_siblings_that_overlap_are_told(library):
+    """Ground that two siblings claim is told with both; slivers along a border, cousins and parents are no fault."""
+    wide = shapely.box(9.0, 48, 9.15, 48.1)
+    rows = rows_of("a", "b", "c", parent="DE-BW")
+    assert told(rows, (wide, BOXES[1], BOXES[2]), library) == [
+        (2, "overlaps a (Name of a) by 41.4 km2, 51% of the smaller")
+    ]
+    sliver = shapely.box(8.999, 48, 9.1005, 48.1)
+    assert told(rows, (sliver, BOXES[1], BOXES[2]), library) == []
+    cousins = [*rows_of("a", parent="DE-BW"), *rows_of("b", parent="DE-BY"), *rows_of("c", kind="county")]
+    assert told(cousins, (wide, BOXES[1], wide), library) == []
+
+
+def test_an_outline_given_twice_is_told_however_small(library):
+    """The same hundred square metres under two codes is a fault."""
+    tiny = shapely.box(9, 48, 9.0002, 48.0002)
+    rows = [files.Row(code=code, name=code, kind="city", parent="DE-BW", country="DE", km2=3e-4) for code in "ab"]
+    assert [row for row, _ in told(rows, (tiny, tiny), library)] == [2]
+
+
+def test_what_a_new_edition_leaves_out_is_known_and_its_number_stays(tmp_path, library):
+    """Replacing a file tells which codes are gone; their numbers are not given to the new ones."""
+    first, second = rows_of("a", "b", parent="DE-BW"), rows_of("b", "c", parent="DE-BW")
+    install(tmp_path, "towns", source=SOURCE, rows=first, geometries=shapes(*BOXES[:2]), library=library)
+    before = {code: Library.load(added=tmp_path).get(code).number for code in "ab"}
+    assert gone(tmp_path, "towns", second) == ("a",)
+    assert gone(tmp_path, "others", second) == ()
+    install(tmp_path, "towns", source=SOURCE, rows=second, geometries=shapes(*BOXES[1:3]), library=library)
+    after = Library.load(added=tmp_path)
+    assert "a" not in after
+    assert after.get("b").number == before["b"]
+    assert after.get("c").number not in before.values()
+
+
+def test_a_region_without_a_parent_is_placed_by_where_it_lies(library):
+    """A town without a parent is put below the province that it lies in."""
+    assert [row.parent for row in placed(rows_of("a"), shapes(BOXES[0]), library)] == ["DE-BW"]
