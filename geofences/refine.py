@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from geofences import cover
 from geofences.tiles import ZOOM, Codes, Offsets, bounds, interleave, position
 
-DEPTH = 3  # levels below the tile: squares of about a kilometre
+DEPTH = 2  # levels below the tile: squares of about two kilometres
 SQUARES = 1 << (2 * DEPTH)  # in a tile
-#: Testing a square takes as long as testing about twenty points, and half of all squares or more decide nothing.
-WORTH = 50
+#: Testing a square takes as long as testing about ten points, and a good part of all squares decide nothing.
+WORTH = 15
 _TEST, _INSIDE, _OUTSIDE = 0, 1, 2
 
 

@@ -8,38 +8,34 @@ record that was left stays, marked, for longer than that (`people.GRACE_MS`), so
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+import itertools
+import os
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
 from alertd.store import keys
+from alertd.store.bulk import Bulk
 from alertd.store.connection import Connection, StoreUnavailableError
+from alertd.store.wanted import IN_DOUBT, YES, Wanted, verdicts
 from geofences import cover as covers
 from geofences import records, refine
 
 #: Of one MGET, since the server answers nobody else meanwhile. A hot tile alone may be 3 MB.
 REPLY_BYTES, REPLY_CELLS = 1_000_000, 2_000
-#: Replies that wait to be sifted: those of the border take many times longer than reading the next.
-READ_AHEAD = 16
+#: Threads that read and sift: numpy, shapely and the socket let each other go on.
+THREADS = min(4, os.cpu_count() or 1)
 _GROUPS = 1 << 16  # z8 ancestors
+T = TypeVar("T")
 #: Numbers that leave more room than this between them, on average, are sorted; closer ones are put in their places.
 SPARSE = 8
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """Whom an alert is for."""
-
-    area: shapely.MultiPolygon
-    regions: Sequence[int] = ()  # numbers of the regions whose people count as inside
-    kind: int  # bit of the kind that must have been consented to
-    places: frozenset[int]  # place kinds that count
-    max_age_h: int | None = None  # of a timed place
-    testers_only: bool = False
-    now_h: int = 0  # hours since 1970
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +59,23 @@ class _Cells:
     counts: NDArray[np.int64]  # of records, tombstones too
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """One reply to read and sift."""
+
+    cells: _Cells
+    is_border: bool  # the records' points must be tested
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sifted:
+    """What of a reply belongs to what is wanted."""
+
+    numbers: NDArray[np.uint64]
+    whats: NDArray[np.uint64]  # the records' other halves, in which flags and leaf region are
+    in_doubt: NDArray[np.uint64]  # numbers of those whose place says nothing
+
+
 #: Given numbers in doubt, those whose own record says they belong to what is wanted, with flags and region.
 Authority = Callable[[NDArray[np.uint64], Wanted], Awaitable[records.Records]]
 
@@ -72,8 +85,15 @@ class Audience:
 
     def __init__(self, connection: Connection, authority: Authority, *, deadline_s: float) -> None:
         self._db = connection
+        self._bulk = Bulk(connection.redis, timeout_s=max(deadline_s, 0.001))
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="audience")
         self._authority = authority
         self._deadline_s = deadline_s
+
+    def close(self) -> None:
+        """Give back the connections and threads."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._bulk.close()
 
     async def find(self, wanted: Wanted) -> Found:
         """Everyone inside. Raises StoreUnavailableError when the deadline passes: a partial audience is never given."""
@@ -86,52 +106,53 @@ class Audience:
             ) from None
 
     async def _find(self, wanted: Wanted) -> Found:
-        cover = await asyncio.to_thread(covers.cover, wanted.area)
-        inner, border = await self._tiles(cover)
-        regional = await self._region_cells(wanted.regions)
-        replies: list[tuple[_Cells, shapely.MultiPolygon | None]]
-        replies = [(group, wanted.area) for group in _bounded(border)]
-        replies += [(group, None) for cells in (inner, *regional) for group in _bounded(cells)]
-        sifted = await self._sift(replies, wanted)
-        sure = [trusted for trusted, _ in sifted]
-        doubtful = [np.empty(0, np.uint64), *(doubted for _, doubted in sifted)]
-        in_doubt = _unique(np.concatenate(doubtful))
+        jobs = await self._in_thread(self._jobs, wanted)
+        sifted = await self._read(jobs, wanted)
+        sure = [(one.numbers, one.whats) for one in sifted]
+        in_doubt = np.unique(np.concatenate([np.empty(0, np.uint64), *(one.in_doubt for one in sifted)]))
         if len(in_doubt):
-            sure.append(await self._authority(in_doubt, wanted))
-        return await asyncio.to_thread(_merged, sure)
+            found = await self._authority(in_doubt, wanted)
+            sure.append((found.numbers, found.high))
+        return await self._in_thread(_merged, sure)
 
-    async def _sift(
-        self, replies: Sequence[tuple[_Cells, shapely.MultiPolygon | None]], wanted: Wanted
-    ) -> list[tuple[records.Records, NDArray[np.uint64]]]:
-        """Read ahead while what was read is sifted, in order and one at a time: the area is prepared in place."""
-        turn, ahead = asyncio.Lock(), asyncio.Semaphore(READ_AHEAD)
+    def _in_thread(self, function: Callable[..., T], *args: Any) -> Awaitable[T]:
+        return asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
 
-        async def sift(
-            cells: _Cells, blobs: list[bytes | None], area: shapely.MultiPolygon | None
-        ) -> tuple[records.Records, NDArray[np.uint64]]:
-            try:
-                async with turn:
-                    return await asyncio.to_thread(_sifted, cells, blobs, wanted, area)
-            finally:
-                ahead.release()
+    def _jobs(self, wanted: Wanted) -> list[_Job]:
+        """What is to be read, the long jobs, those of the border, first."""
+        inner, border = self._tiles(covers.cover(wanted.area))
+        whole = [inner, *self._region_cells(wanted.regions)]
+        jobs = [_Job(cells=cells, is_border=True) for cells in _bounded(border)]
+        return jobs + [_Job(cells=cells, is_border=False) for one in whole for cells in _bounded(one)]
 
-        sifting: list[asyncio.Task[tuple[records.Records, NDArray[np.uint64]]]] = []
+    async def _read(self, jobs: Sequence[_Job], wanted: Wanted) -> list[_Sifted]:
+        """Read and sift in threads. When this is left, no thread goes on."""
+        todo, over = deque(jobs), threading.Event()
         try:
-            for cells, area in replies:
-                await ahead.acquire()
-                sifting.append(asyncio.ensure_future(sift(cells, await self._db.mget(cells.keys), area)))
-            return list(await asyncio.gather(*sifting))
-        finally:  # when one failed, the others are of no use
-            for task in sifting:
-                task.cancel()
+            parts = [self._in_thread(self._work, todo, wanted, over) for _ in range(THREADS)]
+            return [one for part in await asyncio.gather(*parts) for one in part]
+        finally:
+            over.set()
 
-    async def _tiles(self, cover: covers.Cover) -> tuple[_Cells, _Cells]:
+    def _work(self, todo: deque[_Job], wanted: Wanted, over: threading.Event) -> list[_Sifted]:
+        """One thread's share, by an area of its own: each prepares its in place."""
+        area = cast("shapely.MultiPolygon", shapely.from_wkb(shapely.to_wkb(wanted.area)))
+        done = []
+        while todo and not over.is_set():
+            try:
+                job = todo.popleft()
+            except IndexError:  # another thread was quicker
+                break
+            done.append(_sifted(job.cells, self._bulk.mget(job.cells.keys), wanted, area if job.is_border else None))
+        return done
+
+    def _tiles(self, cover: covers.Cover) -> tuple[_Cells, _Cells]:
         """The non-empty tiles of a cover: inner, border."""
-        used = await self._db.execute("GET", keys.TILE_GROUPS)
+        (used,) = self._bulk.mget([keys.TILE_GROUPS])
         bits = np.unpackbits(np.frombuffer(used or b"", np.uint8), count=_GROUPS)
         ancestors = covers.z8_ancestors(cover)
         groups = ancestors[bits[ancestors] == 1]
-        tiles, counts = await self._cells([f"g:{group}" for group in groups])
+        tiles, counts = self._cells([f"g:{group}" for group in groups])
         order = np.argsort(tiles)
         tiles, counts = tiles[order], counts[order]
         inner, border = (
@@ -140,40 +161,29 @@ class Audience:
         )
         return inner, border
 
-    async def _region_cells(self, regions: Sequence[int]) -> list[_Cells]:
+    def _region_cells(self, regions: Sequence[int]) -> list[_Cells]:
         """The cells of the places that name a region, by region."""
         if not regions:
             return []
-        used = {int(number) for number in await self._db.execute("SMEMBERS", keys.REGION_GROUPS)}
+        (members,) = self._bulk.many([("SMEMBERS", keys.REGION_GROUPS)])
         found = []
-        for number in used.intersection(regions):
-            shards, counts = await self._cells([f"r:{number}"])
+        for number in {int(member) for member in members}.intersection(regions):
+            shards, counts = self._cells([f"r:{number}"])
             names = [keys.Cell(f"r:{number}", shard).key for shard in shards.tolist()]
             found.append(_Cells(keys=names, members=shards, counts=counts))
         return found
 
-    async def _cells(self, groups: Sequence[str]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
-        answers = await self._db.execute_many([("HGETALL", keys.cells(group)) for group in groups])
-        members: list[int] = []
-        counts: list[int] = []
-        for answer in answers:
-            pairs = answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))
-            members += map(int, pairs)
-            counts += map(int, pairs.values())
-        return np.array(members, np.uint32), np.array(counts, np.int64)
+    def _cells(self, groups: Sequence[str]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+        """The cells of groups, and how many records each has."""
+        answers = self._bulk.many([("HGETALL", keys.cells(group)) for group in groups])
+        text = b" ".join(word for answer in answers for word in _flat(answer))
+        pairs = np.fromstring(text, np.int64, sep=" ").reshape(-1, 2)  # half as long as int() of each
+        return pairs[:, 0].astype(np.uint32), pairs[:, 1]
 
 
-def eligible(flags: NDArray[np.uint32], wanted: Wanted) -> NDArray[np.bool_]:
-    """Which records may count. What is in doubt may: its flags say nothing, so the authority decides."""
-    places = np.zeros(8, bool)
-    places[list(wanted.places)] = True
-    fit = places[records.place_kind(flags)] & ((records.kinds(flags) & wanted.kind) != 0)
-    if wanted.testers_only:
-        fit &= records.tester(flags)
-    if wanted.max_age_h is not None:
-        fit &= records.age_h(flags, wanted.now_h) <= wanted.max_age_h
-    result: NDArray[np.bool_] = fit | records.moved(flags)
-    return result
+def _flat(answer: dict[bytes, bytes] | list[bytes]) -> Iterable[bytes]:
+    """A hash as its fields and values in turn, in either form the protocol has for it."""
+    return itertools.chain.from_iterable(answer.items()) if isinstance(answer, dict) else answer
 
 
 def _bounded(cells: _Cells) -> Iterator[_Cells]:
@@ -185,20 +195,16 @@ def _bounded(cells: _Cells) -> Iterator[_Cells]:
             yield _Cells(keys=cells.keys[some], members=cells.members[some], counts=cells.counts[some])
 
 
-def _sifted(
-    cells: _Cells, blobs: Sequence[bytes | None], wanted: Wanted, area: shapely.MultiPolygon | None
-) -> tuple[records.Records, NDArray[np.uint64]]:
-    """The records that belong to what is wanted (and lie in `area`, if given), and the numbers in doubt: their place says nothing."""
+def _sifted(cells: _Cells, blobs: Sequence[bytes | None], wanted: Wanted, area: shapely.MultiPolygon | None) -> _Sifted:
+    """The records that belong to what is wanted (and lie in `area`, if given), and the numbers in doubt."""
     found, counts = _unpacked(blobs)
-    flags = found.flags
-    fit = eligible(flags, wanted) & (found.numbers != 0)
-    in_doubt = records.moved(flags)
-    doubted, sure = found.where(fit & in_doubt).numbers, fit & ~in_doubt
+    verdict = verdicts(found.flags, wanted)
+    in_doubt, sure = found.where(verdict == IN_DOUBT).numbers, verdict == YES
     found = found.where(sure)
     if area is not None:
         tiles = np.repeat(cells.members, counts)[sure]
         found = found.where(refine.inside(area, tiles, found.x, found.y))
-    return found, doubted
+    return _Sifted(numbers=found.numbers, whats=found.high, in_doubt=in_doubt)
 
 
 def _unpacked(blobs: Sequence[bytes | None]) -> tuple[records.Records, list[int]]:
@@ -211,40 +217,45 @@ def _unpacked(blobs: Sequence[bytes | None]) -> tuple[records.Records, list[int]
     return records.unpack(joined), counts
 
 
-def _unique(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    ordered = np.sort(numbers)
-    return ordered[np.r_[True, ordered[1:] != ordered[:-1]]] if len(ordered) else ordered
+def in_order(
+    parts: Sequence[tuple[NDArray[np.uint64], NDArray[np.uint64]]],
+) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Numbers and what belongs to each (never 0), parts of any order: the numbers ascending, each once, with what the first part that
+    has it says.
+    """
+    least = min((int(numbers.min()) for numbers, _ in parts if len(numbers)), default=1)
+    most = max((int(numbers.max()) for numbers, _ in parts if len(numbers)), default=0)
+    is_dense = most - least < SPARSE * sum(len(numbers) for numbers, _ in parts)
+    return _placed(parts, least, most) if is_dense else _sorted(parts, most)
 
 
-def ascending_once(numbers: NDArray[np.uint64]) -> NDArray[np.integer]:
-    """The order that sorts numbers and takes each once, where it stands first."""
-    least, most = int(numbers.min(initial=records.NUMBER_LIMIT)), int(numbers.max(initial=0))
-    is_dense = 0 <= most - least < SPARSE * len(numbers)
-    return _placed(numbers, least, most) if is_dense else _sorted(numbers, most)
+def _placed(
+    parts: Sequence[tuple[NDArray[np.uint64], NDArray[np.uint64]]], least: int, most: int
+) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Each is put at its number's place in a list as long as the numbers reach: many times faster than sorting."""
+    places = np.zeros(most - least + 1, np.uint64)
+    for numbers, whats in reversed(parts):  # of equal ones the first is written last, and stays
+        places[numbers.view(np.int64)[::-1] - least] = whats[::-1]
+    taken = np.flatnonzero(places)
+    return (taken + least).view(np.uint64), places.take(taken)
 
 
-def _placed(numbers: NDArray[np.uint64], least: int, most: int) -> NDArray[np.integer]:
-    """Each number's index is put at its own place in a list as long as the numbers reach: three times faster than sorting."""
-    places = np.full(most - least + 1, -1, np.int32)
-    backwards = np.arange(len(numbers) - 1, -1, -1, dtype=np.int32)
-    places[numbers.view(np.int64)[::-1] - least] = backwards  # of equal ones the first is written last, and stays
-    order: NDArray[np.integer] = places[places >= 0]
-    return order
-
-
-def _sorted(numbers: NDArray[np.uint64], most: int) -> NDArray[np.integer]:
+def _sorted(
+    parts: Sequence[tuple[NDArray[np.uint64], NDArray[np.uint64]]], most: int
+) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     """A radix sort, 16 bits a turn, four times faster than `argsort`."""
+    numbers, whats = (np.concatenate(half) for half in zip(*parts, strict=True))
     order = np.argsort(numbers.astype(np.uint16), kind="stable")
     for shift in range(16, most.bit_length(), 16):
         digits = (numbers >> np.uint64(shift)).astype(np.uint16).take(order)
         order = order.take(np.argsort(digits, kind="stable"))
     ordered = numbers.take(order)
-    once: NDArray[np.integer] = order[np.r_[True, ordered[1:] != ordered[:-1]][: len(order)]]
-    return once
+    first = np.r_[True, ordered[1:] != ordered[:-1]]
+    return ordered[first], whats.take(order[first])
 
 
-def _merged(parts: Sequence[records.Records]) -> Found:
-    """Sorted, and of each number the first that was found."""
-    found = records.together(parts)
-    found = found.take(ascending_once(found.numbers))
-    return Found(numbers=found.numbers, flags=found.flags, regions=found.regions)
+def _merged(parts: Sequence[tuple[NDArray[np.uint64], NDArray[np.uint64]]]) -> Found:
+    """Sorted, and of each number the first that was found. Whoever counts consented to a kind, so no half is 0."""
+    numbers, whats = in_order(parts)
+    found = records.Records(numbers, whats)
+    return Found(numbers=numbers, flags=found.flags, regions=found.regions)

@@ -57,7 +57,7 @@ class Connection:
 
     async def run_many(self, calls: Sequence[tuple[str, Sequence[str], Sequence[Arg]]]) -> list[Any]:
         """Run scripts in one round trip, each atomic by itself."""
-        return _checked(await self._pipelined(calls, durable=False))
+        return checked(await self._pipelined(calls, durable=False))
 
     async def run_each(self, calls: Sequence[tuple[str, Sequence[str], Sequence[Arg]]]) -> list[Any]:
         """The same, but where one call fails its error is its answer: it takes nobody else's answer along. Raises
@@ -65,14 +65,14 @@ class Connection:
         """
         answers = await self._pipelined(calls, durable=False)
         faults = [answer for answer in answers if isinstance(answer, Exception)]
-        _checked([fault for fault in faults if isinstance(_translated(fault), StoreUnavailableError)])
+        checked([fault for fault in faults if isinstance(translated(fault), StoreUnavailableError)])
         return answers
 
     async def run_durably(self, name: str, names: Sequence[str], *args: Arg) -> Any:
         """Run a script and wait until it is on disk (and on a replica where one is required). Raises StoreUnavailableError when
         the disk does not confirm in time: the write may still come through, so callers must be idempotent.
         """
-        answer, confirmed = _checked(await self._pipelined([(name, names, args)], durable=True))
+        answer, confirmed = checked(await self._pipelined([(name, names, args)], durable=True))
         self._confirmed(confirmed)
         return answer
 
@@ -81,7 +81,7 @@ class Connection:
         try:
             return await self._command(*command)
         except (*UNAVAILABLE, exceptions.ResponseError) as error:
-            raise _translated(error) from error
+            raise translated(error) from error
 
     async def execute_many(self, commands: Sequence[Sequence[Arg]]) -> list[Any]:
         """Plain commands in one round trip."""
@@ -89,9 +89,9 @@ class Connection:
         for command in commands:
             pipe.execute_command(*command)
         try:
-            return _checked(await pipe.execute(raise_on_error=False))
+            return checked(await pipe.execute(raise_on_error=False))
         except UNAVAILABLE as error:
-            raise _translated(error) from error
+            raise translated(error) from error
 
     async def answers(self) -> bool:
         """Whether the store is there at all."""
@@ -122,7 +122,7 @@ class Connection:
                     answers[i] = answer
                 answers[len(calls) :] = fresh[len(again) :]
         except UNAVAILABLE as error:
-            raise _translated(error) from error
+            raise translated(error) from error
         return answers
 
     async def _send(
@@ -143,15 +143,15 @@ class Connection:
             raise StoreUnavailableError("The store took the request but did not confirm in time that it is on disk.")
 
 
-def _checked(answers: list[Any]) -> list[Any]:
+def checked(answers: list[Any]) -> list[Any]:
     """The answers of a pipeline. Raises the first that is an error; the client would put the call's arguments into it."""
     for answer in answers:
         if isinstance(answer, Exception):
-            raise _translated(answer) from answer
+            raise translated(answer) from answer
     return answers
 
 
-def _translated(error: BaseException) -> BaseException:
+def translated(error: BaseException) -> BaseException:
     """What an error of the client means to us."""
     if isinstance(error, UNAVAILABLE) or str(error).startswith(_NOT_NOW):
         return StoreUnavailableError("The store cannot be reached or takes no writes at the moment.")

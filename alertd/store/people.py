@@ -27,10 +27,10 @@ from numpy.typing import NDArray
 
 from alertd.config import LONGEST_QUERY_S
 from alertd.store import keys
-from alertd.store.audience import Wanted, eligible
 from alertd.store.codec import SealError
 from alertd.store.connection import Arg, Connection
 from alertd.store.names import Names
+from alertd.store.wanted import Wanted, eligible
 from alertd.subscribers import Place, Subscriber, decode, encode, place_flags
 from geofences import cover as covers
 from geofences import records

@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from redis.asyncio import Redis
 
 from alertd.store import keys
-from alertd.store.audience import Audience, Wanted
+from alertd.store.audience import Audience
 from alertd.store.codec import Codec, Keys
 from alertd.store.connection import Connection, open_store
 from alertd.store.embedded import EmbeddedServer, EmbeddedSettings
 from alertd.store.people import People
+from alertd.store.wanted import Wanted
 from geofences import records
 
 DEADLINE_S = 60.0  # a slow machine shall show a slow query, not none

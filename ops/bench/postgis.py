@@ -23,7 +23,7 @@ import numpy as np
 from audience_people import FLAGS, HOME, MISSING_CHILD, Points
 from numpy.typing import NDArray
 
-from alertd.store.audience import ascending_once
+from alertd.store.audience import in_order
 from geofences import records
 
 START_S = 30
@@ -117,11 +117,12 @@ class PostGis:
 def _sorted(copied: bytes, question: str) -> NDArray[np.int64]:
     """Whoever is on the border of two pieces comes twice."""
     rows = np.frombuffer(copied, ANSWER_ROWS[question])
-    numbers = rows["number"].astype(np.int64)
-    order = ascending_once(numbers.view(np.uint64))
+    numbers = rows["number"].astype(np.uint64)
     if question == WHOLE:
-        rows["flags"].astype(np.uint32)[order], rows["region"].astype(np.uint32)[order]
-    return numbers[order]
+        whats = (rows["flags"].astype(np.uint64) << np.uint64(32)) | rows["region"].astype(np.uint64)
+    else:
+        whats = numbers
+    return in_order([(numbers, whats)])[0].view(np.int64)
 
 
 @contextlib.asynccontextmanager

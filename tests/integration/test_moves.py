@@ -15,7 +15,8 @@ import shapely
 from msgspec.structs import replace
 
 from alertd.store import keys
-from alertd.store.audience import Audience, Wanted
+from alertd.store.audience import Audience
+from alertd.store.wanted import Wanted
 from alertd.store.connection import Connection, StoreUnavailableError
 from alertd.store.people import GRACE_MS, Change, People
 from alertd.store.sweeper import Sweeper

@@ -15,7 +15,7 @@ from alertd.errors import Problem
 from alertd.registrations import PushAddress
 from alertd.service.claims import CLAIM_GRACE_S, give_up
 from alertd.service.registry import Entry, Registry
-from alertd.store.audience import Wanted
+from alertd.store.wanted import Wanted
 from alertd.store.codec import Codec
 from alertd.store.connection import Connection
 from alertd.store.names import Claim

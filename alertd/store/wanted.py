@@ -1,0 +1,53 @@
+"""Whom an alert is for, and which records may be theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from geofences import records
+
+NO, YES, IN_DOUBT = range(3)  # what flags say; of what is in doubt they say nothing, so the authority decides
+
+#: The bits of the flags that decide, but for the hour: those between the addresses and the hour.
+_DECIDING = 1 << (records.HOUR_SHIFT - records.PLACE_SHIFT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """Whom an alert is for."""
+
+    area: shapely.MultiPolygon
+    regions: Sequence[int] = ()  # numbers of the regions whose people count as inside
+    kind: int  # bit of the kind that must have been consented to
+    places: frozenset[int]  # place kinds that count
+    max_age_h: int | None = None  # of a timed place
+    testers_only: bool = False
+    now_h: int = 0  # hours since 1970
+
+
+def eligible(flags: NDArray[np.uint32], wanted: Wanted) -> NDArray[np.bool_]:
+    """Which records count by their flags."""
+    places = np.zeros(8, bool)
+    places[list(wanted.places)] = True
+    fit: NDArray[np.bool_] = places[records.place_kind(flags)] & ((records.kinds(flags) & wanted.kind) != 0)
+    if wanted.testers_only:
+        fit &= records.tester(flags)
+    if wanted.max_age_h is not None:
+        fit &= records.age_h(flags, wanted.now_h) <= wanted.max_age_h
+    return fit
+
+
+def verdicts(flags: NDArray[np.uint32], wanted: Wanted) -> NDArray[np.uint8]:
+    """NO, YES or IN_DOUBT by record: `eligible`, worked out once for all that the deciding bits can be and looked up."""
+    every = np.arange(_DECIDING, dtype=np.uint32) << np.uint32(records.PLACE_SHIFT)
+    table = eligible(every, replace(wanted, max_age_h=None)).astype(np.uint8)
+    table[records.moved(every)] = IN_DOUBT
+    found = table.take((flags >> np.uint32(records.PLACE_SHIFT)) & np.uint32(_DECIDING - 1))
+    if wanted.max_age_h is not None:
+        found[(found == YES) & (records.age_h(flags, wanted.now_h) > wanted.max_age_h)] = NO
+    return found

