@@ -24,8 +24,8 @@ from alertd.service.access import Access
 from alertd.service.approval import Approval
 from alertd.service.carriers import UNLIMITED, Carrier, Carriers, Domain
 from alertd.service.dispatch import Dispatch
-from alertd.service.ending import Ending
 from alertd.service.domains import Domains
+from alertd.service.ending import Ending
 from alertd.service.fleet import Fleet
 from alertd.service.inbound import Inbound
 from alertd.service.intake import Intake
@@ -142,6 +142,7 @@ class Parts:
                 work=self.work,
                 people=self.people,
                 limits=self.limits,
+                domains=Domains(self.limits, self.clock, self.metrics),
                 messages=Messages(self.alerts, self.renderer),
                 carriers=self.carriers,
                 removal=self.removal,
@@ -154,7 +155,6 @@ class Parts:
             ending=Ending(self.alerts, self.work, self.clock, self.metrics),
             sweeper=Sweeper(self.db, self.people, self.clock),
             carriers=self.carriers,
-                domains=Domains(self.limits, self.clock, self.metrics),
             clock=self.clock,
             metrics=self.metrics,
             settings=self.settings.worker,
@@ -176,7 +176,6 @@ async def opened(settings: config.Settings, redis: Redis, codec: Codec, *, sends
             for name, section in settings.carriers.items()
         ]
         parts = Parts(settings=settings, db=db, library=library_of(settings), carriers=Carriers(carriers))
-        stack.callback(parts.audience.close)
         for carrier in carriers:
             if isinstance(carrier.channel, SmppChannel):
                 carrier.channel.listener = parts.inbound(carrier.name)
@@ -218,19 +217,6 @@ def carrier_of(name: str, section: config.AnyCarrier, settings: config.Settings,
         rate=section.rate or UNLIMITED,
         burst=section.burst or section.rate or UNLIMITED,
         hold=section.on_unknown == "hold",
-    )
-
-
-def _fcm(section: config.FcmCarrier, _settings: config.Settings, _name: str) -> Channel:
-    return FcmChannel(
-        FcmSettings(
-            credentials=str(section.credentials),
-            project_id=section.project,
-            endpoint=section.endpoint,
-            ca_file=str(section.ca_file) if section.ca_file else None,
-            connections=section.connections,
-            timeout_s=section.timeout_s,
-        )
         domains=_domains(name, section),
     )
 
@@ -243,6 +229,19 @@ def _domains(carrier: str, section: config.AnyCarrier) -> dict[str, Domain]:
         domain = Domain(name=name, limiter=f"{carrier}/{name}", rate=limit.rate or UNLIMITED)
         found |= dict.fromkeys((name, *limit.also), domain)
     return found
+
+
+def _fcm(section: config.FcmCarrier, _settings: config.Settings, _name: str) -> Channel:
+    return FcmChannel(
+        FcmSettings(
+            credentials=str(section.credentials),
+            project_id=section.project,
+            endpoint=section.endpoint,
+            ca_file=str(section.ca_file) if section.ca_file else None,
+            connections=section.connections,
+            timeout_s=section.timeout_s,
+        )
+    )
 
 
 def _twilio(section: config.TwilioCarrier, settings: config.Settings, name: str) -> Channel:

@@ -203,11 +203,6 @@ class DkimKey(Section):
     key: SecretStr
 
 
-class SmtpCarrier(Carrier):
-    channel = Channel.MAIL
-    kind: Literal["smtp"]
-    host: str
-    port: int = Field(587, ge=1, le=65535)
 def _domain(name: str) -> str:
     if not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", name):
         raise PydanticCustomError("domain", "a domain in small letters, as it stands after the @")
@@ -224,6 +219,11 @@ class DomainLimit(Section):
     also: tuple[DomainName, ...] = ()
 
 
+class SmtpCarrier(Carrier):
+    channel = Channel.MAIL
+    kind: Literal["smtp"]
+    host: str
+    port: int = Field(587, ge=1, le=65535)
     tls: Literal["starttls", "tls", "plain"] = "starttls"
     user: str | None = None
     password: SecretStr | None = None
@@ -234,15 +234,10 @@ class DomainLimit(Section):
     reports_secret: SecretStr | None = None
     reports_topic: str | None = None
     dkim: tuple[DkimKey, ...] | None = None
+    domains: dict[DomainName, DomainLimit] | None = None
     ca_file: Path | None = None
     connections: int = Field(10, ge=1)
 
-    @model_validator(mode="after")
-    def _reports_are_proven(self) -> Self:
-    domains: dict[DomainName, DomainLimit] | None = None
-        needed = {"ses": "reports_topic", "postmark": "reports_secret", "mailgun": "reports_secret"}
-        if self.reports and getattr(self, needed[self.reports]) is None:
-            raise PydanticCustomError(
     @model_validator(mode="after")
     def _domains_are_named_once(self) -> Self:
         names = Counter(name for first, limit in (self.domains or {}).items() for name in (first, *limit.also))
@@ -251,6 +246,11 @@ class DomainLimit(Section):
                 raise PydanticCustomError("domain_twice", "{name} has two limits in domains", {"name": name})
         return self
 
+    @model_validator(mode="after")
+    def _reports_are_proven(self) -> Self:
+        needed = {"ses": "reports_topic", "postmark": "reports_secret", "mailgun": "reports_secret"}
+        if self.reports and getattr(self, needed[self.reports]) is None:
+            raise PydanticCustomError(
                 "unproven",
                 'reports = "{relay}" needs {option}',
                 {"relay": self.reports, "option": needed[self.reports]},
@@ -373,7 +373,7 @@ def _names() -> list[str]:
         AudienceSection,
         AlertSection,
         DkimKey,
+        DomainLimit,
         *CARRIERS,
     )
     return sorted({name for section in sections for name in section.model_fields})
-        DomainLimit,
