@@ -16,7 +16,8 @@ from alertd.config import AudienceSection
 from alertd.documents import Alert, Policy, Status, Target
 from alertd.errors import Fault, Problem
 from alertd.metrics import Metrics
-from alertd.store.audience import Audience, Found, Wanted
+from alertd.store.audience import Audience, Found
+from alertd.store.wanted import Wanted
 from geofences import records, targets
 from geofences.circles import Circle
 from geofences.errors import TargetErrors, UnknownRegion
