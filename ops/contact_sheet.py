@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Draws every message in every language on one sheet: lock screens, SMS with their segments, mails in light and dark.
 
-    ops/contact_sheet.py [--html FILE] [--png FILE]
+    ops/contact_sheet.py [--page messages|occasions] [--html FILE] [--png FILE]
 
-The texts are the renderer's own, of one sample case. The picture needs Chromium and fonts for all scripts (Debian, Ubuntu:
+`messages` is the alert itself, `occasions` what follows one. The texts are the renderer's own, of one sample case. The picture needs Chromium and fonts for all scripts (Debian, Ubuntu:
 apt-get install chromium fonts-noto-core fonts-noto-cjk pngquant); without `--png` only the page is written.
 """
 
@@ -17,7 +17,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from alertd.documents import Alert, loudness  # noqa: E402  beside this script
-from alertd.rendering import Preview, Renderer  # noqa: E402
+from alertd.kinds import CancelReason, Occasion  # noqa: E402
+from alertd.rendering import THE_ALERT, Preview, Renderer, Telling  # noqa: E402
 from alertd.resources import templates_dir  # noqa: E402
 from channels.base import MailMessage, PushMessage, SmsMessage, Stamp  # noqa: E402
 from channels.text import GSM_EXTENSION, SEPTETS_OF_PART, UNITS_OF_PART, segments  # noqa: E402
@@ -100,6 +102,17 @@ LONG = {
     },
 }
 
+AT = datetime(2026, 11, 24, 17, 5, tzinfo=UTC)
+CLOSE = Telling(occasion=Occasion.CLOSE, alerted_at=AT)
+CANCELS = {reason: Telling(occasion=Occasion.CANCEL, reason=reason, alerted_at=AT) for reason in CancelReason}
+FOLLOWERS = (
+    Telling(occasion=Occasion.UPDATE),
+    Telling(occasion=Occasion.STAND_DOWN, alerted_at=AT),
+    CLOSE,
+    CANCELS[CancelReason.SENT_IN_ERROR],
+)
+OTHER_CANCELS = tuple(telling for telling in CANCELS.values() if telling not in FOLLOWERS)
+
 STYLE = """
 * { box-sizing: border-box } body { margin: 0; padding: 36px; background: #e9ebee; color: #1c1f23;
   font: 15px/1.4 'Noto Sans', 'Noto Sans Arabic', 'Noto Sans Devanagari', 'Noto Sans CJK SC', sans-serif }
@@ -134,20 +147,39 @@ class Sheet:
         self.renderer = Renderer(templates_dir())
         self.languages = self.renderer.all_languages()
 
-    def preview(self, document: dict[str, Any], channel: str, language: str) -> Preview:
+    def preview(self, document: dict[str, Any], channel: str, language: str, telling: Telling = THE_ALERT) -> Preview:
         alert = Alert.model_validate_json(json.dumps(document))
         loud = loudness(alert)
         stamp = Stamp(chain="c", version="v", sent_s=1, expires_s=2, loudness=loud, language=language)
-        return self.renderer.preview(alert, channel=channel, language=language, stamp=stamp, url=URL)
+        return self.renderer.preview(alert, channel=channel, language=language, stamp=stamp, url=URL, telling=telling)
 
-    def page(self) -> str:
+    def messages(self) -> str:
+        """The alert itself."""
+        return self.page("Messages of alertd", (*self.lock_screens(), *self.texts(), *self.mails()))
+
+    def occasions(self) -> str:
+        """What follows an alert, language by language."""
+        return self.page("What follows an alert", (part for tag in self.languages for part in self.followers(tag)))
+
+    def page(self, title: str, sections: Iterable[str]) -> str:
         """The whole sheet as one HTML page."""
-        sections = "".join((*self.lock_screens(), *self.texts(), *self.mails()))
         return (
-            f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Messages</title><style>{STYLE}</style>'
-            f"<h1>Messages of alertd</h1><p class=note>One sample case in every language, as ops/contact_sheet.py draws it.</p>"
-            f"{sections}<script>{SCRIPT}</script></html>"
+            f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
+            f"<h1>{title}</h1><p class=note>One sample case in every language, as ops/contact_sheet.py draws it.</p>"
+            f"{''.join(sections)}<script>{SCRIPT}</script></html>"
         )
+
+    def followers(self, tag: str) -> Iterator[str]:
+        yield f"<h2>{self.renderer.words(tag).words['name']}</h2>"
+        yield _grid("four", (self.lock(CASE, tag, each.code, telling=each) for each in FOLLOWERS))
+        yield _grid("four", (self.sms(CASE, tag, each.code, telling=each) for each in FOLLOWERS))
+        yield _grid("four", (self.mail(CASE, tag, each.code, telling=each) for each in FOLLOWERS))
+        reasons = (self.lock(CASE, tag, f"cancel: {each.code}", telling=each) for each in OTHER_CANCELS)
+        drill = self.lock({**CASE, "status": "Exercise"}, tag, "close of an exercise", telling=CLOSE)
+        yield _grid("four", (*reasons, drill))
+        if tag in WATER:
+            yield _grid("four", (self.lock(GENERAL, tag, f"general: {each.code}", telling=each) for each in FOLLOWERS))
+            yield _grid("four", (self.mail(GENERAL, tag, f"general: {each.code}", telling=each) for each in FOLLOWERS))
 
     def lock_screens(self) -> Iterator[str]:
         yield "<h2>Push on a locked phone</h2><p class=note>Two rows of title and four of text; the safety line is in them.</p>"
@@ -186,15 +218,17 @@ class Sheet:
         )  # fmt: skip
         yield _grid("four", (self.mail(document, tag, label) for label, document, tag in others))
 
-    def lock(self, document: dict[str, Any], language: str, label: str, *, opened: bool = False) -> str:
-        message = self.preview(document, "push", language).message
+    def lock(
+        self, document: dict[str, Any], language: str, label: str, *, opened: bool = False, telling: Telling = THE_ALERT
+    ) -> str:
+        message = self.preview(document, "push", language, telling).message
         assert isinstance(message, PushMessage)
         title, body = html.escape(message.title), html.escape(message.body)
         card = f"<div class=card lang={language}><div class=title>{title}</div><div class=body>{body}</div></div>"
         return f'{_tag(label)}<div class="lock{" open" * opened}">{card}</div>'
 
-    def sms(self, document: dict[str, Any], language: str, label: str) -> str:
-        preview = self.preview(document, "sms", language)
+    def sms(self, document: dict[str, Any], language: str, label: str, *, telling: Telling = THE_ALERT) -> str:
+        preview = self.preview(document, "sms", language, telling)
         message = preview.message
         assert isinstance(message, SmsMessage)
         encoding, count = segments(message.text)
@@ -203,8 +237,8 @@ class Sheet:
         without = f"; without {', '.join(preview.left_out)}" if preview.left_out else ""
         return f"{_tag(label)}<div class=sms lang={language}>{spans}</div><p class=small>{facts}{without}</p>"
 
-    def mail(self, document: dict[str, Any], language: str, label: str) -> str:
-        message = self.preview(document, "mail", language).message
+    def mail(self, document: dict[str, Any], language: str, label: str, *, telling: Telling = THE_ALERT) -> str:
+        message = self.preview(document, "mail", language, telling).message
         assert isinstance(message, MailMessage)
         dark = message.html.replace("(prefers-color-scheme: dark)", "all")
         light = re.sub(r"@media \(prefers-color-scheme: dark\)", "@media not all", message.html)
@@ -259,10 +293,11 @@ def draw(page: Path, picture: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--page", choices=("messages", "occasions"), default="messages")
     parser.add_argument("--html", type=Path, default=Path(tempfile.gettempdir()) / "messages.html")
     parser.add_argument("--png", type=Path)
     options = parser.parse_args()
-    options.html.write_text(Sheet().page(), encoding="utf-8")
+    options.html.write_text(getattr(Sheet(), options.page)(), encoding="utf-8")
     print(options.html)
     if options.png:
         draw(options.html.resolve(), options.png.resolve())

@@ -5,7 +5,10 @@ from __future__ import annotations
 import html
 import itertools
 import re
+import subprocess
+import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +23,17 @@ from channels.base import Loudness, MailMessage, Message, PushMessage, SmsMessag
 from channels.fcm_message import PAYLOAD_BYTES, encode
 from channels.text import segments
 from tests.unit.alertd.test_rendering import LANGUAGES, SECRETS, parts
-from tests.unit.alertd.test_rendering_languages import CHANNELS, SAFETY, SAMPLES, STATUSES, URL, USUAL, alert_of, bare
+from tests.unit.alertd.test_rendering_languages import (
+    CHANNELS,
+    ROOT,
+    SAFETY,
+    SAMPLES,
+    STATUSES,
+    URL,
+    USUAL,
+    alert_of,
+    bare,
+)
 
 AT = datetime(2026, 11, 24, 18, 5, tzinfo=UTC)
 UPDATE = Telling(occasion=Occasion.UPDATE)
@@ -227,3 +240,13 @@ def test_every_reason_and_occasion_has_words(renderer: Renderer, language: str):
     assert all("{moment}" in text for text in words["happened"].values())
     for kind in Kind:
         assert set(words["ended"][kind]) == {occasion.value for occasion in ENDINGS}
+
+
+def test_a_contact_sheet_shows_what_follows_an_alert(renderer: Renderer, tmp_path: Path):
+    """In every language, on one page beside that of the alert itself."""
+    page = tmp_path / "occasions.html"
+    command = [sys.executable, "ops/contact_sheet.py", "--page", "occasions", "--html", page]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    told = html.unescape(page.read_text(encoding="utf-8"))
+    for language in LANGUAGES:
+        assert all(title in told for title in renderer.words(language).words["ended"]["missing-child"].values())
