@@ -176,6 +176,7 @@ async def opened(settings: config.Settings, redis: Redis, codec: Codec, *, sends
             for name, section in settings.carriers.items()
         ]
         parts = Parts(settings=settings, db=db, library=library_of(settings), carriers=Carriers(carriers))
+        stack.callback(parts.audience.close)
         for carrier in carriers:
             if isinstance(carrier.channel, SmppChannel):
                 carrier.channel.listener = parts.inbound(carrier.name)
