@@ -6,7 +6,7 @@ The polygon encloses the circle, so that nobody inside is lost; it reaches past 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import shapely
@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from shapely.geometry import Polygon
 from shapely.geometry.base import BaseGeometry
 
+from geofences.antimeridian import cut_at_antimeridian
 from geofences.errors import InvalidGeometry
 from geofences.geodesy import destinations, north_pole_m
-from geofences.shapes import Outline, cut_at_antimeridian
+from geofences.shapes import Outline
 
 Floats = NDArray[np.float64]
 
@@ -38,19 +39,27 @@ class Circle:
     radius_km: float
 
 
-def circle(asked: Circle, pointer: str = "") -> Outline:
-    """The area of a circle. Raises InvalidGeometry for a centre off the earth or a radius that makes no area."""
+def circle(asked: Circle, pointer: str = "", *, wider_km: float = 0) -> Outline:
+    """The area of a circle, made wider by a distance. A point, which a circle of radius 0 is, has no area of its own.
+
+    Raises InvalidGeometry for a centre off the earth or a radius that makes no area.
+    """
     lon, lat = asked.lon_lat
     if not (math.isfinite(lon) and math.isfinite(lat) and abs(lon) <= 180 and abs(lat) <= 90):
         swapped = " Longitude and latitude look swapped." if 90 < abs(lat) <= 180 and abs(lon) <= 90 else ""
         raise InvalidGeometry(
             f"{pointer}/center", f"The centre is [longitude, latitude], within 180 and 90 degrees.{swapped}"
         )
-    if not 0 < asked.radius_km <= MAX_RADIUS_KM:
+    if not 0 <= asked.radius_km <= MAX_RADIUS_KM:
         raise InvalidGeometry(
             f"{pointer}/radius_km", f"The radius must be more than 0 and at most {MAX_RADIUS_KM:,.0f} km."
         )
-    return Outline(geometry=_enclosing(asked))
+    if asked.radius_km + wider_km == 0:
+        raise InvalidGeometry(
+            f"{pointer}/radius_km",
+            "A circle of radius 0 is a point, and nobody lives on a point. Give a radius in km, or a buffer_km.",
+        )
+    return Outline(geometry=_enclosing(replace(asked, radius_km=asked.radius_km + wider_km)))
 
 
 def _enclosing(asked: Circle) -> BaseGeometry:

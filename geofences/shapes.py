@@ -1,8 +1,9 @@
 """From what an operator drew or a program sent to valid polygons on the map.
 
 A polygon is a GeoJSON Polygon or MultiPolygon object, one ring of [lon, lat] positions, or a list of rings (the outline, then its
-holes). Edges are straight in lon/lat, as GeoJSON (RFC 7946) has them. Longitudes may run past 180: 177 to 182 crosses the
-antimeridian, and is cut there. What can be mended without guessing is mended and reported; the rest is refused.
+holes). Edges run as a web map draws them (see `edges`). Longitudes may run past 180: 177 to 182 crosses the antimeridian, and is
+cut there; a ring that ends where it began after a whole turn encloses the pole that is nearer. What can be mended without guessing
+is mended and reported; the rest is refused.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from typing import Any
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from shapely import affinity
 from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
+from geofences import antimeridian, edges
 from geofences.errors import InvalidGeometry, TooManyVertices
+from geofences.geodesy import area_km2
 from geofences.tangles import too_tangled
+from geofences.thinning import thinned
 
 Floats = NDArray[np.float64]
 
@@ -29,6 +32,12 @@ MAX_VERTICES = 100_000
 # One and a half turns: whoever crosses the antimeridian from either side, starting anywhere, stays below.
 MAX_LONGITUDE = 540.0
 SHAPES = ("Polygon", "MultiPolygon")
+# Square degrees, some square metres: what rounding leaves of an outline that encloses nothing.
+NOTHING = 1e-10
+
+
+cut_at_antimeridian = antimeridian.cut_at_antimeridian
+_NOTHING = "The outline encloses nothing: its points lie on one line or one spot."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,38 +56,22 @@ class Outline:
     repairs: tuple[Repair, ...] = ()
 
 
-def polygon(value: Any, pointer: str = "") -> Outline:
-    """The area of one polygon. Raises InvalidGeometry, with the pointer to the place at fault."""
+def polygon(value: Any, pointer: str = "", *, excludes: bool = False) -> Outline:
+    """The area of one polygon. Raises InvalidGeometry, with the pointer to the place at fault.
+
+    One of very many vertices is made simpler, so that it covers no less; or, if it `excludes`, no more.
+    """
     polygons = _polygons(value, pointer)
     count = sum(len(ring) for _, rings in polygons for _, ring in rings)
     if count > MAX_VERTICES:
         raise TooManyVertices(pointer, count, MAX_VERTICES)
     repairs: list[Repair] = []
-    drawn = [_rings_to_polygon(rings, repairs) for _, rings in polygons]
-    geometry: BaseGeometry = drawn[0] if len(drawn) == 1 else MultiPolygon(drawn)
-    if too_tangled(shapely.get_parts(geometry)):
-        raise InvalidGeometry(
-            pointer, "The outline is too tangled to be worked out. Draw it with fewer and shorter edges."
-        )
-    if not geometry.is_valid:
-        geometry = _mend(geometry, pointer, repairs)
-    if geometry.is_empty or geometry.area == 0:
-        raise InvalidGeometry(pointer, "The outline encloses nothing: its points lie on one line or one spot.")
-    return Outline(geometry=cut_at_antimeridian(geometry), repairs=tuple(repairs))
-
-
-def cut_at_antimeridian(geometry: BaseGeometry) -> BaseGeometry:
-    """The same ground within -180..180: what lies beyond is cut off at 180 and put at the other end of the map."""
-    west, _, east, _ = geometry.bounds
-    if west >= -180 and east <= 180:
-        return geometry
-    first, last = int(np.floor((west + 180) / 360)), int(np.ceil((east - 180) / 360))
-    pieces: list[BaseGeometry] = []
-    for turn in range(first, last + 1):
-        piece = shapely.intersection(geometry, shapely.box(360 * turn - 180, -90, 360 * turn + 180, 90))
-        shifted = affinity.translate(piece, xoff=-360.0 * turn)
-        pieces.extend(part for part in shapely.get_parts(shifted) if part.geom_type == "Polygon")
-    return shapely.union_all(pieces)
+    drawn = [part for place, rings in polygons for part in _parts(place, rings, repairs)]
+    geometry = _sound(drawn[0] if len(drawn) == 1 else MultiPolygon(drawn), pointer, repairs)
+    if geometry.area < NOTHING:
+        raise InvalidGeometry(pointer, _NOTHING)
+    whole = cut_at_antimeridian(_simple(geometry, pointer, repairs, excludes=excludes))
+    return Outline(geometry=whole, repairs=tuple(repairs))
 
 
 def _polygons(value: Any, pointer: str) -> list[tuple[str, list[tuple[str, Sequence[Any]]]]]:
@@ -119,26 +112,64 @@ def _is_ring(value: Any) -> bool:
     return _is_list(value) and bool(value) and _is_list(value[0]) and bool(value[0]) and not _is_list(value[0][0])
 
 
-def _rings_to_polygon(rings: list[tuple[str, Sequence[Any]]], repairs: list[Repair]) -> Polygon:
-    closed = [_ring(where, ring, repairs) for where, ring in rings]
-    return Polygon(closed[0], closed[1:])
+def _parts(pointer: str, rings: list[tuple[str, Sequence[Any]]], repairs: list[Repair]) -> list[Polygon]:
+    """The polygons of an outline and its holes: one, unless a ring goes round a pole."""
+    outline, *holes = [_ring(where, ring, repairs, hole=i > 0) for i, (where, ring) in enumerate(rings)]
+    if not any(map(antimeridian.goes_round, (outline, *holes))):
+        return [Polygon(outline, [_nearest_turn(hole, outline) for hole in holes])]
+    filled, *cut_out = [cut_at_antimeridian(_sound(_filled(ring), pointer, repairs)) for ring in (outline, *holes)]
+    return list(shapely.get_parts(shapely.difference(filled, shapely.union_all(cut_out)) if cut_out else filled))
 
 
-def _ring(pointer: str, ring: Sequence[Any], repairs: list[Repair]) -> Floats:
-    """One ring as an array of closed lon/lat positions, checked."""
+def _filled(ring: Floats) -> Polygon:
+    if not antimeridian.goes_round(ring):
+        return Polygon(ring)
+    return antimeridian.round_pole(ring, 90.0 if ring[0, 1] > 0 else -90.0)
+
+
+def _nearest_turn(hole: Floats, outline: Floats) -> Floats:
+    """A hole moved by whole turns to where its outline is: -179 is a hole in 177..182, too."""
+    middles = [(ring[:, 0].min() + ring[:, 0].max()) / 2 for ring in (outline, hole)]
+    turns = round((middles[0] - middles[1]) / 360)
+    return hole + np.array([360.0 * turns, 0.0]) if turns else hole
+
+
+def _ring(pointer: str, ring: Sequence[Any], repairs: list[Repair], *, hole: bool = False) -> Floats:
+    """One ring as an array of lon/lat positions, checked; closed, or once round a pole."""
     lon_lat = _positions(pointer, ring)
     _check_range(pointer, lon_lat)
-    if not np.array_equal(lon_lat[0], lon_lat[-1]):
+    lon_lat = antimeridian.unwound(lon_lat)
+    if antimeridian.goes_round(lon_lat):
+        repairs.append(Repair(pointer=pointer, what=_round(pointer, lon_lat)))
+    elif not np.array_equal(lon_lat[0], lon_lat[-1]):
         lon_lat = np.vstack([lon_lat, lon_lat[:1]])
         repairs.append(Repair(pointer=pointer, what="The ring was open; its last position was joined to its first."))
     if len(lon_lat) < 4:
         raise InvalidGeometry(
             pointer, f"A ring needs at least three different positions; this one has {len(lon_lat) - 1}."
         )
-    leaps = np.flatnonzero(np.abs(np.diff(lon_lat[:, 0])) > 180)
+    at_pole = np.abs(lon_lat[:, 1]) == 90  # where all longitudes meet, so that any way round is none
+    leaps = np.flatnonzero((np.abs(np.diff(lon_lat[:, 0])) > 180) & ~(at_pole[:-1] & at_pole[1:]))
     if len(leaps):
         raise InvalidGeometry(pointer, _which_way(lon_lat, int(leaps[0])))
-    return lon_lat
+    is_line = np.linalg.matrix_rank(lon_lat - lon_lat[0]) < 2 and not antimeridian.goes_round(lon_lat)
+    if is_line and not hole:
+        raise InvalidGeometry(pointer, _NOTHING)  # before its edges are bent
+    if (count := int(edges.pieces(lon_lat).sum())) > MAX_VERTICES:
+        raise TooManyVertices(pointer, count, MAX_VERTICES)
+    return edges.as_drawn(lon_lat)
+
+
+def _round(pointer: str, lon_lat: Floats) -> str:
+    """Which pole a ring encloses. Raises InvalidGeometry where that cannot be told."""
+    if not ((lon_lat[:, 1] > 0).all() or (lon_lat[:, 1] < 0).all()):
+        raise InvalidGeometry(
+            pointer,
+            "The ring goes once round the earth and across the equator: which half is meant? Write the half as a polygon "
+            "from longitude -180 to 180 whose last edges run along the pole, at latitude 90 or -90.",
+        )
+    pole = "north" if lon_lat[0, 1] > 0 else "south"
+    return f"The ring goes once round the earth; it was taken to enclose the {pole} pole. Check the area shown."
 
 
 def _positions(pointer: str, ring: Sequence[Any]) -> Floats:
@@ -181,6 +212,15 @@ def _which_way(lon_lat: Floats, at: int) -> str:
     )
 
 
+def _sound(geometry: BaseGeometry, pointer: str, repairs: list[Repair]) -> BaseGeometry:
+    """The geometry, valid. Raises InvalidGeometry where making it so would take too long."""
+    if too_tangled(shapely.get_parts(geometry)):
+        raise InvalidGeometry(
+            pointer, "The outline is too tangled to be worked out. Draw it with fewer and shorter edges."
+        )
+    return geometry if geometry.is_valid else _mend(geometry, pointer, repairs)
+
+
 def _mend(geometry: BaseGeometry, pointer: str, repairs: list[Repair]) -> BaseGeometry:
     """By structure: every ground that any ring encloses stays enclosed. (By linework, the middle of a star would fall out.)"""
     if too_tangled(shapely.get_parts(geometry), mending=True):
@@ -194,3 +234,16 @@ def _mend(geometry: BaseGeometry, pointer: str, repairs: list[Repair]) -> BaseGe
         )
     )
     return mended
+
+
+def _simple(geometry: BaseGeometry, pointer: str, repairs: list[Repair], *, excludes: bool) -> BaseGeometry:
+    simple = thinned(geometry, inwards=excludes)
+    if simple is not geometry:
+        was, now = (int(shapely.get_num_coordinates(one)) for one in (geometry, simple))
+        before, after = area_km2(geometry), area_km2(simple)
+        change = (
+            f"{abs(after - before):,.3g} km2 ({abs(after - before) / before:.2%}) {'smaller' if excludes else 'larger'}"
+        )
+        what = f"The outline was made simpler, from {was:,} positions to {now:,}; the area is {change}."
+        repairs.append(Repair(pointer=pointer, what=what))
+    return simple

@@ -1,0 +1,52 @@
+"""The two places where the map tears: the meridian of 180 degrees, and the poles."""
+
+from __future__ import annotations
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from shapely import affinity
+from shapely.geometry import Polygon
+from shapely.geometry.base import BaseGeometry
+
+Floats = NDArray[np.float64]
+
+SAME = 1e-9  # degrees: 0.1 mm, and more than what adding 360 loses
+
+
+def cut_at_antimeridian(geometry: BaseGeometry) -> BaseGeometry:
+    """The same ground within -180..180: what lies beyond is cut off at 180 and put at the other end of the map."""
+    west, _, east, _ = geometry.bounds
+    if geometry.is_empty or (west >= -180 and east <= 180):
+        return geometry
+    first, last = int(np.floor((west + 180) / 360)), int(np.ceil((east - 180) / 360))
+    pieces: list[BaseGeometry] = []
+    for turn in range(first, last + 1):
+        piece = shapely.intersection(geometry, shapely.box(360 * turn - 180, -90, 360 * turn + 180, 90))
+        shifted = affinity.translate(piece, xoff=-360.0 * turn)
+        pieces.extend(part for part in shapely.get_parts(shifted) if part.geom_type == "Polygon")
+    return shapely.union_all(pieces)
+
+
+def unwound(lon_lat: Floats) -> Floats:
+    """A line without its edges of 360 degrees along a parallel, which lead nowhere: what follows is turned on. (Along a pole they
+    are how a map writes it, and stay.)
+    """
+    steps = np.diff(lon_lat, axis=0)
+    nowhere = (np.abs(np.abs(steps[:, 0]) - 360) < SAME) & (steps[:, 1] == 0) & (np.abs(lon_lat[1:, 1]) != 90)
+    if not nowhere.any():
+        return lon_lat
+    turned = lon_lat.copy()
+    turned[1:, 0] -= np.cumsum(np.where(nowhere, steps[:, 0], 0.0))
+    return turned[np.r_[True, ~nowhere]]
+
+
+def goes_round(lon_lat: Floats) -> bool:
+    """Whether a line ends where it began after one turn of the earth: it encloses a pole, and never closes on the map."""
+    turn, rise = lon_lat[-1] - lon_lat[0]
+    return bool(abs(abs(turn) - 360) < SAME and rise == 0)
+
+
+def round_pole(lon_lat: Floats, pole: float) -> Polygon:
+    """What lies between a line once round the earth and a pole (90 or -90)."""
+    return Polygon([*lon_lat.tolist(), (lon_lat[-1, 0], pole), (lon_lat[0, 0], pole)])

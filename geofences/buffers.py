@@ -1,0 +1,144 @@
+"""An area made wider by a distance along the ground, anywhere on earth: across 180 degrees and round the poles too.
+
+The border is taken in pieces, each on a flat map of its surroundings (see `planes`, which never loses anyone), widened there, and
+put together with the area. Everyone within the distance is inside; the new border lies less than 2 % of the distance farther out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import cos, pi, radians, sin
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from shapely.geometry import Polygon
+from shapely.geometry.base import BaseGeometry
+
+from geofences.antimeridian import cut_at_antimeridian
+from geofences.errors import InvalidGeometry
+from geofences.geodesy import EQUATOR_M
+from geofences.planes import Plane, cut_edges
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+#: Within this of its middle a flat map is exact to 0.4 %, cells and polar caps included.
+MAX_BUFFER_KM = 100.0
+#: Of the distance: what one step of the way may lose. There are four: to the map, thinned, on it, and back.
+LOSS = 1 / 400
+#: A quarter of a circle has so many edges; what they cut off is made up for.
+QUARTER = 16
+#: How much farther out than asked the new border may lie, as a share of the distance.
+MOST_EXCESS = 0.02
+#: Degrees of latitude, and as much ground of longitude: what goes on one map.
+CELL = 2.0
+#: Beyond this latitude one map, around the pole, shows everything.
+CAP = 86.0
+NORTH, SOUTH = -1, -2  # the cells of the caps
+DEGREE_M = EQUATOR_M * pi / 180
+#: Before it is put on a map, no edge is longer: it belongs to one cell.
+LONGEST_M = 50_000.0
+
+
+def buffered(geometry: BaseGeometry, distance_km: float, pointer: str = "") -> BaseGeometry:
+    """All ground within a distance of an area (polygons, lon/lat within -180..180), valid and within -180..180.
+
+    Raises InvalidGeometry for a distance that is negative or too large.
+    """
+    if not 0 <= distance_km <= MAX_BUFFER_KM:
+        raise InvalidGeometry(pointer, f"A buffer is at least 0 and at most {MAX_BUFFER_KM:g} km.")
+    if distance_km == 0 or geometry.is_empty:
+        return geometry
+    distance_m = distance_km * 1000
+    bands = [
+        piece
+        for cell, points, line in _border(geometry, distance_m * LOSS)
+        for plane, part in _charts(cell, points)
+        for piece in _band(plane, part, points, line, distance_m)
+    ]
+    # The bands cover the border and all ground near it, so what is left of the area may be rough, and small islands may go.
+    rough = shapely.simplify(geometry, distance_m / 4 / DEGREE_M, preserve_topology=False)
+    return shapely.union_all([_valid(rough), *bands])
+
+
+def _border(geometry: BaseGeometry, within_m: float) -> Iterator[tuple[int, Floats, Indices]]:
+    """The border of an area by cells: the cell, points, and the line each belongs to."""
+    lon_lat, ring = shapely.get_coordinates(shapely.get_rings(shapely.get_parts(geometry)), return_index=True)
+    counts = np.where(ring[1:] == ring[:-1], _pieces(lon_lat, within_m), 1)
+    points, owner = cut_edges(lon_lat, counts), np.r_[np.repeat(ring[:-1], counts), ring[-1:]]
+    edges = np.flatnonzero(owner[1:] == owner[:-1])
+    cells = _cells((points[edges] + points[edges + 1]) / 2)
+    lines = np.cumsum(np.r_[0, (np.diff(cells) != 0) | (np.diff(edges) != 1)])
+    order = np.argsort(cells, kind="stable")
+    for some in np.split(order, np.flatnonzero(np.diff(cells[order])) + 1):
+        at, line = np.column_stack([edges[some], edges[some] + 1]).ravel(), np.repeat(lines[some], 2)
+        once = np.r_[True, (np.diff(at) != 0) | (np.diff(line) != 0)]  # an edge begins where the one before it ends
+        _, line = np.unique(line[once], return_inverse=True)
+        yield int(cells[some[0]]), points[at[once]], line
+
+
+def _pieces(lon_lat: Floats, within_m: float) -> Indices:
+    """Into how many pieces to cut each edge, so that it is as good as straight on a map of its surroundings."""
+    x, y = np.abs(np.diff(lon_lat, axis=0)).T * DEGREE_M
+    steep = np.radians(np.abs(lon_lat[:, 1]))
+    low, high = np.minimum(steep[:-1], steep[1:]), np.maximum(steep[:-1], steep[1:])
+    x *= np.cos(np.where(lon_lat[:-1, 1] * lon_lat[1:, 1] < 0, 0, low))
+    length = np.hypot(x, y)
+    bend = np.minimum(np.tan(np.minimum(high, radians(89.99))) * x * (x + 2 * y) / (8 * EQUATOR_M), length)
+    counts: Indices = np.ceil(np.maximum(np.sqrt(bend / within_m), length / LONGEST_M)).astype(np.int64)
+    return np.maximum(counts, 1)
+
+
+def _cells(lon_lat: Floats) -> Indices:
+    """The number of the cell that each point is in."""
+    lon, lat = lon_lat.T
+    band = np.floor((lat + 90) / CELL)
+    columns = np.maximum(np.floor(360 / CELL * np.cos(np.radians((band + 0.5) * CELL - 90))), 1)
+    cell = band * 1000 + np.floor((lon + 180) / 360 * columns)
+    return np.where(np.abs(lat) > CAP, np.where(lat > 0, NORTH, SOUTH), cell).astype(np.int64)
+
+
+def _charts(cell: int, lon_lat: Floats) -> Iterator[tuple[Plane, BaseGeometry | None]]:
+    """The maps of a cell, each with the part of it that counts, None for all. Round a pole four turned ones have a quarter each."""
+    if cell not in {NORTH, SOUTH}:
+        (west, south), (east, north) = lon_lat.min(axis=0), lon_lat.max(axis=0)
+        yield Plane((west + east) / 2, (south + north) / 2), None
+        return
+    pole, ahead = (
+        (90.0, -1) if cell == NORTH else (-90.0, 1)
+    )  # which way on the map its own meridian leads from the pole
+    x, y = sin(radians(46)), ahead * cos(radians(46))  # a quarter, and a little of the next, so that no gap is left
+    tip, end = (
+        0.01,
+        1e6,
+    )  # metres: the pole has all longitudes, so the quarter ends just before it, and past all buffers
+    quarter = Polygon([(-x * tip, y * tip), (-x * end, y * end), (x * end, y * end), (x * tip, y * tip)])
+    for lon in (45, 135, -135, -45):
+        yield Plane(lon, pole), quarter
+
+
+def _band(
+    plane: Plane, part: BaseGeometry | None, lon_lat: Floats, line: Indices, distance_m: float
+) -> Iterator[BaseGeometry]:
+    """The ground within a distance of lines, as one map has it."""
+    lines = np.array(shapely.linestrings(plane.flat(lon_lat), indices=line), dtype=object)
+    thin = shapely.simplify(shapely.multilinestrings(lines), distance_m * LOSS)
+    wide = shapely.buffer(thin, distance_m * (1 + 4 * LOSS) / cos(pi / (4 * QUARTER)), quad_segs=QUARTER)
+    for shape in shapely.get_parts(wide if part is None else shapely.intersection(wide, part)):
+        if shape.geom_type == "Polygon":
+            rings = [
+                _to_pole(plane.ground_line(shapely.get_coordinates(ring), distance_m * LOSS))
+                for ring in (shape.exterior, *shape.interiors)
+            ]
+            yield cut_at_antimeridian(_valid(Polygon(rings[0], rings[1:])))
+
+
+def _to_pole(lon_lat: Floats) -> Floats:
+    """Points within a decimetre of a pole put on it."""
+    lat = lon_lat[:, 1]
+    return np.column_stack([lon_lat[:, 0], np.where(np.abs(lat) > 90 - 1e-6, np.copysign(90, lat), lat)])
+
+
+def _valid(geometry: BaseGeometry) -> BaseGeometry:
+    return geometry if geometry.is_valid else shapely.make_valid(geometry, method="structure", keep_collapsed=False)

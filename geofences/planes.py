@@ -1,0 +1,77 @@
+"""Flat maps of a part of the earth, in metres: the plane that touches the ellipsoid at a point, seen from straight above.
+
+Nothing is farther apart on such a map than on the ground, since looking straight down shortens and never lengthens. So whatever
+lies within a distance on the ground lies within it on the map; the other way round the map is wrong by 0.1 % at 300 km from the
+point, 0.4 % at 550 km.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from geofences.geodesy import ECCENTRICITY, EQUATOR_M, POLE_M
+
+Floats = NDArray[np.float64]
+
+AXES_M = np.array([EQUATOR_M, EQUATOR_M, POLE_M])
+
+
+class Plane:
+    """A map around one point; positions are arrays of shape (n, 2), [lon, lat] in degrees or [x eastward, y northward] in metres."""
+
+    def __init__(self, lon: float, lat: float) -> None:
+        """Longitudes that the map answers lie within 180 degrees of `lon`."""
+        self._lon = lon
+        east, north = np.radians([lon, lat])
+        self._up = np.array([np.cos(north) * np.cos(east), np.cos(north) * np.sin(east), np.sin(north)])
+        self._axes = np.array(
+            [
+                [-np.sin(east), np.cos(east), 0.0],
+                [-np.sin(north) * np.cos(east), -np.sin(north) * np.sin(east), np.cos(north)],
+            ]
+        )
+        self._origin = _in_space(np.array([[lon, lat]]))[0]
+
+    def flat(self, lon_lat: Floats) -> Floats:
+        """Where points of the ground are on the map."""
+        result: Floats = (_in_space(lon_lat) - self._origin) @ self._axes.T
+        return result
+
+    def ground(self, xy: Floats) -> Floats:
+        """Which points of the ground are seen at these places, straight below."""
+        base, fall = (self._origin + xy @ self._axes) / AXES_M, self._up / AXES_M
+        a, b, c = fall @ fall, base @ fall, (base * base).sum(axis=1) - 1
+        height = (np.sqrt(b * b - a * c) - b) / a
+        x, y, z = ((base + height[:, None] * fall) * AXES_M).T
+        lat = np.degrees(np.arctan2(z, (1 - ECCENTRICITY**2) * np.hypot(x, y)))
+        return np.column_stack([self._lon + (np.degrees(np.arctan2(y, x)) - self._lon + 180) % 360 - 180, lat])
+
+    def ground_line(self, xy: Floats, within_m: float) -> Floats:
+        """A line of the map on the ground: with as many points as keep its edges, straight in lon/lat, within a distance of it."""
+        while True:
+            lon_lat = self.ground(xy)
+            middles = (xy[:-1] + xy[1:]) / 2
+            off = self.flat((lon_lat[:-1] + lon_lat[1:]) / 2) - middles
+            bent = np.flatnonzero(np.hypot(*off.T) > within_m)
+            if not len(bent):
+                return lon_lat
+            xy = np.insert(xy, bent + 1, middles[bent], axis=0)
+
+
+def _in_space(lon_lat: Floats) -> Floats:
+    """Points of the ellipsoid from the earth's centre, metres: x to 0 degrees east, z to the north pole."""
+    lon, lat = np.radians(lon_lat.T)
+    radius = EQUATOR_M / np.sqrt(1 - (ECCENTRICITY * np.sin(lat)) ** 2)
+    flat = radius * np.cos(lat)
+    return np.column_stack([flat * np.cos(lon), flat * np.sin(lon), (1 - ECCENTRICITY**2) * radius * np.sin(lat)])
+
+
+def cut_edges(lon_lat: Floats, counts: ArrayLike) -> Floats:
+    """A line with edge i cut into `counts[i]` equal pieces in lon/lat."""
+    counts = np.asarray(counts, np.int64)
+    edge = np.repeat(np.arange(len(counts)), counts)
+    first = np.cumsum(counts) - counts
+    share = (np.arange(len(edge)) - first[edge]) / counts[edge]
+    inner = lon_lat[edge] + (lon_lat[edge + 1] - lon_lat[edge]) * share[:, None]
+    return np.vstack([inner, lon_lat[-1:]])
