@@ -196,3 +196,15 @@ def alert() -> dict[str, Any]:
     document = changed(document, "author/subject", "ana@centre.example")
     document = changed(document, "external_id", f"cms-{uuid.uuid4().hex}")
     return changed(document, "target", {"regions": ["ES"]})
+
+
+@pytest.fixture(scope="module")
+def ana(served: Served) -> str:
+    """The key of whoever submits."""
+    return served.person("ana@centre.example")
+
+
+@pytest.fixture(scope="module")
+def bea(served: Served) -> str:
+    """The key of whoever approves."""
+    return served.person("bea@centre.example")

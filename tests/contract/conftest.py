@@ -15,12 +15,16 @@ from channels.fcm import FcmChannel, FcmSettings
 from channels.mail import MailChannel
 from channels.mail_message import MailIdentity
 from channels.sandbox import Sandbox
+from channels.sandbox import smsc_habits as smsc
+from channels.sandbox.authority import make_authority
 from channels.sandbox.script import Rule
-from channels.sandbox.smsc_habits import STATUSES
+from channels.sandbox.smsc import SmscSandbox
 from channels.smpp.channel import SmppChannel
 from channels.smpp.settings import SmppSettings
+from channels.smpp.words import BY_LANGUAGE
 from channels.sms_http import HttpSmsChannel, HttpSmsSettings
 from channels.smtp_pool import RelaySettings
+from tests.contract.smpp_parties import Heard, SmppParty
 
 # Far more than a local answer takes on a busy machine; tests of silence give a short one.
 TIMEOUT_S = 10.0
@@ -79,7 +83,7 @@ def sms(sandbox: Sandbox, **settings) -> Party:
 
 
 def smpp(sandbox: Sandbox, **settings) -> Party:
-    quick = {"binds": 3, "back_off_s": 0.02, "throttle_pause_s": 0.02, "statuses": STATUSES}
+    quick = {"binds": 3, "back_off_s": 0.02, "throttle_pause_s": 0.02, "statuses": smsc.STATUSES}
     made = SmppSettings(**{**sandbox.endpoints["smpp"], "timeout_s": TIMEOUT_S, **quick, **settings})
     message = SmsMessage(stamp=stamp(), text="Niña desaparecida: Lucía, 7 años")
     return Party(SmppChannel(made), sandbox.smpp, message, "+346000{:05}", {"gone": "opted-out"})
@@ -132,6 +136,49 @@ def party_name(request):
 @pytest.fixture
 async def party(party_name, open_party):
     return await open_party(party_name)
+
+
+@pytest.fixture
+async def open_centre(tmp_path):
+    """A centre with these habits and a channel with these settings; closed after the test."""
+    opened = []
+
+    async def open_one(habits=None, *, tls=True, **settings):
+        authority = make_authority(tmp_path)
+        carrier = SmscSandbox(authority if tls else None, habits, keep=True)
+        await carrier.start()
+        made = {
+            "host": "127.0.0.1",
+            "port": carrier.port,
+            "tls": tls,
+            "ca_file": str(authority.ca_file),
+            "system_id": smsc.SYSTEM_ID,
+            "password": smsc.PASSWORD,
+            "sender": smsc.SENDER,
+            "binds": 2,
+            "timeout_s": 5.0,
+            "back_off_s": 0.02,
+            "throttle_pause_s": 0.02,
+            "statuses": smsc.STATUSES,
+            "languages": tuple(BY_LANGUAGE),
+            **settings,
+        }
+        heard = Heard()
+        channel = SmppChannel(SmppSettings(**made), listener=heard)
+        await channel.open()
+        opened.append((channel, carrier))
+        return SmppParty(channel, carrier, heard)
+
+    yield open_one
+    for channel, carrier in opened:
+        await channel.close()
+        await carrier.stop()
+
+
+@pytest.fixture
+async def centre_party(open_centre):
+    """With the habits and the settings of most."""
+    return await open_centre()
 
 
 @pytest.fixture

@@ -7,13 +7,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from redis.asyncio import Redis
 
 from alertd.app import Parts, opened
 from alertd.config import FcmCarrier, Settings, SmtpCarrier, TwilioCarrier
+from alertd.ids import new_id
+from alertd.store.alerts import Alerts
 from alertd.store.codec import Codec
+from alertd.store.connection import Connection
+from alertd.store.work import Work
 from channels.sandbox import Sandbox
+from tests.integration.batches import AREA, record
 from tests.unit.alertd.samples import MISSING_CHILD, changed
 
 
@@ -52,6 +58,28 @@ async def parts(redis: Redis, codec: Codec, sandbox: Sandbox) -> AsyncIterator[P
     """Everything a process has, over the empty store."""
     async with opened(settings_for(sandbox), redis, codec) as made:
         yield made
+
+
+@pytest.fixture
+def work(store: Connection) -> Work:
+    """Leases, gate and ledger of the empty store."""
+    return Work(store)
+
+
+@pytest.fixture
+def alerts(store: Connection) -> Alerts:
+    """Its alerts."""
+    return Alerts(store)
+
+
+@pytest.fixture
+async def alert_id(alerts: Alerts) -> str:
+    """An approved alert to people 1 to 1,200, not planned yet."""
+    name = new_id(1_700_000_000_000)
+    assert await alerts.create(record(name), AREA)
+    done, _ = await alerts.approve(name, np.arange(1, 1201, dtype=np.uint64), "b")
+    assert done
+    return name
 
 
 @pytest.fixture

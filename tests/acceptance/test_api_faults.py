@@ -1,0 +1,124 @@
+"""What the API refuses: bad input gets one clear answer, and nothing is half done."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+
+from tests.acceptance.asking import pointers, raw
+from tests.acceptance.conftest import Served
+from tests.unit.alertd.samples import SUBSCRIBER, changed
+
+BOW_TIE = [[[-6.1, 37.3], [-5.8, 37.5], [-5.8, 37.3], [-6.1, 37.5], [-6.1, 37.3]]]
+
+
+CASES = [
+    ({"target/regions": ["41O91"]}, 422, "unknown-region", ["/target/regions/0"]),
+    ({"target/circles": [{"center": [37.39, -5.97], "radius_km": 0.0}]}, 400, "invalid-request", None),
+    ({"expires": "2020-01-01T00:00:00Z"}, 409, "expired", ["/expires"]),
+    ({"channels": ["webpush"]}, 422, "channel-unavailable", ["/channels/0"]),
+    ({"case/protection": ["witness"]}, 400, "invalid-request", ["/case/protection"]),
+    ({"case/verification": None}, 422, "case-not-verified", None),
+    ({"info/es/source": "machine"}, 422, "translation-unreviewed", ["/info/es/source"]),
+    ({"target": {"circles": [{"center": [-30, 50], "radius_km": 5}]}}, 422, "audience-too-small", None),
+    ({"target": {"circles": [{"center": [-5.98, 37.39], "radius_km": 0.1}]}}, 422, "audience-too-small", None),
+    ({"author/subject": "someone@else.example"}, 403, "not-allowed", ["/author/subject"]),
+    ({"case/contact": [{"url": "https://centre.example/" + "x" * 1600}]}, 422, "message-impossible", ["/channels/1"]),
+    ({"publish/page": True}, 400, "invalid-request", ["/publish/page"]),
+]
+
+
+@pytest.mark.parametrize(("changes", "status", "slug", "places"), CASES)
+def test_what_cannot_be_sent_is_refused(
+    served: Served, alert: dict[str, Any], ana: str, changes: dict[str, Any], status: int, slug: str, places: Any
+):
+    """Each with its problem, its place, and what to do about it; nothing is ignored."""
+    for path, value in changes.items():
+        alert = changed(alert, path, value)
+    found, answer = served.call("POST", "/v1/alerts", alert, ana)
+    assert (found, answer["type"]) == (status, f"/problems/{slug}")
+    assert answer["what_to_do"]
+    if places:
+        assert pointers(answer) == places
+
+
+def test_a_dry_run_finds_the_message_that_cannot_be_made(served: Served, alert: dict[str, Any], ana: str):
+    """An alert that would tell nobody by SMS is refused before it is kept, and taken without that channel."""
+    long = changed(alert, "case/contact", [{"url": "https://centre.example/" + "x" * 1600}])
+    status, answer = served.call("POST", "/v1/alerts?dry_run=true", long, ana)
+    assert (status, answer["type"], pointers(answer)) == (422, "/problems/message-impossible", ["/channels/1"])
+    assert served.call("POST", "/v1/alerts?dry_run=true", changed(long, "channels", ["mail"]), ana)[0] == 202
+
+
+SHAPES = [
+    ([[[-6, 37], [-5, 37], [-5, 38]]], None),  # unclosed: closed for the sender
+    ([[[-6, 37], [-5, 37]]], "invalid-geometry"),
+    ([], "invalid-geometry"),
+    ([[[37, -6], [37, -5], [138, -95], [37, -6]]], "invalid-geometry"),
+    ([[[-170, 10], [170, 10], [170, 20], [-170, 20], [-170, 10]]], "invalid-geometry"),  # which way round?
+]
+
+
+@pytest.mark.parametrize(("rings", "slug"), SHAPES)
+def test_odd_shapes_are_mended_or_refused(served: Served, ana: str, rings: Any, slug: str | None):
+    """What can be meant in one way is taken; the rest is refused at its place."""
+    target = {"polygons": [{"type": "Polygon", "coordinates": rings}]}
+    status, answer = served.call("POST", "/v1/targets/preview", {"target": target}, ana)
+    if slug is None:
+        assert status == 200
+    else:
+        assert (status, answer["type"]) == (422, f"/problems/{slug}")
+        assert pointers(answer)[0].startswith("/target/polygons/0")
+
+
+def test_a_bow_tie_is_mended_and_said(served: Served, ana: str):
+    """A shape that crosses itself is repaired, and the preview tells it."""
+    target = {"polygons": [{"type": "Polygon", "coordinates": BOW_TIE}]}
+    status, answer = served.call("POST", "/v1/targets/preview", {"target": target}, ana)
+    assert status == 200
+    assert answer["area"]["repairs"][0].startswith("/polygons/0")
+    assert len(answer["geometry"]["coordinates"]) == 2
+
+
+def test_too_much_is_refused_at_once(served: Served, alert: dict[str, Any], ana: str):
+    """Too many vertices, too long a body, numbers that are none, and nesting without end: an answer, quickly."""
+    circle = [[math.cos(i / 20000) * 5, math.sin(i / 20000) * 5] for i in range(120_000)]
+    large = changed(alert, "target", {"polygons": [{"type": "Polygon", "coordinates": [[*circle, circle[0]]]}]})
+    assert raw(served, json.dumps(large).encode(), ana)[0] in {413, 422}
+    assert raw(served, b'{"kind": "' + b"x" * 11_000_000 + b'"}', ana)[0] == 413
+    nan = json.dumps({**alert, "target": {"circles": [{"center": [math.nan, 1], "radius_km": 1}]}})
+    for body in (nan.encode(), b"[" * 100_000, b'{"kind": 1, "kind": 2}', b"\xff", b"<alert/>"):
+        status, answer = raw(served, body, ana)
+        assert (status, answer["type"]) == (400, "/problems/invalid-request")
+
+
+def test_errors_never_quote_people(served: Served, alert: dict[str, Any], ana: str):
+    """A refused alert or subscriber is told by place, without the words that were sent."""
+    secret = "Xanthippe-4711"
+    broken = changed(changed(alert, "case/children/0/name", {"public": secret, "nickname": secret}), "kind", secret)
+    person = {**SUBSCRIBER, "addresses": [{"channel": "sms", "number": secret}], "languages": [secret]}
+    for method, path, body in (("POST", "/v1/alerts", broken), ("PUT", "/v1/subscribers/x", person)):
+        status, answer = served.call(method, path, body, ana)
+        assert status == 400
+        assert secret not in json.dumps(answer)
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        ("target", "rings", [{"center": [0, 1], "radius_km": 1}]),
+        ("target", "buffer_km", 1),
+        ("target", "groups", ["x"]),
+        ("policy", "mode", "first"),
+        ("policy", "pace_per_min", 10),
+    ],
+)
+def test_a_preview_ignores_nothing(served: Served, ana: str, part: str, name: str, value: Any):
+    """What is not done yet is refused there as in an alert: else another area would be seen than was asked for."""
+    body: dict[str, Any] = {"target": {"regions": ["41091"]}, "policy": {}}
+    body[part][name] = value
+    status, answer = served.call("POST", "/v1/targets/preview", body, ana)
+    assert (status, pointers(answer)) == (400, [f"/{part}/{name}"])
