@@ -11,6 +11,10 @@ from datetime import datetime
 
 from alertd.kinds import CancelReason, Kind, Occasion
 
+#: The folder of messages that say an alert has ended; the others are named after its kind.
+ENDED = "ended"
+MESSAGES = (*Kind, ENDED)
+
 #: What ends an alert; the rest tells it.
 ENDINGS = frozenset({Occasion.STAND_DOWN, Occasion.CLOSE, Occasion.CANCEL})
 
@@ -56,6 +60,11 @@ class Telling:
     def code(self) -> str:
         """What has happened, as the catalogue names it: the reason of a cancel, else the occasion."""
         return (self.reason or self.occasion).value
+
+
+def message_of(kind: Kind, telling: Telling) -> str:
+    """Which of `MESSAGES` it is."""
+    return ENDED if telling.is_end else kind.value
 
 
 #: What is sent today.

@@ -6,8 +6,9 @@ The safety line is put in here, whatever a template says, and a message without 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 from jinja2 import FileSystemLoader, StrictUndefined, Template
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -18,7 +19,8 @@ from alertd.kinds import Kind
 from alertd.rendering.catalogue import REFERENCE, Catalogue, read_catalogues
 from alertd.rendering.facts import Facts, Room, facts_of
 from alertd.rendering.languages import matching
-from alertd.rendering.occasions import THE_ALERT, Telling
+from alertd.rendering.occasions import ENDED, MESSAGES, THE_ALERT, Telling, message_of
+from alertd.rendering.own_texts import NONE, OwnTexts, Place
 from alertd.rendering.plaintext import is_gsm, packed, rows, spelled_for_sms, tidy
 from channels.base import Loudness, MailMessage, Message, PushMessage, SmsMessage, Stamp
 from channels.text import segments
@@ -28,10 +30,6 @@ PARTS = {
     "sms": ("text.txt",),
     "mail": ("subject.txt", "body.txt", "body.html"),
 }
-
-#: The folder of messages that say an alert has ended; the others are named after its kind.
-ENDED = "ended"
-MESSAGES = (*Kind, ENDED)
 
 #: A locked phone shows about four rows of a push below its title, of about this many letters, and ten when it is opened. The safety
 #: line stands in those four.
@@ -140,28 +138,29 @@ class Renderer:
 
     def render(
         self, document: Alert, *, channel: str, language: str, stamp: Stamp, url: str | None = None,
-        telling: Telling = THE_ALERT,
+        telling: Telling = THE_ALERT, own: OwnTexts = NONE,
     ) -> Message:  # fmt: skip
-        """The message for one channel in one of `languages(document)`, on the occasion of `telling`.
+        """The message for one channel in one of `languages(document)`, on the occasion of `telling`, with the organisation's `own`
+        texts where it has some.
 
         The stamp of the message names the language it is really in, and is a test whenever the alert is. `url` is the
         page that people may open; who is told of an end gets no link. Raises `UnsafeMessageError` for a message without safety
         line or mark, `ValueError` for a missing-child alert without contact, `KeyError` for an unknown channel or language.
         """
         facts = self._facts(document, ROOM[_like(channel)], language, stamp.loudness, url, telling)
-        return self._made(document, facts, channel, stamp, telling)[0]
+        return self._made(document, facts, channel, stamp, telling, own)[0]
 
     def preview(
         self, document: Alert, *, channel: str, language: str, stamp: Stamp, url: str | None = None,
-        telling: Telling = THE_ALERT,
+        telling: Telling = THE_ALERT, own: OwnTexts = NONE,
     ) -> Preview:  # fmt: skip
         """As `render`, with what was left out or cut."""
         room = ROOM[_like(channel)]
         known = self._facts(document, room, language, stamp.loudness, url, telling)
         whole = self._facts(document, room.boundless(), language, stamp.loudness, url, telling)
-        message, told = self._made(document, known, channel, stamp, telling)
-        folder = folder_of(document.kind, telling)
-        names = (*NEVER_LEFT_OUT[folder], *reversed(LEFT_OUT[folder]))
+        message, told = self._made(document, known, channel, stamp, telling, own)
+        which = message_of(document.kind, telling)
+        names = (*NEVER_LEFT_OUT[which], *reversed(LEFT_OUT[which]))
         left_out = tuple(name for name in names if known.without(name) != known and told.without(name) == told)
         kept = [name for name in names if name not in left_out]
         cut = tuple(name for name in kept if told.values(name) != whole.values(name)[: len(told.values(name))])
@@ -175,11 +174,11 @@ class Renderer:
         return facts_of(document, words, room, loudness=loudness, url=url, telling=telling)
 
     def _made(
-        self, document: Alert, facts: Facts, channel: str, stamp: Stamp, telling: Telling
+        self, document: Alert, facts: Facts, channel: str, stamp: Stamp, telling: Telling, own: OwnTexts
     ) -> tuple[Message, Facts]:
         """The message, and the facts that it tells."""
         stamp = replace(stamp, language=facts.language, test=document.status is not Status.ACTUAL)
-        rendering = _Rendering(self, folder_of(document.kind, telling), self.words(facts.language), facts)
+        rendering = _Rendering(self, message_of(document.kind, telling), self.words(facts.language), facts, own)
         return self._channels[channel](rendering, stamp)
 
     def template(self, *names: str) -> Template:
@@ -192,26 +191,46 @@ def _like(channel: str) -> str:
     return "push" if channel == "webpush" else channel
 
 
-def folder_of(kind: Kind, telling: Telling) -> str:
-    """Which of `MESSAGES` it is."""
-    return ENDED if telling.is_end else kind.value
-
-
-def _name(folder: str, channel: str, part: str, language: str = "") -> str:
-    return f"messages/{folder}/{channel}/{language}{'.' * bool(language)}{part}"
+def _name(message: str, channel: str, part: str, language: str = "") -> str:
+    return f"messages/{message}/{channel}/{language}{'.' * bool(language)}{part}"
 
 
 class _Rendering:
     """One alert on its way into one channel and language."""
 
-    def __init__(self, renderer: Renderer, folder: str, words: Catalogue, facts: Facts) -> None:
-        self._renderer, self._folder, self._words, self.facts = renderer, folder, words, facts
+    def __init__(self, renderer: Renderer, message: str, words: Catalogue, facts: Facts, own: OwnTexts) -> None:
+        self._renderer, self._message, self._words, self.facts, self._own = renderer, message, words, facts, own
 
     def part(self, channel: str, part: str, facts: Facts) -> str:
-        """One template, filled in, and nothing else."""
-        own, shared = _name(self._folder, channel, part, self._words.language), _name(self._folder, channel, part)
-        template = self._renderer.template(own, shared)
-        return template.render(facts=facts, words=self._words.words)
+        """One template, or the organisation's own text, filled in, and nothing else."""
+        if own := self._own_text(channel, part, facts):
+            return (
+                self._filled("messages/_own.txt", facts, own=own) if channel == "mail" and part == "body.txt" else own
+            )
+        special = _name(self._message, channel, part, self._words.language)
+        return self._filled(special, facts, shared=_name(self._message, channel, part))
+
+    def _filled(self, name: str, facts: Facts, *, shared: str = "", own: str = "") -> str:
+        template = self._renderer.template(name, shared)
+        return template.render(facts=facts, words=self._words.words, own=own.split("\n"))
+
+    def _own_text(self, channel: str, part: str, facts: Facts) -> str:
+        """What the organisation says in this place, with the mark of a test in front; empty where it says nothing."""
+        text = self._own.get(Place(self._message, channel, self._words.language, part.removesuffix(".txt")))
+        told = text.filled(self._named(facts)) if text else ""
+        return self._words.joined([facts.mark, told], "dash") if told and not told.startswith(facts.mark) else told
+
+    def _named(self, facts: Facts) -> dict[str, str]:
+        """Every fact by the name that own texts call it."""
+        shared: Any = self._renderer.template("messages/_shared.txt").module
+        words = self._words.words
+        return {
+            **{field.name: getattr(facts, field.name) for field in fields(facts) if field.type == "str"},
+            "description": "\n".join(facts.description),
+            "instruction": "\n".join(facts.instruction),
+            "people": str(shared.people(facts, words, len(facts.children) > 1)),
+            "last_seen": str(shared.seen(facts, words)),
+        }
 
     def title(self, channel: str, part: str) -> str:
         """One line, which begins with the mark of a test if it is one."""
@@ -234,16 +253,22 @@ class _Rendering:
 
     def html(self) -> str:
         """A page with the safety line right below its header."""
+        own = self._own_text("mail", "body.txt", self.facts)
+        page = (
+            self._filled("messages/_own.html", self.facts, own=own)
+            if own
+            else self.part("mail", "body.html", self.facts)
+        )
         if not self.facts.safety:
-            return self.part("mail", "body.html", self.facts).strip()
+            return page.strip()
         block = "</header>\n" + self._renderer.template("messages/_safety.html").render(facts=self.facts)
-        return self.part("mail", "body.html", self.facts).strip().replace("</header>", block, 1)
+        return page.strip().replace("</header>", block, 1)
 
     def shorter(self) -> Iterator[Facts]:
         """The facts, then ever fewer of them."""
         facts = self.facts
         yield facts
-        for name in LEFT_OUT[self._folder]:
+        for name in LEFT_OUT[self._message]:
             facts = facts.without(name)
             yield facts
 

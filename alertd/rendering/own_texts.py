@@ -1,0 +1,183 @@
+"""An organisation's own texts: a little of Jinja's language, read as data and never run as a program.
+
+A text has words, facts by their names, `if`, `elif`, `else`, `and`, `or`, `not` and a few filters. It has no loops, calls, attributes or
+numbers, so that it cannot go on for ever, reach anything or fail: all it does is to choose among strings. Whatever else Jinja
+knows is refused when the text is read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from jinja2 import Environment, TemplateSyntaxError, nodes
+
+from alertd.kinds import Kind
+from alertd.rendering.occasions import ENDED
+from alertd.rendering.plaintext import tidy
+
+#: Four times what fits any push; a mail of more is read by nobody.
+MAX_LENGTH = 4_000
+#: Ifs within ifs, and words joined by `or`: what people still read. Python's own stack ends far beyond.
+MAX_DEPTH = 12
+
+_EVERYWHERE = ("mark", "heading")
+_TELLING = (*_EVERYWHERE, "description", "instruction", "valid_until", "url", "replaces")
+
+#: The facts each message may name: those of `facts.Facts` and what `renderer` makes of them.
+NAMES: dict[str, tuple[str, ...]] = {
+    Kind.MISSING_CHILD: (*_TELLING, "who", "people", "place", "seen_at", "last_seen"),
+    Kind.GENERAL: (*_TELLING, "headline"),
+    ENDED: (*_EVERYWHERE, "headline", "happened", "wish"),
+}
+
+#: The parts of each channel.
+PARTS: dict[str, tuple[str, ...]] = {"push": ("title", "body"), "sms": ("text",), "mail": ("subject", "body")}
+
+#: What must stand in a part outside of every `if`: without it people would not know whom or what it is about.
+NEEDED: dict[str, dict[str, str]] = {
+    Kind.MISSING_CHILD: {"title": "who", "subject": "who", "text": "who"},
+    Kind.GENERAL: {"title": "headline", "subject": "headline", "text": "headline"},
+    ENDED: {"body": "happened", "text": "happened"},
+}
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+FILTERS: dict[str, Callable[[str], str]] = {"upper": str.upper, "lower": str.lower, "sentence": _sentence}
+
+_ONLY_TO_CHOOSE = "`not` only chooses: it stands in an if."
+_BEYOND = "This is beyond what a text may do: it has words, facts by their names, if, elif, else, and, or, not and the filters " + ", ".join(FILTERS) + "."  # fmt: skip
+#: Isolates, embeddings and overrides: the renderer keeps directions apart, and one that does not end would turn what follows.
+_DIRECTIONS = re.compile("[\u202a-\u202e\u2066-\u2069]")
+
+
+class Place(NamedTuple):
+    """Which part of which message a text is for. `language` is one of the catalogues."""
+
+    message: str
+    channel: str
+    language: str
+    part: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextFault:
+    """What is wrong with a text, and on which of its lines (from 1)."""
+
+    line: int
+    sentence: str
+
+
+class RefusedTextError(ValueError):
+    """A text that is not taken; `faults` has all that is wrong with it."""
+
+    def __init__(self, faults: Sequence[TextFault]) -> None:
+        super().__init__("This text is not taken.")
+        self.faults = tuple(faults)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnText:
+    """A text that was read and found good."""
+
+    body: Sequence[nodes.Node]
+
+    def filled(self, facts: Mapping[str, str]) -> str:
+        """With the facts in it. Never raises where `facts` has all of `NAMES`."""
+        return tidy("".join(_told(self.body, facts)))
+
+
+OwnTexts = Mapping[Place, OwnText]
+NONE: OwnTexts = {}
+
+
+def read_text(source: str, place: Place) -> OwnText:
+    """Reads a text for its place. Raises `RefusedTextError` for one that has anything in it but what is allowed there."""
+    if len(source) > MAX_LENGTH:
+        raise RefusedTextError([TextFault(1, f"A text may have at most {MAX_LENGTH} characters.")])
+    try:
+        body = Environment(trim_blocks=True, lstrip_blocks=True).parse(source).body  # noqa: S701  parsed, never rendered
+    except TemplateSyntaxError as error:
+        raise RefusedTextError([TextFault(error.lineno, "Here the text is not well formed.")]) from None
+    except (RecursionError, ValueError):  # ValueError: a number too long to be one
+        raise RefusedTextError([TextFault(1, "Too much is nested here.")]) from None
+    faults = [*_faults(body, place.message), *_turns(source)]
+    needed = NEEDED[place.message].get(place.part)
+    if needed and not faults and needed not in _always(body):
+        faults.append(TextFault(1, f"{{{{ {needed} }}}} must stand in it, outside of every if."))
+    if faults:
+        raise RefusedTextError(sorted(faults, key=lambda fault: fault.line))
+    return OwnText(tuple(body))
+
+
+def _turns(source: str) -> Iterator[TextFault]:
+    for hit in _DIRECTIONS.finditer(source):
+        yield TextFault(source.count("\n", 0, hit.start()) + 1, "Leave directions to the renderer.")
+
+
+def _faults(body: Sequence[nodes.Node], message: str, depth: int = 1, *, chooses: bool = False) -> Iterator[TextFault]:
+    """All that is wrong in these nodes and below; `chooses` where they are what an `if` asks."""
+    for node in body:
+        wrong = "Too much is nested here." if depth > MAX_DEPTH else _wrong(node, message, chooses=chooses)
+        if wrong:
+            yield TextFault(node.lineno or 1, wrong)
+        elif isinstance(node, nodes.If):
+            yield from _faults([node.test], message, depth + 1, chooses=True)
+            yield from _faults([*node.body, *node.elif_, *node.else_], message, depth + 1)
+        else:
+            yield from _faults(list(node.iter_child_nodes()), message, depth + 1, chooses=chooses)
+
+
+def _wrong(node: nodes.Node, message: str, *, chooses: bool) -> str:
+    """What is wrong with one node, empty for nothing."""
+    match node:
+        case nodes.Name(name=name) if name not in NAMES[message]:
+            return f"There is no such fact here. There are {', '.join(NAMES[message])}."
+        case nodes.Not() if not chooses:
+            return _ONLY_TO_CHOOSE
+        case nodes.Filter(name=name) if node.node is not None and name in FILTERS and not _has_arguments(node):
+            return ""
+        case nodes.Output() | nodes.TemplateData() | nodes.Name() | nodes.If() | nodes.Or() | nodes.And() | nodes.Not():
+            return ""
+    return _BEYOND
+
+
+def _has_arguments(node: nodes.Filter) -> bool:
+    return bool(node.args or node.kwargs or node.dyn_args or node.dyn_kwargs)
+
+
+def _always(body: Sequence[nodes.Node]) -> set[str]:
+    """The facts that are told whatever is known."""
+    shown = (child for node in body if isinstance(node, nodes.Output) for child in node.nodes)
+    return {child.name for child in shown if isinstance(child, nodes.Name)}
+
+
+def _told(body: Sequence[nodes.Node], facts: Mapping[str, str]) -> Iterator[str]:
+    for node in body:
+        if isinstance(node, nodes.Output):
+            for child in node.nodes:
+                yield child.data if isinstance(child, nodes.TemplateData) else _value(child, facts)
+        elif isinstance(node, nodes.If):
+            chosen = next((each for each in (node, *node.elif_) if _value(each.test, facts)), None)
+            yield from _told(node.else_ if chosen is None else chosen.body, facts)
+
+
+def _value(node: nodes.Node, facts: Mapping[str, str]) -> str:
+    """A fact, or what is made of facts; empty stands for no."""
+    match node:
+        case nodes.Name():
+            return facts[node.name]
+        case nodes.Filter(node=inner) if inner is not None:
+            return FILTERS[node.name](_value(inner, facts))
+        case nodes.Or():
+            return _value(node.left, facts) or _value(node.right, facts)
+        case nodes.And():
+            return _value(node.left, facts) and _value(node.right, facts)
+        case nodes.Not():
+            return "" if _value(node.node, facts) else "yes"
+    raise AssertionError(type(node))  # `_faults` lets nothing else through
