@@ -61,7 +61,8 @@ class Receipts:
         channel = await self._work.channel_of(reference.alert_id, reference.row)
         if channel is None or of not in {None, channel}:
             return False
-        await self._work.receipt(reference.alert_id, reference.row, channel, state, reason, SOURCES[state])
+        if not await self._work.receipt(reference.alert_id, reference.row, channel, state, reason, SOURCES[state]):
+            return False
         self._metrics.receipts.labels(channel, carrier, state.word).inc()
         return True
 

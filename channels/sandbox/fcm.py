@@ -17,7 +17,7 @@ from google.auth import jwt
 
 from channels.sandbox.authority import Authority, make_service_account
 from channels.sandbox.control import Control
-from channels.sandbox.http_wire import RESET, Answer, Late, Request, answer
+from channels.sandbox.http_wire import RESET, Answer, Late, Request, answer, half
 from channels.sandbox.listener import Listener
 from channels.sandbox.script import Recorded, Rule, Script
 
@@ -60,8 +60,8 @@ REFUSALS = {
 HTML = answer(200, b"<html><body>Please sign in</body></html>", kind=b"text/html")
 
 # Besides refusing: `html` answers a page, `stall` nothing for `delay_s` and then closes, `slow` accepts and answers after
-# `delay_s`, `reset` takes the message and cuts the connection.
-BEHAVIOURS = frozenset({*REFUSALS, "html", "stall", "slow", "reset"})
+# `delay_s`, `reset` takes the message and cuts the connection, `half` in the middle of its answer.
+BEHAVIOURS = frozenset({*REFUSALS, "html", "stall", "slow", "reset", "half"})
 
 
 class _Message(msgspec.Struct):
@@ -135,6 +135,8 @@ class FcmSandbox:
             return answer(*REFUSALS[rule.do], headers=wait)
         if rule.do == "slow":
             return Late(self._accept(message), rule.delay_s)
+        if rule.do == "half":
+            return half(self._accept(message))
         if rule.do == "reset":
             self._accept(message)
         others: dict[str, Answer] = {"html": HTML, "stall": Late(None, rule.delay_s), "reset": RESET}

@@ -40,6 +40,12 @@ class Late:
 
 RESET = Late(None, 0.0)
 
+
+def half(whole: bytes) -> Iterator[bytes]:
+    """Half of an answer, and then the connection ends."""
+    yield whole[: len(whole) // 2]
+
+
 Answer = bytes | Late | Iterator[bytes]
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from channels.sandbox.authority import Authority
 from channels.sandbox.control import Control
-from channels.sandbox.http_wire import RESET, Answer, Late, Request, answer
+from channels.sandbox.http_wire import RESET, Answer, Late, Request, answer, half
 from channels.sandbox.listener import Listener
 from channels.sandbox.reports import Report, Reporter
 from channels.sandbox.script import Recorded, Rule, Script
@@ -48,8 +48,8 @@ FAILURES = {
 HTML = answer(200, b"<html><body>Please sign in</body></html>", kind=b"text/html")
 
 # Besides: `html` answers a page, `stall` nothing for `delay_s` and then closes, `slow` accepts and answers after `delay_s`,
-# `reset` takes the message and cuts the connection.
-BEHAVIOURS = frozenset({*REFUSALS, *FAILURES, "html", "stall", "slow", "reset"})
+# `reset` takes the message and cuts the connection, `half` in the middle of its answer.
+BEHAVIOURS = frozenset({*REFUSALS, *FAILURES, "html", "stall", "slow", "reset", "half"})
 
 
 class HttpSmsSandbox:
@@ -112,5 +112,6 @@ class HttpSmsSandbox:
             "stall": lambda: Late(None, rule.delay_s),
             "slow": lambda: Late(self._accept(form), rule.delay_s),
             "reset": lambda: (self._accept(form), RESET)[1],
+            "half": lambda: half(self._accept(form)),
         }
         return others[rule.do]()

@@ -33,11 +33,12 @@ AT_CONTENT = {
     "unavailable": b"421 4.3.2 going down",
     "too-large": b"552 5.3.4 message too big",
     "bad-content": b"554 5.6.0 content not acceptable",
+    "garbage": b"<html>200 OK</html>",
 }
 
 # Besides: `stall` takes the content and never answers, `reset` takes it and cuts the connection, `slow` answers after `delay_s`,
-# `cut` cuts the connection at RCPT, before there is any content; `waits` refuses the recipient and waits for content all the same.
-BEHAVIOURS = frozenset({*AT_RECIPIENT, *AT_CONTENT, "stall", "reset", "slow", "cut", "waits"})
+# `half` in the middle of its answer, `cut` cuts the connection at RCPT, before there is any content; `waits` refuses the recipient and waits for content all the same.
+BEHAVIOURS = frozenset({*AT_RECIPIENT, *AT_CONTENT, "stall", "reset", "half", "slow", "cut", "waits"})
 
 ADDRESS = re.compile(rb"(?:FROM|TO):\s*<([^>]*)>", re.IGNORECASE)
 HEADER = re.compile(rb"^(message-id|x-alert-chain|x-alert-version):\s*(.*?)\r$", re.IGNORECASE | re.MULTILINE)
@@ -264,6 +265,10 @@ class Session(asyncio.Protocol):
             self._deaf = True
             return b""
         reply = self._taken(content)
+        if rule.do == "half":
+            self._transport.write(reply[: len(reply) // 2])
+            self._transport.close()
+            return b""
         if rule.do == "reset":
             self._transport.abort()
             return b""

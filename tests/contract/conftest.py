@@ -72,27 +72,30 @@ class Party:
 def push(sandbox: Sandbox, **settings) -> Party:
     made = FcmSettings(**{**sandbox.endpoints["push"], "connections": 8, "timeout_s": TIMEOUT_S, **settings})
     message = PushMessage(stamp=stamp(), title="Niña desaparecida", body="Lucía, 7 años")
-    words = {"gone": "unregistered", "bad-message": "bad-request"}
+    words = {"gone": "unregistered", "bad-message": "bad-request", "refused": "bad-token", "garbage": "html"}
     return Party(FcmChannel(made), sandbox.push, message, "token-{:06}", words)
+
+
+SMS_WORDS = {"gone": "opted-out", "refused": "invalid-number"}
 
 
 def sms(sandbox: Sandbox, **settings) -> Party:
     made = HttpSmsSettings(**{**sandbox.endpoints["sms"], "connections": 8, "timeout_s": TIMEOUT_S, **settings})
     message = SmsMessage(stamp=stamp(), text="Niña desaparecida: Lucía, 7 años")
-    return Party(HttpSmsChannel(made), sandbox.sms, message, "+346000{:05}", {"gone": "opted-out"})
+    return Party(HttpSmsChannel(made), sandbox.sms, message, "+346000{:05}", {**SMS_WORDS, "garbage": "html"})
 
 
 def smpp(sandbox: Sandbox, **settings) -> Party:
     quick = {"binds": 3, "back_off_s": 0.02, "throttle_pause_s": 0.02, "statuses": smsc.STATUSES}
     made = SmppSettings(**{**sandbox.endpoints["smpp"], "timeout_s": TIMEOUT_S, **quick, **settings})
     message = SmsMessage(stamp=stamp(), text="Niña desaparecida: Lucía, 7 años")
-    return Party(SmppChannel(made), sandbox.smpp, message, "+346000{:05}", {"gone": "opted-out"})
+    return Party(SmppChannel(made), sandbox.smpp, message, "+346000{:05}", SMS_WORDS)
 
 
 def mail(sandbox: Sandbox, **settings) -> Party:
     made = RelaySettings(**{**sandbox.endpoints["mail"], "connections": 8, "timeout_s": TIMEOUT_S, **settings})
     message = MailMessage(stamp=stamp(), subject="Niña desaparecida", text="Lucía, 7 años", html="<p>Lucía</p>")
-    words = {"gone": "no-mailbox", "bad-message": "bad-content"}
+    words = {"gone": "no-mailbox", "bad-message": "bad-content", "refused": "blocked"}
     return Party(MailChannel(made, IDENTITY), sandbox.mail, message, "person{}@people.example", words)
 
 

@@ -46,6 +46,8 @@ async def test_outcomes_come_in_the_order_of_the_recipients(party):
         ("gone", Answer.NEVER, Reason.GONE),
         ("bad-message", Answer.NEVER, Reason.BAD_MESSAGE),
         ("reset", Answer.UNKNOWN, Reason.CONNECTION),
+        ("half", Answer.UNKNOWN, Reason.CONNECTION),
+        ("garbage", Answer.UNKNOWN, Reason.GARBAGE),
     ],
 )
 async def test_a_carriers_no_is_data(party, behaviour, answer, reason):
@@ -54,6 +56,14 @@ async def test_a_carriers_no_is_data(party, behaviour, answer, reason):
     for outcome in await party.send(party.recipients(3)):
         assert (outcome.answer, outcome.reason) == (answer, reason)
         assert outcome.address_gone == (reason is Reason.GONE)
+
+
+async def test_a_refusal_of_one_recipient_removes_no_address(party):
+    """An address that this carrier does not serve is never tried again, and not called dead."""
+    party.tell("refused")
+    for outcome in await party.send(party.recipients(3)):
+        assert outcome.answer is Answer.NEVER
+        assert outcome.reason in {Reason.BAD_ADDRESS, Reason.BLOCKED}
 
 
 @ONE_BY_ONE
@@ -68,7 +78,7 @@ async def test_silence_is_unknown_and_leaves_no_trace(open_party, party_name):
 
 async def test_the_channel_works_again_after_trouble(party):
     """Trouble leaves no connection behind on which the next message would go wrong."""
-    for trouble in ("reset", "throttle", "unavailable", "bad-message"):
+    for trouble in ("reset", "half", "garbage", "throttle", "unavailable", "bad-message"):
         party.tell(trouble)
         await party.send(party.recipients(3))
     party.accept_again()
