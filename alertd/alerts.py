@@ -56,6 +56,10 @@ OPEN_STATES = frozenset({_S.APPROVED, _S.SENDING})
 #: Nobody more is told of these, so whoever watches may stop.
 OVER = frozenset({_S.SENT, _S.REJECTED, _S.PURGED, *_ENDS})
 
+#: The public sees an alert's photos in these, and in these no more; in all others, not yet.
+SHOWN = frozenset({_S.APPROVED, _S.SENDING, _S.SENT})
+NO_LONGER_SHOWN = frozenset({_S.STOOD_DOWN, _S.PURGED, *_ENDS})
+
 #: What the queued of a closed gate become. Any state that is not here and not open leaves them queued.
 QUEUED_BECOMES = {
     _S.CANCELLED: "cancelled",

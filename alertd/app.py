@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from alertd import config
 from alertd.api.services import Services
 from alertd.clock import Clock, SystemClock
+from alertd.decoding import Decoder
 from alertd.ids import Tags
 from alertd.metrics import Metrics
 from alertd.rendering import Renderer
@@ -30,6 +31,7 @@ from alertd.service.fleet import Fleet
 from alertd.service.inbound import Inbound
 from alertd.service.intake import Intake
 from alertd.service.mail_reports import MailReports
+from alertd.service.media import Photos
 from alertd.service.messages import Messages
 from alertd.service.planning import Planner
 from alertd.service.receipts import Receipts
@@ -43,6 +45,7 @@ from alertd.store.codec import Codec
 from alertd.store.connection import Connection, open_store
 from alertd.store.keyring import Keyring
 from alertd.store.limits import Limits
+from alertd.store.media import Media
 from alertd.store.message_ids import MessageIds
 from alertd.store.people import People
 from alertd.store.requests import Requests
@@ -56,6 +59,7 @@ from channels.bounces_postmark import POSTMARK_HEADER, PostmarkHook
 from channels.bounces_ses import SesHook
 from channels.dkim import DkimSettings, Signer
 from channels.fcm import FcmChannel, FcmSettings
+from channels.fetching import Fetcher
 from channels.mail import MailChannel
 from channels.mail_message import MailIdentity
 from channels.smpp.channel import SmppChannel
@@ -77,6 +81,7 @@ class Parts:
     carriers: Carriers
     clock: Clock = field(default_factory=SystemClock)
     metrics: Metrics = field(default_factory=Metrics)
+    fetcher: Fetcher = field(default_factory=Fetcher)
 
     def __post_init__(self) -> None:
         settings, clock, metrics = self.settings, self.clock, self.metrics
@@ -89,7 +94,13 @@ class Parts:
         self.removal = Removal(self.people)
         self.audience = Audience(self.db, self.people.authority, deadline_s=settings.audience.deadline_s)
         self.targeting = Targeting(self.library, self.audience, settings.audience, clock, metrics)
-        self.intake = Intake(self.alerts, self.targeting, self.renderer, clock, settings.audience, self.carriers)
+        self.photos = Photos(
+            Media(self.db, self.alerts), self.alerts, Decoder(), self.fetcher, clock, settings.media,
+            self.db.codec.derived("media"),
+        )  # fmt: skip
+        self.intake = Intake(
+            self.alerts, self.targeting, self.renderer, clock, settings.audience, self.carriers, self.photos
+        )
         self.approval = Approval(self.alerts, self.targeting, settings.audience)
         self.registry = Registry(self.people, self.library, clock)
         self.receipts = Receipts(self.work, MessageIds(self.db), self.removal, self.tags, metrics)
@@ -115,6 +126,7 @@ class Parts:
             carriers=self.carriers,
             targeting=self.targeting,
             intake=self.intake,
+            photos=self.photos,
             approval=self.approval,
             reports=self.reports,
             registry=self.registry,

@@ -7,6 +7,7 @@ verification, the exact point of `last_seen` and the case number; templates must
 from __future__ import annotations
 
 import re
+from datetime import date
 from enum import StrEnum
 from typing import Annotated, Self
 
@@ -83,11 +84,37 @@ class Age(Document):
         return self
 
 
-class Photo(Document):
-    """A photo that was handed in before, and what it shows in words."""
+MEDIA_ID = Form(r"med_[A-Za-z0-9_-]+", "This is no media id.", 64, "med_0000000000")
 
-    media: Annotated[str, Form(r"med_[A-Za-z0-9_-]+", "This is no media id.", 64, "med_0000000000")]
+
+class Photo(Document):
+    """A photo that was handed in before, and what it shows in words: unset, those it was handed in with."""
+
+    media: Annotated[str, MEDIA_ID]
     alt: TextByLanguage = Field(default_factory=dict)
+
+
+#: A day, or a month or a year where nobody knows the day (ISO 8601).
+_DAY = Form(r"(19|20)\d\d(-\d\d(-\d\d)?)?", "This is a day, a month or a year, as in 2026-08-14.", 10, "2026-08-14")
+
+
+def _of_the_calendar(day: str) -> str:
+    try:
+        date.fromisoformat(day + "-01-01"[len(day) - 4 :])
+    except ValueError:
+        raise refusal("There is no such day.") from None
+    return day
+
+
+class PhotoFacts(Document):
+    """What must be known of a photo that is published. `source` and `rights` are asked for by a problem of their own."""
+
+    source: Annotated[Line | None, Field(description="Who gave it.", examples=["the child's mother"])] = None
+    taken: Annotated[str, _DAY, AfterValidator(_of_the_calendar), Field(description="When it was taken.")]
+    rights: Annotated[
+        Line | None, Field(description="On what ground it is published.", examples=["consent of both parents"])
+    ] = None
+    alt: Annotated[TextByLanguage, Field(min_length=1, description="What it shows, by language.")]
 
 
 def _ascending(pair: tuple[int, int]) -> tuple[int, int]:

@@ -124,6 +124,11 @@ class AlertSection(Section):
     organisation: str = "default"
 
 
+class MediaSection(Section):
+    unused_hours: int = Field(24, ge=1)
+    waiting: int = Field(200, ge=1)
+
+
 class Carrier(Section):
     """What every carrier has: its limits and what to do when it leaves us without an answer."""
 
@@ -273,6 +278,7 @@ class Settings(BaseSettings):
     worker: WorkerSection = WorkerSection()
     audience: AudienceSection = AudienceSection()
     alerts: AlertSection = AlertSection()
+    media: MediaSection = MediaSection()
     carriers: dict[str, AnyCarrier] = {}
     _file: Path | None = PrivateAttr(None)
 
@@ -372,6 +378,7 @@ def _names() -> list[str]:
         WorkerSection,
         AudienceSection,
         AlertSection,
+        MediaSection,
         DkimKey,
         DomainLimit,
         *CARRIERS,

@@ -25,7 +25,6 @@ NOT_YET: tuple[tuple[str, Any, str], ...] = (
     ("scope", "Public", "Only alerts to the public are sent yet."),
     ("case/protection", (), "Cases under protection are not handled yet: they need a protection officer to approve."),
     ("case/children/*/marks", {}, "Marks are not told yet: write them into the description."),
-    ("case/children/*/photos", (), "Photos are not handled yet."),
     ("case/persons_sought", (), "Persons sought are not told yet."),
     ("case/vehicles", (), "Vehicles are not told yet."),
     ("target/rings", (), "Rings are not handled yet: use circles."),

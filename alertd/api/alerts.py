@@ -152,7 +152,7 @@ _GROUP = "Alerts"
 _STATES = ("not-found", "precondition-failed")
 _REFUSED = (
     "case-not-verified", "expired", "channel-unavailable", "translation-unreviewed", "language-missing",
-    "duplicate-case", "message-impossible", "audience-too-small", "unknown-region", "invalid-geometry",
+    "duplicate-case", "photo-unreadable", "message-impossible", "audience-too-small", "unknown-region", "invalid-geometry",
 )  # fmt: skip
 OPERATIONS = (
     Operation(

@@ -69,8 +69,9 @@ async def preview_messages(request: web.Request, *, query: MessagesQuery, body: 
     what is not translated; with `occasion`, what people are told afterwards, as if the alert had gone out now. An end names
     nobody. Refuses what a submission would refuse; keeps and sends nothing. The author may be anyone.
     """
-    s, alert = services(request), body.alert()
-    s.intake.check_unsigned(alert, credential(request))
+    s, alert, who = services(request), body.alert(), credential(request)
+    s.intake.check_unsigned(alert, who)
+    alert = await s.photos.told(alert, who)
     languages = previews.chosen_languages(alert, s.renderer, _listed(query.languages))
     channels = _listed(query.channels) or list(dict.fromkeys(alert.channels))
     now_ms = s.clock.now_ms()
@@ -124,7 +125,7 @@ OPERATIONS = (
         scope="alerts:read", or_scope="alerts:write", group="Messages", essential=True,
         problems=(
             "case-not-verified", "expired", "channel-unavailable", "translation-unreviewed", "language-missing",
-            "message-impossible",
+            "photo-unreadable", "message-impossible",
         ),
     ),
 )  # fmt: skip

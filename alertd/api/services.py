@@ -17,6 +17,7 @@ from alertd.service.carriers import Carriers
 from alertd.service.fleet import Fleet
 from alertd.service.intake import Intake
 from alertd.service.mail_reports import MailReports
+from alertd.service.media import Photos
 from alertd.service.receipts import Receipts
 from alertd.service.registry import Registry
 from alertd.service.reports import Reports
@@ -37,6 +38,7 @@ class Services:
     carriers: Carriers
     targeting: Targeting
     intake: Intake
+    photos: Photos
     approval: Approval
     reports: Reports
     registry: Registry

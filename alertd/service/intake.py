@@ -23,6 +23,7 @@ from alertd.patches import merged
 from alertd.rendering import Renderer
 from alertd.service.access import Credential, hands_of, hands_text
 from alertd.service.carriers import Carriers
+from alertd.service.media import Photos
 from alertd.service.messages import impossible
 from alertd.service.revisions import check_revision
 from alertd.service.targeting import Share, Targeting, too_few_people
@@ -59,6 +60,7 @@ class Intake:
         clock: Clock,
         settings: AudienceSection,
         carriers: Carriers,
+        photos: Photos,
     ) -> None:
         self._alerts = alerts
         self._targeting = targeting
@@ -66,19 +68,22 @@ class Intake:
         self._clock = clock
         self._settings = settings
         self._carriers = carriers
+        self._photos = photos
 
     async def submit(
         self, alert: Alert, who: Credential, *, alert_id: str | None = None, dry_run: bool = False, draft: bool = False
     ) -> Taken:
         """Check everything, find the audience, and keep the alert unless this is a dry run. Raises Problem."""
-        look = await self._checked(alert, who)
+        alert, look = await self._checked(alert, who)
         now = self._clock.now_ms()
         record = self._record(alert, who, alert_id or new_id(now), len(look.found), draft=draft)
         if not draft:
             await (check_twin if dry_run else claim_external_id)(self._alerts, record)
-        if not dry_run and not await self._alerts.create(record, look.area.geometry):
-            # Only the same request has this id: its first try was cut off after the alert was kept.
-            record = await self._alerts.get(record.id) or record
+        if not dry_run:
+            await self._photos.attach(alert, record)  # first: what an alert says it shows is there
+            if not await self._alerts.create(record, look.area.geometry):
+                # Only the same request has this id: its first try was cut off after the alert was kept.
+                record = await self._alerts.get(record.id) or record
         return Taken(record=record, area=look.area, shares=look.shares, found=look.found)
 
     async def amend(
@@ -94,13 +99,13 @@ class Intake:
             raise Problem("not-allowed", "Only its author may change an alert.")
         if record.state not in AMENDABLE:
             raise Problem("precondition-failed", f"An alert that is {record.state} cannot be changed.")
-        alert = _read(merged(json.loads(record.document), patch))
-        look = await self._checked(alert, who)
+        alert, look = await self._checked(_read(merged(json.loads(record.document), patch)), who)
         fresh = self._record(alert, who, record.id, len(look.found), draft=True)
         new = replace(
             fresh, state=record.state, reason=record.reason, created=record.created, rev=record.rev,
             hands=hands_text(who.hands | hands_of(record.author, record.hands)),
         )  # fmt: skip
+        await self._photos.attach(alert, new)
         done, old = await self._alerts.amend(new, look.area.geometry)
         if not done:
             raise Problem(
@@ -108,9 +113,10 @@ class Intake:
             )
         return Taken(record=replace(new, rev=record.rev + 1), area=look.area, shares=look.shares, found=look.found)
 
-    async def _checked(self, alert: Alert, who: Credential) -> Look:
-        """Whom it would reach. Raises Problem for everything that stands against it."""
+    async def _checked(self, alert: Alert, who: Credential) -> tuple[Alert, Look]:
+        """As it will be kept, and whom it would reach. Raises Problem for everything that stands against it."""
         self.check(alert, who)
+        alert = await self._photos.told(alert, who)
         unsayable = asyncio.to_thread(  # a dozen languages and three channels take 40 ms: meanwhile the store answers
             impossible, alert, self._carriers, self._renderer, now_ms=self._clock.now_ms()
         )
@@ -118,7 +124,7 @@ class Intake:
         if faults:
             raise Problem("message-impossible", "A channel's message cannot be made.", faults=tuple(faults))
         self._check_size(alert, look.area, look.found)
-        return look
+        return alert, look
 
     async def look(self, alert: Alert) -> Look:
         """The area of an alert's target and the people in it now."""

@@ -50,6 +50,8 @@ TABLE = (
     Kind("{a:<chain>}:leases", "hash", "lease -> version, batch, rows", "lease.lua", "an entry when its work is done, its gate closed or its time over"),
     Kind("{a:<chain>}:until:<channel>", "zset", "lease -> ms it ends without a sign of life", "lease.lua renew.lua gate.lua", "with the lease"),
     Kind("{c:<case>}", "string", "the case's key, wrapped: without it the documents are gone", "alerts", KEPT),
+    Kind("{f:<media>}", "hash", "a photo: org, case, wrapped key, sealed facts and sealed JPEG in each size", "media_put.lua media_attach.lua", "a day after it was handed in, or 90 days after the end of the last alert that has it"),
+    Kind("{f:<media>}:alerts", "set", "the alerts that have it", "media_attach.lua", KEPT),
     Kind("{e:<hash>}", "string", "an author's external id -> the alert that goes under it", "alerts", "with the alert, or when its request came to nothing"),
     Kind("{s:<number // 512>}:<number>", "string", "a subscriber: version (4), sealed record", "subscribers_put.lua", "ten minutes after its number was given up: till then the version of none (4)"),
     Kind("{i:<hash>}", "string", "an id -> number of its subscriber (5)", "names", "when the subscriber is forgotten or refused"),
@@ -71,6 +73,7 @@ TABLE = (
     Kind("{k:<key id>}", "string", "an API key, its secret hashed", "keyring", "when it is revoked"),
     Kind("{o:<org>}:keys", "set", "ids of its API keys", "keyring", "an entry with its key"),
     Kind("{o:<org>}:alerts", "zset", "alert -> ms it was made", "alerts", KEPT),
+    Kind("{o:<org>}:media", "zset", "photo that waits for an alert -> ms it is gone", "media", "an entry when an alert has it, or it is gone"),
     Kind("{p:<key id>:<hash>}", "hash", "an Idempotency-Key: digest, id, status", "requests idempotency.lua", "after a day, or when the request was refused"),
     Kind("{x:<shard>}:live", "set", "chains with work to do", "alerts", "an entry when the work is done"),
     Kind("{x:<shard>}:expiry", "zset", "alert -> ms it expires", "alerts", "an entry when it has expired"),
@@ -171,6 +174,14 @@ def of_chain(chain_id: str, part: str, name: str = "") -> str:
 
 def case(case_id: str) -> str:
     return f"{{c:{case_id}}}"
+
+
+def media(media_id: str) -> str:
+    return f"{{f:{media_id}}}"
+
+
+def media_alerts(media_id: str) -> str:
+    return f"{{f:{media_id}}}:alerts"
 
 
 def external_id(hashed: str) -> str:

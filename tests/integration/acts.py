@@ -8,6 +8,7 @@ from typing import Any
 
 from alertd.alerts import State
 from alertd.app import Parts
+from alertd.cases import PhotoFacts
 from alertd.documents import Alert
 from alertd.errors import Problem
 from alertd.registrations import Registration
@@ -18,6 +19,7 @@ from alertd.store.alerts import AlertRecord
 from alertd.store.connection import Connection
 from alertd.store.scripts import LEASE_MS
 from alertd.store.work import Work
+from tests.pictures import drawn, written
 
 SEVILLA = (-5.98, 37.39)
 CADIZ = (-6.29, 36.53)
@@ -108,3 +110,9 @@ async def tokens(parts: Parts, names: Sequence[str]) -> list[list[str]]:
     """The push tokens of subscribers."""
     people = [await parts.registry.get(name) for name in names]
     return [[a.value for a in person.addresses if a.channel == 0] for person in people]
+
+
+async def photo(parts: Parts, who: Credential = ANA) -> str:
+    """A photo that Ana, or somebody else, hands in."""
+    facts = PhotoFacts(source="the mother", taken="2026-08", rights="consent of both parents", alt={"es": "Lucía"})
+    return (await parts.photos.take(written(drawn()), facts, who, place="/photo")).id

@@ -12,7 +12,8 @@ from alertd.service.receipts import End
 from alertd.store import keys
 from alertd.store.message_ids import Said, Sent
 from alertd.store.requests import Requests
-from tests.integration.acts import ANA, CADIZ, over, planned, register, registration, send
+from tests.integration.acts import ANA, CADIZ, over, photo, planned, register, registration, send
+from tests.unit.alertd.samples import changed
 
 
 async def held(parts: Parts) -> set[keys.Kind]:
@@ -34,6 +35,7 @@ async def test_the_table_has_every_key_and_no_other(parts: Parts, sample: dict[s
     await parts.registry.put("p0", registration(0, places={"home": {"region": "41091"}}))
     await parts.registry.put("p1", registration(1, places={"home": {"point": CADIZ}}))
     await parts.worker().sweeper.round()
+    sample = changed(sample, "case/children/0/photos", [{"media": await photo(parts)}])
     seen = await held(parts)
     record = await planned(parts, sample, external_id=sample["external_id"])
     seen |= await held(parts)

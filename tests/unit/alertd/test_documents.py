@@ -142,7 +142,6 @@ NOT_HONOURED = [
     ("scope", "Restricted", "/scope"),
     ("case/protection", ["witness"], "/case/protection"),
     ("case/children/0/marks", {"es": "cicatriz en la ceja"}, "/case/children/0/marks"),
-    ("case/children/0/photos", [{"media": "med_1"}], "/case/children/0/photos"),
     ("case/persons_sought", [{}], "/case/persons_sought"),
     ("case/vehicles", [{"plate": "1234 BCD"}], "/case/vehicles"),
     ("target/rings", [{"center": [0, 0], "radius_km": 5, "loudness": "loud", "delay_min": 15}], "/target/rings"),

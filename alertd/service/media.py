@@ -1,0 +1,231 @@
+"""Photos: taken in and made our own, given to the alert that shows them, shown to the public while it is told, and gone after."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import msgspec
+
+from alertd.alerts import NO_LONGER_SHOWN, SHOWN
+from alertd.cases import Photo, PhotoFacts
+from alertd.clock import Clock
+from alertd.config import MediaSection
+from alertd.decoding import Decoder
+from alertd.documents import Alert
+from alertd.errors import Fault, Problem
+from alertd.ids import new_id
+from alertd.photos import Copy, UnreadablePhotoError
+from alertd.service.access import Credential
+from alertd.store.alerts import AlertRecord, Alerts
+from alertd.store.media import Media, MediaRecord
+from channels.fetching import Fetcher, FetchError
+
+HOUR_MS = 3_600_000
+ID_BYTES = 18  # 144 bits: nobody guesses a photo
+#: A photo that the public may see is given out for so long without another look: every phone that is told asks within the
+#: same minute, while the store has an alert to send.
+LOOKED_S = 1.0
+LOOKED_AT = 64  # copies in memory: 20 MB at most
+#: Whoever may read or write alerts may see a photo before the public does.
+SEES = ("alerts:read", "alerts:write")
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """A photo that was taken in."""
+
+    id: str
+    sizes: dict[str, tuple[int, int, int]]  # by name: width, height, bytes
+    unused_until_ms: int  # gone by then, unless an alert has it
+    source: str
+    taken: str
+    rights: str
+    alt: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A copy that was shown, and until when it may be without asking again."""
+
+    data: bytes
+    until: float
+
+
+class Photos:
+    """The use cases of photos."""
+
+    def __init__(
+        self, media: Media, alerts: Alerts, decoder: Decoder, fetcher: Fetcher, clock: Clock, settings: MediaSection,
+        naming: bytes,
+    ) -> None:  # fmt: skip
+        """`naming`: the key that makes ids of photos unguessable, also to whoever knows the request's."""
+        self._media = media
+        self._alerts = alerts
+        self._decoder = decoder
+        self._fetcher = fetcher
+        self._clock = clock
+        self._settings = settings
+        self._naming = naming
+        self._looks: OrderedDict[tuple[str, str], _Look] = OrderedDict()
+
+    async def fetch(self, url: str, most_bytes: int) -> bytes:
+        """What a URL names, once. Raises Problem."""
+        try:
+            return await self._fetcher.fetch(url, most_bytes)
+        except FetchError as error:
+            raise _unreadable("/url", str(error)) from None
+
+    async def take(
+        self, raw: bytes, facts: PhotoFacts, who: Credential, *, name: str | None = None, place: str
+    ) -> Kept:
+        """Make a photo our own and keep it until an alert has it. The same `name` gives the same id. `place` is the
+        picture's own, for faults. Raises Problem.
+        """
+        self.check(facts)
+        now = self._clock.now_ms()
+        if await self._media.waiting(who.org, now) >= self._settings.waiting:
+            raise Problem("rate-limited", "Too many photos wait for an alert.", headers={"Retry-After": "3600"})
+        try:
+            copies = await self._decoder.copies_of(raw)
+        except UnreadablePhotoError as error:
+            raise _unreadable(place, str(error)) from None
+        keep_ms = self._settings.unused_hours * HOUR_MS
+        kept = _kept(self.id_of(name or new_id(now)), copies, facts, now + keep_ms)
+        await self._media.put(
+            kept.id, who.org, msgspec.json.encode(kept), {size: copy.data for size, copy in copies.items()},
+            keep_ms=keep_ms, now_ms=now,
+        )  # fmt: skip
+        return kept
+
+    async def taken(self, name: str, who: Credential) -> Kept:
+        """What was taken in before under this name. Raises Problem when it is gone."""
+        record = await self._media.get(self.id_of(name))
+        if record is None or record.org != who.org:
+            raise Problem("not-found", "The photo is gone by now: send it again under another key.")
+        return _read(record)
+
+    def id_of(self, name: str) -> str:
+        """The id of a photo by a name that is new each time."""
+        digest = hmac.digest(self._naming, name.encode(), "sha256")[:ID_BYTES]
+        return f"med_{base64.urlsafe_b64encode(digest).decode()}"
+
+    def check(self, facts: PhotoFacts, part: str = "") -> None:
+        """What can be told of the facts alone; `part` is where they stand in the body. Raises Problem."""
+        missing = tuple(
+            Fault(f"{part}/{name}", sentence) for name, sentence in _RIGHTS.items() if getattr(facts, name) is None
+        )
+        if missing:
+            raise Problem("photo-rights-missing", "Nobody may publish a photo without these.", faults=missing)
+        today = datetime.fromtimestamp(self._clock.now_ms() / 1000 + 86_400, UTC).date().isoformat()  # somewhere it is
+        if facts.taken > today[: len(facts.taken)]:
+            fault = Fault(f"{part}/taken", "This day is still to come.")
+            raise Problem("invalid-request", "The photo cannot have been taken then.", faults=(fault,))
+
+    async def told(self, alert: Alert, who: Credential) -> Alert:
+        """The alert, its photos with the words they came with where it has no own. Raises Problem for photos it cannot have."""
+        records = {photo.media: await self._media.get(photo.media) for _, photo in _photos(alert)}
+        case = self._alerts.case_id(alert.case.number) if alert.case.number else ""
+        faults = tuple(
+            Fault(f"{pointer}/media", _NO_SUCH)
+            for pointer, photo in _photos(alert)
+            if (record := records[photo.media]) is None or record.org != who.org or record.case not in {"", case}
+        )
+        if faults:
+            raise Problem("photo-unreadable", "A photo is not there.", faults=faults)
+        return _with_words(alert, {name: _read(record).alt for name, record in records.items() if record})
+
+    async def attach(self, alert: Alert, record: AlertRecord) -> None:
+        """Gives its photos to an alert that is about to be kept, and to its case. Whatever moves the end of an alert does this
+        again, for photos last as long. Raises Problem for one that has gone meanwhile.
+        """
+        for pointer, photo in _photos(alert):
+            if not await self._media.attach(photo.media, record.org, record.case, record.id, expires_ms=record.expires):
+                raise Problem("photo-unreadable", "A photo is gone.", faults=(Fault(f"{pointer}/media", _NO_SUCH),))
+
+    async def show(self, media_id: str, size: str, who: Credential | None = None) -> bytes:
+        """A photo as a JPEG: for everyone while an alert that has it is told, before that for those who work on it. Raises
+        Problem: not found, or gone (410) when no alert shows it any more.
+        """
+        look = self._looks.get((media_id, size))
+        if look is not None and self._clock.monotonic() < look.until:
+            return look.data
+        shown, is_over = await self._standing(media_id)
+        if is_over:
+            raise Problem("not-found", "This photo is no longer shown.", status=410)
+        record = None if shown or who is None else await self._media.get(media_id)
+        is_theirs = record is not None and who is not None and who.org == record.org and any(map(who.may, SEES))
+        data = await self._media.copy(media_id, size) if shown or is_theirs else None
+        if data is None:
+            raise Problem("not-found", "There is no such photo.")
+        if shown:
+            self._remember((media_id, size), data)
+        return data
+
+    async def _standing(self, media_id: str) -> tuple[bool, bool]:
+        """Whether an alert shows the photo to the public, and whether one did and none does any more."""
+        heads = await self._alerts.heads(await self._media.alerts(media_id))
+        found = [head for head in heads if head is not None]
+        now = self._clock.now_ms()
+        shown = any(head.state in SHOWN and now < head.expires for head in found)
+        over = any(head.state in NO_LONGER_SHOWN or head.state in SHOWN for head in found)
+        return shown, over and not shown
+
+    def _remember(self, name: tuple[str, str], data: bytes) -> None:
+        self._looks[name] = _Look(data, self._clock.monotonic() + LOOKED_S)
+        self._looks.move_to_end(name)
+        while len(self._looks) > LOOKED_AT:
+            self._looks.popitem(last=False)
+
+
+_RIGHTS = {
+    "source": "A photo needs its source: who gave it.",
+    "rights": "A photo needs the right or legal basis on which it is published.",
+}
+_NO_SUCH = "There is no such photo for this case. Hand it in again: one that no alert uses is not kept for long."
+
+
+def _unreadable(pointer: str, sentence: str) -> Problem:
+    return Problem("photo-unreadable", "The photo cannot be taken.", faults=(Fault(pointer, sentence),))
+
+
+def _kept(media_id: str, copies: dict[str, Copy], facts: PhotoFacts, until_ms: int) -> Kept:
+    return Kept(
+        id=media_id,
+        sizes={name: (copy.width, copy.height, len(copy.data)) for name, copy in copies.items()},
+        unused_until_ms=until_ms,
+        source=facts.source or "",
+        taken=facts.taken,
+        rights=facts.rights or "",
+        alt=dict(facts.alt),
+    )
+
+
+def _read(record: MediaRecord) -> Kept:
+    return msgspec.json.decode(record.about, type=Kept)
+
+
+def _photos(alert: Alert) -> Iterator[tuple[str, Photo]]:
+    """Each photo of an alert with its pointer."""
+    for i, child in enumerate(alert.case.children):
+        for j, photo in enumerate(child.photos):
+            yield f"/case/children/{i}/photos/{j}", photo
+
+
+def _with_words(alert: Alert, words: dict[str, dict[str, str]]) -> Alert:
+    if not words:
+        return alert
+    children = tuple(
+        child.model_copy(
+            update={
+                "photos": tuple(
+                    photo.model_copy(update={"alt": photo.alt or words[photo.media]}) for photo in child.photos
+                )
+            }
+        )
+        for child in alert.case.children
+    )
+    return alert.model_copy(update={"case": alert.case.model_copy(update={"children": children})})
