@@ -41,6 +41,7 @@ from alertd.service.reports import Reports
 from alertd.service.targeting import Targeting
 from alertd.store.alerts import Alerts
 from alertd.store.audience import Audience
+from alertd.store.bulk import Bulk
 from alertd.store.codec import Codec
 from alertd.store.connection import Connection, open_store
 from alertd.store.keyring import Keyring
@@ -92,7 +93,10 @@ class Parts:
         self.work = Work(self.db)
         self.limits = Limits(self.db)
         self.removal = Removal(self.people)
-        self.audience = Audience(self.db, self.people.authority, deadline_s=settings.audience.deadline_s)
+        deadline_s = settings.audience.deadline_s
+        self.audience = Audience(
+            Bulk(self.db.redis, timeout_s=deadline_s), self.people.authority, deadline_s=deadline_s
+        )
         self.targeting = Targeting(self.library, self.audience, settings.audience, clock, metrics)
         self.photos = Photos(
             Media(self.db, self.alerts), self.alerts, Decoder(), self.fetcher, clock, settings.media,

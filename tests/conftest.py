@@ -22,6 +22,10 @@ for name in [name for name in os.environ if name.startswith("ALERTD_")]:
     del os.environ[name]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--interleavings", default="300", help="how many interleavings of moves and queries are driven")
+
+
 @pytest.fixture(scope="session")
 def valkey_socket() -> Iterator[str]:
     """One real server for the whole run, on a socket of its own."""

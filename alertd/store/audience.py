@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from alertd.store import keys
 from alertd.store.bulk import Bulk
-from alertd.store.connection import Connection, StoreUnavailableError
+from alertd.store.connection import StoreUnavailableError
 from alertd.store.wanted import IN_DOUBT, YES, Wanted, verdicts
 from geofences import cover as covers
 from geofences import records, refine
@@ -83,10 +83,10 @@ Authority = Callable[[NDArray[np.uint64], Wanted], Awaitable[records.Records]]
 class Audience:
     """Finds people by place."""
 
-    def __init__(self, connection: Connection, authority: Authority, *, deadline_s: float) -> None:
-        self._db = connection
-        self._bulk = Bulk(connection.redis, timeout_s=max(deadline_s, 0.001))
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="audience")
+    def __init__(self, bulk: Bulk, authority: Authority, *, deadline_s: float, threads: int = THREADS) -> None:
+        self._bulk = bulk
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="audience")
+        self._share = threads
         self._authority = authority
         self._deadline_s = deadline_s
 
@@ -129,7 +129,7 @@ class Audience:
         """Read and sift in threads. When this is left, no thread goes on."""
         todo, over = deque(jobs), threading.Event()
         try:
-            parts = [self._in_thread(self._work, todo, wanted, over) for _ in range(THREADS)]
+            parts = [self._in_thread(self._work, todo, wanted, over) for _ in range(self._share)]
             return [one for part in await asyncio.gather(*parts) for one in part]
         finally:
             over.set()

@@ -131,10 +131,13 @@ def _kept(blob: bytes, ripe: dict[int, bytes], truth: dict[bytes, bytes], *, qui
     marked, keep = records.moved(found.flags), found.numbers != 0
     about = np.isin(found.numbers, np.array([_number(record) for record in ripe.values()], np.uint64))
     there = {_place(rows[slot].tobytes()) for slot in np.flatnonzero(about & ~marked)}
+    young = {_place(rows[slot].tobytes()) for slot in np.flatnonzero(about & marked) if slot not in ripe}
     for slot, record in ripe.items():
         place = _place(record)
         if place not in truth or place in there:
             keep[slot] = False
+        elif place in young:  # its mover may be about to unmark that one, and two unmarked ones are one too many
+            continue
         elif quiet or not _is_left(record):
             there.add(place)
             rows[slot], marked[slot] = np.frombuffer(truth[place], np.uint8), False

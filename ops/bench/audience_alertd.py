@@ -20,6 +20,7 @@ from redis.asyncio import Redis
 
 from alertd.store import keys
 from alertd.store.audience import Audience
+from alertd.store.bulk import Bulk
 from alertd.store.codec import Codec, Keys
 from alertd.store.connection import Connection, open_store
 from alertd.store.embedded import EmbeddedServer, EmbeddedSettings
@@ -58,7 +59,7 @@ async def opened(points: Points, folder: Path) -> AsyncIterator[Alertd]:
         before = await _used(redis)
         await _load(connection, points)
         index_bytes = (await _used(redis) - before) / len(points)
-        audience = Audience(connection, People(connection).authority, deadline_s=DEADLINE_S)
+        audience = Audience(Bulk(redis, timeout_s=DEADLINE_S), People(connection).authority, deadline_s=DEADLINE_S)
         yield Alertd(audience=audience, socket=server.socket, index_bytes=index_bytes)
 
 

@@ -16,10 +16,11 @@ from msgspec.structs import replace
 
 from alertd.store import keys
 from alertd.store.audience import Audience
-from alertd.store.wanted import Wanted
+from alertd.store.bulk import Bulk
 from alertd.store.connection import Connection, StoreUnavailableError
 from alertd.store.people import GRACE_MS, Change, People
 from alertd.store.sweeper import Sweeper
+from alertd.store.wanted import Wanted
 from alertd.subscribers import Consent, Place, Subscriber
 from geofences.tiles import locate
 
@@ -98,7 +99,7 @@ def people(store: Connection) -> People:
 
 @pytest.fixture
 def audience(store: Connection, people: People) -> Audience:
-    return Audience(store, people.authority, deadline_s=5)
+    return Audience(Bulk(store.redis, timeout_s=5), people.authority, deadline_s=5)
 
 
 async def numbers(audience: Audience, lon_lat: tuple[float, float]) -> list[int]:
@@ -402,4 +403,4 @@ async def test_deadline_gives_nobody_rather_than_some(store: Connection, people:
     """A query that cannot end in time is refused: a partial audience would lose people silently."""
     await people.put([Change(None, person(1, place(SEVILLA)))])
     with pytest.raises(StoreUnavailableError):
-        await Audience(store, people.authority, deadline_s=0).find(wanted(SEVILLA))
+        await Audience(Bulk(store.redis, timeout_s=5), people.authority, deadline_s=0).find(wanted(SEVILLA))

@@ -15,11 +15,11 @@ from alertd.errors import Problem
 from alertd.registrations import PushAddress
 from alertd.service.claims import CLAIM_GRACE_S, give_up
 from alertd.service.registry import Entry, Registry
-from alertd.store.wanted import Wanted
 from alertd.store.codec import Codec
 from alertd.store.connection import Connection
 from alertd.store.names import Claim
 from alertd.store.people import People
+from alertd.store.wanted import Wanted
 from alertd.subscribers import AddressState, Subscriber
 from geofences.targets import Selection, Target, resolve
 from tests.integration.acts import register, registration
