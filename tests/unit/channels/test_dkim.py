@@ -66,6 +66,23 @@ def test_each_signature_holds(address, text):
     assert verified(mail(address, message)) == [True, True]
 
 
+def test_domains_have_keys_of_their_own_and_selectors_change():
+    """The old selector and the new one of the sender's domain, and a relay's own domain: each signs, and is found under its name."""
+    names = [("a.example", "r1"), ("a.example", "e1"), ("relay.example", "e1")]
+    signers = tuple(Signer(DkimSettings(domain=d, selector=s, key=pem(KEYS[s][0]))) for d, s in names)
+    identity = MailIdentity(sender="a@a.example", domain="a.example", unsubscribe_base=None, signers=signers)
+    raw = encode(MESSAGE, identity).to("p@people.example", Recipient("p@people.example", "t"), NOW_S)
+    raw = raw.removesuffix(b".\r\n").replace(b"\r\n..", b"\r\n.")
+    asked = []
+
+    def look_up(name, **_):
+        asked.append(name.decode().rstrip("."))
+        return DNS.get(asked[-1].replace("relay.example", "a.example"), "").encode()
+
+    assert [holds(dkim.DKIM(raw), index, look_up) for index in range(3)] == [True] * 3
+    assert asked == [f"{selector}._domainkey.{domain}" for domain, selector in names]
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
