@@ -13,6 +13,8 @@ from channels.posting import LOST, NOT_HTTP, TIMED_OUT, Encoded, OnRoom, Reply
 class Http1Connection(asyncio.Protocol):
     """`exchange` writes a request and answers its reply."""
 
+    most = 1
+
     def __init__(self, timeout_s: float, on_room: OnRoom) -> None:
         self._loop = asyncio.get_running_loop()
         self._timeout_s = timeout_s

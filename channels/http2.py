@@ -9,7 +9,7 @@ from typing import NamedTuple, cast
 
 from channels.base import WITHHELD, MayWrite, Outcome
 from channels.http2_head import Head
-from channels.http2_session import Answered, Http2Session
+from channels.http2_session import STREAMS, Answered, Http2Session
 from channels.posting import LOST, NOT_HTTP, TIMED_OUT, UNTAKEN, Encoded, OnRoom, Reply
 
 Answer = asyncio.Future[Reply | Outcome]
@@ -33,11 +33,12 @@ class _Posted(NamedTuple):
 class Http2Connection(asyncio.Protocol):
     """What is asked in one step of the loop is written in one go; `may_write` is asked in the step that writes."""
 
-    def __init__(self, timeout_s: float, on_room: OnRoom) -> None:
+    def __init__(self, timeout_s: float, on_room: OnRoom, most: int = STREAMS) -> None:
+        """`most` at a time, until the server says."""
         self._loop = asyncio.get_running_loop()
         self._timeout_s = timeout_s
         self._on_room = on_room
-        self._session = Http2Session()
+        self._session = Http2Session(most)
         self._transport = cast("asyncio.Transport", None)
         self._queue: deque[_Queued] = deque()
         self._posted: dict[int, _Posted] = {}  # oldest first
@@ -47,6 +48,10 @@ class Http2Connection(asyncio.Protocol):
         self._open = False
         self.listed = False
         self.idle_since_s = self._loop.time()
+
+    @property
+    def most(self) -> int:
+        return self._session.most
 
     @property
     def room(self) -> int:
@@ -139,6 +144,8 @@ class Http2Connection(asyncio.Protocol):
         if dead:
             self.abort()
         self._flush()
+        if not self._posted:  # nothing is under way that could make room for what still waits
+            self._refuse_queued()
 
     def _answer(self, answered: Iterable[Answered]) -> None:
         for number, reply in answered:

@@ -27,7 +27,7 @@ MAX_WINDOW = (1 << 31) - 1
 LAST_STREAM = (1 << 31) - 1
 BLOCK_BYTES, BODY_BYTES = 65_536, 1_048_576  # of a reply; more is a page of somebody in between
 TABLE_BYTES = 4_096  # what a server's table holds unless it says otherwise
-STREAMS = 100  # at a time, until the server says (RFC 9113 section 6.5.2 advises no less)
+STREAMS = 100  # at a time, at most (RFC 9113 section 6.5.2 advises servers to take no less)
 
 
 class Frame(IntEnum):
@@ -78,7 +78,8 @@ class _Stream:
 class Http2Session:
     """`feed` what came and send what `take` gives. `room` says how many more POSTs may start now."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = STREAMS) -> None:
+        """`most` streams at a time, until the server says."""
         ours = {Setting.HEADER_TABLE_SIZE: 0, Setting.ENABLE_PUSH: 0, Setting.INITIAL_WINDOW_SIZE: OUR_WINDOW}
         settings = b"".join(struct.pack(">HI", name, value) for name, value in ours.items())
         grown = frame(Frame.WINDOW_UPDATE, 0, 0, (OUR_WINDOW - WINDOW).to_bytes(4, "big"))
@@ -88,7 +89,8 @@ class Http2Session:
         self._held: set[int] = set()  # streams whose body waits for a window
         self._next = 1
         self._window, self._stream_window = WINDOW, WINDOW
-        self._frame_bytes, self._table_bytes, self._most = FRAME_BYTES, TABLE_BYTES, STREAMS
+        self._frame_bytes, self._table_bytes = FRAME_BYTES, TABLE_BYTES
+        self.most, self._agreed = most, False
         self._told: Head | None = None  # what the server's table holds
         self._resized = b""
         self._received = 0
@@ -101,7 +103,7 @@ class Http2Session:
         """How many POSTs may start now. None while a body waits for a window, so that a slow reader is not given more."""
         if self.leaving or self._held or self._window <= 0:
             return 0
-        return max(0, self._most - len(self._streams))
+        return max(0, self.most - len(self._streams))
 
     def post(self, head: Head, body: bytes) -> int:
         """Start one; answers its stream. Only while there is `room`."""
@@ -240,6 +242,8 @@ class Http2Session:
             return
         if len(payload) % 6:
             raise ValueError("settings of a broken length")
+        if not self._agreed:  # what it does not limit now is not limited
+            self.most, self._agreed = STREAMS, True
         for name, value in struct.iter_unpack(">HI", payload):
             self._set(name, value)
         self._out.append(frame(Frame.SETTINGS, ACK, 0))
@@ -247,7 +251,7 @@ class Http2Session:
 
     def _set(self, name: int, value: int) -> None:
         if name == Setting.MAX_CONCURRENT_STREAMS:
-            self._most = min(value, STREAMS)
+            self.most = min(value, STREAMS)
         elif name == Setting.MAX_FRAME_SIZE:
             self._frame_bytes = max(FRAME_BYTES, value)
         elif name == Setting.HEADER_TABLE_SIZE:

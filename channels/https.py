@@ -31,8 +31,8 @@ KEEP_IDLE_S = 50.0
 # cannot by itself.
 OTHER_FAMILY_AFTER_S = 0.25
 
-
-# For one message in a row, when each goes away before it looks at it.
+# Connections for one message in a row, when each goes away before it looks at it; more where more are kept, because a
+# server that is deployed anew says goodbye on all of them at once.
 CONNECTIONS_TRIED = 3
 
 
@@ -84,8 +84,9 @@ class HttpsTransport:
         self._all: WeakSet[Connection] = WeakSet()  # one that ends is kept by nobody
         self._ready: list[Connection] = []
         self._opening: list[_Opening] = []
-        self._each = STREAMS  # messages that a new connection will take: what the last one took
+        self._newest: Connection | None = None
         self._free = asyncio.Semaphore(settings.connections)
+        self._tries = CONNECTIONS_TRIED + settings.connections // STREAMS
 
     async def open(self) -> None:
         self._context = ssl.create_default_context(cafile=self._settings.ca_file)
@@ -104,12 +105,12 @@ class HttpsTransport:
         """Post once; again only what the server says it has not looked at, as when it goes away."""
         answer: Reply | Outcome = UNTAKEN
         async with self._free:
-            for _ in range(CONNECTIONS_TRIED):
+            for _ in range(self._tries):
                 if answer is not UNTAKEN:
                     break
                 if not may_write():
                     return WITHHELD
-                connection = self._with_room() or await self._opened()
+                connection = self._with_room() or await self._opened(may_write)
                 if connection is None:
                     return NOT_CONNECTED
                 answer = await connection.exchange(self._encode(headers), body, may_write)
@@ -117,8 +118,14 @@ class HttpsTransport:
 
     def connection_for(self, alpn: str | None) -> Http1Connection | Http2Connection:
         """Of the kind that the server chose."""
-        kind, self._each = (Http2Connection, STREAMS) if alpn == "h2" else (Http1Connection, 1)
-        return kind(self._settings.timeout_s, self._on_room)
+        if alpn == "h2":
+            return Http2Connection(self._settings.timeout_s, self._on_room, self._each)
+        return Http1Connection(self._settings.timeout_s, self._on_room)
+
+    @property
+    def _each(self) -> int:
+        """How many messages a new connection will take at a time: as many as the one before it does."""
+        return STREAMS if self._newest is None else max(1, self._newest.most)
 
     def _encode(self, headers: Mapping[str, str]) -> Encoded:
         """Everything before the body, for both kinds, once for as long as the headers stay the same object."""
@@ -150,8 +157,8 @@ class HttpsTransport:
                 connection.abort()
         return None
 
-    async def _opened(self) -> Connection | None:
-        """A connection with room, from one that is being made; None when it could not be."""
+    async def _opened(self, may_write: MayWrite) -> Connection | None:
+        """A connection with room, from one that is being made; None when it could not be, or others are faster for too long."""
         while True:
             opening = next((opening for opening in self._opening if opening.places > 0), None)
             if opening is None:
@@ -160,6 +167,8 @@ class HttpsTransport:
                 return None
             if connection := self._with_room():
                 return connection
+            if not may_write():
+                return None
 
     def _open_one(self) -> _Opening:
         opening = _Opening(asyncio.get_running_loop().create_task(self._connect()), self._each)
@@ -181,6 +190,7 @@ class HttpsTransport:
                 )
         except OSError:  # no route, refused, no trust, or no time
             return None
+        self._newest = chosen.connection
         self._all.add(chosen.connection)
         self._on_room(chosen.connection)
         return chosen.connection

@@ -59,6 +59,11 @@ class Connection(Protocol):
     idle_since_s: float
 
     @property
+    def most(self) -> int:
+        """How many it takes at a time."""
+        ...
+
+    @property
     def room(self) -> int:
         """How many more it takes now."""
         ...

@@ -11,7 +11,7 @@ import h2.events
 import h2.settings
 import pytest
 
-from channels.base import WITHHELD
+from channels.base import WITHHELD, Answer
 from channels.https import HttpsTransport
 from channels.posting import LOST, NOT_CONNECTED, TIMED_OUT, PostSettings, Reply
 from channels.sandbox.authority import make_authority
@@ -252,4 +252,32 @@ async def test_a_server_that_is_not_trusted_gets_nothing(server):
     await stranger.open()
     assert set(await post(stranger, 10)) == {NOT_CONNECTED}
     await stranger.close()
+    assert server.got == []
+
+
+async def test_what_a_server_allows_is_known_to_the_next_connection(transport, server):
+    """The first connection cannot know the limit; those after it begin within it, so that nothing is refused."""
+    server.settings = {h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 9}
+    assert len(accepted(await post(transport, 60))) == 60
+    for connection in server.connections:
+        connection.transport.abort()
+    while server.connections:  # noqa: ASYNC110 the server gives no event
+        await asyncio.sleep(0.005)
+    assert len(accepted(await post(transport, 60))) == 60
+    assert len(server.connections) == 7
+
+
+async def test_a_server_that_allows_nothing_is_given_up(transport, server):
+    """No stream at a time: nobody waits for ever, and it is safe to try again."""
+    server.settings = {h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 0}
+    server.do = lambda connection, stream, _: connection.http.reset_stream(stream, 7)
+    asked = 0
+
+    def for_a_while() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked <= 400
+
+    answers = await post(transport, 20, for_a_while)
+    assert {answer.answer for answer in answers} <= {Answer.RETRY, Answer.WITHHELD}
     assert server.got == []
