@@ -50,7 +50,7 @@ MAX_POLYGONS = 1_000
 MAX_CIRCLES = 1_000
 MAX_RINGS = 10
 #: Wider areas are drawn or named as regions: a larger radius is a mistake of unit.
-MAX_RADIUS_KM = 1_000
+MAX_RADIUS_KM = 2_000
 #: A place older than a month says nothing about where someone is; the hours of a place are kept for 170 days.
 MAX_AGE_H = 24 * 30
 #: CAP consumers show headlines of this length (CAP 1.2, section 3.2.2, headline).
@@ -104,21 +104,22 @@ class MultiPolygon(Document):
 
 
 Shape = Annotated[Polygon | MultiPolygon, Field(discriminator="type")]
-RadiusKm = Annotated[float, Field(gt=0, le=MAX_RADIUS_KM, allow_inf_nan=False)]
+RadiusKm = Annotated[float, Field(ge=0, le=MAX_RADIUS_KM, allow_inf_nan=False)]
 
 
 class Circle(Document):
-    """All ground within a true distance of a point."""
+    """All ground within a true distance of a point. A radius of 0 needs a buffer."""
 
     center: Point
     radius_km: RadiusKm
 
 
 class Ring(Circle):
-    """A circle told at its own loudness, after its own delay."""
+    """A circle told at its own loudness, so long after the approval. Whoever is in several is in the smallest."""
 
-    loudness: Loudness | None = None
+    loudness: Annotated[Loudness | None, Field(description="Default: the alert's.")] = None
     delay_min: Annotated[int, Field(ge=0, le=24 * 60)] = 0
+    pace_per_min: Annotated[int, Field(ge=1)] | None = None
 
 
 class Exclusion(Document):
@@ -254,6 +255,15 @@ class AlertRequest(Alert):
         return Alert.model_construct(**{name: getattr(self, name) for name in Alert.model_fields})
 
 
-def loudness(alert: Alert) -> Loudness:
-    """How loud the alert is: by its level, whatever CAP severity it names."""
-    return KINDS[alert.kind][alert.level].loudness
+def loudness(alert: Alert, ring: int = 0) -> Loudness:
+    """How loud the alert is in a ring (1 is the first, 0 the rest): as the ring says, else by its level, whatever CAP severity
+    it names.
+    """
+    own = alert.target.rings[ring - 1].loudness if ring else None
+    return own or KINDS[alert.kind][alert.level].loudness
+
+
+def loudest(alert: Alert) -> Loudness:
+    """How loud the alert is where it is loudest."""
+    said = {loudness(alert, ring) for ring in range(len(alert.target.rings) + 1)}
+    return next(one for one in (Loudness.LOUD, Loudness.NORMAL, Loudness.SILENT) if one in said)

@@ -27,8 +27,7 @@ NOT_YET: tuple[tuple[str, Any, str], ...] = (
     ("case/children/*/marks", {}, "Marks are not told yet: write them into the description."),
     ("case/persons_sought", (), "Persons sought are not told yet."),
     ("case/vehicles", (), "Vehicles are not told yet."),
-    ("target/rings", (), "Rings are not handled yet: use circles."),
-    ("target/buffer_km", 0, "A buffer is not handled yet: draw the larger area."),
+    ("target/rings/*/pace_per_min", None, "A slower pace is not handled yet."),
     ("target/groups", (), "Groups are not handled yet."),
     ("policy/mode", "all", "Every address of a subscriber is used; other ways are not handled yet."),
     ("policy/pace_per_min", None, "A slower pace is not handled yet."),
@@ -97,6 +96,15 @@ def expiry_faults(alert: Alert, now: datetime) -> list[Fault]:
     if alert.expires > now + MAX_LIFE:
         return [Fault("/expires", f"An alert lives at most {MAX_LIFE.days} days; it can be extended later.")]
     return []
+
+
+def delay_faults(alert: Alert, now: datetime) -> list[Fault]:
+    """Rings that would be told after the alert's end, if it were approved `now`, which has a time zone."""
+    return [
+        Fault(pointer, "These people would be told after the alert has ended.")
+        for pointer, delay_min in _values(alert, "target/rings/*/delay_min")
+        if delay_min and now + timedelta(minutes=delay_min) >= alert.expires
+    ]
 
 
 def future_faults(alert: Alert, now: datetime) -> list[Fault]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any
 
 from aiohttp import web
@@ -14,8 +15,18 @@ from alertd.api.call import credential, is_replay, prepared_id
 from alertd.api.conditions import Conditions, etag
 from alertd.api.operations import Operation, Reply
 from alertd.api.services import Services, services
-from alertd.api.shapes import AlertId, AlertReply, AreaReply, AudienceReply, Query, alert_reply, area_reply, eta
-from alertd.documents import Alert, AlertRequest
+from alertd.api.shapes import (
+    AlertId,
+    AlertReply,
+    AreaReply,
+    AudienceReply,
+    Query,
+    alert_reply,
+    area_reply,
+    audience_reply,
+    eta,
+)
+from alertd.documents import Alert, AlertRequest, loudness
 from alertd.service.access import Credential
 from alertd.service.approval import Approval
 from alertd.service.intake import Taken
@@ -137,13 +148,13 @@ def _told(record: AlertRecord, *, whole: bool = False) -> Reply[AlertReply]:
 
 
 def _submitted(s: Services, taken: Taken, alert: Alert) -> Reply[Submitted]:
-    counts = s.targeting.counts(taken.found, taken.shares, taken.area.km2)
+    audience = audience_reply(s, taken, alert.target, partial(loudness, alert))
     body = Submitted(
         id=taken.record.id,
         state=taken.record.state,
         area=area_reply(taken),
-        audience=AudienceReply(**counts),
-        eta=eta(s, counts["addresses"], alert.channels),
+        audience=audience,
+        eta=eta(s, audience.addresses, alert.channels),
     )
     return Reply(body, headers={"Location": f"/v1/alerts/{body.id}", **etag(taken.record.rev)})
 

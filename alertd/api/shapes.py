@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -11,9 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from alertd.alerts import AlertState
 from alertd.api.services import Services
+from alertd.documents import Target
 from alertd.service.intake import Look
 from alertd.service.targeting import SMALL_COUNT, Shown, shown
 from alertd.store.alerts import AlertRecord
+from channels.base import Loudness
 
 AlertId = Annotated[str, Field(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}(-\d+)?$", examples=["01M882R9G938BE2P8KXNZ55750"])]
 
@@ -34,12 +36,24 @@ class AreaReply(BaseModel):
     repairs: list[str] = Field(description="What was mended in the shapes as they were sent.")
 
 
+class RingReply(BaseModel):
+    """People of one ring of the target; whoever is in several is counted in the smallest."""
+
+    ring: int = Field(description="1 is the first ring of the target; 0 is the area outside all rings.")
+    loudness: Loudness | None = Field(description="Null in a preview of a target where the alert's level decides.")
+    delay_min: int
+    km2: float = Field(description="Of the ground that belongs to no smaller ring.")
+    people: Shown
+    addresses: dict[str, Shown]
+
+
 class AudienceReply(BaseModel):
     """Counts below 20 read "<20", so that nobody is found by them; of an area or audience below the least, all are hidden."""
 
     people: Shown
     addresses: dict[str, Shown] = Field(description="By channel; counts of 3 and more for one person count as 3.")
     regions: dict[str, Shown] = Field(description="People by the smallest region they are in.")
+    rings: list[RingReply] = Field([], description="From the innermost; empty where the target has no rings.")
 
 
 class AlertReply(BaseModel):
@@ -65,6 +79,27 @@ def area_reply(look: Look) -> AreaReply:
         km2=round(look.area.km2, 3),
         regions=[RegionShare(code=r.code, name=r.name, share=round(r.share, 4)) for r in look.shares[:100]],
         repairs=[f"{repair.pointer}: {repair.what}" for repair in look.area.repairs],
+    )
+
+
+def audience_reply(
+    s: Services, look: Look, target: Target, loudness: Callable[[int], Loudness | None]
+) -> AudienceReply:
+    """The people of a target as they are told; `loudness` is that of each ring."""
+    rings = s.targeting.ring_counts(look.found, look.ringed, look.area.km2)
+    delays = dict(enumerate((ring.delay_min for ring in target.rings), 1))
+    return AudienceReply(
+        **s.targeting.counts(look.found, look.shares, look.area.km2),
+        rings=[
+            RingReply(
+                ring=ring,
+                loudness=loudness(ring),
+                delay_min=delays.get(ring, 0),
+                km2=round(look.ringed.km2[ring], 3),
+                **counts,
+            )
+            for ring, counts in rings.items()
+        ],
     )
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from alertd.alerts import CHANNELS
 from alertd.api.operations import Operation
 from alertd.api.services import services
-from alertd.api.shapes import AreaReply, AudienceReply, Query, area_reply, eta
+from alertd.api.shapes import AreaReply, AudienceReply, Query, area_reply, audience_reply, eta
 from alertd.documents import Policy, Target
 from alertd.errors import Fault, Problem
 from alertd.kinds import Kind
@@ -81,12 +81,14 @@ async def preview_target(request: web.Request, *, body: PreviewRequest) -> Previ
     area = await s.targeting.area(body.target)
     shares = await s.targeting.shares(area.geometry)
     found = await s.targeting.find(area.geometry, body.kind, body.policy, shares)
-    counts = s.targeting.counts(found, shares, area.km2)
+    ringed = await s.targeting.find_rings(area.geometry, body.target, found, body.kind, body.policy)
+    look = Look(area=area, shares=shares, found=found, ringed=ringed)
+    audience = audience_reply(s, look, body.target, lambda ring: body.target.rings[ring - 1].loudness if ring else None)
     return PreviewReply(
-        area=area_reply(Look(area=area, shares=shares, found=found)),
+        area=area_reply(look),
         geometry=json.loads(shapely.to_geojson(area.geometry)),
-        audience=AudienceReply(**counts),
-        eta=eta(s, counts["addresses"], CHANNELS),
+        audience=audience,
+        eta=eta(s, audience.addresses, CHANNELS),
     )
 
 

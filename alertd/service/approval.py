@@ -75,8 +75,14 @@ class Approval:
                 seen=seen,
                 now=len(found),
             )
+        ringed = await self._targeting.ringed(area, alert, found)
         done, old = await self._alerts.approve(
-            record.id, found.numbers, who.subject, self._targeting.told_regions(shares), rev=record.rev
+            record.id,
+            found.numbers,
+            who.subject,
+            self._targeting.told_regions(shares),
+            rings=ringed.of_each,
+            rev=record.rev,
         )
         now = await self.get(record.id, who)
         if not done and not _is_approved(now, who):

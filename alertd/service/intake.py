@@ -15,7 +15,7 @@ from alertd import rules
 from alertd.alerts import AMENDABLE, AlertState
 from alertd.clock import Clock
 from alertd.config import AudienceSection
-from alertd.documents import Alert, Author, Status, loudness
+from alertd.documents import Alert, Author, Status, loudest
 from alertd.errors import Fault, Problem
 from alertd.faults import faults_of
 from alertd.ids import new_id
@@ -26,6 +26,7 @@ from alertd.service.carriers import Carriers
 from alertd.service.media import Photos
 from alertd.service.messages import impossible
 from alertd.service.revisions import check_revision
+from alertd.service.rings import Ringed
 from alertd.service.targeting import Share, Targeting, too_few_people
 from alertd.service.twins import check_twin, claim_external_id
 from alertd.store.alerts import AlertRecord, Alerts
@@ -40,6 +41,7 @@ class Look:
     area: Area
     shares: Sequence[Share]
     found: Found
+    ringed: Ringed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +86,7 @@ class Intake:
             if not await self._alerts.create(record, look.area.geometry):
                 # Only the same request has this id: its first try was cut off after the alert was kept.
                 record = await self._alerts.get(record.id) or record
-        return Taken(record=record, area=look.area, shares=look.shares, found=look.found)
+        return Taken(record=record, area=look.area, shares=look.shares, found=look.found, ringed=look.ringed)
 
     async def amend(
         self, record: AlertRecord, patch: dict[str, Any], who: Credential, *, rev: int | None = None
@@ -111,7 +113,8 @@ class Intake:
             raise Problem(
                 "precondition-failed", "The alert was changed meanwhile.", status=412 if old == "changed" else None
             )
-        return Taken(record=replace(new, rev=record.rev + 1), area=look.area, shares=look.shares, found=look.found)
+        new = replace(new, rev=record.rev + 1)
+        return Taken(record=new, area=look.area, shares=look.shares, found=look.found, ringed=look.ringed)
 
     async def _checked(self, alert: Alert, who: Credential) -> tuple[Alert, Look]:
         """As it will be kept, and whom it would reach. Raises Problem for everything that stands against it."""
@@ -130,7 +133,9 @@ class Intake:
         """The area of an alert's target and the people in it now."""
         area = await self._targeting.area(alert.target)
         shares = await self._targeting.shares(area.geometry)
-        return Look(area=area, shares=shares, found=await self._targeting.people(area.geometry, alert, shares))
+        found = await self._targeting.people(area.geometry, alert, shares)
+        ringed = await self._targeting.ringed(area.geometry, alert, found)
+        return Look(area=area, shares=shares, found=found, ringed=ringed)
 
     def case_id(self, number: str) -> str:
         """The name a case number goes by in the store."""
@@ -148,6 +153,7 @@ class Intake:
             ("not-allowed", "A test key cannot send an Actual alert.", lambda: _test_key(alert, who)),
             ("expired", "The alert's end is not possible.", lambda: rules.expiry_faults(alert, now)),
             ("invalid-request", "A time lies in the future.", lambda: rules.future_faults(alert, now)),
+            ("invalid-request", "A ring would be told too late.", lambda: rules.delay_faults(alert, now)),
             ("invalid-request", "The alert asks for what is not done yet.", lambda: rules.not_honoured(alert)),
             ("channel-unavailable", "A channel has no carrier.", lambda: self._without_carrier(alert)),
             ("translation-unreviewed", "Machine text was not reviewed.", lambda: rules.unreviewed(alert)),
@@ -189,7 +195,7 @@ class Intake:
             kind=alert.kind,
             level=alert.level,
             status=alert.status,
-            loudness=loudness(alert),
+            loudness=loudest(alert),
             author=who.subject,
             hands=hands_text(who.hands),
             external_id=alert.external_id or "",

@@ -23,21 +23,21 @@ KEPT = 256  # prepared messages in memory: 20 alerts in 12 languages on one chan
 UNLIMITED_CHANNELS = frozenset({"mail"})
 
 
-def stamp_of(alert: Alert, alert_id: str, language: str, *, sent_ms: int) -> Stamp:
-    """What goes with each message of an alert in one language."""
+def stamp_of(alert: Alert, alert_id: str, language: str, *, sent_ms: int, ring: int = 0) -> Stamp:
+    """What goes with each message of an alert in one language and ring."""
     return Stamp(
         chain=chain_of(alert_id),
         version=alert_id,
         sent_s=sent_ms // 1000,
         expires_s=int(alert.expires.timestamp()),
-        loudness=loudness(alert),
+        loudness=loudness(alert, ring),
         language=language,
     )
 
 
 def rendered(alert: Alert, alert_id: str, alike: Alike, renderer: Renderer, *, sent_ms: int) -> Message:
     """The message for one channel in one of the alert's languages. Raises whatever is wrong with it."""
-    stamp = stamp_of(alert, alert_id, alike.language, sent_ms=sent_ms)
+    stamp = stamp_of(alert, alert_id, alike.language, sent_ms=sent_ms, ring=alike.ring)
     return renderer.render(alert, channel=alike.channel, language=alike.language, stamp=stamp)
 
 
@@ -58,9 +58,12 @@ def impossible(alert: Alert, carriers: Carriers, renderer: Renderer, *, now_ms: 
 
 def _failing(alert: Alert, channel: str, carrier: Carrier, renderer: Renderer, now_ms: int) -> list[str]:
     failing, alert_id = [], new_id(now_ms)
+    ring = max(range(len(alert.target.rings) + 1), key=lambda ring: loudness(alert, ring) is Loudness.LOUD)
     for n, language in enumerate(renderer.languages(alert)):
         try:
-            message = rendered(alert, alert_id, Alike(channel=channel, language=language), renderer, sent_ms=now_ms)
+            # Where it is loud it has one word more than elsewhere.
+            alike = Alike(channel=channel, language=language, ring=ring)
+            message = rendered(alert, alert_id, alike, renderer, sent_ms=now_ms)
             if n == 0 or channel not in UNLIMITED_CHANNELS:
                 carrier.channel.prepare(message)
         except Exception as error:  # noqa: BLE001  whatever is wrong, it would be wrong when it is to be sent
@@ -114,4 +117,4 @@ class Messages:
         except Exception as error:  # noqa: BLE001  whatever is wrong, it is wrong with this message alone
             _told(alert_id, alike, error)
             return None
-        return Ready(prepared, record.kind, record.expires, record.loudness == Loudness.LOUD)
+        return Ready(prepared, record.kind, record.expires, loudness(alert, alike.ring) is Loudness.LOUD)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 
 from alertd.alerts import CHANNELS, KINDS, PLACE_KINDS
 from alertd.clock import Clock
 from alertd.documents import Alert, Status
 from alertd.rendering import Renderer, choose_language
+from alertd.service import rings
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.people import Absence, People
 from alertd.store.work import Alike, Work, pack_ref
@@ -49,27 +51,36 @@ class Planner:
     async def plan(self, record: AlertRecord, gives_way: Callable[[], bool] = lambda: False) -> bool:
         """Plan what is left of an alert. False when its gate is closed, another planner is at it, or it gives way between chunks."""
         alert = Alert.model_validate_json(record.document)
-        audience = await self._alerts.audience(record.id)
+        frozen = await self._alerts.audience(record.id)
+        turn = rings.in_turn(alert, frozen.rings)
         area = await self._alerts.area(record.id)
-        languages = self._renderer.languages(alert)
         belongs = Belongs(alert, area, {int(number) for number in record.regions.split()}, self._clock.now_ms())
         cursor = record.cursor
         while True:
             size = self._first if cursor == 0 else self._rest
-            after = min(cursor + size, len(audience))
-            found = await self._people.read_many(audience[cursor:after])
-            people = [person for person in found if isinstance(person, Subscriber)]
-            groups = references(belongs.still(people), alert.channels, languages)
-            unreadable = np.array([one is Absence.UNREADABLE for one in found], bool)
-            groups += _untold(audience[cursor:after][unreadable].tolist(), alert.channels[0], languages[0])
-            answer = await self._work.plan(record.id, cursor, after, groups, last=after == len(audience))
-            if answer != "ok":
+            after = min(cursor + size, len(turn))
+            chunk = turn[cursor:after]
+            groups = await self._groups(alert, belongs, frozen.numbers[chunk], frozen.rings[chunk])
+            delays, last = rings.delays_ms(alert.target), after == len(turn)
+            if await self._work.plan(record.id, cursor, after, groups, last=last, delays_ms=delays) != "ok":
                 return False
-            if after == len(audience):
+            if last:
                 return True
             cursor = after
             if gives_way():
                 return False
+
+    async def _groups(
+        self, alert: Alert, belongs: Belongs, numbers: NDArray[np.uint64], in_rings: NDArray[np.uint8]
+    ) -> list[tuple[Alike, bytes]]:
+        """The references of some people of an audience, given the ring of each."""
+        found = await self._people.read_many(numbers)
+        people = [person for person in found if isinstance(person, Subscriber)]
+        languages = self._renderer.languages(alert)
+        ring_of = dict(zip(numbers.tolist(), in_rings.tolist(), strict=True))
+        groups = references(belongs.still(people), alert.channels, languages, ring_of)
+        unreadable = np.array([one is Absence.UNREADABLE for one in found], bool)
+        return groups + _untold(numbers[unreadable].tolist(), alert.channels[0], languages[0])
 
 
 class Belongs:
@@ -103,20 +114,21 @@ class Belongs:
 
 
 def references(
-    people: Iterable[Subscriber], channels: Sequence[str], languages: Sequence[str]
+    people: Iterable[Subscriber], channels: Sequence[str], languages: Sequence[str], ring_of: Mapping[int, int]
 ) -> list[tuple[Alike, bytes]]:
-    """The references of people, grouped by what a batch has in common."""
+    """The references of people, grouped by what a batch has in common; `ring_of` is by number of the person."""
     wanted = {CHANNELS.index(channel) for channel in channels}
-    groups: dict[tuple[int, str], list[bytes]] = {}
+    groups: dict[tuple[int, str, int], list[bytes]] = {}
     for person in people:
         for address in person.addresses:
             if address.channel in wanted and address.state == AddressState.ACTIVE:
                 reads = (address.language, *person.languages) if address.language else person.languages
-                group = groups.setdefault((address.channel, choose_language(reads, languages)), [])
+                alike = (address.channel, choose_language(reads, languages), ring_of[person.number])
+                group = groups.setdefault(alike, [])
                 group.append(pack_ref(person.number, address.number))
     return [
-        (Alike(channel=CHANNELS[channel], language=language), b"".join(refs))
-        for (channel, language), refs in sorted(groups.items())
+        (Alike(channel=CHANNELS[channel], language=language, ring=ring), b"".join(refs))
+        for (channel, language, ring), refs in sorted(groups.items())
     ]
 
 

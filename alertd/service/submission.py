@@ -29,4 +29,4 @@ async def submitted(intake: Intake, approval: Approval, alert_id: str, alert: Al
     """What was submitted before, as it stands now, and whom it would reach now. Raises Problem."""
     record = await approval.get(alert_id, who)
     look = await intake.look(alert)
-    return Taken(record=record, area=look.area, shares=look.shares, found=look.found)
+    return Taken(record=record, area=look.area, shares=look.shares, found=look.found, ringed=look.ringed)

@@ -9,13 +9,16 @@ from typing import Any, Literal
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 
+from alertd import documents
 from alertd.alerts import CHANNELS, KINDS, PLACE_KINDS
 from alertd.clock import Clock
 from alertd.config import AudienceSection
 from alertd.documents import Alert, Policy, Status, Target
 from alertd.errors import Fault, Problem
 from alertd.metrics import Metrics
+from alertd.service import rings
 from alertd.store.audience import Audience, Found
 from alertd.store.wanted import Wanted
 from geofences import records, targets
@@ -27,7 +30,8 @@ SMALL_COUNT = 20  # below this a count could tell where one person lives, so it 
 
 
 #: A count as it may be told: nothing at all of an area or an audience that is smaller than an alert may have.
-Shown = int | Literal["<20", "hidden"]
+Word = Literal["<20", "hidden"]
+Shown = int | Word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +90,21 @@ class Targeting:
     ) -> Found:
         """Everyone in the area who consented to the kind and whose place counts."""
         started = self._clock.monotonic()
-        found = await self._audience.find(
+        found = await self._search(geometry, kind, policy, shares, testers_only=testers_only)
+        self._metrics.audience_seconds.observe(self._clock.monotonic() - started)
+        self._metrics.audience_people.observe(len(found))
+        return found
+
+    async def _search(
+        self,
+        geometry: shapely.MultiPolygon,
+        kind: str,
+        policy: Policy,
+        shares: Sequence[Share],
+        *,
+        testers_only: bool,
+    ) -> Found:
+        return await self._audience.find(
             Wanted(
                 area=geometry,
                 regions=self.told_regions(shares),
@@ -97,9 +115,35 @@ class Targeting:
                 now_h=self._clock.now_ms() // 3_600_000,
             )
         )
-        self._metrics.audience_seconds.observe(self._clock.monotonic() - started)
-        self._metrics.audience_people.observe(len(found))
-        return found
+
+    async def ringed(self, geometry: shapely.MultiPolygon, alert: Alert, found: Found) -> rings.Ringed:
+        """The rings of the people in an alert's area."""
+        testers_only = alert.status is not Status.ACTUAL
+        return await self.find_rings(geometry, alert.target, found, alert.kind, alert.policy, testers_only=testers_only)
+
+    async def find_rings(
+        self,
+        geometry: shapely.MultiPolygon,
+        target: Target,
+        found: Found,
+        kind: str,
+        policy: Policy,
+        *,
+        testers_only: bool = False,
+    ) -> rings.Ringed:
+        """The ring of each of those found in the area of a target: the innermost that one of their places lies in."""
+        base = rings.base(target)
+        of_each = np.full(len(found), base, np.uint8)
+        if not target.rings:
+            return rings.Ringed(of_each=of_each, km2={})
+        grounds = await asyncio.to_thread(targets.ring_areas, asked_for(target), geometry)
+        for ring in reversed(rings.outwards(target)):
+            ground = grounds[ring - 1]
+            if ring != base and not ground.is_empty:
+                shares = await self.shares(ground)
+                inside = await self._search(ground, kind, policy, shares, testers_only=testers_only)
+                of_each[np.isin(found.numbers, inside.numbers, assume_unique=True)] = ring
+        return rings.Ringed(of_each=of_each, km2=await asyncio.to_thread(rings.own_km2, target, grounds, geometry))
 
     async def shares(self, geometry: shapely.MultiPolygon) -> list[Share]:
         """The regions an area touches, with the share of each that lies inside."""
@@ -113,18 +157,33 @@ class Targeting:
         """Numbers of the regions whose people are told although they named no point: enough of the region is inside."""
         return [share.number for share in shares if share.share >= self._settings.region_share]
 
+    def ring_counts(self, found: Found, ringed: rings.Ringed, km2: float) -> dict[int, dict[str, Any]]:
+        """People and addresses by channel of each ring. What is hidden of one could be worked out from the others and the
+        whole; so where it is only one, the smallest of the others is hidden too.
+        """
+        of_ring = {ring: ringed.of_each == ring for ring in ringed.km2}
+        people = {ring: int(mask.sum()) for ring, mask in of_ring.items()}
+        whole = self._hidden(len(found), km2)
+        words = {ring: whole or self._hidden(people[ring], ringed.km2[ring]) for ring in people}
+        told = [ring for ring, word in words.items() if not word]
+        if told and len(told) == len(words) - 1:
+            words[min(told, key=people.__getitem__)] = "hidden"
+        return {
+            ring: {"people": word or shown(people[ring]), "addresses": _by_channel(found.flags[of_ring[ring]], word)}
+            for ring, word in words.items()
+        }
+
     def counts(self, found: Found, shares: Sequence[Share], km2: float) -> dict[str, Any]:
         """People and addresses by channel and by region, of an area of `km2`. Small counts are hidden; an area or an audience
         below the least is told in no number at all, and not as empty either.
         """
         if word := self._hidden(len(found), km2):
-            return {"people": word, "addresses": dict.fromkeys(CHANNELS, word), "regions": {}}
-        by_channel = records.channel_counts(found.flags).sum(axis=0, dtype=np.int64)
+            return {"people": word, "addresses": _by_channel(found.flags, word), "regions": {}}
         by_region = np.bincount(found.regions, minlength=1)
         named = {share.number: share.code for share in shares}
         return {
             "people": shown(len(found)),
-            "addresses": {channel: _part(int(by_channel[i])) for i, channel in enumerate(CHANNELS)},
+            "addresses": _by_channel(found.flags, None),
             "regions": {
                 named[number]: _part(int(by_region[number]))
                 for number in np.flatnonzero(by_region).tolist()
@@ -132,7 +191,7 @@ class Targeting:
             },
         }
 
-    def _hidden(self, people: int, km2: float) -> Literal["<20", "hidden"] | None:
+    def _hidden(self, people: int, km2: float) -> Word | None:
         """The word that stands for all counts, or None. An area that is too small always has the same, whoever is in it."""
         if km2 < self._settings.least_km2 or SMALL_COUNT <= people < self._settings.least_people:
             return "hidden"
@@ -144,6 +203,14 @@ def shown(count: int) -> Shown:
     return count if count >= SMALL_COUNT else "<20"
 
 
+def _by_channel(flags: NDArray[np.uint32], word: Word | None) -> dict[str, Shown]:
+    """Addresses by channel, or the word that stands for all of them."""
+    if word:
+        return dict.fromkeys(CHANNELS, word)
+    counts = records.channel_counts(flags).sum(axis=0, dtype=np.int64)
+    return {channel: _part(int(counts[i])) for i, channel in enumerate(CHANNELS)}
+
+
 def _part(count: int) -> Shown:
     """A count of some of many, of whom none may be of this kind."""
     return shown(count) if count else 0
@@ -153,6 +220,8 @@ def asked_for(target: Target) -> targets.Target:
     """The document's target as geofences know it."""
     return targets.Target(
         **_selection(target),
+        rings=_circles(target.rings),
+        buffer_km=target.buffer_km,
         exclude=targets.Selection(**_selection(target.exclude)),
     )
 
@@ -161,5 +230,9 @@ def _selection(target: Any) -> dict[str, Any]:
     return {
         "regions": target.regions,
         "polygons": tuple(shape.model_dump() for shape in target.polygons),
-        "circles": tuple(Circle(lon_lat=circle.center, radius_km=circle.radius_km) for circle in target.circles),
+        "circles": _circles(target.circles),
     }
+
+
+def _circles(circles: Sequence[documents.Circle]) -> tuple[Circle, ...]:
+    return tuple(Circle(lon_lat=circle.center, radius_km=circle.radius_km) for circle in circles)

@@ -19,6 +19,7 @@ from alertd.store.codec import Box
 from alertd.store.connection import Connection
 
 Numbers = NDArray[np.uint64]
+Rings = NDArray[np.uint8]
 
 #: A place in an organisation's list of alerts: creation time (ms), id.
 Place = tuple[int, str]
@@ -95,13 +96,26 @@ def _listed(states: Iterable[AlertState]) -> str:
     return "," + ",".join(states) + ","
 
 
-def pack_audience(numbers: Numbers) -> bytes:
-    """Sorted numbers as deltas, compressed: about 1 MB a million."""
-    return zlib.compress(np.diff(numbers.astype(np.uint64), prepend=np.uint64(0)).astype("<u8").tobytes(), 1)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Frozen:
+    """Who is to be told: numbers, sorted, and the ring of each, 0 for those in none."""
+
+    numbers: Numbers
+    rings: Rings
 
 
-def unpack_audience(blob: bytes) -> Numbers:
-    return np.cumsum(np.frombuffer(zlib.decompress(blob), "<u8"), dtype=np.uint64)
+def pack_audience(numbers: Numbers, rings: Rings | None = None) -> bytes:
+    """Sorted numbers as deltas, compressed: about 1 MB a million. Rings only if there are some."""
+    packed = zlib.compress(np.diff(numbers.astype(np.uint64), prepend=np.uint64(0)).astype("<u8").tobytes(), 1)
+    return packed if rings is None or not rings.any() else packed + zlib.compress(rings.tobytes(), 1)
+
+
+def unpack_audience(blob: bytes) -> Frozen:
+    deltas = zlib.decompressobj()
+    numbers = np.cumsum(np.frombuffer(deltas.decompress(blob), "<u8"), dtype=np.uint64)
+    if not deltas.unused_data:
+        return Frozen(numbers=numbers, rings=np.zeros(len(numbers), np.uint8))
+    return Frozen(numbers=numbers, rings=np.frombuffer(zlib.decompress(deltas.unused_data), np.uint8))
 
 
 def _version(alert_id: str) -> str:
@@ -278,15 +292,23 @@ class Alerts:
         assert isinstance(area, shapely.MultiPolygon)
         return area
 
-    async def audience(self, alert_id: str) -> Numbers:
-        """The frozen audience, sorted."""
+    async def audience(self, alert_id: str) -> Frozen:
+        """The frozen audience."""
         raw = await self._db.execute("GET", keys.of_chain(chain_of(alert_id), "audience", alert_id))
-        return unpack_audience(raw) if raw else np.empty(0, np.uint64)
+        return unpack_audience(raw or pack_audience(np.empty(0, np.uint64)))
 
     async def approve(
-        self, alert_id: str, audience: Numbers, approver: str, regions: Sequence[int] = (), *, rev: int | None = None
+        self,
+        alert_id: str,
+        audience: Numbers,
+        approver: str,
+        regions: Sequence[int] = (),
+        *,
+        rings: Rings | None = None,
+        rev: int | None = None,
     ) -> tuple[bool, str]:
-        """Freeze the audience and open the gate, durably, if the alert still is of the revision `rev` that was seen.
+        """Freeze the audience, with the ring of each, and open the gate, durably, if the alert still is of the revision `rev`
+        that was seen.
 
         Answers whether it was done, and the state it had ('expired' or 'changed' where that is why not).
         """
@@ -297,7 +319,7 @@ class Alerts:
             [keys.chain(chain)],
             alert_id,
             sources_of(AlertState.APPROVED),
-            pack_audience(audience),
+            pack_audience(audience, rings),
             len(audience),
             self._db.skew_ms,
             "" if rev is None else rev,

@@ -10,11 +10,12 @@ import secrets
 import struct
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
 from operator import itemgetter
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from alertd.store.scripts import LEASE_MS
 KEPT_SPANS = 64  # versions whose rows' channels are kept in memory: receipts come for days, mostly of the latest alerts
 _OUTCOME = struct.Struct("<IBBBBI")
 REF_BYTES = 6
+NO_DELAYS: Mapping[int, int] = MappingProxyType({})
 
 #: One ledger row, as `prelude.lua` packs it.
 LEDGER = np.dtype(
@@ -159,12 +161,21 @@ class Work:
         self._spans: OrderedDict[str, list[tuple[int, str]]] = OrderedDict()
 
     async def plan(
-        self, alert_id: str, cursor: int, after: int, groups: Sequence[tuple[Alike, bytes]], *, last: bool
+        self,
+        alert_id: str,
+        cursor: int,
+        after: int,
+        groups: Sequence[tuple[Alike, bytes]],
+        *,
+        last: bool,
+        delays_ms: Mapping[int, int] = NO_DELAYS,
     ) -> str:
-        """Append one planning chunk. Answers 'ok', 'behind' or 'closed'."""
-        flat: list[str | bytes] = []
+        """Append one planning chunk; what belongs to a ring in `delays_ms` waits so long after the approval. Answers 'ok',
+        'behind' or 'closed'.
+        """
+        flat: list[str | bytes | int] = []
         for alike, refs in groups:
-            flat += [alike.channel, alike.words, refs]
+            flat += [alike.channel, alike.words, delays_ms.get(alike.ring, 0), refs]
         answer: bytes = await self._db.run(
             "plan",
             [keys.chain(chain_of(alert_id))],

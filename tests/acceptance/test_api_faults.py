@@ -109,8 +109,6 @@ def test_errors_never_quote_people(served: Served, alert: dict[str, Any], ana: s
 @pytest.mark.parametrize(
     ("part", "name", "value"),
     [
-        ("target", "rings", [{"center": [0, 1], "radius_km": 1}]),
-        ("target", "buffer_km", 1),
         ("target", "groups", ["x"]),
         ("policy", "mode", "first"),
         ("policy", "pace_per_min", 10),

@@ -23,7 +23,7 @@ from tests.integration.batches import (
 
 async def test_audience_is_kept_as_it_was_frozen(alerts: Alerts, alert_id: str):
     """What approve froze is what comes back, to the number."""
-    assert (await alerts.audience(alert_id)).tolist() == list(range(1, 1201))
+    assert (await alerts.audience(alert_id)).numbers.tolist() == list(range(1, 1201))
 
 
 async def test_batches_hold_at_most_500_and_every_reference_once(work: Work, alert_id: str):

@@ -62,11 +62,22 @@ local function lost_lease()
   return version, batch, u32s(blob), 'lost', mark_of(old)
 end
 
+local function rows_of(version, batch)
+  local first, count = string.match(redis.call('HGET', key(chain, 'batches', version), batch), '(%d+) (%d+)$')
+  local numbers = {}
+  for number = tonumber(first), first + count - 1 do numbers[#numbers + 1] = number end
+  return numbers
+end
+
 local function due_tries()
   local due = redis.call('ZRANGEBYSCORE', key(chain, 'delayed', channel), '-inf', now, 'LIMIT', 0, 500)
   if #due == 0 then return nil end
   local version, batch = string.match(due[1], '^([^/]+)/([^/]+)/')
   local prefix, numbers = version .. '/' .. batch .. '/', {}
+  if due[1] == prefix .. WHOLE then
+    redis.call('ZREM', key(chain, 'delayed', channel), due[1])
+    return version, batch, rows_of(version, batch), 'new'
+  end
   for _, member in ipairs(due) do
     if string.sub(member, 1, #prefix) == prefix then
       numbers[#numbers + 1] = tonumber(string.sub(member, #prefix + 1))
@@ -81,11 +92,7 @@ local function new_batch()
   local entry = redis.call('LPOP', key(chain, 'ready', channel))
   if not entry then return nil end
   local version, batch = string.match(entry, '^([^/]+)/([^/]+)$')
-  local header = redis.call('HGET', key(chain, 'batches', version), batch)
-  local first, count = string.match(header, '(%d+) (%d+)$')
-  local numbers = {}
-  for number = tonumber(first), first + count - 1 do numbers[#numbers + 1] = number end
-  return version, batch, numbers, 'new'
+  return version, batch, rows_of(version, batch), 'new'
 end
 
 for i = 6, #ARGV do

@@ -1,20 +1,22 @@
 -- Appends one planning chunk: batches of references, their queued ledger rows, and the planner's cursor, all or nothing.
 -- KEYS: 1 chain
 -- ARGV: 1 alert id, 2 cursor expected, 3 cursor after, 4 "1" when the audience ends here, 5 skew,
---       6... groups of three: channel, "language format ring", refs (6 bytes each)
+--       6... groups of four: channel, "language format ring", ms after the approval before which nobody may have it, refs (6
+--       bytes each)
 -- Returns: 'ok', 'behind' when another planner was here first, 'closed'
 local chain, alert = KEYS[1], ARGV[1]
 local version_key = key(chain, 'version', alert)
 local now = chain_now(chain, ARGV[5])
 if gate_of(chain, alert, now) == 'closed' then return 'closed' end
-local cursor, rows, batches = unpack(redis.call('HMGET', version_key, 'cursor', 'rows', 'batches'))
+local cursor, rows, batches, start = unpack(redis.call('HMGET', version_key, 'cursor', 'rows', 'batches', 'start'))
 if cursor ~= ARGV[2] then return 'behind' end
 rows, batches = tonumber(rows), tonumber(batches)
 
 local BATCH = 500 -- design: the unit of leasing
 local fresh = packed({state = S.queued, reason = 0, carrier = 0, tries = 0, first = 0, last = 0, receipt = 0})
-for i = 6, #ARGV, 3 do
-  local channel, alike, refs = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+for i = 6, #ARGV, 4 do
+  local channel, alike, refs = ARGV[i], ARGV[i + 1], ARGV[i + 3]
+  local due = start + ARGV[i + 2]
   local total = #refs / 6
   redis.call('APPEND', key(chain, 'refs', alert), refs)
   redis.call('APPEND', key(chain, 'ledger', alert), string.rep(fresh, total))
@@ -23,7 +25,11 @@ for i = 6, #ARGV, 3 do
   for done = 0, total - 1, BATCH do
     local count = math.min(BATCH, total - done)
     redis.call('HSET', key(chain, 'batches', alert), batches, table.concat({channel, alike, rows + done, count}, ' '))
-    redis.call('RPUSH', key(chain, 'ready', channel), alert .. '/' .. batches)
+    if due > now then
+      redis.call('ZADD', key(chain, 'delayed', channel), due, alert .. '/' .. batches .. '/' .. WHOLE)
+    else
+      redis.call('RPUSH', key(chain, 'ready', channel), alert .. '/' .. batches)
+    end
     batches = batches + 1
   end
   rows = rows + total

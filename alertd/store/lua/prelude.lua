@@ -101,6 +101,9 @@ local function undoubt(rows, number)
   rows.changed[number] = true
 end
 
+-- In the delayed set, where a row's number stands: all of a batch that nobody has had yet.
+local WHOLE = '*'
+
 -- Lets a queued row wait in the chain's delayed set, where no lease takes it before its time.
 local function delay(chain, version, batch, channel, rows, number, due)
   local row = row_of(rows, number)

@@ -49,5 +49,6 @@ for batch = tonumber(ARGV[2]), ARGV[2] + ARGV[3] - 1 do
   end
   close_rows(chain, alert, rows, channel)
   redis.call('LREM', key(chain, 'ready', channel), 0, alert .. '/' .. batch)
+  redis.call('ZREM', key(chain, 'delayed', channel), alert .. '/' .. batch .. '/' .. WHOLE)
 end
 return {settled, waiting}

@@ -10,11 +10,18 @@ import pytest
 from pydantic import ValidationError
 
 from alertd import alerts
-from alertd.documents import Alert, AlertRequest, loudness
+from alertd.documents import Alert, AlertRequest, loudest, loudness
 from alertd.errors import Fault
 from alertd.faults import faults_of
 from alertd.kinds import KINDS, Level
-from alertd.rules import expiry_faults, future_faults, missing_verification, not_honoured, unreviewed
+from alertd.rules import (
+    delay_faults,
+    expiry_faults,
+    future_faults,
+    missing_verification,
+    not_honoured,
+    unreviewed,
+)
 from channels.base import Loudness
 from tests.unit.alertd.samples import GENERAL, MISSING_CHILD, changed
 
@@ -108,7 +115,8 @@ REFUSED = [
     ("channels", [], "/channels"),
     ("target", {}, "/target"),
     ("target", {"exclude": {"regions": ["ES-SE"]}}, "/target"),
-    ("target/circles/0/radius_km", 0, "/target/circles/0/radius_km"),
+    ("target/circles/0/radius_km", -1, "/target/circles/0/radius_km"),
+    ("target/circles/0/radius_km", 5000, "/target/circles/0/radius_km"),
     ("target/circles/0/radius_km", True, "/target/circles/0/radius_km"),
     ("target/polygons", [{"type": "Point", "coordinates": [0, 0]}], "/target/polygons/0/type"),
     ("target/polygons", [{"type": "Polygon", "coordinates": [[[0, 0], [1]]]}], "/target/polygons/0/coordinates/0/1"),
@@ -144,8 +152,7 @@ NOT_HONOURED = [
     ("case/children/0/marks", {"es": "cicatriz en la ceja"}, "/case/children/0/marks"),
     ("case/persons_sought", [{}], "/case/persons_sought"),
     ("case/vehicles", [{"plate": "1234 BCD"}], "/case/vehicles"),
-    ("target/rings", [{"center": [0, 0], "radius_km": 5, "loudness": "loud", "delay_min": 15}], "/target/rings"),
-    ("target/buffer_km", 0.5, "/target/buffer_km"),
+    ("target/rings", [{"center": [0, 0], "radius_km": 5, "pace_per_min": 15}], "/target/rings/0/pace_per_min"),
     ("target/groups", ["volunteers"], "/target/groups"),
     ("policy/mode", "first", "/policy/mode"),
     ("policy/pace_per_min", 100, "/policy/pace_per_min"),
@@ -200,6 +207,23 @@ def test_loudness_follows_the_level_and_never_the_severity() -> None:
     """An appeal that calls itself Extreme stays silent."""
     alert = read({**changed(MISSING_CHILD, "level", "appeal"), "severity": "Extreme"})
     assert loudness(alert) is Loudness.SILENT
+
+
+def test_a_ring_says_how_loud_it_is() -> None:
+    """A ring that says nothing is as loud as the alert; the whole goes by its loudest."""
+    near, far = {"center": [0, 0], "radius_km": 5, "loudness": "loud"}, {"center": [0, 0], "radius_km": 50}
+    alert = read(changed(MISSING_CHILD, "target/rings", [near, far]))
+    assert [loudness(alert, ring) for ring in range(3)] == [Loudness.NORMAL, Loudness.LOUD, Loudness.NORMAL]
+    assert (loudest(alert), loudest(read(MISSING_CHILD))) == (Loudness.LOUD, Loudness.NORMAL)
+
+
+def test_a_ring_is_told_while_the_alert_lives() -> None:
+    """A delay beyond the alert's end would tell nobody: that is said before it is sent."""
+    late = {"center": [0, 0], "radius_km": 5, "delay_min": 60}
+    alert = read(changed(MISSING_CHILD, "target/rings", [{**late, "delay_min": 0}, late]))
+    assert delay_faults(alert, alert.expires - timedelta(minutes=61)) == []
+    faults = delay_faults(alert, alert.expires - timedelta(minutes=60))
+    assert [fault.pointer for fault in faults] == ["/target/rings/1/delay_min"]
 
 
 def test_a_draft_is_the_same_alert_with_a_wish() -> None:

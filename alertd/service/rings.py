@@ -1,0 +1,71 @@
+"""Rings of a target: whoever is in several belongs to the innermost, and is told as loud and as late as that one says.
+
+A ring goes by its number: 1 for the first of the target, and so on; 0 is the rest of the area, told at once and as the alert says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from alertd.documents import Alert, Target, loudness
+from channels.base import Loudness
+from geofences.geodesy import area_km2
+
+REST = 0
+_MINUTE_MS = 60_000
+_LOUDEST_FIRST = (Loudness.LOUD, Loudness.NORMAL, Loudness.SILENT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ringed:
+    """The ring of each person of an audience, and the ground that is each ring's own."""
+
+    of_each: NDArray[np.uint8]
+    km2: Mapping[int, float]  # by ring, of those that somebody can be in; empty where there are no rings
+
+
+def outwards(target: Target) -> list[int]:
+    """The rings from the innermost to the outermost; of equal ones the first."""
+    return sorted(range(1, len(target.rings) + 1), key=lambda ring: (target.rings[ring - 1].radius_km, ring))
+
+
+def base(target: Target) -> int:
+    """Where those are who are in none of the smaller rings: the outermost if there is nothing but rings, else the rest."""
+    other = target.regions or target.polygons or target.circles
+    return REST if other or not target.rings else outwards(target)[-1]
+
+
+def own_km2(target: Target, grounds: Sequence[shapely.MultiPolygon], area: shapely.MultiPolygon) -> dict[int, float]:
+    """True area of the ground of each ring that no smaller one has, and of the rest. `grounds` are in the target's order."""
+    taken: shapely.Geometry = shapely.MultiPolygon()
+    found: dict[int, float] = {}
+    for ring in outwards(target):
+        found[ring] = _km2(shapely.difference(grounds[ring - 1], taken))
+        taken = shapely.union(taken, grounds[ring - 1])
+    if base(target) == REST:
+        found[REST] = _km2(shapely.difference(area, taken))
+    return found
+
+
+def _km2(geometry: shapely.Geometry) -> float:
+    return sum(area_km2(part) for part in shapely.get_parts(geometry) if part.geom_type == "Polygon")
+
+
+def delays_ms(target: Target) -> dict[int, int]:
+    """How long after the approval each ring is told."""
+    return {number: ring.delay_min * _MINUTE_MS for number, ring in enumerate(target.rings, 1)}
+
+
+def in_turn(alert: Alert, rings: NDArray[np.uint8]) -> NDArray[np.intp]:
+    """The order in which people are planned, given the ring of each: what waits last, what is loud first, from inside out."""
+    delays, inner = delays_ms(alert.target), [*outwards(alert.target), REST]
+    numbers = range(len(alert.target.rings) + 1)
+    turn = sorted(numbers, key=lambda r: (delays.get(r, 0), _LOUDEST_FIRST.index(loudness(alert, r)), inner.index(r)))
+    place = np.empty(len(turn), np.uint8)
+    place[turn] = np.arange(len(turn))
+    return np.argsort(place[rings], kind="stable")
