@@ -1,34 +1,27 @@
 """The same mails through alertd's channel, unsigned and signed with RSA, and through aiosmtplib, to one smtp-sink that nobody here wrote.
 
-Each sender runs alone, in a process of its own, warmed up, with a fresh smtp-sink beside it; rounds alternate, and the medians count. All
-keep the same number of connections. Cost is processor seconds of the sending process per 1,000 mails, which is milliseconds a mail.
+All keep the same number of connections; for how they are measured see `senders`.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import os
 import shutil
 import socket
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from email.message import EmailMessage
 from email.utils import formatdate
-from typing import Any
 
 import aiosmtplib
 import uvloop
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from rich.console import Console
-from rich.table import Table
+from senders import Bench, Run, Sender, Watch, in_chunks
 
 from channels.base import Answer, Loudness, MailMessage, Recipient, Stamp
 from channels.dkim import DkimSettings, Signer
@@ -46,16 +39,6 @@ HTML = (
 )
 CONNECTIONS = 20
 WARM_UP = 500
-CHUNK, LANES = 100, 8  # of the worker
-
-
-@dataclass(frozen=True)
-class Run:
-    """What one sender took for its mails."""
-
-    mails: int
-    seconds: float
-    cpu_s: float
 
 
 def person(number: int) -> str:
@@ -87,23 +70,15 @@ async def _send(count: int, port: int, signers: tuple[Signer, ...]) -> Run:
     stamp = Stamp(chain=CHAIN, version=CHAIN, sent_s=now, expires_s=now + 3600, loudness=Loudness.LOUD, language="es")
     prepared = channel.prepare(MailMessage(stamp=stamp, subject=SUBJECT, text=TEXT, html=HTML))
 
-    async def chunk(numbers: Sequence[int]) -> None:
+    async def chunk(numbers: range) -> None:
         recipients = [Recipient(person(n), tag(n), tag(n)) for n in numbers]
         outcomes = await channel.send(prepared, recipients, lambda: True)
         assert all(outcome.answer is Answer.ACCEPTED for outcome in outcomes)
 
-    async def lane(starts: Iterator[int], last: int) -> None:
-        for start in starts:
-            await chunk(range(start, min(start + CHUNK, last)))
-
-    async def all_of(last: int) -> None:
-        starts = iter(range(0, last, CHUNK))
-        await asyncio.gather(*(lane(starts, last) for _ in range(LANES)))
-
-    await all_of(WARM_UP)
-    began, cpu = time.perf_counter(), time.process_time()
-    await all_of(count)
-    run = Run(count, time.perf_counter() - began, time.process_time() - cpu)
+    await in_chunks(range(WARM_UP), chunk)
+    watch = Watch()
+    await in_chunks(range(count), chunk)
+    run = watch.run(count)
     await channel.close()
     return run
 
@@ -133,21 +108,13 @@ def send_with_aiosmtplib(count: int, port: int) -> Run:
         await asyncio.gather(*(client.connect() for client in clients))
         await asyncio.gather(*(lane(client, iter(range(WARM_UP // CONNECTIONS))) for client in clients))
         numbers = iter(range(count))
-        began, cpu = time.perf_counter(), time.process_time()
+        watch = Watch()
         await asyncio.gather(*(lane(client, numbers) for client in clients))
-        done = Run(count, time.perf_counter() - began, time.process_time() - cpu)
+        done = watch.run(count)
         await asyncio.gather(*(client.quit() for client in clients))
         return done
 
     return uvloop.run(run())
-
-
-#: Sender, the prefix of its figures, and what share of the mails it gets: a slow one is measured on fewer.
-SENDERS: dict[str, tuple[Callable[[int, int], Run], str, float]] = {
-    "alertd": (send_plain, "", 1.0),
-    "alertd, signed": (send_signed, "signed_", 1.0),
-    "aiosmtplib.send_message": (send_with_aiosmtplib, "peer_", 0.1),
-}
 
 
 @contextmanager
@@ -174,46 +141,22 @@ def sink() -> Iterator[int]:
         process.wait(20)
 
 
-def measured(name: str, count: int) -> Run:
-    """One sender in a process of its own."""
-    with sink() as port:
-        command = [sys.executable, __file__, "--sender", name, "--count", str(count), "--port", str(port)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=300)
-    return Run(**json.loads(done.stdout))
-
-
-def bench(count: int, rounds: int) -> dict[str, Any]:
-    runs: dict[str, list[Run]] = {name: [] for name in SENDERS}
-    for _ in range(rounds):
-        for name, (_, _, share) in SENDERS.items():
-            runs[name].append(measured(name, int(count * share)))
-    found: dict[str, Any] = {"mails": count, "peer": "aiosmtplib.send_message"}
-    for name, (_, prefix, _) in SENDERS.items():
-        found[f"{prefix}rate"] = round(statistics.median(run.mails / run.seconds for run in runs[name]))
-        found[f"{prefix}cpu_ms"] = round(statistics.median(1000 * run.cpu_s / run.mails for run in runs[name]), 4)
-    found["times_rate"] = round(found["rate"] / found["peer_rate"], 1)
-    found["times_cpu"] = round(found["peer_cpu_ms"] / found["cpu_ms"], 1)
-    return found
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="ops/bench/mail", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="20,000 mails in three rounds instead of 50,000 in five")
-    parser.add_argument("--sender", choices=SENDERS, help=argparse.SUPPRESS)
-    parser.add_argument("--count", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.sender:
-        print(json.dumps(asdict(SENDERS[given.sender][0](given.count, given.port))))
-        return 0
-    found = bench(*((20_000, 3) if given.quick else (50_000, 5)))
-    table = Table("sender", "mails/s", "CPU ms a mail", title="Mail to smtp-sink")
-    for name, (_, prefix, _) in SENDERS.items():
-        table.add_row(name, f"{found[prefix + 'rate']:,}", f"{found[prefix + 'cpu_ms']}")
-    Console(stderr=True).print(table)
-    print(json.dumps(found))
-    return 0
+BENCH = Bench(
+    file=__file__,
+    does=__doc__,
+    title="Mail to smtp-sink",
+    noun="mail",
+    nouns="mails",
+    senders={
+        "alertd": Sender(send_plain),
+        "alertd, signed": Sender(send_signed, "signed_"),
+        "aiosmtplib.send_message": Sender(send_with_aiosmtplib, "peer_", 0.1),
+    },
+    server=sink,
+    peer="aiosmtplib.send_message",
+    whole=(50_000, 5),
+)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(BENCH.main())
