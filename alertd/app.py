@@ -39,6 +39,7 @@ from alertd.service.registry import Registry
 from alertd.service.removal import Removal
 from alertd.service.reports import Reports
 from alertd.service.targeting import Targeting
+from alertd.service.texts import Texts
 from alertd.store.alerts import Alerts
 from alertd.store.audience import Audience
 from alertd.store.bulk import Bulk
@@ -51,6 +52,7 @@ from alertd.store.message_ids import MessageIds
 from alertd.store.people import People
 from alertd.store.requests import Requests
 from alertd.store.sweeper import Sweeper
+from alertd.store.texts import TextStore
 from alertd.store.work import Work
 from alertd.worker import Worker
 from channels.base import Answer, Channel, Outcome, Reason
@@ -102,10 +104,12 @@ class Parts:
             Media(self.db, self.alerts), self.alerts, Decoder(), self.fetcher, clock, settings.media,
             self.db.codec.derived("media"),
         )  # fmt: skip
+        self.texts = Texts(TextStore(self.db), self.renderer)
         self.intake = Intake(
-            self.alerts, self.targeting, self.renderer, clock, settings.audience, self.carriers, self.photos
-        )
-        self.approval = Approval(self.alerts, self.targeting, settings.audience)
+            self.alerts, self.targeting, self.renderer, clock, settings.audience, self.carriers, self.photos,
+            self.texts,
+        )  # fmt: skip
+        self.approval = Approval(self.alerts, self.targeting, settings.audience, self.texts)
         self.registry = Registry(self.people, self.library, clock)
         self.receipts = Receipts(self.work, MessageIds(self.db), self.removal, self.tags, metrics)
         self.mail_reports = MailReports(self.receipts, self.removal, self.work, self.people, self.tags)
@@ -131,6 +135,7 @@ class Parts:
             targeting=self.targeting,
             intake=self.intake,
             photos=self.photos,
+            texts=self.texts,
             approval=self.approval,
             reports=self.reports,
             registry=self.registry,
@@ -159,7 +164,7 @@ class Parts:
                 people=self.people,
                 limits=self.limits,
                 domains=Domains(self.limits, self.clock, self.metrics),
-                messages=Messages(self.alerts, self.renderer),
+                messages=Messages(self.alerts, self.renderer, self.texts),
                 carriers=self.carriers,
                 removal=self.removal,
                 receipts=self.receipts,

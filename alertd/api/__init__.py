@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from alertd import __version__
-from alertd.api import alerts, leave, mail_reports, media, messages, progress, subscribers, system, targets
+from alertd.api import alerts, leave, mail_reports, media, messages, progress, subscribers, system, targets, texts
 from alertd.api.docs import docs_routes
 from alertd.api.idempotency import KeptKeys
 from alertd.api.middleware import install
@@ -19,6 +19,7 @@ OPERATIONS = (
     *progress.OPERATIONS,
     *targets.OPERATIONS,
     *messages.OPERATIONS,
+    *texts.OPERATIONS,
     *media.OPERATIONS,
     *subscribers.OPERATIONS,
     *system.OPERATIONS,

@@ -74,10 +74,10 @@ async def preview_messages(request: web.Request, *, query: MessagesQuery, body: 
     alert = await s.photos.told(alert, who)
     languages = previews.chosen_languages(alert, s.renderer, _listed(query.languages))
     channels = _listed(query.channels) or list(dict.fromkeys(alert.channels))
-    now_ms = s.clock.now_ms()
+    own, now_ms = await s.texts.latest(who.org), s.clock.now_ms()
     telling = previews.telling_of(query.occasion, query.reason, now_ms=now_ms)
     shown = previews.previews(
-        alert, s.renderer, channels=channels, languages=languages, telling=telling, now_ms=now_ms
+        alert, s.renderer, channels=channels, languages=languages, telling=telling, own=own, now_ms=now_ms
     )  # fmt: skip
     return MessagesPreview(
         languages=[_language(s.renderer, tag, previews.untranslated(alert, tag, telling)) for tag in languages],

@@ -22,6 +22,7 @@ from alertd.service.receipts import Receipts
 from alertd.service.registry import Registry
 from alertd.service.reports import Reports
 from alertd.service.targeting import Targeting
+from alertd.service.texts import Texts
 from alertd.store.requests import Requests
 from geofences.regions import Library
 
@@ -39,6 +40,7 @@ class Services:
     targeting: Targeting
     intake: Intake
     photos: Photos
+    texts: Texts
     approval: Approval
     reports: Reports
     registry: Registry

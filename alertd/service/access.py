@@ -21,6 +21,7 @@ Scope = Literal[
     "subscribers:write",
     "regions:read",
     "ledger:read",
+    "texts:write",
     "keys:write",
     "admin",
 ]

@@ -10,6 +10,7 @@ from alertd.fields import folded_subject
 from alertd.service.access import Credential, hands_of
 from alertd.service.revisions import changed_since, check_revision
 from alertd.service.targeting import Targeting, too_few_people
+from alertd.service.texts import Texts
 from alertd.service.twins import claim_external_id
 from alertd.store.alerts import AlertRecord, Alerts
 
@@ -17,10 +18,11 @@ from alertd.store.alerts import AlertRecord, Alerts
 class Approval:
     """Decides about alerts. Whoever says the same twice, as a client does whose answer was lost, gets the same answer."""
 
-    def __init__(self, alerts: Alerts, targeting: Targeting, settings: AudienceSection) -> None:
+    def __init__(self, alerts: Alerts, targeting: Targeting, settings: AudienceSection, texts: Texts) -> None:
         self._alerts = alerts
         self._targeting = targeting
         self._settings = settings
+        self._texts = texts
 
     async def get(self, alert_id: str, who: Credential) -> AlertRecord:
         """An alert of the caller's organisation. Raises Problem: what is another's is not found."""
@@ -82,6 +84,7 @@ class Approval:
             who.subject,
             self._targeting.told_regions(shares),
             rings=ringed.of_each,
+            texts=await self._texts.revision(record.org),
             rev=record.rev,
         )
         now = await self.get(record.id, who)

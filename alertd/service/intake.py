@@ -28,6 +28,7 @@ from alertd.service.messages import impossible
 from alertd.service.revisions import check_revision
 from alertd.service.rings import Ringed
 from alertd.service.targeting import Share, Targeting, too_few_people
+from alertd.service.texts import Texts
 from alertd.service.twins import check_twin, claim_external_id
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.audience import Found
@@ -63,6 +64,7 @@ class Intake:
         settings: AudienceSection,
         carriers: Carriers,
         photos: Photos,
+        texts: Texts,
     ) -> None:
         self._alerts = alerts
         self._targeting = targeting
@@ -71,6 +73,7 @@ class Intake:
         self._settings = settings
         self._carriers = carriers
         self._photos = photos
+        self._texts = texts
 
     async def submit(
         self, alert: Alert, who: Credential, *, alert_id: str | None = None, dry_run: bool = False, draft: bool = False
@@ -120,8 +123,9 @@ class Intake:
         """As it will be kept, and whom it would reach. Raises Problem for everything that stands against it."""
         self.check(alert, who)
         alert = await self._photos.told(alert, who)
+        own = await self._texts.latest(who.org)
         unsayable = asyncio.to_thread(  # a dozen languages and three channels take 40 ms: meanwhile the store answers
-            impossible, alert, self._carriers, self._renderer, now_ms=self._clock.now_ms()
+            impossible, alert, self._carriers, self._renderer, own, now_ms=self._clock.now_ms()
         )
         look, faults = await asyncio.gather(self.look(alert), unsayable)
         if faults:

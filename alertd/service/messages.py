@@ -11,7 +11,9 @@ from alertd.documents import Alert, loudness
 from alertd.errors import Fault
 from alertd.ids import chain_of, new_id
 from alertd.rendering import Renderer
+from alertd.rendering.own_texts import NONE, OwnTexts
 from alertd.service.carriers import Carrier, Carriers
+from alertd.service.texts import Texts
 from alertd.store.alerts import Alerts
 from alertd.store.work import Alike
 from channels.base import Loudness, Message, Prepared, Stamp
@@ -35,19 +37,23 @@ def stamp_of(alert: Alert, alert_id: str, language: str, *, sent_ms: int, ring: 
     )
 
 
-def rendered(alert: Alert, alert_id: str, alike: Alike, renderer: Renderer, *, sent_ms: int) -> Message:
+def rendered(
+    alert: Alert, alert_id: str, alike: Alike, renderer: Renderer, *, sent_ms: int, own: OwnTexts = NONE
+) -> Message:
     """The message for one channel in one of the alert's languages. Raises whatever is wrong with it."""
     stamp = stamp_of(alert, alert_id, alike.language, sent_ms=sent_ms, ring=alike.ring)
-    return renderer.render(alert, channel=alike.channel, language=alike.language, stamp=stamp)
+    return renderer.render(alert, channel=alike.channel, language=alike.language, stamp=stamp, own=own)
 
 
-def impossible(alert: Alert, carriers: Carriers, renderer: Renderer, *, now_ms: int) -> list[Fault]:
+def impossible(
+    alert: Alert, carriers: Carriers, renderer: Renderer, own: OwnTexts = NONE, *, now_ms: int
+) -> list[Fault]:
     """The channels of an alert whose message cannot be made, or cannot be taken by its carrier, in some language that a
     reader may get.
     """
     faults = []
     for i, channel in enumerate(alert.channels):
-        languages = _failing(alert, channel, carriers.of(channel), renderer, now_ms)
+        languages = _failing(alert, channel, carriers.of(channel), renderer, own, now_ms)
         if languages:
             sentence = (
                 f"The {channel} message cannot be made in {', '.join(languages)}: shorten names, texts and links."
@@ -56,14 +62,14 @@ def impossible(alert: Alert, carriers: Carriers, renderer: Renderer, *, now_ms: 
     return faults
 
 
-def _failing(alert: Alert, channel: str, carrier: Carrier, renderer: Renderer, now_ms: int) -> list[str]:
+def _failing(alert: Alert, channel: str, carrier: Carrier, renderer: Renderer, own: OwnTexts, now_ms: int) -> list[str]:
     failing, alert_id = [], new_id(now_ms)
     ring = max(range(len(alert.target.rings) + 1), key=lambda ring: loudness(alert, ring) is Loudness.LOUD)
     for n, language in enumerate(renderer.languages(alert)):
         try:
             # Where it is loud it has one word more than elsewhere.
             alike = Alike(channel=channel, language=language, ring=ring)
-            message = rendered(alert, alert_id, alike, renderer, sent_ms=now_ms)
+            message = rendered(alert, alert_id, alike, renderer, sent_ms=now_ms, own=own)
             if n == 0 or channel not in UNLIMITED_CHANNELS:
                 carrier.channel.prepare(message)
         except Exception as error:  # noqa: BLE001  whatever is wrong, it would be wrong when it is to be sent
@@ -92,9 +98,10 @@ class Ready:
 class Messages:
     """Renders and prepares, and remembers. A version's text never changes, so nothing here goes stale."""
 
-    def __init__(self, alerts: Alerts, renderer: Renderer) -> None:
+    def __init__(self, alerts: Alerts, renderer: Renderer, texts: Texts) -> None:
         self._alerts = alerts
         self._renderer = renderer
+        self._texts = texts
         self._kept: OrderedDict[tuple[str, Alike, str], Ready | None] = OrderedDict()
 
     async def ready(self, alert_id: str, alike: Alike, carrier: Carrier) -> Ready | None:
@@ -111,9 +118,11 @@ class Messages:
         record = await self._alerts.get(alert_id)
         if record is None or not record.document:
             return None
+        own = await self._texts.of(record.org, record.texts)
         try:
             alert = Alert.model_validate_json(record.document)
-            prepared = carrier.channel.prepare(rendered(alert, alert_id, alike, self._renderer, sent_ms=record.start))
+            message = rendered(alert, alert_id, alike, self._renderer, sent_ms=record.start, own=own)
+            prepared = carrier.channel.prepare(message)
         except Exception as error:  # noqa: BLE001  whatever is wrong, it is wrong with this message alone
             _told(alert_id, alike, error)
             return None

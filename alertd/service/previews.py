@@ -12,6 +12,7 @@ from alertd.ids import new_id
 from alertd.kinds import CancelReason, Kind, Occasion
 from alertd.rendering import Preview, Renderer, Telling
 from alertd.rendering.languages import matching
+from alertd.rendering.own_texts import OwnTexts
 from alertd.service.messages import stamp_of
 
 
@@ -34,7 +35,7 @@ def telling_of(occasion: Occasion, reason: CancelReason | None, *, now_ms: int) 
 
 def previews(
     alert: Alert, renderer: Renderer, *, channels: Collection[str], languages: Sequence[str], telling: Telling,
-    now_ms: int,
+    own: OwnTexts, now_ms: int,
 ) -> list[Specimen]:  # fmt: skip
     """The message of each channel in each language, in that order. The languages are of `renderer.languages(alert)`."""
     version = new_id(now_ms)
@@ -42,7 +43,7 @@ def previews(
     for channel in channels:
         for language in languages:
             stamp = stamp_of(alert, version, language, sent_ms=now_ms)
-            preview = renderer.preview(alert, channel=channel, language=language, stamp=stamp, telling=telling)
+            preview = renderer.preview(alert, channel=channel, language=language, stamp=stamp, telling=telling, own=own)
             specimens.append(Specimen(channel=channel, language=language, preview=preview))
     return specimens
 

@@ -57,6 +57,9 @@ class AlertRecord:
     reason: str = ""
     hands: str = ""  # everyone who has, or can have, the key it was written with: as people are compared, one a line
     by: str = ""  # the subject of the person who took the last step that a person takes
+    texts: int = (
+        0  # revision of the organisation's own texts that it is told with, 0 for none; frozen with the audience
+    )
     regions: str = ""  # numbers of the regions whose people are told, frozen with the audience
     document: bytes  # JSON, opened
 
@@ -73,6 +76,7 @@ _NUMBERS = (
     "cursor",
     "rows",
     "batches",
+    "texts",
 )
 _TEXTS = ("org", "kind", "level", "status", "loudness", "case", "regions")
 #: Sealed under the case's key, and gone with it: what people wrote.
@@ -304,6 +308,7 @@ class Alerts:
         approver: str,
         regions: Sequence[int] = (),
         *,
+        texts: int = 0,
         rings: Rings | None = None,
         rev: int | None = None,
     ) -> tuple[bool, str]:
@@ -327,6 +332,8 @@ class Alerts:
             self._seals(alert_id, None).seal("approver", approver),
             "regions",
             " ".join(map(str, regions)),
+            "texts",
+            texts,
         )
         if done:
             await self.enliven(alert_id)  # again: a worker may have found it not approved yet, and retired it

@@ -72,6 +72,7 @@ TABLE = (
     Kind("{n:<hash>}:parts", "set", "a message -> ids of those of its parts that were delivered", "message_ids", "a day after the last"),
     Kind("{k:<key id>}", "string", "an API key, its secret hashed", "keyring", "when it is revoked"),
     Kind("{o:<org>}:keys", "set", "ids of its API keys", "keyring", "an entry with its key"),
+    Kind("{o:<org>}:texts", "hash", "revision -> all own texts of the organisation, sealed", "texts_add.lua", KEPT),
     Kind("{o:<org>}:alerts", "zset", "alert -> ms it was made", "alerts", KEPT),
     Kind("{o:<org>}:media", "zset", "photo that waits for an alert -> ms it is gone", "media", "an entry when an alert has it, or it is gone"),
     Kind("{p:<key id>:<hash>}", "hash", "an Idempotency-Key: digest, id, status", "requests idempotency.lua", "after a day, or when the request was refused"),

@@ -8,6 +8,7 @@ from typing import Any
 from alertd import store
 from alertd.alerts import State
 from alertd.app import Parts
+from alertd.rendering.own_texts import Place
 from alertd.service.receipts import End
 from alertd.store import keys
 from alertd.store.message_ids import Said, Sent
@@ -30,6 +31,7 @@ async def held(parts: Parts) -> set[keys.Kind]:
 async def test_the_table_has_every_key_and_no_other(parts: Parts, sample: dict[str, Any]):
     """From the first registration to the last settlement, at each step."""
     await parts.access.create(org="default", subject="ana", scopes=frozenset({"admin"}))
+    await parts.texts.put("default", Place("missing-child", "push", "es", "title"), "{{ who }}")
     await Requests(parts.db).claim(ANA.key_id, "once", "digest", "id")
     await register(parts, 30)
     await parts.registry.put("p0", registration(0, places={"home": {"region": "41091"}}))
