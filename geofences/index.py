@@ -39,8 +39,16 @@ class RegionIndex:
     Safe to use from several threads: the geometries are prepared in place, so one lock lets one search run at a time.
     """
 
-    def __init__(self, geometries: NDArray[np.object_], *, km2: Floats, depths: Positions, parents: Positions) -> None:
-        """`depths` grow from country to city; `parents` are positions too, NOWHERE for none."""
+    def __init__(
+        self,
+        geometries: NDArray[np.object_],
+        *,
+        km2: Floats,
+        depths: Positions,
+        parents: Positions,
+        leafless: NDArray[np.bool_],
+    ) -> None:
+        """`depths` grow from country to city; `parents` are positions too, NOWHERE for none; no point's leaf is a `leafless` one."""
         self._km2 = km2
         self._geometries = geometries
         self._parents = parents
@@ -49,7 +57,8 @@ class RegionIndex:
         self._rank = np.empty(len(order), np.int64)
         self._rank[order] = np.arange(len(order))
         self._by_rank = order
-        self._leaves = np.setdiff1d(np.arange(len(geometries)), parents)
+        self._leafless = leafless
+        self._leaves = np.setdiff1d(np.flatnonzero(~leafless), parents)
         self._leaf_tree = shapely.STRtree(geometries[self._leaves])
         self._lock = threading.Lock()
 
@@ -67,6 +76,12 @@ class RegionIndex:
             found.append(region)
             region = int(self._parents[region])
         return found
+
+    def touching(self, area: shapely.Geometry) -> Positions:
+        """The regions that have a point in common with an area."""
+        with self._lock:
+            touched: Positions = self._tree.query(area, predicate="intersects")
+        return touched
 
     def overlaps(self, area: shapely.Geometry, minimum_share: float = 0.0) -> Overlap:
         """The regions that share ground with an area, largest share first.
@@ -90,6 +105,7 @@ class RegionIndex:
     def _leaves_of(self, xy: Floats) -> Positions:
         rank = np.full(len(xy), NOWHERE)
         points, regions = self._tree.query(shapely.points(xy))
+        points, regions = points[~self._leafless[regions]], regions[~self._leafless[regions]]
         order = np.argsort(regions, kind="stable")
         points, regions = points[order], regions[order]
         starts = np.flatnonzero(np.diff(regions, prepend=NOWHERE))

@@ -4,39 +4,31 @@ from __future__ import annotations
 
 import difflib
 import enum
-import unicodedata
-from collections.abc import Mapping
+import json
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import shapely
 from numpy.typing import ArrayLike, NDArray
 
-from geofences import files
+from geofences import aliases, files
+from geofences.aliases import Alias, Aliases, Own
 from geofences.errors import LibraryError, UnknownRegion
+from geofences.geodesy import EQUATOR_M
 from geofences.index import NOWHERE, RegionIndex
+from geofences.names import NameIndex, fold
 
 SHIPPED = Path(__file__).parent / "library"
 OFFERS = 3  # codes offered for an unknown one
 
-# Letters that Unicode does not take apart, as people without them on their keyboard write them.
-PLAIN_LETTERS = str.maketrans(
-    {
-        "ø": "o",
-        "ł": "l",
-        "đ": "d",
-        "ð": "d",
-        "þ": "th",
-        "æ": "ae",
-        "œ": "oe",
-        "ı": "i",
-        "ʻ": "",
-        "'": " ",
-        "’": " ",
-        "-": " ",
-    }
-)
+# Of two that are called the same, one ten times as large or four times as near comes first; nearer than this is near.
+NEAR_KM = 50.0
+# Between the scheme of a foreign code and the code: NUTS:ES618.
+SCHEME = ":"
 
 
 class Kind(enum.StrEnum):
@@ -46,6 +38,7 @@ class Kind(enum.StrEnum):
     PROVINCE = "province"
     COUNTY = "county"
     CITY = "city"
+    DRAWN = "drawn"  # by an operator, across all others: nobody's leaf
 
     @property
     def depth(self) -> int:
@@ -65,11 +58,17 @@ class Region:
     licence: str
     names: Mapping[str, str]  # by language, where they differ from the name
 
+    def name_in(self, language: str) -> str:
+        """The name in a language (BCP 47), else the one that it has at home."""
+        return self.names.get(language, self.names.get(language.partition("-")[0], self.name))
+
 
 class Library:
     """All regions that are known. Immutable; safe to use from several threads."""
 
-    def __init__(self, regions: list[Region], geometries: NDArray[np.object_]) -> None:
+    def __init__(
+        self, regions: Sequence[Region], geometries: NDArray[np.object_], foreign: Sequence[Alias] = ()
+    ) -> None:
         """Raises LibraryError if codes or numbers are not unique, or a parent is missing or no wider than its child."""
         self.regions = tuple(regions)
         self._position = {region.code: i for i, region in enumerate(regions)}
@@ -77,25 +76,38 @@ class Library:
         if not len(self._position) == len(self._by_number) == len(regions):
             raise LibraryError("Two regions have the same code or number.")
         self._geometries = geometries
+        self._foreign = tuple(foreign)
         self._check_parents()
-        parents = np.array([NOWHERE if r.parent is None else self._position[r.parent] for r in regions], np.int64)
-        depths = np.array([r.kind.depth for r in regions], np.int64)
-        self._index = RegionIndex(geometries, km2=np.array([r.km2 for r in regions]), depths=depths, parents=parents)
-        self._words = [_search_words(region) for region in regions]
+        self._parents = np.array([NOWHERE if r.parent is None else self._position[r.parent] for r in regions], np.int64)
+        self._kinds = np.array([r.kind.depth for r in regions], np.int64)
+        self._km2 = np.array([r.km2 for r in regions], np.float64)
+        self._index = RegionIndex(
+            geometries, km2=self._km2, depths=self._kinds, parents=self._parents,
+            leafless=self._kinds == Kind.DRAWN.depth,
+        )  # fmt: skip
 
     @classmethod
     def load(cls, path: Path | None = None, *, added: Path | None = None) -> Library:
         """The library of a folder, by default the shipped one, with that of a second folder added.
 
-        Where both know a code, the added one holds. Takes about a second. Raises LibraryError for files that are damaged.
+        Where both know a code, the added one's outline holds, under the number that the first gave. Takes about a second.
+        Raises LibraryError for files that are damaged.
         """
-        found: dict[str, tuple[Region, shapely.Geometry]] = {}
-        for folder in (path or SHIPPED, added):
-            if folder is not None:
-                found.update(_read_folder(folder))
-        geometries = np.empty(len(found), dtype=object)
-        geometries[:] = [geometry for _, geometry in found.values()]
-        return cls([region for region, _ in found.values()], geometries)
+        base = path or SHIPPED
+        found = _read_folder(base, {})
+        foreign = aliases.read(base)
+        if added is not None:
+            found.update(_read_folder(added, files.read_numbers(base)))
+            foreign += aliases.read(added)
+        return cls([region for region, _ in found.values()], _array(shape for _, shape in found.values()), foreign)
+
+    def with_drawn(self, drawn: Iterable[tuple[Region, shapely.MultiPolygon]]) -> Library:
+        """This library with regions of kind `drawn` added, in place of those that it had; those whose code it knows are left out."""
+        kept = [i for i, region in enumerate(self.regions) if region.kind is not Kind.DRAWN]
+        codes = {self.regions[i].code for i in kept}
+        fresh = [(region, shape) for region, shape in drawn if region.code not in codes]
+        shapes = np.concatenate([self._geometries[kept], _array(shape for _, shape in fresh)])
+        return Library([*(self.regions[i] for i in kept), *(region for region, _ in fresh)], shapes, self._foreign)
 
     def __len__(self) -> int:
         return len(self.regions)
@@ -107,10 +119,43 @@ class Library:
         """Raises UnknownRegion, with the codes nearest by name or spelling, for a code that is not here."""
         return self.regions[self._at(code)]
 
+    def codes(self, code: str) -> tuple[str, ...]:
+        """The regions that a code stands for: its own, or those of a foreign code with its scheme (NUTS:ES618).
+
+        Raises UnknownRegion for one that is not known, and for a foreign code whose ground is only about that of some regions.
+        """
+        if code not in self._position and SCHEME in code and (alias := self.resolve(*code.split(SCHEME, 1))):
+            if alias.exact:
+                return alias.codes
+            about = [self.get(known) for known in alias.codes[:OFFERS]]  # it is for people to say whether that is meant
+            raise UnknownRegion(
+                "", code, tuple(region.code for region in about), tuple(region.name for region in about)
+            )
+        return (self.regions[self._at(code)].code,)
+
+    def resolve(self, scheme: str, value: str) -> Alias | None:
+        """The regions a foreign code stands for; see `aliases`."""
+        return self.aliases.resolve(scheme, value)
+
+    @cached_property
+    def aliases(self) -> Aliases:
+        return Aliases(self._foreign, {region.code: Own(region.country, region.parent) for region in self.regions})
+
     def geometry(self, code: str) -> shapely.MultiPolygon:
-        """The outline of a region, WGS84 lon/lat. It is shared: do not prepare it. Raises UnknownRegion."""
-        geometry: shapely.MultiPolygon = self._geometries[self._at(code)]
-        return geometry
+        """The outline of a region, or of all that a foreign code stands for, WGS84 lon/lat. It is shared: do not prepare it.
+        Raises UnknownRegion.
+        """
+        positions = [self._at(known) for known in self.codes(code)]
+        outline: shapely.MultiPolygon = self._geometries[positions[0]]
+        if len(positions) > 1:
+            outline = _multi(shapely.union_all(self._geometries[positions]))
+        return outline
+
+    def revision(self, code: str) -> int:
+        """A number that changes with what is told of a region. Raises UnknownRegion."""
+        region = self.get(code)
+        told = json.dumps([region.name, region.kind, region.parent, region.country, dict(region.names)])
+        return zlib.crc32(shapely.to_wkb(self._geometries[self._at(code)]), zlib.crc32(told.encode()))
 
     def by_number(self, number: int) -> Region | None:
         return self._by_number.get(number)
@@ -119,19 +164,72 @@ class Library:
         """What a region is part of, from its parent to its country. Raises UnknownRegion."""
         return tuple(self.regions[i] for i in self._index.chain(self._at(code))[1:])
 
-    def search(self, text: str, kind: str | None = None, parent: str | None = None, limit: int = 20) -> list[Region]:
-        """Regions by code or by name in any language known, without regard to case and accents.
+    def children(self, code: str) -> tuple[Region, ...]:
+        """What is directly below a region. Raises UnknownRegion."""
+        return tuple(self.regions[i] for i in np.flatnonzero(self._parents == self._at(code)).tolist())
 
-        Whole names first, then names that start with the text, then the rest; of equals, the bigger. `parent` takes the regions
-        anywhere below that code.
+    def search(self, text: str, kind: str | None = None, parent: str | None = None, limit: int = 20) -> list[Region]:
+        """The first of `find`."""
+        return self.find(text=text, kind=kind, parent=parent)[:limit]
+
+    def find(
+        self,
+        *,
+        text: str | None = None,
+        kind: str | None = None,
+        parent: str | None = None,
+        bbox: tuple[float, float, float, float] | None = None,
+        near: tuple[float, float] | None = None,
+    ) -> list[Region]:
+        """Regions of a kind, anywhere below `parent`, touching a box (west, south, east, north), called `text`; all of it degrees.
+
+        By code or by name in any language known, without regard to case and accents, or with a slip when there is no other.
+        Whole names come first, then names that start with the text, then the rest; of equals the bigger, and the nearer to
+        a point if one is given. Without a text they come from the widest to the narrowest kind, by code. Raises UnknownRegion.
         """
-        wanted = fold(text)
-        found = []
-        for i, words in enumerate(self._words):
-            match = min((_closeness(word, wanted) for word in words), default=None)
-            if match is not None and match < _NO_MATCH and self._fits(i, kind, parent):
-                found.append((match, -self.regions[i].km2, i))
-        return [self.regions[i] for _, _, i in sorted(found)[:limit]]
+        allowed = self._allowed(kind, parent, bbox)
+        if text is None:
+            positions = np.flatnonzero(allowed).tolist()
+            return [self.regions[i] for i in sorted(positions, key=lambda i: (self._kinds[i], self.regions[i].code))]
+        close = self._names.find(text, allowed)
+        for alias in self.aliases.all_of(text):
+            close |= {self._position[code]: 0 for code in alias.codes if allowed[self._position[code]]}
+        weight = self._weight(list(close), near)
+        return [self.regions[i] for i in sorted(close, key=lambda i: (close[i], -weight[i], self.regions[i].code))]
+
+    def _allowed(
+        self, kind: str | None, parent: str | None, bbox: tuple[float, float, float, float] | None
+    ) -> NDArray[np.bool_]:
+        allowed = np.ones(len(self.regions), np.bool_)
+        if kind is not None:
+            allowed &= self._kinds == Kind(kind).depth
+        if parent is not None:
+            above = self._parents
+            below = above == (wanted := self._at(parent))
+            while (above != NOWHERE).any():
+                above = np.where(above == NOWHERE, NOWHERE, self._parents[above])
+                below |= above == wanted
+            allowed &= below
+        if bbox is not None:
+            inside = np.zeros(len(self.regions), np.bool_)
+            inside[self._index.touching(shapely.box(*bbox))] = True
+            allowed &= inside
+        return allowed
+
+    def _weight(self, positions: list[int], near: tuple[float, float] | None) -> dict[int, float]:
+        """How much speaks for each: its size, and how near it is."""
+        weight = np.log10(self._km2[positions] + 1e-6)
+        if near is not None and positions:
+            west, south, east, north = shapely.bounds(self._geometries[positions]).T
+            there, here = np.radians([(west + east) / 2, (south + north) / 2]), np.radians(near)
+            east_west = ((there[0] - here[0] + np.pi) % (2 * np.pi) - np.pi) * np.cos((there[1] + here[1]) / 2)
+            km = np.hypot(east_west, there[1] - here[1]) * EQUATOR_M / 1000
+            weight -= 1.7 * np.log10(1 + km / NEAR_KM)
+        return dict(zip(positions, weight.tolist(), strict=True))
+
+    @cached_property
+    def _names(self) -> NameIndex:
+        return NameIndex([(region.name, region.code, *region.names.values()) for region in self.regions])
 
     def at(self, lon: float, lat: float) -> tuple[Region, ...]:
         """The regions at a point (degrees), from the smallest to its country; empty at sea."""
@@ -168,12 +266,6 @@ class Library:
         codes = dict.fromkeys([*(region.code for region in named), *spelled])
         return [self.get(near) for near in codes][:OFFERS]
 
-    def _fits(self, position: int, kind: str | None, parent: str | None) -> bool:
-        region = self.regions[position]
-        if kind is not None and region.kind != kind:
-            return False
-        return parent is None or parent in (self.regions[i].code for i in self._index.chain(position)[1:])
-
     def _check_parents(self) -> None:
         for region in self.regions:
             if region.parent is None:
@@ -187,30 +279,19 @@ class Library:
                 )
 
 
-def fold(text: str) -> str:
-    """A text as it is compared: no case, accents, hyphens or apostrophes."""
-    apart = unicodedata.normalize("NFKD", text.casefold().translate(PLAIN_LETTERS))
-    return " ".join("".join(letter for letter in apart if not unicodedata.combining(letter)).split())
+def _array(shapes: Iterable[shapely.Geometry]) -> NDArray[np.object_]:
+    listed = list(shapes)
+    array = np.empty(len(listed), dtype=object)
+    array[:] = listed
+    return array
 
 
-_NO_MATCH = 4
+def _multi(geometry: shapely.Geometry) -> shapely.MultiPolygon:
+    return shapely.MultiPolygon([part for part in shapely.get_parts(geometry) if part.geom_type == "Polygon"])
 
 
-def _closeness(word: str, wanted: str) -> int:
-    """0 for the same, then: starts with, has a word that starts with, contains."""
-    if not wanted or wanted not in word:
-        return _NO_MATCH
-    if word.startswith(wanted):
-        return 0 if word == wanted else 1
-    return 2 if f" {wanted}" in word else 3
-
-
-def _search_words(region: Region) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(fold(text) for text in (region.name, region.code, *region.names.values())))
-
-
-def _read_folder(folder: Path) -> dict[str, tuple[Region, shapely.Geometry]]:
-    """Every region of every file of a folder, by code."""
+def _read_folder(folder: Path, given: Mapping[str, int]) -> dict[str, tuple[Region, shapely.Geometry]]:
+    """Every region of every file of a folder, by code. A number that is `given` to a code already stays."""
     numbers = files.read_numbers(folder)
     found: dict[str, tuple[Region, shapely.Geometry]] = {}
     for path in sorted(folder.glob(f"*{files.SUFFIX}")):
@@ -218,7 +299,8 @@ def _read_folder(folder: Path) -> dict[str, tuple[Region, shapely.Geometry]]:
         for row, geometry in zip(content.rows, content.geometries, strict=True):
             if row.code in found or row.code not in numbers:
                 raise LibraryError(f"Region {row.code} of {path.name} is there twice or has no number.")
-            found[row.code] = (_region(row, numbers[row.code], content.source), geometry)
+            number = given.get(row.code, numbers[row.code])
+            found[row.code] = (_region(row, number, content.source), geometry)
     return found
 
 

@@ -22,6 +22,7 @@ import shapely
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
+from region_aliases import read_aliases  # noqa: E402  beside this script
 from region_sources import (  # noqa: E402  beside this script
     COUNTRIES,
     COUNTRY_PACKAGE,
@@ -36,7 +37,7 @@ from region_sources import (  # noqa: E402  beside this script
     read_provinces,
 )
 
-from geofences import files  # noqa: E402  the repository's own, wherever the script is called from
+from geofences import aliases, files  # noqa: E402  the repository's own, wherever the script is called from
 from geofences.geodesy import areas_km2  # noqa: E402
 from geofences.regions import Library  # noqa: E402
 
@@ -123,6 +124,9 @@ def build(cache: Path) -> None:
     save("provinces", PROVINCES, provinces[~provinces["code"].isin(drawn["code"])], COARSE_GRID)
     for set_, frame in municipal.items():
         save(set_.file, set_.source, pd.concat([detailed[set_], frame]), FINE_GRID)
+    foreign = read_aliases(Library.load(LIBRARY), cache)
+    aliases.write(LIBRARY, foreign)
+    print(f"{aliases.ALIASES}: {len(foreign):,} codes, {(LIBRARY / aliases.ALIASES).stat().st_size / 1e6:.2f} MB")
     print(f"{len(Library.load(LIBRARY)):,} regions in all, read back and checked")
 
 

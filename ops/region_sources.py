@@ -20,7 +20,7 @@ from geofences import files
 from geofences.regions import Kind
 
 WGS84 = "EPSG:4326"
-LANGUAGES = ("en", "es", "fr", "ar")  # those of the templates
+LANGUAGES = ("en", "es", "fr", "pt", "de", "it", "pl", "uk", "tr", "ar", "hi", "zh")  # those of the templates
 NO_CODE = re.compile(r"[^A-Z0-9]+")  # what a code cannot have: a few of Natural Earth's end in "+00?"
 ISO_PROVINCE = re.compile(r"[A-Z]{2}-[A-Z0-9]{1,3}")
 
@@ -106,7 +106,7 @@ def names(row: pd.Series, keys: dict[str, str]) -> dict[str, str]:
 
 def read_countries(path: Path) -> gpd.GeoDataFrame:
     """Countries by ISO 3166-1 alpha-2; what has no code of its own keeps Natural Earth's three letters."""
-    frame = gpd.read_file(f"/vsizip/{path}")
+    frame = gpd.read_file(f"/vsizip/{path}", encoding="utf-8")  # which the file does not say
     iso = frame["ISO_A2_EH"].where(frame["ISO_A2_EH"] != "-99", "")
     bigger_first = shapely.area(frame.geometry.to_numpy()).argsort()[::-1]
     own = (iso != "") & ~iso.iloc[bigger_first].duplicated().sort_index()

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from babel import Locale
 from babel.dates import format_date, format_skeleton
+from babel.lists import format_list
 
 from alertd.rendering.plaintext import isolate
 
@@ -19,7 +20,9 @@ from alertd.rendering.plaintext import isolate
 REFERENCE = "en"
 
 #: What is counted, and up to what number a plural form must be there; no age and no number of children is higher.
-COUNTED = ("more", "years", "months")
+COUNTED = ("more", "years", "months", "cities", "regions", "countries")
+#: Of these there can be none.
+NONE_OF = ("years", "months")
 MAX_COUNT = 100
 
 
@@ -47,11 +50,15 @@ class Catalogue:
         """All codes of `sex`, `hair`, `eyes` or `role`, with their words."""
         return dict(self.words[field])
 
-    def counted(self, unit: str, number: int) -> str:
-        """A number of one of `COUNTED` in this language's plural form (Unicode CLDR)."""
+    def counted(self, unit: str, number: int, **values: str) -> str:
+        """A number of one of `COUNTED` in this language's plural form (Unicode CLDR), with what else its words ask for."""
         forms: Mapping[str, str] = self.words[unit]
         text = forms.get(str(number)) or forms[self._locale.plural_form(number)]
-        return text.format(n=number)
+        return text.format(n=number, **values)
+
+    def listed(self, parts: Sequence[str]) -> str:
+        """A, B and C, as this language lists them (Unicode CLDR)."""
+        return format_list(list(parts), locale=self._locale)
 
     def joined(self, parts: Sequence[str], mark: str = "comma") -> str:
         """The parts that say something, with this language's `comma`, `dash` or `colon` between them."""
@@ -103,7 +110,7 @@ def _plurals(words: Mapping[str, Any]) -> Iterator[str]:
     locale = Locale.parse(words["moment"]["locale"])
     for unit in COUNTED:
         yield from (f"{unit}.{locale.plural_form(number)}" for number in range(1, MAX_COUNT + 1))
-        if unit != "more":
+        if unit in NONE_OF:
             yield f"{unit}.0"
 
 

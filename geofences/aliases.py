@@ -1,0 +1,185 @@
+"""Other people's codes for places: what a CAP geocode or a national register calls a region of the library.
+
+A folder of region files may have one `aliases.csv`: scheme, code, whether the regions are the same ground (1) or only about it or
+around it (0), and the codes of the regions, apart by spaces. Codes that are the library's own but for how they are written
+(FIPS 06037 is US-06037) need no row.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from geofences.errors import LibraryError
+
+ALIASES = "aliases.csv"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alias:
+    """What a foreign code comes to."""
+
+    scheme: str
+    value: str  # the code that is known: that of a wider place, where the one asked for is not
+    codes: tuple[str, ...]  # regions of the library
+    exact: bool  # the regions are that place; else they hold it or come close to it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scheme:
+    """A system of codes."""
+
+    form: str  # regular expression
+    wider: tuple[int, ...] = ()  # so many first letters of a code are that of what it is part of, the narrowest first
+    country: str = ""  # of a national register: the library has its codes as they are, or with the country in front
+
+
+# By the names they go by in CAP and in registers. In a national register the first digits are the province.
+SCHEMES: Mapping[str, Scheme] = {
+    "ISO3166-1": Scheme(form=r"[A-Z]{2,3}|\d{3}"),
+    "ISO3166-2": Scheme(form=r"[A-Z]{2}-[A-Z0-9]{1,3}", wider=(2,)),
+    "NUTS": Scheme(form=r"[A-Z]{2}[A-Z0-9]{0,3}", wider=(4, 3, 2)),
+    "EMMA_ID": Scheme(form=r"[A-Z]{2}[A-Z0-9]{3,6}"),
+    "FIPS": Scheme(form=r"\d{2}(\d{3})?", wider=(2,), country="US"),
+    "INE": Scheme(form=r"\d{2}(\d{3})?", wider=(2,), country="ES"),
+    "INSEE": Scheme(form=r"\d[0-9AB](\d{3})?", wider=(2,), country="FR"),
+    "ISTAT": Scheme(form=r"\d{3}(\d{3})?", wider=(3,), country="IT"),
+    "BFS": Scheme(form=r"\d{1,4}", country="CH"),
+    "AGS": Scheme(form=r"\d{2}(\d{3}(\d{3})?)?", wider=(5, 2), country="DE"),
+    "SGC": Scheme(form=r"\d{2}(\d{2}(\d{3})?)?", wider=(4, 2)),
+    "HASC": Scheme(form=r"[A-Z]{2}(\.[A-Z0-9]{2})*", wider=(5, 2)),
+    "FIPS10-4": Scheme(form=r"[A-Z]{2}\d{0,2}", wider=(2,)),
+}
+
+
+def _same_area(value: str) -> tuple[str, str]:
+    """SAME and FIPS6 (NWS): a digit for the part of the county (0 all of it), then FIPS; county 000 is the whole state."""
+    if value == "000000":
+        return "ISO3166-1", "US"
+    return "FIPS", value[1:3] if value.endswith("000") else value[1:]
+
+
+# What a scheme is called elsewhere, without its punctuation; codes that are written another way are rewritten.
+_CALLED: Mapping[str, str | Callable[[str], tuple[str, str]]] = {
+    "iso31661": "ISO3166-1",
+    "iso3166": "ISO3166-1",
+    "iso31662": "ISO3166-2",
+    "nuts": "NUTS",
+    "nuts0": "NUTS",
+    "nuts1": "NUTS",
+    "nuts2": "NUTS",
+    "nuts3": "NUTS",
+    "emmaid": "EMMA_ID",
+    "fips": "FIPS",
+    "fips5": "FIPS",
+    "same": _same_area,
+    "fips6": _same_area,
+    "ine": "INE",
+    "insee": "INSEE",
+    "istat": "ISTAT",
+    "bfs": "BFS",
+    "ags": "AGS",
+    "sgc": "SGC",
+    "profilecapcplocation03": "SGC",
+    "profilecapcplocation": "SGC",
+    "hasc": "HASC",
+    "fips104": "FIPS10-4",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """What there is to know of a region of the library: its country, and what it is part of."""
+
+    country: str
+    parent: str | None
+
+
+class Aliases:
+    """Foreign codes of one library. Immutable."""
+
+    def __init__(self, rows: Iterable[Alias], own: Mapping[str, Own]) -> None:
+        """`own` are the library's codes. Rows of regions that it does not have are left out."""
+        self._own = own
+        self._rows = {(row.scheme, row.value): row for row in rows if all(code in own for code in row.codes)}
+        self._provinces: dict[tuple[str, str], str] = {}
+        for code, region in own.items():
+            digits = code.removeprefix(f"{region.country}-")
+            if region.parent and digits.isdigit():
+                for length in (2, 3):
+                    self._provinces.setdefault((region.country, digits[:length]), region.parent)
+
+    def resolve(self, scheme: str, value: str) -> Alias | None:
+        """The regions a foreign code stands for; those of the wider place that holds it where it is not known; or None.
+
+        Schemes go by any of their names: `ISO 3166-2`, `NUTS3`, `EMMA_ID`, `SAME`, `FIPS6`, `profile:CAP-CP:Location:0.3`.
+        """
+        called = _CALLED.get(re.sub(r"[^a-z0-9]", "", scheme.casefold()))
+        value, whole = value.strip().upper().replace("_", "-"), True
+        if callable(called):
+            if not re.fullmatch(r"\d{6}", value):
+                return None
+            whole = value.startswith("0")  # else a part of the county, which is not known
+            called, value = called(value)
+        if called is None or not re.fullmatch(SCHEMES[called].form, value):
+            return None
+        if found := self._known(called, value):
+            return found if whole else dataclasses.replace(found, exact=False)
+        for length in SCHEMES[called].wider:
+            if length < len(value) and (found := self._known(called, value[:length])):
+                return dataclasses.replace(found, exact=False)
+        return None
+
+    def all_of(self, value: str) -> list[Alias]:
+        """What a code stands for in every scheme that knows it."""
+        value = value.strip().upper()
+        fitting = (scheme for scheme, form in SCHEMES.items() if re.fullmatch(form.form, value))
+        return [alias for scheme in fitting if (alias := self._known(scheme, value))]
+
+    def of(self, code: str) -> list[Alias]:
+        """The foreign codes of the list that stand for exactly this region."""
+        return [row for row in self._rows.values() if row.codes == (code,) and row.exact]
+
+    def _known(self, scheme: str, value: str) -> Alias | None:
+        if row := self._rows.get((scheme, value)):
+            return row
+        code = self._own_code(scheme, value)
+        return Alias(scheme=scheme, value=value, codes=(code,), exact=True) if code else None
+
+    def _own_code(self, scheme: str, value: str) -> str | None:
+        """The library's own code that this is, however it is written."""
+        if scheme.startswith("ISO3166"):
+            return value if value in self._own else None
+        country = SCHEMES[scheme].country
+        if not country:
+            return None
+        for code in (value, f"{country}-{value}"):
+            if code in self._own and self._own[code].country == country:
+                return code
+        return self._provinces.get((country, value))
+
+
+def read(folder: Path) -> list[Alias]:
+    """The rows of a folder's list, if it has one. Raises LibraryError for one that is damaged."""
+    path = folder / ALIASES
+    if not path.exists():
+        return []
+    try:
+        with path.open(newline="", encoding="utf-8") as lines:
+            return [
+                Alias(scheme=scheme, value=value, exact=bool(int(exact)), codes=tuple(codes.split()))
+                for scheme, value, exact, codes in csv.reader(lines)
+            ]
+    except ValueError as error:
+        raise LibraryError(f"{path.name} cannot be read as a list of codes: {error}") from error
+
+
+def write(folder: Path, rows: Iterable[Alias]) -> None:
+    """Writes a folder's list, in the order of its codes."""
+    table = sorted((row.scheme, row.value, int(row.exact), " ".join(row.codes)) for row in rows)
+    with (folder / ALIASES).open("w", newline="", encoding="utf-8") as lines:
+        csv.writer(lines, lineterminator="\n").writerows(table)

@@ -1,0 +1,130 @@
+"""What a person would call an area: whole regions where it covers them, parts of them elsewhere, grouped by what they are part of.
+
+Says what is to be named, not how: words and their order are a language's own.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import shapely
+
+from geofences.names import fold
+from geofences.regions import Kind, Library, Region
+
+# Nobody minds a twentieth: outlines are generalised, and drawn ones cut corners.
+WHOLE = 0.95
+# Less of a region is not worth a word, unless it is much of the area; and nothing is that is hardly any of it: outlines of
+# neighbours overlap.
+WORTH_OF_REGION, WORTH_OF_AREA, WORTH_NOTHING = 0.25, 0.05, 0.002
+# Names in one breath; of more, the first two and how many others.
+MOST_NAMED, FIRST_NAMED = 3, 2
+# With more groups than these, wider regions are named instead.
+MOST_GROUPS = 3
+LEVELS = (Kind.CITY, Kind.PROVINCE, Kind.COUNTRY)
+
+Found = Sequence[tuple[Region, float]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """A region by its name; `ambiguous` where a part of it is called the same."""
+
+    region: Region
+    ambiguous: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Siblings: some by name, the others by their number."""
+
+    named: tuple[Named, ...]  # none where others of the same parent are named already
+    others: int = 0
+    kind: Kind  # of the others
+    parent: Named | None  # that the others are part of; None for countries
+    partly: bool  # parts of these regions; else the whole of each
+
+
+@dataclass(slots=True)
+class _Group:
+    whole: list[Region] = field(default_factory=list)
+    partly: list[Region] = field(default_factory=list)
+    km2: float = 0.0
+
+
+def parts_of(library: Library, area: shapely.Geometry, km2: float, found: Found) -> tuple[Part, ...]:
+    """What to call an area of so many km2; `found` is what `library.overlapping` says of it. Empty for the high sea.
+
+    Of a region with many parts those come first that are called like it, then those nearest to the middle of the area.
+    """
+    if drawn := _drawn(found, km2):
+        return (Part(named=(Named(region=drawn),), kind=Kind.DRAWN, parent=None, partly=False),)
+    tree = [(region, share) for region, share in found if region.kind is not Kind.DRAWN]
+    groups: dict[str | None, _Group] = {}
+    for level in LEVELS:
+        groups = _grouped(tree, km2, level)
+        if len(groups) <= MOST_GROUPS:
+            break
+    middle = shapely.centroid(area)
+    ordered = sorted(groups.items(), key=lambda item: -item[1].km2)
+    return tuple(part for parent, group in ordered for part in _phrases(library, parent, group, middle))
+
+
+def _drawn(found: Found, km2: float) -> Region | None:
+    """The drawn region that the area is."""
+    same = (r for r, share in found if r.kind is Kind.DRAWN and share >= WHOLE and r.km2 >= WHOLE * km2)
+    return next(same, None)
+
+
+def _grouped(found: Found, km2: float, level: Kind) -> dict[str | None, _Group]:
+    """By parent, what is worth naming, down to a level."""
+    below = defaultdict(list)
+    for region, share in found:
+        below[region.parent].append((region, share))
+    groups: dict[str | None, _Group] = defaultdict(_Group)
+
+    def visit(parent: str | None) -> None:
+        for region, share in below[parent]:
+            if share < WHOLE and below[region.code] and region.kind.depth < level.depth:
+                visit(region.code)
+                continue
+            shared = share * region.km2
+            if shared < WORTH_NOTHING * km2 or (share < WORTH_OF_REGION and shared < WORTH_OF_AREA * km2):
+                continue
+            group = groups[parent]
+            (group.whole if share >= WHOLE else group.partly).append(region)
+            group.km2 += shared
+
+    visit(None)
+    return dict(groups)
+
+
+def _phrases(library: Library, parent: str | None, group: _Group, middle: shapely.Point) -> Iterable[Part]:
+    above = None if parent is None else _named(library, library.get(parent))
+    for regions, partly in ((group.whole, False), (group.partly, True)):
+        if not regions:
+            continue
+        ordered = _nearest_first(library, regions, above, middle)
+        count = len(ordered)
+        if count > MOST_NAMED:
+            count = 0 if partly and group.whole else FIRST_NAMED
+        named = tuple(_named(library, region) for region in ordered[:count])
+        yield Part(named=named, others=len(ordered) - count, kind=ordered[0].kind, parent=above, partly=partly)
+
+
+def _nearest_first(
+    library: Library, regions: Sequence[Region], above: Named | None, middle: shapely.Point
+) -> list[Region]:
+    outlines = np.array([library.geometry(region.code) for region in regions], dtype=object)
+    away = shapely.distance(shapely.centroid(outlines), middle).tolist()
+    like = "" if above is None else fold(above.region.name)
+    order = sorted(range(len(regions)), key=lambda i: (fold(regions[i].name) != like, away[i]))
+    return [regions[i] for i in order]
+
+
+def _named(library: Library, region: Region) -> Named:
+    like = fold(region.name)
+    return Named(region=region, ambiguous=any(fold(child.name) == like for child in library.children(region.code)))

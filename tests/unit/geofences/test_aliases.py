@@ -1,0 +1,126 @@
+"""Foreign codes come to regions of the library, or to what holds them, and never to another country's."""
+
+from __future__ import annotations
+
+import pytest
+
+from geofences import aliases
+from geofences.aliases import Alias, Aliases, Own
+from geofences.errors import LibraryError, UnknownRegion
+from geofences.regions import SHIPPED, Library
+
+
+@pytest.fixture(scope="module")
+def library():
+    return Library.load()
+
+
+@pytest.mark.parametrize(
+    ("scheme", "value", "codes"),
+    [
+        ("ISO 3166-2", "ES-SE", {"ES-SE"}),
+        ("ISO3166-2", "AU_SA", {"AU-SA"}),
+        ("ISO3166-2", "ES-AN", {"ES-AL", "ES-CA", "ES-CO", "ES-GR", "ES-H", "ES-J", "ES-MA", "ES-SE"}),
+        ("ISO3166-1", "ESP", {"ES"}),
+        ("ISO3166-1", "724", {"ES"}),
+        ("NUTS3", "ES618", {"ES-SE"}),
+        ("NUTS", "DE2", {"DE-BY"}),
+        ("NUTS", "EL", {"GR"}),
+        ("SAME", "006037", {"US-06037"}),
+        ("SAME", "006000", {"US-CA"}),
+        ("SAME", "000000", {"US"}),
+        ("FIPS6", "041003", {"US-41003"}),
+        ("INE", "41091", {"41091"}),
+        ("INE", "41", {"ES-SE"}),
+        ("BFS", "261", {"CH-261"}),
+        ("profile:CAP-CP:Location:0.3", "48", {"CA-AB"}),
+        ("EMMA_ID", "IT001", {"IT-CS", "IT-CZ", "IT-KR", "IT-RC", "IT-VV"}),
+        ("FIPS10-4", "AU", {"AT"}),
+    ],
+)
+def test_a_foreign_code_is_these_regions(library, scheme, value, codes):
+    """What CAP and registers call a place, in their own ways of writing it, is known to be that place."""
+    alias = library.resolve(scheme, value)
+    assert (set(alias.codes), alias.exact) == (codes, True)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "value", "holds"),
+    [
+        ("NUTS", "DE212", {"DE-BY"}),
+        ("SAME", "006999", {"US-CA"}),
+        ("SAME", "106037", {"US-06037"}),
+        ("INE", "41999", {"ES-SE"}),
+        ("ISO3166-2", "ES-ZZ", {"ES"}),
+        ("profile:CAP-CP:Location:0.3", "4811061", {"CA-AB"}),
+    ],
+)
+def test_of_a_code_that_is_not_known_what_holds_it_is(library, scheme, value, holds):
+    """A district or a part of a county comes to the region around it, and it is said that this is not the same."""
+    alias = library.resolve(scheme, value)
+    assert (set(alias.codes), alias.exact) == (holds, False)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "value"),
+    [
+        ("EMMA_ID", "ES999"),
+        ("SAME", "6037"),
+        ("INE", "99"),
+        ("BFS", "41091"),
+        ("NUTS", "ZZ1"),
+        ("zip", "41001"),
+        ("INE", "'; --"),
+    ],
+)
+def test_what_is_no_code_comes_to_nothing(library, scheme, value):
+    """An unknown scheme or form, and a number that is another country's, is never guessed at."""
+    assert library.resolve(scheme, value) is None
+
+
+def test_a_foreign_code_is_targeted_by_its_scheme(library):
+    """NUTS:ES618 covers exactly Sevilla; one that is only about right is refused, and what it is about is offered."""
+    assert library.geometry("NUTS:ES618") is library.geometry("ES-SE")
+    assert library.codes("NUTS:ES61") == library.resolve("NUTS", "ES61").codes
+    assert library.geometry("ISO3166-2:ES-AN").area == pytest.approx(
+        sum(library.geometry(code).area for code in library.codes("ISO3166-2:ES-AN")), rel=1e-3
+    )
+    with pytest.raises(UnknownRegion) as caught:
+        library.geometry("NUTS:DE212")
+    assert caught.value.nearest == ("DE-BY",)
+    with pytest.raises(UnknownRegion):
+        library.geometry("NUTS:nowhere")
+
+
+def test_every_code_of_the_list_is_known_and_of_its_form(library):
+    """Each row names regions that are there, in a scheme that is known, in the form of that scheme."""
+    rows = aliases.read(SHIPPED)
+    assert len(rows) > 10_000
+    for row in rows:
+        assert row.codes
+        assert library.resolve(row.scheme, row.value) == row
+
+
+def test_a_region_knows_its_foreign_codes(library):
+    """A region's page can say what others call it."""
+    assert {(alias.scheme, alias.value) for alias in library.aliases.of("ES-SE")} >= {("NUTS", "ES618")}
+
+
+def test_rows_of_regions_that_are_not_there_are_left_out():
+    """A list that is newer than the regions does no harm."""
+    row = Alias(scheme="NUTS", value="ES618", codes=("ES-SE", "gone"), exact=True)
+    assert Aliases([row], {"ES-SE": Own("ES", None)}).resolve("NUTS", "ES618") is None
+
+
+def test_a_list_is_read_as_it_was_written(tmp_path):
+    """Writing and reading change nothing; a damaged list is named; none is none."""
+    rows = [
+        Alias(scheme="NUTS", value="ES61", codes=("ES-CA", "ES-SE"), exact=False),
+        Alias(scheme="NUTS", value="ES618", codes=("ES-SE",), exact=True),
+    ]
+    assert aliases.read(tmp_path) == []
+    aliases.write(tmp_path, rows)
+    assert aliases.read(tmp_path) == rows
+    (tmp_path / aliases.ALIASES).write_text("NUTS,ES61\n")
+    with pytest.raises(LibraryError, match=r"aliases\.csv cannot be read"):
+        aliases.read(tmp_path)
