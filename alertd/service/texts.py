@@ -58,7 +58,9 @@ class Texts:
         return revision, {Place(*place): source for place, source in (await self._store.read(org, revision)).items()}
 
     async def put(self, org: str, place: Place, source: str, *, rev: int | None = None) -> int:
-        """Keep a text that passes its trial, if the texts still are of revision `rev`. Answers the new revision. Raises Problem."""
+        """Keep a text that passes its trial, if the texts still are of revision `rev`. Answers the revision they are of then: what was
+        said before makes no new one. Raises Problem.
+        """
         self._check(place)
         try:
             read_text(source, place)
@@ -87,7 +89,10 @@ class Texts:
             revision, texts = await self.listed(org)
             if rev not in {None, revision}:
                 raise _changed_since()
+            before = dict(texts)
             await change(texts)
+            if texts == before:
+                return revision
             if await self._store.add(org, texts.items(), after=revision):
                 return revision + 1
         raise _changed_since()

@@ -83,11 +83,14 @@ async def test_nobody_puts_words_into_a_mouth_by_way_of_the_store(parts: Parts):
 
 
 async def test_two_who_change_texts_at_once_both_have_theirs(parts: Parts):
-    """Each change is made upon the other; whoever named the revision they saw is refused when it is no longer the latest."""
+    """Each change is made upon the other; whoever named the revision they saw is refused when it is no longer the latest; the same
+    words again are no change.
+    """
     texts = parts.texts
     await asyncio.gather(texts.put("default", TITLE, "One {{ who }}"), texts.put("default", BODY, "Two {{ who }}"))
     assert await texts.listed("default") == (2, {TITLE: "One {{ who }}", BODY: "Two {{ who }}"})
     assert await texts.put("default", TITLE, "Three {{ who }}", rev=2) == 3
+    assert await texts.put("default", TITLE, "Three {{ who }}") == 3
     for late in (texts.put("default", TITLE, "Four {{ who }}", rev=2), texts.drop("default", BODY, rev=1)):
         with pytest.raises(Problem, match="changed since"):
             await late
