@@ -97,7 +97,7 @@ class Parts:
         self.removal = Removal(self.people)
         deadline_s = settings.audience.deadline_s
         self.audience = Audience(
-            Bulk(self.db.redis, timeout_s=deadline_s), self.people.authority, deadline_s=deadline_s
+            Bulk(self.db.nodes, timeout_s=deadline_s), self.people.authority, deadline_s=deadline_s
         )
         self.targeting = Targeting(self.library, self.audience, settings.audience, clock, metrics)
         self.photos = Photos(
@@ -190,6 +190,7 @@ async def opened(settings: config.Settings, redis: Redis, codec: Codec, *, sends
     """
     async with AsyncExitStack() as stack:
         db = Connection(redis, codec, replicas_required=settings.store.replicas_required)
+        stack.push_async_callback(db.nodes.close)
         await open_store(db)
         limits = Limits(db)
         carriers = [

@@ -23,7 +23,7 @@ for name in [name for name in os.environ if name.startswith("ALERTD_")]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--interleavings", default="300", help="how many interleavings of moves and queries are driven")
+    parser.addoption("--interleavings", default="100", help="how many interleavings of moves and queries are driven")
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,9 @@ The client of the event loop copies every byte six times, and on the loop; the b
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import redis
 from redis import asyncio as aioredis
@@ -14,54 +15,70 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from alertd.store.connection import UNAVAILABLE, checked, translated
+from alertd.store.nodes import Nodes, grouped, in_place, way_in
 
 READ_BYTES = 1 << 18  # a turn: more is no quicker, less is
-#: What of a client's settings says where the store is and who may enter.
-_WHERE = ("path", "host", "port", "db", "username", "password")
 
 
 class Bulk:
-    """The same store as an asynchronous client's, for any number of threads."""
+    """The same servers as an asynchronous client's, for any number of threads."""
 
-    def __init__(self, client: aioredis.Redis, *, timeout_s: float) -> None:
-        settings: dict[str, Any] = client.connection_pool.connection_kwargs
-        same = {name: value for name, value in settings.items() if name in _WHERE or name.startswith("ssl_")}
-        kind = next(
-            blocking for name, blocking in _CLASSES.items() if issubclass(client.connection_pool.connection_class, name)
-        )
-        self._client = redis.Redis.from_pool(
-            redis.ConnectionPool(
-                connection_class=kind,
-                socket_timeout=timeout_s,
-                socket_connect_timeout=timeout_s,
-                socket_read_size=READ_BYTES,
-                retry=Retry(NoBackoff(), 0),
-                **same,
-            )
-        )
+    def __init__(self, nodes: Nodes, *, timeout_s: float) -> None:
+        self._nodes = nodes
+        self._timeout_s = timeout_s
+        self._twins: dict[aioredis.Redis, redis.Redis] = {}
+        self._making = threading.Lock()
 
     def mget(self, names: Sequence[str]) -> list[bytes | None]:
         """Many values, missing ones as None. Raises StoreUnavailableError."""
-        try:
-            return cast("list[bytes | None]", self._client.mget(names))
-        except (*UNAVAILABLE, redis.ResponseError) as error:
-            raise translated(error) from error
+        parts = self._nodes.parts(names)
+        return in_place(parts, self.many([("MGET", *(names[i] for i in part)) for part in parts]), len(names))
 
     def many(self, commands: Sequence[Sequence[str]]) -> list[Any]:
-        """Plain commands in one round trip. Raises StoreUnavailableError."""
-        pipe = self._client.pipeline(transaction=False)
-        for command in commands:
-            pipe.execute_command(*command)  # type: ignore[no-untyped-call]
+        """Plain commands, each with a key after its name; one round trip to each server. Raises StoreUnavailableError."""
+        shares = grouped((self._nodes.of(command[1]), i) for i, command in enumerate(commands))
         try:
-            return checked(pipe.execute(raise_on_error=False))
+            answers = [
+                checked(self._pipeline(node, [commands[i] for i in members])) for node, members in shares.items()
+            ]
         except UNAVAILABLE as error:
+            self._nodes.stale = True
             raise translated(error) from error
+        return in_place(shares.values(), answers, len(commands))
 
     def close(self) -> None:
-        self._client.close()
+        """Give back the connections."""
+        for twin in self._twins.values():
+            twin.close()
+
+    def _pipeline(self, node: aioredis.Redis, commands: Sequence[Sequence[str]]) -> list[Any]:
+        pipe = self._twin(node).pipeline(transaction=False)
+        for command in commands:
+            pipe.execute_command(*command)  # type: ignore[no-untyped-call]
+        answers: list[Any] = pipe.execute(raise_on_error=False)
+        return answers
+
+    def _twin(self, node: aioredis.Redis) -> redis.Redis:
+        with self._making:
+            if node not in self._twins:
+                self._twins[node] = _blocking(node, self._timeout_s)
+            return self._twins[node]
 
 
-_CLASSES: dict[type[Any], type[Any]] = {
+def _blocking(node: aioredis.Redis, timeout_s: float) -> redis.Redis:
+    kind = node.connection_pool.connection_class
+    settings = {**way_in(node), "socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
+    return redis.Redis.from_pool(
+        redis.ConnectionPool(
+            connection_class=next(twin for known, twin in _KINDS.items() if issubclass(kind, known)),
+            socket_read_size=READ_BYTES,
+            retry=Retry(NoBackoff(), 0),
+            **settings,
+        )
+    )
+
+
+_KINDS: dict[type[Any], type[Any]] = {
     aioredis.UnixDomainSocketConnection: redis.UnixDomainSocketConnection,
     aioredis.SSLConnection: redis.SSLConnection,
     aioredis.Connection: redis.Connection,

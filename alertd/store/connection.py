@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, cast
+import asyncio
+from collections.abc import Sequence
+from typing import Any
 
 from redis import exceptions
 from redis.asyncio import Redis
 
 from alertd.store import keys
 from alertd.store.codec import Codec
+from alertd.store.nodes import Nodes, grouped, in_place
 from alertd.store.scripts import script
 
 SCHEMA_VERSION = 2
@@ -17,6 +19,12 @@ SCHEMA_VERSION = 2
 OLDEST_SCHEMA = 2
 #: How long a write may take to reach the disk (and a replica, where one is required) before the caller is told 503.
 WAITAOF_MS = 5_000
+
+#: Settings an engine must have for the whole promise, and what it promises otherwise.
+WANTED = {
+    "appendfsync": ("always", "a power cut may lose up to a second of accepted alerts"),
+    "maxmemory-policy": ("noeviction", "the engine may throw data away when memory is full"),
+}
 
 Arg = str | bytes | int | float
 
@@ -36,6 +44,9 @@ UNAVAILABLE = (
     exceptions.BusyLoadingError,
     exceptions.ReadOnlyError,
     exceptions.OutOfMemoryError,
+    exceptions.ClusterDownError,
+    exceptions.AskError,  # a slot is on its way to another server; MOVED is one too
+    exceptions.TryAgainError,
     OSError,
 )
 _NOT_NOW = ("OOM", "MISCONF", "READONLY", "LOADING", "CLUSTERDOWN", "MASTERDOWN", "NOREPLICAS", "WAITAOF")
@@ -45,11 +56,10 @@ class Connection:
     """One client of the store. `skew_ms` shifts the scripts' clock: the fake clock of tests, 0 in production."""
 
     def __init__(self, redis: Redis, codec: Codec, *, replicas_required: int = 0, skew_ms: int = 0) -> None:
-        self.redis = redis
+        self.nodes = Nodes(redis)
         self.codec = codec
         self.skew_ms = skew_ms
         self._replicas = min(1, replicas_required)
-        self._command = cast("Callable[..., Awaitable[Any]]", redis.execute_command)
 
     async def run(self, name: str, names: Sequence[str], *args: Arg) -> Any:
         """Run a script; its writes are applied when this returns."""
@@ -77,27 +87,18 @@ class Connection:
         return answer
 
     async def execute(self, *command: Arg) -> Any:
-        """A plain command."""
-        try:
-            return await self._command(*command)
-        except (*UNAVAILABLE, exceptions.ResponseError) as error:
-            raise translated(error) from error
+        """A plain command; what follows its name is a key."""
+        return (await self.execute_many([command]))[0]
 
     async def execute_many(self, commands: Sequence[Sequence[Arg]]) -> list[Any]:
         """Plain commands in one round trip."""
-        pipe = self.redis.pipeline(transaction=False)
-        for command in commands:
-            pipe.execute_command(*command)
-        try:
-            return checked(await pipe.execute(raise_on_error=False))
-        except UNAVAILABLE as error:
-            raise translated(error) from error
+        return checked(await self._each([(str(command[1]), command) for command in commands]))
 
     async def answers(self) -> bool:
         """Whether the store is there at all."""
         try:
-            return bool(await self.execute("PING"))
-        except StoreUnavailableError:
+            return bool(await self.nodes.first.ping())
+        except UNAVAILABLE:
             return False
 
     async def hash_of(self, name: str) -> dict[bytes, bytes]:
@@ -107,40 +108,79 @@ class Connection:
 
     async def mget(self, names: Sequence[str]) -> list[bytes | None]:
         """Many values, missing ones as None."""
-        return cast("list[bytes | None]", await self.execute("MGET", *names)) if names else []
+        parts = self.nodes.parts(names)
+        answers = await self.execute_many([("MGET", *(names[i] for i in part)) for part in parts])
+        return in_place(parts, answers, len(names))
 
     async def _pipelined(
         self, calls: Sequence[tuple[str, Sequence[str], Sequence[Arg]]], *, durable: bool
     ) -> list[Any]:
-        """The answers, errors among them; when `durable`, one of WAITAOF after them."""
-        try:
-            answers = await self._send(calls, durable=durable)
-            again = [i for i, answer in enumerate(answers) if isinstance(answer, exceptions.NoScriptError)]
-            if again:
-                fresh = await self._send([calls[i] for i in again], durable=durable, whole=True)
-                for i, answer in zip(again, fresh, strict=False):
-                    answers[i] = answer
-                answers[len(calls) :] = fresh[len(again) :]
-        except UNAVAILABLE as error:
-            raise translated(error) from error
+        """The answers, errors among them; when `durable`, that of WAITAOF after the one call's."""
+        answers = await self._send(calls, durable=durable)
+        again = [i for i, answer in enumerate(answers) if isinstance(answer, exceptions.NoScriptError)]
+        if again:
+            fresh = await self._send([calls[i] for i in again], durable=durable, whole=True)
+            for i, answer in zip(again, fresh, strict=False):
+                answers[i] = answer
+            answers[len(calls) :] = fresh[len(again) :]
         return answers
 
     async def _send(
         self, calls: Sequence[tuple[str, Sequence[str], Sequence[Arg]]], *, durable: bool, whole: bool = False
     ) -> list[Any]:
         """By name, or `whole` to a server that does not know them (any more), which then cannot say so again."""
-        pipe = self.redis.pipeline(transaction=False)
+        commands: list[tuple[str, Sequence[Arg]]] = []
         for name, names, args in calls:
             known = ("EVAL", script(name).text) if whole else ("EVALSHA", script(name).sha)
-            pipe.execute_command(*known, len(names), *names, *args)
-        if durable:
-            pipe.execute_command("WAITAOF", 1, self._replicas, WAITAOF_MS)
-        return await pipe.execute(raise_on_error=False)
+            commands.append((names[0], (*known, len(names), *names, *args)))
+        if durable:  # it counts what its own connection wrote: the same server, the same pipeline
+            commands.append((calls[-1][1][0], ("WAITAOF", 1, self._replicas, WAITAOF_MS)))
+        return await self._each(commands)
+
+    async def _each(self, commands: Sequence[tuple[str, Sequence[Arg]]]) -> list[Any]:
+        """The answers to commands, each given with a key it is about; errors are answers. Raises StoreUnavailableError when a
+        server cannot be reached. A server that no longer holds a key says so and does nothing: the one that does is asked.
+        """
+        try:
+            if self.nodes.stale:
+                await self.nodes.learn()
+            answers = await self._asked(commands)
+            if any(isinstance(answer, exceptions.MovedError) for answer in answers):
+                await self.nodes.learn()
+                again = [i for i, answer in enumerate(answers) if _is_void(commands[i][1], answer)]
+                for i, answer in zip(again, await self._asked([commands[i] for i in again]), strict=True):
+                    answers[i] = answer
+        except UNAVAILABLE as error:
+            self.nodes.stale = True
+            raise translated(error) from error
+        return answers
+
+    async def _asked(self, commands: Sequence[tuple[str, Sequence[Arg]]]) -> list[Any]:
+        """One pipeline to each server, all at once."""
+        shares = grouped((self.nodes.of(key), i) for i, (key, _) in enumerate(commands))
+        if len(shares) == 1:
+            return await _pipeline(next(iter(shares)), [command for _, command in commands])
+        parts = await asyncio.gather(
+            *(_pipeline(node, [commands[i][1] for i in members]) for node, members in shares.items())
+        )
+        return in_place(shares.values(), parts, len(commands))
 
     def _confirmed(self, answer: list[int]) -> None:
         local, replicas = answer
         if local < 1 or replicas < self._replicas:
             raise StoreUnavailableError("The store took the request but did not confirm in time that it is on disk.")
+
+
+def _is_void(command: Sequence[Arg], answer: Any) -> bool:
+    """Whether a command is to be sent again: it was not carried out, or waited for what was not."""
+    return isinstance(answer, exceptions.MovedError) or command[0] == "WAITAOF"
+
+
+async def _pipeline(node: Redis, commands: Sequence[Sequence[Arg]]) -> list[Any]:
+    pipe = node.pipeline(transaction=False)
+    for command in commands:
+        pipe.execute_command(*command)
+    return await pipe.execute(raise_on_error=False)
 
 
 def checked(answers: list[Any]) -> list[Any]:
@@ -160,6 +200,7 @@ def translated(error: BaseException) -> BaseException:
 
 async def open_store(connection: Connection) -> None:
     """Check that this store may be used by this program with these keys, and mark a new one. Raises StoreRefusedError."""
+    connection.nodes.stale = True  # nothing is known of them yet
     found, check = await connection.execute("MGET", keys.SCHEMA, keys.KEY_CHECK)
     if found is None:
         await connection.execute("MSET", keys.SCHEMA, SCHEMA_VERSION, keys.KEY_CHECK, connection.codec.check_value)
@@ -180,20 +221,26 @@ async def check_engine(connection: Connection) -> list[str]:
     """What this engine promises less than asked, as sentences; empty when nothing. Unknown settings are told too.
     Raises StoreRefusedError when it cannot say that a write is on disk, without which nothing can be promised at all.
     """
+    weaker: dict[str, None] = {}
+    for node in connection.nodes.all:
+        weaker |= dict.fromkeys(await _weaker(node))
+    return list(weaker)
+
+
+async def _weaker(node: Redis) -> list[str]:
     try:
-        await connection.execute("WAITAOF", 1, 0, WAITAOF_MS)
-    except (StoreUnavailableError, exceptions.ResponseError) as error:
+        confirmed, *settings = await _pipeline(
+            node, [("WAITAOF", 1, 0, WAITAOF_MS), *(("CONFIG", "GET", setting) for setting in WANTED)]
+        )
+    except UNAVAILABLE as error:
+        raise translated(error) from error
+    if isinstance(confirmed, Exception):
         raise StoreRefusedError(
             "the store does not confirm that writes are on disk: it must be the master, Valkey or Redis 7.2 or newer, "
             "with `appendonly yes`"
-        ) from error
-    wanted = {
-        "appendfsync": ("always", "a power cut may lose up to a second of accepted alerts"),
-        "maxmemory-policy": ("noeviction", "the engine may throw data away when memory is full"),
-    }
+        ) from confirmed
     weaker = []
-    for setting, (value, consequence) in wanted.items():
-        answer = await connection.execute("CONFIG", "GET", setting)
+    for (setting, (value, consequence)), answer in zip(WANTED.items(), checked(settings), strict=True):
         found = next(iter(answer.values()) if isinstance(answer, dict) else iter(answer[1:]), b"?")
         if found.decode() != value:
             weaker.append(f"the store has {setting} {found.decode()}, not {value}: {consequence}")

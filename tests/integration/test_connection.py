@@ -30,7 +30,7 @@ class Forgetful(Connection):
     """A server that has lost its scripts before every call, as after one failover upon another."""
 
     async def _send(self, *args: Any, **options: Any) -> list[Any]:
-        await self.redis.script_flush()
+        await self.nodes.first.script_flush()
         return await super()._send(*args, **options)
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from alertd.store.audience import Audience
 from alertd.store.bulk import Bulk
 from alertd.store.connection import Connection
+from alertd.store.nodes import Nodes
 from alertd.store.people import GRACE_MS, Change, People, cell_of
 from alertd.store.sweeper import Sweeper
 from alertd.store.wanted import Wanted
@@ -38,7 +39,8 @@ class Driven(Connection):
     """A mover's client that waits for its turn before each round trip."""
 
     def __init__(self, store: Connection) -> None:
-        super().__init__(store.redis, store.codec)
+        super().__init__(store.nodes.first, store.codec)
+        self.nodes = store.nodes
         self._turns, self._waits = asyncio.Semaphore(0), asyncio.Event()
         self.task: asyncio.Task[Any] | None = None
 
@@ -75,8 +77,8 @@ class Driven(Connection):
 class Stepped(Bulk):
     """Reading that lets others go first, each time."""
 
-    def __init__(self, client: Any, first: Callable[[], Awaitable[None]]) -> None:
-        super().__init__(client, timeout_s=10)
+    def __init__(self, nodes: Nodes, first: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(nodes, timeout_s=10)
         self._first, self._loop = first, asyncio.get_running_loop()
 
     def _let(self) -> None:
@@ -84,10 +86,6 @@ class Stepped(Bulk):
             await self._first()
 
         asyncio.run_coroutine_threadsafe(others(), self._loop).result(10)
-
-    def mget(self, names: Sequence[str]) -> list[bytes | None]:
-        self._let()
-        return super().mget(names)
 
     def many(self, commands: Sequence[Sequence[str]]) -> list[Any]:
         self._let()
@@ -157,7 +155,7 @@ class Interleaving:
         return (one.tile, one.x, one.y, one.region) == (other.tile, other.x, other.y, other.region)
 
     async def _ask(self) -> list[int]:
-        bulk = Stepped(self._store.redis, self._let)
+        bulk = Stepped(self._store.nodes, self._let)
 
         async def authority(numbers: NDArray[Any], wanted: Wanted) -> records.Records:
             await self._let()
@@ -196,6 +194,15 @@ def count(request: pytest.FixtureRequest) -> int:
 
 async def test_moves_between_the_reads_of_a_query(store: Connection, count: int):
     """Whoever is inside before and after a move is found once at every interleaving; whoever is outside both times never is."""
+    await drive(store, count)
+
+
+async def test_moves_between_the_reads_of_a_query_on_a_cluster(cluster: Connection, count: int):
+    """The same where the places lie on three servers, and no two of them change at once."""
+    await drive(cluster, count)
+
+
+async def drive(store: Connection, count: int) -> None:
     people = People(store)
     numbers = list(await people.numbers(PEOPLE))
     inside, outside = spots()
@@ -259,4 +266,4 @@ async def test_no_twin_is_restored_beside_one_that_is_about_to_count(store: Conn
 
 def ordinary(store: Connection) -> Audience:
     """An audience that nobody holds up."""
-    return Audience(Bulk(store.redis, timeout_s=5), People(store).authority, deadline_s=5)
+    return Audience(Bulk(store.nodes, timeout_s=5), People(store).authority, deadline_s=5)

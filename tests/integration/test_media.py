@@ -16,6 +16,7 @@ import pytest
 import trustme
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from PIL import Image
 
 from alertd.alerts import NO_LONGER_SHOWN, SHOWN, AlertState
 from alertd.api import create_app
@@ -275,12 +276,12 @@ async def test_words_of_a_photo_go_with_it_unless_the_alert_has_its_own(parts: P
 async def test_too_many_photos_without_an_alert_are_refused(parts: Parts):
     """Who hands in and never alerts cannot fill the store; another organisation's do not count."""
     waiting = {f"med_{n}": parts.clock.now_ms() + 60_000 for n in range(parts.settings.media.waiting)}
-    await parts.db.redis.zadd(keys.org("default", "media"), waiting)
+    await parts.db.nodes.first.zadd(keys.org("default", "media"), waiting)
     with pytest.raises(Problem) as refusal:
         await photo(parts)
     assert refusal.value.status == 429
     await photo(parts, ELSEWHERE)
-    await parts.db.redis.zadd(keys.org("default", "media"), dict.fromkeys(waiting, 1))  # they are gone by now
+    await parts.db.nodes.first.zadd(keys.org("default", "media"), dict.fromkeys(waiting, 1))  # they are gone by now
     await photo(parts)
 
 
@@ -357,6 +358,13 @@ async def test_a_photo_is_handed_in_as_a_form_and_shown(api: Api):
         assert (*read(data).size, len(data)) == (told["width"], told["height"], told["bytes"])
         assert response.headers["Cache-Control"] == "no-store"
     assert (await api.look(f"/m/{answer['id']}")).status == 404
+
+
+async def test_a_file_of_megabytes_is_handed_in(api: Api):
+    """As cameras make them."""
+    status, answer = await api.hand_in(written(Image.effect_noise((1500, 2000), 90).convert("RGB")))
+    assert status == 201, answer
+    assert answer["sizes"]["push"]["bytes"] <= 300_000
 
 
 async def test_what_the_public_is_shown(api: Api, sample: dict[str, Any]):

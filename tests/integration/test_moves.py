@@ -99,7 +99,7 @@ def people(store: Connection) -> People:
 
 @pytest.fixture
 def audience(store: Connection, people: People) -> Audience:
-    return Audience(Bulk(store.redis, timeout_s=5), people.authority, deadline_s=5)
+    return Audience(Bulk(store.nodes, timeout_s=5), people.authority, deadline_s=5)
 
 
 async def numbers(audience: Audience, lon_lat: tuple[float, float]) -> list[int]:
@@ -248,7 +248,7 @@ async def test_young_cell_is_not_read_again(people: People, store: Connection):
 
 async def generations_read(store: Connection) -> int:
     """How often, by the server's own count: the sweeper reads a cell's generation together with the cell."""
-    found = await store.redis.info("commandstats")
+    found = await store.nodes.first.info("commandstats")
     return int(found.get("cmdstat_hget", {}).get("calls", 0))
 
 
@@ -403,4 +403,4 @@ async def test_deadline_gives_nobody_rather_than_some(store: Connection, people:
     """A query that cannot end in time is refused: a partial audience would lose people silently."""
     await people.put([Change(None, person(1, place(SEVILLA)))])
     with pytest.raises(StoreUnavailableError):
-        await Audience(Bulk(store.redis, timeout_s=5), people.authority, deadline_s=0).find(wanted(SEVILLA))
+        await Audience(Bulk(store.nodes, timeout_s=5), people.authority, deadline_s=0).find(wanted(SEVILLA))

@@ -1,0 +1,112 @@
+"""The servers of a store: one, or the masters of a cluster, each reached by a client of its own.
+
+All of a chain, of a group of cells or of 512 subscribers lies under one hash tag (`keys`), so no call ever needs two servers: one
+client a server, and the rest of the store does not know which of both it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any, TypeVar
+
+from redis import exceptions
+from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
+
+Group = TypeVar("Group", bound=Hashable)
+Item = TypeVar("Item")
+#: What of a client's settings says where its server is, who may enter, and how long that may take.
+_WAY_IN = ("path", "host", "port", "db", "username", "password", "socket_timeout", "socket_connect_timeout")
+
+
+class Nodes:
+    """Which client reaches a key. `stale` is set by whoever sees that this is no longer what it was."""
+
+    def __init__(self, client: Redis) -> None:
+        self.first = client
+        self.stale = False
+        self._clients: dict[tuple[str, int], Redis] = {}
+        self._slots: list[Redis] = []  # by slot, of a cluster
+
+    @property
+    def all(self) -> list[Redis]:
+        """Every server that holds keys."""
+        return list(dict.fromkeys(self._slots)) or [self.first]
+
+    def of(self, key: str | bytes) -> Redis:
+        """The client of the server that holds a key."""
+        return self._slots[slot_of(key)] if self._slots else self.first
+
+    def parts(self, names: Sequence[str]) -> list[list[int]]:
+        """The indices of names that one command may have together: all, or in a cluster those of one slot."""
+        if not self._slots:
+            return [list(range(len(names)))] if names else []
+        return list(grouped((slot_of(name), i) for i, name in enumerate(names)).values())
+
+    async def learn(self) -> None:
+        """Ask who holds what. Raises what the client raises when nobody answers."""
+        ranges = await self._ranges()
+        slots = [self.first] * (REDIS_CLUSTER_HASH_SLOTS if ranges else 0)
+        for first, last, (host, port, *_), *_ in ranges:
+            slots[first : last + 1] = [self._client(host.decode(), port)] * (last + 1 - first)
+        self._slots, self.stale = slots, False
+
+    async def close(self) -> None:
+        """Close the clients that were made here; the first is its owner's."""
+        for client in self._clients.values():
+            await client.aclose()
+
+    async def _ranges(self) -> list[Any]:
+        """What a cluster's servers say of the slots, whichever answers; nothing where there is no cluster."""
+        known = [self.first, *self._clients.values()]
+        for client in known:
+            try:
+                answer: list[Any] = await client.execute_command("CLUSTER", "SLOTS")  # type: ignore[no-untyped-call]
+            except (exceptions.ConnectionError, exceptions.TimeoutError, OSError):
+                if client is known[-1]:
+                    raise
+            except exceptions.ResponseError:  # clusters are not enabled there, or not known to it
+                return []
+            else:
+                return answer
+        return []
+
+    def _client(self, host: str, port: int) -> Redis:
+        where = way_in(self.first)
+        here = (host or where["host"], port)
+        if here not in self._clients:
+            where.update(host=here[0], port=port)
+            pool = ConnectionPool(
+                connection_class=self.first.connection_pool.connection_class, retry=Retry(NoBackoff(), 0), **where
+            )
+            self._clients[here] = Redis.from_pool(pool)
+        return self._clients[here]
+
+
+def way_in(client: Redis) -> dict[str, Any]:
+    """The settings of a client that another one needs for the same server."""
+    settings: dict[str, Any] = client.connection_pool.connection_kwargs
+    return {name: value for name, value in settings.items() if name in _WAY_IN or name.startswith("ssl_")}
+
+
+def slot_of(key: str | bytes) -> int:
+    """The cluster's slot of a key, by its hash tag."""
+    return key_slot(key.encode() if isinstance(key, str) else key)
+
+
+def grouped(pairs: Iterable[tuple[Group, Item]]) -> dict[Group, list[Item]]:
+    """Items by what they have in common, in order."""
+    found: dict[Group, list[Item]] = {}
+    for group, item in pairs:
+        found.setdefault(group, []).append(item)
+    return found
+
+
+def in_place(parts: Iterable[Sequence[int]], answers: Iterable[Sequence[Item]], count: int) -> list[Item]:
+    """The answers to shares of a list, each share given by its indices, as the answers to the list of so many."""
+    found: dict[int, Item] = {}
+    for part, values in zip(parts, answers, strict=True):
+        found.update(zip(part, values, strict=True))
+    return [found[i] for i in range(count)]

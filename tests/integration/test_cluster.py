@@ -1,0 +1,98 @@
+"""A cluster of three masters is a store as one server is: every script finds its keys together, and slots may move."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from redis import Redis as Blocking
+from redis.asyncio import Redis
+
+from alertd.app import opened
+from alertd.store.codec import Codec
+from alertd.store.connection import Connection, check_engine
+from alertd.store.nodes import slot_of
+from channels.sandbox import Sandbox
+from tests.integration.acts import CADIZ, counts, over, planned, register, send, submitted
+from tests.integration.conftest import settings_for
+
+
+@pytest.mark.usefixtures("cluster")
+async def test_an_alert_goes_its_whole_way(masters: list[int], codec: Codec, sandbox: Sandbox, sample: dict[str, Any]):
+    """Registered, submitted, approved, planned, sent and ended: each person on each channel once, over three servers."""
+    people = 40
+    async with Redis(port=masters[1]) as client, opened(settings_for(sandbox), client, codec) as parts:
+        assert len(parts.db.nodes.all) == len(masters)
+        await register(parts, people)
+        record = await planned(parts, sample, channels=["push", "sms", "mail"])
+        for channel in ("push", "sms", "mail"):
+            await send(parts, record, channel)
+            assert await counts(parts, record, channel) == {"accepted": people}
+        assert await over(parts, record)
+        told = [address for _, _, address, *_ in sandbox.push.recorded]
+        assert sorted(told) == sorted(f"token-{i}" for i in range(people))
+
+
+@pytest.mark.usefixtures("cluster")
+async def test_people_move_and_are_swept(masters: list[int], codec: Codec, sandbox: Sandbox, sample: dict[str, Any]):
+    """Who moved away is not told, who was forgotten is nowhere, and the sweeper finds what they left on every server."""
+    async with Redis(port=masters[2]) as client, opened(settings_for(sandbox), client, codec) as parts:
+        await register(parts, 40)
+        await register(parts, 1, places={"home": {"point": CADIZ}})
+        await parts.registry.forget("p1")
+        assert len((await submitted(parts, sample)).found) == 38
+        assert await parts.worker().sweeper.round() == 0  # seen, and not ripe
+
+
+async def test_values_come_in_order_from_everywhere(cluster: Connection):
+    """Many values are asked of all servers at once, and what is missing says so where it is missing."""
+    names = [f"{{s:{i}}}:{i}" for i in range(200)]
+    await cluster.execute_many([("SET", name, name) for name in names[::2]])
+    found = await cluster.mget(names)
+    assert found == [name.encode() if i % 2 == 0 else None for i, name in enumerate(names)]
+
+
+@pytest.mark.parametrize("how", ["execute", "run_durably"])
+async def test_a_slot_that_moved_is_followed(cluster: Connection, masters: list[int], how: str):
+    """A slot that another server has by now costs one more question, and what is durable is so there."""
+    name = "{moved}:x" if how == "execute" else "{moved-durably}:x"
+    assert await cluster.execute("GET", name) is None
+    _move(slot_of(name), masters)
+    before = cluster.nodes.of(name)
+    if how == "execute":
+        await cluster.execute("SET", name, "there")
+    else:
+        await cluster.run_durably("claim", [name], "mine", "")
+    assert cluster.nodes.of(name) is not before
+    assert await cluster.execute("EXISTS", name) == 1
+
+
+async def test_every_server_is_asked_what_it_promises(cluster: Connection, masters: list[int]):
+    """One server of three that syncs less often is a weaker store, and it is told once."""
+    with Blocking(port=masters[2]) as last:
+        last.config_set("appendfsync", "everysec")
+        try:
+            assert [sentence for sentence in await check_engine(cluster) if "appendfsync everysec" in sentence]
+        finally:
+            last.config_set("appendfsync", "always")
+    assert await check_engine(cluster) == []
+
+
+def _move(slot: int, masters: list[int]) -> None:
+    """Give an empty slot to the next server."""
+    clients = [Blocking(port=port) for port in masters]
+    ids = [client.execute_command("CLUSTER", "MYID").decode() for client in clients]
+    holder = next(i for i, client in enumerate(clients) if _holds(client, slot))
+    goal = (holder + 1) % len(clients)
+    clients[goal].execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[holder])
+    clients[holder].execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[goal])
+    for i in (goal, holder, 3 - goal - holder):
+        clients[i].execute_command("CLUSTER", "SETSLOT", slot, "NODE", ids[goal])
+    for client in clients:
+        client.close()
+
+
+def _holds(client: Blocking, slot: int) -> bool:
+    me = client.execute_command("CLUSTER", "MYID")
+    ranges = client.execute_command("CLUSTER", "SLOTS")
+    return any(first <= slot <= last and master[2] == me for first, last, master, *_ in ranges)
