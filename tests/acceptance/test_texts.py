@@ -91,7 +91,7 @@ def test_a_place_that_is_none_is_refused(clean: Served, path: str):
 
 
 def test_who_may_change_words(clean: Served):
-    """Only a key with that scope; who reads alerts may read them; another organisation's are not found."""
+    """Only a key with that scope, and no test key; who reads alerts may read them; another organisation's are not found."""
     reader, writer = keyed(clean, "alerts:read"), keyed(clean, "texts:write")
     text = {"template": "{{ who }}"}
     assert clean.call("PUT", TITLE, text, reader)[0] == 403
@@ -99,4 +99,7 @@ def test_who_may_change_words(clean: Served):
     assert clean.call("PUT", TITLE, text, writer)[0] == 200
     assert clean.call("GET", TEXTS, None, reader)[0] == clean.call("GET", TITLE, None, writer)[0] == 200
     assert clean.call("DELETE", TITLE, None, reader)[0] == 403
+    tester = {"subject": "words@centre.example", "scopes": ["texts:write"], "test": True}
+    testing = clean.call("POST", "/v1/keys", tester)[1]["token"]
+    assert clean.call("PUT", TITLE, text, testing)[0] == clean.call("DELETE", TITLE, None, testing)[0] == 403
     assert clean.call("GET", "/v1/organisations/other/texts")[0] == 404
