@@ -103,6 +103,9 @@ STEPS: dict[State, frozenset[State]] = {
     State.SUPPRESSED: frozenset(),
 }
 
+#: Nobody is to be shown what other states' messages say.
+TOLD = frozenset({*OPEN_STATES, _S.SENT})
+
 #: Nothing is left to do for these; the rest of the identity is queued and in flight.
 SETTLED = frozenset(State) - {State.QUEUED, State.IN_FLIGHT}
 
@@ -117,6 +120,7 @@ class LedgerReason(enum.IntEnum):
     WORKER_LOST = 36  # its worker went silent with the attempt open
     LEFT_BLANK = 37  # the message cannot be made for this reference
     UNREADABLE = 38  # the subscriber's record is damaged, or not of this version
+    SEEN = 39  # delivered, and opened
 
 
 #: Ledger byte 3: five bits of attempts and these flags.

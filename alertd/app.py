@@ -261,6 +261,7 @@ def _fcm(section: config.FcmCarrier, _settings: config.Settings, _name: str) -> 
             project_id=section.project,
             endpoint=section.endpoint,
             ca_file=str(section.ca_file) if section.ca_file else None,
+            critical=section.critical,
             connections=section.connections,
             timeout_s=section.timeout_s,
         )

@@ -147,6 +147,7 @@ class FcmCarrier(Carrier):
     project: str | None = None
     endpoint: str = "https://fcm.googleapis.com"
     ca_file: Path | None = None
+    critical: bool = False
     connections: int = Field(800, ge=1)
 
 

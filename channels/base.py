@@ -86,7 +86,15 @@ class Stamp:
     expires_s: int
     loudness: Loudness
     language: str  # BCP 47
-    test: bool = False  # Test or Exercise: must look different
+    sequence: int = 1  # of the version in its chain
+    kind: str = "general"
+    occasion: str = "alert"
+    status: str = "Actual"
+
+    @property
+    def test(self) -> bool:
+        """Test or Exercise: must look different."""
+        return self.status != "Actual"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -28,6 +28,9 @@ class FcmSettings:
     project_id: str | None = None  # None: the service account's own
     endpoint: str = "https://fcm.googleapis.com"
     ca_file: str | None = None  # None: the system's authorities
+    critical: bool = (
+        False  # the app has Apple's entitlement for critical alerts: what is loud sounds on muted phones, too
+    )
     connections: int = 800  # messages under way at once: with 80 ms an answer, 10,000/s
     timeout_s: float = 15.0  # FCM asks for at least 10
     connect_timeout_s: float = 5.0
@@ -70,7 +73,7 @@ class FcmChannel:
 
     def prepare(self, message: PushMessage) -> Prepared:
         """Raises `ValueError` for a message FCM can never take."""
-        return Prepared(encode(message))
+        return Prepared(encode(message, critical=self._settings.critical))
 
     async def send(self, prepared: Prepared, recipients: Sequence[Recipient], may_write: MayWrite) -> list[Outcome]:
         """The time to live is what is left at this call."""

@@ -17,6 +17,9 @@ THROTTLED_WAIT_S = 60.0
 
 BAD_REQUEST = "type.googleapis.com/google.rpc.BadRequest"
 
+# The fields of a message that hold its recipient.
+TARGETS = ("message.token", "message.fid")
+
 # By what firebase-admin makes of the FcmError in the answer, with the status it must come with.
 BY_FCM_ERROR: dict[tuple[int, type[Exception]], tuple[Answer, Reason]] = {
     (404, messaging.UnregisteredError): (Answer.NEVER, Reason.GONE),
@@ -68,7 +71,7 @@ def _refused(status: int, error: dict[str, Any]) -> tuple[Answer, Reason]:
     kind = _fcm_error(error)
     if kind is not None and (status, kind) in BY_FCM_ERROR:
         return BY_FCM_ERROR[status, kind]
-    if status == 400 and error:
+    if status == 400 and error and not _is_unspecified(error):
         return Answer.NEVER, _fault(error)
     return BY_STATUS.get(status, (Answer.UNKNOWN if status > 500 else Answer.RETRY, Reason.GARBAGE))
 
@@ -88,7 +91,12 @@ def _fault(error: dict[str, Any]) -> Reason:
     violations = requests[0].get("fieldViolations")
     listed = violations if isinstance(violations, list) else []
     fields = [violation.get("field") for violation in listed if isinstance(violation, dict)]
-    return Reason.BAD_ADDRESS if "message.token" in fields else Reason.BAD_MESSAGE
+    return Reason.BAD_ADDRESS if any(field in TARGETS for field in fields) else Reason.BAD_MESSAGE
+
+
+def _is_unspecified(error: dict[str, Any]) -> bool:
+    """FCM does not say what was wrong: nobody's message is given up for that."""
+    return any(detail.get("errorCode") == "UNSPECIFIED_ERROR" for detail in error["details"])
 
 
 def _error(body: bytes) -> dict[str, Any]:

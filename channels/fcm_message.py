@@ -1,15 +1,17 @@
 """A push message as FCM HTTP v1 takes it: encoded once, cut open where the recipient goes.
 
-The shape is firebase-admin's `Message`; what differs per recipient (token and acknowledgement tag) and per moment (the time to
-live) is spliced in as bytes.
+The shape is firebase-admin's `Message`; what differs per recipient (its address and the acknowledgement tag) and per moment (the time
+to live) is spliced in as bytes.
 """
 
 from __future__ import annotations
 
 import bisect
 import json
+import re
 import secrets
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,6 +32,16 @@ TTL_MAX_S = 2_419_200
 # APNs refuses a longer apns-collapse-id.
 COLLAPSE_ID_BYTES = 64
 
+# What is told is worth more than its picture and its link: these go before this much of the body is touched. The renderer makes no more.
+BODY_BYTES = 1_000
+
+# Of what an app gets in `data`: alertd/schemas/push-1.json says what each field means. Fields are added under the same number;
+# one that goes, or means something else, makes the next.
+SCHEMA = "1"
+
+# A Firebase installation ID, which firebase-admin 7.7 names `fid` and prefers to a token. A token is longer and holds a colon.
+INSTALLATION = re.compile(r"[cdef][A-Za-z0-9_-]{21}", re.ASCII)
+
 ELLIPSIS = "…"
 
 
@@ -41,8 +53,9 @@ class Sound:
     notification_priority: str  # how Android shows it
     channel_id: str  # the app makes these notification channels
     apns_priority: str
-    interruption_level: str  # "critical" needs Apple's entitlement, so it is not ours to claim
+    interruption_level: str
     sound: str | None
+    critical: bool = False
 
 
 SOUNDS = {
@@ -51,10 +64,13 @@ SOUNDS = {
     Loudness.SILENT: Sound("normal", "low", "alert-silent", "5", "passive", None),
 }
 
+# Sounds where the phone is muted, and needs Apple's entitlement for the app and its user's consent.
+CRITICAL = replace(SOUNDS[Loudness.LOUD], interruption_level="critical", critical=True)
+
 
 @dataclass(frozen=True, slots=True)
 class FcmPayload:
-    """The request body in four pieces: `ttl`, `ack` and `token` go between them, in this order."""
+    """The request body in four pieces: the time to live, the tag, and the recipient's field with its value go between them."""
 
     pieces: tuple[bytes, bytes, bytes, bytes]
     expires_s: int
@@ -62,45 +78,45 @@ class FcmPayload:
     def at(self, now_s: float) -> tuple[bytes, bytes, bytes]:
         """The pieces for one chunk, with the time to live that is left at `now_s`."""
         ttl_s = min(max(0, int(self.expires_s - now_s)), TTL_MAX_S)
-        before_ttl, before_ack, before_token, end = self.pieces
-        return (b"%b%ds%b" % (before_ttl, ttl_s, before_ack), before_token, end)
+        before_ttl, before_ack, before_target, end = self.pieces
+        return (b"%b%ds%b" % (before_ttl, ttl_s, before_ack), before_target, end)
 
 
-def body_for(pieces: tuple[bytes, bytes, bytes], token: str, tag: str) -> bytes:
-    """The request body for one recipient. Whatever the token holds stays inside its JSON string."""
-    head, before_token, end = pieces
-    return b"".join((head, _inside_string(tag), before_token, _inside_string(token), end))
+def body_for(pieces: tuple[bytes, bytes, bytes], address: str, tag: str) -> bytes:
+    """The request body for one recipient. Whatever the address holds stays inside its JSON string."""
+    head, before_target, end = pieces
+    target = b'fid":"' if INSTALLATION.fullmatch(address) else b'token":"'
+    return b"".join((head, _inside_string(tag), before_target, target, _inside_string(address), end))
 
 
-def encode(message: PushMessage) -> FcmPayload:
-    """Encode once. The body is shortened until the payload fits; the title is kept.
+def encode(message: PushMessage, *, critical: bool = False) -> FcmPayload:
+    """Encode once. The payload is made to fit by what it can best do without; the title is kept. `critical` is for what is loud.
 
     Raises `ValueError` when the message does not fit even without its body, or its chain is no collapse id.
     """
     if not 0 < len(message.stamp.chain.encode()) <= COLLAPSE_ID_BYTES:
         raise ValueError("the chain's name is empty or longer than an APNs collapse id")
-    fitted = replace(message, body=_shortened(message))
-    marks = [secrets.token_hex(16) for _ in range(3)]  # unguessable, so that no text can hold one
-    ttl, ack, token = marks
-    encoded = _fields(fitted, ttl=ttl, ack=ack)
-    encoded["token"] = token
+    ttl, ack, target = (secrets.token_hex(16) for _ in range(3))  # unguessable, so that no text can hold one
+    encoded = _fields(_fitted(message, critical), critical, ttl=ttl, ack=ack)
+    encoded[target] = ""
     rest = _json({"message": encoded})
     pieces: list[bytes] = []
-    for mark in marks:
+    for mark in (ttl, ack, f'{target}":"'):
         piece, _, rest = rest.partition(mark.encode())
         pieces.append(piece)
     return FcmPayload((pieces[0], pieces[1], pieces[2], rest), message.stamp.expires_s)
 
 
-def _fields(message: PushMessage, *, ttl: str, ack: str) -> dict[str, Any]:
-    """The message's JSON without its token.
+def _fields(message: PushMessage, critical: bool, *, ttl: str, ack: str) -> dict[str, Any]:
+    """The message's JSON without whom it is for.
 
     firebase-admin wants a target and warns at its `token`, although tokens are what apps hold today: encode for a
     placeholder in its other field, then leave that away.
     """
-    sound = SOUNDS[message.stamp.loudness]
+    loudness = message.stamp.loudness
+    sound = CRITICAL if critical and loudness is Loudness.LOUD else SOUNDS[loudness]
     built = messaging.Message(
-        data=_data(message, ack),
+        data=data_of(message, ack),
         notification=messaging.Notification(title=message.title, body=message.body, image=message.image_url),
         android=_android(message.stamp, sound),
         apns=_apns(message, sound),
@@ -112,18 +128,22 @@ def _fields(message: PushMessage, *, ttl: str, ack: str) -> dict[str, Any]:
     return encoded
 
 
-def _data(message: PushMessage, ack: str) -> dict[str, str]:
-    """What the app reads. FCM takes strings only."""
+def data_of(message: PushMessage, ack: str) -> dict[str, str]:
+    """What the app reads, by alertd/schemas/push-1.json. FCM takes strings only."""
     stamp = message.stamp
     data = {
+        "schema": SCHEMA,
         "chain": stamp.chain,
         "version": stamp.version,
+        "sequence": str(stamp.sequence),
         "sent": str(stamp.sent_s),
         "expires": str(stamp.expires_s),
+        "kind": stamp.kind,
+        "occasion": stamp.occasion,
+        "status": stamp.status,
         "loudness": stamp.loudness.value,
         "language": stamp.language,
         "url": message.url or "",
-        "test": "1" if stamp.test else "",
         "ack": ack,
     }
     return {name: value for name, value in data.items() if value}
@@ -143,9 +163,9 @@ def _android(stamp: Stamp, sound: Sound) -> messaging.AndroidConfig:
 def _apns(message: PushMessage, sound: Sound) -> messaging.APNSConfig:
     stamp = message.stamp
     aps = messaging.Aps(
-        sound=sound.sound,
+        sound=messaging.CriticalSound("default", critical=True, volume=1.0) if sound.critical else sound.sound,
         thread_id=stamp.chain,
-        mutable_content=message.image_url is not None,
+        mutable_content=True,  # an extension of the app may ask for the state and load the image before it is shown
         custom_data={"interruption-level": sound.interruption_level},
     )
     headers = {
@@ -153,15 +173,29 @@ def _apns(message: PushMessage, sound: Sound) -> messaging.APNSConfig:
         "apns-expiration": str(stamp.expires_s),  # an absolute UNIX time, unlike Android's ttl
         "apns-collapse-id": stamp.chain,
     }
-    return messaging.APNSConfig(headers=headers, payload=messaging.APNSPayload(aps=aps))
+    image = messaging.APNSFCMOptions(image=message.image_url) if message.image_url else None
+    return messaging.APNSConfig(headers=headers, payload=messaging.APNSPayload(aps=aps), fcm_options=image)
 
 
-def _shortened(message: PushMessage) -> str:
-    """The body, or as much of it as fits with an ellipsis, cut between characters as people see them."""
-    room = PAYLOAD_BYTES - _size(replace(message, body=""))
+def _fitted(message: PushMessage, critical: bool) -> PushMessage:
+    """The message with as much as fits: without its image, then without its link, when otherwise little of the body would be left."""
+    for lighter in _lighter(message):
+        room = PAYLOAD_BYTES - _size(replace(lighter, body=""), critical)
+        if room >= min(BODY_BYTES, len(_inside_string(message.body))):
+            break
     if room < len(ELLIPSIS.encode()):
         raise ValueError("the push message is too long even without its body")
-    body = message.body
+    return replace(lighter, body=_shortened(message.body, room))
+
+
+def _lighter(message: PushMessage) -> Iterator[PushMessage]:
+    yield message
+    yield replace(message, image_url=None)
+    yield replace(message, image_url=None, url=None)
+
+
+def _shortened(body: str, room: int) -> str:
+    """The body, or as much of it as fits with an ellipsis, cut between characters as people see them."""
     if len(_inside_string(body)) <= room:
         return body
     keep = bisect.bisect_right(range(len(body)), room, key=lambda end: len(_inside_string(body[:end] + ELLIPSIS))) - 1
@@ -180,9 +214,9 @@ def _continues(before: str, character: str) -> bool:
     )
 
 
-def _size(message: PushMessage) -> int:
-    """Bytes of the whole request without its token, the tag and the time to live at their longest."""
-    fields = _fields(message, ttl=f"{TTL_MAX_S}s", ack="x" * TAG_BYTES)
+def _size(message: PushMessage, critical: bool) -> int:
+    """Bytes of the whole request without the recipient's address, the tag and the time to live at their longest."""
+    fields = _fields(message, critical, ttl=f"{TTL_MAX_S}s", ack="x" * TAG_BYTES)
     return len(_json({"message": {**fields, "token": ""}}))
 
 

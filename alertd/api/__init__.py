@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from alertd import __version__
-from alertd.api import alerts, leave, mail_reports, media, messages, progress, subscribers, system, targets, texts
+from alertd.api import alerts, leave, mail_reports, media, messages, progress, push, subscribers, system, targets, texts
 from alertd.api.docs import docs_routes
 from alertd.api.idempotency import KeptKeys
 from alertd.api.middleware import install
@@ -24,6 +24,7 @@ OPERATIONS = (
     *subscribers.OPERATIONS,
     *system.OPERATIONS,
     *mail_reports.OPERATIONS,
+    *push.OPERATIONS,
 )
 
 
@@ -43,6 +44,7 @@ def create_app(services: Services) -> web.Application:
     )
     app.add_routes(system.PLAIN_ROUTES)
     app.add_routes(leave.ROUTES)
+    app.add_routes(push.schema_routes())
     app.add_routes(docs_routes(document()))
     return app
 

@@ -15,6 +15,7 @@ Body = TypeVar("Body")
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
+ANY = "*/*"  # a body that nobody reads
 
 
 @dataclass(frozen=True, slots=True)

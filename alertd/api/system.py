@@ -7,7 +7,6 @@ from typing import Annotated, Any
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
-from alertd.alerts import State
 from alertd.api.call import credential, is_replay
 from alertd.api.operations import Operation
 from alertd.api.services import services
@@ -145,13 +144,6 @@ async def take_receipt(request: web.Request, *, carrier: str, tag: Tag) -> None:
         raise _no_message()
 
 
-async def take_ack(request: web.Request, *, tag: Tag) -> None:
-    """An app says that it got the message. The tag came with the message and is signed."""
-    reference = services(request).receipts.reference(tag, Door.ACK)
-    if reference is None or not await services(request).receipts.report(reference, State.DELIVERED, 0, "app"):
-        raise _no_message()
-
-
 def _no_message() -> Problem:
     return Problem("not-found", "There is no such message.")
 
@@ -215,9 +207,5 @@ OPERATIONS = (
     Operation(
         method="POST", path="/v1/receipts/{carrier}/{tag}", handler=take_receipt, summary="A carrier's late report",
         scope=None, group="Service", status=204, takes=(FORM,), problems=("not-found",), essential=True,
-    ),
-    Operation(
-        method="POST", path="/r/{tag}", handler=take_ack, summary="An app's acknowledgement", scope=None, group="Service",
-        status=204, problems=("not-found",), essential=True,
     ),
 )  # fmt: skip

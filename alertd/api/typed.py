@@ -14,7 +14,7 @@ from aiohttp import web
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from alertd.api.bodies import raw_json, validated, wrong_content_type
-from alertd.api.operations import Operation, Reply, signature_of
+from alertd.api.operations import ANY, Operation, Reply, signature_of
 from alertd.errors import Fault, Problem
 from alertd.faults import faults_of
 
@@ -63,7 +63,7 @@ class _Endpoint:
             arguments["headers"] = _model(self._headers, _of_interest(request.headers, self._headers), faults)
         if self._operation.reads_json:
             arguments |= await self._body_of(request, faults)
-        elif request.content_type not in self._operation.takes:
+        elif not {request.content_type, ANY} & set(self._operation.takes):
             raise wrong_content_type(*self._operation.takes)
         if faults:
             raise Problem("invalid-request", "The request has faults; `errors` has all of them.", faults=tuple(faults))

@@ -14,7 +14,7 @@ from jinja2 import FileSystemLoader, StrictUndefined, Template
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import escape
 
-from alertd.documents import Alert, Status
+from alertd.documents import Alert
 from alertd.kinds import Kind
 from alertd.rendering.catalogue import REFERENCE, Catalogue, read_catalogues
 from alertd.rendering.facts import Facts, Room, facts_of
@@ -143,7 +143,7 @@ class Renderer:
         """The message for one channel in one of `languages(document)`, on the occasion of `telling`, with the organisation's `own`
         texts where it has some.
 
-        The stamp of the message names the language it is really in, and is a test whenever the alert is. `url` is the
+        The stamp of the message names the language it is really in, and the alert's kind, occasion and status. `url` is the
         page that people may open; who is told of an end gets no link. Raises `UnsafeMessageError` for a message without safety
         line or mark, `ValueError` for a missing-child alert without contact, `KeyError` for an unknown channel or language.
         """
@@ -177,7 +177,13 @@ class Renderer:
         self, document: Alert, facts: Facts, channel: str, stamp: Stamp, telling: Telling, own: OwnTexts
     ) -> tuple[Message, Facts]:
         """The message, and the facts that it tells."""
-        stamp = replace(stamp, language=facts.language, test=document.status is not Status.ACTUAL)
+        stamp = replace(
+            stamp,
+            language=facts.language,
+            kind=document.kind.value,
+            occasion=telling.occasion.value,
+            status=document.status.value,
+        )
         rendering = _Rendering(self, message_of(document.kind, telling), self.words(facts.language), facts, own)
         return self._channels[channel](rendering, stamp)
 

@@ -9,7 +9,7 @@ import structlog
 
 from alertd.documents import Alert, loudness
 from alertd.errors import Fault
-from alertd.ids import chain_of, new_id
+from alertd.ids import chain_of, new_id, sequence_of
 from alertd.rendering import Renderer
 from alertd.rendering.own_texts import NONE, OwnTexts
 from alertd.service.carriers import Carrier, Carriers
@@ -30,6 +30,7 @@ def stamp_of(alert: Alert, alert_id: str, language: str, *, sent_ms: int, ring: 
     return Stamp(
         chain=chain_of(alert_id),
         version=alert_id,
+        sequence=sequence_of(alert_id),
         sent_s=sent_ms // 1000,
         expires_s=int(alert.expires.timestamp()),
         loudness=loudness(alert, ring),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from alertd.alerts import STEPS, State
+from alertd.alerts import STEPS, LedgerReason, State
 from alertd.ids import Door, Reference, Tags
 from alertd.metrics import Metrics
 from alertd.service.removal import Removal
@@ -53,6 +53,19 @@ class Receipts:
         """What a carrier says of one reference, where `of` is its channel. False when there is no such row on that channel."""
         state = REPORTED.get(said)
         return state is None or await self.report(reference, state, reason.value, carrier, of=of)
+
+    async def acknowledged(self, reference: Reference, said: ReportState) -> bool:
+        """What an app says of a message: that it came, or that it was seen, which is more. False when there is no such row."""
+        seen = said is ReportState.SEEN
+        channel = await self._work.channel_of(reference.alert_id, reference.row)
+        if channel is None:
+            return False
+        old = (*SOURCES[State.DELIVERED], *((State.DELIVERED,) if seen else ()))
+        reason = LedgerReason.SEEN.value if seen else 0
+        if not await self._work.receipt(reference.alert_id, reference.row, channel, State.DELIVERED, reason, old):
+            return False
+        self._metrics.receipts.labels(channel, "app", said.value).inc()
+        return True
 
     async def report(
         self, reference: Reference, state: State, reason: int, carrier: str, *, of: str | None = None

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-from alertd.alerts import ATTEMPTS_MASK, FLAG_DOUBT, AlertState, LedgerReason, State
+from alertd.alerts import ATTEMPTS_MASK, FLAG_DOUBT, TOLD, AlertState, LedgerReason, State
 from alertd.store.alerts import AlertRecord, Alerts, Place
 from alertd.store.codec import Codec
 from alertd.store.limits import Limits
@@ -60,6 +60,18 @@ class Delivery:
     receipt_ms: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How a version stands, for whoever was told of it."""
+
+    state: AlertState
+    expires: int  # UNIX ms
+
+    def is_told(self, now_ms: int) -> bool:
+        """Whether what it says may still be shown."""
+        return self.state in TOLD and now_ms < self.expires
+
+
 class Reports:
     """Reads ledgers."""
 
@@ -68,6 +80,11 @@ class Reports:
         self._work = work
         self._limits = limits
         self._codec = codec
+
+    async def standing(self, alert_id: str) -> Standing | None:
+        """How a version stands; None where there is none any more."""
+        (head,) = await self._alerts.heads([alert_id])
+        return Standing(state=head.state, expires=head.expires) if head else None
 
     async def counts(self, alert_id: str) -> dict[str, dict[str, int]]:
         """References by channel: targeted, and every state; doubled besides."""

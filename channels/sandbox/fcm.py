@@ -65,8 +65,13 @@ BEHAVIOURS = frozenset({*REFUSALS, "html", "stall", "slow", "reset", "half"})
 
 
 class _Message(msgspec.Struct):
-    token: str
+    token: str = ""
+    fid: str = ""
     data: dict[str, str] = {}
+
+    @property
+    def address(self) -> str:
+        return self.token or self.fid
 
 
 class _Send(msgspec.Struct):
@@ -118,14 +123,16 @@ class FcmSandbox:
             message = self._decode(request.body).message
         except msgspec.DecodeError:
             return answer(*REFUSALS["bad-request"])
-        if len(request.body) - len(message.token) > PAYLOAD_BYTES:
+        if bool(message.token) == bool(message.fid):
             return answer(400, _error(400, "INVALID_ARGUMENT", None, "message"))
-        rule = self.script.match(message.token)
+        if len(request.body) - len(message.address) > PAYLOAD_BYTES:
+            return answer(400, _error(400, "INVALID_ARGUMENT", None, "message"))
+        rule = self.script.match(message.address)
         return self._accept(message) if rule is None else self._misbehave(rule, message)
 
     def _accept(self, message: _Message) -> bytes:
         data = message.data
-        self.recorded.add(data.get("chain", ""), data.get("version", ""), message.token)
+        self.recorded.add(data.get("chain", ""), data.get("version", ""), message.address)
         self._serial += 1
         return answer(200, b'{"name": "projects/sandbox/messages/0:%d"}' % self._serial)
 

@@ -9,7 +9,8 @@ local now = chain_now(chain, ARGV[7])
 local rows = open_rows(chain, alert, number, number)
 local row = row_of(rows, number)
 local old = row.state
-if string.find(ARGV[6], string.char(old), 1, true) then
+local same = old == tonumber(ARGV[4]) and row.reason == tonumber(ARGV[5])
+if not same and string.find(ARGV[6], string.char(old), 1, true) then
   local at = since(version_key, now)
   local last = row.last
   move(rows, number, tonumber(ARGV[4]), tonumber(ARGV[5]), at)

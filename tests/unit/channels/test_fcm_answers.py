@@ -20,6 +20,15 @@ def refused(status, fcm_code=None, fields=(), headers=None):
     return Reply(status, headers or {}, json.dumps(body).encode())
 
 
+def over_quota(delay):
+    """As FCM says which quota is used up, and Google's other services how long to wait."""
+    quota = {"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [{"subject": "device"}]}
+    wait = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay}
+    details = [{"@type": FCM_ERROR, "errorCode": "QUOTA_EXCEEDED"}, quota, wait]
+    body = {"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "details": details}}
+    return Reply(429, {}, json.dumps(body).encode())
+
+
 @pytest.mark.parametrize(
     ("reply", "expected"),
     [
@@ -37,6 +46,13 @@ def refused(status, fcm_code=None, fields=(), headers=None):
         (Reply(400, {}, b"<html>"), Outcome(Answer.RETRY, Reason.GARBAGE)),
         (refused(403, "SENDER_ID_MISMATCH"), Outcome(Answer.NEVER, Reason.BAD_ADDRESS)),
         (refused(403), Outcome(Answer.RETRY, Reason.CREDENTIALS)),
+        (refused(400, "INVALID_ARGUMENT", ["message.fid"]), Outcome(Answer.NEVER, Reason.BAD_ADDRESS)),
+        (refused(400, "UNSPECIFIED_ERROR"), Outcome(Answer.RETRY, Reason.GARBAGE)),
+        (refused(500, "INTERNAL"), Outcome(Answer.RETRY, Reason.UNAVAILABLE)),
+        (refused(503, "UNAVAILABLE"), Outcome(Answer.RETRY, Reason.UNAVAILABLE)),
+        (refused(401), Outcome(Answer.RETRY, Reason.CREDENTIALS)),
+        (refused(401, "APNS_AUTH_ERROR"), Outcome(Answer.RETRY, Reason.CREDENTIALS)),
+        (over_quota("60s"), Outcome(Answer.RETRY, Reason.THROTTLED, retry_after_s=60.0)),
         (refused(401, "THIRD_PARTY_AUTH_ERROR"), Outcome(Answer.RETRY, Reason.CREDENTIALS)),
         (refused(429, "QUOTA_EXCEEDED"), Outcome(Answer.RETRY, Reason.THROTTLED, retry_after_s=60.0)),
         (refused(429, headers={"retry-after": "7"}), Outcome(Answer.RETRY, Reason.THROTTLED, retry_after_s=7.0)),

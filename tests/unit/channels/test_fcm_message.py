@@ -1,6 +1,7 @@
 """The push payload: what it carries, how it is shortened, and that splicing cannot break it."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from firebase_admin import messaging
@@ -17,12 +18,17 @@ def spliced(message=MESSAGE, token="tok", tag="tag-1", now_s=2_000.0):
 
 
 def test_the_app_gets_what_makes_late_messages_harmless():
-    """Every payload carries chain, version, sent, expires, loudness, language, url and the acknowledgement tag, as strings."""
+    """Every payload carries what tells it from an older one and how long it counts, and the acknowledgement tag, as strings."""
     message = json.loads(spliced())["message"]
     assert message["token"] == "tok"
     assert message["data"] == {
+        "schema": "1",
         "chain": "chain-1",
         "version": "v2",
+        "sequence": "1",
+        "kind": "general",
+        "occasion": "alert",
+        "status": "Actual",
         "sent": "1000",
         "expires": "5000",
         "loudness": "loud",
@@ -39,6 +45,29 @@ def test_time_to_live_is_what_is_left_when_it_is_sent(now_s, ttl):
     message = json.loads(spliced(now_s=now_s))["message"]
     assert message["android"]["ttl"] == ttl
     assert message["apns"]["headers"]["apns-expiration"] == "5000"
+
+
+@pytest.mark.parametrize(
+    ("address", "field"),
+    [
+        ("dQw4w9WgXcQ_0123456789", "fid"),
+        ("dQw4w9WgXcQ_0123456789:APA91bH", "token"),
+        ("aQw4w9WgXcQ_0123456789", "token"),
+    ],
+)
+def test_an_installation_is_named_as_what_it_is(address, field):
+    """An address that is a Firebase installation ID goes as `fid`, any other as a token, and never both."""
+    message = json.loads(spliced(token=address))["message"]
+    assert {name: message.get(name) for name in ("fid", "token")} == {"fid": None, "token": None, field: address}
+
+
+def test_only_who_is_entitled_sounds_on_muted_phones():
+    """Critical is for what is loud, and for a carrier that says its app may."""
+    for loudness in Loudness:
+        message = replace(MESSAGE, stamp=replace(STAMP, loudness=loudness))
+        aps = json.loads(body_for(encode(message, critical=True).at(0), "t", "a"))["message"]["apns"]["payload"]["aps"]
+        assert (aps["interruption-level"] == "critical") == (loudness is Loudness.LOUD)
+        assert (aps.get("sound") == {"name": "default", "critical": 1, "volume": 1.0}) == (loudness is Loudness.LOUD)
 
 
 @pytest.mark.parametrize("evil", ['"},"topic":"all","x":{"', "back\\slash", "línea\n", "\u2028", "\x00"])
@@ -62,6 +91,21 @@ def test_a_long_body_is_cut_between_characters_and_fits(unit):
     kept, ellipsis = notification["body"][:-1], notification["body"][-1]
     assert ellipsis == "…"
     assert kept == unit * (len(kept) // len(unit))
+
+
+@pytest.mark.parametrize("size", [0, 600, 5_000])
+@pytest.mark.parametrize("image", [50, 3_000, 9_000])
+@pytest.mark.parametrize("url", [50, 3_000, 9_000])
+def test_a_picture_and_a_link_give_way_to_the_text(size, image, url):
+    """The picture goes first, then the link; both stay where they fit beside the first thousand bytes of the text."""
+    named = {"image_url": "https://a.example/" + "i" * image, "url": "https://a.example/" + "u" * url}
+    sent = spliced(replace(MESSAGE, body="a" * size, **named), tag="t" * 128)
+    message = json.loads(sent)["message"]
+    assert len(sent) - len("tok") <= PAYLOAD_BYTES
+    assert len(message["notification"]["body"]) >= min(size, 1_000)
+    linked = url == 50 or (url == 3_000 and size == 0)
+    assert ("url" in message["data"]) == linked
+    assert ("image" in message["notification"]) == ("fcm_options" in message["apns"]) == (linked and image == 50)
 
 
 def test_what_cannot_fit_is_refused_when_it_is_prepared():
@@ -98,3 +142,15 @@ def test_the_private_parts_of_firebase_admin_are_as_we_use_them():
     assert service.encode_message(messaging.Message(topic="t")) == {"topic": "t"}
     detail = {"@type": "type.googleapis.com/google.firebase.fcm.v1.FcmError", "errorCode": "UNREGISTERED"}
     assert service._build_fcm_error({"details": [detail]}) is messaging.UnregisteredError
+
+
+def test_a_photo_is_loaded_by_the_phone_itself():
+    """Android reads the notification's image; iOS lets the app's extension change the message, and gets the image for it."""
+    image = "https://a.example/m/1?size=push"
+    message = json.loads(spliced(replace(MESSAGE, image_url=image)))["message"]
+    assert message["notification"]["image"] == image
+    assert message["apns"]["fcm_options"] == {"image": image}
+    assert message["apns"]["payload"]["aps"]["mutable-content"] == 1
+    plain = json.loads(spliced())["message"]
+    assert "image" not in json.dumps(plain)
+    assert plain["apns"]["payload"]["aps"]["mutable-content"] == 1  # the extension may ask for the state first

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from channels import fcm_answers, sms_answers
@@ -23,6 +23,7 @@ DETAIL = st.fixed_dictionaries(
 ERRORS = st.fixed_dictionaries({}, optional={"error": st.fixed_dictionaries({}, optional={"details": st.lists(DETAIL) | JSON, "status": JSON}) | JSON, "code": JSON})  # fmt: skip
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 999), ERRORS.map(lambda document: json.dumps(document).encode()) | st.binary(max_size=50))
 @pytest.mark.parametrize("read", READERS)
 def test_every_answer_is_an_outcome(read, status, body):
