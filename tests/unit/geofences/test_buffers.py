@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pyproj
 import pytest
@@ -98,6 +100,19 @@ def test_a_distance_that_cannot_be_meant_is_refused(km):
     with pytest.raises(TargetErrors) as caught:
         resolve(Target(polygons=(shapely.get_coordinates(TROMSO).tolist(),), buffer_km=km), None)
     assert [fault.pointer for fault in caught.value.errors] == ["/buffer_km"]
+
+
+def test_malice_does_not_hold_a_worker():
+    """The longest border that is taken takes seconds; a longer one is refused before it is worked on."""
+    turns = np.linspace(0, 2 * np.pi, 300_000)
+    reach = 20 + np.sin(3_000 * turns)
+    jagged = shapely.Polygon(np.column_stack([reach * np.cos(turns), reach * np.sin(turns)]))
+    with pytest.raises(InvalidGeometry, match="too long and jagged"):
+        buffered(jagged, 1)
+    began = time.monotonic()
+    assert buffered(shapely.simplify(jagged, 0.01), 100).is_valid
+    assert buffered(shapely.box(-170, -60, 170, 80), 1e-6).is_valid
+    assert time.monotonic() - began < 20
 
 
 def test_what_is_excluded_does_not_grow():
