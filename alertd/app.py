@@ -88,7 +88,7 @@ class Parts:
 
     def __post_init__(self) -> None:
         settings, clock, metrics = self.settings, self.clock, self.metrics
-        self.renderer = Renderer(templates_dir())
+        self.renderer = Renderer(templates_dir(), settings.api.reached_at)
         self.tags = Tags(self.db.codec.derived("tags"))
         self.alerts = Alerts(self.db)
         self.people = People(self.db)

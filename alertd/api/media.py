@@ -105,8 +105,9 @@ async def _from_form(request: web.Request, s: Services, who: Credential) -> Kept
 
 async def _parts(request: web.Request) -> dict[str, bytes]:
     """The parts of a form by their names. Raises Problem for a form of other parts, or that is none (RFC 7578)."""
-    content = StreamReader(BaseProtocol(asyncio.get_running_loop()), limit=2**16)
-    content.feed_data(await request.read())  # read whole, for an Idempotency-Key is for the whole
+    raw = await request.read()  # whole, for an Idempotency-Key is for the whole
+    content = StreamReader(BaseProtocol(asyncio.get_running_loop()), limit=len(raw))  # no socket is to wait
+    content.feed_data(raw)
     content.feed_eof()
     parts: dict[str, bytes] = {}
     try:

@@ -49,6 +49,7 @@ class PreviewMessage(BaseModel):
     language: str
     title: str | None = Field(None, description="Push.")
     body: str | None = Field(None, description="Push.")
+    image: str | None = Field(None, description="Push: where the photo is shown once the alert is told.")
     subject: str | None = Field(None, description="Mail.")
     text: str | None = Field(None, description="SMS and mail.")
     html: str | None = Field(None, description="Mail.")
@@ -108,10 +109,10 @@ def _message(one: previews.Specimen) -> PreviewMessage:
     return reply.model_copy(update=_texts(one.preview.message))
 
 
-def _texts(message: Message) -> dict[str, str | int]:
+def _texts(message: Message) -> dict[str, str | int | None]:
     match message:
         case PushMessage():
-            return {"title": message.title, "body": message.body}
+            return {"title": message.title, "body": message.body, "image": message.image_url}
         case SmsMessage():
             encoding, count = segments(message.text)
             return {"text": message.text, "encoding": encoding, "segments": count}

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from alertd.cases import Age, Child, Contact, LastSeen
+from alertd.cases import Age, Child, Contact, LastSeen, Photo
 from alertd.documents import Alert, Info, Status
 from alertd.kinds import Kind, Occasion
 from alertd.rendering.catalogue import Catalogue
@@ -34,6 +34,7 @@ class Room:
     headline: int
     text: int  # one free text; 0 = whole, in paragraphs
     form: str  # of dates: long or short
+    photo: str = ""  # the size in which photos are shown; empty = not at all
 
     def boundless(self) -> Room:
         """The same without any limit."""
@@ -45,7 +46,16 @@ class Room:
             headline=_ENDLESS,
             text=self.text and _ENDLESS,
             form=self.form,
+            photo=self.photo,
         )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShownPhoto:
+    """One photo: where it is, and what it shows in words."""
+
+    url: str
+    alt: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,6 +69,7 @@ class ChildFacts:
     hair: str
     eyes: str
     clothing: str
+    photos: tuple[ShownPhoto, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,9 +120,11 @@ class Facts:
 
 
 def facts_of(
-    alert: Alert, words: Catalogue, room: Room, *, loudness: Loudness, url: str | None, telling: Telling
+    alert: Alert, words: Catalogue, room: Room, *, loudness: Loudness, url: str | None, telling: Telling, site: str = ""
 ) -> Facts:
-    """The facts of an alert for one channel. Raises `ValueError` if a missing-child alert names no contact."""
+    """The facts of an alert for one channel; photos are below `site`. Raises `ValueError` if a missing-child alert names no
+    contact.
+    """
     if telling.is_end:
         return _facts_of_end(alert, words, room, telling)
     case, info = alert.case, _info(alert, words.language)
@@ -124,7 +137,9 @@ def facts_of(
         heading=_heading(alert, words, loudness, telling.occasion),
         safety=safety_line(alert, words, telling.occasion),
         who=_who(case.children, words, room),
-        children=tuple(_child(child, words, room) for child in children),
+        children=tuple(
+            replace(_child(child, words, room), photos=_photos(child, alert, words, room, site)) for child in children
+        ),
         place=_place(case.last_seen, alert, words, room),
         seen_at="" if case.last_seen is None else words.moment(case.last_seen.at, zone, form=room.form),
         headline=_headline(info, words, room),
@@ -224,6 +239,16 @@ def _child(child: Child, words: Catalogue, room: Room) -> ChildFacts:
         eyes=words.coded("eyes", child.eyes),
         clothing=words.isolate(clip(clothing, room.text or len(clothing))),
     )
+
+
+def _photos(child: Child, alert: Alert, words: Catalogue, room: Room, site: str) -> tuple[ShownPhoto, ...]:
+    return tuple(_photo(photo, alert, words, room, site) for photo in child.photos) if room.photo else ()
+
+
+def _photo(photo: Photo, alert: Alert, words: Catalogue, room: Room, site: str) -> ShownPhoto:
+    """Its words are told in another language rather than not at all, as those of a place."""
+    alt = line(told_in_any(photo.alt, words.language, tuple(alert.info)))
+    return ShownPhoto(url=f"{site}/m/{photo.media}?size={room.photo}", alt=words.isolate(alt))
 
 
 def _name(child: Child, words: Catalogue, room: Room) -> str:

@@ -37,9 +37,9 @@ CLOSED_ROWS, ROW = 4, 42
 
 #: How much each channel tells; a mail shows everything.
 ROOM = {
-    "push": Room(named=3, people=3, name=60, place=80, headline=120, text=200, form="short"),
+    "push": Room(named=3, people=3, name=60, place=80, headline=120, text=200, form="short", photo="push"),
     "sms": Room(named=2, people=2, name=40, place=60, headline=90, text=160, form="short"),
-    "mail": Room(named=3, people=20, name=80, place=500, headline=160, text=0, form="long"),
+    "mail": Room(named=3, people=20, name=80, place=500, headline=160, text=0, form="long", photo="mail"),
 }
 
 #: FCM takes 4,096 bytes and web push about as much, with links and stamp, and JSON may write a letter of two bytes as
@@ -90,7 +90,9 @@ class UnsafeMessageError(ValueError):
 class Renderer:
     """Built once, by the composition root. Raises at construction for a catalogue or template that is missing or broken."""
 
-    def __init__(self, templates_dir: Path) -> None:
+    def __init__(self, templates_dir: Path, site: str = "") -> None:
+        """`site`: the address that people reach us at, for photos."""
+        self._site = site.rstrip("/")
         self._catalogues = read_catalogues(templates_dir / "catalogue")
         environment = ImmutableSandboxedEnvironment(
             loader=FileSystemLoader(templates_dir),
@@ -171,7 +173,7 @@ class Renderer:
         self, document: Alert, room: Room, language: str, loudness: Loudness, url: str | None, telling: Telling
     ) -> Facts:
         words = replace(self.words(language), language=language)
-        return facts_of(document, words, room, loudness=loudness, url=url, telling=telling)
+        return facts_of(document, words, room, loudness=loudness, url=url, telling=telling, site=self._site)
 
     def _made(
         self, document: Alert, facts: Facts, channel: str, stamp: Stamp, telling: Telling, own: OwnTexts
@@ -284,7 +286,9 @@ def _push(rendering: _Rendering, stamp: Stamp) -> tuple[PushMessage, Facts]:
     title = rendering.title("push", "title.txt")
     body, told = _first_that(lambda text: len((title + text).encode()) <= MAX_PUSH_BYTES, texts)
     _demand(rendering.facts.safety, body)
-    return PushMessage(stamp=stamp, title=title, body=body, url=rendering.facts.url or None), told
+    photos = [photo.url for child in rendering.facts.children for photo in child.photos]
+    image = photos[0] if photos else None
+    return PushMessage(stamp=stamp, title=title, body=body, url=rendering.facts.url or None, image_url=image), told
 
 
 def _sms(rendering: _Rendering, stamp: Stamp) -> tuple[SmsMessage, Facts]:

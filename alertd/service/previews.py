@@ -82,5 +82,7 @@ def _texts(alert: Alert, language: str, telling: Telling) -> Iterator[tuple[str,
         return
     for i, child in enumerate(alert.case.children):
         yield f"/case/children/{i}/clothing/{language}", child.clothing, matching(language, child.clothing)
+        for j, photo in enumerate(child.photos):
+            yield f"/case/children/{i}/photos/{j}/alt/{language}", photo.alt, matching(language, photo.alt)
     if (seen := alert.case.last_seen) is not None:
         yield f"/case/last_seen/place/{language}", seen.place, matching(language, seen.place)

@@ -16,14 +16,15 @@ import pytest
 
 from alertd import config
 from tests.acceptance.conftest import Served
+from tests.pictures import drawn, written
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 #: Between the outputs of two blocks; no answer holds it.
 SEPARATOR = "\x1e"
-#: What differs each time, wherever it stands in a text: ids of alerts, times, tokens, ids of requests and of keys.
+#: What differs each time, wherever it stands in a text: ids of alerts and photos, times, tokens, ids of requests and of keys.
 VARYING = re.compile(
-    r"\b[0-9A-HJKMNP-TV-Z]{26}\b|\d{4}-\d\d-\d\dT[\d:.]+Z|\b(?:live|test)_[\w-]+|\b[0-9a-f]{32}\b|\b[0-9a-f]{12}\b"
+    r"\b[0-9A-HJKMNP-TV-Z]{26}\b|\bmed_[\w-]+|\d{4}-\d\d-\d\dT[\d:.]+Z|\b(?:live|test)_[\w-]+|\b[0-9a-f]{32}\b|\b[0-9a-f]{12}\b"
 )
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
@@ -49,11 +50,13 @@ def outputs(served: Served, tmp_path_factory: pytest.TempPathFactory) -> list[st
     """What each `sh` block printed, run in order in one shell."""
     script = f"\nprintf '{SEPARATOR}'\n".join(block.text for block in blocks("sh"))
     environment = {**os.environ, "URL": served.url, "KEY": served.key, "DATA": str(served.directory)}
+    folder = tmp_path_factory.mktemp("shell")
+    (folder / "lucia.jpg").write_bytes(written(drawn(1200, 1600)))
     done = subprocess.run(
         ["bash", "-e"],
         input=script,
         env=environment,
-        cwd=tmp_path_factory.mktemp("shell"),
+        cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

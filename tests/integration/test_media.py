@@ -17,6 +17,7 @@ import trustme
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from PIL import Image
+from redis.asyncio import Redis
 
 from alertd.alerts import NO_LONGER_SHOWN, SHOWN, AlertState
 from alertd.api import create_app
@@ -249,18 +250,18 @@ async def test_a_dry_run_takes_no_photo(parts: Parts, sample: dict[str, Any]):
     assert not await parts.db.execute("EXISTS", keys.media_alerts(media))
 
 
-async def test_a_photo_belongs_to_one_case_and_one_organisation(parts: Parts, sample: dict[str, Any]):
+async def test_a_photo_belongs_to_one_case_and_one_organisation(parts: Parts, redis: Redis, sample: dict[str, Any]):
     """An unknown id, another organisation's photo and one of another case are refused at their places, and nothing is kept."""
     await register(parts, 30)
     mine, theirs = await photo(parts), await photo(parts, ELSEWHERE)
     await approved(parts, sample, mine)
     other = {**showing(sample, "med_unknown", theirs, mine), "number": "SE-2026-118"}
-    before = await parts.db.execute("DBSIZE")
+    before = await redis.dbsize()
     with pytest.raises(Problem) as refusal:
         await submitted(parts, sample, case=other)
     assert refusal.value.slug == "photo-unreadable"
     assert [fault.pointer for fault in refusal.value.faults] == [f"/case/children/0/photos/{n}/media" for n in range(3)]
-    assert await parts.db.execute("DBSIZE") == before
+    assert await redis.dbsize() == before
 
 
 async def test_words_of_a_photo_go_with_it_unless_the_alert_has_its_own(parts: Parts, sample: dict[str, Any]):
@@ -408,14 +409,14 @@ HTML = b"<!doctype html><html><body>not found</body></html>"
 
 
 @pytest.mark.parametrize("raw", [HTML, b"", moving("GIF", 200), moving("PNG"), RAW[:500]])
-async def test_what_is_no_photo_is_refused(api: Api, raw: bytes):
+async def test_what_is_no_photo_is_refused(api: Api, redis: Redis, raw: bytes):
     """A page named .jpg, nothing, a picture that moves, half a photo: with the reason, and nothing is kept."""
-    before = await api.parts.db.execute("DBSIZE")
+    before = await redis.dbsize()
     api.pages.photos["/p.jpg"] = raw
     for (status, answer), pointer in (await api.hand_in(raw), "/photo"), (await api.by_url("/p.jpg"), "/url"):
         assert (status, answer["type"]) == (422, "/problems/photo-unreadable")
         assert [fault["pointer"] for fault in answer["errors"]] == [pointer]
-    assert await api.parts.db.execute("DBSIZE") == before
+    assert await redis.dbsize() == before
 
 
 async def test_a_body_larger_than_allowed_is_not_read(api: Api):
