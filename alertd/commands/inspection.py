@@ -64,7 +64,7 @@ def _outside(section: StoreSection, url: str) -> Iterator[Finding]:
 async def _asked(url: str, codec: Codec) -> list[str]:
     async with Redis.from_url(url, socket_connect_timeout=ANSWER_S, socket_timeout=ANSWER_S) as client:
         connection = Connection(client, codec)
-        await connection.execute("PING")  # whether it is there, before what it promises
+        await connection.meet()  # whether it is there, before what it promises
         return await check_engine(connection)
 
 

@@ -87,12 +87,19 @@ class Connection:
         return answer
 
     async def execute(self, *command: Arg) -> Any:
-        """A plain command; what follows its name is a key."""
+        """A plain command; what follows its name is a key, or it is for whichever server."""
         return (await self.execute_many([command]))[0]
 
     async def execute_many(self, commands: Sequence[Sequence[Arg]]) -> list[Any]:
         """Plain commands in one round trip."""
-        return checked(await self._each([(str(command[1]), command) for command in commands]))
+        return checked(await self._each([(str(command[1]) if command[1:] else "", command) for command in commands]))
+
+    async def meet(self) -> None:
+        """Ask the servers who they are. Raises StoreUnavailableError when none answers."""
+        try:
+            await self.nodes.learn()
+        except UNAVAILABLE as error:
+            raise translated(error) from error
 
     async def answers(self) -> bool:
         """Whether the store is there at all."""
@@ -200,7 +207,7 @@ def translated(error: BaseException) -> BaseException:
 
 async def open_store(connection: Connection) -> None:
     """Check that this store may be used by this program with these keys, and mark a new one. Raises StoreRefusedError."""
-    connection.nodes.stale = True  # nothing is known of them yet
+    await connection.meet()
     found, check = await connection.execute("MGET", keys.SCHEMA, keys.KEY_CHECK)
     if found is None:
         await connection.execute("MSET", keys.SCHEMA, SCHEMA_VERSION, keys.KEY_CHECK, connection.codec.check_value)
