@@ -9,7 +9,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 
 from redis.asyncio import Redis
 
@@ -30,11 +30,13 @@ from alertd.service.ending import Ending
 from alertd.service.fleet import Fleet
 from alertd.service.inbound import Inbound
 from alertd.service.intake import Intake
+from alertd.service.labels import Labels
 from alertd.service.mail_reports import MailReports
 from alertd.service.media import Photos
 from alertd.service.messages import Messages
 from alertd.service.planning import Planner
 from alertd.service.receipts import Receipts
+from alertd.service.regions import Regions
 from alertd.service.registry import Registry
 from alertd.service.removal import Removal
 from alertd.service.reports import Reports
@@ -45,7 +47,9 @@ from alertd.store.audience import Audience
 from alertd.store.bulk import Bulk
 from alertd.store.codec import Codec
 from alertd.store.connection import Connection, open_store
+from alertd.store.drawn import Drawings
 from alertd.store.keyring import Keyring
+from alertd.store.labels import LabelMark
 from alertd.store.limits import Limits
 from alertd.store.media import Media
 from alertd.store.message_ids import MessageIds
@@ -80,13 +84,13 @@ class Parts:
 
     settings: config.Settings
     db: Connection
-    library: Library
+    library: InitVar[Library]
     carriers: Carriers
     clock: Clock = field(default_factory=SystemClock)
     metrics: Metrics = field(default_factory=Metrics)
     fetcher: Fetcher = field(default_factory=Fetcher)
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, library: Library) -> None:
         settings, clock, metrics = self.settings, self.clock, self.metrics
         self.renderer = Renderer(templates_dir(), settings.api.reached_at)
         self.tags = Tags(self.db.codec.derived("tags"))
@@ -99,7 +103,8 @@ class Parts:
         self.audience = Audience(
             Bulk(self.db.nodes, timeout_s=deadline_s), self.people.authority, deadline_s=deadline_s
         )
-        self.targeting = Targeting(self.library, self.audience, settings.audience, clock, metrics)
+        self.regions = Regions(library, Drawings(self.db), settings.store.regions)
+        self.targeting = Targeting(self.regions, self.audience, settings.audience, clock, metrics)
         self.photos = Photos(
             Media(self.db, self.alerts), self.alerts, Decoder(), self.fetcher, clock, settings.media,
             self.db.codec.derived("media"),
@@ -110,7 +115,8 @@ class Parts:
             self.texts,
         )  # fmt: skip
         self.approval = Approval(self.alerts, self.targeting, settings.audience, self.texts)
-        self.registry = Registry(self.people, self.library, clock)
+        self.registry = Registry(self.people, self.regions, clock)
+        self.labels = Labels(self.registry, self.regions, LabelMark(self.db), clock)
         self.receipts = Receipts(self.work, MessageIds(self.db), self.removal, self.tags, metrics)
         self.mail_reports = MailReports(self.receipts, self.removal, self.work, self.people, self.tags)
         self.access = Access(Keyring(self.db))
@@ -129,7 +135,7 @@ class Parts:
             settings=self.settings,
             clock=self.clock,
             metrics=self.metrics,
-            library=self.library,
+            regions=self.regions,
             renderer=self.renderer,
             carriers=self.carriers,
             targeting=self.targeting,

@@ -91,7 +91,8 @@ def _listening_at(address: socket.socket, settings: Settings) -> Settings:
 
 
 async def _serve(life: Life, parts: Parts, store: Store, worker_sockets: list[str], address: socket.socket) -> None:
-    async with bounce_sites(parts), api_site(parts, store, worker_sockets, address):
+    site = api_site(parts, store, worker_sockets, address)
+    async with parts.regions.watched(), parts.labels.kept(), bounce_sites(parts), site:
         announce(parts.settings.api.own_url, await parts.access.first(parts.settings.alerts.organisation))
         life.ready()
         await asyncio.Event().wait()  # until it is cancelled

@@ -102,12 +102,10 @@ class Library:
         return cls([region for region, _ in found.values()], _array(shape for _, shape in found.values()), foreign)
 
     def with_drawn(self, drawn: Iterable[tuple[Region, shapely.MultiPolygon]]) -> Library:
-        """This library with regions of kind `drawn` added, in place of those that it had; those whose code it knows are left out."""
-        kept = [i for i, region in enumerate(self.regions) if region.kind is not Kind.DRAWN]
-        codes = {self.regions[i].code for i in kept}
-        fresh = [(region, shape) for region, shape in drawn if region.code not in codes]
-        shapes = np.concatenate([self._geometries[kept], _array(shape for _, shape in fresh)])
-        return Library([*(self.regions[i] for i in kept), *(region for region, _ in fresh)], shapes, self._foreign)
+        """This library with more regions; those whose code it knows are left out."""
+        fresh = [(region, shape) for region, shape in drawn if region.code not in self._position]
+        shapes = np.concatenate([self._geometries, _array(shape for _, shape in fresh)])
+        return Library([*self.regions, *(region for region, _ in fresh)], shapes, self._foreign)
 
     def __len__(self) -> int:
         return len(self.regions)
@@ -153,9 +151,13 @@ class Library:
 
     def revision(self, code: str) -> int:
         """A number that changes with what is told of a region. Raises UnknownRegion."""
-        region = self.get(code)
-        told = json.dumps([region.name, region.kind, region.parent, region.country, dict(region.names)])
-        return zlib.crc32(shapely.to_wkb(self._geometries[self._at(code)]), zlib.crc32(told.encode()))
+        return revision_of(self.get(code), self._geometries[self._at(code)])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Differs from that of a library in which some point has another leaf."""
+        told = sorted((r.code, r.number, r.parent or "", r.km2) for r in self.regions if r.kind is not Kind.DRAWN)
+        return f"{zlib.crc32(json.dumps(told).encode()):08x}"
 
     def by_number(self, number: int) -> Region | None:
         return self._by_number.get(number)
@@ -184,8 +186,8 @@ class Library:
         """Regions of a kind, anywhere below `parent`, touching a box (west, south, east, north), called `text`; all of it degrees.
 
         By code or by name in any language known, without regard to case and accents, or with a slip when there is no other.
-        Whole names come first, then names that start with the text, then the rest; of equals the bigger, and the nearer to
-        a point if one is given. Without a text they come from the widest to the narrowest kind, by code. Raises UnknownRegion.
+        Whole names come first, then names that start with the text, then the rest; of equals the bigger. If a point is given,
+        what is near and only begins so comes before what is called so on another continent. Without a text they come from the widest to the narrowest kind, by code. Raises UnknownRegion.
         """
         allowed = self._allowed(kind, parent, bbox)
         if text is None:
@@ -195,7 +197,11 @@ class Library:
         for alias in self.aliases.all_of(text):
             close |= {self._position[code]: 0 for code in alias.codes if allowed[self._position[code]]}
         weight = self._weight(list(close), near)
-        return [self.regions[i] for i in sorted(close, key=lambda i: (close[i], -weight[i], self.regions[i].code))]
+
+        def rank(i: int) -> tuple[float, float, str]:
+            return (close[i] if near is None else close[i] - weight[i] / 2, -weight[i], self.regions[i].code)
+
+        return [self.regions[i] for i in sorted(close, key=rank)]
 
     def _allowed(
         self, kind: str | None, parent: str | None, bbox: tuple[float, float, float, float] | None
@@ -277,6 +283,12 @@ class Library:
                 raise LibraryError(
                     f"Region {region.code} is a {region.kind} and cannot be part of {region.parent}, which is no wider."
                 )
+
+
+def revision_of(region: Region, shape: shapely.Geometry) -> int:
+    """A number that changes with what is told of a region."""
+    told = json.dumps([region.name, region.kind, region.parent, region.country, dict(region.names)])
+    return zlib.crc32(shapely.to_wkb(shape), zlib.crc32(told.encode()))
 
 
 def _array(shapes: Iterable[shapely.Geometry]) -> NDArray[np.object_]:

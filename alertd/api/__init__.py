@@ -5,7 +5,20 @@ from __future__ import annotations
 from aiohttp import web
 
 from alertd import __version__
-from alertd.api import alerts, leave, mail_reports, media, messages, progress, push, subscribers, system, targets, texts
+from alertd.api import (
+    alerts,
+    leave,
+    mail_reports,
+    media,
+    messages,
+    progress,
+    push,
+    regions,
+    subscribers,
+    system,
+    targets,
+    texts,
+)
 from alertd.api.docs import docs_routes
 from alertd.api.idempotency import KeptKeys
 from alertd.api.middleware import install
@@ -18,6 +31,7 @@ OPERATIONS = (
     *alerts.OPERATIONS,
     *progress.OPERATIONS,
     *targets.OPERATIONS,
+    *regions.OPERATIONS,
     *messages.OPERATIONS,
     *texts.OPERATIONS,
     *media.OPERATIONS,

@@ -27,6 +27,7 @@ from alertd.api.shapes import (
     eta,
 )
 from alertd.documents import Alert, AlertRequest, loudness
+from alertd.rendering.catalogue import REFERENCE
 from alertd.service.access import Credential
 from alertd.service.approval import Approval
 from alertd.service.intake import Taken
@@ -87,7 +88,7 @@ async def create_alert(request: web.Request, *, query: SubmitQuery, body: AlertR
             s.intake, s.approval, alert, who,
             alert_id=prepared_id(request), dry_run=query.dry_run, draft=body.state == "draft",
         )  # fmt: skip
-    return _submitted(s, taken, alert)
+    return await _submitted(s, taken, alert)
 
 
 async def show_alert(request: web.Request, *, id: AlertId) -> Reply[AlertReply]:
@@ -100,7 +101,7 @@ async def patch_alert(request: web.Request, *, id: AlertId, headers: Conditions,
     s, who = services(request), credential(request)
     record = await s.approval.get(id, who)
     taken = await s.intake.amend(record, body.root, who, rev=headers.version)
-    return _submitted(s, taken, Alert.model_validate_json(taken.record.document))
+    return await _submitted(s, taken, Alert.model_validate_json(taken.record.document))
 
 
 async def submit_alert(request: web.Request, *, id: AlertId, headers: Conditions) -> Reply[AlertReply]:
@@ -147,12 +148,12 @@ def _told(record: AlertRecord, *, whole: bool = False) -> Reply[AlertReply]:
     return Reply(alert_reply(record, whole=whole), headers=etag(record.rev))
 
 
-def _submitted(s: Services, taken: Taken, alert: Alert) -> Reply[Submitted]:
+async def _submitted(s: Services, taken: Taken, alert: Alert) -> Reply[Submitted]:
     audience = audience_reply(s, taken, alert.target, partial(loudness, alert))
     body = Submitted(
         id=taken.record.id,
         state=taken.record.state,
-        area=area_reply(taken),
+        area=await area_reply(s, taken, next(iter(s.renderer.languages(alert)), REFERENCE)),
         audience=audience,
         eta=eta(s, audience.addresses, alert.channels),
     )

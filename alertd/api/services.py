@@ -19,12 +19,12 @@ from alertd.service.intake import Intake
 from alertd.service.mail_reports import MailReports
 from alertd.service.media import Photos
 from alertd.service.receipts import Receipts
+from alertd.service.regions import Regions
 from alertd.service.registry import Registry
 from alertd.service.reports import Reports
 from alertd.service.targeting import Targeting
 from alertd.service.texts import Texts
 from alertd.store.requests import Requests
-from geofences.regions import Library
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class Services:
     settings: Settings
     clock: Clock
     metrics: Metrics
-    library: Library
+    regions: Regions
     renderer: Renderer
     carriers: Carriers
     targeting: Targeting

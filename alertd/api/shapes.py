@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from alertd.alerts import AlertState
 from alertd.api.services import Services
 from alertd.documents import Target
+from alertd.rendering.areas import area_name
+from alertd.rendering.catalogue import REFERENCE
+from alertd.rendering.languages import matching
 from alertd.service.intake import Look
 from alertd.service.targeting import SMALL_COUNT, Shown, shown
 from alertd.store.alerts import AlertRecord
@@ -31,6 +34,7 @@ class RegionShare(BaseModel):
 
 
 class AreaReply(BaseModel):
+    name: str | None = Field(description="What a person would call it, in the alert's first language; null at sea.")
     km2: float
     regions: list[RegionShare]
     repairs: list[str] = Field(description="What was mended in the shapes as they were sent.")
@@ -73,9 +77,12 @@ class AlertReply(BaseModel):
     alert: dict[str, Any] | None = Field(None, description="As it was sent.")
 
 
-def area_reply(look: Look) -> AreaReply:
-    """The area of a target as it is shown."""
+async def area_reply(s: Services, look: Look, language: str) -> AreaReply:
+    """The area of a target as it is shown, its name in a language, else in English."""
+    parts = await s.targeting.parts(look.area, look.shares)
+    words = s.renderer.words(matching(language, s.renderer.all_languages()) or REFERENCE)
     return AreaReply(
+        name=area_name(words, parts) or None,
         km2=round(look.area.km2, 3),
         regions=[RegionShare(code=r.code, name=r.name, share=round(r.share, 4)) for r in look.shares[:100]],
         repairs=[f"{repair.pointer}: {repair.what}" for repair in look.area.repairs],

@@ -26,7 +26,7 @@ searching = typer.Typer(add_completion=False)
 showing = typer.Typer(add_completion=False)
 listing = typer.Typer(add_completion=False)
 
-KindOption = Annotated[str | None, typer.Option("--kind", help="country, province, county or city.")]
+KindOption = Annotated[str | None, typer.Option("--kind", help="country, province, county, city or drawn.")]
 ParentOption = Annotated[str | None, typer.Option("--parent", help="Only those below the region of this code.")]
 LimitOption = Annotated[int | None, typer.Option("--limit", help="At most so many.")]
 COLUMNS = ("code", "name", "kind", "parent", "country", "source", "licence")
@@ -42,11 +42,12 @@ def search(
     text: Annotated[str, typer.Argument(help="Name or code, without regard to accents.")],
     kind: KindOption = None,
     parent: ParentOption = None,
+    near: Annotated[str | None, typer.Option(help="lon,lat: those nearer to this point first.")] = None,
     limit: LimitOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Find regions by name or code."""
-    _tell(ctx, {"q": text, "kind": kind, "parent": parent, "limit": limit}, as_json=as_json)
+    """Find regions by name in any language or by code; a slip is forgiven."""
+    _tell(ctx, {"q": text, "kind": kind, "parent": parent, "at": near, "limit": limit}, as_json=as_json)
 
 
 @listing.command("list")
@@ -55,11 +56,12 @@ def list_regions(
     kind: KindOption = None,
     parent: ParentOption = None,
     at: Annotated[str | None, typer.Option(help="lon,lat: those at this point, smallest first.")] = None,
+    bbox: Annotated[str | None, typer.Option(help="west,south,east,north: those that touch this box.")] = None,
     limit: LimitOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Regions of a kind, below a region, or at a point."""
-    _tell(ctx, {"kind": kind, "parent": parent, "at": at, "limit": limit}, as_json=as_json)
+    """Regions of a kind, below a region, at a point, or in a box."""
+    _tell(ctx, {"kind": kind, "parent": parent, "at": at, "bbox": bbox, "limit": limit}, as_json=as_json)
 
 
 @showing.command()

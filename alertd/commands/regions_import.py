@@ -1,4 +1,4 @@
-"""`alertd regions import`: regions of one's own into the data directory, for the service to find at its next start.
+"""`alertd regions import`: regions of one's own into the data directory, where a running service finds them within seconds.
 
 Works on the directory, not over the API. Tried on a copy first: what could not be loaded is refused before anything is
 written, and a dry run is that trial alone.
@@ -135,4 +135,4 @@ def _tell(facts: dict[str, Any]) -> None:
     if facts["dry_run"]:
         tell("Nothing was written: this was a dry run.")
     else:
-        tell("A running service finds them after its next start: restart it.")
+        tell("A running service finds them within seconds; those of other machines need the same import.")

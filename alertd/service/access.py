@@ -20,6 +20,7 @@ Scope = Literal[
     "subscribers:read",
     "subscribers:write",
     "regions:read",
+    "regions:write",
     "ledger:read",
     "texts:write",
     "keys:write",

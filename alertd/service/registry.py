@@ -20,6 +20,7 @@ from alertd.faults import faults_of
 from alertd.patches import merged
 from alertd.registrations import AnyAddress, Registration
 from alertd.service.claims import Claims, give_up, has, taken
+from alertd.service.regions import Regions
 from alertd.store.people import Absence, Change, People
 from alertd.subscribers import (
     Address,
@@ -30,7 +31,6 @@ from alertd.subscribers import (
     from_document,
     to_document,
 )
-from geofences.regions import Library
 
 #: Numbers looked at together, and how often one page may look.
 LOOK = 200
@@ -53,10 +53,10 @@ class Entry:
 class Registry:
     """Writes and reads subscribers."""
 
-    def __init__(self, people: People, library: Library, clock: Clock) -> None:
+    def __init__(self, people: People, regions: Regions, clock: Clock) -> None:
         self._people = people
         self._names = people.names
-        self._library = library
+        self._regions = regions
         self._clock = clock
         self._claims = Claims(people, clock)
 
@@ -124,6 +124,18 @@ class Registry:
             if outcome is not None:
                 return outcome
         raise _busy()
+
+    async def relabel(self, after: int, limit: int) -> tuple[int, bool, int | None]:
+        """Give the subscribers of a page (see `page`) the leaf regions of the library as it is now.
+
+        Answers how many got others, whether that was all of those who need it, and where to go on.
+        """
+        people, following = await self.page(after, limit)
+        bare = [replace(person, places=tuple(map(_without_leaf, person.places))) for person in people]
+        pairs = zip(people, self._located(bare), strict=True)
+        changes = [Change(old, replace(new, version=old.version + 1)) for old, new in pairs if old.places != new.places]
+        outcomes = await self._write(changes) if changes else []
+        return len(changes), not any(outcome is None for outcome in outcomes), following
 
     async def patch(self, name: str, patch: dict[str, Any], version: int | None = None) -> Subscriber:
         """Change members of a registration: a JSON merge patch (RFC 7396). Raises Problem with every fault."""
@@ -256,7 +268,7 @@ class Registry:
         faults += [
             Fault(f"/places/{name}/region", "There is no region with this code.")
             for name, place in document.places.items()
-            if place.region is not None and place.region not in self._library
+            if place.region is not None and place.region not in self._regions.library
         ]
         return Problem("invalid-request", "The subscriber cannot be taken.", faults=tuple(faults)) if faults else None
 
@@ -287,18 +299,22 @@ class Registry:
 
     def _located(self, people: Sequence[Subscriber]) -> list[Subscriber]:
         """The people with the leaf region of every place."""
+        library = self._regions.library
         points = [place for person in people for place in person.places if place.region is None and not place.leaf]
-        numbers = (
-            self._library.leaf_numbers([p.lon for p in points], [p.lat for p in points]) if points else np.array([])
-        )
+        numbers = library.leaf_numbers([p.lon for p in points], [p.lat for p in points]) if points else np.array([])
         leaves = iter(numbers.tolist())
 
         def placed(place: Place) -> Place:
-            if place.region is not None:
-                return replace(place, leaf=self._library.get(place.region).number)
+            if place.region is not None:  # a region that is gone keeps its number: nobody else gets it
+                known = place.region in library
+                return replace(place, leaf=library.get(place.region).number) if known else place
             return place if place.leaf else replace(place, leaf=next(leaves))
 
         return [replace(person, places=tuple(placed(place) for place in person.places)) for person in people]
+
+
+def _without_leaf(place: Place) -> Place:
+    return replace(place, leaf=0) if place.region is None else place
 
 
 def read(document: dict[str, Any]) -> Registration:

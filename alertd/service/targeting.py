@@ -19,12 +19,13 @@ from alertd.documents import Alert, Policy, Status, Target
 from alertd.errors import Fault, Problem
 from alertd.metrics import Metrics
 from alertd.service import rings
+from alertd.service.regions import Regions
 from alertd.store.audience import Audience, Found
 from alertd.store.wanted import Wanted
 from geofences import records, targets
+from geofences.area_names import Part, parts_of
 from geofences.circles import Circle
 from geofences.errors import TargetErrors, UnknownRegion
-from geofences.regions import Library
 
 SMALL_COUNT = 20  # below this a count could tell where one person lives, so it is shown as "<20"
 
@@ -56,9 +57,9 @@ class Targeting:
     """Resolves targets and finds audiences."""
 
     def __init__(
-        self, library: Library, audience: Audience, settings: AudienceSection, clock: Clock, metrics: Metrics
+        self, regions: Regions, audience: Audience, settings: AudienceSection, clock: Clock, metrics: Metrics
     ) -> None:
-        self._library = library
+        self._regions = regions
         self._audience = audience
         self._settings = settings
         self._clock = clock
@@ -67,7 +68,7 @@ class Targeting:
     async def area(self, target: Target) -> targets.Area:
         """The area of a target. Raises Problem with every fault at once, each with its pointer under /target."""
         try:
-            return await asyncio.to_thread(targets.resolve, asked_for(target), self._library)
+            return await asyncio.to_thread(targets.resolve, asked_for(target), self._regions.library)
         except TargetErrors as error:
             faults = tuple(Fault(f"/target{fault.pointer}", fault.why) for fault in error.errors)
             unknown = any(isinstance(fault, UnknownRegion) for fault in error.errors)
@@ -147,11 +148,17 @@ class Targeting:
 
     async def shares(self, geometry: shapely.MultiPolygon) -> list[Share]:
         """The regions an area touches, with the share of each that lies inside."""
-        touched = await asyncio.to_thread(self._library.overlapping, geometry)
+        touched = await asyncio.to_thread(self._regions.library.overlapping, geometry)
         return [
             Share(code=region.code, name=region.name, kind=region.kind, number=region.number, share=share)
             for region, share in touched
         ]
+
+    async def parts(self, area: targets.Area, shares: Sequence[Share]) -> tuple[Part, ...]:
+        """What to call an area; `shares` are its own."""
+        library = self._regions.library
+        found = [(library.get(share.code), share.share) for share in shares if share.code in library]
+        return await asyncio.to_thread(parts_of, library, area.geometry, area.km2, found)
 
     def told_regions(self, shares: Sequence[Share]) -> list[int]:
         """Numbers of the regions whose people are told although they named no point: enough of the region is inside."""

@@ -80,7 +80,9 @@ TABLE = (
     Kind("{x:<shard>}:expiry", "zset", "alert -> ms it expires", "alerts", "an entry when it has expired"),
     Kind("{m}:schema", "string", "version of what is stored", "connection", KEPT),
     Kind("{m}:key-check", "string", "tells wrong keys", "connection", KEPT),
-    Kind("{m}:counters", "hash", "last subscriber and carrier numbers, living subscribers", "people limits", KEPT),
+    Kind("{m}:counters", "hash", "last subscriber, carrier and drawn region numbers, living subscribers, changes of drawn regions", "people limits draw.lua", KEPT),
+    Kind("{m}:labels", "string", "fingerprint of the regions that everybody's places are labelled with", "labels", KEPT),
+    Kind("{m}:drawn", "hash", "code -> number, revision, organisation, document of a drawn region", "draw.lua", KEPT),
     Kind("{m}:carriers", "hash", "name -> byte in ledgers", "limits", KEPT),
     Kind("{m}:z8", "string", "bitmap of the z8 ancestors that ever had a tile", "people", KEPT),
     Kind("{m}:regions", "set", "numbers of the regions that somebody ever named", "people", KEPT),
@@ -107,6 +109,8 @@ SCHEMA = "{m}:schema"
 COUNTERS = "{m}:counters"
 KEY_CHECK = "{m}:key-check"
 CARRIERS = "{m}:carriers"
+DRAWN = "{m}:drawn"
+LABELS = "{m}:labels"
 TILE_GROUPS = "{m}:z8"
 REGION_GROUPS = "{m}:regions"
 SWEEPER = "{m}:sweeper"

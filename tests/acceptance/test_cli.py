@@ -216,7 +216,7 @@ def test_regions_of_ones_own_are_tried_before_they_are_stored(served: Served, tm
     assert done(served, *words, "--dry-run")["regions"] == 1
     assert not (served.directory / "regions").exists()
     assert "no column 'name'" in refused(served, *words[:-1], "name")
-    assert "restart" in alertd(served, *words).stdout.decode()
+    assert "within seconds" in alertd(served, *words).stdout.decode()
     assert (served.directory / "regions" / "port.regions").is_file()
     file.write_text(json.dumps({"type": "FeatureCollection", "features": [feature, feature]}))
     assert "row 2 (PORT-1) has the code of row 1" in refused(served, *words)

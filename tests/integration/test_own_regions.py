@@ -1,37 +1,45 @@
-"""Regions that an operator imports beside the shipped ones: found and targeted by the service from its next start on."""
+"""Regions of one's own beside the shipped ones: imported into the data directory or drawn, and found while the service runs."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import shapely
 from redis.asyncio import Redis
 
-from alertd.app import opened
+from alertd.app import Parts, opened
 from alertd.config import ConfigError, Settings, StoreSection
-from alertd.documents import Target
+from alertd.documents import Policy, Target
 from alertd.errors import Problem
 from alertd.store.codec import Codec
 from geofences import files, importer
 from geofences.additions import install
+from geofences.drawn import FIRST_NUMBER
 from geofences.regions import Library
+from tests.integration.acts import register, submitted
+from tests.integration.conftest import Sandbox, settings_for
 
 HARBOUR = shapely.box(-6.02, 37.33, -5.98, 37.36)
 SOURCE = files.Source(name="the port", licence="CC0", attribution="the port")
+PATROL = {"type": "Polygon", "coordinates": [[[-6.1, 37.3], [-5.9, 37.3], [-5.9, 37.5], [-6.1, 37.3]]]}
+ALL_THERE = Target(regions=("PORT-1",))
 
 
-def imported(data: Path) -> None:
+def settings_of(tmp_path: Path) -> Settings:
+    return Settings(store=StoreSection(directory=tmp_path))
+
+
+def imported(data: Path, shape: shapely.Polygon = HARBOUR, country: str = "ES") -> None:
     """One district of Sevilla, from GeoJSON into a data directory."""
     feature = {"type": "Feature", "properties": {"id": "PORT-1", "title": "Muelle de Tablada"}}
     drawn = data / "port.geojson"
     drawn.write_text(
-        json.dumps(
-            {"type": "FeatureCollection", "features": [feature | {"geometry": shapely.geometry.mapping(HARBOUR)}]}
-        )
+        json.dumps({"type": "FeatureCollection", "features": [feature | {"geometry": shapely.geometry.mapping(shape)}]})
     )
-    report = importer.read(drawn, kind="city", code_field="id", name_field="title", country="ES")
+    report = importer.read(drawn, kind="city", code_field="id", name_field="title", country=country)
     assert report.problems == ()
     install(
         data / "regions",
@@ -43,18 +51,48 @@ def imported(data: Path) -> None:
     )
 
 
-async def test_imported_region_is_there_after_a_restart(tmp_path: Path, redis: Redis, codec: Codec):
-    """Unknown before, a region of one's own is found by name and resolves to its own ground after the next start."""
-    settings, target = Settings(store=StoreSection(directory=tmp_path)), Target(regions=("PORT-1",))
-    async with opened(settings, redis, codec) as parts:
+async def test_imported_region_is_found_while_the_service_runs(tmp_path: Path, redis: Redis, codec: Codec):
+    """Unknown before, a region of one's own is found by name and resolves to its own ground at the next look, and after a restart."""
+    async with opened(settings_of(tmp_path), redis, codec) as parts:
         with pytest.raises(Problem):
-            await parts.targeting.area(target)
-    imported(tmp_path)
-    async with opened(settings, redis, codec) as parts:
-        assert [region.code for region in parts.library.search("tablada")] == ["PORT-1"]
-        area = await parts.targeting.area(target)
+            await parts.targeting.area(ALL_THERE)
+        imported(tmp_path)
+        await parts.regions.refresh()
+        assert [region.code for region in parts.regions.library.search("tablada")] == ["PORT-1"]
+        area = await parts.targeting.area(ALL_THERE)
         assert shapely.symmetric_difference(area.geometry, HARBOUR).area < 1e-6
         assert "PORT-1" in {share.code for share in await parts.targeting.shares(area.geometry)}
+    async with opened(settings_of(tmp_path), redis, codec) as parts:
+        assert "PORT-1" in parts.regions.library
+
+
+async def test_a_replaced_source_is_there_as_a_whole_under_the_number_it_had(
+    tmp_path: Path, redis: Redis, codec: Codec
+):
+    """Another edition takes the place of the one before; whoever began with that one keeps it."""
+    imported(tmp_path)
+    async with opened(settings_of(tmp_path), redis, codec) as parts:
+        before = parts.regions.library
+        moved = shapely.box(-6.02, 37.30, -5.98, 37.33)
+        imported(tmp_path, moved)
+        await parts.regions.refresh()
+        after = parts.regions.library
+        assert after.get("PORT-1").number == before.get("PORT-1").number
+        assert after.geometry("PORT-1").equals(moved)
+        assert before.geometry("PORT-1").equals(HARBOUR)
+
+
+async def test_a_file_damaged_while_the_service_runs_changes_nothing(tmp_path: Path, redis: Redis, codec: Codec):
+    """The library stays as it was, and takes in the next whole edition."""
+    imported(tmp_path)
+    async with opened(settings_of(tmp_path), redis, codec) as parts:
+        whole = (tmp_path / "regions" / "port.regions").read_bytes()
+        (tmp_path / "regions" / "port.regions").write_bytes(whole[:100])
+        await parts.regions.refresh()
+        assert parts.regions.library.geometry("PORT-1").equals(HARBOUR)
+        (tmp_path / "regions" / "port.regions").unlink()
+        await parts.regions.refresh()
+        assert "PORT-1" not in parts.regions.library
 
 
 async def test_damaged_region_file_is_named(tmp_path: Path, redis: Redis, codec: Codec):
@@ -62,5 +100,102 @@ async def test_damaged_region_file_is_named(tmp_path: Path, redis: Redis, codec:
     (tmp_path / "regions").mkdir()
     (tmp_path / "regions" / "town.regions").write_text("no zip")
     with pytest.raises(ConfigError, match=r"town\.regions"):
-        async with opened(Settings(store=StoreSection(directory=tmp_path)), redis, codec):
+        async with opened(settings_of(tmp_path), redis, codec):
             pass
+
+
+async def test_an_alert_keeps_the_area_it_was_submitted_with(
+    tmp_path: Path, redis: Redis, codec: Codec, sandbox: Sandbox, sample: dict[str, Any]
+):
+    """A region that is drawn anew, or replaced, after an alert named it does not move the alert."""
+    imported(tmp_path)
+    settings = settings_for(sandbox).model_copy(update={"store": StoreSection(directory=tmp_path)})
+    async with opened(settings, redis, codec) as parts:
+        await register(parts, 60, places={"home": {"point": [-6.0, 37.34]}})
+        taken = await submitted(parts, sample, target={"regions": ["PORT-1"]})
+        imported(tmp_path, shapely.box(10, 50, 10.1, 50.1))
+        await parts.regions.refresh()
+        assert shapely.symmetric_difference(await parts.alerts.area(taken.record.id), HARBOUR).area < 1e-6
+
+
+async def test_people_are_labelled_with_finer_regions_in_the_background(tmp_path: Path, redis: Redis, codec: Codec):
+    """Until then they count for the parent; then for the finer region; they are found once all the while, and once is enough."""
+    async with opened(settings_of(tmp_path), redis, codec) as parts:
+        await register(parts, 30, places={"home": {"point": [-9.14, 38.72]}})
+        town = shapely.box(-9.2, 38.6, -9.0, 38.8)
+
+        async def counted() -> Any:
+            area = await parts.targeting.area(
+                Target(polygons=(shapely.geometry.mapping(shapely.box(-9.3, 38.5, -8.9, 38.9)),))
+            )
+            shares = await parts.targeting.shares(area.geometry)
+            found = await parts.targeting.find(area.geometry, "missing-child", Policy(), shares)
+            assert len(found) == 30
+            return parts.targeting.counts(found, shares, area.km2)["regions"]
+
+        assert await parts.labels.bring_up() == 0
+        assert await counted() == {"PT-11": 30}
+        imported(tmp_path, town, country="PT")
+        await parts.regions.refresh()
+        assert await counted() == {"PT-11": 30}
+        assert await parts.labels.bring_up() == 30
+        assert await counted() == {"PORT-1": 30}
+        assert await parts.labels.bring_up() == 0
+
+
+async def drawn(parts: Parts, code: str = "PATROL-1", name: str = "Our patrol area", *, org: str = "ours", seen=None):
+    return (await parts.regions.draw(code, name, {"es": "Nuestra zona"}, PATROL, org=org, seen=seen)).region
+
+
+async def test_a_drawn_region_is_everybodys_at_once_and_nobodys_leaf(tmp_path: Path, redis: Redis, codec: Codec):
+    """What one process drew, another finds at its next look; people in it still belong to their municipality."""
+    async with (
+        opened(settings_of(tmp_path), redis, codec) as parts,
+        opened(settings_of(tmp_path), redis, codec) as others,
+    ):
+        region = await drawn(parts)
+        assert (region.kind, region.country, region.parent) == ("drawn", "ES", None)
+        assert region.number > FIRST_NUMBER
+        assert (await parts.targeting.area(Target(regions=("PATROL-1",)))).km2 == pytest.approx(region.km2)
+        await others.regions.refresh()
+        assert others.regions.library.get("PATROL-1") == region
+        spot = others.regions.library.geometry("PATROL-1").representative_point()
+        assert others.regions.library.at(spot.x, spot.y)[0].kind == "city"
+        assert [r.code for r in others.regions.library.find(kind="drawn", text="nuestra zona")] == ["PATROL-1"]
+
+
+async def test_a_drawn_region_keeps_its_number_when_it_is_drawn_anew(tmp_path: Path, redis: Redis, codec: Codec):
+    """Its number is given once; another region gets the next; all of it is there after a restart."""
+    async with opened(settings_of(tmp_path), redis, codec) as parts:
+        first = await drawn(parts)
+        second = await drawn(parts, "PATROL-2")
+        renamed = await drawn(parts, name="Our old patrol area")
+        assert (renamed.number, renamed.name) == (first.number, "Our old patrol area")
+        assert second.number == first.number + 1
+    async with opened(settings_of(tmp_path), redis, codec) as parts:
+        await parts.regions.refresh()
+        assert parts.regions.library.get("PATROL-1") == renamed
+
+
+async def test_what_may_not_be_drawn(tmp_path: Path, redis: Redis, codec: Codec):
+    """An official code, another organisation's region, a revision that is no more and a shape that is none are refused, and nothing
+    changes.
+    """
+    async with opened(settings_of(tmp_path), redis, codec) as parts:
+        region = await drawn(parts)
+        seen = parts.regions.library.revision("PATROL-1")
+        for slug, attempt in (
+            ("not-allowed", drawn(parts, "41091")),
+            ("not-allowed", drawn(parts, org="theirs")),
+            ("precondition-failed", drawn(parts, name="x", seen=seen + 1)),
+            ("precondition-failed", drawn(parts, "PATROL-9", seen=seen)),
+            (
+                "invalid-geometry",
+                parts.regions.draw("P", "x", {}, {"type": "Polygon", "coordinates": [[[0, 0]]]}, org="a", seen=None),
+            ),
+        ):
+            with pytest.raises(Problem) as caught:
+                await attempt
+            assert caught.value.slug == slug
+        assert parts.regions.library.get("PATROL-1") == region
+        assert (await drawn(parts, name="y", seen=seen)).name == "y"

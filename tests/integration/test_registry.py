@@ -30,7 +30,7 @@ PUSH = 0
 
 async def found_in(parts: Parts, code: str) -> list[int]:
     """Numbers of those who belong to a region."""
-    area = resolve(Target(regions=(code,), exclude=Selection()), parts.library).geometry
+    area = resolve(Target(regions=(code,), exclude=Selection()), parts.regions.library).geometry
     regions = parts.targeting.told_regions(await parts.targeting.shares(area))
     wanted = Wanted(area=area, regions=regions, kind=1, places=frozenset(range(5)))
     return (await parts.audience.find(wanted)).numbers.tolist()
@@ -197,7 +197,7 @@ async def test_an_import_of_what_is_taken_costs_no_more_trips_than_one_line_of_i
     for lines in (1, 40):
         client = Counted(redis, codec)
         entries = [Entry(f"other-{i}", registration(i)) for i in range(lines)]
-        outcomes = await Registry(People(client), parts.library, later).put_many(entries)
+        outcomes = await Registry(People(client), parts.regions, later).put_many(entries)
         assert all(isinstance(outcome, Problem) for outcome in outcomes)
         trips.append(client.trips)
     assert trips[0] == trips[1]

@@ -108,7 +108,7 @@ async def test_an_unreadable_record_is_said_to_be_one_and_can_be_forgotten(parts
     assert await parts.people.count() == 0
     with pytest.raises(Problem, match="not-found"):
         await parts.registry.get("p0")
-    later = Registry(parts.people, parts.library, Later(CLAIM_GRACE_S, parts.clock))
+    later = Registry(parts.people, parts.regions, Later(CLAIM_GRACE_S, parts.clock))
     assert (await later.put("p0", registration(0)))[1]
 
 

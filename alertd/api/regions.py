@@ -1,0 +1,216 @@
+"""Regions over HTTP: found by name, code, place and box; shown with an outline; drawn."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Annotated, Any, Literal
+
+import shapely
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field
+
+from alertd.api.call import credential
+from alertd.api.conditions import Conditions, etag
+from alertd.api.operations import Operation, Reply
+from alertd.api.services import services
+from alertd.api.shapes import Query
+from alertd.documents import Shape
+from alertd.errors import Fault, Problem
+from alertd.fields import Language, Line
+from geofences.errors import UnknownRegion
+from geofences.regions import SCHEME, Library, Region
+from geofences.simple import simple
+
+#: A code of the library's own, or a foreign one with its scheme.
+RegionCode = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+:~-]{0,31}$", examples=["41091", "NUTS:ES618"])]
+#: What is drawn gets a code that is no foreign one.
+DrawnCode = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$", examples=["PATROL-1"])]
+
+
+class RegionReply(BaseModel):
+    code: str
+    name: str
+    names: dict[str, str] = Field(description="By language, where they differ from the name.")
+    kind: str
+    parent: str | None
+    country: str
+    km2: float
+    bbox: tuple[float, float, float, float] = Field(description="West, south, east, north, in degrees.")
+    source: str
+    licence: str
+    geometry: dict[str, Any] | None = None
+
+
+class OneRegion(RegionReply):
+    aliases: list[str] = Field(description="Foreign codes that stand for this region alone.")
+    repairs: list[str] = Field([], description="What was mended in the shape as it was sent.")
+
+
+class RegionList(BaseModel):
+    regions: list[RegionReply]
+    next: str | None = Field(description="Ask with it as `cursor` for more; null at the end.")
+
+
+class RegionsQuery(Query):
+    q: str | None = Field(
+        None, description="Name in any language or code, without regard to accents; a slip is forgiven.", max_length=200
+    )
+    kind: Literal["country", "province", "county", "city", "drawn"] | None = None
+    parent: str | None = Field(None, description="Only those anywhere below the region of this code.", max_length=32)
+    at: str | None = Field(
+        None,
+        description="lon,lat: the regions at this point, smallest first; with `q`, those nearer to it come first.",
+        max_length=64,
+    )
+    bbox: str | None = Field(None, description="west,south,east,north: only those that touch this box.", max_length=128)
+    limit: int = Field(20, ge=1, le=200)
+    cursor: str | None = Field(None, description="`next` of the page before.", pattern=r"^\d{1,7}$")
+
+
+class RegionQuery(Query):
+    geometry: Literal["full", "simple", "none"] = Field(
+        "simple", description="Simple is a few kB, for a map; full is what people are matched with."
+    )
+
+
+class Seen(BaseModel):
+    """The headers of a request that asks whether something has changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    if_none_match: str | None = Field(None, alias="If-None-Match", description="ETag of what you have.", max_length=64)
+
+
+class DrawnRegion(BaseModel):
+    """A region of your own: its name, and its outline as GeoJSON."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True,
+        json_schema_extra={"examples": [{
+            "name": "Our patrol area",
+            "geometry": {"type": "Polygon", "coordinates": [[[-6, 37.3], [-5.9, 37.3], [-5.9, 37.4], [-6, 37.3]]]},
+        }]},
+    )  # fmt: skip
+    name: Line
+    names: dict[Language, Line] = {}
+    geometry: Shape
+
+
+async def list_regions(request: web.Request, *, query: RegionsQuery) -> RegionList:
+    """Regions by name or code (`q`), at a point (`at`), in a box (`bbox`), of a kind, or below another."""
+    library, start = services(request).regions.library, int(query.cursor or 0)
+    point = _numbers(query.at, "at", "lon,lat", 2) if query.at else None
+    box = _numbers(query.bbox, "bbox", "west,south,east,north", 4) if query.bbox else None
+    try:
+        found = await asyncio.to_thread(_found, library, query, point, box)
+    except UnknownRegion as error:
+        raise Problem("invalid-request", "The parent is unknown.", faults=(Fault("", error.why, "parent"),)) from None
+    end = start + query.limit
+    page = [RegionReply(**_told(library, region)) for region in found[start:end]]
+    return RegionList(regions=page, next=str(end) if end < len(found) else None)
+
+
+def _found(library: Library, query: RegionsQuery, point: Any, box: Any) -> list[Region]:
+    if query.q is None and point is not None:
+        chain = library.at(*point)
+        below = {region.code for region in library.find(kind=query.kind, parent=query.parent, bbox=box)}
+        return [region for region in chain if region.code in below]
+    return library.find(text=query.q, kind=query.kind, parent=query.parent, bbox=box, near=point)
+
+
+async def show_region(
+    request: web.Request, *, code: RegionCode, query: RegionQuery, headers: Seen
+) -> Reply[OneRegion | None]:
+    """One region, by its code or by a foreign one (`NUTS:ES618`) that stands for it alone, with its outline as GeoJSON."""
+    library = services(request).regions.library
+    region = library.get(_known(library, code))
+    version = etag(library.revision(region.code))
+    if headers.if_none_match in {"*", version["ETag"], f"W/{version['ETag']}"}:
+        return Reply(None, status=304, headers=version)
+    return Reply(await _shown(library, region, query.geometry), headers=version)
+
+
+def _known(library: Library, code: str) -> str:
+    """The region that a code stands for. Raises Problem, with the codes of those that it may mean."""
+    try:
+        codes = library.codes(code)
+    except UnknownRegion as error:
+        raise Problem("not-found", error.why, nearest=error.nearest) from None
+    if len(codes) > 1:
+        detail = f"{code} is {len(codes)} regions together: target it, or look at each."
+        raise Problem("not-found", detail, nearest=codes)
+    return codes[0]
+
+
+async def draw_region(
+    request: web.Request, *, code: DrawnCode, headers: Conditions, body: DrawnRegion
+) -> Reply[OneRegion]:
+    """Draws a region under a code of your own ("our patrol area"), or draws it anew: only its organisation may. Alerts keep the
+    area that they were submitted with. Its ETag, sent as If-Match, keeps you from overwriting what you have not seen.
+    """
+    regions = services(request).regions
+    known = code in regions.library
+    made = await regions.draw(
+        code, body.name, body.names, body.geometry.model_dump(), org=credential(request).org, seen=headers.version
+    )
+    library = regions.library
+    shown = await _shown(library, made.region, "simple")
+    repairs = [f"{repair.pointer}: {repair.what}" for repair in made.repairs]
+    return Reply(
+        shown.model_copy(update={"repairs": repairs}),
+        status=200 if known else 201,
+        headers=etag(library.revision(code)),
+    )
+
+
+async def _shown(library: Library, region: Region, geometry: str) -> OneRegion:
+    told = OneRegion(
+        **_told(library, region),
+        aliases=sorted(f"{alias.scheme}{SCHEME}{alias.value}" for alias in library.aliases.of(region.code)),
+    )
+    if geometry == "none":
+        return told
+    outline = library.geometry(region.code)
+    if geometry == "simple":
+        outline = await asyncio.to_thread(simple, outline)
+    return told.model_copy(update={"geometry": json.loads(await asyncio.to_thread(shapely.to_geojson, outline))})
+
+
+def _told(library: Library, region: Region) -> dict[str, Any]:
+    return {
+        "code": region.code, "name": region.name, "names": dict(region.names), "kind": region.kind,
+        "parent": region.parent, "country": region.country, "km2": round(region.km2, 3),
+        "bbox": library.geometry(region.code).bounds, "source": region.source, "licence": region.licence,
+    }  # fmt: skip
+
+
+def _numbers(text: str, parameter: str, form: str, count: int) -> tuple[float, ...]:
+    """Degrees, longitudes and latitudes in turn. Raises Problem."""
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != count:
+        fault = Fault("", f"Give {form} in degrees.", parameter)
+    elif not all(abs(number) <= (90 if i % 2 else 180) for i, number in enumerate(numbers)):
+        fault = Fault("", f"Longitude is within 180 degrees and latitude within 90; the order is {form}.", parameter)
+    elif count == 4 and (numbers[0] > numbers[2] or numbers[1] > numbers[3]):
+        fault = Fault("", "West comes before east and south before north; ask twice for a box across 180.", parameter)
+    else:
+        return numbers
+    raise Problem("invalid-request", "That is no place on Earth.", faults=(fault,))
+
+
+OPERATIONS = (
+    Operation(
+        method="GET", path="/v1/regions", handler=list_regions, summary="Find regions", scope="regions:read", group="Targets"
+    ),
+    Operation(
+        method="GET", path="/v1/regions/{code}", handler=show_region, summary="Show a region", scope="regions:read",
+        group="Targets", problems=("not-found",),
+    ),
+    Operation(
+        method="PUT", path="/v1/regions/{code}", handler=draw_region, summary="Draw a region", scope="regions:write",
+        group="Targets", problems=("not-allowed", "invalid-geometry", "precondition-failed", "too-large"),
+    ),
+)  # fmt: skip

@@ -1,0 +1,65 @@
+"""Keeps the label of every place, its smallest region, that of the library as it is: a finer one was imported, or one is gone.
+
+Until everybody was gone through, counts fall back to the parent of what is not known yet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import structlog
+
+from alertd.clock import Clock
+from alertd.service.regions import Regions
+from alertd.service.registry import Registry
+from alertd.store.connection import StoreUnavailableError
+from alertd.store.labels import LabelMark
+
+#: How often it is looked whether there is something to do.
+LOOK_S = 5.0
+#: Subscribers gone through at once: some 20 ms of this process, between which requests are answered.
+PAGE = 500
+
+
+class Labels:
+    """Labels places in the background."""
+
+    def __init__(self, registry: Registry, regions: Regions, mark: LabelMark, clock: Clock) -> None:
+        self._registry = registry
+        self._regions = regions
+        self._mark = mark
+        self._clock = clock
+
+    @asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """Looks again and again, as long as this lasts."""
+        task = asyncio.create_task(self._keep())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def bring_up(self) -> int:
+        """Label everybody's places anew if the regions are others than the last time. Answers how many people got others."""
+        wanted = self._regions.library.fingerprint
+        if await self._mark.get() == wanted:
+            return 0
+        changed, complete = 0, True
+        after: int | None = 0
+        while after is not None:
+            count, done, after = await self._registry.relabel(after, PAGE)
+            changed, complete = changed + count, complete and done
+        if complete and self._regions.library.fingerprint == wanted:
+            await self._mark.set(wanted)
+        structlog.get_logger().info("places labelled", people=changed, complete=complete)
+        return changed
+
+    async def _keep(self) -> None:
+        while True:
+            with suppress(StoreUnavailableError):  # it is told elsewhere, and looked at again
+                await self.bring_up()
+            await self._clock.sleep(LOOK_S)

@@ -1,0 +1,149 @@
+"""The region library of a process as it is now: shipped, imported and drawn regions, taken in anew when they change.
+
+An import puts files into the data directory, and a drawing goes into the store; whoever serves looks at both every few seconds
+and puts the new library in place of the old one, whole. What is under way keeps the one that it began with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import shapely
+import structlog
+
+from alertd.errors import Fault, Problem
+from alertd.store.connection import StoreUnavailableError
+from alertd.store.drawn import Drawing, Drawings, TooManyDrawingsError
+from geofences import drawn
+from geofences.errors import InvalidGeometry, LibraryError
+from geofences.regions import Library, Region, revision_of
+from geofences.shapes import Repair
+
+#: An import is found within this; to look costs a directory listing and one command of the store.
+LOOK_S = 2.0
+
+#: Names, times and sizes of a folder's files.
+_Stamp = tuple[tuple[str, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """A region as it was drawn, and what was mended."""
+
+    region: Region
+    repairs: tuple[Repair, ...]
+
+
+class Regions:
+    """Holds the library; `library` is a whole one at every moment."""
+
+    def __init__(self, library: Library, drawings: Drawings, folder: Path) -> None:
+        """`library` has the regions that are in the folder now."""
+        self.library = library
+        self._base = library  # without what was drawn
+        self._drawings = drawings
+        self._folder = folder
+        self._stamp = _stamp(folder)
+        self._edition = 0
+        self._changing = asyncio.Lock()
+
+    @asynccontextmanager
+    async def watched(self) -> AsyncIterator[None]:
+        """Up to date, and kept so."""
+        await self.refresh()
+        task = asyncio.create_task(self._watch())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def refresh(self) -> None:
+        """Take in what has changed. Files that are damaged are told in the log, once, and the library stays as it was."""
+        async with self._changing:
+            stamp, edition = await asyncio.to_thread(_stamp, self._folder), await self._drawings.edition()
+            if (stamp, edition) == (self._stamp, self._edition):
+                return
+            if stamp != self._stamp:
+                self._base = await asyncio.to_thread(_loaded, self._folder, self._base)
+            self.library = await asyncio.to_thread(_with_drawn, self._base, await self._drawings.all())
+            self._stamp = stamp
+            self._edition = edition
+            structlog.get_logger().info("regions taken in", regions=len(self.library), drawings=edition)
+
+    async def draw(
+        self, code: str, name: str, names: Mapping[str, str], geometry: Any, *, org: str, seen: int | None
+    ) -> Drawn:
+        """Keep a drawn region under its code, new or in place of what it was; `seen` is the revision that must be there.
+
+        Raises Problem.
+        """
+        if code in self._base:
+            raise Problem(
+                "not-allowed", f"{code} is {self._base.get(code).name}. Give what you draw a code of its own."
+            )
+        try:
+            shape, repairs = await asyncio.to_thread(drawn.outline, geometry, "/geometry")
+        except InvalidGeometry as error:
+            fault = Fault(error.pointer, error.why)
+            raise Problem(
+                "invalid-geometry", "The region cannot be drawn so; see the fault.", faults=(fault,)
+            ) from None
+        document = {"name": name, "names": dict(names), "wkb": base64.b64encode(shapely.to_wkb(shape)).decode()}
+        revision = revision_of(drawn.region(code, name, names, shape, 0, self._base), shape)
+        await self._put(code, org, json.dumps(document).encode(), revision, seen)
+        await self.refresh()
+        return Drawn(region=self.library.get(code), repairs=repairs)
+
+    async def _put(self, code: str, org: str, document: bytes, revision: int, seen: int | None) -> None:
+        try:
+            word, _ = await self._drawings.put(code, org, document, revision=revision, seen=seen)
+        except TooManyDrawingsError:
+            raise Problem("too-large", "There are as many drawn regions as there may be.") from None
+        if word == "changed":
+            raise Problem("precondition-failed", "The region was changed meanwhile.", status=412)
+        if word == "foreign":
+            raise Problem("not-allowed", "Another organisation drew this region.")
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            with suppress(StoreUnavailableError):  # it is told elsewhere, and looked at again
+                await self.refresh()
+
+
+def _stamp(folder: Path) -> _Stamp:
+    files = sorted(path for path in folder.glob("*") if path.suffix in {".regions", ".csv"}) if folder.is_dir() else []
+    found = []
+    for path in files:
+        with suppress(FileNotFoundError):  # it was replaced this moment: the next look finds it
+            status = path.stat()
+            found.append((path.name, status.st_mtime_ns, status.st_size))
+    return tuple(found)
+
+
+def _loaded(folder: Path, before: Library) -> Library:
+    """The library with what is in the folder, or the one before if that is damaged."""
+    try:
+        return Library.load(added=folder)
+    except LibraryError as error:
+        structlog.get_logger().error("regions not taken in", folder=str(folder), why=str(error))
+        return before
+
+
+def _with_drawn(library: Library, drawings: list[Drawing]) -> Library:
+    found = []
+    for drawing in drawings:
+        document = json.loads(drawing.document)
+        shape = cast("shapely.MultiPolygon", shapely.from_wkb(base64.b64decode(document["wkb"])))
+        region = drawn.region(drawing.code, document["name"], document["names"], shape, drawing.number, library)
+        found.append((region, shape))
+    return library.with_drawn(found)

@@ -1,0 +1,63 @@
+"""Regions that operators drew, as the store has them: of each its number, revision, organisation and document."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import quote, unquote
+
+from alertd.store import keys
+from alertd.store.connection import Connection
+
+#: All of them are in every API's memory.
+MOST = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawing:
+    code: str
+    number: int  # counted from 1
+    revision: int
+    org: str
+    document: bytes  # JSON
+
+
+class TooManyDrawingsError(Exception):
+    """There are as many as there may be."""
+
+
+class Drawings:
+    """The repository of drawn regions."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._db = connection
+
+    async def edition(self) -> int:
+        """A number that grows with every change to any of them."""
+        return int(await self._db.execute("HGET", keys.COUNTERS, "drawings") or 0)
+
+    async def all(self) -> list[Drawing]:
+        found = await self._db.hash_of(keys.DRAWN)
+        return [_drawing(code.decode(), value) for code, value in sorted(found.items())]
+
+    async def put(self, code: str, org: str, document: bytes, *, revision: int, seen: int | None) -> tuple[str, int]:
+        """Answers 'done' and its number, 'changed' when it is not of the revision that was seen, or 'foreign'. Raises
+        TooManyDrawingsError.
+        """
+        word, *rest = await self._db.run_durably(
+            "draw",
+            [keys.DRAWN, keys.COUNTERS],
+            code,
+            quote(org),
+            "" if seen is None else seen,
+            revision,
+            MOST,
+            document,
+        )
+        if word == -2:
+            raise TooManyDrawingsError
+        return {1: "done", 0: "changed", -1: "foreign"}[word], int(rest[0]) if word == 1 else 0
+
+
+def _drawing(code: str, value: bytes) -> Drawing:
+    number, revision, org, document = value.split(b" ", 3)
+    return Drawing(code=code, number=int(number), revision=int(revision), org=unquote(org.decode()), document=document)

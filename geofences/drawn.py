@@ -1,0 +1,49 @@
+"""Regions that operators draw and name ("our patrol area"): across all others, in nobody's tree, nobody's leaf."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import shapely
+
+from geofences import files
+from geofences.errors import InvalidGeometry, LibraryError
+from geofences.geodesy import area_km2
+from geofences.regions import Kind, Library, Region
+from geofences.shapes import Repair, polygon
+
+# Numbers of drawn regions count on from here: above those of imported ones, within the 24 bits of a tile record.
+FIRST_NUMBER = 3 << 22
+SOURCE, LICENCE = "drawn by an operator", "not stated"
+
+
+def outline(drawn: Any, pointer: str) -> tuple[shapely.MultiPolygon, tuple[Repair, ...]]:
+    """What was drawn (as `shapes.polygon` takes it), on the grid of the library, and what was mended. Raises InvalidGeometry."""
+    found = polygon(drawn, pointer)
+    try:
+        (shape,) = files.quantise(np.array([found.geometry], dtype=object), files.OWN_GRID)
+    except LibraryError as error:
+        raise InvalidGeometry(pointer, "The outline encloses less than a square metre.") from error
+    return shape, found.repairs
+
+
+def region(
+    code: str, name: str, names: Mapping[str, str], shape: shapely.MultiPolygon, nth: int, library: Library
+) -> Region:
+    """The nth region drawn; its country is that of the ground it stands on."""
+    spot = shapely.point_on_surface(shape)
+    around = library.at(spot.x, spot.y)
+    return Region(
+        code=code,
+        name=name,
+        kind=Kind.DRAWN,
+        parent=None,
+        country=around[-1].country if around else "",
+        number=FIRST_NUMBER + nth,
+        km2=area_km2(shape),
+        source=SOURCE,
+        licence=LICENCE,
+        names=names,
+    )
