@@ -17,7 +17,12 @@ BOW_TIE = [[[-6.1, 37.3], [-5.8, 37.5], [-5.8, 37.3], [-6.1, 37.5], [-6.1, 37.3]
 
 CASES = [
     ({"target/regions": ["41O91"]}, 422, "unknown-region", ["/target/regions/0"]),
-    ({"target/circles": [{"center": [37.39, -5.97], "radius_km": 0.0}]}, 400, "invalid-request", None),
+    (
+        {"target/circles": [{"center": [37.39, -5.97], "radius_km": 0.0}]},
+        422,
+        "invalid-geometry",
+        ["/target/circles/0/radius_km"],
+    ),
     ({"expires": "2020-01-01T00:00:00Z"}, 409, "expired", ["/expires"]),
     ({"channels": ["webpush"]}, 422, "channel-unavailable", ["/channels/0"]),
     ({"case/protection": ["witness"]}, 400, "invalid-request", ["/case/protection"]),
@@ -72,6 +77,20 @@ def test_odd_shapes_are_mended_or_refused(served: Served, ana: str, rings: Any, 
     else:
         assert (status, answer["type"]) == (422, f"/problems/{slug}")
         assert pointers(answer)[0].startswith("/target/polygons/0")
+
+
+def test_a_preview_counts_every_ring_and_tells_the_buffer(served: Served, ana: str):
+    """One call shows each ring from the innermost, with its delay, and that the area was made wider."""
+    rings = [{"center": [-5.98, 37.39], "radius_km": km, "delay_min": km, "loudness": "loud"} for km in (30, 5)]
+    target = {"rings": rings, "buffer_km": 2}
+    status, answer = served.call("POST", "/v1/targets/preview", {"target": target}, ana)
+    assert status == 200
+    shown = answer["audience"]["rings"]
+    assert [(ring["ring"], ring["delay_min"], ring["loudness"]) for ring in shown] == [(2, 5, "loud"), (1, 30, "loud")]
+    assert [ring["km2"] for ring in shown] == pytest.approx([math.pi * 7**2, math.pi * (32**2 - 7**2)], rel=0.01)
+    assert answer["area"]["repairs"] == [
+        "/buffer_km: The area was made wider by 2 km. Its line may lie up to 3% of that farther out."
+    ]
 
 
 def test_a_bow_tie_is_mended_and_said(served: Served, ana: str):

@@ -60,7 +60,9 @@ def test_a_code_of_another_country_is_refused(library):
 
 def test_every_parent_that_is_not_there_is_told_with_its_row(library):
     """Parents that do not exist, that are no wider or that are abroad are all told at once."""
-    rows = [rows_of(code, parent=parent)[0] for code, parent in zip("abcd", ("DE-XX", "DE-BW", "b", "FR-67"), strict=True)]
+    rows = [
+        rows_of(code, parent=parent)[0] for code, parent in zip("abcd", ("DE-XX", "DE-BW", "b", "FR-67"), strict=True)
+    ]
     assert told(rows, BOXES, library) == [
         (1, "is part of DE-XX, which is neither here nor in the library"),
         (3, "is a city and cannot be part of b, a city"),
