@@ -11,6 +11,8 @@ from alertd.app import Parts
 from alertd.rendering.own_texts import Place
 from alertd.service.receipts import End
 from alertd.store import keys
+from alertd.store.drawn import Drawings
+from alertd.store.labels import LabelMark
 from alertd.store.message_ids import Said, Sent
 from alertd.store.requests import Requests
 from tests.integration.acts import ANA, CADIZ, over, photo, planned, register, registration, send
@@ -37,6 +39,8 @@ async def test_the_table_has_every_key_and_no_other(parts: Parts, sample: dict[s
     await parts.registry.put("p0", registration(0, places={"home": {"region": "41091"}}))
     await parts.registry.put("p1", registration(1, places={"home": {"point": CADIZ}}))
     await parts.worker().sweeper.round()
+    await Drawings(parts.db).put("our-area", "default", b"{}", revision=1, seen=None)
+    await LabelMark(parts.db).set("fingerprint")
     sample = changed(sample, "case/children/0/photos", [{"media": await photo(parts)}])
     seen = await held(parts)
     record = await planned(parts, sample, external_id=sample["external_id"])

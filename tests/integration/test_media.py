@@ -104,7 +104,7 @@ async def parts(redis, codec, sandbox: Sandbox, pages: Pages) -> AsyncIterator[P
     world = {"resolve": this_machine, "is_allowed": "127.0.0.1".__eq__, "ports": frozenset({pages.port})}
     fetcher = Fetcher(**world, trust=pages.trust)
     async with opened(settings_for(sandbox), redis, codec) as made:
-        yield replace(made, fetcher=fetcher, clock=Later())
+        yield replace(made, library=made.regions.library, fetcher=fetcher, clock=Later())
 
 
 def showing(sample: dict[str, Any], *media: str, alt: dict[str, str] | None = None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,9 +19,11 @@ from redis.asyncio import Redis
 
 from alertd.errors import Problem
 from alertd.service.claims import CLAIM_GRACE_S
+from alertd.service.regions import Regions
 from alertd.service.registry import Registry
 from alertd.store.codec import Codec
 from alertd.store.connection import Connection
+from alertd.store.drawn import Drawings
 from alertd.store.people import People
 from geofences.regions import Library
 from tests.integration.acts import registration
@@ -132,11 +135,13 @@ async def meet(
         clock, later = Clock(), Clock()
         later.seconds += 2 * CLAIM_GRACE_S * slow  # so that what the first has claimed is old
         await redis.flushall()
-        people, held = People(Connection(redis, codec)), Held(redis, codec, trips, dies=dies)
-        registry = Registry(people, library, later)
+        store = Connection(redis, codec)
+        people, held = People(store), Held(redis, codec, trips, dies=dies)
+        regions = Regions(library, Drawings(store), Path("nowhere"))
+        registry = Registry(people, regions, later)
         for act in [put("p9", "x"), *([put("p1", "b")] if is_there else [])]:
-            await act(Registry(people, library, clock))
-        running = asyncio.ensure_future(done(ACTS[first], Registry(People(held), library, clock)))
+            await act(Registry(people, regions, clock))
+        running = asyncio.ensure_future(done(ACTS[first], Registry(People(held), regions, clock)))
         reached = asyncio.ensure_future(held.is_there.wait())
         await asyncio.wait([running, reached], return_when=asyncio.FIRST_COMPLETED)
         for name in between.split():
