@@ -19,6 +19,7 @@ from alertd.store.labels import LabelMark
 
 #: How often it is looked whether there is something to do.
 LOOK_S = 5.0
+CANCEL_S = 0.5
 #: Subscribers gone through at once: some 20 ms of this process, between which requests are answered.
 PAGE = 500
 
@@ -39,9 +40,9 @@ class Labels:
         try:
             yield
         finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            while not task.done():  # a library may swallow the first
+                task.cancel()
+                await asyncio.wait([task], timeout=CANCEL_S)
 
     async def bring_up(self) -> int:
         """Label everybody's places anew if the regions are others than the last time. Answers how many people got others."""

@@ -28,6 +28,7 @@ from geofences.shapes import Repair
 
 #: An import is found within this; to look costs a directory listing and one command of the store.
 LOOK_S = 2.0
+CANCEL_S = 0.5
 
 #: Names, times and sizes of a folder's files.
 _Stamp = tuple[tuple[str, int, int], ...]
@@ -62,9 +63,9 @@ class Regions:
         try:
             yield
         finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            while not task.done():  # a library may swallow the first
+                task.cancel()
+                await asyncio.wait([task], timeout=CANCEL_S)
 
     async def refresh(self) -> None:
         """Take in what has changed. Files that are damaged are told in the log, once, and the library stays as it was."""
