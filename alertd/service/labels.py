@@ -5,21 +5,18 @@ Until everybody was gone through, counts fall back to the parent of what is not 
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager
 
 import structlog
 
+from alertd.background import repeated
 from alertd.clock import Clock
 from alertd.service.regions import Regions
 from alertd.service.registry import Registry
-from alertd.store.connection import StoreUnavailableError
 from alertd.store.labels import LabelMark
 
 #: How often it is looked whether there is something to do.
 LOOK_S = 5.0
-CANCEL_S = 0.5
 #: Subscribers gone through at once: some 20 ms of this process, between which requests are answered.
 PAGE = 500
 
@@ -33,16 +30,9 @@ class Labels:
         self._mark = mark
         self._clock = clock
 
-    @asynccontextmanager
-    async def kept(self) -> AsyncIterator[None]:
+    def kept(self) -> AbstractAsyncContextManager[None]:
         """Looks again and again, as long as this lasts."""
-        task = asyncio.create_task(self._keep())
-        try:
-            yield
-        finally:
-            while not task.done():  # a library may swallow the first
-                task.cancel()
-                await asyncio.wait([task], timeout=CANCEL_S)
+        return repeated("labels", self.bring_up, LOOK_S, self._clock)
 
     async def bring_up(self) -> int:
         """Label everybody's places anew if the regions are others than the last time. Answers how many people got others."""
@@ -58,9 +48,3 @@ class Labels:
             await self._mark.set(wanted)
         structlog.get_logger().info("places labelled", people=changed, complete=complete)
         return changed
-
-    async def _keep(self) -> None:
-        while True:
-            with suppress(StoreUnavailableError):  # it is told elsewhere, and looked at again
-                await self.bring_up()
-            await self._clock.sleep(LOOK_S)

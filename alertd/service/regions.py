@@ -18,8 +18,9 @@ from typing import Any, cast
 import shapely
 import structlog
 
+from alertd.background import repeated
+from alertd.clock import SystemClock
 from alertd.errors import Fault, Problem
-from alertd.store.connection import StoreUnavailableError
 from alertd.store.drawn import Drawing, Drawings, TooManyDrawingsError
 from geofences import drawn
 from geofences.errors import InvalidGeometry, LibraryError
@@ -28,7 +29,6 @@ from geofences.shapes import Repair
 
 #: An import is found within this; to look costs a directory listing and one command of the store.
 LOOK_S = 2.0
-CANCEL_S = 0.5
 
 #: Names, times and sizes of a folder's files.
 _Stamp = tuple[tuple[str, int, int], ...]
@@ -59,13 +59,8 @@ class Regions:
     async def watched(self) -> AsyncIterator[None]:
         """Up to date, and kept so."""
         await self.refresh()
-        task = asyncio.create_task(self._watch())
-        try:
+        async with repeated("regions", self.refresh, LOOK_S, SystemClock()):
             yield
-        finally:
-            while not task.done():  # a library may swallow the first
-                task.cancel()
-                await asyncio.wait([task], timeout=CANCEL_S)
 
     async def refresh(self) -> None:
         """Take in what has changed. Files that are damaged are told in the log, once, and the library stays as it was."""
@@ -113,12 +108,6 @@ class Regions:
             raise Problem("precondition-failed", "The region was changed meanwhile.", status=412)
         if word == "foreign":
             raise Problem("not-allowed", "Another organisation drew this region.")
-
-    async def _watch(self) -> None:
-        while True:
-            await asyncio.sleep(LOOK_S)
-            with suppress(StoreUnavailableError):  # it is told elsewhere, and looked at again
-                await self.refresh()
 
 
 def _stamp(folder: Path) -> _Stamp:
