@@ -27,26 +27,27 @@ class Cover:
     border: Codes  # everything else that the area may touch
 
 
-def cover(geometry: shapely.Geometry, border_cells: int = BORDER_CELLS) -> Cover:
-    """The tiles of an area (lon/lat, within -180..180). A tile that touches the area's border counts as border.
+def cover(geometry: shapely.Geometry, *, border_cells: int = BORDER_CELLS, zoom: int = ZOOM) -> Cover:
+    """The tiles of an area (lon/lat, within -180..180). A tile that touches the area's border counts as border. With a lower
+    `zoom` the descent stops there, and the tiles of such a coarse cell are all of its kind.
 
     The geometry is prepared in place, so it must not be used by another thread meanwhile.
     """
     shapely.prepare(geometry)
     inner: list[Codes] = []
     border: Codes = np.array([0], np.uint32)
-    for zoom in range(ZOOM + 1):
-        if zoom:
+    for level in range(zoom + 1):
+        if level:
             border = (border[:, None] * np.uint32(4) + CHILDREN).ravel()
-        cells = shapely.box(*bounds(border, zoom))
+        cells = shapely.box(*bounds(border, level))
         touched = shapely.intersects(geometry, cells)
         border, cells = border[touched], cells[touched]
         whole = shapely.contains_properly(geometry, cells)
-        inner.append(_ranges(border[whole], zoom))
+        inner.append(_ranges(border[whole], level))
         border = border[~whole]
         if len(border) > border_cells:
             break
-    return Cover(inner=_merge(np.concatenate(inner)), border=_merge(_ranges(border, zoom)))
+    return Cover(inner=_merge(np.concatenate(inner)), border=_merge(_ranges(border, level)))
 
 
 def z8_ancestors(found: Cover) -> Codes:

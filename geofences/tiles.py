@@ -18,7 +18,8 @@ Floats = NDArray[np.float64]
 
 ZOOM = 12  # measured: z10 to z12 are equally fast, z14 is three times slower on whole countries
 TILES = 1 << (2 * ZOOM)  # one more than the largest code
-ANCESTOR_SHIFT = 2 * (ZOOM - 8)  # from a tile to its z8 ancestor, the unit of placement in a cluster
+ANCESTOR_ZOOM = 8
+ANCESTOR_SHIFT = 2 * (ZOOM - ANCESTOR_ZOOM)  # from a tile to its ancestor, the unit of placement in a cluster
 STEPS = 1 << (ZOOM + 16)  # cells along one side of the world
 LAST_LATITUDE = 85.05112877980659  # where web mercator's square ends: degrees(atan(sinh(pi)))
 

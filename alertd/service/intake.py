@@ -31,7 +31,7 @@ from alertd.service.targeting import Share, Targeting, too_few_people
 from alertd.service.texts import Texts
 from alertd.service.twins import check_twin, claim_external_id
 from alertd.store.alerts import AlertRecord, Alerts
-from alertd.store.audience import Found
+from alertd.store.found import Found
 from geofences.targets import Area
 
 

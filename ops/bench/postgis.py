@@ -23,7 +23,7 @@ import numpy as np
 from audience_people import FLAGS, HOME, MISSING_CHILD, Points
 from numpy.typing import NDArray
 
-from alertd.store.audience import in_order
+from alertd.store.found import in_order
 from geofences import records
 
 START_S = 30

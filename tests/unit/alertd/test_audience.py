@@ -8,7 +8,7 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alertd.store.audience import in_order
+from alertd.store.found import found, in_order
 from alertd.store.wanted import IN_DOUBT, NO, YES, Wanted, eligible, verdicts
 from geofences import records
 from geofences.records import NUMBER_LIMIT
@@ -22,20 +22,21 @@ def test_each_number_once_with_what_the_first_part_says(most: int, data: st.Data
     first: dict[int, int] = {}
     parts, count = [], 0
     for numbers in drawn:
-        whats = np.arange(count + 1, count + 1 + len(numbers), dtype=np.uint64)
+        whats = np.arange(count + 1, count + 1 + len(numbers), dtype=np.uint64) << np.uint64(32)
         count += len(numbers)
         parts.append((np.array(numbers, np.uint64), whats))
         for number, what in zip(numbers, whats.tolist(), strict=True):
             first.setdefault(number, what)
-    numbers, whats = in_order(parts)
-    assert numbers.tolist() == sorted(first)
-    assert whats.tolist() == [first[number] for number in sorted(first)]
+    people = found(parts)
+    assert people.numbers.tolist() == sorted(first)
+    assert people.flags.tolist() == [first[number] >> 32 for number in sorted(first)]
+    assert len(people.regions) == len(people)
 
 
 def test_nobody_in_order_is_nobody():
     """An audience of no parts has nobody in it."""
-    numbers, whats = in_order([])
-    assert (len(numbers), len(whats)) == (0, 0)
+    nobody = found([])
+    assert (len(nobody), len(nobody.flags), len(in_order([]))) == (0, 0, 0)
 
 
 @given(
