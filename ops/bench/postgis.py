@@ -23,7 +23,7 @@ import numpy as np
 from audience_people import FLAGS, HOME, MISSING_CHILD, Points
 from numpy.typing import NDArray
 
-from alertd.store.found import in_order
+from alertd.store.found import found
 from geofences import records
 
 START_S = 30
@@ -95,7 +95,7 @@ class PostGis:
     index_bytes: float  # a subscriber: the table and its index
 
     async def find(self, wkb: bytes, question: str = WHOLE) -> NDArray[np.int64]:
-        """The numbers of those inside, sorted (what else was asked for is put into that order too), by one statement."""
+        """The numbers of those inside, sorted, by one statement. As with alertd, what else was asked for is at hand, not in order."""
         return _sorted(await self._copied(ONE_STATEMENT + question, wkb), question)
 
     async def find_parallel(self, wkb: bytes, question: str = WHOLE) -> NDArray[np.int64]:
@@ -122,7 +122,7 @@ def _sorted(copied: bytes, question: str) -> NDArray[np.int64]:
         whats = (rows["flags"].astype(np.uint64) << np.uint64(32)) | rows["region"].astype(np.uint64)
     else:
         whats = numbers
-    return in_order([(numbers, whats)])[0].view(np.int64)
+    return found([(numbers, whats)]).numbers.view(np.int64)
 
 
 @contextlib.asynccontextmanager
