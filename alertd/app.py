@@ -189,10 +189,14 @@ class Parts:
 
 
 @asynccontextmanager
-async def opened(settings: config.Settings, redis: Redis, codec: Codec, *, sends: bool = True) -> AsyncIterator[Parts]:
+async def opened(
+    settings: config.Settings, redis: Redis, codec: Codec, *, sends: bool = True, library: Library | None = None
+) -> AsyncIterator[Parts]:
     """All parts, their carriers open, over a store that is checked. Closes what it opened, in reverse order.
 
-    A process that sends nothing binds to no text message centre: they count the binds of an account. Raises StoreRefusedError, StoreUnavailableError, and ConfigError for regions or a carrier that cannot be used.
+    Whoever has loaded the `library` gives it. A process that sends nothing binds to no text message centre: they count
+    the binds of an account. Raises StoreRefusedError, StoreUnavailableError, and ConfigError for regions or a carrier
+    that cannot be used.
     """
     async with AsyncExitStack() as stack:
         db = Connection(redis, codec, replicas_required=settings.store.replicas_required)
@@ -203,7 +207,8 @@ async def opened(settings: config.Settings, redis: Redis, codec: Codec, *, sends
             carrier_of(name, section, settings, await limits.carrier_number(name))
             for name, section in settings.carriers.items()
         ]
-        parts = Parts(settings=settings, db=db, library=library_of(settings), carriers=Carriers(carriers))
+        library = library or library_of(settings)
+        parts = Parts(settings=settings, db=db, library=library, carriers=Carriers(carriers))
         stack.callback(parts.audience.close)
         for carrier in carriers:
             if isinstance(carrier.channel, SmppChannel):

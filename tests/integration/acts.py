@@ -6,7 +6,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from aiohttp import web
+
 from alertd.alerts import State
+from alertd.api import create_app
 from alertd.app import Parts
 from alertd.cases import PhotoFacts
 from alertd.documents import Alert
@@ -104,6 +107,19 @@ async def over(parts: Parts, record: AlertRecord) -> bool:
     for batch in range(record.batches if answer == "sweep" else 0):
         await parts.work.sweep(record.id, batch, 1)
     return await parts.work.finish(record.id) == "done"
+
+
+async def _yes() -> bool:
+    return True
+
+
+async def _nothing() -> bytes:
+    return b""
+
+
+def api_of(parts: Parts) -> web.Application:
+    """Its API: ready, and taking writes."""
+    return create_app(parts.services(_yes, _nothing, lambda: True))
 
 
 async def tokens(parts: Parts, names: Sequence[str]) -> list[list[str]]:

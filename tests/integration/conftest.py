@@ -19,6 +19,8 @@ from alertd.store.codec import Codec
 from alertd.store.connection import Connection, open_store
 from alertd.store.work import Work
 from channels.sandbox import Sandbox
+from geofences.regions import Library
+from tests.integration.acts import api_of
 from tests.integration.batches import AREA, record
 from tests.integration.clusters import a_cluster
 from tests.unit.alertd.samples import MISSING_CHILD, changed
@@ -40,7 +42,8 @@ def settings_for(sandbox: Sandbox) -> Settings:
     return Settings(
         carriers={
             "fcm": FcmCarrier(
-                kind="fcm", credentials=push["credentials"], endpoint=push["endpoint"], ca_file=push["ca_file"]
+                kind="fcm", credentials=push["credentials"], endpoint=push["endpoint"], ca_file=push["ca_file"],
+                rate=0, ramp_s=0,
             ),
             "text": TwilioCarrier(
                 kind="twilio", account=sms["account"], password=sms["secret"], sender=sms["sender"],
@@ -55,10 +58,16 @@ def settings_for(sandbox: Sandbox) -> Settings:
 
 
 @pytest.fixture
-async def parts(redis: Redis, codec: Codec, sandbox: Sandbox) -> AsyncIterator[Parts]:
+async def parts(redis: Redis, codec: Codec, sandbox: Sandbox, library: Library) -> AsyncIterator[Parts]:
     """Everything a process has, over the empty store."""
-    async with opened(settings_for(sandbox), redis, codec) as made:
+    async with opened(settings_for(sandbox), redis, codec, library=library) as made:
         yield made
+
+
+@pytest.fixture
+async def client(parts: Parts, aiohttp_client: Any) -> Any:
+    """A client of its API."""
+    return await aiohttp_client(api_of(parts))
 
 
 @pytest.fixture

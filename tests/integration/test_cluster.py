@@ -13,15 +13,18 @@ from alertd.store.codec import Codec
 from alertd.store.connection import Connection, check_engine
 from alertd.store.nodes import slot_of
 from channels.sandbox import Sandbox
+from geofences.regions import Library
 from tests.integration.acts import CADIZ, counts, over, planned, register, send, submitted
 from tests.integration.conftest import settings_for
 
 
 @pytest.mark.usefixtures("cluster")
-async def test_an_alert_goes_its_whole_way(masters: list[int], codec: Codec, sandbox: Sandbox, sample: dict[str, Any]):
+async def test_an_alert_goes_its_whole_way(
+    masters: list[int], codec: Codec, sandbox: Sandbox, library: Library, sample: dict[str, Any]
+):
     """Registered, submitted, approved, planned, sent and ended: each person on each channel once, over three servers."""
     people = 40
-    async with Redis(port=masters[1]) as client, opened(settings_for(sandbox), client, codec) as parts:
+    async with Redis(port=masters[1]) as client, opened(settings_for(sandbox), client, codec, library=library) as parts:
         assert len(parts.db.nodes.all) == len(masters)
         await register(parts, people)
         record = await planned(parts, sample, channels=["push", "sms", "mail"])
@@ -34,9 +37,11 @@ async def test_an_alert_goes_its_whole_way(masters: list[int], codec: Codec, san
 
 
 @pytest.mark.usefixtures("cluster")
-async def test_people_move_and_are_swept(masters: list[int], codec: Codec, sandbox: Sandbox, sample: dict[str, Any]):
+async def test_people_move_and_are_swept(
+    masters: list[int], codec: Codec, sandbox: Sandbox, library: Library, sample: dict[str, Any]
+):
     """Who moved away is not told, who was forgotten is nowhere, and the sweeper finds what they left on every server."""
-    async with Redis(port=masters[2]) as client, opened(settings_for(sandbox), client, codec) as parts:
+    async with Redis(port=masters[2]) as client, opened(settings_for(sandbox), client, codec, library=library) as parts:
         await register(parts, 40)
         await register(parts, 1, places={"home": {"point": CADIZ}})
         await parts.registry.forget("p1")

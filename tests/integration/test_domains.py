@@ -6,7 +6,7 @@ import asyncio
 import heapq
 import itertools
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -29,6 +29,7 @@ from alertd.store.connection import Connection
 from alertd.store.limits import PROBE_MS, Limits
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
+from geofences.regions import Library
 from tests.integration.acts import counts, planned, registration, send
 from tests.integration.conftest import settings_for
 
@@ -129,20 +130,25 @@ async def test_other_domains_have_no_limit_no_name_and_no_key(store: Connection,
     assert 'alertd_domain_waits_total{carrier="relay",domain="big.example"} 2.0' in metrics.text().decode()
 
 
-@asynccontextmanager
-async def worker_of(redis: Redis, codec: Codec, sandbox: Sandbox, **relay: Any) -> AsyncIterator[Parts]:
-    """A process whose relay has limits by domain."""
-    settings = settings_for(sandbox)
-    changed = settings.carriers["relay"].model_copy(update={"domains": BIG} | relay)
-    carriers = {**settings.carriers, "relay": changed}
-    async with opened(settings.model_copy(update={"carriers": carriers}), redis, codec) as parts:
-        yield parts
+@pytest.fixture
+def worker_of(redis: Redis, codec: Codec, sandbox: Sandbox, library: Library) -> Callable[..., Any]:
+    """Opens a process whose relay has limits by domain."""
+
+    @asynccontextmanager
+    async def running(**relay: Any) -> AsyncIterator[Parts]:
+        settings = settings_for(sandbox)
+        changed = settings.carriers["relay"].model_copy(update={"domains": BIG} | relay)
+        settings = settings.model_copy(update={"carriers": {**settings.carriers, "relay": changed}})
+        async with opened(settings, redis, codec, library=library) as parts:
+            yield parts
+
+    return running
 
 
 @pytest.fixture
-async def parts(redis: Redis, codec: Codec, sandbox: Sandbox) -> AsyncIterator[Parts]:
+async def parts(worker_of: Callable[..., Any]) -> AsyncIterator[Parts]:
     """One of them."""
-    async with worker_of(redis, codec, sandbox) as made:
+    async with worker_of() as made:
         yield made
 
 
@@ -191,7 +197,7 @@ async def test_who_is_over_a_limit_waits_and_the_rest_go(parts: Parts, sandbox: 
 
 
 async def test_a_domain_that_throttles_rests_alone_and_for_every_worker(
-    parts: Parts, redis: Redis, codec: Codec, sandbox: Sandbox, sample: dict
+    parts: Parts, worker_of: Callable[..., Any], sandbox: Sandbox, sample: dict
 ):
     """A second worker asks it for nothing before a minute is over, and sends to all others meanwhile."""
     rule = Rule("@calm.example", "slow-down", times=1_000)
@@ -202,7 +208,7 @@ async def test_a_domain_that_throttles_rests_alone_and_for_every_worker(
     assert [log["carrier"] for log in logs if log["event"] == "carrier asks to wait"] == ["relay/calm.example"]
     assert taken(sandbox) == {"people.example": 20}
     assert rule.times == 980
-    async with worker_of(redis, codec, sandbox) as second:
+    async with worker_of() as second:
         record = await planned(second, sample, channels=["mail"])
         await send(second, record, "mail")
         assert taken(sandbox) == {"people.example": 40}
@@ -251,10 +257,10 @@ async def test_the_relay_s_own_limit_is_no_domain_s(parts: Parts, sandbox: Sandb
     assert (await parts.limits.take("relay", 100, 100, 5, loud=False))[0] == 0
 
 
-async def test_permits_of_those_who_wait_are_given_back(redis: Redis, codec: Codec, sandbox: Sandbox, sample: dict):
+async def test_permits_of_those_who_wait_are_given_back(worker_of: Callable[..., Any], sandbox: Sandbox, sample: dict):
     """A relay that takes forty mails an hour takes all that may go now of sixty: those over their domain's limit cost nothing."""
     slow = {"big.example": DomainLimit(rate=0.1)}
-    async with worker_of(redis, codec, sandbox, rate=0.01, burst=40.0, domains=slow) as parts:
+    async with worker_of(rate=0.01, burst=40.0, domains=slow) as parts:
         await people(parts, "big.example", "people.example", each=30)
         record = await planned(parts, sample, channels=["mail"], level="child-alert")
         async with asyncio.timeout(30):
@@ -278,11 +284,11 @@ async def working(*processes: Parts) -> AsyncIterator[None]:
 
 
 async def test_two_workers_end_an_alert_at_its_domain_s_rate(
-    redis: Redis, codec: Codec, sandbox: Sandbox, sample: dict
+    worker_of: Callable[..., Any], sandbox: Sandbox, sample: dict
 ):
     """All others have their mail while most of the big domain's wait; it gets its rate, nobody is missed or told twice, and it ends."""
     big = {"domains": {"big.example": DomainLimit(rate=15)}}
-    async with worker_of(redis, codec, sandbox, **big) as one, worker_of(redis, codec, sandbox, **big) as two:
+    async with worker_of(**big) as one, worker_of(**big) as two:
         await people(one, "big.example", "people.example", "other.example", each=40)
         record = await planned(one, sample, channels=["mail"], level="child-alert")
         began = one.clock.monotonic()

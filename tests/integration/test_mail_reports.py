@@ -15,7 +15,6 @@ import pytest
 from pydantic import SecretStr
 
 from alertd.alerts import CHANNELS
-from alertd.api import create_app
 from alertd.app import Parts, opened
 from alertd.bounce_sites import bounce_sites
 from alertd.ids import Door
@@ -25,7 +24,7 @@ from alertd.subscribers import AddressState
 from channels.base import Reason, ReportState
 from channels.bounces import MailReport
 from channels.sandbox import Sandbox
-from tests.integration.acts import counts, planned, register, send
+from tests.integration.acts import api_of, counts, planned, register, send
 from tests.integration.conftest import settings_for
 
 MAIL = CHANNELS.index("mail")
@@ -128,20 +127,14 @@ async def test_tags_of_others_are_nobodys(parts: Parts, sandbox: Sandbox, sample
 
 
 @pytest.fixture
-async def relay(redis, codec, sandbox: Sandbox, aiohttp_client):
+async def relay(redis, codec, sandbox: Sandbox, library, aiohttp_client):
     """An alertd whose relay is Mailgun, and a client of its API."""
     settings = settings_for(sandbox)
     carrier = settings.carriers["relay"].model_copy(update={"reports": "mailgun", "reports_secret": SecretStr("horse")})
     settings = settings.model_copy(update={"carriers": {**settings.carriers, "relay": carrier}})
 
-    async def yes() -> bool:
-        return True
-
-    async def nothing() -> bytes:
-        return b""
-
-    async with opened(settings, redis, codec) as parts:
-        yield parts, await aiohttp_client(create_app(parts.services(yes, nothing, lambda: True)))
+    async with opened(settings, redis, codec, library=library) as parts:
+        yield parts, await aiohttp_client(api_of(parts))
 
 
 def mailgun(tag: str, key: bytes = b"horse") -> dict[str, Any]:

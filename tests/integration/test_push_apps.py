@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from alertd.alerts import AlertState
-from alertd.api import create_app
 from alertd.app import Parts
 from alertd.ids import Door, new_id
 from alertd.store.alerts import AlertRecord
@@ -19,19 +18,6 @@ from channels.sandbox.script import Rule
 from tests.integration.acts import counts, planned, register, send, silence, tokens
 
 PEOPLE = 21
-
-
-@pytest.fixture
-async def client(parts: Parts, aiohttp_client: Any) -> Any:
-    """A client of its API."""
-
-    async def yes() -> bool:
-        return True
-
-    async def nothing() -> bytes:
-        return b""
-
-    return await aiohttp_client(create_app(parts.services(yes, nothing, lambda: True)))
 
 
 @pytest.fixture

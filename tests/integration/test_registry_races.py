@@ -97,11 +97,6 @@ ACTS: dict[str, Act] = {
 BETWEEN = ["add", "drop", "refused", "other", "forget", "add drop", "forget add", "add drop other", "drop other"]
 
 
-@pytest.fixture(scope="module")
-def library() -> Library:
-    return Library.load()
-
-
 async def done(act: Act, registry: Registry) -> None:
     with contextlib.suppress(Problem, CrashError):
         await act(registry)

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from alertd.api import create_app
 from alertd.app import Parts
 from alertd.ids import Door, new_id
 from alertd.store.alerts import AlertRecord
@@ -16,19 +15,6 @@ from channels.sandbox import Sandbox
 from tests.integration.acts import counts, planned, register, send
 
 TIMES = 1_000
-
-
-@pytest.fixture
-async def client(parts: Parts, aiohttp_client: Any) -> Any:
-    """A client of its API."""
-
-    async def yes() -> bool:
-        return True
-
-    async def nothing() -> bytes:
-        return b""
-
-    return await aiohttp_client(create_app(parts.services(yes, nothing, lambda: True)))
 
 
 async def told(parts: Parts, sample: dict[str, Any], channel: str) -> AlertRecord:

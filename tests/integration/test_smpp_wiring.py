@@ -28,6 +28,7 @@ from channels.sandbox.script import Rule
 from channels.sandbox.smsc import SmscSandbox
 from channels.sandbox.smsc_habits import PASSWORD, SENDER, SYSTEM_ID, Habits
 from channels.smpp.names import Status
+from geofences.regions import Library
 from tests.integration.acts import BEA, counts, planned, register, registration, send, submitted
 
 PEOPLE = 30
@@ -46,14 +47,15 @@ async def centre() -> AsyncIterator[SmscSandbox]:
 
 
 @pytest.fixture
-def process(redis: Redis, codec: Codec, centre: SmscSandbox) -> Callable[..., Any]:
+def process(redis: Redis, codec: Codec, centre: SmscSandbox, library: Library) -> Callable[..., Any]:
     """Opens a process over the store; one that sends is bound when it is there."""
 
     @asynccontextmanager
     async def running(*, sends: bool = True, **options: Any) -> AsyncIterator[Parts]:
         section = SmppCarrier(**CARRIER, port=centre.port, **options)
         links = len(centre.links)
-        async with opened(Settings(carriers={"centre": section}), redis, codec, sends=sends) as parts:
+        settings = Settings(carriers={"centre": section})
+        async with opened(settings, redis, codec, sends=sends, library=library) as parts:
             await until(lambda: not sends or sum(link.takes for link in centre.links) > links)
             yield parts
 

@@ -10,14 +10,8 @@ from alertd.rendering.areas import area_name
 from alertd.resources import templates_dir
 from geofences.area_names import parts_of
 from geofences.geodesy import area_km2
-from geofences.regions import Library
 
 FSI, PDI = "\u2068", "\u2069"
-
-
-@pytest.fixture(scope="module")
-def library():
-    return Library.load()
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import shapely
 
 from geofences import files
@@ -12,11 +11,6 @@ from geofences.regions import Library
 
 SOURCE = files.Source(name="the town hall", licence="CC0", attribution="the town hall")
 BOXES = tuple(shapely.box(9 + x / 10, 48, 9 + (x + 1) / 10, 48.1) for x in range(4))
-
-
-@pytest.fixture(scope="module")
-def library():
-    return Library.load()
 
 
 def rows_of(*codes, country="DE", parent=None, kind="city"):

@@ -7,12 +7,7 @@ import pytest
 from geofences import aliases
 from geofences.aliases import Alias, Aliases, Own
 from geofences.errors import LibraryError, UnknownRegion
-from geofences.regions import SHIPPED, Library
-
-
-@pytest.fixture(scope="module")
-def library():
-    return Library.load()
+from geofences.regions import SHIPPED
 
 
 @pytest.mark.parametrize(

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
 import shapely
 
 from geofences.area_names import parts_of
 from geofences.circles import Circle, circle
 from geofences.geodesy import area_km2
-from geofences.regions import Kind, Library
+from geofences.regions import Kind
 
 SEVILLE = (-5.9756, 37.3919)
-
-
-@pytest.fixture(scope="module")
-def library():
-    return Library.load()
 
 
 def said(library, area):

@@ -17,11 +17,6 @@ SEVILLE = (-5.9756, 37.3919)
 SOURCE = files.Source(name="drawn by hand", licence="none", attribution="nobody")
 
 
-@pytest.fixture(scope="module")
-def library():
-    return Library.load()
-
-
 def folder_of(path, *regions, number_from=files.FIRST_OWN_NUMBER):
     """A folder with one region file: (code, kind, parent, box) each."""
     geometries = files.quantise(np.array([shapely.box(*box) for *_, box in regions], dtype=object), 100_000)
