@@ -23,6 +23,7 @@ from alertd.rendering import Renderer
 from alertd.resources import templates_dir
 from alertd.service.access import Access
 from alertd.service.approval import Approval
+from alertd.service.audit import Audit
 from alertd.service.carriers import UNLIMITED, Carrier, Carriers, Domain
 from alertd.service.dispatch import Dispatch
 from alertd.service.domains import Domains
@@ -44,6 +45,7 @@ from alertd.service.targeting import Targeting
 from alertd.service.texts import Texts
 from alertd.store.alerts import Alerts
 from alertd.store.audience import Audience
+from alertd.store.audit import AuditLog
 from alertd.store.bulk import Bulk
 from alertd.store.codec import Codec
 from alertd.store.connection import Connection, open_store
@@ -120,6 +122,7 @@ class Parts:
         self.receipts = Receipts(self.work, MessageIds(self.db), self.removal, self.tags, metrics)
         self.mail_reports = MailReports(self.receipts, self.removal, self.work, self.people, self.tags)
         self.access = Access(Keyring(self.db))
+        self.audit = Audit(AuditLog(self.db), self.alerts, self.db.codec, metrics)
         self.reports = Reports(self.alerts, self.work, self.limits, self.db.codec)
         self.requests = Requests(self.db)
         self.fleet = Fleet(self.alerts, self.work, self.people, clock, settings.alerts.organisation)
@@ -148,6 +151,7 @@ class Parts:
             receipts=self.receipts,
             mail_reports=self.mail_reports,
             access=self.access,
+            audit=self.audit,
             requests=self.requests,
             fleet=self.fleet,
             is_ready=is_ready,

@@ -35,6 +35,7 @@ class Metrics:
             "duplicates", "Messages sent although an earlier try may have arrived", "channel"
         )
         self.optouts = self._counter("optouts", "People who left by a channel", "channel")
+        self.audit_entries = self._counter("audit_entries", "Entries written into the audit", "")
         self.limit_rate = self._gauge("limit_rate", "Permits a second a carrier allows", carrier)
         self.limit_wait_seconds = self._histogram("limit_wait_seconds", "Waiting for a carrier's permits", carrier)
         self.domain_waits = self._counter(

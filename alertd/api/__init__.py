@@ -7,6 +7,7 @@ from aiohttp import web
 from alertd import __version__
 from alertd.api import (
     alerts,
+    audit,
     leave,
     mail_reports,
     media,
@@ -37,6 +38,7 @@ OPERATIONS = (
     *media.OPERATIONS,
     *subscribers.OPERATIONS,
     *system.OPERATIONS,
+    *audit.OPERATIONS,
     *mail_reports.OPERATIONS,
     *push.OPERATIONS,
 )
@@ -52,6 +54,7 @@ def create_app(services: Services) -> web.Application:
         OPERATIONS,
         recognise=services.access.recognise,
         idempotency=KeptKeys(services.requests, services.clock),
+        recorder=services.audit,
         explain=explain,
         observe=lambda route, method, status, seconds: observed.labels(route, method, str(status)).observe(seconds),
         takes_writes=services.takes_writes,

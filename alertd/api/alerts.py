@@ -11,9 +11,9 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from alertd.alerts import AlertState
-from alertd.api.call import credential, is_replay, prepared_id
+from alertd.api.call import credential, is_replay, note, prepared_id
 from alertd.api.conditions import Conditions, etag
-from alertd.api.operations import Operation, Reply
+from alertd.api.operations import Act, Operation, Reply
 from alertd.api.services import Services, services
 from alertd.api.shapes import (
     AlertId,
@@ -88,6 +88,7 @@ async def create_alert(request: web.Request, *, query: SubmitQuery, body: AlertR
             s.intake, s.approval, alert, who,
             alert_id=prepared_id(request), dry_run=query.dry_run, draft=body.state == "draft",
         )  # fmt: skip
+    note(request, record=taken.record, dry_run=query.dry_run)
     return await _submitted(s, taken, alert)
 
 
@@ -101,6 +102,7 @@ async def patch_alert(request: web.Request, *, id: AlertId, headers: Conditions,
     s, who = services(request), credential(request)
     record = await s.approval.get(id, who)
     taken = await s.intake.amend(record, body.root, who, rev=headers.version)
+    note(request, record=taken.record)
     return await _submitted(s, taken, Alert.model_validate_json(taken.record.document))
 
 
@@ -141,7 +143,9 @@ async def _decided(request: web.Request, alert_id: str, decide: Decision) -> Rep
     approval, who = services(request).approval, credential(request)
     if is_replay(request):
         return _told(await approval.get(alert_id, who))
-    return _told(await decide(approval, who))
+    record = await decide(approval, who)
+    note(request, record=record)
+    return _told(record)
 
 
 def _told(record: AlertRecord, *, whole: bool = False) -> Reply[AlertReply]:
@@ -169,7 +173,7 @@ _REFUSED = (
 OPERATIONS = (
     Operation(
         method="POST", path="/v1/alerts", handler=create_alert, summary="Submit an alert", scope="alerts:write",
-        group=_GROUP, status=202, problems=_REFUSED,
+        group=_GROUP, status=202, problems=_REFUSED, act=Act("alert.create"),
     ),
     Operation(
         method="GET", path="/v1/alerts/{id}", handler=show_alert, summary="Show an alert", scope="alerts:read",
@@ -177,27 +181,30 @@ OPERATIONS = (
     ),
     Operation(
         method="PATCH", path="/v1/alerts/{id}", handler=patch_alert, summary="Change a draft", scope="alerts:write",
-        group=_GROUP, problems=(*_STATES, *_REFUSED),
+        group=_GROUP, problems=(*_STATES, *_REFUSED), act=Act("alert.change"),
     ),
     Operation(
         method="POST", path="/v1/alerts/{id}/submit", handler=submit_alert, summary="Submit a draft",
-        scope="alerts:write", group=_GROUP, problems=(*_STATES, "duplicate-case", "expired"),
+        scope="alerts:write", group=_GROUP, problems=(*_STATES, "duplicate-case", "expired"), act=Act("alert.submit"),
     ),
     Operation(
         method="POST", path="/v1/alerts/{id}/approve", handler=approve_alert, summary="Approve and send",
         scope="alerts:approve", group=_GROUP,
         problems=(*_STATES, "same-person", "audience-changed", "audience-too-small", "approval-stale", "expired"),
+        act=Act("alert.approve"),
     ),
     Operation(
         method="POST", path="/v1/alerts/{id}/return", handler=return_alert, summary="Return to the author",
-        scope="alerts:approve", group=_GROUP, problems=_STATES,
+        scope="alerts:approve", group=_GROUP, problems=_STATES, act=Act("alert.return"),
     ),
     Operation(
         method="POST", path="/v1/alerts/{id}/reject", handler=reject_alert, summary="Reject",
         scope="alerts:approve", group=_GROUP, problems=_STATES, essential=True,
+        act=Act("alert.reject", stops_harm=True),
     ),
     Operation(
         method="POST", path="/v1/alerts/{id}/cancel", handler=cancel_alert, summary="Cancel",
         scope="alerts:write", group=_GROUP, problems=_STATES, essential=True,
+        act=Act("alert.cancel", stops_harm=True),
     ),
 )  # fmt: skip

@@ -5,6 +5,8 @@ from __future__ import annotations
 from aiohttp import web
 
 from alertd.service.access import Credential
+from alertd.service.audit import Fact, Noted
+from alertd.store.alerts import AlertRecord
 
 #: The call's name in logs and answers.
 REQUEST_ID = web.RequestKey("request_id", str)
@@ -20,6 +22,17 @@ REPLAY = web.RequestKey("replay", bool)
 
 #: The event loop's time when the answer's first byte was due; missing until then.
 STARTED = web.RequestKey("started", float)
+
+#: What the call tells for the audit. Missing where nobody writes it down.
+NOTED = web.RequestKey("noted", Noted)
+
+
+def note(request: web.Request, *, object_: str = "", record: AlertRecord | None = None, **facts: Fact) -> None:
+    """What the audit says of this call besides what its address names."""
+    noted = request.get(NOTED)
+    if noted is not None:
+        noted.object, noted.record = object_ or noted.object, record or noted.record
+        noted.facts = {**noted.facts, **facts}
 
 
 def credential(request: web.Request) -> Credential:

@@ -11,8 +11,8 @@ from aiohttp.base_protocol import BaseProtocol
 from pydantic import BaseModel, Field, TypeAdapter
 
 from alertd.api.bodies import check_json, raw_json, validated
-from alertd.api.call import credential, is_replay, prepared_id
-from alertd.api.operations import JSON, Operation, Reply
+from alertd.api.call import credential, is_replay, note, prepared_id
+from alertd.api.operations import JSON, Act, Operation, Reply
 from alertd.api.services import Services, services
 from alertd.api.shapes import Query
 from alertd.cases import MEDIA_ID, PhotoFacts
@@ -65,7 +65,9 @@ async def create_media(request: web.Request) -> Reply[MediaReply]:
     if is_replay(request):
         return _told(s, await s.photos.taken(prepared_id(request) or "", who))
     take = _from_form if request.content_type == FORM else _from_url
-    return _told(s, await take(request, s, who))
+    kept = await take(request, s, who)
+    note(request, object_=kept.id)
+    return _told(s, kept)
 
 
 async def show_media(request: web.Request, *, id: MediaId, query: ShowQuery) -> web.Response:
@@ -145,6 +147,7 @@ OPERATIONS = (
         method="POST", path="/v1/media", handler=create_media, summary="Hand in a photo", scope="alerts:write",
         group=_GROUP, status=201, takes=(FORM, JSON),
         problems=("photo-unreadable", "photo-rights-missing", "rate-limited", "too-large", "wrong-content-type", "not-found"),
+        act=Act("photo.upload"),
     ),
     Operation(
         method="GET", path="/m/{id}", handler=show_media, summary="Show a photo", scope=None, group=_GROUP,

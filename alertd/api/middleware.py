@@ -1,7 +1,7 @@
 """What happens around every call: it gets a name, its caller is recognised, its failure becomes a problem, it is timed.
 
 From the outside in: `guarded` (name, problem, time), `authorised` (key and scope), `with_room` (the disk), `idempotent`,
-the handler. What the disk refuses was never begun, so its Idempotency-Key is not claimed.
+`audited`, the handler. What the disk refuses was never begun, so its Idempotency-Key is not claimed.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
+from alertd.api.audit import Recorder, audited
 from alertd.api.call import CREDENTIAL, REQUEST_ID, STARTED
 from alertd.api.idempotency import Idempotency, idempotent
 from alertd.api.operations import Operation
@@ -47,6 +48,7 @@ def install(
     *,
     recognise: Recognise,
     idempotency: Idempotency,
+    recorder: Recorder,
     explain: Explain,
     observe: Observe,
     takes_writes: Callable[[], bool] = lambda: True,
@@ -60,7 +62,7 @@ def install(
     if len(table) < len(rows):
         raise ValueError("two operations have handlers of one name")
     app.middlewares.extend([guarded(explain, observe), authorised(table, recognise), with_room(table, takes_writes)])
-    app.middlewares.append(idempotent(table, idempotency, explain))
+    app.middlewares.extend([idempotent(table, idempotency, explain), audited(table, recorder, explain)])
     app.on_response_prepare.append(_prepare)
     app.add_routes(routes_of(rows))
 

@@ -27,6 +27,15 @@ class Reply(Generic[Body]):
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Act:
+    """What the audit calls an operation."""
+
+    name: str
+    of_person: bool = False  # what the path names may be a person: it is hashed
+    stops_harm: bool = False  # done even while it cannot be written down, and then answered with a failure
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """A method on a path, and the coroutine that does it.
@@ -48,6 +57,7 @@ class Operation:
     problems: tuple[str, ...] = ()  # slugs, besides those that every operation of its form can have
     takes: tuple[str, ...] = (JSON,)  # the body's media types; what is not JSON reaches the handler unread
     gives: tuple[str, ...] = (JSON,)  # the answer's media types: a model's first, then what the handler writes itself
+    act: Act | None = None  # written into the audit, before and after
     streams: bool = (
         False  # the handler reads the body in pieces, unbounded: sent again it is done again, whatever its key
     )

@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 
 from alertd.alerts import OVER, SETTLED, AlertState, State
 from alertd.api.call import credential
-from alertd.api.operations import NDJSON, Operation
+from alertd.api.operations import NDJSON, Act, Operation
 from alertd.api.services import services
 from alertd.api.shapes import AlertId, AlertReply, Query, alert_reply
 from alertd.service.reports import Wanted
@@ -144,6 +144,6 @@ OPERATIONS = (
     ),
     Operation(
         method="GET", path="/v1/alerts/{id}/deliveries", handler=alert_deliveries, summary="Read the ledger",
-        scope="ledger:read", group=_GROUP, gives=(NDJSON,), problems=("not-found",),
+        scope="ledger:read", group=_GROUP, gives=(NDJSON,), problems=("not-found",), act=Act("ledger.read"),
     ),
 )  # fmt: skip

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from alertd.api.call import credential
 from alertd.api.conditions import Conditions, etag
-from alertd.api.operations import Operation, Reply
+from alertd.api.operations import Act, Operation, Reply
 from alertd.api.services import services
 from alertd.api.shapes import Query
 from alertd.documents import Shape
@@ -212,5 +212,6 @@ OPERATIONS = (
     Operation(
         method="PUT", path="/v1/regions/{code}", handler=draw_region, summary="Draw a region", scope="regions:write",
         group="Targets", problems=("not-allowed", "invalid-geometry", "precondition-failed", "too-large"),
+        act=Act("region.draw"),
     ),
 )  # fmt: skip

@@ -13,6 +13,7 @@ from alertd.metrics import Metrics
 from alertd.rendering import Renderer
 from alertd.service.access import Access
 from alertd.service.approval import Approval
+from alertd.service.audit import Audit
 from alertd.service.carriers import Carriers
 from alertd.service.fleet import Fleet
 from alertd.service.intake import Intake
@@ -47,6 +48,7 @@ class Services:
     receipts: Receipts
     mail_reports: MailReports
     access: Access
+    audit: Audit
     requests: Requests
     fleet: Fleet
     is_ready: Callable[[], Awaitable[bool]]

@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
 from alertd.alerts import CHANNELS
 from alertd.api.bodies import check_json
+from alertd.api.call import note
 from alertd.api.conditions import Conditions, etag
-from alertd.api.operations import NDJSON, Operation, Reply
+from alertd.api.operations import NDJSON, Act, Operation, Reply
 from alertd.api.services import Services, services
 from alertd.api.shapes import Query
 from alertd.errors import Fault, Problem
@@ -135,6 +136,7 @@ async def lookup_subscriber(request: web.Request, *, body: Lookup) -> Subscriber
     person = await services(request).registry.lookup(channel, address.value)
     if person is None:
         raise Problem("not-found", "Nobody has this address.")
+    note(request, object_=services(request).audit.hidden(person.id))
     return SubscriberReply(id=person.id, registration=to_document(person))
 
 
@@ -223,7 +225,7 @@ _CHANGES = ("not-found", "duplicate-address", "precondition-failed")
 OPERATIONS = (
     Operation(
         method="GET", path="/v1/subscribers", handler=list_subscribers, summary="List subscribers",
-        scope="subscribers:read", group=_GROUP,
+        scope="subscribers:read", group=_GROUP, act=Act("subscriber.list"),
     ),
     Operation(
         method="PUT", path="/v1/subscribers/{id}", handler=put_subscriber, summary="Write a subscriber",
@@ -231,7 +233,7 @@ OPERATIONS = (
     ),
     Operation(
         method="GET", path="/v1/subscribers/{id}", handler=show_subscriber, summary="Show a subscriber",
-        scope="subscribers:read", group=_GROUP, problems=("not-found",),
+        scope="subscribers:read", group=_GROUP, problems=("not-found",), act=Act("subscriber.show", of_person=True),
     ),
     Operation(
         method="PATCH", path="/v1/subscribers/{id}", handler=patch_subscriber, summary="Change a subscriber",
@@ -256,10 +258,11 @@ OPERATIONS = (
     Operation(
         method="DELETE", path="/v1/subscribers/{id}", handler=forget_subscriber, summary="Forget a subscriber",
         scope="subscribers:write", group=_GROUP, status=204, problems=("not-found",), essential=True,
+        act=Act("subscriber.forget", of_person=True, stops_harm=True),
     ),
     Operation(
         method="POST", path="/v1/subscribers/lookup", handler=lookup_subscriber, summary="Find by address",
-        scope="subscribers:read", group=_GROUP, problems=("not-found",), essential=True,
+        scope="subscribers:read", group=_GROUP, problems=("not-found",), essential=True, act=Act("subscriber.lookup"),
     ),
     Operation(
         method="POST", path="/v1/subscribers/import", handler=import_subscribers, summary="Import subscribers",

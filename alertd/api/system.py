@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
-from alertd.api.call import credential, is_replay
-from alertd.api.operations import Operation
+from alertd.api.call import credential, is_replay, note
+from alertd.api.operations import Act, Operation
 from alertd.api.services import services
 from alertd.documents import Alert
 from alertd.errors import Problem
@@ -92,6 +92,7 @@ async def create_key(request: web.Request, *, body: NewKey) -> KeyMade:
     made, token = await services(request).access.create(
         org=who.org, subject=body.subject, scopes=frozenset(body.scopes), test=body.test or who.test, maker=who
     )
+    note(request, object_=made.key_id, scopes=" ".join(sorted(made.scopes)), holder=made.subject)
     return KeyMade(**_credential(made), token=token)
 
 
@@ -191,11 +192,13 @@ OPERATIONS = (
     Operation(method="GET", path="/v1/me", handler=show_me, summary="Who am I", scope="alerts:read", group="Access"),
     Operation(method="GET", path="/v1/keys", handler=list_keys, summary="List keys", scope="keys:write", group="Access"),
     Operation(
-        method="POST", path="/v1/keys", handler=create_key, summary="Make a key", scope="keys:write", group="Access", status=201
+        method="POST", path="/v1/keys", handler=create_key, summary="Make a key", scope="keys:write", group="Access",
+        status=201, act=Act("key.make"),
     ),
     Operation(
         method="DELETE", path="/v1/keys/{id}", handler=revoke_key, summary="Revoke a key", scope="keys:write",
         group="Access", status=204, problems=("not-found",), essential=True,
+        act=Act("key.revoke", stops_harm=True),
     ),
     Operation(
         method="GET", path="/v1/kinds/{kind}", handler=show_kind, summary="Show a kind of alert", scope="alerts:read",

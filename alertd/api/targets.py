@@ -10,7 +10,8 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from alertd.alerts import CHANNELS
-from alertd.api.operations import Operation
+from alertd.api.call import note
+from alertd.api.operations import Act, Operation
 from alertd.api.services import services
 from alertd.api.shapes import AreaReply, AudienceReply, area_reply, audience_reply, eta
 from alertd.documents import Policy, Target
@@ -51,6 +52,7 @@ async def preview_target(request: web.Request, *, body: PreviewRequest) -> Previ
     ringed = await s.targeting.find_rings(area.geometry, body.target, found, body.kind, body.policy)
     look = Look(area=area, shares=shares, found=found, ringed=ringed)
     audience = audience_reply(s, look, body.target, lambda ring: body.target.rings[ring - 1].loudness if ring else None)
+    note(request, km2=str(round(area.km2, 3)), people=audience.people)
     return PreviewReply(
         area=await area_reply(s, look, body.language),
         geometry=json.loads(shapely.to_geojson(area.geometry)),
@@ -63,5 +65,6 @@ OPERATIONS = (
     Operation(
         method="POST", path="/v1/targets/preview", handler=preview_target, summary="Preview a target",
         scope="alerts:read", group="Targets", problems=("unknown-region", "invalid-geometry"), essential=True,
+        act=Act("target.preview"),
     ),
 )  # fmt: skip

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from alertd.api.call import credential
 from alertd.api.conditions import Conditions, etag
-from alertd.api.operations import Operation, Reply
+from alertd.api.operations import Act, Operation, Reply
 from alertd.api.services import services
 from alertd.errors import Problem
 from alertd.fields import Language, Words
@@ -123,10 +123,10 @@ OPERATIONS = (
     ),
     Operation(
         method="PUT", path=_ONE, handler=put_text, summary="Write an own text", scope="texts:write", group=_GROUP,
-        problems=("not-found", "precondition-failed", "message-impossible"),
+        problems=("not-found", "precondition-failed", "message-impossible"), act=Act("text.write"),
     ),
     Operation(
         method="DELETE", path=_ONE, handler=drop_text, summary="Remove an own text", scope="texts:write",
-        group=_GROUP, status=204, problems=("not-found", "precondition-failed"),
+        group=_GROUP, status=204, problems=("not-found", "precondition-failed"), act=Act("text.remove"),
     ),
 )  # fmt: skip

@@ -22,6 +22,7 @@ Scope = Literal[
     "regions:read",
     "regions:write",
     "ledger:read",
+    "audit:read",
     "texts:write",
     "keys:write",
     "admin",

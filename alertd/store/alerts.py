@@ -192,6 +192,11 @@ class Alerts:
         await self._db.execute("SET", name, self._db.codec.new_case_key(name), "NX")
         return await self._box(case)
 
+    async def of_case(self, case: str, values: Mapping[str, bytes]) -> dict[str, str]:
+        """Values as names under a case's key, by which they can be compared for as long as there is that key."""
+        box = await self._box(case)
+        return {name: box.hashed(value) for name, value in values.items()} if box else {}
+
     async def twin(self, record: AlertRecord) -> str | None:
         """The alert that goes its way already under the external id of this one, for the same author, kind and status."""
         if not record.external_id:

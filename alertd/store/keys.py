@@ -73,6 +73,7 @@ TABLE = (
     Kind("{k:<key id>}", "string", "an API key, its secret hashed", "keyring", "when it is revoked"),
     Kind("{o:<org>}:keys", "set", "ids of its API keys", "keyring", "an entry with its key"),
     Kind("{o:<org>}:texts", "hash", "revision -> all own texts of the organisation, sealed", "texts_add.lua", KEPT),
+    Kind("{u:<org>}", "stream", "the organisation's audit: number -> time, link, what is told, sealed", "audit.lua", KEPT),
     Kind("{o:<org>}:alerts", "zset", "alert -> ms it was made", "alerts", KEPT),
     Kind("{o:<org>}:media", "zset", "photo that waits for an alert -> ms it is gone", "media", "an entry when an alert has it, or it is gone"),
     Kind("{p:<key id>:<hash>}", "hash", "an Idempotency-Key: digest, id, status", "requests idempotency.lua", "after a day, or when the request was refused"),
@@ -223,6 +224,10 @@ def api_key(key_id: str) -> str:
 
 def org(name: str, part: str) -> str:
     return f"{{o:{name}}}:{part}"
+
+
+def org_audit(name: str) -> str:
+    return f"{{u:{name}}}"
 
 
 def idempotency(key_id: str, hashed: str) -> str:

@@ -133,7 +133,7 @@ async def client(aiohttp_client, notes, observed):
     )  # fmt: skip
     app = web.Application()
     install(
-        app, rows, recognise=recognise, idempotency=Keys(), explain=explain,
+        app, rows, recognise=recognise, idempotency=Keys(), recorder=None, explain=explain,
         observe=lambda *seen: observed.append(seen), takes_writes=lambda: notes.room,
     )  # fmt: skip
     return await aiohttp_client(app)

@@ -1,0 +1,27 @@
+-- Appends one entry to an organisation's audit: numbered, with the time of the server, and bound to the entry before it by
+-- an HMAC (RFC 2104, with the one hash that scripts have) under a key that the store does not keep.
+-- KEYS: 1 audit
+-- ARGV: 1 what is told, sealed, 2 inner pad of the key (64 bytes), 3 outer pad, 4 skew
+-- Returns: {number, link}
+local audit, said = KEYS[1], ARGV[1]
+
+local function field(pairs_, name)
+  for i = 1, #pairs_, 2 do
+    if pairs_[i] == name then return pairs_[i + 1] end
+  end
+end
+
+-- The number goes on from the last that was ever given: what somebody took away at the end leaves a gap.
+local number, at, before = 0, 0, ''
+if redis.call('EXISTS', audit) == 1 then
+  number = tonumber(string.match(field(redis.call('XINFO', 'STREAM', audit), 'last-generated-id'), '^%d+'))
+  local last = redis.call('XREVRANGE', audit, '+', '-', 'COUNT', 1)[1]
+  if last then at, before = tonumber(field(last[2], 'at')), field(last[2], 'link') end
+end
+number, at = string.format('%.0f', number + 1), string.format('%.0f', math.max(now_ms(ARGV[4]), at))
+
+local inner = redis.sha1hex(ARGV[2] .. table.concat({audit, number, at, before, said}, '\n'))
+local raw = string.gsub(inner, '..', function(hex) return string.char(tonumber(hex, 16)) end)
+local link = redis.sha1hex(ARGV[3] .. raw)
+redis.call('XADD', audit, number, 'at', at, 'link', link, 'said', said)
+return {tonumber(number), link}

@@ -1,0 +1,37 @@
+"""Whatever decides, discloses or changes what others are told is an act that the audit has."""
+
+from __future__ import annotations
+
+from alertd.api import OPERATIONS
+
+#: What writes and is no act, and why not.
+NO_ACT = {
+    "put_subscriber", "patch_subscriber", "put_place", "drop_place", "put_address", "drop_address",  # people's own, by millions
+    "import_subscribers",  # the same
+    "take_receipt", "take_mail_reports", "take_ack",  # nobody's decision: the ledger has them
+    "preview_messages",  # shows the caller's own words, and no count
+}  # fmt: skip
+
+
+def test_every_operation_that_writes_is_an_act():
+    """A new one must be named, or be excused above."""
+    silent = {each.id for each in OPERATIONS if each.method != "GET" and each.act is None}
+    assert silent == NO_ACT
+
+
+def test_every_act_has_one_name():
+    """Of noun and verb, which nobody else has."""
+    names = [each.act.name for each in OPERATIONS if each.act]
+    assert len(set(names)) == len(names) > 15
+    assert all(name.count(".") == 1 and name.islower() for name in names)
+
+
+def test_acts_about_people_hide_them():
+    """A path that names a subscriber is hashed before it is written."""
+    of_people = {each.id for each in OPERATIONS if each.act and "/subscribers/{" in each.path}
+    assert of_people == {each.id for each in OPERATIONS if each.act and each.act.of_person}
+
+
+def test_what_stops_harm_goes_on_when_the_disk_is_nearly_full():
+    """What may not wait for the audit may not wait for room either."""
+    assert [each.id for each in OPERATIONS if each.act and each.act.stops_harm and not each.essential] == []
