@@ -254,6 +254,7 @@ def carrier_of(name: str, section: config.AnyCarrier, settings: config.Settings,
         channel=channel,
         rate=section.rate or UNLIMITED,
         burst=section.burst or section.rate or UNLIMITED,
+        ramp_s=section.ramp_s,
         hold=section.on_unknown == "hold",
         domains=_domains(name, section),
     )

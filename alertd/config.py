@@ -133,8 +133,9 @@ class Carrier(Section):
     """What every carrier has: its limits and what to do when it leaves us without an answer."""
 
     channel: ClassVar[Channel]
-    rate: float | None = Field(None, gt=0)
+    rate: float | None = Field(None, ge=0)
     burst: float | None = Field(None, ge=1)
+    ramp_s: float = Field(0.0, ge=0)
     on_unknown: Literal["resend", "hold"] = "resend"
     timeout_s: float = Field(15.0, gt=0)
     connections: int = Field(32, ge=1)
@@ -148,6 +149,8 @@ class FcmCarrier(Carrier):
     endpoint: str = "https://fcm.googleapis.com"
     ca_file: Path | None = None
     critical: bool = False
+    rate: float | None = Field(9_000.0, ge=0)
+    ramp_s: float = Field(60.0, ge=0)
     connections: int = Field(800, ge=1)
 
 

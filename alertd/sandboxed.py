@@ -37,7 +37,8 @@ def sandbox_carriers(ends: dict[str, dict[str, object]]) -> dict[str, object]:
     push, sms, mail = ends["push"], ends["sms"], ends["mail"]
     return {
         "sandbox-push": {
-            "kind": "fcm", "connections": 64,  # it speaks HTTP/1.1, one message on each
+            "kind": "fcm", "rate": 0, "ramp_s": 0,  # it has no quota
+            "connections": 64,  # it speaks HTTP/1.1, one message on each
             **{name: push[name] for name in ("credentials", "endpoint", "ca_file")},
         },
         "sandbox-sms": {

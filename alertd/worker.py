@@ -35,15 +35,21 @@ SWEEP_S = 3.0
 
 
 class Lanes:
-    """The lanes of one channel: what is loud may have them all, the rest all but one where there are several."""
+    """The lanes of one channel: what is loud may have them all, the rest all but one where there are several.
+
+    What is not loud may hold its lanes for a minute while it ramps up: where what is loud would take more, they are given up.
+    """
 
     def __init__(self, lanes: int) -> None:
         self._lanes = lanes
         self._most = {True: lanes, False: max(1, lanes - 1)}
         self._taken = {True: 0, False: 0}
         self._freed = asyncio.Event()
+        self.pressed = False  # what is loud took all it could have
 
     def room(self, *, loud: bool) -> int:
+        if self.pressed and not loud:
+            return 0
         return min(self._lanes - sum(self._taken.values()), self._most[loud] - self._taken[loud])
 
     def take(self, *, loud: bool) -> None:
@@ -198,7 +204,11 @@ class Worker:
             while not self._stop.is_set():
                 found = 0
                 for loud in (True, False):
-                    for lease in await self._leases(channel, lanes.room(loud=loud), loud=loud):
+                    room = lanes.room(loud=loud)
+                    leases = await self._leases(channel, room, loud=loud)
+                    if loud and room:
+                        lanes.pressed = len(leases) == room
+                    for lease in leases:
                         lanes.take(loud=loud)
                         self._held[lease.name] = lease
                         tasks.create_task(self._drain(lease, lanes, loud=loud))
@@ -227,8 +237,11 @@ class Worker:
         return []
 
     async def _drain(self, lease: Lease, lanes: Lanes, *, loud: bool) -> None:
+        def gives_way() -> bool:
+            return lanes.pressed and not loud
+
         try:
-            await self._guarded("drain", lease.alert_id, self.dispatch.drain(lease, self._stop.is_set))
+            await self._guarded("drain", lease.alert_id, self.dispatch.drain(lease, self._stop.is_set, gives_way))
         except StoreUnavailableError:
             structlog.get_logger().warning("store unavailable", step="drain", alert=lease.alert_id, batch=lease.batch)
         finally:

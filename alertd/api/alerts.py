@@ -17,6 +17,7 @@ from alertd.api.operations import Act, Operation, Reply
 from alertd.api.services import Services, services
 from alertd.api.shapes import (
     AlertId,
+    ETA,
     AlertReply,
     AreaReply,
     AudienceReply,
@@ -32,6 +33,7 @@ from alertd.service.access import Credential
 from alertd.service.approval import Approval
 from alertd.service.intake import Taken
 from alertd.service.submission import submit, submitted
+from alertd.service.rings import REST
 from alertd.store.alerts import AlertRecord
 
 
@@ -71,7 +73,7 @@ class Submitted(BaseModel):
     state: AlertState
     area: AreaReply
     audience: AudienceReply
-    eta: dict[str, float] = Field(description="Seconds each channel needs at its carrier's rate.")
+    eta: dict[str, float] = Field(description=ETA)
 
 
 async def create_alert(request: web.Request, *, query: SubmitQuery, body: AlertRequest) -> Reply[Submitted]:
@@ -159,7 +161,7 @@ async def _submitted(s: Services, taken: Taken, alert: Alert) -> Reply[Submitted
         state=taken.record.state,
         area=await area_reply(s, taken, next(iter(s.renderer.languages(alert)), REFERENCE)),
         audience=audience,
-        eta=eta(s, audience.addresses, alert.channels),
+        eta=eta(s, audience.addresses, alert.channels, (loudness(alert, r) for r in taken.ringed.km2 or (REST,))),
     )
     return Reply(body, headers={"Location": f"/v1/alerts/{body.id}", **etag(taken.record.rev)})
 

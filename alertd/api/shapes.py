@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -60,6 +60,13 @@ class AudienceReply(BaseModel):
     rings: list[RingReply] = Field([], description="From the innermost; empty where the target has no rings.")
 
 
+#: Of each reply that has an `eta`.
+ETA = (
+    "Seconds each channel needs at its carrier's rate, its ramp included unless all of it is loud. Not counted: what other alerts "
+    "take meanwhile, the limits of mail domains, and SMS of several segments."
+)
+
+
 class AlertReply(BaseModel):
     id: str
     state: AlertState
@@ -110,11 +117,19 @@ def audience_reply(
     )
 
 
-def eta(s: Services, addresses: dict[str, Shown], channels: Collection[str]) -> dict[str, float]:
-    """Seconds by channel at the carriers' rates; a hidden count is taken at its largest."""
+def eta(
+    s: Services, addresses: dict[str, Shown], channels: Collection[str], loudness: Iterable[Loudness | None]
+) -> dict[str, float]:
+    """Seconds by channel at the carriers' rates; a hidden count is taken at its largest, and what is or may be not loud ramps up.
+
+    Limits of mail domains are not in it: who has a mailbox where is known only when every record has been opened, which takes
+    seconds for a million people and tells of them what a count of addresses does not.
+    """
+    loud = set(loudness) == {Loudness.LOUD}
+    most = {channel: count if isinstance(count, int) else SMALL_COUNT for channel, count in addresses.items()}
     return {
-        channel: round((count if isinstance(count, int) else SMALL_COUNT) / s.carriers.of(channel).rate, 3)
-        for channel, count in addresses.items()
+        channel: round(s.carriers.of(channel).seconds_for(count, loud=loud), 3)
+        for channel, count in most.items()
         if channel in s.carriers.channels.intersection(channels)
     }
 

@@ -125,7 +125,7 @@ async def list_carriers(request: web.Request) -> CarrierList:
     s = services(request)
     return CarrierList(
         carriers=[
-            CarrierReply(name=c.name, channel=c.channel.name, rate=s.settings.carriers[c.name].rate)
+            CarrierReply(name=c.name, channel=c.channel.name, rate=s.settings.carriers[c.name].rate or None)
             for c in s.carriers.all()
         ]
     )

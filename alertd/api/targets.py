@@ -13,7 +13,7 @@ from alertd.alerts import CHANNELS
 from alertd.api.call import note
 from alertd.api.operations import Act, Operation
 from alertd.api.services import services
-from alertd.api.shapes import AreaReply, AudienceReply, area_reply, audience_reply, eta
+from alertd.api.shapes import ETA, AreaReply, AudienceReply, area_reply, audience_reply, eta
 from alertd.documents import Policy, Target
 from alertd.errors import Problem
 from alertd.fields import Language
@@ -36,7 +36,7 @@ class PreviewReply(BaseModel):
     area: AreaReply
     geometry: dict[str, Any] = Field(description="The area as GeoJSON MultiPolygon.")
     audience: AudienceReply
-    eta: dict[str, float] = Field(description="Seconds each channel needs at its carrier's rate.")
+    eta: dict[str, float] = Field(description=ETA)
 
 
 async def preview_target(request: web.Request, *, body: PreviewRequest) -> PreviewReply:
@@ -57,7 +57,7 @@ async def preview_target(request: web.Request, *, body: PreviewRequest) -> Previ
         area=await area_reply(s, look, body.language),
         geometry=json.loads(shapely.to_geojson(area.geometry)),
         audience=audience,
-        eta=eta(s, audience.addresses, CHANNELS),
+        eta=eta(s, audience.addresses, CHANNELS, (ring.loudness for ring in audience.rings)),
     )
 
 

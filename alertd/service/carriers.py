@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from alertd.store.limits import RAMP_FLOOR
 from channels.base import Channel
 
 #: Carriers without a rate still pass the limiter, so that a pause stops them too.
@@ -29,12 +31,22 @@ class Carrier:
     channel: Channel
     rate: float = UNLIMITED  # permits a second, in the carrier's unit
     burst: float = UNLIMITED
+    ramp_s: float = 0  # after an idle spell the rate for what is not loud grows for so long; 0: at once
     hold: bool = False  # an attempt without an answer stays unknown, rather than being sent again
     domains: Mapping[str, Domain] = field(default_factory=dict)  # by each of their names, lower case
 
     def block(self, cost: int, rows: int) -> int:
         """How many permits to ask for at once: a tenth of a second's, so that a dead worker wastes no more."""
         return max(cost, min(rows * cost, int(self.rate / 10) // cost * cost))
+
+    def seconds_for(self, permits: int, *, loud: bool) -> float:
+        """How long so many take after an idle spell: `p = f t + (r - f) t^2 / 2T` on the ramp, then the whole rate `r`."""
+        ramp_s, floor = (0 if loud else self.ramp_s), min(self.rate, max(1, self.rate * RAMP_FLOOR))
+        on_the_ramp = ramp_s * (floor + self.rate) / 2
+        if permits >= on_the_ramp:
+            return ramp_s + (permits - on_the_ramp) / self.rate
+        growth = (self.rate - floor) / ramp_s
+        return 2 * permits / (floor + math.sqrt(floor**2 + 2 * growth * permits))
 
 
 class Carriers:

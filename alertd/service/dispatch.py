@@ -94,11 +94,15 @@ class Dispatch:
     metrics: Metrics
     settings: WorkerSection
 
-    async def drain(self, lease: Lease, stopping: Callable[[], bool]) -> None:
-        """Try every row of a lease once. What is not tried because the gate is held or we stop is given back."""
+    async def drain(
+        self, lease: Lease, stopping: Callable[[], bool], gives_way: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Try every row of a lease once. What is not tried because the gate is held, we stop or it gives way to what is loud is
+        given back.
+        """
         way = _Way(list(range(len(lease.rows))))
         try:
-            await self._chunks(lease, way, stopping)
+            await self._chunks(lease, way, lambda: stopping() or gives_way())
         except StoreUnavailableError:
             structlog.get_logger().warning("store unavailable", step="drain", alert=lease.alert_id, batch=lease.batch)
         await self._end(lease, way, stopping)
@@ -153,8 +157,9 @@ class Dispatch:
             return rows, 0
         cost = ready.prepared.cost
         granted, wait_s = await self.limits.take(
-            carrier.name, carrier.rate, carrier.burst, carrier.block(cost, rows), cost, loud=ready.loud
-        )
+            carrier.name, carrier.rate, carrier.burst, carrier.block(cost, rows), cost,
+            loud=ready.loud, ramp_s=carrier.ramp_s,
+        )  # fmt: skip
         if not granted:
             self.metrics.limit_wait_seconds.labels(carrier.channel.name, carrier.name).observe(wait_s)
         return granted // cost, wait_s
@@ -291,7 +296,7 @@ class Dispatch:
     async def _return(self, carrier: Carrier, ready: Ready | None, rows: int) -> None:
         """Permits of rows that nothing was written for: another may have them."""
         if ready is not None and rows and carrier.rate < UNLIMITED:
-            await self.limits.give_back(carrier.name, carrier.rate, rows * ready.prepared.cost)
+            await self.limits.give_back(carrier.name, carrier.rate, rows * ready.prepared.cost, loud=ready.loud)
 
 
 def _unsendable(lease: Lease, index: int, state: State, reason: int) -> Settlement:

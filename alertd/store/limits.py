@@ -6,6 +6,8 @@ from alertd.store import keys
 from alertd.store.connection import Connection
 
 PROBE_MS = 15_000  # how often a paused carrier is tried for what is loud
+#: The share of its rate that a ramp begins with: 90 messages in the first second at FCM's quota, so that a street is told at once.
+RAMP_FLOOR = 0.01
 
 
 class Limits:
@@ -15,20 +17,32 @@ class Limits:
         self._db = connection
 
     async def take(
-        self, carrier: str, rate: float, burst: float, wanted: int, least: int = 1, *, loud: bool = True
+        self,
+        carrier: str,
+        rate: float,
+        burst: float,
+        wanted: int,
+        least: int = 1,
+        *,
+        loud: bool = True,
+        ramp_s: float = 0,
     ) -> tuple[int, float]:
-        """Up to `wanted` permits of `rate` a second. Answers how many, and the seconds to wait when none.
+        """Up to `wanted` permits of `rate` a second, of fewer while what is not loud ramps up. Answers how many, and the
+        seconds to wait when none.
 
         Both when the carrier is paused and one message is to try it: `resume` when it is accepted.
         """
+        skew_ms, ramp_ms = self._db.skew_ms, int(ramp_s * 1000)
         granted, wait_us = await self._db.run(
-            "take", [keys.limiter(carrier)], rate, burst, wanted, least, self._db.skew_ms, int(loud), PROBE_MS
-        )
+            "take", [keys.limiter(carrier)],
+            rate, burst, wanted, least, skew_ms, int(loud), PROBE_MS, ramp_ms, RAMP_FLOOR,
+        )  # fmt: skip
         return granted, wait_us / 1e6
 
-    async def give_back(self, carrier: str, rate: float, permits: int) -> None:
-        """Permits that were taken and not used."""
-        await self._db.execute("HINCRBY", keys.limiter(carrier), "tat", -int(permits * 1_000_000 / rate))
+    async def give_back(self, carrier: str, rate: float, permits: int, *, loud: bool = True) -> None:
+        """Permits that were taken and not used. Those of a ramp come back at the whole rate: it gets no steeper by them."""
+        for field in ("tat",) if loud else ("tat", "ramped"):
+            await self._db.execute("HINCRBY", keys.limiter(carrier), field, -int(permits * 1_000_000 / rate))
 
     async def carrier_number(self, name: str) -> int:
         """A carrier's byte in ledgers: given at first use, never given to another."""

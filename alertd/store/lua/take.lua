@@ -1,8 +1,9 @@
 -- GCRA on the server's clock in microseconds: a block of permits for one carrier. What is loud is served first: the rest leaves
--- it a tenth of the bucket, and gets nothing while it waits. (Shares between alerts, quotas and a ramp-up: not here yet.)
+-- it a tenth of the bucket, and gets nothing while it waits. The rest ramps up, too: a second GCRA, whose rate and burst grow in a
+-- line from a floor to the whole, from when somebody asked for it after nobody had for as long as a ramp takes.
 -- KEYS: 1 limiter
 -- ARGV: 1 permits a second, 2 burst (permits), 3 wanted, 4 least that is of use, 5 skew (ms), 6 "1" for what is loud,
---       7 ms between two probes of a carrier that is paused
+--       7 ms between two probes of a carrier that is paused, 8 ramp (ms; 0: none), 9 the share of the rate that it begins with
 -- Returns: {granted, microseconds to wait when none}; both when the carrier is paused and this is to probe it
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2] + ARGV[5] * 1000
@@ -10,7 +11,8 @@ local rate, burst, wanted, least = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumbe
 local loud = ARGV[6] == '1'
 local AFTER_LOUD = 1000000 -- who is loud and had to wait has sent by then, and asks again
 local function at(moment) return string.format('%.0f', moment) end
-local tat, paused, pause, probe, served = unpack(redis.call('HMGET', KEYS[1], 'tat', 'paused', 'pause', 'probe', 'loud'))
+local tat, paused, pause, probe, served, began, asked, ramped = unpack(
+  redis.call('HMGET', KEYS[1], 'tat', 'paused', 'pause', 'probe', 'loud', 'began', 'asked', 'ramped'))
 paused, pause, served = tonumber(paused or '0'), tonumber(pause or '0'), tonumber(served or '0')
 if paused - now > pause then -- the clock was set back: the pause begins anew, or it would last as long as the step
   paused = now + pause
@@ -23,19 +25,36 @@ if paused > now then -- what the carrier said may be wrong, or meant for one rec
   redis.call('HSET', KEYS[1], 'probe', at(now + every))
   return {least, paused - now}
 end
-if not loud and served > now then return {0, math.min(served - now, AFTER_LOUD)} end
-local each = 1000000 / rate
-burst = math.max(burst, least) -- what costs more than the burst goes when the bucket is full, rather than never
-local kept = loud and 0 or math.min(burst / 10, burst - least)
--- Never further ahead than a full bucket's worth, which only a clock that was set back or a rate that was raised can cause.
-tat = math.min(math.max(tonumber(tat or '0'), now), now + burst * each)
-local room = math.floor(burst - kept - (tat - now) / each + 1e-6)
-if room < least then
-  local wait = math.ceil((least + kept - burst) * each + tat - now)
-  if loud then redis.call('HSET', KEYS[1], 'loud', at(now + wait + AFTER_LOUD)) end
-  return {0, wait}
+local share, ramp = 1, loud and 0 or ARGV[8] * 1000
+if ramp > 0 then
+  began, asked = tonumber(began or '0'), tonumber(asked or '0')
+  if now < asked then began = began + now - asked end -- the clock was set back: it goes on from where it was
+  local floor = math.min(1, math.max(ARGV[9], 1 / rate)) -- a permit a second at least, or a slow carrier never began
+  if now - asked >= ramp + least * 1000000 / (rate * floor) then began = now end -- no silence: waiting for one's turn
+  redis.call('HSET', KEYS[1], 'began', at(began), 'asked', at(now))
+  share = math.min(1, floor + (1 - floor) * (now - began) / ramp)
 end
-local granted = math.min(room, wanted)
-redis.call('HSET', KEYS[1], 'tat', at(tat + granted * each))
-redis.call('PEXPIRE', KEYS[1], math.max(60000, math.ceil(burst * each / 1000) + 1000))
+if not loud and served > now then return {0, math.min(served - now, AFTER_LOUD)} end
+-- A GCRA's time, permits there is room for, and how long until the least of use is there.
+local function bucket(field, tat, rate, burst, kept)
+  local each = 1000000 / rate
+  burst = math.max(burst, least) -- what costs more than the burst goes when the bucket is full, rather than never
+  kept = math.min(kept, burst - least)
+  tat = math.max(tonumber(tat or '0'), now)
+  if tat > now + burst * each then -- only a clock that was set back or a rate that was raised can be so far ahead
+    tat = now + burst * each
+    redis.call('HSET', KEYS[1], field, at(tat))
+  end
+  return tat, math.floor(burst - kept - (tat - now) / each + 1e-6), math.ceil((least + kept - burst) * each + tat - now)
+end
+local room, wait, ramp_room, ramp_wait
+tat, room, wait = bucket('tat', tat, rate, burst, loud and 0 or burst / 10)
+ramped, ramp_room, ramp_wait = bucket('ramped', ramped, rate * share, burst * share, 0)
+if ramp == 0 then ramp_room, ramp_wait = room, wait end
+if loud and room < least then redis.call('HSET', KEYS[1], 'loud', at(now + wait + AFTER_LOUD)) end
+local granted = math.min(room, ramp_room, wanted)
+if granted < least then return {0, math.max(wait, ramp_wait)} end
+redis.call('HSET', KEYS[1], 'tat', at(tat + granted * 1000000 / rate))
+if ramp > 0 then redis.call('HSET', KEYS[1], 'ramped', at(ramped + granted * 1000000 / (rate * share))) end
+redis.call('PEXPIRE', KEYS[1], math.max(60000, math.ceil(burst * 1000 / rate) + 1000, ramp / 1000 + 1000))
 return {granted, 0}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from alertd.app import carrier_of
 from alertd.config import (
     CARRIERS,
     LONGEST_QUERY_S,
@@ -17,6 +18,7 @@ from alertd.config import (
     TwilioCarrier,
     load,
 )
+from alertd.service.carriers import UNLIMITED
 from alertd.store.people import GRACE_MS
 from channels.fcm import FcmChannel
 from channels.mail import MailChannel
@@ -197,3 +199,13 @@ def test_limits_of_domains_that_cannot_be_kept_are_refused(tmp_path: Path, domai
     """A domain has one limit, and a name that no mailbox has would have none."""
     with pytest.raises(ConfigError, match=said):
         load(written(tmp_path, SMTP + f"domains = {domains}"))
+
+
+def test_push_has_a_quota_and_a_ramp_and_nobody_else_has(tmp_path: Path):
+    """FCM's, unless the file says otherwise; 0 is no limit, and the carrier goes by what is set."""
+    push = "[carriers.push]\nkind = 'fcm'\ncredentials = '/x'\n"
+    found = load(written(tmp_path, push + SMTP)).carriers
+    assert [(found[name].rate, found[name].ramp_s) for name in ("push", "relay")] == [(9_000, 60), (None, 0)]
+    settings = load(written(tmp_path, SMTP + "rate = 0\nramp_s = 30"))
+    made = carrier_of("relay", settings.carriers["relay"], settings)
+    assert (made.rate, made.burst, made.ramp_s) == (UNLIMITED, UNLIMITED, 30)

@@ -1,0 +1,231 @@
+"""After a silence a carrier gets what is not loud little by little, however many workers there are; what is loud at once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from alertd.alerts import AlertState
+from alertd.app import Parts, opened
+from alertd.service.carriers import Carrier
+from alertd.store.alerts import AlertRecord
+from alertd.store.codec import Codec
+from alertd.store.connection import Connection
+from alertd.store.limits import RAMP_FLOOR, Limits
+from channels.sandbox import Sandbox
+from channels.sandbox.script import Rule
+from tests.integration.acts import ANA, BEA, SEVILLA, alert_of, api_of, counts, planned, register, submitted
+from tests.integration.conftest import settings_for
+
+HOUR_MS = 3_600_000
+RATE, RAMP_S = 1_000.0, 60.0
+RING = {"center": list(SEVILLA), "radius_km": 20}
+
+
+@pytest.fixture
+def limits(store: Connection) -> Limits:
+    store.skew_ms = HOUR_MS
+    return Limits(store)
+
+
+class Greedy:
+    """Asks for as much as there is, in blocks of a hundred, by several workers in turn; its time is the store's."""
+
+    def __init__(self, store: Connection, workers: int = 1) -> None:
+        self.store, self.got = store, 0
+        self.crew = [Limits(store) for _ in range(workers)]
+        self.began = self.now()
+
+    def now(self) -> float:
+        return time.monotonic() + self.store.skew_ms / 1000
+
+    async def until(self, seconds: float, *, rate: float = RATE, ramp_s: float = RAMP_S, cost: int = 1) -> int:
+        """All it got from the start until so many seconds later."""
+        while (left := self.began + seconds - self.now()) > 0:
+            waits = []
+            for worker in self.crew:
+                granted, wait_s = await worker.take("c", rate, rate, 100 * cost, cost, loud=False, ramp_s=ramp_s)
+                self.got += granted
+                waits.append(0 if granted else wait_s)
+            self.store.skew_ms += int(1000 * min(left, max(0.05, min(waits)))) + 1
+        return self.got
+
+
+def ramped(seconds: float) -> float:
+    """What a ramp from a hundredth of RATE has given by then, and after it the whole rate."""
+    on_it = min(seconds, RAMP_S)
+    floor = RATE * RAMP_FLOOR
+    return floor * on_it + (RATE - floor) * on_it**2 / (2 * RAMP_S) + RATE * (seconds - on_it)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+async def test_the_rate_grows_in_a_line_and_is_shared(store: Connection, limits: Limits, workers: int):
+    """A tenth of the way, half of it, all of it, and on: what was given is the line's, with no burst at its end."""
+    greedy = Greedy(store, workers)
+    for seconds in (6, 30, 60, 90):
+        got, told = await greedy.until(seconds), ramped(greedy.now() - greedy.began)
+        assert 0.9 * told - 20 <= got <= 1.05 * told + RATE * min(1, seconds / RAMP_S) + 20, seconds
+
+
+async def test_what_is_loud_never_waits_for_it(store: Connection, limits: Limits):
+    """In its first second the rest has a hundredth, and what is loud has all that the carrier takes."""
+    assert (await limits.take("c", RATE, RATE, 1_000, loud=False, ramp_s=RAMP_S))[0] == 10
+    granted, wait_s = await limits.take("c", RATE, RATE, 1_000, loud=False, ramp_s=RAMP_S)
+    assert granted == 0
+    assert 0 < wait_s <= 0.1
+    assert (await limits.take("c", RATE, RATE, 990, loud=True, ramp_s=RAMP_S))[0] == 990
+
+
+async def test_it_begins_anew_after_as_long_a_silence(store: Connection, limits: Limits):
+    """Half a minute later it goes on where it would be by then; after a whole one, and after a pause as long, from the start."""
+    await Greedy(store).until(20)
+    store.skew_ms += 35_000
+    assert (await limits.take("c", RATE, RATE, 1_000, loud=False, ramp_s=RAMP_S))[0] > 800
+    store.skew_ms += 61_000
+    assert (await limits.take("c", RATE, RATE, 1_000, loud=False, ramp_s=RAMP_S))[0] == 10
+    await Greedy(store).until(50)
+    await limits.pause("c", 60)
+    store.skew_ms += 30_000
+    assert (await limits.take("c", RATE, RATE, 1_000, loud=False, ramp_s=RAMP_S))[0] == 0
+    store.skew_ms += 31_000
+    assert (await limits.take("c", RATE, RATE, 1_000, loud=False, ramp_s=RAMP_S))[0] == 10
+
+
+async def test_a_clock_set_back_does_not_begin_it_anew(store: Connection, limits: Limits):
+    """After a step of an hour back it goes on from the rate it had."""
+    greedy = Greedy(store)
+    await greedy.until(30)
+    store.skew_ms -= HOUR_MS
+    again = Greedy(store)
+    assert await again.until(10) >= 0.9 * (ramped(40) - ramped(30)) - RATE
+
+
+@pytest.mark.parametrize(("rate", "ramp_s", "cost"), [(0.05, 60, 1), (2, 60, 1), (2, 1, 8), (10, 2, 30), (0.5, 3, 4)])
+async def test_a_slow_carrier_is_never_stuck_on_it(
+    store: Connection, limits: Limits, rate: float, ramp_s: float, cost: int
+):
+    """Even where one message takes longer than the ramp: in the end it is at its rate."""
+    seconds = ramp_s + 40 * cost / rate
+    got = await Greedy(store).until(seconds, rate=rate, ramp_s=ramp_s, cost=cost)
+    assert got >= 30 * cost
+
+
+async def test_permits_given_back_make_it_no_steeper(store: Connection, limits: Limits):
+    """Somebody who gives back all he takes gets no more than the line in the end."""
+    for _ in range(100):
+        granted, _ = await limits.take("c", RATE, RATE, 10, loud=False, ramp_s=RAMP_S)
+        await limits.give_back("c", RATE, granted, loud=False)
+    assert (await limits.take("c", RATE, RATE, 1_000, loud=False, ramp_s=RAMP_S))[0] <= 10
+
+
+@pytest.mark.parametrize("permits", [1, 90, 9_000, 100_000, 272_700, 1_000_000])
+def test_the_time_foretold_is_the_line_s(permits: int):
+    """By the formula both ways; without a ramp, and for what is loud, by the rate alone."""
+    carrier = Carrier(name="c", number=1, channel=None, rate=RATE, ramp_s=RAMP_S)
+    assert ramped(carrier.seconds_for(permits, loud=False)) == pytest.approx(permits)
+    assert carrier.seconds_for(permits, loud=True) == permits / RATE
+    slow = Carrier(name="c", number=1, channel=None, rate=0.5, ramp_s=RAMP_S)
+    assert slow.seconds_for(permits, loud=False) == pytest.approx(permits / 0.5)
+
+
+@asynccontextmanager
+async def process(redis: Redis, codec: Codec, sandbox: Sandbox, *, lanes: int = 8, **push: Any) -> AsyncIterator[Parts]:
+    """One whose push carrier ramps up."""
+    settings = settings_for(sandbox)
+    changed = settings.carriers["fcm"].model_copy(update={"ramp_s": 60.0, **push})
+    worker = settings.worker.model_copy(update={"lanes": lanes})
+    update = {"carriers": {**settings.carriers, "fcm": changed}, "worker": worker}
+    async with opened(settings.model_copy(update=update), redis, codec) as parts:
+        yield parts
+
+
+@pytest.mark.parametrize(
+    ("changes", "seconds"),
+    [
+        ({"level": "endangered"}, 4.56),  # 10 t + 8.25 t^2 = 217
+        ({"level": "child-alert"}, 0.217),
+        ({"level": "endangered", "target": {"rings": [{**RING, "loudness": "loud"}]}}, 0.217),
+        ({"level": "child-alert", "target": {"rings": [{**RING, "loudness": "normal"}]}}, 4.56),
+        ({"level": "child-alert", "target": {"rings": [{**RING, "loudness": "silent"}], "regions": ["ES-SE"]}}, 4.56),
+    ],
+)
+async def test_a_submission_foretells_it(
+    redis: Redis, codec: Codec, sandbox: Sandbox, sample: dict, aiohttp_client: Any, changes: dict, seconds: float
+):
+    """The seconds that a push takes count the ramp, unless everyone is told loudly."""
+    async with process(redis, codec, sandbox, rate=RATE) as parts:
+        await register(parts, 217)
+        client = await aiohttp_client(api_of(parts))
+        _, key = await parts.access.create(
+            org="default", subject="ana@centre.example", scopes=frozenset({"alerts:write"}), maker=ANA
+        )
+        document = alert_of(sample, **changes).model_dump(mode="json", by_alias=True)
+        answer = await client.post("/v1/alerts?dry_run=true", json=document, headers={"Authorization": f"Bearer {key}"})
+        assert (await answer.json())["eta"] == {"push": pytest.approx(seconds, rel=0.01)}
+
+
+@asynccontextmanager
+async def working(*processes: Parts) -> AsyncIterator[None]:
+    workers = [parts.worker() for parts in processes]
+    async with asyncio.TaskGroup() as tasks:
+        for worker in workers:
+            tasks.create_task(worker.run())
+        yield
+        for worker in workers:
+            worker.stop()
+
+
+async def until(true: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(30):
+        while not await true():  # noqa: ASYNC110  it is in the store: nobody sets an event
+            await asyncio.sleep(0.01)
+
+
+async def test_two_workers_ramp_up_as_one_and_lose_nobody(redis: Redis, codec: Codec, sandbox: Sandbox, sample: dict):
+    """An appeal goes out on the line; a child alert in the middle of it is told to all at once; both end, nobody is told twice."""
+    async with process(redis, codec, sandbox, rate=500.0) as one, process(redis, codec, sandbox, rate=500.0) as two:
+        await register(one, 60)
+        quiet, began = await planned(one, sample, level="appeal"), one.clock.monotonic()
+        async with working(one, two):
+            await until(lambda: _has(one, quiet, "accepted"))
+            loud = await one.approval.approve((await submitted(one, sample, level="child-alert")).record.id, BEA)
+            await until(lambda: _is_sent(one, loud))
+            assert await counts(one, loud) == {"accepted": 60}
+            assert (await counts(one, quiet))["accepted"] < 60
+            await until(lambda: _is_sent(one, quiet))
+        assert one.clock.monotonic() - began >= 3  # 5 + 5 t + 4.1 t^2 = 60
+        assert await counts(one, quiet) == {"accepted": 60}
+    assert sandbox.push.recorded.counts() == {"total": 120, "addresses": 120, "doubled": 0}
+
+
+async def test_lanes_that_wait_for_it_are_given_up_to_what_is_loud(
+    redis: Redis, codec: Codec, sandbox: Sandbox, sample: dict
+):
+    """An appeal on its ramp holds two of three lanes; a child alert soon has all three under way."""
+    sandbox.push.script.set(Rule("token-", "slow", delay_s=2))
+    async with process(redis, codec, sandbox, lanes=3, rate=1_000.0, ramp_s=600.0) as parts:
+        for first, language in ((0, "es"), (25, "en"), (50, "fr")):  # a batch each
+            await register(parts, 25, first=first, languages=[language])
+        quiet = await planned(parts, sample, level="appeal")
+        async with working(parts):
+            await until(lambda: _has(parts, quiet, "in_flight"))
+            loud = await parts.approval.approve((await submitted(parts, sample, level="child-alert")).record.id, BEA)
+            await until(lambda: _has(parts, loud, "in_flight", more_than=50))
+            await until(lambda: _is_sent(parts, loud))
+            sandbox.push.script.set()
+            await until(lambda: _is_sent(parts, quiet))
+    assert sandbox.push.recorded.counts() == {"total": 150, "addresses": 150, "doubled": 0}
+
+
+async def _has(parts: Parts, record: AlertRecord, state: str, more_than: int = 0) -> bool:
+    return (await parts.work.counts(record.id)).get("push", {}).get(state, 0) > more_than
+
+
+async def _is_sent(parts: Parts, record: AlertRecord) -> bool:
+    return await parts.alerts.state(record.id) is AlertState.SENT
