@@ -15,8 +15,11 @@ from alertd.app import Parts, opened
 from alertd.config import FcmCarrier, Settings, SmtpCarrier, TwilioCarrier
 from alertd.ids import new_id
 from alertd.store.alerts import Alerts
+from alertd.store.audience import Audience
+from alertd.store.bulk import Bulk
 from alertd.store.codec import Codec
 from alertd.store.connection import Connection, open_store
+from alertd.store.people import People
 from alertd.store.work import Work
 from channels.sandbox import Sandbox
 from geofences.regions import Library
@@ -74,6 +77,18 @@ async def client(parts: Parts, aiohttp_client: Any) -> Any:
 def work(store: Connection) -> Work:
     """Leases, gate and ledger of the empty store."""
     return Work(store)
+
+
+@pytest.fixture
+def people(store: Connection) -> People:
+    """Its people."""
+    return People(store)
+
+
+@pytest.fixture
+def audience(store: Connection, people: People) -> Audience:
+    """Whom its queries find."""
+    return Audience(Bulk(store.nodes, timeout_s=5), people.authority, deadline_s=5)
 
 
 @pytest.fixture

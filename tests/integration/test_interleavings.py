@@ -26,7 +26,7 @@ from alertd.subscribers import Place
 from geofences import records
 from geofences.cover import cover
 from geofences.tiles import locate, position
-from tests.integration.test_moves import CADIZ, Clock, person, place, settle
+from tests.integration.movers import CADIZ, Clock, person, place, settle
 
 MIDDLE, RADIUS = (-5.99, 37.39), 0.15  # degrees: tiles wholly inside, and tiles on the border
 LEAF = 77  # of those who named a region

@@ -1,0 +1,188 @@
+"""Photos once they are handed in: whose they are, who may see them, and when they are gone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from alertd.alerts import NO_LONGER_SHOWN, SHOWN, AlertState
+from alertd.app import Parts
+from alertd.documents import Alert
+from alertd.errors import Problem
+from alertd.service.access import Credential
+from alertd.service.media import LOOKED_S
+from alertd.store import keys
+from tests.integration.acts import ANA, BEA, alert_of, photo, register, submitted
+from tests.integration.media.conftest import ELSEWHERE, FACTS, approved, showing
+from tests.pictures import read
+
+
+async def standing(parts: Parts, media: str, who: Credential | None = None) -> int:
+    """The status of a look at a photo."""
+    try:
+        return 200 if read(await parts.photos.show(media, "push", who)) else 0
+    except Problem as problem:
+        return problem.status
+
+
+async def test_the_public_sees_a_photo_while_its_alert_is_told(parts: Parts, sample: dict[str, Any]):
+    """Not when it was handed in, not while the alert waits for its second person; then everyone; after the alert nobody."""
+    await register(parts, 30)
+    media = await photo(parts)
+    assert await standing(parts, media) == 404
+    taken = await submitted(parts, sample, case=showing(sample, media))
+    assert await standing(parts, media) == 404
+    await parts.approval.approve(taken.record.id, BEA)
+    assert await standing(parts, media) == 200
+    await parts.approval.cancel(taken.record.id, BEA, "found")
+    parts.clock.pass_by(LOOKED_S)
+    assert await standing(parts, media) == 410
+    assert await standing(parts, media, ANA) == 410
+
+
+async def test_a_draft_shows_its_photo_to_those_who_work_on_it(parts: Parts, sample: dict[str, Any]):
+    """A key that may read or write alerts of the organisation, and no other."""
+    media = await photo(parts)
+    assert await standing(parts, media, ANA) == 200
+    await parts.intake.submit(alert_of(sample, status="Test", case=showing(sample, media)), ANA, draft=True)
+    assert await standing(parts, media, BEA) == 200
+    assert await standing(parts, media) == 404
+    assert await standing(parts, media, ELSEWHERE) == 404
+    assert await standing(parts, media, replace(BEA, scopes=frozenset({"subscribers:write"}))) == 404
+
+
+async def test_every_state_of_an_alert_says_what_becomes_of_its_photo(parts: Parts, sample: dict[str, Any]):
+    """Shown, gone, or not yet shown: by the table of states, those to come too."""
+    await register(parts, 30)
+    media = await photo(parts)
+    taken = await submitted(parts, sample, case=showing(sample, media))
+    for state in AlertState:
+        await parts.db.execute("HSET", keys.of_chain(taken.record.id, "version", taken.record.id), "state", str(state))
+        parts.clock.pass_by(LOOKED_S)
+        expected = 200 if state in SHOWN else 410 if state in NO_LONGER_SHOWN else 404
+        assert (state, await standing(parts, media)) == (state, expected)
+
+
+async def test_an_alert_past_its_end_shows_nothing(parts: Parts, sample: dict[str, Any]):
+    """Also when nobody has noted yet that it has expired."""
+    await register(parts, 30)
+    media = await photo(parts)
+    alert_id = await approved(parts, sample, media)
+    past = parts.clock.now_ms() - 1
+    await parts.db.execute("HSET", keys.of_chain(alert_id, "version", alert_id), "expires", past)
+    assert await standing(parts, media) == 410
+
+
+async def test_a_rush_of_phones_costs_the_store_one_look_a_second(parts: Parts, sample: dict[str, Any]):
+    """Everyone who is told asks at once; what was shown a moment ago is shown again, for a second."""
+    await register(parts, 30)
+    media = await photo(parts)
+    await approved(parts, sample, media)
+    first = await parts.photos.show(media, "push")
+    await parts.db.execute("DEL", keys.media(media))
+    assert await parts.photos.show(media, "push") == first
+    parts.clock.pass_by(LOOKED_S)
+    assert await standing(parts, media) == 404
+
+
+async def test_one_alert_that_is_told_is_enough(parts: Parts, sample: dict[str, Any]):
+    """A photo that a second alert of the case shows stays when the first is cancelled."""
+    await register(parts, 30)
+    media = await photo(parts)
+    first = await approved(parts, sample, media)
+    await approved(parts, sample, media)
+    await parts.approval.cancel(first, BEA, "wrong area")
+    assert await standing(parts, media) == 200
+
+
+async def test_a_photo_dies_with_the_key_of_its_case(parts: Parts, sample: dict[str, Any]):
+    """Nothing but that key opens it: not the master key, and no copy of it that was left."""
+    await register(parts, 30)
+    media = await photo(parts)
+    before = await parts.db.hash_of(keys.media(media))
+    alert_id = await approved(parts, sample, media)
+    record = await parts.alerts.get(alert_id)
+    after = await parts.db.hash_of(keys.media(media))
+    assert before[b"key"] != after[b"key"]
+    assert await parts.db.execute("DEL", keys.case(record.case)) == 1
+    assert await standing(parts, media) == 404
+    with pytest.raises(Exception, match="does not open"):
+        parts.db.codec.master.open(after[b"key"], keys.media(media))
+
+
+async def test_no_pixel_and_no_word_is_in_the_store_in_clear(parts: Parts):
+    """Neither picture nor facts."""
+    media = await photo(parts)
+    fields = await parts.db.hash_of(keys.media(media))
+    assert {b"push", b"mail", b"page", b"about", b"key"} < fields.keys()
+    assert not [value for value in fields.values() if b"JFIF" in value or b"mother" in value]
+
+
+async def test_a_photo_that_nobody_uses_is_gone_in_a_day(parts: Parts, sample: dict[str, Any]):
+    """Taken by an alert it stays for as long as that lives, and 90 days."""
+    await register(parts, 30)
+    media = await photo(parts)
+    day = 86_400_000
+    assert 0.99 * day < await parts.db.execute("PTTL", keys.media(media)) <= day
+    assert await parts.db.execute("ZCARD", keys.org("default", "media")) == 1
+    await approved(parts, sample, media)
+    assert 90 * day < await parts.db.execute("PTTL", keys.media(media)) < 92 * day
+    assert await parts.db.execute("ZCARD", keys.org("default", "media")) == 0
+
+
+async def test_a_draft_that_is_given_more_time_keeps_its_photo_for_longer(parts: Parts, sample: dict[str, Any]):
+    """What moves the end of an alert moves that of its photos."""
+    media = await photo(parts)
+    draft = alert_of(sample, status="Test", case=showing(sample, media))
+    taken = await parts.intake.submit(draft, ANA, draft=True)
+    later = (datetime.now(UTC) + timedelta(days=20)).isoformat()
+    await parts.intake.amend(taken.record, {"expires": later}, ANA)
+    assert await parts.db.execute("PTTL", keys.media(media)) > 109 * 86_400_000
+
+
+async def test_a_dry_run_takes_no_photo(parts: Parts, sample: dict[str, Any]):
+    """It answers the same and does nothing."""
+    media = await photo(parts)
+    draft = alert_of(sample, status="Test", case=showing(sample, media))
+    await parts.intake.submit(draft, ANA, dry_run=True)
+    assert not await parts.db.execute("EXISTS", keys.media_alerts(media))
+
+
+async def test_a_photo_belongs_to_one_case_and_one_organisation(parts: Parts, redis: Redis, sample: dict[str, Any]):
+    """An unknown id, another organisation's photo and one of another case are refused at their places, and nothing is kept."""
+    await register(parts, 30)
+    mine, theirs = await photo(parts), await photo(parts, ELSEWHERE)
+    await approved(parts, sample, mine)
+    other = {**showing(sample, "med_unknown", theirs, mine), "number": "SE-2026-118"}
+    before = await redis.dbsize()
+    with pytest.raises(Problem) as refusal:
+        await submitted(parts, sample, case=other)
+    assert refusal.value.slug == "photo-unreadable"
+    assert [fault.pointer for fault in refusal.value.faults] == [f"/case/children/0/photos/{n}/media" for n in range(3)]
+    assert await redis.dbsize() == before
+
+
+async def test_words_of_a_photo_go_with_it_unless_the_alert_has_its_own(parts: Parts, sample: dict[str, Any]):
+    """The alert as it is kept says what each photo shows."""
+    media = await photo(parts)
+    for alt, told in ({}, FACTS["alt"]), ({"en": "Lucía in a red coat"}, {"en": "Lucía in a red coat"}):
+        draft = alert_of(sample, status="Test", case=showing(sample, media, alt=alt))
+        taken = await parts.intake.submit(draft, ANA, draft=True)
+        [kept] = Alert.model_validate_json(taken.record.document).case.children[0].photos
+        assert kept.alt == told
+
+
+async def test_too_many_photos_without_an_alert_are_refused(parts: Parts):
+    """Who hands in and never alerts cannot fill the store; another organisation's do not count."""
+    waiting = {f"med_{n}": parts.clock.now_ms() + 60_000 for n in range(parts.settings.media.waiting)}
+    await parts.db.nodes.first.zadd(keys.org("default", "media"), waiting)
+    with pytest.raises(Problem) as refusal:
+        await photo(parts)
+    assert refusal.value.status == 429
+    await photo(parts, ELSEWHERE)
+    await parts.db.nodes.first.zadd(keys.org("default", "media"), dict.fromkeys(waiting, 1))  # they are gone by now
+    await photo(parts)

@@ -1,0 +1,149 @@
+"""The sweeper: what moves leave behind is gone after a grace, never sooner, and nothing that counts goes with it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from alertd.store import keys
+from alertd.store.audience import Audience
+from alertd.store.connection import Connection
+from alertd.store.people import GRACE_MS, Change, People
+from alertd.store.sweeper import Sweeper
+from alertd.store.wanted import Wanted
+from geofences.tiles import locate
+from tests.integration.movers import (
+    CADIZ,
+    SEVILLA,
+    Clock,
+    lease_ends,
+    moved,
+    numbers,
+    person,
+    place,
+    records_in,
+    settle,
+    wanted,
+)
+
+
+async def test_forgetting_leaves_nothing(people: People, audience: Audience, store: Connection):
+    """Someone forgotten is found nowhere at once, and after the grace no record names them."""
+    await people.put([Change(None, person(1, place(SEVILLA), place(CADIZ, "work", 2)))])
+    assert await people.put([Change(await people.get(1), None)]) == [True]
+    assert (await numbers(audience, SEVILLA), await numbers(audience, CADIZ)) == ([], [])
+    await settle(store, people)
+    assert (await records_in(store, SEVILLA), await records_in(store, CADIZ)) == (0, 0)
+
+
+async def test_sweeper_leaves_young_marks_alone(people: People, store: Connection):
+    """What was marked less than a grace ago stays, so that no query under way misses it."""
+    await people.put([Change(None, person(1, place(SEVILLA)))])
+    clock = Clock()
+    sweeper = Sweeper(store, people, clock)
+    await people.put([moved(await people.get(1), CADIZ)])
+    await sweeper.round()
+    clock.seconds += GRACE_MS / 1000 - 1
+    await sweeper.round()
+    assert await records_in(store, SEVILLA) == 1
+    clock.seconds += 2
+    await sweeper.round()
+    assert await records_in(store, SEVILLA) == 0
+
+
+async def test_young_cell_is_not_read_again(people: People, store: Connection):
+    """However many rounds a grace has, what is in a cell is read when it is first seen and when it is ripe: a hot one is megabytes."""
+    await people.put([Change(None, person(1, place(SEVILLA)))])
+    await people.put([moved(await people.get(1), CADIZ)])
+    clock = Clock()
+    sweeper = Sweeper(store, people, clock)
+    reads = [await generations_read(store)]
+    for _ in range(3):
+        assert await sweeper.round() == 0
+        reads.append(await generations_read(store))
+        clock.seconds += 3
+    assert np.diff(reads).tolist() == [2, 0, 0]
+    clock.seconds += GRACE_MS / 1000
+    assert await sweeper.round() == 2
+
+
+async def generations_read(store: Connection) -> int:
+    """How often, by the server's own count: the sweeper reads a cell's generation together with the cell."""
+    found = await store.nodes.first.info("commandstats")
+    return int(found.get("cmdstat_hget", {}).get("calls", 0))
+
+
+async def test_one_sweeper_at_a_time(people: People, store: Connection):
+    """While one sweeper has the lease another does nothing, however long it waits; when the lease ends it goes on."""
+    await people.put([Change(None, person(1, place(SEVILLA)))])
+    await people.put([moved(await people.get(1), CADIZ)])
+    clock = Clock()
+    holder, other = Sweeper(store, people, clock), Sweeper(store, people, clock)
+    await holder.round()
+    for _ in range(3):
+        clock.seconds += GRACE_MS / 1000 + 1
+        assert await other.round() == 0
+    assert await records_in(store, SEVILLA) == 1
+    await lease_ends(store)
+    await other.round()
+    clock.seconds += GRACE_MS / 1000 + 1
+    assert await other.round() == 2
+    assert await records_in(store, SEVILLA) == 0
+
+
+@pytest.mark.parametrize("rounds_between", [0, 1])
+async def test_what_a_sweeper_saw_before_another_swept_is_void(people: People, store: Connection, rounds_between: int):
+    """A mark that looks as it did before another sweeper's work is a young one: it stays for a whole grace of its own."""
+    clock = Clock()
+    first, second = Sweeper(store, people, clock), Sweeper(store, people, clock)
+    await people.put([Change(None, person(1, place(SEVILLA)))])
+    await people.put([moved(await people.get(1), CADIZ)])
+    await first.round()  # and sees the mark; then it is silent, and another takes over
+    await lease_ends(store)
+    await second.round()
+    clock.seconds += GRACE_MS / 1000 + 1
+    await second.round()
+    assert await records_in(store, SEVILLA) == 0
+    for _ in range(rounds_between):
+        await first.round()
+    store.skew_ms += 1
+    for goal in (SEVILLA, CADIZ):  # the same mark in the same slot, a moment old
+        await people.put([moved(await people.get(1), goal)])
+    await lease_ends(store)
+    await first.round()
+    assert await records_in(store, SEVILLA) == 1
+    clock.seconds += GRACE_MS / 1000 + 1
+    await first.round()
+    assert await records_in(store, SEVILLA) == 0
+
+
+async def test_cell_that_never_rests_does_not_keep_others_from_the_sweeper(people: People, store: Connection):
+    """What was swept and is dirty still waits behind what was not swept yet."""
+    cell = keys.tile_cell(int(locate(*SEVILLA)[0]))
+    await people.put([Change(None, person(1, place(SEVILLA)))])
+    await people.put([moved(await people.get(1), CADIZ)])
+    dirty_since = float(await store.execute("ZSCORE", cell.dirty, cell.member))
+    clock = Clock()
+    sweeper = Sweeper(store, people, clock)
+    await sweeper.round()
+    clock.seconds += GRACE_MS / 1000 + 1
+    store.skew_ms += 1000
+    await people.put([Change(None, person(2, place(SEVILLA)))])
+    await people.put([moved(await people.get(2), CADIZ)])  # a young mark beside the old one
+    await sweeper.round()
+    assert await records_in(store, SEVILLA) == 1
+    assert float(await store.execute("ZSCORE", cell.dirty, cell.member)) >= dirty_since + 1000
+
+
+async def test_two_places_in_one_tile(people: People, audience: Audience, store: Connection):
+    """Home and work at the same door are two records of one person; leaving one leaves the other."""
+    both = person(1, place(SEVILLA), place(SEVILLA, "work", 2))
+    await people.put([Change(None, both)])
+    stored = await people.get(1)
+    await people.put([Change(stored, replace(stored, version=2, places=stored.places[:1]))])
+    assert await numbers(audience, SEVILLA) == [1]
+    only_work = Wanted(area=wanted(SEVILLA).area, kind=1, places=frozenset({2}))
+    assert (await audience.find(only_work)).numbers.tolist() == []
+    await settle(store, people)
+    assert await records_in(store, SEVILLA) == 1
