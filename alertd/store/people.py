@@ -86,7 +86,7 @@ def cell_of(place: Place, number: int) -> keys.Cell:
 
 def record_of(subscriber: Subscriber, place: Place) -> bytes:
     """The 16 bytes of one place of a subscriber, unmarked."""
-    return records.pack(subscriber.number, place.x, place.y, place.leaf, place_flags(subscriber, place))
+    return records.pack_one(subscriber.number, place.x, place.y, place.leaf, place_flags(subscriber, place))
 
 
 def marked(record: bytes) -> bytes:

@@ -22,6 +22,7 @@ def test_round_trip(rows):
     columns = list(zip(*rows, strict=True)) or [()] * 5
     kinds = (np.uint64, np.uint16, np.uint16, np.uint32, np.uint32)
     blob = records.pack(*(np.array(column, kind) for column, kind in zip(columns, kinds, strict=True)))
+    assert blob == b"".join(records.pack_one(*row) for row in rows)
     assert len(blob) == records.SIZE * len(rows)
     found = records.unpack(blob)
     assert (
