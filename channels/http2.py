@@ -63,13 +63,15 @@ class Http2Connection(asyncio.Protocol):
         self._transport.write(self._session.take())
 
     def data_received(self, data: bytes) -> None:
-        self._heard_s = self._loop.time()
+        whole = self._session.whole
         try:
             answered = self._session.feed(data)
         except ValueError:
             self._answer((number, NOT_HTTP) for number in list(self._posted))
             self.abort()
             return
+        if self._session.whole > whole:
+            self._heard_s = self._loop.time()
         self._answer(answered)
         self._flush()
 
@@ -129,11 +131,14 @@ class Http2Connection(asyncio.Protocol):
             self._on_room(self)
 
     def _look(self) -> None:
-        """Whoever waited too long is answered. When nothing at all was heard meanwhile, the connection is dead."""
+        """Whoever waited too long is answered. When nothing was heard meanwhile, the connection is dead; so it is when it got
+        stuck in a frame, or what comes next would be read as the rest of that.
+        """
         self._timer = None
         oldest_s = self._loop.time() - self._timeout_s
         late = [number for number, posted in self._posted.items() if posted.at_s <= oldest_s]
-        dead = bool(late) and self._heard_s < self._posted[late[0]].at_s
+        stuck = self._session.half and self._heard_s < oldest_s + self._timeout_s / 2
+        dead = bool(late) and (stuck or self._heard_s < self._posted[late[0]].at_s)
         for number in late:
             self._session.cancel(number)
         self._answer((number, TIMED_OUT) for number in late)

@@ -96,6 +96,7 @@ class Http2Session:
         self._received = 0
         self._block: tuple[int, bool, bytearray] | None = None  # a header block that goes on in the next frame
         self._answered: list[Answered] = []
+        self.whole = 0  # times that a whole frame came
         self.leaving = False  # the server goes away, or stream numbers are used up: no new POSTs
 
     @property
@@ -104,6 +105,11 @@ class Http2Session:
         if self.leaving or self._held or self._window <= 0:
             return 0
         return max(0, self.most - len(self._streams))
+
+    @property
+    def half(self) -> bool:
+        """Whether the rest of a frame is waited for."""
+        return bool(self._in)
 
     def post(self, head: Head, body: bytes) -> int:
         """Start one; answers its stream. Only while there is `room`."""
@@ -142,6 +148,7 @@ class Http2Session:
             self._take_frame(buffer[at + 3], buffer[at + 4], stream, bytes(buffer[at + 9 : end]))
             at = end
         del buffer[:at]
+        self.whole += at > 0
         answered, self._answered = self._answered, []
         return answered
 

@@ -89,7 +89,8 @@ class FcmSandbox:
         self._authority = authority
         self._decode = msgspec.json.Decoder(_Send).decode
         self._tokens: dict[bytes, float] = {}
-        self.tokens_given = 0
+        self.tokens_given = self.refused_tokens = 0
+        self.token_delay_s = 0.0  # how long Google's endpoint takes
         self._serial = 0
 
     async def start(self, port: int = 0) -> None:
@@ -112,12 +113,13 @@ class FcmSandbox:
         if request.line.startswith(b"POST /v1/projects/"):
             return self._send(request)
         if request.line.startswith(b"POST /token "):
-            return self._grant(request)
+            return Late(self._grant(request), self.token_delay_s)
         return self._control.serve(request)
 
     def _send(self, request: Request) -> Answer:
         bearer = request.header(b"authorization").removeprefix(b"Bearer ")
         if self._tokens.get(bearer, 0.0) < time.time():
+            self.refused_tokens += 1
             return answer(*REFUSALS["unauthorized"])
         try:
             message = self._decode(request.body).message

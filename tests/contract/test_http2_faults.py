@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 
-import h2.config
-import h2.connection
-import h2.events
 import h2.settings
 import pytest
 
@@ -15,56 +12,9 @@ from channels.base import WITHHELD, Answer
 from channels.https import HttpsTransport
 from channels.posting import LOST, NOT_CONNECTED, TIMED_OUT, PostSettings, Reply
 from channels.sandbox.authority import make_authority
+from tests.contract.http2_server import Served, listening
 
 HEADERS = {"Authorization": "Bearer x"}
-
-
-class Served(asyncio.Protocol):
-    """One connection: each whole request goes to `server.do`, with what it does by name."""
-
-    def __init__(self, server):
-        self.server = server
-        self.http = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
-        self.bodies = {}
-
-    def connection_made(self, transport):
-        self.transport = transport
-        self.server.connections.append(self)
-        self.http.initiate_connection()
-        self.http.update_settings(self.server.settings)
-        self.flush()
-
-    def data_received(self, data):
-        for event in self.http.receive_data(data):
-            if isinstance(event, h2.events.DataReceived):
-                self.bodies[event.stream_id] = self.bodies.get(event.stream_id, b"") + event.data
-                if self.server.reads:
-                    self.http.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-            elif isinstance(event, h2.events.StreamEnded):
-                self.server.do(self, event.stream_id, self.bodies.pop(event.stream_id))
-            elif isinstance(event, h2.events.StreamReset):
-                self.server.resets += 1
-        self.flush()
-
-    def connection_lost(self, _):
-        self.server.connections.remove(self)
-
-    def flush(self):
-        self.transport.write(self.http.data_to_send())
-
-    def answer(self, stream, body):
-        self.http.send_headers(stream, [(":status", "200")])
-        self.http.send_data(stream, body, end_stream=True)
-        self.server.got.append(body)
-
-
-class Server:
-    """What it does with a request is `do`, which tests replace; `got` are the bodies that it answered."""
-
-    def __init__(self):
-        self.connections, self.got, self.resets = [], [], 0
-        self.settings, self.reads = {}, True
-        self.do = Served.answer
 
 
 @pytest.fixture
@@ -74,15 +24,8 @@ def authority(tmp_path):
 
 @pytest.fixture
 async def server(authority):
-    made = Server()
-    context = authority.server_context()
-    context.set_alpn_protocols(["h2"])
-    listening = await asyncio.get_running_loop().create_server(lambda: Served(made), "127.0.0.1", 0, ssl=context)
-    made.port = listening.sockets[0].getsockname()[1]
-    yield made
-    listening.close()
-    for connection in made.connections:
-        connection.transport.abort()
+    async with listening(authority) as made:
+        yield made
 
 
 @pytest.fixture

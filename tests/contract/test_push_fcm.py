@@ -24,6 +24,52 @@ async def test_a_revoked_token_is_fetched_again_unseen(open_party):
     assert [push.count(recipient) for recipient in recipients] == [1] * 20
 
 
+async def test_a_token_that_ends_in_flight_is_fetched_once_while_all_wait(open_party):
+    """FCM refuses it in the middle of two hundred: one fetch, everybody is sent to once, and meanwhile the loop goes on."""
+    push = await open_party("push")
+    await push.send(push.recipients(1, start=900))
+    push.tell("slow", delay_s=0.05)
+    push.carrier.token_delay_s = 1.0
+    recipients, turns = push.recipients(200), 0
+    sending = asyncio.ensure_future(push.send(recipients))
+    while not sending.done():
+        turns += 1
+        if push.count(recipients[20]) and push.carrier.tokens_given == 1:
+            push.carrier.revoke_tokens()
+        await asyncio.sleep(0.01)
+    assert {outcome.answer for outcome in sending.result()} == {Answer.ACCEPTED}
+    assert [push.count(recipient) for recipient in recipients] == [1] * 200
+    assert push.carrier.tokens_given == 2
+    assert turns >= 40  # of the second that the fetch took alone
+
+
+async def test_nothing_is_sent_with_a_token_that_is_over(sandbox, open_party):
+    """Where Google gives no other, everybody is for later, and FCM is not asked again with the old one."""
+    push = await open_party("push")
+    await push.send(push.recipients(1, start=900))
+    push.carrier.revoke_tokens()
+    sandbox.push.account = replace(sandbox.push.account, public_pem=OTHER_KEY)
+    assert set(await push.send(push.recipients(50))) == {Outcome(Answer.RETRY, Reason.CREDENTIALS)}
+    refused = push.carrier.refused_tokens
+    assert 1 <= refused <= 8  # those under way when it was refused first
+    assert set(await push.send(push.recipients(50))) == {Outcome(Answer.RETRY, Reason.CREDENTIALS)}
+    assert push.carrier.refused_tokens == refused
+
+
+async def test_a_token_past_its_end_is_given_to_nobody(sandbox):
+    """Whoever asks after its last second waits for the next, however many ask at once."""
+    ahead_s = 0.0
+    account, ca_file = str(sandbox.push.account.file), str(sandbox.authority.ca_file)
+    token = AccessToken(account, ca_file, lambda: time.time() + ahead_s)
+    first = await token.get()
+    ahead_s = 3_601.0
+    sandbox.push.token_delay_s = 0.2
+    later = await asyncio.gather(*(token.get() for _ in range(20)))
+    assert len(set(later)) == 1
+    assert first not in later
+    assert sandbox.push.tokens_given == 2
+
+
 async def test_credentials_that_stay_refused_are_for_later(open_party):
     """A project that refuses us is our fault, not the recipients': nobody is lost."""
     push = await open_party("push")
