@@ -21,6 +21,7 @@ class Fault:
     pointer: str
     detail: str
     parameter: str = ""  # the query parameter or header at fault, where it is not the body
+    line: int = 0  # of a body that has lines, as XML has; 0 where there is none to tell
 
 
 @dataclass(frozen=True, slots=True)
