@@ -49,6 +49,11 @@ class Room:
             photo=self.photo,
         )
 
+    def for_fewer(self, children: int) -> list[Room]:
+        """Of several children the others are counted, down to the first; in the end half of a long name and place is enough."""
+        rooms = [replace(self, named=named) for named in range(min(self.named, children) - 1, 0, -1)]
+        return [*rooms, replace(self, named=1, name=self.name // 2, place=self.place // 2)] if children > 1 else []
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShownPhoto:
@@ -92,6 +97,7 @@ class Facts:
     heading: str  # the mark, else the urgency, and what the alert is; or that it has ended
     safety: str
     who: str = ""
+    fewer: tuple[tuple[str, str], ...] = ()  # who and place in ever fewer words, where there are several children
     children: tuple[ChildFacts, ...] = ()
     place: str = ""
     seen_at: str = ""
@@ -137,6 +143,10 @@ def facts_of(
         heading=_heading(alert, words, loudness, telling.occasion),
         safety=safety_line(alert, words, telling.occasion),
         who=_who(case.children, words, room),
+        fewer=tuple(
+            (_who(case.children, words, one), _place(case.last_seen, alert, words, one))
+            for one in room.for_fewer(len(case.children))
+        ),
         children=tuple(
             replace(_child(child, words, room), photos=_photos(child, alert, words, room, site)) for child in children
         ),
@@ -218,7 +228,7 @@ def _alerted(alert: Alert, words: Catalogue, room: Room, telling: Telling) -> st
 
 
 def _who(children: Sequence[Child], words: Catalogue, room: Room) -> str:
-    """Name and age of the first; a child whose name is protected is told by sex and age."""
+    """Name and age of the first, and how many others there are; a child whose name is protected is told by sex and age."""
     others = len(children) - room.named
     people = [
         words.joined([_name(child, words, room) or words.coded("sex", child.sex), _age(child.age, words)])

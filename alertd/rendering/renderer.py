@@ -53,7 +53,8 @@ MAX_SEGMENTS_GSM = 3
 MAX_SEGMENTS_UCS2 = 5
 
 #: What a short message leaves out when it is too long, least important first. Never named here, so never left out: the
-#: heading with its mark, name, age, place, the safety line with the contact, and the link.
+#: heading with its mark, name, age, place, the safety line with the contact, and the link. Of several children the first stays;
+#: in the end the others are told by their number.
 LEFT_OUT = {
     Kind.MISSING_CHILD: (
         "valid_until",
@@ -279,6 +280,8 @@ class _Rendering:
         for name in LEFT_OUT[self._message]:
             facts = facts.without(name)
             yield facts
+        for who, place in facts.fewer:
+            yield replace(facts, who=who, place=place)
 
 
 def _push(rendering: _Rendering, stamp: Stamp) -> tuple[PushMessage, Facts]:

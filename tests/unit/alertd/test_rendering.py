@@ -191,7 +191,7 @@ def test_an_sms_in_latin_letters_is_spelled_in_gsm(renderer: Renderer) -> None:
     plain = case_changed(children=[{**CHILD, "name": {"public": "Inés Peña"}}])
     text = render(renderer, plain, "sms", "es").text
     assert "Inés Peña" in text
-    assert "vio por ultima vez" in text
+    assert "Ultimo avistamiento" in text
     assert segments(text)[0] == segments("a")[0]
     assert segments(text)[1] <= 3
 

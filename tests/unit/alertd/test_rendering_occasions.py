@@ -96,15 +96,14 @@ def test_every_message_of_every_occasion_is_made(renderer: Renderer, telling: Te
             assert parts(message)[0].startswith((mark, spelled_for_sms(mark)))
             assert message.stamp.test is (status != "Actual")
             assert all(text.strip() and "None" not in text and "{moment}" not in text for text in parts(message))
-            _fits(message, budgeted=name != "several" or telling.is_end)
+            _fits(message)
 
 
-def _fits(message: Message, *, budgeted: bool) -> None:
-    """Nine children with long names are over any budget: who must be told goes before what it costs."""
+def _fits(message: Message) -> None:
     if isinstance(message, PushMessage):
         assert len((message.title + message.body).encode()) <= MAX_PUSH_BYTES
         assert len(b"".join(encode(message).pieces)) <= PAYLOAD_BYTES
-    if isinstance(message, SmsMessage) and budgeted:
+    if isinstance(message, SmsMessage):
         assert segments(message.text)[1] <= (MAX_SEGMENTS_GSM if is_gsm(message.text) else MAX_SEGMENTS_UCS2)
 
 
