@@ -41,6 +41,7 @@ from alertd.service.regions import Regions
 from alertd.service.registry import Registry
 from alertd.service.removal import Removal
 from alertd.service.reports import Reports
+from alertd.service.stopping import Stopping
 from alertd.service.targeting import Targeting
 from alertd.service.texts import Texts
 from alertd.store.alerts import Alerts
@@ -57,6 +58,7 @@ from alertd.store.media import Media
 from alertd.store.message_ids import MessageIds
 from alertd.store.people import People
 from alertd.store.requests import Requests
+from alertd.store.stops import Stops
 from alertd.store.sweeper import Sweeper
 from alertd.store.texts import TextStore
 from alertd.store.work import Work
@@ -112,16 +114,17 @@ class Parts:
             self.db.codec.derived("media"),
         )  # fmt: skip
         self.texts = Texts(TextStore(self.db), self.renderer)
+        self.access = Access(Keyring(self.db))
+        self.stopping = Stopping(Stops(self.db), self.alerts, self.access, clock)
         self.intake = Intake(
             self.alerts, self.targeting, self.renderer, clock, settings.audience, self.carriers, self.photos,
             self.texts,
         )  # fmt: skip
-        self.approval = Approval(self.alerts, self.targeting, settings.audience, self.texts)
+        self.approval = Approval(self.alerts, self.targeting, settings.audience, self.texts, self.stopping)
         self.registry = Registry(self.people, self.regions, clock)
         self.labels = Labels(self.registry, self.regions, LabelMark(self.db), clock)
         self.receipts = Receipts(self.work, MessageIds(self.db), self.removal, self.tags, metrics)
         self.mail_reports = MailReports(self.receipts, self.removal, self.work, self.people, self.tags)
-        self.access = Access(Keyring(self.db))
         self.audit = Audit(AuditLog(self.db), self.alerts, self.db.codec, metrics)
         self.reports = Reports(self.alerts, self.work, self.limits, self.db.codec)
         self.requests = Requests(self.db)
@@ -152,6 +155,7 @@ class Parts:
             mail_reports=self.mail_reports,
             access=self.access,
             audit=self.audit,
+            stopping=self.stopping,
             requests=self.requests,
             fleet=self.fleet,
             is_ready=is_ready,
@@ -183,6 +187,7 @@ class Parts:
                 metrics=self.metrics,
                 settings=self.settings.worker,
             ),
+            stopping=self.stopping,
             ending=Ending(self.alerts, self.work, self.clock, self.metrics),
             sweeper=Sweeper(self.db, self.people, self.clock),
             carriers=self.carriers,

@@ -31,6 +31,8 @@ class Commands(OnDemand):
         "keys": "alertd.commands.keys:app",
         "carriers": "alertd.commands.carriers:app",
         "audit": "alertd.commands.audit:app",
+        "stop": "alertd.commands.stopping:stopping",
+        "resume": "alertd.commands.stopping:resuming",
     }
 
 

@@ -22,6 +22,7 @@ from alertd.service.carriers import Carriers
 from alertd.service.dispatch import Dispatch
 from alertd.service.ending import Ending
 from alertd.service.planning import Planner
+from alertd.service.stopping import Stopping
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.connection import StoreUnavailableError
 from alertd.store.scripts import LEASE_MS
@@ -31,6 +32,10 @@ from channels.base import Loudness
 
 HEARTBEAT_S = LEASE_MS / 3000  # three beats a lease
 EXPIRY_S = 1.0
+#: How often it is asked what is stopped, and how old that may be while something is sent. With the time that a chunk has from
+#: its gate to its last write, a stop that reaches this worker in no other way holds within a second.
+LISTEN_S = 0.1
+FRESH_S = 0.5
 SWEEP_S = 3.0
 
 
@@ -75,6 +80,7 @@ class Worker:
     work: Work
     planner: Planner
     dispatch: Dispatch
+    stopping: Stopping
     ending: Ending
     sweeper: Sweeper
     carriers: Carriers
@@ -83,6 +89,7 @@ class Worker:
     settings: WorkerSection
     _live: list[str] = field(default_factory=list)
     _held: dict[str, Lease] = field(default_factory=dict)
+    _heard: float = -FRESH_S  # when it was last asked what is stopped
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _turn: Counter[tuple[str, bool]] = field(default_factory=Counter)  # by channel and loudness: who is asked next
     _loud: dict[str, bool] = field(default_factory=dict)  # of the live, those that were read
@@ -101,6 +108,7 @@ class Worker:
                 poll_s = self.settings.poll_ms / 1000
                 for step, every_s in (
                     (self._look, poll_s),
+                    (self._listen, LISTEN_S),
                     (self._plan, poll_s),
                     (self._finish, poll_s * 4),
                     (self._expire, EXPIRY_S),
@@ -134,6 +142,15 @@ class Worker:
         self._live = await self.alerts.live()
         self._planned.intersection_update(self._live)
         self._loud = {alert_id: loud for alert_id, loud in self._loud.items() if alert_id in self._live}
+
+    async def _listen(self) -> None:
+        asked = self.clock.monotonic()
+        await self.stopping.obey()
+        self._heard = asked
+
+    def _deaf(self) -> bool:
+        """Whether something may have been stopped that this worker does not know of."""
+        return self.clock.monotonic() - self._heard > FRESH_S
 
     async def _plan(self) -> None:
         unplanned: list[AlertRecord] = []
@@ -218,6 +235,8 @@ class Worker:
 
     async def _leases(self, channel: str, room: int, *, loud: bool) -> list[Lease]:
         """At most `room` leases from the live alerts of a loudness, each in turn, as many as there is room asked at once."""
+        if self._deaf():
+            return []
         live, hold = [one for one in self._live if self._loud.get(one, False) == loud], self.carriers.held()
         held = [name for name, lease in self._held.items() if lease.alike.channel == channel]
         for start in range(0, len(live) if room else 0, max(1, room)):
@@ -238,7 +257,7 @@ class Worker:
 
     async def _drain(self, lease: Lease, lanes: Lanes, *, loud: bool) -> None:
         def gives_way() -> bool:
-            return lanes.pressed and not loud
+            return self._deaf() or (lanes.pressed and not loud)
 
         try:
             await self._guarded("drain", lease.alert_id, self.dispatch.drain(lease, self._stop.is_set, gives_way))

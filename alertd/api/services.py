@@ -23,6 +23,7 @@ from alertd.service.receipts import Receipts
 from alertd.service.regions import Regions
 from alertd.service.registry import Registry
 from alertd.service.reports import Reports
+from alertd.service.stopping import Stopping
 from alertd.service.targeting import Targeting
 from alertd.service.texts import Texts
 from alertd.store.requests import Requests
@@ -49,6 +50,7 @@ class Services:
     mail_reports: MailReports
     access: Access
     audit: Audit
+    stopping: Stopping
     requests: Requests
     fleet: Fleet
     is_ready: Callable[[], Awaitable[bool]]

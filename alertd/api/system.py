@@ -89,6 +89,7 @@ async def create_key(request: web.Request, *, body: NewKey) -> KeyMade:
         raise Problem("not-allowed", f"This key lacks the scope {lacking[0]} itself.", scope=lacking[0])
     if not who.is_person(body.subject) and not who.may("admin"):
         raise Problem("not-allowed", "Only an administrator makes keys for other people.", scope="admin")
+    await services(request).stopping.check_key(who)
     made, token = await services(request).access.create(
         org=who.org, subject=body.subject, scopes=frozenset(body.scopes), test=body.test or who.test, maker=who
     )

@@ -7,8 +7,10 @@ from alertd.config import AudienceSection
 from alertd.documents import Alert, Status
 from alertd.errors import Problem
 from alertd.fields import folded_subject
+from alertd.ids import chain_of
 from alertd.service.access import Credential, hands_of
 from alertd.service.revisions import changed_since, check_revision
+from alertd.service.stopping import Stopping
 from alertd.service.targeting import Targeting, too_few_people
 from alertd.service.texts import Texts
 from alertd.service.twins import claim_external_id
@@ -18,11 +20,12 @@ from alertd.store.alerts import AlertRecord, Alerts
 class Approval:
     """Decides about alerts. Whoever says the same twice, as a client does whose answer was lost, gets the same answer."""
 
-    def __init__(self, alerts: Alerts, targeting: Targeting, settings: AudienceSection, texts: Texts) -> None:
+    def __init__(self, alerts: Alerts, targeting: Targeting, settings: AudienceSection, texts: Texts, stopping: Stopping) -> None:
         self._alerts = alerts
         self._targeting = targeting
         self._settings = settings
         self._texts = texts
+        self._stopping = stopping
 
     async def get(self, alert_id: str, who: Credential) -> AlertRecord:
         """An alert of the caller's organisation. Raises Problem: what is another's is not found."""
@@ -30,6 +33,13 @@ class Approval:
         if record is None or record.org != who.org:
             raise Problem("not-found", "There is no such alert.")
         return record
+
+    async def check_stops(self, alert: Alert, who: Credential, *, draft: bool) -> None:
+        """Raises Problem when what is submitted meets a stop: that of its key, or any where it would go out at once."""
+        if draft or alert.status is Status.ACTUAL:
+            await self._stopping.check_key(who)
+        else:
+            await self._stopping.check(who.org, who.key_id)
 
     async def begin(self, record: AlertRecord, who: Credential) -> AlertRecord:
         """What becomes of an alert that was just taken in. Doing it again changes nothing."""
@@ -39,7 +49,7 @@ class Approval:
         """A draft, or one that was returned, asks for its second person. Raises Problem, as where it is taken in."""
         record = await self.get(alert_id, who)
         if record.state in AMENDABLE:
-            _check_key(record, who)
+            check_key(record, who)
             await claim_external_id(self._alerts, record)
             rev = record.rev if rev is None else rev  # the external id that was claimed is the one it has then
         pending = await self._step(alert_id, AlertState.PENDING, who, rev)
@@ -64,6 +74,8 @@ class Approval:
 
     async def _open(self, record: AlertRecord, who: Credential, seen: int | None = None) -> AlertRecord:
         """Freezes the audience of what was read and opens the gate; `seen` is the count somebody looked at."""
+        await self._alerts.enliven(record.id)  # before it is asked: who stops from now on finds it
+        await self._stopping.check(record.org, record.key, who.key_id)
         alert = Alert.model_validate_json(record.document)
         area = await self._alerts.area(record.id)
         shares = await self._targeting.shares(area)
@@ -86,7 +98,9 @@ class Approval:
             rings=ringed.of_each,
             texts=await self._texts.revision(record.org),
             rev=record.rev,
+            sent_by=(record.key, who.key_id),
         )
+        await self._stopping.put_on(chain_of(record.id))
         now = await self.get(record.id, who)
         if not done and not _is_approved(now, who):
             raise _refused(old, AlertState.APPROVED)
@@ -111,10 +125,14 @@ class Approval:
                 raise
         return await self._step(alert_id, AlertState.CANCELLED, who, rev, reason=reason)  # it was approved meanwhile
 
+    def check_key(self, record: AlertRecord, who: Credential) -> None:
+        """Raises Problem when this key decides nothing about this alert."""
+        check_key(record, who)
+
     async def _step(
         self, alert_id: str, new: AlertState, who: Credential, rev: int | None, **fields: str
     ) -> AlertRecord:
-        _check_key(await self.get(alert_id, who), who)
+        check_key(await self.get(alert_id, who), who)
         done, old = await self._alerts.step(alert_id, new, rev=rev, by=who.subject, **fields)
         now = await self.get(alert_id, who)
         said_before = now.state is new and who.is_person(now.by)
@@ -127,7 +145,7 @@ def _check_second_person(record: AlertRecord, who: Credential) -> None:
     """Whoever made a key may have kept it. So one person alone must not have had both keys in hand: the approver is none
     of those through whose hands the author's key came, and the author is none of those of the approver's key.
     """
-    _check_key(record, who)
+    check_key(record, who)
     if who.is_person(record.author):
         raise Problem("same-person", "An Actual alert needs a second person: its author cannot approve it.")
     if (
@@ -137,7 +155,7 @@ def _check_second_person(record: AlertRecord, who: Credential) -> None:
         raise Problem("same-person", "An Actual alert needs a second person: of these two, one made the other's key.")
 
 
-def _check_key(record: AlertRecord, who: Credential) -> None:
+def check_key(record: AlertRecord, who: Credential) -> None:
     if who.test and record.status == Status.ACTUAL:
         raise Problem("not-allowed", "A test key decides nothing about an Actual alert.")
 

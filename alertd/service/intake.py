@@ -202,6 +202,7 @@ class Intake:
             loudness=loudest(alert),
             author=who.subject,
             hands=hands_text(who.hands),
+            key=who.key_id,
             external_id=alert.external_id or "",
             case=self._alerts.case_id(alert.case.number) if alert.case.number else alert_id,
             created=self._clock.now_ms(),

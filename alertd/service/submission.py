@@ -21,6 +21,7 @@ async def submit(
     draft: bool = False,
 ) -> Taken:
     """The alert as it is kept then, or would be where this is a dry run. Raises Problem."""
+    await approval.check_stops(alert, who, draft=draft)
     taken = await intake.submit(alert, who, alert_id=alert_id, dry_run=dry_run, draft=draft)
     return taken if dry_run else replace(taken, record=await approval.begin(taken.record, who))
 

@@ -11,7 +11,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from alertd.alerts import ALERT_STEPS, AMENDABLE, QUEUED_BECOMES, AlertState
+from alertd.alerts import ALERT_STEPS, AMENDABLE, OPEN_STATES, QUEUED_BECOMES, AlertState
 from alertd.fields import folded_subject
 from alertd.ids import chain_of
 from alertd.store import keys
@@ -57,6 +57,8 @@ class AlertRecord:
     reason: str = ""
     hands: str = ""  # everyone who has, or can have, the key it was written with: as people are compared, one a line
     by: str = ""  # the subject of the person who took the last step that a person takes
+    key: str = ""  # id of the key it was written with
+    paused: bool = False
     texts: int = (
         0  # revision of the organisation's own texts that it is told with, 0 for none; frozen with the audience
     )
@@ -78,7 +80,7 @@ _NUMBERS = (
     "batches",
     "texts",
 )
-_TEXTS = ("org", "kind", "level", "status", "loudness", "case", "regions")
+_TEXTS = ("org", "kind", "level", "status", "loudness", "case", "regions", "key")
 #: Sealed under the case's key, and gone with it: what people wrote.
 _OF_CASE = ("external_id", "reason")
 #: Sealed under the master key: who wrote and who decided outlives the case.
@@ -172,6 +174,7 @@ def _record(fields: Mapping[str, bytes], seals: _Seals) -> AlertRecord:
         id=seals.alert_id,
         state=AlertState(fields["state"].decode()),
         planned=fields.get("planned") == b"1",
+        paused=fields.get("paused") == b"1",
         document=seals.document(fields["doc"]) if "doc" in fields else b"",
         **values,
     )
@@ -277,7 +280,7 @@ class Alerts:
 
     async def heads(self, alert_ids: Sequence[str]) -> list[AlertRecord | None]:
         """Alerts without their documents, None where there is none, in two round trips."""
-        names = ("state", "planned", *_NUMBERS, *_TEXTS, *_OF_CASE, *_OF_STAFF)
+        names = ("state", "planned", "paused", *_NUMBERS, *_TEXTS, *_OF_CASE, *_OF_STAFF)
         rows = await self._db.execute_many([("HMGET", _version(alert_id), *names) for alert_id in alert_ids])
         found = [{name: value for name, value in zip(names, row, strict=True) if value is not None} for row in rows]
         boxes = await self._boxes({fields["case"].decode() for fields in found if "case" in fields})
@@ -316,6 +319,7 @@ class Alerts:
         texts: int = 0,
         rings: Rings | None = None,
         rev: int | None = None,
+        sent_by: Iterable[str] = (),
     ) -> tuple[bool, str]:
         """Freeze the audience, with the ring of each, and open the gate, durably, if the alert still is of the revision `rev`
         that was seen.
@@ -333,6 +337,7 @@ class Alerts:
             len(audience),
             self._db.skew_ms,
             "" if rev is None else rev,
+            " ".join(sent_by),
             "approver",
             self._seals(alert_id, None).seal("approver", approver),
             "regions",
@@ -355,6 +360,15 @@ class Alerts:
         done, old = await self._db.run_durably(
             "step", [keys.chain(chain_of(alert_id))], alert_id, sources_of(new), str(new), self._db.skew_ms,
             "" if rev is None else rev, *flat,
+        )  # fmt: skip
+        return bool(done), old.decode()
+
+    async def pause(self, alert_id: str, *, waits: bool, by: str, rev: int | None) -> tuple[bool, str]:
+        """Let an alert that is being sent wait, or go on, durably. Answers whether it is so now, and the state it has."""
+        sealed = self._seals(alert_id, None).seal("by", by)
+        done, old = await self._db.run_durably(
+            "alert_pause", [keys.chain(chain_of(alert_id))], alert_id, _listed(OPEN_STATES), int(waits),
+            "" if rev is None else rev, "by", sealed,
         )  # fmt: skip
         return bool(done), old.decode()
 

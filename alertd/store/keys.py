@@ -37,8 +37,8 @@ class Kind:
 #: Nothing removes what belongs to an alert; only the entries of its queues go.
 KEPT = "kept"
 TABLE = (
-    Kind("{a:<chain>}", "hash", "org, the last time its clock gave, and since when it gave it without a gap", "create.lua prelude.lua", KEPT),
-    Kind("{a:<chain>}:v:<id>", "hash", "a version: state, times, counts, sealed document", "create.lua amend.lua approve.lua step.lua plan.lua lease.lua gate.lua finish.lua", KEPT),
+    Kind("{a:<chain>}", "hash", "org, the keys it is sent by, halt, pause, the last time its clock gave, and since when it gave it without a gap", "create.lua approve.lua halt.lua alert_pause.lua prelude.lua", KEPT),
+    Kind("{a:<chain>}:v:<id>", "hash", "a version: state, times, counts, sealed document", "create.lua amend.lua approve.lua step.lua alert_pause.lua plan.lua lease.lua gate.lua finish.lua", KEPT),
     Kind("{a:<chain>}:area:<id>", "string", "the area, WKB", "create.lua amend.lua", KEPT),
     Kind("{a:<chain>}:aud:<id>", "string", "the frozen audience: sorted numbers, delta, zlib; after it, of a target with rings, each one's ring (1), zlib", "approve.lua", KEPT),
     Kind("{a:<chain>}:refs:<id>", "string", "6 bytes a row: subscriber number (5), address number (1)", "plan.lua", KEPT),
@@ -82,6 +82,7 @@ TABLE = (
     Kind("{m}:schema", "string", "version of what is stored", "connection", KEPT),
     Kind("{m}:key-check", "string", "tells wrong keys", "connection", KEPT),
     Kind("{m}:counters", "hash", "last subscriber, carrier and drawn region numbers, living subscribers, changes of drawn regions", "people limits draw.lua", KEPT),
+    Kind("{m}:stops", "hash", "generation; scope -> what is stopped, sealed", "stop.lua", "an entry when two people lifted it"),
     Kind("{m}:labels", "string", "fingerprint of the regions that everybody's places are labelled with", "labels", KEPT),
     Kind("{m}:drawn", "hash", "code -> number, revision, organisation, document of a drawn region", "draw.lua", KEPT),
     Kind("{m}:carriers", "hash", "name -> byte in ledgers", "limits", KEPT),
@@ -115,6 +116,7 @@ LABELS = "{m}:labels"
 TILE_GROUPS = "{m}:z8"
 REGION_GROUPS = "{m}:regions"
 SWEEPER = "{m}:sweeper"
+STOPS = "{m}:stops"
 
 
 @dataclass(frozen=True, slots=True)

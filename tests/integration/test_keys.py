@@ -36,6 +36,7 @@ async def test_the_table_has_every_key_and_no_other(parts: Parts, sample: dict[s
     await parts.texts.put("default", Place("missing-child", "push", "es", "title"), "{{ who }}")
     await Requests(parts.db).claim(ANA.key_id, "once", "digest", "id")
     await parts.audit.begin(ANA, "alert.create", "")
+    await parts.stopping.stop("org:other", ANA, "reason")
     await register(parts, 30)
     await parts.registry.put("p0", registration(0, places={"home": {"region": "41091"}}))
     await parts.registry.put("p1", registration(1, places={"home": {"point": CADIZ}}))

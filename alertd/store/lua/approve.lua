@@ -1,7 +1,7 @@
 -- Freezes the audience and opens the gate, in one write: from here on it is known who is to be told.
 -- KEYS: 1 chain
 -- ARGV: 1 alert id, 2 states it may come from (comma before and after each), 3 audience (deltas, zlib), 4 people,
---       5 skew, 6 revision that was seen, 7... fields to set
+--       5 skew, 6 revision that was seen, 7 keys it is sent by (of its author and its approver), 8... fields to set
 -- Returns: {1 or 0, the state it had; 'expired' or 'changed' where that is why not}
 local chain, alert = KEYS[1], ARGV[1]
 local version_key = key(chain, 'version', alert)
@@ -10,7 +10,9 @@ if misfit then return misfit end
 local now = chain_now(chain, ARGV[5])
 if now >= tonumber(redis.call('HGET', version_key, 'expires')) then return {0, 'expired'} end
 redis.call('SET', key(chain, 'audience', alert), ARGV[3])
+redis.call('HSET', chain, 'keys', ARGV[7])
+redis.call('HDEL', chain, 'paused') -- that was another version's
 redis.call('HSET', version_key, 'state', 'approved', 'start', now, 'people', ARGV[4],
-  'cursor', 0, 'rows', 0, 'batches', 0, 'planned', 0, unpack(ARGV, 7))
+  'cursor', 0, 'rows', 0, 'batches', 0, 'planned', 0, unpack(ARGV, 8))
 redis.call('HINCRBY', version_key, 'rev', 1)
 return {1, state}

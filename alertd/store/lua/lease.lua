@@ -99,7 +99,7 @@ for i = 6, #ARGV do
   if redis.call('HEXISTS', leases, ARGV[i]) == 1 then redis.call('ZADD', until_key, now + lease_ms, ARGV[i]) end
 end
 -- Work of a closed gate is dropped here: the sweeper settles its rows. Held work waits where it is.
-if redis.call('HGET', chain, 'halt') then return nil end
+if halted(chain) then return nil end
 if redis.call('HEXISTS', leases, lease) == 1 then return nil end -- a client's repeat: what was given would be in no lease
 for _, source in ipairs({lost_lease, due_tries, new_batch}) do
   for _ = 1, 16 do

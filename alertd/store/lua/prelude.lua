@@ -139,11 +139,17 @@ local function since(version_key, now)
   return math.max(0, math.min(4294967295, now - start))
 end
 
+-- Whether a chain is stopped, or waits.
+local function halted(chain)
+  local halt, paused = unpack(redis.call('HMGET', chain, 'halt', 'paused'))
+  return halt or paused == '1'
+end
+
 -- Whether the gate of a version is open: 'open', 'closed' for good, or 'held' (the chain is halted).
 local function gate_of(chain, version, now)
   local state, expires = unpack(redis.call('HMGET', key(chain, 'version', version), 'state', 'expires'))
   if not state or QUEUED_BECOMES[state] or now >= tonumber(expires) then return 'closed' end
-  if not OPEN[state] or redis.call('HGET', chain, 'halt') then return 'held' end
+  if not OPEN[state] or halted(chain) then return 'held' end
   return 'open'
 end
 

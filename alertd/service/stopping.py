@@ -1,0 +1,143 @@
+"""Stopping everything, an organisation or one key: one person stops, two resume. And one alert that is to wait.
+
+Order is what makes it safe. A stop writes its record, halts every live chain, then answers. An approval makes its chain live,
+reads the record, opens the gate, and puts what it reads then on its chain. A worker reads the record ten times a second, puts
+it on every live chain, and sends nothing when it has not read it for half a second.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from alertd.clock import Clock
+from alertd.errors import Problem
+from alertd.fields import folded_subject
+from alertd.service.access import Access, Credential
+from alertd.store.alerts import AlertRecord, Alerts
+from alertd.store.stops import SERVICE, Standing, Stop, Stops, of_key, of_org
+
+TRIES = 10  # against others who stop and resume at the same moment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a scope stands after somebody stopped or resumed it."""
+
+    scope: str
+    stop: Stop | None  # None: nothing is stopped there
+    halted: int  # live alerts that wait because of any stop
+
+
+class Stopping:
+    """Stops and resumes, and says what is stopped."""
+
+    def __init__(self, stops: Stops, alerts: Alerts, access: Access, clock: Clock) -> None:
+        self._stops = stops
+        self._alerts = alerts
+        self._access = access
+        self._clock = clock
+        self._obeyed = -1  # the generation that every live chain was brought in line with
+
+    async def stop(self, scope: str, who: Credential, reason: str) -> Outcome:
+        """From the answer on nothing more is begun. Whoever asked to resume before is asked again. Raises Problem."""
+        _check_live(who)
+        for _ in range(TRIES):
+            seen = await self._stops.read()
+            old = seen.stops.get(scope)
+            stop = old if old and not old.first else Stop(by=who.subject, at=self._clock.now_ms(), reason=reason)
+            if stop is old or await self._stops.change(seen, scope, stop):
+                return await self._put_on(scope)
+        raise _contested()
+
+    async def resume(self, scope: str, who: Credential) -> Outcome:
+        """The first person asks, the second lifts the stop. Raises Problem for the same human on both sides."""
+        _check_live(who)
+        for _ in range(TRIES):
+            seen = await self._stops.read()
+            _check_key(seen, who)
+            new = _resumed(seen.stops.get(scope), who)
+            if new == seen.stops.get(scope) or await self._stops.change(seen, scope, new):
+                return await self._put_on(scope)
+        raise _contested()
+
+    async def active(self, org: str) -> dict[str, Stop]:
+        """What is stopped, as far as it touches an organisation, by scope."""
+        found = (await self._stops.read()).stops
+        own = (SERVICE, of_org(org))
+        return {scope: stop for scope, stop in found.items() if scope in own or scope.startswith(of_key(org, ""))}
+
+    async def scope_of(self, what: str, key_id: str | None, who: Credential) -> str:
+        """The scope that a caller means. Raises Problem where it is not theirs, or there is no such key."""
+        if what == "service":
+            if not who.may("admin"):
+                raise Problem("not-allowed", "Only an administrator stops the whole service.", scope="admin")
+            return SERVICE
+        if what == "organisation":
+            return of_org(who.org)
+        if key_id not in {one.key_id for one in await self._access.list(who.org)}:
+            raise Problem("not-found", "There is no such key. If it was revoked, stop the organisation.")
+        return of_key(who.org, key_id)
+
+    async def check(self, org: str, *key_ids: str) -> None:
+        """Raises Problem when nothing of an organisation that these keys have a hand in may be opened now."""
+        found = (await self._stops.read()).of(org, key_ids)
+        if found:
+            raise Problem("stop-active", "Nothing is sent here: a stop is active.", scope=found[0])
+
+    async def check_key(self, who: Credential) -> None:
+        """Raises Problem when this key is stopped."""
+        _check_key(await self._stops.read(), who)
+
+    async def put_on(self, chain: str) -> None:
+        """What is stopped now counts for a chain whose gate was just opened."""
+        standing = await self._stops.read()
+        if standing.generation:
+            await self._stops.put_on(standing, [chain])
+
+    async def obey(self) -> None:
+        """Brings all live chains in line with what is stopped now. Raises StoreUnavailableError: then nothing may be sent."""
+        standing = await self._stops.read()
+        if standing.stops or standing.generation != self._obeyed:
+            await self._stops.put_on(standing, await self._alerts.live())
+        self._obeyed = standing.generation
+
+    async def pause(self, record: AlertRecord, who: Credential, *, waits: bool, rev: int | None) -> AlertRecord:
+        """Let an alert that is being sent wait, or go on. Saying it twice changes nothing. Raises Problem."""
+        done, old = await self._alerts.pause(record.id, waits=waits, by=who.subject, rev=rev)
+        if not done and old == "changed":
+            raise Problem("precondition-failed", "The alert was changed since you read it.", status=412)
+        if not done:
+            raise Problem("precondition-failed", f"An alert that is {old} cannot {'wait' if waits else 'go on'}.")
+        return await self._alerts.get(record.id) or record
+
+    async def _put_on(self, scope: str) -> Outcome:
+        standing = await self._stops.read()
+        halted = await self._stops.put_on(standing, await self._alerts.live())
+        return Outcome(scope=scope, stop=standing.stops.get(scope), halted=halted)
+
+
+def _check_live(who: Credential) -> None:
+    if who.test:
+        raise Problem("not-allowed", "A test key neither stops nor resumes.")
+
+
+def _check_key(standing: Standing, who: Credential) -> None:
+    if of_key(who.org, who.key_id) in standing.stops:
+        raise Problem("stop-active", "This key is stopped.", scope=of_key(who.org, who.key_id))
+
+
+def _resumed(stop: Stop | None, who: Credential) -> Stop | None:
+    """What is left of a stop when somebody asks to lift it: nothing, if another person did before."""
+    if stop is None:
+        return None
+    if not stop.first or who.is_person(stop.first):
+        return msgspec.structs.replace(stop, first=who.subject, first_hands=tuple(sorted(who.hands)))
+    if folded_subject(who.subject) in stop.first_hands or folded_subject(stop.first) in who.hands:
+        raise Problem("same-person", "Two people resume: of these two, one made the other's key.")
+    return None
+
+
+def _contested() -> Problem:
+    return Problem("precondition-failed", "Others stop and resume at this very moment. Try again.")

@@ -1,0 +1,16 @@
+-- Brings a chain's halt in line with one generation of what is stopped. A later generation that was here first stands.
+-- KEYS: 1 chain
+-- ARGV: 1 generation, 2... scopes that are stopped: "service", "org:<org>" or "key:<org>:<key id>"
+-- Returns: 1 when the chain is halted, else 0
+local chain = KEYS[1]
+local org, sent_by, seen, halt = unpack(redis.call('HMGET', chain, 'org', 'keys', 'stops', 'halt'))
+if not org then return 0 end
+if seen and tonumber(seen) > tonumber(ARGV[1]) then return halt and 1 or 0 end
+local own = {['service'] = true, ['org:' .. org] = true}
+for id in string.gmatch(sent_by or '', '%S+') do own['key:' .. org .. ':' .. id] = true end
+local stopped = false
+for i = 2, #ARGV do stopped = stopped or own[ARGV[i]] or false end
+if seen ~= ARGV[1] then redis.call('HSET', chain, 'stops', ARGV[1]) end
+if stopped and not halt then redis.call('HSET', chain, 'halt', 1) end
+if halt and not stopped then redis.call('HDEL', chain, 'halt') end
+return stopped and 1 or 0

@@ -1,0 +1,86 @@
+"""What is stopped: one record with a generation number, and the halt that it puts on every live chain.
+
+The record is in one slot and the chains are in others. So whoever sends reads the record again and again, and whoever stops
+writes the record first, then halts the chains, and only then answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import msgspec
+
+from alertd.store import keys
+from alertd.store.connection import Arg, Connection
+
+SERVICE = "service"
+
+
+def of_org(org: str) -> str:
+    return f"org:{org}"
+
+
+def of_key(org: str, key_id: str) -> str:
+    return f"key:{org}:{key_id}"
+
+
+class Stop(msgspec.Struct, frozen=True, kw_only=True):
+    """One stop. Sealed, because it names people."""
+
+    by: str
+    at: int  # UNIX milliseconds
+    reason: str
+    first: str = ""  # who asked to resume, and waits for a second person
+    first_hands: tuple[str, ...] = ()  # everyone who has, or can have, that person's key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What is stopped at one generation, by scope."""
+
+    generation: int
+    stops: dict[str, Stop]
+
+    def of(self, org: str, key_ids: Iterable[str]) -> tuple[str, Stop] | None:
+        """The widest of the stops that an organisation, or one of these keys of it, is under."""
+        for scope in (SERVICE, of_org(org), *(of_key(org, key_id) for key_id in key_ids)):
+            if scope in self.stops:
+                return scope, self.stops[scope]
+        return None
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Stop).decode
+
+
+class Stops:
+    """The repository of stops."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._db = connection
+
+    async def read(self) -> Standing:
+        fields = {name.decode(): value for name, value in (await self._db.hash_of(keys.STOPS)).items()}
+        generation = int(fields.pop("generation", b"0"))
+        return Standing(
+            generation=generation, stops={scope: self._opened(scope, sealed) for scope, sealed in fields.items()}
+        )
+
+    async def change(self, seen: Standing, scope: str, stop: Stop | None) -> bool:
+        """Keep a stop, or lift it (None), durably. False when something else was changed since."""
+        sealed = b"" if stop is None else self._db.codec.master.seal(_encode(stop), _bound(scope))
+        return bool(await self._db.run_durably("stop", [keys.STOPS], seen.generation, scope, sealed))
+
+    async def put_on(self, standing: Standing, chains: Iterable[str]) -> int:
+        """Halt the chains that are under a stop, and let the others go. Answers how many are halted."""
+        said: list[Arg] = [standing.generation, *standing.stops]
+        calls = [("halt", [keys.chain(chain)], said) for chain in chains]
+        return sum(await self._db.run_many(calls)) if calls else 0
+
+    def _opened(self, scope: str, sealed: bytes) -> Stop:
+        return _decode(self._db.codec.master.open(sealed, _bound(scope)))
+
+
+def _bound(scope: str) -> str:
+    return f"{keys.STOPS} {scope}"
