@@ -36,7 +36,7 @@ def valkey_socket() -> Iterator[str]:
         command += ["--appendonly", "yes", "--appendfsync", "always", "--save", "", "--maxmemory-policy", "noeviction"]
         log = Path(folder, "log").open("wb")  # noqa: SIM115 - closed below, after the server
         server = subprocess.Popen(command, stdout=log)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not Path(socket).exists():
             assert time.monotonic() < deadline, Path(folder, "log").read_text()
             time.sleep(0.01)

@@ -73,7 +73,7 @@ class Served:
         return self.ended()
 
     def ended(self) -> int:
-        code = self.process.wait(90)
+        code = self.process.wait(120)
         if self.process.stdout is not None:
             self.process.stdout.close()
         return code
@@ -113,7 +113,7 @@ class Served:
     def progress(self, alert_id: str) -> Any:
         return self.call("GET", f"/v1/alerts/{alert_id}/progress")[1]
 
-    def wait_for(self, what: Callable[[], bool], seconds: float = 60) -> None:
+    def wait_for(self, what: Callable[[], bool], seconds: float = 120) -> None:
         """Look until it is so."""
         deadline = time.monotonic() + seconds
         while not what():

@@ -133,6 +133,7 @@ def test_stopped_in_order(installation: Callable[..., Served], alert: dict[str, 
     assert len(before) < len(wanted["push"])
 
 
+@pytest.mark.alone
 def test_cancel_in_flight(installation: Callable[..., Served], alert: dict[str, Any]):
     """After the cancel's answer and a second, no carrier gets anything more, and the alert ends with its rows settled."""
     served = installation(PEOPLE)

@@ -58,6 +58,7 @@ def links(pid: int, port: int) -> int:
     return sum(row[2].endswith(f":{port:04X}") and f"socket:[{row[9]}]" in own for row in rows)
 
 
+@pytest.mark.alone
 def test_stop_in_mid_alert_and_everyone_else_is_delivered(bound: tuple[Configured, int], alert: dict[str, Any]):
     """Workers bind, the API does not. Whoever answers STOP while others are being told is told nothing, a second later at most;
     the others' receipts, whichever worker hears them, end the alert as delivered.

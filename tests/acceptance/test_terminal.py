@@ -22,6 +22,7 @@ def alertd(*words: str, directory: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.alone
 def test_start_and_stop_are_told_at_once(tmp_path: Path):
     """Starting before anything is loaded, stopping at the first Ctrl-C; an idle installation then does not dawdle."""
     ours, theirs = pty.openpty()

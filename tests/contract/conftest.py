@@ -208,7 +208,7 @@ def wait_for_port():
     """Wait until a peer listens."""
 
     def wait(port: int) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:

@@ -13,7 +13,7 @@ N = 20  # messages
 
 async def settled(condition):
     """Wait for what the carrier does on its own time."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 a foreign process would give no event either
             await asyncio.sleep(0.005)
 

@@ -99,7 +99,7 @@ async def spoken(listener, said):
     writer.write_eof()
     answer = b""
     with contextlib.suppress(ConnectionResetError):  # whoever says too much is cut off
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             answer = await reader.read()
     writer.close()
     return answer

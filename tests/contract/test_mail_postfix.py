@@ -127,7 +127,7 @@ def postfix(directory, sandbox, bounces, free_port, wait_for_port):
 
 
 async def until(condition) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 a foreign process gives no event
             await asyncio.sleep(0.02)
 

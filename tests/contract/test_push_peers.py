@@ -73,7 +73,7 @@ async def sent(channel: FcmChannel, to: list[Recipient]):
 
 async def read_by(peer, count: int):
     """The peer's log of `count` requests: nginx writes it after its reply."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(rows := peer.rows()) < count:  # noqa: ASYNC110 a foreign process gives no event
             await asyncio.sleep(0.02)
     return rows

@@ -22,7 +22,7 @@ async def elsewhere(tmp_path):
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", PROGRAM, str(directory), cwd=root)
     ready = directory / "sandbox.json"
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not ready.exists():  # noqa: ASYNC110 a foreign process gives no event
                 await asyncio.sleep(0.02)
         yield json.loads(ready.read_text())

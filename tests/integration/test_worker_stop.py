@@ -32,7 +32,7 @@ async def test_stop_wakes_every_step_of_an_idle_worker(parts: Parts) -> None:
     clock = NightClock()
     worker = replace(parts.worker(), clock=clock)
     running = asyncio.create_task(worker.run())
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await clock.all_asleep.wait()
         worker.stop()
         await running
