@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
-from alertd.api.call import credential
+from alertd.api.alerts import SubmitQuery
+from alertd.api.call import credential, note
 from alertd.api.conditions import Conditions, etag
 from alertd.api.operations import Act, Operation, Reply
 from alertd.api.services import services
@@ -63,16 +64,19 @@ async def show_text(
     return Reply(_reply(place, texts[place]), headers=etag(revision))
 
 
-async def put_text(
+async def put_text(  # noqa: PLR0913  half of them are the path's
     request: web.Request, *, org: Org, message: Message, channel: TextChannel, language: Language, part: Part,
-    headers: Conditions, body: NewText,
+    query: SubmitQuery, headers: Conditions, body: NewText,
 ) -> Reply[TextReply]:  # fmt: skip
     """Own words for one part of a message. A template has words, facts (`{{ who }}`), `if`, `elif`, `else`, `and`, `or`, `not` and the filters
     `upper`, `lower`, `sentence`; anything else is refused with its line. It is then tried with the longest and the barest alert in every
-    level, status and occasion. The safety line and the mark of a test are put in by the service, whatever it says.
+    level, status and occasion. The safety line and the mark of a test are put in by the service, whatever it says. A dry run keeps nothing.
     """
     place = _place(message, channel, language, part)
-    revision = await services(request).texts.put(_changed(request, org), place, body.template, rev=headers.version)
+    note(request, dry_run=query.dry_run)
+    revision = await services(request).texts.put(
+        _changed(request, org), place, body.template, rev=headers.version, dry_run=query.dry_run
+    )
     return Reply(_reply(place, body.template), headers=etag(revision))
 
 

@@ -57,9 +57,9 @@ class Texts:
         revision = await self.revision(org)
         return revision, {Place(*place): source for place, source in (await self._store.read(org, revision)).items()}
 
-    async def put(self, org: str, place: Place, source: str, *, rev: int | None = None) -> int:
+    async def put(self, org: str, place: Place, source: str, *, rev: int | None = None, dry_run: bool = False) -> int:
         """Keep a text that passes its trial, if the texts still are of revision `rev`. Answers the revision they are of then: what was
-        said before makes no new one. Raises Problem.
+        said before makes no new one. A dry run answers the same and keeps nothing. Raises Problem.
         """
         self._check(place)
         try:
@@ -72,7 +72,7 @@ class Texts:
             texts[place] = source
             await self._try_out(place, texts)
 
-        return await self._changed(org, change, rev)
+        return await self._changed(org, change, rev, dry_run=dry_run)
 
     async def drop(self, org: str, place: Place, *, rev: int | None = None) -> int:
         """The usual words again. Raises Problem where there is no own text."""
@@ -84,7 +84,7 @@ class Texts:
 
         return await self._changed(org, change, rev)
 
-    async def _changed(self, org: str, change: Change, rev: int | None) -> int:
+    async def _changed(self, org: str, change: Change, rev: int | None, *, dry_run: bool = False) -> int:
         for _ in range(TRIES):
             revision, texts = await self.listed(org)
             if rev not in {None, revision}:
@@ -93,7 +93,7 @@ class Texts:
             await change(texts)
             if texts == before:
                 return revision
-            if await self._store.add(org, texts.items(), after=revision):
+            if dry_run or await self._store.add(org, texts.items(), after=revision):
                 return revision + 1
         raise _changed_since()
 

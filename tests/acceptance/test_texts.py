@@ -52,6 +52,20 @@ def test_own_words_are_told_instead_of_the_usual_ones(clean: Served, alert: dict
     assert clean.call("GET", TITLE)[0] == clean.call("DELETE", TITLE)[0] == 404
 
 
+def test_a_dry_run_answers_the_same_and_keeps_nothing(clean: Served, alert: dict[str, Any]):
+    """Answer and refusals are those of the real one; no text, no new revision, and no other preview comes of it."""
+    usual, revision = clean.call("POST", PREVIEW, alert)[1]["messages"], clean.call("GET", TEXTS)[1]["revision"]
+    dry, good, bad = f"{TITLE}?dry_run=true", {"template": "Help: {{ who }}"}, {"template": "{{ who }} {% if place %}"}
+    tried = clean.call("PUT", dry, good)
+    assert tried[0] == 200
+    assert clean.call("GET", TITLE)[0] == 404
+    assert clean.call("GET", TEXTS)[1] == {"revision": revision, "texts": []}
+    assert clean.call("POST", PREVIEW, alert)[1]["messages"] == usual
+    assert clean.call("PUT", TITLE, good) == tried
+    assert clean.call("PUT", dry, bad)[1]["errors"] == clean.call("PUT", TITLE, bad)[1]["errors"]
+    assert clean.call("GET", TITLE)[1]["template"] == good["template"]
+
+
 @pytest.mark.parametrize(("template", "line"), [
     ("Fine\n{% for x in who %}{{ who }}{% endfor %}", 2),
     ("{{ who }}\n\n{{ who.__class__.__mro__ }}", 3),

@@ -112,3 +112,14 @@ async def test_a_title_is_tried_together_with_its_body(parts: Parts):
     assert refused.value.slug == "message-impossible"
     assert "1000 bytes" in refused.value.faults[0].detail
     assert list(await parts.texts.latest("default")) == [BODY]
+
+
+async def test_a_dry_run_answers_the_revision_there_would_be(parts: Parts):
+    """The next one, or the same where nothing would change; refused where the texts were changed since; and nothing is kept."""
+    assert await parts.texts.put("default", TITLE, "Own: {{ who }}", dry_run=True) == 1
+    assert await parts.texts.listed("default") == (0, {})
+    assert await parts.texts.put("default", TITLE, "Own: {{ who }}") == 1
+    assert await parts.texts.put("default", TITLE, "Own: {{ who }}", dry_run=True) == 1
+    with pytest.raises(Problem, match="changed since"):
+        await parts.texts.put("default", TITLE, "Other: {{ who }}", rev=0, dry_run=True)
+    assert await parts.texts.listed("default") == (1, {TITLE: "Own: {{ who }}"})
