@@ -16,6 +16,7 @@ from aiohttp.web_protocol import RequestHandler
 from alertd.api import create_app, problems
 from alertd.app import Parts
 from alertd.config import ApiSection
+from alertd.console import console_routes
 from alertd.errors import Problem
 from alertd.logs import places_of
 from alertd.metrics import merged_text
@@ -105,6 +106,7 @@ async def api_site(
         return merged_text([parts.metrics.text(), *of_workers])
 
     app = create_app(parts.services(is_ready, process_metrics, store.takes_writes))
+    app.add_routes(console_routes())
     runner = Runner(app, access_log=None, handle_signals=False, shutdown_timeout=LAST_CALLS_S)
     await runner.setup()
     try:

@@ -1,0 +1,84 @@
+"""The operators' console: files that browsers are given. What they do, they do through `/v1`, as any other client."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import hdrs, web
+
+STATIC = Path(__file__).parent / "static"
+
+#: Nothing inline, nothing from elsewhere, in nobody's frame. `data:` and `blob:` are the map's icons and photos that need a key.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+#: Asked for again each time, and mostly answered with 304: a console that was brought up to date is so at once.
+_HEADERS = {
+    hdrs.CACHE_CONTROL: "no-cache",
+    "Content-Security-Policy": _POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+_TYPES = {
+    ".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".json": "application/json",
+    ".mjs": "text/javascript", ".svg": "image/svg+xml", ".txt": "text/plain",
+}  # fmt: skip
+#: Read in ranges from the disk: a browser takes the tiles that it shows.
+_IN_RANGES = {".pmtiles"}
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    packed: bytes
+    etag: str
+    content_type: str
+
+
+class _Files:
+    """The files, each read and packed when it is first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+        self._packed: dict[str, _File] = {}
+
+    async def answer(self, request: web.Request, name: str) -> web.StreamResponse:
+        path = self._paths.get(name)
+        if path is None:
+            raise web.HTTPNotFound
+        if path.suffix in _IN_RANGES:
+            return web.FileResponse(path, headers=_HEADERS)
+        if name not in self._packed:
+            self._packed[name] = await asyncio.to_thread(_read, path)
+        file = self._packed[name]
+        headers = _HEADERS | {hdrs.ETAG: file.etag, hdrs.VARY: hdrs.ACCEPT_ENCODING}
+        if request.headers.get(hdrs.IF_NONE_MATCH) == file.etag:
+            return web.Response(status=304, headers=headers)
+        if "gzip" not in request.headers.get(hdrs.ACCEPT_ENCODING, ""):
+            return web.Response(
+                body=gzip.decompress(file.packed), content_type=file.content_type, charset="utf-8", headers=headers
+            )
+        headers |= {hdrs.CONTENT_ENCODING: "gzip"}
+        return web.Response(body=file.packed, content_type=file.content_type, charset="utf-8", headers=headers)
+
+
+def console_routes() -> list[web.RouteDef]:
+    """The console's page at /console, and the files it loads below. They ask for no key: they hold no data."""
+    files = _Files(STATIC)
+
+    async def page(request: web.Request) -> web.StreamResponse:
+        return await files.answer(request, "index.html")
+
+    async def file(request: web.Request) -> web.StreamResponse:
+        return await files.answer(request, request.match_info["path"])
+
+    return [web.get("/console", page), web.get("/console/", page), web.get("/console/{path:.+}", file)]
+
+
+def _read(path: Path) -> _File:
+    data = path.read_bytes()
+    digest = hashlib.sha256(data).hexdigest()[:32]
+    return _File(gzip.compress(data, 9, mtime=0), f'"{digest}"', _TYPES[path.suffix])

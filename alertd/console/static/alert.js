@@ -1,0 +1,193 @@
+// One alert: what it will do, for whoever approves it; then how far it is, for everybody.
+
+import { ask, get, onceOnly, post, watch } from "./api.js";
+import { Channels, Reasons, totals } from "./channels.js";
+import { Messages } from "./messages.js";
+import { Face, titleOf } from "./now.js";
+import { Ground } from "./ground.js";
+import { Button, Field, Loading, Refused, StatusMark, counted, html, sentenceOf, some, useEffect, usePolled, useState } from "./parts.js";
+import { moment, number, span, t } from "./words.js";
+
+const OVER = ["sent", "closed", "cancelled", "expired", "superseded", "purged", "rejected"];
+const STOPPABLE = ["approved", "scheduled", "sending"];
+/** Above this many people, the number is typed before it is approved: a hand on Enter is no decision. */
+const TYPED_FROM = 10_000;
+
+async function read(id, signal) {
+  const { body, etag } = await ask("GET", `/v1/alerts/${id}`, { signal });
+  return { ...body, etag };
+}
+
+/** What the target reaches at this moment. */
+function useReach(alert) {
+  const { target, kind, policy } = (alert && alert.alert) || {};
+  const key = target ? alert.id : "";
+  return usePolled((signal) => (target ? post("/v1/targets/preview", { target, kind, policy }, { signal }) : null), 0, key);
+}
+
+const Changed = ({ alert, reach }) => html`<p class="changed ${alert.people === reach.audience.people ? "" : "is-changed"}">
+  ${alert.people === reach.audience.people
+    ? t("nothing-changed")
+    : t("people-changed", { then: counted(alert.people, "people"), now: counted(reach.audience.people, "people") })}</p>`;
+
+function Decide({ alert, reach, me, onDecided }) {
+  const [typed, type] = useState("");
+  const [reason, explain] = useState("");
+  const [asked, askFor] = useState("");
+  const [error, fail] = useState(null);
+  const [busy, work] = useState("");
+  const [once] = useState(onceOnly);
+  const people = reach.audience.people;
+  const typing = typeof people === "number" && people >= TYPED_FROM;
+  const act = async (what, body) => {
+    work(what);
+    fail(null);
+    try {
+      await ask("POST", `/v1/alerts/${alert.id}/${what}`, { body, once: `${once}-${what}`, headers: { "If-Match": alert.etag } });
+      onDecided();
+    } catch (problem) { fail(problem); }
+    work("");
+  };
+  if (alert.author === me.subject && alert.status === "Actual") return html`<p class="note">${t("yours")}</p>`;
+  const approve = () => act("approve", typeof people === "number" ? { people } : {});
+  return html`<div class="decide of-${alert.status}">
+    ${typing ? html`<${Field} label=${t("approve-sure", { n: people })} value=${typed} onChange=${type} inputmode="numeric" />` : null}
+    <${Refused} error=${error} />
+    ${asked ? html`<${Field} label=${t("reason")} value=${reason} onChange=${explain} wide autofocus />` : null}
+    <div class="actions">
+      ${asked
+        ? html`<${Button} onClick=${() => askFor("")}>${t("back")}<//>
+            <${Button} kind="primary" disabled=${!reason.trim()} busy=${busy === asked} onClick=${() => act(asked, { reason })}>${t(asked)}<//>`
+        : html`<${Button} onClick=${() => askFor("return")}>${t("return")}<//>
+            <${Button} onClick=${() => askFor("reject")}>${t("reject")}<//>
+            <${Button} kind=${`send send-${alert.status}`} disabled=${typing && typed.replace(/\D/g, "") !== String(people)}
+              busy=${busy === "approve"} onClick=${approve}>${t("approve")}<//>`}
+    </div>
+  </div>`;
+}
+
+const Reach = ({ reach }) => html`<ul class="reach-channels">
+  ${Object.entries(reach.audience.addresses).filter(([name, n]) => some(n) || name in reach.eta).map(([name, n]) => html`
+    <li><span>${t(name)}</span><b>${number(n)}</b>
+      <span class="muted">${name in reach.eta ? (reach.eta[name] < 1 ? t("at-once") : t("eta", { time: span(reach.eta[name]) })) : ""}</span></li>`)}
+</ul>`;
+
+function Approval({ alert, me, onDecided }) {
+  const { data: reach, error } = useReach(alert);
+  if (!reach) return error ? html`<${Refused} error=${error} />` : html`<p class="muted">${t("counting")}</p>`;
+  return html`<section class="approval of-${alert.status}">
+    <div class="approval-words">
+      <h2>${t("what-happens")}</h2>
+      <p class="sentence">${sentenceOf({ ...alert, channels: alert.alert.channels }, reach)}</p>
+      ${alert.status === "Actual" ? null : html`<p class="note">${t("testers-only", { status: t(alert.status) })}</p>`}
+      <${Changed} alert=${alert} reach=${reach} />
+      <${Reach} reach=${reach} />
+      <${Decide} alert=${alert} reach=${reach} me=${me} onDecided=${onDecided} />
+    </div>
+    <figure><${Ground} geometry=${reach.geometry} label=${reach.area.name} />
+      <figcaption>${reach.area.name}<span class="muted">${number(Math.round(reach.area.km2))} km²</span></figcaption></figure>
+  </section>`;
+}
+
+function Stop({ alert, onDecided }) {
+  const [asked, askFor] = useState(false);
+  const [reason, explain] = useState("");
+  const [error, fail] = useState(null);
+  const [once] = useState(onceOnly);
+  const stop = async () => {
+    try {
+      await post(`/v1/alerts/${alert.id}/cancel`, { reason }, { once });
+      onDecided();
+    } catch (problem) { fail(problem); }
+  };
+  if (!asked) return html`<${Button} kind="danger" icon="close" onClick=${() => askFor(true)}>${t("cancel")}<//>`;
+  return html`<form class="stop" onSubmit=${(e) => { e.preventDefault(); stop(); }}>
+    <p>${t("cancel-sure")}</p>
+    <${Field} label=${t("reason")} value=${reason} onChange=${explain} wide autofocus required />
+    <${Refused} error=${error} />
+    <div class="actions"><${Button} onClick=${() => askFor(false)}>${t("keep")}<//>
+      <button class="button danger" disabled=${!reason.trim()}><span>${t("cancel")}</span></button></div>
+  </form>`;
+}
+
+function verdict(alert, progress) {
+  const { lost, left } = totals(progress);
+  if (alert.state === "cancelled") return t("stopped");
+  if (!OVER.includes(progress.state) || left) return t(progress.state);
+  return lost ? t("finished-but", { n: lost }) : t("finished");
+}
+
+function Told({ alert, progress, connected, me, onDecided }) {
+  const { targeted, told } = totals(progress);
+  const share = targeted ? Math.floor((told / targeted) * 100) : progress.state === "approved" ? 0 : 100;
+  return html`<section class="told" aria-live="polite">
+    ${connected ? null : html`<p class="banner" role="status">${t("offline")}</p>`}
+    <div class="told-head">
+      <div class="dial"><b id="share">${number(share)} %</b><span>${t("told")}</span></div>
+      <div class="told-words"><p class="verdict">${verdict(alert, progress)}</p>
+        <p class="muted">${number(told)} ${t("of", { n: targeted })} ${t("addresses", { n: targeted })} · ${counted(progress.people, "people")}
+          ${progress.first_send_s === null ? "" : ` · ${t("first-send", { time: span(progress.first_send_s) })}`}</p></div>
+      ${STOPPABLE.includes(progress.state) ? html`<${Stop} alert=${alert} onDecided=${onDecided} />` : null}
+    </div>
+    <${Channels} progress=${progress} /><${Reasons} progress=${progress} me=${me} />
+  </section>`;
+}
+
+/** The alert and its progress, kept up to date: while it waits it is asked for, once it goes out it is told. */
+function useAlert(id) {
+  const [told, tell] = useState({ alert: null, progress: null, connected: true, error: null });
+  const [turn, again] = useState(0);
+  const add = (more) => tell((before) => ({ ...before, ...more }));
+  useEffect(() => {
+    const stop = new AbortController();
+    let timer;
+    const look = async () => {
+      try {
+        const alert = await read(id, stop.signal);
+        add({ alert, error: null, connected: true });
+        if (!alert.approved) { timer = setTimeout(look, 2000); return; }
+        await watch(id, { progress: (progress) => add({ progress }), connected: (connected) => add({ connected }) }, stop.signal);
+        if (!stop.signal.aborted) add({ alert: await read(id, stop.signal) });
+      } catch (error) {
+        if (stop.signal.aborted) return;
+        add({ error, connected: false });
+        timer = setTimeout(look, 3000);
+      }
+    };
+    look();
+    return () => { stop.abort(); clearTimeout(timer); };
+  }, [id, turn]);
+  return { ...told, again: () => again(turn + 1) };
+}
+
+/** The languages that the author wrote something in. */
+function languagesOf({ info, case: { last_seen, children } }) {
+  const texts = [info, last_seen && last_seen.place, ...(children || []).map((child) => child.clothing)];
+  return [...new Set(texts.flatMap((one) => Object.keys(one || {})))];
+}
+
+export function AlertScreen({ id, me }) {
+  const { alert, progress, connected, error, again } = useAlert(id);
+  if (!alert) {
+    if (error && error.status === 404) return html`<div class="page"><p>${t("not-found")}</p></div>`;
+    return html`<div class="page">${error ? html`<${Refused} error=${error} />` : html`<${Loading} />`}</div>`;
+  }
+  const number_ = alert.alert && alert.alert.case && alert.alert.case.number;
+  return html`<div class="page alert-page of-${alert.status}">
+    <header class="alert-head">
+      <${Face} alert=${alert} />
+      <div><${StatusMark} status=${alert.status} long />
+        <h1>${titleOf(alert)}</h1>
+        <p class="about">${t(alert.level)} · ${t("by", { who: alert.author })}
+          ${alert.approver ? ` · ${t("approved-by", { who: alert.approver })}` : ""} · ${t("until", { time: moment(alert.expires) })}
+          ${number_ ? ` · ${t("case", { n: number_ })}` : ""}</p></div>
+      <span class="state state-${alert.state}">${t(alert.state)}</span>
+    </header>
+    ${alert.state === "pending" ? html`<${Approval} alert=${alert} me=${me} onDecided=${again} />` : null}
+    ${alert.reason ? html`<p class="note"><strong>${t(alert.state)}.</strong> ${alert.reason}</p>` : null}
+    ${alert.approved && progress ? html`<${Told} alert=${alert} progress=${progress} connected=${connected} me=${me} onDecided=${again} />` : null}
+    ${alert.alert && new Date(alert.expires) > new Date()
+      ? html`<section><h2>${t("preview")}</h2><${Messages} document=${alert.alert} only=${languagesOf(alert.alert)} /></section>`
+      : null}
+  </div>`;
+}

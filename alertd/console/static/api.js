@@ -1,0 +1,99 @@
+// The API of alertd, called as anybody's program calls it, and the session: one key, in this tab alone.
+
+const KEY = "alertd.key";
+
+/** A refusal in the API's own words (RFC 9457): `type`, `title`, `detail`, `what_to_do`, `errors`. */
+export class Problem extends Error {
+  constructor(status, body) {
+    super(body.detail || body.title || `HTTP ${status}`);
+    Object.assign(this, { status, slug: (body.type || "").split("/").pop(), errors: [], ...body });
+  }
+}
+
+export const session = {
+  get key() { return sessionStorage.getItem(KEY); },
+  begin(key) { sessionStorage.setItem(KEY, key); },
+  /** Nothing of this person or a case stays in the tab. */
+  end() { sessionStorage.clear(); },
+  /** Told when the API no longer knows the key. */
+  onLost: () => {},
+};
+
+/** A name for a POST, under which it can be sent again without being done again. */
+export function onceOnly() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (n) => n.toString(16).padStart(2, "0")).join("");
+}
+
+function request(method, path, { body, key = session.key, headers = {}, signal, once } = {}) {
+  const sent = { Authorization: `Bearer ${key}`, ...headers };
+  if (body !== undefined && !(body instanceof FormData)) sent["Content-Type"] = "application/json";
+  if (once) sent["Idempotency-Key"] = once;
+  const data = body === undefined || body instanceof FormData ? body : JSON.stringify(body);
+  return fetch(path, { method, headers: sent, body: data, signal, cache: "no-store" });
+}
+
+/** The answer's body and ETag. Throws Problem, or TypeError where there is no connection. */
+export async function ask(method, path, options = {}) {
+  const response = await request(method, path, options);
+  if (!response.ok) throw await refusal(response);
+  const told = response.status === 204 ? null : await response.json();
+  return { body: told, etag: response.headers.get("ETag") };
+}
+
+export const get = async (path, options) => (await ask("GET", path, options)).body;
+export const post = async (path, body, options) => (await ask("POST", path, { ...options, body })).body;
+
+async function refusal(response) {
+  if (response.status === 401) session.onLost();
+  const body = await response.json().catch(() => ({}));
+  return new Problem(response.status, body);
+}
+
+/** A photo that only those who work on the alert may see: the address of a copy in this tab. */
+export async function photo(id, size = "push") {
+  const response = await request("GET", `/m/${id}?size=${size}`);
+  if (!response.ok) throw await refusal(response);
+  return URL.createObjectURL(await response.blob());
+}
+
+async function* lines(response) {
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const parts = (rest + value).split("\n");
+    rest = parts.pop();
+    yield* parts;
+  }
+}
+
+/** Each line of an NDJSON answer. */
+export async function* rows(path, signal) {
+  const response = await request("GET", path, { signal });
+  if (!response.ok) throw await refusal(response);
+  for await (const line of lines(response)) if (line) yield JSON.parse(line);
+}
+
+/**
+ * Tells the progress of an alert at every change until it is over; a stream that broke is taken up again. `told.connected`
+ * says whether what is shown is of now.
+ */
+export async function watch(id, told, signal) {
+  for (let wait = 500; !signal.aborted; wait = Math.min(wait * 2, 8000)) {
+    try {
+      const response = await request("GET", `/v1/alerts/${id}/progress`, { headers: { Accept: "text/event-stream" }, signal });
+      if (!response.ok) throw await refusal(response);
+      told.connected(true);
+      for await (const line of lines(response)) {
+        wait = 500;
+        if (line.startsWith("data: ")) told.progress(JSON.parse(line.slice(6)));
+      }
+      return;
+    } catch (error) {
+      if (signal.aborted || (error instanceof Problem && error.status < 500)) return;
+      told.connected(false);
+      await new Promise((resume) => setTimeout(resume, wait));
+    }
+  }
+}

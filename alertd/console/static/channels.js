@@ -1,0 +1,85 @@
+// How far an alert is, channel by channel.
+
+import { rows } from "./api.js";
+import { Button, Icon, html, useRef, useState } from "./parts.js";
+import { number, span, t } from "./words.js";
+
+/** The states of a reference, in the order they are drawn: told, on the way, not told, not yet. */
+const STATES = ["delivered", "accepted", "in_flight", "unknown", "failed", "expired", "cancelled", "suppressed", "queued"];
+const LOST = ["failed", "unknown", "expired"];
+const WORD = { unknown: "unknown-state" };
+/** Rates are taken over this long, so that they can be read. */
+const OVER_S = 6;
+
+const sum = (counts, states) => states.reduce((n, state) => n + (counts[state] || 0), 0);
+export const told = (counts) => sum(counts, ["delivered", "accepted"]);
+export const wordOf = (state) => t(WORD[state] || state);
+
+export function totals(progress) {
+  const all = Object.values(progress.channels);
+  const over = (f) => all.reduce((n, counts) => n + f(counts), 0);
+  return { targeted: over((c) => c.targeted), told: over(told), lost: over((c) => sum(c, LOST)), left: over((c) => sum(c, ["queued", "in_flight"])) };
+}
+
+/** Hand-overs a second by channel, from what was seen in the last seconds. */
+function useRates(progress) {
+  const seen = useRef([]);
+  const now = performance.now() / 1000;
+  const last = seen.current[seen.current.length - 1];
+  if (!last || last.progress !== progress) seen.current.push({ at: now, progress });
+  seen.current = seen.current.filter((one, i, all) => now - one.at < OVER_S || i === all.length - 1);
+  const first = seen.current[0];
+  const passed = now - first.at;
+  const rate = (channel) => {
+    const before = first.progress.channels[channel];
+    return before && passed > 0.5 ? (told(progress.channels[channel]) - told(before)) / passed : 0;
+  };
+  return rate;
+}
+
+const Bar = ({ counts }) => html`<div class="bar" role="progressbar" aria-valuemin="0" aria-valuemax=${counts.targeted}
+  aria-valuenow=${told(counts)}>
+  ${STATES.filter((state) => counts[state]).map((state) => html`<i class="is-${state}" title=${`${wordOf(state)}: ${number(counts[state])}`}
+    style=${{ width: `${(counts[state] / counts.targeted) * 100}%` }}></i>`)}</div>`;
+
+function Row({ name, counts, rate }) {
+  const left = sum(counts, ["queued", "in_flight"]);
+  const told_ = told(counts);
+  const share = counts.targeted ? Math.floor((told_ / counts.targeted) * 100) : 100;
+  const notes = STATES.filter((state) => counts[state] && !["accepted", "queued"].includes(state));
+  return html`<li class="channel" data-channel=${name}>
+    <span class="channel-name"><${Icon} name=${name} />${t(name)}</span>
+    <span class="channel-count"><b>${number(told_)}</b> ${t("of", { n: counts.targeted })}</span>
+    <${Bar} counts=${counts} />
+    <span class="channel-share">${number(share)} %</span>
+    <span class="channel-notes">
+      ${notes.map((state) => html`<span class="dot is-${state}">${wordOf(state)} ${number(counts[state])}</span>`)}
+      ${left && rate > 0.5 ? html`<span>${t("rate", { n: Math.round(rate) })} · ${t("left", { time: span(left / rate) })}</span>` : null}
+    </span>
+  </li>`;
+}
+
+export function Channels({ progress }) {
+  const rate = useRates(progress);
+  const known = Object.entries(progress.channels).filter(([, counts]) => counts.targeted);
+  return html`<ul class="channels">
+    ${known.map(([name, counts]) => html`<${Row} key=${name} name=${name} counts=${counts} rate=${rate(name)} />`)}</ul>`;
+}
+
+/** Why addresses were not reached: counted from the ledger, when somebody asks. */
+export function Reasons({ progress, me }) {
+  const [found, find] = useState(null);
+  const may = me.scopes.includes("ledger:read") || me.scopes.includes("admin");
+  if (!totals(progress).lost || !may) return null;
+  const count = async () => {
+    const counts = {};
+    for await (const row of rows(`/v1/alerts/${progress.id}/deliveries`)) {
+      const key = `${t(row.channel)} · ${row.reason.replaceAll("_", " ")} (${row.carrier || "–"})`;
+      if (LOST.includes(row.state)) counts[key] = (counts[key] || 0) + 1;
+    }
+    find(Object.entries(counts).sort((a, b) => b[1] - a[1]));
+  };
+  return html`<div class="reasons">${found
+    ? html`<ul>${found.map(([why, n]) => html`<li><b>${number(n)}</b> ${why}</li>`)}</ul>`
+    : html`<${Button} onClick=${count}>${t("why-failed")}<//>`}</div>`;
+}

@@ -1,0 +1,65 @@
+// A new alert, in three steps: the case, where, check and submit. The draft stays in the tab until it is submitted.
+
+import { get, onceOnly, post } from "./api.js";
+import { AreaStep } from "./area.js";
+import { CaseStep } from "./case.js";
+import { blank, documentOf, forget, keep, kept } from "./draft.js";
+import { Button, html, useEffect, usePolled, useState } from "./parts.js";
+import { useReach } from "./reach.js";
+import { SendStep } from "./send.js";
+import { counted } from "./parts.js";
+import { t } from "./words.js";
+
+const STEPS = ["case", "area", "send"];
+
+const Steps = ({ step, go }) => html`<ol class="steps">${STEPS.map((name, i) => html`<li>
+  <button type="button" aria-current=${name === step ? "step" : null} onClick=${() => go(name)}>
+    <i>${i + 1}</i>${t(`step-${name}`)}</button></li>`)}</ol>`;
+
+function useDraft() {
+  const [draft, set] = useState(kept);
+  useEffect(() => keep(draft), [draft]);
+  return [draft, (more) => set((before) => ({ ...before, ...(typeof more === "function" ? more(before) : more) })), () => { forget(); set(blank()); }];
+}
+
+const Foot = ({ step, go, reach, draft, children }) => html`<footer class="foot foot-${draft.status}">
+  <div class="foot-words">${reach.told && draft.pieces.length
+    ? html`<b>${counted(reach.told.audience.people, "people")}</b> <span class="muted">${reach.told.area.name || ""}</span>`
+    : html`<span class="muted">${t("draft-kept")}</span>`}</div>
+  <div class="actions">
+    ${step === "case" ? null : html`<${Button} onClick=${() => go(STEPS[STEPS.indexOf(step) - 1])}>${t("back")}<//>`}
+    ${step === "send" ? children : html`<${Button} kind="primary" onClick=${() => go(STEPS[STEPS.indexOf(step) + 1])}>${t("next")}<//>`}
+  </div>
+</footer>`;
+
+export function ComposeScreen({ me }) {
+  const [draft, change, clear] = useDraft();
+  const [step, setStep] = useState("case");
+  const [error, fail] = useState(null);
+  const [busy, work] = useState(false);
+  const [once, renew] = useState(onceOnly);
+  const { data: kind } = usePolled((signal) => get("/v1/kinds/missing-child", { signal }), 0);
+  const reach = useReach(draft);
+  const go = (name) => { setStep(name); scrollTo(0, 0); };
+  useEffect(() => { fail(null); renew(onceOnly()); }, [draft]);
+  useEffect(() => { if (me.test && draft.status === "Actual") change({ status: "Test" }); }, []);
+  const submit = async () => {
+    work(true);
+    try {
+      const made = await post("/v1/alerts", documentOf(draft), { once });
+      clear();
+      location.hash = `#/alerts/${made.id}`;
+    } catch (problem) { fail(problem); work(false); }
+  };
+  const shown = { draft, change, kind, reach, me, error };
+  return html`<div class="compose of-${draft.status}">
+    ${draft.status === "Actual" ? null : html`<p class="ribbon of-${draft.status}"><strong>${t(draft.status)}</strong> ${t(`${draft.status}-says`)}</p>`}
+    <div class="compose-head"><h1>${t("new")}</h1><${Steps} step=${step} go=${go} />
+      <${Button} kind="quiet" onClick=${() => { clear(); go("case"); }}>${t("discard")}<//></div>
+    ${step === "case" ? html`<${CaseStep} ...${shown} />` : null}
+    ${step === "area" ? html`<${AreaStep} ...${shown} />` : null}
+    ${step === "send" ? html`<${SendStep} ...${shown} />` : null}
+    <${Foot} step=${step} go=${go} reach=${reach} draft=${draft}>
+      <${Button} kind=${`send send-${draft.status}`} busy=${busy} onClick=${submit}>${t(draft.status === "Actual" ? "submit" : "send-test")}<//><//>
+  </div>`;
+}

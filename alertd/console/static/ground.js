@@ -1,0 +1,31 @@
+// An area, to be looked at: on the map where the browser can draw one, else its outline alone.
+
+import { Sketch, hasWebGl, html, useEffect, useRef, useState } from "./parts.js";
+
+export function boundsOf(geometry) {
+  const points = geometry.coordinates.flat(2);
+  const by = (i) => points.map((point) => point[i]);
+  const least = (all) => all.reduce((a, b) => Math.min(a, b));
+  const most = (all) => all.reduce((a, b) => Math.max(a, b));
+  return [least(by(0)), least(by(1)), most(by(0)), most(by(1))];
+}
+
+export function Ground({ geometry, label }) {
+  const [drawable] = useState(hasWebGl);
+  const box = useRef(null);
+  const key = geometry ? JSON.stringify(boundsOf(geometry)) : "";
+  useEffect(() => {
+    if (!drawable || !geometry) return undefined;
+    let gone = false;
+    let map;
+    import("./map.js").then(async ({ AreaMap }) => {
+      if (gone) return;
+      map = new AreaMap(box.current, { bounds: boundsOf(geometry), fitBoundsOptions: { padding: 24 } }, null);
+      await map.ready;
+      if (!gone) map.setArea(geometry);
+    });
+    return () => { gone = true; if (map) map.destroy(); };
+  }, [key]);
+  if (!drawable) return html`<${Sketch} geometry=${geometry} label=${label} />`;
+  return html`<div class="ground" ref=${box} role="img" aria-label=${label || ""}></div>`;
+}

@@ -1,0 +1,186 @@
+// The map: outlines and names from one file, the area that the API resolved, and hands that draw.
+// Loaded where a map is shown, and only where the browser can draw one.
+
+import { LngLatBounds, Map as MapLibre, NavigationControl, addProtocol } from "./vendor/maplibre-gl.mjs";
+import { Protocol } from "./vendor/pmtiles.mjs";
+import { TerraDraw, TerraDrawCircleMode, TerraDrawPolygonMode, TerraDrawSelectMode } from "./vendor/terra-draw.mjs";
+import { TerraDrawMapLibreGLAdapter } from "./vendor/terra-draw-maplibre.mjs";
+
+const BASE = `pmtiles://${location.origin}/console/map/base.pmtiles`;
+const SOURCES = "Made with Natural Earth · © Instituto Geográfico Nacional, CC BY 4.0 ign.es · © BFS, swisstopo · U.S. Census Bureau";
+const MODES = { polygon: "polygon", circle: "circle", edit: "select", pick: "static" };
+/** Decimals of a degree that are kept of what is drawn: a decimetre. */
+const DECIMALS = 6;
+const EARTH_KM = 6371.0088;
+
+addProtocol("pmtiles", new Protocol().tile);
+
+const round = (n) => Number(n.toFixed(DECIMALS));
+const rounded = (ring) => ring.map((point) => point.map(round));
+const colours = () => {
+  const style = getComputedStyle(document.documentElement);
+  return (name) => style.getPropertyValue(`--${name}`).trim();
+};
+
+/** A circle's outline, as true on the ground as a map needs. */
+export function outline([lon, lat], radius_km, corners = 64) {
+  const [phi, d] = [(lat * Math.PI) / 180, radius_km / EARTH_KM];
+  const at = (i) => {
+    const bearing = (i / corners) * 2 * Math.PI;
+    const y = Math.asin(Math.sin(phi) * Math.cos(d) + Math.cos(phi) * Math.sin(d) * Math.cos(bearing));
+    const x = Math.atan2(Math.sin(bearing) * Math.sin(d) * Math.cos(phi), Math.cos(d) - Math.sin(phi) * Math.sin(y));
+    return [round(lon + (x * 180) / Math.PI), round((y * 180) / Math.PI)];
+  };
+  return [...Array.from({ length: corners }, (_, i) => at(corners - i)), at(corners)];
+}
+
+/** What was drawn, as a piece of a target. */
+function pieceOf(feature) {
+  const ring = rounded(feature.geometry.coordinates[0]);
+  if (feature.properties.mode !== "circle") return { id: feature.id, type: "polygon", geometry: { type: "Polygon", coordinates: [ring] } };
+  const [lons, lats] = [ring.map((p) => p[0]), ring.map((p) => p[1])];
+  const middle = (all) => round((Math.min(...all) + Math.max(...all)) / 2);
+  return { id: feature.id, type: "circle", center: [middle(lons), middle(lats)], radius_km: Number(feature.properties.radiusKilometers.toFixed(3)) };
+}
+
+function featureOf(piece) {
+  const circle = piece.type === "circle";
+  const coordinates = circle ? [outline(piece.center, piece.radius_km)] : piece.geometry.coordinates.map(rounded);
+  const properties = { mode: piece.type, minus: Boolean(piece.minus) };
+  if (circle) properties.radiusKilometers = piece.radius_km;
+  return { type: "Feature", id: piece.id, geometry: { type: "Polygon", coordinates }, properties };
+}
+
+/** Whether hands can hold it: one outline of few corners. Others are seen in the area alone. */
+const isDrawn = ({ type, geometry }) =>
+  type === "circle" || (type === "polygon" && geometry.type === "Polygon" && geometry.coordinates.length === 1 && geometry.coordinates[0].length < 500);
+
+const named = (id, kind, minzoom, colour, size, weight) => ({
+  id, type: "symbol", source: "base", "source-layer": "names", minzoom, filter: ["==", "kind", kind],
+  layout: { "text-field": ["get", "name"], "text-size": size, "symbol-sort-key": ["-", 0, ["get", "size"]], "text-max-width": 7, "text-padding": weight },
+  paint: { "text-color": colour("map-name"), "text-halo-color": colour("map-land"), "text-halo-width": 1.4 },
+});
+
+const border = (id, kinds, minzoom, colour, width) => ({
+  id, type: "line", source: "base", "source-layer": "regions", minzoom, filter: ["in", "kind", ...kinds],
+  paint: { "line-color": colour, "line-width": width },
+});
+
+function style() {
+  const colour = colours();
+  return {
+    version: 8,
+    sources: {
+      base: { type: "vector", url: BASE, attribution: SOURCES },
+      area: { type: "geojson", data: { type: "FeatureCollection", features: [] } },
+    },
+    layers: [
+      { id: "sea", type: "background", paint: { "background-color": colour("map-sea") } },
+      { id: "land", type: "fill", source: "base", "source-layer": "regions", filter: ["==", "kind", "country"], paint: { "fill-color": colour("map-land"), "fill-antialias": false } },
+      border("small", ["city", "county"], 8, colour("map-line"), ["interpolate", ["linear"], ["zoom"], 8, 0.4, 12, 1]),
+      border("provinces", ["province"], 4, colour("map-line"), ["interpolate", ["linear"], ["zoom"], 4, 0.4, 10, 1.6]),
+      border("countries", ["country"], 0, colour("map-border"), ["interpolate", ["linear"], ["zoom"], 1, 0.5, 8, 1.8]),
+      { id: "area-fill", type: "fill", source: "area", paint: { "fill-color": colour("area"), "fill-opacity": 0.2 } },
+      { id: "area-line", type: "line", source: "area", paint: { "line-color": colour("area"), "line-width": 2.2 } },
+      named("city-names", "city", 9, colour, 12, 4),
+      named("county-names", "county", 8, colour, 12, 4),
+      named("province-names", "province", 5.5, colour, 12, 12),
+      named("country-names", "country", 1, colour, 13, 8),
+    ],
+  };
+}
+
+function modes() {
+  const colour = colours();
+  const of = (plus, minus) => (feature) => (feature.properties.minus ? colour(minus) : colour(plus));
+  const styles = (edge) => ({ fillColor: of("area", "minus"), fillOpacity: (f) => (f.properties.minus ? 0.3 : 0.12), [edge]: of("area", "minus"), outlineWidth: 2 });
+  const hand = (shape) => ({ feature: { draggable: true, ...shape } });
+  return [
+    new TerraDrawPolygonMode({ styles: styles("outlineColor") }),
+    new TerraDrawCircleMode({ styles: styles("outlineColor") }),
+    new TerraDrawSelectMode({
+      flags: { polygon: hand({ coordinates: { midpoints: true, draggable: true, deletable: true } }), circle: hand({}) },
+      styles: { selectedPolygonColor: colour("area"), selectedPolygonFillOpacity: 0.25, selectedPolygonOutlineColor: colour("area"), selectedPolygonOutlineWidth: 3, selectionPointColor: colour("area"), midPointColor: colour("area") },
+    }),
+  ];
+}
+
+/** `told`: `picked(lon, lat, zoom)`, `drawn(piece)`, `edited(piece)`, `moved(view)`; null for a map to be looked at. */
+export class AreaMap {
+  constructor(container, view, told) {
+    this.told = told;
+    this.tool = "pick";
+    this.held = "";
+    this.map = new MapLibre({ container, style: style(), attributionControl: { compact: true }, dragRotate: false, pitchWithRotate: false, ...(view || { center: [8, 44], zoom: 3 }) });
+    this.map.touchZoomRotate.disableRotation();
+    this.map.scrollZoom[told ? "enable" : "disable"]();
+    if (told) this.listen(told);
+    this.ready = new Promise((done) => this.map.on("load", done)).then(() => told && this.begin());
+    this.dark = matchMedia("(prefers-color-scheme: dark)");
+    this.recolour = () => this.map.setStyle(style());
+    this.dark.addEventListener("change", this.recolour);
+  }
+
+  listen(told) {
+    this.map.addControl(new NavigationControl({ showCompass: false }), "bottom-right");
+    this.map.on("click", ({ lngLat }) => { if (this.tool === "pick") told.picked(round(lngLat.lng), round(lngLat.lat), this.map.getZoom()); });
+    this.map.on("moveend", () => told.moved({ center: this.map.getCenter().toArray(), zoom: this.map.getZoom() }));
+  }
+
+  begin() {
+    this.draw = new TerraDraw({ adapter: new TerraDrawMapLibreGLAdapter({ map: this.map, coordinatePrecision: 9 }), modes: modes() });
+    this.draw.start();
+    this.draw.setMode("static");
+    this.draw.on("finish", (id, { action, mode }) => this.finished(id, action, mode));
+    this.map.getContainer().dataset.ready = "true";
+  }
+
+  finished(id, action) {
+    const feature = this.draw.getSnapshotFeature(id);
+    if (!feature) return;
+    const piece = pieceOf(feature);
+    if (action === "draw") {
+      if (this.minus) this.draw.updateFeatureProperties(id, { minus: true });
+      this.held = "";
+      this.told.drawn({ ...piece, minus: this.minus });
+    } else this.told.edited(piece);
+  }
+
+  setTool(tool, minus) {
+    this.tool = tool;
+    this.minus = minus;
+    this.map.getCanvas().style.cursor = tool === "pick" ? "pointer" : "";
+    this.draw.setMode(MODES[tool]);
+  }
+
+  /** Shows the pieces that hands can hold; those that are there as they should be are left alone. */
+  setPieces(pieces) {
+    const wanted = pieces.filter(isDrawn);
+    const state = JSON.stringify(wanted);
+    if (state === this.held) return;
+    this.held = state;
+    const have = new Map(this.draw.getSnapshot().filter((one) => "minus" in one.properties || one.properties.mode in MODES).map((one) => [one.id, one]));
+    const same = (piece) => have.has(piece.id) && JSON.stringify({ ...pieceOf(have.get(piece.id)), minus: Boolean(piece.minus) }) === JSON.stringify({ ...strip(piece), minus: Boolean(piece.minus) });
+    const gone = [...have.keys()].filter((id) => !wanted.some((piece) => piece.id === id && same(piece)));
+    if (gone.length) this.draw.removeFeatures(gone);
+    const missing = wanted.filter((piece) => !this.draw.hasFeature(piece.id));
+    if (missing.length) this.draw.addFeatures(missing.map(featureOf));
+  }
+
+  setArea(geometry) {
+    const source = this.map.getSource("area");
+    if (source) source.setData(geometry ? { type: "Feature", properties: {}, geometry } : { type: "FeatureCollection", features: [] });
+  }
+
+  fit([west, south, east, north]) {
+    this.map.fitBounds(new LngLatBounds([west, south], [east, north]), { padding: 60, maxZoom: 11, animate: !matchMedia("(prefers-reduced-motion: reduce)").matches, duration: 500 });
+  }
+
+  destroy() {
+    this.dark.removeEventListener("change", this.recolour);
+    if (this.draw) this.draw.stop();
+    this.map.remove();
+  }
+}
+
+const strip = ({ id, type, geometry, center, radius_km }) => (type === "circle" ? { id, type, center, radius_km } : { id, type, geometry });

@@ -1,0 +1,67 @@
+// What people will read: a lock screen, a text message and a mail, in each language, as the API makes them.
+
+import { post } from "./api.js";
+import { Icon, Refused, html, useEffect, useSettled, useState } from "./parts.js";
+import { list, t } from "./words.js";
+
+/** How long fingers rest before the API is asked. */
+const REST_MS = 350;
+
+/** The API's preview of a document, or why there is none. What is shown stays until there is a newer one. */
+export function usePreview(document) {
+  const settled = useSettled(document, REST_MS);
+  const [told, tell] = useState({ preview: null, error: null });
+  useEffect(() => {
+    if (!settled) return undefined;
+    const stop = new AbortController();
+    post("/v1/messages/preview", settled, { signal: stop.signal }).then(
+      (preview) => tell({ preview, error: null }),
+      (error) => { if (!stop.signal.aborted) tell((before) => ({ ...before, error })); },
+    );
+    return () => stop.abort();
+  }, [JSON.stringify(settled)]);
+  return told;
+}
+
+const Phone = ({ message }) => html`<div class="phone"><p class="phone-from"><${Icon} name="push" />alertd</p>
+  <p class="phone-title">${message.title}</p><p class="phone-body">${message.body}</p></div>`;
+
+const Sms = ({ message }) => html`<div class="bubble"><p>${message.text}</p></div>
+  <p class="small muted" dir=${document.dir || "ltr"}>${t("segments", { n: message.segments })} · ${message.encoding === "gsm7" ? "GSM-7" : "UCS-2"}</p>`;
+
+const Mail = ({ message }) => html`<details class="letter"><summary><${Icon} name="mail" /><span>${message.subject}</span></summary>
+  <p>${message.text}</p></details>`;
+
+const SHAPES = { push: Phone, sms: Sms, mail: Mail };
+const last = (pointers) => list([...new Set(pointers.map((one) => one.split("/").slice(3, -1).filter((part) => !/^\d+$/.test(part)).pop() || one))]);
+
+function InLanguage({ about, messages }) {
+  const short = [...new Set(messages.flatMap((one) => one.left_out))];
+  return html`<article class="in-language" lang=${about.language} dir=${about.direction}>
+    <h3>${about.name}</h3>
+    ${messages.map((one) => (SHAPES[one.channel] ? html`<div class="message" key=${one.channel}><${SHAPES[one.channel]} message=${one} /></div>` : null))}
+    <div dir=${document.dir || "ltr"} class="small muted notes">
+      ${short.length ? html`<p>${t("left-out", { list: list(short.map((one) => one.replaceAll("_", " "))) })}</p>` : null}
+      ${about.untranslated.length ? html`<p>${t("untranslated", { list: last(about.untranslated) })}</p>` : null}
+    </div>
+  </article>`;
+}
+
+/** `only`: the languages shown at first; the others are a click away. */
+export function Shown({ preview, only }) {
+  const own = only && only.length ? only : preview.languages.map((one) => one.language).slice(0, 3);
+  const [picked, pick] = useState(null);
+  const shown = picked || own;
+  const toggle = (tag) => pick(shown.includes(tag) ? shown.filter((one) => one !== tag) : [...shown, tag]);
+  return html`<div class="chips" role="group" aria-label=${t("in-words")}>
+      ${preview.languages.map((one) => html`<button type="button" class="chip" aria-pressed=${shown.includes(one.language)}
+        onClick=${() => toggle(one.language)} lang=${one.language}>${one.name}</button>`)}</div>
+    <div class="languages-row">${preview.languages.filter((one) => shown.includes(one.language)).map((about) => html`
+      <${InLanguage} key=${about.language} about=${about} messages=${preview.messages.filter((one) => one.language === about.language)} />`)}</div>`;
+}
+
+export function Messages({ document, only }) {
+  const { preview, error } = usePreview(document);
+  if (preview) return html`<${Shown} preview=${preview} only=${only} />`;
+  return error ? html`<${Refused} error=${error} />` : html`<p class="muted">${t("loading")}</p>`;
+}

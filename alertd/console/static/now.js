@@ -1,0 +1,152 @@
+// What needs somebody now: approvals first, then what is going out, then whether all is well.
+
+import { get, photo } from "./api.js";
+import { Channels, totals } from "./channels.js";
+import { Button, Empty, Icon, Loading, Refused, StatusMark, counted, html, usePolled, useState } from "./parts.js";
+import { list, moment, number, t } from "./words.js";
+
+const UNDER_WAY = ["approved", "scheduled", "sending"];
+const RECENT = 6;
+/** Each is asked for its progress: more at once than anybody watches. */
+const WATCHED = 8;
+
+/** What was read once of an alert in a state is true for as long as it is in it. */
+const kept = new Map();
+
+async function once(what, alert, read) {
+  const key = `${what} ${alert.id} ${alert.state}`;
+  if (!kept.has(key)) kept.set(key, await read());
+  return kept.get(key);
+}
+
+async function load(signal) {
+  const { alerts } = await get("/v1/alerts?limit=50", { signal });
+  const whole = (one) => once("whole", one, () => get(`/v1/alerts/${one.id}`, { signal }));
+  const progress = (one) => get(`/v1/alerts/${one.id}/progress`, { signal });
+  const watched = async (one) => ({ ...(await whole(one)), progress: await progress(one) });
+  const ended = async (one) => ({ ...(await whole(one)), progress: await once("progress", one, () => progress(one)) });
+  const pending = await Promise.all(alerts.filter((one) => one.state === "pending").slice(0, WATCHED).map(whole));
+  const live = await Promise.all(alerts.filter((one) => UNDER_WAY.includes(one.state)).slice(0, WATCHED).map(watched));
+  const rest = alerts.filter((one) => one.state !== "pending" && !UNDER_WAY.includes(one.state)).slice(0, RECENT);
+  const ready = (await fetch("/readyz", { signal })).ok;
+  const { carriers } = await get("/v1/carriers", { signal });
+  return { pending, live, rest: await Promise.all(rest.map(ended)), ready, carriers };
+}
+
+/** What a person calls an alert: the child, else its own headline, else its level. */
+export function titleOf(alert) {
+  const told = alert.alert || {};
+  const child = told.case && told.case.children && told.case.children[0];
+  const name = child && child.name && child.name.public;
+  const years = child && child.age && child.age.years;
+  if (name) return typeof years === "number" ? `${name}, ${t("years", { n: years })}` : name;
+  const own = Object.values(told.info || {}).find((info) => info.headline);
+  return own ? own.headline : t(alert.level);
+}
+
+/** A photo is blurred until somebody asks for it. */
+export function Face({ alert }) {
+  const child = alert.alert && alert.alert.case && alert.alert.case.children && alert.alert.case.children[0];
+  const media = child && child.photos && child.photos[0] && child.photos[0].media;
+  const [address, show] = useState(null);
+  if (!media) return null;
+  return html`<div class="face">${address
+    ? html`<img src=${address} alt="" />`
+    : html`<${Button} kind="quiet" onClick=${() => photo(media).then(show, () => {})}>${t("photo-show")}<//>`}</div>`;
+}
+
+const About = ({ alert }) => html`<p class="about">
+  ${t(alert.level)} · ${t("by", { who: alert.author })} · ${t("until", { time: moment(alert.expires) })}</p>`;
+
+const Pending = ({ alert, me }) => html`
+  <li class="card alert-card of-${alert.status}">
+    <div class="card-body">
+      <${StatusMark} status=${alert.status} long />
+      <h3>${titleOf(alert)}</h3>
+      <${About} alert=${alert} />
+      ${alert.author === me.subject ? html`<p class="muted small">${t("yours")}</p>` : null}
+    </div>
+    <div class="figure"><b>${number(alert.people)}</b><span>${t("people", { n: alert.people })}</span></div>
+    <a class="button ${alert.author === me.subject ? "plain" : "primary"}" href="#/alerts/${alert.id}">
+      <span>${t(alert.author === me.subject ? "watch" : "review")}</span></a>
+  </li>`;
+
+const Live = ({ alert }) => html`
+  <li class="card live-card of-${alert.status}">
+    <div class="live-head">
+      <div><${StatusMark} status=${alert.status} long />
+        <h3><a href="#/alerts/${alert.id}">${titleOf(alert)}</a></h3><${About} alert=${alert} /></div>
+      <div class="figure"><b>${number(totals(alert.progress).told)}</b>
+        <span>${t("told")} ${t("of", { n: totals(alert.progress).targeted })}</span></div>
+    </div>
+    <${Channels} progress=${alert.progress} />
+  </li>`;
+
+const Line = ({ alert }) => html`
+  <li class="line">
+    <a href="#/alerts/${alert.id}">
+      <${StatusMark} status=${alert.status} />
+      <span class="line-title">${titleOf(alert)}</span>
+      <span class="state state-${alert.state}">${t(alert.state)}</span>
+      <span class="muted line-people">${counted(alert.people, "people")}</span>
+      <time class="muted">${moment(alert.created)}</time>
+    </a>
+  </li>`;
+
+function troubles({ ready, carriers, live, rest }) {
+  const found = [];
+  if (!ready) found.push(t("not-ready"));
+  if (!carriers.length) found.push(t("no-carriers"));
+  for (const alert of [...live, ...rest]) {
+    const n = totals(alert.progress).lost;
+    if (n) found.push(t("failing", { n, what: titleOf(alert) }));
+  }
+  return found;
+}
+
+function Health({ data }) {
+  const found = troubles(data);
+  const channels = [...new Set(data.carriers.map((one) => t(one.channel)))];
+  return html`<section class="health ${found.length ? "is-troubled" : ""}" aria-label=${t("health")}>
+    <${Icon} name=${found.length ? "warn" : "check"} />
+    <div><p><strong>${found.length ? found[0] : t("healthy")}</strong></p>
+      ${found.slice(1, 4).map((one) => html`<p>${one}</p>`)}
+      ${channels.length ? html`<p class="muted small">${t("channels-up", { list: list(channels) })}</p>` : null}</div>
+  </section>`;
+}
+
+const Part = ({ title, n, children }) => html`<section class="part">
+  <h2>${title}${n ? html`<span class="count">${number(n)}</span>` : null}</h2>${children}</section>`;
+
+export function NowScreen({ me }) {
+  const { data, error } = usePolled(load, 1500);
+  if (!data) return error ? html`<${Refused} error=${error} />` : html`<${Loading} />`;
+  return html`<div class="page now">
+    <h1 class="sr-only">${t("now")}</h1>
+    ${error ? html`<p class="banner" role="status">${t("offline")}</p>` : null}
+    <${Part} title=${t("waiting")} n=${data.pending.length}>
+      ${data.pending.length
+        ? html`<ul class="cards">${data.pending.map((one) => html`<${Pending} key=${one.id} alert=${one} me=${me} />`)}</ul>`
+        : html`<p class="muted">${t("nobody-waits")}</p>`}<//>
+    <${Part} title=${t("live")} n=${data.live.length}>
+      ${data.live.length
+        ? html`<ul class="cards">${data.live.map((one) => html`<${Live} key=${one.id} alert=${one} />`)}</ul>`
+        : html`<p class="muted">${t("nothing-live")}</p>`}<//>
+    <${Health} data=${data} />
+    ${data.rest.length ? html`<${Part} title=${t("recent")}>
+      <ul class="lines">${data.rest.map((one) => html`<${Line} key=${one.id} alert=${one} />`)}</ul><//>` : null}
+  </div>`;
+}
+
+export function AllScreen() {
+  const [pages, add] = useState([]);
+  const first = usePolled((signal) => get("/v1/alerts?limit=50", { signal }), 10000);
+  const shown = [first.data, ...pages].filter(Boolean);
+  const next = shown.length && shown[shown.length - 1].next;
+  const more = async () => { const page = await get(`/v1/alerts?limit=50&cursor=${next}`); add([...pages, page]); };
+  const alerts = shown.flatMap((page) => page.alerts);
+  return html`<div class="page"><h1>${t("all")}</h1><${Refused} error=${first.error} />
+    ${first.data && !alerts.length ? html`<${Empty} title=${t("quiet")} />` : null}
+    <ul class="lines">${alerts.map((one) => html`<${Line} key=${one.id} alert=${one} />`)}</ul>
+    ${next ? html`<${Button} onClick=${more}>…<//>` : null}</div>`;
+}

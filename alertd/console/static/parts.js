@@ -1,0 +1,156 @@
+// What every screen is made of.
+
+import { html } from "./vendor/html.mjs";
+import { useEffect, useRef, useState } from "./vendor/hooks.mjs";
+import { Problem } from "./api.js";
+import { list, moment, number, t } from "./words.js";
+
+export { html, useEffect, useRef, useState };
+export { render } from "./vendor/html.mjs";
+export { useMemo, useCallback } from "./vendor/hooks.mjs";
+
+const PATHS = {
+  push: "M8 2.5h8a1.5 1.5 0 0 1 1.5 1.5v16a1.5 1.5 0 0 1-1.5 1.5H8A1.5 1.5 0 0 1 6.5 20V4A1.5 1.5 0 0 1 8 2.5zM11 18.7h2",
+  webpush: "M3 5h18v14H3zM3 9h18M6 7h.01M8.5 7h.01",
+  sms: "M4 5h16v11H10l-4.5 4V16H4zM8 9h8M8 12h5",
+  mail: "M3 5.5h18v13H3zM3.5 6l8.5 7L20.5 6",
+  search: "M10.5 4a6.5 6.5 0 1 0 0 13 6.5 6.5 0 0 0 0-13zM15.5 15.5L20.5 20.5",
+  pick: "M6 3l12 9-5.2 1L16 19.5l-2.600 1.2-3-6.600L6 17.5z",
+  polygon: "M5 8l8-4 6 7-4 8-9-2zM5 8h.01M13 4h.01M19 11h.01M15 19h.01M6 17h.01",
+  circle: "M12 4a8 8 0 1 0 0 16 8 8 0 0 0 0-16zM12 12h8",
+  edit: "M12 3v18M3 12h18M12 3L9.5 5.5M12 3l2.5 2.5M12 21l-2.5-2.5M12 21l2.5-2.5M3 12l2.5-2.5M3 12l2.5 2.5M21 12l-2.5-2.5M21 12l-2.5 2.5",
+  minus: "M5 12h14",
+  close: "M6 6l12 12M18 6L6 18",
+  check: "M5 12.5l4.5 4.5L19 7.5",
+  warn: "M12 4l9 16H3zM12 10v4.5M12 17.2h.01",
+  now: "M4 13h4l2-7 4 12 2-5h4",
+  plus: "M12 5v14M5 12h14",
+  all: "M4 6h16M4 12h16M4 18h10",
+};
+
+export const Icon = ({ name }) => html`
+  <svg class="icon" viewBox="0 0 24 24" aria-hidden="true" fill="none" stroke="currentColor" stroke-width="1.7"
+    stroke-linecap="round" stroke-linejoin="round"><path d=${PATHS[name]} /></svg>`;
+
+/** Is it meant? Told by words, colour and pattern alike. */
+export const StatusMark = ({ status, long }) => html`
+  <span class="mark mark-${status}">${t(status)}${long ? html` <small>${t(`${status}-says`)}</small>` : null}</span>`;
+
+export const Button = ({ kind = "plain", icon, busy, children, ...rest }) => html`
+  <button type="button" class="button ${kind}" aria-busy=${busy ? "true" : null} disabled=${busy} ...${rest}>
+    ${icon ? html`<${Icon} name=${icon} />` : null}<span>${children}</span>
+  </button>`;
+
+let fields = 0;
+const useId = () => useState(() => `f${(fields += 1)}`)[0];
+
+/** A field and its name; `error` is the API's sentence about it. */
+export function Field({ label, value, onChange, type = "text", error, wide, hint, ...rest }) {
+  const id = useId();
+  const control = { id, value, onInput: (e) => onChange(e.target.value), "aria-invalid": error ? "true" : null, ...rest };
+  return html`<div class="field ${wide ? "wide" : ""}">
+    <label for=${id}>${label}</label>
+    ${type === "area" ? html`<textarea rows="2" ...${control}></textarea>` : html`<input type=${type} ...${control} />`}
+    ${hint ? html`<p class="hint">${hint}</p>` : null}
+    ${error ? html`<p class="fault">${error}</p>` : null}
+  </div>`;
+}
+
+export function Choice({ label, value, options, onChange }) {
+  const id = useId();
+  return html`<div class="field">
+    <label for=${id}>${label}</label>
+    <select id=${id} value=${value} onChange=${(e) => onChange(e.target.value)}>
+      <option value="">${t("unknown")}</option>
+      ${Object.entries(options).map(([code, word]) => html`<option value=${code} selected=${code === value}>${word}</option>`)}
+    </select>
+  </div>`;
+}
+
+export const Check = ({ label, checked, onChange }) => html`
+  <label class="check"><input type="checkbox" checked=${checked} onChange=${(e) => onChange(e.target.checked)} />
+    <span>${label}</span></label>`;
+
+/** A refusal, in the API's words, each fault with its place. */
+export function Refused({ error }) {
+  if (!error) return null;
+  const told = error instanceof Problem ? error : { title: t("offline"), errors: [] };
+  return html`<div class="refused" role="alert">
+    <${Icon} name="warn" />
+    <div><strong>${told.title || told.message}</strong>
+      ${told.detail && told.detail !== told.title ? html`<p>${told.detail} ${told.what_to_do || ""}</p>` : null}
+      <ul>${(told.errors || []).slice(0, 8).map((one) => html`<li>${one.detail} <code>${one.pointer || one.parameter}</code></li>`)}</ul>
+    </div>
+  </div>`;
+}
+
+export const Loading = () => html`<p class="muted loading">${t("loading")}</p>`;
+
+export const Empty = ({ title, children }) => html`<div class="empty"><p class="empty-title">${title}</p>${children}</div>`;
+
+/** Asks now and again, every `ms` after an answer; what is shown stays while there is none. */
+export function usePolled(load, ms, key = "") {
+  const [told, tell] = useState({ data: null, error: null });
+  useEffect(() => {
+    const stop = new AbortController();
+    let timer;
+    const again = async () => {
+      try {
+        const data = await load(stop.signal);
+        tell({ data, error: null });
+      } catch (error) {
+        if (!stop.signal.aborted) tell((before) => ({ data: before.data, error }));
+      }
+      if (ms && !stop.signal.aborted) timer = setTimeout(again, ms);
+    };
+    again();
+    return () => { stop.abort(); clearTimeout(timer); };
+  }, [key]);
+  return told;
+}
+
+/** The last value, once it has stood still for so long. */
+export function useSettled(value, ms) {
+  const [settled, settle] = useState(value);
+  const key = JSON.stringify(value);
+  useEffect(() => {
+    const timer = setTimeout(() => settle(value), ms);
+    return () => clearTimeout(timer);
+  }, [key]);
+  return settled;
+}
+
+/** A long list of numbers as one line of words. */
+export const counted = (n, key) => `${number(n)} ${t(key, { n: typeof n === "number" ? n : 2 })}`;
+
+/** A map needs more than every browser has. */
+export function hasWebGl() {
+  try { return Boolean(document.createElement("canvas").getContext("webgl2")); } catch { return false; }
+}
+
+/** "392 push messages, 62 SMS and 94 mails go to 476 people in Sevilla: child alert, until Thu 22:30." */
+export function sentenceOf({ channels, level, expires }, { audience, area }) {
+  const counts = channels.filter((one) => some(audience.addresses[one])).map((one) => t(`${one}-n`, { n: audience.addresses[one] }));
+  return t("sentence", {
+    what: list(counts) || t("nobody"), people: counted(audience.people, "people"), level: t(level).toLowerCase(),
+    area: area.name || `${number(Math.round(area.km2))} km²`, until: moment(expires),
+  });
+}
+
+/** A count of addresses as it is told: "<20" and "hidden" are more than none. */
+export const some = (n) => n !== 0 && n !== undefined;
+
+/** A piece of ground, drawn without a map: where a glance is enough, and where there is no WebGL. */
+export function Sketch({ geometry, label }) {
+  if (!geometry) return html`<div class="sketch" aria-hidden="true"></div>`;
+  const rings = geometry.coordinates.flat();
+  const points = rings.flat();
+  const [west, east] = [Math.min(...points.map((p) => p[0])), Math.max(...points.map((p) => p[0]))];
+  const [south, north] = [Math.min(...points.map((p) => p[1])), Math.max(...points.map((p) => p[1]))];
+  const squeeze = Math.cos(((south + north) / 2) * (Math.PI / 180));
+  const size = Math.max((east - west) * squeeze, north - south) || 1;
+  const x = (lon) => (((lon - (west + east) / 2) * squeeze) / size) * 90 + 50;
+  const y = (lat) => ((-(lat - (south + north) / 2)) / size) * 90 + 50;
+  const path = rings.map((ring) => `M${ring.map((p) => `${x(p[0]).toFixed(2)} ${y(p[1]).toFixed(2)}`).join("L")}Z`).join("");
+  return html`<svg class="sketch" viewBox="0 0 100 100" role="img" aria-label=${label}><path d=${path} fill-rule="evenodd" /></svg>`;
+}

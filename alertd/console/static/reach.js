@@ -1,0 +1,55 @@
+// Whom the area reaches, asked for when a hand lets go, never while it draws or types.
+
+import { post } from "./api.js";
+import { targetOf } from "./draft.js";
+import { Refused, counted, html, some, useEffect, useState } from "./parts.js";
+import { number, span, t } from "./words.js";
+
+/** Clicks that follow each other this closely are one question. */
+const REST_MS = 60;
+
+/** The API's preview of the draft's target; what was told stays, and `counting` says that it is being asked anew. */
+export function useReach(draft) {
+  const target = targetOf(draft);
+  const key = JSON.stringify(target);
+  const [reach, tell] = useState({ told: null, error: null, counting: false });
+  useEffect(() => {
+    if (!target) { tell({ told: null, error: null, counting: false }); return undefined; }
+    tell((before) => ({ ...before, counting: true }));
+    const stop = new AbortController();
+    const timer = setTimeout(async () => {
+      try {
+        const told = await post("/v1/targets/preview", { target }, { signal: stop.signal });
+        tell({ told, error: null, counting: false });
+      } catch (error) {
+        if (!stop.signal.aborted) tell((before) => ({ ...before, error, counting: false }));
+      }
+    }, REST_MS);
+    return () => { clearTimeout(timer); stop.abort(); };
+  }, [key]);
+  return reach;
+}
+
+const Channel = ({ name, n, eta }) => html`<li data-channel=${name}><span>${t(name)}</span><b>${number(n)}</b>
+  <span class="muted">${eta === undefined ? "" : eta < 1 ? t("at-once") : t("eta", { time: span(eta) })}</span></li>`;
+
+export function ReachPanel({ reach, status }) {
+  const { told, error, counting } = reach;
+  if (!told) return html`<section class="reach"><p class="muted">${counting ? t("counting") : t("area-none")}</p><${Refused} error=${error} /></section>`;
+  const { audience, area, eta } = told;
+  const names = Object.fromEntries(area.regions.map((one) => [one.code, one.name]));
+  const hides = [audience.people, ...Object.values(audience.addresses)].some((n) => typeof n === "string");
+  return html`<section class="reach ${counting ? "is-counting" : ""}" aria-live="polite">
+    <p class="reach-people"><b id="people">${number(audience.people)}</b> ${t("people", { n: audience.people })}</p>
+    <p class="reach-area">${area.name || ""} <span class="muted">${number(Math.round(area.km2 * 10) / 10)} km²</span></p>
+    <${Refused} error=${error} />
+    <ul class="reach-channels">${Object.entries(audience.addresses).filter(([name, n]) => some(n) || name in eta).map(([name, n]) => html`
+      <${Channel} name=${name} n=${n} eta=${eta[name]} />`)}</ul>
+    <ul class="reach-regions">${Object.entries(audience.regions).slice(0, 6).map(([code, n]) => html`
+      <li><span>${names[code] || code}</span><b>${number(n)}</b></li>`)}</ul>
+    ${area.repairs.map((what) => html`<p class="note small">${t("mended", { what })}</p>`)}
+    ${hides ? html`<p class="small muted">${t("small-why")}</p>` : null}
+    ${status === "Actual" ? null : html`<p class="note small">${t("testers-only", { status: t(status) })}</p>`}
+    <p class="sr-only">${counted(audience.people, "people")}</p>
+  </section>`;
+}

@@ -1,0 +1,30 @@
+// The last look before a second person gets it: one sentence, the words side by side, when it ends, by which channels.
+
+import { documentOf, previewOf } from "./draft.js";
+import { Messages } from "./messages.js";
+import { Ground } from "./ground.js";
+import { Check, Field, Refused, StatusMark, html, sentenceOf } from "./parts.js";
+import { t } from "./words.js";
+
+const CHANNELS = ["push", "sms", "mail"];
+
+export function SendStep({ draft, change, reach, error }) {
+  const toggle = (one, on) => change({ channels: CHANNELS.filter((each) => (each === one ? on : draft.channels.includes(each))) });
+  const document = previewOf(draft);
+  return html`<div class="send-step">
+    <section class="approval of-${draft.status}">
+      <div class="approval-words"><${StatusMark} status=${draft.status} long />
+        <h2>${t("what-happens")}</h2>
+        <p class="sentence">${reach.told ? sentenceOf({ ...draft, expires: documentOf(draft).expires }, reach.told) : t("area-none")}</p>
+        <p class="muted">${draft.status === "Actual" ? t("submit-says") : t("testers-only", { status: t(draft.status) })}</p>
+        <div class="grid"><${Field} label=${t("expires")} type="datetime-local" value=${draft.expires} onChange=${(expires) => change({ expires })} />
+          <fieldset class="channels-choice"><legend>${t("by-channels")}</legend>${CHANNELS.map((one) => html`
+            <${Check} label=${t(one)} checked=${draft.channels.includes(one)} onChange=${(on) => toggle(one, on)} />`)}</fieldset></div>
+        <${Refused} error=${error} />
+      </div>
+      <figure><${Ground} geometry=${reach.told && reach.told.geometry} label=${reach.told ? reach.told.area.name : ""} />
+        <figcaption>${reach.told ? reach.told.area.name : ""}</figcaption></figure>
+    </section>
+    <section><h2>${t("preview")}</h2>${document ? html`<${Messages} document=${document} only=${draft.languages} />` : html`<p class="muted">${t("preview-wait")}</p>`}</section>
+  </div>`;
+}
