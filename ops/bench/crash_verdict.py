@@ -1,0 +1,108 @@
+"""What became of everybody, after all the kills: the carriers' records against the ledger, byte for byte, and against brute force."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import shapely
+
+from alertd.alerts import FLAG_DOUBT, State
+from alertd.ids import chain_of
+from alertd.samples import Person
+from alertd.store import keys
+from alertd.store.connection import Connection
+from alertd.store.people import People
+from alertd.store.work import LEDGER, Work
+from geofences.tiles import locate, position
+
+CHANNELS = ("push", "sms", "mail")
+#: The ledger says that these may not have been told.
+HONEST = frozenset({State.FAILED, State.EXPIRED, State.UNKNOWN})
+
+Address = tuple[str, str]  # channel, token or number or mailbox
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What the ledger says of one address."""
+
+    state: State
+    is_marked: bool  # it may have been told twice
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a carrier got for one address: how often, and when first and last (UNIX seconds)."""
+
+    count: int
+    first_s: float
+    last_s: float
+
+
+def wanted_of(sample: Sequence[Person], area: dict[str, Any]) -> set[Address]:
+    """Every address of the people inside an area, by brute force."""
+    geometry = shapely.from_geojson(json.dumps(area))
+    tile, x, y = locate([p.lon for p in sample], [p.lat for p in sample])
+    inside = shapely.intersects_xy(geometry, *position(tile, x, y))  # a place is known to 0.15 m
+    return {
+        (channel, value)
+        for person, is_in in zip(sample, inside, strict=True)
+        if is_in
+        for channel in CHANNELS
+        if (value := getattr(person, channel)) is not None
+    }
+
+
+async def ledger_of(store: Connection, alert_id: str, sample: Sequence[Person]) -> tuple[dict[Address, Row], bool]:
+    """Every row of the ledger by its address, and whether the counters say the same as its bytes."""
+    work, people = Work(store), People(store)
+    rows: dict[Address, Row] = {}
+    found: dict[str, Counter[str]] = {}
+    async for first, records, refs in work.ledger(alert_id):
+        names = [person.id if person else "" for person in await people.get_many([number for number, _ in refs])]
+        for row, (record, name) in enumerate(zip(records, names, strict=True), first):
+            channel, state = await work.channel_of(alert_id, row) or "", State(record["state"])
+            person = sample[int(re.sub(r".*-", "", name))]
+            marked = bool(record["tries"] & FLAG_DOUBT)
+            assert (channel, getattr(person, channel)) not in rows, "an address has two rows"
+            rows[channel, getattr(person, channel)] = Row(state, marked)
+            found.setdefault(channel, Counter()).update({state.word: 1, "targeted": 1, "doubled": int(marked)})
+    counted = {channel: Counter(counts) for channel, counts in (await work.counts(alert_id)).items()}
+    return rows, counted == found
+
+
+async def open_intents(store: Connection, alert_id: str) -> set[tuple[int, int]]:
+    """Rows that somebody was asked to send and has not answered for, each with what names that attempt."""
+    name = keys.of_chain(chain_of(alert_id), "ledger", alert_id)
+    records = np.frombuffer(await store.execute("GETRANGE", name, 0, -1), LEDGER)
+    rows = np.flatnonzero(records["state"] == State.IN_FLIGHT)
+    return set(zip(rows.tolist(), records["receipt"][rows].tolist(), strict=True))
+
+
+def verdict(wanted: set[Address], rows: dict[Address, Row], told: dict[Address, Told]) -> dict[str, int]:
+    """Who was lost, who was told twice, and what is not as the ledger says."""
+    twice = {address for address, got in told.items() if got.count > 1}
+    states = Counter(row.state for row in rows.values())
+    return {
+        "addresses": len(wanted),
+        "lost": sum(_is_lost(rows.get(address), address in told) for address in wanted),
+        "doubled": sum(told[address].count - 1 for address in twice),
+        "marked": sum(row.is_marked for row in rows.values()),
+        "unmarked": sum(address not in rows or not rows[address].is_marked for address in twice),
+        "unknown": states[State.UNKNOWN],
+        "failed": states[State.FAILED],
+        "outside": len((rows.keys() | told.keys()) - wanted),
+        "texts_repeated": sum(channel == "sms" for channel, _ in twice),  # their carrier's policy is to hold
+        "not_over": states[State.QUEUED] + states[State.IN_FLIGHT],
+    }
+
+
+def _is_lost(row: Row | None, is_told: bool) -> bool:
+    """Whether nobody told this address and nobody says so."""
+    return row is None or not (is_told or row.state in HONEST)
