@@ -8,22 +8,25 @@ import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
 import shapely
 from numpy.typing import ArrayLike, NDArray
+from shapely.geometry.base import BaseGeometry
 
 from geofences import aliases, files
 from geofences.aliases import Alias, Aliases, Own
 from geofences.errors import LibraryError, UnknownRegion
 from geofences.geodesy import EQUATOR_M
-from geofences.index import NOWHERE, RegionIndex
+from geofences.index import FILLED, NOWHERE, RegionIndex
 from geofences.names import NameIndex, fold
 
 SHIPPED = Path(__file__).parent / "library"
 OFFERS = 3  # codes offered for an unknown one
+# An alert is previewed, submitted and shown with the same regions; Canada's take a second, and 2 MB.
+GROUNDS_KEPT = 16
 
 # Of two that are called the same, one ten times as large or four times as near comes first; nearer than this is near.
 NEAR_KM = 50.0
@@ -63,6 +66,14 @@ class Region:
         return self.names.get(language, self.names.get(language.partition("-")[0], self.name))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """The ground of some regions together. Both are shared: do not prepare them."""
+
+    outline: BaseGeometry
+    shore: BaseGeometry  # off their coasts, where places are theirs too; see `shores`
+
+
 class Library:
     """All regions that are known. Immutable; safe to use from several threads."""
 
@@ -85,6 +96,7 @@ class Library:
             geometries, km2=self._km2, depths=self._kinds, parents=self._parents,
             leafless=self._kinds == Kind.DRAWN.depth,
         )  # fmt: skip
+        self._grounds = lru_cache(GROUNDS_KEPT)(self._ground)
 
     @classmethod
     def load(cls, path: Path | None = None, *, added: Path | None = None) -> Library:
@@ -149,6 +161,22 @@ class Library:
             outline = _multi(shapely.union_all(self._geometries[positions]))
         return outline
 
+    def ground(self, codes: Iterable[str], *, inwards: bool = False) -> Ground:
+        """The ground of regions, own codes or foreign ones; its shore a little narrower where it goes `inwards`, for excluding.
+
+        Raises UnknownRegion.
+        """
+        return self._grounds(frozenset(self._at(known) for code in codes for known in self.codes(code)), inwards)
+
+    def _ground(self, positions: frozenset[int], inwards: bool) -> Ground:
+        named = np.array(sorted(positions), np.int64)
+        outline = self._geometries[named[0]] if len(named) == 1 else shapely.union_all(self._geometries[named])
+        labelled = named[self._kinds[named] != Kind.DRAWN.depth]
+        if not len(labelled):
+            return Ground(outline=outline, shore=shapely.MultiPolygon())
+        theirs = outline if len(labelled) == len(named) else shapely.union_all(self._geometries[labelled])
+        return Ground(outline=outline, shore=self._index.shore(labelled, theirs, inwards=inwards))
+
     def revision(self, code: str) -> int:
         """A number that changes with what is told of a region. Raises UnknownRegion."""
         return revision_of(self.get(code), self._geometries[self._at(code)])
@@ -157,7 +185,7 @@ class Library:
     def fingerprint(self) -> str:
         """Differs from that of a library in which some point has another leaf."""
         told = sorted((r.code, r.number, r.parent or "", r.km2) for r in self.regions if r.kind is not Kind.DRAWN)
-        return f"{zlib.crc32(json.dumps(told).encode()):08x}"
+        return f"{zlib.crc32(json.dumps([FILLED, told]).encode()):08x}"
 
     def by_number(self, number: int) -> Region | None:
         return self._by_number.get(number)
@@ -244,8 +272,11 @@ class Library:
 
     def leaf_numbers(self, lon: ArrayLike, lat: ArrayLike) -> NDArray[np.uint32]:
         """The number of the smallest region at each point (degrees), of the nearest within 0.1 degree at a coast, else 0."""
-        numbers = np.array([*(region.number for region in self.regions), 0], np.uint32)  # NOWHERE is the last
-        return numbers[self._index.leaves(lon, lat)]
+        return self._numbers[self._index.leaves(lon, lat)]
+
+    @cached_property
+    def _numbers(self) -> NDArray[np.uint32]:
+        return np.array([*(region.number for region in self.regions), 0], np.uint32)  # NOWHERE is the last
 
     def overlapping(self, geometry: shapely.Geometry, minimum_share: float = 0.0) -> list[tuple[Region, float]]:
         """The regions an area shares ground with and the share of each region's true area, largest share first.

@@ -4,8 +4,8 @@ as one MultiPolygon.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
@@ -18,11 +18,14 @@ from geofences.buffers import MOST_EXCESS, buffered
 from geofences.circles import Circle, circle
 from geofences.errors import EmptyArea, InvalidGeometry, TargetErrors, TargetFault, TooManyVertices, UnknownRegion
 from geofences.geodesy import area_km2
+from geofences.regions import Ground
 from geofences.shapes import MAX_VERTICES, Outline, Repair, polygon
 from geofences.tangles import too_tangled
 
 # Looking for the nearest of an unknown code takes some 20 ms; a list of nothing but such codes must not hold a worker for minutes.
 MOST_UNKNOWN = 20
+# Square kilometres of shore that are worth a sentence.
+TOLD_KM2 = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,22 +50,26 @@ class Target(Selection):
 class Area:
     """What a target comes to. The geometry belongs to this area alone, so it may be prepared."""
 
-    geometry: MultiPolygon  # valid, WGS84 lon/lat, within -180..180
-    km2: float  # true area
+    geometry: MultiPolygon  # valid, WGS84 lon/lat, within -180..180, with the shores of regions
+    km2: float  # true area, without shores
     repairs: tuple[Repair, ...] = ()
 
 
-class Outlines(Protocol):
-    """Whoever knows the outlines of regions; `regions.Library` does."""
+class Regions(Protocol):
+    """Whoever knows regions; `regions.Library` does."""
 
-    def geometry(self, code: str) -> BaseGeometry: ...
+    def codes(self, code: str) -> tuple[str, ...]:
+        """The regions that a code stands for. Raises UnknownRegion."""
+
+    def ground(self, codes: Iterable[str], *, inwards: bool = False) -> Ground:
+        """The ground of regions together. Codes are known."""
 
 
-def resolve(target: Target, library: Outlines) -> Area:
+def resolve(target: Target, library: Regions) -> Area:
     """The area of a target. Raises TargetErrors with every fault at once, each with a pointer into the target."""
     faults: list[TargetFault] = []
-    wanted = _outlines(_wanted(target, library), "", faults)
-    unwanted = _outlines(_unwanted(target.exclude, library), "/exclude", faults)
+    wanted = _named(target.regions, library, "", faults) + _drawn(_wanted(target), faults)
+    unwanted = _named(target.exclude.regions, library, "/exclude", faults) + _drawn(_unwanted(target.exclude), faults)
     if not wanted and not faults:
         faults.append(EmptyArea("", "The target names no region, polygon or circle. Give at least one."))
     faults += _too_much(wanted + unwanted)
@@ -74,8 +81,24 @@ def resolve(target: Target, library: Outlines) -> Area:
         geometry = shapely.difference(geometry, _together([found.geometry for found in unwanted]))
     if geometry.is_empty:
         raise TargetErrors((EmptyArea("/exclude", "The exclusions leave nothing of the target."),))
-    whole = as_multipolygon(geometry)
-    return Area(geometry=whole, km2=area_km2(whole), repairs=tuple(repairs))
+    km2 = area_km2(as_multipolygon(geometry))
+    whole = as_multipolygon(_with_shores(geometry, wanted, unwanted))
+    if (more := area_km2(whole) - km2) >= TOLD_KM2:
+        what = (
+            f"{more:,.0f} km2 of water and gaps off the regions were added, where people count to the nearest of them."
+        )
+        repairs.append(Repair(pointer="/regions", what=what))
+    return Area(geometry=whole, km2=km2, repairs=tuple(repairs))
+
+
+def _with_shores(geometry: BaseGeometry, wanted: list[_Found], unwanted: list[_Found]) -> BaseGeometry:
+    """The area with the shores of the regions it is made of, and without those of the regions that it leaves out."""
+    more, less = ([one.shore for one in found if not one.shore.is_empty] for found in (wanted, unwanted))
+    if more:
+        outlines = [one.geometry for one in unwanted]
+        shore = shapely.difference(_together(more), _together(outlines)) if outlines else _together(more)
+        geometry = shapely.union(geometry, shore)
+    return shapely.difference(geometry, _together(less)) if less else geometry
 
 
 def ring_areas(target: Target, area: BaseGeometry) -> tuple[MultiPolygon, ...]:
@@ -126,37 +149,48 @@ class _Found:
     repairs: tuple[Repair, ...]
     drawn: bool
     wide: bool  # the buffer is in it already: a circle becomes wider by its radius
+    shore: BaseGeometry = field(default_factory=MultiPolygon)
 
 
 @dataclass(frozen=True, slots=True)
 class _Member:
     pointer: str
     read: _Read
-    drawn: bool = True
     wide: bool = False
 
 
-def _outlines(members: Iterator[_Member], under: str, faults: list[TargetFault]) -> list[_Found]:
-    """The outline of every member of a selection that has one; the faults of the others are added to `faults`."""
+def _named(codes: Sequence[str], library: Regions, under: str, faults: list[TargetFault]) -> list[_Found]:
+    """The ground of the regions that these codes stand for; faults are added to `faults`, and then there is none."""
+    unknown: list[TargetFault] = []
+    for i, code in enumerate(codes):
+        try:
+            library.codes(code)
+        except UnknownRegion as fault:
+            unknown.append(fault.at(f"{under}/regions/{i}"))
+        if len(unknown) == MOST_UNKNOWN:
+            unknown.append(TargetFault(under, f"{MOST_UNKNOWN} codes are unknown; what follows was not looked at."))
+            break
+    faults += unknown
+    if not codes or faults:
+        return []
+    ground = library.ground(codes, inwards=bool(under))
+    return [_Found(geometry=ground.outline, repairs=(), drawn=False, wide=False, shore=ground.shore)]
+
+
+def _drawn(members: Iterator[_Member], faults: list[TargetFault]) -> list[_Found]:
+    """The outline of every shape of a selection that has one; the faults of the others are added to `faults`."""
     found = []
     for one in members:
         try:
             outline = one.read(one.pointer)
-        except UnknownRegion as fault:
-            faults.append(fault.at(one.pointer))
-            if sum(isinstance(other, UnknownRegion) for other in faults) == MOST_UNKNOWN:
-                faults.append(TargetFault(under, f"{MOST_UNKNOWN} codes are unknown; what follows was not looked at."))
-                break
         except TargetFault as fault:
             faults.append(fault)
         else:
-            found.append(_Found(geometry=outline.geometry, repairs=outline.repairs, drawn=one.drawn, wide=one.wide))
+            found.append(_Found(geometry=outline.geometry, repairs=outline.repairs, drawn=True, wide=one.wide))
     return found
 
 
-def _wanted(target: Target, library: Outlines) -> Iterator[_Member]:
-    for i, code in enumerate(target.regions):
-        yield _Member(f"/regions/{i}", partial(_named, library, code), drawn=False)
+def _wanted(target: Target) -> Iterator[_Member]:
     for i, drawn in enumerate(target.polygons):
         yield _Member(f"/polygons/{i}", partial(polygon, drawn))
     for name, circles in (("circles", target.circles), ("rings", target.rings)):
@@ -164,17 +198,11 @@ def _wanted(target: Target, library: Outlines) -> Iterator[_Member]:
             yield _Member(f"/{name}/{i}", partial(circle, asked, wider_km=target.buffer_km), wide=True)
 
 
-def _unwanted(selection: Selection, library: Outlines) -> Iterator[_Member]:
-    for i, code in enumerate(selection.regions):
-        yield _Member(f"/exclude/regions/{i}", partial(_named, library, code), drawn=False)
+def _unwanted(selection: Selection) -> Iterator[_Member]:
     for i, drawn in enumerate(selection.polygons):
         yield _Member(f"/exclude/polygons/{i}", partial(polygon, drawn, excludes=True))
     for i, asked in enumerate(selection.circles):
         yield _Member(f"/exclude/circles/{i}", partial(circle, asked))
-
-
-def _named(library: Outlines, code: str, _pointer: str) -> Outline:
-    return Outline(geometry=library.geometry(code))
 
 
 def _together(geometries: list[BaseGeometry]) -> BaseGeometry:

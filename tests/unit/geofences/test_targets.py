@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from geofences.circles import Circle, circle
 from geofences.errors import InvalidGeometry, TargetErrors, TooManyVertices, UnknownRegion
 from geofences.geodesy import area_km2
+from geofences.regions import Ground
 from geofences.shapes import polygon
 from geofences.targets import Selection, Target, resolve
 
@@ -22,10 +23,14 @@ SQUARE = [[0, 0], [2, 0], [2, 2], [0, 2], [0, 0]]
 class TwoRegions:
     """A library of two squares side by side."""
 
-    def geometry(self, code):
+    def codes(self, code):
         if code not in ("A", "B"):
             raise UnknownRegion("", code, ("A",))
-        return shapely.box(0, 0, 1, 1) if code == "A" else shapely.box(1, 0, 2, 1)
+        return (code,)
+
+    def ground(self, codes, *, inwards=False):  # noqa: ARG002  squares have no shore
+        squares = {"A": shapely.box(0, 0, 1, 1), "B": shapely.box(1, 0, 2, 1)}
+        return Ground(outline=shapely.union_all([squares[code] for code in codes]), shore=shapely.MultiPolygon())
 
 
 def test_regions_that_adjoin_become_one_area():
