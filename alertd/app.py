@@ -24,6 +24,8 @@ from alertd.resources import templates_dir
 from alertd.service.access import Access
 from alertd.service.approval import Approval
 from alertd.service.audit import Audit
+from alertd.service.cap import CapIntake
+from alertd.service.cap_out import CapOut
 from alertd.service.carriers import UNLIMITED, Carrier, Carriers, Domain
 from alertd.service.dispatch import Dispatch
 from alertd.service.domains import Domains
@@ -127,6 +129,8 @@ class Parts:
         self.mail_reports = MailReports(self.receipts, self.removal, self.work, self.people, self.tags)
         self.audit = Audit(AuditLog(self.db), self.alerts, self.db.codec, metrics)
         self.reports = Reports(self.alerts, self.work, self.limits, self.db.codec)
+        self.cap_intake = CapIntake(self.intake, self.approval, self.reports, self.regions, self.carriers)
+        self.cap_out = CapOut(self.alerts, self.targeting, self.regions, self.renderer, self.texts, settings)
         self.requests = Requests(self.db)
         self.fleet = Fleet(self.alerts, self.work, self.people, clock, settings.alerts.organisation)
 
@@ -149,6 +153,8 @@ class Parts:
             photos=self.photos,
             texts=self.texts,
             approval=self.approval,
+            cap_intake=self.cap_intake,
+            cap_out=self.cap_out,
             reports=self.reports,
             registry=self.registry,
             receipts=self.receipts,

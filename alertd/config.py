@@ -122,6 +122,7 @@ class AudienceSection(Section):
 
 class AlertSection(Section):
     organisation: str = "default"
+    cap_sender: str = Field("", pattern=r"^[^\s,<&]*$", max_length=200)
 
 
 class MediaSection(Section):

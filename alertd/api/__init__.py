@@ -8,6 +8,7 @@ from alertd import __version__
 from alertd.api import (
     alerts,
     audit,
+    cap,
     leave,
     mail_reports,
     media,
@@ -30,6 +31,7 @@ from alertd.errors import Problem
 from alertd.store.connection import StoreUnavailableError
 
 OPERATIONS = (
+    *cap.OPERATIONS,  # first: the path of an alert would match that of its document
     *alerts.OPERATIONS,
     *progress.OPERATIONS,
     *targets.OPERATIONS,

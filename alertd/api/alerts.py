@@ -91,7 +91,7 @@ async def create_alert(request: web.Request, *, query: SubmitQuery, body: AlertR
             alert_id=prepared_id(request), dry_run=query.dry_run, draft=body.state == "draft",
         )  # fmt: skip
     note(request, record=taken.record, dry_run=query.dry_run)
-    return await _submitted(s, taken, alert)
+    return await submitted_reply(s, taken, alert)
 
 
 async def show_alert(request: web.Request, *, id: AlertId) -> Reply[AlertReply]:
@@ -105,7 +105,7 @@ async def patch_alert(request: web.Request, *, id: AlertId, headers: Conditions,
     record = await s.approval.get(id, who)
     taken = await s.intake.amend(record, body.root, who, rev=headers.version)
     note(request, record=taken.record)
-    return await _submitted(s, taken, Alert.model_validate_json(taken.record.document))
+    return await submitted_reply(s, taken, Alert.model_validate_json(taken.record.document))
 
 
 async def submit_alert(request: web.Request, *, id: AlertId, headers: Conditions) -> Reply[AlertReply]:
@@ -154,7 +154,8 @@ def _told(record: AlertRecord, *, whole: bool = False) -> Reply[AlertReply]:
     return Reply(alert_reply(record, whole=whole), headers=etag(record.rev))
 
 
-async def _submitted(s: Services, taken: Taken, alert: Alert) -> Reply[Submitted]:
+async def submitted_reply(s: Services, taken: Taken, alert: Alert) -> Reply[Submitted]:
+    """What was taken in, and whom it would reach."""
     audience = audience_reply(s, taken, alert.target, partial(loudness, alert))
     body = Submitted(
         id=taken.record.id,
@@ -168,14 +169,14 @@ async def _submitted(s: Services, taken: Taken, alert: Alert) -> Reply[Submitted
 
 _GROUP = "Alerts"
 _STATES = ("not-found", "precondition-failed")
-_REFUSED = (
+REFUSED = (
     "case-not-verified", "expired", "channel-unavailable", "translation-unreviewed", "language-missing",
     "duplicate-case", "photo-unreadable", "message-impossible", "audience-too-small", "unknown-region", "invalid-geometry",
 )  # fmt: skip
 OPERATIONS = (
     Operation(
         method="POST", path="/v1/alerts", handler=create_alert, summary="Submit an alert", scope="alerts:write",
-        group=_GROUP, status=202, problems=_REFUSED, act=Act("alert.create"),
+        group=_GROUP, status=202, problems=REFUSED, act=Act("alert.create"),
     ),
     Operation(
         method="GET", path="/v1/alerts/{id}", handler=show_alert, summary="Show an alert", scope="alerts:read",
@@ -183,7 +184,7 @@ OPERATIONS = (
     ),
     Operation(
         method="PATCH", path="/v1/alerts/{id}", handler=patch_alert, summary="Change a draft", scope="alerts:write",
-        group=_GROUP, problems=(*_STATES, *_REFUSED), act=Act("alert.change"),
+        group=_GROUP, problems=(*_STATES, *REFUSED), act=Act("alert.change"),
     ),
     Operation(
         method="POST", path="/v1/alerts/{id}/submit", handler=submit_alert, summary="Submit a draft",

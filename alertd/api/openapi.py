@@ -192,8 +192,9 @@ def _problem_schema() -> Schema:
         "type": "object",
         "required": ["detail"],
         "properties": {
-            "pointer": {**text, "description": "Where in the body: a JSON pointer (RFC 6901)."},
+            "pointer": {**text, "description": "Where in the body: a JSON pointer (RFC 6901); to XML, too."},
             "parameter": {**text, "description": "The query parameter or header at fault, where it is not the body."},
+            "line": {"type": "integer", "minimum": 1, "description": "Of the body, where it is XML."},
             "detail": text,
         },
     }

@@ -82,6 +82,8 @@ def _of_aiohttp(error: web.HTTPException) -> Problem:
     return Problem(slug, sentence, status=error.status, headers=headers)
 
 
-def _member(fault: Fault) -> dict[str, str]:
-    place = {"parameter": fault.parameter} if fault.parameter else {"pointer": fault.pointer}
+def _member(fault: Fault) -> dict[str, Any]:
+    place: dict[str, Any] = {"parameter": fault.parameter} if fault.parameter else {"pointer": fault.pointer}
+    if fault.line:
+        place["line"] = fault.line
     return {**place, "detail": fault.detail}

@@ -14,6 +14,8 @@ from alertd.rendering import Renderer
 from alertd.service.access import Access
 from alertd.service.approval import Approval
 from alertd.service.audit import Audit
+from alertd.service.cap import CapIntake
+from alertd.service.cap_out import CapOut
 from alertd.service.carriers import Carriers
 from alertd.service.fleet import Fleet
 from alertd.service.intake import Intake
@@ -44,6 +46,8 @@ class Services:
     photos: Photos
     texts: Texts
     approval: Approval
+    cap_intake: CapIntake
+    cap_out: CapOut
     reports: Reports
     registry: Registry
     receipts: Receipts

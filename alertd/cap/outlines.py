@@ -31,31 +31,31 @@ _OVER = 1.05
 _WORLD = box(-180, -90, 180, 90)
 
 
-def outlines(area: MultiPolygon) -> tuple[tuple[Position, ...], ...]:
-    """Closed rings that cover the area (WGS 84, lon/lat) and leave out its holes, unless there is nothing simple enough that
+def outlines(area: MultiPolygon, most: int = MOST_POLYGONS) -> tuple[tuple[Position, ...], ...]:
+    """At most so many closed rings that cover the area (WGS 84, lon/lat) and leave out its holes, unless there is nothing simple enough that
     does: then its bounding box.
     """
     step = 0.0
     while step <= MOST:
-        if (thin := _thinned(area, step)) is not None:
-            pieces = list(itertools.islice(_pieces(thin), MOST_POLYGONS + 1))
-            if len(pieces) <= MOST_POLYGONS:
+        if (thin := _thinned(area, step, most)) is not None:
+            pieces = list(itertools.islice(_pieces(thin), most + 1))
+            if len(pieces) <= most:
                 return tuple(map(_ring, pieces))
         step = step * (4 if thin is None else 2) or LEAST
     return (_ring(box(*area.bounds)),)
 
 
-def _thinned(area: MultiPolygon, step: float) -> shapely.Geometry | None:
+def _thinned(area: MultiPolygon, step: float, most: int) -> shapely.Geometry | None:
     """An area that covers the one given, with corners that are `step` degrees apart or more; None for one of too many corners."""
     thin = shapely.simplify(area, step) if step else area
     corners, parts = shapely.get_num_coordinates(thin), shapely.get_num_geometries(thin)
-    if corners > MOST_POLYGONS * MOST_POSITIONS // 2 and (not step or corners > parts * AS_THIN_AS_CAN_BE):
+    if corners > most * MOST_POSITIONS // 2 and (not step or corners > parts * AS_THIN_AS_CAN_BE):
         return None  # a cut leaves pieces half full
     if not step:
         return area
     for far in (step * _OVER, 2 * step * _OVER):  # a ring is moved twice as far where it begins
         wide = shapely.buffer(thin, far + _GRID, join_style="mitre", mitre_limit=2.0)
-        if shapely.get_num_geometries(wide) > MOST_POLYGONS:
+        if shapely.get_num_geometries(wide) > most:
             return None
         shapely.prepare(wide)
         if shapely.covers(wide, area):

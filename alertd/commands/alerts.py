@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from alertd.commands.client import Client, RefusedError, UnreachableError, segment
+from alertd.commands.client import Client, UnreachableError, segment
 from alertd.commands.options import JsonOption, common
 from alertd.commands.output import remark, shown, tell, tell_facts, tell_json, tell_table
 from alertd.commands.watching import watch as follow
@@ -18,13 +18,16 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Alerts: list
 AlertId = Annotated[str, typer.Argument(metavar="ID", help="The alert's id.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the alert.")]
 Seen = Annotated[int | None, typer.Option("--seen", help="The version you saw: refused if it was changed since.")]
+#: Where an alert goes, and what it is called on the way.
+ALERT = ("/v1/alerts", "application/json")
+CAP = ("/v1/cap", "application/cap+xml")
 COLUMNS = ("id", "state", "status", "level", "people", "author", "expires")
 
 
 @sending.command()
 def send(
     ctx: typer.Context,
-    file: Annotated[typer.FileBinaryRead, typer.Argument(help="The alert in JSON; - is standard input.")],
+    file: Annotated[typer.FileBinaryRead, typer.Argument(help="The alert, JSON or CAP; - is standard input.")],
     watch: Annotated[bool, typer.Option("--watch", help="Stay until nobody more is told.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Answer the same and do nothing.")] = False,
     idempotency_key: Annotated[
@@ -34,10 +37,6 @@ def send(
 ) -> None:
     """Submit an alert."""
     document = file.read()
-    if document.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<"):
-        raise RefusedError(
-            f"{file.name} is XML: CAP is not taken yet; send the alert as JSON (see /docs of the service)"
-        )
     client = common(ctx).client()
     query = {"dry_run": "true"} if dry_run else None
     taken = _taken(client, document, query, idempotency_key or uuid.uuid4().hex)
@@ -47,11 +46,18 @@ def send(
 
 
 def _taken(client: Client, document: bytes, query: dict[str, str] | None, idempotency_key: str) -> Any:
+    path, content_type = CAP if _is_xml(document) else ALERT
     try:
-        return client.post("/v1/alerts", document, query, idempotency_key=idempotency_key)
+        return client.post(path, document, query, idempotency_key=idempotency_key, content_type=content_type)
     except UnreachableError as error:
         hint = f"  If it was taken is not known. Sent again with --idempotency-key {idempotency_key} it is taken once."
         raise UnreachableError(f"{error}\n{hint}") from None
+
+
+def _is_xml(document: bytes) -> bool:
+    """Whether these bytes begin as XML does, in UTF-8 or with the mark of UTF-16; JSON is never so."""
+    begin = document[:1000].removeprefix(b"\xef\xbb\xbf").lstrip()
+    return begin.startswith((b"<", b"\xff\xfe", b"\xfe\xff"))
 
 
 @app.command("list")

@@ -89,13 +89,16 @@ class Client:
         *,
         idempotency_key: str | None = None,
         version: int | None = None,
+        content_type: str = JSON,
     ) -> Any:
-        """Sends JSON (or bytes that are it), once however often it is tried; the answer's JSON.
+        """Sends JSON (or bytes, of a type), once however often it is tried; the answer's JSON.
 
         `version` is the one that was seen, if another must not be changed. Raises RefusedError.
         """
         data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
-        request = self._request("POST", path, query, data=data, content_type=JSON, idempotency_key=idempotency_key)
+        request = self._request(
+            "POST", path, query, data=data, content_type=content_type, idempotency_key=idempotency_key
+        )
         if version is not None:
             request.add_header("If-Match", f'"{version}"')
         return self._parsed(self._repeated(lambda: self._read(request)))

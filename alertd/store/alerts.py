@@ -57,6 +57,7 @@ class AlertRecord:
     reason: str = ""
     hands: str = ""  # everyone who has, or can have, the key it was written with: as people are compared, one a line
     by: str = ""  # the subject of the person who took the last step that a person takes
+    since: int = 0  # when it came into its state; known of what was read whole
     key: str = ""  # id of the key it was written with
     paused: bool = False
     texts: int = (
@@ -174,6 +175,7 @@ def _record(fields: Mapping[str, bytes], seals: _Seals) -> AlertRecord:
         id=seals.alert_id,
         state=AlertState(fields["state"].decode()),
         planned=fields.get("planned") == b"1",
+        since=int(fields.get(f"{fields['state'].decode()}_at", 0)),
         paused=fields.get("paused") == b"1",
         document=seals.document(fields["doc"]) if "doc" in fields else b"",
         **values,

@@ -119,12 +119,12 @@ def test_alert_of_which_nothing_comes(served: Served, ana: str, bea: str, alert:
 
 
 def test_refusal_has_every_fault_with_its_place(served: Served):
-    """All faults of a document are told at once, each behind its JSON pointer; CAP is refused in a sentence."""
+    """All faults of a document are told at once, each behind its JSON pointer."""
     said = refused(served, "send", "-", given=b'{"kind": "flood", "channels": ["fax"]}')
     assert said.startswith("alertd: The request is not valid (invalid-request): ")
     for pointer in ("/kind", "/level", "/expires", "/channels/0"):
         assert f"\n  {pointer}: " in said
-    assert "CAP is not taken yet" in refused(served, "send", "-", given=b"<?xml version='1.0'?><alert/>")
+    assert "its root must be the element alert" in refused(served, "send", "-", given=b"<?xml version='1.0'?><alert/>")
 
 
 @pytest.mark.parametrize(

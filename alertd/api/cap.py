@@ -1,0 +1,68 @@
+"""CAP over HTTP: a document comes in as an alert, and an alert goes out as a document."""
+
+from __future__ import annotations
+
+from aiohttp import hdrs, web
+from pydantic import Field
+
+from alertd.api.alerts import REFUSED, SubmitQuery, Submitted, submitted_reply
+from alertd.api.call import credential, is_replay, note, prepared_id
+from alertd.api.operations import Act, Operation, Reply
+from alertd.api.services import services
+from alertd.api.shapes import AlertId, Query
+from alertd.cap.writer import MEDIA_TYPE
+from alertd.service.cap_out import Profile
+
+
+class CapQuery(Query):
+    profile: Profile | None = Field(
+        None, description="What a gateway wants besides: of the United States (`ipaws`) or of Canada (`cap-cp`)."
+    )
+
+
+async def create_cap(request: web.Request, *, query: SubmitQuery) -> Reply[Submitted]:
+    """Takes a CAP document in, 1.2 or one of its forerunners.
+
+    One of msgType Alert becomes an alert, as if it had been submitted in JSON, and Actual ones wait for another person. It is
+    `general` unless its event says that a child is sought (SAME code CAE, CAP-CP event amber): then a parameter `alertd:case` must
+    hold the case in JSON, as an alert has it, with its verification. Its `external_id` is its CAP reference. Geocodes are looked up
+    among the regions where an area has no shape. A document without `expires` ends 24 hours after it was sent.
+
+    One of msgType Cancel, from the same sender, cancels what its references name, all of it or nothing. Update, Ack and Error are
+    refused, and so is what an alert cannot hold: two infos in one language, or with different areas. A signature is not looked at.
+    Each fault names its line.
+    """
+    s, again = services(request), is_replay(request)
+    taken, alert = await s.cap_intake.take(
+        await request.read(), credential(request), alert_id=prepared_id(request), again=again, dry_run=query.dry_run
+    )
+    note(request, record=taken.record, dry_run=query.dry_run)
+    return await submitted_reply(s, taken, alert)
+
+
+async def show_cap(request: web.Request, *, id: AlertId, query: CapQuery) -> web.Response:
+    """An alert as CAP 1.2. Before it is approved its CAP status is Draft; once it is over it is a Cancel without info.
+
+    The area is cut into rings without holes, made simpler outwards where it has too many corners.
+    """
+    s = services(request)
+    record = await s.approval.get(id, credential(request))
+    document = await s.cap_out.document(record, query.profile)
+    return web.Response(
+        body=document, content_type=MEDIA_TYPE, charset="utf-8", headers={hdrs.CACHE_CONTROL: "no-store"}
+    )
+
+
+_GROUP = "Alerts"
+OPERATIONS = (
+    Operation(
+        method="POST", path="/v1/cap", handler=create_cap, summary="Submit a CAP document", scope="alerts:write",
+        group=_GROUP, status=202, takes=(MEDIA_TYPE, "application/xml", "text/xml"),
+        problems=(*REFUSED, "not-found", "precondition-failed", "too-large", "wrong-content-type"),
+        act=Act("alert.cap"),
+    ),
+    Operation(
+        method="GET", path="/v1/alerts/{id}.cap", handler=show_cap, summary="Show an alert as CAP", scope="alerts:read",
+        group=_GROUP, gives=(MEDIA_TYPE,), problems=("not-found", "message-impossible"),
+    ),
+)  # fmt: skip

