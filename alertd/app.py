@@ -132,7 +132,9 @@ class Parts:
         self.cap_intake = CapIntake(self.intake, self.approval, self.reports, self.regions, self.carriers)
         self.cap_out = CapOut(self.alerts, self.targeting, self.regions, self.renderer, self.texts, settings)
         self.requests = Requests(self.db)
-        self.fleet = Fleet(self.alerts, self.work, self.people, clock, settings.alerts.organisation)
+        self.fleet = Fleet(
+            self.alerts, self.work, self.people, self.limits, self.carriers, clock, settings.alerts.organisation
+        )
 
     def services(
         self,
@@ -266,6 +268,7 @@ def carrier_of(name: str, section: config.AnyCarrier, settings: config.Settings,
         rate=section.rate or UNLIMITED,
         burst=section.burst or section.rate or UNLIMITED,
         ramp_s=section.ramp_s,
+        weight=section.weight,
         hold=section.on_unknown == "hold",
         domains=_domains(name, section),
     )

@@ -137,6 +137,7 @@ class Carrier(Section):
     rate: float | None = Field(None, ge=0)
     burst: float | None = Field(None, ge=1)
     ramp_s: float = Field(0.0, ge=0)
+    weight: float = Field(1.0, ge=0)
     on_unknown: Literal["resend", "hold"] = "resend"
     timeout_s: float = Field(15.0, gt=0)
     connections: int = Field(32, ge=1)
@@ -291,19 +292,6 @@ class Settings(BaseSettings):
     def file(self) -> Path | None:
         """Where they came from: children of this process must read the same."""
         return self._file
-
-    @model_validator(mode="after")
-    def _one_carrier_a_channel(self) -> Self:
-        by_channel: dict[Channel, str] = {}
-        for name, carrier in self.carriers.items():
-            first = by_channel.setdefault(carrier.channel, name)
-            if first != name:
-                raise PydanticCustomError(
-                    "second_carrier",
-                    "{first} and {name} both carry {channel}; several carriers of one channel are not handled yet",
-                    {"first": first, "name": name, "channel": carrier.channel.value},
-                )
-        return self
 
 
 class _File(TomlConfigSettingsSource):

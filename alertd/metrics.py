@@ -7,7 +7,7 @@ true for the whole fleet (the identity of references among it) is made at each s
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import Metric
@@ -118,9 +118,16 @@ def merged_text(texts: Iterable[bytes]) -> bytes:
 
 
 def fleet_text(
-    counts: dict[str, dict[str, int]], alerts: dict[str, int], *, subscribers: int, pending_oldest_s: float
+    counts: dict[str, dict[str, int]],
+    alerts: dict[str, int],
+    breakers: Mapping[tuple[str, str], bool],
+    *,
+    subscribers: int,
+    pending_oldest_s: float,
 ) -> bytes:
-    """The fleet's series, from what the store says now: `counts` by channel and state of all live alerts."""
+    """The fleet's series, from what the store says now: `counts` by channel and state of all live alerts, `breakers` by channel
+    and carrier.
+    """
     r = CollectorRegistry()
     targeted = Gauge("alertd_targeted", "References planned, live alerts", ["channel"], registry=r)
     references = Gauge("alertd_references", "References by state, live alerts", ["channel", "state"], registry=r)
@@ -132,6 +139,9 @@ def fleet_text(
             references.labels(channel, state.word).set(found.get(state.word, 0))
     for alert_state in AlertState:
         by_state.labels(alert_state).set(alerts.get(alert_state, 0))
+    is_open = Gauge("alertd_breaker_open", "1: fails, and rests", ["channel", "carrier"], registry=r)
+    for names, rests in breakers.items():
+        is_open.labels(*names).set(rests)
     Gauge("alertd_subscribers", "People who asked to be told", registry=r).set(subscribers)
     Gauge("alertd_pending_oldest_seconds", "How long the oldest alert waits for a second person", registry=r).set(
         pending_oldest_s

@@ -129,7 +129,7 @@ def eta(
     loud = set(loudness) == {Loudness.LOUD}
     most = {channel: count if isinstance(count, int) else SMALL_COUNT for channel, count in addresses.items()}
     return {
-        channel: round(s.carriers.of(channel).seconds_for(count, loud=loud), 3)
+        channel: round(s.carriers.seconds_for(channel, count, loud=loud), 3)
         for channel, count in most.items()
         if channel in s.carriers.channels.intersection(channels)
     }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from alertd.store.limits import RAMP_FLOOR
@@ -11,6 +12,7 @@ from channels.base import Channel
 
 #: Carriers without a rate still pass the limiter, so that a pause stops them too.
 UNLIMITED = 1_000_000.0
+_CHANCE = secrets.SystemRandom()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +33,7 @@ class Carrier:
     channel: Channel
     rate: float = UNLIMITED  # permits a second, in the carrier's unit
     burst: float = UNLIMITED
+    weight: float = 1  # its share of what the channel's carriers are given; 0: only while the others rest
     ramp_s: float = 0  # after an idle spell the rate for what is not loud grows for so long; 0: at once
     hold: bool = False  # an attempt without an answer stays unknown, rather than being sent again
     domains: Mapping[str, Domain] = field(default_factory=dict)  # by each of their names, lower case
@@ -50,26 +53,39 @@ class Carrier:
 
 
 class Carriers:
-    """Which carrier serves a channel."""
+    """Which carriers serve a channel."""
 
     def __init__(self, carriers: Iterable[Carrier]) -> None:
-        self._by_channel: dict[str, Carrier] = {}
+        self._by_channel: dict[str, list[Carrier]] = {}
         for carrier in carriers:
-            self._by_channel.setdefault(carrier.channel.name, carrier)
+            self._by_channel.setdefault(carrier.channel.name, []).append(carrier)
 
     @property
     def channels(self) -> frozenset[str]:
         return frozenset(self._by_channel)
 
-    def of(self, channel: str) -> Carrier:
+    def of(self, channel: str) -> Sequence[Carrier]:
+        """The carriers of a channel."""
         return self._by_channel[channel]
+
+    def turn(self, channel: str) -> list[Carrier]:
+        """All of a channel in the order to ask them: by chance, each first as often as its weight says."""
+        # A weighted draw without putting back: Efraimidis and Spirakis, 2006.
+        drawn = {c.name: _CHANCE.random() ** (1 / c.weight) if c.weight else 0 for c in self.of(channel)}
+        return sorted(self.of(channel), key=lambda carrier: drawn[carrier.name], reverse=True)
+
+    def seconds_for(self, channel: str, permits: int, *, loud: bool) -> float:
+        """How long so many take when each carrier of a channel has its share."""
+        whole = sum(carrier.weight for carrier in self.of(channel))
+        shares = [(c, c.weight / whole if whole else 1) for c in self.of(channel)]
+        return max(carrier.seconds_for(math.ceil(permits * share), loud=loud) for carrier, share in shares if share)
 
     def named(self, name: str) -> Carrier | None:
         """The carrier of this name, if there is one."""
         return next((carrier for carrier in self.all() if carrier.name == name), None)
 
     def all(self) -> list[Carrier]:
-        return list(self._by_channel.values())
+        return [carrier for carriers in self._by_channel.values() for carrier in carriers]
 
     def held(self) -> bytes:
         """The numbers of the carriers whose open attempts are not repeated."""

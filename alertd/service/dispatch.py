@@ -65,6 +65,7 @@ class _Tried:
     accepted: bool = False  # any
     domains: list[Heard] = field(default_factory=list)
     sent: int = 0  # handed to the channel
+    failed: int = 0  # of these all, when the carrier took none
 
 
 @dataclass(slots=True)
@@ -75,6 +76,16 @@ class _Way:
     asked: list[int] = field(default_factory=list)  # of the gate, and nothing is sent yet
     settled: list[Settlement] = field(default_factory=list)  # answered, and not in the ledger yet
     dead: list[Dead] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """Which carrier takes which rows next, by their indices; none of them: how long until it is worth asking again."""
+
+    carrier: Carrier
+    ready: Ready | None  # None: it cannot be told this way
+    rows: list[int]
+    wait_s: float  # with rows: the carrier rests, and they are to try it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,6 +104,7 @@ class Dispatch:
     clock: Clock
     metrics: Metrics
     settings: WorkerSection
+    failing: set[str] = field(default_factory=set)  # carriers that took nothing of the last chunk
 
     async def drain(
         self, lease: Lease, stopping: Callable[[], bool], gives_way: Callable[[], bool] = lambda: False
@@ -109,30 +121,47 @@ class Dispatch:
         await self.removal.gone(way.dead)  # last: they hurt nobody who waits
 
     async def _chunks(self, lease: Lease, way: _Way, stopping: Callable[[], bool]) -> None:
-        carrier = self.carriers.of(lease.alike.channel)
-        ready = await self.messages.ready(lease.alert_id, lease.alike, carrier)
         while way.left and not stopping():
-            rows, wait_s = await self._permits(carrier, ready, len(way.left))
-            if not rows and not way.settled and wait_s < LONGEST_SLEEP_S:
-                await self.clock.sleep(wait_s)
+            turn = await self._turn(lease, way.left)
+            if not turn.rows and not way.settled and turn.wait_s < LONGEST_SLEEP_S:
+                await self.clock.sleep(turn.wait_s)
                 continue
-            way.asked = asked = way.left[:rows]
+            way.asked = turn.rows
             until = self.clock.monotonic() + SEND_WITHIN_S
-            gate, leave = await self.work.gate(lease, way.settled, [lease.rows[i] for i in asked], carrier.number)
+            asked = [lease.rows[i] for i in turn.rows]
+            gate, leave = await self.work.gate(lease, way.settled, asked, turn.carrier.number)
             way.settled = []
             if gate is not Gate.GO:
                 way.asked = []
                 return
-            way.left = way.left[rows:]
-            if asked:
-                passed = [i for i, may in zip(asked, leave, strict=True) if may]
-                tried = await self._try(lease, passed, carrier, ready, until)
+            way.left = [i for i in way.left if i not in set(turn.rows)]
+            if turn.rows:
+                tried = await self._try(lease, [i for i, may in zip(turn.rows, leave, strict=True) if may], turn, until)
                 way.settled, way.asked = tried.settled, []
                 way.dead += tried.dead
-                await self._heed(tried, carrier, probed=wait_s > 0)
-                await self._return(carrier, ready, len(asked) - tried.sent)
+                await self._heed(tried, turn.carrier, probed=turn.wait_s > 0)
+                await self._return(turn.carrier, turn.ready, len(asked) - tried.sent)
             else:  # what was answered is settled, and whoever cancels meanwhile is heard
-                await self.clock.sleep(min(wait_s, LONGEST_SLEEP_S))
+                await self.clock.sleep(min(turn.wait_s, LONGEST_SLEEP_S))
+
+    async def _turn(self, lease: Lease, left: Sequence[int]) -> _Turn:
+        """The first carrier of the channel that has permits, and what it may take; else the one that has some soonest.
+
+        What may have arrived goes to nobody but whom it was given to: only there are both seen as one.
+        """
+        turns, channel = list[_Turn](), lease.alike.channel
+        bound = {i: lease.carriers[i] for i in left if lease.doubted[i]}
+        known = {carrier.number for carrier in self.carriers.of(channel)}
+        for carrier in self.carriers.turn(channel):
+            rows = [i for i in left if bound.get(i) not in known - {carrier.number}]
+            if not rows:
+                continue
+            ready = await self.messages.ready(lease.alert_id, lease.alike, carrier)
+            granted, wait_s = await self._permits(carrier, ready, len(rows))
+            turns.append(_Turn(carrier, ready, rows[:granted], wait_s))
+            if granted and ready:
+                return turns[-1]
+        return min(turns, key=lambda turn: (turn.ready is None, turn.wait_s))
 
     async def _end(self, lease: Lease, way: _Way, stopping: Callable[[], bool]) -> None:
         """Nobody else knows what was answered and what was never sent: a store that is away is told when it is back.
@@ -164,9 +193,8 @@ class Dispatch:
             self.metrics.limit_wait_seconds.labels(carrier.channel.name, carrier.name).observe(wait_s)
         return granted // cost, wait_s
 
-    async def _try(
-        self, lease: Lease, indices: Sequence[int], carrier: Carrier, ready: Ready | None, until: float
-    ) -> _Tried:
+    async def _try(self, lease: Lease, indices: Sequence[int], turn: _Turn, until: float) -> _Tried:
+        carrier, ready = turn.carrier, turn.ready
         if ready is None:
             return _Tried([_unsendable(lease, i, State.FAILED, LedgerReason.LEFT_BLANK) for i in indices])
         found, settled = await self._addressed(lease, indices, ready)
@@ -188,6 +216,7 @@ class Dispatch:
             any(answer.answer is Answer.ACCEPTED for answer in answers),
             heard(carrier, probed, [one.recipient.address for one in tries], answers),
             len(tries),
+            _failures(answers),
         )
 
     async def _admitted(
@@ -239,6 +268,7 @@ class Dispatch:
             doubted=one.doubted,
             hold=carrier.hold,
             left_ms=ready.expires_ms - self.clock.now_ms(),
+            elsewhere=len(self.carriers.of(carrier.channel.name)) > 1,
         )
         return Settlement(
             one.row,
@@ -285,6 +315,11 @@ class Dispatch:
 
     async def _heed(self, tried: _Tried, carrier: Carrier, *, probed: bool) -> None:
         """A carrier or a domain that asks to wait is waited for, by all, until a probe of it is accepted."""
+        if tried.failed and not tried.wait_s:
+            await self._failed(carrier, tried.failed)
+        elif tried.accepted and carrier.name in self.failing:
+            probed = True
+            self.failing.remove(carrier.name)
         for one in (Heard(carrier.name, tried.wait_s, tried.accepted, probed), *tried.domains):
             if one.wait_s:
                 structlog.get_logger().warning("carrier asks to wait", carrier=one.limiter, seconds=one.wait_s)
@@ -293,10 +328,24 @@ class Dispatch:
                 structlog.get_logger().info("carrier takes messages again", carrier=one.limiter)
                 await self.limits.resume(one.limiter)
 
+    async def _failed(self, carrier: Carrier, times: int) -> None:
+        """It may be broken: after so many it rests, and others take its place."""
+        self.failing.add(carrier.name)
+        rest_s = await self.limits.failed(carrier.name, times)
+        if rest_s:
+            structlog.get_logger().warning("carrier fails", carrier=carrier.name, rests_s=rest_s)
+
     async def _return(self, carrier: Carrier, ready: Ready | None, rows: int) -> None:
         """Permits of rows that nothing was written for: another may have them."""
         if ready is not None and rows and carrier.rate < UNLIMITED:
             await self.limits.give_back(carrier.name, carrier.rate, rows * ready.prepared.cost, loud=ready.loud)
+
+
+def _failures(answers: Sequence[Outcome]) -> int:
+    """How many a carrier failed at, if it was no more than that: a no to one message shows that it works."""
+    failed = sum(answer.answer in {Answer.RETRY, Answer.UNKNOWN} for answer in answers)
+    told = sum(answer.answer in {Answer.ACCEPTED, Answer.NEVER} for answer in answers)
+    return 0 if told else failed
 
 
 def _unsendable(lease: Lease, index: int, state: State, reason: int) -> Settlement:

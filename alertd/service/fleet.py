@@ -7,7 +7,9 @@ from collections import Counter
 from alertd.alerts import AlertState
 from alertd.clock import Clock
 from alertd.metrics import fleet_text
+from alertd.service.carriers import Carriers
 from alertd.store.alerts import Alerts
+from alertd.store.limits import Limits
 from alertd.store.people import People
 from alertd.store.work import Work
 
@@ -18,10 +20,14 @@ RECENT = 1_000
 class Fleet:
     """Makes `/metrics/fleet`: a few round trips, however many alerts there are."""
 
-    def __init__(self, alerts: Alerts, work: Work, people: People, clock: Clock, org: str) -> None:
+    def __init__(
+        self, alerts: Alerts, work: Work, people: People, limits: Limits, carriers: Carriers, clock: Clock, org: str
+    ) -> None:
         self._alerts = alerts
         self._work = work
         self._people = people
+        self._limits = limits
+        self._carriers = carriers
         self._clock = clock
         self._org = org
 
@@ -34,14 +40,21 @@ class Fleet:
         return fleet_text(
             await self._references(),
             dict(Counter(state for state in states if state)),
+            await self._breakers(),
             subscribers=await self._people.count(),
             pending_oldest_s=max(0, now - min(pending, default=now)) / 1000,
         )
 
+    async def _breakers(self) -> dict[tuple[str, str], bool]:
+        """Which carriers failed, and rest, by channel and name."""
+        channels = {carrier.name: carrier.channel.name for carrier in self._carriers.all()}
+        found = await self._limits.open_breakers(channels)
+        return {(channels[name], name): rests for name, rests in found.items()}
+
     async def _references(self) -> dict[str, dict[str, int]]:
         """References by channel and state of all live alerts."""
         totals: dict[str, Counter[str]] = {}
-        for counts in await self._work.counts_of(await self._alerts.live()):
+        for counts in await self._work.counts_of(await self._alerts.versions(await self._alerts.live())):
             for channel, found in counts.items():
                 totals.setdefault(channel, Counter()).update(found)
         return {channel: dict(found) for channel, found in totals.items()}

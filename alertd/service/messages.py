@@ -54,8 +54,8 @@ def impossible(
     """
     faults = []
     for i, channel in enumerate(alert.channels):
-        languages = _failing(alert, channel, carriers.of(channel), renderer, own, now_ms)
-        if languages:
+        failing = [_failing(alert, channel, carrier, renderer, own, now_ms) for carrier in carriers.of(channel)]
+        if languages := sorted({language for languages in failing for language in languages}):
             sentence = (
                 f"The {channel} message cannot be made in {', '.join(languages)}: shorten names, texts and links."
             )

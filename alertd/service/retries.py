@@ -12,6 +12,8 @@ from channels.base import Answer, Outcome
 #: FCM asks for at least 10 s before the first retry of a 5xx; others ask for less, none for more.
 FIRST_WAIT_S = 10.0
 LONGEST_WAIT_S = 600.0
+#: Where another carrier has the channel too, what one surely did not take need not wait for it to come back.
+ELSEWHERE_S = 1.0
 #: A carrier that asks for more is asked again after an hour: what it said may be wrong, and alerts are short-lived.
 LONGEST_PAUSE_S = 3600.0
 _CHANCE = secrets.SystemRandom()
@@ -28,9 +30,11 @@ class Verdict:
     unsent: bool = False  # nothing was written, so it was no attempt
 
 
-def after(answer: Outcome, *, attempt: int, attempts: int, doubted: bool, hold: bool, left_ms: int) -> Verdict:
+def after(
+    answer: Outcome, *, attempt: int, attempts: int, doubted: bool, hold: bool, left_ms: int, elsewhere: bool = False
+) -> Verdict:
     """The verdict on attempt number `attempt`, with `left_ms` until the alert expires; `doubted` where an earlier one may have
-    arrived. What was surely not taken is tried till then, at most `attempts` times what may have arrived.
+    arrived. What was surely not taken is tried till then, at most `attempts` times what may have arrived; soon if `elsewhere`.
     """
     reason = answer.reason.value
     match answer.answer:
@@ -45,7 +49,8 @@ def after(answer: Outcome, *, attempt: int, attempts: int, doubted: bool, hold: 
         case Answer.RETRY | Answer.UNKNOWN:
             doubt = answer.answer is Answer.UNKNOWN
             may_have_arrived = attempt if doubted else int(doubt)  # at most: nobody counts which of them
-            delay_ms = int(1000 * max(pause_s(answer), wait_s(attempt)))
+            soon = elsewhere and not doubt and not doubted
+            delay_ms = int(1000 * (ELSEWHERE_S if soon else max(pause_s(answer), wait_s(attempt))))
             if (doubt and may_have_arrived >= attempts) or delay_ms >= left_ms:
                 return Verdict(State.UNKNOWN if may_have_arrived else State.FAILED, reason or LedgerReason.ATTEMPTS)
             return Verdict(State.QUEUED, reason, delay_ms, doubt)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from alertd.store import keys
 from alertd.store.connection import Connection
 
 PROBE_MS = 15_000  # how often a paused carrier is tried for what is loud
 #: The share of its rate that a ramp begins with: 90 messages in the first second at FCM's quota, so that a street is told at once.
 RAMP_FLOOR = 0.01
+
+
+#: So many failures without a success between them, none of them older than this before the next, and a carrier rests: for a second,
+#: for twice as long each time a message that tries it fails, too.
+FAILURES, FORGOTTEN_MS, SHORTEST_REST_MS, LONGEST_REST_MS = 20, 60_000, 1_000, 60_000
 
 
 class Limits:
@@ -62,6 +69,20 @@ class Limits:
         """The carrier said to wait: no permits for anybody until then."""
         await self._db.run("pause", [keys.limiter(carrier)], int(seconds * 1000), self._db.skew_ms)
 
+    async def failed(self, carrier: str, times: int) -> float:
+        """So many messages in a row it did not take. Answers for how many seconds it is paused now; 0: not yet."""
+        settings = (FAILURES, FORGOTTEN_MS, SHORTEST_REST_MS, LONGEST_REST_MS)
+        rest_ms: int = await self._db.run("failed", [keys.limiter(carrier)], times, self._db.skew_ms, *settings)
+        return rest_ms / 1000
+
     async def resume(self, carrier: str) -> None:
         """The carrier takes messages again."""
-        await self._db.execute("HDEL", keys.limiter(carrier), "paused", "pause", "probe")
+        await self._db.execute(
+            "HDEL", keys.limiter(carrier), "paused", "pause", "probe", "failed", "failed_at", "rests"
+        )
+
+    async def open_breakers(self, carriers: Iterable[str]) -> dict[str, bool]:
+        """Of each carrier, whether it failed so often that it rests, or is being tried with single messages."""
+        names = list(carriers)
+        rests = await self._db.execute_many([("HGET", keys.limiter(name), "rests") for name in names])
+        return {name: bool(rest) for name, rest in zip(names, rests, strict=True)}

@@ -83,6 +83,7 @@ class Lease:
     refs: list[tuple[int, int]]
     tries: list[int]  # attempts made before
     doubted: list[bool]  # whether one of them may have arrived
+    carriers: list[int]  # the last that each was given to; 0 is none
     lost: int  # attempts found open from a holder that went silent
 
 
@@ -138,7 +139,7 @@ def _counts(found: dict[bytes, bytes] | list[bytes]) -> dict[str, dict[str, int]
 
 
 def _leased(name: str, channel: str, given: Sequence[Any]) -> Lease:
-    version, batch, header, rows, refs, tries, lost = given
+    version, batch, header, rows, refs, tries, carriers, lost = given
     _, language, form, ring, _, _ = header.decode().split(" ")
     return Lease(
         name=name,
@@ -149,6 +150,7 @@ def _leased(name: str, channel: str, given: Sequence[Any]) -> Lease:
         refs=unpack_refs(refs),
         tries=[tried & ATTEMPTS_MASK for tried in tries],
         doubted=[tried >= FLAG_DOUBT for tried in tries],
+        carriers=list(carriers),
         lost=lost,
     )
 

@@ -166,7 +166,7 @@ async def test_what_is_sent_again_after_a_crash_is_counted(parts: Parts, sample:
     await register(parts, 30)
     record = await planned(parts, sample)
     lease = await parts.work.lease(record.id, "push", b"")
-    await parts.work.gate(lease, [], lease.rows[:crashed], parts.carriers.of("push").number)  # and no more is heard
+    await parts.work.gate(lease, [], lease.rows[:crashed], parts.carriers.of("push")[0].number)  # and no more is heard
     await silence(parts.db, record.id)
     assert await send(parts, record) == 1
     assert (await counts(parts, record))["accepted"] == 30

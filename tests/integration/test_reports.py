@@ -9,6 +9,7 @@ import shapely
 from alertd.alerts import AlertState
 from alertd.clock import SystemClock
 from alertd.ids import new_id
+from alertd.service.carriers import Carriers
 from alertd.service.fleet import Fleet
 from alertd.service.reports import LOOK, Reports, Wanted
 from alertd.store.alerts import AlertRecord, Alerts
@@ -99,7 +100,7 @@ async def planned(alerts: Alerts, work: Work, people: int) -> str:
 async def test_the_fleet_is_told_of_live_alerts_alone(store: Connection, alerts: Alerts):
     """Figures of references are of live alerts, as their help says, and hundreds of alerts cost a few round trips."""
     work = Work(store)
-    fleet = Fleet(alerts, work, People(store), SystemClock(), "default")
+    fleet = Fleet(alerts, work, People(store), Limits(store), Carriers([]), SystemClock(), "default")
     for _ in range(60):
         await made(alerts)
     await planned(alerts, work, 3)

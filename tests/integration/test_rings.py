@@ -132,7 +132,7 @@ async def test_each_ring_is_as_loud_as_it_says(parts: Parts, sample: dict[str, A
     record = (await submitted(parts, sample, target=RINGS)).record
     assert record.loudness == Loudness.LOUD
     dispatch = parts.worker().dispatch
-    carrier = parts.carriers.of("push")
+    (carrier,) = parts.carriers.of("push")
     loud = [
         (await dispatch.messages.ready(record.id, Alike(channel="push", language="es", ring=ring), carrier)).loud
         for ring in (1, 2)

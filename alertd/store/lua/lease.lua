@@ -2,7 +2,7 @@
 -- KEYS: 1 chain
 -- ARGV: 1 channel, 2 new lease's name, 3 lease ms, 4 carriers (bytes) whose unsettled attempts are held, 5 skew,
 --       6... leases the asker holds: asking is a sign of life
--- Returns: nil, or {alert id, batch, header, rows (u32 each), refs (6 bytes each), tries (1 byte each, as the ledger has it), in flight found}
+-- Returns: nil, or {alert id, batch, header, rows (u32 each), refs (6 bytes each), tries and carriers (1 byte each, as the ledger has them), in flight found}
 local chain, channel, lease, lease_ms, hold = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local now = chain_now(chain, ARGV[5])
 local until_key, leases = key(chain, 'until', channel), key(chain, 'leases')
@@ -28,7 +28,7 @@ local function give(version, batch, numbers, kind, mark)
   local low, high = numbers[1], numbers[#numbers]
   local rows, lost = open_rows(chain, version, low, high), 0
   local at = since(key(chain, 'version', version), now)
-  local wanted, refs, tries = {}, {}, {}
+  local wanted, refs, tries, carriers = {}, {}, {}, {}
   local all_refs = redis.call('GETRANGE', key(chain, 'refs', version), low * 6, (high + 1) * 6 - 1)
   for _, number in ipairs(numbers) do
     if kind == 'lost' then lost = lost + settle_lost(rows, number, at, version, mark) end
@@ -41,6 +41,7 @@ local function give(version, batch, numbers, kind, mark)
       wanted[#wanted + 1] = struct.pack('<I4', number)
       refs[#refs + 1] = string.sub(all_refs, (number - low) * 6 + 1, (number - low) * 6 + 6)
       tries[#tries + 1] = string.char(row.tries)
+      carriers[#carriers + 1] = string.char(row.carrier)
     end
   end
   close_rows(chain, version, rows, channel)
@@ -48,7 +49,7 @@ local function give(version, batch, numbers, kind, mark)
   local numbers_left = table.concat(wanted)
   redis.call('HSET', leases, lease, version .. '/' .. batch .. '/' .. numbers_left)
   redis.call('ZADD', until_key, now + lease_ms, lease)
-  return {version, batch, header, numbers_left, table.concat(refs), table.concat(tries), lost}
+  return {version, batch, header, numbers_left, table.concat(refs), table.concat(tries), table.concat(carriers), lost}
 end
 
 local function lost_lease()

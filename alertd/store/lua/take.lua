@@ -9,10 +9,11 @@ local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2] + ARGV[5] * 1000
 local rate, burst, wanted, least = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local loud = ARGV[6] == '1'
+local TRIED = 5000000 -- how long what becomes of a single message is waited for
 local AFTER_LOUD = 1000000 -- who is loud and had to wait has sent by then, and asks again
 local function at(moment) return string.format('%.0f', moment) end
-local tat, paused, pause, probe, served, began, asked, ramped = unpack(
-  redis.call('HMGET', KEYS[1], 'tat', 'paused', 'pause', 'probe', 'loud', 'began', 'asked', 'ramped'))
+local tat, paused, pause, probe, served, began, asked, ramped, rests = unpack(
+  redis.call('HMGET', KEYS[1], 'tat', 'paused', 'pause', 'probe', 'loud', 'began', 'asked', 'ramped', 'rests'))
 paused, pause, served = tonumber(paused or '0'), tonumber(pause or '0'), tonumber(served or '0')
 if paused - now > pause then -- the clock was set back: the pause begins anew, or it would last as long as the step
   paused = now + pause
@@ -24,6 +25,12 @@ if paused > now then -- what the carrier said may be wrong, or meant for one rec
   if not loud or (due > now and due - now <= every) then return {0, paused - now} end
   redis.call('HSET', KEYS[1], 'probe', at(now + every))
   return {least, paused - now}
+end
+if rests then -- it failed and has rested: one message tries it, and the next if nothing is heard of that one
+  local due = tonumber(probe or '0')
+  if due > now and due - now <= TRIED then return {0, due - now} end
+  redis.call('HSET', KEYS[1], 'probe', at(now + TRIED))
+  return {least, TRIED}
 end
 local share, ramp = 1, loud and 0 or ARGV[8] * 1000
 if ramp > 0 then

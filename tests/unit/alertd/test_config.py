@@ -150,12 +150,6 @@ def test_search_may_not_outlast_the_grace_of_a_move(tmp_path: Path):
     assert LONGEST_QUERY_S * 1000 * 2 < GRACE_MS
 
 
-def test_second_carrier_of_a_channel_is_refused(tmp_path: Path):
-    """Both are named, rather than one of them never used."""
-    with pytest.raises(ConfigError, match=r"carriers: relay and spare both carry mail; several .* not handled yet"):
-        load(written(tmp_path, SMTP + SMTP.replace("relay", "spare")))
-
-
 def test_carriers_name_the_channel_they_are_made_for():
     """What the configuration says of a kind of carrier is what its channel says of itself."""
     made = {

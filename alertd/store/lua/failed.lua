@@ -1,0 +1,19 @@
+-- Messages that a carrier did not take. After so many in a row it rests, for twice as long each time: the breaker of its limiter.
+-- `take` lets a single message try it when the rest is over, and who sees one accepted removes all of this.
+-- KEYS: 1 limiter
+-- ARGV: 1 how many, 2 skew (ms), 3 so many are enough, 4 ms after which they are forgotten, 5 shortest and 6 longest rest (ms)
+-- Returns: for how many ms it rests from now on; 0: it does not
+local now = now_ms(ARGV[2])
+local failed, failed_at, rests = unpack(redis.call('HMGET', KEYS[1], 'failed', 'failed_at', 'rests'))
+failed, rests = tonumber(failed or '0'), tonumber(rests or '0')
+if now - tonumber(failed_at or '0') > tonumber(ARGV[4]) then failed = 0 end
+failed = failed + ARGV[1]
+redis.call('HSET', KEYS[1], 'failed', failed, 'failed_at', now)
+redis.call('PEXPIRE', KEYS[1], math.max(redis.call('PTTL', KEYS[1]), tonumber(ARGV[4]) + 2 * ARGV[6]))
+local paused = tonumber(redis.call('HGET', KEYS[1], 'paused') or '0') / 1000
+if (rests == 0 and failed < tonumber(ARGV[3])) or paused > now then return 0 end -- others saw it fail meanwhile
+local rest = math.min(ARGV[5] * 2 ^ rests, tonumber(ARGV[6]))
+redis.call('HSET', KEYS[1], 'rests', rests + 1, 'paused', string.format('%.0f', (now + rest) * 1000),
+  'pause', string.format('%.0f', rest * 1000))
+redis.call('HDEL', KEYS[1], 'probe')
+return rest

@@ -1,0 +1,129 @@
+"""Several carriers of one channel: each has its share, a broken one rests while the others do its work, and takes it up again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from alertd.app import Parts, opened
+from alertd.config import FcmCarrier, Settings
+from alertd.store.alerts import AlertRecord
+from alertd.store.codec import Codec
+from alertd.store.limits import FAILURES, LONGEST_REST_MS
+from channels.sandbox import Sandbox
+from channels.sandbox.script import Rule
+from geofences.regions import Library
+from tests.integration.acts import counts, planned, register, send
+
+PEOPLE = 400
+
+
+@pytest.fixture
+async def second(tmp_path: Path) -> AsyncIterator[Sandbox]:
+    """The carriers of another provider."""
+    (tmp_path / "second").mkdir()
+    carriers = Sandbox(tmp_path / "second")
+    await carriers.start()
+    yield carriers
+    await carriers.stop()
+
+
+def push_of(sandbox: Sandbox, weight: float) -> FcmCarrier:
+    push = sandbox.endpoints["push"]
+    return FcmCarrier(
+        kind="fcm", credentials=push["credentials"], endpoint=push["endpoint"], ca_file=push["ca_file"], rate=0,
+        ramp_s=0, weight=weight,
+    )  # fmt: skip
+
+
+@pytest.fixture
+async def parts(
+    redis: Redis, codec: Codec, sandbox: Sandbox, second: Sandbox, library: Library, weights: tuple[float, float]
+) -> AsyncIterator[Parts]:
+    """Everything a process has, with two carriers of push."""
+    settings = Settings(carriers={"one": push_of(sandbox, weights[0]), "two": push_of(second, weights[1])})
+    async with opened(settings, redis, codec, library=library) as made:
+        yield made
+
+
+async def told(parts: Parts, record: AlertRecord) -> Counter[str]:
+    """Who was told by which carrier, by the ledger."""
+    names = await parts.limits.carrier_names()
+    return Counter([names[row["carrier"]] async for _, rows, _ in parts.work.ledger(record.id) for row in rows])
+
+
+async def breakers(parts: Parts) -> dict[str, bool]:
+    return await parts.limits.open_breakers(["one", "two"])
+
+
+async def breaks(parts: Parts, carrier: str) -> None:
+    """It fails again and again, until it rests for as long as one may."""
+    while (rest_s := await parts.limits.failed(carrier, FAILURES)) < LONGEST_REST_MS / 1000:
+        parts.db.skew_ms += int(1000 * rest_s) + 1
+
+
+@pytest.mark.parametrize("weights", [(3, 1)])
+async def test_each_has_its_share(parts: Parts, sandbox: Sandbox, second: Sandbox, sample: dict[str, Any]):
+    """Chunks go to both, and each person is told once, by one of them."""
+    await register(parts, PEOPLE)
+    shares = Counter[str]()
+    for _ in range(5):
+        record = await planned(parts, sample)
+        await send(parts, record)
+        assert await counts(parts, record) == {"accepted": PEOPLE}
+        shares += await told(parts, record)
+    assert sandbox.push.recorded.total + second.push.recorded.total == 5 * PEOPLE
+    assert shares == {"one": sandbox.push.recorded.total, "two": second.push.recorded.total}
+
+
+@pytest.mark.parametrize("weights", [(3, 1), (1, 0)])
+async def test_one_carries_on_where_another_breaks(
+    parts: Parts, sandbox: Sandbox, second: Sandbox, sample: dict[str, Any], weights: tuple[float, float]
+):
+    """What a broken carrier did not take is taken by the other within ten seconds, and nobody is told twice."""
+    await register(parts, PEOPLE)
+    sandbox.push.script.set(Rule("token-", "unavailable"))
+    record = await planned(parts, sample)
+    for _ in range(5):
+        await send(parts, record)
+        parts.db.skew_ms += 2_000
+    assert await counts(parts, record) == {"accepted": PEOPLE}
+    assert (sandbox.push.recorded.total, second.push.recorded.total) == (0, PEOPLE)
+    assert await breakers(parts) == {"one": True, "two": False}
+    assert b'alertd_breaker_open{carrier="one",channel="push"} 1.0' in await parts.fleet.metrics()
+
+
+@pytest.mark.parametrize("weights", [(1, 0)])
+async def test_a_carrier_that_works_again_has_its_share_again(
+    parts: Parts, sandbox: Sandbox, second: Sandbox, sample: dict[str, Any]
+):
+    """After its rest one message tries it, and when that is accepted it has the rest."""
+    await register(parts, PEOPLE)
+    await breaks(parts, "one")
+    await send(parts, await planned(parts, sample))
+    assert (sandbox.push.recorded.total, second.push.recorded.total) == (0, PEOPLE)
+    parts.db.skew_ms += LONGEST_REST_MS + 1
+    await send(parts, await planned(parts, sample))
+    assert (sandbox.push.recorded.total, second.push.recorded.total) == (PEOPLE, PEOPLE)
+    assert await breakers(parts) == {"one": False, "two": False}
+
+
+@pytest.mark.parametrize("weights", [(1, 0)])
+async def test_what_may_have_arrived_is_repeated_by_the_same_carrier(
+    parts: Parts, sandbox: Sandbox, second: Sandbox, sample: dict[str, Any]
+):
+    """Only there are both seen as one message: the other never gets what was cut off before its answer."""
+    await register(parts, 30)
+    sandbox.push.script.set(Rule("token-7", "reset", times=1))
+    record = await planned(parts, sample)
+    await send(parts, record)
+    assert (await counts(parts, record))["queued"] >= 1
+    await breaks(parts, "one")  # it rests when the message is due again
+    await send(parts, record)
+    assert await counts(parts, record) == {"accepted": 30, "doubled": 1}
+    assert (sandbox.push.recorded.count("token-7"), second.push.recorded.count("token-7")) == (2, 0)
