@@ -7,6 +7,7 @@ because names are: only punctuation that looks the same is.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Literal
 
@@ -20,6 +21,8 @@ GSM_EXTENSION = frozenset("\f^{}\\[~]|€")  # an escape and a septet: they coun
 
 SEPTETS, SEPTETS_OF_PART = 160, 153
 UNITS, UNITS_OF_PART = 70, 67
+
+_LINK = re.compile(r"(https?://\S+)")
 
 # Look-alikes that would turn a whole text to UCS-2, and characters that show nothing. Joiners stay: Persian, Hindi and emoji need them.
 LOOK_ALIKES = str.maketrans(
@@ -42,11 +45,20 @@ def fold(text: str) -> str:
     return text.translate(LOOK_ALIKES)
 
 
-def segments(text: str) -> tuple[Encoding, int]:
-    """The alphabet the text needs as it is, and how many segments it takes; an empty text takes one."""
+def divided(text: str) -> tuple[Encoding, list[str]]:
+    """The alphabet the text needs as it is, and the text by segment; an empty text takes one.
+
+    A cut is never inside a character of two, nor inside a link that fits a segment: a phone that does not join them still opens it.
+    """
     if all(character in GSM_BASIC or character in GSM_EXTENSION for character in text):
-        return "gsm7", _count(text, _septets, SEPTETS, SEPTETS_OF_PART)
-    return "ucs2", _count(text, _units, UNITS, UNITS_OF_PART)
+        return "gsm7", _divided(text, _septets, SEPTETS, SEPTETS_OF_PART)
+    return "ucs2", _divided(text, _units, UNITS, UNITS_OF_PART)
+
+
+def segments(text: str) -> tuple[Encoding, int]:
+    """The alphabet the text needs as it is, and how many segments it takes."""
+    encoding, found = divided(text)
+    return encoding, len(found)
 
 
 def _septets(character: str) -> int:
@@ -57,12 +69,18 @@ def _units(character: str) -> int:
     return 2 if ord(character) > 0xFFFF else 1
 
 
-def _count(text: str, width: Callable[[str], int], single: int, part: int) -> int:
+def _divided(text: str, width: Callable[[str], int], single: int, part: int) -> list[str]:
     if sum(map(width, text)) <= single:
-        return 1
-    count, used = 1, 0
-    for character in text:
-        used += width(character)
-        if used > part:  # a character of two never straddles the border
-            count, used = count + 1, width(character)
-    return count
+        return [text]
+    found: list[list[str]] = [[]]
+    used = 0
+    for run in _LINK.split(text):
+        size = sum(map(width, run))
+        whole = _LINK.fullmatch(run) is not None and size <= part
+        for piece, wide in ((run, size),) if whole else zip(run, map(width, run), strict=True):
+            if used + wide > part:
+                found.append([])
+                used = 0
+            found[-1].append(piece)
+            used += wide
+    return ["".join(pieces) for pieces in found]

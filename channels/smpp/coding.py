@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from channels.text import SEPTETS, SEPTETS_OF_PART, UNITS, UNITS_OF_PART, Encoding, segments
+from channels.text import Encoding, divided
 
 ALPHABET: Final = (
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞ\x1bÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
@@ -52,28 +52,17 @@ class Coded:
 
 
 def code(text: str) -> Coded:
-    """Cut between characters, never inside an escape or a surrogate pair; as many parts as `channels.text` counts."""
-    encoding, _ = segments(text)
-    if encoding == "gsm7":
-        pieces, single, part = [_OCTETS[character] for character in text], SEPTETS, SEPTETS_OF_PART
-    else:
-        pieces = [character.encode("utf-16-be", "replace") for character in text]
-        single, part = 2 * UNITS, 2 * UNITS_OF_PART
-    whole = b"".join(pieces)
-    parts = (whole,) if len(whole) <= single else tuple(_cut(pieces, part))
-    return Coded(DATA_CODING[encoding], parts)
+    """By segment as `channels.text` divides it."""
+    encoding, parts = divided(text)
+    return Coded(DATA_CODING[encoding], tuple(map(_septets if encoding == "gsm7" else _units, parts)))
 
 
-def _cut(pieces: list[bytes], size: int) -> Iterator[bytes]:
-    part: list[bytes] = []
-    used = 0
-    for piece in pieces:
-        if used + len(piece) > size:
-            yield b"".join(part)
-            part, used = [], 0
-        part.append(piece)
-        used += len(piece)
-    yield b"".join(part)
+def _septets(text: str) -> bytes:
+    return b"".join(map(_OCTETS.__getitem__, text))
+
+
+def _units(text: str) -> bytes:
+    return text.encode("utf-16-be", "replace")
 
 
 def header(reference: int, parts: int, number: int) -> bytes:

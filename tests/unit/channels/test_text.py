@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from channels.text import GSM_BASIC, GSM_EXTENSION, fold, segments
+from channels.text import GSM_BASIC, GSM_EXTENSION, divided, fold, segments
 
 
 @pytest.mark.parametrize(
@@ -53,3 +53,30 @@ def test_folding_twice_is_folding_once(text):
     """What is plain stays as it is, and the count never drops below one."""
     assert fold(fold(text)) == fold(text)
     assert segments(text)[1] >= 1
+
+
+LINK = "https://alerts.example.org/a/k3v9q2"
+
+
+@pytest.mark.parametrize("before", range(100, 170))
+@pytest.mark.parametrize("letter", ["a", "ж"])
+def test_a_link_is_never_in_two_segments(before, letter):
+    """Wherever it stands, it begins a segment rather than going on in the next; what surrounds it is cut as ever."""
+    text = f"{letter * before}\n{LINK} {letter * 200}"
+    encoding, parts = divided(text)
+    assert "".join(parts) == text
+    assert sum(LINK in part for part in parts) == 1
+    assert all(segments(part) == (encoding, 1) for part in parts if letter in part)
+
+
+def test_a_link_longer_than_a_segment_is_cut():
+    """It cannot be whole, and every character of it is sent."""
+    link = "https://alerts.example.org/" + "x" * 200
+    assert divided("ж" + link)[1] == [("ж" + link)[at : at + 67] for at in range(0, 228, 67)]
+
+
+@given(st.text(), st.text(), st.sampled_from(["", "http://a.example/b?c=d ", LINK, "https://"]))
+def test_every_character_is_in_one_segment(before, after, link):
+    """None is lost or doubled, whatever is around a link."""
+    text = before + link + after
+    assert "".join(divided(text)[1]) == text
