@@ -223,7 +223,7 @@ export function t(key, values = {}) {
 export const number = (n) => (typeof n === "number" ? new Intl.NumberFormat(language).format(n) : n === "hidden" ? t("hidden") : n);
 
 export const moment = (iso) =>
-  new Intl.DateTimeFormat(language, { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" }).format(new Date(iso));
+  new Intl.DateTimeFormat(language, { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" }).format(new Date(iso));
 
 /** Seconds as people say them. */
 export function span(s) {

@@ -1,0 +1,124 @@
+"""Operators at their browsers, and how one fills in a case."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from playwright.async_api import Browser, Page, async_playwright
+
+ZONE = "Europe/Madrid"
+#: Where a click is meant to be noticed by: this machine may have other things to do.
+PATIENCE_MS = 30_000
+
+
+def chromium() -> str:
+    """Where Chromium is. Raises AssertionError, which says how to get it."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    assert found, "These tests need Chromium: sudo apt-get install chromium (or leave them out: ./ops/test --fast)"
+    return found
+
+
+@asynccontextmanager
+async def launched(*flags: str) -> AsyncIterator[Browser]:
+    """A browser, with these flags; root may not use its sandbox."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox", *flags])
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+class Desk:
+    """One operator's window, and everything that went wrong in it."""
+
+    def __init__(self, page: Page, url: str, refusals: tuple[int, ...] = ()) -> None:
+        """Browsers say of every refused request that it was; those of `refusals` are what a test is about."""
+        self.page, self.url = page, url
+        self.wrong: list[str] = []
+        self._expected = tuple(f"status of {status}" for status in refusals)
+        page.on("console", lambda said: self._said(said.type, said.text))
+        page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
+        page.on("request", lambda request: self._asked(request.url))
+
+    def _said(self, kind: str, text: str) -> None:
+        if kind == "error" and not any(one in text for one in self._expected):
+            self.wrong.append(f"console: {text}")
+
+    def _asked(self, url: str) -> None:
+        if not url.startswith((self.url, "data:", "blob:")):
+            self.wrong.append(f"asked another host: {url}")
+
+    async def sign_in(self, key: str) -> None:
+        await self.page.goto(f"{self.url}/console")
+        await self.page.get_by_label("Your key").fill(key)
+        await self.page.get_by_role("button", name="Sign in").click()
+        await self.page.get_by_role("link", name="New alert").wait_for()
+
+    async def press(self, name: str) -> None:
+        await self.page.get_by_role("button", name=name, exact=True).click()
+
+    async def fill(self, label: str, text: str) -> None:
+        await self.page.get_by_label(label, exact=True).fill(text)
+
+    async def people(self) -> int:
+        """How many people the panel says, once it says so of what is chosen now."""
+        await self.page.locator(".reach:not(.is-counting) #people").wait_for()
+        return number(await self.page.locator("#people").inner_text())
+
+    async def choose_region(self, name: str, code: str) -> None:
+        await self.fill("Region, city or code", name)
+        await self.page.locator(".found button", has_text=code).click()
+
+    async def fill_case(self, case: str) -> None:
+        """A case as an author knows it: verified, a child, a place in two languages, a number."""
+        page = self.page
+        await self.fill("Authority that verified it", "Policía Nacional")
+        await self.fill("Its reference", "2026/4711")
+        await page.get_by_label("A minor").check()
+        await page.get_by_label("At high risk").check()
+        await page.get_by_label(re.compile("^Custody")).check()
+        await page.get_by_label(re.compile("^No protection")).check()
+        await self.fill("The risk of publishing was weighed by", "m.ruiz@centre.example")
+        await self.fill("In the child’s best interests, decided by", "m.ruiz@centre.example")
+        await self.fill("Name to publish", "Lucía P.")
+        await self.fill("Age", "7")
+        for fact, code in (("Sex", "female"), ("Hair", "brown"), ("Eyes", "green")):
+            await page.get_by_label(fact, exact=True).select_option(code)
+        await self.fill("Height, cm", "118")
+        await self.fill("to", "125")
+        await self.fill("Case number", case)
+        seen = datetime.now(ZoneInfo(ZONE)) - timedelta(hours=3)
+        await self.fill("When", seen.strftime("%Y-%m-%dT%H:%M"))
+        await page.get_by_label("Add a language").select_option("es")
+        for column, place, clothing in (
+            (0, "Santa Justa station", "red coat"), (1, "estación de Santa Justa", "abrigo rojo"),
+        ):  # fmt: skip
+            await page.locator(".column").nth(column).get_by_label("Place").fill(place)
+            await page.locator(".column").nth(column).get_by_label("Clothing").fill(clothing)
+        await self.fill("Number", "116000")
+        await self.fill("Works in (ES, FR)", "ES")
+
+
+@asynccontextmanager
+async def desk(browser: Browser, url: str, *refusals: int, **context: Any) -> AsyncIterator[Desk]:
+    """A window that shares nothing with others. Fails at the end if anything went wrong in it."""
+    opened = await browser.new_context(locale="en-GB", timezone_id=ZONE, **context)
+    opened.set_default_timeout(PATIENCE_MS)
+    window = Desk(await opened.new_page(), url, refusals)
+    try:
+        yield window
+        assert window.wrong == []
+    finally:
+        await opened.close()
+
+
+def number(text: str) -> int:
+    """A count as it is shown."""
+    return int(re.sub(r"\D", "", text))

@@ -1,0 +1,159 @@
+"""The console's promises, kept in a real browser: two people, one alert, everyone told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from tests.acceptance.conftest import Served
+from tests.browser.desks import PATIENCE_MS, Desk, desk, launched
+
+pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
+
+#: What WebGL needs, taken away, as on old desks.
+WITHOUT_WEBGL = ("--disable-gpu", "--disable-software-rasterizer", "--disable-3d-apis")
+SEVILLA = "41091"
+
+
+def people_of(served: Served, target: dict[str, Any]) -> Any:
+    """How many people the API says a target reaches."""
+    status, told = served.call("POST", "/v1/targets/preview", {"target": target})
+    assert status == 200, told
+    return told["audience"]["people"]
+
+
+async def begun(window: Desk, key: str, case: str) -> None:
+    await window.sign_in(key)
+    await window.page.get_by_role("link", name="New alert").click()
+    await window.fill_case(case)
+
+
+async def draw_circle(window: Desk) -> None:
+    """With the mouse, from a point right of the map's middle outwards."""
+    await window.page.locator(".map[data-ready=true]").wait_for()
+    await window.press("Draw a circle")
+    box = await window.page.locator(".map").bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    await window.page.mouse.click(x + 50, y)
+    await window.page.mouse.move(x + 200, y, steps=5)
+    await window.page.mouse.click(x + 200, y)
+    await window.page.locator(".pieces li", has_text="Circle").wait_for()
+
+
+async def submitted(window: Desk) -> str:
+    """Goes on to the last step and submits; answers the alert's id."""
+    await window.press("Continue")
+    await window.page.locator(".in-language").first.wait_for()
+    await window.press("Submit for approval")
+    await window.page.locator(".sentence").wait_for()
+    await expect(window.page.get_by_text("another person must approve it")).to_be_visible()
+    return window.page.url.rpartition("/")[2]
+
+
+async def test_two_people_tell_everyone_in_an_area(served: Served, browser: Browser, ana: str, bea: str):
+    """One draws and submits, another sees what will happen and approves, and both numbers are the API's; then all are told."""
+    async with desk(browser, served.url) as author:
+        await begun(author, ana, "SE-2026-117")
+        await expect(author.page.locator(".phone-title").first).to_contain_text("Lucía P., 7")
+        await author.press("Continue")
+        await author.choose_region("Sevilla", SEVILLA)
+        assert await author.people() == people_of(served, {"regions": [SEVILLA]})
+        await draw_circle(author)
+        shown = await author.people()
+        alert_id = await submitted(author)
+    target = served.call("GET", f"/v1/alerts/{alert_id}")[1]["alert"]["target"]
+    assert len(target["circles"]) == 1
+    assert shown == people_of(served, target)
+    async with desk(browser, served.url) as approver:
+        await approver.sign_in(bea)
+        await approver.page.get_by_role("link", name="Review").click()
+        await expect(approver.page.locator(".sentence")).to_contain_text(f"{shown:,} people")
+        await approver.press("Approve and send")
+        await expect(approver.page.locator("#share")).to_have_text("100 %", timeout=PATIENCE_MS)
+        await expect(approver.page.get_by_text("Everyone has been told.")).to_be_visible()
+    assert served.progress(alert_id)["state"] == "sent"
+
+
+async def test_without_webgl_the_same_is_done_by_words_and_numbers(served: Served, ana: str):
+    """A browser that cannot draw a map loses no area: search, coordinates and GeoJSON are there, with the API's count."""
+    async with launched(*WITHOUT_WEBGL) as browser, desk(browser, served.url) as author:
+        await begun(author, ana, "SE-2026-118")
+        await author.press("Continue")
+        await expect(author.page.get_by_text("This browser cannot draw the map.")).to_be_visible()
+        await author.choose_region("Sevilla", SEVILLA)
+        await author.fill("Longitude, latitude", "-5.9026, 37.4180")
+        await author.fill("Radius, km", "1.5")
+        await author.page.locator(".circle-form").get_by_role("button", name="Add").click()
+        await author.press("Take away: Circle")
+        circle = {"center": [-5.9026, 37.418], "radius_km": 1.5}
+        assert await author.people() == people_of(served, {"regions": [SEVILLA], "exclude": {"circles": [circle]}})
+        await submitted(author)
+
+
+async def test_what_is_no_shape_is_told_beside_its_field(served: Served, browser: Browser, ana: str):
+    """Coordinates that are none and GeoJSON that is none are told where they stand, and what was typed is kept."""
+    async with desk(browser, served.url) as author:
+        await author.sign_in(ana)
+        await author.page.goto(f"{served.url}/console#/new")
+        await author.press("Continue")
+        await author.page.get_by_text("By coordinates or file").click()
+        await author.fill("Longitude, latitude", "37.4 north")
+        await author.page.locator(".circle-form").get_by_role("button", name="Add").click()
+        await expect(author.page.get_by_text("Two numbers, longitude first")).to_be_visible()
+        await author.fill("GeoJSON, pasted", '{"type": "Point", "coordinates": [0, 0]}')
+        await author.page.locator(".paste-form").get_by_role("button", name="Add").click()
+        await expect(author.page.get_by_text("This is no GeoJSON polygon.")).to_be_visible()
+        await expect(author.page.get_by_label("Longitude, latitude", exact=True)).to_have_value("37.4 north")
+
+
+async def test_a_refusal_is_told_with_each_fault_and_the_draft_stays(served: Served, browser: Browser, ana: str):
+    """What the API refuses is said in its words beside the button, and nothing that was filled in is lost."""
+    async with desk(browser, served.url, 422) as author:
+        await begun(author, ana, "SE-2026-119")
+        await author.page.get_by_label("Custody was checked: who seeks the child may be the danger").uncheck()
+        await author.press("Continue")
+        await author.choose_region("Sevilla", SEVILLA)
+        await author.people()
+        await author.press("Continue")
+        await author.press("Submit for approval")
+        await expect(author.page.locator(".refused").first).to_contain_text("custody to be checked")
+        await author.page.reload()
+        await expect(author.page.get_by_label("Case number", exact=True)).to_have_value("SE-2026-119")
+
+
+async def test_the_live_button_is_never_where_the_test_button_was(served: Served, browser: Browser, ana: str):
+    """A hand that has learned where the one is does not hit the other; tests and exercises say in a ribbon what they are."""
+    async with desk(browser, served.url) as author:
+        await author.sign_in(ana)
+        await author.page.goto(f"{served.url}/console#/new")
+        for status, is_right in (("Actual", True), ("Exercise", False), ("Test", False)):
+            await author.press("1 The case")
+            await author.page.locator(f".option.of-{status}").click()
+            await author.press("3 Check and submit")
+            box = await author.page.locator(".button.send").bounding_box()
+            assert box is not None
+            assert (box["x"] > 640) == is_right
+            assert await author.page.locator(".ribbon").count() == (0 if is_right else 1)
+
+
+async def test_an_unknown_key_is_refused_and_a_lost_one_keeps_the_draft(served: Served, browser: Browser):
+    """A wrong key is told beside its field. A key that is revoked in the middle of a draft asks for another, and the draft is there."""
+    status, made = served.call("POST", "/v1/keys", {"subject": "ana@centre.example", "scopes": ["admin"]})
+    assert status == 201
+    async with desk(browser, served.url, 401) as author:
+        await author.page.goto(f"{served.url}/console")
+        await author.fill("Your key", "live_000000000000_nobody")
+        await author.press("Sign in")
+        await expect(author.page.get_by_text("This key is not known, or was revoked.")).to_be_visible()
+        await author.sign_in(made["token"])
+        await author.page.get_by_role("link", name="New alert").click()
+        await author.fill("Case number", "SE-2026-120")
+        assert served.call("DELETE", f"/v1/keys/{made['key']}")[0] == 204
+        await author.page.get_by_role("link", name="Now", exact=True).click()
+        await expect(author.page.get_by_text("Your draft is kept")).to_be_visible()
+        await author.sign_in(served.person("ana@centre.example"))
+        await author.page.get_by_role("link", name="New alert").click()
+        await expect(author.page.get_by_label("Case number", exact=True)).to_have_value("SE-2026-120")

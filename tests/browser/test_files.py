@@ -1,0 +1,103 @@
+"""What browsers are given: the files of others as they were published, little to load, every word in every language."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import re
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from alertd.console import STATIC, console_routes
+
+VENDOR = STATIC / "vendor"
+SCRIPTS = {path.name: path.read_text(encoding="utf-8") for path in STATIC.glob("*.js")}
+#: Of everything that the console can load before the map's tiles.
+LARGEST_BYTES = 700_000
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[TestClient[web.Request, web.Application]]:
+    app = web.Application()
+    app.add_routes(console_routes())
+    async with TestClient(TestServer(app)) as opened:
+        yield opened
+
+
+def test_files_of_others_are_what_was_fetched():
+    """Each has its package, version, licence and digest beside it, and there is none besides."""
+    told = json.loads((VENDOR / "vendor.json").read_text(encoding="utf-8"))
+    digests = {name: digest for package in told for name, digest in package["sha256"].items()}
+    have = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in VENDOR.glob("*.*s")}
+    assert have == digests
+    for package in told:
+        assert package["integrity"].startswith("sha512-")
+        assert (VENDOR / f"{package['name']}.LICENSE.txt").stat().st_size > 0
+
+
+def test_the_console_is_small():
+    """All of it together, packed, map and drawing included."""
+    packed = sum(
+        len(gzip.compress(path.read_bytes(), 9))
+        for path in STATIC.rglob("*.*")
+        if path.suffix not in {".pmtiles", ".txt"}
+    )
+    assert packed <= LARGEST_BYTES
+
+
+def test_each_word_is_said_in_each_language():
+    """A key has its words in English, Spanish and French, and none is left empty."""
+    rows = re.findall(r'^  "([^"]+)": (\[.+\]),$', SCRIPTS["words.js"], re.MULTILINE)
+    assert len(rows) > 150
+    for key, row in rows:
+        words = json.loads(row)
+        assert len(words) == 3, key
+        assert all(word.strip() for word in words), key
+        assert len({tuple(sorted(re.findall(r"\{(\w+)\}", word.partition("|")[2] or word))) for word in words}) == 1, (
+            key
+        )
+
+
+def test_each_word_that_is_asked_for_is_there():
+    """No screen shows the name of a key."""
+    known = set(re.findall(r'^  "([^"]+)": \[', SCRIPTS["words.js"], re.MULTILINE))
+    asked = {key for text in SCRIPTS.values() for key in re.findall(r'\bt\("([^"]+)"', text)}
+    assert asked - known == set()
+
+
+async def test_nothing_inline_and_nothing_from_elsewhere(client: TestClient[web.Request, web.Application]):
+    """The page and its files forbid what they do not need, and are asked for again after an upgrade."""
+    for path in ("/console", "/console/app.js", "/console/map/base.pmtiles"):
+        answer = await client.get(path)
+        policy = answer.headers["Content-Security-Policy"]
+        assert answer.status == 200
+        assert policy.startswith("default-src 'none'; script-src 'self'; ")
+        assert "unsafe" not in policy
+        assert answer.headers["Cache-Control"] == "no-cache"
+    page = (STATIC / "index.html").read_text(encoding="utf-8")
+    assert not re.search(r"<script>|<style|style=|https?://", page)
+
+
+async def test_a_file_comes_packed_once_and_not_again(client: TestClient[web.Request, web.Application]):
+    """A browser that has it is told so; one that unpacks nothing gets it plain; the map comes in pieces."""
+    first = await client.get("/console/app.js")
+    assert first.headers["Content-Encoding"] == "gzip"
+    assert await first.text() == SCRIPTS["app.js"]
+    again = await client.get("/console/app.js", headers={"If-None-Match": first.headers["ETag"]})
+    assert again.status == 304
+    plain = await client.get("/console/app.js", headers={"Accept-Encoding": "identity"})
+    assert "Content-Encoding" not in plain.headers
+    piece = await client.get("/console/map/base.pmtiles", headers={"Range": "bytes=0-6"})
+    assert (piece.status, await piece.read()) == (206, b"PMTiles")
+
+
+@pytest.mark.parametrize(
+    "path", ["/console/nothing.js", "/console/../__init__.py", "/console/%2e%2e/__init__.py", "/console/vendor"]
+)
+async def test_what_is_no_file_of_the_console_is_not_found(client: TestClient[web.Request, web.Application], path: str):
+    """Nothing beside its folder, whatever the path."""
+    assert (await client.get(path)).status == 404
