@@ -7,7 +7,7 @@ import time
 import pytest
 
 from alertd.store.connection import Connection
-from alertd.store.limits import PROBE_MS, Limits
+from alertd.store.limits import FAILURES, FORGOTTEN_MS, PROBE_MS, SHORTEST_REST_MS, Limits
 
 pytestmark = pytest.mark.alone  # the server's clock runs on between two calls, and permits with it
 
@@ -161,3 +161,28 @@ async def test_carriers_keep_their_bytes(limits):
     first, second = await limits.carrier_number("fcm"), await limits.carrier_number("relay")
     assert (await limits.carrier_number("fcm"), first != second) == (first, True)
     assert await limits.carrier_names() == {first: "fcm", second: "relay"}
+
+
+async def test_a_carrier_that_fails_rests_for_longer_each_time(limits, store):
+    """After twenty failures in a row nobody has permits; then one message tries it, and if that fails the rest is twice as long."""
+    assert await limits.failed("c", FAILURES - 1) == 0
+    assert (await limits.take("c", 100, 100, 10))[0] == 10
+    assert await limits.failed("c", 1) == SHORTEST_REST_MS / 1000
+    assert (await limits.take("c", 100, 100, 10, loud=False))[0] == 0
+    store.skew_ms += SHORTEST_REST_MS
+    granted, wait_s = await limits.take("c", 100, 100, 10, 2, loud=False)
+    assert (granted, wait_s > 0) == (2, True)  # one message of two segments, to try it
+    assert (await limits.take("c", 100, 100, 10))[0] == 0  # while what comes of it is waited for
+    assert await limits.failed("c", 1) == 2 * SHORTEST_REST_MS / 1000
+    store.skew_ms += 2 * SHORTEST_REST_MS
+    assert (await limits.take("c", 100, 100, 10))[0] == 1
+    await limits.resume("c")
+    assert (await limits.take("c", 100, 100, 10))[0] == 10
+    assert await limits.failed("c", FAILURES - 1) == 0  # all is forgotten
+
+
+async def test_failures_far_apart_are_forgotten(limits, store):
+    """A carrier that fails now and then never rests for it."""
+    for _ in range(2 * FAILURES):
+        assert await limits.failed("c", 1) == 0
+        store.skew_ms += FORGOTTEN_MS + 1
