@@ -93,11 +93,16 @@ class Children:
         return self.value(name, str, required=required)
 
     def named(self, name: str) -> tuple[Named, ...]:
-        """Pairs of valueName and value; in CAP 1.0 they are one text, name=value. A pair without a name and a value says nothing."""
+        """Pairs of valueName and value. In CAP 1.0 they are one text, name=value, or a value alone: then the element's own name
+        stands for that of its system. A pair without a name and a value says nothing.
+        """
         found = []
         for child, pointer in self.nodes(name):
-            code, equals, value = (child.text or "").strip(SPACE).partition("=")
-            if len(child) or not equals:
+            text = (child.text or "").strip(SPACE)
+            if len(child) and text:
+                self._fault(child, pointer, "Beside valueName and value nothing may stand here.")
+            code, _, value = text.partition("=") if "=" in text else (name if text else "", "", text)
+            if len(child):
                 pair = Children(child, pointer, ("valueName", "value"), (), self._notes)
                 code, value = pair.text("valueName") or "", pair.text("value") or ""
             if code:

@@ -75,10 +75,11 @@ def instant_text(at: datetime) -> str:
 
 
 def language(text: str) -> str:
-    """A tag as XML has them."""
-    if not _LANGUAGE.fullmatch(text):
+    """A tag as XML has them; en_US is taken for en-US."""
+    tag = text.replace("_", "-")
+    if not _LANGUAGE.fullmatch(tag):
         raise ValueError("This must be the tag of a language, as en-US.")
-    return text
+    return tag
 
 
 def uri(text: str) -> str:

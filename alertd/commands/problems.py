@@ -25,8 +25,9 @@ def explained(status: int, problem: Mapping[str, Any]) -> str:
 
 
 def place(fault: Mapping[str, Any]) -> str:
-    """Where a fault is: a JSON pointer, or the name of a parameter."""
-    return str(fault.get("parameter") or fault.get("pointer") or "the whole")
+    """Where a fault is: a JSON pointer, or the name of a parameter; of XML with its line."""
+    named = str(fault.get("parameter") or fault.get("pointer") or "the whole")
+    return f"line {fault['line']}, {named}" if "line" in fault else named
 
 
 def slug(problem: Mapping[str, Any]) -> str:

@@ -74,6 +74,7 @@ def test_a_whole_document_is_read():
         ("</polygon>", "</polygon><polygon/>"),
         ("</circle>", "</circle><circle> </circle>"),
         ("<certainty>Likely", "<certainty>Very Likely"),
+        ("<language>es-ES", "<language>es_ES"),
         ("<code>water</code>", "<code>water</code><code/><?stray instruction?>"),
         ("<source>Emasesa</source>\n  <scope>Public</scope>", "<scope>Public</scope><source>Emasesa</source>"),
         ("<note>", "<extension xmlns='urn:example'><identifier>other</identifier></extension><note>"),
@@ -103,6 +104,8 @@ def test_older_versions_are_read():
     message = read(oldest.encode())
     assert message == read(WHOLE.encode())
     assert message.version == "1.0"
+    bare = read(oldest.replace("INE=41091", "006037").encode())
+    assert bare.infos[0].areas[0].geocodes == (Named(name="geocode", value="006037"),)
 
 
 def test_a_cancel_needs_no_info_and_names_what_it_cancels():
@@ -193,6 +196,7 @@ def test_what_is_wrong_is_told_with_its_line(name: str, text: str, pointer: str,
         ("<note>", "<info xmlns=''/><note>", "/info"),
         ("<note>", "<info xmlns='urn:oasis:names:tc:emergency:cap:1.1'/><note>", "/info"),
         ("<valueName>INE</valueName>", "", "/info/0/area/0/geocode/0/valueName"),
+        ("<valueName>INE</valueName>", "INE=<valueName>INE</valueName>", "/info/0/area/0/geocode/0"),
     ],
 )
 def test_elements_that_could_mean_something_are_not_passed_over(old: str, new: str, pointer: str):

@@ -1,0 +1,190 @@
+"""From a CAP message to an alert: what becomes of each part, and what is refused because an alert cannot hold it."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from alertd.cap.messages import MsgType, Reference
+from alertd.cap.reader import read
+from alertd.documents import Alert
+from alertd.errors import Fault, Problem
+from alertd.kinds import KINDS, Kind, Level
+from alertd.service.cap_drafts import Draft, draft_of, external_id, retold, tag
+from geofences.regions import Library
+from tests.unit.alertd.cap_documents import WHOLE, changed, element
+from tests.unit.alertd.samples import MISSING_CHILD
+
+SHAPES = "".join(line + "\n" for line in WHOLE.splitlines() if line.strip().startswith(("<polygon", "<circle")))
+
+
+def drafted(raw: bytes, library: Library) -> Draft:
+    return draft_of(read(raw), library, {"push", "mail"})
+
+
+def refused(raw: bytes, library: Library) -> Problem:
+    with pytest.raises(Problem) as caught:
+        drafted(raw, library)
+    return caught.value
+
+
+def alert_of(draft: Draft) -> Alert:
+    return Alert.model_validate_json(json.dumps(draft.document))
+
+
+def without_shapes(codes: str) -> bytes:
+    """The whole document with an area of geocodes alone."""
+    assert SHAPES in WHOLE
+    old = "<geocode><valueName>INE</valueName><value>41091</value></geocode>"
+    return changed(old, codes, WHOLE.replace(SHAPES, ""))
+
+
+def geocode(system: str, value: str) -> str:
+    return f"<geocode><valueName>{system}</valueName><value>{value}</value></geocode>"
+
+
+def test_a_message_becomes_a_general_alert(library: Library):
+    """Texts by language, CAP's values, shapes longitude first, and its CAP reference as the name that it is found by again."""
+    alert = alert_of(drafted(WHOLE.encode(), library))
+    assert (alert.kind, alert.level, alert.status, alert.scope) == ("general", "warning", "Actual", "Public")
+    assert alert.expires == datetime(2026, 11, 25, 19, tzinfo=UTC)
+    assert alert.external_id == "agua@ciudad.example,sv-2026-7,2026-11-25T08:00:00+01:00"
+    assert alert.author.on_behalf_of == alert.sender_name == "Aguas de Sevilla"
+    assert alert.channels == ("push", "mail")
+    assert (alert.event, alert.category, alert.response_type) == ("Corte de agua", "Health", "Avoid")
+    assert alert.info["es-ES"].description == (
+        "Hay una avería en la red & el agua no es potable.\n900 000 000\nhttps://agua.example/7"
+    )
+    assert alert.info["en-US"].headline == "Water cut"
+    (polygon,) = alert.target.polygons
+    assert polygon.coordinates[0][0] == (-6.02, 37.40)
+    assert [(circle.center, circle.radius_km) for circle in alert.target.circles] == [((-5.98, 37.39), 2.5)]
+    assert alert.target.regions == ()
+
+
+def test_geocodes_count_where_there_is_no_shape(library: Library):
+    """One ground is often told in several systems of codes: one that is known whole is enough, and the shape comes first."""
+    for codes, regions in (
+        (geocode("INE", "41091"), ["41091"]),
+        (geocode("UGC", "CAZ017") + geocode("SAME", "006037") + geocode("UGC", "CAZ018"), ["US-06037"]),
+        (geocode("ISO 3166-2", "ES-SE") + geocode("ISO3166-2", ""), ["ES-SE"]),
+    ):
+        target = drafted(without_shapes(codes), library).document["target"]
+        assert target == {"polygons": [], "circles": [], "regions": regions}
+    circle = "<circle>37.39,-5.98 0</circle>" + geocode("INE", "41091")
+    assert drafted(without_shapes(circle), library).document["target"]["regions"] == ["41091"]
+
+
+@pytest.mark.parametrize(
+    ("codes", "unknown"),
+    [
+        (geocode("UGC", "CAZ017"), ["/info/0/area/0/geocode/0"]),
+        (geocode("SAME", "006037") + geocode("SAME", "099999"), ["/info/0/area/0/geocode/1"]),
+        (geocode("SGC", "3506008"), ["/info/0/area/0/geocode/0"]),
+        (geocode("SAME", "106037"), ["/info/0/area/0/geocode/0"]),
+    ],
+)
+def test_a_code_that_is_not_known_is_never_left_out(codes: str, unknown: list[str], library: Library):
+    """A place that is unknown, or known only as part of a larger one, is told with its line: others must not be told alone."""
+    problem = refused(without_shapes(codes), library)
+    assert problem.slug == "unknown-region"
+    assert [fault.pointer for fault in problem.faults] == unknown
+    assert all(fault.line > 1 for fault in problem.faults)
+
+
+@pytest.mark.parametrize(
+    ("severity", "general", "child"),
+    [
+        ("Extreme", Level.WARNING, Level.CHILD_ALERT),
+        ("Severe", Level.WARNING, Level.CHILD_ALERT),
+        ("Moderate", Level.ADVICE, Level.ENDANGERED),
+        ("Minor", Level.INFORMATION, Level.APPEAL),
+        ("Unknown", Level.INFORMATION, Level.APPEAL),
+    ],
+)
+def test_the_level_follows_the_severity(severity: str, general: Level, child: Level, library: Library):
+    """Until somebody has looked at it, it is as grave as CAP says."""
+    raw = changed(*element("severity", severity)).decode()
+    assert drafted(raw.encode(), library).document["level"] == general
+    assert drafted(raw.replace(">CEM<", ">CAE<").encode(), library).document["level"] == child
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (">CEM<", ">CAE<"),
+        ("SAME</valueName><value>CEM", "profile:CAP-CP:Event:0.4</valueName><value>amber"),
+        ("<event>Corte de agua", "<event>AMBER Alert"),
+        ("<event>Water cut", "<event>Child Abduction"),
+        *(("<event>Corte de agua", f"<event>{facts.event}") for facts in KINDS[Kind.MISSING_CHILD].values()),
+    ],
+)
+def test_an_alert_about_a_child_needs_its_case(old: str, new: str, library: Library):
+    """By code or by word, in any of its infos: it is no general alert, which nobody would have to verify."""
+    draft = drafted(changed(old, new), library)
+    assert (draft.document["kind"], draft.document["case"]) == (Kind.MISSING_CHILD, {})
+    case = json.dumps(MISSING_CHILD["case"]).replace("&", "&amp;")
+    parameter = f"<parameter><valueName>alertd:case</valueName><value>{case}</value></parameter><parameter>"
+    alert = alert_of(drafted(changed("<parameter>", parameter, changed(old, new).decode()), library))
+    assert alert.case.number == MISSING_CHILD["case"]["number"]
+    broken = parameter.replace(case, "{")
+    problem = refused(changed("<parameter>", broken, changed(old, new).decode()), library)
+    assert [fault.pointer for fault in problem.faults] == ["/info/0/parameter/0"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "pointer"),
+    [
+        *((">Alert<", f">{kind}<", "/msgType") for kind in MsgType if kind not in {MsgType.ALERT, MsgType.CANCEL}),
+        (">Actual<", ">System<", "/status"),
+        (">Actual<", ">Draft<", "/status"),
+        ("<language>es-ES", "<language>en-us", "/info/1"),
+        ("<areaDesc>Seville</areaDesc>", "<areaDesc>Seville</areaDesc><circle>1,1 1</circle>", "/info/1/area/0"),
+    ],
+)
+def test_what_an_alert_cannot_hold_is_refused(old: str, new: str, pointer: str, library: Library):
+    """Answers, updates, drafts, two texts in one language, and an area for one language that is not that of the other."""
+    problem = refused(changed(old, new), library)
+    assert [(fault.pointer, fault.line > 1) for fault in problem.faults] == [(pointer, True)]
+
+
+def test_an_alert_without_an_end_lives_for_a_day_after_it_was_sent(library: Library):
+    """The earliest end of all infos counts; where there is none, an old document cannot come back to life."""
+    raw = changed("<expires>2026-11-25T20:00:00+01:00</expires>", "")
+    assert alert_of(drafted(raw, library)).expires == datetime(2026, 11, 25, 7, tzinfo=UTC) + timedelta(days=1)
+    two = changed("Water cut</event>", "Water cut</event><expires>2026-11-25T09:00:00Z</expires>")
+    assert alert_of(drafted(two, library)).expires == datetime(2026, 11, 25, 9, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("came", "told"),
+    [
+        ("/info/es-ES/headline", "/info/0/headline"),
+        ("/info/en-US/headline", "/info/1/event"),
+        ("/target/polygons/0/coordinates/0/3", "/info/0/area/0/polygon/0"),
+        ("/target/circles/0/radius_km", "/info/0/area/0/circle/0"),
+        ("/expires", "/info/0/expires"),
+        ("/external_id", "/identifier"),
+    ],
+)
+def test_a_fault_of_the_alert_is_told_where_it_came_from(came: str, told: str, library: Library):
+    """Whoever sent CAP is told places and lines of CAP."""
+    message = read(WHOLE.encode())
+    draft = draft_of(message, library, {"push"})
+    problem = retold(Problem("invalid-geometry", "No.", faults=(Fault(came, "Why."),), status=422), draft, message)
+    (fault,) = problem.faults
+    assert (fault.pointer, fault.detail, problem.status) == (told, "Why.", 422)
+    assert fault.line == message.lines[told]
+
+
+def test_names_are_short_enough_and_languages_are_spelled_as_usual():
+    """A reference that is too long goes by its digest; two spellings of one language are one."""
+    at = datetime(2026, 11, 25, 8, tzinfo=UTC)
+    names = {external_id(Reference(sender="s" * 200, identifier=str(n), sent=at)) for n in range(3)}
+    assert len(names) == 3
+    assert all(len(name) <= 128 for name in names)
+    spelled: dict[str, Any] = {"EN": "en", "es-es": "es-ES", "ZH-HANT-tw": "zh-Hant-TW", "es-419": "es-419"}
+    assert {text: tag(text) for text in spelled} == spelled
