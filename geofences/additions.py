@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from geofences import files
 from geofences.errors import LibraryError
-from geofences.regions import Kind, Library
+from geofences.regions import Kind, Library, Region
+from geofences.shores import SHORE_DEGREES
 from geofences.siblings import doubly_covered
 
 
@@ -53,10 +54,16 @@ def qualified(rows: Sequence[files.Row], library: Library) -> tuple[files.Row, .
 
 
 def placed(rows: Sequence[files.Row], geometries: NDArray[np.object_], library: Library) -> tuple[files.Row, ...]:
-    """The rows, those without a parent put below the smallest wider region that they lie in, with its country if they have none."""
-    spots = shapely.get_coordinates(shapely.point_on_surface(geometries))
-    numbers = library.leaf_numbers(spots[:, 0], spots[:, 1]).tolist()
-    return tuple(row if row.parent else _below(row, number, library) for row, number in zip(rows, numbers, strict=True))
+    """The rows, those without a parent put below the smallest wider region that they lie in, with its country if they have none.
+
+    Outlines of two sources differ by some hundred metres: what lies abroad by that goes below the nearest region of its country.
+    """
+    spots = shapely.point_on_surface(geometries)
+    numbers = library.leaf_numbers(*shapely.get_coordinates(spots).T).tolist()
+    return tuple(
+        row if row.parent else _below(row, number, spot, library)
+        for row, number, spot in zip(rows, numbers, spots, strict=True)
+    )
 
 
 def problems(rows: Sequence[files.Row], geometries: NDArray[np.object_], library: Library) -> tuple[Problem, ...]:
@@ -102,13 +109,27 @@ def gone(folder: Path, name: str, rows: Sequence[files.Row]) -> tuple[str, ...]:
     return tuple(row.code for row in files.read(path).rows if row.code not in kept)
 
 
-def _below(row: files.Row, number: int, library: Library) -> files.Row:
+def _below(row: files.Row, number: int, spot: shapely.Point, library: Library) -> files.Row:
     leaf = library.by_number(number)
     chain = () if leaf is None else (leaf, *library.ancestors(leaf.code))
     wider = next((region for region in chain if region.kind.depth < Kind(row.kind).depth), None)
+    if wider is not None and row.country and wider.country not in {"", row.country}:
+        wider = _nearest(row, spot, library) or wider
     if wider is None:
         return row
     return dataclasses.replace(row, parent=wider.code, country=row.country or wider.country)
+
+
+def _nearest(row: files.Row, spot: shapely.Point, library: Library) -> Region | None:
+    """The region of a row's country that is nearest to it and wider, of those equally near the narrowest; None beyond `SHORE_DEGREES`."""
+    wider = [
+        region
+        for region in library.regions
+        if region.country == row.country and region.kind.depth < Kind(row.kind).depth
+    ]
+    away = {region.code: float(library.geometry(region.code).distance(spot)) for region in wider}
+    near = [region for region in wider if away[region.code] <= SHORE_DEGREES]
+    return min(near, key=lambda region: (round(away[region.code], 3), -region.kind.depth, region.km2), default=None)
 
 
 def _parent_problems(rows: Sequence[files.Row], library: Library) -> Iterator[Problem]:
@@ -121,7 +142,7 @@ def _parent_problems(rows: Sequence[files.Row], library: Library) -> Iterator[Pr
             parent = library.get(row.parent)
             known = parent.kind, parent.country
         if known is None:
-            what = f"is part of {row.parent}, which is neither here nor in the library"
+            what = f"is part of {row.parent}, which is neither here nor in the library; without --parent-field it goes by where it lies"
         elif known[0].depth >= Kind(row.kind).depth:
             what = f"is a {row.kind} and cannot be part of {row.parent}, a {known[0]}"
         elif row.country and known[1] not in {"", row.country}:

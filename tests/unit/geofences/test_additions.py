@@ -58,7 +58,10 @@ def test_every_parent_that_is_not_there_is_told_with_its_row(library):
         rows_of(code, parent=parent)[0] for code, parent in zip("abcd", ("DE-XX", "DE-BW", "b", "FR-67"), strict=True)
     ]
     assert told(rows, BOXES, library) == [
-        (1, "is part of DE-XX, which is neither here nor in the library"),
+        (
+            1,
+            "is part of DE-XX, which is neither here nor in the library; without --parent-field it goes by where it lies",
+        ),
         (3, "is a city and cannot be part of b, a city"),
         (4, "is in DE and cannot be part of FR-67, which is in FR"),
     ]
@@ -101,3 +104,13 @@ def test_what_a_new_edition_leaves_out_is_known_and_its_number_stays(tmp_path, l
 def test_a_region_without_a_parent_is_placed_by_where_it_lies(library):
     """A town without a parent is put below the province that it lies in."""
     assert [row.parent for row in placed(rows_of("a"), shapes(BOXES[0]), library)] == ["DE-BW"]
+
+
+def test_a_region_that_lies_abroad_by_its_outline_stays_in_its_country(library):
+    """A commune of France whose outline, from another source, lies just over the Rhine goes below its département."""
+    over = shapely.box(7.86, 48.62, 7.87, 48.63)
+    assert library.at(7.865, 48.625)[-1].code == "DE"
+    assert [row.parent for row in placed(rows_of("67519", country="FR"), shapes(over), library)] == ["FR-67"]
+    far = shapely.box(9.0, 48.62, 9.01, 48.63)
+    (astray,) = placed(rows_of("67519", country="FR"), shapes(far), library)
+    assert "cannot be part of" in told((astray,), shapes(far), library)[0][1]

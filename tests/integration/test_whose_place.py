@@ -1,0 +1,106 @@
+"""Which places count for a target of regions: off a coast, along a border, seen too long ago; the preview says what will be."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pytest
+import shapely
+
+from alertd.app import Parts
+from alertd.documents import Policy, Target
+from channels.sandbox import Sandbox
+from geofences.regions import Library
+from tests.integration.acts import BEA, CADIZ, SEVILLA, register, send, submitted
+
+#: Cádiz, A Coruña, Palma, Las Palmas and Lanzarote's Arrecife.
+TOWNS = ("11012", "15030", "07040", "35016", "35004")
+EACH = 25  # of fewer people there is no alert
+
+
+def afloat(library: Library, code: str) -> list[list[float]]:
+    """Spots off the outline of a town, a hundred metres to five kilometres, that are labelled with it."""
+    town = library.geometry(code)
+    west, south, east, north = shapely.buffer(town, 0.05).bounds
+    xy = np.random.default_rng(3).uniform((west, south), (east, north), (4_000, 2))
+    off = shapely.distance(town, shapely.points(xy))
+    theirs = library.leaf_numbers(*xy.T) == library.get(code).number
+    spots: list[list[float]] = xy[theirs & (off > 0.001) & (off < 0.045)][:EACH].tolist()
+    return spots
+
+
+def told(sandbox: Sandbox) -> list[int]:
+    return sorted(int(address.removeprefix("token-")) for _, _, address, *_ in sandbox.push.recorded)
+
+
+@pytest.mark.parametrize(
+    ("target", "towns"),
+    [
+        ({"regions": ["07040"]}, ("07040",)),
+        ({"regions": ["ES-GC"]}, ("35016", "35004")),
+        ({"regions": ["ES"], "exclude": {"regions": ["15030", "ES-GC"]}}, ("11012", "07040")),
+    ],
+)
+async def test_whoever_lives_off_a_coarse_coast_is_told_once(
+    parts: Parts, sandbox: Sandbox, sample: dict[str, Any], target: dict[str, Any], towns: tuple[str, ...]
+):
+    """An alert for a town on the coast, its province or its country reaches its people in the water and no other town's; who is
+    left out is not told; the preview, the frozen audience and those who are told are the same.
+    """
+    people = {}
+    for i, code in enumerate(TOWNS):
+        people[code] = set(range(i * EACH, (i + 1) * EACH))
+        for person, spot in zip(people[code], afloat(parts.regions.library, code), strict=True):
+            await register(parts, 1, first=person, places={"home": {"point": spot}})
+    taken = await submitted(parts, sample, target=target)
+    approved = await parts.approval.approve(taken.record.id, BEA)
+    frozen = await parts.alerts.audience(approved.id)
+    assert taken.found.numbers.tolist() == frozen.numbers.tolist()
+    assert await parts.worker().planner.plan(approved)
+    await send(parts, approved)
+    assert told(sandbox) == sorted(set().union(*(people[code] for code in towns)))
+
+
+async def test_a_municipality_drawn_along_its_border_alerts_no_neighbouring_province(
+    parts: Parts, sample: dict[str, Any]
+):
+    """Lebrija lies along the border to Cádiz. Whoever named Lebrija as their place is told; whoever named either province, the
+    neighbour's municipality or a point across is not.
+    """
+    places: tuple[dict[str, Any], ...] = (
+        {"region": "41053"}, {"region": "ES-CA"}, {"region": "ES-SE"}, {"region": "11020"}, {"point": list(CADIZ)},
+    )  # fmt: skip
+    for i, place in enumerate(places):
+        await register(parts, EACH, first=i * EACH, places={"home": place})
+    outline = shapely.geometry.mapping(parts.regions.library.geometry("41053"))
+    taken = await submitted(parts, sample, target={"polygons": [outline]})
+    shares = {share.code: share.share for share in taken.shares}
+    assert shares["41053"] == pytest.approx(1, abs=1e-3)
+    assert shares.get("ES-CA", 0) < 1e-3
+    assert len(taken.found) == EACH
+    assert {parts.regions.library.get("41053").number} == set(taken.found.regions.tolist())
+
+
+async def test_a_place_of_now_counts_for_as_long_as_the_alert_says_and_home_always(
+    parts: Parts, sample: dict[str, Any]
+):
+    """Seen in Sevilla two or thirty hours ago, at home in Cádiz: whom an alert reaches goes by its age limit and its places, and
+    an accuracy of kilometres moves nobody.
+    """
+    for first, hours, accuracy_m in ((0, 2, 20_000), (EACH, 30, 50)):
+        at = datetime.fromtimestamp(parts.clock.now_ms() / 1000 - hours * 3600, UTC).isoformat()
+        now = {"point": list(SEVILLA), "at": at, "accuracy_m": accuracy_m}
+        await register(parts, EACH, first=first, places={"now": now, "home": {"point": list(CADIZ)}})
+    found = {}
+    for name, region, policy in (
+        ("today", "41091", {}), ("two days", "41091", {"max_age_h": 48}), ("by home", "11012", {}),
+        ("not by home", "11012", {"places": ["now", "work"]}),
+    ):  # fmt: skip
+        area = await parts.targeting.area(Target(regions=(region,)))
+        shares = await parts.targeting.shares(area.geometry)
+        wanted = Policy.model_validate_json(json.dumps(policy))
+        found[name] = len(await parts.targeting.find(area.geometry, "missing-child", wanted, shares))
+    assert found == {"today": EACH, "two days": 2 * EACH, "by home": 2 * EACH, "not by home": 0}
