@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hmac
 from collections import OrderedDict
@@ -27,10 +28,10 @@ from channels.fetching import Fetcher, FetchError
 
 HOUR_MS = 3_600_000
 ID_BYTES = 18  # 144 bits: nobody guesses a photo
-#: A photo that the public may see is given out for so long without another look: every phone that is told asks within the
-#: same minute, while the store has an alert to send.
-LOOKED_S = 1.0
-LOOKED_AT = 64  # copies in memory: 20 MB at most
+#: A copy is held so long, and given out whenever a look says that it may be shown: every phone that is told asks within the same
+#: minute, while the store has an alert to send.
+HELD_S = 1.0
+HELD = 64  # copies in memory: 20 MB at most
 #: Whoever may read or write alerts may see a photo before the public does.
 SEES = ("alerts:read", "alerts:write")
 
@@ -48,8 +49,8 @@ class Kept(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
-    """A copy that was shown, and until when it may be without asking again."""
+class _Copy:
+    """A copy that was shown, and until when it is held."""
 
     data: bytes
     until: float
@@ -70,7 +71,8 @@ class Photos:
         self._clock = clock
         self._settings = settings
         self._naming = naming
-        self._looks: OrderedDict[tuple[str, str], _Look] = OrderedDict()
+        self._held: OrderedDict[tuple[str, str], _Copy] = OrderedDict()
+        self._looks: dict[str, asyncio.Task[tuple[bool, bool]]] = {}
 
     async def fetch(self, url: str, most_bytes: int) -> bytes:
         """What a URL names, once. Raises Problem."""
@@ -150,20 +152,43 @@ class Photos:
         """A photo as a JPEG: for everyone while an alert that has it is told, before that for those who work on it. Raises
         Problem: not found, or gone (410) when no alert shows it any more.
         """
-        look = self._looks.get((media_id, size))
-        if look is not None and self._clock.monotonic() < look.until:
-            return look.data
-        shown, is_over = await self._standing(media_id)
+        shown, is_over = await self._look(media_id)
         if is_over:
             raise Problem("not-found", "This photo is no longer shown.", status=410)
-        record = None if shown or who is None else await self._media.get(media_id)
-        is_theirs = record is not None and who is not None and who.org == record.org and any(map(who.may, SEES))
-        data = await self._media.copy(media_id, size) if shown or is_theirs else None
+        data = await (self._public(media_id, size) if shown else self._unpublished(media_id, size, who))
         if data is None:
             raise Problem("not-found", "There is no such photo.")
-        if shown:
-            self._remember((media_id, size), data)
         return data
+
+    async def _public(self, media_id: str, size: str) -> bytes | None:
+        held = self._held.get((media_id, size))
+        if held is not None and self._clock.monotonic() < held.until:
+            return held.data
+        data = await self._media.copy(media_id, size)
+        if data is not None:
+            self._held[media_id, size] = _Copy(data, self._clock.monotonic() + HELD_S)
+            self._held.move_to_end((media_id, size))
+            while len(self._held) > HELD:
+                self._held.popitem(last=False)
+        return data
+
+    async def _unpublished(self, media_id: str, size: str, who: Credential | None) -> bytes | None:
+        record = None if who is None else await self._media.get(media_id)
+        is_theirs = record is not None and who is not None and who.org == record.org and any(map(who.may, SEES))
+        return await self._media.copy(media_id, size) if is_theirs else None
+
+    async def _look(self, media_id: str) -> tuple[bool, bool]:
+        """How a photo stands at this moment: by one look for all who ask while another is under way, and never by one that began
+        before they asked, which may not have seen a stand-down.
+        """
+        earlier = self._looks.get(media_id)
+        if earlier is not None:
+            await asyncio.wait([earlier])
+        look = self._looks.get(media_id)
+        if look is None:
+            look = self._looks[media_id] = asyncio.create_task(self._standing(media_id))
+            look.add_done_callback(lambda _: self._looks.pop(media_id))
+        return await asyncio.shield(look)
 
     async def _standing(self, media_id: str) -> tuple[bool, bool]:
         """Whether an alert shows the photo to the public, and whether one did and none does any more."""
@@ -173,12 +198,6 @@ class Photos:
         shown = any(head.state in SHOWN and now < head.expires for head in found)
         over = any(head.state in NO_LONGER_SHOWN or head.state in SHOWN for head in found)
         return shown, over and not shown
-
-    def _remember(self, name: tuple[str, str], data: bytes) -> None:
-        self._looks[name] = _Look(data, self._clock.monotonic() + LOOKED_S)
-        self._looks.move_to_end(name)
-        while len(self._looks) > LOOKED_AT:
-            self._looks.popitem(last=False)
 
 
 _RIGHTS = {

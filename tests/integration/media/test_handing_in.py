@@ -16,7 +16,6 @@ from redis.asyncio import Redis
 
 from alertd.app import Parts
 from alertd.cases import PhotoFacts
-from alertd.service.media import LOOKED_S
 from alertd.store import keys
 from tests.integration.acts import ANA, BEA, api_of, register
 from tests.integration.media.conftest import FACTS, RAW, Pages, approved
@@ -100,7 +99,6 @@ async def test_what_the_public_is_shown(api: Api, sample: dict[str, Any]):
     assert response.headers["X-Content-Type-Options"] == "nosniff"
     assert "default-src 'none'" in response.headers["Content-Security-Policy"]
     await api.parts.approval.cancel(alert_id, BEA, "found")
-    api.parts.clock.pass_by(LOOKED_S)
     gone = await api.look(f"/m/{answer['id']}")
     assert (gone.status, gone.headers["Cache-Control"]) == (410, "no-store")
 
