@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Draws every message in every language on one sheet: lock screens, SMS with their segments, mails in light and dark.
+"""Draws every message in every language on sheets: lock screens, SMS with their segments, mails in light and dark.
 
-    ops/contact_sheet.py [--page messages|occasions] [--html FILE] [--png FILE]
+    ops/contact_sheet.py [--page NAME]... [--html FOLDER] [--png FOLDER]
 
-`messages` is the alert itself, `occasions` what follows one. The texts are the renderer's own, of one sample case. The picture needs Chromium and fonts for all scripts (Debian, Ubuntu:
-apt-get install chromium fonts-noto-core fonts-noto-cjk pngquant); without `--png` only the page is written.
+`push`, `sms` and `mail` are the alert itself, `photos` how a child's photo is shown, `occasions-<language>` what follows an alert.
+Without `--page` all are made. The texts are the renderer's own, of one sample case; the child is drawn, not photographed. Pictures need
+Chromium and fonts for all scripts (Debian, Ubuntu: apt-get install chromium fonts-noto-core fonts-noto-cjk pngquant); without `--png`
+only the pages are written.
 """
 
 from __future__ import annotations
@@ -17,8 +19,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +34,10 @@ from alertd.kinds import CancelReason, Occasion  # noqa: E402
 from alertd.rendering import THE_ALERT, Preview, Renderer, Telling  # noqa: E402
 from alertd.resources import templates_dir  # noqa: E402
 from channels.base import MailMessage, PushMessage, SmsMessage, Stamp  # noqa: E402
-from channels.text import GSM_EXTENSION, SEPTETS_OF_PART, UNITS_OF_PART, segments  # noqa: E402
+from channels.text import divided  # noqa: E402
 
-URL = "https://alerts.example.org/a/k3v9q2"
+SITE = "https://alerts.example.org"
+URL = f"{SITE}/a/k3v9q2"
 WIDTH = 1900
 
 CHILD: dict[str, Any] = {
@@ -102,6 +107,50 @@ LONG = {
     },
 }
 
+#: A portrait as they are handed in: higher than it is wide, face in the upper half.
+PORTRAIT = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 360 480">
+<defs><linearGradient id="sky" x2="0" y2="1"><stop stop-color="#cfe3ee"/><stop offset="1" stop-color="#9fb9a6"/></linearGradient></defs>
+<path fill="url(#sky)" d="M0 0h360v480H0z"/><path fill="#7f9c86" d="M0 330q90-50 180-20t180-10v180H0z"/>
+<path fill="#5b3a24" d="M92 210q-10-130 88-134t88 134q6 90 8 118H84q4-40 8-118z"/>
+<path fill="#e9bf9f" d="M156 262h48v62h-48z"/><path fill="#d9aa88" d="M156 286q24 18 48 0v16q-24 14-48 0z"/>
+<path fill="#b3262c" d="M52 480q0-120 76-148l28-14q24 30 48 0l28 14q76 28 76 148z"/>
+<path fill="#8f1b22" d="M156 318q-16 14-18 34l42 40 42-40q-2-20-18-34q-24 30-48 0z"/><path stroke="#8f1b22" stroke-width="3" d="M180 392v88"/>
+<circle cx="180" cy="414" r="5" fill="#f2d9c4"/><circle cx="180" cy="450" r="5" fill="#f2d9c4"/>
+<path fill="#f0c8a8" d="M116 196q0-80 64-80t64 80q0 92-64 92t-64-92z"/>
+<path fill="#5b3a24" d="M112 204q-8-112 68-112t68 112q-8-50-34-66q-44 26-84 8q-14 18-18 58z"/>
+<g fill="#fff"><ellipse cx="154" cy="206" rx="13" ry="9"/><ellipse cx="206" cy="206" rx="13" ry="9"/></g>
+<g fill="#4f8a5b"><circle cx="154" cy="206" r="7.5"/><circle cx="206" cy="206" r="7.5"/></g>
+<g fill="#1c1f23"><circle cx="154" cy="206" r="3.5"/><circle cx="206" cy="206" r="3.5"/></g>
+<g fill="none" stroke="#5b3a24" stroke-width="4" stroke-linecap="round"><path d="M139 190q15-9 30-1"/><path d="M191 189q15-8 30 1"/></g>
+<g fill="#e39a86" opacity=".55"><circle cx="138" cy="236" r="13"/><circle cx="222" cy="236" r="13"/></g>
+<path fill="none" stroke="#c98f70" stroke-width="4" stroke-linecap="round" d="M180 214q-8 20 3 22"/>
+<path fill="#b8544f" d="M156 254q24 24 48 0q-24 8-48 0z"/></svg>"""
+#: His hair is short: without what falls behind the shoulders.
+SHORT_HAIRED = re.sub(r'<path fill="#5b3a24" d="M92.*?/>', "", PORTRAIT)
+DRAWN = {
+    media: "data:image/svg+xml;base64," + b64encode(portrait.encode()).decode()
+    for media, portrait in (("med_ines", PORTRAIT), ("med_hugo", SHORT_HAIRED))
+}
+ALT = {
+    "en": "Inés smiling, brown hair, red coat", "es": "Inés sonríe, pelo castaño, abrigo rojo",
+    "ar": "إينيس تبتسم، شعر بني، معطف أحمر", "de": "Inés lächelt, braune Haare, roter Mantel",
+}  # fmt: skip
+WITH_PHOTO = {
+    **CASE, "level": "child-alert",
+    "case": {**CASE["case"], "children": [{**CHILD, "photos": [{"media": "med_ines", "alt": ALT}]}]},
+}  # fmt: skip
+TWO_WITH_PHOTOS = {
+    **CASE,
+    "case": {
+        **CASE["case"],
+        "children": [
+            {**CHILD, "photos": [{"media": "med_ines", "alt": ALT}]},
+            {**CHILD, "id": "c2", "name": {"public": "Hugo P."}, "age": {"years": 4}, "sex": "male",
+             "photos": [{"media": "med_hugo", "alt": {"en": "Hugo in his red coat", "es": "Hugo con su abrigo rojo"}}]},
+        ],
+    },
+}  # fmt: skip
+
 AT = datetime(2026, 11, 24, 17, 5, tzinfo=UTC)
 CLOSE = Telling(occasion=Occasion.CLOSE, alerted_at=AT)
 CANCELS = {reason: Telling(occasion=Occasion.CANCEL, reason=reason, alerted_at=AT) for reason in CancelReason}
@@ -117,7 +166,7 @@ STYLE = """
 * { box-sizing: border-box } body { margin: 0; padding: 36px; background: #e9ebee; color: #1c1f23;
   font: 15px/1.4 'Noto Sans', 'Noto Sans Arabic', 'Noto Sans Devanagari', 'Noto Sans CJK SC', sans-serif }
 h1 { margin: 0 0 4px; font-size: 30px } h2 { margin: 36px 0 4px; font-size: 22px } p.note { margin: 0 0 14px; color: #4a5158 }
-.grid { display: grid; gap: 16px; align-items: start } .four { grid-template-columns: repeat(4, 1fr) }
+.grid { display: grid; gap: 16px; align-items: start } .grid + .grid { margin-top: 22px } .four { grid-template-columns: repeat(4, 1fr) }
 .tag { margin: 0 0 4px; font-size: 13px; font-weight: 600; color: #4a5158 }
 .lock { padding: 14px; border-radius: 22px; background: #2a3550 } .lock .card { padding: 11px 14px; border-radius: 16px; background: #f7f8fa }
 .card .title { font-weight: 700; display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; overflow: hidden }
@@ -127,6 +176,9 @@ h1 { margin: 0 0 4px; font-size: 30px } h2 { margin: 36px 0 4px; font-size: 22px
 .sms span:nth-child(odd) { background: #fff3c4 } .sms span:nth-child(even) { background: #cfe8ff }
 .title, .body, .sms { unicode-bidi: plaintext; text-align: start }
 .pair { display: flex; gap: 4px } iframe { width: 390px; zoom: .56; border: 0; background: #fff }
+.card.pictured { display: grid; grid-template-columns: 1fr auto; gap: 2px 12px } .pictured .body { grid-column: 1 }
+.pictured img { grid-area: 1 / 2 / span 2; width: 56px; height: 56px; border-radius: 8px; object-fit: cover; object-position: 50% 25% }
+.open .pictured img { grid-area: 3 / 1 / auto / span 2; width: 100%; height: 320px; margin-top: 8px; border-radius: 12px }
 .small { margin: 4px 0 0; font-size: 12px; color: #4a5158 }
 """
 
@@ -144,7 +196,7 @@ class Sheet:
     """The page, from one renderer."""
 
     def __init__(self) -> None:
-        self.renderer = Renderer(templates_dir())
+        self.renderer = Renderer(templates_dir(), SITE)
         self.languages = self.renderer.all_languages()
 
     def preview(self, document: dict[str, Any], channel: str, language: str, telling: Telling = THE_ALERT) -> Preview:
@@ -153,19 +205,24 @@ class Sheet:
         stamp = Stamp(chain="c", version="v", sent_s=1, expires_s=2, loudness=loud, language=language)
         return self.renderer.preview(alert, channel=channel, language=language, stamp=stamp, url=URL, telling=telling)
 
-    def messages(self) -> str:
-        """The alert itself."""
-        return self.page("Messages of alertd", (*self.lock_screens(), *self.texts(), *self.mails()))
-
-    def occasions(self) -> str:
-        """What follows an alert, language by language."""
-        return self.page("What follows an alert", (part for tag in self.languages for part in self.followers(tag)))
+    def pages(self) -> dict[str, Callable[[], str]]:
+        """Each sheet by its name."""
+        return {
+            "push": lambda: self.page("Push", self.lock_screens()),
+            "sms": lambda: self.page("SMS", self.texts()),
+            "mail": lambda: self.page("Mail", self.mails()),
+            "photos": lambda: self.page("A child's photo", self.photos()),
+            **{
+                f"occasions-{tag}": partial(self.page, "What follows an alert", self.followers(tag))
+                for tag in self.languages
+            },
+        }
 
     def page(self, title: str, sections: Iterable[str]) -> str:
         """The whole sheet as one HTML page."""
         return (
             f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
-            f"<h1>{title}</h1><p class=note>One sample case in every language, as ops/contact_sheet.py draws it.</p>"
+            f"<h1>{title}</h1><p class=note>One sample case, as ops/contact_sheet.py draws it.</p>"
             f"{''.join(sections)}<script>{SCRIPT}</script></html>"
         )
 
@@ -218,30 +275,63 @@ class Sheet:
         )  # fmt: skip
         yield _grid("four", (self.mail(document, tag, label) for label, document, tag in others))
 
+    def photos(self) -> Iterator[str]:
+        tags = ("en", "es", "ar", "de")
+        every = (self.lock(WITH_PHOTO, tag, tag) for tag in self.languages)
+        yield "<h2>Push on a locked phone</h2><p class=note>A small picture beside the words: fewer stand in a row, and the safety line is still in sight.</p>"
+        yield _grid("four", every)
+        yield "<h2>Push, opened</h2><p class=note>All of the words, and then the picture.</p>"
+        yield _grid("four", (self.lock(WITH_PHOTO, tag, tag, opened=True) for tag in tags))
+        yield "<h2>Mail, light and dark</h2><p class=note>The photo by a link; a program that hides pictures shows its words.</p>"
+        yield _grid("four", (self.mail(WITH_PHOTO, tag, tag) for tag in tags))
+        yield "<h2>Mail of other kinds</h2><p class=note>Pictures hidden, an exercise, and two children.</p>"
+        others = (
+            self.mail(WITH_PHOTO, "en", "pictures hidden, en", pictures=False), self.mail(WITH_PHOTO, "ar", "pictures hidden, ar", pictures=False),
+            self.mail({**WITH_PHOTO, "status": "Exercise"}, "es", "Exercise, es"), self.mail(TWO_WITH_PHOTOS, "en", "two children, en"),
+        )  # fmt: skip
+        yield _grid("four", iter(others))
+
     def lock(
         self, document: dict[str, Any], language: str, label: str, *, opened: bool = False, telling: Telling = THE_ALERT
     ) -> str:
         message = self.preview(document, "push", language, telling).message
         assert isinstance(message, PushMessage)
         title, body = html.escape(message.title), html.escape(message.body)
-        card = f"<div class=card lang={language}><div class=title>{title}</div><div class=body>{body}</div></div>"
+        image = f'<img src="{DRAWN["med_ines"]}" alt="">' if message.image_url else ""
+        card = (
+            f'<div class="card{" pictured" * bool(image)}" dir={self.renderer.words(language).direction} lang={language}>'
+            f"<div class=title>{title}</div><div class=body>{body}</div>{image}</div>"
+        )
         return f'{_tag(label)}<div class="lock{" open" * opened}">{card}</div>'
 
     def sms(self, document: dict[str, Any], language: str, label: str, *, telling: Telling = THE_ALERT) -> str:
         preview = self.preview(document, "sms", language, telling)
         message = preview.message
         assert isinstance(message, SmsMessage)
-        encoding, count = segments(message.text)
-        spans = "".join(f"<span>{html.escape(part)}</span>" for part in _split(message.text))
-        facts = f"{encoding}, {count} segments, {len(message.text)} characters"
+        encoding, parts = divided(message.text)
+        spans = "".join(f"<span>{html.escape(part)}</span>" for part in parts)
+        facts = f"{encoding}, {len(parts)} segments, {len(message.text)} characters"
         without = f"; without {', '.join(preview.left_out)}" if preview.left_out else ""
         return f"{_tag(label)}<div class=sms lang={language}>{spans}</div><p class=small>{facts}{without}</p>"
 
-    def mail(self, document: dict[str, Any], language: str, label: str, *, telling: Telling = THE_ALERT) -> str:
+    def mail(
+        self,
+        document: dict[str, Any],
+        language: str,
+        label: str,
+        *,
+        telling: Telling = THE_ALERT,
+        pictures: bool = True,
+    ) -> str:
         message = self.preview(document, "mail", language, telling).message
         assert isinstance(message, MailMessage)
-        dark = message.html.replace("(prefers-color-scheme: dark)", "all")
-        light = re.sub(r"@media \(prefers-color-scheme: dark\)", "@media not all", message.html)
+        page = re.sub(
+            f'src="{SITE}/m/([a-z_]+)[^"]*"',
+            lambda at: f'src="{DRAWN[at[1]] if pictures else "hidden:"}"',
+            message.html,
+        )
+        dark = page.replace("(prefers-color-scheme: dark)", "all")
+        light = re.sub(r"@media \(prefers-color-scheme: dark\)", "@media not all", page)
         frames = "".join(f'<iframe srcdoc="{html.escape(page)}"></iframe>' for page in (light, dark))
         return f"{_tag(label)}<div class=pair>{frames}</div><p class=small>{html.escape(message.subject)}</p>"
 
@@ -252,22 +342,6 @@ def _grid(columns: str, cells: Iterator[str]) -> str:
 
 def _tag(label: str) -> str:
     return f"<p class=tag>{html.escape(label)}</p>"
-
-
-def _split(text: str) -> list[str]:
-    """The text in its segments."""
-    encoding, count = segments(text)
-    if count == 1:
-        return [text]
-    room = SEPTETS_OF_PART if encoding == "gsm7" else UNITS_OF_PART
-    found, used = [""], 0
-    for character in text:
-        wide = character in GSM_EXTENSION if encoding == "gsm7" else ord(character) > 0xFFFF
-        if used + 1 + wide > room:
-            found, used = [*found, ""], 0
-        found[-1] += character
-        used += 1 + wide
-    return found
 
 
 def draw(page: Path, picture: Path) -> None:
@@ -292,16 +366,18 @@ def draw(page: Path, picture: Path) -> None:
 
 
 def main() -> None:
+    pages = Sheet().pages()
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--page", choices=("messages", "occasions"), default="messages")
-    parser.add_argument("--html", type=Path, default=Path(tempfile.gettempdir()) / "messages.html")
+    parser.add_argument("--page", choices=pages, action="append")
+    parser.add_argument("--html", type=Path, default=Path(tempfile.gettempdir()))
     parser.add_argument("--png", type=Path)
     options = parser.parse_args()
-    options.html.write_text(getattr(Sheet(), options.page)(), encoding="utf-8")
-    print(options.html)
-    if options.png:
-        draw(options.html.resolve(), options.png.resolve())
-        print(options.png)
+    for name in options.page or pages:
+        page = (options.html / f"{name}.html").resolve()
+        page.write_text(pages[name](), encoding="utf-8")
+        print(page)
+        if options.png:
+            draw(page, (options.png / f"{name}.png").resolve())
 
 
 if __name__ == "__main__":

@@ -34,6 +34,8 @@ PARTS = {
 #: A locked phone shows about four rows of a push below its title, of about this many letters, and ten when it is opened. The safety
 #: line stands in those four.
 CLOSED_ROWS, ROW = 4, 42
+#: Beside the small picture of a child that the row gives room to.
+ROW_BESIDE_PHOTO = 36
 
 #: How much each channel tells; a mail shows everything.
 ROOM = {
@@ -256,7 +258,8 @@ class _Rendering:
         first, _, rest = tidy(self.part(channel, part, facts)).partition("\n")
         if not facts.safety:
             return f"{first}\n{rest}"
-        if channel == "push" and rows(first, ROW) + rows(facts.safety, ROW) > CLOSED_ROWS:
+        row = ROW_BESIDE_PHOTO if any(child.photos for child in facts.children) else ROW
+        if channel == "push" and rows(first, row) + rows(facts.safety, row) > CLOSED_ROWS:
             return f"{facts.safety}\n{first}\n{rest}"
         return f"{first}\n\n{facts.safety}\n{rest}"
 

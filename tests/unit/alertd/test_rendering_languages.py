@@ -316,11 +316,12 @@ def test_a_language_may_have_its_own_order(tmp_path: Path):
     assert push(Renderer(copy), alert, "de").title == "DRINGEND – Vermisstes Kind: Inés P., 7 Jahre"
 
 
-def test_the_contact_sheet_shows_every_language(tmp_path: Path):
-    """Its page is made of the renderer's own messages; drawing it needs a browser and is left to whoever looks."""
-    page = tmp_path / "messages.html"
-    subprocess.run([sys.executable, "ops/contact_sheet.py", "--html", page], cwd=ROOT, check=True, capture_output=True)
-    text = page.read_text(encoding="utf-8")
+def test_the_contact_sheets_show_every_language(tmp_path: Path):
+    """Their pages are made of the renderer's own messages; drawing them needs a browser and is left to whoever looks."""
+    command = [sys.executable, "ops/contact_sheet.py", "--html", tmp_path, "--page"]
+    for name in ("push", "sms", "mail"):
+        subprocess.run([*command, name], cwd=ROOT, check=True, capture_output=True)
+    text = "".join((tmp_path / f"{name}.html").read_text(encoding="utf-8") for name in ("push", "sms", "mail"))
     for language in LANGUAGES:
         assert SAFETY[language] in bare(text).replace("&#x27;", "'")
         assert text.count(f"lang={language}>") >= 2

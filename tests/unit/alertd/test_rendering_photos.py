@@ -13,6 +13,8 @@ from alertd.documents import Alert
 from alertd.kinds import Channel, Occasion
 from alertd.rendering import THE_ALERT, Renderer, Telling
 from alertd.rendering.own_texts import Place, read_text
+from alertd.rendering.plaintext import rows
+from alertd.rendering.renderer import CLOSED_ROWS, ROW_BESIDE_PHOTO
 from alertd.resources import templates_dir
 from channels.base import Loudness, MailMessage, PushMessage, SmsMessage, Stamp
 from tests.unit.alertd.samples import MISSING_CHILD, changed
@@ -98,3 +100,15 @@ def test_without_photos_nothing_changes(renderer: Renderer):
     """No empty picture, no word of a photo."""
     for channel in Channel:
         assert "?size=" not in repr(render(renderer, channel, "es", MISSING_CHILD))
+
+
+@pytest.mark.parametrize("language", Renderer(templates_dir()).all_languages())
+@pytest.mark.parametrize("place", ["Santa Justa", "estación de autobuses de Santa Justa, junto al andén 14"])
+def test_a_locked_phone_shows_the_safety_line_beside_the_photo(renderer: Renderer, language: str, place: str):
+    """A small picture takes room from each row: the line still stands whole within four."""
+    sample = changed(SAMPLE, "case/last_seen/place", {"es": place})
+    body = render(renderer, "push", language, sample).body.split("\n")
+    words = renderer.words(language)
+    safety = words.words["safety"]["one"]["dial"].format(contact=words.isolate("116000"))
+    upto = body[: body.index(safety) + 1]
+    assert sum(rows(text, ROW_BESIDE_PHOTO) for text in upto) <= CLOSED_ROWS
