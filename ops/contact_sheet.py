@@ -289,7 +289,7 @@ class Sheet:
             self.mail(WITH_PHOTO, "en", "pictures hidden, en", pictures=False), self.mail(WITH_PHOTO, "ar", "pictures hidden, ar", pictures=False),
             self.mail({**WITH_PHOTO, "status": "Exercise"}, "es", "Exercise, es"), self.mail(TWO_WITH_PHOTOS, "en", "two children, en"),
         )  # fmt: skip
-        yield _grid("four", iter(others))
+        yield _grid("four", others)
 
     def lock(
         self, document: dict[str, Any], language: str, label: str, *, opened: bool = False, telling: Telling = THE_ALERT
@@ -336,7 +336,7 @@ class Sheet:
         return f"{_tag(label)}<div class=pair>{frames}</div><p class=small>{html.escape(message.subject)}</p>"
 
 
-def _grid(columns: str, cells: Iterator[str]) -> str:
+def _grid(columns: str, cells: Iterable[str]) -> str:
     return f'<div class="grid {columns}">' + "".join(f"<div>{cell}</div>" for cell in cells) + "</div>"
 
 

@@ -7,18 +7,10 @@ import asyncio
 import pytest
 
 from channels.base import Answer, Reason
-
-N = 20
+from tests.contract.smpp_parties import N, settled
 
 #: These give up a connection that is silent, or whose send was cancelled. A bind is everybody's, and says whose an answer is.
 ONE_BY_ONE = pytest.mark.parametrize("party_name", ["push", "sms", "mail"])
-
-
-async def settled(condition):
-    """Wait for what the carrier does on its own time."""
-    async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110 a foreign process would give no event either
-            await asyncio.sleep(0.005)
 
 
 async def test_each_recipient_is_sent_to_once(party):

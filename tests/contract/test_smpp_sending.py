@@ -17,27 +17,20 @@ from tests.contract.smpp_parties import N
 @pytest.mark.parametrize(
     ("behaviour", "answer", "reason"),
     [
-        ("throttle", Answer.RETRY, Reason.THROTTLED),
         ("queue-full", Answer.RETRY, Reason.THROTTLED),
-        ("unavailable", Answer.RETRY, Reason.UNAVAILABLE),
-        ("opted-out", Answer.NEVER, Reason.GONE),
         ("invalid-number", Answer.NEVER, Reason.BAD_ADDRESS),
         ("blocked", Answer.NEVER, Reason.BLOCKED),
-        ("bad-message", Answer.NEVER, Reason.BAD_MESSAGE),
         ("nack", Answer.RETRY, Reason.UNAVAILABLE),
         ("unreadable", Answer.UNKNOWN, Reason.GARBAGE),
-        ("reset", Answer.UNKNOWN, Reason.CONNECTION),
-        ("half", Answer.UNKNOWN, Reason.CONNECTION),
-        ("garbage", Answer.UNKNOWN, Reason.GARBAGE),
         ("oversized", Answer.UNKNOWN, Reason.GARBAGE),
     ],
 )
-async def test_a_carriers_no_is_data(centre_party, behaviour, answer, reason):
-    """Refusals, garbage and cut connections are outcomes, never exceptions; only a dead address is called gone; then it goes on."""
+async def test_what_only_a_centre_says_is_data(centre_party, behaviour, answer, reason):
+    """Its own refusals and what it writes in pieces are outcomes, never exceptions, and nobody is gone; then it goes on."""
     centre_party.tell(behaviour)
     for outcome in await centre_party.send(centre_party.recipients(3)):
         assert (outcome.answer, outcome.reason) == (answer, reason)
-        assert outcome.address_gone == (reason is Reason.GONE)
+        assert not outcome.address_gone
     centre_party.carrier.script.set()
     outcomes = await again(centre_party, centre_party.recipients(N, start=100))
     assert {outcome.answer for outcome in outcomes} == {Answer.ACCEPTED}
