@@ -26,6 +26,7 @@ from alertd.service.approval import Approval
 from alertd.service.audit import Audit
 from alertd.service.cap import CapIntake
 from alertd.service.cap_out import CapOut
+from alertd.service.cap_trust import issuers_of
 from alertd.service.carriers import UNLIMITED, Carrier, Carriers, Domain
 from alertd.service.dispatch import Dispatch
 from alertd.service.domains import Domains
@@ -129,7 +130,9 @@ class Parts:
         self.mail_reports = MailReports(self.receipts, self.removal, self.work, self.people, self.tags)
         self.audit = Audit(AuditLog(self.db), self.alerts, self.db.codec, metrics)
         self.reports = Reports(self.alerts, self.work, self.limits, self.db.codec)
-        self.cap_intake = CapIntake(self.intake, self.approval, self.reports, self.regions, self.carriers)
+        self.cap_intake = CapIntake(
+            self.intake, self.approval, self.reports, self.regions, self.carriers, issuers_of(settings.cap), clock
+        )
         self.cap_out = CapOut(self.alerts, self.targeting, self.regions, self.renderer, self.texts, settings)
         self.requests = Requests(self.db)
         self.fleet = Fleet(

@@ -122,7 +122,20 @@ class AudienceSection(Section):
 
 class AlertSection(Section):
     organisation: str = "default"
-    cap_sender: str = Field("", pattern=r"^[^\s,<&]*$", max_length=200)
+
+
+class CapIssuer(Section):
+    """A certificate that is known, and the senders whose documents it may be on."""
+
+    certificate: SecretStr
+    senders: tuple[str, ...]
+
+
+class CapSection(Section):
+    sender: str = Field("", pattern=r"^[^\s,<&]*$", max_length=200)
+    key: SecretStr | None = None
+    certificate: SecretStr | None = None
+    issuers: tuple[CapIssuer, ...] | None = None
 
 
 class MediaSection(Section):
@@ -284,6 +297,7 @@ class Settings(BaseSettings):
     worker: WorkerSection = WorkerSection()
     audience: AudienceSection = AudienceSection()
     alerts: AlertSection = AlertSection()
+    cap: CapSection = CapSection()
     media: MediaSection = MediaSection()
     carriers: dict[str, AnyCarrier] = {}
     _file: Path | None = PrivateAttr(None)
@@ -371,6 +385,8 @@ def _names() -> list[str]:
         WorkerSection,
         AudienceSection,
         AlertSection,
+        CapSection,
+        CapIssuer,
         MediaSection,
         DkimKey,
         DomainLimit,

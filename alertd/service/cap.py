@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
 from alertd.alerts import ALERT_STEPS, AlertState
 from alertd.cap.messages import CapError, Message, MsgType
 from alertd.cap.reader import read
+from alertd.cap.signatures import Issuer, check_signature
+from alertd.clock import Clock
 from alertd.documents import Alert
 from alertd.errors import Fault, Problem
 from alertd.faults import faults_of
 from alertd.rendering.plaintext import clip
 from alertd.service.access import Credential
 from alertd.service.approval import Approval
-from alertd.service.cap_drafts import MOST_REASON, draft_of, external_id, refused, retold
+from alertd.service.cap_drafts import MOST_REASON, Draft, draft_of, external_id, refused, retold
 from alertd.service.carriers import Carriers
 from alertd.service.intake import Intake, Taken
 from alertd.service.regions import Regions
@@ -34,13 +37,23 @@ class CapIntake:
     """Takes CAP documents in."""
 
     def __init__(
-        self, intake: Intake, approval: Approval, reports: Reports, regions: Regions, carriers: Carriers
+        self,
+        intake: Intake,
+        approval: Approval,
+        reports: Reports,
+        regions: Regions,
+        carriers: Carriers,
+        issuers: Sequence[Issuer],
+        clock: Clock,
     ) -> None:
+        """`issuers`: whose signatures count. If there are any, each document must have one of theirs."""
         self._intake = intake
         self._approval = approval
         self._reports = reports
         self._regions = regions
         self._carriers = carriers
+        self._issuers = issuers
+        self._clock = clock
 
     async def take(
         self, raw: bytes, who: Credential, *, alert_id: str | None = None, again: bool = False, dry_run: bool = False
@@ -50,28 +63,38 @@ class CapIntake:
         Raises Problem; its faults point into the CAP document and name its lines.
         """
         try:
-            message = await asyncio.to_thread(read, raw)  # the largest takes half a second
+            message = await asyncio.to_thread(self._read, raw)  # the largest takes half a second
         except CapError as error:
             raise Problem("invalid-request", "The CAP document has faults.", faults=error.faults) from None
         if message.msg_type is MsgType.CANCEL:
             return await self._cancel(message, who, dry_run=dry_run)
         return await self._submit(message, who, alert_id=alert_id, again=again, dry_run=dry_run)
 
+    def _read(self, raw: bytes) -> Message:
+        message = read(raw)
+        if self._issuers:
+            check_signature(raw, message, self._issuers, datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC))
+        return message
+
     async def _submit(
         self, message: Message, who: Credential, *, alert_id: str | None, again: bool, dry_run: bool
     ) -> tuple[Taken, Alert]:
-        draft = draft_of(message, self._regions.library, self._carriers.channels)
+        draft, alert = await asyncio.to_thread(self._alert, message)
         try:
-            alert = Alert.model_validate_json(json.dumps(draft.document))
             if again and not dry_run:
                 return await submitted(self._intake, self._approval, alert_id or "", alert, who), alert
-            taken = await submit(self._intake, self._approval, alert, who, alert_id=alert_id, dry_run=dry_run)
+            return await submit(self._intake, self._approval, alert, who, alert_id=alert_id, dry_run=dry_run), alert
+        except Problem as problem:
+            raise retold(problem, draft, message) from None
+
+    def _alert(self, message: Message) -> tuple[Draft, Alert]:
+        """What a message asks for. Raises Problem."""
+        draft = draft_of(message, self._regions.library, self._carriers.channels)
+        try:
+            return draft, Alert.model_validate_json(json.dumps(draft.document))
         except ValidationError as error:
             problem = Problem("invalid-request", "The CAP document is no alert.", faults=tuple(faults_of(error)))
             raise retold(problem, draft, message) from None
-        except Problem as problem:
-            raise retold(problem, draft, message) from None
-        return taken, alert
 
     async def _cancel(self, message: Message, who: Credential, *, dry_run: bool) -> tuple[Taken, Alert]:
         """Ends every alert that is named; unless all of them are known and one is not over yet, none."""

@@ -17,6 +17,7 @@ from alertd.cap.messages import Area, Info, Message, MsgType, Reference, Status
 from alertd.cap.profiles import CAP_CP_EVENTS, IPAWS_EVENTS
 from alertd.cap.values import reference_text
 from alertd.errors import Fault, Problem
+from alertd.faults import MAX_FAULTS
 from alertd.kinds import KINDS, Channel, Kind, Level, Severity
 from alertd.rendering.plaintext import clip
 from geofences.aliases import Alias
@@ -110,7 +111,7 @@ def draft_of(message: Message, places: Places, channels: Collection[str]) -> Dra
 def refused(slug: str, detail: str, faults: Iterable[Fault], message: Message) -> Problem:
     """The problem of a document, each of its faults with its line."""
     lined = tuple(Fault(one.pointer, one.detail, line=_line(message, one.pointer)) for one in faults)
-    return Problem(slug, detail, faults=lined)
+    return Problem(slug, detail, faults=lined[:MAX_FAULTS])
 
 
 def _line(message: Message, pointer: str) -> int:

@@ -32,6 +32,7 @@ from alertd.rendering.areas import area_name
 from alertd.rendering.languages import base_language, matching
 from alertd.rendering.own_texts import OwnTexts
 from alertd.rendering.plaintext import clip, spelled_for_sms
+from alertd.service.cap_trust import signer_of
 from alertd.service.messages import rendered
 from alertd.service.regions import Regions
 from alertd.service.targeting import Share, Targeting
@@ -70,7 +71,8 @@ class CapOut:
         self._renderer = renderer
         self._texts = texts
         self._site = settings.api.reached_at
-        self._sender = settings.alerts.cap_sender or urlsplit(self._site).hostname or "alertd"
+        self._sender = settings.cap.sender or urlsplit(self._site).hostname or "alertd"
+        self._signer = signer_of(settings.cap)
 
     async def document(self, record: AlertRecord, profile: Profile | None = None) -> bytes:
         """The alert as it stands. Raises Problem: not-found for one that was purged, message-impossible with what a profile lacks."""
@@ -78,9 +80,13 @@ class CapOut:
             raise Problem("not-found", "The alert was purged.")
         try:
             message = await self._message(record, profile)
-            return await asyncio.to_thread(write, message)
+            return await asyncio.to_thread(self._written, message)
         except CapError as error:
             raise Problem("message-impossible", "This cannot be told so in CAP.", faults=error.faults) from None
+
+    def _written(self, message: Message) -> bytes:
+        raw = write(message)
+        return self._signer.signed(raw) if self._signer else raw
 
     async def _message(self, record: AlertRecord, profile: Profile | None) -> Message:
         alert = Alert.model_validate_json(record.document)
