@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +92,10 @@ class Served:
         request = urllib.request.Request(self.url + path, data, headers, method=method)
         try:
             with urllib.request.urlopen(request, timeout=30) as response:
-                return response.status, _json(response.read())
+                return response.status, _read(response)
         except urllib.error.HTTPError as refusal:
             with refusal:
-                return refusal.code, _json(refusal.read())
+                return refusal.code, _read(refusal)
 
     def person(self, subject: str) -> str:
         """A key of an administrator of that name."""
@@ -155,7 +156,10 @@ class Served:
         return found
 
 
-def _json(raw: bytes) -> Any:
+def _read(answer: HTTPResponse | urllib.error.HTTPError) -> Any:
+    raw = answer.read()
+    if answer.headers.get_content_type() == "application/x-ndjson":
+        return [json.loads(line) for line in raw.splitlines()]
     return json.loads(raw) if raw else None
 
 

@@ -80,7 +80,7 @@ def test_a_draft_is_changed_and_a_decision_is_about_what_was_seen(
     _, shown, headers = asked(served, "GET", path, None, bea)
     assert (shown["alert"]["external_id"], shown["alert"]["target"]["regions"]) == ("patched", ["ES-SE"])
     status, answer, _ = asked(served, "POST", f"{path}/approve", b"{}", bea, **{"If-Match": headers["ETag"]})
-    assert (status, answer["state"]) == (200, "approved")
+    assert (status, answer["state"] in {"approved", "sending", "sent"}) == (200, True)  # a worker may be quicker
 
 
 def test_alerts_are_listed_page_by_page(served: Served, alert: dict[str, Any], ana: str):
