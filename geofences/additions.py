@@ -57,6 +57,7 @@ def placed(rows: Sequence[files.Row], geometries: NDArray[np.object_], library: 
     """The rows, those without a parent put below the smallest wider region that they lie in, with its country if they have none.
 
     Outlines of two sources differ by some hundred metres: what lies abroad by that goes below the nearest region of its country.
+    An island that is in no outline goes below its country.
     """
     spots = shapely.point_on_surface(geometries)
     numbers = library.leaf_numbers(*shapely.get_coordinates(spots).T).tolist()
@@ -113,8 +114,8 @@ def _below(row: files.Row, number: int, spot: shapely.Point, library: Library) -
     leaf = library.by_number(number)
     chain = () if leaf is None else (leaf, *library.ancestors(leaf.code))
     wider = next((region for region in chain if region.kind.depth < Kind(row.kind).depth), None)
-    if wider is not None and row.country and wider.country not in {"", row.country}:
-        wider = _nearest(row, spot, library) or wider
+    if row.country and (wider is None or wider.country not in {"", row.country}):
+        wider = _nearest(row, spot, library) or wider or _country(row, library)
     if wider is None:
         return row
     return dataclasses.replace(row, parent=wider.code, country=row.country or wider.country)
@@ -130,6 +131,12 @@ def _nearest(row: files.Row, spot: shapely.Point, library: Library) -> Region | 
     away = {region.code: float(library.geometry(region.code).distance(spot)) for region in wider}
     near = [region for region in wider if away[region.code] <= SHORE_DEGREES]
     return min(near, key=lambda region: (round(away[region.code], 3), -region.kind.depth, region.km2), default=None)
+
+
+def _country(row: files.Row, library: Library) -> Region | None:
+    """What an island that is in no outline belongs to."""
+    countries = (region for region in library.regions if region.kind is Kind.COUNTRY and region.country == row.country)
+    return next(countries, None) if Kind(row.kind) is not Kind.COUNTRY else None
 
 
 def _parent_problems(rows: Sequence[files.Row], library: Library) -> Iterator[Problem]:

@@ -8,6 +8,7 @@ import shapely
 from geofences import files
 from geofences.additions import gone, install, placed, problems, qualified
 from geofences.regions import Library
+from geofences.targets import Target, resolve
 
 SOURCE = files.Source(name="the town hall", licence="CC0", attribution="the town hall")
 BOXES = tuple(shapely.box(9 + x / 10, 48, 9 + (x + 1) / 10, 48.1) for x in range(4))
@@ -114,3 +115,17 @@ def test_a_region_that_lies_abroad_by_its_outline_stays_in_its_country(library):
     far = shapely.box(9.0, 48.62, 9.01, 48.63)
     (astray,) = placed(rows_of("67519", country="FR"), shapes(far), library)
     assert "cannot be part of" in told((astray,), shapes(far), library)[0][1]
+
+
+def test_an_island_that_no_outline_has_belongs_to_its_country(library, tmp_path):
+    """Far out at sea, it is below Italy, and an alert for Italy reaches it."""
+    island = shapely.box(18.5, 37.5, 18.6, 37.6)
+    assert library.at(18.55, 37.55) == ()
+    rows, outlines = placed(rows_of("084020", country="IT"), shapes(island), library), shapes(island)
+    assert [row.parent for row in rows] == ["IT"]
+    install(
+        tmp_path, "islands", source=SOURCE, rows=rows, geometries=files.quantise(outlines, 100_000), library=library
+    )
+    area = resolve(Target(regions=("IT",)), Library.load(added=tmp_path))
+    assert shapely.intersects_xy(area.geometry, 18.55, 37.55)
+    assert not shapely.intersects_xy(resolve(Target(regions=("IT",)), library).geometry, 18.55, 37.55)

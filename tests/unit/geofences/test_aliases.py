@@ -21,6 +21,7 @@ from geofences.regions import SHIPPED
         ("NUTS3", "ES618", {"ES-SE"}),
         ("NUTS", "DE2", {"DE-BY"}),
         ("NUTS", "EL", {"GR"}),
+        ("NUTS", "UK", {"GB"}),
         ("SAME", "006037", {"US-06037"}),
         ("SAME", "006000", {"US-CA"}),
         ("SAME", "000000", {"US"}),
@@ -43,6 +44,8 @@ def test_a_foreign_code_is_these_regions(library, scheme, value, codes):
     ("scheme", "value", "holds"),
     [
         ("NUTS", "DE212", {"DE-BY"}),
+        ("NUTS", "EL303", {"GR"}),
+        ("NUTS", "UKI31", {"GB"}),
         ("SAME", "006999", {"US-CA"}),
         ("SAME", "106037", {"US-06037"}),
         ("INE", "41999", {"ES-SE"}),

@@ -16,11 +16,6 @@ from geofences.targets import Selection, Target, resolve
 COASTAL = ("11012", "15030", "07040", "35016", "GI", "ES-PM", "ES-CA", "PT", "GR")
 
 
-@pytest.fixture(scope="module")
-def library():
-    return Library.load()
-
-
 def folder_of(path, *regions):
     """A folder with one region file: (code, kind, parent, bounds, country) each."""
     shapes = files.quantise(np.array([shapely.box(*bounds) for *_, bounds, _ in regions], dtype=object), files.OWN_GRID)
