@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import signal
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,23 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from channels.sandbox.authority import Authority
+from tests.contract import programs
+from tests.contract.programs import program, running
+from tests.ports import free_port
 
 #: What a server allows at a time that allows little, and the bytes of a body that it takes unasked: less than a message has.
 FEW_STREAMS, SMALL_WINDOW = 7, 1_000
 
-NGINX = """
-{user} daemon off; worker_processes 1; pid {dir}/nginx.pid; error_log {dir}/error.log;
-events {{ worker_connections 512; }}
-http {{
-  log_format sent escape=json '{{"line": "$request_method $request_uri", "protocol": "$server_protocol", "bearer": "$http_authorization", "type": "$content_type", '
-    '"length": "$content_length", "connection": "$connection", "body": "$request_body"}}';
-  access_log {dir}/access.log sent;
-  client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy; fastcgi_temp_path {dir}/f; uwsgi_temp_path {dir}/u; scgi_temp_path {dir}/s;
+LOG = (
+    '{"line": "$request_method $request_uri", "protocol": "$server_protocol", "bearer": "$http_authorization", '
+    '"type": "$content_type", "length": "$content_length", "connection": "$connection", "body": "$request_body"}'
+)
+SERVERS = """
   client_body_buffer_size 64k;
-  default_type application/json;
   server {{
     listen 127.0.0.1:{port} ssl; http2 {http2}; {limits}
-    ssl_certificate {certificate}; ssl_certificate_key {key};
     keepalive_requests 200;
     location /v1/projects/sandbox/ {{ proxy_pass http://127.0.0.1:{back}/accepted; }}
     location /v1/projects/chunked/ {{ ssi on; ssi_types application/json; proxy_pass http://127.0.0.1:{back}/accepted; }}
@@ -42,7 +37,6 @@ http {{
     access_log off;
     location /accepted {{ return 200 '{{"name": "projects/sandbox/messages/1"}}'; }}
   }}
-}}
 """
 
 
@@ -68,48 +62,21 @@ class Place:
 
     directory: Path
     authority: Authority
-    free_port: Callable[[], int]
-    wait_for_port: Callable[[int], None]
     tight: bool  # few streams and small windows
-
-    @contextmanager
-    def run(self, *command: object, port: int | None = None) -> Iterator[subprocess.Popen[str]]:
-        """A program until the block ends. Without a `port` to wait for, it says one itself."""
-        process = subprocess.Popen([*map(str, command)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        try:
-            if port is not None:
-                self.wait_for_port(port)
-            yield process
-        finally:
-            process.terminate()
-            process.communicate(timeout=10)
-
-
-def program(name: str, package: str) -> str:
-    found = shutil.which(name) or shutil.which(name, path="/usr/sbin")
-    assert found, f"{name} is missing: apt-get install {package}"
-    return found
 
 
 @contextmanager
 def nginx(place: Place, http2: str = "on") -> Iterator[Peer]:
-    port, directory = place.free_port(), place.directory
+    port = free_port()
     limits = (
         f"http2_max_concurrent_streams {FEW_STREAMS}; http2_body_preread_size {SMALL_WINDOW};" if place.tight else ""
     )
-    config = directory / "nginx.conf"
-    config.write_text(
-        NGINX.format(
-            dir=directory, port=port, back=place.free_port(), http2=http2, limits=limits,
-            certificate=place.authority.certificate_file, key=place.authority.key_file,
-            user="user root;" if os.geteuid() == 0 else "",
-        )
-    )  # fmt: skip
-    with place.run(program("nginx", "nginx"), "-e", directory / "error.log", "-c", config, port=port) as process:
+    servers = SERVERS.format(port=port, back=free_port(), http2=http2, limits=limits)
+    with programs.nginx(place.directory, place.authority, servers, LOG, port) as process:
         yield Peer(
             endpoint=f"https://127.0.0.1:{port}",
             protocol="HTTP/2.0" if http2 == "on" else "HTTP/1.1",
-            log=directory / "access.log",
+            log=place.directory / "access.log",
             leave=lambda: process.send_signal(signal.SIGHUP),
         )
 
@@ -126,7 +93,7 @@ def node(place: Place, *, plain: bool = False) -> Iterator[Peer]:
     settings = {"maxConcurrentStreams": FEW_STREAMS, "initialWindowSize": SMALL_WINDOW} if place.tight else {}
     script = Path(__file__).parent / "push_server.js"
     command = (program("node", "nodejs"), script, log, json.dumps(settings), *(() if plain else pair))
-    with place.run(*command) as process:
+    with running(*command) as process:
         assert process.stdout is not None
         assert process.stdin is not None
         port = int(process.stdout.readline())
@@ -141,13 +108,13 @@ def node(place: Place, *, plain: bool = False) -> Iterator[Peer]:
 @contextmanager
 def nghttpx(place: Place) -> Iterator[Peer]:
     """In front of node, which sees what it passes on."""
-    port, config = place.free_port(), place.directory / "nghttpx.conf"
+    port, config = free_port(), place.directory / "nghttpx.conf"
     tight = (f"--frontend-http2-max-concurrent-streams={FEW_STREAMS}", f"--frontend-http2-window-size={SMALL_WINDOW}")
     with ExitStack() as stack:
         behind = stack.enter_context(node(place, plain=True))
         config.write_text("")  # what reloading reads; everything stands in the command
         process = stack.enter_context(
-            place.run(
+            running(
                 program("nghttpx", "nghttp2-proxy"), f"--conf={config}", f"--frontend=127.0.0.1,{port}",
                 f"--backend=127.0.0.1,{behind.endpoint.rpartition(':')[2]}", "--no-ocsp", "--log-level=ERROR",
                 f"--errorlog-file={place.directory / 'nghttpx.log'}", *(tight if place.tight else ()),

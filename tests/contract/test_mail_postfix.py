@@ -25,6 +25,7 @@ from channels.mail_message import MailIdentity
 from channels.sandbox.script import Rule
 from channels.smtp_pool import RelaySettings
 from tests.integration.acts import counts, planned, register, send
+from tests.ports import free_port, wait_for_port
 from tests.unit.alertd.samples import MISSING_CHILD, changed
 
 pytestmark = pytest.mark.peer
@@ -97,13 +98,13 @@ def directory(sandbox):
 
 
 @pytest.fixture
-def bounces(free_port):
+def bounces():
     """The port where Postfix hands over what comes for the return paths."""
     return free_port()
 
 
 @pytest.fixture
-def postfix(directory, sandbox, bounces, free_port, wait_for_port):
+def postfix(directory, sandbox, bounces):
     """The port of a running Postfix. What is for far.example it hands to the sandbox's server."""
     program = shutil.which("postfix", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     assert program, "Postfix is missing: apt-get install postfix"

