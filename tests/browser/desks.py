@@ -7,11 +7,14 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from playwright.async_api import Browser, Page, async_playwright
 
+#: Fetched by ops/test.
+AXE = Path(__file__).parents[2] / ".cache/peers/node_modules/axe-core/axe.min.js"
 ZONE = "Europe/Madrid"
 #: Where a click is meant to be noticed by: this machine may have other things to do.
 PATIENCE_MS = 30_000
@@ -60,6 +63,15 @@ class Desk:
         await self.page.get_by_label("Your key").fill(key)
         await self.page.get_by_role("button", name="Sign in").click()
         await self.page.get_by_role("link", name="New alert").wait_for()
+
+    async def check_readable(self, direction: str = "ltr") -> None:
+        """Nothing that axe-core calls serious or critical stands in anybody's way on what is shown now."""
+        await self.page.evaluate("direction => { document.documentElement.dir = direction }", direction)
+        await self.page.evaluate(AXE.read_text(encoding="utf-8"))
+        found = await self.page.evaluate("axe.run({resultTypes: ['violations'], preload: false}).then(told => told.violations)")
+        grave = [one for one in found if one["impact"] in {"serious", "critical"}]
+        assert [(one["id"], [node["target"] for node in one["nodes"]]) for one in grave] == []
+        await self.page.evaluate("() => { document.documentElement.dir = 'ltr' }")
 
     async def press(self, name: str) -> None:
         await self.page.get_by_role("button", name=name, exact=True).click()
@@ -114,7 +126,7 @@ async def desk(browser: Browser, url: str, *refusals: int, **context: Any) -> As
     window = Desk(await opened.new_page(), url, refusals)
     try:
         yield window
-        assert window.wrong == []
+        assert window.wrong == [], window.wrong
     finally:
         await opened.close()
 

@@ -58,28 +58,35 @@ async def test_two_people_tell_everyone_in_an_area(served: Served, browser: Brow
     async with desk(browser, served.url) as author:
         await begun(author, ana, "SE-2026-117")
         await expect(author.page.locator(".phone-title").first).to_contain_text("Lucía P., 7")
+        await author.check_readable()
         await author.press("Continue")
         await author.choose_region("Sevilla", SEVILLA)
         assert await author.people() == people_of(served, {"regions": [SEVILLA]})
         await draw_circle(author)
         shown = await author.people()
+        await author.check_readable()
         alert_id = await submitted(author)
     target = served.call("GET", f"/v1/alerts/{alert_id}")[1]["alert"]["target"]
     assert len(target["circles"]) == 1
     assert shown == people_of(served, target)
     async with desk(browser, served.url) as approver:
         await approver.sign_in(bea)
+        await approver.check_readable()
         await approver.page.get_by_role("link", name="Review").click()
         await expect(approver.page.locator(".sentence")).to_contain_text(f"{shown:,} people")
+        await approver.check_readable()
         await approver.press("Approve and send")
         await expect(approver.page.locator("#share")).to_have_text("100 %", timeout=PATIENCE_MS)
         await expect(approver.page.get_by_text("Everyone has been told.")).to_be_visible()
+        await approver.check_readable()
     assert served.progress(alert_id)["state"] == "sent"
 
 
 async def test_without_webgl_the_same_is_done_by_words_and_numbers(served: Served, ana: str):
-    """A browser that cannot draw a map loses no area: search, coordinates and GeoJSON are there, with the API's count."""
-    async with launched(*WITHOUT_WEBGL) as browser, desk(browser, served.url) as author:
+    """A browser that cannot draw a map loses no area: search, coordinates and GeoJSON are there, with the API's count; in the
+    dark and from right to left as well.
+    """
+    async with launched(*WITHOUT_WEBGL) as browser, desk(browser, served.url, color_scheme="dark") as author:
         await begun(author, ana, "SE-2026-118")
         await author.press("Continue")
         await expect(author.page.get_by_text("This browser cannot draw the map.")).to_be_visible()
@@ -90,6 +97,7 @@ async def test_without_webgl_the_same_is_done_by_words_and_numbers(served: Serve
         await author.press("Take away: Circle")
         circle = {"center": [-5.9026, 37.418], "radius_km": 1.5}
         assert await author.people() == people_of(served, {"regions": [SEVILLA], "exclude": {"circles": [circle]}})
+        await author.check_readable("rtl")
         await submitted(author)
 
 

@@ -1,14 +1,13 @@
 // One alert: what it will do, for whoever approves it; then how far it is, for everybody.
 
 import { ask, get, onceOnly, post, watch } from "./api.js";
-import { Channels, Reasons, totals } from "./channels.js";
+import { Channels, Reasons, isOver, shareOf, totals } from "./channels.js";
 import { Messages } from "./messages.js";
 import { Face, titleOf } from "./now.js";
 import { Ground } from "./ground.js";
 import { Button, Field, Loading, Refused, StatusMark, counted, html, sentenceOf, some, useEffect, usePolled, useState } from "./parts.js";
 import { moment, number, span, t } from "./words.js";
 
-const OVER = ["sent", "closed", "cancelled", "expired", "superseded", "purged", "rejected"];
 const STOPPABLE = ["approved", "scheduled", "sending"];
 /** Above this many people, the number is typed before it is approved: a hand on Enter is no decision. */
 const TYPED_FROM = 10_000;
@@ -79,7 +78,6 @@ function Approval({ alert, me, onDecided }) {
     <div class="approval-words">
       <h2>${t("what-happens")}</h2>
       <p class="sentence">${sentenceOf({ ...alert, channels: alert.alert.channels }, reach)}</p>
-      ${alert.status === "Actual" ? null : html`<p class="note">${t("testers-only", { status: t(alert.status) })}</p>`}
       <${Changed} alert=${alert} reach=${reach} />
       <${Reach} reach=${reach} />
       <${Decide} alert=${alert} reach=${reach} me=${me} onDecided=${onDecided} />
@@ -111,19 +109,20 @@ function Stop({ alert, onDecided }) {
 }
 
 function verdict(alert, progress) {
-  const { lost, left } = totals(progress);
+  const { lost, left, targeted } = totals(progress);
   if (alert.state === "cancelled") return t("stopped");
-  if (!OVER.includes(progress.state) || left) return t(progress.state);
+  if (!isOver(progress) || left) return t(progress.state);
+  if (!targeted) return t("finished-nobody");
   return lost ? t("finished-but", { n: lost }) : t("finished");
 }
 
 function Told({ alert, progress, connected, me, onDecided }) {
   const { targeted, told } = totals(progress);
-  const share = targeted ? Math.floor((told / targeted) * 100) : progress.state === "approved" ? 0 : 100;
+  const share = targeted ? `${number(shareOf(told, targeted, isOver(progress)))} %` : "–";
   return html`<section class="told" aria-live="polite">
     ${connected ? null : html`<p class="banner" role="status">${t("offline")}</p>`}
     <div class="told-head">
-      <div class="dial"><b id="share">${number(share)} %</b><span>${t("told")}</span></div>
+      <div class="dial"><b id="share">${share}</b><span>${t("told")}</span></div>
       <div class="told-words"><p class="verdict">${verdict(alert, progress)}</p>
         <p class="muted">${number(told)} ${t("of", { n: targeted })} ${t("addresses", { n: targeted })} · ${counted(progress.people, "people")}
           ${progress.first_send_s === null ? "" : ` · ${t("first-send", { time: span(progress.first_send_s) })}`}</p></div>

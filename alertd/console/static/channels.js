@@ -11,6 +11,12 @@ const WORD = { unknown: "unknown-state" };
 /** Rates are taken over this long, so that they can be read. */
 const OVER_S = 6;
 
+const OVER = ["sent", "closed", "cancelled", "expired", "superseded", "purged"];
+
+/** Nothing more is planned for it: until then more addresses may come, and all is never yet all. */
+export const isOver = (progress) => OVER.includes(progress.state);
+export const shareOf = (told, targeted, over) => Math.min(Math.floor((told / targeted) * 100), over ? 100 : 99);
+
 const sum = (counts, states) => states.reduce((n, state) => n + (counts[state] || 0), 0);
 export const told = (counts) => sum(counts, ["delivered", "accepted"]);
 export const wordOf = (state) => t(WORD[state] || state);
@@ -37,20 +43,20 @@ function useRates(progress) {
   return rate;
 }
 
-const Bar = ({ counts }) => html`<div class="bar" role="progressbar" aria-valuemin="0" aria-valuemax=${counts.targeted}
+const Bar = ({ name, counts }) => html`<div class="bar" role="progressbar" aria-label=${t(name)} aria-valuemin="0" aria-valuemax=${counts.targeted}
   aria-valuenow=${told(counts)}>
   ${STATES.filter((state) => counts[state]).map((state) => html`<i class="is-${state}" title=${`${wordOf(state)}: ${number(counts[state])}`}
     style=${{ width: `${(counts[state] / counts.targeted) * 100}%` }}></i>`)}</div>`;
 
-function Row({ name, counts, rate }) {
+function Row({ name, counts, rate, over }) {
   const left = sum(counts, ["queued", "in_flight"]);
   const told_ = told(counts);
-  const share = counts.targeted ? Math.floor((told_ / counts.targeted) * 100) : 100;
+  const share = shareOf(told_, counts.targeted, over);
   const notes = STATES.filter((state) => counts[state] && !["accepted", "queued"].includes(state));
   return html`<li class="channel" data-channel=${name}>
     <span class="channel-name"><${Icon} name=${name} />${t(name)}</span>
     <span class="channel-count"><b>${number(told_)}</b> ${t("of", { n: counts.targeted })}</span>
-    <${Bar} counts=${counts} />
+    <${Bar} name=${name} counts=${counts} />
     <span class="channel-share">${number(share)} %</span>
     <span class="channel-notes">
       ${notes.map((state) => html`<span class="dot is-${state}">${wordOf(state)} ${number(counts[state])}</span>`)}
@@ -63,7 +69,7 @@ export function Channels({ progress }) {
   const rate = useRates(progress);
   const known = Object.entries(progress.channels).filter(([, counts]) => counts.targeted);
   return html`<ul class="channels">
-    ${known.map(([name, counts]) => html`<${Row} key=${name} name=${name} counts=${counts} rate=${rate(name)} />`)}</ul>`;
+    ${known.map(([name, counts]) => html`<${Row} key=${name} name=${name} counts=${counts} rate=${rate(name)} over=${isOver(progress)} />`)}</ul>`;
 }
 
 /** Why addresses were not reached: counted from the ledger, when somebody asks. */

@@ -14,7 +14,7 @@ const STEPS = ["case", "area", "send"];
 
 const Steps = ({ step, go }) => html`<ol class="steps">${STEPS.map((name, i) => html`<li>
   <button type="button" aria-current=${name === step ? "step" : null} onClick=${() => go(name)}>
-    <i>${i + 1}</i>${t(`step-${name}`)}</button></li>`)}</ol>`;
+    <i>${i + 1}</i> <span>${t(`step-${name}`)}</span></button></li>`)}</ol>`;
 
 function useDraft() {
   const [draft, set] = useState(kept);
@@ -24,7 +24,7 @@ function useDraft() {
 
 const Foot = ({ step, go, reach, draft, children }) => html`<footer class="foot foot-${draft.status}">
   <div class="foot-words">${reach.told && draft.pieces.length
-    ? html`<b>${counted(reach.told.audience.people, "people")}</b> <span class="muted">${reach.told.area.name || ""}</span>`
+    ? html`<b>${counted(reach.told.audience.people, "people")}</b> ${draft.status === "Actual" ? null : t("testers-of")} <span class="muted">${reach.told.area.name || ""}</span>`
     : html`<span class="muted">${t("draft-kept")}</span>`}</div>
   <div class="actions">
     ${step === "case" ? null : html`<${Button} onClick=${() => go(STEPS[STEPS.indexOf(step) - 1])}>${t("back")}<//>`}

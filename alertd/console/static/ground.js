@@ -27,5 +27,5 @@ export function Ground({ geometry, label }) {
     return () => { gone = true; if (map) map.destroy(); };
   }, [key]);
   if (!drawable) return html`<${Sketch} geometry=${geometry} label=${label} />`;
-  return html`<div class="ground" ref=${box} role="img" aria-label=${label || ""}></div>`;
+  return html`<div class="ground" ref=${box} role="region" aria-label=${label || ""}></div>`;
 }

@@ -115,10 +115,16 @@ export class AreaMap {
     this.map.touchZoomRotate.disableRotation();
     this.map.scrollZoom[told ? "enable" : "disable"]();
     if (told) this.listen(told);
-    this.ready = new Promise((done) => this.map.on("load", done)).then(() => told && this.begin());
+    this.ready = new Promise((done) => this.map.on("load", done)).then(() => (told ? this.begin() : this.foldSources()));
     this.dark = matchMedia("(prefers-color-scheme: dark)");
     this.recolour = () => this.map.setStyle(style());
     this.dark.addEventListener("change", this.recolour);
+  }
+
+  /** A small map has no room for them: they are one click away. */
+  foldSources() {
+    const sources = this.map.getContainer().querySelector(".maplibregl-compact-show");
+    if (sources) { sources.classList.remove("maplibregl-compact-show"); sources.removeAttribute("open"); }
   }
 
   listen(told) {

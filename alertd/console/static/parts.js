@@ -129,9 +129,9 @@ export function hasWebGl() {
 }
 
 /** "392 push messages, 62 SMS and 94 mails go to 476 people in Sevilla: child alert, until Thu 22:30." */
-export function sentenceOf({ channels, level, expires }, { audience, area }) {
+export function sentenceOf({ channels, level, expires, status }, { audience, area }) {
   const counts = channels.filter((one) => some(audience.addresses[one])).map((one) => t(`${one}-n`, { n: audience.addresses[one] }));
-  return t("sentence", {
+  return t(status === "Actual" ? "sentence" : "sentence-testers", {
     what: list(counts) || t("nobody"), people: counted(audience.people, "people"), level: t(level).toLowerCase(),
     area: area.name || `${number(Math.round(area.km2))} km²`, until: moment(expires),
   });

@@ -16,7 +16,7 @@ export function SendStep({ draft, change, reach, error }) {
       <div class="approval-words"><${StatusMark} status=${draft.status} long />
         <h2>${t("what-happens")}</h2>
         <p class="sentence">${reach.told ? sentenceOf({ ...draft, expires: documentOf(draft).expires }, reach.told) : t("area-none")}</p>
-        <p class="muted">${draft.status === "Actual" ? t("submit-says") : t("testers-only", { status: t(draft.status) })}</p>
+        ${draft.status === "Actual" ? html`<p class="muted">${t("submit-says")}</p>` : null}
         <div class="grid"><${Field} label=${t("expires")} type="datetime-local" value=${draft.expires} onChange=${(expires) => change({ expires })} />
           <fieldset class="channels-choice"><legend>${t("by-channels")}</legend>${CHANNELS.map((one) => html`
             <${Check} label=${t(one)} checked=${draft.channels.includes(one)} onChange=${(on) => toggle(one, on)} />`)}</fieldset></div>

@@ -154,6 +154,8 @@ const WORDS = {
   "mend": ["Not yet: mend this first", "Todavía no: corrija esto", "Pas encore : corrigez ceci"],
   "what-happens": ["What exactly will happen", "Qué ocurrirá exactamente", "Ce qui va se passer"],
   "sentence": ["{what} go to {people} in {area}: {level}, until {until}.", "{what} llegan a {people} en {area}: {level}, hasta {until}.", "{what} vont à {people} à {area} : {level}, jusqu’au {until}."],
+  "sentence-testers": ["Only the testers among {people} in {area} get it: {level}, until {until}.", "Solo la reciben los probadores entre {people} en {area}: {level}, hasta {until}.", "Seuls les testeurs parmi {people} à {area} la reçoivent : {level}, jusqu’au {until}."],
+  "testers-of": ["live here; testers alone get it", "viven aquí; solo la reciben los probadores", "vivent ici ; seuls les testeurs la reçoivent"],
   "nothing-changed": ["Nothing has changed since it was submitted.", "Nada ha cambiado desde que se envió.", "Rien n’a changé depuis la soumission."],
   "people-changed": ["When it was submitted it reached {then}; now it is {now}.", "Al enviarse alcanzaba a {then}; ahora son {now}.", "À la soumission elle atteignait {then} ; maintenant {now}."],
   "approve": ["Approve and send", "Aprobar y enviar", "Approuver et envoyer"],
@@ -171,6 +173,7 @@ const WORDS = {
   "left": ["{time} left", "quedan {time}", "reste {time}"],
   "finished": ["Everyone has been told.", "Se ha avisado a todos.", "Tous ont été prévenus."],
   "finished-but": ["It is over: {n} could not be told.", "Ha terminado: {n} sin avisar.", "C’est fini : {n} n’ont pas pu l’être."],
+  "finished-nobody": ["It is over, and there was nobody to tell.", "Ha terminado y no había a quién avisar.", "C’est fini, et il n’y avait personne à prévenir."],
   "stopped": ["Sending was stopped.", "El envío se detuvo.", "L’envoi a été arrêté."],
   "first-send": ["first hand-over: {time}", "primera entrega: {time}", "première remise : {time}"],
   "why-failed": ["Why?", "¿Por qué?", "Pourquoi ?"],
@@ -223,7 +226,7 @@ export function t(key, values = {}) {
 export const number = (n) => (typeof n === "number" ? new Intl.NumberFormat(language).format(n) : n === "hidden" ? t("hidden") : n);
 
 export const moment = (iso) =>
-  new Intl.DateTimeFormat(language, { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" }).format(new Date(iso));
+  new Intl.DateTimeFormat(language, { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" }).format(new Date(iso)).replaceAll(" ", "\u00a0");
 
 /** Seconds as people say them. */
 export function span(s) {
