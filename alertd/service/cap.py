@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Protocol
 
 from pydantic import ValidationError
 
@@ -33,6 +34,12 @@ MOST_OF_ONE = 20
 _CANCELLED = {AlertState.CANCELLED, AlertState.REJECTED}
 
 
+class Ends(Protocol):
+    """Whoever cancels alerts."""
+
+    async def cancel(self, alert_id: str, who: Credential, reason: str) -> object: ...
+
+
 class CapIntake:
     """Takes CAP documents in."""
 
@@ -40,6 +47,7 @@ class CapIntake:
         self,
         intake: Intake,
         approval: Approval,
+        ends: Ends,
         reports: Reports,
         regions: Regions,
         carriers: Carriers,
@@ -49,6 +57,7 @@ class CapIntake:
         """`issuers`: whose signatures count. If there are any, each document must have one of theirs."""
         self._intake = intake
         self._approval = approval
+        self._ends = ends
         self._reports = reports
         self._regions = regions
         self._carriers = carriers
@@ -105,7 +114,7 @@ class CapIntake:
             )
             for record in records:
                 if record.state not in _CANCELLED:
-                    await self._approval.cancel(record.id, who, clip(reason, MOST_REASON))
+                    await self._ends.cancel(record.id, who, clip(reason, MOST_REASON))
         record = await self._approval.get(records[0].id, who)
         alert = Alert.model_validate_json(record.document)
         return await submitted(self._intake, self._approval, record.id, alert, who), alert

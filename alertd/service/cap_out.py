@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import shapely
 
 from alertd.alerts import NO_LONGER_SHOWN, SHOWN
-from alertd.cap.messages import Area, CapError, Info, Message, MsgType, Reference, Resource, Scope, Status
+from alertd.cap.messages import Area, CapError, Info, Message, MsgType, Resource, Scope, Status
 from alertd.cap.outlines import MOST_POLYGONS, outlines
 from alertd.cap.profiles import LONG, PROFILES, SHORT, Facts, septets
 from alertd.cap.values import SPACE
@@ -25,7 +25,7 @@ from alertd.cap.writer import write
 from alertd.config import Settings
 from alertd.documents import MAX_HEADLINE, Alert
 from alertd.errors import Problem
-from alertd.ids import chain_of, sequence_of
+from alertd.ids import chain_of
 from alertd.kinds import KINDS, Kind
 from alertd.rendering import Renderer
 from alertd.rendering.areas import area_name
@@ -75,9 +75,11 @@ class CapOut:
         self._signer = signer_of(settings.cap)
 
     async def document(self, record: AlertRecord, profile: Profile | None = None) -> bytes:
-        """The alert as it stands. Raises Problem: not-found for one that was purged, message-impossible with what a profile lacks."""
+        """The alert as it stands. Raises Problem: not-found for one that was purged or only tells of another, message-impossible with what a profile lacks."""
         if not record.document:
             raise Problem("not-found", "The alert was purged.")
+        if record.id != chain_of(record.id):
+            raise Problem("not-found", "This version only tells of another; look at the alert itself.")
         try:
             message = await self._message(record, profile)
             return await asyncio.to_thread(self._written, message)
@@ -95,9 +97,8 @@ class CapOut:
             sender=self._sender,
             sent=_time(record.start or record.created),
             status=Status(alert.status) if record.start else Status.DRAFT,
-            msg_type=MsgType.ALERT if sequence_of(record.id) == 1 else MsgType.UPDATE,
+            msg_type=MsgType.ALERT,
             scope=Scope.PUBLIC,
-            references=await self._before(record),
         )
         if record.start and record.state in NO_LONGER_SHOWN:
             return _cancel(head, record)
@@ -110,16 +111,6 @@ class CapOut:
         own = await self._texts.of(record.org, record.texts)
         phone = {tag: self._phone(record, alert, language, own) for language, tag in languages.items()}
         return PROFILES[profile](message, Facts(level=alert.level, places=places, phone=phone))
-
-    async def _before(self, record: AlertRecord) -> tuple[Reference, ...]:
-        """All earlier versions of the chain."""
-        chain, sequence = chain_of(record.id), sequence_of(record.id)
-        names = [chain, *(f"{chain}-{n}" for n in range(2, sequence))] if sequence > 1 else []
-        heads = await self._alerts.heads(names) if names else []
-        return tuple(self._reference(head) for head in heads if head and head.start)
-
-    def _reference(self, record: AlertRecord) -> Reference:
-        return Reference(sender=self._sender, identifier=record.id, sent=_time(record.start))
 
     def _languages(self, alert: Alert, profile: Profile | None) -> dict[str, str]:
         """The languages to tell it in, each with the tag that it has in the document."""
@@ -216,7 +207,7 @@ def _cancel(head: Message, record: AlertRecord) -> Message:
         identifier=f"{record.id}.{record.state}",
         sent=max(head.sent, _time(record.since)),
         msg_type=MsgType.CANCEL,
-        references=(*head.references, head.reference),
+        references=(head.reference,),
     )
 
 
