@@ -68,7 +68,9 @@ class Desk:
         """Nothing that axe-core calls serious or critical stands in anybody's way on what is shown now."""
         await self.page.evaluate("direction => { document.documentElement.dir = direction }", direction)
         await self.page.evaluate(AXE.read_text(encoding="utf-8"))
-        found = await self.page.evaluate("axe.run({resultTypes: ['violations'], preload: false}).then(told => told.violations)")
+        found = await self.page.evaluate(
+            "axe.run({resultTypes: ['violations'], preload: false}).then(told => told.violations)"
+        )
         grave = [one for one in found if one["impact"] in {"serious", "critical"}]
         assert [(one["id"], [node["target"] for node in one["nodes"]]) for one in grave] == []
         await self.page.evaluate("() => { document.documentElement.dir = 'ltr' }")

@@ -147,6 +147,25 @@ async def test_the_live_button_is_never_where_the_test_button_was(served: Served
             assert await author.page.locator(".ribbon").count() == (0 if is_right else 1)
 
 
+async def test_one_person_stops_everything_and_two_resume(served: Served, browser: Browser, ana: str, bea: str):
+    """The big stop is two presses and a reason away. Everyone sees it; who asked to resume cannot lift it alone."""
+    async with desk(browser, served.url) as first, desk(browser, served.url) as second:
+        await first.sign_in(ana)
+        await second.sign_in(bea)
+        await first.press("Stop all sending")
+        await first.fill("Why", "A key is in the wrong hands")
+        await first.press("Stop all sending")
+        await expect(second.page.get_by_role("heading", name="All sending is stopped")).to_be_visible()
+        await second.check_readable()
+        assert len(served.call("GET", "/v1/stop")[1]["stops"]) == 1
+        await second.press("Ask to resume")
+        await expect(second.page.get_by_text("It takes a second person.")).to_be_visible()
+        await expect(second.page.get_by_role("button", name="Resume sending")).to_have_count(0)
+        await first.press("Resume sending")
+        await expect(first.page.get_by_role("heading", name="All sending is stopped")).to_have_count(0)
+        assert served.call("GET", "/v1/stop")[1]["stops"] == []
+
+
 async def test_an_unknown_key_is_refused_and_a_lost_one_keeps_the_draft(served: Served, browser: Browser):
     """A wrong key is told beside its field. A key that is revoked in the middle of a draft asks for another, and the draft is there."""
     status, made = served.call("POST", "/v1/keys", {"subject": "ana@centre.example", "scopes": ["admin"]})

@@ -3,6 +3,7 @@
 import { get, photo } from "./api.js";
 import { Channels, totals } from "./channels.js";
 import { Button, Empty, Icon, Loading, Refused, StatusMark, counted, html, usePolled, useState } from "./parts.js";
+import { StopAll, Stops } from "./stops.js";
 import { list, moment, number, t } from "./words.js";
 
 const UNDER_WAY = ["approved", "scheduled", "sending"];
@@ -30,7 +31,8 @@ async function load(signal) {
   const rest = alerts.filter((one) => one.state !== "pending" && !UNDER_WAY.includes(one.state)).slice(0, RECENT);
   const ready = (await fetch("/readyz", { signal })).ok;
   const { carriers } = await get("/v1/carriers", { signal });
-  return { pending, live, rest: await Promise.all(rest.map(ended)), ready, carriers };
+  const { stops } = await get("/v1/stop", { signal });
+  return { stops, pending, live, rest: await Promise.all(rest.map(ended)), ready, carriers };
 }
 
 /** What a person calls an alert: the child, else its own headline, else its level. */
@@ -93,8 +95,8 @@ const Line = ({ alert }) => html`
     </a>
   </li>`;
 
-function troubles({ ready, carriers, live, rest }) {
-  const found = [];
+function troubles({ ready, carriers, live, rest, stops }) {
+  const found = stops.length ? [t("stop-holds")] : [];
   if (!ready) found.push(t("not-ready"));
   if (!carriers.length) found.push(t("no-carriers"));
   for (const alert of [...live, ...rest]) {
@@ -124,6 +126,7 @@ export function NowScreen({ me }) {
   return html`<div class="page now">
     <h1 class="sr-only">${t("now")}</h1>
     ${error ? html`<p class="banner" role="status">${t("offline")}</p>` : null}
+    <${Stops} stops=${data.stops} me=${me} />
     <${Part} title=${t("waiting")} n=${data.pending.length}>
       ${data.pending.length
         ? html`<ul class="cards">${data.pending.map((one) => html`<${Pending} key=${one.id} alert=${one} me=${me} />`)}</ul>`
@@ -133,6 +136,7 @@ export function NowScreen({ me }) {
         ? html`<ul class="cards">${data.live.map((one) => html`<${Live} key=${one.id} alert=${one} />`)}</ul>`
         : html`<p class="muted">${t("nothing-live")}</p>`}<//>
     <${Health} data=${data} />
+    <${StopAll} stops=${data.stops} />
     ${data.rest.length ? html`<${Part} title=${t("recent")}>
       <ul class="lines">${data.rest.map((one) => html`<${Line} key=${one.id} alert=${one} />`)}</ul><//>` : null}
   </div>`;

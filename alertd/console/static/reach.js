@@ -49,7 +49,7 @@ export function ReachPanel({ reach, status }) {
       <li><span>${names[code] || code}</span><b>${number(n)}</b></li>`)}</ul>
     ${area.repairs.map((what) => html`<p class="note small">${t("mended", { what })}</p>`)}
     ${hides ? html`<p class="small muted">${t("small-why")}</p>` : null}
-    ${status === "Actual" ? null : html`<p class="note small">${t("testers-only", { status: t(status) })}</p>`}
+    ${status === "Actual" ? null : html`<p class="note small">${t("testers-only")}</p>`}
     <p class="sr-only">${counted(audience.people, "people")}</p>
   </section>`;
 }
