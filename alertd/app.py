@@ -32,6 +32,7 @@ from alertd.service.dispatch import Dispatch
 from alertd.service.domains import Domains
 from alertd.service.ending import Ending
 from alertd.service.fleet import Fleet
+from alertd.service.following import Following
 from alertd.service.inbound import Inbound
 from alertd.service.intake import Intake
 from alertd.service.labels import Labels
@@ -124,6 +125,7 @@ class Parts:
             self.texts,
         )  # fmt: skip
         self.approval = Approval(self.alerts, self.targeting, settings.audience, self.texts, self.stopping)
+        self.following = Following(self.alerts, self.approval, self.stopping, clock)
         self.registry = Registry(self.people, self.regions, clock)
         self.labels = Labels(self.registry, self.regions, LabelMark(self.db), clock)
         self.receipts = Receipts(self.work, MessageIds(self.db), self.removal, self.tags, metrics)
@@ -168,6 +170,7 @@ class Parts:
             access=self.access,
             audit=self.audit,
             stopping=self.stopping,
+            following=self.following,
             requests=self.requests,
             fleet=self.fleet,
             is_ready=is_ready,

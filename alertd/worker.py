@@ -17,6 +17,7 @@ import structlog
 from alertd.alerts import AlertState
 from alertd.clock import Clock
 from alertd.config import WorkerSection
+from alertd.ids import chain_of
 from alertd.metrics import Metrics
 from alertd.service.carriers import Carriers
 from alertd.service.dispatch import Dispatch
@@ -88,6 +89,7 @@ class Worker:
     metrics: Metrics
     settings: WorkerSection
     _live: list[str] = field(default_factory=list)
+    _versions: list[str] = field(default_factory=list)  # of the live chains
     _held: dict[str, Lease] = field(default_factory=dict)
     _heard: float = -FRESH_S  # when it was last asked what is stopped
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
@@ -140,8 +142,9 @@ class Worker:
 
     async def _look(self) -> None:
         self._live = await self.alerts.live()
-        self._planned.intersection_update(self._live)
-        self._loud = {alert_id: loud for alert_id, loud in self._loud.items() if alert_id in self._live}
+        self._versions = await self.alerts.versions(self._live)
+        self._planned.intersection_update(self._versions)
+        self._loud = {alert_id: loud for alert_id, loud in self._loud.items() if alert_id in self._versions}
 
     async def _listen(self) -> None:
         asked = self.clock.monotonic()
@@ -154,7 +157,7 @@ class Worker:
 
     async def _plan(self) -> None:
         unplanned: list[AlertRecord] = []
-        for alert_id in [one for one in self._live if one not in self._planned]:
+        for alert_id in [one for one in self._versions if one not in self._planned]:
             await self._guarded("plan", alert_id, self._read(alert_id, unplanned))
         for record in sorted(unplanned, key=lambda record: not self._loud[record.id]):
             await self._guarded("plan", record.id, self._plan_one(record))
@@ -177,14 +180,16 @@ class Worker:
 
     def _unread(self) -> bool:
         """Whether there is an alert that nobody has looked at: it may be loud."""
-        return any(alert_id not in self._loud for alert_id in self._live)
+        return any(alert_id not in self._loud for alert_id in self._versions)
 
     async def _finish(self) -> None:
-        live = list(self._live)
-        for alert_id, word in zip(live, await self.work.finish_each(live), strict=True):
+        versions = list(self._versions)
+        words = dict(zip(versions, await self.work.finish_each(versions), strict=True))
+        busy = {chain_of(alert_id) for alert_id, word in words.items() if word != "done"}
+        for alert_id, word in words.items():
             if isinstance(word, Exception):
                 self._fault("finish", word, alert_id)
-            else:
+            elif word != "done" or chain_of(alert_id) not in busy:  # a chain is over when all its versions are
                 await self._guarded("finish", alert_id, self.ending.follow(alert_id, word))
 
     async def _expire(self) -> None:
@@ -233,11 +238,15 @@ class Worker:
                 if not found:
                     await lanes.freed(self.settings.poll_ms / 1000)
 
+    def _is_loud(self, chain: str) -> bool:
+        """As its versions are that have something to send: what follows an alert is never loud."""
+        return any(self._loud.get(one, False) for one in self._versions if chain_of(one) == chain)
+
     async def _leases(self, channel: str, room: int, *, loud: bool) -> list[Lease]:
         """At most `room` leases from the live alerts of a loudness, each in turn, as many as there is room asked at once."""
         if self._deaf():
             return []
-        live, hold = [one for one in self._live if self._loud.get(one, False) == loud], self.carriers.held()
+        live, hold = [one for one in self._live if self._is_loud(one) == loud], self.carriers.held()
         held = [name for name, lease in self._held.items() if lease.alike.channel == channel]
         for start in range(0, len(live) if room else 0, max(1, room)):
             turn = self._turn[channel, loud]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, RootModel
@@ -28,9 +28,11 @@ from alertd.api.shapes import (
     eta,
 )
 from alertd.documents import Alert, AlertRequest, loudness
+from alertd.kinds import CancelReason
 from alertd.rendering.catalogue import REFERENCE
 from alertd.service.access import Credential
 from alertd.service.approval import Approval
+from alertd.service.following import Followed, Following
 from alertd.service.intake import Taken
 from alertd.service.submission import submit, submitted
 from alertd.service.rings import REST
@@ -58,6 +60,11 @@ class Decide(BaseModel):
     reason: str = Field(min_length=1, max_length=500, examples=["Wrong area"])
 
 
+class Cancel(Decide):
+    code: CancelReason = Field(CancelReason.WITHDRAWN, description="What people are told, in prepared words.")
+    notify: Literal["full", "none"] = Field("full", description="Whether whoever was told is told of it.")
+
+
 class AlertPatch(RootModel[dict[str, Any]]):
     """Members to replace; null removes one (JSON merge patch, RFC 7396)."""
 
@@ -66,6 +73,10 @@ class AlertPatch(RootModel[dict[str, Any]]):
 
 #: A use case of approval, asked for by somebody.
 Decision = Callable[[Approval, Credential], Awaitable[AlertRecord]]
+
+#: What follows an alert, asked for by somebody.
+Follow = Callable[[Following, Credential], Awaitable[Followed]]
+NOBODY_TOLD = "Nobody is told of this."
 
 
 class Submitted(BaseModel):
@@ -134,11 +145,27 @@ async def reject_alert(request: web.Request, *, id: AlertId, headers: Conditions
     return await _decided(request, id, lambda decide, who: decide.reject(id, who, body.reason, rev=headers.version))
 
 
-async def cancel_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Decide) -> Reply[AlertReply]:
-    """Closes the gate within a second: what is queued is not sent. Whoever was told already is told nothing yet."""
-    reply = await _decided(request, id, lambda decide, who: decide.cancel(id, who, body.reason, rev=headers.version))
-    notice = "People who were told already have not been told of this."
-    return replace(reply, body=reply.body.model_copy(update={"notice": notice}))
+async def cancel_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Cancel) -> Reply[AlertReply]:
+    """It should not have been. Closes the gate within a second: what is queued is not sent. Everyone who may have been told is
+    told so, on the channel they were told on, in prepared words for `code` that name nobody; `reason` stays inside.
+    """
+    return await followed(
+        request, id, lambda follow, who: follow.cancel(
+            id, who, body.reason, code=body.code, notify=body.notify == "full", rev=headers.version
+        )
+    )  # fmt: skip
+
+
+async def followed(request: web.Request, alert_id: str, follow: Follow) -> Reply[AlertReply]:
+    """Does what follows an alert, and answers how it stands and which version tells of it."""
+    s, who = services(request), credential(request)
+    if is_replay(request):
+        return _told(await s.approval.get(alert_id, who))
+    done = await follow(s.following, who)
+    note(request, record=done.record, told_by=done.told_by or "")
+    reply = _told(done.record)
+    said = {"told_by": done.told_by, "notice": None if done.told_by else NOBODY_TOLD}
+    return replace(reply, body=reply.body.model_copy(update=said))
 
 
 async def _decided(request: web.Request, alert_id: str, decide: Decision) -> Reply[AlertReply]:

@@ -18,6 +18,7 @@ from alertd.service.cap import CapIntake
 from alertd.service.cap_out import CapOut
 from alertd.service.carriers import Carriers
 from alertd.service.fleet import Fleet
+from alertd.service.following import Following
 from alertd.service.intake import Intake
 from alertd.service.mail_reports import MailReports
 from alertd.service.media import Photos
@@ -55,6 +56,7 @@ class Services:
     access: Access
     audit: Audit
     stopping: Stopping
+    following: Following
     requests: Requests
     fleet: Fleet
     is_ready: Callable[[], Awaitable[bool]]

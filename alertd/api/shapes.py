@@ -82,6 +82,7 @@ class AlertReply(BaseModel):
     paused: bool = Field(description="Nothing more of it is sent until it is resumed.")
     people: Shown = Field(description="In the frozen audience; before approval, as seen at submission.")
     notice: str | None = Field(None, description="What this did not do.")
+    told_by: str | None = Field(None, description="The version by which those who were told are told of this.")
     alert: dict[str, Any] | None = Field(None, description="As it was sent.")
 
 

@@ -135,10 +135,53 @@ def give_back(
 
 @app.command()
 def cancel(
+    ctx: typer.Context,
+    alert_id: AlertId,
+    reason: Reason,
+    code: Annotated[
+        str, typer.Option(help="What people are told: withdrawn, sent-in-error, wrong-information or drill.")
+    ] = "withdrawn",
+    silent: Annotated[bool, typer.Option("--silent", help="Tell nobody.")] = False,
+    seen: Seen = None,
+    as_json: JsonOption = False,
+) -> None:
+    """It should not have been: nothing more is sent, and whoever was told is told so."""
+    body = {"reason": reason, "code": code, "notify": _notify(silent=silent)}
+    _decided(common(ctx).client(), alert_id, "cancel", body, seen, as_json=as_json)
+
+
+@app.command("stand-down")
+def stand_down(
     ctx: typer.Context, alert_id: AlertId, reason: Reason, seen: Seen = None, as_json: JsonOption = False
 ) -> None:
-    """Stop sending: what is queued is not sent."""
-    _decided(common(ctx).client(), alert_id, "cancel", {"reason": reason}, seen, as_json=as_json)
+    """Hide it and send nothing more, until it is reopened or closed."""
+    _decided(common(ctx).client(), alert_id, "stand-down", {"reason": reason}, seen, as_json=as_json)
+
+
+@app.command()
+def reopen(
+    ctx: typer.Context, alert_id: AlertId, reason: Reason, seen: Seen = None, as_json: JsonOption = False
+) -> None:
+    """Show it again; what was queued goes out."""
+    _decided(common(ctx).client(), alert_id, "reopen", {"reason": reason}, seen, as_json=as_json)
+
+
+@app.command()
+def close(
+    ctx: typer.Context,
+    alert_id: AlertId,
+    outcome: Annotated[str, typer.Option("--outcome", help="What came of it; kept inside and never told.")],
+    silent: Annotated[bool, typer.Option("--silent", help="Tell nobody yet; close it again to tell.")] = False,
+    seen: Seen = None,
+    as_json: JsonOption = False,
+) -> None:
+    """It is over, and whoever was told is told so."""
+    body = {"outcome": outcome, "notify": _notify(silent=silent)}
+    _decided(common(ctx).client(), alert_id, "close", body, seen, as_json=as_json)
+
+
+def _notify(*, silent: bool) -> str:
+    return "none" if silent else "full"
 
 
 def _decided(client: Client, alert_id: str, step: str, body: Any, seen: int | None, *, as_json: bool) -> None:

@@ -103,7 +103,7 @@ class Approval:
         await self._stopping.put_on(chain_of(record.id))
         now = await self.get(record.id, who)
         if not done and not _is_approved(now, who):
-            raise _refused(old, AlertState.APPROVED)
+            raise refused(old, AlertState.APPROVED)
         return now
 
     async def reject(self, alert_id: str, who: Credential, reason: str, *, rev: int | None = None) -> AlertRecord:
@@ -117,11 +117,11 @@ class Approval:
     async def cancel(self, alert_id: str, who: Credential, reason: str, *, rev: int | None = None) -> AlertRecord:
         """Close the gate: what is queued is not sent. Whoever was told already is told nothing more by this."""
         record = await self.get(alert_id, who)
-        new = AlertState.REJECTED if record.state in _UNSENT else AlertState.CANCELLED
+        new = AlertState.REJECTED if record.state in UNSENT else AlertState.CANCELLED
         try:
             return await self._step(alert_id, new, who, rev, reason=reason)
         except Problem:
-            if new is AlertState.CANCELLED or (await self.get(alert_id, who)).state in _UNSENT:
+            if new is AlertState.CANCELLED or (await self.get(alert_id, who)).state in UNSENT:
                 raise
         return await self._step(alert_id, AlertState.CANCELLED, who, rev, reason=reason)  # it was approved meanwhile
 
@@ -137,7 +137,7 @@ class Approval:
         now = await self.get(alert_id, who)
         said_before = now.state is new and who.is_person(now.by)
         if not done and not said_before:
-            raise changed_since() if old == "changed" else _refused(old, new)
+            raise changed_since() if old == "changed" else refused(old, new)
         return now
 
 
@@ -170,11 +170,11 @@ def _is_approved(record: AlertRecord, who: Credential) -> bool:
     return record.state in _ON_ITS_WAY and who.is_person(record.approver)
 
 
-_UNSENT = {AlertState.DRAFT, AlertState.PENDING, AlertState.RETURNED, AlertState.REJECTED}
+UNSENT = {AlertState.DRAFT, AlertState.PENDING, AlertState.RETURNED, AlertState.REJECTED}
 _ON_ITS_WAY = {AlertState.APPROVED, AlertState.SENDING, AlertState.SENT}
 
 
-def _refused(old: str, new: AlertState) -> Problem:
+def refused(old: str, new: AlertState) -> Problem:
     if old == "expired":
         return Problem("expired", "The alert's end has passed.")
     if old == "changed":

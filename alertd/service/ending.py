@@ -6,6 +6,7 @@ import structlog
 
 from alertd.alerts import AlertState
 from alertd.clock import Clock
+from alertd.ids import chain_of
 from alertd.metrics import Metrics
 from alertd.store.alerts import Alerts
 from alertd.store.work import Work
@@ -37,7 +38,7 @@ class Ending:
                 since = self._early.setdefault(alert_id, self._clock.monotonic())
                 if self._clock.monotonic() - since > EARLY_S:
                     del self._early[alert_id]  # announced again, it has the whole time again
-                    await self._alerts.retire(alert_id)
+                    await self._alerts.retire(chain_of(alert_id))
 
     async def expire(self, alert_id: str) -> None:
         """Close the gate of an alert whose end has passed."""
@@ -46,7 +47,7 @@ class Ending:
 
     async def _done(self, alert_id: str) -> None:
         self._early.pop(alert_id, None)
-        await self._alerts.retire(alert_id)
+        await self._alerts.retire(chain_of(alert_id))
         record = await self._alerts.get(alert_id)
         if record is None or record.state is not AlertState.SENT or not record.first_send:
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import structlog
 
@@ -13,6 +14,7 @@ from alertd.ids import chain_of, new_id, sequence_of
 from alertd.rendering import Renderer
 from alertd.rendering.own_texts import NONE, OwnTexts
 from alertd.service.carriers import Carrier, Carriers
+from alertd.service.notices import telling_of
 from alertd.service.texts import Texts
 from alertd.store.alerts import Alerts
 from alertd.store.work import Alike
@@ -25,15 +27,17 @@ KEPT = 256  # prepared messages in memory: 20 alerts in 12 languages on one chan
 UNLIMITED_CHANNELS = frozenset({"mail"})
 
 
-def stamp_of(alert: Alert, alert_id: str, language: str, *, sent_ms: int, ring: int = 0) -> Stamp:
-    """What goes with each message of an alert in one language and ring."""
+def stamp_of(
+    alert: Alert, alert_id: str, language: str, *, sent_ms: int, ring: int = 0, loud: Loudness | None = None
+) -> Stamp:
+    """What goes with each message of an alert in one language and ring, as loud as it is there unless something else is said."""
     return Stamp(
         chain=chain_of(alert_id),
         version=alert_id,
         sequence=sequence_of(alert_id),
         sent_s=sent_ms // 1000,
         expires_s=int(alert.expires.timestamp()),
-        loudness=loudness(alert, ring),
+        loudness=loud or loudness(alert, ring),
         language=language,
     )
 
@@ -120,11 +124,19 @@ class Messages:
         if record is None or not record.document:
             return None
         own = await self._texts.of(record.org, record.texts)
+        follows = Loudness(record.loudness) if record.occasion else None
         try:
             alert = Alert.model_validate_json(record.document)
-            message = rendered(alert, alert_id, alike, self._renderer, sent_ms=record.start, own=own)
+            if follows:
+                alert = alert.model_copy(update={"expires": datetime.fromtimestamp(record.expires / 1000, UTC)})
+            stamp = stamp_of(
+                alert, alert_id, alike.language, sent_ms=record.start, ring=alike.ring, loud=follows
+            )
+            message = self._renderer.render(
+                alert, channel=alike.channel, language=alike.language, stamp=stamp, telling=telling_of(record), own=own
+            )
             prepared = carrier.channel.prepare(message)
         except Exception as error:  # noqa: BLE001  whatever is wrong, it is wrong with this message alone
             _told(alert_id, alike, error)
             return None
-        return Ready(prepared, record.kind, record.expires, loudness(alert, alike.ring) is Loudness.LOUD)
+        return Ready(prepared, record.kind, record.expires, stamp.loudness is Loudness.LOUD)

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from alertd.alerts import CHANNELS, KINDS, PLACE_KINDS
 from alertd.clock import Clock
 from alertd.documents import Alert, Status
+from alertd.ids import chain_of
 from alertd.rendering import Renderer, choose_language
-from alertd.service import rings
+from alertd.service import notices, rings
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.people import Absence, People
 from alertd.store.work import Alike, Work, pack_ref
@@ -51,6 +52,8 @@ class Planner:
     async def plan(self, record: AlertRecord, gives_way: Callable[[], bool] = lambda: False) -> bool:
         """Plan what is left of an alert. False when its gate is closed, another planner is at it, or it gives way between chunks."""
         alert = Alert.model_validate_json(record.document)
+        if record.occasion:
+            return await self._plan_notice(record, alert, gives_way)
         frozen = await self._alerts.audience(record.id)
         turn = rings.in_turn(alert, frozen.rings)
         area = await self._alerts.area(record.id)
@@ -63,6 +66,27 @@ class Planner:
             groups = await self._groups(alert, belongs, frozen.numbers[chunk], frozen.rings[chunk])
             delays, last = rings.delays_ms(alert.target), after == len(turn)
             if await self._work.plan(record.id, cursor, after, groups, last=last, delays_ms=delays) != "ok":
+                return False
+            if last:
+                return True
+            cursor = after
+            if gives_way():
+                return False
+
+    async def _plan_notice(self, record: AlertRecord, alert: Alert, gives_way: Callable[[], bool]) -> bool:
+        """The same of what follows an alert; not before what came before has arrived, or had the time to."""
+        earlier = await self._alerts.versions([chain_of(record.id)])
+        waited = self._clock.now_ms() >= record.start + notices.SETTLE_MS
+        if not waited and await notices.in_flight(self._work, earlier):
+            return False
+        pairs = await notices.frozen(self._alerts, self._work, record, alert.channels)
+        languages, cursor = self._renderer.languages(alert), record.cursor
+        while True:
+            after = min(cursor + self._rest, len(pairs))
+            chunk = pairs[cursor:after]
+            found = await self._people.read_many(np.unique(chunk >> np.uint64(3)))
+            groups, last = notices.references(found, chunk, languages), after == len(pairs)
+            if await self._work.plan(record.id, cursor, after, groups, last=last) != "ok":
                 return False
             if last:
                 return True

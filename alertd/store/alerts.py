@@ -58,6 +58,9 @@ class AlertRecord:
     hands: str = ""  # everyone who has, or can have, the key it was written with: as people are compared, one a line
     by: str = ""  # the subject of the person who took the last step that a person takes
     since: int = 0  # when it came into its state; known of what was read whole
+    occasion: str = ""  # why it is told: '' for the alert itself
+    code: str = ""  # of a cancel: its reason, as people are told
+    alerted: int = 0  # of what follows an alert: when that was first told
     key: str = ""  # id of the key it was written with
     paused: bool = False
     texts: int = (
@@ -80,8 +83,9 @@ _NUMBERS = (
     "rows",
     "batches",
     "texts",
+    "alerted",
 )
-_TEXTS = ("org", "kind", "level", "status", "loudness", "case", "regions", "key")
+_TEXTS = ("org", "kind", "level", "status", "loudness", "case", "regions", "key", "occasion", "code")
 #: Sealed under the case's key, and gone with it: what people wrote.
 _OF_CASE = ("external_id", "reason")
 #: Sealed under the master key: who wrote and who decided outlives the case.
@@ -364,6 +368,58 @@ class Alerts:
             "" if rev is None else rev, *flat,
         )  # fmt: skip
         return bool(done), old.decode()
+
+    async def follow(
+        self,
+        record: AlertRecord,
+        new: AlertState | None,
+        sources: Iterable[AlertState],
+        notice: AlertRecord | None,
+        *,
+        last: int,
+        rev: int | None,
+        sent_by: Iterable[str],
+        fields: Mapping[str, str],
+    ) -> tuple[bool, str]:
+        """One step of an alert (None: it stays as it is), and the version that tells of it, durably and both or none, if the chain
+        still has `last` versions. Answers whether it was done, and the state it had ('changed', or 'again' for another `last`).
+        """
+        chain, box = keys.chain(chain_of(record.id)), await self._box(record.case)
+        seals = self._seals(record.id, box)
+        flat = [part for name, text in fields.items() for part in (name, seals.seal(name, text))]
+        told: list[str | bytes | int] = []
+        if notice is not None:
+            shard = keys.shard_of(chain_of(record.id))
+            await self._db.execute("ZADD", keys.expiry(shard), notice.expires, notice.id)
+            told = ["alerted", notice.alerted, "texts", notice.texts, *_said(notice, self._seals(notice.id, box))]
+        await self.enliven(record.id)  # before the step, so that no crash hides it
+        done, old = await self._db.run_durably(
+            "follow", [chain], record.id, _listed(sources), str(new or ""), self._db.skew_ms, "" if rev is None else rev,
+            last, " ".join(sent_by), notice.id if notice else "", len(flat), *flat, *told,
+        )  # fmt: skip
+        if done:
+            await self.enliven(record.id)  # again, as where it is approved
+        return bool(done), old.decode()
+
+    async def versions(self, chains: Sequence[str]) -> list[str]:
+        """The ids of all versions of chains, in one round trip."""
+        found = await self._db.execute_many([("HGET", keys.chain(chain), "last") for chain in chains])
+        return [
+            chain if n == 1 else f"{chain}-{n}"
+            for chain, last in zip(chains, found, strict=True)
+            for n in range(1, int(last or 1) + 1)
+        ]
+
+    async def pairs(self, alert_id: str) -> Numbers | None:
+        """Whom a version tells of what came before, by number and channel; None while that is not known."""
+        raw = await self._db.execute("GET", keys.of_chain(chain_of(alert_id), "audience", alert_id))
+        return unpack_audience(raw).numbers if raw else None
+
+    async def keep_pairs(self, alert_id: str, pairs: Numbers) -> Numbers:
+        """Keeps them, if nobody did before. Answers those that are kept."""
+        name = keys.of_chain(chain_of(alert_id), "audience", alert_id)
+        kept, raw = await self._db.execute_many([("SET", name, pack_audience(pairs), "NX"), ("GET", name)])
+        return pairs if kept else unpack_audience(raw).numbers
 
     async def pause(self, alert_id: str, *, waits: bool, by: str, rev: int | None) -> tuple[bool, str]:
         """Let an alert that is being sent wait, or go on, durably. Answers whether it is so now, and the state it has."""

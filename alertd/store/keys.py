@@ -18,6 +18,7 @@ CHAIN_SUFFIXES = {
     "batches": ":batches:",
     "ready": ":ready:",
     "delayed": ":delayed:",
+    "parked": ":parked:",
     "leases": ":leases",
     "until": ":until:",
 }
@@ -37,16 +38,17 @@ class Kind:
 #: Nothing removes what belongs to an alert; only the entries of its queues go.
 KEPT = "kept"
 TABLE = (
-    Kind("{a:<chain>}", "hash", "org, the keys it is sent by, halt, pause, the last time its clock gave, and since when it gave it without a gap", "create.lua approve.lua halt.lua alert_pause.lua prelude.lua", KEPT),
-    Kind("{a:<chain>}:v:<id>", "hash", "a version: state, times, counts, sealed document", "create.lua amend.lua approve.lua step.lua alert_pause.lua plan.lua lease.lua gate.lua finish.lua", KEPT),
+    Kind("{a:<chain>}", "hash", "org, its last version, the keys it is sent by, halt, pause, the last time its clock gave, and since when it gave it without a gap", "create.lua approve.lua follow.lua halt.lua alert_pause.lua prelude.lua", KEPT),
+    Kind("{a:<chain>}:v:<id>", "hash", "a version: state, times, counts, sealed document", "create.lua amend.lua approve.lua step.lua follow.lua alert_pause.lua plan.lua lease.lua gate.lua finish.lua", KEPT),
     Kind("{a:<chain>}:area:<id>", "string", "the area, WKB", "create.lua amend.lua", KEPT),
-    Kind("{a:<chain>}:aud:<id>", "string", "the frozen audience: sorted numbers, delta, zlib; after it, of a target with rings, each one's ring (1), zlib", "approve.lua", KEPT),
+    Kind("{a:<chain>}:aud:<id>", "string", "the frozen audience: sorted numbers, delta, zlib; after it, of a target with rings, each one's ring (1), zlib; of what follows an alert: numbers times 8 plus channel", "approve.lua alerts", KEPT),
     Kind("{a:<chain>}:refs:<id>", "string", "6 bytes a row: subscriber number (5), address number (1)", "plan.lua", KEPT),
     Kind("{a:<chain>}:ledger:<id>", "string", "16 bytes a row", "plan.lua lease.lua gate.lua receipt.lua sweep.lua", KEPT),
     Kind("{a:<chain>}:counts:<id>", "hash", "<channel>.<state> -> references", "plan.lua lease.lua gate.lua receipt.lua sweep.lua", KEPT),
     Kind("{a:<chain>}:batches:<id>", "hash", "batch -> channel, language, format, ring, first row, rows", "plan.lua", KEPT),
     Kind("{a:<chain>}:ready:<channel>", "list", "<id>/<batch>: batches nobody has had yet", "plan.lua", "an entry when it is leased or swept"),
     Kind("{a:<chain>}:delayed:<channel>", "zset", "<id>/<batch>/<row> -> due ms: rows that wait; * for all rows of a batch that nobody has had yet", "plan.lua gate.lua", "an entry when it is leased or swept"),
+    Kind("{a:<chain>}:parked:<channel>", "zset", "as delayed: what is queued of an alert that is stood down, where no lease finds it", "follow.lua gate.lua", "when it is reopened or has ended"),
     Kind("{a:<chain>}:leases", "hash", "lease -> version, batch, rows", "lease.lua", "an entry when its work is done, its gate closed or its time over"),
     Kind("{a:<chain>}:until:<channel>", "zset", "lease -> ms it ends without a sign of life", "lease.lua renew.lua gate.lua", "with the lease"),
     Kind("{c:<case>}", "string", "the case's key, wrapped: without it the documents are gone", "alerts", KEPT),

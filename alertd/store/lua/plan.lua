@@ -8,6 +8,7 @@ local chain, alert = KEYS[1], ARGV[1]
 local version_key = key(chain, 'version', alert)
 local now = chain_now(chain, ARGV[5])
 if gate_of(chain, alert, now) == 'closed' then return 'closed' end
+if not OPEN[redis.call('HGET', version_key, 'state')] then return 'closed' end -- stood down: planning goes on when it is reopened
 local cursor, rows, batches, start = unpack(redis.call('HMGET', version_key, 'cursor', 'rows', 'batches', 'start'))
 if cursor ~= ARGV[2] then return 'behind' end
 rows, batches = tonumber(rows), tonumber(batches)

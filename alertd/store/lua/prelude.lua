@@ -109,7 +109,8 @@ local function delay(chain, version, batch, channel, rows, number, due)
   local row = row_of(rows, number)
   if not is_delayed(row) then row.tries = row.tries + DELAYED end
   rows.changed[number] = true
-  redis.call('ZADD', key(chain, 'delayed', channel), due, version .. '/' .. batch .. '/' .. number)
+  local stood_down = redis.call('HGET', key(chain, 'version', version), 'state') == 'stood_down'
+  redis.call('ZADD', key(chain, stood_down and 'parked' or 'delayed', channel), due, version .. '/' .. batch .. '/' .. number)
 end
 
 local function close_rows(chain, version, rows, channel)

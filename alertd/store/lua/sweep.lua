@@ -50,5 +50,6 @@ for batch = tonumber(ARGV[2]), ARGV[2] + ARGV[3] - 1 do
   close_rows(chain, alert, rows, channel)
   redis.call('LREM', key(chain, 'ready', channel), 0, alert .. '/' .. batch)
   redis.call('ZREM', key(chain, 'delayed', channel), alert .. '/' .. batch .. '/' .. WHOLE)
+  redis.call('DEL', key(chain, 'parked', channel)) -- only this version can have been stood down
 end
 return {settled, waiting}

@@ -1,0 +1,201 @@
+"""What follows an alert: it is stood down, comes back, is closed or cancelled, and those who were told are told of it.
+
+One authorised person may do each, but for the return, which tells a child's name again and takes whoever may approve. The step of
+the alert and the version that tells of it are one write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from alertd.alerts import OPEN_STATES, AlertState
+from alertd.clock import Clock
+from alertd.documents import Alert
+from alertd.errors import Problem
+from alertd.ids import chain_of
+from alertd.kinds import CancelReason, Occasion
+from alertd.service.access import Credential
+from alertd.service.approval import UNSENT, Approval, check_key, refused
+from alertd.service.notices import occasion_of, told_on
+from alertd.service.revisions import changed_since
+from alertd.service.stopping import Stopping
+from alertd.store.alerts import AlertRecord, Alerts
+from channels.base import Loudness
+
+#: How long people are told of what followed: a phone that was off for a day still hears that it is over.
+TELLS_MS = 24 * 3_600_000
+TRIES = 5
+#: Nothing that follows an alert wakes anybody.
+QUIETER = {Loudness.LOUD.value: Loudness.NORMAL.value}
+_S = AlertState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A decision about an alert that people may know of."""
+
+    occasion: Occasion
+    new: AlertState
+    sources: frozenset[AlertState]  # the states that it may come from
+    late: frozenset[AlertState] = frozenset()  # in these nothing is left to do but to tell it
+
+
+_SHOWN = frozenset({_S.APPROVED, _S.SENDING, _S.SENT})
+STAND_DOWN = Step(occasion=Occasion.STAND_DOWN, new=_S.STOOD_DOWN, sources=_SHOWN)
+REOPEN = Step(occasion=Occasion.UPDATE, new=_S.SENDING, sources=frozenset({_S.STOOD_DOWN}))
+CLOSE = Step(
+    occasion=Occasion.CLOSE, new=_S.CLOSED, sources=_SHOWN | {_S.STOOD_DOWN}, late=frozenset({_S.CLOSED, _S.EXPIRED})
+)
+CANCEL = Step(
+    occasion=Occasion.CANCEL, new=_S.CANCELLED, sources=_SHOWN | {_S.STOOD_DOWN}, late=frozenset({_S.CANCELLED})
+)
+
+#: Of these there is one for an alert: whoever was told that it is over is not told again.
+_ENDS = frozenset({Occasion.CLOSE, Occasion.CANCEL})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Followed:
+    """An alert after a step, and the version that tells of it; None where nobody is told."""
+
+    record: AlertRecord
+    told_by: str | None
+
+
+class Following:
+    """Does these steps. Whoever says the same twice gets the same answer."""
+
+    def __init__(self, alerts: Alerts, approval: Approval, stopping: Stopping, clock: Clock) -> None:
+        self._alerts = alerts
+        self._approval = approval
+        self._stopping = stopping
+        self._clock = clock
+
+    async def stand_down(self, alert_id: str, who: Credential, reason: str, *, rev: int | None = None) -> Followed:
+        """Hide it everywhere and send nothing more, until it is reopened, closed or cancelled, or its end has passed."""
+        return await self._step(alert_id, STAND_DOWN, who, rev, reason=reason)
+
+    async def reopen(self, alert_id: str, who: Credential, reason: str, *, rev: int | None = None) -> Followed:
+        """It is shown again; what was queued goes out, and who was told that it was stood down is told that it is not."""
+        record = await self._approval.get(alert_id, who)
+        await self._stopping.check(record.org, record.key, who.key_id)
+        if record.state is _S.STOOD_DOWN and record.expires <= self._clock.now_ms():
+            raise Problem("expired", "The alert's end has passed.")
+        return await self._step(alert_id, REOPEN, who, rev, reason=reason)
+
+    async def close(
+        self, alert_id: str, who: Credential, outcome: str, *, notify: bool = True, rev: int | None = None
+    ) -> Followed:
+        """It is over. What came of it is kept inside and never told. Without `notify` nobody is told yet; closing it again
+        with it tells them, also after its end has passed.
+        """
+        return await self._step(alert_id, CLOSE, who, rev, notify=notify, reason=outcome)
+
+    async def cancel(
+        self,
+        alert_id: str,
+        who: Credential,
+        reason: str,
+        *,
+        code: CancelReason = CancelReason.WITHDRAWN,
+        notify: bool = True,
+        rev: int | None = None,
+    ) -> Followed:
+        """It should not have been: nothing more is sent, and who was told is told so, in prepared words."""
+        record = await self._approval.get(alert_id, who)
+        if record.state in UNSENT:
+            cancelled = await self._approval.cancel(alert_id, who, reason, rev=rev)
+            if cancelled.state is not _S.CANCELLED:
+                return Followed(record=cancelled, told_by=None)
+            rev = None  # it was approved meanwhile, and is cancelled: whoever was told hears of it
+        return await self._step(alert_id, CANCEL, who, rev, notify=notify, code=code, reason=reason)
+
+    async def _step(
+        self,
+        alert_id: str,
+        step: Step,
+        who: Credential,
+        rev: int | None,
+        *,
+        reason: str,
+        notify: bool = True,
+        code: CancelReason | None = None,
+    ) -> Followed:
+        for _ in range(TRIES):
+            record = await self._approval.get(alert_id, who)
+            check_key(record, who)
+            versions = await self._versions(alert_id)
+            told = _already(versions, step)
+            if told or (record.state in {step.new, *step.late} and not (notify and record.state in step.late)):
+                return self._again(record, step, who, told)
+            notice = self._notice(record, versions, step, code, who) if notify else None
+            done, old = await self._follow(record, step, who, versions, notice, reason, rev)
+            if not done and old == "again":
+                continue
+            if not done:
+                raise changed_since() if old == "changed" else refused(old, step.new)
+            return Followed(record=await self._approval.get(alert_id, who), told_by=notice.id if notice else None)
+        raise changed_since()
+
+    async def _follow(
+        self, record: AlertRecord, step: Step, who: Credential, versions: list[AlertRecord],
+        notice: AlertRecord | None, reason: str, rev: int | None,
+    ) -> tuple[bool, str]:  # fmt: skip
+        late = record.state in step.late
+        sent_by = (record.key, who.key_id) if step is REOPEN else (who.key_id,)
+        done, old = await self._alerts.follow(
+            record,
+            None if late else step.new,
+            [record.state] if late else list(step.sources),
+            notice,
+            last=len(versions),
+            rev=rev,
+            sent_by=sent_by,
+            fields={"by": who.subject, "reason": reason},
+        )
+        if done:
+            await self._stopping.put_on(chain_of(record.id))
+        return done, old
+
+    async def _versions(self, alert_id: str) -> list[AlertRecord]:
+        """All versions of an alert's chain. Raises Problem for an id that is not that of a first version."""
+        if alert_id != chain_of(alert_id):
+            raise Problem("precondition-failed", "This version only tells of another; decide about the alert itself.")
+        found = await self._alerts.heads(await self._alerts.versions([alert_id]))
+        return [one for one in found if one is not None]
+
+    def _notice(
+        self,
+        record: AlertRecord,
+        versions: Sequence[AlertRecord],
+        step: Step,
+        code: CancelReason | None,
+        who: Credential,
+    ) -> AlertRecord | None:
+        """The version that tells of a step; None where nobody can have been told, or no channel tells it."""
+        alert = Alert.model_validate_json(record.document) if record.document else None
+        fresh = replace(
+            record, id=f"{record.id}-{len(versions) + 1}", state=_S.APPROVED, occasion=step.occasion,
+            code=code or "", alerted=record.start, paused=False, reason="", external_id="", seen=0, people=0,
+            expires=record.expires if step is REOPEN else self._clock.now_ms() + TELLS_MS,
+            loudness=QUIETER.get(record.loudness, record.loudness), approver=who.subject, by=who.subject,
+        )  # fmt: skip
+        if alert is None or not record.start or not told_on(fresh, alert.channels):
+            return None
+        return fresh
+
+    def _again(self, record: AlertRecord, step: Step, who: Credential, told: AlertRecord | None) -> Followed:
+        """The answer to whoever says what they said before. Raises Problem for anybody else."""
+        if not who.is_person(record.by):
+            raise refused(record.state, step.new)
+        return Followed(record=record, told_by=told.id if told else None)
+
+
+def _already(versions: Sequence[AlertRecord], step: Step) -> AlertRecord | None:
+    """The version that told of the end before, where this is one; or of this very step, while it is told."""
+    ends = [one for one in versions if occasion_of(one) in _ENDS]
+    if step.occasion in _ENDS and ends:
+        return ends[0]
+    same = [one for one in versions if occasion_of(one) is step.occasion and one.state in OPEN_STATES]
+    return same[-1] if same and versions[0].state is step.new else None

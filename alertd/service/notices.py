@@ -1,0 +1,121 @@
+"""Who is told of what follows an alert: everyone who may have been told what came before, on the channel they were told on.
+
+Not those who are in the area now, and not at the address of then: by subscriber and channel, at the address they have when
+it is sent. Intents are written before anything is sent, and none after the gate has closed, so the ledgers as they are after
+that name everyone; a row that is still in flight counts as told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alertd.alerts import CHANNELS, FLAG_DOUBT, State
+from alertd.ids import chain_of
+from alertd.kinds import CancelReason, Occasion
+from alertd.rendering import THE_ALERT, Telling, choose_language
+from alertd.store.alerts import AlertRecord, Alerts
+from alertd.store.people import Absence
+from alertd.store.work import Alike, Work, pack_ref
+from alertd.subscribers import AddressState, Subscriber
+
+#: Rows in these may have reached somebody; so may any that an earlier attempt left in doubt.
+MAY_HAVE_TOLD = (State.IN_FLIGHT, State.ACCEPTED, State.DELIVERED, State.UNKNOWN)
+#: What was in flight when the gate of what came before closed is waited for so long, so that nobody is told the end first.
+SETTLE_MS = 2_000
+
+#: What each occasion takes back or follows: who was told of these is told of it.
+FOLLOWS = {
+    Occasion.STAND_DOWN: (Occasion.ALERT,),
+    Occasion.UPDATE: (Occasion.STAND_DOWN,),
+    Occasion.CLOSE: (Occasion.ALERT,),
+    Occasion.CANCEL: (Occasion.ALERT,),
+}
+#: The channels that an occasion goes out on; None for all. What can be reversed is told where it can be taken off the screen.
+CHANNELS_OF: dict[Occasion, frozenset[str] | None] = {
+    Occasion.STAND_DOWN: frozenset({"push", "webpush"}),
+    Occasion.UPDATE: frozenset({"push", "webpush"}),
+    Occasion.CLOSE: None,
+    Occasion.CANCEL: None,
+}
+
+Pairs = NDArray[np.uint64]
+
+
+def occasion_of(record: AlertRecord) -> Occasion:
+    return Occasion(record.occasion) if record.occasion else Occasion.ALERT
+
+
+def telling_of(record: AlertRecord) -> Telling:
+    """Why a version is told."""
+    occasion = occasion_of(record)
+    if occasion is Occasion.ALERT:
+        return THE_ALERT
+    return Telling(
+        occasion=occasion,
+        reason=CancelReason(record.code) if record.code else None,
+        alerted_at=datetime.fromtimestamp(record.alerted / 1000, UTC),
+    )
+
+
+async def may_have_been_told(work: Work, versions: Iterable[str], channels: Collection[str]) -> Pairs:
+    """Everyone in the ledgers of some versions who may have been told by one of the channels: numbers times 8 plus channel, sorted."""
+    found = [np.empty(0, np.uint64)]
+    for version in versions:
+        spans = await work.spans(version)
+        firsts = np.array([first for first, _ in spans], np.int64)
+        codes = np.array([CHANNELS.index(channel) for _, channel in spans], np.uint64)
+        wanted = np.array([channel in channels for _, channel in spans], bool)
+        async for row, records, refs in work.ledger(version):
+            told = np.isin(records["state"], MAY_HAVE_TOLD) | (records["tries"] & FLAG_DOUBT > 0)
+            span = np.searchsorted(firsts, np.arange(row, row + len(records)), side="right") - 1
+            kept = told & wanted[span]
+            numbers = np.array([number for number, _ in refs], np.uint64)
+            found.append(numbers[kept] * np.uint64(8) + codes[span[kept]])
+    return np.unique(np.concatenate(found))
+
+
+def references(
+    people: Sequence[Subscriber | Absence], pairs: Pairs, languages: Sequence[str]
+) -> list[tuple[Alike, bytes]]:
+    """The references of pairs, given who has their numbers now: each person's active addresses on that channel."""
+    by_number = {person.number: person for person in people if isinstance(person, Subscriber)}
+    groups: dict[tuple[int, str], list[bytes]] = {}
+    for pair in pairs.tolist():
+        person, channel = by_number.get(pair >> 3), pair & 7
+        if person is None:
+            continue
+        for address in person.addresses:
+            if address.channel == channel and address.state == AddressState.ACTIVE:
+                reads = (address.language, *person.languages) if address.language else person.languages
+                group = groups.setdefault((channel, choose_language(reads, languages)), [])
+                group.append(pack_ref(person.number, address.number))
+    return [
+        (Alike(channel=CHANNELS[channel], language=language), b"".join(refs))
+        for (channel, language), refs in sorted(groups.items())
+    ]
+
+
+async def in_flight(work: Work, versions: Iterable[str]) -> bool:
+    """Whether anything of these versions is on its way."""
+    counts = await work.counts_of(list(versions))
+    return any(by_state.get("in_flight") for by_channel in counts for by_state in by_channel.values())
+
+
+async def frozen(alerts: Alerts, work: Work, record: AlertRecord, channels: Collection[str]) -> Pairs:
+    """Whom a version tells of what it follows: found once, and then kept, so that a plan can be gone on with."""
+    kept = await alerts.pairs(record.id)
+    if kept is None:
+        earlier = await alerts.heads(await alerts.versions([chain_of(record.id)]))
+        told = [one.id for one in earlier if one and occasion_of(one) in FOLLOWS[occasion_of(record)]]
+        kept = await alerts.keep_pairs(record.id, await may_have_been_told(work, told, told_on(record, channels)))
+    return kept
+
+
+def told_on(record: AlertRecord, channels: Collection[str]) -> frozenset[str]:
+    """The channels of an alert that a version of it goes out on."""
+    only = CHANNELS_OF[occasion_of(record)]
+    return frozenset(channels) if only is None else only & frozenset(channels)

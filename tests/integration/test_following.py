@@ -1,0 +1,248 @@
+"""What follows an alert, over a real store and the sandbox's carriers: exactly those who may have been told are told."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+from alertd.alerts import AlertState, State
+from alertd.app import Parts
+from alertd.errors import Problem
+from alertd.kinds import CancelReason
+from alertd.service.following import Followed
+from alertd.service.notices import SETTLE_MS, may_have_been_told
+from alertd.store.alerts import AlertRecord
+from alertd.store.connection import Connection
+from alertd.store.work import Alike, Gate, Settlement
+from channels.sandbox import Sandbox
+from tests.integration.acts import ANA, BEA, CARL, counts, over, planned, register, registration, send, submitted
+from tests.integration.test_worker import until, working
+
+ALL = ("push", "sms", "mail")
+#: Names and places of the sample, which no end may tell.
+SECRET = ("Luc", "Santa Justa")
+
+
+async def sent(parts: Parts, sample: dict[str, Any], people: int = 20, **changes: Any) -> AlertRecord:
+    """An alert that everyone was told on all channels, and is over."""
+    await register(parts, people)
+    record = await planned(parts, sample, **{"channels": list(ALL), **changes})
+    for channel in record_channels(changes):
+        await send(parts, record, channel)
+    assert await over(parts, record)
+    return await parts.alerts.get(record.id)
+
+
+def record_channels(changes: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(changes.get("channels", ALL))
+
+
+async def told(parts: Parts, followed: Followed, channels: tuple[str, ...] = ALL) -> dict[str, dict[str, int]]:
+    """Plans and sends the version that tells of a step; answers its counts."""
+    assert followed.told_by is not None
+    notice = await parts.alerts.get(followed.told_by)
+    assert await parts.worker().planner.plan(notice)
+    chain = dataclasses.replace(notice, id=followed.record.id)
+    for channel in channels:
+        await send(parts, chain, channel)
+    found = await parts.work.counts(notice.id)
+    return {channel: {word: n for word, n in by_state.items() if n} for channel, by_state in found.items()}
+
+
+async def slug(call: Any) -> str:
+    with pytest.raises(Problem) as refusal:
+        await call
+    return refusal.value.slug
+
+
+async def test_a_close_reaches_those_who_were_told_and_nobody_else(parts: Parts, sample: dict[str, Any]):
+    """On each channel they were told on; not whoever came into the area since, nor whose message came to nothing."""
+    record = await sent(parts, sample)
+    await register(parts, 10, first=100)
+    done = await parts.following.close(record.id, ANA, "Found, well")
+    assert (done.record.state, done.record.reason, done.told_by) == (AlertState.CLOSED, "Found, well", f"{record.id}-2")
+    assert await told(parts, done) == {channel: {"targeted": 20, "accepted": 20} for channel in ALL}
+
+
+async def test_it_reaches_them_at_the_address_of_now(parts: Parts, sample: dict[str, Any]):
+    """A token rotated since is the one that is sent to; who left, or was forgotten, is not."""
+    record = await sent(parts, sample, channels=["push"])
+    addresses_of = [{"channel": "push", "token": "rotated"}]
+    await parts.registry.put("p0", registration(0, addresses=addresses_of))
+    await parts.registry.forget("p1")
+    await parts.registry.put("p2", registration(2, places={"home": {"point": [-3.7, 40.4]}}))
+    done = await parts.following.close(record.id, ANA, "Found, well")
+    assert (await told(parts, done, ("push",)))["push"] == {"targeted": 19, "accepted": 19}
+    people = [await parts.registry.get("p0")]
+    assert [a.value for a in people[0].addresses] == ["rotated"]
+
+
+async def test_who_may_have_been_told_is_told(parts: Parts, sample: dict[str, Any], store: Connection):
+    """In flight, in doubt and unknown count; failed, suppressed and never sent do not."""
+    await register(parts, 20)
+    record = await planned(parts, sample)
+    lease = await parts.work.lease(record.id, "push", b"")
+    states = {0: "in flight", 1: "accepted", 2: "delivered", 3: "unknown", 4: "failed", 5: "suppressed", 6: "doubted"}
+    await parts.work.gate(lease, [], lease.rows[:7], 1)
+    settled = [
+        Settlement(lease.rows[1], State.ACCEPTED, 0, 1), Settlement(lease.rows[2], State.ACCEPTED, 0, 1),
+        Settlement(lease.rows[3], State.UNKNOWN, 0, 1), Settlement(lease.rows[4], State.FAILED, 0, 1),
+        Settlement(lease.rows[5], State.SUPPRESSED, 0, 1), Settlement(lease.rows[6], State.QUEUED, 0, 1, doubt=True),
+    ]  # fmt: skip
+    assert (await parts.work.gate(lease, settled, [], 1))[0] is Gate.GO
+    await parts.work.receipt(record.id, lease.rows[2], "push", State.DELIVERED, 0, [State.ACCEPTED])
+    found = await may_have_been_told(parts.work, [record.id], ["push"])
+    assert len(states) == 7
+    assert (found >> np.uint64(3)).tolist() == sorted(lease.refs[i][0] for i in (0, 1, 2, 3, 6))
+    assert not len(await may_have_been_told(parts.work, [record.id], ["sms"]))
+
+
+async def test_ends_name_nobody(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+    """Neither the child, nor the place, nor the outcome is in what goes out, on any channel."""
+    record = await sent(parts, sample)
+    done = await parts.following.close(record.id, ANA, "Found, well")
+    await told(parts, done)
+    notice = await parts.alerts.get(done.told_by)
+    messages = parts.worker().dispatch.messages
+    for channel in ALL:
+        ready = await messages.ready(notice.id, Alike(channel=channel, language="es"), parts.carriers.of(channel)[0])
+        text = repr(ready.prepared.payload)
+        assert not [word for word in (*SECRET, "Found") if word in text], channel
+        assert not ready.loud
+    assert sandbox.push.recorded.counts()["doubled"] == 0
+
+
+async def test_stand_down_hides_and_comes_back(parts: Parts, sample: dict[str, Any]):
+    """The gate is held and what is queued stays; push alone tells it; the return goes to those who were told of it."""
+    await register(parts, 20)
+    record = await planned(parts, sample, channels=["push", "sms"])
+    lease = await parts.work.lease(record.id, "push", b"")
+    await parts.worker().dispatch.drain(lease, lambda: False)
+    down = await parts.following.stand_down(record.id, ANA, "She may be at home")
+    assert down.record.state is AlertState.STOOD_DOWN
+    assert not (await parts.reports.standing(record.id)).is_told(0)
+    assert await told(parts, down) == {"push": {"targeted": 20, "accepted": 20}}
+    assert await counts(parts, record, "sms") == {"queued": 20}
+    assert (await parts.following.stand_down(record.id, ANA, "She may be at home")).record.rev == down.record.rev
+    assert await parts.work.lease(record.id, "sms", b"") is None
+    again = await parts.following.reopen(record.id, BEA, "She is not")
+    assert again.record.state is AlertState.SENDING
+    assert await told(parts, again, ("push",)) == {"push": {"targeted": 20, "accepted": 20}}
+    await send(parts, record, "sms")
+    assert await counts(parts, record, "sms") == {"accepted": 20}
+    done = await parts.following.close(record.id, ANA, "Found")
+    assert await told(parts, done) == {
+        "push": {"targeted": 20, "accepted": 20}, "sms": {"targeted": 20, "accepted": 20},
+    }  # fmt: skip
+
+
+async def test_a_notice_that_is_overtaken_is_told_no_more(parts: Parts, sample: dict[str, Any]):
+    """Reopened before anybody heard that it was stood down: the first notice ends, and nobody needs the second."""
+    record = await sent(parts, sample, channels=["push"])
+    down = await parts.following.stand_down(record.id, ANA, "x")
+    again = await parts.following.reopen(record.id, BEA, "x")
+    assert await parts.alerts.state(down.told_by) is AlertState.SUPERSEDED
+    assert not await parts.worker().planner.plan(await parts.alerts.get(down.told_by))
+    assert await told(parts, again, ("push",)) == {}
+
+
+async def test_a_cancel_is_told_by_its_reason(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+    """In prepared words; one that nobody was told of tells nobody; one without a start tells nobody at all."""
+    record = await sent(parts, sample, channels=["push"])
+    done = await parts.following.cancel(record.id, ANA, "It was a test", code=CancelReason.SENT_IN_ERROR)
+    assert (await parts.alerts.get(done.told_by)).code == "sent-in-error"
+    assert (await told(parts, done, ("push",)))["push"]["accepted"] == 20
+    pending = (await submitted(parts, sample)).record
+    rejected = await parts.following.cancel(pending.id, ANA, "x")
+    assert (rejected.record.state, rejected.told_by) == (AlertState.REJECTED, None)
+
+
+async def test_a_close_can_be_held_until_the_family_knows(parts: Parts, sample: dict[str, Any]):
+    """Closed in silence it is hidden at once; closed again it is told, once, even after its end."""
+    record = await sent(parts, sample, channels=["push"])
+    silent = await parts.following.close(record.id, ANA, "x", notify=False)
+    assert (silent.record.state, silent.told_by) == (AlertState.CLOSED, None)
+    assert (await parts.following.close(record.id, ANA, "x", notify=False)).told_by is None
+    done = await parts.following.close(record.id, ANA, "x")
+    assert (await told(parts, done, ("push",)))["push"]["accepted"] == 20
+    assert (await parts.following.close(record.id, ANA, "x")).told_by == done.told_by
+    assert await slug(parts.following.close(record.id, BEA, "x")) == "precondition-failed"
+
+
+async def test_an_alert_that_has_ended_can_be_closed(parts: Parts, sample: dict[str, Any]):
+    """Its time is over, and the child is found: those who were told hear of it."""
+    record = await sent(parts, sample, channels=["push"])
+    await parts.alerts.step(record.id, AlertState.EXPIRED)
+    done = await parts.following.close(record.id, ANA, "Found")
+    assert (done.record.state, done.record.reason) == (AlertState.EXPIRED, "Found")
+    assert (await told(parts, done, ("push",)))["push"]["accepted"] == 20
+
+
+async def test_two_who_end_it_at_once_tell_it_once(parts: Parts, sample: dict[str, Any]):
+    """One of them is done, and the other hears that it is."""
+    record = await sent(parts, sample, channels=["push"])
+    answers = await asyncio.gather(
+        *(parts.following.close(record.id, who, "x") for who in (ANA, BEA, CARL)), return_exceptions=True
+    )
+    assert len([one for one in answers if isinstance(one, Followed)]) == 1
+    assert await parts.alerts.versions([record.id]) == [record.id, f"{record.id}-2"]
+
+
+@pytest.mark.parametrize("state", ["draft", "pending", "rejected"])
+async def test_breaches_are_refused(parts: Parts, sample: dict[str, Any], state: str):
+    """Nothing follows what was never sent; nobody reopens what was not stood down; a version that tells is not decided about."""
+    await register(parts, 20)
+    record = (await submitted(parts, sample)).record
+    if state == "rejected":
+        await parts.approval.reject(record.id, BEA, "x")
+    for step in (parts.following.stand_down, parts.following.reopen, parts.following.close):
+        assert await slug(step(record.id, BEA, "x")) == "precondition-failed"
+    test_key = dataclasses.replace(BEA, test=True)
+    assert await slug(parts.following.close(record.id, test_key, "x")) == "not-allowed"
+    foreign = dataclasses.replace(BEA, org="other")
+    assert await slug(parts.following.close(record.id, foreign, "x")) == "not-found"
+    other = await planned(parts, sample)
+    done = await parts.following.stand_down(other.id, ANA, "x")
+    for step in (parts.following.close, parts.following.reopen, parts.following.stand_down):
+        assert await slug(step(done.told_by, BEA, "x")) == "precondition-failed"
+    assert await slug(parts.following.close(other.id, ANA, "x", rev=1)) == "precondition-failed"
+
+
+async def test_what_is_in_flight_is_waited_for(parts: Parts, sample: dict[str, Any]):
+    """So that nobody is told the end first; but no longer than it can take."""
+    await register(parts, 20)
+    record = await planned(parts, sample)
+    lease = await parts.work.lease(record.id, "push", b"")
+    await parts.work.gate(lease, [], lease.rows, 1)
+    done = await parts.following.close(record.id, ANA, "x")
+    notice = await parts.alerts.get(done.told_by)
+    planner = parts.worker().planner
+    assert not await planner.plan(notice)
+    assert await planner.plan(dataclasses.replace(notice, start=notice.start - SETTLE_MS))
+    assert (await parts.work.counts(notice.id))["push"]["queued"] == 20
+
+
+async def test_workers_tell_it_by_themselves(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+    """From the approval to the close, with nobody planning but the workers; each address hears twice, and the chain ends."""
+    await register(parts, 50)
+    taken = await submitted(parts, sample, channels=["push", "mail"])
+    async with working(parts):
+        record = await parts.approval.approve(taken.record.id, BEA)
+        await until(lambda: _is(parts, record.id, AlertState.SENT))
+        done = await parts.following.close(record.id, ANA, "Found")
+        await until(lambda: _is(parts, done.told_by, AlertState.SENT))
+        await until(lambda: _retired(parts))
+    found = await parts.work.counts(done.told_by)
+    assert {channel: n["accepted"] for channel, n in found.items()} == {"push": 50, "mail": 50}
+
+
+async def _is(parts: Parts, alert_id: str, state: AlertState) -> bool:
+    return await parts.alerts.state(alert_id) is state
+
+
+async def _retired(parts: Parts) -> bool:
+    return await parts.alerts.live() == []
