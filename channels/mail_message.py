@@ -13,6 +13,7 @@ from email.message import EmailMessage
 
 from channels.base import Loudness, MailMessage, Recipient
 from channels.dkim import Common, Signer
+from channels.mail_headers import header, sender
 
 POLICY = email.policy.SMTP.clone(cte_type="7bit")
 
@@ -38,8 +39,8 @@ class MailIdentity:
 class MailPayload:
     """The mail without the recipient's headers and without Date: headers, then the body as SMTP wants it (RFC 5321 4.5.2)."""
 
-    head: bytes
-    body: bytes  # from the empty line on, dots doubled, ended
+    head: bytes  # dots doubled, as in the body
+    body: bytes  # from the empty line on, ended
     identity: MailIdentity
     common: Common | None  # None: nobody signs
 
@@ -53,27 +54,32 @@ class MailPayload:
 
 def encode(message: MailMessage, identity: MailIdentity) -> MailPayload:
     """Text and HTML as alternatives. Raises `ValueError` when the subject or the sender holds a line break."""
-    built = EmailMessage(policy=POLICY)
     stamp = message.stamp
-    built["From"] = identity.sender
-    built["Subject"] = message.subject
-    built["References"] = f"<{stamp.chain}@{identity.domain}>"  # mail programs show one chain as one conversation
-    built["Auto-Submitted"] = "auto-generated"
-    built["Precedence"] = "list"  # what absent people's programs looked at before RFC 3834
-    built["X-Auto-Response-Suppress"] = "All"
-    built["Feedback-ID"] = f"{stamp.chain}:{stamp.language}:alert:alertd"  # Gmail counts complaints by these
-    built["Content-Language"] = stamp.language
-    built["Importance"] = IMPORTANCE[stamp.loudness]
-    built["Expires"] = email.utils.formatdate(stamp.expires_s)
-    built["X-Alert-Chain"] = stamp.chain
-    built["X-Alert-Version"] = stamp.version
+    texts = {
+        "Subject": message.subject,
+        "References": f"<{stamp.chain}@{identity.domain}>",  # mail programs show one chain as one conversation
+        "Auto-Submitted": "auto-generated",
+        "Precedence": "list",  # what absent people's programs looked at before RFC 3834
+        "X-Auto-Response-Suppress": "All",
+        "Feedback-ID": f"{stamp.chain}:{stamp.language}:alert:alertd",  # Gmail counts complaints by these
+        "Content-Language": stamp.language,
+        "Importance": IMPORTANCE[stamp.loudness],
+        "Expires": email.utils.formatdate(stamp.expires_s),
+        "X-Alert-Chain": stamp.chain,
+        "X-Alert-Version": stamp.version,
+    }
+    built = EmailMessage(policy=POLICY)  # of the body alone: it would decode what stands in a header's text
     built.set_content(message.text)
     built.add_alternative(message.html, subtype="html")
-    head, _, body = built.as_bytes().partition(b"\r\n\r\n")
-    head += b"\r\n"
-    doubled = re.sub(rb"^\.", b"..", body, flags=re.MULTILINE).removesuffix(b"\r\n")
+    kind, _, body = built.as_bytes().partition(b"\r\n\r\n")
+    head = sender(identity.sender) + b"".join(header(*one) for one in texts.items()) + kind + b"\r\n"
     common = Common(head, body) if identity.signers else None
-    return MailPayload(head, b"\r\n%b\r\n.\r\n" % doubled, identity, common)
+    return MailPayload(_doubled(head), b"\r\n%b\r\n.\r\n" % _doubled(body).removesuffix(b"\r\n"), identity, common)
+
+
+def _doubled(lines: bytes) -> bytes:
+    """With its dots doubled where they begin a line (RFC 5321 4.5.2)."""
+    return re.sub(rb"^\.", b"..", lines, flags=re.MULTILINE)
 
 
 def mailbox(address: str) -> str | None:
@@ -82,9 +88,10 @@ def mailbox(address: str) -> str | None:
         return None
     local, _, domain = address.rpartition("@")
     try:
-        return f"{local}@{domain.encode('idna').decode('ascii')}"
+        written = f"{local}@{domain.encode('idna').decode('ascii')}"
     except UnicodeError:
         return None
+    return written if MAILBOX.fullmatch(written) else None  # wide forms of "@" and of commas become these
 
 
 def headers_for(to: str, recipient: Recipient, identity: MailIdentity) -> bytes:

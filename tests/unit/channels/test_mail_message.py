@@ -1,11 +1,17 @@
 """A mail as it is spliced together."""
 
+import base64
 import email
 import email.policy
+import re
+from dataclasses import replace
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from channels.base import Loudness, MailMessage, Recipient, Stamp
+from channels.mail_headers import header
 from channels.mail_message import MailIdentity, encode, mailbox, return_path
 from channels.smtp_pool import RelaySettings
 
@@ -70,6 +76,9 @@ def test_no_text_can_end_the_mail_early(text):
         "a@b.example\u2028",
         "a@" + "b" * 300,
         "a@b..example",
+        "a@b＞c.example",
+        "a@b，c＠d.example",
+        "x@ex＠mple.example",
     ],
 )
 def test_what_is_no_mailbox_is_never_written(address):
@@ -90,6 +99,50 @@ def test_a_subject_cannot_add_a_header():
     """A line break in the subject fails when it is prepared."""
     with pytest.raises(ValueError, match="linefeed"):
         built(subject="x\r\nBcc: a@b.example")
+
+
+ENCODED = (
+    "=?utf-8?q?=0D=0ABcc=3A_x=40evil.example?=",
+    "=?utf-8?b?DQouDQpNQUlMIEZST006PGFAeC5ldT4NClJDUFQgVE86PHZpY3RpbUB5LmV1Pg0KREFUQQ0K?=",
+    "=?utf-8?b?DQpYLVg6IDENCg0KaGk=?= =?x?q?y?=",
+    "URGENT: =?utf-8?q?hola?= ",
+)
+
+
+@pytest.mark.parametrize("text", ENCODED)
+def test_a_text_is_never_decoded(text):
+    """An encoded word that somebody writes into a name is shown as it stands: it adds no header and no command."""
+    raw = built(subject=text)
+    assert parsed(raw)["Subject"] == text
+    assert parsed(raw).keys() == parsed(built(subject="x")).keys()
+    assert raw.count(b"\r\n.\r\n") == 1
+
+
+def test_a_sender_is_never_decoded_either():
+    """A name of any script, or one that looks encoded, is the name that is shown."""
+    for name in ("Policía", "Alertas, S.A.", "=?utf-8?q?=0D=0AX-X=3A_1?="):
+        quoted = f'"{name}"' if "," in name else name
+        identity = replace(IDENTITY, sender=f"{quoted} <a@a.example>")
+        payload = encode(MailMessage(stamp=STAMP, subject="s", text="t", html="h"), identity)
+        (address,) = parsed(payload.to("p@people.example", RECIPIENT, 0))["From"].addresses
+        assert (address.display_name, address.addr_spec) == (name, "a@a.example")
+
+
+@given(st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), max_size=300))
+@example("URGENTE – ALERTA: Lucía Peña Muñoz, 7 años")
+@example("عاجل – محمد بن عبد الله, 7")
+@example("  a  b ")
+def test_a_reader_gets_the_very_subject(subject):
+    """Each space between names, whatever the script; each line short, each encoded word whole characters (RFC 2047 section 5)."""
+    head = header("Subject", subject).decode("ascii")
+    assert all(len(line) <= 78 for line in head.split("\r\n"))
+    assert decoded(head.removeprefix("Subject: ")) == subject
+
+
+def decoded(value):
+    """As RFC 2047 section 6 says, each word by itself."""
+    joined = value.removesuffix("\r\n").replace("?=\r\n =?", "?==?")
+    return re.sub(r"=\?utf-8\?b\?([^?]*)\?=", lambda word: base64.b64decode(word[1]).decode(), joined)
 
 
 def test_a_relay_elsewhere_is_never_spoken_to_in_the_clear():
