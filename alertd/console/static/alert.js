@@ -171,6 +171,7 @@ export function AlertScreen({ id, me }) {
     if (error && error.status === 404) return html`<div class="page"><p>${t("not-found")}</p></div>`;
     return html`<div class="page">${error ? html`<${Refused} error=${error} />` : html`<${Loading} />`}</div>`;
   }
+  const state = alert.state === "approved" && progress ? progress.state : alert.state;
   const number_ = alert.alert && alert.alert.case && alert.alert.case.number;
   return html`<div class="page alert-page of-${alert.status}">
     <header class="alert-head">
@@ -180,7 +181,7 @@ export function AlertScreen({ id, me }) {
         <p class="about">${t(alert.level)} · ${t("by", { who: alert.author })}
           ${alert.approver ? ` · ${t("approved-by", { who: alert.approver })}` : ""} · ${t("until", { time: moment(alert.expires) })}
           ${number_ ? ` · ${t("case", { n: number_ })}` : ""}</p></div>
-      <span class="state state-${alert.state}">${t(alert.state)}</span>
+      <span class="state state-${state}">${t(state)}</span>
     </header>
     ${alert.state === "pending" ? html`<${Approval} alert=${alert} me=${me} onDecided=${again} />` : null}
     ${alert.reason ? html`<p class="note"><strong>${t(alert.state)}.</strong> ${alert.reason}</p>` : null}

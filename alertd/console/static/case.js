@@ -32,7 +32,8 @@ function Checks({ draft, change }) {
   const set = (more) => change({ checks: { ...checks, ...more } });
   const toggle = (one, on) => set({ criteria: on ? [...checks.criteria, one] : checks.criteria.filter((other) => other !== one) });
   const left = checksLeft(draft);
-  return html`<${Sheet} title=${t("checks")} aside=${html`<span class="tally ${left ? "" : "is-done"}">${left ? t("checks-left", { n: left }) : t("checks-done")}</span>`}>
+  return html`<${Sheet} title=${t("checks")} aside=${html`<span class="tally ${left ? "" : "is-done"}">
+      ${draft.status !== "Actual" ? t("checks-spared") : left ? t("checks-left", { n: left }) : t("checks-done")}</span>`}>
     <p class="muted small">${t("checks-why")}</p>
     <div class="grid">
       <${Field} label=${t("authority")} value=${checks.authority} onChange=${(authority) => set({ authority })} />

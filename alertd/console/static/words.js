@@ -66,6 +66,7 @@ const WORDS = {
   "checks": ["Before a child is named", "Antes de nombrar a un menor", "Avant de nommer un enfant"],
   "checks-why": ["An actual alert needs all of it. None of it is published.", "Una alerta real lo necesita todo. Nada se publica.", "Une alerte réelle exige tout. Rien n’est publié."],
   "checks-left": ["one check is left|{n} checks are left", "falta una comprobación|faltan {n} comprobaciones", "reste une vérification|restent {n} vérifications"],
+  "checks-spared": ["not needed to practise", "no hace falta para practicar", "inutile pour s’exercer"],
   "checks-done": ["all done", "todo hecho", "tout est fait"],
   "authority": ["Authority that verified it", "Autoridad que lo verificó", "Autorité qui l’a vérifié"],
   "reference": ["Its reference", "Su referencia", "Sa référence"],
