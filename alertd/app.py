@@ -133,7 +133,7 @@ class Parts:
         self.audit = Audit(AuditLog(self.db), self.alerts, self.db.codec, metrics)
         self.reports = Reports(self.alerts, self.work, self.limits, self.db.codec)
         self.cap_intake = CapIntake(
-            self.intake, self.approval, self.approval, self.reports, self.regions, self.carriers,
+            self.intake, self.approval, self.following, self.reports, self.regions, self.carriers,
             issuers_of(settings.cap), clock,
         )  # fmt: skip
         self.cap_out = CapOut(self.alerts, self.targeting, self.regions, self.renderer, self.texts, settings)

@@ -28,7 +28,8 @@ async def create_cap(request: web.Request, *, query: SubmitQuery) -> Reply[Submi
     hold the case in JSON, as an alert has it, with its verification. Its `external_id` is its CAP reference. Geocodes are looked up
     among the regions where an area has no shape. A document without `expires` ends 24 hours after it was sent.
 
-    One of msgType Cancel, from the same sender, cancels what its references name, all of it or nothing. Update, Ack and Error are
+    One of msgType Cancel, from the same sender, cancels what its references name, all of it or nothing, and
+    whoever was told is told so. Update, Ack and Error are
     refused, and so is what an alert cannot hold: two infos in one language, or with different areas. Where `cap.issuers` is
     configured, a document must be signed by the certificate that is known for its sender. Each fault names its line.
     """

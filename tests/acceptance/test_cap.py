@@ -64,7 +64,9 @@ def published(served: Served, alert_id: str, key: str) -> Message:
 
 
 def test_an_alert_comes_in_is_approved_goes_out_and_is_cancelled(served: Served, ana: str, bea: str):
-    """A CAP alert waits for another person, is told to those inside, reads in CAP as it came, and ends by a Cancel that names it."""
+    """A CAP alert waits for another person, is told to those inside, reads in CAP as it came, and ends by a Cancel that names it: then
+    those who were told are told that it is cancelled.
+    """
     document = named("water-1")
     status, taken = post(served, document, ana)
     assert (status, taken["state"]) == (202, "pending")
@@ -80,14 +82,17 @@ def test_an_alert_comes_in_is_approved_goes_out_and_is_cancelled(served: Served,
         assert getattr(told.infos[0], name) == getattr(came.infos[0], name)
     assert told.infos[0].description == f"{came.infos[0].description}\n900 000 000\nhttps://agua.example/7"
     served.wait_for(lambda: served.call("GET", f"/v1/alerts/{taken['id']}", key=bea)[1]["state"] == "sent")
-    assert served.total("push") > 1000
+    pushed = served.total("push")
+    assert pushed > 1000
 
     status, over = post(served, named("water-1", CANCEL), bea)
     assert (status, over["id"], over["state"]) == (202, taken["id"], "cancelled")
     assert post(served, named("water-1", CANCEL), bea)[1]["id"] == taken["id"]
+    served.wait_for(lambda: served.total("push") > 2 * pushed - 100)
     last = published(served, taken["id"], ana)
     assert (last.msg_type, last.infos, last.references) == (MsgType.CANCEL, (), (told.reference,))
     assert last.identifier != told.identifier
+    assert asked(served, "GET", f"/v1/alerts/{taken['id']}-2.cap", None, ana)[0] == 404
 
 
 def test_a_cancel_that_is_not_plain_cancels_nothing(served: Served, ana: str):
