@@ -111,7 +111,7 @@ class Parts:
         self.audience = Audience(
             Bulk(self.db.nodes, timeout_s=deadline_s), self.people.authority, deadline_s=deadline_s
         )
-        self.regions = Regions(library, Drawings(self.db), settings.store.regions)
+        self.regions = Regions(library, Drawings(self.db), settings.store.regions, clock)
         self.targeting = Targeting(self.regions, self.audience, settings.audience, clock, metrics)
         self.photos = Photos(
             Media(self.db, self.alerts), self.alerts, Decoder(), self.fetcher, clock, settings.media,

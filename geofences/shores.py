@@ -52,7 +52,8 @@ def shore(
     `others` are the outlines of the regions that it meets, `leaves` those to one of which a place in it could be nearer. In
     doubt the shore is a little wider, or if it goes `inwards`, for excluding, a little narrower.
     """
-    open_ = shapely.difference(within, shapely.union_all(shapely.intersection(others, within)))
+    box = shapely.envelope(within)  # sooner cut by than what is in it
+    open_ = shapely.difference(within, shapely.union_all(shapely.intersection(others, box)))
     free = _polygons(shapely.difference(open_, outline))
     if inwards:
         open_ = free = _wide(free)

@@ -19,7 +19,7 @@ import shapely
 import structlog
 
 from alertd.background import repeated
-from alertd.clock import SystemClock
+from alertd.clock import Clock
 from alertd.errors import Fault, Problem
 from alertd.store.drawn import Drawing, Drawings, TooManyDrawingsError
 from geofences import drawn
@@ -45,12 +45,13 @@ class Drawn:
 class Regions:
     """Holds the library; `library` is a whole one at every moment."""
 
-    def __init__(self, library: Library, drawings: Drawings, folder: Path) -> None:
+    def __init__(self, library: Library, drawings: Drawings, folder: Path, clock: Clock) -> None:
         """`library` has the regions that are in the folder now."""
         self.library = library
         self._base = library  # without what was drawn
         self._drawings = drawings
         self._folder = folder
+        self._clock = clock
         self._stamp = _stamp(folder)
         self._edition = 0
         self._changing = asyncio.Lock()
@@ -59,7 +60,7 @@ class Regions:
     async def watched(self) -> AsyncIterator[None]:
         """Up to date, and kept so."""
         await self.refresh()
-        async with repeated("regions", self.refresh, LOOK_S, SystemClock()):
+        async with repeated("regions", self.refresh, LOOK_S, self._clock):
             yield
 
     async def refresh(self) -> None:

@@ -132,7 +132,7 @@ async def meet(
         await redis.flushall()
         store = Connection(redis, codec)
         people, held = People(store), Held(redis, codec, trips, dies=dies)
-        regions = Regions(library, Drawings(store), Path("nowhere"))
+        regions = Regions(library, Drawings(store), Path("nowhere"), clock)
         registry = Registry(people, regions, later)
         for act in [put("p9", "x"), *([put("p1", "b")] if is_there else [])]:
             await act(Registry(people, regions, clock))
