@@ -1,0 +1,109 @@
+"""Alerts submitted to a served alertd over kept connections, each on disk before it is answered: how many a second, how soon.
+
+They have the same few targets, as those of one case system have, and none is approved.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+import aiohttp
+import numpy as np
+from demo import CENTRE, Client, DemoError, alert, person, served
+from rich.console import Console
+from rich.table import Table
+
+CONNECTIONS = 24
+TARGETS = [
+    {"regions": ["41091"]},
+    {"circles": [{"center": list(CENTRE), "radius_km": 15}]},
+    {"regions": ["ES"]},
+]
+PEOPLE = 10_000
+WARM_UP_S = 2.0
+
+
+def cpu_s(pid: int) -> float:
+    """The processor time a process has taken."""
+    ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+
+
+@dataclass
+class Load:
+    """What came of the alerts of all connections."""
+
+    ana: Client
+    numbers: Iterator[int] = field(default_factory=count)
+    took_s: list[float] = field(default_factory=list)  # of those that were taken
+    refused: int = 0
+
+    async def run(self, seconds: float) -> None:
+        self.took_s, self.refused = [], 0
+        until_s = time.monotonic() + seconds
+        await asyncio.gather(*(self._submit(until_s) for _ in range(CONNECTIONS)))
+
+    async def _submit(self, until_s: float) -> None:
+        """One connection's share: the next alert when the last is answered."""
+        document = alert()
+        while time.monotonic() < until_s:
+            i, began = next(self.numbers), time.monotonic()
+            target = TARGETS[i % len(TARGETS)]
+            try:
+                await self.ana.call("POST", "/v1/alerts", {**document, "external_id": f"a{i}", "target": target})
+            except DemoError:
+                self.refused += 1
+            else:
+                self.took_s.append(time.monotonic() - began)
+
+
+async def measure(seconds: float, data: Path) -> dict[str, float]:
+    arguments = argparse.Namespace(subscribers=PEOPLE, port=0)
+    connector = aiohttp.TCPConnector(limit=CONNECTIONS)
+    async with served(data, arguments) as (base, token, pid), aiohttp.ClientSession(connector=connector) as session:
+        ana = await person(Client(session, base, token), session, base, "ana@centre.example", "alerts:write")
+        load = Load(ana)
+        await load.run(WARM_UP_S)
+        before_s, began = cpu_s(pid), time.monotonic()
+        await load.run(seconds)
+        lasted_s, spent_s = time.monotonic() - began, cpu_s(pid) - before_s
+        return {
+            "alerts": len(load.took_s),
+            "refused": load.refused,
+            "rate": round(len(load.took_s) / lasted_s),
+            "p50_ms": round(1000 * float(np.quantile(load.took_s, 0.5)), 1),
+            "p99_ms": round(1000 * float(np.quantile(load.took_s, 0.99)), 1),
+            "cpu_ms": round(1000 * spent_s / (len(load.took_s) + load.refused), 2),  # of the API's process, an alert
+        }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="ops/bench/intake", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="for 10 s instead of 60")
+    seconds = 10.0 if parser.parse_args().quick else 60.0
+    data = Path(tempfile.mkdtemp(prefix="alertd-intake-"))
+    try:
+        found = asyncio.run(measure(seconds, data))
+    finally:
+        shutil.rmtree(data, ignore_errors=True)
+    table = Table("what", "figure", title=f"Alerts submitted over {CONNECTIONS} connections")
+    for name, value in found.items():
+        table.add_row(name, f"{value:,}")
+    Console(stderr=True).print(table)
+    print(json.dumps(found))
+    return 0 if not found["refused"] and found["rate"] >= 1_000 and found["p99_ms"] <= 50 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,26 @@
+"""`alertd worker` on a machine whose clock is wrong: `skewed_worker.py SECONDS`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from alertd import config, logs, serving
+from alertd.clock import SystemClock
+
+
+def main(skew_s: float) -> None:
+    """Wall time is off by so much from the start, for all of alertd; monotonic time cannot be."""
+    right = SystemClock.now_ms
+
+    def wrong(clock: SystemClock) -> int:
+        return right(clock) + int(skew_s * 1000)
+
+    SystemClock.now_ms = wrong  # type: ignore[method-assign]
+    settings = config.load()
+    logs.set_up(settings.log_level)
+    asyncio.run(serving.run_worker(settings))
+
+
+if __name__ == "__main__":
+    main(float(sys.argv[1]))
