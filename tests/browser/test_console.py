@@ -54,7 +54,9 @@ async def submitted(window: Desk) -> str:
 
 
 async def test_two_people_tell_everyone_in_an_area(served: Served, browser: Browser, ana: str, bea: str):
-    """One draws and submits, another sees what will happen and approves, and both numbers are the API's; then all are told."""
+    """One draws and submits, another sees what will happen and approves, and both numbers are the API's; then all are
+    told, and when the child is found, it is stood down.
+    """
     async with desk(browser, served.url) as author:
         await begun(author, ana, "SE-2026-117")
         await expect(author.page.locator(".phone-title").first).to_contain_text("Lucía P., 7")
@@ -79,7 +81,14 @@ async def test_two_people_tell_everyone_in_an_area(served: Served, browser: Brow
         await expect(approver.page.locator("#share")).to_have_text("100 %", timeout=PATIENCE_MS)
         await expect(approver.page.get_by_text("Everyone has been told.")).to_be_visible()
         await approver.check_readable()
-    assert served.progress(alert_id)["state"] == "sent"
+        assert served.progress(alert_id)["state"] == "sent"
+        await approver.press("Stand down")
+        await expect(approver.page.locator(".order-texts .phone-title")).to_be_visible()
+        await approver.check_readable()
+        await approver.fill("Why (stays inside)", "Found, well")
+        await approver.page.locator(".order").get_by_role("button", name="Stand down").click()
+        await expect(approver.page.locator(".alert-head .state")).to_have_text("Stood down")
+    assert served.call("GET", f"/v1/alerts/{alert_id}")[1]["state"] == "stood_down"
 
 
 async def test_without_webgl_the_same_is_done_by_words_and_numbers(served: Served, ana: str):

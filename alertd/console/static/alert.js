@@ -1,14 +1,14 @@
 // One alert: what it will do, for whoever approves it; then how far it is, for everybody.
 
-import { ask, get, onceOnly, post, watch } from "./api.js";
+import { ask, onceOnly, post, watch } from "./api.js";
 import { Channels, Reasons, isOver, shareOf, totals } from "./channels.js";
 import { Messages } from "./messages.js";
 import { Face, titleOf } from "./now.js";
+import { Follow } from "./follow.js";
 import { Ground } from "./ground.js";
 import { Button, Field, Loading, Refused, StatusMark, counted, html, sentenceOf, some, useEffect, usePolled, useState } from "./parts.js";
 import { moment, number, span, t } from "./words.js";
 
-const STOPPABLE = ["approved", "scheduled", "sending"];
 /** Above this many people, the number is typed before it is approved: a hand on Enter is no decision. */
 const TYPED_FROM = 10_000;
 
@@ -87,36 +87,15 @@ function Approval({ alert, me, onDecided }) {
   </section>`;
 }
 
-function Stop({ alert, onDecided }) {
-  const [asked, askFor] = useState(false);
-  const [reason, explain] = useState("");
-  const [error, fail] = useState(null);
-  const [once] = useState(onceOnly);
-  const stop = async () => {
-    try {
-      await post(`/v1/alerts/${alert.id}/cancel`, { reason }, { once });
-      onDecided();
-    } catch (problem) { fail(problem); }
-  };
-  if (!asked) return html`<${Button} kind="danger" icon="close" onClick=${() => askFor(true)}>${t("cancel")}<//>`;
-  return html`<form class="stop" onSubmit=${(e) => { e.preventDefault(); stop(); }}>
-    <p>${t("cancel-sure")}</p>
-    <${Field} label=${t("reason")} value=${reason} onChange=${explain} wide autofocus required />
-    <${Refused} error=${error} />
-    <div class="actions"><${Button} onClick=${() => askFor(false)}>${t("keep")}<//>
-      <button class="button danger" disabled=${!reason.trim()}><span>${t("cancel")}</span></button></div>
-  </form>`;
-}
-
 function verdict(alert, progress) {
   const { lost, left, targeted } = totals(progress);
-  if (alert.state === "cancelled") return t("stopped");
+  if (alert.state === "cancelled" || alert.state === "stood_down") return t("stopped");
   if (!isOver(progress) || left) return t(progress.state);
   if (!targeted) return t("finished-nobody");
   return lost ? t("finished-but", { n: lost }) : t("finished");
 }
 
-function Told({ alert, progress, connected, me, onDecided }) {
+function Told({ alert, progress, connected, me }) {
   const { targeted, told } = totals(progress);
   const share = targeted ? `${number(shareOf(told, targeted, isOver(progress)))} %` : "–";
   return html`<section class="told" aria-live="polite">
@@ -126,7 +105,6 @@ function Told({ alert, progress, connected, me, onDecided }) {
       <div class="told-words"><p class="verdict">${verdict(alert, progress)}</p>
         <p class="muted">${number(told)} ${t("of", { n: targeted })} ${t("addresses", { n: targeted })} · ${counted(progress.people, "people")}
           ${progress.first_send_s === null ? "" : ` · ${t("first-send", { time: span(progress.first_send_s) })}`}</p></div>
-      ${STOPPABLE.includes(progress.state) ? html`<${Stop} alert=${alert} onDecided=${onDecided} />` : null}
     </div>
     <${Channels} progress=${progress} /><${Reasons} progress=${progress} me=${me} />
   </section>`;
@@ -160,7 +138,8 @@ function useAlert(id) {
 }
 
 /** The languages that the author wrote something in. */
-function languagesOf({ info, case: { last_seen, children } }) {
+function languagesOf(document) {
+  const { info, case: { last_seen, children } } = document || { case: {} };
   const texts = [info, last_seen && last_seen.place, ...(children || []).map((child) => child.clothing)];
   return [...new Set(texts.flatMap((one) => Object.keys(one || {})))];
 }
@@ -171,7 +150,7 @@ export function AlertScreen({ id, me }) {
     if (error && error.status === 404) return html`<div class="page"><p>${t("not-found")}</p></div>`;
     return html`<div class="page">${error ? html`<${Refused} error=${error} />` : html`<${Loading} />`}</div>`;
   }
-  const state = alert.state === "approved" && progress ? progress.state : alert.state;
+  const state = ["approved", "sending"].includes(alert.state) && progress ? progress.state : alert.state;
   const number_ = alert.alert && alert.alert.case && alert.alert.case.number;
   return html`<div class="page alert-page of-${alert.status}">
     <header class="alert-head">
@@ -185,7 +164,8 @@ export function AlertScreen({ id, me }) {
     </header>
     ${alert.state === "pending" ? html`<${Approval} alert=${alert} me=${me} onDecided=${again} />` : null}
     ${alert.reason ? html`<p class="note"><strong>${t(alert.state)}.</strong> ${alert.reason}</p>` : null}
-    ${alert.approved && progress ? html`<${Told} alert=${alert} progress=${progress} connected=${connected} me=${me} onDecided=${again} />` : null}
+    ${alert.approved && progress ? html`<${Told} alert=${alert} progress=${progress} connected=${connected} me=${me} />` : null}
+    ${alert.approved ? html`<${Follow} alert=${alert} state=${state} languages=${languagesOf(alert.alert)} onDone=${again} />` : null}
     ${alert.alert && new Date(alert.expires) > new Date()
       ? html`<section><h2>${t("preview")}</h2><${Messages} document=${alert.alert} only=${languagesOf(alert.alert)} /></section>`
       : null}

@@ -8,18 +8,18 @@ import { list, t } from "./words.js";
 const REST_MS = 350;
 
 /** The API's preview of a document, or why there is none. What is shown stays until there is a newer one. */
-export function usePreview(document) {
+export function usePreview(document, query = "") {
   const settled = useSettled(document, REST_MS);
   const [told, tell] = useState({ preview: null, error: null });
   useEffect(() => {
     if (!settled) return undefined;
     const stop = new AbortController();
-    post("/v1/messages/preview", settled, { signal: stop.signal }).then(
+    post(`/v1/messages/preview?${query.slice(1)}`, settled, { signal: stop.signal }).then(
       (preview) => tell({ preview, error: null }),
       (error) => { if (!stop.signal.aborted) tell((before) => ({ ...before, error })); },
     );
     return () => stop.abort();
-  }, [JSON.stringify(settled)]);
+  }, [JSON.stringify(settled), query]);
   return told;
 }
 
@@ -60,8 +60,8 @@ export function Shown({ preview, only }) {
       <${InLanguage} key=${about.language} about=${about} messages=${preview.messages.filter((one) => one.language === about.language)} />`)}</div>`;
 }
 
-export function Messages({ document, only }) {
-  const { preview, error } = usePreview(document);
+export function Messages({ document, only, query }) {
+  const { preview, error } = usePreview(document, query);
   if (preview) return html`<${Shown} preview=${preview} only=${only} />`;
   return error ? html`<${Refused} error=${error} />` : html`<p class="muted">${t("loading")}</p>`;
 }

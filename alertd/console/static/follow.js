@@ -1,0 +1,55 @@
+// What follows an alert: stood down, back again, closed, cancelled. One press away, said in words first, with what people will read.
+
+import { ask, onceOnly } from "./api.js";
+import { Messages } from "./messages.js";
+import { Button, Field, Refused, html, useState } from "./parts.js";
+import { t } from "./words.js";
+
+/** From which states, what the API calls the author's words, and what people are told. */
+const ACTS = {
+  "stand-down": { from: ["approved", "sending", "sent"], says: "reason", occasion: "stand-down" },
+  reopen: { from: ["stood_down"], says: "reason" },
+  close: { from: ["approved", "sending", "sent", "stood_down"], says: "outcome", occasion: "close" },
+  cancel: { from: ["approved", "scheduled", "sending", "sent", "stood_down"], says: "reason", occasion: "cancel" },
+};
+const CODES = ["withdrawn", "sent-in-error", "wrong-information", "drill"];
+
+function Order({ alert, act, languages, onDone, onBack }) {
+  const { says, occasion } = ACTS[act];
+  const [words, say] = useState("");
+  const [code, setCode] = useState(CODES[0]);
+  const [error, fail] = useState(null);
+  const [busy, work] = useState(false);
+  const [once] = useState(onceOnly);
+  const order = async (event) => {
+    event.preventDefault();
+    work(true);
+    const body = { [says]: words, ...(act === "cancel" ? { code } : {}) };
+    try {
+      await ask("POST", `/v1/alerts/${alert.id}/${act}`, { body, once });
+      onDone();
+    } catch (problem) { fail(problem); work(false); }
+  };
+  const query = act === "cancel" ? `&occasion=cancel&reason=${code}` : `&occasion=${occasion}`;
+  return html`<form class="order" onSubmit=${order}>
+    <div class="order-words"><h2>${t(act)}</h2><p>${t(`${act}-says`)}</p>
+      ${act === "cancel" ? html`<fieldset><legend>${t("told-why")}</legend>${CODES.map((one) => html`<label class="check">
+        <input type="radio" name="code" checked=${one === code} onChange=${() => setCode(one)} /><span>${t(one)}</span></label>`)}</fieldset>` : null}
+      <${Field} label=${t(`${says}-inside`)} value=${words} onChange=${say} wide autofocus required />
+      <${Refused} error=${error} />
+      <div class="actions"><${Button} onClick=${onBack}>${t("back")}<//>
+        <button class="button ${act === "reopen" ? "primary" : "danger"}" disabled=${!words.trim() || busy}><span>${t(act)}</span></button></div></div>
+    ${occasion && alert.alert ? html`<div class="order-texts"><${Messages} document=${alert.alert} only=${languages.slice(0, 1)} query=${query} /></div>` : null}
+  </form>`;
+}
+
+export function Follow({ alert, state, languages, onDone }) {
+  const [act, begin] = useState("");
+  const possible = Object.keys(ACTS).filter((one) => ACTS[one].from.includes(state));
+  if (act && possible.includes(act)) {
+    return html`<${Order} key=${act} alert=${alert} act=${act} languages=${languages} onBack=${() => begin("")} onDone=${() => { begin(""); onDone(); }} />`;
+  }
+  if (!possible.length) return null;
+  return html`<div class="actions follow">${possible.map((one) => html`
+    <${Button} key=${one} kind=${one === "stand-down" ? "danger" : one === "reopen" ? "primary" : "plain"} onClick=${() => begin(one)}>${t(one)}<//>`)}</div>`;
+}
