@@ -50,6 +50,8 @@ class Http1Connection(asyncio.Protocol):
             self._finish(reply)
 
     def eof_received(self) -> None:
+        """Nothing more can be answered here: what has come is the reply, and nothing more is asked."""
+        self._open = False
         self._finish(self._reader.end() or LOST)
 
     def connection_lost(self, _: Exception | None) -> None:
@@ -59,6 +61,7 @@ class Http1Connection(asyncio.Protocol):
     async def exchange(self, request: Encoded, body: bytes, may_write: MayWrite) -> Reply | Outcome:
         """Cancelling closes the connection, so that a late reply is never read as another's."""
         if not may_write():
+            self._tell()
             return WITHHELD
         self._waiting = self._loop.create_future()
         self._timer = self._loop.call_later(self._timeout_s, self._time_out)
@@ -84,6 +87,10 @@ class Http1Connection(asyncio.Protocol):
             self._timer = None
         if waiting is not None and not waiting.done():
             waiting.set_result(answer)
+        self._tell()
+
+    def _tell(self) -> None:
+        """There is room again, unless it ended."""
         if self._open:
             self.idle_since_s = self._loop.time()
             self._on_room(self)

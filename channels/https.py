@@ -111,8 +111,8 @@ class HttpsTransport:
                 if not may_write():
                     return WITHHELD
                 connection = self._with_room() or await self._opened(may_write)
-                if connection is None:
-                    return NOT_CONNECTED
+                if isinstance(connection, Outcome):
+                    return connection
                 answer = await connection.exchange(self._encode(headers), body, may_write)
         return answer
 
@@ -157,18 +157,18 @@ class HttpsTransport:
                 connection.abort()
         return None
 
-    async def _opened(self, may_write: MayWrite) -> Connection | None:
-        """A connection with room, from one that is being made; None when it could not be, or others are faster for too long."""
+    async def _opened(self, may_write: MayWrite) -> Connection | Outcome:
+        """A connection with room, from one that is being made; else why not: it could not be, or others were faster for too long."""
         while True:
             opening = next((opening for opening in self._opening if opening.places > 0), None)
             if opening is None:
                 opening = self._open_one()
             if await opening.made() is None:
-                return None
+                return NOT_CONNECTED
             if connection := self._with_room():
                 return connection
             if not may_write():
-                return None
+                return WITHHELD
 
     def _open_one(self) -> _Opening:
         opening = _Opening(asyncio.get_running_loop().create_task(self._connect()), self._each)

@@ -88,7 +88,7 @@ class MailChannel:
         was_kept, kept = session.was_kept, False
         try:
             outcome = await self._transact(session, recipient, to, body, may_write)
-            kept = outcome is not WITHHELD
+            kept = True
         finally:
             self._pool.give_back(session, kept=kept)
         ended = outcome.answer is Answer.RETRY and outcome.reason in ENDED and not session.is_open
@@ -111,15 +111,18 @@ class MailChannel:
         if refused is not None:
             return refused
         heed_cancelling()
-        return await self._content(session, body) if may_write() else WITHHELD
+        if may_write():
+            return await self._content(session, body)
+        session.close()  # the server waits for content, and whatever it got would be that
+        return WITHHELD
 
     async def _converse(self, session: MailSession, commands: Sequence[bytes], may_write: MayWrite) -> Outcome | None:
         """Write the envelope; None when the server waits for the content, else the outcome of the first that went wrong."""
+        if not may_write():
+            return WITHHELD
         steps = (RESET, *ENVELOPE) if session.unclean else ENVELOPE
         session.unclean = True
         at_once = "pipelining" in session.extensions
-        if not may_write():
-            return WITHHELD
         if at_once:
             session.write(b"".join(commands), len(commands))
         refused, reply = None, Reply(0, "")

@@ -104,3 +104,27 @@ async def test_an_answer_too_many_is_no_answer_to_the_next(open_party, answering
     assert not any(outcome.address_gone for outcome in outcomes)
     assert sum(outcome.answer is Answer.ACCEPTED for outcome in outcomes) <= server.requests
     assert server.connections == N
+
+
+@pytest.mark.parametrize("name", ["push", "sms"])
+async def test_an_answer_that_lasts_until_the_end_is_one(open_party, answering, name):
+    """Over HTTP/1.0 the end of the connection ends the reply; what comes next is asked elsewhere, and is not lost with it."""
+    server, endpoint = await answering(b'HTTP/1.0 200 OK\r\n\r\n{"sid": "SM1", "name": "x"}')
+    party = await open_party(name, endpoint=endpoint, timeout_s=2, connections=1)
+    outcomes = await asyncio.wait_for(party.send(party.recipients(N)), 10)
+    assert {outcome.answer for outcome in outcomes} == {Answer.ACCEPTED}
+    assert server.connections == server.requests == N
+
+
+@pytest.mark.parametrize("name", ["push", "sms"])
+async def test_a_connection_that_came_too_late_is_used_next(open_party, answering, name):
+    """What it cost to connect is not paid again."""
+    server, endpoint = await answering(said(b'{"sid": "SM1", "name": "x"}'))
+    party = await open_party(name, endpoint=endpoint, timeout_s=2, connections=1)
+    for _ in range(3):
+        answers = iter([True, False])  # for the connection, and for what is written on it
+        (late,) = await party.send(party.recipients(1), lambda answers=answers: next(answers))
+        assert late.answer is Answer.WITHHELD
+    outcomes = await asyncio.wait_for(party.send(party.recipients(N)), 10)
+    assert {outcome.answer for outcome in outcomes} == {Answer.ACCEPTED}
+    assert server.connections == 1

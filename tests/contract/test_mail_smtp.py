@@ -104,6 +104,19 @@ async def test_leave_is_asked_before_each_write(open_party):
     assert mail.carrier.recorded.total == 0
 
 
+@pytest.mark.parametrize("pipelining", [True, False])
+async def test_a_connection_that_came_too_late_is_used_next(open_party, pipelining):
+    """What it cost to connect is not paid again, nor is what was said of an envelope in the way of the next."""
+    mail = await open_party("mail", connections=1)
+    mail.carrier.pipelining = pipelining
+    for leaves in (1, 1) if pipelining else (1, 2, 3):  # for the connection, then for what is written on it
+        answers = iter([True] * leaves + [False])
+        (outcome,) = await mail.send(mail.recipients(1), lambda answers=answers: next(answers))
+        assert outcome.answer is Answer.WITHHELD
+    assert {outcome.answer for outcome in await mail.send(mail.recipients(3))} == {Answer.ACCEPTED}
+    assert mail.carrier.sessions_made == 1
+
+
 async def test_a_relay_that_waits_for_content_after_refusing_gets_none(open_party):
     """It said no to the recipient and yet asks for the mail (RFC 2920 3.1): it gets an empty one, and the next goes well."""
     mail = await open_party("mail", connections=1)
