@@ -20,7 +20,7 @@ from alertd.store.connection import Connection
 from alertd.store.limits import RAMP_FLOOR, Limits
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
-from tests.integration.acts import ANA, BEA, SEVILLA, alert_of, api_of, counts, planned, register, submitted
+from tests.integration.acts import ANA, BEA, CADIZ, SEVILLA, alert_of, api_of, counts, planned, register, submitted
 from tests.integration.conftest import settings_for
 
 HOUR_MS = 3_600_000
@@ -70,7 +70,8 @@ async def test_the_rate_grows_in_a_line_and_is_shared(store: Connection, limits:
     greedy = Greedy(store, workers)
     for seconds in (6, 30, 60, 90):
         got, told = await greedy.until(seconds), ramped(greedy.now() - greedy.began)
-        assert 0.9 * told - 20 <= got <= 1.05 * told + RATE * min(1, seconds / RAMP_S) + 20, seconds
+        second = RATE * min(1, seconds / RAMP_S)  # of it, which a machine that is busy elsewhere may miss
+        assert 0.9 * told - second - 20 <= got <= 1.05 * told + second + 20, seconds
 
 
 async def test_what_is_loud_never_waits_for_it(store: Connection, limits: Limits):
@@ -189,7 +190,7 @@ async def until(true: Callable[[], Awaitable[bool]]) -> None:
 
 async def test_two_workers_ramp_up_as_one_and_lose_nobody(redis: Redis, codec: Codec, sandbox: Sandbox, sample: dict):
     """An appeal goes out on the line; a child alert in the middle of it is told to all at once; both end, nobody is told twice."""
-    async with process(redis, codec, sandbox, rate=500.0) as one, process(redis, codec, sandbox, rate=500.0) as two:
+    async with process(redis, codec, sandbox, rate=200.0) as one, process(redis, codec, sandbox, rate=200.0) as two:
         await register(one, 60)
         quiet, began = await planned(one, sample, level="appeal"), one.clock.monotonic()
         async with working(one, two):
@@ -199,7 +200,7 @@ async def test_two_workers_ramp_up_as_one_and_lose_nobody(redis: Redis, codec: C
             assert await counts(one, loud) == {"accepted": 60}
             assert (await counts(one, quiet))["accepted"] < 60
             await until(lambda: _is_sent(one, quiet))
-        assert one.clock.monotonic() - began >= 3  # 5 + 5 t + 4.1 t^2 = 60
+        assert one.clock.monotonic() - began >= 5  # 2 + 2 t + 1.65 t^2 = 60
         assert await counts(one, quiet) == {"accepted": 60}
     assert sandbox.push.recorded.counts() == {"total": 120, "addresses": 120, "doubled": 0}
 
@@ -207,19 +208,22 @@ async def test_two_workers_ramp_up_as_one_and_lose_nobody(redis: Redis, codec: C
 async def test_lanes_that_wait_for_it_are_given_up_to_what_is_loud(
     redis: Redis, codec: Codec, sandbox: Sandbox, sample: dict
 ):
-    """An appeal on its ramp holds two of three lanes; a child alert soon has all three under way."""
-    sandbox.push.script.set(Rule("token-", "slow", delay_s=2))
+    """An appeal on its ramp holds two of three lanes; a child alert elsewhere soon has all three under way, and both end."""
+    sandbox.push.script.set(*(Rule(f"token-{n}", "slow", delay_s=8) for n in range(1000, 1075)))
     async with process(redis, codec, sandbox, lanes=3, rate=1_000.0, ramp_s=600.0) as parts:
-        for first, language in ((0, "es"), (25, "en"), (50, "fr")):  # a batch each
-            await register(parts, 25, first=first, languages=[language])
+        for n, language in enumerate(("es", "en", "fr")):  # a batch each
+            await register(parts, 25, first=25 * n, languages=[language])
+            home = {"places": {"home": {"point": CADIZ}}, "languages": [language]}
+            await register(parts, 25, first=1000 + 25 * n, **home)
         quiet = await planned(parts, sample, level="appeal")
         async with working(parts):
-            await until(lambda: _has(parts, quiet, "in_flight"))
-            loud = await parts.approval.approve((await submitted(parts, sample, level="child-alert")).record.id, BEA)
+            await until(lambda: _has(parts, quiet, "accepted"))
+            circle = {"circles": [{"center": CADIZ, "radius_km": 5}]}
+            taken = await submitted(parts, sample, level="child-alert", target=circle)
+            loud = await parts.approval.approve(taken.record.id, BEA)
             await until(lambda: _has(parts, loud, "in_flight", more_than=50))
-            await until(lambda: _is_sent(parts, loud))
-            sandbox.push.script.set()
-            await until(lambda: _is_sent(parts, quiet))
+            for record in (loud, quiet):
+                await until(lambda record=record: _is_sent(parts, record))
     assert sandbox.push.recorded.counts() == {"total": 150, "addresses": 150, "doubled": 0}
 
 
