@@ -2,94 +2,26 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 
 from alertd.alerts import ALERT_STEPS, AMENDABLE, OPEN_STATES, QUEUED_BECOMES, AlertState
 from alertd.fields import folded_subject
 from alertd.ids import chain_of
 from alertd.store import keys
+from alertd.store.alert_records import NUMBERS, OF_CASE, OF_STAFF, TEXTS, AlertRecord, Seals, record_of, said
 from alertd.store.codec import Box
 from alertd.store.connection import Connection
+from alertd.store.frozen import Frozen, Numbers, Rings, pack_audience, unpack_audience
 
-Numbers = NDArray[np.uint64]
-Rings = NDArray[np.uint8]
+__all__ = ("UNDER_WAY", "AlertRecord", "Alerts", "Place", "sources_of")
 
 #: A place in an organisation's list of alerts: creation time (ms), id.
 Place = tuple[int, str]
 #: More than are asked for, so that alerts made in the same millisecond rarely cost a second look.
 _TIES = 8
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AlertRecord:
-    """One version of an alert as the store has it. Times are UNIX milliseconds, 0 for not yet."""
-
-    id: str
-    state: AlertState
-    org: str
-    kind: str
-    level: str
-    status: str
-    loudness: str
-    author: str  # the subject of the person who wrote it
-    external_id: str
-    case: str  # hashed case number, or the chain for an alert without a case
-    created: int
-    expires: int
-    rev: int
-    seen: int  # people in the area when it was submitted
-    people: int = 0  # people in the frozen audience
-    approver: str = ""
-    start: int = 0  # ledger times count from here
-    first_send: int = 0
-    last_send: int = 0
-    cursor: int = 0
-    rows: int = 0
-    batches: int = 0
-    planned: bool = False
-    reason: str = ""
-    hands: str = ""  # everyone who has, or can have, the key it was written with: as people are compared, one a line
-    by: str = ""  # the subject of the person who took the last step that a person takes
-    since: int = 0  # when it came into its state; known of what was read whole
-    occasion: str = ""  # why it is told: '' for the alert itself
-    code: str = ""  # of a cancel: its reason, as people are told
-    alerted: int = 0  # of what follows an alert: when that was first told
-    key: str = ""  # id of the key it was written with
-    paused: bool = False
-    texts: int = (
-        0  # revision of the organisation's own texts that it is told with, 0 for none; frozen with the audience
-    )
-    regions: str = ""  # numbers of the regions whose people are told, frozen with the audience
-    document: bytes  # JSON, opened
-
-
-_NUMBERS = (
-    "created",
-    "expires",
-    "rev",
-    "seen",
-    "people",
-    "start",
-    "first_send",
-    "last_send",
-    "cursor",
-    "rows",
-    "batches",
-    "texts",
-    "alerted",
-)
-_TEXTS = ("org", "kind", "level", "status", "loudness", "case", "regions", "key", "occasion", "code")
-#: Sealed under the case's key, and gone with it: what people wrote.
-_OF_CASE = ("external_id", "reason")
-#: Sealed under the master key: who wrote and who decided outlives the case.
-_OF_STAFF = ("author", "hands", "approver", "by")
 
 
 #: The states in which a second alert under the same external id would tell people twice.
@@ -107,83 +39,8 @@ def _listed(states: Iterable[AlertState]) -> str:
     return "," + ",".join(states) + ","
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Frozen:
-    """Who is to be told: numbers, sorted, and the ring of each, 0 for those in none."""
-
-    numbers: Numbers
-    rings: Rings
-
-
-def pack_audience(numbers: Numbers, rings: Rings | None = None) -> bytes:
-    """Sorted numbers as deltas, compressed: about 1 MB a million. Rings only if there are some."""
-    packed = zlib.compress(np.diff(numbers.astype(np.uint64), prepend=np.uint64(0)).astype("<u8").tobytes(), 1)
-    return packed if rings is None or not rings.any() else packed + zlib.compress(rings.tobytes(), 1)
-
-
-def unpack_audience(blob: bytes) -> Frozen:
-    deltas = zlib.decompressobj()
-    numbers = np.cumsum(np.frombuffer(deltas.decompress(blob), "<u8"), dtype=np.uint64)
-    if not deltas.unused_data:
-        return Frozen(numbers=numbers, rings=np.zeros(len(numbers), np.uint8))
-    return Frozen(numbers=numbers, rings=np.frombuffer(zlib.decompress(deltas.unused_data), np.uint8))
-
-
 def _version(alert_id: str) -> str:
     return keys.of_chain(chain_of(alert_id), "version", alert_id)
-
-
-@dataclass(frozen=True, slots=True)
-class _Seals:
-    """Seals and opens the texts of one alert; without the case's key, those of the case are empty."""
-
-    alert_id: str
-    staff: Box
-    case: Box | None
-
-    def seal(self, name: str, text: str) -> bytes:
-        box = self._box(name)
-        return box.seal(text.encode(), self._name(name)) if box and text else b""
-
-    def open(self, name: str, sealed: bytes) -> str:
-        box = self._box(name)
-        return box.open(sealed, self._name(name)).decode() if box and sealed else ""
-
-    def document(self, sealed: bytes) -> bytes:
-        return self.case.open(sealed, self.alert_id) if self.case else b""
-
-    def _box(self, name: str) -> Box | None:
-        return self.staff if name in _OF_STAFF else self.case
-
-    def _name(self, name: str) -> str:
-        return f"{self.alert_id} {name}"
-
-
-def _said(record: AlertRecord, seals: _Seals) -> list[str | bytes | int]:
-    """The fields of what an alert says, its document and what people wrote sealed."""
-    fields: list[str | bytes | int] = ["expires", record.expires, "seen", record.seen]
-    for name in _TEXTS:
-        fields += [name, getattr(record, name)]
-    for name in (*_OF_CASE, *_OF_STAFF):
-        fields += [name, seals.seal(name, getattr(record, name))]
-    assert seals.case is not None
-    return [*fields, "doc", seals.case.seal(record.document, record.id)]
-
-
-def _record(fields: Mapping[str, bytes], seals: _Seals) -> AlertRecord:
-    """From the store's fields; those that are not there are empty."""
-    values: dict[str, Any] = {number: int(fields.get(number, 0)) for number in _NUMBERS}
-    values |= {text: fields.get(text, b"").decode() for text in _TEXTS}
-    values |= {name: seals.open(name, fields.get(name, b"")) for name in (*_OF_CASE, *_OF_STAFF)}
-    return AlertRecord(
-        id=seals.alert_id,
-        state=AlertState(fields["state"].decode()),
-        planned=fields.get("planned") == b"1",
-        since=int(fields.get(f"{fields['state'].decode()}_at", 0)),
-        paused=fields.get("paused") == b"1",
-        document=seals.document(fields["doc"]) if "doc" in fields else b"",
-        **values,
-    )
 
 
 class Alerts:
@@ -257,7 +114,7 @@ class Alerts:
         )
         made = await self._db.run_durably(
             "create", [keys.chain(chain)], record.id, shapely.to_wkb(area), record.org, self._db.skew_ms,
-            "state", str(record.state), *_said(record, seals),
+            "state", str(record.state), *said(record, seals),
         )  # fmt: skip
         await self.keep_external_id(record)
         return bool(made)
@@ -269,7 +126,7 @@ class Alerts:
         seals = self._seals(record.id, await self.case_box(record.case))
         done, old = await self._db.run_durably(
             "amend", [keys.chain(chain_of(record.id))], record.id, _listed(AMENDABLE), record.rev, shapely.to_wkb(area),
-            *_said(record, seals),
+            *said(record, seals),
         )  # fmt: skip
         if done:
             shard = keys.shard_of(chain_of(record.id))
@@ -282,16 +139,16 @@ class Alerts:
         if not found:
             return None
         fields = {key.decode(): value for key, value in found.items()}
-        return _record(fields, self._seals(alert_id, await self._box(fields["case"].decode())))
+        return record_of(fields, self._seals(alert_id, await self._box(fields["case"].decode())))
 
     async def heads(self, alert_ids: Sequence[str]) -> list[AlertRecord | None]:
         """Alerts without their documents, None where there is none, in two round trips."""
-        names = ("state", "planned", "paused", *_NUMBERS, *_TEXTS, *_OF_CASE, *_OF_STAFF)
+        names = ("state", "planned", "paused", *NUMBERS, *TEXTS, *OF_CASE, *OF_STAFF)
         rows = await self._db.execute_many([("HMGET", _version(alert_id), *names) for alert_id in alert_ids])
         found = [{name: value for name, value in zip(names, row, strict=True) if value is not None} for row in rows]
         boxes = await self._boxes({fields["case"].decode() for fields in found if "case" in fields})
         return [
-            _record(fields, self._seals(alert_id, boxes[fields["case"].decode()])) if "state" in fields else None
+            record_of(fields, self._seals(alert_id, boxes[fields["case"].decode()])) if "state" in fields else None
             for alert_id, fields in zip(alert_ids, found, strict=True)
         ]
 
@@ -361,7 +218,7 @@ class Alerts:
         """
         if new in QUEUED_BECOMES:
             await self.enliven(alert_id)  # first, so that what is queued is settled even if we die here
-        seals = self._seals(alert_id, await self._box_of(alert_id) if fields.keys() & set(_OF_CASE) else None)
+        seals = self._seals(alert_id, await self._box_of(alert_id) if fields.keys() & set(OF_CASE) else None)
         flat = [part for name, text in fields.items() for part in (name, seals.seal(name, text))]
         done, old = await self._db.run_durably(
             "step", [keys.chain(chain_of(alert_id))], alert_id, sources_of(new), str(new), self._db.skew_ms,
@@ -391,7 +248,7 @@ class Alerts:
         if notice is not None:
             shard = keys.shard_of(chain_of(record.id))
             await self._db.execute("ZADD", keys.expiry(shard), notice.expires, notice.id)
-            told = ["alerted", notice.alerted, "texts", notice.texts, *_said(notice, self._seals(notice.id, box))]
+            told = ["alerted", notice.alerted, "texts", notice.texts, *said(notice, self._seals(notice.id, box))]
         await self.enliven(record.id)  # before the step, so that no crash hides it
         done, old = await self._db.run_durably(
             "follow", [chain], record.id, _listed(sources), str(new or ""), self._db.skew_ms, "" if rev is None else rev,
@@ -479,8 +336,8 @@ class Alerts:
         if commands:
             await self._db.execute_many(commands)
 
-    def _seals(self, alert_id: str, case: Box | None) -> _Seals:
-        return _Seals(alert_id, self._db.codec.master, case)
+    def _seals(self, alert_id: str, case: Box | None) -> Seals:
+        return Seals(alert_id, self._db.codec.master, case)
 
     async def _box_of(self, alert_id: str) -> Box | None:
         """The key of an alert's case."""

@@ -1,0 +1,128 @@
+"""An alert's version as the store has it, and how its fields are written: what people wrote is sealed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from alertd.alerts import AlertState
+from alertd.store.codec import Box
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AlertRecord:
+    """One version of an alert as the store has it. Times are UNIX milliseconds, 0 for not yet."""
+
+    id: str
+    state: AlertState
+    org: str
+    kind: str
+    level: str
+    status: str
+    loudness: str
+    author: str  # the subject of the person who wrote it
+    external_id: str
+    case: str  # hashed case number, or the chain for an alert without a case
+    created: int
+    expires: int
+    rev: int
+    seen: int  # people in the area when it was submitted
+    people: int = 0  # people in the frozen audience
+    approver: str = ""
+    start: int = 0  # ledger times count from here
+    first_send: int = 0
+    last_send: int = 0
+    cursor: int = 0
+    rows: int = 0
+    batches: int = 0
+    planned: bool = False
+    reason: str = ""
+    hands: str = ""  # everyone who has, or can have, the key it was written with: as people are compared, one a line
+    by: str = ""  # the subject of the person who took the last step that a person takes
+    since: int = 0  # when it came into its state; known of what was read whole
+    occasion: str = ""  # why it is told: '' for the alert itself
+    code: str = ""  # of a cancel: its reason, as people are told
+    alerted: int = 0  # of what follows an alert: when that was first told
+    key: str = ""  # id of the key it was written with
+    paused: bool = False
+    texts: int = (
+        0  # revision of the organisation's own texts that it is told with, 0 for none; frozen with the audience
+    )
+    regions: str = ""  # numbers of the regions whose people are told, frozen with the audience
+    document: bytes  # JSON, opened
+
+
+NUMBERS = (
+    "created",
+    "expires",
+    "rev",
+    "seen",
+    "people",
+    "start",
+    "first_send",
+    "last_send",
+    "cursor",
+    "rows",
+    "batches",
+    "texts",
+    "alerted",
+)
+TEXTS = ("org", "kind", "level", "status", "loudness", "case", "regions", "key", "occasion", "code")
+#: Sealed under the case's key, and gone with it: what people wrote.
+OF_CASE = ("external_id", "reason")
+#: Sealed under the master key: who wrote and who decided outlives the case.
+OF_STAFF = ("author", "hands", "approver", "by")
+
+
+@dataclass(frozen=True, slots=True)
+class Seals:
+    """Seals and opens the texts of one alert; without the case's key, those of the case are empty."""
+
+    alert_id: str
+    staff: Box
+    case: Box | None
+
+    def seal(self, name: str, text: str) -> bytes:
+        box = self._box(name)
+        return box.seal(text.encode(), self._name(name)) if box and text else b""
+
+    def open(self, name: str, sealed: bytes) -> str:
+        box = self._box(name)
+        return box.open(sealed, self._name(name)).decode() if box and sealed else ""
+
+    def document(self, sealed: bytes) -> bytes:
+        return self.case.open(sealed, self.alert_id) if self.case else b""
+
+    def _box(self, name: str) -> Box | None:
+        return self.staff if name in OF_STAFF else self.case
+
+    def _name(self, name: str) -> str:
+        return f"{self.alert_id} {name}"
+
+
+def said(record: AlertRecord, seals: Seals) -> list[str | bytes | int]:
+    """The fields of what an alert says, its document and what people wrote sealed."""
+    fields: list[str | bytes | int] = ["expires", record.expires, "seen", record.seen]
+    for name in TEXTS:
+        fields += [name, getattr(record, name)]
+    for name in (*OF_CASE, *OF_STAFF):
+        fields += [name, seals.seal(name, getattr(record, name))]
+    assert seals.case is not None
+    return [*fields, "doc", seals.case.seal(record.document, record.id)]
+
+
+def record_of(fields: Mapping[str, bytes], seals: Seals) -> AlertRecord:
+    """From the store's fields; those that are not there are empty."""
+    values: dict[str, Any] = {number: int(fields.get(number, 0)) for number in NUMBERS}
+    values |= {text: fields.get(text, b"").decode() for text in TEXTS}
+    values |= {name: seals.open(name, fields.get(name, b"")) for name in (*OF_CASE, *OF_STAFF)}
+    return AlertRecord(
+        id=seals.alert_id,
+        state=AlertState(fields["state"].decode()),
+        planned=fields.get("planned") == b"1",
+        since=int(fields.get(f"{fields['state'].decode()}_at", 0)),
+        paused=fields.get("paused") == b"1",
+        document=seals.document(fields["doc"]) if "doc" in fields else b"",
+        **values,
+    )
