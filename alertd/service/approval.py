@@ -20,7 +20,9 @@ from alertd.store.alerts import AlertRecord, Alerts
 class Approval:
     """Decides about alerts. Whoever says the same twice, as a client does whose answer was lost, gets the same answer."""
 
-    def __init__(self, alerts: Alerts, targeting: Targeting, settings: AudienceSection, texts: Texts, stopping: Stopping) -> None:
+    def __init__(
+        self, alerts: Alerts, targeting: Targeting, settings: AudienceSection, texts: Texts, stopping: Stopping
+    ) -> None:
         self._alerts = alerts
         self._targeting = targeting
         self._settings = settings
