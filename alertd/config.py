@@ -260,6 +260,7 @@ class SmtpCarrier(Carrier):
     dkim: tuple[DkimKey, ...] | None = None
     domains: dict[DomainName, DomainLimit] | None = None
     ca_file: Path | None = None
+    timeout_s: float = Field(60.0, gt=0)
     connections: int = Field(10, ge=1)
 
     @model_validator(mode="after")

@@ -51,7 +51,7 @@ class MailChannel:
         self._identity = identity
         self._clock = clock
         self._lanes = relay.connections
-        self._timeout_s = relay.timeout_s
+        self._timeout_s, self._content_timeout_s = relay.timeout_s, relay.content_timeout_s
         self._pool = SmtpPool(relay)
 
     async def open(self) -> None:
@@ -151,7 +151,7 @@ class MailChannel:
     async def _content(self, session: MailSession, body: bytes) -> Outcome:
         session.write(body, 1)
         try:
-            reply = await session.reply(self._timeout_s)
+            reply = await session.reply(self._content_timeout_s)
         except TimeoutError:
             session.close()
             return SLOW_AFTER

@@ -34,7 +34,9 @@ class RelaySettings:
     ca_file: str | None = None  # None: the system's authorities
     hello: str = "localhost"  # our name in EHLO
     connections: int = 10  # a relay refuses more than it likes; 4-20 fill one
-    timeout_s: float = 60.0  # of each reply; a relay may scan the content before it answers
+    timeout_s: float = 60.0  # of each reply before the content: then nothing was sent
+    # Of the reply to the content, which a relay may scan first: whoever waits for less sends it twice (RFC 5321 4.5.3.2.6).
+    content_timeout_s: float = 600.0
     connect_timeout_s: float = 10.0
 
     def __post_init__(self) -> None:

@@ -53,6 +53,7 @@ async def send():
         relay = RelaySettings(
             **{"host": "127.0.0.1", "port": port, "security": "plain", "connections": 1, **(tls or {})},
             timeout_s=timeout_s,
+            content_timeout_s=timeout_s,
             connect_timeout_s=2,
         )
         channel = MailChannel(relay, IDENTITY)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from channels.base import Answer, Outcome, Reason, Recipient
+from channels.smtp_pool import RelaySettings
 
 
 @pytest.mark.parametrize("security", ["starttls", "plain"])
@@ -125,3 +126,12 @@ async def test_a_relay_that_waits_for_content_after_refusing_gets_none(open_part
     assert [outcome.address_gone for outcome in outcomes] == [True, False]
     assert set(mail.carrier.mails) == {"person1@people.example"}
     assert mail.carrier.sessions_made == 1
+
+
+async def test_a_relay_that_scans_the_content_is_waited_for(open_party):
+    """Ten minutes by default, as RFC 5321 asks, however short the other answers may take: a mail given up too early comes twice."""
+    assert RelaySettings(host="127.0.0.1").content_timeout_s == 600
+    mail = await open_party("mail", timeout_s=0.3, content_timeout_s=30)
+    mail.tell("slow", delay_s=0.8)
+    assert {outcome.answer for outcome in await mail.send(mail.recipients(3))} == {Answer.ACCEPTED}
+    assert [mail.count(recipient) for recipient in mail.recipients(3)] == [1] * 3
