@@ -28,10 +28,10 @@ async def create_cap(request: web.Request, *, query: SubmitQuery) -> Reply[Submi
     hold the case in JSON, as an alert has it, with its verification. Its `external_id` is its CAP reference. Geocodes are looked up
     among the regions where an area has no shape. A document without `expires` ends 24 hours after it was sent.
 
-    One of msgType Cancel, from the same sender, cancels what its references name, all of it or nothing, and
-    whoever was told is told so. Update, Ack and Error are
-    refused, and so is what an alert cannot hold: two infos in one language, or with different areas. Where `cap.issuers` is
-    configured, a document must be signed by the certificate that is known for its sender. Each fault names its line.
+    One of msgType Cancel, from the same sender, cancels what its references name, all of it or nothing, and whoever was told is
+    told so. Update, Ack and Error are refused, and so is what an alert cannot hold: two infos in one language, or with different
+    areas. Where `cap.issuers` is configured, a document must be signed by the certificate that is known for its sender. Each fault
+    names its line.
     """
     s, again = services(request), is_replay(request)
     taken, alert = await s.cap_intake.take(
@@ -44,7 +44,8 @@ async def create_cap(request: web.Request, *, query: SubmitQuery) -> Reply[Submi
 async def show_cap(request: web.Request, *, id: AlertId, query: CapQuery) -> web.Response:
     """An alert as CAP 1.2. Before it is approved its CAP status is Draft; once it is over it is a Cancel without info.
 
-    It is signed where `cap.key` is configured. The area is cut into rings without holes, made simpler outwards where it has too many corners.
+    It is signed where `cap.key` is configured. The area is cut into rings without holes, made simpler outwards where it has too
+    many corners.
     """
     s = services(request)
     record = await s.approval.get(id, credential(request))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from math import inf
 
 import shapely
 from shapely.geometry import MultiPolygon, Polygon, box
@@ -20,6 +21,8 @@ MOST_POSITIONS = 100
 MOST_POLYGONS = 100
 #: Positions of a part, on average, that no step makes fewer; only to be wider makes one of many.
 AS_THIN_AS_CAN_BE = 6
+#: Islands of one area; no country in the library has 500. Beyond it, finding what holds them together takes minutes.
+MOST_PARTS = 3_000
 #: Degrees: 11 m, doubled until it is simple enough.
 LEAST, MOST = 1e-4, 16.0
 #: Degrees: about a centimetre. What is written is rounded to it.
@@ -35,7 +38,7 @@ def outlines(area: MultiPolygon, most: int = MOST_POLYGONS) -> tuple[tuple[Posit
     """At most so many closed rings that cover the area (WGS 84, lon/lat) and leave out its holes, unless there is nothing simple enough that
     does: then its bounding box.
     """
-    step = 0.0
+    step = 0.0 if shapely.get_num_geometries(area) <= MOST_PARTS else inf
     while step <= MOST:
         if (thin := _thinned(area, step, most)) is not None:
             pieces = list(itertools.islice(_pieces(thin), most + 1))
