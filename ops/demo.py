@@ -237,6 +237,7 @@ async def show(arguments: argparse.Namespace, data: Path) -> int:
             print(json.dumps(summary(arguments.subscribers, found, last)))
             wrong = found["outside"] or found["missed"] or found["twice"]
             return 0 if not wrong and last["state"] == "sent" else 1
+        console.print(f"Console, to sign in with the key below: {base}/console")
         console.print(f"API documentation: {base}/docs\nMetrics: {base}/metrics and {base}/metrics/fleet")
         console.print(f"Administrator's key: {token}\nStop with Ctrl-C.")
         await asyncio.Event().wait()

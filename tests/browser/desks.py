@@ -15,6 +15,12 @@ from playwright.async_api import Browser, Page, async_playwright
 
 #: Fetched by ops/test.
 AXE = Path(__file__).parents[2] / ".cache/peers/node_modules/axe-core/axe.min.js"
+#: What a screen reader calls the element that has the focus.
+FOCUSED = """() => {
+    const one = document.activeElement
+    if (one.tabIndex < 0) return ''
+    return [one.getAttribute('aria-label'), ...[...(one.labels || [])].map(each => each.textContent), one.textContent].join(' ')
+}"""
 ZONE = "Europe/Madrid"
 #: Where a click is meant to be noticed by: this machine may have other things to do.
 PATIENCE_MS = 30_000
@@ -74,6 +80,14 @@ class Desk:
         grave = [one for one in found if one["impact"] in {"serious", "critical"}]
         assert [(one["id"], [node["target"] for node in one["nodes"]]) for one in grave] == []
         await self.page.evaluate("() => { document.documentElement.dir = 'ltr' }")
+
+    async def tab_to(self, name: str) -> None:
+        """Presses Tab until what has this name has the focus, as somebody without a mouse does."""
+        for _ in range(120):
+            await self.page.keyboard.press("Tab")
+            if name in await self.page.evaluate(FOCUSED):
+                return
+        raise AssertionError(f"Tab never comes to {name}")
 
     async def press(self, name: str) -> None:
         await self.page.get_by_role("button", name=name, exact=True).click()

@@ -167,7 +167,7 @@ export function AlertScreen({ id, me }) {
     ${alert.approved && progress ? html`<${Told} alert=${alert} progress=${progress} connected=${connected} me=${me} />` : null}
     ${alert.approved ? html`<${Follow} alert=${alert} state=${state} languages=${languagesOf(alert.alert)} onDone=${again} />` : null}
     ${alert.alert && new Date(alert.expires) > new Date()
-      ? html`<section><h2>${t("preview")}</h2><${Messages} document=${alert.alert} only=${languagesOf(alert.alert)} /></section>`
+      ? html`<section><h2>${t(alert.approved ? "preview-sent" : "preview")}</h2><${Messages} document=${alert.alert} only=${languagesOf(alert.alert)} /></section>`
       : null}
   </div>`;
 }

@@ -40,7 +40,7 @@ export function ComposeScreen({ me }) {
   const [once, renew] = useState(onceOnly);
   const { data: kind } = usePolled((signal) => get("/v1/kinds/missing-child", { signal }), 0);
   const reach = useReach(draft);
-  const go = (name) => { setStep(name); scrollTo(0, 0); };
+  const go = (name) => { setStep(name); scrollTo(0, 0); document.getElementById("main").focus(); };
   useEffect(() => { fail(null); renew(onceOnly()); }, [draft]);
   useEffect(() => { if (me.test && draft.status === "Actual") change({ status: "Test" }); }, []);
   const submit = async () => {
