@@ -1,7 +1,8 @@
 """What a mail server's refusals mean, as tables over the enhanced status codes (RFC 3463, RFC 5248).
 
-Only what says that there is no such mailbox any more removes an address. A refusal is about the recipient's address, this
-message, somebody's policy, or us; 4xx is about now.
+Only what says that there is no such mailbox any more removes an address. A refusal is about the recipient's mailbox or this
+message, and then it is for good; or about somebody's policy, the relay or us ("relay access denied", a list that we are on), and
+then it is every mail's and may pass. 4xx is about now.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ class Stage(enum.Enum):
     CONTENT = "DATA"
 
 
-ENHANCED = re.compile(r"\s*([245]\.\d{1,3}\.\d{1,3})\b")
+#: At the beginning, or as qmail writes it, "(#5.7.1)" at the end.
+ENHANCED = re.compile(r"(?:\s*|.*\(#)([245]\.\d{1,3}\.\d{1,3})\b")
 
 # By the enhanced code or its family; the longest that fits counts.
 PERMANENT: dict[str, Reason] = {
@@ -44,7 +46,7 @@ PERMANENT: dict[str, Reason] = {
     "5.7.": Reason.BLOCKED,
 }
 
-# By reply code, where the server gives no enhanced one. 550 alone says too many different things to remove anybody.
+# By reply code, where the server gives no enhanced one. 550 alone says too many different things to be about anybody.
 PERMANENT_PLAIN: dict[int, Reason] = {
     501: Reason.BAD_ADDRESS,
     550: Reason.BLOCKED,
@@ -71,6 +73,13 @@ ACCOUNT_WAITS_S = {"maximum sending rate exceeded": 1.0, "daily message quota ex
 # Refusals of our account, not of anybody's address: 530 and 535 ask for (other) credentials.
 OURS = frozenset({530, 534, 535, 538})
 
+# The host takes no mail at all (RFC 7504), or none from us: whatever else it says.
+NO_SERVER = 521
+
+# What is for good: it is about one mailbox or one message.
+FOR_GOOD = frozenset({Reason.GONE, Reason.BAD_ADDRESS, Reason.BAD_MESSAGE})
+OF_A_MAILBOX = ("5.1.", "5.2.")
+
 
 def refusal(code: int, text: str, stage: Stage) -> Outcome:
     """Read a reply that is not the one hoped for. `text` is what follows the code."""
@@ -84,13 +93,17 @@ def refusal(code: int, text: str, stage: Stage) -> Outcome:
     reason = by_code(text, PERMANENT) or PERMANENT_PLAIN.get(code, Reason.BLOCKED)
     if reason is Reason.CREDENTIALS or code in OURS or (stage is Stage.SENDER and reason is not Reason.BAD_MESSAGE):
         return Outcome(Answer.RETRY, Reason.CREDENTIALS)
+    if code == NO_SERVER or not (reason in FOR_GOOD or _enhanced(text).startswith(OF_A_MAILBOX)):
+        return Outcome(Answer.RETRY, Reason.BLOCKED)
     return Outcome(Answer.NEVER, reason)
 
 
 def by_code(text: str, table: Mapping[str, Reason] = PERMANENT) -> Reason | None:
     """What a text that begins with an enhanced code means by a table; None where it says nothing that is in the table."""
+    enhanced = _enhanced(text)
+    return table.get(enhanced) or table.get(enhanced[: enhanced.find(".", 2) + 1])
+
+
+def _enhanced(text: str) -> str:
     found = ENHANCED.match(text)
-    if found is None:
-        return None
-    enhanced = found[1]
-    return table.get(enhanced) or table.get(enhanced[: enhanced.index(".", 2) + 1])
+    return found[1] if found else ""

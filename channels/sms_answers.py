@@ -16,7 +16,7 @@ BY_CODE: dict[int, tuple[Answer, Reason]] = {
     21211: (Answer.NEVER, Reason.BAD_ADDRESS),  # not a number
     21214: (Answer.NEVER, Reason.BAD_ADDRESS),  # cannot be reached
     21217: (Answer.NEVER, Reason.BAD_ADDRESS),
-    21408: (Answer.NEVER, Reason.BLOCKED),  # the account may not send to this country
+    21408: (Answer.RETRY, Reason.CREDENTIALS),  # the account may not send to this country: a setting of ours
     21602: (Answer.NEVER, Reason.BAD_MESSAGE),
     21606: (Answer.RETRY, Reason.CREDENTIALS),  # our sender is not this account's
     21610: (Answer.NEVER, Reason.GONE),  # the person answered STOP to the carrier: an opt-out, and the carrier says so

@@ -21,6 +21,7 @@ LINE_LIMIT_BYTES = 4_096
 AT_RECIPIENT = {
     "no-mailbox": b"550 5.1.1 no such mailbox",
     "disabled": b"550 5.2.1 mailbox disabled",
+    "full": b"552 5.2.2 mailbox full",
     "blocked": b"550 5.7.1 refused by policy",
     "greylist": b"450 4.2.0 try again later",
     "slow-down": b"450 4.7.28 too many mails for this domain",

@@ -96,7 +96,7 @@ def mail(sandbox: Sandbox, **settings) -> Party:
     times = {"timeout_s": TIMEOUT_S, "content_timeout_s": settings.get("timeout_s", TIMEOUT_S)}
     made = RelaySettings(**{**sandbox.endpoints["mail"], "connections": 8, **times, **settings})
     message = MailMessage(stamp=stamp(), subject="Niña desaparecida", text="Lucía, 7 años", html="<p>Lucía</p>")
-    words = {"gone": "no-mailbox", "bad-message": "bad-content", "refused": "blocked"}
+    words = {"gone": "no-mailbox", "bad-message": "bad-content", "refused": "full"}
     return Party(MailChannel(made, IDENTITY), sandbox.mail, message, "person{}@people.example", words)
 
 

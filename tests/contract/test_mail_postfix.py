@@ -175,7 +175,7 @@ async def test_postfix_refusals_are_read_as_it_means_them(channel):
         )
     ]
     outcomes = await channel.send(channel.prepare(message("x")), recipients, lambda: True)
-    gone, blocked = Outcome(Answer.NEVER, Reason.GONE), Outcome(Answer.NEVER, Reason.BLOCKED)
+    gone, blocked = Outcome(Answer.NEVER, Reason.GONE), Outcome(Answer.RETRY, Reason.BLOCKED)
     assert outcomes == [gone, blocked, Outcome(Answer.RETRY, Reason.THROTTLED)] * 4
     last = await channel.send(channel.prepare(message("x")), [Recipient("ana@people.example", "t")], lambda: True)
     assert last[0].answer is Answer.ACCEPTED
@@ -215,7 +215,7 @@ def current() -> dict[str, object]:
 
 async def test_postfix_bounces_become_receipts_and_end_the_mailbox(parts, sandbox):
     """A mail that Postfix took and a server far away refused comes back: it failed, and nobody is written to there again."""
-    sandbox.mail.script.set(Rule("p0@", "no-mailbox"), Rule("p1@", "blocked"))
+    sandbox.mail.script.set(Rule("p0@", "no-mailbox"), Rule("p1@", "full"))
     for i in range(21):
         await register(parts, 1, first=i, addresses=[{"channel": "mail", "mailbox": f"p{i}@far.example"}])
     record = await planned(parts, current(), channels=["mail"])

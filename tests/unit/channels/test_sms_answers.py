@@ -23,6 +23,7 @@ def refused(code, answered=400, headers=None):
         (refused(21211), Outcome(Answer.NEVER, Reason.BAD_ADDRESS)),
         (refused(21614), Outcome(Answer.NEVER, Reason.BAD_ADDRESS)),
         (refused(21617), Outcome(Answer.NEVER, Reason.BAD_MESSAGE)),
+        (refused(21408, 403), Outcome(Answer.RETRY, Reason.CREDENTIALS)),
         (refused(99999), Outcome(Answer.NEVER, Reason.BAD_MESSAGE)),
         (refused("21610"), Outcome(Answer.RETRY, Reason.GARBAGE)),
         (Reply(400, {}, b"<html>"), Outcome(Answer.RETRY, Reason.GARBAGE)),
