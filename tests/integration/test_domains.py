@@ -247,6 +247,7 @@ async def test_one_mailbox_s_limit_is_not_its_domain_s(parts: Parts, sandbox: Sa
     assert (await parts.limits.take("relay/calm.example", 100, 100, 5, loud=False))[0] == 5
 
 
+@pytest.mark.alone
 async def test_the_relay_s_own_limit_is_no_domain_s(parts: Parts, sandbox: Sandbox, sample: dict):
     """SES' "maximum sending rate exceeded" stops the account for a second, and rests no domain."""
     sandbox.mail.script.set(Rule("", "account-rate"))

@@ -36,7 +36,7 @@ async def working(parts: Parts) -> AsyncIterator[asyncio.Task[None]]:
 
 
 async def until(true: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while not await true():  # noqa: ASYNC110  it is in the store: nobody sets an event
             await asyncio.sleep(0.02)
 
