@@ -55,12 +55,15 @@ def shore(
     box = shapely.envelope(within)  # sooner cut by than what is in it
     open_ = shapely.difference(within, shapely.union_all(shapely.intersection(others, box)))
     free = _polygons(shapely.difference(open_, outline))
+    wide = _wide(free)
     if inwards:
-        open_ = free = _wide(free)
+        open_ = free = wide
     if free.is_empty:
         return free
+    shapely.prepare(wide)
+    leaves = leaves[shapely.dwithin(wide, leaves, SHORE_DEGREES)]
     nearby = shapely.union_all(shapely.buffer(_thin(leaves, within), SHORE_DEGREES + THIN, quad_segs=QUARTER))
-    contested = _wide(_polygons(shapely.intersection(free, nearby)))
+    contested = _wide(_polygons(shapely.intersection(wide, nearby)))
     if contested.is_empty:
         return open_
     nearer = shapely.buffer(_nearer(outline, leaves, contested, inwards=inwards), -SLACK if inwards else SLACK)
@@ -82,7 +85,9 @@ def _polygons(geometry: BaseGeometry) -> shapely.MultiPolygon:
 def _wide(polygons: shapely.MultiPolygon) -> shapely.MultiPolygon:
     """Those that are wider than `SLACK` somewhere; narrower gaps are everybody's who borders on them."""
     parts = shapely.get_parts(polygons)
-    return shapely.MultiPolygon(list(parts[~shapely.is_empty(shapely.buffer(parts, -SLACK / 2))]))
+    is_wide = 2 * shapely.area(parts) > SLACK * shapely.length(parts)  # on average, so somewhere
+    is_wide[~is_wide] = ~shapely.is_empty(shapely.buffer(parts[~is_wide], -SLACK / 2))
+    return shapely.MultiPolygon(list(parts[is_wide]))
 
 
 def _nearer(

@@ -104,3 +104,18 @@ async def test_a_place_of_now_counts_for_as_long_as_the_alert_says_and_home_alwa
         wanted = Policy.model_validate_json(json.dumps(policy))
         found[name] = len(await parts.targeting.find(area.geometry, "missing-child", wanted, shares))
     assert found == {"today": EACH, "two days": 2 * EACH, "by home": 2 * EACH, "not by home": 0}
+
+
+async def test_who_moves_in_while_an_alert_lives_is_not_told_by_it(
+    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+):
+    """Whom the approver saw is whom it reaches: the audience is frozen, and a target that is looked at anew has the new people."""
+    await register(parts, EACH)
+    taken = await submitted(parts, sample, target={"regions": ["41091"]})
+    approved = await parts.approval.approve(taken.record.id, BEA)
+    await register(parts, EACH, first=EACH)
+    assert await parts.worker().planner.plan(approved)
+    await send(parts, approved)
+    assert told(sandbox) == list(range(EACH))
+    again = await submitted(parts, sample, target={"regions": ["41091"]})
+    assert len(again.found) == 2 * EACH

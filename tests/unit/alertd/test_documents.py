@@ -122,6 +122,8 @@ REFUSED = [
     ("target/polygons", [{"type": "Polygon", "coordinates": [[[0, 0], [1]]]}], "/target/polygons/0/coordinates/0/1"),
     ("policy/places", [], "/policy/places"),
     ("policy/max_age_h", 10**30, "/policy/max_age_h"),
+    ("policy/movers", "told", "/policy/movers"),
+    ("policy/minimum_overlap", 0.5, "/policy/minimum_overlap"),
     ("event", "x" * 36, "/event"),
 ]
 
