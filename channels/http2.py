@@ -28,6 +28,7 @@ class _Queued(NamedTuple):
 class _Posted(NamedTuple):
     answer: Answer
     at_s: float
+    may_write: MayWrite
 
 
 class Http2Connection(asyncio.Protocol):
@@ -64,10 +65,11 @@ class Http2Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         whole = self._session.whole
+        self._withhold()
         try:
             answered = self._session.feed(data)
         except ValueError:
-            self._answer((number, NOT_HTTP) for number in list(self._posted))
+            self._answer((number, self._session.unanswered(number, NOT_HTTP)) for number in list(self._posted))
             self.abort()
             return
         if self._session.whole > whole:
@@ -111,7 +113,9 @@ class Http2Connection(asyncio.Protocol):
             if queued.answer.done():
                 continue
             if queued.may_write():
-                self._posted[self._session.post(queued.head, queued.body)] = _Posted(queued.answer, now_s)
+                self._posted[self._session.post(queued.head, queued.body)] = _Posted(
+                    queued.answer, now_s, queued.may_write
+                )
             else:
                 queued.answer.set_result(WITHHELD)
         if self._session.leaving:
@@ -139,9 +143,10 @@ class Http2Connection(asyncio.Protocol):
         late = [number for number, posted in self._posted.items() if posted.at_s <= oldest_s]
         stuck = self._session.half and self._heard_s < oldest_s + self._timeout_s / 2
         dead = bool(late) and (stuck or self._heard_s < self._posted[late[0]].at_s)
+        given_up = [(number, self._session.unanswered(number, TIMED_OUT)) for number in late]
         for number in late:
             self._session.cancel(number)
-        self._answer((number, TIMED_OUT) for number in late)
+        self._answer(given_up)
         for queued in [queued for queued in self._queue if not queued.may_write()]:
             self._queue.remove(queued)
             if not queued.answer.done():
@@ -151,6 +156,13 @@ class Http2Connection(asyncio.Protocol):
         self._flush()
         if not self._posted:  # nothing is under way that could make room for what still waits
             self._refuse_queued()
+
+    def _withhold(self) -> None:
+        """What the server is about to grant room for is not written any more where it may not be."""
+        for number in self._session.held:
+            if not self._posted[number].may_write():
+                self._session.cancel(number)
+                self._answer([(number, WITHHELD)])
 
     def _answer(self, answered: Iterable[Answered]) -> None:
         for number, reply in answered:

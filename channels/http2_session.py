@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 import hpack
 
-from channels.base import Outcome
+from channels.base import Answer, Outcome
 from channels.http2_head import Head, content_length, table_size
 from channels.posting import LOST, NOT_HTTP, UNTAKEN, Reply
 
@@ -122,6 +122,18 @@ class Http2Session:
         self._send_body(number, stream)
         return number
 
+    @property
+    def held(self) -> list[int]:
+        """Streams whose body waits for a window. It goes on when the server says so, unless they are cancelled."""
+        return list(self._held)
+
+    def unanswered(self, number: int, written: Outcome) -> Outcome:
+        """What became of a stream without an answer: `written`, unless a rest of its body is still here. Then it cannot have been
+        taken, and may be tried again.
+        """
+        stream = self._streams.get(number)
+        return replace(written, answer=Answer.RETRY) if stream and stream.unsent else written
+
     def cancel(self, number: int) -> None:
         """Its reply is not waited for any more."""
         if self._drop(number):
@@ -154,7 +166,7 @@ class Http2Session:
 
     def end(self) -> list[Answered]:
         """The connection is gone: what was written may have arrived."""
-        lost: list[Answered] = [(number, LOST) for number in self._streams]
+        lost: list[Answered] = [(number, self.unanswered(number, LOST)) for number in self._streams]
         self._streams.clear()
         self._held.clear()
         self.leaving = True
@@ -203,8 +215,8 @@ class Http2Session:
             return  # cancelled meanwhile
         stream.body += _unpadded(flags, payload)
         if not stream.status or len(stream.body) > BODY_BYTES:
+            self._answered.append((number, self.unanswered(number, NOT_HTTP)))
             self.cancel(number)
-            self._answered.append((number, NOT_HTTP))
         elif flags & END_STREAM:
             self._finish(number, stream)
 
@@ -240,9 +252,10 @@ class Http2Session:
         self._answered.append((number, reply if stream.status >= 200 else NOT_HTTP))
 
     def _rst_stream(self, _: int, number: int, payload: bytes) -> None:
+        lost = self.unanswered(number, LOST)
         if self._drop(number):
             refused = payload == REFUSED_STREAM.to_bytes(4, "big")  # nothing was done with it (RFC 9113 section 8.7)
-            self._answered.append((number, UNTAKEN if refused else LOST))
+            self._answered.append((number, UNTAKEN if refused else lost))
 
     def _settings(self, flags: int, _: int, payload: bytes) -> None:
         if flags & ACK:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from dataclasses import replace
 
 import h2.settings
 import pytest
@@ -14,6 +15,7 @@ from channels.posting import LOST, NOT_CONNECTED, TIMED_OUT, PostSettings, Reply
 from channels.sandbox.authority import make_authority
 from tests.contract.http2_server import Served, listening
 
+UNSENT = [replace(lost, answer=Answer.RETRY) for lost in (TIMED_OUT, LOST)]
 HEADERS = {"Authorization": "Bearer x"}
 
 
@@ -143,7 +145,7 @@ async def test_one_slow_answer_holds_up_nobody(transport, server):
 
 
 async def test_a_slow_reader_gets_no_more_than_it_asks_for(transport, server):
-    """Its windows fill up; what was begun is not known in the end, what was not is withheld, and nothing piles up."""
+    """Its windows fill up; what was written is not known in the end, what was not is withheld or tried again, and nothing piles up."""
     server.reads = False
     asked = 0
 
@@ -153,9 +155,32 @@ async def test_a_slow_reader_gets_no_more_than_it_asks_for(transport, server):
         return asked <= 400
 
     answers = await post(transport, 300, for_a_while, size=30_000)
-    assert set(answers) <= {TIMED_OUT, WITHHELD, LOST, *(a for a in answers if isinstance(a, Reply))}
+    assert set(answers) <= {TIMED_OUT, WITHHELD, LOST, *UNSENT, *(a for a in answers if isinstance(a, Reply))}
     assert WITHHELD in answers
     assert len(server.got) == len(accepted(answers))
+
+
+async def test_a_window_that_stays_closed_sends_nothing(transport, server):
+    """The server never lets a body come: it has taken nothing, and all may be tried again."""
+    server.settings = {h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 0}
+    (first,) = await post(transport, 1)
+    answers = await post(transport, 3)
+    assert {answer.answer for answer in (first, *answers)} == {Answer.RETRY}
+    assert server.got == []
+
+
+async def test_a_window_that_opens_too_late_is_not_used(transport, server):
+    """Leave is asked again when the rest of a body could go on: a process that slept meanwhile writes no more of it."""
+    server.settings = {h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 0}
+    may = [True]
+    waiting = asyncio.ensure_future(post(transport, 1, lambda: may[0]))
+    while not server.connections or not server.connections[0].http.streams:  # noqa: ASYNC110 the server gives no event
+        await asyncio.sleep(0.005)
+    may[0] = False
+    server.connections[0].http.increment_flow_control_window(1_000, 1)
+    server.connections[0].flush()
+    assert await waiting == [WITHHELD]
+    assert server.got == []
 
 
 async def test_what_may_not_be_written_is_not(transport, server):

@@ -178,6 +178,20 @@ def test_the_connection_ends_and_what_was_written_is_not_known():
     assert peer.session.end() == [(number, LOST)]
 
 
+def test_what_was_not_sent_whole_cannot_have_been_taken():
+    """The rest of a body waits for a window when the stream is reset or the connection ends: it may be tried again."""
+    again = Outcome(Answer.RETRY, Reason.CONNECTION)
+    for ends in (
+        lambda peer, number: peer.server.reset_stream(number, 2),
+        lambda peer, _: peer.answered.extend(peer.session.end()),
+    ):
+        peer = Peer(INITIAL_WINDOW_SIZE=3)
+        number = peer.post(b"12345")
+        ends(peer, number)
+        peer.turn()
+        assert peer.answered == [(number, again)]
+
+
 def test_no_more_streams_than_the_server_allows():
     """MAX_CONCURRENT_STREAMS counts what is open, also when it shrinks on the way."""
     peer = Peer(MAX_CONCURRENT_STREAMS=3)
