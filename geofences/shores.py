@@ -66,7 +66,10 @@ def shore(
     contested = _wide(_polygons(shapely.intersection(wide, nearby)))
     if contested.is_empty:
         return open_
-    nearer = shapely.buffer(_nearer(outline, leaves, contested, inwards=inwards), -SLACK if inwards else SLACK)
+    nearer = shapely.simplify(
+        _nearer(outline, leaves, contested, inwards=inwards), SLACK / 4
+    )  # its border is all steps
+    nearer = shapely.buffer(nearer, -SLACK if inwards else SLACK, quad_segs=2)
     return shapely.difference(open_, shapely.difference(contested, nearer))
 
 
