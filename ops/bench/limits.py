@@ -38,7 +38,7 @@ SEVILLA, CADIZ = (-5.98, 37.39), (-6.29, 36.53)
 LOUD_PEOPLE = 40
 LOUD_EVERY_S = 1.0
 RETRY_AFTER_S = 3
-THROTTLED_S = 0.05  # so long everything is told to wait, and then again nothing
+THROTTLED_S = 0.25  # so long everything is told to wait, and then nothing again: whoever does not know by then is heard
 LATE_S = 10.0  # nobody waits longer, or the bench fails
 SETTLE_S = 2.0  # until all lanes of all workers are busy
 console = Console(stderr=True)
