@@ -108,7 +108,7 @@ def _nearer(
     is_own = (np.arange(len(places)) < len(first)) != inwards
     if not is_own.any():
         return shapely.MultiPolygon()
-    around = shapely.envelope(shapely.buffer(contested, 1))
+    around = shapely.envelope(shapely.buffer(shapely.envelope(contested), 1))
     cells = None if is_own.all() else _cells(places, around)
     if cells is None:  # nothing else is near, or in doubt: nobody is lost
         return around if is_own.all() or not inwards else shapely.MultiPolygon()
