@@ -18,6 +18,7 @@ from alertd.ids import DOOR_OF, LINKED, Door, Tags
 from alertd.metrics import Metrics
 from alertd.service.carriers import UNLIMITED, Carrier, Carriers, Domain
 from alertd.service.domains import Domains, Heard, heard
+from alertd.service.leave import Leave
 from alertd.service.messages import Messages, Ready
 from alertd.service.receipts import Receipts
 from alertd.service.removal import Dead, Removal
@@ -30,8 +31,6 @@ from alertd.store.work import Gate, Lease, Settlement, Work
 from alertd.subscribers import AddressState, Subscriber
 from channels.base import Answer, Outcome, Reason, Recipient, ReportingById
 
-#: From the gate's answer to the last write to a socket. A worker that slept in between writes nothing when it wakes.
-SEND_WITHIN_S = 0.5
 #: A lane that waits for permits asks the gate this often, so that it hears of a cancel and of our own stopping.
 LONGEST_SLEEP_S = 1.0
 #: How often the store is told again what it could not take, and for how long when we stop.
@@ -127,22 +126,31 @@ class Dispatch:
                 await self.clock.sleep(turn.wait_s)
                 continue
             way.asked = turn.rows
-            until = self.clock.monotonic() + SEND_WITHIN_S
+            leave = Leave(self.clock)
             asked = [lease.rows[i] for i in turn.rows]
-            gate, leave = await self.work.gate(lease, way.settled, asked, turn.carrier.number)
+            gate, granted = await self.work.gate(lease, way.settled, asked, turn.carrier.number)
             way.settled = []
             if gate is not Gate.GO:
                 way.asked = []
                 return
             way.left = [i for i in way.left if i not in set(turn.rows)]
             if turn.rows:
-                tried = await self._try(lease, [i for i, may in zip(turn.rows, leave, strict=True) if may], turn, until)
+                indices = [i for i, may in zip(turn.rows, granted, strict=True) if may]
+                async with leave.kept(lambda: self._goes_on(lease, stopping)):
+                    tried = await self._try(lease, indices, turn, leave)
                 way.settled, way.asked = tried.settled, []
                 way.dead += tried.dead
                 await self._heed(tried, turn.carrier, probed=turn.wait_s > 0)
                 await self._return(turn.carrier, turn.ready, len(asked) - tried.sent)
             else:  # what was answered is settled, and whoever cancels meanwhile is heard
                 await self.clock.sleep(min(turn.wait_s, LONGEST_SLEEP_S))
+
+    async def _goes_on(self, lease: Lease, stopping: Callable[[], bool]) -> bool:
+        """Whether what was begun may still be written."""
+        try:
+            return not stopping() and await self.work.goes_on(lease)
+        except StoreUnavailableError:
+            return False
 
     async def _turn(self, lease: Lease, left: Sequence[int]) -> _Turn:
         """The first carrier of the channel that has permits, and what it may take; else the one that has some soonest.
@@ -193,16 +201,14 @@ class Dispatch:
             self.metrics.limit_wait_seconds.labels(carrier.channel.name, carrier.name).observe(wait_s)
         return granted // cost, wait_s
 
-    async def _try(self, lease: Lease, indices: Sequence[int], turn: _Turn, until: float) -> _Tried:
+    async def _try(self, lease: Lease, indices: Sequence[int], turn: _Turn, leave: Leave) -> _Tried:
         carrier, ready = turn.carrier, turn.ready
         if ready is None:
             return _Tried([_unsendable(lease, i, State.FAILED, LedgerReason.LEFT_BLANK) for i in indices])
         found, settled = await self._addressed(lease, indices, ready)
         tries, later, probed = await self._admitted(lease, found, carrier, ready)
         started = self.clock.monotonic()
-        answers = await carrier.channel.send(
-            ready.prepared, [one.recipient for one in tries], lambda: self.clock.monotonic() < until
-        )
+        answers = await carrier.channel.send(ready.prepared, [one.recipient for one in tries], leave.holds)
         self.metrics.send_seconds.labels(carrier.channel.name, carrier.name).observe(self.clock.monotonic() - started)
         self._count(tries, answers, carrier)
         if isinstance(carrier.channel, ReportingById):

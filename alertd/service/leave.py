@@ -1,0 +1,48 @@
+"""How long may be written what the gate gave leave for: half a second from the last time it was asked.
+
+A carrier may take longer than that, to connect or to look at an envelope. So the gate is asked again meanwhile, for no rows, and
+each "go" is worth another half second (ops/decisions/0022).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from alertd.clock import Clock
+
+#: From asking the gate to the last write to a socket. A worker that slept in between writes nothing when it wakes.
+SEND_WITHIN_S = 0.5
+#: Often enough that an answer from the store may take as long.
+ASK_AGAIN_S = SEND_WITHIN_S / 2
+
+
+class Leave:
+    """Made right before the gate is asked."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._until_s = clock.monotonic() + SEND_WITHIN_S
+
+    def holds(self) -> bool:
+        """A `channels.base.MayWrite`."""
+        return self._clock.monotonic() < self._until_s
+
+    @asynccontextmanager
+    async def kept(self, goes_on: Callable[[], Awaitable[bool]]) -> AsyncIterator[None]:
+        """While this lasts, and for as long as the answer is yes, it is asked again."""
+        asking = asyncio.create_task(self._keep(goes_on))
+        try:
+            yield
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+
+    async def _keep(self, goes_on: Callable[[], Awaitable[bool]]) -> None:
+        while True:
+            await self._clock.sleep(ASK_AGAIN_S)
+            until_s = self._clock.monotonic() + SEND_WITHIN_S
+            if not await goes_on():
+                return
+            self._until_s = until_s

@@ -1,0 +1,108 @@
+"""A relay that needs longer than leave lasts until it takes a mail."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+import pytest
+from redis.asyncio import Redis
+
+from alertd.alerts import AlertState
+from alertd.app import Parts, opened
+from alertd.config import Settings, SmtpCarrier
+from alertd.store.codec import Codec
+from alertd.store.work import Lease
+from geofences.regions import Library
+from tests.integration.acts import counts, planned, register, send, silence
+
+
+class Relay:
+    """Says hello after `greets_s`, and yes to a recipient after `looks_s`; counts what it took."""
+
+    def __init__(self) -> None:
+        self.greets_s = self.looks_s = 0.0
+        self.connections = self.mails = 0
+        self.asked = asyncio.Event()  # a recipient was named
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        with suppress(OSError, asyncio.IncompleteReadError):
+            await asyncio.sleep(self.greets_s)
+            writer.write(b"220 slow\r\n")
+            while line := await reader.readline():
+                if line.startswith(b"RCPT"):
+                    self.asked.set()
+                    await asyncio.sleep(self.looks_s)
+                if line.startswith(b"DATA"):
+                    writer.write(b"354 go\r\n")
+                    await reader.readuntil(b"\r\n.\r\n")
+                    self.mails += 1
+                writer.write(b"250-slow\r\n250 PIPELINING\r\n" if line.startswith(b"EHLO") else b"250 ok\r\n")
+        writer.close()
+
+
+@pytest.fixture
+async def relay() -> AsyncIterator[tuple[Relay, int]]:
+    """One, and its port."""
+    made = Relay()
+    listening = await asyncio.start_server(made.serve, "127.0.0.1", 0)
+    yield made, listening.sockets[0].getsockname()[1]
+    listening.close()
+
+
+@pytest.fixture
+async def slow(relay: tuple[Relay, int], redis: Redis, codec: Codec, library: Library) -> AsyncIterator[Parts]:
+    """An alertd that sends through it, over four connections."""
+    carrier = SmtpCarrier(
+        kind="smtp", host="127.0.0.1", port=relay[1], tls="plain", sender="Alerts <a@centre.example>", connections=4
+    )
+    async with opened(Settings(carriers={"relay": carrier}), redis, codec, library=library) as parts:
+        yield parts
+
+
+@pytest.mark.parametrize(("greets_s", "looks_s"), [(0.8, 0.0), (0.0, 0.8)])
+async def test_a_slow_relay_gets_every_mail(
+    slow: Parts, relay: tuple[Relay, int], sample: dict, greets_s: float, looks_s: float
+):
+    """Whatever takes its time, the greeting or the look at each recipient: each mail goes once, over the connections there are."""
+    relay[0].greets_s, relay[0].looks_s = greets_s, looks_s
+    await register(slow, 20)
+    record = await planned(slow, sample, channels=["mail"])
+    await asyncio.wait_for(send(slow, record, "mail"), 20)
+    assert await counts(slow, record, "mail") == {"accepted": 20}
+    assert (relay[0].mails, relay[0].connections) == (20, 4)
+
+
+async def _begun(parts: Parts, relay: Relay, sample: dict) -> tuple[Lease, asyncio.Task[None]]:
+    """A lane that waits for the relay to say yes to a recipient."""
+    relay.looks_s = 1.2
+    await register(parts, 20)
+    record = await planned(parts, sample, channels=["mail"])
+    lease = await parts.work.lease(record.id, "mail", b"")
+    assert lease is not None
+    drain = asyncio.create_task(parts.worker().dispatch.drain(lease, lambda: False))
+    await asyncio.wait_for(relay.asked.wait(), 5)
+    return lease, drain
+
+
+async def test_what_is_cancelled_meanwhile_gets_no_content(slow: Parts, relay: tuple[Relay, int], sample: dict):
+    """The relay says yes after the cancel, and is given nothing."""
+    lease, drain = await _begun(slow, relay[0], sample)
+    await slow.alerts.step(lease.alert_id, AlertState.CANCELLED)
+    await asyncio.wait_for(drain, 10)
+    assert relay[0].mails == 0
+
+
+async def test_a_lease_that_was_lost_meanwhile_writes_no_content(slow: Parts, relay: tuple[Relay, int], sample: dict):
+    """Whoever was taken for dead finds the gate shut, and another sends the mails, each once."""
+    lease, drain = await _begun(slow, relay[0], sample)
+    await silence(slow.db, lease.alert_id)
+    taken = await slow.work.lease(lease.alert_id, "mail", b"")
+    assert taken is not None
+    await asyncio.wait_for(drain, 10)
+    assert relay[0].mails == 0
+    relay[0].looks_s = 0
+    await slow.worker().dispatch.drain(taken, lambda: False)
+    assert relay[0].mails == 20

@@ -1,0 +1,101 @@
+"""How long a lane may write."""
+
+from __future__ import annotations
+
+import asyncio
+
+from alertd.service.leave import SEND_WITHIN_S, Leave
+
+
+class Clock:
+    """Goes on when it is told to; whoever sleeps is woken when it has."""
+
+    def __init__(self):
+        self.now_s = 0.0
+        self._moved = asyncio.Event()
+
+    def monotonic(self):
+        return self.now_s
+
+    async def sleep(self, seconds):
+        until_s = self.now_s + seconds
+        while self.now_s < until_s:
+            await self._moved.wait()
+
+    async def go(self, seconds):
+        self.now_s += seconds
+        self._moved.set()
+        self._moved.clear()
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+
+class Gate:
+    """Answers when it may."""
+
+    def __init__(self, *, opens=True):
+        self.opens, self.asked, self.away = opens, 0, None
+
+    async def goes_on(self):
+        self.asked += 1
+        if self.away is not None:
+            await self.away.wait()
+        return self.opens
+
+
+async def test_leave_lasts_as_long_as_the_gate_says_so():
+    """However long a carrier takes; once the gate is closed, half a second from its last yes."""
+    clock, gate = Clock(), Gate()
+    leave = Leave(clock)
+    async with leave.kept(gate.goes_on):
+        await clock.go(0)
+        for _ in range(100):
+            await clock.go(SEND_WITHIN_S / 2)
+            assert leave.holds()
+        gate.opens = False
+        await clock.go(SEND_WITHIN_S / 2)
+        assert leave.holds()
+        await clock.go(SEND_WITHIN_S / 2)
+        assert not leave.holds()
+        gate.opens = True  # it is not asked again
+        await clock.go(SEND_WITHIN_S)
+        assert not leave.holds()
+
+
+async def test_who_slept_may_not_write_before_the_gate_has_spoken():
+    """A process that was stopped wakes without leave, and has it again only if its lease is still its own."""
+    clock, gate = Clock(), Gate()
+    leave = Leave(clock)
+    async with leave.kept(gate.goes_on):
+        await clock.go(0)
+        gate.away = asyncio.Event()
+        await clock.go(3)
+        assert gate.asked == 1
+        assert not leave.holds()
+        gate.opens = False
+        gate.away.set()
+        await clock.go(0)
+        assert not leave.holds()
+
+
+async def test_an_answer_counts_from_its_question():
+    """A store, or a process, that takes long to answer adds nothing."""
+    clock, gate = Clock(), Gate()
+    leave = Leave(clock)
+    async with leave.kept(gate.goes_on):
+        await clock.go(0)
+        gate.away = asyncio.Event()
+        await clock.go(SEND_WITHIN_S / 2)
+        await clock.go(SEND_WITHIN_S)
+        gate.away.set()
+        await clock.go(0)
+        assert not leave.holds()
+
+
+async def test_nothing_is_asked_when_it_is_over():
+    """Nor for what is over at once."""
+    clock, gate = Clock(), Gate()
+    async with Leave(clock).kept(gate.goes_on):
+        pass
+    await clock.go(10)
+    assert gate.asked == 0
