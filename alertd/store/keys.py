@@ -70,7 +70,7 @@ TABLE = (
         )
     ),
     Kind("{l:<carrier>}", "hash", "the carrier's limiter, or that of one of its domains (<carrier>/<domain>)", "take.lua pause.lua limits", "a minute or more after it is full or the pause is over"),
-    Kind("{n:<hash>}", "string", "a carrier's id of a message -> its tag and how many parts it has, or what was said of it before that was known", "message_id.lua", "a day after the message's validity; what was said, after five minutes"),
+    Kind("{n:<hash>}", "string", "a carrier's id of a message -> its tag and how many parts it has, or that it is nobody's, or what was said of it before that was known", "message_id.lua", "a day after the message's validity; what was said, after five minutes"),
     Kind("{n:<hash>}:parts", "set", "a message -> ids of those of its parts that were delivered", "message_ids", "a day after the last"),
     Kind("{k:<key id>}", "string", "an API key, its secret hashed", "keyring", "when it is revoked"),
     Kind("{o:<org>}:keys", "set", "ids of its API keys", "keyring", "an entry with its key"),

@@ -126,15 +126,23 @@ class _Sent:
 
     tag: str
     parts: int  # not yet delivered
+    at_s: float
     told: SmsState | None = None
 
 
-_TOLD: Final = _Sent("", 0, SmsState.DELIVERED)  # stands for a part whose delivery has been counted
+#: How long a receipt under an id may be of the message that was answered with it.
+_OF_ONE_S: Final = 86_400.0
+
+
+def _counted(tag: str, at_s: float) -> _Sent:
+    """Stands for a part whose delivery has been counted, and for what is nobody's: nothing more is told of it."""
+    return _Sent(tag, 0, at_s, SmsState.DELIVERED)
 
 
 class Receipts:
     """Joins answers and receipts, whichever comes first, and tells each end once: delivered when all parts are, failed when one is.
 
+    An id under which two messages were taken is nobody's: a centre may answer all with the same, or begin its numbers anew.
     Bounded: half of what is remembered is forgotten at a time. A receipt for what is forgotten, or was sent elsewhere, is
     reported without a tag once `patience_s` is over.
     """
@@ -149,12 +157,15 @@ class Receipts:
 
     def sent(self, tag: str, message_ids: Sequence[str]) -> list[Report]:
         """A message was accepted under these names. Gives the reports that had come before."""
-        message = _Sent(tag, len(message_ids))
+        message = _Sent(tag, len(message_ids), self._now())
         reports: list[Report] = []
-        for message_id in message_ids:
-            key = plain(message_id)
+        for key in map(plain, message_ids):
+            standing = self._new.get(key) or self._old.get(key)
             if len(self._new) >= self._half:
                 self._old, self._new = self._new, {}
+            if standing is not None and standing.tag != tag and message.at_s < standing.at_s + _OF_ONE_S:
+                self._new[key] = _counted("", message.at_s)
+                continue
             self._new[key] = message
             if self._early and (early := self._early.get(key)) is not None:
                 self._forget(early[0])
@@ -193,7 +204,7 @@ class Receipts:
         if receipt.state is SmsState.ACCEPTED or message.told in {receipt.state, SmsState.DELIVERED}:
             return []
         if receipt.state is SmsState.DELIVERED:
-            (self._new if key in self._new else self._old)[key] = _TOLD
+            (self._new if key in self._new else self._old)[key] = _counted(message.tag, message.at_s)
             message.parts -= 1
             if message.parts:
                 return [Report(None, key, receipt.state, receipt.reason)]

@@ -333,6 +333,17 @@ async def test_what_is_said_before_the_id_is_known_is_held(store: Connection, sa
     assert await known.owners("another", [DELIVERED]) == [None]
 
 
+async def test_an_id_of_two_messages_is_nobody_s(store: Connection):
+    """A centre that answers all with the same id ends nobody's message with another's, whichever process sent it."""
+    known = MessageIds(store)
+    for tag in ("ana", "bob", "eva"):
+        await known.keep("centre", [Sent(tag, ("7",), 60_000)])
+    assert await known.owners("centre", [FAILED, DELIVERED]) == [None, None]
+    assert await known.keep("centre", [Sent("dan", ("7",), 60_000)]) == []
+    await known.keep("another", [Sent("tag", ("7", "7"), 60_000)])
+    assert await known.owners("another", [FAILED]) == [Owner("tag", 2)]
+
+
 async def test_ids_end_with_their_messages(store: Connection):
     """A day after the message's validity, for a centre may be late; neither id nor tag is kept in clear longer."""
     known = MessageIds(store)

@@ -122,6 +122,28 @@ def test_a_receipt_under_two_names_finds_its_message_by_either():
     assert known.strays() == []
 
 
+def test_an_id_of_two_messages_is_nobody_s():
+    """A centre that answers all with 0: nobody is told of another's end, whether the first was told of or not."""
+    known = Receipts(lambda: 0.0)
+    for tag in ("ana", "bob", "eva"):
+        known.sent(tag, ["0"])
+    assert [known.take(Receipt(("0",), state)) for state in (FAILED, DELIVERED, FAILED)] == [[], [], []]
+    known.sent("ana", ["1"])
+    assert [report.tag for report in known.take(Receipt(("1",), DELIVERED))] == ["ana"]
+    known.sent("bob", ["1"])
+    assert known.take(Receipt(("1",), FAILED, Reason.GONE)) == []
+    assert known.strays() == []
+
+
+def test_a_number_that_comes_again_after_a_day_is_the_new_message_s():
+    """Centres begin their numbers anew, and a message is over by then; one that was sent again is still the same."""
+    times_s = iter((0.0, 10.0, 90_000.0))
+    known = Receipts(lambda: next(times_s))
+    for tag in ("ana", "ana", "bob"):
+        known.sent(tag, ["1"])
+    assert [report.tag for report in known.take(Receipt(("1",), DELIVERED))] == ["bob"]
+
+
 def test_memory_has_an_end():
     """The oldest are forgotten, never more than half at a time, and receipts for nobody take no more room than the rest."""
     known = Receipts(lambda: 0.0, remember=100)
