@@ -13,11 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 import shapely
 from numpy.typing import ArrayLike, NDArray
+from shapely.geometry import MultiPolygon
 from shapely.geometry.base import BaseGeometry
 
 from geofences import shores
 from geofences.geodesy import areas_km2
 from geofences.shores import SHORE_DEGREES
+from geofences.slivers import ground
 
 Positions = NDArray[np.int64]  # of regions in the index
 Floats = NDArray[np.float64]
@@ -27,6 +29,10 @@ NOWHERE = -1
 FILLED = 0.9
 # A square metre: what rounding leaves of ground that two regions share along their border.
 NOTHING_KM2 = 1e-6
+# Degrees, a decimetre: a spot of what was cut may lie off the border by what rounding makes of it, and no farther.
+ROUNDED = 1e-6
+# Degrees: what GEOS cuts wrongly it cuts again with all positions on this grid, which it never did wrongly.
+GRID = 1e-7
 # Points looked up at once: about ten candidate regions each keeps the work below 100 MB.
 POINTS_AT_ONCE = 100_000
 
@@ -89,19 +95,19 @@ class RegionIndex:
         """The ground off some regions, whose `outline` together is given, where points are theirs by `leaves`; see `shores`."""
         own = self._own(named)
         beyond = self._beyond(np.flatnonzero(own), outline)
-        ground = shapely.union_all([outline, *beyond]) if len(beyond) else outline
-        within = shores.reach(ground, inwards=inwards)
+        land = shapely.union_all([outline, *beyond]) if len(beyond) else outline
+        within = shores.reach(land, inwards=inwards)
         chains = np.array([wider for region in named.tolist() for wider in self.chain(region)], np.int64)
         above = chains[~own[chains]]
         unknown = self._geometries[np.intersect1d(above, self._leaves)]  # parts of these that nobody has named
-        unknown = shapely.difference(shapely.intersection(unknown, within), ground)
+        unknown = shapely.difference(shapely.intersection(unknown, within), land)
         own |= self._leafless
         own[above] = True
         met = self._tree.query(within, predicate="intersects")
         near = self._leaves[self._leaf_tree.query(within, predicate="dwithin", distance=SHORE_DEGREES)]
         others, leaves = (np.concatenate([self._geometries[some[~own[some]]], unknown]) for some in (met, near))
-        found = shores.shore(ground, within, others, leaves, inwards=inwards)
-        return shapely.union_all([found, *beyond]) if len(beyond) else found
+        found = shores.shore(land, within, others, leaves, inwards=inwards)
+        return ground(shapely.union_all([found, *beyond]) if len(beyond) else found)
 
     def _beyond(self, regions: Positions, outline: BaseGeometry) -> NDArray[np.object_]:
         """The outlines that reach beyond one: those of parts, from another source than the whole's."""
@@ -136,7 +142,7 @@ class RegionIndex:
             whole = shapely.covers(area, self._geometries[near])
             partly = near[~whole]
             partly = partly[shapely.intersects(area, self._geometries[partly])]
-            cut = areas_km2(shapely.intersection(area, self._geometries[partly]))
+            cut = areas_km2(_shared(area, self._geometries[partly]))
         partly, cut = partly[cut > NOTHING_KM2], cut[cut > NOTHING_KM2]
         regions = np.concatenate([near[whole], partly])
         shares = np.concatenate([np.ones(int(whole.sum())), np.minimum(cut / self._km2[partly], 1.0)])
@@ -174,3 +180,20 @@ class RegionIndex:
             if found[point] == NOWHERE or found[point] in self.chain(int(leaf)):
                 moved[point] = leaf
         return moved
+
+
+def _shared(area: shapely.Geometry, regions: NDArray[np.object_]) -> NDArray[np.object_]:
+    """The ground that an area shares with each region. An overlay can be wrong without a word, so spots are looked at too."""
+    shared = shapely.intersection(area, regions)
+    spots = shapely.point_on_surface(regions)
+    lost = shapely.intersects(area, spots) & ~shapely.dwithin(shared, spots, ROUNDED)
+    doubtful = np.flatnonzero(lost | _is_elsewhere(shared, area))
+    shared[doubtful] = shapely.intersection(area, regions[doubtful], grid_size=GRID)
+    shared[_is_elsewhere(shared, area)] = MultiPolygon()
+    return shared
+
+
+def _is_elsewhere(shared: NDArray[np.object_], area: shapely.Geometry) -> NDArray[np.bool_]:
+    """Which of those ground, cut from an area, lie off it."""
+    found: NDArray[np.bool_] = ~shapely.dwithin(area, shapely.point_on_surface(shared), ROUNDED)
+    return found & (shapely.area(shared) > 0)

@@ -20,6 +20,7 @@ from geofences.errors import EmptyArea, InvalidGeometry, TargetErrors, TargetFau
 from geofences.geodesy import area_km2
 from geofences.regions import Ground
 from geofences.shapes import MAX_VERTICES, Outline, Repair, polygon
+from geofences.slivers import ground
 from geofences.tangles import too_tangled
 
 # Looking for the nearest of an unknown code takes some 20 ms; a list of nothing but such codes must not hold a worker for minutes.
@@ -79,10 +80,12 @@ def resolve(target: Target, library: Regions) -> Area:
     geometry = _widened(wanted, target.buffer_km, repairs)
     if unwanted:
         geometry = shapely.difference(geometry, _together([found.geometry for found in unwanted]))
+    geometry = ground(geometry)
     if geometry.is_empty:
-        raise TargetErrors((EmptyArea("/exclude", "The exclusions leave nothing of the target."),))
-    km2 = area_km2(as_multipolygon(geometry))
-    whole = as_multipolygon(_with_shores(geometry, wanted, unwanted))
+        left = EmptyArea("/exclude", "The exclusions leave nothing of the target.")
+        raise TargetErrors((left if unwanted else EmptyArea("", "The target is so small that nobody can be in it."),))
+    km2 = area_km2(geometry)
+    whole = ground(_with_shores(geometry, wanted, unwanted))
     if (more := area_km2(whole) - km2) >= TOLD_KM2:
         what = (
             f"{more:,.0f} km2 of water and gaps off the regions were added, where people count to the nearest of them."
@@ -104,7 +107,7 @@ def _with_shores(geometry: BaseGeometry, wanted: list[_Found], unwanted: list[_F
 def ring_areas(target: Target, area: BaseGeometry) -> tuple[MultiPolygon, ...]:
     """The ground of each ring of a target whose area this is: all within its radius, inner rings too. One may be empty."""
     outlines = (circle(ring, wider_km=target.buffer_km).geometry for ring in target.rings)
-    return tuple(as_multipolygon(shapely.intersection(outline, area)) for outline in outlines)
+    return tuple(ground(shapely.intersection(outline, area)) for outline in outlines)
 
 
 def _too_much(found: list[_Found]) -> list[TargetFault]:
@@ -132,11 +135,6 @@ def _widened(found: list[_Found], buffer_km: float, repairs: list[Repair]) -> Ba
     what = f"The area was made wider by {buffer_km:g} km. Its line may lie up to {MOST_EXCESS:.0%} of that farther out."
     repairs.append(Repair(pointer="/buffer_km", what=what))
     return _together(wide)
-
-
-def as_multipolygon(geometry: BaseGeometry) -> MultiPolygon:
-    """The polygons of a geometry as a new MultiPolygon, sharing nothing with it; lines and points fall out."""
-    return MultiPolygon([part for part in shapely.get_parts(geometry) if part.geom_type == "Polygon"])
 
 
 #: Reads one member of a selection, given its pointer.

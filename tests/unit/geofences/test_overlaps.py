@@ -1,4 +1,6 @@
-"""An area along a border shares hardly any ground with the region across, by true area, wherever on earth that is."""
+"""An area along a border shares hardly any ground with the region across, by true area, wherever on earth that is; and where GEOS
+says that it shares ground with a region 10 km away, it is not believed.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,30 @@ import shapely
 
 from alertd.config import AudienceSection
 from geofences.geodesy import area_km2
+from geofences.regions import Ground
+from geofences.targets import Target, resolve
 
 GEOD = pyproj.Geod(ellps="WGS84")
+#: What an overlay left off Barcelona, of 1e-18 square degrees: with it GEOS 3.14.1 gives Barcelona all of a town 10 km away.
+SLIVER = shapely.Polygon([
+    (1.992687897593969, 41.311860880090414), (1.993050216672261, 41.306743765438846),
+    (1.9919622202245018, 41.32210978643318), (1.9922638647130153, 41.31784959279664),
+])  # fmt: skip
+BARCELONA, SANT_CLIMENT = "08019", "08204"
+
+
+class WithASliver:
+    """The library, but the shore of Barcelona is a sliver."""
+
+    def __init__(self, library):
+        self._library = library
+
+    def codes(self, code):
+        return self._library.codes(code)
+
+    def ground(self, codes, *, inwards=False):
+        ground = self._library.ground(codes, inwards=inwards)
+        return Ground(outline=ground.outline, shore=SLIVER) if BARCELONA in codes else ground
 
 
 @pytest.mark.parametrize(
@@ -44,3 +68,36 @@ def test_a_share_is_one_of_true_area(library, code):
     shares = {region.code: share for region, share in library.overlapping(shapely.from_wkb(shapely.to_wkb(half)))}
     truth = abs(GEOD.geometry_area_perimeter(shapely.segmentize(half, 0.01))[0]) / 1e6 / area_km2(whole)
     assert shares[code] == pytest.approx(truth, rel=1e-3)
+
+
+def test_an_overlay_that_errs_tells_nobody_of_a_town_far_away(library):
+    """Valid, with one sliver in it: the share of the town 10 km away is none, and that of Barcelona is whole."""
+    area = shapely.MultiPolygon([*library.geometry(BARCELONA).geoms, SLIVER])
+    town = library.geometry(SANT_CLIMENT)
+    assert area.is_valid
+    assert shapely.intersection(town, area).area > 0.9 * town.area  # the fault: once GEOS has none, this may go
+    shares = {region.code: share for region, share in library.overlapping(area)}
+    assert shares[BARCELONA] == 1
+    assert shares.get(SANT_CLIMENT, 0) < 1e-6
+
+
+def test_an_area_has_no_slivers_and_loses_no_border(library):
+    """What has no ground is left out of an area; every position of the border is still both towns'."""
+    area = resolve(Target(regions=(BARCELONA,)), WithASliver(library)).geometry
+    outline = library.geometry(BARCELONA)
+    assert [part.area > 1e-9 for part in area.geoms] == [True] * len(outline.geoms)
+    border = shapely.get_coordinates(outline)
+    assert shapely.intersects_xy(area, *border.T).all()
+    neighbour = resolve(Target(regions=("08101",)), library).geometry  # l'Hospitalet
+    shared = shapely.intersects_xy(library.geometry("08101"), *border.T)
+    assert shared.sum() >= 4
+    assert shapely.intersects_xy(neighbour, *border[shared].T).all()
+
+
+@pytest.mark.parametrize("code", [BARCELONA, SANT_CLIMENT, "11012", "41091", "29067"])
+def test_no_town_shares_ground_with_one_that_it_does_not_touch(library, code):
+    """The area of a town, shore and all, shares ground with no other town, but what differs along their borders."""
+    area = resolve(Target(regions=(code,)), library).geometry
+    assert all(part.area > 1e-12 for part in area.geoms)
+    others = {r.code: share for r, share in library.overlapping(area) if r.kind == "city" and r.code != code}
+    assert max(others.values(), default=0) < 0.01
