@@ -16,6 +16,7 @@ LINE_CHARACTERS = 76
 WORD_BYTES = 36
 
 _PLAIN = re.compile(r"(?:[!-~](?:[ -~]*[!-~])?)?")
+_SENDER = re.compile(r'\s*"?(.*?)"?\s*<([^<>]*)>\s*')  # quoted or not: a name with a comma is one name all the same
 _BREAK = re.compile(r"[\r\n]")
 
 
@@ -30,7 +31,8 @@ def sender(text: str) -> bytes:
     """From, of "Name <mailbox>". Raises `ValueError` for a line break, and for a mailbox that is not ASCII."""
     if _BREAK.search(text):
         raise ValueError("From holds a linefeed")
-    name, mailbox = email.utils.parseaddr(text)
+    found = _SENDER.fullmatch(text)
+    name, mailbox = (re.sub(r"\\(.)", r"\1", found[1]), found[2]) if found else ("", text.strip())
     phrase = _words(name, LINE_CHARACTERS)
     if phrase == name:  # it needs no encoded words; what it needs quotes for, it gets
         return f"From: {email.utils.formataddr((name, mailbox))}\r\n".encode("ascii")

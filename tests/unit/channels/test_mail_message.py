@@ -120,9 +120,15 @@ def test_a_text_is_never_decoded(text):
 
 def test_a_sender_is_never_decoded_either():
     """A name of any script, or one that looks encoded, is the name that is shown."""
-    for name in ("Policía", "Alertas, S.A.", "=?utf-8?q?=0D=0AX-X=3A_1?="):
-        quoted = f'"{name}"' if "," in name else name
-        identity = replace(IDENTITY, sender=f"{quoted} <a@a.example>")
+    for written, name in (
+        ("Policía", "Policía"),
+        ('"Alertas, S.A."', "Alertas, S.A."),
+        ("Alertas, S.A.", "Alertas, S.A."),
+        ("Búsqueda, Policía", "Búsqueda, Policía"),
+        ("=?utf-8?q?=0D=0AX-X=3A_1?=", "=?utf-8?q?=0D=0AX-X=3A_1?="),
+        ("", ""),
+    ):
+        identity = replace(IDENTITY, sender=f"{written} <a@a.example>")
         payload = encode(MailMessage(stamp=STAMP, subject="s", text="t", html="h"), identity)
         (address,) = parsed(payload.to("p@people.example", RECIPIENT, 0))["From"].addresses
         assert (address.display_name, address.addr_spec) == (name, "a@a.example")
