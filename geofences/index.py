@@ -20,6 +20,7 @@ from geofences import shores
 from geofences.geodesy import areas_km2
 from geofences.shores import SHORE_DEGREES
 from geofences.slivers import ground
+from geofences.tangles import too_tangled_with
 
 Positions = NDArray[np.int64]  # of regions in the index
 Floats = NDArray[np.float64]
@@ -48,7 +49,8 @@ class Overlap:
 class RegionIndex:
     """A spatial index over regions, by their position in the arrays it was made of.
 
-    Safe to use from several threads: the geometries are prepared in place, so one lock lets one search run at a time.
+    Safe to use from several threads: searches for points prepare the regions in place, so one lock lets one of them run at a
+    time. Nothing else takes it: an area may take seconds to be cut, and a registration must not wait for that.
     """
 
     def __init__(
@@ -127,8 +129,7 @@ class RegionIndex:
 
     def touching(self, area: shapely.Geometry) -> Positions:
         """The regions that have a point in common with an area."""
-        with self._lock:
-            touched: Positions = self._tree.query(area, predicate="intersects")
+        touched: Positions = self._tree.query(area, predicate="intersects")
         return touched
 
     def overlaps(self, area: shapely.Geometry, minimum_share: float = 0.0) -> Overlap:
@@ -136,20 +137,28 @@ class RegionIndex:
 
         Those the area covers whole are told by a prepared test; only the rest are cut (7 s becomes 35 ms for a continent).
         """
-        with self._lock:
-            shapely.prepare(area)
-            near = self._tree.query(area)
-            whole = shapely.covers(area, self._geometries[near])
-            partly = near[~whole]
-            partly = partly[shapely.intersects(area, self._geometries[partly])]
-            cut = areas_km2(_shared(area, self._geometries[partly]))
+        whole, partly = self._met(area)
+        cut = areas_km2(_shared(area, self._geometries[partly]))
         partly, cut = partly[cut > NOTHING_KM2], cut[cut > NOTHING_KM2]
-        regions = np.concatenate([near[whole], partly])
-        shares = np.concatenate([np.ones(int(whole.sum())), np.minimum(cut / self._km2[partly], 1.0)])
+        regions = np.concatenate([whole, partly])
+        shares = np.concatenate([np.ones(len(whole)), np.minimum(cut / self._km2[partly], 1.0)])
         kept = shares >= minimum_share
         order = np.lexsort((self._rank[regions], -shares))
         order = order[kept[order]]
         return Overlap(regions=regions[order], shares=shares[order])
+
+    def is_tangled(self, area: shapely.Geometry) -> bool:
+        """Whether to tell what an area `overlaps` would take too long."""
+        _, partly = self._met(area)
+        return too_tangled_with(area, self._geometries[partly])
+
+    def _met(self, area: shapely.Geometry) -> tuple[Positions, Positions]:
+        """The regions that an area covers whole, and the others that it has a point in common with."""
+        shapely.prepare(area)
+        near = self._tree.query(area)
+        is_whole = shapely.covers(area, self._geometries[near])
+        partly = near[~is_whole]
+        return near[is_whole], partly[shapely.intersects(area, self._geometries[partly])]
 
     def _leaves_of(self, xy: Floats) -> Positions:
         rank = np.full(len(xy), NOWHERE)

@@ -289,6 +289,10 @@ class Library:
         found = self._index.overlaps(geometry, minimum_share)
         return [(self.regions[i], float(share)) for i, share in zip(found.regions, found.shares, strict=True)]
 
+    def is_tangled(self, geometry: shapely.Geometry) -> bool:
+        """Whether telling what an area is `overlapping` would take too long. The geometry is prepared in place."""
+        return self._index.is_tangled(geometry)
+
     def _at(self, code: str) -> int:
         position = self._position.get(code)
         if position is None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
 from msgspec.structs import replace
 from pydantic import ValidationError
 
@@ -132,7 +132,7 @@ class Registry:
         """
         people, following = await self.page(after, limit)
         bare = [replace(person, places=tuple(map(_without_leaf, person.places))) for person in people]
-        pairs = zip(people, self._located(bare), strict=True)
+        pairs = zip(people, await self._located(bare), strict=True)
         changes = [Change(old, replace(new, version=old.version + 1)) for old, new in pairs if old.places != new.places]
         outcomes = await self._write(changes) if changes else []
         return len(changes), not any(outcome is None for outcome in outcomes), following
@@ -182,7 +182,7 @@ class Registry:
 
     async def _write(self, changes: Sequence[Change]) -> list[Outcome]:
         """Find the leaf regions, claim the addresses, write, confirm the claims, and give up those that were for nothing."""
-        located = self._located([change.new for change in changes if change.new])
+        located = await self._located([change.new for change in changes if change.new])
         ready = [Change(change.old, new) for change, new in zip(changes, located, strict=True)]
         since = self._clock.monotonic()
         conflicts = await self._claims.make(ready)
@@ -297,12 +297,12 @@ class Registry:
         await self._names.release_ids(given_up)
         return changes
 
-    def _located(self, people: Sequence[Subscriber]) -> list[Subscriber]:
-        """The people with the leaf region of every place."""
+    async def _located(self, people: Sequence[Subscriber]) -> list[Subscriber]:
+        """The people with the leaf region of every place. It may have to wait for other searches, so it does so in a thread."""
         library = self._regions.library
         points = [place for person in people for place in person.places if place.region is None and not place.leaf]
-        numbers = library.leaf_numbers([p.lon for p in points], [p.lat for p in points]) if points else np.array([])
-        leaves = iter(numbers.tolist())
+        lon, lat = [p.lon for p in points], [p.lat for p in points]
+        leaves = iter((await asyncio.to_thread(library.leaf_numbers, lon, lat)).tolist() if points else ())
 
         def placed(place: Place) -> Place:
             if place.region is not None:  # a region that is gone keeps its number: nobody else gets it

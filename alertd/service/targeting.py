@@ -26,7 +26,8 @@ from alertd.store.wanted import Wanted
 from geofences import records, targets
 from geofences.area_names import Part, parts_of
 from geofences.circles import Circle
-from geofences.errors import TargetErrors, UnknownRegion
+from geofences.errors import InvalidGeometry, TargetErrors, UnknownRegion
+from geofences.regions import Library
 
 SMALL_COUNT = 20  # below this a count could tell where one person lives, so it is shown as "<20"
 
@@ -69,7 +70,7 @@ class Targeting:
     async def area(self, target: Target) -> targets.Area:
         """The area of a target. Raises Problem with every fault at once, each with its pointer under /target."""
         try:
-            return await asyncio.to_thread(targets.resolve, asked_for(target), self._regions.library)
+            return await asyncio.to_thread(_resolved, asked_for(target), self._regions.library)
         except TargetErrors as error:
             faults = tuple(Fault(f"/target{fault.pointer}", fault.why) for fault in error.errors)
             unknown = any(isinstance(fault, UnknownRegion) for fault in error.errors)
@@ -222,6 +223,15 @@ def _by_channel(flags: NDArray[np.uint32], word: Word | None) -> dict[str, Shown
 def _part(count: int) -> Shown:
     """A count of some of many, of whom none may be of this kind."""
     return shown(count) if count else 0
+
+
+def _resolved(target: targets.Target, library: Library) -> targets.Area:
+    """The area of a target, which can be told by regions in some seconds at most. Raises TargetErrors."""
+    area = targets.resolve(target, library)
+    if (target.polygons or target.exclude.polygons) and library.is_tangled(area.geometry):
+        why = "The outline crosses the borders of regions too often to be worked out. Draw it simpler."
+        raise TargetErrors((InvalidGeometry("", why),))
+    return area
 
 
 def asked_for(target: Target) -> targets.Target:

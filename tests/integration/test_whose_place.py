@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +13,7 @@ import shapely
 
 from alertd.app import Parts
 from alertd.documents import Policy, Target
+from alertd.errors import Problem
 from channels.sandbox import Sandbox
 from geofences.regions import Library
 from tests.integration.acts import BEA, CADIZ, SEVILLA, register, send, submitted
@@ -119,3 +121,30 @@ async def test_who_moves_in_while_an_alert_lives_is_not_told_by_it(
     assert told(sandbox) == list(range(EACH))
     again = await submitted(parts, sample, target={"regions": ["41091"]})
     assert len(again.found) == 2 * EACH
+
+
+async def test_an_area_that_would_take_too_long_is_refused(parts: Parts):
+    """A comb of 9,000 teeth across a hundred towns has a clear answer at once."""
+    comb = [[-5 + i * 1e-4, 37 + i % 2] for i in range(9_000)]
+    drawn = {"polygons": [{"type": "Polygon", "coordinates": [[*comb, comb[0]]]}]}
+    target = Target.model_validate_json(json.dumps(drawn))
+    with pytest.raises(Problem) as caught:
+        await parts.targeting.area(target)
+    assert caught.value.slug == "invalid-geometry"
+    assert "simpler" in str(caught.value.faults[0])
+
+
+async def test_a_registration_that_waits_for_a_search_holds_up_nobody_else(parts: Parts):
+    """While a million places are looked up, one more registers and the event loop goes on."""
+    xy = np.random.default_rng(5).uniform((-7, 37), (-4, 38), (1_000_000, 2))
+    loop = asyncio.get_running_loop()
+    started, longest = loop.time(), 0.0
+    search = asyncio.create_task(asyncio.to_thread(parts.regions.library.leaf_numbers, *xy.T))
+    await asyncio.sleep(0)
+    registering = asyncio.create_task(register(parts, 1))
+    while not (search.done() and registering.done()):
+        before = loop.time()
+        await asyncio.sleep(0.001)
+        longest = max(longest, loop.time() - before)
+    await registering
+    assert longest < (loop.time() - started) / 3

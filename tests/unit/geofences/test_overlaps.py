@@ -4,6 +4,8 @@ says that it shares ground with a region 10 km away, it is not believed.
 
 from __future__ import annotations
 
+import threading
+
 import pyproj
 import pytest
 import shapely
@@ -11,6 +13,7 @@ import shapely
 from alertd.config import AudienceSection
 from geofences.geodesy import area_km2
 from geofences.regions import Ground
+from geofences.shapes import polygon
 from geofences.targets import Target, resolve
 
 GEOD = pyproj.Geod(ellps="WGS84")
@@ -101,3 +104,28 @@ def test_no_town_shares_ground_with_one_that_it_does_not_touch(library, code):
     assert all(part.area > 1e-12 for part in area.geoms)
     others = {r.code: share for r, share in library.overlapping(area) if r.kind == "city" and r.code != code}
     assert max(others.values(), default=0) < 0.01
+
+
+def comb(teeth):
+    """An area of Andalucía of long narrow teeth, valid, each across the borders of many towns."""
+    return polygon([[-5 + i * 0.9 / teeth, 37 + i % 2] for i in range(teeth)]).geometry
+
+
+def test_who_is_looked_up_does_not_wait_for_an_area_that_is_cut(library):
+    """While an area that takes a second is told by regions, places are given their leaf as ever."""
+    area, done = comb(3_000), 0
+    cutting = threading.Thread(target=library.overlapping, args=(area,))
+    cutting.start()
+    while cutting.is_alive() and done < 200:
+        library.leaf_numbers([-4.5], [37.5])
+        done += 1
+    was_cutting = cutting.is_alive()
+    cutting.join()
+    assert (was_cutting, done) == (True, 200)
+
+
+def test_an_area_that_crosses_too_many_borders_is_known_before_it_is_cut(library):
+    """9,000 teeth across a hundred towns are too much; the longest coasts and Sevilla are not."""
+    assert library.is_tangled(comb(9_000))
+    for code in ("RU", "CA", "41091"):
+        assert not library.is_tangled(resolve(Target(regions=(code,)), library).geometry)
