@@ -37,6 +37,10 @@ NOTHING = 1e-10
 
 
 cut_at_antimeridian = antimeridian.cut_at_antimeridian
+_OUTSIDE = (
+    "This hole lies outside its polygon, so it leaves nobody out. Are longitude and latitude swapped? The order is "
+    "[longitude, latitude]. Ground of its own is a polygon of its own."
+)
 _NOTHING = "The outline encloses nothing: its points lie on one line or one spot."
 
 
@@ -116,9 +120,23 @@ def _parts(pointer: str, rings: list[tuple[str, Sequence[Any]]], repairs: list[R
     """The polygons of an outline and its holes: one, unless a ring goes round a pole."""
     outline, *holes = [_ring(where, ring, repairs, hole=i > 0) for i, (where, ring) in enumerate(rings)]
     if not any(map(antimeridian.goes_round, (outline, *holes))):
-        return [Polygon(outline, [_nearest_turn(hole, outline) for hole in holes])]
+        holes = [_nearest_turn(hole, outline) for hole in holes]
+        if holes:
+            shell, *cut_out = [_sound(Polygon(ring), pointer, []) for ring in (outline, *holes)]
+            _refuse_outside(shell, cut_out, rings)
+        return [Polygon(outline, holes)]
     filled, *cut_out = [cut_at_antimeridian(_sound(_filled(ring), pointer, repairs)) for ring in (outline, *holes)]
+    _refuse_outside(filled, cut_out, rings)
     return list(shapely.get_parts(shapely.difference(filled, shapely.union_all(cut_out)) if cut_out else filled))
+
+
+def _refuse_outside(shell: BaseGeometry, holes: list[BaseGeometry], rings: list[tuple[str, Sequence[Any]]]) -> None:
+    """Raises InvalidGeometry for a hole outside its polygon. It was to spare people; making it valid would make it ground."""
+    shapely.prepare(shell)
+    cut_out = np.array(holes, dtype=object)
+    misses = ~shapely.intersects(shell, cut_out) | shapely.touches(shell, cut_out)
+    for at in np.flatnonzero(misses & ~shapely.is_empty(cut_out))[:1].tolist():
+        raise InvalidGeometry(rings[at + 1][0], _OUTSIDE)
 
 
 def _filled(ring: Floats) -> Polygon:

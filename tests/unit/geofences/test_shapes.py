@@ -279,3 +279,39 @@ def test_thinning_goes_one_way(vertices, seed, inwards):
     simple = thinned(drawn, inwards=inwards)
     assert simple.is_valid
     assert shapely.covers(drawn, simple) if inwards else shapely.covers(simple, drawn)
+
+
+SHELL = [[-6, 37], [-5, 37], [-5, 38], [-6, 38], [-6, 37]]
+HOLE = [[-5.6, 37.4], [-5.4, 37.4], [-5.4, 37.6], [-5.6, 37.6], [-5.6, 37.4]]
+
+
+@pytest.mark.parametrize("excludes", [False, True])
+@pytest.mark.parametrize(
+    "hole",
+    [
+        [[lat, lon] for lon, lat in HOLE],
+        [[lon + 3, lat] for lon, lat in HOLE],
+        [[-5, 37.4], [-4.8, 37.4], [-4.8, 37.6], [-5, 37.6], [-5, 37.4]],
+    ],
+    ids=["swapped", "elsewhere", "beside"],
+)
+def test_a_hole_outside_its_polygon_is_refused_at_its_place(hole, excludes):
+    """A hole is to spare people: one that is swapped, misplaced or beside its polygon must not become ground."""
+    drawn = {"type": "MultiPolygon", "coordinates": [[SHELL, HOLE, hole]]}
+    with pytest.raises(InvalidGeometry, match="outside its polygon") as caught:
+        polygon(drawn, "/polygons/0", excludes=excludes)
+    assert caught.value.pointer == "/polygons/0/coordinates/0/2"
+
+
+def test_a_hole_that_lies_half_outside_takes_its_part():
+    """What a hole shares with its polygon is left out, and nothing beside it becomes ground."""
+    half = [[-5.5, 37.4], [-4.5, 37.4], [-4.5, 37.6], [-5.5, 37.6], [-5.5, 37.4]]
+    geometry = polygon({"type": "Polygon", "coordinates": [SHELL, half]}).geometry
+    assert geometry.equals(shapely.difference(shapely.Polygon(SHELL), shapely.Polygon(half)))
+
+
+def test_a_hole_away_from_the_ground_round_a_pole_is_refused():
+    """Round the north pole nothing of Sevilla can be left out."""
+    arctic = [[0, 70], [90, 70], [180, 70], [270, 70], [360, 70]]
+    with pytest.raises(InvalidGeometry, match="outside its polygon"):
+        polygon({"type": "Polygon", "coordinates": [arctic, HOLE]})
