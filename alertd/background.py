@@ -31,6 +31,11 @@ async def repeated(
     try:
         yield
     finally:
-        while not task.done():  # a library may swallow a cancellation that comes together with its result
-            task.cancel()
-            await asyncio.wait([task], timeout=CANCEL_S)
+        await ended(task)
+
+
+async def ended(task: asyncio.Task[None]) -> None:
+    """Cancel a task until it is over: a library may swallow a cancellation that comes together with its result."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=CANCEL_S)

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+from alertd.background import ended
 from alertd.clock import Clock
 
 #: From asking the gate to the last write to a socket. A worker that slept in between writes nothing when it wakes.
@@ -24,6 +25,7 @@ class Leave:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._until_s = clock.monotonic() + SEND_WITHIN_S
+        self._over = False  # a cancellation that was swallowed has come, too
 
     def holds(self) -> bool:
         """A `channels.base.MayWrite`."""
@@ -36,11 +38,11 @@ class Leave:
         try:
             yield
         finally:
-            asking.cancel()
-            await asyncio.gather(asking, return_exceptions=True)
+            self._over = True
+            await ended(asking)
 
     async def _keep(self, goes_on: Callable[[], Awaitable[bool]]) -> None:
-        while True:
+        while not self._over:
             await self._clock.sleep(ASK_AGAIN_S)
             until_s = self._clock.monotonic() + SEND_WITHIN_S
             if not await goes_on():
