@@ -27,6 +27,10 @@ from geofences.tangles import too_tangled
 MOST_UNKNOWN = 20
 # Square kilometres of shore that are worth a sentence.
 TOLD_KM2 = 1
+_IDLE = (
+    "This takes nothing from the target, so nobody is left out by it. Mend it (a position is [longitude, latitude]), or take "
+    "it away."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +83,7 @@ def resolve(target: Target, library: Regions) -> Area:
     repairs = [repair for found in wanted + unwanted for repair in found.repairs]
     geometry = _widened(wanted, target.buffer_km, repairs)
     if unwanted:
+        _refuse_idle(unwanted, [geometry, *(found.shore for found in wanted)])
         geometry = shapely.difference(geometry, _together([found.geometry for found in unwanted]))
     geometry = ground(geometry)
     if geometry.is_empty:
@@ -92,6 +97,21 @@ def resolve(target: Target, library: Regions) -> Area:
         )
         repairs.append(Repair(pointer="/regions", what=what))
     return Area(geometry=whole, km2=km2, repairs=tuple(repairs))
+
+
+def _refuse_idle(unwanted: list[_Found], area: list[BaseGeometry]) -> None:
+    """Raises TargetErrors for what is to be left out and takes nothing from the area. Somebody was to be spared by it, and is not."""
+    faults = [
+        InvalidGeometry(one.pointer, _IDLE)
+        for one in unwanted
+        if not any(_share_ground(part, own) for part in area for own in (one.geometry, one.shore))
+    ]
+    if faults:
+        raise TargetErrors(tuple(faults))
+
+
+def _share_ground(one: BaseGeometry, other: BaseGeometry) -> bool:
+    return bool(shapely.intersects(one, other) and not shapely.touches(one, other))
 
 
 def _with_shores(geometry: BaseGeometry, wanted: list[_Found], unwanted: list[_Found]) -> BaseGeometry:
@@ -143,6 +163,7 @@ _Read = Callable[[str], Outline]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
+    pointer: str
     geometry: BaseGeometry
     repairs: tuple[Repair, ...]
     drawn: bool
@@ -171,8 +192,9 @@ def _named(codes: Sequence[str], library: Regions, under: str, faults: list[Targ
     faults += unknown
     if not codes or faults:
         return []
-    ground = library.ground(codes, inwards=bool(under))
-    return [_Found(geometry=ground.outline, repairs=(), drawn=False, wide=False, shore=ground.shore)]
+    found = library.ground(codes, inwards=bool(under))
+    pointer = f"{under}/regions"
+    return [_Found(pointer=pointer, geometry=found.outline, repairs=(), drawn=False, wide=False, shore=found.shore)]
 
 
 def _drawn(members: Iterator[_Member], faults: list[TargetFault]) -> list[_Found]:
@@ -184,7 +206,10 @@ def _drawn(members: Iterator[_Member], faults: list[TargetFault]) -> list[_Found
         except TargetFault as fault:
             faults.append(fault)
         else:
-            found.append(_Found(geometry=outline.geometry, repairs=outline.repairs, drawn=True, wide=one.wide))
+            shape = outline.geometry
+            found.append(
+                _Found(pointer=one.pointer, geometry=shape, repairs=outline.repairs, drawn=True, wide=one.wide)
+            )
     return found
 
 

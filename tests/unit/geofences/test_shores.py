@@ -7,6 +7,7 @@ import pytest
 import shapely
 
 from geofences import drawn, files
+from geofences.circles import Circle
 from geofences.geodesy import area_km2
 from geofences.regions import Library
 from geofences.shores import NOTHING, SHORE_DEGREES, SLACK
@@ -161,3 +162,11 @@ def test_parts_that_are_not_known_are_nobody_elses(library, tmp_path):
     assert (labelled & inside).any()
     whole = told(resolve(Target(regions=("FR-35",)), own), xy)
     assert whole[inland | labelled].all()
+
+
+def test_a_region_may_be_left_out_of_the_water_alone(library):
+    """Of a circle at sea off Cádiz the town's people afloat may be left out, though the town itself is not in it."""
+    sea, farther = (Circle(lon_lat=(lon, 36.5), radius_km=1) for lon in (-6.35, -6.6))
+    assert not shapely.intersects(library.geometry("11012"), shapely.Point(sea.lon_lat).buffer(0.02))
+    area = resolve(Target(circles=(sea, farther), exclude=Selection(regions=("11012",))), library).geometry
+    assert [bool(shapely.intersects_xy(area, *one.lon_lat)) for one in (sea, farther)] == [False, True]

@@ -229,3 +229,22 @@ def test_a_hole_has_no_area():
     both = shapely.MultiPolygon([*shapely.get_parts(ring), shapely.box(5, 5, 6, 6)])
     whole, hole, far = (area_km2(shapely.box(*b)) for b in ((0, 0, 2, 2), (0.5, 0.5, 1, 1), (5, 5, 6, 6)))
     assert area_km2(both) == pytest.approx(whole - hole + far)
+
+
+BESIDE = [[3, 0], [4, 0], [4, 1], [3, 1], [3, 0]]
+
+
+@pytest.mark.parametrize(
+    ("exclude", "pointer"),
+    [
+        (Selection(circles=(Circle(lon_lat=(0.5, 0.5), radius_km=1), Circle(lon_lat=(37.4, -5.9), radius_km=1))), "/circles/1"),
+        (Selection(polygons=(BESIDE,)), "/polygons/0"),
+        (Selection(regions=("B",)), "/regions"),
+    ],
+)  # fmt: skip
+def test_an_exclusion_that_leaves_nobody_out_is_refused_at_its_place(exclude, pointer):
+    """A circle whose centre is swapped, a polygon elsewhere, the region next door: somebody was to be spared, so it is told."""
+    with pytest.raises(TargetErrors) as caught:
+        resolve(Target(regions=("A",), exclude=exclude), TwoRegions())
+    assert [error.pointer for error in caught.value.errors] == [f"/exclude{pointer}"]
+    assert "nobody is left out" in caught.value.errors[0].why
