@@ -1,6 +1,7 @@
 """True circles on the ground: every point within a geodesic distance of a centre, as a polygon.
 
-The polygon encloses the circle, so that nobody inside is lost; it reaches past it by less than 0.2 % of the radius.
+The polygon encloses the circle, so that nobody inside is lost; it reaches past it by less than 0.2 % of the radius. That of a circle
+that excludes lies inside it instead, by as little: nobody outside is left out.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ class Circle:
     radius_km: float
 
 
-def circle(asked: Circle, pointer: str = "", *, wider_km: float = 0) -> Outline:
-    """The area of a circle, made wider by a distance. A point, which a circle of radius 0 is, has no area of its own.
+def circle(asked: Circle, pointer: str = "", *, wider_km: float = 0, excludes: bool = False) -> Outline:
+    """The area of a circle, made wider by a distance; no less than it, or if it `excludes`, no more. A point, which a circle of radius 0 is, has no area of its own.
 
     Raises InvalidGeometry for a centre off the earth or a radius that makes no area.
     """
@@ -59,17 +60,19 @@ def circle(asked: Circle, pointer: str = "", *, wider_km: float = 0) -> Outline:
             f"{pointer}/radius_km",
             "A circle of radius 0 is a point, and nobody lives on a point. Give a radius in km, or a buffer_km.",
         )
-    return Outline(geometry=_enclosing(replace(asked, radius_km=asked.radius_km + wider_km)))
+    return Outline(geometry=_on_one_side(replace(asked, radius_km=asked.radius_km + wider_km), excludes=excludes))
 
 
-def _enclosing(asked: Circle) -> BaseGeometry:
-    """A polygon with just enough vertices to enclose the circle."""
+def _on_one_side(asked: Circle, *, excludes: bool) -> BaseGeometry:
+    """A polygon with just enough vertices to enclose the circle, or to lie inside it."""
     count = FEWEST_VERTICES
     while True:
-        shape = _polygon(asked, count)
+        factor = 1 / MARGIN if excludes else MARGIN / math.cos(math.pi / count)
+        shape = _polygon(asked, count, asked.radius_km * 1000 * factor)
         lon, lat = destinations(asked.lon_lat, _bearings(2 * count), asked.radius_km * 1000)
         shapely.prepare(shape)
-        if count >= MOST_VERTICES or shapely.intersects_xy(shape, (lon + 180) % 360 - 180, lat).all():
+        inside = shapely.intersects_xy(shape, (lon + 180) % 360 - 180, lat)
+        if count >= MOST_VERTICES or (inside != excludes).all():
             return shape
         count *= 2
 
@@ -78,8 +81,7 @@ def _bearings(count: int) -> Floats:
     return np.linspace(-np.pi, np.pi, count, endpoint=False)
 
 
-def _polygon(asked: Circle, count: int) -> BaseGeometry:
-    radius_m = asked.radius_km * 1000 / math.cos(math.pi / count) * MARGIN
+def _polygon(asked: Circle, count: int, radius_m: float) -> BaseGeometry:
     lon, lat = destinations(asked.lon_lat, _bearings(count), radius_m)
     for pole in (90.0, -90.0):
         if north_pole_m(math.copysign(1, pole) * asked.lon_lat[1]) < radius_m:

@@ -225,7 +225,7 @@ def _unwanted(selection: Selection) -> Iterator[_Member]:
     for i, drawn in enumerate(selection.polygons):
         yield _Member(f"/exclude/polygons/{i}", partial(polygon, drawn, excludes=True))
     for i, asked in enumerate(selection.circles):
-        yield _Member(f"/exclude/circles/{i}", partial(circle, asked))
+        yield _Member(f"/exclude/circles/{i}", partial(circle, asked, excludes=True))
 
 
 def _together(geometries: list[BaseGeometry]) -> BaseGeometry:

@@ -248,3 +248,19 @@ def test_an_exclusion_that_leaves_nobody_out_is_refused_at_its_place(exclude, po
         resolve(Target(regions=("A",), exclude=exclude), TwoRegions())
     assert [error.pointer for error in caught.value.errors] == [f"/exclude{pointer}"]
     assert "nobody is left out" in caught.value.errors[0].why
+
+
+@pytest.mark.parametrize(
+    "lon_lat", [(0, 0), (-5.97, 37.39), (180, -17), (179.99, 10), (10, 84.9), (20, -84), (0, 89.97)]
+)
+@pytest.mark.parametrize("radius_km", [0.05, 5, 100, 1500])
+def test_a_circle_that_excludes_leaves_out_nobody_outside_it(lon_lat, radius_km):
+    """Whoever is just outside the circle, by the ellipsoid, is told; whoever is well inside is not."""
+    hole = Circle(lon_lat=lon_lat, radius_km=radius_km)
+    wide = Circle(lon_lat=lon_lat, radius_km=3 * radius_km)
+    area = resolve(Target(circles=(wide,), exclude=Selection(circles=(hole,))), TwoRegions()).geometry
+    bearings = np.linspace(0, 360, 719)
+    lons, lats = (np.full_like(bearings, value, np.float64) for value in lon_lat)
+    for share, is_told in ((1.00001, True), (0.998, False)):
+        lon, lat, _ = GEOD.fwd(lons, lats, bearings, np.full_like(bearings, share * radius_km * 1000))
+        assert (shapely.intersects_xy(area, lon, lat) == is_told).all()
