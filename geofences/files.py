@@ -13,9 +13,12 @@ A folder of such files has one `numbers.csv`: the number of each code, given onc
 from __future__ import annotations
 
 import csv
+import fcntl
 import json
+import os
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -125,16 +128,31 @@ def read_numbers(folder: Path) -> dict[str, int]:
 
 
 def give_numbers(folder: Path, codes: Iterable[str], first: int = FIRST_OWN_NUMBER) -> dict[str, int]:
-    """Numbers for the codes that have none yet, written to the folder; the numbers of all its codes. None is changed or reused."""
-    numbers = read_numbers(folder)
-    following = max(numbers.values(), default=first - 1) + 1
-    fresh = [code for code in dict.fromkeys(codes) if code not in numbers]
-    numbers.update(zip(fresh, range(following, following + len(fresh)), strict=True))
-    unfinished = folder / f"{NUMBERS}.unfinished"
-    with unfinished.open("w", newline="", encoding="utf-8") as lines:
-        csv.writer(lines, lineterminator="\n").writerows((number, code) for code, number in numbers.items())
-    unfinished.replace(folder / NUMBERS)  # whole or not at all: a number that is lost would be given again
+    """Numbers for the codes that have none yet, written to the folder; the numbers of all its codes. None is changed or reused.
+
+    Of two imports at once one waits for the other.
+    """
+    with _alone(folder):
+        numbers = read_numbers(folder)
+        following = max(numbers.values(), default=first - 1) + 1
+        fresh = [code for code in dict.fromkeys(codes) if code not in numbers]
+        numbers.update(zip(fresh, range(following, following + len(fresh)), strict=True))
+        unfinished = folder / f"{NUMBERS}.unfinished"
+        with unfinished.open("w", newline="", encoding="utf-8") as lines:
+            csv.writer(lines, lineterminator="\n").writerows((number, code) for code, number in numbers.items())
+        unfinished.replace(folder / NUMBERS)  # whole or not at all: a number that is lost would be given again
     return numbers
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Nobody else gives numbers in this folder meanwhile, in any process of this machine. The lock ends with its holder."""
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def _multi(geometry: shapely.Geometry) -> shapely.MultiPolygon:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -181,3 +182,14 @@ def test_a_region_that_would_vanish_is_refused():
     """A region smaller than a cell of the grid is an error, not an empty outline."""
     with pytest.raises(LibraryError, match="finer grid"):
         files.quantise(np.array([shapely.box(0, 0, 1e-7, 1e-7)], dtype=object), 10_000)
+
+
+def test_two_imports_at_once_give_no_number_twice(tmp_path):
+    """Of many who ask for numbers at the same moment each gets its own, and none is lost."""
+    asked = [[f"R-{who}-{i}" for i in range(200)] for who in range(8)]
+    with ThreadPoolExecutor(len(asked)) as pool:
+        given = list(pool.map(lambda codes: files.give_numbers(tmp_path, codes), asked))
+    kept = files.read_numbers(tmp_path)
+    assert set(kept) == {code for codes in asked for code in codes}
+    assert len(set(kept.values())) == len(kept)
+    assert all(kept[code] == numbers[code] for numbers in given for code in numbers)
