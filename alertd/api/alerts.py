@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
@@ -16,8 +17,8 @@ from alertd.api.conditions import Conditions, etag
 from alertd.api.operations import Act, Operation, Reply
 from alertd.api.services import Services, services
 from alertd.api.shapes import (
-    AlertId,
     ETA,
+    AlertId,
     AlertReply,
     AreaReply,
     AudienceReply,
@@ -34,8 +35,8 @@ from alertd.service.access import Credential
 from alertd.service.approval import Approval
 from alertd.service.following import Followed, Following
 from alertd.service.intake import Taken
-from alertd.service.submission import submit, submitted
 from alertd.service.rings import REST
+from alertd.service.submission import submit, submitted
 from alertd.store.alerts import AlertRecord
 
 
@@ -183,7 +184,7 @@ def _told(record: AlertRecord, *, whole: bool = False) -> Reply[AlertReply]:
 
 async def submitted_reply(s: Services, taken: Taken, alert: Alert) -> Reply[Submitted]:
     """What was taken in, and whom it would reach."""
-    audience = audience_reply(s, taken, alert.target, partial(loudness, alert))
+    audience = await asyncio.to_thread(audience_reply, s, taken, alert.target, partial(loudness, alert))
     body = Submitted(
         id=taken.record.id,
         state=taken.record.state,

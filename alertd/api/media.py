@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from aiohttp import BodyPartReader, MultipartReader, StreamReader, hdrs, web
 from aiohttp.base_protocol import BaseProtocol
+from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import BaseModel, Field, TypeAdapter
 
 from alertd.api.bodies import check_json, raw_json, validated
@@ -117,7 +118,12 @@ async def _parts(request: web.Request) -> dict[str, bytes]:
             if not isinstance(part, BodyPartReader) or part.name not in {"photo", "facts"} or part.name in parts:
                 raise _no_form("The form has one part photo and one part facts, and no others.")
             parts[part.name] = bytes(await part.read())
-    except (ValueError, AssertionError, web.HTTPException):  # aiohttp's words for a form that is none
+    except (
+        ValueError,
+        AssertionError,
+        HttpProcessingError,
+        web.HTTPException,
+    ):  # aiohttp's words for a form that is none
         raise _no_form("This is no form of parts.") from None
     return parts
 

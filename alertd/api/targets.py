@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -51,7 +52,8 @@ async def preview_target(request: web.Request, *, body: PreviewRequest) -> Previ
     found = await s.targeting.find(area.geometry, body.kind, body.policy, shares)
     ringed = await s.targeting.find_rings(area.geometry, body.target, found, body.kind, body.policy)
     look = Look(area=area, shares=shares, found=found, ringed=ringed)
-    audience = audience_reply(s, look, body.target, lambda ring: body.target.rings[ring - 1].loudness if ring else None)
+    loudness = [None, *(ring.loudness for ring in body.target.rings)]
+    audience = await asyncio.to_thread(audience_reply, s, look, body.target, loudness.__getitem__)
     note(request, km2=str(round(area.km2, 3)), people=audience.people)
     return PreviewReply(
         area=await area_reply(s, look, body.language),

@@ -17,6 +17,7 @@ from alertd.config import WorkerSection
 from alertd.ids import DOOR_OF, LINKED, Door, Tags
 from alertd.metrics import Metrics
 from alertd.service.carriers import UNLIMITED, Carrier, Carriers, Domain
+from alertd.service.credibility import Credibility
 from alertd.service.domains import Domains, Heard, heard
 from alertd.service.leave import Leave
 from alertd.service.messages import Messages, Ready
@@ -63,7 +64,7 @@ class _Tried:
     wait_s: float = 0  # what the carrier asks for
     accepted: bool = False  # any
     domains: list[Heard] = field(default_factory=list)
-    sent: int = 0  # handed to the channel
+    sent: int = 0  # not withheld
     failed: int = 0  # of these all, when the carrier took none
 
 
@@ -103,6 +104,7 @@ class Dispatch:
     clock: Clock
     metrics: Metrics
     settings: WorkerSection
+    credibility: Credibility = field(default_factory=Credibility)
     failing: set[str] = field(default_factory=set)  # carriers that took nothing of the last chunk
 
     async def drain(
@@ -208,7 +210,8 @@ class Dispatch:
         found, settled = await self._addressed(lease, indices, ready)
         tries, later, probed = await self._admitted(lease, found, carrier, ready)
         started = self.clock.monotonic()
-        answers = await carrier.channel.send(ready.prepared, [one.recipient for one in tries], leave.holds)
+        said = await carrier.channel.send(ready.prepared, [one.recipient for one in tries], leave.holds)
+        answers = self.credibility.believed(carrier.name, said, resting=turn.wait_s > 0)
         self.metrics.send_seconds.labels(carrier.channel.name, carrier.name).observe(self.clock.monotonic() - started)
         self._count(tries, answers, carrier)
         if isinstance(carrier.channel, ReportingById):
@@ -221,7 +224,7 @@ class Dispatch:
             asked_s(answers),
             any(answer.answer is Answer.ACCEPTED for answer in answers),
             heard(carrier, probed, [one.recipient.address for one in tries], answers),
-            len(tries),
+            sum(answer.answer is not Answer.WITHHELD for answer in answers),
             _failures(answers),
         )
 

@@ -23,10 +23,6 @@ from channels.base import Loudness, Message, Prepared, Stamp
 KEPT = 256  # prepared messages in memory: 20 alerts in 12 languages on one channel
 
 
-#: A mail may be of any length and takes longest to build (3 ms), so that one language tells whether its carrier can take it.
-UNLIMITED_CHANNELS = frozenset({"mail"})
-
-
 def stamp_of(
     alert: Alert, alert_id: str, language: str, *, sent_ms: int, ring: int = 0, loud: Loudness | None = None
 ) -> Stamp:
@@ -70,13 +66,12 @@ def impossible(
 def _failing(alert: Alert, channel: str, carrier: Carrier, renderer: Renderer, own: OwnTexts, now_ms: int) -> list[str]:
     failing, alert_id = [], new_id(now_ms)
     ring = max(range(len(alert.target.rings) + 1), key=lambda ring: loudness(alert, ring) is Loudness.LOUD)
-    for n, language in enumerate(renderer.languages(alert)):
+    for language in renderer.languages(alert):
         try:
             # Where it is loud it has one word more than elsewhere.
             alike = Alike(channel=channel, language=language, ring=ring)
             message = rendered(alert, alert_id, alike, renderer, sent_ms=now_ms, own=own)
-            if n == 0 or channel not in UNLIMITED_CHANNELS:
-                carrier.channel.prepare(message)
+            carrier.channel.prepare(message)
         except Exception as error:  # noqa: BLE001  whatever is wrong, it would be wrong when it is to be sent
             _told(alert_id, Alike(channel=channel, language=language), error)
             failing.append(language)
@@ -129,9 +124,7 @@ class Messages:
             alert = Alert.model_validate_json(record.document)
             if follows:
                 alert = alert.model_copy(update={"expires": datetime.fromtimestamp(record.expires / 1000, UTC)})
-            stamp = stamp_of(
-                alert, alert_id, alike.language, sent_ms=record.start, ring=alike.ring, loud=follows
-            )
+            stamp = stamp_of(alert, alert_id, alike.language, sent_ms=record.start, ring=alike.ring, loud=follows)
             message = self._renderer.render(
                 alert, channel=alike.channel, language=alike.language, stamp=stamp, telling=telling_of(record), own=own
             )

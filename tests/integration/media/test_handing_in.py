@@ -187,6 +187,8 @@ NO_FORMS = [
      (b'--x\r\nContent-Disposition: form-data; name="photo"\r\n\r\n1\r\n--x--\r\n', FORM_TYPE, 400),
      (b'--x\r\nContent-Disposition: form-data; name="other"\r\n\r\n1\r\n--x--\r\n', FORM_TYPE, 400),
      (b"--x\r\nContent-Type: multipart/mixed; boundary=y\r\n\r\n--y\r\n\r\n1\r\n--y--\r\n--x--\r\n", FORM_TYPE, 400),
+     (b"--x\r\nno header\r\n\r\n1\r\n--x--\r\n", FORM_TYPE, 400), (b"--x\r\nX: \0\r\n\r\n1\r\n--x--\r\n", FORM_TYPE, 400),
+     (b"--x\r\nX: " + 20_000 * b"y" + b"\r\n\r\n1\r\n--x--\r\n", FORM_TYPE, 400),
      (b"", "multipart/form-data", 400), (b"{}", "application/json", 400), (b"[", "application/json", 400), (RAW, "image/jpeg", 415),
 ]  # fmt: skip
 

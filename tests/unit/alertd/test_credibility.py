@@ -1,0 +1,40 @@
+"""When a carrier is believed that addresses are dead."""
+
+from __future__ import annotations
+
+from alertd.service.credibility import IN_A_ROW, Credibility
+from channels.base import ACCEPTED, Answer, Outcome, Reason
+
+GONE = Outcome(Answer.NEVER, Reason.GONE)
+
+
+def gone(credibility: Credibility, count: int) -> list[Outcome]:
+    """What is believed of so many in one chunk."""
+    return credibility.believed("c", [GONE] * count)
+
+
+def test_a_few_dead_addresses_are_believed():
+    """So are many, where somebody else was accepted with them."""
+    credibility = Credibility()
+    assert gone(credibility, IN_A_ROW) == [GONE] * IN_A_ROW
+    many = [GONE] * 99 + [ACCEPTED]
+    assert credibility.believed("c", many) == many
+    assert gone(credibility, IN_A_ROW) == [GONE] * IN_A_ROW
+
+
+def test_nobody_is_removed_by_a_carrier_that_accepts_nothing():
+    """In whatever chunks it says so, the twenty-first address and all after it are tried again."""
+    credibility = Credibility()
+    for _ in range(IN_A_ROW // 4):
+        assert gone(credibility, 4) == [GONE] * 4
+    assert {answer.answer for answer in gone(credibility, 4)} == {Answer.RETRY}
+    assert {answer.answer for answer in gone(credibility, 1)} == {Answer.RETRY}
+    assert credibility.believed("d", [GONE]) == [GONE]  # another carrier
+    assert credibility.believed("d", [GONE], resting=True) != [GONE]
+
+
+def test_other_answers_are_what_they_are():
+    """Only "gone" is doubted."""
+    credibility = Credibility()
+    answers = [GONE] * (IN_A_ROW + 1) + [Outcome(Answer.NEVER, Reason.BAD_MESSAGE), Outcome(Answer.WITHHELD)]
+    assert credibility.believed("c", answers)[-2:] == answers[-2:]
