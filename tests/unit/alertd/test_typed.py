@@ -97,7 +97,15 @@ async def client(aiohttp_client, document):
         return None
 
     app = web.Application(client_max_size=1000)
-    install(app, OPERATIONS, recognise=recognise, idempotency=None, recorder=None, explain=lambda _: None, observe=lambda *_: None)
+    install(
+        app,
+        OPERATIONS,
+        recognise=recognise,
+        idempotency=None,
+        recorder=None,
+        explain=lambda _: None,
+        observe=lambda *_: None,
+    )
     app.add_routes(docs_routes(document))
     return await aiohttp_client(app)
 
