@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from alertd.service.leave import SEND_WITHIN_S, Leave
 
@@ -99,3 +100,19 @@ async def test_nothing_is_asked_when_it_is_over():
         pass
     await clock.go(10)
     assert gate.asked == 0
+
+
+async def test_a_question_that_swallows_its_cancellation_holds_nobody_up():
+    """As libraries do when it comes together with their result (python/cpython issue 86296)."""
+    clock, asked = Clock(), asyncio.Event()
+
+    async def swallowing():
+        asked.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return True
+
+    async with asyncio.timeout(5), Leave(clock).kept(swallowing):
+        await clock.go(0)
+        await clock.go(1)
+        assert asked.is_set()
