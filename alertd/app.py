@@ -234,6 +234,10 @@ async def opened(
         library = library or library_of(settings)
         parts = Parts(settings=settings, db=db, library=library, carriers=Carriers(carriers))
         stack.callback(parts.audience.close)
+        try:
+            await parts.regions.agree()
+        except LibraryError as error:
+            raise config.ConfigError(str(error)) from None
         for carrier in carriers:
             if isinstance(carrier.channel, SmppChannel):
                 carrier.channel.listener = parts.inbound(carrier.name)

@@ -12,6 +12,7 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,7 +23,7 @@ from alertd.background import repeated
 from alertd.clock import Clock
 from alertd.errors import Fault, Problem
 from alertd.store.drawn import Drawing, Drawings, TooManyDrawingsError
-from geofences import drawn
+from geofences import drawn, files
 from geofences.errors import InvalidGeometry, LibraryError
 from geofences.regions import Library, Region, revision_of
 from geofences.shapes import Repair
@@ -70,11 +71,33 @@ class Regions:
             if (stamp, edition) == (self._stamp, self._edition):
                 return
             if stamp != self._stamp:
-                self._base = await asyncio.to_thread(_loaded, self._folder, self._base)
+                self._base = await self._loaded()
             self.library = await asyncio.to_thread(_with_drawn, self._base, await self._drawings.all())
             self._stamp = stamp
             self._edition = edition
             structlog.get_logger().info("regions taken in", regions=len(self.library), drawings=edition)
+
+    async def agree(self) -> None:
+        """Raises LibraryError where a region in the folder has a number that is another's in the store: whoever named that one
+        would be told of this.
+        """
+        numbers = await asyncio.to_thread(files.read_numbers, self._folder)
+        if clash := await self._drawings.clash(numbers):
+            number, theirs, ours = clash
+            raise LibraryError(
+                f"Number {number} is {theirs}'s in the store, and {ours}'s in {self._folder}: another machine imported the same "
+                "regions in another order. Copy its folder here, numbers.csv too."
+            )
+
+    async def _loaded(self) -> Library:
+        """The library with what is in the folder, or the one before if that is damaged or contradicts the store."""
+        try:
+            library = await asyncio.to_thread(partial(Library.load, added=self._folder))
+            await self.agree()
+        except LibraryError as error:
+            structlog.get_logger().error("regions not taken in", folder=str(self._folder), why=str(error))
+            return self._base
+        return library
 
     async def draw(
         self, code: str, name: str, names: Mapping[str, str], geometry: Any, *, org: str, seen: int | None
@@ -119,15 +142,6 @@ def _stamp(folder: Path) -> _Stamp:
             status = path.stat()
             found.append((path.name, status.st_mtime_ns, status.st_size))
     return tuple(found)
-
-
-def _loaded(folder: Path, before: Library) -> Library:
-    """The library with what is in the folder, or the one before if that is damaged."""
-    try:
-        return Library.load(added=folder)
-    except LibraryError as error:
-        structlog.get_logger().error("regions not taken in", folder=str(folder), why=str(error))
-        return before
 
 
 def _with_drawn(library: Library, drawings: list[Drawing]) -> Library:

@@ -1,7 +1,10 @@
-"""Regions that operators drew, as the store has them: of each its number, revision, organisation and document."""
+"""Regions that operators drew, as the store has them: of each its number, revision, organisation and document; and whose the
+numbers of imported ones are.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
@@ -56,6 +59,20 @@ class Drawings:
         if word == -2:
             raise TooManyDrawingsError
         return {1: "done", 0: "changed", -1: "foreign"}[word], int(rest[0]) if word == 1 else 0
+
+    async def clash(self, numbers: Mapping[str, int]) -> tuple[int, str, str] | None:
+        """Keep the numbers of imported regions by their codes, unless one is another's: that number, whose it is, and whose it
+        is not. Places are found by these numbers, so all machines must have the same.
+        """
+        if not numbers:
+            return None
+        known = {int(number): code.decode() for number, code in (await self._db.hash_of(keys.NUMBERS)).items()}
+        for code, number in numbers.items():
+            if known.get(number, code) != code:
+                return number, known[number], code
+        fresh = [(number, code) for code, number in numbers.items() if number not in known]
+        kept = await self._db.execute_many([("HSETNX", keys.NUMBERS, str(number), code) for number, code in fresh])
+        return None if all(kept) else await self.clash(numbers)  # somebody else did so this moment
 
 
 def _drawing(code: str, value: bytes) -> Drawing:

@@ -86,6 +86,7 @@ TABLE = (
     Kind("{m}:counters", "hash", "last subscriber, carrier and drawn region numbers, living subscribers, changes of drawn regions", "people limits draw.lua", KEPT),
     Kind("{m}:stops", "hash", "generation; scope -> what is stopped, sealed", "stop.lua", "an entry when two people lifted it"),
     Kind("{m}:labels", "string", "fingerprint of the regions that everybody's places are labelled with", "labels", KEPT),
+    Kind("{m}:numbers", "hash", "number -> code of an imported region, the same on every machine", "drawn", KEPT),
     Kind("{m}:drawn", "hash", "code -> number, revision, organisation, document of a drawn region", "draw.lua", KEPT),
     Kind("{m}:carriers", "hash", "name -> byte in ledgers", "limits", KEPT),
     Kind("{m}:z8", "string", "bitmap of the z8 ancestors that ever had a tile", "people", KEPT),
@@ -115,6 +116,7 @@ KEY_CHECK = "{m}:key-check"
 CARRIERS = "{m}:carriers"
 DRAWN = "{m}:drawn"
 LABELS = "{m}:labels"
+NUMBERS = "{m}:numbers"
 TILE_GROUPS = "{m}:z8"
 REGION_GROUPS = "{m}:regions"
 SWEEPER = "{m}:sweeper"

@@ -42,6 +42,7 @@ async def test_the_table_has_every_key_and_no_other(parts: Parts, sample: dict[s
     await parts.registry.put("p1", registration(1, places={"home": {"point": CADIZ}}))
     await parts.worker().sweeper.round()
     await Drawings(parts.db).put("our-area", "default", b"{}", revision=1, seen=None)
+    await Drawings(parts.db).clash({"FR-N1": 1 << 23})
     await LabelMark(parts.db).set("fingerprint")
     sample = changed(sample, "case/children/0/photos", [{"media": await photo(parts)}])
     seen = await held(parts)

@@ -199,3 +199,37 @@ async def test_what_may_not_be_drawn(tmp_path: Path, redis: Redis, codec: Codec)
             assert caught.value.slug == slug
         assert parts.regions.library.get("PATROL-1") == region
         assert (await drawn(parts, name="y", seen=seen)).name == "y"
+
+
+def numbered(data: Path, *codes: str) -> Path:
+    """A data directory whose regions were imported in this order."""
+    folder = data / "regions"
+    folder.mkdir(parents=True)
+    files.give_numbers(folder, codes)
+    return data
+
+
+async def test_a_machine_that_numbers_regions_otherwise_does_not_serve(tmp_path: Path, redis: Redis, codec: Codec):
+    """Two machines on one store imported two files in another order: the second says so instead of telling the wrong people, and
+    the first starts again.
+    """
+    first, second = numbered(tmp_path / "a", "FR-N1", "FR-S1"), numbered(tmp_path / "b", "FR-S1", "FR-N1")
+    for _ in range(2):
+        async with opened(settings_of(first), redis, codec):
+            pass
+        with pytest.raises(ConfigError, match="FR-N1's in the store, and FR-S1's in"):
+            async with opened(settings_of(second), redis, codec):
+                pass
+    files.give_numbers(first / "regions", ["FR-X1"])
+    async with opened(settings_of(first), redis, codec):
+        pass
+
+
+async def test_an_import_that_contradicts_the_store_is_not_taken_in(tmp_path: Path, redis: Redis, codec: Codec):
+    """A machine that runs keeps the regions that it has when an import gave the number of another machine's region."""
+    async with opened(settings_of(numbered(tmp_path / "a", "FR-N1")), redis, codec):
+        pass
+    async with opened(settings_of(tmp_path), redis, codec) as parts:
+        imported(tmp_path)
+        await parts.regions.refresh()
+        assert "PORT-1" not in parts.regions.library
