@@ -135,7 +135,8 @@ class Dispatch:
             if gate is not Gate.GO:
                 way.asked = []
                 return
-            way.left = [i for i in way.left if i not in set(turn.rows)]
+            gone = set(turn.rows)
+            way.left = [i for i in way.left if i not in gone]
             if turn.rows:
                 indices = [i for i, may in zip(turn.rows, granted, strict=True) if may]
                 async with leave.kept(lambda: self._goes_on(lease, stopping)):
@@ -163,7 +164,8 @@ class Dispatch:
         bound = {i: lease.carriers[i] for i in left if lease.doubted[i]}
         known = {carrier.number for carrier in self.carriers.of(channel)}
         for carrier in self.carriers.turn(channel):
-            rows = [i for i in left if bound.get(i) not in known - {carrier.number}]
+            others = known - {carrier.number}
+            rows = [i for i in left if bound.get(i) not in others]
             if not rows:
                 continue
             ready = await self.messages.ready(lease.alert_id, lease.alike, carrier)

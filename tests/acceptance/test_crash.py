@@ -14,6 +14,7 @@ import shapely
 
 from alertd.samples import people
 from geofences.regions import Library
+from geofences.targets import Target, resolve
 from geofences.tiles import locate, position
 from tests.acceptance.conftest import CHANNELS, Served
 
@@ -23,10 +24,10 @@ SLOW = {"rules": [{"prefix": "", "do": "slow", "delay_s": 0.2}]}  # so that an a
 
 @pytest.fixture(scope="module")
 def wanted() -> dict[str, set[str]]:
-    """By channel, every address of the sample people in Spain, by brute force."""
+    """By channel, every address of the sample people in Spain and off its coast, by brute force."""
     sample = list(people(PEOPLE))
     tile, x, y = locate([person.lon for person in sample], [person.lat for person in sample])
-    inside = shapely.intersects_xy(Library.load().geometry("ES"), *position(tile, x, y))
+    inside = shapely.intersects_xy(resolve(Target(regions=("ES",)), Library.load()).geometry, *position(tile, x, y))
     chosen = [person for person, is_in in zip(sample, inside, strict=True) if is_in]
     return {channel: {getattr(person, channel) for person in chosen} - {None} for channel in CHANNELS}
 

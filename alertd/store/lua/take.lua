@@ -60,6 +60,7 @@ ramped, ramp_room, ramp_wait = bucket('ramped', ramped, rate * share, burst * sh
 if ramp == 0 then ramp_room, ramp_wait = room, wait end
 if loud and room < least then redis.call('HSET', KEYS[1], 'loud', at(now + wait + AFTER_LOUD)) end
 local granted = math.min(room, ramp_room, wanted)
+granted = granted - granted % least
 if granted < least then return {0, math.max(wait, ramp_wait)} end
 redis.call('HSET', KEYS[1], 'tat', at(tat + granted * 1000000 / rate))
 if ramp > 0 then redis.call('HSET', KEYS[1], 'ramped', at(ramped + granted * 1000000 / (rate * share))) end
