@@ -19,11 +19,11 @@ from alertd.metrics import Metrics
 from alertd.service.carriers import UNLIMITED, Carrier, Carriers, Domain
 from alertd.service.credibility import Credibility
 from alertd.service.domains import Domains, Heard, heard
-from alertd.service.leave import Leave
 from alertd.service.messages import Messages, Ready
 from alertd.service.receipts import Receipts
 from alertd.service.removal import Dead, Removal
 from alertd.service.retries import after, asked_s
+from alertd.service.send_until import SendUntil
 from alertd.store.connection import StoreUnavailableError
 from alertd.store.limits import Limits
 from alertd.store.message_ids import Sent
@@ -128,19 +128,20 @@ class Dispatch:
                 await self.clock.sleep(turn.wait_s)
                 continue
             way.asked = turn.rows
-            leave = Leave(self.clock)
+            until = SendUntil(self.clock)
             asked = [lease.rows[i] for i in turn.rows]
             gate, granted = await self.work.gate(lease, way.settled, asked, turn.carrier.number)
             way.settled = []
             if gate is not Gate.GO:
                 way.asked = []
+                await self._return(turn.carrier, turn.ready, len(asked))
                 return
             gone = set(turn.rows)
             way.left = [i for i in way.left if i not in gone]
             if turn.rows:
                 indices = [i for i, may in zip(turn.rows, granted, strict=True) if may]
-                async with leave.kept(lambda: self._goes_on(lease, stopping)):
-                    tried = await self._try(lease, indices, turn, leave)
+                async with until.kept(lambda: self._goes_on(lease, stopping)):
+                    tried = await self._try(lease, indices, turn, until)
                 way.settled, way.asked = tried.settled, []
                 way.dead += tried.dead
                 await self._heed(tried, turn.carrier, probed=turn.wait_s > 0)
@@ -205,14 +206,14 @@ class Dispatch:
             self.metrics.limit_wait_seconds.labels(carrier.channel.name, carrier.name).observe(wait_s)
         return granted // cost, wait_s
 
-    async def _try(self, lease: Lease, indices: Sequence[int], turn: _Turn, leave: Leave) -> _Tried:
+    async def _try(self, lease: Lease, indices: Sequence[int], turn: _Turn, until: SendUntil) -> _Tried:
         carrier, ready = turn.carrier, turn.ready
         if ready is None:
             return _Tried([_unsendable(lease, i, State.FAILED, LedgerReason.LEFT_BLANK) for i in indices])
         found, settled = await self._addressed(lease, indices, ready)
         tries, later, probed = await self._admitted(lease, found, carrier, ready)
         started = self.clock.monotonic()
-        said = await carrier.channel.send(ready.prepared, [one.recipient for one in tries], leave.holds)
+        said = await carrier.channel.send(ready.prepared, [one.recipient for one in tries], until.holds)
         answers = self.credibility.believed(carrier.name, said, resting=turn.wait_s > 0)
         self.metrics.send_seconds.labels(carrier.channel.name, carrier.name).observe(self.clock.monotonic() - started)
         self._count(tries, answers, carrier)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import web
@@ -82,6 +84,18 @@ async def send(parts: Parts, record: AlertRecord, channel: str = "push") -> int:
         await dispatch.drain(lease, lambda: False)
         leases += 1
     return leases
+
+
+@asynccontextmanager
+async def working(*processes: Parts) -> AsyncIterator[None]:
+    """Their workers, until the end."""
+    workers = [parts.worker() for parts in processes]
+    async with asyncio.TaskGroup() as tasks:
+        for worker in workers:
+            tasks.create_task(worker.run())
+        yield
+        for worker in workers:
+            worker.stop()
 
 
 async def silence(store: Connection, chain: str) -> None:

@@ -30,7 +30,7 @@ from alertd.store.limits import PROBE_MS, Limits
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from geofences.regions import Library
-from tests.integration.acts import counts, planned, registration, send
+from tests.integration.acts import counts, planned, registration, send, working
 from tests.integration.conftest import settings_for
 
 HOUR_MS = 3_600_000
@@ -270,18 +270,6 @@ async def test_permits_of_those_who_wait_are_given_back(worker_of: Callable[...,
         assert sent["people.example"] == 30
         assert 2 <= sent["big.example"] <= 5
         assert (await parts.limits.take("relay", 0.01, 40, 100))[0] == 40 - sent.total()
-
-
-@asynccontextmanager
-async def working(*processes: Parts) -> AsyncIterator[None]:
-    """Their workers, until the end."""
-    workers = [parts.worker() for parts in processes]
-    async with asyncio.TaskGroup() as tasks:
-        for worker in workers:
-            tasks.create_task(worker.run())
-        yield
-        for worker in workers:
-            worker.stop()
 
 
 async def test_two_workers_end_an_alert_at_its_domain_s_rate(

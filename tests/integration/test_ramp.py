@@ -20,7 +20,19 @@ from alertd.store.connection import Connection
 from alertd.store.limits import RAMP_FLOOR, Limits
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
-from tests.integration.acts import ANA, BEA, CADIZ, SEVILLA, alert_of, api_of, counts, planned, register, submitted
+from tests.integration.acts import (
+    ANA,
+    BEA,
+    CADIZ,
+    SEVILLA,
+    alert_of,
+    api_of,
+    counts,
+    planned,
+    register,
+    submitted,
+    working,
+)
 from tests.integration.conftest import settings_for
 
 HOUR_MS = 3_600_000
@@ -171,21 +183,22 @@ async def test_a_submission_foretells_it(
         assert (await answer.json())["eta"] == {"push": pytest.approx(seconds, rel=0.01)}
 
 
-@asynccontextmanager
-async def working(*processes: Parts) -> AsyncIterator[None]:
-    workers = [parts.worker() for parts in processes]
-    async with asyncio.TaskGroup() as tasks:
-        for worker in workers:
-            tasks.create_task(worker.run())
-        yield
-        for worker in workers:
-            worker.stop()
-
-
 async def until(true: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(30):
         while not await true():  # noqa: ASYNC110  it is in the store: nobody sets an event
             await asyncio.sleep(0.01)
+
+
+async def test_what_the_gate_refuses_costs_no_permits(redis: Redis, codec: Codec, sandbox: Sandbox, sample: dict):
+    """A cancelled alert leaves the carrier's whole second to the next one."""
+    async with process(redis, codec, sandbox, rate=1.0, burst=100.0, ramp_s=0.0) as parts:
+        await register(parts, 60)
+        record = await planned(parts, sample)
+        lease = await parts.work.lease(record.id, "push", b"")
+        await parts.alerts.step(record.id, AlertState.CANCELLED)
+        await parts.worker().dispatch.drain(lease, lambda: False)
+        assert (await parts.limits.take("fcm", 1.0, 100.0, 100))[0] == 100
+    assert sandbox.push.recorded.total == 0
 
 
 async def test_two_workers_ramp_up_as_one_and_lose_nobody(redis: Redis, codec: Codec, sandbox: Sandbox, sample: dict):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from alertd.service.leave import SEND_WITHIN_S, Leave
+from alertd.service.send_until import SEND_WITHIN_S, SendUntil
 
 
 class Clock:
@@ -47,7 +47,7 @@ class Gate:
 async def test_leave_lasts_as_long_as_the_gate_says_so():
     """However long a carrier takes; once the gate is closed, half a second from its last yes."""
     clock, gate = Clock(), Gate()
-    leave = Leave(clock)
+    leave = SendUntil(clock)
     async with leave.kept(gate.goes_on):
         await clock.go(0)
         for _ in range(100):
@@ -66,7 +66,7 @@ async def test_leave_lasts_as_long_as_the_gate_says_so():
 async def test_who_slept_may_not_write_before_the_gate_has_spoken():
     """A process that was stopped wakes without leave, and has it again only if its lease is still its own."""
     clock, gate = Clock(), Gate()
-    leave = Leave(clock)
+    leave = SendUntil(clock)
     async with leave.kept(gate.goes_on):
         await clock.go(0)
         gate.away = asyncio.Event()
@@ -82,7 +82,7 @@ async def test_who_slept_may_not_write_before_the_gate_has_spoken():
 async def test_an_answer_counts_from_its_question():
     """A store, or a process, that takes long to answer adds nothing."""
     clock, gate = Clock(), Gate()
-    leave = Leave(clock)
+    leave = SendUntil(clock)
     async with leave.kept(gate.goes_on):
         await clock.go(0)
         gate.away = asyncio.Event()
@@ -96,7 +96,7 @@ async def test_an_answer_counts_from_its_question():
 async def test_nothing_is_asked_when_it_is_over():
     """Nor for what is over at once."""
     clock, gate = Clock(), Gate()
-    async with Leave(clock).kept(gate.goes_on):
+    async with SendUntil(clock).kept(gate.goes_on):
         pass
     await clock.go(10)
     assert gate.asked == 0
@@ -112,7 +112,7 @@ async def test_a_question_that_swallows_its_cancellation_holds_nobody_up():
             await asyncio.Event().wait()
         return True
 
-    async with asyncio.timeout(5), Leave(clock).kept(swallowing):
+    async with asyncio.timeout(5), SendUntil(clock).kept(swallowing):
         await clock.go(0)
         await clock.go(1)
         assert asked.is_set()

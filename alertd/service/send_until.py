@@ -1,4 +1,4 @@
-"""How long may be written what the gate gave leave for: half a second from the last time it was asked.
+"""How long may be written what the gate let through: half a second from the last time it was asked.
 
 A carrier may take longer than that, to connect or to look at an envelope. So the gate is asked again meanwhile, for no rows, and
 each "go" is worth another half second (ops/decisions/0022).
@@ -19,7 +19,7 @@ SEND_WITHIN_S = 0.5
 ASK_AGAIN_S = SEND_WITHIN_S / 2
 
 
-class Leave:
+class SendUntil:
     """Made right before the gate is asked."""
 
     def __init__(self, clock: Clock) -> None:
