@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -126,9 +127,11 @@ class Served:
         self._sandbox(channel, "/control", json.dumps(order).encode())
 
     def recorded(self, channel: str) -> dict[str, int]:
-        """What a carrier got: address and how often."""
-        lines = self._sandbox(channel, "/recorded").splitlines()
-        return {entry["address"]: entry["count"] for entry in map(json.loads, lines)}
+        """What a carrier got: address and how often, over all versions."""
+        told = Counter[str]()
+        for entry in map(json.loads, self._sandbox(channel, "/recorded").splitlines()):
+            told[entry["address"]] += entry["count"]
+        return dict(told)
 
     def total(self, channel: str) -> int:
         """How many messages a carrier got."""
