@@ -26,9 +26,8 @@ LAST_LATITUDE = 85.05112877980659  # where web mercator's square ends: degrees(a
 
 def locate(lon: ArrayLike, lat: ArrayLike) -> tuple[Codes, Offsets, Offsets]:
     """Tile code and position in the tile (x eastward, y southward) of each point (degrees, lon -180..180)."""
-    east, south = np.asarray(lon, np.float64), np.radians(np.asarray(lat, np.float64))
-    x = _cells(east / 360 + 0.5)
-    y = _cells(0.5 - np.arctanh(np.sin(np.clip(south, -_last(), _last()))) / (2 * np.pi))
+    x = _cells(easting(lon))
+    y = _cells(southing(lat))
     return interleave(x >> 16, y >> 16), (x & 0xFFFF).astype(np.uint16), (y & 0xFFFF).astype(np.uint16)
 
 
@@ -37,7 +36,7 @@ def position(tile: ArrayLike, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Float
     column, row = deinterleave(tile)
     east = (column.astype(np.float64) * 65536 + np.asarray(x, np.float64) + 0.5) / STEPS
     south = (row.astype(np.float64) * 65536 + np.asarray(y, np.float64) + 0.5) / STEPS
-    return east * 360 - 180, _latitude(south)
+    return east * 360 - 180, latitude(south)
 
 
 def bounds(code: ArrayLike, zoom: int) -> tuple[Floats, Floats, Floats, Floats]:
@@ -45,7 +44,25 @@ def bounds(code: ArrayLike, zoom: int) -> tuple[Floats, Floats, Floats, Floats]:
     column, row = deinterleave(code)
     x, y = column.astype(np.float64) / (1 << zoom), row.astype(np.float64) / (1 << zoom)
     side = 1 / (1 << zoom)  # a power of two, so neighbours share their edges to the last bit
-    return x * 360 - 180, _latitude(y + side), (x + side) * 360 - 180, _latitude(y)
+    return x * 360 - 180, latitude(y + side), (x + side) * 360 - 180, latitude(y)
+
+
+def easting(lon: ArrayLike) -> Floats:
+    """How far east of the antimeridian (degrees in), as a share of the world's side."""
+    return np.asarray(lon, np.float64) / 360 + 0.5
+
+
+def southing(lat: ArrayLike) -> Floats:
+    """How far south of the map's northern edge (degrees in), as a share of the world's side; beyond the edges, 0 or 1."""
+    north = np.radians(np.asarray(lat, np.float64))
+    share: Floats = 0.5 - np.arctanh(np.sin(np.clip(north, -_last(), _last()))) / (2 * np.pi)
+    return np.clip(share, 0, 1)
+
+
+def latitude(share: Floats) -> Floats:
+    """The latitude (degrees) of a southing."""
+    result: Floats = np.degrees(np.arctan(np.sinh(np.pi * (1 - 2 * share))))
+    return result
 
 
 def interleave(x: ArrayLike, y: ArrayLike) -> Codes:
@@ -67,11 +84,6 @@ def _last() -> float:
 def _cells(share: Floats) -> NDArray[np.int64]:
     """Shares of the world's side as cell numbers; the far edge belongs to the last cell."""
     return np.clip(np.floor(share * STEPS), 0, STEPS - 1).astype(np.int64)
-
-
-def _latitude(share: Floats) -> Floats:
-    result: Floats = np.degrees(np.arctan(np.sinh(np.pi * (1 - 2 * share))))
-    return result
 
 
 # How twelve bits move apart to the even positions of 24, and back: shift by so much, keep these bits.

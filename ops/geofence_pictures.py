@@ -21,7 +21,7 @@ from shapely import affinity
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from geofences import cover, tiles  # noqa: E402  beside this script
+from geofences import scan, tiles  # noqa: E402  beside this script
 from geofences.circles import Circle  # noqa: E402
 from geofences.regions import Library  # noqa: E402
 from geofences.targets import Target, resolve, ring_areas  # noqa: E402
@@ -149,11 +149,11 @@ def rings(library: Library) -> Picture:
         picture.shape(library.geometry(town.code), LAND, (222, 216, 204, 255), 1)
     target = Target(rings=tuple(Circle(lon_lat=SANTA_JUSTA, radius_km=km) for km in (5, 30)))
     area = resolve(target, library).geometry
-    found = cover.cover(area)
-    for ranges, fill in ((found.inner, (31, 95, 191, 46)), (found.border, (217, 95, 2, 40))):
-        for code in np.concatenate([np.arange(first, last) for first, last in ranges.tolist()]):
-            west, south, east, north = (float(side) for side in tiles.bounds(code, tiles.ZOOM))
-            picture.shape(shapely.box(west, south, east, north), fill, (255, 255, 255, 130), 0.7)
+    codes = np.arange(tiles.TILES)
+    verdicts = scan.Scan(scan.edges_of(area), tiles.ZOOM).verdicts(*tiles.deinterleave(codes))
+    for verdict, fill in ((scan.INSIDE, (31, 95, 191, 46)), (scan.BORDER, (217, 95, 2, 40))):
+        for box in shapely.box(*tiles.bounds(codes[verdicts == verdict], tiles.ZOOM)):
+            picture.shape(box, fill, (255, 255, 255, 130), 0.7)
     near, far = ring_areas(target, area)
     people = _people([library.geometry(town.code) for town in towns])
     in_near, in_far = (shapely.intersects_xy(ground, *people.T) for ground in (near, far))

@@ -18,7 +18,7 @@ from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.people import Absence, People
 from alertd.store.work import Alike, Work, pack_ref
 from alertd.subscribers import AddressState, Subscriber
-from geofences import cover
+from geofences.inside import inside
 from geofences.tiles import position
 
 #: People a chunk. The first is small, so that the first phone rings while the rest is planned.
@@ -128,7 +128,7 @@ class Belongs:
         ]
         tile = np.array([place.tile for _, place in spots], np.uint32)
         x, y = np.array([place.x for _, place in spots]), np.array([place.y for _, place in spots])
-        within = cover.inside(self._area, *position(tile, x, y))  # as exact as the tiles are, so that both agree
+        within = inside(self._area, *position(tile, x, y))  # as exact as the tiles are, so that both agree
         kept = {
             i
             for (i, place), is_in in zip(spots, within, strict=True)

@@ -26,18 +26,15 @@ from alertd.store.bulk import Bulk
 from alertd.store.connection import StoreUnavailableError
 from alertd.store.found import Found, found
 from alertd.store.wanted import IN_DOUBT, YES, Wanted, verdicts
-from geofences import cover as covers
-from geofences import records, refine
-from geofences.tiles import ANCESTOR_ZOOM
+from geofences import records, scan
+from geofences.inside import DEPTH, inside_tiles
+from geofences.tiles import ANCESTOR_ZOOM, ZOOM, deinterleave
 
 #: Of one MGET, since the server answers nobody else meanwhile. A hot tile alone may be 3 MB.
 REPLY_BYTES, REPLY_CELLS = 1_000_000, 2_000
 #: Threads that read and sift: numpy, shapely and the socket let each other go on.
 THREADS = min(4, os.cpu_count() or 1)
-_GROUPS = 1 << 16  # z8 ancestors
 T = TypeVar("T")
-#: Cells, and how many records each has.
-_Counted = tuple[NDArray[np.uint32], NDArray[np.int64]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +45,19 @@ class _Cells:
     members: NDArray[np.uint32]  # tile codes, or shards
     counts: NDArray[np.int64]  # of records, tombstones too
 
+    def those(self, chosen: NDArray[np.bool_]) -> _Cells:
+        return _Cells(
+            keys=list(itertools.compress(self.keys, chosen)), members=self.members[chosen], counts=self.counts[chosen]
+        )
+
+    def bounded(self) -> Iterator[_Cells]:
+        """These in groups of at most about `REPLY_BYTES` and of `REPLY_CELLS`."""
+        window = np.cumsum(self.counts * records.SIZE) // REPLY_BYTES + np.arange(len(self.keys)) // REPLY_CELLS
+        edges = [0, *(np.flatnonzero(np.diff(window)) + 1).tolist(), len(self.keys)]
+        for some in map(slice, edges[:-1], edges[1:]):
+            if self.keys[some]:
+                yield _Cells(keys=self.keys[some], members=self.members[some], counts=self.counts[some])
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Job:
@@ -55,6 +65,14 @@ class _Job:
 
     cells: _Cells
     is_border: bool  # the records' points must be tested
+
+
+@dataclass(frozen=True)
+class _Area:
+    """What points are tested against."""
+
+    shape: shapely.MultiPolygon  # of one thread alone
+    squares: scan.Scan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,11 +114,14 @@ class Audience:
             ) from None
 
     async def _find(self, wanted: Wanted) -> Found:
-        cover, groups = await asyncio.gather(
-            self._in_thread(lambda: covers.cover(_copied(wanted.area))), self._in_thread(self._groups, wanted.area)
+        edges = await self._in_thread(scan.edges_of, wanted.area)
+        tiles, whole, squares = await asyncio.gather(
+            self._in_thread(lambda: self._tiles(scan.Scan(edges, ANCESTOR_ZOOM))),
+            self._in_thread(scan.Scan, edges, ZOOM),
+            self._in_thread(scan.Scan, edges, ZOOM + DEPTH),
         )
-        jobs = await self._in_thread(self._jobs, cover, groups, wanted.regions)
-        sifted = await self._read(jobs, wanted)
+        jobs = await self._in_thread(self._jobs, tiles, whole, wanted.regions)
+        sifted = await self._read(jobs, wanted, squares)
         parts = [(one.numbers, one.whats) for one in sifted]
         in_doubt = np.unique(np.concatenate([np.empty(0, np.uint64), *(one.in_doubt for one in sifted)]))
         if len(in_doubt):
@@ -111,36 +132,52 @@ class Audience:
     def _in_thread(self, function: Callable[..., T], *args: Any) -> Awaitable[T]:
         return asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
 
-    def _groups(self, area: shapely.MultiPolygon) -> _Counted:
-        """The non-empty tiles of the z8 ancestors that the area touches. A coarse cover finds them while the fine one is made."""
+    def _tiles(self, ancestors: scan.Scan) -> _Cells:
+        """All tiles of the z8 ancestors that the area touches."""
         (used,) = self._bulk.mget([keys.TILE_GROUPS])
-        bits = np.unpackbits(np.frombuffer(used or b"", np.uint8), count=_GROUPS)
-        ancestors = covers.z8_ancestors(covers.cover(_copied(area), zoom=ANCESTOR_ZOOM))
-        tiles, counts = self._cells([f"g:{group}" for group in ancestors[bits[ancestors] == 1]])
-        order = np.argsort(tiles)
-        return tiles[order], counts[order]
+        groups = np.flatnonzero(np.unpackbits(np.frombuffer(used or b"", np.uint8)))
+        touched = ancestors.verdicts(*deinterleave(groups)) != scan.OUTSIDE
+        return self._cells([f"g:{group}" for group in groups[touched].tolist()])
 
-    def _jobs(self, cover: covers.Cover, groups: _Counted, regions: Sequence[int]) -> list[_Job]:
+    def _region_cells(self, regions: Sequence[int]) -> _Cells:
+        """The cells of the places that name one of the regions."""
+        used = self._bulk.many([("SMEMBERS", keys.REGION_GROUPS)])[0] if regions else []
+        return self._cells([f"r:{number}" for number in {int(member) for member in used}.intersection(regions)])
+
+    def _cells(self, groups: Sequence[str]) -> _Cells:
+        """The cells of groups, and how many records each has."""
+        answers = self._bulk.many([("HGETALL", keys.cells(group)) for group in groups])
+        words = [list(_flat(answer)) for answer in answers]
+        text = b" ".join(itertools.chain.from_iterable(words))
+        pairs = np.fromstring(text, np.int64, sep=" ").reshape(-1, 2)  # half as long as int() of each
+        members, names = iter(pairs[:, 0].tolist()), list[str]()
+        for group, of_group in zip(groups, words, strict=True):
+            names += keys.cell_keys(group, itertools.islice(members, len(of_group) // 2))
+        return _Cells(keys=names, members=pairs[:, 0].astype(np.uint32), counts=pairs[:, 1])
+
+    def _jobs(self, tiles: _Cells, scanned: scan.Scan, regions: Sequence[int]) -> list[_Job]:
         """What is to be read, the long jobs, those of the border, first."""
-        inner, border = _tiles(cover, *groups)
-        whole = [inner, *self._region_cells(regions)]
-        jobs = [_Job(cells=cells, is_border=True) for cells in _bounded(border)]
-        return jobs + [_Job(cells=cells, is_border=False) for one in whole for cells in _bounded(one)]
+        verdicts = scanned.verdicts(*deinterleave(tiles.members))
+        wholes = tiles.those(verdicts == scan.INSIDE), self._region_cells(regions)
+        jobs = [_Job(cells=cells, is_border=True) for cells in tiles.those(verdicts == scan.BORDER).bounded()]
+        return jobs + [_Job(cells=cells, is_border=False) for whole in wholes for cells in whole.bounded()]
 
-    async def _read(self, jobs: Sequence[_Job], wanted: Wanted) -> list[_Sifted]:
+    async def _read(self, jobs: Sequence[_Job], wanted: Wanted, squares: scan.Scan) -> list[_Sifted]:
         """Read and sift in threads, in the order of the jobs. When this is left, no thread goes on."""
         todo, done, over = deque(enumerate(jobs)), dict[int, _Sifted](), threading.Event()
         try:
-            await asyncio.gather(*(self._in_thread(self._work, todo, done, wanted, over) for _ in range(self._share)))
+            shares = (self._in_thread(self._work, todo, done, wanted, squares, over) for _ in range(self._share))
+            await asyncio.gather(*shares)
             return [done[place] for place in range(len(jobs))]
         finally:
             over.set()
 
     def _work(
-        self, todo: deque[tuple[int, _Job]], done: dict[int, _Sifted], wanted: Wanted, over: threading.Event
-    ) -> None:
+        self, todo: deque[tuple[int, _Job]], done: dict[int, _Sifted], wanted: Wanted, squares: scan.Scan,
+        over: threading.Event,
+    ) -> None:  # fmt: skip
         """One thread's share."""
-        area = _copied(wanted.area)
+        area = _Area(_copied(wanted.area), squares)
         while todo and not over.is_set():
             try:
                 place, job = todo.popleft()
@@ -148,25 +185,6 @@ class Audience:
                 break
             blobs = self._bulk.mget(job.cells.keys)
             done[place] = _sifted(job.cells, blobs, wanted, area if job.is_border else None)
-
-    def _region_cells(self, regions: Sequence[int]) -> list[_Cells]:
-        """The cells of the places that name a region, by region."""
-        if not regions:
-            return []
-        (members,) = self._bulk.many([("SMEMBERS", keys.REGION_GROUPS)])
-        found = []
-        for number in {int(member) for member in members}.intersection(regions):
-            shards, counts = self._cells([f"r:{number}"])
-            names = [keys.Cell(f"r:{number}", shard).key for shard in shards.tolist()]
-            found.append(_Cells(keys=names, members=shards, counts=counts))
-        return found
-
-    def _cells(self, groups: Sequence[str]) -> _Counted:
-        """The cells of groups, and how many records each has."""
-        answers = self._bulk.many([("HGETALL", keys.cells(group)) for group in groups])
-        text = b" ".join(word for answer in answers for word in _flat(answer))
-        pairs = np.fromstring(text, np.int64, sep=" ").reshape(-1, 2)  # half as long as int() of each
-        return pairs[:, 0].astype(np.uint32), pairs[:, 1]
 
 
 def _flat(answer: dict[bytes, bytes] | list[bytes]) -> Iterable[bytes]:
@@ -179,25 +197,7 @@ def _copied(area: shapely.MultiPolygon) -> shapely.MultiPolygon:
     return cast("shapely.MultiPolygon", shapely.from_wkb(shapely.to_wkb(area)))
 
 
-def _tiles(cover: covers.Cover, tiles: NDArray[np.uint32], counts: NDArray[np.int64]) -> tuple[_Cells, _Cells]:
-    """Of these tiles, sorted, those of the cover: inner, border."""
-    inner, border = (
-        _Cells(keys=keys.tile_keys(chosen.tolist()), members=chosen, counts=counts[np.searchsorted(tiles, chosen)])
-        for chosen in covers.select(cover, tiles)
-    )
-    return inner, border
-
-
-def _bounded(cells: _Cells) -> Iterator[_Cells]:
-    """The cells in groups of at most about `REPLY_BYTES` and of `REPLY_CELLS`."""
-    window = np.cumsum(cells.counts * records.SIZE) // REPLY_BYTES + np.arange(len(cells.keys)) // REPLY_CELLS
-    edges = [0, *(np.flatnonzero(np.diff(window)) + 1).tolist(), len(cells.keys)]
-    for some in map(slice, edges[:-1], edges[1:]):
-        if cells.keys[some]:
-            yield _Cells(keys=cells.keys[some], members=cells.members[some], counts=cells.counts[some])
-
-
-def _sifted(cells: _Cells, blobs: Sequence[bytes | None], wanted: Wanted, area: shapely.MultiPolygon | None) -> _Sifted:
+def _sifted(cells: _Cells, blobs: Sequence[bytes | None], wanted: Wanted, area: _Area | None) -> _Sifted:
     """The records that belong to what is wanted (and lie in `area`, if given), and the numbers in doubt."""
     held, counts = _unpacked(blobs)
     verdict = verdicts(held.flags, wanted)
@@ -205,7 +205,7 @@ def _sifted(cells: _Cells, blobs: Sequence[bytes | None], wanted: Wanted, area: 
     held = held.where(sure)
     if area is not None:
         tiles = np.repeat(cells.members, counts)[sure]
-        held = held.where(refine.inside(area, tiles, held.x, held.y))
+        held = held.where(inside_tiles(area.shape, area.squares, tiles, held.x, held.y))
     return _Sifted(numbers=held.numbers, whats=held.high, in_doubt=in_doubt)
 
 

@@ -162,9 +162,9 @@ def tile_cell(tile: int) -> Cell:
     return Cell(f"g:{tile >> 8}", tile)
 
 
-def tile_keys(tiles: Iterable[int]) -> list[str]:
-    """`tile_cell(tile).key` of each: a country has thousands of tiles, and four fifths of the time would go into the objects."""
-    return [f"{{g:{tile >> 8}}}:{tile}" for tile in tiles]
+def cell_keys(group: str, members: Iterable[int]) -> list[str]:
+    """`Cell(group, member).key` of each: a country has thousands of tiles, and four fifths of the time would go into the objects."""
+    return [f"{{{group}}}:{member}" for member in members]
 
 
 REGION_SHARD_BITS = 14  # 16,384 subscribers' numbers a shard: 256 kB when all of them belong to the region

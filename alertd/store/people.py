@@ -32,8 +32,8 @@ from alertd.store.connection import Arg, Connection
 from alertd.store.names import Names
 from alertd.store.wanted import Wanted, eligible
 from alertd.subscribers import Place, Subscriber, decode, encode, place_flags
-from geofences import cover as covers
 from geofences import records
+from geofences.inside import inside
 from geofences.tiles import position
 
 MOVE_MS = 5_000  # from step 1 to step 3, on the server's clock
@@ -251,7 +251,7 @@ class People:
         tiles = np.array([place.tile for _, place, _ in parts], np.uint32)
         pointed = np.array([place.region is None for _, place, _ in parts], bool)
         lon, lat = position(tiles, found.x, found.y)
-        within |= pointed & covers.inside(wanted.area, lon, lat)
+        within |= pointed & inside(wanted.area, lon, lat)
         return found.where(within & eligible(found.flags, wanted))
 
     async def count(self) -> int:

@@ -24,8 +24,8 @@ from alertd.store.sweeper import Sweeper
 from alertd.store.wanted import Wanted
 from alertd.subscribers import Place
 from geofences import records
-from geofences.cover import cover
-from geofences.tiles import locate, position
+from geofences.scan import BORDER, INSIDE, Scan, edges_of
+from geofences.tiles import ZOOM, deinterleave, locate, position
 from tests.integration.movers import CADIZ, Clock, person, place, settle
 
 MIDDLE, RADIUS = (-5.99, 37.39), 0.15  # degrees: tiles wholly inside, and tiles on the border
@@ -216,9 +216,9 @@ async def drive(store: Connection, count: int) -> None:
 
 def test_the_area_has_tiles_of_both_kinds():
     """The area of these tests has whole tiles and border tiles, or they would show half of it."""
-    found = cover(AREA)
-    assert len(found.inner)
-    assert len(found.border)
+    inside, outside = spots()
+    codes = [place.tile for place in inside + outside]
+    assert {INSIDE, BORDER} <= set(Scan(edges_of(AREA), ZOOM).verdicts(*deinterleave(codes)).tolist())
 
 
 async def test_a_lost_hint_marks_the_record_that_counts(store: Connection):

@@ -7,7 +7,8 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geofences import cover, refine, tiles
+from geofences import scan, tiles
+from geofences.inside import DEPTH, inside, inside_tiles
 
 
 @st.composite
@@ -22,6 +23,10 @@ def areas(draw):
     return shapely.make_valid(draw(st.sampled_from([shapely.union, shapely.difference]))(*stars))
 
 
+def squares(area) -> scan.Scan:
+    return scan.Scan(scan.edges_of(area), tiles.ZOOM + DEPTH)
+
+
 @settings(max_examples=60, deadline=None)
 @given(areas(), st.integers(0, 2**32 - 1), st.sampled_from([10, 5_000, 40_000]), st.booleans())
 def test_squares_decide_as_the_points_do(area, seed, count, tiles_in_order):
@@ -31,11 +36,12 @@ def test_squares_decide_as_the_points_do(area, seed, count, tiles_in_order):
     if tiles_in_order:
         order = np.argsort(code)
         code, x, y = code[order], x[order], y[order]
-    truth = cover.inside(area, *tiles.position(code, x, y))
-    assert np.array_equal(refine.inside(area, code, x, y), truth)
+    truth = inside(area, *tiles.position(code, x, y))
+    assert np.array_equal(inside_tiles(area, squares(area), code, x, y), truth)
 
 
 def test_nobody_is_nobody():
     """Tiles that are empty by now."""
     empty = np.empty(0, np.uint16)
-    assert len(refine.inside(shapely.box(0, 0, 1, 1), np.empty(0, np.uint32), empty, empty)) == 0
+    box = shapely.box(0, 0, 1, 1)
+    assert len(inside_tiles(box, squares(box), np.empty(0, np.uint32), empty, empty)) == 0
