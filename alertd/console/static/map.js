@@ -90,18 +90,26 @@ function style() {
   };
 }
 
-function modes() {
+/** How what hands draw looks, by the mode that draws it. */
+function drawnStyles() {
   const colour = colours();
-  const of = (plus, minus) => (feature) => (feature.properties.minus ? colour(minus) : colour(plus));
-  const styles = (edge) => ({ fillColor: of("area", "minus"), fillOpacity: (f) => (f.properties.minus ? 0.3 : 0.12), [edge]: of("area", "minus"), outlineWidth: 2 });
+  const of = (feature) => colour(feature.properties.minus ? "minus" : "area");
+  const styles = { fillColor: of, fillOpacity: (f) => (f.properties.minus ? 0.3 : 0.12), outlineColor: of, outlineWidth: 2 };
+  const select = {
+    selectedPolygonColor: colour("area"), selectedPolygonFillOpacity: 0.25, selectedPolygonOutlineColor: colour("area"), selectedPolygonOutlineWidth: 3,
+    selectionPointColor: colour("area"), midPointColor: colour("area"),
+  };
+  return { polygon: styles, circle: styles, select };
+}
+
+function modes() {
+  const styles = drawnStyles();
   const hand = (shape) => ({ feature: { draggable: true, ...shape } });
+  const flags = { polygon: hand({ coordinates: { midpoints: true, draggable: true, deletable: true } }), circle: hand({}) };
   return [
-    new TerraDrawPolygonMode({ styles: styles("outlineColor") }),
-    new TerraDrawCircleMode({ styles: styles("outlineColor") }),
-    new TerraDrawSelectMode({
-      flags: { polygon: hand({ coordinates: { midpoints: true, draggable: true, deletable: true } }), circle: hand({}) },
-      styles: { selectedPolygonColor: colour("area"), selectedPolygonFillOpacity: 0.25, selectedPolygonOutlineColor: colour("area"), selectedPolygonOutlineWidth: 3, selectionPointColor: colour("area"), midPointColor: colour("area") },
-    }),
+    new TerraDrawPolygonMode({ styles: styles.polygon }),
+    new TerraDrawCircleMode({ styles: styles.circle }),
+    new TerraDrawSelectMode({ flags, styles: styles.select }),
   ];
 }
 
@@ -117,7 +125,7 @@ export class AreaMap {
     if (told) this.listen(told);
     this.ready = new Promise((done) => this.map.on("load", done)).then(() => (told ? this.begin() : this.foldSources()));
     this.dark = matchMedia("(prefers-color-scheme: dark)");
-    this.recolour = () => this.map.setStyle(style());
+    this.recolour = () => this.ready.then(() => this.paint());
     this.dark.addEventListener("change", this.recolour);
   }
 
@@ -125,6 +133,12 @@ export class AreaMap {
   foldSources() {
     const sources = this.map.getContainer().querySelector(".maplibregl-compact-show");
     if (sources) { sources.classList.remove("maplibregl-compact-show"); sources.removeAttribute("open"); }
+  }
+
+  /** Gives every layer its colours anew and touches nothing that it shows: the area and what was drawn stay. */
+  paint() {
+    for (const { id, paint } of style().layers) for (const [name, value] of Object.entries(paint)) this.map.setPaintProperty(id, name, value);
+    if (this.draw) for (const [mode, styles] of Object.entries(drawnStyles())) this.draw.setModeStyles(mode, styles);
   }
 
   listen(told) {
@@ -166,7 +180,8 @@ export class AreaMap {
     if (state === this.held) return;
     this.held = state;
     const have = new Map(this.draw.getSnapshot().filter((one) => "minus" in one.properties || one.properties.mode in MODES).map((one) => [one.id, one]));
-    const same = (piece) => have.has(piece.id) && JSON.stringify({ ...pieceOf(have.get(piece.id)), minus: Boolean(piece.minus) }) === JSON.stringify({ ...strip(piece), minus: Boolean(piece.minus) });
+    const looks = (piece, minus) => JSON.stringify({ ...strip(piece), minus: Boolean(minus) });
+    const same = (piece) => have.has(piece.id) && looks(pieceOf(have.get(piece.id)), have.get(piece.id).properties.minus) === looks(piece, piece.minus);
     const gone = [...have.keys()].filter((id) => !wanted.some((piece) => piece.id === id && same(piece)));
     if (gone.length) this.draw.removeFeatures(gone);
     const missing = wanted.filter((piece) => !this.draw.hasFeature(piece.id));

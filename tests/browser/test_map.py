@@ -1,0 +1,66 @@
+"""What the map shows stays what was drawn, whatever happens around it."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from PIL import Image, ImageChops, ImageStat
+from playwright.async_api import Browser, Page
+
+from tests.acceptance.conftest import Served
+from tests.browser.desks import Desk, desk
+
+pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
+
+#: Of 255, over a whole map: what the edges of letters may differ by. An area of another colour is 8 and more.
+ALIKE = 1.5
+#: Of the map: what neither its tools nor the foot of the page cover.
+MIDDLE = (100, 100, 800, 420)
+
+
+async def map_of(page: Page) -> Image.Image:
+    """The map as it is seen, once it has come to rest: two looks in a row are the same."""
+    await page.locator(".map[data-ready=true]").wait_for()
+    last = b""
+    while (seen := await page.locator(".map canvas").first.screenshot()) != last:
+        last = seen
+        await page.wait_for_timeout(500)
+    return Image.open(io.BytesIO(seen)).convert("RGB").crop(MIDDLE)
+
+
+def difference(one: Image.Image, other: Image.Image) -> float:
+    """The mean difference of their pixels, of 255."""
+    return max(ImageStat.Stat(ImageChops.difference(one, other)).mean)
+
+
+async def drawn(window: Desk, key: str) -> None:
+    """A region and, over half of it, a circle taken away: all that a map can show of an area."""
+    page = window.page
+    await window.sign_in(key)
+    await page.goto(f"{window.url}/console#/new")
+    await window.press("Continue")
+    await page.locator(".map[data-ready=true]").wait_for()
+    await window.choose_region("Sevilla", "41091")
+    await page.get_by_text("By coordinates or file").click()
+    await window.fill("Longitude, latitude", "-5.9026, 37.4180")
+    await window.fill("Radius, km", "4")
+    await page.locator(".circle-form").get_by_role("button", name="Add").click()
+    await window.press("Take away: Circle")
+    await page.get_by_text("By coordinates or file").click()
+    await window.people()
+
+
+async def test_the_area_stays_when_the_light_goes_out(served: Served, browser: Browser, ana: str):
+    """Whoever turns dark in the middle of drawing sees the same map as whoever draws in the dark, and not that of the light."""
+    async with desk(browser, served.url) as author:
+        await drawn(author, ana)
+        in_the_light = await map_of(author.page)
+        await author.page.emulate_media(color_scheme="dark")
+        turned_dark = await map_of(author.page)
+        await author.page.reload()
+        await author.press("Continue")
+        await author.people()
+        begun_dark = await map_of(author.page)
+    assert difference(turned_dark, begun_dark) < ALIKE
+    assert difference(in_the_light, begun_dark) > 10 * ALIKE
