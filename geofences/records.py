@@ -36,6 +36,7 @@ REGION_LIMIT = 1 << 24
 CHANNELS = 4
 MANY = 3  # the largest count that two bits hold
 PLACE_SHIFT, ACCURACY_SHIFT, KIND_SHIFT, HOUR_SHIFT = 8, 11, 16, 20
+FLAGS_SHIFT = 32  # of the high word, at which the flags begin
 TESTER, MOVED = 1 << 14, 1 << 15
 HOURS = 1 << 12  # 170 days, after which the hour wraps: timed places are swept before
 
@@ -71,7 +72,7 @@ class Records:
 
     @property
     def flags(self) -> Flags:
-        return (self.high >> np.uint64(32)).astype(np.uint32)
+        return (self.high >> np.uint64(FLAGS_SHIFT)).astype(np.uint32)
 
     def where(self, mask: NDArray[np.bool_]) -> Records:
         """Those that the mask picks."""

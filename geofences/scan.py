@@ -25,10 +25,11 @@ MARGIN = 1e-6
 
 
 def edges_of(area: shapely.Geometry) -> Floats:
-    """Longitude and latitude (degrees, within -180..180) of both ends, shape (n, 4), of every edge of polygons."""
+    """Of every edge of polygons, shape (n, 6): longitude and latitude (degrees, within -180..180) of both ends, and their southings."""
     points, ring = shapely.get_coordinates(shapely.get_rings(shapely.get_parts(area)), return_index=True)
     joined = ring[1:] == ring[:-1]
-    return np.hstack([points[:-1][joined], points[1:][joined]])
+    south = southing(points[:, 1])
+    return np.column_stack([points[:-1][joined], points[1:][joined], south[:-1][joined], south[1:][joined]])
 
 
 class Scan:
@@ -76,8 +77,7 @@ class Scan:
 
 def _rows(edges: Floats, zoom: int) -> tuple[Cells, Cells, int]:
     """First and last row of each edge in the finest level that is not too much, and how many levels that is coarser."""
-    shares = southing(edges[:, 1::2])  # of the world's side
-    lower, upper = shares.min(axis=1, initial=1), shares.max(axis=1, initial=0)
+    lower, upper = np.sort(edges[:, 4:], axis=1).T
     for coarser in range(zoom + 1):
         side = 1 << (zoom - coarser)
         tops, bottoms = (
@@ -91,7 +91,7 @@ def _rows(edges: Floats, zoom: int) -> tuple[Cells, Cells, int]:
 
 def _along(pieces: Floats, lat: Floats) -> Floats:
     """The longitude at which an edge is at a parallel, or at that end of it which is nearer to the parallel."""
-    x, y, to_x, to_y = pieces.T
+    x, y, to_x, to_y, *_ = pieces.T
     level = to_y == y
     share = np.where(level, lat < y, (lat - y) / np.where(level, 1, to_y - y))
     along: Floats = x + np.clip(share, 0, 1) * (to_x - x)

@@ -14,7 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -25,7 +25,7 @@ from alertd.store import keys
 from alertd.store.bulk import Bulk
 from alertd.store.connection import StoreUnavailableError
 from alertd.store.found import Found, found
-from alertd.store.wanted import IN_DOUBT, YES, Wanted, verdicts
+from alertd.store.wanted import IN_DOUBT, YES, Wanted, table, verdicts
 from geofences import records, scan
 from geofences.inside import DEPTH, inside_tiles
 from geofences.tiles import ANCESTOR_ZOOM, ZOOM, deinterleave
@@ -67,14 +67,6 @@ class _Job:
     is_border: bool  # the records' points must be tested
 
 
-@dataclass(frozen=True)
-class _Area:
-    """What points are tested against."""
-
-    shape: shapely.MultiPolygon  # of one thread alone
-    squares: scan.Scan
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Sifted:
     """What of a reply belongs to what is wanted."""
@@ -82,6 +74,31 @@ class _Sifted:
     numbers: NDArray[np.uint64]
     whats: NDArray[np.uint64]  # the records' other halves, in which flags and leaf region are
     in_doubt: NDArray[np.uint64]  # numbers of those whose place says nothing
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sieve:
+    """What decides which records belong to what is wanted."""
+
+    wanted: Wanted
+    table: NDArray[np.uint8]
+    squares: scan.Scan
+
+    def copy(self) -> _Sieve:
+        """For one thread: a geometry is prepared in place."""
+        area = cast("shapely.MultiPolygon", shapely.from_wkb(shapely.to_wkb(self.wanted.area)))
+        return replace(self, wanted=replace(self.wanted, area=area))
+
+    def sift(self, job: _Job, blobs: Sequence[bytes | None]) -> _Sifted:
+        """The records that belong to what is wanted, and the numbers in doubt."""
+        held, counts = _unpacked(blobs)
+        verdict = verdicts(held, self.wanted, self.table)
+        in_doubt, sure = held.where(verdict == IN_DOUBT).numbers, verdict == YES
+        held = held.where(sure)
+        if job.is_border:
+            tiles = np.repeat(job.cells.members, counts)[sure]
+            held = held.where(inside_tiles(self.wanted.area, self.squares, tiles, held.x, held.y))
+        return _Sifted(numbers=held.numbers, whats=held.high, in_doubt=in_doubt)
 
 
 #: Given numbers in doubt, those whose own record says they belong to what is wanted, with flags and region.
@@ -121,7 +138,7 @@ class Audience:
             self._in_thread(scan.Scan, edges, ZOOM + DEPTH),
         )
         jobs = await self._in_thread(self._jobs, tiles, whole, wanted.regions)
-        sifted = await self._read(jobs, wanted, squares)
+        sifted = await self._read(jobs, _Sieve(wanted=wanted, table=table(wanted), squares=squares))
         parts = [(one.numbers, one.whats) for one in sifted]
         in_doubt = np.unique(np.concatenate([np.empty(0, np.uint64), *(one.in_doubt for one in sifted)]))
         if len(in_doubt):
@@ -162,51 +179,31 @@ class Audience:
         jobs = [_Job(cells=cells, is_border=True) for cells in tiles.those(verdicts == scan.BORDER).bounded()]
         return jobs + [_Job(cells=cells, is_border=False) for whole in wholes for cells in whole.bounded()]
 
-    async def _read(self, jobs: Sequence[_Job], wanted: Wanted, squares: scan.Scan) -> list[_Sifted]:
+    async def _read(self, jobs: Sequence[_Job], sieve: _Sieve) -> list[_Sifted]:
         """Read and sift in threads, in the order of the jobs. When this is left, no thread goes on."""
         todo, done, over = deque(enumerate(jobs)), dict[int, _Sifted](), threading.Event()
         try:
-            shares = (self._in_thread(self._work, todo, done, wanted, squares, over) for _ in range(self._share))
-            await asyncio.gather(*shares)
+            await asyncio.gather(*(self._in_thread(self._work, todo, done, sieve, over) for _ in range(self._share)))
             return [done[place] for place in range(len(jobs))]
         finally:
             over.set()
 
     def _work(
-        self, todo: deque[tuple[int, _Job]], done: dict[int, _Sifted], wanted: Wanted, squares: scan.Scan,
-        over: threading.Event,
-    ) -> None:  # fmt: skip
+        self, todo: deque[tuple[int, _Job]], done: dict[int, _Sifted], sieve: _Sieve, over: threading.Event
+    ) -> None:
         """One thread's share."""
-        area = _Area(_copied(wanted.area), squares)
+        own = sieve.copy()
         while todo and not over.is_set():
             try:
                 place, job = todo.popleft()
             except IndexError:  # another thread was quicker
                 break
-            blobs = self._bulk.mget(job.cells.keys)
-            done[place] = _sifted(job.cells, blobs, wanted, area if job.is_border else None)
+            done[place] = own.sift(job, self._bulk.mget(job.cells.keys))
 
 
 def _flat(answer: dict[bytes, bytes] | list[bytes]) -> Iterable[bytes]:
     """A hash as its fields and values in turn, in either form the protocol has for it."""
     return itertools.chain.from_iterable(answer.items()) if isinstance(answer, dict) else answer
-
-
-def _copied(area: shapely.MultiPolygon) -> shapely.MultiPolygon:
-    """For one thread: a geometry is prepared in place."""
-    return cast("shapely.MultiPolygon", shapely.from_wkb(shapely.to_wkb(area)))
-
-
-def _sifted(cells: _Cells, blobs: Sequence[bytes | None], wanted: Wanted, area: _Area | None) -> _Sifted:
-    """The records that belong to what is wanted (and lie in `area`, if given), and the numbers in doubt."""
-    held, counts = _unpacked(blobs)
-    verdict = verdicts(held.flags, wanted)
-    in_doubt, sure = held.where(verdict == IN_DOUBT).numbers, verdict == YES
-    held = held.where(sure)
-    if area is not None:
-        tiles = np.repeat(cells.members, counts)[sure]
-        held = held.where(inside_tiles(area.shape, area.squares, tiles, held.x, held.y))
-    return _Sifted(numbers=held.numbers, whats=held.high, in_doubt=in_doubt)
 
 
 def _unpacked(blobs: Sequence[bytes | None]) -> tuple[records.Records, list[int]]:

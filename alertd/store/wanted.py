@@ -42,12 +42,18 @@ def eligible(flags: NDArray[np.uint32], wanted: Wanted) -> NDArray[np.bool_]:
     return fit
 
 
-def verdicts(flags: NDArray[np.uint32], wanted: Wanted) -> NDArray[np.uint8]:
-    """NO, YES or IN_DOUBT by record: `eligible`, worked out once for all that the deciding bits can be and looked up."""
+def table(wanted: Wanted) -> NDArray[np.uint8]:
+    """`eligible`, worked out once for all that the deciding bits can be: NO, YES or IN_DOUBT of each."""
     every = np.arange(_DECIDING, dtype=np.uint32) << np.uint32(records.PLACE_SHIFT)
-    table = eligible(every, replace(wanted, max_age_h=None)).astype(np.uint8)
-    table[records.moved(every)] = IN_DOUBT
-    found = table.take((flags >> np.uint32(records.PLACE_SHIFT)) & np.uint32(_DECIDING - 1))
+    found = eligible(every, replace(wanted, max_age_h=None)).astype(np.uint8)
+    found[records.moved(every)] = IN_DOUBT
+    return found
+
+
+def verdicts(held: records.Records, wanted: Wanted, decided: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """NO, YES or IN_DOUBT of each record, given the table of what is wanted."""
+    bits = (held.high >> np.uint64(records.FLAGS_SHIFT + records.PLACE_SHIFT)) & np.uint64(_DECIDING - 1)
+    found = decided.take(bits.view(np.int64))  # looked up by signed words, which are not copied for it
     if wanted.max_age_h is not None:
-        found[(found == YES) & (records.age_h(flags, wanted.now_h) > wanted.max_age_h)] = NO
+        found[(found == YES) & (records.age_h(held.flags, wanted.now_h) > wanted.max_age_h)] = NO
     return found
