@@ -10,6 +10,8 @@ from pathlib import Path
 
 from aiohttp import hdrs, web
 
+from alertd.console.tables import module
+
 STATIC = Path(__file__).parent / "static"
 
 #: Nothing inline, nothing from elsewhere, in nobody's frame. `data:` and `blob:` are the map's icons and photos that need a key.
@@ -39,20 +41,20 @@ class _File:
 
 
 class _Files:
-    """The files, each read and packed when it is first asked for."""
+    """The files, each read and packed when it is first asked for, and the script of the tables."""
 
     def __init__(self, folder: Path) -> None:
         self._paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-        self._packed: dict[str, _File] = {}
+        self._packed = {"tables.js": _packed(module().encode(), ".js")}
 
     async def answer(self, request: web.Request, name: str) -> web.StreamResponse:
-        path = self._paths.get(name)
-        if path is None:
-            raise web.HTTPNotFound
-        if path.suffix in _IN_RANGES:
-            return web.FileResponse(path, headers=_HEADERS)
         if name not in self._packed:
-            self._packed[name] = await asyncio.to_thread(_read, path)
+            path = self._paths.get(name)
+            if path is None:
+                raise web.HTTPNotFound
+            if path.suffix in _IN_RANGES:
+                return web.FileResponse(path, headers=_HEADERS)
+            self._packed[name] = await asyncio.to_thread(lambda: _packed(path.read_bytes(), path.suffix))
         file = self._packed[name]
         headers = _HEADERS | {hdrs.ETAG: file.etag, hdrs.VARY: hdrs.ACCEPT_ENCODING}
         if request.headers.get(hdrs.IF_NONE_MATCH) == file.etag:
@@ -78,7 +80,6 @@ def console_routes() -> list[web.RouteDef]:
     return [web.get("/console", page), web.get("/console/", page), web.get("/console/{path:.+}", file)]
 
 
-def _read(path: Path) -> _File:
-    data = path.read_bytes()
+def _packed(data: bytes, suffix: str) -> _File:
     digest = hashlib.sha256(data).hexdigest()[:32]
-    return _File(gzip.compress(data, 9, mtime=0), f'"{digest}"', _TYPES[path.suffix])
+    return _File(gzip.compress(data, 9, mtime=0), f'"{digest}"', _TYPES[suffix])

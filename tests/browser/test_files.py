@@ -12,7 +12,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from alertd.alerts import AlertState, State
 from alertd.console import STATIC, console_routes
+from alertd.console.tables import tables
 
 VENDOR = STATIC / "vendor"
 SCRIPTS = {path.name: path.read_text(encoding="utf-8") for path in STATIC.glob("*.js")}
@@ -67,6 +69,24 @@ def test_each_word_that_is_asked_for_is_there():
     known = set(re.findall(r'^  "([^"]+)": \[', SCRIPTS["words.js"], re.MULTILINE))
     asked = {key for text in SCRIPTS.values() for key in re.findall(r'\bt\("([^"]+)"', text)}
     assert asked - known == set()
+
+
+def test_the_tables_of_the_scripts_are_those_that_rule():
+    """Each state of a reference is in one group, and no script has a state of an alert in a list of its own."""
+    groups = tables()["references"].values()
+    assert sorted(word for group in groups for word in group) == sorted(state.word for state in State)
+    words = {state.value for state in AlertState}
+    for name, text in SCRIPTS.items():
+        lists = re.findall(r'\[("\w+"(?:, "\w+")+)\]', text) if name != "words.js" else []
+        assert [one for one in lists if set(re.findall(r"\w+", one)) <= words] == [], name
+
+
+async def test_the_tables_are_served_as_a_script(client: TestClient[web.Request, web.Application]):
+    """What the scripts read is what the console's tables say at this moment."""
+    answer = await client.get("/console/tables.js")
+    assert answer.content_type == "text/javascript"
+    text = await answer.text()
+    assert json.loads(text[text.index("{") : text.rindex("}") + 1]) == tables()
 
 
 async def test_nothing_inline_and_nothing_from_elsewhere(client: TestClient[web.Request, web.Application]):

@@ -7,6 +7,7 @@ import { Face, titleOf } from "./now.js";
 import { Follow } from "./follow.js";
 import { Ground } from "./ground.js";
 import { Button, Field, Loading, Refused, StatusMark, counted, html, sentenceOf, some, useEffect, usePolled, useState } from "./parts.js";
+import { TABLES } from "./tables.js";
 import { moment, number, span, t } from "./words.js";
 
 /** Above this many people, the number is typed before it is approved: a hand on Enter is no decision. */
@@ -150,7 +151,7 @@ export function AlertScreen({ id, me }) {
     if (error && error.status === 404) return html`<div class="page"><p>${t("not-found")}</p></div>`;
     return html`<div class="page">${error ? html`<${Refused} error=${error} />` : html`<${Loading} />`}</div>`;
   }
-  const state = ["approved", "sending"].includes(alert.state) && progress ? progress.state : alert.state;
+  const state = TABLES.underWay.includes(alert.state) && progress ? progress.state : alert.state;
   const number_ = alert.alert && alert.alert.case && alert.alert.case.number;
   return html`<div class="page alert-page of-${alert.status}">
     <header class="alert-head">

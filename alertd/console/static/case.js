@@ -4,10 +4,9 @@ import { ask } from "./api.js";
 import { ZONES, checksLeft, previewOf } from "./draft.js";
 import { Refused, Button, Check, Choice, Field, Icon, html, useState } from "./parts.js";
 import { Shown, usePreview } from "./messages.js";
+import { TABLES } from "./tables.js";
 import { language, t } from "./words.js";
 
-const STATUSES = ["Actual", "Exercise", "Test"];
-const LEVELS = { "child-alert": "loud", endangered: "normal", appeal: "silent" };
 const CRITERIA = ["minor", "high-risk", "useful-information"];
 const WAYS = { dial: "tel", text: "SMS", url: "https" };
 
@@ -15,13 +14,13 @@ const Sheet = ({ title, aside, children, className = "" }) => html`<section clas
   <header><h2>${title}</h2>${aside}</header>${children}</section>`;
 
 function What({ draft, change, me }) {
-  const allowed = me.test ? STATUSES.slice(1) : STATUSES;
+  const allowed = me.test ? TABLES.statuses.slice(1) : TABLES.statuses;
   return html`<${Sheet} title=${t("what-for")}>
     <div class="options statuses" role="radiogroup" aria-label=${t("what-for")}>${allowed.map((one) => html`
       <label class="option of-${one} ${draft.status === one ? "is-chosen" : ""}">
         <input type="radio" name="status" checked=${draft.status === one} onChange=${() => change({ status: one })} />
         <strong>${t(one)}</strong><span>${t(`${one}-says`)}</span></label>`)}</div>
-    <div class="options" role="radiogroup" aria-label=${t("loud")}>${Object.entries(LEVELS).map(([one, loudness]) => html`
+    <div class="options" role="radiogroup" aria-label=${t("loud")}>${Object.entries(TABLES.levels).map(([one, loudness]) => html`
       <label class="option ${draft.level === one ? "is-chosen" : ""}">
         <input type="radio" name="level" checked=${draft.level === one} onChange=${() => change({ level: one })} />
         <strong>${t(one)}</strong><span>${t(loudness)}</span></label>`)}</div><//>`;

@@ -2,29 +2,28 @@
 
 import { rows } from "./api.js";
 import { Button, Icon, html, useRef, useState } from "./parts.js";
+import { TABLES } from "./tables.js";
 import { number, span, t } from "./words.js";
 
-/** The states of a reference, in the order they are drawn: told, on the way, not told, not yet. */
-const STATES = ["delivered", "accepted", "in_flight", "unknown", "failed", "expired", "cancelled", "suppressed", "queued"];
-const LOST = ["failed", "unknown", "expired"];
+const { told: TOLD, lost: LOST, left: LEFT, spared: SPARED } = TABLES.references;
+/** The states of a reference, in the order they are drawn: told, not told, still to come. */
+const STATES = [...TOLD, ...LOST, ...SPARED, ...LEFT];
 const WORD = { unknown: "unknown-state" };
 /** Rates are taken over this long, so that they can be read. */
 const OVER_S = 6;
 
-const OVER = ["sent", "closed", "cancelled", "expired", "superseded", "purged"];
-
 /** Nothing more is planned for it: until then more addresses may come, and all is never yet all. */
-export const isOver = (progress) => OVER.includes(progress.state);
+export const isOver = (progress) => TABLES.over.includes(progress.state);
 export const shareOf = (told, targeted, over) => Math.min(Math.floor((told / targeted) * 100), over ? 100 : 99);
 
 const sum = (counts, states) => states.reduce((n, state) => n + (counts[state] || 0), 0);
-export const told = (counts) => sum(counts, ["delivered", "accepted"]);
+export const told = (counts) => sum(counts, TOLD);
 export const wordOf = (state) => t(WORD[state] || state);
 
 export function totals(progress) {
   const all = Object.values(progress.channels);
   const over = (f) => all.reduce((n, counts) => n + f(counts), 0);
-  return { targeted: over((c) => c.targeted), told: over(told), lost: over((c) => sum(c, LOST)), left: over((c) => sum(c, ["queued", "in_flight"])) };
+  return { targeted: over((c) => c.targeted), told: over(told), lost: over((c) => sum(c, LOST)), left: over((c) => sum(c, LEFT)) };
 }
 
 /** Hand-overs a second by channel, from what was seen in the last seconds. */
@@ -49,7 +48,7 @@ const Bar = ({ name, counts }) => html`<div class="bar" role="progressbar" aria-
     style=${{ width: `${(counts[state] / counts.targeted) * 100}%` }}></i>`)}</div>`;
 
 function Row({ name, counts, rate, over }) {
-  const left = sum(counts, ["queued", "in_flight"]);
+  const left = sum(counts, LEFT);
   const told_ = told(counts);
   const share = shareOf(told_, counts.targeted, over);
   const notes = STATES.filter((state) => counts[state] && !["accepted", "queued"].includes(state));

@@ -3,21 +3,21 @@
 import { ask, onceOnly } from "./api.js";
 import { Messages } from "./messages.js";
 import { Button, Field, Refused, html, useState } from "./parts.js";
+import { TABLES } from "./tables.js";
 import { t } from "./words.js";
 
-/** From which states, what the API calls the author's words, and what people are told. */
+/** What the API calls the author's words, and the prepared words that people are told. */
 const ACTS = {
-  "stand-down": { from: ["approved", "sending", "sent"], says: "reason", occasion: "stand-down" },
-  reopen: { from: ["stood_down"], says: "reason" },
-  close: { from: ["approved", "sending", "sent", "stood_down"], says: "outcome", occasion: "close" },
-  cancel: { from: ["approved", "scheduled", "sending", "sent", "stood_down"], says: "reason", occasion: "cancel" },
+  "stand-down": { says: "reason", occasion: "stand-down" },
+  reopen: { says: "reason" },
+  close: { says: "outcome", occasion: "close" },
+  cancel: { says: "reason", occasion: "cancel" },
 };
-const CODES = ["withdrawn", "sent-in-error", "wrong-information", "drill"];
 
 function Order({ alert, act, languages, onDone, onBack }) {
   const { says, occasion } = ACTS[act];
   const [words, say] = useState("");
-  const [code, setCode] = useState(CODES[0]);
+  const [code, setCode] = useState(TABLES.codes[0]);
   const [error, fail] = useState(null);
   const [busy, work] = useState(false);
   const [once] = useState(onceOnly);
@@ -33,7 +33,7 @@ function Order({ alert, act, languages, onDone, onBack }) {
   const query = act === "cancel" ? `&occasion=cancel&reason=${code}` : `&occasion=${occasion}`;
   return html`<form class="order" onSubmit=${order}>
     <div class="order-words"><h2>${t(act)}</h2><p>${t(`${act}-says`)}</p>
-      ${act === "cancel" ? html`<fieldset><legend>${t("told-why")}</legend>${CODES.map((one) => html`<label class="check">
+      ${act === "cancel" ? html`<fieldset><legend>${t("told-why")}</legend>${TABLES.codes.map((one) => html`<label class="check">
         <input type="radio" name="code" checked=${one === code} onChange=${() => setCode(one)} /><span>${t(one)}</span></label>`)}</fieldset>` : null}
       <${Field} label=${t(`${says}-inside`)} value=${words} onChange=${say} wide autofocus required />
       <${Refused} error=${error} />
@@ -45,7 +45,7 @@ function Order({ alert, act, languages, onDone, onBack }) {
 
 export function Follow({ alert, state, languages, onDone }) {
   const [act, begin] = useState("");
-  const possible = Object.keys(ACTS).filter((one) => ACTS[one].from.includes(state));
+  const possible = Object.keys(ACTS).filter((one) => TABLES.acts[one].includes(state));
   if (act && possible.includes(act)) {
     return html`<${Order} key=${act} alert=${alert} act=${act} languages=${languages} onBack=${() => begin("")} onDone=${() => { begin(""); onDone(); }} />`;
   }

@@ -122,6 +122,7 @@ export class AreaMap {
     this.map = new MapLibre({ container, style: style(), attributionControl: { compact: true }, dragRotate: false, pitchWithRotate: false, ...(view || { center: [8, 44], zoom: 3 }) });
     this.map.touchZoomRotate.disableRotation();
     this.map.scrollZoom[told ? "enable" : "disable"]();
+    this.map.on("error", ({ error }) => { if (!this.gone) console.error(error); });  // tiles that nobody waits for any more are no fault
     if (told) this.listen(told);
     this.ready = new Promise((done) => this.map.on("load", done)).then(() => (told ? this.begin() : this.foldSources()));
     this.dark = matchMedia("(prefers-color-scheme: dark)");
@@ -198,6 +199,7 @@ export class AreaMap {
   }
 
   destroy() {
+    this.gone = true;
     this.dark.removeEventListener("change", this.recolour);
     if (this.draw) this.draw.stop();
     this.map.remove();

@@ -4,9 +4,9 @@ import { get, photo } from "./api.js";
 import { Channels, totals } from "./channels.js";
 import { Button, Empty, Icon, Loading, Refused, StatusMark, counted, html, usePolled, useState } from "./parts.js";
 import { StopAll, Stops } from "./stops.js";
+import { TABLES } from "./tables.js";
 import { list, moment, number, t } from "./words.js";
 
-const UNDER_WAY = ["approved", "scheduled", "sending"];
 const RECENT = 6;
 /** Each is asked for its progress: more at once than anybody watches. */
 const WATCHED = 8;
@@ -27,8 +27,8 @@ async function load(signal) {
   const watched = async (one) => ({ ...(await whole(one)), progress: await progress(one) });
   const ended = async (one) => ({ ...(await whole(one)), progress: await once("progress", one, () => progress(one)) });
   const pending = await Promise.all(alerts.filter((one) => one.state === "pending").slice(0, WATCHED).map(whole));
-  const live = await Promise.all(alerts.filter((one) => UNDER_WAY.includes(one.state)).slice(0, WATCHED).map(watched));
-  const rest = alerts.filter((one) => one.state !== "pending" && !UNDER_WAY.includes(one.state)).slice(0, RECENT);
+  const live = await Promise.all(alerts.filter((one) => TABLES.underWay.includes(one.state)).slice(0, WATCHED).map(watched));
+  const rest = alerts.filter((one) => one.state !== "pending" && !TABLES.underWay.includes(one.state)).slice(0, RECENT);
   const ready = (await fetch("/readyz", { signal })).ok;
   const { carriers } = await get("/v1/carriers", { signal });
   const { stops } = await get("/v1/stop", { signal });

@@ -1,0 +1,55 @@
+"""The tables that rule alerts, as the console's scripts read them: made from those that run, so that none is copied."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, get_args
+
+from alertd.alerts import OPEN_STATES, OVER, SETTLED, AlertState, State
+from alertd.documents import MAX_RINGS, Status
+from alertd.kinds import KINDS, CancelReason, Kind
+from alertd.service.access import Scope
+from alertd.service.following import CANCEL, CLOSE, REOPEN, STAND_DOWN, Step
+from channels.base import Loudness
+from geofences.shapes import MAX_VERTICES
+
+#: References as people ask about them: has it the message, is it still to come, was it not to be had, was it not to be.
+_TOLD = (State.DELIVERED, State.ACCEPTED)
+_LOST = (State.UNKNOWN, State.FAILED, State.EXPIRED)
+_LEFT = tuple(sorted(set(State) - SETTLED, reverse=True))
+_SPARED = tuple(sorted(SETTLED - {*_TOLD, *_LOST}))
+_ACTS = {"stand-down": STAND_DOWN, "reopen": REOPEN, "close": CLOSE, "cancel": CANCEL}
+
+
+def tables() -> dict[str, Any]:
+    """Each by its name in the scripts. States are in the order of their tables."""
+    return {
+        "statuses": list(Status),
+        "levels": {level: facts.loudness for level, facts in KINDS[Kind.MISSING_CHILD].items()},
+        "loudness": list(Loudness),
+        "underWay": _ordered(OPEN_STATES | {AlertState.SCHEDULED}),
+        "over": _ordered(OVER),
+        "acts": {name: _ordered(_from(step)) for name, step in _ACTS.items()},
+        "codes": list(CancelReason),
+        "references": {
+            name: [state.word for state in states]
+            for name, states in {"told": _TOLD, "lost": _LOST, "left": _LEFT, "spared": _SPARED}.items()
+        },
+        "scopes": list(get_args(Scope)),
+        "mostRings": MAX_RINGS,
+        "mostVertices": MAX_VERTICES,
+    }
+
+
+def module() -> str:
+    """The script that has them."""
+    return f"// Made by alertd from the tables that rule.\nexport const TABLES = {json.dumps(tables(), indent=1)};\n"
+
+
+def _from(step: Step) -> frozenset[AlertState]:
+    """The states in which there is something left to decide."""
+    return step.sources | step.late - {step.new}
+
+
+def _ordered(states: frozenset[AlertState]) -> list[str]:
+    return [state.value for state in AlertState if state in states]
