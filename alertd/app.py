@@ -45,6 +45,7 @@ from alertd.service.regions import Regions
 from alertd.service.registry import Registry
 from alertd.service.removal import Removal
 from alertd.service.reports import Reports
+from alertd.service.revising import Revising
 from alertd.service.stopping import Stopping
 from alertd.service.targeting import Targeting
 from alertd.service.texts import Texts
@@ -126,6 +127,7 @@ class Parts:
         )  # fmt: skip
         self.approval = Approval(self.alerts, self.targeting, settings.audience, self.texts, self.stopping)
         self.following = Following(self.alerts, self.approval, self.stopping, clock)
+        self.revising = Revising(self.alerts, self.approval, clock)
         self.registry = Registry(self.people, self.regions, clock)
         self.labels = Labels(self.registry, self.regions, LabelMark(self.db), clock)
         self.receipts = Receipts(self.work, MessageIds(self.db), self.removal, self.tags, metrics)
@@ -171,6 +173,7 @@ class Parts:
             audit=self.audit,
             stopping=self.stopping,
             following=self.following,
+            revising=self.revising,
             requests=self.requests,
             fleet=self.fleet,
             is_ready=is_ready,
@@ -193,7 +196,7 @@ class Parts:
                 people=self.people,
                 limits=self.limits,
                 domains=Domains(self.limits, self.clock, self.metrics),
-                messages=Messages(self.alerts, self.renderer, self.texts),
+                messages=Messages(self.alerts, self.renderer, self.texts, self.clock),
                 carriers=self.carriers,
                 removal=self.removal,
                 receipts=self.receipts,

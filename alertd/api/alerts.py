@@ -33,7 +33,7 @@ from alertd.kinds import CancelReason
 from alertd.rendering.catalogue import REFERENCE
 from alertd.service.access import Credential
 from alertd.service.approval import Approval
-from alertd.service.following import Followed, Following
+from alertd.service.following import Followed
 from alertd.service.intake import Taken
 from alertd.service.rings import REST
 from alertd.service.submission import submit, submitted
@@ -76,7 +76,7 @@ class AlertPatch(RootModel[dict[str, Any]]):
 Decision = Callable[[Approval, Credential], Awaitable[AlertRecord]]
 
 #: What follows an alert, asked for by somebody.
-Follow = Callable[[Following, Credential], Awaitable[Followed]]
+Follow = Callable[[Services, Credential], Awaitable[Followed]]
 NOBODY_TOLD = "Nobody is told of this."
 
 
@@ -151,7 +151,7 @@ async def cancel_alert(request: web.Request, *, id: AlertId, headers: Conditions
     told so, on the channel they were told on, in prepared words for `code` that name nobody; `reason` stays inside.
     """
     return await followed(
-        request, id, lambda follow, who: follow.cancel(
+        request, id, lambda s, who: s.following.cancel(
             id, who, body.reason, code=body.code, notify=body.notify == "full", rev=headers.version
         )
     )  # fmt: skip
@@ -162,7 +162,7 @@ async def followed(request: web.Request, alert_id: str, follow: Follow) -> Reply
     s, who = services(request), credential(request)
     if is_replay(request):
         return _told(await s.approval.get(alert_id, who))
-    done = await follow(s.following, who)
+    done = await follow(s, who)
     note(request, record=done.record, told_by=done.told_by or "")
     reply = _told(done.record)
     said = {"told_by": done.told_by, "notice": None if done.told_by else NOBODY_TOLD}

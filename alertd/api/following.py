@@ -1,4 +1,4 @@
-"""What follows an alert over HTTP: stood down, back again, closed. Those who were told are told of it."""
+"""What follows an alert over HTTP: stood down, back again, closed, restricted. Those who were told are told of it."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ async def stand_down_alert(
     that it is no longer active, without a name. It can be reopened until its end; then, what was queued goes out. Text
     messages and mails, which nothing takes back, speak when it is closed.
     """
-    return await followed(request, id, lambda follow, who: follow.stand_down(id, who, body.reason, rev=headers.version))
+    return await followed(request, id, lambda s, who: s.following.stand_down(id, who, body.reason, rev=headers.version))
 
 
 async def reopen_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Decide) -> Reply[AlertReply]:
     """Shows an alert again that was stood down: it goes on where it was, and who was told of that is told that it is back."""
-    return await followed(request, id, lambda follow, who: follow.reopen(id, who, body.reason, rev=headers.version))
+    return await followed(request, id, lambda s, who: s.following.reopen(id, who, body.reason, rev=headers.version))
 
 
 async def close_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Close) -> Reply[AlertReply]:
@@ -44,8 +44,17 @@ async def close_alert(request: web.Request, *, id: AlertId, headers: Conditions,
     """
     return await followed(
         request, id,
-        lambda follow, who: follow.close(id, who, body.outcome, notify=body.notify == "full", rev=headers.version),
+        lambda s, who: s.following.close(id, who, body.outcome, notify=body.notify == "full", rev=headers.version),
     )  # fmt: skip
+
+
+async def restrict_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Decide) -> Reply[AlertReply]:
+    """Takes the facts and photos of the children out of an alert that is told or stood down, everywhere and for good: of each
+    child age and sex are left, of the rest the place and time, the contacts and what is internal. Free texts go, for they may name
+    anybody. Photos answer 410. What is still to be sent says no more than that within a second, and phones that have it by push
+    get it so in its place, without a sound. Text messages and mails that were sent cannot be taken back.
+    """
+    return await followed(request, id, lambda s, who: s.revising.restrict(id, who, body.reason, rev=headers.version))
 
 
 _GROUP = "Alerts"
@@ -64,5 +73,10 @@ OPERATIONS = (
         method="POST", path="/v1/alerts/{id}/close", handler=close_alert, summary="Close", scope="alerts:write",
         or_scope="alerts:approve", group=_GROUP, problems=_PROBLEMS, essential=True,
         act=Act("alert.close", stops_harm=True),
+    ),
+    Operation(
+        method="POST", path="/v1/alerts/{id}/restrict", handler=restrict_alert, summary="Take facts and photos out",
+        scope="alerts:write", or_scope="alerts:approve", group=_GROUP, problems=(*_PROBLEMS, "expired"), essential=True,
+        act=Act("alert.restrict", stops_harm=True),
     ),
 )  # fmt: skip

@@ -26,6 +26,7 @@ from alertd.service.receipts import Receipts
 from alertd.service.regions import Regions
 from alertd.service.registry import Registry
 from alertd.service.reports import Reports
+from alertd.service.revising import Revising
 from alertd.service.stopping import Stopping
 from alertd.service.targeting import Targeting
 from alertd.service.texts import Texts
@@ -57,6 +58,7 @@ class Services:
     audit: Audit
     stopping: Stopping
     following: Following
+    revising: Revising
     requests: Requests
     fleet: Fleet
     is_ready: Callable[[], Awaitable[bool]]

@@ -79,6 +79,7 @@ class AlertReply(BaseModel):
     created: datetime
     approved: datetime | None
     expires: datetime
+    restricted: bool = Field(description="Its facts and photos were taken out of it.")
     paused: bool = Field(description="Nothing more of it is sent until it is resumed.")
     people: Shown = Field(description="In the frozen audience; before approval, as seen at submission.")
     notice: str | None = Field(None, description="What this did not do.")
@@ -150,6 +151,7 @@ def alert_reply(record: AlertRecord, *, whole: bool = False) -> AlertReply:
         created=_time(record.created),
         approved=_time(record.start) if record.start else None,
         expires=_time(record.expires),
+        restricted=record.restricted > 0,
         paused=record.paused,
         people=shown(record.people if record.start else record.seen),
         alert=json.loads(record.document) if whole and record.document else None,

@@ -180,6 +180,14 @@ def close(
     _decided(common(ctx).client(), alert_id, "close", body, seen, as_json=as_json)
 
 
+@app.command()
+def restrict(
+    ctx: typer.Context, alert_id: AlertId, reason: Reason, seen: Seen = None, as_json: JsonOption = False
+) -> None:
+    """Take the child's facts and photos out of it, everywhere and for good; it goes on with age and sex alone."""
+    _decided(common(ctx).client(), alert_id, "restrict", {"reason": reason}, seen, as_json=as_json)
+
+
 def _notify(*, silent: bool) -> str:
     return "none" if silent else "full"
 

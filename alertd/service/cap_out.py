@@ -100,6 +100,8 @@ class CapOut:
             msg_type=MsgType.ALERT,
             scope=Scope.PUBLIC,
         )
+        if changes := [int(ms) for ms in record.changes.split()]:
+            head = _updated(head, changes)
         if record.start and record.state in NO_LONGER_SHOWN:
             return _cancel(head, record)
         shares = await self._targeting.shares(ground := await self._alerts.area(record.id))
@@ -200,14 +202,22 @@ class CapOut:
         return list(dict.fromkeys(found))
 
 
+def _updated(head: Message, changes: Sequence[int]) -> Message:
+    """What the alert says since it was last changed, in place of all it said before. Each change has a name of its own."""
+    *earlier, latest = [
+        replace(head, identifier=f"{head.identifier}.{ms}", sent=_time(ms), msg_type=MsgType.UPDATE) for ms in changes
+    ]
+    return replace(latest, references=(head.reference, *(one.reference for one in earlier)))
+
+
 def _cancel(head: Message, record: AlertRecord) -> Message:
-    """What is over, by its name alone. What it is called and when it is sent follow from the step that ended it."""
+    """What is over, by its names alone. What it is called and when it is sent follow from the step that ended it."""
     return replace(
         head,
         identifier=f"{record.id}.{record.state}",
         sent=max(head.sent, _time(record.since)),
         msg_type=MsgType.CANCEL,
-        references=(head.reference,),
+        references=(*head.references, head.reference),
     )
 
 

@@ -7,20 +7,19 @@ the alert and the version that tells of it are one write.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from alertd.alerts import OPEN_STATES, AlertState
 from alertd.clock import Clock
-from alertd.documents import Alert
 from alertd.errors import Problem
 from alertd.ids import chain_of
 from alertd.kinds import CancelReason, Occasion
 from alertd.service.access import Credential
 from alertd.service.approval import UNSENT, Approval, check_key, refused
-from alertd.service.notices import occasion_of, told_on
+from alertd.service.notices import notice, occasion_of, versions_of
 from alertd.service.revisions import changed_since
 from alertd.service.stopping import Stopping
-from alertd.store.alerts import AlertRecord, Alerts
+from alertd.store.alerts import AlertRecord, Alerts, Footing
 from channels.base import Loudness
 
 #: How long people are told of what followed: a phone that was off for a day still hears that it is over.
@@ -38,18 +37,29 @@ class Step:
     occasion: Occasion
     new: AlertState
     sources: frozenset[AlertState]  # the states that it may come from
+    follows: tuple[Occasion, ...]  # who was told of these is told of it
     late: frozenset[AlertState] = frozenset()  # in these nothing is left to do but to tell it
+    alive: bool = False  # only while its end is to come
 
 
 _SHOWN = frozenset({_S.APPROVED, _S.SENDING, _S.SENT})
-STAND_DOWN = Step(occasion=Occasion.STAND_DOWN, new=_S.STOOD_DOWN, sources=_SHOWN)
-REOPEN = Step(occasion=Occasion.UPDATE, new=_S.SENDING, sources=frozenset({_S.STOOD_DOWN}))
+_TOLD = (Occasion.ALERT, Occasion.UPDATE)
+STAND_DOWN = Step(occasion=Occasion.STAND_DOWN, new=_S.STOOD_DOWN, sources=_SHOWN, follows=_TOLD)
+REOPEN = Step(
+    occasion=Occasion.UPDATE,
+    new=_S.SENDING,
+    sources=frozenset({_S.STOOD_DOWN}),
+    follows=(Occasion.STAND_DOWN,),
+    alive=True,
+)
 CLOSE = Step(
-    occasion=Occasion.CLOSE, new=_S.CLOSED, sources=_SHOWN | {_S.STOOD_DOWN}, late=frozenset({_S.CLOSED, _S.EXPIRED})
-)
+    occasion=Occasion.CLOSE, new=_S.CLOSED, sources=_SHOWN | {_S.STOOD_DOWN}, follows=_TOLD,
+    late=frozenset({_S.CLOSED, _S.EXPIRED}),
+)  # fmt: skip
 CANCEL = Step(
-    occasion=Occasion.CANCEL, new=_S.CANCELLED, sources=_SHOWN | {_S.STOOD_DOWN}, late=frozenset({_S.CANCELLED})
-)
+    occasion=Occasion.CANCEL, new=_S.CANCELLED, sources=_SHOWN | {_S.STOOD_DOWN}, follows=_TOLD,
+    late=frozenset({_S.CANCELLED}),
+)  # fmt: skip
 
 #: Of these there is one for an alert: whoever was told that it is over is not told again.
 _ENDS = frozenset({Occasion.CLOSE, Occasion.CANCEL})
@@ -125,65 +135,50 @@ class Following:
         for _ in range(TRIES):
             record = await self._approval.get(alert_id, who)
             check_key(record, who)
-            versions = await self._versions(alert_id)
+            versions = await versions_of(self._alerts, alert_id)
             told = _already(versions, step)
             if told or (record.state in {step.new, *step.late} and not (notify and record.state in step.late)):
                 return self._again(record, step, who, told)
-            notice = self._notice(record, versions, step, code, who) if notify else None
-            done, old = await self._follow(record, step, who, versions, notice, reason, rev)
+            told_by = self._notice(record, len(versions), step, code, who) if notify else None
+            done, old = await self._follow(record, step, who, len(versions), told_by, reason, rev)
             if not done and old == "again":
                 continue
             if not done:
                 raise changed_since() if old == "changed" else refused(old, step.new)
-            return Followed(record=await self._approval.get(alert_id, who), told_by=notice.id if notice else None)
+            return Followed(record=await self._approval.get(alert_id, who), told_by=told_by.id if told_by else None)
         raise changed_since()
 
     async def _follow(
-        self, record: AlertRecord, step: Step, who: Credential, versions: list[AlertRecord],
-        notice: AlertRecord | None, reason: str, rev: int | None,
+        self, record: AlertRecord, step: Step, who: Credential, last: int, told_by: AlertRecord | None,
+        reason: str, rev: int | None,
     ) -> tuple[bool, str]:  # fmt: skip
         late = record.state in step.late
         sent_by = (record.key, who.key_id) if step is REOPEN else (who.key_id,)
-        done, old = await self._alerts.follow(
-            record,
-            None if late else step.new,
-            [record.state] if late else list(step.sources),
-            notice,
-            last=len(versions),
-            rev=rev,
-            sent_by=sent_by,
-            fields={"by": who.subject, "reason": reason},
+        footing = Footing(
+            sources=[record.state] if late else step.sources, last=last, rev=rev, alive=step.alive and not late
         )
+        done, old = await self._alerts.follow(
+            record, footing, None if late else step.new, told_by,
+            fields={"by": who.subject, "reason": reason}, sent_by=sent_by,
+        )  # fmt: skip
         if done:
             await self._stopping.put_on(chain_of(record.id))
         return done, old
 
-    async def _versions(self, alert_id: str) -> list[AlertRecord]:
-        """All versions of an alert's chain. Raises Problem for an id that is not that of a first version."""
-        if alert_id != chain_of(alert_id):
-            raise Problem("precondition-failed", "This version only tells of another; decide about the alert itself.")
-        found = await self._alerts.heads(await self._alerts.versions([alert_id]))
-        return [one for one in found if one is not None]
-
     def _notice(
-        self,
-        record: AlertRecord,
-        versions: Sequence[AlertRecord],
-        step: Step,
-        code: CancelReason | None,
-        who: Credential,
+        self, record: AlertRecord, last: int, step: Step, code: CancelReason | None, who: Credential
     ) -> AlertRecord | None:
-        """The version that tells of a step; None where nobody can have been told, or no channel tells it."""
-        alert = Alert.model_validate_json(record.document) if record.document else None
-        fresh = replace(
-            record, id=f"{record.id}-{len(versions) + 1}", state=_S.APPROVED, occasion=step.occasion,
-            code=code or "", alerted=record.start, paused=False, reason="", external_id="", seen=0, people=0,
+        """The version that tells of a step."""
+        return notice(
+            record,
+            last + 1,
+            step.occasion,
+            step.follows,
+            by=who.subject,
             expires=record.expires if step is REOPEN else self._clock.now_ms() + TELLS_MS,
-            loudness=QUIETER.get(record.loudness, record.loudness), approver=who.subject, by=who.subject,
-        )  # fmt: skip
-        if alert is None or not record.start or not told_on(fresh, alert.channels):
-            return None
-        return fresh
+            loudness=QUIETER.get(record.loudness, record.loudness),
+            code=code,
+        )
 
     def _again(self, record: AlertRecord, step: Step, who: Credential, told: AlertRecord | None) -> Followed:
         """The answer to whoever says what they said before. Raises Problem for anybody else."""
@@ -197,5 +192,8 @@ def _already(versions: Sequence[AlertRecord], step: Step) -> AlertRecord | None:
     ends = [one for one in versions if occasion_of(one) in _ENDS]
     if step.occasion in _ENDS and ends:
         return ends[0]
-    same = [one for one in versions if occasion_of(one) is step.occasion and one.state in OPEN_STATES]
+    said = " ".join(step.follows)
+    same = [
+        one for one in versions if (occasion_of(one), one.follows) == (step.occasion, said) and one.state in OPEN_STATES
+    ]
     return same[-1] if same and versions[0].state is step.new else None

@@ -195,7 +195,7 @@ class Photos:
         heads = await self._alerts.heads(await self._media.alerts(media_id))
         found = [head for head in heads if head is not None]
         now = self._clock.now_ms()
-        shown = any(head.state in SHOWN and now < head.expires for head in found)
+        shown = any(head.state in SHOWN and now < head.expires and not head.restricted for head in found)
         over = any(head.state in NO_LONGER_SHOWN or head.state in SHOWN for head in found)
         return shown, over and not shown
 

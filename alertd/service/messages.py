@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import structlog
 
+from alertd.clock import Clock
 from alertd.documents import Alert, loudness
 from alertd.errors import Fault
 from alertd.ids import chain_of, new_id, sequence_of
@@ -20,6 +21,9 @@ from alertd.store.alerts import Alerts
 from alertd.store.work import Alike
 from channels.base import Loudness, Message, Prepared, Stamp
 
+#: How old what is known of an alert's revision may be: with the half second of `send_until`, nothing that was taken out of it is sent a
+#: second later.
+LOOK_S = 0.25
 KEPT = 256  # prepared messages in memory: 20 alerts in 12 languages on one channel
 
 
@@ -96,23 +100,40 @@ class Ready:
 
 
 class Messages:
-    """Renders and prepares, and remembers. A version's text never changes, so nothing here goes stale."""
+    """Renders and prepares, and remembers for as long as the alert is of the same revision: what it says may be restricted, and its
+    end put off, while it is sent.
+    """
 
-    def __init__(self, alerts: Alerts, renderer: Renderer, texts: Texts) -> None:
+    def __init__(self, alerts: Alerts, renderer: Renderer, texts: Texts, clock: Clock) -> None:
         self._alerts = alerts
         self._renderer = renderer
         self._texts = texts
-        self._kept: OrderedDict[tuple[str, Alike, str], Ready | None] = OrderedDict()
+        self._clock = clock
+        self._kept: OrderedDict[tuple[str, Alike, str], tuple[int, Ready | None]] = OrderedDict()
+        self._looks: dict[str, tuple[int, float]] = {}  # by alert: its revision, and when that was looked at
 
     async def ready(self, alert_id: str, alike: Alike, carrier: Carrier) -> Ready | None:
         """The message, or None when its document is gone (purged) or cannot be told this way, which is told once."""
-        name = (alert_id, alike, carrier.name)
-        if name not in self._kept:
-            self._kept[name] = await self._make(alert_id, alike, carrier)
-            if len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(name)
-        return self._kept[name]
+        name, rev = (alert_id, alike, carrier.name), await self._rev(alert_id)
+        kept_rev, ready = self._kept.pop(name, (-1, None))
+        if kept_rev != rev:
+            ready = await self._make(alert_id, alike, carrier)
+        self._kept[name] = (rev, ready)
+        if len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        return ready
+
+    async def _rev(self, alert_id: str) -> int:
+        """The revision of an alert, as it was a moment ago."""
+        rev, looked = self._looks.get(alert_id, (0, -LOOK_S))
+        now = self._clock.monotonic()
+        if now - looked < LOOK_S:
+            return rev
+        rev = await self._alerts.rev(alert_id)
+        self._looks = {one: look for one, look in self._looks.items() if now - look[1] < LOOK_S} | {
+            alert_id: (rev, now)
+        }
+        return rev
 
     async def _make(self, alert_id: str, alike: Alike, carrier: Carrier) -> Ready | None:
         record = await self._alerts.get(alert_id)

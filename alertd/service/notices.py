@@ -8,12 +8,15 @@ that name everyone; a row that is still in flight counts as told.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
-from alertd.alerts import CHANNELS, FLAG_DOUBT, State
+from alertd.alerts import CHANNELS, FLAG_DOUBT, AlertState, State
+from alertd.documents import Alert
+from alertd.errors import Problem
 from alertd.ids import chain_of
 from alertd.kinds import CancelReason, Occasion
 from alertd.rendering import THE_ALERT, Telling, choose_language
@@ -24,16 +27,10 @@ from alertd.subscribers import AddressState, Subscriber
 
 #: Rows in these may have reached somebody; so may any that an earlier attempt left in doubt.
 MAY_HAVE_TOLD = (State.IN_FLIGHT, State.ACCEPTED, State.DELIVERED, State.UNKNOWN)
-#: What was in flight when the gate of what came before closed is waited for so long, so that nobody is told the end first.
+#: What was in flight when the gate of what came before closed is waited for so long, so that nobody is told the end first; and what
+#: may still be sent with the words of before, so that everybody who got them is found.
 SETTLE_MS = 2_000
 
-#: What each occasion takes back or follows: who was told of these is told of it.
-FOLLOWS = {
-    Occasion.STAND_DOWN: (Occasion.ALERT,),
-    Occasion.UPDATE: (Occasion.STAND_DOWN,),
-    Occasion.CLOSE: (Occasion.ALERT,),
-    Occasion.CANCEL: (Occasion.ALERT,),
-}
 #: The channels that an occasion goes out on; None for all. What can be reversed is told where it can be taken off the screen.
 CHANNELS_OF: dict[Occasion, frozenset[str] | None] = {
     Occasion.STAND_DOWN: frozenset({"push", "webpush"}),
@@ -99,6 +96,42 @@ def references(
     ]
 
 
+async def versions_of(alerts: Alerts, alert_id: str) -> list[AlertRecord]:
+    """All versions of an alert's chain, without their documents. Raises Problem for an id that is not that of a first version."""
+    if alert_id != chain_of(alert_id):
+        raise Problem("precondition-failed", "This version only tells of another; decide about the alert itself.")
+    found = await alerts.heads(await alerts.versions([alert_id]))
+    return [one for one in found if one is not None]
+
+
+def notice(
+    record: AlertRecord,
+    sequence: int,
+    occasion: Occasion,
+    follows: Iterable[Occasion],
+    *,
+    by: str,
+    expires: int,
+    loudness: str,
+    code: CancelReason | None = None,
+) -> AlertRecord | None:
+    """The version of an alert that tells whoever was told of `follows`; None where nobody can have been told, or no channel tells it."""
+    alert = Alert.model_validate_json(record.document) if record.document else None
+    fresh = replace(
+        record, id=f"{record.id}-{sequence}", state=AlertState.APPROVED, occasion=occasion, follows=" ".join(follows),
+        code=code or "", alerted=record.start, paused=False, reason="", external_id="", seen=0, people=0, changes="",
+        expires=expires, loudness=loudness, approver=by, by=by,
+    )  # fmt: skip
+    if alert is None or not record.start or not told_on(fresh, alert.channels):
+        return None
+    return fresh
+
+
+def replaces(record: AlertRecord) -> bool:
+    """Whether a version takes the place of an alert that goes on: for a moment its old words may still be sent to somebody."""
+    return occasion_of(record) is Occasion.UPDATE and Occasion.ALERT in record.follows.split()
+
+
 async def in_flight(work: Work, versions: Iterable[str]) -> bool:
     """Whether anything of these versions is on its way."""
     counts = await work.counts_of(list(versions))
@@ -110,7 +143,7 @@ async def frozen(alerts: Alerts, work: Work, record: AlertRecord, channels: Coll
     kept = await alerts.pairs(record.id)
     if kept is None:
         earlier = await alerts.heads(await alerts.versions([chain_of(record.id)]))
-        told = [one.id for one in earlier if one and occasion_of(one) in FOLLOWS[occasion_of(record)]]
+        told = [one.id for one in earlier if one and occasion_of(one) in record.follows.split()]
         kept = await alerts.keep_pairs(record.id, await may_have_been_told(work, told, told_on(record, channels)))
     return kept
 

@@ -44,6 +44,9 @@ class AlertRecord:
     occasion: str = ""  # why it is told: '' for the alert itself
     code: str = ""  # of a cancel: its reason, as people are told
     alerted: int = 0  # of what follows an alert: when that was first told
+    follows: str = ""  # of what follows an alert: the occasions whose told are told, '' for nobody's
+    restricted: int = 0  # when the facts and photos were taken out of it
+    changes: str = ""  # when it was changed since its approval: ms, one after the other
     key: str = ""  # id of the key it was written with
     paused: bool = False
     texts: int = (
@@ -67,8 +70,22 @@ NUMBERS = (
     "batches",
     "texts",
     "alerted",
+    "restricted",
 )
-TEXTS = ("org", "kind", "level", "status", "loudness", "case", "regions", "key", "occasion", "code")
+TEXTS = (
+    "org",
+    "kind",
+    "level",
+    "status",
+    "loudness",
+    "case",
+    "regions",
+    "key",
+    "occasion",
+    "code",
+    "follows",
+    "changes",
+)
 #: Sealed under the case's key, and gone with it: what people wrote.
 OF_CASE = ("external_id", "reason")
 #: Sealed under the master key: who wrote and who decided outlives the case.
@@ -91,6 +108,10 @@ class Seals:
         box = self._box(name)
         return box.open(sealed, self._name(name)).decode() if box and sealed else ""
 
+    def sealed(self, document: bytes) -> bytes:
+        assert self.case is not None
+        return self.case.seal(document, self.alert_id)
+
     def document(self, sealed: bytes) -> bytes:
         return self.case.open(sealed, self.alert_id) if self.case else b""
 
@@ -103,13 +124,17 @@ class Seals:
 
 def said(record: AlertRecord, seals: Seals) -> list[str | bytes | int]:
     """The fields of what an alert says, its document and what people wrote sealed."""
-    fields: list[str | bytes | int] = ["expires", record.expires, "seen", record.seen]
+    fields: list[str | bytes | int] = ["expires", record.expires, "seen", record.seen, "restricted", record.restricted]
     for name in TEXTS:
         fields += [name, getattr(record, name)]
     for name in (*OF_CASE, *OF_STAFF):
         fields += [name, seals.seal(name, getattr(record, name))]
-    assert seals.case is not None
-    return [*fields, "doc", seals.case.seal(record.document, record.id)]
+    return [*fields, "doc", seals.sealed(record.document)]
+
+
+def changed(record: AlertRecord) -> list[str | bytes | int]:
+    """The fields of an alert that may change while it is told, but its document."""
+    return ["expires", record.expires, "restricted", record.restricted, "changes", record.changes]
 
 
 def record_of(fields: Mapping[str, bytes], seals: Seals) -> AlertRecord:

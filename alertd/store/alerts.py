@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import shapely
@@ -11,12 +12,12 @@ from alertd.alerts import ALERT_STEPS, AMENDABLE, OPEN_STATES, QUEUED_BECOMES, A
 from alertd.fields import folded_subject
 from alertd.ids import chain_of
 from alertd.store import keys
-from alertd.store.alert_records import NUMBERS, OF_CASE, OF_STAFF, TEXTS, AlertRecord, Seals, record_of, said
+from alertd.store.alert_records import NUMBERS, OF_CASE, OF_STAFF, TEXTS, AlertRecord, Seals, changed, record_of, said
 from alertd.store.codec import Box
 from alertd.store.connection import Connection
 from alertd.store.frozen import Frozen, Numbers, Rings, pack_audience, unpack_audience
 
-__all__ = ("UNDER_WAY", "AlertRecord", "Alerts", "Place", "sources_of")
+__all__ = ("UNDER_WAY", "AlertRecord", "Alerts", "Footing", "Place", "sources_of")
 
 #: A place in an organisation's list of alerts: creation time (ms), id.
 Place = tuple[int, str]
@@ -41,6 +42,16 @@ def _listed(states: Iterable[AlertState]) -> str:
 
 def _version(alert_id: str) -> str:
     return keys.of_chain(chain_of(alert_id), "version", alert_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Footing:
+    """Where a chain must stand for what follows an alert."""
+
+    sources: Iterable[AlertState]  # states that the alert may be in
+    last: int  # how many versions it has
+    rev: int | None  # revision of the alert; None for any
+    alive: bool = False  # its end must be to come
 
 
 class Alerts:
@@ -155,6 +166,10 @@ class Alerts:
     async def state(self, alert_id: str) -> AlertState | None:
         return (await self.states([alert_id]))[0]
 
+    async def rev(self, alert_id: str) -> int:
+        """The revision of an alert, 0 where there is none."""
+        return int(await self._db.execute("HGET", _version(alert_id), "rev") or 0)
+
     async def states(self, alert_ids: Sequence[str]) -> list[AlertState | None]:
         """Where alerts stand, None where there is none, in one round trip."""
         found = await self._db.execute_many([("HGET", _version(alert_id), "state") for alert_id in alert_ids])
@@ -229,30 +244,37 @@ class Alerts:
     async def follow(
         self,
         record: AlertRecord,
+        footing: Footing,
         new: AlertState | None,
-        sources: Iterable[AlertState],
         notice: AlertRecord | None,
         *,
-        last: int,
-        rev: int | None,
-        sent_by: Iterable[str],
         fields: Mapping[str, str],
+        sent_by: Iterable[str] = (),
+        anew: Sequence[AlertRecord] = (),
     ) -> tuple[bool, str]:
         """One step of an alert (None: it stays as it is), and the version that tells of it, durably and both or none, if the chain
-        still has `last` versions. Answers whether it was done, and the state it had ('changed', or 'again' for another `last`).
+        stands as it must. `anew` are versions that say something else from now on, the alert among them. Answers whether it was
+        done, and the state it had ('changed' or 'expired' where that is why not, 'again' for another last version).
         """
         chain, box = keys.chain(chain_of(record.id)), await self._box(record.case)
         seals = self._seals(record.id, box)
-        flat = [part for name, text in fields.items() for part in (name, seals.seal(name, text))]
-        told: list[str | bytes | int] = []
+        flat: list[str | bytes | int] = [
+            part for name, text in fields.items() for part in (name, seals.seal(name, text))
+        ]
+        flat += [part for one in anew if one.id == record.id for part in changed(one)]
+        docs: list[str | bytes | int] = [
+            part for one in anew for part in (one.id, self._seals(one.id, box).sealed(one.document))
+        ]
+        told = []
         if notice is not None:
             shard = keys.shard_of(chain_of(record.id))
             await self._db.execute("ZADD", keys.expiry(shard), notice.expires, notice.id)
             told = ["alerted", notice.alerted, "texts", notice.texts, *said(notice, self._seals(notice.id, box))]
         await self.enliven(record.id)  # before the step, so that no crash hides it
         done, old = await self._db.run_durably(
-            "follow", [chain], record.id, _listed(sources), str(new or ""), self._db.skew_ms, "" if rev is None else rev,
-            last, " ".join(sent_by), notice.id if notice else "", len(flat), *flat, *told,
+            "follow", [chain], record.id, _listed(footing.sources), str(new or ""), self._db.skew_ms,
+            "" if footing.rev is None else footing.rev, footing.last, " ".join(sent_by), notice.id if notice else "",
+            int(footing.alive), len(flat), len(docs), *flat, *docs, *told,
         )  # fmt: skip
         if done:
             await self.enliven(record.id)  # again, as where it is approved

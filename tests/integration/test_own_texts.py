@@ -24,7 +24,7 @@ BODY = Place("missing-child", "push", "es", "body")
 
 async def told(parts: Parts, alert_id: str) -> bytes:
     """The push as its carrier takes it, made by a worker that had nothing in memory."""
-    fresh = Messages(parts.alerts, parts.renderer, Texts(TextStore(parts.db), parts.renderer))
+    fresh = Messages(parts.alerts, parts.renderer, Texts(TextStore(parts.db), parts.renderer), parts.clock)
     ready = await fresh.ready(alert_id, Alike(channel="push", language="es"), parts.carriers.of("push")[0])
     return b"".join(ready.prepared.payload.pieces)
 

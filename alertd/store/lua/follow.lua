@@ -1,16 +1,19 @@
--- What follows an alert: a step of its state, and the version that tells of it, both or none. Versions that told of an earlier
--- step are told no more.
+-- What follows an alert: a step of its state or a change of what it says, and the version that tells of it, both or none. Versions
+-- that told of an earlier step are told no more.
 -- KEYS: 1 chain
 -- ARGV: 1 alert id, 2 states it may come from (comma before and after each), 3 new state ('' where it stays), 4 skew, 5 revision
---       that was seen ('' for any), 6 the chain's last version that was seen, 7 keys it is sent by, 8 id of the version that
---       tells ('' for none), 9 number of the arguments that are fields to set on the alert, 10... these, then fields of the version
--- Returns: {1 or 0, the state it had; 'changed' where that is why not, 'again' where somebody else was first}
+--       that was seen ('' for any), 6 the chain's last version that was seen, 7 keys it is sent by ('' where they stay), 8 id of the
+--       version that tells ('' for none), 9 "1" where its end must be to come, 10 number of the arguments that are fields to set on the
+--       alert, 11 number of those that are a version and what it says now, sealed, 12... fields, what versions say, and the fields of
+--       the version that tells
+-- Returns: {1 or 0, the state it had; 'changed' or 'expired' where that is why not, 'again' where somebody else was first}
 local chain, version_key = KEYS[1], key(KEYS[1], 'version', ARGV[1])
 local state, misfit = standing(version_key, ARGV[2], ARGV[5])
 if misfit then return misfit end
 local last = redis.call('HGET', chain, 'last') or '1'
 if last ~= ARGV[6] then return {0, 'again'} end
-local now, fields = chain_now(chain, ARGV[4]), tonumber(ARGV[9])
+local now, fields, said = chain_now(chain, ARGV[4]), tonumber(ARGV[10]), tonumber(ARGV[11])
+if ARGV[9] == '1' and now >= tonumber(redis.call('HGET', version_key, 'expires')) then return {0, 'expired'} end
 
 -- What is queued of an alert that is stood down is put where no lease finds it, and back when it is reopened.
 local function channels()
@@ -43,7 +46,8 @@ local function unpark(channel)
   redis.call('DEL', key(chain, 'parked', channel))
 end
 
-for sequence = 2, tonumber(last) do
+local tells = ARGV[3] ~= '' or ARGV[8] ~= '' -- else what is told goes on
+for sequence = 2, tells and tonumber(last) or 1 do
   local earlier = key(chain, 'version', ARGV[1] .. '-' .. sequence)
   if OPEN[redis.call('HGET', earlier, 'state')] then
     redis.call('HSET', earlier, 'state', 'superseded', 'superseded_at', now)
@@ -54,14 +58,17 @@ if ARGV[3] ~= '' then
   local shelve = ARGV[3] == 'stood_down' and park or unpark
   for _, channel in ipairs(channels()) do shelve(channel) end
 end
-if fields > 0 then redis.call('HSET', version_key, unpack(ARGV, 10, 9 + fields)) end
+if fields > 0 then redis.call('HSET', version_key, unpack(ARGV, 12, 11 + fields)) end
+for i = 12 + fields, 11 + fields + said, 2 do redis.call('HSET', key(chain, 'version', ARGV[i]), 'doc', ARGV[i + 1]) end
 if ARGV[3] ~= '' then redis.call('HSET', version_key, 'state', ARGV[3], ARGV[3] .. '_at', now, 'paused', 0) end
 redis.call('HINCRBY', version_key, 'rev', 1)
-redis.call('HSET', chain, 'keys', ARGV[7])
-redis.call('HDEL', chain, 'paused')
+if ARGV[7] ~= '' then
+  redis.call('HSET', chain, 'keys', ARGV[7])
+  redis.call('HDEL', chain, 'paused')
+end
 if ARGV[8] ~= '' then
   redis.call('HSET', chain, 'last', last + 1)
   redis.call('HSET', key(chain, 'version', ARGV[8]), 'state', 'approved', 'created', now, 'start', now, 'rev', 1,
-    'cursor', 0, 'rows', 0, 'batches', 0, 'planned', 0, unpack(ARGV, 10 + fields))
+    'cursor', 0, 'rows', 0, 'batches', 0, 'planned', 0, unpack(ARGV, 12 + fields + said))
 end
 return {1, state}

@@ -1,0 +1,29 @@
+"""What is left of a missing-child alert when the child may no longer be known by it: "girl, 13", where and when, and whom to call.
+
+Everything is taken out but what is named here, so that a field that is added later goes, too. The words of the place stay:
+without them nobody can look for her. What is internal stays with the case, for those who work on it.
+"""
+
+from __future__ import annotations
+
+from alertd.cases import Case, Child
+from alertd.documents import Alert, Info
+
+#: Of a child, and of a case, what is still told or never was.
+OF_CHILD = ("id", "age", "sex")
+OF_CASE = ("number", "verification", "best_interests", "protection", "last_seen", "contact")
+
+
+def restricted(alert: Alert) -> Alert:
+    """The alert without name, looks, clothes, photos, persons sought, vehicles and whatever was written freely. Its languages stay
+    as they are, so that what is queued in one of them can be told in it.
+    """
+    case = alert.case
+    children = tuple(Child(**{name: getattr(child, name) for name in OF_CHILD}) for child in case.children)
+    return alert.model_copy(
+        update={
+            "case": Case(**{name: getattr(case, name) for name in OF_CASE}, children=children),
+            "info": {tag: Info(source=text.source) for tag, text in alert.info.items()},
+            "event": None,
+        }
+    )

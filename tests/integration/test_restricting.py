@@ -1,0 +1,166 @@
+"""An alert without the child's facts: what was told is replaced, what is queued says no more, and nothing of it is left here."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+from alertd.alerts import AlertState
+from alertd.app import Parts
+from alertd.cap.messages import MsgType
+from alertd.cap.reader import read
+from alertd.documents import Alert
+from alertd.service.messages import LOOK_S
+from alertd.service.notices import SETTLE_MS
+from alertd.store.alerts import AlertRecord
+from alertd.store.work import Alike
+from tests.integration.acts import ANA, BEA, counts, photo, planned, register, send, submitted
+from tests.integration.media.conftest import showing
+from tests.integration.test_following import sent, slug
+
+#: What the sample tells of the child, and what of the rest stays.
+FACTS = ("Luc", "لوسيا", "abrigo", "red coat", "[118,", "118–", "brown", "green", "med_")
+KEPT = ("Santa Justa", '"years":7', "female", "116000", "SE-2026-117")
+
+
+async def said(parts: Parts, alert_id: str, channel: str = "push") -> str:
+    """A message as its carrier takes it, by a worker that had nothing in memory."""
+    ready = await parts.worker().dispatch.messages.ready(
+        alert_id, Alike(channel=channel, language="es"), parts.carriers.of(channel)[0]
+    )
+    return repr(ready.prepared.payload)
+
+
+async def replacement(parts: Parts, told_by: str) -> AlertRecord:
+    """The version that replaces what was told, as if the moment were over in which the old words may still be sent."""
+    notice = await parts.alerts.get(told_by)
+    return dataclasses.replace(notice, start=notice.start - SETTLE_MS)
+
+
+async def test_nothing_of_the_child_is_left(parts: Parts, sample: dict[str, Any]):
+    """In no version of the alert, no message and no CAP; the place, the age and whom to call are still there; the photo is gone."""
+    await register(parts, 20)
+    media = await photo(parts)
+    record = await planned(parts, sample, case=showing(sample, media))
+    await parts.photos.show(media, "push")
+    down = await parts.following.stand_down(record.id, ANA, "x")
+    await parts.following.reopen(record.id, BEA, "x")
+    done = await parts.revising.restrict(record.id, ANA, "Her name is protected")
+    assert (done.record.state, done.record.reason) == (AlertState.SENDING, "Her name is protected")
+    for version in await parts.alerts.versions([record.id]):
+        document = (await parts.alerts.get(version)).document.decode()
+        assert not [fact for fact in FACTS if fact in document], version
+    assert not [kept for kept in KEPT if kept not in document]
+    texts = [
+        await said(parts, one, channel) for one in (record.id, done.told_by) for channel in ("push", "sms", "mail")
+    ]
+    texts.append((await parts.cap_out.document(done.record)).decode())
+    assert not [fact for fact in FACTS for text in texts if fact in text]
+    assert all("7" in text for text in texts)
+    assert down.told_by == f"{record.id}-2"
+    assert await slug(parts.photos.show(media, "push")) == "not-found"
+    assert await slug(parts.photos.show(media, "push", ANA)) == "not-found"
+
+
+async def test_who_was_told_gets_it_in_its_place_without_a_sound(parts: Parts, sample: dict[str, Any]):
+    """By push, at once after the moment in which the old words may still leave, as an update of the same chain."""
+    record = await sent(parts, sample)
+    done = await parts.revising.restrict(record.id, ANA, "x")
+    assert done.record.state is AlertState.SENT
+    notice = await parts.alerts.get(done.told_by)
+    planner = parts.worker().planner
+    assert not await planner.plan(notice)
+    assert await planner.plan(await replacement(parts, done.told_by))
+    await send(parts, record, "push")
+    assert await parts.work.counts(done.told_by) == {
+        "push": {"targeted": 20, "queued": 0, "in_flight": 0, "accepted": 20}
+    }
+    text = await said(parts, done.told_by)
+    assert '"loudness":"silent"' in text.replace(" ", "")
+    assert '"occasion":"update"' in text.replace(" ", "")
+
+
+async def test_what_is_queued_goes_out_without_them(parts: Parts, sample: dict[str, Any]):
+    """Also from a worker that had the old words in memory."""
+    await register(parts, 20)
+    record = await planned(parts, sample, channels=["sms"])
+    messages = parts.worker().dispatch.messages
+    alike, carrier = Alike(channel="sms", language="es"), parts.carriers.of("sms")[0]
+    assert "Luc" in repr((await messages.ready(record.id, alike, carrier)).prepared.payload)
+    await parts.revising.restrict(record.id, ANA, "x")
+    await parts.clock.sleep(LOOK_S)
+    assert "Luc" not in repr((await messages.ready(record.id, alike, carrier)).prepared.payload)
+    await send(parts, record, "sms")
+    assert await counts(parts, record, "sms") == {"accepted": 20}
+
+
+async def test_of_one_that_is_stood_down_nobody_hears(parts: Parts, sample: dict[str, Any]):
+    """The words that it is over stay on the way; when it is reopened it comes back without the facts."""
+    record = await sent(parts, sample, channels=["push"])
+    down = await parts.following.stand_down(record.id, ANA, "x")
+    done = await parts.revising.restrict(record.id, ANA, "x")
+    assert (done.record.state, done.told_by) == (AlertState.STOOD_DOWN, None)
+    assert await parts.alerts.state(down.told_by) is AlertState.APPROVED
+    assert await parts.worker().planner.plan(await parts.alerts.get(down.told_by))
+    await send(parts, record)
+    again = await parts.following.reopen(record.id, BEA, "x")
+    assert "Luc" not in await said(parts, again.told_by)
+
+
+async def test_a_halt_stays(parts: Parts, sample: dict[str, Any]):
+    """An alert that waits goes on waiting, and the key that it is sent by stays the one that a stop finds."""
+    await register(parts, 20)
+    record = await planned(parts, sample)
+    await parts.stopping.pause(record, ANA, waits=True, rev=None)
+    done = await parts.revising.restrict(record.id, ANA, "x")
+    assert done.record.paused
+    assert await parts.work.lease(record.id, "push", b"") is None
+
+
+async def test_it_is_said_twice_and_done_once(parts: Parts, sample: dict[str, Any]):
+    """Whoever says it again, and be it another, gets the same answer; no revision and no version are made."""
+    record = await sent(parts, sample, channels=["push"])
+    first = await parts.revising.restrict(record.id, ANA, "x")
+    second = await parts.revising.restrict(record.id, BEA, "y")
+    assert (second.told_by, second.record.rev) == (first.told_by, first.record.rev)
+    assert len(await parts.alerts.versions([record.id])) == 2
+
+
+async def test_cap_says_it_as_an_update(parts: Parts, sample: dict[str, Any]):
+    """Of a name of its own that refers to the first; the end refers to both."""
+    record = await sent(parts, sample, channels=["push"])
+    first = read(await parts.cap_out.document(record))
+    done = await parts.revising.restrict(record.id, ANA, "x")
+    update = read(await parts.cap_out.document(done.record))
+    assert (update.msg_type, update.references) == (MsgType.UPDATE, (first.reference,))
+    assert update.identifier not in {first.identifier, record.id}
+    closed = await parts.following.close(record.id, ANA, "x")
+    assert read(await parts.cap_out.document(closed.record)).references == (first.reference, update.reference)
+
+
+async def test_breaches_are_refused(parts: Parts, sample: dict[str, Any]):
+    """Nothing is taken out of what nobody knows yet, or any more; a general alert has no such facts; the seen revision counts."""
+    await register(parts, 20)
+    pending = (await submitted(parts, sample)).record
+    assert await slug(parts.revising.restrict(pending.id, ANA, "x")) == "precondition-failed"
+    record = await planned(parts, sample, case={**sample["case"], "number": "another"})
+    assert await slug(parts.revising.restrict(record.id, ANA, "x", rev=1)) == "precondition-failed"
+    assert await slug(parts.revising.restrict(record.id, dataclasses.replace(ANA, test=True), "x")) == "not-allowed"
+    assert await slug(parts.revising.restrict(record.id, dataclasses.replace(ANA, org="other"), "x")) == "not-found"
+    closed = await parts.following.close(record.id, ANA, "x")
+    for one in (closed.told_by, record.id):
+        assert await slug(parts.revising.restrict(one, ANA, "x")) == "precondition-failed"
+
+
+async def test_a_general_alert_is_refused(parts: Parts, sample: dict[str, Any]):
+    """It is about nobody; what is wrong with it is ended or corrected."""
+    document = {
+        "kind": "general", "level": "warning", "status": "Test", "expires": sample["expires"], "case": {},
+        "info": {"es": {"headline": "Agua", "description": "No beba."}}, "target": {"regions": ["41091"]},
+        "channels": ["push"],
+    }  # fmt: skip
+    taken = await parts.intake.submit(Alert.model_validate_json(json.dumps(document)), ANA)
+    record = await parts.approval.begin(taken.record, ANA)
+    assert record.state is AlertState.APPROVED
+    assert await slug(parts.revising.restrict(record.id, ANA, "x")) == "precondition-failed"
