@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -65,6 +66,7 @@ class Life:
         if self._is_stopping:  # some libraries swallow a cancellation that comes together with their result
             raise asyncio.CancelledError
         self._is_ready, self._finish = True, finish
+        keep_loaded()
 
     def _stop(self, task: asyncio.Task[None], number: signal.Signals) -> None:
         again, self._is_stopping = self._is_stopping, True
@@ -82,6 +84,12 @@ class Life:
         if self._name is not None and os.isatty(STDOUT):
             with contextlib.suppress(OSError):  # the terminal may be gone; buffered, that would spoil the exit code
                 os.write(STDOUT, f"{sentence}\n".encode())
+
+
+def keep_loaded() -> None:
+    """What is loaded by now stays: the collector, which would go through all regions again and again, looks at it no more."""
+    gc.collect()
+    gc.freeze()
 
 
 class Child:

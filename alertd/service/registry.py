@@ -21,6 +21,7 @@ from alertd.patches import merged
 from alertd.registrations import AnyAddress, Registration
 from alertd.service.claims import Claims, give_up, has, taken
 from alertd.service.regions import Regions
+from alertd.service.together import Together
 from alertd.store.people import Absence, Change, People
 from alertd.subscribers import (
     Address,
@@ -59,11 +60,12 @@ class Registry:
         self._regions = regions
         self._clock = clock
         self._claims = Claims(people, clock)
+        self._found = Together(self._find)
+        self._written = Together(self._write)
 
     async def get(self, name: str) -> Subscriber:
         """Raises Problem when there is none."""
-        number = await self._names.number_of(name)
-        (found,) = await self._people.read_many([number]) if number else [Absence.NEVER]
+        found = await self._found.one(name)
         if found is Absence.UNREADABLE:
             raise _unreadable()
         if isinstance(found, Absence):
@@ -118,7 +120,7 @@ class Registry:
             if version not in {None, person.version}:
                 raise Problem("precondition-failed", "The subscriber was changed since you read it.", status=412)
             wanted = replace(edit(person), version=person.version + 1)
-            outcome = (await self._write([Change(person, wanted)]))[0]
+            outcome = await self._written.one(Change(person, wanted))
             if isinstance(outcome, Problem):
                 raise outcome
             if outcome is not None:
@@ -179,6 +181,12 @@ class Registry:
             return replace(person, addresses=kept)
 
         await self.change(name, edit)
+
+    async def _find(self, names: Sequence[str]) -> list[Subscriber | Absence]:
+        numbers = await self._names.numbers_of(names)
+        known = [number for number in numbers if number]
+        found = iter(await self._people.read_many(known))
+        return [next(found) if number else Absence.NEVER for number in numbers]
 
     async def _write(self, changes: Sequence[Change]) -> list[Outcome]:
         """Find the leaf regions, claim the addresses, write, confirm the claims, and give up those that were for nothing."""

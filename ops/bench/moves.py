@@ -25,6 +25,7 @@ from rich.table import Table
 
 from alertd.app import Parts, opened
 from alertd.config import Settings
+from alertd.processes import keep_loaded
 from alertd.service.registry import Entry, read
 from alertd.store.codec import Codec, Keys
 from alertd.store.embedded import EmbeddedServer, EmbeddedSettings
@@ -92,6 +93,7 @@ async def _opened(folder: Path) -> AsyncIterator[Store]:
         Redis(unix_socket_path=server.socket) as redis,
         opened(Settings(), redis, Codec(Keys(master=b"m" * 32, hashing=b"h" * 32))) as parts,
     ):
+        keep_loaded()
         yield Store(parts, redis, server.socket)
 
 
