@@ -58,7 +58,7 @@ class Planner:
         frozen = await self._alerts.audience(record.id)
         turn = rings.in_turn(alert, frozen.rings)
         area = await self._alerts.area(record.id)
-        belongs = Belongs(alert, area, {int(number) for number in record.regions.split()}, self._clock.now_ms())
+        belongs = Belongs(alert, area, {int(number) for number in record.regions.split()}, record.start)
         cursor = record.cursor
         while True:
             size = self._first if cursor == 0 else self._rest
@@ -111,12 +111,14 @@ class Planner:
 class Belongs:
     """Whether someone of a frozen audience still belongs to the place when the plan reaches them."""
 
-    def __init__(self, alert: Alert, area: shapely.MultiPolygon, regions: set[int], now_ms: int) -> None:
+    def __init__(self, alert: Alert, area: shapely.MultiPolygon, regions: set[int], start_ms: int) -> None:
+        """`start_ms` is the time of the approval: nobody who was counted then grows too old since."""
         self._area = area
         self._regions = regions
         self._kind = 1 << KINDS.index(alert.kind)
         self._places = {PLACE_KINDS.index(place) for place in alert.policy.places}
-        self._oldest_s = now_ms // 1000 - alert.policy.max_age_h * 3600
+        # In hours, as in the tiles; one more, since the audience was read a moment before the approval.
+        self._oldest_h = start_ms // 3_600_000 - alert.policy.max_age_h - 1
         self._testers_only = alert.status is not Status.ACTUAL
 
     def still(self, people: Sequence[Subscriber]) -> list[Subscriber]:
@@ -125,7 +127,7 @@ class Belongs:
             for i, person in enumerate(people)
             if person.kinds & self._kind and (person.tester or not self._testers_only)
             for place in person.places
-            if place.kind in self._places and (not place.at_s or place.at_s >= self._oldest_s)
+            if place.kind in self._places and (not place.at_s or place.at_s // 3600 >= self._oldest_h)
         ]
         tile = np.array([place.tile for _, place in spots], np.uint32)
         x, y = np.array([place.x for _, place in spots]), np.array([place.y for _, place in spots])

@@ -108,6 +108,19 @@ async def test_a_place_of_now_counts_for_as_long_as_the_alert_says_and_home_alwa
     assert found == {"today": EACH, "two days": 2 * EACH, "by home": 2 * EACH, "not by home": 0}
 
 
+async def test_whoever_was_counted_has_not_grown_too_old_when_they_are_told(
+    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+):
+    """The age of a place counts in whole hours, for the preview and for the plan alike: who was frozen with 24 hours is told."""
+    at = datetime.fromtimestamp((parts.clock.now_ms() // 3_600_000 - 24) * 3600, UTC).isoformat()
+    await register(parts, EACH, places={"now": {"point": list(SEVILLA), "at": at}, "home": {"point": list(CADIZ)}})
+    taken = await submitted(parts, sample, target={"regions": ["41091"]})
+    approved = await parts.approval.approve(taken.record.id, BEA)
+    assert await parts.worker().planner.plan(approved)
+    await send(parts, approved)
+    assert told(sandbox) == [number - 1 for number in taken.found.numbers.tolist()]
+
+
 async def test_who_moves_in_while_an_alert_lives_is_not_told_by_it(
     parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
 ):
