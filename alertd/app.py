@@ -127,7 +127,7 @@ class Parts:
         )  # fmt: skip
         self.approval = Approval(self.alerts, self.targeting, settings.audience, self.texts, self.stopping)
         self.following = Following(self.alerts, self.approval, self.stopping, clock)
-        self.revising = Revising(self.alerts, self.approval, clock)
+        self.revising = Revising(self.alerts, self.approval, self.photos, clock)
         self.registry = Registry(self.people, self.regions, clock)
         self.labels = Labels(self.registry, self.regions, LabelMark(self.db), clock)
         self.receipts = Receipts(self.work, MessageIds(self.db), self.removal, self.tags, metrics)

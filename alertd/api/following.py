@@ -11,6 +11,7 @@ from alertd.api.alerts import Decide, followed
 from alertd.api.conditions import Conditions
 from alertd.api.operations import Act, Operation, Reply
 from alertd.api.shapes import AlertId, AlertReply
+from alertd.fields import Instant
 
 
 class Close(BaseModel):
@@ -21,6 +22,10 @@ class Close(BaseModel):
     notify: Literal["full", "none"] = Field(
         "full", description="`none` holds the notice, as until the family knows: close it again with `full` to tell."
     )
+
+
+class Extend(Decide):
+    expires: Instant = Field(description="The new end: later than the old one, and at most 30 days away.")
 
 
 async def stand_down_alert(
@@ -57,6 +62,16 @@ async def restrict_alert(request: web.Request, *, id: AlertId, headers: Conditio
     return await followed(request, id, lambda s, who: s.revising.restrict(id, who, body.reason, rev=headers.version))
 
 
+async def extend_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Extend) -> Reply[AlertReply]:
+    """Puts the end of an alert off that is told or stood down. What is queued lives on, its photos are kept for longer, and nobody
+    hears of it; what was told before bears the end of then. It is told for longer than was approved, so an Actual alert takes
+    somebody who might have approved it: not its author.
+    """
+    return await followed(
+        request, id, lambda s, who: s.revising.extend(id, who, body.expires, body.reason, rev=headers.version)
+    )
+
+
 _GROUP = "Alerts"
 _PROBLEMS = ("not-found", "precondition-failed")
 OPERATIONS = (
@@ -78,5 +93,10 @@ OPERATIONS = (
         method="POST", path="/v1/alerts/{id}/restrict", handler=restrict_alert, summary="Take facts and photos out",
         scope="alerts:write", or_scope="alerts:approve", group=_GROUP, problems=(*_PROBLEMS, "expired"), essential=True,
         act=Act("alert.restrict", stops_harm=True),
+    ),
+    Operation(
+        method="POST", path="/v1/alerts/{id}/extend", handler=extend_alert, summary="Put the end off",
+        scope="alerts:approve", group=_GROUP, problems=(*_PROBLEMS, "expired", "same-person", "photo-unreadable"),
+        act=Act("alert.extend"),
     ),
 )  # fmt: skip

@@ -188,6 +188,19 @@ def restrict(
     _decided(common(ctx).client(), alert_id, "restrict", {"reason": reason}, seen, as_json=as_json)
 
 
+@app.command()
+def extend(
+    ctx: typer.Context,
+    alert_id: AlertId,
+    until: Annotated[str, typer.Option("--until", help="The new end, as 2026-11-28T08:00:00Z.")],
+    reason: Reason,
+    seen: Seen = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put its end off; nobody hears of it. Its author cannot."""
+    _decided(common(ctx).client(), alert_id, "extend", {"expires": until, "reason": reason}, seen, as_json=as_json)
+
+
 def _notify(*, silent: bool) -> str:
     return "none" if silent else "full"
 

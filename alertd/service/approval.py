@@ -70,7 +70,7 @@ class Approval:
         if _is_approved(record, who):
             return record
         if record.status == Status.ACTUAL:
-            _check_second_person(record, who)
+            check_second_person(record, who)
         check_revision(record, rev)
         return await self._open(record, who, record.seen if people is None else people)
 
@@ -143,7 +143,7 @@ class Approval:
         return now
 
 
-def _check_second_person(record: AlertRecord, who: Credential) -> None:
+def check_second_person(record: AlertRecord, who: Credential) -> None:
     """Whoever made a key may have kept it. So one person alone must not have had both keys in hand: the approver is none
     of those through whose hands the author's key came, and the author is none of those of the approver's key.
     """

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
 
+from alertd import rules
 from alertd.alerts import SHOWN, AlertState
 from alertd.clock import Clock
-from alertd.documents import Alert
-from alertd.errors import Problem
+from alertd.documents import Alert, Status
+from alertd.errors import Fault, Problem
 from alertd.kinds import Kind, Occasion
 from alertd.restriction import restricted
 from alertd.service.access import Credential
-from alertd.service.approval import Approval, check_key
+from alertd.service.approval import Approval, check_key, check_second_person
 from alertd.service.following import Followed
+from alertd.service.media import Photos
 from alertd.service.notices import notice, occasion_of, versions_of
 from alertd.service.revisions import changed_since, check_revision
 from alertd.store.alerts import AlertRecord, Alerts, Footing
@@ -26,67 +30,124 @@ SOURCES = SHOWN | {AlertState.STOOD_DOWN}
 FOLLOWS = (Occasion.ALERT, Occasion.UPDATE)
 
 
+#: The ledger counts milliseconds since the start in 32 bits.
+LONGEST_MS = 2**32 - 1
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Change:
-    """What a version of an alert says from now on, and the version that tells of it."""
+    """What versions of an alert say from now on, and the version that tells of it."""
 
-    anew: list[AlertRecord]  # the alert first
-    told_by: AlertRecord | None
+    anew: list[AlertRecord]  # the alert among them
+    told_by: AlertRecord | None = None
+
+
+#: From an alert and all versions of its chain to what changes, or to the answer where nothing is left to change.
+Change = Callable[[AlertRecord, list[AlertRecord]], Awaitable[_Change | Followed]]
 
 
 class Revising:
     """Changes alerts that people know of. Whoever says the same twice gets the same answer."""
 
-    def __init__(self, alerts: Alerts, approval: Approval, clock: Clock) -> None:
+    def __init__(self, alerts: Alerts, approval: Approval, photos: Photos, clock: Clock) -> None:
         self._alerts = alerts
         self._approval = approval
+        self._photos = photos
         self._clock = clock
 
     async def restrict(self, alert_id: str, who: Credential, reason: str, *, rev: int | None = None) -> Followed:
         """Take the facts and the photos out of it, for good: of a child nothing is left but age and sex. What is still to be sent
         says no more than that, and whoever has it on a phone gets it so in its place, without a sound. Raises Problem.
         """
-        for _ in range(TRIES):
-            record = await self._approval.get(alert_id, who)
-            check_key(record, who)
-            check_revision(record, rev)
-            versions = await versions_of(self._alerts, alert_id)
-            if record.restricted:
-                told = [one for one in versions if one.restricted and occasion_of(one) is Occasion.UPDATE]
-                return Followed(record=record, told_by=told[0].id if told else None)
-            change = await self._restriction(record, len(versions), who)
-            if await self._change(record, change, len(versions), who, reason):
-                told_by = change.told_by.id if change.told_by else None
-                return Followed(record=await self._approval.get(alert_id, who), told_by=told_by)
-        raise changed_since()
+        return await self._revised(alert_id, who, reason, rev, partial(self._restriction, who))
 
-    async def _restriction(self, record: AlertRecord, last: int, who: Credential) -> _Change:
+    async def extend(
+        self, alert_id: str, who: Credential, expires: datetime, reason: str, *, rev: int | None = None
+    ) -> Followed:
+        """Put its end off. It tells a child's name for longer than the second person approved, so it takes one who might have
+        approved it. What is queued lives on, photos are kept for longer, and no phone hears of it. Raises Problem.
+        """
+        return await self._revised(alert_id, who, reason, rev, partial(self._extension, who, expires))
+
+    async def _restriction(
+        self, who: Credential, record: AlertRecord, versions: list[AlertRecord]
+    ) -> _Change | Followed:
+        if record.restricted:
+            told = [one for one in versions if one.restricted and occasion_of(one) is Occasion.UPDATE]
+            return Followed(record=record, told_by=told[0].id if told else None)
         if record.kind != Kind.MISSING_CHILD:
             raise Problem("precondition-failed", "Only the alert of a missing child has facts that can be taken out.")
         now = self._clock.now_ms()
-        fresh = replace(self._anew(record, now, restricted), restricted=now)
-        later = [await self._alerts.get(f"{record.id}-{n}") for n in range(2, last + 1)]
+        fresh = replace(_anew(record, now, restricted), restricted=now)
+        later = [await self._alerts.get(one.id) for one in versions if one.id != record.id]
         told_by = None
         if record.state in SHOWN:  # else no phone shows it: it comes back without what was taken out
             told_by = notice(
-                fresh, last + 1, Occasion.UPDATE, FOLLOWS,
+                fresh, len(versions) + 1, Occasion.UPDATE, FOLLOWS,
                 by=who.subject, expires=record.expires, loudness=Loudness.SILENT,
             )  # fmt: skip
-        return _Change(anew=[fresh, *(self._anew(one, now, restricted) for one in later if one)], told_by=told_by)
+        return _Change(anew=[fresh, *(_anew(one, now, restricted) for one in later if one)], told_by=told_by)
 
-    def _anew(self, record: AlertRecord, now_ms: int, change: Callable[[Alert], Alert]) -> AlertRecord:
-        """The version as it is after a change of its document."""
-        alert = change(Alert.model_validate_json(record.document))
-        document = alert.model_dump_json(by_alias=True).encode()
-        return replace(record, document=document, changes=f"{record.changes} {now_ms}".strip())
+    async def _extension(
+        self, who: Credential, expires: datetime, record: AlertRecord, _versions: list[AlertRecord]
+    ) -> _Change | Followed:
+        ends = int(expires.timestamp() * 1000)
+        if record.expires == ends and who.is_person(record.by):
+            return Followed(record=record, told_by=None)
+        if record.status == Status.ACTUAL:
+            check_second_person(record, who)
+        _check_state(record.state)
+        now = self._clock.now_ms()
+        alert = replace(_anew(record, now, lambda alert: alert.model_copy(update={"expires": expires})), expires=ends)
+        self._check_end(record, alert, now)
+        await self._photos.attach(Alert.model_validate_json(alert.document), alert)
+        await self._alerts.keep_name(alert)
+        return _Change(anew=[alert])
 
-    async def _change(self, record: AlertRecord, change: _Change, last: int, who: Credential, reason: str) -> bool:
+    def _check_end(self, record: AlertRecord, alert: AlertRecord, now_ms: int) -> None:
+        """Raises Problem for an end that is none, or is too far away."""
+        now = datetime.fromtimestamp(now_ms / 1000, UTC)
+        faults = rules.expiry_faults(Alert.model_validate_json(alert.document), now)
+        if alert.expires <= record.expires:
+            faults.append(Fault("/expires", "It ends then already, or later: an end is only put off."))
+        if alert.expires > record.start + LONGEST_MS:
+            faults.append(Fault("/expires", "It would be told for more than 49 days: write a new one."))
+        if faults:
+            raise Problem("invalid-request", "The alert cannot end then.", faults=tuple(faults))
+
+    async def _revised(self, alert_id: str, who: Credential, reason: str, rev: int | None, change: Change) -> Followed:
+        for _ in range(TRIES):
+            record = await self._approval.get(alert_id, who)
+            check_key(record, who)
+            versions = await versions_of(self._alerts, alert_id)
+            found = await change(record, versions)
+            if isinstance(found, Followed):
+                return found
+            check_revision(record, rev)
+            if await self._write(record, found, len(versions), {"by": who.subject, "reason": reason}):
+                told_by = found.told_by.id if found.told_by else None
+                return Followed(record=await self._approval.get(alert_id, who), told_by=told_by)
+        raise changed_since()
+
+    async def _write(self, record: AlertRecord, change: _Change, last: int, fields: dict[str, str]) -> bool:
         """Whether it was done; no where somebody else was first, and it is to be looked at again. Raises Problem."""
         footing = Footing(sources=SOURCES, last=last, rev=record.rev, alive=True)
-        fields = {"by": who.subject, "reason": reason}
         done, old = await self._alerts.follow(record, footing, None, change.told_by, fields=fields, anew=change.anew)
         if done or old in {"again", "changed"}:
             return done
         if old == "expired":
             raise Problem("expired", "The alert's end has passed.")
-        raise Problem("precondition-failed", f"An alert that is {old} is not changed any more.")
+        _check_state(old)
+        return False
+
+
+def _anew(record: AlertRecord, now_ms: int, change: Callable[[Alert], Alert]) -> AlertRecord:
+    """The version as it is after a change of its document."""
+    alert = change(Alert.model_validate_json(record.document))
+    document = alert.model_dump_json(by_alias=True).encode()
+    return replace(record, document=document, changes=f"{record.changes} {now_ms}".strip())
+
+
+def _check_state(state: str) -> None:
+    if state not in SOURCES:
+        raise Problem("precondition-failed", f"An alert that is {state} is not changed so.")

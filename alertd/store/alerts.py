@@ -104,6 +104,11 @@ class Alerts:
         if record.external_id and record.state is AlertState.PENDING:
             await self._db.execute("SET", self._external_id(record), record.id, "PXAT", record.expires)
 
+    async def keep_name(self, record: AlertRecord) -> None:
+        """The external id lasts as long as the alert, whose end is put off."""
+        if record.external_id:
+            await self._db.execute("PEXPIREAT", self._external_id(record), record.expires, "GT")
+
     async def _goes_as(self, alert_id: str, name: str) -> bool:
         """Whether an alert is under way under this very external id: it may have been changed to another since."""
         (head,) = await self.heads([alert_id]) if alert_id else [None]
@@ -278,7 +283,13 @@ class Alerts:
         )  # fmt: skip
         if done:
             await self.enliven(record.id)  # again, as where it is approved
+            await self.note_end([one for one in anew if one.id == record.id])
         return bool(done), old.decode()
+
+    async def note_end(self, records: Iterable[AlertRecord]) -> None:
+        """When alerts are to expire. Where it is not known by then it is found out when the end comes that they had before."""
+        for one in records:
+            await self._db.execute("ZADD", keys.expiry(keys.shard_of(chain_of(one.id))), one.expires, one.id)
 
     async def versions(self, chains: Sequence[str]) -> list[str]:
         """The ids of all versions of chains, in one round trip."""

@@ -96,6 +96,7 @@ async def test_every_live_alert_gets_its_turn(parts: Parts, sandbox: Sandbox, sa
     parts.settings = parts.settings.model_copy(update={"worker": parts.settings.worker.model_copy(update={"lanes": 2})})
     alert_ids = [await approved(parts, sample) for _ in range(7)]
     waiting = (await submitted(parts, sample)).record.id
+    await parts.db.execute("HSET", keys.of_chain(waiting, "version", waiting), "expires", 1)
     await parts.db.execute("ZADD", keys.expiry(keys.shard_of(waiting)), 1, waiting)
     async with working(parts):
         for alert_id in alert_ids:

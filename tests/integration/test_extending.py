@@ -1,0 +1,135 @@
+"""An end that is put off: what is queued lives on, nobody hears of it, and it takes a second person as the first end did."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from alertd.alerts import AlertState
+from alertd.app import Parts
+from alertd.cap.messages import MsgType
+from alertd.cap.reader import read
+from alertd.documents import Alert
+from alertd.errors import Problem
+from alertd.service.messages import LOOK_S
+from alertd.store import keys
+from alertd.store.connection import Connection
+from alertd.store.media import KEPT_AFTER_MS
+from alertd.store.work import Alike
+from tests.integration.acts import ANA, BEA, CARL, counts, photo, planned, register, send, submitted
+from tests.integration.media.conftest import showing
+from tests.integration.test_following import sent, slug
+
+HOUR_MS = 3_600_000
+
+
+def later(record: Any, hours: float = 10) -> datetime:
+    return datetime.fromtimestamp(record.expires / 1000, UTC) + timedelta(hours=hours)
+
+
+async def expiry(parts: Parts, alert_id: str, at_ms: int) -> list[str]:
+    return [one for one in await parts.alerts.due(at_ms) if one == alert_id]
+
+
+async def test_it_lives_on_and_nobody_hears_of_it(parts: Parts, sample: dict[str, Any]):
+    """What is queued goes out after the old end, with the new one in its words; no version tells of it."""
+    await register(parts, 20)
+    record = await planned(parts, sample, channels=["push"], external_id="x-1")
+    messages, alike = parts.worker().dispatch.messages, Alike(channel="push", language="es")
+    carrier = parts.carriers.of("push")[0]
+    assert (await messages.ready(record.id, alike, carrier)).expires_ms == record.expires
+    done = await parts.revising.extend(record.id, BEA, later(record), "Still missing")
+    assert (done.record.expires, done.told_by) == (record.expires + 10 * HOUR_MS, None)
+    assert Alert.model_validate_json(done.record.document).expires == later(record)
+    assert await parts.alerts.versions([record.id]) == [record.id]
+    await parts.clock.sleep(LOOK_S)
+    ready = await messages.ready(record.id, alike, carrier)
+    assert ready.expires_ms == done.record.expires
+    assert str(done.record.expires // 1000) in repr(ready.prepared.payload)
+    parts.db.skew_ms += record.expires + HOUR_MS - parts.clock.now_ms()
+    lease = await parts.work.lease(record.id, "push", b"")
+    assert (await parts.work.gate(lease, [], lease.rows, 1))[0] == "go"
+
+
+async def test_the_end_comes_when_it_is_put_off_to(parts: Parts, sample: dict[str, Any], store: Connection):
+    """Not at the old one, even if whoever ends alerts had found it due before; nor if nobody noted the new one."""
+    await register(parts, 20)
+    record = await planned(parts, sample)
+    done = await parts.revising.extend(record.id, BEA, later(record), "x")
+    assert await expiry(parts, record.id, record.expires + 1) == []
+    assert await expiry(parts, record.id, done.record.expires + 1) == [record.id]
+    shard = keys.shard_of(record.id)
+    await store.execute("ZADD", keys.expiry(shard), record.expires, record.id)
+    await parts.worker().ending.expire(record.id)
+    assert await parts.alerts.state(record.id) is AlertState.SENDING
+    assert await expiry(parts, record.id, record.expires + 1) == []
+
+
+async def test_photos_last_as_long(parts: Parts, sample: dict[str, Any], store: Connection):
+    """They are kept for as long after the new end as they were after the old one."""
+    await register(parts, 20)
+    media = await photo(parts)
+    record = await planned(parts, sample, case=showing(sample, media))
+    done = await parts.revising.extend(record.id, BEA, later(record), "x")
+    assert await store.execute("PEXPIRETIME", keys.media(media)) == done.record.expires + KEPT_AFTER_MS
+
+
+async def test_what_was_told_stays_told(parts: Parts, sample: dict[str, Any]):
+    """Of an alert that is sent or stood down no row is touched, and it can be closed as before."""
+    record = await sent(parts, sample, channels=["push"])
+    before = await counts(parts, record)
+    done = await parts.revising.extend(record.id, BEA, later(record), "x")
+    assert (done.record.state, await counts(parts, record)) == (AlertState.SENT, before)
+    down = await parts.following.stand_down(record.id, ANA, "x")
+    again = await parts.revising.extend(record.id, BEA, later(record, 20), "x")
+    assert again.record.state is AlertState.STOOD_DOWN
+    assert await parts.alerts.state(down.told_by) is AlertState.APPROVED
+    reopened = await parts.following.reopen(record.id, BEA, "x")
+    assert (await parts.alerts.get(reopened.told_by)).expires == again.record.expires
+    await send(parts, record)
+
+
+async def test_an_actual_alert_takes_a_second_person(parts: Parts, sample: dict[str, Any]):
+    """Not its author: the name would be told for longer than anybody else has agreed to. A Test takes nobody."""
+    record = await sent(parts, sample, channels=["push"])
+    assert await slug(parts.revising.extend(record.id, ANA, later(record), "x")) == "same-person"
+    carl = await parts.revising.extend(record.id, CARL, later(record), "x")
+    assert carl.record.expires == record.expires + 10 * HOUR_MS
+    assert (await parts.revising.extend(record.id, CARL, later(record), "x")).record.rev == carl.record.rev
+    drill = (await submitted(parts, sample, status="Test")).record
+    drill = await parts.approval.begin(drill, ANA)
+    assert (await parts.revising.extend(drill.id, ANA, later(drill), "x")).record.expires > drill.expires
+
+
+async def test_cap_says_it_as_an_update(parts: Parts, sample: dict[str, Any]):
+    """With the new end, and each change under a name of its own."""
+    record = await sent(parts, sample, channels=["push"])
+    first = read(await parts.cap_out.document(record))
+    one = read(await parts.cap_out.document((await parts.revising.extend(record.id, BEA, later(record), "x")).record))
+    assert (one.msg_type, one.infos[0].expires) == (MsgType.UPDATE, later(record).replace(microsecond=0))
+    await parts.clock.sleep(0.002)
+    two = read(await parts.cap_out.document((await parts.revising.restrict(record.id, BEA, "x")).record))
+    assert two.references == (first.reference, one.reference)
+    assert len({first.identifier, one.identifier, two.identifier}) == 3
+
+
+async def test_breaches_are_refused(parts: Parts, sample: dict[str, Any]):
+    """An end that is earlier, the same, in the past or too far; an alert that is not told, or has ended meanwhile."""
+    await register(parts, 20)
+    pending = (await submitted(parts, sample)).record
+    assert await slug(parts.revising.extend(pending.id, BEA, later(pending), "x")) == "precondition-failed"
+    record = await planned(parts, sample)
+    for hours in (0, -1, -100, 31 * 24):
+        with pytest.raises(Problem) as refusal:
+            await parts.revising.extend(record.id, BEA, later(record, hours), "x")
+        assert refusal.value.slug == "invalid-request"
+        assert {fault.pointer for fault in refusal.value.faults} == {"/expires"}
+    assert await slug(parts.revising.extend(record.id, BEA, later(record), "x", rev=1)) == "precondition-failed"
+    test_key = dataclasses.replace(BEA, test=True)
+    assert await slug(parts.revising.extend(record.id, test_key, later(record), "x")) == "not-allowed"
+    parts.db.skew_ms += record.expires - parts.clock.now_ms() + 1
+    assert await slug(parts.revising.extend(record.id, BEA, later(record), "x")) == "expired"
+    assert (await parts.alerts.get(record.id)).expires == record.expires
