@@ -41,7 +41,7 @@ class TextReply(BaseModel):
 
 class TextList(BaseModel):
     revision: int = Field(
-        description="How often the texts were changed. An alert keeps the revision it was approved with."
+        description="How often the texts were changed. An alert keeps the revision it was submitted with, and is not approved after another one."
     )
     texts: list[TextReply]
 

@@ -54,7 +54,8 @@ class Approval:
             check_key(record, who)
             await claim_external_id(self._alerts, record)
             rev = record.rev if rev is None else rev  # the external id that was claimed is the one it has then
-        pending = await self._step(alert_id, AlertState.PENDING, who, rev)
+        texts = await self._texts.revision(record.org)
+        pending = await self._step(alert_id, AlertState.PENDING, who, rev, texts=texts)
         await self._alerts.keep_external_id(pending)
         return await self.begin(pending, who)
 
@@ -78,6 +79,7 @@ class Approval:
         """Freezes the audience of what was read and opens the gate; `seen` is the count somebody looked at."""
         await self._alerts.enliven(record.id)  # before it is asked: who stops from now on finds it
         await self._stopping.check(record.org, record.key, who.key_id)
+        await self._check_texts(record)
         alert = Alert.model_validate_json(record.document)
         area = await self._alerts.area(record.id)
         shares = await self._targeting.shares(area)
@@ -98,7 +100,6 @@ class Approval:
             who.subject,
             self._targeting.told_regions(shares),
             rings=ringed.of_each,
-            texts=await self._texts.revision(record.org),
             rev=record.rev,
             sent_by=(record.key, who.key_id),
         )
@@ -107,6 +108,14 @@ class Approval:
         if not done and not _is_approved(now, who):
             raise refused(old, AlertState.APPROVED)
         return now
+
+    async def _check_texts(self, record: AlertRecord) -> None:
+        """Nobody approves words that they may not have seen."""
+        if await self._texts.revision(record.org) != record.texts:
+            raise Problem(
+                "approval-stale",
+                "Your organisation's own texts were changed since this alert was submitted. Return it, and have it submitted again.",
+            )
 
     async def reject(self, alert_id: str, who: Credential, reason: str, *, rev: int | None = None) -> AlertRecord:
         """It will not be sent."""
@@ -132,10 +141,11 @@ class Approval:
         check_key(record, who)
 
     async def _step(
-        self, alert_id: str, new: AlertState, who: Credential, rev: int | None, **fields: str
-    ) -> AlertRecord:
+        self, alert_id: str, new: AlertState, who: Credential, rev: int | None, *, texts: int | None = None,
+        **fields: str,
+    ) -> AlertRecord:  # fmt: skip
         check_key(await self.get(alert_id, who), who)
-        done, old = await self._alerts.step(alert_id, new, rev=rev, by=who.subject, **fields)
+        done, old = await self._alerts.step(alert_id, new, rev=rev, texts=texts, by=who.subject, **fields)
         now = await self.get(alert_id, who)
         said_before = now.state is new and who.is_person(now.by)
         if not done and not said_before:

@@ -79,9 +79,9 @@ class Intake:
         self, alert: Alert, who: Credential, *, alert_id: str | None = None, dry_run: bool = False, draft: bool = False
     ) -> Taken:
         """Check everything, find the audience, and keep the alert unless this is a dry run. Raises Problem."""
-        alert, look = await self._checked(alert, who)
+        alert, look, texts = await self._checked(alert, who)
         now = self._clock.now_ms()
-        record = self._record(alert, who, alert_id or new_id(now), len(look.found), draft=draft)
+        record = self._record(alert, who, alert_id or new_id(now), len(look.found), texts, draft=draft)
         if not draft:
             await (check_twin if dry_run else claim_external_id)(self._alerts, record)
         if not dry_run:
@@ -104,8 +104,8 @@ class Intake:
             raise Problem("not-allowed", "Only its author may change an alert.")
         if record.state not in AMENDABLE:
             raise Problem("precondition-failed", f"An alert that is {record.state} cannot be changed.")
-        alert, look = await self._checked(_read(merged(json.loads(record.document), patch)), who)
-        fresh = self._record(alert, who, record.id, len(look.found), draft=True)
+        alert, look, texts = await self._checked(_read(merged(json.loads(record.document), patch)), who)
+        fresh = self._record(alert, who, record.id, len(look.found), texts, draft=True)
         new = replace(
             fresh, state=record.state, reason=record.reason, created=record.created, rev=record.rev,
             hands=hands_text(who.hands | hands_of(record.author, record.hands)),
@@ -119,11 +119,14 @@ class Intake:
         new = replace(new, rev=record.rev + 1)
         return Taken(record=new, area=look.area, shares=look.shares, found=look.found, ringed=look.ringed)
 
-    async def _checked(self, alert: Alert, who: Credential) -> tuple[Alert, Look]:
-        """As it will be kept, and whom it would reach. Raises Problem for everything that stands against it."""
+    async def _checked(self, alert: Alert, who: Credential) -> tuple[Alert, Look, int]:
+        """As it will be kept, whom it would reach, and the revision of the own texts it would be told with. Raises Problem for
+        everything that stands against it.
+        """
         self.check(alert, who)
         alert = await self._photos.told(alert, who)
-        own = await self._texts.latest(who.org)
+        texts = await self._texts.revision(who.org)
+        own = await self._texts.of(who.org, texts)
         unsayable = asyncio.to_thread(  # a dozen languages and three channels take 40 ms: meanwhile the store answers
             impossible, alert, self._carriers, self._renderer, own, now_ms=self._clock.now_ms()
         )
@@ -131,7 +134,7 @@ class Intake:
         if faults:
             raise Problem("message-impossible", "A channel's message cannot be made.", faults=tuple(faults))
         self._check_size(alert, look.area, look.found)
-        return alert, look
+        return alert, look, texts
 
     async def look(self, alert: Alert) -> Look:
         """The area of an alert's target and the people in it now."""
@@ -191,7 +194,9 @@ class Intake:
             return []
         return [Fault("/info", "None of these languages has its words and safety line in the templates.")]
 
-    def _record(self, alert: Alert, who: Credential, alert_id: str, seen: int, *, draft: bool) -> AlertRecord:
+    def _record(
+        self, alert: Alert, who: Credential, alert_id: str, seen: int, texts: int, *, draft: bool
+    ) -> AlertRecord:
         return AlertRecord(
             id=alert_id,
             state=AlertState.DRAFT if draft else AlertState.PENDING,
@@ -209,6 +214,7 @@ class Intake:
             expires=int(alert.expires.timestamp() * 1000),
             rev=1,
             seen=seen,
+            texts=texts,
             document=alert.model_dump_json(by_alias=True).encode(),
         )
 

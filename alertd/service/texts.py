@@ -35,7 +35,7 @@ class Texts:
         return await self._store.revision(org)
 
     async def latest(self, org: str) -> OwnTexts:
-        """What an alert that is approved now would be told with."""
+        """What an alert that is submitted now would be told with."""
         return await self.of(org, await self.revision(org))
 
     async def of(self, org: str, revision: int) -> OwnTexts:

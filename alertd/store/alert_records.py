@@ -50,7 +50,7 @@ class AlertRecord:
     key: str = ""  # id of the key it was written with
     paused: bool = False
     texts: int = (
-        0  # revision of the organisation's own texts that it is told with, 0 for none; frozen with the audience
+        0  # revision of the organisation's own texts that it is told with, 0 for none; as it was when it was submitted
     )
     regions: str = ""  # numbers of the regions whose people are told, frozen with the audience
     document: bytes  # JSON, opened
@@ -124,7 +124,8 @@ class Seals:
 
 def said(record: AlertRecord, seals: Seals) -> list[str | bytes | int]:
     """The fields of what an alert says, its document and what people wrote sealed."""
-    fields: list[str | bytes | int] = ["expires", record.expires, "seen", record.seen, "restricted", record.restricted]
+    fields: list[str | bytes | int] = ["expires", record.expires, "seen", record.seen, "texts", record.texts]
+    fields += ["restricted", record.restricted]
     for name in TEXTS:
         fields += [name, getattr(record, name)]
     for name in (*OF_CASE, *OF_STAFF):

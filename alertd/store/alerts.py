@@ -199,7 +199,6 @@ class Alerts:
         approver: str,
         regions: Sequence[int] = (),
         *,
-        texts: int = 0,
         rings: Rings | None = None,
         rev: int | None = None,
         sent_by: Iterable[str] = (),
@@ -225,21 +224,22 @@ class Alerts:
             self._seals(alert_id, None).seal("approver", approver),
             "regions",
             " ".join(map(str, regions)),
-            "texts",
-            texts,
         )
         if done:
             await self.enliven(alert_id)  # again: a worker may have found it not approved yet, and retired it
         return bool(done), old.decode()
 
-    async def step(self, alert_id: str, new: AlertState, *, rev: int | None = None, **fields: str) -> tuple[bool, str]:
-        """One step of the table of states, durably, from the revision `rev` if that matters. Answers whether it was done,
-        and the state it had ('' for none, 'changed' for another revision).
+    async def step(
+        self, alert_id: str, new: AlertState, *, rev: int | None = None, texts: int | None = None, **fields: str
+    ) -> tuple[bool, str]:
+        """One step of the table of states, durably, from the revision `rev` if that matters, with own `texts` of another
+        revision if given. Answers whether it was done, and the state it had ('' for none, 'changed' for another revision).
         """
         if new in QUEUED_BECOMES:
             await self.enliven(alert_id)  # first, so that what is queued is settled even if we die here
         seals = self._seals(alert_id, await self._box_of(alert_id) if fields.keys() & set(OF_CASE) else None)
-        flat = [part for name, text in fields.items() for part in (name, seals.seal(name, text))]
+        flat: list[str | bytes | int] = [] if texts is None else ["texts", texts]
+        flat += [part for name, text in fields.items() for part in (name, seals.seal(name, text))]
         done, old = await self._db.run_durably(
             "step", [keys.chain(chain_of(alert_id))], alert_id, sources_of(new), str(new), self._db.skew_ms,
             "" if rev is None else rev, *flat,
@@ -274,7 +274,7 @@ class Alerts:
         if notice is not None:
             shard = keys.shard_of(chain_of(record.id))
             await self._db.execute("ZADD", keys.expiry(shard), notice.expires, notice.id)
-            told = ["alerted", notice.alerted, "texts", notice.texts, *said(notice, self._seals(notice.id, box))]
+            told = ["alerted", notice.alerted, *said(notice, self._seals(notice.id, box))]
         await self.enliven(record.id)  # before the step, so that no crash hides it
         done, old = await self._db.run_durably(
             "follow", [chain], record.id, _listed(footing.sources), str(new or ""), self._db.skew_ms,

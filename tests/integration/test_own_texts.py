@@ -1,4 +1,4 @@
-"""An organisation's own texts over a real store and real carriers: kept when they pass, told to the end as they were approved."""
+"""An organisation's own texts over a real store and real carriers: kept when they pass, told to the end as they were submitted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from alertd.store import keys
 from alertd.store.texts import TextStore
 from alertd.store.work import Alike
 from channels.sandbox import Sandbox
-from tests.integration.acts import BEA, counts, planned, register, send, submitted
+from tests.integration.acts import ANA, BEA, counts, planned, register, send, submitted
 
 TITLE = Place("missing-child", "push", "es", "title")
 BODY = Place("missing-child", "push", "es", "body")
@@ -29,28 +29,42 @@ async def told(parts: Parts, alert_id: str) -> bytes:
     return b"".join(ready.prepared.payload.pieces)
 
 
-async def test_an_alert_is_told_to_its_end_in_the_words_it_was_approved_with(
+async def test_an_alert_is_told_to_its_end_in_the_words_it_was_submitted_with(
     parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
 ):
     """What is changed or removed after its approval serves the next alerts, whichever worker sends."""
     await register(parts, 20)
     await parts.texts.put("default", TITLE, "First: {{ who }}")
-    early = await submitted(parts, sample)
+    first = await planned(parts, sample)
     await parts.texts.put("default", TITLE, "Second: {{ who }}")
     second = await planned(parts, sample)
-    first = await parts.approval.approve(early.record.id, BEA)
     await parts.texts.put("default", TITLE, "Third: {{ who }}")
     third = await planned(parts, sample)
     await parts.texts.drop("default", TITLE)
     usual = await planned(parts, sample)
-    assert [record.texts for record in (first, second, third, usual)] == [2, 2, 3, 4]
-    assert b"Second: Luc" in await told(parts, first.id)
+    assert [record.texts for record in (first, second, third, usual)] == [1, 2, 3, 4]
+    assert b"First: Luc" in await told(parts, first.id)
     assert b"Second: Luc" in await told(parts, second.id)
     assert b"Third: Luc" in await told(parts, third.id)
     assert b"menor en peligro: Luc" in await told(parts, usual.id)
     assert await send(parts, second)
     assert await counts(parts, second) == {"accepted": 20}
     assert sandbox.push.recorded.counts()["doubled"] == 0
+
+
+async def test_nobody_approves_words_that_were_changed_after_the_submission(parts: Parts, sample: dict[str, Any]):
+    """The second person may have read the others. It goes back to its author, and out in the words it was submitted with then."""
+    await register(parts, 20)
+    taken = await submitted(parts, sample)
+    await parts.texts.put("default", TITLE, "Changed: {{ who }}")
+    with pytest.raises(Problem) as caught:
+        await parts.approval.approve(taken.record.id, BEA)
+    assert caught.value.slug == "approval-stale"
+    await parts.approval.give_back(taken.record.id, BEA, "Other words")
+    await parts.approval.submit(taken.record.id, ANA)
+    approved = await parts.approval.approve(taken.record.id, BEA)
+    assert approved.texts == 1
+    assert b"Changed: Luc" in await told(parts, approved.id)
 
 
 async def test_texts_that_cannot_be_read_leave_the_usual_words(parts: Parts, sample: dict[str, Any]):
