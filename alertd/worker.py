@@ -156,15 +156,16 @@ class Worker:
         return self.clock.monotonic() - self._heard > FRESH_S
 
     async def _plan(self) -> None:
+        """What is loud first, and of that what is told to fewest: they wait for a chunk of what is told to many, and no more."""
         unplanned: list[AlertRecord] = []
         for alert_id in [one for one in self._versions if one not in self._planned]:
             await self._guarded("plan", alert_id, self._read(alert_id, unplanned))
-        for record in sorted(unplanned, key=lambda record: not self._loud[record.id]):
-            await self._guarded("plan", record.id, self._plan_one(record))
+        for record in sorted(unplanned, key=lambda record: (not self._loud[record.id], record.people)):
+            await self._guarded("plan", record.id, self._plan_one(record.id))
 
     async def _read(self, alert_id: str, unplanned: list[AlertRecord]) -> None:
         self._loud.setdefault(alert_id, False)
-        record = await self.alerts.get(alert_id)
+        (record,) = await self.alerts.heads([alert_id])
         if record is None:
             return
         self._loud[alert_id] = record.loudness == Loudness.LOUD
@@ -173,13 +174,13 @@ class Worker:
         elif record.state in {AlertState.APPROVED, AlertState.SENDING}:
             unplanned.append(record)
 
-    async def _plan_one(self, record: AlertRecord) -> None:
-        started = self.clock.monotonic()
-        if await self.planner.plan(record, lambda: not self._loud[record.id] and self._unread()):
+    async def _plan_one(self, alert_id: str) -> None:
+        started, record = self.clock.monotonic(), await self.alerts.get(alert_id)
+        if record is not None and await self.planner.plan(record, self._unread):
             self.metrics.plan_seconds.observe(self.clock.monotonic() - started)
 
     def _unread(self) -> bool:
-        """Whether there is an alert that nobody has looked at: it may be loud."""
+        """Whether there is an alert that nobody has looked at: it may be loud, or told to fewer."""
         return any(alert_id not in self._loud for alert_id in self._versions)
 
     async def _finish(self) -> None:
@@ -238,15 +239,18 @@ class Worker:
                 if not found:
                     await lanes.freed(self.settings.poll_ms / 1000)
 
-    def _is_loud(self, chain: str) -> bool:
-        """As its versions are that have something to send: what follows an alert is never loud."""
-        return any(self._loud.get(one, False) for one in self._versions if chain_of(one) == chain)
+    def _of_loudness(self, *, loud: bool) -> list[str]:
+        """The live chains that are as loud as that; a chain is as its versions are that have something to send: what follows an
+        alert is never loud.
+        """
+        of_loud = {chain_of(one) for one in self._versions if self._loud.get(one)}
+        return [chain for chain in self._live if (chain in of_loud) == loud]
 
     async def _leases(self, channel: str, room: int, *, loud: bool) -> list[Lease]:
         """At most `room` leases from the live alerts of a loudness, each in turn, as many as there is room asked at once."""
         if self._deaf():
             return []
-        live, hold = [one for one in self._live if self._is_loud(one) == loud], self.carriers.held()
+        live, hold = self._of_loudness(loud=loud), self.carriers.held()
         held = [name for name, lease in self._held.items() if lease.alike.channel == channel]
         for start in range(0, len(live) if room else 0, max(1, room)):
             turn = self._turn[channel, loud]

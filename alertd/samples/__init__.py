@@ -56,13 +56,13 @@ class Person:
 def people(count: int, seed: int = 1) -> Iterator[Person]:
     """The first `count` sample people of a seed: always the same ones."""
     chance = np.random.default_rng(seed)
-    towns = _towns()
-    weights = _weights(towns)
-    chosen = chance.choice(len(towns), count, p=weights)
+    known = towns()
+    weights = _weights(known)
+    chosen = chance.choice(len(known), count, p=weights)
     offsets = chance.normal(0, SPREAD_DEGREES, (count, 2))
     draws = chance.random((count, 4))
     for i, (town, offset, draw) in enumerate(zip(chosen.tolist(), offsets.tolist(), draws.tolist(), strict=True)):
-        _, country, lon, lat, _ = towns[town]
+        _, country, lon, lat, _ = known[town]
         spoken = LANGUAGES.get(country, ("en", "es", "fr"))
         yield Person(
             id=f"sample-{seed}-{i}",
@@ -80,7 +80,8 @@ def _silent(draw: list[float]) -> bool:
     return draw[0] >= SHARES["push"] and draw[1] >= SHARES["sms"]
 
 
-def _towns() -> list[tuple[str, str, float, float, int]]:
+def towns() -> list[tuple[str, str, float, float, int]]:
+    """Name, country, longitude, latitude and population of each."""
     with (Path(__file__).parent / "towns.csv").open(encoding="utf-8", newline="") as file:
         return [
             (row["name"], row["country"], float(row["lon"]), float(row["lat"]), int(row["population"]))

@@ -16,7 +16,7 @@ from alertd.rendering import Renderer, choose_language
 from alertd.service import notices, rings
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.people import Absence, People
-from alertd.store.work import Alike, Work, pack_ref
+from alertd.store.work import BATCH, Alike, Work, pack_ref
 from alertd.subscribers import AddressState, Subscriber
 from geofences.inside import inside
 from geofences.tiles import position
@@ -25,6 +25,8 @@ from geofences.tiles import position
 #: process does for some 25 ms.
 FIRST_CHUNK = 500
 CHUNK = 1_000
+#: References a batch of the first chunk, so that several lanes share it: an alert to few has no more than that.
+FIRST_BATCH = 100
 
 
 class Planner:
@@ -66,7 +68,9 @@ class Planner:
             chunk = turn[cursor:after]
             groups = await self._groups(alert, belongs, frozen.numbers[chunk], frozen.rings[chunk])
             delays, last = rings.delays_ms(alert.target), after == len(turn)
-            if await self._work.plan(record.id, cursor, after, groups, last=last, delays_ms=delays) != "ok":
+            batch = FIRST_BATCH if cursor == 0 else BATCH
+            answer = await self._work.plan(record.id, cursor, after, groups, last=last, delays_ms=delays, batch=batch)
+            if answer != "ok":
                 return False
             if last:
                 return True

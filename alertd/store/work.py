@@ -29,6 +29,7 @@ from alertd.store.scripts import LEASE_MS
 KEPT_SPANS = 64  # versions whose rows' channels are kept in memory: receipts come for days, mostly of the latest alerts
 _OUTCOME = struct.Struct("<IBBBBI")
 REF_BYTES = 6
+BATCH = 500  # design.md, section 2
 NO_DELAYS: Mapping[int, int] = MappingProxyType({})
 
 #: One ledger row, as `prelude.lua` packs it.
@@ -171,8 +172,9 @@ class Work:
         *,
         last: bool,
         delays_ms: Mapping[int, int] = NO_DELAYS,
+        batch: int = BATCH,
     ) -> str:
-        """Append one planning chunk; what belongs to a ring in `delays_ms` waits so long after the approval. Answers 'ok',
+        """Append one planning chunk, cut into batches of so many references; what belongs to a ring in `delays_ms` waits so long after the approval. Answers 'ok',
         'behind' or 'closed'.
         """
         flat: list[str | bytes | int] = []
@@ -186,6 +188,7 @@ class Work:
             after,
             "1" if last else "0",
             self._db.skew_ms,
+            batch,
             *flat,
         )
         return answer.decode()

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from crowd import pending, told
 from demo import Client, alert, person, served, watch
 from rich.console import Console
 from rich.table import Table
@@ -42,7 +43,7 @@ def workers(parent: int) -> Iterator[tuple[float, float]]:
             yield int(fields["VmRSS"].split()[0]) / 1024, sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
 
-async def measure(addresses: int, data: Path) -> dict[str, Any]:
+async def measure(addresses: int, data: Path, *, crowd: bool) -> dict[str, Any]:
     arguments = argparse.Namespace(subscribers=int(addresses / PUSH_SHARE), port=0)
     task = asyncio.current_task()
     assert task is not None
@@ -52,8 +53,10 @@ async def measure(addresses: int, data: Path) -> dict[str, Any]:
         ana = await person(admin, session, base, "ana@centre.example", "alerts:write", "alerts:read")
         bea = await person(admin, session, base, "bea@centre.example", "alerts:approve", "alerts:read")
         taken = await ana.call("POST", "/v1/alerts", {**alert(), "target": EVERYWHERE, "channels": ["push"]})
+        small = await pending(ana) if crowd else []
         idle_s = sum(cpu_s for _, cpu_s in workers(process))
         await bea.call("POST", f"/v1/alerts/{taken['id']}/approve", {})
+        beside = await told(bea, small, taken["id"]) if crowd else {}
         last = await watch(bea, taken["id"])
         counts = last["channels"]["push"]
         found = list(workers(process))
@@ -67,15 +70,18 @@ async def measure(addresses: int, data: Path) -> dict[str, Any]:
             "last_send_s": last["last_send_s"],
             "worker_rss_mb": round(max(rss_mb for rss_mb, _ in found), 1),
             "worker_cpu_s": round(sum(cpu_s for _, cpu_s in found) - idle_s, 2),
+            **beside,
         }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="ops/bench/whole", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="100,000 push addresses instead of 1,000,000")
+    parser.add_argument("--crowd", action="store_true", help="and 200 small loud alerts at once while it runs")
+    arguments = parser.parse_args()
     data = Path(tempfile.mkdtemp(prefix="alertd-bench-"))
     try:
-        found = asyncio.run(measure(100_000 if parser.parse_args().quick else 1_000_000, data))
+        found = asyncio.run(measure(100_000 if arguments.quick else 1_000_000, data, crowd=arguments.crowd))
     except asyncio.CancelledError:
         return 128 + signal.SIGTERM
     finally:

@@ -30,18 +30,21 @@ async def until_settled(parts: Parts, record: AlertRecord, accepted: int) -> Non
 
 async def test_answers_are_settled_while_the_carrier_is_waited_for(parts: Parts, sandbox: Sandbox, sample: dict):
     """A carrier that asks for an hour's rest leaves nothing in flight meanwhile, and a cancel ends the wait."""
+    parts.settings = parts.settings.model_copy(
+        update={"worker": parts.settings.worker.model_copy(update={"chunk": 50})}
+    )
     await register(parts, 150)
     await send(parts, await planned(parts, sample))  # the connections are there
-    sandbox.push.script.set(Rule("token-", "throttle", times=60, retry_after_s=3000))
+    sandbox.push.script.set(Rule("token-", "throttle", times=30, retry_after_s=3000))
     record = await planned(parts, sample)
     lease = await parts.work.lease(record.id, "push", b"")
     drain = asyncio.create_task(parts.worker().dispatch.drain(lease, lambda: False))
-    await until_settled(parts, record, 40)
-    assert await counts(parts, record) == {"accepted": 40, "queued": 110}
+    await until_settled(parts, record, 20)
+    assert await counts(parts, record) == {"accepted": 20, "queued": 130}
     assert not drain.done()
     await parts.alerts.step(record.id, AlertState.CANCELLED)
     await asyncio.wait_for(drain, 5)
-    assert sum(version == record.id for _, version, *_ in sandbox.push.recorded) == 40
+    assert sum(version == record.id for _, version, *_ in sandbox.push.recorded) == 20
 
 
 async def test_one_recipient_s_limit_stops_nobody_else(parts: Parts, sandbox: Sandbox, sample: dict):

@@ -17,9 +17,10 @@ from alertd.rendering import Renderer
 from alertd.resources import templates_dir
 from alertd.service.planning import Planner
 from alertd.store import keys
+from alertd.store.people import People
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
-from tests.integration.acts import BEA, CADIZ, counts, register, submitted
+from tests.integration.acts import BEA, CADIZ, counts, planned, register, submitted
 
 HOUR_MS = 3_600_000
 
@@ -118,6 +119,57 @@ async def test_live_alerts_are_leased_in_turn(parts: Parts, sandbox: Sandbox, sa
             await until(ended(parts, alert_id))
     in_order = sorted((first_s, version) for _, version, _, _, first_s, _ in sandbox.push.recorded)
     assert [version for version, _ in groupby(version for _, version in in_order)] == 3 * alert_ids
+
+
+class Reading(People):
+    """Does something once, when a plan reads its second chunk."""
+
+    def __init__(self, parts: Parts, at_second: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(parts.db)
+        self._reads, self._at_second = 0, at_second
+
+    async def read_many(self, numbers: Any) -> Any:
+        self._reads += 1
+        if self._reads == 2:
+            await self._at_second()
+        return await super().read_many(numbers)
+
+
+async def test_a_small_loud_alert_does_not_wait_for_the_plan_of_a_big_one(parts: Parts, sandbox: Sandbox, sample: dict):
+    """A loud alert to few that is approved while one to many is planned is planned at once, and has a lane of its own."""
+    await register(parts, 200)
+    await register(parts, 25, first=2000, places={"home": {"point": CADIZ}})
+    small = (
+        await submitted(parts, sample, level="child-alert", target={"circles": [{"center": CADIZ, "radius_km": 5}]})
+    ).record.id
+    worker = parts.worker()
+
+    async def small_is_approved() -> None:
+        await parts.approval.approve(small, BEA)
+        await worker._look()
+
+    reading = Reading(parts, small_is_approved)
+    worker.planner = Planner(parts.alerts, reading, parts.work, parts.renderer, parts.clock, chunks=(25, 25))
+    big = await approved(parts, sample, level="child-alert")
+    await worker._look()
+    await worker._plan()  # the big one gives way
+    assert not (await parts.alerts.get(big)).planned
+    await worker._plan()
+    planned_at = [
+        await parts.db.execute("HGET", keys.of_chain(one, "version", one), "planned_at") for one in (small, big)
+    ]
+    assert int(planned_at[0]) <= int(planned_at[1])
+    await worker._listen()
+    rows = [len(lease.rows) for lease in await worker._leases("push", 2, loud=True)]
+    assert sorted(rows) == [25, 25]  # one lane each
+
+
+async def test_an_alert_to_few_is_shared_by_the_lanes(parts: Parts, sandbox: Sandbox, sample: dict):
+    """Three hundred people are three leases, so that three lanes send at once."""
+    await register(parts, 300)
+    record = await planned(parts, sample, level="child-alert")
+    leases = [await parts.work.lease(record.id, "push", b"") for _ in range(3)]
+    assert [len(lease.rows) for lease in leases] == [100, 100, 100]
 
 
 async def test_what_is_loud_does_not_wait_behind_the_rest(parts: Parts, sandbox: Sandbox, sample: dict):

@@ -1,7 +1,8 @@
 -- Appends one planning chunk: batches of references, their queued ledger rows, and the planner's cursor, all or nothing.
 -- KEYS: 1 chain
 -- ARGV: 1 alert id, 2 cursor expected, 3 cursor after, 4 "1" when the audience ends here, 5 skew,
---       6... groups of four: channel, "language format ring", ms after the approval before which nobody may have it, refs (6
+--       6 references a batch (design: the unit of leasing),
+--       7... groups of four: channel, "language format ring", ms after the approval before which nobody may have it, refs (6
 --       bytes each)
 -- Returns: 'ok', 'behind' when another planner was here first, 'closed'
 local chain, alert = KEYS[1], ARGV[1]
@@ -13,9 +14,9 @@ local cursor, rows, batches, start = unpack(redis.call('HMGET', version_key, 'cu
 if cursor ~= ARGV[2] then return 'behind' end
 rows, batches = tonumber(rows), tonumber(batches)
 
-local BATCH = 500 -- design: the unit of leasing
+local BATCH = tonumber(ARGV[6])
 local fresh = packed({state = S.queued, reason = 0, carrier = 0, tries = 0, first = 0, last = 0, receipt = 0})
-for i = 6, #ARGV, 4 do
+for i = 7, #ARGV, 4 do
   local channel, alike, refs = ARGV[i], ARGV[i + 1], ARGV[i + 3]
   local due = start + ARGV[i + 2]
   local total = #refs / 6
