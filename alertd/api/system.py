@@ -58,6 +58,9 @@ class CarrierReply(BaseModel):
     name: str
     channel: str
     rate: float | None = Field(description="Permits a second.")
+    weight: float = Field(description="Its share of the channel; 0 stands by for the others.")
+    ramp_s: float = Field(description="After an idle spell the rate grows for so long.")
+    breaker_open: bool = Field(description="It failed again and again, and rests until it takes messages again.")
 
 
 class CarrierList(BaseModel):
@@ -122,14 +125,18 @@ async def show_kind(request: web.Request, *, kind: Kind) -> KindReply:
 
 
 async def list_carriers(request: web.Request) -> CarrierList:
-    """The carriers and their limits."""
+    """The carriers, their limits, and which of them rest because they failed."""
     s = services(request)
+    resting = await s.fleet.breakers()
     return CarrierList(
         carriers=[
-            CarrierReply(name=c.name, channel=c.channel.name, rate=s.settings.carriers[c.name].rate or None)
+            CarrierReply(
+                name=c.name, channel=c.channel.name, rate=s.settings.carriers[c.name].rate or None,
+                weight=c.weight, ramp_s=c.ramp_s, breaker_open=resting[c.channel.name, c.name],
+            )
             for c in s.carriers.all()
         ]
-    )
+    )  # fmt: skip
 
 
 async def take_receipt(request: web.Request, *, carrier: str, tag: Tag) -> None:

@@ -40,12 +40,12 @@ class Fleet:
         return fleet_text(
             await self._references(),
             dict(Counter(state for state in states if state)),
-            await self._breakers(),
+            await self.breakers(),
             subscribers=await self._people.count(),
             pending_oldest_s=max(0, now - min(pending, default=now)) / 1000,
         )
 
-    async def _breakers(self) -> dict[tuple[str, str], bool]:
+    async def breakers(self) -> dict[tuple[str, str], bool]:
         """Which carriers failed, and rest, by channel and name."""
         channels = {carrier.name: carrier.channel.name for carrier in self._carriers.all()}
         found = await self._limits.open_breakers(channels)

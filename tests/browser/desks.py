@@ -22,6 +22,8 @@ FOCUSED = """() => {
     return [one.getAttribute('aria-label'), ...[...(one.labels || [])].map(each => each.textContent), one.textContent].join(' ')
 }"""
 ZONE = "Europe/Madrid"
+#: What WebGL needs, taken away, as on old desks.
+WITHOUT_WEBGL = ("--disable-gpu", "--disable-software-rasterizer", "--disable-3d-apis")
 #: Where a click is meant to be noticed by: this machine may have other things to do.
 PATIENCE_MS = 30_000
 

@@ -8,12 +8,10 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from tests.acceptance.conftest import Served
-from tests.browser.desks import PATIENCE_MS, Desk, desk, launched
+from tests.browser.desks import PATIENCE_MS, WITHOUT_WEBGL, Desk, desk, launched
 
 pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
 
-#: What WebGL needs, taken away, as on old desks.
-WITHOUT_WEBGL = ("--disable-gpu", "--disable-software-rasterizer", "--disable-3d-apis")
 SEVILLA = "41091"
 
 
@@ -92,7 +90,7 @@ async def test_two_people_tell_everyone_in_an_area(served: Served, browser: Brow
 
 
 async def test_without_webgl_the_same_is_done_by_words_and_numbers(served: Served, ana: str):
-    """A browser that cannot draw a map loses no area: search, coordinates and GeoJSON are there, with the API's count; in the
+    """A browser that cannot draw a map loses no area: search, coordinates and files are there, with the API's count; in the
     dark and from right to left as well.
     """
     async with launched(*WITHOUT_WEBGL) as browser, desk(browser, served.url, color_scheme="dark") as author:
@@ -156,9 +154,9 @@ async def test_what_is_no_shape_is_told_beside_its_field(served: Served, browser
         await author.fill("Longitude, latitude", "37.4 north")
         await author.page.locator(".circle-form").get_by_role("button", name="Add").click()
         await expect(author.page.get_by_text("Two numbers, longitude first")).to_be_visible()
-        await author.fill("GeoJSON, pasted", '{"type": "Point", "coordinates": [0, 0]}')
+        await author.fill("Or paste its text", '{"type": "Point", "coordinates": [0, 0]}')
         await author.page.locator(".paste-form").get_by_role("button", name="Add").click()
-        await expect(author.page.get_by_text("This is no GeoJSON polygon.")).to_be_visible()
+        await expect(author.page.get_by_text("There is no polygon or circle in it.")).to_be_visible()
         await expect(author.page.get_by_label("Longitude, latitude", exact=True)).to_have_value("37.4 north")
 
 

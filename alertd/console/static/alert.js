@@ -8,6 +8,8 @@ import { Follow } from "./follow.js";
 import { Ground } from "./ground.js";
 import { Button, Field, Loading, Refused, StatusMark, counted, html, sentenceOf, some, useEffect, usePolled, useState } from "./parts.js";
 import { TABLES } from "./tables.js";
+import { RingWords } from "./pieces.js";
+import { ReachRings } from "./reach.js";
 import { moment, number, span, t } from "./words.js";
 
 /** Above this many people, the number is typed before it is approved: a hand on Enter is no decision. */
@@ -79,8 +81,10 @@ function Approval({ alert, me, onDecided }) {
     <div class="approval-words">
       <h2>${t("what-happens")}</h2>
       <p class="sentence">${sentenceOf({ ...alert, channels: alert.alert.channels }, reach)}</p>
+      <${RingWords} rings=${alert.alert.target.rings} />
       <${Changed} alert=${alert} reach=${reach} />
       <${Reach} reach=${reach} />
+      <${ReachRings} rings=${reach.audience.rings} target=${alert.alert.target} />
       <${Decide} alert=${alert} reach=${reach} me=${me} onDecided=${onDecided} />
     </div>
     <figure><${Ground} geometry=${reach.geometry} label=${reach.area.name} />

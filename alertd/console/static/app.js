@@ -4,7 +4,10 @@ import { get, session } from "./api.js";
 import { AlertScreen } from "./alert.js";
 import { AllScreen, NowScreen } from "./now.js";
 import { ComposeScreen } from "./compose.js";
+import { AuditScreen, CarriersScreen, KeysScreen } from "./desk.js";
 import { Button, Field, Icon, Refused, html, render, useEffect, useState } from "./parts.js";
+import { RegionsScreen } from "./regions.js";
+import { SubscribersScreen } from "./subscribers.js";
 import { LANGUAGES, language, speak, t } from "./words.js";
 
 document.documentElement.lang = language;
@@ -57,7 +60,14 @@ function SignIn({ lost, onSignedIn }) {
   </main>`;
 }
 
-const PLACES = [["", "now", "now"], ["alerts", "all", "all"]];
+/** Where one can go: the address, its word and icon, and the scope without which there is nothing to see. */
+const PLACES = [
+  ["", "now", "now", "alerts:read"], ["alerts", "all", "all", "alerts:read"], ["regions", "regions", "polygon", "regions:read"],
+  ["subscribers", "subscribers", "person", "subscribers:read"], ["carriers", "carriers", "push", "alerts:read"],
+  ["keys", "keys", "key", "keys:write"], ["audit", "audit", "check", "audit:read"],
+];
+const SCREENS = { new: ComposeScreen, regions: RegionsScreen, subscribers: SubscribersScreen, carriers: CarriersScreen, keys: KeysScreen, audit: AuditScreen, alerts: AllScreen };
+const may = (me, scope) => me.scopes.includes(scope) || me.scopes.includes("admin");
 
 function Head({ me, route, onSignOut }) {
   const here = route.split("/")[0];
@@ -66,7 +76,7 @@ function Head({ me, route, onSignOut }) {
   return html`<header class="head">
     <a class="skip" href="#main" onClick=${(e) => { e.preventDefault(); document.getElementById("main").focus(); }}>${t("skip")}</a>
     <a class="brand" href="#/" aria-label="alertd"><${Mark} />alertd</a>
-    <nav aria-label="alertd">${PLACES.map(link)}
+    <nav aria-label="alertd">${PLACES.filter(([, , , scope]) => may(me, scope)).map(link)}
       <a class="new" href="#/new" aria-current=${here === "new" ? "page" : null}><${Icon} name="plus" />${t("new")}</a></nav>
     <div class="who"><span title=${me.organisation}>${me.subject}</span><${Languages} />
       <${Button} kind="quiet" onClick=${onSignOut}>${t("sign-out")}<//></div>
@@ -75,10 +85,8 @@ function Head({ me, route, onSignOut }) {
 
 function screenOf(route, me) {
   const [place, id] = route.split("/");
-  if (place === "new") return html`<${ComposeScreen} me=${me} />`;
   if (place === "alerts" && id) return html`<${AlertScreen} key=${id} id=${id} me=${me} />`;
-  if (place === "alerts") return html`<${AllScreen} />`;
-  return html`<${NowScreen} me=${me} />`;
+  return html`<${SCREENS[place] || NowScreen} key=${place} me=${me} />`;
 }
 
 function App() {

@@ -1,5 +1,6 @@
 // What the author has filled in so far, kept in this tab, and the alert that the API is sent for it.
 
+import { letGo, polygonsOf } from "./shapes.js";
 import { language } from "./words.js";
 
 const KEPT = "alertd.draft";
@@ -27,11 +28,15 @@ export const blank = () => ({
 
 export function kept() {
   try {
-    return { ...blank(), ...JSON.parse(sessionStorage.getItem(KEPT)) };
+    const draft = { ...blank(), ...JSON.parse(sessionStorage.getItem(KEPT)) };
+    return { ...draft, pieces: draft.pieces.filter((one) => one.type !== "file" || polygonsOf(one.id).length) };
   } catch { return blank(); }
 }
 export const keep = (draft) => sessionStorage.setItem(KEPT, JSON.stringify(draft));
-export const forget = () => sessionStorage.removeItem(KEPT);
+export function forget() {
+  sessionStorage.removeItem(KEPT);
+  letGo();
+}
 
 const iso = (text) => (text ? new Date(text).toISOString() : undefined);
 const filled = (texts, languages) => Object.fromEntries(languages.filter((tag) => texts[tag] && texts[tag].trim()).map((tag) => [tag, texts[tag].trim()]));
@@ -78,14 +83,16 @@ function caseOf(draft) {
 
 const shapes = (pieces) => ({
   regions: pieces.filter((one) => one.type === "region").map((one) => one.code),
-  polygons: pieces.filter((one) => one.type === "polygon").map((one) => one.geometry),
+  polygons: pieces.flatMap((one) => (one.type === "file" ? polygonsOf(one.id) : one.type === "polygon" ? [one.geometry] : [])),
   circles: pieces.filter((one) => one.type === "circle").map(({ center, radius_km }) => ({ center, radius_km })),
 });
+
+const rings = (pieces) => pieces.filter((one) => one.type === "ring").map(({ center, radius_km, loudness, delay_min }) => unset({ center, radius_km, loudness, delay_min }));
 
 /** The target, or null where nothing is chosen to reach. */
 export function targetOf({ pieces }) {
   const wanted = pieces.filter((one) => !one.minus);
-  return wanted.length ? { ...shapes(wanted), exclude: shapes(pieces.filter((one) => one.minus)) } : null;
+  return wanted.length ? { ...shapes(wanted), rings: rings(wanted), exclude: shapes(pieces.filter((one) => one.minus)) } : null;
 }
 
 export function documentOf(draft) {

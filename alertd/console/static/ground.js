@@ -1,14 +1,9 @@
 // An area, to be looked at: on the map where the browser can draw one, else its outline alone.
 
 import { Sketch, hasWebGl, html, useEffect, useRef, useState } from "./parts.js";
+import { boxOf, ringsOf } from "./shapes.js";
 
-export function boundsOf(geometry) {
-  const points = geometry.coordinates.flat(2);
-  const by = (i) => points.map((point) => point[i]);
-  const least = (all) => all.reduce((a, b) => Math.min(a, b));
-  const most = (all) => all.reduce((a, b) => Math.max(a, b));
-  return [least(by(0)), least(by(1)), most(by(0)), most(by(1))];
-}
+export const boundsOf = (geometry) => boxOf(ringsOf(geometry).flat());
 
 export function Ground({ geometry, label }) {
   const [drawable] = useState(hasWebGl);

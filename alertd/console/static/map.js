@@ -5,6 +5,7 @@ import { LngLatBounds, Map as MapLibre, NavigationControl, addProtocol } from ".
 import { Protocol } from "./vendor/pmtiles.mjs";
 import { TerraDraw, TerraDrawCircleMode, TerraDrawPolygonMode, TerraDrawSelectMode } from "./vendor/terra-draw.mjs";
 import { TerraDrawMapLibreGLAdapter } from "./vendor/terra-draw-maplibre.mjs";
+import { t } from "./words.js";
 
 const BASE = `pmtiles://${location.origin}/console/map/base.pmtiles`;
 const SOURCES = "Made with Natural Earth · © Instituto Geográfico Nacional, CC BY 4.0 ign.es · © BFS, swisstopo · U.S. Census Bureau";
@@ -12,6 +13,7 @@ const MODES = { polygon: "polygon", circle: "circle", edit: "select", pick: "sta
 /** Decimals of a degree that are kept of what is drawn: a decimetre. */
 const DECIMALS = 6;
 const EARTH_KM = 6371.0088;
+const NOTHING = { type: "FeatureCollection", features: [] };
 
 addProtocol("pmtiles", new Protocol().tile);
 
@@ -44,16 +46,21 @@ function pieceOf(feature) {
 }
 
 function featureOf(piece) {
-  const circle = piece.type === "circle";
+  const circle = Boolean(piece.center);
   const coordinates = circle ? [outline(piece.center, piece.radius_km)] : piece.geometry.coordinates.map(rounded);
-  const properties = { mode: piece.type, minus: Boolean(piece.minus) };
+  const properties = { mode: circle ? "circle" : "polygon", minus: Boolean(piece.minus), loudness: piece.type === "ring" ? piece.loudness || "as-alert" : "" };
   if (circle) properties.radiusKilometers = piece.radius_km;
   return { type: "Feature", id: piece.id, geometry: { type: "Polygon", coordinates }, properties };
 }
 
+/** A ring says at its top how loud it is. */
+const labelOf = ({ center, radius_km, loudness }, i) => ({
+  type: "Feature", properties: { name: `${i + 1} · ${t(loudness ? `is-${loudness}` : "as-alert")}` }, geometry: { type: "Point", coordinates: outline(center, radius_km)[0] },
+});
+
 /** Whether hands can hold it: one outline of few corners. Others are seen in the area alone. */
 const isDrawn = ({ type, geometry }) =>
-  type === "circle" || (type === "polygon" && geometry.type === "Polygon" && geometry.coordinates.length === 1 && geometry.coordinates[0].length < 500);
+  type === "circle" || type === "ring" || (type === "polygon" && geometry.type === "Polygon" && geometry.coordinates.length === 1 && geometry.coordinates[0].length < 500);
 
 const named = (id, kind, minzoom, colour, size, weight) => ({
   id, type: "symbol", source: "base", "source-layer": "names", minzoom, filter: ["==", "kind", kind],
@@ -72,7 +79,8 @@ function style() {
     version: 8,
     sources: {
       base: { type: "vector", url: BASE, attribution: SOURCES },
-      area: { type: "geojson", data: { type: "FeatureCollection", features: [] } },
+      area: { type: "geojson", data: NOTHING },
+      rings: { type: "geojson", data: NOTHING },
     },
     layers: [
       { id: "sea", type: "background", paint: { "background-color": colour("map-sea") } },
@@ -86,15 +94,20 @@ function style() {
       named("county-names", "county", 8, colour, 12, 4),
       named("province-names", "province", 5.5, colour, 12, 12),
       named("country-names", "country", 1, colour, 13, 8),
+      { id: "ring-names", type: "symbol", source: "rings", layout: { "text-field": ["get", "name"], "text-size": 13, "text-anchor": "bottom", "text-offset": [0, -0.2], "text-allow-overlap": true },
+        paint: { "text-color": colour("area"), "text-halo-color": colour("map-land"), "text-halo-width": 2 } },
     ],
   };
 }
+
+/** The louder a ring, the fuller. */
+const FILLED = { loud: 0.34, normal: 0.16, silent: 0.04 };
 
 /** How what hands draw looks, by the mode that draws it. */
 function drawnStyles() {
   const colour = colours();
   const of = (feature) => colour(feature.properties.minus ? "minus" : "area");
-  const styles = { fillColor: of, fillOpacity: (f) => (f.properties.minus ? 0.3 : 0.12), outlineColor: of, outlineWidth: 2 };
+  const styles = { fillColor: of, fillOpacity: (f) => (f.properties.minus ? 0.3 : FILLED[f.properties.loudness] || 0.12), outlineColor: of, outlineWidth: 2 };
   const select = {
     selectedPolygonColor: colour("area"), selectedPolygonFillOpacity: 0.25, selectedPolygonOutlineColor: colour("area"), selectedPolygonOutlineWidth: 3,
     selectionPointColor: colour("area"), midPointColor: colour("area"),
@@ -181,21 +194,21 @@ export class AreaMap {
     if (state === this.held) return;
     this.held = state;
     const have = new Map(this.draw.getSnapshot().filter((one) => "minus" in one.properties || one.properties.mode in MODES).map((one) => [one.id, one]));
-    const looks = (piece, minus) => JSON.stringify({ ...strip(piece), minus: Boolean(minus) });
-    const same = (piece) => have.has(piece.id) && looks(pieceOf(have.get(piece.id)), have.get(piece.id).properties.minus) === looks(piece, piece.minus);
+    const same = (piece) => have.has(piece.id) && seenOf(pieceOf(have.get(piece.id)), have.get(piece.id).properties) === seenOf(piece, featureOf(piece).properties);
     const gone = [...have.keys()].filter((id) => !wanted.some((piece) => piece.id === id && same(piece)));
     if (gone.length) this.draw.removeFeatures(gone);
+    this.map.getSource("rings").setData({ type: "FeatureCollection", features: pieces.filter((one) => one.type === "ring").map(labelOf) });
     const missing = wanted.filter((piece) => !this.draw.hasFeature(piece.id));
     if (missing.length) this.draw.addFeatures(missing.map(featureOf));
   }
 
   setArea(geometry) {
     const source = this.map.getSource("area");
-    if (source) source.setData(geometry ? { type: "Feature", properties: {}, geometry } : { type: "FeatureCollection", features: [] });
+    if (source) source.setData(geometry ? { type: "Feature", properties: {}, geometry } : NOTHING);
   }
 
   fit([west, south, east, north]) {
-    this.map.fitBounds(new LngLatBounds([west, south], [east, north]), { padding: 60, maxZoom: 11, animate: !matchMedia("(prefers-reduced-motion: reduce)").matches, duration: 500 });
+    this.map.fitBounds(new LngLatBounds([west, south], [east, north]), { padding: { top: 96, bottom: 60, left: 60, right: 60 }, maxZoom: 11, animate: !matchMedia("(prefers-reduced-motion: reduce)").matches, duration: 500 });
   }
 
   destroy() {
@@ -206,4 +219,5 @@ export class AreaMap {
   }
 }
 
-const strip = ({ id, type, geometry, center, radius_km }) => (type === "circle" ? { id, type, center, radius_km } : { id, type, geometry });
+/** All that is seen of a piece. */
+const seenOf = ({ geometry, center, radius_km }, { minus, loudness }) => JSON.stringify([center ? [center, radius_km] : geometry, Boolean(minus), loudness || ""]);

@@ -3,6 +3,7 @@
 import { html } from "./vendor/html.mjs";
 import { useEffect, useRef, useState } from "./vendor/hooks.mjs";
 import { Problem } from "./api.js";
+import { boxOf, ringsOf } from "./shapes.js";
 import { list, moment, number, t } from "./words.js";
 
 export { html, useEffect, useRef, useState };
@@ -20,12 +21,15 @@ const PATHS = {
   circle: "M12 4a8 8 0 1 0 0 16 8 8 0 0 0 0-16zM12 12h8",
   edit: "M12 3v18M3 12h18M12 3L9.5 5.5M12 3l2.5 2.5M12 21l-2.5-2.5M12 21l2.5-2.5M3 12l2.5-2.5M3 12l2.5 2.5M21 12l-2.5-2.5M21 12l-2.5 2.5",
   minus: "M5 12h14",
+  ring: "M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18zM12 8.500a3.500 3.500 0 1 0 0 7 3.500 3.500 0 0 0 0-7z",
   stop: "M8.5 3h7L21 8.5v7L15.5 21h-7L3 15.5v-7z",
   close: "M6 6l12 12M18 6L6 18",
   check: "M5 12.5l4.5 4.5L19 7.5",
   warn: "M12 4l9 16H3zM12 10v4.5M12 17.2h.01",
   now: "M4 13h4l2-7 4 12 2-5h4",
   plus: "M12 5v14M5 12h14",
+  person: "M12 4a3.500 3.500 0 1 0 0 7 3.500 3.500 0 0 0 0-7zM5 20c0-4 3-6 7-6s7 2 7 6",
+  key: "M8 9a4 4 0 1 0 0 8 4 4 0 0 0 0-8zM11 10.500L19 4M16 6.500l2.500 3",
   all: "M4 6h16M4 12h16M4 18h10",
 };
 
@@ -141,13 +145,18 @@ export function sentenceOf({ channels, level, expires, status }, { audience, are
 /** A count of addresses as it is told: "<20" and "hidden" are more than none. */
 export const some = (n) => n !== 0 && n !== undefined;
 
+/** Of an outline, as many corners as a sketch can show. */
+const SKETCHED = 2000;
+function thinned(rings) {
+  const each = Math.ceil(rings.reduce((n, ring) => n + ring.length, 0) / SKETCHED);
+  return rings.map((ring) => ring.filter((_, i) => i % each === 0 || i === ring.length - 1));
+}
+
 /** A piece of ground, drawn without a map: where a glance is enough, and where there is no WebGL. */
 export function Sketch({ geometry, label }) {
   if (!geometry) return html`<div class="sketch" aria-hidden="true"></div>`;
-  const rings = geometry.coordinates.flat();
-  const points = rings.flat();
-  const [west, east] = [Math.min(...points.map((p) => p[0])), Math.max(...points.map((p) => p[0]))];
-  const [south, north] = [Math.min(...points.map((p) => p[1])), Math.max(...points.map((p) => p[1]))];
+  const rings = thinned(ringsOf(geometry));
+  const [west, south, east, north] = boxOf(rings.flat());
   const squeeze = Math.cos(((south + north) / 2) * (Math.PI / 180));
   const size = Math.max((east - west) * squeeze, north - south) || 1;
   const x = (lon) => (((lon - (west + east) / 2) * squeeze) / size) * 90 + 50;

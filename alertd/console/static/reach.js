@@ -3,6 +3,7 @@
 import { post } from "./api.js";
 import { targetOf } from "./draft.js";
 import { Refused, counted, html, some, useEffect, useState } from "./parts.js";
+import { ringWords } from "./pieces.js";
 import { number, span, t } from "./words.js";
 
 /** Clicks that follow each other this closely are one question. */
@@ -10,17 +11,17 @@ const REST_MS = 60;
 
 /** The API's preview of the draft's target; what was told stays, and `counting` says that it is being asked anew. */
 export function useReach(draft) {
-  const target = targetOf(draft);
-  const key = JSON.stringify(target);
+  const key = JSON.stringify(draft.pieces);
   const [reach, tell] = useState({ told: null, error: null, counting: false });
   useEffect(() => {
+    const target = targetOf(draft);
     if (!target) { tell({ told: null, error: null, counting: false }); return undefined; }
     tell((before) => ({ ...before, counting: true }));
     const stop = new AbortController();
     const timer = setTimeout(async () => {
       try {
         const told = await post("/v1/targets/preview", { target }, { signal: stop.signal });
-        tell({ told, error: null, counting: false });
+        tell({ told, target, error: null, counting: false });
       } catch (error) {
         if (!stop.signal.aborted) tell((before) => ({ ...before, error, counting: false }));
       }
@@ -33,8 +34,14 @@ export function useReach(draft) {
 const Channel = ({ name, n, eta }) => html`<li data-channel=${name}><span>${t(name)}</span><b>${number(n)}</b>
   <span class="muted">${eta === undefined ? "" : eta < 1 ? t("at-once") : t("eta", { time: span(eta) })}</span></li>`;
 
+/** Of each ring how loud, how late and how many; the ground outside all of them last. */
+export const ReachRings = ({ rings, target }) => (rings.length ? html`<table class="reach-rings"><caption class="sr-only">${t("rings")}</caption><tbody>
+  ${[...rings].sort((a, b) => (a.ring === 0) - (b.ring === 0)).map((one) => html`<tr data-ring=${one.ring}>
+    <th scope="row">${one.ring ? t("ring", { n: String(one.ring) }) : t("ring-rest")}<small>${one.ring ? ringWords({ ...one, ...target.rings[one.ring - 1] }) : t("as-alert")}</small></th>
+    <td><b>${number(one.people)}</b> ${t("people", { n: typeof one.people === "number" ? one.people : 2 })}</td></tr>`)}</tbody></table>` : null);
+
 export function ReachPanel({ reach, status }) {
-  const { told, error, counting } = reach;
+  const { told, target, error, counting } = reach;
   if (!told) return html`<section class="reach"><p class="muted">${counting ? t("counting") : t("area-none")}</p><${Refused} error=${error} /></section>`;
   const { audience, area, eta } = told;
   const names = Object.fromEntries(area.regions.map((one) => [one.code, one.name]));
@@ -45,6 +52,7 @@ export function ReachPanel({ reach, status }) {
     <${Refused} error=${error} />
     <ul class="reach-channels">${Object.entries(audience.addresses).filter(([name, n]) => some(n) || name in eta).map(([name, n]) => html`
       <${Channel} name=${name} n=${n} eta=${eta[name]} />`)}</ul>
+    <${ReachRings} rings=${audience.rings} target=${target} />
     <ul class="reach-regions">${Object.entries(audience.regions).slice(0, 6).map(([code, n]) => html`
       <li><span>${names[code] || code}</span><b>${number(n)}</b></li>`)}</ul>
     ${area.repairs.map((what) => html`<p class="note small">${t("mended", { what })}</p>`)}

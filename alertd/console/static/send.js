@@ -1,9 +1,10 @@
 // The last look before a second person gets it: one sentence, the words side by side, when it ends, by which channels.
 
-import { documentOf, previewOf } from "./draft.js";
+import { documentOf, previewOf, targetOf } from "./draft.js";
 import { Messages } from "./messages.js";
 import { Ground } from "./ground.js";
 import { Check, Field, Refused, StatusMark, html, sentenceOf } from "./parts.js";
+import { RingWords } from "./pieces.js";
 import { t } from "./words.js";
 
 const CHANNELS = ["push", "sms", "mail"];
@@ -16,6 +17,7 @@ export function SendStep({ draft, change, reach, error }) {
       <div class="approval-words"><${StatusMark} status=${draft.status} long />
         <h2>${t("what-happens")}</h2>
         <p class="sentence">${reach.told ? sentenceOf({ ...draft, expires: documentOf(draft).expires }, reach.told) : t("area-none")}</p>
+        <${RingWords} rings=${(targetOf(draft) || {}).rings} />
         ${draft.status === "Actual" ? html`<p class="muted">${t("submit-says")}</p>` : null}
         <div class="grid"><${Field} label=${t("expires")} type="datetime-local" value=${draft.expires} onChange=${(expires) => change({ expires })} />
           <fieldset class="channels-choice"><legend>${t("by-channels")}</legend>${CHANNELS.map((one) => html`

@@ -1,0 +1,106 @@
+// What keeps the service running: carriers, keys, the audit.
+
+import { ask, get, post } from "./api.js";
+import { Button, Check, Empty, Field, Icon, Loading, Refused, html, usePolled, useState } from "./parts.js";
+import { TABLES } from "./tables.js";
+import { list, moment, t } from "./words.js";
+
+/** A rate above this is none: the carrier takes what it is given. */
+const rateOf = (one) => (one.rate ? t("rate", { n: one.rate }) : t("no-limit"));
+
+const CarrierCard = ({ one }) => html`<li class="card carrier ${one.breaker_open ? "is-resting" : ""}">
+  <span class="channel-name"><${Icon} name=${one.channel} />${t(one.channel)}</span>
+  <div><h3>${one.name}</h3><p class="about">${rateOf(one)}${one.ramp_s ? ` · ${t("ramp", { n: one.ramp_s })}` : ""}${one.weight === 0 ? ` · ${t("stands-by")}` : ""}</p></div>
+  <span class="state state-${one.breaker_open ? "rejected" : "sent"}">${t(one.breaker_open ? "rests" : "takes")}</span></li>`;
+
+export function CarriersScreen() {
+  const { data, error } = usePolled((signal) => get("/v1/carriers", { signal }), 2000);
+  if (!data) return html`<div class="page">${error ? html`<${Refused} error=${error} />` : html`<${Loading} />`}</div>`;
+  const resting = data.carriers.filter((one) => one.breaker_open);
+  return html`<div class="page"><h1>${t("carriers")}</h1>${error ? html`<p class="banner" role="status">${t("offline")}</p>` : null}
+    <section class="health ${resting.length || !data.carriers.length ? "is-troubled" : ""}" aria-live="polite"><${Icon} name=${resting.length ? "warn" : "check"} />
+      <div><p><strong>${resting.length ? t("carriers-rest", { list: list(resting.map((one) => one.name)) }) : t(data.carriers.length ? "carriers-well" : "no-carriers")}</strong></p>
+        <p class="muted small">${t("carriers-say")}</p></div></section>
+    <ul class="cards">${data.carriers.map((one) => html`<${CarrierCard} key=${one.name} one=${one} />`)}</ul></div>`;
+}
+
+function NewKey({ me, onMade, onBack }) {
+  const [subject, name] = useState("");
+  const [scopes, choose] = useState(["alerts:read", "alerts:write"]);
+  const [test, setTest] = useState(false);
+  const [error, fail] = useState(null);
+  const make = async (event) => {
+    event.preventDefault();
+    try { onMade(await post("/v1/keys", { subject: subject.trim(), scopes, test })); } catch (problem) { fail(problem); }
+  };
+  const own = TABLES.scopes.filter((one) => me.scopes.includes(one) || me.scopes.includes("admin"));
+  return html`<form class="sheet new-key" onSubmit=${make}><header><h2>${t("key-new")}</h2></header>
+    <${Field} label=${t("key-for")} value=${subject} onChange=${name} required autofocus hint=${t("key-for-says")} />
+    <fieldset class="scopes"><legend>${t("key-may")}</legend>${own.map((one) => html`<${Check} key=${one} label=${t(`may-${one}`)} checked=${scopes.includes(one)}
+      onChange=${(on) => choose(TABLES.scopes.filter((each) => (each === one ? on : scopes.includes(each))))} />`)}</fieldset>
+    <${Check} label=${t("key-test")} checked=${test || me.test} onChange=${setTest} />
+    <${Refused} error=${error} />
+    <div class="actions"><${Button} onClick=${onBack}>${t("back")}<//><button class="button primary" disabled=${!subject.trim() || !scopes.length}><span>${t("key-make")}</span></button></div></form>`;
+}
+
+const Token = ({ made, onDone }) => html`<section class="sheet token" role="status"><header><h2>${t("key-made", { who: made.subject })}</h2></header>
+  <p>${t("key-once")}</p><code class="secret">${made.token}</code>
+  <div class="actions"><${Button} onClick=${() => navigator.clipboard && navigator.clipboard.writeText(made.token)}>${t("copy")}<//><${Button} kind="primary" onClick=${onDone}>${t("key-noted")}<//></div></section>`;
+
+function KeyLine({ one, me, onGone }) {
+  const [sure, ask_] = useState(false);
+  const [error, fail] = useState(null);
+  const revoke = () => ask("DELETE", `/v1/keys/${one.key}`).then(onGone, fail);
+  return html`<li class="line key-line"><div><span class="line-title">${one.subject}</span>${one.key === me.key ? html` <span class="count">${t("key-this")}</span>` : null}
+      <p class="about"><code>${one.key}</code> · ${list(one.scopes.map((scope) => t(`may-${scope}`)))}${one.test ? ` · ${t("key-tests")}` : ""}</p><${Refused} error=${error} /></div>
+    ${sure ? html`<div class="actions"><${Button} onClick=${() => ask_(false)}>${t("back")}<//><${Button} kind="danger" onClick=${revoke}>${t("key-revoke-sure")}<//></div>`
+      : html`<${Button} kind="quiet" onClick=${() => ask_(true)} aria-label=${`${t("key-revoke")}: ${one.subject}, ${one.key}`}>${t("key-revoke")}<//>`}</li>`;
+}
+
+export function KeysScreen({ me }) {
+  const [turn, again] = useState(0);
+  const [making, make] = useState(false);
+  const [made, told] = useState(null);
+  const { data, error } = usePolled((signal) => get("/v1/keys", { signal }), 0, String(turn));
+  const anew = () => again(turn + 1);
+  const keys = data ? [...data.keys].sort((a, b) => a.subject.localeCompare(b.subject) || a.key.localeCompare(b.key)) : [];
+  return html`<div class="page"><div class="page-head"><h1>${t("keys")}</h1>
+      ${making || made ? null : html`<${Button} kind="primary" icon="plus" onClick=${() => make(true)}>${t("key-new")}<//>`}</div>
+    <p class="muted">${t("keys-say")}</p>
+    ${made ? html`<${Token} made=${made} onDone=${() => told(null)} />` : null}
+    ${making ? html`<${NewKey} me=${me} onBack=${() => make(false)} onMade=${(one) => { make(false); told(one); anew(); }} />` : null}
+    <${Refused} error=${error} /><ul class="lines">${keys.map((one) => html`<${KeyLine} key=${one.key} one=${one} me=${me} onGone=${anew} />`)}</ul></div>`;
+}
+
+const Entry = ({ one }) => html`<tr class="is-${one.outcome}"><td class="muted">${one.of ? `${one.of}–${one.entry}` : one.entry}</td><td><time>${moment(one.at)}</time></td><td>${one.by}</td>
+  <td><b>${one.act || "?"}</b>${one.object ? html`<small><code>${one.object}</code></small>` : null}
+    ${Object.keys(one.facts).length ? html`<small>${Object.entries(one.facts).map(([name, value]) => `${name} ${value}`).join(" · ")}</small>` : null}</td>
+  <td><span class="state state-${{ done: "sent", refused: "rejected", failed: "rejected" }[one.outcome] || "draft"}">${t(`outcome-${one.outcome}`)}</span></td></tr>`;
+
+function Verdict() {
+  const [told, tell] = useState(null);
+  const [error, fail] = useState(null);
+  const verify = () => get("/v1/audit/verify").then((verdict) => { fail(null); tell(verdict); }, fail);
+  const whole = told && !told.broken;
+  return html`<section class="health ${told && !whole ? "is-troubled" : ""}" aria-live="polite"><${Icon} name=${told && !whole ? "warn" : "check"} />
+    <div class="grow"><p><strong>${told ? (whole ? t("audit-whole", { n: told.entries }) : t("audit-broken", { n: told.broken })) : t("audit-verify-says")}</strong></p>
+      ${told && told.why ? html`<p>${told.why}</p>` : null}
+      ${told && told.head ? html`<p class="small muted">${t("audit-head")} <code>${told.head}</code></p>` : null}<${Refused} error=${error} /></div>
+    <${Button} onClick=${verify}>${t("audit-verify")}<//></section>`;
+}
+
+export function AuditScreen() {
+  const [pages, add] = useState([]);
+  const first = usePolled((signal) => get("/v1/audit?limit=50", { signal }), 0);
+  const shown = [first.data, ...pages].filter(Boolean);
+  const next = shown.length && shown[shown.length - 1].next;
+  const all = shown.flatMap((page) => page.entries);
+  const ended = new Set(all.map((one) => one.of));
+  const entries = all.filter((one) => !ended.has(one.entry));  // an act that has its outcome is one line
+  const more = async () => { const page = await get(`/v1/audit?limit=50&cursor=${next}`); add([...pages, page]); };
+  return html`<div class="page wide-page"><h1>${t("audit")}</h1><${Verdict} /><${Refused} error=${first.error} />
+    ${first.data && !entries.length ? html`<${Empty} title=${t("audit-empty")} />` : null}
+    <div class="scrolls" tabindex="0" role="region" aria-label=${t("audit")}><table class="audit"><thead><tr><th>${t("audit-entry")}</th><th>${t("seen-at")}</th><th>${t("audit-by")}</th><th>${t("audit-act")}</th><th>${t("audit-outcome")}</th></tr></thead>
+      <tbody>${entries.map((one) => html`<${Entry} key=${one.entry} one=${one} />`)}</tbody></table></div>
+    ${next ? html`<${Button} onClick=${more}>${t("older")}<//>` : null}</div>`;
+}

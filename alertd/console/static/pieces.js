@@ -1,0 +1,69 @@
+// What an area is made of: regions, shapes, circles, and rings, each told as loud and as late as it says.
+
+import { Button, Icon, html } from "./parts.js";
+import { ringsOf as outlines } from "./shapes.js";
+import { TABLES } from "./tables.js";
+import { language, number, span, t } from "./words.js";
+import { uuid } from "./ways.js";
+
+/** What a wider ring is by itself: so much wider, so much later. */
+const WIDER = 3;
+const LATER_MIN = 15;
+
+export const regionPiece = (region, minus) => ({ id: `region-${region.code}`, type: "region", code: region.code, name: region.names[language] || region.name, kind: region.kind, bbox: region.bbox, minus });
+
+export const isRound = (piece) => piece.type === "circle" || piece.type === "ring";
+const ringsOf = (pieces) => pieces.filter((one) => one.type === "ring");
+
+const TITLES = {
+  region: (one) => one.name,
+  circle: () => t("circle"),
+  ring: (one, pieces) => t("ring", { n: String(ringsOf(pieces).indexOf(one) + 1) }),
+  polygon: (one) => t("shape", { n: outlines(one.geometry).flat().length - 1 }),
+  file: (one) => html`${one.name} <small class="muted">${t("shape", { n: one.corners })}</small>`,
+};
+const NAMES = { ...TITLES, file: (one) => one.name };
+
+/** "Loud within 5 km", "Normal within 30 km, 15 minutes later". */
+export const ringWords = ({ radius_km, loudness, delay_min }) =>
+  t("ring-within", { how: t(loudness ? `is-${loudness}` : "as-alert"), km: number(radius_km) }) + (delay_min ? `, ${t("later", { time: span(delay_min * 60) })}` : "");
+
+export const RingWords = ({ rings }) => (rings && rings.length ? html`<ul class="rings-say">${[...rings].sort((a, b) => a.radius_km - b.radius_km).map((one) => html`<li>${ringWords(one)}</li>`)}</ul>` : null);
+
+const RingFields = ({ one, title, set }) => html`<div class="ring-fields">
+  <select aria-label=${`${t("loudness")}: ${title}`} onChange=${(e) => set({ loudness: e.target.value })}>
+    <option value="" selected=${!one.loudness}>${t("as-alert")}</option>
+    ${TABLES.loudness.map((each) => html`<option value=${each} selected=${one.loudness === each}>${t(`is-${each}`)}</option>`)}</select>
+  <label class="radius">+<input type="number" min="0" max="1440" step="1" value=${one.delay_min} aria-label=${`${t("delay")}: ${title}`}
+    onChange=${(e) => e.target.validity.valid && set({ delay_min: Number(e.target.value) })} /> min</label></div>`;
+
+function Piece({ one, pieces, set, drop, wider }) {
+  const title = NAMES[one.type](one, pieces);
+  const toRing = () => set({ type: one.type === "ring" ? "circle" : "ring", loudness: one.loudness || TABLES.loudness[0], delay_min: one.delay_min || 0, minus: false });
+  const canRing = one.type === "ring" || ringsOf(pieces).length < TABLES.mostRings;
+  return html`<li class="${one.minus ? "is-minus" : ""} of-${one.type}">
+    <span class="piece-title">${TITLES[one.type](one, pieces)}${one.minus ? html` <em>${t("minus")}</em>` : null}</span>
+    ${isRound(one) ? html`<label class="radius"><input type="number" min="0.1" step="0.1" value=${one.radius_km} aria-label=${`${t("radius")}: ${title}`}
+      onChange=${(e) => Number(e.target.value) > 0 && set({ radius_km: Number(e.target.value) })} /> km</label>` : null}
+    ${isRound(one) && canRing ? html`<button type="button" class="tiny is-ring" aria-pressed=${one.type === "ring" ? "true" : "false"} aria-label=${`${t("tool-ring")}: ${title}`} title=${t("tool-ring-says")} onClick=${toRing}><${Icon} name="ring" /></button>` : null}
+    ${one.type === "ring" ? null : html`<button type="button" class="tiny" aria-pressed=${one.minus ? "true" : "false"} aria-label=${`${t("tool-minus")}: ${title}`} onClick=${() => set({ minus: !one.minus })}><${Icon} name="minus" /></button>`}
+    <button type="button" class="tiny" aria-label=${`${t("remove")}: ${title}`} onClick=${drop}><${Icon} name="close" /></button>
+    ${one.type === "ring" ? html`<${RingFields} one=${one} title=${title} set=${set} />` : null}
+    ${wider ? html`<${Button} kind="quiet" icon="plus" onClick=${wider}>${t("ring-wider")}<//>` : null}
+  </li>`;
+}
+
+/** Around the widest ring, one degree quieter, a little later. */
+function widerThan(ring) {
+  const quieter = TABLES.loudness[Math.min(TABLES.loudness.indexOf(ring.loudness) + 1, TABLES.loudness.length - 1)];
+  return { ...ring, id: uuid(), radius_km: ring.radius_km * WIDER, loudness: quieter, delay_min: ring.delay_min + LATER_MIN };
+}
+
+export function Pieces({ pieces, onChange, onAdd }) {
+  const rings = ringsOf(pieces);
+  const last = rings[rings.length - 1];
+  const wider = rings.length < TABLES.mostRings ? () => onAdd([widerThan(last)]) : null;
+  return html`<ul class="pieces">${pieces.map((one) => html`<${Piece} key=${one.id} one=${one} pieces=${pieces} wider=${one === last ? wider : null}
+    set=${(more) => onChange(pieces.map((each) => (each.id === one.id ? { ...each, ...more } : each)))}
+    drop=${() => onChange(pieces.filter((each) => each.id !== one.id))} />`)}</ul>`;
+}

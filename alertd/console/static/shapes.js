@@ -1,0 +1,55 @@
+// Outlines of many corners: read in a worker, kept beside the draft, so that nothing that is typed waits for them.
+
+import { TABLES } from "./tables.js";
+
+const KEPT = "alertd.shapes.";
+/** Up to here hands can hold it, and it is part of the draft itself. */
+export const HELD_CORNERS = 500;
+/** As much as the API takes in one body. */
+const MOST_BYTES = 10 * 1024 * 1024;
+
+const held = new Map();
+
+/** The polygons that a piece of a file stands for; none where the tab no longer has them. */
+export function polygonsOf(id) {
+  if (!held.has(id)) held.set(id, JSON.parse(sessionStorage.getItem(KEPT + id) || "[]"));
+  return held.get(id);
+}
+
+export function hold(id, polygons, json) {
+  held.set(id, polygons);
+  try { sessionStorage.setItem(KEPT + id, json); } catch { /* it is too large to outlive the page: the file is still there */ }
+}
+
+export function letGo() {
+  held.clear();
+  Object.keys(sessionStorage).filter((key) => key.startsWith(KEPT)).forEach((key) => sessionStorage.removeItem(key));
+}
+
+/** Every outline and hole of a Polygon or MultiPolygon. */
+export const ringsOf = ({ type, coordinates }) => (type === "Polygon" ? coordinates : coordinates.flat());
+
+/** West, south, east, north of what the points are in; of no point, nothing is in it. */
+export function boxOf(points) {
+  const box = [Infinity, Infinity, -Infinity, -Infinity];
+  for (const [lon, lat] of points) {
+    if (lon < box[0]) box[0] = lon;
+    if (lat < box[1]) box[1] = lat;
+    if (lon > box[2]) box[2] = lon;
+    if (lat > box[3]) box[3] = lat;
+  }
+  return box;
+}
+
+/**
+ * The shapes of a GeoJSON, CAP or KML text: `{polygons, circles, corners, box, json}`, or `{fault, n}`, the key of a sentence.
+ */
+export function readShapes(text) {
+  if (text.length > MOST_BYTES) return Promise.resolve({ fault: "file-heavy", n: MOST_BYTES / 1024 / 1024 });
+  const worker = new Worker(new URL("./reader.js", import.meta.url), { type: "module" });
+  return new Promise((done) => {
+    worker.onmessage = ({ data }) => { done(data.corners > TABLES.mostVertices ? { fault: "file-large", n: data.corners, most: TABLES.mostVertices } : data); worker.terminate(); };
+    worker.onerror = () => { done({ fault: "file-unknown" }); worker.terminate(); };
+    worker.postMessage(text);
+  });
+}

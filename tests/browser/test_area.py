@@ -1,0 +1,159 @@
+"""Areas that no hand draws: rings, and files of shapes; with the map and without."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from geofences.shapes import MAX_VERTICES
+from tests.acceptance.conftest import Served
+from tests.browser.desks import WITHOUT_WEBGL, Desk, desk, launched
+
+pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
+
+OUTLINE = [[-6.05, 37.3], [-5.9, 37.3], [-5.9, 37.45], [-6.05, 37.45], [-6.05, 37.3]]
+POLYGON = {"type": "Polygon", "coordinates": [OUTLINE]}
+CENTER = [-5.9756, 37.3919]
+LAT_LON = " ".join(f"{lat},{lon}" for lon, lat in OUTLINE)
+LON_LAT = " ".join(f"{lon},{lat},0" for lon, lat in OUTLINE)
+FILES = {
+    "area.geojson": json.dumps({"type": "FeatureCollection", "features": [{"type": "Feature", "geometry": POLYGON}]}),
+    "area.cap": f"""<?xml version="1.0"?><c:alert xmlns:c="urn:oasis:names:tc:emergency:cap:1.2"><c:info><c:area>
+        <c:areaDesc>Sevilla</c:areaDesc><c:polygon>{LAT_LON}</c:polygon></c:area></c:info></c:alert>""",
+    "area.kml": f"""<kml xmlns="http://www.opengis.net/kml/2.2"><Placemark><Polygon><outerBoundaryIs><LinearRing>
+        <coordinates>{LON_LAT}</coordinates></LinearRing></outerBoundaryIs></Polygon></Placemark></kml>""",
+}
+MOST = MAX_VERTICES
+#: The longest that the page may stand still, and how long in all while eleven letters are typed, on a machine with other
+#: things to do; idle it is 80 and 0.
+STILL_MS, TYPING_MS = 2_000, 1_000
+WATCH = """() => { window.still = []; new PerformanceObserver(seen => still.push(...seen.getEntries().map(one => one.duration)))
+    .observe({type: 'longtask'}) }"""
+
+
+async def at_the_area(window: Desk, key: str) -> None:
+    await window.sign_in(key)
+    await window.page.goto(f"{window.url}/console#/new")
+    await window.press("Continue")
+
+
+async def upload(window: Desk, name: str, text: str) -> None:
+    file: Any = {"name": name, "mimeType": "application/octet-stream", "buffer": text.encode()}
+    await window.page.locator(".other-ways input[type=file]").set_input_files(file)
+
+
+def told(served: Served, target: dict[str, Any]) -> Any:
+    return served.call("POST", "/v1/targets/preview", {"target": target})[1]["audience"]
+
+
+def round_shape(corners: int) -> str:
+    """A GeoJSON polygon of so many corners around Sevilla."""
+    at = [2 * math.pi * i / (corners - 1) for i in range(corners - 1)]
+    outline = [[round(-5.98 + 0.3 * math.cos(a), 7), round(37.39 + 0.25 * math.sin(a), 7)] for a in at]
+    return json.dumps({"type": "Polygon", "coordinates": [[*outline, outline[0]]]})
+
+
+async def test_each_ring_has_its_loudness_and_delay_and_is_counted(
+    served: Served, browser: Browser, ana: str, bea: str
+):
+    """A circle becomes a ring, a wider one is around it; each is counted as the API counts it, and the approver reads in
+    words how loud and how late each is told.
+    """
+    async with desk(browser, served.url) as author:
+        await author.sign_in(ana)
+        await author.page.get_by_role("link", name="New alert").click()
+        await author.fill_case("SE-2026-201")
+        await author.press("Continue")
+        await author.page.locator(".map[data-ready=true]").wait_for()
+        await author.choose_region("Sevilla", "41091")
+        await author.page.get_by_text("By coordinates or file").click()
+        await author.fill("Longitude, latitude", "-5.9756, 37.3919")
+        await author.fill("Radius, km", "2")
+        await author.page.locator(".circle-form").get_by_role("button", name="Add").click()
+        await author.press("A ring of its own: Circle")
+        await author.press("A wider ring around it")
+        await author.page.get_by_label("Minutes later: Ring 2").fill("20")
+        await author.page.get_by_label("Minutes later: Ring 2").press("Tab")
+        await expect(author.page.locator("[data-ring='2']")).to_contain_text("20 minutes later")
+        await author.people()
+        rings = [
+            {"center": CENTER, "radius_km": 2, "loudness": "loud", "delay_min": 0},
+            {"center": CENTER, "radius_km": 6, "loudness": "normal", "delay_min": 20},
+        ]
+        for one in told(served, {"regions": ["41091"], "rings": rings})["rings"]:
+            shown = await author.page.locator(f"[data-ring='{one['ring']}'] b").inner_text()
+            assert shown.replace(",", "") == str(one["people"])
+        await author.check_readable()
+        await author.press("Continue")
+        await expect(author.page.locator(".rings-say")).to_contain_text("Loud within 2 km")
+        await author.press("Submit for approval")
+        await author.page.get_by_text("another person must approve it").wait_for()
+        alert_id = author.page.url.rpartition("/")[2]
+    kept = served.call("GET", f"/v1/alerts/{alert_id}")[1]["alert"]["target"]["rings"]
+    assert [{name: value for name, value in one.items() if value is not None} for one in kept] == rings
+    async with desk(browser, served.url) as approver:
+        await approver.sign_in(bea)
+        await approver.page.goto(f"{served.url}/console#/alerts/{alert_id}")
+        says = approver.page.locator(".rings-say li")
+        await expect(says).to_have_text(["Loud within 2 km", "Normal within 6 km, 20 minutes later"])
+        await approver.check_readable()
+
+
+async def test_an_area_comes_from_a_file_of_any_of_three_forms(served: Served, browser: Browser, ana: str):
+    """GeoJSON, CAP and KML of one outline reach the same people as the outline does, and what is drawn from them can be moved."""
+    people = told(served, {"polygons": [POLYGON]})["people"]
+    async with desk(browser, served.url) as author:
+        await at_the_area(author, ana)
+        await author.page.locator(".map[data-ready=true]").wait_for()
+        for name, text in FILES.items():
+            await upload(author, name, text)
+            await expect(author.page.locator(".pieces li")).to_have_text("Shape of 4 corners")
+            assert await author.people() == people, name
+            await author.press("Remove: Shape of 4 corners")
+            await expect(author.page.locator(".pieces li")).to_have_count(0)
+
+
+async def test_a_hundred_thousand_corners_hold_nobody_up(served: Served, ana: str):
+    """An outline of as many corners as are taken is read while the page goes on; what is typed then is seen at once; it is kept over
+    a reload; and one corner more is refused in words, with nothing added.
+    """
+    async with launched(*WITHOUT_WEBGL) as browser, desk(browser, served.url) as author:
+        await at_the_area(author, ana)
+        await author.page.evaluate(WATCH)
+        await upload(author, "coast.geojson", round_shape(MOST))
+        await expect(author.page.locator(".piece-title")).to_have_text("coast.geojson Shape of 100,000 corners")
+        people = await author.people()
+        assert max(await author.page.evaluate("still.splice(0)"), default=0) < STILL_MS
+        await author.page.get_by_label("Region, city or code").press_sequentially("Camas de la")
+        assert sum(await author.page.evaluate("still.splice(0)")) < TYPING_MS
+        await author.page.reload()
+        await author.press("Continue")
+        assert await author.people() == people
+        await upload(author, "world.geojson", round_shape(MOST + 1))
+        await expect(author.page.locator(".fault")).to_contain_text(
+            "It has 100,001 corners, and at most 100,000 are taken."
+        )
+        await expect(author.page.locator(".pieces li")).to_have_count(1)
+        await author.check_readable()
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{", "This is no GeoJSON, CAP or KML that can be read."),
+        ("<kml><Polygon>", "This is no GeoJSON, CAP or KML that can be read."),
+        ('{"type": "Polygon", "coordinates": [[["a", "b"]]]}', "This is no GeoJSON, CAP or KML that can be read."),
+        ("<alert><info/></alert>", "There is no polygon or circle in it."),
+    ],
+)
+async def test_a_file_that_is_no_area_says_so(served: Served, browser: Browser, ana: str, text: str, why: str):
+    """In words, beside where it was chosen, and nothing is added."""
+    async with desk(browser, served.url) as author:
+        await at_the_area(author, ana)
+        await upload(author, "file", text)
+        await expect(author.page.locator(".fault")).to_have_text(why)
+        await expect(author.page.locator(".pieces li")).to_have_count(0)

@@ -1,0 +1,147 @@
+"""The screens that keep the service running: regions, subscribers, carriers, keys, the audit."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from tests.acceptance.conftest import Served
+from tests.browser.desks import WITHOUT_WEBGL, desk, launched
+
+pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
+
+PATROL = {"type": "Polygon", "coordinates": [[[-6, 37.3], [-5.9, 37.3], [-5.9, 37.4], [-6, 37.4], [-6, 37.3]]]}
+MARIA: dict[str, Any] = {
+    "languages": ["es"], "kinds": ["missing-child"], "places": {"home": {"point": [-5.9845, 37.3891]}},
+    "addresses": [{"channel": "sms", "number": "+34612345678"}],
+    "consent": {"at": "2026-01-10T12:00:00+01:00", "source": "web form"},
+}  # fmt: skip
+
+
+async def test_a_region_is_found_drawn_by_hand_and_named(served: Served, browser: Browser, ana: str):
+    """Search tells what a region is and what it lies in; an outline drawn on the map and a name make one that alerts can name, and
+    a code that is another's is not taken from it.
+    """
+    async with desk(browser, served.url) as window:
+        page = window.page
+        await window.sign_in(ana)
+        await page.get_by_role("link", name="Regions").click()
+        await page.locator(".map[data-ready=true]").wait_for()
+        await window.choose_region("Sevilla", "41091")
+        await expect(page.locator(".facts")).to_contain_text("140.2 km²")
+        await page.get_by_role("button", name="Spain").click()
+        await expect(page.locator(".facts h2")).to_have_text("Spain")
+        await window.check_readable()
+        await window.press("Draw a region")
+        box = await page.locator(".map").bounding_box()
+        assert box is not None
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        for right, down in ((0, 0), (120, 0), (120, 100), (120, 100)):
+            await page.mouse.move(x + right, y + down, steps=4)
+            await page.mouse.click(x + right, y + down)
+        await page.keyboard.press("Enter")
+        await page.get_by_text("The outline is there.").wait_for()
+        await window.fill("What people call it", "Our patrol")
+        await window.fill("Code", "41091")
+        await window.press("Keep the region")
+        await expect(page.get_by_text("Sevilla has this code.")).to_be_visible()
+        await window.fill("Code", "PATROL-1")
+        await window.check_readable()
+        await window.press("Keep the region")
+        await expect(page.locator(".facts")).to_contain_text("Drawn here")
+    assert served.call("GET", "/v1/regions/PATROL-1")[1]["name"] == "Our patrol"
+
+
+async def test_without_webgl_a_region_comes_from_a_file(served: Served, ana: str):
+    """What cannot be drawn is uploaded, and shown as its outline; from right to left and in the dark as well."""
+    async with launched(*WITHOUT_WEBGL) as browser, desk(browser, served.url, color_scheme="dark") as window:
+        await window.sign_in(ana)
+        await window.page.goto(f"{served.url}/console#/regions")
+        await window.press("Draw a region")
+        file: Any = {"name": "patrol.json", "mimeType": "application/json", "buffer": json.dumps(PATROL).encode()}
+        await window.page.locator("input[type=file]").set_input_files(file)
+        await window.fill("What people call it", "Patrulla del río")
+        await window.check_readable("rtl")
+        await window.press("Keep the region")
+        await expect(window.page.locator(".facts h2")).to_have_text("Patrulla del río")
+    assert served.call("GET", "/v1/regions/PATRULLA-DEL-RIO")[1]["kind"] == "drawn"
+
+
+async def test_a_subscriber_is_found_and_forgotten_by_name(served: Served, browser: Browser, ana: str):
+    """By id and by number; the point of a home is not shown; forgetting takes the id, typed; then nobody is there."""
+    assert served.call("PUT", "/v1/subscribers/maria", MARIA)[0] == 201
+    async with desk(browser, served.url, 404) as window:
+        page = window.page
+        await window.sign_in(ana)
+        await page.get_by_role("link", name="Subscribers").click()
+        await window.choose_region("Sevilla", "41091")
+        people = served.call("POST", "/v1/targets/preview", {"target": {"regions": ["41091"]}})[1]["audience"]["people"]
+        assert await window.people() == people
+        await window.fill("Id", "maria")
+        await window.press("Find")
+        await expect(page.locator(".person")).to_contain_text("+34612345678")
+        await expect(page.locator(".person")).not_to_contain_text("37.38")
+        await window.check_readable("rtl")
+        await page.get_by_label("By", exact=True).select_option("sms")
+        await window.fill("Number", "+34612345678")
+        await window.press("Find")
+        await window.press("Forget this person…")
+        forget = page.get_by_role("button", name="Forget for good")
+        await expect(forget).to_be_disabled()
+        await window.fill("Type maria to confirm", "maria")
+        await window.check_readable()
+        await forget.click()
+        await expect(page.get_by_text("maria is forgotten.")).to_be_visible()
+        await window.press("Find")
+        await expect(page.get_by_text("Nobody is registered with that.")).to_be_visible()
+    assert served.call("GET", "/v1/subscribers/maria")[0] == 404
+
+
+async def test_a_carrier_that_fails_is_seen_to_rest(served: Served, browser: Browser, ana: str):
+    """While it takes messages it says so; when it fails again and again it is told first, by name."""
+    async with desk(browser, served.url) as window:
+        await window.sign_in(ana)
+        await window.page.get_by_role("link", name="Carriers").click()
+        await expect(window.page.get_by_text("Every carrier takes messages")).to_be_visible()
+        assert await window.page.locator(".carrier").count() == len(served.call("GET", "/v1/carriers")[1]["carriers"])
+        await window.check_readable()
+
+
+async def test_a_key_is_made_told_once_and_revoked(served: Served, browser: Browser, ana: str):
+    """Its secret is shown until it is noted and never again; what it may not see it is not offered; revoking takes two presses."""
+    async with desk(browser, served.url, 401) as window, desk(browser, served.url, 401) as other:
+        page = window.page
+        await window.sign_in(ana)
+        await page.get_by_role("link", name="Keys").click()
+        await window.press("Make a key")
+        await window.fill("Whose key", "carla@centre.example")
+        await window.check_readable()
+        await window.press("Make the key")
+        secret = await page.locator(".secret").inner_text()
+        await window.check_readable("rtl")
+        await other.sign_in(secret)
+        await expect(other.page.get_by_role("link", name="Keys")).to_have_count(0)
+        await window.press("I have noted it")
+        await expect(page.locator(".secret")).to_have_count(0)
+        await page.get_by_role("button", name="Revoke: carla@centre.example").click()
+        await window.press("Revoke for good")
+        await expect(page.locator(".lines")).not_to_contain_text("carla@centre.example")
+        await expect(other.page.get_by_text("You were signed out.")).to_be_visible()
+
+
+async def test_the_audit_is_read_and_verified(served: Served, browser: Browser, ana: str):
+    """Each act is one line, newest first, with who did it and what came of it; verifying says in words that nothing was changed."""
+    served.call("POST", "/v1/targets/preview", {"target": {"regions": ["41091"]}})
+    async with desk(browser, served.url) as window:
+        await window.sign_in(ana)
+        await window.page.get_by_role("link", name="Audit").click()
+        first = window.page.locator(".audit tbody tr").first
+        await expect(first).to_contain_text("target.preview")
+        await expect(first).to_contain_text("done")
+        await window.press("Verify")
+        await expect(window.page.get_by_text("entries are as they were written")).to_be_visible()
+        await window.check_readable()
+        await window.check_readable("rtl")
