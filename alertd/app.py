@@ -391,6 +391,7 @@ def _smtp(section: config.SmtpCarrier, settings: config.Settings, _name: str) ->
         sender=section.sender,
         domain=domain,
         unsubscribe_base=settings.api.reached_at,
+        plain_allowed=section.plain_allowed,
         signers=signers,
         tag_header=POSTMARK_HEADER if section.reports == "postmark" else None,
     )

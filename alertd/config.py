@@ -11,7 +11,7 @@ import os
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
@@ -255,6 +255,7 @@ class SmtpCarrier(Carrier):
     bounces: str | None = None
     bounces_listen: str = Field("", pattern=r"^(.+:[0-9]{1,5})?$")
     reports: Literal["ses", "postmark", "mailgun"] | None = None
+    plain_allowed: bool = False
     reports_secret: SecretStr | None = None
     reports_topic: str | None = None
     dkim: tuple[DkimKey, ...] | None = None
@@ -291,6 +292,7 @@ class Settings(BaseSettings):
     """Everything, frozen. `ALERTD_API__PORT=0` in the environment is `port` of `[api]`."""
 
     model_config = SettingsConfigDict(env_prefix="ALERTD_", env_nested_delimiter="__", extra="forbid", frozen=True)
+_KINDS = {get_args(one.model_fields["kind"].annotation)[0]: one for one in CARRIERS}
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     store: StoreSection = StoreSection()
@@ -359,13 +361,26 @@ def _reading(path: Path | None) -> type[Settings]:
 
 def _sentences(error: ValidationError) -> Iterator[str]:
     for fault in error.errors(include_input=False, include_url=False):
-        where = ".".join(str(part) for part in fault["loc"]) or "carriers"  # the one fault of the whole is theirs
-        if fault["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(str(fault["loc"][-1]), _names(), n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            yield f"{where}: there is no such option{hint}"
-        else:
-            yield f"{where}: {fault['msg']}"
+        place, names = [str(part) for part in fault["loc"]], _names()
+        if place[:1] == ["carriers"] and len(place) > 2:
+            # The third is the carrier's kind, which is no part of its path.
+            names = list(_KINDS[place.pop(2)].model_fields)
+        where = ".".join(place) or "carriers"  # the one fault of the whole is theirs
+        match fault["type"]:
+            case "extra_forbidden":
+                yield f"{where}: there is no such option{_near(place[-1], names)}"
+            case "union_tag_invalid" | "union_tag_not_found":
+                wrote = str(fault.get("ctx", {}).get("tag", ""))
+                yield f"{where}.kind: this must be one of {', '.join(_KINDS)}{_near(wrote, list(_KINDS))}"
+            case "missing":
+                yield f"{where}: this is required" + (f", or {place[-1]}_file" if place[-1] in _secrets() else "")
+            case _:
+                yield f"{where}: {fault['msg']}"
+
+
+def _near(name: str, names: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _misspelt_variables() -> Iterator[str]:
@@ -379,18 +394,16 @@ def _misspelt_variables() -> Iterator[str]:
 
 
 def _names() -> list[str]:
-    sections: tuple[type[BaseModel], ...] = (
-        Settings,
-        StoreSection,
-        ApiSection,
-        WorkerSection,
-        AudienceSection,
-        AlertSection,
-        CapSection,
-        CapIssuer,
-        MediaSection,
-        DkimKey,
-        DomainLimit,
-        *CARRIERS,
-    )
-    return sorted({name for section in sections for name in section.model_fields})
+    return sorted({name for section in _sections() for name in section.model_fields})
+
+
+def _secrets() -> set[str]:
+    fields = (item for section in _sections() for item in section.model_fields.items())
+    return {name for name, field in fields if SecretStr in {field.annotation, *get_args(field.annotation)}}
+
+
+def _sections() -> tuple[type[BaseModel], ...]:
+    return (
+        Settings, StoreSection, ApiSection, WorkerSection, AudienceSection, AlertSection, CapSection, CapIssuer,
+        MediaSection, DkimKey, DomainLimit, *CARRIERS,
+    )  # fmt: skip

@@ -40,7 +40,11 @@ CATALOGUE: dict[str, ProblemType] = {
     ),
     "protection-review-required": ProblemType(422, "A protection officer must decide", "Ask your protection officer."),
     "approval-required": ProblemType(409, "A second person must approve", "Have another person approve the alert."),
-    "same-person": ProblemType(403, "The author cannot approve", "Have another person approve the alert."),
+    "same-person": ProblemType(
+        403,
+        "A second person is needed",
+        "Have another person do it, with a key that neither of the two made for the other.",
+    ),
     "approval-stale": ProblemType(
         409, "The approval is no longer valid", "Look at the alert again and approve it anew."
     ),

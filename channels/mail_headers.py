@@ -17,6 +17,8 @@ WORD_BYTES = 36
 
 _PLAIN = re.compile(r"(?:[!-~](?:[ -~]*[!-~])?)?")
 _SENDER = re.compile(r'\s*"?(.*?)"?\s*<([^<>]*)>\s*')  # quoted or not: a name with a comma is one name all the same
+#: Printable ASCII without what RFC 5322 gives a meaning of its own, at a domain.
+_MAILBOX = re.compile(r'[^\0-\x20\x7f-\U0010ffff"(),:;<>@\[\\\]]+@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?')
 _BREAK = re.compile(r"[\r\n]")
 
 
@@ -28,11 +30,13 @@ def header(name: str, text: str) -> bytes:
 
 
 def sender(text: str) -> bytes:
-    """From, of "Name <mailbox>". Raises `ValueError` for a line break, and for a mailbox that is not ASCII."""
+    """From, of "Name <mailbox>". Raises `ValueError` for a line break, and for what is no mailbox in ASCII."""
     if _BREAK.search(text):
         raise ValueError("From holds a linefeed")
     found = _SENDER.fullmatch(text)
     name, mailbox = (re.sub(r"\\(.)", r"\1", found[1]), found[2]) if found else ("", text.strip())
+    if not _MAILBOX.fullmatch(mailbox):
+        raise ValueError('the sender must be a mailbox, or "Name <mailbox>"')
     phrase = _words(name, LINE_CHARACTERS)
     if phrase == name:  # it needs no encoded words; what it needs quotes for, it gets
         return f"From: {email.utils.formataddr((name, mailbox))}\r\n".encode("ascii")

@@ -26,13 +26,16 @@ MAILBOX = re.compile(r"[^\s\x00-\x20\x7f<>()\[\],;:\\\"@]{1,64}@[^\s\x00-\x20\x7
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MailIdentity:
-    """Who we are in a mail."""
+    """Who we are in a mail. Raises `ValueError` for a sender that is none."""
 
     sender: str  # the From header: "Name <mailbox>"
     domain: str  # of Message-ID and of the return path, whose bounces come back to us
     unsubscribe_base: str | None  # https: one click leaves at this URL + "/u/" + the recipient's `leave`
     signers: tuple[Signer, ...] = ()  # each signs every mail
     tag_header: str | None = None  # in which the relay is told the tag, where it keeps no return path of ours
+
+    def __post_init__(self) -> None:
+        sender(self.sender)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from alertd.commands.output import tell_json, tell_table
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Carriers: list.")
 
-COLUMNS = ("name", "channel", "rate")
+COLUMNS = ("name", "channel", "rate", "state")
 
 
 @app.callback()
@@ -18,7 +18,10 @@ def _group() -> None: ...
 
 @app.command("list")
 def list_carriers(ctx: typer.Context, as_json: JsonOption = False) -> None:
-    """The carriers, and how many messages a second each may be given."""
+    """The carriers, how many messages a second each may be given, and whether it rests because it failed."""
     found = common(ctx).client().get("/v1/carriers")
-    rows = ((one["name"], one["channel"], one["rate"] or "no limit") for one in found["carriers"])
+    rows = (
+        (one["name"], one["channel"], one["rate"] or "no limit", "fails, rests" if one["breaker_open"] else "works")
+        for one in found["carriers"]
+    )
     tell_json(found) if as_json else tell_table(COLUMNS, rows)

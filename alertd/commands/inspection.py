@@ -42,6 +42,7 @@ def inspected(settings: Settings, config_file: Path | None) -> list[Finding]:
         *(_outside(settings.store, settings.store.url) if settings.store.url else _embedded(settings.store)),
         _regions(settings),
         *(_carriers(settings) if settings.carriers else [_no_carriers(settings)]),
+        *_alignment(settings),
         *_return_address(settings),
     ]
 
@@ -95,6 +96,18 @@ def _carriers(settings: Settings) -> Iterator[Finding]:
             missing = list(_unusable(name, carrier, settings))
         says = "; ".join(missing) or f"{carrier.channel.value} by {carrier.kind}, {rate}; not contacted"
         yield Finding(part=f"carrier {name}", ok=not missing, says=says)
+
+
+def _alignment(settings: Settings) -> Iterator[Finding]:
+    """Mail that is signed, and for another domain than its sender's (RFC 7489 section 3.1.1, relaxed)."""
+    for name, carrier in settings.carriers.items():
+        if not isinstance(carrier, SmtpCarrier) or not carrier.dkim:
+            continue
+        own = carrier.sender.rpartition("@")[2].rstrip("> ").lower()
+        signed = [key.domain.lower() for key in carrier.dkim]
+        if not any(f".{own}".endswith(f".{one}") or one.endswith(f".{own}") for one in signed):
+            says = f"no DKIM key is of the sender's domain {own}: who checks DMARC may refuse its mail"
+            yield Finding(part=f"carrier {name}", ok=True, warns=True, says=says)
 
 
 def _no_carriers(settings: Settings) -> Finding:

@@ -66,6 +66,7 @@ class _Tried:
     domains: list[Heard] = field(default_factory=list)
     sent: int = 0  # not withheld
     failed: int = 0  # of these all, when the carrier took none
+    why: str = ""  # most of them
 
 
 @dataclass(slots=True)
@@ -228,7 +229,7 @@ class Dispatch:
             any(answer.answer is Answer.ACCEPTED for answer in answers),
             heard(carrier, probed, [one.recipient.address for one in tries], answers),
             sum(answer.answer is not Answer.WITHHELD for answer in answers),
-            _failures(answers),
+            *_failures(answers),
         )
 
     async def _admitted(
@@ -328,7 +329,7 @@ class Dispatch:
     async def _heed(self, tried: _Tried, carrier: Carrier, *, probed: bool) -> None:
         """A carrier or a domain that asks to wait is waited for, by all, until a probe of it is accepted."""
         if tried.failed and not tried.wait_s:
-            await self._failed(carrier, tried.failed)
+            await self._failed(carrier, tried.failed, tried.why)
         elif tried.accepted and carrier.name in self.failing:
             probed = True
             self.failing.remove(carrier.name)
@@ -340,12 +341,12 @@ class Dispatch:
                 structlog.get_logger().info("carrier takes messages again", carrier=one.limiter)
                 await self.limits.resume(one.limiter)
 
-    async def _failed(self, carrier: Carrier, times: int) -> None:
+    async def _failed(self, carrier: Carrier, times: int, why: str) -> None:
         """It may be broken: after so many it rests, and others take its place."""
         self.failing.add(carrier.name)
         rest_s = await self.limits.failed(carrier.name, times)
         if rest_s:
-            structlog.get_logger().warning("carrier fails", carrier=carrier.name, rests_s=rest_s)
+            structlog.get_logger().warning("carrier fails", carrier=carrier.name, reason=why, rests_s=rest_s)
 
     async def _return(self, carrier: Carrier, ready: Ready | None, rows: int) -> None:
         """Permits of rows that nothing was written for: another may have them."""
@@ -353,11 +354,12 @@ class Dispatch:
             await self.limits.give_back(carrier.name, carrier.rate, rows * ready.prepared.cost, loud=ready.loud)
 
 
-def _failures(answers: Sequence[Outcome]) -> int:
-    """How many a carrier failed at, if it was no more than that: a no to one message shows that it works."""
-    failed = sum(answer.answer in {Answer.RETRY, Answer.UNKNOWN} for answer in answers)
-    told = sum(answer.answer in {Answer.ACCEPTED, Answer.NEVER} for answer in answers)
-    return 0 if told else failed
+def _failures(answers: Sequence[Outcome]) -> tuple[int, str]:
+    """How many a carrier failed at, and why at most of them, if it was no more than that: a no to one message shows that it works."""
+    reasons = Counter(one.reason.name.lower() for one in answers if one.answer in {Answer.RETRY, Answer.UNKNOWN})
+    if not reasons or any(one.answer in {Answer.ACCEPTED, Answer.NEVER} for one in answers):
+        return 0, ""
+    return reasons.total(), reasons.most_common(1)[0][0]
 
 
 def _unsendable(lease: Lease, index: int, state: State, reason: int) -> Settlement:

@@ -56,6 +56,9 @@ class Ending:
         record = await self._alerts.get(alert_id)
         if record is None or record.state is not AlertState.SENT or not record.first_send:
             return
+        if not record.last_send:  # no carrier took any
+            structlog.get_logger().error("alert reached nobody", alert=alert_id, people=record.people)
+            return
         first_s, last_s = ((at - record.start) / 1000 for at in (record.first_send, record.last_send))
         self._metrics.first_send_seconds.observe(first_s)
         self._metrics.last_send_seconds.observe(last_s)

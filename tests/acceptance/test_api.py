@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -169,3 +170,23 @@ def test_a_stream_shows_the_last_reference_end(served: Served, alert: dict[str, 
     assert (events[-1]["state"], counts["queued"], counts["in_flight"]) == ("cancelled", 0, 0)
     assert counts["cancelled"] > 0
     assert any(event["channels"]["push"]["queued"] for event in events)
+
+
+def test_who_closes_a_stream_is_no_failure(served: Served, alert: dict[str, Any], ana: str, bea: str):
+    """A tab that is closed while an alert goes out is counted as a caller who left, not as an error of ours."""
+    _, taken = served.call("POST", "/v1/alerts", alert, ana)
+    path = f"/v1/alerts/{taken['id']}"
+    asking = {"Authorization": f"Bearer {ana}", "Accept": "text/event-stream"}
+    stream = urllib.request.urlopen(urllib.request.Request(f"{served.url}{path}/progress", headers=asking), timeout=30)
+    stream.readline()
+    stream.close()
+    assert served.call("POST", f"{path}/approve", {}, bea)[0] == 200
+    counted = re.compile(r'alertd_http_request_seconds_count\{[^}]*route="/v1/alerts/\{id\}/progress"[^}]*status="(\d+)"')
+    served.wait_for(lambda: "499" in counted.findall(metrics(served)))
+    assert "500" not in counted.findall(metrics(served))
+    assert '"request failed"' not in served.log.read_text()
+
+
+def metrics(served: Served) -> str:
+    with urllib.request.urlopen(f"{served.url}/metrics", timeout=30) as response:
+        return str(response.read().decode())

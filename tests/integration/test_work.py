@@ -67,6 +67,22 @@ async def test_gate_moves_counters_with_rows(work: Work, alert_id: str):
     assert (counts["accepted"], counts["in_flight"], balanced(counts)) == (100, 100, True)
 
 
+async def test_the_last_hand_over_is_one(work: Work, alerts: Alerts, alert_id: str):
+    """What a carrier surely did not take, or refused, is no hand-over; what it took, or may have taken, is."""
+    await planned(work, alert_id)
+    lease = await work.lease(alert_id, "push", b"")
+    row, other = lease.rows[:2]
+    for settlement, is_one in (
+        (Settlement(row, State.QUEUED, 0, CARRIER), False),
+        (Settlement(other, State.FAILED, 0, CARRIER), False),
+        (Settlement(row, State.QUEUED, 0, CARRIER, doubt=True), True),
+    ):
+        await work.gate(lease, [], [settlement.row], CARRIER)
+        await work.gate(lease, [settlement], [], CARRIER)
+        record = await alerts.get(alert_id)
+        assert bool(record and record.last_send) == is_one
+
+
 async def test_no_row_passes_the_gate_twice(work: Work, alert_id: str):
     """Asking again for rows that are in flight or settled gets no leave."""
     await planned(work, alert_id)

@@ -16,10 +16,11 @@ local low, high
 local function reach(number)
   low, high = math.min(low or number, number), math.max(high or number, number)
 end
-local outcomes = {}
+local outcomes, may_have_left = {}, false
 for i = 1, #ARGV[6], 12 do
   local number, flags, state, reason, by, delay = struct.unpack('<I4BBBBI4', ARGV[6], i)
   outcomes[#outcomes + 1] = {number, flags, state, reason, by, delay}
+  may_have_left = may_have_left or state == S.accepted or state == S.unknown or flags >= DOUBT
   reach(number)
 end
 local back = u32s(ARGV[11])
@@ -84,7 +85,7 @@ if low then
   end
   close_rows(chain, version, rows, channel)
   if #wanted > 0 and gate == 'open' and owned then redis.call('HSETNX', version_key, 'first_send', now) end
-  if #outcomes > 0 then redis.call('HSET', version_key, 'last_send', now) end
+  if may_have_left then redis.call('HSET', version_key, 'last_send', now) end
 end
 
 if owned and (ARGV[10] == '1' or gate == 'closed') then

@@ -102,3 +102,13 @@ def test_nothing_to_send_with_is_warned_of_unless_a_sandbox_runs(tmp_path: Path)
         (tmp_path / "sandbox" / "sandbox.json").write_text(f'{{"mail": {{"host": "{host}", "port": {port}}}}}')
         assert not warnings(tmp_path)
     assert "carriers" in warnings(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("domain", "warned"),
+    [("centre.example", False), ("example", False), ("mail.centre.example", False), ("other.example", True)],
+)
+def test_a_signature_for_another_domain_is_warned_of(tmp_path: Path, domain: str, warned: bool):
+    """Who checks DMARC asks that a signature be the sender's own."""
+    carrier = {**SMTP, "dkim": [{"domain": domain, "selector": "s1", "key": "x"}]}
+    assert ("DMARC" in warnings(tmp_path, carriers={"one": carrier}).get("carrier one", "")) == warned

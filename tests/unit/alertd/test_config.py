@@ -71,6 +71,28 @@ def test_unknown_carrier_kind_is_refused(tmp_path: Path, kind: str):
         load(written(tmp_path, f"[carriers.x]\nkind = {kind}"))
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            '[carriers.x]\nkind = "twillio"',
+            "carriers.x.kind: this must be one of fcm, twilio, smpp, smtp; did you mean twilio?",
+        ),
+        ('[carriers.x]\nhost = "a"', "carriers.x.kind: this must be one of fcm, twilio, smpp, smtp"),
+        (
+            '[carriers.x]\nkind = "twilio"\naccount = "a"\nsender = "b"',
+            "carriers.x.password: this is required, or password_file",
+        ),
+        (SMTP + "ton = 3", "carriers.relay.ton: there is no such option"),
+    ],
+)
+def test_a_carrier_s_fault_is_told_in_the_words_of_the_file(tmp_path: Path, text: str, said: str):
+    """With a path that stands in the file, what may stand there, and no option of another kind as a hint."""
+    with pytest.raises(ConfigError) as refused:
+        load(written(tmp_path, text))
+    assert said in str(refused.value).splitlines()
+
+
 def test_secret_comes_from_its_file_without_the_newline(tmp_path: Path):
     """`password_file` gives `password`, and neither text nor repr of the settings shows it."""
     secret = tmp_path / "password"

@@ -95,6 +95,24 @@ def test_a_mailbox_is_written_in_ascii_where_it_can_be(address, written):
     assert mailbox(address) == written
 
 
+@pytest.mark.parametrize(
+    "sender",
+    [
+        "Alerts",
+        "Alerts alerts@centre.example",
+        "Alerts <alerts@centre.example",
+        "Alerts <alerts>",
+        "a@b@c.example",
+        "Añil <añil@centre.example>",
+        "",
+    ],
+)
+def test_a_sender_that_is_none_is_refused_before_anything_is_sent(sender):
+    """Relays would refuse every mail, or receivers show a wrong name."""
+    with pytest.raises(ValueError, match="mailbox"):
+        MailIdentity(sender=sender, domain="centre.example", unsubscribe_base=None)
+
+
 def test_a_subject_cannot_add_a_header():
     """A line break in the subject fails when it is prepared."""
     with pytest.raises(ValueError, match="linefeed"):
