@@ -45,6 +45,7 @@ from alertd.service.regions import Regions
 from alertd.service.registry import Registry
 from alertd.service.removal import Removal
 from alertd.service.reports import Reports
+from alertd.service.resending import Resending
 from alertd.service.revising import Revising
 from alertd.service.stopping import Stopping
 from alertd.service.targeting import Targeting
@@ -127,6 +128,7 @@ class Parts:
         )  # fmt: skip
         self.approval = Approval(self.alerts, self.targeting, settings.audience, self.texts, self.stopping)
         self.following = Following(self.alerts, self.approval, self.stopping, clock)
+        self.resending = Resending(self.alerts, self.work, self.stopping)
         self.revising = Revising(self.alerts, self.approval, self.photos, clock)
         self.registry = Registry(self.people, self.regions, clock)
         self.labels = Labels(self.registry, self.regions, LabelMark(self.db), clock)
@@ -174,6 +176,7 @@ class Parts:
             stopping=self.stopping,
             following=self.following,
             revising=self.revising,
+            resending=self.resending,
             requests=self.requests,
             fleet=self.fleet,
             is_ready=is_ready,

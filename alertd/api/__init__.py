@@ -9,6 +9,7 @@ from alertd.api import (
     alerts,
     audit,
     cap,
+    deliveries,
     following,
     leave,
     mail_reports,
@@ -35,6 +36,7 @@ OPERATIONS = (
     *cap.OPERATIONS,  # first: the path of an alert would match that of its document
     *alerts.OPERATIONS,
     *progress.OPERATIONS,
+    *deliveries.OPERATIONS,
     *targets.OPERATIONS,
     *regions.OPERATIONS,
     *messages.OPERATIONS,

@@ -26,6 +26,7 @@ from alertd.service.receipts import Receipts
 from alertd.service.regions import Regions
 from alertd.service.registry import Registry
 from alertd.service.reports import Reports
+from alertd.service.resending import Resending
 from alertd.service.revising import Revising
 from alertd.service.stopping import Stopping
 from alertd.service.targeting import Targeting
@@ -59,6 +60,7 @@ class Services:
     stopping: Stopping
     following: Following
     revising: Revising
+    resending: Resending
     requests: Requests
     fleet: Fleet
     is_ready: Callable[[], Awaitable[bool]]

@@ -118,6 +118,28 @@ def approve(
 
 
 @app.command()
+def resend(
+    ctx: typer.Context,
+    alert_id: AlertId,
+    state: Annotated[
+        list[str] | None, typer.Option(help="unknown or failed; may be given twice. Default: both.")
+    ] = None,
+    channel: Annotated[str | None, typer.Option(help="Of one channel. Default: of all.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Stay until nobody more is told.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Send again what may not have arrived. What did arrive although nobody knows comes twice."""
+    client = common(ctx).client()
+    body = ({"states": state} if state else {}) | ({"channel": channel} if channel else {})
+    answer = client.post(f"/v1/alerts/{segment(alert_id)}/deliveries/resend", body)
+    tell_json(answer) if as_json else tell(
+        f"{answer['resent']:,} messages are sent again. The alert is {answer['state']}."
+    )
+    if watch:
+        follow(client, alert_id, as_json=as_json)
+
+
+@app.command()
 def reject(
     ctx: typer.Context, alert_id: AlertId, reason: Reason, seen: Seen = None, as_json: JsonOption = False
 ) -> None:

@@ -10,7 +10,7 @@ import secrets
 import struct
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
@@ -20,13 +20,15 @@ from typing import Any
 
 import numpy as np
 
-from alertd.alerts import ATTEMPTS_MASK, CHANNELS, FLAG_DOUBT, FLAG_UNSENT, State
+from alertd.alerts import ATTEMPTS_MASK, CHANNELS, FLAG_DOUBT, FLAG_UNSENT, AlertState, State
 from alertd.ids import chain_of
 from alertd.store import keys
 from alertd.store.connection import Connection
 from alertd.store.scripts import LEASE_MS
 
 KEPT_SPANS = 64  # versions whose rows' channels are kept in memory: receipts come for days, mostly of the latest alerts
+#: The states of an alert, as scripts want them, of which messages may be sent again.
+RESENDABLE = f",{AlertState.SENDING},{AlertState.SENT},"
 _OUTCOME = struct.Struct("<IBBBBI")
 REF_BYTES = 6
 BATCH = 500  # design.md, section 2
@@ -292,6 +294,18 @@ class Work:
             "sweep", [keys.chain(chain_of(alert_id))], alert_id, batch, batches, self._db.skew_ms
         )
         return settled, waiting
+
+    async def resend(
+        self, alert_id: str, batch: int, batches: int, states: Collection[State], channel: str | None
+    ) -> tuple[str | None, int, bool]:
+        """Queue the rows of some states again, a few batches a call. Answers the alert's state where it sends nothing more, rows
+        queued, and whether these were the last batches.
+        """
+        done, state, queued, last = await self._db.run_durably(
+            "resend", [keys.chain(chain_of(alert_id))], alert_id, RESENDABLE, batch, batches, bytes(states),
+            channel or "", self._db.skew_ms,
+        )  # fmt: skip
+        return None if done else state.decode(), queued, last == b"1"
 
     async def receipt(
         self, alert_id: str, row: int, channel: str, state: State, reason: int, old: Sequence[State]

@@ -50,8 +50,8 @@ def test_an_alert_that_ended_can_only_be_purged():
 
 
 def test_the_identity_is_closed():
-    """Settled rows never become open again, but for unknown ones that an operator sends again."""
-    for state in SETTLED - {State.UNKNOWN}:
+    """Settled rows never become open again, but for the unknown and the failed, which an operator sends again."""
+    for state in SETTLED - {State.UNKNOWN, State.FAILED}:
         assert STEPS[state] <= SETTLED
     assert set(State) == SETTLED | {State.QUEUED, State.IN_FLIGHT}
 
@@ -83,8 +83,10 @@ def test_receipts_take_only_steps_of_the_table(new: State):
 
 
 def test_nobody_is_told_of_what_is_over():
-    """Whoever watches an alert may stop where nothing can be sent any more, and goes on wherever it can."""
+    """Whoever watches an alert may stop where nothing can be sent any more unless an operator sends it again, and goes on wherever
+    it can.
+    """
     assert not OVER & OPEN_STATES
-    assert not any(AlertState.SENDING in ALERT_STEPS[state] | {state} for state in OVER)
+    assert not any(AlertState.SENDING in ALERT_STEPS[state] for state in OVER - {AlertState.SENT})
     waits = {AlertState.DRAFT, AlertState.PENDING, AlertState.RETURNED, AlertState.SCHEDULED, AlertState.STOOD_DOWN}
     assert OVER | OPEN_STATES | waits == set(AlertState)

@@ -1,0 +1,43 @@
+"""Sending again, by an operator's word, what may not have arrived: the unknown, and those a carrier refused."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from alertd.alerts import State
+from alertd.errors import Problem
+from alertd.ids import chain_of
+from alertd.service.access import Credential
+from alertd.service.approval import check_key
+from alertd.service.stopping import Stopping
+from alertd.store.alerts import AlertRecord, Alerts
+from alertd.store.work import Work
+
+#: Batches a script call: 10,000 rows hold nobody up for longer than a planning chunk.
+BATCHES = 20
+
+
+class Resending:
+    """Queues references of an alert again."""
+
+    def __init__(self, alerts: Alerts, work: Work, stopping: Stopping) -> None:
+        self._alerts = alerts
+        self._work = work
+        self._stopping = stopping
+
+    async def resend(self, record: AlertRecord, who: Credential, states: Collection[State], channel: str | None) -> int:
+        """Queue those of these states, of one channel or of all. Answers how many; none the second time, for they are queued by
+        then. Raises Problem: precondition-failed where nothing more is sent of the alert, stop-active.
+        """
+        check_key(record, who)
+        await self._stopping.check(record.org, record.key, who.key_id)
+        await self._alerts.enliven(record.id)  # before the step, so that no crash hides it
+        resent, batch, last = 0, 0, False
+        while not last:
+            state, queued, last = await self._work.resend(record.id, batch, BATCHES, states, channel)
+            if state is not None:
+                raise Problem("precondition-failed", f"Nothing more is sent of an alert that is {state or 'gone'}.")
+            resent, batch = resent + queued, batch + BATCHES
+        await self._alerts.enliven(record.id)  # again: a worker may have found it over yet, and retired it
+        await self._stopping.put_on(chain_of(record.id))
+        return resent

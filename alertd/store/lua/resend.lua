@@ -1,0 +1,39 @@
+-- Queues rows of a few batches again, by an operator's word. The version sends on if it was sent.
+-- KEYS: 1 chain
+-- ARGV: 1 alert id, 2 states the alert may be in (comma before and after each), 3 first batch, 4 batches, 5 states of rows (bytes),
+--       6 channel ('' for all), 7 skew
+-- Returns: {1 or 0 where the alert is over, its state, rows queued, "1" when there are no more batches}
+local chain, alert = KEYS[1], ARGV[1]
+local version_key = key(chain, 'version', alert)
+local now = chain_now(chain, ARGV[7])
+local state, misfit = standing(version_key, ARGV[2], '')
+if misfit then return {0, misfit[2], 0, '1'} end
+if gate_of(chain, alert, now) == 'closed' then return {0, 'expired', 0, '1'} end
+local at, queued, last = since(version_key, now), 0, false
+
+for batch = tonumber(ARGV[3]), ARGV[3] + ARGV[4] - 1 do
+  local header = redis.call('HGET', key(chain, 'batches', alert), batch)
+  last = not header
+  if last then break end
+  local channel, first, count = string.match(header, '^(%S+) .* (%d+) (%d+)$')
+  if ARGV[6] == '' or ARGV[6] == channel then
+    local rows = open_rows(chain, alert, tonumber(first), first + count - 1)
+    for number = rows.low, rows.high do
+      local row = row_of(rows, number)
+      if string.find(ARGV[5], string.char(row.state), 1, true) then
+        if row.state == S.unknown then doubt(rows, number) else row.receipt = 0 end -- who asked last for an unknown one may answer yet
+        row.tries = row.tries - tries_of(row) -- it begins anew
+        move(rows, number, S.queued, R.resent, at)
+        delay(chain, alert, batch, channel, rows, number, now)
+        queued = queued + 1
+      end
+    end
+    close_rows(chain, alert, rows, channel)
+  end
+end
+if queued > 0 and state == 'sent' then
+  state = 'sending'
+  redis.call('HSET', version_key, 'state', state, 'sending_at', now)
+  redis.call('HINCRBY', version_key, 'rev', 1)
+end
+return {1, state, queued, last and '1' or '0'}

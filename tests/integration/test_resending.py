@@ -1,0 +1,106 @@
+"""An operator sends again what may not have arrived."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from alertd.alerts import AlertState, State
+from alertd.app import Parts
+from alertd.errors import Problem
+from alertd.store.work import Settlement
+from channels.sandbox import Sandbox
+from channels.sandbox.script import Rule
+from tests.integration.acts import BEA, counts, over, planned, register, send
+
+BOTH = (State.UNKNOWN, State.FAILED)
+
+
+async def test_the_failed_are_told_when_they_are_sent_again(parts: Parts, sandbox: Sandbox, sample: dict):
+    """Ten whom the carrier refused are told at the second try and nobody else again; the alert sends, and is sent again."""
+    await register(parts, 30)
+    sandbox.push.script.set(*[Rule(f"token-{i}", "bad-request") for i in range(10, 20)])
+    record = await planned(parts, sample)
+    await send(parts, record)
+    assert await over(parts, record)
+    assert await counts(parts, record) == {"accepted": 20, "failed": 10}
+    sandbox.push.script.set()
+    assert await parts.resending.resend(record, BEA, BOTH, None) == 10
+    assert await counts(parts, record) == {"accepted": 20, "queued": 10}
+    assert await parts.alerts.state(record.id) is AlertState.SENDING
+    assert record.id in await parts.alerts.live()
+    assert await parts.resending.resend(record, BEA, BOTH, None) == 0
+    await send(parts, record)
+    assert await over(parts, record)
+    assert await counts(parts, record) == {"accepted": 30}
+    told = [address for _, _, address, *_ in sandbox.push.recorded]
+    assert len(told) == len(set(told)) == 30
+
+
+async def test_the_unknown_are_marked_when_they_are_sent_again(parts: Parts, sandbox: Sandbox, sample: dict):
+    """What may have arrived is counted as told twice, and only the channel that was named is sent again."""
+    await register(parts, 25)
+    record = await planned(parts, sample, channels=["push", "sms"])
+    await send(parts, record)
+    lease = await parts.work.lease(record.id, "sms", b"")
+    await parts.work.gate(lease, [], lease.rows, 1)
+    await parts.work.end(lease, [Settlement(row, State.UNKNOWN, 0, 1) for row in lease.rows], ())
+    assert await counts(parts, record, "sms") == {"unknown": 25}
+    assert await parts.resending.resend(record, BEA, BOTH, "push") == 0
+    assert await parts.resending.resend(record, BEA, (State.FAILED,), None) == 0
+    assert await parts.resending.resend(record, BEA, (State.UNKNOWN,), "sms") == 25
+    await send(parts, record, "sms")
+    assert await counts(parts, record, "sms") == {"accepted": 25, "doubled": 25}
+    assert await counts(parts, record) == {"accepted": 25}
+
+
+@pytest.mark.parametrize("state", [AlertState.CANCELLED, AlertState.STOOD_DOWN, AlertState.EXPIRED])
+async def test_nothing_is_sent_again_of_what_is_over(parts: Parts, sandbox: Sandbox, sample: dict, state: AlertState):
+    """Whoever stood it down, or its end, has the last word: refused, and the ledger stays as it is."""
+    await register(parts, 25)
+    sandbox.push.script.set(Rule("token-", "bad-request"))
+    record = await planned(parts, sample)
+    await send(parts, record)
+    await parts.alerts.step(record.id, state)
+    with pytest.raises(Problem) as refusal:
+        await parts.resending.resend(record, BEA, BOTH, None)
+    assert refusal.value.slug == "precondition-failed"
+    assert await counts(parts, record) == {"failed": 25}
+
+
+async def test_nothing_is_sent_again_under_a_stop(parts: Parts, sandbox: Sandbox, sample: dict):
+    """A stop holds it, too."""
+    await register(parts, 25)
+    record = await planned(parts, sample)
+    await parts.stopping.stop("org:default", BEA, "Wrong picture")
+    with pytest.raises(Problem) as refusal:
+        await parts.resending.resend(record, BEA, BOTH, None)
+    assert refusal.value.slug == "stop-active"
+
+
+async def test_the_same_call_sends_again_once(parts: Parts, client: Any, sandbox: Sandbox, sample: dict):
+    """Under one Idempotency-Key what has failed in between stays; whoever may not approve sends nothing; the audit has the count."""
+    await register(parts, 25)
+    sandbox.push.script.set(Rule("token-", "bad-request"))
+    record = await planned(parts, sample)
+    await send(parts, record)
+    path = f"/v1/alerts/{record.id}/deliveries/resend"
+    _, reader = await parts.access.create(
+        org="default", subject="carl", scopes=frozenset({"alerts:read", "ledger:read"})
+    )
+    _, token = await parts.access.create(
+        org="default", subject="bea", scopes=frozenset({"alerts:approve", "audit:read"})
+    )
+    headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": "again-1"}
+    assert (await client.post(path, headers={"Authorization": f"Bearer {reader}"})).status == 403
+    wrong = await client.post(path, json={"states": ["accepted"]}, headers={"Authorization": f"Bearer {token}"})
+    assert (wrong.status, (await wrong.json())["errors"][0]["pointer"]) == (400, "/states/0")
+    first = await client.post(path, json={"states": ["failed"]}, headers=headers)
+    assert (first.status, (await first.json())["resent"]) == (200, 25)
+    await send(parts, record)
+    second = await client.post(path, json={"states": ["failed"]}, headers=headers)
+    answer = await second.json()
+    assert (answer["resent"], answer["channels"]["push"]["failed"]) == (None, 25)
+    log = await (await client.get("/v1/audit", headers={"Authorization": f"Bearer {token}"})).json()
+    assert 25 in [entry["facts"].get("resent") for entry in log["entries"]]
