@@ -7,6 +7,7 @@ verification, the exact point of `last_seen` and the case number; templates must
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import date
 from enum import StrEnum
 from typing import Annotated, Self
@@ -232,6 +233,10 @@ class Contact(Document):
         if not uri.startswith("sms:"):
             raise refusal("This is sms: and a number, as in sms:+34600000000.")
         return "sms:" + _reachable(uri.removeprefix("sms:"), info.data.get("countries"))
+
+    def missing_in(self, countries: Sequence[str]) -> tuple[str, ...]:
+        """Which of these countries it does not work in; one that names none works everywhere."""
+        return tuple(country for country in countries if self.countries and country not in self.countries)
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:

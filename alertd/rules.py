@@ -6,10 +6,11 @@ is the service's business.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from alertd.cases import ContactRole
 from alertd.documents import Alert, Status
 from alertd.errors import Fault
 from alertd.faults import pointer_of
@@ -87,6 +88,16 @@ def unreviewed(alert: Alert) -> list[Fault]:
         for pointer, value in _values(alert, "info/*/source")
         if value == "machine"
     ]
+
+
+def unreachable(alert: Alert, countries: Sequence[str]) -> list[Fault]:
+    """Whether everybody in an area of these countries can use one of the contacts: the safety line names only one. Those for the
+    deaf do not count where there are others; where no country is known, nothing can be said.
+    """
+    contacts = [one for one in alert.case.contact if one.role is not ContactRole.DEAF] or alert.case.contact
+    if not contacts or not all(one.missing_in(countries) for one in contacts):
+        return []
+    return [Fault("/case/contact", f"None of these works everywhere where people are told: {', '.join(countries)}.")]
 
 
 def expiry_faults(alert: Alert, now: datetime) -> list[Fault]:

@@ -200,6 +200,7 @@ _STATES = ("not-found", "precondition-failed")
 REFUSED = (
     "case-not-verified", "expired", "channel-unavailable", "translation-unreviewed", "language-missing",
     "duplicate-case", "photo-unreadable", "message-impossible", "audience-too-small", "unknown-region", "invalid-geometry",
+    "contact-unreachable-from-area",
 )  # fmt: skip
 OPERATIONS = (
     Operation(

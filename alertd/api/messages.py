@@ -73,12 +73,14 @@ async def preview_messages(request: web.Request, *, query: MessagesQuery, body: 
     s, alert, who = services(request), body.alert(), credential(request)
     s.intake.check_unsigned(alert, who)
     alert = await s.photos.told(alert, who)
+    countries = (await s.intake.ground(alert))[2]
     languages = previews.chosen_languages(alert, s.renderer, _listed(query.languages))
     channels = _listed(query.channels) or list(dict.fromkeys(alert.channels))
     own, now_ms = await s.texts.latest(who.org), s.clock.now_ms()
     telling = previews.telling_of(query.occasion, query.reason, now_ms=now_ms)
     shown = previews.previews(
-        alert, s.renderer, channels=channels, languages=languages, telling=telling, own=own, now_ms=now_ms
+        alert, s.renderer, channels=channels, languages=languages, telling=telling, own=own, now_ms=now_ms,
+        countries=countries,
     )  # fmt: skip
     return MessagesPreview(
         languages=[_language(s.renderer, tag, previews.untranslated(alert, tag, telling)) for tag in languages],
@@ -126,7 +128,8 @@ OPERATIONS = (
         scope="alerts:read", or_scope="alerts:write", group="Messages", essential=True,
         problems=(
             "case-not-verified", "expired", "channel-unavailable", "translation-unreviewed", "language-missing",
-            "photo-unreadable", "message-impossible",
+            "photo-unreadable", "message-impossible", "unknown-region", "invalid-geometry",
+            "contact-unreachable-from-area",
         ),
     ),
 )  # fmt: skip

@@ -56,6 +56,17 @@ class Room:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Where:
+    """Where an alert is told, and from where."""
+
+    countries: tuple[str, ...] = ()  # that its area lies in (ISO 3166-1); empty where nobody knows
+    site: str = ""  # the address that people reach us at, for photos
+
+
+NOWHERE = Where()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ShownPhoto:
     """One photo: where it is, and what it shows in words."""
 
@@ -126,13 +137,12 @@ class Facts:
 
 
 def facts_of(
-    alert: Alert, words: Catalogue, room: Room, *, loudness: Loudness, url: str | None, telling: Telling, site: str = ""
-) -> Facts:
-    """The facts of an alert for one channel; photos are below `site`. Raises `ValueError` if a missing-child alert names no
-    contact.
-    """
+    alert: Alert, words: Catalogue, room: Room, *, loudness: Loudness, url: str | None, telling: Telling,
+    where: Where = NOWHERE,
+) -> Facts:  # fmt: skip
+    """The facts of an alert for one channel. Raises `ValueError` if a missing-child alert names no contact."""
     if telling.is_end:
-        return _facts_of_end(alert, words, room, telling)
+        return _facts_of_end(alert, words, room, telling, where)
     case, info = alert.case, _info(alert, words.language)
     children = case.children[: room.people]
     zone = None if case.last_seen is None else case.last_seen.time_zone
@@ -141,14 +151,15 @@ def facts_of(
         direction=words.direction,
         mark=_mark(alert, words),
         heading=_heading(alert, words, loudness, telling.occasion),
-        safety=safety_line(alert, words, telling.occasion),
+        safety=safety_line(alert, words, telling.occasion, where.countries),
         who=_who(case.children, words, room),
         fewer=tuple(
             (_who(case.children, words, one), _place(case.last_seen, alert, words, one))
             for one in room.for_fewer(len(case.children))
         ),
         children=tuple(
-            replace(_child(child, words, room), photos=_photos(child, alert, words, room, site)) for child in children
+            replace(_child(child, words, room), photos=_photos(child, alert, words, room, where.site))
+            for child in children
         ),
         place=_place(case.last_seen, alert, words, room),
         seen_at="" if case.last_seen is None else words.moment(case.last_seen.at, zone, form=room.form),
@@ -156,13 +167,13 @@ def facts_of(
         description=_paragraphs(info.description, room),
         instruction=_paragraphs(info.instruction, room),
         valid_until=words.moment(alert.expires, zone, form=room.form),
-        contacts=tuple(_contact(contact, words) for contact in _by_use(case.contact)),
+        contacts=tuple(_contact(contact, words) for contact in _by_use(case.contact, where.countries)),
         url=url or "",
         replaces=words.words["update"]["replaces"] if telling.occasion is Occasion.UPDATE else "",
     )
 
 
-def _facts_of_end(alert: Alert, words: Catalogue, room: Room, telling: Telling) -> Facts:
+def _facts_of_end(alert: Alert, words: Catalogue, room: Room, telling: Telling, where: Where) -> Facts:
     """That an alert has ended, and of which moment it was: nothing of a child is among these facts, so no template can tell
     any of it. A general alert is known by its headline.
     """
@@ -172,15 +183,15 @@ def _facts_of_end(alert: Alert, words: Catalogue, room: Room, telling: Telling) 
         direction=words.direction,
         mark=_mark(alert, words),
         heading=words.joined([_mark(alert, words), words.words["ended"][alert.kind][telling.occasion]], "dash"),
-        safety=safety_line(alert, words, telling.occasion),
+        safety=safety_line(alert, words, telling.occasion, where.countries),
         headline=_headline(_info(alert, words.language), words, room) if public else "",
         happened=words.words["happened"][telling.code].format(moment=_alerted(alert, words, room, telling)),
         wish=words.words["wish"][alert.kind],
     )
 
 
-def safety_line(alert: Alert, words: Catalogue, occasion: Occasion) -> str:
-    """What everyone must be told: keep away, and whom to call. Empty where `occasions.SAFETY` has none."""
+def safety_line(alert: Alert, words: Catalogue, occasion: Occasion, countries: Sequence[str] = ()) -> str:
+    """What everyone must be told: keep away, and whom to call in these countries. Empty where `occasions.SAFETY` has none."""
     name = SAFETY[alert.kind].get(occasion)
     if name is None:
         return ""
@@ -191,7 +202,7 @@ def safety_line(alert: Alert, words: Catalogue, occasion: Occasion) -> str:
         return str(forms["text"])
     if not alert.case.contact:
         raise ValueError("A missing-child alert needs a contact: without one there is no safety line.")
-    way, shown = _way(_by_use(alert.case.contact)[0])
+    way, shown = _way(_by_use(alert.case.contact, countries)[0])
     return _filled(forms[way], words.isolate(shown))
 
 
@@ -313,9 +324,15 @@ def _way(contact: Contact) -> tuple[str, str]:
     return way, str(getattr(contact, way)).removeprefix("sms:")
 
 
-def _by_use(contacts: Sequence[Contact]) -> list[Contact]:
-    """The one for everybody first: a number before an address, one without a role before one for some."""
-    return sorted(contacts, key=lambda contact: (_WAYS.index(_way(contact)[0]), contact.role is not None))
+def _by_use(contacts: Sequence[Contact], countries: Sequence[str]) -> list[Contact]:
+    """The one for everybody first: one that works in all of these countries, a number before an address, one without a role before
+    one for some.
+    """
+
+    def use(contact: Contact) -> tuple[int, int, bool]:
+        return len(contact.missing_in(countries)), _WAYS.index(_way(contact)[0]), contact.role is not None
+
+    return sorted(contacts, key=use)
 
 
 def _contact(contact: Contact, words: Catalogue) -> ContactFacts:

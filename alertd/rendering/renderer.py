@@ -5,7 +5,7 @@ The safety line is put in here, whatever a template says, and a message without 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from markupsafe import escape
 from alertd.documents import Alert
 from alertd.kinds import Kind
 from alertd.rendering.catalogue import REFERENCE, Catalogue, read_catalogues
-from alertd.rendering.facts import Facts, Room, facts_of
+from alertd.rendering.facts import Facts, Room, Where, facts_of
 from alertd.rendering.languages import matching
 from alertd.rendering.occasions import ENDED, MESSAGES, THE_ALERT, Telling, message_of
 from alertd.rendering.own_texts import NONE, OwnTexts, Place
@@ -143,26 +143,27 @@ class Renderer:
 
     def render(
         self, document: Alert, *, channel: str, language: str, stamp: Stamp, url: str | None = None,
-        telling: Telling = THE_ALERT, own: OwnTexts = NONE,
+        telling: Telling = THE_ALERT, own: OwnTexts = NONE, countries: Sequence[str] = (),
     ) -> Message:  # fmt: skip
         """The message for one channel in one of `languages(document)`, on the occasion of `telling`, with the organisation's `own`
         texts where it has some.
 
         The stamp of the message names the language it is really in, and the alert's kind, occasion and status. `url` is the
-        page that people may open; who is told of an end gets no link. Raises `UnsafeMessageError` for a message without safety
+        page that people may open; who is told of an end gets no link. `countries` are those of the area, as ISO 3166-1 codes: whom
+        to call is told by them. Raises `UnsafeMessageError` for a message without safety
         line or mark, `ValueError` for a missing-child alert without contact, `KeyError` for an unknown channel or language.
         """
-        facts = self._facts(document, ROOM[_like(channel)], language, stamp.loudness, url, telling)
+        facts = self._facts(document, ROOM[_like(channel)], language, stamp.loudness, url, telling, countries)
         return self._made(document, facts, channel, stamp, telling, own)[0]
 
     def preview(
         self, document: Alert, *, channel: str, language: str, stamp: Stamp, url: str | None = None,
-        telling: Telling = THE_ALERT, own: OwnTexts = NONE,
+        telling: Telling = THE_ALERT, own: OwnTexts = NONE, countries: Sequence[str] = (),
     ) -> Preview:  # fmt: skip
         """As `render`, with what was left out or cut."""
         room = ROOM[_like(channel)]
-        known = self._facts(document, room, language, stamp.loudness, url, telling)
-        whole = self._facts(document, room.boundless(), language, stamp.loudness, url, telling)
+        known = self._facts(document, room, language, stamp.loudness, url, telling, countries)
+        whole = self._facts(document, room.boundless(), language, stamp.loudness, url, telling, countries)
         message, told = self._made(document, known, channel, stamp, telling, own)
         which = message_of(document.kind, telling)
         names = (*NEVER_LEFT_OUT[which], *reversed(LEFT_OUT[which]))
@@ -173,10 +174,12 @@ class Renderer:
         return Preview(message=message, left_out=left_out, shortened=(*(("children",) if fewer else ()), *cut))
 
     def _facts(
-        self, document: Alert, room: Room, language: str, loudness: Loudness, url: str | None, telling: Telling
-    ) -> Facts:
+        self, document: Alert, room: Room, language: str, loudness: Loudness, url: str | None, telling: Telling,
+        countries: Sequence[str],
+    ) -> Facts:  # fmt: skip
         words = replace(self.words(language), language=language)
-        return facts_of(document, words, room, loudness=loudness, url=url, telling=telling, site=self._site)
+        at = Where(countries=tuple(countries), site=self._site)
+        return facts_of(document, words, room, loudness=loudness, url=url, telling=telling, where=at)
 
     def _made(
         self, document: Alert, facts: Facts, channel: str, stamp: Stamp, telling: Telling, own: OwnTexts

@@ -170,7 +170,8 @@ class CapOut:
     def _rendered(self, record: AlertRecord, alert: Alert, channel: str, language: str, own: OwnTexts) -> Any:
         sent_ms = record.start or record.created
         alike = Alike(channel=channel, language=language)
-        return rendered(alert, record.id, alike, self._renderer, sent_ms=sent_ms, own=own)
+        countries = record.countries.split()
+        return rendered(alert, record.id, alike, self._renderer, sent_ms=sent_ms, own=own, countries=countries)
 
     def _photos(self, alert: Alert, language: str) -> Iterator[Resource]:
         for child in alert.case.children:

@@ -81,7 +81,7 @@ class Intake:
         """Check everything, find the audience, and keep the alert unless this is a dry run. Raises Problem."""
         alert, look, texts = await self._checked(alert, who)
         now = self._clock.now_ms()
-        record = self._record(alert, who, alert_id or new_id(now), len(look.found), texts, draft=draft)
+        record = self._record(alert, who, alert_id or new_id(now), look, texts, draft=draft)
         if not draft:
             await (check_twin if dry_run else claim_external_id)(self._alerts, record)
         if not dry_run:
@@ -105,7 +105,7 @@ class Intake:
         if record.state not in AMENDABLE:
             raise Problem("precondition-failed", f"An alert that is {record.state} cannot be changed.")
         alert, look, texts = await self._checked(_read(merged(json.loads(record.document), patch)), who)
-        fresh = self._record(alert, who, record.id, len(look.found), texts, draft=True)
+        fresh = self._record(alert, who, record.id, look, texts, draft=True)
         new = replace(
             fresh, state=record.state, reason=record.reason, created=record.created, rev=record.rev,
             hands=hands_text(who.hands | hands_of(record.author, record.hands)),
@@ -127,10 +127,11 @@ class Intake:
         alert = await self._photos.told(alert, who)
         texts = await self._texts.revision(who.org)
         own = await self._texts.of(who.org, texts)
+        area, shares, countries = await self.ground(alert)
         unsayable = asyncio.to_thread(  # a dozen languages and three channels take 40 ms: meanwhile the store answers
-            impossible, alert, self._carriers, self._renderer, own, now_ms=self._clock.now_ms()
+            impossible, alert, self._carriers, self._renderer, own, now_ms=self._clock.now_ms(), countries=countries
         )
-        look, faults = await asyncio.gather(self.look(alert), unsayable)
+        look, faults = await asyncio.gather(self._people(alert, area, shares), unsayable)
         if faults:
             raise Problem("message-impossible", "A channel's message cannot be made.", faults=tuple(faults))
         self._check_size(alert, look.area, look.found)
@@ -139,7 +140,20 @@ class Intake:
     async def look(self, alert: Alert) -> Look:
         """The area of an alert's target and the people in it now."""
         area = await self._targeting.area(alert.target)
+        return await self._people(alert, area, await self._targeting.shares(area.geometry))
+
+    async def ground(self, alert: Alert) -> tuple[Area, list[Share], tuple[str, ...]]:
+        """The area of an alert's target, its regions, and the countries that it lies in. Raises Problem for a target that is none, and
+        where no contact works in all of them.
+        """
+        area = await self._targeting.area(alert.target)
         shares = await self._targeting.shares(area.geometry)
+        countries = self._targeting.countries(alert.target, area, shares)
+        if faults := tuple(rules.unreachable(alert, countries)):
+            raise Problem("contact-unreachable-from-area", "No contact works where people are told.", faults=faults)
+        return area, shares, countries
+
+    async def _people(self, alert: Alert, area: Area, shares: Sequence[Share]) -> Look:
         found = await self._targeting.people(area.geometry, alert, shares)
         ringed = await self._targeting.ringed(area.geometry, alert, found)
         return Look(area=area, shares=shares, found=found, ringed=ringed)
@@ -195,7 +209,7 @@ class Intake:
         return [Fault("/info", "None of these languages has its words and safety line in the templates.")]
 
     def _record(
-        self, alert: Alert, who: Credential, alert_id: str, seen: int, texts: int, *, draft: bool
+        self, alert: Alert, who: Credential, alert_id: str, look: Look, texts: int, *, draft: bool
     ) -> AlertRecord:
         return AlertRecord(
             id=alert_id,
@@ -213,7 +227,8 @@ class Intake:
             created=self._clock.now_ms(),
             expires=int(alert.expires.timestamp() * 1000),
             rev=1,
-            seen=seen,
+            seen=len(look.found),
+            countries=" ".join(self._targeting.countries(alert.target, look.area, look.shares)),
             texts=texts,
             document=alert.model_dump_json(by_alias=True).encode(),
         )

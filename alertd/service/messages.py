@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -43,22 +44,28 @@ def stamp_of(
 
 
 def rendered(
-    alert: Alert, alert_id: str, alike: Alike, renderer: Renderer, *, sent_ms: int, own: OwnTexts = NONE
-) -> Message:
+    alert: Alert, alert_id: str, alike: Alike, renderer: Renderer, *, sent_ms: int, own: OwnTexts = NONE,
+    countries: Sequence[str] = (),
+) -> Message:  # fmt: skip
     """The message for one channel in one of the alert's languages. Raises whatever is wrong with it."""
     stamp = stamp_of(alert, alert_id, alike.language, sent_ms=sent_ms, ring=alike.ring)
-    return renderer.render(alert, channel=alike.channel, language=alike.language, stamp=stamp, own=own)
+    return renderer.render(
+        alert, channel=alike.channel, language=alike.language, stamp=stamp, own=own, countries=countries
+    )
 
 
 def impossible(
-    alert: Alert, carriers: Carriers, renderer: Renderer, own: OwnTexts = NONE, *, now_ms: int
-) -> list[Fault]:
+    alert: Alert, carriers: Carriers, renderer: Renderer, own: OwnTexts = NONE, *, now_ms: int,
+    countries: Sequence[str] = (),
+) -> list[Fault]:  # fmt: skip
     """The channels of an alert whose message cannot be made, or cannot be taken by its carrier, in some language that a
     reader may get.
     """
     faults = []
     for i, channel in enumerate(alert.channels):
-        failing = [_failing(alert, channel, carrier, renderer, own, now_ms) for carrier in carriers.of(channel)]
+        failing = [
+            _failing(alert, channel, carrier, renderer, own, now_ms, countries) for carrier in carriers.of(channel)
+        ]
         if languages := sorted({language for languages in failing for language in languages}):
             sentence = (
                 f"The {channel} message cannot be made in {', '.join(languages)}: shorten names, texts and links."
@@ -67,14 +74,17 @@ def impossible(
     return faults
 
 
-def _failing(alert: Alert, channel: str, carrier: Carrier, renderer: Renderer, own: OwnTexts, now_ms: int) -> list[str]:
+def _failing(
+    alert: Alert, channel: str, carrier: Carrier, renderer: Renderer, own: OwnTexts, now_ms: int,
+    countries: Sequence[str],
+) -> list[str]:  # fmt: skip
     failing, alert_id = [], new_id(now_ms)
     ring = max(range(len(alert.target.rings) + 1), key=lambda ring: loudness(alert, ring) is Loudness.LOUD)
     for language in renderer.languages(alert):
         try:
             # Where it is loud it has one word more than elsewhere.
             alike = Alike(channel=channel, language=language, ring=ring)
-            message = rendered(alert, alert_id, alike, renderer, sent_ms=now_ms, own=own)
+            message = rendered(alert, alert_id, alike, renderer, sent_ms=now_ms, own=own, countries=countries)
             carrier.channel.prepare(message)
         except Exception as error:  # noqa: BLE001  whatever is wrong, it would be wrong when it is to be sent
             _told(alert_id, Alike(channel=channel, language=language), error)
@@ -147,8 +157,9 @@ class Messages:
                 alert = alert.model_copy(update={"expires": datetime.fromtimestamp(record.expires / 1000, UTC)})
             stamp = stamp_of(alert, alert_id, alike.language, sent_ms=record.start, ring=alike.ring, loud=follows)
             message = self._renderer.render(
-                alert, channel=alike.channel, language=alike.language, stamp=stamp, telling=telling_of(record), own=own
-            )
+                alert, channel=alike.channel, language=alike.language, stamp=stamp, telling=telling_of(record), own=own,
+                countries=record.countries.split(),
+            )  # fmt: skip
             prepared = carrier.channel.prepare(message)
         except Exception as error:  # noqa: BLE001  whatever is wrong, it is wrong with this message alone
             _told(alert_id, alike, error)

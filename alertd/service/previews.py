@@ -35,15 +35,19 @@ def telling_of(occasion: Occasion, reason: CancelReason | None, *, now_ms: int) 
 
 def previews(
     alert: Alert, renderer: Renderer, *, channels: Collection[str], languages: Sequence[str], telling: Telling,
-    own: OwnTexts, now_ms: int,
+    own: OwnTexts, now_ms: int, countries: Sequence[str] = (),
 ) -> list[Specimen]:  # fmt: skip
-    """The message of each channel in each language, in that order. The languages are of `renderer.languages(alert)`."""
+    """The message of each channel in each language, in that order. The languages are of
+    `renderer.languages(alert)`, the countries those that its area lies in.
+    """
     version = new_id(now_ms)
     specimens = []
     for channel in channels:
         for language in languages:
             stamp = stamp_of(alert, version, language, sent_ms=now_ms)
-            preview = renderer.preview(alert, channel=channel, language=language, stamp=stamp, telling=telling, own=own)
+            preview = renderer.preview(
+                alert, channel=channel, language=language, stamp=stamp, telling=telling, own=own, countries=countries
+            )
             specimens.append(Specimen(channel=channel, language=language, preview=preview))
     return specimens
 

@@ -27,8 +27,12 @@ from geofences import records, targets
 from geofences.area_names import Part, parts_of
 from geofences.circles import Circle
 from geofences.errors import InvalidGeometry, TargetErrors, UnknownRegion
+from geofences.regions import Kind as RegionKind
 from geofences.regions import Library
 
+#: How much of an area that is drawn lies in a country, so that it is more than beside it: outlines of two sources differ by some
+#: hundred metres. A small country may lie in it whole.
+LEAST_OF_AREA, WHOLE_COUNTRY = 0.02, 0.95
 SMALL_COUNT = 20  # below this a count could tell where one person lives, so it is shown as "<20"
 
 
@@ -155,6 +159,22 @@ class Targeting:
             Share(code=region.code, name=region.name, kind=region.kind, number=region.number, share=share)
             for region, share in touched
         ]
+
+    def countries(self, target: Target, area: targets.Area, shares: Sequence[Share]) -> tuple[str, ...]:
+        """The countries that people are told in, as ISO 3166-1 codes: those of the regions that the target names, and where it is
+        drawn those with enough of its ground. `shares` are the area's own.
+        """
+        library = self._regions.library
+        found = {library.get(code).country for name in target.regions for code in library.codes(name)}
+        if target.polygons or target.circles or target.rings or target.buffer_km:
+            touched = [(library.get(share.code), share.share) for share in shares if share.code in library]
+            found |= {
+                region.country
+                for region, share in touched
+                if share * region.km2 >= LEAST_OF_AREA * area.km2
+                or (region.kind is RegionKind.COUNTRY and share >= WHOLE_COUNTRY)
+            }
+        return tuple(sorted(found - {""}))
 
     async def parts(self, area: targets.Area, shares: Sequence[Share]) -> tuple[Part, ...]:
         """What to call an area; `shares` are its own."""

@@ -53,6 +53,7 @@ class AlertRecord:
         0  # revision of the organisation's own texts that it is told with, 0 for none; as it was when it was submitted
     )
     regions: str = ""  # numbers of the regions whose people are told, frozen with the audience
+    countries: str = ""  # that its area lies in, as ISO 3166-1 codes
     document: bytes  # JSON, opened
 
 
@@ -80,6 +81,7 @@ TEXTS = (
     "loudness",
     "case",
     "regions",
+    "countries",
     "key",
     "occasion",
     "code",

@@ -32,6 +32,12 @@ CASES = [
     ({"target": {"circles": [{"center": [-5.98, 37.39], "radius_km": 0.1}]}}, 422, "audience-too-small", None),
     ({"author/subject": "someone@else.example"}, 403, "not-allowed", ["/author/subject"]),
     ({"case/contact": [{"url": "https://centre.example/" + "x" * 1600}]}, 422, "message-impossible", ["/channels/1"]),
+    (
+        {"case/contact": [{"dial": "116000", "countries": ["FR"]}]},
+        422,
+        "contact-unreachable-from-area",
+        ["/case/contact"],
+    ),
     ({"publish/page": True}, 400, "invalid-request", ["/publish/page"]),
 ]
 

@@ -56,6 +56,16 @@ def test_what_is_asked_for_is_shown(served: Served, alert: dict[str, Any]):
     assert served.call("GET", "/v1/alerts?limit=200")[1] == before
 
 
+def test_people_are_told_the_number_of_where_they_are(served: Served, alert: dict[str, Any]):
+    """Of two short numbers, that of the area's country, whichever comes first."""
+    two = [{"dial": "119", "countries": ["FR"]}, {"dial": "112", "countries": ["ES"]}]
+    answer = previewed(served, changed(alert, "case/contact", two), "?channels=push,sms,mail&languages=en,fr")
+    for message in answer["messages"]:
+        assert "112" in (message["body"] or message["text"])
+    english = answer["messages"][0]
+    assert "Do not approach. If you see them, call 112." in english["body"]
+
+
 def test_what_has_no_room_is_named(served: Served, alert: dict[str, Any]):
     """A long SMS names the facts it leaves out and those it cuts; the mail has room for all of them."""
     long = changed(alert, "case/children/0/clothing", {"es": "abrigo rojo con capucha, " * 20})
@@ -98,6 +108,8 @@ def test_a_general_alert_is_shown_in_the_languages_it_has(served: Served, alert:
     ("expires", "2020-01-01T00:00:00Z", "expired", "/expires"),
     ("info/fr", {"description": "x", "source": "machine"}, "translation-unreviewed", "/info/fr"),
     ("channels", ["webpush"], "channel-unavailable", "/channels/0"),
+    ("case/contact", [{"dial": "119", "countries": ["FR"]}], "contact-unreachable-from-area", "/case/contact"),
+    ("target/regions", ["41O91"], "unknown-region", "/target/regions/0"),
     ("level", "loud", "invalid-request", "/level"),
 ])  # fmt: skip
 def test_what_would_be_refused_is_refused(

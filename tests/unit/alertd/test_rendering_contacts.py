@@ -1,0 +1,80 @@
+"""Whom people are told to call: what works where they are, and everything else that there is."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from alertd import rules
+from alertd.documents import Alert
+from alertd.rendering import Renderer
+from alertd.rendering.plaintext import spelled_for_sms
+from alertd.resources import templates_dir
+from channels.base import Loudness, Stamp
+from tests.unit.alertd.samples import MISSING_CHILD, changed
+
+LANGUAGES = Renderer(templates_dir()).all_languages()
+STAMP = Stamp(chain="c", version="v", sent_s=1, expires_s=2, loudness=Loudness.LOUD, language="en")
+FRANCE, SPAIN = {"dial": "119", "countries": ["FR"]}, {"dial": "112", "countries": ["ES"]}
+BOTH = {"dial": "112", "countries": ["ES", "FR"]}
+PAGE = {"url": "https://centre.example/tell"}
+ABROAD, DEAF = {"dial": "+34915000000", "role": "abroad"}, {"text": "sms:+34600000000", "role": "deaf"}
+
+
+@pytest.fixture(scope="module")
+def renderer() -> Renderer:
+    return Renderer(templates_dir())
+
+
+def alert_with(*contacts: dict[str, Any]) -> Alert:
+    return Alert.model_validate_json(json.dumps(changed(MISSING_CHILD, "case/contact", list(contacts))))
+
+
+def told(renderer: Renderer, alert: Alert, channel: str, language: str, *countries: str) -> str:
+    message: Any = renderer.render(alert, channel=channel, language=language, stamp=STAMP, countries=countries)
+    return str(message.body if channel == "push" else message.text)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("channel", ["push", "sms", "mail"])
+def test_the_number_in_the_safety_line_works_in_the_area(renderer: Renderer, channel: str, language: str):
+    """Whichever comes first in the list; a number of another country would ring at nobody's, or at a stranger's."""
+    for contacts in ((FRANCE, SPAIN), (SPAIN, FRANCE), (FRANCE, SPAIN, PAGE)):
+        words = renderer.words(language)
+        line = words.words["safety"]["one"]["dial"]
+        text = told(renderer, alert_with(*contacts), channel, language, "ES")
+        safe = line.format(contact=words.isolate("112"))
+        assert safe in text or spelled_for_sms(safe) in text
+
+
+@pytest.mark.parametrize(("contacts", "countries", "shown"), [
+    ((FRANCE, PAGE), ("ES",), "https://centre.example/tell"),
+    ((SPAIN, BOTH), ("ES", "FR"), "call 112"),
+    ((FRANCE, ABROAD), ("ES",), "call +34915000000"),
+    ((SPAIN, ABROAD), ("ES",), "call 112"),
+    ((FRANCE, SPAIN), (), "call 119"),  # on the high sea nobody knows better than the sender
+])  # fmt: skip
+def test_a_contact_for_everywhere_goes_before_one_that_does_not_work(
+    renderer: Renderer, contacts: Any, countries: tuple[str, ...], shown: str
+):
+    """A full number and an address work in every country."""
+    safety = next(
+        line
+        for line in told(renderer, alert_with(*contacts), "push", "en", *countries).split("\n")
+        if "approach" in line
+    )
+    assert shown in safety
+
+
+@pytest.mark.parametrize(("contacts", "countries", "refused"), [
+    ((FRANCE,), ("ES",), True), ((FRANCE, SPAIN), ("ES", "FR"), True), ((FRANCE, DEAF), ("ES",), True),
+    ((FRANCE, SPAIN), ("ES",), False), ((SPAIN, PAGE), ("ES", "FR"), False), ((SPAIN, ABROAD), ("FR",), False),
+    ((BOTH,), ("ES", "FR"), False), ((DEAF,), ("ES",), False), ((FRANCE,), (), False),
+])  # fmt: skip
+def test_an_area_in_which_no_contact_works_is_refused(contacts: Any, countries: tuple[str, ...], refused: bool):
+    """Everybody must be able to use the one that the safety line names; it is said where none works."""
+    faults = rules.unreachable(alert_with(*contacts), countries)
+    assert [fault.pointer for fault in faults] == ["/case/contact"] * refused
+    assert all(", ".join(countries) in fault.detail for fault in faults)
