@@ -110,6 +110,22 @@ async def test_a_carrier_that_fails_is_seen_to_rest(served: Served, browser: Bro
         await window.check_readable()
 
 
+async def test_a_carrier_that_fails_is_told_where_everybody_looks(
+    served: Served, browser: Browser, ana: str, alert: dict[str, Any]
+):
+    """The first screen never says that everything works while a carrier takes nothing; it says so again once it takes messages."""
+    served.control("push", {"rules": [{"prefix": "", "do": "reset"}]})
+    async with desk(browser, served.url) as window:
+        await window.sign_in(ana)
+        health = window.page.locator(".health")
+        await expect(health).to_contain_text("Everything works")
+        served.approved({**alert, "channels": ["push"]})
+        await expect(health).to_contain_text("Rests because it failed: sandbox-push", timeout=30_000)
+        await window.check_readable()
+        served.control("push", {"rules": []})
+        await expect(health).to_contain_text("Everything works", timeout=60_000)
+
+
 async def test_a_key_is_made_told_once_and_revoked(served: Served, browser: Browser, ana: str):
     """Its secret is shown until it is noted and never again; what it may not see it is not offered; revoking takes two presses."""
     async with desk(browser, served.url, 401) as window, desk(browser, served.url, 401) as other:

@@ -99,6 +99,8 @@ function troubles({ ready, carriers, live, rest, stops }) {
   const found = stops.length ? [t("stop-holds")] : [];
   if (!ready) found.push(t("not-ready"));
   if (!carriers.length) found.push(t("no-carriers"));
+  const resting = carriers.filter((one) => one.breaker_open).map((one) => one.name);
+  if (resting.length) found.push(t("carriers-rest", { list: list(resting) }));
   for (const alert of [...live, ...rest]) {
     const n = totals(alert.progress).lost;
     if (n) found.push(t("failing", { n, what: titleOf(alert) }));
@@ -108,7 +110,7 @@ function troubles({ ready, carriers, live, rest, stops }) {
 
 function Health({ data }) {
   const found = troubles(data);
-  const channels = [...new Set(data.carriers.map((one) => t(one.channel)))];
+  const channels = [...new Set(data.carriers.filter((one) => !one.breaker_open).map((one) => t(one.channel)))];
   return html`<section class="health ${found.length ? "is-troubled" : ""}" aria-label=${t("health")}>
     <${Icon} name=${found.length ? "warn" : "check"} />
     <div><p><strong>${found.length ? found[0] : t("healthy")}</strong></p>
