@@ -31,6 +31,7 @@ from alertd.service.carriers import UNLIMITED, Carrier, Carriers, Domain
 from alertd.service.dispatch import Dispatch
 from alertd.service.domains import Domains
 from alertd.service.ending import Ending
+from alertd.service.explaining import Explaining
 from alertd.service.fleet import Fleet
 from alertd.service.following import Following
 from alertd.service.inbound import Inbound
@@ -136,6 +137,7 @@ class Parts:
         self.mail_reports = MailReports(self.receipts, self.removal, self.work, self.people, self.tags)
         self.audit = Audit(AuditLog(self.db), self.alerts, self.db.codec, metrics)
         self.reports = Reports(self.alerts, self.work, self.limits, self.db.codec)
+        self.explaining = Explaining(self.alerts, self.reports)
         self.cap_intake = CapIntake(
             self.intake, self.approval, self.following, self.reports, self.regions, self.carriers,
             issuers_of(settings.cap), clock,
@@ -177,6 +179,7 @@ class Parts:
             following=self.following,
             revising=self.revising,
             resending=self.resending,
+            explaining=self.explaining,
             requests=self.requests,
             fleet=self.fleet,
             is_ready=is_ready,

@@ -1,7 +1,8 @@
-"""What became of single messages, over HTTP: sending again what may not have arrived."""
+"""What became of single messages, over HTTP: sending again what may not have arrived, and why somebody was told."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from aiohttp import web
@@ -11,8 +12,12 @@ from alertd.alerts import AlertState, State
 from alertd.api.call import credential, is_replay, note
 from alertd.api.operations import Act, Operation
 from alertd.api.services import services
-from alertd.api.shapes import AlertId
+from alertd.api.shapes import AlertId, Query
 from alertd.kinds import Channel
+from alertd.registrations import SubscriberId
+from alertd.service.explaining import Told, Why
+from alertd.service.planning import Standing
+from alertd.service.reports import Delivery
 
 Resendable = Literal["unknown", "failed"]
 EVERY: tuple[Resendable, ...] = ("unknown", "failed")
@@ -55,10 +60,89 @@ async def resend_deliveries(request: web.Request, *, id: AlertId, body: Resend =
     return ResendReply(id=id, state=now.state, resent=resent, channels=await s.reports.counts(id))
 
 
+class ExplainQuery(Query):
+    alert: AlertId = Field(description="Id of the alert, or of one of its versions.")
+
+
+class PlaceReply(BaseModel):
+    name: str
+    kind: str
+    standing: Standing = Field(description="`not-asked-for`: the alert's policy does not name its kind of place.")
+
+
+class AddressReply(BaseModel):
+    number: int
+    channel: str
+    active: bool = Field(description="False: its owner said STOP.")
+    asked_for: bool = Field(description="The alert goes over its channel.")
+
+
+class MessageReply(BaseModel):
+    address: int
+    channel: str
+    state: str
+    reason: str
+    carrier: str
+    attempts: int
+    doubled: bool
+    first: datetime | None = Field(description="When it was first given to a carrier.")
+    last: datetime | None
+    receipt: datetime | None
+
+
+class ExplainReply(BaseModel):
+    subscriber: str
+    alert: str
+    told: Told = Field(description="`maybe`: a carrier never answered.")
+    why: Why = Field(
+        description="`has-messages`: each has its own state and reason. Else the first that holds: it was not approved; "
+        "no consent to this kind; no tester; no place inside; a place inside now, but not when the audience was frozen; no address "
+        "on its channels; not planned yet, or no longer inside when it was."
+    )
+    in_audience: bool = Field(description="When it was frozen. The rest, messages aside, is as it is now.")
+    consents: bool
+    tester: bool
+    places: list[PlaceReply]
+    addresses: list[AddressReply]
+    messages: list[MessageReply]
+
+
+async def explain_subscriber(request: web.Request, *, id: SubscriberId, query: ExplainQuery) -> ExplainReply:
+    """Why somebody was told of an alert, or was not. No address and no position is in the answer."""
+    s = services(request)
+    record = await s.approval.get(query.alert, credential(request))
+    note(request, alert=record.id)
+    found = await s.explaining.explain(await s.registry.get(id), record)
+    return ExplainReply(
+        subscriber=id, alert=record.id, told=found.told, why=found.why, in_audience=found.in_audience,
+        consents=found.consents, tester=found.tester,
+        places=[PlaceReply(name=one.name, kind=one.kind, standing=one.standing) for one in found.places],
+        addresses=[
+            AddressReply(number=one.number, channel=one.channel, active=one.active, asked_for=one.asked_for)
+            for one in found.addresses
+        ],
+        messages=[_message(one) for one in found.messages],
+    )  # fmt: skip
+
+
+def _message(one: Delivery) -> MessageReply:
+    first, last, receipt = (
+        datetime.fromtimestamp(at / 1000, UTC) if at else None for at in (one.first_ms, one.last_ms, one.receipt_ms)
+    )
+    return MessageReply(
+        address=one.address, channel=one.channel, state=one.state, reason=one.reason, carrier=one.carrier,
+        attempts=one.attempts, doubled=one.doubled, first=first, last=last, receipt=receipt,
+    )  # fmt: skip
+
+
 OPERATIONS = (
     Operation(
         method="POST", path="/v1/alerts/{id}/deliveries/resend", handler=resend_deliveries, summary="Send again",
         scope="alerts:approve", group="Alerts", problems=("not-found", "precondition-failed", "stop-active"),
         act=Act("alert.resend"),
+    ),
+    Operation(
+        method="GET", path="/v1/subscribers/{id}/explain", handler=explain_subscriber, summary="Explain who was told",
+        scope="ledger:explain", group="Subscribers", problems=("not-found",), act=Act("subscriber.explain", of_person=True),
     ),
 )  # fmt: skip

@@ -17,6 +17,7 @@ from alertd.service.audit import Audit
 from alertd.service.cap import CapIntake
 from alertd.service.cap_out import CapOut
 from alertd.service.carriers import Carriers
+from alertd.service.explaining import Explaining
 from alertd.service.fleet import Fleet
 from alertd.service.following import Following
 from alertd.service.intake import Intake
@@ -52,6 +53,7 @@ class Services:
     cap_intake: CapIntake
     cap_out: CapOut
     reports: Reports
+    explaining: Explaining
     registry: Registry
     receipts: Receipts
     mail_reports: MailReports

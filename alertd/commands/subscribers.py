@@ -1,4 +1,4 @@
-"""`alertd subscribers`: import, count, show, forget."""
+"""`alertd subscribers`: import, count, show, explain, forget."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from alertd.commands.output import console, remark, tell, tell_facts, tell_json,
 from alertd.commands.people_files import CsvError, Line, csv_lines, ndjson_lines
 from alertd.commands.problems import place
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Subscribers: import, count, show, forget.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Subscribers: import, count, show, explain, forget.")
 
 #: Lines a call: what the service writes together, and little enough to be sent again after a broken connection.
 LINES = 1_000
@@ -80,6 +80,24 @@ def show(ctx: typer.Context, subscriber_id: SubscriberId, as_json: JsonOption = 
     """One subscriber."""
     found = common(ctx).client().get(_path(subscriber_id))
     tell_json(found) if as_json else tell_facts({"id": found["id"], **found["registration"]})
+
+
+@app.command()
+def explain(
+    ctx: typer.Context,
+    subscriber_id: SubscriberId,
+    alert: Annotated[str, typer.Option("--alert", metavar="ALERT", help="The alert's id.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Why somebody was told of an alert, or was not."""
+    found = common(ctx).client().get(f"{_path(subscriber_id)}/explain", {"alert": alert})
+    if as_json:
+        tell_json(found)
+        return
+    tell_facts({name: found[name] for name in ("told", "why", "in_audience", "consents", "tester")})
+    for many in ("places", "addresses", "messages"):
+        if found[many]:
+            tell_table(found[many][0].keys(), [row.values() for row in found[many]])
 
 
 @app.command()

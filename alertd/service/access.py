@@ -22,6 +22,7 @@ Scope = Literal[
     "regions:read",
     "regions:write",
     "ledger:read",
+    "ledger:explain",
     "audit:read",
     "texts:write",
     "keys:write",

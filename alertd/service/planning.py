@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 import shapely
@@ -17,7 +18,7 @@ from alertd.service import notices, rings
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.people import Absence, People
 from alertd.store.work import BATCH, Alike, Work, pack_ref
-from alertd.subscribers import AddressState, Subscriber
+from alertd.subscribers import AddressState, Place, Subscriber
 from geofences.inside import inside
 from geofences.tiles import position
 
@@ -112,6 +113,10 @@ class Planner:
         return groups + _untold(numbers[unreadable].tolist(), alert.channels[0], languages[0])
 
 
+#: How a place stands to an alert; one of another kind than the alert's policy names is not asked for.
+Standing = Literal["inside", "outside", "not-asked-for", "too-old"]
+
+
 class Belongs:
     """Whether someone of a frozen audience still belongs to the place when the plan reaches them."""
 
@@ -131,17 +136,34 @@ class Belongs:
             for i, person in enumerate(people)
             if person.kinds & self._kind and (person.tester or not self._testers_only)
             for place in person.places
-            if place.kind in self._places and (not place.at_s or place.at_s // 3600 >= self._oldest_h)
+            if self._counts(place) is None
         ]
-        tile = np.array([place.tile for _, place in spots], np.uint32)
-        x, y = np.array([place.x for _, place in spots]), np.array([place.y for _, place in spots])
-        within = inside(self._area, *position(tile, x, y))  # as exact as the tiles are, so that both agree
-        kept = {
-            i
-            for (i, place), is_in in zip(spots, within, strict=True)
-            if (is_in if place.region is None else place.leaf in self._regions)
-        }
+        within = self._within([place for _, place in spots])
+        kept = {i for (i, _), is_in in zip(spots, within, strict=True) if is_in}
         return [person for i, person in enumerate(people) if i in kept]
+
+    def standings(self, places: Sequence[Place]) -> list[Standing]:
+        """How each place stands, whoever belongs there."""
+        within = self._within(places)
+        return [
+            self._counts(place) or ("inside" if is_in else "outside")
+            for place, is_in in zip(places, within, strict=True)
+        ]
+
+    def _counts(self, place: Place) -> Standing | None:
+        """Why a place does not count, wherever it lies."""
+        if place.kind not in self._places:
+            return "not-asked-for"
+        return "too-old" if place.at_s and place.at_s // 3600 < self._oldest_h else None
+
+    def _within(self, places: Sequence[Place]) -> list[bool]:
+        tile = np.array([place.tile for place in places], np.uint32)
+        x, y = np.array([place.x for place in places]), np.array([place.y for place in places])
+        within = inside(self._area, *position(tile, x, y))  # as exact as the tiles are, so that both agree
+        return [
+            bool(is_in) if place.region is None else place.leaf in self._regions
+            for place, is_in in zip(places, within, strict=True)
+        ]
 
 
 def references(

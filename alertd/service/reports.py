@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,6 +117,19 @@ class Reports:
 
     async def deliveries(self, record: AlertRecord) -> AsyncIterator[Delivery]:
         """The whole ledger, in constant memory."""
+        read = await self._reader(record)
+        async for start, rows, refs in self._work.ledger(record.id):
+            for i, (row, ref) in enumerate(zip(rows, refs, strict=True)):
+                yield read(start + i, row, ref)
+
+    async def deliveries_to(self, record: AlertRecord, number: int) -> AsyncIterator[Delivery]:
+        """Those of one subscriber, by its number."""
+        read = await self._reader(record)
+        async for at, row, ref in self._work.rows_of(record.id, number):
+            yield read(at, row, ref)
+
+    async def _reader(self, record: AlertRecord) -> Callable[[int, Any, tuple[int, int]], Delivery]:
+        """Makes deliveries of rows, given each row's number, its record and its reference."""
         carriers = await self._limits.carrier_names()
         spans = await self._work.spans(record.id)
         firsts = [first for first, _ in spans]
@@ -124,19 +137,20 @@ class Reports:
         def moment(value: Any) -> int:
             return record.start + int(value) if value else 0
 
-        async for start, rows, refs in self._work.ledger(record.id):
-            for i, (row, (number, address)) in enumerate(zip(rows, refs, strict=True)):
-                yield Delivery(
-                    row=start + i,
-                    subscriber=self._codec.hashed(f"delivery:{record.id}", str(number)),
-                    address=address,
-                    channel=spans[bisect_right(firsts, start + i) - 1][1],
-                    state=State(row["state"]).word,
-                    reason=_REASONS.get(int(row["reason"]), "none"),
-                    carrier=carriers.get(int(row["carrier"]), ""),
-                    attempts=int(row["tries"]) & ATTEMPTS_MASK,
-                    doubled=bool(int(row["tries"]) & FLAG_DOUBT),
-                    first_ms=moment(row["first"]),
-                    last_ms=moment(row["last"]),
-                    receipt_ms=moment(row["receipt"]),
-                )
+        def read(at: int, row: Any, ref: tuple[int, int]) -> Delivery:
+            return Delivery(
+                row=at,
+                subscriber=self._codec.hashed(f"delivery:{record.id}", str(ref[0])),
+                address=ref[1],
+                channel=spans[bisect_right(firsts, at) - 1][1],
+                state=State(row["state"]).word,
+                reason=_REASONS.get(int(row["reason"]), "none"),
+                carrier=carriers.get(int(row["carrier"]), ""),
+                attempts=int(row["tries"]) & ATTEMPTS_MASK,
+                doubled=bool(int(row["tries"]) & FLAG_DOUBT),
+                first_ms=moment(row["first"]),
+                last_ms=moment(row["last"]),
+                receipt_ms=moment(row["receipt"]),
+            )
+
+        return read

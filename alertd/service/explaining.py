@@ -1,0 +1,116 @@
+"""Why somebody was told of an alert, or was not: from what was frozen, from the ledger, and from how their record stands now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from alertd.alerts import CHANNELS, KINDS, PLACE_KINDS, State
+from alertd.documents import Alert, Status
+from alertd.service.planning import Belongs, Standing
+from alertd.service.reports import Delivery, Reports
+from alertd.store.alerts import AlertRecord, Alerts
+from alertd.subscribers import AddressState, Subscriber
+
+Told = Literal["yes", "no", "maybe"]
+
+#: Why there is no message, in the order in which they are looked at: the first that holds.
+Why = Literal["has-messages", "not-approved", "no-consent", "no-tester", "outside", "not-then", "no-address", "not-planned"]
+_ARRIVED = {State.ACCEPTED.word, State.DELIVERED.word}
+_MAY_HAVE = {State.UNKNOWN.word, State.IN_FLIGHT.word}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceStanding:
+    """A place of a subscriber, by its name and kind, and how it stands to the alert."""
+
+    name: str
+    kind: str
+    standing: Standing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddressStanding:
+    """An address by its number, never by what it is."""
+
+    number: int
+    channel: str
+    active: bool
+    asked_for: bool  # the alert goes over its channel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Whether somebody was told, and what led to it. Places, consent and addresses are as they are now."""
+
+    told: Told
+    why: Why
+    in_audience: bool
+    consents: bool
+    tester: bool
+    places: Sequence[PlaceStanding]
+    addresses: Sequence[AddressStanding]
+    messages: Sequence[Delivery]
+
+
+class Explaining:
+    """Explains one person's part in one alert."""
+
+    def __init__(self, alerts: Alerts, reports: Reports) -> None:
+        self._alerts = alerts
+        self._reports = reports
+
+    async def explain(self, person: Subscriber, record: AlertRecord) -> Explanation:
+        """Whether and why. Of an alert that was purged, only what the ledger has."""
+        alert = Alert.model_validate_json(record.document) if record.document else None
+        places = await self._places(person, alert, record) if alert else []
+        frozen = (await self._alerts.audience(record.id)).numbers
+        in_audience = bool(np.any((frozen >> np.uint64(3) if record.occasion else frozen) == person.number))
+        messages = [one async for one in self._reports.deliveries_to(record, person.number)]
+        consents = bool(person.kinds >> KINDS.index(record.kind) & 1)
+        addresses = _addresses(person, alert)
+        tells_all = record.status == Status.ACTUAL
+        checks: tuple[tuple[bool, Why], ...] = (
+            (bool(messages), "has-messages"),
+            (not record.start, "not-approved"),
+            (not consents, "no-consent"),
+            (not (tells_all or person.tester), "no-tester"),
+            (not in_audience and not any(place.standing == "inside" for place in places), "outside"),
+            (not in_audience, "not-then"),
+            (not any(address.active and address.asked_for for address in addresses), "no-address"),
+        )
+        return Explanation(
+            told=_told(messages), why=next((why for holds, why in checks if holds), "not-planned"),
+            in_audience=in_audience, consents=consents, tester=person.tester, places=places, addresses=addresses,
+            messages=messages,
+        )  # fmt: skip
+
+    async def _places(self, person: Subscriber, alert: Alert, record: AlertRecord) -> list[PlaceStanding]:
+        area = await self._alerts.area(record.id)
+        regions = {int(number) for number in record.regions.split()}
+        belongs = Belongs(alert, area, regions, record.start or record.created)
+        return [
+            PlaceStanding(name=place.name, kind=PLACE_KINDS[place.kind], standing=standing)
+            for place, standing in zip(person.places, belongs.standings(person.places), strict=True)
+        ]
+
+
+def _addresses(person: Subscriber, alert: Alert | None) -> list[AddressStanding]:
+    return [
+        AddressStanding(
+            number=address.number,
+            channel=CHANNELS[address.channel],
+            active=address.state == AddressState.ACTIVE,
+            asked_for=alert is not None and CHANNELS[address.channel] in alert.channels,
+        )
+        for address in person.addresses
+    ]
+
+
+def _told(messages: Sequence[Delivery]) -> Told:
+    states = {message.state for message in messages}
+    doubted = any(message.doubled for message in messages)
+    return "yes" if states & _ARRIVED else "maybe" if states & _MAY_HAVE or doubted else "no"
