@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 import pytest_asyncio
 from playwright.async_api import Browser
 
-from tests.acceptance.conftest import ana, bea, served
+from tests.acceptance.conftest import alert, ana, bea, served
 from tests.browser.desks import launched
 
-__all__ = ["ana", "bea", "browser", "served"]
+__all__ = ["alert", "ana", "bea", "browser", "served"]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

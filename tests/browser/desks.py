@@ -58,6 +58,10 @@ class Desk:
         page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
         page.on("request", lambda request: self._asked(request.url))
 
+    def expect(self, *complaints: str) -> None:
+        """What browsers say of what a test does on purpose."""
+        self._expected += complaints
+
     def _said(self, kind: str, text: str) -> None:
         if kind == "error" and not any(one in text for one in self._expected):
             self.wrong.append(f"console: {text}")
@@ -74,14 +78,16 @@ class Desk:
 
     async def check_readable(self, direction: str = "ltr") -> None:
         """Nothing that axe-core calls serious or critical stands in anybody's way on what is shown now."""
-        await self.page.evaluate("direction => { document.documentElement.dir = direction }", direction)
+        turn = "direction => { const was = document.documentElement.dir; document.documentElement.dir = direction; return was }"
+        was = await self.page.evaluate(turn, direction)
         await self.page.evaluate(AXE.read_text(encoding="utf-8"))
         found = await self.page.evaluate(
             "axe.run({resultTypes: ['violations'], preload: false}).then(told => told.violations)"
         )
-        grave = [one for one in found if one["impact"] in {"serious", "critical"}]
-        assert [(one["id"], [node["target"] for node in one["nodes"]]) for one in grave] == []
-        await self.page.evaluate("() => { document.documentElement.dir = 'ltr' }")
+        found = [one for one in found if one["impact"] in {"serious", "critical"}]
+        grave = [(one["id"], [node["target"] for node in one["nodes"]]) for one in found]
+        assert not grave, grave
+        await self.page.evaluate(turn, was)
 
     async def tab_to(self, name: str) -> None:
         """Presses Tab until what has this name has the focus, as somebody without a mouse does."""

@@ -108,42 +108,6 @@ async def test_without_webgl_the_same_is_done_by_words_and_numbers(served: Serve
         await submitted(author)
 
 
-async def test_an_exercise_is_sent_by_keyboard_alone(served: Served, browser: Browser, ana: str):
-    """From the key to the last button no mouse is needed, the area included."""
-    async with desk(browser, served.url) as author:
-        keys = author.page.keyboard
-        await author.page.goto(f"{served.url}/console")
-        await author.page.get_by_label("Your key").wait_for()
-        await keys.type(ana)
-        await keys.press("Enter")
-        await author.page.locator(".health").wait_for()
-        await author.tab_to("New alert")
-        await keys.press("Enter")
-        await author.page.locator(".case-form").wait_for()
-        await author.tab_to("Actual")
-        await keys.press("ArrowRight")
-        for field, words in (
-            ("Name to publish", "Lucía P."),
-            ("Case number", "EX-1"),
-            ("Number", "116000"),
-            ("Works in", "ES"),
-        ):
-            await author.tab_to(field)
-            await keys.type(words)
-        await author.tab_to("Continue")
-        await keys.press("Enter")
-        await author.tab_to("Region, city or code")
-        await keys.type("41091")
-        await author.page.locator(".found button").first.wait_for()
-        await keys.press("Enter")
-        await author.people()
-        for button in ("Continue", "Send to testers now"):
-            await author.tab_to(button)
-            await keys.press("Enter")
-        await expect(author.page.locator(".alert-head")).to_contain_text("Lucía P.")
-        await expect(author.page.locator(".alert-head")).to_contain_text("Exercise")
-
-
 async def test_what_is_no_shape_is_told_beside_its_field(served: Served, browser: Browser, ana: str):
     """Coordinates that are none and GeoJSON that is none are told where they stand, and what was typed is kept."""
     async with desk(browser, served.url) as author:

@@ -1,0 +1,146 @@
+"""The whole story, as it is told by those who cannot do it the usual way: without a mouse, from right to left, over a bad line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from tests.acceptance.conftest import Served
+from tests.browser.desks import PATIENCE_MS, Desk, desk
+from tests.browser.wire import wire
+
+pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
+
+SEVILLA = "41091"
+FROM_RIGHT_TO_LEFT = "addEventListener('DOMContentLoaded', () => { document.documentElement.dir = 'rtl' })"
+#: What a case is told with by keyboard, in the order of the fields; None is a box that is ticked.
+BY_KEYS = (
+    ("Authority that verified it", "Policía Nacional"), ("Its reference", "2026/4711"), ("A minor", None), ("At high risk", None),
+    ("Custody was checked", None), ("No protection", None), ("The risk of publishing was weighed by", "m.ruiz@centre.example"),
+    ("In the child’s best interests", "m.ruiz@centre.example"), ("Name to publish", "Lucía P."), ("Age", "7"),
+    ("Case number", "SE-2026-301"), ("Number", "116000"), ("Works in", "ES"),
+)  # fmt: skip
+
+
+async def enter(window: Desk, url: str, key: str) -> None:
+    """Signs in with hands on the keys alone."""
+    await window.page.goto(f"{url}/console")
+    await window.page.get_by_label("Your key").wait_for()
+    await window.page.keyboard.type(key)
+    await window.page.keyboard.press("Enter")
+    await window.page.locator(".health").wait_for()
+
+
+async def go(window: Desk, name: str) -> None:
+    await window.tab_to(name)
+    await window.page.keyboard.press("Enter")
+
+
+async def all_told(window: Desk) -> None:
+    await expect(window.page.locator("#share")).to_have_text("100 %", timeout=PATIENCE_MS)
+    await expect(window.page.get_by_text("Everyone has been told.")).to_be_visible()
+
+
+async def test_the_whole_story_by_keyboard_alone(served: Served, browser: Browser, ana: str, bea: str):
+    """From the key to the stand-down no mouse is needed, by either person, the area included."""
+    async with desk(browser, served.url) as author:
+        keys = author.page.keyboard
+        await enter(author, served.url, ana)
+        await go(author, "New alert")
+        await author.page.locator(".case-form").wait_for()
+        for field, words in BY_KEYS:
+            await author.tab_to(field)
+            await (keys.press("Space") if words is None else keys.type(words))
+        await go(author, "Continue")
+        await author.tab_to("Region, city or code")
+        await keys.type(SEVILLA)
+        await author.page.locator(".found button").first.wait_for()
+        await keys.press("Enter")
+        await author.people()
+        await go(author, "Continue")
+        await go(author, "Submit for approval")
+        await author.page.get_by_text("another person must approve it").wait_for()
+        alert_id = author.page.url.rpartition("/")[2]
+    async with desk(browser, served.url) as approver:
+        keys = approver.page.keyboard
+        await enter(approver, served.url, bea)
+        await go(approver, "Review")
+        await approver.page.locator(".button.send").wait_for()
+        await go(approver, "Approve and send")
+        await all_told(approver)
+        await go(approver, "Stand down")
+        await approver.page.locator(".order").wait_for()
+        await approver.tab_to("Why (stays inside)")
+        await keys.type("Found, well")
+        await keys.press("Enter")
+        await expect(approver.page.locator(".alert-head .state")).to_have_text("Stood down")
+    assert served.call("GET", f"/v1/alerts/{alert_id}")[1]["state"] == "stood_down"
+
+
+async def fits(window: Desk) -> None:
+    """Nothing reaches out of the window's side, and what can be read can be read by all."""
+    wide = await window.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert wide == 0
+    await window.check_readable("rtl")
+
+
+async def test_the_whole_story_from_right_to_left(served: Served, browser: Browser, ana: str, bea: str):
+    """On a narrow screen that reads from right to left, an alert is told in Arabic, approved, arrives and is stood down."""
+    narrow: dict[str, Any] = {"viewport": {"width": 360, "height": 740}}
+    async with desk(browser, served.url, **narrow) as author:
+        await author.page.add_init_script(FROM_RIGHT_TO_LEFT)
+        await author.sign_in(ana)
+        await author.page.get_by_role("link", name="New alert").click()
+        await author.fill_case("SE-2026-302")
+        await author.page.get_by_label("Add a language").select_option("ar")
+        await author.page.locator(".column").nth(2).get_by_label("Place").fill("محطة سانتا خوستا")
+        await author.page.locator(".chip[lang=ar]").click()
+        arabic = author.page.locator(".in-language[lang=ar]")
+        await expect(arabic).to_have_attribute("dir", "rtl")
+        await expect(arabic.locator(".phone-body")).to_contain_text("محطة سانتا خوستا")
+        await fits(author)
+        await author.press("Continue")
+        await author.page.locator(".map[data-ready=true]").wait_for()
+        await author.choose_region("Sevilla", SEVILLA)
+        await author.people()
+        await fits(author)
+        await author.press("Continue")
+        await author.press("Submit for approval")
+        await author.page.get_by_text("another person must approve it").wait_for()
+        await fits(author)
+    async with desk(browser, served.url, **narrow, color_scheme="dark") as approver:
+        await approver.page.add_init_script(FROM_RIGHT_TO_LEFT)
+        await approver.sign_in(bea)
+        await approver.page.get_by_role("link", name="Review").click()
+        await approver.press("Approve and send")
+        await all_told(approver)
+        await fits(approver)
+        await approver.press("Stand down")
+        await approver.fill("Why (stays inside)", "Found, well")
+        await fits(approver)
+        await approver.page.locator(".order").get_by_role("button", name="Stand down").click()
+        await expect(approver.page.locator(".alert-head .state")).to_have_text("Stood down")
+        await fits(approver)
+
+
+async def test_a_live_stream_that_breaks_is_taken_up_again(
+    served: Served, browser: Browser, ana: str, alert: dict[str, Any]
+):
+    """While the line is cut the screen says that it may be old; when it is there again it goes on by itself to the end."""
+    served.control("push", {"rules": [{"prefix": "", "do": "slow", "delay_s": 3}]})
+    async with wire(served.url) as line, desk(browser, line.url) as window:
+        window.expect("net::ERR")
+        alert_id = served.approved(alert)
+        await window.sign_in(ana)
+        await window.page.goto(f"{line.url}/console#/alerts/{alert_id}")
+        await window.page.locator(".channel").first.wait_for()
+        assert line.cut() > 0
+        await expect(window.page.locator(".banner")).to_contain_text("No connection to alertd.")
+        served.control("push", {"rules": []})
+        served.wait_for(lambda: served.progress(alert_id)["state"] == "sent")
+        await expect(window.page.locator("#share")).not_to_have_text("100 %")
+        line.mend()
+        await all_told(window)
+        await expect(window.page.locator(".banner")).to_have_count(0)
