@@ -75,7 +75,7 @@ async def test_the_answer_names_no_address_and_is_in_the_audit(
     assert (await client.get(path, headers={"Authorization": f"Bearer {reader}"})).status == 403
     response = await client.get(path, headers=headers)
     answer = await response.json()
-    assert (response.status, answer["has-messages"], answer["why"], answer["messages"][0]["state"]) == (
+    assert (response.status, answer["told"], answer["why"], answer["messages"][0]["state"]) == (
         200,
         "no",
         "has-messages",
