@@ -10,6 +10,7 @@ import typer
 from alertd.commands.client import Client, UnreachableError, segment
 from alertd.commands.options import JsonOption, common
 from alertd.commands.output import remark, shown, tell, tell_facts, tell_json, tell_table
+from alertd.commands.review import tell_review
 from alertd.commands.watching import watch as follow
 
 sending = typer.Typer(add_completion=False)
@@ -84,9 +85,10 @@ def list_alerts(
 
 @app.command()
 def show(ctx: typer.Context, alert_id: AlertId, as_json: JsonOption = False) -> None:
-    """One alert as it stands; with --json as it was sent, too."""
-    alert = common(ctx).client().get_versioned(_path(alert_id))
-    tell_json(alert) if as_json else _tell_alert(alert)
+    """One alert as it stands, and what it would say while somebody is to decide; with --json as it was sent, too."""
+    client = common(ctx).client()
+    alert = client.get_versioned(_path(alert_id))
+    tell_json(alert) if as_json else tell_review(client, alert)
 
 
 @app.command()
@@ -258,7 +260,3 @@ def _tell_taken(taken: dict[str, Any], *, dry_run: bool) -> None:
         tell("Nothing was done: this was a dry run.")
     elif taken["state"] == "pending":
         tell(f"Another person must approve it: alertd alerts approve {taken['id']}")
-
-
-def _tell_alert(alert: dict[str, Any]) -> None:
-    tell_facts({name: value for name, value in alert.items() if name != "alert"})

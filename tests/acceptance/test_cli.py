@@ -83,6 +83,9 @@ def test_alert_is_sent_by_one_approved_by_another_and_watched(
         assert watching.stdout is not None
         taken = json.loads(watching.stdout.readline())
         assert taken["state"] == "pending"
+        review = alertd(served, "alerts", "show", taken["id"], key=bea).stdout.decode()
+        for fact in ("Policía Nacional", "useful-information", "push, sms, mail", "ES", "Lucía P.", "116000"):
+            assert fact in review
         assert "(same-person)" in refused(served, "alerts", "approve", taken["id"], key=ana)
         approved = alertd(served, "alerts", "approve", taken["id"], key=bea)
         assert approved.returncode == 0
