@@ -60,6 +60,10 @@ class Catalogue:
         """A, B and C, as this language lists them (Unicode CLDR)."""
         return format_list(list(parts), locale=self._locale)
 
+    def countries(self, codes: Sequence[str]) -> str:
+        """The names of countries (ISO 3166-1), as this language has them (Unicode CLDR)."""
+        return self.listed([str(self._locale.territories.get(code, code)) for code in codes])
+
     def joined(self, parts: Sequence[str], mark: str = "comma") -> str:
         """The parts that say something, with this language's `comma`, `dash` or `colon` between them."""
         return str(self.words["punctuation"][mark]).join(filter(None, parts))

@@ -34,6 +34,7 @@ class Room:
     headline: int
     text: int  # one free text; 0 = whole, in paragraphs
     form: str  # of dates: long or short
+    contacts: int  # ways to answer; the first is that of the safety line
     photo: str = ""  # the size in which photos are shown; empty = not at all
 
     def boundless(self) -> Room:
@@ -46,6 +47,7 @@ class Room:
             headline=_ENDLESS,
             text=self.text and _ENDLESS,
             form=self.form,
+            contacts=_ENDLESS,
             photo=self.photo,
         )
 
@@ -95,7 +97,8 @@ class ContactFacts:
     ask: str  # "Call 116000"
     shown: str
     href: str
-    role: str  # for whom; empty = for everyone
+    label: str  # for whom it is, or what it is for; empty where `ask` says all
+    countries: str  # where it works, if that is not everywhere where people are told
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -167,7 +170,7 @@ def facts_of(
         description=_paragraphs(info.description, room),
         instruction=_paragraphs(info.instruction, room),
         valid_until=words.moment(alert.expires, zone, form=room.form),
-        contacts=tuple(_contact(contact, words) for contact in _by_use(case.contact, where.countries)),
+        contacts=tuple(_contact(contact, words, where) for contact in _by_use(case.contact, where.countries)),
         url=url or "",
         replaces=words.words["update"]["replaces"] if telling.occasion is Occasion.UPDATE else "",
     )
@@ -335,14 +338,15 @@ def _by_use(contacts: Sequence[Contact], countries: Sequence[str]) -> list[Conta
     return sorted(contacts, key=use)
 
 
-def _contact(contact: Contact, words: Catalogue) -> ContactFacts:
+def _contact(contact: Contact, words: Catalogue, where: Where) -> ContactFacts:
     way, value = _way(contact)
     shown = words.isolate(value)
     return ContactFacts(
         ask=_filled(words.words["label"][way], shown),
         shown=shown,
         href={"dial": f"tel:{value}", "text": f"sms:{value}", "url": value}[way],
-        role=words.coded("role", contact.role),
+        label=words.coded("role", contact.role) or (words.words["label"]["url"] if way == "url" else ""),
+        countries=words.countries(contact.countries) if contact.missing_in(where.countries) else "",
     )
 
 

@@ -14,6 +14,7 @@ from jinja2 import FileSystemLoader, StrictUndefined, Template
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import escape
 
+from alertd.cases import MAX_CONTACTS
 from alertd.documents import Alert
 from alertd.kinds import Kind
 from alertd.rendering.catalogue import REFERENCE, Catalogue, read_catalogues
@@ -39,9 +40,11 @@ ROW_BESIDE_PHOTO = 36
 
 #: How much each channel tells; a mail shows everything.
 ROOM = {
-    "push": Room(named=3, people=3, name=60, place=80, headline=120, text=200, form="short", photo="push"),
-    "sms": Room(named=2, people=2, name=40, place=60, headline=90, text=160, form="short"),
-    "mail": Room(named=3, people=20, name=80, place=500, headline=160, text=0, form="long", photo="mail"),
+    "push": Room(named=3, people=3, name=60, place=80, headline=120, text=200, form="short", contacts=1, photo="push"),
+    "sms": Room(named=2, people=2, name=40, place=60, headline=90, text=160, form="short", contacts=1),
+    "mail": Room(
+        named=3, people=20, name=80, place=500, headline=160, text=0, form="long", contacts=MAX_CONTACTS, photo="mail"
+    ),
 }
 
 #: FCM takes 4,096 bytes and web push about as much, with links and stamp, and JSON may write a letter of two bytes as
@@ -79,7 +82,9 @@ NEVER_LEFT_OUT = {Kind.MISSING_CHILD: ("name", "place"), Kind.GENERAL: ("headlin
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Preview:
-    """A message with what its channel had no room for, as names of facts (`clothing`, `valid_until`)."""
+    """A message with what its channel had no room for, as names of facts (`clothing`, `valid_until`), and contacts each by itself
+    (`contact https://centre.example/tell`).
+    """
 
     message: Message
     left_out: tuple[str, ...]  # known and not told
@@ -171,7 +176,10 @@ class Renderer:
         kept = [name for name in names if name not in left_out]
         cut = tuple(name for name in kept if told.values(name) != whole.values(name)[: len(told.values(name))])
         fewer = len(told.children) < len(whole.children)
-        return Preview(message=message, left_out=left_out, shortened=(*(("children",) if fewer else ()), *cut))
+        contacts = tuple(f"contact {one.shown}" for one in known.contacts[room.contacts :])
+        return Preview(
+            message=message, left_out=(*contacts, *left_out), shortened=(*(("children",) if fewer else ()), *cut)
+        )
 
     def _facts(
         self, document: Alert, room: Room, language: str, loudness: Loudness, url: str | None, telling: Telling,

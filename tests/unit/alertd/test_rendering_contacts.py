@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from typing import Any
 
@@ -10,10 +11,12 @@ import pytest
 from alertd import rules
 from alertd.documents import Alert
 from alertd.rendering import Renderer
+from alertd.rendering.own_texts import Place, read_text
 from alertd.rendering.plaintext import spelled_for_sms
 from alertd.resources import templates_dir
 from channels.base import Loudness, Stamp
 from tests.unit.alertd.samples import MISSING_CHILD, changed
+from tests.unit.alertd.test_rendering_languages import bare
 
 LANGUAGES = Renderer(templates_dir()).all_languages()
 STAMP = Stamp(chain="c", version="v", sent_s=1, expires_s=2, loudness=Loudness.LOUD, language="en")
@@ -78,3 +81,46 @@ def test_an_area_in_which_no_contact_works_is_refused(contacts: Any, countries: 
     faults = rules.unreachable(alert_with(*contacts), countries)
     assert [fault.pointer for fault in faults] == ["/case/contact"] * refused
     assert all(", ".join(countries) in fault.detail for fault in faults)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_mail_tells_every_contact(renderer: Renderer, language: str):
+    """Each number and address that the sender gave, in the text and in the page, with whom it is for."""
+    alert, words = alert_with(SPAIN, PAGE, ABROAD, DEAF, BOTH), renderer.words(language)
+    mail: Any = renderer.render(alert, channel="mail", language=language, stamp=STAMP, countries=("ES",))
+    for text in (bare(mail.text), bare(html.unescape(mail.html))):
+        for value in ("112", "https://centre.example/tell", "+34915000000", "+34600000000"):
+            assert value in text
+        for label in (words.words["label"]["url"], *words.codes("role").values()):
+            assert label in text
+    for href in ("https://centre.example/tell", "tel:+34915000000", "sms:+34600000000"):
+        assert f'href="{href}"' in mail.html
+
+
+def test_a_number_of_elsewhere_says_where_it_works(renderer: Renderer):
+    """Nobody dials the neighbours' number because it stood below an alert."""
+    mail: Any = renderer.render(
+        alert_with(FRANCE, SPAIN), channel="mail", language="de", stamp=STAMP, countries=("ES",)
+    )
+    assert "119 anrufen (Frankreich)" in mail.text
+    assert "119 anrufen</a> (Frankreich)" in mail.html
+    assert "Spanien" not in mail.text
+
+
+@pytest.mark.parametrize("channel", ["push", "webpush", "sms", "mail"])
+def test_a_preview_names_the_contacts_that_nobody_is_told(renderer: Renderer, channel: str):
+    """A short message has room for one; the operator sees which others are in the mail alone."""
+    alert = alert_with({"dial": "116000", "countries": ["ES"]}, PAGE, ABROAD)
+    preview = renderer.preview(alert, channel=channel, language="es", stamp=STAMP, countries=("ES",))
+    dropped = [name for name in preview.left_out if name.startswith("contact")]
+    others = ["contact +34915000000", "contact https://centre.example/tell"]
+    assert dropped == ([] if channel == "mail" else others)
+
+
+def test_own_words_keep_the_contacts(renderer: Renderer):
+    """Whatever an organisation says in its mails, everybody can answer."""
+    place = Place("missing-child", "mail", "es", "body")
+    own = {place: read_text("Aviso: {{ who }}", place)}
+    mail: Any = renderer.render(alert_with(SPAIN, PAGE), channel="mail", language="es", stamp=STAMP, own=own)
+    assert "https://centre.example/tell" in mail.text
+    assert 'href="https://centre.example/tell"' in mail.html
