@@ -306,10 +306,24 @@ class Alerts:
         return unpack_audience(raw).numbers if raw else None
 
     async def keep_pairs(self, alert_id: str, pairs: Numbers) -> Numbers:
-        """Keeps them, if nobody did before. Answers those that are kept."""
+        """Keeps them, if nobody did before, and how many people they are. Answers those that are kept."""
         name = keys.of_chain(chain_of(alert_id), "audience", alert_id)
         kept, raw = await self._db.execute_many([("SET", name, pack_audience(pairs), "NX"), ("GET", name)])
-        return pairs if kept else unpack_audience(raw).numbers
+        pairs = pairs if kept else unpack_audience(raw).numbers
+        await self._db.execute("HSET", _version(alert_id), "people", len(np.unique(pairs >> np.uint64(3))))
+        return pairs
+
+    async def purge(self, alert_id: str, sources: Iterable[AlertState], code: str, by: str) -> tuple[bool, str]:
+        """Take what people wrote out of all versions of an alert, durably. Without `sources` whatever its state. Answers whether it
+        was done, and the state it had ('telling' where people are still told something).
+        """
+        await self.enliven(alert_id)  # first, so that what is queued is settled
+        sealed = self._seals(alert_id, None).seal("by", by) if by else b""
+        done, old = await self._db.run_durably(
+            "purge", [keys.chain(alert_id)], alert_id, _listed(sources) if sources else "", self._db.skew_ms,
+            "code", code, "by", sealed,
+        )  # fmt: skip
+        return bool(done), old.decode()
 
     async def pause(self, alert_id: str, *, waits: bool, by: str, rev: int | None) -> tuple[bool, str]:
         """Let an alert that is being sent wait, or go on, durably. Answers whether it is so now, and the state it has."""

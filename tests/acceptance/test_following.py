@@ -27,6 +27,7 @@ def test_the_told_are_told_at_a_token_rotated_in_between(served: Served, alert: 
     status, down = served.call("POST", f"{path}/stand-down", {"reason": "She may be at home"}, ana)
     assert (status, down["state"], down["told_by"]) == (200, "stood_down", f"{alert_id}-2")
     served.wait_for(lambda: served.progress(f"{alert_id}-2")["state"] == "sent")
+    assert served.progress(f"{alert_id}-2")["people"] == served.progress(alert_id)["channels"]["push"]["targeted"]
     heard = served.recorded("push")
     assert heard.keys() - told.keys() == {"after"}
     assert served.call("POST", f"{path}/reopen", {"reason": "She is not"}, ana)[1]["state"] in {"sending", "sent"}
