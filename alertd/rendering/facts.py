@@ -245,7 +245,7 @@ def _who(children: Sequence[Child], words: Catalogue, room: Room) -> str:
     """Name and age of the first, and how many others there are; a child whose name is protected is told by sex and age."""
     others = len(children) - room.named
     people = [
-        words.joined([_name(child, words, room) or words.coded("sex", child.sex), _age(child.age, words)])
+        words.joined([_name(child, words, room) or _sex(child, words), _age(child.age, words)])
         for child in children[: room.named]
     ]
     more = words.counted("more", others) if others > 0 else ""
@@ -257,7 +257,7 @@ def _child(child: Child, words: Catalogue, room: Room) -> ChildFacts:
     return ChildFacts(
         name=_name(child, words, room),
         age=_age(child.age, words),
-        sex=words.coded("sex", child.sex),
+        sex=_sex(child, words),
         height=_height(child.height_cm, words),
         hair=words.coded("hair", child.hair),
         eyes=words.coded("eyes", child.eyes),
@@ -280,6 +280,15 @@ def _name(child: Child, words: Catalogue, room: Room) -> str:
         return ""
     name = told_in(child.name.scripts, words.language) or child.name.public
     return words.isolate(clip(line(name), room.name))
+
+
+#: From this age on many languages have another word: whoever looks for a little girl passes by one of sixteen.
+TEENAGER_YEARS = 13
+
+
+def _sex(child: Child, words: Catalogue) -> str:
+    years = child.age.years if child.age else None
+    return words.coded("sex" if years is None or years < TEENAGER_YEARS else "teenager", child.sex)
 
 
 def _age(age: Age | None, words: Catalogue) -> str:

@@ -190,6 +190,29 @@ def test_years_have_their_plural(renderer: Renderer, language: str, shown: str):
     assert "|".join(words.counted("years", n) for n in (0, 1, 2, 5, 11)) == shown
 
 
+@pytest.mark.parametrize(("language", "small", "grown"), [
+    ("en", "girl boy", "girl boy"), ("ar", "طفلة طفل", "فتاة فتى"), ("de", "Mädchen Junge", "Jugendliche Jugendlicher"),
+    ("es", "niña niño", "chica chico"), ("fr", "fille garçon", "adolescente adolescent"),
+    ("hi", "लड़की लड़का", "किशोरी किशोर"), ("it", "bambina bambino", "ragazza ragazzo"),
+    ("pl", "dziewczynka chłopiec", "nastolatka nastolatek"),
+    ("pt", "menina menino", "adolescente_do_sexo_feminino adolescente_do_sexo_masculino"),
+    ("tr", "kız_çocuğu erkek_çocuk", "genç_kız genç_erkek"), ("uk", "дівчинка хлопчик", "дівчина хлопець"),
+    ("zh", "女孩 男孩", "少女 少年"),
+])  # fmt: skip
+def test_a_teenager_is_called_no_little_child(renderer: Renderer, language: str, small: str, grown: str):
+    """From 13 years on; with the name and, where it is protected, in its place."""
+    for (years, told), named in itertools.product(((12, small), (13, grown), (17, grown)), (True, False)):
+        for sex, word in zip(("female", "male"), told.replace("_", "\u00a0").split(" "), strict=True):
+            child = {"id": "c1", "age": {"years": years}, "sex": sex, **({"name": {"public": "N."}} if named else {})}
+            mail = render(renderer, alert_of(document_with(USUAL, "case/children", [child])), "mail", language)
+            assert isinstance(mail, MailMessage)
+            text = (mail.text if named else mail.subject).casefold()
+            assert re.search(rf"(^|\W){word.casefold()}(\W|$)".replace("\u00a0", " "), text, re.MULTILINE), (
+                years,
+                text,
+            )
+
+
 @pytest.mark.parametrize(("language", "number", "shown"), [
     ("pl", 21, "21 miesięcy"), ("pl", 22, "22 miesiące"), ("pl", 12, "12 miesięcy"), ("pl", 1, "1 miesiąc"),
     ("uk", 21, "21 місяць"), ("uk", 22, "22 місяці"), ("uk", 12, "12 місяців"), ("uk", 0, "до 1 місяця"),
