@@ -54,7 +54,10 @@ class Desk:
         self.page, self.url = page, url
         self.wrong: list[str] = []
         self._expected = tuple(f"status of {status}" for status in refusals)
-        page.on("console", lambda said: self._said(said.type, said.text))
+        page.on(
+            "console",
+            lambda said: self._said(said.type, f"{said.text} ({said.location['url']}:{said.location['lineNumber']})"),
+        )
         page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
         page.on("request", lambda request: self._asked(request.url))
 
@@ -119,6 +122,8 @@ class Desk:
         await self.fill("Its reference", "2026/4711")
         await page.get_by_label("A minor").check()
         await page.get_by_label("At high risk").check()
+        await page.get_by_label("There is something people can look for").check()
+        await page.get_by_label("There is something people can look for").check()
         await page.get_by_label(re.compile("^Custody")).check()
         await page.get_by_label(re.compile("^No protection")).check()
         await self.fill("The risk of publishing was weighed by", "m.ruiz@centre.example")

@@ -68,6 +68,9 @@ def test_each_word_that_is_asked_for_is_there():
     """No screen shows the name of a key."""
     known = set(re.findall(r'^  "([^"]+)": \[', SCRIPTS["words.js"], re.MULTILINE))
     asked = {key for text in SCRIPTS.values() for key in re.findall(r'\bt\("([^"]+)"', text)}
+    told = tables()
+    asked |= {f"may-{one}" for one in told["scopes"]} | {f"is-{one}" for one in told["loudness"]}
+    asked |= {*told["statuses"], *told["levels"], *told["codes"], *told["acts"], *AlertState}
     assert asked - known == set()
 
 

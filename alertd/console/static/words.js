@@ -297,6 +297,7 @@ const WORDS = {
   "may-regions:read": ["see regions", "ver regiones", "voir les régions"],
   "may-regions:write": ["draw regions", "dibujar regiones", "dessiner des régions"],
   "may-ledger:read": ["read the ledger", "leer el registro", "lire le registre"],
+  "may-ledger:explain": ["ask why one was told", "preguntar por qué se avisó a uno", "demander pourquoi l’un fut prévenu"],
   "may-audit:read": ["read the audit", "leer la auditoría", "lire l’audit"],
   "may-texts:write": ["change texts", "cambiar textos", "modifier les textes"],
   "may-keys:write": ["make keys", "crear claves", "créer des clés"],
