@@ -17,7 +17,8 @@ SEVILLA = "41091"
 FROM_RIGHT_TO_LEFT = "addEventListener('DOMContentLoaded', () => { document.documentElement.dir = 'rtl' })"
 #: What a case is told with by keyboard, in the order of the fields; None is a box that is ticked.
 BY_KEYS = (
-    ("Authority that verified it", "Policía Nacional"), ("Its reference", "2026/4711"), ("A minor", None), ("At high risk", None), ("There is something people can look for", None), ("There is something people can look for", None),
+    ("Authority that verified it", "Policía Nacional"), ("Its reference", "2026/4711"), ("A minor", None), ("At high risk", None),
+    ("There is something people can look for", None),
     ("Custody was checked", None), ("No protection", None), ("The risk of publishing was weighed by", "m.ruiz@centre.example"),
     ("In the child’s best interests", "m.ruiz@centre.example"), ("Name to publish", "Lucía P."), ("Age", "7"),
     ("Case number", "SE-2026-301"), ("Number", "116000"), ("Works in", "ES"),
