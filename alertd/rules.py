@@ -15,7 +15,7 @@ from alertd.documents import Alert, Status
 from alertd.errors import Fault
 from alertd.faults import pointer_of
 from alertd.fields import CLOCK_SKEW, Document
-from alertd.kinds import Kind
+from alertd.kinds import Kind, Level
 
 #: The ledger counts milliseconds since the start in 32 bits: 49 days. A longer search is extended, which a person does.
 MAX_LIFE = timedelta(days=30)
@@ -50,6 +50,9 @@ VERIFICATION: tuple[tuple[str, str], ...] = (
     ("case/best_interests", f"{_VERIFIED} someone to have decided that it is in the child's best interests."),
 )
 
+#: What a case meets that everybody is woken for.
+CRITERIA = ("minor", "high-risk", "useful-information")
+
 #: Times that lie behind everyone.
 _PAST = ("case/last_seen/at", "case/verification/publication_risk/at", "case/best_interests/at")
 
@@ -73,12 +76,23 @@ def missing_verification(alert: Alert) -> list[Fault]:
     """What an Actual missing-child alert lacks before anyone may be told; nothing for other alerts."""
     if alert.status is not Status.ACTUAL or alert.kind is not Kind.MISSING_CHILD:
         return []
-    return [
+    faults = [
         Fault(pointer, sentence)
         for path, sentence in VERIFICATION
         for pointer, value in _values(alert, path)
         if not value
     ]
+    return faults + _unmet(alert)
+
+
+def _unmet(alert: Alert) -> list[Fault]:
+    """What the level that wakes everybody asks for above others (ops/decisions/0008)."""
+    verification = alert.case.verification
+    if alert.level is not Level.CHILD_ALERT or verification is None or not verification.criteria:
+        return []
+    unmet = [criterion for criterion in CRITERIA if criterion not in verification.criteria]
+    sentence = f"A child-alert wakes everybody: its case must meet {', '.join(unmet)}, too. Else send it as endangered."
+    return [Fault("/case/verification/criteria", sentence)] if unmet else []
 
 
 def unreviewed(alert: Alert) -> list[Fault]:

@@ -7,7 +7,8 @@ from typing import Any, get_args
 
 from alertd.alerts import OPEN_STATES, OVER, SETTLED, AlertState, State
 from alertd.documents import MAX_RINGS, Status
-from alertd.kinds import KINDS, CancelReason, Kind
+from alertd.kinds import KINDS, CancelReason, Kind, Level
+from alertd.rules import CRITERIA
 from alertd.service.access import Scope
 from alertd.service.following import CANCEL, CLOSE, REOPEN, STAND_DOWN, Step
 from channels.base import Loudness
@@ -25,6 +26,8 @@ def tables() -> dict[str, Any]:
     """Each by its name in the scripts. States are in the order of their tables."""
     return {
         "statuses": list(Status),
+        "gravest": Level.CHILD_ALERT.value,
+        "criteria": list(CRITERIA),
         "levels": {level: facts.loudness for level, facts in KINDS[Kind.MISSING_CHILD].items()},
         "loudness": list(Loudness),
         "underWay": _ordered(OPEN_STATES | {AlertState.SCHEDULED}),

@@ -7,7 +7,6 @@ import { Shown, usePreview } from "./messages.js";
 import { TABLES } from "./tables.js";
 import { language, t } from "./words.js";
 
-const CRITERIA = ["minor", "high-risk", "useful-information"];
 const WAYS = { dial: "tel", text: "SMS", url: "https" };
 
 const Sheet = ({ title, aside, children, className = "" }) => html`<section class="sheet ${className}">
@@ -38,7 +37,7 @@ function Checks({ draft, change }) {
       <${Field} label=${t("authority")} value=${checks.authority} onChange=${(authority) => set({ authority })} />
       <${Field} label=${t("reference")} value=${checks.reference} onChange=${(reference) => set({ reference })} />
     </div>
-    <fieldset><legend>${t("criteria")}</legend>${CRITERIA.map((one) => html`
+    <fieldset><legend>${t("criteria")}</legend>${TABLES.criteria.map((one) => html`
       <${Check} label=${t(one)} checked=${checks.criteria.includes(one)} onChange=${(on) => toggle(one, on)} />`)}</fieldset>
     <fieldset><legend class="sr-only">${t("checks")}</legend>
       <${Check} label=${t("custody")} checked=${checks.custody} onChange=${(custody) => set({ custody })} />

@@ -1,6 +1,7 @@
 // What the author has filled in so far, kept in this tab, and the alert that the API is sent for it.
 
 import { letGo, polygonsOf } from "./shapes.js";
+import { TABLES } from "./tables.js";
 import { language } from "./words.js";
 
 const KEPT = "alertd.draft";
@@ -112,8 +113,9 @@ export function previewOf(draft) {
 }
 
 /** What an Actual alert still lacks, one entry a check. */
-export function checksLeft({ status, checks }) {
+export function checksLeft({ status, level, checks }) {
   if (status !== "Actual") return 0;
-  const done = [checks.authority.trim(), checks.reference.trim(), checks.criteria.length, checks.custody, checks.identity, checks.risk.trim(), checks.interests.trim()];
+  const needed = level === TABLES.gravest ? TABLES.criteria.length : 1;
+  const done = [checks.authority.trim(), checks.reference.trim(), checks.criteria.length >= needed, checks.custody, checks.identity, checks.risk.trim(), checks.interests.trim()];
   return done.filter((one) => !one).length;
 }

@@ -181,6 +181,16 @@ def test_an_actual_missing_child_alert_needs_its_whole_verification() -> None:
     assert missing_verification(read(changed(bare, "status", "Test"))) == []
 
 
+@pytest.mark.parametrize("unmet", ["minor", "high-risk", "useful-information"])
+def test_who_wakes_everybody_meets_every_criterion(unmet: str) -> None:
+    """A child-alert whose case lacks one is refused, with the level that it may have instead; that one takes any."""
+    criteria = [one for one in ("minor", "high-risk", "useful-information") if one != unmet]
+    endangered = changed(MISSING_CHILD, "case/verification/criteria", criteria)
+    assert missing_verification(read(endangered)) == []
+    [fault] = missing_verification(read(changed(endangered, "level", "child-alert")))
+    assert (fault.pointer, unmet in fault.detail, "endangered" in fault.detail) == ("/case/verification/criteria", True, True)
+
+
 def test_machine_text_waits_for_a_person() -> None:
     """Text that a machine made and nobody reviewed is named by its language."""
     assert [fault.pointer for fault in unreviewed(read(changed(MISSING_CHILD, "info/en/source", "machine")))] == [
