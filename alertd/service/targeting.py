@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -19,7 +20,9 @@ from alertd.documents import Alert, Policy, Status, Target
 from alertd.errors import Fault, Problem
 from alertd.metrics import Metrics
 from alertd.service import rings
+from alertd.service.kept import Kept
 from alertd.service.regions import Regions
+from alertd.service.together import Together
 from alertd.store.audience import Audience
 from alertd.store.found import Found
 from alertd.store.wanted import Wanted
@@ -33,6 +36,8 @@ from geofences.regions import Library
 #: How much of an area that is drawn lies in a country, so that it is more than beside it: outlines of two sources differ by some
 #: hundred metres. A small country may lie in it whole.
 LEAST_OF_AREA, WHOLE_COUNTRY = 0.02, 0.95
+#: Targets that are kept resolved: a country's outline has a megabyte.
+KEPT = 64
 SMALL_COUNT = 20  # below this a count could tell where one person lives, so it is shown as "<20"
 
 
@@ -70,16 +75,25 @@ class Targeting:
         self._settings = settings
         self._clock = clock
         self._metrics = metrics
+        self._areas: Kept[tuple[bytes, targets.Area]] = Kept(KEPT)
+        self._searches: Kept[Together[Wanted, Found]] = Kept(KEPT)
+        self._shares: Kept[tuple[Share, ...]] = Kept(KEPT)
 
     async def area(self, target: Target) -> targets.Area:
         """The area of a target. Raises Problem with every fault at once, each with its pointer under /target."""
+        library, name = self._regions.library, _digest(target.model_dump_json().encode())
+        wkb, area = await self._areas.once(library, name, lambda: self._worked_out(target, library))
+        return replace(area, geometry=_own(wkb))
+
+    async def _worked_out(self, target: Target, library: Library) -> tuple[bytes, targets.Area]:
         try:
-            return await asyncio.to_thread(_resolved, asked_for(target), self._regions.library)
+            area = await asyncio.to_thread(_resolved, asked_for(target), library)
         except TargetErrors as error:
             faults = tuple(Fault(f"/target{fault.pointer}", fault.why) for fault in error.errors)
             unknown = any(isinstance(fault, UnknownRegion) for fault in error.errors)
             slug = "unknown-region" if unknown else "invalid-geometry"
             raise Problem(slug, "The target cannot be resolved; see the faults.", faults=faults) from None
+        return shapely.to_wkb(area.geometry), area
 
     async def people(self, geometry: shapely.MultiPolygon, alert: Alert, shares: Sequence[Share]) -> Found:
         """Everyone in the area whom this alert is for. `shares` are the area's own."""
@@ -111,17 +125,29 @@ class Targeting:
         *,
         testers_only: bool,
     ) -> Found:
-        return await self._audience.find(
-            Wanted(
-                area=geometry,
-                regions=self.told_regions(shares),
-                kind=1 << KINDS.index(kind),
-                places=frozenset(PLACE_KINDS.index(place) for place in policy.places),
-                max_age_h=policy.max_age_h,
-                testers_only=testers_only,
-                now_h=self._clock.now_ms() // 3_600_000,
-            )
+        wanted = Wanted(
+            area=geometry,
+            regions=self.told_regions(shares),
+            kind=1 << KINDS.index(kind),
+            places=frozenset(PLACE_KINDS.index(place) for place in policy.places),
+            max_age_h=policy.max_age_h,
+            testers_only=testers_only,
+            now_h=self._clock.now_ms() // 3_600_000,
         )
+        name = (
+            _digest(shapely.to_wkb(geometry)), *wanted.regions, "", wanted.kind, wanted.places, wanted.max_age_h,
+            testers_only,
+        )  # fmt: skip
+        return await (await self._searches.once(None, name, self._searcher)).one(wanted)
+
+    async def _searcher(self) -> Together[Wanted, Found]:
+        """Those who look for the same people while a search for them runs share the next: it begins after they asked, so that it
+        finds whoever was registered before.
+        """
+        return Together(self._find_once)
+
+    async def _find_once(self, alike: Sequence[Wanted]) -> list[Found]:
+        return [await self._audience.find(alike[-1])] * len(alike)
 
     async def ringed(self, geometry: shapely.MultiPolygon, alert: Alert, found: Found) -> rings.Ringed:
         """The rings of the people in an alert's area."""
@@ -154,11 +180,15 @@ class Targeting:
 
     async def shares(self, geometry: shapely.MultiPolygon) -> list[Share]:
         """The regions an area touches, with the share of each that lies inside."""
-        touched = await asyncio.to_thread(self._regions.library.overlapping, geometry)
-        return [
+        library, wkb = self._regions.library, shapely.to_wkb(geometry)
+        return list(await self._shares.once(library, _digest(wkb), lambda: self._shared(library, _own(wkb))))
+
+    async def _shared(self, library: Library, geometry: shapely.MultiPolygon) -> tuple[Share, ...]:
+        touched = await asyncio.to_thread(library.overlapping, geometry)
+        return tuple(
             Share(code=region.code, name=region.name, kind=region.kind, number=region.number, share=share)
             for region, share in touched
-        ]
+        )
 
     def countries(self, target: Target, area: targets.Area, shares: Sequence[Share]) -> tuple[str, ...]:
         """The countries that people are told in, as ISO 3166-1 codes: those of the regions that the target names, and where it is
@@ -225,6 +255,17 @@ class Targeting:
         if km2 < self._settings.least_km2 or SMALL_COUNT <= people < self._settings.least_people:
             return "hidden"
         return "<20" if people < SMALL_COUNT else None
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).digest()
+
+
+def _own(wkb: bytes) -> shapely.MultiPolygon:
+    """A copy that may be prepared."""
+    geometry = shapely.from_wkb(wkb)
+    assert isinstance(geometry, shapely.MultiPolygon)
+    return geometry
 
 
 def shown(count: int) -> Shown:

@@ -177,6 +177,22 @@ async def test_a_drawn_region_keeps_its_number_when_it_is_drawn_anew(tmp_path: P
         assert parts.regions.library.get("PATROL-1") == renamed
 
 
+async def test_a_target_is_the_ground_that_its_region_has_now(tmp_path: Path, redis: Redis, codec: Codec):
+    """The same target, asked for again and again, has its own copy of one ground, and another's as soon as the region is drawn anew."""
+    async with opened(settings_of(tmp_path), redis, codec) as parts:
+        await parts.regions.draw("X-PATROL", "Patrulla", {}, PATROL, org="default", seen=None)
+        target = Target(regions=("X-PATROL",))
+        first, again = [await parts.targeting.area(target) for _ in range(2)]
+        assert first.geometry.equals(again.geometry)
+        assert first.geometry is not again.geometry
+        smaller = {"type": "Polygon", "coordinates": [[[-6.1, 37.3], [-6.0, 37.3], [-6.0, 37.4], [-6.1, 37.3]]]}
+        await parts.regions.draw("X-PATROL", "Patrulla", {}, smaller, org="default", seen=None)
+        anew = await parts.targeting.area(target)
+        assert anew.km2 < first.km2 / 2
+        whole = {share.code: share.share for share in await parts.targeting.shares(anew.geometry)}
+        assert whole["X-PATROL"] == pytest.approx(1)
+
+
 async def test_what_may_not_be_drawn(tmp_path: Path, redis: Redis, codec: Codec):
     """An official code, another organisation's region, a revision that is no more and a shape that is none are refused, and nothing
     changes.
