@@ -25,6 +25,9 @@ for name in [name for name in os.environ if name.startswith("ALERTD_")]:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--interleavings", default="100", help="how many interleavings of moves and queries are driven")
+    parser.addoption(
+        "--pictures", type=Path, help="folder for the sheets of the console's screens; else they are dropped"
+    )
 
 
 @pytest.fixture(scope="session")

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
+import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
 from tests.acceptance.conftest import alert, ana, bea, served
 from tests.browser.desks import launched
 
-__all__ = ["alert", "ana", "bea", "browser", "served"]
+__all__ = ["alert", "ana", "bea", "browser", "pictures", "served"]
+
+
+@pytest.fixture
+def pictures(request: pytest.FixtureRequest) -> Path | None:
+    """Where the sheets of the screens are to be kept."""
+    folder: Path | None = request.config.getoption("--pictures")
+    return folder
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -123,7 +123,6 @@ class Desk:
         await page.get_by_label("A minor").check()
         await page.get_by_label("At high risk").check()
         await page.get_by_label("There is something people can look for").check()
-        await page.get_by_label("There is something people can look for").check()
         await page.get_by_label(re.compile("^Custody")).check()
         await page.get_by_label(re.compile("^No protection")).check()
         await self.fill("The risk of publishing was weighed by", "m.ruiz@centre.example")

@@ -1,0 +1,164 @@
+"""Every screen of the console, in light and in dark: readable by all, and on one sheet for the eye.
+
+The sheets of the README: .venv/bin/python -m pytest tests/browser/test_screens.py --pictures ops/screenshots
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from playwright.async_api import Browser
+
+from tests.acceptance.conftest import Served
+from tests.browser.desks import Desk, desk
+
+pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
+
+SIZE = (1360, 860)
+#: Of each picture on its sheet, so many in a row.
+SHOWN, IN_A_ROW, GAP = (680, 430), 2, 10
+LOOKS = 12  # until a screen is at rest; one that never is, is taken as it moves
+SCREENS = 15
+MARIA = {
+    "languages": ["es", "en"], "kinds": ["missing-child"], "places": {"home": {"point": [-5.9845, 37.3891]}, "school": {"region": "41091"}},
+    "addresses": [{"channel": "sms", "number": "+34612345678"}, {"channel": "mail", "mailbox": "maria@mail.example"}],
+    "consent": {"at": "2026-01-10T12:00:00+01:00", "source": "web form"},
+}  # fmt: skip
+
+
+class Sheet:
+    """The pictures of one theme."""
+
+    def __init__(self, scheme: str) -> None:
+        self.scheme = scheme
+        self.pictures: list[Image.Image] = []
+
+    async def take(self, window: Desk) -> None:
+        """Once it is at rest, and once it is sure that everybody can read it, from right to left as well."""
+        await window.check_readable()
+        await window.check_readable("rtl")
+        last = b""
+        for _ in range(LOOKS):
+            seen = await window.page.screenshot()
+            if seen == last:
+                break
+            last = seen
+            await window.page.wait_for_timeout(250)
+        picture = Image.open(io.BytesIO(last)).convert("RGB")
+        self.pictures.append(picture.resize(SHOWN, Image.Resampling.LANCZOS))
+
+    def write(self, folder: Path) -> None:
+        rows = -(-len(self.pictures) // IN_A_ROW)
+        sheet = Image.new("RGB", (IN_A_ROW * (SHOWN[0] + GAP) + GAP, rows * (SHOWN[1] + GAP) + GAP), (128, 128, 128))
+        for i, picture in enumerate(self.pictures):
+            sheet.paste(picture, (GAP + i % IN_A_ROW * (SHOWN[0] + GAP), GAP + i // IN_A_ROW * (SHOWN[1] + GAP)))
+        sheet.save(to := folder / f"console-{self.scheme}.png")
+        if shutil.which("pngquant"):
+            subprocess.run(
+                ["pngquant", "--force", "--strip", "--ext", ".png", "--quality", "60-90", "128", to], check=True
+            )
+
+
+async def author(window: Desk, key: str, case: str, sheet: Sheet) -> None:
+    page = window.page
+    await page.goto(f"{window.url}/console")
+    await page.get_by_label("Your key").wait_for()
+    await sheet.take(window)
+    await window.sign_in(key)
+    await page.get_by_role("link", name="New alert").click()
+    await page.locator(".option.of-Exercise").click()
+    await sheet.take(window)
+    await page.locator(".option.of-Actual").click()
+    await window.fill_case(case)
+    await page.locator(".phone-title").wait_for()
+    await page.get_by_role("heading", name="The child").scroll_into_view_if_needed()
+    await sheet.take(window)
+    await window.press("Continue")
+    await page.locator(".map[data-ready=true]").wait_for()
+    await window.choose_region("Sevilla", "41091")
+    await page.get_by_text("By coordinates or file").click()
+    for place, radius, pressed in (
+        ("-5.8676, 37.4180", "2", "Take away: Circle"),
+        ("-5.9756, 37.3919", "3", "A ring of its own: Circle"),
+    ):
+        await window.fill("Longitude, latitude", place)
+        await window.fill("Radius, km", radius)
+        await page.locator(".circle-form").get_by_role("button", name="Add").click()
+        await page.get_by_role("button", name=pressed).last.click()
+    await page.get_by_text("By coordinates or file").click()
+    await window.press("A wider ring around it")
+    await window.people()
+    await sheet.take(window)
+    await window.press("Continue")
+    await page.locator(".in-language").first.wait_for()
+    await sheet.take(window)
+    await window.press("Submit for approval")
+    await page.get_by_text("another person must approve it").wait_for()
+
+
+async def approver(window: Desk, key: str, sheet: Sheet) -> None:
+    await window.sign_in(key)
+    await window.page.get_by_role("link", name="Review").wait_for()
+    await sheet.take(window)
+    await window.page.get_by_role("link", name="Review").click()
+    await window.page.locator(".button.send").wait_for()
+    await sheet.take(window)
+    await window.press("Approve and send")
+    await window.page.locator(".channel").first.wait_for()
+    await sheet.take(window)
+    await window.press("Stand down")
+    await window.page.locator(".order-texts .phone-title").wait_for()
+    await sheet.take(window)
+    await window.page.get_by_role("link", name="All alerts").click()
+    await window.page.locator(".line").first.wait_for()
+    await sheet.take(window)
+
+
+async def keeper(window: Desk, key: str, sheet: Sheet) -> None:
+    page = window.page
+    await window.sign_in(key)
+    await page.get_by_role("link", name="Regions").click()
+    await page.locator(".map[data-ready=true]").wait_for()
+    await page.get_by_label("Region, city or code").fill("Seville")
+    await page.locator(".found button", has_text="province").click()
+    await page.locator(".facts").wait_for()
+    await sheet.take(window)
+    await page.get_by_role("link", name="Subscribers").click()
+    await window.fill("Id", "maria")
+    await window.press("Find")
+    await page.locator(".person").wait_for()
+    await window.choose_region("Sevilla", "41091")
+    await window.people()
+    await sheet.take(window)
+    for name, there in (("Carriers", ".carrier"), ("Keys", ".key-line"), ("Audit", ".audit tbody tr")):
+        await page.get_by_role("link", name=name).click()
+        await page.locator(there).first.wait_for()
+        if name == "Keys":
+            await window.press("Make a key")
+        if name == "Audit":
+            await window.press("Verify")
+            await page.get_by_text("entries are as they were written").wait_for()
+        await sheet.take(window)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_every_screen_can_be_read_by_all(
+    served: Served, browser: Browser, ana: str, bea: str, scheme: str, pictures: Path | None, tmp_path: Path
+):
+    """No screen has anything that axe-core calls serious or critical, in this light, from either side; the sheet shows them all."""
+    assert served.call("PUT", "/v1/subscribers/maria", MARIA)[0] in {200, 201}
+    sheet, window = Sheet(scheme), {"color_scheme": scheme, "viewport": {"width": SIZE[0], "height": SIZE[1]}}
+    async with desk(browser, served.url, **window) as first:
+        await author(first, ana, f"SE-2026-{scheme}", sheet)
+    async with desk(browser, served.url, **window) as second:
+        await approver(second, bea, sheet)
+    async with desk(browser, served.url, **window) as third:
+        await keeper(third, ana, sheet)
+    assert len(sheet.pictures) == SCREENS
+    await asyncio.to_thread(sheet.write, pictures or tmp_path)
