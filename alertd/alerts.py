@@ -41,7 +41,7 @@ ALERT_STEPS: dict[AlertState, frozenset[AlertState]] = {
     _S.APPROVED: frozenset({_S.SENDING, _S.STOOD_DOWN, *_ENDS}),
     _S.SENDING: frozenset({_S.SENT, _S.STOOD_DOWN, *_ENDS}),
     _S.SENT: frozenset({_S.SENDING, _S.STOOD_DOWN, *_ENDS}),  # sending: an operator sends again what may not have arrived
-    _S.STOOD_DOWN: frozenset({_S.SENDING, _S.CLOSED, _S.CANCELLED, _S.EXPIRED}),
+    _S.STOOD_DOWN: frozenset({_S.SENDING, _S.CLOSED, _S.CANCELLED, _S.EXPIRED, _S.PURGED}),
     _S.REJECTED: frozenset({_S.PURGED}),
     **{end: frozenset({_S.PURGED}) for end in _ENDS},
     _S.PURGED: frozenset(),
@@ -66,6 +66,7 @@ QUEUED_BECOMES = {
     _S.CLOSED: "cancelled",
     _S.SUPERSEDED: "cancelled",
     _S.EXPIRED: "expired",
+    _S.PURGED: "cancelled",
 }
 
 
@@ -97,7 +98,7 @@ STEPS: dict[State, frozenset[State]] = {
     State.ACCEPTED: frozenset({State.DELIVERED, State.FAILED}),
     State.UNKNOWN: frozenset(State) - {State.IN_FLIGHT, State.UNKNOWN},
     State.DELIVERED: frozenset(),
-    State.FAILED: frozenset({State.DELIVERED, State.QUEUED}),  # receipts come in any order; an operator sends it again
+    State.FAILED: frozenset({State.DELIVERED}),  # receipts come in any order; delivered outranks
     State.EXPIRED: frozenset(),
     State.CANCELLED: frozenset(),
     State.SUPPRESSED: frozenset(),
@@ -121,7 +122,6 @@ class LedgerReason(enum.IntEnum):
     LEFT_BLANK = 37  # the message cannot be made for this reference
     UNREADABLE = 38  # the subscriber's record is damaged, or not of this version
     SEEN = 39  # delivered, and opened
-    RESENT = 40  # queued again by an operator
 
 
 #: Ledger byte 3: five bits of attempts and these flags.

@@ -41,6 +41,7 @@ from alertd.service.mail_reports import MailReports
 from alertd.service.media import Photos
 from alertd.service.messages import Messages
 from alertd.service.planning import Planner
+from alertd.service.purging import Purging
 from alertd.service.receipts import Receipts
 from alertd.service.regions import Regions
 from alertd.service.registry import Registry
@@ -55,6 +56,7 @@ from alertd.store.alerts import Alerts
 from alertd.store.audience import Audience
 from alertd.store.audit import AuditLog
 from alertd.store.bulk import Bulk
+from alertd.store.cases import Cases
 from alertd.store.codec import Codec
 from alertd.store.connection import Connection, open_store
 from alertd.store.drawn import Drawings
@@ -68,6 +70,7 @@ from alertd.store.requests import Requests
 from alertd.store.stops import Stops
 from alertd.store.sweeper import Sweeper
 from alertd.store.texts import TextStore
+from alertd.store.tombstones import Tombstones
 from alertd.store.work import Work
 from alertd.worker import Worker
 from channels.base import Answer, Channel, Outcome, Reason
@@ -116,8 +119,9 @@ class Parts:
         )
         self.regions = Regions(library, Drawings(self.db), settings.store.regions, clock)
         self.targeting = Targeting(self.regions, self.audience, settings.audience, clock, metrics)
+        self.media = Media(self.db, self.alerts)
         self.photos = Photos(
-            Media(self.db, self.alerts), self.alerts, Decoder(), self.fetcher, clock, settings.media,
+            self.media, self.alerts, Decoder(), self.fetcher, clock, settings.media,
             self.db.codec.derived("media"),
         )  # fmt: skip
         self.texts = Texts(TextStore(self.db), self.renderer)
@@ -131,6 +135,9 @@ class Parts:
         self.following = Following(self.alerts, self.approval, self.stopping, clock)
         self.resending = Resending(self.alerts, self.work, self.stopping)
         self.revising = Revising(self.alerts, self.approval, self.photos, clock)
+        self.purging = Purging(
+            self.alerts, Cases(self.db), self.media, Tombstones(settings.store.tombstones_file), self.approval, clock
+        )
         self.registry = Registry(self.people, self.regions, clock)
         self.labels = Labels(self.registry, self.regions, LabelMark(self.db), clock)
         self.receipts = Receipts(self.work, MessageIds(self.db), self.removal, self.tags, metrics)
@@ -180,6 +187,7 @@ class Parts:
             revising=self.revising,
             resending=self.resending,
             explaining=self.explaining,
+            purging=self.purging,
             requests=self.requests,
             fleet=self.fleet,
             is_ready=is_ready,
@@ -247,6 +255,10 @@ async def opened(
             await parts.regions.agree()
         except LibraryError as error:
             raise config.ConfigError(str(error)) from None
+        try:
+            await parts.purging.restore()
+        except OSError as error:
+            raise config.ConfigError(f"store.tombstones cannot be read: {error.strerror}") from None
         for carrier in carriers:
             if isinstance(carrier.channel, SmppChannel):
                 carrier.channel.listener = parts.inbound(carrier.name)
@@ -382,6 +394,7 @@ def _smtp(section: config.SmtpCarrier, settings: config.Settings, _name: str) ->
         host=section.host,
         port=section.port,
         security=section.tls,
+        plain_allowed=section.plain_allowed,
         username=section.user,
         password=section.password.get_secret_value() if section.password else None,
         ca_file=str(section.ca_file) if section.ca_file else None,
@@ -397,7 +410,6 @@ def _smtp(section: config.SmtpCarrier, settings: config.Settings, _name: str) ->
         sender=section.sender,
         domain=domain,
         unsubscribe_base=settings.api.reached_at,
-        plain_allowed=section.plain_allowed,
         signers=signers,
         tag_header=POSTMARK_HEADER if section.reports == "postmark" else None,
     )

@@ -69,6 +69,12 @@ class StoreSection(Section):
     ballast_mb: int = Field(64, ge=0)
     master_key: SecretStr | None = None
     hash_key: SecretStr | None = None
+    tombstones: Path | None = None
+
+    @property
+    def tombstones_file(self) -> Path:
+        """Beside the directory, so that no copy of it contains it."""
+        return self.tombstones or self.directory.with_name(f"{self.directory.name}.tombstones")
 
     @property
     def regions(self) -> Path:
@@ -249,13 +255,13 @@ class SmtpCarrier(Carrier):
     host: str
     port: int = Field(587, ge=1, le=65535)
     tls: Literal["starttls", "tls", "plain"] = "starttls"
+    plain_allowed: bool = False
     user: str | None = None
     password: SecretStr | None = None
     sender: str
     bounces: str | None = None
     bounces_listen: str = Field("", pattern=r"^(.+:[0-9]{1,5})?$")
     reports: Literal["ses", "postmark", "mailgun"] | None = None
-    plain_allowed: bool = False
     reports_secret: SecretStr | None = None
     reports_topic: str | None = None
     dkim: tuple[DkimKey, ...] | None = None
@@ -286,13 +292,13 @@ class SmtpCarrier(Carrier):
 
 AnyCarrier = Annotated[FcmCarrier | TwilioCarrier | SmppCarrier | SmtpCarrier, Field(discriminator="kind")]
 CARRIERS: tuple[type[Carrier], ...] = (FcmCarrier, TwilioCarrier, SmppCarrier, SmtpCarrier)
+_KINDS = {get_args(one.model_fields["kind"].annotation)[0]: one for one in CARRIERS}
 
 
 class Settings(BaseSettings):
     """Everything, frozen. `ALERTD_API__PORT=0` in the environment is `port` of `[api]`."""
 
     model_config = SettingsConfigDict(env_prefix="ALERTD_", env_nested_delimiter="__", extra="forbid", frozen=True)
-_KINDS = {get_args(one.model_fields["kind"].annotation)[0]: one for one in CARRIERS}
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     store: StoreSection = StoreSection()

@@ -71,6 +71,15 @@ class CancelReason(enum.StrEnum):
     DRILL = "drill"  # a test or an exercise that went out as if it were real
 
 
+class PurgeReason(enum.StrEnum):
+    """Why a case is purged. A code, for words might name somebody, and outlive what they are about."""
+
+    RETENTION = "retention"  # the time it may be kept for is over
+    REQUEST = "request"  # the family, or whoever it is about, asked for it
+    ORDER = "order"  # a court, or an authority
+    ERROR = "error"  # it should never have been here
+
+
 class Category(enum.StrEnum):
     """CAP 1.2, section 3.2.2, category."""
 

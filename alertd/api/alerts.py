@@ -108,7 +108,7 @@ async def create_alert(request: web.Request, *, query: SubmitQuery, body: AlertR
 
 async def show_alert(request: web.Request, *, id: AlertId) -> Reply[AlertReply]:
     """One alert, as it was sent and as it stands. Its ETag, sent as If-Match with a decision, binds that to what was seen."""
-    return _told(await services(request).approval.get(id, credential(request)), whole=True)
+    return told(await services(request).approval.get(id, credential(request)), whole=True)
 
 
 async def patch_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: AlertPatch) -> Reply[Submitted]:
@@ -161,10 +161,10 @@ async def followed(request: web.Request, alert_id: str, follow: Follow) -> Reply
     """Does what follows an alert, and answers how it stands and which version tells of it."""
     s, who = services(request), credential(request)
     if is_replay(request):
-        return _told(await s.approval.get(alert_id, who))
+        return told(await s.approval.get(alert_id, who))
     done = await follow(s, who)
     note(request, record=done.record, told_by=done.told_by or "")
-    reply = _told(done.record)
+    reply = told(done.record)
     said = {"told_by": done.told_by, "notice": None if done.told_by else NOBODY_TOLD}
     return replace(reply, body=reply.body.model_copy(update=said))
 
@@ -172,13 +172,13 @@ async def followed(request: web.Request, alert_id: str, follow: Follow) -> Reply
 async def _decided(request: web.Request, alert_id: str, decide: Decision) -> Reply[AlertReply]:
     approval, who = services(request).approval, credential(request)
     if is_replay(request):
-        return _told(await approval.get(alert_id, who))
+        return told(await approval.get(alert_id, who))
     record = await decide(approval, who)
     note(request, record=record)
-    return _told(record)
+    return told(record)
 
 
-def _told(record: AlertRecord, *, whole: bool = False) -> Reply[AlertReply]:
+def told(record: AlertRecord, *, whole: bool = False) -> Reply[AlertReply]:
     return Reply(alert_reply(record, whole=whole), headers=etag(record.rev))
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
-from alertd.api.alerts import Decide, followed
+from alertd.api.alerts import Decide, followed, told
+from alertd.api.call import credential, is_replay, note
 from alertd.api.conditions import Conditions
 from alertd.api.operations import Act, Operation, Reply
+from alertd.api.services import services
 from alertd.api.shapes import AlertId, AlertReply
 from alertd.fields import Instant
+from alertd.kinds import PurgeReason
 
 
 class Close(BaseModel):
@@ -26,6 +29,13 @@ class Close(BaseModel):
 
 class Extend(Decide):
     expires: Instant = Field(description="The new end: later than the old one, and at most 30 days away.")
+
+
+class Purge(BaseModel):
+    """A code and no words: words might name somebody."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    reason: Annotated[PurgeReason, Field(strict=False)]
 
 
 async def stand_down_alert(
@@ -72,6 +82,19 @@ async def extend_alert(request: web.Request, *, id: AlertId, headers: Conditions
     )
 
 
+async def purge_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Purge) -> Reply[AlertReply]:
+    """Destroys the key of the alert's case, for good: of all alerts of the case neither document nor texts nor photos can be read
+    any more, here or in a backup that is put back. All of them must be over; the one that is named may be stood down. What stays
+    are states, times, who decided, and who was told when, under numbers.
+    """
+    s, who = services(request), credential(request)
+    if is_replay(request):
+        return told(await s.approval.get(id, who))
+    record = await s.purging.purge(id, who, body.reason, rev=headers.version)
+    note(request, record=record, reason=str(body.reason))
+    return told(record)
+
+
 _GROUP = "Alerts"
 _PROBLEMS = ("not-found", "precondition-failed")
 OPERATIONS = (
@@ -98,5 +121,9 @@ OPERATIONS = (
         method="POST", path="/v1/alerts/{id}/extend", handler=extend_alert, summary="Put the end off",
         scope="alerts:approve", group=_GROUP, problems=(*_PROBLEMS, "expired", "same-person", "photo-unreadable"),
         act=Act("alert.extend"),
+    ),
+    Operation(
+        method="POST", path="/v1/alerts/{id}/purge", handler=purge_alert, summary="Purge the case", scope="admin",
+        group=_GROUP, problems=_PROBLEMS, essential=True, act=Act("alert.purge"),
     ),
 )  # fmt: skip

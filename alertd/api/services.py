@@ -23,6 +23,7 @@ from alertd.service.following import Following
 from alertd.service.intake import Intake
 from alertd.service.mail_reports import MailReports
 from alertd.service.media import Photos
+from alertd.service.purging import Purging
 from alertd.service.receipts import Receipts
 from alertd.service.regions import Regions
 from alertd.service.registry import Registry
@@ -63,6 +64,7 @@ class Services:
     following: Following
     revising: Revising
     resending: Resending
+    purging: Purging
     requests: Requests
     fleet: Fleet
     is_ready: Callable[[], Awaitable[bool]]

@@ -225,6 +225,18 @@ def extend(
     _decided(common(ctx).client(), alert_id, "extend", {"expires": until, "reason": reason}, seen, as_json=as_json)
 
 
+@app.command()
+def purge(
+    ctx: typer.Context,
+    alert_id: AlertId,
+    why: Annotated[str, typer.Option("--reason", help="retention, request, order or error.")],
+    seen: Seen = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Destroy the key of its case, for good: nothing of the child can be read any more, in no alert of the case."""
+    _decided(common(ctx).client(), alert_id, "purge", {"reason": why}, seen, as_json=as_json)
+
+
 def _notify(*, silent: bool) -> str:
     return "none" if silent else "full"
 

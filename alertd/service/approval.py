@@ -80,6 +80,8 @@ class Approval:
         await self._alerts.enliven(record.id)  # before it is asked: who stops from now on finds it
         await self._stopping.check(record.org, record.key, who.key_id)
         await self._check_texts(record)
+        if not record.document:
+            raise refused(record.state, AlertState.APPROVED)
         alert = Alert.model_validate_json(record.document)
         area = await self._alerts.area(record.id)
         shares = await self._targeting.shares(area)

@@ -75,6 +75,7 @@ class Revising:
         if record.restricted:
             told = [one for one in versions if one.restricted and occasion_of(one) is Occasion.UPDATE]
             return Followed(record=record, told_by=told[0].id if told else None)
+        _check_state(record.state)
         if record.kind != Kind.MISSING_CHILD:
             raise Problem("precondition-failed", "Only the alert of a missing child has facts that can be taken out.")
         now = self._clock.now_ms()

@@ -13,6 +13,7 @@ from alertd.fields import folded_subject
 from alertd.ids import chain_of
 from alertd.store import keys
 from alertd.store.alert_records import NUMBERS, OF_CASE, OF_STAFF, TEXTS, AlertRecord, Seals, changed, record_of, said
+from alertd.store.cases import Cases
 from alertd.store.codec import Box
 from alertd.store.connection import Connection
 from alertd.store.frozen import Frozen, Numbers, Rings, pack_audience, unpack_audience
@@ -63,11 +64,9 @@ class Alerts:
     def case_id(self, number: str) -> str:
         return self._db.codec.hashed("case", number)
 
-    async def case_box(self, case: str) -> Box | None:
-        """The key of a case, made at first use; None never, unless it was purged in between."""
-        name = keys.case(case)
-        await self._db.execute("SET", name, self._db.codec.new_case_key(name), "NX")
-        return await self._box(case)
+    async def case_box(self, case: str, holder: str) -> Box:
+        """The key of a case, for an alert or a photo that is to be sealed under it."""
+        return await Cases(self._db).box(case, holder)
 
     async def of_case(self, case: str, values: Mapping[str, bytes]) -> dict[str, str]:
         """Values as names under a case's key, by which they can be compared for as long as there is that key."""
@@ -121,7 +120,7 @@ class Alerts:
     async def create(self, record: AlertRecord, area: shapely.MultiPolygon) -> bool:
         """Write a first version, durably. False when the id is there already."""
         chain = chain_of(record.id)
-        seals = self._seals(record.id, await self.case_box(record.case))
+        seals = self._seals(record.id, await self.case_box(record.case, record.id))
         await self._db.execute_many(
             [
                 ("ZADD", keys.org(record.org, "alerts"), "NX", record.created, record.id),  # a retry keeps its place
@@ -139,7 +138,7 @@ class Alerts:
         """Write what a draft or a returned alert says now, durably, if it still is of `record.rev`. Answers whether it
         was done, and the state it has ('changed' when somebody else changed it).
         """
-        seals = self._seals(record.id, await self.case_box(record.case))
+        seals = self._seals(record.id, await self.case_box(record.case, record.id))
         done, old = await self._db.run_durably(
             "amend", [keys.chain(chain_of(record.id))], record.id, _listed(AMENDABLE), record.rev, shapely.to_wkb(area),
             *said(record, seals),

@@ -51,7 +51,9 @@ TABLE = (
     Kind("{a:<chain>}:parked:<channel>", "zset", "as delayed: what is queued of an alert that is stood down, where no lease finds it", "follow.lua gate.lua", "when it is reopened or has ended"),
     Kind("{a:<chain>}:leases", "hash", "lease -> version, batch, rows", "lease.lua", "an entry when its work is done, its gate closed or its time over"),
     Kind("{a:<chain>}:until:<channel>", "zset", "lease -> ms it ends without a sign of life", "lease.lua renew.lua gate.lua", "with the lease"),
-    Kind("{c:<case>}", "string", "the case's key, wrapped: without it the documents are gone", "alerts", KEPT),
+    Kind("{c:<case>}", "string", "the case's key, wrapped: without it the documents are gone", "case_hold.lua case_drop.lua cases", "when the case is purged"),
+    Kind("{c:<case>}:held", "hash", "what is sealed under the case's key -> ms that was last done", "case_hold.lua case_drop.lua cases", "with the key"),
+    Kind("{c:<case>}:dropped", "string", "the case's key on its way to nowhere", "case_drop.lua cases", "when its tombstone is written"),
     Kind("{f:<media>}", "hash", "a photo: org, case, wrapped key, sealed facts and sealed JPEG in each size", "media_put.lua media_attach.lua", "a day after it was handed in, or 90 days after the end of the last alert that has it"),
     Kind("{f:<media>}:alerts", "set", "the alerts that have it", "media_attach.lua", KEPT),
     Kind("{e:<hash>}", "string", "an author's external id -> the alert that goes under it", "alerts", "with the alert, or when its request came to nothing"),
@@ -84,6 +86,7 @@ TABLE = (
     Kind("{m}:schema", "string", "version of what is stored", "connection", KEPT),
     Kind("{m}:key-check", "string", "tells wrong keys", "connection", KEPT),
     Kind("{m}:counters", "hash", "last subscriber, carrier and drawn region numbers, living subscribers, changes of drawn regions", "people limits draw.lua", KEPT),
+    Kind("{m}:purges", "hash", "cases purged; of these, those after which the append-only file was rewritten", "cases rewrite", KEPT),
     Kind("{m}:stops", "hash", "generation; scope -> what is stopped, sealed", "stop.lua", "an entry when two people lifted it"),
     Kind("{m}:labels", "string", "fingerprint of the regions that everybody's places are labelled with", "labels", KEPT),
     Kind("{m}:numbers", "hash", "number -> code of an imported region, the same on every machine", "drawn", KEPT),
@@ -121,6 +124,7 @@ TILE_GROUPS = "{m}:z8"
 REGION_GROUPS = "{m}:regions"
 SWEEPER = "{m}:sweeper"
 STOPS = "{m}:stops"
+PURGES = "{m}:purges"
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +190,14 @@ def of_chain(chain_id: str, part: str, name: str = "") -> str:
 
 def case(case_id: str) -> str:
     return f"{{c:{case_id}}}"
+
+
+def case_held(case_id: str) -> str:
+    return f"{{c:{case_id}}}:held"
+
+
+def case_dropped(case_id: str) -> str:
+    return f"{{c:{case_id}}}:dropped"
 
 
 def media(media_id: str) -> str:

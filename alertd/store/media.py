@@ -77,9 +77,9 @@ class Media:
         """Give a photo to an alert of a case, durably. False when it is not there for this organisation and case."""
         name = keys.media(media_id)
         held_by, wrapped = await self._fields(media_id, "case", "key")
-        box = await self._alerts.case_box(case)
-        if wrapped is None or box is None:
+        if wrapped is None:
             return False
+        box = await self._alerts.case_box(case, media_id)
         own = b"" if held_by else box.seal(self._db.codec.master.open(wrapped, name), name)
         done = await self._db.run_durably("media_attach", [name], org, case, own, alert_id, expires_ms + KEPT_AFTER_MS)
         if done:

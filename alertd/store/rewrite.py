@@ -8,6 +8,7 @@ under way, or when the disk leaves no choice.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from alertd.alerts import OPEN_STATES
 from alertd.clock import Clock
+from alertd.store import keys
 from alertd.store.alerts import Alerts
 from alertd.store.disk import DiskGuard
 from channels.base import Loudness
@@ -88,8 +90,29 @@ class RewritePolicy:
         """Ask for a rewrite if one is wanted; whether it was asked for. Raises only what `is_quiet` raises."""
         if self._clock.monotonic() < self._not_before:
             return False
-        wanted = self._wanted(quiet=False) or (self._wanted(quiet=True) and await self._is_quiet())
-        return wanted and await self._rewrite()
+        purges, rewritten = await self._purges()
+        purged = purges != rewritten and self._has_room()
+        wanted = self._wanted(quiet=False) or ((purged or self._wanted(quiet=True)) and await self._is_quiet())
+        if not wanted or not await self._rewrite():
+            return False
+        await self._rewritten_after(purges)
+        return True
+
+    async def _purges(self) -> tuple[bytes | str | None, bytes | str | None]:
+        """How many cases were purged, and after how many of these it was rewritten: what was purged stands in the file until then."""
+        try:
+            asked, rewritten = await self._client.hmget(keys.PURGES, ["asked", "rewritten"])
+        except (RedisError, OSError):
+            return None, None
+        return asked, rewritten
+
+    async def _rewritten_after(self, purges: bytes | str | None) -> None:
+        with suppress(RedisError, OSError):  # then it is rewritten once more
+            if purges:
+                await self._client.hset(keys.PURGES, "rewritten", purges)
+
+    def _has_room(self) -> bool:
+        return self._guard.free_bytes() >= aof_size(self._directory).base_bytes
 
     def _wanted(self, *, quiet: bool) -> bool:
         return wants_rewrite(

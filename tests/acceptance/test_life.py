@@ -1,8 +1,11 @@
-"""What is changed while an alert is told, through a real installation."""
+"""The life of a case through the API alone, and what is changed while its alert is told."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from tests.acceptance.conftest import Served
@@ -61,3 +64,81 @@ def test_an_alert_is_extended_and_nobody_hears_of_it(served: Served, alert: dict
     assert served.call("POST", f"{path}/close", {"outcome": "x"}, ana)[0] == 200
     served.wait_for(lambda: served.progress(f"{alert_id}-2")["state"] == "sent")
     assert served.total("push") == before + 2 * told
+
+
+def test_the_life_of_a_case(installation: Callable[..., Served], alert: dict[str, Any], tmp_path: Path):
+    """Draft, returned, submitted, previewed, approved by another, sent, extended, stood down, reopened, stood down, closed, purged. Those
+    who were told were told again, at a token rotated in between; afterwards no file, no answer and no copy that is put back has her name.
+    """
+    served = installation(300)
+    ana, bea = served.person("ana@centre.example"), served.person("bea@centre.example")
+    photo = hand_in(served, written(drawn()))[1]["id"]
+    document = changed(alert, "case/children/0/photos", [{"media": photo}]) | {"channels": ["push"]}
+    alert_id = _approved_at_last(served, document, ana, bea)
+    path = f"/v1/alerts/{alert_id}"
+    served.wait_for(lambda: served.progress(alert_id)["state"] == "sent")
+    told = served.recorded("push")
+    assert served.call("PUT", "/v1/subscribers/maria", _person("after"))[0] == 200
+    assert served.call("PUT", "/v1/subscribers/pedro", _person("since"))[0] == 201
+    ends = (datetime.now(UTC) + timedelta(days=3)).isoformat()
+    assert served.call("POST", f"{path}/extend", {"expires": ends, "reason": "Still missing"}, bea)[0] == 200
+    for n, step in enumerate(("stand-down", "reopen", "stand-down", "close"), 2):
+        body = {"outcome": "Found, well"} if step == "close" else {"reason": "x"}
+        status, answer = served.call("POST", f"{path}/{step}", body, bea)
+        assert (status, answer["told_by"]) == (200, f"{alert_id}-{n}")
+        served.wait_for(lambda: served.progress(answer["told_by"])["state"] == "sent")  # noqa: B023
+    heard = served.recorded("push")
+    assert heard == {**dict.fromkeys(told, 5), "before": 1, "after": 4}
+
+    served.stop()
+    shutil.copytree(served.directory, tmp_path / "copy", symlinks=True)
+    served.start()
+    assert served.call("GET", path, key=ana)[1]["alert"]["case"]["children"][0]["name"]["public"] == "Lucía P."
+    assert served.call("POST", f"{path}/purge", {"reason": "because"}, bea)[0] == 400
+    status, answer = served.call("POST", f"{path}/purge", {"reason": "retention"}, bea)
+    assert (status, answer["state"]) == (200, "purged")
+    _shows_nothing(served, alert_id, photo, ana)
+    served.wait_for(lambda: b"rewrite asked for" in served.log.read_bytes(), seconds=60)
+    served.stop()
+    shutil.rmtree(served.directory)
+    shutil.copytree(tmp_path / "copy", served.directory, symlinks=True)
+    served.start()
+    _shows_nothing(served, alert_id, photo, ana)
+    assert served.call("GET", "/v1/audit?limit=1")[0] == 200
+
+
+def _person(token: str) -> dict[str, Any]:
+    return {
+        "languages": ["es"], "kinds": ["missing-child"], "places": {"home": {"point": [-5.98, 37.39]}},
+        "addresses": [{"channel": "push", "token": token}],
+        "consent": {"at": "2026-01-10T12:00:00+01:00", "source": "app"},
+    }  # fmt: skip
+
+
+def _approved_at_last(served: Served, document: dict[str, Any], ana: str, bea: str) -> str:
+    """Kept as a draft by Ana, submitted, returned by Bea, changed, submitted again, looked at, and approved."""
+    assert served.call("PUT", "/v1/subscribers/maria", _person("before"))[0] == 201
+    status, draft = served.call("POST", "/v1/alerts", {**document, "state": "draft"}, ana)
+    assert (status, draft["state"]) == (202, "draft")
+    path = f"/v1/alerts/{draft['id']}"
+    assert served.call("POST", f"{path}/submit", key=ana)[1]["state"] == "pending"
+    assert served.call("POST", f"{path}/return", {"reason": "Wider"}, bea)[1]["state"] == "returned"
+    assert served.call("PATCH", path, {"target": {"regions": ["41091", "ES"]}}, ana)[0] == 200
+    assert served.call("POST", f"{path}/submit", key=ana)[1]["state"] == "pending"
+    status, preview = served.call(
+        "POST", "/v1/targets/preview", {"target": {"regions": ["ES"]}, "kind": "missing-child"}, bea
+    )
+    assert status == 200, preview
+    assert served.call("POST", f"{path}/approve", {}, ana)[1]["type"] == "/problems/same-person"
+    assert served.call("POST", f"{path}/approve", {}, bea)[0] == 200
+    return str(draft["id"])
+
+
+def _shows_nothing(served: Served, alert_id: str, photo: str, key: str) -> None:
+    """Neither the API nor CAP, nor any file of the data directory or the log."""
+    shown = served.call("GET", f"/v1/alerts/{alert_id}", key=key)[1]
+    assert (shown["state"], shown["alert"], shown["reason"]) == ("purged", None, None)
+    assert served.call("GET", f"/v1/alerts/{alert_id}.cap", key=key)[0] == 404
+    assert look(served, photo, key)[0] == 410
+    files = [file for file in (*served.directory.rglob("*"), served.log) if file.is_file()]
+    assert [file.name for file in files if "Lucía".encode() in file.read_bytes()] == []

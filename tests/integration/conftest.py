@@ -12,7 +12,7 @@ import pytest
 from redis.asyncio import Redis
 
 from alertd.app import Parts, opened
-from alertd.config import FcmCarrier, Settings, SmtpCarrier, TwilioCarrier
+from alertd.config import FcmCarrier, Settings, SmtpCarrier, StoreSection, TwilioCarrier
 from alertd.ids import new_id
 from alertd.store.alerts import Alerts
 from alertd.store.audience import Audience
@@ -43,6 +43,7 @@ def settings_for(sandbox: Sandbox) -> Settings:
     ends = sandbox.endpoints
     push, sms, mail = ends["push"], ends["sms"], ends["mail"]
     return Settings(
+        store=StoreSection(tombstones=Path(push["credentials"]).with_name("tombstones")),
         carriers={
             "fcm": FcmCarrier(
                 kind="fcm", credentials=push["credentials"], endpoint=push["endpoint"], ca_file=push["ca_file"],

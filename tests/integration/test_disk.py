@@ -12,6 +12,10 @@ import pytest
 from redis.asyncio import Redis
 
 from alertd.app import Parts
+from alertd.store import keys
+from alertd.store.cases import Cases
+from alertd.store.codec import Codec, Keys
+from alertd.store.connection import Connection
 from alertd.store.disk import DiskGuard, DiskSettings, Space
 from alertd.store.embedded import EmbeddedServer, EmbeddedSettings
 from alertd.store.rewrite import PAUSE_S, AofSize, RewritePolicy, aof_size, is_quiet, wants_rewrite
@@ -123,6 +127,44 @@ async def test_rewrites_a_real_aof_once_nothing_loud_is_under_way(tmp_path: Path
         assert await client.get("overwritten") == value
         clock.now_s += PAUSE_S
         assert not await policy.check(), "nothing to gain now"
+
+
+async def test_a_key_that_was_destroyed_is_rewritten_away(tmp_path: Path) -> None:
+    """However small the file: it stands there until then. Not during a loud alert, and once for all that was purged before."""
+    quiet, clock = False, FakeClock()
+
+    async def nothing_loud() -> bool:
+        return quiet
+
+    async with (
+        EmbeddedServer(EmbeddedSettings(directory=tmp_path, maxmemory_mb=64)) as server,
+        Redis(unix_socket_path=server.socket) as client,
+    ):
+        policy = RewritePolicy(client, tmp_path, DiskGuard(tmp_path, SMALL, Disk(1000)), nothing_loud, clock)
+        cases, secret = Cases(Connection(client, Codec(Keys(b"m" * 32, b"h" * 32)))), os.urandom(60)
+        assert not await policy.check()
+        await client.set(keys.case_dropped("case"), secret)
+        await cases.destroy("case")
+        assert _stands(tmp_path, secret)
+        assert not await policy.check()
+        quiet = True
+        assert await policy.check()
+        deadline = time.monotonic() + 30
+        while _stands(tmp_path, secret):
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.02)
+        clock.now_s += PAUSE_S
+        assert not await policy.check()
+        await cases.destroy("case")
+        assert await policy.check()
+
+
+def _stands(directory: Path, secret: bytes) -> bool:
+    """Whether these bytes are in the append-only file; while its files change hands, it is looked at again."""
+    try:
+        return any(secret in file.read_bytes() for file in (directory / "appendonlydir").iterdir())
+    except FileNotFoundError:
+        return True
 
 
 async def test_only_what_is_loud_and_being_sent_holds_up_a_rewrite(parts: Parts, sample: dict[str, Any]) -> None:

@@ -1,0 +1,115 @@
+"""Nothing of a child can be read any more: the key of the case is destroyed, here and in every copy that is put back.
+
+What people wrote is taken out of all alerts of the case, then the key is taken away, then it is written down outside the store
+that it is to be nowhere, then it is destroyed. A crash in between leaves less than there was, and the same call goes on with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from alertd.alerts import AlertState
+from alertd.clock import Clock
+from alertd.errors import Problem
+from alertd.kinds import PurgeReason
+from alertd.service.access import Credential
+from alertd.service.approval import Approval, check_key
+from alertd.service.notices import versions_of
+from alertd.service.revisions import check_revision
+from alertd.store.alerts import AlertRecord, Alerts
+from alertd.store.cases import PHOTO, Cases
+from alertd.store.media import Media
+from alertd.store.tombstones import Tombstones
+
+_S = AlertState
+#: What is over may be purged; of the alert that is named also what is stood down.
+OVER = frozenset({_S.REJECTED, _S.CLOSED, _S.CANCELLED, _S.EXPIRED, _S.SUPERSEDED, _S.PURGED})
+NAMED = OVER | {_S.STOOD_DOWN}
+#: No request takes longer: what was begun before it and is not there never will be.
+BEGUN_MS = 60_000
+
+
+class Purging:
+    """Purges cases. Doing it again changes nothing."""
+
+    def __init__(
+        self, alerts: Alerts, cases: Cases, media: Media, tombstones: Tombstones, approval: Approval, clock: Clock
+    ) -> None:
+        self._alerts = alerts
+        self._cases = cases
+        self._media = media
+        self._tombstones = tombstones
+        self._approval = approval
+        self._clock = clock
+
+    async def purge(self, alert_id: str, who: Credential, code: PurgeReason, *, rev: int | None = None) -> AlertRecord:
+        """Purge the case of an alert, with all alerts of it. Raises Problem where one of them is not over."""
+        record = await self._approval.get(alert_id, who)
+        check_key(record, who)
+        await versions_of(self._alerts, alert_id)
+        held = await self._cases.held(record.case)
+        if record.state is not _S.PURGED or alert_id in held:
+            check_revision(record, None if record.state is _S.PURGED else rev)
+            await self._purge_all(record, held, who, code)
+        await self._destroy(record.case, [one for one in held if one.startswith(PHOTO)])
+        return await self._approval.get(alert_id, who)
+
+    async def restore(self) -> None:
+        """Before a store is served: whatever was purged since it was copied is purged in it. Raises OSError."""
+        stones = await asyncio.to_thread(self._tombstones.read)
+        for stone in await self._cases.risen(stones):
+            held = await self._cases.held(stone.case)
+            for one in held:
+                if not one.startswith(PHOTO):
+                    await self._alerts.purge(one, (), "", "")
+            await self._cases.bury(stone.case)
+            await self._cases.destroy(stone.case, [one for one in held if one.startswith(PHOTO)])
+            structlog.get_logger().warning("a purged case was in the store again, and is purged", alerts=len(held))
+
+    async def _purge_all(self, record: AlertRecord, held: dict[str, int], who: Credential, code: PurgeReason) -> None:
+        alerts = await self._of_case(record, held)
+        for one in (record.id, *alerts):
+            done, old = await self._alerts.purge(one, NAMED if one == record.id else OVER, code, who.subject)
+            if not done:
+                raise _not_over(one, old)
+        if not await self._cases.drop(record.case, held):
+            raise Problem(
+                "precondition-failed",
+                "Something came to this case meanwhile. What was purged is purged; purge it again.",
+            )
+
+    async def _of_case(self, record: AlertRecord, held: dict[str, int]) -> list[str]:
+        """The other alerts of its case. Raises Problem if one of them is not over, is another organisation's, or about to be written."""
+        touched = {one: at for one, at in held.items() if not one.startswith(PHOTO)}
+        for photo in held.keys() - touched.keys():
+            touched = dict.fromkeys(await self._media.alerts(photo), held[photo]) | touched
+        others = sorted(touched.keys() - {record.id})
+        heads = dict(zip(others, await self._alerts.heads(others), strict=True))
+        for one, head in heads.items():
+            if head is None and touched[one] > self._clock.now_ms() - BEGUN_MS:
+                raise Problem("precondition-failed", "An alert of this case is being written at this very moment.")
+            if head is not None and (head.state not in OVER or head.org != record.org):
+                raise _not_over(one if head.org == record.org else "", head.state)
+        return [one for one, head in heads.items() if head is not None]
+
+    async def _destroy(self, case: str, photos: list[str]) -> None:
+        stone = await self._cases.dropped(case)
+        if stone is None:
+            return
+        try:
+            await asyncio.to_thread(self._tombstones.add, stone)
+        except OSError:
+            raise Problem(
+                "store-unavailable",
+                "It cannot be written down that this case is purged: see store.tombstones. Purge it again then.",
+            ) from None
+        await self._cases.destroy(case, photos)
+
+
+def _not_over(alert_id: str, state: str) -> Problem:
+    if state == "telling":
+        return Problem("precondition-failed", "People are still told what followed it. Purge it when that is done.")
+    name = f"Alert {alert_id}" if alert_id else "An alert of another organisation"
+    return Problem("precondition-failed", f"{name} of this case is {state or 'gone'}: only what is over is purged.")
