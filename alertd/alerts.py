@@ -98,7 +98,7 @@ STEPS: dict[State, frozenset[State]] = {
     State.ACCEPTED: frozenset({State.DELIVERED, State.FAILED}),
     State.UNKNOWN: frozenset(State) - {State.IN_FLIGHT, State.UNKNOWN},
     State.DELIVERED: frozenset(),
-    State.FAILED: frozenset({State.DELIVERED}),  # receipts come in any order; delivered outranks
+    State.FAILED: frozenset({State.DELIVERED, State.QUEUED}),  # receipts come in any order; an operator sends it again
     State.EXPIRED: frozenset(),
     State.CANCELLED: frozenset(),
     State.SUPPRESSED: frozenset(),
@@ -122,6 +122,7 @@ class LedgerReason(enum.IntEnum):
     LEFT_BLANK = 37  # the message cannot be made for this reference
     UNREADABLE = 38  # the subscriber's record is damaged, or not of this version
     SEEN = 39  # delivered, and opened
+    RESENT = 40  # queued again by an operator
 
 
 #: Ledger byte 3: five bits of attempts and these flags.
