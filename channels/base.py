@@ -122,6 +122,9 @@ class MailMessage:
 
 Message = PushMessage | SmsMessage | MailMessage
 
+#: Stands in the text and the page of a mail where each reader's own `Recipient.leave` goes.
+OWN_LEAVE = "your-own-link"
+
 
 @dataclass(frozen=True, slots=True)
 class Recipient:

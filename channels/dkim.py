@@ -1,6 +1,7 @@
 """DKIM signatures (RFC 6376) with rsa-sha256 and ed25519-sha256 (RFC 8463), relaxed/relaxed.
 
-What all mails of a message have in common is canonicalised and hashed once; each mail adds its own few headers and is signed.
+What all mails of a message have in common is canonicalised once, and hashed up to where they differ; each mail adds its own few headers
+and what is its own in the body, and is signed.
 """
 
 from __future__ import annotations
@@ -66,19 +67,25 @@ class Signer:
 class Common:
     """What all mails of one message have in common, hashed."""
 
-    def __init__(self, head: bytes, body: bytes) -> None:
-        """`head`: header lines; `body`: what follows the empty line; both as they are on the wire, before dots are doubled."""
+    def __init__(self, head: bytes, body: Sequence[bytes]) -> None:
+        """`head`: header lines; `body`: what follows the empty line, in pieces between which each mail has something of its own, that is
+        not white; both as they are on the wire, before dots are doubled.
+        """
         self._hash = hashlib.sha256()
         self._names = _add(self._hash, head)
-        self._body = base64.b64encode(hashlib.sha256(relaxed_body(body)).digest())
+        first, *self._rest = [*map(_relaxed, body[:-1]), relaxed_body(body[-1])]
+        self._opening = hashlib.sha256(first)
 
-    def signatures(self, own: bytes, signers: Sequence[Signer], now_s: int) -> bytes:
-        """The DKIM-Signature headers of one mail, whose further header lines are `own`."""
+    def signatures(self, own: bytes, signers: Sequence[Signer], now_s: int, fill: bytes = b"") -> bytes:
+        """The DKIM-Signature headers of one mail, whose further header lines are `own`, with `fill` between the pieces of its body."""
+        body = self._opening.copy()
+        body.update(b"".join(fill + piece for piece in self._rest))
+        body_hash = base64.b64encode(body.digest())
         hashed = self._hash.copy()
         names = _signed_names(self._names + _add(hashed, own))
         lines = []
         for signer in signers:
-            value = b"%b; t=%d; h=%b; bh=%b; b=" % (signer.head, now_s, names, self._body)
+            value = b"%b; t=%d; h=%b; bh=%b; b=" % (signer.head, now_s, names, body_hash)
             last = hashed.copy()
             last.update(b"dkim-signature:" + value)
             folded = (
@@ -95,8 +102,12 @@ def relaxed_header(name: bytes, value: bytes) -> bytes:
 
 def relaxed_body(body: bytes) -> bytes:
     """A body in its relaxed form (RFC 6376 3.4.4)."""
-    lines = _SPACES.sub(b" ", _ENDS_IN_SPACES.sub(b"", body)).rstrip(b"\r\n")
+    lines = _relaxed(body).rstrip(b"\r\n")
     return lines + b"\r\n" if lines else b""
+
+
+def _relaxed(lines: bytes) -> bytes:
+    return _SPACES.sub(b" ", _ENDS_IN_SPACES.sub(b"", lines))
 
 
 def _add(hashed: hashlib._Hash, lines: bytes) -> tuple[bytes, ...]:

@@ -1,6 +1,6 @@
-"""A mail as bytes: built once, with the recipient's own headers put in front of it, and signed.
+"""A mail as bytes: built once, with the recipient's own headers put in front of it and their own link into it, and signed.
 
-Everything is 7-bit (quoted-printable or base64), so that any relay takes it as it is and a DKIM signature survives.
+Everything is 7-bit (quoted-printable), so that any relay takes it as it is, a DKIM signature survives, and a link can be put in.
 """
 
 from __future__ import annotations
@@ -11,17 +11,21 @@ import re
 from dataclasses import dataclass
 from email.message import EmailMessage
 
-from channels.base import Loudness, MailMessage, Recipient
+from channels.base import OWN_LEAVE, Loudness, MailMessage, Recipient
 from channels.dkim import Common, Signer
 from channels.mail_headers import header, sender
 
-POLICY = email.policy.SMTP.clone(cte_type="7bit")
+POLICY = email.policy.SMTP.clone(cte_type="7bit", max_line_length=76)  # RFC 2045 section 6.7
 
 IMPORTANCE = {Loudness.LOUD: "high", Loudness.NORMAL: "normal", Loudness.SILENT: "low"}
 
 # What we are ready to write between <> and into a header. RFC 5321 allows more (quoted local parts); nobody's mailbox needs it,
 # and a stranger's line break or second address must never get through.
 MAILBOX = re.compile(r"[^\s\x00-\x20\x7f<>()\[\],;:\\\"@]{1,64}@[^\s\x00-\x20\x7f<>()\[\],;:\\\"@]{1,255}")
+
+
+#: As it stands in quoted-printable, where a soft line break may fall anywhere (RFC 2045 section 6.7).
+_OWN_LEAVE = re.compile(b"(?:=\r\n)?".join(re.escape(letter.encode()) for letter in OWN_LEAVE))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,19 +44,20 @@ class MailIdentity:
 
 @dataclass(frozen=True, slots=True)
 class MailPayload:
-    """The mail without the recipient's headers and without Date: headers, then the body as SMTP wants it (RFC 5321 4.5.2)."""
+    """The mail without the recipient's headers, their link, and Date: headers, then the body as SMTP wants it (RFC 5321 4.5.2)."""
 
     head: bytes  # dots doubled, as in the body
-    body: bytes  # from the empty line on, ended
+    body: tuple[bytes, ...]  # from the empty line on, ended; between these pieces goes who leaves
     identity: MailIdentity
     common: Common | None  # None: nobody signs
 
     def to(self, to: str, recipient: Recipient, now_s: float) -> bytes:
         """The mail for one recipient; `to` is what `mailbox` gave for them."""
+        leave = (recipient.leave or OWN_LEAVE).encode()
         own = b"Date: %b\r\n%b" % (email.utils.formatdate(now_s).encode(), headers_for(to, recipient, self.identity))
         if self.common is not None:
-            own = self.common.signatures(own, self.identity.signers, int(now_s)) + own
-        return own + self.head + self.body
+            own = self.common.signatures(own, self.identity.signers, int(now_s), leave) + own
+        return own + self.head + leave.join(self.body)
 
 
 def encode(message: MailMessage, identity: MailIdentity) -> MailPayload:
@@ -72,12 +77,21 @@ def encode(message: MailMessage, identity: MailIdentity) -> MailPayload:
         "X-Alert-Version": stamp.version,
     }
     built = EmailMessage(policy=POLICY)  # of the body alone: it would decode what stands in a header's text
-    built.set_content(message.text)
-    built.add_alternative(message.html, subtype="html")
+    built.set_content(message.text, cte="quoted-printable")
+    built.add_alternative(message.html, subtype="html", cte="quoted-printable")
     kind, _, body = built.as_bytes().partition(b"\r\n\r\n")
     head = sender(identity.sender) + b"".join(header(*one) for one in texts.items()) + kind + b"\r\n"
-    common = Common(head, body) if identity.signers else None
-    return MailPayload(_doubled(head), b"\r\n%b\r\n.\r\n" % _doubled(body).removesuffix(b"\r\n"), identity, common)
+    pieces = _around_leave(body)
+    common = Common(head, pieces) if identity.signers else None
+    first, *rest = map(_doubled, pieces)
+    wire = [b"\r\n" + first, *rest]
+    wire[-1] = wire[-1].removesuffix(b"\r\n") + b"\r\n.\r\n"
+    return MailPayload(_doubled(head), tuple(wire), identity, common)
+
+
+def _around_leave(body: bytes) -> list[bytes]:
+    """What stands around the places of a link's own part, each of which gets a line for itself."""
+    return _OWN_LEAVE.sub(b"=\r\n\0=\r\n", body).split(b"\0")
 
 
 def _doubled(lines: bytes) -> bytes:

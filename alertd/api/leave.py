@@ -7,16 +7,17 @@ from aiohttp import hdrs, web
 from alertd.api.services import services
 from alertd.errors import Problem
 from alertd.ids import Door
+from alertd.rendering.catalogue import Catalogue
+from alertd.rendering.languages import accepted, choose_language
 
 _PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<html lang="{language}" dir="{direction}"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <meta name="robots" content="noindex"><title>{title}</title>
 <style>body{{font:1.1rem/1.5 system-ui,sans-serif;max-width:32rem;margin:4rem auto;padding:0 1rem;color-scheme:light dark}}
 button{{font:inherit;padding:.6rem 1.2rem}}</style>
 <h1>{title}</h1><p>{text}</p>{form}
 """
-_FORM = '<form method="post"><button>Send me no more alerts here</button></form>'
-_NOT_WHOLE = "This link is not whole. Open it from the mail again."
+_FORM = '<form method="post"><button>{button}</button></form>'
 _CSP = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'"
 }
@@ -26,7 +27,7 @@ async def ask(request: web.Request) -> web.Response:
     """A page that asks. Looking at it changes nothing: mail scanners open every link."""
     if services(request).receipts.reference(request.match_info["tag"], Door.LEAVE) is None:
         return _broken(request)
-    return _page("Leave?", "You will get no more alerts at the address this link was sent to.", _FORM)
+    return _page(request, "ask", "asked", form=_FORM)
 
 
 async def leave(request: web.Request) -> web.Response:
@@ -35,19 +36,32 @@ async def leave(request: web.Request) -> web.Response:
     if reference is None:
         return _broken(request)
     await services(request).receipts.leave(reference)
-    return _page("Done", "No more alerts are sent to this address.", "")
+    return _page(request, "done", "left")
 
 
 def _broken(request: web.Request) -> web.Response:
     """Mail programs break long links: a person is told in a page, a program in a problem. Raises Problem."""
     if "text/html" not in request.headers.get(hdrs.ACCEPT, ""):
-        raise Problem("not-found", _NOT_WHOLE)
-    return _page("This link does not work", _NOT_WHOLE, "", status=404)
+        raise Problem("not-found", "This link is not whole. Open it from the mail again.")
+    return _page(request, "broken", "whole", status=404)
 
 
-def _page(title: str, text: str, form: str, status: int = 200) -> web.Response:
-    page = _PAGE.format(title=title, text=text, form=form)
-    return web.Response(text=page, status=status, content_type="text/html", headers=_CSP)
+def _words(request: web.Request) -> Catalogue:
+    """Those of the language that the reader's browser asks for, else English."""
+    renderer = services(request).renderer
+    wanted = accepted(request.headers.get(hdrs.ACCEPT_LANGUAGE, ""))
+    return renderer.words(choose_language(wanted, renderer.all_languages()))
+
+
+def _page(request: web.Request, title: str, text: str, *, form: str = "", status: int = 200) -> web.Response:
+    """A page of these words of the catalogue."""
+    words = _words(request)
+    told = words.words["leave"]
+    page = _PAGE.format(
+        language=words.language, direction=words.direction, title=told[title], text=told[text], form=form.format(**told)
+    )
+    headers = {**_CSP, hdrs.CONTENT_LANGUAGE: words.language, hdrs.VARY: hdrs.ACCEPT_LANGUAGE}
+    return web.Response(text=page, status=status, content_type="text/html", headers=headers)
 
 
 ROUTES = (web.get("/u/{tag}", ask), web.post("/u/{tag}", leave))

@@ -17,7 +17,7 @@ from alertd.rendering.catalogue import Catalogue
 from alertd.rendering.languages import matching, told_in, told_in_any
 from alertd.rendering.occasions import SAFETY, Telling
 from alertd.rendering.plaintext import clip, line, lines
-from channels.base import Loudness
+from channels.base import OWN_LEAVE, Loudness
 
 #: More than any document is long.
 _ENDLESS = 1_000_000
@@ -62,7 +62,7 @@ class Where:
     """Where an alert is told, and from where."""
 
     countries: tuple[str, ...] = ()  # that its area lies in (ISO 3166-1); empty where nobody knows
-    site: str = ""  # the address that people reach us at, for photos
+    site: str = ""  # the address that people reach us at, for photos and for those who leave
 
 
 NOWHERE = Where()
@@ -121,6 +121,7 @@ class Facts:
     valid_until: str = ""
     contacts: tuple[ContactFacts, ...] = ()
     url: str = ""
+    leave: str = ""  # where the reader says that they want no more
     replaces: str = ""  # of an update: that it stands for what was told before
     happened: str = ""  # of an end: the sentence that says so, and this the wish that goes with it
     wish: str = ""
@@ -172,6 +173,7 @@ def facts_of(
         valid_until=words.moment(alert.expires, zone, form=room.form),
         contacts=tuple(_contact(contact, words, where) for contact in _by_use(case.contact, where.countries)),
         url=url or "",
+        leave=_leave(where),
         replaces=words.words["update"]["replaces"] if telling.occasion is Occasion.UPDATE else "",
     )
 
@@ -190,7 +192,12 @@ def _facts_of_end(alert: Alert, words: Catalogue, room: Room, telling: Telling, 
         headline=_headline(_info(alert, words.language), words, room) if public else "",
         happened=words.words["happened"][telling.code].format(moment=_alerted(alert, words, room, telling)),
         wish=words.words["wish"][alert.kind],
+        leave=_leave(where),
     )
+
+
+def _leave(where: Where) -> str:
+    return f"{where.site}/u/{OWN_LEAVE}" if where.site else ""
 
 
 def safety_line(alert: Alert, words: Catalogue, occasion: Occasion, countries: Sequence[str] = ()) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 
@@ -27,6 +28,16 @@ def choose_language(wanted: Sequence[str], available: Sequence[str]) -> str:
     if not available:
         raise ValueError("The alert can be told in no language.")
     return next((found for tag in wanted if (found := matching(tag, available)) is not None), available[0])
+
+
+_WANTED = re.compile(r"\s*([A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*)\s*(?:;\s*q=(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\s*)?")
+
+
+def accepted(header: str) -> list[str]:
+    """The language tags of an Accept-Language header, best first (RFC 9110 section 12.5.4); what is not well formed is passed over."""
+    found = filter(None, map(_WANTED.fullmatch, header[:1_000].split(",")))
+    wanted = [(float(one[2] or 1), one[1]) for one in found]
+    return [tag for quality, tag in sorted(wanted, key=lambda one: -one[0]) if quality > 0]
 
 
 def told_in(texts: Mapping[str, str], language: str) -> str:

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from senders import Bench, Run, Sender, Watch, in_chunks
 
-from channels.base import Answer, Loudness, MailMessage, Recipient, Stamp
+from channels.base import OWN_LEAVE, Answer, Loudness, MailMessage, Recipient, Stamp
 from channels.dkim import DkimSettings, Signer
 from channels.mail import MailChannel
 from channels.mail_message import MailIdentity
@@ -32,11 +32,12 @@ from channels.smtp_pool import RelaySettings
 SENDER, DOMAIN = "Alertas <alerts@centre.example>", "centre.example"
 CHAIN = "01M885E6PQYDF6FR2R1P9138GR"
 SUBJECT = "Niña desaparecida en Sevilla: Lucía P., 7 años"
-TEXT = "Lucía P., 7 años, abrigo rojo. Vista en la estación de Santa Justa, Sevilla, a las 17:40 (CET).\n" * 10
+LEAVE = f"https://centre.example/u/{OWN_LEAVE}"
+TEXT = "Lucía P., 7 años, abrigo rojo. Vista en la estación de Santa Justa, Sevilla, a las 17:40 (CET).\n" * 10 + LEAVE
 HTML = (
     "<p>Lucía P., 7 años, abrigo rojo. Vista en la estación de <b>Santa Justa</b>, Sevilla, a las 17:40 (CET).</p>\n"
     * 40
-)
+) + f'<a href="{LEAVE}">Dejar de recibir estas alertas</a>'
 CONNECTIONS = 20
 WARM_UP = 500
 
@@ -92,8 +93,8 @@ def send_with_aiosmtplib(count: int, port: int) -> Run:
         made["Date"], made["Message-ID"] = formatdate(), f"<{tag(number)}@{DOMAIN}>"
         made["List-Unsubscribe"] = f"<https://centre.example/u/{tag(number)}>"
         made["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
-        made.set_content(TEXT)
-        made.add_alternative(HTML, subtype="html")
+        made.set_content(TEXT.replace(OWN_LEAVE, tag(number)))
+        made.add_alternative(HTML.replace(OWN_LEAVE, tag(number)), subtype="html")
         return made
 
     async def lane(client: aiosmtplib.SMTP, numbers: Iterator[int]) -> None:

@@ -80,6 +80,16 @@ def test_one_click_leaves(served: Served, alert: dict[str, Any]):
         body = b"List-Unsubscribe=One-Click" if method == "POST" else None
         with urllib.request.urlopen(f"{served.url}/u/{tag}", body, timeout=10) as response:
             assert response.status == 200
+    for wanted, language, direction, title in (
+        ("", "en", "ltr", "Stop these alerts?"), ("fr-CA,fr;q=0.9,en;q=0.5", "fr", "ltr", "Ne plus recevoir ces alertes"),
+        ("xx, en;q=0.1, ar;q=0.7", "ar", "rtl", "هل تريد إيقاف هذه الإنذارات؟"), ("<b>,;q=,es;q=9", "en", "ltr", "Stop these alerts?"),
+    ):  # fmt: skip
+        page = urllib.request.Request(f"{served.url}/u/{tag}", headers={"Accept-Language": wanted})
+        with urllib.request.urlopen(page, timeout=10) as response:
+            told = response.read().decode()
+            assert response.headers["Content-Language"] == language
+        assert f'<html lang="{language}" dir="{direction}">' in told
+        assert f"<h1>{title}" in told
     status, answer = served.call("GET", f"/u/{tag[:-3]}abc")
     assert (status, answer["type"]) == (404, "/problems/not-found")
     second = served.approved({**alert, "channels": ["mail"], "external_id": "again"})

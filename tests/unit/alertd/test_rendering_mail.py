@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 
-from alertd.rendering import Renderer
+from alertd.kinds import Occasion
+from alertd.rendering import Renderer, Telling
+from alertd.rendering.languages import accepted
+from alertd.rendering.own_texts import Place, read_text
 from alertd.resources import templates_dir
-from channels.base import MailMessage
+from channels.base import OWN_LEAVE, Loudness, MailMessage, Stamp
 from tests.unit.alertd.test_rendering import LANGUAGES
 from tests.unit.alertd.test_rendering_languages import SAMPLES, alert_of, render
 
@@ -152,3 +157,40 @@ def test_the_dark_is_dark(renderer: Renderer):
     page = Page(mail(renderer, {**SAMPLES["missing-child"]["usual"], "status": "Test"}, "en").html)
     for said, element in page.texts:
         assert ("drill" in element.classes) == (luminance(element.colours["dark"]["background"]) > 0.2), said
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_mail_has_a_visible_way_to_leave(language: str):
+    """In the reader's language, in text and page, of an alert, of its end, and in an organisation's own words."""
+    site = Renderer(templates_dir(), "https://alerts.example.org/")
+    link, words = f"https://alerts.example.org/u/{OWN_LEAVE}", site.words(language).words
+    place = Place("missing-child", "mail", language, "body")
+    stamp = Stamp(chain="c", version="v", sent_s=1, expires_s=2, loudness=Loudness.LOUD, language=language)
+    end = Telling(occasion=Occasion.CLOSE, alerted_at=datetime(2026, 11, 24, 18, tzinfo=UTC))
+    own = {place: read_text("{{ who }}", place)}
+    ways: list[tuple[str, dict[str, Any]]] = [("missing-child", {}), ("general", {}), ("general", {"telling": end}),
+                                              ("missing-child", {"telling": end}), ("missing-child", {"own": own})]  # fmt: skip
+    for kind, how in ways:
+        mail = site.render(alert_of(SAMPLES[kind]["smallest"]), channel="mail", language=language, stamp=stamp, **how)
+        assert isinstance(mail, MailMessage)
+        assert mail.text.endswith(f"{words['leave']['link']}{words['punctuation']['colon']}{link}")
+        page = Page(mail.html)
+        assert page.links[-1] == link
+        assert page.texts[-1][0].strip() == words["leave"]["link"]
+
+
+def test_without_an_address_to_leave_at_no_mail_offers_one(renderer: Renderer):
+    """A link to nowhere is worse than none."""
+    mail = render(renderer, alert_of(SAMPLES["general"]["smallest"]), "mail", "en")
+    assert isinstance(mail, MailMessage)
+    assert OWN_LEAVE not in mail.text + mail.html
+    assert "Stop these alerts" not in mail.text + mail.html
+
+
+@pytest.mark.parametrize(("header", "tags"), [
+    ("fr-CA,fr;q=0.9,en;q=0.5", ["fr-CA", "fr", "en"]), ("en;q=0.1, ar;q=0.7", ["ar", "en"]), ("", []), ("*", []),
+    ("de;q=0, es", ["es"]), ("<b>,;q=,es;q=9,pt;q=1.000", ["pt"]), ("a" * 9_000, []),
+])  # fmt: skip
+def test_a_browser_is_answered_in_the_language_it_asks_for(header: str, tags: list[str]):
+    """As RFC 9110 has it; what is no language is passed over."""
+    assert accepted(header) == tags

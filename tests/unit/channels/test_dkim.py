@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from channels.base import Loudness, MailMessage, Recipient, Stamp
+from channels.base import OWN_LEAVE, Loudness, MailMessage, Recipient, Stamp
 from channels.dkim import Common, DkimSettings, Signer, relaxed_body, relaxed_header
 from channels.mail_message import MailIdentity, encode
 
@@ -103,6 +103,18 @@ def test_what_is_signed_cannot_be_changed(old, new):
     assert verified(raw.replace(old, new)) == [False, False]
 
 
+@pytest.mark.parametrize("base", ["https://a.example/u/", "https://a.example/" + "x" * 70 + "/u/", "ñ \t"])
+def test_a_signature_holds_over_each_readers_own_link(base):
+    """Wherever the link stands in a line, and nobody can put another in its place."""
+    text, page = f".\n\nLeave: {base}{OWN_LEAVE}\n", f'<p>x</p>  <a href="{base}{OWN_LEAVE}">{base}{OWN_LEAVE}</a>\n\n'
+    message = MailMessage(stamp=STAMP, subject="s", text=text, html=page)
+    raw = mail(message=message)
+    assert verified(raw) == [True, True]
+    assert raw.count(b"leave_1") == 4  # a header, and three links
+    head, body = raw.split(b"\r\n\r\n", 1)
+    assert verified(head + b"\r\n\r\n" + body.replace(b"leave_1", b"leave_2", 1)) == [False, False]
+
+
 def test_relays_may_fold_and_pad():
     """Spaces and folds that relays change on the way change nothing."""
     raw = mail().replace(b"Feedback-ID: ", b"feedback-ID: \r\n\t ").replace(b"\r\nPrecedence:", b" \r\nPrecedence:")
@@ -118,7 +130,7 @@ def test_the_relaxed_forms_are_those_of_the_standard():
 
 def test_what_mails_have_in_common_is_hashed_once():
     """A thousand mails differ in their signatures, and none changes what the next begins with."""
-    common = Common(b"From: a@a.example\r\n", b"x\r\n")
+    common = Common(b"From: a@a.example\r\n", [b"x\r\n"])
     first = common.signatures(b"To: a\r\n", SIGNERS[:1], NOW_S)
     assert common.signatures(b"To: b\r\n", SIGNERS[:1], NOW_S) != first
     assert common.signatures(b"To: a\r\n", SIGNERS[:1], NOW_S) == first

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from channels.base import Loudness, MailMessage, Recipient, Stamp
+from channels.base import OWN_LEAVE, Loudness, MailMessage, Recipient, Stamp
 from channels.mail_headers import header
 from channels.mail_message import MailIdentity, encode, mailbox, return_path
 from channels.smtp_pool import RelaySettings
@@ -111,6 +111,22 @@ def test_a_sender_that_is_none_is_refused_before_anything_is_sent(sender):
     """Relays would refuse every mail, or receivers show a wrong name."""
     with pytest.raises(ValueError, match="mailbox"):
         MailIdentity(sender=sender, domain="centre.example", unsubscribe_base=None)
+
+
+@pytest.mark.parametrize("before", ["", "x" * 60, "ñ" * 20, "لا", "x" * 75])
+def test_each_reader_finds_their_own_link_in_text_and_page(before):
+    """The same mail, whoever it is for, but for where they leave; no line is longer than what every relay takes (RFC 2045 6.7)."""
+    text = f"{before} https://a.example/u/{OWN_LEAVE}\n.\n"
+    payload = encode(MailMessage(stamp=STAMP, subject="s", text=text, html=f'<a href="{text}">{before}</a>'), IDENTITY)
+    for leave in ("leave_1", "L" * 70):
+        raw = payload.to("p@people.example", replace(RECIPIENT, leave=leave), 0)
+        message = parsed(raw)
+        told = text.replace(OWN_LEAVE, leave)
+        assert message.get_body(("plain",)).get_content().split() == told.split()
+        assert message.get_body(("html",)).get_content().split() == f'<a href="{told}">{before}</a>'.split()
+        assert max(map(len, raw.split(b"\r\n\r\n", 1)[1].split(b"\r\n"))) <= 76
+        assert OWN_LEAVE.encode() not in raw
+        assert raw.count(b"\r\n.\r\n") == 1
 
 
 def test_a_subject_cannot_add_a_header():
