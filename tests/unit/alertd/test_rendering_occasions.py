@@ -205,6 +205,17 @@ def test_a_general_alert_that_ends_is_known_by_its_headline(renderer: Renderer):
     )
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_headline_of_an_end_is_that_it_has_ended(renderer: Renderer, language: str):
+    """What was asked for before is not asked for in large letters again: in a mail it is only quoted, below."""
+    words = renderer.words(language).words
+    for telling in ENDS:
+        mail = render(renderer, SAMPLES["general"]["smallest"], "mail", language, telling, status="Actual")
+        assert re.findall(r"<h1[^>]*>(.*?)</h1>", mail.html) == [words["ended"]["general"][telling.occasion]]
+        assert re.search(r'<p class="quiet"[^>]*>h</p>', bare(mail.html))
+        assert mail.html.index(words["happened"][telling.code].partition("{")[0]) < bare(mail.html).index(">h</p>")
+
+
 @pytest.mark.parametrize(("reason", "said"), [
     ("withdrawn", "The alert of 24 Nov, 19:05\u00a0CET was withdrawn."),
     ("sent-in-error", "The alert of 24 Nov, 19:05\u00a0CET was sent in error. We apologise."),
