@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -67,11 +68,11 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class _Spot:
-    """One place of one subscriber of a change, as a record in a cell."""
+class Spot:
+    """Where one subscriber of a change is, as a record in a cell; see `spots_of`."""
 
     change: int
-    place: int  # index among the subscriber's places
+    places: tuple[int, ...]  # indices among the subscriber's places
     slot: int
     cell: keys.Cell
     record: bytes  # without the mark
@@ -168,7 +169,7 @@ class People:
         await self._replace("whole", [(spot, spot.record) for spot in arrived if done[spot.change]])
         return done
 
-    async def _append(self, arriving: Sequence[_Spot]) -> tuple[list[_Spot], int]:
+    async def _append(self, arriving: Sequence[Spot]) -> tuple[list[Spot], int]:
         """Step 1. Answers the spots with their slots, and the time (ms, server) after which step 3 is refused."""
         by_cell = _grouped(arriving)
         answers = await self._db.run_many(
@@ -181,7 +182,7 @@ class People:
                 for cell, spots in by_cell.items()
             ]
         )
-        arrived: list[_Spot] = []
+        arrived: list[Spot] = []
         for spots, (first, _) in zip(by_cell.values(), answers, strict=True):
             arrived += [dataclasses.replace(spot, slot=first + offset) for offset, spot in enumerate(spots)]
         return arrived, min((now for _, now in answers), default=-MOVE_MS) + MOVE_MS
@@ -215,7 +216,7 @@ class People:
         head = subscriber.version.to_bytes(_VERSION_BYTES, "little")
         return head + self._db.codec.master.seal(encode(subscriber), name)
 
-    async def _replace(self, how: str, wanted: Sequence[tuple[_Spot, bytes]]) -> None:
+    async def _replace(self, how: str, wanted: Sequence[tuple[Spot, bytes]]) -> None:
         """Steps 2 and 4: replace records that still are what is known of them; "whole" expects the mark."""
         by_cell: dict[keys.Cell, list[Arg]] = {}
         for spot, new in wanted:
@@ -228,7 +229,7 @@ class People:
             ]
         )
 
-    async def _mark_groups(self, arriving: Sequence[_Spot]) -> None:
+    async def _mark_groups(self, arriving: Sequence[Spot]) -> None:
         """A group is known to be in use before anything is in it, so that a query never passes it by."""
         groups = {spot.cell.group for spot in arriving}
         commands: list[Sequence[Arg]] = []
@@ -263,39 +264,46 @@ class People:
         await self._db.execute("HINCRBY", keys.COUNTERS, "living", change)
 
 
-def _spots(subscriber: Subscriber | None, change: int) -> dict[tuple[keys.Cell, bytes], _Spot]:
-    if subscriber is None:
-        return {}
-    spots = [
-        _Spot(change, i, place.slot, cell_of(place, subscriber.number), record_of(subscriber, place))
-        for i, place in enumerate(subscriber.places)
-    ]
-    return {(spot.cell, spot.record): spot for spot in spots}
+def spots_of(subscriber: Subscriber, change: int = 0) -> list[Spot]:
+    """The records of a subscriber's places. Places of one kind at one spot, as two that the subscriber named, have one together,
+    since nothing could tell theirs apart in the cell: that of the place that counts longest, not timed or observed last.
+    """
+    alike: dict[tuple[keys.Cell, int, int, int], list[int]] = {}
+    for i, place in enumerate(subscriber.places):
+        alike.setdefault((cell_of(place, subscriber.number), place.kind, place.x, place.y), []).append(i)
+    found = []
+    for (cell, *_), places in alike.items():
+        lasting = max((subscriber.places[i] for i in places), key=lambda place: place.at_s or math.inf)
+        found.append(Spot(change, tuple(places), lasting.slot, cell, record_of(subscriber, lasting)))
+    return found
 
 
-def _difference(changes: Sequence[Change]) -> tuple[list[_Spot], list[_Spot]]:
+def _difference(changes: Sequence[Change]) -> tuple[list[Spot], list[Spot]]:
     """What is to be appended, and what is to be marked as left: records that are the same in both stay untouched."""
-    arriving: list[_Spot] = []
-    leaving: list[_Spot] = []
+    arriving: list[Spot] = []
+    leaving: list[Spot] = []
     for i, change in enumerate(changes):
-        old, new = _spots(change.old, i), _spots(change.new, i)
+        old, new = (
+            {(spot.cell, spot.record): spot for spot in (spots_of(side, i) if side else ())}
+            for side in (change.old, change.new)
+        )
         arriving += [spot for name, spot in new.items() if name not in old]
         leaving += [spot for name, spot in old.items() if name not in new]
     return arriving, leaving
 
 
-def _grouped(spots: Sequence[_Spot]) -> dict[keys.Cell, list[_Spot]]:
-    by_cell: dict[keys.Cell, list[_Spot]] = {}
+def _grouped(spots: Sequence[Spot]) -> dict[keys.Cell, list[Spot]]:
+    by_cell: dict[keys.Cell, list[Spot]] = {}
     for spot in spots:
         by_cell.setdefault(spot.cell, []).append(spot)
     return by_cell
 
 
-def _with_slots(changes: Sequence[Change], arrived: Sequence[_Spot]) -> list[Change]:
+def _with_slots(changes: Sequence[Change], arrived: Sequence[Spot]) -> list[Change]:
     """The changes with the slots their new records were given."""
     slots: dict[int, dict[int, int]] = {}
     for spot in arrived:
-        slots.setdefault(spot.change, {})[spot.place] = spot.slot
+        slots.setdefault(spot.change, {}).update(dict.fromkeys(spot.places, spot.slot))
     return [
         Change(change.old, replace(change.new, places=_slotted(change.new.places, slots[i])))
         if change.new and i in slots

@@ -20,7 +20,7 @@ import numpy as np
 from alertd.clock import Clock
 from alertd.store import keys
 from alertd.store.connection import Connection
-from alertd.store.people import GRACE_MS, People, cell_of, record_of
+from alertd.store.people import GRACE_MS, People, spots_of
 from geofences import records
 
 CELLS_A_ROUND = 200  # what one round looks at, so that it never holds the loop for long
@@ -102,12 +102,11 @@ class Sweeper:
     async def _truth(self, cell: keys.Cell, numbers: list[int]) -> dict[bytes, bytes]:
         """The records that these subscribers' own records say belong in the cell."""
         return {
-            _place(record): record
+            _place(spot.record): spot.record
             for person in await self.people.get_many(numbers)
             if person
-            for place in person.places
-            if cell_of(place, person.number) == cell
-            for record in (record_of(person, place),)
+            for spot in spots_of(person)
+            if spot.cell == cell
         }
 
 
@@ -153,5 +152,5 @@ def _is_left(record: bytes) -> bool:
 
 
 def _place(record: bytes) -> bytes:
-    """What tells one place of one subscriber in one cell: number, position, place kind."""
+    """What tells one spot of one subscriber in one cell: number, position, place kind."""
     return record[:9] + bytes((record[13] & 7,))

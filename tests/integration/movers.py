@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import shapely
 from msgspec.structs import replace
 
@@ -30,6 +33,29 @@ class Clock:
 
     async def sleep(self, seconds: float) -> None:
         self.seconds += seconds
+
+
+class CrashError(Exception):
+    """The mover dies here."""
+
+
+class Mortal(Connection):
+    """A client that dies before its n-th round trip."""
+
+    trips_left = 10**9
+
+    async def run_many(self, calls: Sequence[Any]) -> list[Any]:
+        self._live()
+        return await super().run_many(calls)
+
+    async def execute_many(self, commands: Sequence[Any]) -> list[Any]:
+        self._live()
+        return await super().execute_many(commands)
+
+    def _live(self) -> None:
+        self.trips_left -= 1
+        if self.trips_left < 0:
+            raise CrashError
 
 
 def place(lon_lat: tuple[float, float], name: str = "home", kind: int = 1) -> Place:

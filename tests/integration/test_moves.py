@@ -6,7 +6,6 @@ Steps are driven, not raced: the mover's client is stopped after a given number 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -15,33 +14,22 @@ from alertd.store.audience import Audience
 from alertd.store.connection import Connection
 from alertd.store.people import GRACE_MS, Change, People
 from alertd.store.sweeper import Sweeper
-from tests.integration.movers import CADIZ, SEVILLA, Clock, moved, numbers, person, place, records_in, settle
+from tests.integration.movers import (
+    CADIZ,
+    SEVILLA,
+    Clock,
+    CrashError,
+    Mortal,
+    moved,
+    numbers,
+    person,
+    place,
+    records_in,
+    settle,
+)
 
 #: Trips of one move: announce the groups, append, mark, write, clear.
 TRIPS = 5
-
-
-class CrashError(Exception):
-    """The mover dies here."""
-
-
-class Mortal(Connection):
-    """A client that dies before its n-th round trip."""
-
-    trips_left = 10**9
-
-    async def run_many(self, calls: Sequence[Any]) -> list[Any]:
-        self._live()
-        return await super().run_many(calls)
-
-    async def execute_many(self, commands: Sequence[Any]) -> list[Any]:
-        self._live()
-        return await super().execute_many(commands)
-
-    def _live(self) -> None:
-        self.trips_left -= 1
-        if self.trips_left < 0:
-            raise CrashError
 
 
 @pytest.fixture

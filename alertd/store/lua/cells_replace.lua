@@ -1,7 +1,7 @@
 -- Replaces records of one cell, each only if it is still what the caller knows. A slot is a hint: compaction may have
--- moved the record, which is then searched for. One place of one subscriber may stand there several times, but unmarked
--- only once. Who leaves marks that one; where the hint does not show it, every one: the first might be one that was left
--- before, and the one that counts, or that a mover is about to unmark, would stay.
+-- moved the record, which is then searched for. One spot of one subscriber may stand there several times, but unmarked
+-- only once, for all their places of one kind there. Who leaves marks that one; where the hint does not show it, every one:
+-- the first might be one that was left before, and the one that counts, or that a mover is about to unmark, would stay.
 -- KEYS: 1 cell, 2 dirty cells of the group, 3 generations of the group's cells
 -- ARGV: 1 cell's name, 2 skew, 3 "whole" to compare all 16 bytes, "place" for number, position and place kind,
 --       4... groups of three: slot, record expected, record to write
