@@ -87,17 +87,18 @@ def install(
 ) -> Path:
     """Stores regions in a folder as one file, whole or not at all; a file of that name is replaced.
 
-    `library` is what they will be added to: every parent must be there or among them, and be wider. `geometries` are as
+    Of two at once one waits for the other, and is checked against what that one stored. `library` is what they will be added to: every parent must be there or among them, and be wider. `geometries` are as
     `importer.read` gives them. Raises LibraryError before anything is written.
     """
     for problem in _parent_problems(rows, library):
         raise LibraryError(f"Region {problem.code} {problem.what}.")
     folder.mkdir(parents=True, exist_ok=True)
-    path, unfinished = folder / f"{name}{files.SUFFIX}", folder / f"{name}.unfinished"
-    _check_owners(folder, path, rows)
-    files.give_numbers(folder, [row.code for row in rows])
-    files.write(unfinished, source, rows, geometries, files.OWN_GRID)
-    unfinished.replace(path)
+    path = folder / f"{name}{files.SUFFIX}"
+    with files.alone(folder):
+        _check_owners(folder, path, rows)
+        files.give_numbers(folder, [row.code for row in rows])
+        with files.replacing(path) as unfinished:
+            files.write(unfinished, source, rows, geometries, files.OWN_GRID)
     return path
 
 

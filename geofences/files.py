@@ -16,9 +16,11 @@ import csv
 import fcntl
 import json
 import os
+import secrets
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,9 @@ OWN_GRID = 100_000
 
 Geometries = NDArray[np.object_]
 Steps = NDArray[np.int32]
+
+#: The folders that whoever runs has for themselves; see `alone`.
+_held: ContextVar[frozenset[Path]] = ContextVar("held", default=frozenset())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,27 +137,59 @@ def give_numbers(folder: Path, codes: Iterable[str], first: int = FIRST_OWN_NUMB
 
     Of two imports at once one waits for the other.
     """
-    with _alone(folder):
+    with alone(folder):
         numbers = read_numbers(folder)
         following = max(numbers.values(), default=first - 1) + 1
         fresh = [code for code in dict.fromkeys(codes) if code not in numbers]
         numbers.update(zip(fresh, range(following, following + len(fresh)), strict=True))
-        unfinished = folder / f"{NUMBERS}.unfinished"
-        with unfinished.open("w", newline="", encoding="utf-8") as lines:
+        with (  # a number that is lost would be given again
+            replacing(folder / NUMBERS) as unfinished,
+            unfinished.open("w", newline="", encoding="utf-8") as lines,
+        ):
             csv.writer(lines, lineterminator="\n").writerows((number, code) for code, number in numbers.items())
-        unfinished.replace(folder / NUMBERS)  # whole or not at all: a number that is lost would be given again
     return numbers
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Nobody else gives numbers in this folder meanwhile, in any process of this machine. The lock ends with its holder."""
+def alone(folder: Path) -> Iterator[None]:
+    """Nobody else who asks for it changes this folder meanwhile, in any process of this machine; whoever has it may ask again.
+
+    The lock ends with its holder.
+    """
+    held, folder = _held.get(), folder.resolve()
+    if folder in held:
+        yield
+        return
     lock = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        _held.set(held | {folder})
         yield
     finally:
+        _held.set(held)
         os.close(lock)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file of its own name to write to, that takes the place of `path`, on disk and whole, if nothing is raised."""
+    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(8)}.unfinished")
+    try:
+        yield unfinished
+        _to_disk(unfinished)
+        unfinished.replace(path)
+        _to_disk(path.parent)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path) -> None:
+    """The content of a file, or the names in a folder."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _multi(geometry: shapely.Geometry) -> shapely.MultiPolygon:

@@ -10,6 +10,7 @@ import dataclasses
 import shutil
 import tempfile
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -60,10 +61,18 @@ def import_regions(  # noqa: PLR0913, PLR0917  each is an option of the command
         if report.problems:
             raise RefusedError(_problems(file, report.problems))
         folder, kept_as = settings.store.regions, name or _name_of(file)
-        facts = _imported(file, folder, kept_as, origin, report, dry_run=dry_run)
+        with _alone(folder, dry_run=dry_run):
+            facts = _imported(file, folder, kept_as, origin, report, dry_run=dry_run)
     except GeofenceError as error:
         raise RefusedError(str(error)) from None
     tell_json(facts) if as_json else _tell(facts)
+
+
+def _alone(folder: Path, *, dry_run: bool) -> AbstractContextManager[None]:
+    """Nobody else imports from what is checked until it is stored. A dry run makes no folder."""
+    if not dry_run:
+        folder.mkdir(parents=True, exist_ok=True)
+    return files.alone(folder) if folder.is_dir() else nullcontext()
 
 
 def _imported(

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
+import pytest
 import shapely
 
 from geofences import files
 from geofences.additions import gone, install, placed, problems, qualified
+from geofences.errors import LibraryError
 from geofences.regions import Library
 from geofences.targets import Target, resolve
 
@@ -100,6 +105,45 @@ def test_what_a_new_edition_leaves_out_is_known_and_its_number_stays(tmp_path, l
     assert "a" not in after
     assert after.get("b").number == before["b"]
     assert after.get("c").number not in before.values()
+
+
+@pytest.mark.parametrize(("names", "stored"), [(("north", "south"), 1), (("towns", "towns"), 2)])
+def test_two_imports_at_once_are_as_one_after_the_other(tmp_path, library, names, stored):
+    """Two files with the same codes: one is refused. Under one name: the later holds, whole. Nothing else is left in the folder."""
+    rows = rows_of(*(f"D{i}" for i in range(300)), parent="DE-BW")
+    outlines = [
+        files.quantise(
+            shapes(*(shapely.box(9 + i / 1000 + east, 48, 9.0005 + i / 1000 + east, 48.1) for i in range(300))), 100_000
+        )
+        for east in (0, 0.5)
+    ]
+
+    def imported(folder, name, given, together):
+        together.wait()
+        try:
+            install(folder, name, source=SOURCE, rows=rows, geometries=given, library=library)
+        except LibraryError as error:
+            return str(error)
+        return "stored"
+
+    for attempt in range(6):
+        folder, together = tmp_path / str(attempt), threading.Barrier(2)
+        with ThreadPoolExecutor(2) as pool:
+            answers = list(pool.map(imported, [folder] * 2, names, outlines, [together] * 2))
+        assert answers.count("stored") == stored, answers
+        found = files.read(next(folder.glob("*.regions")))
+        assert any(shapely.equals_exact(found.geometries, given).all() for given in outlines)
+        assert len(list(folder.iterdir())) == 2  # and the numbers
+
+
+def test_what_breaks_off_takes_no_editions_place(tmp_path):
+    """Half a file never stands in the place of a whole one, and is not left beside it."""
+    kept = tmp_path / "towns.regions"
+    kept.write_text("whole")
+    with pytest.raises(OSError, match="disk full"), files.replacing(kept) as unfinished:
+        unfinished.write_text("ha")
+        raise OSError("disk full")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("towns.regions", "whole")]
 
 
 def test_a_region_without_a_parent_is_placed_by_where_it_lies(library):
