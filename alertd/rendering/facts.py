@@ -14,7 +14,7 @@ from alertd.cases import Age, Child, Contact, LastSeen, Photo
 from alertd.documents import Alert, Info, Status
 from alertd.kinds import Kind, Occasion
 from alertd.rendering.catalogue import Catalogue
-from alertd.rendering.languages import matching, told_in, told_in_any
+from alertd.rendering.languages import base_language, matching, spoken_at, told_in, told_in_any
 from alertd.rendering.occasions import SAFETY, Telling
 from alertd.rendering.plaintext import clip, line, lines
 from channels.base import OWN_LEAVE, Loudness
@@ -70,10 +70,11 @@ NOWHERE = Where()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShownPhoto:
-    """One photo: where it is, and what it shows in words."""
+    """One photo: where it is, and what it shows in words: "Lucía smiling", else "Photo: Lucía P."."""
 
     url: str
     alt: str
+    caption: str  # the same, always with the word for a photo
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -162,8 +163,7 @@ def facts_of(
             for one in room.for_fewer(len(case.children))
         ),
         children=tuple(
-            replace(_child(child, words, room), photos=_photos(child, alert, words, room, where.site))
-            for child in children
+            replace(_child(child, words, room), photos=_photos(child, words, room, where.site)) for child in children
         ),
         place=_place(case.last_seen, alert, words, room),
         seen_at="" if case.last_seen is None else words.moment(case.last_seen.at, zone, form=room.form),
@@ -272,14 +272,15 @@ def _child(child: Child, words: Catalogue, room: Room) -> ChildFacts:
     )
 
 
-def _photos(child: Child, alert: Alert, words: Catalogue, room: Room, site: str) -> tuple[ShownPhoto, ...]:
-    return tuple(_photo(photo, alert, words, room, site) for photo in child.photos) if room.photo else ()
+def _photos(child: Child, words: Catalogue, room: Room, site: str) -> tuple[ShownPhoto, ...]:
+    name = _name(child, words, room)
+    return tuple(_photo(photo, name, words, room, site) for photo in child.photos) if room.photo else ()
 
 
-def _photo(photo: Photo, alert: Alert, words: Catalogue, room: Room, site: str) -> ShownPhoto:
-    """Its words are told in another language rather than not at all, as those of a place."""
-    alt = line(told_in_any(photo.alt, words.language, tuple(alert.info)))
-    return ShownPhoto(url=f"{site}/m/{photo.media}?size={room.photo}", alt=words.isolate(alt))
+def _photo(photo: Photo, name: str, words: Catalogue, room: Room, site: str) -> ShownPhoto:
+    shows = words.isolate(line(told_in(photo.alt, words.language)))
+    caption = words.joined([words.words["label"]["photo"], shows or name], "colon")
+    return ShownPhoto(url=f"{site}/m/{photo.media}?size={room.photo}", alt=shows or caption, caption=caption)
 
 
 def _name(child: Child, words: Catalogue, room: Room) -> str:
@@ -317,7 +318,9 @@ def _height(height_cm: tuple[int, int] | None, words: Catalogue) -> str:
 def _place(seen: LastSeen | None, alert: Alert, words: Catalogue, room: Room) -> str:
     if seen is None:
         return ""
-    place = line(told_in_any(seen.place, words.language, tuple(alert.info)))
+    own = tuple(alert.info)
+    local = sorted(spoken_at(seen.time_zone), key=lambda tag: tag not in map(base_language, own))
+    place = line(told_in_any(seen.place, words.language, (*local, *own)))
     return words.isolate(clip(place, room.place))
 
 

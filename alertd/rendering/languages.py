@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from babel.core import get_global
+from babel.languages import get_official_languages
+
 
 def base_language(tag: str) -> str:
     """`pt` of `pt-BR`."""
@@ -40,6 +43,13 @@ def accepted(header: str) -> list[str]:
     return [tag for quality, tag in sorted(wanted, key=lambda one: -one[0]) if quality > 0]
 
 
+def spoken_at(time_zone: str) -> tuple[str, ...]:
+    """The languages of the country whose clocks these are, as Unicode CLDR has them: what signs are written in there."""
+    zone = get_global("zone_aliases").get(time_zone, time_zone)
+    country = get_global("zone_territories").get(zone)
+    return get_official_languages(country, de_facto=True) if country else ()
+
+
 def told_in(texts: Mapping[str, str], language: str) -> str:
     """The text in this language, or nothing: another language's words would only puzzle the reader."""
     found = matching(language, texts)
@@ -47,5 +57,5 @@ def told_in(texts: Mapping[str, str], language: str) -> str:
 
 
 def told_in_any(texts: Mapping[str, str], language: str, first: Sequence[str]) -> str:
-    """The text in this language, else in the best other one: for names of places, which serve in any language."""
+    """The text in this language, else in that of `first`, English or any: for names of places, which serve in any language."""
     return texts[choose_language((language, *first, "en"), tuple(texts))] if texts else ""

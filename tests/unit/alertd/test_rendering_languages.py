@@ -306,6 +306,23 @@ def test_without_own_words_english_is_the_last_resort(renderer: Renderer):
     assert choose_language(("ja",), renderer.languages(alert_of(USUAL, info={"ja": {"description": "x"}}))) == "en"
 
 
+@pytest.mark.parametrize(("zone", "info", "place", "shown"), [
+    ("Europe/Madrid", ["en"], {"en": "Santa Justa station", "es": "estación de Santa Justa"}, "estación de Santa Justa"),
+    ("Europe/Madrid", [], {"en": "station", "es-ES": "estación"}, "estación"),
+    ("Europe/Zurich", ["fr"], {"de": "Bahnhof Genf", "fr": "gare de Genève"}, "gare de Genève"),
+    ("Asia/Kolkata", ["en"], {"en": "New Delhi station", "hi": "नई दिल्ली स्टेशन"}, "New Delhi station"),
+    ("America/New_York", ["es"], {"es": "estación", "en": "station"}, "station"),
+    ("Etc/UTC", ["es"], {"en": "station", "es": "estación"}, "estación"),
+])  # fmt: skip
+def test_a_place_is_told_as_signs_there_have_it(
+    renderer: Renderer, zone: str, info: list[str], place: dict[str, str], shown: str
+):
+    """Who cannot read it in their own language looks for what is written there, and not for a third language's words."""
+    sample = document_with(document_with(USUAL, "case/last_seen/place", place), "case/last_seen/time_zone", zone)
+    alert = alert_of({**sample, "info": {tag: {"description": "x"} for tag in info}})
+    assert f"{shown}," in bare(push(renderer, alert, "it").body)
+
+
 def test_a_place_is_told_in_the_alerts_language_then_english_then_any(renderer: Renderer):
     """A name on a map serves in any language."""
     for place, shown in (

@@ -54,14 +54,23 @@ def test_the_text_of_a_mail_tells_words_and_link(renderer: Renderer):
 
 
 @pytest.mark.parametrize("language", Renderer(templates_dir()).all_languages())
-def test_words_of_a_photo_are_told_in_another_language_rather_than_not_at_all(renderer: Renderer, language: str):
-    """As the name of a place: the reader's language, else the alert's first, and every language has a word for photo."""
-    expected = "Lucía smiling" if language == "en" else "Lucía sonríe"
-    mail = render(renderer, "mail", language)
-    bare = mail.text.replace("\u2068", "").replace("\u2069", "")
-    assert f"{renderer.words(language).words['label']['photo']}" in bare
-    assert expected in bare
-    assert expected in html.unescape(mail.html)
+def test_a_photo_that_nobody_described_in_a_language_is_called_by_the_childs_name(renderer: Renderer, language: str):
+    """No Spanish sentence stands in a German mail; every language has a word for photo."""
+    mail = render(renderer, "mail", language, changed(SAMPLE, "case/children/0/photos", PHOTOS[1:]))
+    text, page = (told.replace("\u2068", "").replace("\u2069", "") for told in (mail.text, html.unescape(mail.html)))
+    words = renderer.words(language).words
+    name = "لوسيا" if language == "ar" else "Lucía P."
+    unnamed = f"{words['label']['photo']}{words['punctuation']['colon']}{name}"
+    assert ("De lado" in text + page) is (language == "es")
+    assert (unnamed in text) is (language != "es")
+    assert (f'alt="{unnamed}"' in page) is (language != "es")
+
+
+def test_a_photo_of_a_child_without_a_public_name_is_called_a_photo(renderer: Renderer):
+    """And nothing else."""
+    mail = render(renderer, "mail", "de", changed(SAMPLE, "case/children/0/name", None))
+    assert '" alt="Foto"' in mail.html
+    assert f"Foto\n{SITE}/m/med_one" in mail.text
 
 
 @pytest.mark.parametrize("channel", ["push", "webpush"])
