@@ -15,7 +15,7 @@
 | 14 | tester |
 | 15 | moved: the record is in doubt, ask the authority |
 | 16-19 | kinds of alert consented to |
-| 20-31 | hour of the observation, mod 4096; 0 is "not timed" |
+| 20-31 | hour of the observation, mod 4095, plus 1; 0 is "not timed" |
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ MANY = 3  # the largest count that two bits hold
 PLACE_SHIFT, ACCURACY_SHIFT, KIND_SHIFT, HOUR_SHIFT = 8, 11, 16, 20
 FLAGS_SHIFT = 32  # of the high word, at which the flags begin
 TESTER, MOVED = 1 << 14, 1 << 15
-HOURS = 1 << 12  # 170 days, after which the hour wraps: timed places are swept before
+#: 170 days, after which the hour wraps: what is older looks new again here, and only the subscriber's own record tells.
+HOURS = (1 << 12) - 1
 
 # Class 0 is an exact point or an unknown accuracy; class n is "at most ACCURACY_LIMITS_M[n - 1] metres"; class 5 is worse than all.
 ACCURACY_LIMITS_M = (50, 200, 1_000, 5_000)
@@ -144,12 +145,11 @@ def make_flags(
     """The flags of one record.
 
     `counts` are addresses by channel in channel order (capped at 3 here), `kinds` the bits of the kinds consented to,
-    `observed_h` the whole hours since 1970 of a timed place, or None. An hour that would be stored as 0 ("not timed") is
-    stored as the hour before.
+    `observed_h` the whole hours since 1970 of a timed place, or None.
     """
     if len(counts) != CHANNELS or not (0 <= place_kind < 8 and 0 <= kinds < 16 and 0 <= accuracy_class < 8):
         raise ValueError("flags need four counts, a place kind and an accuracy class below 8, and kinds below 16")
-    hour = 0 if observed_h is None else observed_h % HOURS or HOURS - 1
+    hour = 0 if observed_h is None else observed_h % HOURS + 1
     flags = sum(min(count, MANY) << (2 * channel) for channel, count in enumerate(counts))
     flags |= place_kind << PLACE_SHIFT | accuracy_class << ACCURACY_SHIFT | kinds << KIND_SHIFT | hour << HOUR_SHIFT
     return flags | (TESTER if tester else 0) | (MOVED if moved else 0)
@@ -191,5 +191,5 @@ def timed(flags: Flags) -> NDArray[np.bool_]:
 def age_h(flags: Flags, now_h: int) -> NDArray[np.int32]:
     """Hours since the observation, 0 for what is not timed. An observation an hour ahead of our clock is fresh, not 170 days old."""
     hour = (flags >> HOUR_SHIFT).astype(np.int32)
-    age = (now_h % HOURS - hour) % HOURS
+    age = (now_h % HOURS + 1 - hour) % HOURS
     return np.where((hour == 0) | (age == HOURS - 1), 0, age).astype(np.int32)

@@ -50,7 +50,7 @@ def test_flags():
     flags = np.array(
         [
             records.make_flags(
-                [0, 1, 2, 7], place_kind=4, kinds=3, accuracy_class=records.accuracy_class(120), observed_h=4096 * 9 + 5
+                [0, 1, 2, 7], place_kind=4, kinds=3, accuracy_class=records.accuracy_class(120), observed_h=500_005
             )
         ],
         np.uint32,
@@ -60,7 +60,7 @@ def test_flags():
     assert not records.moved(flags)[0]
     assert not records.tester(flags)[0]
     assert records.timed(flags)[0]
-    assert records.age_h(flags, 4096 * 9 + 11)[0] == 6
+    assert records.age_h(flags, 500_011)[0] == 6
 
 
 @pytest.mark.parametrize(
@@ -75,6 +75,16 @@ def test_a_clock_an_hour_behind_does_not_age_a_place():
     """A place observed in the hour that has not begun here is fresh, and an untimed one has no age."""
     flags = np.array([records.make_flags([1, 0, 0, 0], place_kind=0, observed_h=501), 0], np.uint32)
     assert records.age_h(flags, 500).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("wrap", [0, 4095 * 119, 4095 * 120, 4096 * 120])
+def test_every_hour_around_the_wrap_has_its_age(wrap):
+    """An observation of any hour is as old as it is, in that hour and later, and never looks untimed."""
+    for observed_h in range(max(0, wrap - 5), wrap + 6):
+        flags = np.array([records.make_flags([1, 0, 0, 0], place_kind=0, observed_h=observed_h)], np.uint32)
+        assert records.timed(flags)[0]
+        ages = [*range(12), 24, 720, records.HOURS - 2]
+        assert [int(records.age_h(flags, observed_h + age)[0]) for age in ages] == ages
 
 
 def test_nothing_is_cut_silently():
