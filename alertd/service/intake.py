@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -23,6 +23,7 @@ from alertd.patches import merged
 from alertd.rendering import Renderer
 from alertd.service.access import Credential, hands_of, hands_text
 from alertd.service.carriers import Carriers
+from alertd.service.kept import Kept, digest
 from alertd.service.media import Photos
 from alertd.service.messages import impossible
 from alertd.service.revisions import check_revision
@@ -33,6 +34,9 @@ from alertd.service.twins import check_twin, claim_external_id
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.found import Found
 from geofences.targets import Area
+
+#: Documents of which it is kept whether their messages can be made.
+KEPT = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +78,7 @@ class Intake:
         self._carriers = carriers
         self._photos = photos
         self._texts = texts
+        self._unsayable: Kept[list[Fault]] = Kept(KEPT)
 
     async def submit(
         self, alert: Alert, who: Credential, *, alert_id: str | None = None, dry_run: bool = False, draft: bool = False
@@ -128,10 +133,17 @@ class Intake:
         texts = await self._texts.revision(who.org)
         own = await self._texts.of(who.org, texts)
         area, shares, countries = await self.ground(alert)
-        unsayable = asyncio.to_thread(  # a dozen languages and three channels take 40 ms: meanwhile the store answers
-            impossible, alert, self._carriers, self._renderer, own, now_ms=self._clock.now_ms(), countries=countries
+
+        def unsayable() -> Awaitable[list[Fault]]:
+            return asyncio.to_thread(  # a dozen languages and three channels take 40 ms: meanwhile the store answers
+                impossible, alert, self._carriers, self._renderer, own, now_ms=self._clock.now_ms(), countries=countries
+            )
+
+        says = digest(alert.model_dump_json(exclude={"external_id"}).encode())  # a dry run is often of the same
+        look, faults = await asyncio.gather(
+            self._people(alert, area, shares),
+            self._unsayable.once(None, (says, who.org, texts, *countries), unsayable),
         )
-        look, faults = await asyncio.gather(self._people(alert, area, shares), unsayable)
         if faults:
             raise Problem("message-impossible", "A channel's message cannot be made.", faults=tuple(faults))
         self._check_size(alert, look.area, look.found)

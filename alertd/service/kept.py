@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
 V = TypeVar("V")
+
+
+def digest(content: bytes) -> bytes:
+    """A name for what is too long, or too much somebody's own, to be kept as a name (SHA-256)."""
+    return hashlib.sha256(content).digest()
 
 
 class Kept(Generic[V]):

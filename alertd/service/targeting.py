@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -20,7 +19,7 @@ from alertd.documents import Alert, Policy, Status, Target
 from alertd.errors import Fault, Problem
 from alertd.metrics import Metrics
 from alertd.service import rings
-from alertd.service.kept import Kept
+from alertd.service.kept import Kept, digest
 from alertd.service.regions import Regions
 from alertd.service.together import Together
 from alertd.store.audience import Audience
@@ -81,7 +80,7 @@ class Targeting:
 
     async def area(self, target: Target) -> targets.Area:
         """The area of a target. Raises Problem with every fault at once, each with its pointer under /target."""
-        library, name = self._regions.library, _digest(target.model_dump_json().encode())
+        library, name = self._regions.library, digest(target.model_dump_json().encode())
         wkb, area = await self._areas.once(library, name, lambda: self._worked_out(target, library))
         return replace(area, geometry=_own(wkb))
 
@@ -135,7 +134,7 @@ class Targeting:
             now_h=self._clock.now_ms() // 3_600_000,
         )
         name = (
-            _digest(shapely.to_wkb(geometry)), *wanted.regions, "", wanted.kind, wanted.places, wanted.max_age_h,
+            digest(shapely.to_wkb(geometry)), *wanted.regions, "", wanted.kind, wanted.places, wanted.max_age_h,
             testers_only,
         )  # fmt: skip
         return await (await self._searches.once(None, name, self._searcher)).one(wanted)
@@ -181,7 +180,7 @@ class Targeting:
     async def shares(self, geometry: shapely.MultiPolygon) -> list[Share]:
         """The regions an area touches, with the share of each that lies inside."""
         library, wkb = self._regions.library, shapely.to_wkb(geometry)
-        return list(await self._shares.once(library, _digest(wkb), lambda: self._shared(library, _own(wkb))))
+        return list(await self._shares.once(library, digest(wkb), lambda: self._shared(library, _own(wkb))))
 
     async def _shared(self, library: Library, geometry: shapely.MultiPolygon) -> tuple[Share, ...]:
         touched = await asyncio.to_thread(library.overlapping, geometry)
@@ -255,10 +254,6 @@ class Targeting:
         if km2 < self._settings.least_km2 or SMALL_COUNT <= people < self._settings.least_people:
             return "hidden"
         return "<20" if people < SMALL_COUNT else None
-
-
-def _digest(content: bytes) -> bytes:
-    return hashlib.sha256(content).digest()
 
 
 def _own(wkb: bytes) -> shapely.MultiPolygon:
