@@ -30,6 +30,7 @@ def tables() -> dict[str, Any]:
         "criteria": list(CRITERIA),
         "levels": {level: facts.loudness for level, facts in KINDS[Kind.MISSING_CHILD].items()},
         "loudness": list(Loudness),
+        "open": _ordered(OPEN_STATES),
         "underWay": _ordered(OPEN_STATES | {AlertState.SCHEDULED}),
         "over": _ordered(OVER),
         "acts": {name: _ordered(_from(step)) for name, step in _ACTS.items()},

@@ -100,8 +100,8 @@ async def test_a_subscriber_is_found_and_forgotten_by_name(served: Served, brows
     assert served.call("GET", "/v1/subscribers/maria")[0] == 404
 
 
-async def test_a_carrier_that_fails_is_seen_to_rest(served: Served, browser: Browser, ana: str):
-    """While it takes messages it says so; when it fails again and again it is told first, by name."""
+async def test_each_carrier_says_that_it_takes_messages(served: Served, browser: Browser, ana: str):
+    """All that the API knows are there, each with its limit and how it is."""
     async with desk(browser, served.url) as window:
         await window.sign_in(ana)
         await window.page.get_by_role("link", name="Carriers").click()
@@ -122,6 +122,10 @@ async def test_a_carrier_that_fails_is_told_where_everybody_looks(
         served.approved({**alert, "channels": ["push"]})
         await expect(health).to_contain_text("Rests because it failed: sandbox-push", timeout=30_000)
         await window.check_readable()
+        await window.page.get_by_role("link", name="Carriers").click()
+        await expect(window.page.locator(".carrier.is-resting")).to_contain_text("sandbox-push")
+        await window.check_readable()
+        await window.page.get_by_role("link", name="Now", exact=True).click()
         served.control("push", {"rules": []})
         await expect(health).to_contain_text("Everything works", timeout=60_000)
 

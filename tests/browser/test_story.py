@@ -126,6 +126,24 @@ async def test_the_whole_story_from_right_to_left(served: Served, browser: Brows
         await fits(approver)
 
 
+async def test_an_alert_waits_and_goes_on(served: Served, browser: Browser, ana: str, alert: dict[str, Any]):
+    """One press holds what is still to be sent, and everybody who looks is told so; another lets it go on to the end."""
+    served.control("push", {"rules": [{"prefix": "", "do": "slow", "delay_s": 3}]})
+    alert_id = served.approved(alert)
+    async with desk(browser, served.url) as window:
+        await window.sign_in(ana)
+        await window.page.goto(f"{served.url}/console#/alerts/{alert_id}")
+        await window.press("Let it wait")
+        await expect(window.page.get_by_text("It waits: nothing more of it is sent")).to_be_visible()
+        assert served.call("GET", f"/v1/alerts/{alert_id}")[1]["paused"]
+        served.control("push", {"rules": []})
+        await window.check_readable()
+        await expect(window.page.locator("#share")).not_to_have_text("100 %")
+        await window.press("Let it go on")
+        await all_told(window)
+        await expect(window.page.get_by_text("It waits: nothing more of it is sent")).to_have_count(0)
+
+
 async def test_a_live_stream_that_breaks_is_taken_up_again(
     served: Served, browser: Browser, ana: str, alert: dict[str, Any]
 ):

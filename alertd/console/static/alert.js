@@ -169,6 +169,7 @@ export function AlertScreen({ id, me }) {
     </header>
     ${alert.state === "pending" ? html`<${Approval} alert=${alert} me=${me} onDecided=${again} />` : null}
     ${alert.reason ? html`<p class="note"><strong>${t(alert.state)}.</strong> ${alert.reason}</p>` : null}
+    ${alert.paused ? html`<p class="note" role="status">${t("waits")}</p>` : null}
     ${alert.approved && progress ? html`<${Told} alert=${alert} progress=${progress} connected=${connected} me=${me} />` : null}
     ${alert.approved ? html`<${Follow} alert=${alert} state=${state} languages=${languagesOf(alert.alert)} onDone=${again} />` : null}
     ${alert.alert && new Date(alert.expires) > new Date()

@@ -43,6 +43,15 @@ function Order({ alert, act, languages, onDone, onBack }) {
   </form>`;
 }
 
+/** One alert waits, or goes on: at once, because nothing of it is lost by either. */
+function Wait({ alert, onDone }) {
+  const [error, fail] = useState(null);
+  const order = (what) => ask("POST", `/v1/alerts/${alert.id}/${what}`, { once: onceOnly() }).then(() => { fail(null); onDone(); }, fail);
+  return html`${alert.paused
+    ? html`<${Button} kind="primary" onClick=${() => order("resume")}>${t("go-on")}<//>`
+    : html`<${Button} onClick=${() => order("pause")}>${t("pause")}<//>`}<${Refused} error=${error} />`;
+}
+
 export function Follow({ alert, state, languages, onDone }) {
   const [act, begin] = useState("");
   const possible = Object.keys(ACTS).filter((one) => TABLES.acts[one].includes(state));
@@ -51,5 +60,6 @@ export function Follow({ alert, state, languages, onDone }) {
   }
   if (!possible.length) return null;
   return html`<div class="actions follow">${possible.map((one) => html`
-    <${Button} key=${one} kind=${one === "stand-down" ? "danger" : one === "reopen" ? "primary" : "plain"} onClick=${() => begin(one)}>${t(one)}<//>`)}</div>`;
+    <${Button} key=${one} kind=${one === "stand-down" ? "danger" : one === "reopen" ? "primary" : "plain"} onClick=${() => begin(one)}>${t(one)}<//>`)}
+    ${TABLES.open.includes(state) ? html`<${Wait} alert=${alert} onDone=${onDone} />` : null}</div>`;
 }

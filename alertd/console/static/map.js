@@ -13,6 +13,8 @@ const MODES = { polygon: "polygon", circle: "circle", edit: "select", pick: "sta
 /** Decimals of a degree that are kept of what is drawn: a decimetre. */
 const DECIMALS = 6;
 const EARTH_KM = 6371.0088;
+/** A window in which a map has no room for the names of its sources, in px, as in the style sheets. */
+const NARROW = 760;
 const NOTHING = { type: "FeatureCollection", features: [] };
 
 addProtocol("pmtiles", new Protocol().tile);
@@ -166,6 +168,7 @@ export class AreaMap {
     this.draw.start();
     this.draw.setMode("static");
     this.draw.on("finish", (id, { action, mode }) => this.finished(id, action, mode));
+    if (innerWidth < NARROW) this.foldSources();
     this.map.getContainer().dataset.ready = "true";
   }
 
