@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import socket
-import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from alertd.opening import Store, parts_of, shared_store, store_of
 from alertd.processes import Life, StartError, appeared, die_with_parent, kept_running
 from alertd.sandboxed import load_sample_people, sandbox_of
 from alertd.sites import announce, api_site, metrics_site, reserved
+from alertd.sockets import socket_folder
 from channels.sandbox import run as run_carriers
 
 __all__ = ["StartError", "run_all", "run_api", "run_worker", "serve_sandbox"]
@@ -113,8 +113,8 @@ async def _worker(life: Life, settings: Settings, store: Store) -> None:
 async def _workers(settings: Settings, environment: Mapping[str, str]) -> AsyncIterator[list[str]]:
     """The workers, at work; answers where each shows its metrics."""
     count = settings.worker.processes or max(1, (os.cpu_count() or 1) - 1)
-    with tempfile.TemporaryDirectory(prefix="alertd-") as directory:
-        sockets = [f"{directory}/worker-{i}.sock" for i in range(count)]
+    with socket_folder() as folder:
+        sockets = [f"{folder}/worker-{i}.sock" for i in range(count)]
         environments = [{**environment, "ALERTD_WORKER__METRICS": f"unix:{where}"} for where in sockets]
         async with kept_running(["worker"], environments):
             for where in sockets:

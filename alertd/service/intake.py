@@ -35,8 +35,8 @@ from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.found import Found
 from geofences.targets import Area
 
-#: Documents of which it is kept whether their messages can be made.
-KEPT = 64
+#: Documents of which it is kept whether their messages can be made: by a digest, so that a thousand take 100 kB.
+KEPT = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
