@@ -174,7 +174,7 @@ def read(folder: Path) -> list[Alias]:
                 Alias(scheme=scheme, value=value, exact=bool(int(exact)), codes=tuple(codes.split()))
                 for scheme, value, exact, codes in csv.reader(lines)
             ]
-    except ValueError as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise LibraryError(f"{path.name} cannot be read as a list of codes: {error}") from error
 
 

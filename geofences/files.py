@@ -119,17 +119,28 @@ def read(path: Path) -> RegionFile:
         rows = tuple(Row(**row) for row in table["regions"])
         geometries = _put_together(steps / table["grid"], counts, len(rows))
         return RegionFile(source=Source(**table["source"]), rows=rows, geometries=geometries)
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, shapely.errors.GEOSException) as error:
-        raise LibraryError(f"{path.name} cannot be read as a region file: {error}") from error
+    except Exception as error:  # damage shows in every way that a zip, LZMA, JSON or an outline can be wrong
+        why = str(error) or type(error).__name__
+        raise LibraryError(f"{path.name} cannot be read as a region file: {why}") from error
 
 
 def read_numbers(folder: Path) -> dict[str, int]:
-    """The number of each code of a folder, also of codes that are no more; empty if none were given."""
+    """The number of each code of a folder, also of codes that are no more; empty if none were given.
+
+    Raises LibraryError if the list is damaged, or gives a number twice.
+    """
     path = folder / NUMBERS
-    if not path.exists():
+    try:
+        with path.open(newline="", encoding="utf-8") as lines:
+            given = [(code, int(number)) for number, code in csv.reader(lines, strict=True)]
+    except FileNotFoundError:
         return {}
-    with path.open(newline="", encoding="utf-8") as lines:
-        return {code: int(number) for number, code in csv.reader(lines)}
+    except (OSError, ValueError, csv.Error) as error:
+        raise LibraryError(f"{path.name} cannot be read as a list of numbers: {error}") from error
+    numbers = dict(given)
+    if not len(numbers) == len(set(numbers.values())) == len(given):
+        raise LibraryError(f"{path.name} has a code or a number twice.")
+    return numbers
 
 
 def give_numbers(folder: Path, codes: Iterable[str], first: int = FIRST_OWN_NUMBER) -> dict[str, int]:

@@ -350,7 +350,10 @@ def _read_folder(folder: Path, given: Mapping[str, int]) -> dict[str, tuple[Regi
             if row.code in found or row.code not in numbers:
                 raise LibraryError(f"Region {row.code} of {path.name} is there twice or has no number.")
             number = given.get(row.code, numbers[row.code])
-            found[row.code] = (_region(row, number, content.source), geometry)
+            try:
+                found[row.code] = (_region(row, number, content.source), geometry)
+            except ValueError as error:  # a kind that is none
+                raise LibraryError(f"Region {row.code} of {path.name} cannot be one: {error}.") from error
     return found
 
 

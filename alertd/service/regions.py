@@ -54,6 +54,7 @@ class Regions:
         self._folder = folder
         self._clock = clock
         self._stamp = _stamp(folder)
+        self._is_whole = True  # what is in the folder was taken in, too
         self._edition = 0
         self._changing = asyncio.Lock()
 
@@ -65,17 +66,20 @@ class Regions:
             yield
 
     async def refresh(self) -> None:
-        """Take in what has changed. Files that are damaged are told in the log, once, and the library stays as it was."""
+        """Take in what has changed. Files that are damaged are told in the log, once, and what was imported stays as it was; what
+        is drawn is taken in all the same.
+        """
         async with self._changing:
             stamp, edition = await asyncio.to_thread(_stamp, self._folder), await self._drawings.edition()
             if (stamp, edition) == (self._stamp, self._edition):
                 return
             if stamp != self._stamp:
-                self._base = await self._loaded()
+                self._is_whole = await self._load()
             self.library = await asyncio.to_thread(_with_drawn, self._base, await self._drawings.all())
             self._stamp = stamp
             self._edition = edition
-            structlog.get_logger().info("regions taken in", regions=len(self.library), drawings=edition)
+            told = "regions taken in" if self._is_whole else "drawn regions taken in, imported ones as before"
+            structlog.get_logger().info(told, regions=len(self.library), drawings=edition)
 
     async def agree(self) -> None:
         """Raises LibraryError where a region in the folder has a number that is another's in the store: whoever named that one
@@ -89,15 +93,16 @@ class Regions:
                 "regions in another order. Copy its folder here, numbers.csv too."
             )
 
-    async def _loaded(self) -> Library:
-        """The library with what is in the folder, or the one before if that is damaged or contradicts the store."""
+    async def _load(self) -> bool:
+        """Have what is in the folder as the base, unless that is damaged or contradicts the store."""
         try:
             library = await asyncio.to_thread(partial(Library.load, added=self._folder))
             await self.agree()
         except LibraryError as error:
             structlog.get_logger().error("regions not taken in", folder=str(self._folder), why=str(error))
-            return self._base
-        return library
+            return False
+        self._base = library
+        return True
 
     async def draw(
         self, code: str, name: str, names: Mapping[str, str], geometry: Any, *, org: str, seen: int | None

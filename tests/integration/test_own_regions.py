@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import shapely
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from alertd.app import Parts, opened
 from alertd.config import ConfigError, Settings, StoreSection
@@ -191,6 +192,32 @@ async def test_a_target_is_the_ground_that_its_region_has_now(tmp_path: Path, re
         assert anew.km2 < first.km2 / 2
         whole = {share.code: share.share for share in await parts.targeting.shares(anew.geometry)}
         assert whole["X-PATROL"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("damaged", ["port.regions", "numbers.csv"])
+async def test_what_is_drawn_arrives_while_an_imported_file_is_damaged(
+    tmp_path: Path, redis: Redis, codec: Codec, damaged: str
+):
+    """Imported regions stay as they were, each drawing is everybody's at once, and the log says both; mended, all is taken in."""
+    imported(tmp_path)
+    path = tmp_path / "regions" / damaged
+    whole = path.read_bytes()
+    async with opened(settings_of(tmp_path), redis, codec) as parts:
+        path.write_bytes(whole[: len(whole) // 2] + b"?" + whole[len(whole) // 2 :])
+        with capture_logs() as told:
+            assert (await drawn(parts)).code == "PATROL-1"
+            assert (await drawn(parts, "PATROL-2")).code == "PATROL-2"
+        assert {"PORT-1", "PATROL-1", "PATROL-2"} <= {region.code for region in parts.regions.library.regions}
+        assert [line["event"] for line in told] == [
+            "regions not taken in",
+            "drawn regions taken in, imported ones as before",
+            "drawn regions taken in, imported ones as before",
+        ]
+        assert damaged in told[0]["why"]
+        path.write_bytes(whole)
+        with capture_logs() as told:
+            await parts.regions.refresh()
+        assert [line["event"] for line in told] == ["regions taken in"]
 
 
 async def test_what_may_not_be_drawn(tmp_path: Path, redis: Redis, codec: Codec):

@@ -140,9 +140,14 @@ def test_what_breaks_off_takes_no_editions_place(tmp_path):
     """Half a file never stands in the place of a whole one, and is not left beside it."""
     kept = tmp_path / "towns.regions"
     kept.write_text("whole")
-    with pytest.raises(OSError, match="disk full"), files.replacing(kept) as unfinished:
-        unfinished.write_text("ha")
-        raise OSError("disk full")
+
+    def half() -> None:
+        with files.replacing(kept) as unfinished:
+            unfinished.write_text("ha")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        half()
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("towns.regions", "whole")]
 
 

@@ -178,6 +178,43 @@ def test_a_region_file_is_read_as_it_was_written(tmp_path):
     assert (tmp_path / "one.regions").read_bytes() == (tmp_path / "two.regions").read_bytes()
 
 
+def test_whatever_is_damaged_is_told_as_damaged(tmp_path):
+    """Each byte of a file changed, and each beginning of it: the content is as it was, or it is a LibraryError with the file's name."""
+    folder_of(tmp_path, ("A", "country", None, (0, 0, 1, 1)), ("A-1", "city", "A", (0, 0, 0.5, 0.5)))
+    path = tmp_path / "some.regions"
+    whole, before = path.read_bytes(), files.read(path)
+    changed = [whole[:at] + bytes([whole[at] ^ flip]) + whole[at + 1 :] for at in range(len(whole)) for flip in (1, 64)]
+    for content in changed + [whole[:size] for size in range(len(whole))]:
+        path.write_bytes(content)
+        try:
+            found = files.read(path)
+        except LibraryError as error:
+            assert str(error).startswith("some.regions cannot be read as a region file: ")  # noqa: PT017  most are, some are whole
+        else:
+            assert (found.rows, found.source) == (before.rows, before.source)
+            assert shapely.equals_exact(found.geometries, before.geometries).all()
+
+
+@pytest.mark.parametrize(
+    "content", [b"8388608", b"x,A\n", b"8388608;A\n", b"\xff", b"1,A\n1,A-1\n", b"1,A\n2,A\n", b'1,"A\n']
+)
+def test_a_damaged_list_of_numbers_is_told(tmp_path, content):
+    """What is no list of numbers, or has one twice, is a LibraryError, and no number is given after it."""
+    (tmp_path / "numbers.csv").write_bytes(content)
+    with pytest.raises(LibraryError, match=r"numbers\.csv"):
+        files.read_numbers(tmp_path)
+    with pytest.raises(LibraryError, match=r"numbers\.csv"):
+        files.give_numbers(tmp_path, ["B"])
+    assert (tmp_path / "numbers.csv").read_bytes() == content
+
+
+def test_a_kind_that_is_none_is_told(tmp_path):
+    """A file of another make, whose region is a hamlet, is a LibraryError with its name."""
+    folder_of(tmp_path, ("A", "hamlet", None, (0, 0, 1, 1)))
+    with pytest.raises(LibraryError, match=r"A of some\.regions.*hamlet"):
+        Library.load(tmp_path)
+
+
 def test_a_region_that_would_vanish_is_refused():
     """A region smaller than a cell of the grid is an error, not an empty outline."""
     with pytest.raises(LibraryError, match="finer grid"):
