@@ -33,11 +33,13 @@ from alertd.documents import Alert, loudness  # noqa: E402  beside this script
 from alertd.kinds import CancelReason, Occasion  # noqa: E402
 from alertd.rendering import THE_ALERT, Preview, Renderer, Telling  # noqa: E402
 from alertd.resources import templates_dir  # noqa: E402
-from channels.base import MailMessage, PushMessage, SmsMessage, Stamp  # noqa: E402
+from alertd.restriction import restricted  # noqa: E402
+from alertd.service.notices import CHANNELS_OF  # noqa: E402
+from channels.base import Loudness, MailMessage, PushMessage, SmsMessage, Stamp  # noqa: E402
 from channels.text import divided  # noqa: E402
 
 SITE = "https://alerts.example.org"
-URL = f"{SITE}/a/k3v9q2"
+COUNTRIES = ("ES",)
 WIDTH = 1900
 
 CHILD: dict[str, Any] = {
@@ -76,7 +78,10 @@ CASE: dict[str, Any] = {
                 "uk": "вокзал Санта-Хуста, Севілья", "de": "Bahnhof Santa Justa, Sevilla",
             },
         },
-        "contact": [{"dial": "116000", "countries": ["ES"]}, {"dial": "+34915000000", "role": "abroad"}],
+        "contact": [
+            {"dial": "116000", "countries": ["ES"]}, {"dial": "+34915000000", "role": "abroad"},
+            {"url": "https://centre.example/tell"},
+        ],
     },
     "info": {},
     "target": {"regions": ["ES-SE"]},
@@ -95,6 +100,13 @@ GENERAL: dict[str, Any] = {
     "info": {
         tag: {"headline": headline, "description": description, "instruction": instruction}
         for tag, (headline, description, instruction) in WATER.items()
+    },
+}
+TEENAGER = {
+    **CASE,
+    "case": {
+        **CASE["case"],
+        "children": [{**CHILD, "name": {"public": "Vera M."}, "age": {"years": 16}, "height_cm": [165, 170]}],
     },
 }
 LONG = {
@@ -202,8 +214,12 @@ class Sheet:
     def preview(self, document: dict[str, Any], channel: str, language: str, telling: Telling = THE_ALERT) -> Preview:
         alert = Alert.model_validate_json(json.dumps(document))
         loud = loudness(alert)
+        if telling.occasion is Occasion.UPDATE:  # today an update is sent of one thing: that facts were taken out
+            alert, loud = restricted(alert), Loudness.SILENT
         stamp = Stamp(chain="c", version="v", sent_s=1, expires_s=2, loudness=loud, language=language)
-        return self.renderer.preview(alert, channel=channel, language=language, stamp=stamp, url=URL, telling=telling)
+        return self.renderer.preview(
+            alert, channel=channel, language=language, stamp=stamp, telling=telling, countries=COUNTRIES
+        )
 
     def pages(self) -> dict[str, Callable[[], str]]:
         """Each sheet by its name."""
@@ -228,15 +244,22 @@ class Sheet:
 
     def followers(self, tag: str) -> Iterator[str]:
         yield f"<h2>{self.renderer.words(tag).words['name']}</h2>"
-        yield _grid("four", (self.lock(CASE, tag, each.code, telling=each) for each in FOLLOWERS))
-        yield _grid("four", (self.sms(CASE, tag, each.code, telling=each) for each in FOLLOWERS))
-        yield _grid("four", (self.mail(CASE, tag, each.code, telling=each) for each in FOLLOWERS))
+        for channel, draw_one in (("push", self.lock), ("sms", self.sms), ("mail", self.mail)):
+            yield _grid("four", (draw_one(CASE, tag, each.code, telling=each) for each in sent(FOLLOWERS, channel)))
         reasons = (self.lock(CASE, tag, f"cancel: {each.code}", telling=each) for each in OTHER_CANCELS)
         drill = self.lock({**CASE, "status": "Exercise"}, tag, "close of an exercise", telling=CLOSE)
         yield _grid("four", (*reasons, drill))
         if tag in WATER:
-            yield _grid("four", (self.lock(GENERAL, tag, f"general: {each.code}", telling=each) for each in FOLLOWERS))
-            yield _grid("four", (self.mail(GENERAL, tag, f"general: {each.code}", telling=each) for each in FOLLOWERS))
+            yield _grid(
+                "four", (self.lock(GENERAL, tag, f"general: {each.code}", telling=each) for each in FOLLOWERS[1:])
+            )
+            yield _grid(
+                "four",
+                (
+                    self.mail(GENERAL, tag, f"general: {each.code}", telling=each)
+                    for each in sent(FOLLOWERS[1:], "mail")
+                ),
+            )
 
     def lock_screens(self) -> Iterator[str]:
         yield "<h2>Push on a locked phone</h2><p class=note>Two rows of title and four of text; the safety line is in them.</p>"
@@ -258,6 +281,8 @@ class Sheet:
     def texts(self) -> Iterator[str]:
         yield "<h2>SMS</h2><p class=note>Each colour is one segment, which is what a carrier counts.</p>"
         yield _grid("four", (self.sms(CASE, language, language) for language in self.languages))
+        yield "<h2>SMS about a girl of sixteen</h2><p class=note>No language calls her a little girl.</p>"
+        yield _grid("four", (self.sms(TEENAGER, language, language) for language in self.languages))
         yield "<h2>SMS of other kinds</h2><p class=note>A test, a general warning, and four children with long names.</p>"
         others = (
             ("Test, es", {**CASE, "status": "Test"}, "es"), ("general, warning, ar", GENERAL, "ar"),
@@ -272,6 +297,7 @@ class Sheet:
         others = (
             ("Test, de", {**CASE, "status": "Test"}, "de"), ("Exercise, ar", {**CASE, "status": "Exercise"}, "ar"),
             ("general, warning, zh", GENERAL, "zh"), ("four children, fr", LONG, "fr"),
+            ("sixteen, uk", TEENAGER, "uk"), ("sixteen, it", TEENAGER, "it"),
         )  # fmt: skip
         yield _grid("four", (self.mail(document, tag, label) for label, document, tag in others))
 
@@ -287,6 +313,7 @@ class Sheet:
         yield "<h2>Mail of other kinds</h2><p class=note>Pictures hidden, an exercise, and two children.</p>"
         others = (
             self.mail(WITH_PHOTO, "en", "pictures hidden, en", pictures=False), self.mail(WITH_PHOTO, "ar", "pictures hidden, ar", pictures=False),
+            self.mail(WITH_PHOTO, "fr", "pictures hidden, and not described in it: fr", pictures=False),
             self.mail({**WITH_PHOTO, "status": "Exercise"}, "es", "Exercise, es"), self.mail(TWO_WITH_PHOTOS, "en", "two children, en"),
         )  # fmt: skip
         yield _grid("four", others)
@@ -334,6 +361,11 @@ class Sheet:
         light = re.sub(r"@media \(prefers-color-scheme: dark\)", "@media not all", page)
         frames = "".join(f'<iframe srcdoc="{html.escape(page)}"></iframe>' for page in (light, dark))
         return f"{_tag(label)}<div class=pair>{frames}</div><p class=small>{html.escape(message.subject)}</p>"
+
+
+def sent(tellings: Iterable[Telling], channel: str) -> list[Telling]:
+    """Those that go out on a channel."""
+    return [one for one in tellings if channel in (CHANNELS_OF[one.occasion] or {channel})]
 
 
 def _grid(columns: str, cells: Iterable[str]) -> str:

@@ -362,6 +362,7 @@ def test_the_contact_sheets_show_every_language(tmp_path: Path):
     for name in ("push", "sms", "mail"):
         subprocess.run([*command, name], cwd=ROOT, check=True, capture_output=True)
     text = "".join((tmp_path / f"{name}.html").read_text(encoding="utf-8") for name in ("push", "sms", "mail"))
+    assert "alerts.example.org/a/" not in text  # nobody is told of a page that there is not
     for language in LANGUAGES:
         assert SAFETY[language] in bare(text).replace("&#x27;", "'")
         assert text.count(f"lang={language}>") >= 2

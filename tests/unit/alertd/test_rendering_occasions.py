@@ -259,3 +259,5 @@ def test_a_contact_sheet_shows_what_follows_an_alert(renderer: Renderer, tmp_pat
     for language in LANGUAGES:
         told = html.unescape((tmp_path / f"occasions-{language}.html").read_text(encoding="utf-8"))
         assert all(title in told for title in renderer.words(language).words["ended"]["missing-child"].values())
+        assert told.count(">update<") == told.count(">stand-down<") == 1  # neither goes out by SMS or mail
+        assert "Inés" not in told  # what is sent as an update takes the name back
