@@ -19,6 +19,7 @@ from geofences.antimeridian import cut_at_antimeridian
 from geofences.errors import InvalidGeometry
 from geofences.geodesy import EQUATOR_M
 from geofences.planes import Plane, cut_edges
+from geofences.simplifying import simplified
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -33,6 +34,8 @@ LEAST_M = 0.5
 QUARTER = 8
 #: Edges of a line that are made wider at once. A long wriggling line takes up to ten times as long as its pieces.
 AT_ONCE = 32
+#: Edges of a line that are simplified at once: GEOS calls itself once an edge at worst.
+DEEPEST = 1_000
 #: How much farther out than asked the new border may lie, as a share of the distance.
 MOST_EXCESS = 0.03
 #: Degrees of latitude, and as much ground of longitude: what goes on one map.
@@ -64,7 +67,7 @@ def buffered(geometry: BaseGeometry, distance_km: float, pointer: str = "") -> B
         for piece in _band(plane, part, points, line, distance_m)
     ]
     # The bands cover the border and all ground near it, so what is left of the area may be rough, and small islands may go.
-    rough = shapely.simplify(geometry, distance_m / 4 / DEGREE_M, preserve_topology=False)
+    rough = simplified(geometry, distance_m / 4 / DEGREE_M, preserve_topology=False)
     return shapely.union_all([_valid(rough), *bands])
 
 
@@ -132,7 +135,7 @@ def _band(
 ) -> Iterator[BaseGeometry]:
     """The ground within a distance of lines, as one map has it."""
     lines = np.array(shapely.linestrings(plane.flat(lon_lat), indices=line), dtype=object)
-    thin = _chopped(shapely.simplify(lines, distance_m * THIN))
+    thin = _chopped(shapely.simplify(_chopped(lines, DEEPEST), distance_m * THIN), AT_ONCE)
     reach_m = (distance_m * (1 + THIN) + 2 * _within_m(distance_m)) / cos(pi / (4 * QUARTER))
     wide = shapely.union_all(shapely.buffer(thin, reach_m, quad_segs=QUARTER))
     for shape in shapely.get_parts(wide if part is None else shapely.intersection(wide, part)):
@@ -149,11 +152,11 @@ def _within_m(distance_m: float) -> float:
     return max(distance_m * BEND, LEAST_M)
 
 
-def _chopped(lines: NDArray[np.object_]) -> NDArray[np.object_]:
-    """Lines in pieces of `AT_ONCE` edges."""
+def _chopped(lines: NDArray[np.object_], most: int) -> NDArray[np.object_]:
+    """Lines in pieces of at most so many edges."""
     xy, line = shapely.get_coordinates(lines, return_index=True)
     edges = np.flatnonzero(line[1:] == line[:-1])
-    piece = np.cumsum(np.r_[True, (np.diff(edges) != 1) | (np.arange(1, len(edges)) % AT_ONCE == 0)]) - 1
+    piece = np.cumsum(np.r_[True, (np.diff(edges) != 1) | (np.arange(1, len(edges)) % most == 0)]) - 1
     at, of = np.column_stack([edges, edges + 1]).ravel(), np.repeat(piece, 2)
     once = np.r_[True, (np.diff(at) != 0) | (np.diff(of) != 0)]
     return np.array(shapely.linestrings(xy[at[once]], indices=of[once]), dtype=object)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shapely
 
+from geofences.simplifying import simplified
+
 # A map of one region shows no more; 300 positions are some 6 kB of GeoJSON.
 MOST_VERTICES = 300
 # Of the region's own width: half a pixel of a map of 1,000.
@@ -18,7 +20,7 @@ def simple(outline: shapely.MultiPolygon) -> shapely.MultiPolygon:
     tolerance = max(east - west, north - south) * FIRST_TOLERANCE
     drawn = _polygons(outline)
     while int(shapely.get_num_coordinates(drawn)) > MOST_VERTICES:
-        drawn = _polygons(_without_specks(shapely.simplify(drawn, tolerance), tolerance))
+        drawn = _polygons(_without_specks(simplified(drawn, tolerance), tolerance))
         tolerance *= 1.5
     rounded = _polygons(shapely.set_precision(drawn, GRID_DEGREES))
     return drawn if rounded.is_empty else rounded

@@ -14,6 +14,7 @@ import shapely
 from shapely.geometry import MultiPolygon, Polygon, box
 
 from alertd.cap.messages import Position
+from geofences.simplifying import simplified
 
 #: What broadcast gateways recommend; many ask for no more.
 MOST_POSITIONS = 100
@@ -50,7 +51,7 @@ def outlines(area: MultiPolygon, most: int = MOST_POLYGONS) -> tuple[tuple[Posit
 
 def _thinned(area: MultiPolygon, step: float, most: int) -> shapely.Geometry | None:
     """An area that covers the one given, with corners that are `step` degrees apart or more; None for one of too many corners."""
-    thin = shapely.simplify(area, step) if step else area
+    thin = simplified(area, step) if step else area
     corners, parts = shapely.get_num_coordinates(thin), shapely.get_num_geometries(thin)
     if corners > most * MOST_POSITIONS // 2 and (not step or corners > parts * AS_THIN_AS_CAN_BE):
         return None  # a cut leaves pieces half full
