@@ -132,6 +132,11 @@ def left(record: bytes) -> bytes:
     return record[:9] + bytes(3) + doubt.to_bytes(4, "little")
 
 
+def deciding(record: bytes) -> bytes:
+    """What of a record decides who is found: all but the leaf region, by which people are only counted, and the accuracy."""
+    return record[:9] + bytes((record[12], record[13] & ~(0b111 << (ACCURACY_SHIFT - 8)))) + record[14:]
+
+
 def make_flags(
     counts: Sequence[int],
     *,

@@ -15,10 +15,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 
 from alertd.store import keys
@@ -83,11 +82,6 @@ class _Sieve:
     wanted: Wanted
     table: NDArray[np.uint8]
     squares: scan.Scan
-
-    def copy(self) -> _Sieve:
-        """For one thread: a geometry is prepared in place."""
-        area = cast("shapely.MultiPolygon", shapely.from_wkb(shapely.to_wkb(self.wanted.area)))
-        return replace(self, wanted=replace(self.wanted, area=area))
 
     def sift(self, job: _Job, blobs: Sequence[bytes | None]) -> _Sifted:
         """The records that belong to what is wanted, and the numbers in doubt."""
@@ -192,7 +186,7 @@ class Audience:
         self, todo: deque[tuple[int, _Job]], done: dict[int, _Sifted], sieve: _Sieve, over: threading.Event
     ) -> None:
         """One thread's share."""
-        own = sieve.copy()
+        own = replace(sieve, wanted=sieve.wanted.own())
         while todo and not over.is_set():
             try:
                 place, job = todo.popleft()

@@ -10,10 +10,14 @@ A move, for one subscriber or for thousands, is four steps in this order:
 A reader trusts unmarked records and asks the authority about marked ones, so it is right between any two steps, and a
 crash anywhere leaves only marks. A sweeper removes marked records that their subscriber disowns, after a grace longer than
 any query lives; a mover that is slower than the grace allows is refused at step 3.
+
+Whoever only gets another leaf region or accuracy did not move: neither decides who is found, so the record is replaced where
+it stands, before step 3 and without a mark. A crash after it leaves a label that its subscriber's record does not have yet.
 """
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import enum
 import math
@@ -43,6 +47,8 @@ GRACE_MS = int(LONGEST_QUERY_S * 1000) + MOVE_MS + 2_000
 #: A number that was given up stays taken for longer than anybody who read it before may take to write.
 GIVEN_UP_MS = 600_000
 _VERSION_BYTES = 4
+#: Subscribers in doubt whom one thread looks at in one go: what one reply brings, and what a deadline may have to wait for.
+IN_DOUBT_AT_ONCE = 500
 
 
 class Absence(enum.Enum):
@@ -122,11 +128,15 @@ class People:
 
     async def read_many(self, numbers: Sequence[int] | NDArray[np.uint64]) -> list[Subscriber | Absence]:
         """Subscribers by number, or why there is none. One record that cannot be read costs nobody else."""
-        names = [keys.subscriber(int(number)) for number in numbers]
-        blobs = await self._db.mget(names)
-        return [self._opened(blob, name) if blob else Absence.NEVER for name, blob in zip(names, blobs, strict=True)]
+        return [self._opened(blob, name) for blob, name in await self._sealed_many(numbers)]
 
-    def _opened(self, blob: bytes, name: str) -> Subscriber | Absence:
+    async def _sealed_many(self, numbers: Sequence[int] | NDArray[np.uint64]) -> list[tuple[bytes | None, str]]:
+        names = [keys.subscriber(int(number)) for number in numbers]
+        return list(zip(await self._db.mget(names), names, strict=True))
+
+    def _opened(self, blob: bytes | None, name: str) -> Subscriber | Absence:
+        if not blob:
+            return Absence.NEVER
         if len(blob) == _VERSION_BYTES:
             return Absence.GIVEN_UP
         try:
@@ -161,10 +171,12 @@ class People:
 
     async def put(self, changes: Sequence[Change]) -> list[bool]:
         """Carry out changes, each whole or not at all. False where the subscriber was changed since it was read."""
-        arriving, leaving = _difference(changes)
+        arriving, leaving, relabelled = _difference(changes)
         await self._mark_groups(arriving)
         arrived, deadline = await self._append(arriving)
         await self._replace("place", [(spot, records.left(spot.record)) for spot in leaving])
+        if relabelled:
+            await self._replace("label", relabelled)
         done = await self._write(_with_slots(changes, arrived), deadline)
         await self._replace("whole", [(spot, spot.record) for spot in arrived if done[spot.change]])
         return done
@@ -217,7 +229,7 @@ class People:
         return head + self._db.codec.master.seal(encode(subscriber), name)
 
     async def _replace(self, how: str, wanted: Sequence[tuple[Spot, bytes]]) -> None:
-        """Steps 2 and 4: replace records that still are what is known of them; "whole" expects the mark."""
+        """Steps 2 and 4, and labels: replace records that still are what is known of them; "whole" expects the mark."""
         by_cell: dict[keys.Cell, list[Arg]] = {}
         for spot, new in wanted:
             expected = marked(spot.record) if how == "whole" else spot.record
@@ -243,8 +255,19 @@ class People:
             await self._db.execute_many(commands)
 
     async def authority(self, numbers: NDArray[np.uint64], wanted: Wanted) -> records.Records:
-        """Of the subscribers in doubt, the records of those who by their own word belong to what is wanted."""
-        people = [person for person in await self.get_many(numbers) if person]
+        """Of the subscribers in doubt, the records of those who by their own word belong to what is wanted.
+
+        They may be many: they are read bit by bit and looked at in a thread, so that the loop goes on and a deadline is kept.
+        """
+        own, found = wanted.own(), list[records.Records]()
+        for first in range(0, len(numbers), IN_DOUBT_AT_ONCE):
+            some = await self._sealed_many(numbers[first : first + IN_DOUBT_AT_ONCE])
+            found.append(await asyncio.to_thread(self._belonging, some, own))
+        return records.together(found)
+
+    def _belonging(self, some: Sequence[tuple[bytes | None, str]], wanted: Wanted) -> records.Records:
+        opened = [self._opened(blob, name) for blob, name in some]
+        people = [person for person in opened if isinstance(person, Subscriber)]
         parts = [(person, place, record_of(person, place)) for person in people for place in person.places]
         found = records.unpack(b"".join(record for _, _, record in parts))
         regions = set(wanted.regions)
@@ -278,18 +301,19 @@ def spots_of(subscriber: Subscriber, change: int = 0) -> list[Spot]:
     return found
 
 
-def _difference(changes: Sequence[Change]) -> tuple[list[Spot], list[Spot]]:
-    """What is to be appended, and what is to be marked as left: records that are the same in both stay untouched."""
-    arriving: list[Spot] = []
-    leaving: list[Spot] = []
+def _difference(changes: Sequence[Change]) -> tuple[list[Spot], list[Spot], list[tuple[Spot, bytes]]]:
+    """What is to be appended; what is to be marked as left; what stays and gets another label, with the record it becomes."""
+    arriving, leaving, relabelled = list[Spot](), list[Spot](), list[tuple[Spot, bytes]]()
     for i, change in enumerate(changes):
         old, new = (
-            {(spot.cell, spot.record): spot for spot in (spots_of(side, i) if side else ())}
+            {(spot.cell, records.deciding(spot.record)): spot for spot in (spots_of(side, i) if side else ())}
             for side in (change.old, change.new)
         )
         arriving += [spot for name, spot in new.items() if name not in old]
         leaving += [spot for name, spot in old.items() if name not in new]
-    return arriving, leaving
+        stayed = [(spot, new[name].record) for name, spot in old.items() if name in new]
+        relabelled += [(spot, record) for spot, record in stayed if spot.record != record]
+    return arriving, leaving, relabelled
 
 
 def _grouped(spots: Sequence[Spot]) -> dict[keys.Cell, list[Spot]]:

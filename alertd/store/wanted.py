@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 import shapely
@@ -28,6 +29,10 @@ class Wanted:
     max_age_h: int | None = None  # of a timed place
     testers_only: bool = False
     now_h: int = 0  # hours since 1970
+
+    def own(self) -> Wanted:
+        """The same for one thread: a geometry is prepared in place."""
+        return replace(self, area=cast("shapely.MultiPolygon", shapely.from_wkb(shapely.to_wkb(self.area))))
 
 
 def eligible(flags: NDArray[np.uint32], wanted: Wanted) -> NDArray[np.bool_]:

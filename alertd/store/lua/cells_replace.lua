@@ -3,12 +3,13 @@
 -- only once, for all their places of one kind there. Who leaves marks that one; where the hint does not show it, every one:
 -- the first might be one that was left before, and the one that counts, or that a mover is about to unmark, would stay.
 -- KEYS: 1 cell, 2 dirty cells of the group, 3 generations of the group's cells
--- ARGV: 1 cell's name, 2 skew, 3 "whole" to compare all 16 bytes, "place" for number, position and place kind,
+-- ARGV: 1 cell's name, 2 skew, 3 "place" to compare number, position and place kind, and leave records to settle; "whole" to
+--       compare all 16 bytes; "label" for the same where nothing would ever repair what a compaction undoes,
 --       4... groups of three: slot, record expected, record to write
 -- Returns: how many were replaced
 local RECORD, PLACE, KIND = 16, 9, 14 -- bytes; the place kind is the low 3 bits of the 14th
 local MARK = 128 -- `moved`, in the 14th byte
-local whole, blob = ARGV[3] == 'whole', nil
+local whole, blob = ARGV[3] ~= 'place', nil
 
 local function same(found, expected)
   if whole then return found == expected end
@@ -49,8 +50,6 @@ for i = 4, #ARGV, 3 do
   end
   blob = nil
 end
-if not whole then
-  redis.call('ZADD', KEYS[2], 'NX', now_ms(ARGV[2]), ARGV[1])
-  redis.call('HINCRBY', KEYS[3], ARGV[1], 1)
-end
+if not whole then redis.call('ZADD', KEYS[2], 'NX', now_ms(ARGV[2]), ARGV[1]) end
+if ARGV[3] ~= 'whole' then redis.call('HINCRBY', KEYS[3], ARGV[1], 1) end
 return replaced
