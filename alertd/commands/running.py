@@ -31,7 +31,9 @@ REFUSALS = (serving.StartError, StoreRefusedError, DirectoryInUseError, Embedded
 @serving_all.command()
 def serve(
     ctx: typer.Context,
-    sandbox: Annotated[bool, typer.Option("--sandbox", help="Add local carriers and sample people.")] = False,
+    sandbox: Annotated[
+        bool, typer.Option("--sandbox", help="Local carriers instead of the configured ones, and sample people.")
+    ] = False,
     people: Annotated[int | None, typer.Option(help="Sample people, with --sandbox. Default: 1000.")] = None,
 ) -> None:
     """API, workers and embedded store in one."""
