@@ -14,6 +14,7 @@ import shapely
 from numpy.typing import NDArray
 
 from geofences import files
+from geofences.belonging import elsewhere
 from geofences.errors import LibraryError
 from geofences.regions import Kind, Library, Region
 from geofences.shores import SHORE_DEGREES
@@ -67,12 +68,18 @@ def placed(rows: Sequence[files.Row], geometries: NDArray[np.object_], library: 
     )
 
 
-def problems(rows: Sequence[files.Row], geometries: NDArray[np.object_], library: Library) -> tuple[Problem, ...]:
-    """What stands against adding these regions to a library, in the order of the rows."""
-    overlapping = (
-        Problem(row=row + 1, code=rows[row].code, what=what) for row, what in doubly_covered(rows, geometries)
-    )
-    found = (*_parent_problems(rows, library), *_taken_problems(rows, library), *overlapping)
+def problems(
+    rows: Sequence[files.Row], geometries: NDArray[np.object_], library: Library, *, replace: bool = False
+) -> tuple[Problem, ...]:
+    """What stands against adding these regions to a library, in the order of the rows.
+
+    With `replace` a region may take the place of one of the same code that lies elsewhere.
+    """
+    found = [*_parent_problems(rows, library), *_taken_problems(rows, library)]
+    told = {problem.row for problem in found}
+    amiss = [*doubly_covered(rows, geometries)]
+    amiss += [(i, what) for i, what in elsewhere(rows, geometries, library) if not replace and i + 1 not in told]
+    found += [Problem(row=i + 1, code=rows[i].code, what=what) for i, what in amiss]
     return tuple(sorted(found, key=lambda problem: problem.row))
 
 

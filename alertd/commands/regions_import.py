@@ -21,6 +21,7 @@ from alertd.commands.options import JsonOption, common
 from alertd.commands.output import tell, tell_facts, tell_json
 from geofences import files, importer
 from geofences.additions import Problem, gone, install, placed, problems, qualified
+from geofences.belonging import replaced
 from geofences.errors import GeofenceError
 from geofences.importer import ImportReport
 from geofences.regions import Kind, Library
@@ -47,6 +48,10 @@ def import_regions(  # noqa: PLR0913, PLR0917  each is an option of the command
     name: Annotated[str | None, typer.Option(help="What to keep them under; the same name replaces.")] = None,
     source: Annotated[str, typer.Option(help="Who made the data.")] = "",
     licence: Annotated[str, typer.Option(help="Its licence.")] = "",
+    replace: Annotated[
+        bool,
+        typer.Option("--replace", help="Also put them in the place of regions of the same code that lie elsewhere."),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, write nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -62,7 +67,7 @@ def import_regions(  # noqa: PLR0913, PLR0917  each is an option of the command
             raise RefusedError(_problems(file, report.problems))
         folder, kept_as = settings.store.regions, name or _name_of(file)
         with _alone(folder, dry_run=dry_run):
-            facts = _imported(file, folder, kept_as, origin, report, dry_run=dry_run)
+            facts = _imported(file, folder, kept_as, origin, report, replace=replace, dry_run=dry_run)
     except GeofenceError as error:
         raise RefusedError(str(error)) from None
     tell_json(facts) if as_json else _tell(facts)
@@ -76,12 +81,12 @@ def _alone(folder: Path, *, dry_run: bool) -> AbstractContextManager[None]:
 
 
 def _imported(
-    file: Path, folder: Path, name: str, source: files.Source, report: ImportReport, *, dry_run: bool
+    file: Path, folder: Path, name: str, source: files.Source, report: ImportReport, *, replace: bool, dry_run: bool
 ) -> dict[str, Any]:
     """Stores the regions and answers what was done. Raises LibraryError, and RefusedError for faults of single features."""
     library = Library.load(added=folder)
     rows = placed(qualified(report.regions, library), report.geometries, library)
-    if found := problems(rows, report.geometries, library):
+    if found := problems(rows, report.geometries, library, replace=replace):
         raise RefusedError(_problems(file, found))
     codes = {read.code: row.code for row, read in zip(rows, report.regions, strict=True)}
     facts = {
@@ -94,6 +99,7 @@ def _imported(
         "assumed_lon_lat": report.assumed_lon_lat,
         "repaired": [codes[code] for code in report.repaired],
         "without_parent": sum(row.parent is None for row in rows),
+        "replaced": [dataclasses.asdict(one) for one in replaced(rows, report.geometries, library)],
         "gone": list(gone(folder, name, rows)),
         "dry_run": dry_run,
     }
@@ -136,7 +142,9 @@ def _problems(file: Path, found: Sequence[Problem]) -> str:
 
 
 def _tell(facts: dict[str, Any]) -> None:
-    tell_facts({name: value for name, value in facts.items() if name != "dry_run"})
+    tell_facts({name: value for name, value in facts.items() if name not in {"dry_run", "replaced"}})
+    for one in facts["replaced"]:
+        tell(f"{one['code']} was {one['was']} and is {one['now']}, with {one['shared']:.0%} of its ground in common.")
     if facts["assumed_lon_lat"]:
         tell("The file does not say its coordinate system; its numbers were taken as longitude and latitude (WGS84).")
     if facts["gone"]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import shapely
+import shapely.affinity
 
 from geofences import files
 from geofences.additions import gone, install, placed, problems, qualified
+from geofences.belonging import replaced
 from geofences.errors import LibraryError
 from geofences.regions import Library
 from geofences.targets import Target, resolve
@@ -55,7 +58,39 @@ def test_a_code_of_another_country_is_refused(library):
     assert told(rows_of("41091", country=""), BOXES[:1], library) == [
         (1, "has the code of Sevilla (ES); give the country of the file, or codes of its own")
     ]
-    assert told(rows_of("41091", country="ES", parent="ES-SE"), BOXES[:1], library) == []
+    assert told(rows_of("41091", country="ES", parent="ES-SE"), [library.geometry("41091")], library) == []
+
+
+def test_a_code_of_another_place_is_refused(library):
+    """28001 is a municipality, and a postal code of Madrid 70 km away: whoever registered in the one is not told of the other, unless
+    that is meant. Another edition of the same place needs no word.
+    """
+    la_acebeda, district = library.geometry("28001"), shapely.box(-3.690, 40.420, -3.675, 40.432)
+    (row,) = rows_of("28001", country="ES", parent="ES-M")
+    row = dataclasses.replace(row, km2=1.7)
+    assert told([row], [district], library) == [
+        (1, "has the code of La Acebeda, but 0% of its ground; give it its own, or take --replace")
+    ]
+    assert problems([row], shapes(district), library, replace=True) == ()
+    west, south, east, north = la_acebeda.bounds
+    third = shapely.intersection(la_acebeda, shapely.box(west, south, west + (east - west) / 3, north))
+    assert "of its ground" in told([row], [third], library)[0][1]
+    redrawn = dataclasses.replace(row, km2=library.get("28001").km2)
+    assert told([redrawn], [shapely.simplify(la_acebeda, 0.001)], library) == []
+
+
+def test_what_takes_the_place_of_a_region_is_listed(library):
+    """By name and by how much ground both have; what stays as it was, and what is new, is not in the list."""
+    rows = [
+        files.Row(code=code, name=name, kind="city", parent="ES-M", country="ES", km2=library.get("28001").km2)
+        for code, name in (("28001", "La Acebeda"), ("28001", "Elsewhere"), ("28001", "Renamed"), ("28001-N", "New"))
+    ]
+    same = library.geometry("28001")
+    outlines = shapes(same, shapely.affinity.translate(same, 1), same, same)
+    assert [(one.row, one.was, one.now, one.shared) for one in replaced(rows, outlines, library)] == [
+        (2, "La Acebeda", "Elsewhere", 0.0),
+        (3, "La Acebeda", "Renamed", 1.0),
+    ]
 
 
 def test_every_parent_that_is_not_there_is_told_with_its_row(library):

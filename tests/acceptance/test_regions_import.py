@@ -1,0 +1,40 @@
+"""`alertd regions import` as an operator runs it, on a data directory that nobody serves."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import shapely
+
+from geofences.regions import Library
+
+SALAMANCA = shapely.box(-3.690, 40.420, -3.675, 40.432)
+
+
+def imported(data: Path, file: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "alertd", "regions", "import", str(file), "--kind", "city", "--code-field", "cp"]
+    command += ["--name-field", "title", "--country", "ES", *words]
+    environment = {**os.environ, "ALERTD_STORE__DIRECTORY": str(data)}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_a_postal_code_takes_no_municipalitys_place_unless_that_is_meant(tmp_path: Path):
+    """28001 is La Acebeda, and a postal code of Madrid: refused with both named and nothing written; with --replace it is told, too."""
+    file = tmp_path / "postal.geojson"
+    feature = {"type": "Feature", "properties": {"cp": "28001", "title": "Madrid (Salamanca)"}}
+    feature |= {"geometry": shapely.geometry.mapping(SALAMANCA)}
+    file.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    refused = imported(tmp_path, file)
+    assert (refused.returncode, "row 1 (28001) has the code of La Acebeda" in refused.stderr) == (1, True)
+    assert list(tmp_path.rglob("*.regions")) == []
+    tried = imported(tmp_path, file, "--replace", "--dry-run", "--json")
+    assert [(one["was"], one["now"]) for one in json.loads(tried.stdout)["replaced"]] == [
+        ("La Acebeda", "Madrid (Salamanca)")
+    ]
+    done = imported(tmp_path, file, "--replace")
+    assert "28001 was La Acebeda and is Madrid (Salamanca), with 0% of its ground in common." in done.stdout
+    assert Library.load(added=tmp_path / "regions").get("28001").name == "Madrid (Salamanca)"
