@@ -75,6 +75,7 @@ class Targeting:
         self._clock = clock
         self._metrics = metrics
         self._areas: Kept[tuple[bytes, targets.Area]] = Kept(KEPT)
+        self._names: Kept[tuple[Part, ...]] = Kept(KEPT)
         self._searches: Kept[Together[Wanted, Found]] = Kept(KEPT)
         self._shares: Kept[tuple[Share, ...]] = Kept(KEPT)
 
@@ -207,9 +208,11 @@ class Targeting:
 
     async def parts(self, area: targets.Area, shares: Sequence[Share]) -> tuple[Part, ...]:
         """What to call an area; `shares` are its own."""
-        library = self._regions.library
+        library, name = self._regions.library, digest(shapely.to_wkb(area.geometry))
         found = [(library.get(share.code), share.share) for share in shares if share.code in library]
-        return await asyncio.to_thread(parts_of, library, area.geometry, area.km2, found)
+        return await self._names.once(
+            library, name, lambda: asyncio.to_thread(parts_of, library, area.geometry, area.km2, found)
+        )
 
     def told_regions(self, shares: Sequence[Share]) -> list[int]:
         """Numbers of the regions whose people are told although they named no point: enough of the region is inside."""
