@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import shapely
 from numpy.typing import NDArray
 
 from geofences import files
-from geofences.belonging import elsewhere
+from geofences.belonging import astray, elsewhere
 from geofences.errors import LibraryError
 from geofences.regions import Kind, Library, Region
 from geofences.shores import SHORE_DEGREES
@@ -77,8 +78,8 @@ def problems(
     """
     found = [*_parent_problems(rows, library), *_taken_problems(rows, library)]
     told = {problem.row for problem in found}
-    amiss = [*doubly_covered(rows, geometries)]
-    amiss += [(i, what) for i, what in elsewhere(rows, geometries, library) if not replace and i + 1 not in told]
+    lying = chain(astray(rows, geometries, library), () if replace else elsewhere(rows, geometries, library))
+    amiss = chain(doubly_covered(rows, geometries), ((i, what) for i, what in lying if i + 1 not in told))
     found += [Problem(row=i + 1, code=rows[i].code, what=what) for i, what in amiss]
     return tuple(sorted(found, key=lambda problem: problem.row))
 
@@ -120,8 +121,8 @@ def gone(folder: Path, name: str, rows: Sequence[files.Row]) -> tuple[str, ...]:
 
 def _below(row: files.Row, number: int, spot: shapely.Point, library: Library) -> files.Row:
     leaf = library.by_number(number)
-    chain = () if leaf is None else (leaf, *library.ancestors(leaf.code))
-    wider = next((region for region in chain if region.kind.depth < Kind(row.kind).depth), None)
+    known = () if leaf is None else (leaf, *library.ancestors(leaf.code))
+    wider = next((region for region in known if region.kind.depth < Kind(row.kind).depth), None)
     if row.country and (wider is None or wider.country not in {"", row.country}):
         wider = _nearest(row, spot, library) or wider or _country(row, library)
     if wider is None:

@@ -108,6 +108,43 @@ def test_every_parent_that_is_not_there_is_told_with_its_row(library):
     ]
 
 
+def test_a_region_that_lies_outside_its_parent_is_refused(library):
+    """One wrong parent in a table does not put a part of Madrid into an alert for Sevilla; what lies over the border by half is in."""
+    (row,) = rows_of("zz1", country="ES", parent="ES-SE")
+    row = dataclasses.replace(row, km2=0.94)
+    sevilla = library.get("ES-SE").name
+    assert told([row], [shapely.box(-3.70, 40.40, -3.69, 40.41)], library) == [
+        (1, f"cannot be part of ES-SE ({sevilla}): 0% of its ground lies there")
+    ]
+    assert told([row], [shapely.box(-6.0, 37.38, -5.99, 37.39)], library) == []
+    east = library.geometry("ES-SE").bounds[2]
+    (easternmost,) = (y for x, y in shapely.get_coordinates(library.geometry("ES-SE")) if x == east)
+    near, far = (shapely.box(east + away, easternmost - 0.01, east + away + 0.05, easternmost) for away in (0, 0.5))
+    assert told([row], [near], library) == []
+    assert len(told([row], [far], library)) == 1
+
+
+def test_a_parent_in_the_same_file_holds_its_parts(library):
+    """A town is within the county of its own file, whether the library knows that one or not."""
+    county, *towns = [*rows_of("c", kind="county", parent="DE-BW"), *rows_of("a", "b", parent="c")]
+    county = dataclasses.replace(county, km2=164.0)
+    both = shapely.union_all(BOXES[:2])
+    assert told([county, *towns], (both, *BOXES[:2]), library) == []
+    lost = shapely.box(10, 49, 10.1, 49.1)
+    assert told([county, *towns], (both, BOXES[0], lost), library) == [
+        (3, "cannot be part of c (Name of c): 0% of its ground lies there")
+    ]
+
+
+def test_a_region_that_is_larger_than_its_parent_is_refused(library):
+    """A county that holds its parent, and other ground besides, is told with both sizes."""
+    county, town = [*rows_of("c", kind="county", parent="DE-BW"), *rows_of("a", parent="c")]
+    town = dataclasses.replace(town, km2=328.0)
+    assert told([county, town], (BOXES[0], shapely.union_all(BOXES)), library) == [
+        (2, "cannot be part of c (Name of c): its 328.0 km2 is larger than that one's 82.0")
+    ]
+
+
 def test_siblings_that_overlap_are_told(library):
     """Ground that two siblings claim is told with both; slivers along a border, cousins and parents are no fault."""
     wide = shapely.box(9.0, 48, 9.15, 48.1)
@@ -117,7 +154,7 @@ def test_siblings_that_overlap_are_told(library):
     ]
     sliver = shapely.box(8.999, 48, 9.1005, 48.1)
     assert told(rows, (sliver, BOXES[1], BOXES[2]), library) == []
-    cousins = [*rows_of("a", parent="DE-BW"), *rows_of("b", parent="DE-BY"), *rows_of("c", kind="county")]
+    cousins = [*rows_of("a", parent="DE-BW"), *rows_of("b", parent="DE"), *rows_of("c", kind="county")]
     assert told(cousins, (wide, BOXES[1], wide), library) == []
 
 
@@ -207,9 +244,11 @@ def test_an_island_that_no_outline_has_belongs_to_its_country(library, tmp_path)
     assert library.at(18.55, 37.55) == ()
     rows, outlines = placed(rows_of("084020", country="IT"), shapes(island), library), shapes(island)
     assert [row.parent for row in rows] == ["IT"]
+    assert problems(rows, outlines, library) == ()
     install(
         tmp_path, "islands", source=SOURCE, rows=rows, geometries=files.quantise(outlines, 100_000), library=library
     )
     area = resolve(Target(regions=("IT",)), Library.load(added=tmp_path))
+    assert problems(rows, outlines, Library.load(added=tmp_path)) == ()  # nor as another edition
     assert shapely.intersects_xy(area.geometry, 18.55, 37.55)
     assert not shapely.intersects_xy(resolve(Target(regions=("IT",)), library).geometry, 18.55, 37.55)
