@@ -38,7 +38,7 @@ MANY = 3  # the largest count that two bits hold
 PLACE_SHIFT, ACCURACY_SHIFT, KIND_SHIFT, HOUR_SHIFT = 8, 11, 16, 20
 FLAGS_SHIFT = 32  # of the high word, at which the flags begin
 TESTER, MOVED = 1 << 14, 1 << 15
-#: 170 days, after which the hour wraps: what is older looks new again here, and only the subscriber's own record tells.
+#: 170 days, after which the hour wraps: what is older would look new again.
 HOURS = (1 << 12) - 1
 
 # Class 0 is an exact point or an unknown accuracy; class n is "at most ACCURACY_LIMITS_M[n - 1] metres"; class 5 is worse than all.

@@ -82,6 +82,7 @@ class Spot:
     slot: int
     cell: keys.Cell
     record: bytes  # without the mark
+    at_s: int  # when the place was observed, 0 is not timed
 
 
 def cell_of(place: Place, number: int) -> keys.Cell:
@@ -297,7 +298,7 @@ def spots_of(subscriber: Subscriber, change: int = 0) -> list[Spot]:
     found = []
     for (cell, *_), places in alike.items():
         lasting = max((subscriber.places[i] for i in places), key=lambda place: place.at_s or math.inf)
-        found.append(Spot(change, tuple(places), lasting.slot, cell, record_of(subscriber, lasting)))
+        found.append(Spot(change, tuple(places), lasting.slot, cell, record_of(subscriber, lasting), lasting.at_s))
     return found
 
 

@@ -3,6 +3,9 @@
 A marked record is touched only if the same slot held the same record a whole grace ago: no query that may have missed its
 successor and no move that is still under way can be hurt by its going. A record that was left and turns out to be true (its
 mover failed) is restored only when nothing in the cell was touched for a grace, since a second mover's mark looks the same.
+
+Places that were observed longer ago than any alert asks for go as well, also unmarked: their hour would wrap and look new again.
+
 One sweeper at a time: the worker that holds the sweeper's lease runs it. The lease saves work; what makes a second sweeper
 harmless is that a sight counts only while its cell is dirty since the very moment it was seen dirty since.
 """
@@ -16,14 +19,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from alertd.clock import Clock
+from alertd.documents import MAX_AGE_H
 from alertd.store import keys
 from alertd.store.connection import Connection
-from alertd.store.people import GRACE_MS, People, spots_of
+from alertd.store.people import GRACE_MS, IN_DOUBT_AT_ONCE, People, spots_of
 from geofences import records
 
 CELLS_A_ROUND = 200  # what one round looks at, so that it never holds the loop for long
+#: No alert asks for a place that was observed so long ago: a day more than it may, for clocks that are wrong.
+TOO_OLD_H = MAX_AGE_H + 24
 LEASE_MS = 15_000  # five rounds: another worker goes on when the sweeping one is gone
 
 
@@ -52,16 +59,39 @@ class Sweeper:
         if not await self.connection.run("hold", [keys.SWEEPER], self._name, LEASE_MS):
             self._seen.clear()
             return 0
-        dirty = await self._dirty()
+        groups = await self._groups()
+        await self._find_old(groups)
+        dirty = await self._dirty(groups)
         self._seen = {cell: sight for cell, sight in self._seen.items() if dirty.get(cell) == sight.dirty}
         return sum([await self._settle(cell, since) for cell, since in dirty.items()])
 
-    async def _dirty(self) -> dict[keys.Cell, int]:
-        """The cells that have been dirty longest, and since when."""
+    async def _groups(self) -> list[str]:
+        """The groups that have cells, or had."""
         used = await self.connection.execute("GET", keys.TILE_GROUPS)
         tiles = np.flatnonzero(np.unpackbits(np.frombuffer(used or b"", np.uint8)))
         regions = await self.connection.execute("SMEMBERS", keys.REGION_GROUPS)
-        groups = [f"g:{int(group)}" for group in tiles] + [f"r:{int(number)}" for number in regions]
+        return [f"g:{int(group)}" for group in tiles] + [f"r:{int(number)}" for number in regions]
+
+    async def _find_old(self, groups: Sequence[str]) -> None:
+        """One cell a round becomes dirty if a place in it is too old. By chance, so that no restart begins anew: a hundred
+        thousand cells are all seen many times before an hour wraps.
+        """
+        group = secrets.choice(groups) if groups else ""
+        member = await self.connection.execute("HRANDFIELD", keys.cells(group)) if groups else None
+        if member is None:
+            return
+        cell = keys.Cell(group, int(member))
+        blob = await self.connection.execute("GET", cell.key) or b""
+        if await asyncio.to_thread(_old, blob, self._now_h):
+            names = [cell.key, cell.dirty, cell.gens]
+            await self.connection.run("cells_replace", names, cell.member, self.connection.skew_ms, "place")
+
+    @property
+    def _now_h(self) -> int:
+        return self.clock.now_ms() // 3_600_000
+
+    async def _dirty(self, groups: Sequence[str]) -> dict[keys.Cell, int]:
+        """The cells that have been dirty longest, and since when."""
         found = await self.connection.execute_many(
             [("ZRANGE", keys.dirty(group), 0, CELLS_A_ROUND - 1, "WITHSCORES") for group in groups]
         )
@@ -84,8 +114,9 @@ class Sweeper:
             self._seen[cell] = _Sight(now, since, generation, marks)
             return 0
         ripe = {slot: record for slot, record in marks.items() if seen.marked.get(slot) == record}
-        truth = await self._truth(cell, sorted({_number(record) for record in ripe.values()}))
-        kept, clean = await asyncio.to_thread(_kept, blob, ripe, truth, quiet=seen.generation == generation)
+        old = await asyncio.to_thread(_old, blob, self._now_h)
+        truth = await self._truth(cell, sorted({_number(record) for record in (*ripe.values(), *old.values())}))
+        kept, clean = await asyncio.to_thread(_kept, blob, ripe, old, truth, quiet=seen.generation == generation)
         done = await self.connection.run(
             "cells_compact",
             [cell.key, cell.cells, cell.dirty, cell.gens],
@@ -100,14 +131,13 @@ class Sweeper:
         return int(bool(done and clean))
 
     async def _truth(self, cell: keys.Cell, numbers: list[int]) -> dict[bytes, bytes]:
-        """The records that these subscribers' own records say belong in the cell."""
-        return {
-            _place(spot.record): spot.record
-            for person in await self.people.get_many(numbers)
-            if person
-            for spot in spots_of(person)
-            if spot.cell == cell
-        }
+        """The records that these subscribers' own records say belong in the cell, but for places that are too old."""
+        truth, since_s = dict[bytes, bytes](), (self._now_h - TOO_OLD_H) * 3_600
+        for first in range(0, len(numbers), IN_DOUBT_AT_ONCE):
+            people = await self.people.get_many(numbers[first : first + IN_DOUBT_AT_ONCE])
+            spots = [spot for person in people if person for spot in spots_of(person) if spot.cell == cell]
+            truth |= {_place(spot.record): spot.record for spot in spots if not spot.at_s or spot.at_s >= since_s}
+        return truth
 
 
 def _scored(answer: Sequence[Any]) -> Iterator[tuple[int, int]]:
@@ -118,19 +148,32 @@ def _scored(answer: Sequence[Any]) -> Iterator[tuple[int, int]]:
 
 def _marks(blob: bytes) -> dict[int, bytes]:
     """The marked records of a cell, by slot."""
-    slots: list[int] = np.flatnonzero(records.moved(records.unpack(blob).flags)).tolist()
+    return _those(blob, records.moved(records.unpack(blob).flags))
+
+
+def _old(blob: bytes, now_h: int) -> dict[int, bytes]:
+    """The unmarked records whose hour says that they are too old, by slot. It may have wrapped: their subscriber knows."""
+    flags = records.unpack(blob).flags
+    return _those(blob, ~records.moved(flags) & (records.age_h(flags, now_h) > TOO_OLD_H))
+
+
+def _those(blob: bytes, chosen: NDArray[np.bool_]) -> dict[int, bytes]:
+    slots: list[int] = np.flatnonzero(chosen).tolist()
     return {slot: blob[slot * records.SIZE : (slot + 1) * records.SIZE] for slot in slots}
 
 
-def _kept(blob: bytes, ripe: dict[int, bytes], truth: dict[bytes, bytes], *, quiet: bool) -> tuple[bytes, bool]:
+def _kept(
+    blob: bytes, ripe: dict[int, bytes], old: dict[int, bytes], truth: dict[bytes, bytes], *, quiet: bool
+) -> tuple[bytes, bool]:
     """What of a cell stays, and whether nothing of that is marked: unmarked records and young marks as they are, and of the
-    old marks those whose subscriber is there.
+    old marks, and of what looks too old, those whose subscriber is there.
     """
     found, rows = records.unpack(blob), np.frombuffer(blob, np.uint8).reshape(-1, records.SIZE).copy()
     marked, keep = records.moved(found.flags), found.numbers != 0
     about = np.isin(found.numbers, np.array([_number(record) for record in ripe.values()], np.uint64))
     there = {_place(rows[slot].tobytes()) for slot in np.flatnonzero(about & ~marked)}
     young = {_place(rows[slot].tobytes()) for slot in np.flatnonzero(about & marked) if slot not in ripe}
+    keep[[slot for slot, record in old.items() if _place(record) not in truth]] = False
     for slot, record in ripe.items():
         place = _place(record)
         if place not in truth or place in there:

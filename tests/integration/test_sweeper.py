@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from alertd.documents import MAX_AGE_H
 from alertd.store import keys
 from alertd.store.audience import Audience
 from alertd.store.connection import Connection
 from alertd.store.people import GRACE_MS, Change, People
 from alertd.store.sweeper import Sweeper
 from alertd.store.wanted import Wanted
+from geofences import records
 from geofences.tiles import locate
 from tests.integration.movers import (
     CADIZ,
@@ -147,3 +151,41 @@ async def test_two_places_in_one_tile(people: People, audience: Audience, store:
     assert (await audience.find(only_work)).numbers.tolist() == []
     await settle(store, people)
     assert await records_in(store, SEVILLA) == 1
+
+
+class Later(Clock):
+    """A clock that shows another time of day than the seconds it counts."""
+
+    time_s = 0
+
+    def now_ms(self) -> int:
+        return self.time_s * 1000
+
+
+async def test_places_too_old_for_any_alert_go_before_their_hour_wraps(
+    people: People, audience: Audience, store: Connection
+):
+    """What was observed longer ago than any alert may ask for is swept, though nothing is marked; what may be asked for stays."""
+    hour, limit = 3_600, MAX_AGE_H * 3_600
+    clock = Later()
+    clock.time_s = 500_000 * hour
+    spots = [place((SEVILLA[0] + i / 1000, SEVILLA[1])) for i in range(4)]
+    times = (clock.time_s - limit - 30 * hour, clock.time_s - limit, 0, clock.time_s + 3 * hour)  # one clock is ahead
+    for n, (spot, at_s) in enumerate(zip(spots, times, strict=True), 1):
+        await people.put([Change(None, person(n, replace(spot, at_s=at_s)))])
+    await settle(store, people)
+    assert await records_in(store, SEVILLA) == len(spots)
+    sweeper = Sweeper(store, people, clock)
+    for _ in range(3):
+        await sweeper.round()
+        clock.seconds += GRACE_MS / 1000 + 1
+    assert await records_in(store, SEVILLA) == len(spots) - 1
+    wrapped = dataclasses.replace(wanted(SEVILLA), max_age_h=MAX_AGE_H, now_h=500_000 - MAX_AGE_H - 30 + records.HOURS)
+    assert 1 not in (await audience.find(wrapped)).numbers.tolist()
+    asked = dataclasses.replace(wanted(SEVILLA), max_age_h=MAX_AGE_H, now_h=500_000)
+    assert {2, 3} <= set((await audience.find(asked)).numbers.tolist())
+    before = await people.get(1)
+    assert before  # who it was is still there, and comes back with a new place
+    fresh = replace(spots[0], at_s=clock.time_s)
+    assert await people.put([Change(before, replace(before, version=2, places=(fresh,)))]) == [True]
+    assert 1 in (await audience.find(asked)).numbers.tolist()
