@@ -20,6 +20,7 @@ from geofences.errors import LibraryError
 from geofences.regions import Kind, Library, Region
 from geofences.shores import SHORE_DEGREES
 from geofences.siblings import doubly_covered
+from geofences.wording import code_fault
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +77,7 @@ def problems(
 
     With `replace` a region may take the place of one of the same code that lies elsewhere.
     """
-    found = [*_parent_problems(rows, library), *_taken_problems(rows, library)]
+    found = [*_parent_problems(rows, library), *_code_problems(rows, library)]
     told = {problem.row for problem in found}
     lying = chain(astray(rows, geometries, library), () if replace else elsewhere(rows, geometries, library))
     amiss = chain(doubly_covered(rows, geometries), ((i, what) for i, what in lying if i + 1 not in told))
@@ -168,10 +169,19 @@ def _parent_problems(rows: Sequence[files.Row], library: Library) -> Iterator[Pr
         yield Problem(row=i, code=row.code, what=what)
 
 
-def _taken_problems(rows: Sequence[files.Row], library: Library) -> Iterator[Problem]:
-    """Codes that mean another country's region: whoever names it would reach the wrong people."""
+def _code_problems(rows: Sequence[files.Row], library: Library) -> Iterator[Problem]:
+    """Codes that cannot be named with the country in front, and those that mean, or are read as, another country's region or another
+    code: whoever names it would reach the wrong people.
+    """
+    known = {region.code.casefold(): region for region in library.regions}
     for i, row in enumerate(rows, start=1):
-        if row.code in library and (other := library.get(row.code)).country != row.country:
+        other = known.get(row.code.casefold())
+        if fault := code_fault(row.code):
+            yield Problem(row=i, code=row.code, what=fault)
+        elif other and other.code != row.code:
+            what = f"has the code of {other.name} ({other.code}) but for capital letters; give it one of its own"
+            yield Problem(row=i, code=row.code, what=what)
+        elif other and other.country != row.country:
             what = f"has the code of {other.name} ({other.country}); give the country of the file, or codes of its own"
             yield Problem(row=i, code=row.code, what=what)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import gzip
-import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -29,6 +28,7 @@ from geofences.errors import LibraryError
 from geofences.geodesy import areas_km2
 from geofences.regions import Kind
 from geofences.shapes import cut_at_antimeridian
+from geofences.wording import code_fault, name_fault
 
 Geometries = NDArray[np.object_]
 
@@ -45,8 +45,8 @@ MOST_FEATURES = 200_000
 # What a file may come to, unpacked. The municipalities of France in full detail are 0.4 GB of GeoJSON.
 MOST_BYTES = 1 << 30
 CHUNK = 1 << 20
-# What UTF-8 looks like when it is read as Latin-1 (SÃ£o), and what stands for a byte that is no UTF-8.
-MISREAD = re.compile("[\u00c2-\u00f4][\u0080-\u00bf]|\ufffd")
+# Degrees, a decimetre.
+ROUNDED = 1e-6
 
 
 def _none() -> Geometries:
@@ -105,7 +105,7 @@ def read(
     codes = [_text(value) for value in frame[code_field]]
     names = [_text(value) for value in frame[name_field]]
     parents = [None if parent_field is None else _text(value) for value in frame[parent_field or code_field]]
-    outlines = _outlines(frame.geometry.to_numpy(), codes)
+    outlines = _outlines(frame.geometry.to_numpy(), codes, assumed=assumed)
     if problems := (*_table_problems(codes, names), *outlines.problems):
         return dataclasses.replace(about, problems=tuple(sorted(problems, key=lambda problem: problem.row)))
     table = zip(codes, names, parents, areas_km2(outlines.geometries).round(6).tolist(), strict=True)
@@ -232,22 +232,21 @@ def _table_problems(codes: Sequence[str | None], names: Sequence[str | None]) ->
     for row, (code, name) in enumerate(zip(codes, names, strict=True), start=1):
         if code is None:
             yield Problem(row=row, code=None, what="has no code")
-        elif first.setdefault(code, row) != row:
-            yield Problem(
-                row=row, code=code, what=f"has the code of row {first[code]}; merge the two or give each its own"
-            )
-        if name is None:
-            yield Problem(row=row, code=code, what="has no name")
-        elif MISREAD.search(name):
-            what = f"has the name {name!r}, which was read in the wrong encoding; say which is the file's (UTF-8, ISO-8859-1)"
+        elif fault := code_fault(code):
+            yield Problem(row=row, code=None, what=fault)
+        elif (same := first.setdefault(code.casefold(), row)) != row:
+            what = f"has the code of row {same} ({codes[same - 1]}); merge the two or give each its own"
             yield Problem(row=row, code=code, what=what)
+        if fault := "has no name" if name is None else name_fault(name):
+            yield Problem(row=row, code=code, what=fault)
 
 
-def _shape_problems(codes: Sequence[str | None], geometries: Geometries) -> Iterator[Problem]:
+def _shape_problems(codes: Sequence[str | None], geometries: Geometries, *, assumed: bool) -> Iterator[Problem]:
     kinds = shapely.get_type_id(geometries)
     empty = shapely.is_empty(geometries) | shapely.is_missing(geometries)
     finite = np.isfinite(shapely.bounds(geometries)).all(axis=1)
-    south, north = shapely.bounds(geometries)[:, [1, 3]].T
+    west, south, east, north = shapely.bounds(geometries).T
+    beyond = (west < -180 - ROUNDED) | (east > 180 + ROUNDED)  # across the antimeridian, or in other units
     tests = (
         (empty, "has no outline"),
         (~empty & ~np.isin(kinds, POLYGONS), "is no polygon"),
@@ -255,6 +254,10 @@ def _shape_problems(codes: Sequence[str | None], geometries: Geometries) -> Iter
         (
             ~empty & finite & ((south < -90) | (north > 90)),
             "reaches beyond the poles; are longitude and latitude swapped?",
+        ),
+        (
+            ~empty & finite & beyond & assumed,
+            "reaches beyond 180 degrees, and the file does not say its coordinate system; add it (a .prj for a Shapefile)",
         ),
     )
     for failed, what in tests:
@@ -268,10 +271,10 @@ class _Outlines:
     problems: tuple[Problem, ...] = ()
 
 
-def _outlines(given: Geometries, codes: Sequence[str | None]) -> _Outlines:
-    """The outlines as a region file keeps them; those that cannot be kept are problems."""
+def _outlines(given: Geometries, codes: Sequence[str | None], *, assumed: bool) -> _Outlines:
+    """The outlines as a region file keeps them; those that cannot be kept are problems. That they are lon/lat may be `assumed`."""
     flat = shapely.force_2d(given)
-    problems = tuple(_shape_problems(codes, flat))
+    problems = tuple(_shape_problems(codes, flat, assumed=assumed))
     if problems:
         return _Outlines(problems=problems)
     valid = shapely.make_valid(flat, method="structure", keep_collapsed=False)

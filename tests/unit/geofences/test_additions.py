@@ -61,6 +61,15 @@ def test_a_code_of_another_country_is_refused(library):
     assert told(rows_of("41091", country="ES", parent="ES-SE"), [library.geometry("41091")], library) == []
 
 
+def test_a_code_that_is_read_as_another_or_cannot_be_named_is_refused(library):
+    """es-se is no other region than ES-SE to whoever reads it; with its country in front a code may become too long."""
+    assert told(rows_of("de-bw", parent="DE-BW"), BOXES[:1], library) == [
+        (1, "has the code of Baden-Württemberg (DE-BW) but for capital letters; give it one of its own")
+    ]
+    (long,) = qualified(rows_of("1" * 30), library)
+    assert "at most 32 letters" in told([long], BOXES[:1], library)[0][1]
+
+
 def test_a_code_of_another_place_is_refused(library):
     """28001 is a municipality, and a postal code of Madrid 70 km away: whoever registered in the one is not told of the other, unless
     that is meant. Another edition of the same place needs no word.

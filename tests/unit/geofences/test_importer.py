@@ -78,6 +78,16 @@ def test_another_projection_is_told_and_undone(tmp_path):
     [
         (frame(codes=("7", "7")), 2, "code of row 1"),
         (frame(codes=("7", None)), 2, "no code"),
+        (frame(codes=("zz1", "ZZ1")), 2, "code of row 1 (zz1)"),
+        (frame(codes=("7", "A B/ç:1")), 2, "which nobody can name"),
+        (frame(codes=("7", "-7")), 2, "which nobody can name"),
+        (frame(codes=("x" * 33, "x" * 32)), 1, "at most 32"),
+        (frame(names=("x", "a\u202eb")), 2, "U+202E"),
+        (frame(names=("x", "a\u2067b")), 2, "U+2067"),
+        (frame(names=("x\x07y", "x")), 1, "U+0007"),
+        (frame(names=("two\nlines", "x")), 1, "U+000A"),
+        (frame(names=("y" * 201, "y" * 200)), 1, "201 characters"),
+        (frame(names=("\u200f", "x\u200f")), 1, "nobody sees"),
         (frame(names=(None, "x")), 1, "no name"),
         (frame(shapes=(shapely.box(0, 0, 1, 1), None)), 2, "no outline"),
         (frame(shapes=(shapely.box(0, 0, 1, 1), shapely.Polygon())), 2, "no outline"),
@@ -172,6 +182,20 @@ def test_a_shapefile_that_does_not_say_its_projection(tmp_path):
     assert read(tmp_path / "degrees.shp").assumed_lon_lat
     with pytest.raises(LibraryError, match=r"metres\.shp does not say its coordinate system.*\.prj"):
         read(tmp_path / "metres.shp")
+
+
+def test_longitudes_beyond_180_are_degrees_only_where_the_file_says_so(tmp_path):
+    """A local grid's small numbers look like degrees: each row beyond 180 is told. GeoJSON is degrees, and may cross the antimeridian."""
+    given = frame(shapes=(shapely.box(0, 0, 1, 1), shapely.box(179.5, -17, 180.5, -16)))
+    given.to_file(tmp_path / "grid.shp")
+    given.to_file(tmp_path / "fiji.geojson")
+    (tmp_path / "grid.prj").unlink()
+    assert [(problem.row, "beyond 180" in problem.what) for problem in read(tmp_path / "grid.shp").problems] == [
+        (2, True)
+    ]
+    fiji = read(tmp_path / "fiji.geojson")
+    assert fiji.problems == ()
+    assert shapely.bounds(fiji.geometries[1]).tolist() == [-180, -17, 180, -16]
 
 
 def test_names_in_latin_1(tmp_path):
