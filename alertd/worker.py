@@ -88,7 +88,7 @@ class Worker:
     clock: Clock
     metrics: Metrics
     settings: WorkerSection
-    _live: list[str] = field(default_factory=list)
+    _live: dict[str, bytes] = field(default_factory=dict)  # as it was before the versions were read
     _versions: list[str] = field(default_factory=list)  # of the live chains
     _held: dict[str, Lease] = field(default_factory=dict)
     _heard: float = -FRESH_S  # when it was last asked what is stopped
@@ -142,7 +142,7 @@ class Worker:
 
     async def _look(self) -> None:
         self._live = await self.alerts.live()
-        self._versions = await self.alerts.versions(self._live)
+        self._versions = await self.alerts.versions(sorted(self._live))
         self._planned.intersection_update(self._versions)
         self._loud = {alert_id: loud for alert_id, loud in self._loud.items() if alert_id in self._versions}
 
@@ -184,14 +184,16 @@ class Worker:
         return any(alert_id not in self._loud for alert_id in self._versions)
 
     async def _finish(self) -> None:
-        versions = list(self._versions)
+        versions, live = list(self._versions), self._live
         words = dict(zip(versions, await self.work.finish_each(versions), strict=True))
         busy = {chain_of(alert_id) for alert_id, word in words.items() if word != "done"}
         for alert_id, word in words.items():
             if isinstance(word, Exception):
                 self._fault("finish", word, alert_id)
             elif word != "done" or chain_of(alert_id) not in busy:  # a chain is over when all its versions are
-                await self._guarded("finish", alert_id, self.ending.follow(alert_id, word))
+                await self._guarded(
+                    "finish", alert_id, self.ending.follow(alert_id, word, live.get(chain_of(alert_id), b""))
+                )
 
     async def _expire(self) -> None:
         for alert_id in await self.alerts.due(self.clock.now_ms()):
@@ -244,7 +246,7 @@ class Worker:
         alert is never loud.
         """
         of_loud = {chain_of(one) for one in self._versions if self._loud.get(one)}
-        return [chain for chain in self._live if (chain in of_loud) == loud]
+        return [chain for chain in sorted(self._live) if (chain in of_loud) == loud]
 
     async def _leases(self, channel: str, room: int, *, loud: bool) -> list[Lease]:
         """At most `room` leases from the live alerts of a loudness, each in turn, as many as there is room asked at once."""

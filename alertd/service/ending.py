@@ -27,18 +27,20 @@ class Ending:
         self._metrics = metrics
         self._early: dict[str, float] = {}
 
-    async def follow(self, alert_id: str, word: str) -> None:
-        """Do what `Work.finish` says of an alert: let it go when it is over, settle what a closed gate left."""
+    async def follow(self, alert_id: str, word: str, seen: bytes) -> None:
+        """Do what `Work.finish` says of an alert: let it go when it is over, settle what a closed gate left. `seen` is what
+        `Alerts.live` said of its chain before that was asked: what was announced since stays.
+        """
         match word:
             case "done":
-                await self._done(alert_id)
+                await self._done(alert_id, seen)
             case "sweep":
                 await self._sweep(alert_id)
             case "early":
                 since = self._early.setdefault(alert_id, self._clock.monotonic())
                 if self._clock.monotonic() - since > EARLY_S:
                     del self._early[alert_id]  # announced again, it has the whole time again
-                    await self._alerts.retire(chain_of(alert_id))
+                    await self._alerts.retire(chain_of(alert_id), seen)
 
     async def expire(self, alert_id: str) -> None:
         """Close the gate of an alert whose end has passed, unless that is put off at this moment, or was."""
@@ -50,9 +52,9 @@ class Ending:
         if old != "changed":
             await self._alerts.expiry_done([alert_id])
 
-    async def _done(self, alert_id: str) -> None:
+    async def _done(self, alert_id: str, seen: bytes) -> None:
         self._early.pop(alert_id, None)
-        await self._alerts.retire(chain_of(alert_id))
+        await self._alerts.retire(chain_of(alert_id), seen)
         record = await self._alerts.get(alert_id)
         if record is None or record.state is not AlertState.SENT or not record.first_send:
             return

@@ -54,7 +54,7 @@ class Fleet:
     async def _references(self) -> dict[str, dict[str, int]]:
         """References by channel and state of all live alerts."""
         totals: dict[str, Counter[str]] = {}
-        for counts in await self._work.counts_of(await self._alerts.versions(await self._alerts.live())):
+        for counts in await self._work.counts_of(await self._alerts.versions(list(await self._alerts.live()))):
             for channel, found in counts.items():
                 totals.setdefault(channel, Counter()).update(found)
         return {channel: dict(found) for channel, found in totals.items()}

@@ -354,19 +354,19 @@ class Alerts:
         pairs = flat if nested else zip(flat[::2], flat[1::2], strict=True)
         return [(int(float(score)), name.decode()) for name, score in pairs]
 
-    async def live(self) -> list[str]:
-        """The chains with work to do."""
-        found = await self._db.execute_many([("SMEMBERS", keys.live(shard)) for shard in range(keys.SHARDS)])
-        return sorted(chain.decode() for shard in found for chain in shard)
+    async def live(self) -> dict[str, bytes]:
+        """Chains that have work, each with what tells whether it was announced again."""
+        found = await self._db.hashes([keys.live(shard) for shard in range(keys.SHARDS)])
+        return {chain.decode(): seen for shard in found for chain, seen in shard.items()}
 
     async def enliven(self, alert_id: str) -> None:
         """A chain is about to have work."""
         chain = chain_of(alert_id)
-        await self._db.execute("SADD", keys.live(keys.shard_of(chain)), chain)
+        await self._db.execute("HINCRBY", keys.live(keys.shard_of(chain)), chain, 1)
 
-    async def retire(self, chain: str) -> None:
-        """A chain has no work left."""
-        await self._db.execute("SREM", keys.live(keys.shard_of(chain)), chain)
+    async def retire(self, chain: str, seen: bytes) -> bool:
+        """A chain had no work left when it was as `live` said; it stays if it was announced again since. Answers whether it went."""
+        return bool(await self._db.run("retire", [keys.live(keys.shard_of(chain))], chain, seen))
 
     async def due(self, now_ms: int, limit: int = 100) -> list[str]:
         """Alerts whose expiry has come."""

@@ -110,8 +110,12 @@ class Connection:
 
     async def hash_of(self, name: str) -> dict[bytes, bytes]:
         """A whole hash, empty when there is none."""
-        flat = await self.execute("HGETALL", name)
-        return flat if isinstance(flat, dict) else dict(zip(flat[::2], flat[1::2], strict=True))
+        return (await self.hashes([name]))[0]
+
+    async def hashes(self, names: Sequence[str]) -> list[dict[bytes, bytes]]:
+        """Whole hashes, empty where there is none."""
+        found = await self.execute_many([("HGETALL", name) for name in names])
+        return [one if isinstance(one, dict) else dict(zip(one[::2], one[1::2], strict=True)) for one in found]
 
     async def mget(self, names: Sequence[str]) -> list[bytes | None]:
         """Many values, missing ones as None."""

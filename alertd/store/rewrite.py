@@ -69,7 +69,7 @@ async def is_quiet(alerts: Alerts) -> bool:
 
     Raises StoreUnavailableError.
     """
-    live = await alerts.heads(await alerts.live())
+    live = await alerts.heads(list(await alerts.live()))
     return not any(record and record.loudness == Loudness.LOUD and record.state in OPEN_STATES for record in live)
 
 

@@ -226,6 +226,20 @@ async def test_what_is_in_flight_is_waited_for(parts: Parts, sample: dict[str, A
     assert (await parts.work.counts(notice.id))["push"]["queued"] == 20
 
 
+async def test_a_worker_that_is_late_lets_no_chain_go_that_has_work_again(parts: Parts, sample: dict[str, Any]):
+    """Seen to be over, then cancelled, then let go by whoever saw it: its end is told all the same, and then the chain goes."""
+    record = await sent(parts, sample)
+    seen = (await parts.alerts.live())[record.id]
+    word = await parts.work.finish(record.id)
+    assert word == "done"
+    await parts.following.cancel(record.id, ANA, "x")
+    ending = parts.worker().ending
+    await ending.follow(record.id, word, seen)
+    assert record.id in await parts.alerts.live()
+    await ending.follow(record.id, "done", (await parts.alerts.live())[record.id])
+    assert record.id not in await parts.alerts.live()
+
+
 async def test_workers_tell_it_by_themselves(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
     """From the approval to the close, with nobody planning but the workers; each address hears twice, and the chain ends."""
     await register(parts, 50)
@@ -245,4 +259,4 @@ async def _is(parts: Parts, alert_id: str, state: AlertState) -> bool:
 
 
 async def _retired(parts: Parts) -> bool:
-    return await parts.alerts.live() == []
+    return not await parts.alerts.live()

@@ -116,7 +116,8 @@ async def test_one_that_is_stood_down_is_purged_and_settled(parts: Parts, sample
     assert await parts.work.finish(down.told_by) == "done"
     await parts.purging.purge(record.id, BEA, WHY)
     for _ in range(2):
-        await parts.worker().ending.follow(record.id, await parts.work.finish(record.id))
+        seen = (await parts.alerts.live()).get(record.id, b"")
+        await parts.worker().ending.follow(record.id, await parts.work.finish(record.id), seen)
     assert await counts(parts, record, "sms") == {"cancelled": 20}
     assert await parts.work.finish(record.id) == "done"
     assert await slug(parts.following.reopen(record.id, BEA, "x")) in {"precondition-failed", "expired"}

@@ -107,7 +107,7 @@ async def test_the_fleet_is_told_of_live_alerts_alone(store: Connection, alerts:
     over = await planned(alerts, work, 4)
     assert 'alertd_targeted{channel="push"} 7.0' in (await fleet.metrics()).decode()
     await alerts.step(over, AlertState.CANCELLED)
-    await alerts.retire(over)
+    await alerts.retire(over, (await alerts.live())[over])
     before = int((await store.nodes.first.info("stats"))["total_reads_processed"])
     text = (await fleet.metrics()).decode()
     assert int((await store.nodes.first.info("stats"))["total_reads_processed"]) - before < 20
