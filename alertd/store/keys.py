@@ -81,7 +81,7 @@ TABLE = (
     Kind("{o:<org>}:alerts", "zset", "alert -> ms it was made", "alerts", KEPT),
     Kind("{o:<org>}:media", "zset", "photo that waits for an alert -> ms it is gone", "media", "an entry when an alert has it, or it is gone"),
     Kind("{p:<key id>:<hash>}", "hash", "an Idempotency-Key: digest, id, status", "requests idempotency.lua", "after a day, or when the request was refused"),
-    Kind("{x:<shard>}:live", "set", "chains with work to do", "alerts", "an entry when the work is done"),
+    Kind("{x:<shard>}:live", "hash", "chains with work to do -> how often each was announced", "alerts retire.lua", "an entry when the work is done"),
     Kind("{x:<shard>}:expiry", "zset", "alert -> ms it expires", "alerts", "an entry when it has expired"),
     Kind("{m}:schema", "string", "version of what is stored", "connection", KEPT),
     Kind("{m}:key-check", "string", "tells wrong keys", "connection", KEPT),

@@ -11,6 +11,7 @@ from alertd.app import Parts
 from alertd.rendering.own_texts import Place
 from alertd.service.receipts import End
 from alertd.store import keys
+from alertd.store.cases import Cases
 from alertd.store.drawn import Drawings
 from alertd.store.labels import LabelMark
 from alertd.store.message_ids import Said, Sent
@@ -59,6 +60,11 @@ async def test_the_table_has_every_key_and_no_other(parts: Parts, sample: dict[s
     await parts.receipts.sent("centre", "sms", [Sent("tag", ("1", "2"), 1000)])
     await parts.receipts.ended("centre", "sms", [End(None, Said("1", State.DELIVERED, 0))])
     assert await over(parts, record)
+    cases = Cases(parts.db)
+    seen |= await held(parts)
+    assert await cases.drop(record.case, await cases.held(record.case))
+    seen |= await held(parts)
+    await cases.destroy(record.case)
     assert seen | await held(parts) == set(keys.TABLE)
 
 
