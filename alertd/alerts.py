@@ -40,7 +40,9 @@ ALERT_STEPS: dict[AlertState, frozenset[AlertState]] = {
     _S.SCHEDULED: frozenset({_S.APPROVED, _S.CANCELLED, _S.EXPIRED}),
     _S.APPROVED: frozenset({_S.SENDING, _S.STOOD_DOWN, *_ENDS}),
     _S.SENDING: frozenset({_S.SENT, _S.STOOD_DOWN, *_ENDS}),
-    _S.SENT: frozenset({_S.SENDING, _S.STOOD_DOWN, *_ENDS}),  # sending: an operator sends again what may not have arrived
+    _S.SENT: frozenset(
+        {_S.SENDING, _S.STOOD_DOWN, *_ENDS}
+    ),  # sending: an operator sends again what may not have arrived
     _S.STOOD_DOWN: frozenset({_S.SENDING, _S.CLOSED, _S.CANCELLED, _S.EXPIRED, _S.PURGED}),
     _S.REJECTED: frozenset({_S.PURGED}),
     **{end: frozenset({_S.PURGED}) for end in _ENDS},

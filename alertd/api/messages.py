@@ -55,7 +55,9 @@ class PreviewMessage(BaseModel):
     html: str | None = Field(None, description="Mail.")
     encoding: Literal["gsm7", "ucs2"] | None = Field(None, description="SMS.")
     segments: int | None = Field(None, description="SMS: how many it is sent and paid as.")
-    left_out: list[str] = Field(description="Facts that are known and for which there was no room; contacts each with its number or address.")
+    left_out: list[str] = Field(
+        description="Facts that are known and for which there was no room; contacts each with its number or address."
+    )
     shortened: list[str] = Field(description="Facts that are told in part.")
 
 

@@ -18,7 +18,9 @@ from alertd.subscribers import AddressState, Subscriber
 Told = Literal["yes", "no", "maybe"]
 
 #: Why there is no message, in the order in which they are looked at: the first that holds.
-Why = Literal["has-messages", "not-approved", "no-consent", "no-tester", "outside", "not-then", "no-address", "not-planned"]
+Why = Literal[
+    "has-messages", "not-approved", "no-consent", "no-tester", "outside", "not-then", "no-address", "not-planned"
+]
 _ARRIVED = {State.ACCEPTED.word, State.DELIVERED.word}
 _MAY_HAVE = {State.UNKNOWN.word, State.IN_FLIGHT.word}
 

@@ -181,7 +181,9 @@ def test_who_closes_a_stream_is_no_failure(served: Served, alert: dict[str, Any]
     stream.readline()
     stream.close()
     assert served.call("POST", f"{path}/approve", {}, bea)[0] == 200
-    counted = re.compile(r'alertd_http_request_seconds_count\{[^}]*route="/v1/alerts/\{id\}/progress"[^}]*status="(\d+)"')
+    counted = re.compile(
+        r'alertd_http_request_seconds_count\{[^}]*route="/v1/alerts/\{id\}/progress"[^}]*status="(\d+)"'
+    )
     served.wait_for(lambda: "499" in counted.findall(metrics(served)))
     assert "500" not in counted.findall(metrics(served))
     assert '"request failed"' not in served.log.read_text()

@@ -188,7 +188,11 @@ def test_who_wakes_everybody_meets_every_criterion(unmet: str) -> None:
     endangered = changed(MISSING_CHILD, "case/verification/criteria", criteria)
     assert missing_verification(read(endangered)) == []
     [fault] = missing_verification(read(changed(endangered, "level", "child-alert")))
-    assert (fault.pointer, unmet in fault.detail, "endangered" in fault.detail) == ("/case/verification/criteria", True, True)
+    assert (fault.pointer, unmet in fault.detail, "endangered" in fault.detail) == (
+        "/case/verification/criteria",
+        True,
+        True,
+    )
 
 
 def test_machine_text_waits_for_a_person() -> None:
