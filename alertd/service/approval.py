@@ -84,8 +84,8 @@ class Approval:
             raise refused(record.state, AlertState.APPROVED)
         alert = Alert.model_validate_json(record.document)
         area = await self._alerts.area(record.id)
-        shares = await self._targeting.shares(area)
-        found = await self._targeting.people(area, alert, shares)
+        # As they were at the submission: what is imported since takes nobody out whom the area was shown with.
+        found = await self._targeting.people(area, alert, [int(number) for number in record.regions.split()])
         if alert.status is Status.ACTUAL and len(found) < self._settings.least_people:
             raise too_few_people(self._settings.least_people)
         if seen is not None and abs(len(found) - seen) > self._settings.drift_share * max(seen, 1):
@@ -100,7 +100,6 @@ class Approval:
             record.id,
             found.numbers,
             who.subject,
-            self._targeting.told_regions(shares),
             rings=ringed.of_each,
             rev=record.rev,
             sent_by=(record.key, who.key_id),

@@ -166,7 +166,7 @@ class Intake:
         return area, shares, countries
 
     async def _people(self, alert: Alert, area: Area, shares: Sequence[Share]) -> Look:
-        found = await self._targeting.people(area.geometry, alert, shares)
+        found = await self._targeting.people(area.geometry, alert, self._targeting.told_regions(shares))
         ringed = await self._targeting.ringed(area.geometry, alert, found)
         return Look(area=area, shares=shares, found=found, ringed=ringed)
 
@@ -236,6 +236,7 @@ class Intake:
             key=who.key_id,
             external_id=alert.external_id or "",
             case=self._alerts.case_id(alert.case.number) if alert.case.number else alert_id,
+            regions=" ".join(map(str, self._targeting.told_regions(look.shares))),
             created=self._clock.now_ms(),
             expires=int(alert.expires.timestamp() * 1000),
             rev=1,

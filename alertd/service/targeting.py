@@ -95,10 +95,10 @@ class Targeting:
             raise Problem(slug, "The target cannot be resolved; see the faults.", faults=faults) from None
         return shapely.to_wkb(area.geometry), area
 
-    async def people(self, geometry: shapely.MultiPolygon, alert: Alert, shares: Sequence[Share]) -> Found:
-        """Everyone in the area whom this alert is for. `shares` are the area's own."""
+    async def people(self, geometry: shapely.MultiPolygon, alert: Alert, regions: Sequence[int]) -> Found:
+        """Everyone in the area whom this alert is for, and whoever named one of these `regions` instead of a point."""
         testers_only = alert.status is not Status.ACTUAL
-        return await self.find(geometry, alert.kind, alert.policy, shares, testers_only=testers_only)
+        return await self._timed(geometry, alert.kind, alert.policy, regions, testers_only=testers_only)
 
     async def find(
         self,
@@ -109,9 +109,20 @@ class Targeting:
         *,
         testers_only: bool = False,
     ) -> Found:
-        """Everyone in the area who consented to the kind and whose place counts."""
+        """Everyone in the area who consented to the kind and whose place counts. `shares` are the area's own."""
+        return await self._timed(geometry, kind, policy, self.told_regions(shares), testers_only=testers_only)
+
+    async def _timed(
+        self,
+        geometry: shapely.MultiPolygon,
+        kind: str,
+        policy: Policy,
+        regions: Sequence[int],
+        *,
+        testers_only: bool,
+    ) -> Found:
         started = self._clock.monotonic()
-        found = await self._search(geometry, kind, policy, shares, testers_only=testers_only)
+        found = await self._search(geometry, kind, policy, regions, testers_only=testers_only)
         self._metrics.audience_seconds.observe(self._clock.monotonic() - started)
         self._metrics.audience_people.observe(len(found))
         return found
@@ -121,13 +132,13 @@ class Targeting:
         geometry: shapely.MultiPolygon,
         kind: str,
         policy: Policy,
-        shares: Sequence[Share],
+        regions: Sequence[int],
         *,
         testers_only: bool,
     ) -> Found:
         wanted = Wanted(
             area=geometry,
-            regions=self.told_regions(shares),
+            regions=regions,
             kind=1 << KINDS.index(kind),
             places=frozenset(PLACE_KINDS.index(place) for place in policy.places),
             max_age_h=policy.max_age_h,
@@ -173,8 +184,8 @@ class Targeting:
         for ring in reversed(rings.outwards(target)):
             ground = grounds[ring - 1]
             if ring != base and not ground.is_empty:
-                shares = await self.shares(ground)
-                inside = await self._search(ground, kind, policy, shares, testers_only=testers_only)
+                regions = self.told_regions(await self.shares(ground))
+                inside = await self._search(ground, kind, policy, regions, testers_only=testers_only)
                 of_each[np.isin(found.numbers, inside.numbers, assume_unique=True)] = ring
         return rings.Ringed(of_each=of_each, km2=await asyncio.to_thread(rings.own_km2, target, grounds, geometry))
 

@@ -52,7 +52,7 @@ class AlertRecord:
     texts: int = (
         0  # revision of the organisation's own texts that it is told with, 0 for none; as it was when it was submitted
     )
-    regions: str = ""  # numbers of the regions whose people are told, frozen with the audience
+    regions: str = ""  # numbers of the regions whose people are told, as at the submission
     countries: str = ""  # that its area lies in, as ISO 3166-1 codes
     document: bytes  # JSON, opened
 

@@ -196,7 +196,6 @@ class Alerts:
         alert_id: str,
         audience: Numbers,
         approver: str,
-        regions: Sequence[int] = (),
         *,
         rings: Rings | None = None,
         rev: int | None = None,
@@ -221,8 +220,6 @@ class Alerts:
             " ".join(sent_by),
             "approver",
             self._seals(alert_id, None).seal("approver", approver),
-            "regions",
-            " ".join(map(str, regions)),
         )
         if done:
             await self.enliven(alert_id)  # again: a worker may have found it not approved yet, and retired it

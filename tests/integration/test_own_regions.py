@@ -20,7 +20,7 @@ from geofences import files, importer
 from geofences.additions import install
 from geofences.drawn import FIRST_NUMBER
 from geofences.regions import Library
-from tests.integration.acts import register, submitted
+from tests.integration.acts import BEA, register, submitted
 from tests.integration.conftest import Sandbox, settings_for
 
 HARBOUR = shapely.box(-6.02, 37.33, -5.98, 37.36)
@@ -31,6 +31,12 @@ ALL_THERE = Target(regions=("PORT-1",))
 
 def settings_of(tmp_path: Path) -> Settings:
     return Settings(store=StoreSection(directory=tmp_path))
+
+
+def sending(tmp_path: Path, sandbox: Sandbox) -> Settings:
+    """With carriers, and regions of one's own."""
+    settings = settings_for(sandbox)
+    return settings.model_copy(update={"store": settings.store.model_copy(update={"directory": tmp_path})})
 
 
 def imported(data: Path, shape: shapely.Polygon = HARBOUR, country: str = "ES") -> None:
@@ -50,6 +56,21 @@ def imported(data: Path, shape: shapely.Polygon = HARBOUR, country: str = "ES") 
         geometries=report.geometries,
         library=Library.load(),
     )
+
+
+async def test_an_import_after_the_submission_takes_nobody_out(
+    tmp_path: Path, redis: Redis, codec: Codec, sandbox: Sandbox, sample: dict[str, Any]
+):
+    """Whoever named a region is told of an alert for it, though it is another place by the time that the alert is approved."""
+    imported(tmp_path)
+    async with opened(sending(tmp_path, sandbox), redis, codec) as parts:
+        await register(parts, 20, places={"home": {"region": "PORT-1"}})
+        taken = await submitted(parts, sample, target={"regions": ["PORT-1"]})
+        imported(tmp_path, shapely.box(-3.72, 40.40, -3.70, 40.42))
+        await parts.regions.refresh()
+        approved = await parts.approval.approve(taken.record.id, BEA)
+        assert (await parts.alerts.audience(approved.id)).numbers.tolist() == taken.found.numbers.tolist()
+        assert len(taken.found) == 20
 
 
 async def test_imported_region_is_found_while_the_service_runs(tmp_path: Path, redis: Redis, codec: Codec):
@@ -110,7 +131,7 @@ async def test_an_alert_keeps_the_area_it_was_submitted_with(
 ):
     """A region that is drawn anew, or replaced, after an alert named it does not move the alert."""
     imported(tmp_path)
-    settings = settings_for(sandbox).model_copy(update={"store": StoreSection(directory=tmp_path)})
+    settings = sending(tmp_path, sandbox)
     async with opened(settings, redis, codec) as parts:
         await register(parts, 60, places={"home": {"point": [-6.0, 37.34]}})
         taken = await submitted(parts, sample, target={"regions": ["PORT-1"]})
