@@ -1,6 +1,6 @@
 // What an area is made of: regions, shapes, circles, and rings, each told as loud and as late as it says.
 
-import { Button, Icon, html } from "./parts.js";
+import { Button, Icon, html, useState } from "./parts.js";
 import { ringsOf as outlines } from "./shapes.js";
 import { TABLES } from "./tables.js";
 import { language, number, span, t } from "./words.js";
@@ -30,12 +30,21 @@ export const ringWords = ({ radius_km, loudness, delay_min }) =>
 
 export const RingWords = ({ rings }) => (rings && rings.length ? html`<ul class="rings-say">${[...rings].sort((a, b) => a.radius_km - b.radius_km).map((one) => html`<li>${ringWords(one)}</li>`)}</ul>` : null);
 
+/** A number as it is typed: the screen is drawn again meanwhile, and takes no digit back. What cannot be is forgotten on leaving. */
+function Amount({ value, set, label, ...limits }) {
+  const [text, type] = useState(null);
+  const typed = (e) => {
+    type(e.target.value);
+    if (e.target.value !== "" && e.target.validity.valid) set(Number(e.target.value));
+  };
+  return html`<input type="number" ...${limits} value=${text === null ? value : text} aria-label=${label} onInput=${typed} onBlur=${() => type(null)} />`;
+}
+
 const RingFields = ({ one, title, set }) => html`<div class="ring-fields">
   <select aria-label=${`${t("loudness")}: ${title}`} onChange=${(e) => set({ loudness: e.target.value })}>
     <option value="" selected=${!one.loudness}>${t("as-alert")}</option>
     ${TABLES.loudness.map((each) => html`<option value=${each} selected=${one.loudness === each}>${t(`is-${each}`)}</option>`)}</select>
-  <label class="radius">+<input type="number" min="0" max="1440" step="1" value=${one.delay_min} aria-label=${`${t("delay")}: ${title}`}
-    onChange=${(e) => e.target.validity.valid && set({ delay_min: Number(e.target.value) })} /> min</label></div>`;
+  <label class="radius">+<${Amount} min="0" max="1440" step="1" value=${one.delay_min} label=${`${t("delay")}: ${title}`} set=${(delay_min) => set({ delay_min })} /> min</label></div>`;
 
 function Piece({ one, pieces, set, drop, wider }) {
   const title = NAMES[one.type](one, pieces);
@@ -43,8 +52,7 @@ function Piece({ one, pieces, set, drop, wider }) {
   const canRing = one.type === "ring" || ringsOf(pieces).length < TABLES.mostRings;
   return html`<li class="${one.minus ? "is-minus" : ""} of-${one.type}">
     <span class="piece-title">${TITLES[one.type](one, pieces)}${one.minus ? html` <em>${t("minus")}</em>` : null}</span>
-    ${isRound(one) ? html`<label class="radius"><input type="number" min="0.1" step="0.1" value=${one.radius_km} aria-label=${`${t("radius")}: ${title}`}
-      onChange=${(e) => Number(e.target.value) > 0 && set({ radius_km: Number(e.target.value) })} /> km</label>` : null}
+    ${isRound(one) ? html`<label class="radius"><${Amount} min="0.1" step="any" value=${one.radius_km} label=${`${t("radius")}: ${title}`} set=${(radius_km) => set({ radius_km })} /> km</label>` : null}
     ${isRound(one) && canRing ? html`<button type="button" class="tiny is-ring" aria-pressed=${one.type === "ring" ? "true" : "false"} aria-label=${`${t("tool-ring")}: ${title}`} title=${t("tool-ring-says")} onClick=${toRing}><${Icon} name="ring" /></button>` : null}
     ${one.type === "ring" ? null : html`<button type="button" class="tiny" aria-pressed=${one.minus ? "true" : "false"} aria-label=${`${t("tool-minus")}: ${title}`} onClick=${() => set({ minus: !one.minus })}><${Icon} name="minus" /></button>`}
     <button type="button" class="tiny" aria-label=${`${t("remove")}: ${title}`} onClick=${drop}><${Icon} name="close" /></button>
