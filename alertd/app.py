@@ -31,6 +31,7 @@ from alertd.service.carriers import UNLIMITED, Carrier, Carriers, Domain
 from alertd.service.dispatch import Dispatch
 from alertd.service.domains import Domains
 from alertd.service.ending import Ending
+from alertd.service.events import Events
 from alertd.service.explaining import Explaining
 from alertd.service.fleet import Fleet
 from alertd.service.following import Following
@@ -52,6 +53,7 @@ from alertd.service.revising import Revising
 from alertd.service.stopping import Stopping
 from alertd.service.targeting import Targeting
 from alertd.service.texts import Texts
+from alertd.store import events as event_store
 from alertd.store.alerts import Alerts
 from alertd.store.audience import Audience
 from alertd.store.audit import AuditLog
@@ -143,6 +145,8 @@ class Parts:
         self.receipts = Receipts(self.work, MessageIds(self.db), self.removal, self.tags, metrics)
         self.mail_reports = MailReports(self.receipts, self.removal, self.work, self.people, self.tags)
         self.audit = Audit(AuditLog(self.db), self.alerts, self.db.codec, metrics)
+        kept = event_store.Events(self.db, keep=settings.events.keep, keep_days=settings.events.keep_days)
+        self.events = Events(kept, self.alerts, clock, org=settings.alerts.organisation)
         self.reports = Reports(self.alerts, self.work, self.limits, self.db.codec)
         self.explaining = Explaining(self.alerts, self.reports)
         self.cap_intake = CapIntake(
@@ -182,6 +186,7 @@ class Parts:
             mail_reports=self.mail_reports,
             access=self.access,
             audit=self.audit,
+            events=self.events,
             stopping=self.stopping,
             following=self.following,
             revising=self.revising,
@@ -222,6 +227,7 @@ class Parts:
             stopping=self.stopping,
             ending=Ending(self.alerts, self.work, self.clock, self.metrics),
             sweeper=Sweeper(self.db, self.people, self.clock),
+            events=self.events,
             carriers=self.carriers,
             clock=self.clock,
             metrics=self.metrics,

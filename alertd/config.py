@@ -149,6 +149,11 @@ class MediaSection(Section):
     waiting: int = Field(200, ge=1)
 
 
+class EventSection(Section):
+    keep: int = Field(100_000, ge=1_000)
+    keep_days: int = Field(30, ge=4)  # webhooks are tried for three days
+
+
 class Carrier(Section):
     """What every carrier has: its limits and what to do when it leaves us without an answer."""
 
@@ -308,6 +313,7 @@ class Settings(BaseSettings):
     alerts: AlertSection = AlertSection()
     cap: CapSection = CapSection()
     media: MediaSection = MediaSection()
+    events: EventSection = EventSection()
     carriers: dict[str, AnyCarrier] = {}
     _file: Path | None = PrivateAttr(None)
 

@@ -22,6 +22,7 @@ from alertd.metrics import Metrics
 from alertd.service.carriers import Carriers
 from alertd.service.dispatch import Dispatch
 from alertd.service.ending import Ending
+from alertd.service.events import Events
 from alertd.service.planning import Planner
 from alertd.service.stopping import Stopping
 from alertd.store.alerts import AlertRecord, Alerts
@@ -38,6 +39,7 @@ EXPIRY_S = 1.0
 LISTEN_S = 0.1
 FRESH_S = 0.5
 SWEEP_S = 3.0
+TELL_S = 0.2  # what happened to an alert is told so soon
 
 
 class Lanes:
@@ -84,6 +86,7 @@ class Worker:
     stopping: Stopping
     ending: Ending
     sweeper: Sweeper
+    events: Events
     carriers: Carriers
     clock: Clock
     metrics: Metrics
@@ -115,6 +118,7 @@ class Worker:
                     (self._finish, poll_s * 4),
                     (self._expire, EXPIRY_S),
                     (self._sweep, SWEEP_S),
+                    (self._tell, TELL_S),
                 ):
                     work.create_task(self._repeat(step, every_s))
                 for channel in sorted(self.carriers.channels):
@@ -217,6 +221,10 @@ class Worker:
 
     async def _sweep(self) -> None:
         await self.sweeper.round()
+
+    async def _tell(self) -> None:
+        if await self.events.leads():
+            await self.events.bring()
 
     async def _beat(self) -> None:
         if self._held:

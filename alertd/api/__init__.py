@@ -10,6 +10,7 @@ from alertd.api import (
     audit,
     cap,
     deliveries,
+    events,
     following,
     leave,
     mail_reports,
@@ -47,6 +48,7 @@ OPERATIONS = (
     *following.OPERATIONS,
     *stop.OPERATIONS,
     *audit.OPERATIONS,
+    *events.OPERATIONS,
     *mail_reports.OPERATIONS,
     *push.OPERATIONS,
 )

@@ -17,6 +17,7 @@ from alertd.service.audit import Audit
 from alertd.service.cap import CapIntake
 from alertd.service.cap_out import CapOut
 from alertd.service.carriers import Carriers
+from alertd.service.events import Events
 from alertd.service.explaining import Explaining
 from alertd.service.fleet import Fleet
 from alertd.service.following import Following
@@ -60,6 +61,7 @@ class Services:
     mail_reports: MailReports
     access: Access
     audit: Audit
+    events: Events
     stopping: Stopping
     following: Following
     revising: Revising

@@ -38,6 +38,7 @@ LONGEST_MS = 2**32 - 1
 class _Change:
     """What versions of an alert say from now on, and the version that tells of it."""
 
+    word: str  # what the event is called
     anew: list[AlertRecord]  # the alert among them
     told_by: AlertRecord | None = None
 
@@ -87,7 +88,9 @@ class Revising:
                 fresh, len(versions) + 1, Occasion.UPDATE, FOLLOWS,
                 by=who.subject, expires=record.expires, loudness=Loudness.SILENT,
             )  # fmt: skip
-        return _Change(anew=[fresh, *(_anew(one, now, restricted) for one in later if one)], told_by=told_by)
+        return _Change(
+            word="restricted", anew=[fresh, *(_anew(one, now, restricted) for one in later if one)], told_by=told_by
+        )
 
     async def _extension(
         self, who: Credential, expires: datetime, record: AlertRecord, _versions: list[AlertRecord]
@@ -103,7 +106,7 @@ class Revising:
         self._check_end(record, alert, now)
         await self._photos.attach(Alert.model_validate_json(alert.document), alert)
         await self._alerts.keep_name(alert)
-        return _Change(anew=[alert])
+        return _Change(word="extended", anew=[alert])
 
     def _check_end(self, record: AlertRecord, alert: AlertRecord, now_ms: int) -> None:
         """Raises Problem for an end that is none, or is too far away."""
@@ -132,7 +135,7 @@ class Revising:
 
     async def _write(self, record: AlertRecord, change: _Change, last: int, fields: dict[str, str]) -> bool:
         """Whether it was done; no where somebody else was first, and it is to be looked at again. Raises Problem."""
-        footing = Footing(sources=SOURCES, last=last, rev=record.rev, alive=True)
+        footing = Footing(sources=SOURCES, last=last, rev=record.rev, alive=True, word=change.word)
         done, old = await self._alerts.follow(record, footing, None, change.told_by, fields=fields, anew=change.anew)
         if done or old in {"again", "changed"}:
             return done

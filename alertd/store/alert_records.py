@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from alertd.alerts import AlertState
+from alertd.alerts import ALERT_STEPS, AlertState
 from alertd.store.codec import Box
 
 
@@ -55,6 +55,27 @@ class AlertRecord:
     regions: str = ""  # numbers of the regions whose people are told, as at the submission
     countries: str = ""  # that its area lies in, as ISO 3166-1 codes
     document: bytes  # JSON, opened
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Footing:
+    """Where a chain must stand for what follows an alert."""
+
+    sources: Iterable[AlertState]  # states that the alert may be in
+    last: int  # how many versions it has
+    rev: int | None  # revision of the alert; None for any
+    alive: bool = False  # its end must be to come
+    word: str = ""  # what its event is called where its state stays
+
+
+def sources_of(new: AlertState) -> str:
+    """The states from which the table allows a step to `new`, as the scripts want them."""
+    return listed(old for old, steps in ALERT_STEPS.items() if new in steps)
+
+
+def listed(states: Iterable[AlertState]) -> str:
+    """As the scripts want them: a comma before and after each."""
+    return "," + ",".join(states) + ","
 
 
 NUMBERS = (

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import shapely
 
-from alertd.alerts import ALERT_STEPS, AMENDABLE, OPEN_STATES, QUEUED_BECOMES, AlertState
+from alertd.alerts import AMENDABLE, OPEN_STATES, QUEUED_BECOMES, AlertState
 from alertd.fields import folded_subject
 from alertd.ids import chain_of
 from alertd.store import keys
-from alertd.store.alert_records import NUMBERS, OF_CASE, OF_STAFF, TEXTS, AlertRecord, Seals, changed, record_of, said
+from alertd.store.alert_records import (
+    NUMBERS,
+    OF_CASE,
+    OF_STAFF,
+    TEXTS,
+    AlertRecord,
+    Footing,
+    Seals,
+    changed,
+    listed,
+    record_of,
+    said,
+    sources_of,
+)
 from alertd.store.cases import Cases
 from alertd.store.codec import Box
 from alertd.store.connection import Connection
@@ -32,27 +44,8 @@ UNDER_WAY = frozenset({AlertState.PENDING, AlertState.APPROVED, AlertState.SCHED
 CLAIM_MS = 10_000
 
 
-def sources_of(new: AlertState) -> str:
-    """The states from which the table allows a step to `new`, as the scripts want them."""
-    return _listed(old for old, steps in ALERT_STEPS.items() if new in steps)
-
-
-def _listed(states: Iterable[AlertState]) -> str:
-    return "," + ",".join(states) + ","
-
-
 def _version(alert_id: str) -> str:
     return keys.of_chain(chain_of(alert_id), "version", alert_id)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Footing:
-    """Where a chain must stand for what follows an alert."""
-
-    sources: Iterable[AlertState]  # states that the alert may be in
-    last: int  # how many versions it has
-    rev: int | None  # revision of the alert; None for any
-    alive: bool = False  # its end must be to come
 
 
 class Alerts:
@@ -125,6 +118,7 @@ class Alerts:
             [
                 ("ZADD", keys.org(record.org, "alerts"), "NX", record.created, record.id),  # a retry keeps its place
                 ("ZADD", keys.expiry(keys.shard_of(chain)), record.expires, record.id),
+                ("HINCRBY", keys.told(keys.shard_of(chain)), chain, 1),
             ]
         )
         made = await self._db.run_durably(
@@ -140,7 +134,7 @@ class Alerts:
         """
         seals = self._seals(record.id, await self.case_box(record.case, record.id))
         done, old = await self._db.run_durably(
-            "amend", [keys.chain(chain_of(record.id))], record.id, _listed(AMENDABLE), record.rev, shapely.to_wkb(area),
+            "amend", [keys.chain(chain_of(record.id))], record.id, listed(AMENDABLE), record.rev, shapely.to_wkb(area),
             *said(record, seals),
         )  # fmt: skip
         if done:
@@ -231,8 +225,8 @@ class Alerts:
         """One step of the table of states, durably, from the revision `rev` if that matters, with own `texts` of another
         revision if given. Answers whether it was done, and the state it had ('' for none, 'changed' for another revision).
         """
-        if new in QUEUED_BECOMES:
-            await self.enliven(alert_id)  # first, so that what is queued is settled even if we die here
+        # First, so that what is queued is settled, and what happened told, even if we die here.
+        await self.enliven(alert_id, works=new in QUEUED_BECOMES)
         seals = self._seals(alert_id, await self._box_of(alert_id) if fields.keys() & set(OF_CASE) else None)
         flat: list[str | bytes | int] = [] if texts is None else ["texts", texts]
         flat += [part for name, text in fields.items() for part in (name, seals.seal(name, text))]
@@ -273,9 +267,9 @@ class Alerts:
             told = ["alerted", notice.alerted, *said(notice, self._seals(notice.id, box))]
         await self.enliven(record.id)  # before the step, so that no crash hides it
         done, old = await self._db.run_durably(
-            "follow", [chain], record.id, _listed(footing.sources), str(new or ""), self._db.skew_ms,
+            "follow", [chain], record.id, listed(footing.sources), str(new or ""), self._db.skew_ms,
             "" if footing.rev is None else footing.rev, footing.last, " ".join(sent_by), notice.id if notice else "",
-            int(footing.alive), len(flat), len(docs), *flat, *docs, *told,
+            int(footing.alive), len(flat), len(docs), footing.word, *flat, *docs, *told,
         )  # fmt: skip
         if done:
             await self.enliven(record.id)  # again, as where it is approved
@@ -316,7 +310,7 @@ class Alerts:
         await self.enliven(alert_id)  # first, so that what is queued is settled
         sealed = self._seals(alert_id, None).seal("by", by) if by else b""
         done, old = await self._db.run_durably(
-            "purge", [keys.chain(alert_id)], alert_id, _listed(sources) if sources else "", self._db.skew_ms,
+            "purge", [keys.chain(alert_id)], alert_id, listed(sources) if sources else "", self._db.skew_ms,
             "code", code, "by", sealed,
         )  # fmt: skip
         return bool(done), old.decode()
@@ -324,9 +318,10 @@ class Alerts:
     async def pause(self, alert_id: str, *, waits: bool, by: str, rev: int | None) -> tuple[bool, str]:
         """Let an alert that is being sent wait, or go on, durably. Answers whether it is so now, and the state it has."""
         sealed = self._seals(alert_id, None).seal("by", by)
+        await self.enliven(alert_id, works=False)
         done, old = await self._db.run_durably(
-            "alert_pause", [keys.chain(chain_of(alert_id))], alert_id, _listed(OPEN_STATES), int(waits),
-            "" if rev is None else rev, "by", sealed,
+            "alert_pause", [keys.chain(chain_of(alert_id))], alert_id, listed(OPEN_STATES), int(waits),
+            "" if rev is None else rev, self._db.skew_ms, "by", sealed,
         )  # fmt: skip
         return bool(done), old.decode()
 
@@ -356,13 +351,16 @@ class Alerts:
         found = await self._db.hashes([keys.live(shard) for shard in range(keys.SHARDS)])
         return {chain.decode(): seen for shard in found for chain, seen in shard.items()}
 
-    async def enliven(self, alert_id: str) -> None:
-        """A chain is about to have work."""
+    async def enliven(self, alert_id: str, *, works: bool = True) -> None:
+        """A chain is about to have something to tell, and work."""
         chain = chain_of(alert_id)
-        await self._db.execute("HINCRBY", keys.live(keys.shard_of(chain)), chain, 1)
+        shard = keys.shard_of(chain)
+        names = (keys.told(shard), keys.live(shard)) if works else (keys.told(shard),)
+        await self._db.execute_many([("HINCRBY", name, chain, 1) for name in names])
 
     async def retire(self, chain: str, seen: bytes) -> bool:
         """A chain had no work left when it was as `live` said; it stays if it was announced again since. Answers whether it went."""
+        await self.enliven(chain, works=False)  # a live chain's events are looked for anyway, and no longer now
         return bool(await self._db.run("retire", [keys.live(keys.shard_of(chain))], chain, seen))
 
     async def due(self, now_ms: int, limit: int = 100) -> list[str]:

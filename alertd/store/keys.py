@@ -21,6 +21,7 @@ CHAIN_SUFFIXES = {
     "parked": ":parked:",
     "leases": ":leases",
     "until": ":until:",
+    "told": ":told",
 }
 
 
@@ -51,6 +52,7 @@ TABLE = (
     Kind("{a:<chain>}:parked:<channel>", "zset", "as delayed: what is queued of an alert that is stood down, where no lease finds it", "follow.lua gate.lua", "when it is reopened or has ended"),
     Kind("{a:<chain>}:leases", "hash", "lease -> version, batch, rows", "lease.lua", "an entry when its work is done, its gate closed or its time over"),
     Kind("{a:<chain>}:until:<channel>", "zset", "lease -> ms it ends without a sign of life", "lease.lua renew.lua gate.lua", "with the lease"),
+    Kind("{a:<chain>}:told", "list", "what happened and is not among the organisation's events yet: ids and codes, JSON", "prelude.lua told.lua", "an entry when it is among them"),
     Kind("{c:<case>}", "string", "the case's key, wrapped: without it the documents are gone", "case_hold.lua case_drop.lua cases", "when the case is purged"),
     Kind("{c:<case>}:held", "hash", "what is sealed under the case's key -> ms that was last done", "case_hold.lua case_drop.lua cases", "with the key"),
     Kind("{c:<case>}:dropped", "string", "the case's key on its way to nowhere", "case_drop.lua cases", "when its tombstone is written"),
@@ -78,10 +80,13 @@ TABLE = (
     Kind("{o:<org>}:keys", "set", "ids of its API keys", "keyring", "an entry with its key"),
     Kind("{o:<org>}:texts", "hash", "revision -> all own texts of the organisation, sealed", "texts_add.lua", KEPT),
     Kind("{u:<org>}", "stream", "the organisation's audit: number -> time, link, what is told, sealed", "audit.lua", KEPT),
+    Kind("{v:<org>}", "stream", "the organisation's events: number -> when it got here, ids and codes as JSON", "prelude.lua events.lua", "an entry when it is too old, or there are too many"),
+    Kind("{v:<org>}:marks", "hash", "number of the last event; chain -> number of its last that got here, while it has any on the way", "prelude.lua events.lua events", "an entry when nothing of its chain is on the way"),
     Kind("{o:<org>}:alerts", "zset", "alert -> ms it was made", "alerts", KEPT),
     Kind("{o:<org>}:media", "zset", "photo that waits for an alert -> ms it is gone", "media", "an entry when an alert has it, or it is gone"),
     Kind("{p:<key id>:<hash>}", "hash", "an Idempotency-Key: digest, id, status", "requests idempotency.lua", "after a day, or when the request was refused"),
     Kind("{x:<shard>}:live", "hash", "chains with work to do -> how often each was announced", "alerts retire.lua", "an entry when the work is done"),
+    Kind("{x:<shard>}:told", "hash", "chains to which something happens, or may have happened -> how often each was announced", "alerts retire.lua", "an entry when what happened is among the events"),
     Kind("{x:<shard>}:expiry", "zset", "alert -> ms it expires", "alerts", "an entry when it has expired"),
     Kind("{m}:schema", "string", "version of what is stored", "connection", KEPT),
     Kind("{m}:key-check", "string", "tells wrong keys", "connection", KEPT),
@@ -94,6 +99,7 @@ TABLE = (
     Kind("{m}:carriers", "hash", "name -> byte in ledgers", "limits", KEPT),
     Kind("{m}:z8", "string", "bitmap of the z8 ancestors that ever had a tile", "people", KEPT),
     Kind("{m}:regions", "set", "numbers of the regions that somebody ever named", "people", KEPT),
+    Kind("{m}:herald", "string", "who brings events and webhooks on their way at the moment", "hold.lua", "after its lease, unless renewed"),
     Kind("{m}:sweeper", "string", "the sweeper of the moment", "hold.lua", "after its lease, unless renewed"),
 )  # fmt: skip
 
@@ -123,6 +129,7 @@ NUMBERS = "{m}:numbers"
 TILE_GROUPS = "{m}:z8"
 REGION_GROUPS = "{m}:regions"
 SWEEPER = "{m}:sweeper"
+HERALD = "{m}:herald"
 STOPS = "{m}:stops"
 PURGES = "{m}:purges"
 
@@ -248,6 +255,10 @@ def org_audit(name: str) -> str:
     return f"{{u:{name}}}"
 
 
+def org_events(name: str, part: str = "") -> str:
+    return f"{{v:{name}}}{part}"
+
+
 def idempotency(key_id: str, hashed: str) -> str:
     return f"{{p:{key_id}:{hashed}}}"
 
@@ -259,6 +270,10 @@ def shard_of(chain_id: str) -> int:
 
 def live(shard: int) -> str:
     return f"{{x:{shard}}}:live"
+
+
+def told(shard: int) -> str:
+    return f"{{x:{shard}}}:told"
 
 
 def expiry(shard: int) -> str:

@@ -12,7 +12,7 @@ if now >= tonumber(redis.call('HGET', version_key, 'expires')) then return {0, '
 redis.call('SET', key(chain, 'audience', alert), ARGV[3])
 redis.call('HSET', chain, 'keys', ARGV[7])
 redis.call('HDEL', chain, 'paused') -- that was another version's
-redis.call('HSET', version_key, 'state', 'approved', 'start', now, 'people', ARGV[4],
+redis.call('HSET', version_key, 'start', now, 'people', ARGV[4],
   'cursor', 0, 'rows', 0, 'batches', 0, 'planned', 0, unpack(ARGV, 8))
-redis.call('HINCRBY', version_key, 'rev', 1)
+enter(chain, alert, 'approved', now)
 return {1, state}

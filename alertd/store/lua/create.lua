@@ -9,4 +9,5 @@ local now = chain_now(chain, ARGV[4])
 redis.call('HSET', chain, 'org', ARGV[3])
 redis.call('SET', key(chain, 'area', alert), ARGV[2])
 redis.call('HSET', version_key, 'created', now, 'rev', 1, unpack(ARGV, 5))
+tell(chain, alert, now, redis.call('HGET', version_key, 'state'), {rev = '1'})
 return 1

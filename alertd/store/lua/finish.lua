@@ -19,6 +19,5 @@ if gate == 'closed' then return left > 0 and 'sweep' or 'done' end
 if not OPEN[state] then return left > 0 and 'busy' or 'done' end
 if planned ~= '1' or left > 0 then return 'busy' end
 if lost_at and now - lost_at < LOST_MS then return 'busy' end -- who went silent may only sleep, and know what was not sent
-redis.call('HSET', version_key, 'state', 'sent', 'sent_at', now)
-redis.call('HINCRBY', version_key, 'rev', 1)
+enter(chain, alert, 'sent', now)
 return 'done'

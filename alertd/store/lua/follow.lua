@@ -4,8 +4,8 @@
 -- ARGV: 1 alert id, 2 states it may come from (comma before and after each), 3 new state ('' where it stays), 4 skew, 5 revision
 --       that was seen ('' for any), 6 the chain's last version that was seen, 7 keys it is sent by ('' where they stay), 8 id of the
 --       version that tells ('' for none), 9 "1" where its end must be to come, 10 number of the arguments that are fields to set on the
---       alert, 11 number of those that are a version and what it says now, sealed, 12... fields, what versions say, and the fields of
---       the version that tells
+--       alert, 11 number of those that are a version and what it says now, sealed, 12 what the event is called where the state stays ('' for none),
+--       13... fields, what versions say, and the fields of the version that tells
 -- Returns: {1 or 0, the state it had; 'changed' or 'expired' where that is why not, 'again' where somebody else was first}
 local chain, version_key = KEYS[1], key(KEYS[1], 'version', ARGV[1])
 local state, misfit = standing(version_key, ARGV[2], ARGV[5])
@@ -49,26 +49,29 @@ end
 local tells = ARGV[3] ~= '' or ARGV[8] ~= '' -- else what is told goes on
 for sequence = 2, tells and tonumber(last) or 1 do
   local earlier = key(chain, 'version', ARGV[1] .. '-' .. sequence)
-  if OPEN[redis.call('HGET', earlier, 'state')] then
-    redis.call('HSET', earlier, 'state', 'superseded', 'superseded_at', now)
-    redis.call('HINCRBY', earlier, 'rev', 1)
-  end
+  if OPEN[redis.call('HGET', earlier, 'state')] then enter(chain, ARGV[1] .. '-' .. sequence, 'superseded', now) end
 end
 if ARGV[3] ~= '' then
   local shelve = ARGV[3] == 'stood_down' and park or unpark
   for _, channel in ipairs(channels()) do shelve(channel) end
 end
-if fields > 0 then redis.call('HSET', version_key, unpack(ARGV, 12, 11 + fields)) end
-for i = 12 + fields, 11 + fields + said, 2 do redis.call('HSET', key(chain, 'version', ARGV[i]), 'doc', ARGV[i + 1]) end
-if ARGV[3] ~= '' then redis.call('HSET', version_key, 'state', ARGV[3], ARGV[3] .. '_at', now, 'paused', 0) end
-redis.call('HINCRBY', version_key, 'rev', 1)
+if fields > 0 then redis.call('HSET', version_key, unpack(ARGV, 13, 12 + fields)) end
+for i = 13 + fields, 12 + fields + said, 2 do redis.call('HSET', key(chain, 'version', ARGV[i]), 'doc', ARGV[i + 1]) end
+if ARGV[3] ~= '' then
+  redis.call('HSET', version_key, 'paused', 0)
+  enter(chain, ARGV[1], ARGV[3], now)
+else
+  local rev = redis.call('HINCRBY', version_key, 'rev', 1)
+  if ARGV[12] ~= '' then tell(chain, ARGV[1], now, ARGV[12], {rev = tostring(rev)}) end
+end
 if ARGV[7] ~= '' then
   redis.call('HSET', chain, 'keys', ARGV[7])
   redis.call('HDEL', chain, 'paused')
 end
 if ARGV[8] ~= '' then
   redis.call('HSET', chain, 'last', last + 1)
-  redis.call('HSET', key(chain, 'version', ARGV[8]), 'state', 'approved', 'created', now, 'start', now, 'rev', 1,
-    'cursor', 0, 'rows', 0, 'batches', 0, 'planned', 0, unpack(ARGV, 12 + fields + said))
+  redis.call('HSET', key(chain, 'version', ARGV[8]), 'created', now, 'start', now,
+    'cursor', 0, 'rows', 0, 'batches', 0, 'planned', 0, unpack(ARGV, 13 + fields + said))
+  enter(chain, ARGV[8], 'approved', now)
 end
 return {1, state}

@@ -38,8 +38,7 @@ for i = 7, #ARGV, 4 do
 end
 redis.call('HSET', version_key, 'cursor', ARGV[3], 'rows', rows, 'batches', batches, 'planned', ARGV[4])
 if redis.call('HGET', version_key, 'state') == 'approved' then
-  redis.call('HSET', version_key, 'state', 'sending', 'sending_at', now)
-  redis.call('HINCRBY', version_key, 'rev', 1)
+  enter(chain, alert, 'sending', now)
 end
 if ARGV[4] == '1' then redis.call('HSET', version_key, 'planned_at', now) end
 return 'ok'

@@ -25,6 +25,29 @@ local function key(chain, part, name)
   return chain .. K[part] .. (name or '')
 end
 
+-- What happened to a version, kept in the step in which it happens, until it stands among its organisation's events: ids and codes.
+local function tell(chain, alert, now, word, facts)
+  local event, names = facts, {'status', 'kind', 'occasion'}
+  local values = redis.call('HMGET', key(chain, 'version', alert), unpack(names))
+  for i, name in ipairs(names) do event[name] = values[i] or '' end
+  event.alert, event.word, event.at = alert, word, string.format('%.0f', now)
+  event.n = tostring(redis.call('HINCRBY', chain, 'told', 1))
+  redis.call('RPUSH', key(chain, 'told'), cjson.encode(event))
+end
+
+-- Adds one event to an organisation's, numbered without a gap: what was let go of is known by the first that is left.
+local function add_event(events, marks, now, event)
+  redis.call('XADD', events, redis.call('HINCRBY', marks, 'last', 1), 'at', string.format('%.0f', now), 'event', event)
+end
+
+-- A version comes into a state.
+local function enter(chain, alert, state, now)
+  local version_key = key(chain, 'version', alert)
+  local was = redis.call('HGET', version_key, 'state')
+  redis.call('HSET', version_key, 'state', state, state .. '_at', now)
+  tell(chain, alert, now, state, {was = was or '', rev = tostring(redis.call('HINCRBY', version_key, 'rev', 1))})
+end
+
 -- Where a version stands, for a person's decision about it; with it the script's answer where the decision does not fit: the
 -- state is none of `from` (a comma before and after each), or the revision is not the one that was `seen` ('' for any).
 local function standing(version_key, from, seen)

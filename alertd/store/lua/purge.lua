@@ -25,8 +25,7 @@ for alert in each() do
   local one = key(chain, 'version', alert)
   redis.call('HDEL', one, 'doc', 'external_id', 'reason')
   redis.call('DEL', key(chain, 'area', alert))
-  redis.call('HSET', one, 'state', 'purged', 'purged_at', now)
-  redis.call('HINCRBY', one, 'rev', 1)
+  enter(chain, alert, 'purged', now)
 end
 redis.call('HSET', version_key, unpack(ARGV, 4))
 return {1, state}

@@ -33,7 +33,6 @@ for batch = tonumber(ARGV[3]), ARGV[3] + ARGV[4] - 1 do
 end
 if queued > 0 and state == 'sent' then
   state = 'sending'
-  redis.call('HSET', version_key, 'state', state, 'sending_at', now)
-  redis.call('HINCRBY', version_key, 'rev', 1)
+  enter(chain, alert, state, now)
 end
 return {1, state, queued, last and '1' or '0'}

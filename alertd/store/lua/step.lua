@@ -7,6 +7,6 @@ local chain, version_key = KEYS[1], key(KEYS[1], 'version', ARGV[1])
 local state, misfit = standing(version_key, ARGV[2], ARGV[5])
 if misfit then return misfit end
 local now = chain_now(chain, ARGV[4])
-redis.call('HSET', version_key, 'state', ARGV[3], ARGV[3] .. '_at', now, unpack(ARGV, 6))
-redis.call('HINCRBY', version_key, 'rev', 1)
+if #ARGV > 5 then redis.call('HSET', version_key, unpack(ARGV, 6)) end
+enter(chain, ARGV[1], ARGV[3], now)
 return {1, state}

@@ -1,0 +1,163 @@
+"""What happens to alerts is told as events: in order, each once, ids and codes alone, whatever dies in between."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from alertd.alerts import AlertState
+from alertd.app import Parts
+from alertd.errors import Problem
+from alertd.ids import new_id
+from alertd.kinds import PurgeReason
+from alertd.service.events import FACTS, event_of
+from alertd.store.alerts import Alerts
+from alertd.store.connection import Connection
+from alertd.store.events import Events
+from tests.integration.acts import ANA, BEA, over, planned, register, send, submitted
+from tests.integration.batches import AREA, record
+
+
+async def told(parts: Parts) -> list[dict[str, Any]]:
+    """All events there are, brought on their way first."""
+    assert await parts.events.leads()
+    await parts.events.bring()
+    batch = await parts.events.read("default", None, 1000)
+    return [json.loads(event) for _, event in batch.events]
+
+
+async def test_every_state_of_an_alert_is_told_in_order(parts: Parts, sample: dict[str, Any]):
+    """From its submission to its purge, also those of the versions that tell of what follows it; and no word of the case."""
+    await register(parts, 30)
+    alert = await planned(parts, sample)
+    assert await send(parts, alert)
+    assert await over(parts, alert)
+    await parts.stopping.pause(await planned(parts, sample, external_id="other"), BEA, waits=True, rev=None)
+    await parts.revising.restrict(alert.id, ANA, "asked by the family")
+    await parts.following.stand_down(alert.id, ANA, "found")
+    await parts.following.reopen(alert.id, BEA, "not found")
+    await parts.following.stand_down(alert.id, ANA, "found")
+    await parts.following.close(alert.id, ANA, "found, well", notify=False)
+    events = await told(parts)
+    own = [(one["type"], one["data"].get("was")) for one in events if one["data"]["alert"] == alert.id]
+    assert own == [
+        ("alert.pending", None), ("alert.approved", "pending"), ("alert.sending", "approved"), ("alert.sent", "sending"),
+        ("alert.restricted", None), ("alert.stood_down", "sent"), ("alert.sending", "stood_down"),
+        ("alert.stood_down", "sending"), ("alert.closed", "stood_down"),
+    ]  # fmt: skip
+    assert "alert.paused" in [one["type"] for one in events]
+    assert {"alert.approved", "alert.superseded"} <= {
+        one["type"] for one in events if one["data"]["chain"] == alert.id != one["data"]["alert"]
+    }
+    assert len({one["id"] for one in events}) == len(events)
+    assert {name for one in events for name in one["data"]} <= {*FACTS, "chain"}
+    text = json.dumps(events, ensure_ascii=False)
+    assert not [word for word in ("Lucía", "SE-2026", "cms-", "ana@", "bea@", "found", "family") if word in text]
+
+
+async def test_what_dies_in_between_loses_nothing_and_tells_nothing_twice(parts: Parts, alerts: Alerts):
+    """An event that got to the stream and is still with its chain is not brought again."""
+    first, second = new_id(1_700_000_000_000), new_id(1_700_000_000_001)
+    await alerts.create(record(first), AREA)
+    names = ["{v:default}", "{v:default}:marks"]
+    kept = Events(parts.db, keep=1000, keep_days=30)
+    [chain] = await kept.told([first])
+    said = json.loads(chain.events[0])
+    await parts.db.run("events", names, first, 0, 1000, 10**9, said["n"], event_of(said))  # and then it died
+    await alerts.step(first, AlertState.REJECTED)
+    await alerts.create(record(second), AREA)
+    events = await told(parts)
+    assert [(one["data"]["alert"], one["data"]["state"]) for one in events] == [
+        (first, "pending"), (first, "rejected"), (second, "pending"),
+    ]  # fmt: skip
+    assert await parts.db.execute("HGETALL", names[1]) == {b"last": b"3"}  # nothing is on the way
+
+
+async def test_a_cursor_leads_on_from_where_it_was(parts: Parts, alerts: Alerts):
+    """Page by page, also later, and to nothing that was there before."""
+    names = [new_id(1_700_000_000_000 + i) for i in range(5)]
+    for name in names[:4]:
+        await alerts.create(record(name), AREA)
+    assert len(await told(parts)) == 4
+    page = await parts.events.read("default", None, 3)
+    assert (len(page.events), page.more) == (3, True)
+    rest = await parts.events.read("default", page.cursor, 3)
+    assert (len(rest.events), rest.more) == (1, False)
+    assert (await parts.events.read("default", rest.cursor, 3)).events == []
+    await alerts.create(record(names[4]), AREA)
+    await told(parts)
+    [(_, event)] = (await parts.events.read("default", rest.cursor, 3)).events
+    assert json.loads(event)["data"]["alert"] == names[4]
+    assert (await parts.events.read("other", None, 3)).events == []
+
+
+async def test_a_cursor_whose_next_event_is_gone_is_told_so(parts: Parts, store: Connection):
+    """By count or by age; one of another store, too. The last cursor before the oldest event still leads on."""
+    names = ["{v:default}", "{v:default}:marks"]
+
+    async def add(*numbers: int, keep: int = 100) -> None:
+        flat = [part for number in numbers for part in (number, b"{}")]
+        await store.run("events", names, "", store.skew_ms, keep, 60_000, *flat)
+
+    await add(*range(1, 7))
+    start = await parts.events.read("default", None, 1)
+    await add(keep=3)
+    with pytest.raises(Problem) as gone:
+        await parts.events.read("default", start.cursor, 10)
+    assert gone.value.status == 410
+    assert [cursor for cursor, _ in (await parts.events.read("default", "e3", 10)).events] == ["e4", "e5", "e6"]
+    with pytest.raises(Problem) as foreign:
+        await parts.events.read("default", "e7", 10)
+    assert foreign.value.status == 410
+    store.skew_ms += 60_001
+    await add()
+    page = await parts.events.read("default", None, 10)
+    assert (page.events, page.cursor) == ([], "e6")
+    assert (await parts.events.read("default", page.cursor, 10)).events == []
+
+
+async def test_one_process_brings_events(parts: Parts, store: Connection):
+    """Another does as soon as that one is gone."""
+    kept = Events(store, keep=1000, keep_days=30)
+    assert await parts.events.leads()
+    assert not await kept.leads("another", 1000)
+    await store.execute("DEL", "{m}:herald")  # as when its lease has ended
+    assert await kept.leads("another", 1000)
+    assert not await parts.events.leads()
+
+
+async def test_events_are_read_over_http(parts: Parts, client: Any, sample: dict[str, Any]):
+    """A page as JSON, and a stream that goes on where it is told to; a key sees what its organisation's alerts did."""
+    await register(parts, 30)
+    _, token = await parts.access.create(org="default", subject="r", scopes=frozenset({"alerts:read"}))
+    _, foreign = await parts.access.create(org="other", subject="r", scopes=frozenset({"alerts:read"}))
+    headers = {"Authorization": f"Bearer {token}"}
+    taken = await submitted(parts, sample)
+    await told(parts)
+    page = await (await client.get("/v1/events", headers=headers)).json()
+    [event] = page["events"]
+    assert (event["type"], event["data"]["alert"], event["data"]["rev"]) == ("alert.pending", taken.record.id, 1)
+    assert (await client.get("/v1/events", headers={"Authorization": f"Bearer {foreign}"})).status == 200
+    assert (await client.get("/v1/events", params={"cursor": "e1f"}, headers=headers)).status == 410
+    assert (await client.get("/v1/events", params={"cursor": "zz"}, headers=headers)).status == 400
+    streamed = {**headers, "Accept": "text/event-stream", "Last-Event-ID": page["cursor"]}
+    async with client.get("/v1/events", headers=streamed) as answer:
+        await parts.approval.reject(taken.record.id, ANA, "x")
+        await told(parts)
+        lines = [(await answer.content.readline()).decode().strip() for _ in range(3)]
+    assert lines[:2] == ["id: e2", "event: alert.rejected"]
+    assert json.loads(lines[2].removeprefix("data: "))["data"]["was"] == "pending"
+
+
+async def test_a_purged_case_leaves_ids_in_its_events(parts: Parts, sample: dict[str, Any]):
+    """What is left of them says no more than what was there before: ids, states and codes."""
+    await register(parts, 30)
+    alert = await planned(parts, sample)
+    await parts.following.close(alert.id, ANA, "found", notify=False)
+    await parts.purging.purge(alert.id, ANA, PurgeReason.RETENTION)
+    events = [one for one in await told(parts) if one["data"]["alert"] == alert.id]
+    assert events[-1]["type"] == "alert.purged"
+    values = {value for one in events for name, value in one["data"].items() if name not in {"alert", "chain", "rev"}}
+    assert values <= {*map(str, AlertState), "Actual", "missing-child"}
