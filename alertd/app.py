@@ -28,6 +28,7 @@ from alertd.service.cap import CapIntake
 from alertd.service.cap_out import CapOut
 from alertd.service.cap_trust import issuers_of
 from alertd.service.carriers import UNLIMITED, Carrier, Carriers, Domain
+from alertd.service.course import Course
 from alertd.service.dispatch import Dispatch
 from alertd.service.domains import Domains
 from alertd.service.ending import Ending
@@ -148,6 +149,7 @@ class Parts:
         kept = event_store.Events(self.db, keep=settings.events.keep, keep_days=settings.events.keep_days)
         self.events = Events(kept, self.alerts, clock, org=settings.alerts.organisation)
         self.reports = Reports(self.alerts, self.work, self.limits, self.db.codec)
+        self.course = Course(self.audit, self.work)
         self.explaining = Explaining(self.alerts, self.reports)
         self.cap_intake = CapIntake(
             self.intake, self.approval, self.following, self.reports, self.regions, self.carriers,
@@ -191,6 +193,7 @@ class Parts:
             following=self.following,
             revising=self.revising,
             resending=self.resending,
+            course=self.course,
             explaining=self.explaining,
             purging=self.purging,
             requests=self.requests,

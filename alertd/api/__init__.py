@@ -9,6 +9,7 @@ from alertd.api import (
     alerts,
     audit,
     cap,
+    course,
     deliveries,
     events,
     following,
@@ -37,6 +38,7 @@ OPERATIONS = (
     *cap.OPERATIONS,  # first: the path of an alert would match that of its document
     *alerts.OPERATIONS,
     *progress.OPERATIONS,
+    *course.OPERATIONS,
     *deliveries.OPERATIONS,
     *targets.OPERATIONS,
     *regions.OPERATIONS,

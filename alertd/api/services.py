@@ -17,6 +17,7 @@ from alertd.service.audit import Audit
 from alertd.service.cap import CapIntake
 from alertd.service.cap_out import CapOut
 from alertd.service.carriers import Carriers
+from alertd.service.course import Course
 from alertd.service.events import Events
 from alertd.service.explaining import Explaining
 from alertd.service.fleet import Fleet
@@ -55,6 +56,7 @@ class Services:
     cap_intake: CapIntake
     cap_out: CapOut
     reports: Reports
+    course: Course
     explaining: Explaining
     registry: Registry
     receipts: Receipts
