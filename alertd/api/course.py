@@ -21,6 +21,7 @@ class ActReply(BaseModel):
         description="`done`; `failed`: it may have come through; `begun`: nobody knows yet, or ever will."
     )
     by: str
+    state: str | None = Field(description="That of the alert after it.")
     object: str = Field(description="The version it was about; empty where that is not known.")
 
 
@@ -52,6 +53,7 @@ async def alert_history(request: web.Request, *, id: AlertId) -> HistoryReply:
             act=one.act,
             outcome=one.outcome,
             by=one.by,
+            state=str(one.facts["state"]) if "state" in one.facts else None,
             object=one.object,
         )
         for one in found.acts

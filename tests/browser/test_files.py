@@ -7,14 +7,18 @@ import hashlib
 import json
 import re
 from collections.abc import AsyncIterator
+from typing import get_args
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from alertd.alerts import AlertState, State
+from alertd.api import OPERATIONS
 from alertd.console import STATIC, console_routes
 from alertd.console.tables import tables
+from alertd.service.explaining import Told, Why
+from alertd.service.planning import Standing
 
 VENDOR = STATIC / "vendor"
 SCRIPTS = {path.name: path.read_text(encoding="utf-8") for path in STATIC.glob("*.js")}
@@ -71,6 +75,9 @@ def test_each_word_that_is_asked_for_is_there():
     told = tables()
     asked |= {f"may-{one}" for one in told["scopes"]} | {f"is-{one}" for one in told["loudness"]}
     asked |= {*told["statuses"], *told["levels"], *told["codes"], *told["acts"], *AlertState}
+    asked |= {f"act-{one.act.name}" for one in OPERATIONS if one.act and one.act.name.startswith("alert.")}
+    asked |= {f"told-{one}" for one in get_args(Told)} | {f"stands-{one}" for one in get_args(Standing)}
+    asked |= {f"why-{one}" for one in get_args(Why) if one != "has-messages"}
     assert asked - known == set()
 
 

@@ -2,6 +2,8 @@
 
 import { ask, onceOnly, post, watch } from "./api.js";
 import { Channels, Reasons, isOver, shareOf, totals } from "./channels.js";
+import { Curve, Timeline, Where } from "./course.js";
+import { Asked } from "./explain.js";
 import { Messages } from "./messages.js";
 import { Face, titleOf } from "./now.js";
 import { Follow } from "./follow.js";
@@ -92,6 +94,15 @@ function Approval({ alert, me, onDecided }) {
   </section>`;
 }
 
+/** What happened, how fast, where, and why one was told: asked of the API, and each of it where the key may see it. */
+function Account({ alert, progress, me }) {
+  const { data: reach } = useReach(alert);
+  const explains = ["ledger:explain", "admin"].some((one) => me.scopes.includes(one));
+  return html`<div class="course"><${Timeline} alert=${alert} progress=${progress} />${progress ? html`<${Curve} alert=${alert} progress=${progress} />` : null}</div>
+    ${reach ? html`<${Where} reach=${reach} />` : null}
+    ${explains ? html`<${Asked} alert=${alert} />` : null}`;
+}
+
 function verdict(alert, progress) {
   const { lost, left, targeted } = totals(progress);
   if (alert.state === "cancelled" || alert.state === "stood_down") return t("stopped");
@@ -172,6 +183,7 @@ export function AlertScreen({ id, me }) {
     ${alert.paused ? html`<p class="note" role="status">${t("waits")}</p>` : null}
     ${alert.approved && progress ? html`<${Told} alert=${alert} progress=${progress} connected=${connected} me=${me} />` : null}
     ${alert.approved ? html`<${Follow} alert=${alert} state=${state} languages=${languagesOf(alert.alert)} onDone=${again} />` : null}
+    ${alert.approved ? html`<${Account} alert=${alert} progress=${progress} me=${me} />` : html`<${Timeline} alert=${alert} progress=${null} />`}
     ${alert.alert && new Date(alert.expires) > new Date()
       ? html`<section><h2>${t(alert.approved ? "preview-sent" : "preview")}</h2><${Messages} document=${alert.alert} only=${languagesOf(alert.alert)} /></section>`
       : null}

@@ -6,7 +6,7 @@ import { boxOf, ringsOf } from "./shapes.js";
 export const boundsOf = (geometry) => boxOf(ringsOf(geometry).flat());
 
 export function Ground({ geometry, label }) {
-  const [drawable] = useState(hasWebGl);
+  const [drawable, draw] = useState(hasWebGl);
   const box = useRef(null);
   const key = geometry ? JSON.stringify(boundsOf(geometry)) : "";
   useEffect(() => {
@@ -18,7 +18,7 @@ export function Ground({ geometry, label }) {
       map = new AreaMap(box.current, { bounds: boundsOf(geometry), fitBoundsOptions: { padding: 24 } }, null);
       await map.ready;
       if (!gone) map.setArea(geometry);
-    });
+    }).catch(() => { if (!gone) draw(false); });  // the line was cut: the outline does without it
     return () => { gone = true; if (map) map.destroy(); };
   }, [key]);
   if (!drawable) return html`<${Sketch} geometry=${geometry} label=${label} />`;

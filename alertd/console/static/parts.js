@@ -93,7 +93,7 @@ export const Loading = () => html`<p class="muted loading">${t("loading")}</p>`;
 
 export const Empty = ({ title, children }) => html`<div class="empty"><p class="empty-title">${title}</p>${children}</div>`;
 
-/** Asks now and again, every `ms` after an answer; what is shown stays while there is none. */
+/** Asks now and again, every `ms` (or what that answers) after an answer; what is shown stays while there is none. */
 export function usePolled(load, ms, key = "") {
   const [told, tell] = useState({ data: null, error: null });
   useEffect(() => {
@@ -106,7 +106,7 @@ export function usePolled(load, ms, key = "") {
       } catch (error) {
         if (!stop.signal.aborted) tell((before) => ({ data: before.data, error }));
       }
-      if (ms && !stop.signal.aborted) timer = setTimeout(again, ms);
+      if (ms && !stop.signal.aborted) timer = setTimeout(again, typeof ms === "function" ? ms() : ms);
     };
     again();
     return () => { stop.abort(); clearTimeout(timer); };

@@ -7,7 +7,9 @@ import { day, language, list, number, t } from "./words.js";
 
 const WAYS = ["id", "sms", "mail", "push"];
 
-function Find({ onFound, onLost }) {
+const shown = (id) => get(`/v1/subscribers/${encodeURIComponent(id)}`);
+
+export function Find({ onFound, onLost, byId = shown, title = t("find-one"), hint = t("find-audited"), className = "sheet" }) {
   const [way, choose] = useState("id");
   const [value, type] = useState("");
   const [error, fail] = useState(null);
@@ -16,16 +18,16 @@ function Find({ onFound, onLost }) {
     onLost();
     try {
       const said = value.trim();
-      onFound(way === "id" ? await get(`/v1/subscribers/${encodeURIComponent(said)}`) : await post("/v1/subscribers/lookup", { channel: way, value: said }));
+      await onFound(way === "id" ? await byId(said) : await post("/v1/subscribers/lookup", { channel: way, value: said }));
       fail(null);
     } catch (problem) { fail(problem); }
   };
-  return html`<form class="sheet find" onSubmit=${find}><header><h2>${t("find-one")}</h2></header>
+  return html`<form class="${className} find" onSubmit=${find}><header><h2>${title}</h2></header>
     <div class="find-row"><div class="field"><label for="find-way">${t("find-by")}</label><select id="find-way" onChange=${(e) => choose(e.target.value)}>
         ${WAYS.map((one) => html`<option value=${one} selected=${one === way}>${t(`by-${one}`)}</option>`)}</select></div>
       <${Field} label=${t(`by-${way}`)} value=${value} onChange=${type} required autocomplete="off" spellcheck=${false} />
       <button class="button primary" disabled=${!value.trim()}><span>${t("find")}</span></button></div>
-    <p class="muted small">${t("find-audited")}</p>
+    <p class="muted small">${hint}</p>
     ${error && error.status === 404 ? html`<p class="note" role="status">${t("find-nobody")}</p>` : html`<${Refused} error=${error} />`}</form>`;
 }
 

@@ -352,6 +352,68 @@ const WORDS = {
   "forgotten": ["{id} is forgotten.", "{id} está olvidado.", "{id} est oublié."],
   "how-many": ["How many in a region", "Cuántos en una región", "Combien dans une région"],
   "years": ["one year|{n} years", "un año|{n} años", "un an|{n} ans"],
+  "timeline": ["What happened", "Qué ha pasado", "Ce qui s’est passé"],
+  "history-cut": ["There is much in the audit since; what is older is not in this list.", "Hay mucho en la auditoría desde entonces; lo anterior no está en esta lista.", "L’audit est long depuis ; ce qui est plus ancien n’est pas dans cette liste."],
+  "act-draft": ["Draft kept", "Borrador guardado", "Brouillon gardé"],
+  "act-alert.create": ["Submitted", "Enviada", "Soumise"],
+  "act-alert.cap": ["Came in as CAP", "Llegó como CAP", "Reçue en CAP"],
+  "act-alert.change": ["Changed", "Cambiada", "Modifiée"],
+  "act-alert.submit": ["Submitted", "Enviada", "Soumise"],
+  "act-alert.return": ["Returned to the author", "Devuelta al autor", "Rendue à l’auteur"],
+  "act-alert.reject": ["Rejected", "Rechazada", "Rejetée"],
+  "act-alert.approve": ["Approved", "Aprobada", "Approuvée"],
+  "act-alert.pause": ["Told to wait", "Puesta en espera", "Mise en attente"],
+  "act-alert.resume": ["Let go on", "Continúa", "Reprise"],
+  "act-alert.resend": ["Sent again what may not have arrived", "Reenviado lo que quizá no llegó", "Renvoyé ce qui n’est peut-être pas arrivé"],
+  "act-alert.stand-down": ["Stood down", "Desactivada", "Levée"],
+  "act-alert.reopen": ["Reopened", "Reactivada", "Rouverte"],
+  "act-alert.restrict": ["Facts and photos taken out", "Datos y fotos retirados", "Faits et photos retirés"],
+  "act-alert.extend": ["Its end put off", "Final aplazado", "Fin repoussée"],
+  "act-alert.close": ["Closed", "Cerrada", "Close"],
+  "act-alert.cancel": ["Cancelled", "Anulada", "Annulée"],
+  "act-alert.purge": ["The case was purged", "Caso eliminado", "Dossier purgé"],
+  "doubt-failed": ["It ended with a fault: it may have come through all the same.", "Terminó con un fallo: puede haberse hecho igualmente.", "Terminé par une erreur : c’est peut-être fait tout de même."],
+  "doubt-begun": ["Begun; what came of it is not written.", "Empezado; no consta qué resultó.", "Commencé ; le résultat n’est pas inscrit."],
+  "first-over": ["First message handed over", "Primer mensaje entregado", "Premier message remis"],
+  "last-over": ["Last message handed over", "Último mensaje entregado", "Dernier message remis"],
+  "latest-over": ["Latest message handed over", "Mensaje más reciente entregado", "Message le plus récent remis"],
+  "will-end": ["It will end", "Terminará", "Elle prendra fin"],
+  "has-ended": ["Its time was over", "Se acabó su plazo", "Son délai a expiré"],
+  "curve": ["How fast it was told", "Con qué rapidez se avisó", "À quelle vitesse on a prévenu"],
+  "curve-says": ["Half of what was handed over had gone after {half}, all {n} after {time}.", "La mitad de lo entregado salió en {half}; los {n}, en {time}.", "La moitié de ce qui a été remis est partie en {half}, les {n} en {time}."],
+  "curve-none": ["Nothing has been handed over yet.", "Aún no se ha entregado nada.", "Rien n’a encore été remis."],
+  "together": ["Together", "En total", "Ensemble"],
+  "where-people": ["Where the people are", "Dónde está la gente", "Où sont les gens"],
+  "where-says": ["Who is in the area now, by the smallest region. Carriers do not tell where a message was read.", "Quién está ahora en la zona, por la región más pequeña. Los operadores no dicen dónde se leyó un mensaje.", "Qui est dans la zone maintenant, par la plus petite région. Les opérateurs ne disent pas où un message fut lu."],
+  "more-regions": ["and one region more|and {n} regions more", "y una región más|y {n} regiones más", "et une région de plus|et {n} régions de plus"],
+  "small-regions": ["In one region there are fewer than 20.|In {n} regions there are fewer than 20 each.", "En una región hay menos de 20.|En {n} regiones hay menos de 20 en cada una.", "Dans une région ils sont moins de 20.|Dans {n} régions ils sont moins de 20 dans chacune."],
+  "explain-title": ["Why was one person told, or not?", "¿Por qué se avisó o no a una persona?", "Pourquoi une personne a-t-elle été prévenue, ou non ?"],
+  "explain-audited": ["That you ask is written into the audit, with your name. No place and no address is in the answer.", "Que lo pregunte queda en la auditoría, con su nombre. La respuesta no dice lugares ni direcciones.", "Votre question est inscrite à l’audit, avec votre nom. La réponse ne dit ni lieu ni adresse."],
+  "explain-now": ["Messages are as the ledger has them; places, addresses and consent are as they are now.", "Los mensajes son los del registro; lugares, direcciones y consentimiento, los de ahora.", "Les messages sont ceux du registre ; lieux, adresses et consentement sont ceux de maintenant."],
+  "told-yes": ["Told.", "Avisada.", "Prévenue."],
+  "told-no": ["Not told.", "No avisada.", "Pas prévenue."],
+  "told-maybe": ["Perhaps told: a carrier never answered.", "Quizá avisada: un operador no respondió.", "Peut-être prévenue : un opérateur n’a jamais répondu."],
+  "why-not-approved": ["The alert was not approved.", "La alerta no se aprobó.", "L’alerte n’a pas été approuvée."],
+  "why-no-consent": ["They have not agreed to alerts of this kind.", "No aceptó alertas de este tipo.", "Elle n’a pas accepté ce type d’alerte."],
+  "why-no-tester": ["It went to testers alone, and they are none.", "Fue solo a probadores, y no lo es.", "Elle n’allait qu’aux testeurs, et ce n’en est pas un."],
+  "why-outside": ["None of their places lies in the area.", "Ninguno de sus lugares está en la zona.", "Aucun de ses lieux n’est dans la zone."],
+  "why-not-then": ["A place of theirs lies in the area now, but did not when it was approved.", "Un lugar suyo está ahora en la zona, pero no cuando se aprobó.", "Un de ses lieux est dans la zone maintenant, mais pas à l’approbation."],
+  "why-no-address": ["They have no address on the alert’s channels.", "No tiene dirección en los canales de la alerta.", "Elle n’a pas d’adresse sur les canaux de l’alerte."],
+  "why-not-planned": ["It has not come to them yet, or they no longer belonged to the area when it did.", "Aún no le ha llegado el turno, o ya no era de la zona cuando le llegó.", "Son tour n’est pas venu, ou elle n’était plus de la zone quand il est venu."],
+  "messages": ["Messages", "Mensajes", "Messages"],
+  "receipt-at": ["receipt {time}", "acuse {time}", "accusé {time}"],
+  "attempts": ["one attempt|{n} attempts", "un intento|{n} intentos", "une tentative|{n} tentatives"],
+  "perhaps-twice": ["perhaps twice", "quizá dos veces", "peut-être deux fois"],
+  "stands-inside": ["in the area", "en la zona", "dans la zone"],
+  "stands-outside": ["outside the area", "fuera de la zona", "hors de la zone"],
+  "stands-not-asked-for": ["the alert does not ask for this kind of place", "la alerta no pide este tipo de lugar", "l’alerte ne demande pas ce type de lieu"],
+  "stands-too-old": ["too old to count", "demasiado antiguo para contar", "trop ancien pour compter"],
+  "reachable": ["Addresses", "Direcciones", "Adresses"],
+  "address-asked": ["the alert goes over this channel", "la alerta va por este canal", "l’alerte passe par ce canal"],
+  "address-other": ["the alert does not go over this channel", "la alerta no va por este canal", "l’alerte ne passe pas par ce canal"],
+  "address-stopped": ["its owner said STOP", "su titular dijo BAJA", "son titulaire a dit STOP"],
+  "agreed": ["given for this kind", "dado para este tipo", "donné pour ce type"],
+  "not-agreed": ["not given for this kind", "no dado para este tipo", "non donné pour ce type"],
 };
 
 const STORED = "alertd.language";
@@ -377,11 +439,13 @@ export const moment = (iso) =>
   new Intl.DateTimeFormat(language, { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" }).format(new Date(iso)).replaceAll(" ", "\u00a0");
 
 export const day = (iso) => new Intl.DateTimeFormat(language, { dateStyle: "long" }).format(new Date(iso));
+export const date = (iso) => new Intl.DateTimeFormat(language, { day: "numeric", month: "short" }).format(new Date(iso));
+export const clock = (iso) => new Intl.DateTimeFormat(language, { timeStyle: "medium", hourCycle: "h23" }).format(new Date(iso));
 
-/** Seconds as people say them. */
-export function span(s) {
-  if (s < 1) return t("at-once");
-  if (s < 90) return t("seconds", { n: Math.round(s) });
+/** Seconds as people say them; with decimals where moments count. */
+export function span(s, decimals = 0) {
+  if (s < 1 && !decimals) return t("at-once");
+  if (s < 90) return t("seconds", { n: Number(s.toFixed(decimals)) });
   return s < 5400 ? t("minutes", { n: Math.round(s / 60) }) : t("hours", { n: Math.round(s / 3600) });
 }
 

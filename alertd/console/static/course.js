@@ -1,0 +1,122 @@
+// What happened to one alert: who did what and when, how fast it was told, and where.
+
+import { get } from "./api.js";
+import { isOver, totals } from "./channels.js";
+import { Ground } from "./ground.js";
+import { Refused, html, usePolled, useState } from "./parts.js";
+import { TABLES } from "./tables.js";
+import { clock, date, language, number, span, t } from "./words.js";
+
+/** Regions that a glance takes in; the others are told as one number of regions. */
+const SHOWN_REGIONS = 7;
+/** A curve is asked for again so long after an answer, and the later the longer that took: a large ledger is not read all the time. */
+const AGAIN_MS = 1500;
+const AGAIN_TIMES = 20;
+
+/** How an act is drawn: what lets it go out, what ends it; all others are plain. */
+const LOOKS = { "alert.approve": "approved", "alert.cancel": "ended", "alert.stand-down": "ended", "alert.reject": "ended", "alert.purge": "ended", "alert.close": "ended" };
+const wordOf = ({ act, state }) => t(act === "alert.create" && state === "draft" ? "act-draft" : `act-${act}`);
+const later = (iso, s) => new Date(new Date(iso).getTime() + s * 1000).toISOString();
+
+/** Acts, hand-overs and the end, in the order of time. */
+function happened(alert, acts, progress) {
+  const found = acts.map((one) => ({ at: one.at, what: wordOf(one), by: one.by, look: LOOKS[one.act] || "", doubt: one.outcome === "done" ? "" : t(`doubt-${one.outcome}`) }));
+  if (progress && progress.first_send_s !== null) {
+    found.push({ at: later(alert.approved, progress.first_send_s), what: t("first-over"), look: "sending" });
+    found.push({ at: later(alert.approved, progress.last_send_s), what: t(isOver(progress) && !totals(progress).left ? "last-over" : "latest-over"), look: "sending" });
+  }
+  found.sort((a, b) => (a.at < b.at ? -1 : 1));
+  const past = new Date(alert.expires) <= new Date();
+  return TABLES.acts.close.includes(alert.state) ? [...found, { at: alert.expires, what: t(past ? "has-ended" : "will-end"), look: past ? "ended" : "to-come" }] : found;
+}
+
+export function Timeline({ alert, progress }) {
+  const { data, error } = usePolled((signal) => get(`/v1/alerts/${alert.id}/history`, { signal }), 0, `${alert.etag} ${alert.state}`);
+  const all = happened(alert, data ? data.acts : [], progress);
+  const isNewDay = (i) => i === 0 || date(all[i].at) !== date(all[i - 1].at);
+  return html`<section class="panel"><header><h2>${t("timeline")}</h2></header>
+    <${Refused} error=${error} />
+    ${data && !data.whole ? html`<p class="note small">${t("history-cut")}</p>` : null}
+    <ol class="times">${all.map((one, i) => html`<li class=${one.look ? `is-${one.look}` : ""}>
+      <time datetime=${one.at}>${clock(one.at)}${isNewDay(i) ? html`<small>${date(one.at)}</small>` : null}</time><i></i>
+      <span><strong>${one.what}</strong>${one.by ? html`<span class="who"><bdi>${one.by}</bdi></span>` : null}${one.doubt ? html`<span class="doubt">${one.doubt}</span>` : null}</span></li>`)}</ol></section>`;
+}
+
+/** The curves of some channels as one: each list goes on at its last number. */
+function summed(lists) {
+  const length = Math.max(0, ...lists.map((list) => list.length));
+  return Array.from({ length }, (_, i) => lists.reduce((n, list) => n + (list.length ? list[Math.min(i, list.length - 1)] : 0), 0));
+}
+
+/** From nothing at the approval; x and y of 1,000 by 1,000. */
+function pathOf(counts, most) {
+  const x = (i) => ((i / counts.length) * 1000).toFixed(1);
+  const y = (n) => (1000 - (n / most) * 1000).toFixed(1);
+  return `M0 1000${counts.map((n, i) => `L${x(i + 1)} ${y(n)}`).join("")}`;
+}
+
+function useCurve(alert, over) {
+  let took = 0;
+  const load = async (signal) => {
+    const began = performance.now();
+    const curve = await get(`/v1/alerts/${alert.id}/curve`, { signal });
+    took = performance.now() - began;
+    return curve;
+  };
+  return usePolled(load, over ? 0 : () => AGAIN_MS + took * AGAIN_TIMES, `${alert.id} ${over}`);
+}
+
+const halfAt = (counts, step, most) => (counts.findIndex((n) => n >= most / 2) + 1) * step;
+
+export function Curve({ alert, progress }) {
+  const over = isOver(progress) && !totals(progress).left;
+  const { data, error } = useCurve(alert, over);
+  const [chosen, choose] = useState("");
+  const known = Object.keys(progress.channels).filter((name) => progress.channels[name].targeted);
+  const names = chosen ? [chosen] : known;
+  const targeted = names.reduce((n, name) => n + progress.channels[name].targeted, 0);
+  const of = (kind) => summed(names.map((name) => (data && data[kind][name]) || []));
+  const [handed, arrived] = [of("handed_over"), of("delivered")];
+  const last = (counts) => counts[counts.length - 1] || 0;
+  const most = Math.max(targeted, 1);
+  const seconds = data ? handed.length * data.step_s : 0;
+  const says = data && last(handed) ? t("curve-says", { half: span(halfAt(handed, data.step_s, last(handed))), n: last(handed), time: span(seconds) }) : t("curve-none");
+  return html`<section class="panel"><header><h2>${t("curve")}</h2>
+      ${known.length > 1 ? html`<div class="chips" role="group" aria-label=${t("by-channels")}>${["", ...known].map((name) => html`
+        <button type="button" class="chip" aria-pressed=${chosen === name ? "true" : "false"} onClick=${() => choose(name)}>${t(name || "together")}</button>`)}</div>` : null}</header>
+    <${Refused} error=${error} />
+    <p class="muted small">${says}</p>
+    <div class="plot" role="img" aria-label=${`${says} ${t("accepted")}: ${number(last(handed))}. ${t("delivered")}: ${number(last(arrived))}.`}>
+      <div class="all-of"><span>${number(targeted)}</span></div>
+      ${handed.length ? html`<svg viewBox="0 0 1000 1000" preserveAspectRatio="none" aria-hidden="true"><path class="ground-of" d=${`${pathOf(handed, most)}L1000 1000Z`} />
+        <path class="handed" d=${pathOf(handed, most)} />${last(arrived) ? html`<path class="arrived" d=${pathOf(arrived, most)} />` : null}</svg>` : null}</div>
+    <p class="plot-times"><span>0</span><span>${seconds ? span(seconds, 1) : ""}</span></p>
+    <ul class="legend"><li><i></i>${t("accepted")} <b>${number(last(handed))}</b></li>
+      <li class="arrived"><i></i>${t("delivered")} <b>${number(last(arrived))}</b></li></ul></section>`;
+}
+
+/** Names of regions by their codes: those that the area names, and of the others what the library calls them. */
+function useNames(codes, known) {
+  const names = Object.fromEntries(known.map((one) => [one.code, one.name]));
+  const { data } = usePolled(async (signal) => {
+    const missing = codes.filter((code) => !(code in names));
+    const found = await Promise.all(missing.map((code) => get(`/v1/regions/${code}?geometry=none`, { signal })));
+    return Object.fromEntries(found.map((one) => [one.code, one.names[language] || one.name]));
+  }, 0, codes.join());
+  return { ...names, ...data };
+}
+
+/** Where the people are that the target reaches at this moment: no carrier tells where a message was read. */
+export function Where({ reach }) {
+  const { audience, area, geometry } = reach;
+  const told = Object.entries(audience.regions).filter(([, n]) => typeof n === "number").sort((a, b) => b[1] - a[1]);
+  const small = Object.keys(audience.regions).length - told.length;
+  const shown = told.slice(0, SHOWN_REGIONS);
+  const names = useNames(shown.map(([code]) => code), area.regions);
+  const most = Math.max(1, ...shown.map(([, n]) => n));
+  return html`<section class="panel where"><div><h2>${t("where-people")}</h2><p class="muted small">${t("where-says")}</p>
+      <ul class="shares">${shown.map(([code, n]) => html`<li><span>${names[code] || code}</span>
+        <span class="track"><i style=${{ width: `${(n / most) * 100}%` }}></i></span><b>${number(n)}</b></li>`)}</ul>
+      <p class="muted small shares-rest">${told.length > shown.length ? t("more-regions", { n: told.length - shown.length }) : ""} ${small ? t("small-regions", { n: small }) : ""}</p></div>
+    <figure><${Ground} geometry=${geometry} label=${area.name} /><figcaption>${area.name}<span class="muted">${number(Math.round(area.km2))} km²</span></figcaption></figure></section>`;
+}

@@ -1,0 +1,91 @@
+"""The screen of one alert once it goes out: what happened, how fast, where, and why one person was told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from tests.acceptance.conftest import Served
+from tests.browser.desks import Desk, desk, number
+from tests.browser.test_desk import MARIA
+
+pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
+
+SEVILLA = "41091"
+
+
+async def opened(window: Desk, alert_id: str) -> None:
+    await window.page.goto(f"{window.url}/console#/alerts/{alert_id}")
+    await window.page.locator(".times li").first.wait_for()
+
+
+async def test_what_happened_is_told_in_order_with_who_did_it(
+    served: Served, browser: Browser, ana: str, alert: dict[str, Any]
+):
+    """Submission, approval, hand-overs and stand-down, oldest first, each act with its person; what was refused is not in it. The
+    curve ends where the API's does, by channel as well, and regions are named as where people are, never as where they were told.
+    """
+    alert_id = served.approved(alert)
+    served.wait_for(lambda: served.progress(alert_id)["state"] == "sent")
+    assert served.call("POST", f"/v1/alerts/{alert_id}/submit", {}, ana)[0] >= 400
+    assert served.call("POST", f"/v1/alerts/{alert_id}/stand-down", {"reason": "Found, well"}, ana)[0] == 200
+    async with desk(browser, served.url) as window:
+        await window.sign_in(ana)
+        await opened(window, alert_id)
+        await expect(window.page.locator(".times strong")).to_have_text([
+            "Submitted", "Approved", "First message handed over", "Latest message handed over", "Stood down", "It will end",
+        ])  # fmt: skip
+        await expect(window.page.locator(".times .who")).to_have_text(
+            ["ana@centre.example", "bea@centre.example", "ana@centre.example"]
+        )
+        curve = served.call("GET", f"/v1/alerts/{alert_id}/curve")[1]
+        shown = window.page.locator(".legend b").first
+        assert number(await shown.inner_text()) == sum(counts[-1] for counts in curve["handed_over"].values())
+        await window.press("SMS")
+        assert number(await shown.inner_text()) == curve["handed_over"]["sms"][-1]
+        await expect(window.page.locator(".where")).to_contain_text("Carriers do not tell where a message was read.")
+        await window.check_readable()
+
+
+async def test_it_is_asked_why_one_was_told(served: Served, browser: Browser, ana: str, alert: dict[str, Any]):
+    """By id with the keys alone, and by number; whoever was not told is answered why. On a narrow dark screen from right to left no
+    less. A key that may not ask is not offered to.
+    """
+    far = {
+        **MARIA,
+        "places": {"home": {"point": [2.17, 41.38]}},
+        "addresses": [{"channel": "sms", "number": "+34612345679"}],
+    }
+    for name, person in (("maria", MARIA), ("far", far)):
+        assert served.call("PUT", f"/v1/subscribers/{name}", person)[0] == 201
+    alert_id = served.approved({**alert, "target": {"regions": [SEVILLA]}})
+    served.wait_for(lambda: served.progress(alert_id)["state"] == "sent")
+    scopes = {"subject": "ana@centre.example", "scopes": ["alerts:read"]}
+    watcher = served.call("POST", "/v1/keys", scopes)[1]["token"]
+    async with desk(browser, served.url, 404, viewport={"width": 360, "height": 740}, color_scheme="dark") as window:
+        await window.sign_in(ana)
+        await opened(window, alert_id)
+        answer = window.page.locator(".answer")
+        await window.tab_to("Id")
+        await window.tab_to("Id")
+        await window.page.keyboard.type("far")
+        await window.page.keyboard.press("Enter")
+        await expect(answer).to_contain_text("Not told. None of their places lies in the area.")
+        await window.page.get_by_label("By", exact=True).select_option("sms")
+        await window.fill("Number", "+34612345678")
+        await window.press("Find")
+        await expect(answer).to_contain_text("Told.")
+        await expect(answer).to_contain_text("sandbox-sms")
+        await expect(answer).not_to_contain_text("+346")
+        await window.check_readable("rtl")
+        wide = await window.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wide == 0
+        await window.fill("Number", "+34600000001")
+        await window.press("Find")
+        await expect(window.page.get_by_text("Nobody is registered with that.")).to_be_visible()
+    async with desk(browser, served.url) as other:
+        await other.sign_in(watcher)
+        await opened(other, alert_id)
+        await expect(other.page.get_by_text("Why was one person told")).to_have_count(0)
