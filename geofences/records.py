@@ -67,6 +67,12 @@ class Records:
     def y(self) -> NDArray[np.uint16]:
         return ((self.low >> np.uint64(56)) | ((self.high & np.uint64(0xFF)) << np.uint64(8))).astype(np.uint16)
 
+    def squares(self, depth: int) -> NDArray[np.int64]:
+        """Which square of its tile each is in, that many levels below it (at most 8), counted row by row from the north-west."""
+        row = (self.high & np.uint64(0xFF)) >> np.uint64(8 - depth)
+        column = (self.low >> np.uint64(56 - depth)) & np.uint64((1 << depth) - 1)
+        return (row << np.uint64(depth) | column).view(np.int64)
+
     @property
     def regions(self) -> NDArray[np.uint32]:
         return ((self.high >> np.uint64(8)) & np.uint64(REGION_LIMIT - 1)).astype(np.uint32)

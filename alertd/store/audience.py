@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from alertd.store import keys
@@ -30,7 +31,7 @@ from geofences.inside import DEPTH, inside_tiles
 from geofences.tiles import ANCESTOR_ZOOM, ZOOM, deinterleave
 
 #: Of one MGET, since the server answers nobody else meanwhile. A hot tile alone may be 3 MB.
-REPLY_BYTES, REPLY_CELLS = 1_000_000, 2_000
+REPLY_BYTES, REPLY_CELLS = 2_000_000, 2_000
 #: Threads that read and sift: numpy, shapely and the socket let each other go on.
 THREADS = min(4, os.cpu_count() or 1)
 T = TypeVar("T")
@@ -90,8 +91,8 @@ class _Sieve:
         in_doubt, sure = held.where(verdict == IN_DOUBT).numbers, verdict == YES
         held = held.where(sure)
         if job.is_border:
-            tiles = np.repeat(job.cells.members, counts)[sure]
-            held = held.where(inside_tiles(self.wanted.area, self.squares, tiles, held.x, held.y))
+            of_each = np.repeat(np.arange(len(counts)), counts)[sure]
+            held = held.where(inside_tiles(self.wanted.area, self.squares, job.cells.members, of_each, held))
         return _Sifted(numbers=held.numbers, whats=held.high, in_doubt=in_doubt)
 
 
@@ -125,9 +126,9 @@ class Audience:
             ) from None
 
     async def _find(self, wanted: Wanted) -> Found:
-        edges = await self._in_thread(scan.edges_of, wanted.area)
+        edges, ancestors = await self._in_thread(_outlined, wanted.area)
         tiles, whole, squares = await asyncio.gather(
-            self._in_thread(lambda: self._tiles(scan.Scan(edges, ANCESTOR_ZOOM))),
+            self._in_thread(self._tiles, ancestors),
             self._in_thread(scan.Scan, edges, ZOOM),
             self._in_thread(scan.Scan, edges, ZOOM + DEPTH),
         )
@@ -186,13 +187,28 @@ class Audience:
         self, todo: deque[tuple[int, _Job]], done: dict[int, _Sifted], sieve: _Sieve, over: threading.Event
     ) -> None:
         """One thread's share."""
-        own = replace(sieve, wanted=sieve.wanted.own())
-        while todo and not over.is_set():
-            try:
-                place, job = todo.popleft()
-            except IndexError:  # another thread was quicker
-                break
-            done[place] = own.sift(job, self._bulk.mget(job.cells.keys))
+        own, taken = replace(sieve, wanted=sieve.wanted.own()), deque[tuple[int, _Job]]()
+        for blobs in self._bulk.mgets(job.cells.keys for _, job in _taken(todo, taken, over)):
+            place, job = taken.popleft()
+            done[place] = own.sift(job, blobs)
+
+
+def _taken(
+    todo: deque[tuple[int, _Job]], taken: deque[tuple[int, _Job]], over: threading.Event
+) -> Iterator[tuple[int, _Job]]:
+    """One job after another that no other thread has; `taken` keeps those that are not done."""
+    while not over.is_set():
+        try:
+            taken.append(todo.popleft())
+        except IndexError:
+            return
+        yield taken[-1]
+
+
+def _outlined(area: shapely.MultiPolygon) -> tuple[scan.Floats, scan.Scan]:
+    """The area's edges, and its scan of the level by which cells are grouped: the first that is needed, so nothing runs beside it."""
+    edges = scan.edges_of(area)
+    return edges, scan.Scan(edges, ANCESTOR_ZOOM)
 
 
 def _flat(answer: dict[bytes, bytes] | list[bytes]) -> Iterable[bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,8 +56,9 @@ def in_order(parts: Sequence[Words]) -> Words:
     """The numbers of all parts ascending, each once."""
     most = max((int(numbers.max()) for numbers in parts if len(numbers)), default=0)
     if most > SPARSE * sum(map(len, parts)):
-        numbers = np.sort(np.concatenate(parts))
-        return numbers[_firsts(numbers)]
+        short = np.uint32 if most < 1 << 32 else np.uint64  # sorted in half the time
+        numbers = np.sort(np.concatenate(parts, dtype=short, casting="same_kind"))
+        return numbers[_firsts(numbers)].astype(np.uint64)
     ticked = np.zeros(most + 1, bool)
     for numbers in parts:
         ticked[numbers.view(np.int64)] = True
@@ -73,7 +75,7 @@ def said(parts: Sequence[Part]) -> Words:
     return whats.take(of_each.view(np.int64))
 
 
-def _firsts(ascending: Words) -> NDArray[np.bool_]:
+def _firsts(ascending: NDArray[Any]) -> NDArray[np.bool_]:
     """Which are not equal to the one before."""
     firsts: NDArray[np.bool_] = np.r_[True, ascending[1:] != ascending[:-1]][: len(ascending)]
     return firsts

@@ -6,7 +6,7 @@ client a server, and the rest of the store does not know which of both it is.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from redis import exceptions
@@ -106,8 +106,11 @@ def grouped(pairs: Iterable[tuple[Group, Item]]) -> dict[Group, list[Item]]:
     return found
 
 
-def in_place(parts: Iterable[Sequence[int]], answers: Iterable[Sequence[Item]], count: int) -> list[Item]:
+def in_place(parts: Collection[Sequence[int]], answers: Iterable[Sequence[Item]], count: int) -> list[Item]:
     """The answers to shares of a list, each share given by its indices, as the answers to the list of so many."""
+    if len(parts) == 1:  # a share that is the whole list is in its order
+        (whole,) = answers
+        return list(whole)
     found: dict[int, Item] = {}
     for part, values in zip(parts, answers, strict=True):
         found.update(zip(part, values, strict=True))

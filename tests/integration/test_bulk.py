@@ -64,6 +64,34 @@ async def test_threads_read_what_the_loop_wrote(redis: Redis, bulk: Bulk):
     assert dict(found) == {b"1": b"2"}
 
 
+async def test_next_is_asked_for_before_the_last_is_looked_at(redis: Redis, bulk: Bulk):
+    """Each answer belongs to its question, and the server has worked on the next one by then."""
+    await redis.set("n", "0")
+
+    def read() -> list[tuple[int, int]]:
+        seen = []
+        for answers in bulk.turns([("INCR", "n")] for _ in range(3)):
+            while int(bulk.many([("GET", "n")])[0]) < min(3, answers[0] + 1):
+                pass
+            seen.append((answers[0], int(bulk.many([("GET", "n")])[0])))
+        return seen
+
+    assert await asyncio.to_thread(read) == [(1, 2), (2, 3), (3, 3)]
+
+
+async def test_answer_nobody_waits_for_is_nobody_s(redis: Redis, bulk: Bulk):
+    """Who stops in the middle leaves a connection that has an answer in it: the next to ask does not get that one."""
+    await redis.mset({"a": "1", "b": "2", "c": "3"})
+
+    def read() -> list[bytes | None]:
+        turns = bulk.mgets([["a"], ["b"]])
+        assert next(turns) == [b"1"]
+        turns.close()
+        return bulk.mget(["c"])
+
+    assert await asyncio.to_thread(read) == [b"3"]
+
+
 async def test_the_way_in_is_the_client_s_own(guarded: Redis):
     """A host, a port, a password and a database are taken over: a store over the network is read as the embedded one is."""
     await guarded.set("x", "y")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from alertd.store.audience import Audience
-from alertd.store.bulk import Bulk
+from alertd.store.bulk import Bulk, Command
 from alertd.store.connection import Connection
 from alertd.store.nodes import Nodes
 from alertd.store.people import GRACE_MS, Change, People, cell_of
@@ -87,9 +87,13 @@ class Stepped(Bulk):
 
         asyncio.run_coroutine_threadsafe(others(), self._loop).result(10)
 
-    def many(self, commands: Sequence[Sequence[str]]) -> list[Any]:
-        self._let()
-        return super().many(commands)
+    def turns(self, lists: Iterable[Sequence[Command]]) -> Iterator[list[Any]]:
+        def in_turn() -> Iterator[Sequence[Command]]:
+            for commands in lists:
+                self._let()
+                yield commands
+
+        return super().turns(in_turn())
 
 
 def named() -> Place:

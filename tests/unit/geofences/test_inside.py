@@ -7,7 +7,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geofences import scan, tiles
+from geofences import records, scan, tiles
 from geofences.inside import DEPTH, inside, inside_tiles
 
 
@@ -37,11 +37,13 @@ def test_squares_decide_as_the_points_do(area, seed, count, tiles_in_order):
         order = np.argsort(code)
         code, x, y = code[order], x[order], y[order]
     truth = inside(area, *tiles.position(code, x, y))
-    assert np.array_equal(inside_tiles(area, squares(area), code, x, y), truth)
+    of_them, of_each = np.unique(code, return_inverse=True)
+    held = records.unpack(records.pack(1, x, y, 0, 0))
+    assert np.array_equal(inside_tiles(area, squares(area), of_them, of_each, held), truth)
 
 
 def test_nobody_is_nobody():
     """Tiles that are empty by now."""
-    empty = np.empty(0, np.uint16)
     box = shapely.box(0, 0, 1, 1)
-    assert len(inside_tiles(box, squares(box), np.empty(0, np.uint32), empty, empty)) == 0
+    tile, nobody = np.zeros(1, np.uint32), np.empty(0, np.int64)
+    assert len(inside_tiles(box, squares(box), tile, nobody, records.unpack(b""))) == 0
