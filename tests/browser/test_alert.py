@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+import urllib.request
 from typing import Any
 
 import pytest
+from PIL import Image
 from playwright.async_api import Browser, expect
 
 from tests.acceptance.conftest import Served
 from tests.browser.desks import Desk, desk, number
 from tests.browser.test_desk import MARIA
+from tests.pictures import drawn, read, written
 
 pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
 
 SEVILLA = "41091"
+
+
+def photo_of(served: Served, media: str, key: str) -> Image.Image:
+    """A photo, as a key may see it before the public does."""
+    request = urllib.request.Request(f"{served.url}/m/{media}?size=page", headers={"Authorization": f"Bearer {key}"})
+    with urllib.request.urlopen(request) as answer:
+        return read(answer.read())
 
 
 async def opened(window: Desk, alert_id: str) -> None:
@@ -89,3 +100,58 @@ async def test_it_is_asked_why_one_was_told(served: Served, browser: Browser, an
         await other.sign_in(watcher)
         await opened(other, alert_id)
         await expect(other.page.get_by_text("Why was one person told")).to_have_count(0)
+
+
+async def test_a_photo_is_cropped_told_in_words_and_blurred(served: Served, browser: Browser, ana: str, bea: str):
+    """With the keys alone a part of it is chosen, and nothing else is handed in; it takes its rights and its words first. Whoever
+    approves sees it blurred until they ask. What is no picture is told so.
+    """
+    files: Any = [
+        {"name": "lucia.jpg", "mimeType": "image/jpeg", "buffer": data} for data in (b"none", written(drawn(900, 1200)))
+    ]
+    async with desk(browser, served.url) as author:
+        page = author.page
+        await author.sign_in(ana)
+        await page.get_by_role("link", name="New alert").click()
+        await author.fill_case("SE-2026-401")
+        await page.locator("input[type=file]").set_input_files(files[0])
+        await expect(page.get_by_text("This file is no picture that can be read.")).to_be_visible()
+        await page.locator("input[type=file]").set_input_files(files[1])
+        await author.press("Square")
+        await page.locator(".crop canvas").focus()
+        for key, presses in (("ArrowLeft", 13), ("ArrowUp", 10), ("+", 30)):
+            for _ in range(presses):
+                await page.keyboard.press(key)
+        hand_in = page.get_by_role("button", name="Hand it in")
+        await expect(hand_in).to_be_disabled()
+        for label, words in (
+            ("Who gave it", "her mother"), ("Taken (2026-08)", "2026-08"), ("Right to publish it", "consent of both parents"),
+            ("What it shows, in words (English)", "Girl with short brown hair"),
+        ):  # fmt: skip
+            await author.fill(label, words)
+        await author.check_readable()
+        await author.check_readable("rtl")
+        await hand_in.click()
+        await expect(page.get_by_text("The photo is in.")).to_be_visible()
+        await author.press("Continue")
+        await author.choose_region("Sevilla", SEVILLA)
+        await author.people()
+        await author.press("Continue")
+        await author.press("Submit for approval")
+        await page.get_by_text("another person must approve it").wait_for()
+        alert_id = page.url.rpartition("/")[2]
+    [photo] = served.call("GET", f"/v1/alerts/{alert_id}")[1]["alert"]["case"]["children"][0]["photos"]
+    shown = await asyncio.to_thread(photo_of, served, photo["media"], bea)
+    assert shown.width == shown.height
+    red, green, _ = shown.resize((1, 1)).convert("RGB").getpixel((0, 0))  # type: ignore[misc]
+    assert red > 150 > green, "the red corner alone was handed in"
+    async with desk(browser, served.url) as approver:
+        await approver.sign_in(bea)
+        card = approver.page.locator(".alert-card", has=approver.page.locator(f"a[href='#/alerts/{alert_id}']"))
+        await card.locator("img").wait_for()
+        blur = "one => getComputedStyle(one).filter"
+        assert "blur" in await card.locator("img").evaluate(blur)
+        await approver.check_readable()
+        await card.get_by_role("button", name="Show photo").press("Enter")
+        await expect(card.get_by_role("button", name="Blur again")).to_be_visible()
+        assert await card.locator("img").evaluate(blur) == "none"

@@ -14,7 +14,11 @@ export const session = {
   get key() { return sessionStorage.getItem(KEY); },
   begin(key) { sessionStorage.setItem(KEY, key); },
   /** Nothing of this person or a case stays in the tab. */
-  end() { sessionStorage.clear(); },
+  end() {
+    sessionStorage.clear();
+    photos.forEach((one) => one.then(URL.revokeObjectURL, () => {}));
+    photos.clear();
+  },
   /** Told when the API no longer knows the key. */
   onLost: () => {},
 };
@@ -49,8 +53,16 @@ async function refusal(response) {
   return new Problem(response.status, body);
 }
 
-/** A photo that only those who work on the alert may see: the address of a copy in this tab. */
-export async function photo(id, size = "push") {
+const photos = new Map();
+
+/** A photo that only those who work on the alert may see: the address of a copy in this tab, fetched once. */
+export function photo(id, size = "push") {
+  const name = `${id} ${size}`;
+  if (!photos.has(name)) photos.set(name, fetched(id, size).catch((error) => { photos.delete(name); throw error; }));
+  return photos.get(name);
+}
+
+async function fetched(id, size) {
   const response = await request("GET", `/m/${id}?size=${size}`);
   if (!response.ok) throw await refusal(response);
   return URL.createObjectURL(await response.blob());

@@ -1,8 +1,8 @@
 // The case: what was verified, who is missing, where they were seen, whom to call; beside it, what people will read.
 
-import { ask } from "./api.js";
 import { ZONES, checksLeft, previewOf } from "./draft.js";
-import { Refused, Button, Check, Choice, Field, Icon, html, useState } from "./parts.js";
+import { Button, Check, Choice, Field, Icon, Refused, html } from "./parts.js";
+import { PhotoPart } from "./photo.js";
 import { Shown, usePreview } from "./messages.js";
 import { TABLES } from "./tables.js";
 import { language, t } from "./words.js";
@@ -46,34 +46,6 @@ function Checks({ draft, change }) {
       <${Field} label=${t("risk")} value=${checks.risk} onChange=${(risk) => set({ risk, riskAt: Date.now() })} />
       <${Field} label=${t("interests")} value=${checks.interests} onChange=${(interests) => set({ interests, interestsAt: Date.now() })} />
     </div><//>`;
-}
-
-function PhotoPart({ draft, change }) {
-  const [facts, set] = useState(null);
-  const [error, fail] = useState(null);
-  const more = (part) => set({ ...facts, ...part });
-  const send = async () => {
-    const form = new FormData();
-    form.append("photo", facts.file);
-    const { source, taken, rights } = facts;
-    form.append("facts", JSON.stringify({ source, taken, rights, alt: { [language]: facts.alt } }));
-    try {
-      const { body } = await ask("POST", "/v1/media", { body: form });
-      change({ child: { ...draft.child, photo: body.id } });
-      set(null);
-    } catch (problem) { fail(problem); }
-  };
-  if (draft.child.photo) return html`<p class="photo-in"><${Icon} name="check" />${t("photo")}
-    <${Button} kind="quiet" onClick=${() => change({ child: { ...draft.child, photo: null } })}>${t("remove")}<//></p>`;
-  if (!facts) return html`<label class="button plain file"><${Icon} name="plus" /><span>${t("photo-add")}</span>
-    <input type="file" accept="image/jpeg,image/png,image/webp" onChange=${(e) => e.target.files[0] && set({ file: e.target.files[0], source: "", taken: "", rights: "", alt: "" })} /></label>`;
-  return html`<div class="grid photo-facts">
-    <${Field} label=${t("photo-source")} value=${facts.source} onChange=${(source) => more({ source })} />
-    <${Field} label=${t("photo-taken")} value=${facts.taken} onChange=${(taken) => more({ taken })} />
-    <${Field} label=${t("photo-rights")} value=${facts.rights} onChange=${(rights) => more({ rights })} />
-    <${Field} label=${t("photo-alt")} value=${facts.alt} onChange=${(alt) => more({ alt })} />
-    <${Refused} error=${error} /><div class="actions"><${Button} onClick=${() => set(null)}>${t("remove")}<//><${Button} kind="primary" onClick=${send}>${t("photo-send")}<//></div>
-  </div>`;
 }
 
 function ChildPart({ draft, change, kind }) {

@@ -1,8 +1,9 @@
 // What needs somebody now: approvals first, then what is going out, then whether all is well.
 
-import { get, photo } from "./api.js";
+import { get } from "./api.js";
 import { Channels, totals } from "./channels.js";
 import { Button, Empty, Icon, Loading, Refused, StatusMark, counted, html, usePolled, useState } from "./parts.js";
+import { Face } from "./photo.js";
 import { StopAll, Stops } from "./stops.js";
 import { TABLES } from "./tables.js";
 import { list, moment, number, t } from "./words.js";
@@ -46,22 +47,11 @@ export function titleOf(alert) {
   return own ? own.headline : t(alert.level);
 }
 
-/** A photo is blurred until somebody asks for it. */
-export function Face({ alert }) {
-  const child = alert.alert && alert.alert.case && alert.alert.case.children && alert.alert.case.children[0];
-  const media = child && child.photos && child.photos[0] && child.photos[0].media;
-  const [address, show] = useState(null);
-  if (!media) return null;
-  return html`<div class="face">${address
-    ? html`<img src=${address} alt="" />`
-    : html`<${Button} kind="quiet" onClick=${() => photo(media).then(show, () => {})}>${t("photo-show")}<//>`}</div>`;
-}
-
 const About = ({ alert }) => html`<p class="about">
   ${t(alert.level)} · ${t("by", { who: alert.author })} · ${t("until", { time: moment(alert.expires) })}</p>`;
 
 const Pending = ({ alert, me }) => html`
-  <li class="card alert-card of-${alert.status}">
+  <li class="card alert-card of-${alert.status}"><${Face} alert=${alert} />
     <div class="card-body">
       <${StatusMark} status=${alert.status} long />
       <h3>${titleOf(alert)}</h3>
@@ -75,8 +65,8 @@ const Pending = ({ alert, me }) => html`
 
 const Live = ({ alert }) => html`
   <li class="card live-card of-${alert.status}">
-    <div class="live-head">
-      <div><${StatusMark} status=${alert.status} long />
+    <div class="live-head"><${Face} alert=${alert} />
+      <div class="grow"><${StatusMark} status=${alert.status} long />
         <h3><a href="#/alerts/${alert.id}">${titleOf(alert)}</a></h3><${About} alert=${alert} /></div>
       <div class="figure"><b>${number(totals(alert.progress).told)}</b>
         <span>${t("told")} ${t("of", { n: totals(alert.progress).targeted })}</span></div>

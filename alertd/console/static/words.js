@@ -414,6 +414,20 @@ const WORDS = {
   "address-stopped": ["its owner said STOP", "su titular dijo BAJA", "son titulaire a dit STOP"],
   "agreed": ["given for this kind", "dado para este tipo", "donné pour ce type"],
   "not-agreed": ["not given for this kind", "no dado para este tipo", "non donné pour ce type"],
+  "photo-hide": ["Blur again", "Difuminar", "Flouter"],
+  "photo-kept": ["The photo is in. It is shown nowhere before the alert is approved.", "La foto está. No se muestra en ningún sitio antes de aprobarse la alerta.", "La photo est remise. Elle n’est montrée nulle part avant l’approbation."],
+  "photo-unread": ["This file is no picture that can be read. JPEG, PNG and WebP can.", "Este archivo no es una imagen legible. JPEG, PNG y WebP sí.", "Ce fichier n’est pas une image lisible. JPEG, PNG et WebP le sont."],
+  "photo-rights-says": ["On what ground it is published: consent of both parents, an order of the authority.", "Con qué base se publica: consentimiento de ambos padres, orden de la autoridad.", "À quel titre elle est publiée : accord des deux parents, ordre de l’autorité."],
+  "photo-alt-says": ["Read aloud to those who do not see it: face, hair, what they wear. No names.", "Se lee en voz alta a quien no la ve: cara, pelo, ropa. Sin nombres.", "Lue à ceux qui ne la voient pas : visage, cheveux, vêtements. Pas de nom."],
+  "photo-lacks": ["Who gave it, when, the right and the words are needed first.", "Faltan quién la dio, cuándo, el derecho o las palabras.", "Il faut d’abord : qui, quand, le droit et les mots."],
+  "crop-says": ["Drag it, or move it with the arrow keys; plus and minus come closer and go back. Only what you see is handed in.", "Arrástrela o muévala con las flechas; más y menos acercan y alejan. Solo se entrega lo que ve.", "Faites-la glisser ou utilisez les flèches ; plus et moins rapprochent et éloignent. Seul ce que vous voyez est remis."],
+  "crop-shape": ["Shape", "Formato", "Format"],
+  "shape-portrait": ["Portrait", "Retrato", "Portrait"],
+  "shape-square": ["Square", "Cuadrado", "Carré"],
+  "shape-whole": ["Whole picture", "Imagen completa", "Image entière"],
+  "crop-zoom": ["Closer", "Acercar", "Rapprocher"],
+  "crop-x": ["Left or right", "Izquierda o derecha", "Gauche ou droite"],
+  "crop-y": ["Up or down", "Arriba o abajo", "Haut ou bas"],
 };
 
 const STORED = "alertd.language";
