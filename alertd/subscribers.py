@@ -230,7 +230,7 @@ def _place(name: str, document: PlaceDocument) -> Place:
     lon, lat = document.point or (0.0, 0.0)
     tile = x = y = 0
     if document.point is not None:
-        tile, x, y = (int(part) for part in tiles.locate(lon, lat))
+        tile, x, y = tiles.locate_one(lon, lat)
     return Place(
         name=name,
         kind=place_kind(name),

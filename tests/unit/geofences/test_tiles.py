@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pyproj
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from geofences import tiles
@@ -19,6 +19,19 @@ def test_round_trip(points):
     back = tiles.position(*tiles.locate(lon, lat))
     _, _, metres = pyproj.Geod(ellps="WGS84").inv(lon, lat, *back)
     assert np.max(metres) <= 0.15
+
+
+@given(st.tuples(st.floats(-180, 180), st.floats(-90, 90)))
+@example((180.0, 90.0))
+@example((-180.0, -90.0))
+def test_one_point_is_located_as_many_are(point):
+    """In the same cell, or beside it if it lies on their border to the last bit."""
+    code, x, y = (int(of_many) for of_many in tiles.locate(*point))
+    one, east, south = tiles.locate_one(*point)
+    columns, rows = tiles.deinterleave(np.array([code, one]))
+    for cells, offsets in ((columns, (x, east)), (rows, (y, south))):
+        first, second = (int(cell) << 16 | offset for cell, offset in zip(cells, offsets, strict=True))
+        assert abs(first - second) <= 1
 
 
 def test_codes_are_slippy_tiles_in_morton_order():
