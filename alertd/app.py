@@ -54,6 +54,8 @@ from alertd.service.revising import Revising
 from alertd.service.stopping import Stopping
 from alertd.service.targeting import Targeting
 from alertd.service.texts import Texts
+from alertd.service.webhook_delivery import WebhookDelivery
+from alertd.service.webhooks import Webhooks
 from alertd.store import events as event_store
 from alertd.store.alerts import Alerts
 from alertd.store.audience import Audience
@@ -74,6 +76,7 @@ from alertd.store.stops import Stops
 from alertd.store.sweeper import Sweeper
 from alertd.store.texts import TextStore
 from alertd.store.tombstones import Tombstones
+from alertd.store.webhooks import Hooks
 from alertd.store.work import Work
 from alertd.worker import Worker
 from channels.base import Answer, Channel, Outcome, Reason
@@ -106,6 +109,7 @@ class Parts:
     clock: Clock = field(default_factory=SystemClock)
     metrics: Metrics = field(default_factory=Metrics)
     fetcher: Fetcher = field(default_factory=Fetcher)
+    poster: Fetcher | None = None  # None: as the settings say
 
     def __post_init__(self, library: Library) -> None:
         settings, clock, metrics = self.settings, self.clock, self.metrics
@@ -148,6 +152,9 @@ class Parts:
         self.audit = Audit(AuditLog(self.db), self.alerts, self.db.codec, metrics)
         kept = event_store.Events(self.db, keep=settings.events.keep, keep_days=settings.events.keep_days)
         self.events = Events(kept, self.alerts, clock, org=settings.alerts.organisation)
+        hooks, poster = Hooks(self.db), self.poster or poster_of(settings.webhooks)
+        self.webhooks = Webhooks(hooks, kept, poster, clock)
+        self.webhook_delivery = WebhookDelivery(hooks, kept, poster, clock, metrics)
         self.reports = Reports(self.alerts, self.work, self.limits, self.db.codec)
         self.course = Course(self.audit, self.work)
         self.explaining = Explaining(self.alerts, self.reports)
@@ -189,6 +196,7 @@ class Parts:
             access=self.access,
             audit=self.audit,
             events=self.events,
+            webhooks=self.webhooks,
             stopping=self.stopping,
             following=self.following,
             revising=self.revising,
@@ -231,6 +239,7 @@ class Parts:
             ending=Ending(self.alerts, self.work, self.clock, self.metrics),
             sweeper=Sweeper(self.db, self.people, self.clock),
             events=self.events,
+            webhooks=self.webhook_delivery,
             carriers=self.carriers,
             clock=self.clock,
             metrics=self.metrics,
@@ -278,6 +287,11 @@ async def opened(
             rate, domains = settings.carriers[carrier.name].rate, {one.name for one in carrier.domains.values()}
             parts.metrics.show_carrier(carrier.channel.name, carrier.name, rate, domains)
         yield parts
+
+
+def poster_of(section: config.WebhookSection) -> Fetcher:
+    """Asks the hosts of webhooks."""
+    return Fetcher(timeout_s=section.timeout_s, ports=frozenset(section.ports), loopback=section.loopback)
 
 
 def library_of(settings: config.Settings) -> Library:

@@ -30,6 +30,7 @@ class Commands(OnDemand):
         "subscribers": "alertd.commands.subscribers:app",
         "keys": "alertd.commands.keys:app",
         "carriers": "alertd.commands.carriers:app",
+        "webhooks": "alertd.commands.webhooks:app",
         "audit": "alertd.commands.audit:app",
         "stop": "alertd.commands.stopping:stopping",
         "resume": "alertd.commands.stopping:resuming",

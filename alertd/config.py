@@ -154,6 +154,12 @@ class EventSection(Section):
     keep_days: int = Field(30, ge=4)  # webhooks are tried for three days
 
 
+class WebhookSection(Section):
+    timeout_s: float = Field(15.0, ge=1, le=30)
+    ports: list[Annotated[int, Field(ge=1, le=65535)]] = [443]
+    loopback: bool = False
+
+
 class Carrier(Section):
     """What every carrier has: its limits and what to do when it leaves us without an answer."""
 
@@ -314,6 +320,7 @@ class Settings(BaseSettings):
     cap: CapSection = CapSection()
     media: MediaSection = MediaSection()
     events: EventSection = EventSection()
+    webhooks: WebhookSection = WebhookSection()
     carriers: dict[str, AnyCarrier] = {}
     _file: Path | None = PrivateAttr(None)
 

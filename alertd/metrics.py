@@ -36,6 +36,7 @@ class Metrics:
         )
         self.optouts = self._counter("optouts", "People who left by a channel", "channel")
         self.audit_entries = self._counter("audit_entries", "Entries written into the audit", "")
+        self.webhooks = self._counter("webhooks", "Tries to tell a webhook, and webhooks turned off", "outcome")
         self.limit_rate = self._gauge("limit_rate", "Permits a second a carrier allows", carrier)
         self.limit_wait_seconds = self._histogram("limit_wait_seconds", "Waiting for a carrier's permits", carrier)
         self.domain_waits = self._counter(
@@ -54,6 +55,8 @@ class Metrics:
         self.http_request_seconds = self._histogram(
             "http_request_seconds", "Requests to the API", "route method status"
         )
+        for outcome in ("told", "again", "never", "off"):
+            self.webhooks.labels(outcome)
         for channel in CHANNELS:
             self.optouts.labels(channel)
             self.duplicates.labels(channel)

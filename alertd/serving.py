@@ -71,7 +71,9 @@ async def _all(life: Life, settings: Settings, sample_people: int | None) -> Non
         if sample_people is not None:
             carriers = await stack.enter_async_context(sandbox_of(settings, environment))
             environment["ALERTD_CARRIERS"] = json.dumps(carriers)  # instead of those of the file
-            settings = Settings.model_validate({**settings.model_dump(), "carriers": carriers})
+            environment["ALERTD_WEBHOOKS__LOOPBACK"] = "true"
+            webhooks = {**settings.webhooks.model_dump(), "loopback": True}
+            settings = Settings.model_validate({**settings.model_dump(), "carriers": carriers, "webhooks": webhooks})
         parts = await stack.enter_async_context(parts_of(settings, store))
         await load_sample_people(parts, sample_people or 0)
         sockets = await stack.enter_async_context(_workers(settings, environment))

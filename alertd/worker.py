@@ -25,6 +25,7 @@ from alertd.service.ending import Ending
 from alertd.service.events import Events
 from alertd.service.planning import Planner
 from alertd.service.stopping import Stopping
+from alertd.service.webhook_delivery import WebhookDelivery
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.connection import StoreUnavailableError
 from alertd.store.scripts import LEASE_MS
@@ -87,6 +88,7 @@ class Worker:
     ending: Ending
     sweeper: Sweeper
     events: Events
+    webhooks: WebhookDelivery
     carriers: Carriers
     clock: Clock
     metrics: Metrics
@@ -123,6 +125,7 @@ class Worker:
                     work.create_task(self._repeat(step, every_s))
                 for channel in sorted(self.carriers.channels):
                     work.create_task(self._feed(channel))
+            await self.webhooks.close()
             heart.cancel()
 
     async def _repeat(self, step: Callable[[], Awaitable[object]], every_s: float) -> None:
@@ -225,6 +228,9 @@ class Worker:
     async def _tell(self) -> None:
         if await self.events.leads():
             await self.events.bring()
+            await self.webhooks.round()
+        else:
+            await self.webhooks.close()
 
     async def _beat(self) -> None:
         if self._held:

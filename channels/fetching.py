@@ -1,5 +1,5 @@
-"""The one way to fetch what a stranger's URL names: from the public internet alone, whatever the name, a redirect or the
-DNS of the moment say (server-side request forgery).
+"""The one way to ask what a stranger's URL names: on the public internet alone, whatever the name, a redirect or the DNS of
+the moment say (server-side request forgery). What is fetched may be elsewhere by then; what is posted goes to the URL itself.
 
 A name is resolved once, all its addresses are judged, and the connection goes to one of those that were: nobody can answer
 the judge and the connection differently. Each redirect is a URL like the first.
@@ -11,7 +11,8 @@ import asyncio
 import ipaddress
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 
 import aiohttp
@@ -58,6 +59,9 @@ AS_V4 = (ipaddress.IPv6Network("::ffff:0:0/96"), ipaddress.IPv6Network("64:ff9b:
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 MOST_REDIRECTS = 3
 _PIECE = 65_536
+#: Of the answer to what was posted, which nobody needs: a connection is closed in order after so little.
+_ANSWER = 4_096
+_HERE = "127.0.0.1"
 #: What the client is told of every host.
 _ANY = "judged.invalid"
 
@@ -71,6 +75,7 @@ class FetchError(Exception):
 _NOT_THERE = (
     "It cannot be fetched: it must be on the public internet and answer in time, with status 200 and not too much."
 )
+_NO_ANSWER = "There is no answer: it must be on the public internet, and answer in time."
 
 
 def is_public(address: str) -> bool:
@@ -110,15 +115,18 @@ class Fetcher:
         is_allowed: Callable[[str], bool] = is_public,
         ports: frozenset[int] = frozenset({443}),
         trust: ssl.SSLContext | None = None,
+        loopback: bool = False,
     ) -> None:
-        """`timeout_s` is for all of it, redirects too. The rest is for tests: who answers for a name, which addresses and
-        ports are the world, and whose certificates count (unset: those this machine trusts).
+        """`timeout_s` is for all of it, redirects too; `ports` are those that a URL may name. With `loopback`, for whoever tries
+        it out, http://127.0.0.1 may be asked as well, at any port. The rest is for tests: who answers for a name, which
+        addresses are the world, and whose certificates count (unset: those this machine trusts).
         """
         self._timeout_s = timeout_s
         self._resolve = resolve
         self._is_allowed = is_allowed
         self._ports = ports
         self._trust = trust
+        self._loopback = loopback
 
     async def fetch(self, url: str, most_bytes: int) -> bytes:
         """What is there. Raises FetchError."""
@@ -132,32 +140,70 @@ class Fetcher:
             pass
         raise FetchError(_NOT_THERE)
 
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, Mapping[str, str]]:
+        """Posts once, to this URL and to no other: a redirect is an answer like any. The answer's status and headers. Raises
+        FetchError where there is none in time.
+        """
+        try:
+            async with asyncio.timeout(self._timeout_s), self._asked("POST", url, body, headers) as response:
+                await response.content.read(_ANSWER)
+                return response.status, response.headers
+        except (aiohttp.ClientError, OSError, ValueError, TimeoutError):
+            raise FetchError(_NO_ANSWER) from None
+
+    def check(self, url: str) -> None:
+        """Raises FetchError for a URL that would never be asked, as far as that can be told without a look at the network."""
+        parts = self._checked(url)
+        try:
+            ipaddress.ip_address(parts.hostname or "")
+        except ValueError:
+            return
+        if not self._may_ask(parts, [parts.hostname or ""]):
+            raise FetchError(_NO_ANSWER)
+
     async def _once(self, url: str, most_bytes: int) -> tuple[bytes | None, str]:
         """The body, or None and where else to look. Raises FetchError for a URL or host that is not to be asked."""
-        parts = self._checked(url)
-        addresses = await self._resolve(parts.hostname or "")
-        if not addresses or not all(map(self._is_allowed, addresses)):
-            raise FetchError(_NOT_THERE)
-        connector = aiohttp.TCPConnector(resolver=_Judged(addresses), ssl=self._trust or True)
-        asked = urlunsplit(("https", f"{_ANY}:{parts.port or 443}", parts.path, parts.query, ""))
-        headers = {"Host": parts.netloc, "Accept-Encoding": "identity"}
-        async with (
-            aiohttp.ClientSession(
-                connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
-            ) as session,
-            session.get(asked, allow_redirects=False, headers=headers, server_hostname=parts.hostname) as response,
-        ):
+        async with self._asked("GET", url, None, {}) as response:
             if response.status in REDIRECTS:
                 return None, urljoin(url, response.headers.get("Location", ""))
             if response.status != 200:
                 raise FetchError(_NOT_THERE)
             return await _read(response, most_bytes), url
 
+    @asynccontextmanager
+    async def _asked(
+        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The answer to one request. Raises FetchError for a URL or host that is not to be asked."""
+        parts = self._checked(url)
+        addresses = await self._resolve(parts.hostname or "")
+        if not addresses or not self._may_ask(parts, addresses):
+            raise FetchError(_NOT_THERE)
+        connector = aiohttp.TCPConnector(resolver=_Judged(addresses), ssl=self._trust or True)
+        asked = urlunsplit((parts.scheme, f"{_ANY}:{parts.port or 443}", parts.path, parts.query, ""))
+        sent = {**headers, "Host": parts.netloc, "Accept-Encoding": "identity"}
+        name = parts.hostname if parts.scheme == "https" else None
+        jar = aiohttp.DummyCookieJar()
+        async with (
+            aiohttp.ClientSession(connector=connector, cookie_jar=jar, auto_decompress=False) as session,
+            session.request(
+                method, asked, data=body, allow_redirects=False, headers=sent, server_hostname=name
+            ) as response,
+        ):
+            yield response
+
+    def _may_ask(self, parts: SplitResult, addresses: Sequence[str]) -> bool:
+        return self._at_home(parts) or all(map(self._is_allowed, addresses))
+
+    def _at_home(self, parts: SplitResult) -> bool:
+        return self._loopback and parts.scheme == "http" and parts.hostname == _HERE
+
     def _checked(self, url: str) -> SplitResult:
         """The parts of a URL that may be looked up. Raises FetchError for one that is not plain https."""
         try:
             parts = urlsplit(url)
             is_plain = parts.scheme == "https" and bool(parts.hostname) and (parts.port or 443) in self._ports
+            is_plain = is_plain or (self._at_home(parts) and bool(parts.port))
         except ValueError:
             raise FetchError("This is no URL.") from None
         if not is_plain or _hides_something(parts):

@@ -25,6 +25,7 @@ from alertd.api import (
     system,
     targets,
     texts,
+    webhooks,
 )
 from alertd.api.docs import docs_routes
 from alertd.api.idempotency import KeptKeys
@@ -51,6 +52,7 @@ OPERATIONS = (
     *stop.OPERATIONS,
     *audit.OPERATIONS,
     *events.OPERATIONS,
+    *webhooks.OPERATIONS,
     *mail_reports.OPERATIONS,
     *push.OPERATIONS,
 )

@@ -35,6 +35,7 @@ from alertd.service.revising import Revising
 from alertd.service.stopping import Stopping
 from alertd.service.targeting import Targeting
 from alertd.service.texts import Texts
+from alertd.service.webhooks import Webhooks
 from alertd.store.requests import Requests
 
 
@@ -64,6 +65,7 @@ class Services:
     access: Access
     audit: Audit
     events: Events
+    webhooks: Webhooks
     stopping: Stopping
     following: Following
     revising: Revising

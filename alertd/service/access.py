@@ -26,6 +26,7 @@ Scope = Literal[
     "audit:read",
     "texts:write",
     "keys:write",
+    "webhooks:write",
     "admin",
 ]
 _TOKEN = re.compile(r"(test|live)_([A-Za-z0-9]{12})_([A-Za-z0-9_-]{43})")

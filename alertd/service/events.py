@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from alertd.alerts import AlertState
 from alertd.clock import Clock
 from alertd.errors import Fault, Problem
 from alertd.ids import chain_of
@@ -31,6 +32,8 @@ TRIM_S = 600.0
 FACTS = ("alert", "state", "was", "rev", "status", "kind", "occasion", "percent")
 #: Events that are no state. All others are called as the state that an alert came into.
 NO_STATES = frozenset({"paused", "resumed", "restricted", "extended", "progress", "stalled", "receipts"})
+#: All that there are: what a webhook may ask for.
+TYPES = (*(f"alert.{word}" for word in (*AlertState, *sorted(NO_STATES))), "webhook.off")
 _NUMBERS = frozenset({"rev", "percent"})
 _CURSOR = re.compile("e([0-9a-f]{1,12})")
 _encode = msgspec.json.Encoder().encode
@@ -111,7 +114,7 @@ class Events:
 
     async def read(self, org: str, cursor: str | None, limit: int) -> Batch:
         """What follows a cursor, or the oldest there is. Raises Problem for a cursor that is none, or leads nowhere any more."""
-        after = _number(cursor) if cursor else 0
+        after = number_of(cursor) if cursor else 0
         page = await self._events.page(org, after, limit)
         if cursor and not page.first - 1 <= after <= page.last:
             raise Problem(
@@ -121,24 +124,23 @@ class Events:
             )
         last = page.events[-1].number if page.events else max(after, page.first - 1)
         return Batch(
-            events=[(_cursor(one.number), one.event) for one in page.events],
-            cursor=_cursor(last),
+            events=[(cursor_of(one.number), one.event) for one in page.events],
+            cursor=cursor_of(last),
             more=last < page.last,
         )
 
 
 def event_of(said: Mapping[str, str]) -> bytes:
-    """An event as others get it, from what a chain's script said: its envelope is that of Standard Webhooks."""
+    """An event as others get it, from what a chain's script said."""
     facts = {**said, "state": "" if said["word"] in NO_STATES else said["word"]}
     data = {name: int(facts[name]) if name in _NUMBERS else facts[name] for name in FACTS if facts.get(name)}
-    return _encode(
-        {
-            "id": f"evt_{chain_of(said['alert'])}_{said['n']}",
-            "type": f"alert.{said['word']}",
-            "timestamp": moment(int(said["at"])),
-            "data": {**data, "chain": chain_of(said["alert"])},
-        }
-    )
+    chain = chain_of(said["alert"])
+    return envelope(f"evt_{chain}_{said['n']}", f"alert.{said['word']}", int(said["at"]), {**data, "chain": chain})
+
+
+def envelope(event_id: str, type_: str, at_ms: int, data: Mapping[str, str | int]) -> bytes:
+    """As JSON, in the form that Standard Webhooks recommends; the id is in it, too, for whoever reads events."""
+    return _encode({"id": event_id, "type": type_, "timestamp": moment(at_ms), "data": data})
 
 
 def moment(at_ms: int) -> str:
@@ -146,11 +148,13 @@ def moment(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds")
 
 
-def _cursor(number: int) -> str:
+def cursor_of(number: int) -> str:
+    """The cursor after an event."""
     return f"e{number:x}"
 
 
-def _number(cursor: str) -> int:
+def number_of(cursor: str) -> int:
+    """The event before a cursor. Raises Problem."""
     match = _CURSOR.fullmatch(cursor)
     if not match:
         fault = Fault("", "This is no cursor: give one as it was answered.", parameter="cursor")

@@ -13,6 +13,7 @@ from typing import Any
 from alertd.store import keys
 from alertd.store.connection import Connection
 
+WINDOW = 1_000  # events looked through at once
 AT_ONCE = 100  # events of one chain that are brought in one step
 
 
@@ -94,6 +95,22 @@ class Events:
         events, top = [_kept(entry) for entry in found], int(last or 0)
         first = _kept(oldest[0]).number if oldest else top + 1
         return Page(events=events, first=first, last=max(top, events[-1].number if events else 0))
+
+    async def one(self, org: str, number: int) -> bytes | None:
+        """An event by its number, None for one that is no longer kept."""
+        found = await self._db.execute("XRANGE", keys.org_events(org), f"{number}-0", f"{number}-0")
+        return _kept(found[0]).event if found else None
+
+    async def number_of(self, org: str, event_id: str) -> int | None:
+        """The number of an event by its id: a look through all of them."""
+        name, after, said = keys.org_events(org), "-", f'"id":"{event_id}"'.encode()
+        while found := await self._db.execute("XRANGE", name, after, "+", "COUNT", WINDOW):
+            entries = [_kept(entry) for entry in found]
+            for entry in entries:
+                if said in entry.event:
+                    return entry.number
+            after = f"({entries[-1].number}-0"
+        return None
 
     def _names(self, org: str) -> list[str]:
         return [keys.org_events(org), keys.org_events(org, ":marks")]

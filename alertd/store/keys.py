@@ -82,6 +82,11 @@ TABLE = (
     Kind("{u:<org>}", "stream", "the organisation's audit: number -> time, link, what is told, sealed", "audit.lua", KEPT),
     Kind("{v:<org>}", "stream", "the organisation's events: number -> when it got here, ids and codes as JSON", "prelude.lua events.lua", "an entry when it is too old, or there are too many"),
     Kind("{v:<org>}:marks", "hash", "number of the last event; chain -> number of its last that got here, while it has any on the way", "prelude.lua events.lua events", "an entry when nothing of its chain is on the way"),
+    Kind("{v:<org>}:hooks", "hash", "webhook -> URL, what signs, which events: sealed", "webhooks", "an entry with its webhook"),
+    Kind("{v:<org>}:hook:<webhook>", "hash", "how far it was told, since when it fails, whether it is off", "webhooks hook_queue.lua hook_settle.lua", "with the webhook"),
+    Kind("{v:<org>}:queue:<webhook>", "zset", "event that waits for it -> ms it is due", "webhooks hook_queue.lua hook_settle.lua", "an entry when it is told, or given up"),
+    Kind("{v:<org>}:tries:<webhook>", "hash", "event that waits for it -> how often it was tried, and first when", "webhooks hook_settle.lua", "with its entry of the queue"),
+    Kind("{v:<org>}:given-up:<webhook>", "zset", "event that it never took -> ms that was given up", "webhooks hook_settle.lua", "an entry when it is told again, or a thousand later ones were given up"),
     Kind("{o:<org>}:alerts", "zset", "alert -> ms it was made", "alerts", KEPT),
     Kind("{o:<org>}:media", "zset", "photo that waits for an alert -> ms it is gone", "media", "an entry when an alert has it, or it is gone"),
     Kind("{p:<key id>:<hash>}", "hash", "an Idempotency-Key: digest, id, status", "requests idempotency.lua", "after a day, or when the request was refused"),
@@ -100,6 +105,7 @@ TABLE = (
     Kind("{m}:z8", "string", "bitmap of the z8 ancestors that ever had a tile", "people", KEPT),
     Kind("{m}:regions", "set", "numbers of the regions that somebody ever named", "people", KEPT),
     Kind("{m}:herald", "string", "who brings events and webhooks on their way at the moment", "hold.lua", "after its lease, unless renewed"),
+    Kind("{m}:hooked", "set", "organisations that have webhooks, or had", "webhooks", KEPT),
     Kind("{m}:sweeper", "string", "the sweeper of the moment", "hold.lua", "after its lease, unless renewed"),
 )  # fmt: skip
 
@@ -130,6 +136,7 @@ TILE_GROUPS = "{m}:z8"
 REGION_GROUPS = "{m}:regions"
 SWEEPER = "{m}:sweeper"
 HERALD = "{m}:herald"
+HOOKED = "{m}:hooked"
 STOPS = "{m}:stops"
 PURGES = "{m}:purges"
 

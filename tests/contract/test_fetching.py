@@ -257,3 +257,59 @@ async def test_a_refusal_does_not_tell_what_is_inside(make: Make):
             await world.fetcher.fetch(url, MOST)
         told.add(str(refusal.value))
     assert len(told) == 1
+
+
+async def test_what_is_posted_goes_to_its_url_alone(make: Make):
+    """With its headers, by the certificate's name; a redirect is the answer and is not followed, an endless answer is not read."""
+    world = make()
+    sent = {"Content-Type": "application/json", "webhook-id": "evt_1"}
+    assert (await world.fetcher.post(world.url("/status/204"), b"{}", sent))[0] == 204
+    assert (await world.fetcher.post(world.url("/to?where=https://photos.example/photo"), b"{}", sent))[0] == 307
+    assert (await world.fetcher.post(world.url("/endless"), b"{}", sent))[0] == 200
+    assert [request.method for request in world.seen] == ["POST"] * 3
+    assert world.seen[0].headers["webhook-id"] == "evt_1"
+    assert world.seen[0].headers["Host"] == f"{HOST}:{world.server.port}"
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1", "::1", "169.254.169.254", "::ffff:127.0.0.1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::"])  # fmt: skip
+async def test_nothing_is_posted_inside(make: Make, address: str):
+    """The same judge as for what is fetched; the URL that says so itself is refused before anything is tried."""
+    world = make(is_allowed=is_public)
+    world.names[HOST] = [[address]]
+    with pytest.raises(FetchError):
+        await world.fetcher.post(world.url(), b"{}", {})
+    with pytest.raises(FetchError, match="public internet"):
+        world.fetcher.check(f"https://{f'[{address}]' if ':' in address else address}:{world.server.port}/")
+    assert not world.seen
+
+
+async def test_who_does_not_answer_in_time_gave_no_answer(make: Make):
+    """A server that takes the post and says nothing."""
+    world = make(timeout_s=0.2)
+    with pytest.raises(FetchError, match="in time"):
+        await world.fetcher.post(world.url("/silent"), b"{}", {})
+
+
+async def test_this_machine_is_asked_only_where_that_is_meant():
+    """For trying it out: plain http to 127.0.0.1, at a port; no other name or address of it, and nothing of it otherwise."""
+    seen: list[str] = []
+
+    async def take(request: web.Request) -> web.Response:
+        seen.append(await request.text())
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_post("/", take)
+    async with TestServer(app, host="127.0.0.1") as server:
+        url = f"http://127.0.0.1:{server.port}/"
+        assert (await Fetcher(loopback=True).post(url, b"{}", {}))[0] == 200
+        for fetcher, other in (
+            (Fetcher(), url),
+            (Fetcher(loopback=True), f"http://localhost:{server.port}/"),
+            (Fetcher(loopback=True), f"http://127.0.0.2:{server.port}/"),
+            (Fetcher(loopback=True), f"https://127.0.0.1:{server.port}/"),
+            (Fetcher(loopback=True), "http://127.0.0.1/"),
+        ):
+            with pytest.raises(FetchError):
+                await fetcher.post(other, b"{}", {})
+    assert seen == ["{}"]

@@ -16,6 +16,7 @@ from alertd.store.drawn import Drawings
 from alertd.store.labels import LabelMark
 from alertd.store.message_ids import Said, Sent
 from alertd.store.requests import Requests
+from alertd.store.webhooks import Due, Hooks, Outcome
 from tests.integration.acts import ANA, CADIZ, over, photo, planned, register, registration, send
 from tests.unit.alertd.samples import changed
 
@@ -49,8 +50,12 @@ async def test_the_table_has_every_key_and_no_other(parts: Parts, sample: dict[s
     seen = await held(parts)
     record = await planned(parts, sample, external_id=sample["external_id"])
     seen |= await held(parts)
+    hook = (await parts.webhooks.create(ANA, "https://cases.example/", []))[0].hook
     assert await parts.events.leads()
     assert await parts.events.bring()
+    await parts.webhook_delivery.round()
+    await parts.webhook_delivery.settled()
+    await Hooks(parts.db).settle(hook, Due(1, 9, 1), Outcome(word="never", status=500), 1)
     seen |= await held(parts)
     await parts.following.stand_down(record.id, ANA, "reason")
     seen |= await held(parts)

@@ -304,6 +304,7 @@ const WORDS = {
   "may-audit:read": ["read the audit", "leer la auditoría", "lire l’audit"],
   "may-texts:write": ["change texts", "cambiar textos", "modifier les textes"],
   "may-keys:write": ["make keys", "crear claves", "créer des clés"],
+  "may-webhooks:write": ["make webhooks", "crear webhooks", "créer des webhooks"],
   "may-admin": ["everything", "todo", "tout"],
   "audit": ["Audit", "Auditoría", "Audit"],
   "audit-verify": ["Verify", "Verificar", "Vérifier"],

@@ -1,0 +1,106 @@
+"""`alertd webhooks`: who is told of events as they happen."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from alertd.commands.client import RefusedError, segment
+from alertd.commands.options import JsonOption, common
+from alertd.commands.output import tell, tell_facts, tell_json, tell_table
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False,
+    help="Webhooks: add, list, show, test, replay, rotate, resume, remove.",
+)  # fmt: skip
+
+COLUMNS = ("id", "url", "state", "why", "failing_since", "answered", "waiting", "given_up")
+Hook = Annotated[str, typer.Argument(help="As `list` shows it.")]
+
+
+@app.command()
+def add(
+    ctx: typer.Context,
+    url: Annotated[str, typer.Argument(help="Where events are posted to: https.")],
+    event: Annotated[
+        list[str] | None, typer.Option(help="A type of event, such as alert.sent; may be given again. Default: all.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell a URL what happens from now on. Its secret, which checks the signatures, is told once and never again."""
+    made = common(ctx).client().post("/v1/webhooks", {"url": url, "types": event or []})
+    _tell(made, as_json, ("id", "url", "types", "secret"))
+
+
+@app.command("list")
+def list_webhooks(ctx: typer.Context, as_json: JsonOption = False) -> None:
+    """Your organisation's webhooks: whether each is told, since when it takes nothing, and what waits for it."""
+    found = common(ctx).client().get("/v1/webhooks")
+    rows = ([one[name] for name in COLUMNS] for one in found["webhooks"])
+    tell_json(found) if as_json else tell_table(COLUMNS, rows)
+
+
+@app.command()
+def show(ctx: typer.Context, webhook: Hook, as_json: JsonOption = False) -> None:
+    """One webhook, and the latest events that it never took."""
+    found = common(ctx).client().get(f"/v1/webhooks/{segment(webhook)}")
+    if as_json:
+        tell_json(found)
+        return
+    tell_facts({name: value for name, value in found.items() if name != "latest_given_up"})
+    columns = ("event", "type", "cursor", "given_up_at")
+    if found["latest_given_up"]:
+        tell_table(columns, ([one[name] for name in columns] for one in found["latest_given_up"]))
+
+
+@app.command("test")
+def try_webhook(ctx: typer.Context, webhook: Hook, as_json: JsonOption = False) -> None:
+    """Post a `ping` to it, now and once."""
+    answer = common(ctx).client().post(f"/v1/webhooks/{segment(webhook)}/test")
+    if as_json:
+        tell_json(answer)
+    elif answer["taken"]:
+        tell(f"{webhook} took it: {answer['answered']}.")
+    if not answer["taken"]:
+        said = f"It answered {answer['answered']}." if answer["answered"] else "It gave no answer."
+        raise RefusedError(f"{webhook} did not take it. {said}")
+
+
+@app.command()
+def replay(
+    ctx: typer.Context,
+    webhook: Hook,
+    cursor: Annotated[str | None, typer.Option(help="All that follows this cursor.")] = None,
+    event: Annotated[str | None, typer.Option(help="One event, by its id.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell it again: what follows a cursor, one event, or, without both, what was given up."""
+    if cursor is not None and event is not None:
+        raise typer.BadParameter("it is a cursor or an event", param_hint="--event")
+    asked = {name: value for name, value in (("cursor", cursor), ("event", event)) if value is not None}
+    _tell(common(ctx).client().post(f"/v1/webhooks/{segment(webhook)}/replay", asked), as_json, COLUMNS)
+
+
+@app.command()
+def rotate(ctx: typer.Context, webhook: Hook, as_json: JsonOption = False) -> None:
+    """Give it a new secret, which is told once. For a day the one before signs as well."""
+    made = common(ctx).client().post(f"/v1/webhooks/{segment(webhook)}/rotate")
+    _tell(made, as_json, ("id", "url", "secret"))
+
+
+@app.command()
+def resume(ctx: typer.Context, webhook: Hook, as_json: JsonOption = False) -> None:
+    """Turn one on again that was turned off."""
+    _tell(common(ctx).client().post(f"/v1/webhooks/{segment(webhook)}/resume"), as_json, COLUMNS)
+
+
+@app.command()
+def remove(ctx: typer.Context, webhook: Hook, as_json: JsonOption = False) -> None:
+    """It is told nothing more."""
+    common(ctx).client().delete(f"/v1/webhooks/{segment(webhook)}")
+    tell_json({"removed": webhook}) if as_json else tell(f"Webhook {webhook} is removed.")
+
+
+def _tell(answer: dict[str, Any], as_json: bool, columns: tuple[str, ...]) -> None:
+    tell_json(answer) if as_json else tell_facts({name: answer[name] for name in columns})
