@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 _NEVER = -1  # a version that nothing has
@@ -20,6 +22,14 @@ class Conditions(BaseModel):
             return None
         text = str(self.if_match).strip('"')
         return int(text) if text.isascii() and text.isdecimal() else _NEVER
+
+
+class NewOrSeen(Conditions):
+    """The headers of a request that may make what it names, too."""
+
+    if_none_match: Literal["*"] | None = Field(
+        None, alias="If-None-Match", description="Only if nothing has this name yet (RFC 9110, section 13.1.2)."
+    )
 
 
 def etag(version: int) -> dict[str, str]:

@@ -11,13 +11,14 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from alertd.api.call import credential
-from alertd.api.conditions import Conditions, etag
+from alertd.api.conditions import NewOrSeen, etag
 from alertd.api.operations import Act, Operation, Reply
 from alertd.api.services import services
 from alertd.api.shapes import Query
 from alertd.documents import Shape
 from alertd.errors import Fault, Problem
 from alertd.fields import Language, Line
+from alertd.store.drawn import NOTHING
 from geofences.errors import UnknownRegion
 from geofences.regions import SCHEME, Library, Region
 from geofences.simple import simple
@@ -143,16 +144,17 @@ def _known(library: Library, code: str) -> str:
 
 
 async def draw_region(
-    request: web.Request, *, code: DrawnCode, headers: Conditions, body: DrawnRegion
+    request: web.Request, *, code: DrawnCode, headers: NewOrSeen, body: DrawnRegion
 ) -> Reply[OneRegion]:
     """Draws a region under a code of your own ("our patrol area"), or draws it anew: only its organisation may. Alerts keep the
-    area that they were submitted with. Its ETag, sent as If-Match, keeps you from overwriting what you have not seen.
+    area that they were submitted with. Its ETag, sent as If-Match, keeps you from overwriting what you have not seen, and `If-None-Match: *` from overwriting anything.
     """
     regions = services(request).regions
     known = code in regions.library
     made = await regions.draw(
-        code, body.name, body.names, body.geometry.model_dump(), org=credential(request).org, seen=headers.version
-    )
+        code, body.name, body.names, body.geometry.model_dump(), org=credential(request).org,
+        seen=NOTHING if headers.if_none_match else headers.version,
+    )  # fmt: skip
     library = regions.library
     shown = await _shown(library, made.region, "simple")
     repairs = [f"{repair.pointer}: {repair.what}" for repair in made.repairs]

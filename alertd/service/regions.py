@@ -107,7 +107,7 @@ class Regions:
     async def draw(
         self, code: str, name: str, names: Mapping[str, str], geometry: Any, *, org: str, seen: int | None
     ) -> Drawn:
-        """Keep a drawn region under its code, new or in place of what it was; `seen` is the revision that must be there.
+        """Keep a drawn region under its code, new or in place of what it was; `seen` is the revision that must be there (`NOTHING` for none).
 
         Raises Problem.
         """

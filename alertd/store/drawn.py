@@ -24,6 +24,10 @@ class Drawing:
     document: bytes  # JSON
 
 
+#: Seen by whoever draws what nobody has drawn: no revision is negative, and -1 is that of a condition that nothing fits.
+NOTHING = -2
+
+
 class TooManyDrawingsError(Exception):
     """There are as many as there may be."""
 
@@ -43,7 +47,7 @@ class Drawings:
         return [_drawing(code.decode(), value) for code, value in sorted(found.items())]
 
     async def put(self, code: str, org: str, document: bytes, *, revision: int, seen: int | None) -> tuple[str, int]:
-        """Answers 'done' and its number, 'changed' when it is not of the revision that was seen, or 'foreign'. Raises
+        """Answers 'done' and its number, 'changed' when it is not of the revision that was seen (`NOTHING`: there is one), or 'foreign'. Raises
         TooManyDrawingsError.
         """
         word, *rest = await self._db.run_durably(

@@ -155,3 +155,24 @@ async def test_a_photo_is_cropped_told_in_words_and_blurred(served: Served, brow
         await card.get_by_role("button", name="Show photo").press("Enter")
         await expect(card.get_by_role("button", name="Blur again")).to_be_visible()
         assert await card.locator("img").evaluate(blur) == "none"
+
+
+async def test_a_ring_that_waits_is_no_second_left(
+    served: Served, browser: Browser, ana: str, bea: str, alert: dict[str, Any]
+):
+    """Where a wider ring goes out later, the time until it is in what is promised before, and told as its hour while it waits."""
+    center = [-5.9756, 37.3919]
+    rings = [
+        {"center": center, "radius_km": 5, "loudness": "loud"},
+        {"center": center, "radius_km": 300, "loudness": "normal", "delay_min": 20},
+    ]
+    status, taken = served.call("POST", "/v1/alerts", {**alert, "target": {"rings": rings}}, ana)
+    assert status == 202
+    async with desk(browser, served.url) as window:
+        await window.sign_in(bea)
+        await opened(window, taken["id"])
+        await expect(window.page.locator(".reach-channels li").first).to_contain_text("the last in about 20 minutes")
+        await window.press("Approve and send")
+        await expect(window.page.locator("[data-channel=push]")).to_contain_text("the wider ring goes out at")
+        await expect(window.page.locator(".told")).not_to_contain_text(" left")
+    assert served.call("POST", f"/v1/alerts/{taken['id']}/cancel", {"reason": "a drill"}, ana)[0] == 200

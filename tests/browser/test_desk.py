@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Route, expect
 
 from tests.acceptance.conftest import Served
 from tests.browser.desks import WITHOUT_WEBGL, desk, launched
@@ -23,9 +24,9 @@ MARIA: dict[str, Any] = {
 
 async def test_a_region_is_found_drawn_by_hand_and_named(served: Served, browser: Browser, ana: str):
     """Search tells what a region is and what it lies in; an outline drawn on the map and a name make one that alerts can name, and
-    a code that is another's is not taken from it.
+    a code that is another's is not taken from it, not even where the other came a moment before.
     """
-    async with desk(browser, served.url) as window:
+    async with desk(browser, served.url, 412) as window:
         page = window.page
         await window.sign_in(ana)
         await page.get_by_role("link", name="Regions").click()
@@ -50,9 +51,23 @@ async def test_a_region_is_found_drawn_by_hand_and_named(served: Served, browser
         await expect(page.get_by_text("Sevilla has this code.")).to_be_visible()
         await window.fill("Code", "PATROL-1")
         await window.check_readable()
+
+        async def another_is_first(route: Route) -> None:
+            body = {"name": "Their patrol", "geometry": PATROL}
+            assert (await asyncio.to_thread(served.call, "PUT", "/v1/regions/PATROL-1", body))[0] == 201
+            await route.continue_()
+
+        await page.route("**/v1/regions/PATROL-1", another_is_first, times=1)
+        await window.press("Keep the region")
+        await expect(page.get_by_text("Somebody drew a region under this code meanwhile.")).to_be_visible()
+        await window.fill("Code", "PATROL-2")
         await window.press("Keep the region")
         await expect(page.locator(".facts")).to_contain_text("Drawn here")
-    assert served.call("GET", "/v1/regions/PATROL-1")[1]["name"] == "Our patrol"
+        await page.get_by_text("Take in a whole library").click()
+        await expect(page.get_by_text("alertd regions import")).to_be_visible()
+        await window.check_readable()
+    assert served.call("GET", "/v1/regions/PATROL-1")[1]["name"] == "Their patrol"
+    assert served.call("GET", "/v1/regions/PATROL-2")[1]["name"] == "Our patrol"
 
 
 async def test_without_webgl_a_region_comes_from_a_file(served: Served, ana: str):
@@ -101,13 +116,15 @@ async def test_a_subscriber_is_found_and_forgotten_by_name(served: Served, brows
 
 
 async def test_each_carrier_says_that_it_takes_messages(served: Served, browser: Browser, ana: str):
-    """All that the API knows are there, each with its limit and how it is."""
+    """All that the API knows are there, each with its limit and how it is; from there a test is one press away."""
     async with desk(browser, served.url) as window:
         await window.sign_in(ana)
         await window.page.get_by_role("link", name="Carriers").click()
         await expect(window.page.get_by_text("Every carrier takes messages")).to_be_visible()
         assert await window.page.locator(".carrier").count() == len(served.call("GET", "/v1/carriers")[1]["carriers"])
         await window.check_readable()
+        await window.page.get_by_role("link", name="Write a test").click()
+        await expect(window.page.locator(".ribbon")).to_contain_text("Test reaches testers only")
 
 
 async def test_a_carrier_that_fails_is_told_where_everybody_looks(

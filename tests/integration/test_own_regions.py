@@ -265,6 +265,19 @@ async def test_what_may_not_be_drawn(tmp_path: Path, redis: Redis, codec: Codec)
         assert (await drawn(parts, name="y", seen=seen)).name == "y"
 
 
+async def test_what_is_to_be_new_overwrites_nothing(client: Any, parts: Parts):
+    """`If-None-Match: *` draws where nothing has the code, and is refused where something has, which stays as it was."""
+    _, token = await parts.access.create(org="default", subject="ana", scopes=frozenset({"regions:write"}))
+    headers = {"Authorization": f"Bearer {token}", "If-None-Match": "*"}
+    first, second = [
+        await client.put("/v1/regions/PATROL-1", json={"name": name, "geometry": PATROL}, headers=headers)
+        for name in ("ours", "theirs")
+    ]
+    assert (first.status, second.status) == (201, 412)
+    assert (await second.json())["type"].endswith("precondition-failed")
+    assert parts.regions.library.get("PATROL-1").name == "ours"
+
+
 def numbered(data: Path, *codes: str) -> Path:
     """A data directory whose regions were imported in this order."""
     folder = data / "regions"

@@ -1,7 +1,7 @@
 // One alert: what it will do, for whoever approves it; then how far it is, for everybody.
 
 import { ask, onceOnly, post, watch } from "./api.js";
-import { Channels, Reasons, isOver, shareOf, totals } from "./channels.js";
+import { Channels, Reasons, isOver, shareOf, totals, waitsUntil } from "./channels.js";
 import { Curve, Timeline, Where } from "./course.js";
 import { Asked } from "./explain.js";
 import { Messages } from "./messages.js";
@@ -11,8 +11,8 @@ import { Follow } from "./follow.js";
 import { Ground } from "./ground.js";
 import { Button, Field, Loading, Refused, StatusMark, counted, html, sentenceOf, some, useEffect, usePolled, useState } from "./parts.js";
 import { TABLES } from "./tables.js";
-import { RingWords } from "./pieces.js";
-import { ReachRings } from "./reach.js";
+import { RingWords, delayOf } from "./pieces.js";
+import { Eta, ReachRings } from "./reach.js";
 import { moment, number, span, t } from "./words.js";
 
 /** Above this many people, the number is typed before it is approved: a hand on Enter is no decision. */
@@ -71,10 +71,10 @@ function Decide({ alert, reach, me, onDecided }) {
   </div>`;
 }
 
-const Reach = ({ reach }) => html`<ul class="reach-channels">
+const Reach = ({ reach, target }) => html`<ul class="reach-channels">
   ${Object.entries(reach.audience.addresses).filter(([name, n]) => some(n) || name in reach.eta).map(([name, n]) => html`
     <li><span>${t(name)}</span><b>${number(n)}</b>
-      <span class="muted">${name in reach.eta ? (reach.eta[name] < 1 ? t("at-once") : t("eta", { time: span(reach.eta[name]) })) : ""}</span></li>`)}
+      <${Eta} eta=${reach.eta[name]} delay=${delayOf(target)} /></li>`)}
 </ul>`;
 
 function Approval({ alert, me, onDecided }) {
@@ -86,7 +86,7 @@ function Approval({ alert, me, onDecided }) {
       <p class="sentence">${sentenceOf({ ...alert, channels: alert.alert.channels }, reach)}</p>
       <${RingWords} rings=${alert.alert.target.rings} />
       <${Changed} alert=${alert} reach=${reach} />
-      <${Reach} reach=${reach} />
+      <${Reach} reach=${reach} target=${alert.alert.target} />
       <${ReachRings} rings=${reach.audience.rings} target=${alert.alert.target} />
       <${Decide} alert=${alert} reach=${reach} me=${me} onDecided=${onDecided} />
     </div>
@@ -123,7 +123,7 @@ function Told({ alert, progress, connected, me }) {
         <p class="muted">${number(told)} ${t("of", { n: targeted })} ${t("addresses", { n: targeted })} · ${counted(progress.people, "people")}
           ${progress.first_send_s === null ? "" : ` · ${t("first-send", { time: span(progress.first_send_s) })}`}</p></div>
     </div>
-    <${Channels} progress=${progress} /><${Reasons} progress=${progress} me=${me} />
+    <${Channels} progress=${progress} until=${waitsUntil(alert)} /><${Reasons} progress=${progress} me=${me} />
   </section>`;
 }
 

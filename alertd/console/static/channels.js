@@ -2,8 +2,9 @@
 
 import { rows } from "./api.js";
 import { Button, Icon, html, useRef, useState } from "./parts.js";
+import { delayOf } from "./pieces.js";
 import { TABLES } from "./tables.js";
-import { number, span, t } from "./words.js";
+import { clock, number, span, t } from "./words.js";
 
 const { told: TOLD, lost: LOST, left: LEFT, spared: SPARED } = TABLES.references;
 /** The states of a reference, in the order they are drawn: told, not told, still to come. */
@@ -47,7 +48,17 @@ const Bar = ({ name, counts }) => html`<div class="bar" role="progressbar" aria-
   ${STATES.filter((state) => counts[state]).map((state) => html`<i class="is-${state}" title=${`${wordOf(state)}: ${number(counts[state])}`}
     style=${{ width: `${(counts[state] / counts.targeted) * 100}%` }}></i>`)}</div>`;
 
-function Row({ name, counts, rate, over }) {
+/** When the latest ring of an alert begins, in ms, 0 without rings that wait: what is queued for it says nothing of how long the rest takes. */
+export const waitsUntil = ({ alert, approved }) => (approved && delayOf(alert && alert.target) ? new Date(approved).getTime() + delayOf(alert.target) * 1000 : 0);
+
+/** How long the rest takes; while a ring waits for its hour, that hour. */
+function Left({ left, rate, until }) {
+  if (!left) return null;
+  if (until > Date.now()) return html`<span>${t("ring-waits", { time: clock(until) })}</span>`;
+  return rate > 0.5 ? html`<span>${t("rate", { n: Math.round(rate) })} · ${t("left", { time: span(left / rate) })}</span>` : null;
+}
+
+function Row({ name, counts, rate, over, until }) {
   const left = sum(counts, LEFT);
   const told_ = told(counts);
   const share = shareOf(told_, counts.targeted, over);
@@ -59,16 +70,16 @@ function Row({ name, counts, rate, over }) {
     <span class="channel-share">${number(share)} %</span>
     <span class="channel-notes">
       ${notes.map((state) => html`<span class="dot is-${state}">${wordOf(state)} ${number(counts[state])}</span>`)}
-      ${left && rate > 0.5 ? html`<span>${t("rate", { n: Math.round(rate) })} · ${t("left", { time: span(left / rate) })}</span>` : null}
+      <${Left} left=${left} rate=${rate} until=${until} />
     </span>
   </li>`;
 }
 
-export function Channels({ progress }) {
+export function Channels({ progress, until }) {
   const rate = useRates(progress);
   const known = Object.entries(progress.channels).filter(([, counts]) => counts.targeted);
   return html`<ul class="channels">
-    ${known.map(([name, counts]) => html`<${Row} key=${name} name=${name} counts=${counts} rate=${rate(name)} over=${isOver(progress)} />`)}</ul>`;
+    ${known.map(([name, counts]) => html`<${Row} key=${name} name=${name} counts=${counts} rate=${rate(name)} over=${isOver(progress)} until=${until} />`)}</ul>`;
 }
 
 /** Why addresses were not reached: counted from the ledger, when somebody asks. */

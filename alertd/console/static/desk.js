@@ -1,6 +1,7 @@
 // What keeps the service running: carriers, keys, the audit.
 
 import { ask, get, post } from "./api.js";
+import { keep, kept } from "./draft.js";
 import { Button, Check, Empty, Field, Icon, Loading, Refused, html, usePolled, useState } from "./parts.js";
 import { TABLES } from "./tables.js";
 import { list, moment, t } from "./words.js";
@@ -13,6 +14,9 @@ const CarrierCard = ({ one }) => html`<li class="card carrier ${one.breaker_open
   <div><h3>${one.name}</h3><p class="about">${rateOf(one)}${one.ramp_s ? ` · ${t("ramp", { n: one.ramp_s })}` : ""}${one.weight === 0 ? ` · ${t("stands-by")}` : ""}</p></div>
   <span class="state state-${one.breaker_open ? "rejected" : "sent"}">${t(one.breaker_open ? "rests" : "takes")}</span></li>`;
 
+/** The way to try a carrier is the way of every message: a Test, which reaches testers alone, with its limits and its ledger. */
+const practise = () => keep({ ...kept(), status: "Test" });
+
 export function CarriersScreen() {
   const { data, error } = usePolled((signal) => get("/v1/carriers", { signal }), 2000);
   if (!data) return html`<div class="page">${error ? html`<${Refused} error=${error} />` : html`<${Loading} />`}</div>`;
@@ -21,6 +25,7 @@ export function CarriersScreen() {
     <section class="health ${resting.length || !data.carriers.length ? "is-troubled" : ""}" aria-live="polite"><${Icon} name=${resting.length ? "warn" : "check"} />
       <div><p><strong>${resting.length ? t("carriers-rest", { list: list(resting.map((one) => one.name)) }) : t(data.carriers.length ? "carriers-well" : "no-carriers")}</strong></p>
         <p class="muted small">${t("carriers-say")}</p></div></section>
+    <p class="note try-says"><${Icon} name="push" /><span>${t("carrier-try")} <a href="#/new" onClick=${practise}>${t("carrier-try-open")}</a></span></p>
     <ul class="cards">${data.carriers.map((one) => html`<${CarrierCard} key=${one.name} one=${one} />`)}</ul></div>`;
 }
 

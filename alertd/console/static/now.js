@@ -1,7 +1,7 @@
 // What needs somebody now: approvals first, then what is going out, then whether all is well.
 
 import { get } from "./api.js";
-import { Channels, totals } from "./channels.js";
+import { Channels, totals, waitsUntil } from "./channels.js";
 import { Button, Empty, Icon, Loading, Refused, StatusMark, counted, html, usePolled, useState } from "./parts.js";
 import { Face } from "./photo.js";
 import { StopAll, Stops } from "./stops.js";
@@ -71,7 +71,7 @@ const Live = ({ alert }) => html`
       <div class="figure"><b>${number(totals(alert.progress).told)}</b>
         <span>${t("told")} ${t("of", { n: totals(alert.progress).targeted })}</span></div>
     </div>
-    <${Channels} progress=${alert.progress} />
+    <${Channels} progress=${alert.progress} until=${waitsUntil(alert)} />
   </li>`;
 
 const Line = ({ alert }) => html`

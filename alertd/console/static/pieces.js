@@ -28,6 +28,9 @@ const NAMES = { ...TITLES, file: (one) => one.name };
 export const ringWords = ({ radius_km, loudness, delay_min }) =>
   t("ring-within", { how: t(loudness ? `is-${loudness}` : "as-alert"), km: number(radius_km) }) + (delay_min ? `, ${t("later", { time: span(delay_min * 60) })}` : "");
 
+/** Seconds from the approval until the latest ring begins. */
+export const delayOf = (target) => 60 * Math.max(0, ...((target && target.rings) || []).map((one) => one.delay_min || 0));
+
 export const RingWords = ({ rings }) => (rings && rings.length ? html`<ul class="rings-say">${[...rings].sort((a, b) => a.radius_km - b.radius_km).map((one) => html`<li>${ringWords(one)}</li>`)}</ul>` : null);
 
 /** A number as it is typed: the screen is drawn again meanwhile, and takes no digit back. What cannot be is forgotten on leaving. */

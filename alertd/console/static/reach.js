@@ -3,7 +3,7 @@
 import { post } from "./api.js";
 import { targetOf } from "./draft.js";
 import { Refused, counted, html, some, useEffect, useState } from "./parts.js";
-import { ringWords } from "./pieces.js";
+import { delayOf, ringWords } from "./pieces.js";
 import { number, span, t } from "./words.js";
 
 /** Clicks that follow each other this closely are one question. */
@@ -31,8 +31,10 @@ export function useReach(draft) {
   return reach;
 }
 
-const Channel = ({ name, n, eta }) => html`<li data-channel=${name}><span>${t(name)}</span><b>${number(n)}</b>
-  <span class="muted">${eta === undefined ? "" : eta < 1 ? t("at-once") : t("eta", { time: span(eta) })}</span></li>`;
+/** How long a channel takes to the last of them: the latest ring only begins when it is due. */
+export const Eta = ({ eta, delay }) => html`<span class="muted">${eta === undefined ? "" : eta + delay < 1 ? t("at-once") : t(delay ? "eta-last" : "eta", { time: span(eta + delay) })}</span>`;
+
+const Channel = ({ name, n, eta, delay }) => html`<li data-channel=${name}><span>${t(name)}</span><b>${number(n)}</b><${Eta} eta=${eta} delay=${delay} /></li>`;
 
 /** Of each ring how loud, how late and how many; the ground outside all of them last. */
 export const ReachRings = ({ rings, target }) => (rings.length ? html`<table class="reach-rings"><caption class="sr-only">${t("rings")}</caption><tbody>
@@ -51,7 +53,7 @@ export function ReachPanel({ reach, status }) {
     <p class="reach-area">${area.name || ""} <span class="muted">${number(Math.round(area.km2 * 10) / 10)} km²</span></p>
     <${Refused} error=${error} />
     <ul class="reach-channels">${Object.entries(audience.addresses).filter(([name, n]) => some(n) || name in eta).map(([name, n]) => html`
-      <${Channel} name=${name} n=${n} eta=${eta[name]} />`)}</ul>
+      <${Channel} name=${name} n=${n} eta=${eta[name]} delay=${delayOf(target)} />`)}</ul>
     <${ReachRings} rings=${audience.rings} target=${target} />
     <ul class="reach-regions">${Object.entries(audience.regions).slice(0, 6).map(([code, n]) => html`
       <li><span>${names[code] || code}</span><b>${number(n)}</b></li>`)}</ul>

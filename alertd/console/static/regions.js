@@ -69,9 +69,12 @@ function NewRegion({ shape, onDone, onBack }) {
       const { regions } = await get(`/v1/regions?q=${encodeURIComponent(own)}`);
       const taken = regions.find((one) => one.code === own);
       if (taken) { tell(t("code-taken", { name: nameOf(taken) })); work(false); return; }
-      const { body } = await ask("PUT", `/v1/regions/${encodeURIComponent(own)}`, { body: { name, geometry: shape } });
+      const { body } = await ask("PUT", `/v1/regions/${encodeURIComponent(own)}`, { body: { name, geometry: shape }, headers: { "If-None-Match": "*" } });
       onDone(body);
-    } catch (problem) { fail(problem); work(false); }
+    } catch (problem) {
+      if (problem.status === 412) tell(t("code-taken-now")); else fail(problem);
+      work(false);
+    }
   };
   return html`<form class="new-region" onSubmit=${draw}><h2>${t("region-new")}</h2>
     <p class="${shape ? "changed" : "muted"}">${t(shape ? "region-outlined" : "region-outline")}</p>
@@ -86,6 +89,12 @@ const shapeOf = (pieces) => {
   const polygons = pieces.flatMap((one) => (one.type === "file" ? polygonsOf(one.id) : one.geometry ? [one.geometry] : []));
   return polygons.length ? multi(polygons) : null;
 };
+
+const IMPORT = "alertd regions import districts.gpkg --kind county --code-field id --name-field name --parent-field region --dry-run";
+
+/** A whole library comes in on the server, where its report can be read before anything is written. */
+const Import = () => html`<details class="other-ways"><summary>${t("import-open")}</summary>
+  <div class="stack import-says"><p>${t("import-says")}</p><code class="secret">${IMPORT}</code><p class="muted small">${t("import-report")}</p></div></details>`;
 
 export function RegionsScreen({ me }) {
   const [drawable] = useState(hasWebGl);
@@ -115,7 +124,7 @@ export function RegionsScreen({ me }) {
           <${OtherWays} onAdd=${(pieces) => setShape(shapeOf(pieces))} reading=${reading} open=${!drawable} shapesOnly />`
         : html`<${Search} onFound=${(region) => open(region.code)} /><${Refused} error=${error} />
           ${shown ? html`<${Facts} region=${{ repairs: [], ...shown }} chain=${chain} onShow=${open} />` : html`<p class="muted">${t("regions-say")}</p>`}
-          ${may ? html`<div class="actions"><${Button} icon="polygon" onClick=${() => { draw(true); show(null); }}>${t("region-new")}<//></div>` : null}`}</div>
+          ${may ? html`<div class="actions"><${Button} icon="polygon" onClick=${() => { draw(true); show(null); }}>${t("region-new")}<//></div><${Import} />` : null}`}</div>
     <div class="map-box ${drawable ? "" : "no-map"}">${drawable
       ? html`<${RegionMap} geometry=${ground} drawing=${drawing} told=${{ picked, drawn: (piece) => setShape(piece.geometry || null) }} />`
       : html`<p class="note">${t("no-map")}</p><${Sketch} geometry=${ground} label=${label} />`}</div></div>`;

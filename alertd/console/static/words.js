@@ -429,6 +429,14 @@ const WORDS = {
   "crop-zoom": ["Closer", "Acercar", "Rapprocher"],
   "crop-x": ["Left or right", "Izquierda o derecha", "Gauche ou droite"],
   "crop-y": ["Up or down", "Arriba o abajo", "Haut ou bas"],
+  "ring-waits": ["the wider ring goes out at {time}", "el anillo más amplio sale a las {time}", "l’anneau plus large part à {time}"],
+  "eta-last": ["the last in about {time}", "los últimos en unos {time}", "les derniers en {time} environ"],
+  "code-taken-now": ["Somebody drew a region under this code meanwhile. It stays as it is: give yours another.", "Alguien dibujó entretanto una región con este código. Queda como está: dé otro a la suya.", "Quelqu’un a dessiné entre-temps une région sous ce code. Elle reste telle quelle : donnez-en un autre à la vôtre."],
+  "import-open": ["Take in a whole library", "Importar una biblioteca entera", "Importer une bibliothèque entière"],
+  "import-says": ["GeoJSON, GeoPackage, FlatGeobuf, Shapefile and TopoJSON are taken in on the server:", "GeoJSON, GeoPackage, FlatGeobuf, Shapefile y TopoJSON se importan en el servidor:", "GeoJSON, GeoPackage, FlatGeobuf, Shapefile et TopoJSON s’importent sur le serveur :"],
+  "import-report": ["With --dry-run it reports what would be new, replaced, mended or refused, and writes nothing. Without it, it is here within seconds.", "Con --dry-run informa de lo nuevo, sustituido, reparado o rechazado, y no escribe nada. Sin ello, está aquí en segundos.", "Avec --dry-run, il dit ce qui serait nouveau, remplacé, réparé ou refusé, et n’écrit rien. Sans, c’est ici en quelques secondes."],
+  "carrier-try": ["To try the carriers, send a Test: it goes the whole way, with limits and ledger, and reaches testers only.", "Para probar los operadores, envíe una Prueba: recorre todo el camino, con límites y registro, y llega solo a probadores.", "Pour essayer les opérateurs, envoyez un Test : il fait tout le chemin, limites et registre compris, et n’atteint que les testeurs."],
+  "carrier-try-open": ["Write a test", "Escribir una prueba", "Écrire un test"],
 };
 
 const STORED = "alertd.language";

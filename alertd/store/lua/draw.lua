@@ -1,6 +1,6 @@
 -- Writes a drawn region. Its number is given once; only its organisation may change it.
 -- KEYS: 1 drawn regions, 2 counters
--- ARGV: 1 code, 2 organisation, 3 revision that must be there ('' for any), 4 new revision, 5 most regions, 6 document
+-- ARGV: 1 code, 2 organisation, 3 revision that must be there ('' for any, -2 for none), 4 new revision, 5 most regions, 6 document
 -- Returns: {1, number}, {0, revision there} when it is another, {-1} when it is another organisation's, {-2} when there are too many
 local old = redis.call('HGET', KEYS[1], ARGV[1])
 local number, revision, org
@@ -8,7 +8,7 @@ if old then
   number, revision, org = string.match(old, '^(%d+) (%d+) (%S+) ')
   if org ~= ARGV[2] then return {-1} end
 end
-if ARGV[3] ~= '' and ARGV[3] ~= (revision or '') then return {0, revision or ''} end
+if ARGV[3] ~= '' and ARGV[3] ~= (revision or '-2') then return {0, revision or ''} end
 if not old then
   if redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[5]) then return {-2} end
   number = redis.call('HINCRBY', KEYS[2], 'drawn', 1)
