@@ -6,7 +6,7 @@ import io
 
 import pytest
 from PIL import Image, ImageChops, ImageStat
-from playwright.async_api import Browser, Page
+from playwright.async_api import Browser, Page, Route
 
 from tests.acceptance.conftest import Served
 from tests.browser.desks import Desk, desk
@@ -64,3 +64,32 @@ async def test_the_area_stays_when_the_light_goes_out(served: Served, browser: B
         begun_dark = await map_of(author.page)
     assert difference(turned_dark, begun_dark) < ALIKE
     assert difference(in_the_light, begun_dark) > 10 * ALIKE
+
+
+async def test_a_tile_that_was_cut_off_is_fetched_again_and_a_broken_one_is_told(
+    served: Served, browser: Browser, ana: str
+):
+    """A range that the browser cuts off is asked for once more, and the map is whole; what the server cannot give is told in words."""
+    broken, asked = False, list[str]()
+
+    async def answer(route: Route) -> None:
+        wanted = route.request.headers["range"]
+        asked.append(wanted)
+        if broken:
+            await route.fulfill(status=503)
+        elif asked.count(wanted) == 1:
+            await route.abort("aborted")
+        else:
+            await route.continue_()
+
+    async with desk(browser, served.url) as author:
+        await author.page.route("**/base.pmtiles", answer)
+        await author.sign_in(ana)
+        await author.page.get_by_role("link", name="Regions").click()
+        await author.page.locator(".map[data-ready=true]").wait_for()
+        assert sum(asked.count(wanted) > 1 for wanted in set(asked)) > 1
+        assert author.wrong == []
+        broken = True
+        async with author.page.expect_console_message(lambda said: said.text == "The map: Bad response code: 503"):
+            await author.page.get_by_role("button", name="Zoom in").click()
+        author.wrong.clear()

@@ -2,12 +2,12 @@
 // Loaded where a map is shown, and only where the browser can draw one.
 
 import { LngLatBounds, Map as MapLibre, NavigationControl, addProtocol } from "./vendor/maplibre-gl.mjs";
-import { Protocol } from "./vendor/pmtiles.mjs";
+import { FetchSource, PMTiles, Protocol } from "./vendor/pmtiles.mjs";
 import { TerraDraw, TerraDrawCircleMode, TerraDrawPolygonMode, TerraDrawSelectMode } from "./vendor/terra-draw.mjs";
 import { TerraDrawMapLibreGLAdapter } from "./vendor/terra-draw-maplibre.mjs";
 import { t } from "./words.js";
 
-const BASE = `pmtiles://${location.origin}/console/map/base.pmtiles`;
+const BASE = `${location.origin}/console/map/base.pmtiles`;
 const SOURCES = "Made with Natural Earth · © Instituto Geográfico Nacional, CC BY 4.0 ign.es · © BFS, swisstopo · U.S. Census Bureau";
 const MODES = { polygon: "polygon", circle: "circle", edit: "select", pick: "static" };
 /** Decimals of a degree that are kept of what is drawn: a decimetre. */
@@ -17,7 +17,24 @@ const EARTH_KM = 6371.0088;
 const NARROW = 760;
 const NOTHING = { type: "FeatureCollection", features: [] };
 
-addProtocol("pmtiles", new Protocol().tile);
+/**
+ * Of the ranges of one file that are fetched at once, Chromium now and then cuts one off as well when another is given up. That
+ * comes as a TypeError, as a line that is down does: what nobody gave up is asked for once more.
+ */
+class Persistent extends FetchSource {
+  async getBytes(offset, length, signal, etag) {
+    try {
+      return await super.getBytes(offset, length, signal, etag);
+    } catch (error) {
+      if (!(error instanceof TypeError) || (signal && signal.aborted)) throw error;
+      return super.getBytes(offset, length, signal, etag);
+    }
+  }
+}
+
+const protocol = new Protocol();
+protocol.add(new PMTiles(new Persistent(BASE)));
+addProtocol("pmtiles", protocol.tile);
 
 const round = (n) => Number(n.toFixed(DECIMALS));
 const rounded = (ring) => ring.map((point) => point.map(round));
@@ -80,7 +97,7 @@ function style() {
   return {
     version: 8,
     sources: {
-      base: { type: "vector", url: BASE, attribution: SOURCES },
+      base: { type: "vector", url: `pmtiles://${BASE}`, attribution: SOURCES },
       area: { type: "geojson", data: NOTHING },
       rings: { type: "geojson", data: NOTHING },
     },
@@ -137,7 +154,8 @@ export class AreaMap {
     this.map = new MapLibre({ container, style: style(), attributionControl: { compact: true }, dragRotate: false, pitchWithRotate: false, ...(view || { center: [8, 44], zoom: 3 }) });
     this.map.touchZoomRotate.disableRotation();
     this.map.scrollZoom[told ? "enable" : "disable"]();
-    this.map.on("error", ({ error }) => { if (!this.gone) console.error(error); });  // tiles that nobody waits for any more are no fault
+    // Tiles that nobody waits for any more are no fault. What comes from MapLibre's worker is an Error without its text when it is printed.
+    this.map.on("error", ({ error }) => { if (!this.gone) console.error(`The map: ${error.message}`); });
     if (told) this.listen(told);
     this.ready = new Promise((done) => this.map.on("load", done)).then(() => (told ? this.begin() : this.foldSources()));
     this.dark = matchMedia("(prefers-color-scheme: dark)");
