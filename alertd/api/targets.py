@@ -21,6 +21,7 @@ from alertd.fields import Language
 from alertd.kinds import Kind
 from alertd.rules import not_honoured
 from alertd.service.intake import Look
+from alertd.service.targeting import Shown
 
 
 class PreviewRequest(BaseModel):
@@ -37,6 +38,9 @@ class PreviewReply(BaseModel):
     area: AreaReply
     geometry: dict[str, Any] = Field(description="The area as GeoJSON MultiPolygon.")
     audience: AudienceReply
+    untold: dict[str, Shown] = Field(
+        description="People who named a region instead of a point, of which too little lies in the area for them to be told, by region."
+    )
     eta: dict[str, float] = Field(description=ETA)
 
 
@@ -59,6 +63,7 @@ async def preview_target(request: web.Request, *, body: PreviewRequest) -> Previ
         area=await area_reply(s, look, body.language),
         geometry=json.loads(shapely.to_geojson(area.geometry)),
         audience=audience,
+        untold=await s.targeting.untold(body.kind, body.policy, shares, area.km2, found),
         eta=eta(s, audience.addresses, CHANNELS, (ring.loudness for ring in audience.rings)),
     )
 

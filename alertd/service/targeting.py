@@ -229,6 +229,21 @@ class Targeting:
         """Numbers of the regions whose people are told although they named no point: enough of the region is inside."""
         return [share.number for share in shares if share.share >= self._settings.region_share]
 
+    async def untold(
+        self, kind: str, policy: Policy, shares: Sequence[Share], km2: float, found: Found
+    ) -> dict[str, Shown]:
+        """By region, the people who named it and no point, and are not told: too little of it lies in the area of so many km2.
+        Whoever is among those found is told for another place.
+        """
+        told = set(self.told_regions(shares))
+        regions = {share.number: share.code for share in shares if share.number not in told}
+        if not regions or self._hidden(len(found), km2):
+            return {}
+        named = await self._search(shapely.MultiPolygon(), kind, policy, list(regions), testers_only=False)
+        left = ~np.isin(named.numbers, found.numbers, assume_unique=True)
+        numbers, counts = np.unique(named.regions[left], return_counts=True)
+        return {regions[number]: shown(count) for number, count in zip(numbers.tolist(), counts.tolist(), strict=True)}
+
     def ring_counts(self, found: Found, ringed: rings.Ringed, km2: float) -> dict[int, dict[str, Any]]:
         """People and addresses by channel of each ring. What is hidden of one could be worked out from the others and the
         whole; so where it is only one, the smallest of the others is hidden too.

@@ -161,3 +161,21 @@ async def test_a_registration_that_waits_for_a_search_holds_up_nobody_else(parts
         longest = max(longest, loop.time() - before)
     await registering
     assert longest < (loop.time() - started) / 3
+
+
+async def test_whoever_named_a_region_and_is_not_told_is_counted(parts: Parts, sample: dict[str, Any]):
+    """A small target in Sevilla reaches nobody who gave only the province as their place; the preview says how many they are, and
+    does not count those who are told for another place of theirs, nor anybody where the audience is hidden.
+    """
+    named = {"home": {"region": "ES-SE"}}
+    await register(parts, 40)
+    await register(parts, 30, first=100, places=named)
+    await register(parts, 5, first=200, places={**named, "work": {"point": SEVILLA}})
+    target = Target.model_validate({"circles": [{"center": SEVILLA, "radius_km": 3}]}, strict=False)
+    area = await parts.targeting.area(target)
+    shares = await parts.targeting.shares(area.geometry)
+    found = await parts.targeting.find(area.geometry, "missing-child", Policy(), shares)
+    assert len(found) == 45
+    asked = "missing-child", Policy(), shares
+    assert await parts.targeting.untold(*asked, area.km2, found) == {"ES-SE": 30}
+    assert await parts.targeting.untold(*asked, 0.01, found) == {}

@@ -57,6 +57,7 @@ export function ReachPanel({ reach, status }) {
     <${ReachRings} rings=${audience.rings} target=${target} />
     <ul class="reach-regions">${Object.entries(audience.regions).slice(0, 6).map(([code, n]) => html`
       <li><span>${names[code] || code}</span><b>${number(n)}</b></li>`)}</ul>
+    ${Object.entries(told.untold || {}).map(([code, n]) => html`<p class="note small">${t("untold", { n: number(n), where: names[code] || code })}</p>`)}
     ${area.repairs.map((what) => html`<p class="note small">${t("mended", { what })}</p>`)}
     ${hides ? html`<p class="small muted">${t("small-why")}</p>` : null}
     ${status === "Actual" ? null : html`<p class="note small">${t("testers-only")}</p>`}

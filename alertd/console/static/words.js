@@ -186,6 +186,7 @@ const WORDS = {
   "resume-lift": ["Resume sending", "Reanudar los envíos", "Reprendre les envois"],
   "resume-asked": ["{who} asked to resume. It takes a second person.", "{who} pidió reanudar. Hace falta otra persona.", "{who} a demandé la reprise. Il faut une seconde personne."],
   "nothing-changed": ["Nothing has changed since it was submitted.", "Nada ha cambiado desde que se envió.", "Rien n’a changé depuis la soumission."],
+  "untold": ["{n} who gave only {where} as their place are not told: too little of it lies inside.", "No se avisa a {n} que solo indicaron {where}: queda dentro muy poco de ese territorio.", "{n} qui n’ont indiqué que {where} ne sont pas prévenus : trop peu de ce territoire est dedans."],
   "people-changed": ["When it was submitted it reached {then}; now it is {now}.", "Al enviarse alcanzaba a {then}; ahora son {now}.", "À la soumission elle atteignait {then} ; maintenant {now}."],
   "approve": ["Approve and send", "Aprobar y enviar", "Approuver et envoyer"],
   "approve-sure": ["Type {n} to confirm", "Escriba {n} para confirmar", "Tapez {n} pour confirmer"],
