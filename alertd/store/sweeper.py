@@ -28,6 +28,7 @@ from alertd.store.connection import Connection
 from alertd.store.people import GRACE_MS, IN_DOUBT_AT_ONCE, People, spots_of
 from geofences import records
 
+LOOKED_AT = 25  # cells a round in which places may be too old
 CELLS_A_ROUND = 200  # what one round looks at, so that it never holds the loop for long
 #: No alert asks for a place that was observed so long ago: a day more than it may, for clocks that are wrong.
 TOO_OLD_H = MAX_AGE_H + 24
@@ -73,18 +74,17 @@ class Sweeper:
         return [f"g:{int(group)}" for group in tiles] + [f"r:{int(number)}" for number in regions]
 
     async def _find_old(self, groups: Sequence[str]) -> None:
-        """One cell a round becomes dirty if a place in it is too old. By chance, so that no restart begins anew: a hundred
-        thousand cells are all seen many times before an hour wraps.
+        """Some cells a round become dirty if a place in them is too old. By chance, so that no restart begins anew: of a million
+        cells each is seen a hundred times, all but surely, before an hour wraps.
         """
-        group = secrets.choice(groups) if groups else ""
-        member = await self.connection.execute("HRANDFIELD", keys.cells(group)) if groups else None
-        if member is None:
-            return
-        cell = keys.Cell(group, int(member))
-        blob = await self.connection.execute("GET", cell.key) or b""
-        if await asyncio.to_thread(_old, blob, self._now_h):
-            names = [cell.key, cell.dirty, cell.gens]
-            await self.connection.run("cells_replace", names, cell.member, self.connection.skew_ms, "place")
+        chosen = [secrets.choice(groups) for _ in range(LOOKED_AT)] if groups else []
+        members = await self.connection.execute_many([("HRANDFIELD", keys.cells(group)) for group in chosen])
+        cells = {keys.Cell(group, int(member)) for group, member in zip(chosen, members, strict=True) if member}
+        for cell in cells:
+            blob = await self.connection.execute("GET", cell.key) or b""
+            if await asyncio.to_thread(_old, blob, self._now_h):
+                names = [cell.key, cell.dirty, cell.gens]
+                await self.connection.run("cells_replace", names, cell.member, self.connection.skew_ms, "place")
 
     @property
     def _now_h(self) -> int:
