@@ -36,7 +36,13 @@ MAX_ADDRESSES = 20
 MAX_SUBSCRIBER_LANGUAGES = 10
 
 SubscriberId = Annotated[
-    str, Form(r"[A-Za-z0-9._~-]+", "A subscriber id is at most 64 of A-Z, a-z, 0-9 and . _ ~ -", 64, "household-4711")
+    str,
+    Form(
+        r"(?!(?:import|lookup|\.{1,2})$)[A-Za-z0-9._~-]+",  # their addresses mean all subscribers, or another place
+        "A subscriber id is at most 64 of A-Z, a-z, 0-9 and . _ ~ -, and not import, lookup or dots alone.",
+        64,
+        "household-4711",
+    ),
 ]
 PlaceName = Annotated[str, Form(r"[a-z0-9_-]+", "A place is named by at most 32 of a-z, 0-9, _ and -.", 32, "home")]
 #: FCM tokens have 140 to 200 characters today, and Google says to count on more.

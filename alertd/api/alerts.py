@@ -17,6 +17,7 @@ from alertd.api.conditions import Conditions, etag
 from alertd.api.operations import Act, Operation, Reply
 from alertd.api.services import Services, services
 from alertd.api.shapes import (
+    ALERT_PATH,
     ETA,
     AlertId,
     AlertReply,
@@ -205,14 +206,14 @@ REFUSED = (
 OPERATIONS = (
     Operation(
         method="POST", path="/v1/alerts", handler=create_alert, summary="Submit an alert", scope="alerts:write",
-        group=_GROUP, status=202, problems=REFUSED, act=Act("alert.create"),
+        group=_GROUP, status=202, tells=("ETag", "Location"), problems=REFUSED, act=Act("alert.create"),
     ),
     Operation(
-        method="GET", path="/v1/alerts/{id}", handler=show_alert, summary="Show an alert", scope="alerts:read",
-        group=_GROUP, problems=("not-found",),
+        method="GET", path=ALERT_PATH, handler=show_alert, summary="Show an alert", scope="alerts:read",
+        group=_GROUP, tells=("ETag",), problems=("not-found",),
     ),
     Operation(
-        method="PATCH", path="/v1/alerts/{id}", handler=patch_alert, summary="Change a draft", scope="alerts:write",
+        method="PATCH", path=ALERT_PATH, handler=patch_alert, summary="Change a draft", scope="alerts:write",
         group=_GROUP, problems=(*_STATES, *REFUSED), act=Act("alert.change"),
     ),
     Operation(

@@ -12,7 +12,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from alertd.api.call import credential
-from alertd.api.operations import Operation
+from alertd.api.operations import EVENTS, JSON, Operation
 from alertd.api.progress import STREAM_EVERY_S, STREAM_SILENCE_S
 from alertd.api.services import services
 from alertd.api.shapes import Query
@@ -97,6 +97,6 @@ async def _stream(request: web.Request, org: str, batch: Batch) -> AsyncIterator
 OPERATIONS = (
     Operation(
         method="GET", path="/v1/events", handler=list_events, summary="Read events", scope="alerts:read", group="Events",
-        gives=("application/json", "text/event-stream"), problems=("not-found",),
+        gives=(JSON, EVENTS), writes_out={EVENTS: Event}, also=(410,), problems=("not-found",),
     ),
 )  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from aiohttp import web
 from pydantic import BaseModel, Field
 
@@ -43,6 +45,6 @@ async def take_mail_reports(request: web.Request, *, carrier: str) -> ReportsTak
 OPERATIONS = (
     Operation(
         method="POST", path="/v1/receipts/{carrier}", handler=take_mail_reports, summary="A relay's reports of mails",
-        scope=None, group="Service", takes=(JSON, "text/plain"), problems=("not-found", "not-allowed"), essential=True,
+        scope=None, group="Service", takes=(JSON, "text/plain"), reads={JSON: dict[str, Any]}, problems=("not-found", "not-allowed"), essential=True,
     ),
 )  # fmt: skip

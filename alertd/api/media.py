@@ -35,6 +35,13 @@ class MediaByUrl(PhotoFacts):
     url: Annotated[str, Field(max_length=2_000, examples=["https://centre.example/lucia.jpg"])]
 
 
+class MediaForm(BaseModel):
+    """A photo and its facts."""
+
+    photo: bytes = Field(description="The file.")
+    facts: PhotoFacts
+
+
 class SizeReply(BaseModel):
     width: int
     height: int
@@ -151,12 +158,12 @@ _GROUP = "Photos"
 OPERATIONS = (
     Operation(
         method="POST", path="/v1/media", handler=create_media, summary="Hand in a photo", scope="alerts:write",
-        group=_GROUP, status=201, takes=(FORM, JSON),
+        group=_GROUP, status=201, takes=(FORM, JSON), reads={FORM: MediaForm, JSON: MediaByUrl}, tells=("Location",),
         problems=("photo-unreadable", "photo-rights-missing", "rate-limited", "too-large", "wrong-content-type", "not-found"),
         act=Act("photo.upload"),
     ),
     Operation(
         method="GET", path="/m/{id}", handler=show_media, summary="Show a photo", scope=None, group=_GROUP,
-        gives=("image/jpeg",),
+        gives=("image/jpeg",), also=(410,),
     ),
 )  # fmt: skip

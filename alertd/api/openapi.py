@@ -1,40 +1,61 @@
-"""The OpenAPI 3.1 document, made from the same table and the same annotations that check the requests."""
+"""The OpenAPI 3.1 document, made from the same table and the same annotations that check the requests.
+
+What an operation is asked and answers is shown by an example each, recorded in `examples.json` from calls that were made.
+"""
 
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Iterable, Iterator
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
 from alertd.api.idempotency import HEADER as IDEMPOTENCY_HEADER
-from alertd.api.operations import Operation, Signature, signature_of
-from alertd.api.problems import CONTENT_TYPE as PROBLEM
-from alertd.errors import CATALOGUE
+from alertd.api.operations import ANY, EVENTS, JSON, NDJSON, Operation, Signature, signature_of
+from alertd.api.refusals import headers, problem_examples, problem_responses, problem_schema, refusals
 
 Schema = dict[str, Any]
 
 _REF = "#/components/schemas/"
-_PROBLEM_REF = {"schema": {"$ref": _REF + "Problem"}}
 
-#: What every operation of a form can answer, besides what its row says.
-_OF_BODY = ("invalid-request", "wrong-content-type", "too-large")
-_OF_SCOPE = ("not-allowed",)
-_OF_POST = ("idempotency-mismatch", "idempotency-in-progress")
-_OF_ALL = ("store-unavailable", "internal-error")
+#: Media types that are no JSON: how a body of each is described.
+_OTHER_MEDIA: dict[str, Schema] = {
+    NDJSON: {"type": "string", "description": "One JSON object a line; `x-item-schema` has its form."},
+    EVENTS: {
+        "type": "string",
+        "description": "Server-sent events (HTML, section 9.2), each with JSON as `data`; `x-item-schema` has its form.",
+    },
+    "image/jpeg": {"type": "string", "format": "binary"},
+}
+_FORM = "multipart/form-data"
+_TEXT: Schema = {"type": "string"}
+
+#: Headers of answers.
+HEADERS: dict[str, Schema] = {
+    "X-Request-Id": {"description": "The name of this call in the logs.", "required": True, "schema": _TEXT},
+    "ETag": {"description": "Names the version that is told; send it as If-Match.", "schema": _TEXT},
+    "Location": {"description": "Where it is.", "schema": _TEXT},
+    "Allow": {"description": "The methods that are known here.", "required": True, "schema": _TEXT},
+    "WWW-Authenticate": {"description": "RFC 6750, section 3.", "required": True, "schema": _TEXT},
+    "Retry-After": {"description": "Seconds.", "schema": _TEXT},
+}
 
 
 def openapi(operations: Iterable[Operation], *, title: str, version: str, description: str) -> Schema:
     """The document, as JSON values. Raises TypeError for a handler that does not fit its path."""
     rows = [(each, signature_of(each)) for each in operations]
     schemas, components = _schemas(rows)
+    examples: Schema = json.loads(_EXAMPLES.read_text(encoding="utf-8"))
     paths: dict[str, Schema] = {}
     for operation, signature in rows:
-        path = re.sub(r"\{(\w+):[^/]*\}", r"{\1}", operation.path)  # aiohttp's patterns are not OpenAPI's
-        paths.setdefault(path, {})[operation.method.lower()] = _operation(operation, signature, schemas)
+        path = re.sub(r"\{(\w+):.*?\}(?=[/.]|$)", r"{\1}", operation.path)  # aiohttp's patterns are not OpenAPI's
+        shown = _Shown(schemas, examples.get(operation.id, {}))
+        paths.setdefault(path, {})[operation.method.lower()] = _operation(operation, signature, shown)
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": version, "description": description},
@@ -42,10 +63,16 @@ def openapi(operations: Iterable[Operation], *, title: str, version: str, descri
         "tags": [{"name": group} for group in dict.fromkeys(each.group for each, _ in rows)],
         "paths": paths,
         "components": {
-            "schemas": {**components, "Problem": _problem_schema()},
+            "schemas": {**components, "Problem": problem_schema()},
+            "responses": problem_responses(),
+            "examples": problem_examples(),
+            "headers": HEADERS,
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "An API key."}},
         },
     }
+
+
+_EXAMPLES = Path(__file__).with_name("examples.json")
 
 
 class _Schemas:
@@ -59,39 +86,90 @@ class _Schemas:
         """A reference, or a schema in place."""
         return self._found[operation.id, part]
 
+    def found(self, operation: Operation, part: str) -> Schema | None:
+        """As `of`, or None where nothing is said of this part."""
+        return self._found.get((operation.id, part))
+
     def whole(self, operation: Operation, part: str) -> Schema:
         """The schema itself, where a reference will not do."""
         schema = self.of(operation, part)
         return self._components[schema["$ref"].removeprefix(_REF)] if "$ref" in schema else schema
 
 
+class _Shown:
+    """What an operation is asked and answers, as content by media type."""
+
+    def __init__(self, schemas: _Schemas, examples: Schema) -> None:
+        self.schemas = schemas
+        self._examples = examples
+
+    def taken(self, operation: Operation) -> Schema:
+        return self._content(operation, "body", (each for each in operation.takes if each != ANY))
+
+    def given(self, operation: Operation) -> Schema:
+        return self._content(operation, "gives", operation.gives)
+
+    def _content(self, operation: Operation, part: str, kinds: Iterable[str]) -> Schema:
+        return {kind: self._media(operation, part, kind) for kind in kinds}
+
+    def _media(self, operation: Operation, part: str, kind: str) -> Schema:
+        schema = self.schemas.found(operation, f"{part} {kind}")
+        kept = self._examples.get(part, {})
+        example = kept.get(kind, kept.get(operation.takes[0]) if kind.endswith("/xml") else None)
+        told = {} if example is None else {"example": example}
+        if kind in {NDJSON, EVENTS}:
+            return {"schema": _OTHER_MEDIA[kind], "x-item-schema": schema or {}, **told}
+        return {"schema": schema or _OTHER_MEDIA.get(kind, _TEXT), **told}
+
+
 def _schemas(rows: list[tuple[Operation, Signature]]) -> tuple[_Schemas, dict[str, Schema]]:
     inputs: list[tuple[tuple[str, str], Literal["validation", "serialization"], TypeAdapter[Any]]] = []
     for operation, signature in rows:
         inputs += [
-            ((operation.id, part), "serialization" if part == "gives" else "validation", TypeAdapter(kind))
-            for part, kind in _parts(signature)
+            ((operation.id, part), "serialization" if part.startswith("gives") else "validation", TypeAdapter(kind))
+            for part, kind in _parts(operation, signature)
         ]
     found, rest = TypeAdapter.json_schemas(inputs, ref_template=_REF + "{model}")
+    _name_members([*found.values(), rest])
     components = rest.get("$defs", {})
     schemas = _Schemas({key: schema for (key, _mode), schema in found.items()}, components)
-    lists = {f"{part}": None for part in ("query", "headers")}  # these become parameters and are no components
     hidden = {
         schemas.of(operation, part).get("$ref", "").removeprefix(_REF)
         for operation, signature in rows
-        for part, _ in _parts(signature)
-        if part in lists
+        for part, _ in _parts(operation, signature)
+        if part in {"query", "headers"}  # these become parameters and are no components
     }
     return schemas, {name: schema for name, schema in components.items() if name not in hidden}
 
 
-def _parts(signature: Signature) -> Iterator[tuple[str, Any]]:
+def _name_members(schema: Any) -> None:
+    """Says in place that every member of a map by name has a name of the form: pydantic says it of those that have it."""
+    if isinstance(schema, list):
+        for each in schema:
+            _name_members(each)
+    if isinstance(schema, dict):
+        if "patternProperties" in schema:
+            ((pattern, value),) = schema.pop("patternProperties").items()
+            named = {"pattern": pattern, **schema.get("propertyNames", {})}
+            schema |= {"additionalProperties": value, "propertyNames": named}
+        for each in schema.values():
+            _name_members(each)
+
+
+def _parts(operation: Operation, signature: Signature) -> Iterator[tuple[str, Any]]:
     yield from ((f"path.{name}", kind) for name, kind in signature.path.items())
-    named = {"query": signature.query, "headers": signature.headers, "body": signature.body, "gives": signature.gives}
+    named = {
+        "query": signature.query,
+        "headers": signature.headers,
+        f"body {operation.takes[0]}": signature.body,
+        f"gives {operation.gives[0]}": signature.gives,
+    }
+    named |= {f"body {kind}": model for kind, model in operation.reads.items()}
+    named |= {f"gives {kind}": model for kind, model in operation.writes_out.items()}
     yield from ((part, kind) for part, kind in named.items() if kind is not None)
 
 
-def _operation(operation: Operation, signature: Signature, schemas: _Schemas) -> Schema:
+def _operation(operation: Operation, signature: Signature, shown: _Shown) -> Schema:
     described = inspect.getdoc(operation.handler) or ""
     either = f" or `{operation.or_scope}`" if operation.or_scope else ""
     scope = f"Needs the scope `{operation.scope}`{either}." if operation.scope else "Needs no key."
@@ -100,23 +178,17 @@ def _operation(operation: Operation, signature: Signature, schemas: _Schemas) ->
         "tags": [operation.group],
         "summary": operation.summary,
         "description": "\n\n".join(part for part in (described, scope) if part),
-        "parameters": list(_parameters(operation, signature, schemas)),
+        "parameters": list(_parameters(operation, signature, shown.schemas)),
         "security": [{"key": []}] if operation.scope else [],
-        "responses": _responses(operation, signature, schemas),
+        "responses": {**_successes(operation, signature, shown), **refusals(operation, signature)},
     }
     if operation.scope:
         document["x-scope"] = operation.scope
-    if signature.body is not None:
-        content = {operation.takes[0]: _with_example(schemas.of(operation, "body"), schemas.whole(operation, "body"))}
-        document["requestBody"] = {"required": signature.body_required, "content": content}
-    elif not operation.reads_json:
-        document["requestBody"] = {"required": True, "content": {kind: {} for kind in operation.takes}}
+    if content := shown.taken(operation) if signature.body is not None or not operation.reads_json else {}:
+        document["requestBody"] = {"required": signature.body_required or not operation.reads_json, "content": content}
+        if _FORM in content:  # a part that is no file is JSON
+            content[_FORM]["encoding"] = {"facts": {"contentType": JSON}}
     return document
-
-
-def _with_example(schema: Schema, whole: Schema) -> Schema:
-    examples = whole.get("examples")
-    return {"schema": schema, "example": examples[0]} if examples else {"schema": schema}
 
 
 def _parameters(operation: Operation, signature: Signature, schemas: _Schemas) -> Iterator[Schema]:
@@ -149,66 +221,15 @@ def _present(schema: Schema) -> Schema:
     return {**kept, **choices[0]} if len(choices) == 1 else {**kept, **({"anyOf": choices} if choices else {})}
 
 
-def _responses(operation: Operation, signature: Signature, schemas: _Schemas) -> Schema:
-    content: Schema = {}
-    if signature.writes:
-        content = {kind: {} for kind in operation.gives}
-    if signature.gives is not None:
-        shown = _with_example(schemas.of(operation, "gives"), schemas.whole(operation, "gives"))
-        content[operation.gives[0]] = shown
-    status = operation.status if content else 204
-    success: Schema = {"description": HTTPStatus(status).phrase}
-    if content:
+def _successes(operation: Operation, signature: Signature, shown: _Shown) -> Schema:
+    content = shown.given(operation) if signature.writes or signature.gives is not None else {}
+    own = operation.status if content else HTTPStatus.NO_CONTENT
+    statuses = sorted({own, *(status for status in operation.also if status < 400)})
+    return {str(status): _success(status, operation, content) for status in statuses}
+
+
+def _success(status: int, operation: Operation, content: Schema) -> Schema:
+    success: Schema = {"description": HTTPStatus(status).phrase, "headers": headers(*operation.tells)}
+    if content and status != HTTPStatus.NOT_MODIFIED:
         success["content"] = content
-    return {str(status): success, **_refusals(operation, signature)}
-
-
-def _refusals(operation: Operation, signature: Signature) -> Schema:
-    """The problems by status; `default` stands for those that any operation can have."""
-    slugs = dict.fromkeys(operation.problems)
-    slugs |= dict.fromkeys(_OF_BODY if signature.body is not None else ("invalid-request",))
-    slugs |= dict.fromkeys(("not-found",) if signature.path else ())
-    slugs |= dict.fromkeys(_OF_SCOPE if operation.scope else ())
-    slugs |= dict.fromkeys(_OF_POST if operation.takes_key else ())
-    by_status: dict[int, list[str]] = {}
-    for slug in slugs:
-        by_status.setdefault(CATALOGUE[slug].status, []).append(slug)
-    if signature.headers is not None:  # the only headers there are: If-Match
-        by_status[HTTPStatus.PRECONDITION_FAILED] = ["precondition-failed"]
-    if operation.scope:
-        by_status.setdefault(401, []).append("not-allowed")
-    refusals = {str(status): _refusal(by_status[status]) for status in sorted(by_status)}
-    return {**refusals, "default": _refusal(list(_OF_ALL))}
-
-
-def _refusal(slugs: list[str]) -> Schema:
-    described = "; ".join(f"`{slug}`: {CATALOGUE[slug].title.lower()}" for slug in slugs)
-    return {"description": described, "x-problems": slugs, "content": {PROBLEM: _PROBLEM_REF}}
-
-
-def _problem_schema() -> Schema:
-    text = {"type": "string"}
-    fault = {
-        "type": "object",
-        "required": ["detail"],
-        "properties": {
-            "pointer": {**text, "description": "Where in the body: a JSON pointer (RFC 6901); to XML, too."},
-            "parameter": {**text, "description": "The query parameter or header at fault, where it is not the body."},
-            "line": {"type": "integer", "minimum": 1, "description": "Of the body, where it is XML."},
-            "detail": text,
-        },
-    }
-    return {
-        "type": "object",
-        "description": "What went wrong (RFC 9457). A type can have further members.",
-        "required": ["type", "title", "status", "detail", "what_to_do", "request_id"],
-        "properties": {
-            "type": {"type": "string", "format": "uri-reference", "enum": [f"/problems/{slug}" for slug in CATALOGUE]},
-            "title": text,
-            "status": {"type": "integer"},
-            "detail": text,
-            "what_to_do": text,
-            "request_id": {**text, "description": "The name of this call in the logs."},
-            "errors": {"type": "array", "items": fault, "description": "All faults of the request at once."},
-        },
-    }
+    return success

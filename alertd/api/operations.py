@@ -10,11 +10,13 @@ from types import UnionType
 from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from aiohttp import web
+from pydantic import BaseModel
 
 Body = TypeVar("Body")
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
+EVENTS = "text/event-stream"
 ANY = "*/*"  # a body that nobody reads
 
 
@@ -54,9 +56,15 @@ class Operation:
     group: str  # the heading in the documentation
     or_scope: str | None = None  # another that serves as well
     status: int = 200
+    also: tuple[int, ...] = ()  # other statuses with the same answer, or with none
+    tells: tuple[str, ...] = ()  # headers of its answers: names in `openapi.HEADERS`
     problems: tuple[str, ...] = ()  # slugs, besides those that every operation of its form can have
     takes: tuple[str, ...] = (JSON,)  # the body's media types; what is not JSON reaches the handler unread
     gives: tuple[str, ...] = (JSON,)  # the answer's media types: a model's first, then what the handler writes itself
+    reads: Mapping[str, Any] = field(default_factory=dict)  # bodies that the handler reads itself: what each type holds
+    writes_out: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # and answers: of a stream, what each line or event holds
     act: Act | None = None  # written into the audit, before and after
     streams: bool = (
         False  # the handler reads the body in pieces, unbounded: sent again it is done again, whatever its key
@@ -116,6 +124,11 @@ def signature_of(operation: Operation) -> Signature:
         gives=_gives(hints.get("return")),
         writes=any(_is_response(each) for each in (hints.get("return"), *get_args(hints.get("return")))),
     )
+
+
+def names_of(model: type[BaseModel]) -> dict[str, str]:
+    """The fields of a model by their names on the wire."""
+    return {field.alias or name: name for name, field in model.model_fields.items()}
 
 
 def _gives(annotation: Any) -> Any:

@@ -7,14 +7,15 @@ import json
 from collections.abc import AsyncIterator
 
 from aiohttp import web
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from alertd.alerts import OVER, SETTLED, AlertState, State
 from alertd.api.call import credential
-from alertd.api.operations import NDJSON, Act, Operation
+from alertd.api.operations import EVENTS, JSON, NDJSON, Act, Operation
 from alertd.api.services import services
 from alertd.api.shapes import AlertId, AlertReply, Query, alert_reply
-from alertd.service.reports import Wanted
+from alertd.fields import Instant
+from alertd.service.reports import Delivery, Wanted
 from alertd.store.alerts import Place
 
 _CURSOR = r"^\d{1,15}_[0-9A-Z]{26}(-\d{1,3})?$"
@@ -27,7 +28,7 @@ UNSETTLED = frozenset(State) - SETTLED
 class ListQuery(Query):
     state: AlertState | None = None
     case: str | None = Field(None, description="Number of the case.", max_length=200)
-    since: AwareDatetime | None = Field(None, description="Made then or later.")
+    since: Instant | None = Field(None, description="Made then or later.")
     external_id: str | None = Field(None, max_length=128)
     limit: int = Field(50, ge=1, le=200)
     cursor: str | None = Field(None, description="`next` of the page before.", pattern=_CURSOR)
@@ -74,9 +75,9 @@ async def alert_progress(request: web.Request, *, id: AlertId) -> ProgressReply 
     reference has its end.
     """
     await services(request).approval.get(id, credential(request))
-    if "text/event-stream" not in request.headers.get("Accept", ""):
+    if EVENTS not in request.headers.get("Accept", ""):
         return await _progress(request, id)
-    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    response = web.StreamResponse(headers={"Content-Type": EVENTS})
     await response.prepare(request)
     async for event in _events(request, id):
         await response.write(event)
@@ -140,10 +141,10 @@ OPERATIONS = (
     Operation(method="GET", path="/v1/alerts", handler=list_alerts, summary="List alerts", scope="alerts:read", group=_GROUP),
     Operation(
         method="GET", path="/v1/alerts/{id}/progress", handler=alert_progress, summary="Watch an alert",
-        scope="alerts:read", group=_GROUP, gives=("application/json", "text/event-stream"), problems=("not-found",),
+        scope="alerts:read", group=_GROUP, gives=(JSON, EVENTS), writes_out={EVENTS: ProgressReply}, problems=("not-found",),
     ),
     Operation(
         method="GET", path="/v1/alerts/{id}/deliveries", handler=alert_deliveries, summary="Read the ledger",
-        scope="ledger:read", group=_GROUP, gives=(NDJSON,), problems=("not-found",), act=Act("ledger.read"),
+        scope="ledger:read", group=_GROUP, gives=(NDJSON,), writes_out={NDJSON: Delivery}, problems=("not-found",), act=Act("ledger.read"),
     ),
 )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import Annotated, Any, Literal
 
 import shapely
@@ -29,6 +30,16 @@ RegionCode = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+:~-]{0,31}$
 DrawnCode = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$", examples=["PATROL-1"])]
 
 
+#: A number of degrees, as programs write numbers.
+_DEGREES = r"-?[0-9]{1,3}(?:\.[0-9]{1,17})?(?:[eE]-[0-9]{1,2})?"
+
+
+def _degrees(form: str) -> dict[str, Any]:
+    """What the document says of a text of numbers, as `_numbers` reads it."""
+    count = form.count(",") + 1
+    return {"pattern": f"^{','.join([_DEGREES] * count)}$"}
+
+
 class RegionReply(BaseModel):
     code: str
     name: str
@@ -37,7 +48,7 @@ class RegionReply(BaseModel):
     parent: str | None
     country: str
     km2: float
-    bbox: tuple[float, float, float, float] = Field(description="West, south, east, north, in degrees.")
+    bbox: list[float] = Field(description="West, south, east, north, in degrees.", min_length=4, max_length=4)
     source: str
     licence: str
     geometry: dict[str, Any] | None = None
@@ -63,8 +74,16 @@ class RegionsQuery(Query):
         None,
         description="lon,lat: the regions at this point, smallest first; with `q`, those nearer to it come first.",
         max_length=64,
+        json_schema_extra=_degrees("lon,lat"),
+        examples=["-5.9756,37.3919"],
     )
-    bbox: str | None = Field(None, description="west,south,east,north: only those that touch this box.", max_length=128)
+    bbox: str | None = Field(
+        None,
+        description="west,south,east,north: only those that touch this box.",
+        max_length=128,
+        json_schema_extra=_degrees("west,south,east,north"),
+        examples=["-6.1,37.3,-5.8,37.5"],
+    )
     limit: int = Field(20, ge=1, le=200)
     cursor: str | None = Field(None, description="`next` of the page before.", pattern=r"^\d{1,7}$")
 
@@ -100,8 +119,8 @@ class DrawnRegion(BaseModel):
 async def list_regions(request: web.Request, *, query: RegionsQuery) -> RegionList:
     """Regions by name or code (`q`), at a point (`at`), in a box (`bbox`), of a kind, or below another."""
     library, start = services(request).regions.library, int(query.cursor or 0)
-    point = _numbers(query.at, "at", "lon,lat", 2) if query.at else None
-    box = _numbers(query.bbox, "bbox", "west,south,east,north", 4) if query.bbox else None
+    point = _numbers(query.at, "at", "lon,lat", 2) if query.at is not None else None
+    box = _numbers(query.bbox, "bbox", "west,south,east,north", 4) if query.bbox is not None else None
     try:
         found = await asyncio.to_thread(_found, library, query, point, box)
     except UnknownRegion as error:
@@ -182,17 +201,15 @@ def _told(library: Library, region: Region) -> dict[str, Any]:
     return {
         "code": region.code, "name": region.name, "names": dict(region.names), "kind": region.kind,
         "parent": region.parent, "country": region.country, "km2": round(region.km2, 3),
-        "bbox": library.geometry(region.code).bounds, "source": region.source, "licence": region.licence,
+        "bbox": list(library.geometry(region.code).bounds), "source": region.source, "licence": region.licence,
     }  # fmt: skip
 
 
 def _numbers(text: str, parameter: str, form: str, count: int) -> tuple[float, ...]:
     """Degrees, longitudes and latitudes in turn. Raises Problem."""
-    try:
-        numbers = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        numbers = ()
-    if len(numbers) != count:
+    parts = text.split(",")
+    numbers = tuple(float(part) for part in parts if re.fullmatch(_DEGREES, part))
+    if len(numbers) != len(parts) or len(numbers) != count:
         fault = Fault("", f"Give {form} in degrees.", parameter)
     elif not all(abs(number) <= (90 if i % 2 else 180) for i, number in enumerate(numbers)):
         fault = Fault("", f"Longitude is within 180 degrees and latitude within 90; the order is {form}.", parameter)
@@ -209,11 +226,11 @@ OPERATIONS = (
     ),
     Operation(
         method="GET", path="/v1/regions/{code}", handler=show_region, summary="Show a region", scope="regions:read",
-        group="Targets", problems=("not-found",),
+        group="Targets", problems=("not-found",), also=(304,), tells=("ETag",),
     ),
     Operation(
         method="PUT", path="/v1/regions/{code}", handler=draw_region, summary="Draw a region", scope="regions:write",
-        group="Targets", problems=("not-allowed", "invalid-geometry", "precondition-failed", "too-large"),
+        group="Targets", also=(201,), tells=("ETag",), problems=("not-allowed", "invalid-geometry", "precondition-failed", "too-large"),
         act=Act("region.draw"),
     ),
 )  # fmt: skip

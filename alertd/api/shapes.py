@@ -20,6 +20,8 @@ from alertd.service.targeting import SMALL_COUNT, Shown, shown
 from alertd.store.alerts import AlertRecord
 from channels.base import Loudness
 
+#: For paths beside `{id}.cap`: an id has no dot, and what has one is no alert.
+ALERT_PATH = r"/v1/alerts/{id:[\w-]+}"
 AlertId = Annotated[str, Field(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}(-\d+)?$", examples=["01M882R9G938BE2P8KXNZ55750"])]
 
 

@@ -7,13 +7,13 @@ from typing import Annotated, Literal
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
 
 from alertd.api.call import credential, is_replay, note
 from alertd.api.conditions import Conditions, etag
 from alertd.api.operations import Act, Operation, Reply
 from alertd.api.services import services
 from alertd.api.shapes import AlertId, AlertReply, alert_reply
+from alertd.faults import refusal
 from alertd.service.stopping import Outcome
 from alertd.store.stops import Stop
 
@@ -28,7 +28,7 @@ class Scope(BaseModel):
     @model_validator(mode="after")
     def _key_where_it_belongs(self) -> Scope:
         if (self.what == "key") != (self.key is not None):
-            raise PydanticCustomError("scope", "A key is named where what is `key`, and only there.")
+            raise refusal("A key is named where `what` is `key`, and only there.")
         return self
 
 

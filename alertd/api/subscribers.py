@@ -58,6 +58,28 @@ class Lookup(BaseModel):
     value: Annotated[str, Field(min_length=1, max_length=4096, examples=["+34600000000"])]
 
 
+class ImportLine(Registration):
+    """One line of an import: an id and its registration."""
+
+    id: SubscriberId
+
+
+class RefusedLine(BaseModel):
+    line: int = Field(description="1 is the first line that is not empty.")
+    type: str = Field(description="As in a problem.")
+    detail: str
+    errors: list[dict[str, str]] = Field(description="Each with `pointer` and `detail`.")
+
+
+class ImportReport(BaseModel):
+    """How far it is: after every thousand lines, and at the end."""
+
+    line: int = Field(description="Lines read, from the beginning.")
+    written: int
+    refused: int
+    faults: list[RefusedLine] = Field(description="Of the lines since the report before.")
+
+
 class _Line(BaseModel):
     """One line of an import: an id and its registration."""
 
@@ -221,6 +243,8 @@ def _refusal(line: int, problem: Problem) -> dict[str, Any]:
 
 
 _GROUP = "Subscribers"
+#: What is done to all of them has no method that is done to one.
+_ONE = r"/v1/subscribers/{id:(?!(?:import|lookup)$)[^/]+}"
 _CHANGES = ("not-found", "duplicate-address", "precondition-failed")
 OPERATIONS = (
     Operation(
@@ -228,15 +252,15 @@ OPERATIONS = (
         scope="subscribers:read", group=_GROUP, act=Act("subscriber.list"),
     ),
     Operation(
-        method="PUT", path="/v1/subscribers/{id}", handler=put_subscriber, summary="Write a subscriber",
-        scope="subscribers:write", group=_GROUP, problems=("duplicate-address", "precondition-failed"),
+        method="PUT", path=_ONE, handler=put_subscriber, summary="Write a subscriber",
+        scope="subscribers:write", group=_GROUP, also=(201,), tells=("ETag",), problems=("duplicate-address", "precondition-failed"),
     ),
     Operation(
-        method="GET", path="/v1/subscribers/{id}", handler=show_subscriber, summary="Show a subscriber",
-        scope="subscribers:read", group=_GROUP, problems=("not-found",), act=Act("subscriber.show", of_person=True),
+        method="GET", path=_ONE, handler=show_subscriber, summary="Show a subscriber",
+        scope="subscribers:read", group=_GROUP, tells=("ETag",), problems=("not-found",), act=Act("subscriber.show", of_person=True),
     ),
     Operation(
-        method="PATCH", path="/v1/subscribers/{id}", handler=patch_subscriber, summary="Change a subscriber",
+        method="PATCH", path=_ONE, handler=patch_subscriber, summary="Change a subscriber",
         scope="subscribers:write", group=_GROUP, problems=_CHANGES,
     ),
     Operation(
@@ -256,7 +280,7 @@ OPERATIONS = (
         scope="subscribers:write", group=_GROUP, status=204, problems=_CHANGES, essential=True,
     ),
     Operation(
-        method="DELETE", path="/v1/subscribers/{id}", handler=forget_subscriber, summary="Forget a subscriber",
+        method="DELETE", path=_ONE, handler=forget_subscriber, summary="Forget a subscriber",
         scope="subscribers:write", group=_GROUP, status=204, problems=("not-found",), essential=True,
         act=Act("subscriber.forget", of_person=True, stops_harm=True),
     ),
@@ -266,6 +290,7 @@ OPERATIONS = (
     ),
     Operation(
         method="POST", path="/v1/subscribers/import", handler=import_subscribers, summary="Import subscribers",
-        scope="subscribers:write", group=_GROUP, takes=(NDJSON,), gives=(NDJSON,), streams=True,
+        scope="subscribers:write", group=_GROUP, takes=(NDJSON,), gives=(NDJSON,), reads={NDJSON: ImportLine},
+        writes_out={NDJSON: ImportReport}, streams=True,
     ),
 )  # fmt: skip

@@ -217,6 +217,6 @@ OPERATIONS = (
     ),
     Operation(
         method="POST", path="/v1/receipts/{carrier}/{tag}", handler=take_receipt, summary="A carrier's late report",
-        scope=None, group="Service", status=204, takes=(FORM,), problems=("not-found",), essential=True,
+        scope=None, group="Service", status=204, takes=(FORM,), reads={FORM: dict[str, str]}, problems=("not-found",), essential=True,
     ),
 )  # fmt: skip

@@ -14,7 +14,7 @@ from aiohttp import web
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from alertd.api.bodies import raw_json, validated, wrong_content_type
-from alertd.api.operations import ANY, Operation, Reply, signature_of
+from alertd.api.operations import ANY, Operation, Reply, names_of, signature_of
 from alertd.errors import Fault, Problem
 from alertd.faults import faults_of
 
@@ -88,11 +88,6 @@ class _Endpoint:
             return {name: adapter.validate_strings(texts[name]) for name, adapter in self._path.items()}
         except ValidationError:
             raise Problem("not-found", "There is nothing at this address.") from None
-
-
-def names_of(model: type[BaseModel]) -> dict[str, str]:
-    """The fields of a model by their names on the wire."""
-    return {field.alias or name: name for name, field in model.model_fields.items()}
 
 
 def _repeated(query: Any) -> list[Fault]:

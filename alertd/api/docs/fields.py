@@ -38,6 +38,7 @@ class Reader:
 
     def __init__(self, document: Schema) -> None:
         self._components: Schema = document["components"]["schemas"]
+        self._responses: Schema = document["components"]["responses"]
 
     def rows(self, schema: Schema, depth: int = 0) -> tuple[Row, ...]:
         """The members of an object, of an array's items, or of each alternative."""
@@ -90,6 +91,11 @@ class Reader:
         """The schema a reference names, or itself."""
         name = schema.get("$ref", "").removeprefix("#/components/schemas/")
         return self._components[name] if name else schema
+
+    def named(self, response: Schema) -> Schema:
+        """The response a reference names, or itself."""
+        name = response.get("$ref", "").removeprefix("#/components/responses/")
+        return self._responses[name] if name else response
 
     def sample(self, schema: Schema, depth: int = 0) -> Any:
         """A smallest value of the schema's form: its own example if it has one."""

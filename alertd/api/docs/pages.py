@@ -13,7 +13,11 @@ import jinja2
 from markupsafe import Markup, escape
 
 from alertd.api.docs.fields import Reader, Row, Schema
+from alertd.api.operations import JSON
 from alertd.errors import CATALOGUE
+
+#: Lines of an example: what comes after is more of the same.
+LONGEST = 60
 
 _HERE = Path(__file__).resolve().parent
 
@@ -43,6 +47,7 @@ class Answer:
     words: str
     kind: str
     rows: tuple[Row, ...]
+    example: str
     problems: tuple[str, ...]
 
 
@@ -110,14 +115,16 @@ def _parameter(reader: Reader, parameter: Schema) -> tuple[str, Row]:
 
 
 def _answer(reader: Reader, status: str, response: Schema) -> Answer:
+    response = reader.named(response)
     problems = tuple(response.get("x-problems", ()))
     content: Mapping[str, Any] = {} if problems else response.get("content", {})
     schema = _schema(content)
     return Answer(
-        status="any" if status == "default" else status,
+        status=status,
         words="" if problems else response["description"],
         kind=" or ".join(content),
         rows=reader.rows(schema) if schema else (),
+        example=_example(content),
         problems=problems,
     )
 
@@ -125,6 +132,14 @@ def _answer(reader: Reader, status: str, response: Schema) -> Answer:
 def _schema(content: Mapping[str, Any]) -> Schema | None:
     """The schema of the first media type that has one."""
     return next((media["schema"] for media in content.values() if "schema" in media), None)
+
+
+def _example(content: Mapping[str, Any]) -> str:
+    """The example of the first media type that has one, cut where it is long."""
+    value = next((media["example"] for media in content.values() if "example" in media), "")
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1)
+    lines = text.splitlines()
+    return "\n".join([*lines[:LONGEST], *(["…"] if len(lines) > LONGEST else [])])
 
 
 def _curl(reader: Reader, method: str, path: str, operation: Schema) -> str:
@@ -136,12 +151,17 @@ def _curl(reader: Reader, method: str, path: str, operation: Schema) -> str:
     if method == "POST" and operation.get("x-scope"):
         lines.append('-H "Idempotency-Key: $(uuidgen)"')
     for kind, media in operation.get("requestBody", {}).get("content", {}).items():
-        lines.append(f"-H 'Content-Type: {kind}'")
-        if "schema" in media:
-            value = media.get("example", reader.sample(media["schema"]))
-            text = json.dumps(value, ensure_ascii=False, indent=1).replace("'", "'\\''")
-            lines.append(f"-d '{text}'")
-        else:
-            lines.append("--data-binary @FILE")
+        lines += _sent(kind, media.get("example", reader.sample(media["schema"])))
         break
     return " \\\n  ".join(lines)
+
+
+def _sent(kind: str, value: Any) -> list[str]:
+    """The options of curl that send a body: JSON in place, a form part by part, anything else from a file."""
+    if kind == "multipart/form-data":
+        return ["-F photo=@FILE", f"-F 'facts={_quoted(value['facts'])};type={JSON}'"]
+    return [f"-H 'Content-Type: {kind}'", f"-d '{_quoted(value)}'" if kind == JSON else "--data-binary @FILE"]
+
+
+def _quoted(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=1).replace("'", "'\\''")

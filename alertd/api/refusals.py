@@ -1,0 +1,163 @@
+"""The problems of the catalogue as the OpenAPI document tells them: each a named response, with an example."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
+
+from alertd.api.operations import JSON, Operation, Signature, names_of
+from alertd.api.problems import CONTENT_TYPE as PROBLEM
+from alertd.errors import CATALOGUE
+
+Schema = dict[str, Any]
+Told = tuple[int, str]  # status and slug
+
+_EXAMPLES = "#/components/examples/"
+_RESPONSES = "#/components/responses/"
+
+#: What an operation of a form can answer, besides what its row says.
+_OF_BODY = ("wrong-content-type", "too-large")
+_OF_POST = ("idempotency-mismatch", "idempotency-in-progress")
+_OF_ALL = ("invalid-request", "internal-error", "store-unavailable")
+
+#: Problems that are told with another status than the catalogue's as well, and what that means.
+_OTHERWISE = {
+    (401, "not-allowed"): "There is no key, or none that is known.",
+    (410, "not-found"): "It was there, and is gone for good.",
+    (412, "precondition-failed"): "It is not the version that If-Match names.",
+}
+#: Headers that come with a status.
+_HEADERS = {401: ("WWW-Authenticate",), 405: ("Allow",), 429: ("Retry-After",), 503: ("Retry-After",)}
+
+
+def refusals(operation: Operation, signature: Signature) -> Schema:
+    """The problems of an operation by status: a named response, or one that stands for several."""
+    by_status: dict[int, list[str]] = {}
+    for status, slug in sorted(set(_told(operation, signature))):
+        by_status.setdefault(status, []).append(slug)
+    return {str(status): _refusal(status, slugs) for status, slugs in by_status.items()}
+
+
+def _told(operation: Operation, signature: Signature) -> Iterator[Told]:
+    slugs = (*_OF_ALL, *operation.problems)
+    if operation.method not in {"GET", "DELETE"}:
+        slugs += _OF_BODY
+    if signature.path:
+        slugs += ("not-found",)
+    if operation.takes_key:
+        slugs += _OF_POST
+    if operation.scope:
+        slugs += ("not-allowed",)
+        yield 401, "not-allowed"
+    if signature.headers is not None and "If-Match" in names_of(signature.headers):
+        yield 412, "precondition-failed"
+    if HTTPStatus.GONE in operation.also:
+        yield 410, "not-found"
+    yield from ((CATALOGUE[slug].status, slug) for slug in slugs)
+
+
+def problem_responses() -> Schema:
+    """Every problem of the catalogue, by its name; with another status, by that besides."""
+    usual = {_name(kind.status, slug): _response(kind.status, [slug]) for slug, kind in CATALOGUE.items()}
+    return usual | {_name(*told): _response(told[0], [told[1]]) for told in _OTHERWISE}
+
+
+def problem_examples() -> Schema:
+    """What each of them looks like."""
+    usual = {slug: _example(kind.status, slug) for slug, kind in CATALOGUE.items()}
+    return usual | {_name(*told): _example(*told) for told in _OTHERWISE}
+
+
+def _name(status: int, slug: str) -> str:
+    return slug if status == CATALOGUE[slug].status else f"{slug}-{status}"
+
+
+def _refusal(status: int, slugs: list[str]) -> Schema:
+    return {"$ref": _RESPONSES + _name(status, slugs[0])} if len(slugs) == 1 else _response(status, slugs)
+
+
+def _response(status: int, slugs: list[str]) -> Schema:
+    told = (_OTHERWISE.get((status, slug)) or f"{CATALOGUE[slug].title}." for slug in slugs)
+    names = _HEADERS.get(status, ("Retry-After",) if "idempotency-in-progress" in slugs else ())
+    examples = {slug: {"$ref": _EXAMPLES + _name(status, slug)} for slug in slugs}
+    return {
+        "description": " ".join(f"`{slug}`: {words}" for slug, words in zip(slugs, told, strict=True)),
+        "x-problems": slugs,
+        "headers": headers(*names),
+        "content": {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": examples}},
+    }
+
+
+def headers(*names: str) -> Schema:
+    """These headers, and the one that every answer has."""
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in (*names, "X-Request-Id")}
+
+
+def _example(status: int, slug: str) -> Schema:
+    kind = CATALOGUE[slug]
+    value: Schema = {
+        "type": f"/problems/{slug}",
+        "title": kind.title,
+        "status": status,
+        "detail": _OTHERWISE.get((status, slug), f"{kind.title}."),
+        "what_to_do": kind.remedy,
+        "request_id": "0e1b7a3f5c9d4e2a8b6f1d7c3a5e9b20",
+        **_MEMBERS.get(slug, {}),
+    }
+    return {"summary": kind.title, "value": value}
+
+
+#: What examples of some problems have besides.
+_MEMBERS: dict[str, Schema] = {
+    "invalid-request": {
+        "errors": [
+            {"pointer": "/case/contact/0/dial", "detail": "No numbering plan has this number."},
+            {"parameter": "limit", "detail": "Input should be less than or equal to 200"},
+        ]
+    },
+    "invalid-geometry": {"errors": [{"pointer": "/target/polygons/0", "detail": "Its outline crosses itself."}]},
+    "unknown-region": {
+        "errors": [{"pointer": "/target/regions/0", "detail": "There is no region ES-SX; near: ES-SE."}]
+    },
+    "audience-changed": {"seen": 1204, "now": 1391},
+    "duplicate-case": {"alert": "01M882R9G938BE2P8KXNZ55750"},
+    "not-allowed": {"scope": "alerts:approve"},
+    "wrong-content-type": {"expected": [JSON]},
+}
+
+
+def problem_schema() -> Schema:
+    """What all of them have (RFC 9457), and what some have besides."""
+    text = {"type": "string"}
+    count = {"type": "integer"}
+    fault = {
+        "type": "object",
+        "required": ["detail"],
+        "properties": {
+            "pointer": {**text, "description": "Where in the body: a JSON pointer (RFC 6901); to XML, too."},
+            "parameter": {**text, "description": "The query parameter or header at fault, where it is not the body."},
+            "line": {"type": "integer", "minimum": 1, "description": "Of the body, where it is XML."},
+            "detail": text,
+        },
+    }
+    return {
+        "type": "object",
+        "description": "What went wrong (RFC 9457). A type can have further members.",
+        "required": ["type", "title", "status", "detail", "what_to_do", "request_id"],
+        "properties": {
+            "type": {"type": "string", "format": "uri-reference", "enum": [f"/problems/{slug}" for slug in CATALOGUE]},
+            "title": text,
+            "status": {"type": "integer"},
+            "detail": text,
+            "what_to_do": text,
+            "request_id": {**text, "description": "The name of this call in the logs."},
+            "errors": {"type": "array", "items": fault, "description": "All faults of the request at once."},
+            "expected": {"type": "array", "items": text, "description": "Media types that are taken here."},
+            "scope": {**text, "description": "What the key lacks, or what a stop is about."},
+            "alert": {**text, "description": "The alert that the case has already."},
+            "nearest": {"type": "array", "items": text, "description": "Codes that may be meant."},
+            "seen": {**count, "description": "How many people the approver saw."},
+            "now": {**count, "description": "How many there are now."},
+        },
+    }

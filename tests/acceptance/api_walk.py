@@ -1,0 +1,322 @@
+"""A walk over every operation of the API with calls that it takes, and what came back: the examples in the API's document.
+
+`python -m tests.acceptance.api_walk` starts a sandbox of its own, walks, and writes alertd/api/examples.json anew.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+import urllib.request
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from alertd.ids import Door
+from tests.acceptance.conftest import Served
+from tests.pictures import drawn, written
+from tests.unit.alertd.samples import MISSING_CHILD, changed
+
+FILE = Path(__file__).parents[2] / "alertd" / "api" / "examples.json"
+JSON, NDJSON, FORM = "application/json", "application/x-ndjson", "application/x-www-form-urlencoded"
+CAP, MULTIPART, EVENTS = "application/cap+xml", "multipart/form-data", "text/event-stream"
+FACTS = {
+    "source": "her mother",
+    "taken": "2026-08-14",
+    "rights": "consent of both parents",
+    "alt": {"es": "Lucía sonríe, pelo castaño", "en": "Lucía smiling, brown hair"},
+}
+MARIA = {
+    "languages": ["es", "en"],
+    "kinds": ["missing-child"],
+    "places": {"home": {"point": [-5.9845, 37.3891]}, "school": {"region": "41091"}},
+    "addresses": [
+        {"channel": "sms", "number": "+34612345678"},
+        {"channel": "mail", "mailbox": "maria@mail.example"},
+    ],
+    "consent": {"at": "2026-01-10T12:00:00+01:00", "source": "web form"},
+}
+SQUARE = {"type": "Polygon", "coordinates": [[[-6.0, 37.3], [-5.9, 37.3], [-5.9, 37.4], [-6.0, 37.4], [-6.0, 37.3]]]}
+WATER = """<?xml version="1.0" encoding="UTF-8"?>
+<alert xmlns="urn:oasis:names:tc:emergency:cap:1.2">
+  <identifier>water-7</identifier>
+  <sender>alerts@water.example</sender>
+  <sent>{sent}</sent>
+  <status>Actual</status>
+  <msgType>Alert</msgType>
+  <scope>Public</scope>
+  <info>
+    <language>es</language>
+    <category>Health</category>
+    <event>Water cut</event>
+    <urgency>Immediate</urgency>
+    <severity>Severe</severity>
+    <certainty>Observed</certainty>
+    <headline>Corte de agua</headline>
+    <description>No beba agua del grifo hasta nuevo aviso.</description>
+    <area><areaDesc>Sevilla</areaDesc><geocode><valueName>INE</valueName><value>41091</value></geocode></area>
+  </info>
+</alert>
+"""
+#: What no sandbox is asked: carriers and relays of the outside come with proofs of their own.
+ELSEWHERE: dict[str, Any] = {
+    "take_receipt": {"body": {FORM: {"MessageStatus": "delivered"}}},
+    "take_mail_reports": {
+        "body": {
+            JSON: {
+                "RecordType": "Bounce",
+                "Type": "HardBounce",
+                "Email": "maria@mail.example",
+                "MessageStream": "outbound",
+            },
+            "text/plain": '{"Type": "Notification", "TopicArn": "arn:aws:sns:eu-west-1:123456789012:bounces", "Message": "…"}',
+        },
+        "gives": {JSON: {"taken": 1}},
+    },
+}
+
+
+class _Refusals(urllib.request.HTTPErrorProcessor):
+    """Leaves them to be looked at."""
+
+    def http_response(self, request: urllib.request.Request, response: Any) -> Any:  # noqa: ARG002  urllib's
+        return response
+
+
+class Walk:
+    """Makes calls and keeps what was sent and came back, by the operation's id."""
+
+    def __init__(self, served: Served) -> None:
+        self.served = served
+        self.key = served.key
+        self.examples: dict[str, Any] = {name: dict(parts) for name, parts in ELSEWHERE.items()}
+
+    def call(
+        self, name: str, method: str, path: str, body: Any = None, *, kind: str = JSON, data: bytes = b"", **more: Any
+    ) -> Any:
+        """One call; the first of each operation and media type is kept. It must be taken."""
+        raw = data or (body.encode() if isinstance(body, str) else b"" if body is None else json.dumps(body).encode())
+        sent = {"Authorization": f"Bearer {more.get('key') or self.key}", "Accept": more.get("accept", JSON)}
+        if raw:
+            sent["Content-Type"] = kind
+        request = urllib.request.Request(self.served.url + path, raw or None, sent, method=method)
+        with urllib.request.build_opener(_Refusals).open(request, timeout=60) as response:
+            assert response.status < 400, (name, response.read())
+            came = response.headers.get_content_type()
+            answer = _read(response, came, more.get("lines"))
+        kept = self.examples.setdefault(name, {})
+        if body is not None:
+            kept.setdefault("body", {}).setdefault(kind.partition(";")[0], body)
+        if answer is not None:
+            kept.setdefault("gives", {}).setdefault(came, more.get("show", lambda whole: whole)(answer))
+        return answer
+
+
+def _read(response: Any, kind: str, lines: int | None) -> Any:
+    if kind == EVENTS or lines:
+        found = [response.readline() for _ in range(lines or 3)]
+        return b"".join(found).decode()
+    raw = response.read()
+    if not raw or kind == "image/jpeg":
+        return None
+    return json.loads(raw) if kind == JSON else raw.decode()
+
+
+def the_alert(now: datetime, subject: str = "ana@centre.example") -> dict[str, Any]:
+    """The README's alert, for a city."""
+    document = changed(MISSING_CHILD, "expires", _text(now + timedelta(hours=14)))
+    for moment in ("case/last_seen/at", "case/best_interests/at", "case/verification/publication_risk/at"):
+        document = changed(document, moment, _text(now - timedelta(hours=3)))
+    document = changed(document, "author/subject", subject)
+    kept = {name: value for name, value in document.items() if name not in {"info", "policy", "publish", "scope"}}
+    kept["case"] = {name: value for name, value in kept["case"].items() if value}
+    return {**kept, "level": "child-alert", "target": {"regions": ["41091"]}, "channels": ["push", "sms", "mail"]}
+
+
+def _text(at: datetime) -> str:
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def walk(served: Served) -> dict[str, Any]:
+    """Every operation once and more: the examples by operation id, each with `body` and `gives` by media type."""
+    w = Walk(served)
+    now = datetime.now(UTC)
+    ana, bea = _access(w)
+    _places(w)
+    _subscribers(w)
+    alert = the_alert(now)
+    media = _photo(w, ana)
+    alert = changed(alert, "case/children/0/photos", [{"media": media}])
+    told = _told(w, alert, ana, bea)
+    _decided(w, {**alert, "external_id": "cms-88214"}, ana, bea)
+    _messages(w, alert)
+    _around(w, told, now, bea)
+    _life(w, told, media, now, ana, bea)
+    return {name: w.examples[name] for name in sorted(w.examples)}
+
+
+def _access(w: Walk) -> tuple[str, str]:
+    w.call("show_me", "GET", "/v1/me")
+    scopes = ["alerts:read", "alerts:write", "alerts:approve", "ledger:read", "regions:read"]
+    ana, bea, eva = (
+        w.call("create_key", "POST", "/v1/keys", {"subject": f"{who}@centre.example", "scopes": scopes})
+        for who in ("ana", "bea", "eva")
+    )
+    w.call("list_keys", "GET", "/v1/keys")
+    w.call("revoke_key", "DELETE", f"/v1/keys/{eva['key']}")
+    w.call("list_carriers", "GET", "/v1/carriers")
+    w.call("show_kind", "GET", "/v1/kinds/missing-child", show=_shorter)
+    return ana["token"], bea["token"]
+
+
+def _shorter(kind: dict[str, Any]) -> dict[str, Any]:
+    """A kind with what is long of it cut."""
+    codes = {fact: dict(list(words.items())[:2]) for fact, words in kind["codes"].items()}
+    schema = {name: kind["json_schema"][name] for name in ("title", "type", "required")}
+    return {**kind, "codes": {"eyes": codes["eyes"]}, "json_schema": schema}
+
+
+def _places(w: Walk) -> None:
+    w.call("list_regions", "GET", "/v1/regions?q=sevilla&kind=city&limit=1")
+    w.call("show_region", "GET", "/v1/regions/41091?geometry=none")
+    w.call("draw_region", "PUT", "/v1/regions/PATROL-1", {"name": "Our patrol area", "geometry": SQUARE})
+    w.call("preview_target", "POST", "/v1/targets/preview", {"target": {"polygons": [SQUARE]}})
+
+
+def _subscribers(w: Walk) -> None:
+    one = "/v1/subscribers/maria"
+    w.call("put_subscriber", "PUT", one, MARIA)
+    w.call("show_subscriber", "GET", one)
+    w.call("list_subscribers", "GET", "/v1/subscribers?limit=1")
+    w.call("patch_subscriber", "PATCH", one, {"places": {"work": {"point": [-5.98, 37.39]}}})
+    w.call("put_place", "PUT", f"{one}/places/other", {"region": "41091"})
+    w.call("drop_place", "DELETE", f"{one}/places/other")
+    w.call("put_address", "PUT", f"{one}/addresses/2", {"channel": "push", "token": "token-of-maria"})
+    w.call("drop_address", "DELETE", f"{one}/addresses/2")
+    w.call("lookup_subscriber", "POST", "/v1/subscribers/lookup", {"channel": "sms", "value": "+34612345678"})
+    address = {"channel": "push", "token": "token-of-p1"}
+    lines = [{"id": "p1", **MARIA, "addresses": [address]}, {"id": "p2", **MARIA, "languages": []}]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    w.call("import_subscribers", "POST", "/v1/subscribers/import", text, kind=NDJSON)
+
+
+def _photo(w: Walk, key: str) -> str:
+    edge = b"--edge\r\nContent-Disposition: form-data; name="
+    data = edge + b'"photo"; filename="lucia.jpg"\r\n\r\n' + written(drawn(1200, 1600)) + b"\r\n"
+    data += (
+        edge + b'"facts"\r\nContent-Type: application/json\r\n\r\n' + json.dumps(FACTS).encode() + b"\r\n--edge--\r\n"
+    )
+    form = {"photo": "…", "facts": FACTS}
+    made = w.call("create_media", "POST", "/v1/media", form, kind=f"{MULTIPART}; boundary=edge", data=data, key=key)
+    w.examples["create_media"]["body"][JSON] = {**FACTS, "url": "https://centre.example/lucia.jpg"}
+    w.call("show_media", "GET", f"/m/{made['id']}", key=key)
+    return str(made["id"])
+
+
+def _told(w: Walk, alert: dict[str, Any], ana: str, bea: str) -> str:
+    """An alert that goes out; its id."""
+    made = w.call("create_alert", "POST", "/v1/alerts", alert, key=ana)
+    one = f"/v1/alerts/{made['id']}"
+    people = made["audience"]["people"]
+    w.call("approve_alert", "POST", f"{one}/approve", {"people": people}, key=bea)
+    w.served.wait_for(lambda: w.served.progress(made["id"])["state"] == "sent")
+    w.call("alert_progress", "GET", f"{one}/progress")
+    w.call("alert_progress", "GET", f"{one}/progress", accept=EVENTS)
+    w.call("alert_deliveries", "GET", f"{one}/deliveries", lines=2)
+    w.call("show_alert", "GET", one)
+    w.call("list_alerts", "GET", "/v1/alerts?limit=1")
+    w.call("explain_subscriber", "GET", f"/v1/subscribers/maria/explain?alert={made['id']}")
+    return str(made["id"])
+
+
+def _decided(w: Walk, alert: dict[str, Any], ana: str, bea: str) -> None:
+    """Drafts, and what becomes of them."""
+    draft = w.call("create_alert", "POST", "/v1/alerts", {**alert, "state": "draft"}, key=ana)
+    one = f"/v1/alerts/{draft['id']}"
+    w.call("patch_alert", "PATCH", one, {"target": {"regions": ["41004"]}}, key=ana)
+    w.call("submit_alert", "POST", f"{one}/submit", key=ana)
+    w.call("return_alert", "POST", f"{one}/return", {"reason": "Which exit?"}, key=bea)
+    w.call("submit_alert", "POST", f"{one}/submit", key=ana)
+    w.call("reject_alert", "POST", f"{one}/reject", {"reason": "Found meanwhile"}, key=bea)
+    ring = {"center": [-5.9756, 37.3919], "radius_km": 30, "loudness": "normal", "delay_min": 15}
+    later = {**alert, "external_id": "cms-88215", "target": {"rings": [ring]}}
+    one = f"/v1/alerts/{w.call('create_alert', 'POST', '/v1/alerts', later, key=ana)['id']}"
+    w.call("approve_alert", "POST", f"{one}/approve", key=bea)
+    w.call("pause_alert", "POST", f"{one}/pause", key=ana)
+    w.call("resume_alert", "POST", f"{one}/resume", key=bea)
+    order = {"reason": "Two reports of one child", "code": "withdrawn"}
+    w.call("cancel_alert", "POST", f"{one}/cancel", order, key=ana)
+
+
+def _messages(w: Walk, alert: dict[str, Any]) -> None:
+    w.call("preview_messages", "POST", "/v1/messages/preview?channels=push,sms&languages=es", alert)
+    texts = "/v1/organisations/default/texts"
+    one = f"{texts}/ended/sms/fr/text"
+    w.call("put_text", "PUT", one, {"template": "{{ heading }}. {{ happened }} {{ wish }}"})
+    w.call("show_text", "GET", one)
+    w.call("list_texts", "GET", texts)
+    w.call("drop_text", "DELETE", one)
+
+
+def _around(w: Walk, alert: str, now: datetime, bea: str) -> None:
+    """CAP, stops, receipts, events and the audit."""
+    sent = now.strftime("%Y-%m-%dT%H:%M:%S-00:00")
+    water = w.call("create_cap", "POST", "/v1/cap", WATER.replace("{sent}", sent), kind=CAP)
+    w.call("show_cap", "GET", f"/v1/alerts/{water['id']}.cap", accept=CAP)
+    w.call("stop_sending", "POST", "/v1/stop", {"reason": "A key is in the wrong hands"}, key=bea)
+    w.call("list_stops", "GET", "/v1/stop")
+    w.call("resume_sending", "POST", "/v1/resume", {"what": "organisation"}, key=bea)
+    w.call("resume_sending", "POST", "/v1/resume", {"what": "organisation"}, key=w.served.person("carl@centre.example"))
+    tag = w.served.tags().make(alert, 0, Door.ACK)
+    w.call("show_standing", "GET", f"/r/{tag}")
+    w.call("take_ack", "POST", f"/r/{tag}?state=seen")
+    w.call("list_events", "GET", "/v1/events?limit=2")
+    w.call("list_events", "GET", "/v1/events", accept=EVENTS, lines=4)
+    w.call("list_audit", "GET", "/v1/audit?limit=1")
+    w.call("verify_audit", "GET", "/v1/audit/verify")
+
+
+def _life(w: Walk, alert: str, media: str, now: datetime, ana: str, bea: str) -> None:
+    """What follows an alert, to its end."""
+    one = f"/v1/alerts/{alert}"
+    w.call("resend_deliveries", "POST", f"{one}/deliveries/resend", {"states": ["failed"], "channel": "sms"}, key=bea)
+    later = {"expires": _text(now + timedelta(days=2)), "reason": "Still missing"}
+    w.call("extend_alert", "POST", f"{one}/extend", later, key=bea)
+    w.call("restrict_alert", "POST", f"{one}/restrict", {"reason": "Her identity is protected."}, key=ana)
+    w.call("stand_down_alert", "POST", f"{one}/stand-down", {"reason": "Somebody may have seen her."}, key=ana)
+    w.call("reopen_alert", "POST", f"{one}/reopen", {"reason": "It was another child."}, key=bea)
+    w.call("stand_down_alert", "POST", f"{one}/stand-down", {"reason": "She was found."}, key=ana)
+    closing = {"outcome": "She was found, well.", "notify": "none"}
+    w.call("close_alert", "POST", f"{one}/close", closing, key=bea)
+    w.served.wait_for(lambda: _is_told(w, alert))
+    w.call("purge_alert", "POST", f"{one}/purge", {"reason": "retention"})
+    w.call("forget_subscriber", "DELETE", "/v1/subscribers/maria")
+
+
+def _is_told(w: Walk, alert: str) -> bool:
+    """Whether all versions have come to an end."""
+    versions = w.served.call("GET", "/v1/alerts?limit=50")[1]["alerts"]
+    ends = {"sent", "closed", "stood_down", "cancelled", "rejected", "superseded", "expired"}
+    return all(one["state"] in ends for one in versions if one["id"].startswith(alert))
+
+
+def plain(examples: dict[str, Any], url: str) -> str:
+    """The examples as text, without what is secret or of this machine."""
+    text = json.dumps(examples, ensure_ascii=False, indent=1)
+    text = re.sub(r"\b(?:live|test)_[0-9a-f]{12}_[\w-]+", "live_5a4381a3b6df_and-its-secret", text)
+    return text.replace(url, "https://alerts.example") + "\n"
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        served = Served(Path(folder) / "data", 2000)
+        served.start()
+        try:
+            FILE.write_text(plain(walk(served), served.url), encoding="utf-8")
+        finally:
+            served.stop()
+
+
+if __name__ == "__main__":
+    main()
