@@ -8,13 +8,13 @@ from typing import Annotated, Literal
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
 
 from alertd.api.call import credential, is_replay, note
 from alertd.api.events import CURSOR
 from alertd.api.operations import Act, Operation
 from alertd.api.services import services
 from alertd.errors import Problem
+from alertd.faults import refusal
 from alertd.service.events import TYPES
 from alertd.service.webhooks import Watched
 
@@ -79,7 +79,7 @@ class Replay(BaseModel):
     @model_validator(mode="after")
     def _one_of_them(self) -> Replay:
         if self.cursor is not None and self.event is not None:
-            raise PydanticCustomError("replay", "It is a cursor or an event.")
+            raise refusal("It is a cursor or an event.")
         return self
 
 

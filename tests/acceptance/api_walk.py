@@ -152,6 +152,7 @@ def walk(served: Served) -> dict[str, Any]:
     _decided(w, {**alert, "external_id": "cms-88214"}, ana, bea)
     _messages(w, alert)
     _around(w, told, now, bea)
+    _webhooks(w)
     _life(w, told, media, now, ana, bea)
     return {name: w.examples[name] for name in sorted(w.examples)}
 
@@ -226,6 +227,8 @@ def _told(w: Walk, alert: dict[str, Any], ana: str, bea: str) -> str:
     w.call("alert_deliveries", "GET", f"{one}/deliveries", lines=2)
     w.call("show_alert", "GET", one)
     w.call("list_alerts", "GET", "/v1/alerts?limit=1")
+    w.call("alert_history", "GET", f"{one}/history")
+    w.call("alert_curve", "GET", f"{one}/curve")
     w.call("explain_subscriber", "GET", f"/v1/subscribers/maria/explain?alert={made['id']}")
     return str(made["id"])
 
@@ -277,6 +280,18 @@ def _around(w: Walk, alert: str, now: datetime, bea: str) -> None:
     w.call("verify_audit", "GET", "/v1/audit/verify")
 
 
+def _webhooks(w: Walk) -> None:
+    order = {"url": "https://cases.centre.example/alertd", "types": ["alert.sent", "alert.closed"]}
+    one = f"/v1/webhooks/{w.call('create_webhook', 'POST', '/v1/webhooks', order)['id']}"
+    w.call("list_webhooks", "GET", "/v1/webhooks")
+    w.call("get_webhook", "GET", one)
+    w.call("rotate_webhook", "POST", f"{one}/rotate")
+    w.call("test_webhook", "POST", f"{one}/test")
+    w.call("resume_webhook", "POST", f"{one}/resume")
+    w.call("replay_webhook", "POST", f"{one}/replay", {"cursor": "e1"})
+    w.call("remove_webhook", "DELETE", one)
+
+
 def _life(w: Walk, alert: str, media: str, now: datetime, ana: str, bea: str) -> None:
     """What follows an alert, to its end."""
     one = f"/v1/alerts/{alert}"
@@ -305,6 +320,7 @@ def plain(examples: dict[str, Any], url: str) -> str:
     """The examples as text, without what is secret or of this machine."""
     text = json.dumps(examples, ensure_ascii=False, indent=1)
     text = re.sub(r"\b(?:live|test)_[0-9a-f]{12}_[\w-]+", "live_5a4381a3b6df_and-its-secret", text)
+    text = re.sub(r"\bwhsec_[\w+/=]+", "whsec_and-its-secret", text)
     return text.replace(url, "https://alerts.example") + "\n"
 
 
