@@ -119,12 +119,13 @@ class LedgerReason(enum.IntEnum):
     ADDRESS_REMOVED = 32  # there was an address when the audience was planned, and none when it was fetched
     OPTED_OUT = 33
     ATTEMPTS = 34  # no try left before expiry
-    GATE_CLOSED = 35  # cancelled, closed, superseded or expired while it waited
+    GATE_CLOSED = 35  # cancelled, closed or expired while it waited
     WORKER_LOST = 36  # its worker went silent with the attempt open
     LEFT_BLANK = 37  # the message cannot be made for this reference
     UNREADABLE = 38  # the subscriber's record is damaged, or not of this version
     SEEN = 39  # delivered, and opened
     RESENT = 40  # queued again by an operator
+    SUPERSEDED = 41  # an update tells it anew, or tells it to others
 
 
 #: Ledger byte 3: five bits of attempts and these flags.

@@ -54,6 +54,7 @@ from alertd.service.revising import Revising
 from alertd.service.stopping import Stopping
 from alertd.service.targeting import Targeting
 from alertd.service.texts import Texts
+from alertd.service.updating import Updating
 from alertd.service.webhook_delivery import WebhookDelivery
 from alertd.service.webhooks import Webhooks
 from alertd.store import events as event_store
@@ -76,6 +77,7 @@ from alertd.store.stops import Stops
 from alertd.store.sweeper import Sweeper
 from alertd.store.texts import TextStore
 from alertd.store.tombstones import Tombstones
+from alertd.store.updates import Updates
 from alertd.store.webhooks import Hooks
 from alertd.store.work import Work
 from alertd.worker import Worker
@@ -138,7 +140,11 @@ class Parts:
             self.alerts, self.targeting, self.renderer, clock, settings.audience, self.carriers, self.photos,
             self.texts,
         )  # fmt: skip
-        self.approval = Approval(self.alerts, self.targeting, settings.audience, self.texts, self.stopping)
+        updates = Updates(self.db, self.alerts)
+        self.approval = Approval(
+            self.alerts, updates, self.photos, self.targeting, settings.audience, self.texts, self.stopping, clock
+        )
+        self.updating = Updating(self.alerts, updates, self.work, self.intake, self.approval, self.photos)
         self.following = Following(self.alerts, self.approval, self.stopping, clock)
         self.resending = Resending(self.alerts, self.work, self.stopping)
         self.revising = Revising(self.alerts, self.approval, self.photos, clock)
@@ -200,6 +206,7 @@ class Parts:
             stopping=self.stopping,
             following=self.following,
             revising=self.revising,
+            updating=self.updating,
             resending=self.resending,
             course=self.course,
             explaining=self.explaining,

@@ -35,6 +35,7 @@ from alertd.kinds import (
     Channel,
     Kind,
     Level,
+    Notify,
     PlaceKind,
     ResponseType,
     Severity,
@@ -243,16 +244,28 @@ EXAMPLE: JsonDict = {
 }
 
 
-class AlertRequest(Alert):
+class _Request(Alert):
+    """An alert as posted, with what its sender wishes of it."""
+
+    def alert(self) -> Alert:
+        """The alert without the wish."""
+        return Alert.model_construct(**{name: getattr(self, name) for name in Alert.model_fields})
+
+
+class AlertRequest(_Request):
     """An alert as posted: with `"state": "draft"` it is kept and goes no further."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
     state: Literal["draft"] | None = None
 
-    def alert(self) -> Alert:
-        """The alert without the wish."""
-        return Alert.model_construct(**{name: getattr(self, name) for name in Alert.model_fields})
+
+class UpdateRequest(_Request):
+    """What an alert is to say from now on, whole, and who is told of it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{**EXAMPLE, "notify": "full"}]})
+
+    notify: Notify
 
 
 def loudness(alert: Alert, ring: int = 0) -> Loudness:

@@ -62,6 +62,14 @@ class Occasion(enum.StrEnum):
     CANCEL = "cancel"  # it should not have been, by its reason
 
 
+class Notify(enum.StrEnum):
+    """Who is told of an update again. Whoever is newly inside is told of the alert by the first two, and nobody by the last."""
+
+    FULL = "full"  # whoever was told, on the channels they were told on, as loud as the alert is
+    SILENT = "silent"  # whoever was told by push, in its place on the phone and without a sound
+    NONE = "none"  # nobody: it changes what is shown, and what those are told who were still to be told
+
+
 class CancelReason(enum.StrEnum):
     """Why an alert is cancelled, as people are told."""
 

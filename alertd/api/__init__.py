@@ -25,6 +25,7 @@ from alertd.api import (
     system,
     targets,
     texts,
+    updates,
     webhooks,
 )
 from alertd.api.docs import docs_routes
@@ -38,6 +39,7 @@ from alertd.store.connection import StoreUnavailableError
 OPERATIONS = (
     *cap.OPERATIONS,  # first: the path of an alert would match that of its document
     *alerts.OPERATIONS,
+    *updates.OPERATIONS,
     *progress.OPERATIONS,
     *course.OPERATIONS,
     *deliveries.OPERATIONS,

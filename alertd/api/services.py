@@ -35,6 +35,7 @@ from alertd.service.revising import Revising
 from alertd.service.stopping import Stopping
 from alertd.service.targeting import Targeting
 from alertd.service.texts import Texts
+from alertd.service.updating import Updating
 from alertd.service.webhooks import Webhooks
 from alertd.store.requests import Requests
 
@@ -69,6 +70,7 @@ class Services:
     stopping: Stopping
     following: Following
     revising: Revising
+    updating: Updating
     resending: Resending
     purging: Purging
     requests: Requests

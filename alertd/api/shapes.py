@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from alertd.alerts import AlertState
 from alertd.api.services import Services
 from alertd.documents import Target
+from alertd.ids import chain_of
+from alertd.kinds import Notify
 from alertd.rendering.areas import area_name
 from alertd.rendering.catalogue import REFERENCE
 from alertd.rendering.languages import matching
@@ -83,6 +85,12 @@ class AlertReply(BaseModel):
     expires: datetime
     restricted: bool = Field(description="Its facts and photos were taken out of it.")
     paused: bool = Field(description="Nothing more of it is sent until it is resumed.")
+    updates: str | None = Field(None, description="Of an update: the alert whose place it takes.")
+    notify: Notify | None = Field(None, description="Of an update: who is told of it again.")
+    told_again: Shown | None = Field(None, description="Of an update: people told again, as seen at its submission.")
+    newly_inside: Shown | None = Field(
+        None, description="Of an update: people in its area told for the first time, as seen at its submission."
+    )
     people: Shown = Field(description="In the frozen audience; before approval, as seen at submission.")
     notice: str | None = Field(None, description="What this did not do.")
     told_by: str | None = Field(None, description="The version by which those who were told are told of this.")
@@ -156,8 +164,19 @@ def alert_reply(record: AlertRecord, *, whole: bool = False) -> AlertReply:
         restricted=record.restricted > 0,
         paused=record.paused,
         people=shown(record.people if record.start else record.seen),
+        **(of_update(record) if record.notify else {}),
         alert=json.loads(record.document) if whole and record.document else None,
     )
+
+
+def of_update(record: AlertRecord) -> dict[str, Any]:
+    """Whom an update would tell, as it was seen at its submission."""
+    return {
+        "updates": chain_of(record.id),
+        "notify": record.notify,
+        "told_again": shown(record.again),
+        "newly_inside": shown(record.newly),
+    }
 
 
 def _time(ms: int) -> datetime:

@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from alertd.alerts import AMENDABLE, AlertState
+from alertd.clock import Clock
 from alertd.config import AudienceSection
 from alertd.documents import Alert, Status
 from alertd.errors import Problem
 from alertd.fields import folded_subject
 from alertd.ids import chain_of
 from alertd.service.access import Credential, hands_of
+from alertd.service.media import Photos
 from alertd.service.revisions import changed_since, check_revision
 from alertd.service.stopping import Stopping
 from alertd.service.targeting import Targeting, too_few_people
 from alertd.service.texts import Texts
 from alertd.service.twins import claim_external_id
+from alertd.service.updates import audience
 from alertd.store.alerts import AlertRecord, Alerts
+from alertd.store.frozen import Frozen
+from alertd.store.updates import TAKEN_OVER, Updates
 
 
 class Approval:
     """Decides about alerts. Whoever says the same twice, as a client does whose answer was lost, gets the same answer."""
 
     def __init__(
-        self, alerts: Alerts, targeting: Targeting, settings: AudienceSection, texts: Texts, stopping: Stopping
+        self,
+        alerts: Alerts,
+        updates: Updates,
+        photos: Photos,
+        targeting: Targeting,
+        settings: AudienceSection,
+        texts: Texts,
+        stopping: Stopping,
+        clock: Clock,
     ) -> None:
         self._alerts = alerts
+        self._updates = updates
+        self._photos = photos
+        self._clock = clock
         self._targeting = targeting
         self._settings = settings
         self._texts = texts
@@ -96,19 +114,37 @@ class Approval:
                 now=len(found),
             )
         ringed = await self._targeting.ringed(area, alert, found)
-        done, old = await self._alerts.approve(
-            record.id,
-            found.numbers,
-            who.subject,
-            rings=ringed.of_each,
-            rev=record.rev,
-            sent_by=(record.key, who.key_id),
-        )
+        frozen = Frozen(numbers=found.numbers, rings=ringed.of_each)
+        done, old = await (self._replace if record.notify else self._freeze)(record, alert, frozen, who)
         await self._stopping.put_on(chain_of(record.id))
         now = await self.get(record.id, who)
         if not done and not _is_approved(now, who):
             raise refused(old, AlertState.APPROVED)
         return now
+
+    async def _freeze(self, record: AlertRecord, _alert: Alert, frozen: Frozen, who: Credential) -> tuple[bool, str]:
+        return await self._alerts.approve(
+            record.id, frozen.numbers, who.subject, rings=frozen.rings, rev=record.rev,
+            sent_by=(record.key, who.key_id),
+        )  # fmt: skip
+
+    async def _replace(self, update: AlertRecord, alert: Alert, inside: Frozen, who: Credential) -> tuple[bool, str]:
+        """The same of an update, which takes the place of what the alert said. Raises Problem where that is told no more."""
+        await self._photos.attach(alert, update)
+        old = await self.get(chain_of(update.id), who)
+        frozen = await audience(self._alerts, update, inside)
+        changes = f"{old.changes} {self._clock.now_ms()}".strip()
+        document = alert.model_copy(update={"external_id": old.external_id or None}).model_dump_json(by_alias=True)
+        new = replace(
+            old, document=document.encode(), expires=update.expires, texts=update.texts, changes=changes, by=who.subject,
+            **{name: getattr(update, name) for name in TAKEN_OVER if name != "changes"},
+        )  # fmt: skip
+        done, state, whose = await self._updates.approve(
+            new, update, frozen, who.subject, sent_by=(update.key, who.key_id)
+        )
+        if not done and whose == "alert" and state not in {"changed", "expired"}:
+            raise Problem("precondition-failed", f"The alert is {state or 'gone'}, so it is not updated.")
+        return done, state
 
     async def _check_texts(self, record: AlertRecord) -> None:
         """Nobody approves words that they may not have seen."""

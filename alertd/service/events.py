@@ -31,7 +31,7 @@ TRIM_S = 600.0
 #: What an event says besides its id, type and time, where it is not empty: as the scripts name it.
 FACTS = ("alert", "state", "was", "rev", "status", "kind", "occasion", "percent")
 #: Events that are no state. All others are called as the state that an alert came into.
-NO_STATES = frozenset({"paused", "resumed", "restricted", "extended", "progress", "stalled", "receipts"})
+NO_STATES = frozenset({"paused", "resumed", "restricted", "extended", "updated", "progress", "stalled", "receipts"})
 #: All that there are: what a webhook may ask for.
 TYPES = (*(f"alert.{word}" for word in (*AlertState, *sorted(NO_STATES))), "webhook.off")
 _NUMBERS = frozenset({"rev", "percent"})

@@ -20,7 +20,7 @@ from alertd.errors import Fault, Problem
 from alertd.faults import faults_of
 from alertd.ids import new_id
 from alertd.patches import merged
-from alertd.rendering import Renderer
+from alertd.rendering import THE_ALERT, Renderer, Telling
 from alertd.service.access import Credential, hands_of, hands_text
 from alertd.service.carriers import Carriers
 from alertd.service.kept import Kept, digest
@@ -96,6 +96,12 @@ class Intake:
                 record = await self._alerts.get(record.id) or record
         return Taken(record=record, area=look.area, shares=look.shares, found=look.found, ringed=look.ringed)
 
+    async def look_over(self, alert: Alert, who: Credential, alert_id: str, telling: Telling) -> Taken:
+        """Check everything about what is to be told with `telling` too, and find the audience. Keeps nothing. Raises Problem."""
+        alert, look, texts = await self._checked(alert, who, telling)
+        record = self._record(alert, who, alert_id, look, texts, draft=False)
+        return Taken(record=record, area=look.area, shares=look.shares, found=look.found, ringed=look.ringed)
+
     async def amend(
         self, record: AlertRecord, patch: dict[str, Any], who: Credential, *, rev: int | None = None
     ) -> Taken:
@@ -107,6 +113,8 @@ class Intake:
         check_revision(record, rev)
         if not who.is_person(record.author):
             raise Problem("not-allowed", "Only its author may change an alert.")
+        if record.notify:
+            raise Problem("precondition-failed", "An update is not changed. Send it anew in place of the one returned.")
         if record.state not in AMENDABLE:
             raise Problem("precondition-failed", f"An alert that is {record.state} cannot be changed.")
         alert, look, texts = await self._checked(_read(merged(json.loads(record.document), patch)), who)
@@ -124,7 +132,7 @@ class Intake:
         new = replace(new, rev=record.rev + 1)
         return Taken(record=new, area=look.area, shares=look.shares, found=look.found, ringed=look.ringed)
 
-    async def _checked(self, alert: Alert, who: Credential) -> tuple[Alert, Look, int]:
+    async def _checked(self, alert: Alert, who: Credential, telling: Telling = THE_ALERT) -> tuple[Alert, Look, int]:
         """As it will be kept, whom it would reach, and the revision of the own texts it would be told with. Raises Problem for
         everything that stands against it.
         """
@@ -136,13 +144,14 @@ class Intake:
 
         def unsayable() -> Awaitable[list[Fault]]:
             return asyncio.to_thread(  # a dozen languages and three channels take 40 ms: meanwhile the store answers
-                impossible, alert, self._carriers, self._renderer, own, now_ms=self._clock.now_ms(), countries=countries
-            )
+                impossible, alert, self._carriers, self._renderer, own, now_ms=self._clock.now_ms(),
+                countries=countries, telling=telling,
+            )  # fmt: skip
 
         says = digest(alert.model_dump_json(exclude={"external_id"}).encode())  # a dry run is often of the same
         look, faults = await asyncio.gather(
             self._people(alert, area, shares),
-            self._unsayable.once(None, (says, who.org, texts, *countries), unsayable),
+            self._unsayable.once(None, (says, who.org, texts, telling.code, *countries), unsayable),
         )
         if faults:
             raise Problem("message-impossible", "A channel's message cannot be made.", faults=tuple(faults))

@@ -19,7 +19,7 @@ from alertd.config import MediaSection
 from alertd.decoding import Decoder
 from alertd.documents import Alert
 from alertd.errors import Fault, Problem
-from alertd.ids import new_id
+from alertd.ids import chain_of, new_id
 from alertd.photos import Copy, UnreadablePhotoError
 from alertd.service.access import Credential
 from alertd.store.alerts import AlertRecord, Alerts
@@ -192,10 +192,15 @@ class Photos:
 
     async def _standing(self, media_id: str) -> tuple[bool, bool]:
         """Whether an alert shows the photo to the public, and whether one did and none does any more."""
-        heads = await self._alerts.heads(await self._media.alerts(media_id))
-        found = [head for head in heads if head is not None]
+        names = await self._media.alerts(media_id)
+        tellers = await self._media.tellers(sorted({chain_of(name) for name in names}))
+        found = [head for head in await self._alerts.heads(names) if head is not None]
         now = self._clock.now_ms()
-        shown = any(head.state in SHOWN and now < head.expires and not head.restricted for head in found)
+        shown = any(
+            head.state in SHOWN and now < head.expires and not head.restricted
+            for head in found
+            if tellers[chain_of(head.id)] == head.id  # what an update took out of an alert is shown no more
+        )
         over = any(head.state in NO_LONGER_SHOWN or head.state in SHOWN for head in found)
         return shown, over and not shown
 

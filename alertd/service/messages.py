@@ -13,12 +13,13 @@ from alertd.clock import Clock
 from alertd.documents import Alert, loudness
 from alertd.errors import Fault
 from alertd.ids import chain_of, new_id, sequence_of
-from alertd.rendering import Renderer
+from alertd.kinds import Notify
+from alertd.rendering import THE_ALERT, Renderer, Telling
 from alertd.rendering.own_texts import NONE, OwnTexts
 from alertd.service.carriers import Carrier, Carriers
 from alertd.service.notices import telling_of
 from alertd.service.texts import Texts
-from alertd.store.alerts import Alerts
+from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.work import Alike
 from channels.base import Loudness, Message, Prepared, Stamp
 
@@ -45,18 +46,19 @@ def stamp_of(
 
 def rendered(
     alert: Alert, alert_id: str, alike: Alike, renderer: Renderer, *, sent_ms: int, own: OwnTexts = NONE,
-    countries: Sequence[str] = (),
+    countries: Sequence[str] = (), telling: Telling = THE_ALERT,
 ) -> Message:  # fmt: skip
     """The message for one channel in one of the alert's languages. Raises whatever is wrong with it."""
     stamp = stamp_of(alert, alert_id, alike.language, sent_ms=sent_ms, ring=alike.ring)
     return renderer.render(
-        alert, channel=alike.channel, language=alike.language, stamp=stamp, own=own, countries=countries
-    )
+        alert, channel=alike.channel, language=alike.language, stamp=stamp, telling=telling, own=own,
+        countries=countries,
+    )  # fmt: skip
 
 
 def impossible(
     alert: Alert, carriers: Carriers, renderer: Renderer, own: OwnTexts = NONE, *, now_ms: int,
-    countries: Sequence[str] = (),
+    countries: Sequence[str] = (), telling: Telling = THE_ALERT,
 ) -> list[Fault]:  # fmt: skip
     """The channels of an alert whose message cannot be made, or cannot be taken by its carrier, in some language that a
     reader may get.
@@ -64,7 +66,8 @@ def impossible(
     faults = []
     for i, channel in enumerate(alert.channels):
         failing = [
-            _failing(alert, channel, carrier, renderer, own, now_ms, countries) for carrier in carriers.of(channel)
+            _failing(alert, channel, carrier, renderer, own, now_ms, countries, telling)
+            for carrier in carriers.of(channel)
         ]
         if languages := sorted({language for languages in failing for language in languages}):
             sentence = (
@@ -76,7 +79,7 @@ def impossible(
 
 def _failing(
     alert: Alert, channel: str, carrier: Carrier, renderer: Renderer, own: OwnTexts, now_ms: int,
-    countries: Sequence[str],
+    countries: Sequence[str], telling: Telling,
 ) -> list[str]:  # fmt: skip
     failing, alert_id = [], new_id(now_ms)
     ring = max(range(len(alert.target.rings) + 1), key=lambda ring: loudness(alert, ring) is Loudness.LOUD)
@@ -84,12 +87,26 @@ def _failing(
         try:
             # Where it is loud it has one word more than elsewhere.
             alike = Alike(channel=channel, language=language, ring=ring)
-            message = rendered(alert, alert_id, alike, renderer, sent_ms=now_ms, own=own, countries=countries)
+            message = rendered(
+                alert, alert_id, alike, renderer, sent_ms=now_ms, own=own, countries=countries, telling=telling
+            )
             carrier.channel.prepare(message)
         except Exception as error:  # noqa: BLE001  whatever is wrong, it would be wrong when it is to be sent
             _told(alert_id, Alike(channel=channel, language=language), error)
             failing.append(language)
     return failing
+
+
+def _loud(record: AlertRecord, alike: Alike) -> Loudness | None:
+    """What follows an alert is as loud as it says; an update as the alert is, but whoever is told in silence. None: as the alert is."""
+    if not record.notify:
+        return Loudness(record.loudness) if record.occasion else None
+    return Loudness.SILENT if alike.again and record.notify == Notify.SILENT else None
+
+
+def _telling(record: AlertRecord, alike: Alike) -> Telling:
+    """Whoever was not told before an update is told the alert."""
+    return THE_ALERT if record.notify and not alike.again else telling_of(record)
 
 
 def _told(alert_id: str, alike: Alike, error: Exception) -> None:
@@ -150,14 +167,15 @@ class Messages:
         if record is None or not record.document:
             return None
         own = await self._texts.of(record.org, record.texts)
-        follows = Loudness(record.loudness) if record.occasion else None
         try:
             alert = Alert.model_validate_json(record.document)
-            if follows:
+            if record.occasion:
                 alert = alert.model_copy(update={"expires": datetime.fromtimestamp(record.expires / 1000, UTC)})
-            stamp = stamp_of(alert, alert_id, alike.language, sent_ms=record.start, ring=alike.ring, loud=follows)
+            stamp = stamp_of(
+                alert, alert_id, alike.language, sent_ms=record.start, ring=alike.ring, loud=_loud(record, alike)
+            )
             message = self._renderer.render(
-                alert, channel=alike.channel, language=alike.language, stamp=stamp, telling=telling_of(record), own=own,
+                alert, channel=alike.channel, language=alike.language, stamp=stamp, telling=_telling(record, alike), own=own,
                 countries=record.countries.split(),
             )  # fmt: skip
             prepared = carrier.channel.prepare(message)

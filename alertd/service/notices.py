@@ -144,7 +144,8 @@ async def frozen(alerts: Alerts, work: Work, record: AlertRecord, channels: Coll
     if kept is None:
         earlier = await alerts.heads(await alerts.versions([chain_of(record.id)]))
         told = [one.id for one in earlier if one and occasion_of(one) in record.follows.split()]
-        kept = await alerts.keep_pairs(record.id, await may_have_been_told(work, told, told_on(record, channels)))
+        pairs = await may_have_been_told(work, told, told_on(record, channels))
+        kept = await alerts.keep_pairs(record.id, pairs, len(np.unique(pairs >> np.uint64(3))))
     return kept
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -14,8 +15,9 @@ from alertd.clock import Clock
 from alertd.documents import Alert, Status
 from alertd.ids import chain_of
 from alertd.rendering import Renderer, choose_language
-from alertd.service import notices, rings
+from alertd.service import notices, rings, updates
 from alertd.store.alerts import AlertRecord, Alerts
+from alertd.store.frozen import Frozen
 from alertd.store.people import Absence, People
 from alertd.store.work import BATCH, Alike, Work, pack_ref
 from alertd.subscribers import AddressState, Place, Subscriber
@@ -28,6 +30,10 @@ FIRST_CHUNK = 500
 CHUNK = 1_000
 #: References a batch of the first chunk, so that several lanes share it: an alert to few has no more than that.
 FIRST_BATCH = 100
+
+
+#: From numbers of people and the ring of each to their references.
+Refer = Callable[[NDArray[np.uint64], NDArray[np.uint8]], Awaitable[list[tuple[Alike, bytes]]]]
 
 
 class Planner:
@@ -56,18 +62,30 @@ class Planner:
     async def plan(self, record: AlertRecord, gives_way: Callable[[], bool] = lambda: False) -> bool:
         """Plan what is left of an alert. False when its gate is closed, another planner is at it, or it gives way between chunks."""
         alert = Alert.model_validate_json(record.document)
-        if record.occasion:
+        if record.occasion and not record.notify:
             return await self._plan_notice(record, alert, gives_way)
         frozen = await self._alerts.audience(record.id)
-        turn = rings.in_turn(alert, frozen.rings)
         area = await self._alerts.area(record.id)
         belongs = Belongs(alert, area, {int(number) for number in record.regions.split()}, record.start)
-        cursor = record.cursor
+        refer = partial(self._groups, alert, belongs)
+        if record.notify:
+            if await self._waits(record):
+                return False
+            told = await updates.told(self._alerts, self._work, record, alert.channels, frozen)
+            again = updates.again_on(record.notify, alert.channels)
+            refer = partial(self._updated, alert, belongs, told, again, frozen.numbers)
+            frozen = updates.everyone(told, frozen, again)
+        return await self._plan_people(record, alert, frozen, refer, gives_way)
+
+    async def _plan_people(
+        self, record: AlertRecord, alert: Alert, frozen: Frozen, refer: Refer, gives_way: Callable[[], bool]
+    ) -> bool:
+        turn, cursor = rings.in_turn(alert, frozen.rings), record.cursor
         while True:
             size = self._first if cursor == 0 else self._rest
             after = min(cursor + size, len(turn))
             chunk = turn[cursor:after]
-            groups = await self._groups(alert, belongs, frozen.numbers[chunk], frozen.rings[chunk])
+            groups = await refer(frozen.numbers[chunk], frozen.rings[chunk])
             delays, last = rings.delays_ms(alert.target), after == len(turn)
             batch = FIRST_BATCH if cursor == 0 else BATCH
             answer = await self._work.plan(record.id, cursor, after, groups, last=last, delays_ms=delays, batch=batch)
@@ -99,6 +117,30 @@ class Planner:
             cursor = after
             if gives_way():
                 return False
+
+    async def _waits(self, record: AlertRecord) -> bool:
+        """Whether an update is planned later: something of what was told before is on its way, and had not the time to arrive."""
+        if record.cursor or self._clock.now_ms() >= record.start + notices.SETTLE_MS:
+            return False
+        versions = await self._alerts.versions([chain_of(record.id)])
+        return await notices.in_flight(self._work, [one for one in versions if one != record.id])
+
+    async def _updated(
+        self, alert: Alert, belongs: Belongs, told: notices.Pairs, again: Collection[str],
+        inside: NDArray[np.uint64], numbers: NDArray[np.uint64], in_rings: NDArray[np.uint8],
+    ) -> list[tuple[Alike, bytes]]:  # fmt: skip
+        """The references of some people of an update, given the ring of each. Whoever was told is told wherever they are."""
+        found = await self._people.read_many(numbers)
+        people = [person for person in found if isinstance(person, Subscriber)]
+        languages = self._renderer.languages(alert)
+        ring_of = dict(zip(numbers.tolist(), in_rings.tolist(), strict=True))
+        meant = set(numbers[np.isin(numbers, inside)].tolist())
+        still = {person.number for person in belongs.still(people)} & meant
+        groups = updates.references(
+            people, alert.channels, languages, ring_of, updates.pairs_of(told, numbers), again, still.__contains__
+        )
+        unreadable = np.array([one is Absence.UNREADABLE for one in found], bool)
+        return groups + _untold(numbers[unreadable].tolist(), alert.channels[0], languages[0])
 
     async def _groups(
         self, alert: Alert, belongs: Belongs, numbers: NDArray[np.uint64], in_rings: NDArray[np.uint8]

@@ -13,6 +13,7 @@ import structlog
 from alertd.alerts import AlertState
 from alertd.clock import Clock
 from alertd.errors import Problem
+from alertd.ids import chain_of
 from alertd.kinds import PurgeReason
 from alertd.service.access import Credential
 from alertd.service.approval import Approval, check_key
@@ -85,6 +86,7 @@ class Purging:
         touched = {one: at for one, at in held.items() if not one.startswith(PHOTO)}
         for photo in held.keys() - touched.keys():
             touched = dict.fromkeys(await self._media.alerts(photo), held[photo]) | touched
+        touched = {chain_of(one): max(at, touched.get(chain_of(one), 0)) for one, at in sorted(touched.items())}
         others = sorted(touched.keys() - {record.id})
         heads = dict(zip(others, await self._alerts.heads(others), strict=True))
         for one, head in heads.items():

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from alertd.alerts import ATTEMPTS_MASK, FLAG_DOUBT, TOLD, AlertState, LedgerReason, State
+from alertd.ids import chain_of
+from alertd.kinds import Occasion
 from alertd.store.alerts import AlertRecord, Alerts, Place
 from alertd.store.codec import Codec
 from alertd.store.limits import Limits
@@ -82,9 +84,12 @@ class Reports:
         self._codec = codec
 
     async def standing(self, alert_id: str) -> Standing | None:
-        """How a version stands; None where there is none any more."""
-        (head,) = await self._alerts.heads([alert_id])
-        return Standing(state=head.state, expires=head.expires) if head else None
+        """How a version stands, and what tells the alert as the alert does; None where there is none any more."""
+        one, alert = await self._alerts.heads([alert_id, chain_of(alert_id)])
+        if one is None or alert is None:
+            return None
+        stands = alert if one.occasion in {"", Occasion.UPDATE} else one
+        return Standing(state=stands.state, expires=stands.expires)
 
     async def counts(self, alert_id: str) -> dict[str, dict[str, int]]:
         """References by channel: targeted, and every state; doubled besides."""

@@ -46,6 +46,9 @@ class AlertRecord:
     alerted: int = 0  # of what follows an alert: when that was first told
     follows: str = ""  # of what follows an alert: the occasions whose told are told, '' for nobody's
     restricted: int = 0  # when the facts and photos were taken out of it
+    notify: str = ""  # of an update: who is told of it again; '' for whatever is none
+    again: int = 0  # of an update: people who would be told of it again, as at the submission
+    newly: int = 0  # and those in its area who had not been told
     changes: str = ""  # when it was changed since its approval: ms, one after the other
     key: str = ""  # id of the key it was written with
     paused: bool = False
@@ -93,6 +96,8 @@ NUMBERS = (
     "texts",
     "alerted",
     "restricted",
+    "again",
+    "newly",
 )
 TEXTS = (
     "org",
@@ -108,6 +113,7 @@ TEXTS = (
     "code",
     "follows",
     "changes",
+    "notify",
 )
 #: Sealed under the case's key, and gone with it: what people wrote.
 OF_CASE = ("external_id", "reason")
@@ -148,7 +154,7 @@ class Seals:
 def said(record: AlertRecord, seals: Seals) -> list[str | bytes | int]:
     """The fields of what an alert says, its document and what people wrote sealed."""
     fields: list[str | bytes | int] = ["expires", record.expires, "seen", record.seen, "texts", record.texts]
-    fields += ["restricted", record.restricted]
+    fields += ["restricted", record.restricted, "again", record.again, "newly", record.newly]
     for name in TEXTS:
         fields += [name, getattr(record, name)]
     for name in (*OF_CASE, *OF_STAFF):

@@ -292,16 +292,15 @@ class Alerts:
 
     async def pairs(self, alert_id: str) -> Numbers | None:
         """Whom a version tells of what came before, by number and channel; None while that is not known."""
-        raw = await self._db.execute("GET", keys.of_chain(chain_of(alert_id), "audience", alert_id))
+        raw = await self._db.execute("GET", keys.of_chain(chain_of(alert_id), "heard", alert_id))
         return unpack_audience(raw).numbers if raw else None
 
-    async def keep_pairs(self, alert_id: str, pairs: Numbers) -> Numbers:
-        """Keeps them, if nobody did before, and how many people they are. Answers those that are kept."""
-        name = keys.of_chain(chain_of(alert_id), "audience", alert_id)
+    async def keep_pairs(self, alert_id: str, pairs: Numbers, people: int) -> Numbers:
+        """Keeps them, if nobody did before, and how many `people` the version tells. Answers those that are kept."""
+        name = keys.of_chain(chain_of(alert_id), "heard", alert_id)
         kept, raw = await self._db.execute_many([("SET", name, pack_audience(pairs), "NX"), ("GET", name)])
-        pairs = pairs if kept else unpack_audience(raw).numbers
-        await self._db.execute("HSET", _version(alert_id), "people", len(np.unique(pairs >> np.uint64(3))))
-        return pairs
+        await self._db.execute("HSET", _version(alert_id), "people", people)
+        return pairs if kept else unpack_audience(raw).numbers
 
     async def purge(self, alert_id: str, sources: Iterable[AlertState], code: str, by: str) -> tuple[bool, str]:
         """Take what people wrote out of all versions of an alert, durably. Without `sources` whatever its state. Answers whether it

@@ -12,6 +12,7 @@ CHAIN_SUFFIXES = {
     "version": ":v:",
     "area": ":area:",
     "audience": ":aud:",
+    "heard": ":heard:",
     "refs": ":refs:",
     "ledger": ":ledger:",
     "counts": ":counts:",
@@ -39,10 +40,11 @@ class Kind:
 #: Nothing removes what belongs to an alert; only the entries of its queues go.
 KEPT = "kept"
 TABLE = (
-    Kind("{a:<chain>}", "hash", "org, its last version, the keys it is sent by, halt, pause, the last time its clock gave, and since when it gave it without a gap", "create.lua approve.lua follow.lua halt.lua alert_pause.lua prelude.lua", KEPT),
-    Kind("{a:<chain>}:v:<id>", "hash", "a version: state, times, counts, sealed document", "create.lua amend.lua approve.lua step.lua follow.lua alert_pause.lua plan.lua lease.lua gate.lua finish.lua", KEPT),
-    Kind("{a:<chain>}:area:<id>", "string", "the area, WKB", "create.lua amend.lua", KEPT),
-    Kind("{a:<chain>}:aud:<id>", "string", "the frozen audience: sorted numbers, delta, zlib; after it, of a target with rings, each one's ring (1), zlib; of what follows an alert: numbers times 8 plus channel", "approve.lua alerts", KEPT),
+    Kind("{a:<chain>}", "hash", "org, its last version, the update that tells it now, the keys it is sent by, halt, pause, the last time its clock gave, and since when it gave it without a gap", "create.lua approve.lua follow.lua propose.lua approve_update.lua halt.lua alert_pause.lua prelude.lua", KEPT),
+    Kind("{a:<chain>}:v:<id>", "hash", "a version: state, times, counts, sealed document", "create.lua amend.lua approve.lua step.lua follow.lua propose.lua approve_update.lua alert_pause.lua plan.lua lease.lua gate.lua finish.lua alerts", KEPT),
+    Kind("{a:<chain>}:area:<id>", "string", "the area, WKB", "create.lua amend.lua propose.lua approve_update.lua", KEPT),
+    Kind("{a:<chain>}:aud:<id>", "string", "the frozen audience: sorted numbers, delta, zlib; after it, of a target with rings, each one's ring (1), zlib", "approve.lua approve_update.lua", KEPT),
+    Kind("{a:<chain>}:heard:<id>", "string", "of what follows an alert: who may have been told what came before, numbers times 8 plus channel, as the audience", "alerts", KEPT),
     Kind("{a:<chain>}:refs:<id>", "string", "6 bytes a row: subscriber number (5), address number (1)", "plan.lua", KEPT),
     Kind("{a:<chain>}:ledger:<id>", "string", "16 bytes a row", "plan.lua lease.lua gate.lua receipt.lua sweep.lua", KEPT),
     Kind("{a:<chain>}:counts:<id>", "hash", "<channel>.<state> -> references", "plan.lua lease.lua gate.lua receipt.lua sweep.lua", KEPT),

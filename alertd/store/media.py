@@ -73,6 +73,11 @@ class Media:
         """The alerts that use a photo, also when the photo itself is gone."""
         return sorted(raw.decode() for raw in await self._db.execute("SMEMBERS", keys.media_alerts(media_id)))
 
+    async def tellers(self, chains: Sequence[str]) -> dict[str, str]:
+        """The version that tells each of some alerts now: the last update that was approved, else the alert itself."""
+        found = await self._db.execute_many([("HGET", keys.chain(chain), "teller") for chain in chains])
+        return {chain: raw.decode() if raw else chain for chain, raw in zip(chains, found, strict=True)}
+
     async def attach(self, media_id: str, org: str, case: str, alert_id: str, *, expires_ms: int) -> bool:
         """Give a photo to an alert of a case, durably. False when it is not there for this organisation and case."""
         name = keys.media(media_id)

@@ -69,10 +69,11 @@ class Alike:
     language: str
     format: str = "text"
     ring: int = 0
+    again: bool = False  # they were told the alert before, and are told that it was changed
 
     @property
     def words(self) -> str:
-        return f"{self.language} {self.format} {self.ring}"
+        return f"{self.language} {self.format} {self.ring}{' again' if self.again else ''}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,12 +145,12 @@ def _counts(found: dict[bytes, bytes] | list[bytes]) -> dict[str, dict[str, int]
 
 def _leased(name: str, channel: str, given: Sequence[Any]) -> Lease:
     version, batch, header, rows, refs, tries, carriers, lost = given
-    _, language, form, ring, _, _ = header.decode().split(" ")
+    _, language, form, ring, *marks, _, _ = header.decode().split(" ")
     return Lease(
         name=name,
         alert_id=version.decode(),
         batch=batch.decode(),
-        alike=Alike(channel=channel, language=language, format=form, ring=int(ring)),
+        alike=Alike(channel=channel, language=language, format=form, ring=int(ring), again=bool(marks)),
         rows=list(struct.unpack(f"<{len(rows) // 4}I", rows)),
         refs=unpack_refs(refs),
         tries=[tried & ATTEMPTS_MASK for tried in tries],
@@ -182,7 +183,7 @@ class Work:
         """
         flat: list[str | bytes | int] = []
         for alike, refs in groups:
-            flat += [alike.channel, alike.words, delays_ms.get(alike.ring, 0), refs]
+            flat += [alike.channel, alike.words, 0 if alike.again else delays_ms.get(alike.ring, 0), refs]
         answer: bytes = await self._db.run(
             "plan",
             [keys.chain(chain_of(alert_id))],

@@ -1,5 +1,6 @@
 -- What follows an alert: a step of its state or a change of what it says, and the version that tells of it, both or none. Versions
--- that told of an earlier step are told no more.
+-- that told of an earlier step are told no more. The update that tells the alert itself goes the alert's way; one that waits for its
+-- second person ends with it.
 -- KEYS: 1 chain
 -- ARGV: 1 alert id, 2 states it may come from (comma before and after each), 3 new state ('' where it stays), 4 skew, 5 revision
 --       that was seen ('' for any), 6 the chain's last version that was seen, 7 keys it is sent by ('' where they stay), 8 id of the
@@ -12,6 +13,7 @@ local state, misfit = standing(version_key, ARGV[2], ARGV[5])
 if misfit then return misfit end
 local last = redis.call('HGET', chain, 'last') or '1'
 if last ~= ARGV[6] then return {0, 'again'} end
+local teller = redis.call('HGET', chain, 'teller') or ARGV[1]
 local now, fields, said = chain_now(chain, ARGV[4]), tonumber(ARGV[10]), tonumber(ARGV[11])
 if ARGV[9] == '1' and now >= tonumber(redis.call('HGET', version_key, 'expires')) then return {0, 'expired'} end
 
@@ -26,7 +28,7 @@ local function channels()
 end
 
 local function park(channel)
-  local parked, prefix = key(chain, 'parked', channel), ARGV[1] .. '/'
+  local parked, prefix = key(chain, 'parked', channel), teller .. '/'
   for _, entry in ipairs(redis.call('LRANGE', key(chain, 'ready', channel), 0, -1)) do
     if string.sub(entry, 1, #prefix) == prefix then redis.call('ZADD', parked, now, entry .. '/' .. WHOLE) end
   end
@@ -46,17 +48,33 @@ local function unpark(channel)
   redis.call('DEL', key(chain, 'parked', channel))
 end
 
+local SHOWN = {approved = true, sending = true, sent = true, stood_down = true}
+local WAITING = {draft = true, pending = true, returned = true}
+local function becomes(version, was)
+  if version == teller then return ARGV[3] ~= '' and SHOWN[was] and ARGV[3] or nil end
+  if QUEUED_BECOMES[ARGV[3]] and WAITING[was] then return 'rejected' end
+  return OPEN[was] and 'superseded' or nil
+end
+
 local tells = ARGV[3] ~= '' or ARGV[8] ~= '' -- else what is told goes on
 for sequence = 2, tells and tonumber(last) or 1 do
-  local earlier = key(chain, 'version', ARGV[1] .. '-' .. sequence)
-  if OPEN[redis.call('HGET', earlier, 'state')] then enter(chain, ARGV[1] .. '-' .. sequence, 'superseded', now) end
+  local version = ARGV[1] .. '-' .. sequence
+  local new = becomes(version, redis.call('HGET', key(chain, 'version', version), 'state'))
+  if new then enter(chain, version, new, now) end
 end
 if ARGV[3] ~= '' then
   local shelve = ARGV[3] == 'stood_down' and park or unpark
   for _, channel in ipairs(channels()) do shelve(channel) end
 end
 if fields > 0 then redis.call('HSET', version_key, unpack(ARGV, 13, 12 + fields)) end
-for i = 13 + fields, 12 + fields + said, 2 do redis.call('HSET', key(chain, 'version', ARGV[i]), 'doc', ARGV[i + 1]) end
+for i = 13 + fields, 12 + fields + said, 2 do
+  redis.call('HSET', key(chain, 'version', ARGV[i]), 'doc', ARGV[i + 1])
+  if ARGV[i] ~= ARGV[1] then redis.call('HINCRBY', key(chain, 'version', ARGV[i]), 'rev', 1) end
+end
+if teller ~= ARGV[1] then -- what is queued of it lives as long, and says as little
+  local expires, restricted = unpack(redis.call('HMGET', version_key, 'expires', 'restricted'))
+  redis.call('HSET', key(chain, 'version', teller), 'expires', expires, 'restricted', restricted or 0)
+end
 if ARGV[3] ~= '' then
   redis.call('HSET', version_key, 'paused', 0)
   enter(chain, ARGV[1], ARGV[3], now)

@@ -171,15 +171,22 @@ end
 
 -- Whether the gate of a version is open: 'open', 'closed' for good, or 'held' (the chain is halted).
 local function gate_of(chain, version, now)
-  local state, expires = unpack(redis.call('HMGET', key(chain, 'version', version), 'state', 'expires'))
-  if not state or QUEUED_BECOMES[state] or now >= tonumber(expires) then return 'closed' end
+  local state, expires, replaced = unpack(redis.call('HMGET', key(chain, 'version', version), 'state', 'expires', 'replaced'))
+  if not state or QUEUED_BECOMES[state] or replaced or now >= tonumber(expires) then return 'closed' end
   if not OPEN[state] or halted(chain) then return 'held' end
   return 'open'
 end
 
 -- What a queued row of a version becomes when its gate is closed; a gate closed by time alone has no such state yet.
 local function closed_state(version_key)
-  return QUEUED_BECOMES[redis.call('HGET', version_key, 'state')] or S.expired
+  local state, replaced = unpack(redis.call('HMGET', version_key, 'state', 'replaced'))
+  return QUEUED_BECOMES[state] or (replaced and S.cancelled) or S.expired
+end
+
+-- Why: a later version tells it anew, or nothing of it is told any more.
+local function closed_reason(version_key)
+  local state, replaced = unpack(redis.call('HMGET', version_key, 'state', 'replaced'))
+  return (replaced or state == 'superseded') and R.superseded or R.gate_closed
 end
 
 -- The same for one row: where an attempt may have arrived, a correction must know.

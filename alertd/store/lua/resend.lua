@@ -8,7 +8,9 @@ local version_key = key(chain, 'version', alert)
 local now = chain_now(chain, ARGV[7])
 local state, misfit = standing(version_key, ARGV[2], '')
 if misfit then return {0, misfit[2], 0, '1'} end
-if gate_of(chain, alert, now) == 'closed' then return {0, 'expired', 0, '1'} end
+if gate_of(chain, alert, now) == 'closed' then
+  return {0, redis.call('HEXISTS', version_key, 'replaced') == 1 and 'superseded' or 'expired', 0, '1'}
+end
 local at, queued, last = since(version_key, now), 0, false
 
 for batch = tonumber(ARGV[3]), ARGV[3] + ARGV[4] - 1 do

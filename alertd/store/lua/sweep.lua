@@ -7,7 +7,7 @@ local chain, alert = KEYS[1], ARGV[1]
 local version_key = key(chain, 'version', alert)
 local now = chain_now(chain, ARGV[4])
 if gate_of(chain, alert, now) ~= 'closed' then return {0, 0} end
-local at, becomes = since(version_key, now), closed_state(version_key)
+local at, becomes, reason = since(version_key, now), closed_state(version_key), closed_reason(version_key)
 
 local living = {}
 local all = redis.call('HGETALL', key(chain, 'leases'))
@@ -35,10 +35,12 @@ for batch = tonumber(ARGV[2]), ARGV[2] + ARGV[3] - 1 do
     local row = row_of(rows, number)
     if row.state == S.queued then
       if is_delayed(row) then
-        redis.call('ZREM', key(chain, 'delayed', channel), alert .. '/' .. batch .. '/' .. number)
+        for _, part in ipairs({'delayed', 'parked'}) do
+          redis.call('ZREM', key(chain, part, channel), alert .. '/' .. batch .. '/' .. number)
+        end
         row.tries = row.tries - DELAYED
       end
-      move(rows, number, closed_row(row, becomes), R.gate_closed, at)
+      move(rows, number, closed_row(row, becomes), reason, at)
       settled = settled + 1
     elseif row.state == S.in_flight and living[tostring(batch)] then
       waiting = waiting + 1
@@ -49,7 +51,8 @@ for batch = tonumber(ARGV[2]), ARGV[2] + ARGV[3] - 1 do
   end
   close_rows(chain, alert, rows, channel)
   redis.call('LREM', key(chain, 'ready', channel), 0, alert .. '/' .. batch)
-  redis.call('ZREM', key(chain, 'delayed', channel), alert .. '/' .. batch .. '/' .. WHOLE)
-  redis.call('DEL', key(chain, 'parked', channel)) -- only this version can have been stood down
+  for _, part in ipairs({'delayed', 'parked'}) do
+    redis.call('ZREM', key(chain, part, channel), alert .. '/' .. batch .. '/' .. WHOLE)
+  end
 end
 return {settled, waiting}

@@ -1,0 +1,109 @@
+"""Who is told by an update: whoever may have been told before as it says, and whoever is in its area and was not, of the alert.
+
+By subscriber and channel: whoever heard by push alone and is in the area is told again there, and for the first time by SMS. What was
+still queued counts as not told, since its gate is closed by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alertd.alerts import CHANNELS, OPEN_STATES
+from alertd.ids import chain_of
+from alertd.kinds import Notify, Occasion
+from alertd.rendering import choose_language
+from alertd.service.notices import CHANNELS_OF, Pairs, may_have_been_told, occasion_of
+from alertd.service.rings import REST
+from alertd.store.alerts import AlertRecord, Alerts
+from alertd.store.frozen import Frozen
+from alertd.store.work import Alike, Work, pack_ref
+from alertd.subscribers import AddressState, Subscriber
+
+#: What tells the alert, so that whoever got it may be told of its change.
+TELLS = (Occasion.ALERT, Occasion.UPDATE)
+_BITS = np.uint64(3)
+
+
+def again_on(notify: str, channels: Collection[str]) -> frozenset[str]:
+    """The channels on which whoever was told is told again: in silence only where words can be replaced."""
+    only = {Notify.FULL: frozenset(channels), Notify.SILENT: CHANNELS_OF[Occasion.UPDATE], Notify.NONE: frozenset()}
+    return frozenset(channels) & (only[Notify(notify)] or frozenset())
+
+
+async def told_before(alerts: Alerts, work: Work, chain: str, channels: Collection[str], *, but: str = "") -> Pairs:
+    """Everyone who may have been told the alert by any version of it, `but` one, on one of the channels."""
+    versions = await alerts.heads(await alerts.versions([chain]))
+    told = [one.id for one in versions if one and one.id != but and occasion_of(one) in TELLS]
+    return await may_have_been_told(work, told, channels)
+
+
+async def audience(alerts: Alerts, record: AlertRecord, inside: Frozen) -> Frozen:
+    """Whom an update may tell for the first time, of those `inside` its area: without notice only those for whom a version that is
+    being told was meant.
+    """
+    if record.notify != Notify.NONE:
+        return inside
+    versions = await alerts.heads(await alerts.versions([chain_of(record.id)]))
+    open_ = [(await alerts.audience(one.id)).numbers for one in versions if one and one.state in OPEN_STATES]
+    meant = np.isin(inside.numbers, np.concatenate([np.empty(0, np.uint64), *open_]))
+    return Frozen(numbers=inside.numbers[meant], rings=inside.rings[meant])
+
+
+async def told(alerts: Alerts, work: Work, record: AlertRecord, channels: Collection[str], inside: Frozen) -> Pairs:
+    """Who was told before an update: found once, when nothing of before is on its way any more, and then kept."""
+    kept = await alerts.pairs(record.id)
+    if kept is None:
+        found = await told_before(alerts, work, chain_of(record.id), channels, but=record.id)
+        people = everyone(found, inside, again_on(record.notify, channels))
+        kept = await alerts.keep_pairs(record.id, found, len(people.numbers))
+    return kept
+
+
+def everyone(pairs: Pairs, inside: Frozen, again: Collection[str]) -> Frozen:
+    """Those to plan for, and the ring of each; whoever is outside now is in none."""
+    codes = np.array([CHANNELS.index(channel) for channel in again], np.uint64)
+    outside = np.setdiff1d(pairs[np.isin(pairs & np.uint64(7), codes)] >> _BITS, inside.numbers)
+    numbers = np.concatenate([inside.numbers, outside])
+    rings = np.concatenate([inside.rings, np.full(len(outside), REST, np.uint8)])
+    order = np.argsort(numbers, kind="stable")
+    return Frozen(numbers=numbers[order], rings=rings[order])
+
+
+def pairs_of(pairs: Pairs, numbers: NDArray[np.uint64]) -> set[int]:
+    """Those of a few people, of pairs that are sorted."""
+    wanted = (numbers[:, np.newaxis] * np.uint64(8) + np.arange(8, dtype=np.uint64)).ravel()
+    at = np.searchsorted(pairs, wanted)
+    found = at < len(pairs)
+    found[found] = pairs[at[found]] == wanted[found]
+    return set(wanted[found].tolist())
+
+
+def references(
+    people: Iterable[Subscriber],
+    channels: Sequence[str],
+    languages: Sequence[str],
+    ring_of: Mapping[int, int],
+    told_pairs: Collection[int],
+    again: Collection[str],
+    is_inside: Callable[[int], bool],
+) -> list[tuple[Alike, bytes]]:
+    """The references of people, grouped by what a batch has in common; `ring_of` and `is_inside` are by number of the person."""
+    groups: dict[tuple[int, str, int, bool], list[bytes]] = {}
+    for person in people:
+        for address in person.addresses:
+            channel = CHANNELS[address.channel]
+            if channel not in channels or address.state != AddressState.ACTIVE:
+                continue
+            was_told = person.number << 3 | address.channel in told_pairs
+            if channel not in again if was_told else not is_inside(person.number):
+                continue
+            reads = (address.language, *person.languages) if address.language else person.languages
+            alike = (address.channel, choose_language(reads, languages), ring_of[person.number], was_told)
+            groups.setdefault(alike, []).append(pack_ref(person.number, address.number))
+    return [
+        (Alike(channel=CHANNELS[channel], language=language, ring=ring, again=was_told), b"".join(refs))
+        for (channel, language, ring, was_told), refs in sorted(groups.items())
+    ]

@@ -1,0 +1,178 @@
+"""An alert is told anew with what is known now: an update is written by one person, and approved by another as an alert is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from alertd.alerts import SHOWN, AlertState
+from alertd.documents import Alert
+from alertd.errors import Fault, Problem
+from alertd.ids import chain_of
+from alertd.kinds import Notify, Occasion
+from alertd.rendering import Telling
+from alertd.restriction import restricted
+from alertd.service.access import Credential
+from alertd.service.approval import Approval, check_key
+from alertd.service.intake import Intake, Taken
+from alertd.service.media import Photos
+from alertd.service.notices import versions_of
+from alertd.service.revisions import changed_since, check_revision
+from alertd.service.twins import claim_external_id
+from alertd.service.updates import TELLS, again_on, audience, told_before
+from alertd.store.alerts import AlertRecord, Alerts
+from alertd.store.frozen import Frozen
+from alertd.store.updates import Updates
+from alertd.store.work import Work
+
+TRIES = 5
+_UPDATE = Telling(occasion=Occasion.UPDATE)
+
+
+class Updating:
+    """Takes updates in. Whoever says the same twice gets the same answer."""
+
+    def __init__(
+        self, alerts: Alerts, updates: Updates, work: Work, intake: Intake, approval: Approval, photos: Photos
+    ) -> None:
+        self._alerts = alerts
+        self._updates = updates
+        self._work = work
+        self._intake = intake
+        self._approval = approval
+        self._photos = photos
+
+    async def submit(
+        self, alert_id: str, alert: Alert, notify: Notify, who: Credential, *, rev: int | None = None,
+        dry_run: bool = False, external_id: str = "", again: bool = False,
+    ) -> Taken:  # fmt: skip
+        """What the alert is to say, kept as a version of it that waits for its second person; of a Test or an Exercise it goes out at
+        once. `external_id` is a name of its own; `again`: it was taken in before. Raises Problem as where an alert is taken in, and: precondition-failed for an
+        alert that is not told, or has an update that waits already; expired; superseded for a version that is none.
+        """
+        for _ in range(TRIES):
+            old = await self._approval.get(alert_id, who)
+            check_key(old, who)
+            versions = await versions_of(self._alerts, alert_id)
+            if again and not dry_run and (done := await self._done(versions, alert, notify, external_id, who)):
+                return done
+            _check_shown(old.state)
+            check_revision(old, rev)
+            await self._approval.check_stops(alert, who, draft=False)
+            taken = await self._looked_over(old, alert, notify, who, versions, external_id)
+            waiting = [one for one in versions if one.state is AlertState.PENDING]
+            same = await self._same(waiting, taken.record.document, notify, who)
+            if dry_run or same:
+                return replace(taken, record=same or taken.record)
+            if await self._propose(old, taken, versions, rev):
+                return replace(taken, record=await self._begun(taken, who))
+        raise changed_since()
+
+    async def _looked_over(
+        self, old: AlertRecord, alert: Alert, notify: Notify, who: Credential, versions: Sequence[AlertRecord],
+        external_id: str,
+    ) -> Taken:  # fmt: skip
+        """The update as it would be kept, and whom it would reach."""
+        before = Alert.model_validate_json(old.document)
+        if faults := tuple(_other(before, alert, restricted_only=old.restricted > 0)):
+            raise Problem("invalid-request", "This is another alert, not an update of it.", faults=faults)
+        alert = alert.model_copy(update={"external_id": external_id or None})
+        taken = await self._intake.look_over(alert, who, f"{old.id}-{len(versions) + 1}", _UPDATE)
+        record = replace(
+            taken.record, case=old.case, occasion=Occasion.UPDATE, follows=" ".join(TELLS), notify=notify,
+            alerted=old.start,
+        )  # fmt: skip
+        again, newly = await self._counts(record, taken, before)
+        return replace(taken, record=replace(record, again=again, newly=newly))
+
+    async def _counts(self, record: AlertRecord, taken: Taken, before: Alert) -> tuple[int, int]:
+        """People who would be told again, and people in the area who would be told for the first time."""
+        chain, channels = chain_of(record.id), before.channels
+        told = await told_before(self._alerts, self._work, chain, channels)
+        people = np.unique(told >> np.uint64(3))
+        on = again_on(record.notify, channels)
+        again = people
+        if on != frozenset(channels):
+            again = np.unique(await told_before(self._alerts, self._work, chain, on) >> np.uint64(3))
+        inside = Frozen(numbers=taken.found.numbers, rings=taken.ringed.of_each)
+        meant = await audience(self._alerts, record, inside)
+        return len(again), len(np.setdiff1d(meant.numbers, people))
+
+    async def _done(
+        self, versions: Sequence[AlertRecord], alert: Alert, notify: Notify, external_id: str, who: Credential
+    ) -> Taken | None:
+        """What was taken in before, as it stands now, and whom it would reach now."""
+        said = await self._photos.told(alert.model_copy(update={"external_id": external_id or None}), who)
+        record = await self._same(versions, said.model_dump_json(by_alias=True).encode(), notify, who)
+        if record is None:
+            return None
+        look = await self._intake.look(said)
+        return Taken(record=record, area=look.area, shares=look.shares, found=look.found, ringed=look.ringed)
+
+    async def _same(
+        self, versions: Sequence[AlertRecord], document: bytes, notify: Notify, who: Credential
+    ) -> AlertRecord | None:
+        """The update that says just this, by the same person."""
+        for one in versions:
+            if one.notify == notify and who.is_person(one.author):
+                kept = await self._alerts.get(one.id)
+                if kept and kept.document == document:
+                    await self._updates.list(kept)
+                    return kept
+        return None
+
+    async def _propose(self, old: AlertRecord, taken: Taken, versions: Sequence[AlertRecord], rev: int | None) -> bool:
+        """Whether it was kept; no where the chain has another version since. Raises Problem."""
+        record = taken.record
+        await claim_external_id(self._alerts, record)
+        done, said = await self._updates.propose(old, record, taken.area.geometry, last=len(versions), rev=rev)
+        if done:
+            return True
+        if said == "again":
+            return False
+        if said == "changed":
+            raise changed_since()
+        if said == "expired":
+            raise Problem("expired", "The alert's end has passed.")
+        if chain_of(said) == old.id:
+            raise Problem(
+                "precondition-failed",
+                "Another update waits for its second person; have it approved, returned or rejected first.",
+                alert=said,
+            )
+        _check_shown(said)
+        return False
+
+    async def _begun(self, taken: Taken, who: Credential) -> AlertRecord:
+        """What becomes of an update that was just kept: it has its photos, and approvers find it."""
+        record = await self._approval.get(taken.record.id, who)
+        try:
+            await self._photos.attach(Alert.model_validate_json(record.document), record)
+        except Problem:
+            await self._approval.reject(record.id, who, "A photo is gone.")
+            raise
+        await self._updates.list(record)
+        return await self._approval.begin(record, who)
+
+
+def _check_shown(state: str) -> None:
+    if state not in SHOWN:
+        raise Problem("precondition-failed", f"An alert that is {state or 'gone'} is not updated.")
+
+
+def _other(before: Alert, alert: Alert, *, restricted_only: bool) -> Iterator[Fault]:
+    """What makes it another alert. Whoever was told by a channel must hear on it how it ends, so none is taken away."""
+    if alert.kind != before.kind:
+        yield Fault("/kind", f"The alert is of kind {before.kind}: write a new one.")
+    if alert.status != before.status:
+        yield Fault("/status", f"The alert is of status {before.status}: write a new one.")
+    if alert.case.number != before.case.number:
+        yield Fault("/case/number", "The alert is of another case: write a new one.")
+    if alert.external_id not in {None, before.external_id}:
+        yield Fault("/external_id", "The alert has another external id.")
+    if missing := [channel for channel in before.channels if channel not in alert.channels]:
+        yield Fault("/channels", f"People were told on {', '.join(missing)}: a channel is not taken away.")
+    if restricted_only and restricted(alert).model_dump_json() != alert.model_dump_json():
+        yield Fault("/case", "Its facts and photos were taken out for good: an update names none.")

@@ -1,0 +1,35 @@
+-- Opens the gate of an update and closes those of all that told the alert before: what is queued there is told anew, or to nobody. From
+-- here on the alert says what the update says, where the update says it.
+-- KEYS: 1 chain
+-- ARGV: 1 alert id, 2 states it may be in (comma before and after each), 3 revision of it that was seen, 4 id of the update,
+--       5 states it may come from, 6 revision of it that was seen, 7 audience (deltas, zlib), 8 people, 9 skew, 10 keys it is sent by (of
+--       its author and its approver), 11 number of the arguments that are fields to set on the alert, 12... these, and fields to set on
+--       the update
+-- Returns: {1 or 0, the state it had; 'expired' or 'changed' where that is why not, which of the two stood against it: 'alert' or
+--          'update'}
+local chain, alert, update = KEYS[1], ARGV[1], ARGV[4]
+local alert_key, update_key = key(chain, 'version', alert), key(chain, 'version', update)
+local _, misfit = standing(alert_key, ARGV[2], ARGV[3])
+if misfit then return {0, misfit[2], 'alert'} end
+local state, unfit = standing(update_key, ARGV[5], ARGV[6])
+if unfit then return {0, unfit[2], 'update'} end
+local now, fields = chain_now(chain, ARGV[9]), tonumber(ARGV[11])
+if now >= tonumber(redis.call('HGET', alert_key, 'expires')) then return {0, 'expired', 'alert'} end
+if now >= tonumber(redis.call('HGET', update_key, 'expires')) then return {0, 'expired', 'update'} end
+
+for sequence = 1, tonumber(redis.call('HGET', chain, 'last')) do
+  local earlier = key(chain, 'version', sequence == 1 and alert or alert .. '-' .. sequence)
+  local was, start = unpack(redis.call('HMGET', earlier, 'state', 'start'))
+  if start then redis.call('HSET', earlier, 'replaced', now) end
+  if sequence > 1 and OPEN[was] then enter(chain, alert .. '-' .. sequence, 'superseded', now) end
+end
+redis.call('HSET', chain, 'teller', update, 'keys', ARGV[10])
+redis.call('HDEL', chain, 'paused')
+redis.call('HSET', alert_key, 'paused', 0, unpack(ARGV, 12, 11 + fields))
+tell(chain, alert, now, 'updated', {rev = tostring(redis.call('HINCRBY', alert_key, 'rev', 1))})
+redis.call('SET', key(chain, 'area', alert), redis.call('GET', key(chain, 'area', update)))
+redis.call('SET', key(chain, 'audience', update), ARGV[7])
+redis.call('HSET', update_key, 'start', now, 'people', ARGV[8], 'cursor', 0, 'rows', 0, 'batches', 0,
+  'planned', 0, unpack(ARGV, 12 + fields))
+enter(chain, update, 'approved', now)
+return {1, state, 'update'}

@@ -1,0 +1,25 @@
+-- Writes an update of an alert that waits for its second person: a later version. One that was returned before ends.
+-- KEYS: 1 chain
+-- ARGV: 1 alert id, 2 states it may be in (comma before and after each), 3 revision of it that was seen, 4 the chain's last version that
+--       was seen, 5 id of the update, 6 area (WKB), 7 skew, 8... fields of the update
+-- Returns: {1 or 0, the state of the alert; 'changed' or 'expired' where that is why not, 'again' for another last version, or the id of
+--          an update that waits already}
+local chain, version_key = KEYS[1], key(KEYS[1], 'version', ARGV[1])
+local state, misfit = standing(version_key, ARGV[2], ARGV[3])
+if misfit then return misfit end
+local last, now = redis.call('HGET', chain, 'last') or '1', chain_now(chain, ARGV[7])
+if now >= tonumber(redis.call('HGET', version_key, 'expires')) then return {0, 'expired'} end
+if last ~= ARGV[4] then return {0, 'again'} end
+local returned = {}
+for sequence = 2, tonumber(last) do
+  local one = ARGV[1] .. '-' .. sequence
+  local at = redis.call('HGET', key(chain, 'version', one), 'state')
+  if at == 'pending' then return {0, one} end
+  if at == 'returned' then returned[#returned + 1] = one end
+end
+for _, one in ipairs(returned) do enter(chain, one, 'rejected', now) end
+redis.call('HSET', chain, 'last', last + 1)
+redis.call('SET', key(chain, 'area', ARGV[5]), ARGV[6])
+redis.call('HSET', key(chain, 'version', ARGV[5]), 'created', now, unpack(ARGV, 8))
+enter(chain, ARGV[5], 'pending', now)
+return {1, state}

@@ -1,0 +1,79 @@
+"""Updates of alerts: later versions of a chain that wait for their second person, and then tell the alert in place of all before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import shapely
+
+from alertd.alerts import SHOWN, AlertState
+from alertd.ids import chain_of
+from alertd.store import keys
+from alertd.store.alert_records import AlertRecord, Seals, listed, said, sources_of
+from alertd.store.alerts import Alerts
+from alertd.store.connection import Connection
+from alertd.store.frozen import Frozen, pack_audience
+
+#: What an alert takes over from its update, besides its document.
+TAKEN_OVER = ("level", "loudness", "regions", "countries", "changes")
+
+
+class Updates:
+    """The repository of updates."""
+
+    def __init__(self, connection: Connection, alerts: Alerts) -> None:
+        self._db = connection
+        self._alerts = alerts
+
+    async def propose(
+        self, alert: AlertRecord, update: AlertRecord, area: shapely.MultiPolygon, *, last: int, rev: int | None
+    ) -> tuple[bool, str]:
+        """Write an update of an alert, durably, if the alert is shown and of revision `rev`, its chain has `last` versions, and no
+        other update waits. Answers whether it was done, and the alert's state ('changed', 'expired', 'again' for another last version or
+        the id of the update that waits, where that is why not).
+        """
+        shard = keys.shard_of(alert.id)
+        await self._db.execute("ZADD", keys.expiry(shard), update.expires, update.id)
+        await self._alerts.enliven(alert.id, works=False)
+        done, old = await self._db.run_durably(
+            "propose", [keys.chain(alert.id)], alert.id, listed(SHOWN), "" if rev is None else rev, last, update.id,
+            shapely.to_wkb(area), self._db.skew_ms, "alerted", update.alerted, *said(update, await self._seals(update)),
+        )  # fmt: skip
+        return bool(done), old.decode()
+
+    async def list(self, update: AlertRecord) -> None:
+        """Put it among its organisation's alerts, where approvers look. Again changes nothing."""
+        await self._db.execute("ZADD", keys.org(update.org, "alerts"), "NX", update.created, update.id)
+        await self._alerts.keep_external_id(update)
+
+    async def approve(
+        self, alert: AlertRecord, update: AlertRecord, audience: Frozen, approver: str, *, sent_by: Iterable[str]
+    ) -> tuple[bool, str, str]:
+        """Freeze the audience of an update and open its gate, close those of what told the alert before, and make the alert say what
+        `alert` does, durably and all or nothing, if both are of the revisions they have here. Answers whether it was done, the state
+        that stood against it ('expired' or 'changed'), and whose: 'alert' or 'update'.
+        """
+        await self._alerts.enliven(alert.id)  # before the state, so that no crash hides it
+        of_alert = await self._fields(alert)
+        done, old, whose = await self._db.run_durably(
+            "approve_update", [keys.chain(alert.id)], alert.id, listed(SHOWN), alert.rev, update.id,
+            sources_of(AlertState.APPROVED), update.rev, pack_audience(audience.numbers, audience.rings),
+            len(audience.numbers), self._db.skew_ms, " ".join(sent_by), len(of_alert), *of_alert,
+            "approver", (await self._seals(update)).seal("approver", approver),
+        )  # fmt: skip
+        if done:
+            await self._alerts.enliven(alert.id)  # again, as where an alert is approved
+            await self._alerts.note_end([alert])
+        return bool(done), old.decode(), whose.decode()
+
+    async def _fields(self, alert: AlertRecord) -> Sequence[str | bytes | int]:
+        """What an alert says from now on."""
+        seals = await self._seals(alert)
+        fields: list[str | bytes | int] = [part for name in TAKEN_OVER for part in (name, getattr(alert, name))]
+        fields += ["expires", alert.expires, "texts", alert.texts, "by", seals.seal("by", alert.by)]
+        return [*fields, "doc", seals.sealed(alert.document)]
+
+    async def _seals(self, record: AlertRecord) -> Seals:
+        """Its alert holds the key of the case; that something is sealed under it again is what a purge must know."""
+        box = await self._alerts.case_box(record.case, chain_of(record.id))
+        return Seals(record.id, self._db.codec.master, box)
