@@ -71,6 +71,15 @@ ETA = (
 )
 
 
+class UpdateFacts(BaseModel):
+    """An update, as it was seen at its submission."""
+
+    of: str = Field(description="The alert whose place it takes.")
+    notify: Notify
+    told_again: Shown = Field(description="People who may have been told before, and are told again.")
+    newly_inside: Shown = Field(description="People in its area who were not told, and are for the first time.")
+
+
 class AlertReply(BaseModel):
     id: str
     state: AlertState
@@ -85,12 +94,7 @@ class AlertReply(BaseModel):
     expires: datetime
     restricted: bool = Field(description="Its facts and photos were taken out of it.")
     paused: bool = Field(description="Nothing more of it is sent until it is resumed.")
-    updates: str | None = Field(None, description="Of an update: the alert whose place it takes.")
-    notify: Notify | None = Field(None, description="Of an update: who is told of it again.")
-    told_again: Shown | None = Field(None, description="Of an update: people told again, as seen at its submission.")
-    newly_inside: Shown | None = Field(
-        None, description="Of an update: people in its area told for the first time, as seen at its submission."
-    )
+    update: UpdateFacts | None = Field(None, description="Of an update: whose place it takes, and whom it tells.")
     people: Shown = Field(description="In the frozen audience; before approval, as seen at submission.")
     notice: str | None = Field(None, description="What this did not do.")
     told_by: str | None = Field(None, description="The version by which those who were told are told of this.")
@@ -164,19 +168,19 @@ def alert_reply(record: AlertRecord, *, whole: bool = False) -> AlertReply:
         restricted=record.restricted > 0,
         paused=record.paused,
         people=shown(record.people if record.start else record.seen),
-        **(of_update(record) if record.notify else {}),
+        update=update_facts(record) if record.notify else None,
         alert=json.loads(record.document) if whole and record.document else None,
     )
 
 
-def of_update(record: AlertRecord) -> dict[str, Any]:
-    """Whom an update would tell, as it was seen at its submission."""
-    return {
-        "updates": chain_of(record.id),
-        "notify": record.notify,
-        "told_again": shown(record.again),
-        "newly_inside": shown(record.newly),
-    }
+def update_facts(record: AlertRecord) -> UpdateFacts:
+    """Whom an update tells, as it was seen at its submission."""
+    return UpdateFacts(
+        of=chain_of(record.id),
+        notify=Notify(record.notify),
+        told_again=shown(record.again),
+        newly_inside=shown(record.newly),
+    )
 
 
 def _time(ms: int) -> datetime:

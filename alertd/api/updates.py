@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from aiohttp import web
-from pydantic import Field
 
 from alertd.api.alerts import REFUSED, SubmitQuery, Submitted, submitted_reply
 from alertd.api.call import credential, is_replay, note
 from alertd.api.conditions import Conditions
 from alertd.api.operations import Act, Operation, Reply
 from alertd.api.services import services
-from alertd.api.shapes import AlertId, of_update
+from alertd.api.shapes import AlertId, UpdateFacts, update_facts
 from alertd.documents import UpdateRequest
-from alertd.kinds import Notify
-from alertd.service.targeting import Shown
 
 
 class Updated(Submitted):
-    updates: str = Field(description="The alert whose place it takes.")
-    notify: Notify
-    told_again: Shown = Field(description="People who may have been told before, and would be told again.")
-    newly_inside: Shown = Field(description="People in the area who were not told, and would be for the first time.")
+    update: UpdateFacts
 
 
 async def update_alert(
@@ -44,8 +38,7 @@ async def update_alert(
     )
     note(request, record=taken.record, notify=str(body.notify), dry_run=query.dry_run)
     reply = await submitted_reply(s, taken, alert)
-    told = Updated(**dict(reply.body), **of_update(taken.record))
-    return Reply(told, headers=reply.headers)
+    return Reply(Updated(**dict(reply.body), update=update_facts(taken.record)), headers=reply.headers)
 
 
 OPERATIONS = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from typing import Annotated, Any
 
@@ -205,6 +206,33 @@ def close(
 
 
 @app.command()
+def update(
+    ctx: typer.Context,
+    alert_id: AlertId,
+    file: Annotated[typer.FileBinaryRead, typer.Argument(help="The alert as it is to be, JSON; - is standard input.")],
+    notify: Annotated[
+        str,
+        typer.Option(
+            "--notify",
+            help="Who is told again: full (as loud as it is), silent (by push, without a sound) or none.",
+        ),
+    ],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Answer the same and do nothing.")] = False,
+    seen: Seen = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put what is known now in its place, once another person has approved it."""
+    try:
+        document = json.loads(file.read())
+    except ValueError:
+        raise typer.BadParameter("This is no JSON.", param_hint="FILE") from None
+    body = {**document, "notify": notify} if isinstance(document, dict) else document
+    query = {"dry_run": "true"} if dry_run else None
+    taken = common(ctx).client().post(f"{_path(alert_id)}/updates", body, query, version=seen)
+    tell_json(taken) if as_json else _tell_taken(taken, dry_run=dry_run)
+
+
+@app.command()
 def restrict(
     ctx: typer.Context, alert_id: AlertId, reason: Reason, seen: Seen = None, as_json: JsonOption = False
 ) -> None:
@@ -267,6 +295,8 @@ def _tell_taken(taken: dict[str, Any], *, dry_run: bool) -> None:
         "regions": [f"{region['name']} ({region['code']})" for region in area["regions"][:10]],
         "repaired": area["repairs"],
     }
+    if update := taken.get("update"):
+        facts |= {"told again": update["told_again"], "newly inside": update["newly_inside"]}
     tell_facts(facts)
     if dry_run:
         tell("Nothing was done: this was a dry run.")

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from alertd.alerts import SHOWN, AlertState
+from alertd.alerts import CHANNELS, SHOWN, AlertState
 from alertd.documents import Alert
 from alertd.errors import Fault, Problem
 from alertd.ids import chain_of
@@ -26,6 +26,7 @@ from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.frozen import Frozen
 from alertd.store.updates import Updates
 from alertd.store.work import Work
+from geofences.records import channel_counts
 
 TRIES = 5
 _UPDATE = Telling(occasion=Occasion.UPDATE)
@@ -88,7 +89,7 @@ class Updating:
         return replace(taken, record=replace(record, again=again, newly=newly))
 
     async def _counts(self, record: AlertRecord, taken: Taken, before: Alert) -> tuple[int, int]:
-        """People who would be told again, and people in the area who would be told for the first time."""
+        """People who would be told again, and people in the area who can be told and were not on any channel."""
         chain, channels = chain_of(record.id), before.channels
         told = await told_before(self._alerts, self._work, chain, channels)
         people = np.unique(told >> np.uint64(3))
@@ -96,7 +97,10 @@ class Updating:
         again = people
         if on != frozenset(channels):
             again = np.unique(await told_before(self._alerts, self._work, chain, on) >> np.uint64(3))
-        inside = Frozen(numbers=taken.found.numbers, rings=taken.ringed.of_each)
+        alert = Alert.model_validate_json(record.document)
+        codes = [CHANNELS.index(channel) for channel in alert.channels]
+        reached = (channel_counts(taken.found.flags)[:, codes] > 0).any(axis=1)
+        inside = Frozen(numbers=taken.found.numbers[reached], rings=taken.ringed.of_each[reached])
         meant = await audience(self._alerts, record, inside)
         return len(again), len(np.setdiff1d(meant.numbers, people))
 

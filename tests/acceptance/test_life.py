@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,9 @@ from tests.acceptance.test_cap import published
 from tests.acceptance.test_media import hand_in, look
 from tests.pictures import drawn, written
 from tests.unit.alertd.samples import changed
+
+AT_SEA = [-20.0, 44.0]
+WIDER = {"regions": ["41091", "ES"], "circles": [{"center": AT_SEA, "radius_km": 50}]}
 
 
 def test_a_restricted_alert_tells_nothing_of_the_child(served: Served, alert: dict[str, Any], ana: str):
@@ -67,8 +70,9 @@ def test_an_alert_is_extended_and_nobody_hears_of_it(served: Served, alert: dict
 
 
 def test_the_life_of_a_case(installation: Callable[..., Served], alert: dict[str, Any], tmp_path: Path):
-    """Draft, returned, submitted, previewed, approved by another, sent, extended, stood down, reopened, stood down, closed, purged. Those
-    who were told were told again, at a token rotated in between; afterwards no file, no answer and no copy that is put back has her name.
+    """Draft, returned, submitted, previewed, approved by another, sent, updated with a wider area, extended, stood down, reopened, stood down,
+    closed, purged. Those who were told were told again, at a token rotated in between, and whoever was newly inside from then on, too;
+    afterwards no file, no answer and no copy that is put back has her name.
     """
     served = installation(300)
     ana, bea = served.person("ana@centre.example"), served.person("bea@centre.example")
@@ -80,15 +84,19 @@ def test_the_life_of_a_case(installation: Callable[..., Served], alert: dict[str
     told = served.recorded("push")
     assert served.call("PUT", "/v1/subscribers/maria", _person("after"))[0] == 200
     assert served.call("PUT", "/v1/subscribers/pedro", _person("since"))[0] == 201
+    assert served.call("PUT", "/v1/subscribers/newly", _person("newly", at=AT_SEA))[0] == 201
+    assert served.call("PUT", "/v1/subscribers/nobody", _person("nobody", at=[13.4, 52.5]))[0] == 201
+    _updated(served, alert_id, {**document, "target": WIDER}, len(told), ana, bea)
+    told = {**told, "newly": 1, "since": 1}
     ends = (datetime.now(UTC) + timedelta(days=3)).isoformat()
     assert served.call("POST", f"{path}/extend", {"expires": ends, "reason": "Still missing"}, bea)[0] == 200
-    for n, step in enumerate(("stand-down", "reopen", "stand-down", "close"), 2):
+    for n, step in enumerate(("stand-down", "reopen", "stand-down", "close"), 3):
         body = {"outcome": "Found, well"} if step == "close" else {"reason": "x"}
         status, answer = served.call("POST", f"{path}/{step}", body, bea)
         assert (status, answer["told_by"]) == (200, f"{alert_id}-{n}")
         served.wait_for(lambda: served.progress(answer["told_by"])["state"] == "sent")  # noqa: B023
     heard = served.recorded("push")
-    assert heard == {**dict.fromkeys(told, 5), "before": 1, "after": 4}
+    assert heard == {**dict.fromkeys(told, 6), "before": 1, "after": 5, "newly": 5, "since": 5}
 
     served.stop()
     shutil.copytree(served.directory, tmp_path / "copy", symlinks=True)
@@ -107,9 +115,30 @@ def test_the_life_of_a_case(installation: Callable[..., Served], alert: dict[str
     assert served.call("GET", "/v1/audit?limit=1")[0] == 200
 
 
-def _person(token: str) -> dict[str, Any]:
+def _updated(served: Served, alert_id: str, document: dict[str, Any], told: int, ana: str, bea: str) -> None:
+    """By Ana, seen by Bea, refused to Ana, approved by Bea; said twice it is one; told to its end."""
+    path, body = f"/v1/alerts/{alert_id}/updates", {**document, "notify": "full"}
+    assert served.call("POST", path, document, ana)[0] == 400
+    status, counted = served.call("POST", f"{path}?dry_run=true", body, ana)
+    assert (status, counted["update"]["of"]) == (202, alert_id), counted
+    status, update = served.call("POST", path, body, ana)
+    assert (status, update["id"], update["state"]) == (202, f"{alert_id}-2", "pending")
+    assert served.call("POST", path, body, ana)[1]["id"] == update["id"]
+    assert served.call("POST", path, {**body, "notify": "none"}, ana)[1]["type"] == "/problems/precondition-failed"
+    shown = served.call("GET", f"/v1/alerts/{update['id']}", key=bea)[1]
+    assert shown["update"] == {"of": alert_id, "notify": "full", "told_again": told, "newly_inside": "<20"}
+    assert update["id"] in {one["id"] for one in served.call("GET", "/v1/alerts?state=pending", key=bea)[1]["alerts"]}
+    assert served.call("POST", f"/v1/alerts/{update['id']}/approve", {}, ana)[1]["type"] == "/problems/same-person"
+    assert served.call("POST", f"/v1/alerts/{update['id']}/approve", {}, bea)[0] == 200
+    served.wait_for(lambda: served.progress(update["id"])["state"] == "sent")
+    assert published(served, alert_id, ana).msg_type == "Update"
+    acts = [one["act"] for one in served.call("GET", "/v1/audit?limit=20")[1]["entries"]]
+    assert {"alert.update", "alert.approve"} <= set(acts)
+
+
+def _person(token: str, at: Sequence[float] = (-5.98, 37.39)) -> dict[str, Any]:
     return {
-        "languages": ["es"], "kinds": ["missing-child"], "places": {"home": {"point": [-5.98, 37.39]}},
+        "languages": ["es"], "kinds": ["missing-child"], "places": {"home": {"point": list(at)}},
         "addresses": [{"channel": "push", "token": token}],
         "consent": {"at": "2026-01-10T12:00:00+01:00", "source": "app"},
     }  # fmt: skip

@@ -171,9 +171,10 @@ async def test_without_notice_the_queued_are_still_told(parts: Parts, sample: di
     record = await planned(parts, sample)
     lease = await parts.work.lease(record.id, "push", b"")
     await parts.worker().dispatch.drain(lease, lambda: False)
+    told = (await counts(parts, record))["accepted"]  # all of the lease, but on a machine that is out of breath
     await in_cadiz(parts, 5)
     update = await updated(parts, record, sample, Notify.NONE)
-    assert (await parts.work.counts(update.id))["push"]["targeted"] == 130 - len(lease.rows)
+    assert (await parts.work.counts(update.id))["push"]["targeted"] == 130 - told
 
 
 async def test_what_is_in_flight_is_waited_for(parts: Parts, sample: dict[str, Any]):
