@@ -71,7 +71,7 @@ def test_every_body_and_answer_has_an_example_that_its_schema_allows(told: dict[
         if kind in NO_EXAMPLE:
             continue
         if "example" not in media:
-            wrong.append(f"{name} {kind}: no example; run python -m tests.acceptance.api_walk")
+            wrong.append(f"{name} {kind}: no example")
             continue
         values = [media["example"]] if "x-item-schema" not in media else items(kind, media["example"])
         schema = media.get("x-item-schema", media["schema"])
@@ -79,7 +79,7 @@ def test_every_body_and_answer_has_an_example_that_its_schema_allows(told: dict[
         if name == "import_subscribers" and "line" not in values[0]:
             values = values[:1]  # the second is there to be refused
         wrong += [f"{name} {kind}: {fault}" for value in values for fault in faults(told, schema, value)]
-    assert not wrong, "\n".join(wrong)
+    assert not wrong, "record them anew with python -m tests.acceptance.api_walk:\n" + "\n".join(wrong)
 
 
 def test_every_member_of_a_schema_can_be_found_in_the_document(told: dict[str, Any]):
