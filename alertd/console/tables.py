@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, get_args
 
-from alertd.alerts import OPEN_STATES, OVER, SETTLED, AlertState, State
+from alertd.alerts import AMENDABLE, OPEN_STATES, OVER, SETTLED, AlertState, State
 from alertd.documents import MAX_RINGS, Status
 from alertd.kinds import KINDS, CancelReason, Kind, Level
 from alertd.rules import CRITERIA
@@ -33,6 +33,7 @@ def tables() -> dict[str, Any]:
         "open": _ordered(OPEN_STATES),
         "underWay": _ordered(OPEN_STATES | {AlertState.SCHEDULED}),
         "over": _ordered(OVER),
+        "amendable": _ordered(frozenset(AMENDABLE)),
         "acts": {name: _ordered(_from(step)) for name, step in _ACTS.items()},
         "codes": list(CancelReason),
         "references": {

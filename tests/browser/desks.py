@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import AsyncIterator
@@ -13,6 +14,8 @@ from zoneinfo import ZoneInfo
 
 from playwright.async_api import Browser, Page, async_playwright
 
+from alertd.console import STATIC
+
 #: Fetched by ops/test.
 AXE = Path(__file__).parents[2] / ".cache/peers/node_modules/axe-core/axe.min.js"
 #: What a screen reader calls the element that has the focus.
@@ -21,6 +24,13 @@ FOCUSED = """() => {
     if (one.tabIndex < 0) return ''
     return [one.getAttribute('aria-label'), ...[...(one.labels || [])].map(each => each.textContent), one.textContent].join(' ')
 }"""
+#: What each word of the console is in Arabic, by the English one.
+ARABIC = {
+    row[0]: row[3]
+    for row in map(json.loads, re.findall(r'^  "[^"]+": (\[.+\]),$', (STATIC / "words.js").read_text("utf-8"), re.MULTILINE)[::-1])
+}  # fmt: skip
+#: The last choice of language in this browser, before the console starts.
+IN_ARABIC = "localStorage.setItem('alertd.language', 'ar')"
 ZONE = "Europe/Madrid"
 #: What WebGL needs, taken away, as on old desks.
 WITHOUT_WEBGL = ("--disable-gpu", "--disable-software-rasterizer", "--disable-3d-apis")
@@ -53,6 +63,7 @@ class Desk:
         """Browsers say of every refused request that it was; those of `refusals` are what a test is about."""
         self.page, self.url = page, url
         self.wrong: list[str] = []
+        self._words: dict[str, str] = {}
         self._expected = tuple(f"status of {status}" for status in refusals)
         page.on(
             "console",
@@ -60,6 +71,15 @@ class Desk:
         )
         page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
         page.on("request", lambda request: self._asked(request.url))
+
+    async def speak_arabic(self) -> None:
+        """From now on it is read and written from right to left, and what tests call by its English name is found."""
+        await self.page.add_init_script(IN_ARABIC)
+        self._words = ARABIC
+
+    def say(self, english: str) -> str:
+        """A word of the console as it stands in this window."""
+        return self._words[english] if self._words else english
 
     def expect(self, *complaints: str) -> None:
         """What browsers say of what a test does on purpose."""
@@ -75,9 +95,9 @@ class Desk:
 
     async def sign_in(self, key: str) -> None:
         await self.page.goto(f"{self.url}/console")
-        await self.page.get_by_label("Your key").fill(key)
-        await self.page.get_by_role("button", name="Sign in").click()
-        await self.page.get_by_role("link", name="New alert").wait_for()
+        await self.page.get_by_label(self.say("Your key")).fill(key)
+        await self.page.get_by_role("button", name=self.say("Sign in")).click()
+        await self.page.get_by_role("link", name=self.say("New alert")).wait_for()
 
     async def check_readable(self, direction: str = "ltr") -> None:
         """Nothing that axe-core calls serious or critical stands in anybody's way on what is shown now."""
@@ -101,10 +121,10 @@ class Desk:
         raise AssertionError(f"Tab never comes to {name}")
 
     async def press(self, name: str) -> None:
-        await self.page.get_by_role("button", name=name, exact=True).click()
+        await self.page.get_by_role("button", name=self.say(name), exact=True).click()
 
     async def fill(self, label: str, text: str) -> None:
-        await self.page.get_by_label(label, exact=True).fill(text)
+        await self.page.get_by_label(self.say(label), exact=True).fill(text)
 
     async def people(self) -> int:
         """How many people the panel says, once it says so of what is chosen now."""
@@ -120,28 +140,29 @@ class Desk:
         page = self.page
         await self.fill("Authority that verified it", "Policía Nacional")
         await self.fill("Its reference", "2026/4711")
-        await page.get_by_label("A minor").check()
-        await page.get_by_label("At high risk").check()
-        await page.get_by_label("There is something people can look for").check()
-        await page.get_by_label(re.compile("^Custody")).check()
-        await page.get_by_label(re.compile("^No protection")).check()
+        await page.get_by_label(self.say("A minor")).check()
+        await page.get_by_label(self.say("At high risk")).check()
+        await page.get_by_label(self.say("There is something people can look for")).check()
+        await page.get_by_label(self.say("Custody was checked: who seeks the child may be the danger")).check()
+        await page.get_by_label(self.say("No protection of the child’s identity stands against it")).check()
         await self.fill("The risk of publishing was weighed by", "m.ruiz@centre.example")
         await self.fill("In the child’s best interests, decided by", "m.ruiz@centre.example")
         await self.fill("Name to publish", "Lucía P.")
         await self.fill("Age", "7")
         for fact, code in (("Sex", "female"), ("Hair", "brown"), ("Eyes", "green")):
-            await page.get_by_label(fact, exact=True).select_option(code)
+            await page.get_by_label(self.say(fact), exact=True).select_option(code)
         await self.fill("Height, cm", "118")
         await self.fill("to", "125")
         await self.fill("Case number", case)
         seen = datetime.now(ZoneInfo(ZONE)) - timedelta(hours=3)
         await self.fill("When", seen.strftime("%Y-%m-%dT%H:%M"))
-        await page.get_by_label("Add a language").select_option("es")
-        for column, place, clothing in (
-            (0, "Santa Justa station", "red coat"), (1, "estación de Santa Justa", "abrigo rojo"),
+        await page.get_by_label(self.say("Add a language")).select_option("es")
+        for language, place, clothing in (
+            ("en", "Santa Justa station", "red coat"), ("es", "estación de Santa Justa", "abrigo rojo"),
         ):  # fmt: skip
-            await page.locator(".column").nth(column).get_by_label("Place").fill(place)
-            await page.locator(".column").nth(column).get_by_label("Clothing").fill(clothing)
+            column = page.locator(".column", has=page.locator(f"[lang={language}]"))
+            await column.get_by_label(self.say("Place")).fill(place)
+            await column.get_by_label(self.say("Clothing")).fill(clothing)
         await self.fill("Number", "116000")
         await self.fill("Works in (ES, FR)", "ES")
 

@@ -22,6 +22,8 @@ from alertd.service.planning import Standing
 
 VENDOR = STATIC / "vendor"
 SCRIPTS = {path.name: path.read_text(encoding="utf-8") for path in STATIC.glob("*.js")}
+#: How many forms a word with a count has, by language.
+FORMS = [2, 2, 2, 5]
 #: Of everything that the console can load before the map's tiles.
 LARGEST_BYTES = 700_000
 
@@ -56,16 +58,15 @@ def test_the_console_is_small():
 
 
 def test_each_word_is_said_in_each_language():
-    """A key has its words in English, Spanish and French, and none is left empty."""
+    """A key has its words in English, Spanish, French and Arabic, each with the forms that a count takes there, and none is left empty."""
     rows = re.findall(r'^  "([^"]+)": (\[.+\]),$', SCRIPTS["words.js"], re.MULTILINE)
     assert len(rows) > 150
     for key, row in rows:
         words = json.loads(row)
-        assert len(words) == 3, key
+        assert len(words) == len(FORMS), key
+        assert [word.count("|") + 1 for word in words] in ([1] * len(FORMS), FORMS), key
         assert all(word.strip() for word in words), key
-        assert len({tuple(sorted(re.findall(r"\{(\w+)\}", word.partition("|")[2] or word))) for word in words}) == 1, (
-            key
-        )
+        assert len({tuple(sorted(re.findall(r"\{(\w+)\}", word.split("|")[-1]))) for word in words}) == 1, key
 
 
 def test_each_word_that_is_asked_for_is_there():

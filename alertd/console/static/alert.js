@@ -6,6 +6,7 @@ import { Curve, Timeline, Where } from "./course.js";
 import { Asked } from "./explain.js";
 import { Messages } from "./messages.js";
 import { titleOf } from "./now.js";
+import { Differs } from "./edit.js";
 import { Face } from "./photo.js";
 import { Follow } from "./follow.js";
 import { Ground } from "./ground.js";
@@ -161,6 +162,14 @@ function languagesOf(document) {
   return [...new Set(texts.flatMap((one) => Object.keys(one || {})))];
 }
 
+/** What changed while somebody has it before their eyes: what they read first may be what they still believe. */
+function Since({ alert }) {
+  const [first, look] = useState(alert);
+  if (JSON.stringify(first.alert) === JSON.stringify(alert.alert) || !first.alert || !alert.alert) return null;
+  return html`<section class="note since" role="status"><p><strong>${t("changed-since")}</strong></p><${Differs} from=${first.alert} to=${alert.alert} />
+    <${Button} onClick=${() => look(alert)}>${t("changed-seen")}<//></section>`;
+}
+
 export function AlertScreen({ id, me }) {
   const { alert, progress, connected, error, again } = useAlert(id);
   if (!alert) {
@@ -179,8 +188,10 @@ export function AlertScreen({ id, me }) {
           ${number_ ? ` · ${t("case", { n: number_ })}` : ""}</p></div>
       <span class="state state-${state}">${t(state)}</span>
     </header>
+    ${alert.approved ? null : html`<${Since} alert=${alert} />`}
     ${alert.state === "pending" ? html`<${Approval} alert=${alert} me=${me} onDecided=${again} />` : null}
     ${alert.reason ? html`<p class="note"><strong>${t(alert.state)}.</strong> ${alert.reason}</p>` : null}
+    ${TABLES.amendable.includes(alert.state) && alert.author === me.subject ? html`<div class="actions"><a class="button primary" href="#/edit/${alert.id}"><span>${t("edit")}</span></a></div>` : null}
     ${alert.paused ? html`<p class="note" role="status">${t("waits")}</p>` : null}
     ${alert.approved && progress ? html`<${Told} alert=${alert} progress=${progress} connected=${connected} me=${me} />` : null}
     ${alert.approved ? html`<${Follow} alert=${alert} state=${state} languages=${languagesOf(alert.alert)} onDone=${again} />` : null}

@@ -3,14 +3,15 @@
 import { get, session } from "./api.js";
 import { AlertScreen } from "./alert.js";
 import { AllScreen, NowScreen } from "./now.js";
-import { ComposeScreen } from "./compose.js";
+import { ComposeScreen, EditScreen } from "./compose.js";
 import { AuditScreen, CarriersScreen, KeysScreen } from "./desk.js";
 import { Button, Field, Icon, Refused, html, render, useEffect, useState } from "./parts.js";
 import { RegionsScreen } from "./regions.js";
 import { SubscribersScreen } from "./subscribers.js";
-import { LANGUAGES, language, speak, t } from "./words.js";
+import { LANGUAGES, direction, language, speak, t } from "./words.js";
 
 document.documentElement.lang = language;
+document.documentElement.dir = direction;
 
 function useRoute() {
   const [route, go] = useState(location.hash.slice(2));
@@ -86,6 +87,7 @@ function Head({ me, route, onSignOut }) {
 function screenOf(route, me) {
   const [place, id] = route.split("/");
   if (place === "alerts" && id) return html`<${AlertScreen} key=${id} id=${id} me=${me} />`;
+  if (place === "edit" && id) return html`<${EditScreen} key=${id} id=${id} me=${me} />`;
   return html`<${SCREENS[place] || NowScreen} key=${place} me=${me} />`;
 }
 

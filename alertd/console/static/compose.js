@@ -4,7 +4,8 @@ import { get, onceOnly, post } from "./api.js";
 import { AreaStep } from "./area.js";
 import { CaseStep } from "./case.js";
 import { blank, documentOf, forget, keep, kept } from "./draft.js";
-import { Button, html, useEffect, usePolled, useState } from "./parts.js";
+import { Conflict, save, useEdit } from "./edit.js";
+import { Button, Loading, Refused, html, useEffect, usePolled, useState } from "./parts.js";
 import { useReach } from "./reach.js";
 import { SendStep } from "./send.js";
 import { counted } from "./parts.js";
@@ -32,34 +33,63 @@ const Foot = ({ step, go, reach, draft, children }) => html`<footer class="foot 
   </div>
 </footer>`;
 
-export function ComposeScreen({ me }) {
-  const [draft, change, clear] = useDraft();
+function useKind() {
+  return usePolled((signal) => get("/v1/kinds/missing-child", { signal }), 0).data;
+}
+
+/** The three steps of a draft, whoever holds it; `submit` does what is done at their end. */
+function Compose({ title, draft, change, me, submit, onDiscard, discard, children }) {
   const [step, setStep] = useState("case");
   const [error, fail] = useState(null);
   const [busy, work] = useState(false);
-  const [once, renew] = useState(onceOnly);
-  const { data: kind } = usePolled((signal) => get("/v1/kinds/missing-child", { signal }), 0);
+  const kind = useKind();
   const reach = useReach(draft);
   const go = (name) => { setStep(name); scrollTo(0, 0); document.getElementById("main").focus(); };
-  useEffect(() => { fail(null); renew(onceOnly()); }, [draft]);
-  useEffect(() => { if (me.test && draft.status === "Actual") change({ status: "Test" }); }, []);
-  const submit = async () => {
+  useEffect(() => { fail(null); }, [draft]);
+  const act = async () => {
     work(true);
-    try {
-      const made = await post("/v1/alerts", documentOf(draft), { once });
-      clear();
-      location.hash = `#/alerts/${made.id}`;
-    } catch (problem) { fail(problem); work(false); }
+    try { await submit(); } catch (problem) { fail(problem); }
+    work(false);
   };
   const shown = { draft, change, kind, reach, me, error };
   return html`<div class="compose of-${draft.status}">
     ${draft.status === "Actual" ? null : html`<p class="ribbon of-${draft.status}"><strong>${t(draft.status)}</strong> ${t(`${draft.status}-says`)}</p>`}
-    <div class="compose-head"><h1>${t("new")}</h1><${Steps} step=${step} go=${go} />
-      <${Button} kind="quiet" onClick=${() => { clear(); go("case"); }}>${t("discard")}<//></div>
+    <div class="compose-head"><h1>${title}</h1><${Steps} step=${step} go=${go} />
+      <${Button} kind="quiet" onClick=${() => { onDiscard(); go("case"); }}>${discard}<//></div>
+    ${children}
     ${step === "case" ? html`<${CaseStep} ...${shown} />` : null}
     ${step === "area" ? html`<${AreaStep} ...${shown} />` : null}
     ${step === "send" ? html`<${SendStep} ...${shown} />` : null}
     <${Foot} step=${step} go=${go} reach=${reach} draft=${draft}>
-      <${Button} kind=${`send send-${draft.status}`} busy=${busy} onClick=${submit}>${t(draft.status === "Actual" ? "submit" : "send-test")}<//><//>
+      <${Button} kind=${`send send-${draft.status}`} busy=${busy} onClick=${act}>${t(draft.status === "Actual" ? "submit" : "send-test")}<//><//>
   </div>`;
+}
+
+export function ComposeScreen({ me }) {
+  const [draft, change, clear] = useDraft();
+  const [once, renew] = useState(onceOnly);
+  useEffect(() => { renew(onceOnly()); }, [draft]);
+  useEffect(() => { if (me.test && draft.status === "Actual") change({ status: "Test" }); }, []);
+  const submit = async () => {
+    const made = await post("/v1/alerts", documentOf(draft), { once });
+    clear();
+    location.hash = `#/alerts/${made.id}`;
+  };
+  return html`<${Compose} title=${t("new")} draft=${draft} change=${change} me=${me} submit=${submit} onDiscard=${clear} discard=${t("discard")} />`;
+}
+
+/** An alert that there is already, changed by its author. */
+export function EditScreen({ id, me }) {
+  const { edit, set, error } = useEdit(id);
+  const [theirs, meet] = useState(null);
+  if (!edit) return html`<div class="page">${error ? html`<${Refused} error=${error} />` : html`<${Loading} />`}</div>`;
+  const change = (more) => set((before) => ({ ...before, draft: { ...before.draft, ...(typeof more === "function" ? more(before.draft) : more) } }));
+  const leave = () => { location.hash = `#/alerts/${id}`; };
+  const submit = async () => {
+    const found = await save(id, edit);
+    meet(found);
+    if (found) scrollTo(0, 0); else leave();
+  };
+  return html`<${Compose} title=${t("edit")} draft=${edit.draft} change=${change} me=${me} submit=${submit} onDiscard=${() => { forget(id); leave(); }} discard=${t("edit-discard")}>
+    ${theirs ? html`<${Conflict} edit=${edit} theirs=${theirs} onMerged=${(whole) => { set(whole); meet(null); }} />` : null}<//>`;
 }

@@ -2,6 +2,8 @@
 
 import { letGo, polygonsOf } from "./shapes.js";
 import { TABLES } from "./tables.js";
+import { uuid } from "./ways.js";
+import { regionPiece } from "./pieces.js";
 import { language } from "./words.js";
 
 const KEPT = "alertd.draft";
@@ -34,9 +36,9 @@ export function kept() {
   } catch { return blank(); }
 }
 export const keep = (draft) => sessionStorage.setItem(KEPT, JSON.stringify(draft));
-export function forget() {
-  sessionStorage.removeItem(KEPT);
-  letGo();
+export function forget(id) {
+  sessionStorage.removeItem(id ? `${KEPT}.${id}` : KEPT);
+  if (!id) letGo();
 }
 
 const iso = (text) => (text ? new Date(text).toISOString() : undefined);
@@ -119,3 +121,41 @@ export function checksLeft({ status, level, checks }) {
   const done = [checks.authority.trim(), checks.reference.trim(), checks.criteria.length >= needed, checks.custody, checks.identity, checks.risk.trim(), checks.interests.trim()];
   return done.filter((one) => !one).length;
 }
+
+const toPieces = ({ regions = [], polygons = [], circles = [], rings = [] }, names, minus) => [
+  ...regions.map((code) => regionPiece(names[code] || { code, names: {}, name: code }, minus)),
+  ...polygons.map((geometry) => ({ id: uuid(), type: "polygon", geometry, minus })),
+  ...circles.map((one) => ({ id: uuid(), type: "circle", ...one, minus })),
+  ...rings.map((one) => ({ id: uuid(), type: "ring", minus, ...one })),
+];
+const time = (iso_) => (iso_ ? local(new Date(iso_)) : "");
+const ms = (iso_) => (iso_ ? new Date(iso_).getTime() : 0);
+const contactFrom = (one) => {
+  const way = ["dial", "text", "url"].find((each) => one[each]);
+  return { way, value: String(one[way]).replace(/^sms:/, ""), countries: (one.countries || []).join(", ") };
+};
+
+/** The form's draft of an alert that there is; `names` has the regions of its target. What the form has no field for is not in it. */
+export function draftOf(document, names) {
+  const { verification = {}, best_interests, children = [], last_seen, contact = [], number } = document.case;
+  const [child = {}] = children;
+  const [from, to] = child.height_cm || ["", ""];
+  const { publication_risk } = verification || {};
+  const texts = [(last_seen && last_seen.place) || {}, child.clothing || {}];
+  return {
+    ...blank(), status: document.status, level: document.level, expires: time(document.expires), channels: document.channels, number: number || "",
+    checks: {
+      authority: verification.authority || "", reference: verification.reference || "", criteria: verification.criteria || [], custody: Boolean(verification.custody_checked),
+      identity: Boolean(verification.protected_identity_checked), risk: (publication_risk || {}).by || "", riskAt: ms((publication_risk || {}).at),
+      interests: (best_interests || {}).by || "", interestsAt: ms((best_interests || {}).at),
+    },
+    child: { name: (child.name || {}).public || "", age: String((child.age || {}).years ?? ""), sex: child.sex || "", hair: child.hair || "", eyes: child.eyes || "", from: String(from), to: String(to), photo: ((child.photos || [])[0] || {}).media || null },
+    seen: { at: time((last_seen || {}).at), zone: (last_seen || {}).time_zone || ZONE, place: texts[0] }, clothing: texts[1],
+    languages: [...new Set([...texts.flatMap((one) => Object.keys(one)), language])], contacts: contact.length ? contact.map(contactFrom) : blank().contacts,
+    pieces: document.target ? [...toPieces(document.target, names, false), ...toPieces(document.target.exclude || {}, names, true)] : [],
+  };
+}
+
+/** What is typed into an alert that there is, beside the draft of a new one. */
+export const keepEdit = (id, edit) => sessionStorage.setItem(`${KEPT}.${id}`, JSON.stringify(edit));
+export const keptEdit = (id) => JSON.parse(sessionStorage.getItem(`${KEPT}.${id}`) || "null");

@@ -125,8 +125,11 @@ export function useSettled(value, ms) {
   return settled;
 }
 
+/** Of what is counted and not told: more than a few, in the grammar of every language. */
+export const MANY = 100;
+
 /** A long list of numbers as one line of words. */
-export const counted = (n, key) => `${number(n)} ${t(key, { n: typeof n === "number" ? n : 2 })}`;
+export const counted = (n, key) => `${number(n)} ${t(key, { n: typeof n === "number" ? n : MANY })}`;
 
 /** A map needs more than every browser has. */
 export function hasWebGl() {

@@ -2,7 +2,7 @@
 
 import { post } from "./api.js";
 import { targetOf } from "./draft.js";
-import { Refused, counted, html, some, useEffect, useState } from "./parts.js";
+import { MANY, Refused, counted, html, some, useEffect, useState } from "./parts.js";
 import { delayOf, ringWords } from "./pieces.js";
 import { number, span, t } from "./words.js";
 
@@ -40,7 +40,7 @@ const Channel = ({ name, n, eta, delay }) => html`<li data-channel=${name}><span
 export const ReachRings = ({ rings, target }) => (rings.length ? html`<table class="reach-rings"><caption class="sr-only">${t("rings")}</caption><tbody>
   ${[...rings].sort((a, b) => (a.ring === 0) - (b.ring === 0)).map((one) => html`<tr data-ring=${one.ring}>
     <th scope="row">${one.ring ? t("ring", { n: String(one.ring) }) : t("ring-rest")}<small>${one.ring ? ringWords({ ...one, ...target.rings[one.ring - 1] }) : t("as-alert")}</small></th>
-    <td><b>${number(one.people)}</b> ${t("people", { n: typeof one.people === "number" ? one.people : 2 })}</td></tr>`)}</tbody></table>` : null);
+    <td><b>${number(one.people)}</b> ${t("people", { n: typeof one.people === "number" ? one.people : MANY })}</td></tr>`)}</tbody></table>` : null);
 
 export function ReachPanel({ reach, status }) {
   const { told, target, error, counting } = reach;

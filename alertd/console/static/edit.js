@@ -1,0 +1,90 @@
+// An alert that was returned, or is a draft, as its author changes it. Whoever else changed it meanwhile is shown, and nothing of either is lost.
+
+import { ask, get } from "./api.js";
+import { documentOf, draftOf, forget, keepEdit, keptEdit } from "./draft.js";
+import { changes, compared, patch, withValues } from "./merge.js";
+import { Button, html, useEffect, useState } from "./parts.js";
+import { TABLES } from "./tables.js";
+import { known, list, number, t } from "./words.js";
+
+/** Names of regions, which a document has by their codes alone. */
+async function regionsOf({ regions = [], exclude = {} } = {}) {
+  const codes = [...regions, ...(exclude.regions || [])];
+  return Object.fromEntries(await Promise.all(codes.map(async (code) => [code, await get(`/v1/regions/${encodeURIComponent(code)}?geometry=none`)])));
+}
+
+async function read(id) {
+  const { body, etag } = await ask("GET", `/v1/alerts/${id}`);
+  return { etag, state: body.state, document: body.alert, draft: draftOf(body.alert, await regionsOf(body.alert.target)) };
+}
+
+/** The alert as it was when the change began, with its ETag; what was typed into it stays in the tab. */
+export function useEdit(id) {
+  const [edit, set] = useState(null);
+  const [error, fail] = useState(null);
+  useEffect(() => {
+    const kept = keptEdit(id);
+    if (kept) { set(kept); return; }
+    read(id).then(({ etag, document, draft }) => set({ etag, original: document, base: documentOf(draft), draft }), fail);
+  }, [id]);
+  useEffect(() => { if (edit) keepEdit(id, edit); }, [edit]);
+  return { edit, set, error };
+}
+
+/** The whole document as the author wants it: what the form has no field for is as it was. */
+const wanted = ({ original, base, draft }) => withValues(original, changes(base, documentOf(draft)));
+
+/** Saves and submits. Answers null when that is done, and where somebody was first, what differs. */
+export async function save(id, edit) {
+  const body = patch(edit.original, wanted(edit));
+  try {
+    const { etag } = Object.keys(body).length ? await ask("PATCH", `/v1/alerts/${id}`, { body, headers: { "If-Match": edit.etag } }) : edit;
+    await ask("POST", `/v1/alerts/${id}/submit`, { headers: { "If-Match": etag } });
+  } catch (problem) {
+    if (problem.status !== 412) throw problem;
+    return { ...(await read(id)), problem };
+  }
+  forget(id);
+  return null;
+}
+
+/** The others' changes and mine in one; where both changed a value, what was chosen. */
+export async function merged(edit, theirs, choices) {
+  const mine = documentOf(edit.draft);
+  const there = documentOf(theirs.draft);
+  const { both } = compared(edit.base, mine, there);
+  const kept = changes(edit.base, mine).filter((one) => !both.some((other) => other.path.every((name, i) => one.path[i] === name)));
+  const chosen = both.filter((_, i) => choices[i] === "mine").map(({ path, mine: is }) => ({ path, is }));
+  const whole = withValues(theirs.document, [...kept, ...chosen]);
+  return { etag: theirs.etag, original: theirs.document, base: there, draft: draftOf(whole, await regionsOf(whole.target)) };
+}
+
+const NAMES = { children: "child", last_seen: "seen", verification: "checks", best_interests: "interests", height_cm: "height", photos: "photo", target: "step-area", channels: "by-channels", case: null };
+const nameOf = (path) => path.filter((part) => !/^\d+$/.test(part) && NAMES[part] !== null).map((part) => NAMES[part] || part).map((key) => (known(key) ? t(key) : key.replaceAll("_", " "))).join(" · ");
+
+function said(value) {
+  if (value === undefined || value === null || value === "") return t("left-empty");
+  if (Array.isArray(value)) return value.length ? list(value.map(said)) : t("left-empty");
+  if (typeof value === "object") return list(Object.entries(value).filter(([, one]) => one !== undefined && one !== null && JSON.stringify(one).length > 2).map(([key, one]) => (Array.isArray(one) && typeof one[0] === "object" ? `${key.replaceAll("_", " ")}: ${number(one.length)}` : `${key.replaceAll("_", " ")}: ${said(one)}`)));
+  return known(value) ? t(value) : typeof value === "number" ? number(value) : String(value);
+}
+
+/** What of an alert is another than it was, each with what it was. */
+export const Differs = ({ from, to }) => html`<ul class="taken">${changes(from, to).map((one) => html`<li><b>${nameOf(one.path)}</b> <s>${said(one.was)}</s> ${said(one.is)}</li>`)}</ul>`;
+
+const Side = ({ name, way, chosen, choose, value }) => html`<label class="option ${chosen ? "is-chosen" : ""}">
+  <input type="radio" name=${name} checked=${chosen} onChange=${choose} /><strong>${t(way)}</strong><span>${said(value)}</span></label>`;
+
+export function Conflict({ edit, theirs, onMerged }) {
+  const { both, others } = compared(edit.base, documentOf(edit.draft), documentOf(theirs.draft));
+  const [choices, set] = useState({});
+  const open = TABLES.amendable.includes(theirs.state);
+  const go = async () => onMerged(await merged(edit, theirs, choices));
+  return html`<section class="sheet conflict" role="alertdialog" aria-label=${t("conflict")}><header><h2>${t("conflict")}</h2></header>
+    ${open ? html`<p>${t(both.length ? "conflict-says" : "conflict-none")}</p>` : html`<p>${t("conflict-late", { state: t(theirs.state).toLowerCase() })}</p>`}
+    ${both.map((one, i) => html`<fieldset key=${one.path.join()}><legend>${nameOf(one.path)}</legend><div class="options">
+      <${Side} name=${`c${i}`} way="mine" chosen=${choices[i] === "mine"} choose=${() => set({ ...choices, [i]: "mine" })} value=${one.mine} />
+      <${Side} name=${`c${i}`} way="theirs" chosen=${choices[i] === "theirs"} choose=${() => set({ ...choices, [i]: "theirs" })} value=${one.theirs} /></div></fieldset>`)}
+    ${others.length ? html`<div><h3>${t("theirs-taken")}</h3><${Differs} from=${edit.base} to=${withValues(edit.base, others)} /></div>` : null}
+    ${open ? html`<div class="actions"><${Button} kind="primary" disabled=${both.some((_, i) => !choices[i])} onClick=${go}>${t("conflict-merge")}<//></div>` : null}</section>`;
+}

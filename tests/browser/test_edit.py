@@ -1,0 +1,69 @@
+"""An alert that was returned is changed by its author, while somebody else changes it, too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from tests.acceptance.conftest import Served
+from tests.browser.desks import desk
+
+pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
+
+
+async def test_two_change_one_alert_and_nothing_is_lost(
+    served: Served, browser: Browser, ana: str, bea: str, alert: dict[str, Any]
+):
+    """Its author corrects an alert that was returned while a program of theirs does so as well: what both changed is shown side by
+    side and chosen, what one changed alone is taken, and what the form has no field for stays. Whoever has it open to approve it
+    is told what changed.
+    """
+    child = alert["case"]["children"][0]
+    scripts = {"public": "Lucía P.", "scripts": {"ar": "لوسيا"}}
+    named = {**alert, "case": {**alert["case"], "children": [{**child, "name": scripts}]}}
+    alert_id = served.call("POST", "/v1/alerts", named, ana)[1]["id"]
+    async with desk(browser, served.url) as approver, desk(browser, served.url, 412) as author:
+        await approver.sign_in(bea)
+        await approver.page.goto(f"{served.url}/console#/alerts/{alert_id}")
+        await approver.press("Return to the author")
+        await approver.fill("Why", "Her age is another")
+        await approver.press("Return to the author")
+        await expect(approver.page.get_by_text("Her age is another")).to_be_visible()
+        await author.sign_in(ana)
+        await author.page.goto(f"{served.url}/console#/alerts/{alert_id}")
+        await author.page.get_by_role("link", name="Change it").click()
+        await expect(author.page.get_by_label("Name to publish", exact=True)).to_have_value("Lucía P.")
+        await author.fill("Age", "8")
+        await author.page.get_by_label("Eyes", exact=True).select_option("brown")
+        document = served.call("GET", f"/v1/alerts/{alert_id}")[1]["alert"]
+        child = {**document["case"]["children"][0], "age": {"years": 9}}
+        patch = {"level": "appeal", "case": {"children": [child]}}
+        assert served.call("PATCH", f"/v1/alerts/{alert_id}", patch, ana)[0] == 200
+        await author.page.reload()
+        await expect(author.page.get_by_label("Age", exact=True)).to_have_value("8")
+        await author.press("3 Check and submit")
+        await author.press("Submit for approval")
+        conflict = author.page.locator(".conflict")
+        await expect(conflict).to_contain_text("Somebody changed it while you did")
+        await expect(conflict.locator("fieldset")).to_have_count(1)
+        await expect(conflict.locator(".taken")).to_contain_text("Appeal")
+        merge = author.page.get_by_role("button", name="Put together and look again")
+        await expect(merge).to_be_disabled()
+        await author.check_readable()
+        await author.check_readable("rtl")
+        await conflict.get_by_role("radio", name="Yours").check()
+        await merge.click()
+        await author.press("Submit for approval")
+        await expect(author.page.locator(".alert-head .state")).to_have_text("Waiting for approval")
+        since = approver.page.locator(".since")
+        await expect(since).to_contain_text("It was changed while you had it open")
+        await expect(since).to_contain_text("Age")
+        await approver.check_readable()
+        await approver.press("I have seen it")
+        await expect(since).to_have_count(0)
+    told = served.call("GET", f"/v1/alerts/{alert_id}")[1]
+    [child] = told["alert"]["case"]["children"]
+    assert (told["state"], told["alert"]["level"]) == ("pending", "appeal")
+    assert (child["age"]["years"], child["eyes"], child["name"]) == (8, "brown", scripts)
