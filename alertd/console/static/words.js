@@ -371,6 +371,7 @@ const WORDS = {
   "act-alert.reopen": ["Reopened", "Reactivada", "Rouverte", "أُعيد فتحه"],
   "act-alert.restrict": ["Facts and photos taken out", "Datos y fotos retirados", "Faits et photos retirés", "أُزيلت الوقائع والصور"],
   "act-alert.extend": ["Its end put off", "Final aplazado", "Fin repoussée", "مُدّد أجله"],
+  "act-alert.update": ["Update submitted", "Actualización enviada", "Mise à jour soumise", "قُدّم تحديث"],
   "act-alert.close": ["Closed", "Cerrada", "Close", "أُغلق"],
   "act-alert.cancel": ["Cancelled", "Anulada", "Annulée", "أُلغي"],
   "act-alert.purge": ["The case was purged", "Caso eliminado", "Dossier purgé", "مُحيت القضية"],
