@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -40,6 +40,8 @@ EXPIRY_S = 1.0
 LISTEN_S = 0.1
 FRESH_S = 0.5
 SWEEP_S = 3.0
+PLANNABLE = {AlertState.APPROVED, AlertState.SENDING}
+AT_ONCE = 8  # alerts that are planned beside one another
 TELL_S = 0.2  # what happened to an alert is told so soon
 
 
@@ -164,22 +166,31 @@ class Worker:
 
     async def _plan(self) -> None:
         """What is loud first, and of that what is told to fewest: they wait for a chunk of what is told to many, and no more."""
-        unplanned: list[AlertRecord] = []
-        for alert_id in [one for one in self._versions if one not in self._planned]:
-            await self._guarded("plan", alert_id, self._read(alert_id, unplanned))
-        for record in sorted(unplanned, key=lambda record: (not self._loud[record.id], record.people)):
-            await self._guarded("plan", record.id, self._plan_one(record.id))
+        unread, heads = [one for one in self._versions if one not in self._planned], list[AlertRecord]()
+        await self._each("plan", unread, lambda alert_id: self._read(alert_id, heads))
+        self._loud |= dict.fromkeys(unread, False) | {head.id: head.loudness == Loudness.LOUD for head in heads}
+        self._planned |= {head.id for head in heads if head.planned}
+        unplanned = [head for head in heads if not head.planned and head.state in PLANNABLE]
+        unplanned.sort(key=lambda head: (not self._loud[head.id], head.people))
+        await self._each("plan", [head.id for head in unplanned], self._plan_one)
 
-    async def _read(self, alert_id: str, unplanned: list[AlertRecord]) -> None:
-        self._loud.setdefault(alert_id, False)
-        (record,) = await self.alerts.heads([alert_id])
-        if record is None:
-            return
-        self._loud[alert_id] = record.loudness == Loudness.LOUD
-        if record.planned:
-            self._planned.add(alert_id)
-        elif record.state in {AlertState.APPROVED, AlertState.SENDING}:
-            unplanned.append(record)
+    async def _each(self, step: str, alert_ids: Sequence[str], work: Callable[[str], Awaitable[object]]) -> None:
+        """A step for each of many alerts, begun in their order: most of its time each waits for the store."""
+        todo = iter(alert_ids)
+
+        async def share() -> None:
+            for alert_id in todo:
+                await self._guarded(step, alert_id, work(alert_id))
+
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(min(AT_ONCE, len(alert_ids))):
+                    tasks.create_task(share())
+        except* StoreUnavailableError as unavailable:
+            raise unavailable.exceptions[0] from None
+
+    async def _read(self, alert_id: str, heads: list[AlertRecord]) -> None:
+        heads += filter(None, await self.alerts.heads([alert_id]))
 
     async def _plan_one(self, alert_id: str) -> None:
         started, record = self.clock.monotonic(), await self.alerts.get(alert_id)
