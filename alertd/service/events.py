@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from alertd.alerts import AlertState
+from alertd.alerts import AlertState, State
 from alertd.clock import Clock
 from alertd.errors import Fault, Problem
 from alertd.ids import chain_of
@@ -26,15 +26,20 @@ LEASE_MS = 5_000
 #: A chain is announced before the step whose event it will have, so it is looked at again, after twice as long each time. A step that
 #: takes longer than the last look is found when the chain is announced the next time.
 FIRST_LOOK_S, LAST_LOOK_S = 0.1, 60.0
+WAITS_LOOK_S = 5.0  # where late reports wait to be told of together
 #: How often what is too old is looked for where nothing new comes.
 TRIM_S = 600.0
+#: How many references are in which state, over all channels.
+COUNTS = ("targeted", *(state.word for state in State))
 #: What an event says besides its id, type and time, where it is not empty: as the scripts name it.
-FACTS = ("alert", "state", "was", "rev", "status", "kind", "occasion", "percent")
+FACTS = ("alert", "state", "was", "rev", "status", "kind", "occasion", "percent", *COUNTS)
 #: Events that are no state. All others are called as the state that an alert came into.
-NO_STATES = frozenset({"paused", "resumed", "restricted", "extended", "updated", "progress", "stalled", "receipts"})
+NO_STATES = frozenset(
+    {"paused", "resumed", "restricted", "extended", "updated", "progress", "stalled", "recovered", "receipts"}
+)
 #: All that there are: what a webhook may ask for.
 TYPES = (*(f"alert.{word}" for word in (*AlertState, *sorted(NO_STATES))), "webhook.off")
-_NUMBERS = frozenset({"rev", "percent"})
+_NUMBERS = frozenset({"rev", "percent", *COUNTS})
 _CURSOR = re.compile("e([0-9a-f]{1,12})")
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, str]).decode
@@ -90,7 +95,7 @@ class Events:
         count = 0
         for chain, told in zip(chains, await self._events.told(chains) if chains else [], strict=True):
             count += await self._bring(chain, told)
-            await self._looked(chain, now)
+            await self._looked(chain, now, waits=told.waits)
         if now - self._trimmed >= TRIM_S:
             await self._events.trim(self._org)
             self._trimmed = now
@@ -104,13 +109,14 @@ class Events:
             told = await self._events.bring(told.org, chain, [(int(one["n"]), event_of(one)) for one in said])
         return count
 
-    async def _looked(self, chain: str, now: float) -> None:
+    async def _looked(self, chain: str, now: float, *, waits: bool) -> None:
         look = self._looks.get(chain)
         if look is None or look.due > now:
             return
-        if look.wait_s > LAST_LOOK_S:
+        if look.wait_s > LAST_LOOK_S and not waits:
             await self._events.retire(chain, look.seen)
-        look.due, look.wait_s = now + look.wait_s, look.wait_s * 2
+        wait_s = min(look.wait_s, WAITS_LOOK_S) if waits else look.wait_s
+        look.due, look.wait_s = now + wait_s, look.wait_s * 2
 
     async def read(self, org: str, cursor: str | None, limit: int) -> Batch:
         """What follows a cursor, or the oldest there is. Raises Problem for a cursor that is none, or leads nowhere any more."""

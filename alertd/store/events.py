@@ -6,6 +6,7 @@ organisation's stream, which is in another: each once, in the chain's order, how
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from alertd.store import keys
 from alertd.store.connection import Connection
 
 WINDOW = 1_000  # events looked through at once
+REMEMBERED_S = 30.0
 AT_ONCE = 100  # events of one chain that are brought in one step
 
 
@@ -22,6 +24,7 @@ class Told:
     """What a chain has to tell, oldest first: JSON, with `n`, its number in the chain."""
 
     org: str
+    waits: bool  # late reports are still to be told of, together
     events: list[bytes]
 
 
@@ -64,7 +67,9 @@ class Events:
 
     async def told(self, chains: Iterable[str]) -> list[Told]:
         """What each of these chains has to tell, in one round trip."""
-        answers = await self._db.run_many([("told", [keys.chain(chain)], (0, AT_ONCE)) for chain in chains])
+        answers = await self._db.run_many(
+            [("told", [keys.chain(chain)], (0, AT_ONCE, self._db.skew_ms)) for chain in chains]
+        )
         return [_told(answer) for answer in answers]
 
     async def bring(self, org: str, chain: str, events: Sequence[tuple[int, bytes]]) -> Told:
@@ -73,7 +78,7 @@ class Events:
         """
         flat = [part for event in events for part in event]
         await self._db.run_durably("events", self._names(org), chain, self._db.skew_ms, *self._kept, *flat)
-        left = _told(await self._db.run("told", [keys.chain(chain)], events[-1][0], AT_ONCE))
+        left = _told(await self._db.run("told", [keys.chain(chain)], events[-1][0], AT_ONCE, self._db.skew_ms))
         if not left.events:
             await self._db.execute("HDEL", keys.org_events(org, ":marks"), chain)
         return left
@@ -116,8 +121,25 @@ class Events:
         return [keys.org_events(org), keys.org_events(org, ":marks")]
 
 
+class Announcements:
+    """Announces chains that get late reports, before those are written. An announcement holds for longer than it is remembered."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._db = connection
+        self._at: dict[str, float] = {}
+
+    async def of(self, chains: Iterable[str]) -> None:
+        """Raises StoreUnavailableError."""
+        now = asyncio.get_running_loop().time()
+        self._at = {chain: at for chain, at in self._at.items() if now - at < REMEMBERED_S}
+        fresh = set(chains) - self._at.keys()
+        if fresh:
+            await self._db.execute_many([("HINCRBY", keys.told(keys.shard_of(chain)), chain, 1) for chain in fresh])
+            self._at |= dict.fromkeys(fresh, now)
+
+
 def _told(answer: list[bytes]) -> Told:
-    return Told(org=answer[0].decode(), events=answer[1:])
+    return Told(org=answer[0].decode(), waits=answer[1] == b"1", events=answer[2:])
 
 
 def _kept(entry: Any) -> Kept:

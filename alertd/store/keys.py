@@ -23,6 +23,7 @@ CHAIN_SUFFIXES = {
     "leases": ":leases",
     "until": ":until:",
     "told": ":told",
+    "receipts": ":receipts",
 }
 
 
@@ -55,6 +56,7 @@ TABLE = (
     Kind("{a:<chain>}:leases", "hash", "lease -> version, batch, rows", "lease.lua", "an entry when its work is done, its gate closed or its time over"),
     Kind("{a:<chain>}:until:<channel>", "zset", "lease -> ms it ends without a sign of life", "lease.lua renew.lua gate.lua", "with the lease"),
     Kind("{a:<chain>}:told", "list", "what happened and is not among the organisation's events yet: ids and codes, JSON", "prelude.lua told.lua", "an entry when it is among them"),
+    Kind("{a:<chain>}:receipts", "zset", "version with late reports that are not told of yet -> ms at which they are, together", "receipt.lua told.lua", "an entry when they are told of"),
     Kind("{c:<case>}", "string", "the case's key, wrapped: without it the documents are gone", "case_hold.lua case_drop.lua cases", "when the case is purged"),
     Kind("{c:<case>}:held", "hash", "what is sealed under the case's key -> ms that was last done", "case_hold.lua case_drop.lua cases", "with the key"),
     Kind("{c:<case>}:dropped", "string", "the case's key on its way to nowhere", "case_drop.lua cases", "when its tombstone is written"),

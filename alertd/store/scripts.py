@@ -20,6 +20,12 @@ LEASE_MS = 3_000  # a worker that is silent this long has lost its work; its hea
 GAP_MS = LEASE_MS // 2
 #: Attempts whose worker went silent may still be answered by it; for so long an alert is not yet sent.
 LOST_MS = 5 * LEASE_MS
+#: What is handed over of an alert is told at these percentages.
+MARKS = (50, 90, 100)
+#: Of an alert of which nothing got its end for so long, although something is due, it is told that it stalls.
+STALLED_MS = 60_000
+#: Late reports are told of together, so long after the first of them.
+RECEIPTS_MS = 60_000
 #: States in which a row may still learn what its last attempt came to.
 _ANSWERABLE = [state for state, steps in alerts.STEPS.items() if alerts.State.ACCEPTED in steps]
 _FOLDER = Path(__file__).parent / "lua"
@@ -57,6 +63,7 @@ def _tables() -> str:
             f"local ATTEMPTS, DELAYED, DOUBT = {alerts.ATTEMPTS_MASK}, {alerts.FLAG_DELAYED}, {alerts.FLAG_DOUBT}",
             f"local UNSENT = {alerts.FLAG_UNSENT}",
             f"local LEASE_MS, GAP_MS, LOST_MS = {LEASE_MS}, {GAP_MS}, {LOST_MS}",
+            f"local MARKS, STALLED_MS, RECEIPTS_MS = {{{', '.join(map(str, MARKS))}}}, {STALLED_MS}, {RECEIPTS_MS}",
             "local ANSWERABLE = {" + ", ".join(f"[{int(s)}] = true" for s in _ANSWERABLE) + "}",
             "local WORD = {" + ", ".join(f"[{int(s)}] = '{s.word}'" for s in alerts.State) + "}",
         ]

@@ -24,6 +24,7 @@ from alertd.alerts import ATTEMPTS_MASK, CHANNELS, FLAG_DOUBT, FLAG_UNSENT, Aler
 from alertd.ids import chain_of
 from alertd.store import keys
 from alertd.store.connection import Connection
+from alertd.store.events import Announcements
 from alertd.store.scripts import LEASE_MS
 
 KEPT_SPANS = 64  # versions whose rows' channels are kept in memory: receipts come for days, mostly of the latest alerts
@@ -165,6 +166,7 @@ class Work:
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
+        self._announcements = Announcements(connection)
         self._spans: OrderedDict[str, list[tuple[int, str]]] = OrderedDict()
 
     async def plan(
@@ -310,16 +312,13 @@ class Work:
 
     async def receipts(self, reports: Sequence[LateReport]) -> list[int | Exception]:
         """Many of them in one round trip, in their order; what is wrong with one is its answer."""
-        return await self._db.run_each(
-            [
-                (
-                    "receipt",
-                    [keys.chain(chain_of(one.alert_id))],
-                    [one.alert_id, one.row, one.channel, int(one.state), one.reason, bytes(one.old), self._db.skew_ms],
-                )
-                for one in reports
-            ]
-        )
+        await self._announcements.of(chain_of(one.alert_id) for one in reports)
+        calls = [
+            ("receipt", [keys.chain(chain_of(one.alert_id))],
+             (one.alert_id, one.row, one.channel, int(one.state), one.reason, bytes(one.old), self._db.skew_ms))
+            for one in reports
+        ]  # fmt: skip
+        return await self._db.run_each(calls)
 
     async def counts(self, alert_id: str) -> dict[str, dict[str, int]]:
         """References by channel and state, `targeted` and `doubled` among them."""

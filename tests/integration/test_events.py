@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from alertd.alerts import AlertState
+from alertd.alerts import AlertState, State
 from alertd.app import Parts
 from alertd.errors import Problem
 from alertd.ids import new_id
@@ -16,6 +16,9 @@ from alertd.service.events import FACTS, event_of
 from alertd.store.alerts import Alerts
 from alertd.store.connection import Connection
 from alertd.store.events import Events
+from alertd.store.scripts import RECEIPTS_MS, STALLED_MS
+from alertd.store.work import Work, pack_ref
+from tests.integration import batches
 from tests.integration.acts import ANA, BEA, over, planned, register, send, submitted
 from tests.integration.batches import AREA, record
 
@@ -43,7 +46,8 @@ async def test_every_state_of_an_alert_is_told_in_order(parts: Parts, sample: di
     events = await told(parts)
     own = [(one["type"], one["data"].get("was")) for one in events if one["data"]["alert"] == alert.id]
     assert own == [
-        ("alert.pending", None), ("alert.approved", "pending"), ("alert.sending", "approved"), ("alert.sent", "sending"),
+        ("alert.pending", None), ("alert.approved", "pending"), ("alert.sending", "approved"),
+        *[("alert.progress", None)] * 3, ("alert.sent", "sending"),
         ("alert.restricted", None), ("alert.stood_down", "sent"), ("alert.sending", "stood_down"),
         ("alert.stood_down", "sending"), ("alert.closed", "stood_down"),
     ]  # fmt: skip
@@ -161,3 +165,74 @@ async def test_a_purged_case_leaves_ids_in_its_events(parts: Parts, sample: dict
     assert events[-1]["type"] == "alert.purged"
     values = {value for one in events for name, value in one["data"].items() if name not in {"alert", "chain", "rev"}}
     assert values <= {*map(str, AlertState), "Actual", "missing-child"}
+
+
+def types(events: list[dict[str, Any]], alert_id: str) -> list[tuple[str, int | None]]:
+    """What is told of an alert, with how far it was where that is said."""
+    return [(one["type"], one["data"].get("percent")) for one in events if one["data"]["alert"] == alert_id]
+
+
+async def test_how_far_it_is_is_told_once_each(parts: Parts, alert_id: str, work: Work):
+    """At half, nine tenths and all of those that were to be told; what went in one leap is told all the same."""
+    await batches.planned(work, alert_id, 1200)
+    start = len(await told(parts))
+    while lease := await work.lease(alert_id, "push", b""):
+        await work.gate(lease, [], lease.rows, batches.CARRIER)
+        await work.end(lease, batches.accepted(lease.rows), ())
+        await work.finish(alert_id)
+        await work.finish(alert_id)
+    events = types((await told(parts))[start:], alert_id)
+    assert events == [
+        ("alert.progress", 50), ("alert.progress", 90), ("alert.progress", 100), ("alert.sent", None),
+    ]  # fmt: skip
+
+
+async def test_what_stalls_is_told_and_what_goes_on_again(parts: Parts, store: Connection, alert_id: str, work: Work):
+    """A minute in which nothing got its end although something is due, once; not while it is halted on purpose."""
+    await batches.planned(work, alert_id, 10)
+    await parts.alerts.pause(alert_id, waits=True, by="b", rev=None)
+    for _ in range(3):
+        await work.finish(alert_id)
+        store.skew_ms += STALLED_MS
+    await parts.alerts.pause(alert_id, waits=False, by="b", rev=None)
+    for _ in range(3):
+        await work.finish(alert_id)
+        store.skew_ms += STALLED_MS // 2 + 1
+    await work.finish(alert_id)
+    lease = await work.lease(alert_id, "push", b"")
+    assert lease
+    await work.gate(lease, [], lease.rows[:1], batches.CARRIER)
+    await work.end(lease, batches.accepted(lease.rows[:1]), lease.rows[1:])
+    await work.finish(alert_id)
+    words = [word for word, _ in types(await told(parts), alert_id)]
+    assert words[-4:] == ["alert.paused", "alert.resumed", "alert.stalled", "alert.recovered"]
+
+
+async def test_what_waits_for_its_ring_does_not_stall(parts: Parts, store: Connection, alert_id: str, work: Work):
+    """Its time has not come."""
+    refs = b"".join(pack_ref(number, 0) for number in range(1, 11))
+    ring = {batches.PUSH.ring: 60 * STALLED_MS}
+    assert await work.plan(alert_id, 0, 10, [(batches.PUSH, refs)], last=True, delays_ms=ring) == "ok"
+    for _ in range(4):
+        await work.finish(alert_id)
+        store.skew_ms += STALLED_MS
+    assert "alert.stalled" not in [word for word, _ in types(await told(parts), alert_id)]
+
+
+async def test_late_reports_are_told_of_together(parts: Parts, sample: dict[str, Any]):
+    """A minute after the first of them, how many references are in which state; then a minute after the next."""
+    await register(parts, 30)
+    alert = await planned(parts, sample, channels=["sms"])
+    assert await send(parts, alert, "sms")
+    assert await over(parts, alert)
+    for row in range(3):
+        assert await parts.work.receipt(alert.id, row, "sms", State.DELIVERED, 0, [State.ACCEPTED])
+    assert "alert.receipts" not in [word for word, _ in types(await told(parts), alert.id)]
+    parts.db.skew_ms += RECEIPTS_MS
+    [summary] = [one["data"] for one in await told(parts) if one["type"] == "alert.receipts"]
+    assert {name: summary.get(name) for name in ("targeted", "accepted", "delivered", "failed", "percent")} == {
+        "targeted": 30, "accepted": 27, "delivered": 3, "failed": None, "percent": None,
+    }  # fmt: skip
+    assert await parts.work.receipt(alert.id, 3, "sms", State.FAILED, 1, [State.ACCEPTED])
+    parts.db.skew_ms += RECEIPTS_MS
+    assert [one["data"]["failed"] for one in (await told(parts))[-1:]] == [1]

@@ -66,6 +66,7 @@ async def test_the_table_has_every_key_and_no_other(parts: Parts, sample: dict[s
     await parts.work.end(lease, [], lease.rows)
     seen |= await held(parts)
     assert await send(parts, record)
+    assert await parts.work.receipt(record.id, 0, "push", State.DELIVERED, 0, [State.ACCEPTED])
     await parts.receipts.sent("centre", "sms", [Sent("tag", ("1", "2"), 1000)])
     await parts.receipts.ended("centre", "sms", [End(None, Said("1", State.DELIVERED, 0))])
     assert await over(parts, record)

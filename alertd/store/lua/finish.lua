@@ -1,4 +1,5 @@
--- Whether a version has nothing left to do; a version that was sending is then sent.
+-- Whether a version has nothing left to do; a version that was sending is then sent. What is handed over of it is told on the way,
+-- and when nothing has been for long although something is due.
 -- KEYS: 1 chain
 -- ARGV: 1 alert id, 2 skew
 -- Returns: 'done', 'sweep' when its gate is closed with rows to settle, 'busy', 'early' before its approval; of an update that
@@ -11,12 +12,14 @@ if not state then return 'done' end
 if not rows then return (QUEUED_BECOMES[state] or string.find(alert, '-', 1, true)) and 'done' or 'early' end
 local now = chain_now(chain, ARGV[2])
 local gate = gate_of(chain, alert, now)
-local left = 0
-for _, field in ipairs(redis.call('HKEYS', key(chain, 'counts', alert))) do
-  if string.match(field, '%.queued$') or string.match(field, '%.in_flight$') then
-    left = left + tonumber(redis.call('HGET', key(chain, 'counts', alert), field))
-  end
+local flat, sums, channels = redis.call('HGETALL', key(chain, 'counts', alert)), {}, {}
+for i = 1, #flat, 2 do
+  local channel, word = string.match(flat[i], '^(.*)%.([^.]*)$')
+  channels[channel] = true
+  sums[word] = (sums[word] or 0) + flat[i + 1]
 end
+local targeted, in_flight = sums.targeted or 0, sums.in_flight or 0
+local left = (sums.queued or 0) + in_flight
 local function is_sent()
   enter(chain, alert, 'sent', now)
   return 'done'
@@ -26,6 +29,46 @@ if gate == 'closed' then
   return replaced and OPEN[state] and is_sent() or 'done' -- the rest of it is told by an update
 end
 if not OPEN[state] then return left > 0 and 'busy' or 'done' end
-if planned ~= '1' or left > 0 then return 'busy' end
+
+local function mark()
+  local last = tonumber(redis.call('HGET', version_key, 'mark') or '0')
+  for _, percent in ipairs(MARKS) do
+    if percent > last and 100 * (targeted - left) >= percent * targeted then
+      redis.call('HSET', version_key, 'mark', percent)
+      tell(chain, alert, now, 'progress', {percent = tostring(percent)})
+    end
+  end
+end
+
+-- What waits for its ring's time alone is not due.
+local function is_due()
+  if planned ~= '1' or in_flight > 0 then return true end
+  for channel in pairs(channels) do
+    local first = redis.call('ZRANGE', key(chain, 'delayed', channel), 0, 0, 'WITHSCORES')
+    local waits = first[1] and string.sub(first[1], -#WHOLE) == WHOLE and tonumber(first[2]) > now
+    if redis.call('LLEN', key(chain, 'ready', channel)) > 0 or (first[1] and not waits) then return true end
+  end
+  return false
+end
+
+local function watch()
+  local seen, since, stalled = unpack(redis.call('HMGET', version_key, 'left', 'moved', 'stalled'))
+  local moves = (redis.call('HGET', version_key, 'cursor') or '') .. ' ' .. left
+  if gate == 'held' or moves ~= seen then
+    if not since and gate == 'held' then return end
+    redis.call('HDEL', version_key, 'stalled', 'left', 'moved')
+    if gate ~= 'held' then redis.call('HSET', version_key, 'left', moves, 'moved', now) end
+    if stalled and gate ~= 'held' then tell(chain, alert, now, 'recovered', {}) end
+  elseif not stalled and now - since >= STALLED_MS and is_due() then
+    redis.call('HSET', version_key, 'stalled', now)
+    tell(chain, alert, now, 'stalled', {})
+  end
+end
+
+if planned == '1' and targeted > 0 then mark() end
+if planned ~= '1' or left > 0 then
+  watch()
+  return 'busy'
+end
 if lost_at and now - lost_at < LOST_MS then return 'busy' end -- who went silent may only sleep, and know what was not sent
 return is_sent()

@@ -16,5 +16,6 @@ if not same and string.find(ARGV[6], string.char(old), 1, true) then
   move(rows, number, tonumber(ARGV[4]), tonumber(ARGV[5]), at)
   row.last, row.receipt = last, at
   close_rows(chain, alert, rows, ARGV[3])
+  redis.call('ZADD', key(chain, 'receipts'), 'NX', now + RECEIPTS_MS, alert) -- they are told of together
 end
 return old

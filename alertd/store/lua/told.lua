@@ -1,11 +1,29 @@
--- What happened to a chain and is not among its organisation's events yet, oldest first. What has got there is forgotten.
+-- What happened to a chain and is not among its organisation's events yet, oldest first. What has got there is forgotten. Late
+-- reports that came meanwhile are told of together.
 -- KEYS: 1 chain
--- ARGV: 1 number of the last that has got there, 2 the most to give
--- Returns: {organisation, events (JSON) each}
-local chain, told = KEYS[1], key(KEYS[1], 'told')
+-- ARGV: 1 number of the last that has got there, 2 the most to give, 3 skew
+-- Returns: {organisation, "1" where reports wait to be told of together, events (JSON) each}
+local chain, told, receipts = KEYS[1], key(KEYS[1], 'told'), key(KEYS[1], 'receipts')
 local first = redis.call('LINDEX', told, 0)
 while first and tonumber(cjson.decode(first).n) <= tonumber(ARGV[1]) do
   redis.call('LPOP', told)
   first = redis.call('LINDEX', told, 0)
 end
-return {redis.call('HGET', chain, 'org') or '', unpack(redis.call('LRANGE', told, 0, ARGV[2] - 1))}
+
+local function sums(alert)
+  local flat, found = redis.call('HGETALL', key(chain, 'counts', alert)), {}
+  for i = 1, #flat, 2 do
+    local word = string.match(flat[i], '[^.]*$')
+    found[word] = (found[word] or 0) + flat[i + 1]
+  end
+  for word, count in pairs(found) do found[word] = count > 0 and string.format('%.0f', count) or nil end
+  return found
+end
+
+local now = now_ms(ARGV[3])
+for _, alert in ipairs(redis.call('ZRANGEBYSCORE', receipts, '-inf', now)) do
+  tell(chain, alert, now, 'receipts', sums(alert))
+  redis.call('ZREM', receipts, alert)
+end
+return {redis.call('HGET', chain, 'org') or '', tostring(redis.call('EXISTS', receipts)),
+  unpack(redis.call('LRANGE', told, 0, ARGV[2] - 1))}
