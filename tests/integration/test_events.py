@@ -9,14 +9,17 @@ import pytest
 
 from alertd.alerts import AlertState, State
 from alertd.app import Parts
+from alertd.clock import SystemClock
 from alertd.errors import Problem
 from alertd.ids import new_id
 from alertd.kinds import PurgeReason
 from alertd.service.events import FACTS, event_of
+from alertd.service.events import Events as Brings
 from alertd.store.alerts import Alerts
 from alertd.store.connection import Connection
 from alertd.store.events import Events
 from alertd.store.scripts import RECEIPTS_MS, STALLED_MS
+from alertd.store.webhooks import Hook, Hooks, Outcome
 from alertd.store.work import Work, pack_ref
 from tests.integration import batches
 from tests.integration.acts import ANA, BEA, over, planned, register, send, submitted
@@ -236,3 +239,24 @@ async def test_late_reports_are_told_of_together(parts: Parts, sample: dict[str,
     assert await parts.work.receipt(alert.id, 3, "sms", State.FAILED, 1, [State.ACCEPTED])
     parts.db.skew_ms += RECEIPTS_MS
     assert [one["data"]["failed"] for one in (await told(parts))[-1:]] == [1]
+
+
+async def test_events_of_a_cluster_come_together(cluster: Connection):
+    """Chains are in slots of their own, and so is the stream."""
+    alerts, kept = Alerts(cluster), Events(cluster, keep=1000, keep_days=30)
+    names = [new_id(1_700_000_000_000 + i) for i in range(20)]
+    for name in names:
+        await alerts.create(record(name), AREA)
+    brings = Brings(kept, alerts, SystemClock(), org="default")
+    assert await brings.leads()
+    assert await brings.bring() == 20
+    batch = await brings.read("default", None, 100)
+    assert {json.loads(event)["data"]["alert"] for _, event in batch.events} == set(names)
+    hooks = Hooks(cluster)
+    hook = Hook(id="wh_1", org="default", url="https://cases.example/", types=(), secrets=(), by="a", made=1)
+    await hooks.put(hook, queued=0)
+    assert await hooks.queue(hook, 0, 20, [1, 2], 1)
+    [due, _] = await hooks.due(hook, 1, 10)
+    assert await hooks.settle(hook, due, Outcome(word="again", status=410, due=2, off="gone", event=b"{}"), 1)
+    assert (await kept.page("default", 20, 10)).last == 21
+    assert await hooks.remove("default", "wh_1")
