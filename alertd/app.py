@@ -171,7 +171,14 @@ class Parts:
         self.cap_out = CapOut(self.alerts, self.targeting, self.regions, self.renderer, self.texts, settings)
         self.requests = Requests(self.db)
         self.fleet = Fleet(
-            self.alerts, self.work, self.people, self.limits, self.carriers, clock, settings.alerts.organisation
+            self.alerts,
+            self.work,
+            self.people,
+            self.limits,
+            self.carriers,
+            hooks,
+            clock,
+            settings.alerts.organisation,
         )
 
     def services(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from datetime import datetime
 from typing import Annotated
 
 from aiohttp import web
@@ -44,7 +43,9 @@ class Event(BaseModel):
         examples=["evt_01M882R9G938BE2P8KXNZ55750_4"],
     )
     type: str = Field(examples=["alert.sent"])
-    timestamp: datetime = Field(description="When it happened, by the store's clock.")
+    timestamp: str = Field(
+        description="When it happened, by the store's clock.", json_schema_extra={"format": "date-time"}
+    )
     data: dict[str, str | int] = Field(
         description="`alert`, `chain` (the id of its first version), and as it fits `state`, `was` (the state before), `rev`, `status`,"
         " `kind`, `occasion` (why a later version is told), `percent`. Ids and codes alone: ask for the alert to know more."

@@ -151,7 +151,7 @@ def envelope(event_id: str, type_: str, at_ms: int, data: Mapping[str, str | int
 
 def moment(at_ms: int) -> str:
     """RFC 3339, to the millisecond."""
-    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds")
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def cursor_of(number: int) -> str:

@@ -11,6 +11,7 @@ from alertd.service.carriers import Carriers
 from alertd.store.alerts import Alerts
 from alertd.store.limits import Limits
 from alertd.store.people import People
+from alertd.store.webhooks import Hooks
 from alertd.store.work import Work
 
 #: Alerts looked at for their states: the newest.
@@ -21,13 +22,15 @@ class Fleet:
     """Makes `/metrics/fleet`: a few round trips, however many alerts there are."""
 
     def __init__(
-        self, alerts: Alerts, work: Work, people: People, limits: Limits, carriers: Carriers, clock: Clock, org: str
-    ) -> None:
+        self, alerts: Alerts, work: Work, people: People, limits: Limits, carriers: Carriers, hooks: Hooks,
+        clock: Clock, org: str,
+    ) -> None:  # fmt: skip
         self._alerts = alerts
         self._work = work
         self._people = people
         self._limits = limits
         self._carriers = carriers
+        self._hooks = hooks
         self._clock = clock
         self._org = org
 
@@ -43,6 +46,7 @@ class Fleet:
             await self.breakers(),
             subscribers=await self._people.count(),
             pending_oldest_s=max(0, now - min(pending, default=now)) / 1000,
+            webhooks_off=sum(bool(one.off) for one in await self._hooks.standing(await self._hooks.of_org(self._org))),
         )
 
     async def breakers(self) -> dict[tuple[str, str], bool]:

@@ -61,7 +61,7 @@ class WebhookDelivery:
         """Begins to tell each webhook what is due, unless it is being told already."""
         hooks = [hook for org in await self._hooks.orgs() for hook in await self._hooks.of_org(org)]
         self._tasks = {hook_id: task for hook_id, task in self._tasks.items() if not task.done()}
-        for hook, standing in zip(hooks, await self._hooks.standing(hooks) if hooks else [], strict=True):
+        for hook, standing in zip(hooks, await self._hooks.standing(hooks), strict=True):
             if not standing.off and hook.id not in self._tasks:
                 self._tasks[hook.id] = asyncio.create_task(self._guarded(hook, standing), name=f"webhook {hook.id}")
 

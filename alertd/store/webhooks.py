@@ -100,6 +100,8 @@ class Hooks:
 
     async def standing(self, hooks: Sequence[Hook]) -> list[Standing]:
         """How each stands, in one round trip."""
+        if not hooks:
+            return []
         found = await self._db.hashes([_of(hook, "hook") for hook in hooks])
         return [_standing(fields) for fields in found]
 

@@ -22,9 +22,9 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 #: Between the outputs of two blocks; no answer holds it.
 SEPARATOR = "\x1e"
-#: What differs each time, wherever it stands in a text: ids of alerts and photos, times, tokens, ids of requests and of keys.
+#: What differs each time, wherever it stands in a text: ids of alerts, photos, events and webhooks, times, secrets, ids of requests and of keys.
 VARYING = re.compile(
-    r"\b[0-9A-HJKMNP-TV-Z]{26}\b|\bmed_[\w-]+|\d{4}-\d\d-\d\dT[\d:.]+Z|\b(?:live|test)_[\w-]+|\b[0-9a-f]{32}\b|\b[0-9a-f]{12}\b"
+    r"\b[0-9A-HJKMNP-TV-Z]{26}\b|\bmed_[\w-]+|\d{4}-\d\d-\d\dT[\d:.]+Z|\b(?:live|test)_[\w-]+|\bevt_\w+|\bwh_\w+|\bwhsec_\S+|\b[0-9a-f]{32}\b|\b[0-9a-f]{12}\b"
 )
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 

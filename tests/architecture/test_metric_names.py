@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from alertd.metrics import Metrics, fleet_text
 
 ENDING = {"counter": "_total"}
-FLEET = fleet_text({}, {}, {("push", "fcm"): False}, subscribers=0, pending_oldest_s=0.0)
+FLEET = fleet_text({}, {}, {("push", "fcm"): False}, subscribers=0, pending_oldest_s=0.0, webhooks_off=0)
 
 #: Name -> labels. Add freely; a name that was published stays.
 PROMISED = {
@@ -40,6 +40,7 @@ PROMISED = {
     "alertd_subscribers": [],
     "alertd_http_request_seconds": ["route", "method", "status"],
     "alertd_webhooks_total": ["outcome"],
+    "alertd_webhooks_off": [],
     "alertd_audit_entries_total": [],
 }
 

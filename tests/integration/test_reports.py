@@ -16,6 +16,7 @@ from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.connection import Connection
 from alertd.store.limits import Limits
 from alertd.store.people import People
+from alertd.store.webhooks import Hooks
 from alertd.store.work import Alike, Work, pack_ref
 
 AREA = shapely.MultiPolygon([shapely.box(-6, 37, -5, 38)])
@@ -100,7 +101,7 @@ async def planned(alerts: Alerts, work: Work, people: int) -> str:
 async def test_the_fleet_is_told_of_live_alerts_alone(store: Connection, alerts: Alerts):
     """Figures of references are of live alerts, as their help says, and hundreds of alerts cost a few round trips."""
     work = Work(store)
-    fleet = Fleet(alerts, work, People(store), Limits(store), Carriers([]), SystemClock(), "default")
+    fleet = Fleet(alerts, work, People(store), Limits(store), Carriers([]), Hooks(store), SystemClock(), "default")
     for _ in range(60):
         await made(alerts)
     await planned(alerts, work, 3)
