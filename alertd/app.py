@@ -165,8 +165,9 @@ class Parts:
         self.course = Course(self.audit, self.work)
         self.explaining = Explaining(self.alerts, self.reports)
         self.cap_intake = CapIntake(
-            self.intake, self.approval, self.following, self.reports, self.regions, self.carriers,
-            issuers_of(settings.cap), clock,
+            intake=self.intake, approval=self.approval, ends=self.following, updating=self.updating,
+            reports=self.reports, regions=self.regions, carriers=self.carriers, issuers=issuers_of(settings.cap),
+            clock=clock,
         )  # fmt: skip
         self.cap_out = CapOut(self.alerts, self.targeting, self.regions, self.renderer, self.texts, settings)
         self.requests = Requests(self.db)

@@ -29,7 +29,9 @@ async def create_cap(request: web.Request, *, query: SubmitQuery) -> Reply[Submi
     among the regions where an area has no shape. A document without `expires` ends 24 hours after it was sent.
 
     One of msgType Cancel, from the same sender, cancels what its references name, all of it or nothing, and whoever was told is
-    told so. Update, Ack and Error are refused, and so is what an alert cannot hold: two infos in one language, or with different
+    told so. One of msgType Update, from the same sender, is an update of the one alert that its references name, as of
+    `POST /v1/alerts/{id}/updates` with `notify` full and on the channels of that alert; it waits for another person under an id of
+    its own. Ack and Error are refused, and so is what an alert cannot hold: two infos in one language, or with different
     areas. Where `cap.issuers` is configured, a document must be signed by the certificate that is known for its sender. Each fault
     names its line.
     """

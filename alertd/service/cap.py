@@ -1,10 +1,13 @@
-"""CAP comes in: an Alert is submitted as any other, a Cancel ends exactly what it names, and nothing else is done."""
+"""CAP comes in: an Alert is submitted as any other, an Update takes the place of the one alert that it names once another person approves
+it, a Cancel ends exactly what it names, and nothing else is done.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -18,15 +21,18 @@ from alertd.clock import Clock
 from alertd.documents import Alert
 from alertd.errors import Fault, Problem
 from alertd.faults import faults_of
+from alertd.ids import chain_of
+from alertd.kinds import Notify
 from alertd.rendering.plaintext import clip
 from alertd.service.access import Credential
-from alertd.service.approval import Approval
+from alertd.service.approval import UNSENT, Approval
 from alertd.service.cap_drafts import MOST_REASON, Draft, draft_of, external_id, refused, retold
 from alertd.service.carriers import Carriers
 from alertd.service.intake import Intake, Taken
 from alertd.service.regions import Regions
 from alertd.service.reports import Reports, Wanted
 from alertd.service.submission import submit, submitted
+from alertd.service.updating import Updating
 from alertd.store.alerts import AlertRecord
 
 #: Alerts of one organisation under one reference: some rejected ones, and the one that counts.
@@ -40,34 +46,24 @@ class Ends(Protocol):
     async def cancel(self, alert_id: str, who: Credential, reason: str) -> object: ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CapIntake:
     """Takes CAP documents in."""
 
-    def __init__(
-        self,
-        intake: Intake,
-        approval: Approval,
-        ends: Ends,
-        reports: Reports,
-        regions: Regions,
-        carriers: Carriers,
-        issuers: Sequence[Issuer],
-        clock: Clock,
-    ) -> None:
-        """`issuers`: whose signatures count. If there are any, each document must have one of theirs."""
-        self._intake = intake
-        self._approval = approval
-        self._ends = ends
-        self._reports = reports
-        self._regions = regions
-        self._carriers = carriers
-        self._issuers = issuers
-        self._clock = clock
+    intake: Intake
+    approval: Approval
+    ends: Ends
+    updating: Updating
+    reports: Reports
+    regions: Regions
+    carriers: Carriers
+    issuers: Sequence[Issuer]  # whose signatures count; if there are any, each document must have one of theirs
+    clock: Clock
 
     async def take(
         self, raw: bytes, who: Credential, *, alert_id: str | None = None, again: bool = False, dry_run: bool = False
     ) -> tuple[Taken, Alert]:
-        """The alert that was taken in or, of a Cancel, that was ended. `again`: it was done before, under `alert_id`.
+        """The alert or the update that was taken in or, of a Cancel, the alert that was ended. `again`: it was done before, under `alert_id`.
 
         Raises Problem; its faults point into the CAP document and name its lines.
         """
@@ -77,12 +73,14 @@ class CapIntake:
             raise Problem("invalid-request", "The CAP document has faults.", faults=error.faults) from None
         if message.msg_type is MsgType.CANCEL:
             return await self._cancel(message, who, dry_run=dry_run)
+        if message.msg_type is MsgType.UPDATE:
+            return await self._update(message, who, again=again, dry_run=dry_run)
         return await self._submit(message, who, alert_id=alert_id, again=again, dry_run=dry_run)
 
     def _read(self, raw: bytes) -> Message:
         message = read(raw)
-        if self._issuers:
-            check_signature(raw, message, self._issuers, datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC))
+        if self.issuers:
+            check_signature(raw, message, self.issuers, datetime.fromtimestamp(self.clock.now_ms() / 1000, UTC))
         return message
 
     async def _submit(
@@ -91,14 +89,33 @@ class CapIntake:
         draft, alert = await asyncio.to_thread(self._alert, message)
         try:
             if again and not dry_run:
-                return await submitted(self._intake, self._approval, alert_id or "", alert, who), alert
-            return await submit(self._intake, self._approval, alert, who, alert_id=alert_id, dry_run=dry_run), alert
+                return await submitted(self.intake, self.approval, alert_id or "", alert, who), alert
+            return await submit(self.intake, self.approval, alert, who, alert_id=alert_id, dry_run=dry_run), alert
         except Problem as problem:
             raise retold(problem, draft, message) from None
 
+    async def _update(self, message: Message, who: Credential, *, again: bool, dry_run: bool) -> tuple[Taken, Alert]:
+        """What the one alert that is named is to say: whoever was told is told so, on its channels, for CAP knows no silence."""
+        draft, alert = await asyncio.to_thread(self._alert, message)
+        chains = {chain_of(record.id) for record in await self._named(message, who)}
+        if len(chains) != 1:
+            fault = Fault("/references", "These are several alerts: an Update is of one.")
+            raise refused("not-found", "It is not plain what this Update is of; nothing was done.", [fault], message)
+        old = await self.approval.get(chains.pop(), who)
+        channels = Alert.model_validate_json(old.document).channels if old.document else alert.channels
+        alert = alert.model_copy(update={"external_id": None, "channels": channels})
+        name = external_id(message.reference)
+        try:
+            taken = await self.updating.submit(
+                old.id, alert, Notify.FULL, who, external_id=name, again=again, dry_run=dry_run
+            )
+        except Problem as problem:
+            raise retold(problem, draft, message) from None
+        return taken, alert
+
     def _alert(self, message: Message) -> tuple[Draft, Alert]:
         """What a message asks for. Raises Problem."""
-        draft = draft_of(message, self._regions.library, self._carriers.channels)
+        draft = draft_of(message, self.regions.library, self.carriers.channels)
         try:
             return draft, Alert.model_validate_json(json.dumps(draft.document))
         except ValidationError as error:
@@ -114,18 +131,18 @@ class CapIntake:
             )
             for record in records:
                 if record.state not in _CANCELLED:
-                    await self._ends.cancel(record.id, who, clip(reason, MOST_REASON))
-        record = await self._approval.get(records[0].id, who)
+                    await self.ends.cancel(record.id, who, clip(reason, MOST_REASON))
+        record = await self.approval.get(records[0].id, who)
         alert = Alert.model_validate_json(record.document)
-        return await submitted(self._intake, self._approval, record.id, alert, who), alert
+        return await submitted(self.intake, self.approval, record.id, alert, who), alert
 
     async def _named(self, message: Message, who: Credential) -> Sequence[AlertRecord]:
-        """The alerts that a Cancel names. Raises Problem where it is not plain which these are."""
+        """The alerts that a Cancel or an Update names; of an update that was approved, its alert. Raises Problem where it is not plain which these are."""
         faults: list[Fault] = []
         found: list[AlertRecord] = []
         for count, reference in enumerate(message.references, 1):
             wanted = Wanted(external_id=external_id(reference))
-            records, _ = await self._reports.list(who.org, wanted, before=None, limit=MOST_OF_ONE)
+            records, _ = await self.reports.list(who.org, wanted, before=None, limit=MOST_OF_ONE)
             chosen = _chosen(records)
             if not chosen:
                 faults.append(Fault("/references", f"Reference {count} names no alert here that could be cancelled."))
@@ -134,12 +151,17 @@ class CapIntake:
             elif reference.sender != message.sender:
                 faults.append(Fault("/sender", f"Reference {count} names an alert of another sender."))
             else:
-                found += chosen
+                found += [await self._whole(record, who) for record in chosen]
         if faults:
             raise refused(
-                "not-found", "It is not plain what this Cancel means; nothing was cancelled.", faults, message
+                "not-found", f"It is not plain what this {message.msg_type} means; nothing was done.", faults, message
             )
-        return found
+        # What waits first: it ends with its alert, and could not be ended then.
+        return sorted({one.id: one for one in found}.values(), key=lambda one: one.id == chain_of(one.id))
+
+    async def _whole(self, record: AlertRecord, who: Credential) -> AlertRecord:
+        """The alert whose version this is, but for an update that nobody approved: it ends alone."""
+        return record if record.state in UNSENT else await self.approval.get(chain_of(record.id), who)
 
 
 def _chosen(records: Sequence[AlertRecord]) -> list[AlertRecord]:

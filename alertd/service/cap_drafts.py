@@ -45,7 +45,6 @@ LEVELS = {
     Severity.UNKNOWN: _LEAST,
 }
 _NOT_FOR_PEOPLE = {
-    MsgType.UPDATE: "An Update is not taken yet: cancel the alert and send another.",
     MsgType.ACK: "This answers an alert and is none.",
     MsgType.ERROR: "This answers an alert and is none.",
 }
@@ -76,7 +75,7 @@ def external_id(reference: Reference) -> str:
 
 
 def draft_of(message: Message, places: Places, channels: Collection[str]) -> Draft:
-    """The alert that a message of type Alert asks for. Raises Problem with every reason why it cannot be one."""
+    """The alert that a message of type Alert asks for, or that one of type Update makes of an alert. Raises Problem with every reason why it cannot be one."""
     faults = _unfit(message)
     if faults:
         raise refused("invalid-request", "The CAP document asks for what is not done.", faults, message)

@@ -296,6 +296,9 @@ def _life(w: Walk, alert: str, media: str, now: datetime, ana: str, bea: str) ->
     """What follows an alert, to its end."""
     one = f"/v1/alerts/{alert}"
     w.call("resend_deliveries", "POST", f"{one}/deliveries/resend", {"states": ["failed"], "channel": "sms"}, key=bea)
+    wider = {**w.served.call("GET", one)[1]["alert"], "target": {"regions": ["ES-SE"]}, "notify": "full"}
+    update = w.call("update_alert", "POST", f"{one}/updates", wider, key=ana)
+    w.call("approve_alert", "POST", f"/v1/alerts/{update['id']}/approve", key=bea)
     later = {"expires": _text(now + timedelta(days=2)), "reason": "Still missing"}
     w.call("extend_alert", "POST", f"{one}/extend", later, key=bea)
     w.call("restrict_alert", "POST", f"{one}/restrict", {"reason": "Her identity is protected."}, key=ana)
