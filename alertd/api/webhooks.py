@@ -99,7 +99,9 @@ async def create_webhook(request: web.Request, *, body: NewWebhook) -> WebhookMa
         raise Problem(
             "precondition-failed", "The webhook was made and its secret told; give it a new one with `rotate`."
         )
-    watched, secret = await services(request).webhooks.create(credential(request), body.url, body.types)
+    s, who = services(request), credential(request)
+    await s.stopping.check_key(who)
+    watched, secret = await s.webhooks.create(who, body.url, body.types)
     note(request, object_=watched.hook.id)
     return WebhookMade(**_facts(watched), secret=secret)
 
@@ -133,7 +135,9 @@ async def rotate_webhook(request: web.Request, *, id: HookId) -> WebhookMade:
     """A new secret. For a day each event is signed with the one before as well."""
     if is_replay(request):
         raise Problem("precondition-failed", "The secret was made and told; make another with a new Idempotency-Key.")
-    watched, secret = await services(request).webhooks.rotate(credential(request).org, id)
+    s, who = services(request), credential(request)
+    await s.stopping.check_key(who)
+    watched, secret = await s.webhooks.rotate(who.org, id)
     return WebhookMade(**_facts(watched), secret=secret)
 
 
@@ -184,7 +188,7 @@ _NONE = ("not-found",)
 OPERATIONS = (
     Operation(
         method="POST", path="/v1/webhooks", handler=create_webhook, summary="Make a webhook", scope=_SCOPE, group=_GROUP,
-        status=201, problems=("precondition-failed",), act=Act("webhook.create"),
+        status=201, problems=("precondition-failed", "stop-active"), act=Act("webhook.create"),
     ),
     Operation(method="GET", path="/v1/webhooks", handler=list_webhooks, summary="List webhooks", scope=_SCOPE, group=_GROUP),
     Operation(
@@ -197,7 +201,7 @@ OPERATIONS = (
     ),
     Operation(
         method="POST", path="/v1/webhooks/{id}/rotate", handler=rotate_webhook, summary="Give a webhook a new secret",
-        scope=_SCOPE, group=_GROUP, problems=(*_NONE, "precondition-failed"), act=Act("webhook.rotate"),
+        scope=_SCOPE, group=_GROUP, problems=(*_NONE, "precondition-failed", "stop-active"), act=Act("webhook.rotate"),
     ),
     Operation(
         method="POST", path="/v1/webhooks/{id}/test", handler=test_webhook, summary="Try a webhook", scope=_SCOPE,

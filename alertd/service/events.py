@@ -27,6 +27,8 @@ LEASE_MS = 5_000
 #: takes longer than the last look is found when the chain is announced the next time.
 FIRST_LOOK_S, LAST_LOOK_S = 0.1, 60.0
 WAITS_LOOK_S = 5.0  # where late reports wait to be told of together
+#: Chains a round, so that a round is over before the lease is.
+CHAINS_AT_ONCE = 500
 #: How often what is too old is looked for where nothing new comes.
 TRIM_S = 600.0
 #: How many references are in which state, over all channels.
@@ -89,13 +91,12 @@ class Events:
             chain: look if (look := self._looks.get(chain)) and look.seen == seen else _Look(seen)
             for chain, seen in announced.items()
         }
-        chains = sorted(
-            {chain for chain, look in self._looks.items() if look.due <= now} | set(await self._alerts.live())
-        )
+        due = [chain for chain, look in self._looks.items() if look.due <= now][:CHAINS_AT_ONCE]
+        chains = sorted({*due, *await self._alerts.live()})
         count = 0
         for chain, told in zip(chains, await self._events.told(chains) if chains else [], strict=True):
             count += await self._bring(chain, told)
-            await self._looked(chain, now, waits=told.waits)
+            await self._looked(chain, told, now)
         if now - self._trimmed >= TRIM_S:
             await self._events.trim(self._org)
             self._trimmed = now
@@ -109,13 +110,13 @@ class Events:
             told = await self._events.bring(told.org, chain, [(int(one["n"]), event_of(one)) for one in said])
         return count
 
-    async def _looked(self, chain: str, now: float, *, waits: bool) -> None:
+    async def _looked(self, chain: str, told: store.Told, now: float) -> None:
         look = self._looks.get(chain)
         if look is None or look.due > now:
             return
-        if look.wait_s > LAST_LOOK_S and not waits:
-            await self._events.retire(chain, look.seen)
-        wait_s = min(look.wait_s, WAITS_LOOK_S) if waits else look.wait_s
+        if look.wait_s > LAST_LOOK_S and not told.waits:
+            await self._events.retire(told.org, chain, look.seen)
+        wait_s = min(look.wait_s, WAITS_LOOK_S) if told.waits else look.wait_s
         look.due, look.wait_s = now + wait_s, look.wait_s * 2
 
     async def read(self, org: str, cursor: str | None, limit: int) -> Batch:

@@ -61,9 +61,12 @@ class Events:
         found = await self._db.hashes([keys.told(shard) for shard in range(keys.SHARDS)])
         return {chain.decode(): seen for shard in found for chain, seen in shard.items()}
 
-    async def retire(self, chain: str, seen: bytes) -> None:
-        """A chain has nothing left to tell; it stays if it was announced again since."""
-        await self._db.run("retire", [keys.told(keys.shard_of(chain))], chain, seen)
+    async def retire(self, org: str, chain: str, seen: bytes) -> None:
+        """A chain has nothing left to tell; it stays if it was announced again since. How far it got is known till then, so that
+        nobody who was slow brings again what another has brought.
+        """
+        if await self._db.run("retire", [keys.told(keys.shard_of(chain))], chain, seen):
+            await self._db.execute("HDEL", keys.org_events(org, ":marks"), chain)
 
     async def told(self, chains: Iterable[str]) -> list[Told]:
         """What each of these chains has to tell, in one round trip."""
@@ -78,10 +81,7 @@ class Events:
         """
         flat = [part for event in events for part in event]
         await self._db.run_durably("events", self._names(org), chain, self._db.skew_ms, *self._kept, *flat)
-        left = _told(await self._db.run("told", [keys.chain(chain)], events[-1][0], AT_ONCE, self._db.skew_ms))
-        if not left.events:
-            await self._db.execute("HDEL", keys.org_events(org, ":marks"), chain)
-        return left
+        return _told(await self._db.run("told", [keys.chain(chain)], events[-1][0], AT_ONCE, self._db.skew_ms))
 
     async def trim(self, org: str) -> None:
         """Lets go of what is too old."""

@@ -13,7 +13,7 @@ from alertd.clock import SystemClock
 from alertd.errors import Problem
 from alertd.ids import new_id
 from alertd.kinds import PurgeReason
-from alertd.service.events import FACTS, event_of
+from alertd.service.events import FACTS, LAST_LOOK_S, event_of
 from alertd.service.events import Events as Brings
 from alertd.store.alerts import Alerts
 from alertd.store.connection import Connection
@@ -24,6 +24,7 @@ from alertd.store.work import Work, pack_ref
 from tests.integration import batches
 from tests.integration.acts import ANA, BEA, over, planned, register, send, submitted
 from tests.integration.batches import AREA, record
+from tests.integration.movers import Clock
 
 
 async def told(parts: Parts) -> list[dict[str, Any]]:
@@ -79,7 +80,24 @@ async def test_what_dies_in_between_loses_nothing_and_tells_nothing_twice(parts:
     assert [(one["data"]["alert"], one["data"]["state"]) for one in events] == [
         (first, "pending"), (first, "rejected"), (second, "pending"),
     ]  # fmt: skip
-    assert await parts.db.execute("HGETALL", names[1]) == {b"last": b"3"}  # nothing is on the way
+
+
+async def test_a_chain_that_has_nothing_left_to_tell_is_let_go(store: Connection, alerts: Alerts):
+    """After a minute and more in which it had nothing; until then a step that was announced may still come."""
+    clock, kept = Clock(), Events(store, keep=1000, keep_days=30)
+    brings = Brings(kept, alerts, clock, org="default")
+    name = new_id(1_700_000_000_000)
+    await alerts.enliven(name, works=False)
+    for _ in range(5):
+        assert await brings.bring() == 0
+        clock.seconds += 10
+    await alerts.create(record(name), AREA)
+    while await kept.announced():
+        await brings.bring()
+        clock.seconds += 10
+    assert clock.seconds > 2 * LAST_LOOK_S
+    assert len((await brings.read("default", None, 10)).events) == 1
+    assert await store.hash_of("{v:default}:marks") == {b"last": b"1"}
 
 
 async def test_a_cursor_leads_on_from_where_it_was(parts: Parts, alerts: Alerts):
