@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any, get_args
 
-from alertd.alerts import AMENDABLE, OPEN_STATES, OVER, SETTLED, AlertState, State
+from alertd.alerts import AMENDABLE, OPEN_STATES, OVER, SETTLED, SHOWN, AlertState, State
 from alertd.documents import MAX_RINGS, Status
-from alertd.kinds import KINDS, CancelReason, Kind, Level
+from alertd.kinds import KINDS, CancelReason, Kind, Level, Notify
 from alertd.rules import CRITERIA
 from alertd.service.access import Scope
 from alertd.service.following import CANCEL, CLOSE, REOPEN, STAND_DOWN, Step
+from alertd.service.revising import SOURCES as REVISABLE
 from channels.base import Loudness
 from geofences.shapes import MAX_VERTICES
 
@@ -34,7 +35,9 @@ def tables() -> dict[str, Any]:
         "underWay": _ordered(OPEN_STATES | {AlertState.SCHEDULED}),
         "over": _ordered(OVER),
         "amendable": _ordered(frozenset(AMENDABLE)),
-        "acts": {name: _ordered(_from(step)) for name, step in _ACTS.items()},
+        "acts": {name: _ordered(_from(step)) for name, step in _ACTS.items()}
+        | {"update": _ordered(SHOWN), "extend": _ordered(REVISABLE), "restrict": _ordered(REVISABLE)},
+        "notify": list(Notify),
         "codes": list(CancelReason),
         "references": {
             name: [state.word for state in states]

@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from tests.acceptance.conftest import Served
-from tests.browser.desks import desk
+from tests.browser.desks import PATIENCE_MS, desk
 
 pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
 
@@ -67,3 +67,46 @@ async def test_two_change_one_alert_and_nothing_is_lost(
     [child] = told["alert"]["case"]["children"]
     assert (told["state"], told["alert"]["level"]) == ("pending", "appeal")
     assert (child["age"]["years"], child["eyes"], child["name"]) == (8, "brown", scripts)
+
+
+async def test_an_alert_is_updated_and_restricted(
+    served: Served, browser: Browser, ana: str, bea: str, alert: dict[str, Any]
+):
+    """Its author changes what it says and who hears of that, another person sees how many and approves; facts are taken out in two
+    presses and a reason, and all of it is in the alert's course. Its author is not offered to put its end off, the other is.
+    """
+    alert_id = served.approved({**alert, "target": {"regions": ["41091"]}})
+    served.wait_for(lambda: served.progress(alert_id)["state"] == "sent")
+    async with desk(browser, served.url) as author, desk(browser, served.url) as approver:
+        await author.sign_in(ana)
+        await author.page.goto(f"{served.url}/console#/alerts/{alert_id}")
+        await author.page.get_by_role("link", name="Update").wait_for()
+        await expect(author.page.get_by_role("button", name="Put its end off")).to_have_count(0)
+        await author.page.get_by_role("link", name="Update").click()
+        await author.fill("Age", "8")
+        await author.page.locator(".notify").get_by_text("Phones, without a sound").click()
+        await author.check_readable()
+        await author.press("3 Check and submit")
+        await author.press("Submit for approval")
+        await author.page.get_by_text("another person must approve it").wait_for()
+        update_id = author.page.url.rpartition("/")[2]
+        await approver.sign_in(bea)
+        await approver.page.goto(f"{served.url}/console#/alerts/{update_id}")
+        await expect(approver.page.locator(".approval")).to_contain_text("Told again:")
+        await approver.check_readable()
+        await approver.press("Approve and send")
+        await approver.page.locator(".channel").first.wait_for()
+        await approver.page.get_by_role("link", name="Open the alert").click()
+        await approver.press("Put its end off")
+        await expect(approver.page.locator(".order")).to_contain_text("It is told for longer")
+        await approver.press("Back")
+        await approver.press("Take facts and photos out")
+        await approver.fill("Why (stays inside)", "Found, well")
+        await approver.check_readable("rtl")
+        await approver.page.locator(".order").get_by_role("button", name="Take facts and photos out").click()
+        times = approver.page.locator(".times")
+        await expect(times).to_contain_text("Facts and photos taken out", timeout=PATIENCE_MS)
+        await expect(times).to_contain_text("Update submitted")
+        await expect(times).to_contain_text("Update approved")
+    assert served.call("GET", f"/v1/alerts/{update_id}")[1]["update"]["notify"] == "silent"
+    assert served.call("GET", f"/v1/alerts/{alert_id}")[1]["restricted"]

@@ -79,6 +79,7 @@ def test_each_word_that_is_asked_for_is_there():
     asked |= {f"act-{one.act.name}" for one in OPERATIONS if one.act and one.act.name.startswith("alert.")}
     asked |= {f"told-{one}" for one in get_args(Told)} | {f"stands-{one}" for one in get_args(Standing)}
     asked |= {f"why-{one}" for one in get_args(Why) if one != "has-messages"}
+    asked |= {f"notify{way}-{one}" for one in told["notify"] for way in ("", "-as")}
     assert asked - known == set()
 
 

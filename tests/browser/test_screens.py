@@ -10,6 +10,7 @@ import io
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -17,6 +18,7 @@ from playwright.async_api import Browser
 
 from tests.acceptance.conftest import Served
 from tests.browser.desks import Desk, desk
+from tests.pictures import drawn, written
 
 pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
 
@@ -24,7 +26,7 @@ SIZE = (1360, 860)
 #: Of each picture on its sheet, so many in a row.
 SHOWN, IN_A_ROW, GAP = (680, 430), 2, 10
 LOOKS = 12  # until a screen is at rest; one that never is, is taken as it moves
-SCREENS = 15
+SCREENS = 18
 MARIA = {
     "languages": ["es", "en"], "kinds": ["missing-child"], "places": {"home": {"point": [-5.9845, 37.3891]}, "school": {"region": "41091"}},
     "addresses": [{"channel": "sms", "number": "+34612345678"}, {"channel": "mail", "mailbox": "maria@mail.example"}],
@@ -79,6 +81,11 @@ async def author(window: Desk, key: str, case: str, sheet: Sheet) -> None:
     await page.locator(".phone-title").wait_for()
     await page.get_by_role("heading", name="The child").scroll_into_view_if_needed()
     await sheet.take(window)
+    photo: Any = {"name": "lucia.jpg", "mimeType": "image/jpeg", "buffer": written(drawn())}
+    await page.locator("input[type=file]").set_input_files(photo)
+    await page.locator(".photo-facts").scroll_into_view_if_needed()
+    await sheet.take(window)
+    await page.locator(".photo-facts").get_by_role("button", name="Remove").click()
     await window.press("Continue")
     await page.locator(".map[data-ready=true]").wait_for()
     await window.choose_region("Sevilla", "41091")
@@ -111,6 +118,9 @@ async def approver(window: Desk, key: str, sheet: Sheet) -> None:
     await sheet.take(window)
     await window.press("Approve and send")
     await window.page.locator(".channel").first.wait_for()
+    await sheet.take(window)
+    await window.page.locator(".shares li").first.wait_for()
+    await window.page.locator(".where").scroll_into_view_if_needed()
     await sheet.take(window)
     await window.press("Stand down")
     await window.page.locator(".order-texts .phone-title").wait_for()
@@ -147,6 +157,14 @@ async def keeper(window: Desk, key: str, sheet: Sheet) -> None:
         await sheet.take(window)
 
 
+async def reader(window: Desk, key: str, sheet: Sheet) -> None:
+    await window.speak_arabic()
+    await window.sign_in(key)
+    await window.page.locator(".lines a, .live-card h3 a").first.click()
+    await window.page.locator(".times li").first.wait_for()
+    await sheet.take(window)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_every_screen_can_be_read_by_all(
     served: Served, browser: Browser, ana: str, bea: str, scheme: str, pictures: Path | None, tmp_path: Path
@@ -160,5 +178,7 @@ async def test_every_screen_can_be_read_by_all(
         await approver(second, bea, sheet)
     async with desk(browser, served.url, **window) as third:
         await keeper(third, ana, sheet)
+    async with desk(browser, served.url, **window) as fourth:
+        await reader(fourth, bea, sheet)
     assert len(sheet.pictures) == SCREENS
     await asyncio.to_thread(sheet.write, pictures or tmp_path)

@@ -85,6 +85,7 @@ function Approval({ alert, me, onDecided }) {
     <div class="approval-words">
       <h2>${t("what-happens")}</h2>
       <p class="sentence">${sentenceOf({ ...alert, channels: alert.alert.channels }, reach)}</p>
+      ${alert.update ? html`<p>${t(`notify-${alert.update.notify}`)} ${t("update-tells", { again: counted(alert.update.told_again, "people"), newly: counted(alert.update.newly_inside, "people") })}</p>` : null}
       <${RingWords} rings=${alert.alert.target.rings} />
       <${Changed} alert=${alert} reach=${reach} />
       <${Reach} reach=${reach} target=${alert.alert.target} />
@@ -177,6 +178,7 @@ export function AlertScreen({ id, me }) {
     return html`<div class="page">${error ? html`<${Refused} error=${error} />` : html`<${Loading} />`}</div>`;
   }
   const state = TABLES.underWay.includes(alert.state) && progress ? progress.state : alert.state;
+  const [chain] = alert.id.split("-");  // what follows an alert has its id and a number, and is decided about with it
   const number_ = alert.alert && alert.alert.case && alert.alert.case.number;
   return html`<div class="page alert-page of-${alert.status}">
     <header class="alert-head">
@@ -194,7 +196,8 @@ export function AlertScreen({ id, me }) {
     ${TABLES.amendable.includes(alert.state) && alert.author === me.subject ? html`<div class="actions"><a class="button primary" href="#/edit/${alert.id}"><span>${t("edit")}</span></a></div>` : null}
     ${alert.paused ? html`<p class="note" role="status">${t("waits")}</p>` : null}
     ${alert.approved && progress ? html`<${Told} alert=${alert} progress=${progress} connected=${connected} me=${me} />` : null}
-    ${alert.approved ? html`<${Follow} alert=${alert} state=${state} languages=${languagesOf(alert.alert)} onDone=${again} />` : null}
+    ${chain !== alert.id ? html`<p class="note">${t("tells-of")} <a href="#/alerts/${chain}">${t("update-of")}</a></p>` : null}
+    ${alert.approved && chain === alert.id ? html`<${Follow} alert=${alert} state=${state} languages=${languagesOf(alert.alert)} me=${me} onDone=${again} />` : null}
     ${alert.approved ? html`<${Account} alert=${alert} progress=${progress} me=${me} />` : html`<${Timeline} alert=${alert} progress=${null} />`}
     ${alert.alert && new Date(alert.expires) > new Date()
       ? html`<section><h2>${t(alert.approved ? "preview-sent" : "preview")}</h2><${Messages} document=${alert.alert} only=${languagesOf(alert.alert)} /></section>`

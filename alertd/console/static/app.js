@@ -3,7 +3,7 @@
 import { get, session } from "./api.js";
 import { AlertScreen } from "./alert.js";
 import { AllScreen, NowScreen } from "./now.js";
-import { ComposeScreen, EditScreen } from "./compose.js";
+import { ComposeScreen, EditScreen, UpdateScreen } from "./compose.js";
 import { AuditScreen, CarriersScreen, KeysScreen } from "./desk.js";
 import { Button, Field, Icon, Refused, html, render, useEffect, useState } from "./parts.js";
 import { RegionsScreen } from "./regions.js";
@@ -88,6 +88,7 @@ function screenOf(route, me) {
   const [place, id] = route.split("/");
   if (place === "alerts" && id) return html`<${AlertScreen} key=${id} id=${id} me=${me} />`;
   if (place === "edit" && id) return html`<${EditScreen} key=${id} id=${id} me=${me} />`;
+  if (place === "update" && id) return html`<${UpdateScreen} key=${id} id=${id} me=${me} />`;
   return html`<${SCREENS[place] || NowScreen} key=${place} me=${me} />`;
 }
 

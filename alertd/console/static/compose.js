@@ -4,8 +4,9 @@ import { get, onceOnly, post } from "./api.js";
 import { AreaStep } from "./area.js";
 import { CaseStep } from "./case.js";
 import { blank, documentOf, forget, keep, kept } from "./draft.js";
-import { Conflict, save, useEdit } from "./edit.js";
+import { Conflict, save, update, useEdit } from "./edit.js";
 import { Button, Loading, Refused, html, useEffect, usePolled, useState } from "./parts.js";
+import { TABLES } from "./tables.js";
 import { useReach } from "./reach.js";
 import { SendStep } from "./send.js";
 import { counted } from "./parts.js";
@@ -78,18 +79,42 @@ export function ComposeScreen({ me }) {
   return html`<${Compose} title=${t("new")} draft=${draft} change=${change} me=${me} submit=${submit} onDiscard=${clear} discard=${t("discard")} />`;
 }
 
+const changeOf = (set) => (more) => set((before) => ({ ...before, draft: { ...before.draft, ...(typeof more === "function" ? more(before.draft) : more) } }));
+
 /** An alert that there is already, changed by its author. */
 export function EditScreen({ id, me }) {
   const { edit, set, error } = useEdit(id);
   const [theirs, meet] = useState(null);
   if (!edit) return html`<div class="page">${error ? html`<${Refused} error=${error} />` : html`<${Loading} />`}</div>`;
-  const change = (more) => set((before) => ({ ...before, draft: { ...before.draft, ...(typeof more === "function" ? more(before.draft) : more) } }));
   const leave = () => { location.hash = `#/alerts/${id}`; };
   const submit = async () => {
     const found = await save(id, edit);
     meet(found);
     if (found) scrollTo(0, 0); else leave();
   };
-  return html`<${Compose} title=${t("edit")} draft=${edit.draft} change=${change} me=${me} submit=${submit} onDiscard=${() => { forget(id); leave(); }} discard=${t("edit-discard")}>
-    ${theirs ? html`<${Conflict} edit=${edit} theirs=${theirs} onMerged=${(whole) => { set(whole); meet(null); }} />` : null}<//>`;
+  return html`<${Compose} title=${t("edit")} draft=${edit.draft} change=${changeOf(set)} me=${me} submit=${submit} onDiscard=${() => { forget(id); leave(); }} discard=${t("edit-discard")}>
+    ${theirs ? html`<${Conflict} edit=${edit} theirs=${theirs} states=${TABLES.amendable} onMerged=${(whole) => { set(whole); meet(null); }} />` : null}<//>`;
+}
+
+/** Who hears that it was changed. */
+const Notify = ({ notify, choose }) => html`<fieldset class="sheet notify"><legend class="sr-only">${t("notify")}</legend><h2>${t("notify")}</h2><div class="options">${TABLES.notify.map((one) => html`
+  <label class="option ${notify === one ? "is-chosen" : ""}"><input type="radio" name="notify" checked=${notify === one} onChange=${() => choose(one)} /><strong>${t(`notify-as-${one}`)}</strong><span>${t(`notify-${one}`)}</span></label>`)}</div></fieldset>`;
+
+/** What an alert that is told is to say from now on: a version of it, which another person approves. */
+export function UpdateScreen({ id, me }) {
+  const { edit, set, error } = useEdit(id);
+  const [theirs, meet] = useState(null);
+  const [notify, choose] = useState(TABLES.notify[0]);
+  const [once, renew] = useState(onceOnly);
+  useEffect(() => { renew(onceOnly()); }, [edit, notify]);
+  if (!edit) return html`<div class="page">${error ? html`<${Refused} error=${error} />` : html`<${Loading} />`}</div>`;
+  const submit = async () => {
+    const found = await update(id, edit, notify, once);
+    if (found.id) location.hash = `#/alerts/${found.id}`;
+    meet(found.theirs || null);
+    scrollTo(0, 0);
+  };
+  return html`<${Compose} title=${t("update")} draft=${edit.draft} change=${changeOf(set)} me=${me} submit=${submit} onDiscard=${() => { forget(id); location.hash = `#/alerts/${id}`; }} discard=${t("edit-discard")}>
+    <${Notify} notify=${notify} choose=${choose} />
+    ${theirs ? html`<${Conflict} edit=${edit} theirs=${theirs} states=${TABLES.acts.update} onMerged=${(whole) => { set(whole); meet(null); }} />` : null}<//>`;
 }

@@ -15,7 +15,10 @@ const AGAIN_TIMES = 20;
 
 /** How an act is drawn: what lets it go out, what ends it; all others are plain. */
 const LOOKS = { "alert.approve": "approved", "alert.cancel": "ended", "alert.stand-down": "ended", "alert.reject": "ended", "alert.purge": "ended", "alert.close": "ended" };
-const wordOf = ({ act, state }) => t(act === "alert.create" && state === "draft" ? "act-draft" : `act-${act}`);
+const wordOf = ({ act, state, object }) => {
+  if (act === "alert.create" && state === "draft") return t("act-draft");
+  return t(act === "alert.approve" && object.includes("-") ? "act-update-approved" : `act-${act}`);  // a later version has a number behind the id
+};
 const later = (iso, s) => new Date(new Date(iso).getTime() + s * 1000).toISOString();
 
 /** Acts, hand-overs and the end, in the order of time. */
@@ -117,6 +120,7 @@ export function Where({ reach }) {
   return html`<section class="panel where"><div><h2>${t("where-people")}</h2><p class="muted small">${t("where-says")}</p>
       <ul class="shares">${shown.map(([code, n]) => html`<li><span>${names[code] || code}</span>
         <span class="track"><i style=${{ width: `${(n / most) * 100}%` }}></i></span><b>${number(n)}</b></li>`)}</ul>
-      <p class="muted small shares-rest">${told.length > shown.length ? t("more-regions", { n: told.length - shown.length }) : ""} ${small ? t("small-regions", { n: small }) : ""}</p></div>
+      ${told.length > shown.length ? html`<p class="muted small shares-rest">${t("more-regions", { n: told.length - shown.length })}</p>` : null}
+      ${small ? html`<p class="muted small shares-rest">${t("small-regions", { n: small })}</p>` : null}</div>
     <figure><${Ground} geometry=${geometry} label=${area.name} /><figcaption>${area.name}<span class="muted">${number(Math.round(area.km2))} km²</span></figcaption></figure></section>`;
 }

@@ -12,7 +12,7 @@ export const ZONES = Intl.supportedValuesOf ? [...new Set([ZONE, "UTC", ...Intl.
 const HOURS = 12;
 
 const two = (n) => String(n).padStart(2, "0");
-const local = (date) =>
+export const local = (date) =>
   `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}T${two(date.getHours())}:${two(date.getMinutes())}`;
 
 function soon() {

@@ -4,7 +4,6 @@ import { ask, get } from "./api.js";
 import { documentOf, draftOf, forget, keepEdit, keptEdit } from "./draft.js";
 import { changes, compared, patch, withValues } from "./merge.js";
 import { Button, html, useEffect, useState } from "./parts.js";
-import { TABLES } from "./tables.js";
 import { known, list, number, t } from "./words.js";
 
 /** Names of regions, which a document has by their codes alone. */
@@ -48,6 +47,18 @@ export async function save(id, edit) {
   return null;
 }
 
+/** Submits it as what the alert is to say from now on; answers the update's id, or what differs. */
+export async function update(id, edit, notify, once) {
+  try {
+    const { body } = await ask("POST", `/v1/alerts/${id}/updates`, { body: { ...wanted(edit), notify }, headers: { "If-Match": edit.etag }, once });
+    forget(id);
+    return { id: body.id };
+  } catch (problem) {
+    if (problem.status !== 412) throw problem;
+    return { theirs: await read(id) };
+  }
+}
+
 /** The others' changes and mine in one; where both changed a value, what was chosen. */
 export async function merged(edit, theirs, choices) {
   const mine = documentOf(edit.draft);
@@ -75,10 +86,10 @@ export const Differs = ({ from, to }) => html`<ul class="taken">${changes(from, 
 const Side = ({ name, way, chosen, choose, value }) => html`<label class="option ${chosen ? "is-chosen" : ""}">
   <input type="radio" name=${name} checked=${chosen} onChange=${choose} /><strong>${t(way)}</strong><span>${said(value)}</span></label>`;
 
-export function Conflict({ edit, theirs, onMerged }) {
+export function Conflict({ edit, theirs, states, onMerged }) {
   const { both, others } = compared(edit.base, documentOf(edit.draft), documentOf(theirs.draft));
   const [choices, set] = useState({});
-  const open = TABLES.amendable.includes(theirs.state);
+  const open = states.includes(theirs.state);
   const go = async () => onMerged(await merged(edit, theirs, choices));
   return html`<section class="sheet conflict" role="alertdialog" aria-label=${t("conflict")}><header><h2>${t("conflict")}</h2></header>
     ${open ? html`<p>${t(both.length ? "conflict-says" : "conflict-none")}</p>` : html`<p>${t("conflict-late", { state: t(theirs.state).toLowerCase() })}</p>`}

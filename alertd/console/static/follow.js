@@ -1,6 +1,7 @@
 // What follows an alert: stood down, back again, closed, cancelled. One press away, said in words first, with what people will read.
 
 import { ask, onceOnly } from "./api.js";
+import { local } from "./draft.js";
 import { Messages } from "./messages.js";
 import { Button, Field, Refused, html, useState } from "./parts.js";
 import { TABLES } from "./tables.js";
@@ -10,12 +11,15 @@ import { t } from "./words.js";
 const ACTS = {
   "stand-down": { says: "reason", occasion: "stand-down" },
   reopen: { says: "reason" },
+  extend: { says: "reason", ends: true, anothers: true },
+  restrict: { says: "reason" },
   close: { says: "outcome", occasion: "close" },
   cancel: { says: "reason", occasion: "cancel" },
 };
 
 function Order({ alert, act, languages, onDone, onBack }) {
-  const { says, occasion } = ACTS[act];
+  const { says, occasion, ends } = ACTS[act];
+  const [end, setEnd] = useState(ends ? local(new Date(alert.expires)) : "");
   const [words, say] = useState("");
   const [code, setCode] = useState(TABLES.codes[0]);
   const [error, fail] = useState(null);
@@ -24,7 +28,7 @@ function Order({ alert, act, languages, onDone, onBack }) {
   const order = async (event) => {
     event.preventDefault();
     work(true);
-    const body = { [says]: words, ...(act === "cancel" ? { code } : {}) };
+    const body = { [says]: words, ...(act === "cancel" ? { code } : {}), ...(ends ? { expires: new Date(end).toISOString() } : {}) };
     try {
       await ask("POST", `/v1/alerts/${alert.id}/${act}`, { body, once });
       onDone();
@@ -35,10 +39,11 @@ function Order({ alert, act, languages, onDone, onBack }) {
     <div class="order-words"><h2>${t(act)}</h2><p>${t(`${act}-says`)}</p>
       ${act === "cancel" ? html`<fieldset><legend>${t("told-why")}</legend>${TABLES.codes.map((one) => html`<label class="check">
         <input type="radio" name="code" checked=${one === code} onChange=${() => setCode(one)} /><span>${t(one)}</span></label>`)}</fieldset>` : null}
+      ${ends ? html`<${Field} label=${t("expires")} type="datetime-local" value=${end} onChange=${setEnd} required />` : null}
       <${Field} label=${t(`${says}-inside`)} value=${words} onChange=${say} wide autofocus required />
       <${Refused} error=${error} />
       <div class="actions"><${Button} onClick=${onBack}>${t("back")}<//>
-        <button class="button ${act === "reopen" ? "primary" : "danger"}" disabled=${!words.trim() || busy}><span>${t(act)}</span></button></div></div>
+        <button class="button ${["reopen", "extend"].find((one) => one === act) ? "primary" : "danger"}" disabled=${!words.trim() || busy}><span>${t(act)}</span></button></div></div>
     ${occasion && alert.alert ? html`<div class="order-texts"><${Messages} document=${alert.alert} only=${languages.slice(0, 1)} query=${query} /></div>` : null}
   </form>`;
 }
@@ -52,14 +57,18 @@ function Wait({ alert, onDone }) {
     : html`<${Button} onClick=${() => order("pause")}>${t("pause")}<//>`}<${Refused} error=${error} />`;
 }
 
-export function Follow({ alert, state, languages, onDone }) {
+/** What an alert is told longer than was approved takes somebody who might have approved it. */
+const mayOrder = (act, alert, me) => !(ACTS[act].anothers && alert.status === "Actual" && alert.author === me.subject);
+
+export function Follow({ alert, state, languages, me, onDone }) {
   const [act, begin] = useState("");
-  const possible = Object.keys(ACTS).filter((one) => TABLES.acts[one].includes(state));
+  const possible = Object.keys(ACTS).filter((one) => TABLES.acts[one].includes(state) && mayOrder(one, alert, me));
   if (act && possible.includes(act)) {
     return html`<${Order} key=${act} alert=${alert} act=${act} languages=${languages} onBack=${() => begin("")} onDone=${() => { begin(""); onDone(); }} />`;
   }
   if (!possible.length) return null;
   return html`<div class="actions follow">${possible.map((one) => html`
     <${Button} key=${one} kind=${one === "stand-down" ? "danger" : one === "reopen" ? "primary" : "plain"} onClick=${() => begin(one)}>${t(one)}<//>`)}
+    ${TABLES.acts.update.includes(state) && alert.alert ? html`<a class="button plain" href="#/update/${alert.id}"><span>${t("update")}</span></a>` : null}
     ${TABLES.open.includes(state) ? html`<${Wait} alert=${alert} onDone=${onDone} />` : null}</div>`;
 }

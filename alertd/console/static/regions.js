@@ -94,7 +94,7 @@ const IMPORT = "alertd regions import districts.gpkg --kind county --code-field 
 
 /** A whole library comes in on the server, where its report can be read before anything is written. */
 const Import = () => html`<details class="other-ways"><summary>${t("import-open")}</summary>
-  <div class="stack import-says"><p>${t("import-says")}</p><code class="secret">${IMPORT}</code><p class="muted small">${t("import-report")}</p></div></details>`;
+  <div class="stack import-says"><p>${t("import-says")}</p><code class="secret" dir="ltr">${IMPORT}</code><p class="muted small">${t("import-report")}</p></div></details>`;
 
 export function RegionsScreen({ me }) {
   const [drawable] = useState(hasWebGl);
