@@ -145,11 +145,12 @@ class Parts:
             self.alerts, updates, self.photos, self.targeting, settings.audience, self.texts, self.stopping, clock
         )
         self.updating = Updating(self.alerts, updates, self.work, self.intake, self.approval, self.photos)
-        self.following = Following(self.alerts, self.approval, self.stopping, clock)
+        cases = Cases(self.db)
+        self.following = Following(self.alerts, cases, self.approval, self.stopping, clock)
         self.resending = Resending(self.alerts, self.work, self.stopping)
         self.revising = Revising(self.alerts, self.approval, self.photos, clock)
         self.purging = Purging(
-            self.alerts, Cases(self.db), self.media, Tombstones(settings.store.tombstones_file), self.approval, clock
+            self.alerts, cases, self.media, Tombstones(settings.store.tombstones_file), self.approval, clock
         )
         self.registry = Registry(self.people, self.regions, clock)
         self.labels = Labels(self.registry, self.regions, LabelMark(self.db), clock)

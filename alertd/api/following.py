@@ -12,7 +12,7 @@ from alertd.api.call import credential, is_replay, note
 from alertd.api.conditions import Conditions
 from alertd.api.operations import Act, Operation, Reply
 from alertd.api.services import services
-from alertd.api.shapes import AlertId, AlertReply
+from alertd.api.shapes import AlertId, AlertReply, alert_reply
 from alertd.fields import Instant
 from alertd.kinds import PurgeReason
 
@@ -31,6 +31,10 @@ class Extend(Decide):
     expires: Instant = Field(description="The new end: later than the old one, and at most 30 days away.")
 
 
+class CaseReply(BaseModel):
+    alerts: list[AlertReply] = Field(description="All of the case, as they stand now.")
+
+
 class Purge(BaseModel):
     """A code and no words: words might name somebody."""
 
@@ -46,6 +50,18 @@ async def stand_down_alert(
     messages and mails, which nothing takes back, speak when it is closed.
     """
     return await followed(request, id, lambda s, who: s.following.stand_down(id, who, body.reason, rev=headers.version))
+
+
+async def stand_down_case(
+    request: web.Request, *, number: Annotated[str, Field(min_length=1, max_length=64)], body: Decide
+) -> CaseReply:
+    """Stands down every alert of a case that is told, and returns those that wait for their second person: the child was found,
+    and nobody looks for ids first. Sent again it does the same to what came to the case since.
+    """
+    s, who = services(request), credential(request)
+    done = await s.following.stand_down_case(number, who, body.reason)
+    note(request, alerts=str(len(done)))
+    return CaseReply(alerts=[alert_reply(one.record).model_copy(update={"told_by": one.told_by}) for one in done])
 
 
 async def reopen_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Decide) -> Reply[AlertReply]:
@@ -102,6 +118,11 @@ OPERATIONS = (
         method="POST", path="/v1/alerts/{id}/stand-down", handler=stand_down_alert, summary="Stand down",
         scope="alerts:write", or_scope="alerts:approve", group=_GROUP, problems=_PROBLEMS, essential=True,
         act=Act("alert.stand-down", stops_harm=True),
+    ),
+    Operation(
+        method="POST", path="/v1/cases/{number}/stand-down", handler=stand_down_case, summary="Stand a case down",
+        scope="alerts:write", or_scope="alerts:approve", group=_GROUP, problems=_PROBLEMS, essential=True,
+        act=Act("case.stand-down", of_person=True, stops_harm=True),
     ),
     Operation(
         method="POST", path="/v1/alerts/{id}/reopen", handler=reopen_alert, summary="Reopen", scope="alerts:approve",

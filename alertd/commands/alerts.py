@@ -183,6 +183,22 @@ def stand_down(
     _decided(common(ctx).client(), alert_id, "stand-down", {"reason": reason}, seen, as_json=as_json)
 
 
+@app.command("stand-down-case")
+def stand_down_case(
+    ctx: typer.Context,
+    number: Annotated[str, typer.Argument(help="The case's number.")],
+    reason: Reason,
+    as_json: JsonOption = False,
+) -> None:
+    """Stand every alert of a case down, and return those that wait for their second person."""
+    answer = common(ctx).client().post(f"/v1/cases/{segment(number)}/stand-down", {"reason": reason})
+    if as_json:
+        tell_json(answer)
+        return
+    for alert in answer["alerts"]:
+        tell(f"Alert {alert['id']} is {alert['state']}: {shown(alert['people'])} people.")
+
+
 @app.command()
 def reopen(
     ctx: typer.Context, alert_id: AlertId, reason: Reason, seen: Seen = None, as_json: JsonOption = False

@@ -20,6 +20,7 @@ from alertd.service.notices import notice, occasion_of, versions_of
 from alertd.service.revisions import changed_since
 from alertd.service.stopping import Stopping
 from alertd.store.alerts import AlertRecord, Alerts, Footing
+from alertd.store.cases import PHOTO, Cases
 from channels.base import Loudness
 
 #: How long people are told of what followed: a phone that was off for a day still hears that it is over.
@@ -76,8 +77,9 @@ class Followed:
 class Following:
     """Does these steps. Whoever says the same twice gets the same answer."""
 
-    def __init__(self, alerts: Alerts, approval: Approval, stopping: Stopping, clock: Clock) -> None:
+    def __init__(self, alerts: Alerts, cases: Cases, approval: Approval, stopping: Stopping, clock: Clock) -> None:
         self._alerts = alerts
+        self._cases = cases
         self._approval = approval
         self._stopping = stopping
         self._clock = clock
@@ -85,6 +87,45 @@ class Following:
     async def stand_down(self, alert_id: str, who: Credential, reason: str, *, rev: int | None = None) -> Followed:
         """Hide it everywhere and send nothing more, until it is reopened, closed or cancelled, or its end has passed."""
         return await self._step(alert_id, STAND_DOWN, who, rev, reason=reason)
+
+    async def stand_down_case(self, number: str, who: Credential, reason: str) -> list[Followed]:
+        """The same of every alert of a case that is told, and those that wait for their second person go back to their authors.
+        One that cannot be stood down keeps none of the others from it. Raises its Problem then, when all were tried.
+        """
+        done, problem = dict[str, Followed](), None
+        for _ in range(TRIES):
+            heads = [one for one in await self._of_case(number, who) if one.id not in done]
+            if not heads or problem:
+                break
+            for head in heads:
+                try:
+                    done[head.id] = await self._hidden(head, who, reason)
+                except Problem as one:
+                    problem = problem or one
+        if problem:
+            raise problem
+        if not done:
+            raise Problem("not-found", "No alert of yours is of this case.")
+        return list(done.values())
+
+    async def _of_case(self, number: str, who: Credential) -> list[AlertRecord]:
+        held = await self._cases.held(self._alerts.case_id(number))
+        heads = await self._alerts.heads(sorted({chain_of(one) for one in held if not one.startswith(PHOTO)}))
+        return [head for head in heads if head is not None and head.org == who.org]
+
+    async def _hidden(self, head: AlertRecord, who: Credential, reason: str) -> Followed:
+        """An alert of which nobody is told any more, until it is reopened or approved."""
+        if head.state is _S.PENDING:
+            try:
+                return Followed(record=await self._approval.give_back(head.id, who, reason), told_by=None)
+            except Problem:
+                head = await self._approval.get(head.id, who)
+                if head.state is _S.PENDING:
+                    raise  # else it was approved meanwhile
+        if head.state in _SHOWN:
+            return await self.stand_down(head.id, who, reason)
+        check_key(head, who)
+        return Followed(record=head, told_by=None)
 
     async def reopen(self, alert_id: str, who: Credential, reason: str, *, rev: int | None = None) -> Followed:
         """It is shown again; what was queued goes out, and who was told that it was stood down is told that it is not."""

@@ -304,7 +304,8 @@ def _life(w: Walk, alert: str, media: str, now: datetime, ana: str, bea: str) ->
     w.call("restrict_alert", "POST", f"{one}/restrict", {"reason": "Her identity is protected."}, key=ana)
     w.call("stand_down_alert", "POST", f"{one}/stand-down", {"reason": "Somebody may have seen her."}, key=ana)
     w.call("reopen_alert", "POST", f"{one}/reopen", {"reason": "It was another child."}, key=bea)
-    w.call("stand_down_alert", "POST", f"{one}/stand-down", {"reason": "She was found."}, key=ana)
+    case = f"/v1/cases/{MISSING_CHILD['case']['number']}"
+    w.call("stand_down_case", "POST", f"{case}/stand-down", {"reason": "She was found."}, key=ana)
     closing = {"outcome": "She was found, well.", "notify": "none"}
     w.call("close_alert", "POST", f"{one}/close", closing, key=bea)
     w.served.wait_for(lambda: _is_told(w, alert))

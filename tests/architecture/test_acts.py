@@ -27,8 +27,10 @@ def test_every_act_has_one_name():
 
 
 def test_acts_about_people_hide_them():
-    """A path that names a subscriber is hashed before it is written."""
-    of_people = {each.id for each in OPERATIONS if each.act and "/subscribers/{" in each.path}
+    """A path that names a subscriber or a child's case is hashed before it is written."""
+    of_people = {
+        each.id for each in OPERATIONS if each.act and ("/subscribers/{" in each.path or "/cases/{" in each.path)
+    }
     assert of_people == {each.id for each in OPERATIONS if each.act and each.act.of_person}
 
 

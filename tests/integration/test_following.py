@@ -68,6 +68,43 @@ async def test_a_close_reaches_those_who_were_told_and_nobody_else(parts: Parts,
     assert await told(parts, done) == {channel: {"targeted": 20, "accepted": 20} for channel in ALL}
 
 
+async def test_a_case_is_stood_down_as_a_whole(parts: Parts, sample: dict[str, Any]):
+    """Every alert of it that is told is hidden, one that waits goes back to its author, another case goes on; sent again it does
+    the same to what came since, and of a case nobody knows it says so.
+    """
+    case = {**sample["case"], "number": "SE-2026-1"}
+    await register(parts, 20)
+    other = await planned(parts, sample, case={**case, "number": "SE-2026-2"})
+    shown = [await planned(parts, sample, case=case) for _ in range(2)]
+    waits = (await submitted(parts, sample, case=case)).record
+    done = await parts.following.stand_down_case("SE-2026-1", CARL, "She was found")
+    states = {one.record.id: one.record.state for one in done}
+    assert states == {
+        shown[0].id: AlertState.STOOD_DOWN,
+        shown[1].id: AlertState.STOOD_DOWN,
+        waits.id: AlertState.RETURNED,
+    }
+    assert await parts.alerts.state(other.id) is AlertState.SENDING
+    assert (await parts.alerts.get(waits.id)).reason == "She was found"
+    later = await planned(parts, sample, case=case)
+    again = await parts.following.stand_down_case("SE-2026-1", CARL, "She was found")
+    assert {one.record.id: one.record.state for one in again} == {**states, later.id: AlertState.STOOD_DOWN}
+    assert await slug(parts.following.stand_down_case("SE-2026-3", CARL, "She was found")) == "not-found"
+
+
+async def test_one_alert_that_cannot_be_stood_down_keeps_no_other_from_it(parts: Parts, sample: dict[str, Any]):
+    """A key for tests may stand no real alert down: it hears so, and the drill that waits is returned all the same."""
+    await register(parts, 20, tester=True)
+    case = {**sample["case"], "number": "SE-2026-1"}
+    actual = await planned(parts, sample, case=case)
+    drill = await submitted(parts, sample, case=case, status="Test")
+    tester = dataclasses.replace(CARL, test=True)
+    with pytest.raises(Problem):
+        await parts.following.stand_down_case("SE-2026-1", tester, "She was found")
+    assert await parts.alerts.state(actual.id) is AlertState.SENDING
+    assert await parts.alerts.state(drill.record.id) is AlertState.RETURNED
+
+
 async def test_it_reaches_them_at_the_address_of_now(parts: Parts, sample: dict[str, Any]):
     """A token rotated since is the one that is sent to; who left, or was forgotten, is not."""
     record = await sent(parts, sample, channels=["push"])
