@@ -1,20 +1,20 @@
 """The composition root: builds stores, use cases and carriers of a process from its settings, opens and closes them.
 
-What is around them is built above: the store's own server in `opening`, what listens in `sites` and
+A carrier is made of its settings in `carrier_settings`. What is around them is built above: the store's own server in `opening`, what listens in `sites` and
 `bounce_sites`, carriers that only seem to send in `sandboxed`.
 """
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import InitVar, dataclass, field
 
 from redis.asyncio import Redis
 
 from alertd import config
 from alertd.api.services import Services
+from alertd.carrier_settings import carrier_of, usable
 from alertd.clock import Clock, SystemClock
 from alertd.decoding import Decoder
 from alertd.ids import Tags
@@ -27,7 +27,7 @@ from alertd.service.audit import Audit
 from alertd.service.cap import CapIntake
 from alertd.service.cap_out import CapOut
 from alertd.service.cap_trust import issuers_of
-from alertd.service.carriers import UNLIMITED, Carrier, Carriers, Domain
+from alertd.service.carriers import Carriers
 from alertd.service.course import Course
 from alertd.service.dispatch import Dispatch
 from alertd.service.domains import Domains
@@ -81,21 +81,8 @@ from alertd.store.updates import Updates
 from alertd.store.webhooks import Hooks
 from alertd.store.work import Work
 from alertd.worker import Worker
-from channels.base import Answer, Channel, Outcome, Reason
-from channels.bounces_hooks import Hook
-from channels.bounces_mailgun import MailgunHook
-from channels.bounces_postmark import POSTMARK_HEADER, PostmarkHook
-from channels.bounces_ses import SesHook
-from channels.dkim import DkimSettings, Signer
-from channels.fcm import FcmChannel, FcmSettings
 from channels.fetching import Fetcher
-from channels.mail import MailChannel
-from channels.mail_message import MailIdentity
 from channels.smpp.channel import SmppChannel
-from channels.smpp.settings import INTERNATIONAL, SmppSettings
-from channels.smpp.words import Word
-from channels.sms_http import HttpSmsChannel, HttpSmsSettings
-from channels.smtp_pool import RelaySettings
 from geofences.errors import LibraryError
 from geofences.regions import Library
 
@@ -297,7 +284,7 @@ async def opened(
             if isinstance(carrier.channel, SmppChannel):
                 carrier.channel.listener = parts.inbound(carrier.name)
             if sends or not isinstance(carrier.channel, SmppChannel):
-                with _usable(carrier.name):
+                with usable(carrier.name):
                     await carrier.channel.open()
                 stack.push_async_callback(carrier.channel.close)
             rate, domains = settings.carriers[carrier.name].rate, {one.name for one in carrier.domains.values()}
@@ -317,152 +304,3 @@ def library_of(settings: config.Settings) -> Library:
         return Library.load(added=added)
     except LibraryError as error:
         raise config.ConfigError(f"the regions in {added} cannot be used: {error}") from None
-
-
-@contextmanager
-def _usable(name: str) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ValueError) as error:  # a file that is not there, or is not what it should be
-        raise config.ConfigError(f"carriers.{name} cannot be used: {error}") from None
-
-
-def carrier_of(name: str, section: config.AnyCarrier, settings: config.Settings, number: int = 0) -> Carrier:
-    """A carrier by its settings, not open yet; `number` is its byte in ledgers. Raises ConfigError."""
-    make: dict[str, Callable[..., Channel]] = {"fcm": _fcm, "twilio": _twilio, "smpp": _smpp, "smtp": _smtp}
-    with _usable(name):
-        channel = make[section.kind](section, settings, name)
-    return Carrier(
-        name=name,
-        number=number,
-        channel=channel,
-        rate=section.rate or UNLIMITED,
-        burst=section.burst or section.rate or UNLIMITED,
-        ramp_s=section.ramp_s,
-        weight=section.weight,
-        hold=section.on_unknown == "hold",
-        domains=_domains(name, section),
-    )
-
-
-def _domains(carrier: str, section: config.AnyCarrier) -> dict[str, Domain]:
-    """The limits of domains, by each of their names."""
-    limits = section.domains if isinstance(section, config.SmtpCarrier) else None
-    found: dict[str, Domain] = {}
-    for name, limit in (limits or {}).items():
-        domain = Domain(name=name, limiter=f"{carrier}/{name}", rate=limit.rate or UNLIMITED)
-        found |= dict.fromkeys((name, *limit.also), domain)
-    return found
-
-
-def _fcm(section: config.FcmCarrier, _settings: config.Settings, _name: str) -> Channel:
-    return FcmChannel(
-        FcmSettings(
-            credentials=str(section.credentials),
-            project_id=section.project,
-            endpoint=section.endpoint,
-            ca_file=str(section.ca_file) if section.ca_file else None,
-            critical=section.critical,
-            connections=section.connections,
-            timeout_s=section.timeout_s,
-        )
-    )
-
-
-def _twilio(section: config.TwilioCarrier, settings: config.Settings, name: str) -> Channel:
-    return HttpSmsChannel(
-        HttpSmsSettings(
-            account=section.account,
-            secret=section.password.get_secret_value(),
-            sender=section.sender,
-            endpoint=section.endpoint,
-            callback_base=f"{settings.api.reached_at}/v1/receipts/{name}",
-            ca_file=str(section.ca_file) if section.ca_file else None,
-            connections=section.connections,
-            timeout_s=section.timeout_s,
-        )
-    )
-
-
-#: What a carrier's own status codes can be said to mean.
-_MEANINGS = {
-    "gone": Outcome(Answer.NEVER, Reason.GONE),
-    "blocked": Outcome(Answer.NEVER, Reason.BLOCKED),
-    "invalid": Outcome(Answer.NEVER, Reason.BAD_ADDRESS),
-    "again": Outcome(Answer.RETRY, Reason.UNAVAILABLE),
-}
-#: A receipt whose message is not known here by then is looked up in the store, which holds it if need be.
-_PATIENCE_S = 1.0
-
-
-def _smpp(section: config.SmppCarrier, _settings: config.Settings, _name: str) -> Channel:
-    if section.ca_file:
-        ssl.create_default_context(cafile=section.ca_file)  # in those processes, too, that do not bind
-    return SmppChannel(
-        SmppSettings(
-            host=section.host,
-            port=section.port,
-            tls=section.tls,
-            plain_allowed=section.plain_allowed,
-            ca_file=str(section.ca_file) if section.ca_file else None,
-            system_id=section.system_id,
-            password=section.password.get_secret_value(),
-            system_type=section.system_type,
-            service_type=section.service_type,
-            sender=section.sender,
-            sender_numbering=section.sender_numbering,
-            number_numbering=section.number_numbering or INTERNATIONAL,
-            binds=section.connections,
-            receivers=section.receivers,
-            window=section.window,
-            timeout_s=section.timeout_s,
-            enquire_s=section.enquire_s,
-            long=section.long,
-            validity=section.validity,
-            receipt_ids=section.receipt_ids,
-            patience_s=_PATIENCE_S,
-            statuses={code: _MEANINGS[word] for code, word in (section.statuses or {}).items()},
-            languages=tuple(section.languages),
-            words={word: Word(meaning) for word, meaning in (section.words or {}).items()},
-        )
-    )
-
-
-def _smtp(section: config.SmtpCarrier, settings: config.Settings, _name: str) -> Channel:
-    relay = RelaySettings(
-        host=section.host,
-        port=section.port,
-        security=section.tls,
-        plain_allowed=section.plain_allowed,
-        username=section.user,
-        password=section.password.get_secret_value() if section.password else None,
-        ca_file=str(section.ca_file) if section.ca_file else None,
-        connections=section.connections,
-        timeout_s=section.timeout_s,
-    )
-    domain = section.bounces or section.sender.rpartition("@")[2].rstrip(">")
-    signers = tuple(
-        Signer(DkimSettings(domain=one.domain, selector=one.selector, key=one.key.get_secret_value()))
-        for one in section.dkim or ()
-    )
-    identity = MailIdentity(
-        sender=section.sender,
-        domain=domain,
-        unsubscribe_base=settings.api.reached_at,
-        signers=signers,
-        tag_header=POSTMARK_HEADER if section.reports == "postmark" else None,
-    )
-    return MailChannel(relay, identity, hook=_hook(section))
-
-
-def _hook(section: config.SmtpCarrier) -> Hook | None:
-    secret = section.reports_secret.get_secret_value() if section.reports_secret else ""
-    match section.reports:
-        case "ses":
-            return SesHook(section.reports_topic or "")
-        case "postmark":
-            return PostmarkHook(secret)
-        case "mailgun":
-            return MailgunHook(secret)
-        case None:
-            return None

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
 
-from alertd.app import carrier_of, library_of
+from alertd.app import library_of
+from alertd.carrier_settings import carrier_of
 from alertd.config import AnyCarrier, ConfigError, Settings, SmtpCarrier, StoreSection, TwilioCarrier
 from alertd.store.codec import Codec, Keys
 from alertd.store.connection import Connection, StoreRefusedError, StoreUnavailableError, check_engine

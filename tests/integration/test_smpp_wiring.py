@@ -12,7 +12,8 @@ import pytest
 from redis.asyncio import Redis
 
 from alertd.alerts import AlertState, State
-from alertd.app import Parts, carrier_of, opened
+from alertd.app import Parts, opened
+from alertd.carrier_settings import carrier_of
 from alertd.commands.inspection import inspected
 from alertd.config import ConfigError, Settings, SmppCarrier
 from alertd.ids import Tags, new_id

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from alertd.app import carrier_of
+from alertd.carrier_settings import carrier_of
 from alertd.config import (
     CARRIERS,
     LONGEST_QUERY_S,
