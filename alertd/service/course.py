@@ -77,6 +77,8 @@ class Course:
         codes = np.array([CHANNELS.index(channel) for _, channel in spans], np.int64)
         counts, step = np.zeros((2, len(CHANNELS), POINTS), np.int64), STEP_MS
         async for start, rows, _ in self._work.windows(record.id):
+            if not spans:  # planned since they were read: nothing of it has left
+                break
             at = np.searchsorted(firsts, np.arange(start, start + len(rows)), side="right") - 1
             handed, arrived = np.isin(rows["state"], _HANDED), rows["state"] == State.DELIVERED
             for kind, (which, when) in enumerate(((handed, rows["last"]), (arrived, rows["receipt"]))):

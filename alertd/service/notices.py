@@ -63,6 +63,8 @@ async def may_have_been_told(work: Work, versions: Iterable[str], channels: Coll
     found = [np.empty(0, np.uint64)]
     for version in versions:
         spans = await work.spans(version)
+        if not spans:  # nobody was planned; whoever is planned from now on has not been told
+            continue
         firsts = np.array([first for first, _ in spans], np.int64)
         codes = np.array([CHANNELS.index(channel) for _, channel in spans], np.uint64)
         wanted = np.array([channel in channels for _, channel in spans], bool)

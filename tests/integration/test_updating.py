@@ -378,3 +378,48 @@ async def test_workers_tell_it_by_themselves(parts: Parts, sandbox: Sandbox, sam
         await until(lambda: _is(parts, taken.record.id, AlertState.SENT))
         await until(lambda: _retired(parts))
     assert len(got(sandbox, taken.record.id)) == 25
+
+
+async def test_an_update_before_anybody_is_planned_tells_them_all_for_the_first_time(
+    parts: Parts, sample: dict[str, Any]
+):
+    """The first version comes to its end with nobody in its ledger."""
+    await register(parts, 20)
+    first = await parts.approval.approve((await submitted(parts, sample)).record.id, BEA)
+    update = await updated(parts, first, sample, Notify.NONE)
+    assert not await parts.worker().planner.plan(first)
+    await send(parts, first)
+    assert await counts(parts, update) == {"accepted": 20}
+    assert await over(parts, first)
+    assert await parts.alerts.state(first.id) is AlertState.SENT
+    assert await parts.work.counts(first.id) == {}
+
+
+async def test_an_exercise_is_updated_at_once_and_said_again_it_is_the_same(parts: Parts, sample: dict[str, Any]):
+    """As an exercise needs no second person, none is needed for its update; a client that repeats its call makes no second one."""
+    await register(parts, 20, tester=True)
+    taken = await submitted(parts, sample, status="Exercise")
+    record = await parts.approval.begin(taken.record, ANA)
+    assert await parts.worker().planner.plan(record)
+    update = (await proposed(parts, record, sample, status="Exercise")).record
+    assert update.state is AlertState.APPROVED
+    alert = alert_of(sample, target=WIDER, status="Exercise")
+    again = await parts.updating.submit(record.id, alert, Notify.FULL, ANA, again=True)
+    assert again.record.id == update.id
+    assert await parts.alerts.versions([record.id]) == [record.id, update.id]
+
+
+async def test_a_pause_is_over_with_an_update_and_holds_one(parts: Parts, sample: dict[str, Any]):
+    """Whoever approves the update of an alert that waits wants it told; the update can be made to wait as well, until it comes back."""
+    await register(parts, 20)
+    record = await planned(parts, sample)
+    await parts.alerts.pause(record.id, waits=True, by=ANA.subject, rev=None)
+    update = await updated(parts, record, sample)
+    assert not (await parts.alerts.get(record.id)).paused
+    await parts.alerts.pause(update.id, waits=True, by=ANA.subject, rev=None)
+    assert await parts.work.lease(record.id, "push", b"") is None
+    await parts.following.stand_down(record.id, ANA, "x")
+    await parts.following.reopen(record.id, BEA, "x")
+    assert not (await parts.alerts.get(update.id)).paused
+    await send(parts, record)
+    assert await counts(parts, update) == {"accepted": 20}

@@ -84,11 +84,13 @@ function Approval({ alert, me, onDecided }) {
   return html`<section class="approval of-${alert.status}">
     <div class="approval-words">
       <h2>${t("what-happens")}</h2>
-      <p class="sentence">${sentenceOf({ ...alert, channels: alert.alert.channels }, reach)}</p>
-      ${alert.update ? html`<p>${t(`notify-${alert.update.notify}`)} ${t("update-tells", { again: counted(alert.update.told_again, "people"), newly: counted(alert.update.newly_inside, "people") })}</p>` : null}
+      <p class="sentence">${alert.update
+        ? t("update-tells", { again: counted(alert.update.told_again, "people"), newly: counted(alert.update.newly_inside, "people") })
+        : sentenceOf({ ...alert, channels: alert.alert.channels }, reach)}</p>
+      ${alert.update ? html`<p>${t(`notify-${alert.update.notify}`)}</p>` : null}
       <${RingWords} rings=${alert.alert.target.rings} />
       <${Changed} alert=${alert} reach=${reach} />
-      <${Reach} reach=${reach} target=${alert.alert.target} />
+      ${alert.update ? null : html`<${Reach} reach=${reach} target=${alert.alert.target} />`}
       <${ReachRings} rings=${reach.audience.rings} target=${alert.alert.target} />
       <${Decide} alert=${alert} reach=${reach} me=${me} onDecided=${onDecided} />
     </div>

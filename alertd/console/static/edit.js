@@ -50,7 +50,9 @@ export async function save(id, edit) {
 /** Submits it as what the alert is to say from now on; answers the update's id, or what differs. */
 export async function update(id, edit, notify, once) {
   try {
-    const { body } = await ask("POST", `/v1/alerts/${id}/updates`, { body: { ...wanted(edit), notify }, headers: { "If-Match": edit.etag }, once });
+    const whole = wanted(edit);
+    const said = { ...whole, author: { ...whole.author, subject: null }, notify }; // whoever sends it wrote it
+    const { body } = await ask("POST", `/v1/alerts/${id}/updates`, { body: said, headers: { "If-Match": edit.etag }, once });
     forget(id);
     return { id: body.id };
   } catch (problem) {

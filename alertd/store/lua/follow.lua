@@ -60,7 +60,10 @@ local tells = ARGV[3] ~= '' or ARGV[8] ~= '' -- else what is told goes on
 for sequence = 2, tells and tonumber(last) or 1 do
   local version = ARGV[1] .. '-' .. sequence
   local new = becomes(version, redis.call('HGET', key(chain, 'version', version), 'state'))
-  if new then enter(chain, version, new, now) end
+  if new then
+    redis.call('HSET', key(chain, 'version', version), 'paused', 0)
+    enter(chain, version, new, now)
+  end
 end
 if ARGV[3] ~= '' then
   local shelve = ARGV[3] == 'stood_down' and park or unpark
