@@ -5,12 +5,14 @@ from __future__ import annotations
 import secrets
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import aiohttp
 import structlog
 from aiohttp import hdrs, web
+from aiohttp.http_parser import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 
 from alertd.api import create_app, problems
@@ -57,12 +59,28 @@ class _Server(web.Server):
         return _Handler(self, loop=self._loop, **self._kwargs)
 
 
+def _without_wishes(make: Callable[..., web.BaseRequest]) -> Callable[..., web.BaseRequest]:
+    """Makes requests without an `Expect` that asks for anything but 100-continue: a server may pass over it (RFC 9110, section
+    10.1.1), and aiohttp would send it back as it came.
+    """
+
+    def made(message: RawRequestMessage, *rest: Any) -> web.BaseRequest:
+        if message.headers.get(hdrs.EXPECT, "100-continue").lower() != "100-continue":
+            headers = message.headers.copy()
+            del headers[hdrs.EXPECT]
+            message = message._replace(headers=type(message.headers)(headers))
+        return make(message, *rest)
+
+    return made
+
+
 class Runner(web.AppRunner):
     """An application, served with handlers of our own; aiohttp has no setting for it."""
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
         server.__class__ = _Server
+        server.request_factory = _without_wishes(server.request_factory)
         return server
 
 

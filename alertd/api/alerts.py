@@ -206,7 +206,7 @@ REFUSED = (
 OPERATIONS = (
     Operation(
         method="POST", path="/v1/alerts", handler=create_alert, summary="Submit an alert", scope="alerts:write",
-        group=_GROUP, status=202, tells=("ETag", "Location"), problems=REFUSED, act=Act("alert.create"),
+        group=_GROUP, status=202, tells=("ETag", "Location"), problems=(*REFUSED, "stop-active"), act=Act("alert.create"),
     ),
     Operation(
         method="GET", path=ALERT_PATH, handler=show_alert, summary="Show an alert", scope="alerts:read",
@@ -218,12 +218,12 @@ OPERATIONS = (
     ),
     Operation(
         method="POST", path="/v1/alerts/{id}/submit", handler=submit_alert, summary="Submit a draft",
-        scope="alerts:write", group=_GROUP, problems=(*_STATES, "duplicate-case", "expired"), act=Act("alert.submit"),
+        scope="alerts:write", group=_GROUP, problems=(*_STATES, "duplicate-case", "expired", "stop-active"), act=Act("alert.submit"),
     ),
     Operation(
         method="POST", path="/v1/alerts/{id}/approve", handler=approve_alert, summary="Approve and send",
         scope="alerts:approve", group=_GROUP,
-        problems=(*_STATES, "same-person", "audience-changed", "audience-too-small", "approval-stale", "expired"),
+        problems=(*_STATES, "same-person", "audience-changed", "audience-too-small", "approval-stale", "expired", "stop-active"),
         act=Act("alert.approve"),
     ),
     Operation(

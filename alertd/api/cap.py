@@ -62,7 +62,7 @@ OPERATIONS = (
     Operation(
         method="POST", path="/v1/cap", handler=create_cap, summary="Submit a CAP document", scope="alerts:write",
         group=_GROUP, status=202, takes=(MEDIA_TYPE, "application/xml", "text/xml"), tells=("ETag", "Location"),
-        problems=(*REFUSED, "not-found", "precondition-failed", "too-large", "wrong-content-type"),
+        problems=(*REFUSED, "not-found", "precondition-failed", "stop-active", "too-large", "wrong-content-type"),
         act=Act("alert.cap"),
     ),
     Operation(

@@ -107,7 +107,10 @@ async def _guarded(request: web.Request, handler: Handler, explain: Explain) -> 
         log_failure(error, problem, request)
         if STARTED in request:  # half an answer is out: all that is left is to break the connection
             raise ConnectionResetError("a streamed answer failed") from None
-        return answer(problem, request[REQUEST_ID])
+        refusal = answer(problem, request[REQUEST_ID])
+        if isinstance(error, web.RequestPayloadError):  # nobody knows where the next request would begin
+            refusal.force_close()
+        return refusal
 
 
 def authorised(operations: Mapping[str, Operation], recognise: Recognise) -> Middleware:

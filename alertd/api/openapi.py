@@ -213,12 +213,21 @@ def _parameters(operation: Operation, signature: Signature, schemas: _Schemas) -
 
 
 def _present(schema: Schema) -> Schema:
-    """A parameter's schema where there is one: absent is not null, and only a member of JSON can be null."""
+    """A parameter's schema where there is one: absent is not null, and only a member of JSON can be null. One value is a list of
+    one, for generators of clients that know no constants there.
+    """
     kept = {key: value for key, value in schema.items() if key not in {"title", "description", "anyOf"}}
     if kept.get("default", ...) is None:
         del kept["default"]
-    choices = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
+    choices = [_listed(each) for each in schema.get("anyOf", ()) if each != {"type": "null"}]
     return {**kept, **choices[0]} if len(choices) == 1 else {**kept, **({"anyOf": choices} if choices else {})}
+
+
+def _listed(schema: Schema) -> Schema:
+    return {
+        **{key: value for key, value in schema.items() if key != "const"},
+        **({"enum": [schema["const"]]} if "const" in schema else {}),
+    }
 
 
 def _successes(operation: Operation, signature: Signature, shown: _Shown) -> Schema:

@@ -34,6 +34,9 @@ def problem_of(error: Exception, explain: Explain) -> Problem:
         return error
     if isinstance(error, web.HTTPException):
         return _of_aiohttp(error)
+    if isinstance(error, web.RequestPayloadError):
+        fault = Fault("", "The body is not what Content-Encoding, Content-Length or Transfer-Encoding say.")
+        return Problem("invalid-request", "The body cannot be read.", faults=(fault,))
     return explain(error) or Problem("internal-error", "Something happened here that nobody foresaw.")
 
 

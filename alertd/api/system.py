@@ -201,7 +201,7 @@ OPERATIONS = (
     Operation(method="GET", path="/v1/keys", handler=list_keys, summary="List keys", scope="keys:write", group="Access"),
     Operation(
         method="POST", path="/v1/keys", handler=create_key, summary="Make a key", scope="keys:write", group="Access",
-        status=201, act=Act("key.make"),
+        status=201, problems=("stop-active", "precondition-failed"), act=Act("key.make"),
     ),
     Operation(
         method="DELETE", path="/v1/keys/{id}", handler=revoke_key, summary="Revoke a key", scope="keys:write",

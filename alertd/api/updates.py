@@ -44,7 +44,7 @@ async def update_alert(
 OPERATIONS = (
     Operation(
         method="POST", path="/v1/alerts/{id}/updates", handler=update_alert, summary="Update an alert",
-        scope="alerts:write", group="Alerts", status=202,
+        scope="alerts:write", group="Alerts", status=202, tells=("ETag", "Location"),
         problems=(*REFUSED, "not-found", "precondition-failed", "stop-active"), act=Act("alert.update"),
     ),
 )  # fmt: skip

@@ -24,6 +24,9 @@ UNREADABLE = {
     "a byte above 127 in the path": "GET /u/SECRETTAG\xff HTTP/1.1\r\nHost: x\r\n\r\n",
     "a broken chunk": POST + 'Transfer-Encoding: chunked\r\n\r\n{"name": "SECRET NAME"}\r\n',
     "no length": POST + '\r\n{"name": "SECRET NAME"}\r\n\r\n',
+    "a body that is not packed as it says": POST
+    + 'Content-Encoding: gzip\r\nContent-Length: 23\r\n\r\n{"name": "SECRET NAME"}',
+    "a strange wish": "POST /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: SECRET\xff\xfe\r\n\r\n",
     "another protocol": "SECRET\x16\x03\x01\r\n\r\n",
 }
 
