@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 from playwright.async_api import Browser
 
 from tests.acceptance.conftest import Served
 from tests.browser.desks import Desk, desk
-from tests.pictures import drawn, written
+from tests.pictures import written
 
 pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
 
@@ -67,6 +67,16 @@ class Sheet:
             )
 
 
+def portrait() -> Image.Image:
+    """Nobody's face."""
+    picture = Image.new("RGB", (900, 1200), (206, 217, 222))
+    draw = ImageDraw.Draw(picture)
+    draw.ellipse((120, 780, 780, 1700), fill=(170, 64, 56))
+    draw.ellipse((255, 210, 645, 760), fill=(92, 62, 44))
+    draw.ellipse((300, 320, 600, 730), fill=(226, 189, 160))
+    return picture
+
+
 async def author(window: Desk, key: str, case: str, sheet: Sheet) -> None:
     page = window.page
     await page.goto(f"{window.url}/console")
@@ -81,7 +91,7 @@ async def author(window: Desk, key: str, case: str, sheet: Sheet) -> None:
     await page.locator(".phone-title").wait_for()
     await page.get_by_role("heading", name="The child").scroll_into_view_if_needed()
     await sheet.take(window)
-    photo: Any = {"name": "lucia.jpg", "mimeType": "image/jpeg", "buffer": written(drawn())}
+    photo: Any = {"name": "lucia.jpg", "mimeType": "image/jpeg", "buffer": written(portrait())}
     await page.locator("input[type=file]").set_input_files(photo)
     await page.locator(".photo-facts").scroll_into_view_if_needed()
     await sheet.take(window)
@@ -120,7 +130,7 @@ async def approver(window: Desk, key: str, sheet: Sheet) -> None:
     await window.page.locator(".channel").first.wait_for()
     await sheet.take(window)
     await window.page.locator(".shares li").first.wait_for()
-    await window.page.locator(".where").scroll_into_view_if_needed()
+    await window.page.locator(".course").evaluate("one => one.scrollIntoView()")
     await sheet.take(window)
     await window.press("Stand down")
     await window.page.locator(".order-texts .phone-title").wait_for()

@@ -88,7 +88,7 @@ export function EditScreen({ id, me }) {
   if (!edit) return html`<div class="page">${error ? html`<${Refused} error=${error} />` : html`<${Loading} />`}</div>`;
   const leave = () => { location.hash = `#/alerts/${id}`; };
   const submit = async () => {
-    const found = await save(id, edit);
+    const found = await save(id, edit, set);
     meet(found);
     if (found) scrollTo(0, 0); else leave();
   };

@@ -25,7 +25,7 @@ export function CarriersScreen() {
     <section class="health ${resting.length || !data.carriers.length ? "is-troubled" : ""}" aria-live="polite"><${Icon} name=${resting.length ? "warn" : "check"} />
       <div><p><strong>${resting.length ? t("carriers-rest", { list: list(resting.map((one) => one.name)) }) : t(data.carriers.length ? "carriers-well" : "no-carriers")}</strong></p>
         <p class="muted small">${t("carriers-say")}</p></div></section>
-    <p class="note try-says"><${Icon} name="push" /><span>${t("carrier-try")} <a href="#/new" onClick=${practise}>${t("carrier-try-open")}</a></span></p>
+    <p class="muted try-says">${t("carrier-try")} <a href="#/new" onClick=${practise}>${t("carrier-try-open")}</a></p>
     <ul class="cards">${data.carriers.map((one) => html`<${CarrierCard} key=${one.name} one=${one} />`)}</ul></div>`;
 }
 

@@ -33,11 +33,16 @@ export function useEdit(id) {
 /** The whole document as the author wants it: what the form has no field for is as it was. */
 const wanted = ({ original, base, draft }) => withValues(original, changes(base, documentOf(draft)));
 
-/** Saves and submits. Answers null when that is done, and where somebody was first, what differs. */
-export async function save(id, edit) {
-  const body = patch(edit.original, wanted(edit));
+/** Saves and submits. Answers null when that is done, and where somebody was first, what differs. `saved` hears of the first half. */
+export async function save(id, edit, saved) {
+  const whole = wanted(edit);
+  const body = patch(edit.original, whole);
   try {
-    const { etag } = Object.keys(body).length ? await ask("PATCH", `/v1/alerts/${id}`, { body, headers: { "If-Match": edit.etag } }) : edit;
+    let { etag } = edit;
+    if (Object.keys(body).length) {
+      ({ etag } = await ask("PATCH", `/v1/alerts/${id}`, { body, headers: { "If-Match": etag } }));
+      saved({ ...edit, etag, original: whole, base: documentOf(edit.draft) });
+    }
     await ask("POST", `/v1/alerts/${id}/submit`, { headers: { "If-Match": etag } });
   } catch (problem) {
     if (problem.status !== 412) throw problem;
@@ -72,7 +77,7 @@ export async function merged(edit, theirs, choices) {
   return { etag: theirs.etag, original: theirs.document, base: there, draft: draftOf(whole, await regionsOf(whole.target)) };
 }
 
-const NAMES = { children: "child", last_seen: "seen", verification: "checks", best_interests: "interests", height_cm: "height", photos: "photo", target: "step-area", channels: "by-channels", case: null };
+const NAMES = { children: "child", last_seen: "seen", verification: "checks", best_interests: "interests", height_cm: "height", photos: "photo", target: "step-area", channels: "by-channels", case: null, years: null, public: null };
 const nameOf = (path) => path.filter((part) => !/^\d+$/.test(part) && NAMES[part] !== null).map((part) => NAMES[part] || part).map((key) => (known(key) ? t(key) : key.replaceAll("_", " "))).join(" · ");
 
 function said(value) {

@@ -19,7 +19,7 @@ const ACTS = {
 
 function Order({ alert, act, languages, onDone, onBack }) {
   const { says, occasion, ends } = ACTS[act];
-  const [end, setEnd] = useState(ends ? local(new Date(alert.expires)) : "");
+  const [end, setEnd] = useState(ends ? local(new Date(new Date(alert.expires).getTime() + LATER_MS)) : "");
   const [words, say] = useState("");
   const [code, setCode] = useState(TABLES.codes[0]);
   const [error, fail] = useState(null);
@@ -57,7 +57,10 @@ function Wait({ alert, onDone }) {
     : html`<${Button} onClick=${() => order("pause")}>${t("pause")}<//>`}<${Refused} error=${error} />`;
 }
 
-/** What an alert is told longer than was approved takes somebody who might have approved it. */
+/** By so much an end is put off, unless somebody says another time. */
+const LATER_MS = 12 * 3600e3;
+
+/** To be told for longer than was approved takes somebody who might have approved it: not the author. */
 const mayOrder = (act, alert, me) => !(ACTS[act].anothers && alert.status === "Actual" && alert.author === me.subject);
 
 export function Follow({ alert, state, languages, me, onDone }) {
