@@ -75,7 +75,9 @@ def ana(served: Served) -> str:
 def test_alert_is_sent_by_one_approved_by_another_and_watched(
     served: Served, ana: str, bea: str, alert: dict[str, Any], tmp_path: Path
 ):
-    """`send --watch` says who must act, refuses the author's own approval, and stays until everyone is told."""
+    """`send --watch` says who must act, refuses the author's own approval, and stays until everyone is told; an update of it says how many
+    are told again, and waits for another person, too.
+    """
     file = tmp_path / "alert.json"
     file.write_text(json.dumps(alert))
     command = [sys.executable, "-m", "alertd", "send", str(file), "--watch", "--json"]
@@ -98,6 +100,16 @@ def test_alert_is_sent_by_one_approved_by_another_and_watched(
     shown = done(served, "alerts", "show", taken["id"])
     assert (shown["state"], shown["approver"]) == ("sent", "bea@centre.example")
     assert taken["id"] in [each["id"] for each in done(served, "alerts", "list", "--state", "sent")["alerts"]]
+    order = ("alerts", "update", taken["id"], "-", "--notify")
+    assert "  /notify: " in refused(served, *order, "loud", key=ana, given=file.read_bytes())
+    assert alertd(served, *order, "full", key=ana, given=b"no JSON").returncode == 2
+    said = alertd(served, *order, "none", "--dry-run", key=ana, given=file.read_bytes()).stdout.decode()
+    assert "told again" in said
+    assert "newly inside" in said
+    update = done(served, *order, "none", key=ana, given=file.read_bytes())
+    assert (update["id"], update["state"]) == (f"{taken['id']}-2", "pending")
+    assert "told_again" in alertd(served, "alerts", "show", update["id"], key=bea).stdout.decode()
+    assert done(served, "alerts", "approve", update["id"], key=bea)["update"]["of"] == taken["id"]
 
 
 def test_alert_of_which_nothing_comes(served: Served, ana: str, bea: str, alert: dict[str, Any]):
