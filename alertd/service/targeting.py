@@ -98,45 +98,22 @@ class Targeting:
     async def people(self, geometry: shapely.MultiPolygon, alert: Alert, regions: Sequence[int]) -> Found:
         """Everyone in the area whom this alert is for, and whoever named one of these `regions` instead of a point."""
         testers_only = alert.status is not Status.ACTUAL
-        return await self._timed(geometry, alert.kind, alert.policy, regions, testers_only=testers_only)
+        return await self._timed(self._wanted(geometry, alert.kind, alert.policy, regions, testers_only=testers_only))
 
-    async def find(
+    async def find(self, geometry: shapely.MultiPolygon, kind: str, policy: Policy, shares: Sequence[Share]) -> Found:
+        """Everyone in the area who consented to the kind and whose place counts. `shares` are the area's own."""
+        return await self._timed(self._wanted(geometry, kind, policy, self.told_regions(shares)))
+
+    def _wanted(
         self,
         geometry: shapely.MultiPolygon,
         kind: str,
         policy: Policy,
-        shares: Sequence[Share],
+        regions: Sequence[int],
         *,
         testers_only: bool = False,
-    ) -> Found:
-        """Everyone in the area who consented to the kind and whose place counts. `shares` are the area's own."""
-        return await self._timed(geometry, kind, policy, self.told_regions(shares), testers_only=testers_only)
-
-    async def _timed(
-        self,
-        geometry: shapely.MultiPolygon,
-        kind: str,
-        policy: Policy,
-        regions: Sequence[int],
-        *,
-        testers_only: bool,
-    ) -> Found:
-        started = self._clock.monotonic()
-        found = await self._search(geometry, kind, policy, regions, testers_only=testers_only)
-        self._metrics.audience_seconds.observe(self._clock.monotonic() - started)
-        self._metrics.audience_people.observe(len(found))
-        return found
-
-    async def _search(
-        self,
-        geometry: shapely.MultiPolygon,
-        kind: str,
-        policy: Policy,
-        regions: Sequence[int],
-        *,
-        testers_only: bool,
-    ) -> Found:
-        wanted = Wanted(
+    ) -> Wanted:
+        return Wanted(
             area=geometry,
             regions=regions,
             kind=1 << KINDS.index(kind),
@@ -145,9 +122,18 @@ class Targeting:
             testers_only=testers_only,
             now_h=self._clock.now_ms() // 3_600_000,
         )
+
+    async def _timed(self, wanted: Wanted) -> Found:
+        started = self._clock.monotonic()
+        found = await self._search(wanted)
+        self._metrics.audience_seconds.observe(self._clock.monotonic() - started)
+        self._metrics.audience_people.observe(len(found))
+        return found
+
+    async def _search(self, wanted: Wanted) -> Found:
         name = (
-            digest(shapely.to_wkb(geometry)), *wanted.regions, "", wanted.kind, wanted.places, wanted.max_age_h,
-            testers_only,
+            digest(shapely.to_wkb(wanted.area)), *wanted.regions, "", wanted.kind, wanted.places, wanted.max_age_h,
+            wanted.testers_only,
         )  # fmt: skip
         return await (await self._searches.once(None, name, self._searcher)).one(wanted)
 
@@ -185,7 +171,7 @@ class Targeting:
             ground = grounds[ring - 1]
             if ring != base and not ground.is_empty:
                 regions = self.told_regions(await self.shares(ground))
-                inside = await self._search(ground, kind, policy, regions, testers_only=testers_only)
+                inside = await self._search(self._wanted(ground, kind, policy, regions, testers_only=testers_only))
                 of_each[np.isin(found.numbers, inside.numbers, assume_unique=True)] = ring
         return rings.Ringed(of_each=of_each, km2=await asyncio.to_thread(rings.own_km2, target, grounds, geometry))
 
@@ -239,7 +225,7 @@ class Targeting:
         regions = {share.number: share.code for share in shares if share.number not in told}
         if not regions or self._hidden(len(found), km2):
             return {}
-        named = await self._search(shapely.MultiPolygon(), kind, policy, list(regions), testers_only=False)
+        named = await self._search(self._wanted(shapely.MultiPolygon(), kind, policy, list(regions)))
         left = ~np.isin(named.numbers, found.numbers, assume_unique=True)
         numbers, counts = np.unique(named.regions[left], return_counts=True)
         return {regions[number]: shown(count) for number, count in zip(numbers.tolist(), counts.tolist(), strict=True)}
