@@ -34,7 +34,7 @@ function happened(alert, acts, progress) {
 }
 
 export function Timeline({ alert, progress }) {
-  const { data, error } = usePolled((signal) => get(`/v1/alerts/${alert.id}/history`, { signal }), 0, `${alert.etag} ${alert.state}`);
+  const { data, error } = usePolled((signal) => get(`/v1/alerts/${alert.id}/history`, { signal }), 0, `${alert.etag} ${(progress || alert).state}`);
   const all = happened(alert, data ? data.acts : [], progress);
   const isNewDay = (i) => i === 0 || date(all[i].at) !== date(all[i - 1].at);
   return html`<section class="panel"><header><h2>${t("timeline")}</h2></header>

@@ -17,17 +17,21 @@ const EARTH_KM = 6371.0088;
 const NARROW = 760;
 const NOTHING = { type: "FeatureCollection", features: [] };
 
+/** How often a piece of the map is asked for before it is told that it does not come. */
+const TRIES = 4;
+
 /**
  * Of the ranges of one file that are fetched at once, Chromium now and then cuts one off as well when another is given up. That
- * comes as a TypeError, as a line that is down does: what nobody gave up is asked for once more.
+ * comes as a TypeError, as a line that is down does: what nobody gave up is asked for again, a few times: the next may be cut off, too.
  */
 class Persistent extends FetchSource {
   async getBytes(offset, length, signal, etag) {
-    try {
-      return await super.getBytes(offset, length, signal, etag);
-    } catch (error) {
-      if (!(error instanceof TypeError) || (signal && signal.aborted)) throw error;
-      return super.getBytes(offset, length, signal, etag);
+    for (let left = TRIES; ; left -= 1) {
+      try {
+        return await super.getBytes(offset, length, signal, etag);
+      } catch (error) {
+        if (left === 1 || !(error instanceof TypeError) || (signal && signal.aborted)) throw error;
+      }
     }
   }
 }
