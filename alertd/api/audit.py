@@ -19,6 +19,7 @@ from alertd.api.shapes import Query
 from alertd.service.access import Credential
 from alertd.service.audit import DONE, FAILED, REFUSED, Entry, Noted
 
+MOST_ENTRIES = 10**15  # no audit has as many, and the store counts further
 LONGEST = 200  # characters of what an address names: more is no id
 
 
@@ -81,7 +82,7 @@ def _object(request: web.Request, act: Act, recorder: Recorder) -> str:
 
 class AuditQuery(Query):
     limit: int = Field(100, ge=1, le=1000)
-    cursor: int | None = Field(None, ge=1, description="`next` of the page before.")
+    cursor: int | None = Field(None, ge=1, le=MOST_ENTRIES, description="`next` of the page before.")
 
 
 class AuditEntry(BaseModel):
@@ -108,7 +109,9 @@ class AuditPage(BaseModel):
 
 
 class VerifyQuery(Query):
-    entry: Annotated[int, Field(ge=1)] | None = Field(None, description="An entry that was noted elsewhere,")
+    entry: Annotated[int, Field(ge=1, le=MOST_ENTRIES)] | None = Field(
+        None, description="An entry that was noted elsewhere,"
+    )
     link: Annotated[str, Field(pattern="^[0-9a-f]{40}$")] = Field("0" * 40, description="and its link.")
 
 

@@ -168,11 +168,14 @@ async def import_subscribers(request: web.Request) -> web.StreamResponse:
     nothing, so no Idempotency-Key is needed, and one that is sent is not kept.
     """
     response = web.StreamResponse(headers={"Content-Type": NDJSON})
-    await response.prepare(request)
     done = {"line": 0, "written": 0, "refused": 0}
     async for batch in _batches(request):
         report = await _written(services(request), batch, done)
+        if not response.prepared:  # what is wrong before the first report is told as a problem
+            await response.prepare(request)
         await response.write(json.dumps(report).encode() + b"\n")
+    if not response.prepared:
+        await response.prepare(request)
     return response
 
 

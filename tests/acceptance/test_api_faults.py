@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.asking import pointers, raw
+from tests.acceptance.asking import asked, pointers, raw
 from tests.acceptance.conftest import Served
 from tests.unit.alertd.samples import SUBSCRIBER, changed
 
@@ -145,3 +145,14 @@ def test_a_preview_ignores_nothing(served: Served, ana: str, part: str, name: st
     body[part][name] = value
     status, answer = served.call("POST", "/v1/targets/preview", body, ana)
     assert (status, pointers(answer)) == (400, [f"/{part}/{name}"])
+
+
+def test_what_is_too_long_or_too_large_to_be_meant_is_refused_in_words(served: Served):
+    """A first line of an import that never ends, and a number that no store counts to: problems, not a broken connection."""
+    line = asked(
+        served, "POST", "/v1/subscribers/import", b"[" * 70_000, served.key, **{"Content-Type": "application/x-ndjson"}
+    )
+    assert (line[0], line[1]["type"]) == (413, "/problems/too-large")
+    for query in (f"cursor={10**30}", f"cursor={2**63}"):
+        status, answer = served.call("GET", f"/v1/audit?{query}")
+        assert (status, pointers(answer)) == (400, ["cursor"])

@@ -109,6 +109,18 @@ def test_every_problem_is_a_named_response_with_its_status(told: dict[str, Any])
             assert statuses <= {int(status)}, operation["operationId"]
 
 
+def test_every_number_among_the_parameters_has_its_bounds(told: dict[str, Any]):
+    """The store and programs in other languages count to 2 ** 53 alike; what is beyond is refused in words, not by them."""
+    for operation in operations(told):
+        for parameter in operation["parameters"]:
+            schema = parameter["schema"]
+            if schema.get("type") == "integer":
+                assert 0 <= schema["minimum"] <= schema["maximum"] < 2**53, (
+                    operation["operationId"],
+                    parameter["name"],
+                )
+
+
 def test_parameters_of_the_path_are_those_of_the_handler(told: dict[str, Any]):
     """A program that fills them in reaches the operation."""
     for operation in OPERATIONS:
