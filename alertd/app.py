@@ -94,6 +94,7 @@ class Parts:
     settings: config.Settings
     db: Connection
     library: InitVar[Library]
+    renderer: Renderer
     carriers: Carriers
     clock: Clock = field(default_factory=SystemClock)
     metrics: Metrics = field(default_factory=Metrics)
@@ -102,7 +103,6 @@ class Parts:
 
     def __post_init__(self, library: Library) -> None:
         settings, clock, metrics = self.settings, self.clock, self.metrics
-        self.renderer = Renderer(templates_dir(), settings.api.reached_at)
         self.tags = Tags(self.db.codec.derived("tags"))
         self.alerts = Alerts(self.db)
         self.people = People(self.db)
@@ -252,11 +252,17 @@ class Parts:
 
 @asynccontextmanager
 async def opened(
-    settings: config.Settings, redis: Redis, codec: Codec, *, sends: bool = True, library: Library | None = None
+    settings: config.Settings,
+    redis: Redis,
+    codec: Codec,
+    *,
+    sends: bool = True,
+    library: Library | None = None,
+    renderer: Renderer | None = None,
 ) -> AsyncIterator[Parts]:
     """All parts, their carriers open, over a store that is checked. Closes what it opened, in reverse order.
 
-    Whoever has loaded the `library` gives it. A process that sends nothing binds to no text message centre: they count
+    Whoever has loaded the `library` or the `renderer` gives it. A process that sends nothing binds to no text message centre: they count
     the binds of an account. Raises StoreRefusedError, StoreUnavailableError, and ConfigError for regions or a carrier
     that cannot be used.
     """
@@ -270,7 +276,8 @@ async def opened(
             for name, section in settings.carriers.items()
         ]
         library = library or library_of(settings)
-        parts = Parts(settings=settings, db=db, library=library, carriers=Carriers(carriers))
+        renderer = renderer or Renderer(templates_dir(), settings.api.reached_at)
+        parts = Parts(settings=settings, db=db, library=library, renderer=renderer, carriers=Carriers(carriers))
         stack.callback(parts.audience.close)
         try:
             await parts.regions.agree()

@@ -22,7 +22,7 @@ class Commands(OnDemand):
         "serve": "alertd.commands.running:serving_all",
         "api": "alertd.commands.running:serving_api",
         "worker": "alertd.commands.running:working",
-        "sandbox": "alertd.commands.running:sandboxing",
+        "sandbox": "alertd.commands.sandbox:app",
         "check": "alertd.commands.check:app",
         "send": "alertd.commands.alerts:sending",
         "alerts": "alertd.commands.alerts:app",

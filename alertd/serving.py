@@ -1,4 +1,4 @@
-"""The commands that run: the API, a worker, the sandbox, or all of an installation; started and stopped in order."""
+"""The commands that run: the API, a worker, or all of an installation; started and stopped in order."""
 
 from __future__ import annotations
 
@@ -22,9 +22,8 @@ from alertd.processes import Life, StartError, appeared, die_with_parent, kept_r
 from alertd.sandboxed import load_sample_people, sandbox_of
 from alertd.sites import announce, api_site, metrics_site, reserved
 from alertd.sockets import socket_folder
-from channels.sandbox import run as run_carriers
 
-__all__ = ["StartError", "run_all", "run_api", "run_worker", "serve_sandbox"]
+__all__ = ["StartError", "run_all", "run_api", "run_worker"]
 
 
 async def run_all(settings: Settings, *, sandbox: bool, sample_people: int) -> None:
@@ -50,14 +49,6 @@ async def run_worker(settings: Settings) -> None:
     _check_packages()
     life = Life()
     await life.run(_worker(life, settings, shared_store(settings.store)))
-
-
-async def serve_sandbox(directory: Path) -> None:
-    """The local carriers alone, until SIGTERM or SIGINT."""
-    die_with_parent()
-    life = Life()
-    life.ready()
-    await life.run(run_carriers(directory))
 
 
 async def _all(life: Life, settings: Settings, sample_people: int | None) -> None:

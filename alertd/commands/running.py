@@ -1,10 +1,9 @@
-"""`alertd serve`, `api`, `worker` and `sandbox`: the processes of an installation."""
+"""`alertd serve`, `api` and `worker`: the processes of an installation."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -21,7 +20,6 @@ from alertd.store.server_binary import ServerNotFoundError
 serving_all = typer.Typer(add_completion=False)
 serving_api = typer.Typer(add_completion=False)
 working = typer.Typer(add_completion=False)
-sandboxing = typer.Typer(add_completion=False)
 
 SAMPLE_PEOPLE = 1_000
 #: What a person can mend: told in a sentence, without a traceback.
@@ -55,17 +53,6 @@ def api(ctx: typer.Context) -> None:
 def worker(ctx: typer.Context) -> None:
     """One worker, over `store.url`."""
     _run(ctx, serving.run_worker)
-
-
-@sandboxing.command()
-def sandbox(
-    directory: Annotated[Path, typer.Option(help="Where its certificates and sandbox.json go.")] = Path(
-        "alertd-sandbox"
-    ),
-) -> None:
-    """The local carriers alone."""
-    directory.mkdir(parents=True, exist_ok=True)
-    uvloop.run(serving.serve_sandbox(directory))
 
 
 def _run(ctx: typer.Context, what: Any) -> None:

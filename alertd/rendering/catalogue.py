@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -111,11 +112,18 @@ def read_catalogues(directory: Path) -> dict[str, Catalogue]:
 
 def _plurals(words: Mapping[str, Any]) -> Iterator[str]:
     """The forms that a language needs: those of CLDR that a whole number takes, and no years and no months."""
-    locale = Locale.parse(words["moment"]["locale"])
+    forms = _forms(words["moment"]["locale"])
     for unit in COUNTED:
-        yield from (f"{unit}.{locale.plural_form(number)}" for number in range(1, MAX_COUNT + 1))
+        yield from (f"{unit}.{form}" for form in forms)
         if unit in NONE_OF:
             yield f"{unit}.0"
+
+
+@cache
+def _forms(locale: str) -> frozenset[str]:
+    """The plural forms of the numbers that are counted, as Babel names locales."""
+    plural_form = Locale.parse(locale).plural_form
+    return frozenset(plural_form(number) for number in range(1, MAX_COUNT + 1))
 
 
 def _paths(words: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

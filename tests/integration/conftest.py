@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from alertd.app import Parts, opened
 from alertd.config import FcmCarrier, Settings, SmtpCarrier, StoreSection, TwilioCarrier
 from alertd.ids import new_id
+from alertd.rendering import Renderer
 from alertd.store.alerts import Alerts
 from alertd.store.audience import Audience
 from alertd.store.bulk import Bulk
@@ -62,9 +63,11 @@ def settings_for(sandbox: Sandbox) -> Settings:
 
 
 @pytest.fixture
-async def parts(redis: Redis, codec: Codec, sandbox: Sandbox, library: Library) -> AsyncIterator[Parts]:
+async def parts(
+    redis: Redis, codec: Codec, sandbox: Sandbox, library: Library, renderer: Renderer
+) -> AsyncIterator[Parts]:
     """Everything a process has, over the empty store."""
-    async with opened(settings_for(sandbox), redis, codec, library=library) as made:
+    async with opened(settings_for(sandbox), redis, codec, library=library, renderer=renderer) as made:
         yield made
 
 

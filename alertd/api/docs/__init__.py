@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from functools import cache
 
 from aiohttp import web
 
@@ -17,31 +19,33 @@ _POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'n
 _HEADERS = {"Cache-Control": "public, max-age=300", "Content-Security-Policy": _POLICY}
 
 
-def docs_routes(document: Schema) -> list[web.RouteDef]:
-    """The routes of an OpenAPI document. The pages are made here, once."""
-    problems = {slug: problem_page(slug) for slug in CATALOGUE}
+def docs_routes(document: Callable[[], Schema]) -> list[web.RouteDef]:
+    """The routes of an OpenAPI document. Each page is made when it is first asked for, since that takes as long as loading the library."""
+    document = cache(document)
 
     async def problem(request: web.Request) -> web.Response:
-        page = problems.get(request.match_info["slug"])
-        if page is None:
+        slug = request.match_info["slug"]
+        if slug not in CATALOGUE:
             raise Problem("not-found", "There is no such type of problem.")
-        return _text(page, "text/html")
+        return _text(problem_page(slug), "text/html")
 
     async def home(_request: web.Request) -> web.Response:
         raise web.HTTPFound("/docs")
 
     return [
         web.get("/", home),
-        web.get("/openapi.json", _fixed(json.dumps(document, ensure_ascii=False), "application/json")),
-        web.get("/docs", _fixed(docs_page(document), "text/html")),
-        web.get("/docs/docs.css", _fixed(style_sheet(), "text/css")),
+        web.get("/openapi.json", _fixed(lambda: json.dumps(document(), ensure_ascii=False), "application/json")),
+        web.get("/docs", _fixed(lambda: docs_page(document()), "text/html")),
+        web.get("/docs/docs.css", _fixed(style_sheet, "text/css")),
         web.get("/problems/{slug}", problem),
     ]
 
 
-def _fixed(text: str, content_type: str) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _fixed(made: Callable[[], str], content_type: str) -> Callable[[web.Request], Awaitable[web.Response]]:
+    made = cache(made)
+
     async def page(_request: web.Request) -> web.Response:
-        return _text(text, content_type)
+        return _text(await asyncio.to_thread(made), content_type)
 
     return page
 

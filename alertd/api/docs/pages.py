@@ -1,4 +1,4 @@
-"""The readable documentation: pages made once from the OpenAPI document, without a script and without the outside."""
+"""The readable documentation: pages made from the OpenAPI document, without a script and without the outside."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,7 @@ def style_sheet() -> str:
     return (_HERE / "docs.css").read_text(encoding="utf-8")
 
 
+@cache
 def _templates() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True

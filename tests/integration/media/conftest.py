@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestServer
 
 from alertd.app import Parts, opened
 from alertd.clock import SystemClock
+from alertd.rendering import Renderer
 from channels.fetching import Fetcher
 from channels.sandbox import Sandbox
 from geofences.regions import Library
@@ -81,7 +82,9 @@ async def pages() -> AsyncIterator[Pages]:
 
 
 @pytest.fixture
-async def parts(redis, codec, sandbox: Sandbox, library: Library, pages: Pages) -> AsyncIterator[Parts]:
+async def parts(
+    redis, codec, sandbox: Sandbox, library: Library, renderer: Renderer, pages: Pages
+) -> AsyncIterator[Parts]:
     """Everything a process has; for its fetcher this machine is the public internet, and its clock can be put forward."""
 
     async def this_machine(_host: str) -> list[str]:
@@ -89,7 +92,7 @@ async def parts(redis, codec, sandbox: Sandbox, library: Library, pages: Pages) 
 
     world = {"resolve": this_machine, "is_allowed": "127.0.0.1".__eq__, "ports": frozenset({pages.port})}
     fetcher = Fetcher(**world, trust=pages.trust)
-    async with opened(settings_for(sandbox), redis, codec, library=library) as made:
+    async with opened(settings_for(sandbox), redis, codec, library=library, renderer=renderer) as made:
         yield replace(made, library=library, fetcher=fetcher, clock=Later())
 
 

@@ -106,7 +106,7 @@ async def client(aiohttp_client, document):
         explain=lambda _: None,
         observe=lambda *_: None,
     )
-    app.add_routes(docs_routes(document))
+    app.add_routes(docs_routes(lambda: document))
     return await aiohttp_client(app)
 
 
