@@ -30,6 +30,7 @@ BEYOND_SCHEMA = {
     "list_regions": "west comes before east; `parent` is a region",
     "preview_target": "what is understood and not done yet",
     "create_alert": "what a kind of alert needs; phone numbers; time zones; exactly one way of a contact",
+    "approve_alert": "a count is written without a point: 273.0 is a whole number to JSON Schema alone",
     "patch_alert": "a merge patch is judged by what comes of it",
     "update_alert": "as create_alert",
     "preview_messages": "as create_alert; languages and channels in one text",
