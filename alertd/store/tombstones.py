@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import structlog
 
 
 class Tombstone(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,10 +24,12 @@ class Tombstones:
     path: Path
 
     def add(self, stone: Tombstone) -> None:
-        """On disk when this returns. Raises OSError."""
-        handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        """On disk when this returns, on a line of its own whatever a crash or a full disk left before it. Raises OSError."""
+        handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            os.write(handle, msgspec.json.encode(stone) + b"\n")
+            size = os.fstat(handle).st_size
+            torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+            _write_all(handle, b"\n" * torn + msgspec.json.encode(stone) + b"\n")
             os.fsync(handle)
         finally:
             os.close(handle)
@@ -37,9 +40,23 @@ class Tombstones:
             os.close(folder)
 
     def read(self) -> list[Tombstone]:
-        """All of them; a line that a crash cut off was never acted on. Raises OSError, but none where there is no file."""
+        """All of them; a line that was cut off was never acted on. Raises OSError, but none where there is no file."""
         try:
             lines = self.path.read_bytes().split(b"\n")
         except FileNotFoundError:
             return []
-        return [msgspec.json.decode(line, type=Tombstone) for line in lines if line.endswith(b"}")]
+        stones, torn = [], []
+        for number, line in enumerate(lines, 1):
+            try:
+                stones += [msgspec.json.decode(line, type=Tombstone)] if line else []
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                torn.append(number)
+        if torn:
+            structlog.get_logger().warning("lines of the tombstones are cut off, and passed over", lines=torn)
+        return stones
+
+
+def _write_all(handle: int, left: bytes) -> None:
+    """A write that a full disk cuts short answers how much went; the next one says why. Raises OSError."""
+    while left:
+        left = left[os.write(handle, left) :]

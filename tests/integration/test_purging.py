@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import resource
 from pathlib import Path
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from alertd.alerts import AlertState
 from alertd.app import Parts, opened
@@ -28,6 +30,7 @@ from tests.integration.media.conftest import showing
 from tests.integration.test_following import sent, slug, told
 
 WHY = PurgeReason.RETENTION
+ROOM = 1 << 20  # bytes: more than anything else that this process writes to a file meanwhile
 
 
 async def closed(parts: Parts, sample: dict[str, Any], **changes: Any) -> AlertRecord:
@@ -169,15 +172,37 @@ async def test_a_crash_before_the_tombstone_is_gone_on_with(parts: Parts, sample
 
 
 def test_a_line_that_was_cut_off_is_none(tmp_path: Path):
-    """And the lines around it are read."""
+    """A crash leaves no end of line, and may cut a letter in two. What is added afterwards, and the lines around it, are read, with
+    a warning that quotes nothing.
+    """
     stones = Tombstones(tmp_path / "tombstones")
     assert stones.read() == []
     stones.add(Tombstone(case="a", key="1"))
-    with stones.path.open("ab") as file:
-        file.write(b'{"case":"b","ke\n')
-    stones.add(Tombstone(case="c", key="3"))
-    assert [stone.case for stone in stones.read()] == ["a", "c"]
+    for torn in (b'{"case":"b","ke', b'{"case":"b', b'{"case":"b\xc3"}', b"\0\0\0", b'{"case":"b"}'):
+        with stones.path.open("ab") as file:
+            file.write(torn)
+        stones.add(Tombstone(case="c", key="3"))
+    with capture_logs() as said:
+        assert [stone.case for stone in stones.read()] == ["a", *"ccccc"]
+    assert [(line["log_level"], line["lines"]) for line in said] == [("warning", [2, 4, 6, 8, 10])]
+    assert "case" not in str(said)
     assert stones.path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_tombstone_that_has_no_room_is_an_error(tmp_path: Path):
+    """Where the disk takes but a part of the line, it is not said to be there; the part harms none that is added later."""
+    stones = Tombstones(tmp_path / "tombstones")
+    stones.path.write_bytes(b"\n" * ROOM)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (ROOM + 10, before[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            stones.add(Tombstone(case="a", key="1"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert stones.path.stat().st_size == ROOM + 10
+    stones.add(Tombstone(case="a", key="1"))
+    assert [stone.case for stone in stones.read()] == ["a"]
 
 
 @pytest.mark.parametrize("state", ["pending", "sent"])
