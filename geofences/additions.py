@@ -1,12 +1,13 @@
 """Regions of one's own beside the shipped ones: a folder of region files that `Library.load(added=...)` reads.
 
-Whoever imports calls `qualified`, then `placed`, then `problems`, and `install` when there are none.
+Whoever imports calls `qualified`, `prefixed` if codes begin with their parent's, then `placed`, then `problems`, and `install` when
+there are none.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -56,6 +57,29 @@ def qualified(rows: Sequence[files.Row], library: Library) -> tuple[files.Row, .
     return tuple(dataclasses.replace(row, code=code_of(row.code, row.country), parent=parent_of(row)) for row in rows)
 
 
+def prefixed(rows: Sequence[files.Row], characters: int, library: Library) -> tuple[files.Row, ...]:
+    """The rows, those without a parent put below the wider region of their country whose code their own begins with, in so many
+    characters: 26347 is part of FR-26. Where there is none, they stay as they are.
+    """
+
+    def parent_of(row: files.Row) -> str | None:
+        prefix = row.code.removeprefix(f"{row.country}-")[:characters]
+        for code in (f"{row.country}-{prefix}", prefix):
+            if code in library and library.get(code).country == row.country:
+                return code if library.get(code).kind.depth < Kind(row.kind).depth else None
+        return None
+
+    return tuple(row if row.parent else dataclasses.replace(row, parent=parent_of(row)) for row in rows)
+
+
+def orphaned(rows: Sequence[files.Row], library: Library) -> tuple[files.Row, ...]:
+    """The rows, those whose parent is neither among them nor in the library without one."""
+    known = {row.code for row in rows}
+    return tuple(
+        row if row.parent in known or row.parent in library else dataclasses.replace(row, parent=None) for row in rows
+    )
+
+
 def placed(rows: Sequence[files.Row], geometries: NDArray[np.object_], library: Library) -> tuple[files.Row, ...]:
     """The rows, those without a parent put below the smallest wider region that they lie in, with its country if they have none.
 
@@ -71,15 +95,22 @@ def placed(rows: Sequence[files.Row], geometries: NDArray[np.object_], library: 
 
 
 def problems(
-    rows: Sequence[files.Row], geometries: NDArray[np.object_], library: Library, *, replace: bool = False
+    rows: Sequence[files.Row],
+    geometries: NDArray[np.object_],
+    library: Library,
+    *,
+    replace: bool = False,
+    exclaves: Collection[str] = (),
 ) -> tuple[Problem, ...]:
     """What stands against adding these regions to a library, in the order of the rows.
 
-    With `replace` a region may take the place of one of the same code that lies elsewhere.
+    With `replace` a region may take the place of one of the same code that lies elsewhere; `exclaves` are the codes of those that
+    are part of a region in whose outline they do not lie.
     """
     found = [*_parent_problems(rows, library), *_code_problems(rows, library)]
     told = {problem.row for problem in found}
-    lying = chain(astray(rows, geometries, library), () if replace else elsewhere(rows, geometries, library))
+    outside = ((i, what) for i, what in astray(rows, geometries, library) if rows[i].code not in exclaves)
+    lying = chain(outside, () if replace else elsewhere(rows, geometries, library))
     amiss = chain(doubly_covered(rows, geometries), ((i, what) for i, what in lying if i + 1 not in told))
     found += [Problem(row=i + 1, code=rows[i].code, what=what) for i, what in amiss]
     return tuple(sorted(found, key=lambda problem: problem.row))
@@ -159,7 +190,7 @@ def _parent_problems(rows: Sequence[files.Row], library: Library) -> Iterator[Pr
             parent = library.get(row.parent)
             known = parent.kind, parent.country
         if known is None:
-            what = f"is part of {row.parent}, which is neither here nor in the library; without --parent-field it goes by where it lies"
+            what = f"is part of {row.parent}, which is neither here nor in the library; with --guess-parents it goes by where it lies"
         elif known[0].depth >= Kind(row.kind).depth:
             what = f"is a {row.kind} and cannot be part of {row.parent}, a {known[0]}"
         elif row.country and known[1] not in {"", row.country}:

@@ -82,7 +82,8 @@ def astray(rows: Sequence[files.Row], geometries: Geometries, library: Library) 
                 sizes = f"{rows[i].km2:,.1f} km2 is larger than that one's {parent.km2:,.1f}"
                 yield i, f"cannot be part of {code} ({parent.name}): its {sizes}"
             elif share < MOSTLY and not _is_nobodys(geometries[i], library, own):
-                yield i, f"cannot be part of {code} ({parent.name}): {share:.0%} of its ground lies there"
+                what = f"cannot be part of {code} ({parent.name}): {share:.0%} of its ground lies there"
+                yield i, f"{what}; of an exclave say --exclave {rows[i].code}"
 
 
 def _shares_within(children: Geometries, outline: BaseGeometry) -> NDArray[np.float64]:

@@ -28,7 +28,7 @@ from geofences.errors import LibraryError
 from geofences.geodesy import areas_km2
 from geofences.regions import Kind
 from geofences.shapes import cut_at_antimeridian
-from geofences.wording import code_fault, name_fault
+from geofences.wording import code_fault, mended_name, name_fault
 
 Geometries = NDArray[np.object_]
 
@@ -63,6 +63,9 @@ class ImportReport:
     problems: tuple[Problem, ...] = ()
     reprojected_from: str | None = None  # the file's coordinate system, if it was not lon/lat
     assumed_lon_lat: bool = False  # the file names no coordinate system, and its numbers can be degrees
+    renamed: tuple[
+        str, ...
+    ] = ()  # codes of regions in whose names control characters became the letters they stand for
     repaired: tuple[str, ...] = ()  # codes of regions whose outline crossed itself and was made valid
 
 
@@ -103,7 +106,8 @@ def read(
     frame, reprojected_from = _in_lon_lat(frame, path)
     about = ImportReport(layer=chosen.name, reprojected_from=reprojected_from, assumed_lon_lat=assumed)
     codes = [_text(value) for value in frame[code_field]]
-    names = [_text(value) for value in frame[name_field]]
+    written = [_text(value) for value in frame[name_field]]
+    names = [name and mended_name(name) for name in written]
     parents = [None if parent_field is None else _text(value) for value in frame[parent_field or code_field]]
     outlines = _outlines(frame.geometry.to_numpy(), codes, assumed=assumed)
     if problems := (*_table_problems(codes, names), *outlines.problems):
@@ -115,7 +119,8 @@ def read(
         if code is not None and name is not None  # else there would have been a problem
     )
     repaired = tuple(row.code for row, was in zip(rows, outlines.repaired, strict=True) if was)
-    return dataclasses.replace(about, regions=rows, geometries=outlines.geometries, repaired=repaired)
+    renamed = tuple(row.code for row, was in zip(rows, written, strict=True) if row.name != was)
+    return dataclasses.replace(about, regions=rows, geometries=outlines.geometries, repaired=repaired, renamed=renamed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,18 @@ UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\uf
 #: What UTF-8 looks like when it is read as Latin-1 (SÃ£o), and what stands for a byte that is no UTF-8.
 MISREAD = re.compile("[\u00c2-\u00f4][\u0080-\u00bf]|\ufffd")
 
+#: Control characters of ISO 8859-1 that are letters in the encoding of Windows (U+009E is ž), which nobody means in a name.
+C1 = re.compile("[\x80-\x9f]")
+
+
+def mended_name(name: str) -> str:
+    """A name with the letters of Windows-1252 where a file that calls itself ISO 8859-1 has control characters. One that was misread
+    as a whole stays as it is, to be told.
+    """
+    if MISREAD.search(name):
+        return name
+    return C1.sub(lambda found: found[0].encode("latin-1").decode("cp1252", errors="ignore") or found[0], name)
+
 
 def code_fault(code: str) -> str | None:
     """What is wrong with a code."""

@@ -38,3 +38,26 @@ def test_a_postal_code_takes_no_municipalitys_place_unless_that_is_meant(tmp_pat
     done = imported(tmp_path, file, "--replace")
     assert "28001 was La Acebeda and is Madrid (Salamanca), with 0% of its ground in common." in done.stdout
     assert Library.load(added=tmp_path / "regions").get("28001").name == "Madrid (Salamanca)"
+
+
+def test_a_country_that_is_none_is_said_before_anything_is_read(tmp_path: Path):
+    """FRA for FR costs no minutes, and the right one is offered."""
+    file = tmp_path / "postal.geojson"
+    file.write_text("{}")
+    refused = imported(tmp_path, file, "--country", "ESP")
+    assert (refused.returncode, "ESP is no country" in refused.stderr, "Did you mean ES?" in refused.stderr) == (
+        1,
+        True,
+        True,
+    )
+    assert "Reading" not in refused.stderr
+
+
+def test_an_import_where_nobody_serves_says_so(tmp_path: Path):
+    """Regions that were put into the wrong folder are found by no service."""
+    file = tmp_path / "postal.geojson"
+    feature = {"type": "Feature", "properties": {"cp": "zz1", "title": "Salamanca"}}
+    feature |= {"geometry": shapely.geometry.mapping(SALAMANCA)}
+    file.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    done = imported(tmp_path / "elsewhere", file)
+    assert (done.returncode, f"No alertd has its data in {tmp_path / 'elsewhere'} yet" in done.stderr) == (0, True)

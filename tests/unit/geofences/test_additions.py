@@ -12,7 +12,7 @@ import shapely
 import shapely.affinity
 
 from geofences import files
-from geofences.additions import gone, install, placed, problems, qualified
+from geofences.additions import gone, install, orphaned, placed, prefixed, problems, qualified
 from geofences.belonging import replaced
 from geofences.errors import LibraryError
 from geofences.regions import Library
@@ -110,7 +110,7 @@ def test_every_parent_that_is_not_there_is_told_with_its_row(library):
     assert told(rows, BOXES, library) == [
         (
             1,
-            "is part of DE-XX, which is neither here nor in the library; without --parent-field it goes by where it lies",
+            "is part of DE-XX, which is neither here nor in the library; with --guess-parents it goes by where it lies",
         ),
         (3, "is a city and cannot be part of b, a city"),
         (4, "is in DE and cannot be part of FR-67, which is in FR"),
@@ -123,7 +123,7 @@ def test_a_region_that_lies_outside_its_parent_is_refused(library):
     row = dataclasses.replace(row, km2=0.94)
     sevilla = library.get("ES-SE").name
     assert told([row], [shapely.box(-3.70, 40.40, -3.69, 40.41)], library) == [
-        (1, f"cannot be part of ES-SE ({sevilla}): 0% of its ground lies there")
+        (1, f"cannot be part of ES-SE ({sevilla}): 0% of its ground lies there; of an exclave say --exclave zz1")
     ]
     assert told([row], [shapely.box(-6.0, 37.38, -5.99, 37.39)], library) == []
     east = library.geometry("ES-SE").bounds[2]
@@ -131,6 +131,27 @@ def test_a_region_that_lies_outside_its_parent_is_refused(library):
     near, far = (shapely.box(east + away, easternmost - 0.01, east + away + 0.05, easternmost) for away in (0, 0.5))
     assert told([row], [near], library) == []
     assert len(told([row], [far], library)) == 1
+
+
+def test_an_exclave_is_taken_when_it_is_named(library):
+    """San Colombano al Lambro is part of Milano and lies in Lodi: it is imported as what it is, when somebody says so, and no other."""
+    rows = [dataclasses.replace(row, km2=0.94) for row in rows_of("zz1", "zz2", country="ES", parent="ES-SE")]
+    madrid = shapes(shapely.box(-3.70, 40.40, -3.69, 40.41), shapely.box(-3.68, 40.40, -3.67, 40.41))
+    assert [problem.code for problem in problems(rows, madrid, library, exclaves={"zz1"})] == ["zz2"]
+
+
+def test_codes_may_begin_with_their_parents(library):
+    """26347 is Tain-l'Hermitage in Drôme, which the coarse outline of Ardèche holds: its code says which; what says nothing stays."""
+    rows = rows_of("FR-26347", "FR-97412", country="FR")
+    assert [row.parent for row in prefixed(rows, 2, library)] == ["FR-26", None]
+    assert [row.parent for row in prefixed(rows_of("FR-26347", country="FR", parent="FR"), 2, library)] == ["FR"]
+    assert [row.parent for row in prefixed(rows_of("FR-26347", country="FR", kind="province"), 2, library)] == [None]
+
+
+def test_a_parent_nobody_knows_is_let_go_when_asked(library):
+    """A province that was made since: the others keep the parents that the file gives them."""
+    rows = [*rows_of("111", country="IT", parent="SU"), *rows_of("112", country="IT", parent="IT-MI")]
+    assert [row.parent for row in orphaned(rows, library)] == [None, "IT-MI"]
 
 
 def test_a_parent_in_the_same_file_holds_its_parts(library):
@@ -141,7 +162,7 @@ def test_a_parent_in_the_same_file_holds_its_parts(library):
     assert told([county, *towns], (both, *BOXES[:2]), library) == []
     lost = shapely.box(10, 49, 10.1, 49.1)
     assert told([county, *towns], (both, BOXES[0], lost), library) == [
-        (3, "cannot be part of c (Name of c): 0% of its ground lies there")
+        (3, "cannot be part of c (Name of c): 0% of its ground lies there; of an exclave say --exclave b")
     ]
 
 

@@ -104,6 +104,16 @@ def test_one_fault_stops_the_file_and_is_named(tmp_path, given, row, says):
     assert [(problem.row, says in problem.what) for problem in report.problems] == [(row, True)]
 
 
+def test_letters_of_windows_are_read_as_such_and_told(tmp_path):
+    """U+009E in a name is the ž that Windows has there; what no letter stands for, and what is misread as a whole, is a fault."""
+    frame(names=("Du\x9ean", "Zuera")).to_file(tmp_path / "a.geojson")
+    report = read(tmp_path / "a.geojson")
+    assert ([row.name for row in report.regions], report.renamed) == (["Dužan", "Zuera"], ("1",))
+    for name, says in (("x\x81y", "U+0081"), ("Ã\x89cija", "wrong encoding")):
+        frame(names=(name, "Zuera")).to_file(tmp_path / "b.geojson")
+        assert [says in problem.what for problem in read(tmp_path / "b.geojson").problems] == [True]
+
+
 def test_what_crosses_itself_is_repaired_and_told(tmp_path):
     """A bow-tie becomes valid, and the report names the region."""
     frame(shapes=(BOWTIE, shapely.box(0, 0, 1, 1))).to_file(tmp_path / "a.geojson")
