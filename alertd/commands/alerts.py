@@ -23,6 +23,8 @@ Seen = Annotated[int | None, typer.Option("--seen", help="The version you saw: r
 #: Where an alert goes, and what it is called on the way.
 ALERT = ("/v1/alerts", "application/json")
 CAP = ("/v1/cap", "application/cap+xml")
+REGIONS_TOLD = 10
+WHOLE = 0.9995  # reads 100.0%
 COLUMNS = ("id", "state", "status", "level", "people", "author", "expires")
 
 
@@ -299,6 +301,15 @@ def _path(alert_id: str) -> str:
     return f"/v1/alerts/{segment(alert_id)}"
 
 
+def _regions(shares: list[dict[str, Any]]) -> list[str]:
+    """What the area is made of; how much of it, where that is not all."""
+    told = [
+        f"{one['name']} ({one['code']})" + (f" {one['share']:.1%}" if one["share"] < WHOLE else "")
+        for one in shares[:REGIONS_TOLD]
+    ]
+    return [*told, f"and {len(shares) - REGIONS_TOLD} more"] if len(shares) > REGIONS_TOLD else told
+
+
 def _tell_taken(taken: dict[str, Any], *, dry_run: bool) -> None:
     area, audience = taken["area"], taken["audience"]
     facts = {
@@ -308,7 +319,7 @@ def _tell_taken(taken: dict[str, Any], *, dry_run: bool) -> None:
         "addresses": audience["addresses"],
         "seconds needed": taken["eta"],
         "area": f"{area['km2']:,} km2",
-        "regions": [f"{region['name']} ({region['code']})" for region in area["regions"][:10]],
+        "regions": _regions(area["regions"]),
         "repaired": area["repairs"],
     }
     if update := taken.get("update"):

@@ -61,7 +61,7 @@ def import_people(
 def count(
     ctx: typer.Context,
     within: Annotated[str, typer.Option("--in", metavar="CODE|GEOJSON", help="A region's code, a file or its text.")],
-    kind: Annotated[str | None, typer.Option(help="Who asked for this kind of alert.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Who asked for this kind of alert; else missing-child.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """How many people and addresses an area has. Small counts are hidden."""
