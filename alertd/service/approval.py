@@ -129,9 +129,13 @@ class Approval:
         )  # fmt: skip
 
     async def _replace(self, update: AlertRecord, alert: Alert, inside: Frozen, who: Credential) -> tuple[bool, str]:
-        """The same of an update, which takes the place of what the alert said. Raises Problem where that is told no more."""
+        """The same of an update, which takes the place of what the alert said. Raises Problem where that is told no more. Not
+        where it was changed since the update was submitted ('revised'): its author has not seen what would be undone.
+        """
         await self._photos.attach(alert, update)
         old = await self.get(chain_of(update.id), who)
+        if update.state is AlertState.PENDING and old.changes != update.upon:  # the script wants both as they were read
+            return False, "revised"
         frozen = await audience(self._alerts, update, inside)
         changes = f"{old.changes} {self._clock.now_ms()}".strip()
         document = alert.model_copy(update={"external_id": old.external_id or None}).model_dump_json(by_alias=True)
@@ -228,4 +232,9 @@ def refused(old: str, new: AlertState) -> Problem:
         return Problem("expired", "The alert's end has passed.")
     if old == "changed":
         return Problem("approval-stale", "The alert was changed while it was being approved.")
+    if old == "revised":
+        return Problem(
+            "approval-stale",
+            "The alert was changed since this update of it was submitted. Return it, and have the alert updated as it is now.",
+        )
     return Problem("precondition-failed", f"An alert that is {old or 'gone'} cannot become {new}.")

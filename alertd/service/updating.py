@@ -65,10 +65,10 @@ class Updating:
             taken = await self._looked_over(old, alert, notify, who, versions, external_id)
             waiting = [one for one in versions if one.state is AlertState.PENDING]
             same = await self._same(waiting, taken.record.document, notify, who)
-            if dry_run or same:
+            if dry_run:
                 return replace(taken, record=same or taken.record)
-            if await self._propose(old, taken, versions, rev):
-                return replace(taken, record=await self._begun(taken, who))
+            if same or await self._propose(old, taken, versions):
+                return replace(taken, record=await self._begun((same or taken.record).id, who))
         raise changed_since()
 
     async def _looked_over(
@@ -83,7 +83,7 @@ class Updating:
         taken = await self._intake.look_over(alert, who, f"{old.id}-{len(versions) + 1}", _UPDATE)
         record = replace(
             taken.record, case=old.case, occasion=Occasion.UPDATE, follows=" ".join(TELLS), notify=notify,
-            alerted=old.start,
+            alerted=old.start, upon=old.changes,
         )  # fmt: skip
         again, newly = await self._counts(record, taken, before)
         return replace(taken, record=replace(record, again=again, newly=newly))
@@ -112,6 +112,8 @@ class Updating:
         record = await self._same(versions, said.model_dump_json(by_alias=True).encode(), notify, who)
         if record is None:
             return None
+        if record.state is AlertState.PENDING:
+            record = await self._begun(record.id, who)
         look = await self._intake.look(said)
         return Taken(record=record, area=look.area, shares=look.shares, found=look.found, ringed=look.ringed)
 
@@ -123,21 +125,16 @@ class Updating:
             if one.notify == notify and who.is_person(one.author):
                 kept = await self._alerts.get(one.id)
                 if kept and kept.document == document:
-                    await self._updates.list(kept)
                     return kept
         return None
 
-    async def _propose(self, old: AlertRecord, taken: Taken, versions: Sequence[AlertRecord], rev: int | None) -> bool:
-        """Whether it was kept; no where the chain has another version since. Raises Problem."""
+    async def _propose(self, old: AlertRecord, taken: Taken, versions: Sequence[AlertRecord]) -> bool:
+        """Whether it was kept; no where the alert or its chain is another since, and is to be looked at again. Raises Problem."""
         record = taken.record
         await claim_external_id(self._alerts, record)
-        done, said = await self._updates.propose(old, record, taken.area.geometry, last=len(versions), rev=rev)
-        if done:
-            return True
-        if said == "again":
-            return False
-        if said == "changed":
-            raise changed_since()
+        done, said = await self._updates.propose(old, record, taken.area.geometry, last=len(versions))
+        if done or said in {"again", "changed"}:
+            return done
         if said == "expired":
             raise Problem("expired", "The alert's end has passed.")
         if chain_of(said) == old.id:
@@ -149,9 +146,11 @@ class Updating:
         _check_shown(said)
         return False
 
-    async def _begun(self, taken: Taken, who: Credential) -> AlertRecord:
-        """What becomes of an update that was just kept: it has its photos, and approvers find it."""
-        record = await self._approval.get(taken.record.id, who)
+    async def _begun(self, update_id: str, who: Credential) -> AlertRecord:
+        """What becomes of an update that was just kept, or whose first request died there: it has its photos, and approvers find
+        it. Doing it again changes nothing.
+        """
+        record = await self._approval.get(update_id, who)
         try:
             await self._photos.attach(Alert.model_validate_json(record.document), record)
         except Problem:

@@ -50,6 +50,7 @@ class AlertRecord:
     again: int = 0  # of an update: people who would be told of it again, as at the submission
     newly: int = 0  # and those in its area who had not been told
     changes: str = ""  # when it was changed since its approval: ms, one after the other
+    upon: str = ""  # of an update: the changes of the alert that it was written on
     key: str = ""  # id of the key it was written with
     paused: bool = False
     texts: int = (
@@ -113,6 +114,7 @@ TEXTS = (
     "code",
     "follows",
     "changes",
+    "upon",
     "notify",
 )
 #: Sealed under the case's key, and gone with it: what people wrote.

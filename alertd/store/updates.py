@@ -26,17 +26,17 @@ class Updates:
         self._alerts = alerts
 
     async def propose(
-        self, alert: AlertRecord, update: AlertRecord, area: shapely.MultiPolygon, *, last: int, rev: int | None
+        self, alert: AlertRecord, update: AlertRecord, area: shapely.MultiPolygon, *, last: int
     ) -> tuple[bool, str]:
-        """Write an update of an alert, durably, if the alert is shown and of revision `rev`, its chain has `last` versions, and no
-        other update waits. Answers whether it was done, and the alert's state ('changed', 'expired', 'again' for another last version or
-        the id of the update that waits, where that is why not).
+        """Write an update of an alert, durably, if the alert is shown and of the revision it has here, its chain has `last`
+        versions, and no other update waits. Answers whether it was done, and the alert's state ('changed', 'expired', 'again' for
+        another last version or the id of the update that waits, where that is why not).
         """
         shard = keys.shard_of(alert.id)
         await self._db.execute("ZADD", keys.expiry(shard), update.expires, update.id)
         await self._alerts.enliven(alert.id, works=False)
         done, old = await self._db.run_durably(
-            "propose", [keys.chain(alert.id)], alert.id, listed(SHOWN), "" if rev is None else rev, last, update.id,
+            "propose", [keys.chain(alert.id)], alert.id, listed(SHOWN), alert.rev, last, update.id,
             shapely.to_wkb(area), self._db.skew_ms, "alerted", update.alerted, *said(update, await self._seals(update)),
         )  # fmt: skip
         return bool(done), old.decode()

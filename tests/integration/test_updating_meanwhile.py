@@ -1,0 +1,68 @@
+"""An update and what happens meanwhile: to its alert before it is kept and while it waits, and to who takes it in."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from alertd.alerts import AlertState
+from alertd.app import Parts
+from alertd.kinds import Notify
+from alertd.service.updating import Updating
+from alertd.store.updates import Updates
+from tests.integration.acts import ANA, BEA, alert_of, planned, register
+from tests.integration.test_following import sent, slug
+from tests.integration.test_updating import WIDER, proposed
+
+
+class _Late(Updates):
+    """A store that hears of an update just after somebody took the facts out of its alert."""
+
+    def __init__(self, parts: Parts) -> None:
+        super().__init__(parts.db, parts.alerts)
+        self._parts = parts
+
+    async def propose(self, alert: Any, *args: Any, **more: Any) -> tuple[bool, str]:
+        await self._parts.revising.restrict(alert.id, BEA, "x")
+        return await super().propose(alert, *args, **more)
+
+
+async def test_an_alert_restricted_meanwhile_is_looked_at_again(parts: Parts, sample: dict[str, Any]):
+    """Told by SMS alone, so that no version tells of it: the facts are refused as where they had been out from the start."""
+    record = await sent(parts, sample, channels=["sms"])
+    late = Updating(parts.alerts, _Late(parts), parts.work, parts.intake, parts.approval, parts.photos)
+    update = alert_of(sample, target=WIDER, channels=["sms"])
+    assert await slug(late.submit(record.id, update, Notify.FULL, ANA)) == "invalid-request"
+    assert await parts.alerts.versions([record.id]) == [record.id]
+
+
+async def test_an_update_undoes_nothing_that_its_author_has_not_seen(parts: Parts, sample: dict[str, Any]):
+    """The alert's end was put off while it waited, so it is approved no more; the one that takes its place is."""
+    record = await sent(parts, sample, channels=["push"])
+    waits = (await proposed(parts, record, sample)).record
+    later = datetime.fromtimestamp(record.expires / 1000, UTC) + timedelta(hours=5)
+    await parts.revising.extend(record.id, BEA, later, "x")
+    assert await slug(parts.approval.approve(waits.id, BEA, rev=waits.rev)) == "approval-stale"
+    assert (await parts.alerts.get(record.id)).expires == record.expires + 18_000_000
+    await parts.approval.give_back(waits.id, BEA, "It ends later now")
+    taken = await proposed(parts, record, sample, expires=later.isoformat())
+    await parts.approval.approve(taken.record.id, BEA)
+    assert (await parts.alerts.get(record.id)).expires == record.expires + 18_000_000
+
+
+async def test_an_update_of_an_exercise_begins_though_its_first_request_died(parts: Parts, sample: dict[str, Any]):
+    """It was kept, and nobody began it: the same request said again does, and tells of it in the list."""
+    await register(parts, 20, tester=True)
+    record = await planned(parts, sample, status="Exercise")
+    alert = alert_of(sample, target=WIDER, status="Exercise")
+    seen = await parts.updating.submit(record.id, alert, Notify.FULL, ANA, dry_run=True)
+    old = await parts.alerts.get(record.id)
+    assert await Updates(parts.db, parts.alerts).propose(old, seen.record, seen.area.geometry, last=1) == (
+        True,
+        old.state,
+    )
+    assert await parts.alerts.state(seen.record.id) is AlertState.PENDING
+    again = await parts.updating.submit(record.id, alert, Notify.FULL, ANA, again=True)
+    assert (again.record.id, again.record.state) == (seen.record.id, AlertState.APPROVED)
+    listed = await parts.alerts.of_org(record.org, before=None, limit=9)
+    assert again.record.id in {name for _, name in listed}
