@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 
-from alertd.kinds import Channel, Kind, PlaceKind
+from alertd.kinds import Channel, Kind, Occasion, PlaceKind
 
 
 class AlertState(enum.StrEnum):
@@ -61,6 +61,15 @@ OVER = frozenset({_S.SENT, _S.REJECTED, _S.PURGED, *_ENDS})
 #: The public sees an alert's photos in these, and in these no more; in all others, not yet.
 SHOWN = frozenset({_S.APPROVED, _S.SENDING, _S.SENT})
 NO_LONGER_SHOWN = frozenset({_S.STOOD_DOWN, _S.PURGED, *_ENDS})
+
+#: What a version tells is true while its alert is in one of these, and is sent again in no other.
+TRUE_IN = {
+    Occasion.ALERT: SHOWN,
+    Occasion.UPDATE: SHOWN,
+    Occasion.STAND_DOWN: frozenset({_S.STOOD_DOWN}),
+    Occasion.CLOSE: frozenset({_S.CLOSED, _S.EXPIRED}),
+    Occasion.CANCEL: frozenset({_S.CANCELLED}),
+}
 
 #: What the queued of a closed gate become. Any state that is not here and not open leaves them queued.
 QUEUED_BECOMES = {

@@ -48,7 +48,8 @@ class ResendReply(BaseModel):
 
 async def resend_deliveries(request: web.Request, *, id: AlertId, body: Resend = ALL) -> ResendReply:
     """Sends again what may not have arrived. Each goes to the address that the person has now, and to nobody who left meanwhile.
-    Refused once the alert is stood down, cancelled or at its end. Sent twice it queues nothing more.
+    Refused once the alert is stood down, cancelled or at its end, and of a version once what it tells is no longer true.
+    Sent twice it queues nothing more.
     """
     s, who = services(request), credential(request)
     record, resent = await s.approval.get(id, who), None

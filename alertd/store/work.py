@@ -290,14 +290,14 @@ class Work:
         return settled, waiting
 
     async def resend(
-        self, alert_id: str, batch: int, batches: int, states: Collection[State], channel: str | None
+        self, alert_id: str, true_in: str, batch: int, batches: int, states: Collection[State], channel: str | None
     ) -> tuple[str | None, int, bool]:
-        """Queue the rows of some states again, a few batches a call. Answers the alert's state where it sends nothing more, rows
-        queued, and whether these were the last batches.
+        """Queue the rows of some states again, a few batches a call, of a version that is `true_in` these states of its alert. Answers
+        the state that stands against it, rows queued, and whether these were the last batches.
         """
         done, state, queued, last = await self._db.run_durably(
             "resend", [keys.chain(chain_of(alert_id))], alert_id, RESENDABLE, batch, batches, bytes(states),
-            channel or "", self._db.skew_ms,
+            channel or "", self._db.skew_ms, true_in,
         )  # fmt: skip
         return None if done else state.decode(), queued, last == b"1"
 

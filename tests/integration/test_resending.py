@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,10 +10,14 @@ import pytest
 from alertd.alerts import AlertState, State
 from alertd.app import Parts
 from alertd.errors import Problem
+from alertd.service.following import Followed
+from alertd.service.notices import SETTLE_MS
 from alertd.store.work import Settlement
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
-from tests.integration.acts import BEA, counts, over, planned, register, send
+from tests.integration.acts import ANA, BEA, counts, over, planned, register, send
+from tests.integration.test_following import sent
+from tests.integration.test_updating import updated
 
 BOTH = (State.UNKNOWN, State.FAILED)
 
@@ -67,6 +72,66 @@ async def test_nothing_is_sent_again_of_what_is_over(parts: Parts, sandbox: Sand
         await parts.resending.resend(record, BEA, BOTH, None)
     assert refusal.value.slug == "precondition-failed"
     assert await counts(parts, record) == {"failed": 25}
+
+
+async def refused(parts: Parts, version: str) -> str:
+    """What whoever sends a version again is told, where it is refused."""
+    with pytest.raises(Problem) as refusal:
+        await parts.resending.resend(await parts.alerts.get(version), BEA, BOTH, None)
+    assert refusal.value.slug == "precondition-failed"
+    return refusal.value.detail
+
+
+async def resent(parts: Parts, version: str) -> int:
+    return await parts.resending.resend(await parts.alerts.get(version), BEA, BOTH, None)
+
+
+async def half_told(parts: Parts, done: Followed) -> str:
+    """The version that tells of a step, as if the moment that it waits were over: ten are told, and ten refused."""
+    notice = await parts.alerts.get(done.told_by)
+    assert await parts.worker().planner.plan(replace(notice, start=notice.start - SETTLE_MS))
+    await send(parts, done.record)
+    assert await over(parts, notice)
+    assert await counts(parts, notice) == {"accepted": 10, "failed": 10}
+    return notice.id
+
+
+async def test_a_version_is_sent_again_only_while_it_is_true(parts: Parts, sandbox: Sandbox, sample: dict):
+    """That it is over, while it is over; that it goes on, while it goes on: so after the close no phone hears of the child again."""
+    record = await sent(parts, sample, channels=["push"])
+    sandbox.push.script.set(*[Rule(f"token-{i}", "bad-request") for i in range(10, 20)])
+    restricted = await half_told(parts, await parts.revising.restrict(record.id, ANA, "x"))
+    down = await half_told(parts, await parts.following.stand_down(record.id, ANA, "x"))
+    assert "stood_down" in await refused(parts, restricted)
+    sandbox.push.script.set()
+    assert await resent(parts, down) == 10
+    await send(parts, record)
+    assert await over(parts, await parts.alerts.get(down))
+    sandbox.push.script.set(*[Rule(f"token-{i}", "bad-request") for i in range(10, 20)])
+    up = await half_told(parts, await parts.following.reopen(record.id, BEA, "x"))
+    assert "stand-down" in await refused(parts, down)
+    end = await half_told(parts, await parts.following.close(record.id, ANA, "found"))
+    sandbox.push.script.set()
+    before = len(list(sandbox.push.recorded))
+    for one in (restricted, down, up):
+        assert "closed" in await refused(parts, one)
+    assert await resent(parts, end) == 10
+    await send(parts, record)
+    assert {version for _, version, *_ in list(sandbox.push.recorded)[before:]} == {end}
+
+
+async def test_of_two_versions_that_tell_the_same_the_later_is_sent_again(parts: Parts, sandbox: Sandbox, sample: dict):
+    """Whoever was not told the first time is told by the second; an update that is told before both is as true as ever."""
+    record = await sent(parts, sample, channels=["push"])
+    update = await updated(parts, record, sample)
+    await send(parts, record)
+    sandbox.push.script.set(*[Rule(f"token-{i}", "bad-request") for i in range(10, 20)])
+    first = await half_told(parts, await parts.following.stand_down(record.id, ANA, "x"))
+    await parts.following.reopen(record.id, BEA, "x")
+    assert await resent(parts, update.id) == 0
+    second = await half_told(parts, await parts.following.stand_down(record.id, ANA, "x"))
+    assert "later version" in await refused(parts, first)
+    assert await resent(parts, second) == 10
 
 
 async def test_nothing_is_sent_again_under_a_stop(parts: Parts, sandbox: Sandbox, sample: dict):

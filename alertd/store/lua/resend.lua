@@ -1,8 +1,10 @@
--- Queues rows of a few batches again, by an operator's word. The version sends on if it was sent.
+-- Queues rows of a few batches again, by an operator's word. The version sends on if it was sent: only one that tells what is true
+-- of the alert now, and that no later version tells in its place.
 -- KEYS: 1 chain
 -- ARGV: 1 alert id, 2 states the alert may be in (comma before and after each), 3 first batch, 4 batches, 5 states of rows (bytes),
---       6 channel ('' for all), 7 skew
--- Returns: {1 or 0 where the alert is over, its state, rows queued, "1" when there are no more batches}
+--       6 channel ('' for all), 7 skew, 8 states of the alert in which it is true what the version tells (comma before and after each)
+-- Returns: {1 or 0 where nothing more is sent of it, the state of the version or of the alert that is why, rows queued, "1" when there are
+--          no more batches}
 local chain, alert = KEYS[1], ARGV[1]
 local version_key = key(chain, 'version', alert)
 local now = chain_now(chain, ARGV[7])
@@ -10,6 +12,18 @@ local state, misfit = standing(version_key, ARGV[2], '')
 if misfit then return {0, misfit[2], 0, '1'} end
 if gate_of(chain, alert, now) == 'closed' then
   return {0, redis.call('HEXISTS', version_key, 'replaced') == 1 and 'superseded' or 'expired', 0, '1'}
+end
+local head, sequence = string.match(alert, '^([^-]+)-?(%d*)$')
+local _, untrue = standing(key(chain, 'version', head), ARGV[8], '')
+if untrue then return {0, untrue[2], 0, '1'} end
+
+local function telling(version)
+  local occasion, follows, notify, start =
+    unpack(redis.call('HMGET', key(chain, 'version', version), 'occasion', 'follows', 'notify', 'start'))
+  return start and table.concat({occasion or '', follows or '', notify or ''}, '/')
+end
+for later = (tonumber(sequence) or 1) + 1, tonumber(redis.call('HGET', chain, 'last') or '1') do
+  if telling(head .. '-' .. later) == telling(alert) then return {0, 'superseded', 0, '1'} end
 end
 local at, queued, last = since(version_key, now), 0, false
 
