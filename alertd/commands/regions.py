@@ -1,4 +1,4 @@
-"""`alertd regions`: find one's code, look at it; `import` is on its own, for it needs much more."""
+"""`alertd regions`: find one's code, look at it; `import` and `remove` are on their own, for they need much more."""
 
 from __future__ import annotations
 
@@ -18,10 +18,13 @@ class Commands(OnDemand):
         "show": "alertd.commands.regions:showing",
         "list": "alertd.commands.regions:listing",
         "import": "alertd.commands.regions_import:app",
+        "remove": "alertd.commands.regions_import:removing",
     }
 
 
-app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, help="Regions: search, show, list, import.")
+app = typer.Typer(
+    cls=Commands, no_args_is_help=True, add_completion=False, help="Regions: search, show, list, import, remove."
+)
 searching = typer.Typer(add_completion=False)
 showing = typer.Typer(add_completion=False)
 listing = typer.Typer(add_completion=False)

@@ -27,8 +27,10 @@ from geofences.importer import ImportReport
 from geofences.regions import Kind, Library
 
 app = typer.Typer(add_completion=False)
+removing = typer.Typer(add_completion=False)
 
 PROBLEMS_TOLD = 20
+GONE = "Whoever is registered in a region that is gone is not told by region any more: register them elsewhere."
 LABELS = {
     "codes": "first and last code",
     "country_put_before_codes": "codes that got the country in front",
@@ -100,6 +102,31 @@ def import_regions(  # noqa: PLR0913, PLR0917  each is an option of the command
         remark(
             f"No alertd has its data in {settings.store.directory.resolve()} yet: one that keeps it elsewhere does not see these."
         )
+
+
+@removing.command("remove")
+def remove_regions(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="What they are kept under: `wrong` of regions/wrong.regions.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Take regions that were imported out of the data directory. Their numbers are given to no other region."""
+    folder = common(ctx).settings().store.regions
+    kept = sorted(path.name.removesuffix(files.SUFFIX) for path in folder.glob(f"*{files.SUFFIX}"))
+    if name not in kept:
+        raise RefusedError(
+            f"Nothing is kept under {name} in {folder.resolve()}; there is {', '.join(kept) or 'nothing'}."
+        )
+    with files.alone(folder):
+        codes = gone(folder, name, ())
+        (folder / f"{name}{files.SUFFIX}").unlink()
+    facts = {"regions": len(codes), "codes": [codes[0], codes[-1]]}
+    tell_json(facts) if as_json else _tell_gone(facts)
+
+
+def _tell_gone(facts: dict[str, Any]) -> None:
+    tell_facts({LABELS.get(name, name): value for name, value in facts.items()})
+    tell(GONE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,7 +233,7 @@ def _tell(facts: dict[str, Any]) -> None:
             "only --parent-field or --parent-digits is certain."
         )
     if facts["gone"]:
-        tell("Whoever is registered in a region that is gone is not told by region any more: register them elsewhere.")
+        tell(GONE)
     if facts["dry_run"]:
         tell("Nothing was written: this was a dry run.")
     else:

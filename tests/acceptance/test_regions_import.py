@@ -61,3 +61,28 @@ def test_an_import_where_nobody_serves_says_so(tmp_path: Path):
     file.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
     done = imported(tmp_path / "elsewhere", file)
     assert (done.returncode, f"No alertd has its data in {tmp_path / 'elsewhere'} yet" in done.stderr) == (0, True)
+
+
+def test_what_was_imported_is_taken_out_again(tmp_path: Path):
+    """By the name it is kept under; what is not there is refused with what is, and its number is given to nobody else."""
+    file = tmp_path / "postal.geojson"
+    feature = {"type": "Feature", "properties": {"cp": "zz1", "title": "Salamanca"}}
+    feature |= {"geometry": shapely.geometry.mapping(SALAMANCA)}
+    file.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    assert imported(tmp_path, file).returncode == 0
+    first = Library.load(added=tmp_path / "regions").get("zz1").number
+    environment = {**os.environ, "ALERTD_STORE__DIRECTORY": str(tmp_path)}
+    remove = [sys.executable, "-m", "alertd", "regions", "remove"]
+    refused = subprocess.run(
+        [*remove, "postel"], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (refused.returncode, "there is postal" in refused.stderr) == (1, True)
+    done = subprocess.run(
+        [*remove, "postal"], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, "not told by region any more" in done.stdout) == (0, True)
+    assert "zz1" not in Library.load(added=tmp_path / "regions")
+    feature["properties"]["cp"] = "zz2"
+    file.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    assert imported(tmp_path, file).returncode == 0
+    assert Library.load(added=tmp_path / "regions").get("zz2").number != first
