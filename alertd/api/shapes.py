@@ -93,7 +93,9 @@ class AlertReply(BaseModel):
     approved: datetime | None
     expires: datetime
     restricted: bool = Field(description="Its facts and photos were taken out of it.")
-    paused: bool = Field(description="Nothing more of it is sent until it is resumed.")
+    paused: bool = Field(
+        description="Nothing more of it, or of another version of the same alert, is sent until one of them is resumed."
+    )
     update: UpdateFacts | None = Field(None, description="Of an update: whose place it takes, and whom it tells.")
     people: Shown = Field(description="In the frozen audience; before approval, as seen at submission.")
     notice: str | None = Field(None, description="What this did not do.")

@@ -104,7 +104,9 @@ class Stopping:
         self._obeyed = standing.generation
 
     async def pause(self, record: AlertRecord, who: Credential, *, waits: bool, rev: int | None) -> AlertRecord:
-        """Let an alert that is being sent wait, or go on. Saying it twice changes nothing. Raises Problem."""
+        """Let an alert that is being sent wait, or go on, with whatever tells it now; any of its versions names it. Saying it twice
+        changes nothing. Raises Problem.
+        """
         done, old = await self._alerts.pause(record.id, waits=waits, by=who.subject, rev=rev)
         if not done and old == "changed":
             raise Problem("precondition-failed", "The alert was changed since you read it.", status=412)

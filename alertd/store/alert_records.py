@@ -52,7 +52,7 @@ class AlertRecord:
     changes: str = ""  # when it was changed since its approval: ms, one after the other
     upon: str = ""  # of an update: the changes of the alert that it was written on
     key: str = ""  # id of the key it was written with
-    paused: bool = False
+    paused: bool = False  # its chain waits
     texts: int = (
         0  # revision of the organisation's own texts that it is told with, 0 for none; as it was when it was submitted
     )
@@ -169,7 +169,7 @@ def changed(record: AlertRecord) -> list[str | bytes | int]:
     return ["expires", record.expires, "restricted", record.restricted, "changes", record.changes]
 
 
-def record_of(fields: Mapping[str, bytes], seals: Seals) -> AlertRecord:
+def record_of(fields: Mapping[str, bytes], seals: Seals, *, paused: bool) -> AlertRecord:
     """From the store's fields; those that are not there are empty."""
     values: dict[str, Any] = {number: int(fields.get(number, 0)) for number in NUMBERS}
     values |= {text: fields.get(text, b"").decode() for text in TEXTS}
@@ -179,7 +179,7 @@ def record_of(fields: Mapping[str, bytes], seals: Seals) -> AlertRecord:
         state=AlertState(fields["state"].decode()),
         planned=fields.get("planned") == b"1",
         since=int(fields.get(f"{fields['state'].decode()}_at", 0)),
-        paused=fields.get("paused") == b"1",
+        paused=paused,
         document=seals.document(fields["doc"]) if "doc" in fields else b"",
         **values,
     )

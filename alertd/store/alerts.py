@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import shapely
 
-from alertd.alerts import AMENDABLE, OPEN_STATES, QUEUED_BECOMES, AlertState
+from alertd.alerts import AMENDABLE, QUEUED_BECOMES, AlertState
 from alertd.fields import folded_subject
 from alertd.ids import chain_of
 from alertd.store import keys
@@ -144,21 +144,27 @@ class Alerts:
 
     async def get(self, alert_id: str) -> AlertRecord | None:
         """An alert with its document, or None. A purged alert has an empty document."""
-        found = await self._db.hash_of(_version(alert_id))
+        found, chain = await self._db.hashes([_version(alert_id), keys.chain(chain_of(alert_id))])
         if not found:
             return None
         fields = {key.decode(): value for key, value in found.items()}
-        return record_of(fields, self._seals(alert_id, await self._box(fields["case"].decode())))
+        seals = self._seals(alert_id, await self._box(fields["case"].decode()))
+        return record_of(fields, seals, paused=chain.get(b"paused") == b"1")
 
     async def heads(self, alert_ids: Sequence[str]) -> list[AlertRecord | None]:
         """Alerts without their documents, None where there is none, in two round trips."""
-        names = ("state", "planned", "paused", *NUMBERS, *TEXTS, *OF_CASE, *OF_STAFF)
-        rows = await self._db.execute_many([("HMGET", _version(alert_id), *names) for alert_id in alert_ids])
+        names = ("state", "planned", *NUMBERS, *TEXTS, *OF_CASE, *OF_STAFF)
+        chains = [("HGET", keys.chain(chain_of(alert_id)), "paused") for alert_id in alert_ids]
+        versions = [("HMGET", _version(alert_id), *names) for alert_id in alert_ids]
+        rows = await self._db.execute_many([*versions, *chains])
+        rows, pauses = rows[: len(alert_ids)], rows[len(alert_ids) :]
         found = [{name: value for name, value in zip(names, row, strict=True) if value is not None} for row in rows]
         boxes = await self._boxes({fields["case"].decode() for fields in found if "case" in fields})
         return [
-            record_of(fields, self._seals(alert_id, boxes[fields["case"].decode()])) if "state" in fields else None
-            for alert_id, fields in zip(alert_ids, found, strict=True)
+            record_of(fields, self._seals(alert_id, boxes[fields["case"].decode()]), paused=paused == b"1")
+            if "state" in fields
+            else None
+            for alert_id, fields, paused in zip(alert_ids, found, pauses, strict=True)
         ]
 
     async def state(self, alert_id: str) -> AlertState | None:
@@ -315,12 +321,14 @@ class Alerts:
         return bool(done), old.decode()
 
     async def pause(self, alert_id: str, *, waits: bool, by: str, rev: int | None) -> tuple[bool, str]:
-        """Let an alert that is being sent wait, or go on, durably. Answers whether it is so now, and the state it has."""
-        sealed = self._seals(alert_id, None).seal("by", by)
+        """Let a chain that is being told wait, or go on, durably; any of its versions names it. Answers whether it is so now, and the
+        state that version has ('changed' when it is not of the revision `rev`).
+        """
+        sealed, chain = self._seals(alert_id, None).seal("by", by), chain_of(alert_id)
         await self.enliven(alert_id, works=False)
         done, old = await self._db.run_durably(
-            "alert_pause", [keys.chain(chain_of(alert_id))], alert_id, listed(OPEN_STATES), int(waits),
-            "" if rev is None else rev, self._db.skew_ms, "by", sealed,
+            "alert_pause", [keys.chain(chain)], alert_id, chain, int(waits), "" if rev is None else rev, self._db.skew_ms,
+            "by", sealed,
         )  # fmt: skip
         return bool(done), old.decode()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -423,5 +424,50 @@ async def test_a_pause_is_over_with_an_update_and_holds_one(parts: Parts, sample
     await parts.following.stand_down(record.id, ANA, "x")
     await parts.following.reopen(record.id, BEA, "x")
     assert not (await parts.alerts.get(update.id)).paused
+    again = await parts.stopping.pause(update, ANA, waits=True, rev=None)
+    assert again.paused
+    assert await parts.work.lease(record.id, "push", b"") is None
+    await parts.stopping.pause(again, ANA, waits=False, rev=again.rev)
     await send(parts, record)
     assert await counts(parts, update) == {"accepted": 20}
+
+
+@pytest.mark.parametrize(("first", "then"), [("alert", "update"), ("update", "alert")])
+async def test_whichever_version_is_named_what_is_told_waits_and_goes_on(
+    parts: Parts, sample: dict[str, Any], first: str, then: str
+):
+    """Of an alert that was sent and is told anew: each version says that it waits and has another revision, and the alert's events
+    say so once.
+    """
+    record = await sent(parts, sample, channels=["push"])
+    await register(parts, 5, first=100)
+    update = await updated(parts, record, sample, channels=["push"])
+    versions = {"alert": record, "update": update}
+    before = await parts.alerts.heads([record.id, update.id])
+    waiting = await parts.stopping.pause(versions[first], ANA, waits=True, rev=None)
+    after = await parts.alerts.heads([record.id, update.id])
+    assert waiting.paused
+    assert all(head.paused for head in after)
+    assert [head.rev for head in after] == [head.rev + 1 for head in before]
+    assert await parts.work.lease(record.id, "push", b"") is None
+    stale = parts.stopping.pause(versions[then], BEA, waits=False, rev=before[0 if then == "alert" else 1].rev)
+    assert await slug(stale) == "precondition-failed"
+    assert not (await parts.stopping.pause(versions[then], BEA, waits=False, rev=None)).paused
+    await send(parts, record)
+    assert (await counts(parts, update))["accepted"] == 25
+    await parts.events.leads()
+    await parts.events.bring()
+    told = [json.loads(event) for _, event in (await parts.events.read("default", None, 100)).events]
+    words = [(one["type"], one["data"]["alert"]) for one in told if one["type"] in {"alert.paused", "alert.resumed"}]
+    assert words == [("alert.paused", record.id), ("alert.resumed", record.id)]
+
+
+async def test_what_waits_with_nothing_left_to_tell_can_go_on(parts: Parts, sample: dict[str, Any]):
+    """Else what is sent again of it would wait for ever. What does not wait cannot be made to."""
+    record = await sent(parts, sample, channels=["push"])
+    assert await slug(parts.stopping.pause(record, ANA, waits=True, rev=None)) == "precondition-failed"
+    await register(parts, 5)
+    record = await planned(parts, sample)
+    await parts.stopping.pause(record, ANA, waits=True, rev=None)
+    await parts.alerts.step(record.id, AlertState.EXPIRED)
+    assert not (await parts.stopping.pause(record, BEA, waits=False, rev=None)).paused

@@ -73,5 +73,5 @@ export function Follow({ alert, state, languages, me, onDone }) {
   return html`<div class="actions follow">${possible.map((one) => html`
     <${Button} key=${one} kind=${one === "stand-down" ? "danger" : one === "reopen" ? "primary" : "plain"} onClick=${() => begin(one)}>${t(one)}<//>`)}
     ${TABLES.acts.update.includes(state) && alert.alert ? html`<a class="button plain" href="#/update/${alert.id}"><span>${t("update")}</span></a>` : null}
-    ${TABLES.open.includes(state) ? html`<${Wait} alert=${alert} onDone=${onDone} />` : null}</div>`;
+    ${TABLES.open.includes(state) || alert.paused ? html`<${Wait} alert=${alert} onDone=${onDone} />` : null}</div>`;
 }

@@ -1,15 +1,21 @@
--- Lets an alert that is being sent wait, or go on.
+-- Lets what a chain tells wait, or go on. Any of its versions names it, and each shows whether it waits.
 -- KEYS: 1 chain
--- ARGV: 1 alert id, 2 states it may be in (comma before and after each), 3 "1" to wait, 4 revision that was seen ('' for any),
---       5 skew, 6... fields to set
--- Returns: {1 or 0, the state it has; 'changed' where that is why not}
+-- ARGV: 1 id of the version that is named, 2 of the chain's first, 3 "1" to wait, 4 revision that was seen ('' for any), 5 skew,
+--       6... fields to set on the version that is named
+-- Returns: {1 or 0, the state of the version that is named; 'changed' where that is why not}
 local chain, version_key = KEYS[1], key(KEYS[1], 'version', ARGV[1])
-local state, misfit = standing(version_key, ARGV[2], ARGV[4])
-if misfit then return misfit end
-local waits = redis.call('HGET', version_key, 'paused') == '1'
+local state, rev = unpack(redis.call('HMGET', version_key, 'state', 'rev'))
+local waits, told = redis.call('HGET', chain, 'paused') == '1', false
+if not state then return {0, ''} end
+for _, one in ipairs(versions_of(chain, ARGV[2])) do
+  told = told or OPEN[redis.call('HGET', key(chain, 'version', one), 'state')]
+end
+if not told and not waits then return {0, state} end
+if ARGV[4] ~= '' and ARGV[4] ~= rev then return {0, 'changed'} end
 if waits == (ARGV[3] == '1') then return {1, state} end
 redis.call('HSET', chain, 'paused', ARGV[3])
-redis.call('HSET', version_key, 'paused', ARGV[3], unpack(ARGV, 6))
-local rev = redis.call('HINCRBY', version_key, 'rev', 1)
-tell(chain, ARGV[1], chain_now(chain, ARGV[5]), waits and 'resumed' or 'paused', {rev = tostring(rev)})
+redis.call('HSET', version_key, unpack(ARGV, 6))
+for _, one in ipairs(versions_of(chain, ARGV[2])) do redis.call('HINCRBY', key(chain, 'version', one), 'rev', 1) end
+tell(chain, ARGV[2], chain_now(chain, ARGV[5]), waits and 'resumed' or 'paused',
+  {rev = redis.call('HGET', key(chain, 'version', ARGV[2]), 'rev')})
 return {1, state}

@@ -17,15 +17,15 @@ local now, fields = chain_now(chain, ARGV[9]), tonumber(ARGV[11])
 if now >= tonumber(redis.call('HGET', alert_key, 'expires')) then return {0, 'expired', 'alert'} end
 if now >= tonumber(redis.call('HGET', update_key, 'expires')) then return {0, 'expired', 'update'} end
 
-for sequence = 1, tonumber(redis.call('HGET', chain, 'last')) do
-  local earlier = key(chain, 'version', sequence == 1 and alert or alert .. '-' .. sequence)
+for _, one in ipairs(versions_of(chain, alert)) do
+  local earlier = key(chain, 'version', one)
   local was, start = unpack(redis.call('HMGET', earlier, 'state', 'start'))
   if start then redis.call('HSET', earlier, 'replaced', now) end
-  if sequence > 1 and OPEN[was] then enter(chain, alert .. '-' .. sequence, 'superseded', now) end
+  if one ~= alert and OPEN[was] then enter(chain, one, 'superseded', now) end
 end
 redis.call('HSET', chain, 'teller', update, 'keys', ARGV[10])
 redis.call('HDEL', chain, 'paused')
-redis.call('HSET', alert_key, 'paused', 0, unpack(ARGV, 12, 11 + fields))
+redis.call('HSET', alert_key, unpack(ARGV, 12, 11 + fields))
 tell(chain, alert, now, 'updated', {rev = tostring(redis.call('HINCRBY', alert_key, 'rev', 1))})
 redis.call('SET', key(chain, 'area', alert), redis.call('GET', key(chain, 'area', update)))
 redis.call('SET', key(chain, 'audience', update), ARGV[7])

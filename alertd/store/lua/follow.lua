@@ -60,10 +60,7 @@ local tells = ARGV[3] ~= '' or ARGV[8] ~= '' -- else what is told goes on
 for sequence = 2, tells and tonumber(last) or 1 do
   local version = ARGV[1] .. '-' .. sequence
   local new = becomes(version, redis.call('HGET', key(chain, 'version', version), 'state'))
-  if new then
-    redis.call('HSET', key(chain, 'version', version), 'paused', 0)
-    enter(chain, version, new, now)
-  end
+  if new then enter(chain, version, new, now) end
 end
 if ARGV[3] ~= '' then
   local shelve = ARGV[3] == 'stood_down' and park or unpark
@@ -79,7 +76,6 @@ if teller ~= ARGV[1] then -- what is queued of it lives as long, and says as lit
   redis.call('HSET', key(chain, 'version', teller), 'expires', expires, 'restricted', restricted or 0)
 end
 if ARGV[3] ~= '' then
-  redis.call('HSET', version_key, 'paused', 0)
   enter(chain, ARGV[1], ARGV[3], now)
 else
   local rev = redis.call('HINCRBY', version_key, 'rev', 1)

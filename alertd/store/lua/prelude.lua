@@ -25,6 +25,13 @@ local function key(chain, part, name)
   return chain .. K[part] .. (name or '')
 end
 
+-- The ids of a chain's versions, that of its first given.
+local function versions_of(chain, first)
+  local ids = {first}
+  for sequence = 2, tonumber(redis.call('HGET', chain, 'last') or '1') do ids[sequence] = first .. '-' .. sequence end
+  return ids
+end
+
 -- What happened to a version, kept in the step in which it happens, until it stands among its organisation's events: ids and codes.
 local function tell(chain, alert, now, word, facts)
   local event, names = facts, {'status', 'kind', 'occasion'}

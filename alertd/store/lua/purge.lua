@@ -4,24 +4,17 @@
 --       3 skew, 4... fields to set on the first version
 -- Returns: {1 or 0, the state it had; 'telling' where a version is still told}
 local chain = KEYS[1]
-local version_key, last = key(chain, 'version', ARGV[1]), tonumber(redis.call('HGET', chain, 'last') or '1')
+local version_key, versions = key(chain, 'version', ARGV[1]), versions_of(chain, ARGV[1])
 local state = redis.call('HGET', version_key, 'state')
 if not state then return {0, ''} end
-local function each()
-  local sequence = 0
-  return function()
-    sequence = sequence + 1
-    if sequence <= last then return sequence == 1 and ARGV[1] or ARGV[1] .. '-' .. sequence end
-  end
-end
 if ARGV[2] ~= '' then
   if not string.find(ARGV[2], ',' .. state .. ',', 1, true) then return {0, state} end
-  for alert in each() do
+  for _, alert in ipairs(versions) do
     if OPEN[redis.call('HGET', key(chain, 'version', alert), 'state')] then return {0, 'telling'} end
   end
 end
 local now = chain_now(chain, ARGV[3])
-for alert in each() do
+for _, alert in ipairs(versions) do
   local one = key(chain, 'version', alert)
   redis.call('HDEL', one, 'doc', 'external_id', 'reason')
   redis.call('DEL', key(chain, 'area', alert))
