@@ -93,7 +93,7 @@ class Parts:
 
     settings: config.Settings
     db: Connection
-    library: InitVar[Library]
+    library: InitVar[Library | None]  # None: loaded when it is first asked for
     renderer: Renderer
     carriers: Carriers
     clock: Clock = field(default_factory=SystemClock)
@@ -101,7 +101,7 @@ class Parts:
     fetcher: Fetcher = field(default_factory=Fetcher)
     poster: Fetcher | None = None  # None: as the settings say
 
-    def __post_init__(self, library: Library) -> None:
+    def __post_init__(self, library: Library | None) -> None:
         settings, clock, metrics = self.settings, self.clock, self.metrics
         self.tags = Tags(self.db.codec.derived("tags"))
         self.alerts = Alerts(self.db)
@@ -257,13 +257,15 @@ async def opened(
     codec: Codec,
     *,
     sends: bool = True,
+    loads: bool = True,
     library: Library | None = None,
     renderer: Renderer | None = None,
 ) -> AsyncIterator[Parts]:
     """All parts, their carriers open, over a store that is checked. Closes what it opened, in reverse order.
 
-    Whoever has loaded the `library` or the `renderer` gives it. A process that sends nothing binds to no text message centre: they count
-    the binds of an account. Raises StoreRefusedError, StoreUnavailableError, and ConfigError for regions or a carrier
+    Whoever has loaded the `library` or the `renderer` gives it. A process that `loads` no library does so when it is first asked for:
+    a worker plans with the numbers of regions, and never asks. A process that sends nothing binds to no text message centre: they
+    count the binds of an account. Raises StoreRefusedError, StoreUnavailableError, and ConfigError for regions or a carrier
     that cannot be used.
     """
     async with AsyncExitStack() as stack:
@@ -275,7 +277,8 @@ async def opened(
             carrier_of(name, section, settings, await limits.carrier_number(name))
             for name, section in settings.carriers.items()
         ]
-        library = library or library_of(settings)
+        if loads:
+            library = library or library_of(settings)
         renderer = renderer or Renderer(templates_dir(), settings.api.reached_at)
         parts = Parts(settings=settings, db=db, library=library, renderer=renderer, carriers=Carriers(carriers))
         stack.callback(parts.audience.close)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -15,6 +16,9 @@ from alertd.commands.options import Common, ConfigOption
 from alertd.commands.output import remark, tell
 from alertd.config import ConfigError
 from alertd.logs import places_of
+
+#: What is loaded to start is no garbage: collecting it every 700 objects is a fifth of the time that starting takes.
+COLLECTED_AT = (50_000, 10, 10)
 
 
 class Commands(OnDemand):
@@ -77,6 +81,7 @@ def _common(
 
 def main() -> None:
     """Entry point: 0 done, 1 refused with the reason on standard error, 2 wrong usage."""
+    gc.set_threshold(*COLLECTED_AT)
     try:
         app()
     except (RefusedError, ConfigError) as error:

@@ -46,7 +46,8 @@ class Store:
 
 @asynccontextmanager
 async def parts_of(settings: Settings, store: Store, *, sends: bool = False) -> AsyncIterator[Parts]:
-    """The parts of this process over a store; one that `sends` binds to text message centres. Says when the store promises less than it should.
+    """The parts of this process over a store; one that `sends` binds to text message centres, and is
+    a worker, which loads no regions. Says when the store promises less than it should.
 
     Raises StartError when the store does not answer, and what `opened` raises.
     """
@@ -54,7 +55,8 @@ async def parts_of(settings: Settings, store: Store, *, sends: bool = False) -> 
         client = await stack.enter_async_context(client_of(store.url))
         await until_loaded(client, _tell_loading, SystemClock())
         try:
-            parts = await stack.enter_async_context(opened(settings, client, Codec(store.keys), sends=sends))
+            codec = Codec(store.keys)
+            parts = await stack.enter_async_context(opened(settings, client, codec, sends=sends, loads=not sends))
             weaker = await check_engine(parts.db)
         except StoreUnavailableError as error:
             raise StartError(f"{error} See store.url.") from None

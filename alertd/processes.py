@@ -24,6 +24,7 @@ CHILD_START_S = 60.0  # a cold disk and a busy machine; two seconds are usual
 LOOK_EVERY_S = 0.05
 PR_SET_PDEATHSIG = 1  # prctl(2)
 STDOUT = 1
+COLLECTED_AT = (700, 10, 10)  # Python's own; while a process starts, see `cli.main`
 
 
 class StartError(Exception):
@@ -90,6 +91,7 @@ def keep_loaded() -> None:
     """What is loaded by now stays: the collector, which would go through all regions again and again, looks at it no more."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*COLLECTED_AT)
 
 
 class Child:

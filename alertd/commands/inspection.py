@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -20,6 +20,7 @@ from alertd.store.codec import Codec, Keys
 from alertd.store.connection import Connection, StoreRefusedError, StoreUnavailableError, check_engine
 from alertd.store.disk import free_bytes
 from alertd.store.server_binary import ServerNotFoundError, find_server
+from geofences.regions import Library
 
 _MB = 1024 * 1024
 ANSWER_S = 5.0  # a store that is slower than that is not one to send alerts from
@@ -35,13 +36,17 @@ class Finding:
     warns: bool = False  # it would start, and somebody should know this before it matters
 
 
-def inspected(settings: Settings, config_file: Path | None) -> list[Finding]:
-    """Everything that was found, in the order in which a start needs it. `config_file` is where the settings are from."""
+def inspected(
+    settings: Settings, config_file: Path | None, regions: Callable[[Settings], Library] = library_of
+) -> list[Finding]:
+    """Everything that was found, in the order in which a start needs it. `config_file` is where the settings are from; `regions`
+    loads the library, or gives one that is loaded.
+    """
     where = str(config_file) if config_file else "the defaults and the environment"
     return [
         Finding(part="configuration", ok=True, says=where),
         *(_outside(settings.store, settings.store.url) if settings.store.url else _embedded(settings.store)),
-        _regions(settings),
+        _regions(settings, regions),
         *(_carriers(settings) if settings.carriers else [_no_carriers(settings)]),
         *_alignment(settings),
         *_return_address(settings),
@@ -82,9 +87,9 @@ def _embedded(section: StoreSection) -> Iterator[Finding]:
     yield Finding(part="data directory", ok=free_mb > section.reserve_mb, says=says)
 
 
-def _regions(settings: Settings) -> Finding:
+def _regions(settings: Settings, load: Callable[[Settings], Library]) -> Finding:
     try:
-        return Finding(part="regions", ok=True, says=f"{len(library_of(settings)):,}")
+        return Finding(part="regions", ok=True, says=f"{len(load(settings)):,}")
     except ConfigError as error:
         return Finding(part="regions", ok=False, says=str(error))
 

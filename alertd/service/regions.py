@@ -12,7 +12,7 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -46,10 +46,10 @@ class Drawn:
 class Regions:
     """Holds the library; `library` is a whole one at every moment."""
 
-    def __init__(self, library: Library, drawings: Drawings, folder: Path, clock: Clock) -> None:
-        """`library` has the regions that are in the folder now."""
-        self.library = library
-        self._base = library  # without what was drawn
+    def __init__(self, library: Library | None, drawings: Drawings, folder: Path, clock: Clock) -> None:
+        """`library` has the regions that are in the folder now; None: it is loaded when it is first asked for."""
+        if library is not None:
+            self._base = library
         self._drawings = drawings
         self._folder = folder
         self._clock = clock
@@ -57,6 +57,16 @@ class Regions:
         self._is_whole = True  # what is in the folder was taken in, too
         self._edition = 0
         self._changing = asyncio.Lock()
+
+    @cached_property
+    def library(self) -> Library:
+        """Raises LibraryError where it is loaded now, and a file is damaged."""
+        return self._base
+
+    @cached_property
+    def _base(self) -> Library:
+        """Without what was drawn."""
+        return Library.load(added=self._folder)
 
     @asynccontextmanager
     async def watched(self) -> AsyncIterator[None]:

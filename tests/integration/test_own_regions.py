@@ -19,6 +19,7 @@ from alertd.store.codec import Codec
 from geofences import files, importer
 from geofences.additions import install
 from geofences.drawn import FIRST_NUMBER
+from geofences.errors import LibraryError
 from geofences.regions import Library
 from tests.integration.acts import BEA, register, submitted
 from tests.integration.conftest import Sandbox, settings_for
@@ -124,6 +125,16 @@ async def test_damaged_region_file_is_named(tmp_path: Path, redis: Redis, codec:
     with pytest.raises(ConfigError, match=r"town\.regions"):
         async with opened(settings_of(tmp_path), redis, codec):
             pass
+
+
+async def test_a_worker_does_without_the_library(tmp_path: Path, redis: Redis, codec: Codec):
+    """It opens although no library can be loaded; whoever asks for a region all the same is told, rather than given none."""
+    (tmp_path / "regions").mkdir()
+    (tmp_path / "regions" / "town.regions").write_text("no zip")
+    async with opened(settings_of(tmp_path), redis, codec, loads=False) as parts:
+        assert parts.worker() is not None
+        with pytest.raises(LibraryError, match=r"town\.regions"):
+            _ = parts.regions.library
 
 
 async def test_an_alert_keeps_the_area_it_was_submitted_with(

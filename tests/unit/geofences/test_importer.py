@@ -251,13 +251,13 @@ def test_what_unpacks_to_more_than_is_read_is_refused_unread(tmp_path):
         read(path)
 
 
-def test_installed_regions_are_found_and_can_be_replaced(tmp_path):
+def test_installed_regions_are_found_and_can_be_replaced(tmp_path, library):
     """What was imported is in the library at the next load, keeps its number when imported again, and has one file a code."""
     frame(shapes=(shapely.box(-6, 37.3, -5.9, 37.4), shapely.box(-5.9, 37.3, -5.8, 37.4)), codes=("N1", "N2")).to_file(
         tmp_path / "a.gpkg"
     )
     report = read(tmp_path / "a.gpkg", parent_field="prov")
-    library, folder = Library.load(), tmp_path / "own"
+    folder = tmp_path / "own"
     for _ in range(2):
         install(folder, "towns", source=SOURCE, rows=report.regions, geometries=report.geometries, library=library)
     grown = Library.load(added=folder)
@@ -267,16 +267,16 @@ def test_installed_regions_are_found_and_can_be_replaced(tmp_path):
         install(folder, "others", source=SOURCE, rows=report.regions, geometries=report.geometries, library=library)
 
 
-def test_a_region_without_a_parent_finds_its_own():
+def test_a_region_without_a_parent_finds_its_own(library):
     """A town without a parent lies below the smallest wider region, one in the ocean below none."""
     rows = [files.Row(code=code, name=code, kind="city", parent=None, country="", km2=1.0) for code in ("town", "raft")]
     shapes = np.array([shapely.box(-9.15, 38.7, -9.1, 38.75), shapely.box(-40, 30, -39, 31)], dtype=object)
-    town, raft = placed(rows, shapes, Library.load())
+    town, raft = placed(rows, shapes, library)
     assert (town.parent, town.country) == ("PT-11", "PT")
     assert raft == rows[1]
 
 
-def test_a_parent_that_is_not_there_is_refused(tmp_path):
+def test_a_parent_that_is_not_there_is_refused(tmp_path, library):
     """Nothing is written for regions whose parent is unknown."""
     frame().assign(prov="ES-XX").to_file(tmp_path / "a.gpkg")
     report = read(tmp_path / "a.gpkg", parent_field="prov")
@@ -287,6 +287,6 @@ def test_a_parent_that_is_not_there_is_refused(tmp_path):
             source=SOURCE,
             rows=report.regions,
             geometries=report.geometries,
-            library=Library.load(),
+            library=library,
         )
     assert not (tmp_path / "own").exists()
