@@ -70,7 +70,7 @@ class Explaining:
         alert = Alert.model_validate_json(record.document) if record.document else None
         places = await self._places(person, alert, record) if alert else []
         frozen, told = await self._alerts.audience(record.id), await self._alerts.pairs(record.id)
-        audience = frozen.numbers if told is None else np.union1d(frozen.numbers, told >> np.uint64(3))
+        audience = frozen.numbers if told is None else np.union1d(frozen.numbers, told.numbers >> np.uint64(3))
         in_audience = bool(np.any(audience == person.number))
         messages = [one async for one in self._reports.deliveries_to(record, person.number)]
         consents = bool(person.kinds >> KINDS.index(record.kind) & 1)

@@ -8,7 +8,7 @@ that name everyone; a row that is still in flight counts as told.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -21,12 +21,15 @@ from alertd.ids import chain_of
 from alertd.kinds import CancelReason, Occasion
 from alertd.rendering import THE_ALERT, Telling, choose_language
 from alertd.store.alerts import AlertRecord, Alerts
+from alertd.store.frozen import Frozen
 from alertd.store.people import Absence
 from alertd.store.work import Alike, Work, pack_ref
 from alertd.subscribers import AddressState, Subscriber
 
 #: Rows in these may have reached somebody; so may any that an earlier attempt left in doubt.
 MAY_HAVE_TOLD = (State.IN_FLIGHT, State.ACCEPTED, State.DELIVERED, State.UNKNOWN)
+#: Rows in these wait, or waited when the gate was closed.
+WAITS = (State.QUEUED, State.CANCELLED)
 #: What was in flight when the gate of what came before closed is waited for so long, so that nobody is told the end first; and what
 #: may still be sent with the words of before, so that everybody who got them is found.
 SETTLE_MS = 2_000
@@ -39,7 +42,17 @@ CHANNELS_OF: dict[Occasion, frozenset[str] | None] = {
     Occasion.CANCEL: None,
 }
 
+#: Subscribers and channels: the number of the one times 8 plus that of the other, sorted.
 Pairs = NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """Who is in the ledger of a version. Whoever has two addresses on a channel may have been told and wait as well."""
+
+    everyone: Pairs
+    told: Pairs  # may have been
+    waits: Pairs
 
 
 def occasion_of(record: AlertRecord) -> Occasion:
@@ -59,22 +72,30 @@ def telling_of(record: AlertRecord) -> Telling:
 
 
 async def may_have_been_told(work: Work, versions: Iterable[str], channels: Collection[str]) -> Pairs:
-    """Everyone in the ledgers of some versions who may have been told by one of the channels: numbers times 8 plus channel, sorted."""
-    found = [np.empty(0, np.uint64)]
-    for version in versions:
-        spans = await work.spans(version)
-        if not spans:  # nobody was planned; whoever is planned from now on has not been told
-            continue
-        firsts = np.array([first for first, _ in spans], np.int64)
-        codes = np.array([CHANNELS.index(channel) for _, channel in spans], np.uint64)
-        wanted = np.array([channel in channels for _, channel in spans], bool)
-        async for row, records, refs in work.ledger(version):
-            told = np.isin(records["state"], MAY_HAVE_TOLD) | (records["tries"] & FLAG_DOUBT > 0)
-            span = np.searchsorted(firsts, np.arange(row, row + len(records)), side="right") - 1
-            kept = told & wanted[span]
-            numbers = np.array([number for number, _ in refs], np.uint64)
-            found.append(numbers[kept] * np.uint64(8) + codes[span[kept]])
-    return np.unique(np.concatenate(found))
+    """Everyone in the ledgers of some versions who may have been told by one of the channels."""
+    found = [(await heard(work, version, channels)).told for version in versions]
+    return np.unique(np.concatenate([np.empty(0, np.uint64), *found]))
+
+
+async def heard(work: Work, version: str, channels: Collection[str]) -> Heard:
+    """Who is in a version's ledger by one of the channels."""
+    nobody = np.empty(0, np.uint64)
+    spans = await work.spans(version)
+    if not spans:  # nobody was planned; whoever is planned from now on has not been told
+        return Heard(everyone=nobody, told=nobody, waits=nobody)
+    firsts = np.array([first for first, _ in spans], np.int64)
+    codes = np.array([CHANNELS.index(channel) for _, channel in spans], np.uint64)
+    wanted = np.array([channel in channels for _, channel in spans], bool)
+    pairs, told, waits = [nobody], [nobody], [nobody]
+    async for row, records, refs in work.ledger(version):
+        doubt = records["tries"] & FLAG_DOUBT > 0
+        span = np.searchsorted(firsts, np.arange(row, row + len(records)), side="right") - 1
+        numbers = np.array([number for number, _ in refs], np.uint64) * np.uint64(8) + codes[span]
+        pairs.append(numbers[wanted[span]])
+        told.append(numbers[wanted[span] & (np.isin(records["state"], MAY_HAVE_TOLD) | doubt)])
+        waits.append(numbers[wanted[span] & np.isin(records["state"], WAITS) & ~doubt])
+    everyone, told_, waits_ = (np.unique(np.concatenate(parts)) for parts in (pairs, told, waits))
+    return Heard(everyone=everyone, told=told_, waits=waits_)
 
 
 def references(
@@ -147,8 +168,9 @@ async def frozen(alerts: Alerts, work: Work, record: AlertRecord, channels: Coll
         earlier = await alerts.heads(await alerts.versions([chain_of(record.id)]))
         told = [one.id for one in earlier if one and occasion_of(one) in record.follows.split()]
         pairs = await may_have_been_told(work, told, told_on(record, channels))
-        kept = await alerts.keep_pairs(record.id, pairs, len(np.unique(pairs >> np.uint64(3))))
-    return kept
+        found = Frozen(numbers=pairs, rings=np.zeros(len(pairs), np.uint8))
+        kept = await alerts.keep_pairs(record.id, found, len(np.unique(pairs >> np.uint64(3))))
+    return kept.numbers
 
 
 def told_on(record: AlertRecord, channels: Collection[str]) -> frozenset[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Literal
 
@@ -72,9 +72,9 @@ class Planner:
             if await self._waits(record):
                 return False
             told = await updates.told(self._alerts, self._work, record, alert.channels, frozen)
-            again = updates.again_on(record.notify, alert.channels)
-            refer = partial(self._updated, alert, belongs, told, again, frozen.numbers)
-            frozen = updates.everyone(told, frozen, again)
+            again = updates.told_again(told, record.notify, alert.channels)
+            refer = partial(self._updated, alert, belongs, told.numbers, again, frozen.numbers)
+            frozen = updates.everyone(again, frozen)
         return await self._plan_people(record, alert, frozen, refer, gives_way)
 
     async def _plan_people(
@@ -126,7 +126,7 @@ class Planner:
         return await notices.in_flight(self._work, [one for one in versions if one != record.id])
 
     async def _updated(
-        self, alert: Alert, belongs: Belongs, told: notices.Pairs, again: Collection[str],
+        self, alert: Alert, belongs: Belongs, told: notices.Pairs, again: notices.Pairs,
         inside: NDArray[np.uint64], numbers: NDArray[np.uint64], in_rings: NDArray[np.uint8],
     ) -> list[tuple[Alike, bytes]]:  # fmt: skip
         """The references of some people of an update, given the ring of each. Whoever was told is told wherever they are."""
@@ -137,8 +137,9 @@ class Planner:
         meant = set(numbers[np.isin(numbers, inside)].tolist())
         still = {person.number for person in belongs.still(people)} & meant
         groups = updates.references(
-            people, alert.channels, languages, ring_of, updates.pairs_of(told, numbers), again, still.__contains__
-        )
+            people, alert.channels, languages, ring_of, updates.pairs_of(told, numbers),
+            updates.pairs_of(again, numbers), still.__contains__,
+        )  # fmt: skip
         unreadable = np.array([one is Absence.UNREADABLE for one in found], bool)
         return groups + _untold(numbers[unreadable].tolist(), alert.channels[0], languages[0])
 

@@ -1,4 +1,5 @@
-"""Who is told by an update: whoever may have been told before as it says, and whoever is in its area and was not, of the alert.
+"""Who is told by an update: whoever may have been told before as it says, and whoever is in its area and was not, of the alert. Whom a version before
+was still to tell of a change is told by it, too, whatever it says of others.
 
 By subscriber and channel: whoever heard by push alone and is in the area is told again there, and for the first time by SMS. What was
 still queued counts as not told, since its gate is closed by then.
@@ -11,11 +12,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from alertd.alerts import CHANNELS, OPEN_STATES
+from alertd.alerts import CHANNELS, OPEN_STATES, AlertState
 from alertd.ids import chain_of
 from alertd.kinds import Notify, Occasion
 from alertd.rendering import choose_language
-from alertd.service.notices import CHANNELS_OF, Pairs, may_have_been_told, occasion_of
+from alertd.service.notices import CHANNELS_OF, Heard, Pairs, heard, occasion_of
 from alertd.service.rings import REST
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.frozen import Frozen
@@ -24,6 +25,8 @@ from alertd.subscribers import AddressState, Subscriber
 
 #: What tells the alert, so that whoever got it may be told of its change.
 TELLS = (Occasion.ALERT, Occasion.UPDATE)
+#: A version of these is being told, or was when another took its place.
+_CUT_SHORT = OPEN_STATES | {AlertState.SUPERSEDED}
 _BITS = np.uint64(3)
 
 
@@ -33,11 +36,35 @@ def again_on(notify: str, channels: Collection[str]) -> frozenset[str]:
     return frozenset(channels) & (only[Notify(notify)] or frozenset())
 
 
-async def told_before(alerts: Alerts, work: Work, chain: str, channels: Collection[str], *, but: str = "") -> Pairs:
-    """Everyone who may have been told the alert by any version of it, `but` one, on one of the channels."""
-    versions = await alerts.heads(await alerts.versions([chain]))
-    told = [one.id for one in versions if one and one.id != but and occasion_of(one) in TELLS]
-    return await may_have_been_told(work, told, channels)
+async def told_before(alerts: Alerts, work: Work, chain: str, channels: Collection[str], *, but: str = "") -> Frozen:
+    """Everyone who may have been told the alert by any version of it, `but` one, on one of the channels: pairs, with 1 as the ring
+    of those whom a version is still to tell of a change.
+    """
+    told = owed = np.empty(0, np.uint64)
+    for one in await alerts.heads(await alerts.versions([chain])):
+        if one and one.id != but and occasion_of(one) in TELLS:
+            found = await heard(work, one.id, channels)
+            waits = np.intersect1d(_waits(one, found, on(told, again_on(one.notify or Notify.SILENT, channels))), told)
+            owed = np.union1d(np.setdiff1d(owed, np.setdiff1d(found.everyone, found.waits)), waits)
+            told = np.union1d(told, found.told)
+    return Frozen(numbers=told, rings=np.isin(told, owed).astype(np.uint8))
+
+
+def _waits(version: AlertRecord, found: Heard, meant: Pairs) -> Pairs:
+    """Whom a version is still to tell, of those who are in its ledger or are to be planned."""
+    if version.state not in _CUT_SHORT:
+        return np.empty(0, np.uint64)
+    return found.waits if version.planned else np.union1d(found.waits, np.setdiff1d(meant, found.everyone))
+
+
+def on(pairs: Pairs, channels: Collection[str]) -> Pairs:
+    """Those on some channels."""
+    return pairs[np.isin(pairs & np.uint64(7), [CHANNELS.index(channel) for channel in channels])]
+
+
+def told_again(told: Frozen, notify: str, channels: Collection[str]) -> Pairs:
+    """Of those who were told before, those whom an update tells again."""
+    return np.union1d(told.numbers[told.rings > 0], on(told.numbers, again_on(notify, channels)))
 
 
 async def audience(alerts: Alerts, record: AlertRecord, inside: Frozen) -> Frozen:
@@ -52,20 +79,19 @@ async def audience(alerts: Alerts, record: AlertRecord, inside: Frozen) -> Froze
     return Frozen(numbers=inside.numbers[meant], rings=inside.rings[meant])
 
 
-async def told(alerts: Alerts, work: Work, record: AlertRecord, channels: Collection[str], inside: Frozen) -> Pairs:
+async def told(alerts: Alerts, work: Work, record: AlertRecord, channels: Collection[str], inside: Frozen) -> Frozen:
     """Who was told before an update: found once, when nothing of before is on its way any more, and then kept."""
     kept = await alerts.pairs(record.id)
     if kept is None:
         found = await told_before(alerts, work, chain_of(record.id), channels, but=record.id)
-        people = everyone(found, inside, again_on(record.notify, channels))
+        people = everyone(told_again(found, record.notify, channels), inside)
         kept = await alerts.keep_pairs(record.id, found, len(people.numbers))
     return kept
 
 
-def everyone(pairs: Pairs, inside: Frozen, again: Collection[str]) -> Frozen:
+def everyone(again: Pairs, inside: Frozen) -> Frozen:
     """Those to plan for, and the ring of each; whoever is outside now is in none."""
-    codes = np.array([CHANNELS.index(channel) for channel in again], np.uint64)
-    outside = np.setdiff1d(pairs[np.isin(pairs & np.uint64(7), codes)] >> _BITS, inside.numbers)
+    outside = np.setdiff1d(again >> _BITS, inside.numbers)
     numbers = np.concatenate([inside.numbers, outside])
     rings = np.concatenate([inside.rings, np.full(len(outside), REST, np.uint8)])
     order = np.argsort(numbers, kind="stable")
@@ -87,18 +113,21 @@ def references(
     languages: Sequence[str],
     ring_of: Mapping[int, int],
     told_pairs: Collection[int],
-    again: Collection[str],
+    again: Collection[int],
     is_inside: Callable[[int], bool],
 ) -> list[tuple[Alike, bytes]]:
-    """The references of people, grouped by what a batch has in common; `ring_of` and `is_inside` are by number of the person."""
+    """The references of people, grouped by what a batch has in common; `ring_of` and `is_inside` are by number of the person,
+    `told_pairs` and those told `again` by number and channel.
+    """
     groups: dict[tuple[int, str, int, bool], list[bytes]] = {}
     for person in people:
         for address in person.addresses:
             channel = CHANNELS[address.channel]
             if channel not in channels or address.state != AddressState.ACTIVE:
                 continue
-            was_told = person.number << 3 | address.channel in told_pairs
-            if channel not in again if was_told else not is_inside(person.number):
+            pair = person.number << 3 | address.channel
+            was_told = pair in told_pairs
+            if pair not in again if was_told else not is_inside(person.number):
                 continue
             reads = (address.language, *person.languages) if address.language else person.languages
             alike = (address.channel, choose_language(reads, languages), ring_of[person.number], was_told)

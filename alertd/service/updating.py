@@ -21,7 +21,7 @@ from alertd.service.media import Photos
 from alertd.service.notices import versions_of
 from alertd.service.revisions import changed_since, check_revision
 from alertd.service.twins import claim_external_id
-from alertd.service.updates import TELLS, again_on, audience, told_before
+from alertd.service.updates import TELLS, audience, told_again, told_before
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.frozen import Frozen
 from alertd.store.updates import Updates
@@ -92,17 +92,13 @@ class Updating:
         """People who would be told again, and people in the area who can be told and were not on any channel."""
         chain, channels = chain_of(record.id), before.channels
         told = await told_before(self._alerts, self._work, chain, channels)
-        people = np.unique(told >> np.uint64(3))
-        on = again_on(record.notify, channels)
-        again = people
-        if on != frozenset(channels):
-            again = np.unique(await told_before(self._alerts, self._work, chain, on) >> np.uint64(3))
+        again = np.unique(told_again(told, record.notify, channels) >> np.uint64(3))
         alert = Alert.model_validate_json(record.document)
         codes = [CHANNELS.index(channel) for channel in alert.channels]
         reached = (channel_counts(taken.found.flags)[:, codes] > 0).any(axis=1)
         inside = Frozen(numbers=taken.found.numbers[reached], rings=taken.ringed.of_each[reached])
         meant = await audience(self._alerts, record, inside)
-        return len(again), len(np.setdiff1d(meant.numbers, people))
+        return len(again), len(np.setdiff1d(meant.numbers, told.numbers >> np.uint64(3)))
 
     async def _done(
         self, versions: Sequence[AlertRecord], alert: Alert, notify: Notify, external_id: str, who: Credential

@@ -296,17 +296,21 @@ class Alerts:
             for n in range(1, int(last or 1) + 1)
         ]
 
-    async def pairs(self, alert_id: str) -> Numbers | None:
-        """Whom a version tells of what came before, by number and channel; None while that is not known."""
+    async def pairs(self, alert_id: str) -> Frozen | None:
+        """Whom a version tells of what came before, by number and channel, with 1 as the ring of those whom a version before was
+        still to tell; None while that is not known.
+        """
         raw = await self._db.execute("GET", keys.of_chain(chain_of(alert_id), "heard", alert_id))
-        return unpack_audience(raw).numbers if raw else None
+        return unpack_audience(raw) if raw else None
 
-    async def keep_pairs(self, alert_id: str, pairs: Numbers, people: int) -> Numbers:
+    async def keep_pairs(self, alert_id: str, pairs: Frozen, people: int) -> Frozen:
         """Keeps them, if nobody did before, and how many `people` the version tells. Answers those that are kept."""
         name = keys.of_chain(chain_of(alert_id), "heard", alert_id)
-        kept, raw = await self._db.execute_many([("SET", name, pack_audience(pairs), "NX"), ("GET", name)])
+        kept, raw = await self._db.execute_many(
+            [("SET", name, pack_audience(pairs.numbers, pairs.rings), "NX"), ("GET", name)]
+        )
         await self._db.execute("HSET", _version(alert_id), "people", people)
-        return pairs if kept else unpack_audience(raw).numbers
+        return pairs if kept else unpack_audience(raw)
 
     async def purge(self, alert_id: str, sources: Iterable[AlertState], code: str, by: str) -> tuple[bool, str]:
         """Take what people wrote out of all versions of an alert, durably. Without `sources` whatever its state. Answers whether it

@@ -5,14 +5,18 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from alertd.alerts import AlertState
 from alertd.app import Parts
 from alertd.kinds import Notify
 from alertd.service.updating import Updating
 from alertd.store.updates import Updates
-from tests.integration.acts import ANA, BEA, alert_of, planned, register
+from channels.sandbox import Sandbox
+from tests.integration.acts import ANA, BEA, alert_of, counts, planned, register, send
 from tests.integration.test_following import sent, slug
-from tests.integration.test_updating import WIDER, proposed
+from tests.integration.test_updating import WIDER, got, plan, proposed, updated
+from tests.unit.alertd.samples import changed
 
 
 class _Late(Updates):
@@ -66,3 +70,34 @@ async def test_an_update_of_an_exercise_begins_though_its_first_request_died(par
     assert (again.record.id, again.record.state) == (seen.record.id, AlertState.APPROVED)
     listed = await parts.alerts.of_org(record.org, before=None, limit=9)
     assert again.record.id in {name for _, name in listed}
+
+
+@pytest.mark.parametrize("is_planned", [True, False])
+async def test_whom_an_update_was_to_tell_is_told_by_the_next(
+    parts: Parts, sandbox: Sandbox, sample: dict[str, Any], is_planned: bool
+):
+    """Though that says `none` and another follows at once: queued or not planned yet, on each channel, and once. Whoever heard the
+    first on the way is not told again.
+    """
+    await register(parts, 130)
+    record = await planned(parts, sample, channels=["push", "sms"])
+    for channel in ("push", "sms"):
+        await send(parts, record, channel)
+    taken = await proposed(parts, record, sample, channels=["push", "sms"])
+    first = await parts.approval.approve(taken.record.id, BEA)
+    if is_planned:
+        await plan(parts, first)
+        lease = await parts.work.lease(record.id, "push", b"")
+        await parts.worker().dispatch.drain(lease, lambda: False)
+    heard = len(got(sandbox, first.id))
+    for hair in ("black", "red"):
+        case = changed(sample, "case/children/0/hair", hair)["case"]
+        last = await updated(parts, record, sample, Notify.NONE, channels=["push", "sms"], case=case)
+    assert last.again == 130
+    for channel in ("push", "sms"):
+        await send(parts, record, channel)
+    assert await counts(parts, last) == {"accepted": 130 - heard}
+    assert await counts(parts, last, "sms") == {"accepted": 130}
+    assert sorted(got(sandbox, first.id) + got(sandbox, last.id)) == sorted(f"token-{i}" for i in range(130))
+    nobody = await updated(parts, record, sample, Notify.NONE, channels=["push", "sms"])
+    assert (nobody.again, await parts.work.counts(nobody.id)) == (0, {})
