@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -62,6 +63,11 @@ _PIECE = 65_536
 #: Of the answer to what was posted, which nobody needs: a connection is closed in order after so little.
 _ANSWER = 4_096
 _HERE = "127.0.0.1"
+_LONGEST_NAME = 254  # with a dot at its end
+_LABEL = "[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_NAME = re.compile(rf"(?:{_LABEL}\.)+(?![0-9]){_LABEL}\.?")
+#: Names of no public host: RFC 6761, 6762 and 7686, and ICANN's resolution 2024.07.29.06.
+_APART = frozenset({"localhost", "invalid", "local", "onion", "internal"})
 #: What the client is told of every host.
 _ANY = "judged.invalid"
 
@@ -75,6 +81,7 @@ class FetchError(Exception):
 _NOT_THERE = (
     "It cannot be fetched: it must be on the public internet and answer in time, with status 200 and not too much."
 )
+_NO_NAME = "Its host must be a whole name, or an address, of the public internet."
 _NO_ANSWER = "There is no answer: it must be on the public internet, and answer in time."
 
 
@@ -153,12 +160,17 @@ class Fetcher:
 
     def check(self, url: str) -> None:
         """Raises FetchError for a URL that would never be asked, as far as that can be told without a look at the network."""
+        if any(letter.isspace() or not letter.isprintable() for letter in url):
+            raise FetchError("There can be no space and no control character in it.")
         parts = self._checked(url)
+        host = parts.hostname or ""
         try:
-            ipaddress.ip_address(parts.hostname or "")
+            ipaddress.ip_address(host)
         except ValueError:
+            if not _may_be_public(host):
+                raise FetchError(_NO_NAME) from None
             return
-        if not self._may_ask(parts, [parts.hostname or ""]):
+        if not self._may_ask(parts, [host]):
             raise FetchError(_NO_ANSWER)
 
     async def _once(self, url: str, most_bytes: int) -> tuple[bytes | None, str]:
@@ -209,6 +221,15 @@ class Fetcher:
         if not is_plain or _hides_something(parts):
             raise FetchError("This must be an https address without user, password and port.")
         return parts
+
+
+def _may_be_public(name: str) -> bool:
+    """Whether a name can be one of the public internet: two labels or more (RFC 1123), the last one no number, which some take for an
+    IPv4 address, and none that was set apart.
+    """
+    return (
+        len(name) <= _LONGEST_NAME and bool(_NAME.fullmatch(name)) and name.rstrip(".").rpartition(".")[2] not in _APART
+    )
 
 
 def _hides_something(parts: SplitResult) -> bool:

@@ -132,9 +132,12 @@ async def remove_webhook(request: web.Request, *, id: HookId) -> None:
 
 
 async def rotate_webhook(request: web.Request, *, id: HookId) -> WebhookMade:
-    """A new secret. For a day each event is signed with the one before as well."""
+    """A new secret. Those before it go on signing, each for a day, so a receiver misses nothing meanwhile."""
     if is_replay(request):
-        raise Problem("precondition-failed", "The secret was made and told; make another with a new Idempotency-Key.")
+        raise Problem(
+            "precondition-failed",
+            "The secret was made and told; make another with a new Idempotency-Key. What your receiver has signs for a day.",
+        )
     s, who = services(request), credential(request)
     await s.stopping.check_key(who)
     watched, secret = await s.webhooks.rotate(who.org, id)

@@ -1,7 +1,7 @@
 """Webhooks: whom to tell of events as they happen, signed as Standard Webhooks say (https://www.standardwebhooks.com).
 
-The secret is told once, when it is made. Where it is made anew the old one signs as well for a day, so that no receiver is ever
-without a signature it knows.
+The secret is told once, when it is made. Where it is made anew those before it sign as well, each for a day, so that no receiver is
+ever without a signature it knows: also where an answer was lost, and with it a secret that nobody has.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ MOST = 20
 SECRET_BYTES = 32  # Standard Webhooks: 24 to 64
 PREFIX = "whsec_"
 OVERLAP_MS = 24 * 3_600_000
+MOST_SECRETS = 10  # that sign at once: each is 48 bytes more in a header
 SHOWN = 100  # of what was given up
 EVENT = "application/json"
 
@@ -95,10 +96,11 @@ class Webhooks:
             raise _no_hook()
 
     async def rotate(self, org: str, hook_id: str) -> tuple[Watched, str]:
-        """A new secret, beside which the one before signs for a day. Raises Problem."""
-        hook, secret, now = await self._hook(org, hook_id), _secret(), self._clock.now_ms()
-        fresh = msgspec.structs.replace(hook, secrets=((secret, 0), (hook.secrets[0][0], now + OVERLAP_MS)))
-        await self._hooks.put(fresh)
+        """A new secret, beside which each before it signs for a day. Raises Problem."""
+        secret, now = _secret(), self._clock.now_ms()
+        fresh = await self._hooks.change(org, hook_id, lambda hook: _rotated(hook, secret, now))
+        if fresh is None:
+            raise _no_hook()
         return await self._watched(fresh), secret
 
     async def resume(self, org: str, hook_id: str) -> Watched:
@@ -178,6 +180,14 @@ def signed(hook: Hook, event: bytes, event_id: str, now_ms: int) -> dict[str, st
 def _signature(secret: str, said: bytes) -> str:
     key = base64.b64decode(secret.removeprefix(PREFIX))
     return f"v1,{base64.b64encode(hmac.digest(key, said, hashlib.sha256)).decode()}"
+
+
+def _rotated(hook: Hook, secret: str, now_ms: int) -> Hook:
+    """Raises Problem where the receiver's own might be among more secrets than may sign at once."""
+    old = [(one, until or now_ms + OVERLAP_MS) for one, until in hook.secrets if not until or until > now_ms]
+    if len(old) >= MOST_SECRETS:
+        raise Problem("precondition-failed", f"{MOST_SECRETS} secrets sign already: the oldest ends within a day.")
+    return msgspec.structs.replace(hook, secrets=((secret, 0), *old))
 
 
 def _secret() -> str:

@@ -86,7 +86,7 @@ TABLE = (
     Kind("{u:<org>}", "stream", "the organisation's audit: number -> time, link, what is told, sealed", "audit.lua", KEPT),
     Kind("{v:<org>}", "stream", "the organisation's events: number -> when it got here, ids and codes as JSON", "prelude.lua events.lua", "an entry when it is too old, or there are too many"),
     Kind("{v:<org>}:marks", "hash", "number of the last event; chain that is announced -> number of its last that got here", "prelude.lua events.lua events", "an entry with the announcement"),
-    Kind("{v:<org>}:hooks", "hash", "webhook -> URL, what signs, which events: sealed", "webhooks", "an entry with its webhook"),
+    Kind("{v:<org>}:hooks", "hash", "webhook -> URL, what signs, which events: sealed", "webhooks hook_change.lua", "an entry with its webhook"),
     Kind("{v:<org>}:hook:<webhook>", "hash", "how far it was told, since when it fails, whether it is off", "webhooks hook_queue.lua hook_settle.lua", "with the webhook"),
     Kind("{v:<org>}:queue:<webhook>", "zset", "event that waits for it -> ms it is due", "webhooks hook_queue.lua hook_settle.lua", "an entry when it is told, or given up"),
     Kind("{v:<org>}:tries:<webhook>", "hash", "event that waits for it -> how often it was tried, and first when", "webhooks hook_settle.lua", "with its entry of the queue"),

@@ -5,7 +5,7 @@ All of an organisation's webhooks are in the slot of its events. A webhook's rec
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -71,13 +71,21 @@ class Hooks:
     def __init__(self, connection: Connection) -> None:
         self._db = connection
 
-    async def put(self, hook: Hook, *, queued: int | None = None) -> None:
-        """A new one is told of events after the number `queued`."""
+    async def put(self, hook: Hook, *, queued: int) -> None:
+        """A new one, which is told of events after the number `queued`."""
         name = keys.org_events(hook.org, ":hooks")
-        if queued is not None:
-            await self._db.execute("SADD", keys.HOOKED, hook.org)  # first, so that no webhook is out of sight
-            await self._db.execute("HSETNX", _of(hook, "hook"), "queued", queued)
-        await self._db.execute("HSET", name, hook.id, self._db.codec.master.seal(_encode(hook), f"{name} {hook.id}"))
+        await self._db.execute("SADD", keys.HOOKED, hook.org)  # first, so that no webhook is out of sight
+        await self._db.execute("HSETNX", _of(hook, "hook"), "queued", queued)
+        await self._db.execute("HSET", name, hook.id, self._sealed(name, hook))
+
+    async def change(self, org: str, hook_id: str, change: Callable[[Hook], Hook]) -> Hook | None:
+        """What a webhook is from now on, durably, made of what it is at that moment. None where it is gone."""
+        name = keys.org_events(org, ":hooks")
+        while seen := await self._db.execute("HGET", name, hook_id):
+            fresh = change(self._opened(name, hook_id, seen))
+            if await self._db.run_durably("hook_change", [name], hook_id, seen, self._sealed(name, fresh)):
+                return fresh
+        return None
 
     async def remove(self, org: str, hook_id: str) -> bool:
         """With all that waits for it. Whether there was one."""
@@ -95,7 +103,7 @@ class Hooks:
         """The oldest first."""
         name = keys.org_events(org, ":hooks")
         found = (await self._db.hash_of(name)).items()
-        hooks = [_decode(self._db.codec.master.open(sealed, f"{name} {hook_id.decode()}")) for hook_id, sealed in found]
+        hooks = [self._opened(name, hook_id.decode(), sealed) for hook_id, sealed in found]
         return sorted(hooks, key=lambda hook: (hook.made, hook.id))
 
     async def standing(self, hooks: Sequence[Hook]) -> list[Standing]:
@@ -158,6 +166,12 @@ class Hooks:
 
     async def turn_on(self, hook: Hook) -> None:
         await self._db.execute("HDEL", _of(hook, "hook"), "off", "why", "failing")
+
+    def _sealed(self, name: str, hook: Hook) -> bytes:
+        return self._db.codec.master.seal(_encode(hook), f"{name} {hook.id}")
+
+    def _opened(self, name: str, hook_id: str, sealed: bytes) -> Hook:
+        return _decode(self._db.codec.master.open(sealed, f"{name} {hook_id}"))
 
 
 def _of(hook: Hook, part: str) -> str:

@@ -283,6 +283,40 @@ async def test_nothing_is_posted_inside(make: Make, address: str):
     assert not world.seen
 
 
+NO_NAMES = """
+127.1 0 2130706433 0x7f.1 127.0.0.01 10.0.0.1. localhost localhost. a.localhost printer router.local db.internal a.invalid a.onion
+a..example .example -a.example a-.example a.-example a.1
+"""
+
+
+@pytest.mark.parametrize("host", [*NO_NAMES.split(), f"{'a' * 64}.example", f"{'a.' * 124}example"])
+def test_what_is_no_name_of_the_public_internet_is_refused_at_once(host: str):
+    """Such a URL would be tried for days, and never answer; some resolvers take a few of them for this machine."""
+    with pytest.raises(FetchError, match="whole name"):
+        Fetcher().check(f"https://{host}/x")
+
+
+def test_a_url_with_a_space_or_a_control_character_is_refused_at_once():
+    """Two readers of URLs understand it differently: some leave it out, some end there. In the path as well."""
+    for url in (
+        "https://a.example\t/x",
+        "https://a.example /",
+        " https://a.example/",
+        "https://a.example/x\n",
+        "https://a.example/\xa0",
+    ):
+        with pytest.raises(FetchError, match="no space"):
+            Fetcher().check(url)
+    for url in (
+        "https://a.example/x?y=%20",
+        "https://xn--bcher-kva.example./",
+        "https://a_b.1.example",
+        "https://8.8.8.8/",
+        "https://a.xn--p1ai/",
+    ):
+        Fetcher().check(url)
+
+
 async def test_who_does_not_answer_in_time_gave_no_answer(make: Make):
     """A server that takes the post and says nothing."""
     world = make(timeout_s=0.2)

@@ -22,6 +22,7 @@ from alertd.clock import SystemClock
 from alertd.errors import Problem
 from alertd.ids import new_id
 from alertd.service.webhook_delivery import OFF_AFTER_MS, SPANS_S, due_again
+from alertd.service.webhooks import MOST_SECRETS
 from alertd.store.webhooks import Due
 from channels.fetching import Fetcher
 from channels.sandbox import Sandbox
@@ -162,6 +163,37 @@ async def test_a_new_secret_signs_beside_the_old_one_for_a_day(parts: Parts, rec
     await happens(parts)
     await told(parts, after_ms=DAY_MS)
     assert len(receiver.got["/all"][1][0]["webhook-signature"].split()) == 1
+
+
+async def test_what_the_receiver_has_signs_for_a_day_whatever_answer_was_lost(parts: Parts, receiver: Receiver):
+    """Each secret has a day of its own; two that are made at once both sign. More than ten are refused until one ends."""
+    name, first = await made(parts, receiver, "/all")
+    both = [secret for _, secret in await asyncio.gather(*(parts.webhooks.rotate("default", name) for _ in range(2)))]
+    await happens(parts)
+    await told(parts)
+    [(headers, body)] = receiver.got["/all"]
+    for secret in (first, *both):
+        Webhook(secret).verify(body, headers)
+    await told(parts, after_ms=DAY_MS // 2)
+    for _ in range(MOST_SECRETS - 3):
+        await parts.webhooks.rotate("default", name)
+    with pytest.raises(Problem, match="sign already"):
+        await parts.webhooks.rotate("default", name)
+    await happens(parts)
+    await told(parts, after_ms=DAY_MS // 2)
+    assert len(receiver.got["/all"][1][0]["webhook-signature"].split()) == MOST_SECRETS - 2
+    await parts.webhooks.rotate("default", name)
+
+
+async def test_a_webhook_that_is_removed_meanwhile_stays_removed(parts: Parts, receiver: Receiver):
+    """Whatever of the two comes first: a new secret is written only where there still is a webhook."""
+    for _ in range(10):
+        name, _ = await made(parts, receiver, "/all")
+        rotating = [parts.webhooks.rotate("default", name) for _ in range(3)]
+        await asyncio.gather(*rotating, parts.webhooks.remove("default", name), return_exceptions=True)
+        assert await parts.webhooks.of_org("default") == []
+    with pytest.raises(Problem, match="no such webhook"):
+        await parts.webhooks.rotate("default", name)
 
 
 async def test_what_is_not_taken_is_tried_again_under_its_id_while_others_are_told(parts: Parts, receiver: Receiver):
