@@ -32,7 +32,8 @@ class Extend(Decide):
 
 
 class CaseReply(BaseModel):
-    alerts: list[AlertReply] = Field(description="All of the case, as they stand now.")
+    alerts: list[AlertReply] = Field(description="All that your organisation has of the case, as they stand now.")
+    others: int = Field(description="How many other organisations have of it: they were hidden, or returned, just so.")
 
 
 class Purge(BaseModel):
@@ -56,12 +57,14 @@ async def stand_down_case(
     request: web.Request, *, number: Annotated[str, Field(min_length=1, max_length=64)], body: Decide
 ) -> CaseReply:
     """Stands down every alert of a case that is told, and returns those that wait for their second person: the child was found,
-    and nobody looks for ids first. Sent again it does the same to what came to the case since.
+    and nobody looks for ids first. Other organisations' as well: such a child is hidden everywhere. Sent again it does the same to
+    what came to the case since.
     """
     s, who = services(request), credential(request)
     done = await s.following.stand_down_case(number, who, body.reason)
-    note(request, alerts=str(len(done)))
-    return CaseReply(alerts=[alert_reply(one.record).model_copy(update={"told_by": one.told_by}) for one in done])
+    note(request, alerts=str(len(done.own) + done.others))
+    alerts = [alert_reply(one.record).model_copy(update={"told_by": one.told_by}) for one in done.own]
+    return CaseReply(alerts=alerts, others=done.others)
 
 
 async def reopen_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Decide) -> Reply[AlertReply]:

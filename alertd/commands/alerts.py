@@ -199,6 +199,8 @@ def stand_down_case(
         return
     for alert in answer["alerts"]:
         tell(f"Alert {alert['id']} is {alert['state']}: {shown(alert['people'])} people.")
+    if answer["others"]:
+        tell(f"Of other organisations there were {answer['others']}.")
 
 
 @app.command()

@@ -7,7 +7,7 @@ the alert and the version that tells of it are one write.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from alertd.alerts import OPEN_STATES, AlertState
 from alertd.clock import Clock
@@ -74,6 +74,14 @@ class Followed:
     told_by: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hidden:
+    """A case of which nobody is told any more."""
+
+    own: list[Followed]  # the caller's organisation's alerts
+    others: int  # how many other organisations have: whose, and which, is theirs to know
+
+
 class Following:
     """Does these steps. Whoever says the same twice gets the same answer."""
 
@@ -88,30 +96,32 @@ class Following:
         """Hide it everywhere and send nothing more, until it is reopened, closed or cancelled, or its end has passed."""
         return await self._step(alert_id, STAND_DOWN, who, rev, reason=reason)
 
-    async def stand_down_case(self, number: str, who: Credential, reason: str) -> list[Followed]:
-        """The same of every alert of a case that is told, and those that wait for their second person go back to their authors.
-        One that cannot be stood down keeps none of the others from it. Raises its Problem then, when all were tried.
+    async def stand_down_case(self, number: str, who: Credential, reason: str) -> Hidden:
+        """The same of every alert of a case that is told, whichever organisation's, for a child that was found is hidden everywhere;
+        those that wait for their second person go back to their authors. One that cannot be stood down keeps none of the others
+        from it. Raises its Problem then, when all were tried.
         """
         done, problem = dict[str, Followed](), None
         for _ in range(TRIES):
-            heads = [one for one in await self._of_case(number, who) if one.id not in done]
+            heads = [one for one in await self._of_case(number) if one.id not in done]
             if not heads or problem:
                 break
             for head in heads:
                 try:
-                    done[head.id] = await self._hidden(head, who, reason)
+                    done[head.id] = await self._hidden(head, replace(who, org=head.org), reason)
                 except Problem as one:
                     problem = problem or one
         if problem:
             raise problem
         if not done:
-            raise Problem("not-found", "No alert of yours is of this case.")
-        return list(done.values())
+            raise Problem("not-found", "No alert is of this case.")
+        own = [one for one in done.values() if one.record.org == who.org]
+        return Hidden(own=own, others=len(done) - len(own))
 
-    async def _of_case(self, number: str, who: Credential) -> list[AlertRecord]:
+    async def _of_case(self, number: str) -> list[AlertRecord]:
         held = await self._cases.held(self._alerts.case_id(number))
         heads = await self._alerts.heads(sorted({chain_of(one) for one in held if not one.startswith(PHOTO)}))
-        return [head for head in heads if head is not None and head.org == who.org]
+        return [head for head in heads if head is not None]
 
     async def _hidden(self, head: AlertRecord, who: Credential, reason: str) -> Followed:
         """An alert of which nobody is told any more, until it is reopened or approved."""

@@ -78,7 +78,7 @@ async def test_a_case_is_stood_down_as_a_whole(parts: Parts, sample: dict[str, A
     shown = [await planned(parts, sample, case=case) for _ in range(2)]
     waits = (await submitted(parts, sample, case=case)).record
     done = await parts.following.stand_down_case("SE-2026-1", CARL, "She was found")
-    states = {one.record.id: one.record.state for one in done}
+    states = {one.record.id: one.record.state for one in done.own}
     assert states == {
         shown[0].id: AlertState.STOOD_DOWN,
         shown[1].id: AlertState.STOOD_DOWN,
@@ -88,8 +88,24 @@ async def test_a_case_is_stood_down_as_a_whole(parts: Parts, sample: dict[str, A
     assert (await parts.alerts.get(waits.id)).reason == "She was found"
     later = await planned(parts, sample, case=case)
     again = await parts.following.stand_down_case("SE-2026-1", CARL, "She was found")
-    assert {one.record.id: one.record.state for one in again} == {**states, later.id: AlertState.STOOD_DOWN}
+    assert {one.record.id: one.record.state for one in again.own} == {**states, later.id: AlertState.STOOD_DOWN}
     assert await slug(parts.following.stand_down_case("SE-2026-3", CARL, "She was found")) == "not-found"
+
+
+async def test_a_case_is_stood_down_whichever_organisation_alerts(parts: Parts, client: Any, sample: dict[str, Any]):
+    """Also by one that has no alert of it. It learns how many others have, and no id of theirs."""
+    case = {**sample["case"], "number": "SE-2026-1"}
+    await register(parts, 20)
+    shown = await planned(parts, sample, case=case)
+    waits = (await submitted(parts, sample, case=case)).record
+    _, token = await parts.access.create(org="other", subject="dora", scopes=frozenset({"alerts:write"}))
+    answer = await client.post(
+        "/v1/cases/SE-2026-1/stand-down", json={"reason": "x"}, headers={"Authorization": f"Bearer {token}"}
+    )
+    assert (answer.status, await answer.json()) == (200, {"alerts": [], "others": 2})
+    assert await parts.alerts.state(shown.id) is AlertState.STOOD_DOWN
+    assert await parts.alerts.state(waits.id) is AlertState.RETURNED
+    assert (await parts.following.stand_down_case("SE-2026-1", CARL, "x")).others == 0
 
 
 async def test_one_alert_that_cannot_be_stood_down_keeps_no_other_from_it(parts: Parts, sample: dict[str, Any]):
