@@ -28,8 +28,9 @@ async def update_alert(
     cancelled (`superseded`) and planned anew. `notify` says who is told that it was changed. `full`: whoever may have been told,
     on the channels they were told on, at the address they have now, inside the area or not, as loud as the alert is; on a phone in
     place of what was there. `silent`: the same by push and web push alone, without a sound; text messages and mails, which
-    nothing takes back, are not sent twice for it. `none`: nobody. Whoever is in its area and was not told is told the alert itself,
-    with `full` and `silent` alike; with `none`, only those of them who were still to be told.
+    nothing takes back, are not sent twice for it. `none`: nobody; but where people are still being told that the alert was
+    restricted or goes on when it is approved, it takes the place of that, and is told as `silent` is. Whoever is in its area and was
+    not told is told the alert itself, with `full` and `silent` alike; with `none`, only those of them who were still to be told.
     """
     s, who = services(request), credential(request)
     alert = body.alert()

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from alertd import rules
-from alertd.alerts import SHOWN, AlertState
+from alertd.alerts import SHOWN, TOLD, AlertState
 from alertd.clock import Clock
 from alertd.documents import Alert, Status
 from alertd.errors import Fault, Problem
@@ -18,7 +18,7 @@ from alertd.service.access import Credential
 from alertd.service.approval import Approval, check_key, check_second_person
 from alertd.service.following import Followed
 from alertd.service.media import Photos
-from alertd.service.notices import notice, occasion_of, versions_of
+from alertd.service.notices import notice, replaces, versions_of
 from alertd.service.revisions import changed_since, check_revision
 from alertd.store.alerts import AlertRecord, Alerts, Footing
 from channels.base import Loudness
@@ -38,7 +38,7 @@ LONGEST_MS = 2**32 - 1
 class _Change:
     """What versions of an alert say from now on, and the version that tells of it."""
 
-    word: str  # what the event is called
+    word: str  # what the event is called; '' for none
     anew: list[AlertRecord]  # the alert among them
     told_by: AlertRecord | None = None
 
@@ -74,23 +74,25 @@ class Revising:
         self, who: Credential, record: AlertRecord, versions: list[AlertRecord]
     ) -> _Change | Followed:
         if record.restricted:
-            told = [one for one in versions if one.restricted and occasion_of(one) is Occasion.UPDATE]
-            return Followed(record=record, told_by=told[0].id if told else None)
+            return self._said_again(who, record, versions)
         _check_state(record.state)
         if record.kind != Kind.MISSING_CHILD:
             raise Problem("precondition-failed", "Only the alert of a missing child has facts that can be taken out.")
         now = self._clock.now_ms()
         fresh = replace(_anew(record, now, restricted), restricted=now)
         later = [await self._alerts.get(one.id) for one in versions if one.id != record.id]
-        told_by = None
-        if record.state in SHOWN:  # else no phone shows it: it comes back without what was taken out
-            told_by = notice(
-                fresh, len(versions) + 1, Occasion.UPDATE, FOLLOWS,
-                by=who.subject, expires=record.expires, loudness=Loudness.SILENT,
-            )  # fmt: skip
+        told_by = _replacement(fresh, len(versions) + 1, who)
         return _Change(
             word="restricted", anew=[fresh, *(_anew(one, now, restricted) for one in later if one)], told_by=told_by
         )
+
+    def _said_again(self, who: Credential, record: AlertRecord, versions: list[AlertRecord]) -> _Change | Followed:
+        """A restriction that was said before is told anew where another version took the place of the one that told it."""
+        told = [one for one in versions if one.restricted and replaces(one) and one.state in TOLD]
+        told_by = _replacement(record, len(versions) + 1, who)
+        if told_by is None or (told and not told[-1].notify):
+            return Followed(record=record, told_by=told[-1].id if told else None)
+        return _Change(word="", anew=[], told_by=told_by)
 
     async def _extension(
         self, who: Credential, expires: datetime, record: AlertRecord, _versions: list[AlertRecord]
@@ -150,6 +152,17 @@ def _anew(record: AlertRecord, now_ms: int, change: Callable[[Alert], Alert]) ->
     alert = change(Alert.model_validate_json(record.document))
     document = alert.model_dump_json(by_alias=True).encode()
     return replace(record, document=document, changes=f"{record.changes} {now_ms}".strip())
+
+
+def _replacement(record: AlertRecord, sequence: int, who: Credential) -> AlertRecord | None:
+    """The version that replaces on phones what they show of a restricted alert. None while no phone shows it: it comes back without
+    what was taken out.
+    """
+    if record.state not in SHOWN:
+        return None
+    return notice(
+        record, sequence, Occasion.UPDATE, FOLLOWS, by=who.subject, expires=record.expires, loudness=Loudness.SILENT
+    )
 
 
 def _check_state(state: str) -> None:

@@ -105,7 +105,12 @@ class Updating:
     ) -> Taken | None:
         """What was taken in before, as it stands now, and whom it would reach now."""
         said = await self._photos.told(alert.model_copy(update={"external_id": external_id or None}), who)
-        record = await self._same(versions, said.model_dump_json(by_alias=True).encode(), notify, who)
+        document = said.model_dump_json(by_alias=True).encode()
+        record = await self._same(versions, document, notify, who)
+        if (
+            record is None and notify == Notify.NONE
+        ):  # since its approval it may tell in silence what was still to be told
+            record = await self._same(versions, document, Notify.SILENT, who)
         if record is None:
             return None
         if record.state is AlertState.PENDING:

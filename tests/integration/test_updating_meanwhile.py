@@ -10,12 +10,14 @@ import pytest
 from alertd.alerts import AlertState
 from alertd.app import Parts
 from alertd.kinds import Notify
+from alertd.restriction import restricted
 from alertd.service.updating import Updating
+from alertd.store.alerts import AlertRecord
 from alertd.store.updates import Updates
 from channels.sandbox import Sandbox
-from tests.integration.acts import ANA, BEA, alert_of, counts, planned, register, send
+from tests.integration.acts import ANA, BEA, alert_of, counts, over, planned, register, send
 from tests.integration.test_following import sent, slug
-from tests.integration.test_updating import WIDER, got, plan, proposed, updated
+from tests.integration.test_updating import WIDER, again, got, in_cadiz, plan, proposed, updated
 from tests.unit.alertd.samples import changed
 
 
@@ -101,3 +103,57 @@ async def test_whom_an_update_was_to_tell_is_told_by_the_next(
     assert sorted(got(sandbox, first.id) + got(sandbox, last.id)) == sorted(f"token-{i}" for i in range(130))
     nobody = await updated(parts, record, sample, Notify.NONE, channels=["push", "sms"])
     assert (nobody.again, await parts.work.counts(nobody.id)) == (0, {})
+
+
+async def quietly_updated(parts: Parts, record: AlertRecord, sample: dict[str, Any]) -> AlertRecord:
+    """An update that would tell nobody, wider and without facts, approved and sent."""
+    alert = restricted(alert_of(sample, target=WIDER))
+    taken = await parts.updating.submit(record.id, alert, Notify.NONE, ANA)
+    update = await parts.approval.approve(taken.record.id, BEA)
+    await plan(parts, update)
+    await send(parts, record)
+    return update
+
+
+async def test_an_update_without_notice_tells_in_silence_what_was_still_to_be_told(
+    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+):
+    """That the facts are out, and that it goes on; also where another such follows at once. Whoever is newly inside is told nothing,
+    and where nothing was to be told, nobody is.
+    """
+    record = await sent(parts, sample, channels=["push"])
+    await in_cadiz(parts, 5)
+    told = [f"token-{i}" for i in range(20)]
+    await parts.revising.restrict(record.id, ANA, "x")
+    first = await quietly_updated(parts, record, sample)
+    same = restricted(alert_of(sample, target=WIDER))
+    assert (await parts.updating.submit(record.id, same, Notify.NONE, ANA, again=True)).record.id == first.id
+    assert first.notify == Notify.SILENT
+    assert got(sandbox, first.id) == sorted(told)
+    assert '"loudness":"silent"' in await again(parts, first.id)
+    assert await over(parts, await parts.alerts.get(first.id))
+    assert got(sandbox, (await quietly_updated(parts, record, sample)).id) == []
+    down = await parts.following.stand_down(record.id, ANA, "x")
+    await plan(parts, await parts.alerts.get(down.told_by))
+    await send(parts, record)
+    await parts.following.reopen(record.id, BEA, "x")
+    taken = await parts.updating.submit(record.id, restricted(alert_of(sample)), Notify.NONE, ANA)
+    assert (await parts.approval.approve(taken.record.id, BEA)).notify == Notify.SILENT
+    assert got(sandbox, (await quietly_updated(parts, record, sample)).id) == sorted(told)
+
+
+async def test_a_restriction_that_was_overtaken_is_told_when_it_is_said_again(parts: Parts, sample: dict[str, Any]):
+    """By a stand-down and a return before anybody heard of it; then it is the same again, as it is to whoever says it while it is told."""
+    record = await sent(parts, sample, channels=["push"])
+    first = await parts.revising.restrict(record.id, ANA, "x")
+    await parts.following.stand_down(record.id, ANA, "x")
+    assert (await parts.revising.restrict(record.id, ANA, "x")).told_by is None
+    await parts.following.reopen(record.id, BEA, "x")
+    second = await parts.revising.restrict(record.id, ANA, "x")
+    assert second.told_by not in {None, first.told_by}
+    await plan(parts, await parts.alerts.get(second.told_by))
+    await send(parts, record)
+    assert await counts(parts, await parts.alerts.get(second.told_by)) == {"accepted": 20}
+    assert (await parts.revising.restrict(record.id, BEA, "x")).told_by == second.told_by
+    await quietly_updated(parts, record, sample)
+    assert (await parts.revising.restrict(record.id, ANA, "x")).told_by not in {None, second.told_by}
