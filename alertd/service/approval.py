@@ -167,7 +167,11 @@ class Approval:
         return await self._step(alert_id, AlertState.RETURNED, who, rev, reason=reason)
 
     async def cancel(self, alert_id: str, who: Credential, reason: str, *, rev: int | None = None) -> AlertRecord:
-        """Close the gate: what is queued is not sent. Whoever was told already is told nothing more by this."""
+        """Close the gate: what is queued is not sent. Whoever was told already is told nothing more by this. An update is only
+        withdrawn while it waits: once it is approved it is the alert that says so, and that is cancelled under its own id.
+        """
+        if alert_id != chain_of(alert_id):
+            return await self.reject(alert_id, who, reason, rev=rev)
         record = await self.get(alert_id, who)
         new = AlertState.REJECTED if record.state in UNSENT else AlertState.CANCELLED
         try:

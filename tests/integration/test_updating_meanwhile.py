@@ -11,8 +11,11 @@ from alertd.alerts import AlertState
 from alertd.app import Parts
 from alertd.kinds import Notify
 from alertd.restriction import restricted
+from alertd.service.approval import Approval
+from alertd.service.following import Following
 from alertd.service.updating import Updating
-from alertd.store.alerts import AlertRecord
+from alertd.store.alerts import AlertRecord, Alerts
+from alertd.store.cases import Cases
 from alertd.store.updates import Updates
 from channels.sandbox import Sandbox
 from tests.integration.acts import ANA, BEA, alert_of, counts, over, planned, register, send
@@ -157,3 +160,36 @@ async def test_a_restriction_that_was_overtaken_is_told_when_it_is_said_again(pa
     assert (await parts.revising.restrict(record.id, BEA, "x")).told_by == second.told_by
     await quietly_updated(parts, record, sample)
     assert (await parts.revising.restrict(record.id, ANA, "x")).told_by not in {None, second.told_by}
+
+
+class _Overtaken(Alerts):
+    """A store that hears of a decision just after Bea approved what it is about."""
+
+    def __init__(self, parts: Parts) -> None:
+        super().__init__(parts.db)
+        self._parts = parts
+
+    async def step(self, alert_id: str, *args: Any, **more: Any) -> tuple[bool, str]:
+        await self._parts.approval.approve(alert_id, BEA)
+        return await super().step(alert_id, *args, **more)
+
+
+async def test_an_update_that_was_approved_meanwhile_is_cancelled_no_more(
+    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+):
+    """Its author is refused, before and after the approval is known, and it is told: the alert never says what nobody is told."""
+    record = await sent(parts, sample, channels=["push"])
+    await in_cadiz(parts, 5)
+    waits = (await proposed(parts, record, sample)).record
+    late = Approval(
+        _Overtaken(parts), Updates(parts.db, parts.alerts), parts.photos, parts.targeting, parts.settings.audience,
+        parts.texts, parts.stopping, parts.clock,
+    )  # fmt: skip
+    following = Following(parts.alerts, Cases(parts.db), late, parts.stopping, parts.clock)
+    for cancel in (following.cancel, parts.following.cancel, parts.approval.cancel):
+        assert await slug(cancel(waits.id, ANA, "x")) == "precondition-failed"
+    update = await parts.alerts.get(waits.id)
+    assert update.state is AlertState.APPROVED
+    await plan(parts, update)
+    await send(parts, record)
+    assert len(got(sandbox, update.id)) == 25
