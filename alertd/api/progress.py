@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 from aiohttp import web
 from pydantic import BaseModel, Field
@@ -16,6 +16,7 @@ from alertd.api.services import services
 from alertd.api.shapes import AlertId, AlertReply, Query, alert_reply
 from alertd.fields import Instant
 from alertd.service.reports import Delivery, Wanted
+from alertd.service.targeting import Shown, shown
 from alertd.store.alerts import Place
 
 _CURSOR = r"^\d{1,15}_[0-9A-Z]{26}(-\d{1,3})?$"
@@ -42,8 +43,13 @@ class AlertList(BaseModel):
 class ProgressReply(BaseModel):
     id: str
     state: AlertState
-    people: int
+    people: Shown
     channels: dict[str, dict[str, int]] = Field(description="By channel: targeted, and how many are in each state.")
+    few: list[str] = Field(
+        [],
+        description="Channels of an update on which it tells fewer than 20, all for the first time: they are not among `channels`, since"
+        " such a count could tell where one person lives.",
+    )
     first_send_s: float | None = Field(description="Seconds from approval to the first hand-over.")
     last_send_s: float | None
 
@@ -74,9 +80,9 @@ async def alert_progress(request: web.Request, *, id: AlertId) -> ProgressReply 
     """How far it is. With `Accept: text/event-stream`, again at every change until nothing more is sent and every
     reference has its end.
     """
-    await services(request).approval.get(id, credential(request))
     if EVENTS not in request.headers.get("Accept", ""):
-        return await _progress(request, id)
+        return (await _progress(request, id))[0]
+    await services(request).approval.get(id, credential(request))
     response = web.StreamResponse(headers={"Content-Type": EVENTS})
     await response.prepare(request)
     async for event in _events(request, id):
@@ -100,28 +106,33 @@ async def alert_deliveries(request: web.Request, *, id: AlertId) -> web.StreamRe
     return response
 
 
-async def _progress(request: web.Request, alert_id: str) -> ProgressReply:
+async def _progress(request: web.Request, alert_id: str) -> tuple[ProgressReply, bool]:
+    """How far it is, and whether that is all."""
     s = services(request)
     record = await s.approval.get(alert_id, credential(request))
-    return ProgressReply(
+    whole = await s.reports.counts(alert_id)
+    channels, few = s.reports.shown(record, whole)
+    reply = ProgressReply(
         id=alert_id,
         state=record.state,
-        people=record.people,
-        channels=await s.reports.counts(alert_id),
+        people=shown(record.people) if record.notify else record.people,
+        channels=channels,
+        few=few,
         first_send_s=(record.first_send - record.start) / 1000 if record.first_send else None,
         last_send_s=(record.last_send - record.start) / 1000 if record.last_send else None,
     )
+    return reply, is_over(record.state, whole)
 
 
 async def _events(request: web.Request, alert_id: str) -> AsyncIterator[bytes]:
     """Server-sent events (HTML Living Standard, section 9.2): each change, and a comment when nothing changes."""
     last, silent_s = None, 0.0
     while True:
-        progress = await _progress(request, alert_id)
+        progress, over = await _progress(request, alert_id)
         if progress != last:
             last, silent_s = progress, 0.0
             yield b"event: progress\ndata: " + progress.model_dump_json().encode() + b"\n\n"
-        if is_over(progress):
+        if over:
             return
         await asyncio.sleep(STREAM_EVERY_S)
         silent_s += STREAM_EVERY_S
@@ -130,10 +141,10 @@ async def _events(request: web.Request, alert_id: str) -> AsyncIterator[bytes]:
             yield b": still here\n\n"
 
 
-def is_over(progress: ProgressReply) -> bool:
+def is_over(state: AlertState, channels: Mapping[str, Mapping[str, int]]) -> bool:
     """Nothing more is sent, and every reference has its end: those of a closed gate are settled after it closed."""
-    left = sum(counts[state.word] for counts in progress.channels.values() for state in UNSETTLED)
-    return progress.state in OVER and not left
+    left = sum(counts[state.word] for counts in channels.values() for state in UNSETTLED)
+    return state in OVER and not left
 
 
 _GROUP = "Alerts"

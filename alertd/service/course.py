@@ -10,6 +10,7 @@ import numpy as np
 from alertd.alerts import CHANNELS, State
 from alertd.ids import chain_of
 from alertd.service.audit import BEGUN, REFUSED, Audit, Entry
+from alertd.service.updates import few
 from alertd.store.alerts import AlertRecord
 from alertd.store.work import Work
 
@@ -88,6 +89,10 @@ class Course:
             {CHANNELS[code]: counts[kind, code, : last + 1].cumsum().tolist() for code in sorted(set(codes.tolist()))}
             for kind in (0, 1)
         )
+        for channel in few(
+            record, list(handed_over), {name: points[-1] for name, points in handed_over.items() if points}
+        ):
+            del handed_over[channel], delivered[channel]
         return Curve(step_ms=step, handed_over=handed_over, delivered=delivered)
 
 

@@ -19,6 +19,8 @@ from alertd.alerts import AlertState, State
 from alertd.clock import Clock
 from alertd.errors import Fault, Problem
 from alertd.ids import chain_of
+from alertd.kinds import Occasion
+from alertd.service.targeting import SMALL_COUNT
 from alertd.store import events as store
 from alertd.store.alerts import Alerts
 
@@ -32,7 +34,7 @@ WAITS_LOOK_S = 5.0  # where late reports wait to be told of together
 CHAINS_AT_ONCE = 100
 #: How often what is too old is looked for where nothing new comes.
 TRIM_S = 600.0
-#: How many references are in which state, over all channels.
+#: How many references are in which state, over all channels; of an update to a few not told.
 COUNTS = ("targeted", *(state.word for state in State))
 #: What an event says besides its id, type and time, where it is not empty: as the scripts name it.
 FACTS = ("alert", "state", "was", "rev", "status", "kind", "occasion", "percent", *COUNTS)
@@ -141,6 +143,8 @@ class Events:
 def event_of(said: Mapping[str, str]) -> bytes:
     """An event as others get it, from what a chain's script said."""
     facts = {**said, "state": "" if said["word"] in NO_STATES else said["word"]}
+    if said.get("occasion") == Occasion.UPDATE and int(said.get("targeted") or 0) < SMALL_COUNT:
+        facts = {name: fact for name, fact in facts.items() if name not in COUNTS}  # it may tell where one person lives
     data = {name: int(facts[name]) if name in _NUMBERS else facts[name] for name in FACTS if facts.get(name)}
     chain = chain_of(said["alert"])
     return envelope(f"evt_{chain}_{said['n']}", f"alert.{said['word']}", int(said["at"]), {**data, "chain": chain})

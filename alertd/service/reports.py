@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from alertd.alerts import ATTEMPTS_MASK, FLAG_DOUBT, TOLD, AlertState, LedgerReason, State
+from alertd.documents import Alert
 from alertd.ids import chain_of
 from alertd.kinds import Occasion
+from alertd.service.updates import few
 from alertd.store.alerts import AlertRecord, Alerts, Place
 from alertd.store.codec import Codec
 from alertd.store.limits import Limits
@@ -119,6 +121,14 @@ class Reports:
             if len(index) < LOOK:
                 return kept, None
         return kept, before
+
+    def shown(
+        self, record: AlertRecord, found: dict[str, dict[str, int]]
+    ) -> tuple[dict[str, dict[str, int]], Sequence[str]]:
+        """Of such counts those that may be told to whoever may not read the ledger, and the channels whose are too small for that."""
+        channels = Alert.model_validate_json(record.document).channels if record.document else list(found)
+        hidden = few(record, channels, {channel: counts["targeted"] for channel, counts in found.items()})
+        return {channel: counts for channel, counts in found.items() if channel not in hidden}, hidden
 
     async def deliveries(self, record: AlertRecord) -> AsyncIterator[Delivery]:
         """The whole ledger, in constant memory."""

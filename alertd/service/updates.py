@@ -18,6 +18,7 @@ from alertd.kinds import Notify, Occasion
 from alertd.rendering import choose_language
 from alertd.service.notices import CHANNELS_OF, Heard, Pairs, heard, occasion_of
 from alertd.service.rings import REST
+from alertd.service.targeting import SMALL_COUNT
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.frozen import Frozen
 from alertd.store.work import Alike, Work, pack_ref
@@ -34,6 +35,14 @@ def again_on(notify: str, channels: Collection[str]) -> frozenset[str]:
     """The channels on which whoever was told is told again: in silence only where words can be replaced."""
     only = {Notify.FULL: frozenset(channels), Notify.SILENT: CHANNELS_OF[Occasion.UPDATE], Notify.NONE: frozenset()}
     return frozenset(channels) & (only[Notify(notify)] or frozenset())
+
+
+def few(record: AlertRecord, channels: Iterable[str], counts: Mapping[str, int]) -> list[str]:
+    """The channels on which an update tells whoever is in its area and was not told before, and nobody else, and so few that their
+    count could tell where one person lives; nobody and a few are the same.
+    """
+    again = again_on(record.notify, CHANNELS) if record.notify else CHANNELS
+    return [one for one in channels if one not in again and counts.get(one, 0) < SMALL_COUNT]
 
 
 async def told_before(alerts: Alerts, work: Work, chain: str, channels: Collection[str], *, but: str = "") -> Frozen:

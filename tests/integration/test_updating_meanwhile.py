@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import TestClient
 
 from alertd.alerts import AlertState
 from alertd.app import Parts
 from alertd.kinds import Notify
 from alertd.restriction import restricted
 from alertd.service.approval import Approval
+from alertd.service.events import event_of
 from alertd.service.following import Following
 from alertd.service.updating import Updating
 from alertd.store.alerts import AlertRecord, Alerts
@@ -193,3 +196,35 @@ async def test_an_update_that_was_approved_meanwhile_is_cancelled_no_more(
     await plan(parts, update)
     await send(parts, record)
     assert len(got(sandbox, update.id)) == 25
+
+
+@pytest.mark.parametrize(("notify", "hidden"), [(Notify.SILENT, ["sms", "mail"]), (Notify.FULL, [])])
+async def test_the_count_of_the_few_who_are_newly_inside_is_not_told(
+    parts: Parts, client: TestClient, sample: dict[str, Any], notify: Notify, hidden: list[str]
+):
+    """Where an update tells them alone on a channel, neither its progress nor its curve has it; the ledger's own counts are whole."""
+    record = await sent(parts, sample)
+    await in_cadiz(parts, 1)
+    update = await updated(parts, record, sample, notify, channels=["push", "sms", "mail"])
+    for channel in ("push", "sms", "mail"):
+        await send(parts, record, channel)
+    assert await over(parts, update)
+    _, token = await parts.access.create(org="default", subject="carl", scopes=frozenset({"alerts:read"}))
+    bearer = {"Authorization": f"Bearer {token}"}
+    path, whole = f"/v1/alerts/{update.id}", {"push", "sms", "mail"}
+    progress = await (await client.get(f"{path}/progress", headers=bearer)).json()
+    assert (progress["few"], set(progress["channels"])) == (hidden, whole - set(hidden))
+    curve = await (await client.get(f"{path}/curve", headers=bearer)).json()
+    assert set(curve["handed_over"]) == set(curve["delivered"]) == whole - set(hidden)
+    stream = await client.get(f"{path}/progress", headers={**bearer, "Accept": "text/event-stream"})
+    assert (await stream.read()).count(b"event: progress") == 1
+    assert set(await parts.work.counts(update.id)) == whole
+
+
+@pytest.mark.parametrize(("targeted", "told"), [("19", None), ("20", 20)])
+def test_an_event_of_an_update_to_a_few_has_no_counts(targeted: str, told: int | None):
+    """Of an alert it always has them."""
+    said = {"alert": "01M882R9G938BE2P8KXNZ55750-2", "n": "4", "at": "1", "word": "receipts", "occasion": "update"}
+    data = json.loads(event_of({**said, "targeted": targeted, "delivered": "1"}))["data"]
+    assert (data.get("targeted"), data.get("delivered")) == (told, told and 1)
+    assert json.loads(event_of({**said, "occasion": "", "targeted": targeted}))["data"]["targeted"] == int(targeted)

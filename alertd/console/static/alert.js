@@ -112,7 +112,7 @@ function verdict(alert, progress) {
   const { lost, left, targeted } = totals(progress);
   if (alert.state === "cancelled" || alert.state === "stood_down") return t("stopped");
   if (!isOver(progress) || left) return t(progress.state);
-  if (!targeted) return t("finished-nobody");
+  if (!targeted) return t(progress.few.length ? "finished" : "finished-nobody");
   return lost ? t("finished-but", { n: lost }) : t("finished");
 }
 

@@ -75,11 +75,16 @@ function Row({ name, counts, rate, over, until }) {
   </li>`;
 }
 
+/** A channel on which an update tells so few that their count could tell where one of them lives. */
+const Few = ({ name }) => html`<li class="channel" data-channel=${name}>
+    <span class="channel-name"><${Icon} name=${name} />${t(name)}</span><span class="channel-count"><b>${number("<20")}</b></span></li>`;
+
 export function Channels({ progress, until }) {
   const rate = useRates(progress);
   const known = Object.entries(progress.channels).filter(([, counts]) => counts.targeted);
   return html`<ul class="channels">
-    ${known.map(([name, counts]) => html`<${Row} key=${name} name=${name} counts=${counts} rate=${rate(name)} over=${isOver(progress)} until=${until} />`)}</ul>`;
+    ${known.map(([name, counts]) => html`<${Row} key=${name} name=${name} counts=${counts} rate=${rate(name)} over=${isOver(progress)} until=${until} />`)}
+    ${progress.few.map((name) => html`<${Few} key=${name} name=${name} />`)}</ul>`;
 }
 
 /** Why addresses were not reached: counted from the ledger, when somebody asks. */
