@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import subprocess
 import tempfile
@@ -31,6 +32,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--pictures", type=Path, help="folder for the sheets of the console's screens; else they are dropped"
     )
+
+
+def pytest_collection() -> None:
+    """Nothing that is collected is garbage, until all of it is."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """The tests stay to the end: the collector, which would go through all of them again and again, looks at them no more."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
