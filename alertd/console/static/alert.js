@@ -112,7 +112,8 @@ function verdict(alert, progress) {
   const { lost, left, targeted } = totals(progress);
   if (alert.state === "cancelled" || alert.state === "stood_down") return t("stopped");
   if (!isOver(progress) || left) return t(progress.state);
-  if (!targeted) return t(progress.few.length ? "finished" : "finished-nobody");
+  if (progress.few.length && !lost) return t(progress.state); // of a few nobody can say that all were told
+  if (!targeted) return t("finished-nobody");
   return lost ? t("finished-but", { n: lost }) : t("finished");
 }
 
