@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,12 @@ def sending(tmp_path: Path, sandbox: Sandbox) -> Settings:
     return settings.model_copy(update={"store": settings.store.model_copy(update={"directory": tmp_path})})
 
 
+@cache
+def shipped() -> Library:
+    """Loaded once for all tests of this file that begin without regions of their own."""
+    return Library.load()
+
+
 def imported(data: Path, shape: shapely.Polygon = HARBOUR, country: str = "ES") -> None:
     """One district of Sevilla, from GeoJSON into a data directory."""
     feature = {"type": "Feature", "properties": {"id": "PORT-1", "title": "Muelle de Tablada"}}
@@ -55,7 +62,7 @@ def imported(data: Path, shape: shapely.Polygon = HARBOUR, country: str = "ES") 
         source=SOURCE,
         rows=report.regions,
         geometries=report.geometries,
-        library=Library.load(),
+        library=shipped(),
     )
 
 
@@ -76,7 +83,7 @@ async def test_an_import_after_the_submission_takes_nobody_out(
 
 async def test_imported_region_is_found_while_the_service_runs(tmp_path: Path, redis: Redis, codec: Codec):
     """Unknown before, a region of one's own is found by name and resolves to its own ground at the next look, and after a restart."""
-    async with opened(settings_of(tmp_path), redis, codec) as parts:
+    async with opened(settings_of(tmp_path), redis, codec, library=shipped()) as parts:
         with pytest.raises(Problem):
             await parts.targeting.area(ALL_THERE)
         imported(tmp_path)
@@ -153,7 +160,7 @@ async def test_an_alert_keeps_the_area_it_was_submitted_with(
 
 async def test_people_are_labelled_with_finer_regions_in_the_background(tmp_path: Path, redis: Redis, codec: Codec):
     """Until then they count for the parent; then for the finer region; they are found once all the while, and once is enough."""
-    async with opened(settings_of(tmp_path), redis, codec) as parts:
+    async with opened(settings_of(tmp_path), redis, codec, library=shipped()) as parts:
         await register(parts, 30, places={"home": {"point": [-9.14, 38.72]}})
         town = shapely.box(-9.2, 38.6, -9.0, 38.8)
 
@@ -183,8 +190,8 @@ async def drawn(parts: Parts, code: str = "PATROL-1", name: str = "Our patrol ar
 async def test_a_drawn_region_is_everybodys_at_once_and_nobodys_leaf(tmp_path: Path, redis: Redis, codec: Codec):
     """What one process drew, another finds at its next look; people in it still belong to their municipality."""
     async with (
-        opened(settings_of(tmp_path), redis, codec) as parts,
-        opened(settings_of(tmp_path), redis, codec) as others,
+        opened(settings_of(tmp_path), redis, codec, library=shipped()) as parts,
+        opened(settings_of(tmp_path), redis, codec, library=shipped()) as others,
     ):
         region = await drawn(parts)
         assert (region.kind, region.country, region.parent) == ("drawn", "ES", None)
@@ -199,20 +206,20 @@ async def test_a_drawn_region_is_everybodys_at_once_and_nobodys_leaf(tmp_path: P
 
 async def test_a_drawn_region_keeps_its_number_when_it_is_drawn_anew(tmp_path: Path, redis: Redis, codec: Codec):
     """Its number is given once; another region gets the next; all of it is there after a restart."""
-    async with opened(settings_of(tmp_path), redis, codec) as parts:
+    async with opened(settings_of(tmp_path), redis, codec, library=shipped()) as parts:
         first = await drawn(parts)
         second = await drawn(parts, "PATROL-2")
         renamed = await drawn(parts, name="Our old patrol area")
         assert (renamed.number, renamed.name) == (first.number, "Our old patrol area")
         assert second.number == first.number + 1
-    async with opened(settings_of(tmp_path), redis, codec) as parts:
+    async with opened(settings_of(tmp_path), redis, codec, library=shipped()) as parts:
         await parts.regions.refresh()
         assert parts.regions.library.get("PATROL-1") == renamed
 
 
 async def test_a_target_is_the_ground_that_its_region_has_now(tmp_path: Path, redis: Redis, codec: Codec):
     """The same target, asked for again and again, has its own copy of one ground, and another's as soon as the region is drawn anew."""
-    async with opened(settings_of(tmp_path), redis, codec) as parts:
+    async with opened(settings_of(tmp_path), redis, codec, library=shipped()) as parts:
         await parts.regions.draw("X-PATROL", "Patrulla", {}, PATROL, org="default", seen=None)
         target = Target(regions=("X-PATROL",))
         first, again = [await parts.targeting.area(target) for _ in range(2)]
@@ -256,7 +263,7 @@ async def test_what_may_not_be_drawn(tmp_path: Path, redis: Redis, codec: Codec)
     """An official code, another organisation's region, a revision that is no more and a shape that is none are refused, and nothing
     changes.
     """
-    async with opened(settings_of(tmp_path), redis, codec) as parts:
+    async with opened(settings_of(tmp_path), redis, codec, library=shipped()) as parts:
         region = await drawn(parts)
         seen = parts.regions.library.revision("PATROL-1")
         for slug, attempt in (
@@ -303,21 +310,21 @@ async def test_a_machine_that_numbers_regions_otherwise_does_not_serve(tmp_path:
     """
     first, second = numbered(tmp_path / "a", "FR-N1", "FR-S1"), numbered(tmp_path / "b", "FR-S1", "FR-N1")
     for _ in range(2):
-        async with opened(settings_of(first), redis, codec):
+        async with opened(settings_of(first), redis, codec, library=shipped()):
             pass
         with pytest.raises(ConfigError, match="FR-N1's in the store, and FR-S1's in"):
-            async with opened(settings_of(second), redis, codec):
+            async with opened(settings_of(second), redis, codec, library=shipped()):
                 pass
     files.give_numbers(first / "regions", ["FR-X1"])
-    async with opened(settings_of(first), redis, codec):
+    async with opened(settings_of(first), redis, codec, library=shipped()):
         pass
 
 
 async def test_an_import_that_contradicts_the_store_is_not_taken_in(tmp_path: Path, redis: Redis, codec: Codec):
     """A machine that runs keeps the regions that it has when an import gave the number of another machine's region."""
-    async with opened(settings_of(numbered(tmp_path / "a", "FR-N1")), redis, codec):
+    async with opened(settings_of(numbered(tmp_path / "a", "FR-N1")), redis, codec, library=shipped()):
         pass
-    async with opened(settings_of(tmp_path), redis, codec) as parts:
+    async with opened(settings_of(tmp_path), redis, codec, library=shipped()) as parts:
         imported(tmp_path)
         await parts.regions.refresh()
         assert "PORT-1" not in parts.regions.library
