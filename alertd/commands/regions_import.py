@@ -81,7 +81,8 @@ def import_regions(  # noqa: PLR0913, PLR0917  each is an option of the command
     folder, kept_as = settings.store.regions, name or _name_of(file)
     origin = files.Source(name=source or file.name, licence=licence or "not stated", attribution=source or file.name)
     try:
-        _check_country(country, Library.load(added=folder))
+        if country is not None:
+            _check_country(country, Library.load(added=folder))
         remark(f"Reading {file.name}…")
         report = importer.read(
             file, kind=kind, code_field=code_field, name_field=name_field, parent_field=parent_field, country=country,
@@ -138,9 +139,9 @@ class _Choices:
     dry_run: bool
 
 
-def _check_country(country: str | None, library: Library) -> None:
+def _check_country(country: str, library: Library) -> None:
     known = {region.country for region in library.regions} - {""}
-    if country is not None and country not in known:
+    if country not in known:
         near = country.upper()[:2]
         hint = f" Did you mean {near}?" if near in known else ""
         raise RefusedError(f"{country} is no country: two letters are asked for, as ISO 3166-1 has them.{hint}")

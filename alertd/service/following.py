@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from alertd.alerts import OPEN_STATES, AlertState
+from alertd.alerts import OPEN_STATES, SHOWN, AlertState
 from alertd.clock import Clock
 from alertd.errors import Problem
 from alertd.ids import chain_of
@@ -19,6 +19,7 @@ from alertd.service.approval import UNSENT, Approval, check_key, refused
 from alertd.service.notices import notice, occasion_of, versions_of
 from alertd.service.revisions import changed_since
 from alertd.service.stopping import Stopping
+from alertd.service.updates import TELLS
 from alertd.store.alerts import AlertRecord, Alerts, Footing
 from alertd.store.cases import PHOTO, Cases
 from channels.base import Loudness
@@ -43,9 +44,7 @@ class Step:
     alive: bool = False  # only while its end is to come
 
 
-_SHOWN = frozenset({_S.APPROVED, _S.SENDING, _S.SENT})
-_TOLD = (Occasion.ALERT, Occasion.UPDATE)
-STAND_DOWN = Step(occasion=Occasion.STAND_DOWN, new=_S.STOOD_DOWN, sources=_SHOWN, follows=_TOLD)
+STAND_DOWN = Step(occasion=Occasion.STAND_DOWN, new=_S.STOOD_DOWN, sources=SHOWN, follows=TELLS)
 REOPEN = Step(
     occasion=Occasion.UPDATE,
     new=_S.SENDING,
@@ -54,11 +53,11 @@ REOPEN = Step(
     alive=True,
 )
 CLOSE = Step(
-    occasion=Occasion.CLOSE, new=_S.CLOSED, sources=_SHOWN | {_S.STOOD_DOWN}, follows=_TOLD,
+    occasion=Occasion.CLOSE, new=_S.CLOSED, sources=SHOWN | {_S.STOOD_DOWN}, follows=TELLS,
     late=frozenset({_S.CLOSED, _S.EXPIRED}),
 )  # fmt: skip
 CANCEL = Step(
-    occasion=Occasion.CANCEL, new=_S.CANCELLED, sources=_SHOWN | {_S.STOOD_DOWN}, follows=_TOLD,
+    occasion=Occasion.CANCEL, new=_S.CANCELLED, sources=SHOWN | {_S.STOOD_DOWN}, follows=TELLS,
     late=frozenset({_S.CANCELLED}),
 )  # fmt: skip
 
@@ -132,7 +131,7 @@ class Following:
                 head = await self._approval.get(head.id, who)
                 if head.state is _S.PENDING:
                     raise  # else it was approved meanwhile
-        if head.state in _SHOWN:
+        if head.state in SHOWN:
             return await self.stand_down(head.id, who, reason)
         check_key(head, who)
         return Followed(record=head, told_by=None)

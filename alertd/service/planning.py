@@ -130,9 +130,7 @@ class Planner:
         inside: NDArray[np.uint64], numbers: NDArray[np.uint64], in_rings: NDArray[np.uint8],
     ) -> list[tuple[Alike, bytes]]:  # fmt: skip
         """The references of some people of an update, given the ring of each. Whoever was told is told wherever they are."""
-        found = await self._people.read_many(numbers)
-        people = [person for person in found if isinstance(person, Subscriber)]
-        languages = self._renderer.languages(alert)
+        people, languages, untold = await self._read(alert, numbers)
         ring_of = dict(zip(numbers.tolist(), in_rings.tolist(), strict=True))
         meant = set(numbers[np.isin(numbers, inside)].tolist())
         still = {person.number for person in belongs.still(people)} & meant
@@ -140,20 +138,24 @@ class Planner:
             people, alert.channels, languages, ring_of, updates.pairs_of(told, numbers),
             updates.pairs_of(again, numbers), still.__contains__,
         )  # fmt: skip
-        unreadable = np.array([one is Absence.UNREADABLE for one in found], bool)
-        return groups + _untold(numbers[unreadable].tolist(), alert.channels[0], languages[0])
+        return groups + untold
 
     async def _groups(
         self, alert: Alert, belongs: Belongs, numbers: NDArray[np.uint64], in_rings: NDArray[np.uint8]
     ) -> list[tuple[Alike, bytes]]:
         """The references of some people of an audience, given the ring of each."""
-        found = await self._people.read_many(numbers)
-        people = [person for person in found if isinstance(person, Subscriber)]
-        languages = self._renderer.languages(alert)
+        people, languages, untold = await self._read(alert, numbers)
         ring_of = dict(zip(numbers.tolist(), in_rings.tolist(), strict=True))
-        groups = references(belongs.still(people), alert.channels, languages, ring_of)
+        return references(belongs.still(people), alert.channels, languages, ring_of) + untold
+
+    async def _read(
+        self, alert: Alert, numbers: NDArray[np.uint64]
+    ) -> tuple[list[Subscriber], Sequence[str], list[tuple[Alike, bytes]]]:
+        """Some people, the languages that the alert can be told in, and the references of those whose records cannot be read."""
+        found, languages = await self._people.read_many(numbers), self._renderer.languages(alert)
         unreadable = np.array([one is Absence.UNREADABLE for one in found], bool)
-        return groups + _untold(numbers[unreadable].tolist(), alert.channels[0], languages[0])
+        untold = _untold(numbers[unreadable].tolist(), alert.channels[0], languages[0])
+        return [person for person in found if isinstance(person, Subscriber)], languages, untold
 
 
 #: How a place stands to an alert; one of another kind than the alert's policy names is not asked for.

@@ -1,5 +1,5 @@
-"""Who is told by an update: whoever may have been told before as it says, and whoever is in its area and was not, of the alert. Whom a version before
-was still to tell of a change is told by it, too, whatever it says of others.
+"""Who is told by an update: whoever may have been told before as it says, and whoever is in its area and was not, of the alert. Whom a
+version before was still to tell of a change is told by it, too, whatever it says of others.
 
 By subscriber and channel: whoever heard by push alone and is in the area is told again there, and for the first time by SMS. What was
 still queued counts as not told, since its gate is closed by then.

@@ -50,8 +50,9 @@ class Updating:
         dry_run: bool = False, external_id: str = "", again: bool = False,
     ) -> Taken:  # fmt: skip
         """What the alert is to say, kept as a version of it that waits for its second person; of a Test or an Exercise it goes out at
-        once. `external_id` is a name of its own; `again`: it was taken in before. Raises Problem as where an alert is taken in, and: precondition-failed for an
-        alert that is not told, or has an update that waits already; expired; superseded for a version that is none.
+        once. `external_id` is a name of its own; `again`: it was taken in before. Raises Problem as where an alert is taken in, and:
+        precondition-failed for an alert that is not told, or has an update that waits already; expired; superseded for a version that
+        is none.
         """
         for _ in range(TRIES):
             old = await self._approval.get(alert_id, who)
@@ -107,9 +108,8 @@ class Updating:
         said = await self._photos.told(alert.model_copy(update={"external_id": external_id or None}), who)
         document = said.model_dump_json(by_alias=True).encode()
         record = await self._same(versions, document, notify, who)
-        if (
-            record is None and notify == Notify.NONE
-        ):  # since its approval it may tell in silence what was still to be told
+        if record is None and notify == Notify.NONE:
+            # Since its approval it may tell in silence what was still to be told.
             record = await self._same(versions, document, Notify.SILENT, who)
         if record is None:
             return None

@@ -118,13 +118,8 @@ class WebhookDelivery:
         if 200 <= status < 300:
             return Outcome(word="told", status=status)
         now = self._clock.now_ms()
-        why = (
-            "gone"
-            if status == GONE
-            else "failing"
-            if standing.failing and now - standing.failing >= OFF_AFTER_MS
-            else ""
-        )
+        is_failing = standing.failing and now - standing.failing >= OFF_AFTER_MS
+        why = "gone" if status == GONE else "failing" * bool(is_failing)
         said = {"webhook": hook.id, "why": why}
         event = envelope(f"evt_{secrets.token_hex(12)}", "webhook.off", now, said) if why else b""
         if due.tries == len(SPANS_S) and not why:

@@ -29,7 +29,7 @@ SECRET_BYTES = 32  # Standard Webhooks: 24 to 64
 PREFIX = "whsec_"
 OVERLAP_MS = 24 * 3_600_000
 MOST_SECRETS = 10  # that sign at once: each is 48 bytes more in a header
-SHOWN = 100  # of what was given up
+GIVEN_UP_SHOWN = 100  # the latest
 EVENT = "application/json"
 
 
@@ -87,7 +87,7 @@ class Webhooks:
         """The latest events that it never took."""
         return [
             GivenUp(event=await self._events.one(hook.org, number), cursor=cursor_of(number - 1), at=at)
-            for number, at in await self._hooks.given_up(hook, SHOWN)
+            for number, at in await self._hooks.given_up(hook, GIVEN_UP_SHOWN)
         ]
 
     async def remove(self, org: str, hook_id: str) -> None:
@@ -123,7 +123,9 @@ class Webhooks:
                 raise Problem("not-found", "There is no such event, or it is no longer kept.")
             await self._hooks.again(hook, [found], now)
         else:
-            await self._hooks.again(hook, [number for number, _ in await self._hooks.given_up(hook, SHOWN)], now)
+            await self._hooks.again(
+                hook, [number for number, _ in await self._hooks.given_up(hook, GIVEN_UP_SHOWN)], now
+            )
         return await self._watched(hook)
 
     async def ping(self, org: str, hook_id: str) -> int:

@@ -80,7 +80,7 @@ class Sweeper:
         chosen = [secrets.choice(groups) for _ in range(LOOKED_AT)] if groups else []
         members = await self.connection.execute_many([("HRANDFIELD", keys.cells(group)) for group in chosen])
         cells = {keys.Cell(group, int(member)) for group, member in zip(chosen, members, strict=True) if member}
-        for cell in cells:
+        for cell in cells:  # one by one: a hot cell is megabytes
             blob = await self.connection.execute("GET", cell.key) or b""
             if await asyncio.to_thread(_old, blob, self._now_h):
                 names = [cell.key, cell.dirty, cell.gens]
