@@ -32,7 +32,7 @@ KEEP_IDLE_S = 50.0
 OTHER_FAMILY_AFTER_S = 0.25
 
 # Connections for one message in a row, when each goes away before it looks at it; more where more are kept, because a
-# server that is deployed anew says goodbye on all of them at once.
+# server that is deployed anew says goodbye on all of them at once, and one that takes few at a time refuses the rest.
 CONNECTIONS_TRIED = 3
 
 
@@ -86,7 +86,6 @@ class HttpsTransport:
         self._opening: list[_Opening] = []
         self._newest: Connection | None = None
         self._free = asyncio.Semaphore(settings.connections)
-        self._tries = CONNECTIONS_TRIED + settings.connections // STREAMS
 
     async def open(self) -> None:
         self._context = ssl.create_default_context(cafile=self._settings.ca_file)
@@ -104,10 +103,10 @@ class HttpsTransport:
     async def post(self, body: bytes, headers: Mapping[str, str], may_write: MayWrite) -> Reply | Outcome:
         """Post once; again only what the server says it has not looked at, as when it goes away."""
         answer: Reply | Outcome = UNTAKEN
+        tried = 0
         async with self._free:
-            for _ in range(self._tries):
-                if answer is not UNTAKEN:
-                    break
+            while answer is UNTAKEN and tried < self._tries:
+                tried += 1
                 if not may_write():
                     return WITHHELD
                 connection = self._with_room() or await self._opened(may_write)
@@ -126,6 +125,10 @@ class HttpsTransport:
     def _each(self) -> int:
         """How many messages a new connection will take at a time: as many as the one before it does."""
         return STREAMS if self._newest is None else max(1, self._newest.most)
+
+    @property
+    def _tries(self) -> int:
+        return CONNECTIONS_TRIED + self._settings.connections // self._each
 
     def _encode(self, headers: Mapping[str, str]) -> Encoded:
         """Everything before the body, for both kinds, once for as long as the headers stay the same object."""
