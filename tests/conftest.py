@@ -34,6 +34,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A failure beside a program nobody here wrote is tried once more, and listed as RERUN (decision 0034)."""
+    for item in items:
+        if item.get_closest_marker("peer"):
+            item.add_marker(pytest.mark.flaky(reruns=1))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Why each was run once more: it is a finding."""
+    for report in terminalreporter.stats.get("rerun", []):
+        terminalreporter.write_sep("_", f"RERUN {report.nodeid}")
+        terminalreporter.write_line(report.longreprtext)
+
+
 def pytest_collection() -> None:
     """Nothing that is collected is garbage, until all of it is."""
     gc.disable()

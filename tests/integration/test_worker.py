@@ -10,6 +10,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from alertd.alerts import AlertState, LedgerReason, State
 from alertd.app import Parts
 from alertd.ids import new_id
@@ -106,6 +108,7 @@ async def test_every_live_alert_gets_its_turn(parts: Parts, sandbox: Sandbox, sa
     assert sandbox.push.recorded.counts() == {"total": 210, "addresses": 210, "doubled": 0}
 
 
+@pytest.mark.alone  # a worker that is deaf for half a second gives its batch back, and it is leased again
 async def test_live_alerts_are_leased_in_turn(parts: Parts, sandbox: Sandbox, sample: dict):
     """Where there are fewer lanes than alerts, each sends one batch before any sends its next."""
     parts.settings = parts.settings.model_copy(update={"worker": parts.settings.worker.model_copy(update={"lanes": 1})})
