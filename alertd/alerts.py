@@ -135,6 +135,7 @@ class LedgerReason(enum.IntEnum):
     SEEN = 39  # delivered, and opened
     RESENT = 40  # queued again by an operator
     SUPERSEDED = 41  # an update tells it anew, or tells it to others
+    PUT_BACK = 42  # the store was put back from a copy: what was sent since then is not known
 
 
 #: Ledger byte 3: five bits of attempts and these flags.

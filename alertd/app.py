@@ -50,6 +50,7 @@ from alertd.service.registry import Registry
 from alertd.service.removal import Removal
 from alertd.service.reports import Reports
 from alertd.service.resending import Resending
+from alertd.service.restoring import Restoring
 from alertd.service.revising import Revising
 from alertd.service.stopping import Stopping
 from alertd.service.targeting import Targeting
@@ -65,6 +66,7 @@ from alertd.store.bulk import Bulk
 from alertd.store.cases import Cases
 from alertd.store.codec import Codec
 from alertd.store.connection import Connection, open_store
+from alertd.store.current import Current
 from alertd.store.drawn import Drawings
 from alertd.store.keyring import Keyring
 from alertd.store.labels import LabelMark
@@ -144,6 +146,8 @@ class Parts:
         self.receipts = Receipts(self.work, MessageIds(self.db), self.removal, self.tags, metrics)
         self.mail_reports = MailReports(self.receipts, self.removal, self.work, self.people, self.tags)
         self.audit = Audit(AuditLog(self.db), self.alerts, self.db.codec, metrics)
+        self.current = Current(self.db)
+        self.restoring = Restoring(self.current, self.alerts, self.audit, settings.alerts.organisation)
         kept = event_store.Events(self.db, keep=settings.events.keep, keep_days=settings.events.keep_days)
         self.events = Events(kept, self.alerts, clock, org=settings.alerts.organisation)
         hooks, poster = Hooks(self.db), self.poster or poster_of(settings.webhooks)

@@ -36,6 +36,8 @@ class Commands(OnDemand):
         "carriers": "alertd.commands.carriers:app",
         "webhooks": "alertd.commands.webhooks:app",
         "audit": "alertd.commands.audit:app",
+        "backup": "alertd.commands.backup:backing_up",
+        "restore": "alertd.commands.backup:restoring",
         "stop": "alertd.commands.stopping:stopping",
         "resume": "alertd.commands.stopping:resuming",
     }

@@ -22,6 +22,7 @@ from alertd.processes import Life, StartError, appeared, die_with_parent, kept_r
 from alertd.sandboxed import load_sample_people, sandbox_of
 from alertd.sites import announce, api_site, metrics_site, reserved
 from alertd.sockets import socket_folder
+from alertd.store import backups
 
 __all__ = ["StartError", "run_all", "run_api", "run_worker"]
 
@@ -66,9 +67,18 @@ async def _all(life: Life, settings: Settings, sample_people: int | None) -> Non
             webhooks = {**settings.webhooks.model_dump(), "loopback": True}
             settings = Settings.model_validate({**settings.model_dump(), "carriers": carriers, "webhooks": webhooks})
         parts = await stack.enter_async_context(parts_of(settings, store))
+        await _settle_restored(parts, settings)
         await load_sample_people(parts, sample_people or 0)
         sockets = await stack.enter_async_context(_workers(settings, environment))
         await _serve(life, parts, store, sockets, address)
+
+
+async def _settle_restored(parts: Parts, settings: Settings) -> None:
+    """Before anything of a store is sent that was put back from a copy."""
+    directory = settings.store.directory.resolve()
+    if not settings.store.url and (made := backups.marked(directory)):
+        await parts.restoring.settle(made)
+        backups.settled(directory)
 
 
 async def _api(life: Life, settings: Settings, store: Store) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +18,7 @@ from tests.pictures import drawn, written
 from tests.unit.alertd.samples import changed
 
 AT_SEA = [-20.0, 44.0]
+NAME_AND_PHOTO = ("Lucía".encode(), b"\xff\xd8\xff\xe0\x00\x10JFIF")
 WIDER = {"regions": ["41091", "ES"], "circles": [{"center": AT_SEA, "radius_km": 50}]}
 
 
@@ -98,21 +102,33 @@ def test_the_life_of_a_case(installation: Callable[..., Served], alert: dict[str
     heard = served.recorded("push")
     assert heard == {**dict.fromkeys(told, 6), "before": 1, "after": 5, "newly": 5, "since": 5}
 
-    served.stop()
-    shutil.copytree(served.directory, tmp_path / "copy", symlinks=True)
-    served.start()
-    assert served.call("GET", path, key=ana)[1]["alert"]["case"]["children"][0]["name"]["public"] == "Lucía P."
+    backup = tmp_path / "backup"
+    assert _command(served, "backup", backup, "--keys", tmp_path / "keys") == (0, "")
     assert served.call("POST", f"{path}/purge", {"reason": "because"}, bea)[0] == 400
     status, answer = served.call("POST", f"{path}/purge", {"reason": "retention"}, bea)
     assert (status, answer["state"]) == (200, "purged")
+    _rewritten(served, 1)
     _shows_nothing(served, alert_id, photo, ana)
-    served.wait_for(lambda: b"rewrite asked for" in served.log.read_bytes(), seconds=60)
+    assert "another alertd" in _command(served, "restore", backup)[1]
     served.stop()
+    assert "holds appendonlydir" in _command(served, "restore", backup)[1]
     shutil.rmtree(served.directory)
-    shutil.copytree(tmp_path / "copy", served.directory, symlinks=True)
+    assert "--keys" in _command(served, "restore", backup)[1]
+    assert _command(served, "restore", backup, "--keys", tmp_path / "keys")[0] == 0
     served.start()
+    _rewritten(served, 2)
     _shows_nothing(served, alert_id, photo, ana)
-    assert served.call("GET", "/v1/audit?limit=1")[0] == 200
+    entries = served.call("GET", "/v1/audit?limit=2")[1]["entries"]
+    assert [(one["act"], one["by"]) for one in entries] == 2 * [("store.restore", "alertd restore")]
+
+
+def _command(served: Served, *words: str | Path) -> tuple[int, str]:
+    """A command on the machine of an installation: its exit code, and what it says beside its answer."""
+    environment = {**os.environ, "ALERTD_STORE__DIRECTORY": str(served.directory)}
+    done = subprocess.run(
+        [sys.executable, "-m", "alertd", *words], env=environment, capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stderr
 
 
 def _updated(served: Served, alert_id: str, document: dict[str, Any], told: int, ana: str, bea: str) -> None:
@@ -163,6 +179,12 @@ def _approved_at_last(served: Served, document: dict[str, Any], ana: str, bea: s
     return str(draft["id"])
 
 
+def _rewritten(served: Served, times: int) -> None:
+    """The append-only file was rewritten so often because of a purge, and that has ended."""
+    served.wait_for(lambda: served.log.read_bytes().count(b"rewrite asked for") >= times)
+    served.wait_for(lambda: not any(served.directory.rglob("temp-*")))
+
+
 def _shows_nothing(served: Served, alert_id: str, photo: str, key: str) -> None:
     """Neither the API nor CAP, nor any file of the data directory or the log."""
     shown = served.call("GET", f"/v1/alerts/{alert_id}", key=key)[1]
@@ -170,4 +192,4 @@ def _shows_nothing(served: Served, alert_id: str, photo: str, key: str) -> None:
     assert served.call("GET", f"/v1/alerts/{alert_id}.cap", key=key)[0] == 404
     assert look(served, photo, key)[0] == 410
     files = [file for file in (*served.directory.rglob("*"), served.log) if file.is_file()]
-    assert [file.name for file in files if "Lucía".encode() in file.read_bytes()] == []
+    assert [file.name for file in files if any(one in file.read_bytes() for one in NAME_AND_PHOTO)] == []

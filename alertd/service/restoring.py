@@ -1,0 +1,64 @@
+"""After a store was put back from a copy: nobody here knows what was sent, stood down or closed since the copy was made.
+
+So nothing that it left open goes on by itself. What was to be sent is unknown from then on, so that a correction reaches whoever may
+have been told and an operator can send it again; what is shown is hidden, for the child may have been found; what waits for its second
+person goes back to its author, for it may have been approved. New alerts are taken and sent at once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import structlog
+
+from alertd.alerts import SHOWN, AlertState
+from alertd.service.access import Credential
+from alertd.service.audit import DONE, Audit, Noted
+from alertd.store.alerts import AlertRecord, Alerts, Footing
+from alertd.store.current import Current
+
+ACT = "store.restore"
+#: Who does it, in the audit and in the alerts: whoever ran the command had the machine, and no key.
+BY = "alertd restore"
+
+
+class Restoring:
+    """Does this once, before anything is served or sent. Doing it again changes nothing."""
+
+    def __init__(self, current: Current, alerts: Alerts, audit: Audit, org: str) -> None:
+        self._current = current
+        self._alerts = alerts
+        self._audit = audit
+        self._org = org
+
+    async def settle(self, made: str) -> Counter[str]:
+        """`made` is when the copy was made, in RFC 3339. Answers how many alerts are hidden, how many went back, and how many rows are unknown."""
+        reason = f"Put back from the copy of {made}: what was sent or decided since then is not known here."
+        totals: Counter[str] = Counter()
+        by_org: dict[str, Counter[str]] = {self._org: Counter()}
+        for alert_id in await self._current.alerts():
+            versions = [one for one in await self._alerts.heads(await self._alerts.versions([alert_id])) if one]
+            if versions:
+                done = await self._chain(versions, reason)
+                totals += done
+                by_org.setdefault(versions[0].org, Counter()).update(done)
+        for org, counts in by_org.items():
+            who = Credential(key_id="", org=org, subject=BY, scopes=frozenset())
+            entry = await self._audit.begin(who, ACT, "")
+            await self._audit.end(who, ACT, DONE, Noted(facts={"copy": made, **counts}), of=entry)
+        structlog.get_logger().warning("the store was put back from a copy", copy=made, **totals)
+        return totals
+
+    async def _chain(self, versions: list[AlertRecord], reason: str) -> Counter[str]:
+        done: Counter[str] = Counter()
+        for version in versions:
+            done["unknown"] += await self._current.put_back(version.id, version.batches)
+            if version.state is AlertState.PENDING:
+                await self._alerts.step(version.id, AlertState.RETURNED, by=BY, reason=reason)
+                done["returned"] += 1
+        if versions[0].state in SHOWN:
+            footing = Footing(sources=SHOWN, last=len(versions), rev=None)
+            said = {"by": BY, "reason": reason}
+            await self._alerts.follow(versions[0], footing, AlertState.STOOD_DOWN, None, fields=said)
+            done["stood_down"] += 1
+        return done

@@ -1,0 +1,33 @@
+"""The alerts whose end is to come, of every organisation: what the public is shown, and what a store that was put back leaves open."""
+
+from __future__ import annotations
+
+from alertd.ids import chain_of
+from alertd.store import keys
+from alertd.store.connection import Connection
+
+#: Batches a call: 4,000 rows at most, so that the server is held for a few milliseconds.
+_AT_ONCE = 8
+
+
+class Current:
+    """The repository of what is under way."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._db = connection
+
+    async def alerts(self) -> list[str]:
+        """The ids of alerts of which it is not known that their end has come, or that are to be told of something. Oldest first."""
+        found = await self._db.execute_many([("ZRANGE", keys.expiry(shard), 0, -1) for shard in range(keys.SHARDS)])
+        live = await self._db.hashes([keys.live(shard) for shard in range(keys.SHARDS)])
+        names = {name for shard in (*found, *live) for name in shard}
+        return sorted({chain_of(name.decode()) for name in names})
+
+    async def put_back(self, alert_id: str, batches: int) -> int:
+        """Nobody knows what became of what is queued or in flight of a version. Answers how many rows that are."""
+        names = [keys.chain(chain_of(alert_id))]
+        found = [
+            await self._db.run("put_back", names, alert_id, batch, _AT_ONCE, self._db.skew_ms)
+            for batch in range(0, batches, _AT_ONCE)
+        ]
+        return sum(map(int, found))

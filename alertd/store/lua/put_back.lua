@@ -1,0 +1,25 @@
+-- What is queued or in flight of a version becomes unknown, whatever its gate, and no lease finds any of its chain: of a store that was put
+-- back from a copy nobody here knows what was sent since. A few batches a call.
+-- KEYS: 1 chain
+-- ARGV: 1 alert id, 2 first batch, 3 batches, 4 skew
+-- Returns: rows that became unknown
+local chain, alert = KEYS[1], ARGV[1]
+local at, unsure = since(key(chain, 'version', alert), chain_now(chain, ARGV[4])), 0
+redis.call('DEL', key(chain, 'leases'))
+for batch = tonumber(ARGV[2]), ARGV[2] + ARGV[3] - 1 do
+  local header = redis.call('HGET', key(chain, 'batches', alert), batch)
+  if not header then break end
+  local channel, first, count = string.match(header, '^(%S+) .* (%d+) (%d+)$')
+  for _, part in ipairs({'ready', 'delayed', 'parked', 'until'}) do redis.call('DEL', key(chain, part, channel)) end
+  local rows = open_rows(chain, alert, tonumber(first), first + count - 1)
+  for number = rows.low, rows.high do
+    local row = row_of(rows, number)
+    if row.state == S.queued or row.state == S.in_flight then
+      if is_delayed(row) then row.tries = row.tries - DELAYED end
+      move(rows, number, S.unknown, R.put_back, at)
+      unsure = unsure + 1
+    end
+  end
+  close_rows(chain, alert, rows, channel)
+end
+return unsure

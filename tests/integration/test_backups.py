@@ -1,0 +1,119 @@
+"""A copy of the embedded store that is made while it runs is a whole store, and what is no whole copy is not put back."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from alertd.store import backups
+from alertd.store.backups import Backup, BackupError
+from alertd.store.codec import Codec, Keys
+from alertd.store.connection import SCHEMA_VERSION
+from alertd.store.embedded import EmbeddedServer
+from tests.integration.test_embedded import client_of, settings, write
+
+MADE = datetime(2026, 11, 24, tzinfo=UTC)
+
+
+def make(directory: Path, to: Path, codec: Codec) -> Backup:
+    return backups.make(directory, to, codec, made=MADE, version="1")
+
+
+@pytest.fixture
+async def copy(tmp_path: Path, codec: Codec) -> Path:
+    """A copy of a store with one value, and of a region of one's own."""
+    async with EmbeddedServer(settings(tmp_path / "data")) as server, client_of(server) as client:
+        await client.set("kept", "yes")
+        (tmp_path / "data" / "regions").mkdir()
+        (tmp_path / "data" / "regions" / "town.regions").write_bytes(b"town")
+        make(tmp_path / "data", tmp_path / "copy", codec)
+    return tmp_path / "copy"
+
+
+async def test_a_copy_holds_what_was_acknowledged_before_it(tmp_path: Path, codec: Codec):
+    """Whatever is written and rewritten meanwhile; each of many copies can be put back."""
+    data, acknowledged = tmp_path / "data", list[str]()
+    async with EmbeddedServer(settings(data)) as server, client_of(server) as client:
+
+        async def busy() -> None:
+            for first in range(0, 100_000, 100):
+                acknowledged.extend(await write(client, first, 100))
+
+        writing, wanted = asyncio.create_task(busy()), []
+        for n in range(5):
+            await client.bgrewriteaof() if not (await client.info("persistence"))["aof_rewrite_in_progress"] else None
+            wanted.append(set(acknowledged))
+            await asyncio.to_thread(make, data, tmp_path / f"copy-{n}", codec)
+        writing.cancel()
+    for n, names in enumerate(wanted):
+        there = tmp_path / f"data-{n}"
+        there.mkdir()
+        backups.put_back(tmp_path / f"copy-{n}", there, backups.read(tmp_path / f"copy-{n}", codec))
+        async with EmbeddedServer(settings(there)) as server, client_of(server) as client:
+            assert names <= {*await client.keys("*")}
+
+
+async def test_it_is_put_back_whole_and_marked(copy: Path, tmp_path: Path, codec: Codec):
+    """With the regions of one's own, for its owner alone; the next start is told when the copy was made, once."""
+    there = tmp_path / "there"
+    there.mkdir()
+    backup = backups.read(copy, codec)
+    assert (backup.made, backup.schema) == (MADE.isoformat(), SCHEMA_VERSION)
+    backups.put_back(copy, there, backup)
+    assert (there / "regions" / "town.regions").read_bytes() == b"town"
+    assert {file.stat().st_mode & 0o077 for file in there.rglob("*")} == {0}
+    assert backups.marked(there) == MADE.isoformat()
+    backups.settled(there)
+    assert backups.marked(there) is None
+    async with EmbeddedServer(settings(there)) as server, client_of(server) as client:
+        assert await client.get("kept") == "yes"
+
+
+async def test_a_damaged_copy_is_not_put_back(copy: Path, tmp_path: Path, codec: Codec):
+    """One byte changed, one more, one less, or a file that is gone: nothing is written."""
+    there, backup = tmp_path / "there", backups.read(copy, codec)
+    there.mkdir()
+    for name in backup.files:
+        whole = (copy / name).read_bytes()
+        for damaged in (bytes([whole[0] ^ 1]) + whole[1:], whole + b"\n", whole[:-1]):
+            (copy / name).write_bytes(damaged)
+            with pytest.raises(BackupError, match="is not what was copied"):
+                backups.put_back(copy, there, backup)
+        (copy / name).unlink()
+        with pytest.raises(BackupError, match="cannot be put back"):
+            backups.put_back(copy, there, backup)
+        (copy / name).write_bytes(whole)
+        assert list(there.iterdir()) == []
+
+
+async def test_what_a_copy_says_of_itself_is_checked(copy: Path, tmp_path: Path, codec: Codec):
+    """Other keys, a changed word, a newer schema, no copy at all: each is refused in words."""
+    with pytest.raises(BackupError, match="other keys"):
+        backups.read(copy, Codec(Keys(master=b"x" * 32, hashing=b"h" * 32)))
+    said = (copy / backups.NAME).read_bytes()
+    (copy / backups.NAME).write_bytes(said.replace(b'"schema":', b'"schema":1'))
+    with pytest.raises(BackupError, match="changed since"):
+        backups.read(copy, codec)
+    newer = msgspec.structs.replace(make(tmp_path / "data", tmp_path / "other", codec), schema=SCHEMA_VERSION + 1)
+    sealed = backups._Sealed(backup=newer, seal=backups._seal(newer, codec))
+    (copy / backups.NAME).write_bytes(msgspec.json.encode(sealed))
+    with pytest.raises(BackupError, match="run the newer alertd"):
+        backups.read(copy, codec)
+    shutil.rmtree(copy)
+    with pytest.raises(BackupError, match="holds no backup"):
+        backups.read(copy, codec)
+
+
+async def test_nothing_is_written_over(copy: Path, tmp_path: Path, codec: Codec):
+    """Neither a store, nor regions, nor another copy; and where there is no store nothing is copied."""
+    with pytest.raises(BackupError, match="holds appendonlydir"):
+        backups.put_back(copy, tmp_path / "data", backups.read(copy, codec))
+    with pytest.raises(BackupError, match="is not empty"):
+        make(tmp_path / "data", copy, codec)
+    with pytest.raises(BackupError, match="holds no store"):
+        make(tmp_path, tmp_path / "another", codec)
