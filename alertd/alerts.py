@@ -136,6 +136,11 @@ class LedgerReason(enum.IntEnum):
     RESENT = 40  # queued again by an operator
     SUPERSEDED = 41  # an update tells it anew, or tells it to others
     PUT_BACK = 42  # the store was put back from a copy: what was sent since then is not known
+    QUIET_HOURS = 43  # waits for the end of them, or ended while it did
+
+
+#: What waits for these is held on purpose: nothing stalls.
+HELD_FOR = frozenset({LedgerReason.QUIET_HOURS})
 
 
 #: Ledger byte 3: five bits of attempts and these flags.

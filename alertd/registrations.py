@@ -136,10 +136,18 @@ LocalTime = Annotated[str, Form(r"([01][0-9]|2[0-3]):[0-5][0-9]", "This is a tim
 
 
 class Quiet(Document):
-    """Hours in which only loud alerts may make a sound, in the subscriber's time zone."""
+    """Hours, in the subscriber's time zone, in which only loud alerts are told: the rest waits for their end. They go over midnight if
+    they begin later than they end.
+    """
 
     start: Annotated[LocalTime, Field(alias="from")]
     end: Annotated[LocalTime, Field(alias="to")]
+
+    @model_validator(mode="after")
+    def _is_part_of_a_day(self) -> Self:
+        if self.start == self.end:
+            refuse("Quiet", [(("to",), "Quiet hours end at another time than they begin.")])
+        return self
 
 
 class ConsentDocument(Document):
@@ -189,6 +197,12 @@ class Registration(Document):
             refuse("Registration", [(("now", "at"), "Where someone is now needs the time it was observed.")])
         return places
 
+    @model_validator(mode="after")
+    def _quiet_has_a_zone(self) -> Self:
+        if self.quiet is not None and self.time_zone is None:
+            refuse("Registration", [(("time_zone",), "Quiet hours need the time zone that they are in.")])
+        return self
+
     @field_validator("addresses")
     @classmethod
     def _addresses_differ(cls, addresses: tuple[AddressDocument, ...]) -> tuple[AddressDocument, ...]:
@@ -202,7 +216,6 @@ class Registration(Document):
 
 #: Fields that are understood and do nothing yet, with the one value that is true of today.
 NOT_YET: tuple[tuple[str, Any, str], ...] = (
-    ("quiet", None, "Quiet hours are not handled yet."),
     ("format", "text", "Only text is sent yet."),
     ("groups", (), "Groups are not handled yet."),
 )

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from alertd import quiet
 from alertd.alerts import CHANNELS, KINDS, PLACE_KINDS
 from alertd.kinds import PlaceKind
 from alertd.registrations import AddressDocument, ConsentDocument, PlaceDocument, Registration
@@ -92,6 +93,7 @@ class Subscriber(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     addresses: tuple[Address, ...]
     next_address: int
     consent: Consent
+    quiet: tuple[int, int] | None = None  # minutes of the day in their time zone: when it begins, when it ends
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -130,6 +132,7 @@ def from_document(
         addresses=addresses,
         next_address=next_address,
         consent=consent,
+        quiet=(quiet.minutes(document.quiet.start), quiet.minutes(document.quiet.end)) if document.quiet else None,
     )
 
 
@@ -140,7 +143,7 @@ def to_document(subscriber: Subscriber) -> dict[str, Any]:
         "languages": list(subscriber.languages),
         "kinds": [kind for bit, kind in enumerate(KINDS) if subscriber.kinds >> bit & 1],
         "time_zone": subscriber.time_zone,
-        "quiet": None,
+        "quiet": subscriber.quiet and dict(zip(("from", "to"), map(quiet.clock, subscriber.quiet), strict=True)),
         "format": "text",
         "groups": [],
         "tester": subscriber.tester,

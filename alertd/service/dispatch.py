@@ -19,6 +19,7 @@ from alertd.metrics import Metrics
 from alertd.service.carriers import UNLIMITED, Carrier, Carriers, Domain
 from alertd.service.credibility import Credibility
 from alertd.service.domains import Domains, Heard, heard
+from alertd.service.holding import held
 from alertd.service.messages import Messages, Ready
 from alertd.service.receipts import Receipts
 from alertd.service.removal import Dead, Removal
@@ -211,7 +212,7 @@ class Dispatch:
         carrier, ready = turn.carrier, turn.ready
         if ready is None:
             return _Tried([_unsendable(lease, i, State.FAILED, LedgerReason.LEFT_BLANK) for i in indices])
-        found, settled = await self._addressed(lease, indices, ready)
+        found, settled = await self._addressed(lease, indices, ready, carrier)
         tries, later, probed = await self._admitted(lease, found, carrier, ready)
         started = self.clock.monotonic()
         said = await carrier.channel.send(ready.prepared, [one.recipient for one in tries], until.holds)
@@ -255,16 +256,21 @@ class Dispatch:
         return [one for one, wait_s in asked if not wait_s], later, admission.probed
 
     async def _addressed(
-        self, lease: Lease, indices: Sequence[int], ready: Ready
+        self, lease: Lease, indices: Sequence[int], ready: Ready, carrier: Carrier
     ) -> tuple[list[_Try], list[Settlement]]:
-        """Fetch the addresses now, so that a STOP or a rotated token since the plan counts."""
+        """Fetch the addresses now, so that a STOP, a rotated token or quiet hours since the plan count."""
+        now_ms, doubted = self.clock.now_ms(), lease.doubted
         people = await self.people.read_many([lease.refs[i][0] for i in indices])
         tries: list[_Try] = []
         settled: list[Settlement] = []
         for i, person in zip(indices, people, strict=True):
             value, reason = _usable(person, lease.refs[i][1], lease.alike.channel, ready.kind)
-            if value is None:
+            if value is None or isinstance(person, Absence):
                 settled.append(_unsendable(lease, i, State.SUPPRESSED, reason))
+                continue
+            waits = held(person, ready, now_ms, lease.rows[i], carrier.number, doubt=doubted[i])
+            if waits:
+                settled.append(waits)
                 continue
             channel, row = lease.alike.channel, lease.rows[i]
             to = value if channel in LINKED else None

@@ -1,6 +1,6 @@
 """The scripts: one `.lua` file each, loaded with a prelude made from the same tables Python uses.
 
-A script sees `S` (reference states), `ANSWERABLE` (those that an answer may change), `R` (ledger reasons), `K` (key suffixes of a chain) and the functions of
+A script sees `S` (reference states), `ANSWERABLE` (those that an answer may change), `R` (ledger reasons), `HELD_FOR` (those of what is held on purpose), `K` (key suffixes of a chain) and the functions of
 `prelude.lua`. Time comes from the server; `skew` is 0 in production and the fake clock in tests.
 """
 
@@ -65,6 +65,7 @@ def _tables() -> str:
             f"local LEASE_MS, GAP_MS, LOST_MS = {LEASE_MS}, {GAP_MS}, {LOST_MS}",
             f"local MARKS, STALLED_MS, RECEIPTS_MS = {{{', '.join(map(str, MARKS))}}}, {STALLED_MS}, {RECEIPTS_MS}",
             "local ANSWERABLE = {" + ", ".join(f"[{int(s)}] = true" for s in _ANSWERABLE) + "}",
+            "local HELD_FOR = {" + ", ".join(f"[{int(r)}] = true" for r in sorted(alerts.HELD_FOR)) + "}",
             "local WORD = {" + ", ".join(f"[{int(s)}] = '{s.word}'" for s in alerts.State) + "}",
         ]
     )

@@ -40,12 +40,19 @@ local function mark()
   end
 end
 
--- What waits for its ring's time alone is not due.
+-- What waits for its ring's time, or is held on purpose, is not due.
+local function is_held(member)
+  local version, number = string.match(member, '^([^/]+)/[^/]+/(%d+)$')
+  if not number then return true end
+  number = tonumber(number)
+  return HELD_FOR[row_of(open_rows(chain, version, number, number), number).reason]
+end
+
 local function is_due()
   if planned ~= '1' or in_flight > 0 then return true end
   for channel in pairs(channels) do
     local first = redis.call('ZRANGE', key(chain, 'delayed', channel), 0, 0, 'WITHSCORES')
-    local waits = first[1] and string.sub(first[1], -#WHOLE) == WHOLE and tonumber(first[2]) > now
+    local waits = first[1] and tonumber(first[2]) > now and is_held(first[1])
     if redis.call('LLEN', key(chain, 'ready', channel)) > 0 or (first[1] and not waits) then return true end
   end
   return false

@@ -40,7 +40,8 @@ for batch = tonumber(ARGV[2]), ARGV[2] + ARGV[3] - 1 do
         end
         row.tries = row.tries - DELAYED
       end
-      move(rows, number, closed_row(row, becomes), reason, at)
+      local held = becomes == S.expired and HELD_FOR[row.reason] -- that is why
+      move(rows, number, closed_row(row, becomes), held and row.reason or reason, at)
       settled = settled + 1
     elseif row.state == S.in_flight and living[tostring(batch)] then
       waiting = waiting + 1

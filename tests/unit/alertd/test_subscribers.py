@@ -102,17 +102,26 @@ def test_a_place_is_one_known_spot(places: dict[str, Any], pointer: str) -> None
     assert pointers({**SUBSCRIBER, "places": places}) == [pointer]
 
 
+def test_quiet_hours_are_kept_with_their_zone() -> None:
+    """They come back as they were sent; without a zone, or of no length, they are a fault at their place."""
+    asked = {**SUBSCRIBER, "time_zone": "Europe/Madrid", "quiet": {"from": "22:30", "to": "07:05"}}
+    subscriber = kept(asked)
+    assert subscriber.quiet == (22 * 60 + 30, 7 * 60 + 5)
+    assert decode(encode(subscriber)) == subscriber
+    assert to_document(subscriber)["quiet"] == asked["quiet"]
+    assert pointers({**asked, "time_zone": None}) == ["/time_zone"]
+    assert pointers({**asked, "quiet": {"from": "22:30", "to": "22:30"}}) == ["/quiet/to"]
+
+
 def test_what_is_not_honoured_yet_is_named_never_ignored() -> None:
     """Fields that are understood but do nothing yet are each a reason to refuse."""
     asked = {
         **SUBSCRIBER,
-        "quiet": {"from": "22:00", "to": "07:00"},
         "format": "easy",
         "groups": ["volunteers"],
         "addresses": [PUSH, {"channel": "webpush", "subscription": {"endpoint": "https://push.example/1"}}],
     }
     assert [fault.pointer for fault in not_honoured(read(asked))] == [
-        "/quiet",
         "/format",
         "/groups",
         "/addresses/1/channel",

@@ -1,0 +1,150 @@
+"""Quiet hours: who sleeps is told in the morning of what is not loud, and only of how it stands then."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from alertd.alerts import AlertState
+from alertd.app import Parts
+from alertd.clock import SystemClock
+from alertd.kinds import Notify
+from alertd.store.alerts import AlertRecord
+from alertd.store.scripts import STALLED_MS
+from channels.sandbox import Sandbox
+from tests.integration.acts import ANA, BEA, alert_of, counts, over, planned, register, send
+
+HOUR_MS = 3_600_000
+
+
+@dataclass
+class Later(SystemClock):
+    """The machine's clock, so much later."""
+
+    ms: int = 0
+
+    def now_ms(self) -> int:
+        return super().now_ms() + self.ms
+
+
+def asleep(hours: float = 2) -> dict[str, Any]:
+    """Quiet hours that began an hour ago, and last so much longer."""
+    now = datetime.now(UTC).replace(second=0)
+    ends = now + timedelta(hours=hours)
+    return {"time_zone": "UTC", "quiet": {"from": f"{now - timedelta(hours=1):%H:%M}", "to": f"{ends:%H:%M}"}}
+
+
+@pytest.fixture(autouse=True)
+async def people(parts: Parts) -> None:
+    """20 who are awake and 10 who sleep for two hours more."""
+    parts.clock = Later()
+    await register(parts, 20)
+    await register(parts, 10, first=20, **asleep())
+
+
+def told(sandbox: Sandbox) -> list[int]:
+    return sorted(int(address.removeprefix("token-")) for _, _, address, *_ in sandbox.push.recorded)
+
+
+def pass_time(parts: Parts, ms: int) -> None:
+    assert isinstance(parts.clock, Later)
+    parts.clock.ms += ms
+    parts.db.skew_ms += ms
+
+
+async def test_who_sleeps_is_told_when_their_quiet_hours_end(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+    """Nobody of them a second before, everybody after, once; the wait is no stall, no attempt, and is explained."""
+    record = await planned(parts, sample)
+    await send(parts, record)
+    assert told(sandbox) == [*range(20)]
+    assert await counts(parts, record) == {"accepted": 20, "queued": 10}
+    (message,) = (await explained(parts, "p20", record)).messages
+    assert (message.state, message.reason, message.attempts) == ("queued", "quiet_hours", 0)
+    for _ in range(2):
+        pass_time(parts, STALLED_MS + 1)
+        assert not await over(parts, record)
+    assert await parts.db.execute("HGET", f"{{a:{record.id}}}:v:{record.id}", "stalled") is None
+    pass_time(parts, HOUR_MS)
+    await send(parts, record)
+    assert told(sandbox) == [*range(20)]
+    pass_time(parts, HOUR_MS)
+    await send(parts, record)
+    assert told(sandbox) == [*range(30)]
+    assert await counts(parts, record) == {"accepted": 30}
+    assert await over(parts, record)
+
+
+async def explained(parts: Parts, name: str, record: AlertRecord):
+    return await parts.explaining.explain(await parts.registry.get(name), await parts.alerts.get(record.id))
+
+
+async def test_what_is_loud_wakes_everybody(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+    """A child's life is worth a night's sleep."""
+    loud = await planned(parts, sample, level="child-alert")
+    await send(parts, loud)
+    assert told(sandbox) == [*range(30)]
+    assert await counts(parts, loud) == {"accepted": 30}
+
+
+async def test_only_the_newest_version_is_told_in_the_morning(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+    """What waited of an alert that was updated meanwhile is not sent: the update is, once."""
+    record = await planned(parts, sample)
+    await send(parts, record)
+    taken = await parts.updating.submit(record.id, alert_of(sample, level="appeal"), Notify.FULL, ANA)
+    update = await parts.approval.approve(taken.record.id, BEA)
+    assert await over(parts, await parts.alerts.get(record.id))
+    pass_time(parts, 60_000)
+    assert await parts.worker().planner.plan(update)
+    await send(parts, record)
+    assert await counts(parts, record) == {"accepted": 20, "cancelled": 10}
+    assert await counts(parts, update) == {"accepted": 20, "queued": 10}
+    pass_time(parts, 2 * HOUR_MS)
+    await send(parts, record)
+    assert await counts(parts, update) == {"accepted": 30}
+    versions = {address: version for _, version, address, *_ in sandbox.push.recorded if address == "token-25"}
+    assert versions == {"token-25": update.id}
+
+
+async def test_an_alert_that_ends_in_the_night_wakes_nobody(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+    """Whoever slept through it is not told of it, and the ledger says why."""
+    ends = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    record = await planned(parts, sample, expires=ends)
+    await send(parts, record)
+    pass_time(parts, HOUR_MS + 1_000)
+    await parts.alerts.step(record.id, AlertState.EXPIRED)
+    assert await over(parts, await parts.alerts.get(record.id))
+    assert await counts(parts, record) == {"accepted": 20, "expired": 10}
+    (message,) = (await explained(parts, "p20", record)).messages
+    assert (message.state, message.reason) == ("expired", "quiet_hours")
+    assert told(sandbox) == [*range(20)]
+
+
+async def test_the_end_of_an_alert_leaves_no_name_on_a_sleeper_s_phone(
+    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+):
+    """What ends an alert takes its place on phones at once, whoever sleeps: it does not wait with the name still there."""
+    loud = await planned(parts, sample, level="child-alert")
+    await send(parts, loud)
+    followed = await parts.following.stand_down(loud.id, ANA, "found")
+    pass_time(parts, 60_000)
+    notice = await parts.alerts.get(followed.told_by)
+    assert await parts.worker().planner.plan(notice)
+    await send(parts, loud)
+    assert await counts(parts, notice) == {"accepted": 30}
+
+
+async def test_a_try_that_comes_due_in_the_night_waits_for_the_morning(
+    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+):
+    """What was planned in the day and given back is looked at again when it is taken again."""
+    record = await planned(parts, sample)
+    person = await parts.registry.get("p3")
+    lease = await parts.work.lease(record.id, "push", parts.carriers.held())
+    await parts.work.end(lease, [], lease.rows)
+    await parts.registry.patch(person.id, asleep(1))
+    pass_time(parts, 1_000)
+    await send(parts, record)
+    assert told(sandbox) == [i for i in range(20) if i != 3]
