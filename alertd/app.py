@@ -42,6 +42,7 @@ from alertd.service.labels import Labels
 from alertd.service.mail_reports import MailReports
 from alertd.service.media import Photos
 from alertd.service.messages import Messages
+from alertd.service.organisations import Organisations
 from alertd.service.planning import Planner
 from alertd.service.purging import Purging
 from alertd.service.receipts import Receipts
@@ -73,6 +74,7 @@ from alertd.store.labels import LabelMark
 from alertd.store.limits import Limits
 from alertd.store.media import Media
 from alertd.store.message_ids import MessageIds
+from alertd.store.organisations import OrganisationStore
 from alertd.store.people import People
 from alertd.store.requests import Requests
 from alertd.store.stops import Stops
@@ -117,6 +119,10 @@ class Parts:
         )
         self.regions = Regions(library, Drawings(self.db), settings.store.regions, clock)
         self.targeting = Targeting(self.regions, self.audience, settings.audience, clock, metrics)
+        self.organisations = Organisations(
+            OrganisationStore(self.db), self.regions,
+            default=settings.alerts.organisation, border_share=settings.alerts.border_share,
+        )  # fmt: skip
         self.media = Media(self.db, self.alerts)
         self.photos = Photos(
             self.media, self.alerts, Decoder(), self.fetcher, clock, settings.media,
@@ -126,13 +132,13 @@ class Parts:
         self.access = Access(Keyring(self.db))
         self.stopping = Stopping(Stops(self.db), self.alerts, self.access, clock)
         self.intake = Intake(
-            self.alerts, self.targeting, self.renderer, clock, settings.audience, self.carriers, self.photos,
-            self.texts,
+            self.alerts, self.targeting, self.renderer, clock, self.carriers, self.photos, self.texts,
+            self.organisations,
         )  # fmt: skip
         updates = Updates(self.db, self.alerts)
         self.approval = Approval(
-            self.alerts, updates, self.photos, self.targeting, settings.audience, self.texts, self.stopping, clock
-        )
+            self.alerts, updates, self.photos, self.targeting, self.texts, self.stopping, clock, self.organisations
+        )  # fmt: skip
         self.updating = Updating(self.alerts, updates, self.work, self.intake, self.approval, self.photos)
         cases = Cases(self.db)
         self.following = Following(self.alerts, cases, self.approval, self.stopping, clock)
@@ -161,7 +167,9 @@ class Parts:
             reports=self.reports, regions=self.regions, carriers=self.carriers, issuers=issuers_of(settings.cap),
             clock=clock,
         )  # fmt: skip
-        self.cap_out = CapOut(self.alerts, self.targeting, self.regions, self.renderer, self.texts, settings)
+        self.cap_out = CapOut(
+            self.alerts, self.targeting, self.regions, self.renderer, self.texts, self.organisations, settings
+        )
         self.requests = Requests(self.db)
         self.fleet = Fleet(
             self.alerts,
@@ -189,6 +197,7 @@ class Parts:
             renderer=self.renderer,
             carriers=self.carriers,
             targeting=self.targeting,
+            organisations=self.organisations,
             intake=self.intake,
             photos=self.photos,
             texts=self.texts,

@@ -127,7 +127,8 @@ class AudienceSection(Section):
 
 
 class AlertSection(Section):
-    organisation: str = "default"
+    organisation: str = Field("default", pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")
+    border_share: float = Field(0.02, ge=0, le=0.5)
 
 
 class CapIssuer(Section):

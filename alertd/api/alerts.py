@@ -201,7 +201,7 @@ _STATES = ("not-found", "precondition-failed")
 REFUSED = (
     "case-not-verified", "expired", "channel-unavailable", "translation-unreviewed", "language-missing",
     "duplicate-case", "photo-unreadable", "message-impossible", "audience-too-small", "unknown-region", "invalid-geometry",
-    "contact-unreachable-from-area",
+    "contact-unreachable-from-area", "outside-jurisdiction",
 )  # fmt: skip
 OPERATIONS = (
     Operation(
@@ -218,12 +218,12 @@ OPERATIONS = (
     ),
     Operation(
         method="POST", path="/v1/alerts/{id}/submit", handler=submit_alert, summary="Submit a draft",
-        scope="alerts:write", group=_GROUP, problems=(*_STATES, "duplicate-case", "expired", "stop-active"), act=Act("alert.submit"),
+        scope="alerts:write", group=_GROUP, problems=(*_STATES, "duplicate-case", "expired", "stop-active", "outside-jurisdiction"), act=Act("alert.submit"),
     ),
     Operation(
         method="POST", path="/v1/alerts/{id}/approve", handler=approve_alert, summary="Approve and send",
         scope="alerts:approve", group=_GROUP,
-        problems=(*_STATES, "same-person", "audience-changed", "audience-too-small", "approval-stale", "expired", "stop-active"),
+        problems=(*_STATES, "same-person", "audience-changed", "audience-too-small", "approval-stale", "expired", "stop-active", "outside-jurisdiction"),
         act=Act("alert.approve"),
     ),
     Operation(

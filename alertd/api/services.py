@@ -25,6 +25,7 @@ from alertd.service.following import Following
 from alertd.service.intake import Intake
 from alertd.service.mail_reports import MailReports
 from alertd.service.media import Photos
+from alertd.service.organisations import Organisations
 from alertd.service.purging import Purging
 from alertd.service.receipts import Receipts
 from alertd.service.regions import Regions
@@ -51,6 +52,7 @@ class Services:
     renderer: Renderer
     carriers: Carriers
     targeting: Targeting
+    organisations: Organisations
     intake: Intake
     photos: Photos
     texts: Texts

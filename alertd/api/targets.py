@@ -11,16 +11,17 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from alertd.alerts import CHANNELS
-from alertd.api.call import note
+from alertd.api.call import credential, note
 from alertd.api.operations import Act, Operation
 from alertd.api.services import services
-from alertd.api.shapes import ETA, AreaReply, AudienceReply, area_reply, audience_reply, eta
+from alertd.api.shapes import ETA, AreaReply, AudienceReply, RegionShare, area_reply, audience_reply, eta
 from alertd.documents import Policy, Target
 from alertd.errors import Problem
 from alertd.fields import Language
 from alertd.kinds import Kind
 from alertd.rules import not_honoured
 from alertd.service.intake import Look
+from alertd.service.organisations import facts
 from alertd.service.targeting import Shown
 
 
@@ -34,6 +35,13 @@ class PreviewRequest(BaseModel):
     language: Language = "en"
 
 
+class OutsideReply(BaseModel):
+    whose: str = Field(description="Whose jurisdiction it leaves: your organisation's, or this key's own.")
+    share: float = Field(description="Part of the area's ground that lies outside.")
+    km2: float
+    regions: list[RegionShare] = Field(description="Where that is; of a few regions at most, the largest part first.")
+
+
 class PreviewReply(BaseModel):
     area: AreaReply
     geometry: dict[str, Any] = Field(description="The area as GeoJSON MultiPolygon.")
@@ -42,6 +50,9 @@ class PreviewReply(BaseModel):
         description="People who named a region instead of a point, of which too little lies in the area for them to be told, by region."
     )
     eta: dict[str, float] = Field(description=ETA)
+    outside: OutsideReply | None = Field(
+        description="What of the area lies outside your jurisdiction, so that an alert to it would be refused; null where nothing does."
+    )
 
 
 async def preview_target(request: web.Request, *, body: PreviewRequest) -> PreviewReply:
@@ -59,12 +70,14 @@ async def preview_target(request: web.Request, *, body: PreviewRequest) -> Previ
     loudness = [None, *(ring.loudness for ring in body.target.rings)]
     audience = await asyncio.to_thread(audience_reply, s, look, body.target, loudness.__getitem__)
     note(request, km2=str(round(area.km2, 3)), people=audience.people)
+    beyond = await s.organisations.beyond(area.geometry, credential(request))
     return PreviewReply(
         area=await area_reply(s, look, body.language),
         geometry=json.loads(shapely.to_geojson(area.geometry)),
         audience=audience,
         untold=await s.targeting.untold(body.kind, body.policy, shares, area.km2, found),
         eta=eta(s, audience.addresses, CHANNELS, (ring.loudness for ring in audience.rings)),
+        outside=OutsideReply.model_validate(facts(beyond)) if beyond else None,
     )
 
 

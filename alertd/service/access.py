@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from alertd.fields import folded_subject
+from alertd.organisations import Jurisdiction
 from alertd.store.keyring import Keyring, StoredKey
 
 #: Every scope there is. `admin` stands for all of them.
@@ -42,6 +43,7 @@ class Credential:
     scopes: frozenset[str]
     test: bool = False
     makers: tuple[str, ...] = ()  # people who made this key, or the key it was made with, and so on
+    jurisdiction: Jurisdiction | None = None  # narrower than the organisation's; None: as wide
 
     @property
     def hands(self) -> frozenset[str]:

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from alertd.alerts import AMENDABLE, AlertState
 from alertd.clock import Clock
-from alertd.config import AudienceSection
 from alertd.documents import Alert, Status
 from alertd.errors import Problem
 from alertd.fields import folded_subject
 from alertd.ids import chain_of
 from alertd.service.access import Credential, hands_of
 from alertd.service.media import Photos
+from alertd.service.organisations import Organisations
 from alertd.service.revisions import changed_since, check_revision
 from alertd.service.stopping import Stopping
 from alertd.service.targeting import Targeting, too_few_people
@@ -33,19 +33,19 @@ class Approval:
         updates: Updates,
         photos: Photos,
         targeting: Targeting,
-        settings: AudienceSection,
         texts: Texts,
         stopping: Stopping,
         clock: Clock,
+        organisations: Organisations,
     ) -> None:
         self._alerts = alerts
         self._updates = updates
         self._photos = photos
         self._clock = clock
         self._targeting = targeting
-        self._settings = settings
         self._texts = texts
         self._stopping = stopping
+        self._organisations = organisations
 
     async def get(self, alert_id: str, who: Credential) -> AlertRecord:
         """An alert of the caller's organisation. Raises Problem: what is another's is not found."""
@@ -70,6 +70,7 @@ class Approval:
         record = await self.get(alert_id, who)
         if record.state in AMENDABLE:
             check_key(record, who)
+            await self._organisations.check(await self._alerts.area(record.id), who)
             await claim_external_id(self._alerts, record)
             rev = record.rev if rev is None else rev  # the external id that was claimed is the one it has then
         texts = await self._texts.revision(record.org)
@@ -83,7 +84,7 @@ class Approval:
         """Freeze the audience and open the gate. `people` is the count the approver saw, by default the one at submission,
         and `rev` the revision. The same person may say it twice.
 
-        Raises Problem: same-person, audience-too-small, audience-changed (with both counts), expired, approval-stale, precondition-failed.
+        Raises Problem: same-person, outside-jurisdiction, audience-too-small, audience-changed (with both counts), expired, approval-stale, precondition-failed.
         """
         record = await self.get(alert_id, who)
         if _is_approved(record, who):
@@ -102,11 +103,12 @@ class Approval:
             raise refused(record.state, AlertState.APPROVED)
         alert = Alert.model_validate_json(record.document)
         area = await self._alerts.area(record.id)
+        await self._organisations.check(area, who)
         # As they were at the submission: what is imported since takes nobody out whom the area was shown with.
         found = await self._targeting.people(area, alert, [int(number) for number in record.regions.split()])
-        if alert.status is Status.ACTUAL and len(found) < self._settings.least_people:
-            raise too_few_people(self._settings.least_people)
-        if seen is not None and abs(len(found) - seen) > self._settings.drift_share * max(seen, 1):
+        if alert.status is Status.ACTUAL and len(found) < self._targeting.settings.least_people:
+            raise too_few_people(self._targeting.settings.least_people)
+        if seen is not None and abs(len(found) - seen) > self._targeting.settings.drift_share * max(seen, 1):
             raise Problem(
                 "audience-changed",
                 "The audience is no longer the one that was seen. Look at it again, then approve with its count.",

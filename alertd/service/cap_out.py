@@ -34,6 +34,7 @@ from alertd.rendering.own_texts import OwnTexts
 from alertd.rendering.plaintext import clip, spelled_for_sms
 from alertd.service.cap_trust import signer_of
 from alertd.service.messages import rendered
+from alertd.service.organisations import Organisations
 from alertd.service.regions import Regions
 from alertd.service.targeting import Share, Targeting
 from alertd.service.texts import Texts
@@ -63,6 +64,7 @@ class CapOut:
         regions: Regions,
         renderer: Renderer,
         texts: Texts,
+        organisations: Organisations,
         settings: Settings,
     ) -> None:
         self._alerts = alerts
@@ -70,6 +72,7 @@ class CapOut:
         self._regions = regions
         self._renderer = renderer
         self._texts = texts
+        self._organisations = organisations
         self._site = settings.api.reached_at
         self._sender = settings.cap.sender or urlsplit(self._site).hostname or "alertd"
         self._signer = signer_of(settings.cap)
@@ -92,9 +95,10 @@ class CapOut:
 
     async def _message(self, record: AlertRecord, profile: Profile | None) -> Message:
         alert = Alert.model_validate_json(record.document)
+        own = (await self._organisations.get(record.org)).organisation
         head = Message(
             identifier=record.id,
-            sender=self._sender,
+            sender=own.cap_sender or self._sender,
             sent=_time(record.start or record.created),
             status=Status(alert.status) if record.start else Status.DRAFT,
             msg_type=MsgType.ALERT,
@@ -110,8 +114,8 @@ class CapOut:
         if profile is None:
             return message
         places = self._places(profile, alert, shares)
-        own = await self._texts.of(record.org, record.texts)
-        phone = {tag: self._phone(record, alert, language, own) for language, tag in languages.items()}
+        texts = await self._texts.of(record.org, record.texts)
+        phone = {tag: self._phone(record, alert, language, texts) for language, tag in languages.items()}
         return PROFILES[profile](message, Facts(level=alert.level, places=places, phone=phone))
 
     def _languages(self, alert: Alert, profile: Profile | None) -> dict[str, str]:

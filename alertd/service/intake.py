@@ -14,7 +14,6 @@ from pydantic import ValidationError
 from alertd import rules
 from alertd.alerts import AMENDABLE, AlertState
 from alertd.clock import Clock
-from alertd.config import AudienceSection
 from alertd.documents import Alert, Author, Status, loudest
 from alertd.errors import Fault, Problem
 from alertd.faults import faults_of
@@ -26,6 +25,7 @@ from alertd.service.carriers import Carriers
 from alertd.service.kept import Kept, digest
 from alertd.service.media import Photos
 from alertd.service.messages import impossible
+from alertd.service.organisations import Organisations
 from alertd.service.revisions import check_revision
 from alertd.service.rings import Ringed
 from alertd.service.targeting import Share, Targeting, too_few_people
@@ -65,26 +65,26 @@ class Intake:
         targeting: Targeting,
         renderer: Renderer,
         clock: Clock,
-        settings: AudienceSection,
         carriers: Carriers,
         photos: Photos,
         texts: Texts,
+        organisations: Organisations,
     ) -> None:
         self._alerts = alerts
         self._targeting = targeting
         self._renderer = renderer
         self._clock = clock
-        self._settings = settings
         self._carriers = carriers
         self._photos = photos
         self._texts = texts
+        self._organisations = organisations
         self._unsayable: Kept[list[Fault]] = Kept(KEPT)
 
     async def submit(
         self, alert: Alert, who: Credential, *, alert_id: str | None = None, dry_run: bool = False, draft: bool = False
     ) -> Taken:
         """Check everything, find the audience, and keep the alert unless this is a dry run. Raises Problem."""
-        alert, look, texts = await self._checked(alert, who)
+        alert, look, texts = await self._checked(alert, who, draft=draft)
         now = self._clock.now_ms()
         record = self._record(alert, who, alert_id or new_id(now), look, texts, draft=draft)
         if not draft:
@@ -98,7 +98,7 @@ class Intake:
 
     async def look_over(self, alert: Alert, who: Credential, alert_id: str, telling: Telling) -> Taken:
         """Check everything about what is to be told with `telling` too, and find the audience. Keeps nothing. Raises Problem."""
-        alert, look, texts = await self._checked(alert, who, telling)
+        alert, look, texts = await self._checked(alert, who, telling=telling)
         record = self._record(alert, who, alert_id, look, texts, draft=False)
         return Taken(record=record, area=look.area, shares=look.shares, found=look.found, ringed=look.ringed)
 
@@ -117,7 +117,7 @@ class Intake:
             raise Problem("precondition-failed", "An update is not changed. Send it anew in place of the one returned.")
         if record.state not in AMENDABLE:
             raise Problem("precondition-failed", f"An alert that is {record.state} cannot be changed.")
-        alert, look, texts = await self._checked(_read(merged(json.loads(record.document), patch)), who)
+        alert, look, texts = await self._checked(_read(merged(json.loads(record.document), patch)), who, draft=True)
         fresh = self._record(alert, who, record.id, look, texts, draft=True)
         new = replace(
             fresh, state=record.state, reason=record.reason, created=record.created, rev=record.rev,
@@ -132,7 +132,9 @@ class Intake:
         new = replace(new, rev=record.rev + 1)
         return Taken(record=new, area=look.area, shares=look.shares, found=look.found, ringed=look.ringed)
 
-    async def _checked(self, alert: Alert, who: Credential, telling: Telling = THE_ALERT) -> tuple[Alert, Look, int]:
+    async def _checked(
+        self, alert: Alert, who: Credential, *, telling: Telling = THE_ALERT, draft: bool = False
+    ) -> tuple[Alert, Look, int]:
         """As it will be kept, whom it would reach, and the revision of the own texts it would be told with. Raises Problem for
         everything that stands against it.
         """
@@ -141,6 +143,8 @@ class Intake:
         texts = await self._texts.revision(who.org)
         own = await self._texts.of(who.org, texts)
         area, shares, countries = await self.ground(alert)
+        if not draft:
+            await self._organisations.check(area.geometry, who)
 
         def unsayable() -> Awaitable[list[Fault]]:
             return asyncio.to_thread(  # a dozen languages and three channels take 40 ms: meanwhile the store answers
@@ -210,12 +214,13 @@ class Intake:
     def _check_size(self, alert: Alert, area: Area, found: Found) -> None:
         if alert.status is not Status.ACTUAL:
             return
-        if area.km2 < self._settings.least_km2:
+        if area.km2 < self._targeting.settings.least_km2:
             raise Problem(
-                "audience-too-small", f"The area has {area.km2:.3f} km2; the least is {self._settings.least_km2} km2."
+                "audience-too-small",
+                f"The area has {area.km2:.3f} km2; the least is {self._targeting.settings.least_km2} km2.",
             )
-        if len(found) < self._settings.least_people:
-            raise too_few_people(self._settings.least_people)
+        if len(found) < self._targeting.settings.least_people:
+            raise too_few_people(self._targeting.settings.least_people)
 
     def _without_carrier(self, alert: Alert) -> list[Fault]:
         return [

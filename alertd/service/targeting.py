@@ -71,7 +71,7 @@ class Targeting:
     ) -> None:
         self._regions = regions
         self._audience = audience
-        self._settings = settings
+        self.settings = settings
         self._clock = clock
         self._metrics = metrics
         self._areas: Kept[tuple[bytes, targets.Area]] = Kept(KEPT)
@@ -213,7 +213,7 @@ class Targeting:
 
     def told_regions(self, shares: Sequence[Share]) -> list[int]:
         """Numbers of the regions whose people are told although they named no point: enough of the region is inside."""
-        return [share.number for share in shares if share.share >= self._settings.region_share]
+        return [share.number for share in shares if share.share >= self.settings.region_share]
 
     async def untold(
         self, kind: str, policy: Policy, shares: Sequence[Share], km2: float, found: Found
@@ -266,7 +266,7 @@ class Targeting:
 
     def _hidden(self, people: int, km2: float) -> Word | None:
         """The word that stands for all counts, or None. An area that is too small always has the same, whoever is in it."""
-        if km2 < self._settings.least_km2 or SMALL_COUNT <= people < self._settings.least_people:
+        if km2 < self.settings.least_km2 or SMALL_COUNT <= people < self.settings.least_people:
             return "hidden"
         return "<20" if people < SMALL_COUNT else None
 

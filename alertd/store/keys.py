@@ -82,6 +82,7 @@ TABLE = (
     Kind("{n:<hash>}:parts", "set", "a message -> ids of those of its parts that were delivered", "message_ids", "a day after the last"),
     Kind("{k:<key id>}", "string", "an API key, its secret hashed", "keyring", "when it is revoked"),
     Kind("{o:<org>}:keys", "set", "ids of its API keys", "keyring", "an entry with its key"),
+    Kind("{o:<org>}:record", "string", "the organisation: name, where it may alert, what needs no second person; sealed", "organisations replace.lua", KEPT),
     Kind("{o:<org>}:texts", "hash", "revision -> all own texts of the organisation, sealed", "texts_add.lua", KEPT),
     Kind("{u:<org>}", "stream", "the organisation's audit: number -> time, link, what is told, sealed", "audit.lua", KEPT),
     Kind("{v:<org>}", "stream", "the organisation's events: number -> when it got here, ids and codes as JSON", "prelude.lua events.lua", "an entry when it is too old, or there are too many"),
@@ -101,6 +102,7 @@ TABLE = (
     Kind("{m}:key-check", "string", "tells wrong keys", "connection", KEPT),
     Kind("{m}:counters", "hash", "last subscriber, carrier and drawn region numbers, living subscribers, changes of drawn regions", "people limits draw.lua", KEPT),
     Kind("{m}:purges", "hash", "cases purged; of these, those after which the append-only file was rewritten", "cases rewrite", KEPT),
+    Kind("{m}:organisations", "set", "organisations that something was written of", "organisations", KEPT),
     Kind("{m}:stops", "hash", "generation; scope -> what is stopped, sealed", "stop.lua", "an entry when two people lifted it"),
     Kind("{m}:labels", "string", "fingerprint of the regions that everybody's places are labelled with", "labels", KEPT),
     Kind("{m}:numbers", "hash", "number -> code of an imported region, the same on every machine", "drawn", KEPT),
@@ -142,6 +144,7 @@ SWEEPER = "{m}:sweeper"
 HERALD = "{m}:herald"
 HOOKED = "{m}:hooked"
 STOPS = "{m}:stops"
+ORGANISATIONS = "{m}:organisations"
 PURGES = "{m}:purges"
 
 

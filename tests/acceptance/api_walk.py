@@ -165,6 +165,10 @@ def _access(w: Walk) -> tuple[str, str]:
         for who in ("ana", "bea", "eva")
     )
     w.call("list_keys", "GET", "/v1/keys")
+    police = {"name": "Policía Nacional", "cap_sender": "alerts@police.example", "jurisdiction": {"regions": ["ES"]}}
+    w.call("put_organisation", "PUT", "/v1/organisations/police", police)
+    w.call("show_organisation", "GET", "/v1/organisations/police")
+    w.call("list_organisations", "GET", "/v1/organisations")
     w.call("revoke_key", "DELETE", f"/v1/keys/{eva['key']}")
     w.call("list_carriers", "GET", "/v1/carriers")
     w.call("show_kind", "GET", "/v1/kinds/missing-child", show=_shorter)

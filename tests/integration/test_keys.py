@@ -8,6 +8,7 @@ from typing import Any
 from alertd import store
 from alertd.alerts import State
 from alertd.app import Parts
+from alertd.organisations import Organisation
 from alertd.rendering.own_texts import Place
 from alertd.service.receipts import End
 from alertd.store import keys
@@ -35,6 +36,7 @@ async def held(parts: Parts) -> set[keys.Kind]:
 async def test_the_table_has_every_key_and_no_other(parts: Parts, sample: dict[str, Any]):
     """From the first registration to the last settlement, at each step."""
     await parts.access.create(org="default", subject="ana", scopes=frozenset({"admin"}))
+    await parts.organisations.put("police", Organisation(name="Police"), ANA)
     await parts.texts.put("default", Place("missing-child", "push", "es", "title"), "{{ who }}")
     await Requests(parts.db).claim(ANA.key_id, "once", "digest", "id")
     await parts.audit.begin(ANA, "alert.create", "")

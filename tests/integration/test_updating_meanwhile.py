@@ -185,8 +185,8 @@ async def test_an_update_that_was_approved_meanwhile_is_cancelled_no_more(
     await in_cadiz(parts, 5)
     waits = (await proposed(parts, record, sample)).record
     late = Approval(
-        _Overtaken(parts), Updates(parts.db, parts.alerts), parts.photos, parts.targeting, parts.settings.audience,
-        parts.texts, parts.stopping, parts.clock,
+        _Overtaken(parts), Updates(parts.db, parts.alerts), parts.photos, parts.targeting, parts.texts,
+        parts.stopping, parts.clock, parts.organisations,
     )  # fmt: skip
     following = Following(parts.alerts, Cases(parts.db), late, parts.stopping, parts.clock)
     for cancel in (following.cancel, parts.following.cancel, parts.approval.cancel):

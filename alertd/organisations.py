@@ -1,0 +1,74 @@
+"""An organisation as it is written: who alerts, where it may, and what goes out without a second person. No I/O and no clock."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import ConfigDict, Field, model_validator
+
+from alertd.documents import MAX_POLYGONS, MAX_REGIONS, Shape
+from alertd.faults import refusal
+from alertd.fields import Document, Form, Line, RegionCode
+from alertd.kinds import Level
+
+#: A name in records and keys.
+OrganisationId = Annotated[
+    str,
+    Form(r"[a-z0-9][a-z0-9-]*", "An organisation's id is small letters, digits and hyphens, at most 40.", 40, "police"),
+]
+#: A CAP sender (CAP 1.2, section 3.2.1): no spaces, commas, < or &.
+CapSender = Annotated[
+    str,
+    Form(r"[^\s,<&]+", "A CAP sender has no space, comma, < or & in it.", 200, "alerts@police.example"),
+    Field(min_length=1),
+]
+#: More than are told of any alert; a service has fewer subscribers.
+MOST_PEOPLE, MOST_ALERTS = 100_000_000, 10_000
+
+
+class Jurisdiction(Document):
+    """Where alerts may be told: any of this ground. Regions are of the library, not drawn: what is drawn can be drawn anew."""
+
+    regions: Annotated[tuple[RegionCode, ...], Field(max_length=MAX_REGIONS, examples=[["ES"]])] = ()
+    polygons: Annotated[tuple[Shape, ...], Field(max_length=MAX_POLYGONS)] = ()
+
+    @model_validator(mode="after")
+    def _is_somewhere(self) -> Self:
+        if not (self.regions or self.polygons):
+            raise refusal("A jurisdiction names a region or a polygon; leave it out where it is everywhere.")
+        return self
+
+
+class Unattended(Document):
+    """What goes out without a second person: alerts of these levels, to so many people at most, and so many an hour."""
+
+    levels: Annotated[tuple[Level, ...], Field(min_length=1, max_length=len(Level))]
+    people: Annotated[int, Field(ge=1, le=MOST_PEOPLE, description="An alert to more waits for a second person.")]
+    alerts_per_hour: Annotated[int, Field(ge=1, le=MOST_ALERTS, description="After so many in an hour the next waits.")]
+
+
+class Organisation(Document):
+    """Who alerts."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "name": "Policía Nacional",
+                    "cap_sender": "alerts@police.example",
+                    "jurisdiction": {"regions": ["ES"]},
+                    "unattended": {"levels": ["information"], "people": 2000, "alerts_per_hour": 4},
+                }
+            ]
+        }
+    )
+    name: Line
+    cap_sender: CapSender | None = Field(
+        None, description="What its CAP documents call it; null: as the configuration says."
+    )
+    jurisdiction: Jurisdiction | None = Field(None, description="Where its alerts may be told; null: everywhere.")
+    unattended: Unattended | None = Field(None, description="Null: every Actual alert needs a second person.")
+
+
+#: What whoever runs the service grants to an organisation: it could reach anywhere, and speak as anybody, if it granted that itself.
+GRANTED = ("cap_sender", "jurisdiction")

@@ -1,0 +1,222 @@
+"""Organisations: what is kept of each, who may change what of it, and where it may alert.
+
+The service's own organisation exists by itself, with everything permitted until somebody writes otherwise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import cast
+
+import shapely
+from shapely.geometry.base import BaseGeometry
+
+from alertd.errors import Fault, Problem
+from alertd.organisations import GRANTED, Jurisdiction, Organisation
+from alertd.service.access import Credential
+from alertd.service.kept import Kept, digest
+from alertd.service.regions import Regions
+from alertd.store.organisations import OrganisationStore, StoredOrganisation
+from geofences.errors import TargetErrors, UnknownRegion
+from geofences.jurisdictions import Outside, outside
+from geofences.regions import Kind, Library
+from geofences.targets import Target, resolve
+
+#: Jurisdictions that are kept resolved, and areas that were compared with one: a country's outline has a megabyte.
+KEPT = 64
+#: Regions that are named to whoever asked for an area outside.
+MOST_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """An organisation as it stands. `rev` is 0 before anybody has written it."""
+
+    id: str
+    rev: int
+    organisation: Organisation
+    allowed_by: str  # the person who last changed what goes out without a second one
+    allowed_hands: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beyond:
+    """What of an area lies outside a jurisdiction, and whose that is."""
+
+    whose: str
+    outside: Outside
+    regions: tuple[tuple[str, str, float], ...]  # code, name, share of the region that lies in the area: the most first
+
+
+class Organisations:
+    """Keeps organisations, and refuses what lies outside their jurisdictions."""
+
+    def __init__(self, store: OrganisationStore, regions: Regions, *, default: str, border_share: float) -> None:
+        self._store = store
+        self._regions = regions
+        self._default = default
+        self._border_share = border_share
+        self._grounds: Kept[bytes] = Kept(KEPT)
+        self._beyond: Kept[Beyond | None] = Kept(KEPT)
+
+    async def get(self, org: str) -> Known:
+        """As it stands; of one that nobody has written, its id as its name and everything permitted."""
+        return _known(org, (await self._store.get(org))[0])
+
+    async def exists(self, org: str) -> bool:
+        return org == self._default or (await self._store.get(org))[0] is not None
+
+    def is_host(self, who: Credential) -> bool:
+        """Whether the caller is of whoever runs the service."""
+        return who.org == self._default
+
+    async def list(self) -> list[Known]:
+        """All of them, by id."""
+        names = sorted({self._default, *await self._store.names()})
+        return [known for known in [await self.get(name) for name in names] if known.rev or known.id == self._default]
+
+    async def put(self, org: str, new: Organisation, who: Credential, *, rev: int | None = None) -> Known:
+        """Make an organisation, or change it if it still is of revision `rev`. Whoever runs the service makes it and grants what is
+        `GRANTED`; all else is changed by its own administrators. Said again it changes nothing. Raises Problem.
+        """
+        stored, seen = await self._store.get(org)
+        old = _known(org, stored)
+        if rev not in {None, old.rev}:
+            raise _changed_since()
+        self._check_rights(old, new, who)
+        await self._check_ground(new)
+        if stored is not None and new == old.organisation:
+            return old
+        allowed = (old.allowed_by, tuple(sorted(old.allowed_hands)))
+        if new.unattended != old.organisation.unattended:
+            allowed = (who.subject, tuple(sorted(who.hands)))
+        made = StoredOrganisation(
+            rev=old.rev + 1, document=new.model_dump_json(), allowed_by=allowed[0], allowed_hands=allowed[1]
+        )
+        if not await self._store.put(org, made, seen=seen):
+            raise _changed_since()
+        return _known(org, made)
+
+    def _check_rights(self, old: Known, new: Organisation, who: Credential) -> None:
+        """Raises Problem."""
+        if who.test:
+            raise Problem("not-allowed", "A test key decides nothing about who may send Actual alerts.")
+        is_host, is_own = self.is_host(who), who.org == old.id
+        if not is_own and not (is_host and old.rev == 0):
+            changed = {name for name in Organisation.model_fields if _differs(name, new, old.organisation)}
+            if not is_host:
+                raise Problem("not-found", "There is no such organisation, or it is another's.")
+            if not changed <= set(GRANTED):
+                raise Problem("not-allowed", f"Of another organisation you change {' and '.join(GRANTED)} alone.")
+        granted = tuple(
+            Fault(f"/{name}", "Whoever runs the service grants this.")
+            for name in GRANTED
+            if not is_host and _differs(name, new, old.organisation)
+        )
+        if granted:
+            raise Problem("not-allowed", "An organisation does not grant itself where it may alert.", faults=granted)
+
+    async def _check_ground(self, new: Organisation) -> None:
+        if new.jurisdiction is not None:
+            await self.ground(new.jurisdiction)
+
+    async def ground(self, jurisdiction: Jurisdiction, pointer: str = "/jurisdiction") -> BaseGeometry:
+        """The ground of a jurisdiction. Raises Problem for one that is none, its faults below `pointer`."""
+        library, name = self._regions.library, digest(jurisdiction.model_dump_json().encode())
+
+        async def make() -> bytes:
+            return await asyncio.to_thread(_resolved, jurisdiction, library, pointer)
+
+        return shapely.from_wkb(await self._grounds.once(library, name, make))
+
+    async def check(self, area: shapely.MultiPolygon, who: Credential) -> None:
+        """Raises Problem where an area is not to be alerted by the caller: it lies outside the jurisdiction of the organisation, or
+        of the key.
+        """
+        if beyond := await self.beyond(area, who):
+            raise _refused(beyond)
+
+    async def beyond(self, area: shapely.MultiPolygon, who: Credential) -> Beyond | None:
+        """What of an area lies outside the caller's jurisdictions, the first that it leaves; None where it lies inside."""
+        own = (await self.get(who.org)).organisation.jurisdiction
+        for whose, jurisdiction in (("your organisation", own), ("this key", who.jurisdiction)):
+            if jurisdiction is not None and (found := await self._compared(area, jurisdiction, whose)):
+                return found
+        return None
+
+    async def _compared(self, area: shapely.MultiPolygon, jurisdiction: Jurisdiction, whose: str) -> Beyond | None:
+        library, wkb = self._regions.library, shapely.to_wkb(area)
+        name = (digest(wkb), digest(jurisdiction.model_dump_json().encode()), whose)
+
+        async def make() -> Beyond | None:
+            within = await self.ground(jurisdiction)
+            return await asyncio.to_thread(_beyond, wkb, within, library, whose=whose, most_share=self._border_share)
+
+        return await self._beyond.once(library, name, make)
+
+
+def _known(org: str, stored: StoredOrganisation | None) -> Known:
+    if stored is None:
+        return Known(id=org, rev=0, organisation=Organisation(name=org), allowed_by="", allowed_hands=frozenset())
+    return Known(
+        id=org, rev=stored.rev, organisation=Organisation.model_validate_json(stored.document),
+        allowed_by=stored.allowed_by, allowed_hands=frozenset(stored.allowed_hands),
+    )  # fmt: skip
+
+
+def _differs(name: str, new: Organisation, old: Organisation) -> bool:
+    return bool(getattr(new, name) != getattr(old, name))
+
+
+def _resolved(jurisdiction: Jurisdiction, library: Library, pointer: str) -> bytes:
+    """The ground as WKB, with the shores of its regions. Raises Problem."""
+    drawn = tuple(
+        Fault(f"{pointer}/regions/{i}", "Whoever drew this region can draw it anew: give its outline as a polygon.")
+        for i, code in enumerate(jurisdiction.regions)
+        if code in library and library.get(code).kind is Kind.DRAWN
+    )
+    if drawn:
+        raise Problem("invalid-request", "A jurisdiction is of ground that stays.", faults=drawn)
+    target = Target(regions=jurisdiction.regions, polygons=tuple(shape.model_dump() for shape in jurisdiction.polygons))
+    try:
+        return shapely.to_wkb(resolve(target, library).geometry)
+    except TargetErrors as error:
+        faults = tuple(Fault(f"{pointer}{fault.pointer}", fault.why) for fault in error.errors)
+        unknown = any(isinstance(fault, UnknownRegion) for fault in error.errors)
+        slug = "unknown-region" if unknown else "invalid-geometry"
+        raise Problem(slug, "The jurisdiction cannot be resolved; see the faults.", faults=faults) from None
+
+
+def _beyond(wkb: bytes, within: BaseGeometry, library: Library, *, whose: str, most_share: float) -> Beyond | None:
+    area = cast("shapely.MultiPolygon", shapely.from_wkb(wkb))
+    found = outside(area, within, library, most_share=most_share)
+    if found is None:
+        return None
+    touched = library.overlapping(shapely.from_wkb(shapely.to_wkb(found.geometry)))
+    named = sorted(touched, key=lambda one: -one[0].km2 * one[1])[:MOST_NAMED]
+    return Beyond(whose=whose, outside=found, regions=tuple((r.code, r.name, share) for r, share in named))
+
+
+def _refused(beyond: Beyond) -> Problem:
+    found = beyond.outside
+    names = ", ".join(name for _, name, _ in beyond.regions) or "open water"
+    detail = f"{found.share:.1%} of the target ({found.km2:,.1f} km2) lies outside the jurisdiction of {beyond.whose}: in {names}."
+    return Problem(
+        "outside-jurisdiction", detail, faults=(Fault("/target", "This leaves the jurisdiction; nothing was cut off."),),
+        outside=facts(beyond),
+    )  # fmt: skip
+
+
+def facts(beyond: Beyond) -> dict[str, object]:
+    """As it is told."""
+    return {
+        "whose": beyond.whose,
+        "share": round(beyond.outside.share, 4),
+        "km2": round(beyond.outside.km2, 3),
+        "regions": [{"code": code, "name": name, "share": round(share, 4)} for code, name, share in beyond.regions],
+    }
+
+
+def _changed_since() -> Problem:
+    return Problem("precondition-failed", "The organisation was changed since you read it.", status=412)

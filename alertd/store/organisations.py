@@ -1,0 +1,46 @@
+"""Organisations: one record each, sealed because it decides who may tell whom, and the list of them."""
+
+from __future__ import annotations
+
+import msgspec
+
+from alertd.store import keys
+from alertd.store.connection import Connection
+
+
+class StoredOrganisation(msgspec.Struct, frozen=True, kw_only=True):
+    """An organisation as kept."""
+
+    rev: int
+    document: str  # JSON of `alertd.organisations.Organisation`
+    allowed_by: str = ""  # the person who last changed what goes out without a second one
+    allowed_hands: tuple[str, ...] = ()  # everyone who has, or can have, that person's key
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(StoredOrganisation).decode
+
+
+class OrganisationStore:
+    """The repository of organisations."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._db = connection
+
+    async def get(self, org: str) -> tuple[StoredOrganisation | None, bytes]:
+        """A record, None where nothing was written of it, and what stands for it in `put`. Raises SealError for one that was tampered with."""
+        name = keys.org(org, "record")
+        sealed = await self._db.execute("GET", name) or b""
+        return (_decode(self._db.codec.master.open(sealed, name)) if sealed else None), sealed
+
+    async def put(self, org: str, stored: StoredOrganisation, *, seen: bytes) -> bool:
+        """Keep a record in place of what was seen, durably. False when it is another since."""
+        name = keys.org(org, "record")
+        await self._db.execute("SADD", keys.ORGANISATIONS, org)  # first, so that none is out of sight
+        return bool(
+            await self._db.run_durably("replace", [name], seen, self._db.codec.master.seal(_encode(stored), name))
+        )
+
+    async def names(self) -> list[str]:
+        """Of those that a record was written of, or was about to be."""
+        return sorted(raw.decode() for raw in await self._db.execute("SMEMBERS", keys.ORGANISATIONS))

@@ -1,0 +1,96 @@
+"""What of an area lies outside a jurisdiction: ground of regions, for nobody rules the open water between an area and the next land.
+
+A border that was drawn twice is no ground outside. It is known by being little of the area and narrow everywhere: of a large area
+a small share is a town, and a small area may be all narrow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from shapely.geometry import MultiPolygon
+from shapely.geometry.base import BaseGeometry
+
+from geofences.geodesy import area_km2
+from geofences.planes import Plane
+from geofences.regions import Kind, Region
+from geofences.slivers import NO_GROUND, ground
+
+#: Outlines of two sources differ by some hundred metres: what is wider anywhere was meant.
+BORDER_M = 500.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """Ground of an area where it must not be told."""
+
+    geometry: MultiPolygon  # WGS84 lon/lat
+    km2: float  # true area
+    share: float  # of the area's own ground
+
+
+class Regions(Protocol):
+    """Whoever knows regions; `regions.Library` does."""
+
+    def geometry(self, code: str) -> MultiPolygon:
+        """The outline of a region."""
+
+    def overlapping(self, geometry: BaseGeometry) -> list[tuple[Region, float]]:
+        """The regions an area shares ground with, and the share of each."""
+
+
+def outside(area: MultiPolygon, within: BaseGeometry, library: Regions, *, most_share: float) -> Outside | None:
+    """What of an area lies outside a jurisdiction, both WGS84 lon/lat; None where it lies inside, but for at most `most_share` of it
+    along the border. An area that shares nothing with the jurisdiction lies outside whole, even at sea.
+    """
+    beyond = ground(shapely.difference(area, within))
+    if beyond.is_empty:
+        return None
+    if area.area - beyond.area <= NO_GROUND:
+        return Outside(geometry=beyond, km2=area_km2(beyond), share=1.0)
+    land = _land(beyond, library)
+    km2 = area_km2(land)
+    share = km2 / max(_land_km2(area, library), km2, NO_GROUND)
+    if land.is_empty or (share <= most_share and not _is_wide(land)):
+        return None
+    return Outside(geometry=land, km2=km2, share=share)
+
+
+def _land(beyond: MultiPolygon, library: Regions) -> MultiPolygon:
+    """The part of some ground that lies in a region."""
+    outlines = [library.geometry(region.code) for region, _ in _topmost(beyond, library)]
+    return ground(shapely.union_all(shapely.intersection(beyond, np.array(outlines, dtype=object))))
+
+
+def _land_km2(area: MultiPolygon, library: Regions) -> float:
+    return sum(region.km2 * share for region, share in _topmost(area, library))
+
+
+def _topmost(area: MultiPolygon, library: Regions) -> Iterator[tuple[Region, float]]:
+    """The regions that are part of no other: each place is in one of them. What operators drew lies across them."""
+    copy = shapely.from_wkb(shapely.to_wkb(area))  # it is prepared on the way
+    return (
+        (region, share)
+        for region, share in library.overlapping(copy)
+        if region.parent is None and region.kind is not Kind.DRAWN
+    )
+
+
+def _is_wide(land: MultiPolygon) -> bool:
+    """Whether a disc as wide as two borders may differ fits in anywhere."""
+    return any(not shapely.buffer(_flat(part), -BORDER_M / 2).is_empty for part in land.geoms)
+
+
+def _flat(part: BaseGeometry) -> BaseGeometry:
+    """On a map of its own, in metres."""
+    plane = Plane(part.centroid.x, part.centroid.y)
+
+    def flat(lon_lat: NDArray[np.float64]) -> NDArray[np.float64]:
+        return plane.flat(lon_lat)
+
+    return shapely.make_valid(shapely.transform(part, flat), method="structure", keep_collapsed=False)

@@ -1,0 +1,97 @@
+"""What of an area lies outside a jurisdiction: on two squares of land side by side, in an open sea."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import shapely
+
+from geofences.geodesy import area_km2
+from geofences.jurisdictions import BORDER_M, outside
+from geofences.regions import Kind, Library, Region
+
+WEST, EAST = shapely.box(0, 0, 1, 1), shapely.box(1, 0, 2, 1)
+DEGREE_M = 111_320  # of longitude at the equator
+SHARE = 0.02
+
+
+def region(code: str, number: int, shape: shapely.Geometry) -> Region:
+    return Region(
+        code=code, name=code, kind=Kind.COUNTRY, parent=None, country=code, number=number, km2=area_km2(shape),
+        source="a test", licence="none", names={},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def land() -> Library:
+    shapes = np.empty(2, dtype=object)
+    shapes[:] = [shapely.MultiPolygon([one]) for one in (WEST, EAST)]
+    return Library([region("WE", 1, WEST), region("EA", 2, EAST)], shapes)
+
+
+def box(*bounds: float) -> shapely.MultiPolygon:
+    return shapely.MultiPolygon([shapely.box(*bounds)])
+
+
+def test_an_area_inside_lies_inside(land: Library):
+    """On the border, too, and with a hole."""
+    ring = shapely.difference(box(0, 0, 1, 1), box(0.4, 0.4, 0.6, 0.6))
+    for area in (box(0.2, 0.2, 0.8, 0.8), box(0, 0, 1, 1), shapely.MultiPolygon([ring])):
+        assert outside(area, WEST, land, most_share=SHARE) is None
+
+
+def test_what_reaches_over_the_border_is_told_with_its_share(land: Library):
+    """By true area, and where it is."""
+    found = outside(box(0.5, 0.2, 1.5, 0.8), WEST, land, most_share=SHARE)
+    assert found is not None
+    assert found.share == pytest.approx(0.5, rel=1e-6)
+    assert found.km2 == pytest.approx(area_km2(box(1, 0.2, 1.5, 0.8)), rel=1e-6)
+    assert found.geometry.bounds == pytest.approx((1, 0.2, 1.5, 0.8))
+
+
+def test_open_water_is_nobodys(land: Library):
+    """A circle around a harbour goes out to sea; only the neighbour's coast counts, by its share of the land alone."""
+    assert outside(box(0.2, -5, 0.8, 0.5), WEST, land, most_share=SHARE) is None
+    found = outside(box(0.2, -5, 1.3, 0.5), WEST, land, most_share=SHARE)
+    assert found is not None
+    assert found.share == pytest.approx(0.3 / 1.1, rel=1e-3)
+
+
+def test_an_area_that_shares_nothing_is_outside_even_at_sea(land: Library):
+    """It is nobody's by land, and not this one's either."""
+    for area in (box(1.2, 0.2, 1.4, 0.4), box(10, 10, 11, 11), box(1, 0, 2, 1)):
+        found = outside(area, WEST, land, most_share=SHARE)
+        assert found is not None
+        assert found.share == 1
+
+
+def test_a_border_drawn_twice_is_no_ground_outside(land: Library):
+    """A zigzag of some hundred metres along it."""
+    teeth = [(1 + (0.9 if i % 2 else -0.9) * BORDER_M / DEGREE_M, i / 200) for i in range(201)]
+    drawn = shapely.MultiPolygon([shapely.Polygon([(0, 0), *teeth, (0, 1)])])
+    assert outside(drawn, WEST, land, most_share=SHARE) is None
+
+
+@pytest.mark.parametrize(
+    ("area", "why"),
+    [
+        (
+            box(0, 0, 1 + 2 * BORDER_M / DEGREE_M, 1),
+            "a strip wider than borders differ, though a hundredth of the area",
+        ),
+        (box(0.999, 0.5, 1.001, 0.51), "narrow, but half of the area"),
+    ],
+)
+def test_little_or_narrow_alone_is_not_enough(land: Library, area: shapely.MultiPolygon, why: str):
+    """Of a large area a small share is a town, and a small area may be all narrow."""
+    assert outside(area, WEST, land, most_share=SHARE) is not None, why
+
+
+def test_what_operators_drew_is_no_land_of_its_own(land: Library):
+    """A patrol area drawn on the sea makes nobody's water somebody's."""
+    sea = shapely.MultiPolygon([shapely.box(0, -3, 1, -1)])
+    patrol = Region(
+        code="PATROL", name="Patrol", kind=Kind.DRAWN, parent=None, country="", number=1 << 23, km2=area_km2(sea),
+        source="drawn", licence="none", names={},
+    )  # fmt: skip
+    assert outside(box(0.2, -2, 0.8, 0.5), WEST, land.with_drawn([(patrol, sea)]), most_share=SHARE) is None
