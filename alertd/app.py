@@ -42,7 +42,9 @@ from alertd.service.labels import Labels
 from alertd.service.mail_reports import MailReports
 from alertd.service.media import Photos
 from alertd.service.messages import Messages
+from alertd.service.operators import Operators
 from alertd.service.organisations import Organisations
+from alertd.service.passkeys import Passkeys, RelyingParty
 from alertd.service.planning import Planner
 from alertd.service.purging import Purging
 from alertd.service.receipts import Receipts
@@ -53,6 +55,7 @@ from alertd.service.reports import Reports
 from alertd.service.resending import Resending
 from alertd.service.restoring import Restoring
 from alertd.service.revising import Revising
+from alertd.service.sessions import Sessions
 from alertd.service.stopping import Stopping
 from alertd.service.targeting import Targeting
 from alertd.service.texts import Texts
@@ -74,9 +77,11 @@ from alertd.store.labels import LabelMark
 from alertd.store.limits import Limits
 from alertd.store.media import Media
 from alertd.store.message_ids import MessageIds
+from alertd.store.operators import OperatorStore
 from alertd.store.organisations import OrganisationStore
 from alertd.store.people import People
 from alertd.store.requests import Requests
+from alertd.store.sessions import SessionStore
 from alertd.store.stops import Stops
 from alertd.store.sweeper import Sweeper
 from alertd.store.texts import TextStore
@@ -130,6 +135,9 @@ class Parts:
         )  # fmt: skip
         self.texts = Texts(TextStore(self.db), self.renderer)
         self.access = Access(Keyring(self.db))
+        operators, sessions = OperatorStore(self.db), SessionStore(self.db)
+        self.operators = Operators(operators, clock, settings.sign_in)
+        self.sessions = Sessions(sessions, operators, clock, settings.sign_in)
         self.stopping = Stopping(Stops(self.db), self.alerts, self.access, clock)
         self.intake = Intake(
             self.alerts, self.targeting, self.renderer, clock, self.carriers, self.photos, self.texts,
@@ -154,6 +162,7 @@ class Parts:
         self.audit = Audit(AuditLog(self.db), self.alerts, self.db.codec, metrics)
         self.current = Current(self.db)
         self.restoring = Restoring(self.current, self.alerts, self.audit, settings.alerts.organisation)
+        self.passkeys = Passkeys(operators, sessions, self.audit, clock, RelyingParty.of(settings))
         kept = event_store.Events(self.db, keep=settings.events.keep, keep_days=settings.events.keep_days)
         self.events = Events(kept, self.alerts, clock, org=settings.alerts.organisation)
         hooks, poster = Hooks(self.db), self.poster or poster_of(settings.webhooks)
@@ -209,6 +218,9 @@ class Parts:
             receipts=self.receipts,
             mail_reports=self.mail_reports,
             access=self.access,
+            operators=self.operators,
+            passkeys=self.passkeys,
+            sessions=self.sessions,
             audit=self.audit,
             events=self.events,
             webhooks=self.webhooks,

@@ -33,6 +33,7 @@ class Commands(OnDemand):
         "regions": "alertd.commands.regions:app",
         "subscribers": "alertd.commands.subscribers:app",
         "keys": "alertd.commands.keys:app",
+        "operators": "alertd.commands.operators:app",
         "carriers": "alertd.commands.carriers:app",
         "webhooks": "alertd.commands.webhooks:app",
         "audit": "alertd.commands.audit:app",

@@ -99,6 +99,15 @@ class ApiSection(Section):
         return self.public_url or self.own_url
 
 
+class SignInSection(Section):
+    rp_id: str = Field("", pattern=r"^[a-z0-9.-]*$")
+    origins: list[Annotated[str, Field(pattern=r"^https?://[^/]+$")]] = []
+    idle_minutes: int = Field(30, ge=1)
+    longest_hours: int = Field(12, ge=1, le=168)
+    code_minutes: int = Field(60, ge=1, le=1440)
+    address_header: str = Field("", pattern=r"^[A-Za-z0-9-]*$")
+
+
 class WorkerSection(Section):
     processes: int = Field(0, ge=0)
     lanes: int = Field(8, ge=1)
@@ -315,6 +324,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     store: StoreSection = StoreSection()
     api: ApiSection = ApiSection()
+    sign_in: SignInSection = SignInSection()
     worker: WorkerSection = WorkerSection()
     audience: AudienceSection = AudienceSection()
     alerts: AlertSection = AlertSection()
@@ -425,5 +435,5 @@ def _secrets() -> set[str]:
 def _sections() -> tuple[type[BaseModel], ...]:
     return (
         Settings, StoreSection, ApiSection, WorkerSection, AudienceSection, AlertSection, CapSection, CapIssuer,
-        MediaSection, DkimKey, DomainLimit, *CARRIERS,
+        MediaSection, SignInSection, DkimKey, DomainLimit, *CARRIERS,
     )  # fmt: skip

@@ -96,7 +96,9 @@ def _listening_at(address: socket.socket, settings: Settings) -> Settings:
 async def _serve(life: Life, parts: Parts, store: Store, worker_sockets: list[str], address: socket.socket) -> None:
     site = api_site(parts, store, worker_sockets, address)
     async with parts.regions.watched(), parts.labels.kept(), bounce_sites(parts), site:
-        announce(parts.settings.api.own_url, await parts.access.first(parts.settings.alerts.organisation))
+        key = await parts.access.first(parts.settings.alerts.organisation)
+        code = await parts.operators.first(parts.settings.alerts.organisation) if key else None
+        announce(parts.settings.api.own_url, key, parts.passkeys.relying.enrolment(code) if code else None)
         life.ready()
         await asyncio.Event().wait()  # until it is cancelled
 

@@ -154,11 +154,13 @@ async def metrics_site(parts: Parts, where: str) -> AsyncIterator[None]:
         await runner.cleanup()
 
 
-def announce(url: str, key: str | None) -> None:
-    """Standard output is for the person at the terminal: where it listens and, once, the administrator's key."""
+def announce(url: str, key: str | None, sign_in: str | None) -> None:
+    """Standard output is for the person at the terminal: where it listens and, once, the administrator's key and sign-in."""
     sys.stdout.write(f"alertd listens on {url}\n")
     if key:
         sys.stdout.write(f"The administrator's key, told this once; to use it: export ALERTD_KEY={key}\n")
+    if sign_in:
+        sys.stdout.write(f"To sign in as administrator, once and within the hour: {sign_in}\n")
     sys.stdout.flush()
 
 

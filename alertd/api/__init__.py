@@ -17,10 +17,12 @@ from alertd.api import (
     mail_reports,
     media,
     messages,
+    operators,
     organisations,
     progress,
     push,
     regions,
+    sign_in,
     stop,
     subscribers,
     system,
@@ -29,6 +31,7 @@ from alertd.api import (
     updates,
     webhooks,
 )
+from alertd.api.cookies import signed_in
 from alertd.api.docs import docs_routes
 from alertd.api.idempotency import KeptKeys
 from alertd.api.middleware import install
@@ -52,6 +55,8 @@ OPERATIONS = (
     *subscribers.OPERATIONS,
     *system.OPERATIONS,
     *organisations.OPERATIONS,
+    *operators.OPERATIONS,
+    *sign_in.OPERATIONS,
     *following.OPERATIONS,
     *stop.OPERATIONS,
     *audit.OPERATIONS,
@@ -71,6 +76,7 @@ def create_app(services: Services) -> web.Application:
         app,
         OPERATIONS,
         recognise=services.access.recognise,
+        signed_in=signed_in,
         idempotency=KeptKeys(services.requests, services.clock),
         recorder=services.audit,
         explain=explain,

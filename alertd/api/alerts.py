@@ -224,7 +224,7 @@ OPERATIONS = (
         method="POST", path="/v1/alerts/{id}/approve", handler=approve_alert, summary="Approve and send",
         scope="alerts:approve", group=_GROUP,
         problems=(*_STATES, "same-person", "audience-changed", "audience-too-small", "approval-stale", "expired", "stop-active", "outside-jurisdiction"),
-        act=Act("alert.approve"),
+        step_up=True, act=Act("alert.approve"),
     ),
     Operation(
         method="POST", path="/v1/alerts/{id}/return", handler=return_alert, summary="Return to the author",

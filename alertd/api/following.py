@@ -148,6 +148,6 @@ OPERATIONS = (
     ),
     Operation(
         method="POST", path="/v1/alerts/{id}/purge", handler=purge_alert, summary="Purge the case", scope="admin",
-        group=_GROUP, problems=_PROBLEMS, essential=True, act=Act("alert.purge"),
+        group=_GROUP, problems=_PROBLEMS, essential=True, step_up=True, act=Act("alert.purge"),
     ),
 )  # fmt: skip

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, TypeAdapter
 
 from alertd.api.bodies import check_json, raw_json, validated
 from alertd.api.call import credential, is_replay, note, prepared_id
+from alertd.api.cookies import known
 from alertd.api.operations import JSON, Act, Operation, Reply
 from alertd.api.services import Services, services
 from alertd.api.shapes import Query
@@ -84,7 +85,7 @@ async def show_media(request: web.Request, *, id: MediaId, query: ShowQuery) -> 
     """
     s = services(request)
     scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
-    who = await s.access.recognise(token.strip()) if scheme.lower() == "bearer" else None
+    who = await s.access.recognise(token.strip()) if scheme.lower() == "bearer" else await known(request)
     data = await s.photos.show(id, query.size, who)
     cache = "no-store" if who else f"public, max-age={CACHE_S}"
     headers = {

@@ -30,6 +30,9 @@ Observe = Callable[[str, str, int, float], None]
 #: The credential of a token, or None.
 Recognise = Callable[[str], Awaitable[Credential | None]]
 
+#: The credential of a call's session, or None if it comes without one; raises Problem for one that is over.
+SignedIn = Callable[[web.Request], Awaitable[Credential | None]]
+
 #: Counted for a caller who left before the end of the answer; never sent. The number is nginx's.
 CALLER_GONE = 499
 REQUEST_ID_HEADER = "X-Request-Id"
@@ -44,7 +47,12 @@ _HEADERS = {
 }
 
 
-def install(
+async def nobody(_request: web.Request) -> Credential | None:
+    """No sessions."""
+    return None
+
+
+def install(  # noqa: PLR0913  each is a seam of its own
     app: web.Application,
     operations: Iterable[Operation],
     *,
@@ -54,6 +62,7 @@ def install(
     explain: Explain,
     observe: Observe,
     takes_writes: Callable[[], bool] = lambda: True,
+    signed_in: SignedIn = nobody,
 ) -> None:
     """Gives an application the operations and everything around them. Its other routes ask for no key.
 
@@ -63,7 +72,9 @@ def install(
     table = {each.id: each for each in rows}
     if len(table) < len(rows):
         raise ValueError("two operations have handlers of one name")
-    app.middlewares.extend([guarded(explain, observe), authorised(table, recognise), with_room(table, takes_writes)])
+    app.middlewares.extend(
+        [guarded(explain, observe), authorised(table, recognise, signed_in), with_room(table, takes_writes)]
+    )
     app.middlewares.extend([idempotent(table, idempotency, explain), audited(table, recorder, explain)])
     app.on_response_prepare.append(_prepare)
     app.add_routes(routes_of(rows))
@@ -113,14 +124,14 @@ async def _guarded(request: web.Request, handler: Handler, explain: Explain) -> 
         return refusal
 
 
-def authorised(operations: Mapping[str, Operation], recognise: Recognise) -> Middleware:
-    """Lets a call through if its operation needs no scope or its key has it. `operations` are by their routes' names."""
+def authorised(operations: Mapping[str, Operation], recognise: Recognise, signed_in: SignedIn = nobody) -> Middleware:
+    """Lets a call through if its operation needs no scope or its key or session has it. `operations` are by their routes' names."""
 
     @web.middleware
     async def authorise(request: web.Request, handler: Handler) -> web.StreamResponse:
         operation = operations.get(request.match_info.route.name or "")
         if operation is not None and operation.scope is not None:
-            credential = await _credential(request, recognise)
+            credential = await _credential(request, recognise, signed_in)
             if not any(scope and credential.may(scope) for scope in (operation.scope, operation.or_scope)):
                 challenge = f'Bearer realm="alertd", error="insufficient_scope", scope="{operation.scope}"'
                 raise Problem(
@@ -129,13 +140,18 @@ def authorised(operations: Mapping[str, Operation], recognise: Recognise) -> Mid
                     scope=operation.scope,
                     headers={"WWW-Authenticate": challenge},
                 )
+            if operation.step_up and not credential.fresh:
+                sentence = "Show with your passkey that it is you: this asks for it, and the last time is more than five minutes ago."
+                raise Problem("not-allowed", sentence, step_up=True)
             request[CREDENTIAL] = credential
         return await handler(request)
 
     return authorise
 
 
-async def _credential(request: web.Request, recognise: Recognise) -> Credential:
+async def _credential(request: web.Request, recognise: Recognise, signed_in: SignedIn) -> Credential:
+    if hdrs.AUTHORIZATION not in request.headers and (found := await signed_in(request)) is not None:
+        return found
     scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         challenge = {"WWW-Authenticate": 'Bearer realm="alertd"'}

@@ -42,6 +42,7 @@ HEADERS: dict[str, Schema] = {
     "Location": {"description": "Where it is.", "schema": _TEXT},
     "Allow": {"description": "The methods that are known here.", "required": True, "schema": _TEXT},
     "WWW-Authenticate": {"description": "RFC 6750, section 3.", "required": True, "schema": _TEXT},
+    "Set-Cookie": {"description": "The session, for the browser; or that it is over.", "schema": _TEXT},
     "Retry-After": {"description": "Seconds.", "schema": _TEXT},
 }
 
@@ -184,6 +185,8 @@ def _operation(operation: Operation, signature: Signature, shown: _Shown) -> Sch
     }
     if operation.scope:
         document["x-scope"] = operation.scope
+    if operation.step_up:
+        document["x-step-up"] = True
     if content := shown.taken(operation) if signature.body is not None or not operation.reads_json else {}:
         document["requestBody"] = {"required": signature.body_required or not operation.reads_json, "content": content}
         if _FORM in content:  # a part that is no file is JSON

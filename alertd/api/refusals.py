@@ -155,6 +155,10 @@ def problem_schema() -> Schema:
             "errors": {"type": "array", "items": fault, "description": "All faults of the request at once."},
             "expected": {"type": "array", "items": text, "description": "Media types that are taken here."},
             "scope": {**text, "description": "What the key lacks, or what a stop is about."},
+            "step_up": {
+                "type": "boolean",
+                "description": "The session's operator must show with a passkey that it is they.",
+            },
             "alert": {**text, "description": "The alert that the case has already."},
             "nearest": {"type": "array", "items": text, "description": "Codes that may be meant."},
             "seen": {**count, "description": "How many people the approver saw."},

@@ -25,7 +25,9 @@ from alertd.service.following import Following
 from alertd.service.intake import Intake
 from alertd.service.mail_reports import MailReports
 from alertd.service.media import Photos
+from alertd.service.operators import Operators
 from alertd.service.organisations import Organisations
+from alertd.service.passkeys import Passkeys
 from alertd.service.purging import Purging
 from alertd.service.receipts import Receipts
 from alertd.service.regions import Regions
@@ -33,6 +35,7 @@ from alertd.service.registry import Registry
 from alertd.service.reports import Reports
 from alertd.service.resending import Resending
 from alertd.service.revising import Revising
+from alertd.service.sessions import Sessions
 from alertd.service.stopping import Stopping
 from alertd.service.targeting import Targeting
 from alertd.service.texts import Texts
@@ -66,6 +69,9 @@ class Services:
     receipts: Receipts
     mail_reports: MailReports
     access: Access
+    operators: Operators
+    passkeys: Passkeys
+    sessions: Sessions
     audit: Audit
     events: Events
     webhooks: Webhooks

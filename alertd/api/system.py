@@ -29,6 +29,11 @@ class Me(BaseModel):
     test: bool
 
 
+class MeReply(Me):
+    name: str | None = Field(description="As others read it; null for a key.")
+    signed_in: bool = Field(description="By a session; then `key` is the operator's id.")
+
+
 class NewKey(BaseModel):
     """A key for one person."""
 
@@ -67,9 +72,11 @@ class CarrierList(BaseModel):
     carriers: list[CarrierReply]
 
 
-async def show_me(request: web.Request) -> Me:
-    """Whose key this is."""
-    return Me(**_credential(credential(request)))
+async def show_me(request: web.Request) -> MeReply:
+    """Whose key this is, or whose session."""
+    who = credential(request)
+    name = (await services(request).operators.get(who.org, who.key_id)).name if who.signed_in else None
+    return MeReply(**_credential(who), name=name, signed_in=who.signed_in)
 
 
 async def list_keys(request: web.Request) -> KeyList:
@@ -201,12 +208,12 @@ OPERATIONS = (
     Operation(method="GET", path="/v1/keys", handler=list_keys, summary="List keys", scope="keys:write", group="Access"),
     Operation(
         method="POST", path="/v1/keys", handler=create_key, summary="Make a key", scope="keys:write", group="Access",
-        status=201, problems=("stop-active", "precondition-failed"), act=Act("key.make"),
+        status=201, problems=("stop-active", "precondition-failed"), step_up=True, act=Act("key.make"),
     ),
     Operation(
         method="DELETE", path="/v1/keys/{id}", handler=revoke_key, summary="Revoke a key", scope="keys:write",
         group="Access", status=204, problems=("not-found",), essential=True,
-        act=Act("key.revoke", stops_harm=True),
+        step_up=True, act=Act("key.revoke", stops_harm=True),
     ),
     Operation(
         method="GET", path="/v1/kinds/{kind}", handler=show_kind, summary="Show a kind of alert", scope="alerts:read",

@@ -44,6 +44,8 @@ class Credential:
     test: bool = False
     makers: tuple[str, ...] = ()  # people who made this key, or the key it was made with, and so on
     jurisdiction: Jurisdiction | None = None  # narrower than the organisation's; None: as wide
+    signed_in: bool = False  # an operator with a session; `key_id` is the operator's id
+    fresh: bool = True  # a session: its operator showed minutes ago that it is they
 
     @property
     def hands(self) -> frozenset[str]:

@@ -83,11 +83,17 @@ TABLE = (
     Kind("{k:<key id>}", "string", "an API key, its secret hashed", "keyring", "when it is revoked"),
     Kind("{o:<org>}:keys", "set", "ids of its API keys", "keyring", "an entry with its key"),
     Kind("{o:<org>}:record", "string", "the organisation: name, where it may alert, what needs no second person; sealed", "organisations replace.lua", KEPT),
+    Kind("{o:<org>}:operators", "hash", "operator -> who it is, roles, passkeys, one-time code hashed: sealed", "operators exchange.lua", "an entry when the operator is removed"),
+    Kind("{q:<hash>}", "string", "a one-time code of an operator -> its organisation and operator", "operators", "an hour after it was made, or as sign_in.code_minutes says"),
+    Kind("{w:<hash>}", "string", "a session of an operator: organisation, operator, passkey, times", "sessions", "when its operator signs out, does nothing for a while, or it has lasted long enough"),
+    Kind("{w:<hash>}:proof", "string", "when the operator last proved to be there, ms", "sessions", "after five minutes"),
+    Kind("{y:<hash>}", "string", "a challenge that a passkey is to sign, and for what", "sessions", "when it is answered, or after five minutes"),
+    Kind("{j:<hash>}", "hash", "how often somebody tried to sign in, and until when they must wait", "sessions tries.lua", "when they have signed in, or an hour after the last try"),
     Kind("{o:<org>}:texts", "hash", "revision -> all own texts of the organisation, sealed", "texts_add.lua", KEPT),
     Kind("{u:<org>}", "stream", "the organisation's audit: number -> time, link, what is told, sealed", "audit.lua", KEPT),
     Kind("{v:<org>}", "stream", "the organisation's events: number -> when it got here, ids and codes as JSON", "prelude.lua events.lua", "an entry when it is too old, or there are too many"),
     Kind("{v:<org>}:marks", "hash", "number of the last event; chain that is announced -> number of its last that got here", "prelude.lua events.lua events", "an entry with the announcement"),
-    Kind("{v:<org>}:hooks", "hash", "webhook -> URL, what signs, which events: sealed", "webhooks hook_change.lua", "an entry with its webhook"),
+    Kind("{v:<org>}:hooks", "hash", "webhook -> URL, what signs, which events: sealed", "webhooks exchange.lua", "an entry with its webhook"),
     Kind("{v:<org>}:hook:<webhook>", "hash", "how far it was told, since when it fails, whether it is off", "webhooks hook_queue.lua hook_settle.lua", "with the webhook"),
     Kind("{v:<org>}:queue:<webhook>", "zset", "event that waits for it -> ms it is due", "webhooks hook_queue.lua hook_settle.lua", "an entry when it is told, or given up"),
     Kind("{v:<org>}:tries:<webhook>", "hash", "event that waits for it -> how often it was tried, and first when", "webhooks hook_settle.lua", "with its entry of the queue"),
@@ -110,6 +116,7 @@ TABLE = (
     Kind("{m}:carriers", "hash", "name -> byte in ledgers", "limits", KEPT),
     Kind("{m}:z8", "string", "bitmap of the z8 ancestors that ever had a tile", "people", KEPT),
     Kind("{m}:regions", "set", "numbers of the regions that somebody ever named", "people", KEPT),
+    Kind("{m}:passkeys", "hash", "hash of a passkey -> organisation and operator", "operators", "an entry when the operator is removed"),
     Kind("{m}:herald", "string", "who brings events and webhooks on their way at the moment", "hold.lua", "after its lease, unless renewed"),
     Kind("{m}:hooked", "set", "organisations that have webhooks, or had", "webhooks", KEPT),
     Kind("{m}:sweeper", "string", "the sweeper of the moment", "hold.lua", "after its lease, unless renewed"),
@@ -146,6 +153,7 @@ HOOKED = "{m}:hooked"
 STOPS = "{m}:stops"
 ORGANISATIONS = "{m}:organisations"
 PURGES = "{m}:purges"
+PASSKEYS = "{m}:passkeys"
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +267,26 @@ def message_parts(hashed: str) -> str:
 
 def api_key(key_id: str) -> str:
     return f"{{k:{key_id}}}"
+
+
+def sign_in_code(digest: str) -> str:
+    return f"{{q:{digest}}}"
+
+
+def session(digest: str) -> str:
+    return f"{{w:{digest}}}"
+
+
+def session_proof(digest: str) -> str:
+    return f"{{w:{digest}}}:proof"
+
+
+def challenge(digest: str) -> str:
+    return f"{{y:{digest}}}"
+
+
+def tries(hashed: str) -> str:
+    return f"{{j:{hashed}}}"
 
 
 def org(name: str, part: str) -> str:

@@ -83,7 +83,7 @@ class Hooks:
         name = keys.org_events(org, ":hooks")
         while seen := await self._db.execute("HGET", name, hook_id):
             fresh = change(self._opened(name, hook_id, seen))
-            if await self._db.run_durably("hook_change", [name], hook_id, seen, self._sealed(name, fresh)):
+            if await self._db.run_durably("exchange", [name], hook_id, seen, self._sealed(name, fresh)):
                 return fresh
         return None
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from alertd.ids import Door
 from tests.acceptance.conftest import Served
+from tests.passkeys import Authenticator
 from tests.pictures import drawn, written
 from tests.unit.alertd.samples import MISSING_CHILD, changed
 
@@ -90,6 +91,7 @@ class Walk:
     def __init__(self, served: Served) -> None:
         self.served = served
         self.key = served.key
+        self.cookie = ""  # that the last answer gave
         self.examples: dict[str, Any] = {name: dict(parts) for name, parts in ELSEWHERE.items()}
 
     def call(
@@ -98,6 +100,7 @@ class Walk:
         """One call; the first of each operation and media type is kept. It must be taken."""
         raw = data or (body.encode() if isinstance(body, str) else b"" if body is None else json.dumps(body).encode())
         sent = {"Authorization": f"Bearer {more.get('key') or self.key}", "Accept": more.get("accept", JSON)}
+        sent |= more.get("headers", {})
         if raw:
             sent["Content-Type"] = kind
         request = urllib.request.Request(self.served.url + path, raw or None, sent, method=method)
@@ -105,6 +108,7 @@ class Walk:
             assert response.status < 400, (name, response.read())
             came = response.headers.get_content_type()
             answer = _read(response, came, more.get("lines"))
+            self.cookie = response.headers.get("Set-Cookie", "").partition(";")[0]
         kept = self.examples.setdefault(name, {})
         if body is not None:
             kept.setdefault("body", {}).setdefault(kind.partition(";")[0], body)
@@ -143,6 +147,7 @@ def walk(served: Served) -> dict[str, Any]:
     w = Walk(served)
     now = datetime.now(UTC)
     ana, bea = _access(w)
+    _operators(w)
     _places(w)
     _subscribers(w)
     alert = the_alert(now)
@@ -173,6 +178,25 @@ def _access(w: Walk) -> tuple[str, str]:
     w.call("list_carriers", "GET", "/v1/carriers")
     w.call("show_kind", "GET", "/v1/kinds/missing-child", show=_shorter)
     return ana["token"], bea["token"]
+
+
+def _operators(w: Walk) -> None:
+    """Somebody is added, comes in with a code and a passkey, signs in and out, and goes."""
+    order = {"subject": "eva@centre.example", "name": "Eva Solís", "roles": ["author", "approver"]}
+    made = w.call("create_operator", "POST", "/v1/operators", order)
+    one = f"/v1/operators/{made['id']}"
+    w.call("list_operators", "GET", "/v1/operators")
+    w.call("change_operator", "PATCH", one, {"roles": ["approver"]})
+    code = w.call("invite_operator", "POST", f"{one}/code", {"replace": True})["code"]
+    passkey = Authenticator(made["url"].partition("/console")[0])
+    page = {"Sec-Fetch-Site": "same-origin"}
+    told = w.call("passkey_options", "POST", "/v1/passkeys/options", {"code": code}, headers=page)
+    body = {"code": code, "passkey": passkey.register(told["public_key"])}
+    w.call("register_passkey", "POST", "/v1/passkeys", body, headers=page)
+    told = w.call("sign_in_options", "POST", "/v1/sign-in/options", headers=page)
+    w.call("sign_in", "POST", "/v1/sign-in", passkey.sign(told["public_key"]), headers=page)
+    w.call("sign_out", "POST", "/v1/sign-out", headers=page | {"Cookie": w.cookie})
+    w.call("remove_operator", "DELETE", one)
 
 
 def _shorter(kind: dict[str, Any]) -> dict[str, Any]:
@@ -329,6 +353,8 @@ def plain(examples: dict[str, Any], url: str) -> str:
     text = json.dumps(examples, ensure_ascii=False, indent=1)
     text = re.sub(r"\b(?:live|test)_[0-9a-f]{12}_[\w-]+", "live_5a4381a3b6df_and-its-secret", text)
     text = re.sub(r"\bwhsec_[\w+/=]+", "whsec_and-its-secret", text)
+    text = re.sub(r"\b(?:[0-9A-Z]{4}-){3}[0-9A-Z]{4}\b", "7K2M-9QXD-4TVB-31HN", text)
+    text = re.sub(r"http://localhost:\d+", "https://alerts.example", text)
     return text.replace(url, "https://alerts.example") + "\n"
 
 

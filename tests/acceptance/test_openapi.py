@@ -45,6 +45,8 @@ BEYOND_SCHEMA = {
     "put_text": "texts have a visible character and no control characters",
     "draw_region": "texts have a visible character and no control characters",
     "create_key": "names of people have no control characters",
+    "create_operator": "names of people have a visible character and no control characters",
+    "change_operator": "names of people have a visible character and no control characters",
     "stop_sending": "a key is named where `what` is `key`",
     "resume_sending": "a key is named where `what` is `key`",
     "create_webhook": "the URL is of the public internet; types are those of events",
@@ -148,6 +150,8 @@ def _there(served: Served, ana: str, bea: str) -> dict[str, Any]:
     )
     assert served.call("POST", f"/v1/alerts/{told}/approve", {}, bea)[0] == 200
     assert served.call("PUT", "/v1/subscribers/maria", MARIA)[0] == 201
+    order = {"subject": "eva@centre.example", "name": "Eva", "roles": ["viewer"]}
+    eva = served.call("POST", "/v1/operators", order)[1]["id"]
     hook = served.call("POST", "/v1/webhooks", {"url": "https://cases.centre.example/alertd"})[1]["id"]
     return {
         "/v1/alerts/": {"id": [told, waiting]},
@@ -155,6 +159,7 @@ def _there(served: Served, ana: str, bea: str) -> dict[str, Any]:
         "/v1/regions/": {"code": ["41091", "PATROL-1"]},
         "/v1/organisations/": {"org": ["default"]},
         "/v1/webhooks/": {"id": [hook]},
+        "/v1/operators/": {"id": [eva]},
         "/v1/receipts/": {"carrier": ["sandbox-sms", "sandbox-mail"]},
         "/r/": {"tag": [served.tags().make(told, 0, Door.ACK)]},
     }

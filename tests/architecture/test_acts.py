@@ -9,6 +9,8 @@ NO_ACT = {
     "put_subscriber", "patch_subscriber", "put_place", "drop_place", "put_address", "drop_address",  # people's own, by millions
     "import_subscribers",  # the same
     "take_receipt", "take_mail_reports", "take_ack",  # nobody's decision: the ledger has them
+    "passkey_options", "sign_in_options",  # ask for a passkey and change nothing
+    "register_passkey", "sign_in",  # whose act it is is known only once the passkey is: written by the service itself
     "preview_messages",  # shows the caller's own words, and no count
 }  # fmt: skip
 

@@ -8,6 +8,7 @@ from typing import Any
 from alertd import store
 from alertd.alerts import State
 from alertd.app import Parts
+from alertd.operators import Role
 from alertd.organisations import Organisation
 from alertd.rendering.own_texts import Place
 from alertd.service.receipts import End
@@ -19,6 +20,7 @@ from alertd.store.message_ids import Said, Sent
 from alertd.store.requests import Requests
 from alertd.store.webhooks import Due, Hooks, Outcome
 from tests.integration.acts import ANA, CADIZ, over, photo, planned, register, registration, send
+from tests.passkeys import Authenticator
 from tests.unit.alertd.samples import changed
 
 
@@ -31,6 +33,16 @@ async def held(parts: Parts) -> set[keys.Kind]:
         assert found == kind.type, raw
         kinds.add(kind)
     return kinds
+
+
+async def _operator(parts: Parts) -> None:
+    """Somebody comes in with a code, and another asks to sign in."""
+    passkey = Authenticator("http://localhost:8080")
+    made = await parts.operators.add(subject="eva", name="Eva", roles=(Role.VIEWER,), who=ANA)
+    _, options = await parts.passkeys.invited(made.code, "here")
+    operator, kept = await parts.passkeys.register(made.code, passkey.register(options), "here")
+    await parts.sessions.begin(operator, kept, proven=True)
+    await parts.passkeys.ask("here", None)
 
 
 async def test_the_table_has_every_key_and_no_other(parts: Parts, sample: dict[str, Any]):
@@ -49,6 +61,7 @@ async def test_the_table_has_every_key_and_no_other(parts: Parts, sample: dict[s
     await Drawings(parts.db).clash({"FR-N1": 1 << 23})
     await LabelMark(parts.db).set("fingerprint")
     sample = changed(sample, "case/children/0/photos", [{"media": await photo(parts)}])
+    await _operator(parts)
     seen = await held(parts)
     record = await planned(parts, sample, external_id=sample["external_id"])
     seen |= await held(parts)

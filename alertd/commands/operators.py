@@ -1,0 +1,62 @@
+"""`alertd operators`: people who sign in to the console."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from alertd.commands.client import segment
+from alertd.commands.options import JsonOption, common
+from alertd.commands.output import tell, tell_facts, tell_json, tell_table
+from alertd.operators import Role
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Operators: add, list, invite, remove.")
+
+COLUMNS = ("id", "subject", "name", "roles", "passkeys", "disabled")
+TOLD_ONCE = ("id", "subject", "name", "roles", "url", "code", "invited_until")
+Operator = Annotated[str, typer.Argument(help="As `list` shows it.")]
+
+
+@app.command()
+def add(
+    ctx: typer.Context,
+    subject: Annotated[str, typer.Option(help="The person, as the author of an alert is named.")],
+    name: Annotated[str, typer.Option(help="As others read it.")],
+    role: Annotated[list[Role], typer.Option(help="What they may do; may be given again.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Let somebody sign in. The address for their browser is told once, and registers a passkey once."""
+    body = {"subject": subject, "name": name, "roles": [one.value for one in role]}
+    _tell(common(ctx).client().post("/v1/operators", body), as_json)
+
+
+@app.command("list")
+def list_operators(ctx: typer.Context, as_json: JsonOption = False) -> None:
+    """The organisation's operators."""
+    found = common(ctx).client().get("/v1/operators")
+    rows = ([one[name] for name in COLUMNS] for one in found["operators"])
+    tell_json(found) if as_json else tell_table(COLUMNS, rows)
+
+
+@app.command()
+def invite(
+    ctx: typer.Context,
+    operator: Operator,
+    replace: Annotated[bool, typer.Option("--replace", help="Their passkeys count no more: one was lost.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Give an operator another one-time address, for a passkey more or in place of all."""
+    path = f"/v1/operators/{segment(operator)}/code"
+    _tell(common(ctx).client().post(path, {"replace": replace}), as_json)
+
+
+@app.command()
+def remove(ctx: typer.Context, operator: Operator, as_json: JsonOption = False) -> None:
+    """They are signed out everywhere and cannot sign in any more."""
+    common(ctx).client().delete(f"/v1/operators/{segment(operator)}")
+    tell_json({"removed": operator}) if as_json else tell(f"Operator {operator} is removed.")
+
+
+def _tell(made: dict[str, Any], as_json: bool) -> None:
+    tell_json(made) if as_json else tell_facts({name: made[name] for name in TOLD_ONCE})

@@ -1,0 +1,44 @@
+"""Operators: the people who sign in, and what the roles of each let them do."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+
+
+class Role(enum.StrEnum):
+    """What somebody is in an organisation. One person may be several."""
+
+    AUTHOR = "author"
+    APPROVER = "approver"
+    PROTECTION_OFFICER = "protection-officer"
+    ADMINISTRATOR = "administrator"
+    VIEWER = "viewer"
+
+
+_SEES = frozenset({"alerts:read", "regions:read"})
+_DECIDES = _SEES | {"alerts:approve", "ledger:explain"}
+
+#: The scopes of each role. Who decides is asked why somebody was or was not told; who protects reads what was decided.
+SCOPES: dict[Role, frozenset[str]] = {
+    Role.AUTHOR: _SEES | {"alerts:write"},
+    Role.APPROVER: _DECIDES,
+    Role.PROTECTION_OFFICER: _DECIDES | {"audit:read"},
+    Role.ADMINISTRATOR: frozenset({"admin"}),
+    Role.VIEWER: _SEES,
+}
+
+#: A one-time code as people read it to each other: four groups of Crockford's base 32, 80 random bits.
+CODE_GROUPS, CODE_GROUP = 4, 4
+CODE_LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_READ_AS = str.maketrans("OIL", "011")  # as Crockford's reading has it
+
+
+def scopes_of(roles: Iterable[str]) -> frozenset[str]:
+    """Everything that somebody with these roles may do."""
+    return frozenset().union(*(SCOPES[Role(role)] for role in roles))
+
+
+def normal_code(text: str) -> str:
+    """A one-time code as it was made, whatever its letter case and whatever stands between its groups."""
+    return "".join(letter for letter in text.upper().translate(_READ_AS) if letter in CODE_LETTERS)

@@ -1,0 +1,324 @@
+"""Operators over a real store and the whole API: they come in with a code, sign in with a passkey, and are let out at once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestClient
+
+from alertd.app import Parts
+from alertd.config import Settings
+from alertd.rendering import Renderer
+from alertd.service.access import Credential
+from alertd.service.carriers import Carriers
+from alertd.store.connection import Connection
+from tests.integration.acts import api_of
+from tests.integration.media.conftest import Later
+from tests.passkeys import PRESENT, Authenticator
+
+ORIGIN = "http://localhost:8080"
+OWN = {"Sec-Fetch-Site": "same-origin"}
+ROOT = "root@centre.example"
+ANA = {"subject": "ana@centre.example", "name": "Ana García", "roles": ["author", "approver"]}
+
+
+class Console:
+    """A browser with the console's pages, and the key of whoever administrates."""
+
+    def __init__(self, parts: Parts, client: TestClient[Any, Any], key: str) -> None:
+        self.parts, self.client, self.key = parts, client, key
+
+    async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+        """A call of the console's page: with the session's cookie, if there is one."""
+        sent = {"json": body} if body is not None else {}
+        async with self.client.request(method, path, headers=OWN | headers, **sent) as response:
+            return response.status, await response.json() if response.content_length else None
+
+    async def administrate(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        return await self.ask(method, path, body, Authorization=f"Bearer {self.key}")
+
+    async def add(self, **changes: Any) -> dict[str, Any]:
+        status, made = await self.administrate("POST", "/v1/operators", ANA | changes)
+        assert status == 201, made
+        return made
+
+    async def enrolled(self, passkey: Authenticator, code: str) -> tuple[int, Any]:
+        """Registers a passkey with a one-time code."""
+        status, told = await self.ask("POST", "/v1/passkeys/options", {"code": code})
+        assert status == 200, told
+        body = {"code": code, "passkey": passkey.register(told["public_key"])}
+        return await self.ask("POST", "/v1/passkeys", body)
+
+    async def options(self) -> dict[str, Any]:
+        status, told = await self.ask("POST", "/v1/sign-in/options")
+        assert status == 200, told
+        return told["public_key"]
+
+    async def signed_in(self, passkey: Authenticator) -> tuple[int, Any]:
+        return await self.ask("POST", "/v1/sign-in", passkey.sign(await self.options()))
+
+    def leave(self) -> None:
+        """Another browser."""
+        self.client.session.cookie_jar.clear()
+
+
+@pytest.fixture
+async def console(store: Connection, renderer: Renderer, aiohttp_client: Any) -> AsyncIterator[Console]:
+    """A browser before an API without operators, whose clock can be put forward."""
+    parts = Parts(settings=Settings(), db=store, library=None, renderer=renderer, carriers=Carriers([]), clock=Later())
+    _, key = await parts.access.create(org="default", subject=ROOT, scopes=frozenset({"admin"}))
+    yield Console(parts, await aiohttp_client(api_of(parts)), key)
+    parts.audience.close()
+
+
+@pytest.fixture
+async def ana(console: Console) -> Authenticator:
+    """Ana's passkey, registered; she is not signed in."""
+    passkey = Authenticator(ORIGIN)
+    assert (await console.enrolled(passkey, (await console.add())["code"]))[0] == 201
+    console.leave()
+    return passkey
+
+
+async def test_a_code_lets_somebody_in_once_and_their_passkey_ever_after(console: Console):
+    """The code registers a passkey and begins a session; used again it is nothing; the passkey signs in as that person."""
+    made, passkey = await console.add(), Authenticator(ORIGIN)
+    assert made["url"] == f"{ORIGIN}/console#/enrol/{made['code']}"
+    status, told = await console.enrolled(passkey, made["code"].lower().replace("-", " "))
+    assert (status, told["subject"], told["name"]) == (201, ANA["subject"], ANA["name"])
+    assert (await console.ask("POST", "/v1/passkeys/options", {"code": made["code"]}))[0] == 403
+    console.leave()
+    assert (await console.ask("GET", "/v1/me"))[0] == 401
+    assert (await console.signed_in(passkey))[0] == 200
+    me = (await console.ask("GET", "/v1/me"))[1]
+    assert (me["subject"], me["name"], me["signed_in"], me["key"]) == (ANA["subject"], ANA["name"], True, made["id"])
+    assert me["scopes"] == ["alerts:approve", "alerts:read", "alerts:write", "ledger:explain", "regions:read"]
+    assert (await console.ask("POST", "/v1/sign-out"))[0] == 204
+    assert (await console.ask("GET", "/v1/me"))[0] == 401
+
+
+async def test_a_session_may_what_its_roles_may(console: Console, ana: Authenticator):
+    """As they are now: what was taken from somebody is refused at the next call."""
+    await console.signed_in(ana)
+    status, refusal = await console.ask("GET", "/v1/operators")
+    assert (status, refusal["scope"]) == (403, "admin")
+    [one] = (await console.administrate("GET", "/v1/operators"))[1]["operators"]
+    assert (one["passkeys"], one["invited_until"]) == (1, None)
+    assert (await console.administrate("PATCH", f"/v1/operators/{one['id']}", {"roles": ["viewer"]}))[0] == 200
+    assert (await console.ask("GET", "/v1/me"))[1]["scopes"] == ["alerts:read", "regions:read"]
+
+
+async def test_a_disabled_operator_is_out_at_once_and_stays_out(console: Console, ana: Authenticator):
+    """Sessions end, the passkey does not sign in; enabled again they sign in anew, and the old session stays over."""
+    await console.signed_in(ana)
+    [one] = (await console.administrate("GET", "/v1/operators"))[1]["operators"]
+    path = f"/v1/operators/{one['id']}"
+    assert (await console.administrate("PATCH", path, {"disabled": True}))[1]["disabled"] is True
+    assert (await console.ask("GET", "/v1/me"))[0] == 401
+    assert (await console.signed_in(ana))[0] == 403
+    assert (await console.administrate("POST", f"{path}/code"))[0] == 409
+    assert (await console.administrate("PATCH", path, {"disabled": False}))[0] == 200
+    assert (await console.ask("GET", "/v1/me"))[0] == 401
+    console.parts.clock.pass_by(1)
+    assert (await console.signed_in(ana))[0] == 200
+    assert (await console.administrate("DELETE", path))[0] == 204
+    assert (await console.ask("GET", "/v1/me"))[0] == 401
+    assert (await console.signed_in(ana))[0] == 403
+
+
+async def test_a_lost_passkey_is_replaced(console: Console, ana: Authenticator):
+    """A code that replaces ends what was begun with the passkeys there were, and these; the new one is the person's."""
+    await console.signed_in(ana)
+    [one] = (await console.administrate("GET", "/v1/operators"))[1]["operators"]
+    made = (await console.administrate("POST", f"/v1/operators/{one['id']}/code", {"replace": True}))[1]
+    assert (await console.ask("GET", "/v1/me"))[0] == 401
+    assert (await console.signed_in(ana))[0] == 403
+    console.parts.clock.pass_by(1)
+    assert (await console.enrolled(Authenticator(ORIGIN), made["code"]))[0] == 201
+    assert (await console.ask("GET", "/v1/me"))[1]["subject"] == ANA["subject"]
+
+
+async def test_a_challenge_is_answered_once_in_time_and_at_home(console: Console, ana: Authenticator):
+    """An answer that is sent again, comes after five minutes, was given to another page, without its person, by another key, by a
+    copy whose count is behind, or to a challenge of another ceremony lets nobody in.
+    """
+    options = await console.options()
+    answer = ana.sign(options)
+    assert (await console.ask("POST", "/v1/sign-in", answer))[0] == 200
+    assert (await console.ask("POST", "/v1/sign-in", answer))[0] == 403
+    late = ana.sign(await console.options())
+    console.parts.clock.pass_by(301)
+    assert (await console.ask("POST", "/v1/sign-in", late))[0] == 403
+    elsewhere = Authenticator("https://evil.example", id=ana.id, key=ana.key, handle=ana.handle, count=10)
+    alone = Authenticator(ORIGIN, id=ana.id, key=ana.key, handle=ana.handle, count=20, flags=PRESENT)
+    other = Authenticator(ORIGIN, id=ana.id, handle=ana.handle, count=30)
+    copy = Authenticator(ORIGIN, id=ana.id, key=ana.key, handle=ana.handle, count=0)
+    assert [(await console.signed_in(one))[0] for one in (elsewhere, alone, other)] == [403, 403, 403]
+    assert (await console.signed_in(copy))[0] == 403
+    assert (await console.signed_in(Authenticator(ORIGIN, handle=ana.handle)))[0] == 403
+    code = (await console.add(subject="eva@centre.example"))["code"]
+    enrolment = (await console.ask("POST", "/v1/passkeys/options", {"code": code}))[1]["public_key"]
+    assert (await console.ask("POST", "/v1/sign-in", ana.sign(enrolment | {"rpId": "localhost"})))[0] == 403
+    audit = (await console.administrate("GET", "/v1/audit"))[1]["entries"]
+    assert [one["outcome"] for one in audit if one["act"] == "session.prove" and one["outcome"] != "begun"] == [
+        *["refused"] * 4, "done",
+    ]  # fmt: skip
+
+
+async def test_a_code_ends_with_its_time_and_with_the_next(console: Console):
+    """Only the last that was made counts, for an hour; and not for a passkey that is somebody's already."""
+    first = await console.add()
+    second = (await console.administrate("POST", f"/v1/operators/{first['id']}/code"))[1]
+    assert (await console.ask("POST", "/v1/passkeys/options", {"code": first["code"]}))[0] == 403
+    passkey = Authenticator(ORIGIN)
+    assert (await console.enrolled(passkey, second["code"]))[0] == 201
+    other = await console.add(subject="eva@centre.example")
+    status, refusal = await console.enrolled(passkey, other["code"])
+    assert (status, refusal["type"]) == (409, "/problems/precondition-failed")
+    console.parts.clock.pass_by(3601)
+    assert (await console.ask("POST", "/v1/passkeys/options", {"code": other["code"]}))[0] == 403
+
+
+async def test_a_session_ends_when_nothing_is_done_and_after_a_shift(console: Console, ana: Authenticator):
+    """Half an hour without a call, or twelve hours whatever is done."""
+    await console.signed_in(ana)
+    console.parts.clock.pass_by(31 * 60)
+    assert (await console.ask("GET", "/v1/me"))[0] == 401
+    await console.signed_in(ana)
+    for _ in range(35):
+        console.parts.clock.pass_by(20 * 60)
+        assert (await console.ask("GET", "/v1/me"))[0] == 200
+    console.parts.clock.pass_by(20 * 60)
+    assert (await console.ask("GET", "/v1/me"))[0] == 401
+
+
+async def test_what_decides_asks_for_the_passkey_again(console: Console):
+    """More than five minutes after it was last shown, and after a passkey was registered; the refusal says so to programs. An answer
+    of the same operator renews the session they have; a key needs none.
+    """
+    passkey, path = Authenticator(ORIGIN), "/v1/operators"
+    code = (await console.add(roles=["administrator"]))["code"]
+    await console.enrolled(passkey, code)
+    status, refusal = await console.ask("POST", path, ANA | {"subject": "eva@centre.example"})
+    assert (status, refusal["type"], refusal["step_up"]) == (403, "/problems/not-allowed", True)
+    assert (await console.options())["allowCredentials"][0]["id"] == passkey.sign(await console.options())["id"]
+    assert (await console.signed_in(passkey))[0] == 200
+    assert (await console.ask("POST", path, ANA | {"subject": "eva@centre.example"}))[0] == 201
+    console.parts.clock.pass_by(301)
+    nowhere = "/v1/alerts/01M882R9G938BE2P8KXNZ55750"
+    for method, what, body in (
+        ("POST", f"{nowhere}/approve", {}), ("POST", f"{nowhere}/purge", {"reason": "retention"}),
+        ("POST", "/v1/keys", {"subject": "eva@centre.example", "scopes": ["alerts:read"]}),
+        ("DELETE", f"{path}/0123456789ab", None), ("PATCH", f"{path}/0123456789ab", {"disabled": True}),
+    ):  # fmt: skip
+        status, refusal = await console.ask(method, what, body)
+        assert (status, refusal.get("step_up")) == (403, True), what
+    assert (await console.ask("GET", path))[0] == 200
+    assert (await console.administrate("POST", f"{nowhere}/approve", {}))[0] == 404
+
+
+async def test_no_other_page_uses_a_session(console: Console, ana: Authenticator):
+    """Neither with Fetch Metadata nor with Origin, nor for signing in as somebody; what tells nothing may read, and no more."""
+    answer = ana.sign(await console.options())
+    for told in ({"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Sec-Fetch-Site": "none"}):
+        assert (await console.ask("POST", "/v1/sign-in", answer, **told))[0] == 403
+    assert (await console.signed_in(ana))[0] == 200
+    preview = {"reason": "Something is wrong"}
+    for site in ("cross-site", "same-site", "none"):
+        assert (await console.ask("POST", "/v1/stop", preview, **{"Sec-Fetch-Site": site}))[0] == 403
+    host = f"{console.client.host}:{console.client.port}"
+    async with console.client.post("/v1/stop", json=preview, headers={"Origin": "https://evil.example"}) as foreign:
+        assert foreign.status == 403
+    async with console.client.post("/v1/stop", json=preview) as mute:
+        assert mute.status == 403
+    async with console.client.get("/v1/me") as reading:
+        assert reading.status == 200
+    async with console.client.post("/v1/stop", json=preview, headers={"Origin": f"http://{host}"}) as own:
+        assert own.status == 200
+
+
+async def test_guessing_waits_longer_each_time(console: Console, ana: Authenticator):
+    """Twenty codes are free, then twice as long is waited each time, and no longer than a minute; whoever knows one comes in then.
+    Of an operator's own passkey five wrong answers are free.
+    """
+    code = (await console.add(subject="eva@centre.example"))["code"]
+
+    async def guess(text: str) -> tuple[int, int]:
+        body = {"code": text}
+        async with console.client.post("/v1/passkeys/options", json=body, headers=OWN) as response:
+            return response.status, int(response.headers.get("Retry-After", 0))
+
+    console.parts.db.skew_ms = 0
+    assert {(await guess("0000-0000-0000-0000"))[0] for _ in range(18)} == {403}
+    waits = []
+    for _ in range(9):
+        status, wait = await guess("0000-0000-0000-0000")
+        while status == 429:
+            waits.append(wait)
+            console.parts.db.skew_ms += wait * 1000
+            status, wait = await guess("0000-0000-0000-0000")
+    assert waits == sorted(waits)
+    assert 30 < waits[-1] - waits[0] < 60
+    console.parts.db.skew_ms += 60_000
+    assert (await guess(code))[0] == 200
+    thief = Authenticator(ORIGIN, id=ana.id, handle=ana.handle, count=100)
+    assert [(await console.signed_in(thief))[0] for _ in range(6)] == [403, 403, 403, 403, 403, 429]
+    assert (await console.signed_in(ana))[0] == 429
+
+
+async def test_a_person_is_one_whatever_they_come_with(console: Console, ana: Authenticator):
+    """An operator is named once, however it is spelled; their session and their key are the same person; whoever made the code of
+    a passkey has a hand in it.
+    """
+    status, refusal = await console.administrate("POST", "/v1/operators", ANA | {"subject": "  ANA@centre.example"})
+    assert (status, refusal["type"]) == (409, "/problems/precondition-failed")
+    [one] = await console.parts.operators.list("default")
+    token = await console.parts.sessions.begin(one, one.passkeys[0], proven=True)
+    who = await console.parts.sessions.recognise(token)
+    assert who is not None
+    assert who.is_person("Ana@Centre.example")
+    assert who.hands == {"ana@centre.example", ROOT}
+
+
+async def test_nobody_locks_themselves_out(console: Console):
+    """An administrator neither disables nor removes themselves, nor gives up that role; and a test key lets nobody in."""
+    made = await console.add(subject=ROOT, roles=["administrator"])
+    path = f"/v1/operators/{made['id']}"
+    for method, body in (("PATCH", {"disabled": True}), ("PATCH", {"roles": ["viewer"]}), ("DELETE", None)):
+        assert (await console.administrate(method, path, body))[0] == 409
+    _, console.key = await console.parts.access.create(
+        org="default", subject="tester", scopes=frozenset({"admin"}), test=True
+    )
+    assert (await console.administrate("POST", "/v1/operators", ANA))[0] == 403
+
+
+async def test_the_first_administrator_is_told_once(console: Console):
+    """A service without operators makes one with a code; a second start does not."""
+    code = await console.parts.operators.first("default")
+    assert (await console.enrolled(Authenticator(ORIGIN), code))[1]["scopes"] == ["admin"]
+    assert await console.parts.operators.first("default") is None
+
+
+async def test_no_secret_of_an_operator_is_in_the_store(console: Console, ana: Authenticator, store: Connection):
+    """Neither the secret of a session, nor a code, nor anybody's name, in any key or value."""
+    made = await console.add(subject="eva@centre.example", name="Eva Solís")
+    await console.signed_in(ana)
+    [cookie] = console.client.session.cookie_jar
+    dump = bytearray()
+    for name in await store.execute("KEYS", "*"):
+        dump += name + (await store.execute("DUMP", name))
+    secrets = [cookie.value, made["code"], made["code"].replace("-", ""), ANA["subject"], "eva@centre", "Solís"]
+    assert [one for one in secrets if one.encode() in dump] == []
+    assert (cookie["httponly"], cookie["samesite"], cookie["path"]) == (True, "Strict", "/")
+
+
+async def test_an_operator_of_another_organisation_is_nobody_here(console: Console, ana: Authenticator):
+    """They are neither shown, nor changed, nor removed."""
+    other = Credential(key_id="x", org="other", subject="xenia", scopes=frozenset({"admin"}))
+    [one] = await console.parts.operators.list("default")
+    assert await console.parts.operators.list("other") == []
+    with pytest.raises(Exception, match="not-found"):
+        await console.parts.operators.remove(one.id, other)
+    assert (await console.signed_in(ana))[0] == 200

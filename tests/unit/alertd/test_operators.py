@@ -1,0 +1,58 @@
+"""Roles and codes of operators, without a store."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+
+from alertd.config import ApiSection, Settings, SignInSection
+from alertd.operators import SCOPES, Role, normal_code, scopes_of
+from alertd.service.access import Scope
+from alertd.service.passkeys import RelyingParty
+
+
+def test_every_role_has_scopes_that_there_are():
+    """The one table: no role without a row, and no scope that no operation knows."""
+    assert set(SCOPES) == set(Role)
+    assert frozenset().union(*SCOPES.values()) <= set(get_args(Scope))
+    assert all("alerts:read" in scopes or "admin" in scopes for scopes in SCOPES.values())
+
+
+def test_only_who_is_meant_to_decides():
+    """Authors write, approvers and protection officers decide, and a viewer does neither."""
+    may = {role: {"alerts:write", "alerts:approve"} & SCOPES[role] for role in Role if role is not Role.ADMINISTRATOR}
+    assert may == {
+        Role.AUTHOR: {"alerts:write"}, Role.APPROVER: {"alerts:approve"}, Role.PROTECTION_OFFICER: {"alerts:approve"},
+        Role.VIEWER: set(),
+    }  # fmt: skip
+    assert scopes_of(["author", "approver"]) >= {"alerts:write", "alerts:approve"}
+
+
+@pytest.mark.parametrize(
+    "text", ["7K2M9QXD4TVB31HN", "7k2m-9qxd-4tvb-31hn", " 7K2M 9QXD 4TVB 3IHN", "7k2m–9qxd–4tvb–3lhn"]
+)
+def test_a_code_is_read_as_people_write_it(text: str):
+    """In small letters, with whatever between its groups, and with the letters that are taken for digits."""
+    assert normal_code(text) == "7K2M9QXD4TVB31HN"
+
+
+@pytest.mark.parametrize(
+    ("api", "section", "expected"),
+    [
+        ({}, {}, ("localhost", ("http://localhost:8080",), False)),
+        ({"host": "::1", "port": 9000}, {}, ("localhost", ("http://localhost:9000",), False)),
+        (
+            {"public_url": "https://alerts.centre.example/alertd"}, {},
+            ("alerts.centre.example", ("https://alerts.centre.example",), True),
+        ),
+        (
+            {"public_url": "https://alerts.centre.example"}, {"rp_id": "centre.example", "origins": ["https://desk.centre.example"]},
+            ("centre.example", ("https://desk.centre.example",), True),
+        ),
+    ],
+)  # fmt: skip
+def test_passkeys_are_for_where_the_console_is_reached(api, section, expected):
+    """The public URL's domain, or localhost in place of a bare address, unless the settings name another."""
+    found = RelyingParty.of(Settings(api=ApiSection(**api), sign_in=SignInSection(**section)))
+    assert (found.id, found.origins, found.secure) == expected
