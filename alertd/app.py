@@ -39,6 +39,7 @@ from alertd.service.following import Following
 from alertd.service.inbound import Inbound
 from alertd.service.intake import Intake
 from alertd.service.labels import Labels
+from alertd.service.looks import Looks
 from alertd.service.mail_reports import MailReports
 from alertd.service.media import Photos
 from alertd.service.messages import Messages
@@ -140,7 +141,7 @@ class Parts:
         self.sessions = Sessions(sessions, operators, clock, settings.sign_in)
         self.stopping = Stopping(Stops(self.db), self.alerts, self.access, clock)
         self.intake = Intake(
-            self.alerts, self.targeting, self.renderer, clock, self.carriers, self.photos, self.texts,
+            self.alerts, Looks(self.targeting, self.people, clock), self.renderer, clock, self.carriers, self.photos, self.texts,
             self.organisations,
         )  # fmt: skip
         updates = Updates(self.db, self.alerts)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from functools import partial
 from typing import Annotated, Any, Literal
 
 from aiohttp import web
@@ -185,13 +184,18 @@ def told(record: AlertRecord, *, whole: bool = False) -> Reply[AlertReply]:
 
 async def submitted_reply(s: Services, taken: Taken, alert: Alert) -> Reply[Submitted]:
     """What was taken in, and whom it would reach."""
-    audience = await asyncio.to_thread(audience_reply, s, taken, alert.target, partial(loudness, alert))
+    language = next(iter(s.renderer.languages(alert)), REFERENCE)
+    how_loud = {ring: loudness(alert, ring) for ring in taken.ringed.km2}
+    audience = await taken.answers.once(
+        None, ("audience", *how_loud.values()),
+        lambda: asyncio.to_thread(audience_reply, s, taken, alert.target, how_loud.__getitem__),
+    )  # fmt: skip
     body = Submitted(
         id=taken.record.id,
         state=taken.record.state,
-        area=await area_reply(s, taken, next(iter(s.renderer.languages(alert)), REFERENCE)),
+        area=await taken.answers.once(None, ("area", language), lambda: area_reply(s, taken, language)),
         audience=audience,
-        eta=eta(s, audience.addresses, alert.channels, (loudness(alert, r) for r in taken.ringed.km2 or (REST,))),
+        eta=eta(s, audience.addresses, alert.channels, how_loud.values() or (loudness(alert, REST),)),
     )
     return Reply(body, headers={"Location": f"/v1/alerts/{body.id}", **etag(taken.record.rev)})
 

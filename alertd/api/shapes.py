@@ -17,7 +17,7 @@ from alertd.kinds import Notify
 from alertd.rendering.areas import area_name
 from alertd.rendering.catalogue import REFERENCE
 from alertd.rendering.languages import matching
-from alertd.service.intake import Look
+from alertd.service.looks import Look
 from alertd.service.targeting import SMALL_COUNT, Shown, shown
 from alertd.store.alerts import AlertRecord
 from channels.base import Loudness

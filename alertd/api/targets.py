@@ -20,7 +20,7 @@ from alertd.errors import Problem
 from alertd.fields import Language
 from alertd.kinds import Kind
 from alertd.rules import not_honoured
-from alertd.service.intake import Look
+from alertd.service.looks import Look
 from alertd.service.organisations import facts
 from alertd.service.targeting import Shown
 

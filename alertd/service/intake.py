@@ -23,12 +23,12 @@ from alertd.rendering import THE_ALERT, Renderer, Telling
 from alertd.service.access import Credential, hands_of, hands_text
 from alertd.service.carriers import Carriers
 from alertd.service.kept import Kept, digest
+from alertd.service.looks import Look, Looks, Sight, check_contacts
 from alertd.service.media import Photos
 from alertd.service.messages import impossible
 from alertd.service.organisations import Organisations
 from alertd.service.revisions import check_revision
-from alertd.service.rings import Ringed
-from alertd.service.targeting import Share, Targeting, too_few_people
+from alertd.service.targeting import Share, too_few_people
 from alertd.service.texts import Texts
 from alertd.service.twins import check_twin, claim_external_id
 from alertd.store.alerts import AlertRecord, Alerts
@@ -40,20 +40,22 @@ KEPT = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """What a target comes to: its ground and the people on it."""
-
-    area: Area
-    shares: Sequence[Share]
-    found: Found
-    ringed: Ringed
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Taken(Look):
     """An alert that was taken in, with what it would do."""
 
     record: AlertRecord
+
+    @classmethod
+    def of(cls, record: AlertRecord, look: Look) -> Taken:
+        """An alert and what its target comes to."""
+        return cls(
+            record=record,
+            area=look.area,
+            shares=look.shares,
+            found=look.found,
+            ringed=look.ringed,
+            answers=look.answers,
+        )
 
 
 class Intake:
@@ -62,7 +64,7 @@ class Intake:
     def __init__(
         self,
         alerts: Alerts,
-        targeting: Targeting,
+        looks: Looks,
         renderer: Renderer,
         clock: Clock,
         carriers: Carriers,
@@ -71,7 +73,7 @@ class Intake:
         organisations: Organisations,
     ) -> None:
         self._alerts = alerts
-        self._targeting = targeting
+        self._looks = looks
         self._renderer = renderer
         self._clock = clock
         self._carriers = carriers
@@ -91,16 +93,16 @@ class Intake:
             await (check_twin if dry_run else claim_external_id)(self._alerts, record)
         if not dry_run:
             await self._photos.attach(alert, record)  # first: what an alert says it shows is there
-            if not await self._alerts.create(record, look.area.geometry):
+            if not await self._alerts.create(record, look.wkb):
                 # Only the same request has this id: its first try was cut off after the alert was kept.
                 record = await self._alerts.get(record.id) or record
-        return Taken(record=record, area=look.area, shares=look.shares, found=look.found, ringed=look.ringed)
+        return Taken.of(record, look)
 
     async def look_over(self, alert: Alert, who: Credential, alert_id: str, telling: Telling) -> Taken:
         """Check everything about what is to be told with `telling` too, and find the audience. Keeps nothing. Raises Problem."""
         alert, look, texts = await self._checked(alert, who, telling=telling)
         record = self._record(alert, who, alert_id, look, texts, draft=False)
-        return Taken(record=record, area=look.area, shares=look.shares, found=look.found, ringed=look.ringed)
+        return Taken.of(record, look)
 
     async def amend(
         self, record: AlertRecord, patch: dict[str, Any], who: Credential, *, rev: int | None = None
@@ -124,17 +126,17 @@ class Intake:
             hands=hands_text(who.hands | hands_of(record.author, record.hands)),
         )  # fmt: skip
         await self._photos.attach(alert, new)
-        done, old = await self._alerts.amend(new, look.area.geometry)
+        done, old = await self._alerts.amend(new, look.wkb)
         if not done:
             raise Problem(
                 "precondition-failed", "The alert was changed meanwhile.", status=412 if old == "changed" else None
             )
         new = replace(new, rev=record.rev + 1)
-        return Taken(record=new, area=look.area, shares=look.shares, found=look.found, ringed=look.ringed)
+        return Taken.of(new, look)
 
     async def _checked(
         self, alert: Alert, who: Credential, *, telling: Telling = THE_ALERT, draft: bool = False
-    ) -> tuple[Alert, Look, int]:
+    ) -> tuple[Alert, Sight, int]:
         """As it will be kept, whom it would reach, and the revision of the own texts it would be told with. Raises Problem for
         everything that stands against it.
         """
@@ -142,46 +144,30 @@ class Intake:
         alert = await self._photos.told(alert, who)
         texts = await self._texts.revision(who.org)
         own = await self._texts.of(who.org, texts)
-        area, shares, countries = await self.ground(alert)
+        look = await self._looks.lately(alert)
+        check_contacts(alert, look.countries)
         if not draft:
-            await self._organisations.check(area.geometry, who)
+            await self._organisations.check(look.area.geometry, who)
 
         def unsayable() -> Awaitable[list[Fault]]:
             return asyncio.to_thread(  # a dozen languages and three channels take 40 ms: meanwhile the store answers
                 impossible, alert, self._carriers, self._renderer, own, now_ms=self._clock.now_ms(),
-                countries=countries, telling=telling,
+                countries=look.countries, telling=telling,
             )  # fmt: skip
 
         says = digest(alert.model_dump_json(exclude={"external_id"}).encode())  # a dry run is often of the same
-        look, faults = await asyncio.gather(
-            self._people(alert, area, shares),
-            self._unsayable.once(None, (says, who.org, texts, telling.code, *countries), unsayable),
-        )
-        if faults:
+        if faults := await self._unsayable.once(None, (says, who.org, texts, telling.code, *look.countries), unsayable):
             raise Problem("message-impossible", "A channel's message cannot be made.", faults=tuple(faults))
         self._check_size(alert, look.area, look.found)
         return alert, look, texts
 
     async def look(self, alert: Alert) -> Look:
-        """The area of an alert's target and the people in it now."""
-        area = await self._targeting.area(alert.target)
-        return await self._people(alert, area, await self._targeting.shares(area.geometry))
+        """The area of an alert's target and the people in it, as `looks` tells them."""
+        return await self._looks.lately(alert)
 
     async def ground(self, alert: Alert) -> tuple[Area, list[Share], tuple[str, ...]]:
-        """The area of an alert's target, its regions, and the countries that it lies in. Raises Problem for a target that is none, and
-        where no contact works in all of them.
-        """
-        area = await self._targeting.area(alert.target)
-        shares = await self._targeting.shares(area.geometry)
-        countries = self._targeting.countries(alert.target, area, shares)
-        if faults := tuple(rules.unreachable(alert, countries)):
-            raise Problem("contact-unreachable-from-area", "No contact works where people are told.", faults=faults)
-        return area, shares, countries
-
-    async def _people(self, alert: Alert, area: Area, shares: Sequence[Share]) -> Look:
-        found = await self._targeting.people(area.geometry, alert, self._targeting.told_regions(shares))
-        ringed = await self._targeting.ringed(area.geometry, alert, found)
-        return Look(area=area, shares=shares, found=found, ringed=ringed)
+        """As `looks` tells it."""
+        return await self._looks.ground(alert)
 
     def case_id(self, number: str) -> str:
         """The name a case number goes by in the store."""
@@ -235,7 +221,7 @@ class Intake:
         return [Fault("/info", "None of these languages has its words and safety line in the templates.")]
 
     def _record(
-        self, alert: Alert, who: Credential, alert_id: str, look: Look, texts: int, *, draft: bool
+        self, alert: Alert, who: Credential, alert_id: str, look: Sight, texts: int, *, draft: bool
     ) -> AlertRecord:
         return AlertRecord(
             id=alert_id,
@@ -250,12 +236,12 @@ class Intake:
             key=who.key_id,
             external_id=alert.external_id or "",
             case=self._alerts.case_id(alert.case.number) if alert.case.number else alert_id,
-            regions=" ".join(map(str, self._targeting.told_regions(look.shares))),
+            regions=look.regions,
             created=self._clock.now_ms(),
             expires=int(alert.expires.timestamp() * 1000),
             rev=1,
             seen=len(look.found),
-            countries=" ".join(self._targeting.countries(alert.target, look.area, look.shares)),
+            countries=" ".join(look.countries),
             texts=texts,
             document=alert.model_dump_json(by_alias=True).encode(),
         )

@@ -24,6 +24,10 @@ class Kept(Generic[V]):
         self._source: object = None
         self._values: OrderedDict[Hashable, asyncio.Future[V]] = OrderedDict()
 
+    def forget(self) -> None:
+        """Let go of all values."""
+        self._values = OrderedDict()
+
     async def once(self, source: object, name: Hashable, make: Callable[[], Awaitable[V]]) -> V:
         """The value of a name. Whoever asks while it is being made waits for it; what cannot be made is not kept, and raises."""
         if source is not self._source:

@@ -79,6 +79,11 @@ class Targeting:
         self._searches: Kept[Together[Wanted, Found]] = Kept(KEPT)
         self._shares: Kept[tuple[Share, ...]] = Kept(KEPT)
 
+    @property
+    def library(self) -> Library:
+        """The regions as they are now."""
+        return self._regions.library
+
     async def area(self, target: Target) -> targets.Area:
         """The area of a target. Raises Problem with every fault at once, each with its pointer under /target."""
         library, name = self._regions.library, digest(target.model_dump_json().encode())

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
+import shapely
 
 from alertd.alerts import CHANNELS, SHOWN, AlertState
 from alertd.documents import Alert
@@ -116,7 +117,7 @@ class Updating:
         if record.state is AlertState.PENDING:
             record = await self._begun(record.id, who)
         look = await self._intake.look(said)
-        return Taken(record=record, area=look.area, shares=look.shares, found=look.found, ringed=look.ringed)
+        return Taken.of(record, look)
 
     async def _same(
         self, versions: Sequence[AlertRecord], document: bytes, notify: Notify, who: Credential
@@ -133,7 +134,7 @@ class Updating:
         """Whether it was kept; no where the alert or its chain is another since, and is to be looked at again. Raises Problem."""
         record = taken.record
         await claim_external_id(self._alerts, record)
-        done, said = await self._updates.propose(old, record, taken.area.geometry, last=len(versions))
+        done, said = await self._updates.propose(old, record, shapely.to_wkb(taken.area.geometry), last=len(versions))
         if done or said in {"again", "changed"}:
             return done
         if said == "expired":

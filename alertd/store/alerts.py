@@ -110,8 +110,8 @@ class Alerts:
         parts = (record.org, folded_subject(record.author), record.kind, record.status, record.external_id)
         return keys.external_id(self._db.codec.hashed("external-id", "\0".join(parts)))
 
-    async def create(self, record: AlertRecord, area: shapely.MultiPolygon) -> bool:
-        """Write a first version, durably. False when the id is there already."""
+    async def create(self, record: AlertRecord, area: bytes) -> bool:
+        """Write a first version with its area (WKB), durably. False when the id is there already."""
         chain = chain_of(record.id)
         seals = self._seals(record.id, await self.case_box(record.case, record.id))
         await self._db.execute_many(
@@ -122,19 +122,19 @@ class Alerts:
             ]
         )
         made = await self._db.run_durably(
-            "create", [keys.chain(chain)], record.id, shapely.to_wkb(area), record.org, self._db.skew_ms,
+            "create", [keys.chain(chain)], record.id, area, record.org, self._db.skew_ms,
             "state", str(record.state), *said(record, seals),
         )  # fmt: skip
         await self.keep_external_id(record)
         return bool(made)
 
-    async def amend(self, record: AlertRecord, area: shapely.MultiPolygon) -> tuple[bool, str]:
+    async def amend(self, record: AlertRecord, area: bytes) -> tuple[bool, str]:
         """Write what a draft or a returned alert says now, durably, if it still is of `record.rev`. Answers whether it
         was done, and the state it has ('changed' when somebody else changed it).
         """
         seals = self._seals(record.id, await self.case_box(record.case, record.id))
         done, old = await self._db.run_durably(
-            "amend", [keys.chain(chain_of(record.id))], record.id, listed(AMENDABLE), record.rev, shapely.to_wkb(area),
+            "amend", [keys.chain(chain_of(record.id))], record.id, listed(AMENDABLE), record.rev, area,
             *said(record, seals),
         )  # fmt: skip
         if done:

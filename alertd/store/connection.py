@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from alertd.store import keys
 from alertd.store.codec import Codec
+from alertd.store.lines import WAIT, Lines
 from alertd.store.nodes import Nodes, grouped, in_place
 from alertd.store.scripts import script
 
@@ -60,6 +61,7 @@ class Connection:
         self.codec = codec
         self.skew_ms = skew_ms
         self._replicas = min(1, replicas_required)
+        self._of_nodes: dict[Redis, Lines] = {}
 
     async def run(self, name: str, names: Sequence[str], *args: Arg) -> Any:
         """Run a script; its writes are applied when this returns."""
@@ -145,7 +147,7 @@ class Connection:
             known = ("EVAL", script(name).text) if whole else ("EVALSHA", script(name).sha)
             commands.append((names[0], (*known, len(names), *names, *args)))
         if durable:  # it counts what its own connection wrote: the same server, the same pipeline
-            commands.append((calls[-1][1][0], ("WAITAOF", 1, self._replicas, WAITAOF_MS)))
+            commands.append((calls[-1][1][0], (WAIT, 1, self._replicas, WAITAOF_MS)))
         return await self._each(commands)
 
     async def _each(self, commands: Sequence[tuple[str, Sequence[Arg]]]) -> list[Any]:
@@ -167,14 +169,19 @@ class Connection:
         return answers
 
     async def _asked(self, commands: Sequence[tuple[str, Sequence[Arg]]]) -> list[Any]:
-        """One pipeline to each server, all at once."""
+        """Of each server its share, all at once."""
         shares = grouped((self.nodes.of(key), i) for i, (key, _) in enumerate(commands))
         if len(shares) == 1:
-            return await _pipeline(next(iter(shares)), [command for _, command in commands])
+            return await self._lines(next(iter(shares))).ask([command for _, command in commands])
         parts = await asyncio.gather(
-            *(_pipeline(node, [commands[i][1] for i in members]) for node, members in shares.items())
+            *(self._lines(node).ask([commands[i][1] for i in members]) for node, members in shares.items())
         )
         return in_place(shares.values(), parts, len(commands))
+
+    def _lines(self, node: Redis) -> Lines:
+        if node not in self._of_nodes:
+            self._of_nodes[node] = Lines(node)
+        return self._of_nodes[node]
 
     def _confirmed(self, answer: list[int]) -> None:
         local, replicas = answer
@@ -184,14 +191,7 @@ class Connection:
 
 def _is_void(command: Sequence[Arg], answer: Any) -> bool:
     """Whether a command is to be sent again: it was not carried out, or waited for what was not."""
-    return isinstance(answer, exceptions.MovedError) or command[0] == "WAITAOF"
-
-
-async def _pipeline(node: Redis, commands: Sequence[Sequence[Arg]]) -> list[Any]:
-    pipe = node.pipeline(transaction=False)
-    for command in commands:
-        pipe.execute_command(*command)
-    return await pipe.execute(raise_on_error=False)
+    return isinstance(answer, exceptions.MovedError) or command[0] == WAIT
 
 
 def checked(answers: list[Any]) -> list[Any]:
@@ -240,8 +240,8 @@ async def check_engine(connection: Connection) -> list[str]:
 
 async def _weaker(node: Redis) -> list[str]:
     try:
-        confirmed, *settings = await _pipeline(
-            node, [("WAITAOF", 1, 0, WAITAOF_MS), *(("CONFIG", "GET", setting) for setting in WANTED)]
+        confirmed, *settings = await Lines(node).ask(
+            [(WAIT, 1, 0, WAITAOF_MS), *(("CONFIG", "GET", setting) for setting in WANTED)]
         )
     except UNAVAILABLE as error:
         raise translated(error) from error

@@ -15,8 +15,6 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 
-from alertd.store.packing import packed_in_c
-
 Group = TypeVar("Group", bound=Hashable)
 Item = TypeVar("Item")
 #: What of a client's settings says where its server is, who may enter, and how long that may take.
@@ -27,7 +25,7 @@ class Nodes:
     """Which client reaches a key. `stale` is set by whoever sees that this is no longer what it was."""
 
     def __init__(self, client: Redis) -> None:
-        self.first = packed_in_c(client)
+        self.first = client
         self.stale = False
         self._clients: dict[tuple[str, int], Redis] = {}
         self._slots: list[Redis] = []  # by slot, of a cluster

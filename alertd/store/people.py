@@ -109,6 +109,7 @@ class People:
     def __init__(self, connection: Connection) -> None:
         self._db = connection
         self._told = set[str]()  # the unreadable that the log knows of
+        self.changes = 0  # moves with whatever is written here: whoever looked before may find others now
         self.names = Names(connection)
 
     async def numbers(self, count: int) -> range:
@@ -168,6 +169,7 @@ class People:
                 for number in numbers
             ]
         )
+        self.changes += 1
         return [bool(answer == b"1") for answer in answers]
 
     async def put(self, changes: Sequence[Change]) -> list[bool]:
@@ -179,6 +181,7 @@ class People:
         if relabelled:
             await self._replace("label", relabelled)
         done = await self._write(_with_slots(changes, arrived), deadline)
+        self.changes += 1
         await self._replace("whole", [(spot, spot.record) for spot in arrived if done[spot.change]])
         return done
 

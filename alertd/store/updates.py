@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import shapely
-
 from alertd.alerts import SHOWN, AlertState
 from alertd.ids import chain_of
 from alertd.store import keys
@@ -25,9 +23,7 @@ class Updates:
         self._db = connection
         self._alerts = alerts
 
-    async def propose(
-        self, alert: AlertRecord, update: AlertRecord, area: shapely.MultiPolygon, *, last: int
-    ) -> tuple[bool, str]:
+    async def propose(self, alert: AlertRecord, update: AlertRecord, area: bytes, *, last: int) -> tuple[bool, str]:
         """Write an update of an alert, durably, if the alert is shown and of the revision it has here, its chain has `last`
         versions, and no other update waits. Answers whether it was done, and the alert's state ('changed', 'expired', 'again' for
         another last version or the id of the update that waits, where that is why not).
@@ -37,7 +33,7 @@ class Updates:
         await self._alerts.enliven(alert.id, works=False)
         done, old = await self._db.run_durably(
             "propose", [keys.chain(alert.id)], alert.id, listed(SHOWN), alert.rev, last, update.id,
-            shapely.to_wkb(area), self._db.skew_ms, "alerted", update.alerted, *said(update, await self._seals(update)),
+            area, self._db.skew_ms, "alerted", update.alerted, *said(update, await self._seals(update)),
         )  # fmt: skip
         return bool(done), old.decode()
 

@@ -16,7 +16,7 @@ PUSH = Alike(channel="push", language="es")
 CARRIER = 7
 
 
-AREA = shapely.MultiPolygon([shapely.box(-6, 37, -5, 38)])
+AREA = shapely.to_wkb(shapely.MultiPolygon([shapely.box(-6, 37, -5, 38)]))
 
 
 FOREVER_MS = 10**15

@@ -19,7 +19,7 @@ from alertd.store.people import People
 from alertd.store.webhooks import Hooks
 from alertd.store.work import Alike, Work, pack_ref
 
-AREA = shapely.MultiPolygon([shapely.box(-6, 37, -5, 38)])
+AREA = shapely.to_wkb(shapely.MultiPolygon([shapely.box(-6, 37, -5, 38)]))
 MADE_MS = 1_700_000_000_000
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import shapely
 from aiohttp.test_utils import TestClient
 
 from alertd.alerts import AlertState
@@ -69,7 +70,9 @@ async def test_an_update_of_an_exercise_begins_though_its_first_request_died(par
     alert = alert_of(sample, target=WIDER, status="Exercise")
     seen = await parts.updating.submit(record.id, alert, Notify.FULL, ANA, dry_run=True)
     old = await parts.alerts.get(record.id)
-    assert await Updates(parts.db, parts.alerts).propose(old, seen.record, seen.area.geometry, last=1) == (
+    assert await Updates(parts.db, parts.alerts).propose(
+        old, seen.record, shapely.to_wkb(seen.area.geometry), last=1
+    ) == (
         True,
         old.state,
     )

@@ -1,0 +1,111 @@
+"""What a target comes to: its ground, and the people on it, as whoever submits an alert is told of them.
+
+A case system sends the same few targets again and again, so a look is shared by those who ask for the same within a second. That
+decides about nobody: `approve` looks for people afresh, and compares with what was told here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import shapely
+
+from alertd import rules
+from alertd.clock import Clock
+from alertd.documents import Alert, Status
+from alertd.errors import Problem
+from alertd.service.kept import Kept, digest
+from alertd.service.rings import Ringed
+from alertd.service.targeting import Share, Targeting
+from alertd.store.found import Found
+from alertd.store.people import People
+from geofences.targets import Area
+
+#: A look is shared for so long: nobody reads and decides sooner, and 1,000 alerts a second to few targets cost few searches.
+LATELY_S = 1.0
+#: Looks of one second. One has some 40 bytes for each of its people.
+KEPT = 64
+#: Answers about one look: it is told in few languages.
+ANSWERS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What a target comes to: its ground and the people on it. Several may have it: nobody prepares the geometry."""
+
+    area: Area
+    shares: Sequence[Share]
+    found: Found
+    ringed: Ringed
+    answers: Kept[Any] = field(default_factory=lambda: Kept(ANSWERS), compare=False)  # what was made of it to be told
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight(Look):
+    """A look at the target of an alert, with what the alert's record says of it."""
+
+    countries: tuple[str, ...]
+    regions: str  # numbers of those whose people are told although they named no point
+    wkb: bytes
+
+
+class Looks:
+    """Looks at targets."""
+
+    def __init__(self, targeting: Targeting, people: People, clock: Clock) -> None:
+        self._targeting = targeting
+        self._people = people
+        self._clock = clock
+        self._kept: Kept[Sight] = Kept(KEPT)
+        self._moment: tuple[float, int, object] = (0.0, 0, object())
+
+    async def ground(self, alert: Alert) -> tuple[Area, list[Share], tuple[str, ...]]:
+        """The area of an alert's target, its regions, and the countries that it lies in. Raises Problem for a target that is none, and
+        where no contact works in all of them.
+        """
+        area = await self._targeting.area(alert.target)
+        shares = await self._targeting.shares(area.geometry)
+        countries = self._targeting.countries(alert.target, area, shares)
+        check_contacts(alert, countries)
+        return area, shares, countries
+
+    async def lately(self, alert: Alert) -> Sight:
+        """A look that began a second ago at most, and after whatever was registered here before. Raises Problem for a target that is none."""
+        name = (
+            digest(alert.target.model_dump_json().encode()), alert.kind, alert.policy.model_dump_json(),
+            alert.status is Status.ACTUAL,
+        )  # fmt: skip
+        return await self._kept.once(self._now(), name, lambda: self._look(alert))
+
+    def _now(self) -> object:
+        """The same object within one second, until a library is another or somebody is registered."""
+        library, changes, now_s = self._targeting.library, self._people.changes, self._clock.monotonic()
+        until_s, seen, of = self._moment
+        if now_s >= until_s or (seen, of) != (changes, library):
+            self._moment = (now_s + LATELY_S, changes, library)
+            asyncio.get_running_loop().call_later(LATELY_S, self._kept.forget)
+        return self._moment
+
+    async def _look(self, alert: Alert) -> Sight:
+        area = await self._targeting.area(alert.target)
+        shares = await self._targeting.shares(area.geometry)
+        told = self._targeting.told_regions(shares)
+        found = await self._targeting.people(area.geometry, alert, told)
+        return Sight(
+            area=area,
+            shares=shares,
+            found=found,
+            ringed=await self._targeting.ringed(area.geometry, alert, found),
+            countries=self._targeting.countries(alert.target, area, shares),
+            regions=" ".join(map(str, told)),
+            wkb=shapely.to_wkb(area.geometry),
+        )
+
+
+def check_contacts(alert: Alert, countries: Sequence[str]) -> None:
+    """Raises Problem where no contact works in all of these countries."""
+    if faults := tuple(rules.unreachable(alert, countries)):
+        raise Problem("contact-unreachable-from-area", "No contact works where people are told.", faults=faults)

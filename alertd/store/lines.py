@@ -1,0 +1,108 @@
+"""What is asked of one server in one turn of the event loop goes out together, on one connection, and is read in one go.
+
+A request that is small costs the client more than the server. Of a thousand at once, few travel alone, and nobody waits for company.
+What waits for the disk has a line of its own, so that nothing else waits behind it, and waits once for all: it counts what its own
+connection wrote before it (WAITAOF).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redis import exceptions
+from redis.asyncio import Redis
+from redis.connection import HiredisRespSerializer
+
+Command = Sequence[Any]
+WAIT = "WAITAOF"
+_PACKER: Any = HiredisRespSerializer()  # in C; the asynchronous client packs in Python, in twice the time
+
+
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    """One caller's commands."""
+
+    names: list[Any]
+    packed: list[bytes]
+    future: asyncio.Future[list[Any]]
+
+
+class Lines:
+    """The lines to one server."""
+
+    def __init__(self, node: Redis) -> None:
+        self._node = node
+        self._asked: dict[bool, list[_Ask]] = {False: [], True: []}  # by whether it waits for the disk
+        self._tasks = set[asyncio.Task[None]]()
+
+    async def ask(self, commands: Sequence[Command]) -> list[Any]:
+        """The answers, errors among them. Where the last command is WAITAOF, it is once for all that go with it. Raises what the
+        client raises when the server cannot be reached.
+        """
+        loop = asyncio.get_running_loop()
+        packed = [
+            piece for command in commands for piece in _PACKER.pack(*command)
+        ]  # what cannot be is the caller's alone
+        ask = _Ask([command[0] for command in commands], packed, loop.create_future())
+        waits = ask.names[-1] == WAIT
+        if not self._asked[waits]:
+            loop.call_soon(self._go, waits)
+        self._asked[waits].append(ask)
+        return await ask.future
+
+    def _go(self, waits: bool) -> None:
+        asked, self._asked[waits] = self._asked[waits], []
+        task = asyncio.get_running_loop().create_task(self._together(asked, waits))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _together(self, asked: Sequence[_Ask], waits: bool) -> None:
+        try:
+            await self._exchange(asked, int(waits))
+        except Exception as error:  # noqa: BLE001  it is raised where it is waited for
+            for ask in asked:
+                if not ask.future.done():
+                    ask.future.set_exception(error)
+        finally:
+            for ask in asked:
+                ask.future.cancel()  # none is left waiting; what is answered stays so
+
+    async def _exchange(self, asked: Sequence[_Ask], shared: int) -> None:
+        """`shared` are the commands at the end that all have in common: 1 or none."""
+        packed = [piece for ask in asked for piece in ask.packed[: len(ask.packed) - shared]]
+        packed += asked[0].packed[len(asked[0].packed) - shared :]
+        pool: Any = self._node.connection_pool
+        connection = await pool.get_connection()
+        try:
+            await connection.send_packed_command(packed)
+            answers = await read(connection, len(packed))
+        finally:
+            await pool.release(connection)
+        end, first = answers[len(answers) - shared :], 0
+        for ask in asked:
+            own = answers[first : (first := first + len(ask.names) - shared)]
+            if not ask.future.done():  # else whoever asked has gone
+                ask.future.set_result([*map(self._meant, ask.names, own), *end])
+
+    def _meant(self, name: Any, answer: Any) -> Any:
+        """The answer as the client gives it to whoever asks alone."""
+        callback = self._node.response_callbacks.get(name)
+        return answer if callback is None or isinstance(answer, Exception) else callback(answer)
+
+
+async def read(connection: Any, count: int) -> list[Any]:
+    """So many answers of a connection of the client; errors of commands are answers. Raises what the client raises.
+
+    The client's own way takes a time-out and five calls for each. A connection of which not all was read is closed.
+    """
+    try:
+        async with asyncio.timeout(connection.socket_timeout):
+            return [await connection._parser.read_response() for _ in range(count)]  # noqa: SLF001  it has no other name
+    except BaseException as error:
+        await connection.disconnect(nowait=True)
+        if isinstance(error, TimeoutError):
+            raise exceptions.TimeoutError("no answer in time") from error
+        raise

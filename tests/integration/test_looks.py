@@ -1,0 +1,74 @@
+"""Whoever submits an alert to a target that was looked at a moment ago is told what was found then; nobody is decided about by it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from alertd.app import Parts, opened
+from alertd.errors import Problem
+from alertd.store.codec import Codec
+from channels.sandbox import Sandbox
+from geofences.regions import Library
+from tests.integration.acts import BEA, register, submitted
+from tests.integration.test_own_regions import drawn, sending, shipped
+
+SAME = {"regions": ["41091"]}
+
+
+async def test_the_same_target_is_looked_at_once_a_second(parts: Parts, sample: dict[str, Any]):
+    """Two alerts to one target share a look; another kind of alert, which is for others, does not."""
+    await register(parts, 30)
+    first, second = [await submitted(parts, sample, target=SAME) for _ in range(2)]
+    drill = await submitted(parts, sample, target=SAME, status="Test")
+    assert first.found is second.found
+    assert drill.found is not first.found
+
+
+async def test_whoever_registered_is_counted_at_once(parts: Parts, sample: dict[str, Any]):
+    """A look is not shared with whoever asks after somebody registered, moved away or was forgotten."""
+    await register(parts, 30)
+    counted = [len((await submitted(parts, sample, target=SAME)).found)]
+    await register(parts, 5, first=30)
+    counted.append(len((await submitted(parts, sample, target=SAME)).found))
+    await register(parts, 2, places={"home": {"point": [-6.29, 36.53]}})
+    counted.append(len((await submitted(parts, sample, target=SAME)).found))
+    await parts.registry.forget("p9")
+    counted.append(len((await submitted(parts, sample, target=SAME)).found))
+    assert counted == [30, 35, 33, 32]
+
+
+async def test_an_approval_looks_for_itself(
+    parts: Parts, sample: dict[str, Any], redis: Redis, codec: Codec, library: Library
+):
+    """Who registered at another process within that second is not in the look: the approver is told, and they are frozen."""
+    await register(parts, 30)
+    await submitted(parts, sample, target=SAME)
+    async with opened(parts.settings, redis, codec, library=library, renderer=parts.renderer) as others:
+        await register(others, 1, first=30)
+    taken = await submitted(parts, sample, target=SAME)
+    with pytest.raises(Problem) as refused:
+        await parts.approval.approve(taken.record.id, BEA)
+    assert refused.value.extra == {"seen": 30, "now": 31}
+    assert (await parts.approval.approve(taken.record.id, BEA, people=31)).people == 31
+
+
+async def test_a_region_that_was_drawn_anew_is_looked_at_anew(
+    tmp_path: Path, redis: Redis, codec: Codec, sandbox: Sandbox, sample: dict[str, Any]
+):
+    """The look is of the ground that the region had when it was asked for."""
+    async with opened(sending(tmp_path, sandbox), redis, codec, library=shipped()) as parts:
+        await drawn(parts, org="default")
+        before = await submitted_there(parts, sample)
+        smaller = {"type": "Polygon", "coordinates": [[[-6.1, 37.3], [-6.0, 37.3], [-6.0, 37.4], [-6.1, 37.3]]]}
+        await parts.regions.draw("PATROL-1", "Ours", {}, smaller, org="default", seen=None)
+        assert await submitted_there(parts, sample) < before / 2
+
+
+async def submitted_there(parts: Parts, sample: dict[str, Any]) -> float:
+    """The km2 that a drill in the drawn region is told of."""
+    taken = await submitted(parts, sample, target={"regions": ["PATROL-1"]}, status="Test")
+    return taken.area.km2
