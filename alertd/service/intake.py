@@ -28,11 +28,10 @@ from alertd.service.media import Photos
 from alertd.service.messages import impossible
 from alertd.service.organisations import Organisations
 from alertd.service.revisions import check_revision
-from alertd.service.targeting import Share, too_few_people
+from alertd.service.targeting import Share
 from alertd.service.texts import Texts
 from alertd.service.twins import check_twin, claim_external_id
 from alertd.store.alerts import AlertRecord, Alerts
-from alertd.store.found import Found
 from geofences.targets import Area
 
 #: Documents of which it is kept whether their messages can be made: by a digest, so that a thousand take 100 kB.
@@ -158,7 +157,7 @@ class Intake:
         says = digest(alert.model_dump_json(exclude={"external_id"}).encode())  # a dry run is often of the same
         if faults := await self._unsayable.once(None, (says, who.org, texts, telling.code, *look.countries), unsayable):
             raise Problem("message-impossible", "A channel's message cannot be made.", faults=tuple(faults))
-        self._check_size(alert, look.area, look.found)
+        self._looks.check_size(alert, look)
         return alert, look, texts
 
     async def look(self, alert: Alert) -> Look:
@@ -196,17 +195,6 @@ class Intake:
             faults = tuple(found_by())
             if faults:
                 raise Problem(slug, detail, faults=faults)
-
-    def _check_size(self, alert: Alert, area: Area, found: Found) -> None:
-        if alert.status is not Status.ACTUAL:
-            return
-        if area.km2 < self._targeting.settings.least_km2:
-            raise Problem(
-                "audience-too-small",
-                f"The area has {area.km2:.3f} km2; the least is {self._targeting.settings.least_km2} km2.",
-            )
-        if len(found) < self._targeting.settings.least_people:
-            raise too_few_people(self._targeting.settings.least_people)
 
     def _without_carrier(self, alert: Alert) -> list[Fault]:
         return [

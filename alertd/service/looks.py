@@ -19,7 +19,7 @@ from alertd.documents import Alert, Status
 from alertd.errors import Problem
 from alertd.service.kept import Kept, digest
 from alertd.service.rings import Ringed
-from alertd.service.targeting import Share, Targeting
+from alertd.service.targeting import Share, Targeting, too_few_people
 from alertd.store.found import Found
 from alertd.store.people import People
 from geofences.targets import Area
@@ -79,6 +79,18 @@ class Looks:
             alert.status is Status.ACTUAL,
         )  # fmt: skip
         return await self._kept.once(self._now(), name, lambda: self._look(alert))
+
+    def check_size(self, alert: Alert, look: Look) -> None:
+        """Raises Problem where an Actual alert has too small an area, or too few people."""
+        if alert.status is not Status.ACTUAL:
+            return
+        least = self._targeting.settings
+        if look.area.km2 < least.least_km2:
+            raise Problem(
+                "audience-too-small", f"The area has {look.area.km2:.3f} km2; the least is {least.least_km2} km2."
+            )
+        if len(look.found) < least.least_people:
+            raise too_few_people(least.least_people)
 
     def _now(self) -> object:
         """The same object within one second, until a library is another or somebody is registered."""
