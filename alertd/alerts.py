@@ -137,6 +137,7 @@ class LedgerReason(enum.IntEnum):
     SUPERSEDED = 41  # an update tells it anew, or tells it to others
     PUT_BACK = 42  # the store was put back from a copy: what was sent since then is not known
     QUIET_HOURS = 43  # waits for the end of them, or ended while it did
+    ACKNOWLEDGED = 44  # their phone said that it has the alert, so that no SMS is needed
 
 
 #: What waits for these is held on purpose: nothing stalls.

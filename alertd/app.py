@@ -36,6 +36,7 @@ from alertd.service.events import Events
 from alertd.service.explaining import Explaining
 from alertd.service.fleet import Fleet
 from alertd.service.following import Following
+from alertd.service.holding import Holding
 from alertd.service.inbound import Inbound
 from alertd.service.intake import Intake
 from alertd.service.labels import Labels
@@ -64,6 +65,7 @@ from alertd.service.updating import Updating
 from alertd.service.webhook_delivery import WebhookDelivery
 from alertd.service.webhooks import Webhooks
 from alertd.store import events as event_store
+from alertd.store.acks import Acks
 from alertd.store.alerts import Alerts
 from alertd.store.audience import Audience
 from alertd.store.audit import AuditLog
@@ -117,6 +119,7 @@ class Parts:
         self.alerts = Alerts(self.db)
         self.people = People(self.db)
         self.work = Work(self.db)
+        self.acks = Acks(self.db)
         self.limits = Limits(self.db)
         self.removal = Removal(self.people)
         deadline_s = settings.audience.deadline_s
@@ -158,7 +161,7 @@ class Parts:
         )
         self.registry = Registry(self.people, self.regions, clock)
         self.labels = Labels(self.registry, self.regions, LabelMark(self.db), clock)
-        self.receipts = Receipts(self.work, MessageIds(self.db), self.removal, self.tags, metrics)
+        self.receipts = Receipts(self.work, self.acks, MessageIds(self.db), self.removal, self.tags, clock, metrics)
         self.mail_reports = MailReports(self.receipts, self.removal, self.work, self.people, self.tags)
         self.audit = Audit(AuditLog(self.db), self.alerts, self.db.codec, metrics)
         self.current = Current(self.db)
@@ -235,6 +238,7 @@ class Parts:
             purging=self.purging,
             requests=self.requests,
             fleet=self.fleet,
+            acks=self.acks,
             is_ready=is_ready,
             process_metrics=process_metrics,
             takes_writes=takes_writes,
@@ -259,6 +263,7 @@ class Parts:
                 carriers=self.carriers,
                 removal=self.removal,
                 receipts=self.receipts,
+                holding=Holding(self.acks, self.clock),
                 tags=self.tags,
                 clock=self.clock,
                 metrics=self.metrics,

@@ -151,8 +151,24 @@ class Policy(Document):
 
     places: Annotated[tuple[PlaceKind, ...], Field(min_length=1)] = tuple(PlaceKind)
     max_age_h: Annotated[int, Field(ge=1, le=MAX_AGE_H)] = 24
-    mode: Literal["all", "first"] = "all"
+    mode: Annotated[
+        Literal["all", "escalate"],
+        Field(
+            description="`escalate`: whoever can be reached by push or web push gets an SMS only without an acknowledgement."
+        ),
+    ] = "all"
+    after_s: Annotated[int, Field(ge=10, le=3_600, description="When that SMS goes, after the approval.")] = 60
     pace_per_min: Annotated[int, Field(ge=1)] | None = None
+
+    @property
+    def escalates(self) -> bool:
+        return self.mode == "escalate"
+
+    @model_validator(mode="after")
+    def _waits_for_something(self) -> Self:
+        if "after_s" in self.model_fields_set and not self.escalates and self.after_s != Policy().after_s:
+            refuse("Policy", [(("after_s",), "Only with mode escalate does anything wait.")])
+        return self
 
 
 class Publish(Document):

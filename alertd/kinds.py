@@ -41,6 +41,10 @@ class Channel(enum.StrEnum):
     MAIL = "mail"
 
 
+#: Channels that put a message on a screen, where a later one takes its place and an app may say that it is there.
+ON_SCREEN = (Channel.PUSH, Channel.WEBPUSH)
+
+
 class PlaceKind(enum.StrEnum):
     """What a place is to a subscriber: where they are `now`, or where they belong."""
 

@@ -30,7 +30,6 @@ NOT_YET: tuple[tuple[str, Any, str], ...] = (
     ("case/vehicles", (), "Vehicles are not told yet."),
     ("target/rings/*/pace_per_min", None, "A slower pace is not handled yet."),
     ("target/groups", (), "Groups are not handled yet."),
-    ("policy/mode", "all", "Every address of a subscriber is used; other ways are not handled yet."),
     ("policy/pace_per_min", None, "A slower pace is not handled yet."),
     ("publish/page", False, "There is no public page yet."),
     ("publish/feed", False, "There is no public feed yet."),

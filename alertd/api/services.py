@@ -41,6 +41,7 @@ from alertd.service.targeting import Targeting
 from alertd.service.texts import Texts
 from alertd.service.updating import Updating
 from alertd.service.webhooks import Webhooks
+from alertd.store.acks import Acks
 from alertd.store.requests import Requests
 
 
@@ -83,6 +84,7 @@ class Services:
     purging: Purging
     requests: Requests
     fleet: Fleet
+    acks: Acks
     is_ready: Callable[[], Awaitable[bool]]
     process_metrics: Callable[[], Awaitable[bytes]]
     takes_writes: Callable[[], bool]

@@ -42,6 +42,10 @@ class OutsideReply(BaseModel):
     regions: list[RegionShare] = Field(description="Where that is; of a few regions at most, the largest part first.")
 
 
+#: Of a policy that escalates, where no app acknowledged anything in a month.
+NOBODY_ACKNOWLEDGES = "No app has acknowledged a message in the last month, so everyone with a number will get the SMS, only later. See ops/apps.md."
+
+
 class PreviewReply(BaseModel):
     area: AreaReply
     geometry: dict[str, Any] = Field(description="The area as GeoJSON MultiPolygon.")
@@ -53,6 +57,7 @@ class PreviewReply(BaseModel):
     outside: OutsideReply | None = Field(
         description="What of the area lies outside your jurisdiction, so that an alert to it would be refused; null where nothing does."
     )
+    notice: str | None = Field(description="What the policy asks for and will not get.")
 
 
 async def preview_target(request: web.Request, *, body: PreviewRequest) -> PreviewReply:
@@ -78,6 +83,7 @@ async def preview_target(request: web.Request, *, body: PreviewRequest) -> Previ
         untold=await s.targeting.untold(body.kind, body.policy, shares, area.km2, found),
         eta=eta(s, audience.addresses, CHANNELS, (ring.loudness for ring in audience.rings)),
         outside=OutsideReply.model_validate(facts(beyond)) if beyond else None,
+        notice=NOBODY_ACKNOWLEDGES if body.policy.escalates and not await s.acks.lately(s.clock.now_ms()) else None,
     )
 
 

@@ -19,7 +19,7 @@ from alertd.metrics import Metrics
 from alertd.service.carriers import UNLIMITED, Carrier, Carriers, Domain
 from alertd.service.credibility import Credibility
 from alertd.service.domains import Domains, Heard, heard
-from alertd.service.holding import held
+from alertd.service.holding import Holding
 from alertd.service.messages import Messages, Ready
 from alertd.service.receipts import Receipts
 from alertd.service.removal import Dead, Removal
@@ -102,6 +102,7 @@ class Dispatch:
     carriers: Carriers
     removal: Removal
     receipts: Receipts
+    holding: Holding
     tags: Tags
     clock: Clock
     metrics: Metrics
@@ -259,18 +260,17 @@ class Dispatch:
         self, lease: Lease, indices: Sequence[int], ready: Ready, carrier: Carrier
     ) -> tuple[list[_Try], list[Settlement]]:
         """Fetch the addresses now, so that a STOP, a rotated token or quiet hours since the plan count."""
-        now_ms, doubted = self.clock.now_ms(), lease.doubted
         people = await self.people.read_many([lease.refs[i][0] for i in indices])
+        held = await self.holding.settled(lease, indices, people, ready, carrier.number)
         tries: list[_Try] = []
         settled: list[Settlement] = []
         for i, person in zip(indices, people, strict=True):
             value, reason = _usable(person, lease.refs[i][1], lease.alike.channel, ready.kind)
-            if value is None or isinstance(person, Absence):
+            if value is None:
                 settled.append(_unsendable(lease, i, State.SUPPRESSED, reason))
                 continue
-            waits = held(person, ready, now_ms, lease.rows[i], carrier.number, doubt=doubted[i])
-            if waits:
-                settled.append(waits)
+            if i in held:
+                settled.append(held[i])
                 continue
             channel, row = lease.alike.channel, lease.rows[i]
             to = value if channel in LINKED else None

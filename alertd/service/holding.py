@@ -1,24 +1,62 @@
-"""What is held back although its carrier would take it, and until when: a pure decision about one row.
+"""What is not sent although its carrier would take it: now, because its person sleeps, or at all, because they know.
 
-It is taken when the address is fetched, so it holds for who a person is and what the time is then: for what is planned, for what
+It is decided when the addresses are fetched, so it holds for who a person is and what the time is then: for what is planned, for what
 a slow carrier brings into the night, and for a try that failed before it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from alertd import quiet
 from alertd.alerts import LedgerReason, State
+from alertd.clock import Clock
 from alertd.service.messages import Ready
-from alertd.store.work import Settlement
+from alertd.store.acks import Acks
+from alertd.store.people import Absence
+from alertd.store.work import Lease, Settlement
 from alertd.subscribers import Subscriber
 
 
-def held(person: Subscriber, ready: Ready, now_ms: int, row: int, carrier: int, *, doubt: bool) -> Settlement | None:
-    """The settlement of a row that is not sent now: queued until the person's quiet hours end. None where nothing holds it back."""
-    if not ready.hushed or person.quiet is None or person.time_zone is None:
-        return None
-    until = quiet.ends_ms(now_ms, person.time_zone, *person.quiet)
-    if until is None:
-        return None
-    reason, wait_ms = LedgerReason.QUIET_HOURS, until - now_ms
-    return Settlement(row, State.QUEUED, reason, carrier, delay_ms=wait_ms, doubt=doubt, unsent=True)
+class Holding:
+    """Settles what is held back."""
+
+    def __init__(self, acks: Acks, clock: Clock) -> None:
+        self._acks = acks
+        self._clock = clock
+
+    async def settled(
+        self, lease: Lease, indices: Sequence[int], people: Sequence[Subscriber | Absence], ready: Ready, carrier: int
+    ) -> Mapping[int, Settlement]:
+        """By index, the settlements of those rows of a lease that are not sent now; `people` are in the order of `indices`."""
+        if not ready.hushed and not lease.alike.unheard:
+            return {}
+        found = {} if not ready.hushed else self._asleep(lease, indices, people, carrier)
+        return found | (await self._told(lease, indices) if lease.alike.unheard else {})
+
+    def _asleep(
+        self, lease: Lease, indices: Sequence[int], people: Sequence[Subscriber | Absence], carrier: int
+    ) -> dict[int, Settlement]:
+        """Queued until their quiet hours end."""
+        now_ms, found = self._clock.now_ms(), dict[int, Settlement]()
+        for i, person in zip(indices, people, strict=True):
+            if isinstance(person, Absence) or person.quiet is None or person.time_zone is None:
+                continue
+            until = quiet.ends_ms(now_ms, person.time_zone, *person.quiet)
+            if until is not None:
+                found[i] = Settlement(
+                    lease.rows[i], State.QUEUED, LedgerReason.QUIET_HOURS, carrier, delay_ms=until - now_ms,
+                    doubt=lease.doubted[i], unsent=True,
+                )  # fmt: skip
+        return found
+
+    async def _told(self, lease: Lease, indices: Sequence[int]) -> dict[int, Settlement]:
+        """Of an alert that escalates, those who have it on a screen; where a try may have arrived nobody knows what they have."""
+        acked = await self._acks.of(lease.alert_id, [lease.refs[i][0] for i in indices])
+        return {
+            i: Settlement(
+                lease.rows[i], State.UNKNOWN if lease.doubted[i] else State.SUPPRESSED, LedgerReason.ACKNOWLEDGED, 0
+            )
+            for i, has in zip(indices, acked, strict=True)
+            if has
+        }

@@ -13,7 +13,7 @@ from alertd.clock import Clock
 from alertd.documents import Alert, loudness
 from alertd.errors import Fault
 from alertd.ids import chain_of, new_id, sequence_of
-from alertd.kinds import Channel, Notify
+from alertd.kinds import ON_SCREEN, Notify
 from alertd.rendering import THE_ALERT, Renderer, Telling
 from alertd.rendering.own_texts import NONE, OwnTexts
 from alertd.service.carriers import Carrier, Carriers
@@ -26,8 +26,6 @@ from channels.base import Loudness, Message, Prepared, Stamp
 #: How old what is known of an alert's revision may be: with the half second of `send_until`, nothing that was taken out of it is sent a
 #: second later.
 LOOK_S = 0.25
-#: Channels that show what ends an alert in its place: that takes a child's name off the phones of those who sleep.
-REPLACING = (Channel.PUSH, Channel.WEBPUSH)
 KEPT = 256  # prepared messages in memory: 20 alerts in 12 languages on one channel
 
 
@@ -186,5 +184,7 @@ class Messages:
             _told(alert_id, alike, error)
             return None
         loud = stamp.loudness is Loudness.LOUD
-        takes_back = _telling(record, alike).is_end and alike.channel in REPLACING
+        takes_back = (
+            _telling(record, alike).is_end and alike.channel in ON_SCREEN
+        )  # a child's name leaves the phones of those who sleep
         return Ready(prepared, record.kind, record.expires, loud, hushed=not loud and not takes_back)

@@ -16,6 +16,7 @@ from alertd.documents import Alert, Status
 from alertd.ids import chain_of
 from alertd.rendering import Renderer, choose_language
 from alertd.service import notices, rings, updates
+from alertd.service.updates import SMS, may_acknowledge
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.frozen import Frozen
 from alertd.store.people import Absence, People
@@ -88,7 +89,10 @@ class Planner:
             groups = await refer(frozen.numbers[chunk], frozen.rings[chunk])
             delays, last = rings.delays_ms(alert.target), after == len(turn)
             batch = FIRST_BATCH if cursor == 0 else BATCH
-            answer = await self._work.plan(record.id, cursor, after, groups, last=last, delays_ms=delays, batch=batch)
+            answer = await self._work.plan(
+                record.id, cursor, after, groups, last=last, delays_ms=delays,
+                late_ms=1_000 * alert.policy.after_s, batch=batch,
+            )  # fmt: skip
             if answer != "ok":
                 return False
             if last:
@@ -136,7 +140,7 @@ class Planner:
         still = {person.number for person in belongs.still(people)} & meant
         groups = updates.references(
             people, alert.channels, languages, ring_of, updates.pairs_of(told, numbers),
-            updates.pairs_of(again, numbers), still.__contains__,
+            updates.pairs_of(again, numbers), still.__contains__, escalates=alert.policy.escalates,
         )  # fmt: skip
         return groups + untold
 
@@ -146,7 +150,8 @@ class Planner:
         """The references of some people of an audience, given the ring of each."""
         people, languages, untold = await self._read(alert, numbers)
         ring_of = dict(zip(numbers.tolist(), in_rings.tolist(), strict=True))
-        return references(belongs.still(people), alert.channels, languages, ring_of) + untold
+        still, escalates = belongs.still(people), alert.policy.escalates
+        return references(still, alert.channels, languages, ring_of, escalates=escalates) + untold
 
     async def _read(
         self, alert: Alert, numbers: NDArray[np.uint64]
@@ -212,21 +217,24 @@ class Belongs:
 
 
 def references(
-    people: Iterable[Subscriber], channels: Sequence[str], languages: Sequence[str], ring_of: Mapping[int, int]
-) -> list[tuple[Alike, bytes]]:
+    people: Iterable[Subscriber], channels: Sequence[str], languages: Sequence[str], ring_of: Mapping[int, int],
+    *, escalates: bool = False,
+) -> list[tuple[Alike, bytes]]:  # fmt: skip
     """The references of people, grouped by what a batch has in common; `ring_of` is by number of the person."""
     wanted = {CHANNELS.index(channel) for channel in channels}
-    groups: dict[tuple[int, str, int], list[bytes]] = {}
+    groups: dict[tuple[int, str, int, bool], list[bytes]] = {}
     for person in people:
+        may_ack = escalates and may_acknowledge(person, channels)
         for address in person.addresses:
             if address.channel in wanted and address.state == AddressState.ACTIVE:
                 reads = (address.language, *person.languages) if address.language else person.languages
-                alike = (address.channel, choose_language(reads, languages), ring_of[person.number])
+                unheard = may_ack and address.channel == SMS
+                alike = (address.channel, choose_language(reads, languages), ring_of[person.number], unheard)
                 group = groups.setdefault(alike, [])
                 group.append(pack_ref(person.number, address.number))
     return [
-        (Alike(channel=CHANNELS[channel], language=language, ring=ring), b"".join(refs))
-        for (channel, language, ring), refs in sorted(groups.items())
+        (Alike(channel=CHANNELS[channel], language=language, ring=ring, unheard=unheard), b"".join(refs))
+        for (channel, language, ring, unheard), refs in sorted(groups.items())
     ]
 
 

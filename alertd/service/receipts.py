@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import structlog
 
 from alertd.alerts import STEPS, LedgerReason, State
+from alertd.clock import Clock
 from alertd.ids import Door, Reference, Tags
 from alertd.metrics import Metrics
 from alertd.service.removal import Removal
+from alertd.store.acks import Acks
 from alertd.store.connection import StoreUnavailableError
 from alertd.store.message_ids import MessageIds, Owner, Said, Sent
 from alertd.store.work import LateReport, Work
@@ -38,8 +40,12 @@ class End:
 class Receipts:
     """Takes reports in any order, any number of times."""
 
-    def __init__(self, work: Work, ids: MessageIds, removal: Removal, tags: Tags, metrics: Metrics) -> None:
+    def __init__(
+        self, work: Work, acks: Acks, ids: MessageIds, removal: Removal, tags: Tags, clock: Clock, metrics: Metrics
+    ) -> None:
         self._work = work
+        self._acks = acks
+        self._clock = clock
         self._ids = ids
         self._removal = removal
         self._tags = tags
@@ -65,6 +71,7 @@ class Receipts:
         if not await self._work.receipt(reference.alert_id, reference.row, channel, State.DELIVERED, reason, old):
             return False
         self._metrics.receipts.labels(channel, "app", said.value).inc()
+        await self._acks.note(self._clock.now_ms())
         return True
 
     async def report(

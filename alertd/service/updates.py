@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from alertd.alerts import CHANNELS, OPEN_STATES, AlertState
 from alertd.ids import chain_of
-from alertd.kinds import Notify, Occasion
+from alertd.kinds import ON_SCREEN, Channel, Notify, Occasion
 from alertd.rendering import choose_language
 from alertd.service.notices import CHANNELS_OF, Heard, Pairs, heard, occasion_of
 from alertd.service.rings import REST
@@ -29,6 +29,7 @@ TELLS = (Occasion.ALERT, Occasion.UPDATE)
 #: A version of these is being told, or was when another took its place.
 _CUT_SHORT = OPEN_STATES | {AlertState.SUPERSEDED}
 _BITS = np.uint64(3)
+SMS = CHANNELS.index(Channel.SMS)
 
 
 def again_on(notify: str, channels: Collection[str]) -> frozenset[str]:
@@ -124,12 +125,15 @@ def references(
     told_pairs: Collection[int],
     again: Collection[int],
     is_inside: Callable[[int], bool],
+    *,
+    escalates: bool = False,
 ) -> list[tuple[Alike, bytes]]:
     """The references of people, grouped by what a batch has in common; `ring_of` and `is_inside` are by number of the person,
     `told_pairs` and those told `again` by number and channel.
     """
-    groups: dict[tuple[int, str, int, bool], list[bytes]] = {}
+    groups: dict[tuple[int, str, int, bool, bool], list[bytes]] = {}
     for person in people:
+        may_ack = escalates and may_acknowledge(person, channels)
         for address in person.addresses:
             channel = CHANNELS[address.channel]
             if channel not in channels or address.state != AddressState.ACTIVE:
@@ -140,8 +144,22 @@ def references(
                 continue
             reads = (address.language, *person.languages) if address.language else person.languages
             alike = (address.channel, choose_language(reads, languages), ring_of[person.number], was_told)
-            groups.setdefault(alike, []).append(pack_ref(person.number, address.number))
+            unheard = may_ack and address.channel == SMS and not was_told  # whoever had an SMS has its change by SMS
+            groups.setdefault((*alike, unheard), []).append(pack_ref(person.number, address.number))
     return [
-        (Alike(channel=CHANNELS[channel], language=language, ring=ring, again=was_told), b"".join(refs))
-        for (channel, language, ring, was_told), refs in sorted(groups.items())
+        (
+            Alike(channel=CHANNELS[channel], language=language, ring=ring, again=was_told, unheard=unheard),
+            b"".join(refs),
+        )
+        for (channel, language, ring, was_told, unheard), refs in sorted(groups.items())
     ]
+
+
+def may_acknowledge(person: Subscriber, channels: Collection[str]) -> bool:
+    """Whether an alert on some channels reaches a screen of theirs, from which an app may acknowledge it."""
+    return any(
+        address.state == AddressState.ACTIVE
+        and CHANNELS[address.channel] in ON_SCREEN
+        and CHANNELS[address.channel] in channels
+        for address in person.addresses
+    )

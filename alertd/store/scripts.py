@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from alertd import alerts
+from alertd import alerts, kinds
 from alertd.store import keys
 
 LEASE_MS = 3_000  # a worker that is silent this long has lost its work; its heart beats every second
@@ -65,6 +65,7 @@ def _tables() -> str:
             f"local LEASE_MS, GAP_MS, LOST_MS = {LEASE_MS}, {GAP_MS}, {LOST_MS}",
             f"local MARKS, STALLED_MS, RECEIPTS_MS = {{{', '.join(map(str, MARKS))}}}, {STALLED_MS}, {RECEIPTS_MS}",
             "local ANSWERABLE = {" + ", ".join(f"[{int(s)}] = true" for s in _ANSWERABLE) + "}",
+            _table("ON_SCREEN", dict.fromkeys(map(str, kinds.ON_SCREEN), True)),
             "local HELD_FOR = {" + ", ".join(f"[{int(r)}] = true" for r in sorted(alerts.HELD_FOR)) + "}",
             "local WORD = {" + ", ".join(f"[{int(s)}] = '{s.word}'" for s in alerts.State) + "}",
         ]

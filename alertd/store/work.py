@@ -71,10 +71,12 @@ class Alike:
     format: str = "text"
     ring: int = 0
     again: bool = False  # they were told the alert before, and are told that it was changed
+    unheard: bool = False  # only those who do not acknowledge it on a screen
 
     @property
     def words(self) -> str:
-        return f"{self.language} {self.format} {self.ring}{' again' if self.again else ''}"
+        marks = f"{' again' if self.again else ''}{' unheard' if self.unheard else ''}"
+        return f"{self.language} {self.format} {self.ring}{marks}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -151,7 +153,14 @@ def _leased(name: str, channel: str, given: Sequence[Any]) -> Lease:
         name=name,
         alert_id=version.decode(),
         batch=batch.decode(),
-        alike=Alike(channel=channel, language=language, format=form, ring=int(ring), again=bool(marks)),
+        alike=Alike(
+            channel=channel,
+            language=language,
+            format=form,
+            ring=int(ring),
+            again="again" in marks,
+            unheard="unheard" in marks,
+        ),
         rows=list(struct.unpack(f"<{len(rows) // 4}I", rows)),
         refs=unpack_refs(refs),
         tries=[tried & ATTEMPTS_MASK for tried in tries],
@@ -178,14 +187,16 @@ class Work:
         *,
         last: bool,
         delays_ms: Mapping[int, int] = NO_DELAYS,
+        late_ms: int = 0,
         batch: int = BATCH,
     ) -> str:
-        """Append one planning chunk, cut into batches of so many references; what belongs to a ring in `delays_ms` waits so long after the approval. Answers 'ok',
-        'behind' or 'closed'.
+        """Append one planning chunk, cut into batches of so many references; what belongs to a ring in `delays_ms` waits so long after the approval,
+        and what is for the unheard `late_ms` longer. Answers 'ok', 'behind' or 'closed'.
         """
         flat: list[str | bytes | int] = []
         for alike, refs in groups:
-            flat += [alike.channel, alike.words, 0 if alike.again else delays_ms.get(alike.ring, 0), refs]
+            due = (0 if alike.again else delays_ms.get(alike.ring, 0)) + late_ms * alike.unheard
+            flat += [alike.channel, alike.words, due, refs]
         answer: bytes = await self._db.run(
             "plan",
             [keys.chain(chain_of(alert_id))],

@@ -135,7 +135,6 @@ def test_errors_never_quote_people(served: Served, alert: dict[str, Any], ana: s
     ("part", "name", "value"),
     [
         ("target", "groups", ["x"]),
-        ("policy", "mode", "first"),
         ("policy", "pace_per_min", 10),
     ],
 )

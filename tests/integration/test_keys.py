@@ -85,6 +85,8 @@ async def test_the_table_has_every_key_and_no_other(parts: Parts, sample: dict[s
     await parts.receipts.sent("centre", "sms", [Sent("tag", ("1", "2"), 1000)])
     await parts.receipts.ended("centre", "sms", [End(None, Said("1", State.DELIVERED, 0))])
     assert await over(parts, record)
+    escalates = await planned(parts, sample, channels=["push", "sms"], policy={"mode": "escalate"})
+    assert await parts.work.receipt(escalates.id, 0, "push", State.DELIVERED, 0, [State.QUEUED])
     cases = Cases(parts.db)
     seen |= await held(parts)
     assert await cases.drop(record.case, await cases.held(record.case))

@@ -163,7 +163,7 @@ async def test_ids_outlive_a_store_that_is_away(process: Any, redis: Redis, cent
         await register(parts, PEOPLE)
         record = await planned(parts, sample, channels=["sms"])
         away = Away(redis, parts.db.codec)
-        told = Receipts(parts.work, MessageIds(away), parts.removal, parts.tags, parts.metrics)
+        told = Receipts(parts.work, parts.acks, MessageIds(away), parts.removal, parts.tags, parts.clock, parts.metrics)
         lease = await parts.work.lease(record.id, "sms", b"")
         await replace(parts.worker().dispatch, receipts=told).drain(lease, lambda: False)
         assert away.away == 0

@@ -20,6 +20,7 @@ for i = 7, #ARGV, 4 do
   local channel, alike, refs = ARGV[i], ARGV[i + 1], ARGV[i + 3]
   local due = start + ARGV[i + 2]
   local total = #refs / 6
+  if string.find(alike, ' unheard', 1, true) then redis.call('HSET', version_key, 'escalates', 1) end
   redis.call('APPEND', key(chain, 'refs', alert), refs)
   redis.call('APPEND', key(chain, 'ledger', alert), string.rep(fresh, total))
   redis.call('HINCRBY', key(chain, 'counts', alert), channel .. '.targeted', total)

@@ -1,10 +1,12 @@
--- A late report for one row: delivered, failed, or the truth about one that was unknown.
+-- A late report for one row: delivered, failed, or the truth about one that was unknown. Of an alert that escalates, who has it on a
+-- screen is noted.
 -- KEYS: 1 chain
 -- ARGV: 1 alert id, 2 row, 3 channel, 4 new state, 5 reason, 6 states it may come from (bytes), 7 skew
 -- Returns: the state it had, or 0 when there is no such row
 local chain, alert, number = KEYS[1], ARGV[1], tonumber(ARGV[2])
 local version_key = key(chain, 'version', alert)
-if number >= tonumber(redis.call('HGET', version_key, 'rows') or '0') then return 0 end
+local planned, escalates = unpack(redis.call('HMGET', version_key, 'rows', 'escalates'))
+if number >= tonumber(planned or '0') then return 0 end
 local now = chain_now(chain, ARGV[7])
 local rows = open_rows(chain, alert, number, number)
 local row = row_of(rows, number)
@@ -16,6 +18,10 @@ if not same and string.find(ARGV[6], string.char(old), 1, true) then
   move(rows, number, tonumber(ARGV[4]), tonumber(ARGV[5]), at)
   row.last, row.receipt = last, at
   close_rows(chain, alert, rows, ARGV[3])
+  if escalates and row.state == S.delivered and ON_SCREEN[ARGV[3]] then
+    local low, high = struct.unpack('<I4B', redis.call('GETRANGE', key(chain, 'refs', alert), number * 6, number * 6 + 4))
+    if high == 0 then redis.call('SETBIT', key(chain, 'acked', alert), low, 1) end -- else more than a bitmap holds: they get the SMS, too
+  end
   redis.call('ZADD', key(chain, 'receipts'), 'NX', now + RECEIPTS_MS, alert) -- they are told of together
 end
 return old

@@ -156,7 +156,6 @@ NOT_HONOURED = [
     ("case/vehicles", [{"plate": "1234 BCD"}], "/case/vehicles"),
     ("target/rings", [{"center": [0, 0], "radius_km": 5, "pace_per_min": 15}], "/target/rings/0/pace_per_min"),
     ("target/groups", ["volunteers"], "/target/groups"),
-    ("policy/mode", "first", "/policy/mode"),
     ("policy/pace_per_min", 100, "/policy/pace_per_min"),
     ("publish/page", True, "/publish/page"),
     ("publish/feed", True, "/publish/feed"),

@@ -1,0 +1,42 @@
+"""Who acknowledged an alert on a screen: what an alert that escalates asks before it sends an SMS.
+
+The script that takes a receipt sets a person's bit in the same step, so an acknowledgement that was answered is never forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from alertd.ids import chain_of
+from alertd.store import keys
+from alertd.store.connection import Connection
+
+#: It is written so seldom that there is an app that acknowledges, and believed for so long.
+NOTED_EVERY_MS = 3_600_000
+BELIEVED_MS = 30 * 24 * 3_600_000
+_MARK = "acknowledged"
+
+
+class Acks:
+    """Of every alert that escalates, and of the service."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._db = connection
+        self._noted_ms = -NOTED_EVERY_MS
+
+    async def of(self, alert_id: str, numbers: Sequence[int]) -> list[bool]:
+        """Who of these subscribers, by their numbers, acknowledged the alert by push or web push."""
+        key = keys.of_chain(chain_of(alert_id), "acked", alert_id)
+        asked = [word for number in numbers for word in ("GET", "u1", number)]
+        return [bit == 1 for bit in await self._db.execute("BITFIELD_RO", key, *asked)]
+
+    async def note(self, now_ms: int) -> None:
+        """An app acknowledged something."""
+        if now_ms - self._noted_ms >= NOTED_EVERY_MS:
+            await self._db.execute("HSET", keys.COUNTERS, _MARK, now_ms)
+            self._noted_ms = now_ms
+
+    async def lately(self, now_ms: int) -> bool:
+        """Whether any app did so in the last month."""
+        noted = await self._db.execute("HGET", keys.COUNTERS, _MARK)
+        return noted is not None and now_ms - int(noted) < BELIEVED_MS

@@ -1,0 +1,150 @@
+"""Escalation: push first, then an SMS to those whose phone did not say that it has the alert."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from alertd.alerts import State
+from alertd.app import Parts
+from alertd.ids import Door
+from alertd.kinds import Notify
+from alertd.service.notices import SETTLE_MS
+from alertd.store.alerts import AlertRecord
+from alertd.store.scripts import STALLED_MS
+from channels.base import ReportState
+from channels.sandbox import Sandbox
+from tests.integration.acts import ANA, BEA, alert_of, counts, over, planned, register, send, silence
+
+AFTER_MS = 60_000
+ESCALATES = {"channels": ["push", "sms"], "policy": {"mode": "escalate", "after_s": 60}}
+NO_PHONE = {"addresses": [{"channel": "sms", "number": "+34600000099"}]}
+
+
+@pytest.fixture(autouse=True)
+async def people(parts: Parts) -> None:
+    """30 with the app and a number, one with a number alone."""
+    await register(parts, 30)
+    await register(parts, 1, first=99, **NO_PHONE)
+
+
+async def acknowledge(parts: Parts, record: AlertRecord, people: set[str], channel: str = "push") -> None:
+    """Their phones say that they have the alert."""
+    rows = [one async for one in parts.reports.deliveries(record)]
+    numbers = {name: (await parts.registry.get(name)).number for name in people}
+    named = {parts.db.codec.hashed(f"delivery:{record.id}", str(number)) for number in numbers.values()}
+    for one in rows:
+        if one.channel == channel and one.subscriber in named:
+            tag = parts.tags.make(record.id, one.row, Door.ACK)
+            assert await parts.receipts.acknowledged(parts.receipts.reference(tag, Door.ACK), ReportState.DELIVERED)
+
+
+def texted(sandbox: Sandbox) -> list[str]:
+    return sorted(address for _, _, address, *_ in sandbox.sms.recorded)
+
+
+async def test_an_sms_goes_to_those_who_did_not_acknowledge(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+    """At once to whoever has no screen; after the time, to whoever was silent; to nobody who acknowledged, and the ledger says why."""
+    record = await planned(parts, sample, **ESCALATES)
+    await send(parts, record)
+    await send(parts, record, "sms")
+    assert await counts(parts, record) == {"accepted": 30}
+    assert await counts(parts, record, "sms") == {"accepted": 1, "queued": 30}
+    await acknowledge(parts, record, {f"p{i}" for i in range(20)})
+    parts.db.skew_ms += AFTER_MS - 10_000
+    await send(parts, record, "sms")
+    assert await counts(parts, record, "sms") == {"accepted": 1, "queued": 30}
+    parts.db.skew_ms += 11_000
+    await send(parts, record, "sms")
+    assert await counts(parts, record, "sms") == {"accepted": 11, "suppressed": 20}
+    assert len(texted(sandbox)) == 11
+    found = await parts.explaining.explain(await parts.registry.get("p3"), record)
+    assert {one.channel: (one.state, one.reason) for one in found.messages} == {
+        "push": ("delivered", "none"), "sms": ("suppressed", "acknowledged"),
+    }  # fmt: skip
+    assert await over(parts, record)
+
+
+async def test_a_worker_that_dies_with_the_sms_loses_no_one(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+    """Whoever leased what had waited and went silent is followed; an acknowledgement meanwhile still counts."""
+    record = await planned(parts, sample, **ESCALATES)
+    await send(parts, record)
+    await send(parts, record, "sms")
+    parts.db.skew_ms += AFTER_MS + 1_000
+    lease = await parts.work.lease(record.id, "sms", parts.carriers.held())
+    assert lease
+    assert (lease.alike.unheard, len(lease.rows)) == (True, 30)
+    await acknowledge(parts, record, {"p7"})
+    await silence(parts.db, record.id)
+    await send(parts, record, "sms")
+    assert await counts(parts, record, "sms") == {"accepted": 30, "suppressed": 1}
+
+
+async def test_what_waits_for_an_acknowledgement_is_no_stall_and_ends_with_the_alert(
+    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+):
+    """The wait is asked for; a cancel in it sends no SMS, and leaves nothing behind."""
+    policy = {"mode": "escalate", "after_s": 3_600}
+    record = await planned(parts, sample, channels=["push", "sms"], policy=policy)
+    await send(parts, record)
+    await send(parts, record, "sms")
+    for _ in range(3):
+        assert not await over(parts, record)
+        parts.db.skew_ms += STALLED_MS
+    assert await parts.db.execute("HGET", f"{{a:{record.id}}}:v:{record.id}", "stalled") is None
+    await parts.approval.cancel(record.id, BEA, "found")
+    assert await over(parts, await parts.alerts.get(record.id))
+    assert await counts(parts, record, "sms") == {"accepted": 1, "cancelled": 30}
+    assert len(texted(sandbox)) == 1
+
+
+async def test_an_update_asks_anew(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+    """Whoever acknowledged the alert gets no SMS of it; of its update they get one unless they acknowledge that, too. Who had an SMS
+    gets its change by SMS.
+    """
+    record = await planned(parts, sample, **ESCALATES)
+    await send(parts, record)
+    await acknowledge(parts, record, {f"p{i}" for i in range(30)})
+    parts.db.skew_ms += AFTER_MS + 1_000
+    await send(parts, record, "sms")
+    assert await counts(parts, record, "sms") == {"accepted": 1, "suppressed": 30}
+    taken = await parts.updating.submit(record.id, alert_of(sample, **ESCALATES, level="appeal"), Notify.FULL, ANA)
+    update = await parts.approval.approve(taken.record.id, BEA)
+    assert await parts.worker().planner.plan(replace(update, start=update.start - SETTLE_MS))
+    await send(parts, record)
+    await acknowledge(parts, update, {"p1"})
+    parts.db.skew_ms += AFTER_MS + 1_000
+    await send(parts, record, "sms")
+    assert await counts(parts, update, "sms") == {"accepted": 30, "suppressed": 1}
+
+
+async def test_the_preview_says_whether_any_app_acknowledges(
+    parts: Parts, client: Any, sandbox: Sandbox, sample: dict[str, Any]
+):
+    """Where none ever did, everyone will get the SMS, and it says so; after the first acknowledgement it does not."""
+    _, key = await parts.access.create(org="default", subject=ANA.subject, scopes=frozenset({"admin"}))
+    ask = {"target": {"regions": ["41091"]}, "policy": {"mode": "escalate"}}
+
+    async def notice() -> str | None:
+        answer = await client.post("/v1/targets/preview", json=ask, headers={"Authorization": f"Bearer {key}"})
+        assert answer.status == 200
+        return (await answer.json())["notice"]
+
+    assert "everyone with a number" in (await notice() or "")
+    record = await planned(parts, sample)
+    await send(parts, record)
+    await acknowledge(parts, record, {"p1"})
+    assert await notice() is None
+
+
+async def test_without_escalation_nothing_waits(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+    """By default every address is used at once, and no acknowledgement is noted for it."""
+    record = await planned(parts, sample, channels=["push", "sms"])
+    await send(parts, record)
+    await acknowledge(parts, record, {"p1"})
+    await send(parts, record, "sms")
+    assert await counts(parts, record, "sms") == {"accepted": 31}
+    assert not any(await parts.acks.of(record.id, range(40)))
+    assert State.DELIVERED.word in await counts(parts, record)
