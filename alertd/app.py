@@ -48,6 +48,7 @@ from alertd.service.operators import Operators
 from alertd.service.organisations import Organisations
 from alertd.service.passkeys import Passkeys, RelyingParty
 from alertd.service.planning import Planner
+from alertd.service.publishing import Publishing
 from alertd.service.purging import Purging
 from alertd.service.receipts import Receipts
 from alertd.service.regions import Regions
@@ -183,6 +184,7 @@ class Parts:
         self.cap_out = CapOut(
             self.alerts, self.targeting, self.regions, self.renderer, self.texts, self.organisations, settings
         )
+        self.publishing = Publishing(self.current, self.alerts, self.cap_out, self.renderer, self.texts, clock)
         self.requests = Requests(self.db)
         self.fleet = Fleet(
             self.alerts,

@@ -172,13 +172,13 @@ class Policy(Document):
 
 
 class Publish(Document):
-    """Where else it is shown. There are no public pages and feeds yet, so both are off unless asked for, and asking is
-    refused.
-    """
+    """Where else it is shown, while it is told. There are no public pages yet: asking for one is refused."""
 
     page: bool = False
-    feed: bool = False
-    area: Literal["regions", "exact", "none"] = "regions"
+    feed: bool = False  # /feed.atom, and its CAP document for everyone
+    area: Literal["regions", "exact", "none"] = (
+        "regions"  # of what is published; of regions, what was drawn is not shown
+    )
 
 
 class Alert(Document):

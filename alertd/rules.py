@@ -32,8 +32,6 @@ NOT_YET: tuple[tuple[str, Any, str], ...] = (
     ("target/groups", (), "Groups are not handled yet."),
     ("policy/pace_per_min", None, "A slower pace is not handled yet."),
     ("publish/page", False, "There is no public page yet."),
-    ("publish/feed", False, "There is no public feed yet."),
-    ("publish/area", "regions", "No area is published yet."),
 )
 
 _VERIFIED = "An Actual missing-child alert needs"

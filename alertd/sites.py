@@ -24,6 +24,7 @@ from alertd.logs import places_of
 from alertd.metrics import merged_text
 from alertd.opening import Store
 from alertd.processes import StartError
+from alertd.public import public_routes
 
 
 class _Handler(RequestHandler):
@@ -125,6 +126,7 @@ async def api_site(
 
     app = create_app(parts.services(is_ready, process_metrics, store.takes_writes))
     app.add_routes(console_routes())
+    app.add_routes(public_routes(parts.publishing, parts.settings.api.reached_at, parts.clock))
     runner = Runner(app, access_log=None, handle_signals=False, shutdown_timeout=LAST_CALLS_S)
     await runner.setup()
     try:

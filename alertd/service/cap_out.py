@@ -23,7 +23,7 @@ from alertd.cap.profiles import LONG, PROFILES, SHORT, Facts, septets
 from alertd.cap.values import SPACE
 from alertd.cap.writer import write
 from alertd.config import Settings
-from alertd.documents import MAX_HEADLINE, Alert
+from alertd.documents import MAX_HEADLINE, Alert, Exclusion
 from alertd.errors import Problem
 from alertd.ids import chain_of
 from alertd.kinds import KINDS, Kind
@@ -41,9 +41,12 @@ from alertd.service.texts import Texts
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.work import Alike
 from geofences.geodesy import area_km2
+from geofences.regions import Kind as RegionKind
 from geofences.targets import Area as Ground
 
 Profile = Literal["ipaws", "cap-cp"]
+#: What is told of an area: its own outline, that of the regions it is in, or none.
+Outline = Literal["exact", "regions", "none"]
 
 #: A region is named by code if so much of it lies in the area: a sliver would ring in a whole county.
 LEAST_SHARE = 0.1
@@ -77,14 +80,14 @@ class CapOut:
         self._sender = settings.cap.sender or urlsplit(self._site).hostname or "alertd"
         self._signer = signer_of(settings.cap)
 
-    async def document(self, record: AlertRecord, profile: Profile | None = None) -> bytes:
+    async def document(self, record: AlertRecord, profile: Profile | None = None, outline: Outline = "exact") -> bytes:
         """The alert as it stands. Raises Problem: not-found for one that was purged or only tells of another, message-impossible with what a profile lacks."""
         if not record.document:
             raise Problem("not-found", "The alert was purged.")
         if record.id != chain_of(record.id):
             raise Problem("not-found", "This version only tells of another; look at the alert itself.")
         try:
-            message = await self._message(record, profile)
+            message = await self._message(record, profile, outline)
             return await asyncio.to_thread(self._written, message)
         except CapError as error:
             raise Problem("message-impossible", "This cannot be told so in CAP.", faults=error.faults) from None
@@ -93,24 +96,32 @@ class CapOut:
         raw = write(message)
         return self._signer.signed(raw) if self._signer else raw
 
-    async def _message(self, record: AlertRecord, profile: Profile | None) -> Message:
-        alert = Alert.model_validate_json(record.document)
+    async def head(self, record: AlertRecord) -> Message:
+        """What names the alert as it stands, which is over where it is a Cancel, without what it says."""
         own = (await self._organisations.get(record.org)).organisation
         head = Message(
             identifier=record.id,
             sender=own.cap_sender or self._sender,
             sent=_time(record.start or record.created),
-            status=Status(alert.status) if record.start else Status.DRAFT,
+            status=Status(record.status) if record.start else Status.DRAFT,
             msg_type=MsgType.ALERT,
             scope=Scope.PUBLIC,
         )
         if changes := [int(ms) for ms in record.changes.split()]:
             head = _updated(head, changes)
-        if record.start and record.state in NO_LONGER_SHOWN:
-            return _cancel(head, record)
+        return _cancel(head, record) if record.start and record.state in NO_LONGER_SHOWN else head
+
+    def headline(self, record: AlertRecord, alert: Alert, language: str, own: OwnTexts) -> str:
+        """What the document has above its text in a language."""
+        return self._told(record, alert, language, own).headline or ""
+
+    async def _message(self, record: AlertRecord, profile: Profile | None, outline: Outline) -> Message:
+        alert, head = Alert.model_validate_json(record.document), await self.head(record)
+        if head.msg_type is MsgType.CANCEL:
+            return head
         shares = await self._targeting.shares(ground := await self._alerts.area(record.id))
         languages = self._languages(alert, profile)
-        message = replace(head, infos=await self._infos(record, alert, ground, shares, languages))
+        message = replace(head, infos=await self._infos(record, alert, ground, shares, languages, outline))
         if profile is None:
             return message
         places = self._places(profile, alert, shares)
@@ -133,20 +144,45 @@ class CapOut:
 
     async def _infos(
         self, record: AlertRecord, alert: Alert, ground: shapely.MultiPolygon, shares: Sequence[Share],
-        languages: dict[str, str],
+        languages: dict[str, str], outline: Outline,
     ) -> tuple[Info, ...]:  # fmt: skip
         """One of each language; all have the same rings, so that more languages leave fewer to each."""
         most = max(1, MOST_POLYGONS // max(len(languages), 1))
-        rings = await asyncio.to_thread(outlines, ground, most)
+        shown = await asyncio.to_thread(self._outline, alert, ground, shares, outline)
+        rings = await asyncio.to_thread(outlines, shown, most) if shown else ()
         parts = await self._targeting.parts(Ground(geometry=ground, km2=area_km2(ground)), shares)
         own = await self._texts.of(record.org, record.texts)
         infos = []
         for language, tag in languages.items():
             words = self._renderer.words(matching(language, self._renderer.all_languages()) or language)
-            area = Area(description=area_name(words, parts) or _bounds(ground), polygons=rings)
+            name = area_name(words, parts) or (_bounds(ground) if outline == "exact" else "")
+            areas = (Area(description=name, polygons=rings),) if name and outline != "none" else ()
             told = await asyncio.to_thread(self._told, record, alert, language, own)
-            infos.append(replace(told, language=tag, areas=(area,)))
+            infos.append(replace(told, language=tag, areas=areas))
         return tuple(infos)
+
+    def _outline(
+        self, alert: Alert, ground: shapely.MultiPolygon, shares: Sequence[Share], outline: Outline
+    ) -> shapely.MultiPolygon | None:
+        """The ground to show: what was drawn tells where somebody is looked for, so of `regions` whole ones are shown, the smallest of
+        which enough lies in the area, else the smallest that it touches.
+        """
+        library, target = self._regions.library, alert.target
+        drawn = target.polygons or target.circles or target.rings or target.buffer_km or target.exclude != Exclusion()
+        if outline == "exact" or (outline == "regions" and not drawn and not any(map(self._is_drawn, target.regions))):
+            return ground
+        known = [share for share in shares if share.code in library and not self._is_drawn(share.code)]
+        smallest = sorted((share.code for share in known), key=lambda code: library.get(code).km2)[:1]
+        codes = [share.code for share in known if share.share >= LEAST_SHARE] or smallest
+        above = {region.code for code in codes for region in library.ancestors(code)}
+        if outline == "none" or not codes:
+            return None
+        shape = library.ground([code for code in codes if code not in above]).outline
+        return shapely.MultiPolygon(shapely.get_parts(shape).tolist())
+
+    def _is_drawn(self, code: str) -> bool:
+        library = self._regions.library
+        return code in library and library.get(code).kind is RegionKind.DRAWN
 
     def _told(self, record: AlertRecord, alert: Alert, language: str, own: OwnTexts) -> Info:
         """The words of one language: the sender's own, or of a child what a mail says of it."""

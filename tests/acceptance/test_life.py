@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -76,15 +78,18 @@ def test_an_alert_is_extended_and_nobody_hears_of_it(served: Served, alert: dict
 def test_the_life_of_a_case(installation: Callable[..., Served], alert: dict[str, Any], tmp_path: Path):
     """Draft, returned, submitted, previewed, approved by another, sent, updated with a wider area, extended, stood down, reopened, stood down,
     closed, purged. Those who were told were told again, at a token rotated in between, and whoever was newly inside from then on, too;
-    afterwards no file, no answer and no copy that is put back has her name.
+    afterwards no file, no answer, no feed and no backup that is put back has her name or photo.
     """
     served = installation(300)
     ana, bea = served.person("ana@centre.example"), served.person("bea@centre.example")
     photo = hand_in(served, written(drawn()))[1]["id"]
     document = changed(alert, "case/children/0/photos", [{"media": photo}]) | {"channels": ["push"]}
+    document["publish"] = {"page": False, "feed": True, "area": "regions"}
     alert_id = _approved_at_last(served, document, ana, bea)
     path = f"/v1/alerts/{alert_id}"
     served.wait_for(lambda: served.progress(alert_id)["state"] == "sent")
+    served.wait_for(lambda: "Lucía" in _public(served, "/feed.atom"))
+    assert photo in _public(served, f"/cap/{alert_id}.xml")
     told = served.recorded("push")
     assert served.call("PUT", "/v1/subscribers/maria", _person("after"))[0] == 200
     assert served.call("PUT", "/v1/subscribers/pedro", _person("since"))[0] == 201
@@ -99,6 +104,7 @@ def test_the_life_of_a_case(installation: Callable[..., Served], alert: dict[str
         status, answer = served.call("POST", f"{path}/{step}", body, bea)
         assert (status, answer["told_by"]) == (200, f"{alert_id}-{n}")
         served.wait_for(lambda: served.progress(answer["told_by"])["state"] == "sent")  # noqa: B023
+        served.wait_for(lambda: (step == "reopen") == ("Lucía" in _public(served, "/feed.atom")))  # noqa: B023
     heard = served.recorded("push")
     assert heard == {**dict.fromkeys(told, 6), "before": 1, "after": 5, "newly": 5, "since": 5}
 
@@ -179,6 +185,16 @@ def _approved_at_last(served: Served, document: dict[str, Any], ana: str, bea: s
     return str(draft["id"])
 
 
+def _public(served: Served, path: str) -> str:
+    """What everybody may read, without a key; '' for what is not there."""
+    try:
+        with urllib.request.urlopen(served.url + path, timeout=30) as response:
+            return str(response.read().decode())
+    except urllib.error.HTTPError as refusal:
+        refusal.close()
+        return ""
+
+
 def _rewritten(served: Served, times: int) -> None:
     """The append-only file was rewritten so often because of a purge, and that has ended."""
     served.wait_for(lambda: served.log.read_bytes().count(b"rewrite asked for") >= times)
@@ -186,7 +202,9 @@ def _rewritten(served: Served, times: int) -> None:
 
 
 def _shows_nothing(served: Served, alert_id: str, photo: str, key: str) -> None:
-    """Neither the API nor CAP, nor any file of the data directory or the log."""
+    """Neither the API nor CAP, nor what everybody may read, nor any file of the data directory or the log."""
+    assert alert_id not in _public(served, "/feed.atom")
+    assert _public(served, f"/cap/{alert_id}.xml") == ""
     shown = served.call("GET", f"/v1/alerts/{alert_id}", key=key)[1]
     assert (shown["state"], shown["alert"], shown["reason"]) == ("purged", None, None)
     assert served.call("GET", f"/v1/alerts/{alert_id}.cap", key=key)[0] == 404

@@ -158,8 +158,6 @@ NOT_HONOURED = [
     ("target/groups", ["volunteers"], "/target/groups"),
     ("policy/pace_per_min", 100, "/policy/pace_per_min"),
     ("publish/page", True, "/publish/page"),
-    ("publish/feed", True, "/publish/feed"),
-    ("publish/area", "exact", "/publish/area"),
 ]
 
 

