@@ -32,7 +32,7 @@ from alertd.fields import (
     Words,
     to_e164,
 )
-from alertd.kinds import Eyes, Hair, Sex
+from alertd.kinds import Eyes, Hair, Protection, Sex
 
 #: More children than any family that disappears together; beyond, a message cannot name them and a case has to be split.
 MAX_CHILDREN = 20
@@ -147,20 +147,45 @@ class Child(Document):
     photos: Annotated[tuple[Photo, ...], Field(max_length=MAX_PHOTOS)] = ()
 
 
+LegalBasis = Annotated[
+    Line | None,
+    Field(description="On what ground it is published; internal.", examples=["order of the investigating judge"]),
+]
+
+
 class PersonSought(Document):
-    """Someone the authority wants found together with the child."""
+    """Someone the authority wants found together with the child. An Actual alert needs a legal basis: nobody has convicted them."""
 
     name: Name | None = None
     sex: Sex | None = None
     description: TextByLanguage = Field(default_factory=dict)
+    legal_basis: LegalBasis = None
+
+    @model_validator(mode="after")
+    def _somebody(self) -> Self:
+        if self.name is None and self.sex is None and not self.description:
+            raise refusal("A person sought needs a name, a sex or a description.")
+        return self
 
 
 class Vehicle(Document):
-    """A vehicle the child may be in."""
+    """A vehicle the child may be in. Its holder may be anybody, so an Actual alert needs a legal basis."""
 
     plate: Annotated[str, Words(20)] | None = None
-    country: Country | None = None
+    country: Annotated[Country, Field(description="Of the plate.")] | None = None
     description: TextByLanguage = Field(default_factory=dict)
+    legal_basis: LegalBasis = None
+
+    @model_validator(mode="after")
+    def _known_by_something(self) -> Self:
+        if self.plate is None and not self.description:
+            raise refusal("A vehicle needs a plate or a description.")
+        return self
+
+
+def bare_plate(plate: str) -> str:
+    """A plate as two people who read it type the same: letters and digits alone, in capitals."""
+    return "".join(filter(str.isalnum, plate)).upper()
 
 
 class LastSeen(Document):
@@ -251,7 +276,7 @@ class Case(Document):
     number: Annotated[str, Words(64), Field(examples=["SE-2026-117"])] | None = None
     verification: Verification | None = None
     best_interests: Decision | None = None
-    protection: Annotated[tuple[Code, ...], Field(max_length=20)] = ()
+    protection: Annotated[tuple[Protection, ...], Field(max_length=20)] = ()
     children: Annotated[tuple[Child, ...], Field(max_length=MAX_CHILDREN)] = ()
     persons_sought: Annotated[tuple[PersonSought, ...], Field(max_length=MAX_CHILDREN)] = ()
     vehicles: Annotated[tuple[Vehicle, ...], Field(max_length=10)] = ()

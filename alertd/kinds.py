@@ -92,6 +92,17 @@ class PurgeReason(enum.StrEnum):
     ERROR = "error"  # it should never have been here
 
 
+class Protection(enum.StrEnum):
+    """Why a child may be in danger through the alert itself: it tells as little as can be, and a protection officer approves it."""
+
+    PROTECTED_IDENTITY = "protected-identity"  # by law or by a court
+    THREATENED = "threatened"  # who reads it may harm the child
+    IN_CARE = "in-care"  # lives in an institution or with another family
+    ASYLUM = "asylum"  # seeks protection from a state
+    VICTIM = "victim"  # of an offence that the alert would make known
+    WITNESS = "witness"
+
+
 class Category(enum.StrEnum):
     """CAP 1.2, section 3.2.2, category."""
 

@@ -23,7 +23,7 @@ _DECIDES = _SEES | {"alerts:approve", "ledger:explain"}
 SCOPES: dict[Role, frozenset[str]] = {
     Role.AUTHOR: _SEES | {"alerts:write"},
     Role.APPROVER: _DECIDES,
-    Role.PROTECTION_OFFICER: _DECIDES | {"audit:read"},
+    Role.PROTECTION_OFFICER: _DECIDES | {"alerts:protect", "audit:read"},
     Role.ADMINISTRATOR: frozenset({"admin"}),
     Role.VIEWER: _SEES,
 }

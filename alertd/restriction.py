@@ -13,6 +13,14 @@ from alertd.documents import Alert, Info
 OF_CHILD = ("id", "age", "sex")
 OF_CASE = ("number", "verification", "best_interests", "protection", "last_seen", "contact")
 
+#: What goes, as paths.
+RESTRICTED = (
+    *(f"case/children/*/{name}" for name in Child.model_fields if name not in OF_CHILD),
+    *(f"case/{name}" for name in Case.model_fields if name not in (*OF_CASE, "children")),
+    *(f"info/*/{name}" for name in Info.model_fields if name != "source"),
+    "event",
+)
+
 
 def restricted(alert: Alert) -> Alert:
     """The alert without name, looks, clothes, photos, persons sought, vehicles and whatever was written freely. Its languages stay

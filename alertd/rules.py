@@ -10,12 +10,13 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from alertd.cases import ContactRole
+from alertd.cases import ContactRole, bare_plate
 from alertd.documents import Alert, Status
 from alertd.errors import Fault
 from alertd.faults import pointer_of
 from alertd.fields import CLOCK_SKEW, Document
 from alertd.kinds import Kind, Level
+from alertd.restriction import RESTRICTED
 
 #: The ledger counts milliseconds since the start in 32 bits: 49 days. A longer search is extended, which a person does.
 MAX_LIFE = timedelta(days=30)
@@ -24,10 +25,6 @@ MAX_LIFE = timedelta(days=30)
 #: (CAP's values and what only the record of a case needs are kept and answered: there is nothing else to do with them.)
 NOT_YET: tuple[tuple[str, Any, str], ...] = (
     ("scope", "Public", "Only alerts to the public are sent yet."),
-    ("case/protection", (), "Cases under protection are not handled yet: they need a protection officer to approve."),
-    ("case/children/*/marks", {}, "Marks are not told yet: write them into the description."),
-    ("case/persons_sought", (), "Persons sought are not told yet."),
-    ("case/vehicles", (), "Vehicles are not told yet."),
     ("target/rings/*/pace_per_min", None, "A slower pace is not handled yet."),
     ("target/groups", (), "Groups are not handled yet."),
     ("policy/pace_per_min", None, "A slower pace is not handled yet."),
@@ -45,6 +42,8 @@ VERIFICATION: tuple[tuple[str, str], ...] = (
     ("case/verification/protected_identity_checked", f"{_VERIFIED} a check whether the child's identity is protected."),
     ("case/verification/publication_risk", f"{_VERIFIED} someone to have weighed the risk of publishing."),
     ("case/best_interests", f"{_VERIFIED} someone to have decided that it is in the child's best interests."),
+    ("case/persons_sought/*/legal_basis", f"{_VERIFIED} a legal basis for each person it seeks."),
+    ("case/vehicles/*/legal_basis", f"{_VERIFIED} a legal basis for each vehicle it names."),
 )
 
 #: What a case meets that everybody is woken for.
@@ -90,6 +89,21 @@ def _unmet(alert: Alert) -> list[Fault]:
     unmet = [criterion for criterion in CRITERIA if criterion not in verification.criteria]
     sentence = f"A child-alert wakes everybody: its case must meet {', '.join(unmet)}, too. Else send it as endangered."
     return [Fault("/case/verification/criteria", sentence)] if unmet else []
+
+
+def overtold(alert: Alert) -> list[Fault]:
+    """What an alert tells of a child under protection beyond what a restricted one does."""
+    if not alert.case.protection:
+        return []
+    told = (fault for path in RESTRICTED for fault in _values(alert, path))
+    return [
+        Fault(pointer, "Of a child under protection only age and sex are told.") for pointer, value in told if value
+    ]
+
+
+def plates(alert: Alert) -> frozenset[str]:
+    """Those that whoever approves the alert types again: one wrong digit stops a stranger."""
+    return frozenset(bare_plate(vehicle.plate) for vehicle in alert.case.vehicles if vehicle.plate)
 
 
 def unreviewed(alert: Alert) -> list[Fault]:

@@ -51,9 +51,13 @@ class Approve(BaseModel):
     people: Annotated[int, Field(ge=0)] | None = Field(
         None, description="The count that was shown. Default: that of the submission."
     )
+    plates: Annotated[tuple[Annotated[str, Field(max_length=20)], ...], Field(max_length=10, strict=False)] = Field(
+        (),
+        description="Of an Actual alert that names vehicles: their plates, typed again. Spaces and hyphens do not count.",
+    )
 
 
-AS_SUBMITTED = Approve(people=None)
+AS_SUBMITTED = Approve(people=None, plates=())
 
 
 class Decide(BaseModel):
@@ -132,7 +136,9 @@ async def approve_alert(
     may say it again and gets the same answer.
     """
     return await _decided(
-        request, id, lambda decide, who: decide.approve(id, who, people=body.people, rev=headers.version)
+        request,
+        id,
+        lambda decide, who: decide.approve(id, who, people=body.people, plates=body.plates, rev=headers.version),
     )
 
 
@@ -227,7 +233,10 @@ OPERATIONS = (
     Operation(
         method="POST", path="/v1/alerts/{id}/approve", handler=approve_alert, summary="Approve and send",
         scope="alerts:approve", group=_GROUP,
-        problems=(*_STATES, "same-person", "audience-changed", "audience-too-small", "approval-stale", "expired", "stop-active", "outside-jurisdiction"),
+        problems=(
+            *_STATES, "same-person", "protection-review-required", "audience-changed", "audience-too-small", "approval-stale",
+            "expired", "stop-active", "outside-jurisdiction",
+        ),
         step_up=True, act=Act("alert.approve"),
     ),
     Operation(

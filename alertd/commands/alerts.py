@@ -111,13 +111,18 @@ def approve(
     ctx: typer.Context,
     alert_id: AlertId,
     people: Annotated[int | None, typer.Option(help="The count you saw, if another than at submission.")] = None,
+    plate: Annotated[
+        list[str] | None, typer.Option(help="The plate of a vehicle it names, typed again. Once for each.")
+    ] = None,
     seen: Seen = None,
     watch: Annotated[bool, typer.Option("--watch", help="Stay until nobody more is told.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """The second person's word: it is sent."""
     client = common(ctx).client()
-    _decided(client, alert_id, "approve", {} if people is None else {"people": people}, seen, as_json=as_json)
+    said = {"people": people, "plates": plate}
+    body = {name: value for name, value in said.items() if value is not None}
+    _decided(client, alert_id, "approve", body, seen, as_json=as_json)
     if watch:
         follow(client, alert_id, as_json=as_json)
 

@@ -6,11 +6,11 @@ author, and what the case says about the child beyond what helps to recognise it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from alertd.cases import Age, Child, Contact, LastSeen, Photo
+from alertd.cases import Age, Child, Contact, LastSeen, PersonSought, Photo, Vehicle
 from alertd.documents import Alert, Info, Status
 from alertd.kinds import Kind, Occasion
 from alertd.rendering.catalogue import Catalogue
@@ -88,6 +88,7 @@ class ChildFacts:
     hair: str
     eyes: str
     clothing: str
+    marks: str
     photos: tuple[ShownPhoto, ...] = ()
 
 
@@ -114,6 +115,8 @@ class Facts:
     who: str = ""
     fewer: tuple[tuple[str, str], ...] = ()  # who and place in ever fewer words, where there are several children
     children: tuple[ChildFacts, ...] = ()
+    companions: tuple[str, ...] = ()  # persons sought: "Jan K., man, tall"
+    vehicles: tuple[str, ...] = ()  # "white van, 1234 BCD (Spain)"
     place: str = ""
     seen_at: str = ""
     headline: str = ""
@@ -165,6 +168,8 @@ def facts_of(
         children=tuple(
             replace(_child(child, words, room), photos=_photos(child, words, room, where.site)) for child in children
         ),
+        companions=tuple(_companion(person, words, room) for person in case.persons_sought[: room.people]),
+        vehicles=tuple(_vehicle(vehicle, words, room) for vehicle in case.vehicles[: room.people]),
         place=_place(case.last_seen, alert, words, room),
         seen_at="" if case.last_seen is None else words.moment(case.last_seen.at, zone, form=room.form),
         headline=_headline(info, words, room),
@@ -260,7 +265,6 @@ def _who(children: Sequence[Child], words: Catalogue, room: Room) -> str:
 
 
 def _child(child: Child, words: Catalogue, room: Room) -> ChildFacts:
-    clothing = line(told_in(child.clothing, words.language))
     return ChildFacts(
         name=_name(child, words, room),
         age=_age(child.age, words),
@@ -268,8 +272,26 @@ def _child(child: Child, words: Catalogue, room: Room) -> ChildFacts:
         height=_height(child.height_cm, words),
         hair=words.coded("hair", child.hair),
         eyes=words.coded("eyes", child.eyes),
-        clothing=words.isolate(clip(clothing, room.text or len(clothing))),
+        clothing=_freely(child.clothing, words, room),
+        marks=_freely(child.marks, words, room),
     )
+
+
+def _freely(texts: Mapping[str, str], words: Catalogue, room: Room) -> str:
+    """One line of what was written by language."""
+    text = line(told_in(texts, words.language))
+    return words.isolate(clip(text, room.text or len(text)))
+
+
+def _companion(person: PersonSought, words: Catalogue, room: Room) -> str:
+    known = [_name(person, words, room), words.coded("person", person.sex), _freely(person.description, words, room)]
+    return words.joined(known)
+
+
+def _vehicle(vehicle: Vehicle, words: Catalogue, room: Room) -> str:
+    country = f" ({words.countries((vehicle.country,))})" if vehicle.country else ""
+    plate = f"{words.isolate(line(vehicle.plate))}{country}" if vehicle.plate else ""
+    return words.joined([_freely(vehicle.description, words, room), plate])
 
 
 def _photos(child: Child, words: Catalogue, room: Room, site: str) -> tuple[ShownPhoto, ...]:
@@ -283,7 +305,7 @@ def _photo(photo: Photo, name: str, words: Catalogue, room: Room, site: str) -> 
     return ShownPhoto(url=f"{site}/m/{photo.media}?size={room.photo}", alt=shows or caption, caption=caption)
 
 
-def _name(child: Child, words: Catalogue, room: Room) -> str:
+def _name(child: Child | PersonSought, words: Catalogue, room: Room) -> str:
     if child.name is None:
         return ""
     name = told_in(child.name.scripts, words.language) or child.name.public

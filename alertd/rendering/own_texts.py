@@ -28,7 +28,7 @@ _TELLING = (*_EVERYWHERE, "description", "instruction", "valid_until", "url", "r
 
 #: The facts each message may name: those of `facts.Facts` and what `renderer` makes of them.
 NAMES: dict[str, tuple[str, ...]] = {
-    Kind.MISSING_CHILD: (*_TELLING, "who", "people", "place", "seen_at", "last_seen"),
+    Kind.MISSING_CHILD: (*_TELLING, "who", "people", "beside", "place", "seen_at", "last_seen"),
     Kind.GENERAL: (*_TELLING, "headline"),
     ENDED: (*_EVERYWHERE, "headline", "happened", "wish"),
 }

@@ -69,8 +69,11 @@ LEFT_OUT = {
         "height",
         "hair",
         "sex",
+        "marks",
+        "companions",
         "clothing",
         "seen_at",
+        "vehicles",
     ),
     Kind.GENERAL: ("valid_until", "description", "instruction"),
     ENDED: ("wish",),
@@ -251,6 +254,7 @@ class _Rendering:
             "description": "\n".join(facts.description),
             "instruction": "\n".join(facts.instruction),
             "people": str(shared.people(facts, words, len(facts.children) > 1)),
+            "beside": str(shared.beside(facts, words)),
             "last_seen": str(shared.seen(facts, words)),
         }
 

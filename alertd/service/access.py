@@ -18,6 +18,7 @@ Scope = Literal[
     "alerts:read",
     "alerts:write",
     "alerts:approve",
+    "alerts:protect",
     "subscribers:read",
     "subscribers:write",
     "regions:read",

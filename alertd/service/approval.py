@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+from alertd import rules
 from alertd.alerts import AMENDABLE, AlertState
+from alertd.cases import bare_plate
 from alertd.clock import Clock
 from alertd.documents import Alert, Status
-from alertd.errors import Problem
+from alertd.errors import Fault, Problem
 from alertd.fields import folded_subject
 from alertd.ids import chain_of
 from alertd.service.access import Credential, hands_of
@@ -79,18 +82,26 @@ class Approval:
         return await self.begin(pending, who)
 
     async def approve(
-        self, alert_id: str, who: Credential, *, people: int | None = None, rev: int | None = None
+        self,
+        alert_id: str,
+        who: Credential,
+        *,
+        people: int | None = None,
+        plates: Sequence[str] = (),
+        rev: int | None = None,
     ) -> AlertRecord:
         """Freeze the audience and open the gate. `people` is the count the approver saw, by default the one at submission,
-        and `rev` the revision. The same person may say it twice.
+        `plates` are those of its vehicles, typed anew, and `rev` is the revision. The same person may say it twice.
 
-        Raises Problem: same-person, outside-jurisdiction, audience-too-small, audience-changed (with both counts), expired, approval-stale, precondition-failed.
+        Raises Problem: same-person, protection-review-required, invalid-request for other plates, outside-jurisdiction,
+        audience-too-small, audience-changed (with both counts), expired, approval-stale, precondition-failed.
         """
         record = await self.get(alert_id, who)
         if _is_approved(record, who):
             return record
         if record.status == Status.ACTUAL:
             check_second_person(record, who)
+            await self._check_review(record, who, plates)
         check_revision(record, rev)
         return await self._open(record, who, record.seen if people is None else people)
 
@@ -151,6 +162,20 @@ class Approval:
         if not done and whose == "alert" and state not in {"changed", "expired"}:
             raise Problem("precondition-failed", f"The alert is {state or 'gone'}, so it is not updated.")
         return done, state
+
+    async def _check_review(self, record: AlertRecord, who: Credential, plates: Sequence[str]) -> None:
+        """Raises Problem where it takes a protection officer, as it does for an update that takes the protection away, or where the
+        plates are not those that were typed.
+        """
+        versions = [record, await self.get(chain_of(record.id), who)] if record.notify else [record]
+        alerts = [Alert.model_validate_json(one.document) for one in versions if one.document]
+        if any(alert.case.protection for alert in alerts) and not who.may("alerts:protect"):
+            raise Problem(
+                "protection-review-required", "The child is under protection: a protection officer approves this."
+            )
+        if alerts and rules.plates(alerts[0]) != frozenset(map(bare_plate, plates)):
+            fault = Fault("/plates", "Type the plate of each vehicle as the case has it: these are others.")
+            raise Problem("invalid-request", "The plates are typed again before anybody is told.", faults=(fault,))
 
     async def _check_texts(self, record: AlertRecord) -> None:
         """Nobody approves words that they may not have seen."""

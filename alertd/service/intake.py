@@ -188,6 +188,11 @@ class Intake:
             ("invalid-request", "The alert asks for what is not done yet.", lambda: rules.not_honoured(alert)),
             ("channel-unavailable", "A channel has no carrier.", lambda: self._without_carrier(alert)),
             ("translation-unreviewed", "Machine text was not reviewed.", lambda: rules.unreviewed(alert)),
+            (
+                "invalid-request",
+                "A child under protection is told of as little as can be.",
+                lambda: rules.overtold(alert),
+            ),
             ("case-not-verified", "The case is not verified.", lambda: rules.missing_verification(alert)),
             ("language-missing", "The alert can be told in no language.", lambda: self._without_words(alert)),
         )

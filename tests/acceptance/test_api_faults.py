@@ -15,6 +15,9 @@ from tests.unit.alertd.samples import SUBSCRIBER, changed
 BOW_TIE = [[[-6.1, 37.3], [-5.8, 37.5], [-5.8, 37.3], [-6.1, 37.5], [-6.1, 37.3]]]
 
 
+#: What the sample tells of its child beyond age and sex.
+FACTS = ("name", "height_cm", "hair", "eyes", "clothing")
+
 CASES = [
     ({"target/regions": ["41O91"]}, 422, "unknown-region", ["/target/regions/0"]),
     (
@@ -25,7 +28,12 @@ CASES = [
     ),
     ({"expires": "2020-01-01T00:00:00Z"}, 409, "expired", ["/expires"]),
     ({"channels": ["webpush"]}, 422, "channel-unavailable", ["/channels/0"]),
-    ({"case/protection": ["witness"]}, 400, "invalid-request", ["/case/protection"]),
+    (
+        {"case/protection": ["witness"], "info": {}},
+        400,
+        "invalid-request",
+        [f"/case/children/0/{fact}" for fact in FACTS],
+    ),
     ({"case/verification": None}, 422, "case-not-verified", None),
     ({"info/es/source": "machine"}, 422, "translation-unreviewed", ["/info/es/source"]),
     ({"target": {"circles": [{"center": [-30, 50], "radius_km": 5}]}}, 422, "audience-too-small", None),

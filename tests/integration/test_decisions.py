@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from alertd.alerts import AlertState
 from alertd.app import Parts
 from alertd.errors import Problem
+from alertd.kinds import Notify, Protection
+from alertd.restriction import restricted
 from alertd.service.access import Credential
 from tests.integration.acts import ANA, BEA, CARL, alert_of, register, submitted
 
@@ -70,6 +73,28 @@ async def test_changing_an_alert_with_another_key_forgets_no_maker(parts: Parts,
     await parts.intake.amend(draft.record, {"external_id": "x"}, ANA)
     await parts.approval.submit(draft.record.id, ANA)
     assert await refused(parts.approval.approve(draft.record.id, BEA)) == ("same-person", 403)
+
+
+async def test_a_child_under_protection_has_a_protection_officer(parts: Parts, sample: dict[str, Any]):
+    """Who may approve others may not approve this one without that scope; nor an update that takes the protection away."""
+    bare = restricted(alert_of(sample))
+    case = bare.case.model_copy(update={"protection": (Protection.THREATENED,)})
+    taken = await parts.intake.submit(bare.model_copy(update={"case": case}), ANA)
+    second = replace(BEA, scopes=frozenset({"alerts:approve"}))
+    assert await refused(parts.approval.approve(taken.record.id, second)) == ("protection-review-required", 422)
+    officer = replace(second, scopes=frozenset({"alerts:approve", "alerts:protect"}))
+    assert (await parts.approval.approve(taken.record.id, officer)).state is AlertState.APPROVED
+    update = await parts.updating.submit(taken.record.id, alert_of(sample), Notify.FULL, ANA)
+    assert await refused(parts.approval.approve(update.record.id, second)) == ("protection-review-required", 422)
+
+
+async def test_the_plate_of_a_vehicle_is_typed_again(parts: Parts, sample: dict[str, Any]):
+    """Another plate, or none, tells nobody; how it is spaced does not matter."""
+    van = {"plate": "1234-BCD", "legal_basis": "order of the judge"}
+    taken = await submitted(parts, sample, case={**sample["case"], "vehicles": [van]})
+    for typed in ((), ("1234 BCE",), ("1234 BCD", "0000 AAA")):
+        assert await refused(parts.approval.approve(taken.record.id, BEA, plates=typed)) == ("invalid-request", 400)
+    assert (await parts.approval.approve(taken.record.id, BEA, plates=["1234 bcd"])).state is AlertState.APPROVED
 
 
 async def test_a_test_key_decides_nothing_of_an_actual_alert(parts: Parts, sample: dict[str, Any]):

@@ -10,16 +10,20 @@ import pytest
 from pydantic import ValidationError
 
 from alertd import alerts
+from alertd.cases import bare_plate
 from alertd.documents import Alert, AlertRequest, loudest, loudness
 from alertd.errors import Fault
 from alertd.faults import faults_of
 from alertd.kinds import KINDS, Level
+from alertd.restriction import restricted
 from alertd.rules import (
     delay_faults,
     expiry_faults,
     future_faults,
     missing_verification,
     not_honoured,
+    overtold,
+    plates,
     unreviewed,
 )
 from channels.base import Loudness
@@ -120,6 +124,9 @@ REFUSED = [
     ("target/circles/0/radius_km", True, "/target/circles/0/radius_km"),
     ("target/polygons", [{"type": "Point", "coordinates": [0, 0]}], "/target/polygons/0/type"),
     ("target/polygons", [{"type": "Polygon", "coordinates": [[[0, 0], [1]]]}], "/target/polygons/0/coordinates/0/1"),
+    ("case/protection", ["secret"], "/case/protection/0"),
+    ("case/persons_sought", [{"legal_basis": "a court's order"}], "/case/persons_sought/0"),
+    ("case/vehicles", [{"country": "ES"}], "/case/vehicles/0"),
     ("policy/places", [], "/policy/places"),
     ("policy/max_age_h", 10**30, "/policy/max_age_h"),
     ("policy/movers", "told", "/policy/movers"),
@@ -150,10 +157,6 @@ def test_general_alerts_have_words_and_no_case() -> None:
 
 NOT_HONOURED = [
     ("scope", "Restricted", "/scope"),
-    ("case/protection", ["witness"], "/case/protection"),
-    ("case/children/0/marks", {"es": "cicatriz en la ceja"}, "/case/children/0/marks"),
-    ("case/persons_sought", [{}], "/case/persons_sought"),
-    ("case/vehicles", [{"plate": "1234 BCD"}], "/case/vehicles"),
     ("target/rings", [{"center": [0, 0], "radius_km": 5, "pace_per_min": 15}], "/target/rings/0/pace_per_min"),
     ("target/groups", ["volunteers"], "/target/groups"),
     ("policy/pace_per_min", 100, "/policy/pace_per_min"),
@@ -176,6 +179,34 @@ def test_an_actual_missing_child_alert_needs_its_whole_verification() -> None:
     del bare["case"]["verification"]
     assert [fault.pointer for fault in missing_verification(read(bare))] == missing
     assert missing_verification(read(changed(bare, "status", "Test"))) == []
+
+
+@pytest.mark.parametrize("part", ["persons_sought", "vehicles"])
+def test_nobody_is_sought_beside_the_child_without_a_legal_basis(part: str) -> None:
+    """Who was convicted of nothing is named by an Actual alert only on a ground that somebody wrote down."""
+    sought = {"persons_sought": {"sex": "male"}, "vehicles": {"plate": "1234 BCD"}}[part]
+    document = changed(MISSING_CHILD, f"case/{part}", [sought, {**sought, "legal_basis": "order of the judge"}])
+    assert [fault.pointer for fault in missing_verification(read(document))] == [f"/case/{part}/0/legal_basis"]
+    assert missing_verification(read(changed(document, "status", "Test"))) == []
+
+
+def test_of_a_child_under_protection_only_age_and_sex_are_told() -> None:
+    """Every fact beyond them is named, and a restricted alert has none."""
+    document = changed(MISSING_CHILD, "case/protection", ["protected-identity"])
+    document = changed(document, "case/vehicles", [{"plate": "1234 BCD"}])
+    assert {fault.pointer for fault in overtold(read(document))} == {
+        *(f"/case/children/0/{name}" for name in ("name", "height_cm", "hair", "eyes", "clothing")),
+        "/case/vehicles",
+        *(f"/info/{tag}/{name}" for tag, text in document["info"].items() for name in text if name != "source"),
+    }
+    assert overtold(restricted(read(document))) == []
+    assert overtold(read(MISSING_CHILD)) == []
+
+
+def test_a_plate_is_its_letters_and_digits() -> None:
+    """However two people write it, it is the same plate; another digit is another."""
+    document = changed(MISSING_CHILD, "case/vehicles", [{"plate": "1234-bcd"}, {"description": {"en": "white van"}}])
+    assert plates(read(document)) == {"1234BCD"} == {bare_plate(" 1234 BCD")}
 
 
 @pytest.mark.parametrize("unmet", ["minor", "high-risk", "useful-information"])

@@ -24,8 +24,8 @@ CHANNELS = ("push", "webpush", "sms", "mail")
 URL = "https://alerts.example.org/a/k3v9q2"
 
 #: What a case knows and nobody outside may read, each a word found nowhere else.
-SECRETS = ("SE-2026-117", "AUTHORITYX", "REFERENCEX", "CRITERIONX", "DECIDERX", "AUTHORX", "EXTERNALX", "MARKX",
-           "37.39", "5.97", "c1x")  # fmt: skip
+SECRETS = ("SE-2026-117", "AUTHORITYX", "REFERENCEX", "CRITERIONX", "DECIDERX", "AUTHORX", "EXTERNALX",
+           "LEGALX", "37.39", "5.97", "c1x")  # fmt: skip
 
 INJECTION = "{{ 7*7 }} {% raw %} <script>alert(1)</script> {contact}"
 
@@ -38,7 +38,7 @@ CHILD: dict[str, Any] = {
     "hair": "light-brown",
     "eyes": "green",
     "clothing": dict.fromkeys(LANGUAGES, f"red coat 🧥 {INJECTION} " * 6),
-    "marks": dict.fromkeys(LANGUAGES, "MARKX"),
+    "marks": dict.fromkeys(LANGUAGES, f"scar on the chin {INJECTION}"),
 }
 
 LONGEST_CHILD: dict[str, Any] = {
@@ -86,7 +86,16 @@ LONGEST_GENERAL: dict[str, Any] = {
     "target": {"regions": ["ES-SE"]},
 }
 
-SAMPLES = {"missing-child": LONGEST_CHILD, "general": LONGEST_GENERAL}
+SOUGHT: dict[str, Any] = {
+    "persons_sought": [{"name": {"public": f"Jan K. {INJECTION}"}, "sex": "male", "legal_basis": "LEGALX",
+                        "description": dict.fromkeys(LANGUAGES, f"tall {INJECTION} " * 6)}] * 4,
+    "vehicles": [{"plate": "1234 {{ 7*7 }}", "country": "ES", "legal_basis": "LEGALX",
+                  "description": dict.fromkeys(LANGUAGES, f"white van {INJECTION} " * 6)}] * 4,
+}  # fmt: skip
+SAMPLES = {
+    "missing-child": {**LONGEST_CHILD, "case": {**LONGEST_CHILD["case"], **SOUGHT}},
+    "general": LONGEST_GENERAL,
+}
 
 
 def changed(sample: dict[str, Any], **top: Any) -> Alert:
@@ -137,7 +146,7 @@ def test_the_safety_line_stands_in_every_message(longest: Any, renderer: Rendere
 
 
 def test_nothing_internal_is_told(longest: Any) -> None:
-    """The case file stays closed: no exact point, number, verification, author or marks."""
+    """The case file stays closed: no exact point, number, verification, author or legal basis."""
     _, _, message = longest
     for text in parts(message):
         assert not [secret for secret in SECRETS if secret in text]
@@ -198,10 +207,15 @@ def test_an_sms_in_latin_letters_is_spelled_in_gsm(renderer: Renderer) -> None:
 
 def test_facts_are_dropped_least_important_first(renderer: Renderer) -> None:
     """The tighter it gets, the more goes, and always in the same order: what people see from afar stays longest."""
-    in_order = ("صالحة حتى", "عينان", "الطول", "شعر", "طفلة", "الملابس", "13:40")
+    in_order = ("صالحة حتى", "عينان", "الطول", "شعر", "طفلة", "علامات", "الملابس", "13:40")
     seen = set()
     for length in range(1, 160, 8):
-        child = {**CHILD, "clothing": {"ar": "م" * length}, "name": {"public": "ل" * min(length, 40)}}
+        child = {
+            **CHILD,
+            "clothing": {"ar": "م" * length},
+            "name": {"public": "ل" * min(length, 40)},
+            "marks": {"ar": "ندبة"},
+        }
         text = render(renderer, case_changed(children=[child]), "sms", "ar").text
         told = tuple(fact in text for fact in in_order)
         assert told == tuple(sorted(told))
@@ -218,6 +232,21 @@ def test_a_missing_translation_drops_that_fact_alone(renderer: Renderer) -> None
     assert "abrigo" not in french
     assert "yeux verts" in french
     assert "Santa Justa" in french
+
+
+@pytest.mark.parametrize("channel", ["push", "sms", "mail"])
+def test_whom_and_what_the_child_may_be_with_is_told(renderer: Renderer, channel: str) -> None:
+    """In neutral words: the marks of the child, the vehicle with its plate, and who is sought; the legal basis stays inside."""
+    child = {"id": "c1", "name": {"public": "Inés"}, "marks": {"en": "scar on the chin"}}
+    sought = {"name": {"public": "Jan K."}, "sex": "male", "description": {"en": "tall"}, "legal_basis": "LEGALX"}
+    van = {"description": {"en": "white van"}, "plate": "1234 BCD", "country": "ES", "legal_basis": "LEGALX"}
+    bare = changed({**LONGEST_CHILD, "info": {}, "status": "Actual"}, case={
+        **LONGEST_CHILD["case"], "children": [child], "persons_sought": [sought], "vehicles": [van]})  # fmt: skip
+    for text in parts(render(renderer, bare, channel, "en"))[-2 if channel == "mail" else -1 :]:
+        bare_text = text.replace("\u2068", "").replace("\u2069", "").replace("</strong>", "")
+        assert "Distinguishing marks: scar on the chin" in bare_text
+        assert "Vehicle: white van, 1234 BCD (Spain)" in bare_text
+        assert "May be with: Jan K., man, tall" in bare_text
 
 
 def test_a_time_names_its_zone(renderer: Renderer) -> None:
@@ -288,7 +317,7 @@ def test_every_coded_fact_has_words_in_every_language(renderer: Renderer) -> Non
     """A code that the model takes never breaks a message."""
     for language in LANGUAGES:
         words = renderer.words(language)
-        for field, codes in {"hair": Hair, "eyes": Eyes, "sex": Sex, "role": ContactRole}.items():
+        for field, codes in {"hair": Hair, "eyes": Eyes, "sex": Sex, "person": Sex, "role": ContactRole}.items():
             assert set(words.codes(field)) == {code.value for code in codes}
         for kind, levels in KINDS.items():
             assert set(words.words["title"][kind.value]) == {level.value for level in levels}
