@@ -168,6 +168,11 @@ class Parts:
         self.current = Current(self.db)
         self.restoring = Restoring(self.current, self.alerts, self.audit, settings.alerts.organisation)
         self.passkeys = Passkeys(operators, sessions, self.audit, clock, RelyingParty.of(settings))
+        self._compose_rest()
+
+    def _compose_rest(self) -> None:
+        """What tells of alerts, and what takes them from elsewhere."""
+        settings, clock, metrics = self.settings, self.clock, self.metrics
         kept = event_store.Events(self.db, keep=settings.events.keep, keep_days=settings.events.keep_days)
         self.events = Events(kept, self.alerts, clock, org=settings.alerts.organisation)
         hooks, poster = Hooks(self.db), self.poster or poster_of(settings.webhooks)
