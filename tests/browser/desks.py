@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 from alertd.console import STATIC
 
@@ -34,8 +34,8 @@ IN_ARABIC = "localStorage.setItem('alertd.language', 'ar')"
 ZONE = "Europe/Madrid"
 #: What WebGL needs, taken away, as on old desks.
 WITHOUT_WEBGL = ("--disable-gpu", "--disable-software-rasterizer", "--disable-3d-apis")
-#: Where a click is meant to be noticed by: this machine may have other things to do.
-PATIENCE_MS = 30_000
+#: By when a click is meant to be noticed, and what is expected to be there: this machine may have other things to do.
+PATIENCE_MS = 60_000
 
 
 def chromium() -> str:
@@ -48,6 +48,7 @@ def chromium() -> str:
 @asynccontextmanager
 async def launched(*flags: str) -> AsyncIterator[Browser]:
     """A browser, with these flags; root may not use its sandbox."""
+    expect.set_options(timeout=PATIENCE_MS)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox", *flags])
         try:

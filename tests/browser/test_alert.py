@@ -11,7 +11,7 @@ from PIL import Image
 from playwright.async_api import Browser, expect
 
 from tests.acceptance.conftest import Served
-from tests.browser.desks import Desk, desk, number
+from tests.browser.desks import Desk, desk
 from tests.browser.test_desk import MARIA
 from tests.pictures import drawn, read, written
 
@@ -53,9 +53,9 @@ async def test_what_happened_is_told_in_order_with_who_did_it(
         )
         curve = served.call("GET", f"/v1/alerts/{alert_id}/curve")[1]
         shown = window.page.locator(".legend b").first
-        assert number(await shown.inner_text()) == sum(counts[-1] for counts in curve["handed_over"].values())
+        await expect(shown).to_have_text(f"{sum(counts[-1] for counts in curve['handed_over'].values()):,}")
         await window.press("SMS")
-        assert number(await shown.inner_text()) == curve["handed_over"]["sms"][-1]
+        await expect(shown).to_have_text(f"{curve['handed_over']['sms'][-1]:,}")
         await expect(window.page.locator(".where")).to_contain_text("Carriers do not tell where a message was read.")
         await window.check_readable()
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Route, expect
 
 from tests.acceptance.conftest import Served
-from tests.browser.desks import PATIENCE_MS, WITHOUT_WEBGL, Desk, desk, launched
+from tests.browser.desks import WITHOUT_WEBGL, Desk, desk, launched
 
 pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
 
@@ -76,7 +77,7 @@ async def test_two_people_tell_everyone_in_an_area(served: Served, browser: Brow
         await expect(approver.page.locator(".sentence")).to_contain_text(f"{shown:,} people")
         await approver.check_readable()
         await approver.press("Approve and send")
-        await expect(approver.page.locator("#share")).to_have_text("100 %", timeout=PATIENCE_MS)
+        await expect(approver.page.locator("#share")).to_have_text("100 %")
         await expect(approver.page.get_by_text("Everyone has been told.")).to_be_visible()
         await approver.check_readable()
         assert served.progress(alert_id)["state"] == "sent"
@@ -106,6 +107,30 @@ async def test_without_webgl_the_same_is_done_by_words_and_numbers(served: Serve
         assert await author.people() == people_of(served, {"regions": [SEVILLA], "exclude": {"circles": [circle]}})
         await author.check_readable("rtl")
         await submitted(author)
+
+
+async def test_no_sentence_is_of_another_area(served: Served, browser: Browser, ana: str):
+    """Until it is known whom an area reaches, and where that cannot be known, no earlier area's sentence stands there."""
+    async with desk(browser, served.url, 503) as author:
+        await author.sign_in(ana)
+        await author.page.goto(f"{served.url}/console#/new")
+        await author.press("2 Where")
+        await author.choose_region("Sevilla", SEVILLA)
+        await author.people()
+        held = asyncio.Event()
+
+        async def unavailable(route: Route) -> None:
+            await held.wait()
+            await route.fulfill(status=503, json={"title": "The store does not answer."})
+
+        await author.page.route("**/v1/targets/preview", unavailable)
+        await author.choose_region("Camas", "41021")
+        await author.press("3 Check and submit")
+        await expect(author.page.locator(".approval-words")).to_contain_text("Counting…")
+        await expect(author.page.locator(".foot-words")).to_have_text("Counting…")
+        held.set()
+        await expect(author.page.locator(".approval-words .refused")).to_contain_text("The store does not answer.")
+        await expect(author.page.locator(".sentence")).to_have_count(0)
 
 
 async def test_what_is_no_shape_is_told_beside_its_field(served: Served, browser: Browser, ana: str):

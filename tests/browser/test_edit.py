@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from tests.acceptance.conftest import Served
-from tests.browser.desks import PATIENCE_MS, desk
+from tests.browser.desks import desk
 
 pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
 
@@ -101,13 +101,13 @@ async def test_an_alert_is_updated_and_restricted(
         await expect(approver.page.locator(".order")).to_contain_text("It is told for longer")
         await approver.fill("Why (stays inside)", "Still missing")
         await approver.page.locator(".order").get_by_role("button", name="Put its end off").click()
-        await expect(approver.page.locator(".times")).to_contain_text("Its end put off", timeout=PATIENCE_MS)
+        await expect(approver.page.locator(".times")).to_contain_text("Its end put off")
         await approver.press("Take facts and photos out")
         await approver.fill("Why (stays inside)", "Found, well")
         await approver.check_readable("rtl")
         await approver.page.locator(".order").get_by_role("button", name="Take facts and photos out").click()
         times = approver.page.locator(".times")
-        await expect(times).to_contain_text("Facts and photos taken out", timeout=PATIENCE_MS)
+        await expect(times).to_contain_text("Facts and photos taken out")
         await expect(times).to_contain_text("Update submitted")
         await expect(times).to_contain_text("Update approved")
     assert served.call("GET", f"/v1/alerts/{update_id}")[1]["update"]["notify"] == "silent"

@@ -15,6 +15,8 @@ pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
 
 #: Of 255, over a whole map: what the edges of letters may differ by. An area of another colour is 8 and more.
 ALIKE = 1.5
+#: At most, half a second apart, until it is at rest.
+LOOKS = 120
 #: Of the map: what neither its tools nor the foot of the page cover.
 MIDDLE = (100, 100, 800, 420)
 
@@ -23,10 +25,13 @@ async def map_of(page: Page) -> Image.Image:
     """The map as it is seen, once it has come to rest: two looks in a row are the same."""
     await page.locator(".map[data-ready=true]").wait_for()
     last = b""
-    while (seen := await page.locator(".map canvas").first.screenshot()) != last:
+    for _ in range(LOOKS):
+        seen = await page.locator(".map canvas").first.screenshot()
+        if seen == last:
+            return Image.open(io.BytesIO(seen)).convert("RGB").crop(MIDDLE)
         last = seen
         await page.wait_for_timeout(500)
-    return Image.open(io.BytesIO(seen)).convert("RGB").crop(MIDDLE)
+    raise AssertionError("the map never comes to rest")
 
 
 def difference(one: Image.Image, other: Image.Image) -> float:

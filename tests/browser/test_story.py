@@ -8,12 +8,14 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from tests.acceptance.conftest import Served
-from tests.browser.desks import PATIENCE_MS, Desk, desk
+from tests.browser.desks import Desk, desk
 from tests.browser.wire import wire
 
 pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
 
 SEVILLA = "41091"
+#: Each push message is answered late: an alert to everybody is under way for several times as long.
+SLOWLY = {"rules": [{"prefix": "", "do": "slow", "delay_s": 10}]}
 #: What a case is told with by keyboard, in the order of the fields; None is a box that is ticked.
 BY_KEYS = (
     ("Authority that verified it", "Policía Nacional"), ("Its reference", "2026/4711"), ("A minor", None), ("At high risk", None),
@@ -39,7 +41,7 @@ async def go(window: Desk, name: str) -> None:
 
 
 async def all_told(window: Desk) -> None:
-    await expect(window.page.locator("#share")).to_have_text("100 %", timeout=PATIENCE_MS)
+    await expect(window.page.locator("#share")).to_have_text("100 %")
     await expect(window.page.get_by_text(window.say("Everyone has been told."))).to_be_visible()
 
 
@@ -130,10 +132,10 @@ async def test_the_whole_story_in_arabic(served: Served, browser: Browser, ana: 
 
 async def test_an_alert_waits_and_goes_on(served: Served, browser: Browser, ana: str, alert: dict[str, Any]):
     """One press holds what is still to be sent, and everybody who looks is told so; another lets it go on to the end."""
-    served.control("push", {"rules": [{"prefix": "", "do": "slow", "delay_s": 3}]})
-    alert_id = served.approved(alert)
     async with desk(browser, served.url) as window:
         await window.sign_in(ana)
+        served.control("push", SLOWLY)
+        alert_id = served.approved(alert)
         await window.page.goto(f"{served.url}/console#/alerts/{alert_id}")
         await window.press("Let it wait")
         await expect(window.page.get_by_text("It waits: nothing more of it is sent")).to_be_visible()
@@ -150,11 +152,11 @@ async def test_a_live_stream_that_breaks_is_taken_up_again(
     served: Served, browser: Browser, ana: str, alert: dict[str, Any]
 ):
     """While the line is cut the screen says that it may be old; when it is there again it goes on by itself to the end."""
-    served.control("push", {"rules": [{"prefix": "", "do": "slow", "delay_s": 3}]})
     async with wire(served.url) as line, desk(browser, line.url) as window:
         window.expect("net::ERR")
-        alert_id = served.approved(alert)
         await window.sign_in(ana)
+        served.control("push", SLOWLY)
+        alert_id = served.approved(alert)
         await window.page.goto(f"{line.url}/console#/alerts/{alert_id}")
         await window.page.locator(".channel").first.wait_for()
         assert line.cut() > 0

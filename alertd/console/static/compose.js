@@ -25,7 +25,7 @@ function useDraft() {
 }
 
 const Foot = ({ step, go, reach, draft, children }) => html`<footer class="foot foot-${draft.status}">
-  <div class="foot-words">${reach.told && draft.pieces.length
+  <div class="foot-words">${reach.counting ? html`<span class="muted">${t("counting")}</span>` : reach.told
     ? html`<b>${counted(reach.told.audience.people, "people")}</b> ${draft.status === "Actual" ? null : t("testers-of")} <span class="muted">${reach.told.area.name || ""}</span>`
     : html`<span class="muted">${t("draft-kept")}</span>`}</div>
   <div class="actions">

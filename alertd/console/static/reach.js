@@ -9,26 +9,25 @@ import { number, span, t } from "./words.js";
 /** Clicks that follow each other this closely are one question. */
 const REST_MS = 60;
 
-/** The API's preview of the draft's target; what was told stays, and `counting` says that it is being asked anew. */
+/** The API's preview of the draft's target; what was told stays in sight while `counting` says that it is of another one. */
 export function useReach(draft) {
   const key = JSON.stringify(draft.pieces);
-  const [reach, tell] = useState({ told: null, error: null, counting: false });
+  const [reach, tell] = useState({ key: "[]", told: null, error: null });
   useEffect(() => {
     const target = targetOf(draft);
-    if (!target) { tell({ told: null, error: null, counting: false }); return undefined; }
-    tell((before) => ({ ...before, counting: true }));
+    if (!target) { tell({ key, told: null, error: null }); return undefined; }
     const stop = new AbortController();
     const timer = setTimeout(async () => {
       try {
         const told = await post("/v1/targets/preview", { target }, { signal: stop.signal });
-        tell({ told, target, error: null, counting: false });
+        tell({ key, told, target, error: null });
       } catch (error) {
-        if (!stop.signal.aborted) tell((before) => ({ ...before, error, counting: false }));
+        if (!stop.signal.aborted) tell({ key, told: null, error });
       }
     }, REST_MS);
     return () => { clearTimeout(timer); stop.abort(); };
   }, [key]);
-  return reach;
+  return { ...reach, counting: reach.key !== key };
 }
 
 /** How long a channel takes to the last of them: the latest ring only begins when it is due. */
@@ -42,16 +41,18 @@ export const ReachRings = ({ rings, target }) => (rings.length ? html`<table cla
     <th scope="row">${one.ring ? t("ring", { n: String(one.ring) }) : t("ring-rest")}<small>${one.ring ? ringWords({ ...one, ...target.rings[one.ring - 1] }) : t("as-alert")}</small></th>
     <td><b>${number(one.people)}</b> ${t("people", { n: typeof one.people === "number" ? one.people : MANY })}</td></tr>`)}</tbody></table>` : null);
 
+/** Why nobody can say whom the area reaches. */
+export const Untold = ({ reach: { counting, error } }) => (error && !counting ? html`<${Refused} error=${error} />` : html`<p class="muted">${t(counting ? "counting" : "area-none")}</p>`);
+
 export function ReachPanel({ reach, status }) {
-  const { told, target, error, counting } = reach;
-  if (!told) return html`<section class="reach"><p class="muted">${counting ? t("counting") : t("area-none")}</p><${Refused} error=${error} /></section>`;
+  const { told, target, counting } = reach;
+  if (!told) return html`<section class="reach"><${Untold} reach=${reach} /></section>`;
   const { audience, area, eta } = told;
   const names = Object.fromEntries(area.regions.map((one) => [one.code, one.name]));
   const hides = [audience.people, ...Object.values(audience.addresses)].some((n) => typeof n === "string");
   return html`<section class="reach ${counting ? "is-counting" : ""}" aria-live="polite">
     <p class="reach-people"><b id="people">${number(audience.people)}</b> ${t("people", { n: audience.people })}</p>
     <p class="reach-area">${area.name || ""} <span class="muted">${number(Math.round(area.km2 * 10) / 10)} km²</span></p>
-    <${Refused} error=${error} />
     <ul class="reach-channels">${Object.entries(audience.addresses).filter(([name, n]) => some(n) || name in eta).map(([name, n]) => html`
       <${Channel} name=${name} n=${n} eta=${eta[name]} delay=${delayOf(target)} />`)}</ul>
     <${ReachRings} rings=${audience.rings} target=${target} />

@@ -5,6 +5,7 @@ import { Messages } from "./messages.js";
 import { Ground } from "./ground.js";
 import { Check, Field, Refused, StatusMark, html, sentenceOf } from "./parts.js";
 import { RingWords } from "./pieces.js";
+import { Untold } from "./reach.js";
 import { t } from "./words.js";
 
 const CHANNELS = ["push", "sms", "mail"];
@@ -12,11 +13,12 @@ const CHANNELS = ["push", "sms", "mail"];
 export function SendStep({ draft, change, reach, error }) {
   const toggle = (one, on) => change({ channels: CHANNELS.filter((each) => (each === one ? on : draft.channels.includes(each))) });
   const document = previewOf(draft);
+  const told = reach.counting ? null : reach.told;  // a sentence is of this area, or there is none
   return html`<div class="send-step">
     <section class="approval of-${draft.status}">
       <div class="approval-words"><${StatusMark} status=${draft.status} long />
         <h2>${t("what-happens")}</h2>
-        <p class="sentence">${reach.told ? sentenceOf({ ...draft, expires: documentOf(draft).expires }, reach.told) : t("area-none")}</p>
+        ${told ? html`<p class="sentence">${sentenceOf({ ...draft, expires: documentOf(draft).expires }, told)}</p>` : html`<${Untold} reach=${reach} />`}
         <${RingWords} rings=${(targetOf(draft) || {}).rings} />
         ${draft.status === "Actual" ? html`<p class="muted">${t("submit-says")}</p>` : null}
         <div class="grid"><${Field} label=${t("expires")} type="datetime-local" value=${draft.expires} onChange=${(expires) => change({ expires })} />
@@ -24,8 +26,8 @@ export function SendStep({ draft, change, reach, error }) {
             <${Check} label=${t(one)} checked=${draft.channels.includes(one)} onChange=${(on) => toggle(one, on)} />`)}</fieldset></div>
         <${Refused} error=${error} />
       </div>
-      <figure><${Ground} geometry=${reach.told && reach.told.geometry} label=${reach.told ? reach.told.area.name : ""} />
-        <figcaption>${reach.told ? reach.told.area.name : ""}</figcaption></figure>
+      <figure><${Ground} geometry=${told && told.geometry} label=${told ? told.area.name : ""} />
+        <figcaption>${told ? told.area.name : ""}</figcaption></figure>
     </section>
     <section><h2>${t("preview")}</h2>${document ? html`<${Messages} document=${document} only=${draft.languages} />` : html`<p class="muted">${t("preview-wait")}</p>`}</section>
   </div>`;
