@@ -139,7 +139,7 @@ class Parts:
             self.db.codec.derived("media"),
         )  # fmt: skip
         self.texts = Texts(TextStore(self.db), self.renderer)
-        self.access = Access(Keyring(self.db))
+        self.access = Access(Keyring(self.db), self.limits, clock)
         operators, sessions = OperatorStore(self.db), SessionStore(self.db)
         self.operators = Operators(operators, clock, settings.sign_in)
         self.sessions = Sessions(sessions, operators, clock, settings.sign_in)

@@ -33,6 +33,9 @@ Recognise = Callable[[str], Awaitable[Credential | None]]
 #: The credential of a call's session, or None if it comes without one; raises Problem for one that is over.
 SignedIn = Callable[[web.Request], Awaitable[Credential | None]]
 
+#: Counts a call. Raises Problem for one too many.
+Meter = Callable[[Credential], Awaitable[None]]
+
 #: Counted for a caller who left before the end of the answer; never sent. The number is nginx's.
 CALLER_GONE = 499
 REQUEST_ID_HEADER = "X-Request-Id"
@@ -63,6 +66,7 @@ def install(  # noqa: PLR0913  each is a seam of its own
     observe: Observe,
     takes_writes: Callable[[], bool] = lambda: True,
     signed_in: SignedIn = nobody,
+    meter: Meter | None = None,
 ) -> None:
     """Gives an application the operations and everything around them. Its other routes ask for no key.
 
@@ -73,7 +77,7 @@ def install(  # noqa: PLR0913  each is a seam of its own
     if len(table) < len(rows):
         raise ValueError("two operations have handlers of one name")
     app.middlewares.extend(
-        [guarded(explain, observe), authorised(table, recognise, signed_in), with_room(table, takes_writes)]
+        [guarded(explain, observe), authorised(table, recognise, signed_in, meter), with_room(table, takes_writes)]
     )
     app.middlewares.extend([idempotent(table, idempotency, explain), audited(table, recorder, explain)])
     app.on_response_prepare.append(_prepare)
@@ -124,8 +128,12 @@ async def _guarded(request: web.Request, handler: Handler, explain: Explain) -> 
         return refusal
 
 
-def authorised(operations: Mapping[str, Operation], recognise: Recognise, signed_in: SignedIn = nobody) -> Middleware:
-    """Lets a call through if its operation needs no scope or its key or session has it. `operations` are by their routes' names."""
+def authorised(
+    operations: Mapping[str, Operation], recognise: Recognise, signed_in: SignedIn = nobody, meter: Meter | None = None
+) -> Middleware:
+    """Lets a call through if its operation needs no scope or its key or session has it, and asked no more often than it may: but for
+    what stops harm, which is never too often. `operations` are by their routes' names.
+    """
 
     @web.middleware
     async def authorise(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -143,6 +151,8 @@ def authorised(operations: Mapping[str, Operation], recognise: Recognise, signed
             if operation.step_up and not credential.fresh:
                 sentence = "Show with your passkey that it is you: this asks for it, and the last time is more than five minutes ago."
                 raise Problem("not-allowed", sentence, step_up=True)
+            if meter and not (operation.act and operation.act.stops_harm):
+                await meter(credential)
             request[CREDENTIAL] = credential
         return await handler(request)
 
@@ -159,7 +169,9 @@ async def _credential(request: web.Request, recognise: Recognise, signed_in: Sig
     credential = await recognise(token.strip())
     if credential is None:
         challenge = {"WWW-Authenticate": 'Bearer realm="alertd", error="invalid_token"'}
-        raise Problem("not-allowed", "This key is not known, or was revoked.", status=401, headers=challenge)
+        raise Problem(
+            "not-allowed", "This key is not known, was revoked, or has expired.", status=401, headers=challenge
+        )
     return credential
 
 

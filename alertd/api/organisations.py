@@ -79,6 +79,6 @@ OPERATIONS = (
     Operation(
         method="PUT", path=_ONE, handler=put_organisation, summary="Write an organisation", scope="admin", group="Access",
         also=(201,), tells=("ETag",), problems=("not-found", "precondition-failed", "unknown-region", "invalid-geometry"),
-        act=Act("organisation.write"),
+        step_up=True, act=Act("organisation.write"),
     ),
 )  # fmt: skip

@@ -48,7 +48,7 @@ def _told(operation: Operation, signature: Signature) -> Iterator[Told]:
     if operation.takes_key:
         slugs += _OF_POST
     if operation.scope:
-        slugs += ("not-allowed",)
+        slugs += ("not-allowed", "rate-limited")
         yield 401, "not-allowed"
     if signature.headers is not None and "If-Match" in names_of(signature.headers):
         yield 412, "precondition-failed"

@@ -1,54 +1,21 @@
-"""Keys, kinds, receipts and the state of the service over HTTP."""
+"""Kinds, carriers, receipts and the state of the service over HTTP."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from alertd.api.call import credential, is_replay, note
-from alertd.api.operations import Act, Operation
+from alertd.api.operations import Operation
 from alertd.api.services import services
 from alertd.documents import Alert
 from alertd.errors import Problem
-from alertd.fields import Subject
 from alertd.ids import Door
 from alertd.kinds import KINDS, Kind
-from alertd.service.access import Credential, Scope
 from channels.base import Reporting
 
 Tag = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,80}$")]
-
-
-class Me(BaseModel):
-    key: str
-    organisation: str
-    subject: str = Field(description="The person the key belongs to.")
-    scopes: list[str]
-    test: bool
-
-
-class MeReply(Me):
-    name: str | None = Field(description="As others read it; null for a key.")
-    signed_in: bool = Field(description="By a session; then `key` is the operator's id.")
-
-
-class NewKey(BaseModel):
-    """A key for one person."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-    subject: Subject
-    scopes: Annotated[list[Scope], Field(min_length=1)]
-    test: bool = Field(False, description="A test key cannot send Actual alerts; it makes only test keys.")
-
-
-class KeyMade(Me):
-    token: str = Field(description="Told once and never again.")
-
-
-class KeyList(BaseModel):
-    keys: list[Me]
 
 
 class KindReply(BaseModel):
@@ -70,47 +37,6 @@ class CarrierReply(BaseModel):
 
 class CarrierList(BaseModel):
     carriers: list[CarrierReply]
-
-
-async def show_me(request: web.Request) -> MeReply:
-    """Whose key this is, or whose session."""
-    who = credential(request)
-    name = (await services(request).operators.get(who.org, who.key_id)).name if who.signed_in else None
-    return MeReply(**_credential(who), name=name, signed_in=who.signed_in)
-
-
-async def list_keys(request: web.Request) -> KeyList:
-    """The organisation's keys, without their secrets."""
-    found = await services(request).access.list(credential(request).org)
-    return KeyList(keys=[Me(**_credential(one)) for one in found])
-
-
-async def create_key(request: web.Request, *, body: NewKey) -> KeyMade:
-    """A new key for one person. Nobody can give what they do not have, and only `admin` gives a key to somebody else. Whoever
-    made a key cannot approve what it submits, nor can it approve what they submit.
-    """
-    who = credential(request)
-    if is_replay(request):
-        raise Problem(
-            "precondition-failed", "The key was made and its token told; make another with a new Idempotency-Key."
-        )
-    lacking = [scope for scope in body.scopes if not who.may(scope)]
-    if lacking:
-        raise Problem("not-allowed", f"This key lacks the scope {lacking[0]} itself.", scope=lacking[0])
-    if not who.is_person(body.subject) and not who.may("admin"):
-        raise Problem("not-allowed", "Only an administrator makes keys for other people.", scope="admin")
-    await services(request).stopping.check_key(who)
-    made, token = await services(request).access.create(
-        org=who.org, subject=body.subject, scopes=frozenset(body.scopes), test=body.test or who.test, maker=who
-    )
-    note(request, object_=made.key_id, scopes=" ".join(sorted(made.scopes)), holder=made.subject)
-    return KeyMade(**_credential(made), token=token)
-
-
-async def revoke_key(request: web.Request, *, id: Annotated[str, Field(pattern="^[0-9a-f]{12}$")]) -> None:
-    """The key is known no more, from the next call on."""
-    if not await services(request).access.revoke(id, credential(request).org):
-        raise Problem("not-found", "There is no such key.")
 
 
 async def show_kind(request: web.Request, *, kind: Kind) -> KindReply:
@@ -190,12 +116,6 @@ def _prometheus(text: bytes) -> web.Response:
     return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
 
-def _credential(who: Credential) -> dict[str, Any]:
-    return {
-        "key": who.key_id, "organisation": who.org, "subject": who.subject, "scopes": sorted(who.scopes), "test": who.test
-    }  # fmt: skip
-
-
 PLAIN_ROUTES = (
     web.get("/healthz", healthz),
     web.get("/readyz", readyz),
@@ -204,17 +124,6 @@ PLAIN_ROUTES = (
 )
 FORM = "application/x-www-form-urlencoded"
 OPERATIONS = (
-    Operation(method="GET", path="/v1/me", handler=show_me, summary="Who am I", scope="alerts:read", group="Access"),
-    Operation(method="GET", path="/v1/keys", handler=list_keys, summary="List keys", scope="keys:write", group="Access"),
-    Operation(
-        method="POST", path="/v1/keys", handler=create_key, summary="Make a key", scope="keys:write", group="Access",
-        status=201, problems=("stop-active", "precondition-failed"), step_up=True, act=Act("key.make"),
-    ),
-    Operation(
-        method="DELETE", path="/v1/keys/{id}", handler=revoke_key, summary="Revoke a key", scope="keys:write",
-        group="Access", status=204, problems=("not-found",), essential=True,
-        step_up=True, act=Act("key.revoke", stops_harm=True),
-    ),
     Operation(
         method="GET", path="/v1/kinds/{kind}", handler=show_kind, summary="Show a kind of alert", scope="alerts:read",
         group="Alerts",

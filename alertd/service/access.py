@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 import re
 import secrets
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
+from alertd.clock import Clock
+from alertd.errors import Problem
 from alertd.fields import folded_subject
 from alertd.organisations import Jurisdiction
+from alertd.store.connection import StoreUnavailableError
 from alertd.store.keyring import Keyring, StoredKey
+from alertd.store.limits import Limits
 
 #: Every scope there is. `admin` stands for all of them.
 Scope = Literal[
@@ -29,9 +38,25 @@ Scope = Literal[
     "texts:write",
     "keys:write",
     "webhooks:write",
+    "delegate",
     "admin",
 ]
+#: Asserts that others wrote what it submits. It is nobody's word for an approval, and `admin` does not stand for it.
+DELEGATE, APPROVE = "delegate", "alerts:approve"
+#: A key is noted as used at most so often.
+USED_MS = 60_000
+#: The longest that an old secret lives on beside a new one.
+MOST_OVERLAP_S = 7 * 86_400
 _TOKEN = re.compile(r"(test|live)_([A-Za-z0-9]{12})_([A-Za-z0-9_-]{43})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """The bounds of a key."""
+
+    expires: int = 0  # UNIX milliseconds; 0: never
+    rate_per_min: int = 0  # requests; 0: as many as come
+    jurisdiction: Jurisdiction | None = None  # within its organisation's; None: all of that
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +69,9 @@ class Credential:
     scopes: frozenset[str]
     test: bool = False
     makers: tuple[str, ...] = ()  # people who made this key, or the key it was made with, and so on
-    jurisdiction: Jurisdiction | None = None  # narrower than the organisation's; None: as wide
     signed_in: bool = False  # an operator with a session; `key_id` is the operator's id
     fresh: bool = True  # a session: its operator showed minutes ago that it is they
+    terms: Terms = Terms()
 
     @property
     def hands(self) -> frozenset[str]:
@@ -58,7 +83,18 @@ class Credential:
         return folded_subject(self.subject) == folded_subject(subject)
 
     def may(self, scope: str) -> bool:
+        if scope == APPROVE and self.is_delegate:
+            return False
         return scope in self.scopes or "admin" in self.scopes
+
+    @property
+    def is_delegate(self) -> bool:
+        """Whether it may name others as authors."""
+        return DELEGATE in self.scopes
+
+    def wrote(self, author: str, key: str) -> bool:
+        """Whether what this author wrote with a key is the caller's own: it is that person, or the key that spoke for them."""
+        return self.is_person(author) or (self.is_delegate and key == self.key_id)
 
 
 def hands_of(author: str, kept: str) -> frozenset[str]:
@@ -73,40 +109,101 @@ def hands_text(hands: frozenset[str]) -> str:
     return "\n".join(sorted(hands))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A key as it is listed."""
+
+    credential: Credential
+    used: int  # UNIX milliseconds it was last used, to a minute; 0: never
+    old_until: int  # UNIX milliseconds until which the secret before the last rotation is good, too; 0: there is none
+
+
 class Access:
     """Makes keys and recognises them. Only a hash of the secret is kept."""
 
-    def __init__(self, keyring: Keyring) -> None:
+    def __init__(self, keyring: Keyring, limits: Limits, clock: Clock) -> None:
         self._keyring = keyring
+        self._limits = limits
+        self._clock = clock
+        self._used: dict[str, int] = {}
 
     async def create(
-        self, *, org: str, subject: str, scopes: frozenset[str], test: bool = False, maker: Credential | None = None
-    ) -> tuple[Credential, str]:
+        self, *, org: str, subject: str, scopes: frozenset[str], test: bool = False, maker: Credential | None = None,
+        terms: Terms = Terms(),
+    ) -> tuple[Credential, str]:  # fmt: skip
         """A new key, which remembers whose hands it was made by. The token is told once and never again."""
         key_id = secrets.token_hex(6)
         secret = secrets.token_urlsafe(32)  # 43 characters
         stored = StoredKey(
             org=org, subject=subject, scopes=tuple(sorted(scopes)), test=test, digest=_digest(secret),
-            makers=tuple(sorted(maker.hands)) if maker else (),
+            makers=tuple(sorted(maker.hands)) if maker else (), expires=terms.expires, rate_per_min=terms.rate_per_min,
+            jurisdiction=terms.jurisdiction.model_dump_json() if terms.jurisdiction else "",
         )  # fmt: skip
         await self._keyring.add(key_id, stored)
-        return _credential(key_id, stored), f"{'test' if test else 'live'}_{key_id}_{secret}"
+        return _credential(key_id, stored), _token(key_id, secret, test=test)
 
     async def recognise(self, token: str) -> Credential | None:
-        """The credential of a token, or None."""
+        """The credential of a token, or None: it is not known, was revoked, or has expired."""
         match = _TOKEN.fullmatch(token)
         if not match:
             return None
-        stored = await self._keyring.get(match[2])
-        if stored is None or not hmac.compare_digest(stored.digest, _digest(match[3])):
+        stored, now = await self._keyring.get(match[2]), self._clock.now_ms()
+        if stored is None or not _is_secret(stored, match[3], now) or 0 < stored.expires <= now:
             return None
+        await self._note_use(match[2], now)
         return _credential(match[2], stored)
+
+    async def _note_use(self, key_id: str, now_ms: int) -> None:
+        """To a minute, and not at the cost of the call: a store that takes no writes still answers."""
+        if now_ms - self._used.get(key_id, 0) >= USED_MS:
+            self._used[key_id] = now_ms
+            with suppress(StoreUnavailableError):
+                await self._keyring.use(key_id, now_ms)
+
+    async def meter(self, who: Credential) -> None:
+        """Raises Problem when a key asked more often than it may: its bucket has a minute's requests and fills up steadily."""
+        if not who.terms.rate_per_min:
+            return
+        rate = who.terms.rate_per_min
+        granted, wait_s = await self._limits.take(f"key/{who.key_id}", rate / 60, rate, 1)
+        if not granted:
+            headers = {"Retry-After": str(math.ceil(wait_s))}
+            raise Problem("rate-limited", f"This key has {rate} requests a minute.", headers=headers)
+
+    async def rotate(self, key_id: str, who: Credential, overlap_s: int) -> tuple[Held, str]:
+        """A new secret for a key; the old one lives on for so long, and the one before that no more. Whoever rotates a key of somebody
+        else has had it in hand. Raises Problem.
+        """
+        stored, seen = await self._keyring.read(key_id)
+        if stored is None or stored.org != who.org:
+            raise Problem("not-found", "There is no such key.")
+        if key_id != who.key_id:
+            check_giving(who, _credential(key_id, stored))
+        secret, makers = secrets.token_urlsafe(32), set(stored.makers) | (who.hands if key_id != who.key_id else set())
+        fresh = msgspec.structs.replace(
+            stored, digest=_digest(secret), makers=tuple(sorted(makers)),
+            old_digest=stored.digest if overlap_s else "", old_until=self._clock.now_ms() + overlap_s * 1000 if overlap_s else 0,
+        )  # fmt: skip
+        if not await self._keyring.replace(key_id, fresh, seen=seen):
+            raise Problem("precondition-failed", "The key was rotated or revoked at this very moment.")
+        return (await self._held([(key_id, fresh)]))[0], _token(key_id, secret, test=stored.test)
 
     async def revoke(self, key_id: str, org: str) -> bool:
         return await self._keyring.remove(key_id, org)
 
     async def list(self, org: str) -> list[Credential]:
         return [_credential(key_id, stored) for key_id, stored in await self._keyring.of_org(org)]
+
+    async def held(self, org: str) -> Sequence[Held]:
+        """An organisation's keys with what became of them."""
+        return await self._held(await self._keyring.of_org(org))
+
+    async def _held(self, found: Sequence[tuple[str, StoredKey]]) -> Sequence[Held]:
+        used = await self._keyring.used([key_id for key_id, _ in found])
+        return [
+            Held(credential=_credential(key_id, stored), used=at, old_until=stored.old_until)
+            for (key_id, stored), at in zip(found, used, strict=True)
+        ]
 
     async def first(self, org: str) -> str | None:
         """The administrator's key of a store that has none yet, else None."""
@@ -115,12 +212,55 @@ class Access:
         return (await self.create(org=org, subject="administrator", scopes=frozenset({"admin"})))[1]
 
 
+def check_giving(who: Credential, key: Credential) -> None:
+    """Raises Problem unless the caller may have a key like this in hand: nobody can give what they do not have."""
+    lacking = [scope for scope in sorted(key.scopes) if not (scope in who.scopes or "admin" in who.scopes)]
+    if lacking:
+        raise Problem("not-allowed", f"This key lacks the scope {lacking[0]} itself.", scope=lacking[0])
+    if not who.is_person(key.subject) and not who.may("admin"):
+        raise Problem("not-allowed", "Only an administrator makes keys for other people.", scope="admin")
+    if who.test and not key.test:
+        raise Problem("not-allowed", "A test key makes test keys alone.")
+    if terms_of(key.terms, who) != key.terms:
+        raise _wider()
+
+
+def terms_of(asked: Terms, who: Credential) -> Terms:
+    """The bounds of a key that the caller makes: those asked for, and where none are its own. Raises Problem for wider ones."""
+    own = who.terms
+    terms = Terms(
+        expires=asked.expires or own.expires,
+        rate_per_min=asked.rate_per_min or own.rate_per_min,
+        jurisdiction=asked.jurisdiction or own.jurisdiction,
+    )
+    is_later, is_faster = 0 < own.expires < terms.expires, 0 < own.rate_per_min < terms.rate_per_min
+    if is_later or is_faster or own.jurisdiction not in {None, terms.jurisdiction}:
+        raise _wider()
+    return terms
+
+
+def _wider() -> Problem:
+    return Problem("not-allowed", "A key makes none that lasts longer, asks more often or reaches farther than itself.")
+
+
+def _is_secret(stored: StoredKey, secret: str, now_ms: int) -> bool:
+    """Whether it is the key's, or the one before while that is good. Both are compared, whichever it is."""
+    found = _digest(secret)
+    is_new, is_old = hmac.compare_digest(stored.digest, found), hmac.compare_digest(stored.old_digest, found)
+    return is_new or (is_old and now_ms < stored.old_until)
+
+
+def _token(key_id: str, secret: str, *, test: bool) -> str:
+    return f"{'test' if test else 'live'}_{key_id}_{secret}"
+
+
 def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()  # the secret is 256 random bits: no slow hash is needed
 
 
 def _credential(key_id: str, stored: StoredKey) -> Credential:
+    ground = Jurisdiction.model_validate_json(stored.jurisdiction) if stored.jurisdiction else None
     return Credential(
         key_id=key_id, org=stored.org, subject=stored.subject, scopes=frozenset(stored.scopes), test=stored.test,
-        makers=stored.makers,
+        makers=stored.makers, terms=Terms(expires=stored.expires, rate_per_min=stored.rate_per_min, jurisdiction=ground),
     )  # fmt: skip

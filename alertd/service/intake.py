@@ -112,7 +112,7 @@ class Intake:
         Only its author may: whoever changes an alert has written it, and could approve it otherwise. Raises Problem.
         """
         check_revision(record, rev)
-        if not who.is_person(record.author):
+        if not who.wrote(record.author, record.key):
             raise Problem("not-allowed", "Only its author may change an alert.")
         if record.notify:
             raise Problem("precondition-failed", "An update is not changed. Send it anew in place of the one returned.")
@@ -224,7 +224,7 @@ class Intake:
             level=alert.level,
             status=alert.status,
             loudness=loudest(alert),
-            author=who.subject,
+            author=(alert.author.subject if who.is_delegate else None) or who.subject,
             hands=hands_text(who.hands),
             key=who.key_id,
             external_id=alert.external_id or "",
@@ -250,7 +250,7 @@ def _read(document: dict[str, Any]) -> Alert:
 
 
 def _foreign_author(alert: Alert, who: Credential) -> list[Fault]:
-    if alert.author.subject is None or who.is_person(alert.author.subject):
+    if alert.author.subject is None or who.is_delegate or who.is_person(alert.author.subject):
         return []
     return [Fault("/author/subject", "This key belongs to someone else.")]
 

@@ -140,7 +140,7 @@ class Organisations:
     async def beyond(self, area: shapely.MultiPolygon, who: Credential) -> Beyond | None:
         """What of an area lies outside the caller's jurisdictions, the first that it leaves; None where it lies inside."""
         own = (await self.get(who.org)).organisation.jurisdiction
-        for whose, jurisdiction in (("your organisation", own), ("this key", who.jurisdiction)):
+        for whose, jurisdiction in (("your organisation", own), ("this key", who.terms.jurisdiction)):
             if jurisdiction is not None and (found := await self._compared(area, jurisdiction, whose)):
                 return found
         return None

@@ -124,7 +124,7 @@ class Updating:
     ) -> AlertRecord | None:
         """The update that says just this, by the same person."""
         for one in versions:
-            if one.notify == notify and who.is_person(one.author):
+            if one.notify == notify and who.wrote(one.author, one.key):
                 kept = await self._alerts.get(one.id)
                 if kept and kept.document == document:
                     return kept

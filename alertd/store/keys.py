@@ -79,10 +79,11 @@ TABLE = (
             Kind(f"{group}:gens", "hash", "cell -> times it was added to or marked: never seen twice", "cells_append.lua cells_replace.lua", KEPT),
         )
     ),
-    Kind("{l:<carrier>}", "hash", "the carrier's limiter, or that of one of its domains (<carrier>/<domain>)", "take.lua pause.lua limits", "a minute or more after it is full or the pause is over"),
+    Kind("{l:<carrier>}", "hash", "the limiter of a carrier, of one of its domains (<carrier>/<domain>), or of a key (key/<key id>)", "take.lua pause.lua limits", "a minute or more after it is full or the pause is over"),
     Kind("{n:<hash>}", "string", "a carrier's id of a message -> its tag and how many parts it has, or that it is nobody's, or what was said of it before that was known", "message_id.lua", "a day after the message's validity; what was said, after five minutes"),
     Kind("{n:<hash>}:parts", "set", "a message -> ids of those of its parts that were delivered", "message_ids", "a day after the last"),
-    Kind("{k:<key id>}", "string", "an API key, its secret hashed", "keyring", "when it is revoked"),
+    Kind("{k:<key id>}", "string", "an API key, its secret hashed", "keyring replace.lua", "when it is revoked"),
+    Kind("{k:<key id>}:used", "string", "ms it was last used, to a minute", "keyring", "with the key, or when nobody used it for 400 days"),
     Kind("{o:<org>}:keys", "set", "ids of its API keys", "keyring", "an entry with its key"),
     Kind("{o:<org>}:record", "string", "the organisation: name, where it may alert, what needs no second person; sealed", "organisations replace.lua", KEPT),
     Kind("{o:<org>}:operators", "hash", "operator -> who it is, roles, passkeys, one-time code hashed: sealed", "operators exchange.lua", "an entry when the operator is removed"),
@@ -269,6 +270,10 @@ def message_parts(hashed: str) -> str:
 
 def api_key(key_id: str) -> str:
     return f"{{k:{key_id}}}"
+
+
+def api_key_used(key_id: str) -> str:
+    return f"{{k:{key_id}}}:used"
 
 
 def sign_in_code(digest: str) -> str:

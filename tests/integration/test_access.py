@@ -6,15 +6,17 @@ import hashlib
 
 import pytest
 
+from alertd.clock import SystemClock
 from alertd.service.access import Access
 from alertd.store import keys
 from alertd.store.connection import Connection
 from alertd.store.keyring import Keyring
+from alertd.store.limits import Limits
 
 
 @pytest.fixture
 def access(store: Connection) -> Access:
-    return Access(Keyring(store))
+    return Access(Keyring(store), Limits(store), SystemClock())
 
 
 async def test_a_key_is_recognised_with_its_scopes(access: Access):
