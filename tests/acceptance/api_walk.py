@@ -174,6 +174,7 @@ def _access(w: Walk) -> tuple[str, str]:
     w.call("put_organisation", "PUT", "/v1/organisations/police", police)
     w.call("show_organisation", "GET", "/v1/organisations/police")
     w.call("list_organisations", "GET", "/v1/organisations")
+    w.call("rotate_key", "POST", f"/v1/keys/{eva['key']}/rotate", {"overlap_s": 3600})
     w.call("revoke_key", "DELETE", f"/v1/keys/{eva['key']}")
     w.call("list_carriers", "GET", "/v1/carriers")
     w.call("show_kind", "GET", "/v1/kinds/missing-child", show=_shorter)

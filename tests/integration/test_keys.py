@@ -47,7 +47,8 @@ async def _operator(parts: Parts) -> None:
 
 async def test_the_table_has_every_key_and_no_other(parts: Parts, sample: dict[str, Any]):
     """From the first registration to the last settlement, at each step."""
-    await parts.access.create(org="default", subject="ana", scopes=frozenset({"admin"}))
+    _, token = await parts.access.create(org="default", subject="ana", scopes=frozenset({"admin"}))
+    assert await parts.access.recognise(token)
     await parts.organisations.put("police", Organisation(name="Police"), ANA)
     await parts.texts.put("default", Place("missing-child", "push", "es", "title"), "{{ who }}")
     await Requests(parts.db).claim(ANA.key_id, "once", "digest", "id")
