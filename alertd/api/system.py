@@ -43,7 +43,7 @@ async def show_kind(request: web.Request, *, kind: Kind) -> KindReply:
     """What an alert of this kind may say: JSON Schema, levels, and coded values with their translations."""
     renderer = services(request).renderer
     languages = renderer.all_languages()
-    facts = ("hair", "eyes", "sex")
+    facts = ("hair", "eyes", "sex", "person")
     codes = {fact: {language: dict(renderer.words(language).codes(fact)) for language in languages} for fact in facts}
     return KindReply(
         kind=kind,

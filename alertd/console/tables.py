@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from alertd.alerts import AMENDABLE, OPEN_STATES, OVER, SETTLED, SHOWN, AlertState, State
 from alertd.documents import MAX_RINGS, Status
-from alertd.kinds import KINDS, CancelReason, Kind, Level, Notify
+from alertd.kinds import KINDS, CancelReason, Kind, Level, Notify, Protection
 from alertd.rules import CRITERIA
 from alertd.service.access import Scope
 from alertd.service.following import CANCEL, CLOSE, REOPEN, STAND_DOWN, Step
@@ -29,6 +29,7 @@ def tables() -> dict[str, Any]:
         "statuses": list(Status),
         "gravest": Level.CHILD_ALERT.value,
         "criteria": list(CRITERIA),
+        "protection": list(Protection),
         "levels": {level: facts.loudness for level, facts in KINDS[Kind.MISSING_CHILD].items()},
         "loudness": list(Loudness),
         "open": _ordered(OPEN_STATES),

@@ -45,6 +45,8 @@ function Decide({ alert, reach, me, onDecided }) {
   const [once] = useState(onceOnly);
   const people = reach.audience.people;
   const typing = typeof people === "number" && people >= TYPED_FROM;
+  const [plates, typePlates] = useState({});
+  const named = alert.status === "Actual" ? ((alert.alert.case || {}).vehicles || []).filter((one) => one.plate) : [];
   const act = async (what, body) => {
     work(what);
     fail(null);
@@ -55,9 +57,11 @@ function Decide({ alert, reach, me, onDecided }) {
     work("");
   };
   if (alert.author === me.subject && alert.status === "Actual") return html`<p class="note">${t("yours")}</p>`;
-  const approve = () => act("approve", typeof people === "number" ? { people } : {});
+  const seen = { ...(typeof people === "number" ? { people } : {}), ...(named.length ? { plates: Object.values(plates) } : {}) };
+  const approve = () => act("approve", seen);
   return html`<div class="decide of-${alert.status}">
     ${typing ? html`<${Field} label=${t("approve-sure", { n: people })} value=${typed} onChange=${type} inputmode="numeric" />` : null}
+    ${named.map((_, i) => html`<${Field} label=${t("plate-again", { n: i + 1 })} value=${plates[i] || ""} onChange=${(text) => typePlates({ ...plates, [i]: text })} dir="ltr" autocomplete="off" />`)}
     <${Refused} error=${error} />
     ${asked ? html`<${Field} label=${t("reason")} value=${reason} onChange=${explain} wide autofocus />` : null}
     <div class="actions">
@@ -66,7 +70,7 @@ function Decide({ alert, reach, me, onDecided }) {
             <${Button} kind="primary" disabled=${!reason.trim()} busy=${busy === asked} onClick=${() => act(asked, { reason })}>${t(asked)}<//>`
         : html`<${Button} onClick=${() => askFor("return")}>${t("return")}<//>
             <${Button} onClick=${() => askFor("reject")}>${t("reject")}<//>
-            <${Button} kind=${`send send-${alert.status}`} disabled=${typing && typed.replace(/\D/g, "") !== String(people)}
+            <${Button} kind=${`send send-${alert.status}`} disabled=${(typing && typed.replace(/\D/g, "") !== String(people)) || named.some((_, i) => !(plates[i] || "").trim())}
               busy=${busy === "approve"} onClick=${approve}>${t("approve")}<//>`}
     </div>
   </div>`;
@@ -162,7 +166,7 @@ function useAlert(id) {
 /** The languages that the author wrote something in. */
 function languagesOf(document) {
   const { info, case: { last_seen, children } } = document || { case: {} };
-  const texts = [info, last_seen && last_seen.place, ...(children || []).map((child) => child.clothing)];
+  const texts = [info, last_seen && last_seen.place, ...(children || []).map((child) => [child.clothing, child.marks]).flat()];
   return [...new Set(texts.flatMap((one) => Object.keys(one || {})))];
 }
 

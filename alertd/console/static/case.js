@@ -1,5 +1,6 @@
 // The case: what was verified, who is missing, where they were seen, whom to call; beside it, what people will read.
 
+import { Company, Protection } from "./company.js";
 import { ZONES, checksLeft, previewOf } from "./draft.js";
 import { Button, Check, Choice, Field, Icon, Refused, html } from "./parts.js";
 import { PhotoPart } from "./photo.js";
@@ -42,6 +43,7 @@ function Checks({ draft, change }) {
     <fieldset><legend class="sr-only">${t("checks")}</legend>
       <${Check} label=${t("custody")} checked=${checks.custody} onChange=${(custody) => set({ custody })} />
       <${Check} label=${t("identity")} checked=${checks.identity} onChange=${(identity) => set({ identity })} /></fieldset>
+    <${Protection} draft=${draft} change=${change} />
     <div class="grid">
       <${Field} label=${t("risk")} value=${checks.risk} onChange=${(risk) => set({ risk, riskAt: Date.now() })} />
       <${Field} label=${t("interests")} value=${checks.interests} onChange=${(interests) => set({ interests, interestsAt: Date.now() })} />
@@ -67,7 +69,7 @@ function ChildPart({ draft, change, kind }) {
 }
 
 function Seen({ draft, change, kind }) {
-  const { seen, clothing, languages } = draft;
+  const { seen, clothing, marks, languages } = draft;
   const set = (more) => change({ seen: { ...seen, ...more } });
   const name = (tag) => new Intl.DisplayNames(language, { type: "language" }).of(tag);
   const others = kind ? kind.languages.filter((tag) => !languages.includes(tag)) : [];
@@ -81,6 +83,7 @@ function Seen({ draft, change, kind }) {
         onClick=${() => change({ languages: languages.filter((one) => one !== tag) })}><${Icon} name="close" /></button>` : null}</p>
       <${Field} label=${t("place")} value=${seen.place[tag] || ""} lang=${tag} dir="auto" onChange=${(text) => set({ place: { ...seen.place, [tag]: text } })} />
       <${Field} label=${t("clothing")} value=${clothing[tag] || ""} lang=${tag} dir="auto" onChange=${(text) => change({ clothing: { ...clothing, [tag]: text } })} />
+      <${Field} label=${t("marks")} value=${marks[tag] || ""} lang=${tag} dir="auto" onChange=${(text) => change({ marks: { ...marks, [tag]: text } })} />
     </div>`)}</div>
     ${others.length ? html`<select class="add-language" aria-label=${t("add-language")} value="" onChange=${(e) => e.target.value && change({ languages: [...languages, e.target.value] })}>
       <option value="">${t("add-language")}</option>${others.map((tag) => html`<option value=${tag}>${name(tag)}</option>`)}</select>` : null}<//>`;
@@ -110,5 +113,5 @@ function Preview({ draft }) {
 }
 
 export const CaseStep = (shown) => html`<div class="case-step">
-  <div class="case-form"><${What} ...${shown} /><${Checks} ...${shown} /><${ChildPart} ...${shown} /><${Seen} ...${shown} /><${Contacts} ...${shown} /></div>
+  <div class="case-form"><${What} ...${shown} /><${Checks} ...${shown} /><${ChildPart} ...${shown} /><${Seen} ...${shown} /><${Company} ...${shown} /><${Contacts} ...${shown} /></div>
   <${Preview} ...${shown} /></div>`;

@@ -25,7 +25,7 @@ export const blank = () => ({
   status: "Actual", level: "child-alert", expires: soon(), channels: ["push", "sms", "mail"], number: "",
   checks: { authority: "", reference: "", criteria: [], custody: false, identity: false, risk: "", riskAt: 0, interests: "", interestsAt: 0 },
   child: { name: "", age: "", sex: "", hair: "", eyes: "", from: "", to: "", photo: null },
-  seen: { at: "", zone: ZONE, place: {} }, clothing: {},
+  seen: { at: "", zone: ZONE, place: {} }, clothing: {}, marks: {}, protection: [], sought: [], vehicles: [],
   languages: [...new Set([language, "en"])], contacts: [{ way: "dial", value: "", countries: "" }], pieces: [], view: null,
 });
 
@@ -46,19 +46,28 @@ const filled = (texts, languages) => Object.fromEntries(languages.filter((tag) =
 const whole = (text) => (/^\d+$/.test(String(text).trim()) ? Number(text) : undefined);
 const unset = (object) => Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined && value !== ""));
 
-function childOf({ child, clothing, languages }) {
+function childOf({ child, clothing, marks, protection, languages }) {
   const years = whole(child.age);
   const heights = [whole(child.from), whole(child.to) ?? whole(child.from)];
+  const told = { id: "c1", age: years === undefined ? undefined : { years }, sex: child.sex };
+  if (protection.length) return unset(told);
   return unset({
-    id: "c1",
+    ...told,
     name: child.name.trim() ? { public: child.name.trim() } : undefined,
-    age: years === undefined ? undefined : { years },
-    sex: child.sex, hair: child.hair, eyes: child.eyes,
+    hair: child.hair, eyes: child.eyes,
     height_cm: heights[0] === undefined ? undefined : heights,
-    clothing: filled(clothing, languages),
+    clothing: filled(clothing, languages), marks: filled(marks, languages),
     photos: child.photo ? [{ media: child.photo }] : [],
   });
 }
+
+const ground = ({ description, basis }, languages) => ({ description: filled(description, languages), legal_basis: basis.trim() });
+const soughtOf = (one, languages) => unset({ name: one.name.trim() ? { public: one.name.trim() } : undefined, sex: one.sex, ...ground(one, languages) });
+const vehicleOf = (one, languages) => unset({ plate: one.plate.trim(), country: one.country.trim().toUpperCase(), ...ground(one, languages) });
+
+/** Whom and what the child may be with; of a child under protection nothing is said. */
+const besideOf = ({ protection, sought, vehicles, languages }) => (protection.length
+  ? { protection } : { persons_sought: sought.map((one) => soughtOf(one, languages)), vehicles: vehicles.map((one) => vehicleOf(one, languages)) });
 
 function contactOf({ way, value, countries }) {
   const said = way === "text" ? `sms:${value.trim().replace(/^sms:/, "")}` : value.trim();
@@ -78,7 +87,7 @@ function caseOf(draft) {
       custody_checked: checks.custody, protected_identity_checked: checks.identity, publication_risk: decided(checks.risk, checks.riskAt),
     }),
     best_interests: decided(checks.interests, checks.interestsAt),
-    children: [childOf(draft)],
+    children: [childOf(draft)], ...besideOf(draft),
     last_seen: seen.at ? { at: iso(seen.at), time_zone: seen.zone, place: filled(seen.place, languages) } : undefined,
     contact: draft.contacts.filter((one) => one.value.trim()).map(contactOf),
   });
@@ -135,13 +144,19 @@ const contactFrom = (one) => {
   return { way, value: String(one[way]).replace(/^sms:/, ""), countries: (one.countries || []).join(", ") };
 };
 
+const besideFrom = ({ protection = [], persons_sought = [], vehicles = [] }) => ({
+  protection,
+  sought: persons_sought.map((one) => ({ name: (one.name || {}).public || "", sex: one.sex || "", description: one.description || {}, basis: one.legal_basis || "" })),
+  vehicles: vehicles.map((one) => ({ plate: one.plate || "", country: one.country || "", description: one.description || {}, basis: one.legal_basis || "" })),
+});
+
 /** The form's draft of an alert that there is; `names` has the regions of its target. What the form has no field for is not in it. */
 export function draftOf(document, names) {
   const { verification = {}, best_interests, children = [], last_seen, contact = [], number } = document.case;
   const [child = {}] = children;
   const [from, to] = child.height_cm || ["", ""];
   const { publication_risk } = verification || {};
-  const texts = [(last_seen && last_seen.place) || {}, child.clothing || {}];
+  const texts = [(last_seen && last_seen.place) || {}, child.clothing || {}, child.marks || {}];
   return {
     ...blank(), status: document.status, level: document.level, expires: time(document.expires), channels: document.channels, number: number || "",
     checks: {
@@ -150,7 +165,7 @@ export function draftOf(document, names) {
       interests: (best_interests || {}).by || "", interestsAt: ms((best_interests || {}).at),
     },
     child: { name: (child.name || {}).public || "", age: String((child.age || {}).years ?? ""), sex: child.sex || "", hair: child.hair || "", eyes: child.eyes || "", from: String(from), to: String(to), photo: ((child.photos || [])[0] || {}).media || null },
-    seen: { at: time((last_seen || {}).at), zone: (last_seen || {}).time_zone || ZONE, place: texts[0] }, clothing: texts[1],
+    seen: { at: time((last_seen || {}).at), zone: (last_seen || {}).time_zone || ZONE, place: texts[0] }, clothing: texts[1], marks: texts[2], ...besideFrom(document.case),
     languages: [...new Set([...texts.flatMap((one) => Object.keys(one)), language])], contacts: contact.length ? contact.map(contactFrom) : blank().contacts,
     pieces: document.target ? [...toPieces(document.target, names, false), ...toPieces(document.target.exclude || {}, names, true)] : [],
   };
