@@ -97,9 +97,15 @@ def encode(message: PushMessage, *, critical: bool = False) -> FcmPayload:
     if not 0 < len(message.stamp.chain.encode()) <= COLLAPSE_ID_BYTES:
         raise ValueError("the chain's name is empty or longer than an APNs collapse id")
     ttl, ack, target = (secrets.token_hex(16) for _ in range(3))  # unguessable, so that no text can hold one
-    encoded = _fields(_fitted(message, critical), critical, ttl=ttl, ack=ack)
-    encoded[target] = ""
-    rest = _json({"message": encoded})
+
+    def whole(message: PushMessage) -> bytes:
+        return _json({"message": {**_fields(message, critical, ttl=ttl, ack=ack), target: ""}})
+
+    rest = whole(message)
+    if (
+        len(rest) > PAYLOAD_BYTES - TAG_BYTES
+    ):  # the marks are longer than what is counted in their places, but for the tag
+        rest = whole(_fitted(message, critical))
     pieces: list[bytes] = []
     for mark in (ttl, ack, f'{target}":"'):
         piece, _, rest = rest.partition(mark.encode())

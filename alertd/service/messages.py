@@ -17,15 +17,19 @@ from alertd.kinds import ON_SCREEN, Notify
 from alertd.rendering import THE_ALERT, Renderer, Telling
 from alertd.rendering.own_texts import NONE, OwnTexts
 from alertd.service.carriers import Carrier, Carriers
+from alertd.service.kept import Kept
 from alertd.service.notices import telling_of
 from alertd.service.texts import Texts
 from alertd.store.alerts import AlertRecord, Alerts
+from alertd.store.codec import SealError
+from alertd.store.connection import StoreUnavailableError
 from alertd.store.work import Alike
 from channels.base import Loudness, Message, Prepared, Stamp
 
 #: How old what is known of an alert's revision may be: with the half second of `send_until`, nothing that was taken out of it is sent a
 #: second later.
 LOOK_S = 0.25
+READ = 64  # alerts in memory: what is sent of one at once is in several languages and to several rings
 KEPT = 256  # prepared messages in memory: 20 alerts in 12 languages on one channel
 
 
@@ -92,7 +96,7 @@ def _failing(
             )
             carrier.channel.prepare(message)
         except Exception as error:  # noqa: BLE001  whatever is wrong, it would be wrong when it is to be sent
-            _told(alert_id, Alike(channel=channel, language=language), error)
+            _tell(alert_id, Alike(channel=channel, language=language), error)
             failing.append(language)
     return failing
 
@@ -109,7 +113,7 @@ def _telling(record: AlertRecord, alike: Alike) -> Telling:
     return THE_ALERT if record.notify and not alike.again else telling_of(record)
 
 
-def _told(alert_id: str, alike: Alike, error: Exception) -> None:
+def _tell(alert_id: str, alike: Alike, error: Exception) -> None:
     structlog.get_logger().error(
         "message cannot be made", alert=alert_id, channel=alike.channel, language=alike.language,
         error=type(error).__name__,
@@ -138,6 +142,7 @@ class Messages:
         self._texts = texts
         self._clock = clock
         self._kept: OrderedDict[tuple[str, Alike, str], tuple[int, Ready | None]] = OrderedDict()
+        self._read: Kept[tuple[AlertRecord, Alert, OwnTexts] | None] = Kept(READ)
         self._looks: dict[str, tuple[int, float]] = {}  # by alert: its revision, and when that was looked at
 
     async def ready(self, alert_id: str, alike: Alike, carrier: Carrier) -> Ready | None:
@@ -145,7 +150,7 @@ class Messages:
         name, rev = (alert_id, alike, carrier.name), await self._rev(alert_id)
         kept_rev, ready = self._kept.pop(name, (-1, None))
         if kept_rev != rev:
-            ready = await self._make(alert_id, alike, carrier)
+            ready = await self._make(alert_id, rev, alike, carrier)
         self._kept[name] = (rev, ready)
         if len(self._kept) > KEPT:
             self._kept.popitem(last=False)
@@ -163,15 +168,22 @@ class Messages:
         }
         return rev
 
-    async def _make(self, alert_id: str, alike: Alike, carrier: Carrier) -> Ready | None:
+    async def _told(self, alert_id: str) -> tuple[AlertRecord, Alert, OwnTexts] | None:
+        """An alert as it is told, with the texts of its organisation; None when its document is gone. Raises whatever is wrong with it."""
         record = await self._alerts.get(alert_id)
         if record is None or not record.document:
             return None
-        own = await self._texts.of(record.org, record.texts)
+        alert = Alert.model_validate_json(record.document)
+        if record.occasion:
+            alert = alert.model_copy(update={"expires": datetime.fromtimestamp(record.expires / 1000, UTC)})
+        return record, alert, await self._texts.of(record.org, record.texts)
+
+    async def _make(self, alert_id: str, rev: int, alike: Alike, carrier: Carrier) -> Ready | None:
         try:
-            alert = Alert.model_validate_json(record.document)
-            if record.occasion:
-                alert = alert.model_copy(update={"expires": datetime.fromtimestamp(record.expires / 1000, UTC)})
+            read = await self._read.once(None, (alert_id, rev), lambda: self._told(alert_id))
+            if read is None:
+                return None
+            record, alert, own = read
             stamp = stamp_of(
                 alert, alert_id, alike.language, sent_ms=record.start, ring=alike.ring, loud=_loud(record, alike)
             )
@@ -180,8 +192,10 @@ class Messages:
                 countries=record.countries.split(),
             )  # fmt: skip
             prepared = carrier.channel.prepare(message)
+        except (StoreUnavailableError, SealError):
+            raise  # it is not known what it says
         except Exception as error:  # noqa: BLE001  whatever is wrong, it is wrong with this message alone
-            _told(alert_id, alike, error)
+            _tell(alert_id, alike, error)
             return None
         loud = stamp.loudness is Loudness.LOUD
         takes_back = (

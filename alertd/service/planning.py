@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Literal
@@ -33,6 +34,14 @@ CHUNK = 1_000
 FIRST_BATCH = 100
 
 
+#: Asked between two chunks: whether the rest is to be planned another time.
+GivesWay = Callable[[], Awaitable[bool]]
+
+
+async def _never() -> bool:
+    return False
+
+
 #: From numbers of people and the ring of each to their references.
 Refer = Callable[[NDArray[np.uint64], NDArray[np.uint8]], Awaitable[list[tuple[Alike, bytes]]]]
 
@@ -60,13 +69,12 @@ class Planner:
         self._clock = clock
         self._first, self._rest = chunks
 
-    async def plan(self, record: AlertRecord, gives_way: Callable[[], bool] = lambda: False) -> bool:
+    async def plan(self, record: AlertRecord, gives_way: GivesWay = _never) -> bool:
         """Plan what is left of an alert. False when its gate is closed, another planner is at it, or it gives way between chunks."""
         alert = Alert.model_validate_json(record.document)
         if record.occasion and not record.notify:
             return await self._plan_notice(record, alert, gives_way)
-        frozen = await self._alerts.audience(record.id)
-        area = await self._alerts.area(record.id)
+        frozen, area = await asyncio.gather(self._alerts.audience(record.id), self._alerts.area(record.id))
         belongs = Belongs(alert, area, {int(number) for number in record.regions.split()}, record.start)
         refer = partial(self._groups, alert, belongs)
         if record.notify:
@@ -79,7 +87,7 @@ class Planner:
         return await self._plan_people(record, alert, frozen, refer, gives_way)
 
     async def _plan_people(
-        self, record: AlertRecord, alert: Alert, frozen: Frozen, refer: Refer, gives_way: Callable[[], bool]
+        self, record: AlertRecord, alert: Alert, frozen: Frozen, refer: Refer, gives_way: GivesWay
     ) -> bool:
         turn, cursor = rings.in_turn(alert, frozen.rings), record.cursor
         while True:
@@ -98,10 +106,10 @@ class Planner:
             if last:
                 return True
             cursor = after
-            if gives_way():
+            if await gives_way():
                 return False
 
-    async def _plan_notice(self, record: AlertRecord, alert: Alert, gives_way: Callable[[], bool]) -> bool:
+    async def _plan_notice(self, record: AlertRecord, alert: Alert, gives_way: GivesWay) -> bool:
         """The same of what follows an alert; not before what came before has arrived, or had the time to."""
         earlier = await self._alerts.versions([chain_of(record.id)])
         waited = self._clock.now_ms() >= record.start + notices.SETTLE_MS
@@ -119,7 +127,7 @@ class Planner:
             if last:
                 return True
             cursor = after
-            if gives_way():
+            if await gives_way():
                 return False
 
     async def _waits(self, record: AlertRecord) -> bool:

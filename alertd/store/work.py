@@ -340,6 +340,20 @@ class Work:
         names = [keys.of_chain(chain_of(alert_id), "counts", alert_id) for alert_id in alert_ids]
         return [_counts(flat) for flat in await self._db.execute_many([("HGETALL", name) for name in names])]
 
+    async def ready(self, alert_ids: Sequence[str]) -> list[int]:
+        """Of each alert the batches that wait to be leased, on the channel with fewest of those that it is told by."""
+        channels = [list(counts) for counts in await self.counts_of(alert_ids)]
+        lengths = iter(
+            await self._db.execute_many(
+                [
+                    ("LLEN", keys.of_chain(chain_of(alert_id), "ready", channel))
+                    for alert_id, names in zip(alert_ids, channels, strict=True)
+                    for channel in names
+                ]
+            )
+        )
+        return [min((next(lengths) for _ in names), default=0) for names in channels]
+
     async def ledger(
         self, alert_id: str, *, window: int = 4096
     ) -> AsyncIterator[tuple[int, Any, list[tuple[int, int]]]]:

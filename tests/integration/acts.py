@@ -123,7 +123,7 @@ async def over(parts: Parts, record: AlertRecord) -> bool:
     return await parts.work.finish(record.id) == "done"
 
 
-async def _yes() -> bool:
+async def yes() -> bool:
     return True
 
 
@@ -133,7 +133,7 @@ async def _nothing() -> bytes:
 
 def api_of(parts: Parts) -> web.Application:
     """Its API: ready, and taking writes."""
-    return create_app(parts.services(_yes, _nothing, lambda: True))
+    return create_app(parts.services(yes, _nothing, lambda: True))
 
 
 async def tokens(parts: Parts, names: Sequence[str]) -> list[list[str]]:

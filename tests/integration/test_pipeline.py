@@ -19,6 +19,7 @@ from alertd.service.planning import Planner
 from alertd.service.registry import Entry
 from alertd.store.people import People
 from channels.sandbox import Sandbox
+from tests.integration.acts import yes
 
 ANA = Credential(key_id="a", org="default", subject="ana@centre.example", scopes=frozenset({"admin"}))
 BEA = Credential(key_id="b", org="default", subject="bea@centre.example", scopes=frozenset({"admin"}))
@@ -141,7 +142,7 @@ async def test_planner_gives_way_and_goes_on(parts: Parts, people, sample: dict)
     taken = await parts.intake.submit(alert(sample), ANA)
     record = await parts.approval.approve(taken.record.id, BEA)
     first = planner(parts, parts.people)
-    assert not await first.plan(record, lambda: True)
+    assert not await first.plan(record, yes)
     again = await parts.alerts.get(record.id)
     assert again.cursor == 50
     assert await first.plan(again)

@@ -14,7 +14,19 @@ from alertd.store import keys
 from alertd.store.work import Alike
 from channels.base import Loudness
 from channels.sandbox import Sandbox
-from tests.integration.acts import BEA, SEVILLA, alert_of, counts, over, planned, register, send, silence, submitted
+from tests.integration.acts import (
+    BEA,
+    SEVILLA,
+    alert_of,
+    counts,
+    over,
+    planned,
+    register,
+    send,
+    silence,
+    submitted,
+    yes,
+)
 
 DELAY_MS = 15 * 60_000
 INNER = {"center": list(SEVILLA), "radius_km": 5, "loudness": "loud"}
@@ -105,7 +117,7 @@ async def test_a_planner_that_resumes_keeps_the_rings(parts: Parts, sample: dict
     taken = await submitted(parts, sample, target=RINGS)
     record = await parts.approval.approve(taken.record.id, BEA)
     planner = Planner(parts.alerts, parts.people, parts.work, parts.renderer, parts.clock, chunks=(20, 20))
-    while not await planner.plan(record, lambda: True):
+    while not await planner.plan(record, yes):
         record = await parts.alerts.get(record.id)
     batches = await parts.db.hash_of(keys.of_chain(record.id, "batches", record.id))
     rings = [header.split()[3:6:2] for _, header in sorted(batches.items(), key=lambda item: int(item[0]))]

@@ -35,6 +35,7 @@ from tests.integration.acts import (
     registration,
     send,
     submitted,
+    yes,
 )
 from tests.integration.media.conftest import showing
 from tests.integration.test_following import _is, _retired, sent, slug
@@ -198,7 +199,7 @@ async def test_a_crash_in_the_middle_of_planning_loses_nobody(parts: Parts, sand
     taken = await proposed(parts, record, sample)
     update = await parts.approval.approve(taken.record.id, BEA)
     dies = Planner(parts.alerts, parts.people, parts.work, parts.renderer, parts.clock, chunks=(25, 25))
-    assert not await dies.plan(update, lambda: True)
+    assert not await dies.plan(update, yes)
     await send(parts, record)
     assert await parts.worker().planner.plan(await parts.alerts.get(update.id))
     await send(parts, record)

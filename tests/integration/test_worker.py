@@ -20,6 +20,7 @@ from alertd.resources import templates_dir
 from alertd.service.planning import Planner
 from alertd.store import keys
 from alertd.store.people import People
+from alertd.worker import ENOUGH
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.integration.acts import BEA, CADIZ, counts, planned, register, submitted
@@ -165,6 +166,28 @@ async def test_a_small_loud_alert_does_not_wait_for_the_plan_of_a_big_one(parts:
     await worker._listen()
     rows = [len(lease.rows) for lease in await worker._leases("push", 2, loud=True)]
     assert sorted(rows) == [25, 25]  # one lane each
+
+
+async def test_a_plan_that_is_far_ahead_leaves_the_process_to_others(parts: Parts, sample: dict):
+    """While others are told, an alert with enough to send is planned no further for a while; and to its end when it is alone."""
+    await register(parts, 500)
+    await register(parts, 25, first=2000, places={"home": {"point": CADIZ}})
+    await approved(parts, sample, level="child-alert", target={"circles": [{"center": CADIZ, "radius_km": 5}]})
+    big = await approved(parts, sample, level="child-alert")
+    worker = parts.worker()
+    worker.planner = Planner(parts.alerts, parts.people, parts.work, parts.renderer, parts.clock, chunks=(25, 25))
+    await worker._look()
+    await worker._plan()
+    assert await parts.work.ready([big]) == [ENOUGH]
+    worker._stepped[big] = parts.clock.monotonic()
+    await worker._plan()
+    assert await parts.work.ready([big]) == [ENOUGH]
+    assert await parts.work.lease(big, "push", b"")  # one of them is sent
+    await worker._plan()
+    assert await parts.work.ready([big]) == [ENOUGH]
+    worker._versions = [big]
+    await worker._plan()
+    assert (await parts.alerts.get(big)).planned
 
 
 async def test_an_alert_to_few_is_shared_by_the_lanes(parts: Parts, sandbox: Sandbox, sample: dict):
