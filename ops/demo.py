@@ -114,8 +114,8 @@ class Client:
 
 
 @asynccontextmanager
-async def served(data: Path, arguments: argparse.Namespace) -> AsyncIterator[tuple[str, str, int]]:
-    """A running alertd: its address, the administrator's key, and its process id."""
+async def served(data: Path, arguments: argparse.Namespace) -> AsyncIterator[tuple[str, str, str]]:
+    """A running alertd: its address, the administrator's key and one-time sign-in."""
     environment = {**os.environ, "ALERTD_STORE__DIRECTORY": str(data), "ALERTD_API__PORT": str(arguments.port)}
     environment |= {"ALERTD_LOG_LEVEL": "warning"}
     command = [sys.executable, "-m", "alertd", "serve", "--sandbox", "--people", str(arguments.subscribers)]
@@ -124,18 +124,18 @@ async def served(data: Path, arguments: argparse.Namespace) -> AsyncIterator[tup
     )
     try:
         with console.status(f"Starting alertd with {arguments.subscribers:,} sample subscribers…"):
-            url, token = await asyncio.wait_for(_greeting(process), START_S)
-        yield url, token, process.pid
+            url, token, sign_in = await asyncio.wait_for(_greeting(process), START_S)
+        yield url, token, sign_in
     finally:
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
         await process.wait()
 
 
-async def _greeting(process: asyncio.subprocess.Process) -> tuple[str, str]:
+async def _greeting(process: asyncio.subprocess.Process) -> tuple[str, str, str]:
     assert process.stdout is not None
-    url = token = ""
-    while not (url and token):
+    url = token = sign_in = ""
+    while not (url and token and sign_in):
         line = (await process.stdout.readline()).decode()
         if not line:
             raise DemoError(
@@ -145,7 +145,9 @@ async def _greeting(process: asyncio.subprocess.Process) -> tuple[str, str]:
             url = found[1]
         if found := re.search(r"((?:live|test)_\S+)", line):
             token = found[1]
-    return url, token
+        if found := re.search(r"(\S+#/enrol/\S+)", line):
+            sign_in = found[1]
+    return url, token, sign_in
 
 
 async def person(admin: Client, session: aiohttp.ClientSession, base: str, subject: str, *scopes: str) -> Client:
@@ -214,7 +216,7 @@ async def show(arguments: argparse.Namespace, data: Path) -> int:
     assert me is not None
     for ending in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal must not leave a server behind
         asyncio.get_running_loop().add_signal_handler(ending, me.cancel)
-    async with served(data, arguments) as (base, token, _), aiohttp.ClientSession() as session:
+    async with served(data, arguments) as (base, token, sign_in), aiohttp.ClientSession() as session:
         admin = Client(session, base, token)
         ana = await person(admin, session, base, "ana@centre.example", "alerts:write", "alerts:read")
         bea = await person(admin, session, base, "bea@centre.example", "alerts:approve", "alerts:read")
@@ -237,6 +239,7 @@ async def show(arguments: argparse.Namespace, data: Path) -> int:
             print(json.dumps(summary(arguments.subscribers, found, last)))
             wrong = found["outside"] or found["missed"] or found["twice"]
             return 0 if not wrong and last["state"] == "sent" else 1
+        console.print(f"Console, to sign in once with a passkey of yours: {sign_in}", soft_wrap=True)
         console.print(f"Console, to sign in with the key below: {base}/console")
         console.print(f"API documentation: {base}/docs\nMetrics: {base}/metrics and {base}/metrics/fleet")
         console.print(f"Administrator's key: {token}\nStop with Ctrl-C.")

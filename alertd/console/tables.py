@@ -8,6 +8,7 @@ from typing import Any, get_args
 from alertd.alerts import AMENDABLE, OPEN_STATES, OVER, SETTLED, SHOWN, AlertState, State
 from alertd.documents import MAX_RINGS, Status
 from alertd.kinds import KINDS, CancelReason, Kind, Level, Notify, Protection
+from alertd.operators import Role
 from alertd.rules import CRITERIA
 from alertd.service.access import Scope
 from alertd.service.following import CANCEL, CLOSE, REOPEN, STAND_DOWN, Step
@@ -45,6 +46,7 @@ def tables() -> dict[str, Any]:
             for name, states in {"told": _TOLD, "lost": _LOST, "left": _LEFT, "spared": _SPARED}.items()
         },
         "scopes": list(get_args(Scope)),
+        "roles": list(Role),
         "mostRings": MAX_RINGS,
         "mostVertices": MAX_VERTICES,
     }

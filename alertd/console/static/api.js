@@ -1,6 +1,9 @@
-// The API of alertd, called as anybody's program calls it, and the session: one key, in this tab alone.
+// The API of alertd, called as anybody's program calls it, and who calls: an operator's session, which is the browser's, or one key,
+// in this tab alone.
 
 const KEY = "alertd.key";
+/** Whether an operator signed in here: the session itself is in a cookie that no script reads. */
+const SIGNED_IN = "alertd.signed-in";
 
 /** A refusal in the API's own words (RFC 9457): `type`, `title`, `detail`, `what_to_do`, `errors`. */
 export class Problem extends Error {
@@ -12,15 +15,24 @@ export class Problem extends Error {
 
 export const session = {
   get key() { return sessionStorage.getItem(KEY); },
+  get open() { return Boolean(this.key || localStorage.getItem(SIGNED_IN)); },
   begin(key) { sessionStorage.setItem(KEY, key); },
+  signedIn() {
+    sessionStorage.removeItem(KEY);
+    localStorage.setItem(SIGNED_IN, "yes");
+  },
   /** Nothing of this person or a case stays in the tab. */
-  end() {
+  async end() {
+    if (!this.key) await post("/v1/sign-out").catch(() => {});
     sessionStorage.clear();
+    localStorage.removeItem(SIGNED_IN);
     photos.forEach((one) => one.then(URL.revokeObjectURL, () => {}));
     photos.clear();
   },
-  /** Told when the API no longer knows the key. */
+  /** Told when the API no longer knows who calls. */
   onLost: () => {},
+  /** Asks the operator to show again that it is they; whether they did. */
+  onProof: async () => false,
 };
 
 /** A name for a POST, under which it can be sent again without being done again. */
@@ -29,17 +41,22 @@ export function onceOnly() {
 }
 
 function request(method, path, { body, key = session.key, headers = {}, signal, once } = {}) {
-  const sent = { Authorization: `Bearer ${key}`, ...headers };
+  const sent = { ...(key ? { Authorization: `Bearer ${key}` } : {}), ...headers };
   if (body !== undefined && !(body instanceof FormData)) sent["Content-Type"] = "application/json";
   if (once) sent["Idempotency-Key"] = once;
   const data = body === undefined || body instanceof FormData ? body : JSON.stringify(body);
   return fetch(path, { method, headers: sent, body: data, signal, cache: "no-store" });
 }
 
-/** The answer's body and ETag. Throws Problem, or TypeError where there is no connection. */
+/** The answer's body and ETag. What decides is asked again once the operator has shown that it is they. Throws Problem, or TypeError where there is no connection. */
 export async function ask(method, path, options = {}) {
-  const response = await request(method, path, options);
-  if (!response.ok) throw await refusal(response);
+  let response = await request(method, path, options);
+  if (!response.ok) {
+    const error = await refusal(response);
+    if (!error.step_up || !(await session.onProof())) throw error;
+    response = await request(method, path, options);
+    if (!response.ok) throw await refusal(response);
+  }
   const told = response.status === 204 ? null : await response.json();
   return { body: told, etag: response.headers.get("ETag") };
 }

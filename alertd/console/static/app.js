@@ -5,10 +5,12 @@ import { AlertScreen } from "./alert.js";
 import { AllScreen, NowScreen } from "./now.js";
 import { ComposeScreen, EditScreen, UpdateScreen } from "./compose.js";
 import { AuditScreen, CarriersScreen, KeysScreen } from "./desk.js";
-import { Button, Field, Icon, Refused, html, render, useEffect, useState } from "./parts.js";
+import { Button, Icon, html, render, useEffect, useState } from "./parts.js";
+import { PeopleScreen } from "./people.js";
+import { Enrol, Languages, Mark, Prove, SignIn } from "./sign-in.js";
 import { RegionsScreen } from "./regions.js";
 import { SubscribersScreen } from "./subscribers.js";
-import { LANGUAGES, direction, language, speak, t } from "./words.js";
+import { direction, language, t } from "./words.js";
 
 document.documentElement.lang = language;
 document.documentElement.dir = direction;
@@ -23,51 +25,13 @@ function useRoute() {
   return route;
 }
 
-const Mark = () => html`<svg class="logo" viewBox="0 0 32 32" aria-hidden="true" fill="none" stroke="currentColor"
-  stroke-width="2.6" stroke-linecap="round"><circle cx="16" cy="16" r="2.6" fill="currentColor" stroke="none" />
-  <path d="M10.6 21.4a7.6 7.6 0 0 1 0-10.8M21.4 10.6a7.6 7.6 0 0 1 0 10.8M7 25a12.7 12.7 0 0 1 0-18M25 7a12.7 12.7 0 0 1 0 18" /></svg>`;
-
-const Languages = () => html`<select class="languages" aria-label="Language" onChange=${(e) => speak(e.target.value)}>
-  ${Object.entries(LANGUAGES).map(([code, name]) => html`<option value=${code} selected=${code === language}>${name}</option>`)}
-</select>`;
-
-function SignIn({ lost, onSignedIn }) {
-  const [key, setKey] = useState("");
-  const [error, fail] = useState(null);
-  const [busy, work] = useState(false);
-  const enter = async (event) => {
-    event.preventDefault();
-    work(true);
-    try {
-      const me = await get("/v1/me", { key: key.trim() });
-      session.begin(key.trim());
-      onSignedIn(me);
-    } catch (problem) {
-      fail(problem);
-      work(false);
-    }
-  };
-  return html`<main class="sign-in">
-    <form onSubmit=${enter}>
-      <p class="brand"><${Mark} />alertd</p>
-      <h1>${t("one-chance")}</h1>
-      ${lost ? html`<p class="note">${t("key-lost")}</p>` : null}
-      <${Field} label=${t("your-key")} type="password" value=${key} onChange=${setKey} autocomplete="off" spellcheck=${false}
-        autofocus required hint=${t("key-kept")} error=${error && error.status === 401 ? t("key-wrong") : null} />
-      ${error && error.status !== 401 ? html`<${Refused} error=${error} />` : null}
-      <button class="button primary" aria-busy=${busy ? "true" : null}><span>${t("sign-in")}</span></button>
-    </form>
-    <footer><${Languages} /></footer>
-  </main>`;
-}
-
 /** Where one can go: the address, its word and icon, and the scope without which there is nothing to see. */
 const PLACES = [
   ["", "now", "now", "alerts:read"], ["alerts", "all", "all", "alerts:read"], ["regions", "regions", "polygon", "regions:read"],
   ["subscribers", "subscribers", "person", "subscribers:read"], ["carriers", "carriers", "push", "alerts:read"],
-  ["keys", "keys", "key", "keys:write"], ["audit", "audit", "check", "audit:read"],
+  ["people", "operators", "person", "admin"], ["keys", "keys", "key", "keys:write"], ["audit", "audit", "check", "audit:read"],
 ];
-const SCREENS = { new: ComposeScreen, regions: RegionsScreen, subscribers: SubscribersScreen, carriers: CarriersScreen, keys: KeysScreen, audit: AuditScreen, alerts: AllScreen };
+const SCREENS = { new: ComposeScreen, regions: RegionsScreen, subscribers: SubscribersScreen, carriers: CarriersScreen, people: PeopleScreen, keys: KeysScreen, audit: AuditScreen, alerts: AllScreen };
 const may = (me, scope) => me.scopes.includes(scope) || me.scopes.includes("admin");
 
 function Head({ me, route, onSignOut }) {
@@ -78,8 +42,8 @@ function Head({ me, route, onSignOut }) {
     <a class="skip" href="#main" onClick=${(e) => { e.preventDefault(); document.getElementById("main").focus(); }}>${t("skip")}</a>
     <a class="brand" href="#/" aria-label="alertd"><${Mark} />alertd</a>
     <nav aria-label="alertd">${PLACES.filter(([, , , scope]) => may(me, scope)).map(link)}
-      <a class="new" href="#/new" aria-current=${here === "new" ? "page" : null}><${Icon} name="plus" />${t("new")}</a></nav>
-    <div class="who"><span title=${me.organisation}>${me.subject}</span><${Languages} />
+      ${may(me, "alerts:write") ? html`<a class="new" href="#/new" aria-current=${here === "new" ? "page" : null}><${Icon} name="plus" />${t("new")}</a>` : null}</nav>
+    <div class="who"><span title=${`${me.subject} · ${me.organisation}`}>${me.name || me.subject}</span><${Languages} />
       <${Button} kind="quiet" onClick=${onSignOut}>${t("sign-out")}<//></div>
   </header>`;
 }
@@ -96,16 +60,22 @@ function App() {
   const route = useRoute();
   const [me, setMe] = useState(null);
   const [lost, lose] = useState(false);
-  const [asked, ask] = useState(!session.key);
+  const [asked, ask] = useState(!session.open);
+  const [proof, require] = useState(null);
   useEffect(() => {
-    session.onLost = () => { if (session.key) { lose(true); setMe(null); } };
-    if (session.key) get("/v1/me").then(setMe, () => {}).finally(() => ask(true));
+    session.onLost = () => { if (session.open) { lose(true); setMe(null); require(null); } };
+    session.onProof = () => new Promise((answer) => require({ answer }));
+    if (session.open) get("/v1/me").then(setMe, () => {}).finally(() => ask(true));
   }, []);
+  const enter = (who) => { lose(false); setMe(who); };
   if (!asked) return null;
-  if (!me) return html`<${SignIn} lost=${lost} onSignedIn=${(who) => { lose(false); setMe(who); }} />`;
-  const leave = () => { session.end(); location.hash = "#/"; lose(false); setMe(null); };
+  if (route.split("/")[0] === "enrol") return html`<${Enrol} code=${route.split("/")[1] || ""} onSignedIn=${enter} />`;
+  if (!me) return html`<${SignIn} lost=${lost} onSignedIn=${enter} />`;
+  const leave = async () => { await session.end(); location.hash = "#/"; lose(false); setMe(null); };
+  const proven = (yes) => { proof.answer(yes); require(null); };
   return html`<${Head} me=${me} route=${route} onSignOut=${leave} />
-    <main id="main" tabindex="-1">${screenOf(route, me)}</main>`;
+    <main id="main" tabindex="-1">${screenOf(route, me)}</main>
+    ${proof ? html`<${Prove} me=${me} onProven=${proven} />` : null}`;
 }
 
 render(html`<${App} />`, document.body);

@@ -1,0 +1,99 @@
+// Who may sign in, and what they may do.
+
+import { ask, get, onceOnly, post } from "./api.js";
+import { Button, Check, Empty, Field, Loading, Refused, html, usePolled, useState } from "./parts.js";
+import { TABLES } from "./tables.js";
+import { list, moment, t } from "./words.js";
+
+const chosen = (roles, one, on) => TABLES.roles.filter((each) => (each === one ? on : roles.includes(each)));
+
+const Roles = ({ roles, onChange }) => html`<fieldset class="roles"><legend>${t("role-what")}</legend>
+  ${TABLES.roles.map((one) => html`<div key=${one}><${Check} label=${t(`role-${one}`)} checked=${roles.includes(one)} onChange=${(on) => onChange(chosen(roles, one, on))} />
+    <p class="hint">${t(`role-${one}-says`)}</p></div>`)}</fieldset>`;
+
+function NewPerson({ onMade, onBack }) {
+  const [name, setName] = useState("");
+  const [subject, setSubject] = useState("");
+  const [roles, choose] = useState([TABLES.roles[0]]);
+  const [error, fail] = useState(null);
+  const [busy, work] = useState(false);
+  const [once] = useState(onceOnly);
+  const add = async (event) => {
+    event.preventDefault();
+    work(true);
+    try { onMade(await post("/v1/operators", { name: name.trim(), subject: subject.trim(), roles }, { once })); } catch (problem) { fail(problem); work(false); }
+  };
+  return html`<form class="sheet new-person" onSubmit=${add}><header><h2>${t("person-new")}</h2></header>
+    <div class="grid"><${Field} label=${t("person-name")} value=${name} onChange=${setName} required autofocus hint=${t("person-name-says")} />
+      <${Field} label=${t("person-subject")} value=${subject} onChange=${setSubject} required spellcheck=${false} hint=${t("key-for-says")} /></div>
+    <${Roles} roles=${roles} onChange=${choose} /><${Refused} error=${error} />
+    <div class="actions"><${Button} onClick=${onBack}>${t("back")}<//>
+      <button class="button primary" aria-busy=${busy ? "true" : null} disabled=${busy || !name.trim() || !subject.trim() || !roles.length}><span>${t("person-add")}</span></button></div></form>`;
+}
+
+/** The way in, shown once. */
+const Way = ({ made, onDone }) => html`<section class="sheet token" role="status"><header><h2>${t("way-in", { who: made.name })}</h2></header>
+  <p>${t("way-in-says", { time: moment(made.invited_until) })}</p><code class="secret">${made.url}</code>
+  <p class="muted">${t("way-in-code")} <code>${made.code}</code></p>
+  <div class="actions"><${Button} onClick=${() => navigator.clipboard && navigator.clipboard.writeText(made.url)}>${t("copy")}<//><${Button} kind="primary" onClick=${onDone}>${t("way-in-done")}<//></div></section>`;
+
+function Change({ one, own, onDone, onWay, onBack }) {
+  const [name, setName] = useState(one.name);
+  const [roles, choose] = useState(one.roles);
+  const [error, fail] = useState(null);
+  const [sure, make] = useState("");
+  const [busy, work] = useState(false);
+  const path = `/v1/operators/${one.id}`;
+  const act = async (deed) => {
+    work(true);
+    try { await deed(); } catch (problem) { fail(problem); work(false); }
+  };
+  const keep = (body) => act(async () => { await ask("PATCH", path, { body }); onDone(); });
+  const way = (replace) => act(async () => onWay(await post(`${path}/code`, { replace })));
+  const remove = () => act(async () => { await ask("DELETE", path); onDone(); });
+  const save = (event) => { event.preventDefault(); keep({ name: name.trim(), roles }); };
+  const sures = { replace: ["way-lost-sure", () => way(true)], remove: ["person-remove-sure", remove] };
+  return html`<form class="change-person" onSubmit=${save}>
+    <${Field} label=${t("person-name")} value=${name} onChange=${setName} required autofocus /><${Roles} roles=${roles} onChange=${choose} /><${Refused} error=${error} />
+    ${sure ? html`<div class="actions" role="status"><p class="grow">${t(`${sures[sure][0]}-says`)}</p><${Button} onClick=${() => make("")}>${t("back")}<//>
+        <${Button} kind="danger" busy=${busy} onClick=${sures[sure][1]}>${t(sures[sure][0])}<//></div>`
+      : html`<div class="actions"><${Button} onClick=${onBack}>${t("back")}<//>
+        <button class="button primary" disabled=${busy || !name.trim() || !roles.length}><span>${t("person-keep")}</span></button><span class="grow"></span>
+        ${one.disabled ? null : html`<${Button} kind="quiet" onClick=${() => way(false)}>${t("way-new")}<//>`}
+        ${one.disabled || !one.passkeys ? null : html`<${Button} kind="quiet" onClick=${() => make("replace")}>${t("way-lost")}<//>`}
+        ${own ? null : html`<${Button} kind="quiet" onClick=${() => keep({ disabled: !one.disabled })}>${t(one.disabled ? "person-enable" : "person-disable")}<//>
+          <${Button} kind="quiet" onClick=${() => make("remove")}>${t("person-remove")}<//>`}</div>`}</form>`;
+}
+
+const standing = (one) => (one.disabled ? ["rejected", t("person-disabled")]
+  : one.passkeys ? ["sent", t("passkeys-n", { n: one.passkeys })]
+  : one.invited_until && new Date(one.invited_until) > new Date() ? ["pending", t("invited-until", { time: moment(one.invited_until) })] : ["draft", t("passkeys-none")]);
+
+function Person({ one, me, open, onOpen, ...rest }) {
+  const [state, words] = standing(one);
+  return html`<li class="line person-line ${one.disabled ? "is-disabled" : ""}"><div class="person-row">
+      <div><span class="line-title">${one.name}</span>${one.subject === me.subject ? html` <span class="count">${t("person-you")}</span>` : null}
+        <p class="about">${one.subject} · ${list(one.roles.map((role) => t(`role-${role}`)))}</p></div>
+      <span class="state state-${state}">${words}</span>
+      ${open ? null : html`<${Button} kind="quiet" onClick=${onOpen} aria-label=${`${t("person-change")}: ${one.name}`}>${t("person-change")}<//>`}</div>
+    ${open ? html`<${Change} one=${one} own=${one.subject === me.subject} ...${rest} />` : null}</li>`;
+}
+
+export function PeopleScreen({ me }) {
+  const [turn, again] = useState(0);
+  const [making, make] = useState(false);
+  const [made, told] = useState(null);
+  const [open, show] = useState("");
+  const { data, error } = usePolled((signal) => get("/v1/operators", { signal }), 3000, String(turn));
+  const anew = () => { show(""); make(false); again(turn + 1); };
+  const way = (one) => { told(one); anew(); };
+  if (!data) return html`<div class="page">${error ? html`<${Refused} error=${error} />` : html`<${Loading} />`}</div>`;
+  return html`<div class="page"><div class="page-head"><h1>${t("operators")}</h1>
+      ${making || made ? null : html`<${Button} kind="primary" icon="plus" onClick=${() => make(true)}>${t("person-new")}<//>`}</div>
+    <p class="muted">${t("operators-say")}</p>
+    ${made ? html`<${Way} made=${made} onDone=${() => told(null)} />` : null}
+    ${making ? html`<${NewPerson} onBack=${() => make(false)} onMade=${way} />` : null}
+    <${Refused} error=${error} />
+    ${data.operators.length ? html`<ul class="lines">${data.operators.map((one) => html`<${Person} key=${one.id} one=${one} me=${me} open=${open === one.id}
+      onOpen=${() => { told(null); show(one.id); }} onBack=${() => show("")} onDone=${anew} onWay=${way} />`)}</ul>` : html`<${Empty} title=${t("operators-none")} />`}</div>`;
+}

@@ -1,0 +1,132 @@
+// Who comes in, and whether it is still they: passkeys first, a key for training and machines.
+
+import { get, post, session } from "./api.js";
+import { hasPasskeys, isBareAddress, named, prove, register } from "./passkey.js";
+import { Button, Field, Icon, Loading, Refused, html, useEffect, useRef, useState } from "./parts.js";
+import { LANGUAGES, language, speak, t } from "./words.js";
+
+export const Mark = () => html`<svg class="logo" viewBox="0 0 32 32" aria-hidden="true" fill="none" stroke="currentColor"
+  stroke-width="2.6" stroke-linecap="round"><circle cx="16" cy="16" r="2.6" fill="currentColor" stroke="none" />
+  <path d="M10.6 21.4a7.6 7.6 0 0 1 0-10.8M21.4 10.6a7.6 7.6 0 0 1 0 10.8M7 25a12.7 12.7 0 0 1 0-18M25 7a12.7 12.7 0 0 1 0 18" /></svg>`;
+
+export const Languages = () => html`<select class="languages" aria-label="Language" onChange=${(e) => speak(e.target.value)}>
+  ${Object.entries(LANGUAGES).map(([code, name]) => html`<option value=${code} selected=${code === language}>${name}</option>`)}
+</select>`;
+
+/** What went wrong with a passkey: the API's refusal, or the browser's, which tells no more than that nothing came of it. */
+const Failed = ({ error }) => (error instanceof DOMException
+  ? html`<p class="fault" role="alert">${t(error.name === "InvalidStateError" ? "passkey-there" : "passkey-none")}</p>`
+  : html`<${Refused} error=${error} />`);
+
+async function entered() {
+  session.signedIn();
+  return get("/v1/me");
+}
+
+function WithPasskey({ onSignedIn }) {
+  const [error, fail] = useState(null);
+  const [busy, work] = useState(false);
+  const enter = async () => {
+    work(true);
+    fail(null);
+    try {
+      await prove();
+      onSignedIn(await entered());
+    } catch (problem) { fail(problem); work(false); }
+  };
+  if (isBareAddress) return html`<p class="note">${t("passkey-named")} <a href=${named}>${named}</a></p>`;
+  if (!hasPasskeys) return html`<p class="note">${t("passkey-missing")}</p>`;
+  return html`<${Button} kind="primary" icon="key" busy=${busy} onClick=${enter} autofocus>${t("passkey-use")}<//><${Failed} error=${error} />`;
+}
+
+function WithKey({ onSignedIn }) {
+  const [key, setKey] = useState("");
+  const [error, fail] = useState(null);
+  const [busy, work] = useState(false);
+  const enter = async (event) => {
+    event.preventDefault();
+    work(true);
+    try {
+      const me = await get("/v1/me", { key: key.trim() });
+      session.begin(key.trim());
+      onSignedIn(me);
+    } catch (problem) {
+      fail(problem);
+      work(false);
+    }
+  };
+  return html`<form onSubmit=${enter}>
+    <${Field} label=${t("your-key")} type="password" value=${key} onChange=${setKey} autocomplete="off" spellcheck=${false}
+      required hint=${t("key-kept")} error=${error && error.status === 401 ? t("key-wrong") : null} />
+    ${error && error.status !== 401 ? html`<${Refused} error=${error} />` : null}
+    <button class="button" aria-busy=${busy ? "true" : null}><span>${t("sign-in")}</span></button>
+  </form>`;
+}
+
+const Door = ({ title, children }) => html`<main class="sign-in">
+  <p class="brand"><${Mark} />alertd</p><h1>${title}</h1>${children}<footer><${Languages} /></footer></main>`;
+
+export const SignIn = ({ lost, onSignedIn }) => html`<${Door} title=${t("one-chance")}>
+  ${lost ? html`<p class="note" role="status">${t("key-lost")}</p>` : null}
+  <${WithPasskey} onSignedIn=${onSignedIn} />
+  <p class="or"><span>${t("or-key")}</span></p>
+  <${WithKey} onSignedIn=${onSignedIn} />
+  <p class="small muted"><a href="#/enrol">${t("once-code-have")}</a></p><//>`;
+
+/** The one-time code is in the address or typed; it says who comes, and their browser makes a passkey. */
+export function Enrol({ code: given, onSignedIn }) {
+  const [code, type] = useState(given);
+  const [invited, invite] = useState(null);
+  const [error, fail] = useState(null);
+  const [busy, work] = useState(false);
+  const look = (text) => post("/v1/passkeys/options", { code: text }).then((told) => { fail(null); invite(told); }, fail);
+  useEffect(() => {
+    if (!given || !hasPasskeys) return;
+    history.replaceState(null, "", "#/enrol");  // a code that was used says nothing, and until then it is nobody else's to read
+    look(given);
+  }, []);
+  const make = async () => {
+    work(true);
+    try {
+      await register(code, invited.public_key);
+      const me = await entered();
+      location.hash = "#/";
+      onSignedIn(me);
+    } catch (problem) {
+      fail(problem);
+      work(false);
+      if (!(problem instanceof DOMException)) invite(null);
+    }
+  };
+  if (!hasPasskeys) return html`<${Door} title=${t("welcome")}><${WithPasskey} /><//>`;
+  if (invited) return html`<${Door} title=${t("welcome-name", { name: invited.name })}>
+    <p>${t("passkey-says")}</p><p class="muted small">${invited.subject}</p><${Failed} error=${error} />
+    <${Button} kind="primary" icon="key" busy=${busy} onClick=${make} autofocus>${t("passkey-make")}<//><//>`;
+  if (given && !error) return html`<${Door} title=${t("welcome")}><${Loading} /><//>`;
+  return html`<${Door} title=${t("welcome")}>
+    <form onSubmit=${(event) => { event.preventDefault(); look(code); }}>
+      <${Field} label=${t("once-code")} value=${code} onChange=${type} autocomplete="one-time-code" spellcheck=${false} autofocus required hint=${t("once-code-says")} />
+      <${Failed} error=${error} /><button class="button primary" disabled=${!code.trim()}><span>${t("next")}</span></button></form>
+    <p class="small muted"><a href="#/">${t("once-code-none")}</a></p><//>`;
+}
+
+/** What decides asks once more who decides, and goes on by itself. */
+export function Prove({ me, onProven }) {
+  const dialog = useRef(null);
+  const [error, fail] = useState(null);
+  const [busy, work] = useState(false);
+  useEffect(() => { dialog.current.showModal(); }, []);
+  const ask = async () => {
+    work(true);
+    fail(null);
+    try {
+      const who = await prove();
+      if (who.subject !== me.subject) location.reload();  // another person: what was begun is not theirs
+      else onProven(true);
+    } catch (problem) { fail(problem); work(false); }
+  };
+  return html`<dialog class="sheet prove" ref=${dialog} aria-labelledby="prove" onCancel=${() => onProven(false)}>
+    <h2 id="prove">${t("prove")}</h2><p>${t("prove-says")}</p><${Failed} error=${error} />
+    <div class="actions"><${Button} onClick=${() => onProven(false)}>${t("back")}<//>
+      <${Button} kind="primary" icon="key" busy=${busy} onClick=${ask} autofocus>${t("passkey-use")}<//></div></dialog>`;
+}

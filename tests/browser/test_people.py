@@ -1,0 +1,169 @@
+"""People sign in with passkeys: Chromium with an authenticator in it, from the one-time way in to an approval."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, CDPSession, expect
+
+from tests.acceptance.conftest import Served
+from tests.browser.desks import PATIENCE_MS, Desk, desk
+
+pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
+
+KEY: dict[str, Any] = {
+    "protocol": "ctap2", "transport": "internal", "hasResidentKey": True, "hasUserVerification": True,
+    "isUserVerified": True, "automaticPresenceSimulation": True,
+}  # fmt: skip
+
+
+@asynccontextmanager
+async def with_authenticator(
+    browser: Browser, served: Served, *refusals: int
+) -> AsyncIterator[tuple[Desk, CDPSession, str]]:
+    """A window on a machine that keeps passkeys, under its name, for a bare address has none."""
+    async with desk(browser, served.url.replace("127.0.0.1", "localhost"), *refusals) as window:
+        device = await window.page.context.new_cdp_session(window.page)
+        await device.send("WebAuthn.enable")
+        made = await device.send("WebAuthn.addVirtualAuthenticator", {"options": KEY})
+        yield window, device, made["authenticatorId"]
+
+
+def invited(served: Served, subject: str, name: str, *roles: str) -> dict[str, Any]:
+    status, made = served.call("POST", "/v1/operators", {"subject": subject, "name": name, "roles": roles})
+    assert status == 201, made
+    return made
+
+
+async def come_in(window: Desk, url: str) -> None:
+    """With the one-time address, which makes a passkey."""
+    await window.page.goto(url)
+    await window.press("Make my passkey")
+    await window.page.get_by_role("link", name="Now", exact=True).wait_for()
+
+
+async def test_somebody_is_let_in_by_a_link_and_approves_with_a_passkey(
+    served: Served, browser: Browser, alert: dict[str, Any]
+):
+    """The link makes a passkey and is then used up; what decides asks for the passkey once more and goes on by itself; signed out,
+    the passkey alone lets them in; disabled, it does not, and the screen that was open is left.
+    """
+    bea = invited(served, "bea@centre.example", "Bea Ruiz", "approver")
+    status, taken = served.call(
+        "POST", "/v1/alerts", {**alert, "target": {"regions": ["41091"]}}, served.person("ana@centre.example")
+    )
+    assert status == 202, taken
+    async with with_authenticator(browser, served, 401, 403) as (window, _device, _key):
+        page = window.page
+        await come_in(window, bea["url"])
+        await expect(page.locator(".who")).to_contain_text("Bea Ruiz")
+        await expect(page.get_by_role("link", name="People")).to_have_count(0)
+        await page.get_by_role("link", name="Review").click()
+        await window.press("Approve and send")
+        await page.get_by_role("heading", name="Show that it is you").wait_for()
+        await window.check_readable()
+        await page.locator("dialog").get_by_role("button", name="Back").click()
+        await expect(page.locator(".refused")).to_contain_text("Show with your passkey")
+        await window.press("Approve and send")
+        await window.press("Use my passkey")
+        await expect(page.locator("#share")).to_have_text("100 %", timeout=PATIENCE_MS)
+        await window.press("Sign out")
+        await page.get_by_label("Your key").wait_for()
+        assert await page.context.cookies() == []
+        await page.goto(f"{window.url}/console")
+        await window.press("Use my passkey")
+        await expect(page.locator(".who")).to_contain_text("Bea Ruiz")
+        await page.reload()
+        await expect(page.locator(".who")).to_contain_text("Bea Ruiz")
+        [cookie] = await page.context.cookies()
+        assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+        assert served.call("PATCH", f"/v1/operators/{bea['id']}", {"disabled": True})[0] == 200
+        await page.get_by_text("You were signed out.").wait_for()
+        await window.press("Use my passkey")
+        await expect(page.locator(".refused")).to_contain_text("disabled")
+        await window.check_readable("rtl")
+        await page.goto("about:blank")
+        await page.goto(bea["url"])
+        await expect(page.locator(".refused")).to_contain_text("This code is not known")
+    approver = served.call("GET", f"/v1/alerts/{taken['id']}")[1]["approver"]
+    assert approver == "bea@centre.example"
+
+
+async def test_an_administrator_keeps_the_people(served: Served, browser: Browser):
+    """They add somebody and are shown the way in once; change their roles, disable and remove them; each decision asks for the
+    passkey once in five minutes. A passkey that is lost is replaced.
+    """
+    root = invited(served, "root@centre.example", "Rosa Otero", "administrator")
+    async with with_authenticator(browser, served, 403, 401) as (window, device, key):
+        page = window.page
+        await come_in(window, root["url"])
+        await page.get_by_role("link", name="People").click()
+        await window.press("Add a person")
+        await window.fill("Name", "Carla Díaz")
+        await window.fill("Who it is", "carla@centre.example")
+        await page.get_by_label("Approver", exact=True).check()
+        await window.check_readable()
+        await window.press("Let them in")
+        await window.press("Use my passkey")
+        way = await page.locator(".secret").inner_text()
+        assert re.fullmatch(rf"{re.escape(window.url)}/console#/enrol/([0-9A-Z]{{4}}-){{3}}[0-9A-Z]{{4}}", way)
+        await window.check_readable("rtl")
+        await window.press("I have handed it over")
+        await expect(page.locator(".secret")).to_have_count(0)
+        line = page.locator(".person-line", has_text="carla@centre.example")
+        await expect(line).to_contain_text("Author and Approver")
+        await expect(line).to_contain_text("invited until")
+        await page.get_by_role("button", name="Change: Carla Díaz").click()
+        await line.get_by_label("Author", exact=True).uncheck()
+        await window.check_readable()
+        await window.press("Save")
+        await expect(line).not_to_contain_text("Author")
+        async with desk(browser, window.url, 401) as other:
+            another = await other.page.context.new_cdp_session(other.page)
+            await another.send("WebAuthn.enable")
+            await another.send("WebAuthn.addVirtualAuthenticator", {"options": KEY})
+            await come_in(other, way)
+            await page.get_by_role("button", name="Change: Carla Díaz").click()
+            await window.press("Lost passkey…")
+            await window.press("Replace their passkeys")
+            await other.page.get_by_text("You were signed out.").wait_for()
+            code = (await page.locator(".token .muted code").inner_text()).lower()
+            await other.page.get_by_role("link", name="I have a one-time code").click()
+            await other.fill("One-time code", code)
+            await other.press("Continue")
+            await other.page.get_by_text("Welcome, Carla Díaz").wait_for()
+            await other.check_readable("rtl")
+            await page.get_by_role("button", name="Change: Carla Díaz").click()
+            await window.press("Disable")
+            await expect(line).to_contain_text("disabled")
+        await page.get_by_role("button", name="Change: Carla Díaz").click()
+        await window.press("Remove…")
+        await window.press("Remove for good")
+        await expect(line).to_have_count(0)
+        await device.send("WebAuthn.setUserVerified", {"authenticatorId": key, "isUserVerified": False})
+        await window.press("Sign out")
+        await window.press("Use my passkey")
+        await expect(page.locator(".fault")).to_contain_text("Nothing came of it")
+    audit = served.call("GET", "/v1/audit?limit=200")[1]["entries"]
+    acts = {one["act"] for one in audit if one["by"] == "root@centre.example" and one["outcome"] == "done"}
+    assert acts >= {
+        "passkey.register",
+        "session.prove",
+        "session.end",
+        "operator.add",
+        "operator.change",
+        "operator.remove",
+    }
+
+
+async def test_a_bare_address_says_where_passkeys_are(served: Served, browser: Browser):
+    """There are none for numbers, so the console names the page where there are; a key signs in all the same."""
+    async with desk(browser, served.url) as window:
+        await window.page.goto(f"{window.url}/console")
+        link = window.page.locator(".note a")
+        await expect(link).to_have_attribute("href", re.compile(r"http://localhost:\d+/console"))
+        await window.sign_in(served.key)
