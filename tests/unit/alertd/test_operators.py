@@ -26,6 +26,7 @@ def test_only_who_is_meant_to_decides():
         Role.AUTHOR: {"alerts:write"}, Role.APPROVER: {"alerts:approve"}, Role.PROTECTION_OFFICER: {"alerts:approve"},
         Role.VIEWER: set(),
     }  # fmt: skip
+    assert [role for role in Role if "alerts:protect" in SCOPES[role]] == [Role.PROTECTION_OFFICER]
     assert scopes_of(["author", "approver"]) >= {"alerts:write", "alerts:approve"}
 
 
