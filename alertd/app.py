@@ -33,6 +33,7 @@ from alertd.service.dispatch import Dispatch
 from alertd.service.domains import Domains
 from alertd.service.ending import Ending
 from alertd.service.events import Events
+from alertd.service.evidence import Seal
 from alertd.service.explaining import Explaining
 from alertd.service.fleet import Fleet
 from alertd.service.following import Following
@@ -57,6 +58,7 @@ from alertd.service.removal import Removal
 from alertd.service.reports import Reports
 from alertd.service.resending import Resending
 from alertd.service.restoring import Restoring
+from alertd.service.results import Results
 from alertd.service.revising import Revising
 from alertd.service.sessions import Sessions
 from alertd.service.stopping import Stopping
@@ -166,7 +168,6 @@ class Parts:
         self.mail_reports = MailReports(self.receipts, self.removal, self.work, self.people, self.tags)
         self.audit = Audit(AuditLog(self.db), self.alerts, self.db.codec, metrics)
         self.current = Current(self.db)
-        self.restoring = Restoring(self.current, self.alerts, self.audit, settings.alerts.organisation)
         self.passkeys = Passkeys(operators, sessions, self.audit, clock, RelyingParty.of(settings))
         self._compose_rest()
 
@@ -241,6 +242,8 @@ class Parts:
             updating=self.updating,
             resending=self.resending,
             course=self.course,
+            results=Results(self.alerts, self.work, self.reports, self.course, self.targeting),
+            seal=Seal(self.db.codec),
             explaining=self.explaining,
             purging=self.purging,
             requests=self.requests,
@@ -250,6 +253,11 @@ class Parts:
             process_metrics=process_metrics,
             takes_writes=takes_writes,
         )
+
+    @property
+    def restoring(self) -> Restoring:
+        """Settles a store that was put back from a copy."""
+        return Restoring(self.current, self.alerts, self.audit, self.settings.alerts.organisation)
 
     def inbound(self, carrier: str) -> Inbound:
         """Takes what a text message centre tells."""

@@ -37,6 +37,7 @@ class Commands(OnDemand):
         "carriers": "alertd.commands.carriers:app",
         "webhooks": "alertd.commands.webhooks:app",
         "audit": "alertd.commands.audit:app",
+        "evidence": "alertd.commands.evidence:app",
         "backup": "alertd.commands.backup:backing_up",
         "restore": "alertd.commands.backup:restoring",
         "stop": "alertd.commands.stopping:stopping",

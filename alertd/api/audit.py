@@ -128,7 +128,7 @@ async def list_audit(request: web.Request, *, query: AuditQuery) -> AuditPage:
     """
     found = await services(request).audit.page(credential(request).org, before=query.cursor, limit=query.limit)
     more = len(found) == query.limit and found[-1].number > 1
-    return AuditPage(entries=[_shown(one) for one in found], next=found[-1].number if more else None)
+    return AuditPage(entries=[entry_reply(one) for one in found], next=found[-1].number if more else None)
 
 
 async def verify_audit(request: web.Request, *, query: VerifyQuery) -> AuditVerdict:
@@ -140,7 +140,8 @@ async def verify_audit(request: web.Request, *, query: VerifyQuery) -> AuditVerd
     )
 
 
-def _shown(one: Entry) -> AuditEntry:
+def entry_reply(one: Entry) -> AuditEntry:
+    """An entry as it is told."""
     return AuditEntry(
         entry=one.number, at=datetime.fromtimestamp(one.at / 1000, UTC), act=one.act, outcome=one.outcome,
         of=one.of or None, by=one.by, key=one.key, object=one.object or None, facts=dict(one.facts),

@@ -11,6 +11,7 @@ from alertd.api.call import credential
 from alertd.api.operations import Operation
 from alertd.api.services import services
 from alertd.api.shapes import AlertId
+from alertd.service.course import History
 
 
 class ActReply(BaseModel):
@@ -46,6 +47,11 @@ async def alert_history(request: web.Request, *, id: AlertId) -> HistoryReply:
     """Who did what with an alert and its later versions, as the audit has it."""
     s = services(request)
     found = await s.course.history(await s.approval.get(id, credential(request)))
+    return history_reply(id, found)
+
+
+def history_reply(alert_id: str, found: History) -> HistoryReply:
+    """The acts as they are told."""
     acts = [
         ActReply(
             entry=one.number,
@@ -58,7 +64,7 @@ async def alert_history(request: web.Request, *, id: AlertId) -> HistoryReply:
         )
         for one in found.acts
     ]
-    return HistoryReply(id=id, acts=acts, whole=found.whole)
+    return HistoryReply(id=alert_id, acts=acts, whole=found.whole)
 
 
 async def alert_curve(request: web.Request, *, id: AlertId) -> CurveReply:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Mapping
 
 from aiohttp import web
@@ -96,13 +95,8 @@ async def alert_deliveries(request: web.Request, *, id: AlertId) -> web.StreamRe
     record = await s.approval.get(id, credential(request))
     response = web.StreamResponse(headers={"Content-Type": NDJSON})
     await response.prepare(request)
-    lines: list[str] = []
-    async for delivery in s.reports.deliveries(record):
-        lines.append(json.dumps({name: getattr(delivery, name) for name in delivery.__slots__}))
-        if len(lines) == 1000:
-            await response.write(("\n".join(lines) + "\n").encode())
-            lines.clear()
-    await response.write("".join(line + "\n" for line in lines).encode())
+    async for lines in s.reports.lines(record):
+        await response.write(lines)
     return response
 
 

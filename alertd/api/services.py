@@ -19,6 +19,7 @@ from alertd.service.cap_out import CapOut
 from alertd.service.carriers import Carriers
 from alertd.service.course import Course
 from alertd.service.events import Events
+from alertd.service.evidence import Seal
 from alertd.service.explaining import Explaining
 from alertd.service.fleet import Fleet
 from alertd.service.following import Following
@@ -34,6 +35,7 @@ from alertd.service.regions import Regions
 from alertd.service.registry import Registry
 from alertd.service.reports import Reports
 from alertd.service.resending import Resending
+from alertd.service.results import Results
 from alertd.service.revising import Revising
 from alertd.service.sessions import Sessions
 from alertd.service.stopping import Stopping
@@ -65,6 +67,8 @@ class Services:
     cap_out: CapOut
     reports: Reports
     course: Course
+    results: Results
+    seal: Seal
     explaining: Explaining
     registry: Registry
     receipts: Receipts

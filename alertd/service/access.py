@@ -35,6 +35,7 @@ Scope = Literal[
     "ledger:read",
     "ledger:explain",
     "audit:read",
+    "evidence:read",
     "texts:write",
     "keys:write",
     "webhooks:write",

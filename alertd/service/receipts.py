@@ -137,6 +137,10 @@ class Receipts:
         if not await self._removal.stop(*ref, lambda address: self._tags.is_for(reference, address)):
             return False
         self._metrics.optouts.labels(channel).inc()
+        old = (*SOURCES[State.DELIVERED], State.DELIVERED)
+        await self._work.receipt(
+            reference.alert_id, reference.row, channel, State.DELIVERED, LedgerReason.LEFT.value, old
+        )
         return True
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ _REASONS = {int(reason): reason.name.lower() for reason in (*LedgerReason,)} | {
 #: Alerts looked at together, and how often one page may look: 5,000 alerts take half a second.
 LOOK = 200
 LOOKS = 25
+#: Of a ledger, written at once.
+LINES = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +139,16 @@ class Reports:
         async for start, rows, refs in self._work.ledger(record.id):
             for i, (row, ref) in enumerate(zip(rows, refs, strict=True)):
                 yield read(start + i, row, ref)
+
+    async def lines(self, record: AlertRecord) -> AsyncIterator[bytes]:
+        """The whole ledger as NDJSON, some hundreds of lines at a time: those who keep it and its digest keep the same bytes."""
+        lines: list[str] = []
+        async for delivery in self.deliveries(record):
+            lines.append(json.dumps({name: getattr(delivery, name) for name in delivery.__slots__}) + "\n")
+            if len(lines) == LINES:
+                yield "".join(lines).encode()
+                lines.clear()
+        yield "".join(lines).encode()
 
     async def deliveries_to(self, record: AlertRecord, number: int) -> AsyncIterator[Delivery]:
         """Those of one subscriber, by its number."""

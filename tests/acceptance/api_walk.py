@@ -338,8 +338,17 @@ def _life(w: Walk, alert: str, media: str, now: datetime, ana: str, bea: str) ->
     closing = {"outcome": "She was found, well.", "notify": "none"}
     w.call("close_alert", "POST", f"{one}/close", closing, key=bea)
     w.served.wait_for(lambda: _is_told(w, alert))
+    w.call("alert_report", "GET", f"{one}/report", show=_short)
+    w.call("alert_evidence", "GET", f"{one}/evidence", show=lambda whole: {**whole, "payload": whole["payload"][:72]})
+    w.call("show_evidence_key", "GET", "/v1/evidence/key")
     w.call("purge_alert", "POST", f"{one}/purge", {"reason": "retention"})
     w.call("forget_subscriber", "DELETE", "/v1/subscribers/maria")
+
+
+def _short(report: dict[str, Any]) -> dict[str, Any]:
+    """A report with a few of each."""
+    few = {name: report[name][:2] for name in ("versions", "decisions")}
+    return {**report, **few, "regions": dict(list(report["regions"].items())[:3])}
 
 
 def _is_told(w: Walk, alert: str) -> bool:
