@@ -60,7 +60,7 @@ class Enrolment(Document):
     code: Code
 
 
-class Registration(Document):
+class PasskeyRegistration(Document):
     code: Code
     passkey: NewPasskey
 
@@ -92,7 +92,7 @@ async def passkey_options(request: web.Request, *, body: Enrolment) -> Invited:
     return Invited(rp_id=s.relying.id, public_key=options, name=operator.name, subject=operator.subject)
 
 
-async def register_passkey(request: web.Request, *, body: Registration) -> Reply[SignedIn]:
+async def register_passkey(request: web.Request, *, body: PasskeyRegistration) -> Reply[SignedIn]:
     """Keeps a passkey and begins a session. The code is used up. What is decided asks for the passkey once more."""
     cookies.require_own(request)
     s = services(request)

@@ -50,6 +50,11 @@ def items(kind: str, text: str) -> list[Any]:
     return [json.loads(line.removeprefix("data: ")) for line in lines if kind == NDJSON or line.startswith("data: ")]
 
 
+def test_no_two_models_share_a_name(told: dict[str, Any]):
+    """Else both are called by their modules, and generators of clients leave out what has either."""
+    assert [name for name in told["components"]["schemas"] if "__" in name] == []
+
+
 def test_it_is_valid_and_has_every_operation_of_the_table(told: dict[str, Any]):
     """Valid OpenAPI 3.1; each operation has a name fit for programs, words, a scope, and its refusals."""
     validate(told)
