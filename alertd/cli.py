@@ -34,6 +34,7 @@ class Commands(OnDemand):
         "subscribers": "alertd.commands.subscribers:app",
         "keys": "alertd.commands.keys:app",
         "operators": "alertd.commands.operators:app",
+        "organisations": "alertd.commands.organisations:app",
         "carriers": "alertd.commands.carriers:app",
         "webhooks": "alertd.commands.webhooks:app",
         "audit": "alertd.commands.audit:app",

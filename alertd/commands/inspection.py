@@ -16,9 +16,12 @@ from redis.asyncio import Redis
 from alertd.app import library_of
 from alertd.carrier_settings import carrier_of
 from alertd.config import AnyCarrier, ConfigError, Settings, SmtpCarrier, StoreSection, TwilioCarrier
-from alertd.store.codec import Codec, Keys
+from alertd.organisations import Organisation, Unattended
+from alertd.store.codec import Codec, Keys, SealError
 from alertd.store.connection import Connection, StoreRefusedError, StoreUnavailableError, check_engine
+from alertd.store.data_directory import DataDirectory
 from alertd.store.disk import free_bytes
+from alertd.store.organisations import OrganisationStore
 from alertd.store.server_binary import ServerNotFoundError, find_server
 from geofences.regions import Library
 
@@ -47,6 +50,7 @@ def inspected(
         Finding(part="configuration", ok=True, says=where),
         *(_outside(settings.store, settings.store.url) if settings.store.url else _embedded(settings.store)),
         _regions(settings, regions),
+        *_unattended(settings.store),
         *(_carriers(settings) if settings.carriers else [_no_carriers(settings)]),
         *_alignment(settings),
         *_return_address(settings),
@@ -85,6 +89,37 @@ def _embedded(section: StoreSection) -> Iterator[Finding]:
     state = "" if directory.exists() else " (made at the first start)"
     says = f"{directory}{state}: {free_mb:,} MB free, of which store.reserve_mb keeps {section.reserve_mb:,}"
     yield Finding(part="data directory", ok=free_mb > section.reserve_mb, says=says)
+
+
+def _unattended(section: StoreSection) -> Iterator[Finding]:
+    """What organisations let go out without a second person. An embedded store tells it while it runs."""
+    socket_file = DataDirectory(section.directory.resolve()).listening()
+    try:
+        if section.url and section.master_key and section.hash_key:
+            keys = Keys.from_text(section.master_key.get_secret_value(), section.hash_key.get_secret_value())
+            allowed = asyncio.run(_allowed(section.url, Codec(keys)))
+        elif not section.url and socket_file:
+            allowed = asyncio.run(_allowed(f"unix://{socket_file}", Codec(Keys.load_or_make(section.directory))))
+        else:
+            return
+    except (StoreUnavailableError, SealError, ValueError, OSError):
+        return  # what is wrong with the store is told where it is looked at
+    for org, one in allowed.items():
+        says = f"{', '.join(one.levels)} to at most {one.people:,} people, {one.alerts_per_hour:,} an hour, go out without a second person"
+        yield Finding(part=f"organisation {org}", ok=True, warns=True, says=says)
+
+
+async def _allowed(url: str, codec: Codec) -> dict[str, Unattended]:
+    """By organisation, what needs no second person. Raises StoreUnavailableError; SealError where the keys are others."""
+    async with Redis.from_url(url, socket_connect_timeout=ANSWER_S, socket_timeout=ANSWER_S) as client:
+        connection = Connection(client, codec)
+        await connection.meet()
+        store, found = OrganisationStore(connection), {}
+        for org in await store.names():
+            stored, _ = await store.get(org)
+            if stored and (allowed := Organisation.model_validate_json(stored.document).unattended):
+                found[org] = allowed
+        return found
 
 
 def _regions(settings: Settings, load: Callable[[Settings], Library]) -> Finding:

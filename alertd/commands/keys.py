@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -10,22 +10,33 @@ from alertd.commands.client import segment
 from alertd.commands.options import JsonOption, common
 from alertd.commands.output import tell, tell_facts, tell_json, tell_table
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Keys: make, list, revoke.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Keys: make, list, rotate, revoke.")
 
-COLUMNS = ("key", "subject", "scopes", "test")
+COLUMNS = ("key", "subject", "scopes", "test", "expires", "rate_per_min", "last_used")
+MADE = ("key", "organisation", "subject", "scopes", "test", "expires", "rate_per_min", "old_secret_until", "token")
+Key = Annotated[str, typer.Argument(help="As `list` shows it.")]
 
 
 @app.command()
-def create(
+def create(  # noqa: PLR0913, PLR0917  each is an option
     ctx: typer.Context,
     subject: Annotated[str, typer.Option(help="The person the key belongs to.")],
     scope: Annotated[list[str], typer.Option(help="What it may do, such as alerts:write; may be given again.")],
     test: Annotated[bool, typer.Option("--test", help="It cannot send Actual alerts.")] = False,
+    organisation: Annotated[str | None, typer.Option(help="Another than yours; for whoever runs the service.")] = None,
+    expires: Annotated[str | None, typer.Option(help="Till when it is good, such as 2027-01-31T00:00:00Z.")] = None,
+    rate_per_min: Annotated[int | None, typer.Option(help="Requests that it has a minute.")] = None,
+    region: Annotated[
+        list[str] | None, typer.Option(help="Its alerts may be told there alone; may be given again.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a key. Its token is told once and never again."""
-    made = common(ctx).client().post("/v1/keys", {"subject": subject, "scopes": scope, "test": test})
-    tell_json(made) if as_json else tell_facts({**{name: made[name] for name in COLUMNS}, "token": made["token"]})
+    body = {
+        "subject": subject, "scopes": scope, "test": test, "organisation": organisation, "expires": expires,
+        "rate_per_min": rate_per_min, "jurisdiction": {"regions": region} if region else None,
+    }  # fmt: skip
+    _tell(common(ctx).client().post("/v1/keys", body), as_json)
 
 
 @app.command("list")
@@ -36,9 +47,22 @@ def list_keys(ctx: typer.Context, as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def revoke(
-    ctx: typer.Context, key: Annotated[str, typer.Argument(help="As `list` shows it.")], as_json: JsonOption = False
+def rotate(
+    ctx: typer.Context,
+    key: Key,
+    overlap_s: Annotated[int, typer.Option(help="For so many seconds the old secret is good, too.")] = 3600,
+    as_json: JsonOption = False,
 ) -> None:
+    """Give a key a new secret, told once and never again; all else of it stays."""
+    _tell(common(ctx).client().post(f"/v1/keys/{segment(key)}/rotate", {"overlap_s": overlap_s}), as_json)
+
+
+@app.command()
+def revoke(ctx: typer.Context, key: Key, as_json: JsonOption = False) -> None:
     """The key is known no more."""
     common(ctx).client().delete(f"/v1/keys/{segment(key)}")
     tell_json({"revoked": key}) if as_json else tell(f"Key {key} is revoked.")
+
+
+def _tell(made: dict[str, Any], as_json: bool) -> None:
+    tell_json(made) if as_json else tell_facts({name: made[name] for name in MADE})

@@ -119,6 +119,10 @@ class Held:
     old_until: int  # UNIX milliseconds until which the secret before the last rotation is good, too; 0: there is none
 
 
+#: Stands before the name of whoever allowed it, where an organisation's policy approved an alert and nobody looked.
+BY_POLICY = "policy: "
+
+
 class Access:
     """Makes keys and recognises them. Only a hash of the secret is kept."""
 

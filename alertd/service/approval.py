@@ -13,7 +13,7 @@ from alertd.documents import Alert, Status
 from alertd.errors import Fault, Problem
 from alertd.fields import folded_subject
 from alertd.ids import chain_of
-from alertd.service.access import Credential, hands_of
+from alertd.service.access import BY_POLICY, Credential, hands_of
 from alertd.service.media import Photos
 from alertd.service.organisations import Organisations
 from alertd.service.revisions import changed_since, check_revision
@@ -66,7 +66,28 @@ class Approval:
 
     async def begin(self, record: AlertRecord, who: Credential) -> AlertRecord:
         """What becomes of an alert that was just taken in. Doing it again changes nothing."""
-        return await self._open(record, who) if _needs_nobody(record) else record
+        if record.state is not AlertState.PENDING:
+            return record
+        if record.status != Status.ACTUAL:  # Test and Exercise reach only testers, so they wait for no second person
+            return await self._open(record, who)
+        return await self._unattended(record, who)
+
+    async def _unattended(self, record: AlertRecord, who: Credential) -> AlertRecord:
+        """Opens the gate without a second person where the organisation allows that. Whoever allowed it counts as the second: what they
+        may not approve themselves waits, and so does whatever else stands against it, for a person who is told why.
+        """
+        permit = await self._organisations.permit(record)
+        if permit is None:
+            return record
+        try:
+            check_second_person(record, permit.setter)
+            await self._check_review(record, permit.setter, ())
+            if not await self._organisations.count(record, permit):
+                return record
+            policy = replace(permit.setter, subject=BY_POLICY + permit.setter.subject)
+            return await self._open(record, policy, record.seen, most=permit.people)
+        except Problem:
+            return await self.get(record.id, who)
 
     async def submit(self, alert_id: str, who: Credential, *, rev: int | None = None) -> AlertRecord:
         """A draft, or one that was returned, asks for its second person. Raises Problem, as where it is taken in."""
@@ -105,8 +126,10 @@ class Approval:
         check_revision(record, rev)
         return await self._open(record, who, record.seen if people is None else people)
 
-    async def _open(self, record: AlertRecord, who: Credential, seen: int | None = None) -> AlertRecord:
-        """Freezes the audience of what was read and opens the gate; `seen` is the count somebody looked at."""
+    async def _open(
+        self, record: AlertRecord, who: Credential, seen: int | None = None, *, most: int | None = None
+    ) -> AlertRecord:
+        """Freezes the audience of what was read and opens the gate; `seen` is the count somebody looked at, `most` how many may be told."""
         await self._alerts.enliven(record.id)  # before it is asked: who stops from now on finds it
         await self._stopping.check(record.org, record.key, who.key_id)
         await self._check_texts(record)
@@ -119,6 +142,8 @@ class Approval:
         found = await self._targeting.people(area, alert, [int(number) for number in record.regions.split()])
         if alert.status is Status.ACTUAL and len(found) < self._targeting.settings.least_people:
             raise too_few_people(self._targeting.settings.least_people)
+        if most is not None and len(found) > most:
+            raise Problem("too-many-people", "More people than may be told without a second person.")
         if seen is not None and abs(len(found) - seen) > self._targeting.settings.drift_share * max(seen, 1):
             raise Problem(
                 "audience-changed",
@@ -242,11 +267,6 @@ def check_second_person(record: AlertRecord, who: Credential) -> None:
 def check_key(record: AlertRecord, who: Credential) -> None:
     if who.test and record.status == Status.ACTUAL:
         raise Problem("not-allowed", "A test key decides nothing about an Actual alert.")
-
-
-def _needs_nobody(record: AlertRecord) -> bool:
-    """Test and Exercise reach only testers, so they wait for no second person."""
-    return record.state is AlertState.PENDING and record.status != Status.ACTUAL
 
 
 def _is_approved(record: AlertRecord, who: Credential) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from alertd.metrics import Metrics
-from alertd.service.access import Credential
+from alertd.service.access import BY_POLICY, Credential
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.audit import AuditLog, Verdict
 from alertd.store.codec import Codec
@@ -90,6 +90,8 @@ class Audit:
         facts = dict(noted.facts)
         if record is not None:
             facts |= {"state": str(record.state), "rev": record.rev, "people": record.people or record.seen}
+            if record.approver.startswith(BY_POLICY):
+                facts["approved_by_policy"] = True
         case = await self._case(record) if record is not None else {}
         await self._append(who, act, outcome, record.id if record else noted.object, of, facts, case)
 

@@ -14,9 +14,10 @@ from shapely.geometry.base import BaseGeometry
 
 from alertd.errors import Fault, Problem
 from alertd.organisations import GRANTED, Jurisdiction, Organisation
-from alertd.service.access import Credential
+from alertd.service.access import APPROVE, Credential
 from alertd.service.kept import Kept, digest
 from alertd.service.regions import Regions
+from alertd.store.alerts import AlertRecord
 from alertd.store.organisations import OrganisationStore, StoredOrganisation
 from geofences.errors import TargetErrors, UnknownRegion
 from geofences.jurisdictions import Outside, outside
@@ -38,6 +39,15 @@ class Known:
     organisation: Organisation
     allowed_by: str  # the person who last changed what goes out without a second one
     allowed_hands: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permit:
+    """That an alert goes out without a second person."""
+
+    setter: Credential  # whoever allowed it: the second person, as far as there is one
+    people: int  # at most
+    per_hour: int  # alerts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +139,23 @@ class Organisations:
             return await asyncio.to_thread(_resolved, jurisdiction, library, pointer)
 
         return shapely.from_wkb(await self._grounds.once(library, name, make))
+
+    async def permit(self, record: AlertRecord) -> Permit | None:
+        """Who allowed that an alert like this goes out without a second person; None where nobody did."""
+        known = await self.get(record.org)
+        allowed = known.organisation.unattended
+        people = max(record.seen, record.again + record.newly)  # an update tells those again who were told
+        if allowed is None or record.level not in allowed.levels or people > allowed.people:
+            return None
+        setter = Credential(
+            key_id=record.key, org=record.org, subject=known.allowed_by, scopes=frozenset({APPROVE}),
+            makers=tuple(sorted(known.allowed_hands)),
+        )  # fmt: skip
+        return Permit(setter=setter, people=allowed.people, per_hour=allowed.alerts_per_hour)
+
+    async def count(self, record: AlertRecord, permit: Permit) -> bool:
+        """Count the alert among those of the last hour. False when there were as many as may be."""
+        return await self._store.allow(record.org, record.id, permit.per_hour)
 
     async def check(self, area: shapely.MultiPolygon, who: Credential) -> None:
         """Raises Problem where an area is not to be alerted by the caller: it lies outside the jurisdiction of the organisation, or

@@ -83,6 +83,11 @@ class DataDirectory:
             self._socket_record.write_text(f"{recorded}\n")
         return Path(recorded)
 
+    def listening(self) -> Path | None:
+        """Where a server listens that somebody else started, or did before it died; None where there is none."""
+        places = (self.path / "server.sock", Path(_first_line(self._socket_record) or "/"))
+        return next((place for place in places if place.is_socket()), None)
+
     def remove_socket(self) -> None:
         """Take away what `socket` made elsewhere."""
         recorded = _first_line(self._socket_record)

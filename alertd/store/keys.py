@@ -92,6 +92,7 @@ TABLE = (
     Kind("{w:<hash>}:proof", "string", "when the operator last proved to be there, ms", "sessions", "after five minutes"),
     Kind("{y:<hash>}", "string", "a challenge that a passkey is to sign, and for what", "sessions", "when it is answered, or after five minutes"),
     Kind("{j:<hash>}", "hash", "how often somebody tried to sign in, and until when they must wait", "sessions tries.lua", "when they have signed in, or an hour after the last try"),
+    Kind("{o:<org>}:unattended", "zset", "alert that went out without a second person -> ms it did", "allow.lua", "an hour after the last"),
     Kind("{o:<org>}:texts", "hash", "revision -> all own texts of the organisation, sealed", "texts_add.lua", KEPT),
     Kind("{u:<org>}", "stream", "the organisation's audit: number -> time, link, what is told, sealed", "audit.lua", KEPT),
     Kind("{v:<org>}", "stream", "the organisation's events: number -> when it got here, ids and codes as JSON", "prelude.lua events.lua", "an entry when it is too old, or there are too many"),

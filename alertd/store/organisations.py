@@ -41,6 +41,12 @@ class OrganisationStore:
             await self._db.run_durably("replace", [name], seen, self._db.codec.master.seal(_encode(stored), name))
         )
 
+    async def allow(self, org: str, alert_id: str, most: int) -> bool:
+        """Count an alert among those that went out unattended in the last hour, durably. False when there are as many as may be."""
+        return bool(
+            await self._db.run_durably("allow", [keys.org(org, "unattended")], alert_id, most, self._db.skew_ms)
+        )
+
     async def names(self) -> list[str]:
         """Of those that a record was written of, or was about to be."""
         return sorted(raw.decode() for raw in await self._db.execute("SMEMBERS", keys.ORGANISATIONS))

@@ -162,8 +162,35 @@ def test_key_that_is_missing_or_revoked_is_refused(served: Served):
     ]
     assert "scope" in refused(served, "keys", "list", key=made["token"])
     assert made["key"] in [each["key"] for each in done(served, "keys", "list")["keys"]]
+    again = done(served, "keys", "rotate", made["key"], "--overlap-s", "0")
+    assert "not known" in refused(served, "carriers", "list", key=made["token"])
+    assert done(served, "carriers", "list", key=again["token"])["carriers"]
     assert done(served, "keys", "revoke", made["key"]) == {"revoked": made["key"]}
     assert "not known" in refused(served, "carriers", "list", key=made["token"])
+
+
+def test_organisations_are_written_and_what_they_send_unattended_is_seen(served: Served):
+    """Each with its keys and its ground; `check` warns of what needs no second person."""
+    police = {
+        "name": "Police", "jurisdiction": {"regions": ["ES-SE"]},
+        "unattended": {"levels": ["information"], "people": 2000, "alerts_per_hour": 4},
+    }  # fmt: skip
+    assert done(served, "organisations", "set", "police", "-", given=json.dumps(police).encode())["id"] == "police"
+    assert done(served, "organisations", "show", "police")["organisation"]["unattended"] == police["unattended"]
+    assert "ES-SE" in alertd(served, "organisations", "show", "police").stdout.decode()
+    assert {one["id"] for one in done(served, "organisations", "list")["organisations"]} == {"default", "police"}
+    options = ("--rate-per-min", "60", "--region", "41091", "--expires", "2100-01-01T00:00:00Z")
+    made = done(
+        served, "keys", "create", "--subject", "cy", "--scope", "alerts:read", "--organisation", "police", *options
+    )
+    assert (made["organisation"], made["rate_per_min"]) == ("police", 60)
+    assert "/name" in refused(served, "organisations", "set", "army", "-", given=b'{"name": ""}')
+    told = {one["part"]: one for one in done(served, "check")["findings"]}
+    assert told["organisation police"]["warns"]
+    assert "information to at most 2,000 people, 4 an hour" in told["organisation police"]["says"]
+    attended = json.dumps({**police, "unattended": None}).encode()
+    assert done(served, "organisations", "set", "police", "-", given=attended)["unattended_by"]
+    assert "organisation police" not in {one["part"] for one in done(served, "check")["findings"]}
 
 
 def test_people_come_from_ndjson_and_go(served: Served, tmp_path: Path):

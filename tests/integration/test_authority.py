@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -354,3 +354,74 @@ async def test_nobody_rotates_a_key_that_is_more_than_their_own(desk: Desk, aler
     _, taken = await desk.ask("dora", "POST", "/v1/alerts", alert)
     assert await desk.slug("bea", "POST", f"/v1/alerts/{taken['id']}/approve", {}) == "same-person"
     assert await desk.slug("ana", "POST", f"/v1/alerts/{taken['id']}/approve", {}) == "ok"
+
+
+ALLOWED = {"levels": ["endangered"], "people": 100, "alerts_per_hour": 2}
+
+
+async def allow(desk: Desk, who: str, **changes: Any) -> None:
+    """Somebody of the police lets alerts go out without a second person."""
+    _, shown = await desk.ask("ana", "GET", "/v1/organisations/police")
+    body = {**shown["organisation"], "unattended": {**ALLOWED, **changes}}
+    assert await desk.slug(who, "PUT", "/v1/organisations/police", body) == "ok"
+
+
+async def state(desk: Desk, who: str, alert: dict[str, Any]) -> str:
+    """What an alert comes to that somebody submits."""
+    status, taken = await desk.ask(who, "POST", "/v1/alerts", alert)
+    assert status == 202, taken
+    return str(taken["state"])
+
+
+async def test_nothing_goes_out_unattended_unless_that_was_allowed(desk: Desk, alert: dict[str, Any]):
+    """By its level, to so many people, so many an hour; the rest waits for a second person, and a stop holds it."""
+    assert await state(desk, "ana", alert) == "pending"
+    await allow(desk, "bea")
+    plate = changed(alert, "case/vehicles", [{"plate": "1234 BCD", "country": "ES", "legal_basis": "court order"}])
+    status, refusal = await desk.ask("ana", "POST", "/v1/alerts?dry_run=true", plate)
+    assert status == 202, refusal
+    found = {"allowed": await state(desk, "ana", alert)}
+    for row, body in {"grave": {**alert, "level": "child-alert"}, "plate": plate}.items():
+        found[row] = await state(desk, "ana", body)
+    await allow(desk, "bea", people=39)
+    found["many"] = await state(desk, "ana", alert)
+    await allow(desk, "bea")
+    assert await desk.slug("bea", "POST", "/v1/stop", {"reason": "x"}) == "ok"
+    found["stopped"] = await state(desk, "ana", alert)
+    assert found == {**dict.fromkeys(found, "pending"), "allowed": "approved"}
+
+
+async def test_so_many_an_hour_go_out_unattended(desk: Desk, alert: dict[str, Any]):
+    """The next waits; an hour after the first there is room again."""
+    await allow(desk, "bea")
+    assert [await state(desk, "ana", alert) for _ in range(3)] == ["approved", "approved", "pending"]
+    desk.parts.db.skew_ms += 3_601_000
+    late = changed(alert, "expires", (datetime.now(UTC) + timedelta(days=2)).isoformat())
+    assert await state(desk, "ana", late) == "approved"
+
+
+async def test_whoever_allowed_it_is_the_second_person(desk: Desk, alert: dict[str, Any]):
+    """So it sends nothing of theirs, nor of a key that came through their hands; and what it sends is told to be its doing."""
+    await allow(desk, "bea")
+    _, made = await desk.ask("bea", "POST", "/v1/keys", {"subject": "cms", "scopes": ["alerts:write", "delegate"]})
+    desk.tokens["cms"] = made["token"]
+    assert await state(desk, "bea", alert) == "pending"
+    assert await state(desk, "cms", alert) == "pending"
+    assert await state(desk, "cms", {**alert, "author": {"subject": "ana"}}) == "pending"
+    _, taken = await desk.ask("ana", "POST", "/v1/alerts", alert)
+    _, shown = await desk.ask("ana", "GET", f"/v1/alerts/{taken['id']}")
+    assert (shown["author"], shown["approver"]) == ("ana", "policy: bea")
+    _, audit = await desk.ask("ana", "GET", "/v1/audit")
+    entry = next(one for one in audit["entries"] if one["object"] == taken["id"] and one["outcome"] == "done")
+    assert entry["facts"]["approved_by_policy"] is True
+    _, shown = await desk.ask("ana", "GET", "/v1/organisations/police")
+    assert shown["unattended_by"] == "bea"
+
+
+async def test_a_draft_that_is_submitted_and_an_update_go_by_the_same_policy(desk: Desk, alert: dict[str, Any]):
+    """An update tells those again who were told: they count among its people."""
+    await allow(desk, "bea")
+    _, draft = await desk.ask("ana", "POST", "/v1/alerts", {**alert, "state": "draft"})
+    assert (await desk.ask("ana", "POST", f"/v1/alerts/{draft['id']}/submit"))[1]["state"] == "approved"
+    update = {**alert, "notify": "full"}
+    assert (await desk.ask("ana", "POST", f"/v1/alerts/{draft['id']}/updates", update))[1]["state"] == "approved"

@@ -17,6 +17,7 @@ from alertd.store.cases import Cases
 from alertd.store.drawn import Drawings
 from alertd.store.labels import LabelMark
 from alertd.store.message_ids import Said, Sent
+from alertd.store.organisations import OrganisationStore
 from alertd.store.requests import Requests
 from alertd.store.webhooks import Due, Hooks, Outcome
 from tests.integration.acts import ANA, CADIZ, over, photo, planned, register, registration, send
@@ -50,6 +51,7 @@ async def test_the_table_has_every_key_and_no_other(parts: Parts, sample: dict[s
     _, token = await parts.access.create(org="default", subject="ana", scopes=frozenset({"admin"}))
     assert await parts.access.recognise(token)
     await parts.organisations.put("police", Organisation(name="Police"), ANA)
+    assert await OrganisationStore(parts.db).allow("police", "an alert", 1)
     await parts.texts.put("default", Place("missing-child", "push", "es", "title"), "{{ who }}")
     await Requests(parts.db).claim(ANA.key_id, "once", "digest", "id")
     await parts.audit.begin(ANA, "alert.create", "")

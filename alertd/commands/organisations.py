@@ -1,0 +1,61 @@
+"""`alertd organisations`: who alerts here, and where each may."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from alertd.commands.client import segment
+from alertd.commands.options import JsonOption, common
+from alertd.commands.output import tell_facts, tell_json, tell_table
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Organisations: list, show, set.")
+
+Organisation = Annotated[str, typer.Argument(help="Its id, such as police.")]
+
+
+@app.command("list")
+def list_organisations(ctx: typer.Context, as_json: JsonOption = False) -> None:
+    """All there are: your own whole, the others by name."""
+    found = common(ctx).client().get("/v1/organisations")
+    tell_json(found) if as_json else tell_table(
+        ("id", "name"), ([one["id"], one["name"]] for one in found["organisations"])
+    )
+
+
+@app.command()
+def show(ctx: typer.Context, organisation: Organisation, as_json: JsonOption = False) -> None:
+    """One organisation; with --json as `set` takes it."""
+    found = common(ctx).client().get(f"/v1/organisations/{segment(organisation)}")
+    tell_json(found) if as_json else _tell(found)
+
+
+@app.command("set")
+def set_organisation(
+    ctx: typer.Context,
+    organisation: Organisation,
+    file: Annotated[typer.FileBinaryRead, typer.Argument(help="The whole of it as JSON; - is standard input.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Make an organisation, or change it."""
+    written = common(ctx).client().put(f"/v1/organisations/{segment(organisation)}", file.read())
+    tell_json(written) if as_json else _tell(written)
+
+
+def _tell(found: dict[str, Any]) -> None:
+    whole = found["organisation"] or {}
+    ground = whole.get("jurisdiction") or {}
+    drawn = len(ground.get("polygons", []))
+    tell_facts(
+        {
+            "id": found["id"],
+            "name": found["name"],
+            "CAP sender": whole.get("cap_sender"),
+            "may alert in": (ground.get("regions", []) + [f"{drawn} polygons"] * (drawn > 0)) or "everywhere",
+            "without a second person": whole.get("unattended") or "nothing",
+            "allowed by": found["unattended_by"],
+        }
+        if found["organisation"]
+        else {"id": found["id"], "name": found["name"]}
+    )
