@@ -134,6 +134,22 @@ def test_stopped_in_order(installation: Callable[..., Served], alert: dict[str, 
     assert len(before) < len(wanted["push"])
 
 
+def test_workers_restarted_one_by_one(installation: Callable[..., Served], alert: dict[str, Any], wanted: Any):
+    """A rolling restart in mid-alert, worker by worker: each drains, another takes its place, nobody is lost, told twice or in doubt."""
+    served = installation(PEOPLE, ALERTD_WORKER__PROCESSES="2", ALERTD_WORKER__LANES="2")
+    slowed(served)
+    alert_id = served.approved({**alert, "channels": ["push"]})
+    served.wait_for(lambda: begun(served, alert_id))
+    for pid in served.workers():
+        os.kill(pid, signal.SIGTERM)
+        served.wait_for(lambda pid=pid: pid not in (now := served.workers()) and len(now) == 2)
+    assert served.progress(alert_id)["state"] == "sending"
+    served.wait_for(lambda: served.progress(alert_id)["state"] == "sent")
+    counts = served.progress(alert_id)["channels"]["push"]
+    assert (counts["accepted"], counts["doubled"], counts["unknown"]) == (len(wanted["push"]), 0, 0)
+    assert served.recorded("push") == dict.fromkeys(wanted["push"], 1)
+
+
 @pytest.mark.alone
 def test_cancel_in_flight(installation: Callable[..., Served], alert: dict[str, Any]):
     """After the cancel's answer and a second, no carrier gets anything more, and the alert ends with its rows settled."""
