@@ -12,7 +12,7 @@ from alertd.alerts import OVER, SETTLED, AlertState, State
 from alertd.api.call import credential
 from alertd.api.operations import EVENTS, JSON, NDJSON, Act, Operation
 from alertd.api.services import services
-from alertd.api.shapes import AlertId, AlertReply, Query, alert_reply
+from alertd.api.shapes import REV, AlertId, AlertReply, Query, alert_reply
 from alertd.fields import Instant
 from alertd.service.reports import Delivery, Wanted
 from alertd.service.targeting import Shown, shown
@@ -42,6 +42,7 @@ class AlertList(BaseModel):
 class ProgressReply(BaseModel):
     id: str
     state: AlertState
+    rev: int = Field(description=REV)
     people: Shown
     channels: dict[str, dict[str, int]] = Field(description="By channel: targeted, and how many are in each state.")
     few: list[str] = Field(
@@ -109,6 +110,7 @@ async def _progress(request: web.Request, alert_id: str) -> tuple[ProgressReply,
     reply = ProgressReply(
         id=alert_id,
         state=record.state,
+        rev=record.rev,
         people=shown(record.people) if record.notify else record.people,
         channels=channels,
         few=few,

@@ -64,6 +64,7 @@ class AudienceReply(BaseModel):
     rings: list[RingReply] = Field([], description="From the innermost; empty where the target has no rings.")
 
 
+REV = "Another with each change of the alert, its state included. The ETag of the alert is the same number."
 #: Of each reply that has an `eta`.
 ETA = (
     "Seconds each channel needs at its carrier's rate, its ramp included unless all of it is loud. Not counted: what other alerts "
@@ -83,6 +84,7 @@ class UpdateFacts(BaseModel):
 class AlertReply(BaseModel):
     id: str
     state: AlertState
+    rev: int = Field(description=REV)
     kind: str
     level: str
     status: str
@@ -158,6 +160,7 @@ def alert_reply(record: AlertRecord, *, whole: bool = False) -> AlertReply:
     return AlertReply(
         id=record.id,
         state=record.state,
+        rev=record.rev,
         kind=record.kind,
         level=record.level,
         status=record.status,

@@ -80,6 +80,8 @@ def test_a_draft_is_changed_and_a_decision_is_about_what_was_seen(
     assert (status, answer["type"]) == (412, "/problems/precondition-failed")
     _, shown, headers = asked(served, "GET", path, None, bea)
     assert (shown["alert"]["external_id"], shown["alert"]["target"]["regions"]) == ("patched", ["ES-SE"])
+    listed = served.call("GET", "/v1/alerts?external_id=patched", key=bea)[1]["alerts"]
+    assert [f'"{one["rev"]}"' for one in (shown, *listed, served.progress(taken["id"]))] == [headers["ETag"]] * 3
     status, answer, _ = asked(served, "POST", f"{path}/approve", b"{}", bea, **{"If-Match": headers["ETag"]})
     assert (status, answer["state"] in {"approved", "sending", "sent"}) == (200, True)  # a worker may be quicker
 

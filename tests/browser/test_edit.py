@@ -18,7 +18,7 @@ async def test_two_change_one_alert_and_nothing_is_lost(
 ):
     """Its author corrects an alert that was returned while a program of theirs does so as well: what both changed is shown side by
     side and chosen, what one changed alone is taken, and what the form has no field for stays. Whoever has it open to approve it
-    is told what changed.
+    is told what changed, counts the new area, and cannot approve before they have seen it.
     """
     child = alert["case"]["children"][0]
     scripts = {"public": "Lucía P.", "scripts": {"ar": "لوسيا"}}
@@ -39,7 +39,7 @@ async def test_two_change_one_alert_and_nothing_is_lost(
         await author.page.get_by_label("Eyes", exact=True).select_option("brown")
         document = served.call("GET", f"/v1/alerts/{alert_id}")[1]["alert"]
         child = {**document["case"]["children"][0], "age": {"years": 9}}
-        patch = {"level": "appeal", "case": {"children": [child]}}
+        patch = {"level": "appeal", "case": {"children": [child]}, "target": {"regions": ["41091"]}}
         assert served.call("PATCH", f"/v1/alerts/{alert_id}", patch, ana)[0] == 200
         await author.page.reload()
         await expect(author.page.get_by_label("Age", exact=True)).to_have_value("8")
@@ -60,9 +60,13 @@ async def test_two_change_one_alert_and_nothing_is_lost(
         since = approver.page.locator(".since")
         await expect(since).to_contain_text("It was changed while you had it open")
         await expect(since).to_contain_text("Age")
+        await expect(approver.page.locator(".sentence")).to_contain_text("in Sevilla")
+        approve = approver.page.get_by_role("button", name="Approve and send")
+        await expect(approve).to_be_disabled()
         await approver.check_readable()
         await approver.press("I have seen it")
         await expect(since).to_have_count(0)
+        await expect(approve).to_be_enabled()
     told = served.call("GET", f"/v1/alerts/{alert_id}")[1]
     [child] = told["alert"]["case"]["children"]
     assert (told["state"], told["alert"]["level"]) == ("pending", "appeal")
@@ -73,7 +77,8 @@ async def test_an_alert_is_updated_and_restricted(
     served: Served, browser: Browser, ana: str, bea: str, alert: dict[str, Any]
 ):
     """Its author changes what it says and who hears of that, another person sees how many and approves; facts are taken out in two
-    presses and a reason, and all of it is in the alert's course. Its author is not offered to put its end off, the other is.
+    presses and a reason, and all of it is in the alert's course. Whoever has the alert open sees that at once, and that it is stood down; its author is not
+    offered to put its end off, the other is.
     """
     alert_id = served.approved({**alert, "target": {"regions": ["41091"]}})
     served.wait_for(lambda: served.progress(alert_id)["state"] == "sent")
@@ -110,5 +115,8 @@ async def test_an_alert_is_updated_and_restricted(
         await expect(times).to_contain_text("Facts and photos taken out")
         await expect(times).to_contain_text("Update submitted")
         await expect(times).to_contain_text("Update approved")
+        await expect(author.page.locator("h1")).to_have_text("Endangered")
+        assert served.call("POST", f"/v1/alerts/{alert_id}/stand-down", {"reason": "Found, well"}, ana)[0] == 200
+        await expect(approver.page.locator(".alert-head .state")).to_have_text("Stood down")
     assert served.call("GET", f"/v1/alerts/{update_id}")[1]["update"]["notify"] == "silent"
     assert served.call("GET", f"/v1/alerts/{alert_id}")[1]["restricted"]

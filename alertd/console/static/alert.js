@@ -1,16 +1,17 @@
 // One alert: what it will do, for whoever approves it; then how far it is, for everybody.
 
-import { ask, onceOnly, post, watch } from "./api.js";
+import { ask, onceOnly, pause, post, progressOf } from "./api.js";
 import { Channels, Reasons, isOver, shareOf, totals, waitsUntil } from "./channels.js";
 import { Curve, Timeline, Where } from "./course.js";
 import { Asked } from "./explain.js";
 import { Messages } from "./messages.js";
+import { hasForm } from "./draft.js";
 import { titleOf } from "./now.js";
 import { Differs } from "./edit.js";
 import { Face } from "./photo.js";
 import { Follow } from "./follow.js";
 import { Ground } from "./ground.js";
-import { Button, Field, Loading, Refused, StatusMark, counted, html, sentenceOf, some, useEffect, usePolled, useState } from "./parts.js";
+import { Button, Field, Loading, Refused, Stale, StatusMark, counted, html, sentenceOf, some, useEffect, usePolled, useState } from "./parts.js";
 import { TABLES } from "./tables.js";
 import { RingWords, delayOf } from "./pieces.js";
 import { Eta, ReachRings } from "./reach.js";
@@ -24,11 +25,11 @@ async function read(id, signal) {
   return { ...body, etag };
 }
 
-/** What the target reaches at this moment. */
-function useReach(alert) {
-  const { target, kind, policy } = (alert && alert.alert) || {};
-  const key = target ? alert.id : "";
-  return usePolled((signal) => (target ? post("/v1/targets/preview", { target, kind, policy }, { signal }) : null), 0, key);
+/** What the target reaches, asked once of each version of an alert, or of all of them; `of` says of which it is. */
+function useReach({ alert }, of) {
+  const { target, kind, policy } = alert || {};
+  const load = async (signal) => (target ? { ...(await post("/v1/targets/preview", { target, kind, policy }, { signal })), of } : null);
+  return usePolled(load, 0, of);
 }
 
 const Changed = ({ alert, reach }) => html`<p class="changed ${alert.people === reach.audience.people ? "" : "is-changed"}">
@@ -36,7 +37,8 @@ const Changed = ({ alert, reach }) => html`<p class="changed ${alert.people === 
     ? t("nothing-changed")
     : t("people-changed", { then: counted(alert.people, "people"), now: counted(reach.audience.people, "people") })}</p>`;
 
-function Decide({ alert, reach, me, onDecided }) {
+/** `unseen`: it is another one than was read, and is not approved before that has been read as well. */
+function Decide({ alert, reach, me, unseen, onDecided }) {
   const [typed, type] = useState("");
   const [reason, explain] = useState("");
   const [asked, askFor] = useState("");
@@ -51,7 +53,7 @@ function Decide({ alert, reach, me, onDecided }) {
     work(what);
     fail(null);
     try {
-      await ask("POST", `/v1/alerts/${alert.id}/${what}`, { body, once: `${once}-${what}`, headers: { "If-Match": alert.etag } });
+      await ask("POST", `/v1/alerts/${alert.id}/${what}`, { body, once: `${once}-${what}-${alert.rev}`, headers: { "If-Match": alert.etag } });
       onDecided();
     } catch (problem) { fail(problem); }
     work("");
@@ -70,7 +72,7 @@ function Decide({ alert, reach, me, onDecided }) {
             <${Button} kind="primary" disabled=${!reason.trim()} busy=${busy === asked} onClick=${() => act(asked, { reason })}>${t(asked)}<//>`
         : html`<${Button} onClick=${() => askFor("return")}>${t("return")}<//>
             <${Button} onClick=${() => askFor("reject")}>${t("reject")}<//>
-            <${Button} kind=${`send send-${alert.status}`} disabled=${(typing && typed.replace(/\D/g, "") !== String(people)) || named.some((_, i) => !(plates[i] || "").trim())}
+            <${Button} kind=${`send send-${alert.status}`} disabled=${unseen || (typing && typed.replace(/\D/g, "") !== String(people)) || named.some((_, i) => !(plates[i] || "").trim())}
               busy=${busy === "approve"} onClick=${approve}>${t("approve")}<//>`}
     </div>
   </div>`;
@@ -82,9 +84,9 @@ const Reach = ({ reach, target }) => html`<ul class="reach-channels">
       <${Eta} eta=${reach.eta[name]} delay=${delayOf(target)} /></li>`)}
 </ul>`;
 
-function Approval({ alert, me, onDecided }) {
-  const { data: reach, error } = useReach(alert);
-  if (!reach) return error ? html`<${Refused} error=${error} />` : html`<p class="muted">${t("counting")}</p>`;
+function Approval({ alert, me, unseen, onDecided }) {
+  const { data: reach, error } = useReach(alert, alert.rev);
+  if (!reach || reach.of !== alert.rev) return error ? html`<${Refused} error=${error} />` : html`<p class="muted">${t("counting")}</p>`;
   return html`<section class="approval of-${alert.status}">
     <div class="approval-words">
       <h2>${t("what-happens")}</h2>
@@ -96,7 +98,7 @@ function Approval({ alert, me, onDecided }) {
       <${Changed} alert=${alert} reach=${reach} />
       ${alert.update ? null : html`<${Reach} reach=${reach} target=${alert.alert.target} />`}
       <${ReachRings} rings=${reach.audience.rings} target=${alert.alert.target} />
-      <${Decide} alert=${alert} reach=${reach} me=${me} onDecided=${onDecided} />
+      <${Decide} alert=${alert} reach=${reach} me=${me} unseen=${unseen} onDecided=${onDecided} />
     </div>
     <figure><${Ground} geometry=${reach.geometry} label=${reach.area.name} />
       <figcaption>${reach.area.name}<span class="muted">${number(Math.round(reach.area.km2))} km²</span></figcaption></figure>
@@ -105,7 +107,7 @@ function Approval({ alert, me, onDecided }) {
 
 /** What happened, how fast, where, and why one was told: asked of the API, and each of it where the key may see it. */
 function Account({ alert, progress, me }) {
-  const { data: reach } = useReach(alert);
+  const { data: reach } = useReach(alert, alert.id);
   const explains = ["ledger:explain", "admin"].some((one) => me.scopes.includes(one));
   return html`<div class="course"><${Timeline} alert=${alert} progress=${progress} />${progress ? html`<${Curve} alert=${alert} progress=${progress} />` : null}</div>
     ${reach ? html`<${Where} reach=${reach} />` : null}
@@ -121,11 +123,10 @@ function verdict(alert, progress) {
   return lost ? t("finished-but", { n: lost }) : t("finished");
 }
 
-function Told({ alert, progress, connected, me }) {
+function Told({ alert, progress, me }) {
   const { targeted, told } = totals(progress);
   const share = targeted ? `${number(shareOf(told, targeted, isOver(progress)))} %` : "–";
   return html`<section class="told" aria-live="polite">
-    ${connected ? null : html`<p class="banner" role="status">${t("offline")}</p>`}
     <div class="told-head">
       <div class="dial"><b id="share">${share}</b><span>${t("told")}</span></div>
       <div class="told-words"><p class="verdict">${verdict(alert, progress)}</p>
@@ -136,29 +137,39 @@ function Told({ alert, progress, connected, me }) {
   </section>`;
 }
 
-/** The alert and its progress, kept up to date: while it waits it is asked for, once it goes out it is told. */
+/** Once nothing more of it is sent it may still be stood down, restricted or put off: so it is looked at, as seldom as that happens. */
+const AGAIN_MS = 2000;
+const SELDOM_MS = 5000;
+
+/** Tells how an alert stands, and how far it is as long as that changes; anew wherever another revision of it is told. */
+async function follow(id, add, signal) {
+  let alert = await read(id, signal);
+  add({ alert, error: null });
+  if (!alert.approved) return AGAIN_MS;
+  let over = false;
+  for await (const progress of progressOf(id, signal)) {
+    over = isOver(progress);
+    if (progress.rev !== alert.rev) alert = await read(id, signal);
+    add({ alert, progress });
+  }
+  return over ? SELDOM_MS : AGAIN_MS;
+}
+
+/** The alert and its progress, kept up to date; `error` says why what is shown may be old. */
 function useAlert(id) {
-  const [told, tell] = useState({ alert: null, progress: null, connected: true, error: null });
+  const [told, tell] = useState({ alert: null, progress: null, error: null });
   const [turn, again] = useState(0);
   const add = (more) => tell((before) => ({ ...before, ...more }));
   useEffect(() => {
     const stop = new AbortController();
-    let timer;
     const look = async () => {
-      try {
-        const alert = await read(id, stop.signal);
-        add({ alert, error: null, connected: true });
-        if (!alert.approved) { timer = setTimeout(look, 2000); return; }
-        await watch(id, { progress: (progress) => add({ progress }), connected: (connected) => add({ connected }) }, stop.signal);
-        if (!stop.signal.aborted) add({ alert: await read(id, stop.signal) });
-      } catch (error) {
-        if (stop.signal.aborted) return;
-        add({ error, connected: false });
-        timer = setTimeout(look, 3000);
+      while (!stop.signal.aborted) {
+        const wait = await follow(id, add, stop.signal).catch((error) => { if (!stop.signal.aborted) add({ error }); return AGAIN_MS; });
+        await pause(wait, stop.signal);
       }
     };
     look();
-    return () => { stop.abort(); clearTimeout(timer); };
+    return () => stop.abort();
   }, [id, turn]);
   return { ...told, again: () => again(turn + 1) };
 }
@@ -171,19 +182,19 @@ function languagesOf(document) {
 }
 
 /** What changed while somebody has it before their eyes: what they read first may be what they still believe. */
-function Since({ alert }) {
-  const [first, look] = useState(alert);
-  if (JSON.stringify(first.alert) === JSON.stringify(alert.alert) || !first.alert || !alert.alert) return null;
-  return html`<section class="note since" role="status"><p><strong>${t("changed-since")}</strong></p><${Differs} from=${first.alert} to=${alert.alert} />
-    <${Button} onClick=${() => look(alert)}>${t("changed-seen")}<//></section>`;
-}
+const Since = ({ from, to, onSeen }) => html`<section class="note since" role="status"><p><strong>${t("changed-since")}</strong></p><${Differs} from=${from} to=${to} />
+  <${Button} onClick=${onSeen}>${t("changed-seen")}<//></section>`;
 
 export function AlertScreen({ id, me }) {
-  const { alert, progress, connected, error, again } = useAlert(id);
-  if (!alert) {
-    if (error && error.status === 404) return html`<div class="page"><p>${t("not-found")}</p></div>`;
-    return html`<div class="page">${error ? html`<${Refused} error=${error} />` : html`<${Loading} />`}</div>`;
-  }
+  const { alert, progress, error, again } = useAlert(id);
+  if (alert) return html`<${Shown} alert=${alert} progress=${progress} error=${error} me=${me} again=${again} />`;
+  if (error && error.status === 404) return html`<div class="page"><p>${t("not-found")}</p></div>`;
+  return html`<div class="page">${error ? html`<${Refused} error=${error} />` : html`<${Loading} />`}</div>`;
+}
+
+function Shown({ alert, progress, error, me, again }) {
+  const [seen, see] = useState(alert);
+  const unseen = !alert.approved && seen.alert && alert.alert && JSON.stringify(seen.alert) !== JSON.stringify(alert.alert);
   const state = TABLES.underWay.includes(alert.state) && progress ? progress.state : alert.state;
   const [chain] = alert.id.split("-");  // what follows an alert has its id and a number, and is decided about with it
   const number_ = alert.alert && alert.alert.case && alert.alert.case.number;
@@ -197,12 +208,13 @@ export function AlertScreen({ id, me }) {
           ${number_ ? ` · ${t("case", { n: number_ })}` : ""}</p></div>
       <span class="state state-${state}">${t(state)}</span>
     </header>
-    ${alert.approved ? null : html`<${Since} alert=${alert} />`}
-    ${alert.state === "pending" ? html`<${Approval} alert=${alert} me=${me} onDecided=${again} />` : null}
+    ${error ? html`<${Stale} error=${error} />` : null}
+    ${unseen ? html`<${Since} from=${seen.alert} to=${alert.alert} onSeen=${() => see(alert)} />` : null}
+    ${alert.state === "pending" ? html`<${Approval} alert=${alert} me=${me} unseen=${unseen} onDecided=${again} />` : null}
     ${alert.reason ? html`<p class="note"><strong>${t(alert.state)}.</strong> ${alert.reason}</p>` : null}
-    ${TABLES.amendable.includes(alert.state) && alert.author === me.subject ? html`<div class="actions"><a class="button primary" href="#/edit/${alert.id}"><span>${t("edit")}</span></a></div>` : null}
+    ${TABLES.amendable.includes(alert.state) && hasForm(alert) && alert.author === me.subject ? html`<div class="actions"><a class="button primary" href="#/edit/${alert.id}"><span>${t("edit")}</span></a></div>` : null}
     ${alert.paused ? html`<p class="note" role="status">${t("waits")}</p>` : null}
-    ${alert.approved && progress ? html`<${Told} alert=${alert} progress=${progress} connected=${connected} me=${me} />` : null}
+    ${alert.approved && progress ? html`<${Told} alert=${alert} progress=${progress} me=${me} />` : null}
     ${chain !== alert.id ? html`<p class="note">${t("tells-of")} <a href="#/alerts/${chain}">${t("update-of")}</a></p>` : null}
     ${alert.approved && chain === alert.id ? html`<${Follow} alert=${alert} state=${state} languages=${languagesOf(alert.alert)} me=${me} onDone=${again} />` : null}
     ${alert.approved ? html`<${Account} alert=${alert} progress=${progress} me=${me} />` : html`<${Timeline} alert=${alert} progress=${null} />`}

@@ -5,12 +5,23 @@ const KEY = "alertd.key";
 /** Whether an operator signed in here: the session itself is in a cookie that no script reads. */
 const SIGNED_IN = "alertd.signed-in";
 
+/** No answer came, or half of one. */
+export class Offline extends Error {}
+
 /** A refusal in the API's own words (RFC 9457): `type`, `title`, `detail`, `what_to_do`, `errors`. */
 export class Problem extends Error {
   constructor(status, body) {
     super(body.detail || body.title || `HTTP ${status}`);
     Object.assign(this, { status, slug: (body.type || "").split("/").pop(), errors: [], ...body });
   }
+}
+
+const kept = [];
+
+/** A place for what was read of a case: nothing of it outlives the session of whoever read it. */
+export function forSession() {
+  kept.push(new Map());
+  return kept[kept.length - 1];
 }
 
 export const session = {
@@ -26,8 +37,7 @@ export const session = {
     if (!this.key) await post("/v1/sign-out").catch(() => {});
     sessionStorage.clear();
     localStorage.removeItem(SIGNED_IN);
-    photos.forEach((one) => one.then(URL.revokeObjectURL, () => {}));
-    photos.clear();
+    kept.forEach((one) => one.clear());
   },
   /** Told when the API no longer knows who calls. */
   onLost: () => {},
@@ -40,15 +50,18 @@ export function onceOnly() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (n) => n.toString(16).padStart(2, "0")).join("");
 }
 
+/** Of what the line answers: a refusal to go on is kept apart from a line that is down. */
+const heard = (answer) => answer.catch((error) => { throw error.name === "AbortError" ? error : new Offline(error.message); });
+
 function request(method, path, { body, key = session.key, headers = {}, signal, once } = {}) {
   const sent = { ...(key ? { Authorization: `Bearer ${key}` } : {}), ...headers };
   if (body !== undefined && !(body instanceof FormData)) sent["Content-Type"] = "application/json";
   if (once) sent["Idempotency-Key"] = once;
   const data = body === undefined || body instanceof FormData ? body : JSON.stringify(body);
-  return fetch(path, { method, headers: sent, body: data, signal, cache: "no-store" });
+  return heard(fetch(path, { method, headers: sent, body: data, signal, cache: "no-store" }));
 }
 
-/** The answer's body and ETag. What decides is asked again once the operator has shown that it is they. Throws Problem, or TypeError where there is no connection. */
+/** The answer's body and ETag. What decides is asked again once the operator has shown that it is they. Throws Problem, or Offline. */
 export async function ask(method, path, options = {}) {
   let response = await request(method, path, options);
   if (!response.ok) {
@@ -57,9 +70,12 @@ export async function ask(method, path, options = {}) {
     response = await request(method, path, options);
     if (!response.ok) throw await refusal(response);
   }
-  const told = response.status === 204 ? null : await response.json();
+  const told = response.status === 204 ? null : await heard(response.json());
   return { body: told, etag: response.headers.get("ETag") };
 }
+
+/** Whether the store takes writes. */
+export const isReady = async (signal) => (await heard(fetch("/readyz", { signal, cache: "no-store" }))).ok;
 
 export const get = async (path, options) => (await ask("GET", path, options)).body;
 export const post = async (path, body, options) => (await ask("POST", path, { ...options, body })).body;
@@ -70,26 +86,18 @@ async function refusal(response) {
   return new Problem(response.status, body);
 }
 
-const photos = new Map();
-
-/** A photo that only those who work on the alert may see: the address of a copy in this tab, fetched once. */
-export function photo(id, size = "push") {
-  const name = `${id} ${size}`;
-  if (!photos.has(name)) photos.set(name, fetched(id, size).catch((error) => { photos.delete(name); throw error; }));
-  return photos.get(name);
-}
-
-async function fetched(id, size) {
-  const response = await request("GET", `/m/${id}?size=${size}`);
+/** A photo that only those who work on the alert may see: the address of a copy in this tab, until it is revoked. */
+export async function photo(id, signal) {
+  const response = await request("GET", `/m/${id}?size=push`, { signal });
   if (!response.ok) throw await refusal(response);
-  return URL.createObjectURL(await response.blob());
+  return URL.createObjectURL(await heard(response.blob()));
 }
 
 async function* lines(response) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
-    const { value, done } = await reader.read();
+    const { value, done } = await heard(reader.read());
     if (done) return;
     const parts = (rest + value).split("\n");
     rest = parts.pop();
@@ -104,25 +112,15 @@ export async function* rows(path, signal) {
   for await (const line of lines(response)) if (line) yield JSON.parse(line);
 }
 
-/**
- * Tells the progress of an alert at every change until it is over; a stream that broke is taken up again. `told.connected`
- * says whether what is shown is of now.
- */
-export async function watch(id, told, signal) {
-  for (let wait = 500; !signal.aborted; wait = Math.min(wait * 2, 8000)) {
-    try {
-      const response = await request("GET", `/v1/alerts/${id}/progress`, { headers: { Accept: "text/event-stream" }, signal });
-      if (!response.ok) throw await refusal(response);
-      told.connected(true);
-      for await (const line of lines(response)) {
-        wait = 500;
-        if (line.startsWith("data: ")) told.progress(JSON.parse(line.slice(6)));
-      }
-      return;
-    } catch (error) {
-      if (signal.aborted || (error instanceof Problem && error.status < 500)) return;
-      told.connected(false);
-      await new Promise((resume) => setTimeout(resume, wait));
-    }
-  }
+/** The progress of an alert at every change, until nothing more of it changes. */
+export async function* progressOf(id, signal) {
+  const response = await request("GET", `/v1/alerts/${id}/progress`, { headers: { Accept: "text/event-stream" }, signal });
+  if (!response.ok) throw await refusal(response);
+  for await (const line of lines(response)) if (line.startsWith("data: ")) yield JSON.parse(line.slice(6));
 }
+
+/** So many ms, or less where what waits is given up. */
+export const pause = (ms, signal) => new Promise((done) => {
+  const timer = setTimeout(done, ms);
+  signal.addEventListener("abort", () => { clearTimeout(timer); done(); });
+});

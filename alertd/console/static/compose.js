@@ -3,7 +3,7 @@
 import { get, onceOnly, post } from "./api.js";
 import { AreaStep } from "./area.js";
 import { CaseStep } from "./case.js";
-import { blank, documentOf, forget, keep, kept } from "./draft.js";
+import { blank, documentOf, forget, goneFiles, keep, kept } from "./draft.js";
 import { Conflict, save, update, useEdit } from "./edit.js";
 import { Button, Loading, Refused, html, useEffect, usePolled, useState } from "./parts.js";
 import { TABLES } from "./tables.js";
@@ -62,7 +62,7 @@ function Compose({ title, draft, change, me, submit, onDiscard, discard, childre
     ${step === "area" ? html`<${AreaStep} ...${shown} />` : null}
     ${step === "send" ? html`<${SendStep} ...${shown} />` : null}
     <${Foot} step=${step} go=${go} reach=${reach} draft=${draft}>
-      <${Button} kind=${`send send-${draft.status}`} busy=${busy} onClick=${act}>${t(draft.status === "Actual" ? "submit" : "send-test")}<//><//>
+      <${Button} kind=${`send send-${draft.status}`} busy=${busy} disabled=${busy || goneFiles(draft).length > 0} onClick=${act}>${t(draft.status === "Actual" ? "submit" : "send-test")}<//><//>
   </div>`;
 }
 

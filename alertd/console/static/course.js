@@ -58,16 +58,8 @@ function pathOf(counts, most) {
   return `M0 1000${counts.map((n, i) => `L${x(i + 1)} ${y(n)}`).join("")}`;
 }
 
-function useCurve(alert, over) {
-  let took = 0;
-  const load = async (signal) => {
-    const began = performance.now();
-    const curve = await get(`/v1/alerts/${alert.id}/curve`, { signal });
-    took = performance.now() - began;
-    return curve;
-  };
-  return usePolled(load, over ? 0 : () => AGAIN_MS + took * AGAIN_TIMES, `${alert.id} ${over}`);
-}
+const useCurve = (alert, over) =>
+  usePolled((signal) => get(`/v1/alerts/${alert.id}/curve`, { signal }), over ? 0 : (took) => AGAIN_MS + took * AGAIN_TIMES, `${alert.id} ${over}`);
 
 const halfAt = (counts, step, most) => (counts.findIndex((n) => n >= most / 2) + 1) * step;
 

@@ -2,7 +2,7 @@
 
 import { ask, get, post } from "./api.js";
 import { keep, kept } from "./draft.js";
-import { Button, Check, Empty, Field, Icon, Loading, Refused, html, usePolled, useState } from "./parts.js";
+import { Button, Check, Empty, Field, Icon, Loading, Refused, Stale, html, usePolled, useState } from "./parts.js";
 import { TABLES } from "./tables.js";
 import { list, moment, t } from "./words.js";
 
@@ -21,7 +21,7 @@ export function CarriersScreen() {
   const { data, error } = usePolled((signal) => get("/v1/carriers", { signal }), 2000);
   if (!data) return html`<div class="page">${error ? html`<${Refused} error=${error} />` : html`<${Loading} />`}</div>`;
   const resting = data.carriers.filter((one) => one.breaker_open);
-  return html`<div class="page"><h1>${t("carriers")}</h1>${error ? html`<p class="banner" role="status">${t("offline")}</p>` : null}
+  return html`<div class="page"><h1>${t("carriers")}</h1>${error ? html`<${Stale} error=${error} />` : null}
     <section class="health ${resting.length || !data.carriers.length ? "is-troubled" : ""}" aria-live="polite"><${Icon} name=${resting.length ? "warn" : "check"} />
       <div><p><strong>${resting.length ? t("carriers-rest", { list: list(resting.map((one) => one.name)) }) : t(data.carriers.length ? "carriers-well" : "no-carriers")}</strong></p>
         <p class="muted small">${t("carriers-say")}</p></div></section>

@@ -15,6 +15,22 @@ const two = (n) => String(n).padStart(2, "0");
 export const local = (date) =>
   `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}T${two(date.getHours())}:${two(date.getMinutes())}`;
 
+/** What the clocks in a zone say at a moment, as a field of time has it. */
+function clockIn(zone, ms) {
+  const format = new Intl.DateTimeFormat("en-GB", { timeZone: zone, hourCycle: "h23", year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit" });
+  const part = Object.fromEntries(format.formatToParts(new Date(ms)).map(({ type, value }) => [type, value]));
+  return `${part.year.padStart(4, "0")}-${part.month}-${part.day}T${part.hour}:${part.minute}`;
+}
+
+/** The moment at which the clocks in a zone say this; a zone that nobody knows is the API's to refuse, not this one's to guess. */
+function momentIn(zone, clock) {
+  const said = new Date(`${clock}Z`).getTime();
+  try {
+    const ahead = (ms) => new Date(`${clockIn(zone, ms)}Z`).getTime() - ms;
+    return new Date(said - ahead(said - ahead(said))).toISOString();  // near a change of the clocks the first guess has the hour of the other side
+  } catch { return `${clock}:00Z`; }
+}
+
 function soon() {
   const end = new Date(Date.now() + HOURS * 3600e3);
   end.setMinutes(0, 0, 0);
@@ -24,38 +40,36 @@ function soon() {
 export const blank = () => ({
   status: "Actual", level: "child-alert", expires: soon(), channels: ["push", "sms", "mail"], number: "",
   checks: { authority: "", reference: "", criteria: [], custody: false, identity: false, risk: "", riskAt: 0, interests: "", interestsAt: 0 },
-  child: { name: "", age: "", sex: "", hair: "", eyes: "", from: "", to: "", photo: null },
+  child: { id: "c1", name: "", age: "", sex: "", hair: "", eyes: "", from: "", to: "", photo: null },
   seen: { at: "", zone: ZONE, place: {} }, clothing: {}, marks: {}, protection: [], sought: [], vehicles: [],
   languages: [...new Set([language, "en"])], contacts: [{ way: "dial", value: "", countries: "" }], pieces: [], view: null,
 });
 
 export function kept() {
-  try {
-    const draft = { ...blank(), ...JSON.parse(sessionStorage.getItem(KEPT)) };
-    return { ...draft, pieces: draft.pieces.filter((one) => one.type !== "file" || polygonsOf(one.id).length) };
-  } catch { return blank(); }
+  try { return { ...blank(), ...JSON.parse(sessionStorage.getItem(KEPT)) }; } catch { return blank(); }
 }
 export const keep = (draft) => sessionStorage.setItem(KEPT, JSON.stringify(draft));
 export function forget(id) {
   sessionStorage.removeItem(id ? `${KEPT}.${id}` : KEPT);
-  if (!id) letGo();
+  letGo(Object.keys(sessionStorage).filter((key) => key.startsWith(KEPT)).map((key) => sessionStorage.getItem(key)));
 }
 
 const iso = (text) => (text ? new Date(text).toISOString() : undefined);
 const filled = (texts, languages) => Object.fromEntries(languages.filter((tag) => texts[tag] && texts[tag].trim()).map((tag) => [tag, texts[tag].trim()]));
-const whole = (text) => (/^\d+$/.test(String(text).trim()) ? Number(text) : undefined);
+/** A number where it is one; what is none is the API's to refuse, in words, and not dropped here without one. */
+const whole = (text) => (/^\d+$/.test(text.trim()) ? Number(text) : text.trim() || undefined);
 const unset = (object) => Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined && value !== ""));
 
 function childOf({ child, clothing, marks, protection, languages }) {
   const years = whole(child.age);
-  const heights = [whole(child.from), whole(child.to) ?? whole(child.from)];
-  const told = { id: "c1", age: years === undefined ? undefined : { years }, sex: child.sex };
+  const [from, to] = [whole(child.from), whole(child.to)];
+  const told = { id: child.id, age: years === undefined ? undefined : { years }, sex: child.sex };
   if (protection.length) return unset(told);
   return unset({
     ...told,
     name: child.name.trim() ? { public: child.name.trim() } : undefined,
     hair: child.hair, eyes: child.eyes,
-    height_cm: heights[0] === undefined ? undefined : heights,
+    height_cm: (from ?? to) === undefined ? undefined : [from ?? to, to ?? from],
     clothing: filled(clothing, languages), marks: filled(marks, languages),
     photos: child.photo ? [{ media: child.photo }] : [],
   });
@@ -80,6 +94,7 @@ const decided = (by, at) => (by.trim() ? { by: by.trim(), at: new Date(at).toISO
 
 function caseOf(draft) {
   const { checks, seen, languages } = draft;
+  const place = filled(seen.place, languages);
   return unset({
     number: draft.number.trim(),
     verification: unset({
@@ -88,7 +103,7 @@ function caseOf(draft) {
     }),
     best_interests: decided(checks.interests, checks.interestsAt),
     children: [childOf(draft)], ...besideOf(draft),
-    last_seen: seen.at ? { at: iso(seen.at), time_zone: seen.zone, place: filled(seen.place, languages) } : undefined,
+    last_seen: seen.at || Object.keys(place).length ? unset({ at: seen.at ? momentIn(seen.zone, seen.at) : undefined, time_zone: seen.zone, place }) : undefined,
     contact: draft.contacts.filter((one) => one.value.trim()).map(contactOf),
   });
 }
@@ -101,15 +116,22 @@ const shapes = (pieces) => ({
 
 const rings = (pieces) => pieces.filter((one) => one.type === "ring").map(({ center, radius_km, loudness, delay_min }) => unset({ center, radius_km, loudness, delay_min }));
 
+/** Files whose outlines this tab has no longer: without them the area is another one. */
+export const goneFiles = ({ pieces }) => pieces.filter((one) => one.type === "file" && !polygonsOf(one.id).length);
+
 /** The target, or null where nothing is chosen to reach. */
 export function targetOf({ pieces }) {
   const wanted = pieces.filter((one) => !one.minus);
   return wanted.length ? { ...shapes(wanted), rings: rings(wanted), exclude: shapes(pieces.filter((one) => one.minus)) } : null;
 }
 
+/** The kind of alert that the form is for; others are written by programs. */
+const KIND = "missing-child";
+export const hasForm = ({ kind }) => kind === KIND;
+
 export function documentOf(draft) {
   return {
-    kind: "missing-child", level: draft.level, status: draft.status, expires: iso(draft.expires), case: caseOf(draft),
+    kind: KIND, level: draft.level, status: draft.status, expires: iso(draft.expires), case: caseOf(draft),
     target: targetOf(draft) || undefined, channels: draft.channels,
   };
 }
@@ -119,6 +141,7 @@ export function previewOf(draft) {
   const document = documentOf(draft);
   if (!document.case.contact.length) return null;
   document.case.number ||= "-";
+  if (document.case.last_seen && !document.case.last_seen.at) delete document.case.last_seen;  // a place is typed before its time
   document.target = { circles: [{ center: [0, 0], radius_km: 1 }] };
   return document;
 }
@@ -152,10 +175,12 @@ const besideFrom = ({ protection = [], persons_sought = [], vehicles = [] }) => 
 
 /** The form's draft of an alert that there is; `names` has the regions of its target. What the form has no field for is not in it. */
 export function draftOf(document, names) {
-  const { verification = {}, best_interests, children = [], last_seen, contact = [], number } = document.case;
+  const { verification: verified, best_interests, children = [], last_seen, contact = [], number } = document.case;
   const [child = {}] = children;
   const [from, to] = child.height_cm || ["", ""];
-  const { publication_risk } = verification || {};
+  const verification = verified || {};
+  const { publication_risk } = verification;
+  const zone = (last_seen || {}).time_zone || ZONE;
   const texts = [(last_seen && last_seen.place) || {}, child.clothing || {}, child.marks || {}];
   return {
     ...blank(), status: document.status, level: document.level, expires: time(document.expires), channels: document.channels, number: number || "",
@@ -164,8 +189,8 @@ export function draftOf(document, names) {
       identity: Boolean(verification.protected_identity_checked), risk: (publication_risk || {}).by || "", riskAt: ms((publication_risk || {}).at),
       interests: (best_interests || {}).by || "", interestsAt: ms((best_interests || {}).at),
     },
-    child: { name: (child.name || {}).public || "", age: String((child.age || {}).years ?? ""), sex: child.sex || "", hair: child.hair || "", eyes: child.eyes || "", from: String(from), to: String(to), photo: ((child.photos || [])[0] || {}).media || null },
-    seen: { at: time((last_seen || {}).at), zone: (last_seen || {}).time_zone || ZONE, place: texts[0] }, clothing: texts[1], marks: texts[2], ...besideFrom(document.case),
+    child: { id: child.id || "c1", name: (child.name || {}).public || "", age: String((child.age || {}).years ?? ""), sex: child.sex || "", hair: child.hair || "", eyes: child.eyes || "", from: String(from), to: String(to), photo: ((child.photos || [])[0] || {}).media || null },
+    seen: { at: last_seen ? clockIn(zone, ms(last_seen.at)) : "", zone, place: texts[0] }, clothing: texts[1], marks: texts[2], ...besideFrom(document.case),
     languages: [...new Set([...texts.flatMap((one) => Object.keys(one)), language])], contacts: contact.length ? contact.map(contactFrom) : blank().contacts,
     pieces: document.target ? [...toPieces(document.target, names, false), ...toPieces(document.target.exclude || {}, names, true)] : [],
   };

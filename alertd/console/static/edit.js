@@ -78,7 +78,7 @@ export async function merged(edit, theirs, choices) {
 }
 
 const NAMES = { children: "child", last_seen: "seen", verification: "checks", best_interests: "interests", height_cm: "height", photos: "photo", target: "step-area", channels: "by-channels", case: null, years: null, public: null };
-const nameOf = (path) => path.filter((part) => !/^\d+$/.test(part) && NAMES[part] !== null).map((part) => NAMES[part] || part).map((key) => (known(key) ? t(key) : key.replaceAll("_", " "))).join(" · ");
+const nameOf = (path) => path.filter((part) => !/^(\d+$|#)/.test(part) && NAMES[part] !== null).map((part) => NAMES[part] || part).map((key) => (known(key) ? t(key) : key.replaceAll("_", " "))).join(" · ");
 
 function said(value) {
   if (value === undefined || value === null || value === "") return t("left-empty");

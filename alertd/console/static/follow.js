@@ -1,7 +1,7 @@
 // What follows an alert: stood down, back again, closed, cancelled. One press away, said in words first, with what people will read.
 
 import { ask, onceOnly } from "./api.js";
-import { local } from "./draft.js";
+import { hasForm, local } from "./draft.js";
 import { Messages } from "./messages.js";
 import { Button, Field, Refused, html, useState } from "./parts.js";
 import { TABLES } from "./tables.js";
@@ -72,6 +72,6 @@ export function Follow({ alert, state, languages, me, onDone }) {
   if (!possible.length) return null;
   return html`<div class="actions follow">${possible.map((one) => html`
     <${Button} key=${one} kind=${one === "stand-down" ? "danger" : one === "reopen" ? "primary" : "plain"} onClick=${() => begin(one)}>${t(one)}<//>`)}
-    ${TABLES.acts.update.includes(state) && alert.alert ? html`<a class="button plain" href="#/update/${alert.id}"><span>${t("update")}</span></a>` : null}
+    ${TABLES.acts.update.includes(state) && hasForm(alert) && alert.alert ? html`<a class="button plain" href="#/update/${alert.id}"><span>${t("update")}</span></a>` : null}
     ${TABLES.open.includes(state) || alert.paused ? html`<${Wait} alert=${alert} onDone=${onDone} />` : null}</div>`;
 }

@@ -12,14 +12,21 @@ function sorted(value) {
   return isObject(value) ? Object.fromEntries(Object.keys(value).sort().map((key) => [key, sorted(value[key])])) : value;
 }
 
-const goesInto = (a, b, name) => !WHOLE.has(name) && ((isObject(a) && isObject(b)) || (isList(a) && isList(b) && a.length === b.length));
+/** A list whose parts have ids is what it is by them: a part that came or went moves none of the others. */
+const hasIds = (value) => isList(value) && value.every((one) => one.id);
+const keyOf = (id) => `#${id}`;
+const partOf = (value, name) => (Array.isArray(value) && name.startsWith("#") ? value.find((one) => keyOf(one.id) === name) : value[name]);
+const namesIn = (value) => (hasIds(value) ? value.map((one) => keyOf(one.id)) : Object.keys(value));
+
+const goesInto = (a, b, name) => !WHOLE.has(name) && ((isObject(a) && isObject(b)) || (hasIds(a) && hasIds(b)) || (isList(a) && isList(b) && a.length === b.length));
 
 /** Each value that is another: `{path, was, is}`, undefined for what is not there. */
 export function changes(before, after, path = []) {
   if (same(before, after)) return [];
   if (!goesInto(before, after, path[path.length - 1])) return [{ path, was: before, is: after }];
-  const names = [...new Set([...Object.keys(before), ...Object.keys(after)])];
-  return names.flatMap((name) => changes(before[name], after[name], [...path, name]));
+  const byId = hasIds(before) && hasIds(after);
+  const names = [...new Set([before, after].flatMap(byId || isObject(before) ? namesIn : Object.keys))];
+  return names.flatMap((name) => changes(partOf(before, name), partOf(after, name), [...path, name]));
 }
 
 const startsWith = (path, start) => start.every((name, i) => path[i] === name);
@@ -34,7 +41,7 @@ export function compared(base, mine, theirs) {
   return { both, others: others.filter((other) => !ours.some((one) => meet(one, other))) };
 }
 
-export const at = (document, path) => path.reduce((value, name) => (value === undefined || value === null ? undefined : value[name]), document);
+export const at = (document, path) => path.reduce((value, name) => (value === undefined || value === null ? undefined : partOf(value, name)), document);
 
 /** The document with some values in it set; undefined takes one out. What else is in it stays, whoever put it there. */
 export function withValues(document, values) {
@@ -43,12 +50,20 @@ export function withValues(document, values) {
     const last = path[path.length - 1];
     let holder = copy;
     for (const name of path.slice(0, -1)) {
-      if (holder[name] === undefined || holder[name] === null) holder[name] = {};
-      holder = holder[name];
+      if (partOf(holder, name) === undefined || partOf(holder, name) === null) holder[name] = {};
+      holder = partOf(holder, name);
     }
-    if (is === undefined) delete holder[last]; else holder[last] = is;
+    put(holder, last, is);
   }
   return copy;
+}
+
+function put(holder, name, is) {
+  const at_ = Array.isArray(holder) && name.startsWith("#") ? holder.findIndex((one) => keyOf(one.id) === name) : name;
+  if (at_ === -1 && is !== undefined) holder.push(is);
+  else if (is !== undefined) holder[at_] = is;
+  else if (Array.isArray(holder)) holder.splice(at_, at_ === -1 ? 0 : 1);
+  else delete holder[at_];
 }
 
 /** What makes one document of another (JSON merge patch, RFC 7396). */

@@ -1,8 +1,8 @@
 // What needs somebody now: approvals first, then what is going out, then whether all is well.
 
-import { get } from "./api.js";
+import { forSession, get, isReady } from "./api.js";
 import { Channels, totals, waitsUntil } from "./channels.js";
-import { Button, Empty, Icon, Loading, Refused, StatusMark, counted, html, usePolled, useState } from "./parts.js";
+import { Button, Empty, Icon, Loading, Refused, Stale, StatusMark, counted, html, usePolled, useState } from "./parts.js";
 import { Face } from "./photo.js";
 import { StopAll, Stops } from "./stops.js";
 import { TABLES } from "./tables.js";
@@ -12,28 +12,39 @@ const RECENT = 6;
 /** Each is asked for its progress: more at once than anybody watches. */
 const WATCHED = 8;
 
-/** What was read once of an alert in a state is true for as long as it is in it. */
-const kept = new Map();
+/** What was read of an alert is true until another revision of it is told. */
+const known = forSession();
 
-async function once(what, alert, read) {
-  const key = `${what} ${alert.id} ${alert.state}`;
-  if (!kept.has(key)) kept.set(key, await read());
-  return kept.get(key);
+async function once(what, { id, rev }, read) {
+  const key = `${what} ${id}`;
+  if (!known.has(key) || known.get(key).rev !== rev) known.set(key, { rev, told: await read() });
+  return known.get(key).told;
+}
+
+/** Looked at as often, and seldomer where an answer takes long: many alerts are looked through for it. */
+const AGAIN_MS = 1500;
+const AGAIN_TIMES = 4;
+
+/** Those in one of these states, newest first, however many others are newer; with more than a page of them, `more`. */
+async function standing(states, signal) {
+  const pages = await Promise.all(states.map((state) => get(`/v1/alerts?state=${state}&limit=50`, { signal })));
+  const alerts = pages.flatMap((page) => page.alerts).sort((a, b) => (a.created < b.created ? 1 : -1));
+  return { alerts, more: pages.some((page) => page.next && page.alerts.length) };
 }
 
 async function load(signal) {
-  const { alerts } = await get("/v1/alerts?limit=50", { signal });
   const whole = (one) => once("whole", one, () => get(`/v1/alerts/${one.id}`, { signal }));
   const progress = (one) => get(`/v1/alerts/${one.id}/progress`, { signal });
   const watched = async (one) => ({ ...(await whole(one)), progress: await progress(one) });
   const ended = async (one) => ({ ...(await whole(one)), progress: await once("progress", one, () => progress(one)) });
-  const pending = await Promise.all(alerts.filter((one) => one.state === "pending").slice(0, WATCHED).map(whole));
-  const live = await Promise.all(alerts.filter((one) => TABLES.underWay.includes(one.state)).slice(0, WATCHED).map(watched));
-  const rest = alerts.filter((one) => one.state !== "pending" && !TABLES.underWay.includes(one.state)).slice(0, RECENT);
-  const ready = (await fetch("/readyz", { signal })).ok;
-  const { carriers } = await get("/v1/carriers", { signal });
-  const { stops } = await get("/v1/stop", { signal });
-  return { stops, pending, live, rest: await Promise.all(rest.map(ended)), ready, carriers };
+  const shown = async (found, read) => ({ ...found, shown: await Promise.all(found.alerts.slice(0, WATCHED).map(read)) });
+  const [waiting, going, newest, ready, { carriers }, { stops }] = await Promise.all([
+    standing(["pending"], signal), standing(TABLES.underWay, signal), get("/v1/alerts?limit=50", { signal }),
+    isReady(signal), get("/v1/carriers", { signal }), get("/v1/stop", { signal }),
+  ]);
+  const rest = newest.alerts.filter((one) => one.state !== "pending" && !TABLES.underWay.includes(one.state)).slice(0, RECENT);
+  const [pending, live, past] = await Promise.all([shown(waiting, whole), shown(going, watched), Promise.all(rest.map(ended))]);
+  return { stops, pending, live, rest: past, ready, carriers };
 }
 
 /** What a person calls an alert: the child, else its own headline, else its level. */
@@ -91,7 +102,7 @@ function troubles({ ready, carriers, live, rest, stops }) {
   if (!carriers.length) found.push(t("no-carriers"));
   const resting = carriers.filter((one) => one.breaker_open).map((one) => one.name);
   if (resting.length) found.push(t("carriers-rest", { list: list(resting) }));
-  for (const alert of [...live, ...rest]) {
+  for (const alert of [...live.shown, ...rest]) {
     const n = totals(alert.progress).lost;
     if (n) found.push(t("failing", { n, what: titleOf(alert) }));
   }
@@ -110,23 +121,25 @@ function Health({ data }) {
 }
 
 const Part = ({ title, n, children }) => html`<section class="part">
-  <h2>${title}${n ? html`<span class="count">${number(n)}</span>` : null}</h2>${children}</section>`;
+  <h2>${title}${n ? html`<span class="count">${n}</span>` : null}</h2>${children}</section>`;
+
+/** The first of them, and how many there are in all. */
+function Some({ title, none, found: { alerts, shown, more }, card }) {
+  const n = alerts.length && `${number(alerts.length)}${more ? "+" : ""}`;
+  return html`<${Part} title=${title} n=${n}>
+    ${n ? html`<ul class="cards">${shown.map(card)}</ul>` : html`<p class="muted">${none}</p>`}
+    ${alerts.length > shown.length ? html`<p><a href="#/alerts">${t("all")}</a></p>` : null}<//>`;
+}
 
 export function NowScreen({ me }) {
-  const { data, error } = usePolled(load, 1500);
+  const { data, error } = usePolled(load, (took) => Math.max(AGAIN_MS, took * AGAIN_TIMES));
   if (!data) return error ? html`<${Refused} error=${error} />` : html`<${Loading} />`;
   return html`<div class="page now">
     <h1 class="sr-only">${t("now")}</h1>
-    ${error ? html`<p class="banner" role="status">${t("offline")}</p>` : null}
+    ${error ? html`<${Stale} error=${error} />` : null}
     <${Stops} stops=${data.stops} me=${me} />
-    <${Part} title=${t("waiting")} n=${data.pending.length}>
-      ${data.pending.length
-        ? html`<ul class="cards">${data.pending.map((one) => html`<${Pending} key=${one.id} alert=${one} me=${me} />`)}</ul>`
-        : html`<p class="muted">${t("nobody-waits")}</p>`}<//>
-    <${Part} title=${t("live")} n=${data.live.length}>
-      ${data.live.length
-        ? html`<ul class="cards">${data.live.map((one) => html`<${Live} key=${one.id} alert=${one} />`)}</ul>`
-        : html`<p class="muted">${t("nothing-live")}</p>`}<//>
+    <${Some} title=${t("waiting")} none=${t("nobody-waits")} found=${data.pending} card=${(one) => html`<${Pending} key=${one.id} alert=${one} me=${me} />`} />
+    <${Some} title=${t("live")} none=${t("nothing-live")} found=${data.live} card=${(one) => html`<${Live} key=${one.id} alert=${one} />`} />
     <${Health} data=${data} />
     <${StopAll} stops=${data.stops} />
     ${data.rest.length ? html`<${Part} title=${t("recent")}>

@@ -2,7 +2,7 @@
 
 import { html } from "./vendor/html.mjs";
 import { useEffect, useRef, useState } from "./vendor/hooks.mjs";
-import { Problem } from "./api.js";
+import { Offline, Problem } from "./api.js";
 import { boxOf, ringsOf } from "./shapes.js";
 import { list, moment, number, t } from "./words.js";
 
@@ -76,10 +76,13 @@ export const Check = ({ label, checked, onChange }) => html`
   <label class="check"><input type="checkbox" checked=${checked} onChange=${(e) => onChange(e.target.checked)} />
     <span>${label}</span></label>`;
 
+/** What is shown may be old: the line is down, or what the API refused. */
+export const Stale = ({ error }) => (error instanceof Offline ? html`<p class="banner" role="status">${t("offline")}</p>` : html`<${Refused} error=${error} />`);
+
 /** A refusal, in the API's words, each fault with its place. */
 export function Refused({ error }) {
   if (!error) return null;
-  const told = error instanceof Problem ? error : { title: t("offline"), errors: [] };
+  const told = error instanceof Problem ? error : { title: error instanceof Offline ? t("offline") : t("own-fault", { what: error.message }) };
   return html`<div class="refused" role="alert">
     <${Icon} name="warn" />
     <div><strong>${told.title || told.message}</strong>
@@ -93,20 +96,21 @@ export const Loading = () => html`<p class="muted loading">${t("loading")}</p>`;
 
 export const Empty = ({ title, children }) => html`<div class="empty"><p class="empty-title">${title}</p>${children}</div>`;
 
-/** Asks now and again, every `ms` (or what that answers) after an answer; what is shown stays while there is none. */
+/** Asks now and again, `ms` after an answer (or what that says of how long it took); what is shown stays while there is none. */
 export function usePolled(load, ms, key = "") {
   const [told, tell] = useState({ data: null, error: null });
   useEffect(() => {
     const stop = new AbortController();
     let timer;
     const again = async () => {
+      const began = performance.now();
       try {
         const data = await load(stop.signal);
         tell({ data, error: null });
       } catch (error) {
         if (!stop.signal.aborted) tell((before) => ({ data: before.data, error }));
       }
-      if (ms && !stop.signal.aborted) timer = setTimeout(again, typeof ms === "function" ? ms() : ms);
+      if (ms && !stop.signal.aborted) timer = setTimeout(again, typeof ms === "function" ? ms(performance.now() - began) : ms);
     };
     again();
     return () => { stop.abort(); clearTimeout(timer); };

@@ -128,9 +128,10 @@ export function Photo({ media }) {
   const [address, found] = useState("");
   const [clear, show] = useState(false);
   useEffect(() => {
-    let gone = false;
-    photo(media).then((url) => { if (!gone) found(url); }, () => {});
-    return () => { gone = true; };
+    const stop = new AbortController();
+    const told = photo(media, stop.signal);
+    told.then((url) => { if (!stop.signal.aborted) found(url); }, () => {});
+    return () => { stop.abort(); told.then(URL.revokeObjectURL, () => {}); };
   }, [media]);
   if (!address) return html`<div class="face"></div>`;
   const press = (e) => { e.preventDefault(); show(!clear); };

@@ -1,7 +1,7 @@
 // Whom the area reaches, asked for when a hand lets go, never while it draws or types.
 
-import { post } from "./api.js";
-import { targetOf } from "./draft.js";
+import { Problem, post } from "./api.js";
+import { goneFiles, targetOf } from "./draft.js";
 import { MANY, Refused, counted, html, some, useEffect, useState } from "./parts.js";
 import { delayOf, ringWords } from "./pieces.js";
 import { number, span, t } from "./words.js";
@@ -15,7 +15,8 @@ export function useReach(draft) {
   const [reach, tell] = useState({ key: "[]", told: null, error: null });
   useEffect(() => {
     const target = targetOf(draft);
-    if (!target) { tell({ key, told: null, error: null }); return undefined; }
+    const [gone] = goneFiles(draft);
+    if (!target || gone) { tell({ key, told: null, error: gone ? new Problem(0, { title: t("file-gone", { name: gone.name }) }) : null }); return undefined; }
     const stop = new AbortController();
     const timer = setTimeout(async () => {
       try {

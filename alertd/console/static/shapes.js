@@ -1,5 +1,6 @@
 // Outlines of many corners: read in a worker, kept beside the draft, so that nothing that is typed waits for them.
 
+import { forSession } from "./api.js";
 import { TABLES } from "./tables.js";
 
 const KEPT = "alertd.shapes.";
@@ -8,7 +9,7 @@ export const HELD_CORNERS = 500;
 /** As much as the API takes in one body. */
 const MOST_BYTES = 10 * 1024 * 1024;
 
-const held = new Map();
+const held = forSession();
 
 /** The polygons that a piece of a file stands for; none where the tab no longer has them. */
 export function polygonsOf(id) {
@@ -21,9 +22,13 @@ export function hold(id, polygons, json) {
   try { sessionStorage.setItem(KEPT + id, json); } catch { /* it is too large to outlive the page: the file is still there */ }
 }
 
-export function letGo() {
-  held.clear();
-  Object.keys(sessionStorage).filter((key) => key.startsWith(KEPT)).forEach((key) => sessionStorage.removeItem(key));
+/** Lets go of each outline that none of the drafts in this tab names; `drafts` are their texts. */
+export function letGo(drafts) {
+  const inTab = Object.keys(sessionStorage).filter((key) => key.startsWith(KEPT)).map((key) => key.slice(KEPT.length));
+  for (const id of [...held.keys(), ...inTab].filter((one) => !drafts.some((text) => text.includes(one)))) {
+    held.delete(id);
+    sessionStorage.removeItem(KEPT + id);
+  }
 }
 
 /** Every outline and hole of a Polygon or MultiPolygon. */
