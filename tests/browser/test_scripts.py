@@ -39,8 +39,8 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(scripts: Path, code: str, given: Any = None) -> Any:
-    """What `code` answers: it has the names of draft.js, merge.js and shapes.js, and `given`."""
-    head = "".join(f"import * as {name} from './{name}.js'\n" for name in ("draft", "merge", "shapes"))
+    """What `code` answers: it has api.js, draft.js, merge.js and shapes.js by their names, and `given`."""
+    head = "".join(f"import * as {name} from './{name}.js'\n" for name in ("api", "draft", "merge", "shapes"))
     whole = f"{head}const given = {json.dumps(given)}\nconsole.log(JSON.stringify((() => {{ {code} }})()))"
     done = subprocess.run(
         [program("node", "nodejs"), "--import", "./tab.mjs", "--input-type=module", "-e", whole],
@@ -117,3 +117,17 @@ def test_children_are_known_by_their_ids(scripts: Path):
     first, second = {"id": "c0", "eyes": "blue"}, {"id": "c1", "eyes": "brown", "hair": "red"}
     assert told["whole"] == {"children": [first, second]}
     assert told["back"] == {"children": [{"id": "c1", "eyes": "green"}]}
+
+
+def test_one_draft_is_one_alert(scripts: Path):
+    """Handed in again after a lost answer, a move of the map or a reload, it has the same name; changed, it is still the same case."""
+    code = """
+      const named = (one) => [one.external_id, api.nameOf(one.external_id, draft.documentOf(one))]
+      const typed = draft.blank()
+      draft.keep({ ...typed, view: { zoom: 4 } })
+      return [named(typed), named(draft.kept()), named({ ...typed, level: "appeal" }), named(draft.blank())]
+    """
+    typed, reloaded, changed, other = run(scripts, code)
+    assert typed == reloaded
+    assert (changed[0] == typed[0], changed[1] == typed[1]) == (True, False)
+    assert other[0] != typed[0]

@@ -53,6 +53,17 @@ export function onceOnly() {
 /** Of what the line answers: a refusal to go on is kept apart from a line that is down. */
 const heard = (answer) => answer.catch((error) => { throw error.name === "AbortError" ? error : new Offline(error.message); });
 
+/** A name for a POST of this body, the same whenever it is sent again, after a lost answer or a reload: `of` tells alike ones apart. */
+export function nameOf(of, body) {
+  const text = JSON.stringify(body);
+  let [a, b] = [0xdeadbeef, 0x41c6ce57];
+  for (let i = 0; i < text.length; i += 1) {
+    a = Math.imul(a ^ text.charCodeAt(i), 0x9e3779b1);
+    b = Math.imul(b ^ text.charCodeAt(i), 0x5f356495);
+  }
+  return `${of}-${(a >>> 0).toString(16)}${(b >>> 0).toString(16)}`;
+}
+
 function request(method, path, { body, key = session.key, headers = {}, signal, once } = {}) {
   const sent = { ...(key ? { Authorization: `Bearer ${key}` } : {}), ...headers };
   if (body !== undefined && !(body instanceof FormData)) sent["Content-Type"] = "application/json";

@@ -1,6 +1,6 @@
 // A new alert, in three steps: the case, where, check and submit. The draft stays in the tab until it is submitted.
 
-import { get, onceOnly, post } from "./api.js";
+import { get, nameOf, post } from "./api.js";
 import { AreaStep } from "./area.js";
 import { CaseStep } from "./case.js";
 import { blank, documentOf, forget, goneFiles, keep, kept } from "./draft.js";
@@ -68,11 +68,10 @@ function Compose({ title, draft, change, me, submit, onDiscard, discard, childre
 
 export function ComposeScreen({ me }) {
   const [draft, change, clear] = useDraft();
-  const [once, renew] = useState(onceOnly);
-  useEffect(() => { renew(onceOnly()); }, [draft]);
   useEffect(() => { if (me.test && draft.status === "Actual") change({ status: "Test" }); }, []);
   const submit = async () => {
-    const made = await post("/v1/alerts", documentOf(draft), { once });
+    const document = documentOf(draft);
+    const made = await post("/v1/alerts", document, { once: nameOf(draft.external_id, document) });
     clear();
     location.hash = `#/alerts/${made.id}`;
   };
@@ -105,11 +104,9 @@ export function UpdateScreen({ id, me }) {
   const { edit, set, error } = useEdit(id);
   const [theirs, meet] = useState(null);
   const [notify, choose] = useState(TABLES.notify[0]);
-  const [once, renew] = useState(onceOnly);
-  useEffect(() => { renew(onceOnly()); }, [edit, notify]);
   if (!edit) return html`<div class="page">${error ? html`<${Refused} error=${error} />` : html`<${Loading} />`}</div>`;
   const submit = async () => {
-    const found = await update(id, edit, notify, once);
+    const found = await update(id, edit, notify);
     if (found.id) location.hash = `#/alerts/${found.id}`;
     meet(found.theirs || null);
     scrollTo(0, 0);

@@ -38,6 +38,7 @@ function soon() {
 }
 
 export const blank = () => ({
+  external_id: uuid(),  // one alert, however often it is handed in
   status: "Actual", level: "child-alert", expires: soon(), channels: ["push", "sms", "mail"], number: "",
   checks: { authority: "", reference: "", criteria: [], custody: false, identity: false, risk: "", riskAt: 0, interests: "", interestsAt: 0 },
   child: { id: "c1", name: "", age: "", sex: "", hair: "", eyes: "", from: "", to: "", photo: null },
@@ -131,7 +132,7 @@ export const hasForm = ({ kind }) => kind === KIND;
 
 export function documentOf(draft) {
   return {
-    kind: KIND, level: draft.level, status: draft.status, expires: iso(draft.expires), case: caseOf(draft),
+    external_id: draft.external_id, kind: KIND, level: draft.level, status: draft.status, expires: iso(draft.expires), case: caseOf(draft),
     target: targetOf(draft) || undefined, channels: draft.channels,
   };
 }
@@ -183,7 +184,7 @@ export function draftOf(document, names) {
   const zone = (last_seen || {}).time_zone || ZONE;
   const texts = [(last_seen && last_seen.place) || {}, child.clothing || {}, child.marks || {}];
   return {
-    ...blank(), status: document.status, level: document.level, expires: time(document.expires), channels: document.channels, number: number || "",
+    ...blank(), external_id: document.external_id, status: document.status, level: document.level, expires: time(document.expires), channels: document.channels, number: number || "",
     checks: {
       authority: verification.authority || "", reference: verification.reference || "", criteria: verification.criteria || [], custody: Boolean(verification.custody_checked),
       identity: Boolean(verification.protected_identity_checked), risk: (publication_risk || {}).by || "", riskAt: ms((publication_risk || {}).at),

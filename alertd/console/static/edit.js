@@ -1,6 +1,6 @@
 // An alert that was returned, or is a draft, as its author changes it. Whoever else changed it meanwhile is shown, and nothing of either is lost.
 
-import { ask, get } from "./api.js";
+import { ask, get, nameOf } from "./api.js";
 import { documentOf, draftOf, forget, keepEdit, keptEdit } from "./draft.js";
 import { changes, compared, patch, withValues } from "./merge.js";
 import { Button, html, useEffect, useState } from "./parts.js";
@@ -53,11 +53,11 @@ export async function save(id, edit, saved) {
 }
 
 /** Submits it as what the alert is to say from now on; answers the update's id, or what differs. */
-export async function update(id, edit, notify, once) {
+export async function update(id, edit, notify) {
   try {
     const whole = wanted(edit);
     const said = { ...whole, author: { ...whole.author, subject: null }, notify }; // whoever sends it wrote it
-    const { body } = await ask("POST", `/v1/alerts/${id}/updates`, { body: said, headers: { "If-Match": edit.etag }, once });
+    const { body } = await ask("POST", `/v1/alerts/${id}/updates`, { body: said, headers: { "If-Match": edit.etag }, once: nameOf(`${id}-${edit.etag.replaceAll('"', "")}`, said) });
     forget(id);
     return { id: body.id };
   } catch (problem) {
