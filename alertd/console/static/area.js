@@ -1,7 +1,7 @@
 // Where: search, click, draw, take away; beside it whom that reaches. All of it works without the map.
 
 import { get } from "./api.js";
-import { Icon, Sketch, hasWebGl, html, useEffect, useRef, useSettled, useState } from "./parts.js";
+import { Icon, Refused, Sketch, hasWebGl, html, useEffect, useRef, useSettled, useState } from "./parts.js";
 import { Pieces, regionPiece } from "./pieces.js";
 import { ReachPanel } from "./reach.js";
 import { OtherWays, boxOfPieces, useReading } from "./ways.js";
@@ -41,7 +41,7 @@ function Toolbar({ tool, minus, onTool, onMinus }) {
 }
 
 /** The map where the browser can draw it; its code is fetched here, not before. */
-function useMap(draft, change, reach, told) {
+function useMap(draft, change, reach, told, onNoMap) {
   const box = useRef(null);
   const map = useRef(null);
   const [ready, setReady] = useState(false);
@@ -55,7 +55,7 @@ function useMap(draft, change, reach, told) {
       map.current = new AreaMap(box.current, draft.view, { picked: tell("picked"), drawn: tell("drawn"), edited: tell("edited"), moved: (view) => change({ view }) });
       await map.current.ready;
       if (!gone) setReady(true);
-    });
+    }).catch(() => { if (!gone) onNoMap(); });  // the line was cut: words and numbers do without it
     return () => { gone = true; if (map.current) map.current.destroy(); };
   }, []);
   useEffect(() => { if (ready) map.current.setPieces(draft.pieces); }, [ready, draft.pieces]);
@@ -63,11 +63,12 @@ function useMap(draft, change, reach, told) {
   return { box, map: ready ? map.current : null };
 }
 
-function DrawnMap({ draft, change, reach, reading, onPieces, fit }) {
+function DrawnMap({ draft, change, reach, reading, onPieces, fit, onNoMap, onFault }) {
   const [tool, setTool] = useState("pick");
   const [minus, setMinus] = useState(false);
   const add = (piece) => onPieces((before) => [...before.filter((one) => one.id !== piece.id), piece]);
-  const picked = async (lon, lat, zoom) => {
+  const picked = (lon, lat, zoom) => pick(lon, lat, zoom).then(() => onFault(null), onFault);
+  const pick = async (lon, lat, zoom) => {
     const { regions } = await get(`/v1/regions?at=${lon},${lat}`);
     const kind = MEANT.find(([below]) => zoom < below)[1];
     const region = regions.find((one) => one.kind === kind || (kind === "city" && one.kind === "county")) || regions[0];
@@ -75,7 +76,7 @@ function DrawnMap({ draft, change, reach, reading, onPieces, fit }) {
     onPieces((before) => (before.some((one) => one.code === region.code) ? before.filter((one) => one.code !== region.code) : [...before, regionPiece(region, minus)]));
   };
   const edited = (piece) => onPieces((before) => before.map((one) => (one.id === piece.id ? { ...one, ...piece, type: one.type } : one)));
-  const { box, map } = useMap(draft, change, reach, { picked, drawn: add, edited });
+  const { box, map } = useMap(draft, change, reach, { picked, drawn: add, edited }, onNoMap);
   useEffect(() => { if (map) map.setTool(tool, minus); }, [map, tool, minus]);
   useEffect(() => { if (map && fit) map.fit(fit); }, [map, fit]);
   const drop = (e) => { e.preventDefault(); const [file] = e.dataTransfer.files; if (file) reading.takeFile(file); };
@@ -88,7 +89,8 @@ const NoMap = ({ reach }) => html`<div class="map-box no-map"><p class="note">${
   ${reach.told ? html`<p class="muted">${reach.told.area.name} · ${number(Math.round(reach.told.area.km2))} km²</p>` : null}</div>`;
 
 export function AreaStep({ draft, change, reach }) {
-  const [drawable] = useState(hasWebGl);
+  const [drawable, draw] = useState(hasWebGl);
+  const [fault, tell] = useState(null);
   const [fit, setFit] = useState(null);
   const onPieces = (next) => change((before) => ({ pieces: typeof next === "function" ? next(before.pieces) : next }));
   const found = (region) => {
@@ -101,10 +103,10 @@ export function AreaStep({ draft, change, reach }) {
   };
   const reading = useReading(added);
   return html`<div class="area-step">
-    <div class="area-side"><${Search} onFound=${found} />
+    <div class="area-side"><${Search} onFound=${found} /><${Refused} error=${fault} />
       <${Pieces} pieces=${draft.pieces} onChange=${onPieces} onAdd=${added} />
       <${ReachPanel} reach=${reach} status=${draft.status} />
       <${OtherWays} onAdd=${added} reading=${reading} open=${!drawable} /></div>
-    ${drawable ? html`<${DrawnMap} draft=${draft} change=${change} reach=${reach} reading=${reading} onPieces=${onPieces} fit=${fit} />` : html`<${NoMap} reach=${reach} />`}
+    ${drawable ? html`<${DrawnMap} draft=${draft} change=${change} reach=${reach} reading=${reading} onPieces=${onPieces} fit=${fit} onNoMap=${() => draw(false)} onFault=${tell} />` : html`<${NoMap} reach=${reach} />`}
   </div>`;
 }

@@ -1,7 +1,7 @@
 // How far an alert is, channel by channel.
 
 import { rows } from "./api.js";
-import { Button, Icon, html, useRef, useState } from "./parts.js";
+import { Button, Icon, Refused, html, useAct, useRef, useState } from "./parts.js";
 import { delayOf } from "./pieces.js";
 import { TABLES } from "./tables.js";
 import { clock, number, span, t } from "./words.js";
@@ -91,16 +91,16 @@ export function Channels({ progress, until }) {
 export function Reasons({ progress, me }) {
   const [found, find] = useState(null);
   const may = me.scopes.includes("ledger:read") || me.scopes.includes("admin");
-  if (!totals(progress).lost || !may) return null;
-  const count = async () => {
+  const count = useAct(async (signal) => {
     const counts = {};
-    for await (const row of rows(`/v1/alerts/${progress.id}/deliveries`)) {
+    for await (const row of rows(`/v1/alerts/${progress.id}/deliveries`, signal)) {
       const key = `${t(row.channel)} · ${row.reason.replaceAll("_", " ")} (${row.carrier || "–"})`;
       if (LOST.includes(row.state)) counts[key] = (counts[key] || 0) + 1;
     }
     find(Object.entries(counts).sort((a, b) => b[1] - a[1]));
-  };
-  return html`<div class="reasons">${found
+  });
+  if (!totals(progress).lost || !may) return null;
+  return html`<div class="reasons"><${Refused} error=${count.error} />${found
     ? html`<ul>${found.map(([why, n]) => html`<li><b>${number(n)}</b> ${why}</li>`)}</ul>`
-    : html`<${Button} onClick=${count}>${t("why-failed")}<//>`}</div>`;
+    : html`<${Button} busy=${count.busy} onClick=${() => count.run()}>${t("why-failed")}<//>`}</div>`;
 }

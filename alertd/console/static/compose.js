@@ -82,16 +82,16 @@ const changeOf = (set) => (more) => set((before) => ({ ...before, draft: { ...be
 
 /** An alert that there is already, changed by its author. */
 export function EditScreen({ id, me }) {
-  const { edit, set, error } = useEdit(id);
+  const { edit, set, error, drop } = useEdit(id);
   const [theirs, meet] = useState(null);
   if (!edit) return html`<div class="page">${error ? html`<${Refused} error=${error} />` : html`<${Loading} />`}</div>`;
-  const leave = () => { location.hash = `#/alerts/${id}`; };
+  const leave = () => { drop(); location.hash = `#/alerts/${id}`; };
   const submit = async () => {
     const found = await save(id, edit, set);
     meet(found);
     if (found) scrollTo(0, 0); else leave();
   };
-  return html`<${Compose} title=${t("edit")} draft=${edit.draft} change=${changeOf(set)} me=${me} submit=${submit} onDiscard=${() => { forget(id); leave(); }} discard=${t("edit-discard")}>
+  return html`<${Compose} title=${t("edit")} draft=${edit.draft} change=${changeOf(set)} me=${me} submit=${submit} onDiscard=${leave} discard=${t("edit-discard")}>
     ${theirs ? html`<${Conflict} edit=${edit} theirs=${theirs} states=${TABLES.amendable} onMerged=${(whole) => { set(whole); meet(null); }} />` : null}<//>`;
 }
 
@@ -101,17 +101,17 @@ const Notify = ({ notify, choose }) => html`<fieldset class="sheet notify"><lege
 
 /** What an alert that is told is to say from now on: a version of it, which another person approves. */
 export function UpdateScreen({ id, me }) {
-  const { edit, set, error } = useEdit(id);
+  const { edit, set, error, drop } = useEdit(id);
   const [theirs, meet] = useState(null);
   const [notify, choose] = useState(TABLES.notify[0]);
   if (!edit) return html`<div class="page">${error ? html`<${Refused} error=${error} />` : html`<${Loading} />`}</div>`;
   const submit = async () => {
     const found = await update(id, edit, notify);
-    if (found.id) location.hash = `#/alerts/${found.id}`;
+    if (found.id) { drop(); location.hash = `#/alerts/${found.id}`; }
     meet(found.theirs || null);
     scrollTo(0, 0);
   };
-  return html`<${Compose} title=${t("update")} draft=${edit.draft} change=${changeOf(set)} me=${me} submit=${submit} onDiscard=${() => { forget(id); location.hash = `#/alerts/${id}`; }} discard=${t("edit-discard")}>
+  return html`<${Compose} title=${t("update")} draft=${edit.draft} change=${changeOf(set)} me=${me} submit=${submit} onDiscard=${() => { drop(); location.hash = `#/alerts/${id}`; }} discard=${t("edit-discard")}>
     <${Notify} notify=${notify} choose=${choose} />
     ${theirs ? html`<${Conflict} edit=${edit} theirs=${theirs} states=${TABLES.acts.update} onMerged=${(whole) => { set(whole); meet(null); }} />` : null}<//>`;
 }

@@ -1,8 +1,8 @@
 // What keeps the service running: carriers, keys, the audit.
 
-import { ask, get, post } from "./api.js";
+import { ask, get, nameOf, onceOnly, post } from "./api.js";
 import { keep, kept } from "./draft.js";
-import { Button, Check, Empty, Field, Icon, Loading, Refused, Stale, html, usePolled, useState } from "./parts.js";
+import { Button, Check, Empty, Field, Icon, Loading, Refused, Stale, html, useAct, usePolled, useState } from "./parts.js";
 import { TABLES } from "./tables.js";
 import { list, moment, t } from "./words.js";
 
@@ -33,11 +33,12 @@ function NewKey({ me, onMade, onBack }) {
   const [subject, name] = useState("");
   const [scopes, choose] = useState(["alerts:read", "alerts:write"]);
   const [test, setTest] = useState(false);
-  const [error, fail] = useState(null);
-  const make = async (event) => {
-    event.preventDefault();
-    try { onMade(await post("/v1/keys", { subject: subject.trim(), scopes, test })); } catch (problem) { fail(problem); }
-  };
+  const [once] = useState(onceOnly);
+  const { busy, error, run } = useAct(async () => {
+    const wanted = { subject: subject.trim(), scopes, test };
+    onMade(await post("/v1/keys", wanted, { once: nameOf(once, wanted) }));
+  });
+  const make = (event) => { event.preventDefault(); run(); };
   const own = TABLES.scopes.filter((one) => me.scopes.includes(one) || me.scopes.includes("admin"));
   return html`<form class="sheet new-key" onSubmit=${make}><header><h2>${t("key-new")}</h2></header>
     <${Field} label=${t("key-for")} value=${subject} onChange=${name} required autofocus hint=${t("key-for-says")} />
@@ -45,7 +46,7 @@ function NewKey({ me, onMade, onBack }) {
       onChange=${(on) => choose(TABLES.scopes.filter((each) => (each === one ? on : scopes.includes(each))))} />`)}</fieldset>
     <${Check} label=${t("key-test")} checked=${test || me.test} onChange=${setTest} />
     <${Refused} error=${error} />
-    <div class="actions"><${Button} onClick=${onBack}>${t("back")}<//><button class="button primary" disabled=${!subject.trim() || !scopes.length}><span>${t("key-make")}</span></button></div></form>`;
+    <div class="actions"><${Button} onClick=${onBack}>${t("back")}<//><button class="button primary" aria-busy=${busy ? "true" : null} disabled=${busy || !subject.trim() || !scopes.length}><span>${t("key-make")}</span></button></div></form>`;
 }
 
 const Token = ({ made, onDone }) => html`<section class="sheet token" role="status"><header><h2>${t("key-made", { who: made.subject })}</h2></header>
@@ -84,14 +85,13 @@ const Entry = ({ one }) => html`<tr class="is-${one.outcome}"><td class="muted">
 
 function Verdict() {
   const [told, tell] = useState(null);
-  const [error, fail] = useState(null);
-  const verify = () => get("/v1/audit/verify").then((verdict) => { fail(null); tell(verdict); }, fail);
+  const { busy, error, run } = useAct(async (signal) => tell(await get("/v1/audit/verify", { signal })));
   const whole = told && !told.broken;
   return html`<section class="health ${told && !whole ? "is-troubled" : ""}" aria-live="polite"><${Icon} name=${told && !whole ? "warn" : "check"} />
     <div class="grow"><p><strong>${told ? (whole ? t("audit-whole", { n: told.entries }) : t("audit-broken", { n: told.broken })) : t("audit-verify-says")}</strong></p>
       ${told && told.why ? html`<p>${told.why}</p>` : null}
       ${told && told.head ? html`<p class="small muted">${t("audit-head")} <code>${told.head}</code></p>` : null}<${Refused} error=${error} /></div>
-    <${Button} onClick=${verify}>${t("audit-verify")}<//></section>`;
+    <${Button} busy=${busy} onClick=${() => run()}>${t("audit-verify")}<//></section>`;
 }
 
 export function AuditScreen() {
@@ -102,10 +102,10 @@ export function AuditScreen() {
   const all = shown.flatMap((page) => page.entries);
   const ended = new Set(all.map((one) => one.of));
   const entries = all.filter((one) => !ended.has(one.entry));  // an act that has its outcome is one line
-  const more = async () => { const page = await get(`/v1/audit?limit=50&cursor=${next}`); add([...pages, page]); };
-  return html`<div class="page wide-page"><h1>${t("audit")}</h1><${Verdict} /><${Refused} error=${first.error} />
+  const more = useAct(async (signal) => { const page = await get(`/v1/audit?limit=50&cursor=${next}`, { signal }); add((before) => [...before, page]); });
+  return html`<div class="page wide-page"><h1>${t("audit")}</h1><${Verdict} /><${Refused} error=${first.error || more.error} />
     ${first.data && !entries.length ? html`<${Empty} title=${t("audit-empty")} />` : null}
     <div class="scrolls" tabindex="0" role="region" aria-label=${t("audit")}><table class="audit"><thead><tr><th>${t("audit-entry")}</th><th>${t("seen-at")}</th><th>${t("audit-by")}</th><th>${t("audit-act")}</th><th>${t("audit-outcome")}</th></tr></thead>
       <tbody>${entries.map((one) => html`<${Entry} key=${one.entry} one=${one} />`)}</tbody></table></div>
-    ${next ? html`<${Button} onClick=${more}>${t("older")}<//>` : null}</div>`;
+    ${next ? html`<${Button} busy=${more.busy} onClick=${() => more.run()}>${t("older")}<//>` : null}</div>`;
 }

@@ -3,7 +3,7 @@
 import { ask, get, nameOf } from "./api.js";
 import { documentOf, draftOf, forget, keepEdit, keptEdit } from "./draft.js";
 import { changes, compared, patch, withValues } from "./merge.js";
-import { Button, html, useEffect, useState } from "./parts.js";
+import { Button, Refused, html, useAct, useEffect, useRef, useState } from "./parts.js";
 import { known, list, number, t } from "./words.js";
 
 /** Names of regions, which a document has by their codes alone. */
@@ -17,7 +17,7 @@ async function read(id) {
   return { etag, state: body.state, document: body.alert, draft: draftOf(body.alert, await regionsOf(body.alert.target)) };
 }
 
-/** The alert as it was when the change began, with its ETag; what was typed into it stays in the tab. */
+/** The alert as it was when the change began, with its ETag; what was typed into it stays in the tab until it is dropped. */
 export function useEdit(id) {
   const [edit, set] = useState(null);
   const [error, fail] = useState(null);
@@ -26,8 +26,10 @@ export function useEdit(id) {
     if (kept) { set(kept); return; }
     read(id).then(({ etag, document, draft }) => set({ etag, original: document, base: documentOf(draft), draft }), fail);
   }, [id]);
-  useEffect(() => { if (edit) keepEdit(id, edit); }, [edit]);
-  return { edit, set, error };
+  const over = useRef(false);
+  useEffect(() => { if (edit && !over.current) keepEdit(id, edit); }, [edit]);
+  const drop = () => { over.current = true; forget(id); };
+  return { edit, set, error, drop };
 }
 
 /** The whole document as the author wants it: what the form has no field for is as it was. */
@@ -41,14 +43,13 @@ export async function save(id, edit, saved) {
     let { etag } = edit;
     if (Object.keys(body).length) {
       ({ etag } = await ask("PATCH", `/v1/alerts/${id}`, { body, headers: { "If-Match": etag } }));
-      saved({ ...edit, etag, original: whole, base: documentOf(edit.draft) });
+      saved((now) => ({ ...now, etag, original: whole, base: documentOf(edit.draft) }));  // what was typed meanwhile is in the draft as it is now
     }
     await ask("POST", `/v1/alerts/${id}/submit`, { headers: { "If-Match": etag } });
   } catch (problem) {
     if (problem.status !== 412) throw problem;
     return { ...(await read(id)), problem };
   }
-  forget(id);
   return null;
 }
 
@@ -58,7 +59,6 @@ export async function update(id, edit, notify) {
     const whole = wanted(edit);
     const said = { ...whole, author: { ...whole.author, subject: null }, notify }; // whoever sends it wrote it
     const { body } = await ask("POST", `/v1/alerts/${id}/updates`, { body: said, headers: { "If-Match": edit.etag }, once: nameOf(`${id}-${edit.etag.replaceAll('"', "")}`, said) });
-    forget(id);
     return { id: body.id };
   } catch (problem) {
     if (problem.status !== 412) throw problem;
@@ -97,12 +97,12 @@ export function Conflict({ edit, theirs, states, onMerged }) {
   const { both, others } = compared(edit.base, documentOf(edit.draft), documentOf(theirs.draft));
   const [choices, set] = useState({});
   const open = states.includes(theirs.state);
-  const go = async () => onMerged(await merged(edit, theirs, choices));
+  const { busy, error, run } = useAct(async () => onMerged(await merged(edit, theirs, choices)));
   return html`<section class="sheet conflict" role="alertdialog" aria-label=${t("conflict")}><header><h2>${t("conflict")}</h2></header>
     ${open ? html`<p>${t(both.length ? "conflict-says" : "conflict-none")}</p>` : html`<p>${t("conflict-late", { state: t(theirs.state).toLowerCase() })}</p>`}
     ${both.map((one, i) => html`<fieldset key=${one.path.join()}><legend>${nameOf(one.path)}</legend><div class="options">
       <${Side} name=${`c${i}`} way="mine" chosen=${choices[i] === "mine"} choose=${() => set({ ...choices, [i]: "mine" })} value=${one.mine} />
       <${Side} name=${`c${i}`} way="theirs" chosen=${choices[i] === "theirs"} choose=${() => set({ ...choices, [i]: "theirs" })} value=${one.theirs} /></div></fieldset>`)}
     ${others.length ? html`<div><h3>${t("theirs-taken")}</h3><${Differs} from=${edit.base} to=${withValues(edit.base, others)} /></div>` : null}
-    ${open ? html`<div class="actions"><${Button} kind="primary" disabled=${both.some((_, i) => !choices[i])} onClick=${go}>${t("conflict-merge")}<//></div>` : null}</section>`;
+    ${open ? html`<${Refused} error=${error} /><div class="actions"><${Button} kind="primary" disabled=${busy || both.some((_, i) => !choices[i])} onClick=${() => run()}>${t("conflict-merge")}<//></div>` : null}</section>`;
 }

@@ -26,7 +26,7 @@ function Answer({ told }) {
 
 export function Asked({ alert }) {
   const [told, tell] = useState(null);
-  const explain = async ({ id }) => tell(await get(`/v1/subscribers/${encodeURIComponent(id)}/explain?alert=${alert.id}`));
+  const explain = async ({ id }, signal) => tell(await get(`/v1/subscribers/${encodeURIComponent(id)}/explain?alert=${alert.id}`, { signal }));
   return html`<section class="panel asked"><${Find} title=${t("explain-title")} hint=${t("explain-audited")} className="" byId=${(id) => ({ id })} onLost=${() => tell(null)} onFound=${explain} />
     ${told ? html`<${Answer} told=${told} />` : null}</section>`;
 }

@@ -2,7 +2,7 @@
 
 import { forSession, get, isReady } from "./api.js";
 import { Channels, totals, waitsUntil } from "./channels.js";
-import { Button, Empty, Icon, Loading, Refused, Stale, StatusMark, counted, html, usePolled, useState } from "./parts.js";
+import { Button, Empty, Icon, Loading, Refused, Stale, StatusMark, counted, html, useAct, usePolled, useState } from "./parts.js";
 import { Face } from "./photo.js";
 import { StopAll, Stops } from "./stops.js";
 import { TABLES } from "./tables.js";
@@ -152,10 +152,10 @@ export function AllScreen() {
   const first = usePolled((signal) => get("/v1/alerts?limit=50", { signal }), 10000);
   const shown = [first.data, ...pages].filter(Boolean);
   const next = shown.length && shown[shown.length - 1].next;
-  const more = async () => { const page = await get(`/v1/alerts?limit=50&cursor=${next}`); add([...pages, page]); };
+  const more = useAct(async (signal) => { const page = await get(`/v1/alerts?limit=50&cursor=${next}`, { signal }); add((before) => [...before, page]); });
   const alerts = shown.flatMap((page) => page.alerts);
-  return html`<div class="page"><h1>${t("all")}</h1><${Refused} error=${first.error} />
+  return html`<div class="page"><h1>${t("all")}</h1><${Refused} error=${first.error || more.error} />
     ${first.data && !alerts.length ? html`<${Empty} title=${t("quiet")} />` : null}
     <ul class="lines">${alerts.map((one) => html`<${Line} key=${one.id} alert=${one} />`)}</ul>
-    ${next ? html`<${Button} onClick=${more}>…<//>` : null}</div>`;
+    ${next ? html`<${Button} busy=${more.busy} onClick=${() => more.run()}>${t("older")}<//>` : null}</div>`;
 }

@@ -118,6 +118,28 @@ export function usePolled(load, ms, key = "") {
   return told;
 }
 
+/**
+ * What somebody's press does: `run(...)` does `act(signal, ...)`, `busy` while that lasts; `error` is what it threw. A second press
+ * does nothing meanwhile; with `newest` it gives the first one up. Who has left the screen hears no more of it.
+ */
+export function useAct(act, newest = false) {
+  const [state, tell] = useState({ busy: false, error: null });
+  const going = useRef(null);
+  useEffect(() => () => { if (going.current) going.current.abort(); }, []);
+  const run = async (...values) => {
+    if (going.current && !newest) return;
+    if (going.current) going.current.abort();
+    const mine = new AbortController();
+    going.current = mine;
+    tell({ busy: true, error: null });
+    const error = await act(mine.signal, ...values).then(() => null, (problem) => problem);
+    if (mine.signal.aborted) return;
+    going.current = null;
+    tell({ busy: false, error });
+  };
+  return { ...state, run };
+}
+
 /** The last value, once it has stood still for so long. */
 export function useSettled(value, ms) {
   const [settled, settle] = useState(value);

@@ -2,7 +2,7 @@
 
 import { ask, get } from "./api.js";
 import { boundsOf } from "./ground.js";
-import { Button, Field, Refused, Sketch, hasWebGl, html, useEffect, useRef, useState } from "./parts.js";
+import { Button, Field, Refused, Sketch, hasWebGl, html, useAct, useEffect, useRef, useState } from "./parts.js";
 import { Search } from "./area.js";
 import { OtherWays, useReading } from "./ways.js";
 import { polygonsOf } from "./shapes.js";
@@ -12,7 +12,7 @@ const nameOf = (region) => region.names[language] || region.name;
 const bareCode = (name) => name.normalize("NFD").replace(/[\u0300-\u036f]/g, "").replace(/[^A-Za-z0-9]+/g, "-").replace(/^-+|-+$/g, "").toUpperCase().slice(0, 32);
 
 /** A map to be clicked and drawn on; `told` hears what hands do. */
-function RegionMap({ geometry, drawing, told }) {
+function RegionMap({ geometry, drawing, told, onNoMap }) {
   const box = useRef(null);
   const map = useRef(null);
   const heard = useRef(told);
@@ -26,7 +26,7 @@ function RegionMap({ geometry, drawing, told }) {
       map.current = new AreaMap(box.current, null, { picked: tell("picked"), drawn: tell("drawn"), edited: tell("drawn"), moved: () => {} });
       await map.current.ready;
       if (!gone) setReady(true);
-    });
+    }).catch(() => { if (!gone) onNoMap(); });
     return () => { gone = true; if (map.current) map.current.destroy(); };
   }, []);
   useEffect(() => { if (ready) map.current.setArea(geometry); if (ready && geometry) map.current.fit(boundsOf(geometry)); }, [ready, geometry]);
@@ -49,9 +49,9 @@ function Facts({ region, chain, onShow }) {
 }
 
 /** The regions that one lies in, the nearest first. */
-async function above(region) {
+async function above(region, signal) {
   const chain = [];
-  for (let code = region.parent; code; code = chain[chain.length - 1].parent) chain.push(await get(`/v1/regions/${code}?geometry=none`));
+  for (let code = region.parent; code; code = chain[chain.length - 1].parent) chain.push(await get(`/v1/regions/${code}?geometry=none`, { signal }));
   return chain;
 }
 
@@ -97,24 +97,23 @@ const Import = () => html`<details class="other-ways"><summary>${t("import-open"
   <div class="stack import-says"><p>${t("import-says")}</p><code class="secret" dir="ltr">${IMPORT}</code><p class="muted small">${t("import-report")}</p></div></details>`;
 
 export function RegionsScreen({ me }) {
-  const [drawable] = useState(hasWebGl);
+  const [drawable, canDraw] = useState(hasWebGl);
   const [shown, show] = useState(null);
   const [chain, setChain] = useState([]);
   const [drawing, draw] = useState(false);
   const [shape, setShape] = useState(null);
-  const [error, fail] = useState(null);
   const reading = useReading((pieces) => setShape(shapeOf(pieces)));
-  const open = async (code) => {
-    try {
-      const region = await get(`/v1/regions/${encodeURIComponent(code)}`);
-      fail(null); show(region); setChain(await above(region));
-    } catch (problem) { fail(problem); }
+  const read = async (signal, code) => {
+    const region = await get(`/v1/regions/${encodeURIComponent(code)}`, { signal });
+    show(region); setChain([]); setChain(await above(region, signal));
   };
-  const picked = async (lon, lat, zoom) => {
-    const { regions } = await get(`/v1/regions?at=${lon},${lat}`);
+  const { error, run } = useAct(async (signal, find) => { const code = await find(signal); if (code) await read(signal, code); }, true);
+  const open = (code) => run(() => code);
+  const picked = (lon, lat, zoom) => run(async (signal) => {
+    const { regions } = await get(`/v1/regions?at=${lon},${lat}`, { signal });
     const region = regions[Math.max(0, regions.length - 1 - (zoom < 5 ? 0 : zoom < 8 ? 1 : regions.length - 1))];
-    if (region) open(region.code);
-  };
+    return region && region.code;
+  });
   const made = (region) => { draw(false); setShape(null); show(region); setChain([]); open(region.code); };
   const may = me.scopes.includes("regions:write") || me.scopes.includes("admin");
   const ground = drawing ? shape : shown && shown.geometry;
@@ -126,6 +125,6 @@ export function RegionsScreen({ me }) {
           ${shown ? html`<${Facts} region=${{ repairs: [], ...shown }} chain=${chain} onShow=${open} />` : html`<p class="muted">${t("regions-say")}</p>`}
           ${may ? html`<div class="actions"><${Button} icon="polygon" onClick=${() => { draw(true); show(null); }}>${t("region-new")}<//></div><${Import} />` : null}`}</div>
     <div class="map-box ${drawable ? "" : "no-map"}">${drawable
-      ? html`<${RegionMap} geometry=${ground} drawing=${drawing} told=${{ picked, drawn: (piece) => setShape(piece.geometry || null) }} />`
+      ? html`<${RegionMap} geometry=${ground} drawing=${drawing} onNoMap=${() => canDraw(false)} told=${{ picked, drawn: (piece) => setShape(piece.geometry || null) }} />`
       : html`<p class="note">${t("no-map")}</p><${Sketch} geometry=${ground} label=${label} />`}</div></div>`;
 }

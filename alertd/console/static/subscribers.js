@@ -1,27 +1,21 @@
 // One subscriber, when somebody asks about one; how many there are in a region; and how one is forgotten.
 
-import { ask, get, onceOnly, post } from "./api.js";
+import { ask, get, post } from "./api.js";
 import { Search } from "./area.js";
-import { Button, Field, Icon, Loading, Refused, html, some, useState } from "./parts.js";
+import { Button, Field, Icon, Loading, Refused, html, some, useAct, useState } from "./parts.js";
 import { day, language, list, number, t } from "./words.js";
 
 const WAYS = ["id", "sms", "mail", "push"];
 
-const shown = (id) => get(`/v1/subscribers/${encodeURIComponent(id)}`);
+const shown = (id, signal) => get(`/v1/subscribers/${encodeURIComponent(id)}`, { signal });
 
 export function Find({ onFound, onLost, byId = shown, title = t("find-one"), hint = t("find-audited"), className = "sheet" }) {
   const [way, choose] = useState("id");
   const [value, type] = useState("");
-  const [error, fail] = useState(null);
-  const find = async (event) => {
-    event.preventDefault();
-    onLost();
-    try {
-      const said = value.trim();
-      await onFound(way === "id" ? await byId(said) : await post("/v1/subscribers/lookup", { channel: way, value: said }));
-      fail(null);
-    } catch (problem) { fail(problem); }
-  };
+  const { error, run } = useAct(async (signal, said) => {
+    await onFound(way === "id" ? await byId(said, signal) : await post("/v1/subscribers/lookup", { channel: way, value: said }, { signal }), signal);
+  }, true);
+  const find = (event) => { event.preventDefault(); onLost(); run(value.trim()); };
   return html`<form class="${className} find" onSubmit=${find}><header><h2>${title}</h2></header>
     <div class="find-row"><div class="field"><label for="find-way">${t("find-by")}</label><select id="find-way" onChange=${(e) => choose(e.target.value)}>
         ${WAYS.map((one) => html`<option value=${one} selected=${one === way}>${t(`by-${one}`)}</option>`)}</select></div>
@@ -64,17 +58,14 @@ function Person({ one, me, onForgotten }) {
 
 function Counts() {
   const [told, tell] = useState(null);
-  const [error, fail] = useState(null);
-  const count = async (region) => {
-    tell("busy");
-    try {
-      const { audience } = await post("/v1/targets/preview", { target: { regions: [region.code] } }, { once: onceOnly() });
-      tell({ name: region.names[language] || region.name, audience }); fail(null);
-    } catch (problem) { fail(problem); tell(null); }
-  };
-  return html`<section class="sheet counts"><header><h2>${t("how-many")}</h2></header><${Search} onFound=${count} /><${Refused} error=${error} />
-    ${told === "busy" ? html`<${Loading} />` : null}
-    ${told && told.audience ? html`<div class="reach" aria-live="polite"><p class="reach-people"><b id="people">${number(told.audience.people)}</b> ${t("people", { n: told.audience.people })}</p><p class="reach-area">${told.name}</p>
+  const { busy, error, run } = useAct(async (signal, region) => {
+    tell(null);
+    const { audience } = await post("/v1/targets/preview", { target: { regions: [region.code] } }, { signal });
+    tell({ name: region.names[language] || region.name, audience });
+  }, true);
+  return html`<section class="sheet counts"><header><h2>${t("how-many")}</h2></header><${Search} onFound=${run} /><${Refused} error=${error} />
+    ${busy ? html`<${Loading} />` : null}
+    ${told ? html`<div class="reach" aria-live="polite"><p class="reach-people"><b id="people">${number(told.audience.people)}</b> ${t("people", { n: told.audience.people })}</p><p class="reach-area">${told.name}</p>
       <ul class="reach-channels">${Object.entries(told.audience.addresses).filter(([, n]) => some(n)).map(([name, n]) => html`<li><span>${t(name)}</span><b>${number(n)}</b><span></span></li>`)}</ul>
       <p class="small muted">${t("small-why")}</p></div>` : null}</section>`;
 }
