@@ -17,12 +17,12 @@ from tests.contract.programs import program
 
 pytestmark = pytest.mark.peer
 
-#: What the scripts find in a tab, besides what node has: a place for what is kept in it, and a language.
+#: What the scripts find in a tab, besides what node has: a place for what is kept in it, an address, and a language.
 TAB = """
 const tab = () => new Proxy({}, { get: (all, name) => ({
   getItem: (key) => (key in all ? all[key] : null), setItem: (key, text) => { all[key] = String(text) }, removeItem: (key) => { delete all[key] },
   clear: () => Object.keys(all).forEach((key) => delete all[key]) })[name] ?? all[name] })
-Object.assign(globalThis, { sessionStorage: tab(), localStorage: tab(), onmessage: null })
+Object.assign(globalThis, { sessionStorage: tab(), localStorage: tab(), location: new URL('http://localhost/console'), window: globalThis })
 Object.defineProperty(globalThis, "navigator", { value: { language: "en" } })
 """
 
@@ -122,7 +122,7 @@ def test_children_are_known_by_their_ids(scripts: Path):
 def test_one_draft_is_one_alert(scripts: Path):
     """Handed in again after a lost answer, a move of the map or a reload, it has the same name; changed, it is still the same case."""
     code = """
-      const named = (one) => [one.external_id, api.nameOf(one.external_id, draft.documentOf(one))]
+      const named = (one) => [one.external_id, api.onceOf(one.external_id, draft.documentOf(one))]
       const typed = draft.blank()
       draft.keep({ ...typed, view: { zoom: 4 } })
       return [named(typed), named(draft.kept()), named({ ...typed, level: "appeal" }), named(draft.blank())]
@@ -131,3 +131,15 @@ def test_one_draft_is_one_alert(scripts: Path):
     assert typed == reloaded
     assert (changed[0] == typed[0], changed[1] == typed[1]) == (True, False)
     assert other[0] != typed[0]
+
+
+def test_each_script_can_be_loaded(scripts: Path):
+    """It is written as the language has it, and what it takes from others is there."""
+    names = sorted(
+        {path.stem for path in STATIC.glob("*.js")} - {"app", "map", "reader"}
+    )  # these begin to work at once
+    code = """
+      given.forEach((name) => import(`./${name}.js`).catch((error) => { console.error(error); process.exitCode = 1 }))
+      return given.length
+    """
+    assert run(scripts, code, names) == len(names)

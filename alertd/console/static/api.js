@@ -54,7 +54,7 @@ export function onceOnly() {
 const heard = (answer) => answer.catch((error) => { throw error.name === "AbortError" ? error : new Offline(error.message); });
 
 /** A name for a POST of this body, the same whenever it is sent again, after a lost answer or a reload: `of` tells alike ones apart. */
-export function nameOf(of, body) {
+export function onceOf(of, body) {
   const text = JSON.stringify(body);
   let [a, b] = [0xdeadbeef, 0x41c6ce57];
   for (let i = 0; i < text.length; i += 1) {

@@ -1,6 +1,6 @@
 // A new alert, in three steps: the case, where, check and submit. The draft stays in the tab until it is submitted.
 
-import { get, nameOf, post } from "./api.js";
+import { get, onceOf, post } from "./api.js";
 import { AreaStep } from "./area.js";
 import { CaseStep } from "./case.js";
 import { blank, documentOf, forget, goneFiles, keep, kept } from "./draft.js";
@@ -71,7 +71,7 @@ export function ComposeScreen({ me }) {
   useEffect(() => { if (me.test && draft.status === "Actual") change({ status: "Test" }); }, []);
   const submit = async () => {
     const document = documentOf(draft);
-    const made = await post("/v1/alerts", document, { once: nameOf(draft.external_id, document) });
+    const made = await post("/v1/alerts", document, { once: onceOf(draft.external_id, document) });
     clear();
     location.hash = `#/alerts/${made.id}`;
   };

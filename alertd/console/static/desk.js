@@ -1,6 +1,6 @@
 // What keeps the service running: carriers, keys, the audit.
 
-import { ask, get, nameOf, onceOnly, post } from "./api.js";
+import { ask, get, onceOf, onceOnly, post } from "./api.js";
 import { keep, kept } from "./draft.js";
 import { Button, Check, Empty, Field, Icon, Loading, Refused, Stale, html, useAct, usePolled, useState } from "./parts.js";
 import { TABLES } from "./tables.js";
@@ -36,7 +36,7 @@ function NewKey({ me, onMade, onBack }) {
   const [once] = useState(onceOnly);
   const { busy, error, run } = useAct(async () => {
     const wanted = { subject: subject.trim(), scopes, test };
-    onMade(await post("/v1/keys", wanted, { once: nameOf(once, wanted) }));
+    onMade(await post("/v1/keys", wanted, { once: onceOf(once, wanted) }));
   });
   const make = (event) => { event.preventDefault(); run(); };
   const own = TABLES.scopes.filter((one) => me.scopes.includes(one) || me.scopes.includes("admin"));

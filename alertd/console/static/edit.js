@@ -1,6 +1,6 @@
 // An alert that was returned, or is a draft, as its author changes it. Whoever else changed it meanwhile is shown, and nothing of either is lost.
 
-import { ask, get, nameOf } from "./api.js";
+import { ask, get, onceOf } from "./api.js";
 import { documentOf, draftOf, forget, keepEdit, keptEdit } from "./draft.js";
 import { changes, compared, patch, withValues } from "./merge.js";
 import { Button, Refused, html, useAct, useEffect, useRef, useState } from "./parts.js";
@@ -58,7 +58,7 @@ export async function update(id, edit, notify) {
   try {
     const whole = wanted(edit);
     const said = { ...whole, author: { ...whole.author, subject: null }, notify }; // whoever sends it wrote it
-    const { body } = await ask("POST", `/v1/alerts/${id}/updates`, { body: said, headers: { "If-Match": edit.etag }, once: nameOf(`${id}-${edit.etag.replaceAll('"', "")}`, said) });
+    const { body } = await ask("POST", `/v1/alerts/${id}/updates`, { body: said, headers: { "If-Match": edit.etag }, once: onceOf(`${id}-${edit.etag.replaceAll('"', "")}`, said) });
     return { id: body.id };
   } catch (problem) {
     if (problem.status !== 412) throw problem;

@@ -381,6 +381,7 @@ const WORDS = {
   "may-regions:write": ["draw regions", "dibujar regiones", "dessiner des régions", "رسم المناطق"],
   "may-ledger:read": ["read the ledger", "leer el registro", "lire le registre", "قراءة سجل الإرسال"],
   "may-ledger:explain": ["ask why one was told", "preguntar por qué se avisó a uno", "demander pourquoi l’un fut prévenu", "السؤال عن سبب إبلاغ شخص"],
+  "may-evidence:read": ["read signed evidence", "leer pruebas firmadas", "lire les preuves signées", "قراءة الأدلة الموقّعة"],
   "may-audit:read": ["read the audit", "leer la auditoría", "lire l’audit", "قراءة سجل التدقيق"],
   "may-texts:write": ["change texts", "cambiar textos", "modifier les textes", "تعديل النصوص"],
   "may-keys:write": ["make keys", "crear claves", "créer des clés", "إنشاء المفاتيح"],
