@@ -41,6 +41,7 @@ from alertd.service.holding import Holding
 from alertd.service.inbound import Inbound
 from alertd.service.intake import Intake
 from alertd.service.labels import Labels
+from alertd.service.legal_holds import LegalHolds
 from alertd.service.looks import Looks
 from alertd.service.mail_reports import MailReports
 from alertd.service.media import Photos
@@ -246,6 +247,7 @@ class Parts:
             seal=Seal(self.db.codec),
             explaining=self.explaining,
             purging=self.purging,
+            legal_holds=LegalHolds(Cases(self.db), self.approval, self.clock),
             requests=self.requests,
             fleet=self.fleet,
             acks=self.acks,

@@ -24,6 +24,7 @@ from alertd.service.explaining import Explaining
 from alertd.service.fleet import Fleet
 from alertd.service.following import Following
 from alertd.service.intake import Intake
+from alertd.service.legal_holds import LegalHolds
 from alertd.service.mail_reports import MailReports
 from alertd.service.media import Photos
 from alertd.service.operators import Operators
@@ -86,6 +87,7 @@ class Services:
     updating: Updating
     resending: Resending
     purging: Purging
+    legal_holds: LegalHolds
     requests: Requests
     fleet: Fleet
     acks: Acks

@@ -290,6 +290,25 @@ def purge(
     _decided(common(ctx).client(), alert_id, "purge", {"reason": why}, seen, as_json=as_json)
 
 
+@app.command()
+def hold(ctx: typer.Context, alert_id: AlertId, reason: Reason, as_json: JsonOption = False) -> None:
+    """Put its case under a legal hold: it is not purged until another person releases it."""
+    _told_hold(common(ctx).client().post(f"{_path(alert_id)}/hold", {"reason": reason}), as_json=as_json)
+
+
+@app.command()
+def release(ctx: typer.Context, alert_id: AlertId, as_json: JsonOption = False) -> None:
+    """Release the legal hold on its case. Whoever put it there cannot."""
+    _told_hold(common(ctx).client().post(f"{_path(alert_id)}/release"), as_json=as_json)
+
+
+def _told_hold(hold: Any, *, as_json: bool) -> None:
+    if as_json:
+        tell_json(hold)
+        return
+    tell(f"{hold['id']} is kept: {hold['by']}, {hold['at']}." if hold["held"] else f"{hold['id']} is not kept.")
+
+
 def _notify(*, silent: bool) -> str:
     return "none" if silent else "full"
 

@@ -20,7 +20,7 @@ from alertd.service.approval import Approval, check_key
 from alertd.service.notices import versions_of
 from alertd.service.revisions import check_revision
 from alertd.store.alerts import AlertRecord, Alerts
-from alertd.store.cases import PHOTO, Cases
+from alertd.store.cases import PHOTO, PURGING_MS, Cases
 from alertd.store.media import Media
 from alertd.store.tombstones import Tombstones
 
@@ -28,8 +28,6 @@ _S = AlertState
 #: What is over may be purged; of the alert that is named also what is stood down.
 OVER = frozenset({_S.REJECTED, _S.CLOSED, _S.CANCELLED, _S.EXPIRED, _S.SUPERSEDED, _S.PURGED})
 NAMED = OVER | {_S.STOOD_DOWN}
-#: No request takes longer: what was begun before it and is not there never will be.
-BEGUN_MS = 60_000
 
 
 class Purging:
@@ -53,7 +51,7 @@ class Purging:
         held = await self._cases.held(record.case)
         if record.state is not _S.PURGED or alert_id in held:
             check_revision(record, None if record.state is _S.PURGED else rev)
-            await self._purge_all(record, held, who, code)
+            await self._unless_kept(record, held, who, code)
         await self._destroy(record.case, [one for one in held if one.startswith(PHOTO)])
         return await self._approval.get(alert_id, who)
 
@@ -68,6 +66,16 @@ class Purging:
             await self._cases.bury(stone.case)
             await self._cases.destroy(stone.case, [one for one in held if one.startswith(PHOTO)])
             structlog.get_logger().warning("a purged case was in the store again, and is purged", alerts=len(held))
+
+    async def _unless_kept(self, record: AlertRecord, held: dict[str, int], who: Credential, code: PurgeReason) -> None:
+        if not await self._cases.begin_purge(record.case):
+            raise Problem(
+                "precondition-failed", "A legal hold keeps this case. Another person than who put it there releases it."
+            )
+        try:
+            await self._purge_all(record, held, who, code)
+        finally:
+            await self._cases.end_purge(record.case)
 
     async def _purge_all(self, record: AlertRecord, held: dict[str, int], who: Credential, code: PurgeReason) -> None:
         alerts = await self._of_case(record, held)
@@ -90,7 +98,7 @@ class Purging:
         others = sorted(touched.keys() - {record.id})
         heads = dict(zip(others, await self._alerts.heads(others), strict=True))
         for one, head in heads.items():
-            if head is None and touched[one] > self._clock.now_ms() - BEGUN_MS:
+            if head is None and touched[one] > self._clock.now_ms() - PURGING_MS:
                 raise Problem("precondition-failed", "An alert of this case is being written at this very moment.")
             if head is not None and (head.state not in OVER or head.org != record.org):
                 raise _not_over(one if head.org == record.org else "", head.state)

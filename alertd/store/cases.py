@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Mapping
 
+import msgspec
+
 from alertd.store import keys
 from alertd.store.codec import Box
 from alertd.store.connection import Connection
@@ -12,6 +14,21 @@ from alertd.store.tombstones import Tombstone
 
 #: Ids of photos begin so; the others are of alerts.
 PHOTO = "med_"
+#: No request takes longer: a purge that was begun before it and is not done never will be.
+PURGING_MS = 60_000
+
+
+class Hold(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a case is kept whole."""
+
+    by: str
+    hands: tuple[str, ...]  # everyone who has, or can have, the key that it was asked for with
+    at: int  # UNIX milliseconds
+    reason: str
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Hold).decode
 
 
 class Cases:
@@ -59,8 +76,55 @@ class Cases:
         ]
 
     async def bury(self, case: str) -> None:
-        """Take the key away whatever is sealed under it."""
-        await self._db.execute_many([("DEL", keys.case(case)), ("DEL", keys.case_held(case))])
+        """Take the key away whatever is sealed under it, and whatever keeps it."""
+        names = (keys.case(case), keys.case_held(case), keys.case_kept(case))
+        await self._db.execute_many([("DEL", name) for name in names])
+
+    async def hold(self, case: str) -> Hold | None:
+        """What keeps a case from being purged, or None."""
+        sealed = await self._db.execute("HGET", keys.case_kept(case), "hold")
+        box = await self._key(case) if sealed else None
+        return _decode(box.open(sealed, keys.case_kept(case))) if box else None
+
+    async def keep(self, case: str, hold: Hold) -> bool | None:
+        """Put a hold on a case, durably, and let no photo of it go by its age. No where one is there; None where it is gone, or is being
+        purged.
+        """
+        name, box = keys.case_kept(case), await self._key(case)
+        if box is None:
+            return None
+        sealed = box.seal(_encode(hold), name)
+        done = await self._db.run_durably("case_keep", [name], b"", sealed, self._db.skew_ms, PURGING_MS)
+        if done >= 0:  # also where it is said again: a crash may have come between
+            await self._of_photos(case, "PERSIST")
+        return None if done < 0 else bool(done)
+
+    async def let_go(self, case: str, *, photos_until_ms: int) -> bool:
+        """Take the hold away, durably; from then on photos go by their age. No where another was put there meanwhile."""
+        name = keys.case_kept(case)
+        sealed = await self._db.execute("HGET", name, "hold")
+        if sealed is None:
+            return True
+        done = await self._db.run_durably("case_keep", [name], sealed, b"", self._db.skew_ms, PURGING_MS)
+        if done:
+            await self._of_photos(case, "PEXPIREAT", photos_until_ms)
+        return bool(done)
+
+    async def begin_purge(self, case: str) -> bool:
+        """From now on no hold is put on a case, for as long as a purge takes. No where there is one."""
+        return bool(await self._db.run("case_purging", [keys.case_kept(case)], self._db.skew_ms))
+
+    async def end_purge(self, case: str) -> None:
+        await self._db.execute("HDEL", keys.case_kept(case), "purging")
+
+    async def _of_photos(self, case: str, command: str, *arguments: int) -> None:
+        photos = [one for one in await self.held(case) if one.startswith(PHOTO)]
+        if photos:
+            await self._db.execute_many([(command, keys.media(photo), *arguments) for photo in photos])
+
+    async def _key(self, case: str) -> Box | None:
+        wrapped = await self._db.execute("GET", keys.case(case))
+        return self._db.codec.case_box(wrapped, keys.case(case)) if wrapped else None
 
     def _fingerprint(self, case: str, wrapped: bytes) -> str:
         """Tells a key from the next of the same case, and nothing of it."""

@@ -341,6 +341,9 @@ def _life(w: Walk, alert: str, media: str, now: datetime, ana: str, bea: str) ->
     w.call("alert_report", "GET", f"{one}/report", show=_short)
     w.call("alert_evidence", "GET", f"{one}/evidence", show=lambda whole: {**whole, "payload": whole["payload"][:72]})
     w.call("show_evidence_key", "GET", "/v1/evidence/key")
+    w.call("hold_alert", "POST", f"{one}/hold", {"reason": "Court order 12/2026"}, key=ana)
+    w.call("show_hold", "GET", f"{one}/hold", key=bea)
+    w.call("release_alert", "POST", f"{one}/release", key=w.served.person("carl@centre.example"))
     w.call("purge_alert", "POST", f"{one}/purge", {"reason": "retention"})
     w.call("forget_subscriber", "DELETE", "/v1/subscribers/maria")
 

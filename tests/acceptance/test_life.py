@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -110,7 +111,12 @@ def test_the_life_of_a_case(installation: Callable[..., Served], alert: dict[str
 
     backup = tmp_path / "backup"
     assert _command(served, "backup", backup, "--keys", tmp_path / "keys") == (0, "")
+    _proved(served, alert_id, len(told), tmp_path, bea)
     assert served.call("POST", f"{path}/purge", {"reason": "because"}, bea)[0] == 400
+    assert served.call("POST", f"{path}/hold", {"reason": "A court asks for it"}, ana)[1]["held"]
+    assert served.call("POST", f"{path}/purge", {"reason": "retention"}, bea)[0] == 409
+    assert served.call("POST", f"{path}/release", key=ana)[1]["type"] == "/problems/same-person"
+    assert not served.call("POST", f"{path}/release", key=bea)[1]["held"]
     status, answer = served.call("POST", f"{path}/purge", {"reason": "retention"}, bea)
     assert (status, answer["state"]) == (200, "purged")
     _rewritten(served, 1)
@@ -126,6 +132,29 @@ def test_the_life_of_a_case(installation: Callable[..., Served], alert: dict[str
     _shows_nothing(served, alert_id, photo, ana)
     entries = served.call("GET", "/v1/audit?limit=2")[1]["entries"]
     assert [(one["act"], one["by"]) for one in entries] == 2 * [("store.restore", "alertd restore")]
+
+
+def _proved(served: Served, alert_id: str, told: int, folder: Path, key: str) -> None:
+    """A report says what it came to; evidence is exported and checked, and is none any more when one letter is changed."""
+    report = served.call("GET", f"/v1/alerts/{alert_id}/report", key=key)[1]
+    assert [one["occasion"] for one in report["versions"]] == [
+        "alert",
+        "update",
+        "stand-down",
+        "update",
+        "stand-down",
+        "close",
+    ]
+    assert report["outcome"] == "Found, well"
+    assert report["people"] >= told == sum(one["channels"]["push"]["accepted"] for one in report["versions"][-1:])
+    assert {"alert.submit", "alert.return", "alert.approve", "alert.close"} <= {
+        one["act"] for one in report["decisions"]
+    }
+    (folder / "key.pem").write_text(served.call("GET", "/v1/evidence/key")[1]["pem"])
+    signed = json.dumps(served.call("GET", f"/v1/alerts/{alert_id}/evidence", key=key)[1])
+    for text, code in ((signed, 0), (signed.replace('"payload": "eyJt', '"payload": "eyJu'), 1)):
+        (folder / "evidence.json").write_text(text)
+        assert _command(served, "evidence", "verify", folder / "evidence.json", "--key", folder / "key.pem")[0] == code
 
 
 def _command(served: Served, *words: str | Path) -> tuple[int, str]:

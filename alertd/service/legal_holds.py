@@ -1,0 +1,49 @@
+"""A legal hold: a case is kept whole, with its photos, until another person lets it go. It is not purged, and nothing of it goes by its age.
+
+One person holds, for it stops harm; another releases, as an end is put off by a second person.
+"""
+
+from __future__ import annotations
+
+from alertd.alerts import AlertState
+from alertd.clock import Clock
+from alertd.errors import Problem
+from alertd.fields import folded_subject
+from alertd.service.access import Credential
+from alertd.service.approval import Approval, check_key
+from alertd.store.alerts import AlertRecord
+from alertd.store.cases import Cases, Hold
+from alertd.store.media import KEPT_AFTER_MS
+
+
+class LegalHolds:
+    """Holds cases and releases them, by any alert of theirs. Whoever says the same twice gets the same answer."""
+
+    def __init__(self, cases: Cases, approval: Approval, clock: Clock) -> None:
+        self._cases = cases
+        self._approval = approval
+        self._clock = clock
+
+    async def of(self, record: AlertRecord) -> Hold | None:
+        """What keeps an alert's case, or None."""
+        return await self._cases.hold(record.case)
+
+    async def hold(self, alert_id: str, who: Credential, reason: str) -> AlertRecord:
+        """Keep its case. One hold is enough: who asks while there is one finds it as it is. Raises Problem."""
+        record = await self._approval.get(alert_id, who)
+        check_key(record, who)
+        hold = Hold(by=who.subject, hands=tuple(sorted(who.hands)), at=self._clock.now_ms(), reason=reason)
+        if record.state is AlertState.PURGED or await self._cases.keep(record.case, hold) is None:
+            raise Problem("precondition-failed", "Nothing is left to keep: the case is purged, or is being purged.")
+        return record
+
+    async def release(self, alert_id: str, who: Credential) -> AlertRecord:
+        """Let its case go; it may be purged then. Raises Problem for whoever put the hold there, or could have."""
+        record = await self._approval.get(alert_id, who)
+        check_key(record, who)
+        hold = await self._cases.hold(record.case)
+        if hold is not None and (folded_subject(who.subject) in hold.hands or folded_subject(hold.by) in who.hands):
+            raise Problem("same-person", "Another person than who put it there releases a legal hold.")
+        if not await self._cases.let_go(record.case, photos_until_ms=self._clock.now_ms() + KEPT_AFTER_MS):
+            raise Problem("precondition-failed", "Somebody else changed the hold at this moment. Look at it again.")
+        return record

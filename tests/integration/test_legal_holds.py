@@ -1,0 +1,117 @@
+"""A legal hold: the case is kept whole, photos and all, until another person lets it go."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from alertd.alerts import AlertState
+from alertd.app import Parts
+from alertd.service.legal_holds import LegalHolds
+from alertd.store import keys
+from alertd.store.cases import PURGING_MS, Cases
+from alertd.store.connection import Connection
+from tests.integration.acts import ANA, BEA, CARL, photo, submitted
+from tests.integration.media.conftest import showing
+from tests.integration.test_following import slug
+from tests.integration.test_purging import WHY, closed
+
+
+def holds_of(parts: Parts) -> LegalHolds:
+    return LegalHolds(Cases(parts.db), parts.approval, parts.clock)
+
+
+async def test_a_held_case_is_not_purged_until_another_lets_it_go(parts: Parts, sample: dict[str, Any]):
+    """By none of its alerts, and nothing of them is taken out; its photos stay beyond their age. Released, it goes as any other."""
+    media, holds = await photo(parts), holds_of(parts)
+    record = await closed(parts, sample, case=showing(sample, media))
+    other = (await submitted(parts, sample)).record
+    await parts.approval.reject(other.id, BEA, "x")
+    await holds.hold(other.id, ANA, "court order 12/2026")
+    assert await parts.db.execute("PTTL", keys.media(media)) == -1
+    found = await holds.of(record)
+    assert (found.by, found.reason) == (ANA.subject, "court order 12/2026")
+    for one in (record, other):
+        assert await slug(parts.purging.purge(one.id, BEA, WHY)) == "precondition-failed"
+        assert (await parts.alerts.get(one.id)).document == one.document
+    await holds.hold(record.id, BEA, "another")
+    assert await holds.of(record) == found
+    await holds.release(record.id, BEA)
+    assert await holds.of(other) is None
+    assert await parts.db.execute("PTTL", keys.media(media)) > 0
+    await holds.release(record.id, BEA)
+    assert (await parts.purging.purge(record.id, BEA, WHY)).state is AlertState.PURGED
+    assert not await parts.db.execute("EXISTS", keys.case_kept(record.case))
+    assert await slug(holds.hold(record.id, ANA, "x")) == "precondition-failed"
+
+
+async def test_whoever_put_it_there_does_not_release_it(parts: Parts, sample: dict[str, Any]):
+    """However the name is spelled, nor by a key that one of the two made for the other; nor by a test key, nor another organisation's."""
+    record, holds = await closed(parts, sample), holds_of(parts)
+    await holds.hold(record.id, ANA, "x")
+    made_by_ana = dataclasses.replace(CARL, makers=(ANA.subject,))
+    for who in (ANA, dataclasses.replace(ANA, key_id="z", subject="ANA@centre.example"), made_by_ana):
+        assert await slug(holds.release(record.id, who)) == "same-person"
+    assert await slug(holds.release(record.id, dataclasses.replace(BEA, org="other"))) == "not-found"
+    assert await slug(holds.release(record.id, dataclasses.replace(BEA, test=True))) == "not-allowed"
+    assert await holds.of(record) is not None
+    await holds.release(record.id, CARL)
+    assert await holds.of(record) is None
+
+
+async def test_a_hold_and_a_purge_at_once_do_not_both_succeed(parts: Parts, sample: dict[str, Any], store: Connection):
+    """While a case is being purged nobody is told that it is kept; a purge that broke off stands in the way for a minute at most, and one that was refused not
+    at all.
+    """
+    record, holds, cases = await closed(parts, sample), holds_of(parts), Cases(parts.db)
+    assert await cases.begin_purge(record.case)
+    assert await slug(holds.hold(record.id, ANA, "x")) == "precondition-failed"
+    parts.db.skew_ms += PURGING_MS
+    await holds.hold(record.id, ANA, "x")
+    assert not await cases.begin_purge(record.case)
+    await holds.release(record.id, BEA)
+    pending = (await submitted(parts, sample)).record
+    assert await slug(parts.purging.purge(record.id, BEA, WHY)) == "precondition-failed"
+    await holds.hold(pending.id, ANA, "x")
+    assert (await parts.alerts.get(pending.id)).document == pending.document
+
+
+async def test_over_http_it_is_shown_and_audited(parts: Parts, client: Any, sample: dict[str, Any]):
+    """Asked for with a reason, by whoever may approve; released by an administrator; each an act, without the reason's words."""
+    record = await closed(parts, sample)
+    keys_of = {}
+    for name, scope in (("ana", "alerts:approve"), ("bea", "admin"), ("carl", "alerts:read")):
+        _, token = await parts.access.create(
+            org="default", subject=f"{name}@centre.example", scopes=frozenset({scope, "alerts:read"})
+        )
+        keys_of[name] = {"Authorization": f"Bearer {token}"}
+    path = f"/v1/alerts/{record.id}"
+    answer = await client.post(f"{path}/hold", json={"reason": "Lucía, court order"}, headers=keys_of["ana"])
+    assert (answer.status, (await answer.json())["held"]) == (200, True)
+    shown = await (await client.get(f"{path}/hold", headers=keys_of["carl"])).json()
+    assert (shown["by"], shown["reason"]) == ("ana@centre.example", "Lucía, court order")
+    assert (await client.post(f"{path}/hold", json={"reason": "x"}, headers=keys_of["carl"])).status == 403
+    assert (await client.post(f"{path}/release", headers=keys_of["ana"])).status == 403
+    answer = await client.post(f"{path}/release", headers=keys_of["bea"])
+    assert (answer.status, (await answer.json())["held"]) == (200, False)
+    entries = await parts.audit.page("default", before=None, limit=20)
+    done = [(one.act, one.by) for one in entries if one.outcome == "done" and one.act.startswith("alert.")]
+    assert done[:2] == [("alert.release", "bea@centre.example"), ("alert.hold", "ana@centre.example")]
+    assert "Luc" not in str([(one.facts, one.object) for one in entries])
+
+
+async def test_what_was_purged_is_purged_in_a_backup_that_held_it(
+    parts: Parts, sample: dict[str, Any], store: Connection
+):
+    """A hold in the copy is older than the purge: it was released before."""
+    record, holds = await closed(parts, sample), holds_of(parts)
+    await holds.hold(record.id, ANA, "x")
+    wrapped = await parts.db.execute("GET", keys.case(record.case))
+    kept = await parts.db.execute("DUMP", keys.case_kept(record.case))
+    await holds.release(record.id, BEA)
+    await parts.purging.purge(record.id, BEA, WHY)
+    await parts.db.execute("SET", keys.case(record.case), wrapped)
+    await parts.db.execute("RESTORE", keys.case_kept(record.case), 0, kept)
+    await parts.purging.restore()
+    for name in (keys.case, keys.case_kept):
+        assert not await parts.db.execute("EXISTS", name(record.case))
