@@ -99,7 +99,6 @@ class Approval:
             rev = record.rev if rev is None else rev  # the external id that was claimed is the one it has then
         texts = await self._texts.revision(record.org)
         pending = await self._step(alert_id, AlertState.PENDING, who, rev, texts=texts)
-        await self._alerts.keep_external_id(pending)
         return await self.begin(pending, who)
 
     async def approve(

@@ -110,7 +110,9 @@ class Audit:
     async def _case(self, record: AlertRecord) -> dict[str, str]:
         """What the alert says, and why somebody decided so, as HMACs under the case's key; nothing once it is destroyed."""
         values = {"case": record.case.encode(), "document": record.document, "reason": record.reason.encode()}
-        return await self._alerts.of_case(record.case, {name: value for name, value in values.items() if value})
+        return await self._alerts.of_case(
+            record.case, {name: value for name, value in values.items() if value}, record.box
+        )
 
     async def _append(
         self,

@@ -92,9 +92,8 @@ class Intake:
             await (check_twin if dry_run else claim_external_id)(self._alerts, record)
         if not dry_run:
             await self._photos.attach(alert, record)  # first: what an alert says it shows is there
-            if not await self._alerts.create(record, look.wkb):
-                # Only the same request has this id: its first try was cut off after the alert was kept.
-                record = await self._alerts.get(record.id) or record
+            # Only the same request has an id that is there: its first try was cut off after the alert was kept.
+            record = await self._alerts.create(record, look.wkb) or await self._alerts.get(record.id) or record
         return Taken.of(record, look)
 
     async def look_over(self, alert: Alert, who: Credential, alert_id: str, telling: Telling) -> Taken:

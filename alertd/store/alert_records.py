@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from alertd.alerts import ALERT_STEPS, AlertState
@@ -59,6 +59,9 @@ class AlertRecord:
     regions: str = ""  # numbers of the regions whose people are told, as at the submission
     countries: str = ""  # that its area lies in, as ISO 3166-1 codes
     document: bytes  # JSON, opened
+    box: Box | None = field(
+        default=None, compare=False, repr=False
+    )  # the key of its case as it was then, where it was asked for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,5 +184,6 @@ def record_of(fields: Mapping[str, bytes], seals: Seals, *, paused: bool) -> Ale
         since=int(fields.get(f"{fields['state'].decode()}_at", 0)),
         paused=paused,
         document=seals.document(fields["doc"]) if "doc" in fields else b"",
+        box=seals.case,
         **values,
     )

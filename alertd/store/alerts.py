@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import shapely
@@ -40,7 +42,7 @@ _TIES = 8
 
 #: The states in which a second alert under the same external id would tell people twice.
 UNDER_WAY = frozenset({AlertState.PENDING, AlertState.APPROVED, AlertState.SCHEDULED, AlertState.SENDING})
-#: How long an external id waits for its alert to be pending.
+#: An external id waits so long for its alert to be pending; later it is free, unless it is.
 CLAIM_MS = 10_000
 
 
@@ -61,9 +63,11 @@ class Alerts:
         """The key of a case, for an alert or a photo that is to be sealed under it."""
         return await Cases(self._db).box(case, holder)
 
-    async def of_case(self, case: str, values: Mapping[str, bytes]) -> dict[str, str]:
-        """Values as names under a case's key, by which they can be compared for as long as there is that key."""
-        box = await self._box(case)
+    async def of_case(self, case: str, values: Mapping[str, bytes], box: Box | None = None) -> dict[str, str]:
+        """Values as names under a case's key, by which they can be compared for as long as there is that key. It is read unless it is
+        given.
+        """
+        box = box or await self._box(case)
         return {name: box.hashed(value) for name, value in values.items()} if box else {}
 
     async def twin(self, record: AlertRecord) -> str | None:
@@ -71,7 +75,7 @@ class Alerts:
         if not record.external_id:
             return None
         name = self._external_id(record)
-        other = (await self._db.execute("GET", name) or b"").decode()
+        other = (await self._db.execute("GET", name) or b"").decode().partition(" ")[0]
         return other if other not in {"", record.id} and await self._goes_as(other, name) else None
 
     async def claim_external_id(self, record: AlertRecord) -> str | None:
@@ -80,53 +84,56 @@ class Alerts:
             return None
         name, other = self._external_id(record), ""
         for _ in range(2):
-            if await self._db.execute("SET", name, record.id, "NX", "PX", CLAIM_MS):
+            found = await self._db.run(
+                "claim_name", [name], record.id, record.rev, CLAIM_MS, record.expires, self._db.skew_ms
+            )
+            if not found:
                 return None
-            holder, left_ms = await self._db.execute_many([("GET", name), ("PTTL", name)])
-            other = (holder or b"").decode()
-            if other == record.id:
-                return None
-            if 0 <= left_ms <= CLAIM_MS or await self._goes_as(other, name):  # a request of its own is running
+            standing, in_time = found
+            words = standing.decode().split(" ")
+            other = words[0]
+            if await self._goes_as(other, name, words[-1] if in_time else ""):
                 break
-            await self._db.run("unclaim", [name], other)
+            await self._db.run("unclaim", [name], standing)
         return other
-
-    async def keep_external_id(self, record: AlertRecord) -> None:
-        """What was claimed for an alert that is pending now stays its own, until it expires or another finds it done."""
-        if record.external_id and record.state is AlertState.PENDING:
-            await self._db.execute("SET", self._external_id(record), record.id, "PXAT", record.expires)
 
     async def keep_name(self, record: AlertRecord) -> None:
         """The external id lasts as long as the alert, whose end is put off."""
         if record.external_id:
             await self._db.execute("PEXPIREAT", self._external_id(record), record.expires, "GT")
 
-    async def _goes_as(self, alert_id: str, name: str) -> bool:
-        """Whether an alert is under way under this very external id: it may have been changed to another since."""
-        (head,) = await self.heads([alert_id]) if alert_id else [None]
-        return head is not None and head.state in UNDER_WAY and self._external_id(head) == name
+    async def _goes_as(self, alert_id: str, name: str, claimed: str = "") -> bool:
+        """Whether an alert is under way under this very external id: it may have been changed to another since. Or is about to be: it
+        was `claimed` for that revision a moment ago, and is still that or not yet there.
+        """
+        (head,) = await self.heads([alert_id])
+        if head is None:
+            return bool(claimed)
+        if head.state in UNDER_WAY:
+            return self._external_id(head) == name
+        return str(head.rev) == claimed
 
     def _external_id(self, record: AlertRecord) -> str:
         parts = (record.org, folded_subject(record.author), record.kind, record.status, record.external_id)
         return keys.external_id(self._db.codec.hashed("external-id", "\0".join(parts)))
 
-    async def create(self, record: AlertRecord, area: bytes) -> bool:
-        """Write a first version with its area (WKB), durably. False when the id is there already."""
+    async def create(self, record: AlertRecord, area: bytes) -> AlertRecord | None:
+        """Write a first version with its area (WKB), durably. Answers it with the key of its case; None when the id is there already."""
         chain = chain_of(record.id)
-        seals = self._seals(record.id, await self.case_box(record.case, record.id))
-        await self._db.execute_many(
+        listed_first = self._db.execute_many(
             [
                 ("ZADD", keys.org(record.org, "alerts"), "NX", record.created, record.id),  # a retry keeps its place
                 ("ZADD", keys.expiry(keys.shard_of(chain)), record.expires, record.id),
                 ("HINCRBY", keys.told(keys.shard_of(chain)), chain, 1),
             ]
         )
+        box, _ = await asyncio.gather(self.case_box(record.case, record.id), listed_first)
+        seals = self._seals(record.id, box)
         made = await self._db.run_durably(
             "create", [keys.chain(chain)], record.id, area, record.org, self._db.skew_ms,
             "state", str(record.state), *said(record, seals),
         )  # fmt: skip
-        await self.keep_external_id(record)
-        return bool(made)
+        return replace(record, box=box) if made else None
 
     async def amend(self, record: AlertRecord, area: bytes) -> tuple[bool, str]:
         """Write what a draft or a returned alert says now, durably, if it still is of `record.rev`. Answers whether it

@@ -14,6 +14,7 @@ import hmac
 import os
 import secrets
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -34,7 +35,7 @@ class Box:
 
     def __init__(self, key: bytes) -> None:
         self._aead = AESGCM(key)
-        self._hashing = hmac.digest(key, b"values", "sha256")  # a key of its own
+        self._key = key
 
     def seal(self, plain: bytes, name: str) -> bytes:
         nonce = os.urandom(_NONCE)
@@ -51,6 +52,11 @@ class Box:
     def hashed(self, value: bytes) -> str:
         """A name for a value that can be compared with it for as long as there is the key, and then tells nothing."""
         return hmac.digest(self._hashing, value, "sha256").hex()
+
+    @cached_property
+    def _hashing(self) -> bytes:
+        """A key of its own."""
+        return hmac.digest(self._key, b"values", "sha256")
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,6 @@ class Updates:
     async def list(self, update: AlertRecord) -> None:
         """Put it among its organisation's alerts, where approvers look. Again changes nothing."""
         await self._db.execute("ZADD", keys.org(update.org, "alerts"), "NX", update.created, update.id)
-        await self._alerts.keep_external_id(update)
 
     async def approve(
         self, alert: AlertRecord, update: AlertRecord, audience: Frozen, approver: str, *, sent_by: Iterable[str]
