@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from datetime import date
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, Self
 
 import phonenumbers
@@ -214,6 +215,7 @@ _HTTPS = (
 )
 
 
+@lru_cache(maxsize=256)  # alerts of one organisation have the same few numbers, and a look into the plans takes 50 us
 def _reachable(number: str, countries: tuple[str, ...] | None) -> str:
     """A number people are told to use: a full one must be assigned, a short one valid in every country named.
 

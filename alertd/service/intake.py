@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -57,6 +57,10 @@ class Taken(Look):
         )
 
 
+#: Raises Problem where nothing may be taken in now.
+Check = Callable[[], Coroutine[Any, Any, None]]
+
+
 class Intake:
     """Takes alerts in."""
 
@@ -82,10 +86,11 @@ class Intake:
         self._unsayable: Kept[list[Fault]] = Kept(KEPT)
 
     async def submit(
-        self, alert: Alert, who: Credential, *, alert_id: str | None = None, dry_run: bool = False, draft: bool = False
-    ) -> Taken:
+        self, alert: Alert, who: Credential, *, alert_id: str | None = None, dry_run: bool = False, draft: bool = False,
+        check_stops: Check | None = None,
+    ) -> Taken:  # fmt: skip
         """Check everything, find the audience, and keep the alert unless this is a dry run. Raises Problem."""
-        alert, look, texts = await self._checked(alert, who, draft=draft)
+        alert, look, texts = await self._checked(alert, who, draft=draft, check_stops=check_stops)
         now = self._clock.now_ms()
         record = self._record(alert, who, alert_id or new_id(now), look, texts, draft=draft)
         if not draft:
@@ -133,19 +138,21 @@ class Intake:
         return Taken.of(new, look)
 
     async def _checked(
-        self, alert: Alert, who: Credential, *, telling: Telling = THE_ALERT, draft: bool = False
-    ) -> tuple[Alert, Sight, int]:
+        self, alert: Alert, who: Credential, *, telling: Telling = THE_ALERT, draft: bool = False,
+        check_stops: Check | None = None,
+    ) -> tuple[Alert, Sight, int]:  # fmt: skip
         """As it will be kept, whom it would reach, and the revision of the own texts it would be told with. Raises Problem for
         everything that stands against it.
         """
         self.check(alert, who)
         alert = await self._photos.told(alert, who)
-        texts = await self._texts.revision(who.org)
-        own = await self._texts.of(who.org, texts)
         look = await self._looks.lately(alert)
         check_contacts(alert, look.countries)
+        checks = [check_stops()] if check_stops else []
         if not draft:
-            await self._organisations.check(look.area.geometry, who)
+            checks.append(self._organisations.check(look.area.geometry, who))
+        texts, _ = await asyncio.gather(self._texts.revision(who.org), asyncio.gather(*checks))  # in one round trip
+        own = await self._texts.of(who.org, texts)
 
         def unsayable() -> Awaitable[list[Fault]]:
             return asyncio.to_thread(  # a dozen languages and three channels take 40 ms: meanwhile the store answers

@@ -170,9 +170,9 @@ class Connection:
 
     async def _asked(self, commands: Sequence[tuple[str, Sequence[Arg]]]) -> list[Any]:
         """Of each server its share, all at once."""
+        if node := self.nodes.only:
+            return await self._lines(node).ask([command for _, command in commands]) if commands else []
         shares = grouped((self.nodes.of(key), i) for i, (key, _) in enumerate(commands))
-        if len(shares) == 1:
-            return await self._lines(next(iter(shares))).ask([command for _, command in commands])
         parts = await asyncio.gather(
             *(self._lines(node).ask([commands[i][1] for i in members]) for node, members in shares.items())
         )

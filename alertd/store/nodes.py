@@ -35,6 +35,11 @@ class Nodes:
         """Every server that holds keys."""
         return list(dict.fromkeys(self._slots)) or [self.first]
 
+    @property
+    def only(self) -> Redis | None:
+        """The client of the server that holds all keys; None in a cluster."""
+        return None if self._slots else self.first
+
     def of(self, key: str | bytes) -> Redis:
         """The client of the server that holds a key."""
         return self._slots[slot_of(key)] if self._slots else self.first

@@ -7,6 +7,7 @@ A script sees `S` (reference states), `ANSWERABLE` (those that an answer may cha
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -28,6 +29,9 @@ STALLED_MS = 60_000
 RECEIPTS_MS = 60_000
 #: States in which a row may still learn what its last attempt came to.
 _ANSWERABLE = [state for state, steps in alerts.STEPS.items() if alerts.State.ACCEPTED in steps]
+#: The names that a piece makes: those of its lines that are not indented.
+_LOCAL = re.compile(r"^local (?:function )?(\w+(?:, \w+)*)", re.MULTILINE)
+_WORD = re.compile(r"\w+")
 _FOLDER = Path(__file__).parent / "lua"
 
 
@@ -43,33 +47,43 @@ class Script:
 @cache
 def script(name: str) -> Script:
     """The script of `lua/<name>.lua` with its prelude."""
-    text = f"{_tables()}\n{_read('prelude')}\n{_read(name)}"
+    text = _read(name)
+    for names, piece in reversed(_shared()):
+        if names.intersection(_WORD.findall(text)):
+            text = f"{piece}\n{text}"
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+@cache
+def _shared() -> list[tuple[frozenset[str], str]]:
+    """What scripts share, in pieces, each with the names that it makes: a script is given what it uses, for the server makes all of it
+    anew at each call.
+    """
+    pieces = [*_tables(), *_read("prelude").split("\n\n")]
+    return [(frozenset(_WORD.findall(" ".join(_LOCAL.findall(piece)))), piece) for piece in pieces]
 
 
 def _read(name: str) -> str:
     return (_FOLDER / f"{name}.lua").read_text(encoding="utf-8")
 
 
-def _tables() -> str:
+def _tables() -> list[str]:
     becomes = {str(state): alerts.State[word.upper()] for state, word in alerts.QUEUED_BECOMES.items()}
-    return "\n".join(
-        [
-            _table("S", {state.name.lower(): int(state) for state in alerts.State}),
-            _table("R", {reason.name.lower(): int(reason) for reason in alerts.LedgerReason}),
-            _table("K", keys.CHAIN_SUFFIXES),
-            _table("OPEN", {str(state): True for state in alerts.OPEN_STATES}),
-            _table("QUEUED_BECOMES", {name: int(state) for name, state in becomes.items()}),
-            f"local ATTEMPTS, DELAYED, DOUBT = {alerts.ATTEMPTS_MASK}, {alerts.FLAG_DELAYED}, {alerts.FLAG_DOUBT}",
-            f"local UNSENT = {alerts.FLAG_UNSENT}",
-            f"local LEASE_MS, GAP_MS, LOST_MS = {LEASE_MS}, {GAP_MS}, {LOST_MS}",
-            f"local MARKS, STALLED_MS, RECEIPTS_MS = {{{', '.join(map(str, MARKS))}}}, {STALLED_MS}, {RECEIPTS_MS}",
-            "local ANSWERABLE = {" + ", ".join(f"[{int(s)}] = true" for s in _ANSWERABLE) + "}",
-            _table("ON_SCREEN", dict.fromkeys(map(str, kinds.ON_SCREEN), True)),
-            "local HELD_FOR = {" + ", ".join(f"[{int(r)}] = true" for r in sorted(alerts.HELD_FOR)) + "}",
-            "local WORD = {" + ", ".join(f"[{int(s)}] = '{s.word}'" for s in alerts.State) + "}",
-        ]
-    )
+    return [
+        _table("S", {state.name.lower(): int(state) for state in alerts.State}),
+        _table("R", {reason.name.lower(): int(reason) for reason in alerts.LedgerReason}),
+        _table("K", keys.CHAIN_SUFFIXES),
+        _table("OPEN", {str(state): True for state in alerts.OPEN_STATES}),
+        _table("QUEUED_BECOMES", {name: int(state) for name, state in becomes.items()}),
+        f"local ATTEMPTS, DELAYED, DOUBT = {alerts.ATTEMPTS_MASK}, {alerts.FLAG_DELAYED}, {alerts.FLAG_DOUBT}",
+        f"local UNSENT = {alerts.FLAG_UNSENT}",
+        f"local LEASE_MS, GAP_MS, LOST_MS = {LEASE_MS}, {GAP_MS}, {LOST_MS}",
+        f"local MARKS, STALLED_MS, RECEIPTS_MS = {{{', '.join(map(str, MARKS))}}}, {STALLED_MS}, {RECEIPTS_MS}",
+        "local ANSWERABLE = {" + ", ".join(f"[{int(s)}] = true" for s in _ANSWERABLE) + "}",
+        _table("ON_SCREEN", dict.fromkeys(map(str, kinds.ON_SCREEN), True)),
+        "local HELD_FOR = {" + ", ".join(f"[{int(r)}] = true" for r in sorted(alerts.HELD_FOR)) + "}",
+        "local WORD = {" + ", ".join(f"[{int(s)}] = '{s.word}'" for s in alerts.State) + "}",
+    ]
 
 
 def _table(name: str, values: Mapping[str, str | int | bool]) -> str:

@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -17,10 +18,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiohttp
 import numpy as np
-from demo import CENTRE, Client, DemoError, alert, person, served
+import uvloop
+from demo import CENTRE, alert, served
 from rich.console import Console
 from rich.table import Table
 
@@ -31,6 +34,11 @@ TARGETS = [
     {"regions": ["ES"]},
 ]
 PEOPLE = 10_000
+HEAD = (
+    "POST /v1/alerts HTTP/1.1\r\nHost: alertd\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n"
+    "Content-Length: {length}\r\n\r\n"
+)
+LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 WARM_UP_S = 2.0
 
 
@@ -44,7 +52,8 @@ def cpu_s(pid: int) -> float:
 class Load:
     """What came of the alerts of all connections."""
 
-    ana: Client
+    where: tuple[str, int]
+    token: str
     numbers: Iterator[int] = field(default_factory=count)
     took_s: list[float] = field(default_factory=list)  # of those that were taken
     refused: int = 0
@@ -55,25 +64,29 @@ class Load:
         await asyncio.gather(*(self._submit(until_s) for _ in range(CONNECTIONS)))
 
     async def _submit(self, until_s: float) -> None:
-        """One connection's share: the next alert when the last is answered."""
-        document = alert()
+        """One connection's share: the next alert when the last is answered. It speaks HTTP itself, for a client of a library takes as
+        long as a third of what is measured, on the same cores.
+        """
+        reader, writer = await asyncio.open_connection(*self.where)
+        documents = [json.dumps({**alert(), "external_id": "a{i}", "target": target}) for target in TARGETS]
         while time.monotonic() < until_s:
             i, began = next(self.numbers), time.monotonic()
-            target = TARGETS[i % len(TARGETS)]
-            try:
-                await self.ana.call("POST", "/v1/alerts", {**document, "external_id": f"a{i}", "target": target})
-            except DemoError:
-                self.refused += 1
-            else:
+            body = documents[i % len(TARGETS)].replace("a{i}", f"a{i}").encode()
+            writer.write(HEAD.format(token=self.token, length=len(body)).encode() + body)
+            head = await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(int(LENGTH.search(head)[1]))  # type: ignore[index]  all answers have one
+            if head.split(b" ", 2)[1] == b"202":
                 self.took_s.append(time.monotonic() - began)
+            else:
+                self.refused += 1
+        writer.close()
 
 
 async def measure(seconds: float, data: Path) -> dict[str, float]:
     arguments = argparse.Namespace(subscribers=PEOPLE, port=0)
-    connector = aiohttp.TCPConnector(limit=CONNECTIONS)
-    async with served(data, arguments) as (base, token, pid), aiohttp.ClientSession(connector=connector) as session:
-        ana = await person(Client(session, base, token), session, base, "ana@centre.example", "alerts:write")
-        load = Load(ana)
+    async with served(data, arguments) as (base, token, pid):
+        url = urlsplit(base)
+        load = Load((url.hostname or "", url.port or 80), await _key(base, token))
         await load.run(WARM_UP_S)
         before_s, began = cpu_s(pid), time.monotonic()
         await load.run(seconds)
@@ -88,13 +101,25 @@ async def measure(seconds: float, data: Path) -> dict[str, float]:
         }
 
 
+async def _key(base: str, admin: str) -> str:
+    """The key of the person who submits."""
+    asked = {"subject": "ana@centre.example", "scopes": ["alerts:write"]}
+    headers = {"Authorization": f"Bearer {admin}"}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{base}/v1/keys", json=asked, headers=headers) as answer,
+    ):
+        token: str = (await answer.json())["token"]
+        return token
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="ops/bench/intake", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="for 10 s instead of 60")
     seconds = 10.0 if parser.parse_args().quick else 60.0
     data = Path(tempfile.mkdtemp(prefix="alertd-intake-"))
     try:
-        found = asyncio.run(measure(seconds, data))
+        found = uvloop.run(measure(seconds, data))
     finally:
         shutil.rmtree(data, ignore_errors=True)
     table = Table("what", "figure", title=f"Alerts submitted over {CONNECTIONS} connections")

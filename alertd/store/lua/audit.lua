@@ -21,7 +21,8 @@ end
 number, at = string.format('%.0f', number + 1), string.format('%.0f', math.max(now_ms(ARGV[4]), at))
 
 local inner = redis.sha1hex(ARGV[2] .. table.concat({audit, number, at, before, said}, '\n'))
-local raw = string.gsub(inner, '..', function(hex) return string.char(tonumber(hex, 16)) end)
-local link = redis.sha1hex(ARGV[3] .. raw)
+local raw = {}
+for i = 1, #inner, 8 do raw[#raw + 1] = struct.pack('>I4', tonumber(string.sub(inner, i, i + 7), 16)) end
+local link = redis.sha1hex(ARGV[3] .. table.concat(raw))
 redis.call('XADD', audit, number, 'at', at, 'link', link, 'said', said)
 return {tonumber(number), link}
