@@ -138,6 +138,7 @@ class LedgerReason(enum.IntEnum):
     PUT_BACK = 42  # the store was put back from a copy: what was sent since then is not known
     LEFT = 43  # delivered, and whoever read it wanted no more at that address
     QUIET_HOURS = 43  # waits for the end of them, or ended while it did
+    OVER_BUDGET = 45  # waits until its organisation may send more SMS
     ACKNOWLEDGED = 44  # their phone said that it has the alert, so that no SMS is needed
 
 

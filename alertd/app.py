@@ -24,6 +24,7 @@ from alertd.resources import templates_dir
 from alertd.service.access import Access
 from alertd.service.approval import Approval
 from alertd.service.audit import Audit
+from alertd.service.budget import Budget
 from alertd.service.cap import CapIntake
 from alertd.service.cap_out import CapOut
 from alertd.service.cap_trust import issuers_of
@@ -73,6 +74,7 @@ from alertd.store.acks import Acks
 from alertd.store.alerts import Alerts
 from alertd.store.audience import Audience
 from alertd.store.audit import AuditLog
+from alertd.store.budgets import Budgets
 from alertd.store.bulk import Bulk
 from alertd.store.cases import Cases
 from alertd.store.codec import Codec
@@ -152,8 +154,9 @@ class Parts:
             self.organisations,
         )  # fmt: skip
         updates = Updates(self.db, self.alerts)
+        self.budget = Budget(Budgets(self.db), self.carriers, self.renderer, self.texts, settings.budget, clock)
         self.approval = Approval(
-            self.alerts, updates, self.photos, self.targeting, self.texts, self.stopping, clock, self.organisations
+            self.alerts, updates, self.photos, self.targeting, self.texts, self.stopping, clock, self.organisations, self.budget
         )  # fmt: skip
         self.updating = Updating(self.alerts, updates, self.work, self.intake, self.approval, self.photos)
         cases = Cases(self.db)
@@ -280,7 +283,7 @@ class Parts:
                 carriers=self.carriers,
                 removal=self.removal,
                 receipts=self.receipts,
-                holding=Holding(self.acks, self.clock),
+                holding=Holding(self.acks, self.budget, self.clock),
                 tags=self.tags,
                 clock=self.clock,
                 metrics=self.metrics,

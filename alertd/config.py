@@ -135,6 +135,31 @@ class AudienceSection(Section):
     drift_share: float = Field(0.01, ge=0, le=1)
 
 
+class BudgetSection(Section):
+    alert_segments: int = Field(0, ge=0)
+    day_segments: int = Field(0, ge=0)
+    segment_price: float = Field(0.0, ge=0)
+    alert_cost: float = Field(0.0, ge=0)
+    day_cost: float = Field(0.0, ge=0)
+
+    @property
+    def most(self) -> tuple[int, int]:
+        """Segments of an alert and of an organisation's day, the narrower of both limits; 0: no limit."""
+        return self._segments(self.alert_segments, self.alert_cost), self._segments(self.day_segments, self.day_cost)
+
+    def _segments(self, segments: int, cost: float) -> int:
+        priced = int(cost / self.segment_price + 1e-9) if cost and self.segment_price else 0
+        return min(segments, priced) if segments and priced else segments or priced
+
+    @model_validator(mode="after")
+    def _costs_have_a_price(self) -> Self:
+        if (self.alert_cost or self.day_cost) and not self.segment_price:
+            raise PydanticCustomError("unpriced", "a limit of costs needs segment_price")
+        if any(cost and cost < self.segment_price for cost in (self.alert_cost, self.day_cost)):
+            raise PydanticCustomError("unpayable", "a limit of costs is at least one segment_price")
+        return self
+
+
 class AlertSection(Section):
     organisation: str = Field("default", pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")
     border_share: float = Field(0.02, ge=0, le=0.5)
@@ -328,6 +353,7 @@ class Settings(BaseSettings):
     worker: WorkerSection = WorkerSection()
     audience: AudienceSection = AudienceSection()
     alerts: AlertSection = AlertSection()
+    budget: BudgetSection = BudgetSection()
     cap: CapSection = CapSection()
     media: MediaSection = MediaSection()
     events: EventSection = EventSection()
@@ -434,6 +460,6 @@ def _secrets() -> set[str]:
 
 def _sections() -> tuple[type[BaseModel], ...]:
     return (
-        Settings, StoreSection, ApiSection, WorkerSection, AudienceSection, AlertSection, CapSection, CapIssuer,
+        Settings, StoreSection, ApiSection, WorkerSection, AudienceSection, AlertSection, BudgetSection, CapSection, CapIssuer,
         MediaSection, SignInSection, DkimKey, DomainLimit, *CARRIERS,
     )  # fmt: skip

@@ -57,6 +57,11 @@ CATALOGUE: dict[str, ProblemType] = {
     "too-many-people": ProblemType(
         422, "The audience is larger than allowed", "Take a smaller area, or ask who may allow it."
     ),
+    "over-budget": ProblemType(
+        422,
+        "It would cost more than allowed",
+        "Take a smaller area, leave SMS out, or have it approved by somebody who may say why it is to cost more.",
+    ),
     "outside-jurisdiction": ProblemType(
         403, "The target leaves the jurisdiction", "Draw within it, or ask for permission."
     ),

@@ -55,9 +55,13 @@ class Approve(BaseModel):
         (),
         description="Of an Actual alert that names vehicles: their plates, typed again. Spaces and hyphens do not count.",
     )
+    overspend: Annotated[str, Field(min_length=1, max_length=500)] | None = Field(
+        None,
+        description="Why this alert may cost more than your organisation's budget; needs scope `alerts:overspend`. May be said again while it is sent.",
+    )
 
 
-AS_SUBMITTED = Approve(people=None, plates=())
+AS_SUBMITTED = Approve(people=None, plates=(), overspend=None)
 
 
 class Decide(BaseModel):
@@ -138,7 +142,9 @@ async def approve_alert(
     return await _decided(
         request,
         id,
-        lambda decide, who: decide.approve(id, who, people=body.people, plates=body.plates, rev=headers.version),
+        lambda decide, who: decide.approve(
+            id, who, people=body.people, plates=body.plates, overspend=body.overspend or "", rev=headers.version
+        ),
     )
 
 
@@ -235,7 +241,7 @@ OPERATIONS = (
         scope="alerts:approve", group=_GROUP,
         problems=(
             *_STATES, "same-person", "protection-review-required", "audience-changed", "audience-too-small", "approval-stale",
-            "expired", "stop-active", "outside-jurisdiction",
+            "expired", "stop-active", "outside-jurisdiction", "over-budget",
         ),
         step_up=True, act=Act("alert.approve"),
     ),

@@ -28,6 +28,7 @@ Scope = Literal[
     "alerts:write",
     "alerts:approve",
     "alerts:protect",
+    "alerts:overspend",
     "subscribers:read",
     "subscribers:write",
     "regions:read",
@@ -44,6 +45,8 @@ Scope = Literal[
 ]
 #: Asserts that others wrote what it submits. It is nobody's word for an approval, and `admin` does not stand for it.
 DELEGATE, APPROVE = "delegate", "alerts:approve"
+#: Decides that an alert may cost more than its organisation's limits.
+OVERSPEND: Scope = "alerts:overspend"
 #: A key is noted as used at most so often.
 USED_MS = 60_000
 #: The longest that an old secret lives on beside a new one.

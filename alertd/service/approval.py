@@ -13,7 +13,8 @@ from alertd.documents import Alert, Status
 from alertd.errors import Fault, Problem
 from alertd.fields import folded_subject
 from alertd.ids import chain_of
-from alertd.service.access import BY_POLICY, Credential, hands_of
+from alertd.service.access import BY_POLICY, OVERSPEND, Credential, hands_of
+from alertd.service.budget import Budget
 from alertd.service.media import Photos
 from alertd.service.organisations import Organisations
 from alertd.service.revisions import changed_since, check_revision
@@ -30,7 +31,7 @@ from alertd.store.updates import TAKEN_OVER, Updates
 class Approval:
     """Decides about alerts. Whoever says the same twice, as a client does whose answer was lost, gets the same answer."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  each is a rule of its own
         self,
         alerts: Alerts,
         updates: Updates,
@@ -40,6 +41,7 @@ class Approval:
         stopping: Stopping,
         clock: Clock,
         organisations: Organisations,
+        budget: Budget,
     ) -> None:
         self._alerts = alerts
         self._updates = updates
@@ -49,6 +51,7 @@ class Approval:
         self._texts = texts
         self._stopping = stopping
         self._organisations = organisations
+        self._budget = budget
 
     async def get(self, alert_id: str, who: Credential) -> AlertRecord:
         """An alert of the caller's organisation. Raises Problem: what is another's is not found."""
@@ -108,21 +111,30 @@ class Approval:
         *,
         people: int | None = None,
         plates: Sequence[str] = (),
+        overspend: str = "",
         rev: int | None = None,
     ) -> AlertRecord:
         """Freeze the audience and open the gate. `people` is the count the approver saw, by default the one at submission,
-        `plates` are those of its vehicles, typed anew, and `rev` is the revision. The same person may say it twice.
+        `plates` are those of its vehicles, typed anew, `overspend` is why it may cost more than the budget, and `rev` is the revision. The
+        same person may say it twice.
 
         Raises Problem: same-person, protection-review-required, invalid-request for other plates, outside-jurisdiction,
-        audience-too-small, audience-changed (with both counts), expired, approval-stale, precondition-failed.
+        audience-too-small, audience-changed (with both counts), over-budget, expired, approval-stale, precondition-failed; not-allowed
+        to overspend.
         """
         record = await self.get(alert_id, who)
+        if overspend and not who.may(OVERSPEND):
+            raise Problem("not-allowed", f"To exceed the budget a key needs the scope {OVERSPEND}.", scope=OVERSPEND)
+        if overspend and _is_approved(record, who):
+            await self._budget.free(record)
         if _is_approved(record, who):
             return record
         if record.status == Status.ACTUAL:
             check_second_person(record, who)
             await self._check_review(record, who, plates)
         check_revision(record, rev)
+        if overspend:
+            await self._budget.free(record)
         return await self._open(record, who, record.seen if people is None else people)
 
     async def _open(
@@ -150,6 +162,7 @@ class Approval:
                 seen=seen,
                 now=len(found),
             )
+        await self._budget.check(record, alert, found)
         ringed = await self._targeting.ringed(area, alert, found)
         frozen = Frozen(numbers=found.numbers, rings=ringed.of_each)
         done, old = await (self._replace if record.notify else self._freeze)(record, alert, frozen, who)

@@ -222,6 +222,8 @@ class Dispatch:
         self._count(tries, answers, carrier)
         if isinstance(carrier.channel, ReportingById):
             await self._name(tries, answers, carrier, carrier.channel, ready)
+        gone = sum(answer.answer in {Answer.ACCEPTED, Answer.UNKNOWN} for answer in answers)
+        await self.holding.unsent(lease, ready, len(indices) - len(settled) - gone)
         answered = list(zip(tries, answers, strict=True))
         settled += later + [self._settlement(one, answer, carrier, ready) for one, answer in answered]
         return _Tried(

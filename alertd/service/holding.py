@@ -1,4 +1,5 @@
-"""What is not sent although its carrier would take it: now, because its person sleeps, or at all, because they know.
+"""What is not sent although its carrier would take it: now, because its person sleeps or it would cost too much, or at all, because
+they know.
 
 It is decided when the addresses are fetched, so it holds for who a person is and what the time is then: for what is planned, for what
 a slow carrier brings into the night, and for a try that failed before it.
@@ -11,28 +12,48 @@ from collections.abc import Mapping, Sequence
 from alertd import quiet
 from alertd.alerts import LedgerReason, State
 from alertd.clock import Clock
+from alertd.service.budget import Budget
 from alertd.service.messages import Ready
 from alertd.store.acks import Acks
 from alertd.store.people import Absence
 from alertd.store.work import Lease, Settlement
 from alertd.subscribers import Subscriber
 
+#: So often it is asked whether more may be spent.
+ASK_AGAIN_MS = 30_000
+
 
 class Holding:
     """Settles what is held back."""
 
-    def __init__(self, acks: Acks, clock: Clock) -> None:
+    def __init__(self, acks: Acks, budget: Budget, clock: Clock) -> None:
         self._acks = acks
+        self._budget = budget
         self._clock = clock
 
     async def settled(
         self, lease: Lease, indices: Sequence[int], people: Sequence[Subscriber | Absence], ready: Ready, carrier: int
     ) -> Mapping[int, Settlement]:
         """By index, the settlements of those rows of a lease that are not sent now; `people` are in the order of `indices`."""
-        if not ready.hushed and not lease.alike.unheard:
+        pays = self._budget.limits(lease.alike.channel)
+        if not ready.hushed and not lease.alike.unheard and not pays:
             return {}
         found = {} if not ready.hushed else self._asleep(lease, indices, people, carrier)
-        return found | (await self._told(lease, indices) if lease.alike.unheard else {})
+        if lease.alike.unheard:
+            found |= await self._told(lease, indices)
+        if pays:
+            found |= await self._unpaid(lease, [i for i in indices if i not in found], ready, carrier)
+        return found
+
+    async def unsent(self, lease: Lease, ready: Ready, messages: int) -> None:
+        """So many of those that were not held did not go after all, and are not paid for."""
+        if messages and self._budget.limits(lease.alike.channel):
+            await self._budget.take(ready.org, lease.alert_id, -messages, ready.prepared.cost)
+
+    async def _unpaid(self, lease: Lease, indices: Sequence[int], ready: Ready, carrier: int) -> dict[int, Settlement]:
+        """Queued until there may be more to spend; what a worker that died had taken counts as spent."""
+        paid = await self._budget.take(ready.org, lease.alert_id, len(indices), ready.prepared.cost) if indices else 0
+        return {i: _later(lease, i, LedgerReason.OVER_BUDGET, carrier, ASK_AGAIN_MS) for i in indices[paid:]}
 
     def _asleep(
         self, lease: Lease, indices: Sequence[int], people: Sequence[Subscriber | Absence], carrier: int
@@ -44,10 +65,7 @@ class Holding:
                 continue
             until = quiet.ends_ms(now_ms, person.time_zone, *person.quiet)
             if until is not None:
-                found[i] = Settlement(
-                    lease.rows[i], State.QUEUED, LedgerReason.QUIET_HOURS, carrier, delay_ms=until - now_ms,
-                    doubt=lease.doubted[i], unsent=True,
-                )  # fmt: skip
+                found[i] = _later(lease, i, LedgerReason.QUIET_HOURS, carrier, until - now_ms)
         return found
 
     async def _told(self, lease: Lease, indices: Sequence[int]) -> dict[int, Settlement]:
@@ -60,3 +78,10 @@ class Holding:
             for i, has in zip(indices, acked, strict=True)
             if has
         }
+
+
+def _later(lease: Lease, i: int, reason: LedgerReason, carrier: int, delay_ms: int) -> Settlement:
+    """Queued, and it was no attempt."""
+    return Settlement(
+        lease.rows[i], State.QUEUED, reason, carrier, delay_ms=delay_ms, doubt=lease.doubted[i], unsent=True
+    )

@@ -129,6 +129,7 @@ class Ready:
     expires_ms: int
     loud: bool  # it goes before all that is not
     hushed: bool = False  # it waits for the end of quiet hours
+    org: str = ""  # who pays
 
 
 class Messages:
@@ -201,4 +202,4 @@ class Messages:
         takes_back = (
             _telling(record, alike).is_end and alike.channel in ON_SCREEN
         )  # a child's name leaves the phones of those who sleep
-        return Ready(prepared, record.kind, record.expires, loud, hushed=not loud and not takes_back)
+        return Ready(prepared, record.kind, record.expires, loud, hushed=not loud and not takes_back, org=record.org)

@@ -94,6 +94,7 @@ TABLE = (
     Kind("{y:<hash>}", "string", "a challenge that a passkey is to sign, and for what", "sessions", "when it is answered, or after five minutes"),
     Kind("{j:<hash>}", "hash", "how often somebody tried to sign in, and until when they must wait", "sessions tries.lua", "when they have signed in, or an hour after the last try"),
     Kind("{o:<org>}:unattended", "zset", "alert that went out without a second person -> ms it did", "allow.lua", "an hour after the last"),
+    Kind("{o:<org>}:spent:<what>", "hash", "segments of SMS that an alert (its chain) or a day (since 1970) has had, where there is a limit; whether nothing limits it", "spend.lua budgets", "a day after three, an alert after 400 days without an SMS"),
     Kind("{o:<org>}:texts", "hash", "revision -> all own texts of the organisation, sealed", "texts_add.lua", KEPT),
     Kind("{u:<org>}", "stream", "the organisation's audit: number -> time, link, what is told, sealed", "audit.lua", KEPT),
     Kind("{v:<org>}", "stream", "the organisation's events: number -> when it got here, ids and codes as JSON", "prelude.lua events.lua", "an entry when it is too old, or there are too many"),
@@ -304,6 +305,10 @@ def tries(hashed: str) -> str:
 
 def org(name: str, part: str) -> str:
     return f"{{o:{name}}}:{part}"
+
+
+def org_spent(name: str, what: str) -> str:
+    return f"{{o:{name}}}:spent:{what}"
 
 
 def org_audit(name: str) -> str:

@@ -189,7 +189,7 @@ async def test_an_update_that_was_approved_meanwhile_is_cancelled_no_more(
     waits = (await proposed(parts, record, sample)).record
     late = Approval(
         _Overtaken(parts), Updates(parts.db, parts.alerts), parts.photos, parts.targeting, parts.texts,
-        parts.stopping, parts.clock, parts.organisations,
+        parts.stopping, parts.clock, parts.organisations, parts.budget,
     )  # fmt: skip
     following = Following(parts.alerts, Cases(parts.db), late, parts.stopping, parts.clock)
     for cancel in (following.cancel, parts.following.cancel, parts.approval.cancel):

@@ -374,6 +374,7 @@ const WORDS = {
   "may-alerts:write": ["write alerts", "escribir alertas", "écrire des alertes", "كتابة التنبيهات"],
   "may-alerts:approve": ["approve alerts", "aprobar alertas", "approuver des alertes", "الموافقة على التنبيهات"],
   "may-alerts:protect": ["approve alerts of protected children", "aprobar alertas de menores protegidos", "approuver les alertes d’enfants protégés", "الموافقة على تنبيهات أطفال تحت الحماية"],
+  "may-alerts:overspend": ["let an alert cost more", "permitir que una alerta cueste más", "laisser une alerte coûter plus", "السماح بتجاوز ميزانية التنبيه"],
   "may-delegate": ["name another author", "nombrar a otro autor", "désigner un autre auteur", "تسمية كاتب آخر"],
   "may-subscribers:read": ["see subscribers", "ver suscriptores", "voir les abonnés", "رؤية المشتركين"],
   "may-subscribers:write": ["change subscribers", "cambiar suscriptores", "modifier les abonnés", "تعديل المشتركين"],

@@ -1,0 +1,99 @@
+"""What SMS may cost: a limit for an alert and one for a day of its organisation, foreseen where it is approved and hard where it is sent."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+
+from alertd.alerts import CHANNELS
+from alertd.clock import Clock
+from alertd.config import BudgetSection
+from alertd.documents import Alert
+from alertd.errors import Problem
+from alertd.ids import chain_of, new_id
+from alertd.kinds import Channel
+from alertd.rendering import Renderer
+from alertd.service.carriers import Carriers
+from alertd.service.messages import rendered
+from alertd.service.texts import Texts
+from alertd.store.alerts import AlertRecord
+from alertd.store.budgets import Budgets
+from alertd.store.found import Found
+from alertd.store.work import Alike
+from geofences import records
+
+
+class Budget:
+    """Asks before SMS are sent."""
+
+    def __init__(
+        self,
+        budgets: Budgets,
+        carriers: Carriers,
+        renderer: Renderer,
+        texts: Texts,
+        settings: BudgetSection,
+        clock: Clock,
+    ) -> None:
+        self._budgets = budgets
+        self._carriers = carriers
+        self._renderer = renderer
+        self._texts = texts
+        self._most = settings.most
+        self._clock = clock
+
+    def limits(self, channel: str) -> bool:
+        """Whether what goes this way is counted."""
+        return channel == Channel.SMS and any(self._most)
+
+    async def take(self, org: str, alert_id: str, messages: int, each: int) -> int:
+        """How many of so many SMS, of `each` segments, may go now; below 0: these did not go after all."""
+        now_ms = self._clock.now_ms()
+        return await self._budgets.take(org, chain_of(alert_id), now_ms, messages, each, self._most)
+
+    async def check(self, record: AlertRecord, alert: Alert, found: Found) -> None:
+        """Raises Problem where even the shortest message to everyone would surely cost more than is left. Of an alert that escalates
+        nobody knows how many SMS will go.
+        """
+        chain = chain_of(record.id)
+        if not self.limits(Channel.SMS) or Channel.SMS not in alert.channels or alert.policy.escalates:
+            return
+        if await self._budgets.is_free(record.org, chain):
+            return
+        needed = _numbers(found) * await self._least_segments(record, alert)
+        spent = await self._budgets.spent(record.org, chain, self._clock.now_ms())
+        left = min(most - one for most, one in zip(self._most, spent, strict=True) if most)
+        if needed > left:
+            raise Problem(
+                "over-budget",
+                f"The SMS would have at least {needed} segments, and {max(left, 0)} may be sent.",
+                needed=needed,
+                left=max(left, 0),
+            )
+
+    async def free(self, record: AlertRecord) -> None:
+        """Somebody who may decides that this alert may cost what it costs."""
+        await self._budgets.free(record.org, chain_of(record.id))
+
+    async def _least_segments(self, record: AlertRecord, alert: Alert) -> int:
+        own = await self._texts.of(record.org, record.texts)
+
+        def least() -> int:
+            return min(
+                carrier.channel.prepare(
+                    rendered(
+                        alert, new_id(record.created), Alike(channel=Channel.SMS, language=language), self._renderer,
+                        sent_ms=record.created, own=own, countries=record.countries.split(),
+                    )
+                ).cost
+                for carrier in self._carriers.of(Channel.SMS)
+                for language in self._renderer.languages(alert)
+            )  # fmt: skip
+
+        return await asyncio.to_thread(least)
+
+
+def _numbers(found: Found) -> int:
+    """At least so many numbers get an SMS: the tiles count to three."""
+    return int(records.channel_counts(found.flags)[:, CHANNELS.index(Channel.SMS)].sum(dtype=np.int64))

@@ -1,0 +1,114 @@
+"""The budget of SMS: foreseen where an alert is approved, hard where it is sent, and exceeded only by somebody who says why."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from alertd.app import Parts
+from alertd.config import BudgetSection
+from alertd.errors import Problem
+from alertd.service.access import Credential
+from alertd.service.budget import Budget
+from alertd.service.holding import ASK_AGAIN_MS
+from alertd.store.budgets import Budgets
+from channels.sandbox import Sandbox
+from channels.sandbox.script import Rule
+from tests.integration.acts import BEA, counts, register, send, submitted
+
+SMS = {"channels": ["sms"]}
+PEOPLE = 30
+APPROVER = Credential(key_id="d", org="default", subject="dora@centre.example", scopes=frozenset({"alerts:approve"}))
+
+
+def limited(parts: Parts, **limits: Any) -> None:
+    """With these limits, wherever the budget is asked."""
+    budget = Budget(
+        Budgets(parts.db), parts.carriers, parts.renderer, parts.texts, BudgetSection(**limits), parts.clock
+    )
+    parts.budget = budget
+    parts.approval._budget = budget
+
+
+async def segments(parts: Parts, sample: dict[str, Any]) -> int:
+    """What the sample alert's message has for each of them."""
+    limited(parts, alert_segments=10**9)
+    record = (await submitted(parts, sample, **SMS)).record
+    await parts.approval.approve(record.id, BEA)
+    assert await parts.worker().planner.plan(await parts.alerts.get(record.id))
+    await send(parts, await parts.alerts.get(record.id), "sms")
+    spent, day = await Budgets(parts.db).spent("default", record.id, parts.clock.now_ms())
+    assert spent == day
+    assert spent % PEOPLE == 0
+    return spent // PEOPLE
+
+
+@pytest.fixture(autouse=True)
+async def people(parts: Parts) -> None:
+    await register(parts, PEOPLE)
+
+
+async def test_what_would_surely_cost_more_is_not_approved(parts: Parts, sample: dict[str, Any]):
+    """It says how much it would be and how much is left; who may exceed it says why, and it goes."""
+    each = await segments(parts, sample)
+    limited(parts, day_segments=PEOPLE * each + 10)
+    record = (await submitted(parts, sample, **SMS)).record
+    with pytest.raises(Problem) as refused:
+        await parts.approval.approve(record.id, BEA)
+    assert (refused.value.slug, refused.value.extra["left"]) == ("over-budget", 10)
+    assert PEOPLE <= refused.value.extra["needed"] <= PEOPLE * each  # in the language in which it is shortest
+    with pytest.raises(Problem) as forbidden:
+        await parts.approval.approve(record.id, APPROVER, overspend="a child")
+    assert forbidden.value.slug == "not-allowed"
+    approved = await parts.approval.approve(record.id, BEA, overspend="The child is in danger of life.")
+    assert await parts.worker().planner.plan(approved)
+    await send(parts, approved, "sms")
+    assert await counts(parts, approved, "sms") == {"accepted": PEOPLE}
+
+
+async def test_what_is_spent_stops_at_the_limit_and_goes_on_when_there_is_more(
+    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+):
+    """Not one SMS more than may be, the rest waits with its reason; what was not taken is not paid for; a word sends the rest."""
+    each = await segments(parts, sample)
+    limited(parts, alert_segments=PEOPLE * each)
+    record = (await submitted(parts, sample, **SMS)).record
+    approved = await parts.approval.approve(record.id, BEA)
+    limited(parts, alert_segments=20 * each + 1)
+    assert await parts.worker().planner.plan(approved)
+    sandbox.sms.script.set(Rule("+34600000003", "bad-message", times=1))
+    await send(parts, approved, "sms")
+    found = await counts(parts, approved, "sms")
+    assert (found["queued"], found["accepted"]) == (10, 19)
+    parts.db.skew_ms += ASK_AGAIN_MS + 1_000
+    await send(parts, approved, "sms")
+    assert (await counts(parts, approved, "sms"))["accepted"] == 20
+    (message,) = [
+        one
+        for one in [one async for one in parts.reports.deliveries(approved)]
+        if one.state == "queued" and one.attempts == 0
+    ][:1]
+    assert message.reason == "over_budget"
+    await parts.approval.approve(record.id, BEA, overspend="Found nowhere yet.")
+    parts.db.skew_ms += ASK_AGAIN_MS + 1_000
+    await send(parts, approved, "sms")
+    assert (await counts(parts, approved, "sms"))["accepted"] == 29
+
+
+def test_a_limit_of_money_is_one_of_segments():
+    """The narrower of both holds, and money without a price is refused."""
+    assert BudgetSection(alert_segments=100, alert_cost=5, segment_price=0.04).most == (100, 0)
+    assert BudgetSection(alert_cost=5, day_cost=7, segment_price=0.07).most == (71, 100)
+    with pytest.raises(ValueError, match="segment_price"):
+        BudgetSection(alert_cost=5)
+
+
+async def test_without_a_limit_nothing_is_counted(parts: Parts, sample: dict[str, Any]):
+    """By default a child costs what it costs, and nothing is written for it."""
+    record = (await submitted(parts, sample, **SMS)).record
+    approved = await parts.approval.approve(record.id, BEA)
+    assert await parts.worker().planner.plan(replace(approved))
+    await send(parts, approved, "sms")
+    assert await parts.db.execute("KEYS", "{o:*:spent:*") == []
