@@ -81,6 +81,7 @@ QUEUED_BECOMES = {
 }
 
 
+@enum.unique
 class State(enum.IntEnum):
     """Where one reference stands. The value is the ledger's first byte."""
 
@@ -122,6 +123,7 @@ TOLD = frozenset({*OPEN_STATES, _S.SENT})
 SETTLED = frozenset(State) - {State.QUEUED, State.IN_FLIGHT}
 
 
+@enum.unique
 class LedgerReason(enum.IntEnum):
     """Why a reference is where it is, where no carrier said so. Carriers' reasons are below 32 (`channels.base.Reason`)."""
 
@@ -137,9 +139,9 @@ class LedgerReason(enum.IntEnum):
     SUPERSEDED = 41  # an update tells it anew, or tells it to others
     PUT_BACK = 42  # the store was put back from a copy: what was sent since then is not known
     LEFT = 43  # delivered, and whoever read it wanted no more at that address
-    QUIET_HOURS = 43  # waits for the end of them, or ended while it did
-    OVER_BUDGET = 45  # waits until its organisation may send more SMS
     ACKNOWLEDGED = 44  # their phone said that it has the alert, so that no SMS is needed
+    OVER_BUDGET = 45  # waits until its organisation may send more SMS
+    QUIET_HOURS = 46  # waits for the end of them, or ended while it did
 
 
 #: What waits for these is held on purpose: nothing stalls.
