@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import ipaddress
 from collections.abc import Iterable
 
 
@@ -32,6 +33,16 @@ SCOPES: dict[Role, frozenset[str]] = {
 CODE_GROUPS, CODE_GROUP = 4, 4
 CODE_LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _READ_AS = str.maketrans("OIL", "011")  # as Crockford's reading has it
+
+
+def network_of(address: str) -> str:
+    """Under what name tries from an address are counted: of IPv6 what one customer has (/64), of IPv4 the address."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return "unknown"
+    found = getattr(found, "ipv4_mapped", None) or found
+    return str(ipaddress.ip_network((found, 64), strict=False)) if found.version == 6 else str(found)
 
 
 def scopes_of(roles: Iterable[str]) -> frozenset[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Annotated, Any, Literal
 
 from aiohttp import web
@@ -12,6 +11,7 @@ from alertd.api import cookies
 from alertd.api.operations import Act, Operation, Reply
 from alertd.api.services import services
 from alertd.fields import Document
+from alertd.operators import network_of
 from alertd.service.access import Credential
 from alertd.service.sessions import credential_of
 
@@ -138,14 +138,10 @@ async def sign_out(request: web.Request) -> Reply[None]:
 
 
 def _caller(request: web.Request) -> str:
-    """The network of whoever asks, as a name to count tries under: of IPv6 what one customer has (/64)."""
+    """The network of whoever asks, as a name to count tries under."""
     header = services(request).settings.sign_in.address_header
     told = request.headers.get(header, "").rpartition(",")[2].strip() if header else request.remote
-    try:
-        address = ipaddress.ip_address(told or "")
-    except ValueError:
-        return "unknown"
-    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else str(address)
+    return network_of(told or "")
 
 
 def _signed_in(who: Credential, name: str) -> SignedIn:

@@ -192,6 +192,18 @@ def test_organisations_are_written_and_what_they_send_unattended_is_seen(served:
     assert "organisation police" not in {one["part"] for one in done(served, "check")["findings"]}
 
 
+def test_operators_are_added_invited_and_removed(served: Served):
+    """The way in is told once, and again with another code; who was removed is listed no more."""
+    order = ("--subject", "eva@centre.example", "--name", "Eva Solís", "--role", "author", "--role", "approver")
+    made = done(served, "operators", "add", *order)
+    assert made["url"].endswith(f"/console#/enrol/{made['code']}")
+    assert "operator already" in refused(served, "operators", "add", *order)
+    assert done(served, "operators", "invite", made["id"], "--replace")["code"] != made["code"]
+    assert made["id"] in alertd(served, "operators", "list").stdout.decode()
+    assert done(served, "operators", "remove", made["id"]) == {"removed": made["id"]}
+    assert made["id"] not in [one["id"] for one in done(served, "operators", "list")["operators"]]
+
+
 def test_people_come_from_ndjson_and_go(served: Served, tmp_path: Path):
     """An import tells its counts, can be sent again, and whoever it brought can be shown, counted and forgotten."""
     person = {

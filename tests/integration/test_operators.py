@@ -9,7 +9,7 @@ import pytest
 from aiohttp.test_utils import TestClient
 
 from alertd.app import Parts
-from alertd.config import Settings
+from alertd.config import ApiSection, Settings
 from alertd.rendering import Renderer
 from alertd.service.access import Credential
 from alertd.service.carriers import Carriers
@@ -312,6 +312,26 @@ async def test_no_secret_of_an_operator_is_in_the_store(console: Console, ana: A
     secrets = [cookie.value, made["code"], made["code"].replace("-", ""), ANA["subject"], "eva@centre", "Solís"]
     assert [one for one in secrets if one.encode() in dump] == []
     assert (cookie["httponly"], cookie["samesite"], cookie["path"]) == (True, "Strict", "/")
+
+
+async def test_over_tls_the_cookie_goes_no_other_way(
+    store: Connection, renderer: Renderer, aiohttp_client: Any, console: Console
+):
+    """Where the service is reached over https its session's cookie is for this host and https alone; its passkeys for that domain."""
+    api = ApiSection(public_url="https://alerts.centre.example")
+    parts = Parts(settings=Settings(api=api), db=store, library=None, renderer=renderer, carriers=Carriers([]))
+    made, passkey = await console.add(), Authenticator("https://alerts.centre.example")
+    client = await aiohttp_client(api_of(parts))
+    asked = await client.post("/v1/passkeys/options", json={"code": made["code"]}, headers=OWN)
+    options = (await asked.json())["public_key"]
+    assert options["rp"]["id"] == "alerts.centre.example"
+    body = {"code": made["code"], "passkey": passkey.register(options)}
+    answer = await client.post("/v1/passkeys", json=body, headers=OWN)
+    assert answer.status == 201
+    name, _, rest = answer.headers["Set-Cookie"].partition("=")
+    assert name == "__Host-alertd_session"
+    assert rest.split("; ")[1:] == ["Path=/", "HttpOnly", "SameSite=Strict", "Secure"]
+    parts.audience.close()
 
 
 async def test_an_operator_of_another_organisation_is_nobody_here(console: Console, ana: Authenticator):

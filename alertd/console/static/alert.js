@@ -11,7 +11,7 @@ import { Differs } from "./edit.js";
 import { Face } from "./photo.js";
 import { Follow } from "./follow.js";
 import { Ground } from "./ground.js";
-import { Button, Field, Loading, Refused, Stale, StatusMark, counted, html, sentenceOf, some, useEffect, usePolled, useState } from "./parts.js";
+import { Button, Field, Loading, Refused, Stale, StatusMark, counted, html, may, sentenceOf, some, useEffect, usePolled, useState } from "./parts.js";
 import { TABLES } from "./tables.js";
 import { RingWords, delayOf } from "./pieces.js";
 import { Eta, ReachRings } from "./reach.js";
@@ -59,6 +59,7 @@ function Decide({ alert, reach, me, unseen, onDecided }) {
     work("");
   };
   if (alert.author === me.subject && alert.status === "Actual") return html`<p class="note">${t("yours")}</p>`;
+  if (!may(me, "alerts:approve")) return html`<p class="note">${t("approver-decides")}</p>`;
   const seen = { ...(typeof people === "number" ? { people } : {}), ...(named.length ? { plates: Object.values(plates) } : {}) };
   const approve = () => act("approve", seen);
   return html`<div class="decide of-${alert.status}">
@@ -108,7 +109,7 @@ function Approval({ alert, me, unseen, onDecided }) {
 /** What happened, how fast, where, and why one was told: asked of the API, and each of it where the key may see it. */
 function Account({ alert, progress, me }) {
   const { data: reach } = useReach(alert, alert.id);
-  const explains = ["ledger:explain", "admin"].some((one) => me.scopes.includes(one));
+  const explains = may(me, "ledger:explain");
   return html`<div class="course"><${Timeline} alert=${alert} progress=${progress} />${progress ? html`<${Curve} alert=${alert} progress=${progress} />` : null}</div>
     ${reach ? html`<${Where} reach=${reach} />` : null}
     ${explains ? html`<${Asked} alert=${alert} />` : null}`;

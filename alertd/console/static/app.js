@@ -5,7 +5,7 @@ import { AlertScreen } from "./alert.js";
 import { AllScreen, NowScreen } from "./now.js";
 import { ComposeScreen, EditScreen, UpdateScreen } from "./compose.js";
 import { AuditScreen, CarriersScreen, KeysScreen } from "./desk.js";
-import { Button, Icon, html, render, useEffect, useState } from "./parts.js";
+import { Button, Icon, html, may, render, useEffect, useState } from "./parts.js";
 import { PeopleScreen } from "./people.js";
 import { Enrol, Languages, Mark, Prove, SignIn } from "./sign-in.js";
 import { RegionsScreen } from "./regions.js";
@@ -32,7 +32,6 @@ const PLACES = [
   ["people", "operators", "person", "admin"], ["keys", "keys", "key", "keys:write"], ["audit", "audit", "check", "audit:read"],
 ];
 const SCREENS = { new: ComposeScreen, regions: RegionsScreen, subscribers: SubscribersScreen, carriers: CarriersScreen, people: PeopleScreen, keys: KeysScreen, audit: AuditScreen, alerts: AllScreen };
-const may = (me, scope) => me.scopes.includes(scope) || me.scopes.includes("admin");
 
 function Head({ me, route, onSignOut }) {
   const here = route.split("/")[0];

@@ -2,7 +2,7 @@
 
 import { forSession, get, isReady } from "./api.js";
 import { Channels, totals, waitsUntil } from "./channels.js";
-import { Button, Empty, Icon, Loading, Refused, Stale, StatusMark, counted, html, useAct, usePolled, useState } from "./parts.js";
+import { Button, Empty, Icon, Loading, Refused, Stale, StatusMark, counted, html, may, useAct, usePolled, useState } from "./parts.js";
 import { Face } from "./photo.js";
 import { StopAll, Stops } from "./stops.js";
 import { TABLES } from "./tables.js";
@@ -141,7 +141,7 @@ export function NowScreen({ me }) {
     <${Some} title=${t("waiting")} none=${t("nobody-waits")} found=${data.pending} card=${(one) => html`<${Pending} key=${one.id} alert=${one} me=${me} />`} />
     <${Some} title=${t("live")} none=${t("nothing-live")} found=${data.live} card=${(one) => html`<${Live} key=${one.id} alert=${one} />`} />
     <${Health} data=${data} />
-    <${StopAll} stops=${data.stops} />
+    ${may(me, "alerts:write", "alerts:approve") ? html`<${StopAll} stops=${data.stops} />` : null}
     ${data.rest.length ? html`<${Part} title=${t("recent")}>
       <ul class="lines">${data.rest.map((one) => html`<${Line} key=${one.id} alert=${one} />`)}</ul><//>` : null}
   </div>`;

@@ -92,6 +92,9 @@ export function Refused({ error }) {
   </div>`;
 }
 
+/** Whether somebody has one of these scopes. */
+export const may = (me, ...scopes) => ["admin", ...scopes].some((one) => me.scopes.includes(one));
+
 export const Loading = () => html`<p class="muted loading">${t("loading")}</p>`;
 
 export const Empty = ({ title, children }) => html`<div class="empty"><p class="empty-title">${title}</p>${children}</div>`;

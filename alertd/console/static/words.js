@@ -25,6 +25,7 @@ const WORDS = {
   "welcome-name": ["Welcome, {name}", "Le damos la bienvenida, {name}", "Bienvenue, {name}", "أهلًا {name}"],
   "prove": ["Show that it is you", "Demuestre que es usted", "Prouvez que c’est vous", "أثبت أنك أنت"],
   "prove-says": ["This decides something, so it asks for your passkey, at most once in five minutes. It goes on by itself then.", "Esto decide algo y por eso pide su llave de acceso, como mucho una vez cada cinco minutos. Después sigue solo.", "Ceci décide de quelque chose : votre clé d’accès est demandée, au plus une fois toutes les cinq minutes. La suite se fait seule.", "هذا قرار، فيُطلب مفتاح مرورك، مرة كل خمس دقائق على الأكثر. ثم يتابع الأمر وحده."],
+  "approver-decides": ["An approver decides this one.", "La decide quien aprueba.", "Un approbateur en décide.", "يقرر فيه موافِق."],
   "operators": ["People", "Personas", "Personnes", "الأشخاص"],
   "operators-say": ["Whoever signs in here is one person, with a passkey of their own. Whoever let somebody in cannot approve what they submit.", "Quien entra aquí es una persona, con su propia llave de acceso. Quien dio entrada a alguien no puede aprobar lo que esa persona envía.", "Qui se connecte ici est une personne, avec sa propre clé d’accès. Qui a fait entrer quelqu’un ne peut approuver ce qu’il soumet.", "كل من يدخل هنا شخص واحد له مفتاح مروره. ومن أدخل غيره لا يستطيع الموافقة على ما يقدّمه."],
   "operators-none": ["Nobody signs in here yet.", "Todavía no entra nadie.", "Personne ne se connecte encore.", "لا أحد يدخل هنا بعد."],

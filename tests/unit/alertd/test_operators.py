@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 
 from alertd.config import ApiSection, Settings, SignInSection
-from alertd.operators import SCOPES, Role, normal_code, scopes_of
+from alertd.operators import SCOPES, Role, network_of, normal_code, scopes_of
 from alertd.service.access import Scope
 from alertd.service.passkeys import RelyingParty
 
@@ -36,6 +36,18 @@ def test_only_who_is_meant_to_decides():
 def test_a_code_is_read_as_people_write_it(text: str):
     """In small letters, with whatever between its groups, and with the letters that are taken for digits."""
     assert normal_code(text) == "7K2M9QXD4TVB31HN"
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("192.0.2.7", "192.0.2.7"), ("::ffff:192.0.2.7", "192.0.2.7"), ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
+        ("", "unknown"), ("not an address", "unknown"),
+    ],
+)  # fmt: skip
+def test_tries_are_counted_by_who_has_an_address(address: str, name: str):
+    """One customer's IPv6 addresses are one; an IPv4 address stays one, also where it comes in the form of IPv6."""
+    assert network_of(address) == name
 
 
 @pytest.mark.parametrize(
