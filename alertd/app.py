@@ -148,7 +148,7 @@ class Parts:
         operators, sessions = OperatorStore(self.db), SessionStore(self.db)
         self.operators = Operators(operators, clock, settings.sign_in)
         self.sessions = Sessions(sessions, operators, clock, settings.sign_in)
-        self.stopping = Stopping(Stops(self.db), self.alerts, self.access, clock)
+        self.stopping = Stopping(Stops(self.db), self.alerts, self.access, operators, clock)
         self.intake = Intake(
             self.alerts, Looks(self.targeting, self.people, clock), self.renderer, clock, self.carriers, self.photos, self.texts,
             self.organisations,

@@ -19,11 +19,13 @@ from alertd.store.stops import Stop
 
 
 class Scope(BaseModel):
-    """What is meant: the whole service, the caller's organisation, or one key of it."""
+    """What is meant: the whole service, the caller's organisation, or one key or operator of it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     what: Literal["service", "organisation", "key"] = "organisation"
-    key: Annotated[str, Field(pattern="^[0-9a-f]{12}$")] | None = Field(None, description="For `key`: its id.")
+    key: Annotated[str, Field(pattern="^[0-9a-f]{12}$")] | None = Field(
+        None, description="For `key`: its id, or an operator's."
+    )
 
     @model_validator(mode="after")
     def _key_where_it_belongs(self) -> Scope:

@@ -16,6 +16,7 @@ from alertd.errors import Problem
 from alertd.fields import folded_subject
 from alertd.service.access import Access, Credential
 from alertd.store.alerts import AlertRecord, Alerts
+from alertd.store.operators import OperatorStore
 from alertd.store.stops import SERVICE, Standing, Stop, Stops, of_key, of_org
 
 TRIES = 10  # against others who stop and resume at the same moment
@@ -33,10 +34,11 @@ class Outcome:
 class Stopping:
     """Stops and resumes, and says what is stopped."""
 
-    def __init__(self, stops: Stops, alerts: Alerts, access: Access, clock: Clock) -> None:
+    def __init__(self, stops: Stops, alerts: Alerts, access: Access, operators: OperatorStore, clock: Clock) -> None:
         self._stops = stops
         self._alerts = alerts
         self._access = access
+        self._operators = operators
         self._clock = clock
         self._obeyed = -1  # the generation that every live chain was brought in line with
 
@@ -76,9 +78,14 @@ class Stopping:
             return SERVICE
         if what == "organisation":
             return of_org(who.org)
-        if key_id not in {one.key_id for one in await self._access.list(who.org)}:
-            raise Problem("not-found", "There is no such key. If it was revoked, stop the organisation.")
+        if not key_id or not await self._has(who.org, key_id):
+            raise Problem("not-found", "There is no such key or operator. If it was revoked, stop the organisation.")
         return of_key(who.org, key_id)
+
+    async def _has(self, org: str, key_id: str) -> bool:
+        """Whether an organisation has this key, or the operator whose sessions go under it."""
+        keys = {one.key_id for one in await self._access.list(org)}
+        return key_id in keys or await self._operators.get(org, key_id) is not None
 
     async def check(self, org: str, *key_ids: str) -> None:
         """Raises Problem when nothing of an organisation that these keys have a hand in may be opened now."""

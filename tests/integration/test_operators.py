@@ -314,6 +314,17 @@ async def test_no_secret_of_an_operator_is_in_the_store(console: Console, ana: A
     assert (cookie["httponly"], cookie["samesite"], cookie["path"]) == (True, "Strict", "/")
 
 
+async def test_an_operator_is_stopped_as_a_key_is(console: Console, ana: Authenticator):
+    """By their id: what they sent waits, and they send and lift nothing until two people resume."""
+    [one] = await console.parts.operators.list("default")
+    order = {"what": "key", "key": one.id, "reason": "Somebody has her phone"}
+    status, told = await console.administrate("POST", "/v1/stop", order)
+    assert (status, told["scope"], told["stopped"]) == (200, f"key:default:{one.id}", True)
+    await console.signed_in(ana)
+    status, refusal = await console.ask("POST", "/v1/resume", {"what": "key", "key": one.id})
+    assert (status, refusal["type"]) == (409, "/problems/stop-active")
+
+
 async def test_over_tls_the_cookie_goes_no_other_way(
     store: Connection, renderer: Renderer, aiohttp_client: Any, console: Console
 ):
