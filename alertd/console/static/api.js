@@ -32,6 +32,8 @@ export const session = {
     sessionStorage.removeItem(KEY);
     localStorage.setItem(SIGNED_IN, "yes");
   },
+  /** The session is over: nobody asks with it again. What was begun stays in the tab, for whoever signs in. */
+  lost() { localStorage.removeItem(SIGNED_IN); },
   /** Nothing of this person or a case stays in the tab. */
   async end() {
     if (!this.key) await post("/v1/sign-out").catch(() => {});

@@ -62,7 +62,7 @@ function App() {
   const [asked, ask] = useState(!session.open);
   const [proof, require] = useState(null);
   useEffect(() => {
-    session.onLost = () => { if (session.open) { lose(true); setMe(null); require(null); } };
+    session.onLost = () => { if (session.open) { session.lost(); lose(true); setMe(null); require(null); } };
     session.onProof = () => new Promise((answer) => require({ answer }));
     if (session.open) get("/v1/me").then(setMe, () => {}).finally(() => ask(true));
   }, []);
