@@ -114,8 +114,8 @@ class Client:
 
 
 @asynccontextmanager
-async def served(data: Path, arguments: argparse.Namespace) -> AsyncIterator[tuple[str, str, str]]:
-    """A running alertd: its address, the administrator's key and one-time sign-in."""
+async def served(data: Path, arguments: argparse.Namespace) -> AsyncIterator[tuple[str, str, str, int]]:
+    """A running alertd: its address, the administrator's key and one-time sign-in, and its process id."""
     environment = {**os.environ, "ALERTD_STORE__DIRECTORY": str(data), "ALERTD_API__PORT": str(arguments.port)}
     environment |= {"ALERTD_LOG_LEVEL": "warning"}
     command = [sys.executable, "-m", "alertd", "serve", "--sandbox", "--people", str(arguments.subscribers)]
@@ -125,7 +125,7 @@ async def served(data: Path, arguments: argparse.Namespace) -> AsyncIterator[tup
     try:
         with console.status(f"Starting alertd with {arguments.subscribers:,} sample subscribers…"):
             url, token, sign_in = await asyncio.wait_for(_greeting(process), START_S)
-        yield url, token, sign_in
+        yield url, token, sign_in, process.pid
     finally:
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
@@ -216,7 +216,7 @@ async def show(arguments: argparse.Namespace, data: Path) -> int:
     assert me is not None
     for ending in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal must not leave a server behind
         asyncio.get_running_loop().add_signal_handler(ending, me.cancel)
-    async with served(data, arguments) as (base, token, sign_in), aiohttp.ClientSession() as session:
+    async with served(data, arguments) as (base, token, sign_in, _), aiohttp.ClientSession() as session:
         admin = Client(session, base, token)
         ana = await person(admin, session, base, "ana@centre.example", "alerts:write", "alerts:read")
         bea = await person(admin, session, base, "bea@centre.example", "alerts:approve", "alerts:read")

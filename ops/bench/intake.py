@@ -84,7 +84,7 @@ class Load:
 
 async def measure(seconds: float, data: Path) -> dict[str, float]:
     arguments = argparse.Namespace(subscribers=PEOPLE, port=0)
-    async with served(data, arguments) as (base, token, pid):
+    async with served(data, arguments) as (base, token, _, pid):
         url = urlsplit(base)
         load = Load((url.hostname or "", url.port or 80), await _key(base, token))
         await load.run(WARM_UP_S)
