@@ -1,0 +1,61 @@
+"""Commands of many callers travel together, and each caller has its own answer, fault or end."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import DataError, ResponseError
+
+from alertd.store.connection import Connection, StoreUnavailableError
+
+
+async def taken(redis: Redis) -> int:
+    """How many events of its sockets the server has handled: one for what came in one piece."""
+    return int((await redis.info("stats"))["total_reads_processed"])
+
+
+async def test_what_is_asked_in_one_turn_goes_out_in_one_piece(store: Connection, redis: Redis):
+    """A hundred callers at once are one request to the server, and each has its own answer."""
+    await store.execute("PING")  # the connection is there
+    before = await taken(redis)
+    answers = await asyncio.gather(*(store.execute("HINCRBY", "{x:1}", "n", 1) for _ in range(100)))
+    assert sorted(answers) == list(range(1, 101))
+    assert await taken(redis) - before <= 3  # a long one may be read in two, and the second question is one
+
+
+async def test_one_caller_s_fault_is_not_another_s(store: Connection):
+    """A command that the server refuses, and one that cannot even be written, are their callers' own."""
+    wrong, unwritten, right = await asyncio.gather(
+        store.execute("HGET", "{x:1}"), store.execute("SET", "{x:1}", object()), store.execute("SET", "{x:1}", "there"),  # type: ignore[arg-type]
+        return_exceptions=True,
+    )  # fmt: skip
+    assert isinstance(wrong, ResponseError)
+    assert isinstance(unwritten, DataError)
+    assert right
+    assert await store.execute("GET", "{x:1}") == b"there"
+
+
+async def test_what_waits_for_the_disk_is_confirmed_to_each(store: Connection):
+    """Several durable writes share one confirmation, and a read beside them does not wait for it."""
+    calls = [store.run_durably("idempotency", [f"{{i:{i}}}"], "digest", f"id{i}", 1000, 1000, 0) for i in range(20)]
+    answers = await asyncio.gather(*calls, store.execute("EXISTS", "{x:1}"))
+    assert [answer[1] for answer in answers[:20]] == [f"id{i}".encode() for i in range(20)]
+
+
+async def test_a_caller_who_leaves_takes_no_answer_along(store: Connection):
+    """One of two in the same turn is cancelled: the other is answered."""
+    leaving, staying = [asyncio.ensure_future(store.execute("INCR", "{x:1}")) for _ in range(2)]
+    await asyncio.sleep(0)
+    leaving.cancel()
+    assert await staying == 2
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+
+
+async def test_without_a_server_every_caller_is_told(codec):
+    """Nobody is left waiting."""
+    gone = Connection(Redis(unix_socket_path="/nowhere/server.sock"), codec)
+    outcomes = await asyncio.gather(*(gone.execute("PING") for _ in range(3)), return_exceptions=True)
+    assert [type(one) for one in outcomes] == [StoreUnavailableError] * 3
