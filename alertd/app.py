@@ -148,7 +148,9 @@ class Parts:
         operators, sessions = OperatorStore(self.db), SessionStore(self.db)
         self.operators = Operators(operators, clock, settings.sign_in)
         self.sessions = Sessions(sessions, operators, clock, settings.sign_in)
-        self.stopping = Stopping(Stops(self.db), self.alerts, self.access, operators, clock)
+        self.stopping = Stopping(
+            Stops(self.db), self.alerts, self.access, operators, clock, host=settings.alerts.organisation
+        )
         self.intake = Intake(
             self.alerts, Looks(self.targeting, self.people, clock), self.renderer, clock, self.carriers, self.photos, self.texts,
             self.organisations,
@@ -179,7 +181,7 @@ class Parts:
         """What tells of alerts, and what takes them from elsewhere."""
         settings, clock, metrics = self.settings, self.clock, self.metrics
         kept = event_store.Events(self.db, keep=settings.events.keep, keep_days=settings.events.keep_days)
-        self.events = Events(kept, self.alerts, clock, org=settings.alerts.organisation)
+        self.events = Events(kept, self.alerts, clock, self.organisations.names)
         hooks, poster = Hooks(self.db), self.poster or poster_of(settings.webhooks)
         self.webhooks = Webhooks(hooks, kept, poster, clock)
         self.webhook_delivery = WebhookDelivery(hooks, kept, poster, clock, metrics)
@@ -204,7 +206,7 @@ class Parts:
             self.carriers,
             hooks,
             clock,
-            settings.alerts.organisation,
+            self.organisations.names,
         )
 
     def services(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -71,11 +71,13 @@ class Batch:
 class Events:
     """Brings events on their way, and reads them."""
 
-    def __init__(self, events: store.Events, alerts: Alerts, clock: Clock, *, org: str) -> None:
+    def __init__(
+        self, events: store.Events, alerts: Alerts, clock: Clock, organisations: Callable[[], Awaitable[Sequence[str]]]
+    ) -> None:
         self._events = events
         self._alerts = alerts
         self._clock = clock
-        self._org = org
+        self._organisations = organisations
         self._name = secrets.token_hex(8)
         self._looks: dict[str, _Look] = {}
         self._trimmed = -TRIM_S
@@ -101,7 +103,8 @@ class Events:
         for chain, told in found:
             await self._looked(chain, told, now)
         if now - self._trimmed >= TRIM_S:
-            await self._events.trim(self._org)
+            for org in await self._organisations():
+                await self._events.trim(org)
             self._trimmed = now
         return sum(counts)
 

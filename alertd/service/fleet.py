@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 
 from alertd.alerts import AlertState
 from alertd.clock import Clock
@@ -14,7 +15,7 @@ from alertd.store.people import People
 from alertd.store.webhooks import Hooks
 from alertd.store.work import Work
 
-#: Alerts looked at for their states: the newest.
+#: Alerts of each organisation looked at for their states: the newest.
 RECENT = 1_000
 
 
@@ -23,7 +24,7 @@ class Fleet:
 
     def __init__(
         self, alerts: Alerts, work: Work, people: People, limits: Limits, carriers: Carriers, hooks: Hooks,
-        clock: Clock, org: str,
+        clock: Clock, organisations: Callable[[], Awaitable[Sequence[str]]],
     ) -> None:  # fmt: skip
         self._alerts = alerts
         self._work = work
@@ -32,11 +33,13 @@ class Fleet:
         self._carriers = carriers
         self._hooks = hooks
         self._clock = clock
-        self._org = org
+        self._organisations = organisations
 
     async def metrics(self) -> bytes:
         """Prometheus' text format."""
-        recent = await self._alerts.of_org(self._org, before=None, limit=RECENT)
+        orgs = await self._organisations()
+        recent = [place for org in orgs for place in await self._alerts.of_org(org, before=None, limit=RECENT)]
+        hooks = [hook for org in orgs for hook in await self._hooks.of_org(org)]
         states = await self._alerts.states([alert_id for _, alert_id in recent])
         now = self._clock.now_ms()
         pending = [made for (made, _), state in zip(recent, states, strict=True) if state is AlertState.PENDING]
@@ -46,7 +49,7 @@ class Fleet:
             await self.breakers(),
             subscribers=await self._people.count(),
             pending_oldest_s=max(0, now - min(pending, default=now)) / 1000,
-            webhooks_off=sum(bool(one.off) for one in await self._hooks.standing(await self._hooks.of_org(self._org))),
+            webhooks_off=sum(bool(one.off) for one in await self._hooks.standing(hooks)),
         )
 
     async def breakers(self) -> dict[tuple[str, str], bool]:

@@ -6,6 +6,7 @@ The service's own organisation exists by itself, with everything permitted until
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -81,10 +82,14 @@ class Organisations:
         """Whether the caller is of whoever runs the service."""
         return who.org == self._default
 
+    async def names(self) -> Sequence[str]:
+        """The ids of all that may have alerts."""
+        return sorted({self._default, *await self._store.names()})
+
     async def list(self) -> list[Known]:
         """All of them, by id."""
-        names = sorted({self._default, *await self._store.names()})
-        return [known for known in [await self.get(name) for name in names] if known.rev or known.id == self._default]
+        found = [await self.get(name) for name in await self.names()]
+        return [known for known in found if known.rev or known.id == self._default]
 
     async def put(self, org: str, new: Organisation, who: Credential, *, rev: int | None = None) -> Known:
         """Make an organisation, or change it if it still is of revision `rev`. Whoever runs the service makes it and grants what is

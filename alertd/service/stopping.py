@@ -34,12 +34,15 @@ class Outcome:
 class Stopping:
     """Stops and resumes, and says what is stopped."""
 
-    def __init__(self, stops: Stops, alerts: Alerts, access: Access, operators: OperatorStore, clock: Clock) -> None:
+    def __init__(
+        self, stops: Stops, alerts: Alerts, access: Access, operators: OperatorStore, clock: Clock, *, host: str
+    ) -> None:
         self._stops = stops
         self._alerts = alerts
         self._access = access
         self._operators = operators
         self._clock = clock
+        self._host = host  # the organisation of whoever runs the service
         self._obeyed = -1  # the generation that every live chain was brought in line with
 
     async def stop(self, scope: str, who: Credential, reason: str) -> Outcome:
@@ -73,8 +76,10 @@ class Stopping:
     async def scope_of(self, what: str, key_id: str | None, who: Credential) -> str:
         """The scope that a caller means. Raises Problem where it is not theirs, or there is no such key."""
         if what == "service":
-            if not who.may("admin"):
-                raise Problem("not-allowed", "Only an administrator stops the whole service.", scope="admin")
+            if not who.may("admin") or who.org != self._host:
+                raise Problem(
+                    "not-allowed", "Only an administrator of whoever runs it stops the whole service.", scope="admin"
+                )
             return SERVICE
         if what == "organisation":
             return of_org(who.org)

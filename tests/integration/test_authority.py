@@ -425,3 +425,13 @@ async def test_a_draft_that_is_submitted_and_an_update_go_by_the_same_policy(des
     assert (await desk.ask("ana", "POST", f"/v1/alerts/{draft['id']}/submit"))[1]["state"] == "approved"
     update = {**alert, "notify": "full"}
     assert (await desk.ask("ana", "POST", f"/v1/alerts/{draft['id']}/updates", update))[1]["state"] == "approved"
+
+
+async def test_an_organisation_stops_itself_and_whoever_runs_the_service_all(desk: Desk, alert: dict[str, Any]):
+    """Two of another's administrators could otherwise lift a stop of the whole; and what an organisation has is measured, too."""
+    assert await state(desk, "ana", alert) == "pending"
+    assert b'alertd_alerts{state="pending"} 1.0' in await desk.parts.fleet.metrics()
+    whole = {"what": "service", "reason": "x"}
+    assert await desk.slug("ana", "POST", "/v1/stop", whole) == "not-allowed"
+    assert await desk.slug("host", "POST", "/v1/stop", whole) == "ok"
+    assert await desk.slug("ana", "POST", "/v1/resume", {"what": "service"}) == "not-allowed"

@@ -35,6 +35,10 @@ async def told(parts: Parts) -> list[dict[str, Any]]:
     return [json.loads(event) for _, event in batch.events]
 
 
+async def _default() -> list[str]:
+    return ["default"]
+
+
 async def test_every_state_of_an_alert_is_told_in_order(parts: Parts, sample: dict[str, Any]):
     """From its submission to its purge, also those of the versions that tell of what follows it; and no word of the case."""
     await register(parts, 30)
@@ -85,7 +89,7 @@ async def test_what_dies_in_between_loses_nothing_and_tells_nothing_twice(parts:
 async def test_a_chain_that_has_nothing_left_to_tell_is_let_go(store: Connection, alerts: Alerts):
     """After a minute and more in which it had nothing; until then a step that was announced may still come."""
     clock, kept = Clock(), Events(store, keep=1000, keep_days=30)
-    brings = Brings(kept, alerts, clock, org="default")
+    brings = Brings(kept, alerts, clock, _default)
     name = new_id(1_700_000_000_000)
     await alerts.enliven(name, works=False)
     for _ in range(5):
@@ -265,7 +269,7 @@ async def test_events_of_a_cluster_come_together(cluster: Connection):
     names = [new_id(1_700_000_000_000 + i) for i in range(20)]
     for name in names:
         await alerts.create(record(name), AREA)
-    brings = Brings(kept, alerts, SystemClock(), org="default")
+    brings = Brings(kept, alerts, SystemClock(), _default)
     assert await brings.leads()
     assert await brings.bring() == 20
     batch = await brings.read("default", None, 100)

@@ -98,10 +98,14 @@ async def planned(alerts: Alerts, work: Work, people: int) -> str:
     return name
 
 
+async def _default() -> list[str]:
+    return ["default"]
+
+
 async def test_the_fleet_is_told_of_live_alerts_alone(store: Connection, alerts: Alerts):
     """Figures of references are of live alerts, as their help says, and hundreds of alerts cost a few round trips."""
     work = Work(store)
-    fleet = Fleet(alerts, work, People(store), Limits(store), Carriers([]), Hooks(store), SystemClock(), "default")
+    fleet = Fleet(alerts, work, People(store), Limits(store), Carriers([]), Hooks(store), SystemClock(), _default)
     for _ in range(60):
         await made(alerts)
     await planned(alerts, work, 3)
