@@ -13,7 +13,9 @@ from alertd.errors import Problem
 from alertd.service.access import Credential
 from alertd.service.budget import Budget
 from alertd.service.holding import ASK_AGAIN_MS
+from alertd.store import keys
 from alertd.store.budgets import Budgets
+from alertd.store.scripts import STALLED_MS
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.integration.acts import BEA, counts, register, send, submitted
@@ -91,6 +93,12 @@ async def test_what_is_spent_stops_at_the_limit_and_goes_on_when_there_is_more(
         if one.state == "queued" and one.attempts == 0
     ][:1]
     assert message.reason == "over_budget"
+    for _ in range(2):
+        parts.db.skew_ms += STALLED_MS
+        await parts.work.finish(record.id)
+    assert await parts.db.execute(
+        "HEXISTS", keys.of_chain(record.id, "version", record.id), "stalled"
+    )  # somebody must decide
     await parts.approval.approve(record.id, BEA, overspend="Found nowhere yet.")
     parts.db.skew_ms += ASK_AGAIN_MS + 1_000
     await send(parts, approved, "sms")

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from redis.asyncio import Redis
 
 from alertd.app import Parts, opened
@@ -25,6 +26,7 @@ from tests.integration.conftest import settings_for
 PEOPLE = 1_200
 
 
+@pytest.mark.alone  # a server that gets no processor for seconds is as dead as one that was killed
 async def test_a_master_that_dies_with_an_alert_loses_no_one(
     tmp_path: Path, codec: Codec, sandbox: Sandbox, library: Library, sample: dict[str, Any]
 ):
