@@ -114,13 +114,14 @@ def approve(
     plate: Annotated[
         list[str] | None, typer.Option(help="The plate of a vehicle it names, typed again. Once for each.")
     ] = None,
+    overspend: Annotated[str | None, typer.Option(help="Why it may cost more than the budget of SMS.")] = None,
     seen: Seen = None,
     watch: Annotated[bool, typer.Option("--watch", help="Stay until nobody more is told.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """The second person's word: it is sent."""
     client = common(ctx).client()
-    said = {"people": people, "plates": plate}
+    said = {"people": people, "plates": plate, "overspend": overspend}
     body = {name: value for name, value in said.items() if value is not None}
     _decided(client, alert_id, "approve", body, seen, as_json=as_json)
     if watch:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from alertd.app import Parts
+from alertd.clock import SystemClock
 from alertd.config import BudgetSection
 from alertd.errors import Problem
 from alertd.service.access import Credential
@@ -25,11 +26,19 @@ PEOPLE = 30
 APPROVER = Credential(key_id="d", org="default", subject="dora@centre.example", scopes=frozenset({"alerts:approve"}))
 
 
+class Noon(SystemClock):
+    """It stays the same moment, so that no midnight comes between."""
+
+    def now_ms(self) -> int:
+        return 1_795_608_000_000
+
+
+NOON = Noon()
+
+
 def limited(parts: Parts, **limits: Any) -> None:
     """With these limits, wherever the budget is asked."""
-    budget = Budget(
-        Budgets(parts.db), parts.carriers, parts.renderer, parts.texts, BudgetSection(**limits), parts.clock
-    )
+    budget = Budget(Budgets(parts.db), parts.carriers, parts.renderer, parts.texts, BudgetSection(**limits), NOON)
     parts.budget = budget
     parts.approval._budget = budget
 
@@ -41,7 +50,7 @@ async def segments(parts: Parts, sample: dict[str, Any]) -> int:
     await parts.approval.approve(record.id, BEA)
     assert await parts.worker().planner.plan(await parts.alerts.get(record.id))
     await send(parts, await parts.alerts.get(record.id), "sms")
-    spent, day = await Budgets(parts.db).spent("default", record.id, parts.clock.now_ms())
+    spent, day = await Budgets(parts.db).spent("default", record.id, NOON.now_ms())
     assert spent == day
     assert spent % PEOPLE == 0
     return spent // PEOPLE
