@@ -1,6 +1,6 @@
 # alertd with the Valkey server that its wheel brings along. Two stages: what builds stays behind.
 #   docker build -t alertd .
-#   docker run --init -p 127.0.0.1:8080:8080 -v alertd-data:/data alertd
+#   docker run --init -p 127.0.0.1:8080:8080 -v alertd-data:/data -v alertd-tombstones:/tombstones alertd
 # The first start prints the administrator's key. ops/compose.yaml runs it with a store of its own.
 
 FROM python:3.11-slim-bookworm AS build
@@ -16,10 +16,11 @@ RUN python -m venv /opt/alertd \
  && /opt/alertd/bin/pip install --no-cache-dir --only-binary :all: /wheels/*.whl
 
 FROM python:3.11-slim-bookworm
-# A number, so that Kubernetes can see that it is not root. What it writes is in /data alone.
+# A number, so that Kubernetes can see that it is not root. What it writes is in /data, and which cases were purged in /tombstones: a
+# volume of its own, because a copy of the data that is put back must not take that back.
 RUN groupadd --system --gid 10001 alertd \
  && useradd --system --uid 10001 --gid 10001 --no-create-home --home-dir /data --shell /usr/sbin/nologin alertd \
- && install -d -o alertd -g alertd -m 0700 /data
+ && install -d -o alertd -g alertd -m 0700 /data /tombstones
 COPY --from=build /opt/alertd /opt/alertd
 # Every option with its default; mount yours over it. The variables below stand above it.
 COPY ops/alertd.toml /etc/alertd/alertd.toml
@@ -27,10 +28,11 @@ ENV PATH=/opt/alertd/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     ALERTD_CONFIG=/etc/alertd/alertd.toml \
     ALERTD_STORE__DIRECTORY=/data \
+    ALERTD_STORE__TOMBSTONES=/tombstones/purged \
     ALERTD_API__HOST=0.0.0.0
 USER 10001:10001
 WORKDIR /data
-VOLUME /data
+VOLUME ["/data", "/tombstones"]
 EXPOSE 8080
 # A store of ten million subscribers loads for a minute or two before alertd is ready.
 HEALTHCHECK --interval=10s --timeout=10s --start-period=180s --retries=3 CMD ["alertd", "check", "--ready"]

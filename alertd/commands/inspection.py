@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -49,6 +50,7 @@ def inspected(
     return [
         Finding(part="configuration", ok=True, says=where),
         *(_outside(settings.store, settings.store.url) if settings.store.url else _embedded(settings.store)),
+        _tombstones(settings.store),
         _regions(settings, regions),
         *_unattended(settings.store),
         *(_carriers(settings) if settings.carriers else [_no_carriers(settings)]),
@@ -120,6 +122,18 @@ async def _allowed(url: str, codec: Codec) -> dict[str, Unattended]:
             if stored and (allowed := Organisation.model_validate_json(stored.document).unattended):
                 found[org] = allowed
         return found
+
+
+def _tombstones(section: StoreSection) -> Finding:
+    """Without them no case is purged, which should be known before one has to be."""
+    file = section.tombstones_file.absolute()
+    writable = not section.directory.exists() or os.access(file if file.exists() else file.parent, os.W_OK)
+    says = (
+        f"{file}, which belongs into no backup of the store"
+        if writable
+        else f"no case can be purged: {file} cannot be written, see store.tombstones"
+    )
+    return Finding(part="tombstones", ok=True, warns=not writable, says=says)
 
 
 def _regions(settings: Settings, load: Callable[[Settings], Library]) -> Finding:

@@ -123,10 +123,19 @@ def test_unit_ends_alertd_in_order_and_gives_it_a_folder_of_its_own():
     """systemd signals the first process alone and waits as long as the runbook says; nothing of it is root's."""
     lines = [line for line in UNIT.splitlines() if line and not line.startswith(("#", "["))]
     said = dict(line.split("=", 1) for line in lines)
-    wanted = {"User": "alertd", "StateDirectory": "alertd", "KillMode": "mixed", "TimeoutStopSec": "90"}
+    wanted = {
+        "User": "alertd",
+        "StateDirectory": "alertd alertd-tombstones",
+        "KillMode": "mixed",
+        "TimeoutStopSec": "90",
+    }
     assert said | wanted == said
     assert said["ProtectSystem"] == "strict"
     variables = dict(one.split("=") for one in said["Environment"].split())
-    assert variables["ALERTD_STORE__DIRECTORY"] == f"/var/lib/{said['StateDirectory']}"
+    data, tombstones = (f"/var/lib/{folder}" for folder in said["StateDirectory"].split())
+    assert variables["ALERTD_STORE__DIRECTORY"] == data
+    assert Path(variables["ALERTD_STORE__TOMBSTONES"]).parent == Path(
+        tombstones
+    )  # what may be written, and no copy of the data holds
     assert {name for name in variables if not is_option(name)} <= OTHER_VARIABLES
     assert len(said) == len(lines)

@@ -53,6 +53,14 @@ def test_store_that_cannot_start_is_a_fault(tmp_path: Path, section: dict[str, A
     assert words in fault.says
 
 
+def test_tombstones_that_cannot_be_written_are_told_before_a_case_has_to_be_purged(tmp_path: Path):
+    """It would start, and purge nothing."""
+    for place, warns in (("tombstones", False), ("none/tombstones", True)):
+        found = looked(Settings(store=StoreSection(directory=tmp_path, tombstones=tmp_path / place)))
+        (one,) = [finding for finding in found if finding.part == "tombstones"]
+        assert (one.ok, one.warns, str(tmp_path / place) in one.says) == (True, warns, True)
+
+
 TWILIO = {"kind": "twilio", "account": "AC1", "password": "secret", "sender": "+34600000000"}
 SMTP = {"kind": "smtp", "host": "relay.example", "sender": "Alerts <alerts@centre.example>"}
 
