@@ -98,7 +98,7 @@ class Desk:
         await self.page.goto(f"{self.url}/console")
         await self.page.get_by_label(self.say("Your key")).fill(key)
         await self.page.get_by_role("button", name=self.say("Sign in")).click()
-        await self.page.get_by_role("link", name=self.say("New alert")).wait_for()
+        await self.page.get_by_role("button", name=self.say("Sign out")).wait_for()
 
     async def check_readable(self, direction: str = "ltr") -> None:
         """Nothing that axe-core calls serious or critical stands in anybody's way on what is shown now."""
