@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from alertd.documents import MAX_POLYGONS, MAX_REGIONS, Shape
 from alertd.faults import refusal
-from alertd.fields import Document, Form, Line, RegionCode
+from alertd.fields import MAX_LANGUAGES, Document, Form, Language, Line, RegionCode
 from alertd.kinds import Level
 
 #: A name in records and keys.
@@ -56,6 +56,7 @@ class Organisation(Document):
                 {
                     "name": "Policía Nacional",
                     "cap_sender": "alerts@police.example",
+                    "languages": ["es"],
                     "jurisdiction": {"regions": ["ES"]},
                     "unattended": {"levels": ["information"], "people": 2000, "alerts_per_hour": 4},
                 }
@@ -65,6 +66,9 @@ class Organisation(Document):
     name: Line
     cap_sender: CapSender | None = Field(
         None, description="What its CAP documents call it; null: as the configuration says."
+    )
+    languages: Annotated[tuple[Language, ...], Field(max_length=MAX_LANGUAGES, examples=[["es"]])] = Field(
+        (), description="Each of its alerts can be told in all of these, or is refused."
     )
     jurisdiction: Jurisdiction | None = Field(None, description="Where its alerts may be told; null: everywhere.")
     unattended: Unattended | None = Field(None, description="Null: every Actual alert needs a second person.")

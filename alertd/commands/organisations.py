@@ -52,6 +52,7 @@ def _tell(found: dict[str, Any]) -> None:
             "id": found["id"],
             "name": found["name"],
             "CAP sender": whole.get("cap_sender"),
+            "languages": whole.get("languages"),
             "may alert in": (ground.get("regions", []) + [f"{drawn} polygons"] * (drawn > 0)) or "everywhere",
             "without a second person": whole.get("unattended") or "nothing",
             "allowed by": found["unattended_by"],

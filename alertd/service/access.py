@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -49,6 +50,8 @@ DELEGATE, APPROVE = "delegate", "alerts:approve"
 OVERSPEND: Scope = "alerts:overspend"
 #: A key is noted as used at most so often.
 USED_MS = 60_000
+#: Those of keys that are kept as they are read: one with polygons may have a megabyte, and each call asks for it.
+JURISDICTIONS_KEPT = 64
 #: The longest that an old secret lives on beside a new one.
 MOST_OVERLAP_S = 7 * 86_400
 _TOKEN = re.compile(r"(test|live)_([A-Za-z0-9]{12})_([A-Za-z0-9_-]{43})")
@@ -267,8 +270,13 @@ def _digest(secret: str) -> str:
 
 
 def _credential(key_id: str, stored: StoredKey) -> Credential:
-    ground = Jurisdiction.model_validate_json(stored.jurisdiction) if stored.jurisdiction else None
+    ground = _jurisdiction(stored.jurisdiction) if stored.jurisdiction else None
     return Credential(
         key_id=key_id, org=stored.org, subject=stored.subject, scopes=frozenset(stored.scopes), test=stored.test,
         makers=stored.makers, terms=Terms(expires=stored.expires, rate_per_min=stored.rate_per_min, jurisdiction=ground),
     )  # fmt: skip
+
+
+@lru_cache(JURISDICTIONS_KEPT)
+def _jurisdiction(text: str) -> Jurisdiction:
+    return Jurisdiction.model_validate_json(text)

@@ -97,7 +97,7 @@ class Approval:
         record = await self.get(alert_id, who)
         if record.state in AMENDABLE:
             check_key(record, who)
-            await self._organisations.check(await self._alerts.area(record.id), who)
+            await self._organisations.check(who, area=await self._alerts.area(record.id))
             await claim_external_id(self._alerts, record)
             rev = record.rev if rev is None else rev  # the external id that was claimed is the one it has then
         texts = await self._texts.revision(record.org)
@@ -148,7 +148,7 @@ class Approval:
             raise refused(record.state, AlertState.APPROVED)
         alert = Alert.model_validate_json(record.document)
         area = await self._alerts.area(record.id)
-        await self._organisations.check(area, who)
+        await self._organisations.check(who, area=area)
         # As they were at the submission: what is imported since takes nobody out whom the area was shown with.
         found = await self._targeting.people(area, alert, [int(number) for number in record.regions.split()])
         if alert.status is Status.ACTUAL and len(found) < self._targeting.settings.least_people:

@@ -149,8 +149,8 @@ class Intake:
         look = await self._looks.lately(alert)
         check_contacts(alert, look.countries)
         checks = [check_stops()] if check_stops else []
-        if not draft:
-            checks.append(self._organisations.check(look.area.geometry, who))
+        area = None if draft else look.area.geometry
+        checks.append(self._organisations.check(who, area=area, told=self._renderer.languages(alert)))
         texts, _ = await asyncio.gather(self._texts.revision(who.org), asyncio.gather(*checks))  # in one round trip
         own = await self._texts.of(who.org, texts)
 

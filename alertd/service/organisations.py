@@ -15,6 +15,7 @@ from shapely.geometry.base import BaseGeometry
 
 from alertd.errors import Fault, Problem
 from alertd.organisations import GRANTED, Jurisdiction, Organisation
+from alertd.rendering.languages import matching
 from alertd.service.access import APPROVE, Credential
 from alertd.service.kept import Kept, digest
 from alertd.service.regions import Regions
@@ -68,12 +69,16 @@ class Organisations:
         self._regions = regions
         self._default = default
         self._border_share = border_share
+        self._read: dict[str, tuple[bytes, Known]] = {}  # a jurisdiction may have a megabyte
         self._grounds: Kept[bytes] = Kept(KEPT)
         self._beyond: Kept[Beyond | None] = Kept(KEPT)
 
     async def get(self, org: str) -> Known:
         """As it stands; of one that nobody has written, its id as its name and everything permitted."""
-        return _known(org, (await self._store.get(org))[0])
+        stored, sealed = await self._store.get(org)
+        if org not in self._read or self._read[org][0] != sealed:
+            self._read[org] = (sealed, _known(org, stored))
+        return self._read[org][1]
 
     async def exists(self, org: str) -> bool:
         return org == self._default or (await self._store.get(org))[0] is not None
@@ -162,11 +167,15 @@ class Organisations:
         """Count the alert among those of the last hour. False when there were as many as may be."""
         return await self._store.allow(record.org, record.id, permit.per_hour)
 
-    async def check(self, area: shapely.MultiPolygon, who: Credential) -> None:
-        """Raises Problem where an area is not to be alerted by the caller: it lies outside the jurisdiction of the organisation, or
-        of the key.
+    async def check(
+        self, who: Credential, *, area: shapely.MultiPolygon | None = None, told: Sequence[str] | None = None
+    ) -> None:
+        """Raises Problem where an area is not to be alerted by the caller, because it lies outside the jurisdiction of the organisation or
+        of the key, and where what is `told` in these languages lacks one that the organisation promises.
         """
-        if beyond := await self.beyond(area, who):
+        if told is not None:
+            _check_languages((await self.get(who.org)).organisation, told)
+        if area is not None and (beyond := await self.beyond(area, who)):
             raise _refused(beyond)
 
     async def beyond(self, area: shapely.MultiPolygon, who: Credential) -> Beyond | None:
@@ -195,6 +204,13 @@ def _known(org: str, stored: StoredOrganisation | None) -> Known:
         id=org, rev=stored.rev, organisation=Organisation.model_validate_json(stored.document),
         allowed_by=stored.allowed_by, allowed_hands=frozenset(stored.allowed_hands),
     )  # fmt: skip
+
+
+def _check_languages(own: Organisation, told: Sequence[str]) -> None:
+    """Raises Problem."""
+    if missing := [tag for tag in own.languages if matching(tag, told) is None]:
+        fault = Fault("/info", f"Your organisation tells each alert in these as well: {', '.join(missing)}.")
+        raise Problem("language-missing", "The alert lacks a language of your organisation.", faults=(fault,))
 
 
 def _differs(name: str, new: Organisation, old: Organisation) -> bool:

@@ -435,3 +435,12 @@ async def test_an_organisation_stops_itself_and_whoever_runs_the_service_all(des
     assert await desk.slug("ana", "POST", "/v1/stop", whole) == "not-allowed"
     assert await desk.slug("host", "POST", "/v1/stop", whole) == "ok"
     assert await desk.slug("ana", "POST", "/v1/resume", {"what": "service"}) == "not-allowed"
+
+
+async def test_an_alert_has_the_languages_that_its_organisation_promises(desk: Desk, alert: dict[str, Any]):
+    """A draft, too; a missing child is told in every language of the catalogue, and what is written in another by its own words alone."""
+    assert await desk.slug("ana", "PUT", "/v1/organisations/police", {**POLICE, "languages": ["es", "ja"]}) == "ok"
+    for body in (alert, {**alert, "state": "draft"}):
+        assert await desk.slug("ana", "POST", "/v1/alerts", body) == "language-missing"
+    assert await desk.slug("ana", "PUT", "/v1/organisations/police", {**POLICE, "languages": ["es", "ar"]}) == "ok"
+    assert await desk.slug("ana", "POST", "/v1/alerts", alert) == "ok"
