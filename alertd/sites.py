@@ -15,7 +15,7 @@ from aiohttp import hdrs, web
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 
-from alertd.api import create_app, problems
+from alertd.api import create_app, needs, problems
 from alertd.app import Parts
 from alertd.config import ApiSection
 from alertd.console import console_routes
@@ -125,7 +125,7 @@ async def api_site(
         return merged_text([parts.metrics.text(), *of_workers])
 
     app = create_app(parts.services(is_ready, process_metrics, store.takes_writes))
-    app.add_routes(console_routes())
+    app.add_routes(console_routes(needs()))
     app.add_routes(public_routes(parts.publishing, parts.settings.api.reached_at, parts.clock))
     runner = Runner(app, access_log=None, handle_signals=False, shutdown_timeout=LAST_CALLS_S)
     await runner.setup()

@@ -73,6 +73,11 @@ OPERATIONS = (
 )
 
 
+def needs() -> dict[str, tuple[str, ...]]:
+    """By act, as the audit calls it, the scopes of which one is needed for it."""
+    return {one.act.name: tuple(scope for scope in (one.scope, one.or_scope) if scope) for one in OPERATIONS if one.act}
+
+
 def create_app(services: Services) -> web.Application:
     """The application over these services."""
     app = web.Application(client_max_size=services.settings.api.body_mb * 1024 * 1024)

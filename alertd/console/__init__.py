@@ -10,7 +10,7 @@ from pathlib import Path
 
 from aiohttp import hdrs, web
 
-from alertd.console.tables import module
+from alertd.console.tables import Needs, module
 
 STATIC = Path(__file__).parent / "static"
 
@@ -43,9 +43,9 @@ class _File:
 class _Files:
     """The files, each read and packed when it is first asked for, and the script of the tables."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, needs: Needs) -> None:
         self._paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-        self._packed = {"tables.js": _packed(module().encode(), ".js")}
+        self._packed = {"tables.js": _packed(module(needs).encode(), ".js")}
 
     async def answer(self, request: web.Request, name: str) -> web.StreamResponse:
         if name not in self._packed:
@@ -67,9 +67,11 @@ class _Files:
         return web.Response(body=file.packed, content_type=file.content_type, charset="utf-8", headers=headers)
 
 
-def console_routes() -> list[web.RouteDef]:
-    """The console's page at /console, and the files it loads below. They ask for no key: they hold no data."""
-    files = _Files(STATIC)
+def console_routes(needs: Needs) -> list[web.RouteDef]:
+    """The console's page at /console, and the files it loads below. They ask for no key: they hold no data. `needs`: the scopes
+    of the API's acts, so that none is offered that would be refused.
+    """
+    files = _Files(STATIC, needs)
 
     async def page(request: web.Request) -> web.StreamResponse:
         return await files.answer(request, "index.html")

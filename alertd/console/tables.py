@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from alertd.alerts import AMENDABLE, OPEN_STATES, OVER, SETTLED, SHOWN, AlertState, State
-from alertd.documents import MAX_RINGS, Status
-from alertd.kinds import KINDS, CancelReason, Kind, Level, Notify, Protection
+from alertd.documents import MAX_RINGS, Alert, Status
+from alertd.kinds import KINDS, CancelReason, Channel, Kind, Level, Notify, Protection
 from alertd.operators import Role
 from alertd.rules import CRITERIA
 from alertd.service.access import Scope
@@ -23,10 +24,16 @@ _LEFT = tuple(sorted(set(State) - SETTLED, reverse=True))
 _SPARED = tuple(sorted(SETTLED - {*_TOLD, *_LOST}))
 _ACTS = {"stand-down": STAND_DOWN, "reopen": REOPEN, "close": CLOSE, "cancel": CANCEL}
 
+#: By act, as the audit calls it, the scopes of which one is needed for it.
+Needs = Mapping[str, Sequence[str]]
 
-def tables() -> dict[str, Any]:
+
+def tables(needs: Needs) -> dict[str, Any]:
     """Each by its name in the scripts. States are in the order of their tables."""
     return {
+        "needs": {act: list(scopes) for act, scopes in needs.items()},
+        "channels": list(Channel),
+        "usualChannels": list(Alert.model_fields["channels"].default),
         "statuses": list(Status),
         "gravest": Level.CHILD_ALERT.value,
         "criteria": list(CRITERIA),
@@ -52,9 +59,11 @@ def tables() -> dict[str, Any]:
     }
 
 
-def module() -> str:
+def module(needs: Needs) -> str:
     """The script that has them."""
-    return f"// Made by alertd from the tables that rule.\nexport const TABLES = {json.dumps(tables(), indent=1)};\n"
+    return (
+        f"// Made by alertd from the tables that rule.\nexport const TABLES = {json.dumps(tables(needs), indent=1)};\n"
+    )
 
 
 def _from(step: Step) -> frozenset[AlertState]:

@@ -62,7 +62,7 @@ async def test_what_happened_is_told_in_order_with_who_did_it(
 
 async def test_it_is_asked_why_one_was_told(served: Served, browser: Browser, ana: str, alert: dict[str, Any]):
     """By id with the keys alone, and by number; whoever was not told is answered why. On a narrow dark screen from right to left no
-    less. A key that may not ask is not offered to.
+    less. A key that may not ask is not offered to, nor anything else that it may not do.
     """
     far = {
         **MARIA,
@@ -100,6 +100,8 @@ async def test_it_is_asked_why_one_was_told(served: Served, browser: Browser, an
         await other.sign_in(watcher)
         await opened(other, alert_id)
         await expect(other.page.get_by_text("Why was one person told")).to_have_count(0)
+        await expect(other.page.locator(".follow")).to_have_count(0)
+        await expect(other.page.get_by_role("link", name="New alert")).to_have_count(0)
 
 
 async def test_a_photo_is_cropped_told_in_words_and_blurred(served: Served, browser: Browser, ana: str, bea: str):

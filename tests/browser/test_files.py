@@ -14,7 +14,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from alertd.alerts import AlertState, State
-from alertd.api import OPERATIONS
+from alertd.api import OPERATIONS, needs
 from alertd.console import STATIC, console_routes
 from alertd.console.tables import tables
 from alertd.service.explaining import Told, Why
@@ -31,7 +31,7 @@ LARGEST_BYTES = 700_000
 @pytest.fixture
 async def client() -> AsyncIterator[TestClient[web.Request, web.Application]]:
     app = web.Application()
-    app.add_routes(console_routes())
+    app.add_routes(console_routes(needs()))
     async with TestClient(TestServer(app)) as opened:
         yield opened
 
@@ -73,7 +73,7 @@ def test_each_word_that_is_asked_for_is_there():
     """No screen shows the name of a key."""
     known = set(re.findall(r'^  "([^"]+)": \[', SCRIPTS["words.js"], re.MULTILINE))
     asked = {key for text in SCRIPTS.values() for key in re.findall(r'\bt\("([^"]+)"', text)}
-    told = tables()
+    told = tables(needs())
     asked |= {f"may-{one}" for one in told["scopes"]} | {f"is-{one}" for one in told["loudness"]}
     asked |= {*told["statuses"], *told["levels"], *told["codes"], *told["acts"], *AlertState}
     asked |= {f"act-{one.act.name}" for one in OPERATIONS if one.act and one.act.name.startswith("alert.")}
@@ -84,9 +84,11 @@ def test_each_word_that_is_asked_for_is_there():
 
 
 def test_the_tables_of_the_scripts_are_those_that_rule():
-    """Each state of a reference is in one group, and no script has a state of an alert in a list of its own."""
-    groups = tables()["references"].values()
+    """Each state of a reference is in one group, what is asked for is an act, and no script lists states of an alert by itself."""
+    groups = tables(needs())["references"].values()
     assert sorted(word for group in groups for word in group) == sorted(state.word for state in State)
+    acts = {act for text in SCRIPTS.values() for act in re.findall(r'mayDo\(me, "([^"]+)"', text)}
+    assert acts | {f"alert.{act}" for act in tables(needs())["acts"]} <= needs().keys()
     words = {state.value for state in AlertState}
     for name, text in SCRIPTS.items():
         lists = re.findall(r'\[("\w+"(?:, "\w+")+)\]', text) if name != "words.js" else []
@@ -98,7 +100,7 @@ async def test_the_tables_are_served_as_a_script(client: TestClient[web.Request,
     answer = await client.get("/console/tables.js")
     assert answer.content_type == "text/javascript"
     text = await answer.text()
-    assert json.loads(text[text.index("{") : text.rindex("}") + 1]) == tables()
+    assert json.loads(text[text.index("{") : text.rindex("}") + 1]) == tables(needs())
 
 
 async def test_nothing_inline_and_nothing_from_elsewhere(client: TestClient[web.Request, web.Application]):

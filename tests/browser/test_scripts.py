@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from alertd.api import needs
 from alertd.console import STATIC
 from alertd.console.tables import module
 from tests.contract.programs import program
@@ -32,7 +33,7 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The scripts and their tables, as modules of node."""
     folder = tmp_path_factory.mktemp("scripts") / "static"
     shutil.copytree(STATIC, folder, ignore=shutil.ignore_patterns("map", "maplibre*", "*.css"))
-    (folder / "tables.js").write_text(module(), encoding="utf-8")
+    (folder / "tables.js").write_text(module(needs()), encoding="utf-8")
     (folder / "tab.mjs").write_text(TAB, encoding="utf-8")
     (folder / "package.json").write_text('{"type": "module"}', encoding="utf-8")
     return folder

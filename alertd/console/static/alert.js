@@ -6,12 +6,12 @@ import { Curve, Timeline, Where } from "./course.js";
 import { Asked } from "./explain.js";
 import { Messages } from "./messages.js";
 import { hasForm } from "./draft.js";
-import { titleOf } from "./now.js";
+import { isAnothers, titleOf } from "./now.js";
 import { Differs } from "./edit.js";
 import { Face } from "./photo.js";
 import { Follow } from "./follow.js";
 import { Ground } from "./ground.js";
-import { Button, Field, Loading, Refused, Stale, StatusMark, counted, html, may, sentenceOf, some, useEffect, usePolled, useState } from "./parts.js";
+import { Button, Field, Loading, Refused, Stale, StatusMark, counted, html, may, mayDo, sentenceOf, some, useEffect, usePolled, useState } from "./parts.js";
 import { TABLES } from "./tables.js";
 import { RingWords, delayOf } from "./pieces.js";
 import { Eta, ReachRings } from "./reach.js";
@@ -58,8 +58,8 @@ function Decide({ alert, reach, me, unseen, onDecided }) {
     } catch (problem) { fail(problem); }
     work("");
   };
-  if (alert.author === me.subject && alert.status === "Actual") return html`<p class="note">${t("yours")}</p>`;
-  if (!may(me, "alerts:approve")) return html`<p class="note">${t("approver-decides")}</p>`;
+  if (isAnothers(alert, me)) return html`<p class="note">${t("yours")}</p>`;
+  if (!mayDo(me, "alert.approve")) return html`<p class="note">${t("approver-decides")}</p>`;
   const seen = { ...(typeof people === "number" ? { people } : {}), ...(named.length ? { plates: Object.values(plates) } : {}) };
   const approve = () => act("approve", seen);
   return html`<div class="decide of-${alert.status}">
@@ -109,10 +109,9 @@ function Approval({ alert, me, unseen, onDecided }) {
 /** What happened, how fast, where, and why one was told: asked of the API, and each of it where the key may see it. */
 function Account({ alert, progress, me }) {
   const { data: reach } = useReach(alert, alert.id);
-  const explains = may(me, "ledger:explain");
   return html`<div class="course"><${Timeline} alert=${alert} progress=${progress} />${progress ? html`<${Curve} alert=${alert} progress=${progress} />` : null}</div>
     ${reach ? html`<${Where} reach=${reach} />` : null}
-    ${explains ? html`<${Asked} alert=${alert} />` : null}`;
+    ${may(me, "ledger:explain") ? html`<${Asked} alert=${alert} />` : null}`;
 }
 
 function verdict(alert, progress) {
@@ -213,7 +212,7 @@ function Shown({ alert, progress, error, me, again }) {
     ${unseen ? html`<${Since} from=${seen.alert} to=${alert.alert} onSeen=${() => see(alert)} />` : null}
     ${alert.state === "pending" ? html`<${Approval} alert=${alert} me=${me} unseen=${unseen} onDecided=${again} />` : null}
     ${alert.reason ? html`<p class="note"><strong>${t(alert.state)}.</strong> ${alert.reason}</p>` : null}
-    ${TABLES.amendable.includes(alert.state) && hasForm(alert) && alert.author === me.subject ? html`<div class="actions"><a class="button primary" href="#/edit/${alert.id}"><span>${t("edit")}</span></a></div>` : null}
+    ${TABLES.amendable.includes(alert.state) && hasForm(alert) && alert.author === me.subject && mayDo(me, "alert.change") ? html`<div class="actions"><a class="button primary" href="#/edit/${alert.id}"><span>${t("edit")}</span></a></div>` : null}
     ${alert.paused ? html`<p class="note" role="status">${t("waits")}</p>` : null}
     ${alert.approved && progress ? html`<${Told} alert=${alert} progress=${progress} me=${me} />` : null}
     ${chain !== alert.id ? html`<p class="note">${t("tells-of")} <a href="#/alerts/${chain}">${t("update-of")}</a></p>` : null}

@@ -5,7 +5,7 @@ import { AlertScreen } from "./alert.js";
 import { AllScreen, NowScreen } from "./now.js";
 import { ComposeScreen, EditScreen, UpdateScreen } from "./compose.js";
 import { AuditScreen, CarriersScreen, KeysScreen } from "./desk.js";
-import { Button, Icon, html, may, render, useEffect, useState } from "./parts.js";
+import { Button, Icon, html, may, mayDo, render, useEffect, useState } from "./parts.js";
 import { PeopleScreen } from "./people.js";
 import { Enrol, Languages, Mark, Prove, SignIn } from "./sign-in.js";
 import { RegionsScreen } from "./regions.js";
@@ -41,7 +41,7 @@ function Head({ me, route, onSignOut }) {
     <a class="skip" href="#main" onClick=${(e) => { e.preventDefault(); document.getElementById("main").focus(); }}>${t("skip")}</a>
     <a class="brand" href="#/" aria-label="alertd"><${Mark} />alertd</a>
     <nav aria-label="alertd">${PLACES.filter(([, , , scope]) => may(me, scope)).map(link)}
-      ${may(me, "alerts:write") ? html`<a class="new" href="#/new" aria-current=${here === "new" ? "page" : null}><${Icon} name="plus" />${t("new")}</a>` : null}</nav>
+      ${mayDo(me, "alert.create") ? html`<a class="new" href="#/new" aria-current=${here === "new" ? "page" : null}><${Icon} name="plus" />${t("new")}</a>` : null}</nav>
     <div class="who"><span title=${`${me.subject} · ${me.organisation}`}>${me.name || me.subject}</span><${Languages} />
       <${Button} kind="quiet" onClick=${onSignOut}>${t("sign-out")}<//></div>
   </header>`;

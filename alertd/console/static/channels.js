@@ -1,7 +1,7 @@
 // How far an alert is, channel by channel.
 
 import { rows } from "./api.js";
-import { Button, Icon, Refused, html, useAct, useRef, useState } from "./parts.js";
+import { Button, Icon, Refused, html, may, useAct, useRef, useState } from "./parts.js";
 import { delayOf } from "./pieces.js";
 import { TABLES } from "./tables.js";
 import { clock, number, span, t } from "./words.js";
@@ -90,7 +90,6 @@ export function Channels({ progress, until }) {
 /** Why addresses were not reached: counted from the ledger, when somebody asks. */
 export function Reasons({ progress, me }) {
   const [found, find] = useState(null);
-  const may = me.scopes.includes("ledger:read") || me.scopes.includes("admin");
   const count = useAct(async (signal) => {
     const counts = {};
     for await (const row of rows(`/v1/alerts/${progress.id}/deliveries`, signal)) {
@@ -99,7 +98,7 @@ export function Reasons({ progress, me }) {
     }
     find(Object.entries(counts).sort((a, b) => b[1] - a[1]));
   });
-  if (!totals(progress).lost || !may) return null;
+  if (!totals(progress).lost || !may(me, "ledger:read")) return null;
   return html`<div class="reasons"><${Refused} error=${count.error} />${found
     ? html`<ul>${found.map(([why, n]) => html`<li><b>${number(n)}</b> ${why}</li>`)}</ul>`
     : html`<${Button} busy=${count.busy} onClick=${() => count.run()}>${t("why-failed")}<//>`}</div>`;

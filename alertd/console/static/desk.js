@@ -2,7 +2,7 @@
 
 import { ask, get, onceOf, onceOnly, post } from "./api.js";
 import { keep, kept } from "./draft.js";
-import { Button, Check, Empty, Field, Icon, Loading, Refused, Stale, html, useAct, usePolled, useState } from "./parts.js";
+import { Button, Check, Empty, Field, Icon, Loading, Refused, Stale, html, may, useAct, usePolled, useState } from "./parts.js";
 import { TABLES } from "./tables.js";
 import { list, moment, t } from "./words.js";
 
@@ -39,7 +39,7 @@ function NewKey({ me, onMade, onBack }) {
     onMade(await post("/v1/keys", wanted, { once: onceOf(once, wanted) }));
   });
   const make = (event) => { event.preventDefault(); run(); };
-  const own = TABLES.scopes.filter((one) => me.scopes.includes(one) || me.scopes.includes("admin"));
+  const own = TABLES.scopes.filter((one) => may(me, one));
   return html`<form class="sheet new-key" onSubmit=${make}><header><h2>${t("key-new")}</h2></header>
     <${Field} label=${t("key-for")} value=${subject} onChange=${name} required autofocus hint=${t("key-for-says")} />
     <fieldset class="scopes"><legend>${t("key-may")}</legend>${own.map((one) => html`<${Check} key=${one} label=${t(`may-${one}`)} checked=${scopes.includes(one)}

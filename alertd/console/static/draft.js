@@ -39,7 +39,7 @@ function soon() {
 
 export const blank = () => ({
   external_id: uuid(),  // one alert, however often it is handed in
-  status: "Actual", level: "child-alert", expires: soon(), channels: ["push", "sms", "mail"], number: "",
+  status: "Actual", level: "child-alert", expires: soon(), channels: TABLES.usualChannels, number: "",
   checks: { authority: "", reference: "", criteria: [], custody: false, identity: false, risk: "", riskAt: 0, interests: "", interestsAt: 0 },
   child: { id: "c1", name: "", age: "", sex: "", hair: "", eyes: "", from: "", to: "", photo: null },
   seen: { at: "", zone: ZONE, place: {} }, clothing: {}, marks: {}, protection: [], sought: [], vehicles: [],

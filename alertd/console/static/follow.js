@@ -3,21 +3,19 @@
 import { ask, onceOnly } from "./api.js";
 import { hasForm, local } from "./draft.js";
 import { Messages } from "./messages.js";
-import { Button, Field, Refused, html, may, useState } from "./parts.js";
+import { isAnothers } from "./now.js";
+import { Button, Field, Refused, html, mayDo, useState } from "./parts.js";
 import { TABLES } from "./tables.js";
 import { t } from "./words.js";
 
-/** Who may: as the operations of the API have it. */
-const [WRITES, DECIDES] = [["alerts:write"], ["alerts:approve"]];
-const BOTH = [...WRITES, ...DECIDES];
 /** What the API calls the author's words, and the prepared words that people are told. */
 const ACTS = {
-  "stand-down": { by: BOTH, says: "reason", occasion: "stand-down" },
-  reopen: { by: DECIDES, says: "reason" },
-  extend: { by: DECIDES, says: "reason", ends: true, anothers: true },
-  restrict: { by: BOTH, says: "reason" },
-  close: { by: BOTH, says: "outcome", occasion: "close" },
-  cancel: { by: WRITES, says: "reason", occasion: "cancel" },
+  "stand-down": { says: "reason", occasion: "stand-down" },
+  reopen: { says: "reason" },
+  extend: { says: "reason", ends: true, anothers: true },
+  restrict: { says: "reason" },
+  close: { says: "outcome", occasion: "close" },
+  cancel: { says: "reason", occasion: "cancel" },
 };
 
 function Order({ alert, act, languages, onDone, onBack }) {
@@ -64,7 +62,10 @@ function Wait({ alert, onDone }) {
 const LATER_MS = 12 * 3600e3;
 
 /** To be told for longer than was approved takes somebody who might have approved it: not the author. */
-const mayOrder = (act, alert, me) => may(me, ...ACTS[act].by) && !(ACTS[act].anothers && alert.status === "Actual" && alert.author === me.subject);
+const isOthers = (act, alert, me) => ACTS[act].anothers && isAnothers(alert, me);
+/** What has no facts of a child, or none any more, has none to take out. */
+const isBare = (act, alert) => act === "restrict" && (alert.restricted || !hasForm(alert));
+const mayOrder = (act, alert, me) => mayDo(me, `alert.${act}`) && !isOthers(act, alert, me) && !isBare(act, alert);
 
 export function Follow({ alert, state, languages, me, onDone }) {
   const [act, begin] = useState("");
@@ -75,6 +76,6 @@ export function Follow({ alert, state, languages, me, onDone }) {
   if (!possible.length) return null;
   return html`<div class="actions follow">${possible.map((one) => html`
     <${Button} key=${one} kind=${one === "stand-down" ? "danger" : one === "reopen" ? "primary" : "plain"} onClick=${() => begin(one)}>${t(one)}<//>`)}
-    ${TABLES.acts.update.includes(state) && hasForm(alert) && alert.alert && may(me, ...WRITES) ? html`<a class="button plain" href="#/update/${alert.id}"><span>${t("update")}</span></a>` : null}
-    ${(TABLES.open.includes(state) || alert.paused) && may(me, ...(alert.paused ? DECIDES : BOTH)) ? html`<${Wait} alert=${alert} onDone=${onDone} />` : null}</div>`;
+    ${TABLES.acts.update.includes(state) && hasForm(alert) && alert.alert && mayDo(me, "alert.update") ? html`<a class="button plain" href="#/update/${alert.id}"><span>${t("update")}</span></a>` : null}
+    ${(TABLES.open.includes(state) || alert.paused) && mayDo(me, alert.paused ? "alert.resume" : "alert.pause") ? html`<${Wait} alert=${alert} onDone=${onDone} />` : null}</div>`;
 }

@@ -2,7 +2,7 @@
 
 import { forSession, get, isReady } from "./api.js";
 import { Channels, totals, waitsUntil } from "./channels.js";
-import { Button, Empty, Icon, Loading, Refused, Stale, StatusMark, counted, html, may, useAct, usePolled, useState } from "./parts.js";
+import { Button, Empty, Icon, Loading, Refused, Stale, StatusMark, counted, html, mayDo, useAct, usePolled, useState } from "./parts.js";
 import { Face } from "./photo.js";
 import { StopAll, Stops } from "./stops.js";
 import { TABLES } from "./tables.js";
@@ -58,6 +58,10 @@ export function titleOf(alert) {
   return own ? own.headline : t(alert.level);
 }
 
+/** An Actual alert is for another than its author to approve. */
+export const isAnothers = (alert, me) => alert.status === "Actual" && alert.author === me.subject;
+const mayApprove = (alert, me) => mayDo(me, "alert.approve") && !isAnothers(alert, me);
+
 const About = ({ alert }) => html`<p class="about">
   ${t(alert.level)} · ${t("by", { who: alert.author })} · ${t("until", { time: moment(alert.expires) })}</p>`;
 
@@ -67,11 +71,11 @@ const Pending = ({ alert, me }) => html`
       <${StatusMark} status=${alert.status} long />
       <h3>${titleOf(alert)}</h3>
       <${About} alert=${alert} />
-      ${alert.author === me.subject ? html`<p class="muted small">${t("yours")}</p>` : null}
+      ${isAnothers(alert, me) ? html`<p class="muted small">${t("yours")}</p>` : null}
     </div>
     <div class="figure"><b>${number(alert.people)}</b><span>${t("people", { n: alert.people })}</span></div>
-    <a class="button ${alert.author === me.subject ? "plain" : "primary"}" href="#/alerts/${alert.id}">
-      <span>${t(alert.author === me.subject ? "watch" : "review")}</span></a>
+    <a class="button ${mayApprove(alert, me) ? "primary" : "plain"}" href="#/alerts/${alert.id}">
+      <span>${t(mayApprove(alert, me) ? "review" : "watch")}</span></a>
   </li>`;
 
 const Live = ({ alert }) => html`
@@ -141,7 +145,7 @@ export function NowScreen({ me }) {
     <${Some} title=${t("waiting")} none=${t("nobody-waits")} found=${data.pending} card=${(one) => html`<${Pending} key=${one.id} alert=${one} me=${me} />`} />
     <${Some} title=${t("live")} none=${t("nothing-live")} found=${data.live} card=${(one) => html`<${Live} key=${one.id} alert=${one} />`} />
     <${Health} data=${data} />
-    ${may(me, "alerts:write", "alerts:approve") ? html`<${StopAll} stops=${data.stops} />` : null}
+    ${mayDo(me, "stop.set") ? html`<${StopAll} stops=${data.stops} />` : null}
     ${data.rest.length ? html`<${Part} title=${t("recent")}>
       <ul class="lines">${data.rest.map((one) => html`<${Line} key=${one.id} alert=${one} />`)}</ul><//>` : null}
   </div>`;

@@ -4,6 +4,7 @@ import { html } from "./vendor/html.mjs";
 import { useEffect, useRef, useState } from "./vendor/hooks.mjs";
 import { Offline, Problem } from "./api.js";
 import { boxOf, ringsOf } from "./shapes.js";
+import { TABLES } from "./tables.js";
 import { list, moment, number, t } from "./words.js";
 
 export { html, useEffect, useRef, useState };
@@ -45,6 +46,11 @@ export const Button = ({ kind = "plain", icon, busy, children, ...rest }) => htm
   <button type="button" class="button ${kind}" aria-busy=${busy ? "true" : null} disabled=${busy} ...${rest}>
     ${icon ? html`<${Icon} name=${icon} />` : null}<span>${children}</span>
   </button>`;
+
+/** Whether somebody has one of these scopes, or all there are. */
+export const may = (me, ...scopes) => [...scopes, "admin"].some((one) => me.scopes.includes(one));
+/** Whether the API would let them: an act by the name that the audit has for it. */
+export const mayDo = (me, act) => may(me, ...TABLES.needs[act]);
 
 let fields = 0;
 const useId = () => useState(() => `f${(fields += 1)}`)[0];
@@ -91,9 +97,6 @@ export function Refused({ error }) {
     </div>
   </div>`;
 }
-
-/** Whether somebody has one of these scopes. */
-export const may = (me, ...scopes) => ["admin", ...scopes].some((one) => me.scopes.includes(one));
 
 export const Loading = () => html`<p class="muted loading">${t("loading")}</p>`;
 

@@ -2,7 +2,7 @@
 
 import { ask, get } from "./api.js";
 import { boundsOf } from "./ground.js";
-import { Button, Field, Refused, Sketch, hasWebGl, html, useAct, useEffect, useRef, useState } from "./parts.js";
+import { Button, Field, Refused, Sketch, hasWebGl, html, may, useAct, useEffect, useRef, useState } from "./parts.js";
 import { Search } from "./area.js";
 import { OtherWays, useReading } from "./ways.js";
 import { polygonsOf } from "./shapes.js";
@@ -115,7 +115,6 @@ export function RegionsScreen({ me }) {
     return region && region.code;
   });
   const made = (region) => { draw(false); setShape(null); show(region); setChain([]); open(region.code); };
-  const may = me.scopes.includes("regions:write") || me.scopes.includes("admin");
   const ground = drawing ? shape : shown && shown.geometry;
   const label = shown ? nameOf(shown) : t("regions");
   return html`<div class="regions-screen area-step"><div class="area-side"><h1>${t("regions")}</h1>
@@ -123,7 +122,7 @@ export function RegionsScreen({ me }) {
           <${OtherWays} onAdd=${(pieces) => setShape(shapeOf(pieces))} reading=${reading} open=${!drawable} shapesOnly />`
         : html`<${Search} onFound=${(region) => open(region.code)} /><${Refused} error=${error} />
           ${shown ? html`<${Facts} region=${{ repairs: [], ...shown }} chain=${chain} onShow=${open} />` : html`<p class="muted">${t("regions-say")}</p>`}
-          ${may ? html`<div class="actions"><${Button} icon="polygon" onClick=${() => { draw(true); show(null); }}>${t("region-new")}<//></div><${Import} />` : null}`}</div>
+          ${may(me, "regions:write") ? html`<div class="actions"><${Button} icon="polygon" onClick=${() => { draw(true); show(null); }}>${t("region-new")}<//></div><${Import} />` : null}`}</div>
     <div class="map-box ${drawable ? "" : "no-map"}">${drawable
       ? html`<${RegionMap} geometry=${ground} drawing=${drawing} onNoMap=${() => canDraw(false)} told=${{ picked, drawn: (piece) => setShape(piece.geometry || null) }} />`
       : html`<p class="note">${t("no-map")}</p><${Sketch} geometry=${ground} label=${label} />`}</div></div>`;

@@ -6,12 +6,11 @@ import { Ground } from "./ground.js";
 import { Check, Field, Refused, StatusMark, html, sentenceOf } from "./parts.js";
 import { RingWords } from "./pieces.js";
 import { Untold } from "./reach.js";
+import { TABLES } from "./tables.js";
 import { t } from "./words.js";
 
-const CHANNELS = ["push", "sms", "mail"];
-
 export function SendStep({ draft, change, reach, error }) {
-  const toggle = (one, on) => change({ channels: CHANNELS.filter((each) => (each === one ? on : draft.channels.includes(each))) });
+  const toggle = (one, on) => change({ channels: TABLES.channels.filter((each) => (each === one ? on : draft.channels.includes(each))) });
   const document = previewOf(draft);
   const told = reach.counting ? null : reach.told;  // a sentence is of this area, or there is none
   return html`<div class="send-step">
@@ -22,7 +21,7 @@ export function SendStep({ draft, change, reach, error }) {
         <${RingWords} rings=${(targetOf(draft) || {}).rings} />
         ${draft.status === "Actual" ? html`<p class="muted">${t("submit-says")}</p>` : null}
         <div class="grid"><${Field} label=${t("expires")} type="datetime-local" value=${draft.expires} onChange=${(expires) => change({ expires })} />
-          <fieldset class="channels-choice"><legend>${t("by-channels")}</legend>${CHANNELS.map((one) => html`
+          <fieldset class="channels-choice"><legend>${t("by-channels")}</legend>${TABLES.channels.map((one) => html`
             <${Check} label=${t(one)} checked=${draft.channels.includes(one)} onChange=${(on) => toggle(one, on)} />`)}</fieldset></div>
         <${Refused} error=${error} />
       </div>

@@ -2,7 +2,7 @@
 
 import { ask, get, post } from "./api.js";
 import { Search } from "./area.js";
-import { Button, Field, Icon, Loading, Refused, html, some, useAct, useState } from "./parts.js";
+import { Button, Field, Icon, Loading, Refused, html, may, some, useAct, useState } from "./parts.js";
 import { day, language, list, number, t } from "./words.js";
 
 const WAYS = ["id", "sms", "mail", "push"];
@@ -44,7 +44,6 @@ function Forget({ id, onDone, onBack }) {
 function Person({ one, me, onForgotten }) {
   const [sure, ask_] = useState(false);
   const { languages, kinds, addresses, places, consent, quiet, time_zone } = one.registration;
-  const may = me.scopes.includes("subscribers:write") || me.scopes.includes("admin");
   return html`<section class="sheet person" aria-live="polite"><header><h2>${one.id}</h2></header>
     <dl><div><dt>${t("by-channels")}</dt><dd><ul>${addresses.map((each) => html`<li><${Icon} name=${each.channel} /> <bdi>${addressOf(each)}</bdi></li>`)}</ul></dd></div>
       <div><dt>${t("places")}</dt><dd><ul>${Object.entries(places).map(([name, place]) => html`<li>${t(`place-${name}`)}: ${placeOf(place)}</li>`)}</ul></dd></div>
@@ -52,7 +51,7 @@ function Person({ one, me, onForgotten }) {
       <div><dt>${t("wants")}</dt><dd>${list(kinds.map((kind) => t(`of-${kind}`)))}</dd></div>
       ${quiet ? html`<div><dt>${t("quiet-hours")}</dt><dd>${quiet.from}–${quiet.to} ${time_zone || ""}</dd></div>` : null}
       <div><dt>${t("consent")}</dt><dd>${consent.source}, ${day(consent.at)}${consent.withdrawn_at ? html` <b>${t("withdrew", { time: day(consent.withdrawn_at) })}</b>` : null}</dd></div></dl>
-    ${!may ? null : sure ? html`<${Forget} id=${one.id} onBack=${() => ask_(false)} onDone=${onForgotten} />`
+    ${!may(me, "subscribers:write") ? null : sure ? html`<${Forget} id=${one.id} onBack=${() => ask_(false)} onDone=${onForgotten} />`
       : html`<div class="actions"><${Button} kind="danger" onClick=${() => ask_(true)}>${t("forget-open")}<//></div>`}</section>`;
 }
 
