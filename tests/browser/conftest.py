@@ -10,9 +10,9 @@ import pytest_asyncio
 from playwright.async_api import Browser
 
 from tests.acceptance.conftest import alert, ana, bea, served
-from tests.browser.desks import launched
+from tests.browser.desks import WITHOUT_WEBGL, launched
 
-__all__ = ["alert", "ana", "bea", "browser", "pictures", "served"]
+__all__ = ["alert", "ana", "bea", "browser", "pictures", "plain", "served"]
 
 
 @pytest.fixture
@@ -26,4 +26,11 @@ def pictures(request: pytest.FixtureRequest) -> Path | None:
 async def browser() -> AsyncIterator[Browser]:
     """One browser for a whole file; each window in it is somebody else's."""
     async with launched() as started:
+        yield started
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def plain() -> AsyncIterator[Browser]:
+    """One that cannot draw a map, as on old desks: quicker, too, where a test is about no map."""
+    async with launched(*WITHOUT_WEBGL) as started:
         yield started

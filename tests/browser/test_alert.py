@@ -57,7 +57,6 @@ async def test_what_happened_is_told_in_order_with_who_did_it(
         await window.press("SMS")
         await expect(shown).to_have_text(f"{curve['handed_over']['sms'][-1]:,}")
         await expect(window.page.locator(".where")).to_contain_text("Carriers do not tell where a message was read.")
-        await window.check_readable()
 
 
 async def test_it_is_asked_why_one_was_told(served: Served, browser: Browser, ana: str, alert: dict[str, Any]):

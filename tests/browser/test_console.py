@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Browser, Route, expect
 
 from tests.acceptance.conftest import Served
-from tests.browser.desks import WITHOUT_WEBGL, Desk, desk, launched
+from tests.browser.desks import Desk, desk
 
 pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
 
@@ -59,13 +59,11 @@ async def test_two_people_tell_everyone_in_an_area(served: Served, browser: Brow
     async with desk(browser, served.url) as author:
         await begun(author, ana, "SE-2026-117")
         await expect(author.page.locator(".phone-title").first).to_contain_text("Lucía P., 7")
-        await author.check_readable()
         await author.press("Continue")
         await author.choose_region("Sevilla", SEVILLA)
         assert await author.people() == people_of(served, {"regions": [SEVILLA]})
         await draw_circle(author)
         shown = await author.people()
-        await author.check_readable()
         alert_id = await submitted(author)
     target = served.call("GET", f"/v1/alerts/{alert_id}")[1]["alert"]["target"]
     assert len(target["circles"]) == 1
@@ -74,29 +72,25 @@ async def test_two_people_tell_everyone_in_an_area(served: Served, browser: Brow
         newer = {"alerts": [], "next": None}  # none of the newest waits
         await approver.page.route("**/v1/alerts?limit=50", lambda route: route.fulfill(json=newer))
         await approver.sign_in(bea)
-        await approver.check_readable()
         await approver.page.get_by_role("link", name="Review").click()
         await expect(approver.page.locator(".sentence")).to_contain_text(f"{shown:,} people")
-        await approver.check_readable()
         await approver.press("Approve and send")
         await expect(approver.page.locator("#share")).to_have_text("100 %")
         await expect(approver.page.get_by_text("Everyone has been told.")).to_be_visible()
-        await approver.check_readable()
         assert served.progress(alert_id)["state"] == "sent"
         await approver.press("Stand down")
         await expect(approver.page.locator(".order-texts .phone-title")).to_be_visible()
-        await approver.check_readable()
         await approver.fill("Why (stays inside)", "Found, well")
         await approver.page.locator(".order").get_by_role("button", name="Stand down").click()
         await expect(approver.page.locator(".alert-head .state")).to_have_text("Stood down")
     assert served.call("GET", f"/v1/alerts/{alert_id}")[1]["state"] == "stood_down"
 
 
-async def test_without_webgl_the_same_is_done_by_words_and_numbers(served: Served, ana: str):
+async def test_without_webgl_the_same_is_done_by_words_and_numbers(served: Served, plain: Browser, ana: str):
     """A browser that cannot draw a map loses no area: search, coordinates and files are there, with the API's count; in the
     dark and from right to left as well.
     """
-    async with launched(*WITHOUT_WEBGL) as browser, desk(browser, served.url, color_scheme="dark") as author:
+    async with desk(plain, served.url, color_scheme="dark") as author:
         await begun(author, ana, "SE-2026-118")
         await author.press("Continue")
         await expect(author.page.get_by_text("This browser cannot draw the map.")).to_be_visible()
