@@ -17,6 +17,7 @@ from alertd.alerts import AlertState, State
 from alertd.api import OPERATIONS, needs
 from alertd.console import STATIC, console_routes
 from alertd.console.tables import tables
+from alertd.kinds import Level
 from alertd.service.explaining import Told, Why
 from alertd.service.planning import Standing
 
@@ -70,7 +71,7 @@ def test_each_word_is_said_in_each_language():
 
 
 def test_each_word_that_is_asked_for_is_there():
-    """No screen shows the name of a key."""
+    """No screen shows the name of a key, and no word is one that no screen says."""
     known = set(re.findall(r'^  "([^"]+)": \[', SCRIPTS["words.js"], re.MULTILINE))
     asked = {key for text in SCRIPTS.values() for key in re.findall(r'\bt\("([^"]+)"', text)}
     told = tables(needs())
@@ -81,6 +82,21 @@ def test_each_word_that_is_asked_for_is_there():
     asked |= {f"why-{one}" for one in get_args(Why) if one != "has-messages"}
     asked |= {f"notify{way}-{one}" for one in told["notify"] for way in ("", "-as")}
     assert asked - known == set()
+    scripts = (
+        "\n".join(text for name, text in SCRIPTS.items() if name != "words.js")
+        + SCRIPTS["words.js"].rpartition("};")[2]
+    )
+    made = [re.split(r"\$\{[^}]*\}", form) for form in re.findall(r"\bt\(`([^`]+)`", scripts)]
+    forms = re.compile("|".join(".+".join(map(re.escape, parts)) for parts in made if any(parts)))
+    told_as_they_are = {
+        *told["channels"],
+        *told["criteria"],
+        *told["loudness"],
+        *Level,
+        *(state.word for state in State),
+    }
+    spare = {key for key in known - asked - told_as_they_are if f'"{key}"' not in scripts}
+    assert {key for key in spare if not forms.fullmatch(key)} == set()
 
 
 def test_the_tables_of_the_scripts_are_those_that_rule():

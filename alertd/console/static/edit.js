@@ -67,7 +67,7 @@ export async function update(id, edit, notify) {
 }
 
 /** The others' changes and mine in one; where both changed a value, what was chosen. */
-export async function merged(edit, theirs, choices) {
+async function merged(edit, theirs, choices) {
   const mine = documentOf(edit.draft);
   const there = documentOf(theirs.draft);
   const { both } = compared(edit.base, mine, there);

@@ -9,7 +9,6 @@ import { list, moment, number, t } from "./words.js";
 
 export { html, useEffect, useRef, useState };
 export { render } from "./vendor/html.mjs";
-export { useMemo, useCallback } from "./vendor/hooks.mjs";
 
 const PATHS = {
   push: "M8 2.5h8a1.5 1.5 0 0 1 1.5 1.5v16a1.5 1.5 0 0 1-1.5 1.5H8A1.5 1.5 0 0 1 6.5 20V4A1.5 1.5 0 0 1 8 2.5zM11 18.7h2",

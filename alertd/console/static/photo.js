@@ -18,7 +18,7 @@ const STEP = 4;
 const clamp = (n, low, high) => Math.min(high, Math.max(low, n));
 
 /** The part of a picture that is kept, in its pixels: x, y and how wide and high. `x` and `y` of the crop are hundredths of the room. */
-export function cutOf({ width, height }, { shape, zoom, x, y }) {
+function cutOf({ width, height }, { shape, zoom, x, y }) {
   const ratio = SHAPES[shape] || width / height;
   const wide = Math.min(width, height * ratio) / zoom;
   const high = wide / ratio;

@@ -12,7 +12,7 @@ const LATER_MIN = 15;
 
 export const regionPiece = (region, minus) => ({ id: `region-${region.code}`, type: "region", code: region.code, name: region.names[language] || region.name, kind: region.kind, bbox: region.bbox, minus });
 
-export const isRound = (piece) => piece.type === "circle" || piece.type === "ring";
+const isRound = (piece) => piece.type === "circle" || piece.type === "ring";
 const ringsOf = (pieces) => pieces.filter((one) => one.type === "ring");
 
 const TITLES = {
