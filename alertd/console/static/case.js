@@ -6,7 +6,7 @@ import { Button, Check, Choice, Field, Icon, Refused, html } from "./parts.js";
 import { PhotoPart } from "./photo.js";
 import { Shown, usePreview } from "./messages.js";
 import { TABLES } from "./tables.js";
-import { language, t } from "./words.js";
+import { language, languageName, t } from "./words.js";
 
 const WAYS = { dial: "tel", text: "SMS", url: "https" };
 
@@ -71,7 +71,6 @@ function ChildPart({ draft, change, kind }) {
 function Seen({ draft, change, kind }) {
   const { seen, clothing, marks, languages } = draft;
   const set = (more) => change({ seen: { ...seen, ...more } });
-  const name = (tag) => new Intl.DisplayNames(language, { type: "language" }).of(tag);
   const others = kind ? kind.languages.filter((tag) => !languages.includes(tag)) : [];
   return html`<${Sheet} title=${t("seen")}>
     <div class="grid"><${Field} label=${t("seen-at")} type="datetime-local" value=${seen.at} onChange=${(at) => set({ at })} />
@@ -79,14 +78,14 @@ function Seen({ draft, change, kind }) {
       <datalist id="zones">${ZONES.map((zone) => html`<option value=${zone}></option>`)}</datalist></div>
     <h3>${t("in-words")}</h3><p class="muted small">${t("in-words-why")}</p>
     <div class="side-by-side">${languages.map((tag) => html`<div class="column" key=${tag}>
-      <p class="column-head">${name(tag)}${languages.length > 1 ? html`<button type="button" class="tiny" aria-label=${`${t("remove")}: ${name(tag)}`}
+      <p class="column-head">${languageName(tag)}${languages.length > 1 ? html`<button type="button" class="tiny" aria-label=${`${t("remove")}: ${languageName(tag)}`}
         onClick=${() => change({ languages: languages.filter((one) => one !== tag) })}><${Icon} name="close" /></button>` : null}</p>
       <${Field} label=${t("place")} value=${seen.place[tag] || ""} lang=${tag} dir="auto" onChange=${(text) => set({ place: { ...seen.place, [tag]: text } })} />
       <${Field} label=${t("clothing")} value=${clothing[tag] || ""} lang=${tag} dir="auto" onChange=${(text) => change({ clothing: { ...clothing, [tag]: text } })} />
       <${Field} label=${t("marks")} value=${marks[tag] || ""} lang=${tag} dir="auto" onChange=${(text) => change({ marks: { ...marks, [tag]: text } })} />
     </div>`)}</div>
     ${others.length ? html`<select class="add-language" aria-label=${t("add-language")} value="" onChange=${(e) => e.target.value && change({ languages: [...languages, e.target.value] })}>
-      <option value="">${t("add-language")}</option>${others.map((tag) => html`<option value=${tag}>${name(tag)}</option>`)}</select>` : null}<//>`;
+      <option value="">${t("add-language")}</option>${others.map((tag) => html`<option value=${tag}>${languageName(tag)}</option>`)}</select>` : null}<//>`;
 }
 
 function Contacts({ draft, change }) {

@@ -2,9 +2,8 @@
 
 import { Button, Check, Choice, Field, Icon, html } from "./parts.js";
 import { TABLES } from "./tables.js";
-import { language, t } from "./words.js";
+import { language, languageName, t } from "./words.js";
 
-const name = (tag) => new Intl.DisplayNames(language, { type: "language" }).of(tag);
 
 /** Under protection: the alert tells age, sex, place and contact, whatever else is filled in. */
 export function Protection({ draft, change }) {
@@ -17,7 +16,7 @@ export function Protection({ draft, change }) {
 
 /** What is written of each in every language of the alert, and the ground on which it is published. */
 const Described = ({ one, set, languages }) => html`
-  ${languages.map((tag) => html`<${Field} label=${`${t("looks")}: ${name(tag)}`} value=${one.description[tag] || ""} lang=${tag} dir="auto"
+  ${languages.map((tag) => html`<${Field} label=${`${t("looks")}: ${languageName(tag)}`} value=${one.description[tag] || ""} lang=${tag} dir="auto"
     onChange=${(text) => set({ description: { ...one.description, [tag]: text } })} />`)}
   <${Field} label=${t("legal-basis")} value=${one.basis} onChange=${(basis) => set({ basis })} />`;
 

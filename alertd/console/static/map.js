@@ -5,6 +5,7 @@ import { LngLatBounds, Map as MapLibre, NavigationControl, addProtocol } from ".
 import { FetchSource, PMTiles, Protocol } from "./vendor/pmtiles.mjs";
 import { TerraDraw, TerraDrawCircleMode, TerraDrawPolygonMode, TerraDrawSelectMode } from "./vendor/terra-draw.mjs";
 import { TerraDrawMapLibreGLAdapter } from "./vendor/terra-draw-maplibre.mjs";
+import { HELD_CORNERS } from "./shapes.js";
 import { t } from "./words.js";
 
 const BASE = `${location.origin}/console/map/base.pmtiles`;
@@ -83,7 +84,7 @@ const labelOf = ({ center, radius_km, loudness }, i) => ({
 
 /** Whether hands can hold it: one outline of few corners. Others are seen in the area alone. */
 const isDrawn = ({ type, geometry }) =>
-  type === "circle" || type === "ring" || (type === "polygon" && geometry.type === "Polygon" && geometry.coordinates.length === 1 && geometry.coordinates[0].length < 500);
+  type === "circle" || type === "ring" || (type === "polygon" && geometry.type === "Polygon" && geometry.coordinates.length === 1 && geometry.coordinates[0].length <= HELD_CORNERS);
 
 const named = (id, kind, minzoom, colour, size, weight) => ({
   id, type: "symbol", source: "base", "source-layer": "names", minzoom, filter: ["==", "kind", kind],

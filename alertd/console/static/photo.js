@@ -3,7 +3,7 @@
 import { ask, photo } from "./api.js";
 import { Button, Field, Icon, Refused, html, useEffect, useRef, useState } from "./parts.js";
 import { TABLES } from "./tables.js";
-import { language, t } from "./words.js";
+import { languageName, t } from "./words.js";
 
 /** Width to height of what is kept; the whole picture has its own. */
 const SHAPES = { portrait: 4 / 5, square: 1, whole: 0 };
@@ -94,12 +94,11 @@ function Facts({ picture, languages, onDone, onBack }) {
     form.append("facts", JSON.stringify({ source: facts.source, taken: facts.taken, rights: facts.rights, alt }));
     try { onDone((await ask("POST", "/v1/media", { body: form })).body.id); } catch (problem) { fail(problem); work(false); }
   };
-  const name = (tag) => new Intl.DisplayNames(language, { type: "language" }).of(tag);
   return html`<div class="photo-facts"><${Crop} picture=${picture} crop=${crop} set=${setCrop} />
     <div class="grid"><${Field} label=${t("photo-source")} value=${facts.source} onChange=${(source) => more({ source })} />
       <${Field} label=${t("photo-taken")} value=${facts.taken} onChange=${(taken) => more({ taken })} />
       <${Field} label=${t("photo-rights")} value=${facts.rights} onChange=${(rights) => more({ rights })} hint=${t("photo-rights-says")} wide /></div>
-    <div class="grid">${languages.map((tag) => html`<${Field} key=${tag} label=${`${t("photo-alt")} (${name(tag)})`} value=${facts.alt[tag] || ""} lang=${tag} dir="auto"
+    <div class="grid">${languages.map((tag) => html`<${Field} key=${tag} label=${`${t("photo-alt")} (${languageName(tag)})`} value=${facts.alt[tag] || ""} lang=${tag} dir="auto"
       onChange=${(text) => more({ alt: { ...facts.alt, [tag]: text } })} />`)}</div>
     <p class="muted small">${t("photo-alt-says")}</p><${Refused} error=${error} />
     <div class="actions"><${Button} onClick=${onBack}>${t("remove")}<//><${Button} kind="primary" disabled=${lacks || busy} busy=${busy} onClick=${send}>${t("photo-send")}<//>

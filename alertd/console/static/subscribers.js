@@ -3,7 +3,7 @@
 import { ask, get, post } from "./api.js";
 import { Search } from "./area.js";
 import { Button, Field, Icon, Loading, Refused, html, may, some, useAct, useState } from "./parts.js";
-import { day, language, list, number, t } from "./words.js";
+import { day, language, languageName, list, number, t } from "./words.js";
 
 const WAYS = ["id", "sms", "mail", "push"];
 
@@ -47,7 +47,7 @@ function Person({ one, me, onForgotten }) {
   return html`<section class="sheet person" aria-live="polite"><header><h2>${one.id}</h2></header>
     <dl><div><dt>${t("by-channels")}</dt><dd><ul>${addresses.map((each) => html`<li><${Icon} name=${each.channel} /> <bdi>${addressOf(each)}</bdi></li>`)}</ul></dd></div>
       <div><dt>${t("places")}</dt><dd><ul>${Object.entries(places).map(([name, place]) => html`<li>${t(`place-${name}`)}: ${placeOf(place)}</li>`)}</ul></dd></div>
-      <div><dt>${t("speaks")}</dt><dd>${list(languages.map((tag) => new Intl.DisplayNames(language, { type: "language" }).of(tag)))}</dd></div>
+      <div><dt>${t("speaks")}</dt><dd>${list(languages.map(languageName))}</dd></div>
       <div><dt>${t("wants")}</dt><dd>${list(kinds.map((kind) => t(`of-${kind}`)))}</dd></div>
       ${quiet ? html`<div><dt>${t("quiet-hours")}</dt><dd>${quiet.from}–${quiet.to} ${time_zone || ""}</dd></div>` : null}
       <div><dt>${t("consent")}</dt><dd>${consent.source}, ${day(consent.at)}${consent.withdrawn_at ? html` <b>${t("withdrew", { time: day(consent.withdrawn_at) })}</b>` : null}</dd></div></dl>

@@ -596,4 +596,7 @@ export function span(s, decimals = 0) {
   return s < 5400 ? t("minutes", { n: Math.round(s / 60) }) : t("hours", { n: Math.round(s / 3600) });
 }
 
+/** A language by its tag, as the reader calls it. */
+export const languageName = (tag) => new Intl.DisplayNames(locale, { type: "language" }).of(tag);
+
 export const list = (words) => new Intl.ListFormat(locale).format(words);
