@@ -29,6 +29,7 @@ from alertd.service.cap import CapIntake
 from alertd.service.cap_out import CapOut
 from alertd.service.cap_trust import issuers_of
 from alertd.service.carriers import Carriers
+from alertd.service.closing import Closing
 from alertd.service.course import Course
 from alertd.service.dispatch import Dispatch
 from alertd.service.domains import Domains
@@ -293,6 +294,14 @@ class Parts:
             ),
             stopping=self.stopping,
             ending=Ending(self.alerts, self.work, self.clock, self.metrics),
+            closing=Closing(
+                self.db,
+                self.alerts,
+                OrganisationStore(self.db),
+                self.settings.retention,
+                self.clock,
+                self.settings.alerts.organisation,
+            ),
             sweeper=Sweeper(self.db, self.people, self.clock),
             events=self.events,
             webhooks=self.webhook_delivery,

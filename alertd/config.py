@@ -135,6 +135,11 @@ class AudienceSection(Section):
     drift_share: float = Field(0.01, ge=0, le=1)
 
 
+class RetentionSection(Section):
+    compress_days: int = Field(30, ge=2)  # what tells of an end is told for a day
+    ledger_days: int = Field(0, ge=0)
+
+
 class BudgetSection(Section):
     alert_segments: int = Field(0, ge=0)
     day_segments: int = Field(0, ge=0)
@@ -354,6 +359,7 @@ class Settings(BaseSettings):
     audience: AudienceSection = AudienceSection()
     alerts: AlertSection = AlertSection()
     budget: BudgetSection = BudgetSection()
+    retention: RetentionSection = RetentionSection()
     cap: CapSection = CapSection()
     media: MediaSection = MediaSection()
     events: EventSection = EventSection()
@@ -460,6 +466,6 @@ def _secrets() -> set[str]:
 
 def _sections() -> tuple[type[BaseModel], ...]:
     return (
-        Settings, StoreSection, ApiSection, WorkerSection, AudienceSection, AlertSection, BudgetSection, CapSection, CapIssuer,
+        Settings, StoreSection, ApiSection, WorkerSection, AudienceSection, AlertSection, BudgetSection, RetentionSection, CapSection, CapIssuer,
         MediaSection, SignInSection, DkimKey, DomainLimit, *CARRIERS,
     )  # fmt: skip

@@ -21,6 +21,7 @@ from alertd.config import WorkerSection
 from alertd.ids import chain_of
 from alertd.metrics import Metrics
 from alertd.service.carriers import Carriers
+from alertd.service.closing import Closing
 from alertd.service.dispatch import Dispatch
 from alertd.service.ending import Ending
 from alertd.service.events import Events
@@ -41,6 +42,7 @@ EXPIRY_S = 1.0
 LISTEN_S = 0.1
 FRESH_S = 0.5
 SWEEP_S = 3.0
+CLOSE_S = 60.0
 PLANNABLE = {AlertState.APPROVED, AlertState.SENDING}
 AT_ONCE = 16  # alerts that are planned beside one another
 #: Batches of a channel that are ready to be sent are enough for most of a second. Where there are, and other alerts beside this one, its
@@ -99,6 +101,7 @@ class Worker:
     stopping: Stopping
     ending: Ending
     sweeper: Sweeper
+    closing: Closing
     events: Events
     webhooks: WebhookDelivery
     carriers: Carriers
@@ -137,6 +140,7 @@ class Worker:
                     (self._expire, EXPIRY_S),
                     (self._sweep, SWEEP_S),
                     (self._tell, TELL_S),
+                    (self._close, CLOSE_S),
                 ):
                     work.create_task(self._repeat(step, every_s))
                 for channel in sorted(self.carriers.channels):
@@ -266,6 +270,9 @@ class Worker:
         if fault not in self._faults:
             self._faults.add(fault)
             structlog.get_logger().error("step failed", step=step, alert=alert_id, error=fault[2])
+
+    async def _close(self) -> None:
+        await self.closing.round()
 
     async def _sweep(self) -> None:
         await self.sweeper.round()

@@ -22,7 +22,7 @@ import numpy as np
 
 from alertd.alerts import ATTEMPTS_MASK, CHANNELS, FLAG_DOUBT, FLAG_UNSENT, AlertState, State
 from alertd.ids import chain_of
-from alertd.store import keys
+from alertd.store import closed, keys
 from alertd.store.connection import Connection
 from alertd.store.events import Announcements
 from alertd.store.scripts import LEASE_MS
@@ -373,6 +373,7 @@ class Work:
         """The ledger with its references as they are kept, which is quicker."""
         chain, row = chain_of(alert_id), 0
         ledger, refs_of = (keys.of_chain(chain, part, alert_id) for part in ("ledger", "refs"))
+        whole: tuple[bytes, bytes] | None = None  # of what ended long ago
         while True:
             records, refs = await self._db.execute_many(
                 [
@@ -380,6 +381,11 @@ class Work:
                     ("GETRANGE", refs_of, row * REF_BYTES, (row + window) * REF_BYTES - 1),
                 ]
             )
+            if not records and (whole := whole or await closed.read(self._db, alert_id)):
+                records, refs = (
+                    whole[0][row * 16 : (row + window) * 16],
+                    whole[1][row * REF_BYTES : (row + window) * REF_BYTES],
+                )
             count = min(len(records) // 16, len(refs) // REF_BYTES)
             if not count:
                 return
@@ -392,6 +398,8 @@ class Work:
         """Subscriber and address number of one row."""
         name = keys.of_chain(chain_of(alert_id), "refs", alert_id)
         raw = await self._db.execute("GETRANGE", name, row * REF_BYTES, (row + 1) * REF_BYTES - 1)
+        if not raw and (whole := await closed.read(self._db, alert_id)):
+            raw = whole[1][row * REF_BYTES : (row + 1) * REF_BYTES]
         return unpack_refs(raw)[0] if len(raw) == REF_BYTES else None
 
     async def spans(self, alert_id: str) -> list[tuple[int, str]]:

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from alertd import store
-from alertd.alerts import State
+from alertd.alerts import AlertState, State
 from alertd.app import Parts
 from alertd.operators import Role
 from alertd.organisations import Organisation
 from alertd.rendering.own_texts import Place
 from alertd.service.receipts import End
-from alertd.store import keys
+from alertd.store import closed, keys
 from alertd.store.budgets import Budgets
 from alertd.store.cases import Cases
 from alertd.store.drawn import Drawings
@@ -91,6 +91,10 @@ async def test_the_table_has_every_key_and_no_other(parts: Parts, sample: dict[s
     assert await over(parts, record)
     escalates = await planned(parts, sample, channels=["push", "sms"], policy={"mode": "escalate"})
     assert await parts.work.receipt(escalates.id, 0, "push", State.DELIVERED, 0, [State.QUEUED])
+    await parts.alerts.step(escalates.id, AlertState.CANCELLED)
+    assert await over(parts, await parts.alerts.get(escalates.id))
+    seen |= await held(parts)
+    assert await closed.archive(parts.db, escalates.id, 0)
     await Budgets(parts.db).take("default", record.id, parts.clock.now_ms(), 1, 1, (0, 0))
     cases = Cases(parts.db)
     assert await cases.begin_purge(record.case)

@@ -2,11 +2,11 @@
 -- screen is noted.
 -- KEYS: 1 chain
 -- ARGV: 1 alert id, 2 row, 3 channel, 4 new state, 5 reason, 6 states it may come from (bytes), 7 skew
--- Returns: the state it had, or 0 when there is no such row
+-- Returns: the state it had, or 0 when there is no such row, or none that changes any more
 local chain, alert, number = KEYS[1], ARGV[1], tonumber(ARGV[2])
 local version_key = key(chain, 'version', alert)
-local planned, escalates = unpack(redis.call('HMGET', version_key, 'rows', 'escalates'))
-if number >= tonumber(planned or '0') then return 0 end
+local planned, escalates, archived = unpack(redis.call('HMGET', version_key, 'rows', 'escalates', 'archived'))
+if archived or number >= tonumber(planned or '0') then return 0 end
 local now = chain_now(chain, ARGV[7])
 local rows = open_rows(chain, alert, number, number)
 local row = row_of(rows, number)

@@ -1,0 +1,60 @@
+"""Ledgers of alerts that ended long ago are compressed, and dated for deletion where that is set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import structlog
+
+from alertd.alerts import QUEUED_BECOMES
+from alertd.clock import Clock
+from alertd.config import RetentionSection
+from alertd.store import closed
+from alertd.store.alerts import Alerts, Place
+from alertd.store.connection import Connection
+from alertd.store.organisations import OrganisationStore
+
+#: Alerts that are looked at in a round, of one organisation. Nobody waits for it, and each is seen again.
+LOOK = 100
+_DAY_MS = 86_400_000
+
+
+@dataclass(slots=True)
+class Closing:
+    """Looks at all alerts, a few a round. Two at it do no harm: the script takes one copy."""
+
+    db: Connection
+    alerts: Alerts
+    organisations: OrganisationStore
+    settings: RetentionSection
+    clock: Clock
+    default: str
+    _left: dict[str, Place | None] = field(default_factory=dict)  # organisations of this walk, and where to go on
+
+    async def round(self) -> int:
+        """Look at the next alerts. Answers how many versions were compressed."""
+        if not self._left:
+            self._left = dict.fromkeys(sorted({self.default, *await self.organisations.names()}))
+        org, before = next(iter(self._left.items()))
+        index = await self.alerts.of_org(org, before=before, limit=LOOK)
+        if len(index) < LOOK:
+            del self._left[org]
+        else:
+            self._left[org] = index[-1]
+        last = self.clock.now_ms() - self.settings.compress_days * _DAY_MS
+        return sum([await self._look(alert_id, last) for made, alert_id in index if made < last])
+
+    async def _look(self, alert_id: str, last_ms: int) -> int:
+        """All versions of an alert whose last one was told, and whose end came, before that."""
+        versions = [one for one in await self.alerts.heads(await self.alerts.versions([alert_id])) if one]
+        if not versions or versions[0].state not in QUEUED_BECOMES:
+            return 0
+        if any(max(one.expires, one.start, one.last_send) > last_ms for one in versions):
+            return 0
+        done = 0
+        for one in versions:
+            until_ms = one.expires + self.settings.ledger_days * _DAY_MS if self.settings.ledger_days else 0
+            done += await closed.archive(self.db, one.id, until_ms)
+        if done:
+            structlog.get_logger().info("ledger compressed", alert=alert_id, versions=done)
+        return done

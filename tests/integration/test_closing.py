@@ -1,0 +1,119 @@
+"""Ledgers of what has ended long ago: compressed, read as before, and deleted when their time has come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from alertd.alerts import AlertState, State
+from alertd.app import Parts
+from alertd.clock import SystemClock
+from alertd.config import RetentionSection
+from alertd.service.closing import Closing
+from alertd.service.reports import Delivery
+from alertd.store import closed, keys
+from alertd.store.alerts import AlertRecord
+from alertd.store.organisations import OrganisationStore
+from channels.sandbox import Sandbox
+from tests.integration.acts import ANA, counts, over, planned, register, send
+
+DAY_MS = 86_400_000
+PEOPLE = 40
+
+
+@dataclass
+class Later(SystemClock):
+    """The machine's clock, so much later."""
+
+    ms: int = 0
+
+    def now_ms(self) -> int:
+        return super().now_ms() + self.ms
+
+
+@pytest.fixture
+async def ended(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]) -> AlertRecord:
+    """An alert that was told to 40, closed, and told so."""
+    await register(parts, PEOPLE)
+    record = await planned(parts, sample)
+    await send(parts, record)
+    assert await over(parts, record)
+    await parts.following.close(record.id, ANA, "found")
+    return await parts.alerts.get(record.id)
+
+
+def closing(parts: Parts, clock: SystemClock, **settings: int) -> Closing:
+    return Closing(parts.db, parts.alerts, OrganisationStore(parts.db), RetentionSection(**settings), clock, "default")
+
+
+async def deliveries(parts: Parts, record: AlertRecord) -> list[Delivery]:
+    return [one async for one in parts.reports.deliveries(record)]
+
+
+def pass_days(parts: Parts, clock: Later, days: int) -> None:
+    clock.ms += days * DAY_MS
+    parts.db.skew_ms += days * DAY_MS
+
+
+async def test_what_has_ended_long_ago_is_compressed_and_read_as_before(parts: Parts, ended: AlertRecord):
+    """Not a day too early; then its rows, its explanations and its identity are what they were, under one small key."""
+    clock = Later()
+    after = closing(parts, clock)
+    before, notice = await deliveries(parts, ended), f"{ended.id}-2"
+    parts.clock = clock
+    pass_days(parts, clock, 30)
+    assert await over(parts, await parts.alerts.get(notice))
+    assert await after.round() == 0  # its end was put off by the day in which it may be told
+    pass_days(parts, clock, 2)
+    assert await after.round() == 1  # of what told of its end nothing was planned
+    assert await parts.db.execute("EXISTS", keys.of_chain(ended.id, "ledger", ended.id)) == 0
+    assert await deliveries(parts, ended) == before
+    assert await counts(parts, ended) == {"accepted": PEOPLE}
+    person = await parts.registry.get("p7")
+    assert [one.state for one in (await parts.explaining.explain(person, ended)).messages] == ["accepted"]
+    assert await parts.work.ref(ended.id, 3) is not None
+    assert await after.round() == 0
+
+
+async def test_a_late_receipt_changes_no_compressed_ledger(parts: Parts, ended: AlertRecord):
+    """It is answered as one for a row that is not there, and breaks nothing."""
+    assert await closed.archive(parts.db, ended.id, 0)
+    assert await parts.work.receipt(ended.id, 0, "push", State.DELIVERED, 0, [State.ACCEPTED]) == 0
+    assert await counts(parts, ended) == {"accepted": PEOPLE}
+
+
+async def test_what_may_still_be_told_is_not_compressed(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+    """An alert that is stood down may come back, and one with rows to settle is not over, however old it is."""
+    await register(parts, PEOPLE)
+    record = await planned(parts, sample)
+    assert not await closed.archive(parts.db, record.id, 0)
+    await parts.following.stand_down(record.id, ANA, "x")
+    assert not await closed.archive(parts.db, record.id, 0)
+    await parts.alerts.step(record.id, AlertState.CANCELLED)
+    assert not await closed.archive(parts.db, record.id, 0)  # nobody has swept its queued rows yet
+    assert await over(parts, await parts.alerts.get(record.id))
+    assert await closed.archive(parts.db, record.id, 0)
+    assert await counts(parts, record) == {"cancelled": PEOPLE}
+
+
+async def test_a_compressed_ledger_is_dated_where_that_is_set(parts: Parts, ended: AlertRecord):
+    """It goes so long after the end, by the store's own clock; by default it never does."""
+    clock = Later()
+    pass_days(parts, clock, 32)
+    assert await closing(parts, clock, ledger_days=365).round() == 1
+    name = keys.of_chain(ended.id, "closed", ended.id)
+    at = await parts.db.execute("PEXPIRETIME", name)
+    assert at == ended.expires + 365 * DAY_MS
+    await parts.db.execute("PEXPIREAT", name, 1)
+    assert await deliveries(parts, ended) == []
+    assert (await parts.alerts.get(ended.id)).state is AlertState.CLOSED
+
+
+def test_a_copy_is_what_it_was_made_of():
+    """Every byte of rows and references comes back, of none and of many."""
+    for rows in (0, 1, 1_000):
+        ledger, refs = bytes(i * 7 % 251 for i in range(16 * rows)), bytes(i * 3 % 241 for i in range(6 * rows))
+        assert closed.unpacked(closed.packed(ledger, refs)) == (ledger, refs)
+    assert RetentionSection().ledger_days == 0  # nothing is deleted unless somebody says so
