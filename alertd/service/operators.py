@@ -64,9 +64,13 @@ class Operators:
             raise Problem("not-allowed", "A test key invites nobody.")
         operator, now = await self.get(who.org, operator_id), self._clock.now_ms()
         if replace:
-            operator = await self._changed(
-                operator, lambda seen: msgspec.structs.replace(seen, passkeys=(), since=now, code=None)
+            replaced, operator = (
+                operator,
+                await self._changed(
+                    operator, lambda seen: msgspec.structs.replace(seen, passkeys=(), since=now, code=None)
+                ),
             )
+            await self._store.hide_passkeys(replaced)
         return await self._invite(operator, who.hands)
 
     async def change(

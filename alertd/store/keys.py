@@ -124,7 +124,7 @@ TABLE = (
     Kind("{m}:carriers", "hash", "name -> byte in ledgers", "limits", KEPT),
     Kind("{m}:z8", "string", "bitmap of the z8 ancestors that ever had a tile", "people", KEPT),
     Kind("{m}:regions", "set", "numbers of the regions that somebody ever named", "people", KEPT),
-    Kind("{m}:passkeys", "hash", "hash of a passkey -> organisation and operator", "operators", "an entry when the operator is removed"),
+    Kind("{m}:passkeys", "hash", "hash of a passkey -> organisation and operator", "operators", "an entry when the passkey is replaced or the operator removed"),
     Kind("{m}:herald", "string", "who brings events and webhooks on their way at the moment", "hold.lua", "after its lease, unless renewed"),
     Kind("{m}:hooked", "set", "organisations that have webhooks, or had", "webhooks", KEPT),
     Kind("{m}:sweeper", "string", "the sweeper of the moment", "hold.lua", "after its lease, unless renewed"),

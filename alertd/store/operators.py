@@ -96,9 +96,13 @@ class OperatorStore:
     async def remove(self, operator: StoredOperator) -> bool:
         """With what is found by it. Whether there was one."""
         gone = await self._db.execute("HDEL", keys.org(operator.org, "operators"), operator.id)
+        await self.hide_passkeys(operator)
+        return bool(gone)
+
+    async def hide_passkeys(self, operator: StoredOperator) -> None:
+        """Nobody is found by these any more."""
         for passkey in operator.passkeys:
             await self._db.execute("HDEL", keys.PASSKEYS, self._hashed(passkey.id))
-        return bool(gone)
 
     async def show_passkey(self, operator: StoredOperator, passkey_id: str) -> None:
         """From now on the operator is found by it."""

@@ -13,6 +13,7 @@ from alertd.config import ApiSection, Settings
 from alertd.rendering import Renderer
 from alertd.service.access import Credential
 from alertd.service.carriers import Carriers
+from alertd.store import keys
 from alertd.store.connection import Connection
 from tests.integration.acts import api_of
 from tests.integration.media.conftest import Later
@@ -138,6 +139,7 @@ async def test_a_lost_passkey_is_replaced(console: Console, ana: Authenticator):
     console.parts.clock.pass_by(1)
     assert (await console.enrolled(Authenticator(ORIGIN), made["code"]))[0] == 201
     assert (await console.ask("GET", "/v1/me"))[1]["subject"] == ANA["subject"]
+    assert await console.parts.db.execute("HLEN", keys.PASSKEYS) == 1
 
 
 async def test_a_challenge_is_answered_once_in_time_and_at_home(console: Console, ana: Authenticator):
