@@ -75,7 +75,9 @@ CATALOGUE: dict[str, ProblemType] = {
     ),
     "photo-rights-missing": ProblemType(422, "The right to the photo is missing", "State source and legal basis."),
     "photo-unreadable": ProblemType(422, "The photo cannot be read", "Send a JPEG, PNG or WebP within the limits."),
-    "contact-unreachable-from-area": ProblemType(422, "The contact is not reachable there", "Add a number that is."),
+    "contact-unreachable-from-area": ProblemType(
+        422, "The contact is not reachable there", "Add a number that can be called from there."
+    ),
     "expired": ProblemType(409, "The end has passed", "Give an end in the future, within the limit."),
     "superseded": ProblemType(409, "A later version exists", "Use the latest version."),
     "stop-active": ProblemType(409, "A stop is active", "Nothing is sent until two people resume."),

@@ -10,6 +10,10 @@ from playwright.async_api import Browser, expect
 from tests.acceptance.conftest import Served
 from tests.browser.desks import desk
 
+#: Whether the words that people will read, and what was verified, stand above the buttons.
+APPROVED_LAST = """() => ['.verified', '.languages-row'].every((one) =>
+    document.querySelector(one).compareDocumentPosition(document.querySelector('.decide')) & Node.DOCUMENT_POSITION_FOLLOWING)"""
+
 pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
 
 
@@ -18,7 +22,8 @@ async def test_two_change_one_alert_and_nothing_is_lost(
 ):
     """Its author corrects an alert that was returned while a program of theirs does so as well: what both changed is shown side by
     side and chosen, what one changed alone is taken, and what the form has no field for stays. Whoever has it open to approve it
-    is told what changed, counts the new area, and cannot approve before they have seen it.
+    is told what changed, counts the new area, and cannot approve before they have seen it. They read what was verified, and the words,
+    before they decide. Its author may take it back until then.
     """
     child = alert["case"]["children"][0]
     scripts = {"public": "Lucía P.", "scripts": {"ar": "لوسيا"}}
@@ -27,6 +32,11 @@ async def test_two_change_one_alert_and_nothing_is_lost(
     async with desk(browser, served.url) as approver, desk(browser, served.url, 412) as author:
         await approver.sign_in(bea)
         await approver.page.goto(f"{served.url}/console#/alerts/{alert_id}")
+        verified = approver.page.locator(".verified")
+        for said in alert["case"]["verification"]["authority"], alert["case"]["verification"]["publication_risk"]["by"]:
+            await expect(verified).to_contain_text(said)
+        await approver.page.locator(".languages-row").wait_for()
+        assert await approver.page.evaluate(APPROVED_LAST)
         await approver.press("Return to the author")
         await approver.fill("Why", "Her age is another")
         await approver.press("Return to the author")
@@ -67,7 +77,11 @@ async def test_two_change_one_alert_and_nothing_is_lost(
         await approver.press("I have seen it")
         await expect(since).to_have_count(0)
         await expect(approve).to_be_enabled()
-    told = served.call("GET", f"/v1/alerts/{alert_id}")[1]
+        told = served.call("GET", f"/v1/alerts/{alert_id}")[1]
+        await author.press("Withdraw")
+        await author.fill("Why (stays inside)", "She is home")
+        await author.press("Withdraw")
+        await expect(author.page.locator(".alert-head .state")).to_have_text("Rejected")
     [child] = told["alert"]["case"]["children"]
     assert (told["state"], told["alert"]["level"]) == ("pending", "appeal")
     assert (child["age"]["years"], child["eyes"], child["name"]) == (8, "brown", scripts)
@@ -76,9 +90,9 @@ async def test_two_change_one_alert_and_nothing_is_lost(
 async def test_an_alert_is_updated_and_restricted(
     served: Served, browser: Browser, ana: str, bea: str, alert: dict[str, Any]
 ):
-    """Its author changes what it says and who hears of that, another person sees how many and approves; facts are taken out in two
-    presses and a reason, and all of it is in the alert's course. Whoever has the alert open sees that at once, and that it is stood down; its author is not
-    offered to put its end off, the other is.
+    """Its author changes what it says and who hears of that, another person sees what is another, how many, and approves; facts are taken out
+    in two presses and a reason, and all of it is in the alert's course. Whoever has the alert open sees that at once, and that it is
+    stood down; its author is not offered to put its end off, the other is.
     """
     alert_id = served.approved({**alert, "target": {"regions": ["41091"]}})
     served.wait_for(lambda: served.progress(alert_id)["state"] == "sent")
@@ -98,6 +112,10 @@ async def test_an_alert_is_updated_and_restricted(
         await approver.sign_in(bea)
         await approver.page.goto(f"{served.url}/console#/alerts/{update_id}")
         await expect(approver.page.locator(".approval")).to_contain_text("Told again:")
+        await expect(approver.page.locator(".alert-head")).to_contain_text("Update")
+        await expect(approver.page.locator(".differences li")).to_have_count(1)
+        await expect(approver.page.locator(".differences")).to_contain_text("Age")
+        await expect(approver.page.locator(".phone-title").first).to_contain_text("Actualización")
         await approver.check_readable()
         await approver.press("Approve and send")
         await approver.page.locator(".channel").first.wait_for()

@@ -37,16 +37,22 @@ MARIA = {
 
 
 class Sheets:
-    """The pictures of each theme."""
+    """The pictures of each theme, and a few large enough to be read, in the first."""
 
     def __init__(self) -> None:
         self.pictures: dict[Scheme, list[Image.Image]] = {scheme: [] for scheme in SCHEMES}
+        self.large: dict[str, Image.Image] = {}
 
-    async def take(self, window: Desk) -> None:
-        """In each light, once it is at rest, and sure that everybody can read it; in one of them from right to left as well."""
+    async def take(self, window: Desk, large: str = "") -> None:
+        """In each light, once it is at rest, and sure that everybody can read it; in one of them from right to left as well. `large`:
+        the name under which it is kept as it is, too.
+        """
         for scheme in SCHEMES:
             await window.page.emulate_media(color_scheme=scheme)
-            self.pictures[scheme].append(await _at_rest(window))
+            picture = await _at_rest(window)
+            if large and scheme == SCHEMES[0]:
+                self.large[large] = picture
+            self.pictures[scheme].append(picture.resize(SHOWN, Image.Resampling.LANCZOS))
             await window.check_readable()
         await window.page.emulate_media(color_scheme=SCHEMES[0])
         await window.check_readable("rtl")
@@ -54,6 +60,9 @@ class Sheets:
     def write(self, folder: Path) -> None:
         for scheme, pictures in self.pictures.items():
             self._write(pictures, folder / f"console-{scheme}.png")
+        for name, picture in self.large.items():
+            picture.save(to := folder / f"console-{name}.png")
+            _small(to)
 
     def _write(self, pictures: list[Image.Image], to: Path) -> None:
         rows = -(-len(pictures) // IN_A_ROW)
@@ -61,10 +70,15 @@ class Sheets:
         for i, picture in enumerate(pictures):
             sheet.paste(picture, (GAP + i % IN_A_ROW * (SHOWN[0] + GAP), GAP + i // IN_A_ROW * (SHOWN[1] + GAP)))
         sheet.save(to)
-        if shutil.which("pngquant"):
-            subprocess.run(
-                ["pngquant", "--force", "--strip", "--ext", ".png", "--quality", "60-90", "128", to], check=True
-            )
+        _small(to)
+
+
+def _small(picture: Path) -> None:
+    """In few colours, where there is a program for it."""
+    if shutil.which("pngquant"):
+        subprocess.run(
+            ["pngquant", "--force", "--strip", "--ext", ".png", "--quality", "60-90", "128", picture], check=True
+        )
 
 
 async def _at_rest(window: Desk) -> Image.Image:
@@ -75,8 +89,7 @@ async def _at_rest(window: Desk) -> Image.Image:
             break
         last = seen
         await window.page.wait_for_timeout(250)
-    picture = Image.open(io.BytesIO(last)).convert("RGB")
-    return picture.resize(SHOWN, Image.Resampling.LANCZOS)
+    return Image.open(io.BytesIO(last)).convert("RGB")
 
 
 def portrait() -> Image.Image:
@@ -109,7 +122,7 @@ async def author(window: Desk, way_in: str, key: str, case: str, sheet: Sheets) 
     photo: Any = {"name": "lucia.jpg", "mimeType": "image/jpeg", "buffer": written(portrait())}
     await page.locator("input[type=file]").set_input_files(photo)
     await page.locator(".photo-facts").scroll_into_view_if_needed()
-    await sheet.take(window)
+    await sheet.take(window, "case")
     await page.locator(".photo-facts").get_by_role("button", name="Remove").click()
     await window.press("Continue")
     await page.locator(".map[data-ready=true]").wait_for()
@@ -126,7 +139,7 @@ async def author(window: Desk, way_in: str, key: str, case: str, sheet: Sheets) 
     await page.get_by_text("By coordinates or file").click()
     await window.press("A wider ring around it")
     await window.people()
-    await sheet.take(window)
+    await sheet.take(window, "rings")
     await window.press("Continue")
     await page.locator(".in-language").first.wait_for()
     await sheet.take(window)
@@ -140,10 +153,10 @@ async def approver(window: Desk, key: str, sheet: Sheets) -> None:
     await sheet.take(window)
     await window.page.get_by_role("link", name="Review").click()
     await window.page.locator(".button.send").wait_for()
-    await sheet.take(window)
+    await sheet.take(window, "approve")
     await window.press("Approve and send")
     await window.page.locator(".channel").first.wait_for()
-    await sheet.take(window)
+    await sheet.take(window, "alert")
     await window.page.locator(".shares li").first.wait_for()
     await window.page.locator(".course").evaluate("one => one.scrollIntoView()")
     await sheet.take(window)
@@ -152,7 +165,9 @@ async def approver(window: Desk, key: str, sheet: Sheets) -> None:
     await sheet.take(window)
     await window.page.get_by_role("link", name="Now", exact=True).click()
     await window.page.locator(".live-card").wait_for()
-    await Sheets().take(window)  # what goes out has no picture on a sheet
+    going = Sheets()  # what goes out is on no sheet
+    await going.take(window, "now")
+    sheet.large |= going.large
     await window.page.get_by_role("link", name="All alerts").click()
     await window.page.locator(".line").first.wait_for()
     await sheet.take(window)
@@ -197,7 +212,7 @@ async def reader(window: Desk, key: str, sheet: Sheets) -> None:
     await window.sign_in(key)
     await window.page.locator(".lines a, .live-card h3 a").first.click()
     await window.page.locator(".times li").first.wait_for()
-    await sheet.take(window)
+    await sheet.take(window, "arabic")
 
 
 @pytest.mark.timeout(480)  # 42 looks at a screen, each from both sides

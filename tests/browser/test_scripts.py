@@ -40,8 +40,11 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(scripts: Path, code: str, given: Any = None) -> Any:
-    """What `code` answers: it has api.js, draft.js, merge.js and shapes.js by their names, and `given`."""
-    head = "".join(f"import * as {name} from './{name}.js'\n" for name in ("api", "draft", "merge", "shapes"))
+    """What `code` answers: it has some scripts by their names, and `given`."""
+    head = "".join(
+        f"import * as {name} from './{name}.js'\n"
+        for name in ("api", "area", "draft", "merge", "now", "shapes", "spoken")
+    )
     whole = f"{head}const given = {json.dumps(given)}\nconsole.log(JSON.stringify((() => {{ {code} }})()))"
     done = subprocess.run(
         [program("node", "nodejs"), "--import", "./tab.mjs", "--input-type=module", "-e", whole],
@@ -132,6 +135,27 @@ def test_one_draft_is_one_alert(scripts: Path):
     assert typed == reloaded
     assert (changed[0] == typed[0], changed[1] == typed[1]) == (True, False)
     assert other[0] != typed[0]
+
+
+def test_what_is_not_translated_is_known_by_the_countries(scripts: Path):
+    """An alert that is told in Spain lacks what is in no Spanish, and nothing that is; the title names each child."""
+    code = """
+      const told = { contact: [{ dial: "1", countries: ["ES", "FR"] }], last_seen: { place: { en: "station", es: "estación" } },
+                     children: [{ clothing: { en: "red coat" }, marks: {} }] }
+      const child = (name, years) => ({ name: { public: name }, age: { years } })
+      return [spoken.untranslated(told), spoken.spokenIn("XX"), now.titleOf({ alert: { case: { children: [child("Ana", 7), child("Leo", 5)] } } })]
+    """
+    missing = [["es", ["clothing"]], ["fr", ["place", "clothing"]]]
+    assert run(scripts, code) == [missing, "", "Ana, 7 years and Leo, 5 years"]
+
+
+def test_who_says_a_name_means_the_town(scripts: Path):
+    """Of those with the very name, in whatever accents, the smallest comes first; the others stay as the API has them."""
+    code = """
+      const one = (name, kind) => ({ name, names: {}, kind })
+      return area.meant([one("Córdoba", "province"), one("Córdoba", "city"), one("Cordobilla", "city")], "cordoba").map((each) => each.kind + each.name.length)
+    """
+    assert run(scripts, code) == ["city7", "province7", "city10"]
 
 
 def test_each_script_can_be_loaded(scripts: Path):

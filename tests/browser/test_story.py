@@ -42,7 +42,9 @@ async def go(window: Desk, name: str) -> None:
 
 async def all_told(window: Desk) -> None:
     await expect(window.page.locator("#share")).to_have_text("100 %")
-    await expect(window.page.get_by_text(window.say("Everyone has been told."))).to_be_visible()
+    await expect(window.page.locator(".verdict")).to_contain_text(
+        window.say("All handed over, {n} confirmed.").split("{n}")[0]
+    )
 
 
 async def test_the_whole_story_by_keyboard_alone(served: Served, browser: Browser, ana: str, bea: str):
@@ -57,9 +59,12 @@ async def test_the_whole_story_by_keyboard_alone(served: Served, browser: Browse
             await (keys.press("Space") if words is None else keys.type(words))
         await go(author, "Continue")
         await author.tab_to("Region, city or code")
-        await keys.type(SEVILLA)
+        await keys.type("Sevilla")
         await author.page.locator(".found button").first.wait_for()
         await keys.press("Enter")
+        await expect(author.page.locator(".found button").first).to_be_focused()
+        await keys.press("Enter")
+        await expect(author.page.locator(".pieces li")).to_contain_text("Municipality")
         await author.people()
         await go(author, "Continue")
         await go(author, "Submit for approval")

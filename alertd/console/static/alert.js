@@ -1,21 +1,24 @@
 // One alert: what it will do, for whoever approves it; then how far it is, for everybody.
 
 import { ask, onceOnly, pause, post, progressOf } from "./api.js";
-import { Channels, Reasons, isOver, shareOf, totals, waitsUntil } from "./channels.js";
+import { Channels, Reasons, expected, isOver, shareOf, totals, waitsUntil } from "./channels.js";
 import { Curve, Timeline, Where } from "./course.js";
 import { Asked } from "./explain.js";
 import { Messages } from "./messages.js";
 import { hasForm } from "./draft.js";
-import { isAnothers, titleOf } from "./now.js";
+import { Marks, isAnothers, titleOf } from "./now.js";
 import { Differs } from "./edit.js";
 import { Face } from "./photo.js";
-import { Follow } from "./follow.js";
+import { Follow, Withdraw } from "./follow.js";
 import { Ground } from "./ground.js";
-import { Button, Field, Loading, Refused, Stale, StatusMark, counted, html, may, mayDo, sentenceOf, some, useEffect, usePolled, useState } from "./parts.js";
+import { Button, Field, Loading, Refused, Ribbon, Stale, counted, html, may, mayDo, sentenceOf, some, useEffect, usePolled, useState } from "./parts.js";
 import { TABLES } from "./tables.js";
 import { RingWords, delayOf } from "./pieces.js";
 import { Eta, ReachRings } from "./reach.js";
-import { moment, number, span, t } from "./words.js";
+import { Untranslated } from "./spoken.js";
+import { allStopped } from "./stops.js";
+import { Differences, Verified } from "./verified.js";
+import { language, moment, number, span, t } from "./words.js";
 
 /** Above this many people, the number is typed before it is approved: a hand on Enter is no decision. */
 const TYPED_FROM = 10_000;
@@ -28,7 +31,7 @@ async function read(id, signal) {
 /** What the target reaches, asked once of each version of an alert, or of all of them; `of` says of which it is. */
 function useReach({ alert }, of) {
   const { target, kind, policy } = alert || {};
-  const load = async (signal) => (target ? { ...(await post("/v1/targets/preview", { target, kind, policy }, { signal })), of } : null);
+  const load = async (signal) => (target ? { ...(await post("/v1/targets/preview", { target, kind, policy, language }, { signal })), of } : null);
   return usePolled(load, 0, of);
 }
 
@@ -96,15 +99,24 @@ function Approval({ alert, me, unseen, onDecided }) {
         : sentenceOf({ ...alert, channels: alert.alert.channels }, reach)}</p>
       ${alert.update ? html`<p>${t(`notify-${alert.update.notify}`)}</p>` : null}
       <${RingWords} rings=${alert.alert.target.rings} />
-      <${Changed} alert=${alert} reach=${reach} />
-      ${alert.update ? null : html`<${Reach} reach=${reach} target=${alert.alert.target} />`}
+      ${alert.update ? html`<p>${t("update-area", { people: counted(reach.audience.people, "people"), area: reach.area.name || "" })}</p>` : html`<${Changed} alert=${alert} reach=${reach} />`}
+      <${Reach} reach=${reach} target=${alert.alert.target} />
       <${ReachRings} rings=${reach.audience.rings} target=${alert.alert.target} />
-      <${Decide} alert=${alert} reach=${reach} me=${me} unseen=${unseen} onDecided=${onDecided} />
     </div>
     <figure><${Ground} geometry=${reach.geometry} label=${reach.area.name} />
       <figcaption>${reach.area.name}<span class="muted">${number(Math.round(reach.area.km2))} km²</span></figcaption></figure>
-  </section>`;
+  </section>
+  ${alert.update ? html`<${Differences} alert=${alert} />` : null}
+  <${Verified} alert=${alert} />
+  <${Untranslated} document=${alert.alert} />
+  <${Texts} alert=${alert} />
+  <${Decide} alert=${alert} reach=${reach} me=${me} unseen=${unseen} onDecided=${onDecided} />`;
 }
+
+/** What people read of it, as it would be told now. */
+const Texts = ({ alert }) => (alert.alert && new Date(alert.expires) > new Date()
+  ? html`<section><h2>${t(alert.approved ? "preview-sent" : "preview")}</h2>
+      <${Messages} document=${alert.alert} only=${languagesOf(alert.alert)} query=${alert.update ? "&occasion=update" : ""} /></section>` : null);
 
 /** What happened, how fast, where, and why one was told: asked of the API, and each of it where the key may see it. */
 function Account({ alert, progress, me }) {
@@ -114,26 +126,29 @@ function Account({ alert, progress, me }) {
     ${may(me, "ledger:explain") ? html`<${Asked} alert=${alert} />` : null}`;
 }
 
-function verdict(alert, progress) {
-  const { lost, left, targeted } = totals(progress);
+function verdict(alert, progress, stopped) {
+  const { delivered, told, lost, left, targeted } = totals(progress);
   if (alert.state === "cancelled" || alert.state === "stood_down") return t("stopped");
+  if (stopped && (!isOver(progress) || left)) return t("stop-holds");
   if (!isOver(progress) || left) return t(progress.state);
   if (progress.few.length && !lost) return t(progress.state); // of a few nobody can say that all were told
   if (!targeted) return t("finished-nobody");
-  return lost ? t("finished-but", { n: lost }) : t("finished");
+  if (lost) return t("finished-but", { n: lost });
+  return delivered < told ? t("finished-handed", { n: delivered }) : t("finished");
 }
 
-function Told({ alert, progress, me }) {
-  const { targeted, told } = totals(progress);
+function Told({ alert, progress, me, stopped }) {
+  const { told } = totals(progress);
+  const targeted = expected(progress);
   const share = targeted ? `${number(shareOf(told, targeted, isOver(progress)))} %` : "–";
   return html`<section class="told" aria-live="polite">
     <div class="told-head">
-      <div class="dial"><b id="share">${share}</b><span>${t("told")}</span></div>
-      <div class="told-words"><p class="verdict">${verdict(alert, progress)}</p>
+      <div class="dial"><b id="share">${share}</b><span>${t("accepted")}</span></div>
+      <div class="told-words"><p class="verdict">${verdict(alert, progress, stopped)}</p>
         <p class="muted">${number(told)} ${t("of", { n: targeted })} ${t("addresses", { n: targeted })} · ${counted(progress.people, "people")}
           ${progress.first_send_s === null ? "" : ` · ${t("first-send", { time: span(progress.first_send_s) })}`}</p></div>
     </div>
-    <${Channels} progress=${progress} until=${waitsUntil(alert)} /><${Reasons} progress=${progress} me=${me} />
+    <${Channels} progress=${progress} until=${waitsUntil(alert)} held=${stopped || alert.paused} /><${Reasons} progress=${progress} me=${me} />
   </section>`;
 }
 
@@ -185,23 +200,31 @@ function languagesOf(document) {
 const Since = ({ from, to, onSeen }) => html`<section class="note since" role="status"><p><strong>${t("changed-since")}</strong></p><${Differs} from=${from} to=${to} />
   <${Button} onClick=${onSeen}>${t("changed-seen")}<//></section>`;
 
-export function AlertScreen({ id, me }) {
+/** What its author may still do with what nobody has approved. */
+function Own({ alert, me, onDone }) {
+  const amendable = TABLES.amendable.includes(alert.state);
+  if (!amendable && alert.state !== "pending") return null;
+  return html`<div class="actions">${amendable && hasForm(alert) && mayDo(me, "alert.change") ? html`<a class="button primary" href="#/edit/${alert.id}"><span>${t("edit")}</span></a>` : null}
+    ${mayDo(me, "alert.cancel") ? html`<${Withdraw} alert=${alert} onDone=${onDone} />` : null}</div>`;
+}
+
+export function AlertScreen({ id, me, stops }) {
   const { alert, progress, error, again } = useAlert(id);
-  if (alert) return html`<${Shown} alert=${alert} progress=${progress} error=${error} me=${me} again=${again} />`;
+  if (alert) return html`<${Shown} alert=${alert} progress=${progress} error=${error} me=${me} stops=${stops} again=${again} />`;
   if (error && error.status === 404) return html`<div class="page"><p>${t("not-found")}</p></div>`;
   return html`<div class="page">${error ? html`<${Refused} error=${error} />` : html`<${Loading} />`}</div>`;
 }
 
-function Shown({ alert, progress, error, me, again }) {
+function Shown({ alert, progress, error, me, stops, again }) {
   const [seen, see] = useState(alert);
   const unseen = !alert.approved && seen.alert && alert.alert && JSON.stringify(seen.alert) !== JSON.stringify(alert.alert);
   const state = TABLES.underWay.includes(alert.state) && progress ? progress.state : alert.state;
   const [chain] = alert.id.split("-");  // what follows an alert has its id and a number, and is decided about with it
   const number_ = alert.alert && alert.alert.case && alert.alert.case.number;
-  return html`<div class="page alert-page of-${alert.status}">
+  return html`${alert.status === "Actual" ? null : html`<${Ribbon} status=${alert.status} />`}<div class="page alert-page of-${alert.status}">
     <header class="alert-head">
       <${Face} alert=${alert} />
-      <div><${StatusMark} status=${alert.status} long />
+      <div><${Marks} alert=${alert} />
         <h1>${titleOf(alert)}</h1>
         <p class="about">${t(alert.level)} · ${t("by", { who: alert.author })}
           ${alert.approver ? ` · ${t("approved-by", { who: alert.approver })}` : ""} · ${t("until", { time: moment(alert.expires) })}
@@ -209,17 +232,15 @@ function Shown({ alert, progress, error, me, again }) {
       <span class="state state-${state}">${t(state)}</span>
     </header>
     ${error ? html`<${Stale} error=${error} />` : null}
+    ${chain !== alert.id ? html`<p class="note">${t(alert.approved ? "tells-of" : "update-waits")} <a href="#/alerts/${chain}">${t("update-of")}</a></p>` : null}
     ${unseen ? html`<${Since} from=${seen.alert} to=${alert.alert} onSeen=${() => see(alert)} />` : null}
     ${alert.state === "pending" ? html`<${Approval} alert=${alert} me=${me} unseen=${unseen} onDecided=${again} />` : null}
     ${alert.reason ? html`<p class="note"><strong>${t(alert.state)}.</strong> ${alert.reason}</p>` : null}
-    ${TABLES.amendable.includes(alert.state) && hasForm(alert) && alert.author === me.subject && mayDo(me, "alert.change") ? html`<div class="actions"><a class="button primary" href="#/edit/${alert.id}"><span>${t("edit")}</span></a></div>` : null}
+    ${alert.author === me.subject && !alert.approved ? html`<${Own} alert=${alert} me=${me} onDone=${again} />` : null}
     ${alert.paused ? html`<p class="note" role="status">${t("waits")}</p>` : null}
-    ${alert.approved && progress ? html`<${Told} alert=${alert} progress=${progress} me=${me} />` : null}
-    ${chain !== alert.id ? html`<p class="note">${t("tells-of")} <a href="#/alerts/${chain}">${t("update-of")}</a></p>` : null}
+    ${alert.approved && progress ? html`<${Told} alert=${alert} progress=${progress} me=${me} stopped=${allStopped(stops)} />` : null}
     ${alert.approved && chain === alert.id ? html`<${Follow} alert=${alert} state=${state} languages=${languagesOf(alert.alert)} me=${me} onDone=${again} />` : null}
     ${alert.approved ? html`<${Account} alert=${alert} progress=${progress} me=${me} />` : html`<${Timeline} alert=${alert} progress=${null} />`}
-    ${alert.alert && new Date(alert.expires) > new Date()
-      ? html`<section><h2>${t(alert.approved ? "preview-sent" : "preview")}</h2><${Messages} document=${alert.alert} only=${languagesOf(alert.alert)} /></section>`
-      : null}
+    ${alert.state === "pending" ? null : html`<${Texts} alert=${alert} />`}
   </div>`;
 }

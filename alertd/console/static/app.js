@@ -5,10 +5,12 @@ import { AlertScreen } from "./alert.js";
 import { AllScreen, NowScreen } from "./now.js";
 import { ComposeScreen, EditScreen, UpdateScreen } from "./compose.js";
 import { AuditScreen, CarriersScreen, KeysScreen } from "./desk.js";
-import { Button, Icon, html, may, mayDo, render, useEffect, useState } from "./parts.js";
+import { draftsLeft } from "./draft.js";
+import { Icon, Sure, html, may, mayDo, render, useEffect, useState } from "./parts.js";
 import { PeopleScreen } from "./people.js";
 import { Enrol, Languages, Mark, Prove, SignIn } from "./sign-in.js";
 import { RegionsScreen } from "./regions.js";
+import { StopAll, Stops, useStops } from "./stops.js";
 import { SubscribersScreen } from "./subscribers.js";
 import { direction, language, t } from "./words.js";
 
@@ -33,26 +35,35 @@ const PLACES = [
 ];
 const SCREENS = { new: ComposeScreen, regions: RegionsScreen, subscribers: SubscribersScreen, carriers: CarriersScreen, people: PeopleScreen, keys: KeysScreen, audit: AuditScreen, alerts: AllScreen };
 
-function Head({ me, route, onSignOut }) {
+function Head({ me, route, stops, onStopped, onSignOut }) {
   const here = route.split("/")[0];
   const link = ([path, key, icon]) => html`<a href="#/${path}" aria-current=${here === path ? "page" : null}>
     <${Icon} name=${icon} />${t(key)}</a>`;
   return html`<header class="head">
     <a class="skip" href="#main" onClick=${(e) => { e.preventDefault(); document.getElementById("main").focus(); }}>${t("skip")}</a>
     <a class="brand" href="#/" aria-label="alertd"><${Mark} />alertd</a>
-    <nav aria-label="alertd">${PLACES.filter(([, , , scope]) => may(me, scope)).map(link)}
-      ${mayDo(me, "alert.create") ? html`<a class="new" href="#/new" aria-current=${here === "new" ? "page" : null}><${Icon} name="plus" />${t("new")}</a>` : null}</nav>
+    <nav aria-label="alertd">${PLACES.filter(([, , , scope]) => may(me, scope)).map(link)}</nav>
+    ${mayDo(me, "alert.create") ? html`<a class="new" href="#/new" aria-current=${here === "new" ? "page" : null}><${Icon} name="plus" />${t("new")}</a>` : null}
+    ${mayDo(me, "stop.set") ? html`<${StopAll} stops=${stops} onDone=${onStopped} />` : null}
     <div class="who"><span title=${`${me.subject} · ${me.organisation}`}>${me.name || me.subject}</span><${Languages} />
-      <${Button} kind="quiet" onClick=${onSignOut}>${t("sign-out")}<//></div>
+      <${Sure} label=${t("sign-out")} sure=${t("sign-out-sure")} needed=${draftsLeft} onSure=${onSignOut} /></div>
   </header>`;
 }
 
-function screenOf(route, me) {
+function screenOf(route, me, stops) {
   const [place, id] = route.split("/");
-  if (place === "alerts" && id) return html`<${AlertScreen} key=${id} id=${id} me=${me} />`;
+  if (place === "alerts" && id) return html`<${AlertScreen} key=${id} id=${id} me=${me} stops=${stops} />`;
   if (place === "edit" && id) return html`<${EditScreen} key=${id} id=${id} me=${me} />`;
   if (place === "update" && id) return html`<${UpdateScreen} key=${id} id=${id} me=${me} />`;
-  return html`<${SCREENS[place] || NowScreen} key=${place} me=${me} />`;
+  return html`<${SCREENS[place] || NowScreen} key=${place} me=${me} stops=${stops} />`;
+}
+
+/** What stands on every screen, and the screen. */
+function Signed({ me, route, onSignOut }) {
+  const { stops, again } = useStops();
+  return html`<${Head} me=${me} route=${route} stops=${stops} onStopped=${again} onSignOut=${onSignOut} />
+    <${Stops} stops=${stops} me=${me} onDone=${again} />
+    <main id="main" tabindex="-1">${screenOf(route, me, stops)}</main>`;
 }
 
 function App() {
@@ -72,8 +83,7 @@ function App() {
   if (!me) return html`<${SignIn} lost=${lost} onSignedIn=${enter} />`;
   const leave = async () => { await session.end(); location.hash = "#/"; lose(false); setMe(null); };
   const proven = (yes) => { proof.answer(yes); require(null); };
-  return html`<${Head} me=${me} route=${route} onSignOut=${leave} />
-    <main id="main" tabindex="-1">${screenOf(route, me)}</main>
+  return html`<${Signed} me=${me} route=${route} onSignOut=${leave} />
     ${proof ? html`<${Prove} me=${me} onProven=${proven} />` : null}`;
 }
 

@@ -2,8 +2,9 @@
 
 import { get } from "./api.js";
 import { Icon, Refused, Sketch, hasWebGl, html, useEffect, useRef, useSettled, useState } from "./parts.js";
-import { Pieces, regionPiece } from "./pieces.js";
+import { Pieces, kindOf, regionPiece } from "./pieces.js";
 import { ReachPanel } from "./reach.js";
+import { START } from "./shapes.js";
 import { OtherWays, boxOfPieces, useReading } from "./ways.js";
 import { language, number, t } from "./words.js";
 
@@ -12,32 +13,50 @@ const TOOLS = ["pick", "polygon", "circle", "edit"];
 const MEANT = [[5, "country"], [8, "province"], [99, "city"]];
 const REST_MS = 150;
 
-export function Search({ onFound }) {
+/** Of those with the very name that was typed the smallest first: who says Sevilla means the town before the province. */
+const KINDS = ["drawn", "city", "county", "province", "country"];
+const bare = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
+export function meant(regions, text) {
+  const same = regions.filter((one) => [one.name, ...Object.values(one.names)].some((name) => bare(name) === bare(text)));
+  return [...same.sort((a, b) => KINDS.indexOf(a.kind) - KINDS.indexOf(b.kind)), ...regions.filter((one) => !same.includes(one))];
+}
+
+/** `near` (longitude, latitude): what lies nearer comes first. Where several are found, Enter goes to them and takes none. */
+export function Search({ onFound, near = START.center }) {
   const [text, type] = useState("");
   const [found, find] = useState(null);
+  const list = useRef(null);
   const settled = useSettled(text.trim(), REST_MS);
   useEffect(() => {
     if (settled.length < 2) { find(null); return undefined; }
     const stop = new AbortController();
-    get(`/v1/regions?limit=8&q=${encodeURIComponent(settled)}`, { signal: stop.signal }).then((told) => find(told.regions), () => {});
+    get(`/v1/regions?limit=8&at=${near.map((n) => n.toFixed(3)).join()}&q=${encodeURIComponent(settled)}`, { signal: stop.signal }).then(
+      ({ regions }) => find({ of: settled, regions: meant(regions, settled), error: null }),
+      (error) => { if (!stop.signal.aborted) find({ of: settled, regions: [], error }); },
+    );
     return () => stop.abort();
   }, [settled]);
   const take = (region) => { onFound(region); type(""); find(null); };
   const keys = (e) => {
-    if (e.key === "Enter" && found && found.length) { e.preventDefault(); take(found[0]); }
+    if (e.key === "Enter" || e.key === "ArrowDown") e.preventDefault();
+    if (!["Enter", "ArrowDown"].includes(e.key) || !found || found.of !== text.trim() || !found.regions.length) return;  // of what was typed before, none is meant
+    if (e.key === "Enter" && found.regions.length === 1) take(found.regions[0]); else list.current.querySelector("button").focus();
+  };
+  const leave = (e) => {
     if (e.key === "Escape") { type(""); find(null); }
   };
-  return html`<div class="search"><${Icon} name="search" />
+  return html`<div class="search" onKeyDown=${leave}><${Icon} name="search" />
     <input type="search" aria-label=${t("search-place")} placeholder=${t("search-place")} value=${text} onInput=${(e) => type(e.target.value)} onKeyDown=${keys} />
-    ${found ? html`<ul class="found">${found.length ? found.map((one) => html`<li><button type="button" onClick=${() => take(one)}>
-      <b>${one.names[language] || one.name}</b><span class="muted">${one.kind} · ${one.parent || one.country} · ${one.code}</span></button></li>`) : html`<li class="muted">${t("no-region")}</li>`}</ul>` : null}
+    ${found && found.error ? html`<${Refused} error=${found.error} />` : found ? html`<ul class="found" ref=${list}>${found.regions.length ? found.regions.map((one) => html`<li><button type="button" onClick=${() => take(one)}>
+      <b>${one.names[language] || one.name}</b><span class="muted">${kindOf({ kind: one.kind, within: one.parent || one.country })} · ${one.code}</span></button></li>`) : html`<li class="muted">${t("no-region")}</li>`}</ul>` : null}
   </div>`;
 }
 
 function Toolbar({ tool, minus, onTool, onMinus }) {
   return html`<div class="tools" role="toolbar" aria-label=${t("step-area")}>${TOOLS.map((one) => html`
     <button type="button" aria-pressed=${tool === one ? "true" : "false"} onClick=${() => onTool(one)}><${Icon} name=${one} /><span>${t(`tool-${one}`)}</span></button>`)}
-    <button type="button" class="tool-minus" aria-pressed=${minus ? "true" : "false"} onClick=${() => onMinus(!minus)}><${Icon} name="minus" /><span>${t("tool-minus")}</span></button></div>`;
+    <button type="button" class="tool-minus" aria-pressed=${minus ? "true" : "false"} onClick=${() => onMinus(!minus)}><${Icon} name="minus" /><span>${t("tool-minus")}</span></button>
+    <p class="tool-says small muted">${t(`${tool}-says`)}</p></div>`;
 }
 
 /** The map where the browser can draw it; its code is fetched here, not before. */
@@ -52,7 +71,7 @@ function useMap(draft, change, reach, told, onNoMap) {
     const tell = (name) => (...values) => heard.current[name](...values);
     import("./map.js").then(async ({ AreaMap }) => {
       if (gone) return;
-      map.current = new AreaMap(box.current, draft.view, { picked: tell("picked"), drawn: tell("drawn"), edited: tell("edited"), moved: (view) => change({ view }) });
+      map.current = new AreaMap(box.current, draft.view, { picked: tell("picked"), drawn: tell("drawn"), edited: tell("edited"), moved: (view) => change({ view }), opened: tell("opened") });
       await map.current.ready;
       if (!gone) setReady(true);
     }).catch(() => { if (!gone) onNoMap(); });  // the line was cut: words and numbers do without it
@@ -63,7 +82,7 @@ function useMap(draft, change, reach, told, onNoMap) {
   return { box, map: ready ? map.current : null };
 }
 
-function DrawnMap({ draft, change, reach, reading, onPieces, fit, onNoMap, onFault }) {
+function DrawnMap({ draft, change, reach, reading, onPieces, onOpen, fit, onNoMap, onFault }) {
   const [tool, setTool] = useState("pick");
   const [minus, setMinus] = useState(false);
   const add = (piece) => onPieces((before) => [...before.filter((one) => one.id !== piece.id), piece]);
@@ -76,7 +95,8 @@ function DrawnMap({ draft, change, reach, reading, onPieces, fit, onNoMap, onFau
     onPieces((before) => (before.some((one) => one.code === region.code) ? before.filter((one) => one.code !== region.code) : [...before, regionPiece(region, minus)]));
   };
   const edited = (piece) => onPieces((before) => before.map((one) => (one.id === piece.id ? { ...one, ...piece, type: one.type } : one)));
-  const { box, map } = useMap(draft, change, reach, { picked, drawn: add, edited }, onNoMap);
+  const { box, map } = useMap(draft, change, reach, { picked, drawn: add, edited, opened: onOpen }, onNoMap);
+  useEffect(() => () => onOpen(false), []);
   useEffect(() => { if (map) map.setTool(tool, minus); }, [map, tool, minus]);
   useEffect(() => { if (map && fit) map.fit(fit); }, [map, fit]);
   const drop = (e) => { e.preventDefault(); const [file] = e.dataTransfer.files; if (file) reading.takeFile(file); };
@@ -88,7 +108,7 @@ const NoMap = ({ reach }) => html`<div class="map-box no-map"><p class="note">${
   <${Sketch} geometry=${reach.told && reach.told.geometry} label=${reach.told ? reach.told.area.name : ""} />
   ${reach.told ? html`<p class="muted">${reach.told.area.name} · ${number(Math.round(reach.told.area.km2))} km²</p>` : null}</div>`;
 
-export function AreaStep({ draft, change, reach }) {
+export function AreaStep({ draft, change, reach, onOpen }) {
   const [drawable, draw] = useState(hasWebGl);
   const [fault, tell] = useState(null);
   const [fit, setFit] = useState(null);
@@ -103,10 +123,10 @@ export function AreaStep({ draft, change, reach }) {
   };
   const reading = useReading(added);
   return html`<div class="area-step">
-    <div class="area-side"><${Search} onFound=${found} /><${Refused} error=${fault} />
+    <div class="area-side"><${Search} onFound=${found} near=${(draft.view || START).center} /><${Refused} error=${fault} />
       <${Pieces} pieces=${draft.pieces} onChange=${onPieces} onAdd=${added} />
       <${ReachPanel} reach=${reach} status=${draft.status} />
       <${OtherWays} onAdd=${added} reading=${reading} open=${!drawable} /></div>
-    ${drawable ? html`<${DrawnMap} draft=${draft} change=${change} reach=${reach} reading=${reading} onPieces=${onPieces} fit=${fit} onNoMap=${() => draw(false)} onFault=${tell} />` : html`<${NoMap} reach=${reach} />`}
+    ${drawable ? html`<${DrawnMap} draft=${draft} change=${change} reach=${reach} reading=${reading} onPieces=${onPieces} onOpen=${onOpen} fit=${fit} onNoMap=${() => draw(false)} onFault=${tell} />` : html`<${NoMap} reach=${reach} />`}
   </div>`;
 }

@@ -1,10 +1,11 @@
 // The case: what was verified, who is missing, where they were seen, whom to call; beside it, what people will read.
 
 import { Company, Protection } from "./company.js";
-import { ZONES, checksLeft, previewOf } from "./draft.js";
+import { ZONES, checksLeft, listed, previewOf } from "./draft.js";
 import { Button, Check, Choice, Field, Icon, Refused, html } from "./parts.js";
 import { PhotoPart } from "./photo.js";
 import { Shown, usePreview } from "./messages.js";
+import { spokenIn } from "./spoken.js";
 import { TABLES } from "./tables.js";
 import { language, languageName, t } from "./words.js";
 
@@ -88,14 +89,19 @@ function Seen({ draft, change, kind }) {
       <option value="">${t("add-language")}</option>${others.map((tag) => html`<option value=${tag}>${languageName(tag)}</option>`)}</select>` : null}<//>`;
 }
 
-function Contacts({ draft, change }) {
+/** Whoever names a country writes for those who live there: its language has a column as well. */
+const alsoIn = (countries, kind) => ({ languages }) => ({
+  languages: [...new Set([...languages, ...listed(countries).map(spokenIn).filter((tag) => kind && kind.languages.includes(tag))])],
+});
+
+function Contacts({ draft, change, kind }) {
   const { contacts } = draft;
   const set = (i, more) => change({ contacts: contacts.map((one, at) => (at === i ? { ...one, ...more } : one)) });
   return html`<${Sheet} title=${t("contact")}>${contacts.map((one, i) => html`<div class="contact">
       <div class="field"><label for=${`way${i}`}>${t("by-channels")}</label><select id=${`way${i}`} value=${one.way} onChange=${(e) => set(i, { way: e.target.value })}>
         ${Object.entries(WAYS).map(([way, word]) => html`<option value=${way} selected=${way === one.way}>${word}</option>`)}</select></div>
       <${Field} label=${one.way === "url" ? "https://" : t("number")} value=${one.value} onChange=${(value) => set(i, { value })} />
-      ${one.way === "url" ? null : html`<${Field} label=${t("countries")} value=${one.countries} onChange=${(countries) => set(i, { countries })} />`}
+      ${one.way === "url" ? null : html`<${Field} label=${t("countries")} value=${one.countries} onChange=${(countries) => { set(i, { countries }); change(alsoIn(countries, kind)); }} />`}
       ${contacts.length > 1 ? html`<button type="button" class="tiny" aria-label=${t("remove")} onClick=${() => change({ contacts: contacts.filter((_, at) => at !== i) })}><${Icon} name="close" /></button>` : null}
     </div>`)}
     <${Button} icon="plus" kind="quiet" onClick=${() => change({ contacts: [...contacts, { way: "dial", value: "", countries: "" }] })}>${t("add-contact")}<//><//>`;

@@ -24,8 +24,11 @@ export const wordOf = (state) => t(WORD[state] || state);
 export function totals(progress) {
   const all = Object.values(progress.channels);
   const over = (f) => all.reduce((n, counts) => n + f(counts), 0);
-  return { targeted: over((c) => c.targeted), told: over(told), lost: over((c) => sum(c, LOST)), left: over((c) => sum(c, LEFT)) };
+  return { targeted: over((c) => c.targeted), told: over(told), delivered: over((c) => c.delivered || 0), lost: over((c) => sum(c, LOST)), left: over((c) => sum(c, LEFT)) };
 }
+
+/** Of how many addresses: while more may be planned, at least one of each person that was approved. */
+export const expected = (progress) => Math.max(totals(progress).targeted, isOver(progress) || typeof progress.people !== "number" ? 0 : progress.people);
 
 /** Hand-overs a second by channel, from what was seen in the last seconds. */
 function useRates(progress) {
@@ -51,14 +54,14 @@ const Bar = ({ name, counts }) => html`<div class="bar" role="progressbar" aria-
 /** When the latest ring of an alert begins, in ms, 0 without rings that wait: what is queued for it says nothing of how long the rest takes. */
 export const waitsUntil = ({ alert, approved }) => (approved && delayOf(alert && alert.target) ? new Date(approved).getTime() + delayOf(alert.target) * 1000 : 0);
 
-/** How long the rest takes; while a ring waits for its hour, that hour. */
-function Left({ left, rate, until }) {
-  if (!left) return null;
+/** How long the rest takes; while a ring waits for its hour, that hour; of what is held nobody can say. */
+function Left({ left, rate, until, held }) {
+  if (!left || held) return null;
   if (until > Date.now()) return html`<span>${t("ring-waits", { time: clock(until) })}</span>`;
   return rate > 0.5 ? html`<span>${t("rate", { n: Math.round(rate) })} · ${t("left", { time: span(left / rate) })}</span>` : null;
 }
 
-function Row({ name, counts, rate, over, until }) {
+function Row({ name, counts, rate, over, until, held }) {
   const left = sum(counts, LEFT);
   const told_ = told(counts);
   const share = shareOf(told_, counts.targeted, over);
@@ -70,7 +73,7 @@ function Row({ name, counts, rate, over, until }) {
     <span class="channel-share">${number(share)} %</span>
     <span class="channel-notes">
       ${notes.map((state) => html`<span class="dot is-${state}">${wordOf(state)} ${number(counts[state])}</span>`)}
-      <${Left} left=${left} rate=${rate} until=${until} />
+      <${Left} left=${left} rate=${rate} until=${until} held=${held} />
     </span>
   </li>`;
 }
@@ -79,11 +82,11 @@ function Row({ name, counts, rate, over, until }) {
 const Few = ({ name }) => html`<li class="channel" data-channel=${name}>
     <span class="channel-name"><${Icon} name=${name} />${t(name)}</span><span class="channel-count"><b>${number("<20")}</b></span></li>`;
 
-export function Channels({ progress, until }) {
+export function Channels({ progress, until, held }) {
   const rate = useRates(progress);
   const known = Object.entries(progress.channels).filter(([, counts]) => counts.targeted);
   return html`<ul class="channels">
-    ${known.map(([name, counts]) => html`<${Row} key=${name} name=${name} counts=${counts} rate=${rate(name)} over=${isOver(progress)} until=${until} />`)}
+    ${known.map(([name, counts]) => html`<${Row} key=${name} name=${name} counts=${counts} rate=${rate(name)} over=${isOver(progress)} until=${until} held=${held} />`)}
     ${progress.few.map((name) => html`<${Few} key=${name} name=${name} />`)}</ul>`;
 }
 

@@ -5,7 +5,7 @@ import { AreaStep } from "./area.js";
 import { CaseStep } from "./case.js";
 import { blank, documentOf, forget, goneFiles, keep, kept } from "./draft.js";
 import { Conflict, save, update, useEdit } from "./edit.js";
-import { Button, Loading, Refused, html, useEffect, usePolled, useState } from "./parts.js";
+import { Button, Loading, Refused, Ribbon, Sure, html, useEffect, usePolled, useState } from "./parts.js";
 import { TABLES } from "./tables.js";
 import { useReach } from "./reach.js";
 import { SendStep } from "./send.js";
@@ -14,8 +14,8 @@ import { t } from "./words.js";
 
 const STEPS = ["case", "area", "send"];
 
-const Steps = ({ step, go }) => html`<ol class="steps">${STEPS.map((name, i) => html`<li>
-  <button type="button" aria-current=${name === step ? "step" : null} onClick=${() => go(name)}>
+const Steps = ({ step, go, held }) => html`<ol class="steps">${STEPS.map((name, i) => html`<li>
+  <button type="button" aria-current=${name === step ? "step" : null} disabled=${held} onClick=${() => go(name)}>
     <i>${i + 1}</i> <span>${t(`step-${name}`)}</span></button></li>`)}</ol>`;
 
 function useDraft() {
@@ -24,13 +24,13 @@ function useDraft() {
   return [draft, (more) => set((before) => ({ ...before, ...(typeof more === "function" ? more(before) : more) })), () => { forget(); set(blank()); }];
 }
 
-const Foot = ({ step, go, reach, draft, children }) => html`<footer class="foot foot-${draft.status}">
-  <div class="foot-words">${reach.counting ? html`<span class="muted">${t("counting")}</span>` : reach.told
+const Foot = ({ step, go, held, reach, draft, children }) => html`<footer class="foot foot-${draft.status}">
+  <div class="foot-words">${held ? html`<strong role="status">${t("shape-waits")}</strong>` : reach.counting ? html`<span class="muted">${t("counting")}</span>` : reach.told
     ? html`<b>${counted(reach.told.audience.people, "people")}</b> ${draft.status === "Actual" ? null : t("testers-of")} <span class="muted">${reach.told.area.name || ""}</span>`
     : html`<span class="muted">${t("draft-kept")}</span>`}</div>
   <div class="actions">
     ${step === "case" ? null : html`<${Button} onClick=${() => go(STEPS[STEPS.indexOf(step) - 1])}>${t("back")}<//>`}
-    ${step === "send" ? children : html`<${Button} kind="primary" onClick=${() => go(STEPS[STEPS.indexOf(step) + 1])}>${t("next")}<//>`}
+    ${step === "send" ? children : html`<${Button} kind="primary" disabled=${held} onClick=${() => go(STEPS[STEPS.indexOf(step) + 1])}>${t("next")}<//>`}
   </div>
 </footer>`;
 
@@ -40,6 +40,7 @@ function useKind() {
 
 /** The three steps of a draft, whoever holds it; `submit` does what is done at their end. */
 function Compose({ title, draft, change, me, submit, onDiscard, discard, children }) {
+  const [open, onOpen] = useState(false);
   const [step, setStep] = useState("case");
   const [error, fail] = useState(null);
   const [busy, work] = useState(false);
@@ -52,16 +53,16 @@ function Compose({ title, draft, change, me, submit, onDiscard, discard, childre
     try { await submit(); } catch (problem) { fail(problem); }
     work(false);
   };
-  const shown = { draft, change, kind, reach, me, error };
+  const shown = { draft, change, kind, reach, me, error, go, onOpen };
   return html`<div class="compose of-${draft.status}">
-    ${draft.status === "Actual" ? null : html`<p class="ribbon of-${draft.status}"><strong>${t(draft.status)}</strong> ${t(`${draft.status}-says`)}</p>`}
-    <div class="compose-head"><h1>${title}</h1><${Steps} step=${step} go=${go} />
-      <${Button} kind="quiet" onClick=${() => { onDiscard(); go("case"); }}>${discard}<//></div>
+    ${draft.status === "Actual" ? null : html`<${Ribbon} status=${draft.status} />`}
+    <div class="compose-head"><h1>${title}</h1><${Steps} step=${step} go=${go} held=${open} />
+      <${Sure} label=${discard} sure=${t("discard-sure")} onSure=${() => { onDiscard(); go("case"); }} /></div>
     ${children}
     ${step === "case" ? html`<${CaseStep} ...${shown} />` : null}
     ${step === "area" ? html`<${AreaStep} ...${shown} />` : null}
     ${step === "send" ? html`<${SendStep} ...${shown} />` : null}
-    <${Foot} step=${step} go=${go} reach=${reach} draft=${draft}>
+    <${Foot} step=${step} go=${go} held=${open} reach=${reach} draft=${draft}>
       <${Button} kind=${`send send-${draft.status}`} busy=${busy} disabled=${busy || goneFiles(draft).length > 0} onClick=${act}>${t(draft.status === "Actual" ? "submit" : "send-test")}<//><//>
   </div>`;
 }

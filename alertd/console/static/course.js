@@ -75,7 +75,7 @@ export function Curve({ alert, progress }) {
   const last = (counts) => counts[counts.length - 1] || 0;
   const most = Math.max(targeted, 1);
   const seconds = data ? handed.length * data.step_s : 0;
-  const says = data && last(handed) ? t("curve-says", { half: span(halfAt(handed, data.step_s, last(handed))), n: last(handed), time: span(seconds) }) : t(totals(progress).told ? "counting" : "curve-none");
+  const says = data && last(handed) ? t("curve-says", { half: span(halfAt(handed, data.step_s, last(handed)), 1), n: last(handed), time: span(seconds, 1) }) : t(totals(progress).told ? "counting" : "curve-none");
   return html`<section class="panel"><header><h2>${t("curve")}</h2>
       ${known.length > 1 ? html`<div class="chips" role="group" aria-label=${t("by-channels")}>${["", ...known].map((name) => html`
         <button type="button" class="chip" aria-pressed=${chosen === name ? "true" : "false"} onClick=${() => choose(name)}>${t(name || "together")}</button>`)}</div>` : null}</header>

@@ -4,7 +4,7 @@ import { ask, get, onceOf, onceOnly, post } from "./api.js";
 import { keep, kept } from "./draft.js";
 import { Button, Check, Empty, Field, Icon, Loading, Refused, Stale, html, may, useAct, usePolled, useState } from "./parts.js";
 import { TABLES } from "./tables.js";
-import { list, moment, t } from "./words.js";
+import { known, list, moment, t } from "./words.js";
 
 /** A rate above this is none: the carrier takes what it is given. */
 const rateOf = (one) => (one.rate ? t("rate", { n: one.rate }) : t("no-limit"));
@@ -78,8 +78,13 @@ export function KeysScreen({ me }) {
     <${Refused} error=${error} /><ul class="lines">${keys.map((one) => html`<${KeyLine} key=${one.key} one=${one} me=${me} onGone=${anew} />`)}</ul></div>`;
 }
 
+/** An act in words; one that has none by the name that the API has for it. */
+const actOf = (act) => (known(`act-${act}`) ? t(`act-${act}`) : act || "?");
+/** What every look at a target writes, many times an hour. */
+const LOOK = "target.preview";
+
 const Entry = ({ one }) => html`<tr class="is-${one.outcome}"><td class="muted">${one.of ? `${one.of}–${one.entry}` : one.entry}</td><td><time>${moment(one.at)}</time></td><td>${one.by}</td>
-  <td><b>${one.act || "?"}</b>${one.object ? html`<small><code>${one.object}</code></small>` : null}
+  <td><b>${actOf(one.act)}</b>${one.object ? html`<small><code>${one.object}</code></small>` : null}
     ${Object.keys(one.facts).length ? html`<small>${Object.entries(one.facts).map(([name, value]) => `${name} ${value}`).join(" · ")}</small>` : null}</td>
   <td><span class="state state-${{ done: "sent", refused: "rejected", failed: "rejected" }[one.outcome] || "draft"}">${t(`outcome-${one.outcome}`)}</span></td></tr>`;
 
@@ -87,7 +92,7 @@ function Verdict() {
   const [told, tell] = useState(null);
   const { busy, error, run } = useAct(async (signal) => tell(await get("/v1/audit/verify", { signal })));
   const whole = told && !told.broken;
-  return html`<section class="health ${told && !whole ? "is-troubled" : ""}" aria-live="polite"><${Icon} name=${told && !whole ? "warn" : "check"} />
+  return html`<section class="health ${!told ? "is-open" : whole ? "" : "is-troubled"}" aria-live="polite">${told ? html`<${Icon} name=${whole ? "check" : "warn"} />` : null}
     <div class="grow"><p><strong>${told ? (whole ? t("audit-whole", { n: told.entries }) : t("audit-broken", { n: told.broken })) : t("audit-verify-says")}</strong></p>
       ${told && told.why ? html`<p>${told.why}</p>` : null}
       ${told && told.head ? html`<p class="small muted">${t("audit-head")} <code>${told.head}</code></p>` : null}<${Refused} error=${error} /></div>
@@ -101,10 +106,12 @@ export function AuditScreen() {
   const next = shown.length && shown[shown.length - 1].next;
   const all = shown.flatMap((page) => page.entries);
   const ended = new Set(all.map((one) => one.of));
-  const entries = all.filter((one) => !ended.has(one.entry));  // an act that has its outcome is one line
+  const [looks, show] = useState(false);
+  const entries = all.filter((one) => !ended.has(one.entry) && (looks || one.act !== LOOK));  // an act that has its outcome is one line
   const more = useAct(async (signal) => { const page = await get(`/v1/audit?limit=50&cursor=${next}`, { signal }); add((before) => [...before, page]); });
   return html`<div class="page wide-page"><h1>${t("audit")}</h1><${Verdict} /><${Refused} error=${first.error || more.error} />
-    ${first.data && !entries.length ? html`<${Empty} title=${t("audit-empty")} />` : null}
+    <${Check} label=${t("audit-looks")} checked=${looks} onChange=${show} />
+    ${first.data && !all.length ? html`<${Empty} title=${t("audit-empty")} />` : null}
     <div class="scrolls" tabindex="0" role="region" aria-label=${t("audit")}><table class="audit"><thead><tr><th>${t("audit-entry")}</th><th>${t("seen-at")}</th><th>${t("audit-by")}</th><th>${t("audit-act")}</th><th>${t("audit-outcome")}</th></tr></thead>
       <tbody>${entries.map((one) => html`<${Entry} key=${one.entry} one=${one} />`)}</tbody></table></div>
     ${next ? html`<${Button} busy=${more.busy} onClick=${() => more.run()}>${t("older")}<//>` : null}</div>`;

@@ -49,6 +49,10 @@ export const blank = () => ({
 export function kept() {
   try { return { ...blank(), ...JSON.parse(sessionStorage.getItem(KEPT)) }; } catch { return blank(); }
 }
+/** Without what is there before anybody types. */
+const typed = ({ external_id, expires, view, ...rest }) => JSON.stringify(rest);
+/** Whether somebody would miss something of what this tab keeps. */
+export const draftsLeft = () => Object.keys(sessionStorage).some((key) => key.startsWith(`${KEPT}.`)) || typed(kept()) !== typed(blank());
 export const keep = (draft) => sessionStorage.setItem(KEPT, JSON.stringify(draft));
 export function forget(id) {
   sessionStorage.removeItem(id ? `${KEPT}.${id}` : KEPT);
@@ -84,9 +88,12 @@ const vehicleOf = (one, languages) => unset({ plate: one.plate.trim(), country: 
 const besideOf = ({ protection, sought, vehicles, languages }) => (protection.length
   ? { protection } : { persons_sought: sought.map((one) => soughtOf(one, languages)), vehicles: vehicles.map((one) => vehicleOf(one, languages)) });
 
+/** Countries as they are typed: "es, fr". */
+export const listed = (countries) => countries.toUpperCase().split(/[\s,;]+/).filter(Boolean);
+
 function contactOf({ way, value, countries }) {
   const said = way === "text" ? `sms:${value.trim().replace(/^sms:/, "")}` : value.trim();
-  const where = countries.toUpperCase().split(/[\s,;]+/).filter(Boolean);
+  const where = listed(countries);
   return way === "url" ? { url: said } : { [way]: said, countries: where };
 }
 

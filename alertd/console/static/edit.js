@@ -4,6 +4,7 @@ import { ask, get, onceOf } from "./api.js";
 import { documentOf, draftOf, forget, keepEdit, keptEdit } from "./draft.js";
 import { changes, compared, patch, withValues } from "./merge.js";
 import { Button, Refused, html, useAct, useEffect, useRef, useState } from "./parts.js";
+import { nameOf } from "./names.js";
 import { known, list, number, t } from "./words.js";
 
 /** Names of regions, which a document has by their codes alone. */
@@ -77,8 +78,6 @@ async function merged(edit, theirs, choices) {
   return { etag: theirs.etag, original: theirs.document, base: there, draft: draftOf(whole, await regionsOf(whole.target)) };
 }
 
-const NAMES = { children: "child", last_seen: "seen", verification: "checks", best_interests: "interests", height_cm: "height", photos: "photo", target: "step-area", channels: "by-channels", case: null, years: null, public: null };
-const nameOf = (path) => path.filter((part) => !/^(\d+$|#)/.test(part) && NAMES[part] !== null).map((part) => NAMES[part] || part).map((key) => (known(key) ? t(key) : key.replaceAll("_", " "))).join(" · ");
 
 function said(value) {
   if (value === undefined || value === null || value === "") return t("left-empty");

@@ -49,6 +49,23 @@ function Order({ alert, act, languages, onDone, onBack }) {
   </form>`;
 }
 
+/** What is not approved yet, its author takes back: nobody was told of it. */
+export function Withdraw({ alert, onDone }) {
+  const [asked, askFor] = useState(false);
+  const [reason, explain] = useState("");
+  const [error, fail] = useState(null);
+  const [once] = useState(onceOnly);
+  const order = (event) => {
+    event.preventDefault();
+    return ask("POST", `/v1/alerts/${alert.id}/cancel`, { body: { reason }, once, headers: { "If-Match": alert.etag } }).then(onDone, fail);
+  };
+  if (!asked) return html`<${Button} onClick=${() => askFor(true)}>${t("withdraw")}<//>`;
+  return html`<form class="stop" onSubmit=${order}><p>${t("withdraw-says")}</p>
+    <${Field} label=${t("reason-inside")} value=${reason} onChange=${explain} wide autofocus required /><${Refused} error=${error} />
+    <div class="actions"><${Button} onClick=${() => askFor(false)}>${t("back")}<//>
+      <button class="button danger" disabled=${!reason.trim()}><span>${t("withdraw")}</span></button></div></form>`;
+}
+
 /** One alert waits, or goes on: at once, because nothing of it is lost by either. */
 function Wait({ alert, onDone }) {
   const [error, fail] = useState(null);

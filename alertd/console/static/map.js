@@ -6,6 +6,7 @@ import { FetchSource, PMTiles, Protocol } from "./vendor/pmtiles.mjs";
 import { TerraDraw, TerraDrawCircleMode, TerraDrawPolygonMode, TerraDrawSelectMode } from "./vendor/terra-draw.mjs";
 import { TerraDrawMapLibreGLAdapter } from "./vendor/terra-draw-maplibre.mjs";
 import { HELD_CORNERS } from "./shapes.js";
+import { START } from "./shapes.js";
 import { t } from "./words.js";
 
 const BASE = `${location.origin}/console/map/base.pmtiles`;
@@ -150,13 +151,13 @@ function modes() {
   ];
 }
 
-/** `told`: `picked(lon, lat, zoom)`, `drawn(piece)`, `edited(piece)`, `moved(view)`; null for a map to be looked at. */
+/** `told`: `picked(lon, lat, zoom)`, `drawn(piece)`, `edited(piece)`, `moved(view)`, `opened(yes)` of a shape that is not closed; null for a map to be looked at. */
 export class AreaMap {
   constructor(container, view, told) {
     this.told = told;
     this.tool = "pick";
     this.held = "";
-    this.map = new MapLibre({ container, style: style(), attributionControl: { compact: true }, dragRotate: false, pitchWithRotate: false, ...(view || { center: [8, 44], zoom: 3 }) });
+    this.map = new MapLibre({ container, style: style(), attributionControl: { compact: true }, dragRotate: false, pitchWithRotate: false, ...(view || START) });
     this.map.touchZoomRotate.disableRotation();
     this.map.scrollZoom[told ? "enable" : "disable"]();
     // Tiles that nobody waits for any more are no fault. What comes from MapLibre's worker is an Error without its text when it is printed.
@@ -191,8 +192,14 @@ export class AreaMap {
     this.draw.start();
     this.draw.setMode("static");
     this.draw.on("finish", (id, { action, mode }) => this.finished(id, action, mode));
+    for (const event of ["change", "finish"]) this.draw.on(event, () => queueMicrotask(() => this.tellOpen()));
     if (innerWidth < NARROW) this.foldSources();
     this.map.getContainer().dataset.ready = "true";
+  }
+
+  /** A shape that is being drawn is in nothing yet, and lost with the map. */
+  tellOpen() {
+    if (!this.gone) this.told.opened(this.draw.getModeState() === "drawing");
   }
 
   finished(id, action) {

@@ -1,10 +1,10 @@
 // What needs somebody now: approvals first, then what is going out, then whether all is well.
 
 import { forSession, get, isReady } from "./api.js";
-import { Channels, totals, waitsUntil } from "./channels.js";
+import { Channels, expected, totals, waitsUntil } from "./channels.js";
 import { Button, Empty, Icon, Loading, Refused, Stale, StatusMark, counted, html, mayDo, useAct, usePolled, useState } from "./parts.js";
 import { Face } from "./photo.js";
-import { StopAll, Stops } from "./stops.js";
+import { allStopped } from "./stops.js";
 import { TABLES } from "./tables.js";
 import { list, moment, number, t } from "./words.js";
 
@@ -38,22 +38,22 @@ async function load(signal) {
   const watched = async (one) => ({ ...(await whole(one)), progress: await progress(one) });
   const ended = async (one) => ({ ...(await whole(one)), progress: await once("progress", one, () => progress(one)) });
   const shown = async (found, read) => ({ ...found, shown: await Promise.all(found.alerts.slice(0, WATCHED).map(read)) });
-  const [waiting, going, newest, ready, { carriers }, { stops }] = await Promise.all([
+  const [waiting, going, newest, ready, { carriers }] = await Promise.all([
     standing(["pending"], signal), standing(TABLES.underWay, signal), get("/v1/alerts?limit=50", { signal }),
-    isReady(signal), get("/v1/carriers", { signal }), get("/v1/stop", { signal }),
+    isReady(signal), get("/v1/carriers", { signal }),
   ]);
   const rest = newest.alerts.filter((one) => one.state !== "pending" && !TABLES.underWay.includes(one.state)).slice(0, RECENT);
   const [pending, live, past] = await Promise.all([shown(waiting, whole), shown(going, watched), Promise.all(rest.map(ended))]);
-  return { stops, pending, live, rest: past, ready, carriers };
+  return { pending, live, rest: past, ready, carriers };
 }
 
-/** What a person calls an alert: the child, else its own headline, else its level. */
+const childName = ({ name, age }) => (age && typeof age.years === "number" ? `${name.public}, ${t("years", { n: age.years })}` : name.public);
+
+/** What a person calls an alert: each child by its name, else its own headline, else its level. */
 export function titleOf(alert) {
   const told = alert.alert || {};
-  const child = told.case && told.case.children && told.case.children[0];
-  const name = child && child.name && child.name.public;
-  const years = child && child.age && child.age.years;
-  if (name) return typeof years === "number" ? `${name}, ${t("years", { n: years })}` : name;
+  const named = ((told.case && told.case.children) || []).filter((one) => one.name && one.name.public);
+  if (named.length) return list(named.map(childName));
   const own = Object.values(told.info || {}).find((info) => info.headline);
   return own ? own.headline : t(alert.level);
 }
@@ -61,6 +61,8 @@ export function titleOf(alert) {
 /** An Actual alert is for another than its author to approve. */
 export const isAnothers = (alert, me) => alert.status === "Actual" && alert.author === me.subject;
 const mayApprove = (alert, me) => mayDo(me, "alert.approve") && !isAnothers(alert, me);
+/** Whether it is meant, and whether it tells of an alert that people have already. */
+export const Marks = ({ alert }) => html`<p class="marks"><${StatusMark} status=${alert.status} long />${alert.update ? html` <span class="mark mark-update">${t("is-update")}</span>` : null}</p>`;
 
 const About = ({ alert }) => html`<p class="about">
   ${t(alert.level)} · ${t("by", { who: alert.author })} · ${t("until", { time: moment(alert.expires) })}</p>`;
@@ -68,7 +70,7 @@ const About = ({ alert }) => html`<p class="about">
 const Pending = ({ alert, me }) => html`
   <li class="card alert-card of-${alert.status}"><${Face} alert=${alert} />
     <div class="card-body">
-      <${StatusMark} status=${alert.status} long />
+      <${Marks} alert=${alert} />
       <h3>${titleOf(alert)}</h3>
       <${About} alert=${alert} />
       ${isAnothers(alert, me) ? html`<p class="muted small">${t("yours")}</p>` : null}
@@ -78,15 +80,15 @@ const Pending = ({ alert, me }) => html`
       <span>${t(mayApprove(alert, me) ? "review" : "watch")}</span></a>
   </li>`;
 
-const Live = ({ alert }) => html`
+const Live = ({ alert, stopped }) => html`
   <li class="card live-card of-${alert.status}">
     <div class="live-head"><${Face} alert=${alert} />
-      <div class="grow"><${StatusMark} status=${alert.status} long />
+      <div class="grow"><${Marks} alert=${alert} />
         <h3><a href="#/alerts/${alert.id}">${titleOf(alert)}</a></h3><${About} alert=${alert} /></div>
       <div class="figure"><b>${number(totals(alert.progress).told)}</b>
-        <span>${t("told")} ${t("of", { n: totals(alert.progress).targeted })}</span></div>
+        <span>${t("accepted")} ${t("of", { n: expected(alert.progress) })}</span></div>
     </div>
-    <${Channels} progress=${alert.progress} until=${waitsUntil(alert)} />
+    <${Channels} progress=${alert.progress} until=${waitsUntil(alert)} held=${stopped || alert.paused} />
   </li>`;
 
 const Line = ({ alert }) => html`
@@ -100,21 +102,21 @@ const Line = ({ alert }) => html`
     </a>
   </li>`;
 
-function troubles({ ready, carriers, live, rest, stops }) {
+function troubles({ ready, carriers, live, stops }) {
   const found = stops.length ? [t("stop-holds")] : [];
   if (!ready) found.push(t("not-ready"));
   if (!carriers.length) found.push(t("no-carriers"));
   const resting = carriers.filter((one) => one.breaker_open).map((one) => one.name);
   if (resting.length) found.push(t("carriers-rest", { list: list(resting) }));
-  for (const alert of [...live.shown, ...rest]) {
+  for (const alert of live.shown) {  // of what is over its own screen tells, for as long as it is kept
     const n = totals(alert.progress).lost;
     if (n) found.push(t("failing", { n, what: titleOf(alert) }));
   }
   return found;
 }
 
-function Health({ data }) {
-  const found = troubles(data);
+function Health({ data, stops }) {
+  const found = troubles({ ...data, stops });
   const channels = [...new Set(data.carriers.filter((one) => !one.breaker_open).map((one) => t(one.channel)))];
   return html`<section class="health ${found.length ? "is-troubled" : ""}" aria-label=${t("health")}>
     <${Icon} name=${found.length ? "warn" : "check"} />
@@ -135,17 +137,15 @@ function Some({ title, none, found: { alerts, shown, more }, card }) {
     ${alerts.length > shown.length ? html`<p><a href="#/alerts">${t("all")}</a></p>` : null}<//>`;
 }
 
-export function NowScreen({ me }) {
+export function NowScreen({ me, stops }) {
   const { data, error } = usePolled(load, (took) => Math.max(AGAIN_MS, took * AGAIN_TIMES));
   if (!data) return error ? html`<${Refused} error=${error} />` : html`<${Loading} />`;
   return html`<div class="page now">
     <h1 class="sr-only">${t("now")}</h1>
     ${error ? html`<${Stale} error=${error} />` : null}
-    <${Stops} stops=${data.stops} me=${me} />
     <${Some} title=${t("waiting")} none=${t("nobody-waits")} found=${data.pending} card=${(one) => html`<${Pending} key=${one.id} alert=${one} me=${me} />`} />
-    <${Some} title=${t("live")} none=${t("nothing-live")} found=${data.live} card=${(one) => html`<${Live} key=${one.id} alert=${one} />`} />
-    <${Health} data=${data} />
-    ${mayDo(me, "stop.set") ? html`<${StopAll} stops=${data.stops} />` : null}
+    <${Some} title=${t("live")} none=${t("nothing-live")} found=${data.live} card=${(one) => html`<${Live} key=${one.id} alert=${one} stopped=${allStopped(stops)} />`} />
+    <${Health} data=${data} stops=${stops} />
     ${data.rest.length ? html`<${Part} title=${t("recent")}>
       <ul class="lines">${data.rest.map((one) => html`<${Line} key=${one.id} alert=${one} />`)}</ul><//>` : null}
   </div>`;

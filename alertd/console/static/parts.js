@@ -3,9 +3,10 @@
 import { html } from "./vendor/html.mjs";
 import { useEffect, useRef, useState } from "./vendor/hooks.mjs";
 import { Offline, Problem } from "./api.js";
+import { nameOf, stepOf } from "./names.js";
 import { boxOf, ringsOf } from "./shapes.js";
 import { TABLES } from "./tables.js";
-import { list, moment, number, t } from "./words.js";
+import { known, list, moment, number, t } from "./words.js";
 
 export { html, useEffect, useRef, useState };
 export { render } from "./vendor/html.mjs";
@@ -41,6 +42,9 @@ export const Icon = ({ name }) => html`
 export const StatusMark = ({ status, long }) => html`
   <span class="mark mark-${status}">${t(status)}${long ? html` <small>${t(`${status}-says`)}</small>` : null}</span>`;
 
+/** Over all of a screen: it is not meant. */
+export const Ribbon = ({ status }) => html`<p class="ribbon of-${status}"><strong>${t(status)}</strong> ${t(`${status}-says`)}</p>`;
+
 export const Button = ({ kind = "plain", icon, busy, children, ...rest }) => html`
   <button type="button" class="button ${kind}" aria-busy=${busy ? "true" : null} disabled=${busy} ...${rest}>
     ${icon ? html`<${Icon} name=${icon} />` : null}<span>${children}</span>
@@ -50,6 +54,14 @@ export const Button = ({ kind = "plain", icon, busy, children, ...rest }) => htm
 export const may = (me, ...scopes) => [...scopes, "admin"].some((one) => me.scopes.includes(one));
 /** Whether the API would let them: an act by the name that the audit has for it. */
 export const mayDo = (me, act) => may(me, ...TABLES.needs[act]);
+
+/** What cannot be undone, in two presses where anything would be lost by it. */
+export function Sure({ label, sure, needed = () => true, onSure }) {
+  const [asked, askFor] = useState(false);
+  const go = () => { askFor(false); onSure(); };
+  if (!asked) return html`<${Button} kind="quiet" onClick=${() => (needed() ? askFor(true) : onSure())}>${label}<//>`;
+  return html`<div class="actions"><${Button} onClick=${() => askFor(false)}>${t("back")}<//><${Button} kind="danger" onClick=${go}>${sure}<//></div>`;
+}
 
 let fields = 0;
 const useId = () => useState(() => `f${(fields += 1)}`)[0];
@@ -84,15 +96,22 @@ export const Check = ({ label, checked, onChange }) => html`
 /** What is shown may be old: the line is down, or what the API refused. */
 export const Stale = ({ error }) => (error instanceof Offline ? html`<p class="banner" role="status">${t("offline")}</p>` : html`<${Refused} error=${error} />`);
 
-/** A refusal, in the API's words, each fault with its place. */
-export function Refused({ error }) {
+/** Where a fault lies, in the words of the form; with `go`, a press away. */
+function Place({ pointer, go }) {
+  const step = go && stepOf(pointer);
+  const name = nameOf(pointer.split("/").slice(1)) || pointer;
+  return step ? html`<button type="button" class="link" onClick=${() => go(step)}>${name}</button>` : html`<b>${name}</b>`;
+}
+
+/** A refusal, in the API's words, each fault with its place; `go` leads to a step of the form. */
+export function Refused({ error, go }) {
   if (!error) return null;
   const told = error instanceof Problem ? error : { title: error instanceof Offline ? t("offline") : t("own-fault", { what: error.message }) };
   return html`<div class="refused" role="alert">
     <${Icon} name="warn" />
     <div><strong>${told.title || told.message}</strong>
       ${told.detail && told.detail !== told.title ? html`<p>${told.detail} ${told.what_to_do || ""}</p>` : null}
-      <ul>${(told.errors || []).slice(0, 8).map((one) => html`<li>${one.detail} <code>${one.pointer || one.parameter}</code></li>`)}</ul>
+      <ul>${(told.errors || []).slice(0, 8).map((one) => html`<li>${one.pointer ? html`<${Place} pointer=${one.pointer} go=${go} />: ` : null}${one.detail} ${one.parameter ? html`<code>${one.parameter}</code>` : null}</li>`)}</ul>
     </div>
   </div>`;
 }
@@ -160,7 +179,7 @@ export function useSettled(value, ms) {
 export const MANY = 100;
 
 /** A long list of numbers as one line of words. */
-export const counted = (n, key) => `${number(n)} ${t(key, { n: typeof n === "number" ? n : MANY })}`;
+export const counted = (n, key) => (n === "hidden" && known(`hidden-${key}`) ? t(`hidden-${key}`) : `${number(n)} ${t(key, { n: typeof n === "number" ? n : MANY })}`);
 
 /** A map needs more than every browser has. */
 export function hasWebGl() {
@@ -170,8 +189,8 @@ export function hasWebGl() {
 /** "392 push messages, 62 SMS and 94 mails go to 476 people in Sevilla: child alert, until Thu 22:30." */
 export function sentenceOf({ channels, level, expires, status }, { audience, area }) {
   const counts = channels.filter((one) => some(audience.addresses[one])).map((one) => t(`${one}-n`, { n: audience.addresses[one] }));
-  return t(status === "Actual" ? "sentence" : "sentence-testers", {
-    what: list(counts) || t("nobody"), people: counted(audience.people, "people"), level: t(level).toLowerCase(),
+  return t(!counts.length ? "sentence-nobody" : status === "Actual" ? "sentence" : "sentence-testers", {
+    what: list(counts), people: counted(audience.people, "people"), level: t(level).toLowerCase(),
     area: area.name || `${number(Math.round(area.km2))} km²`, until: moment(expires),
   });
 }

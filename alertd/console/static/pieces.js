@@ -10,23 +10,26 @@ import { uuid } from "./ways.js";
 const WIDER = 3;
 const LATER_MIN = 15;
 
-export const regionPiece = (region, minus) => ({ id: `region-${region.code}`, type: "region", code: region.code, name: region.names[language] || region.name, kind: region.kind, bbox: region.bbox, minus });
+export const regionPiece = (region, minus) => ({ id: `region-${region.code}`, type: "region", code: region.code, name: region.names[language] || region.name, kind: region.kind, within: region.parent || region.country, bbox: region.bbox, minus });
 
 const isRound = (piece) => piece.type === "circle" || piece.type === "ring";
 const ringsOf = (pieces) => pieces.filter((one) => one.type === "ring");
 
+/** Seville the city or the province: one word of it, and what it lies in. */
+export const kindOf = ({ kind, within }) => [kind && t(`kind-${kind}`), within].filter(Boolean).join(" · ");
+
 const TITLES = {
-  region: (one) => one.name,
+  region: (one) => html`${one.name} <small class="muted">${kindOf(one)}</small>`,
   circle: () => t("circle"),
   ring: (one, pieces) => t("ring", { n: String(ringsOf(pieces).indexOf(one) + 1) }),
   polygon: (one) => t("shape", { n: outlines(one.geometry).flat().length - 1 }),
   file: (one) => html`${one.name} <small class="muted">${t("shape", { n: one.corners })}</small>`,
 };
-const NAMES = { ...TITLES, file: (one) => one.name };
+const NAMES = { ...TITLES, region: (one) => one.name, file: (one) => one.name };
 
 /** "Loud within 5 km", "Normal within 30 km, 15 minutes later". */
 export const ringWords = ({ radius_km, loudness, delay_min }) =>
-  t("ring-within", { how: t(loudness ? `is-${loudness}` : "as-alert"), km: number(radius_km) }) + (delay_min ? `, ${t("later", { time: span(delay_min * 60) })}` : "");
+  t("ring-within", { how: t(loudness ? `is-${loudness}` : "as-alert"), km: number(Math.round(radius_km * 10) / 10) }) + (delay_min ? `, ${t("later", { time: span(delay_min * 60) })}` : "");
 
 /** Seconds from the approval until the latest ring begins. */
 export const delayOf = (target) => 60 * Math.max(0, ...((target && target.rings) || []).map((one) => one.delay_min || 0));

@@ -4,7 +4,7 @@ import { Problem, post } from "./api.js";
 import { goneFiles, targetOf } from "./draft.js";
 import { MANY, Refused, counted, html, some, useEffect, useState } from "./parts.js";
 import { delayOf, ringWords } from "./pieces.js";
-import { number, span, t } from "./words.js";
+import { language, number, span, t } from "./words.js";
 
 /** Clicks that follow each other this closely are one question. */
 const REST_MS = 60;
@@ -20,7 +20,7 @@ export function useReach(draft) {
     const stop = new AbortController();
     const timer = setTimeout(async () => {
       try {
-        const told = await post("/v1/targets/preview", { target }, { signal: stop.signal });
+        const told = await post("/v1/targets/preview", { target, language }, { signal: stop.signal });
         tell({ key, told, target, error: null });
       } catch (error) {
         if (!stop.signal.aborted) tell({ key, told: null, error });
@@ -31,8 +31,8 @@ export function useReach(draft) {
   return { ...reach, counting: reach.key !== key };
 }
 
-/** How long a channel takes to the last of them: the latest ring only begins when it is due. */
-export const Eta = ({ eta, delay }) => html`<span class="muted">${eta === undefined ? "" : eta + delay < 1 ? t("at-once") : t(delay ? "eta-last" : "eta", { time: span(eta + delay) })}</span>`;
+/** How long a channel takes to the last of them: the latest ring only begins when it is due. Where no rate is known, nobody can say. */
+export const Eta = ({ eta, delay }) => html`<span class="muted">${!eta && !delay ? "" : (eta || 0) + delay < 1 ? t("at-once") : t(delay ? "eta-last" : "eta", { time: span((eta || 0) + delay) })}</span>`;
 
 const Channel = ({ name, n, eta, delay }) => html`<li data-channel=${name}><span>${t(name)}</span><b>${number(n)}</b><${Eta} eta=${eta} delay=${delay} /></li>`;
 
@@ -44,6 +44,9 @@ export const ReachRings = ({ rings, target }) => (rings.length ? html`<table cla
 
 /** Why nobody can say whom the area reaches. */
 export const Untold = ({ reach: { counting, error } }) => (error && !counting ? html`<${Refused} error=${error} />` : html`<p class="muted">${t(counting ? "counting" : "area-none")}</p>`);
+
+/** Where most people are comes first; a count that is not told is less than any that is. */
+export const mostFirst = (regions) => Object.entries(regions).sort(([, a], [, b]) => (typeof b === "number" ? b : 0) - (typeof a === "number" ? a : 0));
 
 export function ReachPanel({ reach, status }) {
   const { told, target, counting } = reach;
@@ -57,7 +60,7 @@ export function ReachPanel({ reach, status }) {
     <ul class="reach-channels">${Object.entries(audience.addresses).filter(([name, n]) => some(n) || name in eta).map(([name, n]) => html`
       <${Channel} name=${name} n=${n} eta=${eta[name]} delay=${delayOf(target)} />`)}</ul>
     <${ReachRings} rings=${audience.rings} target=${target} />
-    <ul class="reach-regions">${Object.entries(audience.regions).slice(0, 6).map(([code, n]) => html`
+    <ul class="reach-regions">${mostFirst(audience.regions).slice(0, 6).map(([code, n]) => html`
       <li><span>${names[code] || code}</span><b>${number(n)}</b></li>`)}</ul>
     ${Object.entries(told.untold || {}).map(([code, n]) => html`<p class="note small">${t("untold", { n: number(n), where: names[code] || code })}</p>`)}
     ${area.repairs.map((what) => html`<p class="note small">${t("mended", { what })}</p>`)}

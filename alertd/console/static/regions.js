@@ -23,7 +23,7 @@ function RegionMap({ geometry, drawing, told, onNoMap }) {
     const tell = (name) => (...values) => heard.current[name](...values);
     import("./map.js").then(async ({ AreaMap }) => {
       if (gone) return;
-      map.current = new AreaMap(box.current, null, { picked: tell("picked"), drawn: tell("drawn"), edited: tell("drawn"), moved: () => {} });
+      map.current = new AreaMap(box.current, null, { picked: tell("picked"), drawn: tell("drawn"), edited: tell("drawn"), moved: () => {}, opened: () => {} });
       await map.current.ready;
       if (!gone) setReady(true);
     }).catch(() => { if (!gone) onNoMap(); });

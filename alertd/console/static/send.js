@@ -1,6 +1,7 @@
 // The last look before a second person gets it: one sentence, the words side by side, when it ends, by which channels.
 
 import { documentOf, previewOf, targetOf } from "./draft.js";
+import { Untranslated } from "./spoken.js";
 import { Messages } from "./messages.js";
 import { Ground } from "./ground.js";
 import { Check, Field, Refused, StatusMark, html, sentenceOf } from "./parts.js";
@@ -9,7 +10,7 @@ import { Untold } from "./reach.js";
 import { TABLES } from "./tables.js";
 import { t } from "./words.js";
 
-export function SendStep({ draft, change, reach, error }) {
+export function SendStep({ draft, change, reach, error, go }) {
   const toggle = (one, on) => change({ channels: TABLES.channels.filter((each) => (each === one ? on : draft.channels.includes(each))) });
   const document = previewOf(draft);
   const told = reach.counting ? null : reach.told;  // a sentence is of this area, or there is none
@@ -23,11 +24,12 @@ export function SendStep({ draft, change, reach, error }) {
         <div class="grid"><${Field} label=${t("expires")} type="datetime-local" value=${draft.expires} onChange=${(expires) => change({ expires })} />
           <fieldset class="channels-choice"><legend>${t("by-channels")}</legend>${TABLES.channels.map((one) => html`
             <${Check} label=${t(one)} checked=${draft.channels.includes(one)} onChange=${(on) => toggle(one, on)} />`)}</fieldset></div>
-        <${Refused} error=${error} />
+        <${Refused} error=${error} go=${go} />
       </div>
       <figure><${Ground} geometry=${told && told.geometry} label=${told ? told.area.name : ""} />
         <figcaption>${told ? told.area.name : ""}</figcaption></figure>
     </section>
+    <${Untranslated} document=${document} />
     <section><h2>${t("preview")}</h2>${document ? html`<${Messages} document=${document} only=${draft.languages} />` : html`<p class="muted">${t("preview-wait")}</p>`}</section>
   </div>`;
 }

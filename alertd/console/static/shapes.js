@@ -3,6 +3,9 @@
 import { forSession } from "./api.js";
 import { TABLES } from "./tables.js";
 
+/** Where a map is opened that nobody has moved: [longitude, latitude], degrees. */
+export const START = { center: [8, 44], zoom: 3 };
+
 const KEPT = "alertd.shapes.";
 /** Up to here hands can hold it, and it is part of the draft itself. */
 export const HELD_CORNERS = 500;

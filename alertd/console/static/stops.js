@@ -1,16 +1,29 @@
 // The big stop: one person halts everything of the organisation, two let it go on.
 
-import { onceOnly, post } from "./api.js";
-import { Button, Field, Icon, Refused, html, useState } from "./parts.js";
+import { get, onceOnly, post } from "./api.js";
+import { Button, Field, Icon, Refused, html, usePolled, useState } from "./parts.js";
 import { moment, t } from "./words.js";
 
+/** How long a stop may go unseen on a screen. */
+const AGAIN_MS = 2000;
+
+/** The stops that hold now, asked for again and again, and at once after `again`. */
+export function useStops() {
+  const [turn, look] = useState(0);
+  const { data } = usePolled((signal) => get("/v1/stop", { signal }), AGAIN_MS, String(turn));
+  return { stops: data ? data.stops : [], again: () => look((before) => before + 1) };
+}
+
+/** Whether nothing of this organisation is sent: a stop of one key holds that key alone. */
+export const allStopped = (stops) => stops.some((stop) => !stop.scope.startsWith("key:"));
+
 /** One stop, and the way out of it: the first person asks, a second lifts it. */
-function Active({ stop, me }) {
+function Active({ stop, me, onDone }) {
   const [error, fail] = useState(null);
   const [once] = useState(onceOnly);
   const what = stop.scope.split(":")[0] === "service" ? "service" : "organisation";
   const asked = stop.resume_asked_by;
-  const resume = () => post("/v1/resume", { what }, { once }).then(() => fail(null), fail);
+  const resume = () => post("/v1/resume", { what }, { once }).then(() => { fail(null); onDone(); }, fail);
   return html`<section class="stopped" role="alert"><${Icon} name="warn" />
     <div><h2>${t(`stopped-${what}`)}</h2>
       <p>${stop.reason} · ${t("by", { who: stop.by })} · ${moment(stop.at)}</p>
@@ -19,24 +32,27 @@ function Active({ stop, me }) {
   </section>`;
 }
 
-export const Stops = ({ stops, me }) => stops.map((stop) => html`<${Active} key=${stop.scope + stop.resume_asked_by} stop=${stop} me=${me} />`);
+/** Told on every screen: whoever approves or watches must not wait for what is not sent. */
+export const Stops = ({ stops, me, onDone }) => (stops.length ? html`<div class="stops">${stops.map((stop) => html`
+  <${Active} key=${stop.scope + stop.resume_asked_by} stop=${stop} me=${me} onDone=${onDone} />`)}</div>` : null);
 
-/** Two presses and a reason: near, and never by accident. */
-export function StopAll({ stops }) {
+/** Two presses and a reason: near on every screen, and never by accident. */
+export function StopAll({ stops, onDone }) {
   const [asked, askFor] = useState(false);
   const [reason, explain] = useState("");
   const [error, fail] = useState(null);
   const [once, renew] = useState(onceOnly);
-  if (stops.some((stop) => !stop.scope.startsWith("key:"))) return null;
+  if (allStopped(stops)) return null;
   const stop = async (event) => {
     event.preventDefault();
     try {
       await post("/v1/stop", { reason }, { once });
       askFor(false);
       renew(onceOnly());
+      onDone();
     } catch (problem) { fail(problem); }
   };
-  if (!asked) return html`<div class="stop-all"><${Button} kind="danger" icon="stop" onClick=${() => askFor(true)}>${t("stop-all")}<//></div>`;
+  if (!asked) return html`<${Button} kind="danger stop-all" icon="stop" onClick=${() => askFor(true)}>${t("stop-all")}<//>`;
   return html`<form class="stop" onSubmit=${stop}><p><strong>${t("stop-all")}.</strong> ${t("stop-all-sure")}</p>
     <${Field} label=${t("reason")} value=${reason} onChange=${explain} wide autofocus required />
     <${Refused} error=${error} />

@@ -1,0 +1,13 @@
+// What a place in a document is called on the form, and on which of its steps it is.
+
+import { known, t } from "./words.js";
+
+const NAMES = { children: "child", last_seen: "seen", at: "seen-at", verification: "checks", best_interests: "interests", publication_risk: "risk", custody_checked: "custody", protected_identity_checked: "identity", height_cm: "height", photos: "photo", target: "step-area", channels: "by-channels", vehicles: "vehicle", persons_sought: "sought", legal_basis: "legal-basis", dial: "number", time_zone: "zone", case: null, years: null, public: null };
+
+/** A path of a document in the words of the form: "The child · Age". */
+export const nameOf = (path) => path.filter((part) => !/^(\d+$|#)/.test(part) && NAMES[part] !== null)
+  .map((part) => NAMES[part] || part).map((key) => (known(key) ? t(key) : key.replaceAll("_", " "))).join(" · ");
+
+/** The step of the form on which a pointer's field is; none where it is on no form. */
+const STEPS = { case: "case", level: "case", status: "case", target: "area", channels: "send", expires: "send" };
+export const stepOf = (pointer) => STEPS[pointer.split("/")[1]];
