@@ -31,7 +31,7 @@ async def show_hold(request: web.Request, *, id: AlertId) -> HoldReply:
 
 
 async def hold_alert(request: web.Request, *, id: AlertId, body: Decide) -> HoldReply:
-    """Puts a legal hold on an alert's case: none of its alerts is purged and none of its photos goes by its age until another person
+    """Puts a legal hold on an alert's case: none of its alerts is purged and none of its photos and ledgers goes by its age until another person
     releases it. It changes nothing of who is told. While there is one, it stays as it is.
     """
     s, who = services(request), credential(request)
@@ -41,7 +41,7 @@ async def hold_alert(request: web.Request, *, id: AlertId, body: Decide) -> Hold
 
 
 async def release_alert(request: web.Request, *, id: AlertId) -> HoldReply:
-    """Releases a legal hold. Whoever put it there cannot, nor whose key that person made. Photos are kept for 90 days from then."""
+    """Releases a legal hold. Whoever put it there cannot, nor whose key that person made. Photos and ledgers are kept for 90 days from then at least."""
     s, who = services(request), credential(request)
     if not is_replay(request):
         note(request, record=await s.legal_holds.release(id, who))

@@ -11,6 +11,7 @@ from alertd.clock import Clock
 from alertd.config import RetentionSection
 from alertd.store import closed
 from alertd.store.alerts import Alerts, Place
+from alertd.store.cases import Cases
 from alertd.store.connection import Connection
 from alertd.store.organisations import OrganisationStore
 
@@ -51,6 +52,8 @@ class Closing:
             return 0
         if any(max(one.expires, one.start, one.last_send) > last_ms for one in versions):
             return 0
+        if self.settings.ledger_days and await Cases(self.db).hold(versions[0].case):
+            return 0  # what a legal hold keeps gets no date
         done = 0
         for one in versions:
             until_ms = one.expires + self.settings.ledger_days * _DAY_MS if self.settings.ledger_days else 0

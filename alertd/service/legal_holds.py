@@ -1,4 +1,4 @@
-"""A legal hold: a case is kept whole, with its photos, until another person lets it go. It is not purged, and nothing of it goes by its age.
+"""A legal hold: a case is kept whole, with its photos and ledgers, until another person lets it go. It is not purged, and nothing of it goes by its age.
 
 One person holds, for it stops harm; another releases, as an end is put off by a second person.
 """
@@ -44,6 +44,6 @@ class LegalHolds:
         hold = await self._cases.hold(record.case)
         if hold is not None and (folded_subject(who.subject) in hold.hands or folded_subject(hold.by) in who.hands):
             raise Problem("same-person", "Another person than who put it there releases a legal hold.")
-        if not await self._cases.let_go(record.case, photos_until_ms=self._clock.now_ms() + KEPT_AFTER_MS):
+        if not await self._cases.let_go(record.case, until_ms=self._clock.now_ms() + KEPT_AFTER_MS):
             raise Problem("precondition-failed", "Somebody else changed the hold at this moment. Look at it again.")
         return record

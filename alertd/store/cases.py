@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from alertd.ids import chain_of
 from alertd.store import keys
 from alertd.store.codec import Box
 from alertd.store.connection import Connection
@@ -87,7 +88,7 @@ class Cases:
         return _decode(box.open(sealed, keys.case_kept(case))) if box else None
 
     async def keep(self, case: str, hold: Hold) -> bool | None:
-        """Put a hold on a case, durably, and let no photo of it go by its age. No where one is there; None where it is gone, or is being
+        """Put a hold on a case, durably, and let no photo and no ledger of it go by its age. No where one is there; None where it is gone, or is being
         purged.
         """
         name, box = keys.case_kept(case), await self._key(case)
@@ -96,18 +97,23 @@ class Cases:
         sealed = box.seal(_encode(hold), name)
         done = await self._db.run_durably("case_keep", [name], b"", sealed, self._db.skew_ms, PURGING_MS)
         if done >= 0:  # also where it is said again: a crash may have come between
-            await self._of_photos(case, "PERSIST")
+            aging = [*await self._photos(case), *await self._ledgers(case)]
+            if aging:
+                await self._db.execute_many([("PERSIST", name) for name in aging])
         return None if done < 0 else bool(done)
 
-    async def let_go(self, case: str, *, photos_until_ms: int) -> bool:
-        """Take the hold away, durably; from then on photos go by their age. No where another was put there meanwhile."""
+    async def let_go(self, case: str, *, until_ms: int) -> bool:
+        """Take the hold away, durably; photos and ledgers go by their age again, none before that. No where another was put there meanwhile."""
         name = keys.case_kept(case)
         sealed = await self._db.execute("HGET", name, "hold")
         if sealed is None:
             return True
         done = await self._db.run_durably("case_keep", [name], sealed, b"", self._db.skew_ms, PURGING_MS)
         if done:
-            await self._of_photos(case, "PEXPIREAT", photos_until_ms)
+            ages = dict.fromkeys(await self._photos(case), until_ms)
+            ages |= {name: max(date, until_ms) for name, date in (await self._ledgers(case)).items()}
+            if ages:
+                await self._db.execute_many([("PEXPIREAT", *age) for age in ages.items()])
         return bool(done)
 
     async def begin_purge(self, case: str) -> bool:
@@ -117,10 +123,25 @@ class Cases:
     async def end_purge(self, case: str) -> None:
         await self._db.execute("HDEL", keys.case_kept(case), "purging")
 
-    async def _of_photos(self, case: str, command: str, *arguments: int) -> None:
-        photos = [one for one in await self.held(case) if one.startswith(PHOTO)]
-        if photos:
-            await self._db.execute_many([(command, keys.media(photo), *arguments) for photo in photos])
+    async def _photos(self, case: str) -> list[str]:
+        return [keys.media(one) for one in await self.held(case) if one.startswith(PHOTO)]
+
+    async def _ledgers(self, case: str) -> dict[str, int]:
+        """The compressed ledgers of a case that go by their age, and when, in UNIX ms."""
+        chains = sorted({chain_of(one) for one in await self.held(case) if not one.startswith(PHOTO)})
+        lasts = await self._db.execute_many([("HGET", keys.chain(chain), "last") for chain in chains]) if chains else []
+        versions = [
+            (chain, chain if n == 1 else f"{chain}-{n}")
+            for chain, last in zip(chains, lasts, strict=True)
+            for n in range(1, int(last or 1) + 1)
+        ]
+        dates = [("HGET", keys.of_chain(chain, "version", one), "archived") for chain, one in versions]
+        found = await self._db.execute_many(dates) if dates else []
+        return {
+            keys.of_chain(chain, "closed", one): int(date)
+            for (chain, one), date in zip(versions, found, strict=True)
+            if int(date or 0)
+        }
 
     async def _key(self, case: str) -> Box | None:
         wrapped = await self._db.execute("GET", keys.case(case))

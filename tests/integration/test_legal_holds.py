@@ -7,14 +7,26 @@ from typing import Any
 
 from alertd.alerts import AlertState
 from alertd.app import Parts
+from alertd.clock import SystemClock
+from alertd.config import RetentionSection
+from alertd.service.closing import Closing
 from alertd.service.legal_holds import LegalHolds
 from alertd.store import keys
 from alertd.store.cases import PURGING_MS, Cases
+from alertd.store.closed import archive
 from alertd.store.connection import Connection
+from alertd.store.organisations import OrganisationStore
 from tests.integration.acts import ANA, BEA, CARL, photo, submitted
 from tests.integration.media.conftest import showing
 from tests.integration.test_following import slug
 from tests.integration.test_purging import WHY, closed
+
+
+class Later(SystemClock):
+    """The machine's clock, a year and a half later."""
+
+    def now_ms(self) -> int:
+        return super().now_ms() + 550 * 86_400_000
 
 
 def holds_of(parts: Parts) -> LegalHolds:
@@ -43,6 +55,27 @@ async def test_a_held_case_is_not_purged_until_another_lets_it_go(parts: Parts, 
     assert (await parts.purging.purge(record.id, BEA, WHY)).state is AlertState.PURGED
     assert not await parts.db.execute("EXISTS", keys.case_kept(record.case))
     assert await slug(holds.hold(record.id, ANA, "x")) == "precondition-failed"
+
+
+async def test_its_ledgers_do_not_go_by_their_age(parts: Parts, sample: dict[str, Any]):
+    """One that was compressed and dated for deletion stays; released it has its date again, or 90 days; one that is kept for ever stays so. While it is held none
+    is dated.
+    """
+    record, other, holds = await closed(parts, sample), await closed(parts, sample), holds_of(parts)
+    dated = keys.of_chain(record.id, "closed", record.id)
+    assert await archive(parts.db, record.id, parts.clock.now_ms() + 86_400_000)
+    parts.db.skew_ms += 2 * 86_400_000  # the end of what told of the close
+    assert await archive(parts.db, f"{record.id}-2", 0)
+    await holds.hold(record.id, ANA, "x")
+    assert await parts.db.execute("PTTL", dated) == -1
+    settings = RetentionSection(ledger_days=365)
+    closing = Closing(parts.db, parts.alerts, OrganisationStore(parts.db), settings, Later(), "default")
+    assert await closing.round() == 0
+    await holds.release(record.id, BEA)
+    assert await parts.db.execute("PTTL", dated) > 80 * 86_400_000
+    assert await parts.db.execute("PTTL", keys.of_chain(record.id, "closed", f"{record.id}-2")) == -1
+    assert await closing.round() >= 1
+    assert await parts.db.execute("EXISTS", keys.of_chain(other.id, "closed", other.id))
 
 
 async def test_whoever_put_it_there_does_not_release_it(parts: Parts, sample: dict[str, Any]):
