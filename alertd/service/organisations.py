@@ -242,13 +242,14 @@ def _beyond(wkb: bytes, within: BaseGeometry, library: Library, *, whose: str, m
     if found is None:
         return None
     touched = library.overlapping(shapely.from_wkb(shapely.to_wkb(found.geometry)))
-    named = sorted(touched, key=lambda one: -one[0].km2 * one[1])[:MOST_NAMED]
+    # The most ground first, and of what is part of each other the wider: Spain, then Sevilla.
+    named = sorted(touched, key=lambda one: (-round(one[0].km2 * one[1], 1), one[0].kind.depth))[:MOST_NAMED]
     return Beyond(whose=whose, outside=found, regions=tuple((r.code, r.name, share) for r, share in named))
 
 
 def _refused(beyond: Beyond) -> Problem:
     found = beyond.outside
-    names = ", ".join(name for _, name, _ in beyond.regions) or "open water"
+    names = ", ".join(dict.fromkeys(name for _, name, _ in beyond.regions)) or "open water"
     detail = f"{found.share:.1%} of the target ({found.km2:,.1f} km2) lies outside the jurisdiction of {beyond.whose}: in {names}."
     return Problem(
         "outside-jurisdiction", detail, faults=(Fault("/target", "This leaves the jurisdiction; nothing was cut off."),),

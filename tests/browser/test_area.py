@@ -102,6 +102,21 @@ async def test_each_ring_has_its_loudness_and_delay_and_is_counted(served: Serve
         await expect(says).to_have_text(["Loud within 2 km", "Normal within 6 km, 20 minutes later"])
 
 
+async def test_what_lies_outside_the_jurisdiction_is_said_while_it_is_drawn(served: Served, browser: Browser, ana: str):
+    """How much and where, before anybody is refused."""
+    own = {"name": "default", "jurisdiction": {"regions": ["ES-CA"]}}
+    assert served.call("PUT", "/v1/organisations/default", own)[0] in {200, 201}
+    try:
+        async with desk(browser, served.url) as author:
+            await at_the_area(author, ana)
+            await upload(author, "area.geojson", FILES["area.geojson"])
+            said = author.page.locator("[data-outside]")
+            await expect(said).to_contain_text("100 % of this lies outside your jurisdiction (Spain, Sevilla,")
+            await author.check_readable()
+    finally:
+        assert served.call("PUT", "/v1/organisations/default", {"name": "default"})[0] == 200
+
+
 async def test_an_area_comes_from_a_file_of_any_of_three_forms(served: Served, browser: Browser, ana: str):
     """GeoJSON, CAP and KML of one outline reach the same people as the outline does, and what is drawn from them can be moved."""
     people = told(served, {"polygons": [POLYGON]})["people"]

@@ -57,6 +57,7 @@ export function ReachPanel({ reach, status }) {
   return html`<section class="reach ${counting ? "is-counting" : ""}" aria-live="polite">
     <p class="reach-people"><b id="people">${number(audience.people)}</b> ${t("people", { n: audience.people })}</p>
     <p class="reach-area">${area.name || ""} <span class="muted">${number(Math.round(area.km2 * 10) / 10)} km²</span></p>
+    ${told.outside ? html`<p class="note small" data-outside>${t("outside-yours", { share: number(Math.round(told.outside.share * 1000) / 10), where: [...new Set(told.outside.regions.map((one) => one.name))].join(", ") || "–" })}</p>` : null}
     <ul class="reach-channels">${Object.entries(audience.addresses).filter(([name, n]) => some(n) || name in eta).map(([name, n]) => html`
       <${Channel} name=${name} n=${n} eta=${eta[name]} delay=${delayOf(target)} />`)}</ul>
     <${ReachRings} rings=${audience.rings} target=${target} />
