@@ -164,7 +164,7 @@ async def approver(window: Desk, key: str, sheet: Sheets) -> None:
     await window.page.locator(".order-texts .phone-title").wait_for()
     await sheet.take(window)
     await window.page.get_by_role("link", name="Now", exact=True).click()
-    await window.page.locator(".live-card").wait_for()
+    await window.page.locator(".live-card").first.wait_for()
     going = Sheets()  # what goes out is on no sheet
     await going.take(window, "now")
     sheet.large |= going.large
