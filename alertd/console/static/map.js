@@ -21,6 +21,8 @@ const NOTHING = { type: "FeatureCollection", features: [] };
 
 /** How often a piece of the map is asked for before it is told that it does not come. */
 const TRIES = 4;
+/** After a try, and as much longer after each: while many are given up at once the next is cut off with them. */
+const REST_MS = 200;
 
 /**
  * Of the ranges of one file that are fetched at once, Chromium now and then cuts one off as well when another is given up. That
@@ -33,6 +35,7 @@ class Persistent extends FetchSource {
         return await super.getBytes(offset, length, signal, etag);
       } catch (error) {
         if (left === 1 || !(error instanceof TypeError) || (signal && signal.aborted)) throw error;
+        await new Promise((resume) => setTimeout(resume, REST_MS * (TRIES - left + 1)));
       }
     }
   }
