@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -57,10 +57,6 @@ class Taken(Look):
         )
 
 
-#: Raises Problem where nothing may be taken in now.
-Check = Callable[[], Coroutine[Any, Any, None]]
-
-
 class Intake:
     """Takes alerts in."""
 
@@ -86,11 +82,10 @@ class Intake:
         self._unsayable: Kept[list[Fault]] = Kept(KEPT)
 
     async def submit(
-        self, alert: Alert, who: Credential, *, alert_id: str | None = None, dry_run: bool = False, draft: bool = False,
-        check_stops: Check | None = None,
-    ) -> Taken:  # fmt: skip
+        self, alert: Alert, who: Credential, *, alert_id: str | None = None, dry_run: bool = False, draft: bool = False
+    ) -> Taken:
         """Check everything, find the audience, and keep the alert unless this is a dry run. Raises Problem."""
-        alert, look, texts = await self._checked(alert, who, draft=draft, check_stops=check_stops)
+        alert, look, texts = await self._checked(alert, who, draft=draft)
         now = self._clock.now_ms()
         record = self._record(alert, who, alert_id or new_id(now), look, texts, draft=draft)
         if not draft:
@@ -138,9 +133,8 @@ class Intake:
         return Taken.of(new, look)
 
     async def _checked(
-        self, alert: Alert, who: Credential, *, telling: Telling = THE_ALERT, draft: bool = False,
-        check_stops: Check | None = None,
-    ) -> tuple[Alert, Sight, int]:  # fmt: skip
+        self, alert: Alert, who: Credential, *, telling: Telling = THE_ALERT, draft: bool = False
+    ) -> tuple[Alert, Sight, int]:
         """As it will be kept, whom it would reach, and the revision of the own texts it would be told with. Raises Problem for
         everything that stands against it.
         """
@@ -148,10 +142,11 @@ class Intake:
         alert = await self._photos.told(alert, who)
         look = await self._looks.lately(alert)
         check_contacts(alert, look.countries)
-        checks = [check_stops()] if check_stops else []
         area = None if draft else look.area.geometry
-        checks.append(self._organisations.check(who, area=area, told=self._renderer.languages(alert)))
-        texts, _ = await asyncio.gather(self._texts.revision(who.org), asyncio.gather(*checks))  # in one round trip
+        texts, _ = await asyncio.gather(  # in one round trip
+            self._texts.revision(who.org),
+            self._organisations.check(who, area=area, told=self._renderer.languages(alert)),
+        )
         own = await self._texts.of(who.org, texts)
 
         def unsayable() -> Awaitable[list[Fault]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 
 from alertd.documents import Alert
 from alertd.service.access import Credential
@@ -22,10 +21,10 @@ async def submit(
     draft: bool = False,
 ) -> Taken:
     """The alert as it is kept then, or would be where this is a dry run. Raises Problem."""
-    taken = await intake.submit(
-        alert, who, alert_id=alert_id, dry_run=dry_run, draft=draft,
-        check_stops=partial(approval.check_stops, alert, who, draft=draft),
-    )  # fmt: skip
+    await approval.check_stops(
+        alert, who, draft=draft
+    )  # first: whoever is stopped is told that, whatever else is wrong
+    taken = await intake.submit(alert, who, alert_id=alert_id, dry_run=dry_run, draft=draft)
     return taken if dry_run else replace(taken, record=await approval.begin(taken.record, who))
 
 
