@@ -82,7 +82,7 @@ async def test_it_is_asked_why_one_was_told(served: Served, browser: Browser, an
         await window.tab_to("Id")
         await window.page.keyboard.type("far")
         await window.page.keyboard.press("Enter")
-        await expect(answer).to_contain_text("Not told. None of their places lies in the area.")
+        await expect(answer).to_contain_text("far: Not told. None of their places lies in the area.")
         await window.page.get_by_label("By", exact=True).select_option("sms")
         await window.fill("Number", "+34612345678")
         await window.press("Find")
@@ -104,8 +104,8 @@ async def test_it_is_asked_why_one_was_told(served: Served, browser: Browser, an
 
 
 async def test_a_photo_is_cropped_told_in_words_and_blurred(served: Served, browser: Browser, ana: str, bea: str):
-    """With the keys alone a part of it is chosen, and nothing else is handed in; it takes its rights and its words first. Whoever
-    approves sees it blurred until they ask. What is no picture is told so.
+    """With the keys alone a part of it is chosen, and nothing else is handed in; it takes its rights and its words first, and
+    nobody goes on without it unawares. Whoever approves sees it blurred until they ask. What is no picture is told so.
     """
     files: Any = [
         {"name": "lucia.jpg", "mimeType": "image/jpeg", "buffer": data} for data in (b"none", written(drawn(900, 1200)))
@@ -125,6 +125,8 @@ async def test_a_photo_is_cropped_told_in_words_and_blurred(served: Served, brow
                 await page.keyboard.press(key)
         hand_in = page.get_by_role("button", name="Hand it in")
         await expect(hand_in).to_be_disabled()
+        await expect(page.get_by_role("button", name="Continue")).to_be_disabled()
+        await expect(page.locator(".foot")).to_contain_text("The photo is not handed in yet")
         for label, words in (
             ("Who gave it", "her mother"), ("Taken (2026-08)", "2026-08"), ("Right to publish it", "consent of both parents"),
             ("What it shows, in words (English)", "Girl with short brown hair"),

@@ -147,7 +147,6 @@ async def test_a_hundred_thousand_corners_hold_nobody_up(served: Served, plain: 
         await author.page.locator(".found").wait_for()
         assert max(await author.page.evaluate("[0, ...read, ...written]")) < LONG
         await author.page.reload()
-        await author.press("Continue")
         assert await author.people() == people
         await upload(author, "world.geojson", round_shape(MOST + 1))
         await expect(author.page.locator(".fault")).to_contain_text(

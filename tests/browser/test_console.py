@@ -55,9 +55,17 @@ async def submitted(window: Desk) -> str:
     return window.page.url.rpartition("/")[2]
 
 
+async def one_more(route: Route) -> None:
+    """Whom it reaches, and somebody who came since."""
+    told = await (await route.fetch()).json()
+    told["audience"]["people"] += 1
+    await route.fulfill(json=told)
+
+
 async def test_two_people_tell_everyone_in_an_area(served: Served, browser: Browser, ana: str, bea: str):
     """One draws and submits, another sees what will happen and approves, and both numbers are the API's; then all are
-    told, and when the child is found, it is stood down. What waits for approval is in sight however many alerts are newer.
+    told, and when the child is found, it is stood down. What waits for approval is in sight however many alerts are newer; where
+    a count was cut off, or the audience is no longer the one that was seen, it is counted again and told.
     """
     async with desk(browser, served.url) as author:
         await begun(author, ana, "SE-2026-117")
@@ -71,12 +79,21 @@ async def test_two_people_tell_everyone_in_an_area(served: Served, browser: Brow
     target = served.call("GET", f"/v1/alerts/{alert_id}")[1]["alert"]["target"]
     assert len(target["circles"]) == 1
     assert shown == people_of(served, target)
-    async with desk(browser, served.url) as approver:
+    async with desk(browser, served.url, 409) as approver:
         newer = {"alerts": [], "next": None}  # none of the newest waits
         await approver.page.route("**/v1/alerts?limit=50", lambda route: route.fulfill(json=newer))
         await approver.sign_in(bea)
+        approver.expect("net::ERR_FAILED")
+        await approver.page.route("**/v1/targets/preview", lambda route: route.abort(), times=1)
         await approver.page.get_by_role("link", name="Review").click()
         await expect(approver.page.locator(".sentence")).to_contain_text(f"{shown:,} people")
+        await expect(approver.page.locator(".changed")).to_contain_text("as many people as when it was submitted")
+        moved = {"type": "/problems/audience-changed", "title": "The audience has changed"}
+        await approver.page.route("**/approve", lambda route: route.fulfill(status=409, json=moved), times=1)
+        await approver.page.route("**/v1/targets/preview", one_more, times=1)
+        await approver.press("Approve and send")
+        await expect(approver.page.locator(".changed")).to_contain_text(f"now it is {shown + 1:,} people")
+        await expect(approver.page.locator(".decide .refused")).to_contain_text("The audience has changed")
         await approver.press("Approve and send")
         await expect(approver.page.locator("#share")).to_have_text("100 %")
         await expect(approver.page.locator(".verdict")).to_contain_text("All handed over, ")
@@ -133,7 +150,9 @@ async def test_no_sentence_is_of_another_area(served: Served, browser: Browser, 
 
 
 async def test_what_is_no_shape_is_told_beside_its_field(served: Served, browser: Browser, ana: str):
-    """Coordinates that are none and GeoJSON that is none are told where they stand, and what was typed is kept."""
+    """Coordinates that are none and GeoJSON that is none are told where they stand, and what was typed is kept. Enter takes no
+    region that was found for what was typed before.
+    """
     async with desk(browser, served.url) as author:
         await author.sign_in(ana)
         await author.page.goto(f"{served.url}/console#/new")
@@ -146,23 +165,57 @@ async def test_what_is_no_shape_is_told_beside_its_field(served: Served, browser
         await author.page.locator(".paste-form").get_by_role("button", name="Add").click()
         await expect(author.page.get_by_text("There is no polygon or circle in it.")).to_be_visible()
         await expect(author.page.get_by_label("Longitude, latitude", exact=True)).to_have_value("37.4 north")
+        search = author.page.get_by_label("Region, city or code", exact=True)
+        await search.fill("Sevilla")
+        await author.page.locator(".found button", has_text="41091").wait_for()
+        held = asyncio.Event()
+
+        async def late(route: Route) -> None:
+            await held.wait()
+            await route.continue_()
+
+        await author.page.route("**/v1/regions?**", late)
+        await search.fill("Camas")
+        await search.press("Enter")
+        held.set()
+        await author.page.locator(".found button", has_text="41021").click()
+        await expect(author.page.locator(".piece-title")).to_contain_text(["Camas"])
 
 
 async def test_a_refusal_is_told_with_each_fault_and_the_draft_stays(served: Served, browser: Browser, ana: str):
-    """What the API refuses is said in its words beside the button, with the way to the field, and nothing that was filled in is lost."""
-    async with desk(browser, served.url, 422) as author:
+    """What the API refuses is said in its words beside the button, with the way to the field, and nothing that was filled in is
+    lost: not by an end that is being typed either, and words of before are not taken for those of now. A draft that no screen can show can be discarded.
+    """
+    async with desk(browser, served.url, 400, 422) as author:
         await begun(author, ana, "SE-2026-119")
+        await expect(author.page.locator(".phone-title").first).to_contain_text("Lucía P., 7")
         await author.page.get_by_label("Custody was checked: who seeks the child may be the danger").uncheck()
+        await expect(author.page.locator(".old-says")).to_contain_text("written before")
         await author.press("Continue")
         await author.choose_region("Sevilla", SEVILLA)
         await author.people()
         await author.press("Continue")
+        ends = author.page.get_by_label("It ends", exact=True)
+        was = await ends.input_value()
+        await ends.fill("")
+        await expect(author.page.locator(".sentence")).to_contain_text("until –")
+        await author.press("Submit for approval")
+        await expect(author.page.locator(".refused").first).to_contain_text("It ends")
+        await ends.fill(was)
         await author.press("Submit for approval")
         await expect(author.page.locator(".refused").first).to_contain_text("custody to be checked")
         await author.page.locator(".refused").get_by_role("button", name="Custody was checked").click()
         await expect(author.page.get_by_role("button", name="1 The case")).to_have_attribute("aria-current", "step")
         await author.page.reload()
-        await expect(author.page.get_by_label("Case number", exact=True)).to_have_value("SE-2026-119")
+        await author.press("1 The case")
+        number = author.page.get_by_label("Case number", exact=True)
+        await expect(number).to_have_value("SE-2026-119")
+        await author.page.evaluate("sessionStorage.setItem('alertd.draft', JSON.stringify({contacts: null}))")
+        await author.page.reload()
+        await expect(author.page.get_by_text("This page made a mistake")).to_be_visible()
+        await author.check_readable()
+        await author.press("Discard draft")
+        await expect(number).to_have_value("")
 
 
 async def test_the_live_button_is_never_where_the_test_button_was(served: Served, browser: Browser, ana: str):
@@ -201,13 +254,14 @@ async def test_one_person_stops_everything_and_two_resume(served: Served, browse
         assert served.call("GET", "/v1/stop")[1]["stops"] == []
 
 
-async def test_an_unknown_key_is_refused_and_a_lost_one_keeps_the_draft(served: Served, browser: Browser):
-    """A wrong key is told beside its field. A key that is revoked in the middle of a draft asks for another, and the draft is there.
+async def test_an_unknown_key_is_refused_and_a_lost_one_keeps_the_draft(served: Served, browser: Browser, bea: str):
+    """A wrong key is told beside its field. A key that is revoked in the middle of a draft asks for another, and the draft is there
+    for whoever began it, and for nobody else. An API that does not answer yet is asked again.
     It is thrown away in two presses, never by one.
     """
     status, made = served.call("POST", "/v1/keys", {"subject": "ana@centre.example", "scopes": ["admin"]})
     assert status == 201
-    async with desk(browser, served.url, 401) as author:
+    async with desk(browser, served.url, 401, 503) as author:
         await author.page.goto(f"{served.url}/console")
         await author.fill("Your key", "live_000000000000_nobody")
         await author.press("Sign in")
@@ -226,4 +280,10 @@ async def test_an_unknown_key_is_refused_and_a_lost_one_keeps_the_draft(served: 
         await author.press("Discard draft")
         await expect(author.page.get_by_label("Case number", exact=True)).to_have_value("SE-2026-120")
         await author.press("Discard for good")
+        await expect(author.page.get_by_label("Case number", exact=True)).to_have_value("")
+        await author.fill("Case number", "SE-2026-121")
+        await author.page.evaluate("key => sessionStorage.setItem('alertd.key', key)", bea)
+        await author.page.route("**/v1/me", lambda route: route.fulfill(status=503, json={"title": "Not yet"}), times=1)
+        await author.page.reload()
+        await expect(author.page.locator(".who")).to_contain_text("bea@centre.example")
         await expect(author.page.get_by_label("Case number", exact=True)).to_have_value("")

@@ -114,14 +114,22 @@ async def test_a_subscriber_is_found_and_forgotten_by_name(served: Served, brows
 
 
 async def test_each_carrier_says_that_it_takes_messages(served: Served, browser: Browser, ana: str):
-    """All that the API knows are there, each with its limit and how it is; from there a test is one press away."""
+    """All that the API knows are there, each with its limit and how it is; from there a test is one press away, beside what is being
+    written.
+    """
     async with desk(browser, served.url) as window:
         await window.sign_in(ana)
+        await window.page.get_by_role("link", name="New alert").click()
+        await window.fill("Case number", "SE-2026-300")
         await window.page.get_by_role("link", name="Carriers").click()
         await expect(window.page.get_by_text("Every carrier takes messages")).to_be_visible()
         assert await window.page.locator(".carrier").count() == len(served.call("GET", "/v1/carriers")[1]["carriers"])
         await window.page.get_by_role("link", name="Write a test").click()
         await expect(window.page.locator(".ribbon")).to_contain_text("Test reaches testers only")
+        await expect(window.page.get_by_label("Case number", exact=True)).to_have_value("")
+        await window.page.get_by_role("link", name="New alert").click()
+        await expect(window.page.locator(".ribbon")).to_have_count(0)
+        await expect(window.page.get_by_label("Case number", exact=True)).to_have_value("SE-2026-300")
 
 
 async def test_a_carrier_that_fails_is_told_where_everybody_looks(

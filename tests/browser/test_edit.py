@@ -23,7 +23,8 @@ async def test_two_change_one_alert_and_nothing_is_lost(
     """Its author corrects an alert that was returned while a program of theirs does so as well: what both changed is shown side by
     side and chosen, what one changed alone is taken, and what the form has no field for stays. Whoever has it open to approve it
     is told what changed, counts the new area, and cannot approve before they have seen it. They read what was verified, and the words,
-    before they decide. Its author may take it back until then.
+    before they decide. Its author may take it back until then. A reason that is
+    typed outlives a page that is loaded again, in another language perhaps.
     """
     child = alert["case"]["children"][0]
     scripts = {"public": "Lucía P.", "scripts": {"ar": "لوسيا"}}
@@ -39,6 +40,8 @@ async def test_two_change_one_alert_and_nothing_is_lost(
         assert await approver.page.evaluate(APPROVED_LAST)
         await approver.press("Return to the author")
         await approver.fill("Why", "Her age is another")
+        await approver.page.reload()
+        await expect(approver.page.get_by_label("Why", exact=True)).to_have_value("Her age is another")
         await approver.press("Return to the author")
         await expect(approver.page.get_by_text("Her age is another")).to_be_visible()
         await author.sign_in(ana)
@@ -106,6 +109,7 @@ async def test_an_alert_is_updated_and_restricted(
         await author.page.locator(".notify").get_by_text("Phones, without a sound").click()
         await author.check_readable()
         await author.press("3 Check and submit")
+        await expect(author.page.locator(".sentence")).to_contain_text("without a sound")
         await author.press("Submit for approval")
         await author.page.get_by_text("another person must approve it").wait_for()
         update_id = author.page.url.rpartition("/")[2]

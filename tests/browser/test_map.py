@@ -64,7 +64,6 @@ async def test_the_area_stays_when_the_light_goes_out(served: Served, browser: B
         await author.page.emulate_media(color_scheme="dark")
         turned_dark = await map_of(author.page)
         await author.page.reload()
-        await author.press("Continue")
         await author.people()
         begun_dark = await map_of(author.page)
     assert difference(turned_dark, begun_dark) < ALIKE

@@ -43,9 +43,9 @@ def run(scripts: Path, code: str, given: Any = None) -> Any:
     """What `code` answers: it has some scripts by their names, and `given`."""
     head = "".join(
         f"import * as {name} from './{name}.js'\n"
-        for name in ("api", "area", "draft", "merge", "now", "shapes", "spoken")
+        for name in ("api", "area", "draft", "edit", "merge", "now", "shapes", "spoken", "words")
     )
-    whole = f"{head}const given = {json.dumps(given)}\nconsole.log(JSON.stringify((() => {{ {code} }})()))"
+    whole = f"{head}const given = {json.dumps(given)}\nconsole.log(JSON.stringify(await (async () => {{ {code} }})()))"
     done = subprocess.run(
         [program("node", "nodejs"), "--import", "./tab.mjs", "--input-type=module", "-e", whole],
         cwd=scripts, env={**os.environ, "TZ": "America/Caracas"}, capture_output=True, text=True, timeout=60, check=False,
@@ -168,3 +168,141 @@ def test_each_script_can_be_loaded(scripts: Path):
       return given.length
     """
     assert run(scripts, code, names) == len(names)
+
+
+@pytest.mark.parametrize("clock", ["", "202614-11-25T14:30", "2026-13-25T14:30"])
+def test_a_time_that_is_none_is_left_to_the_api(scripts: Path, clock: str):
+    """While an end or a time last seen is half typed, the form goes on: nothing is made up for it, and the API asks for it."""
+    code = """
+      const typed = { ...draft.blank(), expires: given, seen: { at: given, zone: "UTC", place: {} } }
+      const sent = draft.documentOf(typed)
+      return [sent.expires ?? null, draft.previewOf({ ...typed, contacts: [{ way: "dial", value: "116000", countries: "ES" }] }).kind, words.moment(sent.expires)]
+    """
+    assert run(scripts, code, clock) == [None, "missing-child", "–"]
+
+
+def test_a_full_tab_says_so(scripts: Path):
+    """What cannot be kept is told as such, and stops nobody."""
+    code = """
+      globalThis.sessionStorage = { setItem() { throw new Error("full") } }
+      return [draft.keep(draft.blank()), draft.keepEdit("A1", {})]
+    """
+    assert run(scripts, code) == [False, False]
+
+
+def test_a_number_is_one_in_any_digits(scripts: Path):
+    """An age in Arabic digits is that age; what is none is told beside its field."""
+    code = """
+      const { child } = draft.blank()
+      const years = (age) => draft.documentOf({ ...draft.blank(), child: { ...child, age } }).case.children[0].age.years
+      return [years("٧"), years("۱۲"), ["٧", "7 años", "1.18", ""].map(draft.isNoNumber)]
+    """
+    assert run(scripts, code) == [7, 12, [False, True, True, False]]
+
+
+POINT = '{"type": "Point", "coordinates": [0, 0]}'
+TRIANGLE = '{"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 0]]]}'
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (TRIANGLE.replace("1", "4140000"), {"fault": "file-metres"}),
+        (TRIANGLE.replace("1", "null"), {"fault": "file-unknown"}),
+        ("<c:alert><c:polygon>1, 0,1 1,1 0,0</c:polygon></c:alert>", {"fault": "file-unknown"}),
+        (
+            f'{{"type": "GeometryCollection", "geometries": [{POINT}, {TRIANGLE}, {POINT}]}}',
+            {"corners": 4, "ignored": 2},
+        ),
+        ("<kml><Point><coordinates>0,0</coordinates></Point></kml>", {"fault": "file-empty"}),
+        ("<kml>" + "<Polygon>" * 600_000 + "</kml>", {"fault": "file-empty"}),
+        ("<kml>" + "<Polygon " * 600_000 + "</kml>", {"fault": "file-empty"}),
+        ("<kml>" + "<!--" * 600_000 + "</kml>", {"fault": "file-unknown"}),
+    ],
+    ids=["metres", "null", "nothing", "mixed", "points", "unclosed", "open", "comments"],
+)
+def test_a_file_is_read_once_and_told_as_what_it_is(scripts: Path, text: str, told: dict[str, Any]):
+    """What is in metres, or has holes in its numbers, is no area elsewhere; lines and points that are left out are counted; and what
+    was made to keep a reader busy is read from its beginning to its end like any other.
+    """
+    (scripts / "file").write_text(text, encoding="utf-8")
+    code = """
+      const { readFileSync } = await import("node:fs")
+      let told
+      Object.assign(globalThis, { onmessage: null, postMessage: (answer) => { told = answer } })
+      await import("./reader.js")
+      onmessage({ data: readFileSync("file", "utf-8") })
+      return Object.fromEntries(given.map((name) => [name, told[name]]))
+    """
+    assert run(scripts, code, list(told)) == told
+
+
+def test_an_area_keeps_what_the_form_does_not_know(scripts: Path):
+    """A buffer, groups and the pace of a ring are counted and sent as they were, whatever is changed beside them."""
+    target = {
+        "regions": [], "polygons": [], "circles": [{"center": [-5.9, 37.4], "radius_km": 2}], "groups": ["crew"], "buffer_km": 5,
+        "rings": [{"center": [-5.9, 37.4], "radius_km": 3, "loudness": "loud", "delay_min": 0, "pace_per_min": 60}],
+        "exclude": {"regions": [], "polygons": [], "circles": []},
+    }  # fmt: skip
+    code = "return draft.targetOf(draft.draftOf({ case: {}, channels: [], target: given }, {}))"
+    assert run(scripts, code, target) == target
+
+
+def test_what_changed_in_an_area_is_told_by_its_numbers(scripts: Path):
+    """A circle that grew, a ring that is later and a corner that moved read as what they were and as what they are."""
+    code = """
+      const triangle = (x) => ({ type: "Polygon", coordinates: [[[0, 0], [x, 0], [1, 1], [0, 0]]] })
+      const ring = (delay_min) => ({ center: [-5.98, 37.39], radius_km: 5, loudness: "loud", delay_min })
+      const area = (km, delay, x) => edit.said({ circles: [{ center: [-5.9845, 37.3891], radius_km: km }], rings: [ring(delay)], polygons: [triangle(x)] })
+      return [area(1, 0, 1), area(25, 15, 1.5)]
+    """
+    assert run(scripts, code) == [
+        "1 km around -5.9845, 37.3891, Loud within 5 km around -5.98, 37.39, and Shape of 3 corners (0, 0; 1, 0; 1, 1; 0, 0)",
+        "25 km around -5.9845, 37.3891, Loud within 5 km, 15 minutes later around -5.98, 37.39, and Shape of 3 corners (0, 0; 1.5, 0; 1, 1; 0, 0)",
+    ]
+
+
+def test_a_change_whose_answer_was_lost_is_nobody_elses(scripts: Path):
+    """What is there already as its author wants it is handed in; only what differs is somebody else's."""
+    code = """
+      const there = (eyes) => ({ state: "returned", alert: { case: { children: [{ id: "c1", eyes }] }, channels: [] } })
+      const base = draft.draftOf(there("green").alert, {})
+      const mine = { etag: '"1"', original: there("green").alert, base: draft.documentOf(base), draft: { ...base, child: { ...base.child, eyes: "brown" } } }
+      const asked = []
+      const saved = async (eyes) => {
+        globalThis.fetch = async (path, { method }) => {
+          asked.push(method)
+          return new Response(JSON.stringify(method === "GET" ? there(eyes) : {}), { status: method === "PATCH" ? 412 : 200 })
+        }
+        return (await edit.save("A1", mine, () => {})) === null
+      }
+      return [await saved("brown"), await saved("blue"), asked]
+    """
+    assert run(scripts, code) == [True, False, ["PATCH", "GET", "POST", "PATCH", "GET"]]
+
+
+def test_the_time_is_that_of_the_api(scripts: Path):
+    """What is decided and what is over is so by its clock, however wrong that of the author's computer is."""
+    code = """
+      const there = Date.now() - 3600e3
+      globalThis.fetch = async () => new Response("{}", { headers: { Date: new Date(there).toUTCString() } })
+      await api.get("/v1/me")
+      return Math.abs(api.now() - there) < 600e3
+    """
+    assert run(scripts, code) is True
+
+
+def test_what_another_person_left_in_a_tab_is_gone(scripts: Path):
+    """Whoever comes back after a lost session finds their draft; anybody else finds none."""
+    code = """
+      const [ana, bea] = ["ana", "bea"].map((subject) => ({ organisation: "centre", subject }))
+      const typed = () => draft.kept().number
+      api.session.begin("key")
+      api.session.claim(ana)
+      draft.keep({ ...draft.blank(), number: "SE-1" })
+      api.session.claim(ana)
+      const back = typed()
+      api.session.claim(bea)
+      return [back, typed(), api.session.key]
+    """
+    assert run(scripts, code) == ["SE-1", "", "key"]

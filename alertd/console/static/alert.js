@@ -1,6 +1,6 @@
 // One alert: what it will do, for whoever approves it; then how far it is, for everybody.
 
-import { ask, onceOnly, pause, post, progressOf } from "./api.js";
+import { ask, now, onceOf, onceOnly, pause, post, progressOf } from "./api.js";
 import { Channels, Reasons, expected, isOver, shareOf, totals, waitsUntil } from "./channels.js";
 import { Curve, Timeline, Where } from "./course.js";
 import { Asked } from "./explain.js";
@@ -11,14 +11,14 @@ import { Differs } from "./edit.js";
 import { Face } from "./photo.js";
 import { Follow, Withdraw } from "./follow.js";
 import { Ground } from "./ground.js";
-import { Button, Field, Loading, Refused, Ribbon, Stale, counted, html, may, mayDo, sentenceOf, some, useEffect, usePolled, useState } from "./parts.js";
+import { Button, Field, Loading, Refused, Ribbon, Stale, counted, html, may, mayDo, retried, sentenceOf, some, useEffect, usePolled, useState, useTyped } from "./parts.js";
 import { TABLES } from "./tables.js";
 import { RingWords, delayOf } from "./pieces.js";
 import { Eta, ReachRings } from "./reach.js";
 import { Untranslated } from "./spoken.js";
 import { allStopped } from "./stops.js";
 import { Differences, Verified } from "./verified.js";
-import { language, moment, number, span, t } from "./words.js";
+import { digits, language, moment, number, span, t } from "./words.js";
 
 /** Above this many people, the number is typed before it is approved: a hand on Enter is no decision. */
 const TYPED_FROM = 10_000;
@@ -28,11 +28,11 @@ async function read(id, signal) {
   return { ...body, etag };
 }
 
-/** What the target reaches, asked once of each version of an alert, or of all of them; `of` says of which it is. */
-function useReach({ alert }, of) {
+/** What the target reaches, asked once of each version of an alert, or of all of them, and with each `turn`; `of` says of which it is. */
+function useReach({ alert }, of, turn = 0) {
   const { target, kind, policy } = alert || {};
   const load = async (signal) => (target ? { ...(await post("/v1/targets/preview", { target, kind, policy, language }, { signal })), of } : null);
-  return usePolled(load, 0, of);
+  return usePolled(load, 0, `${of} ${turn}`);
 }
 
 const Changed = ({ alert, reach }) => html`<p class="changed ${alert.people === reach.audience.people ? "" : "is-changed"}">
@@ -40,11 +40,11 @@ const Changed = ({ alert, reach }) => html`<p class="changed ${alert.people === 
     ? t("nothing-changed")
     : t("people-changed", { then: counted(alert.people, "people"), now: counted(reach.audience.people, "people") })}</p>`;
 
-/** `unseen`: it is another one than was read, and is not approved before that has been read as well. */
-function Decide({ alert, reach, me, unseen, onDecided }) {
+/** `unseen`: it is another one than was read, and is not approved before that has been read as well. Of another audience `onMoved` hears. */
+function Decide({ alert, reach, me, unseen, onDecided, onMoved }) {
   const [typed, type] = useState("");
-  const [reason, explain] = useState("");
-  const [asked, askFor] = useState("");
+  const [reason, explain] = useTyped(`reason ${alert.id}`);
+  const [asked, askFor] = useTyped(`asked ${alert.id}`);
   const [error, fail] = useState(null);
   const [busy, work] = useState("");
   const [once] = useState(onceOnly);
@@ -56,9 +56,14 @@ function Decide({ alert, reach, me, unseen, onDecided }) {
     work(what);
     fail(null);
     try {
-      await ask("POST", `/v1/alerts/${alert.id}/${what}`, { body, once: `${once}-${what}-${alert.rev}`, headers: { "If-Match": alert.etag } });
+      await ask("POST", `/v1/alerts/${alert.id}/${what}`, { body, once: onceOf(`${once}-${what}-${alert.rev}`, body), headers: { "If-Match": alert.etag } });
+      explain("");
+      askFor("");
       onDecided();
-    } catch (problem) { fail(problem); }
+    } catch (problem) {
+      fail(problem);
+      if (problem.slug === "audience-changed") onMoved();
+    }
     work("");
   };
   if (isAnothers(alert, me)) return html`<p class="note">${t("yours")}</p>`;
@@ -76,7 +81,7 @@ function Decide({ alert, reach, me, unseen, onDecided }) {
             <${Button} kind="primary" disabled=${!reason.trim()} busy=${busy === asked} onClick=${() => act(asked, { reason })}>${t(asked)}<//>`
         : html`<${Button} onClick=${() => askFor("return")}>${t("return")}<//>
             <${Button} onClick=${() => askFor("reject")}>${t("reject")}<//>
-            <${Button} kind=${`send send-${alert.status}`} disabled=${unseen || (typing && typed.replace(/\D/g, "") !== String(people)) || named.some((_, i) => !(plates[i] || "").trim())}
+            <${Button} kind=${`send send-${alert.status}`} disabled=${unseen || (typing && digits(typed).replace(/\D/g, "") !== String(people)) || named.some((_, i) => !(plates[i] || "").trim())}
               busy=${busy === "approve"} onClick=${approve}>${t("approve")}<//>`}
     </div>
   </div>`;
@@ -89,7 +94,8 @@ const Reach = ({ reach, target }) => html`<ul class="reach-channels">
 </ul>`;
 
 function Approval({ alert, me, unseen, onDecided }) {
-  const { data: reach, error } = useReach(alert, alert.rev);
+  const [turn, countAgain] = useState(0);
+  const { data: reach, error } = useReach(alert, alert.rev, turn);
   if (!reach || reach.of !== alert.rev) return error ? html`<${Refused} error=${error} />` : html`<p class="muted">${t("counting")}</p>`;
   return html`<section class="approval of-${alert.status}">
     <div class="approval-words">
@@ -110,11 +116,11 @@ function Approval({ alert, me, unseen, onDecided }) {
   <${Verified} alert=${alert} />
   <${Untranslated} document=${alert.alert} />
   <${Texts} alert=${alert} />
-  <${Decide} alert=${alert} reach=${reach} me=${me} unseen=${unseen} onDecided=${onDecided} />`;
+  <${Decide} alert=${alert} reach=${reach} me=${me} unseen=${unseen} onDecided=${onDecided} onMoved=${() => countAgain(turn + 1)} />`;
 }
 
 /** What people read of it, as it would be told now. */
-const Texts = ({ alert }) => (alert.alert && new Date(alert.expires) > new Date()
+const Texts = ({ alert }) => (alert.alert && new Date(alert.expires) > now()
   ? html`<section><h2>${t(alert.approved ? "preview-sent" : "preview")}</h2>
       <${Messages} document=${alert.alert} only=${languagesOf(alert.alert)} query=${alert.update ? "&occasion=update" : ""} /></section>` : null);
 
@@ -179,7 +185,7 @@ function useAlert(id) {
     const stop = new AbortController();
     const look = async () => {
       while (!stop.signal.aborted) {
-        const wait = await follow(id, add, stop.signal).catch((error) => { if (!stop.signal.aborted) add({ error }); return AGAIN_MS; });
+        const wait = await follow(id, add, stop.signal).catch((error) => { if (!stop.signal.aborted) add({ error: retried(error) }); return AGAIN_MS; });
         await pause(wait, stop.signal);
       }
     };

@@ -5,6 +5,9 @@ const KEY = "alertd.key";
 /** Whether an operator signed in here: the session itself is in a cookie that no script reads. */
 const SIGNED_IN = "alertd.signed-in";
 
+/** Whose tab it is: what is typed in it, and what was read of a case, are theirs. */
+const OWNER = "alertd.owner";
+
 /** No answer came, or half of one. */
 export class Offline extends Error {}
 
@@ -24,6 +27,11 @@ export function forSession() {
   return kept[kept.length - 1];
 }
 
+function wipe() {
+  sessionStorage.clear();
+  kept.forEach((one) => one.clear());
+}
+
 export const session = {
   get key() { return sessionStorage.getItem(KEY); },
   get open() { return Boolean(this.key || localStorage.getItem(SIGNED_IN)); },
@@ -37,9 +45,16 @@ export const session = {
   /** Nothing of this person or a case stays in the tab. */
   async end() {
     if (!this.key) await post("/v1/sign-out").catch(() => {});
-    sessionStorage.clear();
+    wipe();
     localStorage.removeItem(SIGNED_IN);
-    kept.forEach((one) => one.clear());
+  },
+  /** From now on the tab is this person's: nothing that another one left in it is theirs to see. */
+  claim({ organisation, subject }) {
+    const { key } = this;
+    const owner = JSON.stringify([organisation, subject]);
+    if (sessionStorage.getItem(OWNER) !== owner) wipe();
+    if (key) this.begin(key);
+    sessionStorage.setItem(OWNER, owner);
   },
   /** Told when the API no longer knows who calls. */
   onLost: () => {},
@@ -66,12 +81,22 @@ export function onceOf(of, body) {
   return `${of}-${(a >>> 0).toString(16)}${(b >>> 0).toString(16)}`;
 }
 
+/** By how many ms this browser's clock is before the API's: what is decided or over is so by that one. */
+let ahead = 0;
+export const now = () => Date.now() - ahead;
+
+function timed(response) {
+  const there = Date.parse(response.headers.get("Date"));
+  if (there) ahead = Date.now() - there;
+  return response;
+}
+
 function request(method, path, { body, key = session.key, headers = {}, signal, once } = {}) {
   const sent = { ...(key ? { Authorization: `Bearer ${key}` } : {}), ...headers };
   if (body !== undefined && !(body instanceof FormData)) sent["Content-Type"] = "application/json";
   if (once) sent["Idempotency-Key"] = once;
   const data = body === undefined || body instanceof FormData ? body : JSON.stringify(body);
-  return heard(fetch(path, { method, headers: sent, body: data, signal, cache: "no-store" }));
+  return heard(fetch(path, { method, headers: sent, body: data, signal, cache: "no-store" })).then(timed);
 }
 
 /** The answer's body and ETag. What decides is asked again once the operator has shown that it is they. Throws Problem, or Offline. */

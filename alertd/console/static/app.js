@@ -5,8 +5,8 @@ import { AlertScreen } from "./alert.js";
 import { AllScreen, NowScreen } from "./now.js";
 import { ComposeScreen, EditScreen, UpdateScreen } from "./compose.js";
 import { AuditScreen, CarriersScreen, KeysScreen } from "./desk.js";
-import { draftsLeft } from "./draft.js";
-import { Icon, Sure, html, may, mayDo, render, useEffect, useState } from "./parts.js";
+import { draftsLeft, forget } from "./draft.js";
+import { Button, Icon, Refused, Stale, Sure, html, may, mayDo, render, useEffect, useErrorBoundary, usePolled, useState } from "./parts.js";
 import { PeopleScreen } from "./people.js";
 import { Enrol, Languages, Mark, Prove, SignIn } from "./sign-in.js";
 import { RegionsScreen } from "./regions.js";
@@ -33,7 +33,7 @@ const PLACES = [
   ["subscribers", "subscribers", "person", "subscribers:read"], ["carriers", "carriers", "push", "alerts:read"],
   ["people", "operators", "person", "admin"], ["keys", "keys", "key", "keys:write"], ["audit", "audit", "check", "audit:read"],
 ];
-const SCREENS = { new: ComposeScreen, regions: RegionsScreen, subscribers: SubscribersScreen, carriers: CarriersScreen, people: PeopleScreen, keys: KeysScreen, audit: AuditScreen, alerts: AllScreen };
+const SCREENS = { regions: RegionsScreen, subscribers: SubscribersScreen, carriers: CarriersScreen, people: PeopleScreen, keys: KeysScreen, audit: AuditScreen, alerts: AllScreen };
 
 function Head({ me, route, stops, onStopped, onSignOut }) {
   const here = route.split("/")[0];
@@ -53,9 +53,24 @@ function Head({ me, route, stops, onStopped, onSignOut }) {
 function screenOf(route, me, stops) {
   const [place, id] = route.split("/");
   if (place === "alerts" && id) return html`<${AlertScreen} key=${id} id=${id} me=${me} stops=${stops} />`;
+  if (place === "new") return html`<${ComposeScreen} key=${route} name=${id} me=${me} />`;
   if (place === "edit" && id) return html`<${EditScreen} key=${id} id=${id} me=${me} />`;
   if (place === "update" && id) return html`<${UpdateScreen} key=${id} id=${id} me=${me} />`;
-  return html`<${SCREENS[place] || NowScreen} key=${place} me=${me} stops=${stops} />`;
+  return html`<${Object.hasOwn(SCREENS, place) ? SCREENS[place] : NowScreen} key=${place} me=${me} stops=${stops} />`;
+}
+
+/** The places where one writes: a draft that no screen can show must not hold them for ever. */
+const DRAFTS = ["new", "edit", "update"];
+
+/** What is left of a screen that made a mistake: what it was, and the way out. */
+function Guarded({ route, children }) {
+  const [error, reset] = useErrorBoundary();
+  const [place, id] = route.split("/");
+  if (!error) return children;
+  const discard = () => { forget(id); reset(); };
+  return html`<div class="page"><${Refused} error=${error} /><div class="actions">
+    ${DRAFTS.includes(place) ? html`<${Button} onClick=${discard}>${t("discard")}<//>` : null}
+    <${Button} kind="primary" onClick=${reset}>${t("try-again")}<//></div></div>`;
 }
 
 /** What stands on every screen, and the screen. */
@@ -63,7 +78,7 @@ function Signed({ me, route, onSignOut }) {
   const { stops, again } = useStops();
   return html`<${Head} me=${me} route=${route} stops=${stops} onStopped=${again} onSignOut=${onSignOut} />
     <${Stops} stops=${stops} me=${me} onDone=${again} />
-    <main id="main" tabindex="-1">${screenOf(route, me, stops)}</main>`;
+    <main id="main" tabindex="-1"><${Guarded} key=${route} route=${route}>${screenOf(route, me, stops)}<//></main>`;
 }
 
 function App() {
@@ -75,10 +90,14 @@ function App() {
   useEffect(() => {
     session.onLost = () => { if (session.open) { session.lost(); lose(true); setMe(null); require(null); } };
     session.onProof = () => new Promise((answer) => require({ answer }));
-    if (session.open) get("/v1/me").then(setMe, () => {}).finally(() => ask(true));
   }, []);
-  const enter = (who) => { lose(false); setMe(who); };
-  if (!asked) return null;
+  const enter = (who) => { session.claim(who); lose(false); setMe(who); };
+  const { data, error } = usePolled(async (signal) => (session.open ? get("/v1/me", { signal }) : null), 0);
+  useEffect(() => {
+    if (data) enter(data);
+    if (data || (error && !error.again)) ask(true);
+  }, [data, error]);
+  if (!asked) return error ? html`<main class="sign-in"><p class="brand"><${Mark} />alertd</p><${Stale} error=${error} /></main>` : null;
   if (route.split("/")[0] === "enrol") return html`<${Enrol} code=${route.split("/")[1] || ""} onSignedIn=${enter} />`;
   if (!me) return html`<${SignIn} lost=${lost} onSignedIn=${enter} />`;
   const leave = async () => { await session.end(); location.hash = "#/"; lose(false); setMe(null); };

@@ -1,7 +1,8 @@
 // The case: what was verified, who is missing, where they were seen, whom to call; beside it, what people will read.
 
+import { now } from "./api.js";
 import { Company, Protection } from "./company.js";
-import { ZONES, checksLeft, listed, previewOf } from "./draft.js";
+import { ZONES, checksLeft, isNoNumber, listed, previewOf } from "./draft.js";
 import { Button, Check, Choice, Field, Icon, Refused, html } from "./parts.js";
 import { PhotoPart } from "./photo.js";
 import { Shown, usePreview } from "./messages.js";
@@ -46,27 +47,28 @@ function Checks({ draft, change }) {
       <${Check} label=${t("identity")} checked=${checks.identity} onChange=${(identity) => set({ identity })} /></fieldset>
     <${Protection} draft=${draft} change=${change} />
     <div class="grid">
-      <${Field} label=${t("risk")} value=${checks.risk} onChange=${(risk) => set({ risk, riskAt: Date.now() })} />
-      <${Field} label=${t("interests")} value=${checks.interests} onChange=${(interests) => set({ interests, interestsAt: Date.now() })} />
+      <${Field} label=${t("risk")} value=${checks.risk} onChange=${(risk) => set({ risk, riskAt: now() })} />
+      <${Field} label=${t("interests")} value=${checks.interests} onChange=${(interests) => set({ interests, interestsAt: now() })} />
     </div><//>`;
 }
 
-function ChildPart({ draft, change, kind }) {
+function ChildPart({ draft, change, kind, picture, take }) {
   const { child } = draft;
   const set = (more) => change({ child: { ...child, ...more } });
+  const wrong = (text) => (isNoNumber(text) ? t("number-bad") : null);
   const words = (fact) => (kind ? kind.codes[fact][language] || kind.codes[fact].en : {});
   return html`<${Sheet} title=${t("child")}>
     <div class="grid">
       <${Field} label=${t("name")} value=${child.name} onChange=${(name) => set({ name })} />
-      <div class="trio"><${Field} label=${t("age")} value=${child.age} onChange=${(age) => set({ age })} inputmode="numeric" />
+      <div class="trio"><${Field} label=${t("age")} value=${child.age} error=${wrong(child.age)} onChange=${(age) => set({ age })} inputmode="numeric" />
         <${Choice} label=${t("sex")} value=${child.sex} options=${words("sex")} onChange=${(sex) => set({ sex })} /></div>
       <div class="trio"><${Choice} label=${t("hair")} value=${child.hair} options=${words("hair")} onChange=${(hair) => set({ hair })} />
         <${Choice} label=${t("eyes")} value=${child.eyes} options=${words("eyes")} onChange=${(eyes) => set({ eyes })} /></div>
-      <div class="trio"><${Field} label=${t("height")} value=${child.from} onChange=${(from) => set({ from })} inputmode="numeric" />
-        <${Field} label=${t("to")} value=${child.to} onChange=${(to) => set({ to })} inputmode="numeric" /></div>
+      <div class="trio"><${Field} label=${t("height")} value=${child.from} error=${wrong(child.from)} onChange=${(from) => set({ from })} inputmode="numeric" />
+        <${Field} label=${t("to")} value=${child.to} error=${wrong(child.to)} onChange=${(to) => set({ to })} inputmode="numeric" /></div>
       <${Field} label=${t("case-number")} value=${draft.number} onChange=${(number) => change({ number })} />
     </div>
-    <${PhotoPart} draft=${draft} change=${change} /><//>`;
+    <${PhotoPart} draft=${draft} change=${change} picture=${picture} take=${take} /><//>`;
 }
 
 function Seen({ draft, change, kind }) {
@@ -109,10 +111,10 @@ function Contacts({ draft, change, kind }) {
 
 function Preview({ draft }) {
   const document = previewOf(draft);
-  const { preview, error } = usePreview(document);
+  const { preview, error, old } = usePreview(document);
   const left = checksLeft(draft);
   return html`<aside class="case-preview"><h2>${t("preview")}</h2>
-    ${preview && document ? html`<${Shown} preview=${preview} only=${draft.languages.slice(0, 1)} />` : null}
+    ${preview && document ? html`<${Shown} preview=${preview} only=${draft.languages.slice(0, 1)} old=${old} />` : null}
     ${!document || (left && !preview) ? html`<div class="phone is-empty"><p>${t("preview-wait")}</p>${left ? html`<p class="small">${t("checks-left", { n: left })}</p>` : null}</div>` : null}
     ${document && !left && error ? html`<${Refused} error=${error} />` : null}</aside>`;
 }

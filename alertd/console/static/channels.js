@@ -1,6 +1,6 @@
 // How far an alert is, channel by channel.
 
-import { rows } from "./api.js";
+import { now, rows } from "./api.js";
 import { Button, Icon, Refused, html, may, useAct, useRef, useState } from "./parts.js";
 import { delayOf } from "./pieces.js";
 import { TABLES } from "./tables.js";
@@ -57,7 +57,7 @@ export const waitsUntil = ({ alert, approved }) => (approved && delayOf(alert &&
 /** How long the rest takes; while a ring waits for its hour, that hour; of what is held nobody can say. */
 function Left({ left, rate, until, held }) {
   if (!left || held) return null;
-  if (until > Date.now()) return html`<span>${t("ring-waits", { time: clock(until) })}</span>`;
+  if (until > now()) return html`<span>${t("ring-waits", { time: clock(until) })}</span>`;
   return rate > 0.5 ? html`<span>${t("rate", { n: Math.round(rate) })} · ${t("left", { time: span(left / rate) })}</span>` : null;
 }
 

@@ -3,7 +3,7 @@
 import { get, onceOf, post } from "./api.js";
 import { AreaStep } from "./area.js";
 import { CaseStep } from "./case.js";
-import { blank, documentOf, forget, goneFiles, keep, kept } from "./draft.js";
+import { documentOf, forget, goneFiles, keep, kept } from "./draft.js";
 import { Conflict, save, update, useEdit } from "./edit.js";
 import { Button, Loading, Refused, Ribbon, Sure, html, useEffect, usePolled, useState } from "./parts.js";
 import { TABLES } from "./tables.js";
@@ -18,14 +18,16 @@ const Steps = ({ step, go, held }) => html`<ol class="steps">${STEPS.map((name, 
   <button type="button" aria-current=${name === step ? "step" : null} disabled=${held} onClick=${() => go(name)}>
     <i>${i + 1}</i> <span>${t(`step-${name}`)}</span></button></li>`)}</ol>`;
 
-function useDraft() {
-  const [draft, set] = useState(kept);
-  useEffect(() => keep(draft), [draft]);
-  return [draft, (more) => set((before) => ({ ...before, ...(typeof more === "function" ? more(before) : more) })), () => { forget(); set(blank()); }];
+function useDraft(name) {
+  const [draft, set] = useState(() => kept(name));
+  const [full, tell] = useState(false);
+  useEffect(() => { tell(!keep(draft, name)); }, [draft]);
+  const change = (more) => set((before) => ({ ...before, ...(typeof more === "function" ? more(before) : more) }));
+  return { draft, full, change, clear: () => { forget(name); set(kept(name)); } };
 }
 
-const Foot = ({ step, go, held, reach, draft, children }) => html`<footer class="foot foot-${draft.status}">
-  <div class="foot-words">${held ? html`<strong role="status">${t("shape-waits")}</strong>` : reach.counting ? html`<span class="muted">${t("counting")}</span>` : reach.told
+const Foot = ({ step, go, held, reach, draft, full, children }) => html`<footer class="foot foot-${draft.status}">
+  <div class="foot-words">${held ? html`<strong role="status">${t(held)}</strong>` : full ? html`<strong role="status">${t("draft-full")}</strong>` : reach.counting ? html`<span class="muted">${t("counting")}</span>` : reach.told
     ? html`<b>${counted(reach.told.audience.people, "people")}</b> ${draft.status === "Actual" ? null : t("testers-of")} <span class="muted">${reach.told.area.name || ""}</span>`
     : html`<span class="muted">${t("draft-kept")}</span>`}</div>
   <div class="actions">
@@ -38,37 +40,40 @@ function useKind() {
   return usePolled((signal) => get("/v1/kinds/missing-child", { signal }), 0).data;
 }
 
-/** The three steps of a draft, whoever holds it; `submit` does what is done at their end. */
-function Compose({ title, draft, change, me, submit, onDiscard, discard, children }) {
+/** The three steps of a draft, whoever holds it; `submit` does what is done at their end, and `notify` says who hears of an update. */
+function Compose({ title, draft, full, change, me, notify, submit, onDiscard, discard, children }) {
   const [open, onOpen] = useState(false);
-  const [step, setStep] = useState("case");
+  const [step, setStep] = useState(() => (history.state || {}).step || STEPS[0]);  // loaded again, in another language perhaps, it is the same one
   const [error, fail] = useState(null);
   const [busy, work] = useState(false);
+  const [picture, take] = useState(null);
+  const held = picture ? "photo-waits" : open ? "shape-waits" : "";  // what is begun and not ended is not in the alert
   const kind = useKind();
   const reach = useReach(draft);
-  const go = (name) => { setStep(name); scrollTo(0, 0); document.getElementById("main").focus(); };
+  const go = (name) => { setStep(name); history.replaceState({ step: name }, ""); scrollTo(0, 0); document.getElementById("main").focus(); };
   useEffect(() => { fail(null); }, [draft]);
   const act = async () => {
     work(true);
     try { await submit(); } catch (problem) { fail(problem); }
     work(false);
   };
-  const shown = { draft, change, kind, reach, me, error, go, onOpen };
+  const shown = { draft, change, kind, reach, me, error, go, onOpen, picture, take, notify };
   return html`<div class="compose of-${draft.status}">
     ${draft.status === "Actual" ? null : html`<${Ribbon} status=${draft.status} />`}
-    <div class="compose-head"><h1>${title}</h1><${Steps} step=${step} go=${go} held=${open} />
-      <${Sure} label=${discard} sure=${t("discard-sure")} onSure=${() => { onDiscard(); go("case"); }} /></div>
+    <div class="compose-head"><h1>${title}</h1><${Steps} step=${step} go=${go} held=${held} />
+      <${Sure} label=${discard} sure=${t("discard-sure")} onSure=${() => { take(null); onDiscard(); go("case"); }} /></div>
     ${children}
     ${step === "case" ? html`<${CaseStep} ...${shown} />` : null}
     ${step === "area" ? html`<${AreaStep} ...${shown} />` : null}
     ${step === "send" ? html`<${SendStep} ...${shown} />` : null}
-    <${Foot} step=${step} go=${go} held=${open} reach=${reach} draft=${draft}>
+    <${Foot} step=${step} go=${go} held=${held} reach=${reach} draft=${draft} full=${full}>
       <${Button} kind=${`send send-${draft.status}`} busy=${busy} disabled=${busy || goneFiles(draft).length > 0} onClick=${act}>${t(draft.status === "Actual" ? "submit" : "send-test")}<//><//>
   </div>`;
 }
 
-export function ComposeScreen({ me }) {
-  const [draft, change, clear] = useDraft();
+/** `name`: a draft beside the one that is being written. */
+export function ComposeScreen({ me, name }) {
+  const { draft, full, change, clear } = useDraft(name);
   useEffect(() => { if (me.test && draft.status === "Actual") change({ status: "Test" }); }, []);
   const submit = async () => {
     const document = documentOf(draft);
@@ -76,14 +81,14 @@ export function ComposeScreen({ me }) {
     clear();
     location.hash = `#/alerts/${made.id}`;
   };
-  return html`<${Compose} title=${t("new")} draft=${draft} change=${change} me=${me} submit=${submit} onDiscard=${clear} discard=${t("discard")} />`;
+  return html`<${Compose} title=${t("new")} draft=${draft} full=${full} change=${change} me=${me} submit=${submit} onDiscard=${clear} discard=${t("discard")} />`;
 }
 
 const changeOf = (set) => (more) => set((before) => ({ ...before, draft: { ...before.draft, ...(typeof more === "function" ? more(before.draft) : more) } }));
 
 /** An alert that there is already, changed by its author. */
 export function EditScreen({ id, me }) {
-  const { edit, set, error, drop } = useEdit(id);
+  const { edit, full, set, error, drop } = useEdit(id);
   const [theirs, meet] = useState(null);
   if (!edit) return html`<div class="page">${error ? html`<${Refused} error=${error} />` : html`<${Loading} />`}</div>`;
   const leave = () => { drop(); location.hash = `#/alerts/${id}`; };
@@ -92,7 +97,7 @@ export function EditScreen({ id, me }) {
     meet(found);
     if (found) scrollTo(0, 0); else leave();
   };
-  return html`<${Compose} title=${t("edit")} draft=${edit.draft} change=${changeOf(set)} me=${me} submit=${submit} onDiscard=${leave} discard=${t("edit-discard")}>
+  return html`<${Compose} title=${t("edit")} draft=${edit.draft} full=${full} change=${changeOf(set)} me=${me} submit=${submit} onDiscard=${leave} discard=${t("edit-discard")}>
     ${theirs ? html`<${Conflict} edit=${edit} theirs=${theirs} states=${TABLES.amendable} onMerged=${(whole) => { set(whole); meet(null); }} />` : null}<//>`;
 }
 
@@ -102,7 +107,7 @@ const Notify = ({ notify, choose }) => html`<fieldset class="sheet notify"><lege
 
 /** What an alert that is told is to say from now on: a version of it, which another person approves. */
 export function UpdateScreen({ id, me }) {
-  const { edit, set, error, drop } = useEdit(id);
+  const { edit, full, set, error, drop } = useEdit(id);
   const [theirs, meet] = useState(null);
   const [notify, choose] = useState(TABLES.notify[0]);
   if (!edit) return html`<div class="page">${error ? html`<${Refused} error=${error} />` : html`<${Loading} />`}</div>`;
@@ -112,7 +117,7 @@ export function UpdateScreen({ id, me }) {
     meet(found.theirs || null);
     scrollTo(0, 0);
   };
-  return html`<${Compose} title=${t("update")} draft=${edit.draft} change=${changeOf(set)} me=${me} submit=${submit} onDiscard=${() => { drop(); location.hash = `#/alerts/${id}`; }} discard=${t("edit-discard")}>
+  return html`<${Compose} title=${t("update")} notify=${notify} draft=${edit.draft} full=${full} change=${changeOf(set)} me=${me} submit=${submit} onDiscard=${() => { drop(); location.hash = `#/alerts/${id}`; }} discard=${t("edit-discard")}>
     <${Notify} notify=${notify} choose=${choose} />
     ${theirs ? html`<${Conflict} edit=${edit} theirs=${theirs} states=${TABLES.acts.update} onMerged=${(whole) => { set(whole); meet(null); }} />` : null}<//>`;
 }

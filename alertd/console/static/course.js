@@ -1,6 +1,6 @@
 // What happened to one alert: who did what and when, how fast it was told, and where.
 
-import { get } from "./api.js";
+import { get, now } from "./api.js";
 import { isOver, totals } from "./channels.js";
 import { Ground } from "./ground.js";
 import { Refused, html, usePolled, useState } from "./parts.js";
@@ -29,7 +29,7 @@ function happened(alert, acts, progress) {
     found.push({ at: later(alert.approved, progress.last_send_s), what: t(isOver(progress) && !totals(progress).left ? "last-over" : "latest-over"), look: "sending" });
   }
   found.sort((a, b) => (a.at < b.at ? -1 : 1));
-  const past = new Date(alert.expires) <= new Date();
+  const past = new Date(alert.expires) <= now();
   return TABLES.acts.close.includes(alert.state) ? [...found, { at: alert.expires, what: t(past ? "has-ended" : "will-end"), look: past ? "ended" : "to-come" }] : found;
 }
 

@@ -1,7 +1,7 @@
 // What keeps the service running: carriers, keys, the audit.
 
 import { ask, get, onceOf, onceOnly, post } from "./api.js";
-import { keep, kept } from "./draft.js";
+import { TRIAL } from "./draft.js";
 import { Button, Check, Empty, Field, Icon, Loading, Refused, Stale, html, may, useAct, usePolled, useState } from "./parts.js";
 import { TABLES } from "./tables.js";
 import { known, list, moment, t } from "./words.js";
@@ -15,8 +15,6 @@ const CarrierCard = ({ one }) => html`<li class="card carrier ${one.breaker_open
   <span class="state state-${one.breaker_open ? "rejected" : "sent"}">${t(one.breaker_open ? "rests" : "takes")}</span></li>`;
 
 /** The way to try a carrier is the way of every message: a Test, which reaches testers alone, with its limits and its ledger. */
-const practise = () => keep({ ...kept(), status: "Test" });
-
 export function CarriersScreen() {
   const { data, error } = usePolled((signal) => get("/v1/carriers", { signal }), 2000);
   if (!data) return html`<div class="page">${error ? html`<${Refused} error=${error} />` : html`<${Loading} />`}</div>`;
@@ -25,7 +23,7 @@ export function CarriersScreen() {
     <section class="health ${resting.length || !data.carriers.length ? "is-troubled" : ""}" aria-live="polite"><${Icon} name=${resting.length ? "warn" : "check"} />
       <div><p><strong>${resting.length ? t("carriers-rest", { list: list(resting.map((one) => one.name)) }) : t(data.carriers.length ? "carriers-well" : "no-carriers")}</strong></p>
         <p class="muted small">${t("carriers-say")}</p></div></section>
-    <p class="muted try-says">${t("carrier-try")} <a href="#/new" onClick=${practise}>${t("carrier-try-open")}</a></p>
+    <p class="muted try-says">${t("carrier-try")} <a href="#/new/${TRIAL}">${t("carrier-try-open")}</a></p>
     <ul class="cards">${data.carriers.map((one) => html`<${CarrierCard} key=${one.name} one=${one} />`)}</ul></div>`;
 }
 

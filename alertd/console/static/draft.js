@@ -1,10 +1,11 @@
 // What the author has filled in so far, kept in this tab, and the alert that the API is sent for it.
 
+import { now } from "./api.js";
 import { letGo, polygonsOf } from "./shapes.js";
 import { TABLES } from "./tables.js";
 import { uuid } from "./ways.js";
 import { regionPiece } from "./pieces.js";
-import { language } from "./words.js";
+import { digits, language } from "./words.js";
 
 const KEPT = "alertd.draft";
 const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
@@ -32,7 +33,7 @@ function momentIn(zone, clock) {
 }
 
 function soon() {
-  const end = new Date(Date.now() + HOURS * 3600e3);
+  const end = new Date(now() + HOURS * 3600e3);
   end.setMinutes(0, 0, 0);
   return local(end);
 }
@@ -43,26 +44,41 @@ export const blank = () => ({
   checks: { authority: "", reference: "", criteria: [], custody: false, identity: false, risk: "", riskAt: 0, interests: "", interestsAt: 0 },
   child: { id: "c1", name: "", age: "", sex: "", hair: "", eyes: "", from: "", to: "", photo: null },
   seen: { at: "", zone: ZONE, place: {} }, clothing: {}, marks: {}, protection: [], sought: [], vehicles: [],
-  languages: [...new Set([language, "en"])], contacts: [{ way: "dial", value: "", countries: "" }], pieces: [], view: null,
+  languages: [...new Set([language, "en"])], contacts: [{ way: "dial", value: "", countries: "" }], pieces: [], beyond: {}, view: null,
 });
 
-export function kept() {
-  try { return { ...blank(), ...JSON.parse(sessionStorage.getItem(KEPT)) }; } catch { return blank(); }
+/** Where a draft of this name is kept, beside the one that is being written; without one, that one. */
+const placeOf = (name) => (name ? `${KEPT}.${name}` : KEPT);
+
+/** A Test that is begun to try something, beside whatever is being written. */
+export const TRIAL = "trial";
+const begun = (name) => (name === TRIAL ? { ...blank(), status: "Test" } : blank());
+
+export function kept(name) {
+  try { return { ...begun(name), ...JSON.parse(sessionStorage.getItem(placeOf(name))) }; } catch { return begun(name); }
 }
 /** Without what is there before anybody types. */
 const typed = ({ external_id, expires, view, ...rest }) => JSON.stringify(rest);
 /** Whether somebody would miss something of what this tab keeps. */
-export const draftsLeft = () => Object.keys(sessionStorage).some((key) => key.startsWith(`${KEPT}.`)) || typed(kept()) !== typed(blank());
-export const keep = (draft) => sessionStorage.setItem(KEPT, JSON.stringify(draft));
-export function forget(id) {
-  sessionStorage.removeItem(id ? `${KEPT}.${id}` : KEPT);
+export const draftsLeft = () => Object.keys(sessionStorage).some((key) => key.startsWith(`${KEPT}.`) && key !== placeOf(TRIAL))
+  || ["", TRIAL].some((name) => typed(kept(name)) !== typed(begun(name)));
+/** Whether the tab had room for it. */
+function stored(name, value) {
+  try { sessionStorage.setItem(name, JSON.stringify(value)); return true; } catch { return false; }
+}
+export const keep = (draft, name) => stored(placeOf(name), draft);
+export function forget(name) {
+  sessionStorage.removeItem(placeOf(name));
   letGo(Object.keys(sessionStorage).filter((key) => key.startsWith(KEPT)).map((key) => sessionStorage.getItem(key)));
 }
 
-const iso = (text) => (text ? new Date(text).toISOString() : undefined);
+/** A time as the API takes it; what is none, half typed or far beyond the calendar, is left to the API, which asks for it. */
+export const iso = (text) => (Number.isNaN(new Date(text || NaN).getTime()) ? undefined : new Date(text).toISOString());
 const filled = (texts, languages) => Object.fromEntries(languages.filter((tag) => texts[tag] && texts[tag].trim()).map((tag) => [tag, texts[tag].trim()]));
 /** A number where it is one; what is none is the API's to refuse, in words, and not dropped here without one. */
-const whole = (text) => (/^\d+$/.test(text.trim()) ? Number(text) : text.trim() || undefined);
+const whole = (text) => (/^\d+$/.test(digits(text.trim())) ? Number(digits(text)) : text.trim() || undefined);
+/** Whether it is something else than the number that its field asks for. */
+export const isNoNumber = (text) => typeof whole(text) === "string";
 const unset = (object) => Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined && value !== ""));
 
 function childOf({ child, clothing, marks, protection, languages }) {
@@ -122,15 +138,15 @@ const shapes = (pieces) => ({
   circles: pieces.filter((one) => one.type === "circle").map(({ center, radius_km }) => ({ center, radius_km })),
 });
 
-const rings = (pieces) => pieces.filter((one) => one.type === "ring").map(({ center, radius_km, loudness, delay_min }) => unset({ center, radius_km, loudness, delay_min }));
+const rings = (pieces) => pieces.filter((one) => one.type === "ring").map(({ center, radius_km, loudness, delay_min, pace_per_min }) => unset({ center, radius_km, loudness, delay_min, pace_per_min }));
 
 /** Files whose outlines this tab has no longer: without them the area is another one. */
 export const goneFiles = ({ pieces }) => pieces.filter((one) => one.type === "file" && !polygonsOf(one.id).length);
 
 /** The target, or null where nothing is chosen to reach. */
-export function targetOf({ pieces }) {
+export function targetOf({ pieces, beyond = {} }) {
   const wanted = pieces.filter((one) => !one.minus);
-  return wanted.length ? { ...shapes(wanted), rings: rings(wanted), exclude: shapes(pieces.filter((one) => one.minus)) } : null;
+  return wanted.length || (beyond.groups || []).length ? { ...beyond, ...shapes(wanted), rings: rings(wanted), exclude: shapes(pieces.filter((one) => one.minus)) } : null;
 }
 
 /** The kind of alert that the form is for; others are written by programs. */
@@ -161,6 +177,9 @@ export function checksLeft({ status, level, checks }) {
   const done = [checks.authority.trim(), checks.reference.trim(), checks.criteria.length >= needed, checks.custody, checks.identity, checks.risk.trim(), checks.interests.trim()];
   return done.filter((one) => !one).length;
 }
+
+/** What an area has beside what the form knows: a buffer, groups. It stays as it was. */
+const beyondOf = ({ regions, polygons, circles, rings: all, exclude, ...beyond }) => beyond;
 
 const toPieces = ({ regions = [], polygons = [], circles = [], rings = [] }, names, minus) => [
   ...regions.map((code) => regionPiece(names[code] || { code, names: {}, name: code }, minus)),
@@ -201,9 +220,10 @@ export function draftOf(document, names) {
     seen: { at: last_seen ? clockIn(zone, ms(last_seen.at)) : "", zone, place: texts[0] }, clothing: texts[1], marks: texts[2], ...besideFrom(document.case),
     languages: [...new Set([...texts.flatMap((one) => Object.keys(one)), language])], contacts: contact.length ? contact.map(contactFrom) : blank().contacts,
     pieces: document.target ? [...toPieces(document.target, names, false), ...toPieces(document.target.exclude || {}, names, true)] : [],
+    beyond: beyondOf(document.target || {}),
   };
 }
 
 /** What is typed into an alert that there is, beside the draft of a new one. */
-export const keepEdit = (id, edit) => sessionStorage.setItem(`${KEPT}.${id}`, JSON.stringify(edit));
-export const keptEdit = (id) => JSON.parse(sessionStorage.getItem(`${KEPT}.${id}`) || "null");
+export const keepEdit = (id, edit) => stored(placeOf(id), edit);
+export const keptEdit = (id) => JSON.parse(sessionStorage.getItem(placeOf(id)) || "null");

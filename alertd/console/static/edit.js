@@ -3,6 +3,9 @@
 import { ask, get, onceOf } from "./api.js";
 import { documentOf, draftOf, forget, keepEdit, keptEdit } from "./draft.js";
 import { changes, compared, patch, withValues } from "./merge.js";
+import { ringWords } from "./pieces.js";
+import { boxOf, ringsOf } from "./shapes.js";
+import { TABLES } from "./tables.js";
 import { Button, Refused, html, useAct, useEffect, useRef, useState } from "./parts.js";
 import { nameOf } from "./names.js";
 import { known, list, number, t } from "./words.js";
@@ -28,28 +31,37 @@ export function useEdit(id) {
     read(id).then(({ etag, document, draft }) => set({ etag, original: document, base: documentOf(draft), draft }), fail);
   }, [id]);
   const over = useRef(false);
-  useEffect(() => { if (edit && !over.current) keepEdit(id, edit); }, [edit]);
+  const [full, tell] = useState(false);
+  useEffect(() => { if (edit && !over.current) tell(!keepEdit(id, edit)); }, [edit]);
   const drop = () => { over.current = true; forget(id); };
-  return { edit, set, error, drop };
+  return { edit, full, set, error, drop };
 }
 
 /** The whole document as the author wants it: what the form has no field for is as it was. */
 const wanted = ({ original, base, draft }) => withValues(original, changes(base, documentOf(draft)));
 
-/** Saves and submits. Answers null when that is done, and where somebody was first, what differs. `saved` hears of the first half. */
-export async function save(id, edit, saved) {
+const submit = (id, etag) => ask("POST", `/v1/alerts/${id}/submit`, { headers: { "If-Match": etag } });
+
+async function handIn(id, edit, saved) {
   const whole = wanted(edit);
   const body = patch(edit.original, whole);
+  let { etag } = edit;
+  if (Object.keys(body).length) {
+    ({ etag } = await ask("PATCH", `/v1/alerts/${id}`, { body, headers: { "If-Match": etag } }));
+    saved((now) => ({ ...now, etag, original: whole, base: documentOf(edit.draft) }));  // what was typed meanwhile is in the draft as it is now
+  }
+  await submit(id, etag);
+}
+
+/** Saves and submits. Answers null when that is done, and where somebody was first, what differs. `saved` hears of the first half. */
+export async function save(id, edit, saved) {
   try {
-    let { etag } = edit;
-    if (Object.keys(body).length) {
-      ({ etag } = await ask("PATCH", `/v1/alerts/${id}`, { body, headers: { "If-Match": etag } }));
-      saved((now) => ({ ...now, etag, original: whole, base: documentOf(edit.draft) }));  // what was typed meanwhile is in the draft as it is now
-    }
-    await ask("POST", `/v1/alerts/${id}/submit`, { headers: { "If-Match": etag } });
+    await handIn(id, edit, saved);
   } catch (problem) {
     if (problem.status !== 412) throw problem;
-    return { ...(await read(id)), problem };
+    const there = await read(id);
+    if (changes(documentOf(there.draft), documentOf(edit.draft)).length) return { ...there, problem };
+    if (TABLES.amendable.includes(there.state)) await submit(id, there.etag);  // it was I: the answer was lost
   }
   return null;
 }
@@ -79,15 +91,38 @@ async function merged(edit, theirs, choices) {
 }
 
 
-function said(value) {
-  if (value === undefined || value === null || value === "") return t("left-empty");
-  if (Array.isArray(value)) return value.length ? list(value.map(said)) : t("left-empty");
-  if (typeof value === "object") return list(Object.entries(value).filter(([, one]) => one !== undefined && one !== null && JSON.stringify(one).length > 2).map(([key, one]) => (Array.isArray(one) && typeof one[0] === "object" ? `${key.replaceAll("_", " ")}: ${number(one.length)}` : `${key.replaceAll("_", " ")}: ${said(one)}`)));
+/** A place as it is written: of a number that is told to people, the last digits are left out. */
+const place = (point) => point.join(", ");
+/** Of an outline with more corners, the box that it is in is told. */
+const MOST_TOLD = 12;
+function shapeWords(shape) {
+  const points = ringsOf(shape).flat();
+  const [west, south, east, north] = boxOf(points);
+  return `${t("shape", { n: points.length - 1 })} (${points.length > MOST_TOLD ? `${place([west, south])} – ${place([east, north])}` : points.map(place).join("; ")})`;
+}
+const around = (what, { center }) => t("around", { what, place: place(center) });
+const SHAPES = { circles: (one) => around(`${one.radius_km} km`, one), rings: (one) => around(ringWords(one), one), polygons: shapeWords };
+
+const isEmpty = (value) => value === undefined || value === null || value === "" || value === 0 || (typeof value === "object" && Object.values(value).every(isEmpty));
+
+/** A value in words. What is told by several numbers, as a circle is, has all of them: which of them changed is what is asked. */
+export function said(value, name) {
+  if (isEmpty(value) && value !== 0) return t("left-empty");
+  if (Array.isArray(value)) return list(value.map(SHAPES[name] || ((one) => said(one))));
+  if (typeof value === "object") {
+    const parts = Object.entries(value).filter(([, one]) => !isEmpty(one)).map(([key, one]) => [nameOf([key]), said(one, key)]);
+    return list(parts.map(([key, words]) => (key ? `${key}: ${words}` : words)));
+  }
   return known(value) ? t(value) : typeof value === "number" ? number(value) : String(value);
 }
 
+function Differ({ one }) {
+  const [was, is] = [said(one.was), said(one.is)];
+  return html`<li><b>${nameOf(one.path)}</b> <s>${was}</s> ${was === is ? t("otherwise") : is}</li>`;
+}
+
 /** What of an alert is another than it was, each with what it was. */
-export const Differs = ({ from, to }) => html`<ul class="taken">${changes(from, to).map((one) => html`<li><b>${nameOf(one.path)}</b> <s>${said(one.was)}</s> ${said(one.is)}</li>`)}</ul>`;
+export const Differs = ({ from, to }) => html`<ul class="taken">${changes(from, to).map((one) => html`<${Differ} key=${one.path.join()} one=${one} />`)}</ul>`;
 
 const Side = ({ name, way, chosen, choose, value }) => html`<label class="option ${chosen ? "is-chosen" : ""}">
   <input type="radio" name=${name} checked=${chosen} onChange=${choose} /><strong>${t(way)}</strong><span>${said(value)}</span></label>`;

@@ -15,7 +15,7 @@ const Message = ({ one }) => html`<li><${Icon} name=${one.channel} />${t(one.cha
 
 function Answer({ told }) {
   return html`<div class="answer is-${told.told}" role="status">
-    <p class="answer-head"><${Icon} name=${ICONS[told.told]} /><span><strong>${t(`told-${told.told}`)}</strong> ${told.why === "has-messages" ? "" : t(`why-${told.why}`)}</span></p>
+    <p class="answer-head"><${Icon} name=${ICONS[told.told]} /><span><bdi>${told.about}</bdi>: <strong>${t(`told-${told.told}`)}</strong> ${told.why === "has-messages" ? "" : t(`why-${told.why}`)}</span></p>
     <dl>${told.messages.length ? html`<div><dt>${t("messages")}</dt><dd><ul>${told.messages.map((one) => html`<${Message} one=${one} />`)}</ul></dd></div>` : null}
       <div><dt>${t("places")}</dt><dd><ul>${told.places.map((one) => html`<li>${t(`place-${one.kind}`)}: ${t(`stands-${one.standing}`)}</li>`)}${told.places.length ? null : html`<li>–</li>`}</ul></dd></div>
       <div><dt>${t("reachable")}</dt><dd><ul>${told.addresses.map((one) => html`<li><${Icon} name=${one.channel} />${t(one.channel)}
@@ -26,7 +26,7 @@ function Answer({ told }) {
 
 export function Asked({ alert }) {
   const [told, tell] = useState(null);
-  const explain = async ({ id }, signal) => tell(await get(`/v1/subscribers/${encodeURIComponent(id)}/explain?alert=${alert.id}`, { signal }));
+  const explain = async ({ id }, signal) => tell({ about: id, ...(await get(`/v1/subscribers/${encodeURIComponent(id)}/explain?alert=${alert.id}`, { signal })) });
   return html`<section class="panel asked"><${Find} title=${t("explain-title")} hint=${t("explain-audited")} className="" byId=${(id) => ({ id })} onLost=${() => tell(null)} onFound=${explain} />
     ${told ? html`<${Answer} told=${told} />` : null}</section>`;
 }

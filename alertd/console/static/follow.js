@@ -1,7 +1,7 @@
 // What follows an alert: stood down, back again, closed, cancelled. One press away, said in words first, with what people will read.
 
 import { ask, onceOnly } from "./api.js";
-import { hasForm, local } from "./draft.js";
+import { hasForm, iso, local } from "./draft.js";
 import { Messages } from "./messages.js";
 import { isAnothers } from "./now.js";
 import { Button, Field, Refused, html, mayDo, useState } from "./parts.js";
@@ -29,7 +29,7 @@ function Order({ alert, act, languages, onDone, onBack }) {
   const order = async (event) => {
     event.preventDefault();
     work(true);
-    const body = { [says]: words, ...(act === "cancel" ? { code } : {}), ...(ends ? { expires: new Date(end).toISOString() } : {}) };
+    const body = { [says]: words, ...(act === "cancel" ? { code } : {}), ...(ends ? { expires: iso(end) } : {}) };
     try {
       await ask("POST", `/v1/alerts/${alert.id}/${act}`, { body, once });
       onDone();

@@ -243,7 +243,10 @@ export class AreaMap {
     if (source) source.setData(geometry ? { type: "Feature", properties: {}, geometry } : NOTHING);
   }
 
-  fit([west, south, east, north]) {
+  /** Looks at what is inside; what is no ground, or reaches beyond a pole, is looked at as far as there is any. */
+  fit(box) {
+    if (!box.every(Number.isFinite)) return;
+    const [west, south, east, north] = box.map((n, i) => (i % 2 ? Math.min(90, Math.max(-90, n)) : n));
     this.map.fitBounds(new LngLatBounds([west, south], [east, north]), { padding: { top: 96, bottom: 60, left: 60, right: 60 }, maxZoom: 11, animate: !matchMedia("(prefers-reduced-motion: reduce)").matches, duration: 500 });
   }
 

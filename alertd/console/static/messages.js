@@ -7,20 +7,21 @@ import { list, t } from "./words.js";
 /** How long fingers rest before the API is asked. */
 const REST_MS = 350;
 
-/** The API's preview of a document, or why there is none. What is shown stays until there is a newer one. */
+/** The API's preview of a document, or why there is none. What is shown stays until there is a newer one; `old` says that it is not of this one. */
 export function usePreview(document, query = "") {
   const settled = useSettled(document, REST_MS);
-  const [told, tell] = useState({ preview: null, error: null });
+  const [told, tell] = useState({ preview: null, error: null, of: "" });
+  const keyOf = (one) => JSON.stringify([one, query]);
   useEffect(() => {
     if (!settled) return undefined;
     const stop = new AbortController();
     post(`/v1/messages/preview?${query.slice(1)}`, settled, { signal: stop.signal }).then(
-      (preview) => tell({ preview, error: null }),
+      (preview) => tell({ preview, error: null, of: keyOf(settled) }),
       (error) => { if (!stop.signal.aborted) tell((before) => ({ ...before, error })); },
     );
     return () => stop.abort();
-  }, [JSON.stringify(settled), query]);
-  return told;
+  }, [keyOf(settled)]);
+  return { ...told, old: told.of !== keyOf(document) };
 }
 
 const Phone = ({ message }) => html`<div class="phone"><p class="phone-from"><${Icon} name="push" />alertd</p>
@@ -47,8 +48,8 @@ function InLanguage({ about, messages }) {
   </article>`;
 }
 
-/** `only`: the languages shown at first; the others are a click away. */
-export function Shown({ preview, only }) {
+/** `only`: the languages shown at first; the others are a click away. What is `old` is of words that were written before. */
+export function Shown({ preview, only, old }) {
   const own = only && only.length ? only : preview.languages.map((one) => one.language).slice(0, 3);
   const [picked, pick] = useState(null);
   const shown = picked || own;
@@ -56,12 +57,13 @@ export function Shown({ preview, only }) {
   return html`<div class="chips" role="group" aria-label=${t("in-words")}>
       ${preview.languages.map((one) => html`<button type="button" class="chip" aria-pressed=${shown.includes(one.language)}
         onClick=${() => toggle(one.language)} lang=${one.language}>${one.name}</button>`)}</div>
-    <div class="languages-row">${preview.languages.filter((one) => shown.includes(one.language)).map((about) => html`
-      <${InLanguage} key=${about.language} about=${about} messages=${preview.messages.filter((one) => one.language === about.language)} />`)}</div>`;
+    <div class="previewed ${old ? "is-old" : ""}">${old ? html`<p class="note small old-says" role="status">${t("preview-old")}</p>` : null}
+      <div class="languages-row">${preview.languages.filter((one) => shown.includes(one.language)).map((about) => html`
+      <${InLanguage} key=${about.language} about=${about} messages=${preview.messages.filter((one) => one.language === about.language)} />`)}</div></div>`;
 }
 
 export function Messages({ document, only, query }) {
-  const { preview, error } = usePreview(document, query);
-  if (preview) return html`<${Shown} preview=${preview} only=${only} />`;
-  return error ? html`<${Refused} error=${error} />` : html`<p class="muted">${t("loading")}</p>`;
+  const { preview, error, old } = usePreview(document, query);
+  if (!preview && !error) return html`<p class="muted">${t("loading")}</p>`;
+  return html`<${Refused} error=${error} />${preview ? html`<${Shown} preview=${preview} only=${only} old=${old} />` : null}`;
 }

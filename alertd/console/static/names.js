@@ -2,7 +2,7 @@
 
 import { known, t } from "./words.js";
 
-const NAMES = { children: "child", last_seen: "seen", at: "seen-at", verification: "checks", best_interests: "interests", publication_risk: "risk", custody_checked: "custody", protected_identity_checked: "identity", height_cm: "height", photos: "photo", target: "step-area", channels: "by-channels", vehicles: "vehicle", persons_sought: "sought", legal_basis: "legal-basis", dial: "number", time_zone: "zone", case: null, years: null, public: null };
+const NAMES = { children: "child", last_seen: "seen", at: "seen-at", verification: "checks", best_interests: "interests", publication_risk: "risk", custody_checked: "custody", protected_identity_checked: "identity", height_cm: "height", photos: "photo", target: "step-area", channels: "by-channels", vehicles: "vehicle", persons_sought: "sought", legal_basis: "legal-basis", dial: "number", time_zone: "zone", exclude: "minus", circles: null, rings: null, polygons: null, case: null, years: null, public: null };
 
 /** A path of a document in the words of the form: "The child · Age". */
 export const nameOf = (path) => path.filter((part) => !/^(\d+$|#)/.test(part) && NAMES[part] !== null)

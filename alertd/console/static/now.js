@@ -2,7 +2,7 @@
 
 import { forSession, get, isReady } from "./api.js";
 import { Channels, expected, totals, waitsUntil } from "./channels.js";
-import { Button, Empty, Icon, Loading, Refused, Stale, StatusMark, counted, html, mayDo, useAct, usePolled, useState } from "./parts.js";
+import { Button, Empty, Icon, Loading, Refused, Stale, StatusMark, counted, html, mayDo, useAct, usePolled, useRef, useState } from "./parts.js";
 import { Face } from "./photo.js";
 import { allStopped } from "./stops.js";
 import { TABLES } from "./tables.js";
@@ -155,9 +155,11 @@ export function AllScreen() {
   const [pages, add] = useState([]);
   const first = usePolled((signal) => get("/v1/alerts?limit=50", { signal }), 10000);
   const shown = [first.data, ...pages].filter(Boolean);
+  const seen = useRef(new Map()).current;  // what newer ones push out of the first page is on none of the others
+  for (const one of shown.flatMap((page) => page.alerts)) seen.set(one.id, one);
   const next = shown.length && shown[shown.length - 1].next;
   const more = useAct(async (signal) => { const page = await get(`/v1/alerts?limit=50&cursor=${next}`, { signal }); add((before) => [...before, page]); });
-  const alerts = shown.flatMap((page) => page.alerts);
+  const alerts = [...seen.values()].sort((a, b) => (a.created < b.created ? 1 : -1));
   return html`<div class="page"><h1>${t("all")}</h1><${Refused} error=${first.error || more.error} />
     ${first.data && !alerts.length ? html`<${Empty} title=${t("quiet")} />` : null}
     <ul class="lines">${alerts.map((one) => html`<${Line} key=${one.id} alert=${one} />`)}</ul>

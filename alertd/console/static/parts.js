@@ -10,6 +10,7 @@ import { known, list, moment, number, t } from "./words.js";
 
 export { html, useEffect, useRef, useState };
 export { render } from "./vendor/html.mjs";
+export { useErrorBoundary } from "./vendor/hooks.mjs";
 
 const PATHS = {
   push: "M8 2.5h8a1.5 1.5 0 0 1 1.5 1.5v16a1.5 1.5 0 0 1-1.5 1.5H8A1.5 1.5 0 0 1 6.5 20V4A1.5 1.5 0 0 1 8 2.5zM11 18.7h2",
@@ -63,6 +64,9 @@ export function Sure({ label, sure, needed = () => true, onSure }) {
   return html`<div class="actions"><${Button} onClick=${() => askFor(false)}>${t("back")}<//><${Button} kind="danger" onClick=${go}>${sure}<//></div>`;
 }
 
+/** No year has five digits: without this a date that is typed on and on has one. */
+const LATEST = { "datetime-local": "9999-12-31T23:59" };
+
 let fields = 0;
 const useId = () => useState(() => `f${(fields += 1)}`)[0];
 
@@ -72,7 +76,7 @@ export function Field({ label, value, onChange, type = "text", error, wide, hint
   const control = { id, value, onInput: (e) => onChange(e.target.value), "aria-invalid": error ? "true" : null, ...rest };
   return html`<div class="field ${wide ? "wide" : ""}">
     <label for=${id}>${label}</label>
-    ${type === "area" ? html`<textarea rows="2" ...${control}></textarea>` : html`<input type=${type} ...${control} />`}
+    ${type === "area" ? html`<textarea rows="2" ...${control}></textarea>` : html`<input type=${type} max=${LATEST[type]} ...${control} />`}
     ${hint ? html`<p class="hint">${hint}</p>` : null}
     ${error ? html`<p class="fault">${error}</p>` : null}
   </div>`;
@@ -93,8 +97,11 @@ export const Check = ({ label, checked, onChange }) => html`
   <label class="check"><input type="checkbox" checked=${checked} onChange=${(e) => onChange(e.target.checked)} />
     <span>${label}</span></label>`;
 
+/** Of a line that is down: that it is tried again is said only of what is. */
+const lineDown = ({ again }) => t(again ? "offline" : "unanswered");
+
 /** What is shown may be old: the line is down, or what the API refused. */
-export const Stale = ({ error }) => (error instanceof Offline ? html`<p class="banner" role="status">${t("offline")}</p>` : html`<${Refused} error=${error} />`);
+export const Stale = ({ error }) => (error instanceof Offline ? html`<p class="banner" role="status">${lineDown(error)}</p>` : html`<${Refused} error=${error} />`);
 
 /** Where a fault lies, in the words of the form; with `go`, a press away. */
 function Place({ pointer, go }) {
@@ -106,7 +113,7 @@ function Place({ pointer, go }) {
 /** A refusal, in the API's words, each fault with its place; `go` leads to a step of the form. */
 export function Refused({ error, go }) {
   if (!error) return null;
-  const told = error instanceof Problem ? error : { title: error instanceof Offline ? t("offline") : t("own-fault", { what: error.message }) };
+  const told = error instanceof Problem ? error : { title: error instanceof Offline ? lineDown(error) : t("own-fault", { what: error.message }) };
   return html`<div class="refused" role="alert">
     <${Icon} name="warn" />
     <div><strong>${told.title || told.message}</strong>
@@ -120,23 +127,36 @@ export const Loading = () => html`<p class="muted loading">${t("loading")}</p>`;
 
 export const Empty = ({ title, children }) => html`<div class="empty"><p class="empty-title">${title}</p>${children}</div>`;
 
-/** Asks now and again, `ms` after an answer (or what that says of how long it took); what is shown stays while there is none. */
+/** What is over by itself: no answer, or one that says that the API cannot answer now. */
+const passes = (error) => error instanceof Offline || error.status >= 500;
+const AFTER_MS = 2000;
+
+/** The error of what is asked again by itself. */
+export const retried = (error) => Object.assign(error, { again: true });
+
+/**
+ * Asks now and again, `ms` after an answer (or what that says of how long it took); what is shown stays while there is none. With 0
+ * it asks until there is an answer.
+ */
 export function usePolled(load, ms, key = "") {
   const [told, tell] = useState({ data: null, error: null });
   useEffect(() => {
     const stop = new AbortController();
     let timer;
-    const again = async () => {
+    const look = async () => {
       const began = performance.now();
       try {
         const data = await load(stop.signal);
         tell({ data, error: null });
       } catch (error) {
-        if (!stop.signal.aborted) tell((before) => ({ data: before.data, error }));
+        if (stop.signal.aborted) return;
+        const soon = ms || passes(error);
+        tell((before) => ({ data: before.data, error: soon ? retried(error) : error }));
+        if (!ms && soon) timer = setTimeout(look, AFTER_MS);
       }
-      if (ms && !stop.signal.aborted) timer = setTimeout(again, typeof ms === "function" ? ms(performance.now() - began) : ms);
+      if (ms && !stop.signal.aborted) timer = setTimeout(look, typeof ms === "function" ? ms(performance.now() - began) : ms);
     };
-    again();
+    look();
     return () => { stop.abort(); clearTimeout(timer); };
   }, [key]);
   return told;
@@ -162,6 +182,17 @@ export function useAct(act, newest = false) {
     tell({ busy: false, error });
   };
   return { ...state, run };
+}
+
+/** What is typed and not sent yet: kept in the tab, so that a page in another language still has it. */
+export function useTyped(name) {
+  const key = `alertd.typed ${name}`;
+  const [text, set] = useState(() => sessionStorage.getItem(key) || "");
+  const type = (next) => {
+    try { if (next) sessionStorage.setItem(key, next); else sessionStorage.removeItem(key); } catch { /* the tab is full: it is still on the page */ }
+    set(next);
+  };
+  return [text, type];
 }
 
 /** The last value, once it has stood still for so long. */

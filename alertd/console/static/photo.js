@@ -105,8 +105,8 @@ function Facts({ picture, languages, onDone, onBack }) {
       ${lacks ? html`<span class="muted small">${t("photo-lacks")}</span>` : null}</div></div>`;
 }
 
-export function PhotoPart({ draft, change }) {
-  const [picture, take] = useState(null);
+/** `picture` is the one that was chosen and is not handed in yet, `take` sets it: whoever leaves this step has to know of it. */
+export function PhotoPart({ draft, change, picture, take }) {
   const [fault, tell] = useState("");
   const set = (media) => change((before) => ({ child: { ...before.child, photo: media } }));
   const choose = async (e) => {

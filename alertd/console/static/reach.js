@@ -4,15 +4,18 @@ import { Problem, post } from "./api.js";
 import { goneFiles, targetOf } from "./draft.js";
 import { MANY, Refused, counted, html, some, useEffect, useState } from "./parts.js";
 import { delayOf, ringWords } from "./pieces.js";
-import { language, number, span, t } from "./words.js";
+import { language, list, number, span, t } from "./words.js";
 
 /** Clicks that follow each other this closely are one question. */
 const REST_MS = 60;
 
+/** All that the area is made of. */
+const keyOf = ({ pieces, beyond = {} }) => JSON.stringify([pieces, beyond]);
+
 /** The API's preview of the draft's target; what was told stays in sight while `counting` says that it is of another one. */
 export function useReach(draft) {
-  const key = JSON.stringify(draft.pieces);
-  const [reach, tell] = useState({ key: "[]", told: null, error: null });
+  const key = keyOf(draft);
+  const [reach, tell] = useState({ key: keyOf({ pieces: [] }), told: null, error: null });
   useEffect(() => {
     const target = targetOf(draft);
     const [gone] = goneFiles(draft);
@@ -65,6 +68,8 @@ export function ReachPanel({ reach, status }) {
       <li><span>${names[code] || code}</span><b>${number(n)}</b></li>`)}</ul>
     ${Object.entries(told.untold || {}).map(([code, n]) => html`<p class="note small">${t("untold", { n: number(n), where: names[code] || code })}</p>`)}
     ${area.repairs.map((what) => html`<p class="note small">${t("mended", { what })}</p>`)}
+    ${target.buffer_km ? html`<p class="note small">${t("buffer-in", { km: number(target.buffer_km) })}</p>` : null}
+    ${(target.groups || []).length ? html`<p class="note small">${t("groups-in", { list: list(target.groups) })}</p>` : null}
     ${hides ? html`<p class="small muted">${t("small-why")}</p>` : null}
     ${status === "Actual" ? null : html`<p class="note small">${t("testers-only")}</p>`}
     <p class="sr-only">${counted(audience.people, "people")}</p>

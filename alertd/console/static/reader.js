@@ -3,18 +3,28 @@
 /** Decimals of a degree that are kept: a decimetre. */
 const GRAIN = 1e6;
 
-const round = (n) => Math.round(n * GRAIN) / GRAIN;
+/** What is no number stays none: null is not nought. */
+const round = (n) => (typeof n === "number" ? Math.round(n * GRAIN) / GRAIN : NaN);
 
-/** The polygons of whatever GeoJSON it is. */
-function ofJson(json) {
-  if (json.type === "FeatureCollection") return json.features.flatMap(ofJson);
-  if (json.type === "Feature") return json.geometry ? ofJson(json.geometry) : [];
-  if (json.type === "GeometryCollection") return json.geometries.flatMap(ofJson);
-  if (json.type === "Polygon") return [json.coordinates];
-  return json.type === "MultiPolygon" ? json.coordinates : [];
+/** Every geometry of whatever GeoJSON it is. */
+function geometries(json) {
+  if (json.type === "FeatureCollection") return json.features.flatMap(geometries);
+  if (json.type === "Feature") return json.geometry ? geometries(json.geometry) : [];
+  return json.type === "GeometryCollection" ? json.geometries.flatMap(geometries) : [json];
 }
 
-const pairs = (text) => text.trim().split(/\s+/).map((pair) => pair.split(",").map(Number));
+const SURFACES = { Polygon: (one) => [one.coordinates], MultiPolygon: (one) => one.coordinates };
+
+/** `ignored`: how many lines and points are in it, which are no area. */
+function ofJson(json) {
+  const all = geometries(json);
+  const areas = all.filter(({ type }) => Object.hasOwn(SURFACES, type));
+  return { polygons: areas.flatMap((one) => SURFACES[one.type](one)), circles: [], ignored: all.length - areas.length };
+}
+
+/** Nothing between two commas is no number, and not nought. */
+const numberOf = (text) => (text ? Number(text) : NaN);
+const pairs = (text) => text.trim().split(/\s+/).map((pair) => pair.split(",").map(numberOf));
 /** CAP 1.2, section 3.2.4: latitude first. */
 const ofCap = (text) => [pairs(text).map(([lat, lon]) => [lon, lat])];
 const circleOf = (text) => {
@@ -22,21 +32,42 @@ const circleOf = (text) => {
   return { center: [round(lon), round(lat)], radius_km: radius };
 };
 
-/** What is between the tags of a name, whatever its prefix. */
-const inside = (xml, name) => [...xml.matchAll(new RegExp(`<((?:[\\w.-]+:)?${name})(?:\\s[^>]*)?>([^]*?)</\\1\\s*>`, "g"))].map((found) => found[2]);
+/** What is between the tags of a name, whatever its prefix: read once from the beginning to the end, however many are never closed. */
+function inside(xml, name) {
+  const found = [];
+  let open = null;
+  for (const tag of xml.matchAll(new RegExp(`<(/?)((?:[\\w.-]+:)?${name})(?:\\s[^<>]*)?>`, "g"))) {
+    const [whole, slash, named] = tag;
+    if (!slash && !open && !whole.endsWith("/>")) open = { named, from: tag.index + whole.length };
+    else if (slash && open && open.named === named) { found.push(xml.slice(open.from, tag.index)); open = null; }
+  }
+  return found;
+}
+
+/** The text without its comments. */
+function bare(text) {
+  let [kept, from] = ["", 0];
+  for (;;) {
+    const begins = text.indexOf("<!--", from);
+    const ends = begins < 0 ? -1 : text.indexOf("-->", begins + 4);
+    if (ends < 0) return kept + text.slice(from, begins < 0 ? undefined : begins);
+    kept += text.slice(from, begins);
+    from = ends + 3;
+  }
+}
 
 /** CAP and KML say where in plain text between tags. A worker has no parser of XML, and that of pages logs what is no XML. */
 function ofXml(text) {
-  const xml = text.replace(/<!--[^]*?-->/g, "").trim();
+  const xml = bare(text).trim();
   const root = xml.match(/<([A-Za-z_][\w:.-]*)/);
   if (!root || !xml.endsWith(`</${root[1]}>`)) throw new SyntaxError("cut off");
   const kml = inside(xml, "Polygon").map((polygon) => inside(polygon, "coordinates").map(pairs));
-  return { polygons: [...inside(xml, "polygon").map(ofCap), ...kml], circles: inside(xml, "circle").map(circleOf) };
+  return { polygons: [...inside(xml, "polygon").map(ofCap), ...kml], circles: inside(xml, "circle").map(circleOf), ignored: inside(xml, "LineString").length + inside(xml, "Point").length };
 }
 
 function read(text) {
-  const { polygons, circles } = text.trimStart().startsWith("<") ? ofXml(text) : { polygons: ofJson(JSON.parse(text)), circles: [] };
-  return { polygons: polygons.map((rings) => rings.map((ring) => ring.map(([lon, lat]) => [round(lon), round(lat)]))), circles };
+  const { polygons, ...others } = text.trimStart().startsWith("<") ? ofXml(text) : ofJson(JSON.parse(text));
+  return { polygons: polygons.map((rings) => rings.map((ring) => ring.map(([lon, lat]) => [round(lon), round(lat)]))), ...others };
 }
 
 function boxOf(polygons) {
@@ -48,17 +79,20 @@ function boxOf(polygons) {
 }
 
 const isNumber = (n) => Number.isFinite(n);
+const isOnEarth = ([lon, lat]) => Math.abs(lon) <= 180 && Math.abs(lat) <= 90;
 
 function told(text) {
   let read_;
   try { read_ = read(text); } catch { return { fault: "file-unknown" }; }
-  const { polygons, circles } = read_;
+  const { polygons, circles, ignored } = read_;
   if (!polygons.length && !circles.length) return { fault: "file-empty" };
   if (!polygons.every((rings) => rings.every((ring) => ring.every((point) => point.every(isNumber))))) return { fault: "file-unknown" };
   if (!circles.every((one) => one.center.every(isNumber) && one.radius_km > 0)) return { fault: "file-unknown" };
+  const points = polygons.flatMap((rings) => rings.flat()).concat(circles.map((one) => one.center));
+  if (!points.every(isOnEarth)) return { fault: "file-metres" };
   const shapes = polygons.map((coordinates) => ({ type: "Polygon", coordinates }));
   const corners = polygons.reduce((n, rings) => rings.reduce((m, ring) => m + ring.length, n), 0);
-  return { polygons: shapes, circles, corners, box: boxOf(polygons), json: JSON.stringify(shapes) };
+  return { polygons: shapes, circles, ignored, corners, box: boxOf(polygons), json: JSON.stringify(shapes) };
 }
 
 onmessage = ({ data }) => postMessage(told(data));

@@ -10,7 +10,11 @@ import { Untold } from "./reach.js";
 import { TABLES } from "./tables.js";
 import { t } from "./words.js";
 
-export function SendStep({ draft, change, reach, error, go }) {
+/** What is told and to whom; of an update (`notify`) how whoever was told hears of it: of how many, the API says once it is submitted. */
+const sentence = (draft, told, notify) => (notify
+  ? t(`notify-${notify}`) : sentenceOf({ ...draft, expires: documentOf(draft).expires }, told));
+
+export function SendStep({ draft, change, reach, error, notify, go }) {
   const toggle = (one, on) => change({ channels: TABLES.channels.filter((each) => (each === one ? on : draft.channels.includes(each))) });
   const document = previewOf(draft);
   const told = reach.counting ? null : reach.told;  // a sentence is of this area, or there is none
@@ -18,7 +22,7 @@ export function SendStep({ draft, change, reach, error, go }) {
     <section class="approval of-${draft.status}">
       <div class="approval-words"><${StatusMark} status=${draft.status} long />
         <h2>${t("what-happens")}</h2>
-        ${told ? html`<p class="sentence">${sentenceOf({ ...draft, expires: documentOf(draft).expires }, told)}</p>` : html`<${Untold} reach=${reach} />`}
+        ${told ? html`<p class="sentence">${sentence(draft, told, notify)}</p>` : html`<${Untold} reach=${reach} />`}
         <${RingWords} rings=${(targetOf(draft) || {}).rings} />
         ${draft.status === "Actual" ? html`<p class="muted">${t("submit-says")}</p>` : null}
         <div class="grid"><${Field} label=${t("expires")} type="datetime-local" value=${draft.expires} onChange=${(expires) => change({ expires })} />

@@ -2,7 +2,7 @@
 
 import { Button, Field, Icon, html, useState } from "./parts.js";
 import { HELD_CORNERS, boxOf, hold, readShapes, ringsOf } from "./shapes.js";
-import { t } from "./words.js";
+import { digits, t } from "./words.js";
 
 /** What is pasted and longer is not shown first: a field of a megabyte is slow. */
 const LONGEST_SHOWN = 50_000;
@@ -37,13 +37,13 @@ const corners = (piece) => {
 };
 export const boxOfPieces = (pieces) => boxOf(pieces.flatMap(corners));
 
-/** Reads what comes; `busy` while it does, `fault` a sentence where it could not be taken. */
+/** Reads what comes; `busy` while it does, `fault` a sentence where it could not be taken, `note` one where part of it was not. */
 export function useReading(onAdd) {
-  const [state, set] = useState({ busy: false, fault: "" });
+  const [state, set] = useState({ busy: false, fault: "", note: "" });
   const take = async (text, name) => {
-    set({ busy: true, fault: "" });
+    set({ busy: true, fault: "", note: "" });
     const told = await readShapes(text);
-    set({ busy: false, fault: told.fault ? t(told.fault, told) : "" });
+    set({ busy: false, fault: told.fault ? t(told.fault, told) : "", note: told.ignored ? t("file-ignored", { n: told.ignored }) : "" });
     if (!told.fault) onAdd(piecesOf(told, name));
     return !told.fault;
   };
@@ -57,10 +57,11 @@ export function OtherWays({ onAdd, reading, open, shapesOnly }) {
   const [text, setText] = useState("");
   const [wrong, setWrong] = useState("");
   const circle = () => {
-    const center = place.split(/[\s,;]+/).filter(Boolean).map(Number);
-    const good = center.length === 2 && Math.abs(center[0]) <= 180 && Math.abs(center[1]) <= 90 && Number(radius) > 0;
+    const center = digits(place).split(/[\s,;،]+/).filter(Boolean).map(Number);
+    const radius_km = Number(digits(radius));
+    const good = center.length === 2 && Math.abs(center[0]) <= 180 && Math.abs(center[1]) <= 90 && radius_km > 0;
     setWrong(good ? "" : t("lonlat-bad"));
-    if (good) { onAdd([circlePiece({ center, radius_km: Number(radius) })]); setPlace(""); }
+    if (good) { onAdd([circlePiece({ center, radius_km })]); setPlace(""); }
   };
   const paste = async () => { if (await reading.take(text, t("pasted"))) setText(""); };
   const pasted = (e) => {
@@ -68,12 +69,13 @@ export function OtherWays({ onAdd, reading, open, shapesOnly }) {
     if (long.length > LONGEST_SHOWN) { e.preventDefault(); reading.take(long, t("pasted")); }
   };
   const chosen = (e) => { if (e.target.files[0]) reading.takeFile(e.target.files[0]); e.target.value = ""; };
-  return html`<details class="other-ways" open=${open || reading.fault || null}><summary>${t("other-ways")}</summary>
+  return html`<details class="other-ways" open=${open || reading.fault || reading.note || null}><summary>${t("other-ways")}</summary>
     ${shapesOnly ? null : html`<div class="circle-form"><${Field} label=${t("lonlat")} value=${place} onChange=${setPlace} error=${wrong} placeholder="-5.98, 37.39" />
       <${Field} label=${t("radius")} value=${radius} onChange=${setRadius} inputmode="decimal" />
       <${Button} onClick=${circle}>${t("add")}<//></div>`}
     <label class="button plain file"><${Icon} name="plus" /><span>${t("file-choose")}</span>
       <input type="file" accept=".json,.geojson,.xml,.cap,.kml,application/geo+json,application/cap+xml" onChange=${chosen} /></label>
     <div class="paste-form"><${Field} type="area" label=${t("file-text")} value=${text} onChange=${setText} onPaste=${pasted} error=${reading.fault} spellcheck=${false} />
+      ${reading.note ? html`<p class="note small" role="status">${reading.note}</p>` : null}
       <${Button} onClick=${paste} busy=${reading.busy} disabled=${!text.trim() || reading.busy}>${t("add")}<//></div></details>`;
 }

@@ -71,6 +71,7 @@ const WORDS = {
   "key-lost": ["You were signed out. Your draft is kept: sign in to go on.", "Se cerró la sesión. Su borrador se conserva: entre para seguir.", "Vous avez été déconnecté. Votre brouillon est gardé : reconnectez-vous pour continuer.", "انتهت جلستك. مسودتك محفوظة: ادخل من جديد لتتابع."],
   "one-chance": ["Tell the right people, in seconds, once.", "Avisar a quien corresponde, en segundos, una vez.", "Prévenir les bonnes personnes, en quelques secondes, une fois.", "أبلِغ من يجب إبلاغه، خلال ثوانٍ، ومرة واحدة."],
   "offline": ["No connection to alertd. What you see may be old; trying again.", "Sin conexión con alertd. Lo que ve puede ser antiguo; se reintenta.", "Pas de connexion à alertd. Ce que vous voyez peut dater ; nouvel essai.", "لا اتصال بـ alertd. ما تراه قد يكون قديمًا؛ تجري المحاولة من جديد."],
+  "unanswered": ["No connection to alertd. If you were sending something, it may have arrived: look before you send it again.", "Sin conexión con alertd. Si enviaba algo, puede haber llegado: mire antes de repetirlo.", "Pas de connexion à alertd. Si vous envoyiez quelque chose, c’est peut-être arrivé : regardez avant de recommencer.", "لا اتصال بـ alertd. إن كنت ترسل شيئًا فربما وصل: تحقق قبل إعادة إرساله."],
   "own-fault": ["This page made a mistake: {what}", "Esta página cometió un error: {what}", "Cette page a fait une erreur : {what}", "وقع خطأ في هذه الصفحة: {what}"],
   "waiting": ["Waiting for a second person", "Espera a una segunda persona", "En attente d’une seconde personne", "في انتظار شخص ثانٍ"],
   "nobody-waits": ["Nothing waits for you.", "Nada le espera.", "Rien ne vous attend.", "لا شيء ينتظرك."],
@@ -117,8 +118,15 @@ const WORDS = {
   "step-send": ["Check and submit", "Comprobar y presentar", "Vérifier et soumettre", "تحقق ثم قدِّم"],
   "next": ["Continue", "Continuar", "Continuer", "متابعة"],
   "back": ["Back", "Atrás", "Retour", "رجوع"],
+  "try-again": ["Try again", "Intentarlo de nuevo", "Réessayer", "إعادة المحاولة"],
   "discard": ["Discard draft", "Descartar borrador", "Jeter le brouillon", "حذف المسودة"],
   "draft-kept": ["Kept in this tab", "Guardado en esta pestaña", "Gardé dans cet onglet", "محفوظ في هذه الصفحة"],
+  "preview-old": ["This is of what was written before.", "Esto es de lo escrito antes.", "Ceci correspond à ce qui était écrit avant.", "هذا نصُّ ما كُتب من قبل."],
+  "buffer-in": ["With {km} km around it, as the alert has it.", "Con {km} km alrededor, como la alerta lo tiene.", "Avec {km} km autour, comme l’alerte le prévoit.", "مع {km} كم حولها، كما في التنبيه."],
+  "groups-in": ["And the groups {list}, as the alert has it.", "Y los grupos {list}, como la alerta lo tiene.", "Et les groupes {list}, comme l’alerte le prévoit.", "والمجموعات {list}، كما في التنبيه."],
+  "photo-waits": ["The photo is not handed in yet: hand it in or remove it.", "La foto aún no está entregada: entréguela o quítela.", "La photo n’est pas encore remise : remettez-la ou retirez-la.", "لم تُسلَّم الصورة بعد: سلّمها أو أزلها."],
+  "number-bad": ["A whole number is needed here: 7", "Aquí va un número entero: 7", "Il faut ici un nombre entier : 7", "يلزم هنا عدد صحيح: 7"],
+  "draft-full": ["This tab is full: what you type now is lost when the page is loaded again.", "Esta pestaña está llena: lo que escriba ahora se pierde al recargar la página.", "Cet onglet est plein : ce que vous tapez maintenant est perdu si la page est rechargée.", "هذه الصفحة ممتلئة: ما تكتبه الآن يضيع عند إعادة تحميلها."],
   "what-for": ["What is it?", "¿Qué es?", "De quoi s’agit-il ?", "ما نوعه؟"],
   "checks": ["Before a child is named", "Antes de nombrar a un menor", "Avant de nommer un enfant", "قبل تسمية طفل"],
   "checks-why": ["An actual alert needs all of it. None of it is published.", "Una alerta real lo necesita todo. Nada se publica.", "Une alerte réelle exige tout. Rien n’est publié.", "التنبيه الحقيقي يحتاجها كلها. لا يُنشر شيء منها."],
@@ -207,6 +215,8 @@ const WORDS = {
   "shape-waits": ["A shape is not closed yet: close it, or press Escape.", "Hay una forma sin cerrar: ciérrela o pulse Escape.", "Une forme n’est pas fermée : fermez-la ou appuyez sur Échap.", "هناك شكل لم يُغلق بعد: أغلقه أو اضغط Escape."],
   "minus": ["taken away", "restado", "retranché", "مقتطَع"],
   "shape": ["Shape of {n} corners", "Forma de {n} vértices", "Forme de {n} sommets", "شكل من {n} رؤوس"],
+  "around": ["{what} around {place}", "{what} alrededor de {place}", "{what} autour de {place}", "{what} حول {place}"],
+  "otherwise": ["another one", "otra distinta", "une autre", "غيره"],
   "circle": ["Circle", "Círculo", "Cercle", "دائرة"],
   "other-ways": ["By coordinates or file", "Por coordenadas o archivo", "Par coordonnées ou fichier", "بالإحداثيات أو بملف"],
   "lonlat": ["Longitude, latitude", "Longitud, latitud", "Longitude, latitude", "خط الطول، خط العرض"],
@@ -217,6 +227,8 @@ const WORDS = {
   "file-text": ["Or paste its text", "O pegue su texto", "Ou collez son texte", "أو ألصق نصه"],
   "file-unknown": ["This is no GeoJSON, CAP or KML that can be read.", "Esto no es GeoJSON, CAP ni KML legible.", "Ce n’est ni du GeoJSON, ni du CAP, ni du KML lisible.", "هذا ليس GeoJSON أو CAP أو KML يمكن قراءته."],
   "file-empty": ["There is no polygon or circle in it.", "No contiene ningún polígono ni círculo.", "Il ne contient ni polygone ni cercle.", "لا يوجد فيه مضلع ولا دائرة."],
+  "file-metres": ["Its coordinates are no longitudes and latitudes in degrees. Save it as WGS 84 (EPSG:4326) and choose it again.", "Sus coordenadas no son longitudes y latitudes en grados. Guárdelo como WGS 84 (EPSG:4326) y elíjalo de nuevo.", "Ses coordonnées ne sont pas des longitudes et latitudes en degrés. Enregistrez-le en WGS 84 (EPSG:4326) et choisissez-le à nouveau.", "إحداثياته ليست خطوط طول وعرض بالدرجات. احفظه بنظام WGS 84 (EPSG:4326) ثم اختره من جديد."],
+  "file-ignored": ["One line or point in it is no area and was left out.|{n} lines or points in it are no area and were left out.", "Una línea o punto no es un área y se dejó fuera.|{n} líneas o puntos no son áreas y se dejaron fuera.", "Une ligne ou un point n’est pas une zone et a été laissé.|{n} lignes ou points ne sont pas des zones et ont été laissés.", "تُرك خط أو نقطة واحدة لأنها ليست منطقة.|تُرك خطان أو نقطتان لأنهما ليستا منطقة.|تُركت {n} خطوط أو نقاط لأنها ليست مناطق.|تُرك {n} خطًا أو نقطة لأنها ليست مناطق.|تُرك {n} خط أو نقطة لأنها ليست مناطق."],
   "file-gone": ["The outline of “{name}” is no longer in this tab: remove it and choose the file again.", "El contorno de «{name}» ya no está en esta pestaña: quítelo y elija el archivo de nuevo.", "Le contour de « {name} » n’est plus dans cet onglet : retirez-le et choisissez de nouveau le fichier.", "لم يعد حدّ «{name}» في هذه الصفحة: أزله واختر الملف من جديد."],
   "file-large": ["It has {n} corners, and at most {most} are taken. Simplify the outline first.", "Tiene {n} vértices y se aceptan como máximo {most}. Simplifique antes el contorno.", "Il a {n} sommets, et {most} au plus sont acceptés. Simplifiez d’abord le contour.", "فيه {n} رأس، والحد الأقصى {most}. بسّط الحدود أولًا."],
   "file-heavy": ["It is larger than {n} MB. Simplify the outline first.", "Supera los {n} MB. Simplifique antes el contorno.", "Il dépasse {n} Mo. Simplifiez d’abord le contour.", "حجمه أكبر من {n} ميغابايت. بسّط الحدود أولًا."],
@@ -268,7 +280,7 @@ const WORDS = {
   "resume-ask": ["Ask to resume", "Pedir reanudar", "Demander la reprise", "طلب الاستئناف"],
   "resume-lift": ["Resume sending", "Reanudar los envíos", "Reprendre les envois", "استئناف الإرسال"],
   "resume-asked": ["{who} asked to resume. It takes a second person.", "{who} pidió reanudar. Hace falta otra persona.", "{who} a demandé la reprise. Il faut une seconde personne.", "طلب {who} الاستئناف. يلزم شخص ثانٍ."],
-  "nothing-changed": ["Nothing has changed since it was submitted.", "Nada ha cambiado desde que se presentó.", "Rien n’a changé depuis la soumission.", "لم يتغير شيء منذ التقديم."],
+  "nothing-changed": ["It reaches as many people as when it was submitted.", "Llega a tantas personas como cuando se envió.", "Elle touche autant de personnes qu’au moment de la soumission.", "يصل إلى العدد نفسه من الأشخاص كما عند التقديم."],
   "outside-yours": ["{share} % of this lies outside your jurisdiction ({where}): an alert to it is refused.", "El {share} % queda fuera de su ámbito territorial ({where}): una alerta aquí se rechaza.", "{share} % sont hors de votre ressort ({where}) : une alerte ici est refusée.", "{share} % منها خارج نطاق اختصاصك ({where}): يُرفض أي تنبيه فيها."],
   "untold": ["{n} who gave only {where} as their place are not told: too little of it lies inside.", "No se avisa a {n} que solo indicaron {where}: queda dentro muy poco de ese territorio.", "{n} qui n’ont indiqué que {where} ne sont pas prévenus : trop peu de ce territoire est dedans.", "لا يُبلَّغ {n} ممن لم يذكروا سوى {where} مكانًا لهم: ما يقع منها في الداخل قليل جدًا."],
   "people-changed": ["When it was submitted it reached {then}; now it is {now}.", "Al presentarse alcanzaba a {then}; ahora son {now}.", "À la soumission elle atteignait {then} ; maintenant {now}.", "عند التقديم كان يصل إلى {then}؛ والآن {now}."],
@@ -626,10 +638,14 @@ export function t(key, values = {}) {
 /** Whether there is a word for a key. */
 export const known = (key) => Object.hasOwn(WORDS, key);
 
+/** What is typed, with the digits of Arabic and Persian as those that programs read. */
+export const digits = (text) => text.replace(/[٠-٩۰-۹]/g, (one) => String(one.charCodeAt(0) & 15));
+
 export const number = (n) => (typeof n === "number" ? new Intl.NumberFormat(locale).format(n) : n === "hidden" ? t("hidden") : n);
 
-export const moment = (iso) =>
-  new Intl.DateTimeFormat(locale, { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" }).format(new Date(iso)).replaceAll(" ", "\u00a0");
+/** A time as people say it; where there is none yet, none is made up. */
+export const moment = (iso) => (Number.isNaN(new Date(iso || NaN).getTime()) ? "–" :
+  new Intl.DateTimeFormat(locale, { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" }).format(new Date(iso)).replaceAll(" ", "\u00a0"));
 
 export const day = (iso) => new Intl.DateTimeFormat(locale, { dateStyle: "long" }).format(new Date(iso));
 export const date = (iso) => new Intl.DateTimeFormat(locale, { day: "numeric", month: "short" }).format(new Date(iso));
