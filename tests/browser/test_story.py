@@ -30,6 +30,7 @@ async def enter(window: Desk, url: str, key: str) -> None:
     """Signs in with hands on the keys alone."""
     await window.page.goto(f"{url}/console")
     await window.page.get_by_label("Your key").wait_for()
+    await window.tab_to("Your key")
     await window.page.keyboard.type(key)
     await window.page.keyboard.press("Enter")
     await window.page.locator(".health").wait_for()
@@ -60,7 +61,7 @@ async def test_the_whole_story_by_keyboard_alone(served: Served, browser: Browse
         await go(author, "Continue")
         await author.tab_to("Region, city or code")
         await keys.type("Sevilla")
-        await author.page.locator(".found button").first.wait_for()
+        await author.page.locator(".found:not([aria-busy]) button").first.wait_for()
         await keys.press("Enter")
         await expect(author.page.locator(".found button").first).to_be_focused()
         await keys.press("Enter")

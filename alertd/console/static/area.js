@@ -47,7 +47,7 @@ export function Search({ onFound, near = START.center }) {
   };
   return html`<div class="search" onKeyDown=${leave}><${Icon} name="search" />
     <input type="search" aria-label=${t("search-place")} placeholder=${t("search-place")} value=${text} onInput=${(e) => type(e.target.value)} onKeyDown=${keys} />
-    ${found && found.error ? html`<${Refused} error=${found.error} />` : found ? html`<ul class="found" ref=${list}>${found.regions.length ? found.regions.map((one) => html`<li><button type="button" onClick=${() => take(one)}>
+    ${found && found.error ? html`<${Refused} error=${found.error} />` : found ? html`<ul class="found" ref=${list} aria-busy=${found.of === text.trim() ? null : "true"}>${found.regions.length ? found.regions.map((one) => html`<li><button type="button" onClick=${() => take(one)}>
       <b>${one.names[language] || one.name}</b><span class="muted">${kindOf({ kind: one.kind, within: one.parent || one.country })} · ${one.code}</span></button></li>`) : html`<li class="muted">${t("no-region")}</li>`}</ul>` : null}
   </div>`;
 }
