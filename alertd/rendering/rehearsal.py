@@ -44,8 +44,11 @@ def _longest_child(language: str) -> dict[str, Any]:
             {
                 "id": "c1", "name": {"public": _LONG_NAME.strip()}, "age": {"years": 11}, "sex": "female",
                 "height_cm": [118, 125], "hair": "light-brown", "eyes": "brown", "clothing": {language: "abc " * 100},
+                "marks": {language: "abc " * 100},
             }
         ],
+        "persons_sought": [{"name": {"public": _LONG_NAME.strip()}, "description": {language: "abc " * 100}}],
+        "vehicles": [{"plate": "1234 BCD", "country": "ES", "description": {language: "abc " * 100}}],
         "last_seen": {
             "at": "2026-11-24T17:40:00+01:00", "time_zone": "America/Sao_Paulo", "place": {language: "abc " * 100},
         },

@@ -24,7 +24,7 @@ from channels.base import Loudness, MailMessage, Message, PushMessage, SmsMessag
 from channels.text import segments
 from tests.unit.alertd.samples import MISSING_CHILD
 from tests.unit.alertd.samples import changed as document_with
-from tests.unit.alertd.test_rendering import CHILD, LANGUAGES, LONGEST_CHILD, LONGEST_GENERAL, parts
+from tests.unit.alertd.test_rendering import CHILD, LANGUAGES, LONGEST_CHILD, LONGEST_GENERAL, SOUGHT, parts
 
 ROOT = Path(__file__).parents[3]
 CHANNELS = ("push", "webpush", "sms", "mail")
@@ -48,8 +48,9 @@ SEVERAL = {
     **LONGEST_CHILD,
     "case": {**LONGEST_CHILD["case"], "children": [{**CHILD, "id": f"c{n}", "age": {"years": n}} for n in range(9)]},
 }
+LONGEST = {**LONGEST_CHILD, "case": {**LONGEST_CHILD["case"], **SOUGHT}}
 SAMPLES = {
-    "missing-child": {"longest": LONGEST_CHILD, "smallest": SMALLEST_CHILD, "several": SEVERAL, "usual": USUAL},
+    "missing-child": {"longest": LONGEST, "smallest": SMALLEST_CHILD, "several": SEVERAL, "usual": USUAL},
     "general": {"longest": LONGEST_GENERAL, "smallest": SMALLEST_GENERAL},
 }
 

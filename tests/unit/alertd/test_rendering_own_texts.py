@@ -28,7 +28,7 @@ from alertd.rendering.own_texts import (
 from alertd.rendering.rehearsal import rehearse
 from alertd.resources import templates_dir
 from channels.base import Loudness, MailMessage, SmsMessage, Stamp
-from tests.unit.alertd.test_rendering import CHANNELS, LANGUAGES, parts
+from tests.unit.alertd.test_rendering import CHANNELS, LANGUAGES, LONGEST_CHILD, parts
 from tests.unit.alertd.test_rendering_languages import SAFETY, SAMPLES, USUAL, alert_of, bare
 
 TITLE = Place("missing-child", "push", "en", "title")
@@ -210,8 +210,8 @@ def test_an_own_sms_leaves_out_facts_before_it_costs_more(renderer: Renderer):
     place = Place("missing-child", "sms", "en", "text")
     texts = {place: "{{ heading }}: {{ who }}\n{{ last_seen }}\n{{ people }}\n{{ description }}\n{{ url }}"}
     long = {"en": {"description": "She went along the river. " * 20}}
-    message = render(renderer, texts, "sms", SAMPLES["missing-child"]["longest"], info=long, status="Actual")
-    usual = render(renderer, {}, "sms", SAMPLES["missing-child"]["longest"], info=long, status="Actual")
+    message = render(renderer, texts, "sms", LONGEST_CHILD, info=long, status="Actual")
+    usual = render(renderer, {}, "sms", LONGEST_CHILD, info=long, status="Actual")
     assert abs(len(message.text) - len(usual.text)) < 5
     assert "river" not in message.text
 
