@@ -295,6 +295,6 @@ def test_installation_is_looked_at_without_being_started(served: Served, tmp_pat
     looked = alertd(served, "--config", str(file), "check")
     assert looked.returncode == 1
     assert "FAULT  carrier push    credentials: there is no file /nowhere/key.json\n" in looked.stdout.decode()
-    assert looked.stderr.decode() == "alertd: 1 of 5 are at fault\n"
+    assert looked.stderr.decode() == "alertd: 1 of 6 are at fault\n"
     file.write_text("[api]\nprot = 1\n")
     assert "did you mean port?" in refused(served, "--config", str(file), "check")

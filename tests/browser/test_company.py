@@ -18,7 +18,7 @@ async def test_a_vehicle_is_named_and_its_plate_typed_again(
 ):
     """Its author adds marks, a vehicle and a person to a draft; the approver cannot send it before the plate is typed as it stands."""
     alert_id = served.call("POST", "/v1/alerts", {**alert, "state": "draft"}, ana)[1]["id"]
-    async with desk(browser, served.url, 422) as author, desk(browser, served.url, 400) as approver:
+    async with desk(browser, served.url, 400, 422) as author, desk(browser, served.url, 400) as approver:
         await author.sign_in(ana)
         await author.page.goto(f"{served.url}/console#/edit/{alert_id}")
         column = author.page.locator(".column", has=author.page.locator("[lang=en]"))

@@ -100,9 +100,12 @@ const ground = ({ description, basis }, languages) => ({ description: filled(des
 const soughtOf = (one, languages) => unset({ name: one.name.trim() ? { public: one.name.trim() } : undefined, sex: one.sex, ...ground(one, languages) });
 const vehicleOf = (one, languages) => unset({ plate: one.plate.trim(), country: one.country.trim().toUpperCase(), ...ground(one, languages) });
 
+/** Whether anything of it is filled in: a row that was only opened is nobody. */
+const isSaid = (one) => Object.values(one).some((value) => (typeof value === "string" ? value.trim() : Object.keys(value).length));
+
 /** Whom and what the child may be with; of a child under protection nothing is said. */
 const besideOf = ({ protection, sought, vehicles, languages }) => (protection.length
-  ? { protection } : { persons_sought: sought.map((one) => soughtOf(one, languages)), vehicles: vehicles.map((one) => vehicleOf(one, languages)) });
+  ? { protection } : { persons_sought: sought.filter(isSaid).map((one) => soughtOf(one, languages)), vehicles: vehicles.filter(isSaid).map((one) => vehicleOf(one, languages)) });
 
 /** Countries as they are typed: "es, fr". */
 export const listed = (countries) => countries.toUpperCase().split(/[\s,;]+/).filter(Boolean);
