@@ -187,15 +187,15 @@ def replacing(path: Path) -> Iterator[Path]:
     unfinished = path.with_name(f"{path.name}.{secrets.token_hex(8)}.unfinished")
     try:
         yield unfinished
-        _to_disk(unfinished)
+        to_disk(unfinished)
         unfinished.replace(path)
-        _to_disk(path.parent)
+        to_disk(path.parent)
     finally:
         unfinished.unlink(missing_ok=True)
 
 
-def _to_disk(path: Path) -> None:
-    """The content of a file, or the names in a folder."""
+def to_disk(path: Path) -> None:
+    """Waits until the content of a file, or the names in a folder, are on disk."""
     opened = os.open(path, os.O_RDONLY)
     try:
         os.fsync(opened)

@@ -66,9 +66,7 @@ class Looks:
         """The area of an alert's target, its regions, and the countries that it lies in. Raises Problem for a target that is none, and
         where no contact works in all of them.
         """
-        area = await self._targeting.area(alert.target)
-        shares = await self._targeting.shares(area.geometry)
-        countries = self._targeting.countries(alert.target, area, shares)
+        area, shares, countries = await self._ground(alert)
         check_contacts(alert, countries)
         return area, shares, countries
 
@@ -101,9 +99,13 @@ class Looks:
             asyncio.get_running_loop().call_later(LATELY_S, self._kept.forget)
         return self._moment
 
-    async def _look(self, alert: Alert) -> Sight:
+    async def _ground(self, alert: Alert) -> tuple[Area, list[Share], tuple[str, ...]]:
         area = await self._targeting.area(alert.target)
         shares = await self._targeting.shares(area.geometry)
+        return area, shares, self._targeting.countries(alert.target, area, shares)
+
+    async def _look(self, alert: Alert) -> Sight:
+        area, shares, countries = await self._ground(alert)
         told = self._targeting.told_regions(shares)
         found = await self._targeting.people(area.geometry, alert, told)
         return Sight(
@@ -111,7 +113,7 @@ class Looks:
             shares=shares,
             found=found,
             ringed=await self._targeting.ringed(area.geometry, alert, found),
-            countries=self._targeting.countries(alert.target, area, shares),
+            countries=countries,
             regions=" ".join(map(str, told)),
             wkb=shapely.to_wkb(area.geometry),
         )

@@ -29,6 +29,7 @@ import msgspec
 
 from alertd.store.codec import Codec
 from alertd.store.connection import SCHEMA_VERSION
+from geofences.files import to_disk
 
 NAME = "backup.json"
 #: What tells the next start that its store was put back.
@@ -119,7 +120,7 @@ def put_back(copy: Path, directory: Path, backup: Backup) -> None:
         for name in (_REGIONS, _AOF):
             if (part / name).exists():
                 (part / name).rename(directory / name)
-        _sync(directory)
+        to_disk(directory)
     except OSError as error:
         raise BackupError(f"{error.filename or directory} cannot be put back: {error.strerror}") from None
     finally:
@@ -193,7 +194,7 @@ def _copied(source: IO[bytes], to: Path, size: int) -> Kept:
             left -= handle.write(piece)
         handle.flush()
         os.fsync(handle.fileno())
-    _sync(to.parent)
+    to_disk(to.parent)
     return Kept(bytes=size - left, sha256=digest.hexdigest())
 
 
@@ -202,11 +203,3 @@ def _check(file: Path, kept: Kept, to: Path) -> None:
         found = _copied(source, to, os.fstat(source.fileno()).st_size)
     if found != kept:
         raise BackupError(f"{file} is not what was copied: take another backup. Nothing was put back.")
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -9,6 +9,8 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from geofences.files import to_disk
+
 
 class Tombstone(msgspec.Struct, frozen=True, kw_only=True):
     """A key that is to be nowhere any more."""
@@ -33,11 +35,7 @@ class Tombstones:
             os.fsync(handle)
         finally:
             os.close(handle)
-        folder = os.open(self.path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # the file itself may be new
-        finally:
-            os.close(folder)
+        to_disk(self.path.parent)  # the file itself may be new
 
     def read(self) -> list[Tombstone]:
         """All of them; a line that was cut off was never acted on. Raises OSError, but none where there is no file."""
