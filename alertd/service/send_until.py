@@ -33,18 +33,26 @@ class SendUntil:
 
     @asynccontextmanager
     async def kept(self, goes_on: Callable[[], Awaitable[bool]]) -> AsyncIterator[None]:
-        """While this lasts, and for as long as the answer is yes, it is asked again."""
-        asking = asyncio.create_task(self._keep(goes_on))
+        """While this lasts, and for as long as the answer is yes, it is asked again: at once where the gate itself took long. It
+        answers when the disk has what it wrote, and a slow disk would leave no time to write anything, ever.
+        """
+        in_time = self._clock.monotonic() < self._until_s - ASK_AGAIN_S
+        asking = asyncio.create_task(self._keep(goes_on, goes=in_time or await self._ask(goes_on)))
         try:
             yield
         finally:
             self._over = True
             await ended(asking)
 
-    async def _keep(self, goes_on: Callable[[], Awaitable[bool]]) -> None:
-        while not self._over:
+    async def _keep(self, goes_on: Callable[[], Awaitable[bool]], *, goes: bool) -> None:
+        while goes and not self._over:
             await self._clock.sleep(ASK_AGAIN_S)
-            until_s = self._clock.monotonic() + SEND_WITHIN_S
-            if not await goes_on():
-                return
+            goes = await self._ask(goes_on)
+
+    async def _ask(self, goes_on: Callable[[], Awaitable[bool]]) -> bool:
+        """A yes counts from when it was asked for."""
+        until_s = self._clock.monotonic() + SEND_WITHIN_S
+        goes = await goes_on()
+        if goes:
             self._until_s = until_s
+        return goes

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+import pytest
+
 from alertd.service.send_until import SEND_WITHIN_S, SendUntil
 
 
@@ -91,6 +93,17 @@ async def test_an_answer_counts_from_its_question():
         gate.away.set()
         await clock.go(0)
         assert not leave.holds()
+
+
+@pytest.mark.parametrize("opens", [True, False])
+async def test_a_gate_that_took_long_leaves_time_to_write_if_it_is_open_still(opens: bool):
+    """It answers when the disk has what it wrote. However slow that is, whoever is owed an alert is told."""
+    clock, gate = Clock(), Gate(opens=opens)
+    leave = SendUntil(clock)
+    await clock.go(3)
+    async with leave.kept(gate.goes_on):
+        assert gate.asked == 1
+        assert leave.holds() == opens
 
 
 async def test_nothing_is_asked_when_it_is_over():
