@@ -29,8 +29,10 @@ _TYPES = {
     ".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".json": "application/json",
     ".mjs": "text/javascript", ".svg": "image/svg+xml", ".txt": "text/plain",
 }  # fmt: skip
-#: Read in ranges from the disk: a browser takes the tiles that it shows.
+#: Read in ranges from the disk: a browser takes the tiles that it shows. It keeps none of them: from its cache, Chromium now and then
+#: gives nothing for a range where another of the same file was given up.
 _IN_RANGES = {".pmtiles"}
+_RANGE_HEADERS = _HEADERS | {hdrs.CACHE_CONTROL: "no-store"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class _Files:
             if path is None:
                 raise web.HTTPNotFound
             if path.suffix in _IN_RANGES:
-                return web.FileResponse(path, headers=_HEADERS)
+                return web.FileResponse(path, headers=_RANGE_HEADERS)
             self._packed[name] = await asyncio.to_thread(lambda: _packed(path.read_bytes(), path.suffix))
         file = self._packed[name]
         headers = _HEADERS | {hdrs.ETAG: file.etag, hdrs.VARY: hdrs.ACCEPT_ENCODING}

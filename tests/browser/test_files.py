@@ -127,7 +127,7 @@ async def test_nothing_inline_and_nothing_from_elsewhere(client: TestClient[web.
         assert answer.status == 200
         assert policy.startswith("default-src 'none'; script-src 'self'; ")
         assert "unsafe" not in policy
-        assert answer.headers["Cache-Control"] == "no-cache"
+        assert answer.headers["Cache-Control"] == ("no-store" if path.endswith(".pmtiles") else "no-cache")
     page = (STATIC / "index.html").read_text(encoding="utf-8")
     assert not re.search(r"<script>|<style|style=|https?://", page)
 

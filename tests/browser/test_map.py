@@ -73,7 +73,9 @@ async def test_the_area_stays_when_the_light_goes_out(served: Served, browser: B
 async def test_a_tile_that_was_cut_off_is_fetched_again_and_a_broken_one_is_told(
     served: Served, browser: Browser, ana: str
 ):
-    """A range that the browser cuts off is asked for once more, and the map is whole; what the server cannot give is told in words."""
+    """A range that does not come, or comes as nothing, is asked for once more, and the map is whole; what the server cannot give is
+    told in words.
+    """
     broken, asked = False, list[str]()
 
     async def answer(route: Route) -> None:
@@ -83,6 +85,8 @@ async def test_a_tile_that_was_cut_off_is_fetched_again_and_a_broken_one_is_told
             await route.fulfill(status=503)
         elif asked.count(wanted) == 1:
             await route.abort("aborted")
+        elif asked.count(wanted) == 2:
+            await route.fulfill(status=206, body=b"")
         else:
             await route.continue_()
 

@@ -21,18 +21,17 @@ const NOTHING = { type: "FeatureCollection", features: [] };
 
 /** How often a piece of the map is asked for before it is told that it does not come. */
 const TRIES = 4;
-/** After a try, and as much longer after each: while many are given up at once the next is cut off with them. */
+/** After a try, and as much longer after each. */
 const REST_MS = 200;
 
-/**
- * Of the ranges of one file that are fetched at once, Chromium now and then cuts one off as well when another is given up. That
- * comes as a TypeError, as a line that is down does: what nobody gave up is asked for again, a few times: the next may be cut off, too.
- */
+/** A line that is down comes as a TypeError, one that breaks as less than was asked for: what nobody gave up is asked for again. */
 class Persistent extends FetchSource {
   async getBytes(offset, length, signal, etag) {
     for (let left = TRIES; ; left -= 1) {
       try {
-        return await super.getBytes(offset, length, signal, etag);
+        const piece = await super.getBytes(offset, length, signal, etag);
+        if (piece.data.byteLength < length) throw new TypeError(`${piece.data.byteLength} of ${length} bytes came`);
+        return piece;
       } catch (error) {
         if (left === 1 || !(error instanceof TypeError) || (signal && signal.aborted)) throw error;
         await new Promise((resume) => setTimeout(resume, REST_MS * (TRIES - left + 1)));
