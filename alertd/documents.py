@@ -115,12 +115,18 @@ class Circle(Document):
     radius_km: RadiusKm
 
 
+#: Whoever was told already hears of a change, or of the end, at once.
+_PACE = "At most so many messages a minute, of all channels together, ten seconds' worth at a time: as many calls as a hotline can take."
+
+
 class Ring(Circle):
     """A circle told at its own loudness, so long after the approval. Whoever is in several is in the smallest."""
 
     loudness: Annotated[Loudness | None, Field(description="Default: the alert's.")] = None
     delay_min: Annotated[int, Field(ge=0, le=24 * 60)] = 0
-    pace_per_min: Annotated[int, Field(ge=1)] | None = None
+    pace_per_min: Annotated[
+        int | None, Field(ge=1, description=f"{_PACE} Default: with the others, at the policy's.")
+    ] = None
 
 
 class Exclusion(Document):
@@ -158,7 +164,9 @@ class Policy(Document):
         ),
     ] = "all"
     after_s: Annotated[int, Field(ge=10, le=3_600, description="When that SMS goes, after the approval.")] = 60
-    pace_per_min: Annotated[int, Field(ge=1)] | None = None
+    pace_per_min: Annotated[
+        int | None, Field(ge=1, description=f"{_PACE} Default: as fast as the carriers take them.")
+    ] = None
 
     @property
     def escalates(self) -> bool:

@@ -25,9 +25,7 @@ MAX_LIFE = timedelta(days=30)
 #: (CAP's values and what only the record of a case needs are kept and answered: there is nothing else to do with them.)
 NOT_YET: tuple[tuple[str, Any, str], ...] = (
     ("scope", "Public", "Only alerts to the public are sent yet."),
-    ("target/rings/*/pace_per_min", None, "A slower pace is not handled yet."),
     ("target/groups", (), "Groups are not handled yet."),
-    ("policy/pace_per_min", None, "A slower pace is not handled yet."),
     ("publish/page", False, "There is no public page yet."),
 )
 

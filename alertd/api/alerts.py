@@ -207,7 +207,9 @@ async def submitted_reply(s: Services, taken: Taken, alert: Alert) -> Reply[Subm
         state=taken.record.state,
         area=await taken.answers.once(None, ("area", language), lambda: area_reply(s, taken, language)),
         audience=audience,
-        eta=eta(s, audience.addresses, alert.channels, how_loud.values() or (loudness(alert, REST),)),
+        eta=eta(
+            s, audience, (alert.target, alert.policy), alert.channels, how_loud.values() or (loudness(alert, REST),)
+        ),
     )
     return Reply(body, headers={"Location": f"/v1/alerts/{body.id}", **etag(taken.record.rev)})
 

@@ -11,12 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from alertd.alerts import AlertState
 from alertd.api.services import Services
-from alertd.documents import Target
+from alertd.documents import Policy, Target
 from alertd.ids import chain_of
 from alertd.kinds import Notify
 from alertd.rendering.areas import area_name
 from alertd.rendering.catalogue import REFERENCE
 from alertd.rendering.languages import matching
+from alertd.service import rings
 from alertd.service.looks import Look
 from alertd.service.targeting import SMALL_COUNT, Shown, shown
 from alertd.store.alerts import AlertRecord
@@ -67,8 +68,8 @@ class AudienceReply(BaseModel):
 REV = "Another with each change of the alert, its state included. The ETag of the alert is the same number."
 #: Of each reply that has an `eta`.
 ETA = (
-    "Seconds each channel needs at its carrier's rate, its ramp included unless all of it is loud. Not counted: what other alerts "
-    "take meanwhile, the limits of mail domains, and SMS of several segments."
+    "Seconds each channel needs at its carrier's rate, its ramp included unless all of it is loud, or at a slower pace that is asked "
+    "for. Not counted: what other alerts take meanwhile, the limits of mail domains, and SMS of several segments."
 )
 
 
@@ -139,20 +140,36 @@ def audience_reply(
 
 
 def eta(
-    s: Services, addresses: dict[str, Shown], channels: Collection[str], loudness: Iterable[Loudness | None]
+    s: Services,
+    audience: AudienceReply,
+    asked: tuple[Target, Policy],
+    channels: Collection[str],
+    loudness: Iterable[Loudness | None],
 ) -> dict[str, float]:
-    """Seconds by channel at the carriers' rates; a hidden count is taken at its largest, and what is or may be not loud ramps up.
+    """Seconds by channel at the carriers' rates and the pace that is asked for; a hidden count is taken at its largest, and what is or
+    may be not loud ramps up.
 
     Limits of mail domains are not in it: who has a mailbox where is known only when every record has been opened, which takes
     seconds for a million people and tells of them what a count of addresses does not.
     """
-    loud = set(loudness) == {Loudness.LOUD}
-    most = {channel: count if isinstance(count, int) else SMALL_COUNT for channel, count in addresses.items()}
-    return {
-        channel: round(s.carriers.seconds_for(channel, count, loud=loud), 3)
-        for channel, count in most.items()
-        if channel in s.carriers.channels.intersection(channels)
+    loud, told = set(loudness) == {Loudness.LOUD}, s.carriers.channels.intersection(channels)
+    of_ring = {ring.ring: ring.addresses for ring in audience.rings} or {rings.REST: audience.addresses}
+    slow = rings.paced_s(
+        rings.paces(*asked), {ring: sum(_most(by[one]) for one in told & by.keys()) for ring, by in of_ring.items()}
+    )
+    paced = {
+        channel: max((slow.get(ring, 0) for ring, by in of_ring.items() if _most(by.get(channel, 0))), default=0)
+        for channel in told
     }
+    return {
+        channel: round(max(s.carriers.seconds_for(channel, _most(count), loud=loud), paced[channel]), 3)
+        for channel, count in audience.addresses.items()
+        if channel in told
+    }
+
+
+def _most(count: Shown) -> int:
+    return count if isinstance(count, int) else SMALL_COUNT
 
 
 def alert_reply(record: AlertRecord, *, whole: bool = False) -> AlertReply:

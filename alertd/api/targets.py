@@ -81,7 +81,7 @@ async def preview_target(request: web.Request, *, body: PreviewRequest) -> Previ
         geometry=json.loads(shapely.to_geojson(area.geometry)),
         audience=audience,
         untold=await s.targeting.untold(body.kind, body.policy, shares, area.km2, found),
-        eta=eta(s, audience.addresses, CHANNELS, (ring.loudness for ring in audience.rings)),
+        eta=eta(s, audience, (body.target, body.policy), CHANNELS, (ring.loudness for ring in audience.rings)),
         outside=OutsideReply.model_validate(facts(beyond)) if beyond else None,
         notice=NOBODY_ACKNOWLEDGES if body.policy.escalates and not await s.acks.lately(s.clock.now_ms()) else None,
     )

@@ -89,18 +89,14 @@ class Planner:
     async def _plan_people(
         self, record: AlertRecord, alert: Alert, frozen: Frozen, refer: Refer, gives_way: GivesWay
     ) -> bool:
-        turn, cursor = rings.in_turn(alert, frozen.rings), record.cursor
+        turn, cursor, when = rings.in_turn(alert, frozen.rings), record.cursor, rings.when(alert)
         while True:
             size = self._first if cursor == 0 else self._rest
             after = min(cursor + size, len(turn))
             chunk = turn[cursor:after]
             groups = await refer(frozen.numbers[chunk], frozen.rings[chunk])
-            delays, last = rings.delays_ms(alert.target), after == len(turn)
-            batch = FIRST_BATCH if cursor == 0 else BATCH
-            answer = await self._work.plan(
-                record.id, cursor, after, groups, last=last, delays_ms=delays,
-                late_ms=1_000 * alert.policy.after_s, batch=batch,
-            )  # fmt: skip
+            last, batch = after == len(turn), FIRST_BATCH if cursor == 0 else BATCH
+            answer = await self._work.plan(record.id, cursor, after, groups, last=last, when=when, batch=batch)
             if answer != "ok":
                 return False
             if last:

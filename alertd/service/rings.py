@@ -5,6 +5,7 @@ A ring goes by its number: 1 for the first of the target, and so on; 0 is the re
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from alertd.documents import Alert, Target, loudness
+from alertd.documents import Alert, Policy, Target, loudness
+from alertd.store.work import Pace, When
 from channels.base import Loudness
 from geofences.geodesy import area_km2
 
@@ -59,6 +61,29 @@ def _km2(geometry: shapely.Geometry) -> float:
 def delays_ms(target: Target) -> dict[int, int]:
     """How long after the approval each ring is told."""
     return {number: ring.delay_min * _MINUTE_MS for number, ring in enumerate(target.rings, 1)}
+
+
+def when(alert: Alert) -> When:
+    """What each ring waits for."""
+    paced = paces(alert.target, alert.policy)
+    return When(delays_ms=delays_ms(alert.target), paces=paced, late_ms=1_000 * alert.policy.after_s)
+
+
+def paces(target: Target, policy: Policy) -> dict[int, Pace]:
+    """How fast each ring is told. Those without a pace of their own, and the rest, share the policy's; empty where nothing is slowed."""
+    own = {REST: None} | {number: ring.pace_per_min for number, ring in enumerate(target.rings, 1)}
+    shared = Pace("all", policy.pace_per_min) if policy.pace_per_min else None
+    wanted = {number: Pace(str(number), pace) if pace else shared for number, pace in own.items()}
+    return {number: pace for number, pace in wanted.items() if pace}
+
+
+def paced_s(paces_of: Mapping[int, Pace], messages: Mapping[int, int]) -> dict[int, float]:
+    """Seconds that each ring's pace takes, given the messages of each ring; a ring that is not slowed is left out."""
+    totals = Counter[Pace]()
+    for ring, count in messages.items():
+        if pace := paces_of.get(ring):
+            totals[pace] += count
+    return {ring: totals[pace] * 60 / pace.per_min for ring, pace in paces_of.items()}
 
 
 def in_turn(alert: Alert, rings: NDArray[np.uint8]) -> NDArray[np.intp]:

@@ -11,11 +11,10 @@ import struct
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import groupby
 from operator import itemgetter
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -34,7 +33,6 @@ _OUTCOME = struct.Struct("<IBBBBI")
 REF_BYTES = 6
 BATCH = 500  # design.md, section 2
 WIDE = 65_536  # rows that are looked through at once: 1.5 MB
-NO_DELAYS: Mapping[int, int] = MappingProxyType({})
 
 #: One ledger row, as `prelude.lua` packs it.
 LEDGER = np.dtype(
@@ -77,6 +75,38 @@ class Alike:
     def words(self) -> str:
         marks = f"{' again' if self.again else ''}{' unheard' if self.unheard else ''}"
         return f"{self.language} {self.format} {self.ring}{marks}"
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast messages may go: all that have the same `name` together."""
+
+    name: str
+    per_min: int
+
+    @property
+    def words(self) -> str:
+        return f"{self.name} {60_000 / self.per_min:.3f}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class When:
+    """What rings wait for, by their numbers: so long after the approval, a pace; those who may be heard of wait `late_ms` longer."""
+
+    delays_ms: Mapping[int, int] = field(default_factory=dict)
+    paces: Mapping[int, Pace] = field(default_factory=dict)
+    late_ms: int = 0
+
+    def of(self, alike: Alike) -> tuple[int, str]:
+        """The delay and the words of the pace of what has this in common. Whoever is told again is told at once."""
+        late_ms = self.late_ms * alike.unheard
+        if alike.again:
+            return late_ms, ""
+        pace = self.paces.get(alike.ring)
+        return self.delays_ms.get(alike.ring, 0) + late_ms, pace.words if pace else ""
+
+
+AT_ONCE = When()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -186,17 +216,15 @@ class Work:
         groups: Sequence[tuple[Alike, bytes]],
         *,
         last: bool,
-        delays_ms: Mapping[int, int] = NO_DELAYS,
-        late_ms: int = 0,
+        when: When = AT_ONCE,
         batch: int = BATCH,
     ) -> str:
-        """Append one planning chunk, cut into batches of so many references; what belongs to a ring in `delays_ms` waits so long after the approval,
-        and what is for the unheard `late_ms` longer. Answers 'ok', 'behind' or 'closed'.
+        """Append one planning chunk, cut into batches of so many references, which may be sent `when` their ring's time has come.
+        Answers 'ok', 'behind' or 'closed'.
         """
         flat: list[str | bytes | int] = []
         for alike, refs in groups:
-            due = (0 if alike.again else delays_ms.get(alike.ring, 0)) + late_ms * alike.unheard
-            flat += [alike.channel, alike.words, due, refs]
+            flat += [alike.channel, alike.words, *when.of(alike), refs]
         answer: bytes = await self._db.run(
             "plan",
             [keys.chain(chain_of(alert_id))],

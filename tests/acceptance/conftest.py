@@ -119,7 +119,7 @@ class Served:
         """Look until it is so."""
         deadline = time.monotonic() + seconds
         while not what():
-            assert time.monotonic() < deadline, "it did not come in time"
+            assert time.monotonic() < deadline, f"it did not come in time: {self.log.read_text()[-4000:]}"
             time.sleep(0.05)
 
     def control(self, channel: str, order: dict[str, Any]) -> None:

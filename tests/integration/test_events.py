@@ -20,7 +20,7 @@ from alertd.store.connection import Connection
 from alertd.store.events import Events
 from alertd.store.scripts import RECEIPTS_MS, STALLED_MS
 from alertd.store.webhooks import Hook, Hooks, Outcome
-from alertd.store.work import Work, pack_ref
+from alertd.store.work import When, Work, pack_ref
 from tests.integration import batches
 from tests.integration.acts import ANA, BEA, over, planned, register, send, submitted
 from tests.integration.batches import AREA, record
@@ -236,8 +236,8 @@ async def test_what_stalls_is_told_and_what_goes_on_again(parts: Parts, store: C
 async def test_what_waits_for_its_ring_does_not_stall(parts: Parts, store: Connection, alert_id: str, work: Work):
     """Its time has not come."""
     refs = b"".join(pack_ref(number, 0) for number in range(1, 11))
-    ring = {batches.PUSH.ring: 60 * STALLED_MS}
-    assert await work.plan(alert_id, 0, 10, [(batches.PUSH, refs)], last=True, delays_ms=ring) == "ok"
+    later = When(delays_ms={batches.PUSH.ring: 60 * STALLED_MS})
+    assert await work.plan(alert_id, 0, 10, [(batches.PUSH, refs)], last=True, when=later) == "ok"
     for _ in range(4):
         await work.finish(alert_id)
         store.skew_ms += STALLED_MS

@@ -166,12 +166,21 @@ async def process(redis: Redis, codec: Codec, sandbox: Sandbox, *, lanes: int = 
         ({"level": "endangered", "target": {"rings": [{**RING, "loudness": "loud"}]}}, 0.217),
         ({"level": "child-alert", "target": {"rings": [{**RING, "loudness": "normal"}]}}, 4.56),
         ({"level": "child-alert", "target": {"rings": [{**RING, "loudness": "silent"}], "regions": ["ES-SE"]}}, 4.56),
+        ({"level": "child-alert", "policy": {"pace_per_min": 62}}, 210),
+        (
+            {
+                "level": "child-alert",
+                "policy": {"pace_per_min": 6_200},
+                "target": {"rings": [{**RING, "pace_per_min": 62}]},
+            },
+            210,
+        ),
     ],
 )
 async def test_a_submission_foretells_it(
     redis: Redis, codec: Codec, sandbox: Sandbox, sample: dict, aiohttp_client: Any, changes: dict, seconds: float
 ):
-    """The seconds that a push takes count the ramp, unless everyone is told loudly."""
+    """The seconds that a push takes count the ramp, unless everyone is told loudly, and a pace that is slower."""
     async with process(redis, codec, sandbox, rate=RATE) as parts:
         await register(parts, 217)
         client = await aiohttp_client(api_of(parts))

@@ -6,6 +6,7 @@
 local chain, channel, lease, lease_ms, hold = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local now = chain_now(chain, ARGV[5])
 local until_key, leases = key(chain, 'until', channel), key(chain, 'leases')
+local LATE_MS = 1000 -- who asks so late for a turn of a pace loses nothing of it
 
 -- The rows a lost lease had in flight: queued again with doubt, or unknown where the carrier's policy is to hold, or after so
 -- many attempts that it may be the message that kills its workers.
@@ -70,13 +71,34 @@ local function rows_of(version, batch)
   return numbers
 end
 
+-- Whether the pace of a new batch allows it now; then it has had its turn. What waited through a pause does not come all at once.
+local function has_turn(version, batch)
+  local version_key = key(chain, 'version', version)
+  local alike, count = string.match(redis.call('HGET', key(chain, 'batches', version), batch), '^%S+ (.*) %d+ (%d+)$')
+  local pace = redis.call('HGET', version_key, 'pace:' .. ring_of(alike))
+  if not pace then return true end
+  local name, each = string.match(pace, '^(%S+) (%S+)$')
+  local free = tonumber(redis.call('HGET', version_key, 'turn:' .. name) or '0')
+  if free > now then return false end
+  redis.call('HSET', version_key, 'turn:' .. name, string.format('%.3f', math.max(free, now - LATE_MS) + count * each))
+  return true
+end
+
+-- Of what is due, the first that is not a batch whose pace does not allow it yet.
+local function first_of(due)
+  for _, member in ipairs(due) do
+    local version, batch, what = string.match(member, '^([^/]+)/([^/]+)/(.*)$')
+    if what ~= WHOLE or has_turn(version, batch) then return member, version, batch end
+  end
+end
+
 local function due_tries()
   local due = redis.call('ZRANGEBYSCORE', key(chain, 'delayed', channel), '-inf', now, 'LIMIT', 0, 500)
-  if #due == 0 then return nil end
-  local version, batch = string.match(due[1], '^([^/]+)/([^/]+)/')
+  local member, version, batch = first_of(due)
+  if not member then return nil end
   local prefix, numbers = version .. '/' .. batch .. '/', {}
-  if due[1] == prefix .. WHOLE then
-    redis.call('ZREM', key(chain, 'delayed', channel), due[1])
+  if member == prefix .. WHOLE then
+    redis.call('ZREM', key(chain, 'delayed', channel), member)
     return version, batch, rows_of(version, batch), 'new'
   end
   for _, member in ipairs(due) do

@@ -2,8 +2,8 @@
 -- KEYS: 1 chain
 -- ARGV: 1 alert id, 2 cursor expected, 3 cursor after, 4 "1" when the audience ends here, 5 skew,
 --       6 references a batch (design: the unit of leasing),
---       7... groups of four: channel, "language format ring", ms after the approval before which nobody may have it, refs (6
---       bytes each)
+--       7... groups of five: channel, "language format ring", ms after the approval before which nobody may have it, its pace ("name
+--       ms a reference"; '' for none), refs (6 bytes each)
 -- Returns: 'ok', 'behind' when another planner was here first, 'closed'
 local chain, alert = KEYS[1], ARGV[1]
 local version_key = key(chain, 'version', alert)
@@ -14,22 +14,37 @@ local cursor, rows, batches, start = unpack(redis.call('HMGET', version_key, 'cu
 if cursor ~= ARGV[2] then return 'behind' end
 rows, batches = tonumber(rows), tonumber(batches)
 
-local BATCH = tonumber(ARGV[6])
+local BATCH, TURN_MS = tonumber(ARGV[6]), 10000 -- of a pace, so much time's worth goes together
+
+-- Until when each batch of a pace waits: one after another, as `lease` will let them go. Those of each delay form a line of their own.
+local function slot(pace, delay, due, count)
+  local name, each = string.match(pace, '^(%S+) (%S+)$')
+  local line = 'slot:' .. name .. ':' .. delay
+  local free = math.max(due, tonumber(redis.call('HGET', version_key, line) or '0'))
+  redis.call('HSET', version_key, line, string.format('%.3f', free + count * each))
+  return free
+end
+
 local fresh = packed({state = S.queued, reason = 0, carrier = 0, tries = 0, first = 0, last = 0, receipt = 0})
-for i = 7, #ARGV, 4 do
-  local channel, alike, refs = ARGV[i], ARGV[i + 1], ARGV[i + 3]
+for i = 7, #ARGV, 5 do
+  local channel, alike, pace, refs = ARGV[i], ARGV[i + 1], ARGV[i + 3], ARGV[i + 4]
   local due = start + ARGV[i + 2]
-  local total = #refs / 6
+  local total, most = #refs / 6, BATCH
+  if pace ~= '' then
+    redis.call('HSET', version_key, 'pace:' .. ring_of(alike), pace)
+    most = math.max(1, math.min(BATCH, math.floor(TURN_MS / string.match(pace, ' (%S+)$'))))
+  end
   if string.find(alike, ' unheard', 1, true) then redis.call('HSET', version_key, 'escalates', 1) end
   redis.call('APPEND', key(chain, 'refs', alert), refs)
   redis.call('APPEND', key(chain, 'ledger', alert), string.rep(fresh, total))
   redis.call('HINCRBY', key(chain, 'counts', alert), channel .. '.targeted', total)
   redis.call('HINCRBY', key(chain, 'counts', alert), channel .. '.queued', total)
-  for done = 0, total - 1, BATCH do
-    local count = math.min(BATCH, total - done)
+  for done = 0, total - 1, most do
+    local count = math.min(most, total - done)
+    local at = pace == '' and due or slot(pace, ARGV[i + 2], due, count)
     redis.call('HSET', key(chain, 'batches', alert), batches, table.concat({channel, alike, rows + done, count}, ' '))
-    if due > now then
-      redis.call('ZADD', key(chain, 'delayed', channel), due, alert .. '/' .. batches .. '/' .. WHOLE)
+    if at > now or pace ~= '' then
+      redis.call('ZADD', key(chain, 'delayed', channel), at, alert .. '/' .. batches .. '/' .. WHOLE)
     else
       redis.call('RPUSH', key(chain, 'ready', channel), alert .. '/' .. batches)
     end

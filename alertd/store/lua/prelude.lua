@@ -25,6 +25,11 @@ local function key(chain, part, name)
   return chain .. K[part] .. (name or '')
 end
 
+-- The ring of what a batch has in common, "language format ring marks".
+local function ring_of(alike)
+  return string.match(alike, '^%S+ %S+ (%d+)')
+end
+
 -- The ids of a chain's versions, that of its first given.
 local function versions_of(chain, first)
   local ids = {first}

@@ -157,9 +157,7 @@ def test_general_alerts_have_words_and_no_case() -> None:
 
 NOT_HONOURED = [
     ("scope", "Restricted", "/scope"),
-    ("target/rings", [{"center": [0, 0], "radius_km": 5, "pace_per_min": 15}], "/target/rings/0/pace_per_min"),
     ("target/groups", ["volunteers"], "/target/groups"),
-    ("policy/pace_per_min", 100, "/policy/pace_per_min"),
     ("publish/page", True, "/publish/page"),
 ]
 
