@@ -65,8 +65,8 @@ async def preview_target(request: web.Request, *, body: PreviewRequest) -> Previ
     area or an audience below the least every count.
     """
     s = services(request)
-    if faults := (*not_honoured(body.target, "target"), *not_honoured(body.policy, "policy")):
-        raise Problem("invalid-request", "The target asks for what is not done yet.", faults=faults)
+    if faults := not_honoured(body.target, "target"):
+        raise Problem("invalid-request", "The target asks for what is not done yet.", faults=tuple(faults))
     area = await s.targeting.area(body.target)
     shares = await s.targeting.shares(area.geometry)
     found = await s.targeting.find(area.geometry, body.kind, body.policy, shares)
