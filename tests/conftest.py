@@ -41,6 +41,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.flaky(reruns=1))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Function) -> None:
+    """What is tried once more begins anew: whatever the first try left in its file's installation, the second finds none of it."""
+    if getattr(item, "execution_count", 1) > 1:
+        for served in item._fixtureinfo.name2fixturedefs.get("served", ()):  # noqa: SLF001  there is no other way to it
+            served.finish(item._request)  # noqa: SLF001
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Why each was run once more: it is a finding."""
     for report in terminalreporter.stats.get("rerun", []):
