@@ -45,8 +45,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_setup(item: pytest.Function) -> None:
     """What is tried once more begins anew: whatever the first try left in its file's installation, the second finds none of it."""
     if getattr(item, "execution_count", 1) > 1:
-        for served in item._fixtureinfo.name2fixturedefs.get("served", ()):  # noqa: SLF001  there is no other way to it
-            served.finish(item._request)  # noqa: SLF001
+        for served in item._fixtureinfo.name2fixturedefs.get("served", ()):
+            served.finish(item._request)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
