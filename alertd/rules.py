@@ -6,14 +6,14 @@ is the service's business.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from alertd.cases import ContactRole, bare_plate
 from alertd.documents import Alert, Status
 from alertd.errors import Fault
-from alertd.faults import pointer_of
+from alertd.faults import Location, pointer_of
 from alertd.fields import CLOCK_SKEW, Document
 from alertd.kinds import Kind, Level
 from alertd.restriction import RESTRICTED
@@ -58,10 +58,10 @@ def not_honoured(document: Document, part: str = "") -> list[Fault]:
     """
     under = f"{part}/" if part else ""
     return [
-        Fault(f"/{part}{pointer}" if part else pointer, sentence)
+        Fault(f"/{part}{pointer_of(place)}" if part else pointer_of(place), sentence)
         for path, default, sentence in NOT_YET
         if path.startswith(under)
-        for pointer, value in _values(document, path.removeprefix(under))
+        for place, value in _values(document, path.removeprefix(under))
         if value != default
     ]
 
@@ -71,9 +71,9 @@ def missing_verification(alert: Alert) -> list[Fault]:
     if alert.status is not Status.ACTUAL or alert.kind is not Kind.MISSING_CHILD:
         return []
     faults = [
-        Fault(pointer, sentence)
+        Fault(pointer_of(place), sentence)
         for path, sentence in VERIFICATION
-        for pointer, value in _values(alert, path)
+        for place, value in _values(alert, path)
         if not value
     ]
     return faults + _unmet(alert)
@@ -95,7 +95,9 @@ def overtold(alert: Alert) -> list[Fault]:
         return []
     told = (fault for path in RESTRICTED for fault in _values(alert, path))
     return [
-        Fault(pointer, "Of a child under protection only age and sex are told.") for pointer, value in told if value
+        Fault(pointer_of(place), "Of a child under protection only age and sex are told.")
+        for place, value in told
+        if value
     ]
 
 
@@ -107,8 +109,8 @@ def plates(alert: Alert) -> frozenset[str]:
 def unreviewed(alert: Alert) -> list[Fault]:
     """Machine-made texts that no person has reviewed."""
     return [
-        Fault(pointer, "A person must review this machine text before it is sent.")
-        for pointer, value in _values(alert, "info/*/source")
+        Fault(pointer_of(place), "A person must review this machine text before it is sent.")
+        for place, value in _values(alert, "info/*/source")
         if value == "machine"
     ]
 
@@ -135,8 +137,8 @@ def expiry_faults(alert: Alert, now: datetime) -> list[Fault]:
 def delay_faults(alert: Alert, now: datetime) -> list[Fault]:
     """Rings that would be told after the alert's end, if it were approved `now`, which has a time zone."""
     return [
-        Fault(pointer, "These people would be told after the alert has ended.")
-        for pointer, delay_min in _values(alert, "target/rings/*/delay_min")
+        Fault(pointer_of(place), "These people would be told after the alert has ended.")
+        for place, delay_min in _values(alert, "target/rings/*/delay_min")
         if delay_min and now + timedelta(minutes=delay_min) >= alert.expires
     ]
 
@@ -144,23 +146,23 @@ def delay_faults(alert: Alert, now: datetime) -> list[Fault]:
 def future_faults(alert: Alert, now: datetime) -> list[Fault]:
     """Times of what has happened that lie ahead of `now`, which has a time zone."""
     return [
-        Fault(pointer, "This time is still to come.")
+        Fault(pointer_of(place), "This time is still to come.")
         for path in _PAST
-        for pointer, value in _values(alert, path)
+        for place, value in _values(alert, path)
         if value is not None and value > now + CLOCK_SKEW
     ]
 
 
-def _values(document: Document, path: str) -> Iterator[tuple[str, Any]]:
-    """Every (pointer, value) that a path names; `*` stands for each member. Below what is absent, the value is None."""
-    found: list[tuple[tuple[int | str, ...], Any]] = [((), document)]
+def _values(document: Document, path: str) -> list[tuple[Location, Any]]:
+    """Every (place, value) that a path names; `*` stands for each member. Below what is absent, the value is None."""
+    found: list[tuple[Location, Any]] = [((), document)]
     for step in path.split("/"):
         found = [
             ((*place, name), value)
             for place, node in found
             for name, value in (_members(node) if step == "*" else [(step, _member(node, step))])
         ]
-    return ((pointer_of(place), value) for place, value in found)
+    return found
 
 
 def _members(node: Any) -> list[tuple[int | str, Any]]:

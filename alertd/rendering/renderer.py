@@ -105,6 +105,7 @@ class Renderer:
         """`site`: the address that people reach us at, for photos."""
         self._site = site.rstrip("/")
         self._catalogues = read_catalogues(templates_dir / "catalogue")
+        self._languages = tuple(sorted(self._catalogues, key=lambda tag: (tag != REFERENCE, tag)))
         environment = ImmutableSandboxedEnvironment(
             loader=FileSystemLoader(templates_dir),
             undefined=StrictUndefined,
@@ -128,7 +129,7 @@ class Renderer:
 
     def all_languages(self) -> tuple[str, ...]:
         """The languages with a catalogue, English first."""
-        return tuple(sorted(self._catalogues, key=lambda tag: (tag != REFERENCE, tag)))
+        return self._languages
 
     def words(self, language: str) -> Catalogue:
         """The catalogue for a language tag, or that of its base language. Raises `KeyError` if there is neither."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -211,10 +211,12 @@ class Targeting:
     async def parts(self, area: targets.Area, shares: Sequence[Share]) -> tuple[Part, ...]:
         """What to call an area; `shares` are its own."""
         library, name = self._regions.library, digest(shapely.to_wkb(area.geometry))
-        found = [(library.get(share.code), share.share) for share in shares if share.code in library]
-        return await self._names.once(
-            library, name, lambda: asyncio.to_thread(parts_of, library, area.geometry, area.km2, found)
-        )
+
+        def make() -> Awaitable[tuple[Part, ...]]:
+            found = [(library.get(share.code), share.share) for share in shares if share.code in library]
+            return asyncio.to_thread(parts_of, library, area.geometry, area.km2, found)
+
+        return await self._names.once(library, name, make)
 
     def told_regions(self, shares: Sequence[Share]) -> list[int]:
         """Numbers of the regions whose people are told although they named no point: enough of the region is inside."""

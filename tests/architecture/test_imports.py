@@ -18,7 +18,6 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("alertd", "channels", "geofences")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 NOT_IMPORTED = {
-    "hiredis": "redis takes it for its parser when it is there",
     "tzdata": "zoneinfo reads it where the system has no zones",
 }
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from redis.asyncio import Redis
-from redis.exceptions import DataError, ResponseError
+from redis.exceptions import ResponseError
 
 from alertd.store.connection import Connection, StoreUnavailableError
 
@@ -32,7 +32,7 @@ async def test_one_caller_s_fault_is_not_another_s(store: Connection):
         return_exceptions=True,
     )  # fmt: skip
     assert isinstance(wrong, ResponseError)
-    assert isinstance(unwritten, DataError)
+    assert isinstance(unwritten, TypeError)
     assert right
     assert await store.execute("GET", "{x:1}") == b"there"
 
