@@ -23,6 +23,7 @@ from alertd.service.targeting import Targeting, too_few_people
 from alertd.service.texts import Texts
 from alertd.service.twins import claim_external_id
 from alertd.service.updates import audience
+from alertd.store.alert_records import numbers_of
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.frozen import Frozen
 from alertd.store.updates import TAKEN_OVER, Updates
@@ -150,7 +151,7 @@ class Approval:
         area = await self._alerts.area(record.id)
         await self._organisations.check(who, area=area)
         # As they were at the submission: what is imported since takes nobody out whom the area was shown with.
-        found = await self._targeting.people(area, alert, [int(number) for number in record.regions.split()])
+        found = await self._targeting.people(area, alert, numbers_of(record.regions))
         if alert.status is Status.ACTUAL and len(found) < self._targeting.settings.least_people:
             raise too_few_people(self._targeting.settings.least_people)
         if most is not None and len(found) > most:

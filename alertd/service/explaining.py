@@ -12,6 +12,7 @@ from alertd.alerts import CHANNELS, KINDS, PLACE_KINDS, State
 from alertd.documents import Alert, Status
 from alertd.service.planning import Belongs, Standing
 from alertd.service.reports import Delivery, Reports
+from alertd.store.alert_records import numbers_of
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.subscribers import AddressState, Subscriber
 
@@ -93,7 +94,7 @@ class Explaining:
 
     async def _places(self, person: Subscriber, alert: Alert, record: AlertRecord) -> list[PlaceStanding]:
         area = await self._alerts.area(record.id)
-        regions = {int(number) for number in record.regions.split()}
+        regions = set(numbers_of(record.regions))
         belongs = Belongs(alert, area, regions, record.start or record.created)
         return [
             PlaceStanding(name=place.name, kind=PLACE_KINDS[place.kind], standing=standing)

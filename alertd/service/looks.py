@@ -20,6 +20,7 @@ from alertd.errors import Problem
 from alertd.service.kept import Kept, digest
 from alertd.service.rings import Ringed
 from alertd.service.targeting import Share, Targeting, too_few_people
+from alertd.store.alert_records import runs_of
 from alertd.store.found import Found
 from alertd.store.people import People
 from geofences.targets import Area
@@ -48,7 +49,7 @@ class Sight(Look):
     """A look at the target of an alert, with what the alert's record says of it."""
 
     countries: tuple[str, ...]
-    regions: str  # numbers of those whose people are told although they named no point
+    regions: str  # numbers of those whose people are told although they named no point, as `runs_of` writes them
     wkb: bytes
 
 
@@ -114,7 +115,7 @@ class Looks:
             found=found,
             ringed=await self._targeting.ringed(area.geometry, alert, found),
             countries=countries,
-            regions=" ".join(map(str, told)),
+            regions=runs_of(told),
             wkb=shapely.to_wkb(area.geometry),
         )
 

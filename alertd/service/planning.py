@@ -18,6 +18,7 @@ from alertd.ids import chain_of
 from alertd.rendering import Renderer, choose_language
 from alertd.service import notices, rings, updates
 from alertd.service.updates import SMS, may_acknowledge
+from alertd.store.alert_records import numbers_of
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.frozen import Frozen
 from alertd.store.people import Absence, People
@@ -75,7 +76,7 @@ class Planner:
         if record.occasion and not record.notify:
             return await self._plan_notice(record, alert, gives_way)
         frozen, area = await asyncio.gather(self._alerts.audience(record.id), self._alerts.area(record.id))
-        belongs = Belongs(alert, area, {int(number) for number in record.regions.split()}, record.start)
+        belongs = Belongs(alert, area, set(numbers_of(record.regions)), record.start)
         refer = partial(self._groups, alert, belongs)
         if record.notify:
             if await self._waits(record):

@@ -56,12 +56,29 @@ class AlertRecord:
     texts: int = (
         0  # revision of the organisation's own texts that it is told with, 0 for none; as it was when it was submitted
     )
-    regions: str = ""  # numbers of the regions whose people are told, as at the submission
+    regions: str = ""  # numbers of the regions whose people are told, as at the submission: as `runs_of` writes them
     countries: str = ""  # that its area lies in, as ISO 3166-1 codes
     document: bytes  # JSON, opened
     box: Box | None = field(
         default=None, compare=False, repr=False
     )  # the key of its case as it was then, where it was asked for
+
+
+def runs_of(numbers: Iterable[int]) -> str:
+    """Numbers in order, those that follow one another as `first-last`: a country's 8,000 municipalities are a few words, not 44 kB."""
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1][1:] = [number]
+        else:
+            runs.append([number])
+    return " ".join("-".join(map(str, run)) for run in runs)
+
+
+def numbers_of(runs: str) -> list[int]:
+    """What `runs_of` was given, in order."""
+    bounds = [[int(number) for number in run.split("-")] for run in runs.split()]
+    return [number for run in bounds for number in range(run[0], run[-1] + 1)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
