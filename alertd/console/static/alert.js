@@ -11,6 +11,7 @@ import { Differs } from "./edit.js";
 import { Face } from "./photo.js";
 import { Follow, Withdraw } from "./follow.js";
 import { Ground } from "./ground.js";
+import { HoldNote, Keep, useHold } from "./keep.js";
 import { Button, Field, Loading, Refused, Ribbon, Stale, counted, html, may, mayDo, retried, sentenceOf, some, useEffect, usePolled, useState, useTyped } from "./parts.js";
 import { TABLES } from "./tables.js";
 import { RingWords, delayOf } from "./pieces.js";
@@ -125,9 +126,9 @@ const Texts = ({ alert }) => (alert.alert && new Date(alert.expires) > now()
       <${Messages} document=${alert.alert} only=${languagesOf(alert.alert)} query=${alert.update ? "&occasion=update" : ""} /></section>` : null);
 
 /** What happened, how fast, where, and why one was told: asked of the API, and each of it where the key may see it. */
-function Account({ alert, progress, me }) {
+function Account({ alert, progress, me, held }) {
   const { data: reach } = useReach(alert, alert.id);
-  return html`<div class="course"><${Timeline} alert=${alert} progress=${progress} />${progress ? html`<${Curve} alert=${alert} progress=${progress} />` : null}</div>
+  return html`<div class="course"><${Timeline} alert=${alert} progress=${progress} held=${held} />${progress ? html`<${Curve} alert=${alert} progress=${progress} />` : null}</div>
     ${reach ? html`<${Where} reach=${reach} />` : null}
     ${may(me, "ledger:explain") ? html`<${Asked} alert=${alert} />` : null}`;
 }
@@ -222,6 +223,7 @@ export function AlertScreen({ id, me, stops }) {
 }
 
 function Shown({ alert, progress, error, me, stops, again }) {
+  const holding = useHold(alert);
   const [seen, see] = useState(alert);
   const unseen = !alert.approved && seen.alert && alert.alert && JSON.stringify(seen.alert) !== JSON.stringify(alert.alert);
   const state = TABLES.underWay.includes(alert.state) && progress ? progress.state : alert.state;
@@ -238,6 +240,7 @@ function Shown({ alert, progress, error, me, stops, again }) {
       <span class="state state-${state}">${t(state)}</span>
     </header>
     ${error ? html`<${Stale} error=${error} />` : null}
+    <${HoldNote} alert=${alert} holding=${holding} me=${me} />
     ${chain !== alert.id ? html`<p class="note">${t(alert.approved ? "tells-of" : "update-waits")} <a href="#/alerts/${chain}">${t("update-of")}</a></p>` : null}
     ${unseen ? html`<${Since} from=${seen.alert} to=${alert.alert} onSeen=${() => see(alert)} />` : null}
     ${alert.state === "pending" ? html`<${Approval} alert=${alert} me=${me} unseen=${unseen} onDecided=${again} />` : null}
@@ -246,7 +249,8 @@ function Shown({ alert, progress, error, me, stops, again }) {
     ${alert.paused ? html`<p class="note" role="status">${t("waits")}</p>` : null}
     ${alert.approved && progress ? html`<${Told} alert=${alert} progress=${progress} me=${me} stopped=${allStopped(stops)} />` : null}
     ${alert.approved && chain === alert.id ? html`<${Follow} alert=${alert} state=${state} languages=${languagesOf(alert.alert)} me=${me} onDone=${again} />` : null}
-    ${alert.approved ? html`<${Account} alert=${alert} progress=${progress} me=${me} />` : html`<${Timeline} alert=${alert} progress=${null} />`}
+    ${alert.approved ? html`<${Account} alert=${alert} progress=${progress} me=${me} held=${holding.hold} />` : html`<${Timeline} alert=${alert} progress=${null} held=${holding.hold} />`}
+    ${chain === alert.id ? html`<${Keep} alert=${alert} holding=${holding} me=${me} />` : null}
     ${alert.state === "pending" ? null : html`<${Texts} alert=${alert} />`}
   </div>`;
 }

@@ -33,8 +33,9 @@ function happened(alert, acts, progress) {
   return TABLES.acts.close.includes(alert.state) ? [...found, { at: alert.expires, what: t(past ? "has-ended" : "will-end"), look: past ? "ended" : "to-come" }] : found;
 }
 
-export function Timeline({ alert, progress }) {
-  const { data, error } = usePolled((signal) => get(`/v1/alerts/${alert.id}/history`, { signal }), 0, `${alert.etag} ${(progress || alert).state}`);
+/** `held`: its legal hold, which changes no revision of it. */
+export function Timeline({ alert, progress, held }) {
+  const { data, error } = usePolled((signal) => get(`/v1/alerts/${alert.id}/history`, { signal }), 0, `${alert.etag} ${(progress || alert).state} ${(held && held.at) || ""}`);
   const all = happened(alert, data ? data.acts : [], progress);
   const isNewDay = (i) => i === 0 || date(all[i].at) !== date(all[i - 1].at);
   return html`<section class="panel"><header><h2>${t("timeline")}</h2></header>
@@ -101,18 +102,20 @@ function useNames(codes, known) {
   return { ...names, ...data };
 }
 
-/** Where the people are that the target reaches at this moment: no carrier tells where a message was read. */
-export function Where({ reach }) {
-  const { audience, area, geometry } = reach;
-  const told = Object.entries(audience.regions).filter(([, n]) => typeof n === "number").sort((a, b) => b[1] - a[1]);
-  const small = Object.keys(audience.regions).length - told.length;
+/** People by the region they are in, most first, the smallest counts and the longest tail told as numbers of regions. */
+export function Shares({ regions, known }) {
+  const told = Object.entries(regions).filter(([, n]) => typeof n === "number").sort((a, b) => b[1] - a[1]);
+  const small = Object.keys(regions).length - told.length;
   const shown = told.slice(0, SHOWN_REGIONS);
-  const names = useNames(shown.map(([code]) => code), area.regions);
+  const names = useNames(shown.map(([code]) => code), known);
   const most = Math.max(1, ...shown.map(([, n]) => n));
-  return html`<section class="panel where"><div><h2>${t("where-people")}</h2><p class="muted small">${t("where-says")}</p>
-      <ul class="shares">${shown.map(([code, n]) => html`<li><span>${names[code] || code}</span>
+  return html`<ul class="shares">${shown.map(([code, n]) => html`<li><span>${names[code] || code}</span>
         <span class="track"><i style=${{ width: `${(n / most) * 100}%` }}></i></span><b>${number(n)}</b></li>`)}</ul>
       ${told.length > shown.length ? html`<p class="muted small shares-rest">${t("more-regions", { n: told.length - shown.length })}</p>` : null}
-      ${small ? html`<p class="muted small shares-rest">${t("small-regions", { n: small })}</p>` : null}</div>
-    <figure><${Ground} geometry=${geometry} label=${area.name} /><figcaption>${area.name}<span class="muted">${number(Math.round(area.km2))} km²</span></figcaption></figure></section>`;
+      ${small ? html`<p class="muted small shares-rest">${t("small-regions", { n: small })}</p>` : null}`;
 }
+
+/** Where the people are that the target reaches at this moment: no carrier tells where a message was read. */
+export const Where = ({ reach: { audience, area, geometry } }) => html`<section class="panel where"><div><h2>${t("where-people")}</h2><p class="muted small">${t("where-says")}</p>
+      <${Shares} regions=${audience.regions} known=${area.regions} /></div>
+    <figure><${Ground} geometry=${geometry} label=${area.name} /><figcaption>${area.name}<span class="muted">${number(Math.round(area.km2))} km²</span></figcaption></figure></section>`;

@@ -32,6 +32,7 @@ const PATHS = {
   plus: "M12 5v14M5 12h14",
   person: "M12 4a3.500 3.500 0 1 0 0 7 3.500 3.500 0 0 0 0-7zM5 20c0-4 3-6 7-6s7 2 7 6",
   key: "M8 9a4 4 0 1 0 0 8 4 4 0 0 0 0-8zM11 10.500L19 4M16 6.500l2.500 3",
+  lock: "M6 11h12v9H6zM8.500 11V8a3.500 3.500 0 0 1 7 0v3M12 15v2",
   all: "M4 6h16M4 12h16M4 18h10",
 };
 
@@ -126,6 +127,9 @@ export function Refused({ error, go }) {
 export const Loading = () => html`<p class="muted loading">${t("loading")}</p>`;
 
 export const Empty = ({ title, children }) => html`<div class="empty"><p class="empty-title">${title}</p>${children}</div>`;
+
+/** One thing that is kept: what it is, a press, and what came of it. */
+export const Kept = ({ title, says, act, children }) => html`<section class="kept"><div class="kept-row"><div><h3>${title}</h3><p class="muted small">${says}</p></div>${act}</div>${children}</section>`;
 
 /** What is over by itself: no answer, or one that says that the API cannot answer now. */
 const passes = (error) => error instanceof Offline || error.status >= 500;

@@ -1,0 +1,128 @@
+"""What is kept of an alert, on its screen: the report, signed evidence, and a legal hold that another person releases."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from alertd.service.evidence import verified
+from tests.acceptance.conftest import Served
+from tests.browser.desks import Desk, desk, number
+from tests.browser.test_alert import SEVILLA, opened
+from tests.browser.test_screens import SCHEMES
+
+pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
+
+#: How far a screen is wider than its window, in px.
+TOO_WIDE = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+async def saved(window: Desk, name: str) -> Any:
+    """What a press gives to keep, as a file."""
+    async with window.page.expect_download() as download:
+        await window.press(name)
+    path = await (await download.value).path()
+    return json.loads(await asyncio.to_thread(path.read_text, "utf-8"))
+
+
+async def check_in_both_lights(window: Desk) -> None:
+    for scheme in SCHEMES:
+        await window.page.emulate_media(color_scheme=scheme)
+        await window.check_readable()
+    await window.check_readable("rtl")
+
+
+async def test_the_report_is_read_and_kept(served: Served, browser: Browser, ana: str, bea: str, alert: dict[str, Any]):
+    """Its numbers are the API's, the notice that it ended has its own, and the outcome is told; the file is the API's answer. On a narrow
+    screen nothing is cut off, and whoever may not read ledgers is offered none.
+    """
+    alert_id = served.approved({**alert, "target": {"regions": [SEVILLA]}})
+    served.wait_for(lambda: served.progress(alert_id)["state"] == "sent")
+    status, closed = served.call("POST", f"/v1/alerts/{alert_id}/close", {"outcome": "She was found, well."}, bea)
+    assert status == 200, closed
+    served.wait_for(lambda: served.progress(closed["told_by"])["state"] == "sent")
+    async with desk(browser, served.url) as window:
+        await window.sign_in(ana)
+        await opened(window, alert_id)
+        await window.press("Show the report")
+        shown = window.page.locator(".report")
+        await expect(shown).to_contain_text("She was found, well.")
+        report = served.call("GET", f"/v1/alerts/{alert_id}/report")[1]
+        figures = await shown.locator(".report-figures b").all_inner_texts()
+        assert number(figures[0]) == report["people"] > 0
+        handed = [one["accepted"] + one["delivered"] for of in report["versions"] for one in of["channels"].values()]
+        assert number(figures[1]) == sum(handed)
+        await expect(shown.locator("h4")).to_have_text(["The alert", "Notice that it was closed", "Where they are now"])
+        told = await saved(window, "Download the figures")
+        assert told["versions"][0]["channels"] == report["versions"][0]["channels"]
+        await check_in_both_lights(window)
+        await window.page.set_viewport_size({"width": 360, "height": 740})
+        assert await window.page.evaluate(TOO_WIDE) == 0
+        await window.check_readable()
+    watcher = served.call("POST", "/v1/keys", {"subject": "carla@centre.example", "scopes": ["alerts:read"]})[1]
+    async with desk(browser, served.url) as other:
+        await other.sign_in(watcher["token"])
+        await opened(other, alert_id)
+        await expect(other.page.locator(".keep")).to_have_count(0)
+
+
+async def test_evidence_comes_with_one_press(served: Served, browser: Browser, ana: str, alert: dict[str, Any]):
+    """The file is what was signed, checked with the key that was known before; how to check it is told beside it."""
+    alert_id = served.approved({**alert, "target": {"regions": [SEVILLA]}})
+    served.wait_for(lambda: served.progress(alert_id)["state"] == "sent")
+    public = served.call("GET", "/v1/evidence/key")[1]["pem"]
+    async with desk(browser, served.url) as window:
+        await window.sign_in(ana)
+        await opened(window, alert_id)
+        evidence = verified(await saved(window, "Download the evidence"), public)
+        assert (evidence["alert"]["id"], evidence["by"]) == (alert_id, "ana@centre.example")
+        await expect(window.page.locator(".keep")).to_contain_text(f"Saved as evidence-{alert_id}.json.")
+        await check_in_both_lights(window)
+
+
+async def test_a_legal_hold_is_seen_by_all_and_released_by_another(
+    served: Served, browser: Browser, ana: str, bea: str, alert: dict[str, Any]
+):
+    """One person puts it there and says why; whoever looks sees it above all else. Who put it there is offered no release, and is refused
+    one under another spelling of their name; who is no administrator is told who releases; another administrator does, in two presses.
+    """
+    status, taken = served.call("POST", "/v1/alerts", {**alert, "target": {"regions": [SEVILLA]}}, ana)
+    assert status == 202, taken
+    viewer = served.call("POST", "/v1/keys", {"subject": "carla@centre.example", "scopes": ["alerts:read"]})[1]
+    async with desk(browser, served.url) as holder, desk(browser, served.url) as watcher:
+        await holder.sign_in(ana)
+        await opened(holder, taken["id"])
+        await expect(holder.page.locator(".hold-note")).to_have_count(0)
+        await holder.press("Put a hold on the case")
+        await holder.fill("Why (stays with the case)", "Court no. 3, 2026/117")
+        await check_in_both_lights(holder)
+        await holder.press("Put the hold in place")
+        note = holder.page.locator(".hold-note")
+        await expect(note).to_contain_text("Court no. 3, 2026/117")
+        await expect(note).to_contain_text("You put it there, so another person releases it.")
+        await expect(holder.page.locator(".times strong").last).to_have_text("Put under a legal hold")
+        await expect(holder.page.get_by_role("button", name="Put a hold on the case")).to_have_count(0)
+        await watcher.sign_in(viewer["token"])
+        await opened(watcher, taken["id"])
+        await expect(watcher.page.locator(".hold-note")).to_contain_text("An administrator releases it.")
+        await expect(watcher.page.locator(".hold-note button")).to_have_count(0)
+    async with desk(browser, served.url, 403) as same:
+        await same.sign_in(served.person("Ana@centre.example"))
+        await opened(same, taken["id"])
+        await same.press("Release it…")
+        await same.press("Release the legal hold")
+        await expect(same.page.get_by_role("alert")).to_contain_text("Another person than who put it there")
+        await check_in_both_lights(same)
+    async with desk(browser, served.url, viewport={"width": 360, "height": 740}) as other:
+        await other.sign_in(bea)
+        await opened(other, taken["id"])
+        assert await other.page.evaluate(TOO_WIDE) == 0
+        await other.press("Release it…")
+        await other.press("Release the legal hold")
+        await expect(other.page.locator(".hold-note")).to_have_count(0)
+        await expect(other.page.get_by_role("button", name="Put a hold on the case")).to_be_visible()
+    assert served.call("GET", f"/v1/alerts/{taken['id']}/hold")[1]["held"] is False
