@@ -80,10 +80,15 @@ async def test_each_ring_has_its_loudness_and_delay_and_is_counted(served: Serve
         await author.page.get_by_label("Minutes later: Ring 2").fill("20")
         await author.page.get_by_label("Minutes later: Ring 2").press("Tab")
         await expect(author.page.locator("[data-ring='2']")).to_contain_text("20 minutes later")
+        await author.page.get_by_label("Messages a minute: Ring 1").fill("60")
+        await author.page.get_by_label("Messages a minute: Ring 1").fill("")
+        await author.page.get_by_label("Messages a minute: Ring 2").fill("600")
+        await author.page.get_by_label("Messages a minute: Ring 2").press("Tab")
+        await expect(author.page.locator("[data-ring='2']")).to_contain_text("at most 600 messages a minute")
         await author.people()
         rings = [
             {"center": CENTER, "radius_km": 2, "loudness": "loud", "delay_min": 0},
-            {"center": CENTER, "radius_km": 6, "loudness": "normal", "delay_min": 20},
+            {"center": CENTER, "radius_km": 6, "loudness": "normal", "delay_min": 20, "pace_per_min": 600},
         ]
         for one in told(served, {"regions": ["41091"], "rings": rings})["rings"]:
             shown = await author.page.locator(f"[data-ring='{one['ring']}'] b").inner_text()
@@ -99,7 +104,9 @@ async def test_each_ring_has_its_loudness_and_delay_and_is_counted(served: Serve
         await approver.sign_in(bea)
         await approver.page.goto(f"{served.url}/console#/alerts/{alert_id}")
         says = approver.page.locator(".rings-say li")
-        await expect(says).to_have_text(["Loud within 2 km", "Normal within 6 km, 20 minutes later"])
+        await expect(says).to_have_text(
+            ["Loud within 2 km", "Normal within 6 km, 20 minutes later, at most 600 messages a minute"]
+        )
 
 
 async def test_what_lies_outside_the_jurisdiction_is_said_while_it_is_drawn(served: Served, browser: Browser, ana: str):

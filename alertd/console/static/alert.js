@@ -106,6 +106,7 @@ function Approval({ alert, me, unseen, onDecided }) {
         : sentenceOf({ ...alert, channels: alert.alert.channels }, reach)}</p>
       ${alert.update ? html`<p>${t(`notify-${alert.update.notify}`)}</p>` : null}
       <${RingWords} rings=${alert.alert.target.rings} />
+      ${alert.alert.policy.pace_per_min ? html`<p>${t("pace-of-all", { n: number(alert.alert.policy.pace_per_min) })}</p>` : null}
       ${alert.update ? html`<p>${t("update-area", { people: counted(reach.audience.people, "people"), area: reach.area.name || "" })}</p>` : html`<${Changed} alert=${alert} reach=${reach} />`}
       <${Reach} reach=${reach} target=${alert.alert.target} />
       <${ReachRings} rings=${reach.audience.rings} target=${alert.alert.target} />

@@ -27,30 +27,34 @@ const TITLES = {
 };
 const NAMES = { ...TITLES, region: (one) => one.name, file: (one) => one.name };
 
-/** "Loud within 5 km", "Normal within 30 km, 15 minutes later". */
-export const ringWords = ({ radius_km, loudness, delay_min }) =>
-  t("ring-within", { how: t(loudness ? `is-${loudness}` : "as-alert"), km: number(Math.round(radius_km * 10) / 10) }) + (delay_min ? `, ${t("later", { time: span(delay_min * 60) })}` : "");
+/** "Loud within 5 km", "Normal within 30 km, 15 minutes later, at most 60 messages a minute". */
+export const ringWords = ({ radius_km, loudness, delay_min, pace_per_min }) => [
+  t("ring-within", { how: t(loudness ? `is-${loudness}` : "as-alert"), km: number(Math.round(radius_km * 10) / 10) }),
+  delay_min ? t("later", { time: span(delay_min * 60) }) : "", pace_per_min ? t("paced", { n: number(pace_per_min) }) : "",
+].filter(Boolean).join(", ");
 
 /** Seconds from the approval until the latest ring begins. */
 export const delayOf = (target) => 60 * Math.max(0, ...((target && target.rings) || []).map((one) => one.delay_min || 0));
 
 export const RingWords = ({ rings }) => (rings && rings.length ? html`<ul class="rings-say">${[...rings].sort((a, b) => a.radius_km - b.radius_km).map((one) => html`<li>${ringWords(one)}</li>`)}</ul>` : null);
 
-/** A number as it is typed: the screen is drawn again meanwhile, and takes no digit back. What cannot be is forgotten on leaving. */
-function Amount({ value, set, label, ...limits }) {
+/** A number as it is typed: the screen is drawn again meanwhile, and takes no digit back. What cannot be is forgotten on leaving; none at
+    all is meant where it may be (`set(undefined)`). */
+function Amount({ value, set, label, optional, ...limits }) {
   const [text, type] = useState(null);
   const typed = (e) => {
     type(e.target.value);
-    if (e.target.value !== "" && e.target.validity.valid) set(Number(e.target.value));
+    if (e.target.validity.valid && (e.target.value !== "" || optional)) set(e.target.value === "" ? undefined : Number(e.target.value));
   };
-  return html`<input type="number" ...${limits} value=${text === null ? value : text} aria-label=${label} onInput=${typed} onBlur=${() => type(null)} />`;
+  return html`<input type="number" ...${limits} value=${text === null ? (value === undefined ? "" : value) : text} aria-label=${label} onInput=${typed} onBlur=${() => type(null)} />`;
 }
 
 const RingFields = ({ one, title, set }) => html`<div class="ring-fields">
   <select aria-label=${`${t("loudness")}: ${title}`} onChange=${(e) => set({ loudness: e.target.value })}>
     <option value="" selected=${!one.loudness}>${t("as-alert")}</option>
     ${TABLES.loudness.map((each) => html`<option value=${each} selected=${one.loudness === each}>${t(`is-${each}`)}</option>`)}</select>
-  <label class="radius">+<${Amount} min="0" max="1440" step="1" value=${one.delay_min} label=${`${t("delay")}: ${title}`} set=${(delay_min) => set({ delay_min })} /> min</label></div>`;
+  <label class="radius">+<${Amount} min="0" max="1440" step="1" value=${one.delay_min} label=${`${t("delay")}: ${title}`} set=${(delay_min) => set({ delay_min })} /> min</label>
+  <label class="radius">≤<${Amount} optional min="1" step="1" placeholder="–" value=${one.pace_per_min} label=${`${t("pace")}: ${title}`} set=${(pace_per_min) => set({ pace_per_min })} /> /min</label></div>`;
 
 function Piece({ one, pieces, set, drop, wider }) {
   const title = NAMES[one.type](one, pieces);
