@@ -34,6 +34,7 @@ from alertd.service.course import Course
 from alertd.service.dispatch import Dispatch
 from alertd.service.domains import Domains
 from alertd.service.ending import Ending
+from alertd.service.entering import Entering
 from alertd.service.events import Events
 from alertd.service.evidence import Seal
 from alertd.service.explaining import Explaining
@@ -48,10 +49,12 @@ from alertd.service.looks import Looks
 from alertd.service.mail_reports import MailReports
 from alertd.service.media import Photos
 from alertd.service.messages import Messages
+from alertd.service.oidc import Oidc
 from alertd.service.operators import Operators
 from alertd.service.organisations import Organisations
 from alertd.service.passkeys import Passkeys, RelyingParty
 from alertd.service.planning import Planner
+from alertd.service.provider import Provider, guarded
 from alertd.service.publishing import Publishing
 from alertd.service.purging import Purging
 from alertd.service.receipts import Receipts
@@ -175,7 +178,10 @@ class Parts:
         self.mail_reports = MailReports(self.receipts, self.removal, self.work, self.people, self.tags)
         self.audit = Audit(AuditLog(self.db), self.alerts, self.db.codec, metrics)
         self.current = Current(self.db)
-        self.passkeys = Passkeys(operators, sessions, self.audit, clock, RelyingParty.of(settings))
+        entering = Entering(operators, sessions, self.audit, clock)
+        self.passkeys = Passkeys(operators, sessions, entering, clock, RelyingParty.of(settings))
+        provider = Provider(settings.oidc, guarded(settings.oidc), clock) if settings.oidc.issuer else None
+        self.oidc = Oidc(operators, sessions, entering, clock, provider, host=settings.alerts.organisation)
         self._compose_rest()
 
     def _compose_rest(self) -> None:
@@ -239,6 +245,7 @@ class Parts:
             access=self.access,
             operators=self.operators,
             passkeys=self.passkeys,
+            oidc=self.oidc,
             sessions=self.sessions,
             audit=self.audit,
             events=self.events,

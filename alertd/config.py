@@ -108,6 +108,24 @@ class SignInSection(Section):
     address_header: str = Field("", pattern=r"^[A-Za-z0-9-]*$")
 
 
+class OidcSection(Section):
+    """Whether operators sign in by an OpenID provider too, and at which."""
+
+    issuer: str = Field("", pattern=r"^(https://[^\s?#@\\]+|http://127\.0\.0\.1:[0-9]+[^\s?#@\\]*)?$")
+    name: str = Field("", max_length=40)
+    client_id: str = Field("", max_length=255)
+    client_secret: SecretStr | None = None
+    acr: list[str] = []
+    own_network: bool = False
+    ca_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _issuers_know_us(self) -> Self:
+        if bool(self.issuer) != bool(self.client_id):
+            raise PydanticCustomError("half", "issuer and client_id belong together")
+        return self
+
+
 class WorkerSection(Section):
     processes: int = Field(0, ge=0)
     lanes: int = Field(8, ge=1)
@@ -355,6 +373,7 @@ class Settings(BaseSettings):
     store: StoreSection = StoreSection()
     api: ApiSection = ApiSection()
     sign_in: SignInSection = SignInSection()
+    oidc: OidcSection = OidcSection()
     worker: WorkerSection = WorkerSection()
     audience: AudienceSection = AudienceSection()
     alerts: AlertSection = AlertSection()
@@ -467,5 +486,5 @@ def _secrets() -> set[str]:
 def _sections() -> tuple[type[BaseModel], ...]:
     return (
         Settings, StoreSection, ApiSection, WorkerSection, AudienceSection, AlertSection, BudgetSection, RetentionSection, CapSection, CapIssuer,
-        MediaSection, SignInSection, DkimKey, DomainLimit, *CARRIERS,
+        MediaSection, SignInSection, OidcSection, DkimKey, DomainLimit, *CARRIERS,
     )  # fmt: skip

@@ -101,6 +101,9 @@ CATALOGUE: dict[str, ProblemType] = {
     "wrong-content-type": ProblemType(
         415, "The body is of the wrong type", "Send what `expected` names, and say so in Content-Type."
     ),
+    "provider-unavailable": ProblemType(
+        503, "The sign-in provider is not available", "Ask again after Retry-After, or sign in with a passkey."
+    ),
     "store-unavailable": ProblemType(
         503, "The store is not available", "Ask again after Retry-After; nothing was done."
     ),

@@ -158,6 +158,16 @@ class Fetcher:
         except (aiohttp.ClientError, OSError, ValueError, TimeoutError):
             raise FetchError(_NO_ANSWER) from None
 
+    async def exchange(self, url: str, body: bytes, headers: Mapping[str, str], most_bytes: int) -> tuple[int, bytes]:
+        """Posts as `post` does, and reads what is answered, whatever its status. Raises FetchError where there is no answer in time,
+        or too much of it.
+        """
+        try:
+            async with asyncio.timeout(self._timeout_s), self._asked("POST", url, body, headers) as response:
+                return response.status, await _read(response, most_bytes)
+        except (aiohttp.ClientError, OSError, ValueError, TimeoutError):
+            raise FetchError(_NO_ANSWER) from None
+
     def check(self, url: str) -> None:
         """Raises FetchError for a URL that would never be asked, as far as that can be told without a look at the network."""
         if any(letter.isspace() or not letter.isprintable() for letter in url):

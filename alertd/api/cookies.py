@@ -1,4 +1,4 @@
-"""The cookie of a session: for this service's own pages alone, unreadable to their scripts, and believed from nowhere else."""
+"""The cookies of signing in: for this service's own pages alone, unreadable to their scripts, and believed from nowhere else."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from alertd.errors import Problem
 from alertd.service.access import Credential
 
 NAME = "alertd_session"
+#: Of a browser that was sent to the provider: that nobody else comes back in its place (RFC 6749, section 10.12).
+SENT = "alertd_sent"
 _SAFE = {"GET", "HEAD"}
 
 
@@ -53,6 +55,16 @@ def taken(request: web.Request) -> dict[str, str]:
     return {hdrs.SET_COOKIE: f"{_name(request)}=; Max-Age=0; {_attributes(request)}"}
 
 
+def sent_browser(request: web.Request) -> str | None:
+    """The secret that this browser was sent away with."""
+    return request.cookies.get(_name(request, SENT))
+
+
+def sent(request: web.Request, browser: str, life_s: int) -> dict[str, str]:
+    """The header that gives it that secret, for so long."""
+    return {hdrs.SET_COOKIE: f"{_name(request, SENT)}={browser}; Max-Age={life_s}; {_attributes(request)}"}
+
+
 def require_own(request: web.Request) -> None:
     """Raises Problem where another site asks: nobody is signed in as somebody else without seeing it."""
     if not _is_own(request):
@@ -72,9 +84,9 @@ def _is_own(request: web.Request) -> bool:
     return request.method in _SAFE
 
 
-def _name(request: web.Request) -> str:
+def _name(request: web.Request, name: str = NAME) -> str:
     """Over TLS with the prefix by which browsers let no other host or page set it (RFC 6265bis, section 4.1.3)."""
-    return f"__Host-{NAME}" if services(request).passkeys.relying.secure else NAME
+    return f"__Host-{name}" if services(request).passkeys.relying.secure else name
 
 
 def _attributes(request: web.Request) -> str:

@@ -149,7 +149,7 @@ def authorised(
                     headers={"WWW-Authenticate": challenge},
                 )
             if operation.step_up and not credential.fresh:
-                sentence = "Show with your passkey that it is you: what decides asks for it, once in five minutes."
+                sentence = "Show once more that it is you: what decides asks for it, once in five minutes."
                 raise Problem("not-allowed", sentence, step_up=True)
             if meter and not (operation.act and operation.act.stops_harm):
                 await meter(credential)

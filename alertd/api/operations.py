@@ -69,9 +69,7 @@ class Operation:
     streams: bool = (
         False  # the handler reads the body in pieces, unbounded: sent again it is done again, whatever its key
     )
-    step_up: bool = (
-        False  # in a session, asked for only minutes after its operator showed with a passkey that it is they
-    )
+    step_up: bool = False  # in a session, asked for only minutes after its operator showed that it is they
     essential: bool = False  # goes on when the disk is nearly full: it only reads, or stops harm, or says what is true
 
     @property

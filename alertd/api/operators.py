@@ -28,13 +28,18 @@ class OperatorReply(BaseModel):
     name: str
     roles: list[Role]
     disabled: bool = Field(description="Signed out, and cannot sign in.")
-    passkeys: int = Field(description="How many they have. With none they come in with a one-time code.")
+    passkeys: int = Field(
+        description="How many they have. With none, and no identity, they come in with a one-time code."
+    )
+    identities: int = Field(description="As how many people of the sign-in provider they sign in.")
     invited_until: datetime | None = Field(description="There is a one-time code that was not used yet.")
     made_at: datetime
 
 
 class OperatorInvited(OperatorReply):
-    code: str = Field(description="The one-time code, told once and never again: it registers a passkey.")
+    code: str = Field(
+        description="The one-time code, told once and never again: it registers a passkey, or an identity at the provider."
+    )
     url: str = Field(description="Where the console takes it. What follows `#` is sent to no server.")
 
 
@@ -59,9 +64,9 @@ class OperatorChange(Document):
 
 
 class Invitation(Document):
-    """For a passkey more, or in place of all."""
+    """For a passkey or an identity more, or in place of all."""
 
-    replace: bool = Field(False, description="The passkeys they have count no more, from now on.")
+    replace: bool = Field(False, description="The passkeys and identities they have count no more, from now on.")
 
 
 ONE_MORE = Invitation()
@@ -74,8 +79,9 @@ async def list_operators(request: web.Request) -> OperatorList:
 
 
 async def create_operator(request: web.Request, *, body: NewOperator) -> OperatorInvited:
-    """Somebody more may sign in: first with the one-time code in the answer, which registers a passkey, then with that. Whoever
-    makes a code may have used it: so they cannot approve what is submitted with that passkey, nor it what they submit.
+    """Somebody more may sign in: first with the one-time code in the answer, which registers a passkey or who they are at the sign-in
+    provider, then with that. Whoever makes a code may have used it: so they cannot approve what is submitted with that passkey
+    or identity, nor it what they submit.
     """
     _no_replay(request)
     made = await services(request).operators.add(
@@ -96,7 +102,9 @@ async def change_operator(request: web.Request, *, id: OperatorId, body: Operato
 
 
 async def invite_operator(request: web.Request, *, id: OperatorId, body: Invitation = ONE_MORE) -> OperatorInvited:
-    """A one-time code, in place of the one before, for a passkey more; or, where one was lost, in place of all they have."""
+    """A one-time code, in place of the one before, for a passkey or an identity more; or, where one was lost, in place of
+    all they have.
+    """
     _no_replay(request)
     made = await services(request).operators.invite(id, credential(request), replace=body.replace)
     note(request, replaces=body.replace)
@@ -121,7 +129,8 @@ def _invited(request: web.Request, made: Invited) -> OperatorInvited:
 def _facts(one: StoredOperator) -> dict[str, Any]:
     return {
         "id": one.id, "subject": one.subject, "name": one.name, "roles": list(one.roles), "disabled": bool(one.disabled),
-        "passkeys": len(one.passkeys), "invited_until": _moment(one.code.ends) if one.code else None,
+        "passkeys": len(one.passkeys), "identities": len(one.identities),
+        "invited_until": _moment(one.code.ends) if one.code else None,
         "made_at": _moment(one.made),
     }  # fmt: skip
 

@@ -27,6 +27,7 @@ from alertd.service.intake import Intake
 from alertd.service.legal_holds import LegalHolds
 from alertd.service.mail_reports import MailReports
 from alertd.service.media import Photos
+from alertd.service.oidc import Oidc
 from alertd.service.operators import Operators
 from alertd.service.organisations import Organisations
 from alertd.service.passkeys import Passkeys
@@ -77,6 +78,7 @@ class Services:
     access: Access
     operators: Operators
     passkeys: Passkeys
+    oidc: Oidc
     sessions: Sessions
     audit: Audit
     events: Events

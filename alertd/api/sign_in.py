@@ -14,6 +14,7 @@ from alertd.fields import Document
 from alertd.operators import network_of
 from alertd.service.access import Credential
 from alertd.service.sessions import credential_of
+from alertd.store.operators import StoredOperator, WayIn
 
 #: Bytes in base64url without padding (RFC 4648, section 5), as browsers tell what an authenticator said.
 Bytes = Annotated[str, Field(pattern="^[A-Za-z0-9_-]+$", max_length=65_536)]
@@ -88,7 +89,7 @@ async def passkey_options(request: web.Request, *, body: Enrolment) -> Invited:
     """Whose one-time code it is, and what their browser is to make a passkey of. The code stays good."""
     cookies.require_own(request)
     s = services(request).passkeys
-    operator, options = await s.invited(body.code, _caller(request))
+    operator, options = await s.invited(body.code, caller_of(request))
     return Invited(rp_id=s.relying.id, public_key=options, name=operator.name, subject=operator.subject)
 
 
@@ -97,10 +98,10 @@ async def register_passkey(request: web.Request, *, body: PasskeyRegistration) -
     cookies.require_own(request)
     s = services(request)
     operator, passkey = await s.passkeys.register(
-        body.code, body.passkey.model_dump(exclude_none=True), _caller(request)
+        body.code, body.passkey.model_dump(exclude_none=True), caller_of(request)
     )
     token = await s.sessions.begin(operator, passkey, proven=False)
-    return Reply(_signed_in(credential_of(operator, passkey), operator.name), headers=cookies.given(request, token))
+    return Reply(signed_in_as(credential_of(operator, passkey), operator.name), headers=cookies.given(request, token))
 
 
 async def sign_in_options(request: web.Request) -> Options:
@@ -109,7 +110,7 @@ async def sign_in_options(request: web.Request) -> Options:
     s = services(request)
     known = await cookies.known(request)
     operator = await s.operators.get(known.org, known.key_id) if known else None
-    return Options(rp_id=s.passkeys.relying.id, public_key=await s.passkeys.ask(_caller(request), operator))
+    return Options(rp_id=s.passkeys.relying.id, public_key=await s.passkeys.ask(caller_of(request), operator))
 
 
 async def sign_in(request: web.Request, *, body: Proof) -> Reply[SignedIn]:
@@ -118,15 +119,8 @@ async def sign_in(request: web.Request, *, body: Proof) -> Reply[SignedIn]:
     """
     cookies.require_own(request)
     s = services(request)
-    operator, passkey = await s.passkeys.prove(body.model_dump(exclude_none=True), _caller(request))
-    known, token = await cookies.known(request), cookies.session_token(request)
-    if known and token and (known.org, known.key_id) == (operator.org, operator.id):
-        await s.sessions.prove(token)
-    else:
-        if token:
-            await s.sessions.end(token)
-        token = await s.sessions.begin(operator, passkey, proven=True)
-    return Reply(_signed_in(credential_of(operator, passkey), operator.name), headers=cookies.given(request, token))
+    operator, passkey = await s.passkeys.prove(body.model_dump(exclude_none=True), caller_of(request))
+    return await let_in(request, operator, passkey, proven=True)
 
 
 async def sign_out(request: web.Request) -> Reply[None]:
@@ -137,14 +131,28 @@ async def sign_out(request: web.Request) -> Reply[None]:
     return Reply(None, headers=cookies.taken(request))
 
 
-def _caller(request: web.Request) -> str:
+def caller_of(request: web.Request) -> str:
     """The network of whoever asks, as a name to count tries under."""
     header = services(request).settings.sign_in.address_header
     told = request.headers.get(header, "").rpartition(",")[2].strip() if header else request.remote
     return network_of(told or "")
 
 
-def _signed_in(who: Credential, name: str) -> SignedIn:
+async def let_in(request: web.Request, operator: StoredOperator, way: WayIn, *, proven: bool) -> Reply[SignedIn]:
+    """The browser's session: the one it has, where that is the operator's, else a new one in its place."""
+    sessions = services(request).sessions
+    known, token = await cookies.known(request), cookies.session_token(request)
+    if token and known and (known.org, known.key_id) == (operator.org, operator.id):
+        if proven:
+            await sessions.prove(token)
+    else:
+        if token:
+            await sessions.end(token)
+        token = await sessions.begin(operator, way, proven=proven)
+    return Reply(signed_in_as(credential_of(operator, way), operator.name), headers=cookies.given(request, token))
+
+
+def signed_in_as(who: Credential, name: str) -> SignedIn:
     return SignedIn(organisation=who.org, subject=who.subject, name=name, scopes=sorted(who.scopes))
 
 

@@ -13,7 +13,7 @@ from alertd.operators import Role
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Operators: add, list, invite, remove.")
 
-COLUMNS = ("id", "subject", "name", "roles", "passkeys", "disabled")
+COLUMNS = ("id", "subject", "name", "roles", "passkeys", "identities", "disabled")
 TOLD_ONCE = ("id", "subject", "name", "roles", "url", "code", "invited_until")
 Operator = Annotated[str, typer.Argument(help="As `list` shows it.")]
 
@@ -26,7 +26,7 @@ def add(
     role: Annotated[list[Role], typer.Option(help="What they may do; may be given again.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Let somebody sign in. The address for their browser is told once, and registers a passkey once."""
+    """Let somebody sign in. The address for their browser is told once, and registers a passkey, or who they are at the provider, once."""
     body = {"subject": subject, "name": name, "roles": [one.value for one in role]}
     _tell(common(ctx).client().post("/v1/operators", body), as_json)
 
@@ -43,10 +43,12 @@ def list_operators(ctx: typer.Context, as_json: JsonOption = False) -> None:
 def invite(
     ctx: typer.Context,
     operator: Operator,
-    replace: Annotated[bool, typer.Option("--replace", help="Their passkeys count no more: one was lost.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Their passkeys and identities count no more: one was lost.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Give an operator another one-time address, for a passkey more or in place of all."""
+    """Give an operator another one-time address, for a passkey or an identity more, or in place of all."""
     path = f"/v1/operators/{segment(operator)}/code"
     _tell(common(ctx).client().post(path, {"replace": replace}), as_json)
 

@@ -57,8 +57,8 @@ class Operators:
         return (await self._add(org, subject, subject, (Role.ADMINISTRATOR,), frozenset())).code
 
     async def invite(self, operator_id: str, who: Credential, *, replace: bool) -> Invited:
-        """A fresh code, in place of the one before: for a passkey besides those there are, or to `replace` them; then these count no
-        more from now on, nor what was begun with them. Raises Problem.
+        """A fresh code, in place of the one before: for a passkey or an identity besides those there are, or to `replace` them; then
+        these count no more from now on, nor what was begun with them. Raises Problem.
         """
         if who.test:
             raise Problem("not-allowed", "A test key invites nobody.")
@@ -67,10 +67,11 @@ class Operators:
             replaced, operator = (
                 operator,
                 await self._changed(
-                    operator, lambda seen: msgspec.structs.replace(seen, passkeys=(), since=now, code=None)
+                    operator,
+                    lambda seen: msgspec.structs.replace(seen, passkeys=(), identities=(), since=now, code=None),
                 ),
             )
-            await self._store.hide_passkeys(replaced)
+            await self._store.hide_ways(replaced)
         return await self._invite(operator, who.hands)
 
     async def change(

@@ -7,8 +7,7 @@ passkey alone, never by the caller. A challenge is good for one answer, within f
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -28,7 +27,7 @@ from alertd.clock import Clock
 from alertd.config import Settings
 from alertd.errors import Problem
 from alertd.operators import normal_code
-from alertd.service.audit import DONE, REFUSED, Audit, Noted
+from alertd.service.entering import OF_CALLER, OF_OPERATOR, Entering, no_code
 from alertd.service.sessions import credential_of
 from alertd.store.operators import OperatorStore, Passkey, StoredOperator, digest_of
 from alertd.store.sessions import Challenge, SessionStore
@@ -36,10 +35,6 @@ from alertd.store.sessions import Challenge, SessionStore
 T = TypeVar("T")
 
 CHALLENGE_MS = 5 * 60_000
-#: Tries that are free and the longest wait after them. A caller's address may be a whole office's, or a proxy's: nobody keeps it out
-#: for longer than a minute. A passkey's operator is known by it, so nobody else can try.
-OF_CALLER = (20, 60_000)
-OF_OPERATOR = (5, 15 * 60_000)
 MOST_PASSKEYS = 10
 
 
@@ -75,18 +70,18 @@ class Passkeys:
     """The ceremonies of passkeys. `caller` is the address that asks, of which a keyed hash is kept."""
 
     def __init__(
-        self, operators: OperatorStore, sessions: SessionStore, audit: Audit, clock: Clock, relying: RelyingParty
+        self, operators: OperatorStore, sessions: SessionStore, entering: Entering, clock: Clock, relying: RelyingParty
     ) -> None:
         self.relying = relying
         self._operators = operators
         self._sessions = sessions
-        self._audit = audit
+        self._entering = entering
         self._clock = clock
 
     async def invited(self, code: str, caller: str) -> tuple[StoredOperator, dict[str, Any]]:
         """Whose code it is, and what their browser is to make a passkey of. Raises Problem."""
-        await self._attempt(f"code {caller}", OF_CALLER)
-        operator = await self._of_code(normal_code(code))
+        await self._entering.attempt(f"code {caller}", OF_CALLER)
+        operator = await self._entering.invited(code)
         challenge = await self._challenge(Challenge(made=self._clock.now_ms(), code=digest_of(normal_code(code))))
         options = webauthn.generate_registration_options(
             rp_id=self.relying.id, rp_name="alertd", user_id=operator.id.encode(), user_name=operator.subject,
@@ -100,11 +95,10 @@ class Passkeys:
 
     async def register(self, code: str, answer: dict[str, Any], caller: str) -> tuple[StoredOperator, Passkey]:
         """Keeps a passkey; the code is used up. Raises Problem."""
-        await self._attempt(f"code {caller}", OF_CALLER)
-        code = normal_code(code)
-        operator = await self._of_code(code)
+        await self._entering.attempt(f"code {caller}", OF_CALLER)
+        operator, digest = await self._entering.invited(code), digest_of(normal_code(code))
         asked, challenge = await self._asked(answer)
-        if asked.code != digest_of(code) or operator.code is None:
+        if asked.code != digest or operator.code is None:
             raise _over()
         made = self._verified(
             lambda: webauthn.verify_registration_response(
@@ -116,14 +110,14 @@ class Passkeys:
             id=bytes_to_base64url(made.credential_id), key=made.credential_public_key, count=made.sign_count,
             made=self._clock.now_ms(), makers=operator.code.makers,
         )  # fmt: skip
-        async with self._recorded(operator, passkey, "passkey.register"):
-            operator = await self._keep(operator, passkey, code)
-        await self._sessions.forgive(f"code {caller}")
+        async with self._entering.recorded(credential_of(operator, passkey), "passkey.register"):
+            operator = await self._keep(operator, passkey, digest)
+        await self._entering.forgive(f"code {caller}")
         return operator, passkey
 
     async def ask(self, caller: str, operator: StoredOperator | None) -> dict[str, Any]:
         """What a browser is to let a passkey sign: any, or one of this operator's. Raises Problem."""
-        await self._attempt(f"sign-in {caller}", OF_CALLER)
+        await self._entering.attempt(f"sign-in {caller}", OF_CALLER)
         challenge = await self._challenge(Challenge(made=self._clock.now_ms()))
         options = webauthn.generate_authentication_options(
             rp_id=self.relying.id, challenge=challenge, timeout=CHALLENGE_MS,
@@ -134,18 +128,17 @@ class Passkeys:
 
     async def prove(self, answer: dict[str, Any], caller: str) -> tuple[StoredOperator, Passkey]:
         """Whose passkey signed. Raises Problem."""
-        await self._attempt(f"sign-in {caller}", OF_CALLER)
+        await self._entering.attempt(f"sign-in {caller}", OF_CALLER)
         asked, challenge = await self._asked(answer)
         passkey_id = str(answer["id"])
         operator = await self._operators.of_passkey(passkey_id)
         passkey = next((one for one in operator.passkeys if one.id == passkey_id), None) if operator else None
         if asked.code or operator is None or passkey is None:
             raise _refused()
-        await self._attempt(f"operator {operator.org} {operator.id}", OF_OPERATOR)
-        async with self._recorded(operator, passkey, "session.prove"):
+        await self._entering.attempt(f"operator {operator.org} {operator.id}", OF_OPERATOR)
+        async with self._entering.recorded(credential_of(operator, passkey), "session.prove"):
             operator = await self._signed(operator, passkey, answer, challenge)
-        for who in (f"sign-in {caller}", f"operator {operator.org} {operator.id}"):
-            await self._sessions.forgive(who)
+        await self._entering.forgive(f"sign-in {caller}", f"operator {operator.org} {operator.id}")
         return operator, passkey
 
     async def _signed(
@@ -180,7 +173,7 @@ class Passkeys:
             raise _refused()
         return fresh
 
-    async def _keep(self, operator: StoredOperator, passkey: Passkey, code: str) -> StoredOperator:
+    async def _keep(self, operator: StoredOperator, passkey: Passkey, digest: str) -> StoredOperator:
         """The operator with one passkey more and no code. Raises Problem where the code was used meanwhile."""
         other = await self._operators.of_passkey(passkey.id)
         if other is not None and any(one.id == passkey.id for one in other.passkeys):
@@ -188,26 +181,16 @@ class Passkeys:
         await self._operators.show_passkey(operator, passkey.id)  # first: the record decides whether it counts
 
         def kept(seen: StoredOperator) -> StoredOperator:
-            if not self._holds(seen, code):
-                raise _no_code()
+            if not self._entering.holds(seen, digest):
+                raise no_code()
             if len(seen.passkeys) >= MOST_PASSKEYS:
                 raise Problem("precondition-failed", "There are passkeys enough. Ask for a code that replaces them.")
             return msgspec.structs.replace(seen, passkeys=(*seen.passkeys, passkey), code=None)
 
         fresh = await self._operators.change(operator.org, operator.id, kept)
         if fresh is None:
-            raise _no_code()
+            raise no_code()
         return fresh
-
-    async def _of_code(self, code: str) -> StoredOperator:
-        operator = await self._operators.of_code(code)
-        if operator is None or not self._holds(operator, code):
-            raise _no_code()
-        return operator
-
-    def _holds(self, operator: StoredOperator, code: str) -> bool:
-        kept = operator.code
-        return kept is not None and kept.digest == digest_of(code) and self._clock.now_ms() < kept.ends
 
     async def _challenge(self, asked: Challenge) -> bytes:
         challenge = webauthn.helpers.generate_challenge()
@@ -224,13 +207,6 @@ class Passkeys:
             raise _over()
         return asked, raw
 
-    async def _attempt(self, who: str, bounds: tuple[int, int]) -> None:
-        wait_ms = await self._sessions.attempt(who, *bounds)
-        if wait_ms:
-            raise Problem(
-                "rate-limited", "Too many tries to sign in.", headers={"Retry-After": str(-(-wait_ms // 1000))}
-            )
-
     def _verified(self, check: Callable[[], T]) -> T:
         """What the library says of an answer. Raises Problem; why is in the log, for it may quote what was sent."""
         try:
@@ -238,20 +214,6 @@ class Passkeys:
         except Exception as error:  # noqa: BLE001  whatever is raised by what strangers send
             structlog.get_logger().warning("passkey refused", error=type(error).__qualname__)
             raise _refused() from None
-
-    @asynccontextmanager
-    async def _recorded(self, operator: StoredOperator, passkey: Passkey, act: str) -> AsyncIterator[None]:
-        """In the audit as the operator's own: who it is is known only here."""
-        who = credential_of(operator, passkey)
-        number = await self._audit.begin(who, act, operator.id)
-        noted = Noted(object=operator.id)
-        try:
-            yield
-        except Problem as problem:
-            noted.facts = {"problem": problem.slug}
-            await self._audit.end(who, act, REFUSED, noted, of=number)
-            raise
-        await self._audit.end(who, act, DONE, noted, of=number)
 
 
 def _described(operator: StoredOperator) -> list[PublicKeyCredentialDescriptor]:
@@ -272,7 +234,3 @@ def _refused() -> Problem:
 
 def _over() -> Problem:
     return Problem("not-allowed", "This was answered already, or took longer than five minutes. Begin again.")
-
-
-def _no_code() -> Problem:
-    return Problem("not-allowed", "This code is not known, was used, or is too old. Ask for another.")

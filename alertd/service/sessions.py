@@ -10,7 +10,7 @@ from alertd.clock import Clock
 from alertd.config import SignInSection
 from alertd.operators import scopes_of
 from alertd.service.access import Credential
-from alertd.store.operators import OperatorStore, Passkey, StoredOperator, digest_of
+from alertd.store.operators import OperatorStore, StoredOperator, WayIn, digest_of
 from alertd.store.sessions import Session, SessionStore
 
 #: Whoever approves has shown within this time that it is they: long enough to read an alert once more, too short for a stranger at
@@ -21,13 +21,13 @@ SEEN_MS = 60_000
 _SECRET = 43  # characters of 32 random bytes
 
 
-def credential_of(operator: StoredOperator, passkey: Passkey, *, fresh: bool = True) -> Credential:
-    """An operator as everything behind the sign-in sees one. Whoever made the code that a passkey was registered with may have
-    that passkey, as whoever made a key may have kept it.
+def credential_of(operator: StoredOperator, way: WayIn, *, fresh: bool = True) -> Credential:
+    """An operator as everything behind the sign-in sees one. Whoever made the code that a passkey or identity came in with may have
+    used it themselves, as whoever made a key may have kept it.
     """
     return Credential(
         key_id=operator.id, org=operator.org, subject=operator.subject, scopes=scopes_of(operator.roles),
-        makers=passkey.makers, signed_in=True, fresh=fresh,
+        makers=way.makers, signed_in=True, fresh=fresh,
     )  # fmt: skip
 
 
@@ -41,10 +41,10 @@ class Sessions:
         self._idle_ms = settings.idle_minutes * 60_000
         self._longest_ms = settings.longest_hours * 3_600_000
 
-    async def begin(self, operator: StoredOperator, passkey: Passkey, *, proven: bool) -> str:
-        """A new session; its secret is the browser's alone. `proven`: by an assertion of the passkey, just now."""
+    async def begin(self, operator: StoredOperator, way: WayIn, *, proven: bool) -> str:
+        """A new session; its secret is the browser's alone. `proven`: by its person, just now."""
         token, now = secrets.token_urlsafe(32), self._clock.now_ms()
-        session = Session(org=operator.org, operator=operator.id, passkey=passkey.id, began=now, seen=now)
+        session = Session(org=operator.org, operator=operator.id, way=way.id, began=now, seen=now)
         await self._store.put(digest_of(token), session, self._life_ms(session))
         if proven:
             await self.prove(token)
@@ -63,13 +63,13 @@ class Sessions:
         operator = await self._operators.get(session.org, session.operator)
         if operator is None or operator.disabled or session.began <= operator.since:
             return None
-        passkey = next((one for one in operator.passkeys if one.id == session.passkey), None)
-        if passkey is None:
+        way = operator.way(session.way)
+        if way is None:
             return None
         if now - session.seen >= SEEN_MS:
             session = msgspec.structs.replace(session, seen=now)
             await self._store.renew(digest, session, self._life_ms(session))
-        return credential_of(operator, passkey, fresh=now - proven < FRESH_MS)
+        return credential_of(operator, way, fresh=now - proven < FRESH_MS)
 
     async def prove(self, token: str) -> None:
         """Its operator has just shown that it is they."""

@@ -89,11 +89,12 @@ TABLE = (
     Kind("{k:<key id>}:used", "string", "ms it was last used, to a minute", "keyring", "with the key, or when nobody used it for 400 days"),
     Kind("{o:<org>}:keys", "set", "ids of its API keys", "keyring", "an entry with its key"),
     Kind("{o:<org>}:record", "string", "the organisation: name, where it may alert, what needs no second person; sealed", "organisations replace.lua", KEPT),
-    Kind("{o:<org>}:operators", "hash", "operator -> who it is, roles, passkeys, one-time code hashed: sealed", "operators exchange.lua", "an entry when the operator is removed"),
+    Kind("{o:<org>}:operators", "hash", "operator -> who it is, roles, passkeys, identities, one-time code hashed: sealed", "operators exchange.lua", "an entry when the operator is removed"),
     Kind("{q:<hash>}", "string", "a one-time code of an operator -> its organisation and operator", "operators", "an hour after it was made, or as sign_in.code_minutes says"),
-    Kind("{w:<hash>}", "string", "a session of an operator: organisation, operator, passkey, times", "sessions", "when its operator signs out, does nothing for a while, or it has lasted long enough"),
+    Kind("{w:<hash>}", "string", "a session of an operator: organisation, operator, passkey or identity, times", "sessions", "when its operator signs out, does nothing for a while, or it has lasted long enough"),
     Kind("{w:<hash>}:proof", "string", "when the operator last proved to be there, ms", "sessions", "after five minutes"),
     Kind("{y:<hash>}", "string", "a challenge that a passkey is to sign, and for what", "sessions", "when it is answered, or after five minutes"),
+    Kind("{z:<hash>}", "string", "somebody who was sent to the OpenID provider: what they must come back with, and for what, sealed", "sessions", "when they come back, or after ten minutes"),
     Kind("{j:<hash>}", "hash", "how often somebody tried to sign in, and until when they must wait", "sessions tries.lua", "when they have signed in, or an hour after the last try"),
     Kind("{o:<org>}:unattended", "zset", "alert that went out without a second person -> ms it did", "allow.lua", "an hour after the last"),
     Kind("{o:<org>}:spent:<what>", "hash", "segments of SMS that an alert (its chain) or a day (since 1970) has had, where there is a limit; whether nothing limits it", "spend.lua budgets", "a day after three, an alert after 400 days without an SMS"),
@@ -125,6 +126,7 @@ TABLE = (
     Kind("{m}:z8", "string", "bitmap of the z8 ancestors that ever had a tile", "people", KEPT),
     Kind("{m}:regions", "set", "numbers of the regions that somebody ever named", "people", KEPT),
     Kind("{m}:passkeys", "hash", "hash of a passkey -> organisation and operator", "operators", "an entry when the passkey is replaced or the operator removed"),
+    Kind("{m}:identities", "hash", "hash of who somebody is at the OpenID provider -> organisation and operator", "operators", "an entry when the operator comes in with a code that replaces, or is removed"),
     Kind("{m}:herald", "string", "who brings events and webhooks on their way at the moment", "hold.lua", "after its lease, unless renewed"),
     Kind("{m}:hooked", "set", "organisations that have webhooks, or had", "webhooks", KEPT),
     Kind("{m}:sweeper", "string", "the sweeper of the moment", "hold.lua", "after its lease, unless renewed"),
@@ -162,6 +164,7 @@ STOPS = "{m}:stops"
 ORGANISATIONS = "{m}:organisations"
 PURGES = "{m}:purges"
 PASSKEYS = "{m}:passkeys"
+IDENTITIES = "{m}:identities"
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +302,10 @@ def session_proof(digest: str) -> str:
 
 def challenge(digest: str) -> str:
     return f"{{y:{digest}}}"
+
+
+def sent_away(digest: str) -> str:
+    return f"{{z:{digest}}}"
 
 
 def tries(hashed: str) -> str:

@@ -1,6 +1,6 @@
 """Operators: one sealed record each, which is the authority on everything of that person; and ways to find it.
 
-A passkey and a one-time code are found by their hashes. Neither counts unless the record has it too, so that one write to the
+A passkey, an identity at the provider and a one-time code are found by their hashes. None counts unless the record has it too, so that one write to the
 record ends what it is to end.
 """
 
@@ -27,6 +27,17 @@ class Passkey(msgspec.Struct, frozen=True, kw_only=True):
     makers: tuple[str, ...] = ()  # whoever made the code it was registered with, as people are compared
 
 
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """Who somebody is at the OpenID provider: issuer and subject, hashed, for nobody here needs to read them."""
+
+    id: str  # as `OperatorStore.identity_id` makes it; no passkey's id has a colon
+    made: int  # UNIX ms
+    makers: tuple[str, ...] = ()  # whoever made the code it was bound with
+
+
+WayIn = Passkey | Identity
+
+
 class Code(msgspec.Struct, frozen=True, kw_only=True):
     """A one-time code: its hash."""
 
@@ -45,9 +56,15 @@ class StoredOperator(msgspec.Struct, frozen=True, kw_only=True):
     roles: tuple[str, ...]
     made: int  # UNIX ms
     passkeys: tuple[Passkey, ...] = ()
+    identities: tuple[Identity, ...] = ()
     code: Code | None = None  # the one that was made last
     disabled: int = 0  # UNIX ms, 0: may sign in
     since: int = 0  # UNIX ms: what began before is over
+
+    def way(self, way_id: str) -> WayIn | None:
+        """The passkey or identity of this id, while it counts."""
+        ways: list[WayIn] = [*self.passkeys, *self.identities]
+        return next((one for one in ways if one.id == way_id), None)
 
 
 _encode = msgspec.json.Encoder().encode
@@ -96,13 +113,15 @@ class OperatorStore:
     async def remove(self, operator: StoredOperator) -> bool:
         """With what is found by it. Whether there was one."""
         gone = await self._db.execute("HDEL", keys.org(operator.org, "operators"), operator.id)
-        await self.hide_passkeys(operator)
+        await self.hide_ways(operator)
         return bool(gone)
 
-    async def hide_passkeys(self, operator: StoredOperator) -> None:
-        """Nobody is found by these any more."""
+    async def hide_ways(self, operator: StoredOperator) -> None:
+        """Nobody is found by their passkeys and identities any more."""
         for passkey in operator.passkeys:
             await self._db.execute("HDEL", keys.PASSKEYS, self._hashed(passkey.id))
+        for identity in operator.identities:
+            await self._db.execute("HDEL", keys.IDENTITIES, identity.id)
 
     async def show_passkey(self, operator: StoredOperator, passkey_id: str) -> None:
         """From now on the operator is found by it."""
@@ -111,13 +130,27 @@ class OperatorStore:
     async def of_passkey(self, passkey_id: str) -> StoredOperator | None:
         return await self._found(await self._db.execute("HGET", keys.PASSKEYS, self._hashed(passkey_id)))
 
+    def identity_id(self, issuer: str, subject: str) -> str:
+        """What an identity is found by. `iss` and `sub` together are the only stable name of a person (OpenID Connect Core 1.0, section 5.7)."""
+        return "oidc:" + self._db.codec.hashed("identity", f"{issuer}\0{subject}")
+
+    async def show_identity(self, operator: StoredOperator, identity_id: str) -> None:
+        """From now on the operator is found by it."""
+        await self._db.execute("HSET", keys.IDENTITIES, identity_id, f"{operator.org}/{operator.id}")
+
+    async def of_identity(self, identity_id: str) -> StoredOperator | None:
+        return await self._found(await self._db.execute("HGET", keys.IDENTITIES, identity_id))
+
     async def show_code(self, operator: StoredOperator, code: str, life_ms: int) -> None:
         """For so long the operator is found by it."""
         place = f"{operator.org}/{operator.id}"
         await self._db.execute("SET", keys.sign_in_code(digest_of(code)), place, "PX", life_ms)
 
     async def of_code(self, code: str) -> StoredOperator | None:
-        return await self._found(await self._db.execute("GET", keys.sign_in_code(digest_of(code))))
+        return await self.of_code_digest(digest_of(code))
+
+    async def of_code_digest(self, digest: str) -> StoredOperator | None:
+        return await self._found(await self._db.execute("GET", keys.sign_in_code(digest)))
 
     async def _found(self, place: bytes | None) -> StoredOperator | None:
         org, _, operator_id = (place or b"").decode().rpartition("/")

@@ -1,4 +1,4 @@
-"""Sessions of operators, the challenges of their passkeys, and how often somebody tried. Nothing here outlives a day.
+"""Sessions of operators, the challenges of their passkeys, who is away at the provider, and how often somebody tried. Nothing here outlives a day.
 
 Of a session only the hash of its secret is known, of a challenge the challenge, which is no secret and is used once.
 """
@@ -11,6 +11,7 @@ import msgspec
 
 from alertd.store import keys
 from alertd.store.connection import Connection
+from alertd.store.operators import digest_of
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,7 +19,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
     org: str
     operator: str
-    passkey: str  # that it was begun with
+    way: str = msgspec.field(name="passkey")  # id of the passkey or identity that it was begun with
     began: int
     seen: int
 
@@ -30,9 +31,23 @@ class Challenge(msgspec.Struct, frozen=True, kw_only=True):
     code: str = ""  # hash of the one-time code that a passkey is registered with; empty: somebody signs in
 
 
+class Away(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody who was sent to the OpenID provider: what their coming back is measured by."""
+
+    made: int  # UNIX ms
+    browser: str  # hash of the secret that this browser alone has
+    nonce: str  # that the ID token must have
+    verifier: str  # of PKCE (RFC 7636)
+    back: str  # the redirect URI
+    code: str = ""  # hash of the one-time code with which the identity becomes an operator's
+    org: str = ""  # with `operator`: whose session asked for a fresh proof
+    operator: str = ""
+
+
 _encode = msgspec.json.Encoder().encode
 _session = msgspec.json.Decoder(Session).decode
 _challenge = msgspec.json.Decoder(Challenge).decode
+_sent = msgspec.json.Decoder(Away).decode
 FORGOTTEN_MS = 3_600_000  # tries count together until there was none for so long
 
 
@@ -68,6 +83,16 @@ class SessionStore:
         """What a challenge was for; from now on it is for nothing."""
         kept = await self._db.execute("GETDEL", _challenge_key(challenge))
         return _challenge(kept) if kept else None
+
+    async def send_away(self, state: str, sent: Away, life_ms: int) -> None:
+        name = keys.sent_away(digest_of(state))
+        await self._db.execute("SET", name, self._db.codec.master.seal(_encode(sent), name), "PX", life_ms)
+
+    async def come_back(self, state: str) -> Away | None:
+        """Whoever was sent with this state; from now on it is nobody's."""
+        name = keys.sent_away(digest_of(state))
+        sealed = await self._db.execute("GETDEL", name)
+        return _sent(self._db.codec.master.open(sealed, name)) if sealed else None
 
     async def attempt(self, who: str, free: int, longest_ms: int) -> int:
         """Counts a try of `who`; or answers how many ms they must wait, and does not."""

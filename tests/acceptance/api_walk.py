@@ -60,8 +60,34 @@ WATER = """<?xml version="1.0" encoding="UTF-8"?>
   </info>
 </alert>
 """
-#: What no sandbox is asked: carriers and relays of the outside come with proofs of their own.
+#: What no sandbox is asked: carriers, relays and providers of the outside come with proofs of their own.
 ELSEWHERE: dict[str, Any] = {
+    "go_to_provider": {
+        "body": {JSON: {"code": "7K2M-9QXD-4TVB-31HN"}},
+        "gives": {
+            JSON: {
+                "url": "https://sso.centre.example/authorize?response_type=code&client_id=alertd&redirect_uri="
+                "https%3A%2F%2Falerts.centre.example%2Fconsole&scope=openid&state=…&nonce=…&code_challenge=…&code_challenge_method=S256"
+            }
+        },
+    },
+    "come_from_provider": {
+        "body": {
+            JSON: {
+                "state": "qO0Yx2kPZV3u9eW1rJbTz7mHcLdKfA5sNgQiEoXvBnM",
+                "code": "SplxlOBeZQQYbYS6WxSbIA",
+                "iss": "https://sso.centre.example",
+            }
+        },
+        "gives": {
+            JSON: {
+                "organisation": "default",
+                "subject": "eva@centre.example",
+                "name": "Eva Solís",
+                "scopes": ["alerts:approve", "alerts:read", "ledger:explain", "regions:read"],
+            }
+        },
+    },
     "take_receipt": {"body": {FORM: {"MessageStatus": "delivered"}}},
     "take_mail_reports": {
         "body": {
@@ -194,6 +220,7 @@ def _operators(w: Walk) -> None:
     told = w.call("passkey_options", "POST", "/v1/passkeys/options", {"code": code}, headers=page)
     body = {"code": code, "passkey": passkey.register(told["public_key"])}
     w.call("register_passkey", "POST", "/v1/passkeys", body, headers=page)
+    w.call("sign_in_ways", "GET", "/v1/sign-in")
     told = w.call("sign_in_options", "POST", "/v1/sign-in/options", headers=page)
     w.call("sign_in", "POST", "/v1/sign-in", passkey.sign(told["public_key"]), headers=page)
     w.call("sign_out", "POST", "/v1/sign-out", headers=page | {"Cookie": w.cookie})

@@ -18,8 +18,10 @@ from alertd.store.cases import Cases
 from alertd.store.drawn import Drawings
 from alertd.store.labels import LabelMark
 from alertd.store.message_ids import Said, Sent
+from alertd.store.operators import OperatorStore
 from alertd.store.organisations import OrganisationStore
 from alertd.store.requests import Requests
+from alertd.store.sessions import Away, SessionStore
 from alertd.store.webhooks import Due, Hooks, Outcome
 from tests.integration.acts import ANA, CADIZ, over, photo, planned, register, registration, send
 from tests.passkeys import Authenticator
@@ -45,6 +47,10 @@ async def _operator(parts: Parts) -> None:
     operator, kept = await parts.passkeys.register(made.code, passkey.register(options), "here")
     await parts.sessions.begin(operator, kept, proven=True)
     await parts.passkeys.ask("here", None)
+    store = OperatorStore(parts.db)
+    await store.show_identity(operator, store.identity_id("https://sso.centre.example", "eva"))
+    sent = Away(made=0, browser="hash", nonce="n", verifier="v", back="https://alerts.centre.example/console")
+    await SessionStore(parts.db).send_away("state", sent, 60_000)
 
 
 async def test_the_table_has_every_key_and_no_other(parts: Parts, sample: dict[str, Any]):

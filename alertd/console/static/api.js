@@ -36,10 +36,12 @@ export const session = {
   get key() { return sessionStorage.getItem(KEY); },
   get open() { return Boolean(this.key || localStorage.getItem(SIGNED_IN)); },
   begin(key) { sessionStorage.setItem(KEY, key); },
-  signedIn() {
+  /** By which way, "passkey" or "provider", which is what one is asked for again. */
+  signedIn(way) {
     sessionStorage.removeItem(KEY);
-    localStorage.setItem(SIGNED_IN, "yes");
+    localStorage.setItem(SIGNED_IN, way);
   },
+  get way() { return localStorage.getItem(SIGNED_IN); },
   /** The session is over: nobody asks with it again. What was begun stays in the tab, for whoever signs in. */
   lost() { localStorage.removeItem(SIGNED_IN); },
   /** Nothing of this person or a case stays in the tab. */

@@ -8,7 +8,8 @@ import { AuditScreen, CarriersScreen, KeysScreen } from "./desk.js";
 import { draftsLeft, forget } from "./draft.js";
 import { Button, Icon, Refused, Stale, Sure, html, may, mayDo, render, useEffect, useErrorBoundary, usePolled, useState } from "./parts.js";
 import { PeopleScreen } from "./people.js";
-import { Enrol, Languages, Mark, Prove, SignIn } from "./sign-in.js";
+import { cameBack } from "./provider.js";
+import { CameBack, Enrol, Languages, Mark, Prove, ProveElsewhere, SignIn } from "./sign-in.js";
 import { RegionsScreen } from "./regions.js";
 import { StopAll, Stops, useStops } from "./stops.js";
 import { SubscribersScreen } from "./subscribers.js";
@@ -87,6 +88,7 @@ function App() {
   const [lost, lose] = useState(false);
   const [asked, ask] = useState(!session.open);
   const [proof, require] = useState(null);
+  const [returned, settle] = useState(Boolean(cameBack));
   useEffect(() => {
     session.onLost = () => { if (session.open) { session.lost(); lose(true); setMe(null); require(null); } };
     session.onProof = () => new Promise((answer) => require({ answer }));
@@ -97,6 +99,8 @@ function App() {
     if (data) enter(data);
     if (data || (error && !error.again)) ask(true);
   }, [data, error]);
+  if (returned) return html`<${CameBack} onBack=${() => settle(false)} onSignedIn=${(who) => { enter(who); settle(false); }} />`;
+  if (route === "prove" && session.open) return html`<${ProveElsewhere} />`;
   if (!asked) return error ? html`<main class="sign-in"><p class="brand"><${Mark} />alertd</p><${Stale} error=${error} /></main>` : null;
   if (route.split("/")[0] === "enrol") return html`<${Enrol} code=${route.split("/")[1] || ""} onSignedIn=${enter} />`;
   if (!me) return html`<${SignIn} lost=${lost} onSignedIn=${enter} />`;

@@ -60,13 +60,13 @@ function Change({ one, own, onDone, onWay, onBack }) {
       : html`<div class="actions"><${Button} onClick=${onBack}>${t("back")}<//>
         <button class="button primary" disabled=${busy || !name.trim() || !roles.length}><span>${t("person-keep")}</span></button><span class="grow"></span>
         ${one.disabled ? null : html`<${Button} kind="quiet" onClick=${() => way(false)}>${t("way-new")}<//>`}
-        ${one.disabled || !one.passkeys ? null : html`<${Button} kind="quiet" onClick=${() => make("replace")}>${t("way-lost")}<//>`}
+        ${one.disabled || !(one.passkeys || one.identities) ? null : html`<${Button} kind="quiet" onClick=${() => make("replace")}>${t("way-lost")}<//>`}
         ${own ? null : html`<${Button} kind="quiet" onClick=${() => keep({ disabled: !one.disabled })}>${t(one.disabled ? "person-enable" : "person-disable")}<//>
           <${Button} kind="quiet" onClick=${() => make("remove")}>${t("person-remove")}<//>`}</div>`}</form>`;
 }
 
 const standing = (one) => (one.disabled ? ["rejected", t("person-disabled")]
-  : one.passkeys ? ["sent", t("passkeys-n", { n: one.passkeys })]
+  : one.passkeys || one.identities ? ["sent", list(["passkeys", "identities"].filter((name) => one[name]).map((name) => t(`${name}-n`, { n: one[name] })))]
   : one.invited_until && new Date(one.invited_until) > new Date() ? ["pending", t("invited-until", { time: moment(one.invited_until) })] : ["draft", t("passkeys-none")]);
 
 function Person({ one, me, open, onOpen, ...rest }) {

@@ -1,7 +1,8 @@
-// Who comes in, and whether it is still they: passkeys first, a key for training and machines.
+// Who comes in, and whether it is still they: passkeys first, or the OpenID provider, a key for training and machines.
 
 import { get, post, session } from "./api.js";
 import { hasPasskeys, isBareAddress, named, prove, register } from "./passkey.js";
+import { handIn, isForProof, leave, leaveToProve, onProven as onProvenElsewhere, proveElsewhere, waysIn } from "./provider.js";
 import { Button, Field, Icon, Loading, Refused, html, useEffect, useRef, useState } from "./parts.js";
 import { LANGUAGES, language, speak, t } from "./words.js";
 
@@ -18,9 +19,28 @@ const Failed = ({ error }) => (error instanceof DOMException
   ? html`<p class="fault" role="alert">${t(error.name === "InvalidStateError" ? "passkey-there" : "passkey-none")}</p>`
   : html`<${Refused} error=${error} />`);
 
-async function entered() {
-  session.signedIn();
+async function entered(way) {
+  session.signedIn(way);
   return get("/v1/me");
+}
+
+/** What the provider is called, or null: where there is none, and until that is known. Pages of a bare address have none, as with passkeys. */
+function useProvider() {
+  const [provider, name] = useState(null);
+  useEffect(() => { if (!isBareAddress) waysIn().then((ways) => name(ways.provider)); }, []);
+  return provider;
+}
+
+function WithProvider({ provider, code }) {
+  const [error, fail] = useState(null);
+  const [busy, work] = useState(false);
+  const go = async () => {
+    work(true);
+    fail(null);
+    try { await leave(code ? { code } : {}); } catch (problem) { fail(problem); work(false); }
+  };
+  if (!provider) return null;
+  return html`<${Button} busy=${busy} onClick=${go}>${t("provider-use", { name: provider })}<//><${Refused} error=${error} />`;
 }
 
 function WithPasskey({ onSignedIn }) {
@@ -31,7 +51,7 @@ function WithPasskey({ onSignedIn }) {
     fail(null);
     try {
       await prove();
-      onSignedIn(await entered());
+      onSignedIn(await entered("passkey"));
     } catch (problem) { fail(problem); work(false); }
   };
   if (isBareAddress) return html`<p class="note">${t("passkey-named")} <a href=${named}>${named}</a></p>`;
@@ -66,12 +86,35 @@ function WithKey({ onSignedIn }) {
 const Door = ({ title, children }) => html`<main class="sign-in">
   <p class="brand"><${Mark} />alertd</p><h1>${title}</h1>${children}<footer><${Languages} /></footer></main>`;
 
-export const SignIn = ({ lost, onSignedIn }) => html`<${Door} title=${t("one-chance")}>
-  ${lost ? html`<p class="note" role="status">${t("key-lost")}</p>` : null}
-  <${WithPasskey} onSignedIn=${onSignedIn} />
-  <p class="or"><span>${t("or-key")}</span></p>
-  <${WithKey} onSignedIn=${onSignedIn} />
-  <p class="small muted"><a href="#/enrol">${t("once-code-have")}</a></p><//>`;
+export function SignIn({ lost, onSignedIn }) {
+  const provider = useProvider();
+  return html`<${Door} title=${t("one-chance")}>
+    ${lost ? html`<p class="note" role="status">${t("key-lost")}</p>` : null}
+    <${WithPasskey} onSignedIn=${onSignedIn} /><${WithProvider} provider=${provider} />
+    <p class="or"><span>${t("or-key")}</span></p>
+    <${WithKey} onSignedIn=${onSignedIn} />
+    <p class="small muted"><a href="#/enrol">${t("once-code-have")}</a></p><//>`;
+}
+
+/** Back from the provider: signed in, or told why not; a window that was opened to show who it is closes, or says that it may be closed. */
+export function CameBack({ onSignedIn, onBack }) {
+  const [error, fail] = useState(null);
+  const [done, finish] = useState(false);
+  useEffect(() => {
+    handIn().then(async (all) => { if (all) finish(true); else onSignedIn(await entered("provider")); }, fail);
+  }, []);
+  if (done) return html`<${Door} title=${t("provider-done")}><p>${t("provider-close")}</p><//>`;
+  if (!error) return html`<${Door} title=${t("provider-back")}><${Loading} /><//>`;
+  return html`<${Door} title=${t("provider-none")}><${Refused} error=${error} />
+    <${Button} kind="primary" onClick=${isForProof() ? () => leaveToProve().catch(fail) : onBack} autofocus>${t("try-again")}<//><//>`;
+}
+
+/** The window in which the provider asks who it is, on its way there. */
+export function ProveElsewhere() {
+  const [error, fail] = useState(null);
+  useEffect(() => { leaveToProve().catch(fail); }, []);
+  return html`<${Door} title=${t("prove")}>${error ? html`<${Refused} error=${error} />` : html`<${Loading} />`}<//>`;
+}
 
 /** The one-time code is in the address or typed; it says who comes, and their browser makes a passkey. */
 export function Enrol({ code: given, onSignedIn }) {
@@ -79,9 +122,10 @@ export function Enrol({ code: given, onSignedIn }) {
   const [invited, invite] = useState(null);
   const [error, fail] = useState(null);
   const [busy, work] = useState(false);
+  const provider = useProvider();
   const look = (text) => post("/v1/passkeys/options", { code: text }).then((told) => { fail(null); invite(told); }, fail);
   useEffect(() => {
-    if (!given || !hasPasskeys) return;
+    if (!given || isBareAddress) return;
     history.replaceState(null, "", "#/enrol");  // a code that was used says nothing, and until then it is nobody else's to read
     look(given);
   }, []);
@@ -89,7 +133,7 @@ export function Enrol({ code: given, onSignedIn }) {
     work(true);
     try {
       await register(code, invited.public_key);
-      const me = await entered();
+      const me = await entered("passkey");
       location.hash = "#/";
       onSignedIn(me);
     } catch (problem) {
@@ -98,10 +142,11 @@ export function Enrol({ code: given, onSignedIn }) {
       if (!(problem instanceof DOMException)) invite(null);
     }
   };
-  if (!hasPasskeys) return html`<${Door} title=${t("welcome")}><${WithPasskey} /><//>`;
+  if (!hasPasskeys && !provider) return html`<${Door} title=${t("welcome")}><${WithPasskey} /><//>`;
   if (invited) return html`<${Door} title=${t("welcome-name", { name: invited.name })}>
-    <p>${t("passkey-says")}</p><p class="muted small">${invited.subject}</p><${Failed} error=${error} />
-    <${Button} kind="primary" icon="key" busy=${busy} onClick=${make} autofocus>${t("passkey-make")}<//><//>`;
+    ${hasPasskeys ? html`<p>${t("passkey-says")}</p>` : null}<p class="muted small">${invited.subject}</p><${Failed} error=${error} />
+    ${hasPasskeys ? html`<${Button} kind="primary" icon="key" busy=${busy} onClick=${make} autofocus>${t("passkey-make")}<//>` : null}
+    <${WithProvider} provider=${provider} code=${code} /><//>`;
   if (given && !error) return html`<${Door} title=${t("welcome")}><${Loading} /><//>`;
   return html`<${Door} title=${t("welcome")}>
     <form onSubmit=${(event) => { event.preventDefault(); look(code); }}>
@@ -115,7 +160,11 @@ export function Prove({ me, onProven }) {
   const dialog = useRef(null);
   const [error, fail] = useState(null);
   const [busy, work] = useState(false);
+  const [blocked, block] = useState(false);
+  const provider = useProvider();
+  const known = provider && session.way === "provider";
   useEffect(() => { dialog.current.showModal(); }, []);
+  useEffect(() => onProvenElsewhere((who) => { if (who.subject === me.subject && who.organisation === me.organisation) onProven(true); }), []);
   const ask = async () => {
     work(true);
     fail(null);
@@ -127,6 +176,8 @@ export function Prove({ me, onProven }) {
   };
   return html`<dialog class="sheet prove" ref=${dialog} aria-labelledby="prove" onCancel=${() => onProven(false)}>
     <h2 id="prove">${t("prove")}</h2><p>${t("prove-says")}</p><${Failed} error=${error} />
+    ${blocked ? html`<p class="fault" role="alert">${t("provider-blocked")}</p>` : null}
     <div class="actions"><${Button} onClick=${() => onProven(false)}>${t("back")}<//>
-      <${Button} kind="primary" icon="key" busy=${busy} onClick=${ask} autofocus>${t("passkey-use")}<//></div></dialog>`;
+      ${provider ? html`<${Button} kind=${known ? "primary" : ""} onClick=${() => block(!proveElsewhere())}>${t("provider-use", { name: provider })}<//>` : null}
+      ${hasPasskeys ? html`<${Button} kind=${known ? "" : "primary"} icon="key" busy=${busy} onClick=${ask} autofocus=${!known}>${t("passkey-use")}<//>` : null}</div></dialog>`;
 }

@@ -1,0 +1,121 @@
+"""People sign in by an OpenID provider that nobody here wrote: Chromium on its pages and on the console's, from the one-time way in to an approval."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, Page, expect
+
+from tests.acceptance.conftest import Served
+from tests.browser.desks import PATIENCE_MS, Desk, desk
+from tests.oidc_provider import providing
+from tests.ports import free_port
+
+pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
+
+CLIENT, SECRET = "alertd", "of a test"
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One installation for the whole file, whose people may sign in by a provider."""
+    port = free_port()
+    told = {
+        "ISSUER": f"http://127.0.0.1:{port}",
+        "NAME": "the Centre",
+        "CLIENT_ID": CLIENT,
+        "CLIENT_SECRET": SECRET,
+    }
+    environment = {f"ALERTD_OIDC__{name}": value for name, value in told.items()}
+    running = Served(tmp_path_factory.mktemp("data"), 2000, environment)
+    running.start()
+    with providing(CLIENT, SECRET, f"{at_home(running)}/console", port=port):
+        yield running
+    assert running.stop() == 0
+
+
+def at_home(served: Served) -> str:
+    """Under its name, as passkeys need it, too."""
+    return served.url.replace("127.0.0.1", "localhost")
+
+
+def goes_elsewhere(window: Desk) -> None:
+    """On purpose; and the provider's own pages ask for a font of the outside."""
+    window.url = ""
+    window.expect("fonts.googleapis.com")
+
+
+async def identify(page: Page, name: str, *, consent: bool = True) -> None:
+    """On the provider's pages."""
+    await page.get_by_placeholder("Enter any login").fill(name)
+    await page.get_by_placeholder("and password").fill("x")
+    await page.get_by_role("button", name="Sign-in").click()
+    if consent:
+        await page.get_by_role("button", name="Continue").click()
+
+
+def invited(served: Served, subject: str, name: str, *roles: str) -> dict[str, Any]:
+    status, made = served.call("POST", "/v1/operators", {"subject": subject, "name": name, "roles": roles})
+    assert status == 201, made
+    return made
+
+
+async def test_somebody_is_let_in_by_a_link_and_approves_by_the_provider(
+    served: Served, browser: Browser, alert: dict[str, Any]
+):
+    """The link lets them choose the provider; what decides opens a window in which it asks anew, and goes on by itself; signed out, the
+    button lets them in; whoever else the provider knows is told in words that they are nobody here.
+    """
+    bea = invited(served, "bea@centre.example", "Bea Ruiz", "approver")
+    ana = served.person("ana@centre.example")
+    status, taken = served.call("POST", "/v1/alerts", {**alert, "target": {"regions": ["41091"]}}, ana)
+    assert status == 202, taken
+    async with desk(browser, at_home(served), 401, 403, 404) as window:
+        goes_elsewhere(window)
+        page = window.page
+        await page.goto(bea["url"])
+        await page.get_by_text("Welcome, Bea Ruiz").wait_for()
+        await window.check_readable()
+        await window.press("Sign in with the Centre")
+        await identify(page, "bea")
+        await expect(page.locator(".who")).to_contain_text("Bea Ruiz")
+        assert page.url == f"{at_home(served)}/console#/"
+        await page.get_by_role("link", name="Review").click()
+        await window.press("Approve and send")
+        await page.get_by_role("heading", name="Show that it is you").wait_for()
+        await window.check_readable("rtl")
+        async with page.expect_popup() as opening:
+            await window.press("Sign in with the Centre")
+        other = await opening.value
+        await identify(other, "bea", consent=False)
+        await expect(page.locator("#share")).to_have_text("100 %", timeout=PATIENCE_MS)
+        assert other.is_closed() or await other.get_by_text("You can close this window").is_visible()
+        await window.press("Sign out")
+        await page.get_by_label("Your key").wait_for()
+        await window.press("Sign in with the Centre")
+        await expect(page.locator(".who")).to_contain_text("Bea Ruiz")
+        await page.reload()
+        await expect(page.locator(".who")).to_contain_text("Bea Ruiz")
+        session = next(one for one in await page.context.cookies() if one["name"] == "alertd_session")
+        assert (session["httpOnly"], session["sameSite"]) == (True, "Strict")
+    approver = served.call("GET", f"/v1/alerts/{taken['id']}")[1]["approver"]
+    assert approver == "bea@centre.example"
+
+
+async def test_whoever_only_the_provider_knows_is_told_so(served: Served, browser: Browser):
+    """In words, on a page that leads back; a page that is opened with a state of nobody's says so, too."""
+    async with desk(browser, at_home(served), 403, 404) as window:
+        goes_elsewhere(window)
+        page = window.page
+        await page.goto(f"{at_home(served)}/console")
+        await window.press("Sign in with the Centre")
+        await identify(page, "eva")
+        await expect(page.locator(".refused")).to_contain_text("Nobody here is known by this account")
+        await window.check_readable()
+        await window.press("Try again")
+        await page.get_by_label("Your key").wait_for()
+        await page.goto(f"{at_home(served)}/console?state={'x' * 43}&code=stolen")
+        await expect(page.locator(".refused")).to_contain_text("Begin again")
+        assert "stolen" not in page.url

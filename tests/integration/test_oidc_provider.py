@@ -1,0 +1,84 @@
+"""Signing in by a provider that nobody here wrote: npm's oidc-provider, certified by the OpenID Foundation."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from alertd.app import Parts
+from alertd.config import OidcSection, Settings
+from alertd.rendering import Renderer
+from alertd.service.carriers import Carriers
+from alertd.store.connection import Connection
+from tests.integration.acts import api_of
+from tests.oidc_provider import Somebody, providing
+
+pytestmark = pytest.mark.peer
+
+OWN = {"Sec-Fetch-Site": "same-origin"}
+BACK = "http://localhost:8080/console"
+NOWHERE = "/v1/alerts/01M882R9G938BE2P8KXNZ55750"
+CLIENT, SECRET = "alertd at the centre", "s3cret/with:signs"
+
+
+class Console:
+    """The console's page in a browser, which somebody signs in with."""
+
+    def __init__(self, client: Any, key: str, somebody: Somebody) -> None:
+        self.client, self.key, self.somebody = client, key, somebody
+
+    async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+        async with self.client.request(method, path, json=body or {}, headers=OWN | headers) as response:
+            return response.status, await response.json() if response.content_length else None
+
+    async def sign_in(self, name: str, **what: Any) -> tuple[int, Any]:
+        status, told = await self.ask("POST", "/v1/sign-in/provider", what)
+        assert status == 200, told
+        given = await self.somebody.sign_in(told["url"], name, BACK)
+        assert set(given) >= {"state", "code", "iss"}
+        return await self.ask("POST", "/v1/sign-in/provider/answer", given)
+
+
+@pytest.fixture(params=[("RS256", SECRET), ("ES256", SECRET), ("EdDSA", None)], ids=["RS256", "ES256", "EdDSA, public"])
+async def console(
+    request: pytest.FixtureRequest, store: Connection, renderer: Renderer, aiohttp_client: Any
+) -> AsyncIterator[Console]:
+    """A console whose provider signs one way or another, and knows alertd by a secret or by PKCE alone."""
+    algorithm, secret = request.param
+    with providing(CLIENT, secret, BACK, algorithm) as url:
+        oidc = OidcSection(issuer=url, client_id=CLIENT, client_secret=secret)
+        parts = Parts(settings=Settings(oidc=oidc), db=store, library=None, renderer=renderer, carriers=Carriers([]))
+        _, key = await parts.access.create(org="default", subject="root", scopes=frozenset({"admin"}))
+        somebody = Somebody()
+        yield Console(await aiohttp_client(api_of(parts)), key, somebody)
+        await somebody.close()
+        parts.audience.close()
+
+
+async def test_somebody_comes_in_signs_in_and_decides(console: Console):
+    """A code lets them in once; then the provider does, which knows them by now; what decides makes it ask them anew."""
+    order = {"subject": "ana@centre.example", "name": "Ana García", "roles": ["author", "approver"]}
+    made = (await console.ask("POST", "/v1/operators", order, Authorization=f"Bearer {console.key}"))[1]
+    status, told = await console.sign_in("ana", code=made["code"])
+    assert (status, told["subject"]) == (200, "ana@centre.example")
+    assert console.somebody.asked == ["login", "consent"]
+    console.client.session.cookie_jar.clear()
+    assert (await console.sign_in("ana"))[0] == 200
+    assert console.somebody.asked[2:] == []
+    approve = ("POST", f"{NOWHERE}/approve", {"people": 1})
+    assert (await console.ask(*approve))[1]["step_up"] is True
+    assert (await console.sign_in("ana", prove=True))[0] == 200
+    assert console.somebody.asked[2:] == ["login"]
+    assert (await console.ask(*approve))[0] == 404
+    assert (await console.ask("POST", "/v1/sign-out"))[0] == 204
+    assert (await console.ask("GET", "/v1/me"))[0] == 401
+
+
+async def test_whoever_only_the_provider_knows_is_nobody_here(console: Console):
+    """They are refused in words, and nobody is made of them."""
+    status, refusal = await console.sign_in("eva")
+    assert (status, refusal["type"]) == (403, "/problems/not-allowed")
+    assert "one-time code" in refusal["detail"]
+    assert (await console.ask("GET", "/v1/me"))[0] == 401
