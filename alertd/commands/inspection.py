@@ -16,8 +16,12 @@ from redis.asyncio import Redis
 
 from alertd.app import library_of
 from alertd.carrier_settings import carrier_of
+from alertd.clock import SystemClock
 from alertd.config import AnyCarrier, ConfigError, Settings, SmtpCarrier, StoreSection, TwilioCarrier
+from alertd.errors import Problem
 from alertd.organisations import Organisation, Unattended
+from alertd.service.passkeys import RelyingParty
+from alertd.service.provider import Provider, guarded
 from alertd.store.codec import Codec, Keys, SealError
 from alertd.store.connection import Connection, StoreRefusedError, StoreUnavailableError, check_engine
 from alertd.store.data_directory import DataDirectory
@@ -53,6 +57,7 @@ def inspected(
         _tombstones(settings.store),
         _regions(settings, regions),
         *_unattended(settings.store),
+        *_provider(settings),
         *(_carriers(settings) if settings.carriers else [_no_carriers(settings)]),
         *_alignment(settings),
         *_return_address(settings),
@@ -109,6 +114,23 @@ def _unattended(section: StoreSection) -> Iterator[Finding]:
     for org, one in allowed.items():
         says = f"{', '.join(one.levels)} to at most {one.people:,} people, {one.alerts_per_hour:,} an hour, go out without a second person"
         yield Finding(part=f"organisation {org}", ok=True, warns=True, says=says)
+
+
+def _provider(settings: Settings) -> Iterator[Finding]:
+    """Whether operators could sign in by the OpenID provider. Without it the service starts all the same, and passkeys go on."""
+    if not settings.oidc.issuer:
+        return
+    back = f"{RelyingParty.of(settings).origins[0]}/console"
+    try:
+        asyncio.run(Provider(settings.oidc, guarded(settings.oidc), SystemClock()).meet())
+    except ConfigError as error:
+        yield Finding(part="sign-in provider", ok=False, says=str(error))
+    except Problem:
+        says = f"{settings.oidc.issuer} does not answer as an OpenID provider of that name: nobody signs in by it"
+        yield Finding(part="sign-in provider", ok=True, warns=True, says=says)
+    else:
+        says = f"{settings.oidc.issuer} answers; it must know the redirect URI {back}"
+        yield Finding(part="sign-in provider", ok=True, says=says)
 
 
 async def _allowed(url: str, codec: Codec) -> dict[str, Unattended]:

@@ -93,6 +93,11 @@ class Provider:
         self._found: tuple[float, Discovered] | None = None
         self._keys: tuple[float, list[Key]] | None = None
 
+    async def meet(self) -> None:
+        """Asks it who it is and for its keys. Raises Problem where it could let nobody in."""
+        if not await self._known_keys(renewed=True):
+            raise _unavailable()
+
     async def address(self, *, state: str, nonce: str, verifier: str, back: str, anew: bool) -> str:
         """Where a browser is sent (Core, 3.1.2.1), with the challenge of `verifier` (RFC 7636, 4.3). `anew`: it must ask whoever is
         there who they are, whatever session they have. Raises Problem.
@@ -117,7 +122,7 @@ class Provider:
             with warnings.catch_warnings():  # RFC 9864 calls EdDSA Ed25519, and most issuers do not yet
                 warnings.simplefilter("ignore", SecurityWarning)
                 claims = jwt.decode(token, key, registry=_SIGNATURES).claims
-        except (JoseError, ValueError):
+        except (JoseError, ValueError, TypeError, RecursionError):
             raise refused("signature") from None
         self._check(claims, nonce, since_ms // 1000)
         return claims
@@ -171,7 +176,7 @@ class Provider:
 
     async def _key(self, header: Mapping[str, Any]) -> Key:
         """The key that a token names. Raises Refusal, Problem."""
-        if header.get("alg") not in ALGORITHMS:
+        if header["alg"] not in ALGORITHMS:
             raise refused("alg")
         for renewed in (False, True):
             fitting = _fitting(await self._known_keys(renewed), header)
@@ -229,9 +234,12 @@ def _object(raw: bytes) -> dict[str, Any]:
 def _header(token: str) -> dict[str, Any]:
     """Raises Refusal."""
     try:
-        return dict(jws.extract_compact(token.encode()).headers())
-    except (JoseError, ValueError):
+        header = dict(jws.extract_compact(token.encode()).headers())
+    except (JoseError, ValueError, TypeError, RecursionError):
         raise refused("signature") from None
+    if not isinstance(header.get("alg"), str):
+        raise refused("alg")
+    return header
 
 
 def _keys_of(listed: Any) -> list[Key]:

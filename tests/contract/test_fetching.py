@@ -271,6 +271,21 @@ async def test_what_is_posted_goes_to_its_url_alone(make: Make):
     assert world.seen[0].headers["Host"] == f"{HOST}:{world.server.port}"
 
 
+async def test_what_is_asked_by_a_post_is_answered_whatever_its_status(make: Make):
+    """The status and the whole body, of this URL alone: a redirect is not followed. What is too much, or late, or inside is no answer."""
+    world = make(timeout_s=0.5)
+    assert await world.fetcher.exchange(world.url("/photo"), b"a=b", {"Accept": "x/y"}, MOST) == (200, b"a picture")
+    assert (await world.fetcher.exchange(world.url("/status/400"), b"", {}, MOST))[0] == 400
+    assert (await world.fetcher.exchange(world.url("/to?where=https://photos.example/photo"), b"", {}, MOST))[0] == 307
+    for path in ("/large", "/endless", "/silent"):
+        with pytest.raises(FetchError):
+            await world.fetcher.exchange(world.url(path), b"", {}, MOST)
+    assert (world.seen[0].method, world.seen[0].content_length, world.seen[0].headers["Accept"]) == ("POST", 3, "x/y")
+    world.names[HOST] = [[HOME]]
+    with pytest.raises(FetchError):
+        await world.fetcher.exchange(world.url("/photo"), b"", {}, MOST)
+
+
 @pytest.mark.parametrize("address", ["10.0.0.1", "::1", "169.254.169.254", "::ffff:127.0.0.1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::"])  # fmt: skip
 async def test_nothing_is_posted_inside(make: Make, address: str):
     """The same judge as for what is fetched; the URL that says so itself is refused before anything is tried."""

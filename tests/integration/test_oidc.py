@@ -186,6 +186,7 @@ async def test_a_token_that_the_provider_did_not_sign_is_refused(console: Consol
     asked = {"sub": SUB, "nonce": "?"}
     public = issuer.key.as_pem(private=False)
     head = text(json.dumps({"alg": "none"}).encode())
+    odd, deep = text(b'{"alg": ["RS256"]}'), text(b"[" * 20_000)
     whole = issuer.token_for(asked)
     changed = ".".join((whole.split(".")[0], text(b'{"sub": "root"}'), whole.split(".")[2]))
     for changes, reason in (
@@ -197,7 +198,7 @@ async def test_a_token_that_the_provider_did_not_sign_is_refused(console: Consol
         ({"signs_with": other, "header": {"kid": "second"}}, "kid"),
         ({"signs_with": other, "header": {"kid": None, "jwk": other.as_dict(private=False)}}, "signature"),
         ({"header": {"crit": ["exp"], "exp": 1}}, "signature"),
-        ({"token": changed}, "signature"), ({"token": "x"}, "signature"), ({"token": "a.b.c"}, "signature"), ({"token": "é.é.é"}, "signature"),
+        ({"token": f"{odd}.{whole.split('.')[1]}."}, "alg"), ({"token": f"{deep}.{deep}."}, "signature"), ({"token": changed}, "signature"), ({"token": "x"}, "signature"), ({"token": "a.b.c"}, "signature"), ({"token": "é.é.é"}, "signature"),
     ):  # fmt: skip
         tries = keys.tries(console.parts.db.codec.hashed("tries", "sign-in 127.0.0.1"))
         await console.parts.db.execute("DEL", tries)  # whoever tries so often waits

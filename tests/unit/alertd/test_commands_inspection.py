@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ import numpy as np
 import pytest
 
 from alertd.commands.inspection import Finding, inspected
-from alertd.config import Settings, StoreSection
+from alertd.config import OidcSection, Settings, StoreSection
 from geofences.regions import Library
+from tests.issuer import issuing
 
 KEY = "00" * 32
 
@@ -127,3 +129,22 @@ def test_a_signature_for_another_domain_is_warned_of(tmp_path: Path, domain: str
     """Who checks DMARC asks that a signature be the sender's own."""
     carrier = {**SMTP, "dkim": [{"domain": domain, "selector": "s1", "key": "x"}]}
     assert ("DMARC" in warnings(tmp_path, carriers={"one": carrier}).get("carrier one", "")) == warned
+
+
+async def test_a_sign_in_provider_is_asked_as_the_service_does(tmp_path: Path):
+    """It answers, or nobody signs in by it, which is said and keeps nothing from starting; an authority that cannot be read does."""
+
+    async def found(**oidc: Any) -> Finding:
+        settings = Settings(store=StoreSection(directory=tmp_path), oidc=OidcSection(client_id="alertd", **oidc))
+        [one] = [one for one in await asyncio.to_thread(looked, settings) if one.part == "sign-in provider"]
+        return one
+
+    async with issuing() as issuer:
+        one = await found(issuer=issuer.url)
+        assert (one.ok, one.warns) == (True, False)
+        assert "http://localhost:8080/console" in one.says
+        issuer.document = {"issuer": "https://evil.example"}
+        one = await found(issuer=issuer.url)
+        assert (one.ok, one.warns) == (True, True)
+    assert (await found(issuer=issuer.url)).warns
+    assert not (await found(issuer=issuer.url, ca_file=tmp_path / "none.pem")).ok
