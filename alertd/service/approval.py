@@ -16,9 +16,9 @@ from alertd.ids import chain_of
 from alertd.service.access import BY_POLICY, OVERSPEND, Credential, hands_of
 from alertd.service.budget import Budget
 from alertd.service.media import Photos
-from alertd.service.organisations import Organisations
+from alertd.service.organisations import Known, Organisations
 from alertd.service.revisions import changed_since, check_revision
-from alertd.service.stopping import Stopping
+from alertd.service.stopping import Stopping, check_submission
 from alertd.service.targeting import Targeting, too_few_people
 from alertd.service.texts import Texts
 from alertd.service.twins import claim_external_id
@@ -61,26 +61,25 @@ class Approval:
             raise Problem("not-found", "There is no such alert.")
         return record
 
-    async def check_stops(self, alert: Alert, who: Credential, *, draft: bool) -> None:
-        """Raises Problem when what is submitted meets a stop: that of its key, or any where it would go out at once."""
-        if draft or alert.status is Status.ACTUAL:
-            await self._stopping.check_key(who)
-        else:
-            await self._stopping.check(who.org, who.key_id)
+    async def check_stops(self, alert: Alert, who: Credential) -> None:
+        """Raises Problem when what is submitted meets a stop, as `check_submission` tells it."""
+        check_submission(await self._stopping.standing(), who, goes_out=alert.status is not Status.ACTUAL)
 
-    async def begin(self, record: AlertRecord, who: Credential) -> AlertRecord:
-        """What becomes of an alert that was just taken in. Doing it again changes nothing."""
+    async def begin(self, record: AlertRecord, who: Credential, known: Known | None = None) -> AlertRecord:
+        """What becomes of an alert that was just taken in, `known` being its organisation where that was read with it. Doing it again
+        changes nothing.
+        """
         if record.state is not AlertState.PENDING:
             return record
         if record.status != Status.ACTUAL:  # Test and Exercise reach only testers, so they wait for no second person
             return await self._open(record, who)
-        return await self._unattended(record, who)
+        return await self._unattended(record, who, known)
 
-    async def _unattended(self, record: AlertRecord, who: Credential) -> AlertRecord:
+    async def _unattended(self, record: AlertRecord, who: Credential, known: Known | None) -> AlertRecord:
         """Opens the gate without a second person where the organisation allows that. Whoever allowed it counts as the second: what they
         may not approve themselves waits, and so does whatever else stands against it, for a person who is told why.
         """
-        permit = await self._organisations.permit(record)
+        permit = await self._organisations.permit(record, known)
         if permit is None:
             return record
         try:

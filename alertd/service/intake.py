@@ -26,7 +26,7 @@ from alertd.service.kept import Kept, digest
 from alertd.service.looks import Look, Looks, Sight, check_contacts
 from alertd.service.media import Photos
 from alertd.service.messages import impossible
-from alertd.service.organisations import Organisations
+from alertd.service.organisations import Organisations, Stance
 from alertd.service.revisions import check_revision
 from alertd.service.targeting import Share
 from alertd.service.texts import Texts
@@ -82,10 +82,13 @@ class Intake:
         self._unsayable: Kept[list[Fault]] = Kept(KEPT)
 
     async def submit(
-        self, alert: Alert, who: Credential, *, alert_id: str | None = None, dry_run: bool = False, draft: bool = False
-    ) -> Taken:
-        """Check everything, find the audience, and keep the alert unless this is a dry run. Raises Problem."""
-        alert, look, texts = await self._checked(alert, who, draft=draft)
+        self, alert: Alert, who: Credential, stance: Stance | None = None, *,
+        alert_id: str | None = None, dry_run: bool = False, draft: bool = False,
+    ) -> Taken:  # fmt: skip
+        """Check everything, find the audience, and keep the alert unless this is a dry run. `stance` is that of the caller's organisation
+        where it was read for this very request. Raises Problem.
+        """
+        alert, look, texts = await self._checked(alert, who, stance, draft=draft)
         now = self._clock.now_ms()
         record = self._record(alert, who, alert_id or new_id(now), look, texts, draft=draft)
         if not draft:
@@ -132,9 +135,14 @@ class Intake:
         new = replace(new, rev=record.rev + 1)
         return Taken.of(new, look)
 
+    async def stance(self, who: Credential) -> Stance:
+        """What the caller's submission is measured against."""
+        return await self._organisations.stance(who.org)
+
     async def _checked(
-        self, alert: Alert, who: Credential, *, telling: Telling = THE_ALERT, draft: bool = False
-    ) -> tuple[Alert, Sight, int]:
+        self, alert: Alert, who: Credential, stance: Stance | None = None, *,
+        telling: Telling = THE_ALERT, draft: bool = False,
+    ) -> tuple[Alert, Sight, int]:  # fmt: skip
         """As it will be kept, whom it would reach, and the revision of the own texts it would be told with. Raises Problem for
         everything that stands against it.
         """
@@ -142,11 +150,9 @@ class Intake:
         alert = await self._photos.told(alert, who)
         look = await self._looks.lately(alert)
         check_contacts(alert, look.countries)
-        area = None if draft else look.area.geometry
-        texts, _ = await asyncio.gather(  # in one round trip
-            self._texts.revision(who.org),
-            self._organisations.check(who, area=area, told=self._renderer.languages(alert)),
-        )
+        stance = stance or await self.stance(who)
+        area, texts = None if draft else look.area.geometry, stance.texts
+        await self._organisations.check(who, area=area, told=self._renderer.languages(alert), known=stance.known)
         own = await self._texts.of(who.org, texts)
 
         def unsayable() -> Awaitable[list[Fault]]:

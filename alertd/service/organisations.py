@@ -21,6 +21,7 @@ from alertd.service.kept import Kept, digest
 from alertd.service.regions import Regions
 from alertd.store.alerts import AlertRecord
 from alertd.store.organisations import OrganisationStore, StoredOrganisation
+from alertd.store.stops import Standing
 from geofences.errors import TargetErrors, UnknownRegion
 from geofences.jurisdictions import Outside, outside
 from geofences.regions import Kind, Library
@@ -41,6 +42,15 @@ class Known:
     organisation: Organisation
     allowed_by: str  # the person who last changed what goes out without a second one
     allowed_hands: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stance:
+    """What a submission is measured against, as it all was at one moment."""
+
+    standing: Standing  # what is stopped, anywhere
+    texts: int  # revision of its organisation's own texts, 0 for none
+    known: Known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +85,14 @@ class Organisations:
 
     async def get(self, org: str) -> Known:
         """As it stands; of one that nobody has written, its id as its name and everything permitted."""
-        stored, sealed = await self._store.get(org)
+        return self._kept(org, *await self._store.get(org))
+
+    async def stance(self, org: str) -> Stance:
+        """What is submitted for it now is measured against this."""
+        standing, texts, stored, sealed = await self._store.stance(org)
+        return Stance(standing=standing, texts=texts, known=self._kept(org, stored, sealed))
+
+    def _kept(self, org: str, stored: StoredOrganisation | None, sealed: bytes) -> Known:
         if org not in self._read or self._read[org][0] != sealed:
             self._read[org] = (sealed, _known(org, stored))
         return self._read[org][1]
@@ -150,9 +167,11 @@ class Organisations:
 
         return shapely.from_wkb(await self._grounds.once(library, name, make))
 
-    async def permit(self, record: AlertRecord) -> Permit | None:
-        """Who allowed that an alert like this goes out without a second person; None where nobody did."""
-        known = await self.get(record.org)
+    async def permit(self, record: AlertRecord, known: Known | None = None) -> Permit | None:
+        """Who allowed that an alert like this goes out without a second person; None where nobody did. `known` is its organisation where
+        that was read for this very request.
+        """
+        known = known or await self.get(record.org)
         allowed = known.organisation.unattended
         people = max(record.seen, record.again + record.newly)  # an update tells those again who were told
         if allowed is None or record.level not in allowed.levels or people > allowed.people:
@@ -168,19 +187,22 @@ class Organisations:
         return await self._store.allow(record.org, record.id, permit.per_hour)
 
     async def check(
-        self, who: Credential, *, area: shapely.MultiPolygon | None = None, told: Sequence[str] | None = None
-    ) -> None:
+        self, who: Credential, *, area: shapely.MultiPolygon | None = None, told: Sequence[str] | None = None,
+        known: Known | None = None,
+    ) -> None:  # fmt: skip
         """Raises Problem where an area is not to be alerted by the caller, because it lies outside the jurisdiction of the organisation or
-        of the key, and where what is `told` in these languages lacks one that the organisation promises.
+        of the key, and where what is `told` in these languages lacks one that the organisation promises. `known` is that organisation where
+        it was read for this very request.
         """
+        known = known or await self.get(who.org)
         if told is not None:
-            _check_languages((await self.get(who.org)).organisation, told)
-        if area is not None and (beyond := await self.beyond(area, who)):
+            _check_languages(known.organisation, told)
+        if area is not None and (beyond := await self.beyond(area, who, known)):
             raise _refused(beyond)
 
-    async def beyond(self, area: shapely.MultiPolygon, who: Credential) -> Beyond | None:
+    async def beyond(self, area: shapely.MultiPolygon, who: Credential, known: Known | None = None) -> Beyond | None:
         """What of an area lies outside the caller's jurisdictions, the first that it leaves; None where it lies inside."""
-        own = (await self.get(who.org)).organisation.jurisdiction
+        own = (known or await self.get(who.org)).organisation.jurisdiction
         for whose, jurisdiction in (("your organisation", own), ("this key", who.terms.jurisdiction)):
             if jurisdiction is not None and (found := await self._compared(area, jurisdiction, whose)):
                 return found

@@ -94,9 +94,11 @@ class Stopping:
 
     async def check(self, org: str, *key_ids: str) -> None:
         """Raises Problem when nothing of an organisation that these keys have a hand in may be opened now."""
-        found = (await self._stops.read()).of(org, key_ids)
-        if found:
-            raise Problem("stop-active", "Nothing is sent here: a stop is active.", scope=found[0])
+        _check(await self._stops.read(), org, *key_ids)
+
+    async def standing(self) -> Standing:
+        """What is stopped now."""
+        return await self._stops.read()
 
     async def check_key(self, who: Credential) -> None:
         """Raises Problem when this key is stopped."""
@@ -135,6 +137,19 @@ class Stopping:
 def _check_live(who: Credential) -> None:
     if who.test:
         raise Problem("not-allowed", "A test key neither stops nor resumes.")
+
+
+def check_submission(standing: Standing, who: Credential, *, goes_out: bool) -> None:
+    """Raises Problem when what is submitted meets a stop: that of its key, or any where it `goes_out` at once."""
+    if goes_out:
+        _check(standing, who.org, who.key_id)
+    else:
+        _check_key(standing, who)
+
+
+def _check(standing: Standing, org: str, *key_ids: str) -> None:
+    if found := standing.of(org, key_ids):
+        raise Problem("stop-active", "Nothing is sent here: a stop is active.", scope=found[0])
 
 
 def _check_key(standing: Standing, who: Credential) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from alertd.documents import Alert
+from alertd.documents import Alert, Status
 from alertd.service.access import Credential
 from alertd.service.approval import Approval
 from alertd.service.intake import Intake, Taken
+from alertd.service.stopping import check_submission
 
 
 async def submit(
@@ -21,11 +22,11 @@ async def submit(
     draft: bool = False,
 ) -> Taken:
     """The alert as it is kept then, or would be where this is a dry run. Raises Problem."""
-    await approval.check_stops(
-        alert, who, draft=draft
-    )  # first: whoever is stopped is told that, whatever else is wrong
-    taken = await intake.submit(alert, who, alert_id=alert_id, dry_run=dry_run, draft=draft)
-    return taken if dry_run else replace(taken, record=await approval.begin(taken.record, who))
+    stance = await intake.stance(who)
+    # First: whoever is stopped is told that, whatever else is wrong.
+    check_submission(stance.standing, who, goes_out=not draft and alert.status is not Status.ACTUAL)
+    taken = await intake.submit(alert, who, stance, alert_id=alert_id, dry_run=dry_run, draft=draft)
+    return taken if dry_run else replace(taken, record=await approval.begin(taken.record, who, stance.known))
 
 
 async def submitted(intake: Intake, approval: Approval, alert_id: str, alert: Alert, who: Credential) -> Taken:

@@ -63,7 +63,7 @@ class Updating:
                 return done
             _check_shown(old.state)
             check_revision(old, rev)
-            await self._approval.check_stops(alert, who, draft=False)
+            await self._approval.check_stops(alert, who)
             taken = await self._looked_over(old, alert, notify, who, versions, external_id)
             waiting = [one for one in versions if one.state is AlertState.PENDING]
             same = await self._same(waiting, taken.record.document, notify, who)

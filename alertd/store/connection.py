@@ -117,7 +117,7 @@ class Connection:
     async def hashes(self, names: Sequence[str]) -> list[dict[bytes, bytes]]:
         """Whole hashes, empty where there is none."""
         found = await self.execute_many([("HGETALL", name) for name in names])
-        return [one if isinstance(one, dict) else dict(zip(one[::2], one[1::2], strict=True)) for one in found]
+        return [hash_in(one) for one in found]
 
     async def mget(self, names: Sequence[str]) -> list[bytes | None]:
         """Many values, missing ones as None."""
@@ -187,6 +187,11 @@ class Connection:
         local, replicas = answer
         if local < 1 or replicas < self._replicas:
             raise StoreUnavailableError("The store took the request but did not confirm in time that it is on disk.")
+
+
+def hash_in(answer: Any) -> dict[bytes, bytes]:
+    """The hash in the answer to HGETALL, which the client reads for some."""
+    return answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))
 
 
 def _is_void(command: Sequence[Arg], answer: Any) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from alertd.store import keys
-from alertd.store.connection import Connection
+from alertd.store.connection import Connection, hash_in
+from alertd.store.stops import Standing, Stops
 
 
 class StoredOrganisation(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,9 +30,15 @@ class OrganisationStore:
 
     async def get(self, org: str) -> tuple[StoredOrganisation | None, bytes]:
         """A record, None where nothing was written of it, and what stands for it in `put`. Raises SealError for one that was tampered with."""
-        name = keys.org(org, "record")
-        sealed = await self._db.execute("GET", name) or b""
-        return (_decode(self._db.codec.master.open(sealed, name)) if sealed else None), sealed
+        sealed = await self._db.execute("GET", keys.org(org, "record")) or b""
+        return self._opened(org, sealed), sealed
+
+    async def stance(self, org: str) -> tuple[Standing, int, StoredOrganisation | None, bytes]:
+        """What is stopped, the revision of an organisation's own texts, and what `get` answers, in one round trip."""
+        stops, texts, sealed = await self._db.execute_many(
+            [("HGETALL", keys.STOPS), ("HLEN", keys.org(org, "texts")), ("GET", keys.org(org, "record"))]
+        )
+        return Stops(self._db).standing(hash_in(stops)), int(texts), self._opened(org, sealed or b""), sealed or b""
 
     async def put(self, org: str, stored: StoredOrganisation, *, seen: bytes) -> bool:
         """Keep a record in place of what was seen, durably. False when it is another since."""
@@ -46,6 +53,9 @@ class OrganisationStore:
         return bool(
             await self._db.run_durably("allow", [keys.org(org, "unattended")], alert_id, most, self._db.skew_ms)
         )
+
+    def _opened(self, org: str, sealed: bytes) -> StoredOrganisation | None:
+        return _decode(self._db.codec.master.open(sealed, keys.org(org, "record"))) if sealed else None
 
     async def names(self) -> list[str]:
         """Of those that a record was written of, or was about to be."""

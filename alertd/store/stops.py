@@ -6,7 +6,7 @@ writes the record first, then halts the chains, and only then answers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -61,7 +61,11 @@ class Stops:
         self._db = connection
 
     async def read(self) -> Standing:
-        fields = {name.decode(): value for name, value in (await self._db.hash_of(keys.STOPS)).items()}
+        return self.standing(await self._db.hash_of(keys.STOPS))
+
+    def standing(self, found: Mapping[bytes, bytes]) -> Standing:
+        """From the record as the store has it."""
+        fields = {name.decode(): value for name, value in found.items()}
         generation = int(fields.pop("generation", b"0"))
         return Standing(
             generation=generation, stops={scope: self._opened(scope, sealed) for scope, sealed in fields.items()}
