@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import quote, urlencode, urlsplit
 
+import structlog
 from joserfc import jws, jwt
 from joserfc.errors import InvalidClaimError, JoseError, MissingClaimError, SecurityWarning
 from joserfc.jwk import ECKey, OKPKey, RSAKey, import_key
@@ -96,7 +97,7 @@ class Provider:
     async def meet(self) -> None:
         """Asks it who it is and for its keys. Raises Problem where it could let nobody in."""
         if not await self._known_keys(renewed=True):
-            raise _unavailable()
+            raise _unavailable("no key that counts")
 
     async def address(self, *, state: str, nonce: str, verifier: str, back: str, anew: bool) -> str:
         """Where a browser is sent (Core, 3.1.2.1), with the challenge of `verifier` (RFC 7636, 4.3). `anew`: it must ask whoever is
@@ -166,9 +167,9 @@ class Provider:
         try:
             status, raw = await self._asks.exchange(discovered.token, urlencode(form).encode(), headers, _TOKEN_BYTES)
         except FetchError:
-            raise _unavailable() from None
+            raise _unavailable("no answer to a code") from None
         if status >= 500:
-            raise _unavailable()
+            raise _unavailable(f"status {status} to a code")
         token = _object(raw).get("id_token") if status == 200 else None
         if not isinstance(token, str):
             raise refused("code")
@@ -206,7 +207,7 @@ class Provider:
         if document.get("issuer") != self.issuer or not all(
             isinstance(one, str) and one.startswith(secure) for one in urls
         ):
-            raise _unavailable()
+            raise _unavailable("its document is another issuer's, or names what is no https address")
         authorization, token, keys = map(str, urls)
         ways = document.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
         return Discovered(
@@ -219,7 +220,7 @@ class Provider:
         try:
             return _object(await self._asks.fetch(url, _DOCUMENT_BYTES))
         except FetchError:
-            raise _unavailable() from None
+            raise _unavailable("its document or its keys cannot be fetched") from None
 
 
 def _object(raw: bytes) -> dict[str, Any]:
@@ -266,7 +267,9 @@ def _fitting(keys: Sequence[Key], header: Mapping[str, Any]) -> list[Key]:
     ]  # fmt: skip
 
 
-def _unavailable() -> Problem:
+def _unavailable(why: str) -> Problem:
+    """For whoever runs the service the log says why: it is about the provider, and about nobody who signs in."""
+    structlog.get_logger().warning("sign-in provider unavailable", why=why)
     return Problem(
         "provider-unavailable", "The sign-in provider does not answer as it should.", headers={"Retry-After": "60"}
     )

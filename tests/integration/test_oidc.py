@@ -21,6 +21,7 @@ from alertd.store.connection import Connection
 from tests.integration.acts import api_of
 from tests.integration.media.conftest import Later
 from tests.issuer import CLIENT, SECRET, Issuer, issuing, text
+from tests.passkeys import Authenticator
 
 OWN = {"Sec-Fetch-Site": "same-origin"}
 ROOT = "root@centre.example"
@@ -71,6 +72,10 @@ class Console:
         return [
             (one["act"], one["by"], one["facts"].get("reason", "")) for one in entries if one["outcome"] == "refused"
         ]
+
+    @property
+    def session(self) -> str:
+        return next(one.value for one in self.client.session.cookie_jar if one.key == "alertd_session")
 
     def leave(self) -> None:
         """Another browser."""
@@ -375,10 +380,30 @@ async def test_an_identity_is_one_operator_s_and_whoever_let_it_in_has_a_hand_in
     assert status == 403
     assert (await console.reasons())[0] == ("identity.bind", "eva@centre.example", "bound")
     assert (await console.sign_in("eva", code=other["code"]))[0] == 200
-    token = next(one.value for one in console.client.session.cookie_jar if one.key == "alertd_session")
-    who = await console.parts.sessions.recognise(token)
+    who = await console.parts.sessions.recognise(console.session)
     assert who is not None
     assert who.hands == {"eva@centre.example", ROOT}
+
+
+async def test_who_has_both_ways_in_is_one_person_in_one_session(console: Console, ana: dict[str, Any]):
+    """A session that the provider began is proven by a passkey of the same operator, and goes on; where the provider tells no
+    `auth_time`, that is how they decide.
+    """
+    code = (await console.administrate("POST", f"/v1/operators/{ana['id']}/code"))[1]["code"]
+    passkey = Authenticator("http://localhost:8080")
+    options = (await console.ask("POST", "/v1/passkeys/options", {"code": code}))[1]["public_key"]
+    assert (await console.ask("POST", "/v1/passkeys", {"code": code, "passkey": passkey.register(options)}))[0] == 201
+    console.leave()
+    console.issuer.claims = {"auth_time": None}
+    assert (await console.sign_in())[0] == 200
+    token = console.session
+    assert (await console.sign_in(prove=True))[0] == 403
+    options = (await console.ask("POST", "/v1/sign-in/options"))[1]["public_key"]
+    assert (await console.ask("POST", "/v1/sign-in", passkey.sign(options)))[0] == 200
+    assert console.session == token
+    assert (await console.ask("POST", f"{NOWHERE}/approve", {"people": 1}))[0] == 404
+    [one] = (await console.administrate("GET", "/v1/operators"))[1]["operators"]
+    assert (one["identities"], one["passkeys"]) == (1, 1)
 
 
 async def test_a_code_that_was_replaced_meanwhile_binds_nobody(console: Console):
