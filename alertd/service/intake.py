@@ -111,7 +111,8 @@ class Intake:
         """Change members of a draft or a returned alert (JSON merge patch, RFC 7396), if it still is what `record` says, and
         `record` is of the revision `rev`.
 
-        Only its author may: whoever changes an alert has written it, and could approve it otherwise. Raises Problem.
+        Only its author may: whoever changes an alert has written it, and could approve it otherwise. Its case stays the same: what keeps,
+        hides and purges a case finds its alerts by it. Raises Problem.
         """
         check_revision(record, rev)
         if not who.wrote(record.author, record.key):
@@ -126,6 +127,9 @@ class Intake:
             fresh, state=record.state, reason=record.reason, created=record.created, rev=record.rev,
             hands=hands_text(who.hands | hands_of(record.author, record.hands)),
         )  # fmt: skip
+        if new.case != record.case:
+            fault = Fault("/case/number", "An alert stays with its case. Reject this one and draft another.")
+            raise Problem("invalid-request", "An alert's case cannot be changed.", faults=(fault,))
         await self._photos.attach(alert, new)
         done, old = await self._alerts.amend(new, look.wkb)
         if not done:

@@ -14,6 +14,7 @@ from alertd.errors import Problem
 from alertd.kinds import Notify, Protection
 from alertd.restriction import restricted
 from alertd.service.access import Credential
+from alertd.store.cases import Cases
 from tests.integration.acts import ANA, BEA, CARL, alert_of, register, submitted
 
 
@@ -236,10 +237,27 @@ async def test_an_approval_of_what_changes_under_it_is_stale(parts: Parts, sampl
     assert (await parts.approval.get(taken.record.id, BEA)).state is AlertState.PENDING
 
 
+async def test_an_alert_has_one_case_for_life(parts: Parts, sample: dict[str, Any]):
+    """A hold, a purge and a stand-down of a case find its alerts by it, so a draft does not move to another; its number may be spelled anew."""
+    draft = (await parts.intake.submit(alert_of(sample), ANA, draft=True)).record
+    number = sample["case"]["number"]
+    with pytest.raises(Problem) as refusal:
+        await parts.intake.amend(draft, {"case": {"number": "SE-2026-118"}}, ANA)
+    assert (refusal.value.slug, [one.pointer for one in refusal.value.faults]) == ("invalid-request", ["/case/number"])
+    await parts.intake.amend(draft, {"case": {"number": f" {number.lower()}"}}, ANA)
+    kept = await parts.approval.get(draft.id, ANA)
+    assert (kept.case, kept.rev) == (draft.case, draft.rev + 1)
+    assert set(await Cases(parts.db).held(draft.case)) == {draft.id}
+
+
 async def test_a_draft_is_changed_by_its_author_alone(parts: Parts, sample: dict[str, Any]):
     """What it says, where and how long is replaced and checked anew; once somebody else has it before them, no more."""
     draft = (await parts.intake.submit(alert_of(sample, external_id="one"), ANA, draft=True)).record
-    case = {"case": {"number": "SE-2026-118"}, "target": {"regions": ["ES-SE"]}, "external_id": None}
+    case = {
+        "case": {"contact": [{"dial": "112", "countries": ["ES"]}]},
+        "target": {"regions": ["ES-SE"]},
+        "external_id": None,
+    }
     taken = await parts.intake.amend(draft, case, ANA)
     kept = await parts.approval.get(draft.id, ANA)
     assert (kept.rev, kept.external_id, kept.seen, kept.state) == (
@@ -248,8 +266,7 @@ async def test_a_draft_is_changed_by_its_author_alone(parts: Parts, sample: dict
         len(taken.found),
         AlertState.DRAFT,
     )
-    assert kept.case == parts.intake.case_id("SE-2026-118")
-    assert b"SE-2026-118" in kept.document
+    assert b'"112"' in kept.document
     assert (await parts.alerts.area(draft.id)).equals(taken.area.geometry)
     assert (await refused(parts.intake.amend(kept, {"level": "nonsense"}, ANA)))[0] == "invalid-request"
     assert (await refused(parts.intake.amend(kept, {"channels": ["webpush"]}, ANA)))[0] == "channel-unavailable"
