@@ -58,10 +58,8 @@ class _Group:
 def parts_of(library: Library, area: shapely.Geometry, km2: float, found: Found) -> tuple[Part, ...]:
     """What to call an area of so many km2; `found` is what `library.overlapping` says of it. Empty for the high sea.
 
-    Of a region with many parts those come first that are called like it, then those nearest to the middle of the area.
+    What somebody drew names nothing: its name is anybody's words, and may say where a child is looked for. Of a region with many parts those come first that are called like it, then those nearest to the middle of the area.
     """
-    if drawn := _drawn(found, km2):
-        return (Part(named=(Named(region=drawn),), kind=Kind.DRAWN, parent=None, partly=False),)
     tree = [(region, share) for region, share in found if region.kind is not Kind.DRAWN]
     groups: dict[str | None, _Group] = {}
     for level in LEVELS:
@@ -71,12 +69,6 @@ def parts_of(library: Library, area: shapely.Geometry, km2: float, found: Found)
     middle = shapely.centroid(area)
     ordered = sorted(groups.items(), key=lambda item: -item[1].km2)
     return tuple(part for parent, group in ordered for part in _phrases(library, parent, group, middle))
-
-
-def _drawn(found: Found, km2: float) -> Region | None:
-    """The drawn region that the area is."""
-    same = (r for r, share in found if r.kind is Kind.DRAWN and share >= WHOLE and r.km2 >= WHOLE * km2)
-    return next(same, None)
 
 
 def _grouped(found: Found, km2: float, level: Kind) -> dict[str | None, _Group]:

@@ -22,6 +22,7 @@ from alertd.service.looks import Look
 from alertd.service.targeting import SMALL_COUNT, Shown, shown
 from alertd.store.alerts import AlertRecord
 from channels.base import Loudness
+from geofences.regions import Kind as RegionKind
 
 #: For paths beside `{id}.cap`: an id has no dot, and what has one is no alert.
 ALERT_PATH = r"/v1/alerts/{id:[\w-]+}"
@@ -110,10 +111,11 @@ async def area_reply(s: Services, look: Look, language: str) -> AreaReply:
     """The area of a target as it is shown, its name in a language, else in English."""
     parts = await s.targeting.parts(look.area, look.shares)
     words = s.renderer.words(matching(language, s.renderer.all_languages()) or REFERENCE)
+    known = [share for share in look.shares if share.kind != RegionKind.DRAWN]  # anybody's drawing is in anybody's area
     return AreaReply(
         name=area_name(words, parts) or None,
         km2=round(look.area.km2, 3),
-        regions=[RegionShare(code=r.code, name=r.name, share=round(r.share, 4)) for r in look.shares[:100]],
+        regions=[RegionShare(code=r.code, name=r.name, share=round(r.share, 4)) for r in known[:100]],
         repairs=[f"{repair.pointer}: {repair.what}" for repair in look.area.repairs],
     )
 

@@ -263,7 +263,8 @@ def _beyond(wkb: bytes, within: BaseGeometry, library: Library, *, whose: str, m
     found = outside(area, within, library, most_share=most_share)
     if found is None:
         return None
-    touched = library.overlapping(shapely.from_wkb(shapely.to_wkb(found.geometry)))
+    overlapped = library.overlapping(shapely.from_wkb(shapely.to_wkb(found.geometry)))
+    touched = [one for one in overlapped if one[0].kind is not Kind.DRAWN]
     # The most ground first, and of what is part of each other the wider: Spain, then Sevilla.
     named = sorted(touched, key=lambda one: (-round(one[0].km2 * one[1], 1), one[0].kind.depth))[:MOST_NAMED]
     return Beyond(whose=whose, outside=found, regions=tuple((r.code, r.name, share) for r, share in named))

@@ -6,6 +6,7 @@ import shapely
 
 from geofences.area_names import parts_of
 from geofences.circles import Circle, circle
+from geofences.drawn import region
 from geofences.geodesy import area_km2
 from geofences.regions import Kind
 
@@ -65,6 +66,13 @@ def test_what_is_a_town_and_a_province_is_told_apart(library):
         area = library.geometry(code)
         (part,) = parts_of(library, area, area_km2(area), library.overlapping(area))
         assert [named.ambiguous for named in part.named] == [ambiguous]
+
+
+def test_what_is_drawn_names_nothing(library):
+    """Its name is whatever somebody wrote: an area that is just it is called as if nobody had drawn it."""
+    area = round_(SEVILLE, 5)
+    drawn = region("X-1", "Call +34600111222", {}, area, 1, library)
+    assert said(library.with_drawn([(drawn, area)]), area) == said(library, area)
 
 
 def test_the_high_sea_has_no_name(library):
