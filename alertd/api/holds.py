@@ -19,7 +19,7 @@ from alertd.store.alerts import AlertRecord
 class HoldReply(BaseModel):
     id: str
     held: bool = Field(description="The alert's case, and with it every alert of it, cannot be purged.")
-    by: str | None
+    by: str | None = Field(description="Null, as what follows, where only other organisations hold it.")
     at: datetime | None
     reason: str | None
 
@@ -32,7 +32,7 @@ async def show_hold(request: web.Request, *, id: AlertId) -> HoldReply:
 
 async def hold_alert(request: web.Request, *, id: AlertId, body: Decide) -> HoldReply:
     """Puts a legal hold on an alert's case: none of its alerts is purged and none of its photos and ledgers goes by its age until another person
-    releases it. It changes nothing of who is told. While there is one, it stays as it is.
+    of the organisation releases it. It changes nothing of who is told. While your organisation has one, it stays as it is.
     """
     s, who = services(request), credential(request)
     if not is_replay(request):
@@ -41,7 +41,7 @@ async def hold_alert(request: web.Request, *, id: AlertId, body: Decide) -> Hold
 
 
 async def release_alert(request: web.Request, *, id: AlertId) -> HoldReply:
-    """Releases a legal hold. Whoever put it there cannot, nor whose key that person made. Photos and ledgers are kept for 90 days from then at least."""
+    """Releases your organisation's legal hold: another's keeps the case still. Whoever put it there cannot, nor whose key that person made. Photos and ledgers are kept for 90 days from then at least."""
     s, who = services(request), credential(request)
     if not is_replay(request):
         note(request, record=await s.legal_holds.release(id, who))
@@ -49,11 +49,9 @@ async def release_alert(request: web.Request, *, id: AlertId) -> HoldReply:
 
 
 async def _shown(holds: LegalHolds, record: AlertRecord) -> HoldReply:
-    hold = await holds.of(record)
+    kept, hold = await holds.is_kept(record), await holds.of(record)
     at = datetime.fromtimestamp(hold.at / 1000, UTC) if hold else None
-    return HoldReply(
-        id=record.id, held=hold is not None, by=hold.by if hold else None, at=at, reason=hold.reason if hold else None
-    )
+    return HoldReply(id=record.id, held=kept, by=hold.by if hold else None, at=at, reason=hold.reason if hold else None)
 
 
 _GROUP = "Alerts"
@@ -70,6 +68,6 @@ OPERATIONS = (
     ),
     Operation(
         method="POST", path="/v1/alerts/{id}/release", handler=release_alert, summary="Release a legal hold", scope="admin",
-        group=_GROUP, problems=(*_PROBLEMS, "same-person"), step_up=True, act=Act("alert.release"),
+        group=_GROUP, problems=(*_PROBLEMS, "same-person", "not-allowed"), step_up=True, act=Act("alert.release"),
     ),
 )  # fmt: skip

@@ -52,7 +52,7 @@ class Closing:
             return 0
         if any(max(one.expires, one.start, one.last_send) > last_ms for one in versions):
             return 0
-        if self.settings.ledger_days and await Cases(self.db).hold(versions[0].case):
+        if self.settings.ledger_days and await Cases(self.db).is_kept(versions[0].case):
             return 0  # what a legal hold keeps gets no date
         done = 0
         for one in versions:

@@ -68,25 +68,30 @@ class Purging:
             structlog.get_logger().warning("a purged case was in the store again, and is purged", alerts=len(held))
 
     async def _unless_kept(self, record: AlertRecord, held: dict[str, int], who: Credential, code: PurgeReason) -> None:
-        if not await self._cases.begin_purge(record.case):
+        until_ms = await self._cases.begin_purge(record.case)
+        if not until_ms:
             raise Problem(
-                "precondition-failed", "A legal hold keeps this case. Another person than who put it there releases it."
+                "precondition-failed",
+                "A legal hold keeps this case. Another person than who put it there, of the same organisation, releases it.",
             )
         try:
-            await self._purge_all(record, held, who, code)
+            await self._purge_all(record, held, who, code, until_ms)
         finally:
             await self._cases.end_purge(record.case)
 
-    async def _purge_all(self, record: AlertRecord, held: dict[str, int], who: Credential, code: PurgeReason) -> None:
+    async def _purge_all(
+        self, record: AlertRecord, held: dict[str, int], who: Credential, code: PurgeReason, until_ms: int
+    ) -> None:
         alerts = await self._of_case(record, held)
         for one in (record.id, *alerts):
-            done, old = await self._alerts.purge(one, NAMED if one == record.id else OVER, code, who.subject)
+            sources = NAMED if one == record.id else OVER
+            done, old = await self._alerts.purge(one, sources, code, who.subject, until_ms=until_ms)
             if not done:
                 raise _not_over(one, old)
         if not await self._cases.drop(record.case, held):
             raise Problem(
                 "precondition-failed",
-                "Something came to this case meanwhile. What was purged is purged; purge it again.",
+                "Something came to this case meanwhile, or a hold. What was purged is purged; purge it again.",
             )
 
     async def _of_case(self, record: AlertRecord, held: dict[str, int]) -> list[str]:
@@ -119,6 +124,8 @@ class Purging:
 
 
 def _not_over(alert_id: str, state: str) -> Problem:
+    if state == "late":
+        return Problem("precondition-failed", "This took too long: somebody may hold the case by now. Purge it again.")
     if state == "telling":
         return Problem("precondition-failed", "People are still told what followed it. Purge it when that is done.")
     name = f"Alert {alert_id}" if alert_id else "An alert of another organisation"

@@ -319,15 +319,17 @@ class Alerts:
         await self._db.execute("HSET", _version(alert_id), "people", people)
         return pairs if kept else unpack_audience(raw)
 
-    async def purge(self, alert_id: str, sources: Iterable[AlertState], code: str, by: str) -> tuple[bool, str]:
-        """Take what people wrote out of all versions of an alert, durably. Without `sources` whatever its state. Answers whether it
-        was done, and the state it had ('telling' where people are still told something).
+    async def purge(
+        self, alert_id: str, sources: Iterable[AlertState], code: str, by: str, *, until_ms: int | None = None
+    ) -> tuple[bool, str]:
+        """Take what people wrote out of all versions of an alert, durably, before `until_ms` by the store's clock. Without `sources`
+        whatever its state. Answers whether it was done, and the state it had ('telling' where people are still told something, 'late').
         """
         await self.enliven(alert_id)  # first, so that what is queued is settled
         sealed = self._seals(alert_id, None).seal("by", by) if by else b""
         done, old = await self._db.run_durably(
             "purge", [keys.chain(alert_id)], alert_id, listed(sources) if sources else "", self._db.skew_ms,
-            "code", code, "by", sealed,
+            "" if until_ms is None else until_ms, "code", code, "by", sealed,
         )  # fmt: skip
         return bool(done), old.decode()
 

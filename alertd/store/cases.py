@@ -19,9 +19,14 @@ PHOTO = "med_"
 PURGING_MS = 60_000
 
 
-class Hold(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a case is kept whole."""
+#: In what keeps a case, the field of an organisation's hold.
+HOLD = b"hold "
 
+
+class Hold(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a case is kept whole, by one organisation."""
+
+    org: str
     by: str
     hands: tuple[str, ...]  # everyone who has, or can have, the key that it was asked for with
     at: int  # UNIX milliseconds
@@ -30,6 +35,10 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Hold).decode
+
+
+def _field(org: str) -> bytes:
+    return HOLD + org.encode()
 
 
 class Cases:
@@ -50,8 +59,8 @@ class Cases:
         return {name.decode(): int(at) for name, at in (await self._db.hash_of(keys.case_held(case))).items()}
 
     async def drop(self, case: str, held: Mapping[str, int]) -> bool:
-        """Take the key away, durably; no if something was sealed under it since that was `held`."""
-        names = [keys.case(case), keys.case_held(case), keys.case_dropped(case)]
+        """Take the key away, durably; no if something was sealed under it since that was `held`, or a hold is on it."""
+        names = [keys.case(case), keys.case_held(case), keys.case_dropped(case), keys.case_kept(case)]
         return bool(await self._db.run_durably("case_drop", names, *(part for pair in held.items() for part in pair)))
 
     async def dropped(self, case: str) -> Tombstone | None:
@@ -81,44 +90,50 @@ class Cases:
         names = (keys.case(case), keys.case_held(case), keys.case_kept(case))
         await self._db.execute_many([("DEL", name) for name in names])
 
-    async def hold(self, case: str) -> Hold | None:
-        """What keeps a case from being purged, or None."""
-        sealed = await self._db.execute("HGET", keys.case_kept(case), "hold")
+    async def is_kept(self, case: str) -> bool:
+        """Whether a hold, whoever's, keeps a case from being purged."""
+        return any(name.startswith(HOLD) for name in await self._db.execute("HKEYS", keys.case_kept(case)))
+
+    async def hold(self, case: str, org: str) -> tuple[Hold, bytes] | None:
+        """An organisation's hold on a case, and as it is sealed, by which it is let go; or None."""
+        sealed = await self._db.execute("HGET", keys.case_kept(case), _field(org))
         box = await self._key(case) if sealed else None
-        return _decode(box.open(sealed, keys.case_kept(case))) if box else None
+        return (_decode(box.open(sealed, keys.case_kept(case))), sealed) if box else None
 
     async def keep(self, case: str, hold: Hold) -> bool | None:
-        """Put a hold on a case, durably, and let no photo and no ledger of it go by its age. No where one is there; None where it is gone, or is being
-        purged.
+        """Put an organisation's hold on a case, durably, and let no photo and no ledger of it go by its age. No where it has one; None where the case is
+        gone, or is being purged.
         """
         name, box = keys.case_kept(case), await self._key(case)
         if box is None:
             return None
         sealed = box.seal(_encode(hold), name)
-        done = await self._db.run_durably("case_keep", [name], b"", sealed, self._db.skew_ms, PURGING_MS)
+        done = await self._db.run_durably(
+            "case_keep", [name], _field(hold.org), b"", sealed, self._db.skew_ms, PURGING_MS
+        )
         if done >= 0:  # also where it is said again: a crash may have come between
             aging = [*await self._photos(case), *await self._ledgers(case)]
             if aging:
                 await self._db.execute_many([("PERSIST", name) for name in aging])
         return None if done < 0 else bool(done)
 
-    async def let_go(self, case: str, *, until_ms: int) -> bool:
-        """Take the hold away, durably; photos and ledgers go by their age again, none before that. No where another was put there meanwhile."""
+    async def let_go(self, case: str, org: str, seen: bytes, *, until_ms: int) -> bool:
+        """Take the hold that was seen away, durably; where it was the last, photos and ledgers go by their age again, none before that. No where another
+        is there, or none.
+        """
         name = keys.case_kept(case)
-        sealed = await self._db.execute("HGET", name, "hold")
-        if sealed is None:
-            return True
-        done = await self._db.run_durably("case_keep", [name], sealed, b"", self._db.skew_ms, PURGING_MS)
-        if done:
+        done = await self._db.run_durably("case_keep", [name], _field(org), seen, b"", self._db.skew_ms, PURGING_MS)
+        if done == 1:
             ages = dict.fromkeys(await self._photos(case), until_ms)
             ages |= {name: max(date, until_ms) for name, date in (await self._ledgers(case)).items()}
             if ages:
                 await self._db.execute_many([("PEXPIREAT", *age) for age in ages.items()])
         return bool(done)
 
-    async def begin_purge(self, case: str) -> bool:
-        """From now on no hold is put on a case, for as long as a purge takes. No where there is one."""
-        return bool(await self._db.run("case_purging", [keys.case_kept(case)], self._db.skew_ms))
+    async def begin_purge(self, case: str) -> int:
+        """From now on no hold is put on a case, for as long as a purge takes. Answers until when, in ms of the store's clock; 0 where there is a hold."""
+        began = int(await self._db.run("case_purging", [keys.case_kept(case)], self._db.skew_ms))
+        return began and began + PURGING_MS
 
     async def end_purge(self, case: str) -> None:
         await self._db.execute("HDEL", keys.case_kept(case), "purging")

@@ -64,7 +64,7 @@ TABLE = (
     Kind("{c:<case>}", "string", "the case's key, wrapped: without it the documents are gone", "case_hold.lua case_drop.lua cases", "when the case is purged"),
     Kind("{c:<case>}:held", "hash", "what is sealed under the case's key -> ms that was last done", "case_hold.lua case_drop.lua cases", "with the key"),
     Kind("{c:<case>}:dropped", "string", "the case's key on its way to nowhere", "case_drop.lua cases", "when its tombstone is written"),
-    Kind("{c:<case>}:kept", "hash", "the hold that keeps the case from being purged, sealed under its key; since when it is being purged", "case_keep.lua case_purging.lua cases", "when it is released, or purged"),
+    Kind("{c:<case>}:kept", "hash", "each organisation's hold that keeps the case from being purged, sealed under its key; since when it is being purged", "case_keep.lua case_purging.lua case_drop.lua cases", "when it is released, or purged"),
     Kind("{f:<media>}", "hash", "a photo: org, case, wrapped key, sealed facts and sealed JPEG in each size", "media_put.lua media_attach.lua", "a day after it was handed in, or 90 days after the end of the last alert that has it"),
     Kind("{f:<media>}:alerts", "set", "the alerts that have it", "media_attach.lua", KEPT),
     Kind("{e:<hash>}", "string", "an author's external id -> the alert that goes under it, until when it had to, and the revision that was to", "claim_name.lua unclaim.lua alerts", "with the alert, or when its request came to nothing"),

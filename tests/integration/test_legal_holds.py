@@ -57,6 +57,29 @@ async def test_a_held_case_is_not_purged_until_another_lets_it_go(parts: Parts, 
     assert await slug(holds.hold(record.id, ANA, "x")) == "precondition-failed"
 
 
+async def test_who_releases_one_hold_releases_no_later_one(parts: Parts, sample: dict[str, Any]):
+    """What is let go is the hold that was looked at: another that was put there meanwhile stays."""
+    record, holds, cases = await closed(parts, sample), holds_of(parts), Cases(parts.db)
+    await holds.hold(record.id, ANA, "court 1")
+    _, seen = await cases.hold(record.case, record.org)
+    await holds.release(record.id, CARL)
+    await holds.hold(record.id, BEA, "court 2")
+    assert not await cases.let_go(record.case, record.org, seen, until_ms=0)
+    assert (await holds.of(record)).by == BEA.subject
+
+
+async def test_a_purge_that_stood_still_destroys_nothing(parts: Parts, sample: dict[str, Any]):
+    """A minute after it began its steps do nothing more, and the key stays where somebody holds the case by then."""
+    record, holds, cases = await closed(parts, sample), holds_of(parts), Cases(parts.db)
+    until_ms = await cases.begin_purge(record.case)
+    parts.db.skew_ms += PURGING_MS
+    await holds.hold(record.id, ANA, "court")
+    done = await parts.alerts.purge(record.id, {AlertState.CLOSED}, WHY, BEA.subject, until_ms=until_ms)
+    assert done == (False, "late")
+    assert not await cases.drop(record.case, await cases.held(record.case))
+    assert (await parts.alerts.get(record.id)).document == record.document
+
+
 async def test_its_ledgers_do_not_go_by_their_age(parts: Parts, sample: dict[str, Any]):
     """One that was compressed and dated for deletion stays; released it has its date again, or 90 days; one that is kept for ever stays so. While it is held none
     is dated.

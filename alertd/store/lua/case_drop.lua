@@ -1,8 +1,9 @@
--- Takes the key away from a case, unless something has been sealed under it since that was looked at. It is gone for all who
--- seal and open, and kept aside until it is written down elsewhere that it is to be destroyed.
--- KEYS: 1 case, 2 what is sealed under its key, 3 where the key is put
+-- Takes the key away from a case, unless something has been sealed under it since that was looked at, or somebody holds it by now. It
+-- is gone for all who seal and open, and kept aside until it is written down elsewhere that it is to be destroyed.
+-- KEYS: 1 case, 2 what is sealed under its key, 3 where the key is put, 4 what keeps the case
 -- ARGV: 1... pairs: what was sealed then, and when
--- Returns: 1, or 0 when there is more
+-- Returns: 1, or 0 when there is more, or a hold
+if redis.call('HLEN', KEYS[4]) > redis.call('HEXISTS', KEYS[4], 'purging') then return 0 end
 local known = {}
 for i = 1, #ARGV, 2 do known[ARGV[i]] = ARGV[i + 1] end
 local held = redis.call('HGETALL', KEYS[2])

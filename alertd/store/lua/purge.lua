@@ -1,8 +1,8 @@
 -- Takes out of all versions of an alert what people wrote, and where; who was told when stays, under numbers.
 -- KEYS: 1 chain
 -- ARGV: 1 id of the first version, 2 states it may be in (comma before and after each; '' for any, and whatever is still told),
---       3 skew, 4... fields to set on the first version
--- Returns: {1 or 0, the state it had; 'telling' where a version is still told}
+--       3 skew, 4 until when it may be done, in ms ('' for ever): later somebody may hold its case, 5... fields to set on the first version
+-- Returns: {1 or 0, the state it had; 'telling' where a version is still told, 'late' where it may not be done any more}
 local chain = KEYS[1]
 local version_key, versions = key(chain, 'version', ARGV[1]), versions_of(chain, ARGV[1])
 local state = redis.call('HGET', version_key, 'state')
@@ -13,6 +13,7 @@ if ARGV[2] ~= '' then
     if OPEN[redis.call('HGET', key(chain, 'version', alert), 'state')] then return {0, 'telling'} end
   end
 end
+if ARGV[4] ~= '' and now_ms(ARGV[3]) >= tonumber(ARGV[4]) then return {0, 'late'} end
 local now = chain_now(chain, ARGV[3])
 for _, alert in ipairs(versions) do
   local one = key(chain, 'version', alert)
@@ -20,5 +21,5 @@ for _, alert in ipairs(versions) do
   redis.call('DEL', key(chain, 'area', alert))
   enter(chain, alert, 'purged', now)
 end
-redis.call('HSET', version_key, unpack(ARGV, 4))
+redis.call('HSET', version_key, unpack(ARGV, 5))
 return {1, state}
