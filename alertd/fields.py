@@ -146,8 +146,16 @@ def to_subject(value: str) -> str:
 
 def folded_subject(subject: str) -> str:
     """What two spellings of one person's name have in common: compare people by this alone."""
-    plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", subject).casefold())
-    return " ".join(plain.split())
+    return _folded(subject)
+
+
+def folded_number(number: str) -> str:
+    """What two spellings of one case number have in common, capitals, spaces and what nobody sees aside: compare cases by this alone."""
+    return "".join(c for c in _folded(number) if unicodedata.category(c)[0] != "C" and not _UNSEEN.match(c))
+
+
+def _folded(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).split())
 
 
 MAX_SUBJECT = 254  # a mailbox fits (RFC 5321)

@@ -10,7 +10,7 @@ import numpy as np
 import shapely
 
 from alertd.alerts import AMENDABLE, QUEUED_BECOMES, AlertState
-from alertd.fields import folded_subject
+from alertd.fields import folded_number, folded_subject
 from alertd.ids import chain_of
 from alertd.store import keys
 from alertd.store.alert_records import (
@@ -57,7 +57,8 @@ class Alerts:
         self._db = connection
 
     def case_id(self, number: str) -> str:
-        return self._db.codec.hashed("case", number)
+        """The name that all spellings of a case number go by."""
+        return self._db.codec.hashed("case", folded_number(number))
 
     async def case_box(self, case: str, holder: str) -> Box:
         """The key of a case, for an alert or a photo that is to be sealed under it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 from typing import Any
 
 import numpy as np
@@ -90,6 +91,16 @@ async def test_a_case_is_stood_down_as_a_whole(parts: Parts, sample: dict[str, A
     again = await parts.following.stand_down_case("SE-2026-1", CARL, "She was found")
     assert {one.record.id: one.record.state for one in again.own} == {**states, later.id: AlertState.STOOD_DOWN}
     assert await slug(parts.following.stand_down_case("SE-2026-3", CARL, "She was found")) == "not-found"
+
+
+async def test_a_case_is_one_however_its_number_is_spelled(parts: Parts, sample: dict[str, Any]):
+    """Capitals, spaces and forms of letters hide nobody from a stand-down; what is shown is as it was written."""
+    await register(parts, 20)
+    spelled = ("SE-2026-Ñ 1", "se-2026-n\u0303  1 ")
+    shown = [await planned(parts, sample, case={**sample["case"], "number": number}) for number in spelled]
+    done = await parts.following.stand_down_case("\uff33E-2026-ñ\u00a01\u200b", CARL, "She was found")
+    assert {one.record.id for one in done.own} == {one.id for one in shown}
+    assert json.loads(shown[0].document)["case"]["number"] == spelled[0]
 
 
 async def test_a_case_is_stood_down_whichever_organisation_alerts(parts: Parts, client: Any, sample: dict[str, Any]):

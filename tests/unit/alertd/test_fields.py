@@ -7,7 +7,7 @@ from typing import Annotated
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from alertd.fields import MAX_SUBJECT, Subject, Words, folded_subject, to_subject
+from alertd.fields import MAX_SUBJECT, Subject, Words, folded_number, folded_subject, to_subject
 
 SUBJECT = TypeAdapter(Subject)
 
@@ -63,3 +63,10 @@ def test_words_of_any_script_are_words(words: str):
 def type_of(form: Words) -> object:
     """Text of that form."""
     return Annotated[str, form]
+
+
+@pytest.mark.parametrize("spelled", ["DP 1234/2026", "dp  1234/2026 ", "\uff24P\u00a01234/2026", "DP\u200b 1234/2026"])
+def test_two_spellings_of_a_case_number_are_one(spelled: str):
+    """Capitals, spaces, forms of letters and what nobody sees make no other case of it; a digit does."""
+    assert folded_number(spelled) == "dp 1234/2026"
+    assert folded_number(spelled + "7") != "dp 1234/2026"
