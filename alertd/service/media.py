@@ -17,7 +17,7 @@ from alertd.cases import Photo, PhotoFacts
 from alertd.clock import Clock
 from alertd.config import MediaSection
 from alertd.decoding import Decoder
-from alertd.documents import Alert
+from alertd.documents import Alert, Status
 from alertd.errors import Fault, Problem
 from alertd.ids import chain_of, new_id
 from alertd.photos import Copy, UnreadablePhotoError
@@ -191,10 +191,12 @@ class Photos:
         return await asyncio.shield(look)
 
     async def _standing(self, media_id: str) -> tuple[bool, bool]:
-        """Whether an alert shows the photo to the public, and whether one did and none does any more."""
+        """Whether an alert shows the photo to the public, and whether one did and none does any more. A Test or an Exercise is none: one person alone
+        sends it, who would bring back what was taken away.
+        """
         names = await self._media.alerts(media_id)
         tellers = await self._media.tellers(sorted({chain_of(name) for name in names}))
-        found = [head for head in await self._alerts.heads(names) if head is not None]
+        found = [head for head in await self._alerts.heads(names) if head and head.status == Status.ACTUAL]
         now = self._clock.now_ms()
         shown = any(
             head.state in SHOWN and now < head.expires and not head.restricted

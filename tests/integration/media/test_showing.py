@@ -60,6 +60,20 @@ async def test_a_draft_shows_its_photo_to_those_who_work_on_it(parts: Parts, sam
     assert await standing(parts, media, replace(BEA, scopes=frozenset({"subscribers:write"}))) == 404
 
 
+async def test_a_drill_brings_no_photo_back(parts: Parts, sample: dict[str, Any]):
+    """One person alone sends a Test: it shows nothing to the public, be the photo gone or never seen, and those who work on it see it where none is over."""
+    await register(parts, 30, tester=True)
+    media, fresh = await photo(parts), await photo(parts)
+    taken = await submitted(parts, sample, case=showing(sample, media))
+    await parts.approval.approve(taken.record.id, BEA)
+    await parts.revising.restrict(taken.record.id, BEA, "protected identity")
+    for one in (media, fresh):
+        drill = await submitted(parts, sample, status="Test", case=showing(sample, one))
+        assert (await parts.approval.begin(drill.record, ANA)).state is AlertState.APPROVED
+    assert (await standing(parts, media), await standing(parts, fresh)) == (410, 404)
+    assert await standing(parts, fresh, BEA) == 200
+
+
 async def test_every_state_of_an_alert_says_what_becomes_of_its_photo(parts: Parts, sample: dict[str, Any]):
     """Shown, gone, or not yet shown: by the table of states, those to come too."""
     await register(parts, 30)
