@@ -224,7 +224,7 @@ REFUSED = (
 OPERATIONS = (
     Operation(
         method="POST", path="/v1/alerts", handler=create_alert, summary="Submit an alert", scope="alerts:write",
-        group=_GROUP, status=202, tells=("ETag", "Location"), problems=(*REFUSED, "stop-active"), act=Act("alert.create"),
+        group=_GROUP, status=202, tells=("ETag", "Location"), problems=(*REFUSED, "stop-active"), act=Act("alert.create", once=True),
     ),
     Operation(
         method="GET", path=ALERT_PATH, handler=show_alert, summary="Show an alert", scope="alerts:read",
@@ -236,7 +236,7 @@ OPERATIONS = (
     ),
     Operation(
         method="POST", path="/v1/alerts/{id}/submit", handler=submit_alert, summary="Submit a draft",
-        scope="alerts:write", group=_GROUP, problems=(*_STATES, "duplicate-case", "expired", "stop-active", "outside-jurisdiction"), act=Act("alert.submit"),
+        scope="alerts:write", group=_GROUP, problems=(*_STATES, "duplicate-case", "expired", "stop-active", "outside-jurisdiction"), act=Act("alert.submit", once=True),
     ),
     Operation(
         method="POST", path="/v1/alerts/{id}/approve", handler=approve_alert, summary="Approve and send",
@@ -245,20 +245,20 @@ OPERATIONS = (
             *_STATES, "same-person", "protection-review-required", "audience-changed", "audience-too-small", "approval-stale",
             "expired", "stop-active", "outside-jurisdiction", "over-budget",
         ),
-        step_up=True, act=Act("alert.approve"),
+        step_up=True, act=Act("alert.approve", once=True),
     ),
     Operation(
         method="POST", path="/v1/alerts/{id}/return", handler=return_alert, summary="Return to the author",
-        scope="alerts:approve", group=_GROUP, problems=_STATES, act=Act("alert.return"),
+        scope="alerts:approve", group=_GROUP, problems=_STATES, act=Act("alert.return", once=True),
     ),
     Operation(
         method="POST", path="/v1/alerts/{id}/reject", handler=reject_alert, summary="Reject",
         scope="alerts:approve", group=_GROUP, problems=_STATES, essential=True,
-        act=Act("alert.reject", stops_harm=True),
+        act=Act("alert.reject", stops_harm=True, once=True),
     ),
     Operation(
         method="POST", path="/v1/alerts/{id}/cancel", handler=cancel_alert, summary="Cancel",
         scope="alerts:write", group=_GROUP, problems=_STATES, essential=True,
-        act=Act("alert.cancel", stops_harm=True),
+        act=Act("alert.cancel", stops_harm=True, once=True),
     ),
 )  # fmt: skip

@@ -41,7 +41,7 @@ def audited(operations: Mapping[str, Operation], recorder: Recorder, explain: Ex
     @web.middleware
     async def write_down(request: web.Request, handler: Handler) -> web.StreamResponse:
         operation = operations.get(request.match_info.route.name or "")
-        if operation is None or operation.act is None or is_replay(request):
+        if operation is None or operation.act is None or (operation.act.once and is_replay(request)):
             return await handler(request)
         act, who, noted = operation.act, request[CREDENTIAL], Noted(object=_object(request, operation.act, recorder))
         request[NOTED] = noted

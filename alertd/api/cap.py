@@ -63,7 +63,7 @@ OPERATIONS = (
         method="POST", path="/v1/cap", handler=create_cap, summary="Submit a CAP document", scope="alerts:write",
         group=_GROUP, status=202, takes=(MEDIA_TYPE, "application/xml", "text/xml"), tells=("ETag", "Location"),
         problems=(*REFUSED, "not-found", "precondition-failed", "stop-active", "too-large", "wrong-content-type"),
-        act=Act("alert.cap"),
+        act=Act("alert.cap", once=True),
     ),
     Operation(
         method="GET", path="/v1/alerts/{id}.cap", handler=show_cap, summary="Show an alert as CAP", scope="alerts:read",

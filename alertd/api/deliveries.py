@@ -140,7 +140,7 @@ OPERATIONS = (
     Operation(
         method="POST", path="/v1/alerts/{id}/deliveries/resend", handler=resend_deliveries, summary="Send again",
         scope="alerts:approve", group="Alerts", problems=("not-found", "precondition-failed", "stop-active"),
-        act=Act("alert.resend"),
+        act=Act("alert.resend", once=True),
     ),
     Operation(
         method="GET", path="/v1/subscribers/{id}/explain", handler=explain_subscriber, summary="Explain who was told",

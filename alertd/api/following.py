@@ -15,6 +15,7 @@ from alertd.api.services import services
 from alertd.api.shapes import AlertId, AlertReply, alert_reply
 from alertd.fields import Instant
 from alertd.kinds import PurgeReason
+from alertd.service.following import Hidden
 
 
 class Close(BaseModel):
@@ -57,14 +58,20 @@ async def stand_down_case(
     request: web.Request, *, number: Annotated[str, Field(min_length=1, max_length=64)], body: Decide
 ) -> CaseReply:
     """Stands down every alert of a case that is told, and returns those that wait for their second person: the child was found,
-    and nobody looks for ids first. Other organisations' as well: such a child is hidden everywhere. Sent again it does the same to
-    what came to the case since.
+    and nobody looks for ids first. Other organisations' as well: such a child is hidden everywhere. Said again, under no or another
+    Idempotency-Key, it does the same to what came to the case since.
     """
     s, who = services(request), credential(request)
+    if is_replay(request):
+        return _hidden(await s.following.of_case(number, who))
     done = await s.following.stand_down_case(number, who, body.reason)
     note(request, alerts=str(len(done.own) + done.others))
-    alerts = [alert_reply(one.record).model_copy(update={"told_by": one.told_by}) for one in done.own]
-    return CaseReply(alerts=alerts, others=done.others)
+    return _hidden(done)
+
+
+def _hidden(found: Hidden) -> CaseReply:
+    alerts = [alert_reply(one.record).model_copy(update={"told_by": one.told_by}) for one in found.own]
+    return CaseReply(alerts=alerts, others=found.others)
 
 
 async def reopen_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Decide) -> Reply[AlertReply]:
@@ -120,34 +127,34 @@ OPERATIONS = (
     Operation(
         method="POST", path="/v1/alerts/{id}/stand-down", handler=stand_down_alert, summary="Stand down",
         scope="alerts:write", or_scope="alerts:approve", group=_GROUP, problems=_PROBLEMS, essential=True,
-        act=Act("alert.stand-down", stops_harm=True),
+        act=Act("alert.stand-down", stops_harm=True, once=True),
     ),
     Operation(
         method="POST", path="/v1/cases/{number}/stand-down", handler=stand_down_case, summary="Stand a case down",
         scope="alerts:write", or_scope="alerts:approve", group=_GROUP, problems=_PROBLEMS, essential=True,
-        act=Act("case.stand-down", of_person=True, stops_harm=True),
+        act=Act("case.stand-down", of_person=True, stops_harm=True, once=True),
     ),
     Operation(
         method="POST", path="/v1/alerts/{id}/reopen", handler=reopen_alert, summary="Reopen", scope="alerts:approve",
-        group=_GROUP, problems=(*_PROBLEMS, "stop-active", "expired"), act=Act("alert.reopen"),
+        group=_GROUP, problems=(*_PROBLEMS, "stop-active", "expired"), act=Act("alert.reopen", once=True),
     ),
     Operation(
         method="POST", path="/v1/alerts/{id}/close", handler=close_alert, summary="Close", scope="alerts:write",
         or_scope="alerts:approve", group=_GROUP, problems=_PROBLEMS, essential=True,
-        act=Act("alert.close", stops_harm=True),
+        act=Act("alert.close", stops_harm=True, once=True),
     ),
     Operation(
         method="POST", path="/v1/alerts/{id}/restrict", handler=restrict_alert, summary="Take facts and photos out",
         scope="alerts:write", or_scope="alerts:approve", group=_GROUP, problems=(*_PROBLEMS, "expired"), essential=True,
-        act=Act("alert.restrict", stops_harm=True),
+        act=Act("alert.restrict", stops_harm=True, once=True),
     ),
     Operation(
         method="POST", path="/v1/alerts/{id}/extend", handler=extend_alert, summary="Put the end off",
         scope="alerts:approve", group=_GROUP, problems=(*_PROBLEMS, "expired", "same-person", "photo-unreadable"),
-        act=Act("alert.extend"),
+        act=Act("alert.extend", once=True),
     ),
     Operation(
         method="POST", path="/v1/alerts/{id}/purge", handler=purge_alert, summary="Purge the case", scope="admin",
-        group=_GROUP, problems=_PROBLEMS, essential=True, step_up=True, act=Act("alert.purge"),
+        group=_GROUP, problems=_PROBLEMS, essential=True, step_up=True, act=Act("alert.purge", once=True),
     ),
 )  # fmt: skip

@@ -64,10 +64,10 @@ OPERATIONS = (
     ),
     Operation(
         method="POST", path=_PATH, handler=hold_alert, summary="Put a case under a legal hold", scope="alerts:approve",
-        group=_GROUP, problems=_PROBLEMS, essential=True, act=Act("alert.hold"),
+        group=_GROUP, problems=_PROBLEMS, essential=True, act=Act("alert.hold", once=True),
     ),
     Operation(
         method="POST", path="/v1/alerts/{id}/release", handler=release_alert, summary="Release a legal hold", scope="admin",
-        group=_GROUP, problems=(*_PROBLEMS, "same-person", "not-allowed"), step_up=True, act=Act("alert.release"),
+        group=_GROUP, problems=(*_PROBLEMS, "same-person", "not-allowed"), step_up=True, act=Act("alert.release", once=True),
     ),
 )  # fmt: skip

@@ -161,7 +161,7 @@ OPERATIONS = (
         method="POST", path="/v1/media", handler=create_media, summary="Hand in a photo", scope="alerts:write",
         group=_GROUP, status=201, takes=(FORM, JSON), reads={FORM: MediaForm, JSON: MediaByUrl}, tells=("Location",),
         problems=("photo-unreadable", "photo-rights-missing", "rate-limited", "too-large", "wrong-content-type", "not-found"),
-        act=Act("photo.upload"),
+        act=Act("photo.upload", once=True),
     ),
     Operation(
         method="GET", path="/m/{id}", handler=show_media, summary="Show a photo", scope=None, group=_GROUP,

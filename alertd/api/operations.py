@@ -36,6 +36,9 @@ class Act:
     name: str
     of_person: bool = False  # what the path names may be a person: it is hashed
     stops_harm: bool = False  # done even while it cannot be written down, and then answered with a failure
+    once: bool = (
+        False  # sent again under its Idempotency-Key it only tells what there is, so that it is not written down again
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

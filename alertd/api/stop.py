@@ -123,11 +123,11 @@ _OF_SCOPE = ("not-found", "precondition-failed")
 OPERATIONS = (
     Operation(
         method="POST", path="/v1/stop", handler=stop_sending, summary="Stop sending", scope="alerts:write",
-        or_scope="alerts:approve", group=_GROUP, problems=_OF_SCOPE, essential=True, act=Act("stop.set", stops_harm=True),
+        or_scope="alerts:approve", group=_GROUP, problems=_OF_SCOPE, essential=True, act=Act("stop.set", stops_harm=True, once=True),
     ),
     Operation(
         method="POST", path="/v1/resume", handler=resume_sending, summary="Resume sending", scope="alerts:approve",
-        group=_GROUP, problems=(*_OF_SCOPE, "same-person", "stop-active"), act=Act("stop.lift"),
+        group=_GROUP, problems=(*_OF_SCOPE, "same-person", "stop-active"), act=Act("stop.lift", once=True),
     ),
     Operation(
         method="GET", path="/v1/stop", handler=list_stops, summary="List stops", scope="alerts:read", group=_GROUP
@@ -135,10 +135,10 @@ OPERATIONS = (
     Operation(
         method="POST", path="/v1/alerts/{id}/pause", handler=pause_alert, summary="Let an alert wait",
         scope="alerts:write", or_scope="alerts:approve", group=_GROUP, problems=_OF_SCOPE, essential=True,
-        act=Act("alert.pause", stops_harm=True),
+        act=Act("alert.pause", stops_harm=True, once=True),
     ),
     Operation(
         method="POST", path="/v1/alerts/{id}/resume", handler=resume_alert, summary="Let an alert go on",
-        scope="alerts:approve", group=_GROUP, problems=_OF_SCOPE, act=Act("alert.resume"),
+        scope="alerts:approve", group=_GROUP, problems=_OF_SCOPE, act=Act("alert.resume", once=True),
     ),
 )  # fmt: skip

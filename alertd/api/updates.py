@@ -46,6 +46,6 @@ OPERATIONS = (
     Operation(
         method="POST", path="/v1/alerts/{id}/updates", handler=update_alert, summary="Update an alert",
         scope="alerts:write", group="Alerts", status=202, tells=("ETag", "Location"),
-        problems=(*REFUSED, "not-found", "precondition-failed", "stop-active"), act=Act("alert.update"),
+        problems=(*REFUSED, "not-found", "precondition-failed", "stop-active"), act=Act("alert.update", once=True),
     ),
 )  # fmt: skip

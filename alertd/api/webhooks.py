@@ -216,6 +216,6 @@ OPERATIONS = (
     ),
     Operation(
         method="POST", path="/v1/webhooks/{id}/replay", handler=replay_webhook, summary="Tell a webhook again",
-        scope=_SCOPE, group=_GROUP, problems=_NONE, act=Act("webhook.replay"),
+        scope=_SCOPE, group=_GROUP, problems=_NONE, act=Act("webhook.replay", once=True),
     ),
 )  # fmt: skip

@@ -72,7 +72,7 @@ class CapIntake:
         except CapError as error:
             raise Problem("invalid-request", "The CAP document has faults.", faults=error.faults) from None
         if message.msg_type is MsgType.CANCEL:
-            return await self._cancel(message, who, dry_run=dry_run)
+            return await self._cancel(message, who, again=again, dry_run=dry_run)
         if message.msg_type is MsgType.UPDATE:
             return await self._update(message, who, again=again, dry_run=dry_run)
         return await self._submit(message, who, alert_id=alert_id, again=again, dry_run=dry_run)
@@ -122,10 +122,12 @@ class CapIntake:
             problem = Problem("invalid-request", "The CAP document is no alert.", faults=tuple(faults_of(error)))
             raise retold(problem, draft, message) from None
 
-    async def _cancel(self, message: Message, who: Credential, *, dry_run: bool) -> tuple[Taken, Alert]:
-        """Ends every alert that is named; unless all of them are known and one is not over yet, none."""
-        records = await self._named(message, who)
-        if not dry_run:
+    async def _cancel(self, message: Message, who: Credential, *, again: bool, dry_run: bool) -> tuple[Taken, Alert]:
+        """Ends every alert that is named; unless all of them are known and one is not over yet, none. `again`: it did, and ends nothing that
+        came under the same names since.
+        """
+        records = await self._named(message, who, ended=again)
+        if not (dry_run or again):
             reason = (
                 message.note or next((info.headline for info in message.infos if info.headline), None) or "CAP Cancel"
             )
@@ -136,14 +138,16 @@ class CapIntake:
         alert = Alert.model_validate_json(record.document)
         return await submitted(self.intake, self.approval, record.id, alert, who), alert
 
-    async def _named(self, message: Message, who: Credential) -> Sequence[AlertRecord]:
-        """The alerts that a Cancel or an Update names; of an update that was approved, its alert. Raises Problem where it is not plain which these are."""
+    async def _named(self, message: Message, who: Credential, *, ended: bool = False) -> Sequence[AlertRecord]:
+        """The alerts that a Cancel or an Update names, or that it `ended`; of an update that was approved, its alert. Raises Problem where it is not plain
+        which these are.
+        """
         faults: list[Fault] = []
         found: list[AlertRecord] = []
         for count, reference in enumerate(message.references, 1):
             wanted = Wanted(external_id=external_id(reference))
             records, _ = await self.reports.list(who.org, wanted, before=None, limit=MOST_OF_ONE)
-            chosen = _chosen(records)
+            chosen = _chosen(records, ended=ended)
             if not chosen:
                 faults.append(Fault("/references", f"Reference {count} names no alert here that could be cancelled."))
             elif any(record.status != message.status for record in chosen):
@@ -164,7 +168,8 @@ class CapIntake:
         return record if record.state in UNSENT else await self.approval.get(chain_of(record.id), who)
 
 
-def _chosen(records: Sequence[AlertRecord]) -> list[AlertRecord]:
-    """Of all alerts that came as one message, newest first: those that can be ended, else the last that was."""
+def _chosen(records: Sequence[AlertRecord], *, ended: bool) -> list[AlertRecord]:
+    """Of all alerts that came as one message, newest first: those that can be ended, else the last that was; if they `ended`, that first."""
     going = [record for record in records if ALERT_STEPS[record.state] & _CANCELLED]
-    return going or [record for record in records if record.state in _CANCELLED][:1]
+    over = [record for record in records if record.state in _CANCELLED][:1]
+    return (over or going) if ended else (going or over)

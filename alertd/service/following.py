@@ -117,6 +117,14 @@ class Following:
         own = [one for one in done.values() if one.record.org == who.org]
         return Hidden(own=own, others=len(done) - len(own))
 
+    async def of_case(self, number: str, who: Credential) -> Hidden:
+        """The alerts of a case as they stand. Raises Problem where there is none."""
+        heads = await self._of_case(number)
+        if not heads:
+            raise Problem("not-found", "No alert is of this case.")
+        own = [Followed(record=one, told_by=None) for one in heads if one.org == who.org]
+        return Hidden(own=own, others=len(heads) - len(own))
+
     async def _of_case(self, number: str) -> list[AlertRecord]:
         held = await self._cases.held(self._alerts.case_id(number))
         heads = await self._alerts.heads(sorted({chain_of(one) for one in held if not one.startswith(PHOTO)}))
