@@ -19,6 +19,7 @@ RESTRICTED = (
     *(f"case/{name}" for name in Case.model_fields if name not in (*OF_CASE, "children")),
     *(f"info/*/{name}" for name in Info.model_fields if name != "source"),
     "event",
+    "sender_name",
 )
 
 
@@ -33,5 +34,6 @@ def restricted(alert: Alert) -> Alert:
             "case": Case(**{name: getattr(case, name) for name in OF_CASE}, children=children),
             "info": {tag: Info(source=text.source) for tag, text in alert.info.items()},
             "event": None,
+            "sender_name": None,
         }
     )

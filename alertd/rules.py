@@ -154,13 +154,13 @@ def future_faults(alert: Alert, now: datetime) -> list[Fault]:
 
 
 def _values(document: Document, path: str) -> list[tuple[Location, Any]]:
-    """Every (place, value) that a path names; `*` stands for each member. Below what is absent, the value is None."""
+    """Every (place, value) that a path of fields names, each place as JSON has it; `*` stands for each member. Below what is absent, the value is None."""
     found: list[tuple[Location, Any]] = [((), document)]
     for step in path.split("/"):
         found = [
             ((*place, name), value)
             for place, node in found
-            for name, value in (_members(node) if step == "*" else [(step, _member(node, step))])
+            for name, value in (_members(node) if step == "*" else [_member(node, step)])
         ]
     return found
 
@@ -169,5 +169,7 @@ def _members(node: Any) -> list[tuple[int | str, Any]]:
     return list(node.items()) if isinstance(node, dict) else list(enumerate(node))
 
 
-def _member(node: Any, name: str) -> Any:
-    return getattr(node, name) if isinstance(node, Document) else None
+def _member(node: Any, name: str) -> tuple[str, Any]:
+    if not isinstance(node, Document):
+        return name, None
+    return type(node).model_fields[name].alias or name, getattr(node, name)

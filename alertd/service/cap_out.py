@@ -200,7 +200,7 @@ class CapOut:
             severity=alert.severity or facts.severity,
             certainty=alert.certainty or facts.certainty,
             expires=alert.expires.replace(microsecond=0),
-            sender_name=alert.sender_name or alert.author.on_behalf_of,
+            sender_name=sender(record, alert),
             headline=_whole(clip(headline or "", MAX_HEADLINE)),
             description=_whole(description),
             instruction=_whole(text.instruction if text else None),
@@ -241,6 +241,12 @@ class CapOut:
                 inside = next((_COUNTY.fullmatch(child.code) for child in library.children(code)), None)
                 found.append(f"0{inside[1][:2]}000" if inside else "000000")
         return list(dict.fromkeys(found))
+
+
+def sender(record: AlertRecord, alert: Alert) -> str | None:
+    """Who speaks, as everybody is told. For whom its author wrote is free text that may name anybody: it stays inside where the child may not be known."""
+    bare = record.restricted or alert.case.protection
+    return alert.sender_name or (None if bare else alert.author.on_behalf_of)
 
 
 def _updated(head: Message, changes: Sequence[int]) -> Message:

@@ -17,7 +17,7 @@ from alertd.errors import Problem
 from alertd.kinds import Kind, Level
 from alertd.rendering import Renderer
 from alertd.rendering.catalogue import REFERENCE
-from alertd.service.cap_out import CapOut
+from alertd.service.cap_out import CapOut, sender
 from alertd.service.texts import Texts
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.current import Current
@@ -108,7 +108,7 @@ class Publishing:
             level=alert.level,
             language=language,
             headline=self._cap_out.headline(record, alert, language, own),
-            sender=alert.sender_name or alert.author.on_behalf_of or "",
+            sender=sender(record, alert) or "",
             began=record.start,
             updated=int(head.sent.timestamp() * 1000),
         )

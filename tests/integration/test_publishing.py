@@ -129,17 +129,31 @@ async def test_it_leaves_with_the_step_that_ends_it(parts: Parts, reader: Any, s
 
 async def test_what_is_changed_is_so_in_the_feed(parts: Parts, reader: Any, sample: dict[str, Any]):
     """A restricted alert stays, and names nobody; it is read under the name that the alert had before, too. Reopened it is back."""
-    record = await planned(parts, sample, publish=PUBLISHED)
-    assert "Luc" in (await feed(reader)).entries[0].title
+    record = await planned(parts, sample, publish=PUBLISHED, senderName="Police, for Lucía P.")
+    (entry,) = (await feed(reader)).entries
+    assert ("Luc" in entry.title, "Luc" in entry.author) == (True, True)
     await parts.revising.restrict(record.id, BEA, "protected")
     (entry,) = (await feed(reader)).entries
-    assert "Luc" not in entry.title
+    assert "Luc" not in str(entry)
     now, before = await cap(reader, link(entry)), await cap(reader, f"/cap/{record.id}.xml")
     assert (now, now.msg_type, "Luc" in str(now)) == (before, MsgType.UPDATE, False)
     await parts.following.stand_down(record.id, BEA, "x")
     assert (await feed(reader)).entries == []
     await parts.following.reopen(record.id, CARL, "x")
     assert [one.id for one in (await feed(reader)).entries] == [entry.id]
+
+
+async def test_for_whom_its_author_wrote_is_public_while_the_child_is(
+    parts: Parts, reader: Any, sample: dict[str, Any]
+):
+    """Free text that may name anybody: of a restricted alert it stays inside."""
+    author = {"subject": ANA.subject, "on_behalf_of": "The family of Lucía P."}
+    record = await planned(parts, sample, publish=PUBLISHED, author=author)
+    assert (await cap(reader, f"/cap/{record.id}.xml")).infos[0].sender_name == author["on_behalf_of"]
+    await parts.revising.restrict(record.id, BEA, "protected")
+    await feed(reader)  # a document is as old as the feed at most
+    assert "Luc" not in str(await cap(reader, f"/cap/{record.id}.xml"))
+    assert b"The family of" in (await parts.alerts.get(record.id)).document
 
 
 async def test_the_area_is_shown_as_it_was_asked_for(parts: Parts, reader: Any, sample: dict[str, Any]):

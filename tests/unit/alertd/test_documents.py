@@ -192,7 +192,9 @@ def test_of_a_child_under_protection_only_age_and_sex_are_told() -> None:
     """Every fact beyond them is named, and a restricted alert has none."""
     document = changed(MISSING_CHILD, "case/protection", ["protected-identity"])
     document = changed(document, "case/vehicles", [{"plate": "1234 BCD"}])
+    document["senderName"] = "Police, for Lucía P."
     assert {fault.pointer for fault in overtold(read(document))} == {
+        "/senderName",
         *(f"/case/children/0/{name}" for name in ("name", "height_cm", "hair", "eyes", "clothing")),
         "/case/vehicles",
         *(f"/info/{tag}/{name}" for tag, text in document["info"].items() for name in text if name != "source"),
