@@ -24,6 +24,7 @@ from alertd.resources import templates_dir
 from alertd.service.access import Access
 from alertd.service.approval import Approval
 from alertd.service.audit import Audit
+from alertd.service.break_glass import BreakGlass
 from alertd.service.budget import Budget
 from alertd.service.cap import CapIntake
 from alertd.service.cap_out import CapOut
@@ -78,6 +79,7 @@ from alertd.store.acks import Acks
 from alertd.store.alerts import Alerts
 from alertd.store.audience import Audience
 from alertd.store.audit import AuditLog
+from alertd.store.break_glass import Claims
 from alertd.store.budgets import Budgets
 from alertd.store.bulk import Bulk
 from alertd.store.cases import Cases
@@ -164,6 +166,7 @@ class Parts:
         self.approval = Approval(
             self.alerts, updates, self.photos, self.targeting, self.texts, self.stopping, clock, self.organisations, self.budget
         )  # fmt: skip
+        self.break_glass = BreakGlass(self.alerts, self.approval, self.organisations, Claims(self.db), clock)
         self.updating = Updating(self.alerts, updates, self.work, self.intake, self.approval, self.photos)
         cases = Cases(self.db)
         self.following = Following(self.alerts, cases, self.approval, self.stopping, clock)
@@ -214,6 +217,7 @@ class Parts:
             hooks,
             clock,
             self.organisations.names,
+            self.break_glass,
         )
 
     def services(
@@ -236,6 +240,7 @@ class Parts:
             photos=self.photos,
             texts=self.texts,
             approval=self.approval,
+            break_glass=self.break_glass,
             cap_intake=self.cap_intake,
             cap_out=self.cap_out,
             reports=self.reports,

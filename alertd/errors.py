@@ -45,6 +45,9 @@ CATALOGUE: dict[str, ProblemType] = {
         "A second person is needed",
         "Have another person do it, with a key that neither of the two made for the other.",
     ),
+    "review-pending": ProblemType(
+        409, "What was approved alone awaits its review", "Have another person review that alert first."
+    ),
     "approval-stale": ProblemType(
         409, "The approval is no longer valid", "Look at the alert again and approve it anew."
     ),

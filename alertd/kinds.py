@@ -74,6 +74,13 @@ class Notify(enum.StrEnum):
     NONE = "none"  # nobody: it changes what is shown, and what those are told who were still to be told
 
 
+class Verdict(enum.StrEnum):
+    """What another person thinks of an alert that its author approved alone."""
+
+    JUSTIFIED = "justified"
+    UNJUSTIFIED = "unjustified"
+
+
 class CancelReason(enum.StrEnum):
     """Why an alert is cancelled, as people are told."""
 

@@ -128,6 +128,7 @@ def fleet_text(
     subscribers: int,
     pending_oldest_s: float,
     webhooks_off: int,
+    reviews_pending: int,
 ) -> bytes:
     """The fleet's series, from what the store says now: `counts` by channel and state of all live alerts, `breakers` by channel
     and carrier.
@@ -148,6 +149,7 @@ def fleet_text(
         is_open.labels(*names).set(rests)
     Gauge("alertd_subscribers", "People who asked to be told", registry=r).set(subscribers)
     Gauge("alertd_webhooks_off", "Webhooks that were turned off", registry=r).set(webhooks_off)
+    Gauge("alertd_reviews_pending", "Alerts approved alone that await their review", registry=r).set(reviews_pending)
     Gauge("alertd_pending_oldest_seconds", "How long the oldest alert waits for a second person", registry=r).set(
         pending_oldest_s
     )

@@ -24,6 +24,8 @@ CapSender = Annotated[
 ]
 #: More than are told of any alert; a service has fewer subscribers.
 MOST_PEOPLE, MOST_ALERTS = 100_000_000, 10_000
+#: Who may wait for a day has a second person by then.
+MOST_WAIT_MIN = 24 * 60
 
 
 class Jurisdiction(Document):
@@ -47,6 +49,16 @@ class Unattended(Document):
     alerts_per_hour: Annotated[int, Field(ge=1, le=MOST_ALERTS, description="After so many in an hour the next waits.")]
 
 
+class BreakGlass(Document):
+    """What its author may approve alone where no second person can be reached: alerts of these levels."""
+
+    levels: Annotated[tuple[Level, ...], Field(min_length=1, max_length=len(Level))]
+    after_min: Annotated[
+        int,
+        Field(ge=0, le=MOST_WAIT_MIN, description="Minutes that it must have waited for its second person before."),
+    ]
+
+
 class Organisation(Document):
     """Who alerts."""
 
@@ -59,6 +71,7 @@ class Organisation(Document):
                     "languages": ["es"],
                     "jurisdiction": {"regions": ["ES"]},
                     "unattended": {"levels": ["information"], "people": 2000, "alerts_per_hour": 4},
+                    "break_glass": {"levels": ["child-alert"], "after_min": 10},
                 }
             ]
         }
@@ -72,6 +85,7 @@ class Organisation(Document):
     )
     jurisdiction: Jurisdiction | None = Field(None, description="Where its alerts may be told; null: everywhere.")
     unattended: Unattended | None = Field(None, description="Null: every Actual alert needs a second person.")
+    break_glass: BreakGlass | None = Field(None, description="Null: nobody approves alone what they wrote.")
 
 
 #: What whoever runs the service grants to an organisation: it could reach anywhere, and speak as anybody, if it granted that itself.

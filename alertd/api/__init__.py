@@ -8,6 +8,7 @@ from alertd import __version__
 from alertd.api import (
     alerts,
     audit,
+    break_glass,
     cap,
     course,
     deliveries,
@@ -47,6 +48,7 @@ from alertd.store.connection import StoreUnavailableError
 OPERATIONS = (
     *cap.OPERATIONS,  # first: the path of an alert would match that of its document
     *alerts.OPERATIONS,
+    *break_glass.OPERATIONS,
     *updates.OPERATIONS,
     *progress.OPERATIONS,
     *course.OPERATIONS,

@@ -44,8 +44,8 @@ class SubmitQuery(Query):
     dry_run: bool = Field(False, description="Answer the same and do nothing.")
 
 
-class Approve(BaseModel):
-    """What the approver saw."""
+class Saw(BaseModel):
+    """What whoever approves saw."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     people: Annotated[int, Field(ge=0)] | None = Field(
@@ -55,6 +55,11 @@ class Approve(BaseModel):
         (),
         description="Of an Actual alert that names vehicles: their plates, typed again. Spaces and hyphens do not count.",
     )
+
+
+class Approve(Saw):
+    """What the approver saw."""
+
     overspend: Annotated[str, Field(min_length=1, max_length=500)] | None = Field(
         None,
         description="Why this alert may cost more than your organisation's budget; needs scope `alerts:overspend`. May be said again while it is sent.",

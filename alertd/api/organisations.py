@@ -22,6 +22,10 @@ class OrganisationReply(BaseModel):
         None,
         description="Who last changed `unattended`: alerts from a key that came through their hands wait all the same.",
     )
+    break_glass_by: str | None = Field(
+        None,
+        description="Who last changed `break_glass`: nobody approves alone who is that person, or let them in, or was let in by them.",
+    )
 
 
 class OrganisationList(BaseModel):
@@ -54,7 +58,14 @@ async def put_organisation(
     s = services(request)
     is_new = (await s.organisations.get(id)).rev == 0
     known = await s.organisations.put(id, body, credential(request), rev=rev)
-    note(request, object_=id, rev=known.rev, anywhere=body.jurisdiction is None, unattended=body.unattended is not None)
+    note(
+        request,
+        object_=id,
+        rev=known.rev,
+        anywhere=body.jurisdiction is None,
+        unattended=body.unattended is not None,
+        break_glass=body.break_glass is not None,
+    )
     return Reply(_reply(request, known), status=201 if is_new else 200, headers=etag(known.rev))
 
 
@@ -64,6 +75,7 @@ def _reply(request: web.Request, known: Known) -> OrganisationReply:
     return OrganisationReply(
         id=known.id, name=known.organisation.name, organisation=known.organisation if is_told else None,
         unattended_by=(known.allowed_by or None) if is_told else None,
+        break_glass_by=(known.glass_by or None) if is_told else None,
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from alertd.api.call import credential, note
 from alertd.api.course import ActReply, history_reply
 from alertd.api.operations import Act, Operation
 from alertd.api.services import Services, services
-from alertd.api.shapes import AlertId, AlertReply, alert_reply
+from alertd.api.shapes import AlertId, AlertReply, BreakGlassReply, alert_reply, break_glass_reply
 from alertd.ids import chain_of
 from alertd.kinds import Occasion
 from alertd.service.access import Credential
@@ -62,6 +62,7 @@ class ReportReply(BaseModel):
         description="Of these, who are in its area now, by the smallest region they are in: a ledger has no places."
     )
     versions: list[VersionReport] = Field(description="The alert, and what followed it, in their order.")
+    break_glass: BreakGlassReply | None = Field(description="That its author approved it alone; null: nobody did.")
     decisions: list[ActReply] = Field(description="Who decided what, and when, oldest first.")
     whole: bool = Field(description="False: there is too much in the audit since, and older decisions are missing.")
     outcome: str | None = Field(description="As whoever ended it kept it. It is never published.")
@@ -115,7 +116,7 @@ async def alert_report(request: web.Request, *, id: AlertId) -> ReportReply:
         id=found.record.id, state=found.record.state, kind=found.record.kind, level=found.record.level,
         status=found.record.status, people=found.people, regions=dict(found.regions),
         versions=[_version(one) for one in found.versions], decisions=decisions.acts, whole=decisions.whole,
-        outcome=found.outcome or None,
+        outcome=found.outcome or None, break_glass=break_glass_reply(found.record),
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from alertd.rendering import Renderer
 from alertd.service.access import Access
 from alertd.service.approval import Approval
 from alertd.service.audit import Audit
+from alertd.service.break_glass import BreakGlass
 from alertd.service.cap import CapIntake
 from alertd.service.cap_out import CapOut
 from alertd.service.carriers import Carriers
@@ -65,6 +66,7 @@ class Services:
     photos: Photos
     texts: Texts
     approval: Approval
+    break_glass: BreakGlass
     cap_intake: CapIntake
     cap_out: CapOut
     reports: Reports

@@ -13,11 +13,12 @@ from alertd.alerts import AlertState
 from alertd.api.services import Services
 from alertd.documents import Policy, Target
 from alertd.ids import chain_of
-from alertd.kinds import Notify
+from alertd.kinds import Notify, Verdict
 from alertd.rendering.areas import area_name
 from alertd.rendering.catalogue import REFERENCE
 from alertd.rendering.languages import matching
 from alertd.service import rings
+from alertd.service.break_glass import broken_by
 from alertd.service.looks import Look
 from alertd.service.targeting import SMALL_COUNT, Shown, shown
 from alertd.store.alerts import AlertRecord
@@ -83,6 +84,22 @@ class UpdateFacts(BaseModel):
     newly_inside: Shown = Field(description="People in its area who were not told, and are for the first time.")
 
 
+class ReviewReply(BaseModel):
+    verdict: Verdict
+    note: str | None
+    by: str
+    at: datetime
+
+
+class BreakGlassReply(BaseModel):
+    """That its author approved it alone."""
+
+    by: str
+    at: datetime
+    reason: str | None
+    review: ReviewReply | None = Field(description="What another operator thinks of it; null: it awaits that.")
+
+
 class AlertReply(BaseModel):
     id: str
     state: AlertState
@@ -91,7 +108,10 @@ class AlertReply(BaseModel):
     level: str
     status: str
     author: str
-    approver: str | None
+    approver: str | None = Field(
+        description="After `policy: ` whoever allowed that nobody looks; after `break-glass: ` the author, who approved it alone."
+    )
+    break_glass: BreakGlassReply | None = Field(None, description="Null: nobody approved it alone.")
     reason: str | None
     created: datetime
     approved: datetime | None
@@ -185,6 +205,7 @@ def alert_reply(record: AlertRecord, *, whole: bool = False) -> AlertReply:
         status=record.status,
         author=record.author,
         approver=record.approver or None,
+        break_glass=break_glass_reply(record),
         reason=record.reason or None,
         created=_time(record.created),
         approved=_time(record.start) if record.start else None,
@@ -195,6 +216,18 @@ def alert_reply(record: AlertRecord, *, whole: bool = False) -> AlertReply:
         update=update_facts(record) if record.notify else None,
         alert=json.loads(record.document) if whole and record.document else None,
     )
+
+
+def break_glass_reply(record: AlertRecord) -> BreakGlassReply | None:
+    """That its author approved it alone, if they did, and what another thinks of it."""
+    if not record.broken:
+        return None
+    review = None
+    if record.reviewed:
+        review = ReviewReply(
+            verdict=Verdict(record.verdict), note=record.note or None, by=record.reviewer, at=_time(record.reviewed)
+        )
+    return BreakGlassReply(by=broken_by(record), at=_time(record.broken), reason=record.why or None, review=review)
 
 
 def update_facts(record: AlertRecord) -> UpdateFacts:

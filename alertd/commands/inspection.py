@@ -19,7 +19,7 @@ from alertd.carrier_settings import carrier_of
 from alertd.clock import SystemClock
 from alertd.config import AnyCarrier, ConfigError, Settings, SmtpCarrier, StoreSection, TwilioCarrier
 from alertd.errors import Problem
-from alertd.organisations import Organisation, Unattended
+from alertd.organisations import Organisation
 from alertd.service.passkeys import RelyingParty
 from alertd.service.provider import Provider, guarded
 from alertd.store.codec import Codec, Keys, SealError
@@ -111,9 +111,9 @@ def _unattended(section: StoreSection) -> Iterator[Finding]:
             return
     except (StoreUnavailableError, SealError, ValueError, OSError):
         return  # what is wrong with the store is told where it is looked at
-    for org, one in allowed.items():
-        says = f"{', '.join(one.levels)} to at most {one.people:,} people, {one.alerts_per_hour:,} an hour, go out without a second person"
-        yield Finding(part=f"organisation {org}", ok=True, warns=True, says=says)
+    for org, each in allowed.items():
+        for says in _words(each):
+            yield Finding(part=f"organisation {org}", ok=True, warns=True, says=says)
 
 
 def _provider(settings: Settings) -> Iterator[Finding]:
@@ -133,16 +133,24 @@ def _provider(settings: Settings) -> Iterator[Finding]:
         yield Finding(part="sign-in provider", ok=True, says=says)
 
 
-async def _allowed(url: str, codec: Codec) -> dict[str, Unattended]:
-    """By organisation, what needs no second person. Raises StoreUnavailableError; SealError where the keys are others."""
+def _words(own: Organisation) -> Iterator[str]:
+    """What an organisation lets pass."""
+    if one := own.unattended:
+        yield f"{', '.join(one.levels)} to at most {one.people:,} people, {one.alerts_per_hour:,} an hour, go out without a second person"
+    if alone := own.break_glass:
+        yield f"{', '.join(alone.levels)} may be approved by whoever wrote them, after {alone.after_min:,} min without a second person"
+
+
+async def _allowed(url: str, codec: Codec) -> dict[str, Organisation]:
+    """All that something was written of, by their ids. Raises StoreUnavailableError; SealError where the keys are others."""
     async with Redis.from_url(url, socket_connect_timeout=ANSWER_S, socket_timeout=ANSWER_S) as client:
         connection = Connection(client, codec)
         await connection.meet()
         store, found = OrganisationStore(connection), {}
         for org in await store.names():
             stored, _ = await store.get(org)
-            if stored and (allowed := Organisation.model_validate_json(stored.document).unattended):
-                found[org] = allowed
+            if stored:
+                found[org] = Organisation.model_validate_json(stored.document)
         return found
 
 

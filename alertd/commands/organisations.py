@@ -56,6 +56,8 @@ def _tell(found: dict[str, Any]) -> None:
             "may alert in": (ground.get("regions", []) + [f"{drawn} polygons"] * (drawn > 0)) or "everywhere",
             "without a second person": whole.get("unattended") or "nothing",
             "allowed by": found["unattended_by"],
+            "approved alone": whole.get("break_glass") or "nothing",
+            "alone allowed by": found["break_glass_by"],
         }
         if found["organisation"]
         else {"id": found["id"], "name": found["name"]}

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from alertd.alerts import AMENDABLE, OPEN_STATES, OVER, SETTLED, SHOWN, AlertState, State
 from alertd.documents import MAX_RINGS, Alert, Status
-from alertd.kinds import KINDS, CancelReason, Channel, Kind, Level, Notify, Protection
+from alertd.kinds import KINDS, CancelReason, Channel, Kind, Level, Notify, Protection, Verdict
 from alertd.operators import Role
 from alertd.rules import CRITERIA
 from alertd.service.access import Scope
@@ -48,6 +48,7 @@ def tables(needs: Needs) -> dict[str, Any]:
         | {"update": _ordered(SHOWN), "extend": _ordered(REVISABLE), "restrict": _ordered(REVISABLE)},
         "notify": list(Notify),
         "codes": list(CancelReason),
+        "verdicts": list(Verdict),
         "references": {
             name: [state.word for state in states]
             for name, states in {"told": _TOLD, "lost": _LOST, "left": _LEFT, "spared": _SPARED}.items()

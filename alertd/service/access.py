@@ -127,6 +127,8 @@ class Held:
 
 #: Stands before the name of whoever allowed it, where an organisation's policy approved an alert and nobody looked.
 BY_POLICY = "policy: "
+#: And before that of an author who approved it alone, because nobody else could be reached.
+BY_GLASS = "break-glass: "
 
 
 class Access:

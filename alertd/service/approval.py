@@ -13,7 +13,7 @@ from alertd.documents import Alert, Status
 from alertd.errors import Fault, Problem
 from alertd.fields import folded_subject
 from alertd.ids import chain_of
-from alertd.service.access import BY_POLICY, OVERSPEND, Credential, hands_of
+from alertd.service.access import BY_GLASS, BY_POLICY, OVERSPEND, Credential, hands_of, hands_text
 from alertd.service.budget import Budget
 from alertd.service.media import Photos
 from alertd.service.organisations import Known, Organisations
@@ -137,6 +137,17 @@ class Approval:
             await self._budget.free(record)
         return await self._open(record, who, record.seen if people is None else people)
 
+    async def approve_alone(
+        self, record: AlertRecord, who: Credential, why: str, *, people: int | None, plates: Sequence[str]
+    ) -> AlertRecord:
+        """The same by its author, where `break_glass` found that they may; all but the second person is as in `approve`. Whoever can
+        have what they signed in with is no second person from then on. Raises Problem as `approve` does.
+        """
+        await self._check_review(record, who, plates)
+        alone = replace(record, why=why, hands=hands_text(hands_of(record.author, record.hands) | who.hands))
+        named = replace(who, subject=BY_GLASS + who.subject)
+        return await self._open(alone, named, record.seen if people is None else people)
+
     async def _open(
         self, record: AlertRecord, who: Credential, seen: int | None = None, *, most: int | None = None
     ) -> AlertRecord:
@@ -173,9 +184,10 @@ class Approval:
         return now
 
     async def _freeze(self, record: AlertRecord, _alert: Alert, frozen: Frozen, who: Credential) -> tuple[bool, str]:
+        alone = {"why": record.why, "hands": record.hands} if record.why else {}
         return await self._alerts.approve(
             record.id, frozen.numbers, who.subject, rings=frozen.rings, rev=record.rev,
-            sent_by=(record.key, who.key_id),
+            sent_by=(record.key, who.key_id), **alone,
         )  # fmt: skip
 
     async def _replace(self, update: AlertRecord, alert: Alert, inside: Frozen, who: Credential) -> tuple[bool, str]:

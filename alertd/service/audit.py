@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from alertd.metrics import Metrics
-from alertd.service.access import BY_POLICY, Credential
+from alertd.service.access import BY_GLASS, BY_POLICY, Credential
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.audit import AuditLog, Verdict
 from alertd.store.codec import Codec
@@ -92,6 +92,8 @@ class Audit:
             facts |= {"state": str(record.state), "rev": record.rev, "people": record.people or record.seen}
             if record.approver.startswith(BY_POLICY):
                 facts["approved_by_policy"] = True
+            if record.approver.startswith(BY_GLASS):
+                facts["break_glass"] = True
         case = await self._case(record) if record is not None else {}
         await self._append(who, act, outcome, record.id if record else noted.object, of, facts, case)
 
@@ -109,7 +111,8 @@ class Audit:
 
     async def _case(self, record: AlertRecord) -> dict[str, str]:
         """What the alert says, and why somebody decided so, as HMACs under the case's key; nothing once it is destroyed."""
-        values = {"case": record.case.encode(), "document": record.document, "reason": record.reason.encode()}
+        values = {"case": record.case.encode(), "document": record.document}
+        values |= {name: getattr(record, name).encode() for name in ("reason", "why", "note")}
         return await self._alerts.of_case(
             record.case, {name: value for name, value in values.items() if value}, record.box
         )

@@ -40,7 +40,19 @@ COUNTS = ("targeted", *(state.word for state in State))
 FACTS = ("alert", "state", "was", "rev", "status", "kind", "occasion", "percent", *COUNTS)
 #: Events that are no state. All others are called as the state that an alert came into.
 NO_STATES = frozenset(
-    {"paused", "resumed", "restricted", "extended", "updated", "progress", "stalled", "recovered", "receipts"}
+    {
+        "paused",
+        "resumed",
+        "restricted",
+        "extended",
+        "updated",
+        "progress",
+        "stalled",
+        "recovered",
+        "receipts",
+        "break_glass",
+        "reviewed",
+    }
 )
 #: All that there are: what a webhook may ask for.
 TYPES = (*(f"alert.{word}" for word in (*AlertState, *sorted(NO_STATES))), "webhook.off")

@@ -144,6 +144,7 @@ def notice(
         record, id=f"{record.id}-{sequence}", state=AlertState.APPROVED, occasion=occasion, follows=" ".join(follows),
         code=code or "", alerted=record.start, paused=False, reason="", external_id="", seen=0, people=0, changes="",
         expires=expires, loudness=loudness, approver=by, by=by,
+        broken=0, why="", reviewed=0, reviewer="", verdict="", note="",
     )  # fmt: skip
     if alert is None or not record.start or not told_on(fresh, alert.channels):
         return None

@@ -42,6 +42,8 @@ class Known:
     organisation: Organisation
     allowed_by: str  # the person who last changed what goes out without a second one
     allowed_hands: frozenset[str]
+    glass_by: str  # the person who last changed what its author may approve alone
+    glass_hands: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,14 @@ class Permit:
     setter: Credential  # whoever allowed it: the second person, as far as there is one
     people: int  # at most
     per_hour: int  # alerts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alone:
+    """That its author may approve an alert."""
+
+    setter: Credential  # whoever allowed it: the second person, as far as there is one
+    after_ms: int  # that it must have waited
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,9 +138,13 @@ class Organisations:
         allowed = (old.allowed_by, tuple(sorted(old.allowed_hands)))
         if new.unattended != old.organisation.unattended:
             allowed = (who.subject, tuple(sorted(who.hands)))
+        glass = (old.glass_by, tuple(sorted(old.glass_hands)))
+        if new.break_glass != old.organisation.break_glass:
+            glass = (who.subject, tuple(sorted(who.hands)))
         made = StoredOrganisation(
-            rev=old.rev + 1, document=new.model_dump_json(), allowed_by=allowed[0], allowed_hands=allowed[1]
-        )
+            rev=old.rev + 1, document=new.model_dump_json(), allowed_by=allowed[0], allowed_hands=allowed[1],
+            glass_by=glass[0], glass_hands=glass[1],
+        )  # fmt: skip
         if not await self._store.put(org, made, seen=seen):
             raise _changed_since()
         return _known(org, made)
@@ -176,11 +190,17 @@ class Organisations:
         people = max(record.seen, record.again + record.newly)  # an update tells those again who were told
         if allowed is None or record.level not in allowed.levels or people > allowed.people:
             return None
-        setter = Credential(
-            key_id=record.key, org=record.org, subject=known.allowed_by, scopes=frozenset({APPROVE}),
-            makers=tuple(sorted(known.allowed_hands)),
-        )  # fmt: skip
+        setter = _setter(record, known.allowed_by, known.allowed_hands)
         return Permit(setter=setter, people=allowed.people, per_hour=allowed.alerts_per_hour)
+
+    async def alone(self, record: AlertRecord) -> Alone | None:
+        """Who allowed that its author approves an alert like this; None where nobody did."""
+        known = await self.get(record.org)
+        allowed = known.organisation.break_glass
+        if allowed is None or record.level not in allowed.levels:
+            return None
+        setter = _setter(record, known.glass_by, known.glass_hands)
+        return Alone(setter=setter, after_ms=allowed.after_min * 60_000)
 
     async def count(self, record: AlertRecord, permit: Permit) -> bool:
         """Count the alert among those of the last hour. False when there were as many as may be."""
@@ -219,12 +239,28 @@ class Organisations:
         return await self._beyond.once(library, name, make)
 
 
+def _setter(record: AlertRecord, subject: str, hands: frozenset[str]) -> Credential:
+    """Whoever allowed something, as if they approved an alert."""
+    return Credential(
+        key_id=record.key, org=record.org, subject=subject, scopes=frozenset({APPROVE}), makers=tuple(sorted(hands))
+    )
+
+
 def _known(org: str, stored: StoredOrganisation | None) -> Known:
     if stored is None:
-        return Known(id=org, rev=0, organisation=Organisation(name=org), allowed_by="", allowed_hands=frozenset())
+        return Known(
+            id=org,
+            rev=0,
+            organisation=Organisation(name=org),
+            allowed_by="",
+            allowed_hands=frozenset(),
+            glass_by="",
+            glass_hands=frozenset(),
+        )
     return Known(
         id=org, rev=stored.rev, organisation=Organisation.model_validate_json(stored.document),
         allowed_by=stored.allowed_by, allowed_hands=frozenset(stored.allowed_hands),
+        glass_by=stored.glass_by, glass_hands=frozenset(stored.glass_hands),
     )  # fmt: skip
 
 

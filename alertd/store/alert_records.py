@@ -52,6 +52,12 @@ class AlertRecord:
     changes: str = ""  # when it was changed since its approval: ms, one after the other
     upon: str = ""  # of an update: the changes of the alert that it was written on
     key: str = ""  # id of the key it was written with
+    broken: int = 0  # when its author approved it alone; 0 for never
+    why: str = ""  # and why
+    reviewed: int = 0  # when another looked at that
+    reviewer: str = ""  # the subject of that person
+    verdict: str = ""  # what they think of it
+    note: str = ""  # in their words
     paused: bool = False  # its chain waits
     texts: int = (
         0  # revision of the organisation's own texts that it is told with, 0 for none; as it was when it was submitted
@@ -119,6 +125,8 @@ NUMBERS = (
     "restricted",
     "again",
     "newly",
+    "broken",
+    "reviewed",
 )
 TEXTS = (
     "org",
@@ -136,11 +144,13 @@ TEXTS = (
     "changes",
     "upon",
     "notify",
+    "verdict",
 )
 #: Sealed under the case's key, and gone with it: what people wrote.
-OF_CASE = ("external_id", "reason")
+OF_CASE = ("external_id", "reason", "why", "note")
 #: Sealed under the master key: who wrote and who decided outlives the case.
-OF_STAFF = ("author", "hands", "approver", "by")
+OF_STAFF = ("author", "hands", "approver", "by", "reviewer")
+_PLAIN = frozenset({*NUMBERS, *TEXTS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +162,9 @@ class Seals:
     case: Box | None
 
     def seal(self, name: str, text: str) -> bytes:
+        """A field as it is kept: codes and numbers as they are."""
+        if name in _PLAIN:
+            return text.encode()
         box = self._box(name)
         return box.seal(text.encode(), self._name(name)) if box and text else b""
 

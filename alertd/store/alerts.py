@@ -208,14 +208,17 @@ class Alerts:
         rings: Rings | None = None,
         rev: int | None = None,
         sent_by: Iterable[str] = (),
+        **alone: str,
     ) -> tuple[bool, str]:
         """Freeze the audience, with the ring of each, and open the gate, durably, if the alert still is of the revision `rev`
-        that was seen.
+        that was seen. `alone` are fields of an alert that its author approves, `why` among them.
 
         Answers whether it was done, and the state it had ('expired' or 'changed' where that is why not).
         """
         chain = chain_of(alert_id)
         await self.enliven(alert_id)  # before the state, so that no crash hides it
+        seals = self._seals(alert_id, await self._box_of(alert_id) if alone else None)
+        fields = {"approver": approver, **alone}
         done, old = await self._db.run_durably(
             "approve",
             [keys.chain(chain)],
@@ -226,8 +229,8 @@ class Alerts:
             self._db.skew_ms,
             "" if rev is None else rev,
             " ".join(sent_by),
-            "approver",
-            self._seals(alert_id, None).seal("approver", approver),
+            int("why" in alone),
+            *(part for name, text in fields.items() for part in (name, seals.seal(name, text))),
         )
         if done:
             await self.enliven(alert_id)  # again: a worker may have found it not approved yet, and retired it

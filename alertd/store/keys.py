@@ -97,6 +97,7 @@ TABLE = (
     Kind("{z:<hash>}", "string", "somebody who was sent to the OpenID provider: what they must come back with, and for what, sealed", "sessions", "when they come back, or after ten minutes"),
     Kind("{j:<hash>}", "hash", "how often somebody tried to sign in, and until when they must wait", "sessions tries.lua", "when they have signed in, or an hour after the last try"),
     Kind("{o:<org>}:unattended", "zset", "alert that went out without a second person -> ms it did", "allow.lua", "an hour after the last"),
+    Kind("{o:<org>}:glass", "hash", "operator who approved alone, or was about to -> alert, its revision and the try, one a line", "break_glass exchange.lua", "a line when another has reviewed it, or nothing came of it"),
     Kind("{o:<org>}:spent:<what>", "hash", "segments of SMS that an alert (its chain) or a day (since 1970) has had, where there is a limit; whether nothing limits it", "spend.lua budgets", "a day after three, an alert after 400 days without an SMS"),
     Kind("{o:<org>}:texts", "hash", "revision -> all own texts of the organisation, sealed", "texts_add.lua", KEPT),
     Kind("{u:<org>}", "stream", "the organisation's audit: number -> time, link, what is told, sealed", "audit.lua", KEPT),

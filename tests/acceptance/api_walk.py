@@ -125,8 +125,9 @@ class Walk:
     ) -> Any:
         """One call; the first of each operation and media type is kept. It must be taken."""
         raw = data or (body.encode() if isinstance(body, str) else b"" if body is None else json.dumps(body).encode())
-        sent = {"Authorization": f"Bearer {more.get('key') or self.key}", "Accept": more.get("accept", JSON)}
-        sent |= more.get("headers", {})
+        sent = {"Accept": more.get("accept", JSON)} | more.get("headers", {})
+        if "Cookie" not in sent:
+            sent["Authorization"] = f"Bearer {more.get('key') or self.key}"
         if raw:
             sent["Content-Type"] = kind
         request = urllib.request.Request(self.served.url + path, raw or None, sent, method=method)
@@ -181,6 +182,7 @@ def walk(served: Served) -> dict[str, Any]:
     alert = changed(alert, "case/children/0/photos", [{"media": media}])
     told = _told(w, alert, ana, bea)
     _decided(w, {**alert, "external_id": "cms-88214"}, ana, bea)
+    _alone(w, {**alert, "external_id": "cms-88216"})
     _messages(w, alert)
     _around(w, told, now, bea)
     _webhooks(w)
@@ -225,6 +227,37 @@ def _operators(w: Walk) -> None:
     w.call("sign_in", "POST", "/v1/sign-in", passkey.sign(told["public_key"]), headers=page)
     w.call("sign_out", "POST", "/v1/sign-out", headers=page | {"Cookie": w.cookie})
     w.call("remove_operator", "DELETE", one)
+
+
+def _signed_in(w: Walk, name: str) -> dict[str, str]:
+    """The headers of a page at which somebody more has just shown a passkey."""
+    order = {"subject": f"{name}@centre.example", "name": name.title(), "roles": ["author", "approver"]}
+    made, page = w.call("create_operator", "POST", "/v1/operators", order), {"Sec-Fetch-Site": "same-origin"}
+    passkey = Authenticator(made["url"].partition("/console")[0])
+    told = w.call("passkey_options", "POST", "/v1/passkeys/options", {"code": made["code"]}, headers=page)
+    body = {"code": made["code"], "passkey": passkey.register(told["public_key"])}
+    w.call("register_passkey", "POST", "/v1/passkeys", body, headers=page)
+    told = w.call("sign_in_options", "POST", "/v1/sign-in/options", headers=page)
+    w.call("sign_in", "POST", "/v1/sign-in", passkey.sign(told["public_key"]), headers=page)
+    return page | {"Cookie": w.cookie}
+
+
+def _alone(w: Walk, alert: dict[str, Any]) -> None:
+    """Carl allows that alerts are approved alone, Dora does so, and Fay reviews it."""
+    carl = w.call("create_key", "POST", "/v1/keys", {"subject": "carl@centre.example", "scopes": ["admin"]})["token"]
+    default = "/v1/organisations/default"
+    whole = w.call("show_organisation", "GET", default)["organisation"]
+    rule = {"levels": ["child-alert"], "after_min": 0}
+    w.call("put_organisation", "PUT", default, {**whole, "break_glass": rule}, key=carl)
+    dora, fay = _signed_in(w, "dora"), _signed_in(w, "fay")
+    alert = changed(alert, "author/subject", "dora@centre.example")
+    one = f"/v1/alerts/{w.call('create_alert', 'POST', '/v1/alerts', alert, headers=dora)['id']}"
+    w.call("break_glass", "POST", f"{one}/break-glass", {"reason": "Nobody on call answers"}, headers=dora)
+    w.call("list_reviews", "GET", "/v1/reviews")
+    review = {"verdict": "justified", "note": "Two were called in vain; the alert was right"}
+    w.call("review_alert", "POST", f"{one}/review", review, headers=fay)
+    w.call("put_organisation", "PUT", default, whole, key=carl)
+    w.call("cancel_alert", "POST", f"{one}/cancel", {"reason": "It was a walk", "notify": "none"})
 
 
 def _shorter(kind: dict[str, Any]) -> dict[str, Any]:

@@ -186,6 +186,10 @@ def test_organisations_are_written_and_what_they_send_unattended_is_seen(served:
     told = {one["part"]: one for one in done(served, "check")["findings"]}
     assert told["organisation police"]["warns"]
     assert "information to at most 2,000 people, 4 an hour" in told["organisation police"]["says"]
+    alone = {**police, "unattended": None, "break_glass": {"levels": ["child-alert"], "after_min": 10}}
+    done(served, "organisations", "set", "police", "-", given=json.dumps(alone).encode(), key=made["token"])
+    told = {one["part"]: one for one in done(served, "check")["findings"]}
+    assert "child-alert may be approved by whoever wrote them, after 10 min" in told["organisation police"]["says"]
     attended = json.dumps({**police, "unattended": None}).encode()
     own = done(served, "organisations", "set", "police", "-", given=attended, key=made["token"])
     assert own["unattended_by"] == "cy"

@@ -12,7 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from alertd.metrics import Metrics, fleet_text
 
 ENDING = {"counter": "_total"}
-FLEET = fleet_text({}, {}, {("push", "fcm"): False}, subscribers=0, pending_oldest_s=0.0, webhooks_off=0)
+FLEET = fleet_text(
+    {}, {}, {("push", "fcm"): False}, subscribers=0, pending_oldest_s=0.0, webhooks_off=0, reviews_pending=0
+)
 
 #: Name -> labels. Add freely; a name that was published stays.
 PROMISED = {
@@ -31,6 +33,7 @@ PROMISED = {
     "alertd_queue_references": ["channel", "lane"],
     "alertd_queue_oldest_seconds": ["channel", "lane"],
     "alertd_pending_oldest_seconds": [],
+    "alertd_reviews_pending": [],
     "alertd_audience_seconds": [],
     "alertd_audience_people": [],
     "alertd_plan_seconds": [],

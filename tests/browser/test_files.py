@@ -76,7 +76,7 @@ def test_each_word_that_is_asked_for_is_there():
     asked = {key for text in SCRIPTS.values() for key in re.findall(r'\bt\("([^"]+)"', text)}
     told = tables(needs())
     asked |= {f"may-{one}" for one in told["scopes"]} | {f"is-{one}" for one in told["loudness"]}
-    asked |= {*told["statuses"], *told["levels"], *told["codes"], *told["acts"], *AlertState}
+    asked |= {*told["statuses"], *told["levels"], *told["codes"], *told["verdicts"], *told["acts"], *AlertState}
     asked |= {f"act-{one.act.name}" for one in OPERATIONS if one.act and one.act.name.startswith("alert.")}
     asked |= {f"told-{one}" for one in get_args(Told)} | {f"stands-{one}" for one in get_args(Standing)}
     asked |= {f"why-{one}" for one in get_args(Why) if one != "has-messages"}

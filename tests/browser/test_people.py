@@ -93,6 +93,53 @@ async def test_somebody_is_let_in_by_a_link_and_approves_with_a_passkey(
     assert approver == "bea@centre.example"
 
 
+async def test_an_alert_is_approved_alone_and_reviewed_by_another(
+    served: Served, browser: Browser, alert: dict[str, Any]
+):
+    """Whoever wrote it sees that they may, says why and shows their passkey; it is told to be so at the alert and on the first screen, until
+    another person has said what they think of it.
+    """
+    default, carl = "/v1/organisations/default", served.person("carl@centre.example")
+    whole = served.call("GET", default)[1]["organisation"]
+    rule = {"break_glass": {"levels": [alert["level"]], "after_min": 0}}
+    assert served.call("PUT", default, whole | rule, carl)[0] < 300
+    dora, fay = (
+        invited(served, f"{name}@centre.example", name.title(), "author", "approver") for name in ("dora", "fay")
+    )
+    by_dora = {**alert, "external_id": "alone-1", "author": {"subject": "dora@centre.example"}}
+    status, taken = served.call(
+        "POST", "/v1/alerts", {**by_dora, "target": {"regions": ["41091"]}}, served.person("dora@centre.example")
+    )
+    assert status == 202, taken
+    async with with_authenticator(browser, served, 403) as (window, _device, _key):
+        await come_in(window, dora["url"])
+        await window.page.goto(f"{window.url}/console#/alerts/{taken['id']}")
+        await window.press("Approve alone: emergency")
+        await window.fill("Why", "Nobody on call answers")
+        await window.check_readable()
+        await window.press("Approve alone: emergency")
+        await window.press("Use my passkey")
+        glass = window.page.get_by_role("region", name="Approved alone")
+        await expect(glass).to_contain_text("Nobody on call answers")
+        await expect(glass.get_by_role("button")).to_have_count(0)
+    async with with_authenticator(browser, served, 403) as (window, _device, _key):
+        page = window.page
+        await come_in(window, fay["url"])
+        owed = page.locator(".part", has_text="Approved alone: to be reviewed")
+        await owed.get_by_role("link").first.click()
+        await page.get_by_label("Not justified").check()
+        await window.fill("What you found (this stays inside)", "Two could be reached")
+        await window.check_readable("rtl")
+        await window.press("Record the review")
+        await window.press("Use my passkey")
+        await expect(page.get_by_role("region", name="Approved alone")).to_contain_text(
+            "Not justified · by fay@centre.example"
+        )
+        await page.get_by_role("link", name="Now", exact=True).click()
+        await expect(owed).to_have_count(0)
+    assert served.call("PUT", default, whole, carl)[0] == 200
+
+
 async def test_an_administrator_keeps_the_people(served: Served, browser: Browser):
     """They add somebody and are shown the way in once; change their roles, disable and remove them; each decision asks for the
     passkey once in five minutes. A passkey that is lost is replaced.

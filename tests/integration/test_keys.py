@@ -13,6 +13,7 @@ from alertd.organisations import Organisation
 from alertd.rendering.own_texts import Place
 from alertd.service.receipts import End
 from alertd.store import closed, keys
+from alertd.store.break_glass import Claim, Claims
 from alertd.store.budgets import Budgets
 from alertd.store.cases import Cases
 from alertd.store.drawn import Drawings
@@ -102,6 +103,7 @@ async def test_the_table_has_every_key_and_no_other(parts: Parts, sample: dict[s
     seen |= await held(parts)
     assert await closed.archive(parts.db, escalates.id, 0)
     await Budgets(parts.db).take("default", record.id, parts.clock.now_ms(), 1, 1, (0, 0))
+    assert await Claims(parts.db).replace("default", "operator", (), [Claim(record.id, 1, "attempt")])
     cases = Cases(parts.db)
     assert await cases.begin_purge(record.case)
     seen |= await held(parts)

@@ -10,6 +10,7 @@ import { Marks, isAnothers, titleOf } from "./now.js";
 import { Differs } from "./edit.js";
 import { Face } from "./photo.js";
 import { Follow, Withdraw } from "./follow.js";
+import { Glass, useAlone } from "./glass.js";
 import { Ground } from "./ground.js";
 import { HoldNote, Keep, useHold } from "./keep.js";
 import { Button, Field, Loading, Refused, Ribbon, Stale, counted, html, may, mayDo, retried, sentenceOf, some, useEffect, usePolled, useState, useTyped } from "./parts.js";
@@ -67,11 +68,13 @@ function Decide({ alert, reach, me, unseen, onDecided, onMoved }) {
     }
     work("");
   };
-  if (isAnothers(alert, me)) return html`<p class="note">${t("yours")}</p>`;
+  const alone = useAlone(alert, me);
+  if (isAnothers(alert, me) && !alone) return html`<p class="note">${t("yours")}</p>`;
   if (!mayDo(me, "alert.approve")) return html`<p class="note">${t("approver-decides")}</p>`;
   const seen = { ...(typeof people === "number" ? { people } : {}), ...(named.length ? { plates: Object.values(plates) } : {}) };
-  const approve = () => act("approve", seen);
+  const unready = unseen || (typing && digits(typed).replace(/\D/g, "") !== String(people)) || named.some((_, i) => !(plates[i] || "").trim());
   return html`<div class="decide of-${alert.status}">
+    ${alone ? html`<p class="note">${t("yours")} ${t("break-glass-says")}</p>` : null}
     ${typing ? html`<${Field} label=${t("approve-sure", { n: people })} value=${typed} onChange=${type} inputmode="numeric" />` : null}
     ${named.map((_, i) => html`<${Field} label=${t("plate-again", { n: i + 1 })} value=${plates[i] || ""} onChange=${(text) => typePlates({ ...plates, [i]: text })} dir="ltr" autocomplete="off" />`)}
     <${Refused} error=${error} />
@@ -79,11 +82,12 @@ function Decide({ alert, reach, me, unseen, onDecided, onMoved }) {
     <div class="actions">
       ${asked
         ? html`<${Button} onClick=${() => askFor("")}>${t("back")}<//>
-            <${Button} kind="primary" disabled=${!reason.trim()} busy=${busy === asked} onClick=${() => act(asked, { reason })}>${t(asked)}<//>`
+            <${Button} kind="primary" disabled=${!reason.trim() || (alone && unready)} busy=${busy === asked} onClick=${() => act(asked, alone ? { ...seen, reason } : { reason })}>${t(asked)}<//>`
+        : alone ? html`<${Button} kind="danger" onClick=${() => askFor("break-glass")}>${t("break-glass")}<//>`
         : html`<${Button} onClick=${() => askFor("return")}>${t("return")}<//>
             <${Button} onClick=${() => askFor("reject")}>${t("reject")}<//>
-            <${Button} kind=${`send send-${alert.status}`} disabled=${unseen || (typing && digits(typed).replace(/\D/g, "") !== String(people)) || named.some((_, i) => !(plates[i] || "").trim())}
-              busy=${busy === "approve"} onClick=${approve}>${t("approve")}<//>`}
+            <${Button} kind=${`send send-${alert.status}`} disabled=${unready}
+              busy=${busy === "approve"} onClick=${() => act("approve", seen)}>${t("approve")}<//>`}
     </div>
   </div>`;
 }
@@ -243,6 +247,7 @@ function Shown({ alert, progress, error, me, stops, again }) {
     ${error ? html`<${Stale} error=${error} />` : null}
     <${HoldNote} alert=${alert} holding=${holding} me=${me} />
     ${chain !== alert.id ? html`<p class="note">${t(alert.approved ? "tells-of" : "update-waits")} <a href="#/alerts/${chain}">${t("update-of")}</a></p>` : null}
+    ${alert.break_glass ? html`<${Glass} alert=${alert} me=${me} onDone=${again} />` : null}
     ${unseen ? html`<${Since} from=${seen.alert} to=${alert.alert} onSeen=${() => see(alert)} />` : null}
     ${alert.state === "pending" ? html`<${Approval} alert=${alert} me=${me} unseen=${unseen} onDecided=${again} />` : null}
     ${alert.reason ? html`<p class="note"><strong>${t(alert.state)}.</strong> ${alert.reason}</p>` : null}

@@ -38,13 +38,14 @@ async function load(signal) {
   const watched = async (one) => ({ ...(await whole(one)), progress: await progress(one) });
   const ended = async (one) => ({ ...(await whole(one)), progress: await once("progress", one, () => progress(one)) });
   const shown = async (found, read) => ({ ...found, shown: await Promise.all(found.alerts.slice(0, WATCHED).map(read)) });
-  const [waiting, going, newest, ready, { carriers }] = await Promise.all([
+  const [waiting, going, newest, ready, { carriers }, owed] = await Promise.all([
     standing(["pending"], signal), standing(TABLES.underWay, signal), get("/v1/alerts?limit=50", { signal }),
     isReady(signal), get("/v1/carriers", { signal }),
+    get("/v1/reviews", { signal }),
   ]);
   const rest = newest.alerts.filter((one) => one.state !== "pending" && !TABLES.underWay.includes(one.state)).slice(0, RECENT);
-  const [pending, live, past] = await Promise.all([shown(waiting, whole), shown(going, watched), Promise.all(rest.map(ended))]);
-  return { pending, live, rest: past, ready, carriers };
+  const [pending, reviews, live, past] = await Promise.all([shown(waiting, whole), shown(owed, whole), shown(going, watched), Promise.all(rest.map(ended))]);
+  return { pending, reviews, live, rest: past, ready, carriers };
 }
 
 const childName = ({ name, age }) => (age && typeof age.years === "number" ? `${name.public}, ${t("years", { n: age.years })}` : name.public);
@@ -144,6 +145,7 @@ export function NowScreen({ me, stops }) {
     <h1 class="sr-only">${t("now")}</h1>
     ${error ? html`<${Stale} error=${error} />` : null}
     <${Some} title=${t("waiting")} none=${t("nobody-waits")} found=${data.pending} card=${(one) => html`<${Pending} key=${one.id} alert=${one} me=${me} />`} />
+    ${data.reviews.alerts.length ? html`<${Some} title=${t("glass-reviews")} found=${data.reviews} card=${(one) => html`<${Line} key=${one.id} alert=${one} />`} />` : null}
     <${Some} title=${t("live")} none=${t("nothing-live")} found=${data.live} card=${(one) => html`<${Live} key=${one.id} alert=${one} stopped=${allStopped(stops)} />`} />
     <${Health} data=${data} stops=${stops} />
     ${data.rest.length ? html`<${Part} title=${t("recent")}>
