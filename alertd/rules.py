@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from alertd.cases import ContactRole, bare_plate
@@ -157,11 +158,10 @@ def _values(document: Document, path: str) -> list[tuple[Location, Any]]:
     """Every (place, value) that a path of fields names, each place as JSON has it; `*` stands for each member. Below what is absent, the value is None."""
     found: list[tuple[Location, Any]] = [((), document)]
     for step in path.split("/"):
-        found = [
-            ((*place, name), value)
-            for place, node in found
-            for name, value in (_members(node) if step == "*" else [_member(node, step)])
-        ]
+        if step == "*":
+            found = [((*place, name), value) for place, node in found for name, value in _members(node)]
+        else:
+            found = [((*place, name), value) for place, node in found for name, value in (_member(node, step),)]
     return found
 
 
@@ -170,6 +170,10 @@ def _members(node: Any) -> list[tuple[int | str, Any]]:
 
 
 def _member(node: Any, name: str) -> tuple[str, Any]:
-    if not isinstance(node, Document):
-        return name, None
-    return type(node).model_fields[name].alias or name, getattr(node, name)
+    return (name, None) if node is None else (_named(node.__class__, name), getattr(node, name))
+
+
+@cache
+def _named(model: type[Document], field: str) -> str:
+    """A field as JSON has it."""
+    return model.model_fields[field].alias or field

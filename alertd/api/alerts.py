@@ -203,18 +203,21 @@ async def submitted_reply(s: Services, taken: Taken, alert: Alert) -> Reply[Subm
     """What was taken in, and whom it would reach."""
     language = next(iter(s.renderer.languages(alert)), REFERENCE)
     how_loud = {ring: loudness(alert, ring) for ring in taken.ringed.km2}
-    audience = await taken.answers.once(
-        None, ("audience", *how_loud.values()),
-        lambda: asyncio.to_thread(audience_reply, s, taken, alert.target, how_loud.__getitem__),
-    )  # fmt: skip
+    louds = tuple(how_loud.values()) or (loudness(alert, REST),)
+
+    def worked_out() -> tuple[AudienceReply, dict[str, float]]:
+        audience = audience_reply(s, taken, alert.target, how_loud.__getitem__)
+        return audience, eta(s, audience, (alert.target, alert.policy), alert.channels, louds)
+
+    audience, seconds = await taken.answers.once(
+        None, ("audience", alert.channels, louds), lambda: asyncio.to_thread(worked_out)
+    )
     body = Submitted(
         id=taken.record.id,
         state=taken.record.state,
         area=await taken.answers.once(None, ("area", language), lambda: area_reply(s, taken, language)),
         audience=audience,
-        eta=eta(
-            s, audience, (alert.target, alert.policy), alert.channels, how_loud.values() or (loudness(alert, REST),)
-        ),
+        eta=seconds,
     )
     return Reply(body, headers={"Location": f"/v1/alerts/{body.id}", **etag(taken.record.rev)})
 

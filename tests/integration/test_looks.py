@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from alertd.api.alerts import submitted_reply
 from alertd.app import Parts, opened
 from alertd.errors import Problem
 from alertd.store.codec import Codec
 from channels.sandbox import Sandbox
 from geofences.regions import Library
-from tests.integration.acts import BEA, register, submitted
+from tests.integration.acts import ANA, BEA, alert_of, register, submitted
 from tests.integration.test_own_regions import drawn, sending, shipped
 
 SAME = {"regions": ["41091"]}
@@ -72,3 +73,19 @@ async def submitted_there(parts: Parts, sample: dict[str, Any]) -> float:
     """The km2 that a drill in the drawn region is told of."""
     taken = await submitted(parts, sample, target={"regions": ["PATROL-1"]}, status="Test")
     return taken.area.km2
+
+
+async def test_whoever_shares_a_look_is_told_of_their_own_channels(parts: Parts, sample: dict[str, Any]):
+    """How long an alert takes is told by the channels that it asks for, though another to the same target asked for others."""
+    await register(parts, 30)
+    services = parts.services(no_answer, no_answer, lambda: True)
+    told = []
+    for channels in (["push"], ["sms", "mail"]):
+        alert = alert_of(sample, target=SAME, channels=channels)
+        taken = await parts.intake.submit(alert, ANA)
+        told.append({*(await submitted_reply(services, taken, alert)).body.eta})
+    assert told == [{"push"}, {"sms", "mail"}]
+
+
+async def no_answer() -> Any:
+    """Nobody asks."""
