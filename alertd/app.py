@@ -169,7 +169,8 @@ class Parts:
         self.break_glass = BreakGlass(self.alerts, self.approval, self.organisations, Claims(self.db), clock)
         self.updating = Updating(self.alerts, updates, self.work, self.intake, self.approval, self.photos)
         cases = Cases(self.db)
-        self.following = Following(self.alerts, cases, self.approval, self.stopping, clock)
+        self.audit = Audit(AuditLog(self.db), self.alerts, self.db.codec, metrics)
+        self.following = Following(self.alerts, cases, self.approval, self.stopping, self.audit, clock)
         self.resending = Resending(self.alerts, self.work, self.stopping)
         self.revising = Revising(self.alerts, self.approval, self.photos, clock)
         self.purging = Purging(
@@ -179,7 +180,6 @@ class Parts:
         self.labels = Labels(self.registry, self.regions, LabelMark(self.db), clock)
         self.receipts = Receipts(self.work, self.acks, MessageIds(self.db), self.removal, self.tags, clock, metrics)
         self.mail_reports = MailReports(self.receipts, self.removal, self.work, self.people, self.tags)
-        self.audit = Audit(AuditLog(self.db), self.alerts, self.db.codec, metrics)
         self.current = Current(self.db)
         entering = Entering(operators, sessions, self.audit, clock)
         self.passkeys = Passkeys(operators, sessions, entering, clock, RelyingParty.of(settings))

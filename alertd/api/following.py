@@ -58,7 +58,7 @@ async def stand_down_case(
     request: web.Request, *, number: Annotated[str, Field(min_length=1, max_length=64)], body: Decide
 ) -> CaseReply:
     """Stands down every alert of a case that is told, and returns those that wait for their second person: the child was found,
-    and nobody looks for ids first. Other organisations' as well: such a child is hidden everywhere. Said again, under no or another
+    and nobody looks for ids first. Other organisations' as well: such a child is hidden everywhere, and their audit has who did so. Said again, under no or another
     Idempotency-Key, it does the same to what came to the case since.
     """
     s, who = services(request), credential(request)

@@ -16,12 +16,14 @@ from alertd.ids import chain_of
 from alertd.kinds import CancelReason, Occasion
 from alertd.service.access import Credential
 from alertd.service.approval import UNSENT, Approval, check_key, refused
+from alertd.service.audit import DONE, Audit, Noted
 from alertd.service.notices import notice, occasion_of, versions_of
 from alertd.service.revisions import changed_since
 from alertd.service.stopping import Stopping
 from alertd.service.updates import TELLS
 from alertd.store.alerts import AlertRecord, Alerts, Footing
 from alertd.store.cases import PHOTO, Cases
+from alertd.store.connection import StoreUnavailableError
 from channels.base import Loudness
 
 #: How long people are told of what followed: a phone that was off for a day still hears that it is over.
@@ -84,11 +86,14 @@ class Hidden:
 class Following:
     """Does these steps. Whoever says the same twice gets the same answer."""
 
-    def __init__(self, alerts: Alerts, cases: Cases, approval: Approval, stopping: Stopping, clock: Clock) -> None:
+    def __init__(
+        self, alerts: Alerts, cases: Cases, approval: Approval, stopping: Stopping, audit: Audit, clock: Clock
+    ) -> None:
         self._alerts = alerts
         self._cases = cases
         self._approval = approval
         self._stopping = stopping
+        self._audit = audit
         self._clock = clock
 
     async def stand_down(self, alert_id: str, who: Credential, reason: str, *, rev: int | None = None) -> Followed:
@@ -97,10 +102,14 @@ class Following:
 
     async def stand_down_case(self, number: str, who: Credential, reason: str) -> Hidden:
         """The same of every alert of a case that is told, whichever organisation's, for a child that was found is hidden everywhere;
-        those that wait for their second person go back to their authors. One that cannot be stood down keeps none of the others
-        from it. Raises its Problem then, when all were tried.
+        those that wait for their second person go back to their authors. Raises Problem before any is, where this key may not do so to
+        one of them. One that cannot be stood down all the same keeps none of the others from it, nor one that cannot be written into its
+        organisation's audit. Raises that Problem, or StoreUnavailableError, then, when all were tried.
         """
-        done, problem = dict[str, Followed](), None
+        for head in await self._of_case(number):
+            check_key(head, who)
+        done = dict[str, Followed]()
+        problem: Problem | StoreUnavailableError | None = None
         for _ in range(TRIES):
             heads = [one for one in await self._of_case(number) if one.id not in done]
             if not heads or problem:
@@ -108,7 +117,8 @@ class Following:
             for head in heads:
                 try:
                     done[head.id] = await self._hidden(head, replace(who, org=head.org), reason)
-                except Problem as one:
+                    await self._enter(head, done[head.id].record, who)
+                except (Problem, StoreUnavailableError) as one:
                     problem = problem or one
         if problem:
             raise problem
@@ -116,6 +126,14 @@ class Following:
             raise Problem("not-found", "No alert is of this case.")
         own = [one for one in done.values() if one.record.org == who.org]
         return Hidden(own=own, others=len(done) - len(own))
+
+    async def _enter(self, head: AlertRecord, now: AlertRecord, who: Credential) -> None:
+        """Into the audit of the alert's own organisation, and so into its history: who hid it, and of which organisation they are."""
+        if now.state is head.state:
+            return
+        act = "alert.stand-down" if now.state is _S.STOOD_DOWN else "alert.return"
+        noted = Noted(record=now, facts={"whole_case": True, "organisation": who.org})
+        await self._audit.end(replace(who, org=head.org), act, DONE, noted, of=0)
 
     async def of_case(self, number: str, who: Credential) -> Hidden:
         """The alerts of a case as they stand. Raises Problem where there is none."""
@@ -196,7 +214,7 @@ class Following:
             versions = await versions_of(self._alerts, alert_id)
             told = _already(versions, step)
             if told or (record.state in {step.new, *step.late} and not (notify and record.state in step.late)):
-                return self._again(record, step, who, told)
+                return self._again(record, step, who, told, (reason, code))
             told_by = self._notice(record, len(versions), step, code, who) if notify else None
             done, old = await self._follow(record, step, who, len(versions), told_by, reason, rev)
             if not done and old == "again":
@@ -238,10 +256,18 @@ class Following:
             code=code,
         )
 
-    def _again(self, record: AlertRecord, step: Step, who: Credential, told: AlertRecord | None) -> Followed:
-        """The answer to whoever says what they said before. Raises Problem for anybody else."""
+    def _again(
+        self, record: AlertRecord, step: Step, who: Credential, told: AlertRecord | None,
+        words: tuple[str, CancelReason | None],
+    ) -> Followed:  # fmt: skip
+        """The answer to whoever says what they said before. Raises Problem for anybody else, and for an end in other words, which would be thrown away."""
         if not who.is_person(record.by):
             raise refused(record.state, step.new)
+        reason, code = words
+        if step.occasion in _ENDS and (record.reason != reason or (told and code and told.code != code)):
+            raise Problem(
+                "precondition-failed", f"The alert is {record.state} already, in other words: these are not kept."
+            )
         return Followed(record=record, told_by=told.id if told else None)
 
 

@@ -110,17 +110,22 @@ async def test_a_case_is_stood_down_whichever_organisation_alerts(parts: Parts, 
     shown = await planned(parts, sample, case=case)
     waits = (await submitted(parts, sample, case=case)).record
     _, token = await parts.access.create(org="other", subject="dora", scopes=frozenset({"alerts:write"}))
+    assert (await parts.course.history(shown)).acts == []
     answer = await client.post(
         "/v1/cases/SE-2026-1/stand-down", json={"reason": "x"}, headers={"Authorization": f"Bearer {token}"}
     )
     assert (answer.status, await answer.json()) == (200, {"alerts": [], "others": 2})
     assert await parts.alerts.state(shown.id) is AlertState.STOOD_DOWN
     assert await parts.alerts.state(waits.id) is AlertState.RETURNED
+    for one, act, state in ((shown, "alert.stand-down", "stood_down"), (waits, "alert.return", "returned")):
+        (entry,) = (await parts.course.history(one)).acts
+        assert (entry.act, entry.by, entry.facts["state"], entry.facts["organisation"]) == (act, "dora", state, "other")
     assert (await parts.following.stand_down_case("SE-2026-1", CARL, "x")).others == 0
+    assert len((await parts.course.history(shown)).acts) == 1
 
 
-async def test_one_alert_that_cannot_be_stood_down_keeps_no_other_from_it(parts: Parts, sample: dict[str, Any]):
-    """A key for tests may stand no real alert down: it hears so, and the drill that waits is returned all the same."""
+async def test_who_may_not_stand_all_of_a_case_down_hides_nothing(parts: Parts, sample: dict[str, Any]):
+    """A key for tests may stand no real alert down: it hears so, and the drill that waits is as it was, as the audit has it."""
     await register(parts, 20, tester=True)
     case = {**sample["case"], "number": "SE-2026-1"}
     actual = await planned(parts, sample, case=case)
@@ -129,7 +134,19 @@ async def test_one_alert_that_cannot_be_stood_down_keeps_no_other_from_it(parts:
     with pytest.raises(Problem):
         await parts.following.stand_down_case("SE-2026-1", tester, "She was found")
     assert await parts.alerts.state(actual.id) is AlertState.SENDING
-    assert await parts.alerts.state(drill.record.id) is AlertState.RETURNED
+    assert await parts.alerts.state(drill.record.id) is AlertState.PENDING
+
+
+async def test_an_end_in_other_words_is_refused(parts: Parts, sample: dict[str, Any]):
+    """By whoever said it too: another outcome or code would be thrown away. In the same words it is answered as before."""
+    closed, cancelled = [await sent(parts, sample, channels=["push"]) for _ in range(2)]
+    first = await parts.following.close(closed.id, ANA, "Found, well")
+    assert await parts.following.close(closed.id, ANA, "Found, well") == first
+    assert await slug(parts.following.close(closed.id, ANA, "Found, hurt")) == "precondition-failed"
+    assert await slug(parts.following.cancel(closed.id, ANA, "A mistake")) == "precondition-failed"
+    first = await parts.following.cancel(cancelled.id, ANA, "x", code=CancelReason.SENT_IN_ERROR)
+    assert await parts.following.cancel(cancelled.id, ANA, "x", code=CancelReason.SENT_IN_ERROR) == first
+    assert await slug(parts.following.cancel(cancelled.id, ANA, "x")) == "precondition-failed"
 
 
 async def test_it_reaches_them_at_the_address_of_now(parts: Parts, sample: dict[str, Any]):

@@ -191,7 +191,7 @@ async def test_an_update_that_was_approved_meanwhile_is_cancelled_no_more(
         _Overtaken(parts), Updates(parts.db, parts.alerts), parts.photos, parts.targeting, parts.texts,
         parts.stopping, parts.clock, parts.organisations, parts.budget,
     )  # fmt: skip
-    following = Following(parts.alerts, Cases(parts.db), late, parts.stopping, parts.clock)
+    following = Following(parts.alerts, Cases(parts.db), late, parts.stopping, parts.audit, parts.clock)
     for cancel in (following.cancel, parts.following.cancel, parts.approval.cancel):
         assert await slug(cancel(waits.id, ANA, "x")) == "precondition-failed"
     update = await parts.alerts.get(waits.id)
