@@ -170,7 +170,7 @@ class Parts:
         self.updating = Updating(self.alerts, updates, self.work, self.intake, self.approval, self.photos)
         cases = Cases(self.db)
         self.audit = Audit(AuditLog(self.db), self.alerts, self.db.codec, metrics)
-        self.following = Following(self.alerts, cases, self.approval, self.stopping, self.audit, clock)
+        self.following = Following(self.alerts, self.approval, self.stopping, self.audit, clock)
         self.resending = Resending(self.alerts, self.work, self.stopping)
         self.revising = Revising(self.alerts, self.approval, self.photos, clock)
         self.purging = Purging(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from alertd import rules
-from alertd.alerts import AMENDABLE, AlertState
+from alertd.alerts import AMENDABLE, SHOWN, AlertState
 from alertd.cases import bare_plate
 from alertd.clock import Clock
 from alertd.documents import Alert, Status
@@ -213,10 +213,13 @@ class Approval:
         return done, state
 
     async def _check_review(self, record: AlertRecord, who: Credential, plates: Sequence[str]) -> None:
-        """Raises Problem where it takes a protection officer, as it does for an update that takes the protection away, or where the
-        plates are not those that were typed.
+        """Raises Problem where it takes a protection officer, or where the plates are not those that were typed. The child is under protection, not the
+        alert: while an alert of the case that is told, or is to be, says so, another that does not, or an update, takes one too.
         """
-        versions = [record, await self.get(chain_of(record.id), who)] if record.notify else [record]
+        beside = [
+            one.id for one in await self._alerts.in_case(record.case) if one.id != record.id and one.state in _LIVE
+        ]
+        versions = [record, *[one for name in beside if (one := await self._alerts.get(name))]]
         alerts = [Alert.model_validate_json(one.document) for one in versions if one.document]
         if any(alert.case.protection for alert in alerts) and not who.may("alerts:protect"):
             raise Problem(
@@ -299,6 +302,7 @@ def _is_approved(record: AlertRecord, who: Credential) -> bool:
 
 
 UNSENT = {AlertState.DRAFT, AlertState.PENDING, AlertState.RETURNED, AlertState.REJECTED}
+_LIVE = SHOWN | {AlertState.STOOD_DOWN, AlertState.PENDING}
 _ON_ITS_WAY = {AlertState.APPROVED, AlertState.SENDING, AlertState.SENT}
 
 

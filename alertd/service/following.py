@@ -22,7 +22,6 @@ from alertd.service.revisions import changed_since
 from alertd.service.stopping import Stopping
 from alertd.service.updates import TELLS
 from alertd.store.alerts import AlertRecord, Alerts, Footing
-from alertd.store.cases import PHOTO, Cases
 from alertd.store.connection import StoreUnavailableError
 from channels.base import Loudness
 
@@ -86,11 +85,8 @@ class Hidden:
 class Following:
     """Does these steps. Whoever says the same twice gets the same answer."""
 
-    def __init__(
-        self, alerts: Alerts, cases: Cases, approval: Approval, stopping: Stopping, audit: Audit, clock: Clock
-    ) -> None:
+    def __init__(self, alerts: Alerts, approval: Approval, stopping: Stopping, audit: Audit, clock: Clock) -> None:
         self._alerts = alerts
-        self._cases = cases
         self._approval = approval
         self._stopping = stopping
         self._audit = audit
@@ -144,9 +140,7 @@ class Following:
         return Hidden(own=own, others=len(heads) - len(own))
 
     async def _of_case(self, number: str) -> list[AlertRecord]:
-        held = await self._cases.held(self._alerts.case_id(number))
-        heads = await self._alerts.heads(sorted({chain_of(one) for one in held if not one.startswith(PHOTO)}))
-        return [head for head in heads if head is not None]
+        return await self._alerts.in_case(self._alerts.case_id(number))
 
     async def _hidden(self, head: AlertRecord, who: Credential, reason: str) -> Followed:
         """An alert of which nobody is told any more, until it is reopened or approved."""

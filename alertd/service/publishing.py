@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from alertd.alerts import NO_LONGER_SHOWN, SHOWN
+from alertd.alerts import NO_LONGER_SHOWN, SHOWN, AlertState
 from alertd.cap.messages import MsgType
 from alertd.clock import Clock
 from alertd.documents import Alert, Status
@@ -60,13 +60,15 @@ class Publishing:
         self._cap_out = cap_out
         self._renderer = renderer
         self._texts = texts
+        self._clock = clock
         self._since = clock.now_ms()  # of a feed that nothing was ever in
-        self._seen: dict[tuple[str, int], Published | int | None] = {}
+        self._seen: dict[tuple[str, int, AlertState], Published | int | None] = {}
 
     async def feed(self) -> Feed:
         """Every organisation's. Only what changed since it was last asked is read again."""
-        heads = [one for one in await self._alerts.heads(await self._current.alerts()) if one and _public(one)]
-        seen = {(one.id, one.rev): one for one in heads}
+        found = await self._alerts.heads(await self._current.alerts())
+        heads = [self._now(one) for one in found if one and _public(one)]
+        seen = {(one.id, one.rev, one.state): one for one in heads}
         for name, head in seen.items():
             if name not in self._seen:
                 self._seen[name] = await self._look(head.id)
@@ -87,8 +89,15 @@ class Publishing:
         alert = _published(record) if record else None
         if record is None or alert is None:
             raise Problem("not-found", "No published alert has this identifier.")
+        record = self._now(record)
         document = await self._cap_out.document(record, outline=alert.publish.area)
         return (await self._cap_out.head(record)).identifier, document
+
+    def _now(self, record: AlertRecord) -> AlertRecord:
+        """The alert as it is: past its end it is over, also where no worker has come to say so yet."""
+        if record.state in SHOWN and record.expires <= self._clock.now_ms():
+            return replace(record, state=AlertState.EXPIRED, since=record.expires)
+        return record
 
     async def _look(self, alert_id: str) -> Published | int | None:
         """What the feed says of an alert; of one that is over, when it left; None for one that never was in it."""
@@ -96,6 +105,7 @@ class Publishing:
         alert = _published(record) if record else None
         if record is None or alert is None:
             return None
+        record = self._now(record)
         head = await self._cap_out.head(record)
         if head.msg_type is MsgType.CANCEL:
             return record.since

@@ -27,7 +27,7 @@ from alertd.store.alert_records import (
     said,
     sources_of,
 )
-from alertd.store.cases import Cases
+from alertd.store.cases import PHOTO, Cases
 from alertd.store.codec import Box
 from alertd.store.connection import Connection
 from alertd.store.frozen import Frozen, Numbers, Rings, pack_audience, unpack_audience
@@ -63,6 +63,12 @@ class Alerts:
     async def case_box(self, case: str, holder: str) -> Box:
         """The key of a case, for an alert or a photo that is to be sealed under it."""
         return await Cases(self._db).box(case, holder)
+
+    async def in_case(self, case: str) -> list[AlertRecord]:
+        """All alerts of a case as they stand, whichever organisation's, without their documents."""
+        held = await Cases(self._db).held(case)
+        found = await self.heads(sorted({chain_of(one) for one in held if not one.startswith(PHOTO)}))
+        return [one for one in found if one is not None]
 
     async def of_case(self, case: str, values: Mapping[str, bytes], box: Box | None = None) -> dict[str, str]:
         """Values as names under a case's key, by which they can be compared for as long as there is that key. It is read unless it is

@@ -171,6 +171,7 @@ async def test_all_else_that_an_approval_checks_is_checked(desk: Desk):
     bare = restricted(Alert.model_validate_json(json.dumps(desk.alert)))
     case = bare.case.model_copy(update={"protection": (Protection.THREATENED,)})
     protected = json.loads(bare.model_copy(update={"case": case}).model_dump_json(by_alias=True))
+    protected["case"]["number"] += "-b"  # else the others would be of this child, and under protection too
     plate, hidden, one = (
         await desk.pending(case=changed(desk.alert, "case/vehicles", vehicle)["case"]),
         await desk.pending(**protected | {"author": {}}),

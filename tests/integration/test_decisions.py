@@ -89,6 +89,21 @@ async def test_a_child_under_protection_has_a_protection_officer(parts: Parts, s
     assert await refused(parts.approval.approve(update.record.id, second)) == ("protection-review-required", 422)
 
 
+async def test_protection_is_of_the_child(parts: Parts, sample: dict[str, Any]):
+    """A second alert of the case that says nothing of it takes an officer, too, while the first is told or waits; afterwards no more."""
+    bare = restricted(alert_of(sample))
+    case = bare.case.model_copy(update={"protection": (Protection.THREATENED,)})
+    first = await parts.intake.submit(bare.model_copy(update={"case": case}), ANA)
+    second = await submitted(parts, sample)
+    approver = replace(BEA, scopes=frozenset({"alerts:approve"}))
+    for _ in range(2):
+        assert (await refused(parts.approval.approve(second.record.id, approver)))[0] == "protection-review-required"
+        if await parts.alerts.state(first.record.id) is AlertState.PENDING:
+            await parts.approval.approve(first.record.id, CARL)
+    await parts.following.close(first.record.id, CARL, "found", notify=False)
+    assert (await parts.approval.approve(second.record.id, approver)).state is AlertState.APPROVED
+
+
 async def test_the_plate_of_a_vehicle_is_typed_again(parts: Parts, sample: dict[str, Any]):
     """Another plate, or none, tells nobody; how it is spaced does not matter."""
     van = {"plate": "1234-BCD", "legal_basis": "order of the judge"}

@@ -18,6 +18,7 @@ from alertd.clock import SystemClock
 from alertd.kinds import PurgeReason
 from alertd.public import FRESH_S, public_routes
 from alertd.service.submission import submit
+from alertd.store import keys
 from tests.integration.acts import ANA, BEA, CARL, alert_of, api_of, planned, register, send, submitted
 
 SITE = "https://alerts.centre.example"
@@ -125,6 +126,17 @@ async def test_it_leaves_with_the_step_that_ends_it(parts: Parts, reader: Any, s
         reader.app[CLOCK].ahead_s += FRESH_S + 1
         assert (await reader.get(link(entry).removeprefix(SITE))).status == 404
         assert (await feed(reader)).entries == []
+
+
+async def test_it_leaves_at_its_end_whoever_has_noted_that(parts: Parts, reader: Any, sample: dict[str, Any]):
+    """While no worker runs, too: its address answers with the Cancel."""
+    record = await planned(parts, sample, publish=PUBLISHED)
+    (entry,) = (await feed(reader)).entries
+    past = parts.clock.now_ms() - 1
+    await parts.db.execute("HSET", keys.of_chain(record.id, "version", record.id), "expires", past)
+    assert (await feed(reader)).entries == []
+    over = await cap(reader, link(entry))
+    assert (over.msg_type, over.infos) == (MsgType.CANCEL, ())
 
 
 async def test_what_is_changed_is_so_in_the_feed(parts: Parts, reader: Any, sample: dict[str, Any]):

@@ -19,7 +19,6 @@ from alertd.service.events import event_of
 from alertd.service.following import Following
 from alertd.service.updating import Updating
 from alertd.store.alerts import AlertRecord, Alerts
-from alertd.store.cases import Cases
 from alertd.store.updates import Updates
 from channels.sandbox import Sandbox
 from tests.integration.acts import ANA, BEA, alert_of, counts, over, planned, register, send
@@ -191,7 +190,7 @@ async def test_an_update_that_was_approved_meanwhile_is_cancelled_no_more(
         _Overtaken(parts), Updates(parts.db, parts.alerts), parts.photos, parts.targeting, parts.texts,
         parts.stopping, parts.clock, parts.organisations, parts.budget,
     )  # fmt: skip
-    following = Following(parts.alerts, Cases(parts.db), late, parts.stopping, parts.audit, parts.clock)
+    following = Following(parts.alerts, late, parts.stopping, parts.audit, parts.clock)
     for cancel in (following.cancel, parts.following.cancel, parts.approval.cancel):
         assert await slug(cancel(waits.id, ANA, "x")) == "precondition-failed"
     update = await parts.alerts.get(waits.id)
