@@ -10,6 +10,7 @@ from alertd.alerts import AMENDABLE, OPEN_STATES, OVER, SETTLED, SHOWN, AlertSta
 from alertd.documents import MAX_RINGS, Alert, Status
 from alertd.kinds import KINDS, CancelReason, Channel, Kind, Level, Notify, Protection, Verdict
 from alertd.operators import Role
+from alertd.organisations import GRANTED
 from alertd.rules import CRITERIA
 from alertd.service.access import Scope
 from alertd.service.following import CANCEL, CLOSE, REOPEN, STAND_DOWN, Step
@@ -39,6 +40,8 @@ def tables(needs: Needs) -> dict[str, Any]:
         "criteria": list(CRITERIA),
         "protection": list(Protection),
         "levels": {level: facts.loudness for level, facts in KINDS[Kind.MISSING_CHILD].items()},
+        "everyLevel": list(Level),
+        "granted": list(GRANTED),
         "loudness": list(Loudness),
         "open": _ordered(OPEN_STATES),
         "underWay": _ordered(OPEN_STATES | {AlertState.SCHEDULED}),

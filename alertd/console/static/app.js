@@ -7,6 +7,7 @@ import { ComposeScreen, EditScreen, UpdateScreen } from "./compose.js";
 import { AuditScreen, CarriersScreen, KeysScreen } from "./desk.js";
 import { draftsLeft, forget } from "./draft.js";
 import { Button, Icon, Refused, Stale, Sure, html, may, mayDo, render, useEffect, useErrorBoundary, usePolled, useState } from "./parts.js";
+import { OrganisationScreen } from "./organisation.js";
 import { PeopleScreen } from "./people.js";
 import { cameBack } from "./provider.js";
 import { CameBack, Enrol, Languages, Mark, Prove, ProveElsewhere, SignIn } from "./sign-in.js";
@@ -32,9 +33,9 @@ function useRoute() {
 const PLACES = [
   ["", "now", "now", "alerts:read"], ["alerts", "all", "all", "alerts:read"], ["regions", "regions", "polygon", "regions:read"],
   ["subscribers", "subscribers", "person", "subscribers:read"], ["carriers", "carriers", "push", "alerts:read"],
-  ["people", "operators", "person", "admin"], ["keys", "keys", "key", "keys:write"], ["audit", "audit", "check", "audit:read"],
+  ["organisation", "organisation", "ring", "alerts:read"], ["people", "operators", "person", "admin"], ["keys", "keys", "key", "keys:write"], ["audit", "audit", "check", "audit:read"],
 ];
-const SCREENS = { regions: RegionsScreen, subscribers: SubscribersScreen, carriers: CarriersScreen, people: PeopleScreen, keys: KeysScreen, audit: AuditScreen, alerts: AllScreen };
+const SCREENS = { regions: RegionsScreen, subscribers: SubscribersScreen, carriers: CarriersScreen, organisation: OrganisationScreen, people: PeopleScreen, keys: KeysScreen, audit: AuditScreen, alerts: AllScreen };
 
 function Head({ me, route, stops, onStopped, onSignOut }) {
   const here = route.split("/")[0];
@@ -57,7 +58,7 @@ function screenOf(route, me, stops) {
   if (place === "new") return html`<${ComposeScreen} key=${route} name=${id} me=${me} />`;
   if (place === "edit" && id) return html`<${EditScreen} key=${id} id=${id} me=${me} />`;
   if (place === "update" && id) return html`<${UpdateScreen} key=${id} id=${id} me=${me} />`;
-  return html`<${Object.hasOwn(SCREENS, place) ? SCREENS[place] : NowScreen} key=${place} me=${me} stops=${stops} />`;
+  return html`<${Object.hasOwn(SCREENS, place) ? SCREENS[place] : NowScreen} key=${route} id=${id} me=${me} stops=${stops} />`;
 }
 
 /** The places where one writes: a draft that no screen can show must not hold them for ever. */

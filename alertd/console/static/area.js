@@ -2,6 +2,7 @@
 
 import { get } from "./api.js";
 import { Icon, Refused, Sketch, hasWebGl, html, useEffect, useRef, useSettled, useState } from "./parts.js";
+import { useAreaMap } from "./mount.js";
 import { Pieces, kindOf, regionPiece } from "./pieces.js";
 import { ReachPanel } from "./reach.js";
 import { START } from "./shapes.js";
@@ -59,27 +60,19 @@ function Toolbar({ tool, minus, onTool, onMinus }) {
     <p class="tool-says small muted">${t(`${tool}-says`)}</p></div>`;
 }
 
-/** The map where the browser can draw it; its code is fetched here, not before. */
+/** The map where the browser can draw it, with the pieces and what they reach. */
 function useMap(draft, change, reach, told, onNoMap) {
-  const box = useRef(null);
-  const map = useRef(null);
-  const [ready, setReady] = useState(false);
-  const heard = useRef(told);
-  heard.current = told;
-  useEffect(() => {
-    let gone = false;
-    const tell = (name) => (...values) => heard.current[name](...values);
-    import("./map.js").then(async ({ AreaMap }) => {
-      if (gone) return;
-      map.current = new AreaMap(box.current, draft.view, { picked: tell("picked"), drawn: tell("drawn"), edited: tell("edited"), moved: (view) => change({ view }), opened: tell("opened") });
-      await map.current.ready;
-      if (!gone) setReady(true);
-    }).catch(() => { if (!gone) onNoMap(); });  // the line was cut: words and numbers do without it
-    return () => { gone = true; if (map.current) map.current.destroy(); };
-  }, []);
-  useEffect(() => { if (ready) map.current.setPieces(draft.pieces); }, [ready, draft.pieces]);
-  useEffect(() => { if (ready) map.current.setArea(reach.told && reach.told.geometry); }, [ready, reach.told]);
-  return { box, map: ready ? map.current : null };
+  const { box, map } = useAreaMap({ view: draft.view, told: { ...told, moved: (view) => change({ view }) }, onNoMap });
+  useEffect(() => { if (map) map.setPieces(draft.pieces); }, [map, draft.pieces]);
+  useEffect(() => { if (map) map.setArea(reach.told && reach.told.geometry); }, [map, reach.told]);
+  return { box, map };
+}
+
+/** The region that a click means; none on the sea. */
+export async function regionAt(lon, lat, zoom) {
+  const { regions } = await get(`/v1/regions?at=${lon},${lat}`);
+  const kind = MEANT.find(([below]) => zoom < below)[1];
+  return regions.find((one) => one.kind === kind || (kind === "city" && one.kind === "county")) || regions[0];
 }
 
 function DrawnMap({ draft, change, reach, reading, onPieces, onOpen, fit, onNoMap, onFault }) {
@@ -88,9 +81,7 @@ function DrawnMap({ draft, change, reach, reading, onPieces, onOpen, fit, onNoMa
   const add = (piece) => onPieces((before) => [...before.filter((one) => one.id !== piece.id), piece]);
   const picked = (lon, lat, zoom) => pick(lon, lat, zoom).then(() => onFault(null), onFault);
   const pick = async (lon, lat, zoom) => {
-    const { regions } = await get(`/v1/regions?at=${lon},${lat}`);
-    const kind = MEANT.find(([below]) => zoom < below)[1];
-    const region = regions.find((one) => one.kind === kind || (kind === "city" && one.kind === "county")) || regions[0];
+    const region = await regionAt(lon, lat, zoom);
     if (!region) return;
     onPieces((before) => (before.some((one) => one.code === region.code) ? before.filter((one) => one.code !== region.code) : [...before, regionPiece(region, minus)]));
   };

@@ -2,13 +2,13 @@
 
 import { ask, get, onceOf } from "./api.js";
 import { documentOf, draftOf, forget, keepEdit, keptEdit } from "./draft.js";
-import { changes, compared, patch, withValues } from "./merge.js";
+import { changes, compared, joined, patch, withValues } from "./merge.js";
 import { ringWords } from "./pieces.js";
 import { boxOf, ringsOf } from "./shapes.js";
 import { TABLES } from "./tables.js";
 import { Button, Refused, html, useAct, useEffect, useRef, useState } from "./parts.js";
-import { nameOf } from "./names.js";
-import { known, list, number, t } from "./words.js";
+import { nameOf, withinOf } from "./names.js";
+import { known, languageName, list, number, t } from "./words.js";
 
 /** Names of regions, which a document has by their codes alone. */
 async function regionsOf({ regions = [], exclude = {} } = {}) {
@@ -79,17 +79,12 @@ export async function update(id, edit, notify) {
   }
 }
 
-/** The others' changes and mine in one; where both changed a value, what was chosen. */
+/** The edit as it goes on with what was chosen. */
 async function merged(edit, theirs, choices) {
-  const mine = documentOf(edit.draft);
   const there = documentOf(theirs.draft);
-  const { both } = compared(edit.base, mine, there);
-  const kept = changes(edit.base, mine).filter((one) => !both.some((other) => other.path.every((name, i) => one.path[i] === name)));
-  const chosen = both.filter((_, i) => choices[i] === "mine").map(({ path, mine: is }) => ({ path, is }));
-  const whole = withValues(theirs.document, [...kept, ...chosen]);
+  const whole = joined(edit.base, documentOf(edit.draft), there, choices, theirs.document);
   return { etag: theirs.etag, original: theirs.document, base: there, draft: draftOf(whole, await regionsOf(whole.target)) };
 }
-
 
 /** A place as it is written: of a number that is told to people, the last digits are left out. */
 const place = (point) => point.join(", ");
@@ -101,42 +96,55 @@ function shapeWords(shape) {
   return `${t("shape", { n: points.length - 1 })} (${points.length > MOST_TOLD ? `${place([west, south])} – ${place([east, north])}` : points.map(place).join("; ")})`;
 }
 const around = (what, { center }) => t("around", { what, place: place(center) });
-const SHAPES = { circles: (one) => around(`${one.radius_km} km`, one), rings: (one) => around(ringWords(one), one), polygons: shapeWords };
+/** Parts of a list in words, by the name of the list. */
+const SHAPES = { circles: (one) => around(`${one.radius_km} km`, one), rings: (one) => around(ringWords(one), one), polygons: shapeWords, languages: languageName };
 
 const isEmpty = (value) => value === undefined || value === null || value === "" || value === 0 || (typeof value === "object" && Object.values(value).every(isEmpty));
 
+/** What nothing means where it means something. */
+const NONE = { jurisdiction: "everywhere", unattended: "always-two", cap_sender: "cap-configured", languages: "no-language" };
+
 /** A value in words. What is told by several numbers, as a circle is, has all of them: which of them changed is what is asked. */
 export function said(value, name) {
-  if (isEmpty(value) && value !== 0) return t("left-empty");
+  if (isEmpty(value) && value !== 0) return t(NONE[name] || "left-empty");
   if (Array.isArray(value)) return list(value.map(SHAPES[name] || ((one) => said(one))));
   if (typeof value === "object") {
-    const parts = Object.entries(value).filter(([, one]) => !isEmpty(one)).map(([key, one]) => [nameOf([key]), said(one, key)]);
+    const parts = Object.entries(value).filter(([, one]) => !isEmpty(one)).map(([key, one]) => [withinOf([key]), said(one, key)]);
     return list(parts.map(([key, words]) => (key ? `${key}: ${words}` : words)));
   }
   return known(value) ? t(value) : typeof value === "number" ? number(value) : String(value);
 }
 
 function Differ({ one }) {
-  const [was, is] = [said(one.was), said(one.is)];
+  const [was, is] = [one.was, one.is].map((value) => said(value, one.path.at(-1)));
   return html`<li><b>${nameOf(one.path)}</b> <s>${was}</s> ${was === is ? t("otherwise") : is}</li>`;
 }
 
 /** What of an alert is another than it was, each with what it was. */
 export const Differs = ({ from, to }) => html`<ul class="taken">${changes(from, to).map((one) => html`<${Differ} key=${one.path.join()} one=${one} />`)}</ul>`;
 
-const Side = ({ name, way, chosen, choose, value }) => html`<label class="option ${chosen ? "is-chosen" : ""}">
-  <input type="radio" name=${name} checked=${chosen} onChange=${choose} /><strong>${t(way)}</strong><span>${said(value)}</span></label>`;
+const Side = ({ name, way, chosen, choose, value, of }) => html`<label class="option ${chosen ? "is-chosen" : ""}">
+  <input type="radio" name=${name} checked=${chosen} onChange=${choose} /><strong>${t(way)}</strong><span>${said(value, of)}</span></label>`;
+
+/** What two changed, each side of it to be chosen, and what the other changed alone; `onChosen` gets the choices where there is anything left to decide. */
+export function Choose({ base, mine, theirs, onChosen }) {
+  const { both, others } = compared(base, mine, theirs);
+  const [choices, set] = useState({});
+  const { busy, error, run } = useAct(async () => onChosen(choices));
+  const side = (one, i, way) => html`<${Side} name=${`c${i}`} way=${way} of=${one.path.at(-1)} chosen=${choices[i] === way} choose=${() => set({ ...choices, [i]: way })} value=${one[way]} />`;
+  return html`${both.map((one, i) => html`<fieldset key=${one.path.join()}><legend>${nameOf(one.path)}</legend><div class="options">${side(one, i, "mine")}${side(one, i, "theirs")}</div></fieldset>`)}
+    ${others.length ? html`<div><h3>${t("theirs-taken")}</h3><${Differs} from=${base} to=${withValues(base, others)} /></div>` : null}
+    ${onChosen ? html`<${Refused} error=${error} /><div class="actions"><${Button} kind="primary" disabled=${busy || both.some((_, i) => !choices[i])} onClick=${() => run()}>${t("conflict-merge")}<//></div>` : null}`;
+}
+
+/** What is told above the choices. */
+export const chooseWords = (base, mine, theirs) => t(compared(base, mine, theirs).both.length ? "conflict-says" : "conflict-none");
 
 export function Conflict({ edit, theirs, states, onMerged }) {
-  const { both, others } = compared(edit.base, documentOf(edit.draft), documentOf(theirs.draft));
-  const [choices, set] = useState({});
+  const [mine, there] = [documentOf(edit.draft), documentOf(theirs.draft)];
   const open = states.includes(theirs.state);
-  const { busy, error, run } = useAct(async () => onMerged(await merged(edit, theirs, choices)));
+  const choose = async (choices) => onMerged(await merged(edit, theirs, choices));
   return html`<section class="sheet conflict" role="alertdialog" aria-label=${t("conflict")}><header><h2>${t("conflict")}</h2></header>
-    ${open ? html`<p>${t(both.length ? "conflict-says" : "conflict-none")}</p>` : html`<p>${t("conflict-late", { state: t(theirs.state).toLowerCase() })}</p>`}
-    ${both.map((one, i) => html`<fieldset key=${one.path.join()}><legend>${nameOf(one.path)}</legend><div class="options">
-      <${Side} name=${`c${i}`} way="mine" chosen=${choices[i] === "mine"} choose=${() => set({ ...choices, [i]: "mine" })} value=${one.mine} />
-      <${Side} name=${`c${i}`} way="theirs" chosen=${choices[i] === "theirs"} choose=${() => set({ ...choices, [i]: "theirs" })} value=${one.theirs} /></div></fieldset>`)}
-    ${others.length ? html`<div><h3>${t("theirs-taken")}</h3><${Differs} from=${edit.base} to=${withValues(edit.base, others)} /></div>` : null}
-    ${open ? html`<${Refused} error=${error} /><div class="actions"><${Button} kind="primary" disabled=${busy || both.some((_, i) => !choices[i])} onClick=${() => run()}>${t("conflict-merge")}<//></div>` : null}</section>`;
+    <p>${open ? chooseWords(edit.base, mine, there) : t("conflict-late", { state: t(theirs.state).toLowerCase() })}</p>
+    <${Choose} base=${edit.base} mine=${mine} theirs=${there} onChosen=${open ? choose : null} /></section>`;
 }

@@ -15,7 +15,7 @@ const MODES = { polygon: "polygon", circle: "circle", edit: "select", pick: "sta
 /** Decimals of a degree that are kept of what is drawn: a decimetre. */
 const DECIMALS = 6;
 const EARTH_KM = 6371.0088;
-/** A window in which a map has no room for the names of its sources, in px, as in the style sheets. */
+/** As wide a map has room for the names of its sources, in px. */
 const NARROW = 760;
 const NOTHING = { type: "FeatureCollection", features: [] };
 
@@ -195,7 +195,7 @@ export class AreaMap {
     this.draw.setMode("static");
     this.draw.on("finish", (id, { action, mode }) => this.finished(id, action, mode));
     for (const event of ["change", "finish"]) this.draw.on(event, () => queueMicrotask(() => this.tellOpen()));
-    if (innerWidth < NARROW) this.foldSources();
+    if (this.map.getContainer().clientWidth < NARROW) this.foldSources();
     this.map.getContainer().dataset.ready = "true";
   }
 

@@ -5,7 +5,7 @@ const isList = (value) => Array.isArray(value) && value.length > 0 && value.ever
 const same = (a, b) => JSON.stringify(sorted(a)) === JSON.stringify(sorted(b));
 
 /** What is told by several numbers together is changed as one. */
-const WHOLE = new Set(["target", "contact"]);
+const WHOLE = new Set(["target", "contact", "jurisdiction", "unattended"]);
 
 function sorted(value) {
   if (Array.isArray(value)) return value.map(sorted);
@@ -64,6 +64,14 @@ function put(holder, name, is) {
   else if (is !== undefined) holder[at_] = is;
   else if (Array.isArray(holder)) holder.splice(at_, at_ === -1 ? 0 : 1);
   else delete holder[at_];
+}
+
+/** The others' changes and mine in one; where both changed a value, what was chosen: "mine" or "theirs", in their order. */
+export function joined(base, mine, theirs, choices, onto = theirs) {
+  const { both } = compared(base, mine, theirs);
+  const kept = changes(base, mine).filter((one) => !both.some((other) => startsWith(one.path, other.path)));
+  const chosen = both.filter((_, i) => choices[i] === "mine").map(({ path, mine: is }) => ({ path, is }));
+  return withValues(onto, [...kept, ...chosen]);
 }
 
 /** What makes one document of another (JSON merge patch, RFC 7396). */

@@ -2,7 +2,8 @@
 
 import { ask, get } from "./api.js";
 import { boundsOf } from "./ground.js";
-import { Button, Field, Refused, Sketch, hasWebGl, html, may, useAct, useEffect, useRef, useState } from "./parts.js";
+import { useAreaMap } from "./mount.js";
+import { Button, Field, Refused, Sketch, hasWebGl, html, may, useAct, useEffect, useState } from "./parts.js";
 import { Search } from "./area.js";
 import { OtherWays, useReading } from "./ways.js";
 import { polygonsOf } from "./shapes.js";
@@ -12,27 +13,12 @@ const nameOf = (region) => region.names[language] || region.name;
 const bareCode = (name) => name.normalize("NFD").replace(/[\u0300-\u036f]/g, "").replace(/[^A-Za-z0-9]+/g, "-").replace(/^-+|-+$/g, "").toUpperCase().slice(0, 32);
 
 /** A map to be clicked and drawn on; `told` hears what hands do. */
-function RegionMap({ geometry, drawing, told, onNoMap }) {
-  const box = useRef(null);
-  const map = useRef(null);
-  const heard = useRef(told);
-  const [ready, setReady] = useState(false);
-  heard.current = told;
-  useEffect(() => {
-    let gone = false;
-    const tell = (name) => (...values) => heard.current[name](...values);
-    import("./map.js").then(async ({ AreaMap }) => {
-      if (gone) return;
-      map.current = new AreaMap(box.current, null, { picked: tell("picked"), drawn: tell("drawn"), edited: tell("drawn"), moved: () => {}, opened: () => {} });
-      await map.current.ready;
-      if (!gone) setReady(true);
-    }).catch(() => { if (!gone) onNoMap(); });
-    return () => { gone = true; if (map.current) map.current.destroy(); };
-  }, []);
-  useEffect(() => { if (ready) map.current.setArea(geometry); if (ready && geometry) map.current.fit(boundsOf(geometry)); }, [ready, geometry]);
-  useEffect(() => { if (ready) map.current.setTool(drawing ? "polygon" : "pick", false); }, [ready, drawing]);
-  useEffect(() => { if (ready) map.current.setPieces([]); }, [ready, drawing, geometry]);  // what was drawn is shown as the area
-  return html`<div class="map" ref=${box} role="application" aria-label=${t("regions")}></div>`;
+export function RegionMap({ geometry, drawing, told, onNoMap, label = t("regions") }) {
+  const { box, map } = useAreaMap({ told: { ...told, edited: told.drawn }, onNoMap });
+  useEffect(() => { if (map) map.setArea(geometry); if (map && geometry) map.fit(boundsOf(geometry)); }, [map, geometry]);
+  useEffect(() => { if (map) map.setTool(drawing ? "polygon" : "pick", false); }, [map, drawing]);
+  useEffect(() => { if (map) map.setPieces([]); }, [map, drawing, geometry]);  // what was drawn is shown as the area
+  return html`<div class="map" ref=${box} role="application" aria-label=${label}></div>`;
 }
 
 const Fact = ({ name, children }) => html`<div><dt>${name}</dt><dd>${children}</dd></div>`;

@@ -1,0 +1,75 @@
+// The organisation: who alerts here, where it may, and what goes out without a second person. Changed by whoever may, read by all others.
+
+import { get } from "./api.js";
+import { OrganisationForm } from "./organisation-form.js";
+import { Ground } from "./ground.js";
+import { regionName, useGround } from "./jurisdiction.js";
+import { read } from "./organisations.js";
+import { Button, Loading, Refused, Stale, counted, html, mayDo, usePolled, useState } from "./parts.js";
+import { TABLES } from "./tables.js";
+import { languageName, list, number, t } from "./words.js";
+
+const LOOK_MS = 5000;
+/** Whoever runs the service reads all of them whole, and grants each where it may alert. */
+const isHost = (all, me) => mayDo(me, "organisation.write") && all.every((one) => one.organisation);
+
+/** The parts of it that somebody may change. */
+function changeable(one, all, me) {
+  if (!one.organisation || me.test || !mayDo(me, "organisation.write")) return [];
+  return Object.keys(one.organisation).filter((name) => (TABLES.granted.includes(name) ? isHost(all, me) : one.id === me.organisation));
+}
+
+const Fact = ({ name, children }) => html`<div><dt>${name}</dt><dd>${children}</dd></div>`;
+
+/** What goes out by policy, and by whose word. */
+function Policy({ unattended, by }) {
+  if (!unattended) return html`<p>${t("always-two")}</p>`;
+  const { levels, people, alerts_per_hour } = unattended;
+  return html`<p>${t("unattended-is", { levels: list(levels.map((one) => t(one))), people: counted(people, "people"), n: alerts_per_hour })}</p>
+    <p class="muted small">${t("unattended-else")} ${by ? html`${t("unattended-by")} <bdi>${by}</bdi>` : null}</p>`;
+}
+
+function Where({ jurisdiction }) {
+  const ground = useGround(jurisdiction);
+  if (!jurisdiction) return html`<section class="panel"><header><h2>${t("jurisdiction")}</h2></header><p>${t("everywhere")}</p></section>`;
+  const { regions, geometry, rest, error } = ground;
+  return html`<section class="panel where"><div><h2>${t("jurisdiction")}</h2><p class="muted small">${t("jurisdiction-says")}</p><${Refused} error=${error} />
+      <ul class="grounds">${regions.map((one) => html`<li><span>${regionName(one)} <code>${one.code}</code></span>${one.km2 ? html`<span class="muted">${number(Math.round(one.km2))} km²</span>` : null}</li>`)}
+        ${rest ? html`<li class="muted">${t("more-regions", { n: rest })}</li>` : null}
+        ${jurisdiction.polygons.length ? html`<li>${t("drawn-grounds", { n: jurisdiction.polygons.length })}</li>` : null}</ul></div>
+    ${geometry ? html`<figure><${Ground} geometry=${geometry} label=${t("jurisdiction")} /></figure>` : null}</section>`;
+}
+
+function Facts({ one }) {
+  const { cap_sender, languages, jurisdiction, unattended } = one.organisation;
+  return html`<section class="panel"><dl class="org-facts">
+      <${Fact} name=${t("org-id")}><code>${one.id}</code><//>
+      <${Fact} name=${t("cap-sender")}>${cap_sender ? html`<code>${cap_sender}</code>` : t("cap-configured")}<//>
+      <${Fact} name=${t("org-languages")}>${languages.length ? list(languages.map(languageName)) : t("no-language")}<//>
+      <${Fact} name=${t("unattended")}><${Policy} unattended=${unattended} by=${one.unattended_by} /><//></dl></section>
+    <${Where} jurisdiction=${jurisdiction} />`;
+}
+
+const Others = ({ all, here }) => html`<section><h2>${t("org-others")}</h2><ul class="lines">${all.filter((one) => one.id !== here).map((one) => html`<li key=${one.id} class="line org-line">
+    ${one.organisation ? html`<a class="link" href="#/organisation/${one.id}">${one.name}</a>` : html`<span class="line-title">${one.name}</span>`}<code>${one.id}</code></li>`)}</ul></section>`;
+
+export function OrganisationScreen({ me, id }) {
+  const here = id || me.organisation;
+  const [turn, again] = useState(0);
+  const [changing, change] = useState(null);
+  const load = async (signal) => {
+    const [one, { organisations }] = await Promise.all([read(here, signal), get("/v1/organisations", { signal })]);
+    return { one, all: organisations };
+  };
+  const { data, error } = usePolled(load, LOOK_MS, `${here} ${turn}`);
+  if (!data) return html`<div class="page">${error ? html`<${Refused} error=${error} />` : html`<${Loading} />`}</div>`;
+  const { one, all } = data;
+  const can = changeable(one, all, me);
+  const done = () => { change(null); again(turn + 1); };
+  return html`<div class="page"><div class="page-head"><h1>${one.name}</h1>
+      ${can.length && !changing ? html`<${Button} kind="primary" onClick=${() => change(one)}>${t("org-change")}<//>` : null}</div>
+    <p class="muted">${t("org-says")}</p>${error ? html`<${Stale} error=${error} />` : null}
+    ${changing ? html`<${OrganisationForm} one=${changing} can=${can} onDone=${done} onBack=${() => change(null)} />`
+      : one.organisation ? html`<${Facts} one=${one} />` : html`<p class="note">${t("org-anothers")}</p>`}
+    ${all.length > 1 ? html`<${Others} all=${all} here=${here} />` : null}</div>`;
+}
