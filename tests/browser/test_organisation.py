@@ -88,6 +88,7 @@ async def test_an_administrator_says_what_it_is_and_where_it_may_alert(served: S
         "languages": ["es"],
         "jurisdiction": {"regions": ["ES-SE"], "polygons": [SQUARE]},
         "unattended": {"levels": ["information"], "people": 2000, "alerts_per_hour": 1},
+        "break_glass": None,
     }
 
 

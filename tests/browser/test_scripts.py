@@ -24,6 +24,7 @@ const tab = () => new Proxy({}, { get: (all, name) => ({
   getItem: (key) => (key in all ? all[key] : null), setItem: (key, text) => { all[key] = String(text) }, removeItem: (key) => { delete all[key] },
   clear: () => Object.keys(all).forEach((key) => delete all[key]) })[name] ?? all[name] })
 Object.assign(globalThis, { sessionStorage: tab(), localStorage: tab(), location: new URL('http://localhost/console'), window: globalThis })
+globalThis.BroadcastChannel = class extends EventTarget { postMessage() {} }  // one of node's own would keep it waiting
 Object.defineProperty(globalThis, "navigator", { value: { language: "en" } })
 """
 

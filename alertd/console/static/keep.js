@@ -1,9 +1,8 @@
 // What is kept of an alert: the report of what it came to, signed evidence, and a legal hold, which keeps its whole case for a court.
 
 import { get, onceOf, onceOnly, post } from "./api.js";
-import { Button, Field, Icon, Kept, Refused, html, mayDo, useAct, usePolled, useState } from "./parts.js";
+import { Button, Field, Icon, Kept, Refused, html, mayDo, saveFile, useAct, usePolled, useState } from "./parts.js";
 import { ReportPart } from "./report.js";
-import { saveFile } from "./saving.js";
 import { moment, t } from "./words.js";
 
 /** Somebody else may put a hold there, or release it, at any time. */

@@ -1,13 +1,21 @@
 // An organisation, as whoever may changes it: each part that is theirs to change, and what somebody else changed meanwhile.
 
-import { get } from "./api.js";
+import { ask, get } from "./api.js";
 import { Choose, chooseWords } from "./edit.js";
 import { JurisdictionField } from "./jurisdiction.js";
 import { changes, joined } from "./merge.js";
-import { read, write } from "./organisations.js";
 import { Button, Check, Field, Icon, Refused, html, useAct, usePolled, useState } from "./parts.js";
 import { TABLES } from "./tables.js";
 import { digits, languageName, t } from "./words.js";
+
+const pathOf = (id) => `/v1/organisations/${encodeURIComponent(id)}`;
+
+export async function read(id, signal) {
+  const { body, etag } = await ask("GET", pathOf(id), { signal });
+  return { ...body, etag };
+}
+
+const write = (id, organisation, etag) => ask("PUT", pathOf(id), { body: organisation, headers: { "If-Match": etag } });
 
 /** What is allowed to begin with, where nothing was. */
 const FIRST = { levels: [TABLES.everyLevel[TABLES.everyLevel.length - 1]], people: 1000, alerts_per_hour: 1 };

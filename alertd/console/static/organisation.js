@@ -1,10 +1,9 @@
 // The organisation: who alerts here, where it may, and what goes out without a second person. Changed by whoever may, read by all others.
 
 import { get } from "./api.js";
-import { OrganisationForm } from "./organisation-form.js";
+import { OrganisationForm, read } from "./organisation-form.js";
 import { Ground } from "./ground.js";
 import { regionName, useGround } from "./jurisdiction.js";
-import { read } from "./organisations.js";
 import { Button, Loading, Refused, Stale, counted, html, mayDo, usePolled, useState } from "./parts.js";
 import { TABLES } from "./tables.js";
 import { languageName, list, number, t } from "./words.js";

@@ -128,6 +128,16 @@ export const Loading = () => html`<p class="muted loading">${t("loading")}</p>`;
 
 export const Empty = ({ title, children }) => html`<div class="empty"><p class="empty-title">${title}</p>${children}</div>`;
 
+/** By when a browser has taken what it was given. */
+const TAKEN_MS = 60_000;
+
+/** Hands the browser a document as a file of that name. */
+export function saveFile(name, document_) {
+  const url = URL.createObjectURL(new Blob([JSON.stringify(document_, null, 2)], { type: "application/json" }));
+  Object.assign(document.createElement("a"), { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), TAKEN_MS);
+}
+
 /** One thing that is kept: what it is, a press, and what came of it. */
 export const Kept = ({ title, says, act, children }) => html`<section class="kept"><div class="kept-row"><div><h3>${title}</h3><p class="muted small">${says}</p></div>${act}</div>${children}</section>`;
 

@@ -2,8 +2,7 @@
 
 import { get } from "./api.js";
 import { Shares } from "./course.js";
-import { saveFile } from "./saving.js";
-import { Button, Icon, Kept, Refused, counted, html, useAct, useState } from "./parts.js";
+import { Button, Icon, Kept, Refused, counted, html, saveFile, useAct, useState } from "./parts.js";
 import { TABLES } from "./tables.js";
 import { known, moment, number, span, t } from "./words.js";
 
