@@ -254,6 +254,7 @@ async def test_until_it_was_reviewed_the_same_person_does_it_with_no_other(desk:
     assert await desk.awaiting() == [one, theirs]
     assert await desk.review("bea", one) == "ok"
     assert await desk.awaiting() == [theirs]
+    assert await Claims(desk.parts.db).of("default", OperatorStore(desk.parts.db).id_of("default", "ana")) == ()
     assert await desk.break_glass("ana", other) == "ok"
 
 
@@ -269,13 +270,14 @@ async def test_of_two_at_once_one_goes_out(desk: Desk):
 async def test_a_try_that_nobody_knows_the_end_of_holds_until_it_cannot_end(desk: Desk):
     """Of a process that died between its word and the alert: while that alert waits unchanged it may still go out, and then no more."""
     one, other = await desk.pending(), await desk.pending()
-    operator = desk.parts.operators and OperatorStore(desk.parts.db).id_of("default", "ana")
+    operator = OperatorStore(desk.parts.db).id_of("default", "ana")
     rev = (await desk.shown(one))["rev"]
     claims = Claims(desk.parts.db)
     assert await claims.replace("default", operator, (), [Claim(one, rev, "lost")])
     assert await desk.break_glass("ana", other) == "review-pending"
     assert await desk.awaiting() == []
     assert await desk.slug("bea", "POST", f"/v1/alerts/{one}/return", {"reason": "Which exit?"}) == "ok"
+    assert await desk.slug("ana", "POST", f"/v1/alerts/{one}/submit") == "ok"
     assert await desk.break_glass("ana", other) == "ok"
     assert [claim.alert for claim in await claims.of("default", operator)] == [other]
 
@@ -353,6 +355,7 @@ async def test_its_author_puts_no_end_off_and_updates_nothing_alone(desk: Desk):
     later = {"expires": changed(desk.alert, "status", "Actual")["expires"], "reason": "x"}
     assert await desk.slug("ana", "POST", f"/v1/alerts/{one}/extend", later) == "same-person"
     assert await desk.review("bea", one) == "ok"
+    await desk.allow("root", {**ALLOWED, "after_min": 0})
     status, update = await desk.ask("ana", "POST", f"/v1/alerts/{one}/updates", {**desk.alert, "notify": "full"})
     assert (status, update["state"]) == (202, "pending")
     assert await desk.break_glass("ana", update["id"]) == "precondition-failed"
