@@ -216,7 +216,7 @@ async def keeper(window: Desk, key: str, sheet: Sheets) -> None:
         if name == "Organisation":
             await page.locator(".ground canvas").wait_for()
             await sheet.take(window, "organisation")
-            await window.press("Change the organisation")
+            await window.press("Change")
             await page.locator(".map[data-ready=true]").wait_for()
             await page.locator(".org-jurisdiction").evaluate("one => one.scrollIntoView({ block: 'end' })")
         if name == "People":

@@ -102,7 +102,7 @@ const SHAPES = { circles: (one) => around(`${one.radius_km} km`, one), rings: (o
 const isEmpty = (value) => value === undefined || value === null || value === "" || value === 0 || (typeof value === "object" && Object.values(value).every(isEmpty));
 
 /** What nothing means where it means something. */
-const NONE = { jurisdiction: "everywhere", unattended: "always-two", cap_sender: "cap-configured", languages: "no-language" };
+const NONE = { jurisdiction: "everywhere", unattended: "always-two", break_glass: "glass-none", cap_sender: "cap-configured", languages: "no-language" };
 
 /** A value in words. What is told by several numbers, as a circle is, has all of them: which of them changed is what is asked. */
 export function said(value, name) {

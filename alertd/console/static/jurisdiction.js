@@ -43,7 +43,7 @@ function Grounds({ regions, rest, polygons, onRegion, onPolygon }) {
       <button type="button" class="tiny" aria-label=${`${t("remove")}: ${regionName(one)}`} onClick=${() => onRegion(one.code)}><${Icon} name="close" /></button></li>`)}
     ${rest ? html`<li><span class="piece-title muted">${t("more-regions", { n: rest })}</span></li>` : null}
     ${polygons.map((one, i) => html`<li key=${`p${i}`}><span class="piece-title">${t("shape", { n: outlines(one).flat(2).length - outlines(one).flat().length })}</span>
-      <button type="button" class="tiny" aria-label=${`${t("remove")}: ${t("drawn-ground", { n: String(i + 1) })}`} onClick=${() => onPolygon(i)}><${Icon} name="close" /></button></li>`)}</ul>`;
+      <button type="button" class="tiny" aria-label=${`${t("remove")}: ${t("drawn-grounds", { n: 1 })} ${i + 1}`} onClick=${() => onPolygon(i)}><${Icon} name="close" /></button></li>`)}</ul>`;
 }
 
 /** `value` is a jurisdiction or null, which is everywhere; one with nothing in it is not finished. */

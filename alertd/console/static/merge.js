@@ -5,7 +5,7 @@ const isList = (value) => Array.isArray(value) && value.length > 0 && value.ever
 const same = (a, b) => JSON.stringify(sorted(a)) === JSON.stringify(sorted(b));
 
 /** What is told by several numbers together is changed as one. */
-const WHOLE = new Set(["target", "contact", "jurisdiction", "unattended"]);
+const WHOLE = new Set(["target", "contact", "jurisdiction", "unattended", "break_glass"]);
 
 function sorted(value) {
   if (Array.isArray(value)) return value.map(sorted);

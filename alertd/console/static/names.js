@@ -2,7 +2,7 @@
 
 import { known, t } from "./words.js";
 
-const NAMES = { children: "child", last_seen: "seen", at: "seen-at", verification: "checks", best_interests: "interests", publication_risk: "risk", custody_checked: "custody", protected_identity_checked: "identity", height_cm: "height", photos: "photo", target: "step-area", channels: "by-channels", vehicles: "vehicle", persons_sought: "sought", legal_basis: "legal-basis", dial: "number", time_zone: "zone", exclude: "minus", circles: null, rings: null, polygons: null, case: null, years: null, public: null, cap_sender: "cap-sender", unattended: "unattended", levels: "unattended-levels", alerts_per_hour: "unattended-hourly" };
+const NAMES = { children: "child", last_seen: "seen", at: "seen-at", verification: "checks", best_interests: "interests", publication_risk: "risk", custody_checked: "custody", protected_identity_checked: "identity", height_cm: "height", photos: "photo", target: "step-area", channels: "by-channels", vehicles: "vehicle", persons_sought: "sought", legal_basis: "legal-basis", dial: "number", time_zone: "zone", exclude: "minus", circles: null, rings: null, polygons: null, case: null, years: null, public: null, cap_sender: "cap-sender", unattended: "unattended", levels: "unattended-levels", alerts_per_hour: "unattended-hourly", break_glass: "glass-title", after_min: "glass-minutes" };
 
 /** What stands alone has another name than the same word within something. */
 const ALONE = { name: "org-name", languages: "org-languages" };

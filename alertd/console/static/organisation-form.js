@@ -17,9 +17,6 @@ export async function read(id, signal) {
 
 const write = (id, organisation, etag) => ask("PUT", pathOf(id), { body: organisation, headers: { "If-Match": etag } });
 
-/** What is allowed to begin with, where nothing was. */
-const FIRST = { levels: [TABLES.everyLevel[TABLES.everyLevel.length - 1]], people: 1000, alerts_per_hour: 1 };
-
 /** A number where it is one; else what was typed, for the API to refuse in words. */
 const amount = (text) => (/^\d+$/.test(digits(text.trim())) ? Number(digits(text)) : text.trim());
 
@@ -33,17 +30,27 @@ function Languages({ value, onChange }) {
       <option value="">${t("add-language")}</option>${others.map((tag) => html`<option value=${tag}>${languageName(tag)}</option>`)}</select></fieldset>`;
 }
 
-function Unattended({ value, onChange }) {
+/** Which levels something is allowed for. */
+const Levels = ({ value, set }) => html`<fieldset class="roles"><legend>${t("unattended-levels")}</legend>${TABLES.everyLevel.map((one) => html`<${Check} key=${one} label=${t(one)} checked=${value.levels.includes(one)}
+  onChange=${(on) => set({ levels: TABLES.everyLevel.filter((each) => (each === one ? on : value.levels.includes(each))) })} />`)}</fieldset>`;
+
+/** What is allowed once it is ticked: what that means, and how far it goes. */
+function Allowed({ title, label, says, none, first, value, onChange, amounts }) {
   const set = (more) => onChange({ ...value, ...more });
-  return html`<fieldset class="org-unattended"><legend>${t("unattended")}</legend>
-    <${Check} label=${t("unattended-some")} checked=${Boolean(value)} onChange=${(on) => onChange(on ? FIRST : null)} />
-    ${value ? html`<div class="stack"><p class="note small">${t("unattended-warn")}</p>
-      <fieldset class="roles"><legend>${t("unattended-levels")}</legend>${TABLES.everyLevel.map((one) => html`<${Check} key=${one} label=${t(one)} checked=${value.levels.includes(one)}
-        onChange=${(on) => set({ levels: TABLES.everyLevel.filter((each) => (each === one ? on : value.levels.includes(each))) })} />`)}</fieldset>
-      <div class="grid"><${Field} label=${t("unattended-people")} value=${String(value.people)} onChange=${(text) => set({ people: amount(text) })} inputmode="numeric" />
-        <${Field} label=${t("unattended-hourly")} value=${String(value.alerts_per_hour)} onChange=${(text) => set({ alerts_per_hour: amount(text) })} inputmode="numeric" /></div></div>`
-      : html`<p class="hint">${t("always-two")}</p>`}</fieldset>`;
+  return html`<fieldset class="org-allowed"><legend>${t(title)}</legend>
+    <${Check} label=${t(label)} checked=${Boolean(value)} onChange=${(on) => onChange(on ? first : null)} />
+    ${value ? html`<div class="stack"><p class="note small">${t(says)}</p><${Levels} value=${value} set=${set} />
+      <div class="grid">${Object.entries(amounts).map(([name, word]) => html`<${Field} key=${name} label=${t(word)} value=${String(value[name])} onChange=${(text) => set({ [name]: amount(text) })} inputmode="numeric" />`)}</div></div>`
+      : html`<p class="hint">${t(none)}</p>`}</fieldset>`;
 }
+const UNATTENDED = {
+  title: "unattended", label: "unattended-some", says: "unattended-warn", none: "always-two", amounts: { people: "unattended-people", alerts_per_hour: "unattended-hourly" },
+  first: { levels: TABLES.everyLevel.slice(-1), people: 1000, alerts_per_hour: 1 },
+};
+const GLASS = {
+  title: "glass-title", label: "glass-some", says: "break-glass-says", none: "glass-none", amounts: { after_min: "glass-minutes" },
+  first: { levels: [TABLES.gravest], after_min: 10 },
+};
 
 function Jurisdiction({ value, onChange }) {
   return html`<fieldset class="org-jurisdiction"><legend>${t("jurisdiction")}</legend>
@@ -56,12 +63,13 @@ const PARTS = {
   name: ({ mine, put }) => html`<${Field} label=${t("org-name")} value=${mine.name} onChange=${put("name")} required />`,
   cap_sender: ({ mine, put }) => html`<${Field} label=${t("cap-sender")} value=${mine.cap_sender || ""} onChange=${(text) => put("cap_sender")(text.trim() || null)} dir="ltr" hint=${t("cap-sender-says")} />`,
   languages: ({ mine, put }) => html`<${Languages} value=${mine.languages} onChange=${put("languages")} />`,
-  unattended: ({ mine, put }) => html`<${Unattended} value=${mine.unattended} onChange=${put("unattended")} />`,
+  unattended: ({ mine, put }) => html`<${Allowed} ...${UNATTENDED} value=${mine.unattended} onChange=${put("unattended")} />`,
+  break_glass: ({ mine, put }) => html`<${Allowed} ...${GLASS} value=${mine.break_glass} onChange=${put("break_glass")} />`,
   jurisdiction: ({ mine, put }) => html`<${Jurisdiction} value=${mine.jurisdiction} onChange=${put("jurisdiction")} />`,
 };
 
 const isSomewhere = ({ jurisdiction }) => !jurisdiction || jurisdiction.regions.length + jurisdiction.polygons.length > 0;
-const isFinished = (mine) => Boolean(mine.name.trim()) && isSomewhere(mine) && !(mine.unattended && !mine.unattended.levels.length);
+const isFinished = (mine) => Boolean(mine.name.trim()) && isSomewhere(mine) && [mine.unattended, mine.break_glass].every((one) => !one || one.levels.length);
 
 export function OrganisationForm({ one, can, onDone, onBack }) {
   const [edit, set] = useState({ etag: one.etag, base: one.organisation, mine: one.organisation });

@@ -6,7 +6,7 @@ import { Ground } from "./ground.js";
 import { regionName, useGround } from "./jurisdiction.js";
 import { Button, Loading, Refused, Stale, counted, html, mayDo, usePolled, useState } from "./parts.js";
 import { TABLES } from "./tables.js";
-import { languageName, list, number, t } from "./words.js";
+import { languageName, list, number, span, t } from "./words.js";
 
 const LOOK_MS = 5000;
 /** Whoever runs the service reads all of them whole, and grants each where it may alert. */
@@ -20,12 +20,20 @@ function changeable(one, all, me) {
 
 const Fact = ({ name, children }) => html`<div><dt>${name}</dt><dd>${children}</dd></div>`;
 
+const By = ({ who }) => (who ? html`${t("unattended-by")} <bdi>${who}</bdi>` : null);
+
 /** What goes out by policy, and by whose word. */
 function Policy({ unattended, by }) {
   if (!unattended) return html`<p>${t("always-two")}</p>`;
   const { levels, people, alerts_per_hour } = unattended;
   return html`<p>${t("unattended-is", { levels: list(levels.map((one) => t(one))), people: counted(people, "people"), n: alerts_per_hour })}</p>
-    <p class="muted small">${t("unattended-else")} ${by ? html`${t("unattended-by")} <bdi>${by}</bdi>` : null}</p>`;
+    <p class="muted small">${t("unattended-else")} <${By} who=${by} /></p>`;
+}
+
+/** What an author may approve where nobody else can be reached. */
+function Alone({ glass, by }) {
+  if (!glass) return t("glass-none");
+  return html`<p>${t("glass-is", { time: span(glass.after_min * 60), levels: list(glass.levels.map((one) => t(one))) })}</p><p class="muted small"><${By} who=${by} /></p>`;
 }
 
 function Where({ jurisdiction }) {
@@ -40,12 +48,13 @@ function Where({ jurisdiction }) {
 }
 
 function Facts({ one }) {
-  const { cap_sender, languages, jurisdiction, unattended } = one.organisation;
+  const { cap_sender, languages, jurisdiction, unattended, break_glass } = one.organisation;
   return html`<section class="panel"><dl class="org-facts">
-      <${Fact} name=${t("org-id")}><code>${one.id}</code><//>
+      <${Fact} name=${t("by-id")}><code>${one.id}</code><//>
       <${Fact} name=${t("cap-sender")}>${cap_sender ? html`<code>${cap_sender}</code>` : t("cap-configured")}<//>
       <${Fact} name=${t("org-languages")}>${languages.length ? list(languages.map(languageName)) : t("no-language")}<//>
-      <${Fact} name=${t("unattended")}><${Policy} unattended=${unattended} by=${one.unattended_by} /><//></dl></section>
+      <${Fact} name=${t("unattended")}><${Policy} unattended=${unattended} by=${one.unattended_by} /><//>
+      <${Fact} name=${t("glass-title")}><${Alone} glass=${break_glass} by=${one.break_glass_by} /><//></dl></section>
     <${Where} jurisdiction=${jurisdiction} />`;
 }
 
@@ -66,7 +75,7 @@ export function OrganisationScreen({ me, id }) {
   const can = changeable(one, all, me);
   const done = () => { change(null); again(turn + 1); };
   return html`<div class="page"><div class="page-head"><h1>${one.name}</h1>
-      ${can.length && !changing ? html`<${Button} kind="primary" onClick=${() => change(one)}>${t("org-change")}<//>` : null}</div>
+      ${can.length && !changing ? html`<${Button} kind="primary" onClick=${() => change(one)}>${t("person-change")}<//>` : null}</div>
     <p class="muted">${t("org-says")}</p>${error ? html`<${Stale} error=${error} />` : null}
     ${changing ? html`<${OrganisationForm} one=${changing} can=${can} onDone=${done} onBack=${() => change(null)} />`
       : one.organisation ? html`<${Facts} one=${one} />` : html`<p class="note">${t("org-anothers")}</p>`}

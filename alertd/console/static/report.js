@@ -27,7 +27,7 @@ function Row({ channel, one }) {
     <${Cell} name=${t("report-handed")}><b>${number(sum(counts, TOLD))}</b> <span class="muted">${t("of", { n: counts.targeted || 0 })}</span><//>
     <${Cell} name=${t("report-half")}>${handed ? span(handed.p50_s, 1) : "–"}<//>
     <${Cell} name=${t("report-last")}>${handed ? span(handed.last_s, 1) : "–"}<//>
-    <${Cell} name=${t("report-arrived")}>${arrived ? html`<b>${number(arrived.messages)}</b> <span class="muted">${t("report-after", { time: span(arrived.p50_s, 1) })}</span>` : "–"}<//>
+    <${Cell} name=${t("delivered")}>${arrived ? html`<b>${number(arrived.messages)}</b> <span class="muted">${t("report-after", { time: span(arrived.p50_s, 1) })}</span>` : "–"}<//>
     <${Cell} name=${t("report-lost")}>${number(sum(counts, LOST))}<//>
     <${Cell} name=${t("report-opened")}>${number(one.seen[channel] || 0)}<//>
     <${Cell} name=${t("report-left")}>${number(one.left[channel] || 0)}<//></tr>`;
@@ -40,7 +40,7 @@ const whoOf = ({ occasion, by, approver }) => (DECIDED.includes(occasion) && app
 function Version({ one }) {
   const name = t(`report-of-${one.occasion}`);
   const channels = Object.keys(one.channels).filter((channel) => one.channels[channel].targeted);
-  const heads = ["report-handed", "report-half", "report-last", "report-arrived", "report-lost", "report-opened", "report-left"];
+  const heads = ["report-handed", "report-half", "report-last", "delivered", "report-lost", "report-opened", "report-left"];
   return html`<section class="report-version"><h4>${name}${one.code && known(one.code) ? html`: ${t(one.code)}` : null}</h4>
     <p class="muted small"><time datetime=${one.began}>${moment(one.began)}</time> · ${whoOf(one)} · ${counted(one.people, "people")}</p>
     ${channels.length ? html`<div class="scrolls" tabindex="0" role="region" aria-label=${name}><table class="figures"><thead><tr><th>${t("report-channel")}</th>${heads.map((head) => html`<th>${t(head)}</th>`)}</tr></thead>
