@@ -140,10 +140,6 @@ class Parts:
         )
         self.regions = Regions(library, Drawings(self.db), settings.store.regions, clock)
         self.targeting = Targeting(self.regions, self.audience, settings.audience, clock, metrics)
-        self.organisations = Organisations(
-            OrganisationStore(self.db), self.regions,
-            default=settings.alerts.organisation, border_share=settings.alerts.border_share,
-        )  # fmt: skip
         self.media = Media(self.db, self.alerts)
         self.photos = Photos(
             self.media, self.alerts, Decoder(), self.fetcher, clock, settings.media,
@@ -157,6 +153,10 @@ class Parts:
         self.stopping = Stopping(
             Stops(self.db), self.alerts, self.access, operators, clock, host=settings.alerts.organisation
         )
+        self.organisations = Organisations(
+            OrganisationStore(self.db), self.regions, self.stopping.administers,
+            default=settings.alerts.organisation, border_share=settings.alerts.border_share,
+        )  # fmt: skip
         self.intake = Intake(
             self.alerts, Looks(self.targeting, self.people, clock), self.renderer, clock, self.carriers, self.photos, self.texts,
             self.organisations,

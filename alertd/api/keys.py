@@ -132,7 +132,6 @@ async def create_key(request: web.Request, *, body: NewKey) -> KeyMade:
     check_giving(who, wanted)
     org = await _organisation(s, body, who)
     await _check_terms(s, body)
-    await s.stopping.check_key(who)
     made, token = await s.access.create(
         org=org, subject=body.subject, scopes=wanted.scopes, test=wanted.test, maker=who, terms=terms
     )
@@ -146,7 +145,6 @@ async def rotate_key(request: web.Request, *, id: KeyId, body: Rotation = WITHIN
     """
     s, who = services(request), credential(request)
     _refuse_replay(request)
-    await s.stopping.check_key(who)
     held, token = await s.access.rotate(id, who, body.overlap_s)
     note(request, object_=id, holder=held.credential.subject, overlap_s=body.overlap_s)
     return KeyMade(**_held(held), token=token)
@@ -213,12 +211,12 @@ OPERATIONS = (
     Operation(method="GET", path="/v1/keys", handler=list_keys, summary="List keys", scope="keys:write", group=_GROUP),
     Operation(
         method="POST", path="/v1/keys", handler=create_key, summary="Make a key", scope="keys:write", group=_GROUP,
-        status=201, problems=("stop-active", "precondition-failed", "unknown-region", "invalid-geometry"),
+        status=201, problems=("precondition-failed", "unknown-region", "invalid-geometry"),
         step_up=True, act=Act("key.make"),
     ),
     Operation(
         method="POST", path="/v1/keys/{id}/rotate", handler=rotate_key, summary="Rotate a key", scope="keys:write",
-        group=_GROUP, problems=("not-found", "stop-active", "precondition-failed"), step_up=True, act=Act("key.rotate"),
+        group=_GROUP, problems=("not-found", "precondition-failed"), step_up=True, act=Act("key.rotate"),
     ),
     Operation(
         method="DELETE", path="/v1/keys/{id}", handler=revoke_key, summary="Revoke a key", scope="keys:write",

@@ -1,7 +1,7 @@
 """What happens around every call: it gets a name, its caller is recognised, its failure becomes a problem, it is timed.
 
 From the outside in: `guarded` (name, problem, time), `authorised` (key and scope), `with_room` (the disk), `idempotent`,
-`audited`, the handler. What the disk refuses was never begun, so its Idempotency-Key is not claimed.
+`audited`, `unstopped` (the caller's key), the handler. What the disk refuses was never begun, so its Idempotency-Key is not claimed.
 """
 
 from __future__ import annotations
@@ -36,6 +36,9 @@ SignedIn = Callable[[web.Request], Awaitable[Credential | None]]
 #: Counts a call. Raises Problem for one too many.
 Meter = Callable[[Credential], Awaitable[None]]
 
+#: Raises Problem where the caller's key is stopped.
+CheckStop = Callable[[Credential], Awaitable[None]]
+
 #: Counted for a caller who left before the end of the answer; never sent. The number is nginx's.
 CALLER_GONE = 499
 REQUEST_ID_HEADER = "X-Request-Id"
@@ -67,6 +70,7 @@ def install(  # noqa: PLR0913  each is a seam of its own
     takes_writes: Callable[[], bool] = lambda: True,
     signed_in: SignedIn = nobody,
     meter: Meter | None = None,
+    check_stop: CheckStop | None = None,
 ) -> None:
     """Gives an application the operations and everything around them. Its other routes ask for no key.
 
@@ -80,6 +84,8 @@ def install(  # noqa: PLR0913  each is a seam of its own
         [guarded(explain, observe), authorised(table, recognise, signed_in, meter), with_room(table, takes_writes)]
     )
     app.middlewares.extend([idempotent(table, idempotency, explain), audited(table, recorder, explain)])
+    if check_stop:
+        app.middlewares.append(unstopped(table, check_stop))
     app.on_response_prepare.append(_prepare)
     app.add_routes(routes_of(rows))
 
@@ -186,6 +192,19 @@ def with_room(operations: Mapping[str, Operation], takes_writes: Callable[[], bo
         return await handler(request)
 
     return room
+
+
+def unstopped(operations: Mapping[str, Operation], check_stop: CheckStop) -> Middleware:
+    """Refuses what a stopped key does not do any more. Within the audit: what is tried with a key in the wrong hands is written down."""
+
+    @web.middleware
+    async def halt(request: web.Request, handler: Handler) -> web.StreamResponse:
+        operation = operations.get(request.match_info.route.name or "")
+        if operation is not None and not operation.while_stopped and CREDENTIAL in request:
+            await check_stop(request[CREDENTIAL])
+        return await handler(request)
+
+    return halt
 
 
 async def _prepare(request: web.Request, response: web.StreamResponse) -> None:

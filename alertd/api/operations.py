@@ -86,6 +86,13 @@ class Operation:
         return self.method != "GET" and not self.essential
 
     @property
+    def while_stopped(self) -> bool:
+        """Whether a key that is stopped does it: what only reads, and what stops harm. Not what takes keys and operators away, for which
+        a session is stepped up: whoever has a key in the wrong hands would keep everybody from stopping them.
+        """
+        return self.method == "GET" or (self.act is not None and self.act.stops_harm and not self.step_up)
+
+    @property
     def takes_key(self) -> bool:
         """Whether an Idempotency-Key is honoured. A stream is not known before it is over, so it needs none: every line
         of it is such that the second time changes nothing.

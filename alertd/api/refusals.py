@@ -50,6 +50,8 @@ def _told(operation: Operation, signature: Signature) -> Iterator[Told]:
     if operation.scope:
         slugs += ("not-allowed", "rate-limited")
         yield 401, "not-allowed"
+        if not operation.while_stopped:
+            slugs += ("stop-active",)
     if signature.headers is not None and "If-Match" in names_of(signature.headers):
         yield 412, "precondition-failed"
     if HTTPStatus.GONE in operation.also:

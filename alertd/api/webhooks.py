@@ -99,9 +99,7 @@ async def create_webhook(request: web.Request, *, body: NewWebhook) -> WebhookMa
         raise Problem(
             "precondition-failed", "The webhook was made and its secret told; give it a new one with `rotate`."
         )
-    s, who = services(request), credential(request)
-    await s.stopping.check_key(who)
-    watched, secret = await s.webhooks.create(who, body.url, body.types)
+    watched, secret = await services(request).webhooks.create(credential(request), body.url, body.types)
     note(request, object_=watched.hook.id)
     return WebhookMade(**_facts(watched), secret=secret)
 
@@ -138,9 +136,7 @@ async def rotate_webhook(request: web.Request, *, id: HookId) -> WebhookMade:
             "precondition-failed",
             "The secret was made and told; make another with a new Idempotency-Key. What your receiver has signs for a day.",
         )
-    s, who = services(request), credential(request)
-    await s.stopping.check_key(who)
-    watched, secret = await s.webhooks.rotate(who.org, id)
+    watched, secret = await services(request).webhooks.rotate(credential(request).org, id)
     return WebhookMade(**_facts(watched), secret=secret)
 
 
@@ -191,7 +187,7 @@ _NONE = ("not-found",)
 OPERATIONS = (
     Operation(
         method="POST", path="/v1/webhooks", handler=create_webhook, summary="Make a webhook", scope=_SCOPE, group=_GROUP,
-        status=201, problems=("precondition-failed", "stop-active"), act=Act("webhook.create"),
+        status=201, problems=("precondition-failed",), act=Act("webhook.create"),
     ),
     Operation(method="GET", path="/v1/webhooks", handler=list_webhooks, summary="List webhooks", scope=_SCOPE, group=_GROUP),
     Operation(
@@ -204,7 +200,7 @@ OPERATIONS = (
     ),
     Operation(
         method="POST", path="/v1/webhooks/{id}/rotate", handler=rotate_webhook, summary="Give a webhook a new secret",
-        scope=_SCOPE, group=_GROUP, problems=(*_NONE, "precondition-failed", "stop-active"), act=Act("webhook.rotate"),
+        scope=_SCOPE, group=_GROUP, problems=(*_NONE, "precondition-failed"), act=Act("webhook.rotate"),
     ),
     Operation(
         method="POST", path="/v1/webhooks/{id}/test", handler=test_webhook, summary="Try a webhook", scope=_SCOPE,

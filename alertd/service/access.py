@@ -166,6 +166,13 @@ class Access:
         await self._note_use(match[2], now)
         return _credential(match[2], stored)
 
+    async def get(self, key_id: str) -> Credential | None:
+        """The credential of a key by its id, or None: it is not known, was revoked, or has expired."""
+        stored = await self._keyring.get(key_id)
+        if stored is None or 0 < stored.expires <= self._clock.now_ms():
+            return None
+        return _credential(key_id, stored)
+
     async def _note_use(self, key_id: str, now_ms: int) -> None:
         """To a minute, and not at the cost of the call: a store that takes no writes still answers."""
         if now_ms - self._used.get(key_id, 0) >= USED_MS:

@@ -6,8 +6,8 @@ The service's own organisation exists by itself, with everything permitted until
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import cast
 
 import shapely
@@ -29,6 +29,8 @@ from geofences.targets import Target, resolve
 
 #: Jurisdictions that are kept resolved, and areas that were compared with one: a country's outline has a megabyte.
 KEPT = 64
+#: Whether an organisation has this key or operator now, it is an administrator's, and it is not stopped.
+Administers = Callable[[str, str], Awaitable[bool]]
 #: Regions that are named to whoever asked for an area outside.
 MOST_NAMED = 5
 
@@ -42,8 +44,10 @@ class Known:
     organisation: Organisation
     allowed_by: str  # the person who last changed what goes out without a second one
     allowed_hands: frozenset[str]
+    allowed_with: tuple[str, str]  # organisation, and key or operator
     glass_by: str  # the person who last changed what its author may approve alone
     glass_hands: frozenset[str]
+    glass_with: tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +88,11 @@ class Beyond:
 class Organisations:
     """Keeps organisations, and refuses what lies outside their jurisdictions."""
 
-    def __init__(self, store: OrganisationStore, regions: Regions, *, default: str, border_share: float) -> None:
+    def __init__(
+        self, store: OrganisationStore, regions: Regions, administers: Administers, *, default: str, border_share: float
+    ) -> None:
         self._store = store
+        self._administers = administers
         self._regions = regions
         self._default = default
         self._border_share = border_share
@@ -125,7 +132,8 @@ class Organisations:
 
     async def put(self, org: str, new: Organisation, who: Credential, *, rev: int | None = None) -> Known:
         """Make an organisation, or change it if it still is of revision `rev`. Whoever runs the service makes it and grants what is
-        `GRANTED`; all else is changed by its own administrators. Said again it changes nothing. Raises Problem.
+        `GRANTED`; all else is changed by its own administrators. Said again it changes nothing, but where whoever allowed what goes
+        out unattended administers no more: then the caller allows it. Raises Problem.
         """
         stored, seen = await self._store.get(org)
         old = _known(org, stored)
@@ -133,21 +141,23 @@ class Organisations:
             raise _changed_since()
         self._check_rights(old, new, who)
         await self._check_ground(new)
-        if stored is not None and new == old.organisation:
+        made = replace(old, rev=old.rev + 1, organisation=new)
+        with_, hands = (who.org, who.key_id), who.hands
+        if await self._answers(old, new, "unattended", old.allowed_with, who):
+            made = replace(made, allowed_by=who.subject, allowed_hands=hands, allowed_with=with_)
+        if await self._answers(old, new, "break_glass", old.glass_with, who):
+            made = replace(made, glass_by=who.subject, glass_hands=hands, glass_with=with_)
+        if stored is not None and replace(made, rev=old.rev) == old:
             return old
-        allowed = (old.allowed_by, tuple(sorted(old.allowed_hands)))
-        if new.unattended != old.organisation.unattended:
-            allowed = (who.subject, tuple(sorted(who.hands)))
-        glass = (old.glass_by, tuple(sorted(old.glass_hands)))
-        if new.break_glass != old.organisation.break_glass:
-            glass = (who.subject, tuple(sorted(who.hands)))
-        made = StoredOrganisation(
-            rev=old.rev + 1, document=new.model_dump_json(), allowed_by=allowed[0], allowed_hands=allowed[1],
-            glass_by=glass[0], glass_hands=glass[1],
-        )  # fmt: skip
-        if not await self._store.put(org, made, seen=seen):
+        if not await self._store.put(org, _stored(made), seen=seen):
             raise _changed_since()
-        return _known(org, made)
+        return made
+
+    async def _answers(self, old: Known, new: Organisation, table: str, by: tuple[str, str], who: Credential) -> bool:
+        """Whether the caller answers for a table from now on: it is another, or whoever did administers no more."""
+        if _differs(table, new, old.organisation):
+            return True
+        return getattr(new, table) is not None and who.org == old.id and not await self._administers(*by)
 
     def _check_rights(self, old: Known, new: Organisation, who: Credential) -> None:
         """Raises Problem."""
@@ -182,7 +192,7 @@ class Organisations:
         return shapely.from_wkb(await self._grounds.once(library, name, make))
 
     async def permit(self, record: AlertRecord, known: Known | None = None) -> Permit | None:
-        """Who allowed that an alert like this goes out without a second person; None where nobody did. `known` is its organisation where
+        """Who allowed that an alert like this goes out without a second person; None where nobody did who still might. `known` is its organisation where
         that was read for this very request.
         """
         known = known or await self.get(record.org)
@@ -190,16 +200,20 @@ class Organisations:
         people = max(record.seen, record.again + record.newly)  # an update tells those again who were told
         if allowed is None or record.level not in allowed.levels or people > allowed.people:
             return None
-        setter = _setter(record, known.allowed_by, known.allowed_hands)
+        if not await self._administers(*known.allowed_with):
+            return None  # whoever allowed it has no say any more
+        setter = _setter(record, known.allowed_by, known.allowed_hands, known.allowed_with)
         return Permit(setter=setter, people=allowed.people, per_hour=allowed.alerts_per_hour)
 
     async def alone(self, record: AlertRecord) -> Alone | None:
-        """Who allowed that its author approves an alert like this; None where nobody did."""
+        """Who allowed that its author approves an alert like this; None where nobody did who still might."""
         known = await self.get(record.org)
         allowed = known.organisation.break_glass
         if allowed is None or record.level not in allowed.levels:
             return None
-        setter = _setter(record, known.glass_by, known.glass_hands)
+        if not await self._administers(*known.glass_with):
+            return None
+        setter = _setter(record, known.glass_by, known.glass_hands, known.glass_with)
         return Alone(setter=setter, after_ms=allowed.after_min * 60_000)
 
     async def count(self, record: AlertRecord, permit: Permit) -> bool:
@@ -239,28 +253,28 @@ class Organisations:
         return await self._beyond.once(library, name, make)
 
 
-def _setter(record: AlertRecord, subject: str, hands: frozenset[str]) -> Credential:
+def _setter(record: AlertRecord, subject: str, hands: frozenset[str], key: tuple[str, str]) -> Credential:
     """Whoever allowed something, as if they approved an alert."""
     return Credential(
-        key_id=record.key, org=record.org, subject=subject, scopes=frozenset({APPROVE}), makers=tuple(sorted(hands))
+        key_id=key[1], org=record.org, subject=subject, scopes=frozenset({APPROVE}), makers=tuple(sorted(hands))
     )
 
 
 def _known(org: str, stored: StoredOrganisation | None) -> Known:
     if stored is None:
-        return Known(
-            id=org,
-            rev=0,
-            organisation=Organisation(name=org),
-            allowed_by="",
-            allowed_hands=frozenset(),
-            glass_by="",
-            glass_hands=frozenset(),
-        )
+        stored = StoredOrganisation(rev=0, document=Organisation(name=org).model_dump_json())
     return Known(
         id=org, rev=stored.rev, organisation=Organisation.model_validate_json(stored.document),
-        allowed_by=stored.allowed_by, allowed_hands=frozenset(stored.allowed_hands),
-        glass_by=stored.glass_by, glass_hands=frozenset(stored.glass_hands),
+        allowed_by=stored.allowed_by, allowed_hands=frozenset(stored.allowed_hands), allowed_with=stored.allowed_with,
+        glass_by=stored.glass_by, glass_hands=frozenset(stored.glass_hands), glass_with=stored.glass_with,
+    )  # fmt: skip
+
+
+def _stored(known: Known) -> StoredOrganisation:
+    return StoredOrganisation(
+        rev=known.rev, document=known.organisation.model_dump_json(), allowed_by=known.allowed_by,
+        allowed_hands=tuple(sorted(known.allowed_hands)), allowed_with=known.allowed_with,
+        glass_by=known.glass_by, glass_hands=tuple(sorted(known.glass_hands)), glass_with=known.glass_with,
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ import msgspec
 from alertd.clock import Clock
 from alertd.errors import Problem
 from alertd.fields import folded_subject
+from alertd.operators import scopes_of
 from alertd.service.access import Access, Credential
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.operators import OperatorStore
@@ -91,6 +92,15 @@ class Stopping:
         """Whether an organisation has this key, or the operator whose sessions go under it."""
         keys = {one.key_id for one in await self._access.list(org)}
         return key_id in keys or await self._operators.get(org, key_id) is not None
+
+    async def administers(self, org: str, key_id: str) -> bool:
+        """Whether an organisation has this key, or operator, now, it is an administrator's, and it is not stopped."""
+        operator = await self._operators.get(org, key_id)
+        scopes = scopes_of(operator.roles) if operator and not operator.disabled else frozenset()
+        key = await self._access.get(key_id)
+        if key is not None and key.org == org:
+            scopes = key.scopes
+        return "admin" in scopes and of_key(org, key_id) not in (await self._stops.read()).stops
 
     async def check(self, org: str, *key_ids: str) -> None:
         """Raises Problem when nothing of an organisation that these keys have a hand in may be opened now."""

@@ -16,8 +16,10 @@ class StoredOrganisation(msgspec.Struct, frozen=True, kw_only=True):
     document: str  # JSON of `alertd.organisations.Organisation`
     allowed_by: str = ""  # the person who last changed what goes out without a second one
     allowed_hands: tuple[str, ...] = ()  # everyone who has, or can have, that person's key
+    allowed_with: tuple[str, str] = ("", "")  # with what: an organisation, and a key or operator of it; or not known
     glass_by: str = ""  # the person who last changed what its author may approve alone
     glass_hands: tuple[str, ...] = ()
+    glass_with: tuple[str, str] = ("", "")
 
 
 _encode = msgspec.json.Encoder().encode

@@ -418,6 +418,52 @@ async def test_whoever_allowed_it_is_the_second_person(desk: Desk, alert: dict[s
     assert shown["unattended_by"] == "bea"
 
 
+async def test_whoever_allowed_it_still_administers(desk: Desk, alert: dict[str, Any]):
+    """Once their key is stopped or gone nothing goes out by their word, until another administrator says the same."""
+    found = {}
+    for name, method, path, body in (
+        ("stopped", "POST", "/v1/stop", {"what": "key", "reason": "lost"}),
+        ("revoked", "DELETE", "/v1/keys/{}", None),
+    ):
+        await desk.key(name)
+        await allow(desk, name, people=100 + len(found))
+        found[f"before: {name}"] = await state(desk, "ana", alert)
+        key = (await desk.ask(name, "GET", "/v1/me"))[1]["key"]
+        assert await desk.slug("ana", method, path.format(key), body and {**body, "key": key}) == "ok"
+        found[f"after: {name}"] = await state(desk, "ana", alert)
+    assert found == {one: "approved" if one.startswith("before") else "pending" for one in found}
+    desk.parts.db.skew_ms += 3_601_000
+    late = changed(alert, "expires", (datetime.now(UTC) + timedelta(days=2)).isoformat())
+    _, shown = await desk.ask("ana", "GET", "/v1/organisations/police")
+    assert await desk.slug("bea", "PUT", "/v1/organisations/police", shown["organisation"]) == "ok"
+    assert await state(desk, "ana", late) == "approved"
+    assert (await desk.ask("ana", "GET", "/v1/organisations/police"))[1]["unattended_by"] == "bea"
+
+
+async def test_a_stopped_key_does_nothing_but_read_and_stop_harm(desk: Desk, alert: dict[str, Any]):
+    """Whatever else there is: it makes nobody who goes on in its place, and takes nobody away who could keep it stopped."""
+    _, mine = await desk.ask("ana", "POST", "/v1/alerts", alert)
+    assert await desk.slug("bea", "POST", f"/v1/alerts/{mine['id']}/approve", {}) == "ok"
+    await desk.key("mallory")
+    names = {who: (await desk.ask(who, "GET", "/v1/me"))[1]["key"] for who in ("mallory", "bea")}
+    stop = {"what": "key", "key": names["mallory"], "reason": "in the wrong hands"}
+    assert await desk.slug("ana", "POST", "/v1/stop", stop) == "ok"
+    ids = {"id": names["bea"], "org": "police", "message": "ended", "channel": "sms", "language": "es", "part": "text"}
+    refused = {}
+    for one in OPERATIONS:
+        if one.scope and not one.while_stopped:
+            path = re.sub(r"\{(\w+)[^/]*\}", lambda found: ids.get(found[1], "x"), one.path)
+            refused[one.id] = await desk.slug("mallory", one.method, path, {} if one.method != "DELETE" else None)
+    assert {"create_alert", "create_key", "revoke_key", "create_operator", "put_organisation", "put_text"} <= set(
+        refused
+    )
+    assert refused == dict.fromkeys(refused, "stop-active")
+    assert await desk.slug("mallory", "GET", f"/v1/alerts/{mine['id']}") == "ok"
+    assert await desk.slug("mallory", "POST", f"/v1/alerts/{mine['id']}/cancel", {"reason": "wrong child"}) == "ok"
+    _, audit = await desk.ask("ana", "GET", "/v1/audit")
+    assert any(one["by"] == "mallory" and one["facts"].get("problem") == "stop-active" for one in audit["entries"])
+
+
 async def test_a_draft_that_is_submitted_and_an_update_go_by_the_same_policy(desk: Desk, alert: dict[str, Any]):
     """An update tells those again who were told: they count among its people."""
     await allow(desk, "bea")
