@@ -93,6 +93,7 @@ def create_app(services: Services) -> web.Application:
         recognise=services.access.recognise,
         signed_in=signed_in,
         meter=services.access.meter,
+        check_scope=services.organisations.check_scope,
         check_stop=services.stopping.check_key,
         idempotency=KeptKeys(services.requests, services.clock),
         recorder=services.audit,

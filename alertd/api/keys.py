@@ -43,6 +43,7 @@ class Me(BaseModel):
 class MeReply(Me):
     name: str | None = Field(description="As others read it; null for a key.")
     signed_in: bool = Field(description="By a session; then `key` is the operator's id.")
+    host: bool = Field(description="Of whoever runs the service: subscribers are theirs alone.")
 
 
 class KeyReply(Me):
@@ -108,8 +109,9 @@ class KeyList(BaseModel):
 async def show_me(request: web.Request) -> MeReply:
     """Whose key this is, or whose session."""
     who = credential(request)
-    name = (await services(request).operators.get(who.org, who.key_id)).name if who.signed_in else None
-    return MeReply(**_facts(who), name=name, signed_in=who.signed_in)
+    s = services(request)
+    name = (await s.operators.get(who.org, who.key_id)).name if who.signed_in else None
+    return MeReply(**_facts(who), name=name, signed_in=who.signed_in, host=s.organisations.is_host(who))
 
 
 async def list_keys(request: web.Request) -> KeyList:

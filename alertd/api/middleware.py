@@ -36,6 +36,9 @@ SignedIn = Callable[[web.Request], Awaitable[Credential | None]]
 #: Counts a call. Raises Problem for one too many.
 Meter = Callable[[Credential], Awaitable[None]]
 
+#: Raises Problem where a scope does not reach as far as the caller's organisation.
+CheckScope = Callable[[Credential, str], None]
+
 #: Raises Problem where the caller's key is stopped.
 CheckStop = Callable[[Credential], Awaitable[None]]
 
@@ -70,6 +73,7 @@ def install(  # noqa: PLR0913  each is a seam of its own
     takes_writes: Callable[[], bool] = lambda: True,
     signed_in: SignedIn = nobody,
     meter: Meter | None = None,
+    check_scope: CheckScope = lambda _who, _scope: None,
     check_stop: CheckStop | None = None,
 ) -> None:
     """Gives an application the operations and everything around them. Its other routes ask for no key.
@@ -80,9 +84,8 @@ def install(  # noqa: PLR0913  each is a seam of its own
     table = {each.id: each for each in rows}
     if len(table) < len(rows):
         raise ValueError("two operations have handlers of one name")
-    app.middlewares.extend(
-        [guarded(explain, observe), authorised(table, recognise, signed_in, meter), with_room(table, takes_writes)]
-    )
+    permitted = authorised(table, recognise, signed_in, meter, check_scope)
+    app.middlewares.extend([guarded(explain, observe), permitted, with_room(table, takes_writes)])
     app.middlewares.extend([idempotent(table, idempotency, explain), audited(table, recorder, explain)])
     if check_stop:
         app.middlewares.append(unstopped(table, check_stop))
@@ -135,9 +138,13 @@ async def _guarded(request: web.Request, handler: Handler, explain: Explain) -> 
 
 
 def authorised(
-    operations: Mapping[str, Operation], recognise: Recognise, signed_in: SignedIn = nobody, meter: Meter | None = None
+    operations: Mapping[str, Operation],
+    recognise: Recognise,
+    signed_in: SignedIn = nobody,
+    meter: Meter | None = None,
+    check_scope: CheckScope = lambda _who, _scope: None,
 ) -> Middleware:
-    """Lets a call through if its operation needs no scope or its key or session has it, and asked no more often than it may: but for
+    """Lets a call through if its operation needs no scope or its key or session has it, of the right organisation, and asked no more often than it may: but for
     what stops harm, which is never too often. `operations` are by their routes' names.
     """
 
@@ -154,6 +161,7 @@ def authorised(
                     scope=operation.scope,
                     headers={"WWW-Authenticate": challenge},
                 )
+            check_scope(credential, operation.scope)
             if operation.step_up and not credential.fresh:
                 sentence = "Show once more that it is you: what decides asks for it, once in five minutes."
                 raise Problem("not-allowed", sentence, step_up=True)

@@ -1,4 +1,6 @@
-"""Subscribers over HTTP: written one by one or as a stream, read, found by address, forgotten."""
+"""Subscribers over HTTP: written one by one or as a stream, read, found by address, forgotten. They are of whoever runs the service,
+so its scopes are of that organisation's keys and operators alone (`access.OF_HOST`).
+"""
 
 from __future__ import annotations
 

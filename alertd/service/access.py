@@ -48,6 +48,8 @@ Scope = Literal[
 DELEGATE, APPROVE = "delegate", "alerts:approve"
 #: Decides that an alert may cost more than its organisation's limits.
 OVERSPEND: Scope = "alerts:overspend"
+#: What only whoever runs the service lets its own do: subscribers are of no other organisation. `admin` of another is no word for it.
+OF_HOST: frozenset[Scope] = frozenset({"subscribers:read", "subscribers:write"})
 #: A key is noted as used at most so often.
 USED_MS = 60_000
 #: Those of keys that are kept as they are read: one with polygons may have a megabyte, and each call asks for it.

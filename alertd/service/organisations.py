@@ -16,7 +16,7 @@ from shapely.geometry.base import BaseGeometry
 from alertd.errors import Fault, Problem
 from alertd.organisations import GRANTED, Jurisdiction, Organisation
 from alertd.rendering.languages import matching
-from alertd.service.access import APPROVE, Credential
+from alertd.service.access import APPROVE, OF_HOST, Credential
 from alertd.service.kept import Kept, digest
 from alertd.service.regions import Regions
 from alertd.store.alerts import AlertRecord
@@ -120,6 +120,13 @@ class Organisations:
     def is_host(self, who: Credential) -> bool:
         """Whether the caller is of whoever runs the service."""
         return who.org == self._default
+
+    def check_scope(self, who: Credential, scope: str) -> None:
+        """Raises Problem for what is of whoever runs the service, where the caller is of another organisation."""
+        if scope in OF_HOST and not self.is_host(who):
+            raise Problem(
+                "not-allowed", "Subscribers are of whoever runs the service: its own keys see and change them."
+            )
 
     async def names(self) -> Sequence[str]:
         """The ids of all that may have alerts."""

@@ -464,6 +464,22 @@ async def test_a_stopped_key_does_nothing_but_read_and_stop_harm(desk: Desk, ale
     assert any(one["by"] == "mallory" and one["facts"].get("problem") == "stop-active" for one in audit["entries"])
 
 
+async def test_subscribers_are_of_whoever_runs_the_service(desk: Desk):
+    """No other organisation's administrator reads, finds, changes or forgets one, whatever scopes their key has; nor is one told to be theirs."""
+    await desk.key("clerk", scopes=("subscribers:read", "subscribers:write"))
+    ids = {"id": "p0", "name": "home", "n": "0"}
+    asked = [one for one in OPERATIONS if str(one.scope).startswith("subscribers:")]
+    refused = {}
+    for one in asked:
+        path = re.sub(r"\{(\w+)[^/]*\}", lambda found: ids[found[1]], one.path)
+        for who in ("ana", "clerk"):
+            refused[one.id, who] = await desk.slug(who, one.method, path, {} if one.method in {"PUT", "POST"} else None)
+    assert len(refused) == 22
+    assert refused == dict.fromkeys(refused, "not-allowed")
+    assert await desk.slug("host", "GET", "/v1/subscribers/p0") == "ok"
+    assert [(await desk.ask(who, "GET", "/v1/me"))[1]["host"] for who in ("ana", "host")] == [False, True]
+
+
 async def test_a_draft_that_is_submitted_and_an_update_go_by_the_same_policy(desk: Desk, alert: dict[str, Any]):
     """An update tells those again who were told: they count among its people."""
     await allow(desk, "bea")

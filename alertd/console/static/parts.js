@@ -53,7 +53,9 @@ export const Button = ({ kind = "plain", icon, busy, children, ...rest }) => htm
   </button>`;
 
 /** Whether somebody has one of these scopes, or all there are. */
-export const may = (me, ...scopes) => [...scopes, "admin"].some((one) => me.scopes.includes(one));
+/** Subscribers are of whoever runs the service. */
+const reaches = (me, scope) => me.host || !scope.startsWith("subscribers:");
+export const may = (me, ...scopes) => scopes.some((one) => reaches(me, one) && [one, "admin"].some((scope) => me.scopes.includes(scope)));
 /** Whether the API would let them: an act by the name that the audit has for it. */
 export const mayDo = (me, act) => may(me, ...TABLES.needs[act]);
 
