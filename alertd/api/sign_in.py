@@ -114,8 +114,8 @@ async def sign_in_options(request: web.Request) -> Options:
 
 
 async def sign_in(request: web.Request, *, body: Proof) -> Reply[SignedIn]:
-    """Begins a session for whoever's passkey it is. With a session of the same operator that one goes on, and for five minutes
-    its operator may approve, purge, and change operators and keys.
+    """Begins a session for whoever's passkey it is. A session that began with this passkey goes on, and for five minutes its operator
+    may approve, purge, and change operators and keys.
     """
     cookies.require_own(request)
     s = services(request)
@@ -139,10 +139,11 @@ def caller_of(request: web.Request) -> str:
 
 
 async def let_in(request: web.Request, operator: StoredOperator, way: WayIn, *, proven: bool) -> Reply[SignedIn]:
-    """The browser's session: the one it has, where that is the operator's, else a new one in its place."""
+    """The browser's session: the one it has, where that began with the same passkey or identity, else a new one in its place."""
     sessions = services(request).sessions
     known, token = await cookies.known(request), cookies.session_token(request)
-    if token and known and (known.org, known.key_id) == (operator.org, operator.id):
+    is_own = known is not None and (known.org, known.key_id) == (operator.org, operator.id)
+    if token and is_own and await sessions.began_with(token, way):
         if proven:
             await sessions.prove(token)
     else:

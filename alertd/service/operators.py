@@ -12,7 +12,7 @@ from alertd.clock import Clock
 from alertd.config import SignInSection
 from alertd.errors import Problem
 from alertd.operators import CODE_GROUP, CODE_GROUPS, CODE_LETTERS, Role, normal_code
-from alertd.service.access import Credential
+from alertd.service.access import Credential, Terms
 from alertd.store.operators import Code, OperatorStore, StoredOperator, digest_of
 
 
@@ -45,8 +45,7 @@ class Operators:
 
     async def add(self, *, subject: str, name: str, roles: tuple[Role, ...], who: Credential) -> Invited:
         """A new operator of the caller's organisation, who has a code to come in with. Raises Problem."""
-        if who.test:
-            raise Problem("not-allowed", "A test key makes no operators: they may send Actual alerts.")
+        _check_unbound(who)
         return await self._add(who.org, subject, name, roles, who.hands)
 
     async def first(self, org: str) -> str | None:
@@ -60,8 +59,7 @@ class Operators:
         """A fresh code, in place of the one before: for a passkey or an identity besides those there are, or to `replace` them; then
         these count no more from now on, nor what was begun with them. Raises Problem.
         """
-        if who.test:
-            raise Problem("not-allowed", "A test key invites nobody.")
+        _check_unbound(who)
         operator, now = await self.get(who.org, operator_id), self._clock.now_ms()
         if replace:
             replaced, operator = (
@@ -84,6 +82,8 @@ class Operators:
         disabled: bool | None,
     ) -> StoredOperator:
         """What is None stays as it is. Whoever is disabled is signed out everywhere, and no code of theirs counts. Raises Problem."""
+        if roles is not None or disabled is False:
+            _check_unbound(who)
         before = await self.get(who.org, operator_id)
         if who.is_person(before.subject) and (disabled or (roles is not None and Role.ADMINISTRATOR not in roles)):
             raise _oneself()
@@ -139,6 +139,14 @@ class Operators:
 
 def _unknown() -> Problem:
     return Problem("not-found", "There is no such operator.")
+
+
+def _check_unbound(who: Credential) -> None:
+    """Raises Problem for a key with bounds: an operator has none, so it would give what it does not have."""
+    if who.test or who.terms != Terms():
+        raise Problem(
+            "not-allowed", "A test key, or one with an end, a rate or a jurisdiction, lets nobody in who has none."
+        )
 
 
 def _oneself() -> Problem:

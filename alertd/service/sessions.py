@@ -71,6 +71,13 @@ class Sessions:
             await self._store.renew(digest, session, self._life_ms(session))
         return credential_of(operator, way, fresh=now - proven < FRESH_MS)
 
+    async def began_with(self, token: str, way: WayIn) -> bool:
+        """Whether this is how its person came in. With another passkey of theirs nothing is shown about this session: whoever made the
+        code of that one may have it, and is not among the hands that this session counts.
+        """
+        found = await self._store.get(digest_of(token))
+        return found is not None and found[0].way == way.id
+
     async def prove(self, token: str) -> None:
         """Its operator has just shown that it is they."""
         await self._store.prove(digest_of(token), self._clock.now_ms(), FRESH_MS)

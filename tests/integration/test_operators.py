@@ -10,8 +10,9 @@ from aiohttp.test_utils import TestClient
 
 from alertd.app import Parts
 from alertd.config import ApiSection, Settings
+from alertd.organisations import Jurisdiction
 from alertd.rendering import Renderer
-from alertd.service.access import Credential
+from alertd.service.access import Credential, Terms
 from alertd.service.carriers import Carriers
 from alertd.store import keys
 from alertd.store.connection import Connection
@@ -325,6 +326,47 @@ async def test_an_operator_is_stopped_as_a_key_is(console: Console, ana: Authent
     await console.signed_in(ana)
     status, refusal = await console.ask("POST", "/v1/resume", {"what": "key", "key": one.id})
     assert (status, refusal["type"]) == (409, "/problems/stop-active")
+
+
+async def test_what_decides_is_shown_with_the_passkey_that_the_session_began_with(console: Console, ana: Authenticator):
+    """With another of the same operator another session begins, whose hands are that one's: whoever made its code is among them."""
+    await console.signed_in(ana)
+    [cookie] = console.client.session.cookie_jar
+    desk = cookie.value
+    [one] = (await console.administrate("GET", "/v1/operators"))[1]["operators"]
+    _, bea = await console.parts.access.create(org="default", subject="bea@centre.example", scopes=frozenset({"admin"}))
+    _, more = await console.ask("POST", f"/v1/operators/{one['id']}/code", {}, Authorization=f"Bearer {bea}")
+    console.leave()
+    beas = Authenticator(ORIGIN)
+    assert (await console.enrolled(beas, more["code"]))[0] == 201
+    console.parts.clock.pass_by(301)
+    console.client.session.cookie_jar.update_cookies({cookie.key: desk}, console.client.make_url("/"))
+    assert (await console.signed_in(beas))[0] == 200
+    [fresh] = console.client.session.cookie_jar
+    found = await console.parts.sessions.recognise(fresh.value)
+    assert (fresh.value != desk, found.fresh, "bea@centre.example" in found.hands) == (True, True, True)
+    assert await console.parts.sessions.recognise(desk) is None
+
+
+async def test_a_key_with_bounds_lets_nobody_in_without(console: Console, ana: Authenticator):
+    """An operator has no end, no rate and no ground of their own: so it neither adds nor invites one, nor gives roles. It may shut one out."""
+    [one] = (await console.administrate("GET", "/v1/operators"))[1]["operators"]
+    path = f"/v1/operators/{one['id']}"
+    for subject, terms in (("a", Terms(rate_per_min=100)), ("b", Terms(jurisdiction=Jurisdiction(regions=("41091",))))):
+        _, token = await console.parts.access.create(
+            org="default", subject=subject, scopes=frozenset({"admin"}), terms=terms
+        )
+        found = {}
+        for method, where, body in (
+            ("POST", "/v1/operators", ANA | {"subject": subject, "roles": ["administrator"]}),
+            ("POST", f"{path}/code", {}),
+            ("PATCH", path, {"roles": ["administrator"]}),
+            ("PATCH", path, {"disabled": False}),
+            ("PATCH", path, {"disabled": True}),
+        ):
+            status, _ = await console.ask(method, where, body, Authorization=f"Bearer {token}")
+            found[method, where, str(body)] = status
+        assert list(found.values()) == [403, 403, 403, 403, 200]
 
 
 async def test_over_tls_the_cookie_goes_no_other_way(
