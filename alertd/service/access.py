@@ -9,7 +9,7 @@ import re
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
@@ -81,6 +81,7 @@ class Credential:
     signed_in: bool = False  # an operator with a session; `key_id` is the operator's id
     fresh: bool = True  # a session: its operator showed minutes ago that it is they
     terms: Terms = Terms()
+    by_old_secret: bool = False  # that before the last rotation, while it is good
 
     @property
     def hands(self) -> frozenset[str]:
@@ -166,7 +167,7 @@ class Access:
         if stored is None or not _is_secret(stored, match[3], now) or 0 < stored.expires <= now:
             return None
         await self._note_use(match[2], now)
-        return _credential(match[2], stored)
+        return replace(_credential(match[2], stored), by_old_secret=not _is_new(stored, match[3]))
 
     async def get(self, key_id: str) -> Credential | None:
         """The credential of a key by its id, or None: it is not known, was revoked, or has expired."""
@@ -194,8 +195,10 @@ class Access:
 
     async def rotate(self, key_id: str, who: Credential, overlap_s: int) -> tuple[Held, str]:
         """A new secret for a key; the old one lives on for so long, and the one before that no more. Whoever rotates a key of somebody
-        else has had it in hand. Raises Problem.
+        else has had it in hand. A secret that was rotated away rotates nothing: whoever found it would keep out its person. Raises Problem.
         """
+        if who.by_old_secret:
+            raise Problem("not-allowed", "This secret was rotated away: the key's new one rotates.")
         stored, seen = await self._keyring.read(key_id)
         if stored is None or stored.org != who.org:
             raise Problem("not-found", "There is no such key.")
@@ -210,8 +213,14 @@ class Access:
             raise Problem("precondition-failed", "The key was rotated or revoked at this very moment.")
         return (await self._held([(key_id, fresh)]))[0], _token(key_id, secret, test=stored.test)
 
-    async def revoke(self, key_id: str, org: str) -> bool:
-        return await self._keyring.remove(key_id, org)
+    async def revoke(self, key_id: str, who: Credential) -> None:
+        """It is known no more. Anybody revokes their own, and others only such as they could make. Raises Problem."""
+        stored = await self._keyring.get(key_id)
+        if stored is None or stored.org != who.org:
+            raise Problem("not-found", "There is no such key.")
+        if key_id != who.key_id:
+            check_giving(who, _credential(key_id, stored))
+        await self._keyring.remove(key_id, who.org)
 
     async def list(self, org: str) -> list[Credential]:
         return [_credential(key_id, stored) for key_id, stored in await self._keyring.of_org(org)]
@@ -267,9 +276,12 @@ def _wider() -> Problem:
 
 def _is_secret(stored: StoredKey, secret: str, now_ms: int) -> bool:
     """Whether it is the key's, or the one before while that is good. Both are compared, whichever it is."""
-    found = _digest(secret)
-    is_new, is_old = hmac.compare_digest(stored.digest, found), hmac.compare_digest(stored.old_digest, found)
+    is_new, is_old = _is_new(stored, secret), hmac.compare_digest(stored.old_digest, _digest(secret))
     return is_new or (is_old and now_ms < stored.old_until)
+
+
+def _is_new(stored: StoredKey, secret: str) -> bool:
+    return hmac.compare_digest(stored.digest, _digest(secret))
 
 
 def _token(key_id: str, secret: str, *, test: bool) -> str:

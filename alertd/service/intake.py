@@ -21,6 +21,7 @@ from alertd.ids import new_id
 from alertd.patches import merged
 from alertd.rendering import THE_ALERT, Renderer, Telling
 from alertd.service.access import Credential, hands_of, hands_text
+from alertd.service.approval import check_key
 from alertd.service.carriers import Carriers
 from alertd.service.kept import Kept, digest
 from alertd.service.looks import Look, Looks, Sight, check_contacts
@@ -115,6 +116,7 @@ class Intake:
         hides and purges a case finds its alerts by it. Raises Problem.
         """
         check_revision(record, rev)
+        check_key(record, who)
         if not who.wrote(record.author, record.key):
             raise Problem("not-allowed", "Only its author may change an alert.")
         if record.notify:

@@ -84,7 +84,10 @@ class Stopping:
             return SERVICE
         if what == "organisation":
             return of_org(who.org)
-        if not key_id or not await self._has(who.org, key_id):
+        is_stopped = (
+            key_id and of_key(who.org, key_id) in (await self._stops.read()).stops
+        )  # a key that was revoked since
+        if not key_id or not (is_stopped or await self._has(who.org, key_id)):
             raise Problem("not-found", "There is no such key or operator. If it was revoked, stop the organisation.")
         return of_key(who.org, key_id)
 
