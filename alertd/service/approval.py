@@ -84,7 +84,8 @@ class Approval:
             return record
         try:
             check_second_person(record, permit.setter)
-            await self._check_review(record, permit.setter, ())
+            await self._check_protection(record, permit.setter)
+            _check_plates(record, ())
             if not await self._organisations.count(record, permit):
                 return record
             policy = replace(permit.setter, subject=BY_POLICY + permit.setter.subject)
@@ -93,15 +94,16 @@ class Approval:
             return await self.get(record.id, who)
 
     async def submit(self, alert_id: str, who: Credential, *, rev: int | None = None) -> AlertRecord:
-        """A draft, or one that was returned, asks for its second person. Raises Problem, as where it is taken in."""
+        """A draft, or one that was returned, asks for its second person, who is not whoever asks. Raises Problem, as where it is taken in."""
         record = await self.get(alert_id, who)
+        hands = hands_text(who.hands | hands_of(record.author, record.hands))
         if record.state in AMENDABLE:
             check_key(record, who)
             await self._organisations.check(who, area=await self._alerts.area(record.id))
             await claim_external_id(self._alerts, record)
             rev = record.rev if rev is None else rev  # the external id that was claimed is the one it has then
         texts = await self._texts.revision(record.org)
-        pending = await self._step(alert_id, AlertState.PENDING, who, rev, texts=texts)
+        pending = await self._step(alert_id, AlertState.PENDING, who, rev, texts=texts, hands=hands)
         return await self.begin(pending, who)
 
     async def approve(
@@ -131,7 +133,8 @@ class Approval:
             return record
         if record.status == Status.ACTUAL:
             check_second_person(record, who)
-            await self._check_review(record, who, plates)
+            await self._check_protection(record, who)
+            _check_plates(record, plates)
         check_revision(record, rev)
         if overspend:
             await self._budget.free(record)
@@ -143,7 +146,8 @@ class Approval:
         """The same by its author, where `break_glass` found that they may; all but the second person is as in `approve`. Whoever can
         have what they signed in with is no second person from then on. Raises Problem as `approve` does.
         """
-        await self._check_review(record, who, plates)
+        await self._check_protection(record, who)
+        _check_plates(record, plates)
         alone = replace(record, why=why, hands=hands_text(hands_of(record.author, record.hands) | who.hands))
         named = replace(who, subject=BY_GLASS + who.subject)
         return await self._open(alone, named, record.seen if people is None else people)
@@ -212,8 +216,17 @@ class Approval:
             raise Problem("precondition-failed", f"The alert is {state or 'gone'}, so it is not updated.")
         return done, state
 
-    async def _check_review(self, record: AlertRecord, who: Credential, plates: Sequence[str]) -> None:
-        """Raises Problem where it takes a protection officer, or where the plates are not those that were typed. The child is under protection, not the
+    async def check_approver(self, record: AlertRecord, who: Credential) -> None:
+        """Raises Problem unless the caller could have approved now what an alert says: same-person, protection-review-required,
+        outside-jurisdiction. It is asked of whoever lets it be told again, or for longer, than its second person did.
+        """
+        if record.status == Status.ACTUAL:
+            check_second_person(record, who)
+            await self._check_protection(record, who)
+        await self._organisations.check(who, area=await self._alerts.area(record.id))
+
+    async def _check_protection(self, record: AlertRecord, who: Credential) -> None:
+        """Raises Problem where it takes a protection officer. The child is under protection, not the
         alert: while an alert of the case that is told, or is to be, says so, another that does not, or an update, takes one too.
         """
         beside = [
@@ -225,9 +238,6 @@ class Approval:
             raise Problem(
                 "protection-review-required", "The child is under protection: a protection officer approves this."
             )
-        if alerts and rules.plates(alerts[0]) != frozenset(map(bare_plate, plates)):
-            fault = Fault("/plates", "Type the plate of each vehicle as the case has it: these are others.")
-            raise Problem("invalid-request", "The plates are typed again before anybody is told.", faults=(fault,))
 
     async def _check_texts(self, record: AlertRecord) -> None:
         """Nobody approves words that they may not have seen."""
@@ -288,7 +298,19 @@ def check_second_person(record: AlertRecord, who: Credential) -> None:
         folded_subject(who.subject) in hands_of(record.author, record.hands)
         or folded_subject(record.author) in who.hands
     ):
-        raise Problem("same-person", "An Actual alert needs a second person: of these two, one made the other's key.")
+        raise Problem(
+            "same-person",
+            "An Actual alert needs a second person: you submitted it, or of you two one made the other's key.",
+        )
+
+
+def _check_plates(record: AlertRecord, plates: Sequence[str]) -> None:
+    """Raises Problem where these are not those of its vehicles."""
+    if record.document and rules.plates(Alert.model_validate_json(record.document)) != frozenset(
+        map(bare_plate, plates)
+    ):
+        fault = Fault("/plates", "Type the plate of each vehicle as the case has it: these are others.")
+        raise Problem("invalid-request", "The plates are typed again before anybody is told.", faults=(fault,))
 
 
 def check_key(record: AlertRecord, who: Credential) -> None:

@@ -157,7 +157,9 @@ class Following:
         return Followed(record=head, told_by=None)
 
     async def reopen(self, alert_id: str, who: Credential, reason: str, *, rev: int | None = None) -> Followed:
-        """It is shown again; what was queued goes out, and who was told that it was stood down is told that it is not."""
+        """It is shown again; what was queued goes out, and who was told that it was stood down is told that it is not. It takes one who
+        could approve it now: what was known when it was approved is not why it was stood down. Raises Problem.
+        """
         record = await self._approval.get(alert_id, who)
         await self._stopping.check(record.org, record.key, who.key_id)
         if record.state is _S.STOOD_DOWN and record.expires <= self._clock.now_ms():
@@ -209,6 +211,8 @@ class Following:
             told = _already(versions, step)
             if told or (record.state in {step.new, *step.late} and not (notify and record.state in step.late)):
                 return self._again(record, step, who, told, (reason, code))
+            if step is REOPEN:
+                await self._check_return(record, who)
             told_by = self._notice(record, len(versions), step, code, who) if notify else None
             done, old = await self._follow(record, step, who, len(versions), told_by, reason, rev)
             if not done and old == "again":
@@ -217,6 +221,12 @@ class Following:
                 raise changed_since() if old == "changed" else refused(old, step.new)
             return Followed(record=await self._approval.get(alert_id, who), told_by=told_by.id if told_by else None)
         raise changed_since()
+
+    async def _check_return(self, record: AlertRecord, who: Credential) -> None:
+        """Raises Problem where it is not stood down as it was read, or the caller could not approve now what is told again."""
+        if record.state not in REOPEN.sources:
+            raise refused(record.state, REOPEN.new)
+        await self._approval.check_approver(record, who)
 
     async def _follow(
         self, record: AlertRecord, step: Step, who: Credential, last: int, told_by: AlertRecord | None,

@@ -10,12 +10,12 @@ from functools import partial
 from alertd import rules
 from alertd.alerts import SHOWN, TOLD, AlertState
 from alertd.clock import Clock
-from alertd.documents import Alert, Status
+from alertd.documents import Alert
 from alertd.errors import Fault, Problem
 from alertd.kinds import Kind, Occasion
 from alertd.restriction import restricted
 from alertd.service.access import Credential
-from alertd.service.approval import Approval, check_key, check_second_person
+from alertd.service.approval import Approval, check_key
 from alertd.service.following import Followed
 from alertd.service.media import Photos
 from alertd.service.notices import notice, replaces, versions_of
@@ -100,9 +100,8 @@ class Revising:
         ends = int(expires.timestamp() * 1000)
         if record.expires == ends and who.is_person(record.by):
             return Followed(record=record, told_by=None)
-        if record.status == Status.ACTUAL:
-            check_second_person(record, who)
         _check_state(record.state)
+        await self._approval.check_approver(record, who)
         now = self._clock.now_ms()
         alert = replace(_anew(record, now, lambda alert: alert.model_copy(update={"expires": expires})), expires=ends)
         self._check_end(record, alert, now)

@@ -24,7 +24,7 @@ from alertd.store.organisations import OrganisationStore
 from alertd.store.requests import Requests
 from alertd.store.sessions import Away, SessionStore
 from alertd.store.webhooks import Due, Hooks, Outcome
-from tests.integration.acts import ANA, CADIZ, over, photo, planned, register, registration, send
+from tests.integration.acts import ANA, BEA, CADIZ, over, photo, planned, register, registration, send
 from tests.passkeys import Authenticator
 from tests.unit.alertd.samples import changed
 
@@ -85,7 +85,7 @@ async def test_the_table_has_every_key_and_no_other(parts: Parts, sample: dict[s
     seen |= await held(parts)
     await parts.following.stand_down(record.id, ANA, "reason")
     seen |= await held(parts)
-    again = await parts.following.reopen(record.id, ANA, "reason")
+    again = await parts.following.reopen(record.id, BEA, "reason")
     assert await parts.worker().planner.plan(await parts.alerts.get(again.told_by))
     lease = await parts.work.lease(record.id, "push", b"")
     seen |= await held(parts)
