@@ -653,8 +653,8 @@ async def test_a_cap_cancel_that_is_sent_again_cancels_nothing_new(desk: Desk, a
 
 async def test_who_is_looked_up_again_is_in_the_audit_again(desk: Desk):
     """Whatever its Idempotency-Key: it was disclosed twice."""
-    asked = ("ana", "POST", "/v1/subscribers/lookup", {"channel": "push", "value": "token-3"})
+    asked = ("host", "POST", "/v1/subscribers/lookup", {"channel": "push", "value": "token-3"})
     for _ in range(2):
         assert await desk.slug(*asked, **{"Idempotency-Key": "one"}) == "ok"
-    _, audit = await desk.ask("ana", "GET", "/v1/audit")
+    _, audit = await desk.ask("host", "GET", "/v1/audit")
     assert [(one["act"], one["outcome"]) for one in audit["entries"]].count(("subscriber.lookup", "done")) == 2
