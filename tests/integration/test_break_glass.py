@@ -156,6 +156,18 @@ async def test_whoever_allowed_it_is_the_second_person(desk: Desk):
     assert await desk.break_glass("ana", one) == "ok"
 
 
+async def test_whoever_allowed_it_still_administers(desk: Desk):
+    """Once their key is gone nobody approves alone by their word, until another administrator says the same."""
+    await desk.key("carl")
+    await desk.allow("carl", {**ALLOWED, "after_min": 9})
+    key = (await desk.ask("carl", "GET", "/v1/me"))[1]["key"]
+    one = await desk.pending()
+    assert await desk.slug("root", "DELETE", f"/v1/keys/{key}") == "ok"
+    assert await desk.break_glass("ana", one) == "not-allowed"
+    await desk.allow("root", {**ALLOWED, "after_min": 9})
+    assert await desk.break_glass("ana", one) == "ok"
+
+
 async def test_it_waits_for_a_second_person_first(desk: Desk):
     """As long as the organisation says; the refusal says how long that still is."""
     _, taken = await desk.ask("ana", "POST", "/v1/alerts", desk.alert)
