@@ -117,14 +117,16 @@ class DrawnRegion(BaseModel):
 
 
 async def list_regions(request: web.Request, *, query: RegionsQuery) -> RegionList:
-    """Regions by name or code (`q`), at a point (`at`), in a box (`bbox`), of a kind, or below another."""
-    library, start = services(request).regions.library, int(query.cursor or 0)
+    """Regions by name or code (`q`), at a point (`at`), in a box (`bbox`), of a kind, or below another. Of what is drawn, your organisation's."""
+    regions, start = services(request).regions, int(query.cursor or 0)
+    library, org = regions.library, credential(request).org
     point = _numbers(query.at, "at", "lon,lat", 2) if query.at is not None else None
     box = _numbers(query.bbox, "bbox", "west,south,east,north", 4) if query.bbox is not None else None
     try:
         found = await asyncio.to_thread(_found, library, query, point, box)
     except UnknownRegion as error:
         raise Problem("invalid-request", "The parent is unknown.", faults=(Fault("", error.why, "parent"),)) from None
+    found = [region for region in found if not regions.is_anothers(region.code, org)]
     end = start + query.limit
     page = [RegionReply(**_told(library, region)) for region in found[start:end]]
     return RegionList(regions=page, next=str(end) if end < len(found) else None)
@@ -142,8 +144,11 @@ async def show_region(
     request: web.Request, *, code: RegionCode, query: RegionQuery, headers: Seen
 ) -> Reply[OneRegion | None]:
     """One region, by its code or by a foreign one (`NUTS:ES618`) that stands for it alone, with its outline as GeoJSON."""
-    library = services(request).regions.library
+    regions = services(request).regions
+    library = regions.library
     region = library.get(_known(library, code))
+    if regions.is_anothers(region.code, credential(request).org):
+        raise Problem("not-found", f"There is no region {code}.")
     version = etag(library.revision(region.code))
     if headers.if_none_match in {"*", version["ETag"], f"W/{version['ETag']}"}:
         return Reply(None, status=304, headers=version)
@@ -165,7 +170,7 @@ def _known(library: Library, code: str) -> str:
 async def draw_region(
     request: web.Request, *, code: DrawnCode, headers: NewOrSeen, body: DrawnRegion
 ) -> Reply[OneRegion]:
-    """Draws a region under a code of your own ("our patrol area"), or draws it anew: only its organisation may. Alerts keep the
+    """Draws a region under a code of your own ("our patrol area"), or draws it anew: only its organisation may, and nobody else sees it or targets it. Alerts keep the
     area that they were submitted with. Its ETag, sent as If-Match, keeps you from overwriting what you have not seen, and `If-None-Match: *` from overwriting anything.
     """
     regions = services(request).regions

@@ -67,6 +67,7 @@ async def preview_target(request: web.Request, *, body: PreviewRequest) -> Previ
     s = services(request)
     if faults := not_honoured(body.target, "target"):
         raise Problem("invalid-request", "The target asks for what is not done yet.", faults=tuple(faults))
+    s.targeting.check_own(body.target, credential(request).org)
     area = await s.targeting.area(body.target)
     shares = await s.targeting.shares(area.geometry)
     found = await s.targeting.find(area.geometry, body.kind, body.policy, shares)

@@ -153,6 +153,7 @@ class Intake:
         everything that stands against it.
         """
         self.check(alert, who)
+        self._looks.check_own(alert, who.org)
         alert = await self._photos.told(alert, who)
         look = await self._looks.lately(alert)
         check_contacts(alert, look.countries)

@@ -71,6 +71,10 @@ class Looks:
         check_contacts(alert, countries)
         return area, shares, countries
 
+    def check_own(self, alert: Alert, org: str) -> None:
+        """Raises Problem where its target names what another organisation drew."""
+        self._targeting.check_own(alert.target, org)
+
     async def lately(self, alert: Alert) -> Sight:
         """A look that began a second ago at most, and after whatever was registered here before. Raises Problem for a target that is none."""
         name = (

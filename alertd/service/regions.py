@@ -54,6 +54,7 @@ class Regions:
         self._folder = folder
         self._clock = clock
         self._stamp = _stamp(folder)
+        self._owners: dict[str, str] = {}  # of what is drawn, the organisation by its code
         self._is_whole = True  # what is in the folder was taken in, too
         self._edition = 0
         self._changing = asyncio.Lock()
@@ -85,11 +86,17 @@ class Regions:
                 return
             if stamp != self._stamp:
                 self._is_whole = await self._load()
-            self.library = await asyncio.to_thread(_with_drawn, self._base, await self._drawings.all())
+            drawings = await self._drawings.all()
+            self.library = await asyncio.to_thread(_with_drawn, self._base, drawings)
+            self._owners = {drawing.code: drawing.org for drawing in drawings}
             self._stamp = stamp
             self._edition = edition
             told = "regions taken in" if self._is_whole else "drawn regions taken in, imported ones as before"
             structlog.get_logger().info(told, regions=len(self.library), drawings=edition)
+
+    def is_anothers(self, code: str, org: str) -> bool:
+        """Whether another organisation drew this region: its name and its outline are theirs, for they may say where a child is looked for."""
+        return self._owners.get(code, org) != org
 
     async def agree(self) -> None:
         """Raises LibraryError where a region in the folder has a number that is another's in the store: whoever named that one

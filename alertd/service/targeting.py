@@ -90,6 +90,17 @@ class Targeting:
         wkb, area = await self._areas.once(library, name, lambda: self._worked_out(target, library))
         return replace(area, geometry=_own(wkb))
 
+    def check_own(self, target: Target, org: str) -> None:
+        """Raises Problem where a target names what another organisation drew, as if there were no such region."""
+        faults = tuple(
+            Fault(f"/target/{part}regions/{i}", f"There is no region {code}.")
+            for part, named in (("", target), ("exclude/", target.exclude))
+            for i, code in enumerate(named.regions)
+            if self._regions.is_anothers(code, org)
+        )
+        if faults:
+            raise Problem("unknown-region", "The target cannot be resolved; see the faults.", faults=faults)
+
     async def _worked_out(self, target: Target, library: Library) -> tuple[bytes, targets.Area]:
         try:
             area = await asyncio.to_thread(_resolved, asked_for(target), library)

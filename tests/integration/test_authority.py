@@ -658,3 +658,23 @@ async def test_who_is_looked_up_again_is_in_the_audit_again(desk: Desk):
         assert await desk.slug(*asked, **{"Idempotency-Key": "one"}) == "ok"
     _, audit = await desk.ask("host", "GET", "/v1/audit")
     assert [(one["act"], one["outcome"]) for one in audit["entries"]].count(("subscriber.lookup", "done")) == 2
+
+
+async def test_what_an_organisation_drew_is_its_own(desk: Desk, alert: dict[str, Any]):
+    """Its name may say where a child is looked for: to others there is no such region, to find, to look at or to target."""
+    square = {"type": "Polygon", "coordinates": [[[-6.05, 37.34], [-5.9, 37.34], [-5.9, 37.44], [-6.05, 37.34]]]}
+    drawn = {"name": "Search for Lucía", "geometry": square}
+    assert await desk.slug("ana", "PUT", "/v1/regions/SEARCH-1", drawn) == "ok"
+    for who, found in (("bea", "ok"), ("host", "unknown-region")):
+        target = {"target": {"regions": ["SEARCH-1"]}}
+        without = {"target": {**HOME, "exclude": target["target"]}}
+        assert await desk.slug(who, "GET", "/v1/regions/SEARCH-1") == ("ok" if found == "ok" else "not-found")
+        _, listed = await desk.ask(who, "GET", "/v1/regions?q=search&kind=drawn")
+        assert [one["code"] for one in listed["regions"]] == (["SEARCH-1"] if found == "ok" else [])
+        for asked in (target, without):
+            assert await desk.slug(who, "POST", "/v1/targets/preview", asked) == found
+            assert (
+                await desk.slug(who, "POST", "/v1/alerts", {**alert, **asked, "status": "Test", "state": "draft"})
+                == found
+            )
+    assert await desk.slug("host", "PUT", "/v1/regions/SEARCH-1", drawn) == "not-allowed"
