@@ -30,7 +30,7 @@ def test_the_told_are_told_at_a_token_rotated_in_between(served: Served, alert: 
     assert served.progress(f"{alert_id}-2")["people"] == served.progress(alert_id)["channels"]["push"]["targeted"]
     heard = served.recorded("push")
     assert heard.keys() - told.keys() == {"after"}
-    assert served.call("POST", f"{path}/reopen", {"reason": "She is not"}, ana)[1]["state"] in {"sending", "sent"}
+    assert served.call("POST", f"{path}/reopen", {"reason": "She is not"}, bea)[1]["state"] in {"sending", "sent"}
     served.wait_for(lambda: served.progress(f"{alert_id}-3")["state"] == "sent")
     status, closed = served.call("POST", f"{path}/close", {"outcome": "Found, well"}, bea)
     assert (status, closed["state"], closed["told_by"]) == (200, "closed", f"{alert_id}-4")
