@@ -217,7 +217,7 @@ class Parts:
             hooks,
             clock,
             self.organisations.names,
-            self.break_glass,
+            self.break_glass.awaiting,
         )
 
     def services(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
+
+from pydantic import ValidationError
 
 from alertd import rules
 from alertd.alerts import AMENDABLE, SHOWN, AlertState
@@ -25,6 +28,7 @@ from alertd.service.twins import claim_external_id
 from alertd.service.updates import audience
 from alertd.store.alert_records import numbers_of
 from alertd.store.alerts import AlertRecord, Alerts
+from alertd.store.codec import SealError
 from alertd.store.frozen import Frozen
 from alertd.store.updates import TAKEN_OVER, Updates
 
@@ -229,15 +233,20 @@ class Approval:
         """Raises Problem where it takes a protection officer. The child is under protection, not the
         alert: while an alert of the case that is told, or is to be, says so, another that does not, or an update, takes one too.
         """
-        beside = [
-            one.id for one in await self._alerts.in_case(record.case) if one.id != record.id and one.state in _LIVE
-        ]
-        versions = [record, *[one for name in beside if (one := await self._alerts.get(name))]]
-        alerts = [Alert.model_validate_json(one.document) for one in versions if one.document]
+        live = [one.id for one in await self._alerts.in_case(record.case) if one.id != record.id and one.state in _LIVE]
+        own = [Alert.model_validate_json(record.document)] if record.document else []
+        alerts = own + [said for alert_id in live if (said := await self._said(alert_id))]
         if any(alert.case.protection for alert in alerts) and not who.may("alerts:protect"):
             raise Problem(
                 "protection-review-required", "The child is under protection: a protection officer approves this."
             )
+
+    async def _said(self, alert_id: str) -> Alert | None:
+        """What an alert says; None where that cannot be read, which keeps no other from being told."""
+        with suppress(SealError, ValidationError):
+            record = await self._alerts.get(alert_id)
+            return Alert.model_validate_json(record.document) if record and record.document else None
+        return None
 
     async def _check_texts(self, record: AlertRecord) -> None:
         """Nobody approves words that they may not have seen."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence, Sized
 
 from alertd.alerts import AlertState
 from alertd.clock import Clock
 from alertd.metrics import fleet_text
-from alertd.service.break_glass import BreakGlass
 from alertd.service.carriers import Carriers
 from alertd.store.alerts import Alerts
 from alertd.store.limits import Limits
@@ -25,7 +24,8 @@ class Fleet:
 
     def __init__(  # noqa: PLR0913, PLR0917  each is a thing it measures
         self, alerts: Alerts, work: Work, people: People, limits: Limits, carriers: Carriers, hooks: Hooks,
-        clock: Clock, organisations: Callable[[], Awaitable[Sequence[str]]], break_glass: BreakGlass,
+        clock: Clock, organisations: Callable[[], Awaitable[Sequence[str]]],
+        reviews: Callable[[str], Awaitable[Sized]],
     ) -> None:  # fmt: skip
         self._alerts = alerts
         self._work = work
@@ -35,7 +35,7 @@ class Fleet:
         self._hooks = hooks
         self._clock = clock
         self._organisations = organisations
-        self._break_glass = break_glass
+        self._reviews = reviews  # of an organisation, those that are owed
 
     async def metrics(self) -> bytes:
         """Prometheus' text format."""
@@ -52,7 +52,7 @@ class Fleet:
             subscribers=await self._people.count(),
             pending_oldest_s=max(0, now - min(pending, default=now)) / 1000,
             webhooks_off=sum(bool(one.off) for one in await self._hooks.standing(hooks)),
-            reviews_pending=sum([len(await self._break_glass.awaiting(org)) for org in orgs]),
+            reviews_pending=sum([len(await self._reviews(org)) for org in orgs]),
         )
 
     async def breakers(self) -> dict[tuple[str, str], bool]:

@@ -102,10 +102,16 @@ async def _default() -> list[str]:
     return ["default"]
 
 
+async def _no_reviews(_: str) -> list[str]:
+    return []
+
+
 async def test_the_fleet_is_told_of_live_alerts_alone(store: Connection, alerts: Alerts):
     """Figures of references are of live alerts, as their help says, and hundreds of alerts cost a few round trips."""
     work = Work(store)
-    fleet = Fleet(alerts, work, People(store), Limits(store), Carriers([]), Hooks(store), SystemClock(), _default)
+    fleet = Fleet(
+        alerts, work, People(store), Limits(store), Carriers([]), Hooks(store), SystemClock(), _default, _no_reviews
+    )
     for _ in range(60):
         await made(alerts)
     await planned(alerts, work, 3)
