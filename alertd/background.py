@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import structlog
 
@@ -34,7 +35,7 @@ async def repeated(
         await ended(task)
 
 
-async def ended(task: asyncio.Task[None]) -> None:
+async def ended(task: asyncio.Task[Any]) -> None:
     """Cancel a task until it is over: a library may swallow a cancellation that comes together with its result."""
     while not task.done():
         task.cancel()

@@ -15,6 +15,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from alertd.app import Parts, opened
+from alertd.background import ended
 from alertd.clock import SystemClock
 from alertd.config import Settings, StoreSection
 from alertd.processes import StartError
@@ -107,8 +108,7 @@ async def store_of(settings: Settings) -> AsyncIterator[Store]:
         try:
             yield store
         finally:
-            keeper.cancel()
-            await asyncio.gather(keeper, return_exceptions=True)
+            await ended(keeper)
 
 
 def _made(directory: Path) -> Path:

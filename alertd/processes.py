@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
+from alertd.background import ended
 from alertd.clock import Clock, SystemClock
 from alertd.restarts import keep_running
 
@@ -140,9 +141,7 @@ async def kept_running(
 
 
 async def _cancel(keepers: Sequence[asyncio.Task[NoReturn]]) -> None:
-    for keeper in keepers:
-        keeper.cancel()
-    await asyncio.gather(*keepers, return_exceptions=True)
+    await asyncio.gather(*map(ended, keepers))
 
 
 async def _end(children: Sequence[Child]) -> None:

@@ -16,6 +16,7 @@ from functools import partial
 import structlog
 
 from alertd.alerts import AlertState
+from alertd.background import ended
 from alertd.clock import Clock
 from alertd.config import WorkerSection
 from alertd.ids import chain_of
@@ -146,7 +147,7 @@ class Worker:
                 for channel in sorted(self.carriers.channels):
                     work.create_task(self._feed(channel))
             await self.webhooks.close()
-            heart.cancel()
+            await ended(heart)
 
     async def _repeat(self, step: Callable[[], Awaitable[object]], every_s: float) -> None:
         while not self._stop.is_set() or step == self._beat:

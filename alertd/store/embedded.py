@@ -23,6 +23,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import BusyLoadingError, RedisError
 
+from alertd.background import ended
 from alertd.clock import Clock, SystemClock
 from alertd.restarts import keep_running
 from alertd.store.data_directory import DataDirectory
@@ -128,8 +129,7 @@ class EmbeddedServer:
         """End the server in order, at the latest after `STOP_TIMEOUT_S` by force; nothing acknowledged is lost either way."""
         try:
             if self._watch is not None:
-                self._watch.cancel()
-                await asyncio.gather(self._watch, return_exceptions=True)
+                await ended(self._watch)
                 self._watch = None
         finally:
             await self._end_server()
