@@ -37,7 +37,8 @@ ALERT_STEPS: dict[AlertState, frozenset[AlertState]] = {
     _S.DRAFT: frozenset({_S.PENDING, _S.REJECTED, _S.EXPIRED}),
     _S.PENDING: frozenset({_S.APPROVED, _S.SCHEDULED, _S.RETURNED, _S.REJECTED, _S.EXPIRED}),
     _S.RETURNED: frozenset({_S.PENDING, _S.REJECTED, _S.EXPIRED}),
-    _S.SCHEDULED: frozenset({_S.APPROVED, _S.CANCELLED, _S.EXPIRED}),
+    # pending: what was approved is not what would be told when its time came
+    _S.SCHEDULED: frozenset({_S.APPROVED, _S.PENDING, _S.RETURNED, _S.CANCELLED, _S.EXPIRED}),
     _S.APPROVED: frozenset({_S.SENDING, _S.STOOD_DOWN, *_ENDS}),
     _S.SENDING: frozenset({_S.SENT, _S.STOOD_DOWN, *_ENDS}),
     _S.SENT: frozenset(

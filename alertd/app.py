@@ -24,15 +24,20 @@ from alertd.resources import templates_dir
 from alertd.service.access import Access
 from alertd.service.approval import Approval
 from alertd.service.audit import Audit
+from alertd.service.borders import Borders
 from alertd.service.break_glass import BreakGlass
 from alertd.service.budget import Budget
 from alertd.service.cap import CapIntake
 from alertd.service.cap_out import CapOut
 from alertd.service.cap_trust import issuers_of
+from alertd.service.carrier_tests import CarrierTests
 from alertd.service.carriers import Carriers
 from alertd.service.closing import Closing
+from alertd.service.confirming import Confirming
 from alertd.service.course import Course
 from alertd.service.dispatch import Dispatch
+from alertd.service.distributing import ToDistributors
+from alertd.service.distributors import Distributors
 from alertd.service.domains import Domains
 from alertd.service.ending import Ending
 from alertd.service.entering import Entering
@@ -41,6 +46,7 @@ from alertd.service.evidence import Seal
 from alertd.service.explaining import Explaining
 from alertd.service.fleet import Fleet
 from alertd.service.following import Following
+from alertd.service.forgetting import Forgetting
 from alertd.service.holding import Holding
 from alertd.service.inbound import Inbound
 from alertd.service.intake import Intake
@@ -51,14 +57,21 @@ from alertd.service.mail_reports import MailReports
 from alertd.service.media import Photos
 from alertd.service.messages import Messages
 from alertd.service.oidc import Oidc
+from alertd.service.oncall import Duty
 from alertd.service.operators import Operators
 from alertd.service.organisations import Organisations
+from alertd.service.pace import Pace
+from alertd.service.pager import Pager
+from alertd.service.paging import Paging
 from alertd.service.passkeys import Passkeys, RelyingParty
+from alertd.service.past import Past
+from alertd.service.permissions import Permissions
 from alertd.service.planning import Planner
 from alertd.service.provider import Provider, guarded
 from alertd.service.publishing import Publishing
 from alertd.service.purging import Purging
 from alertd.service.receipts import Receipts
+from alertd.service.region_imports import RegionImports
 from alertd.service.regions import Regions
 from alertd.service.registry import Registry
 from alertd.service.removal import Removal
@@ -67,12 +80,15 @@ from alertd.service.resending import Resending
 from alertd.service.restoring import Restoring
 from alertd.service.results import Results
 from alertd.service.revising import Revising
+from alertd.service.rooms import Rooms
 from alertd.service.sessions import Sessions
+from alertd.service.starting import Starting
 from alertd.service.stopping import Stopping
+from alertd.service.suppressing import Suppressing
 from alertd.service.targeting import Targeting
 from alertd.service.texts import Texts
 from alertd.service.updating import Updating
-from alertd.service.webhook_delivery import WebhookDelivery
+from alertd.service.webhook_delivery import ToWebhooks, WebhookDelivery
 from alertd.service.webhooks import Webhooks
 from alertd.store import events as event_store
 from alertd.store.acks import Acks
@@ -82,11 +98,15 @@ from alertd.store.audit import AuditLog
 from alertd.store.break_glass import Claims
 from alertd.store.budgets import Budgets
 from alertd.store.bulk import Bulk
+from alertd.store.carrier_tests import CarrierTestQueue
 from alertd.store.cases import Cases
+from alertd.store.clock import StoreClock
 from alertd.store.codec import Codec
-from alertd.store.connection import Connection, open_store
+from alertd.store.connection import Connection
 from alertd.store.current import Current
+from alertd.store.distribution import Tracks
 from alertd.store.drawn import Drawings
+from alertd.store.imports import Imports
 from alertd.store.keyring import Keyring
 from alertd.store.labels import LabelMark
 from alertd.store.limits import Limits
@@ -94,15 +114,18 @@ from alertd.store.media import Media
 from alertd.store.message_ids import MessageIds
 from alertd.store.operators import OperatorStore
 from alertd.store.organisations import OrganisationStore
+from alertd.store.paging import Rotas, Waiting
 from alertd.store.people import People
+from alertd.store.permissions import Permits
 from alertd.store.requests import Requests
+from alertd.store.schema import open_store
 from alertd.store.sessions import SessionStore
 from alertd.store.stops import Stops
 from alertd.store.sweeper import Sweeper
 from alertd.store.texts import TextStore
 from alertd.store.tombstones import Tombstones
 from alertd.store.updates import Updates
-from alertd.store.webhooks import Hooks
+from alertd.store.webhooks import DistributorHooks, Hook, Hooks
 from alertd.store.work import Work
 from alertd.worker import Worker
 from channels.fetching import Fetcher
@@ -133,7 +156,8 @@ class Parts:
         self.work = Work(self.db)
         self.acks = Acks(self.db)
         self.limits = Limits(self.db)
-        self.removal = Removal(self.people)
+        self.suppressing = Suppressing(self.people, clock)
+        self.removal = Removal(self.people, self.suppressing)
         deadline_s = settings.audience.deadline_s
         self.audience = Audience(
             Bulk(self.db.nodes, timeout_s=deadline_s), self.people.authority, deadline_s=deadline_s
@@ -157,25 +181,34 @@ class Parts:
             OrganisationStore(self.db), self.regions, self.stopping.administers,
             default=settings.alerts.organisation, border_share=settings.alerts.border_share,
         )  # fmt: skip
+        looks = Looks(self.targeting, self.people)
+        borders = Borders(self.alerts, looks, self.targeting, self.organisations)
+        self.borders = borders
         self.intake = Intake(
-            self.alerts, Looks(self.targeting, self.people, clock), self.renderer, clock, self.carriers, self.photos, self.texts,
-            self.organisations,
+            self.alerts, looks, borders, self.renderer, clock, self.carriers, self.photos, self.texts, self.organisations
         )  # fmt: skip
-        updates = Updates(self.db, self.alerts)
+        updates, permits = Updates(self.db, self.alerts), Permits(self.db, self.alerts)
         self.budget = Budget(Budgets(self.db), self.carriers, self.renderer, self.texts, settings.budget, clock)
         self.approval = Approval(
-            self.alerts, updates, self.photos, self.targeting, self.texts, self.stopping, clock, self.organisations, self.budget
+            self.alerts, updates, self.photos, self.targeting, self.texts, self.stopping, clock, self.organisations, self.budget,
+            borders, permits,
         )  # fmt: skip
         self.break_glass = BreakGlass(self.alerts, self.approval, self.organisations, Claims(self.db), clock)
+        self.waiting = Waiting(self.db)
+        self.duty = Duty(Rotas(self.db), self.waiting, self.alerts, self.approval, self.carriers.channels, clock)
         self.updating = Updating(self.alerts, updates, self.work, self.intake, self.approval, self.photos)
-        cases = Cases(self.db)
         self.audit = Audit(AuditLog(self.db), self.alerts, self.db.codec, metrics)
+        self.region_imports = RegionImports(
+            Imports(self.db), self.regions, self.organisations, self.audit, settings.store.regions,
+            Rooms(settings.store.directory / "imports", settings.store.reserve_bytes), clock,
+        )  # fmt: skip
+        self.permissions = Permissions(
+            permits, self.alerts, updates, self.approval, self.organisations, self.targeting, self.stopping, self.budget,
+            self.audit, clock,
+        )  # fmt: skip
         self.following = Following(self.alerts, self.approval, self.stopping, self.audit, clock)
         self.resending = Resending(self.alerts, self.work, self.stopping)
-        self.revising = Revising(self.alerts, self.approval, self.photos, clock)
-        self.purging = Purging(
-            self.alerts, cases, self.media, Tombstones(settings.store.tombstones_file), self.approval, clock
-        )
+        self._compose_forgetting(updates)
         self.registry = Registry(self.people, self.regions, clock)
         self.labels = Labels(self.registry, self.regions, LabelMark(self.db), clock)
         self.receipts = Receipts(self.work, self.acks, MessageIds(self.db), self.removal, self.tags, clock, metrics)
@@ -187,14 +220,31 @@ class Parts:
         self.oidc = Oidc(operators, sessions, entering, clock, provider, host=settings.alerts.organisation)
         self._compose_rest()
 
+    def _compose_forgetting(self, updates: Updates) -> None:
+        """What takes out of alerts what is not to be known any more, here and in copies that are put back."""
+        cases, tombstones = Cases(self.db), Tombstones(self.settings.store.tombstones_file)
+        self.past = Past(updates.published, cases)
+        self.revising = Revising(self.alerts, self.approval, self.photos, self.past, tombstones, self.clock)
+        self.purging = Purging(self.alerts, cases, self.media, tombstones, self.approval, self.clock)
+
     def _compose_rest(self) -> None:
         """What tells of alerts, and what takes them from elsewhere."""
         settings, clock, metrics = self.settings, self.clock, self.metrics
         kept = event_store.Events(self.db, keep=settings.events.keep, keep_days=settings.events.keep_days)
-        self.events = Events(kept, self.alerts, clock, self.organisations.names)
-        hooks, poster = Hooks(self.db), self.poster or poster_of(settings.webhooks)
+        self.events = Events(kept, self.alerts, clock, self.organisations.names, self.waiting)
+        hooks, poster = Hooks(self.db, Hook), self.poster or poster_of(settings.webhooks)
         self.webhooks = Webhooks(hooks, kept, poster, clock)
-        self.webhook_delivery = WebhookDelivery(hooks, kept, poster, clock, metrics)
+        domains = Domains(self.limits, clock, metrics)
+        pager = Pager(carriers=self.carriers, limits=self.limits, domains=domains, clock=clock, metrics=metrics)
+        self.carrier_tests = CarrierTests(
+            queue=CarrierTestQueue(self.db), carriers=self.carriers, organisations=self.organisations, stopping=self.stopping,
+            limits=self.limits, pager=pager, clock=clock,
+        )  # fmt: skip
+        self.paging = Paging(
+            alerts=self.alerts, waiting=self.waiting, duty=self.duty, pager=pager, organisations=self.organisations,
+            stopping=self.stopping, audit=self.audit, renderer=self.renderer, tags=self.tags, clock=clock, metrics=metrics,
+            names=self.organisations.names, pace=Pace(clock), site=RelyingParty.of(settings).origins[0],
+        )  # fmt: skip
         self.reports = Reports(self.alerts, self.work, self.limits, self.db.codec)
         self.course = Course(self.audit, self.work)
         self.explaining = Explaining(self.alerts, self.reports)
@@ -207,18 +257,27 @@ class Parts:
             self.alerts, self.targeting, self.regions, self.renderer, self.texts, self.organisations, settings
         )
         self.publishing = Publishing(self.current, self.alerts, self.cap_out, self.renderer, self.texts, clock)
+        to_distributors = self._compose_distribution(kept, poster)
+        self.webhook_delivery = WebhookDelivery(
+            (ToWebhooks(hooks, kept, poster, self.events.may_write, clock, metrics), to_distributors), kept, clock
+        )
         self.requests = Requests(self.db)
         self.fleet = Fleet(
-            self.alerts,
-            self.work,
-            self.people,
-            self.limits,
-            self.carriers,
-            hooks,
-            clock,
-            self.organisations.names,
+            self.alerts, self.work, self.people, self.limits, self.carriers, hooks, self.tracks, clock, self.organisations.names,
             self.break_glass.awaiting,
-        )
+        )  # fmt: skip
+
+    def _compose_distribution(self, kept: event_store.Events, poster: Fetcher) -> ToDistributors:
+        hooks, self.tracks = DistributorHooks(self.db), Tracks(self.db)
+        key, site = self.db.codec.derived("distributors"), self.settings.api.reached_at
+        self.confirming = Confirming(hooks, self.tracks, self.alerts, self.clock, key, site)
+        self.distributors = Distributors(
+            hooks, self.tracks, self.alerts, kept, self.organisations, self.cap_out, self.confirming, poster, self.clock
+        )  # fmt: skip
+        return ToDistributors(
+            hooks, self.tracks, self.alerts, self.cap_out, self.organisations, self.regions, self.stopping, poster,
+            self.events.may_write, self.confirming.receipts, self.clock, self.metrics,
+        )  # fmt: skip
 
     def services(
         self,
@@ -232,8 +291,10 @@ class Parts:
             clock=self.clock,
             metrics=self.metrics,
             regions=self.regions,
+            region_imports=self.region_imports,
             renderer=self.renderer,
             carriers=self.carriers,
+            carrier_tests=self.carrier_tests,
             targeting=self.targeting,
             organisations=self.organisations,
             intake=self.intake,
@@ -241,12 +302,16 @@ class Parts:
             texts=self.texts,
             approval=self.approval,
             break_glass=self.break_glass,
+            duty=self.duty,
+            borders=self.borders,
+            permissions=self.permissions,
             cap_intake=self.cap_intake,
             cap_out=self.cap_out,
             reports=self.reports,
             registry=self.registry,
             receipts=self.receipts,
             mail_reports=self.mail_reports,
+            suppressing=self.suppressing,
             access=self.access,
             operators=self.operators,
             passkeys=self.passkeys,
@@ -255,13 +320,15 @@ class Parts:
             audit=self.audit,
             events=self.events,
             webhooks=self.webhooks,
+            distributors=self.distributors,
+            confirming=self.confirming,
             stopping=self.stopping,
             following=self.following,
             revising=self.revising,
             updating=self.updating,
             resending=self.resending,
             course=self.course,
-            results=Results(self.alerts, self.work, self.reports, self.course, self.targeting),
+            results=Results(self.alerts, self.work, self.reports, self.course, self.targeting, self.past),
             seal=Seal(self.db.codec),
             explaining=self.explaining,
             purging=self.purging,
@@ -281,7 +348,12 @@ class Parts:
 
     def inbound(self, carrier: str) -> Inbound:
         """Takes what a text message centre tells."""
-        return Inbound(carrier, self.receipts, self.registry, self.removal, self.metrics)
+        return Inbound(carrier, self.receipts, self.suppressing, self.metrics)
+
+    @property
+    def forgetting(self) -> Forgetting:
+        """Takes whom alerts sought out of those that ended."""
+        return Forgetting(self.alerts, Cases(self.db), self.past, self.audit, self.settings.retention, self.clock)
 
     def worker(self) -> Worker:
         """This process's share of the work."""
@@ -305,6 +377,7 @@ class Parts:
                 settings=self.settings.worker,
             ),
             stopping=self.stopping,
+            starting=Starting(self.alerts, self.approval, self.audit, self.clock),
             ending=Ending(self.alerts, self.work, self.clock, self.metrics),
             closing=Closing(
                 self.db,
@@ -313,10 +386,13 @@ class Parts:
                 self.settings.retention,
                 self.clock,
                 self.settings.alerts.organisation,
+                self.forgetting,
             ),
             sweeper=Sweeper(self.db, self.people, self.clock),
             events=self.events,
             webhooks=self.webhook_delivery,
+            paging=self.paging,
+            carrier_tests=self.carrier_tests,
             carriers=self.carriers,
             clock=self.clock,
             metrics=self.metrics,
@@ -346,15 +422,19 @@ async def opened(
         db = Connection(redis, codec, replicas_required=settings.store.replicas_required)
         stack.push_async_callback(db.nodes.close)
         await open_store(db)
+        clock = StoreClock(db)
+        await stack.enter_async_context(clock.kept())
         limits = Limits(db)
         carriers = [
-            carrier_of(name, section, settings, await limits.carrier_number(name))
+            carrier_of(name, section, settings, await limits.carrier_number(name), clock)
             for name, section in settings.carriers.items()
         ]
         if loads:
             library = library or library_of(settings)
         renderer = renderer or Renderer(templates_dir(), settings.api.reached_at)
-        parts = Parts(settings=settings, db=db, library=library, renderer=renderer, carriers=Carriers(carriers))
+        parts = Parts(
+            settings=settings, db=db, library=library, renderer=renderer, carriers=Carriers(carriers), clock=clock
+        )
         stack.callback(parts.audience.close)
         try:
             await parts.regions.agree()
@@ -362,6 +442,7 @@ async def opened(
             raise config.ConfigError(str(error)) from None
         try:
             await parts.purging.restore()
+            await parts.revising.restore()
         except OSError as error:
             raise config.ConfigError(f"store.tombstones cannot be read: {error.strerror}") from None
         for carrier in carriers:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from alertd import config
+from alertd.clock import Clock, SystemClock
 from alertd.service.carriers import UNLIMITED, Carrier, Domain
 from channels.base import Answer, Channel, Outcome, Reason
 from channels.bounces_hooks import Hook
@@ -33,11 +34,20 @@ def usable(name: str) -> Iterator[None]:
         raise config.ConfigError(f"carriers.{name} cannot be used: {error}") from None
 
 
-def carrier_of(name: str, section: config.AnyCarrier, settings: config.Settings, number: int = 0) -> Carrier:
-    """A carrier by its settings, not open yet; `number` is its byte in ledgers. Raises ConfigError."""
+#: Answers UNIX seconds.
+_Now = Callable[[], float]
+
+
+def carrier_of(
+    name: str, section: config.AnyCarrier, settings: config.Settings, number: int = 0, clock: Clock | None = None
+) -> Carrier:
+    """A carrier by its settings, not open yet; `number` is its byte in ledgers, and how long a message is of use is told by the
+    `clock` (None: the machine's). Raises ConfigError.
+    """
+    shown = clock or SystemClock()
     make: dict[str, Callable[..., Channel]] = {"fcm": _fcm, "twilio": _twilio, "smpp": _smpp, "smtp": _smtp}
     with usable(name):
-        channel = make[section.kind](section, settings, name)
+        channel = make[section.kind](section, settings, name, lambda: shown.now_ms() / 1000)
     return Carrier(
         name=name,
         number=number,
@@ -61,7 +71,7 @@ def _domains(carrier: str, section: config.AnyCarrier) -> dict[str, Domain]:
     return found
 
 
-def _fcm(section: config.FcmCarrier, _settings: config.Settings, _name: str) -> Channel:
+def _fcm(section: config.FcmCarrier, _settings: config.Settings, _name: str, now: _Now) -> Channel:
     return FcmChannel(
         FcmSettings(
             credentials=str(section.credentials),
@@ -71,11 +81,12 @@ def _fcm(section: config.FcmCarrier, _settings: config.Settings, _name: str) -> 
             critical=section.critical,
             connections=section.connections,
             timeout_s=section.timeout_s,
-        )
+        ),
+        now,
     )
 
 
-def _twilio(section: config.TwilioCarrier, settings: config.Settings, name: str) -> Channel:
+def _twilio(section: config.TwilioCarrier, settings: config.Settings, name: str, now: _Now) -> Channel:
     return HttpSmsChannel(
         HttpSmsSettings(
             account=section.account,
@@ -86,7 +97,8 @@ def _twilio(section: config.TwilioCarrier, settings: config.Settings, name: str)
             ca_file=str(section.ca_file) if section.ca_file else None,
             connections=section.connections,
             timeout_s=section.timeout_s,
-        )
+        ),
+        now,
     )
 
 
@@ -101,7 +113,7 @@ _MEANINGS = {
 _PATIENCE_S = 1.0
 
 
-def _smpp(section: config.SmppCarrier, _settings: config.Settings, _name: str) -> Channel:
+def _smpp(section: config.SmppCarrier, _settings: config.Settings, _name: str, now: _Now) -> Channel:
     if section.ca_file:
         ssl.create_default_context(cafile=section.ca_file)  # in those processes, too, that do not bind
     return SmppChannel(
@@ -130,11 +142,12 @@ def _smpp(section: config.SmppCarrier, _settings: config.Settings, _name: str) -
             statuses={code: _MEANINGS[word] for code, word in (section.statuses or {}).items()},
             languages=tuple(section.languages),
             words={word: Word(meaning) for word, meaning in (section.words or {}).items()},
-        )
+        ),
+        now,
     )
 
 
-def _smtp(section: config.SmtpCarrier, settings: config.Settings, _name: str) -> Channel:
+def _smtp(section: config.SmtpCarrier, settings: config.Settings, _name: str, now: _Now) -> Channel:
     relay = RelaySettings(
         host=section.host,
         port=section.port,
@@ -158,7 +171,7 @@ def _smtp(section: config.SmtpCarrier, settings: config.Settings, _name: str) ->
         signers=signers,
         tag_header=POSTMARK_HEADER if section.reports == "postmark" else None,
     )
-    return MailChannel(relay, identity, hook=_hook(section))
+    return MailChannel(relay, identity, now, hook=_hook(section))
 
 
 def _hook(section: config.SmtpCarrier) -> Hook | None:

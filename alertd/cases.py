@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Annotated, Self
 
 import phonenumbers
+from phonenumbers import PhoneNumberType
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from alertd.faults import refusal, refuse
@@ -208,6 +209,8 @@ class ContactRole(StrEnum):
     DEAF = "deaf"
 
 
+#: What the numbering plans call what is of no country.
+_NO_COUNTRY = "001"
 _SHORT = re.compile(r"[0-9]{2,8}")
 #: A named host, not a number, and nothing that hides it: no user, no port, no backslash, no spaces, nothing that ends an attribute.
 _HTTPS = (
@@ -238,6 +241,20 @@ def _reachable(number: str, countries: tuple[str, ...] | None) -> str:
     return number
 
 
+#: Numbers that the networks of other countries hardly ever connect; an international freephone number is of none.
+_AT_HOME = (PhoneNumberType.TOLL_FREE, PhoneNumberType.SHARED_COST, PhoneNumberType.PREMIUM_RATE, PhoneNumberType.UAN)
+
+
+@lru_cache(maxsize=256)  # as `_reachable`
+def _home(number: str) -> tuple[str, ...]:
+    """The countries in which a full number works, where it is not all of them; none named means all."""
+    parsed = phonenumbers.parse(number)
+    if phonenumbers.number_type(parsed) not in _AT_HOME or not phonenumbers.is_possible_number(parsed):
+        return ()
+    countries = phonenumbers.region_codes_for_country_code(parsed.country_code or 0)
+    return () if _NO_COUNTRY in countries else tuple(countries)
+
+
 class Contact(Document):
     """One way for the public to answer: exactly one of a number to dial, an `sms:` URI and an `https` address."""
 
@@ -261,9 +278,18 @@ class Contact(Document):
             raise refusal("This is sms: and a number, as in sms:+34600000000.")
         return "sms:" + _reachable(uri.removeprefix("sms:"), info.data.get("countries"))
 
+    @property
+    def is_voiceless(self) -> bool:
+        """Whether somebody who cannot hear or speak can use it: a text, a page, or a number that is for them, as a relay service has it."""
+        return self.dial is None or self.role is ContactRole.DEAF
+
     def missing_in(self, countries: Sequence[str]) -> tuple[str, ...]:
-        """Which of these countries it does not work in; one that names none works everywhere."""
-        return tuple(country for country in countries if self.countries and country not in self.countries)
+        """Which of these countries it does not work in. One that names none works everywhere, but for numbers that are not connected from
+        abroad.
+        """
+        number = self.dial or (self.text or "").removeprefix("sms:")
+        works = self.countries or (_home(number) if number.startswith("+") else ())
+        return tuple(country for country in countries if works and country not in works)
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:

@@ -77,6 +77,11 @@ class StoreSection(Section):
         return self.tombstones or self.directory.with_name(f"{self.directory.name}.tombstones")
 
     @property
+    def reserve_bytes(self) -> int:
+        """What is kept free of the disk of the data."""
+        return self.reserve_mb * 1024 * 1024
+
+    @property
     def regions(self) -> Path:
         """The folder of regions of one's own."""
         return self.directory / "regions"
@@ -156,6 +161,7 @@ class AudienceSection(Section):
 class RetentionSection(Section):
     compress_days: int = Field(30, ge=2)  # what tells of an end is told for a day
     ledger_days: int = Field(0, ge=0)
+    sought_days: int = Field(7, ge=1, le=365)
 
 
 class BudgetSection(Section):
@@ -475,16 +481,17 @@ def _misspelt_variables() -> Iterator[str]:
 
 
 def _names() -> list[str]:
-    return sorted({name for section in _sections() for name in section.model_fields})
+    tables: tuple[type[BaseModel], ...] = (Settings, *_sections(Section))
+    return sorted({name for table in tables for name in table.model_fields})
 
 
 def _secrets() -> set[str]:
-    fields = (item for section in _sections() for item in section.model_fields.items())
+    fields = (item for section in _sections(Section) for item in section.model_fields.items())
     return {name for name, field in fields if SecretStr in {field.annotation, *get_args(field.annotation)}}
 
 
-def _sections() -> tuple[type[BaseModel], ...]:
-    return (
-        Settings, StoreSection, ApiSection, WorkerSection, AudienceSection, AlertSection, BudgetSection, RetentionSection, CapSection, CapIssuer,
-        MediaSection, SignInSection, OidcSection, DkimKey, DomainLimit, *CARRIERS,
-    )  # fmt: skip
+def _sections(of: type[Section]) -> Iterator[type[Section]]:
+    """Every table there is, those within others too."""
+    for section in of.__subclasses__():
+        yield section
+        yield from _sections(section)

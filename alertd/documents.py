@@ -144,6 +144,13 @@ class Target(Exclusion):
     buffer_km: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] = 0
     exclude: Exclusion = Exclusion()
     groups: Annotated[tuple[Code, ...], Field(max_length=100)] = ()
+    beyond: Annotated[
+        Literal["refuse", "ask"],
+        Field(
+            description="What lies outside the jurisdiction: `refuse` the whole, or `ask` the organisations whose it is, and tell it where"
+            " they permit it."
+        ),
+    ] = "refuse"
 
     @model_validator(mode="after")
     def _names_something(self) -> Self:
@@ -197,6 +204,10 @@ class Alert(Document):
     status: Status
     scope: Literal["Public", "Restricted", "Private"] = "Public"
     expires: Instant
+    starts: Annotated[
+        Instant | None,
+        Field(description="It is told from then on, to whoever is in its area then. Null: once it is approved."),
+    ] = None
     external_id: Annotated[str, Words(128), Field(examples=["cms-88213"])] | None = None
     author: Author = Author()
     case: Case
@@ -289,7 +300,7 @@ class UpdateRequest(_Request):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{**EXAMPLE, "notify": "full"}]})
 
-    notify: Notify
+    notify: Literal[Notify.FULL, Notify.SILENT, Notify.NONE]
 
 
 def loudness(alert: Alert, ring: int = 0) -> Loudness:

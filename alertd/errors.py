@@ -77,9 +77,16 @@ CATALOGUE: dict[str, ProblemType] = {
         422, "A message cannot be made", "Shorten what is too long, or leave the channel out."
     ),
     "photo-rights-missing": ProblemType(422, "The right to the photo is missing", "State source and legal basis."),
-    "photo-unreadable": ProblemType(422, "The photo cannot be read", "Send a JPEG, PNG or WebP within the limits."),
+    "photo-unreadable": ProblemType(
+        422, "The photo cannot be read", "Hand the photo in again: a JPEG, PNG or WebP within the limits."
+    ),
     "contact-unreachable-from-area": ProblemType(
         422, "The contact is not reachable there", "Add a number that can be called from there."
+    ),
+    "contact-voice-only": ProblemType(
+        422,
+        "Who cannot call cannot answer",
+        "Add a contact with text or url, or one for the deaf; your organisation may have a standing one.",
     ),
     "expired": ProblemType(409, "The end has passed", "Give an end in the future, within the limit."),
     "superseded": ProblemType(409, "A later version exists", "Use the latest version."),

@@ -105,7 +105,7 @@ def faults_of(error: ValidationError, prefix: str = "") -> list[Fault]:
     if error.error_count() > MAX_LISTED:
         return [Fault(prefix, "Nearly nothing here is as it should be: is this the right document?")]
     details = error.errors(include_url=False, include_input=False)
-    broken = {detail["loc"][:-1] for detail in details}
+    broken = {detail["loc"][:depth] for detail in details for depth in range(len(detail["loc"]))}
     told = [detail for detail in details if detail["type"] != "too_short" or detail["loc"] not in broken]
     return [Fault(prefix + pointer_of(_location(detail)), _sentence(detail)) for detail in told[:MAX_FAULTS]]
 

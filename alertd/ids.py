@@ -53,6 +53,7 @@ class Door(enum.IntEnum):
     RECEIPT = 1  # a carrier's late report
     ACK = 2  # an app's acknowledgement
     LEAVE = 3  # one click that stops an address
+    PAGE = 4  # an app's look at a message to somebody on call, which is no row of a ledger
 
 
 #: The door that a message's tag opens, by its channel: what is in the message is what its receiver is shown. A mail's is in its
@@ -91,6 +92,11 @@ class Tags:
     def is_for(self, reference: Reference, address: str) -> bool:
         """Whether what a tag names was sent to this address, as far as the tag says."""
         return reference.to in {b"", self._to(address)}
+
+    def page_chain(self, alert_id: str) -> str:
+        """What pages of a version go by on a phone: an id like a chain's, which is none's, so that nothing takes them for the alert."""
+        random = hmac.digest(self._key, b"page" + alert_id.encode(), "sha256")[:10]
+        return _ulid_text(_ulid_bytes(chain_of(alert_id))[:6] + random)
 
     def _to(self, address: str) -> bytes:
         return hmac.digest(self._key, b"\0" + address.encode(), "sha256")[:_TO_BYTES]

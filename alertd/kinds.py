@@ -67,11 +67,22 @@ class Occasion(enum.StrEnum):
 
 
 class Notify(enum.StrEnum):
-    """Who is told of an update again. Whoever is newly inside is told of the alert by the first two, and nobody by the last."""
+    """Who is told of an update again. Whoever is newly inside is told of the alert, but by `none`."""
 
     FULL = "full"  # whoever was told, on the channels they were told on, as loud as the alert is
     SILENT = "silent"  # whoever was told by push, in its place on the phone and without a sound
     NONE = "none"  # nobody: it changes what is shown, and what those are told who were still to be told
+    NEWLY = "newly"  # nobody: a neighbour permitted its ground. No person asks for it
+
+
+class PermissionState(enum.StrEnum):
+    """Where a neighbouring organisation's permission stands, for the part of an alert that lies in its jurisdiction."""
+
+    UNASKED = "unasked"  # the alert awaits its second person; then it is asked
+    ASKED = "asked"
+    GRANTED = "granted"
+    REFUSED = "refused"
+    LAPSED = "lapsed"  # nobody answered while the alert was told
 
 
 class Verdict(enum.StrEnum):
@@ -97,6 +108,14 @@ class PurgeReason(enum.StrEnum):
     REQUEST = "request"  # the family, or whoever it is about, asked for it
     ORDER = "order"  # a court, or an authority
     ERROR = "error"  # it should never have been here
+
+
+class LiftReason(enum.StrEnum):
+    """Why an address may be used again. A code, for words might name it."""
+
+    REQUEST = "request"  # its owner asked to be told again, by another way than START
+    REASSIGNED = "reassigned"  # it is somebody else's by now, who asked to be told
+    ERROR = "error"  # it should never have been on the list
 
 
 class Protection(enum.StrEnum):
@@ -169,6 +188,17 @@ class ResponseType(enum.StrEnum):
     ASSESS = "Assess"
     ALL_CLEAR = "AllClear"
     NONE = "None"
+
+
+class Criterion(enum.StrEnum):
+    """What the case of a missing child meets. An alert may name others, too; organisations ask for these."""
+
+    MINOR = "minor"
+    HIGH_RISK = "high-risk"  # of death or serious harm
+    USEFUL_INFORMATION = "useful-information"  # there is something that people can look for
+    ABDUCTION = "abduction"  # confirmed, or reasonably believed
+    CONSENT = "consent"  # of whoever has custody, to the publication
+    REGISTERED = "registered"  # as missing, with the police of the country
 
 
 class Sex(enum.StrEnum):

@@ -15,6 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from alertd.alerts import CHANNELS, AlertState, State
+from alertd.kinds import ON_SCREEN
+from channels.base import Loudness
 
 _QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _LONG = (0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600)
@@ -37,6 +39,13 @@ class Metrics:
         self.optouts = self._counter("optouts", "People who left by a channel", "channel")
         self.audit_entries = self._counter("audit_entries", "Entries written into the audit", "")
         self.webhooks = self._counter("webhooks", "Tries to tell a webhook, and webhooks turned off", "outcome")
+        self.pages = self._counter("pages", "Tries to tell somebody on call that an alert waits", "channel outcome")
+        self.unanswered = self._counter(
+            "unanswered", "Alerts that wait, and nobody is on duty or all were told in vain", "reason"
+        )
+        self.distributions = self._counter(
+            "distributions", "Messages to distributors, by what became of each", "outcome"
+        )
         self.limit_rate = self._gauge("limit_rate", "Permits a second a carrier allows", carrier)
         self.limit_wait_seconds = self._histogram("limit_wait_seconds", "Waiting for a carrier's permits", carrier)
         self.domain_waits = self._counter(
@@ -49,17 +58,34 @@ class Metrics:
         self.last_send_seconds = self._histogram(
             "last_send_seconds", "Approval to the last hand-over of an alert", buckets=_LONG
         )
+        self.delivery_seconds = self._histogram(
+            "delivery_seconds", "Hand-over to the report that it arrived", "channel", buckets=_LONG
+        )
         self.audience_seconds = self._histogram("audience_seconds", "Finding an audience")
         self.audience_people = self._histogram("audience_people", "People in an audience", buckets=_PEOPLE)
         self.plan_seconds = self._histogram("plan_seconds", "Planning a whole audience", buckets=_LONG)
         self.http_request_seconds = self._histogram(
             "http_request_seconds", "Requests to the API", "route method status"
         )
+        self._show()
+
+    def _show(self) -> None:
+        """Make visible, before anything happens to them, the series whose labels are known."""
         for outcome in ("told", "again", "never", "off"):
             self.webhooks.labels(outcome)
+        for reason in ("nobody", "in_vain"):
+            self.unanswered.labels(reason)
+        for outcome in ("accepted", "acknowledged", "refused", "given_up", "again"):
+            self.distributions.labels(outcome)
         for channel in CHANNELS:
+            for outcome in ("accepted", "retry", "never", "unknown", "withheld"):
+                self.pages.labels(channel, outcome)
             self.optouts.labels(channel)
             self.duplicates.labels(channel)
+            self.delivery_seconds.labels(channel)
+        for channel in ON_SCREEN:
+            for state in ("delivered", "seen"):
+                self.receipts.labels(channel, "app", state)
 
     def _counter(self, name: str, says: str, labels: str) -> Counter:
         return Counter(f"alertd_{name}", says, labels.split(), registry=self.registry)
@@ -79,6 +105,8 @@ class Metrics:
             self.domain_waits.labels(carrier, domain)
         for outcome in ("accepted", "retry", "never", "unknown", "withheld"):
             self.outcomes.labels(channel, carrier, outcome, "none")
+        for state in (State.DELIVERED, State.FAILED):
+            self.receipts.labels(channel, carrier, state.word)
 
     def text(self) -> bytes:
         """Prometheus' text format."""
@@ -120,8 +148,9 @@ def merged_text(texts: Iterable[bytes]) -> bytes:
     return generate_latest(registry)
 
 
-def fleet_text(
+def fleet_text(  # noqa: PLR0913  one a thing that is measured
     counts: dict[str, dict[str, int]],
+    queues: Mapping[tuple[str, str], tuple[int, float]],
     alerts: dict[str, int],
     breakers: Mapping[tuple[str, str], bool],
     *,
@@ -129,19 +158,28 @@ def fleet_text(
     pending_oldest_s: float,
     webhooks_off: int,
     reviews_pending: int,
+    takedowns_open: int,
+    takedowns_refused: int,
 ) -> bytes:
-    """The fleet's series, from what the store says now: `counts` by channel and state of all live alerts, `breakers` by channel
-    and carrier.
+    """The fleet's series, from what the store says now: `counts` by channel and state of all live alerts, `queues` how many of
+    these are queued and how many seconds ago the oldest of their alerts was approved, by channel and loudness, `breakers` by channel and carrier.
     """
     r = CollectorRegistry()
     targeted = Gauge("alertd_targeted", "References planned, live alerts", ["channel"], registry=r)
     references = Gauge("alertd_references", "References by state, live alerts", ["channel", "state"], registry=r)
+    lanes = ["channel", "lane"]
+    queued = Gauge("alertd_queue_references", "References queued, by their alert's loudness", lanes, registry=r)
+    oldest = Gauge("alertd_queue_oldest_seconds", "Since the oldest alert with some was approved", lanes, registry=r)
     by_state = Gauge("alertd_alerts", "Alerts by state", ["state"], registry=r)
     for channel in CHANNELS:
         found = counts.get(channel, {})
         targeted.labels(channel).set(found.get("targeted", 0))
         for state in State:
             references.labels(channel, state.word).set(found.get(state.word, 0))
+        for lane in Loudness:
+            many, oldest_s = queues.get((channel, lane), (0, 0.0))
+            queued.labels(channel, lane).set(many)
+            oldest.labels(channel, lane).set(oldest_s)
     for alert_state in AlertState:
         by_state.labels(alert_state).set(alerts.get(alert_state, 0))
     is_open = Gauge("alertd_breaker_open", "1: fails, and rests", ["channel", "carrier"], registry=r)
@@ -150,6 +188,14 @@ def fleet_text(
     Gauge("alertd_subscribers", "People who asked to be told", registry=r).set(subscribers)
     Gauge("alertd_webhooks_off", "Webhooks that were turned off", registry=r).set(webhooks_off)
     Gauge("alertd_reviews_pending", "Alerts approved alone that await their review", registry=r).set(reviews_pending)
+    Gauge("alertd_distributor_takedowns_open", "Take-downs that a distributor has not confirmed", registry=r).set(
+        takedowns_open
+    )
+    Gauge(
+        "alertd_distributor_takedowns_refused",
+        "Of the take-downs that are not confirmed, those that were refused or never taken: nothing more is tried",
+        registry=r,
+    ).set(takedowns_refused)
     Gauge("alertd_pending_oldest_seconds", "How long the oldest alert waits for a second person", registry=r).set(
         pending_oldest_s
     )

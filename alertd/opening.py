@@ -95,7 +95,7 @@ async def store_of(settings: Settings) -> AsyncIterator[Store]:
         return
     directory = _made(section.directory.resolve())
     guard = DiskGuard(
-        directory, DiskSettings(reserve_bytes=section.reserve_mb * _MB, ballast_bytes=section.ballast_mb * _MB)
+        directory, DiskSettings(reserve_bytes=section.reserve_bytes, ballast_bytes=section.ballast_mb * _MB)
     )
     guard.check()
     options = EmbeddedSettings(directory=directory, server=section.server, maxmemory_mb=section.maxmemory_mb)

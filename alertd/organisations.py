@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from alertd.cases import MAX_CONTACTS, Contact
 from alertd.documents import MAX_POLYGONS, MAX_REGIONS, Shape
-from alertd.faults import refusal
+from alertd.faults import refusal, refuse
 from alertd.fields import MAX_LANGUAGES, Document, Form, Language, Line, RegionCode
-from alertd.kinds import Level
+from alertd.kinds import KINDS, Kind, Level
+from alertd.verifying import VerificationRule
 
 #: A name in records and keys.
 OrganisationId = Annotated[
@@ -72,6 +74,9 @@ class Organisation(Document):
                     "jurisdiction": {"regions": ["ES"]},
                     "unattended": {"levels": ["information"], "people": 2000, "alerts_per_hour": 4},
                     "break_glass": {"levels": ["child-alert"], "after_min": 10},
+                    "verification": {
+                        "endangered": {"all_of": ["minor"], "any_of": ["high-risk", "abduction"], "at_least": 1}
+                    },
                 }
             ]
         }
@@ -86,6 +91,42 @@ class Organisation(Document):
     jurisdiction: Jurisdiction | None = Field(None, description="Where its alerts may be told; null: everywhere.")
     unattended: Unattended | None = Field(None, description="Null: every Actual alert needs a second person.")
     break_glass: BreakGlass | None = Field(None, description="Null: nobody approves alone what they wrote.")
+    verification: Annotated[
+        dict[Level, VerificationRule],
+        Field(max_length=len(Level), examples=[{"endangered": {"all_of": ["minor", "registered"]}}]),
+    ] = Field(
+        default_factory=dict,
+        description="By level of a missing-child alert, what its case must meet. A level that is not here is as the service has it; "
+        "at `child-alert` this comes on top of that.",
+    )
+
+    contact: Annotated[tuple[Contact, ...], Field(max_length=MAX_CONTACTS)] = Field(
+        (),
+        description="Ways to answer without a voice, which its alerts of missing children get that have none.",
+        examples=[[{"text": "sms:+34600000000", "role": "deaf"}]],
+    )
+
+    @field_validator("contact")
+    @classmethod
+    def _without_a_voice(cls, contacts: tuple[Contact, ...]) -> tuple[Contact, ...]:
+        wrong = [((i,), "This one needs a voice.") for i, one in enumerate(contacts) if not one.is_voiceless]
+        if wrong:
+            refuse("Organisation", wrong)
+        return contacts
+
+    @field_validator("verification")
+    @classmethod
+    def _of_a_case(cls, rules: dict[Level, VerificationRule]) -> dict[Level, VerificationRule]:
+        levels = KINDS[Kind.MISSING_CHILD]
+        if wrong := [
+            ((level,), "Alerts of this level have no case to verify.") for level in rules if level not in levels
+        ]:
+            refuse("Organisation", wrong)
+        rule = rules.get(Level.CHILD_ALERT)
+        if rule is not None and not rule.custody_checked:
+            sentence = "A child-alert wakes everybody: its custody is always checked."
+            refuse("Organisation", [((Level.CHILD_ALERT, "custody_checked"), sentence)])
+        return rules
 
 
 #: What whoever runs the service grants to an organisation: it could reach anywhere, and speak as anybody, if it granted that itself.

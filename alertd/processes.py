@@ -120,7 +120,8 @@ class Child:
     def signal(self, number: int) -> None:
         if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(number)
+                # `send_signal` would reap one that has died, and its code would be lost.
+                os.kill(self._process.pid, number)
 
 
 @asynccontextmanager

@@ -11,13 +11,15 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from alertd.cases import ContactRole, bare_plate
+from alertd.cases import ContactRole, Verification, bare_plate
 from alertd.documents import Alert, Status
 from alertd.errors import Fault
 from alertd.faults import Location, pointer_of
-from alertd.fields import CLOCK_SKEW, Document
-from alertd.kinds import Kind, Level
+from alertd.fields import CLOCK_SKEW, Document, folded_subject
+from alertd.kinds import Criterion, Kind, Level
+from alertd.neutral import calls_guilty
 from alertd.restriction import RESTRICTED
+from alertd.verifying import VerificationRule
 
 #: The ledger counts milliseconds since the start in 32 bits: 49 days. A longer search is extended, which a person does.
 MAX_LIFE = timedelta(days=30)
@@ -32,12 +34,14 @@ NOT_YET: tuple[tuple[str, Any, str], ...] = (
 
 _VERIFIED = "An Actual missing-child alert needs"
 
+_CUSTODY, _CRITERIA = "case/verification/custody_checked", "/case/verification/criteria"
+
 #: What must be known and decided before a child is named in public.
 VERIFICATION: tuple[tuple[str, str], ...] = (
     ("case/verification/authority", f"{_VERIFIED} the authority that verified the case."),
     ("case/verification/reference", f"{_VERIFIED} that authority's reference."),
     ("case/verification/criteria", f"{_VERIFIED} at least one criterion that is met."),
-    ("case/verification/custody_checked", f"{_VERIFIED} custody to be checked: the seeker may be the danger."),
+    (_CUSTODY, f"{_VERIFIED} custody to be checked: the seeker may be the danger."),
     ("case/verification/protected_identity_checked", f"{_VERIFIED} a check whether the child's identity is protected."),
     ("case/verification/publication_risk", f"{_VERIFIED} someone to have weighed the risk of publishing."),
     ("case/best_interests", f"{_VERIFIED} someone to have decided that it is in the child's best interests."),
@@ -46,7 +50,7 @@ VERIFICATION: tuple[tuple[str, str], ...] = (
 )
 
 #: What a case meets that everybody is woken for.
-CRITERIA = ("minor", "high-risk", "useful-information")
+CRITERIA = (Criterion.MINOR, Criterion.HIGH_RISK, Criterion.USEFUL_INFORMATION)
 
 #: Times that lie behind everyone.
 _PAST = ("case/last_seen/at", "case/verification/publication_risk/at", "case/best_interests/at")
@@ -67,17 +71,20 @@ def not_honoured(document: Document, part: str = "") -> list[Fault]:
     ]
 
 
-def missing_verification(alert: Alert) -> list[Fault]:
-    """What an Actual missing-child alert lacks before anyone may be told; nothing for other alerts."""
+def missing_verification(alert: Alert, rule: VerificationRule | None = None) -> list[Fault]:
+    """What an Actual missing-child alert lacks before anyone may be told; nothing for other alerts. `rule` is what its organisation
+    asks for at its level.
+    """
     if alert.status is not Status.ACTUAL or alert.kind is not Kind.MISSING_CHILD:
         return []
+    spared = rule is not None and not rule.custody_checked and alert.level is not Level.CHILD_ALERT
     faults = [
         Fault(pointer_of(place), sentence)
         for path, sentence in VERIFICATION
         for place, value in _values(alert, path)
-        if not value
+        if not value and not (spared and path == _CUSTODY)
     ]
-    return faults + _unmet(alert)
+    return faults + _unmet(alert) + (_beside(alert, rule) if rule else [])
 
 
 def _unmet(alert: Alert) -> list[Fault]:
@@ -87,7 +94,28 @@ def _unmet(alert: Alert) -> list[Fault]:
         return []
     unmet = [criterion for criterion in CRITERIA if criterion not in verification.criteria]
     sentence = f"A child-alert wakes everybody: its case must meet {', '.join(unmet)}, too. Else send it as endangered."
-    return [Fault("/case/verification/criteria", sentence)] if unmet else []
+    return [Fault(_CRITERIA, sentence)] if unmet else []
+
+
+def _beside(alert: Alert, rule: VerificationRule) -> list[Fault]:
+    """What its own organisation asks for and the case does not meet: a fault for each (ops/decisions/0042)."""
+    said = alert.case.verification or Verification()
+    told = CRITERIA if alert.level is Level.CHILD_ALERT and said.criteria else ()  # by `_unmet`
+    unmet = [one for one in rule.all_of if one not in {*said.criteria, *told}]
+    faults = [Fault(_CRITERIA, f"Your organisation asks for {one} at this level.") for one in unmet]
+    met = [one for one in set(rule.any_of) if one in said.criteria]
+    if rule.any_of and len(met) < rule.at_least:
+        sentence = f"Your organisation asks for at least {rule.at_least} of {', '.join(rule.any_of)} at this level."
+        faults.append(Fault(_CRITERIA, sentence))
+    if (
+        said.authority
+        and rule.authorities
+        and folded_subject(said.authority) not in map(folded_subject, rule.authorities)
+    ):
+        faults.append(
+            Fault("/case/verification/authority", "Your organisation has cases of this level verified by others.")
+        )
+    return faults
 
 
 def overtold(alert: Alert) -> list[Fault]:
@@ -99,6 +127,17 @@ def overtold(alert: Alert) -> list[Fault]:
         Fault(pointer_of(place), "Of a child under protection only age and sex are told.")
         for place, value in told
         if value
+    ]
+
+
+def not_neutral(alert: Alert) -> list[Fault]:
+    """What calls somebody guilty who is sought, or drives: nobody has convicted them."""
+    paths = ("case/persons_sought/*/description/*", "case/vehicles/*/description/*")
+    return [
+        Fault(pointer_of(place), "Say what they look like, and nothing of what they did: nobody has convicted them.")
+        for path in paths
+        for place, text in _values(alert, path)
+        if calls_guilty(text, str(place[-1]))
     ]
 
 
@@ -116,14 +155,35 @@ def unreviewed(alert: Alert) -> list[Fault]:
     ]
 
 
+def voice_only(alert: Alert) -> list[Fault]:
+    """Whether those who cannot hear or speak have a way to answer an Actual alert of a missing child."""
+    if alert.status is not Status.ACTUAL or alert.kind is not Kind.MISSING_CHILD:
+        return []
+    if any(one.is_voiceless for one in alert.case.contact):
+        return []
+    return [
+        Fault(
+            "/case/contact",
+            "Add a text or a url, or a number with the role deaf, as a relay service has it: not all can call.",
+        )
+    ]
+
+
 def unreachable(alert: Alert, countries: Sequence[str]) -> list[Fault]:
     """Whether everybody in an area of these countries can use one of the contacts: the safety line names only one. Those for the
-    deaf do not count where there are others; where no country is known, nothing can be said.
+    deaf do not count where there are others, and are to be had in each country themselves; where no country is known, nothing can be
+    said.
     """
     contacts = [one for one in alert.case.contact if one.role is not ContactRole.DEAF] or alert.case.contact
-    if not contacts or not all(one.missing_in(countries) for one in contacts):
+    if contacts and all(one.missing_in(countries) for one in contacts):
+        return [
+            Fault("/case/contact", f"None of these works everywhere where people are told: {', '.join(countries)}.")
+        ]
+    voiceless = [one for one in alert.case.contact if one.is_voiceless]
+    without = [country for country in countries if all(one.missing_in([country]) for one in voiceless)]
+    if not voiceless or not without:
         return []
-    return [Fault("/case/contact", f"None of these works everywhere where people are told: {', '.join(countries)}.")]
+    return [Fault("/case/contact", f"Who cannot call has no contact that works in {', '.join(without)}.")]
 
 
 def expiry_faults(alert: Alert, now: datetime) -> list[Fault]:
@@ -135,12 +195,21 @@ def expiry_faults(alert: Alert, now: datetime) -> list[Fault]:
     return []
 
 
+def start_faults(alert: Alert, now: datetime) -> list[Fault]:
+    """Whether an alert that is to start later does so before its end. `now` has a time zone."""
+    if alert.starts is None:
+        return []
+    if alert.starts <= now:
+        return [Fault("/starts", "This time has passed. Leave it out to have the alert told once it is approved.")]
+    return [Fault("/starts", "The alert has ended by then.")] if alert.starts >= alert.expires else []
+
+
 def delay_faults(alert: Alert, now: datetime) -> list[Fault]:
     """Rings that would be told after the alert's end, if it were approved `now`, which has a time zone."""
     return [
         Fault(pointer_of(place), "These people would be told after the alert has ended.")
         for place, delay_min in _values(alert, "target/rings/*/delay_min")
-        if delay_min and now + timedelta(minutes=delay_min) >= alert.expires
+        if delay_min and max(now, alert.starts or now) + timedelta(minutes=delay_min) >= alert.expires
     ]
 
 

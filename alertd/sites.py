@@ -1,4 +1,4 @@
-"""The HTTP servers of a process: the API's, and a worker's own metrics."""
+"""The HTTP servers of a process: the API's, and a worker's own metrics and health."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from aiohttp.http_parser import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 
 from alertd.api import create_app, needs, problems
+from alertd.api.system import healthz, readiness
 from alertd.app import Parts
 from alertd.config import ApiSection
 from alertd.console import console_routes
@@ -37,6 +38,8 @@ class _Handler(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002 it quotes the request
     ) -> web.StreamResponse:
+        if isinstance(exc, ConnectionResetError):  # whoever asked has gone: nothing failed
+            raise exc
         self.log_exception("a request cannot be read", exc_info=exc)
         if request.writer.output_size > 0:
             raise ConnectionError("an answer had begun")
@@ -138,13 +141,16 @@ async def api_site(
 
 @asynccontextmanager
 async def metrics_site(parts: Parts, where: str) -> AsyncIterator[None]:
-    """A worker's own series, at "unix:PATH" or "HOST:PORT"."""
+    """A worker's own series and health, at "unix:PATH" or "HOST:PORT"."""
 
     async def metrics(_request: web.Request) -> web.Response:
         return web.Response(body=parts.metrics.text(), content_type="text/plain")
 
+    async def readyz(_request: web.Request) -> web.Response:
+        return readiness(is_ready=await parts.db.answers())
+
     app = web.Application()
-    app.router.add_get("/metrics", metrics)
+    app.add_routes([web.get("/metrics", metrics), web.get("/healthz", healthz), web.get("/readyz", readyz)])
     runner = Runner(app, access_log=None, shutdown_timeout=LAST_CALLS_S)
     await runner.setup()
     kind, _, rest = where.partition(":")
@@ -156,13 +162,13 @@ async def metrics_site(parts: Parts, where: str) -> AsyncIterator[None]:
         await runner.cleanup()
 
 
-def announce(url: str, key: str | None, sign_in: str | None) -> None:
-    """Standard output is for the person at the terminal: where it listens and, once, the administrator's key and sign-in."""
+def announce(url: str, key: str | None, sign_in: str | None, minutes: int) -> None:
+    """Standard output is for the person at the terminal: where it listens and, once, the administrator's key and sign-in, good for so long."""
     sys.stdout.write(f"alertd listens on {url}\n")
     if key:
         sys.stdout.write(f"The administrator's key, told this once; to use it: export ALERTD_KEY={key}\n")
     if sign_in:
-        sys.stdout.write(f"To sign in as administrator, once and within the hour: {sign_in}\n")
+        sys.stdout.write(f"To sign in as administrator, once and within {minutes} minutes: {sign_in}\n")
     sys.stdout.flush()
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -21,19 +20,24 @@ from alertd.clock import Clock
 from alertd.config import WorkerSection
 from alertd.ids import chain_of
 from alertd.metrics import Metrics
+from alertd.service.carrier_tests import CarrierTests
 from alertd.service.carriers import Carriers
 from alertd.service.closing import Closing
 from alertd.service.dispatch import Dispatch
 from alertd.service.ending import Ending
 from alertd.service.events import Events
+from alertd.service.paging import Paging
 from alertd.service.planning import Planner
+from alertd.service.starting import Starting
 from alertd.service.stopping import Stopping
+from alertd.service.turns import Lanes, Turns
 from alertd.service.webhook_delivery import WebhookDelivery
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.connection import StoreUnavailableError
 from alertd.store.scripts import LEASE_MS
 from alertd.store.sweeper import Sweeper
-from alertd.store.work import Lease, Work
+from alertd.store.work import Work
+from alertd.store.work_records import Lease
 from channels.base import Loudness
 
 HEARTBEAT_S = LEASE_MS / 3000  # three beats a lease
@@ -44,6 +48,7 @@ LISTEN_S = 0.1
 FRESH_S = 0.5
 SWEEP_S = 3.0
 CLOSE_S = 60.0
+TEST_S = 0.5  # somebody waits for what a carrier answers to a test
 PLANNABLE = {AlertState.APPROVED, AlertState.SENDING}
 AT_ONCE = 16  # alerts that are planned beside one another
 #: Batches of a channel that are ready to be sent are enough for most of a second. Where there are, and other alerts beside this one, its
@@ -53,42 +58,6 @@ EMPTY_S = (
     0.25  # what is planned and had nothing to send on a channel is asked again: a retry comes due, a lease is lost
 )
 TELL_S = 0.2  # what happened to an alert is told so soon
-
-
-class Lanes:
-    """The lanes of one channel: what is loud may have them all, the rest all but one where there are several. A lease of fewer rows
-    than a chunk takes a share of a lane, so that many alerts to few go beside one another.
-
-    What is not loud may hold its lanes for a minute while it ramps up: where what is loud would take more, they are given up.
-    """
-
-    def __init__(self, lanes: int, chunk: int) -> None:
-        self._chunk = chunk
-        self._most = {True: lanes * chunk, False: max(1, lanes - 1) * chunk}  # rows
-        self._taken = {True: 0, False: 0}
-        self._freed = asyncio.Event()
-        self.pressed = False  # what is loud took all it could have
-
-    def room(self, *, loud: bool) -> int:
-        """How many leases there is room for, however many rows they have."""
-        if self.pressed and not loud:
-            return 0
-        rows = min(self._most[True] - sum(self._taken.values()), self._most[loud] - self._taken[loud])
-        return rows // self._chunk
-
-    def take(self, rows: int, *, loud: bool) -> None:
-        self._taken[loud] += min(rows, self._chunk)
-
-    def free(self, rows: int, *, loud: bool) -> None:
-        self._taken[loud] -= min(rows, self._chunk)
-        self._freed.set()
-
-    async def freed(self, within_s: float) -> None:
-        """Wait, so long at most, for a lane that was freed since the last time."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(within_s):
-                await self._freed.wait()
-        self._freed.clear()
 
 
 @dataclass(kw_only=True)
@@ -101,10 +70,13 @@ class Worker:
     dispatch: Dispatch
     stopping: Stopping
     ending: Ending
+    starting: Starting
     sweeper: Sweeper
     closing: Closing
     events: Events
     webhooks: WebhookDelivery
+    paging: Paging
+    carrier_tests: CarrierTests
     carriers: Carriers
     clock: Clock
     metrics: Metrics
@@ -114,7 +86,7 @@ class Worker:
     _held: dict[str, Lease] = field(default_factory=dict)
     _heard: float = -FRESH_S  # when it was last asked what is stopped
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
-    _turn: Counter[tuple[str, bool]] = field(default_factory=Counter)  # by channel and loudness: who is asked next
+    _turns: dict[tuple[str, bool], Turns] = field(default_factory=dict)  # by channel and loudness
     _loud: dict[str, bool] = field(default_factory=dict)  # of the live, those that were read
     _planned: set[str] = field(default_factory=set)  # of the live: what is planned stays so, and is not read again
     _empty: dict[tuple[str, str], float] = field(
@@ -122,6 +94,12 @@ class Worker:
     )  # by chain and channel: until when there is nothing
     _stepped: dict[str, float] = field(default_factory=dict)  # of those planned in part: when that last went on
     _faults: set[tuple[str, str, str]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        lanes, chunk = self.settings.lanes, self.settings.chunk
+        self._turns |= {
+            (channel, loud): Turns(lanes, chunk) for channel in self.carriers.channels for loud in (True, False)
+        }
 
     def stop(self) -> None:
         """Take no more work; `run` returns when what is under way is settled."""
@@ -139,25 +117,32 @@ class Worker:
                     (self._plan, poll_s),
                     (self._finish, poll_s * 4),
                     (self._expire, EXPIRY_S),
+                    (self._start, EXPIRY_S),
                     (self._sweep, SWEEP_S),
                     (self._tell, TELL_S),
                     (self._close, CLOSE_S),
+                    (self.carrier_tests.round, TEST_S),
                 ):
                     work.create_task(self._repeat(step, every_s))
                 for channel in sorted(self.carriers.channels):
                     work.create_task(self._feed(channel))
             await self.webhooks.close()
+            await self.paging.close()
+            await self.carrier_tests.close()
             await ended(heart)
 
     async def _repeat(self, step: Callable[[], Awaitable[object]], every_s: float) -> None:
         while not self._stop.is_set() or step == self._beat:
-            try:
-                await step()
-            except StoreUnavailableError:
-                structlog.get_logger().warning("store unavailable", step=step.__name__)
-            except Exception as error:  # noqa: BLE001  whatever it is, the others go on, and this is tried again
-                self._fault(step.__name__, error)
+            await self._tried(step)
             await self._pause(every_s, until_stop=step != self._beat)
+
+    async def _tried(self, step: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await step()
+        except StoreUnavailableError:
+            structlog.get_logger().warning("store unavailable", step=step.__name__)
+        except Exception as error:  # noqa: BLE001  whatever it is, the others go on, and this is tried again
+            self._fault(step.__name__, error)
 
     async def _pause(self, seconds: float, *, until_stop: bool) -> None:
         """An idle worker that is to stop does not sleep on; the heart beats as long as something is held."""
@@ -169,8 +154,9 @@ class Worker:
             stop.cancel()
 
     async def _look(self) -> None:
-        self._live = await self.alerts.live()
-        self._versions = await self.alerts.versions(sorted(self._live))
+        live = await self.alerts.live()
+        versions = await self.alerts.versions(sorted(live))
+        self._live, self._versions = live, versions  # at once: whoever reads both sees none newer than the other
         self._planned.intersection_update(self._versions)
         self._loud = {alert_id: loud for alert_id, loud in self._loud.items() if alert_id in self._versions}
         self._empty = {asked: until for asked, until in self._empty.items() if asked[0] in self._live}
@@ -231,6 +217,13 @@ class Worker:
         started, record = self.clock.monotonic(), await self.alerts.get(alert_id)
         if record is not None and await self.planner.plan(record, partial(self._gives_way, alert_id)):
             self.metrics.plan_seconds.observe(self.clock.monotonic() - started)
+            self._expect(chain_of(alert_id))
+
+    def _expect(self, chain: str) -> None:
+        """It has something to send by now."""
+        for channel, loud in self._turns:
+            self._turns[channel, loud].expect(chain)
+            self._empty.pop((chain, channel), None)
 
     def _unread(self) -> bool:
         """Whether there is an alert that nobody has looked at: it may be loud, or told to fewer."""
@@ -256,6 +249,10 @@ class Worker:
         for alert_id in await self.alerts.due(self.clock.now_ms()):
             await self._guarded("expire", alert_id, self.ending.expire(alert_id))
 
+    async def _start(self) -> None:
+        for alert_id in await self.starting.due():
+            await self._guarded("start", alert_id, self.starting.start(alert_id))
+
     async def _guarded(self, step: str, alert_id: str, work: Awaitable[object]) -> None:
         """A step for one alert: one that cannot be handled must not keep the others from being told."""
         try:
@@ -280,10 +277,12 @@ class Worker:
 
     async def _tell(self) -> None:
         if await self.events.leads():
-            await self.events.bring()
-            await self.webhooks.round()
+            for step in (self.events.bring, self.webhooks.round, self.paging.round):
+                await self._tried(step)
         else:
             await self.webhooks.close()
+            await self.paging.close()
+            await self.carrier_tests.close()
 
     async def _beat(self) -> None:
         if self._held:
@@ -298,13 +297,13 @@ class Worker:
                 for loud in (True, False):
                     room = lanes.room(loud=loud)
                     leases = await self._leases(channel, room, loud=loud)
-                    if loud and room:
-                        lanes.pressed = len(leases) == room
                     for lease in leases:
                         lanes.take(len(lease.rows), loud=loud)
                         self._held[lease.name] = lease
                         tasks.create_task(self._drain(lease, lanes, loud=loud))
                         found += 1
+                    if loud and room:
+                        lanes.pressed = not lanes.room(loud=True)
                 if not found:
                     await lanes.freed(self.settings.poll_ms / 1000)
 
@@ -316,34 +315,50 @@ class Worker:
         return [chain for chain in sorted(self._live) if (chain in of_loud) == loud]
 
     async def _leases(self, channel: str, room: int, *, loud: bool) -> list[Lease]:
-        """At most `room` leases from the live alerts of a loudness, each in turn, as many as there is room asked at once."""
-        if self._deaf():
-            return []
-        now, hold = self.clock.monotonic(), self.carriers.held()
-        live = [chain for chain in self._of_loudness(loud=loud) if self._empty.get((chain, channel), 0) <= now]
-        planned = self._live.keys() - {chain_of(one) for one in self._versions if one not in self._planned}
+        """Leases of at most so many chunks from the live alerts of a loudness, each in its turn, as many as there is room asked at once. A
+        turn is a chunk: who has less in a batch is asked again.
+        """
+        found, rows = list[Lease](), Counter[str]()
+        chains = self._turns[channel, loud].order(self._of_loudness(loud=loud))  # who has no lane counts as waiting
+        if not room or self._deaf():
+            return found
+        now, chunk = self.clock.monotonic(), self.settings.chunk
+        todo = [chain for chain in chains if self._empty.get((chain, channel), 0) <= now]
+        again = set[str]()
+        while todo and (again or not found) and (left := room + sum(rows.values()) // -chunk) > 0:
+            asked, todo = todo[:left], todo[left:]
+            leases = await self._asked(channel, asked, loud=loud)
+            found += leases
+            rows.update({chain_of(one.alert_id): min(len(one.rows), chunk) for one in leases})
+            again = {chain for one in leases if rows[chain := chain_of(one.alert_id)] < chunk}
+            todo = [*(chain for chain in asked if chain in again), *todo]
+        return found
+
+    async def _asked(self, channel: str, chains: Sequence[str], *, loud: bool) -> list[Lease]:
+        """What each of them has to send now."""
+        turns, now, found = self._turns[channel, loud], self.clock.monotonic(), list[Lease]()
+        unplanned = {chain_of(one) for one in self._versions if one not in self._planned}
         held = [name for name, lease in self._held.items() if lease.alike.channel == channel]
-        for start in range(0, len(live) if room else 0, max(1, room)):
-            turn = self._turn[channel, loud]
-            asked = [live[(turn + i) % len(live)] for i in range(min(room, len(live) - start))]
-            self._turn[channel, loud] = turn + len(asked)
-            try:
-                answers = await self.work.leases(asked, channel, hold, held)
-            except StoreUnavailableError:
-                return []
-            for chain, answer in zip(asked, answers, strict=True):
-                if isinstance(answer, Exception):
-                    self._fault("lease", answer, chain)
-                elif answer is None and chain in planned:
-                    self._empty[chain, channel] = now + EMPTY_S
-            leases = [answer for answer in answers if isinstance(answer, Lease)]
-            if leases:
-                return leases
-        return []
+        try:
+            answers = await self.work.leases(chains, channel, self.carriers.held(), held)
+        except StoreUnavailableError:
+            return found
+        for chain, answer in zip(chains, answers, strict=True):
+            if isinstance(answer, Lease):
+                turns.take(answer)
+                found.append(answer)
+                continue
+            turns.nothing(chain)
+            self._empty[chain, channel] = now + (self.settings.poll_ms / 1000 if chain in unplanned else EMPTY_S)
+            if answer:
+                self._fault("lease", answer, chain)
+        return found
 
     async def _drain(self, lease: Lease, lanes: Lanes, *, loud: bool) -> None:
+        turns = self._turns[lease.alike.channel, loud]
+
         def gives_way() -> bool:
-            return self._deaf() or (lanes.pressed and not loud)
+            return self._deaf() or (lanes.pressed and not loud) or turns.over(lease)
 
         try:
             await self._guarded("drain", lease.alert_id, self.dispatch.drain(lease, self._stop.is_set, gives_way))
@@ -351,4 +366,5 @@ class Worker:
             structlog.get_logger().warning("store unavailable", step="drain", alert=lease.alert_id, batch=lease.batch)
         finally:
             self._held.pop(lease.name, None)
+            turns.free(lease)
             lanes.free(len(lease.rows), loud=loud)

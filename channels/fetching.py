@@ -13,11 +13,16 @@ import re
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+
+from channels.base import MayWrite
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -59,9 +64,12 @@ AS_V4 = (ipaddress.IPv6Network("::ffff:0:0/96"), ipaddress.IPv6Network("64:ff9b:
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 MOST_REDIRECTS = 3
+NAMES_AT_ONCE = 32  # threads that wait more than they work
 _PIECE = 65_536
 #: Of the answer to what was posted, which nobody needs: a connection is closed in order after so little.
 _ANSWER = 4_096
+#: And it has so long once the status is there, which says all that must be known.
+_BODY_S = 3.0
 _HERE = "127.0.0.1"
 _LONGEST_NAME = 254  # with a dot at its end
 _LABEL = "[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
@@ -76,6 +84,23 @@ class FetchError(Exception):
     """A URL is not fetched; the message says why, to whoever sent it. What only a look into the network could tell is one
     sentence for all reasons, so that nobody can explore the network by it.
     """
+
+
+class NotAskedError(FetchError):
+    """Nothing was sent: the URL or its host is not to be asked, or no connection came about."""
+
+
+class WithheldError(Exception):
+    """`may_write` said no once there was a connection: nothing was written to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What was answered."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes  # its beginning, where there is too much of it
 
 
 _NOT_THERE = (
@@ -105,10 +130,29 @@ def _within(address: Address, networks: Iterable[Network]) -> bool:
     return any(address in network for network in networks)
 
 
-async def resolved(host: str) -> Sequence[str]:
-    """By the system's resolver."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+def looked_up(host: str) -> Sequence[str]:
+    """By the system's resolver, which may take half a minute over a name whose servers are silent, and cannot be stopped."""
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+class Names:
+    """Looks names up in threads of its own, each name in one at a time: one whose servers are silent keeps no other waiting, nor what else is
+    done in threads.
+    """
+
+    def __init__(self, look_up: Callable[[str], Sequence[str]] = looked_up) -> None:
+        self._look_up = look_up
+        self._threads = ThreadPoolExecutor(NAMES_AT_ONCE, "names")
+        self._asked: dict[str, asyncio.Future[Sequence[str]]] = {}
+
+    async def resolve(self, host: str) -> Sequence[str]:
+        """Its addresses. Raises OSError when it has none."""
+        if host not in self._asked:
+            asked = asyncio.get_running_loop().run_in_executor(self._threads, self._look_up, host)
+            self._asked[host] = asked
+            asked.add_done_callback(lambda one: (self._asked.pop(host), one.cancelled() or one.exception()))
+        return await asyncio.shield(self._asked[host])
 
 
 class Fetcher:
@@ -118,7 +162,7 @@ class Fetcher:
         self,
         *,
         timeout_s: float = 10.0,
-        resolve: Resolve = resolved,
+        resolve: Resolve | None = None,
         is_allowed: Callable[[str], bool] = is_public,
         ports: frozenset[int] = frozenset({443}),
         trust: ssl.SSLContext | None = None,
@@ -129,7 +173,7 @@ class Fetcher:
         addresses are the world, and whose certificates count (unset: those this machine trusts).
         """
         self._timeout_s = timeout_s
-        self._resolve = resolve
+        self._resolve = resolve or Names().resolve
         self._is_allowed = is_allowed
         self._ports = ports
         self._trust = trust
@@ -147,14 +191,28 @@ class Fetcher:
             pass
         raise FetchError(_NOT_THERE)
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, Mapping[str, str]]:
+    async def post(
+        self, url: str, body: bytes, headers: Mapping[str, str], may_write: MayWrite | None = None
+    ) -> tuple[int, Mapping[str, str]]:
         """Posts once, to this URL and to no other: a redirect is an answer like any. The answer's status and headers. Raises
-        FetchError where there is none in time.
+        FetchError where there is none in time, and WithheldError where `may_write`, asked once there is a connection, says no.
         """
+        answer = await self.hand_over(url, body, headers, _ANSWER, may_write)
+        return answer.status, answer.headers
+
+    async def hand_over(
+        self, url: str, body: bytes, headers: Mapping[str, str], most_bytes: int, may_write: MayWrite | None = None
+    ) -> Answered:
+        """Posts as `post` does, and reads so much of what is answered. Raises NotAskedError where surely nothing was sent, and
+        FetchError where it may have arrived all the same.
+        """
+        asked = self._asked("POST", url, body, headers, may_write)
         try:
-            async with asyncio.timeout(self._timeout_s), self._asked("POST", url, body, headers) as response:
-                await response.content.read(_ANSWER)
-                return response.status, response.headers
+            async with asyncio.timeout(self._timeout_s) as limit, asked as response:
+                limit.reschedule(None)
+                return Answered(response.status, response.headers, await self._beginning(response, most_bytes))
+        except aiohttp.ClientConnectorError:
+            raise NotAskedError(_NO_ANSWER) from None
         except (aiohttp.ClientError, OSError, ValueError, TimeoutError):
             raise FetchError(_NO_ANSWER) from None
 
@@ -194,14 +252,17 @@ class Fetcher:
 
     @asynccontextmanager
     async def _asked(
-        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
+        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], may_write: MayWrite | None = None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """The answer to one request. Raises FetchError for a URL or host that is not to be asked."""
         parts = self._checked(url)
-        addresses = await self._resolve(parts.hostname or "")
+        try:
+            addresses = await self._resolve(parts.hostname or "")
+        except OSError:
+            raise NotAskedError(_NOT_THERE) from None
         if not addresses or not self._may_ask(parts, addresses):
-            raise FetchError(_NOT_THERE)
-        connector = aiohttp.TCPConnector(resolver=_Judged(addresses), ssl=self._trust or True)
+            raise NotAskedError(_NOT_THERE)
+        connector = _Asking(may_write, resolver=_Judged(addresses), ssl=self._trust or True)
         asked = urlunsplit((parts.scheme, f"{_ANY}:{parts.port or 443}", parts.path, parts.query, ""))
         sent = {**headers, "Host": parts.netloc, "Accept-Encoding": "identity"}
         name = parts.hostname if parts.scheme == "https" else None
@@ -213,6 +274,17 @@ class Fetcher:
             ) as response,
         ):
             yield response
+
+    async def _beginning(self, response: aiohttp.ClientResponse, most_bytes: int) -> bytes:
+        """So much of the body as comes in its own time; whoever breaks off or falls silent within it has answered all the same."""
+        body = bytearray()
+        try:
+            async with asyncio.timeout(min(self._timeout_s, _BODY_S)):
+                while len(body) < most_bytes and (piece := await response.content.read(most_bytes - len(body))):
+                    body += piece
+        except (aiohttp.ClientError, OSError):  # TimeoutError is one
+            pass
+        return bytes(body)
 
     def _may_ask(self, parts: SplitResult, addresses: Sequence[str]) -> bool:
         return self._at_home(parts) or all(map(self._is_allowed, addresses))
@@ -227,9 +299,9 @@ class Fetcher:
             is_plain = parts.scheme == "https" and bool(parts.hostname) and (parts.port or 443) in self._ports
             is_plain = is_plain or (self._at_home(parts) and bool(parts.port))
         except ValueError:
-            raise FetchError("This is no URL.") from None
+            raise NotAskedError("This is no URL.") from None
         if not is_plain or _hides_something(parts):
-            raise FetchError("This must be an https address without user, password and port.")
+            raise NotAskedError("This must be an https address without user, password and port.")
         return parts
 
 
@@ -255,6 +327,21 @@ async def _read(response: aiohttp.ClientResponse, most_bytes: int) -> bytes:
         if len(body) > most_bytes:
             raise FetchError(_NOT_THERE)
     return bytes(body)
+
+
+class _Asking(aiohttp.TCPConnector):
+    """Asks whether it may write once there is a connection, which may have taken a long time, and nothing was written."""
+
+    def __init__(self, may_write: MayWrite | None, *, resolver: AbstractResolver, ssl: ssl.SSLContext | bool) -> None:
+        super().__init__(resolver=resolver, ssl=ssl)
+        self._may_write = may_write
+
+    async def connect(self, *asked: Any, **named: Any) -> aiohttp.connector.Connection:
+        connection = await super().connect(*asked, **named)
+        if self._may_write is not None and not self._may_write():
+            connection.close()
+            raise WithheldError
+        return connection
 
 
 class _Judged(AbstractResolver):

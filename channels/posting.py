@@ -92,16 +92,26 @@ class Transport(Protocol):
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Retry-After in seconds (RFC 9110 10.2.3: a number or a date), or None when there is none that can be read."""
+    """Retry-After in seconds (RFC 9110 10.2.3: a number or a date), or None when there is none that can be read. A date is as far off as
+    it is on the clock of who answered, where that is told (`Date`): this machine's may be wrong.
+    """
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
         return min(float(value), LONGEST_WAIT_S)
-    parsed = email.utils.parsedate_tz(value)
+    until_s = _moment_s(value)
+    if until_s is None:
+        return None
+    answered_s = _moment_s(headers.get("date", ""))
+    return min(max(0.0, until_s - (time.time() if answered_s is None else answered_s)), LONGEST_WAIT_S)
+
+
+def _moment_s(date: str) -> float | None:
+    """A date of HTTP (RFC 9110 5.6.7) in seconds since 1970, or None."""
+    parsed = email.utils.parsedate_tz(date)
     try:
-        until_s = None if parsed is None else email.utils.mktime_tz(parsed)
+        return None if parsed is None else email.utils.mktime_tz(parsed)
     except (ValueError, OverflowError):  # the year 99999
         return None
-    return None if until_s is None else min(max(0.0, until_s - time.time()), LONGEST_WAIT_S)
 
 
 def json_object(body: bytes) -> dict[str, Any]:

@@ -23,6 +23,29 @@ from geofences.shores import SHORE_DEGREES
 from geofences.siblings import doubly_covered
 from geofences.wording import code_fault
 
+#: Of an import, in their order.
+STEPS = ("reading", "checking", "trying", "storing")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What a file holds, and how its regions are put among the others."""
+
+    kind: str  # country, province, county or city
+    code_field: str  # columns of the file
+    name_field: str
+    parent_field: str | None = None
+    parent_digits: int = 0  # so many characters of a code are its parent's
+    guess_parents: bool = False  # a parent that is not known is the region it lies in
+    exclaves: tuple[str, ...] = ()  # codes of those that lie outside of their parent, as by law
+    country: str | None = None  # ISO 3166-1 alpha-2, of all of them
+    layer: str | None = None
+    encoding: str | None = None
+    source: str = ""  # who made the data
+    licence: str = ""
+    replace: bool = False  # also put them in the place of regions of the same code that lie elsewhere
+    dry_run: bool = False
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:

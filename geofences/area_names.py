@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import shapely
 
+from geofences.index import FILLED
 from geofences.names import fold
 from geofences.regions import Kind, Library, Region
 
@@ -24,6 +25,8 @@ WORTH_OF_REGION, WORTH_OF_AREA, WORTH_NOTHING = 0.25, 0.05, 0.002
 MOST_NAMED, FIRST_NAMED = 3, 2
 # With more groups than these, wider regions are named instead.
 MOST_GROUPS = 3
+# Of the ground that a region has in the area: with more than this its parts lie over each other, as a quarter over its town.
+OVERLAID = 1.05
 LEVELS = (Kind.CITY, Kind.PROVINCE, Kind.COUNTRY)
 
 Found = Sequence[tuple[Region, float]]
@@ -63,7 +66,7 @@ def parts_of(library: Library, area: shapely.Geometry, km2: float, found: Found)
     tree = [(region, share) for region, share in found if region.kind is not Kind.DRAWN]
     groups: dict[str | None, _Group] = {}
     for level in LEVELS:
-        groups = _grouped(tree, km2, level)
+        groups = _grouped(library, tree, km2, level)
         if len(groups) <= MOST_GROUPS:
             break
     middle = shapely.centroid(area)
@@ -71,27 +74,51 @@ def parts_of(library: Library, area: shapely.Geometry, km2: float, found: Found)
     return tuple(part for parent, group in ordered for part in _phrases(library, parent, group, middle))
 
 
-def _grouped(found: Found, km2: float, level: Kind) -> dict[str | None, _Group]:
+def _grouped(library: Library, found: Found, km2: float, level: Kind) -> dict[str | None, _Group]:
     """By parent, what is worth naming, down to a level."""
     below = defaultdict(list)
     for region, share in found:
         below[region.parent].append((region, share))
     groups: dict[str | None, _Group] = defaultdict(_Group)
 
-    def visit(parent: str | None) -> None:
-        for region, share in below[parent]:
-            if share < WHOLE and below[region.code] and region.kind.depth < level.depth:
-                visit(region.code)
+    def visit(parent: str | None, parts: Found) -> None:
+        for region, share in parts:
+            shared, narrower = share * region.km2, below[region.code]
+            if share < WHOLE and region.kind.depth < level.depth and _tell(library, region, narrower, shared):
+                visit(region.code, _apart(library, narrower, shared, km2))
                 continue
-            shared = share * region.km2
             if shared < WORTH_NOTHING * km2 or (share < WORTH_OF_REGION and shared < WORTH_OF_AREA * km2):
                 continue
             group = groups[parent]
             (group.whole if share >= WHOLE else group.partly).append(region)
             group.km2 += shared
 
-    visit(None)
+    visit(None, below[None])
     return dict(groups)
+
+
+def _tell(library: Library, region: Region, narrower: Found, km2: float) -> bool:
+    """Whether the parts of a region say where in it an area is that has so many km2 of it. Three towns that somebody imported do not, of half
+    a province.
+    """
+    if not narrower:
+        return False
+    whole = sum(part.km2 for part in library.children(region.code)) >= FILLED * region.km2
+    return whole or sum(share * part.km2 for part, share in narrower) >= FILLED * km2
+
+
+def _apart(library: Library, parts: Found, km2: float, of_area: float) -> Found:
+    """A region's parts without those that lie in another of them: quarters of a town are named where they are all of the area, else the
+    town is. `km2` is what the area has of the region, `of_area` all of it.
+    """
+    if sum(share * part.km2 for part, share in parts) <= OVERLAID * km2:
+        return parts
+    outlines = np.array([library.geometry(part.code) for part, _ in parts], dtype=object)
+    inner, outer = shapely.STRtree(outlines).query(shapely.point_on_surface(outlines), predicate="within")
+    sizes = [(part.km2, -i) for i, (part, _) in enumerate(parts)]
+    nested = {i for i, o in zip(inner.tolist(), outer.tolist(), strict=True) if sizes[i] < sizes[o]}
+    meant = [parts[i] for i in nested if parts[i][1] >= WHOLE and parts[i][0].km2 >= WHOLE * of_area]
+    return meant[:1] or [one for i, one in enumerate(parts) if i not in nested]
 
 
 def _phrases(library: Library, parent: str | None, group: _Group, middle: shapely.Point) -> Iterable[Part]:

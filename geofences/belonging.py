@@ -40,6 +40,15 @@ class Replaced:
     shared: float  # ground in common, of the larger of the two
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Covered:
+    """A region of the library that stays, on the ground of a new one."""
+
+    code: str
+    name: str
+    by: str  # the code of the new one
+
+
 def replaced(rows: Sequence[files.Row], geometries: Geometries, library: Library) -> tuple[Replaced, ...]:
     """The rows whose codes the library has under another name or with another outline."""
     at = [i for i, row in enumerate(rows) if row.code in library]
@@ -53,6 +62,22 @@ def replaced(rows: Sequence[files.Row], geometries: Geometries, library: Library
         for i, share, is_changed in zip(at, shared, changed, strict=True)
         if (was := library.get(rows[i].code).name) != rows[i].name or is_changed
     )
+
+
+def covered(
+    rows: Sequence[files.Row], geometries: Geometries, library: Library, going: Container[str]
+) -> tuple[Covered, ...]:
+    """The library's regions that stay, besides those `going`, and whose middle lies in a row of the same kind and another code: their ground has
+    two regions then.
+    """
+    own, kinds = {row.code for row in rows}, {row.kind for row in rows}
+    tree, box = shapely.STRtree(geometries), shapely.box(*shapely.total_bounds(geometries))
+    there = [one for one in library.regions if str(one.kind) in kinds and one.code not in own and one.code not in going]
+    outlines = np.array([library.geometry(one.code) for one in there], dtype=object)
+    near = np.flatnonzero(shapely.intersects(outlines, box)) if there else np.empty(0, dtype=np.int64)
+    middle, by = tree.query(shapely.point_on_surface(outlines[near]), predicate="within")
+    pairs = ((there[near[i]], rows[row]) for i, row in zip(middle.tolist(), by.tolist(), strict=True))
+    return tuple(Covered(code=one.code, name=one.name, by=row.code) for one, row in pairs if row.kind == str(one.kind))
 
 
 def elsewhere(rows: Sequence[files.Row], geometries: Geometries, library: Library) -> Iterator[tuple[int, str]]:

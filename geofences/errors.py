@@ -8,6 +8,7 @@
     * EmptyArea: nothing was asked for, or the exclusions leave nothing
   * TargetErrors: all faults of one target at once
   * LibraryError: a region file that cannot be read or would be inconsistent
+    * `importing.FaultyFileError`: single features of it cannot be regions
 """
 
 from __future__ import annotations

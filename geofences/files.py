@@ -33,6 +33,7 @@ from geofences.errors import LibraryError
 
 SUFFIX = ".regions"
 NUMBERS = "numbers.csv"
+UNFINISHED = ".unfinished"  # ends the name of what is being written
 # The shipped library numbers from 1; a folder of one's own from here, so that neither ever meets the other in 24 bits.
 FIRST_OWN_NUMBER = 1 << 23
 # Imported outlines are kept in steps of about a metre.
@@ -184,7 +185,7 @@ def alone(folder: Path) -> Iterator[None]:
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A file of its own name to write to, that takes the place of `path`, on disk and whole, if nothing is raised."""
-    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(8)}.unfinished")
+    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(8)}{UNFINISHED}")
     try:
         yield unfinished
         to_disk(unfinished)
@@ -192,6 +193,21 @@ def replacing(path: Path) -> Iterator[Path]:
         to_disk(path.parent)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Removes what writers left in a folder that ended in the middle, unless somebody is changing it now."""
+    if not folder.is_dir():
+        return
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for left in folder.glob(f"*{UNFINISHED}"):
+            left.unlink(missing_ok=True)
+    except BlockingIOError:
+        pass
+    finally:
+        os.close(lock)
 
 
 def to_disk(path: Path) -> None:

@@ -6,8 +6,8 @@ a small share is a town, and a small area may be all narrow.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -59,6 +59,40 @@ def outside(area: MultiPolygon, within: BaseGeometry, library: Regions, *, most_
     if land.is_empty or (share <= most_share and not _is_wide(land)):
         return None
     return Outside(geometry=land, km2=km2, share=share)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Division:
+    """An area, by who may allow that it is told. All geometries are WGS84 lon/lat."""
+
+    own: MultiPolygon  # empty where nothing of it lies in the jurisdiction
+    others: Mapping[str, Outside]  # by the name of whose it is, shores included; ground of two is in both
+    nobodys: Outside | None  # what is neither
+    outside_km2: float  # true area of the land that is not one's own
+
+
+def divide(
+    area: MultiPolygon, within: BaseGeometry, others: Mapping[str, BaseGeometry], library: Regions, *, most_share: float
+) -> Division:
+    """An area among a jurisdiction and others' by name, by the rule of `outside`: a strip along a border is nobody's part, and open
+    water stays with the jurisdiction.
+    """
+    beyond = outside(area, within, library, most_share=most_share)
+    if beyond is None:
+        return Division(own=area, others={}, nobodys=None, outside_km2=0.0)
+    parts: dict[str, Outside] = {}
+    abroad = ground(
+        shapely.difference(area, within)
+    )  # with the shores there: whoever stands on a pier is the neighbour's
+    for name, theirs in others.items():
+        part = ground(shapely.intersection(abroad, theirs))
+        if land := outside(area, shapely.difference(area, part), library, most_share=most_share):
+            parts[name] = replace(land, geometry=part)
+    taken = shapely.union_all([part.geometry for part in parts.values()])
+    left = shapely.union_all([within, *(others[name] for name in parts)])
+    own = MultiPolygon() if beyond.share >= 1 else ground(shapely.difference(area, taken))
+    nobodys = outside(area, left, library, most_share=most_share)
+    return Division(own=own, others=parts, nobodys=nobodys, outside_km2=beyond.km2)
 
 
 def _land(beyond: MultiPolygon, library: Regions) -> MultiPolygon:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 import shapely
@@ -44,12 +44,19 @@ _OUTSIDE = (
 _NOTHING = "The outline encloses nothing: its points lie on one line or one spot."
 
 
+#: What was mended, for whoever tells it in other words than these.
+RepairCode = Literal["round-north", "round-south", "open", "crossed", "simpler", "shores", "wider"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repair:
     """Something mended, to be shown to the operator before anything is sent."""
 
     pointer: str
     what: str
+    code: RepairCode
+    #: What of it is told in other words and languages: numbers in the unit of their names, and words of this module.
+    figures: Mapping[str, float | int | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,10 +165,13 @@ def _ring(pointer: str, ring: Sequence[Any], repairs: list[Repair], *, hole: boo
     _check_range(pointer, lon_lat)
     lon_lat = antimeridian.unwound(lon_lat)
     if antimeridian.goes_round(lon_lat):
-        repairs.append(Repair(pointer=pointer, what=_round(pointer, lon_lat)))
+        pole = _pole(pointer, lon_lat)
+        what = f"The ring goes once round the earth; it was taken to enclose the {pole} pole. Check the area shown."
+        repairs.append(Repair(pointer=pointer, what=what, code="round-north" if pole == "north" else "round-south"))
     elif not np.array_equal(lon_lat[0], lon_lat[-1]):
         lon_lat = np.vstack([lon_lat, lon_lat[:1]])
-        repairs.append(Repair(pointer=pointer, what="The ring was open; its last position was joined to its first."))
+        what = "The ring was open; its last position was joined to its first."
+        repairs.append(Repair(pointer=pointer, what=what, code="open"))
     if len(lon_lat) < 4:
         raise InvalidGeometry(
             pointer, f"A ring needs at least three different positions; this one has {len(lon_lat) - 1}."
@@ -178,7 +188,7 @@ def _ring(pointer: str, ring: Sequence[Any], repairs: list[Repair], *, hole: boo
     return edges.as_drawn(lon_lat)
 
 
-def _round(pointer: str, lon_lat: Floats) -> str:
+def _pole(pointer: str, lon_lat: Floats) -> Literal["north", "south"]:
     """Which pole a ring encloses. Raises InvalidGeometry where that cannot be told."""
     if not ((lon_lat[:, 1] > 0).all() or (lon_lat[:, 1] < 0).all()):
         raise InvalidGeometry(
@@ -186,8 +196,7 @@ def _round(pointer: str, lon_lat: Floats) -> str:
             "The ring goes once round the earth and across the equator: which half is meant? Write the half as a polygon "
             "from longitude -180 to 180 whose last edges run along the pole, at latitude 90 or -90.",
         )
-    pole = "north" if lon_lat[0, 1] > 0 else "south"
-    return f"The ring goes once round the earth; it was taken to enclose the {pole} pole. Check the area shown."
+    return "north" if lon_lat[0, 1] > 0 else "south"
 
 
 def _positions(pointer: str, ring: Sequence[Any]) -> Floats:
@@ -249,6 +258,8 @@ def _mend(geometry: BaseGeometry, pointer: str, repairs: list[Repair]) -> BaseGe
         Repair(
             pointer=pointer,
             what=f"The outline crossed or touched itself ({why}) and was made valid. Check the area shown.",
+            code="crossed",
+            figures={"before_km2": round(area_km2(geometry), 3), "after_km2": round(area_km2(mended), 3)},
         )
     )
     return mended
@@ -263,5 +274,6 @@ def _simple(geometry: BaseGeometry, pointer: str, repairs: list[Repair], *, excl
             f"{abs(after - before):,.3g} km2 ({abs(after - before) / before:.2%}) {'smaller' if excludes else 'larger'}"
         )
         what = f"The outline was made simpler, from {was:,} positions to {now:,}; the area is {change}."
-        repairs.append(Repair(pointer=pointer, what=what))
+        figures = {"was": was, "now": now, "before_km2": round(before, 3), "after_km2": round(after, 3)}
+        repairs.append(Repair(pointer=pointer, what=what, code="simpler", figures=figures))
     return simple

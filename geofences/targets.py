@@ -95,7 +95,7 @@ def resolve(target: Target, library: Regions) -> Area:
         what = (
             f"{more:,.0f} km2 of water and gaps off the regions were added, where people count to the nearest of them."
         )
-        repairs.append(Repair(pointer="/regions", what=what))
+        repairs.append(Repair(pointer="/regions", what=what, code="shores", figures={"km2": round(more, 3)}))
     return Area(geometry=whole, km2=km2, repairs=tuple(repairs))
 
 
@@ -153,7 +153,8 @@ def _widened(found: list[_Found], buffer_km: float, repairs: list[Repair]) -> Ba
         except TargetFault as fault:
             raise TargetErrors((fault,)) from None
     what = f"The area was made wider by {buffer_km:g} km. Its line may lie up to {MOST_EXCESS:.0%} of that farther out."
-    repairs.append(Repair(pointer="/buffer_km", what=what))
+    figures = {"km": buffer_km, "excess_percent": MOST_EXCESS * 100}
+    repairs.append(Repair(pointer="/buffer_km", what=what, code="wider", figures=figures))
     return _together(wide)
 
 

@@ -226,7 +226,9 @@ async def show(arguments: argparse.Namespace, data: Path) -> int:
             f"Ana submitted alert [bold]{submitted['id']}[/] for Sevilla and {SURROUNDINGS_KM} km around it: "
             f"{submitted['area']['km2']:,.0f} km², {reach['people']:,} people. It is {submitted['state']}."
         )
-        await bea.call("POST", f"/v1/alerts/{submitted['id']}/approve", {"people": reach["people"]})
+        await bea.call(
+            "POST", f"/v1/alerts/{submitted['id']}/approve", {"people": reach["people"], "rev": submitted["rev"]}
+        )
         console.print("Bea approved it.")
         last = await watch(bea, submitted["id"])
         preview = await ana.call("POST", "/v1/targets/preview", {"target": alert()["target"]})
@@ -265,6 +267,7 @@ def main() -> int:
         return 1
     finally:
         shutil.rmtree(data, ignore_errors=True)
+        data.with_name(f"{data.name}.tombstones").unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -98,6 +98,27 @@ def widened(countries: gpd.GeoDataFrame, detailed: gpd.GeoDataFrame) -> gpd.GeoD
     return countries.assign(geometry=files.quantise(whole, COARSE_GRID))
 
 
+def yielding(frame: gpd.GeoDataFrame, others: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    """The regions without the ground of the others that are of another country: what lies in two could be alerted by the authorities of both.
+    What is no wider than rounding makes it stays as it is.
+    """
+    homes, theirs = ((one["parent"].fillna(one["code"])).to_numpy() for one in (frame, others))
+    outlines, taken = frame.geometry.to_numpy().copy(), others.geometry.to_numpy()
+    here, there = shapely.STRtree(taken).query(outlines, predicate="intersects")
+    abroad = homes[here] != theirs[there]
+    here, there = here[abroad], there[abroad]
+    wide = ~shapely.is_empty(shapely.buffer(shapely.intersection(outlines[here], taken[there]), -1 / COARSE_GRID))
+    for row in np.unique(here[wide]):
+        rest = shapely.difference(outlines[row], shapely.union_all(taken[there[wide & (here == row)]]))
+        outlines[row] = files.quantise(np.array([without_dust(rest)], dtype=object), COARSE_GRID)[0]
+    return frame.assign(geometry=outlines)
+
+
+def without_dust(geometry: shapely.Geometry) -> shapely.MultiPolygon:
+    """The same without what is smaller than a pinhole, which two borders that cross each other leave."""
+    return shapely.MultiPolygon([part for part in shapely.get_parts(geometry) if part.area > PINHOLE])
+
+
 def save(name: str, source: files.Source, frame: gpd.GeoDataFrame, grid: int) -> None:
     """One file of the library, its rows in the order of their codes."""
     frame = frame.sort_values("code")
@@ -120,8 +141,10 @@ def build(cache: Path) -> None:
     municipal = {set_: read_municipal(set_, cache, provinces) for set_ in MUNICIPAL}
     detailed = {set_: made_of(provinces, frame) for set_, frame in municipal.items()}
     drawn = pd.concat(detailed.values())
-    save("countries", COUNTRIES, widened(countries, drawn), COARSE_GRID)
-    save("provinces", PROVINCES, provinces[~provinces["code"].isin(drawn["code"])], COARSE_GRID)
+    countries = yielding(widened(countries, drawn), drawn)
+    save("countries", COUNTRIES, countries, COARSE_GRID)
+    provinces = provinces[~provinces["code"].isin(drawn["code"])]
+    save("provinces", PROVINCES, yielding(provinces, countries), COARSE_GRID)
     for set_, frame in municipal.items():
         save(set_.file, set_.source, pd.concat([detailed[set_], frame]), FINE_GRID)
     foreign = read_aliases(Library.load(LIBRARY), cache)

@@ -23,6 +23,10 @@ WGS84 = "EPSG:4326"
 LANGUAGES = ("en", "es", "fr", "pt", "de", "it", "pl", "uk", "tr", "ar", "hi", "zh")  # those of the templates
 NO_CODE = re.compile(r"[^A-Z0-9]+")  # what a code cannot have: a few of Natural Earth's end in "+00?"
 ISO_PROVINCE = re.compile(r"[A-Z]{2}-[A-Z0-9]{1,3}")
+# In the source of Spain, and not Spain's: with it an authority of Cádiz could alert Gibraltar, and Gibraltar was not asked.
+NOT_OF_SPAIN = ["54006"]
+# The two packages of Natural Earth see disputed borders differently. A province of which a country holds more than this is below it.
+MOST_OF = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +126,7 @@ def read_provinces(path: Path, countries: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
     """Provinces by ISO 3166-2 where that is unique and of their country, else by Natural Earth's adm1_code."""
     frame = mended(gpd.read_file(path))
     by_key = countries.set_index("key")["code"]
-    parent = frame["adm0_a3"].map(by_key)
+    parent = holders(frame, countries).fillna(frame["adm0_a3"].map(by_key))
     lost = parent.isna()
     parent[lost] = largest_overlap(frame[lost], countries)
     frame["parent"] = parent
@@ -133,6 +137,15 @@ def read_provinces(path: Path, countries: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
     frame["name"] = frame["name"].fillna(frame["name_en"]).fillna(frame["woe_name"]).fillna(frame["admin"])
     frame["names"] = [names(row, {lang: f"name_{lang}" for lang in LANGUAGES}) for _, row in frame.iterrows()]
     return frame[["code", "name", "country", "names", "parent", "geometry"]]
+
+
+def holders(frame: gpd.GeoDataFrame, countries: gpd.GeoDataFrame) -> pd.Series:
+    """For each row the code of the country that holds most of it, where one does."""
+    given, outlines = frame.geometry.to_numpy(), countries.geometry.to_numpy()
+    rows, near = shapely.STRtree(outlines).query(given, predicate="intersects")
+    held = shapely.area(shapely.intersection(given[rows], outlines[near])) > MOST_OF * shapely.area(given[rows])
+    found = pd.Series(countries["code"].to_numpy()[near[held]], index=frame.index[rows[held]])
+    return found.reindex(frame.index)
 
 
 def largest_overlap(frame: gpd.GeoDataFrame, wider: gpd.GeoDataFrame, at_least: float = 0.0) -> list[str | None]:
@@ -150,8 +163,11 @@ def largest_overlap(frame: gpd.GeoDataFrame, wider: gpd.GeoDataFrame, at_least: 
 
 
 def read_spain(path: Path) -> gpd.GeoDataFrame:
-    """Municipalities by INE code; its first two digits are the province, but 53 and 54 are land that several municipalities share."""
+    """Municipalities by INE code; its first two digits are the province, but 53 is land that several municipalities share, and 54 ground
+    that is no municipality's.
+    """
     frame = gpd.read_file(path, layer="municipalities")
+    frame = frame[~frame["id"].isin(NOT_OF_SPAIN)].reset_index(drop=True)
     group = frame["id"].str[:2]
     return frame.assign(code=frame["id"], group=group.where(~group.isin(["53", "54"])))
 

@@ -35,9 +35,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A failure beside a program nobody here wrote is tried once more, and listed as RERUN (decision 0034)."""
+    """What fails is tried once more and listed as RERUN, but for what is by chance and shows itself once (decision 0034)."""
     for item in items:
-        if item.get_closest_marker("peer"):
+        if not item.get_closest_marker("once"):
             item.add_marker(pytest.mark.flaky(reruns=1))
 
 

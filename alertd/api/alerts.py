@@ -18,17 +18,21 @@ from alertd.api.services import Services, services
 from alertd.api.shapes import (
     ALERT_PATH,
     ETA,
+    REV,
     AlertId,
     AlertReply,
     AreaReply,
     AudienceReply,
+    PermissionReply,
     Query,
     alert_reply,
     area_reply,
     audience_reply,
     eta,
+    permission_replies,
 )
 from alertd.documents import Alert, AlertRequest, loudness
+from alertd.errors import Problem
 from alertd.kinds import CancelReason
 from alertd.rendering.catalogue import REFERENCE
 from alertd.service.access import Credential
@@ -51,6 +55,9 @@ class Saw(BaseModel):
     people: Annotated[int, Field(ge=0)] | None = Field(
         None, description="The count that was shown. Default: that of the submission."
     )
+    rev: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="The `rev` of the alert that was looked at; needed, unless If-Match has its ETag."
+    )
     plates: Annotated[tuple[Annotated[str, Field(max_length=20)], ...], Field(max_length=10, strict=False)] = Field(
         (),
         description="Of an Actual alert that names vehicles: their plates, typed again. Spaces and hyphens do not count.",
@@ -66,7 +73,7 @@ class Approve(Saw):
     )
 
 
-AS_SUBMITTED = Approve(people=None, plates=(), overspend=None)
+AS_SUBMITTED = Approve(people=None, rev=None, plates=(), overspend=None)
 
 
 class Decide(BaseModel):
@@ -96,9 +103,13 @@ NOBODY_TOLD = "Nobody is told of this."
 class Submitted(BaseModel):
     id: str
     state: AlertState
+    rev: int = Field(description=REV)
     area: AreaReply
     audience: AudienceReply
     eta: dict[str, float] = Field(description=ETA)
+    permissions: list[PermissionReply] = Field(
+        [], description="What neighbours are asked for, with `target.beyond`; the area and the audience are without it."
+    )
 
 
 async def create_alert(request: web.Request, *, query: SubmitQuery, body: AlertRequest) -> Reply[Submitted]:
@@ -141,16 +152,32 @@ async def submit_alert(request: web.Request, *, id: AlertId, headers: Conditions
 async def approve_alert(
     request: web.Request, *, id: AlertId, headers: Conditions, body: Approve = AS_SUBMITTED
 ) -> Reply[AlertReply]:
-    """The second person's word: freezes the audience and sends. The author of an Actual alert cannot give it. The same person
-    may say it again and gets the same answer.
+    """The second person's word: freezes the audience and sends, or, where the alert has a time to start at, has that done then. The author of an Actual alert cannot give it. The same person
+    may say it again and gets the same answer. It names the version that was looked at, by If-Match or `rev`, or is refused with 428.
     """
+    rev = await looked_at(request, id, headers, body)
     return await _decided(
         request,
         id,
         lambda decide, who: decide.approve(
-            id, who, people=body.people, plates=body.plates, overspend=body.overspend or "", rev=headers.version
+            id, who, people=body.people, plates=body.plates, overspend=body.overspend or "", rev=rev
         ),
     )
+
+
+async def looked_at(request: web.Request, alert_id: str, headers: Conditions, saw: Saw) -> int | None:
+    """The version of an alert that whoever approves it has looked at. Raises Problem where none is named (RFC 6585, section 3), and for an
+    alert that there is not.
+    """
+    rev = saw.rev if headers.version is None else headers.version
+    if rev is None and not is_replay(request):
+        await services(request).approval.get(alert_id, credential(request))
+        raise Problem(
+            "precondition-failed",
+            "Name the version that you looked at: its ETag as If-Match, or its `rev`. Nobody approves what they may not have seen.",
+            status=428,
+        )
+    return rev
 
 
 async def return_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Decide) -> Reply[AlertReply]:
@@ -215,9 +242,13 @@ async def submitted_reply(s: Services, taken: Taken, alert: Alert) -> Reply[Subm
     body = Submitted(
         id=taken.record.id,
         state=taken.record.state,
-        area=await taken.answers.once(None, ("area", language), lambda: area_reply(s, taken, language)),
+        rev=taken.record.rev,
+        area=await taken.answers.once(
+            None, ("area", language), lambda: area_reply(s, taken.area, taken.shares, language)
+        ),
         audience=audience,
         eta=seconds,
+        permissions=permission_replies(taken.record),
     )
     return Reply(body, headers={"Location": f"/v1/alerts/{body.id}", **etag(taken.record.rev)})
 
@@ -227,7 +258,7 @@ _STATES = ("not-found", "precondition-failed")
 REFUSED = (
     "case-not-verified", "expired", "channel-unavailable", "translation-unreviewed", "language-missing",
     "duplicate-case", "photo-unreadable", "message-impossible", "audience-too-small", "unknown-region", "invalid-geometry",
-    "contact-unreachable-from-area", "outside-jurisdiction",
+    "contact-unreachable-from-area", "contact-voice-only", "outside-jurisdiction",
 )  # fmt: skip
 OPERATIONS = (
     Operation(
@@ -244,16 +275,17 @@ OPERATIONS = (
     ),
     Operation(
         method="POST", path="/v1/alerts/{id}/submit", handler=submit_alert, summary="Submit a draft",
-        scope="alerts:write", group=_GROUP, problems=(*_STATES, "duplicate-case", "expired", "stop-active", "outside-jurisdiction"), act=Act("alert.submit", once=True),
+        scope="alerts:write", group=_GROUP,
+        problems=(*_STATES, "case-not-verified", "contact-voice-only", "duplicate-case", "expired", "stop-active", "outside-jurisdiction"), act=Act("alert.submit", once=True),
     ),
     Operation(
         method="POST", path="/v1/alerts/{id}/approve", handler=approve_alert, summary="Approve and send",
         scope="alerts:approve", group=_GROUP,
         problems=(
-            *_STATES, "same-person", "protection-review-required", "audience-changed", "audience-too-small", "approval-stale",
+            *_STATES, "same-person", "case-not-verified", "protection-review-required", "audience-changed", "audience-too-small", "approval-stale",
             "expired", "stop-active", "outside-jurisdiction", "over-budget",
         ),
-        step_up=True, act=Act("alert.approve", once=True),
+        also=(428,), step_up=True, act=Act("alert.approve", once=True),
     ),
     Operation(
         method="POST", path="/v1/alerts/{id}/return", handler=return_alert, summary="Return to the author",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from typing import Any, NoReturn
 
 from aiohttp import web
@@ -20,6 +21,15 @@ async def raw_json(request: web.Request) -> bytes:
     raw = await request.read()
     check_json(raw)
     return raw
+
+
+async def pieces_of(request: web.Request) -> AsyncIterator[bytes]:
+    """A body as it comes. Raises Problem where whoever sends it breaks off: that is no failure of ours."""
+    try:
+        async for piece in request.content.iter_any():
+            yield piece
+    except ConnectionResetError:
+        raise Problem("invalid-request", "The connection ended before the body did.") from None
 
 
 def wrong_content_type(*expected: str) -> Problem:

@@ -7,7 +7,7 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import BaseModel, Field
 
-from alertd.api.alerts import Saw, told
+from alertd.api.alerts import Saw, looked_at, told
 from alertd.api.call import credential, is_replay, note
 from alertd.api.conditions import Conditions
 from alertd.api.operations import Act, Operation, Reply
@@ -43,9 +43,8 @@ async def break_glass(request: web.Request, *, id: AlertId, headers: Conditions,
     s, who = services(request), credential(request)
     if is_replay(request):
         return told(await s.approval.get(id, who))
-    record = await s.break_glass.approve(
-        id, who, body.reason, people=body.people, plates=body.plates, rev=headers.version
-    )
+    rev = await looked_at(request, id, headers, body)
+    record = await s.break_glass.approve(id, who, body.reason, people=body.people, plates=body.plates, rev=rev)
     note(request, record=record)
     return told(record)
 
@@ -77,7 +76,7 @@ OPERATIONS = (
             "not-found", "precondition-failed", "same-person", "review-pending", "protection-review-required", "audience-changed",
             "audience-too-small", "approval-stale", "expired", "stop-active", "outside-jurisdiction", "over-budget",
         ),
-        step_up=True, act=Act("alert.break_glass", once=True),
+        also=(428,), step_up=True, act=Act("alert.break_glass", once=True),
     ),
     Operation(
         method="POST", path="/v1/alerts/{id}/review", handler=review_alert, summary="Review what was approved alone",

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
 from aiohttp import web
 
 from alertd.service.access import Credential
 from alertd.service.audit import Fact, Noted
 from alertd.store.alerts import AlertRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Something to be asked again while an answer is given."""
+
+    ask: Callable[[], Awaitable[bool]]
+
 
 #: The call's name in logs and answers.
 REQUEST_ID = web.RequestKey("request_id", str)
@@ -25,6 +37,30 @@ STARTED = web.RequestKey("started", float)
 
 #: What the call tells for the audit. Missing where nobody writes it down.
 NOTED = web.RequestKey("noted", Noted)
+
+
+#: Whether whoever calls might still do so now; each asking looks anew. Missing where an operation needs no key.
+MAY = web.RequestKey("may", Question)
+
+#: Nobody does anything by this call any more but watch: a session does not live on for it.
+WATCHES = web.RequestKey("watches", bool)
+
+#: When that was asked last, by the event loop's clock.
+ASKED = web.RequestKey("asked", float)
+
+#: A stream is cut off so soon after its key or session is gone.
+RECHECK_S = 2.0
+
+
+async def still_may(request: web.Request) -> bool:
+    """Whether whoever watches a stream still may: their key was not revoked and has not expired, their session is not over. Asked as
+    often as anybody likes, it is looked up every so often. Raises StoreUnavailableError.
+    """
+    now = asyncio.get_running_loop().time()
+    if MAY not in request or now - request.get(ASKED, request.get(STARTED, now)) < RECHECK_S:
+        return True
+    request[ASKED] = now
+    return await request[MAY].ask()
 
 
 def note(request: web.Request, *, object_: str = "", record: AlertRecord | None = None, **facts: Fact) -> None:

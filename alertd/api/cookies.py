@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
 
+from alertd.api.call import WATCHES
 from alertd.api.services import services
 from alertd.errors import Problem
 from alertd.service.access import Credential
@@ -29,7 +30,7 @@ async def signed_in(request: web.Request) -> Credential | None:
     token = session_token(request)
     if token is None:
         return None
-    found = await services(request).sessions.recognise(token)
+    found = await services(request).sessions.recognise(token, renew=WATCHES not in request)
     if found is None:
         raise Problem("not-allowed", "The session is over: sign in.", status=401, headers=CHALLENGE)
     return found

@@ -10,7 +10,7 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
-from alertd.api.call import credential
+from alertd.api.call import credential, still_may
 from alertd.api.operations import EVENTS, JSON, Operation
 from alertd.api.progress import STREAM_EVERY_S, STREAM_SILENCE_S
 from alertd.api.services import services
@@ -92,6 +92,8 @@ async def _stream(request: web.Request, org: str, batch: Batch) -> AsyncIterator
         if silent_s >= STREAM_SILENCE_S:
             silent_s = 0.0
             yield b": still here\n\n"
+        if not await still_may(request):
+            return
         batch = await services(request).events.read(org, batch.cursor, _MOST)
 
 

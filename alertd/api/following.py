@@ -89,6 +89,11 @@ async def close_alert(request: web.Request, *, id: AlertId, headers: Conditions,
     )  # fmt: skip
 
 
+async def found_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Close) -> Reply[AlertReply]:
+    """The child was found: stands the alert down and closes it in one step, as `close` does."""
+    return await close_alert(request, id=id, headers=headers, body=body)
+
+
 async def restrict_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Decide) -> Reply[AlertReply]:
     """Takes the facts and photos of the children out of an alert that is told or stood down, everywhere and for good: of each
     child age and sex are left, of the rest the place and time, the contacts and what is internal. Free texts go, for they may name
@@ -111,7 +116,8 @@ async def extend_alert(request: web.Request, *, id: AlertId, headers: Conditions
 async def purge_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Purge) -> Reply[AlertReply]:
     """Destroys the key of the alert's case, for good: of all alerts of the case neither document nor texts nor photos can be read
     any more, here or in a backup that is put back. All of them must be over; the one that is named may be stood down. What stays
-    are states, times, who decided, and who was told when, under numbers.
+    are states, times, who decided, and who was told when, under numbers. Where another organisation has an alert of the case, what yours
+    wrote is taken out, and the answer is 409: the key goes when theirs is purged, too.
     """
     s, who = services(request), credential(request)
     if is_replay(request):
@@ -142,6 +148,11 @@ OPERATIONS = (
         method="POST", path="/v1/alerts/{id}/close", handler=close_alert, summary="Close", scope="alerts:write",
         or_scope="alerts:approve", group=_GROUP, problems=_PROBLEMS, essential=True,
         act=Act("alert.close", stops_harm=True, once=True),
+    ),
+    Operation(
+        method="POST", path="/v1/alerts/{id}/found", handler=found_alert, summary="Close: the child was found",
+        scope="alerts:write", or_scope="alerts:approve", group=_GROUP, problems=_PROBLEMS, essential=True,
+        act=Act("alert.found", stops_harm=True, once=True),
     ),
     Operation(
         method="POST", path="/v1/alerts/{id}/restrict", handler=restrict_alert, summary="Take facts and photos out",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
 from typing import Literal
 
 from aiohttp import web
@@ -11,10 +13,12 @@ from alertd.api.call import credential
 from alertd.api.operations import Operation
 from alertd.api.services import services
 from alertd.api.shapes import Query
-from alertd.documents import AlertRequest
+from alertd.documents import Alert, AlertRequest
 from alertd.faults import refusal
+from alertd.fields import Instant
 from alertd.kinds import CancelReason, Channel, Occasion
-from alertd.rendering import Renderer
+from alertd.rendering import Renderer, Telling
+from alertd.rendering.own_texts import OwnTexts
 from alertd.service import previews
 from channels.base import MailMessage, Message, PushMessage, SmsMessage
 from channels.text import segments
@@ -25,6 +29,10 @@ class MessagesQuery(Query):
     languages: str = Field("", description="Separated by commas. Default: all it can be told in.", max_length=256)
     occasion: Occasion = Field(Occasion.ALERT, description="What is told: the alert, more of it, or its end.")
     reason: CancelReason | None = Field(None, description="Why it is cancelled; with `occasion=cancel` alone.")
+
+    alerted: Instant | None = Field(
+        None, description="When people were first told of it, which an end says. Default: now."
+    )
 
     @field_validator("channels")
     @classmethod
@@ -69,24 +77,34 @@ class MessagesPreview(BaseModel):
 
 async def preview_messages(request: web.Request, *, query: MessagesQuery, body: AlertRequest) -> MessagesPreview:
     """What an alert will look like on each channel in each language: its texts, the segments of an SMS, what had no room and
-    what is not translated; with `occasion`, what people are told afterwards, as if the alert had gone out now. An end names
+    what is not translated; with `occasion`, what people are told afterwards, as if the alert had gone out now, or when `alerted` says. An end names
     nobody. Refuses what a submission would refuse; keeps and sends nothing. The author may be anyone.
     """
     s, alert, who = services(request), body.alert(), credential(request)
-    s.intake.check_unsigned(alert, who)
+    alert = await s.intake.check_unsigned(alert, who)
     alert = await s.photos.told(alert, who)
     countries = (await s.intake.ground(alert))[2]
     languages = previews.chosen_languages(alert, s.renderer, _listed(query.languages))
     channels = _listed(query.channels) or list(dict.fromkeys(alert.channels))
     own, now_ms = await s.texts.latest(who.org), s.clock.now_ms()
-    telling = previews.telling_of(query.occasion, query.reason, now_ms=now_ms)
+    alerted = query.alerted or datetime.fromtimestamp(now_ms / 1000, UTC)
+    telling = previews.telling_of(query.occasion, query.reason, alerted=alerted)
+    return messages_reply(s.renderer, alert, (channels, languages), telling, own, now_ms, countries)
+
+
+def messages_reply(
+    renderer: Renderer, alert: Alert, wanted: tuple[Collection[str], Sequence[str]], telling: Telling, own: OwnTexts,
+    now_ms: int, countries: Sequence[str],
+) -> MessagesPreview:  # fmt: skip
+    """The messages of an alert on the channels and in the languages that are `wanted`."""
+    channels, languages = wanted
     shown = previews.previews(
-        alert, s.renderer, channels=channels, languages=languages, telling=telling, own=own, now_ms=now_ms,
+        alert, renderer, channels=channels, languages=languages, telling=telling, own=own, now_ms=now_ms,
         countries=countries,
     )  # fmt: skip
     return MessagesPreview(
-        languages=[_language(s.renderer, tag, previews.untranslated(alert, tag, telling)) for tag in languages],
-        untold=previews.untold(alert, s.renderer),
+        languages=[_language(renderer, tag, previews.untranslated(alert, tag, telling)) for tag in languages],
+        untold=previews.untold(alert, renderer),
         messages=[_message(one) for one in shown],
     )
 
@@ -131,7 +149,7 @@ OPERATIONS = (
         problems=(
             "case-not-verified", "expired", "channel-unavailable", "translation-unreviewed", "language-missing",
             "photo-unreadable", "message-impossible", "unknown-region", "invalid-geometry",
-            "contact-unreachable-from-area",
+            "contact-unreachable-from-area", "contact-voice-only",
         ),
     ),
 )  # fmt: skip

@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 import structlog
 from aiohttp import ClientConnectionResetError, hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from alertd.api.audit import Recorder, audited
-from alertd.api.call import CREDENTIAL, REQUEST_ID, STARTED
+from alertd.api.call import CREDENTIAL, MAY, REQUEST_ID, STARTED, WATCHES, Question
 from alertd.api.idempotency import Idempotency, idempotent
 from alertd.api.operations import Operation
 from alertd.api.problems import Explain, answer, log_failure, problem_of, route_of
@@ -122,11 +123,11 @@ def guarded(explain: Explain, observe: Observe) -> Middleware:
 async def _guarded(request: web.Request, handler: Handler, explain: Explain) -> web.StreamResponse:
     try:
         return await handler(request)
-    except ClientConnectionResetError:  # whoever asked has gone: nothing failed
-        raise
     except Exception as error:
         if isinstance(error, web.HTTPException) and error.status < 400:
             raise
+        if _has_left(request, error):
+            raise ClientConnectionResetError from None  # nothing failed
         problem = problem_of(error, explain)
         log_failure(error, problem, request)
         if STARTED in request:  # half an answer is out: all that is left is to break the connection
@@ -135,6 +136,13 @@ async def _guarded(request: web.Request, handler: Handler, explain: Explain) -> 
         if isinstance(error, web.RequestPayloadError):  # nobody knows where the next request would begin
             refusal.force_close()
         return refusal
+
+
+def _has_left(request: web.Request, error: Exception) -> bool:
+    """Whether whoever asked has gone: while the answer was written, or before their own body was whole."""
+    return isinstance(error, ClientConnectionResetError) or (
+        isinstance(error, ConnectionResetError) and request.transport is None
+    )
 
 
 def authorised(
@@ -153,7 +161,8 @@ def authorised(
         operation = operations.get(request.match_info.route.name or "")
         if operation is not None and operation.scope is not None:
             credential = await _credential(request, recognise, signed_in)
-            if not any(scope and credential.may(scope) for scope in (operation.scope, operation.or_scope)):
+            scopes = tuple(scope for scope in (operation.scope, operation.or_scope) if scope)
+            if not any(credential.may(scope) for scope in scopes):
                 challenge = f'Bearer realm="alertd", error="insufficient_scope", scope="{operation.scope}"'
                 raise Problem(
                     "not-allowed",
@@ -168,9 +177,20 @@ def authorised(
             if meter and not (operation.act and operation.act.stops_harm):
                 await meter(credential)
             request[CREDENTIAL] = credential
+            request[MAY] = Question(partial(_still_may, request, recognise, signed_in, scopes))
         return await handler(request)
 
     return authorise
+
+
+async def _still_may(request: web.Request, recognise: Recognise, signed_in: SignedIn, scopes: Sequence[str]) -> bool:
+    """Whether the same caller would be let through now. That somebody watches keeps no session from ending."""
+    request[WATCHES] = True
+    try:
+        now = await _credential(request, recognise, signed_in)
+    except Problem:
+        return False
+    return now.key_id == request[CREDENTIAL].key_id and any(now.may(scope) for scope in scopes)
 
 
 async def _credential(request: web.Request, recognise: Recognise, signed_in: SignedIn) -> Credential:

@@ -31,6 +31,7 @@ _OTHER_MEDIA: dict[str, Schema] = {
         "description": "Server-sent events (HTML, section 9.2), each with JSON as `data`; `x-item-schema` has its form.",
     },
     "image/jpeg": {"type": "string", "format": "binary"},
+    "application/octet-stream": {"type": "string", "format": "binary"},
 }
 _FORM = "multipart/form-data"
 _TEXT: Schema = {"type": "string"}

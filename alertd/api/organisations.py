@@ -65,6 +65,7 @@ async def put_organisation(
         anywhere=body.jurisdiction is None,
         unattended=body.unattended is not None,
         break_glass=body.break_glass is not None,
+        verification=" ".join(body.verification),
     )
     return Reply(_reply(request, known), status=201 if is_new else 200, headers=etag(known.rev))
 

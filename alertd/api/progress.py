@@ -9,11 +9,13 @@ from aiohttp import web
 from pydantic import BaseModel, Field
 
 from alertd.alerts import OVER, SETTLED, AlertState, State
-from alertd.api.call import credential
+from alertd.api.call import credential, still_may
 from alertd.api.operations import EVENTS, JSON, NDJSON, Act, Operation
 from alertd.api.services import services
 from alertd.api.shapes import REV, AlertId, AlertReply, Query, alert_reply
 from alertd.fields import Instant
+from alertd.kinds import PermissionState
+from alertd.permissions import read
 from alertd.service.reports import Delivery, Wanted
 from alertd.service.targeting import Shown, shown
 from alertd.store.alerts import Place
@@ -39,6 +41,12 @@ class AlertList(BaseModel):
     next: str | None = Field(description="Ask with it as `cursor` for more; null at the end.")
 
 
+class PermissionStanding(BaseModel):
+    organisation: str
+    name: str
+    state: PermissionState
+
+
 class ProgressReply(BaseModel):
     id: str
     state: AlertState
@@ -49,6 +57,9 @@ class ProgressReply(BaseModel):
         [],
         description="Channels of an update on which it tells fewer than 20, all for the first time: they are not among `channels`, since"
         " such a count could tell where one person lives.",
+    )
+    permissions: list[PermissionStanding] = Field(
+        [], description="Neighbours whose permission this alert has, waits for, or was refused."
     )
     first_send_s: float | None = Field(description="Seconds from approval to the first hand-over.")
     last_send_s: float | None
@@ -114,6 +125,10 @@ async def _progress(request: web.Request, alert_id: str) -> tuple[ProgressReply,
         people=shown(record.people) if record.notify else record.people,
         channels=channels,
         few=few,
+        permissions=[
+            PermissionStanding(organisation=one.org, name=one.name, state=one.state(record.state))
+            for one in read(record.permissions)
+        ],
         first_send_s=(record.first_send - record.start) / 1000 if record.first_send else None,
         last_send_s=(record.last_send - record.start) / 1000 if record.last_send else None,
     )
@@ -128,7 +143,7 @@ async def _events(request: web.Request, alert_id: str) -> AsyncIterator[bytes]:
         if progress != last:
             last, silent_s = progress, 0.0
             yield b"event: progress\ndata: " + progress.model_dump_json().encode() + b"\n\n"
-        if over:
+        if over or not await still_may(request):
             return
         await asyncio.sleep(STREAM_EVERY_S)
         silent_s += STREAM_EVERY_S

@@ -18,6 +18,8 @@ from alertd.api.services import services
 from alertd.api.shapes import Query
 from alertd.errors import Problem
 from alertd.ids import Door, Reference
+from alertd.service.reports import Standing as How
+from alertd.store.alerts import AlertRecord
 from channels.base import ReportState
 
 Tag = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
@@ -41,15 +43,24 @@ class AckQuery(Query):
 async def show_standing(request: web.Request, *, tag: Tag) -> Standing:
     """How the alert of a push message stands now: an app asks before it shows a name, because messages come late."""
     s = services(request)
+    page = s.receipts.reference(tag, Door.PAGE)  # to somebody on call, who is told of what waits
+    if page:
+        waits = await s.duty.head(page.alert_id)
+        return _standing(waits, show=waits is not None and waits.state is AlertState.PENDING)
     found = await s.reports.standing(_reference(request, tag).alert_id)
+    return _standing(found, show=found is not None and found.is_told(s.clock.now_ms()))
+
+
+def _standing(found: How | AlertRecord | None, *, show: bool) -> Standing:
     if found is None:
         raise _no_message()
-    expires = datetime.fromtimestamp(found.expires / 1000, UTC)
-    return Standing(show=found.is_told(s.clock.now_ms()), state=found.state, expires=expires)
+    return Standing(show=show, state=found.state, expires=datetime.fromtimestamp(found.expires / 1000, UTC))
 
 
 async def take_ack(request: web.Request, *, tag: Tag, query: AckQuery) -> None:
     """An app says that it got the message, or that somebody opened it; as often as it likes. A body is not read."""
+    if services(request).receipts.reference(tag, Door.PAGE):
+        return  # it is in no ledger
     if not await services(request).receipts.acknowledged(_reference(request, tag), ReportState(query.state)):
         raise _no_message()
 

@@ -26,6 +26,7 @@ _OTHERWISE = {
     (401, "not-allowed"): "There is no key, or none that is known.",
     (410, "not-found"): "It was there, and is gone for good.",
     (412, "precondition-failed"): "It is not the version that If-Match names.",
+    (428, "precondition-failed"): "No version is named, and one must be.",
 }
 #: Headers that come with a status.
 _HEADERS = {401: ("WWW-Authenticate",), 405: ("Allow",), 429: ("Retry-After",), 503: ("Retry-After",)}
@@ -54,6 +55,8 @@ def _told(operation: Operation, signature: Signature) -> Iterator[Told]:
             slugs += ("stop-active",)
     if signature.headers is not None and "If-Match" in names_of(signature.headers):
         yield 412, "precondition-failed"
+    if HTTPStatus.PRECONDITION_REQUIRED in operation.also:
+        yield 428, "precondition-failed"
     if HTTPStatus.GONE in operation.also:
         yield 410, "not-found"
     yield from ((CATALOGUE[slug].status, slug) for slug in slugs)

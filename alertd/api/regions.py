@@ -15,7 +15,7 @@ from alertd.api.call import credential
 from alertd.api.conditions import NewOrSeen, etag
 from alertd.api.operations import Act, Operation, Reply
 from alertd.api.services import services
-from alertd.api.shapes import Query
+from alertd.api.shapes import Query, RepairReply, repairs_told
 from alertd.documents import Shape
 from alertd.errors import Fault, Problem
 from alertd.fields import Language, Line
@@ -57,6 +57,7 @@ class RegionReply(BaseModel):
 class OneRegion(RegionReply):
     aliases: list[str] = Field(description="Foreign codes that stand for this region alone.")
     repairs: list[str] = Field([], description="What was mended in the shape as it was sent.")
+    mended: list[RepairReply] = Field([], description="The same in parts, in the same order.")
 
 
 class RegionList(BaseModel):
@@ -181,9 +182,8 @@ async def draw_region(
     )  # fmt: skip
     library = regions.library
     shown = await _shown(library, made.region, "simple")
-    repairs = [f"{repair.pointer}: {repair.what}" for repair in made.repairs]
     return Reply(
-        shown.model_copy(update={"repairs": repairs}),
+        shown.model_copy(update=repairs_told(made.repairs)),
         status=200 if known else 201,
         headers=etag(library.revision(code)),
     )
@@ -225,16 +225,18 @@ def _numbers(text: str, parameter: str, form: str, count: int) -> tuple[float, .
     raise Problem("invalid-request", "That is no place on Earth.", faults=(fault,))
 
 
+#: `import` takes a file of many.
+_ONE = r"/v1/regions/{code:(?!import$)[^/]+}"
 OPERATIONS = (
     Operation(
         method="GET", path="/v1/regions", handler=list_regions, summary="Find regions", scope="regions:read", group="Targets"
     ),
     Operation(
-        method="GET", path="/v1/regions/{code}", handler=show_region, summary="Show a region", scope="regions:read",
+        method="GET", path=_ONE, handler=show_region, summary="Show a region", scope="regions:read",
         group="Targets", problems=("not-found",), also=(304,), tells=("ETag",),
     ),
     Operation(
-        method="PUT", path="/v1/regions/{code}", handler=draw_region, summary="Draw a region", scope="regions:write",
+        method="PUT", path=_ONE, handler=draw_region, summary="Draw a region", scope="regions:write",
         group="Targets", also=(201,), tells=("ETag",), problems=("not-allowed", "invalid-geometry", "precondition-failed", "too-large"),
         act=Act("region.draw"),
     ),

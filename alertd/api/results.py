@@ -76,12 +76,26 @@ class Ledger(BaseModel):
     channels: dict[str, dict[str, int]]
 
 
+class PublishedReply(BaseModel):
+    since: datetime = Field(description="From then on it said this, until the next.")
+    alert: dict[str, Any] = Field(description="The document, less what was taken out of it since.")
+    digest: str = Field(
+        description="Of the document as it was published, under the case's key: the same as `document` in the audit's entries about it."
+    )
+    whole: bool = Field(
+        description="False: facts were taken out of it, by a restriction or because their time was over."
+    )
+
+
 class Evidence(BaseModel):
     """What is signed."""
 
     made: datetime
     by: str = Field(description="Who asked for it.")
     alert: AlertReply = Field(description="With its document.")
+    published: list[PublishedReply] = Field(
+        description="What it said in public at each time, its words of now at the end. While a legal hold keeps the case, also what was taken out since."
+    )
     area: dict[str, Any] = Field(description="The area it was told in, GeoJSON.")
     versions: list[AlertReply] = Field(description="What followed it, in their order.")
     ledgers: list[Ledger]
@@ -147,7 +161,7 @@ async def _evidence(s: Services, record: AlertRecord, who: Credential) -> Eviden
     area = shapely.to_geojson(await s.results.area(record))
     return Evidence(
         made=datetime.fromtimestamp(s.clock.now_ms() // 1000, UTC), by=who.subject,
-        alert=alert_reply(record, whole=True), area=json.loads(area),
+        alert=alert_reply(record, whole=True), published=await _published(s, record), area=json.loads(area),
         versions=[alert_reply(one.record) for one in found.versions if one.record.id != record.id],
         ledgers=[
             Ledger(
@@ -159,6 +173,16 @@ async def _evidence(s: Services, record: AlertRecord, who: Credential) -> Eviden
         entries=[entry_reply(one) for one in found.history.acts], whole=found.history.whole,
         audit={"entries": verdict.entries, "head": verdict.head, "broken": verdict.broken},
     )  # fmt: skip
+
+
+async def _published(s: Services, record: AlertRecord) -> list[PublishedReply]:
+    return [
+        PublishedReply(
+            since=datetime.fromtimestamp(one.since / 1000, UTC), alert=json.loads(one.document), digest=one.digest,
+            whole=one.whole,
+        )
+        for one in await s.results.published(record)
+    ]  # fmt: skip
 
 
 def _version(told: Told) -> VersionReport:

@@ -14,11 +14,15 @@ from alertd.rendering import Renderer
 from alertd.service.access import Access
 from alertd.service.approval import Approval
 from alertd.service.audit import Audit
+from alertd.service.borders import Borders
 from alertd.service.break_glass import BreakGlass
 from alertd.service.cap import CapIntake
 from alertd.service.cap_out import CapOut
+from alertd.service.carrier_tests import CarrierTests
 from alertd.service.carriers import Carriers
+from alertd.service.confirming import Confirming
 from alertd.service.course import Course
+from alertd.service.distributors import Distributors
 from alertd.service.events import Events
 from alertd.service.evidence import Seal
 from alertd.service.explaining import Explaining
@@ -29,11 +33,14 @@ from alertd.service.legal_holds import LegalHolds
 from alertd.service.mail_reports import MailReports
 from alertd.service.media import Photos
 from alertd.service.oidc import Oidc
+from alertd.service.oncall import Duty
 from alertd.service.operators import Operators
 from alertd.service.organisations import Organisations
 from alertd.service.passkeys import Passkeys
+from alertd.service.permissions import Permissions
 from alertd.service.purging import Purging
 from alertd.service.receipts import Receipts
+from alertd.service.region_imports import RegionImports
 from alertd.service.regions import Regions
 from alertd.service.registry import Registry
 from alertd.service.reports import Reports
@@ -42,6 +49,7 @@ from alertd.service.results import Results
 from alertd.service.revising import Revising
 from alertd.service.sessions import Sessions
 from alertd.service.stopping import Stopping
+from alertd.service.suppressing import Suppressing
 from alertd.service.targeting import Targeting
 from alertd.service.texts import Texts
 from alertd.service.updating import Updating
@@ -58,8 +66,10 @@ class Services:
     clock: Clock
     metrics: Metrics
     regions: Regions
+    region_imports: RegionImports
     renderer: Renderer
     carriers: Carriers
+    carrier_tests: CarrierTests
     targeting: Targeting
     organisations: Organisations
     intake: Intake
@@ -67,6 +77,9 @@ class Services:
     texts: Texts
     approval: Approval
     break_glass: BreakGlass
+    duty: Duty
+    borders: Borders
+    permissions: Permissions
     cap_intake: CapIntake
     cap_out: CapOut
     reports: Reports
@@ -77,6 +90,7 @@ class Services:
     registry: Registry
     receipts: Receipts
     mail_reports: MailReports
+    suppressing: Suppressing
     access: Access
     operators: Operators
     passkeys: Passkeys
@@ -85,6 +99,8 @@ class Services:
     audit: Audit
     events: Events
     webhooks: Webhooks
+    distributors: Distributors
+    confirming: Confirming
     stopping: Stopping
     following: Following
     revising: Revising

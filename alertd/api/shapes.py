@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,17 +13,20 @@ from alertd.alerts import AlertState
 from alertd.api.services import Services
 from alertd.documents import Policy, Target
 from alertd.ids import chain_of
-from alertd.kinds import Notify, Verdict
+from alertd.kinds import Notify, PermissionState, Verdict
+from alertd.permissions import Permission, read, words_of
 from alertd.rendering.areas import area_name
 from alertd.rendering.catalogue import REFERENCE
 from alertd.rendering.languages import matching
 from alertd.service import rings
 from alertd.service.break_glass import broken_by
 from alertd.service.looks import Look
-from alertd.service.targeting import SMALL_COUNT, Shown, shown
+from alertd.service.targeting import SMALL_COUNT, Share, Shown, shown
 from alertd.store.alerts import AlertRecord
 from channels.base import Loudness
 from geofences.regions import Kind as RegionKind
+from geofences.shapes import Repair, RepairCode
+from geofences.targets import Area
 
 #: For paths beside `{id}.cap`: an id has no dot, and what has one is no alert.
 ALERT_PATH = r"/v1/alerts/{id:[\w-]+}"
@@ -40,11 +43,23 @@ class RegionShare(BaseModel):
     share: float = Field(description="Part of the region's ground that lies in the area.")
 
 
+class RepairReply(BaseModel):
+    """One repair, for whoever tells it in words of their own."""
+
+    pointer: str
+    code: RepairCode
+    figures: dict[str, float | int | str] = Field(
+        description="The numbers of its sentence, each in the unit of its name."
+    )
+    text: str = Field(description="The sentence, as `repairs` has it after the pointer.")
+
+
 class AreaReply(BaseModel):
     name: str | None = Field(description="What a person would call it, in the alert's first language; null at sea.")
     km2: float
     regions: list[RegionShare]
     repairs: list[str] = Field(description="What was mended in the shapes as they were sent.")
+    mended: list[RepairReply] = Field([], description="The same in parts, in the same order.")
 
 
 class RingReply(BaseModel):
@@ -100,6 +115,22 @@ class BreakGlassReply(BaseModel):
     review: ReviewReply | None = Field(description="What another operator thinks of it; null: it awaits that.")
 
 
+class PermissionReply(BaseModel):
+    """What a neighbouring organisation is asked for: the part of the target that lies in its jurisdiction."""
+
+    organisation: str
+    name: str
+    state: PermissionState = Field(
+        description="It is asked when the alert is approved; `lapsed`: it had not answered when the alert was over."
+    )
+    km2: float
+    people: Shown = Field(description="In that part, as seen at the submission.")
+    answered: datetime | None
+    by: str | None = Field(description="Who answered.")
+    reason: str | None = Field(description="Why it refused.")
+    told_by: str | None = Field(description="The version by which its people are told.")
+
+
 class AlertReply(BaseModel):
     id: str
     state: AlertState
@@ -116,27 +147,41 @@ class AlertReply(BaseModel):
     created: datetime
     approved: datetime | None
     expires: datetime
+    starts: datetime | None = Field(None, description="When it is to start, or was; null: once it was approved.")
     restricted: bool = Field(description="Its facts and photos were taken out of it.")
     paused: bool = Field(
         description="Nothing more of it, or of another version of the same alert, is sent until one of them is resumed."
     )
     update: UpdateFacts | None = Field(None, description="Of an update: whose place it takes, and whom it tells.")
     people: Shown = Field(description="In the frozen audience; before approval, as seen at submission.")
+    permissions: list[PermissionReply] = Field(
+        [], description="Of neighbours, where the target leaves the jurisdiction: none of their part is told before."
+    )
     notice: str | None = Field(None, description="What this did not do.")
     told_by: str | None = Field(None, description="The version by which those who were told are told of this.")
     alert: dict[str, Any] | None = Field(None, description="As it was sent.")
 
 
-async def area_reply(s: Services, look: Look, language: str) -> AreaReply:
-    """The area of a target as it is shown, its name in a language, else in English."""
-    parts = await s.targeting.parts(look.area, look.shares)
+def repairs_told(repairs: Sequence[Repair]) -> dict[str, Any]:
+    """What was mended, as a reply has it: in sentences, and in parts."""
+    return {
+        "repairs": [f"{one.pointer}: {one.what}" for one in repairs],
+        "mended": [
+            RepairReply(pointer=one.pointer, code=one.code, figures=dict(one.figures), text=one.what) for one in repairs
+        ],
+    }
+
+
+async def area_reply(s: Services, area: Area, shares: Sequence[Share], language: str) -> AreaReply:
+    """An area as it is shown, its name in a language, else in English."""
+    parts = await s.targeting.parts(area, shares)
     words = s.renderer.words(matching(language, s.renderer.all_languages()) or REFERENCE)
-    known = [share for share in look.shares if share.kind != RegionKind.DRAWN]  # anybody's drawing is in anybody's area
+    known = [share for share in shares if share.kind != RegionKind.DRAWN]  # anybody's drawing is in anybody's area
     return AreaReply(
         name=area_name(words, parts) or None,
-        km2=round(look.area.km2, 3),
+        km2=round(area.km2, 3),
         regions=[RegionShare(code=r.code, name=r.name, share=round(r.share, 4)) for r in known[:100]],
-        repairs=[f"{repair.pointer}: {repair.what}" for repair in look.area.repairs],
+        **repairs_told(area.repairs),
     )
 
 
@@ -210,12 +255,33 @@ def alert_reply(record: AlertRecord, *, whole: bool = False) -> AlertReply:
         created=_time(record.created),
         approved=_time(record.start) if record.start else None,
         expires=_time(record.expires),
+        starts=_time(record.starts) if record.starts else None,
         restricted=record.restricted > 0,
         paused=record.paused,
         people=shown(record.people if record.start else record.seen),
         update=update_facts(record) if record.notify else None,
+        permissions=permission_replies(record),
         alert=json.loads(record.document) if whole and record.document else None,
     )
+
+
+def permission_replies(record: AlertRecord) -> list[PermissionReply]:
+    """Where the permissions of an alert stand."""
+    by, why = words_of(record.permitted_by), words_of(record.permission_why)
+    return [
+        permission_reply(one, one.state(record.state), by.get(one.org) if one.answer else None, why.get(one.org) if one.answer else None)
+        for one in read(record.permissions)
+    ]  # fmt: skip
+
+
+def permission_reply(
+    one: Permission, state: PermissionState = PermissionState.UNASKED, by: str | None = None, why: str | None = None
+) -> PermissionReply:
+    """One of them."""
+    return PermissionReply(
+        organisation=one.org, name=one.name, state=state, km2=one.km2, people=cast("Shown", one.people),
+        answered=_time(one.at) if one.at else None, by=by, reason=why, told_by=one.version or None,
+    )  # fmt: skip
 
 
 def break_glass_reply(record: AlertRecord) -> BreakGlassReply | None:

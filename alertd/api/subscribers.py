@@ -12,7 +12,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
 from alertd.alerts import CHANNELS
-from alertd.api.bodies import check_json
+from alertd.api.bodies import check_json, pieces_of
 from alertd.api.call import note
 from alertd.api.conditions import Conditions, etag
 from alertd.api.operations import NDJSON, Act, Operation, Reply
@@ -150,14 +150,7 @@ async def forget_subscriber(request: web.Request, *, id: SubscriberId) -> None:
 
 async def lookup_subscriber(request: web.Request, *, body: Lookup) -> SubscriberReply:
     """Whoever has an address."""
-    channel = CHANNELS.index(body.channel)
-    name = {"push": "token", "sms": "number", "mail": "mailbox"}[body.channel]
-    try:
-        address = ADDRESS.validate_json(json.dumps({"channel": body.channel, name: body.value}))
-    except ValidationError as error:
-        faults = tuple(Fault("/value", fault.detail) for fault in faults_of(error))
-        raise Problem("invalid-request", "This is no address.", faults=faults) from None
-    person = await services(request).registry.lookup(channel, address.value)
+    person = await services(request).registry.lookup(*address_of(body))
     if person is None:
         raise Problem("not-found", "Nobody has this address.")
     note(request, object_=services(request).audit.hidden(person.id))
@@ -181,6 +174,17 @@ async def import_subscribers(request: web.Request) -> web.StreamResponse:
     return response
 
 
+def address_of(body: Lookup) -> tuple[int, str]:
+    """The address that is meant: channel and value, as it is kept. Raises Problem."""
+    name = {"push": "token", "sms": "number", "mail": "mailbox"}[body.channel]
+    try:
+        address = ADDRESS.validate_json(json.dumps({"channel": body.channel, name: body.value}))
+    except ValidationError as error:
+        faults = tuple(Fault("/value", fault.detail) for fault in faults_of(error))
+        raise Problem("invalid-request", "This is no address.", faults=faults) from None
+    return CHANNELS.index(body.channel), address.value
+
+
 def _reply(person: Subscriber, status: int = 200) -> Reply[SubscriberReply]:
     body = SubscriberReply(id=person.id, registration=to_document(person))
     return Reply(body, status=status, headers=etag(person.version))
@@ -189,7 +193,7 @@ def _reply(person: Subscriber, status: int = 200) -> Reply[SubscriberReply]:
 async def _batches(request: web.Request) -> AsyncIterator[list[bytes]]:
     lines: list[bytes] = []
     rest = b""
-    async for piece in request.content.iter_any():
+    async for piece in pieces_of(request):
         *whole, rest = (rest + piece).split(b"\n")
         if len(rest) > LONGEST_LINE:
             raise Problem("too-large", "A line of the import is too long.")

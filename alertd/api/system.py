@@ -1,4 +1,4 @@
-"""Kinds, carriers, receipts and the state of the service over HTTP."""
+"""Kinds, receipts and the state of the service over HTTP."""
 
 from __future__ import annotations
 
@@ -26,24 +26,11 @@ class KindReply(BaseModel):
     json_schema: dict[str, Any]
 
 
-class CarrierReply(BaseModel):
-    name: str
-    channel: str
-    rate: float | None = Field(description="Permits a second.")
-    weight: float = Field(description="Its share of the channel; 0 stands by for the others.")
-    ramp_s: float = Field(description="After an idle spell the rate grows for so long.")
-    breaker_open: bool = Field(description="It failed again and again, and rests until it takes messages again.")
-
-
-class CarrierList(BaseModel):
-    carriers: list[CarrierReply]
-
-
 async def show_kind(request: web.Request, *, kind: Kind) -> KindReply:
     """What an alert of this kind may say: JSON Schema, levels, and coded values with their translations."""
     renderer = services(request).renderer
     languages = renderer.all_languages()
-    facts = ("hair", "eyes", "sex", "person")
+    facts = ("hair", "eyes", "sex", "person", "criterion")
     codes = {fact: {language: dict(renderer.words(language).codes(fact)) for language in languages} for fact in facts}
     return KindReply(
         kind=kind,
@@ -57,24 +44,11 @@ async def show_kind(request: web.Request, *, kind: Kind) -> KindReply:
     )
 
 
-async def list_carriers(request: web.Request) -> CarrierList:
-    """The carriers, their limits, and which of them rest because they failed."""
-    s = services(request)
-    resting = await s.fleet.breakers()
-    return CarrierList(
-        carriers=[
-            CarrierReply(
-                name=c.name, channel=c.channel.name, rate=s.settings.carriers[c.name].rate or None,
-                weight=c.weight, ramp_s=c.ramp_s, breaker_open=resting[c.channel.name, c.name],
-            )
-            for c in s.carriers.all()
-        ]
-    )  # fmt: skip
-
-
 async def take_receipt(request: web.Request, *, carrier: str, tag: Tag) -> None:
     """A carrier's late report about one message. The tag in the address is signed, so no key is asked for."""
     s = services(request)
+    if s.receipts.reference(tag, Door.PAGE):
+        return  # of a message to somebody on call, which is in no ledger
     reference, sender = s.receipts.reference(tag, Door.RECEIPT), s.carriers.named(carrier)
     if reference is None or sender is None or not isinstance(sender.channel, Reporting):
         raise _no_message()
@@ -97,7 +71,12 @@ async def healthz(_request: web.Request) -> web.Response:
 
 async def readyz(request: web.Request) -> web.Response:
     """The store answers and takes writes."""
-    if await services(request).is_ready():
+    return readiness(is_ready=await services(request).is_ready())
+
+
+def readiness(*, is_ready: bool) -> web.Response:
+    """What /readyz says."""
+    if is_ready:
         return web.Response(text="ready\n")
     return web.Response(text="not ready: the store does not answer or takes no writes\n", status=503)
 
@@ -127,9 +106,6 @@ OPERATIONS = (
     Operation(
         method="GET", path="/v1/kinds/{kind}", handler=show_kind, summary="Show a kind of alert", scope="alerts:read",
         group="Alerts",
-    ),
-    Operation(
-        method="GET", path="/v1/carriers", handler=list_carriers, summary="List carriers", scope="alerts:read", group="Service"
     ),
     Operation(
         method="POST", path="/v1/receipts/{carrier}/{tag}", handler=take_receipt, summary="A carrier's late report",

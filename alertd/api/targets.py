@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from typing import Any
 
 import shapely
@@ -13,16 +14,28 @@ from pydantic import BaseModel, ConfigDict, Field
 from alertd.alerts import CHANNELS
 from alertd.api.call import credential, note
 from alertd.api.operations import Act, Operation
-from alertd.api.services import services
-from alertd.api.shapes import ETA, AreaReply, AudienceReply, RegionShare, area_reply, audience_reply, eta
+from alertd.api.services import Services, services
+from alertd.api.shapes import (
+    ETA,
+    AreaReply,
+    AudienceReply,
+    PermissionReply,
+    RegionShare,
+    area_reply,
+    audience_reply,
+    eta,
+    permission_reply,
+)
 from alertd.documents import Policy, Target
 from alertd.errors import Problem
 from alertd.fields import Language
 from alertd.kinds import Kind
+from alertd.permissions import Permission
 from alertd.rules import not_honoured
+from alertd.service.grounds import Beyond, facts
 from alertd.service.looks import Look
-from alertd.service.organisations import facts
 from alertd.service.targeting import Shown
+from geofences.targets import Area
 
 
 class PreviewRequest(BaseModel):
@@ -57,6 +70,10 @@ class PreviewReply(BaseModel):
     outside: OutsideReply | None = Field(
         description="What of the area lies outside your jurisdiction, so that an alert to it would be refused; null where nothing does."
     )
+    neighbours: list[PermissionReply] = Field(
+        description="With `target.beyond` set to `ask`: what other organisations would be asked for; the area and the audience are without it."
+        " Otherwise who could be asked for what lies `outside`, where they may permit all of it."
+    )
     notice: str | None = Field(description="What the policy asks for and will not get.")
 
 
@@ -68,24 +85,45 @@ async def preview_target(request: web.Request, *, body: PreviewRequest) -> Previ
     if faults := not_honoured(body.target, "target"):
         raise Problem("invalid-request", "The target asks for what is not done yet.", faults=tuple(faults))
     s.targeting.check_own(body.target, credential(request).org)
-    area = await s.targeting.area(body.target)
+    look, beyond, neighbours = await _divided(request, body)
+    loudness = [None, *(ring.loudness for ring in body.target.rings)]
+    audience = await asyncio.to_thread(audience_reply, s, look, body.target, loudness.__getitem__)
+    note(request, km2=str(round(look.area.km2, 3)), people=audience.people)
+    return PreviewReply(
+        area=await area_reply(s, look.area, look.shares, body.language),
+        geometry=json.loads(shapely.to_geojson(look.area.geometry)),
+        audience=audience,
+        untold=await s.targeting.untold(body.kind, body.policy, look.shares, look.area.km2, look.found),
+        eta=eta(s, audience, (body.target, body.policy), CHANNELS, (ring.loudness for ring in audience.rings)),
+        outside=OutsideReply.model_validate(facts(beyond)) if beyond else None,
+        neighbours=[permission_reply(one) for one in neighbours],
+        notice=NOBODY_ACKNOWLEDGES if body.policy.escalates and not await s.acks.lately(s.clock.now_ms()) else None,
+    )
+
+
+async def _divided(request: web.Request, body: PreviewRequest) -> tuple[Look, Beyond | None, list[Permission]]:
+    """The people of what would be told at once; what of the target would be refused, and what neighbours may permit."""
+    s, who = services(request), credential(request)
+    area, split = await s.targeting.area(body.target), None
+    beyond = await s.organisations.beyond(area.geometry, who)
+    if beyond:
+        with suppress(Problem):
+            split = await s.borders.split(area, who)
+    if split is None:
+        return await _look(s, body, area), beyond, []
+    permissions = []
+    for part in split.parts:
+        look = await _look(s, body, Area(geometry=part.geometry, km2=part.km2))
+        permissions.append(s.borders.permission(part, len(look.found), ""))
+    asks = body.target.beyond == "ask"
+    return await _look(s, body, split.at_once if asks else area), None if asks else beyond, permissions
+
+
+async def _look(s: Services, body: PreviewRequest, area: Area) -> Look:
     shares = await s.targeting.shares(area.geometry)
     found = await s.targeting.find(area.geometry, body.kind, body.policy, shares)
     ringed = await s.targeting.find_rings(area.geometry, body.target, found, body.kind, body.policy)
-    look = Look(area=area, shares=shares, found=found, ringed=ringed)
-    loudness = [None, *(ring.loudness for ring in body.target.rings)]
-    audience = await asyncio.to_thread(audience_reply, s, look, body.target, loudness.__getitem__)
-    note(request, km2=str(round(area.km2, 3)), people=audience.people)
-    beyond = await s.organisations.beyond(area.geometry, credential(request))
-    return PreviewReply(
-        area=await area_reply(s, look, body.language),
-        geometry=json.loads(shapely.to_geojson(area.geometry)),
-        audience=audience,
-        untold=await s.targeting.untold(body.kind, body.policy, shares, area.km2, found),
-        eta=eta(s, audience, (body.target, body.policy), CHANNELS, (ring.loudness for ring in audience.rings)),
-        outside=OutsideReply.model_validate(facts(beyond)) if beyond else None,
-        notice=NOBODY_ACKNOWLEDGES if body.policy.escalates and not await s.acks.lately(s.clock.now_ms()) else None,
-    )
+    return Look(area=area, shares=shares, found=found, ringed=ringed)
 
 
 OPERATIONS = (

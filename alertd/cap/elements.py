@@ -40,6 +40,8 @@ class Children:
         self._many = frozenset(many)
         self._found: dict[str, list[etree._Element]] = {name: [] for name in (*once, *many)}
         own = etree.QName(element).namespace
+        if any((text or "").strip(SPACE) for text in (element.text, *(child.tail for child in element))):
+            self._fault(element, pointer, "Text stands here that is in no element: nobody would be told of it.")
         for child in element:
             name = etree.QName(child)
             if name.namespace == own:
@@ -99,8 +101,6 @@ class Children:
         found = []
         for child, pointer in self.nodes(name):
             text = (child.text or "").strip(SPACE)
-            if len(child) and text:
-                self._fault(child, pointer, "Beside valueName and value nothing may stand here.")
             code, _, value = text.partition("=") if "=" in text else (name if text else "", "", text)
             if len(child):
                 pair = Children(child, pointer, ("valueName", "value"), (), self._notes)

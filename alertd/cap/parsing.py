@@ -97,11 +97,26 @@ def _decoded(raw: bytes) -> str:
     if not _ENCODING.fullmatch(encoding):
         raise refusal("The document is in an encoding that is not taken; use UTF-8.")
     try:
-        return raw.decode(encoding)
+        text = raw.decode(encoding)
     except LookupError:
         raise refusal("There is no such encoding; use UTF-8.") from None
     except UnicodeDecodeError as error:
         raise refusal("The bytes are not of the encoding that the document names.", _line(raw, error.start)) from None
+    if not raw.isascii() and not encoding.lower().startswith("utf") and _is_utf8(raw):
+        high = next(i for i, byte in enumerate(raw) if byte > 127)
+        raise refusal(
+            "The bytes are UTF-8, but the document names another encoding: what do they say?", _line(raw, high)
+        )
+    return text
+
+
+def _is_utf8(raw: bytes) -> bool:
+    """By chance no text of another encoding is: behind each letter beyond ASCII stand the bytes that UTF-8 wants there."""
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _line(raw: bytes, place: int) -> int:

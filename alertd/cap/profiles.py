@@ -25,6 +25,8 @@ IPAWS_LIFE = timedelta(hours=24)
 IPAWS_EVENTS = {Level.CHILD_ALERT: "CAE", Level.ENDANGERED: "MEP", Level.WARNING: "CEM"}
 #: Of CAP-CP's list of events.
 CAP_CP_EVENTS = {Level.CHILD_ALERT: "amber", Level.ENDANGERED: "missingPer", Level.APPEAL: "missingPer"}
+#: The code by which each profile's messages are known, those of type Cancel too, which say nothing else of it.
+CODES = {"ipaws": "IPAWSv1.0", "cap-cp": "profile:CAP-CP:0.4"}
 CAP_CP_EVENT, CAP_CP_LOCATION = "profile:CAP-CP:Event:0.4", "profile:CAP-CP:Location:0.3"
 
 
@@ -52,7 +54,7 @@ def ipaws(message: Message, facts: Facts) -> Message:
     if faults or event is None:
         raise CapError(tuple(faults))
     infos = tuple(_ipaws_info(info, message, event, facts) for info in message.infos)
-    return replace(message, codes=(*message.codes, "IPAWSv1.0"), infos=infos)
+    return replace(message, codes=(*message.codes, CODES["ipaws"]), infos=infos)
 
 
 def _ipaws_info(info: Info, message: Message, event: str, facts: Facts) -> Info:
@@ -94,7 +96,7 @@ def cap_cp(message: Message, facts: Facts) -> Message:
         raise CapError((Fault("", "The target names no region of Canada, so it has no code of a location there."),))
     event = Named(name=CAP_CP_EVENT, value=CAP_CP_EVENTS.get(facts.level, "civilEmerg"))
     infos = tuple(replace(_placed(info, CAP_CP_LOCATION, facts.places), event_codes=(event,)) for info in message.infos)
-    return replace(message, codes=(*message.codes, "profile:CAP-CP:0.4"), infos=infos)
+    return replace(message, codes=(*message.codes, CODES["cap-cp"]), infos=infos)
 
 
 def _placed(info: Info, scheme: str, places: Sequence[str]) -> Info:

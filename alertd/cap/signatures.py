@@ -5,6 +5,7 @@ known beforehand. A certificate that comes with a document says nothing: whoever
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -86,16 +87,17 @@ def check_signature(raw: bytes, message: Message, issuers: Sequence[Issuer], at:
     valid = [one for one in known if one.not_valid_before_utc <= at <= one.not_valid_after_utc]
     if not valid:
         raise _refusal(found[0], "The certificate that is known for this sender has ended, or has not begun.")
-    if not any(_is_signed(root, message, certificate) for certificate in valid):
+    if not any(_is_signed(root, message, certificate, at) for certificate in valid):
         raise _refusal(
             found[0], "The signature is not that of this document by a certificate that is known for its sender."
         )
 
 
-def _is_signed(root: etree._Element, message: Message, certificate: x509.Certificate) -> bool:
+def _is_signed(root: etree._Element, message: Message, certificate: x509.Certificate, at: datetime) -> bool:
     """What was signed is read again: another element of the same document may be, or a part of it."""
+    expected = dataclasses.replace(_EXPECTED, verification_time=at)  # else it would be the machine's
     try:
-        result = XMLVerifier().verify(copy.deepcopy(root), x509_cert=certificate, expect_config=_EXPECTED)
+        result = XMLVerifier().verify(copy.deepcopy(root), x509_cert=certificate, expect_config=expected)
         return not isinstance(result, list) and read(result.signed_data) == message
     except (SignXMLException, InvalidInput, CapError, ValueError, TypeError, KeyError, etree.LxmlError):
         return False  # whatever is wrong with it, it is no signature

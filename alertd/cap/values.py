@@ -29,6 +29,8 @@ _NUMBER = re.compile(r"[+-]?(?:\d{1,9}(?:\.\d{0,30})?|\.\d{1,30})", re.ASCII)
 _WHOLE = re.compile(r"\d{1,15}", re.ASCII)
 #: xs:language
 _LANGUAGE = re.compile(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8}){0,8}", re.ASCII)
+#: Brackets around more than one position.
+_SEVERAL = re.compile(r"\([^(),]*,[^(),]*,[^()]*\)")
 
 _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 #: RFC 3986, without the brackets of numeric hosts and the mark of a fragment, which stands once.
@@ -159,7 +161,12 @@ def polygon(text: str) -> tuple[Position, ...] | None:
         raise ValueError(
             "A polygon needs at least three different positions (section 3.2.4: four, the last as the first)."
         )
-    return (*found, found[0]) if found[0] != found[-1] else tuple(found)
+    if found[0] == found[-1]:
+        return tuple(found)
+    first = next(i for i, at in enumerate(found) if at != found[0])
+    if found[0] in found[first:] or len(_SEVERAL.findall(text)) > 1:
+        raise ValueError("These are several rings, and a polygon is one. Give each a polygon of its own.")
+    return (*found, found[0])
 
 
 def circle(text: str) -> Circle:

@@ -11,7 +11,7 @@ import typer
 from alertd.commands.client import Client, UnreachableError, segment
 from alertd.commands.options import JsonOption, common
 from alertd.commands.output import remark, shown, tell, tell_facts, tell_json, tell_table
-from alertd.commands.review import tell_review
+from alertd.commands.review import tell_review, waits
 from alertd.commands.watching import watch as follow
 
 sending = typer.Typer(add_completion=False)
@@ -110,12 +110,12 @@ def submit(ctx: typer.Context, alert_id: AlertId, seen: Seen = None, as_json: Js
 def approve(
     ctx: typer.Context,
     alert_id: AlertId,
+    seen: Annotated[int, typer.Option("--seen", help="The version you looked at: the rev that `show` tells.")],
     people: Annotated[int | None, typer.Option(help="The count you saw, if another than at submission.")] = None,
     plate: Annotated[
         list[str] | None, typer.Option(help="The plate of a vehicle it names, typed again. Once for each.")
     ] = None,
     overspend: Annotated[str | None, typer.Option(help="Why it may cost more than the budget of SMS.")] = None,
-    seen: Seen = None,
     watch: Annotated[bool, typer.Option("--watch", help="Stay until nobody more is told.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -348,6 +348,7 @@ def _tell_taken(taken: dict[str, Any], *, dry_run: bool) -> None:
         "area": f"{area['km2']:,} km2",
         "regions": _regions(area["regions"]),
         "repaired": area["repairs"],
+        "neighbours": waits(taken["permissions"]),
     }
     if update := taken.get("update"):
         facts |= {"told again": update["told_again"], "newly inside": update["newly_inside"]}
@@ -355,4 +356,4 @@ def _tell_taken(taken: dict[str, Any], *, dry_run: bool) -> None:
     if dry_run:
         tell("Nothing was done: this was a dry run.")
     elif taken["state"] == "pending":
-        tell(f"Another person must approve it: alertd alerts approve {taken['id']}")
+        tell(f"Another person must approve it: alertd alerts approve {taken['id']} --seen {taken['rev']}")

@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+from typing import Annotated
+
 import typer
 
+from alertd.commands.client import RefusedError, segment
 from alertd.commands.options import JsonOption, common
-from alertd.commands.output import tell_json, tell_table
+from alertd.commands.output import tell, tell_json, tell_table
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Carriers: list.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Carriers: list, test.")
+
+#: What a carrier's answer means to whoever asked.
+SAYS = {
+    "accepted": "{carrier} has it: look whether it arrived.",
+    "retry": "{carrier} does not take it now ({reason}). Try again in a while.",
+    "never": "{carrier} refuses it ({reason}): look at the address, the sender and the account.",
+    "unknown": "{carrier} did not answer ({reason}): it may still arrive.",
+    "withheld": "It was not sent ({reason}): {carrier} could not be reached, or no worker runs.",
+}
+
+
+class Language(StrEnum):
+    """Those that the test is said in."""
+
+    EN = "en"
+    ES = "es"
+    FR = "fr"
+    AR = "ar"
+
 
 COLUMNS = ("name", "channel", "rate", "state")
 
@@ -25,3 +48,22 @@ def list_carriers(ctx: typer.Context, as_json: JsonOption = False) -> None:
         for one in found["carriers"]
     )
     tell_json(found) if as_json else tell_table(COLUMNS, rows)
+
+
+@app.command("test")
+def send_test(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="The carrier.")],
+    to: Annotated[str, typer.Argument(help="An address of your own: a push token, a number or a mailbox.")],
+    language: Annotated[Language, typer.Option(help="Of the message.")] = Language.EN,
+    as_json: JsonOption = False,
+) -> None:
+    """Send one message that says that it is a test, by this carrier, to an address of your own. Ends with 0 when the carrier takes it."""
+    body = {"to": to, "language": language.value}
+    found = common(ctx).client().post(f"/v1/carriers/{segment(name)}/test", body)
+    says = SAYS[found["answer"]].format(carrier=found["carrier"], reason=found["reason"].replace("_", " "))
+    if found["answer"] != "accepted":
+        if as_json:
+            tell_json(found)
+        raise RefusedError(says)
+    tell_json(found) if as_json else tell(says)

@@ -17,7 +17,11 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Signed evide
 
 
 @app.command()
-def export(ctx: typer.Context, alert_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
+def export(
+    ctx: typer.Context,
+    alert_id: Annotated[str, typer.Argument(metavar="ID")],
+    as_json: JsonOption = False,  # noqa: ARG001  evidence is JSON in any case
+) -> None:
     """An alert with all that proves what was decided and told, on standard output. It holds what the case holds."""
     tell_json(common(ctx).client().get(f"/v1/alerts/{segment(alert_id)}/evidence"))
 

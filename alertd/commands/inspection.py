@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -19,6 +20,7 @@ from alertd.carrier_settings import carrier_of
 from alertd.clock import SystemClock
 from alertd.config import AnyCarrier, ConfigError, Settings, SmtpCarrier, StoreSection, TwilioCarrier
 from alertd.errors import Problem
+from alertd.oncall import OnCall, anybody
 from alertd.organisations import Organisation
 from alertd.service.passkeys import RelyingParty
 from alertd.service.provider import Provider, guarded
@@ -26,8 +28,11 @@ from alertd.store.codec import Codec, Keys, SealError
 from alertd.store.connection import Connection, StoreRefusedError, StoreUnavailableError, check_engine
 from alertd.store.data_directory import DataDirectory
 from alertd.store.disk import free_bytes
+from alertd.store.distribution import Tracks
 from alertd.store.organisations import OrganisationStore
+from alertd.store.paging import Rotas
 from alertd.store.server_binary import ServerNotFoundError, find_server
+from alertd.store.webhooks import DistributorHook, Hooks
 from geofences.regions import Library
 
 _MB = 1024 * 1024
@@ -56,7 +61,7 @@ def inspected(
         *(_outside(settings.store, settings.store.url) if settings.store.url else _embedded(settings.store)),
         _tombstones(settings.store),
         _regions(settings, regions),
-        *_unattended(settings.store),
+        *_organisations(settings),
         *_provider(settings),
         *(_carriers(settings) if settings.carriers else [_no_carriers(settings)]),
         *_alignment(settings),
@@ -98,22 +103,41 @@ def _embedded(section: StoreSection) -> Iterator[Finding]:
     yield Finding(part="data directory", ok=free_mb > section.reserve_mb, says=says)
 
 
-def _unattended(section: StoreSection) -> Iterator[Finding]:
-    """What organisations let go out without a second person. An embedded store tells it while it runs."""
+def _organisations(settings: Settings) -> Iterator[Finding]:
+    """What organisations let go out without a second person, whether one is called, and which of their distributors have not confirmed a
+    take-down. An embedded store tells it while it runs.
+    """
+    section = settings.store
     socket_file = DataDirectory(section.directory.resolve()).listening()
     try:
         if section.url and section.master_key and section.hash_key:
             keys = Keys.from_text(section.master_key.get_secret_value(), section.hash_key.get_secret_value())
-            allowed = asyncio.run(_allowed(section.url, Codec(keys)))
+            told = asyncio.run(_told(section.url, Codec(keys), settings))
         elif not section.url and socket_file:
-            allowed = asyncio.run(_allowed(f"unix://{socket_file}", Codec(Keys.load_or_make(section.directory))))
+            codec = Codec(Keys.load_or_make(section.directory))
+            told = asyncio.run(_told(f"unix://{socket_file}", codec, settings))
         else:
             return
     except (StoreUnavailableError, SealError, ValueError, OSError):
         return  # what is wrong with the store is told where it is looked at
-    for org, each in allowed.items():
-        for says in _words(each):
+    for org, sentences in told.items():
+        for says in sentences:
             yield Finding(part=f"organisation {org}", ok=True, warns=True, says=says)
+
+
+def _uncalled(rota: OnCall | None) -> Iterator[str]:
+    """That nobody is told of what waits for a second person, as every organisation's alerts do unless it says otherwise."""
+    if rota is None or not rota.steps:
+        yield "nobody is on call: whoever submits an alert that waits has to call a second person themselves"
+    elif not anybody(rota, SystemClock().now_ms()):
+        yield "nobody is on call at this hour: of what waits for a second person nobody is told until somebody is"
+
+
+def _unreached(rota: OnCall | None, settings: Settings) -> Iterator[str]:
+    """That whoever is called cannot come by the link that they are told."""
+    site = RelyingParty.of(settings).origins[0]
+    if rota and rota.steps and settings.carriers and _is_here(site):
+        yield f"people on call are told a link to {site}, which is reached from this machine alone: set api.public_url"
 
 
 def _provider(settings: Settings) -> Iterator[Finding]:
@@ -141,17 +165,39 @@ def _words(own: Organisation) -> Iterator[str]:
         yield f"{', '.join(alone.levels)} may be approved by whoever wrote them, after {alone.after_min:,} min without a second person"
 
 
-async def _allowed(url: str, codec: Codec) -> dict[str, Organisation]:
-    """All that something was written of, by their ids. Raises StoreUnavailableError; SealError where the keys are others."""
+async def _told(url: str, codec: Codec, settings: Settings) -> dict[str, list[str]]:
+    """What is to be told of each, by their ids. Raises StoreUnavailableError; SealError where the keys are others."""
     async with Redis.from_url(url, socket_connect_timeout=ANSWER_S, socket_timeout=ANSWER_S) as client:
         connection = Connection(client, codec)
         await connection.meet()
-        store, found = OrganisationStore(connection), {}
-        for org in await store.names():
-            stored, _ = await store.get(org)
-            if stored:
-                found[org] = Organisation.model_validate_json(stored.document)
+        store, rotas, found = OrganisationStore(connection), Rotas(connection), dict[str, list[str]]()
+        for org in sorted({settings.alerts.organisation, *await store.names()}):
+            (stored, _), (rota, _) = await store.get(org), await rotas.get(org)
+            own = Organisation.model_validate_json(stored.document) if stored else None
+            called = OnCall.model_validate_json(rota.document) if rota else None
+            found[org] = [*(_words(own) if own else ()), *_uncalled(called), *_unreached(called, settings)]
+        for org, sentences in (await _takedowns(connection)).items():
+            found.setdefault(org, []).extend(sentences)
         return found
+
+
+async def _takedowns(connection: Connection) -> dict[str, list[str]]:
+    """By organisation, the distributors that show, as far as anybody knows, what is over."""
+    hooks, found = Hooks(connection, DistributorHook), dict[str, list[str]]()
+    tracks = Tracks(connection)
+    held = await tracks.holders(await hooks.orgs())
+    refusing = await tracks.refused(held)
+    for org, holders in held.items():
+        owed = Counter(one.distributor for one in holders if one.owed)
+        refused = Counter(one.distributor for one in refusing.get(org, ()))
+        for hook in await hooks.of_org(org):
+            if owed[hook.id]:
+                name = hook.distributor.name
+                says = f"{name} ({hook.id}) has not confirmed the take-down of {owed[hook.id]:,} alerts"
+                if refused[hook.id]:
+                    says += f", and refused that of {refused[hook.id]:,}: nothing more is tried, ring them up"
+                found.setdefault(org, []).append(says)
+    return found
 
 
 def _tombstones(section: StoreSection) -> Finding:

@@ -9,6 +9,7 @@ import typer
 from alertd.commands.client import segment
 from alertd.commands.options import JsonOption, common
 from alertd.commands.output import tell_facts, tell_json, tell_table
+from alertd.commands.whole import whole
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Organisations: list, show, set.")
 
@@ -35,11 +36,14 @@ def show(ctx: typer.Context, organisation: Organisation, as_json: JsonOption = F
 def set_organisation(
     ctx: typer.Context,
     organisation: Organisation,
-    file: Annotated[typer.FileBinaryRead, typer.Argument(help="The whole of it as JSON; - is standard input.")],
+    file: Annotated[
+        typer.FileBinaryRead,
+        typer.Argument(help="The whole of it as JSON, or what `show --json` told; - is standard input."),
+    ],
     as_json: JsonOption = False,
 ) -> None:
     """Make an organisation, or change it."""
-    written = common(ctx).client().put(f"/v1/organisations/{segment(organisation)}", file.read())
+    written = common(ctx).client().put(f"/v1/organisations/{segment(organisation)}", whole(file.read(), "organisation"))
     tell_json(written) if as_json else _tell(written)
 
 
@@ -58,6 +62,8 @@ def _tell(found: dict[str, Any]) -> None:
             "allowed by": found["unattended_by"],
             "approved alone": whole.get("break_glass") or "nothing",
             "alone allowed by": found["break_glass_by"],
+            "answered without a voice": whole.get("contact") or "as each alert says",
+            "verified besides": whole.get("verification") or "as the service asks",
         }
         if found["organisation"]
         else {"id": found["id"], "name": found["name"]}

@@ -6,11 +6,7 @@ written, and a dry run is that trial alone.
 
 from __future__ import annotations
 
-import dataclasses
-import shutil
-import tempfile
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,16 +15,16 @@ import typer
 from alertd.commands.client import RefusedError
 from alertd.commands.options import JsonOption, common
 from alertd.commands.output import remark, tell, tell_facts, tell_json
-from geofences import files, importer
-from geofences.additions import Problem, gone, install, orphaned, placed, prefixed, problems, qualified
-from geofences.belonging import replaced
+from geofences import files
+from geofences.additions import Order, Problem, gone
 from geofences.errors import GeofenceError
-from geofences.importer import ImportReport
-from geofences.regions import Kind, Library
+from geofences.importing import FaultyFileError, import_file
+from geofences.regions import Kind
 
 app = typer.Typer(add_completion=False)
 removing = typer.Typer(add_completion=False)
 
+COVERED_TOLD = 3
 PROBLEMS_TOLD = 20
 GONE = "Whoever is registered in a region that is gone is not told by region any more: register them elsewhere."
 LABELS = {
@@ -79,25 +75,18 @@ def import_regions(  # noqa: PLR0913, PLR0917  each is an option of the command
     """Add regions of your own to the data directory."""
     settings = common(ctx).settings()
     folder, kept_as = settings.store.regions, name or _name_of(file)
-    origin = files.Source(name=source or file.name, licence=licence or "not stated", attribution=source or file.name)
+    order = Order(
+        kind=kind, code_field=code_field, name_field=name_field, parent_field=parent_field, parent_digits=parent_digits,
+        guess_parents=guess_parents, exclaves=tuple(exclave or ()), country=country, layer=layer, encoding=encoding,
+        source=source, licence=licence, replace=replace, dry_run=dry_run,
+    )  # fmt: skip
     try:
-        if country is not None:
-            _check_country(country, Library.load(added=folder))
-        remark(f"Reading {file.name}…")
-        report = importer.read(
-            file, kind=kind, code_field=code_field, name_field=name_field, parent_field=parent_field, country=country,
-            encoding=encoding, layer=layer,
-        )  # fmt: skip
-        if report.problems:
-            raise RefusedError(_problems(file, report.problems))
-        remark(f"Checking {len(report.regions):,} regions against the library (of thousands, minutes)…")
-        choices = _Choices(
-            parent_digits, frozenset(exclave or ()), guess_parents=guess_parents, replace=replace, dry_run=dry_run
-        )
-        with _alone(folder, dry_run=dry_run):
-            facts = _imported(file, folder, kept_as, origin, report, choices)
+        facts = import_file(file, folder, kept_as, order, lambda step, regions: _tell_step(file, step, regions))
+    except FaultyFileError as error:
+        raise RefusedError(_problems(file, error.problems)) from None
     except GeofenceError as error:
         raise RefusedError(str(error)) from None
+    facts = {"regions": facts.pop("regions"), "file": str((folder / f"{kept_as}{files.SUFFIX}").resolve()), **facts}
     tell_json(facts) if as_json else _tell(facts)
     if not (settings.store.directory / "master.key").exists():
         remark(
@@ -130,81 +119,11 @@ def _tell_gone(facts: dict[str, Any]) -> None:
     tell(GONE)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Choices:
-    parent_digits: int
-    exclaves: frozenset[str]
-    guess_parents: bool
-    replace: bool
-    dry_run: bool
-
-
-def _check_country(country: str, library: Library) -> None:
-    known = {region.country for region in library.regions} - {""}
-    if country not in known:
-        near = country.upper()[:2]
-        hint = f" Did you mean {near}?" if near in known else ""
-        raise RefusedError(f"{country} is no country: two letters are asked for, as ISO 3166-1 has them.{hint}")
-
-
-def _alone(folder: Path, *, dry_run: bool) -> AbstractContextManager[None]:
-    """Nobody else imports from what is checked until it is stored. A dry run makes no folder."""
-    if not dry_run:
-        folder.mkdir(parents=True, exist_ok=True)
-    return files.alone(folder) if folder.is_dir() else nullcontext()
-
-
-def _imported(
-    file: Path, folder: Path, name: str, source: files.Source, report: ImportReport, choices: _Choices
-) -> dict[str, Any]:
-    """Stores the regions and answers what was done. Raises LibraryError, and RefusedError for faults of single features."""
-    library = Library.load(added=folder)
-    named = qualified(report.regions, library)
-    if choices.guess_parents:
-        named = orphaned(named, library)
-    if choices.parent_digits:
-        named = prefixed(named, choices.parent_digits, library)
-    rows = placed(named, report.geometries, library)
-    if found := problems(rows, report.geometries, library, replace=choices.replace, exclaves=choices.exclaves):
-        raise RefusedError(_problems(file, found))
-    codes = {read.code: row.code for row, read in zip(rows, report.regions, strict=True)}
-    facts = {
-        "regions": len(rows),
-        "file": str((folder / f"{name}{files.SUFFIX}").resolve()),
-        "layer": report.layer,
-        "codes": [rows[0].code, rows[-1].code],
-        "country_put_before_codes": sum(new != old for old, new in codes.items()),
-        "reprojected_from": report.reprojected_from,
-        "assumed_lon_lat": report.assumed_lon_lat,
-        "repaired": [codes[code] for code in report.repaired],
-        "renamed": [codes[code] for code in report.renamed],
-        "put_below_by_ground": sum(row.parent is None for row in named),
-        "without_parent": sum(row.parent is None for row in rows),
-        "replaced": [dataclasses.asdict(one) for one in replaced(rows, report.geometries, library)],
-        "gone": list(gone(folder, name, rows)),
-        "dry_run": choices.dry_run,
-    }
-    _install(folder, name, source, dataclasses.replace(report, regions=rows), library, dry_run=choices.dry_run)
-    return facts
-
-
-def _install(
-    folder: Path, name: str, source: files.Source, report: ImportReport, library: Library, *, dry_run: bool
-) -> None:
-    """Stores the regions, after a trial on a copy of the folder. Raises LibraryError."""
-
-    def into(where: Path) -> None:
-        rows, geometries = report.regions, report.geometries
-        install(where, name, source=source, rows=rows, geometries=geometries, library=library)
-
-    with tempfile.TemporaryDirectory(prefix="alertd-regions-") as directory:
-        trial = Path(directory) / "regions"
-        if folder.is_dir():
-            shutil.copytree(folder, trial)
-        into(trial)
-        Library.load(added=trial)
-    if not dry_run:
-        into(folder)
+def _tell_step(file: Path, step: str, regions: int) -> None:
+    if step == "reading":
+        remark(f"Reading {file.name}…")
+    if step == "checking":
+        remark(f"Checking {regions:,} regions against the library (of thousands, minutes)…")
 
 
 def _name_of(file: Path) -> str:
@@ -223,9 +142,20 @@ def _problems(file: Path, found: Sequence[Problem]) -> str:
 
 
 def _tell(facts: dict[str, Any]) -> None:
-    tell_facts({LABELS.get(name, name): value for name, value in facts.items() if name not in {"dry_run", "replaced"}})
+    tell_facts(
+        {
+            LABELS.get(name, name): value
+            for name, value in facts.items()
+            if name not in {"dry_run", "replaced", "covered"}
+        }
+    )
     for one in facts["replaced"]:
         tell(f"{one['code']} was {one['was']} and is {one['now']}, with {one['shared']:.0%} of its ground in common.")
+    if facts["covered"]:
+        some = ", ".join(f"{one['code']} {one['name']} by {one['by']}" for one in facts["covered"][:COVERED_TOLD])
+        tell(
+            f"{len(facts['covered'])} regions of the library stay beside them on the same ground, as {some}: an alert may name either."
+        )
     if facts["assumed_lon_lat"]:
         tell("The file does not say its coordinate system; its numbers were taken as longitude and latitude (WGS84).")
     if facts["put_below_by_ground"]:

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from alertd.alerts import OVER, AlertState
 from alertd.commands.client import Client, RefusedError, UnreachableError, segment
 from alertd.commands.output import console, tell, tell_json
+from alertd.commands.review import waits
 
 #: Before a stream that broke off is asked for again.
 AGAIN_S = 1.0
@@ -56,7 +57,7 @@ def _lines(changes: Iterator[dict[str, Any]]) -> str:
         channels = progress["channels"].items()
         parts = [f"{name} {_over(c):,} of {c.get('targeted', 0):,}{_outcomes(c)}" for name, c in channels]
         state = progress["state"]
-        tell(": ".join([state, "; ".join(parts)] if parts else [state]) + _seconds(progress))
+        tell(": ".join([state, "; ".join(parts)] if parts else [state]) + _seconds(progress) + _waits(progress))
     return state
 
 
@@ -67,7 +68,7 @@ def _bars(changes: Iterator[dict[str, Any]]) -> str:
         for progress in changes:
             if progress["state"] != state:
                 state = progress["state"]
-                progress_bars.console.print(state + _seconds(progress))
+                progress_bars.console.print(state + _seconds(progress) + _waits(progress))
             for name, counts in progress["channels"].items():
                 if name not in bars:
                     bars[name] = progress_bars.add_task(name, told="")
@@ -84,6 +85,11 @@ def _over(counts: dict[str, int]) -> int:
 def _outcomes(counts: dict[str, int]) -> str:
     told = [f"{state} {n:,}" for state, n in counts.items() if n and state not in {"targeted", *NOT_YET}]
     return f" ({', '.join(told)})" if told else ""
+
+
+def _waits(progress: dict[str, Any]) -> str:
+    said = waits(progress.get("permissions", []))
+    return f"; {'; '.join(said)}" if said else ""
 
 
 def _seconds(progress: dict[str, Any]) -> str:

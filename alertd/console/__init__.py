@@ -11,6 +11,7 @@ from pathlib import Path
 from aiohttp import hdrs, web
 
 from alertd.console.tables import Needs, module
+from alertd.console.words import modules
 
 STATIC = Path(__file__).parent / "static"
 
@@ -43,11 +44,12 @@ class _File:
 
 
 class _Files:
-    """The files, each read and packed when it is first asked for, and the script of the tables."""
+    """The files, each read and packed when it is first asked for, and the scripts of the tables and of the words."""
 
     def __init__(self, folder: Path, needs: Needs) -> None:
         self._paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-        self._packed = {"tables.js": _packed(module(needs).encode(), ".js")}
+        made = {"tables.js": module(needs), **modules(folder / "words.json")}
+        self._packed = {name: _packed(text.encode(), ".js") for name, text in made.items()}
 
     async def answer(self, request: web.Request, name: str) -> web.StreamResponse:
         if name not in self._packed:

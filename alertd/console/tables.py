@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, get_args
+
+from pydantic import BaseModel
 
 from alertd.alerts import AMENDABLE, OPEN_STATES, OVER, SETTLED, SHOWN, AlertState, State
 from alertd.documents import MAX_RINGS, Alert, Status
 from alertd.kinds import KINDS, CancelReason, Channel, Kind, Level, Notify, Protection, Verdict
+from alertd.oncall import CONTACTS, Day, OnCall
 from alertd.operators import Role
 from alertd.organisations import GRANTED
+from alertd.rendering.catalogue import read_catalogues
+from alertd.resources import templates_dir
 from alertd.rules import CRITERIA
 from alertd.service.access import Scope
 from alertd.service.following import CANCEL, CLOSE, REOPEN, STAND_DOWN, Step
@@ -38,6 +44,7 @@ def tables(needs: Needs) -> dict[str, Any]:
         "statuses": list(Status),
         "gravest": Level.CHILD_ALERT.value,
         "criteria": list(CRITERIA),
+        "criterion": _criteria_in_words(),
         "protection": list(Protection),
         "levels": {level: facts.loudness for level, facts in KINDS[Kind.MISSING_CHILD].items()},
         "everyLevel": list(Level),
@@ -49,7 +56,7 @@ def tables(needs: Needs) -> dict[str, Any]:
         "amendable": _ordered(frozenset(AMENDABLE)),
         "acts": {name: _ordered(_from(step)) for name, step in _ACTS.items()}
         | {"update": _ordered(SHOWN), "extend": _ordered(REVISABLE), "restrict": _ordered(REVISABLE)},
-        "notify": list(Notify),
+        "notify": [Notify.FULL, Notify.SILENT, Notify.NONE],  # what a person may ask for
         "codes": list(CancelReason),
         "verdicts": list(Verdict),
         "references": {
@@ -58,9 +65,19 @@ def tables(needs: Needs) -> dict[str, Any]:
         },
         "scopes": list(get_args(Scope)),
         "roles": list(Role),
+        "days": list(Day),
+        "contacts": {one: _value(model) for one, model in CONTACTS.items()},
+        "rota": {name: OnCall.model_fields[name].default for name in ("after_min", "times", "hold_min")},
         "mostRings": MAX_RINGS,
         "mostVertices": MAX_VERTICES,
     }
+
+
+@cache
+def _criteria_in_words() -> dict[str, dict[str, str]]:
+    """By language and code, as `GET /v1/kinds/missing-child` has them."""
+    catalogues = read_catalogues(templates_dir() / "catalogue")
+    return {tag: dict(words.codes("criterion")) for tag, words in catalogues.items()}
 
 
 def module(needs: Needs) -> str:
@@ -68,6 +85,12 @@ def module(needs: Needs) -> str:
     return (
         f"// Made by alertd from the tables that rule.\nexport const TABLES = {json.dumps(tables(needs), indent=1)};\n"
     )
+
+
+def _value(model: type[BaseModel]) -> str:
+    """The field of an address that holds it."""
+    (name,) = set(model.model_fields) - {"channel", "language", "n"}
+    return name
 
 
 def _from(step: Step) -> frozenset[AlertState]:

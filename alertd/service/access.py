@@ -188,9 +188,9 @@ class Access:
         if not who.terms.rate_per_min:
             return
         rate = who.terms.rate_per_min
-        granted, wait_s = await self._limits.take(f"key/{who.key_id}", rate / 60, rate, 1)
-        if not granted:
-            headers = {"Retry-After": str(math.ceil(wait_s))}
+        block = await self._limits.take(f"key/{who.key_id}", rate / 60, rate, 1)
+        if not block.granted:
+            headers = {"Retry-After": str(math.ceil(block.wait_s))}
             raise Problem("rate-limited", f"This key has {rate} requests a minute.", headers=headers)
 
     async def rotate(self, key_id: str, who: Credential, overlap_s: int) -> tuple[Held, str]:

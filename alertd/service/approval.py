@@ -14,13 +14,14 @@ from alertd.cases import bare_plate
 from alertd.clock import Clock
 from alertd.documents import Alert, Status
 from alertd.errors import Fault, Problem
-from alertd.fields import folded_subject
 from alertd.ids import chain_of
-from alertd.service.access import BY_GLASS, BY_POLICY, OVERSPEND, Credential, hands_of, hands_text
+from alertd.service.access import APPROVE, BY_GLASS, BY_POLICY, OVERSPEND, Credential, hands_of, hands_text
+from alertd.service.borders import Borders, newly_asked, taken_over
 from alertd.service.budget import Budget
 from alertd.service.media import Photos
 from alertd.service.organisations import Known, Organisations
 from alertd.service.revisions import changed_since, check_revision
+from alertd.service.second_person import check_key, check_second_person, refused
 from alertd.service.stopping import Stopping, check_submission
 from alertd.service.targeting import Targeting, too_few_people
 from alertd.service.texts import Texts
@@ -30,6 +31,7 @@ from alertd.store.alert_records import numbers_of
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.codec import SealError
 from alertd.store.frozen import Frozen
+from alertd.store.permissions import Permits
 from alertd.store.updates import TAKEN_OVER, Updates
 
 
@@ -47,6 +49,8 @@ class Approval:
         clock: Clock,
         organisations: Organisations,
         budget: Budget,
+        borders: Borders,
+        permits: Permits,
     ) -> None:
         self._alerts = alerts
         self._updates = updates
@@ -57,6 +61,8 @@ class Approval:
         self._stopping = stopping
         self._organisations = organisations
         self._budget = budget
+        self._borders = borders
+        self._permits = permits
 
     async def get(self, alert_id: str, who: Credential) -> AlertRecord:
         """An alert of the caller's organisation. Raises Problem: what is another's is not found."""
@@ -84,7 +90,7 @@ class Approval:
         may not approve themselves waits, and so does whatever else stands against it, for a person who is told why.
         """
         permit = await self._organisations.permit(record, known)
-        if permit is None:
+        if permit is None or record.starts:  # how many it is told to nobody knows yet
             return record
         try:
             check_second_person(record, permit.setter)
@@ -103,9 +109,11 @@ class Approval:
         hands = hands_text(who.hands | hands_of(record.author, record.hands))
         if record.state in AMENDABLE:
             check_key(record, who)
-            await self._organisations.check(who, area=await self._alerts.area(record.id))
+            check_revision(record, rev)
+            await self._organisations.check_ready(Alert.model_validate_json(record.document), record.org)
+            record = await self._borders.submitted(record, who)
             await claim_external_id(self._alerts, record)
-            rev = record.rev if rev is None else rev  # the external id that was claimed is the one it has then
+            rev = record.rev  # the external id that was claimed is the one it has then
         texts = await self._texts.revision(record.org)
         pending = await self._step(alert_id, AlertState.PENDING, who, rev, texts=texts, hands=hands)
         return await self.begin(pending, who)
@@ -120,7 +128,7 @@ class Approval:
         overspend: str = "",
         rev: int | None = None,
     ) -> AlertRecord:
-        """Freeze the audience and open the gate. `people` is the count the approver saw, by default the one at submission,
+        """Freeze the audience and open the gate, or have that done when the alert is to start. `people` is the count the approver saw, by default the one at submission,
         `plates` are those of its vehicles, typed anew, `overspend` is why it may cost more than the budget, and `rev` is the revision. The
         same person may say it twice.
 
@@ -150,16 +158,59 @@ class Approval:
         """The same by its author, where `break_glass` found that they may; all but the second person is as in `approve`. Whoever can
         have what they signed in with is no second person from then on. Raises Problem as `approve` does.
         """
+        if record.starts > self._clock.now_ms():
+            raise Problem("precondition-failed", "It is to start later: there is time for a second person until then.")
         await self._check_protection(record, who)
         _check_plates(record, plates)
         alone = replace(record, why=why, hands=hands_text(hands_of(record.author, record.hands) | who.hands))
         named = replace(who, subject=BY_GLASS + who.subject)
         return await self._open(alone, named, record.seen if people is None else people)
 
+    async def start(self, record: AlertRecord) -> AlertRecord:
+        """The time of an alert has come that was approved to start then: its audience is who is there now, and all that an approval asks is
+        asked again. Raises Problem: nobody is told then.
+        """
+        said = Alert.model_validate_json(record.document)
+        officer = (
+            ("alerts:protect",) if said.case.protection else ()
+        )  # without that scope nobody could have approved it
+        who = Credential(
+            key_id=record.approver_key, org=record.org, subject=record.approver, scopes=frozenset({APPROVE, *officer})
+        )
+        await self._check_protection(record, who)
+        return await self._open(record, who, record.seen, starts=True)
+
+    async def unschedule(self, record: AlertRecord, reason: str) -> AlertRecord | None:
+        """It is not what was approved any more: it waits for its second person again, as its organisation's texts are now. None where it is
+        not scheduled any more.
+        """
+        texts = await self._texts.revision(record.org)
+        done, _ = await self._alerts.step(
+            record.id, AlertState.PENDING, rev=record.rev, texts=texts, reason=reason, approver="", approver_key=""
+        )
+        return await self._alerts.get(record.id) if done else None
+
+    async def _schedule(self, record: AlertRecord, who: Credential, people: int) -> AlertRecord:
+        """Approved, for later. The count is what the audience is compared with then."""
+        await self._alerts.note_start(record)
+        done, old = await self._alerts.step(
+            record.id, AlertState.SCHEDULED, rev=record.rev, by=who.subject, approver=who.subject,
+            approver_key=who.key_id, seen=str(people),
+        )  # fmt: skip
+        now = await self.get(record.id, who)
+        if not done and not _is_approved(now, who):
+            raise refused(old, AlertState.SCHEDULED)
+        return now
+
     async def _open(
-        self, record: AlertRecord, who: Credential, seen: int | None = None, *, most: int | None = None
-    ) -> AlertRecord:
-        """Freezes the audience of what was read and opens the gate; `seen` is the count somebody looked at, `most` how many may be told."""
+        self, record: AlertRecord, who: Credential, seen: int | None = None, *, most: int | None = None,
+        starts: bool = False,
+    ) -> AlertRecord:  # fmt: skip
+        """Freezes the audience of what was read and opens the gate, or has that done later; `seen` is the count somebody looked at, `most`
+        how many may be told. What is scheduled is opened when it `starts`, and by no other approval.
+        """
+        if record.state is AlertState.SCHEDULED and not starts:
+            raise refused(record.state, AlertState.APPROVED)
         await self._alerts.enliven(record.id)  # before it is asked: who stops from now on finds it
         await self._stopping.check(record.org, record.key, who.key_id)
         await self._check_texts(record)
@@ -167,21 +218,19 @@ class Approval:
             raise refused(record.state, AlertState.APPROVED)
         alert = Alert.model_validate_json(record.document)
         area = await self._alerts.area(record.id)
-        await self._organisations.check(who, area=area)
+        await self._borders.check(record, who, area)
+        await self._organisations.check_verified(alert, record.org)
         # As they were at the submission: what is imported since takes nobody out whom the area was shown with.
         found = await self._targeting.people(area, alert, numbers_of(record.regions))
         if alert.status is Status.ACTUAL and len(found) < self._targeting.settings.least_people:
             raise too_few_people(self._targeting.settings.least_people)
         if most is not None and len(found) > most:
             raise Problem("too-many-people", "More people than may be told without a second person.")
-        if seen is not None and abs(len(found) - seen) > self._targeting.settings.drift_share * max(seen, 1):
-            raise Problem(
-                "audience-changed",
-                "The audience is no longer the one that was seen. Look at it again, then approve with its count.",
-                seen=seen,
-                now=len(found),
-            )
+        if seen is not None:
+            check_drift(seen, len(found), self._targeting.settings.drift_share)
         await self._budget.check(record, alert, found)
+        if record.starts > self._clock.now_ms() and not record.notify:
+            return await self._schedule(record, who, len(found))
         ringed = await self._targeting.ringed(area, alert, found)
         frozen = Frozen(numbers=found.numbers, rings=ringed.of_each)
         done, old = await (self._replace if record.notify else self._freeze)(record, alert, frozen, who)
@@ -193,9 +242,11 @@ class Approval:
 
     async def _freeze(self, record: AlertRecord, _alert: Alert, frozen: Frozen, who: Credential) -> tuple[bool, str]:
         alone = {"why": record.why, "hands": record.hands} if record.why else {}
+        asked = newly_asked(record)
+        await self._permits.note(asked, record.id, self._clock.now_ms())
         return await self._alerts.approve(
             record.id, frozen.numbers, who.subject, rings=frozen.rings, rev=record.rev,
-            sent_by=(record.key, who.key_id), **alone,
+            sent_by=(record.key, who.key_id), asked=asked, **alone,
         )  # fmt: skip
 
     async def _replace(self, update: AlertRecord, alert: Alert, inside: Frozen, who: Credential) -> tuple[bool, str]:
@@ -210,11 +261,14 @@ class Approval:
         changes = f"{old.changes} {self._clock.now_ms()}".strip()
         document = alert.model_copy(update={"external_id": old.external_id or None}).model_dump_json(by_alias=True)
         new = replace(
-            old, document=document.encode(), expires=update.expires, texts=update.texts, changes=changes, by=who.subject,
+            taken_over(old, update), document=document.encode(), expires=update.expires, texts=update.texts, changes=changes, by=who.subject,
             **{name: getattr(update, name) for name in TAKEN_OVER if name != "changes"},
         )  # fmt: skip
+        asked = newly_asked(new, old)
+        await self._permits.note(asked, old.id, self._clock.now_ms())
+        await self._updates.published.keep(old)
         done, state, whose = await self._updates.approve(
-            new, update, frozen, who.subject, sent_by=(update.key, who.key_id)
+            new, update, frozen, who.subject, sent_by=(update.key, who.key_id), asked=asked
         )
         if not done and whose == "alert" and state not in {"changed", "expired"}:
             raise Problem("precondition-failed", f"The alert is {state or 'gone'}, so it is not updated.")
@@ -224,10 +278,14 @@ class Approval:
         """Raises Problem unless the caller could have approved now what an alert says: same-person, protection-review-required,
         outside-jurisdiction. It is asked of whoever lets it be told again, or for longer, than its second person did.
         """
+        await self.check_person(record, who)
+        await self._borders.check(record, who, await self._alerts.area(record.id))
+
+    async def check_person(self, record: AlertRecord, who: Credential) -> None:
+        """The same of who they are, wherever it is told: also of a neighbour, who lets it be told to others than its second person did."""
         if record.status == Status.ACTUAL:
             check_second_person(record, who)
             await self._check_protection(record, who)
-        await self._organisations.check(who, area=await self._alerts.area(record.id))
 
     async def _check_protection(self, record: AlertRecord, who: Credential) -> None:
         """Raises Problem where it takes a protection officer. The child is under protection, not the
@@ -262,7 +320,8 @@ class Approval:
 
     async def give_back(self, alert_id: str, who: Credential, reason: str, *, rev: int | None = None) -> AlertRecord:
         """Return an alert to its author."""
-        return await self._step(alert_id, AlertState.RETURNED, who, rev, reason=reason)
+        # What was scheduled is approved by nobody any more.
+        return await self._step(alert_id, AlertState.RETURNED, who, rev, reason=reason, approver="", approver_key="")
 
     async def cancel(self, alert_id: str, who: Credential, reason: str, *, rev: int | None = None) -> AlertRecord:
         """Close the gate: what is queued is not sent. Whoever was told already is told nothing more by this. An update is only
@@ -296,20 +355,14 @@ class Approval:
         return now
 
 
-def check_second_person(record: AlertRecord, who: Credential) -> None:
-    """Whoever made a key may have kept it. So one person alone must not have had both keys in hand: the approver is none
-    of those through whose hands the author's key came, and the author is none of those of the approver's key.
-    """
-    check_key(record, who)
-    if who.is_person(record.author):
-        raise Problem("same-person", "An Actual alert needs a second person: its author cannot approve it.")
-    if (
-        folded_subject(who.subject) in hands_of(record.author, record.hands)
-        or folded_subject(record.author) in who.hands
-    ):
+def check_drift(seen: int, now: int, most_share: float) -> None:
+    """Raises Problem where so many more or fewer people are there than somebody saw."""
+    if abs(now - seen) > most_share * max(seen, 1):
         raise Problem(
-            "same-person",
-            "An Actual alert needs a second person: you submitted it, or of you two one made the other's key.",
+            "audience-changed",
+            "The audience is no longer the one that was seen. Look at it again, then approve with its count.",
+            seen=seen,
+            now=now,
         )
 
 
@@ -322,29 +375,11 @@ def _check_plates(record: AlertRecord, plates: Sequence[str]) -> None:
         raise Problem("invalid-request", "The plates are typed again before anybody is told.", faults=(fault,))
 
 
-def check_key(record: AlertRecord, who: Credential) -> None:
-    if who.test and record.status == Status.ACTUAL:
-        raise Problem("not-allowed", "A test key decides nothing about an Actual alert.")
-
-
 def _is_approved(record: AlertRecord, who: Credential) -> bool:
     """Whether this very person approved it and it goes its way."""
     return record.state in _ON_ITS_WAY and who.is_person(record.approver)
 
 
 UNSENT = {AlertState.DRAFT, AlertState.PENDING, AlertState.RETURNED, AlertState.REJECTED}
-_LIVE = SHOWN | {AlertState.STOOD_DOWN, AlertState.PENDING}
-_ON_ITS_WAY = {AlertState.APPROVED, AlertState.SENDING, AlertState.SENT}
-
-
-def refused(old: str, new: AlertState) -> Problem:
-    if old == "expired":
-        return Problem("expired", "The alert's end has passed.")
-    if old == "changed":
-        return Problem("approval-stale", "The alert was changed while it was being approved.")
-    if old == "revised":
-        return Problem(
-            "approval-stale",
-            "The alert was changed since this update of it was submitted. Return it, and have the alert updated as it is now.",
-        )
-    return Problem("precondition-failed", f"An alert that is {old or 'gone'} cannot become {new}.")
+_LIVE = SHOWN | {AlertState.STOOD_DOWN, AlertState.PENDING, AlertState.SCHEDULED}
+_ON_ITS_WAY = {AlertState.SCHEDULED, AlertState.APPROVED, AlertState.SENDING, AlertState.SENT}

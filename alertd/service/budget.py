@@ -20,7 +20,7 @@ from alertd.service.texts import Texts
 from alertd.store.alerts import AlertRecord
 from alertd.store.budgets import Budgets
 from alertd.store.found import Found
-from alertd.store.work import Alike
+from alertd.store.work_records import Alike
 from geofences import records
 
 

@@ -80,8 +80,11 @@ class CapIntake:
     def _read(self, raw: bytes) -> Message:
         message = read(raw)
         if self.issuers:
-            check_signature(raw, message, self.issuers, datetime.fromtimestamp(self.clock.now_ms() / 1000, UTC))
+            check_signature(raw, message, self.issuers, self._now())
         return message
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self.clock.now_ms() / 1000, UTC)
 
     async def _submit(
         self, message: Message, who: Credential, *, alert_id: str | None, again: bool, dry_run: bool
@@ -102,8 +105,9 @@ class CapIntake:
             fault = Fault("/references", "These are several alerts: an Update is of one.")
             raise refused("not-found", "It is not plain what this Update is of; nothing was done.", [fault], message)
         old = await self.approval.get(chains.pop(), who)
-        channels = Alert.model_validate_json(old.document).channels if old.document else alert.channels
-        alert = alert.model_copy(update={"external_id": None, "channels": channels})
+        before = Alert.model_validate_json(old.document) if old.document else alert
+        starts = alert.starts or before.starts  # when it began is no news
+        alert = alert.model_copy(update={"external_id": None, "channels": before.channels, "starts": starts})
         name = external_id(message.reference)
         try:
             taken = await self.updating.submit(
@@ -115,7 +119,7 @@ class CapIntake:
 
     def _alert(self, message: Message) -> tuple[Draft, Alert]:
         """What a message asks for. Raises Problem."""
-        draft = draft_of(message, self.regions.library, self.carriers.channels)
+        draft = draft_of(message, self.regions.library, self.carriers.channels, self._now())
         try:
             return draft, Alert.model_validate_json(json.dumps(draft.document))
         except ValidationError as error:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
+from unicodedata import category, normalize
 
-from alertd.cap.messages import Area, Info, Message, MsgType, Reference, Status
+from alertd.cap.messages import Area, Info, Message, MsgType, Reference, Scope, Status
 from alertd.cap.profiles import CAP_CP_EVENTS, IPAWS_EVENTS
 from alertd.cap.values import reference_text
 from alertd.errors import Fault, Problem
@@ -26,9 +27,17 @@ from geofences.aliases import Alias
 MOST_EVENT, MOST_REASON, MOST_NAME, MOST_EXTERNAL_ID = 35, 500, 200, 128
 LIFE = timedelta(hours=24)
 
-#: An alert is about a child if a code of its event says so, or its words are those that CAP writers use for it.
+#: An alert is about a child if a code of its event says so, or among its words, without case, accents and signs, are some of these:
+#: what CAP writers call it, and what programmes that look for children are called.
 CHILD_CODES = {IPAWS_EVENTS[Level.CHILD_ALERT].casefold(), CAP_CP_EVENTS[Level.CHILD_ALERT]}
-CHILD_WORDS = {"child abduction", "child abduction emergency", "amber alert"}
+CHILD_WORDS = (
+    "amber alert", "alerta amber", "alerte amber", "child alert", "child abduction", "abducted child", "child abducted",
+    "child kidnapping", "kidnapped child", "missing child", "missing children", "child missing", "child is missing", "missing minor",
+    "missing boy", "missing girl", "nino desaparecido", "nina desaparecida", "ninos desaparecidos", "menor desaparecido",
+    "menor desaparecida", "desaparicion de menor", "desaparicion de un menor", "desaparicion de una menor", "alerta sofia", "alerte enlevement",
+    "enfant disparu", "enfant disparue", "enlevement d enfant", "disparition d enfant", "vermisstes kind", "kind vermisst", "kindesentfuhrung", "vermist kind",
+    "bambino scomparso", "bambina scomparsa", "minore scomparso", "crianca desaparecida", "zaginione dziecko",
+)  # fmt: skip
 OWN_WORDS = {facts.event.casefold(): level for level, facts in KINDS[Kind.MISSING_CHILD].items()}
 #: The case of a child, as an alert in JSON has it: a parameter of the first info.
 CASE = "alertd:case"
@@ -69,13 +78,17 @@ class Draft:
 
 
 def external_id(reference: Reference) -> str:
-    """What the alert is called that came as this message: its CAP reference, or where that is too long a digest of it."""
-    text = reference_text(reference)
+    """What the alert is called that came as this message: its CAP reference in UTC, for a relay may name the same instant in another
+    offset (CAP 1.2 section 3.2.1); or where that is too long a digest of it.
+    """
+    text = reference_text(replace(reference, sent=reference.sent.astimezone(UTC)))
     return text if len(text) <= MOST_EXTERNAL_ID else "cap:" + hashlib.sha256(text.encode()).hexdigest()
 
 
-def draft_of(message: Message, places: Places, channels: Collection[str]) -> Draft:
-    """The alert that a message of type Alert asks for, or that one of type Update makes of an alert. Raises Problem with every reason why it cannot be one."""
+def draft_of(message: Message, places: Places, channels: Collection[str], now: datetime) -> Draft:
+    """The alert that a message of type Alert asks for, or that one of type Update makes of an alert. What takes effect after `now` is told
+    then. Raises Problem with every reason why it cannot be one.
+    """
     faults = _unfit(message)
     if faults:
         raise refused("invalid-request", "The CAP document asks for what is not done.", faults, message)
@@ -86,6 +99,8 @@ def draft_of(message: Message, places: Places, channels: Collection[str]) -> Dra
     draft.put("status", message.status, "/status")
     draft.put("scope", message.scope, "/scope")
     draft.put("expires", _end(message), "/info/0/expires")
+    if starts := _start(message, now):
+        draft.put("starts", starts[0].isoformat(), f"/info/{starts[1]}/effective")
     draft.put("external_id", external_id(message.reference), "/identifier")
     draft.put(
         "author",
@@ -147,14 +162,27 @@ def _unfit(message: Message) -> list[Fault]:
         faults.append(Fault("/status", "Nobody is to be told of an alert of this status."))
     if not message.infos:
         faults.append(Fault("", "An alert needs an info, or there is nothing to tell."))
+    if message.restriction and message.scope is Scope.PUBLIC:
+        faults.append(Fault("/restriction", "A restriction, though the scope is Public: who may know of this?"))
     languages: set[str] = set()
     ground = None
     for i, info in enumerate(message.infos):
+        if info.severity != message.infos[0].severity:
+            why = "The info before has another severity: how loud is this? Send each as an alert of its own."
+            faults.append(Fault(f"/info/{i}/severity", why))
         if (language := tag(info.language)) in languages:
             why = "Another info is in this language. Send each as an alert of its own, with its own area."
             faults.append(Fault(f"/info/{i}", why))
         languages.add(language)
         own = _ground(info)
+        faults += [
+            Fault(
+                f"/info/{i}/area/{j}",
+                "This area has no polygon, circle or geocode: only those of the others would be told.",
+            )
+            for j, area in enumerate(info.areas)
+            if own and not _shapes(area)
+        ]
         if own and ground and own != ground:
             why = "This info has another area than the one before. Send each as an alert of its own."
             faults.append(Fault(f"/info/{i}/area/0", why))
@@ -170,16 +198,28 @@ def tag(language: str) -> str:
 
 
 def _ground(info: Info) -> frozenset[Any]:
-    return frozenset(shape for area in info.areas for shape in (*area.polygons, *area.circles, *area.geocodes))
+    return frozenset(shape for area in info.areas for shape in _shapes(area))
+
+
+def _shapes(area: Area) -> list[Any]:
+    """What tells where an area is. A circle without a radius is no ground, and a code without a value names none."""
+    circles = [circle for circle in area.circles if circle.radius_km]
+    return [*area.polygons, *circles, *(geocode for geocode in area.geocodes if geocode.value)]
 
 
 def _is_of_child(info: Info) -> bool:
-    words = info.event.casefold()
+    words = f" {_plain(info.event)} "
     return (
         any(code.value.casefold() in CHILD_CODES for code in info.event_codes)
-        or words in CHILD_WORDS
-        or words in OWN_WORDS
+        or any(f" {phrase} " in words for phrase in CHILD_WORDS)
+        or info.event.casefold() in OWN_WORDS
     )
+
+
+def _plain(text: str) -> str:
+    """The words, without what looks or reads alike: case, accents, invisible signs, punctuation, width of spaces."""
+    letters = (one for one in normalize("NFKD", text.casefold()) if category(one) not in {"Mn", "Cf"})
+    return " ".join("".join(one if one.isalnum() else " " for one in letters).split())
 
 
 def _level(info: Info, *, child: bool) -> Level:
@@ -190,6 +230,15 @@ def _level(info: Info, *, child: bool) -> Level:
 def _end(message: Message) -> str:
     """The earliest end of all infos: after it, something of the alert would be untrue."""
     return min((info.expires for info in message.infos if info.expires), default=message.sent + LIFE).isoformat()
+
+
+def _start(message: Message, now: datetime) -> tuple[datetime, int] | None:
+    """When the last of all infos takes effect, and which that is, if that is not yet; what takes effect as it is sent is meant at once,
+    whatever the sender's clock.
+    """
+    later = [(info.effective, i) for i, info in enumerate(message.infos) if info.effective]
+    at, i = max(later, default=(now, 0))
+    return (at, i) if at > max(now, message.sent) else None
 
 
 def _case(info: Info, message: Message) -> Any:

@@ -19,7 +19,7 @@ import shapely
 from alertd.alerts import NO_LONGER_SHOWN, SHOWN
 from alertd.cap.messages import Area, CapError, Info, Message, MsgType, Resource, Scope, Status
 from alertd.cap.outlines import MOST_POLYGONS, outlines
-from alertd.cap.profiles import LONG, PROFILES, SHORT, Facts, septets
+from alertd.cap.profiles import CODES, LONG, PROFILES, SHORT, Facts, septets
 from alertd.cap.values import SPACE
 from alertd.cap.writer import write
 from alertd.config import Settings
@@ -39,7 +39,7 @@ from alertd.service.regions import Regions
 from alertd.service.targeting import Share, Targeting
 from alertd.service.texts import Texts
 from alertd.store.alerts import AlertRecord, Alerts
-from alertd.store.work import Alike
+from alertd.store.work_records import Alike
 from geofences.geodesy import area_km2
 from geofences.regions import Kind as RegionKind
 from geofences.targets import Area as Ground
@@ -86,11 +86,27 @@ class CapOut:
             raise Problem("not-found", "The alert was purged.")
         if record.id != chain_of(record.id):
             raise Problem("not-found", "This version only tells of another; look at the alert itself.")
+        return await self.under(await self.head(record), record, profile, outline)
+
+    async def under(
+        self, head: Message, record: AlertRecord, profile: Profile | None, outline: Outline, wanted: Sequence[str] = ()
+    ) -> bytes:
+        """What the alert says as it stands, under a name of its own; a Cancel says nothing. Where it is told in some of the languages that
+        are `wanted` it is written in these alone. Raises Problem: message-impossible.
+        """
         try:
-            message = await self._message(record, profile, outline)
+            message = await self._message(head, record, profile, outline, wanted)
             return await asyncio.to_thread(self._written, message)
         except CapError as error:
             raise Problem("message-impossible", "This cannot be told so in CAP.", faults=error.faults) from None
+
+    async def signed(self, message: Message) -> bytes:
+        """A message of one's own. Raises CapError."""
+        return await asyncio.to_thread(self._written, message)
+
+    async def sender_of(self, org: str) -> str:
+        """What an organisation's documents call it."""
+        return (await self._organisations.get(org)).organisation.cap_sender or self._sender
 
     def _written(self, message: Message) -> bytes:
         raw = write(message)
@@ -98,10 +114,9 @@ class CapOut:
 
     async def head(self, record: AlertRecord) -> Message:
         """What names the alert as it stands, which is over where it is a Cancel, without what it says."""
-        own = (await self._organisations.get(record.org)).organisation
         head = Message(
             identifier=record.id,
-            sender=own.cap_sender or self._sender,
+            sender=await self.sender_of(record.org),
             sent=_time(record.start or record.created),
             status=Status(record.status) if record.start else Status.DRAFT,
             msg_type=MsgType.ALERT,
@@ -115,12 +130,16 @@ class CapOut:
         """What the document has above its text in a language."""
         return self._told(record, alert, language, own).headline or ""
 
-    async def _message(self, record: AlertRecord, profile: Profile | None, outline: Outline) -> Message:
-        alert, head = Alert.model_validate_json(record.document), await self.head(record)
+    async def _message(
+        self, head: Message, record: AlertRecord, profile: Profile | None, outline: Outline, wanted: Sequence[str]
+    ) -> Message:
         if head.msg_type is MsgType.CANCEL:
-            return head
+            return replace(head, codes=(CODES[profile],)) if profile else head
+        alert = Alert.model_validate_json(record.document)
         shares = await self._targeting.shares(ground := await self._alerts.area(record.id))
         languages = self._languages(alert, profile)
+        bases = {base_language(one) for one in wanted}
+        languages = {one: tag for one, tag in languages.items() if base_language(one) in bases} or languages
         message = replace(head, infos=await self._infos(record, alert, ground, shares, languages, outline))
         if profile is None:
             return message
@@ -229,9 +248,11 @@ class CapOut:
         return _fitted(lines[0], SHORT), _fitted(" ".join(lines), LONG)
 
     def _places(self, profile: Profile, alert: Alert, shares: Sequence[Share]) -> list[str]:
-        """The profile's own codes of the regions that the alert is for: those that it names, else those that lie in its area."""
+        """The profile's own codes of the regions that the alert is for: those that it names, else those that lie in its area; of one that
+        neighbours are asked about only these.
+        """
         library, found = self._regions.library, []
-        named = [code for code in alert.target.regions if code in library]
+        named = [code for code in alert.target.regions if code in library and alert.target.beyond == "refuse"]
         for code in named or [share.code for share in shares if share.share >= LEAST_SHARE]:
             if profile == "cap-cp":
                 found += [alias.value for alias in library.aliases.of(code) if alias.scheme == "SGC"]

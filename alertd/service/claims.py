@@ -66,13 +66,8 @@ class Claims:
 
         `since` is when the claims were made (monotonic seconds).
         """
-        was_quick = self.clock.monotonic() - since < QUICK_S
         brought = [
-            (i, address, self._claim(change.number, address))
-            for i, change in enumerate(changes)
-            if change.new and not (was_quick and change.old is None)
-            for address in change.new.addresses
-            if not has(change.old, address)
+            (i, address, self._claim(changes[i].number, address)) for i, address in self.in_doubt(changes, since)
         ]
         standing = await self.people.names.claim_addresses([(claim, True) for _, _, claim in brought])
         lost: list[list[Address]] = [[] for _ in changes]
@@ -80,6 +75,17 @@ class Claims:
             if stands.number != claim.number:
                 lost[i].append(address)
         return lost
+
+    def in_doubt(self, changes: Sequence[Change], since: float) -> list[tuple[int, Address]]:
+        """What each change has brought whose claim may have been given up, or taken over, before the record was written."""
+        was_quick = self.clock.monotonic() - since < QUICK_S
+        return [
+            (i, address)
+            for i, change in enumerate(changes)
+            if change.new and not (was_quick and change.old is None)
+            for address in change.new.addresses
+            if not has(change.old, address)
+        ]
 
     async def _taken_over(self, contests: Sequence[_Contest]) -> set[_Contest]:
         """Those whose address could be taken from a claim that its holder's record does not confirm."""

@@ -1,17 +1,22 @@
-"""Ledgers of alerts that ended long ago are compressed, and dated for deletion where that is set."""
+"""What ended is looked at again and again: whom it sought is forgotten soon after, and its ledger compressed later, and dated for deletion where
+that is set.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 import structlog
+from pydantic import ValidationError
 
 from alertd.alerts import QUEUED_BECOMES
 from alertd.clock import Clock
 from alertd.config import RetentionSection
+from alertd.service.forgetting import Forgetting
 from alertd.store import closed
 from alertd.store.alerts import Alerts, Place
 from alertd.store.cases import Cases
+from alertd.store.codec import SealError
 from alertd.store.connection import Connection
 from alertd.store.organisations import OrganisationStore
 
@@ -30,6 +35,7 @@ class Closing:
     settings: RetentionSection
     clock: Clock
     default: str
+    forgetting: Forgetting
     _left: dict[str, Place | None] = field(default_factory=dict)  # organisations of this walk, and where to go on
 
     async def round(self) -> int:
@@ -42,8 +48,17 @@ class Closing:
             del self._left[org]
         else:
             self._left[org] = index[-1]
+        for _, alert_id in index:
+            await self._forget(alert_id)
         last = self.clock.now_ms() - self.settings.compress_days * _DAY_MS
         return sum([await self._look(alert_id, last) for made, alert_id in index if made < last])
+
+    async def _forget(self, alert_id: str) -> None:
+        """One that cannot be read keeps no other from being forgotten."""
+        try:
+            await self.forgetting.look(alert_id)
+        except (SealError, ValidationError) as error:
+            structlog.get_logger().error("alert cannot be read", alert=alert_id, error=type(error).__name__)
 
     async def _look(self, alert_id: str, last_ms: int) -> int:
         """All versions of an alert whose last one was told, and whose end came, before that."""

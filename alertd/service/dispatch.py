@@ -6,12 +6,13 @@ The outcomes of a chunk are settled by the same call that asks leave for the nex
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
 import structlog
 
-from alertd.alerts import CHANNELS, KINDS, LedgerReason, State
+from alertd.alerts import LedgerReason, State
 from alertd.clock import Clock
 from alertd.config import WorkerSection
 from alertd.ids import DOOR_OF, LINKED, Door, Tags
@@ -19,18 +20,19 @@ from alertd.metrics import Metrics
 from alertd.service.carriers import UNLIMITED, Carrier, Carriers, Domain
 from alertd.service.credibility import Credibility
 from alertd.service.domains import Domains, Heard, heard
-from alertd.service.holding import Holding
+from alertd.service.holding import Holding, usable_value
 from alertd.service.messages import Messages, Ready
 from alertd.service.receipts import Receipts
 from alertd.service.removal import Dead, Removal
-from alertd.service.retries import after, asked_s
+from alertd.service.retries import after, asked_s, failures, wait_s
 from alertd.service.send_until import SendUntil
 from alertd.store.connection import StoreUnavailableError
-from alertd.store.limits import Limits
+from alertd.store.limits import PROBE_MS, Block, Limits
 from alertd.store.message_ids import Sent
 from alertd.store.people import Absence, People
-from alertd.store.work import Gate, Lease, Settlement, Work
-from alertd.subscribers import AddressState, Subscriber
+from alertd.store.work import Work
+from alertd.store.work_records import Gate, Lease, Settlement
+from alertd.subscribers import Subscriber
 from channels.base import Answer, Outcome, Reason, Recipient, ReportingById
 
 #: A lane that waits for permits asks the gate this often, so that it hears of a cancel and of our own stopping.
@@ -58,16 +60,14 @@ class _Try:
 
 @dataclass(frozen=True, slots=True)
 class _Tried:
-    """What came of one chunk, not yet in the ledger."""
+    """What one chunk says of its carrier."""
 
-    settled: list[Settlement]
-    dead: list[Dead] = field(default_factory=list)
     wait_s: float = 0  # what the carrier asks for
     accepted: bool = False  # any
     domains: list[Heard] = field(default_factory=list)
-    sent: int = 0  # not withheld
     failed: int = 0  # of these all, when the carrier took none
     why: str = ""  # most of them
+    doubted: int = 0  # the same where what it said of addresses is not believed, and it took none
 
 
 @dataclass(slots=True)
@@ -78,6 +78,7 @@ class _Way:
     asked: list[int] = field(default_factory=list)  # of the gate, and nothing is sent yet
     settled: list[Settlement] = field(default_factory=list)  # answered, and not in the ledger yet
     dead: list[Dead] = field(default_factory=list)
+    sending: bool = False  # a carrier has what was asked for, and what it answered is not in `settled` yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +86,10 @@ class _Turn:
     """Which carrier takes which rows next, by their indices; none of them: how long until it is worth asking again."""
 
     carrier: Carrier
-    ready: Ready | None  # None: it cannot be told this way
+    ready: Ready | None  # None: it cannot be told this way, or the rows wait for the carrier in the queue
     rows: list[int]
-    wait_s: float  # with rows: the carrier rests, and they are to try it
+    wait_s: float  # with rows: the carrier rests, and they are to try it; nothing is ready: they are to wait
+    block: Block | None = None  # the permits, where rows may be sent
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,6 +123,10 @@ class Dispatch:
             await self._chunks(lease, way, lambda: stopping() or gives_way())
         except StoreUnavailableError:
             structlog.get_logger().warning("store unavailable", step="drain", alert=lease.alert_id, batch=lease.batch)
+        except Exception:  # no carrier has seen them: later and apart, or whose fault it is stops the same others again
+            if not way.sending and (way.asked or way.settled):
+                await self._end(lease, way, stopping, later=True)
+            raise
         await self._end(lease, way, stopping)
         await self.removal.gone(way.dead)  # last: they hurt nobody who waits
 
@@ -137,18 +143,15 @@ class Dispatch:
             way.settled = []
             if gate is not Gate.GO:
                 way.asked = []
-                await self._return(turn.carrier, turn.ready, len(asked))
+                await self._return(turn, len(asked))
                 return
             gone = set(turn.rows)
             way.left = [i for i in way.left if i not in gone]
             if turn.rows:
                 indices = [i for i, may in zip(turn.rows, granted, strict=True) if may]
                 async with until.kept(lambda: self._goes_on(lease, stopping)):
-                    tried = await self._try(lease, indices, turn, until)
-                way.settled, way.asked = tried.settled, []
-                way.dead += tried.dead
-                await self._heed(tried, turn.carrier, probed=turn.wait_s > 0)
-                await self._return(turn.carrier, turn.ready, len(asked) - tried.sent)
+                    tried = await self._try(lease, indices, turn, until, way)
+                await self._heed(tried, turn)
             else:  # what was answered is settled, and whoever cancels meanwhile is heard
                 await self.clock.sleep(min(turn.wait_s, LONGEST_SLEEP_S))
 
@@ -173,18 +176,21 @@ class Dispatch:
             if not rows:
                 continue
             ready = await self.messages.ready(lease.alert_id, lease.alike, carrier)
-            granted, wait_s = await self._permits(carrier, ready, len(rows))
-            turns.append(_Turn(carrier, ready, rows[:granted], wait_s))
-            if granted and ready:
+            turns.append(await self._offer(carrier, ready, rows))
+            if turns[-1].rows and ready:
                 return turns[-1]
-        return min(turns, key=lambda turn: (turn.ready is None, turn.wait_s))
+        turn = min(turns, key=lambda turn: (turn.ready is None, turn.wait_s))
+        if len(known) == 1 or turn.wait_s <= LONGEST_SLEEP_S or not all(bound.get(i) in known for i in left):
+            return turn
+        waiting = [i for i in left if bound[i] == turn.carrier.number]  # not in a lane, which others can be sent from
+        return _Turn(turn.carrier, None, waiting[: self.settings.chunk], turn.wait_s)
 
-    async def _end(self, lease: Lease, way: _Way, stopping: Callable[[], bool]) -> None:
+    async def _end(self, lease: Lease, way: _Way, stopping: Callable[[], bool], *, later: bool = False) -> None:
         """Nobody else knows what was answered and what was never sent: a store that is away is told when it is back.
 
         The gate may have taken what it could not say it took, so what it was asked for last is told as unsent.
         """
-        settled = [*way.settled, *(_unsent(lease, i) for i in way.asked)]
+        settled = [*way.settled, *(_unsent(lease, i, later=later) for i in way.asked)]
         back = [lease.rows[i] for i in way.left]
         give_up = self.clock.monotonic() + SETTLE_WITHIN_S
         while True:
@@ -195,50 +201,56 @@ class Dispatch:
                     raise
             await self.clock.sleep(SETTLE_EVERY_S)
 
-    async def _permits(self, carrier: Carrier, ready: Ready | None, rows: int) -> tuple[int, float]:
-        """How many rows may go now; when none, the seconds until it is worth asking again; both to probe a paused carrier."""
-        rows = min(rows, self.settings.chunk)
+    async def _offer(self, carrier: Carrier, ready: Ready | None, rows: Sequence[int]) -> _Turn:
+        """The rows that may go now; when none, the seconds until it is worth asking again; both to probe a paused carrier."""
+        rows = rows[: self.settings.chunk]
         if ready is None:  # nothing is sent
-            return rows, 0
+            return _Turn(carrier, None, list(rows), 0)
         cost = ready.prepared.cost
-        granted, wait_s = await self.limits.take(
-            carrier.name, carrier.rate, carrier.burst, carrier.block(cost, rows), cost,
+        block = await self.limits.take(
+            carrier.name, carrier.rate, carrier.burst, carrier.block(cost, len(rows)), cost,
             loud=ready.loud, ramp_s=carrier.ramp_s,
         )  # fmt: skip
-        if not granted:
-            self.metrics.limit_wait_seconds.labels(carrier.channel.name, carrier.name).observe(wait_s)
-        return granted // cost, wait_s
+        if not block.granted:
+            self.metrics.limit_wait_seconds.labels(carrier.channel.name, carrier.name).observe(block.wait_s)
+        return _Turn(carrier, ready, list(rows[: block.granted // cost]), block.wait_s, block)
 
-    async def _try(self, lease: Lease, indices: Sequence[int], turn: _Turn, until: SendUntil) -> _Tried:
+    async def _try(self, lease: Lease, indices: Sequence[int], turn: _Turn, until: SendUntil, way: _Way) -> _Tried:
+        """What was answered is on its `way` before anything else is asked of the store, which may be gone by then."""
         carrier, ready = turn.carrier, turn.ready
         if ready is None:
-            return _Tried([_unsendable(lease, i, State.FAILED, LedgerReason.LEFT_BLANK) for i in indices])
+            way.settled, way.asked = [_nothing_sent(lease, i, turn) for i in indices], []
+            return _Tried()
         found, settled = await self._addressed(lease, indices, ready, carrier)
         tries, later, probed = await self._admitted(lease, found, carrier, ready)
-        started = self.clock.monotonic()
+        turn = await self._return(turn, len(turn.rows) - len(tries))  # now: a slow carrier would let them go stale
+        way.sending, started = True, self.clock.monotonic()
         said = await carrier.channel.send(ready.prepared, [one.recipient for one in tries], until.holds)
         answers = self.credibility.believed(carrier.name, said, resting=turn.wait_s > 0)
+        answered = list(zip(tries, answers, strict=True))
+        now = [self._settlement(one, answer, carrier, ready) for one, answer in answered]
+        way.settled, way.asked, way.sending = settled + later + now, [], False
+        way.dead += [Dead(one.number, one.address, one.recipient.address) for one, its in answered if its.address_gone]
         self.metrics.send_seconds.labels(carrier.channel.name, carrier.name).observe(self.clock.monotonic() - started)
         self._count(tries, answers, carrier)
         if isinstance(carrier.channel, ReportingById):
             await self._name(tries, answers, carrier, carrier.channel, ready)
         gone = sum(answer.answer in {Answer.ACCEPTED, Answer.UNKNOWN} for answer in answers)
-        await self.holding.unsent(lease, ready, len(indices) - len(settled) - gone)
-        answered = list(zip(tries, answers, strict=True))
-        settled += later + [self._settlement(one, answer, carrier, ready) for one, answer in answered]
+        with suppress(StoreUnavailableError):  # it counts as spent
+            await self.holding.unsent(lease, ready, len(indices) - len(settled) - gone)
+        sent = sum(answer.answer is not Answer.WITHHELD for answer in answers)
+        await self._return(turn, len(tries) - sent)
         return _Tried(
-            settled,
-            [Dead(one.number, one.address, one.recipient.address) for one, answer in answered if answer.address_gone],
             asked_s(answers),
             any(answer.answer is Answer.ACCEPTED for answer in answers),
             heard(carrier, probed, [one.recipient.address for one in tries], answers),
-            sum(answer.answer is not Answer.WITHHELD for answer in answers),
-            *_failures(answers),
+            *failures(said),
+            doubted=failures(answers)[0] if answers != said else 0,
         )
 
     async def _admitted(
         self, lease: Lease, found: list[_Try], carrier: Carrier, ready: Ready
-    ) -> tuple[list[_Try], list[Settlement], frozenset[Domain]]:
+    ) -> tuple[list[_Try], list[Settlement], Mapping[Domain, Block]]:
         """Those whose domains may have more now; the rest go back to the queue for later, and it was no attempt."""
         addresses = [one.recipient.address for one in found]
         admission = await self.domains.admit(carrier, lease.alert_id, addresses, loud=ready.loud)
@@ -263,14 +275,17 @@ class Dispatch:
     ) -> tuple[list[_Try], list[Settlement]]:
         """Fetch the addresses now, so that a STOP, a rotated token or quiet hours since the plan count."""
         people = await self.people.read_many([lease.refs[i][0] for i in indices])
-        held = await self.holding.settled(lease, indices, people, ready, carrier.number)
-        tries: list[_Try] = []
-        settled: list[Settlement] = []
+        usable, tries, settled = dict[int, tuple[str, Subscriber]](), list[_Try](), list[Settlement]()
         for i, person in zip(indices, people, strict=True):
-            value, reason = _usable(person, lease.refs[i][1], lease.alike.channel, ready.kind)
-            if value is None:
+            value, reason = usable_value(person, lease.refs[i][1], lease.alike.channel, ready.kind)
+            if value is None or isinstance(person, Absence):
                 settled.append(_unsendable(lease, i, State.SUPPRESSED, reason))
-                continue
+            else:
+                usable[i] = value, person
+        # Nothing is paid for who cannot be sent to.
+        whom = [person for _, person in usable.values()]
+        held = await self.holding.settled(lease, list(usable), whom, ready, carrier.number)
+        for i, (value, _) in usable.items():
             if i in held:
                 settled.append(held[i])
                 continue
@@ -289,7 +304,7 @@ class Dispatch:
             doubted=one.doubted,
             hold=carrier.hold,
             left_ms=ready.expires_ms - self.clock.now_ms(),
-            elsewhere=len(self.carriers.of(carrier.channel.name)) > 1,
+            carriers=len(self.carriers.of(carrier.channel.name)),
         )
         return Settlement(
             one.row,
@@ -334,20 +349,30 @@ class Dispatch:
         )
         self.metrics.duplicates.labels(carrier.channel.name).inc(again)
 
-    async def _heed(self, tried: _Tried, carrier: Carrier, *, probed: bool) -> None:
+    async def _heed(self, tried: _Tried, turn: _Turn) -> None:
         """A carrier or a domain that asks to wait is waited for, by all, until a probe of it is accepted."""
+        carrier = turn.carrier
         if tried.failed and not tried.wait_s:
             await self._failed(carrier, tried.failed, tried.why)
+        elif tried.doubted and not tried.wait_s and await self._has_others(carrier):
+            await self._failed(carrier, tried.doubted, Reason.BLOCKED.name.lower())
         elif tried.accepted and carrier.name in self.failing:
-            probed = True
-            self.failing.remove(carrier.name)
+            self.failing.discard(carrier.name)
+            await self.limits.works(carrier.name)
+        probed = turn.block if turn.wait_s else None
         for one in (Heard(carrier.name, tried.wait_s, tried.accepted, probed), *tried.domains):
             if one.wait_s:
                 structlog.get_logger().warning("carrier asks to wait", carrier=one.limiter, seconds=one.wait_s)
                 await self.limits.pause(one.limiter, one.wait_s)
-            elif one.probed and one.accepted:
+            elif one.probed and one.accepted and await self.limits.resume(one.limiter, one.probed):
                 structlog.get_logger().info("carrier takes messages again", carrier=one.limiter)
-                await self.limits.resume(one.limiter)
+
+    async def _has_others(self, carrier: Carrier) -> bool:
+        """Whether others of its channel are at work. Where there are none, one that calls many addresses dead does not rest for it: they may
+        be dead, and everybody else would wait.
+        """
+        names = [one.name for one in self.carriers.of(carrier.channel.name) if one.name != carrier.name]
+        return not all((await self.limits.open_breakers(names)).values())
 
     async def _failed(self, carrier: Carrier, times: int, why: str) -> None:
         """It may be broken: after so many it rests, and others take its place."""
@@ -356,36 +381,32 @@ class Dispatch:
         if rest_s:
             structlog.get_logger().warning("carrier fails", carrier=carrier.name, reason=why, rests_s=rest_s)
 
-    async def _return(self, carrier: Carrier, ready: Ready | None, rows: int) -> None:
-        """Permits of rows that nothing was written for: another may have them."""
-        if ready is not None and rows and carrier.rate < UNLIMITED:
-            await self.limits.give_back(carrier.name, carrier.rate, rows * ready.prepared.cost, loud=ready.loud)
-
-
-def _failures(answers: Sequence[Outcome]) -> tuple[int, str]:
-    """How many a carrier failed at, and why at most of them, if it was no more than that: a no to one message shows that it works."""
-    reasons = Counter(one.reason.name.lower() for one in answers if one.answer in {Answer.RETRY, Answer.UNKNOWN})
-    if not reasons or any(one.answer in {Answer.ACCEPTED, Answer.NEVER} for one in answers):
-        return 0, ""
-    return reasons.total(), reasons.most_common(1)[0][0]
+    async def _return(self, turn: _Turn, rows: int) -> _Turn:
+        """Permits of rows that nothing was written for: another may have them, and another may try a carrier that rests. Answers the turn
+        without them. Of a store that is away nobody can have any, and they come again by themselves.
+        """
+        if turn.ready is None or turn.block is None or not rows:
+            return turn
+        permits, rate, loud = rows * turn.ready.prepared.cost, turn.carrier.rate, turn.ready.loud
+        if rate < UNLIMITED or turn.wait_s:
+            with suppress(StoreUnavailableError):
+                await self.limits.give_back(turn.carrier.name, rate, permits, loud=loud, block=turn.block)
+        return replace(turn, block=turn.block.less(permits, rate))
 
 
 def _unsendable(lease: Lease, index: int, state: State, reason: int) -> Settlement:
     return Settlement(lease.rows[index], state, reason, 0)
 
 
-def _unsent(lease: Lease, index: int) -> Settlement:
-    """For a row that the gate may have let through, and that nothing was written for."""
-    return Settlement(lease.rows[index], State.QUEUED, 0, 0, doubt=lease.doubted[index], unsent=True)
+def _nothing_sent(lease: Lease, index: int, turn: _Turn) -> Settlement:
+    """For a row whose message cannot be made, or that is to wait for its carrier: no longer than till that is tried again."""
+    if not turn.wait_s:
+        return _unsendable(lease, index, State.FAILED, LedgerReason.LEFT_BLANK)
+    delay_ms = min(int(1000 * turn.wait_s) + 1, PROBE_MS)
+    return replace(_unsent(lease, index), delay_ms=delay_ms)
 
 
-def _usable(person: Subscriber | Absence, number: int, channel: str, kind: str) -> tuple[str | None, int]:
-    """The value of an address that may be used now, or why there is none."""
-    if isinstance(person, Absence):
-        return None, LedgerReason.UNREADABLE if person is Absence.UNREADABLE else LedgerReason.ADDRESS_REMOVED
-    found = next((a for a in person.addresses if a.number == number and CHANNELS[a.channel] == channel), None)
-    if found is None:
-        return None, LedgerReason.ADDRESS_REMOVED
-    if found.state != AddressState.ACTIVE or not person.kinds >> KINDS.index(kind) & 1:
-        return None, LedgerReason.OPTED_OUT
-    return found.value, 0
+def _unsent(lease: Lease, index: int, *, later: bool = False) -> Settlement:
+    """For a row that the gate may have let through, and that nothing was written for: it is whose it was before."""
+    before, doubt, delay_ms = lease.carriers[index], lease.doubted[index], int(1000 * wait_s(1)) if later else 0
+    return Settlement(lease.rows[index], State.QUEUED, 0, before, delay_ms, doubt, unsent=True)

@@ -8,14 +8,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from alertd.clock import Clock
 from alertd.metrics import Metrics
 from alertd.service.carriers import Carrier, Domain
 from alertd.service.retries import LONGEST_WAIT_S
-from alertd.store.limits import Limits
+from alertd.store.limits import Block, Limits
 from channels.base import Answer, Outcome, Reason
 
 #: SMTP names no delay with "slow down". FCM asks for a minute where it names none, and so do people who run SMS centres.
@@ -30,7 +30,7 @@ class Admission:
     """What the limits of their domains say to some addresses."""
 
     waits_s: list[float]  # by address; 0: it may be sent to now
-    probed: frozenset[Domain] = frozenset()  # these rest, and one mail is to try each
+    probed: Mapping[Domain, Block] = field(default_factory=dict)  # these rest, and one mail is to try each
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Heard:
     limiter: str
     wait_s: float  # what they ask for
     accepted: bool  # any
-    probed: bool  # it was resting
+    probed: Block | None  # the leave to try it, where it was resting
 
 
 class Domains:
@@ -63,15 +63,15 @@ class Domains:
                 for domain, indices in by_domain.items()
             )
         )
-        waits_s, probed = [0.0] * len(addresses), set[Domain]()
-        for (domain, indices), (granted, wait_s) in zip(by_domain.items(), answers, strict=True):
-            over = indices[granted:]
-            for index, due_s in zip(over, self._due(domain, alert_id, wait_s, len(over)), strict=True):
+        waits_s, probed = [0.0] * len(addresses), dict[Domain, Block]()
+        for (domain, indices), block in zip(by_domain.items(), answers, strict=True):
+            over = indices[block.granted :]
+            for index, due_s in zip(over, self._due(domain, alert_id, block.wait_s, len(over)), strict=True):
                 waits_s[index] = due_s
             self._metrics.domain_waits.labels(carrier.name, domain.name).inc(len(over))
-            if granted and wait_s:
-                probed.add(domain)
-        return Admission(waits_s, frozenset(probed))
+            if block.granted and block.wait_s:
+                probed[domain] = block
+        return Admission(waits_s, probed)
 
     def _due(self, domain: Domain, alert_id: str, wait_s: float, count: int) -> list[float]:
         """When those who wait are to ask again: one behind the other at the domain's rate, so that few ask in vain.
@@ -87,7 +87,7 @@ class Domains:
 
 
 def heard(
-    carrier: Carrier, probed: frozenset[Domain], addresses: Sequence[str], answers: Sequence[Outcome]
+    carrier: Carrier, probed: Mapping[Domain, Block], addresses: Sequence[str], answers: Sequence[Outcome]
 ) -> list[Heard]:
     """What each domain said: it asks for a rest when most of its answers do, since a limit may be one mailbox's."""
     found = []
@@ -98,7 +98,7 @@ def heard(
         # A delay that is named is that of the relay's account (see `channels.mail_answers`), and the carrier's to heed.
         named = any(one.retry_after_s for one in said)
         rest_s = REST_S if 2 * throttled > len(said) and not named else 0.0
-        found.append(Heard(domain.limiter, rest_s, accepted, domain in probed))
+        found.append(Heard(domain.limiter, rest_s, accepted, probed.get(domain)))
     return found
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+
+import msgspec
 
 from alertd.clock import Clock
 from alertd.errors import Problem
@@ -55,6 +57,21 @@ class Entering:
         if operator is None or not self.holds(operator, digest_of(normal_code(code))):
             raise no_code()
         return operator
+
+    async def bind(
+        self, operator: StoredOperator, digest: str, gain: Callable[[StoredOperator], StoredOperator]
+    ) -> StoredOperator:
+        """The operator with one way in more, which `gain` adds, and no code. Raises Problem where the code was used meanwhile, and what `gain` raises."""
+
+        def bound(seen: StoredOperator) -> StoredOperator:
+            if not self.holds(seen, digest):
+                raise no_code()
+            return msgspec.structs.replace(gain(seen), code=None)
+
+        fresh = await self._operators.change(operator.org, operator.id, bound)
+        if fresh is None:
+            raise no_code()
+        return fresh
 
     def holds(self, operator: StoredOperator, digest: str) -> bool:
         """Whether the code of this hash is the operator's, and not too old."""

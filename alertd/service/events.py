@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import msgspec
+import structlog
 
 from alertd.alerts import AlertState, State
 from alertd.clock import Clock
@@ -23,21 +24,24 @@ from alertd.kinds import Occasion
 from alertd.service.targeting import SMALL_COUNT
 from alertd.store import events as store
 from alertd.store.alerts import Alerts
+from alertd.store.paging import Waiting
 
 #: Another process goes on when the one that brings events is gone for so long.
 LEASE_MS = 5_000
-#: A chain is announced before the step whose event it will have, so it is looked at again, after twice as long each time. A step that
-#: takes longer than the last look is found when the chain is announced the next time.
-FIRST_LOOK_S, LAST_LOOK_S = 0.1, 60.0
-WAITS_LOOK_S = 5.0  # where late reports wait to be told of together
-#: Chains a round, side by side: a disk confirms many writes as soon as one, and a round is over before the lease is.
-CHAINS_AT_ONCE = 100
+#: Who brings them sends nothing when it has not renewed that for so long: another may have begun, and what was to be sent may be no longer true.
+SEND_MS = 4_000
+#: A chain is announced before the step whose event it will have, so until that is found it is looked at again, after twice as long each
+#: time; and once more when it was. A step that takes longer than the last look is found when the chain is announced the next time.
+FIRST_LOOK_MS = 100
+WAITS_LOOK_MS = 5_000  # where late reports wait to be told of together
+#: Events that are brought in one step: more would hold the server for milliseconds.
+BROUGHT_AT_ONCE = 128
 #: How often what is too old is looked for where nothing new comes.
 TRIM_S = 600.0
 #: How many references are in which state, over all channels; of an update to a few not told.
 COUNTS = ("targeted", *(state.word for state in State))
 #: What an event says besides its id, type and time, where it is not empty: as the scripts name it.
-FACTS = ("alert", "state", "was", "rev", "status", "kind", "occasion", "percent", *COUNTS)
+FACTS = ("alert", "state", "was", "rev", "status", "kind", "occasion", "percent", "step", "organisation", *COUNTS)
 #: Events that are no state. All others are called as the state that an alert came into.
 NO_STATES = frozenset(
     {
@@ -52,23 +56,35 @@ NO_STATES = frozenset(
         "receipts",
         "break_glass",
         "reviewed",
+        "paged",
+        "taken",
+        "unanswered",
+        "permission_asked",
+        "permission_granted",
+        "permission_refused",
     }
 )
+#: Of a distributor: it refused a message or never took it, it has an alert that is over, it confirmed that it has it no more; it refused the
+#: Cancel of such an alert or never took it, which is not tried any more.
+REFUSED, OWED, CONFIRMED, TAKEDOWN_REFUSED = DISTRIBUTOR_TYPES = (
+    "distributor.refused", "distributor.takedown_open", "distributor.takedown_confirmed", "distributor.takedown_refused",
+)  # fmt: skip
+#: What the neighbour that is asked is told, too.
+ASKED = "permission_asked"
 #: All that there are: what a webhook may ask for.
-TYPES = (*(f"alert.{word}" for word in (*AlertState, *sorted(NO_STATES))), "webhook.off")
-_NUMBERS = frozenset({"rev", "percent", *COUNTS})
+TYPES = (*(f"alert.{word}" for word in (*AlertState, *sorted(NO_STATES))), "webhook.off", *DISTRIBUTOR_TYPES)
+_NUMBERS = frozenset({"rev", "percent", "step", *COUNTS})
 _CURSOR = re.compile("e([0-9a-f]{1,12})")
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, str]).decode
 
 
 @dataclass(slots=True)
-class _Look:
-    """When a chain is looked at next."""
+class _Course:
+    """What this process knows of a chain that it has looked at."""
 
-    seen: bytes  # what told that it was announced
-    wait_s: float = FIRST_LOOK_S
-    due: float = 0.0  # monotonic
+    got: int = 0  # number of the last of its events that it has brought
+    waited_ms: int = 0  # before the look that comes next; 0 for one that follows an announcement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,58 +100,98 @@ class Events:
     """Brings events on their way, and reads them."""
 
     def __init__(
-        self, events: store.Events, alerts: Alerts, clock: Clock, organisations: Callable[[], Awaitable[Sequence[str]]]
-    ) -> None:
+        self, events: store.Events, alerts: Alerts, clock: Clock, organisations: Callable[[], Awaitable[Sequence[str]]],
+        waiting: Waiting,
+    ) -> None:  # fmt: skip
         self._events = events
         self._alerts = alerts
+        self._waiting = waiting
         self._clock = clock
         self._organisations = organisations
         self._name = secrets.token_hex(8)
-        self._looks: dict[str, _Look] = {}
+        self._until = 0.0  # as the monotonic clock has it: it is sure to be on this process so long
+        self._courses: dict[str, _Course] = {}
         self._trimmed = -TRIM_S
+        self._unreadable: set[str] = set()
 
     async def leads(self) -> bool:
         """Whether it is on this process to bring events and webhooks on their way."""
+        asked = self._clock.monotonic()
         if await self._events.leads(self._name, LEASE_MS):
+            self._until = asked + SEND_MS / 1000
             return True
-        self._looks.clear()
+        self._until = 0.0
+        self._courses.clear()
         return False
+
+    def may_write(self) -> bool:
+        """Whether it surely still is: asked right before anything is written to a socket."""
+        return self._clock.monotonic() < self._until
 
     async def bring(self) -> int:
         """Bring what has happened to the organisations' streams. Answers how many events that were."""
-        announced, now = await self._events.announced(), self._clock.monotonic()
-        self._looks = {
-            chain: look if (look := self._looks.get(chain)) and look.seen == seen else _Look(seen)
-            for chain, seen in announced.items()
-        }
-        due = sorted((look.due, chain) for chain, look in self._looks.items() if look.due <= now)[:CHAINS_AT_ONCE]
-        chains = sorted({*(chain for _, chain in due), *await self._alerts.live()})
-        found = list(zip(chains, await self._events.told(chains) if chains else [], strict=True))
-        counts = await asyncio.gather(*(self._bring(chain, told) for chain, told in found))
-        for chain, told in found:
-            await self._looked(chain, told, now)
-        if now - self._trimmed >= TRIM_S:
-            for org in await self._organisations():
-                await self._events.trim(org)
-            self._trimmed = now
-        return sum(counts)
-
-    async def _bring(self, chain: str, told: store.Told) -> int:
-        count = 0
-        while told.events:
-            said = [_decode(raw) for raw in told.events]
-            count += len(said)
-            told = await self._events.bring(told.org, chain, [(int(one["n"]), event_of(one)) for one in said])
+        due, live = await asyncio.gather(self._events.due(), self._alerts.live())
+        chains = sorted({*due, *live})
+        self._courses = {chain: course for chain, course in self._courses.items() if chain in live or course.waited_ms}
+        courses = {chain: self._courses.setdefault(chain, _Course()) for chain in chains}
+        found = dict(zip(chains, await self._events.told({one: courses[one].got for one in chains}), strict=True))
+        count = await self._brought(found)
+        await self._events.looked([self._look(chain, one, found[chain]) for chain, one in due.items()])
+        await self._trim()
         return count
 
-    async def _looked(self, chain: str, told: store.Told, now: float) -> None:
-        look = self._looks.get(chain)
-        if look is None or look.due > now:
+    async def _brought(self, found: Mapping[str, store.Told]) -> int:
+        """Each organisation's events, in their chains' order."""
+        by_org: dict[str, list[tuple[str, int, bytes]]] = {}
+        pending: dict[str, int] = {}
+        for chain, told in found.items():
+            said = self._said(chain, told)
+            pending |= {one["alert"]: int(one["at"]) for one in said if one["word"] == AlertState.PENDING}
+            by_org.setdefault(told.org, []).extend((chain, int(one["n"]), event_of(one)) for one in said)
+            await self._lend(chain, [one for one in said if one["word"] == ASKED])
+        await self._waiting.add(pending)  # first: whoever is to be told of what waits is, even if we die here
+        for org, events in by_org.items():
+            for at in range(0, len(events), BROUGHT_AT_ONCE):
+                await self._events.bring(org, some := events[at : at + BROUGHT_AT_ONCE])
+                for chain, number, _ in some:
+                    self._courses[chain].got = number
+        return sum(map(len, by_org.values()))
+
+    def _said(self, chain: str, told: store.Told) -> list[dict[str, str]]:
+        """What a chain told; nothing where it cannot be read: the others are brought, and that stays where it is."""
+        try:
+            return [_decode(raw) for raw in told.events]
+        except msgspec.DecodeError:
+            if chain not in self._unreadable:
+                structlog.get_logger().error("an event cannot be read", chain=chain)
+            self._unreadable.add(chain)
+            return []
+
+    async def _lend(self, chain: str, asked: Sequence[Mapping[str, str]]) -> None:
+        """Brings neighbours what they are asked, before the chain forgets it."""
+        for one in asked:
+            await self._events.bring(one["organisation"], [(chain, int(one["n"]), event_of(one))])
+
+    def _look(self, chain: str, due: store.Due, told: store.Told) -> store.Look:
+        """When a chain is due again, by what was found there."""
+        course = self._courses[chain]
+        if due.is_announced:
+            course.waited_ms = 0
+        is_last = course.waited_ms >= store.LAST_LOOK_MS and not told.events and not told.waits
+        if is_last:
+            del self._courses[chain]
+            return store.Look(orgs=(told.org, *told.lent), chain=chain, held=due.held, wait=store.LET_GO)
+        course.waited_ms = store.LAST_LOOK_MS if told.events else max(FIRST_LOOK_MS, 2 * course.waited_ms)
+        course.waited_ms = min(course.waited_ms, WAITS_LOOK_MS if told.waits else store.LAST_LOOK_MS)
+        again_ms = 0 if len(told.events) == store.AT_ONCE else course.waited_ms
+        return store.Look(orgs=(told.org, *told.lent), chain=chain, held=due.held, wait=again_ms)
+
+    async def _trim(self) -> None:
+        if (now := self._clock.monotonic()) - self._trimmed < TRIM_S:
             return
-        if look.wait_s > LAST_LOOK_S and not told.waits:
-            await self._events.retire(told.org, chain, look.seen)
-        wait_s = min(look.wait_s, WAITS_LOOK_S) if told.waits else look.wait_s
-        look.due, look.wait_s = now + wait_s, look.wait_s * 2
+        for org in await self._organisations():
+            await self._events.trim(org)
+        self._trimmed = now
 
     async def read(self, org: str, cursor: str | None, limit: int) -> Batch:
         """What follows a cursor, or the oldest there is. Raises Problem for a cursor that is none, or leads nowhere any more."""

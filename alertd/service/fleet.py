@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence, Sized
 
-from alertd.alerts import AlertState
+from alertd.alerts import AlertState, State
 from alertd.clock import Clock
 from alertd.metrics import fleet_text
 from alertd.service.carriers import Carriers
 from alertd.store.alerts import Alerts
+from alertd.store.distribution import Tracks
 from alertd.store.limits import Limits
 from alertd.store.people import People
-from alertd.store.webhooks import Hooks
+from alertd.store.webhooks import Hook, Hooks
 from alertd.store.work import Work
 
 #: Alerts of each organisation looked at for their states: the newest.
@@ -23,8 +24,8 @@ class Fleet:
     """Makes `/metrics/fleet`: a few round trips, however many alerts there are."""
 
     def __init__(  # noqa: PLR0913, PLR0917  each is a thing it measures
-        self, alerts: Alerts, work: Work, people: People, limits: Limits, carriers: Carriers, hooks: Hooks,
-        clock: Clock, organisations: Callable[[], Awaitable[Sequence[str]]],
+        self, alerts: Alerts, work: Work, people: People, limits: Limits, carriers: Carriers, hooks: Hooks[Hook],
+        tracks: Tracks, clock: Clock, organisations: Callable[[], Awaitable[Sequence[str]]],
         reviews: Callable[[str], Awaitable[Sized]],
     ) -> None:  # fmt: skip
         self._alerts = alerts
@@ -33,6 +34,7 @@ class Fleet:
         self._limits = limits
         self._carriers = carriers
         self._hooks = hooks
+        self._tracks = tracks
         self._clock = clock
         self._organisations = organisations
         self._reviews = reviews  # of an organisation, those that are owed
@@ -43,16 +45,20 @@ class Fleet:
         recent = [place for org in orgs for place in await self._alerts.of_org(org, before=None, limit=RECENT)]
         hooks = [hook for org in orgs for hook in await self._hooks.of_org(org)]
         states = await self._alerts.states([alert_id for _, alert_id in recent])
-        now = self._clock.now_ms()
-        pending = [made for (made, _), state in zip(recent, states, strict=True) if state is AlertState.PENDING]
+        now, holders = self._clock.now_ms(), await self._tracks.holders(orgs)
+        pending = [one for (_, one), state in zip(recent, states, strict=True) if state is AlertState.PENDING]
+        counts, queues = await self._references(now)
         return fleet_text(
-            await self._references(),
+            counts,
+            queues,
             dict(Counter(state for state in states if state)),
             await self.breakers(),
             subscribers=await self._people.count(),
-            pending_oldest_s=max(0, now - min(pending, default=now)) / 1000,
+            pending_oldest_s=max(0, now - await self._waits_since(pending, now)) / 1000,
             webhooks_off=sum(bool(one.off) for one in await self._hooks.standing(hooks)),
             reviews_pending=sum([len(await self._reviews(org)) for org in orgs]),
+            takedowns_open=sum(bool(one.owed) for held in holders.values() for one in held),
+            takedowns_refused=sum(map(len, (await self._tracks.refused(holders)).values())),
         )
 
     async def breakers(self) -> dict[tuple[str, str], bool]:
@@ -61,10 +67,26 @@ class Fleet:
         found = await self._limits.open_breakers(channels)
         return {(channels[name], name): rests for name, rests in found.items()}
 
-    async def _references(self) -> dict[str, dict[str, int]]:
-        """References by channel and state of all live alerts."""
+    async def _waits_since(self, pending: Sequence[str], now: int) -> int:
+        """When the first of these came to wait for its second person; `now` where there is none."""
+        found = await self._alerts.fields(
+            pending, "pending_at", "created"
+        )  # what was submitted at once came into no other state
+        return min((int(since or made or now) for since, made in found), default=now)
+
+    async def _references(self, now: int) -> tuple[dict[str, dict[str, int]], dict[tuple[str, str], tuple[int, float]]]:
+        """References by channel and state of all live alerts; and by channel and loudness how many of them are queued, and how many
+        seconds ago the oldest alert with such was approved.
+        """
         totals: dict[str, Counter[str]] = {}
-        for counts in await self._work.counts_of(await self._alerts.versions(list(await self._alerts.live()))):
+        queues: dict[tuple[str, str], tuple[int, float]] = {}
+        versions = await self._alerts.versions(list(await self._alerts.live()))
+        facts = await self._alerts.fields(versions, "loudness", "start")
+        for counts, (loudness, start) in zip(await self._work.counts_of(versions), facts, strict=True):
             for channel, found in counts.items():
                 totals.setdefault(channel, Counter()).update(found)
-        return {channel: dict(found) for channel, found in totals.items()}
+                if queued := found.get(State.QUEUED.word, 0):
+                    lane = channel, (loudness or b"").decode()
+                    many, oldest_s = queues.get(lane, (0, 0.0))
+                    queues[lane] = many + queued, max(oldest_s, (now - int(start or now)) / 1000)
+        return {channel: dict(found) for channel, found in totals.items()}, queues

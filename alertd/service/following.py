@@ -15,10 +15,11 @@ from alertd.errors import Problem
 from alertd.ids import chain_of
 from alertd.kinds import CancelReason, Occasion
 from alertd.service.access import Credential
-from alertd.service.approval import UNSENT, Approval, check_key, refused
+from alertd.service.approval import UNSENT, Approval
 from alertd.service.audit import DONE, Audit, Noted
 from alertd.service.notices import notice, occasion_of, versions_of
 from alertd.service.revisions import changed_since
+from alertd.service.second_person import check_key, refused
 from alertd.service.stopping import Stopping
 from alertd.service.updates import TELLS
 from alertd.store.alerts import AlertRecord, Alerts, Footing
@@ -62,6 +63,8 @@ CANCEL = Step(
     late=frozenset({_S.CANCELLED}),
 )  # fmt: skip
 
+#: Nobody is told of these yet.
+_WAITS = (_S.PENDING, _S.SCHEDULED)
 #: Of these there is one for an alert: whoever was told that it is over is not told again.
 _ENDS = frozenset({Occasion.CLOSE, Occasion.CANCEL})
 
@@ -98,7 +101,7 @@ class Following:
 
     async def stand_down_case(self, number: str, who: Credential, reason: str) -> Hidden:
         """The same of every alert of a case that is told, whichever organisation's, for a child that was found is hidden everywhere;
-        those that wait for their second person go back to their authors. Raises Problem before any is, where this key may not do so to
+        those that wait for their second person, or for their time, go back to their authors. Raises Problem before any is, where this key may not do so to
         one of them. One that cannot be stood down all the same keeps none of the others from it, nor one that cannot be written into its
         organisation's audit. Raises that Problem, or StoreUnavailableError, then, when all were tried.
         """
@@ -144,12 +147,12 @@ class Following:
 
     async def _hidden(self, head: AlertRecord, who: Credential, reason: str) -> Followed:
         """An alert of which nobody is told any more, until it is reopened or approved."""
-        if head.state is _S.PENDING:
+        if head.state in _WAITS:
             try:
                 return Followed(record=await self._approval.give_back(head.id, who, reason), told_by=None)
             except Problem:
                 head = await self._approval.get(head.id, who)
-                if head.state is _S.PENDING:
+                if head.state in _WAITS:
                     raise  # else it was approved meanwhile
         if head.state in SHOWN:
             return await self.stand_down(head.id, who, reason)
@@ -186,12 +189,25 @@ class Following:
     ) -> Followed:
         """It should not have been: nothing more is sent, and who was told is told so, in prepared words."""
         record = await self._approval.get(alert_id, who)
+        if record.state is _S.SCHEDULED and (called_off := await self._called_off(record, who, reason, rev)):
+            return Followed(record=called_off, told_by=None)
         if record.state in UNSENT:
             cancelled = await self._approval.cancel(alert_id, who, reason, rev=rev)
             if cancelled.state is not _S.CANCELLED:
                 return Followed(record=cancelled, told_by=None)
             rev = None  # it was approved meanwhile, and is cancelled: whoever was told hears of it
         return await self._step(alert_id, CANCEL, who, rev, notify=notify, code=code, reason=reason)
+
+    async def _called_off(
+        self, record: AlertRecord, who: Credential, reason: str, rev: int | None
+    ) -> AlertRecord | None:
+        """What nobody was told of yet, cancelled; None where it has started meanwhile. Raises Problem."""
+        try:
+            return await self._approval.cancel(record.id, who, reason, rev=record.rev if rev is None else rev)
+        except Problem:
+            if (await self._approval.get(record.id, who)).state is not _S.SCHEDULED:
+                return None
+            raise
 
     async def _step(
         self,

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from alertd import quiet
-from alertd.alerts import LedgerReason, State
+from alertd.alerts import CHANNELS, KINDS, LedgerReason, State
 from alertd.clock import Clock
 from alertd.service.budget import Budget
 from alertd.service.messages import Ready
 from alertd.store.acks import Acks
 from alertd.store.people import Absence
-from alertd.store.work import Lease, Settlement
-from alertd.subscribers import Subscriber
+from alertd.store.work_records import Lease, Settlement
+from alertd.subscribers import AddressState, Subscriber
 
 #: So often it is asked whether more may be spent.
 ASK_AGAIN_MS = 30_000
@@ -32,11 +32,13 @@ class Holding:
         self._clock = clock
 
     async def settled(
-        self, lease: Lease, indices: Sequence[int], people: Sequence[Subscriber | Absence], ready: Ready, carrier: int
+        self, lease: Lease, indices: Sequence[int], people: Sequence[Subscriber], ready: Ready, carrier: int
     ) -> Mapping[int, Settlement]:
-        """By index, the settlements of those rows of a lease that are not sent now; `people` are in the order of `indices`."""
+        """By index, the settlements of those rows of a lease that are not sent now; `people` are in the order of `indices`,
+        each with an address that may be used: the others cost nothing.
+        """
         pays = self._budget.limits(lease.alike.channel)
-        if not ready.hushed and not lease.alike.unheard and not pays:
+        if not indices or not (ready.hushed or lease.alike.unheard or pays):
             return {}
         found = {} if not ready.hushed else self._asleep(lease, indices, people, carrier)
         if lease.alike.unheard:
@@ -56,12 +58,12 @@ class Holding:
         return {i: _later(lease, i, LedgerReason.OVER_BUDGET, carrier, ASK_AGAIN_MS) for i in indices[paid:]}
 
     def _asleep(
-        self, lease: Lease, indices: Sequence[int], people: Sequence[Subscriber | Absence], carrier: int
+        self, lease: Lease, indices: Sequence[int], people: Sequence[Subscriber], carrier: int
     ) -> dict[int, Settlement]:
         """Queued until their quiet hours end."""
         now_ms, found = self._clock.now_ms(), dict[int, Settlement]()
         for i, person in zip(indices, people, strict=True):
-            if isinstance(person, Absence) or person.quiet is None or person.time_zone is None:
+            if person.quiet is None or person.time_zone is None:
                 continue
             until = quiet.ends_ms(now_ms, person.time_zone, *person.quiet)
             if until is not None:
@@ -85,3 +87,15 @@ def _later(lease: Lease, i: int, reason: LedgerReason, carrier: int, delay_ms: i
     return Settlement(
         lease.rows[i], State.QUEUED, reason, carrier, delay_ms=delay_ms, doubt=lease.doubted[i], unsent=True
     )
+
+
+def usable_value(person: Subscriber | Absence, number: int, channel: str, kind: str) -> tuple[str | None, int]:
+    """The value of an address that may be used now, or why there is none."""
+    if isinstance(person, Absence):
+        return None, LedgerReason.UNREADABLE if person is Absence.UNREADABLE else LedgerReason.ADDRESS_REMOVED
+    found = next((a for a in person.addresses if a.number == number and CHANNELS[a.channel] == channel), None)
+    if found is None:
+        return None, LedgerReason.ADDRESS_REMOVED
+    if found.state != AddressState.ACTIVE or not person.kinds >> KINDS.index(kind) & 1:
+        return None, LedgerReason.OPTED_OUT
+    return found.value, 0

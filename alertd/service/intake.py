@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -18,17 +19,20 @@ from alertd.documents import Alert, Author, Status, loudest
 from alertd.errors import Fault, Problem
 from alertd.faults import faults_of
 from alertd.ids import new_id
+from alertd.organisations import Organisation
 from alertd.patches import merged
+from alertd.permissions import written
 from alertd.rendering import THE_ALERT, Renderer, Telling
 from alertd.service.access import Credential, hands_of, hands_text
-from alertd.service.approval import check_key
+from alertd.service.borders import Borders
 from alertd.service.carriers import Carriers
 from alertd.service.kept import Kept, digest
 from alertd.service.looks import Look, Looks, Sight, check_contacts
 from alertd.service.media import Photos
 from alertd.service.messages import impossible
-from alertd.service.organisations import Organisations, Stance
+from alertd.service.organisations import NOT_VERIFIED, VOICE_ONLY, Organisations, Stance, completed, unverified
 from alertd.service.revisions import check_revision
+from alertd.service.second_person import check_key
 from alertd.service.targeting import Share
 from alertd.service.texts import Texts
 from alertd.service.twins import check_twin, claim_external_id
@@ -54,6 +58,7 @@ class Taken(Look):
             shares=look.shares,
             found=look.found,
             ringed=look.ringed,
+            permissions=look.permissions,
             answers=look.answers,
         )
 
@@ -61,10 +66,11 @@ class Taken(Look):
 class Intake:
     """Takes alerts in."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  each is a rule of its own
         self,
         alerts: Alerts,
         looks: Looks,
+        borders: Borders,
         renderer: Renderer,
         clock: Clock,
         carriers: Carriers,
@@ -74,6 +80,7 @@ class Intake:
     ) -> None:
         self._alerts = alerts
         self._looks = looks
+        self._borders = borders
         self._renderer = renderer
         self._clock = clock
         self._carriers = carriers
@@ -97,12 +104,16 @@ class Intake:
         if not dry_run:
             await self._photos.attach(alert, record)  # first: what an alert says it shows is there
             # Only the same request has an id that is there: its first try was cut off after the alert was kept.
-            record = await self._alerts.create(record, look.wkb) or await self._alerts.get(record.id) or record
+            record = await self._alerts.create(record, look.packed) or await self._alerts.get(record.id) or record
         return Taken.of(record, look)
 
-    async def look_over(self, alert: Alert, who: Credential, alert_id: str, telling: Telling) -> Taken:
-        """Check everything about what is to be told with `telling` too, and find the audience. Keeps nothing. Raises Problem."""
-        alert, look, texts = await self._checked(alert, who, telling=telling)
+    async def look_over(
+        self, alert: Alert, who: Credential, alert_id: str, telling: Telling, *, upon: AlertRecord
+    ) -> Taken:
+        """Check everything about what is to be told with `telling` too, in place of an alert, and find the audience. Keeps nothing.
+        Raises Problem.
+        """
+        alert, look, texts = await self._checked(alert, who, telling=telling, upon=upon)
         record = self._record(alert, who, alert_id, look, texts, draft=False)
         return Taken.of(record, look)
 
@@ -133,7 +144,7 @@ class Intake:
             fault = Fault("/case/number", "An alert stays with its case. Reject this one and draft another.")
             raise Problem("invalid-request", "An alert's case cannot be changed.", faults=(fault,))
         await self._photos.attach(alert, new)
-        done, old = await self._alerts.amend(new, look.wkb)
+        done, old = await self._alerts.amend(new, look.packed)
         if not done:
             raise Problem(
                 "precondition-failed", "The alert was changed meanwhile.", status=412 if old == "changed" else None
@@ -147,19 +158,24 @@ class Intake:
 
     async def _checked(
         self, alert: Alert, who: Credential, stance: Stance | None = None, *,
-        telling: Telling = THE_ALERT, draft: bool = False,
+        telling: Telling = THE_ALERT, draft: bool = False, upon: AlertRecord | None = None,
     ) -> tuple[Alert, Sight, int]:  # fmt: skip
-        """As it will be kept, whom it would reach, and the revision of the own texts it would be told with. Raises Problem for
+        """As it will be kept, whom it would reach at once, and the revision of the own texts it would be told with. Raises Problem for
         everything that stands against it.
         """
-        self.check(alert, who)
+        stance = stance or await self.stance(who)
+        alert = completed(alert, stance.known.organisation)
+        self.check(alert, who, stance.known.organisation, draft=draft)
+        if telling is THE_ALERT:
+            self._check_start(alert)
         self._looks.check_own(alert, who.org)
         alert = await self._photos.told(alert, who)
         look = await self._looks.lately(alert)
         check_contacts(alert, look.countries)
-        stance = stance or await self.stance(who)
-        area, texts = None if draft else look.area.geometry, stance.texts
-        await self._organisations.check(who, area=area, told=self._renderer.languages(alert), known=stance.known)
+        texts = stance.texts
+        await self._organisations.check(who, told=self._renderer.languages(alert), known=stance.known)
+        if not draft:
+            look = await self._borders.divided(alert, look, who, stance.known, upon)
         own = await self._texts.of(who.org, texts)
 
         def unsayable() -> Awaitable[list[Fault]]:
@@ -174,9 +190,12 @@ class Intake:
         self._looks.check_size(alert, look)
         return alert, look, texts
 
-    async def look(self, alert: Alert) -> Look:
-        """The area of an alert's target and the people in it, as `looks` tells them."""
-        return await self._looks.lately(alert)
+    async def look(self, alert: Alert, who: Credential) -> Look:
+        """The area of an alert's target and the people in it, as `looks` tells them; only what is told at once, where neighbours are asked."""
+        look = await self._looks.lately(alert)
+        with suppress(Problem):
+            return await self._borders.divided(alert, look, who)
+        return look
 
     async def ground(self, alert: Alert) -> tuple[Area, list[Share], tuple[str, ...]]:
         """As `looks` tells it."""
@@ -186,12 +205,21 @@ class Intake:
         """The name a case number goes by in the store."""
         return self._alerts.case_id(number)
 
-    def check_unsigned(self, alert: Alert, who: Credential) -> None:
-        """What `check` checks, for whoever only looks: the author may be anyone."""
-        self.check(alert.model_copy(update={"author": Author()}), who)
+    async def check_unsigned(self, alert: Alert, who: Credential) -> Alert:
+        """What `check` checks, for whoever only looks: the author may be anyone. Answers the alert as it would be kept."""
+        known = await self._organisations.get(who.org)
+        alert = completed(alert, known.organisation)
+        self.check(alert.model_copy(update={"author": Author()}), who, known.organisation)
+        return alert
 
-    def check(self, alert: Alert, who: Credential) -> None:
-        """Everything that can be told without looking for people. Raises the first problem, with all its faults."""
+    async def completed(self, alert: Alert, who: Credential) -> Alert:
+        """With what its organisation adds to it."""
+        return completed(alert, (await self._organisations.get(who.org)).organisation)
+
+    def check(self, alert: Alert, who: Credential, own: Organisation, *, draft: bool = False) -> None:
+        """Everything that can be told without looking for people, `own` being the caller's organisation; a draft may still be to be
+        verified. Raises the first problem, with all its faults.
+        """
         now = datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC)
         checks: tuple[tuple[str, str, Callable[[], Sequence[Fault]]], ...] = (
             ("not-allowed", "The author must be the person the key belongs to.", lambda: _foreign_author(alert, who)),
@@ -207,13 +235,21 @@ class Intake:
                 "A child under protection is told of as little as can be.",
                 lambda: rules.overtold(alert),
             ),
-            ("case-not-verified", "The case is not verified.", lambda: rules.missing_verification(alert)),
+            ("invalid-request", "Somebody who is sought is called guilty.", lambda: rules.not_neutral(alert)),
+            ("case-not-verified", NOT_VERIFIED, lambda: [] if draft else unverified(alert, own)),
+            ("contact-voice-only", VOICE_ONLY, lambda: [] if draft else rules.voice_only(alert)),
             ("language-missing", "The alert can be told in no language.", lambda: self._without_words(alert)),
         )
         for slug, detail, found_by in checks:
             faults = tuple(found_by())
             if faults:
                 raise Problem(slug, detail, faults=faults)
+
+    def _check_start(self, alert: Alert) -> None:
+        """Raises Problem for a start that is none. An update has that of its alert, which may have come."""
+        now = datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC)
+        if faults := tuple(rules.start_faults(alert, now)):
+            raise Problem("invalid-request", "The alert cannot start then.", faults=faults)
 
     def _without_carrier(self, alert: Alert) -> list[Fault]:
         return [
@@ -246,11 +282,14 @@ class Intake:
             regions=look.regions,
             created=self._clock.now_ms(),
             expires=int(alert.expires.timestamp() * 1000),
+            starts=int(alert.starts.timestamp() * 1000) if alert.starts else 0,
             rev=1,
             seen=len(look.found),
             countries=" ".join(look.countries),
             texts=texts,
             document=alert.model_dump_json(by_alias=True).encode(),
+            permissions=written(look.permissions),
+            grounds=look.grounds,
         )
 
 

@@ -10,7 +10,8 @@ from alertd.clock import Clock
 from alertd.errors import Problem
 from alertd.fields import folded_subject
 from alertd.service.access import Credential
-from alertd.service.approval import Approval, check_key
+from alertd.service.approval import Approval
+from alertd.service.second_person import check_key
 from alertd.store.alerts import AlertRecord
 from alertd.store.cases import Cases, Hold
 from alertd.store.media import KEPT_AFTER_MS

@@ -1,33 +1,32 @@
 """What a target comes to: its ground, and the people on it, as whoever submits an alert is told of them.
 
-A case system sends the same few targets again and again, so a look is shared by those who ask for the same within a second. That
+A case system sends the same few targets again and again, so a look is shared by those who ask for the same within a second or two. That
 decides about nobody: `approve` looks for people afresh, and compares with what was told here.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import shapely
-
 from alertd import rules
-from alertd.clock import Clock
 from alertd.documents import Alert, Status
 from alertd.errors import Problem
+from alertd.permissions import Permission
 from alertd.service.kept import Kept, digest
 from alertd.service.rings import Ringed
 from alertd.service.targeting import Share, Targeting, too_few_people
 from alertd.store.alert_records import runs_of
 from alertd.store.found import Found
+from alertd.store.frozen import pack_area
 from alertd.store.people import People
 from geofences.targets import Area
 
-#: A look is shared for so long: nobody reads and decides sooner, and 1,000 alerts a second to few targets cost few searches.
-LATELY_S = 1.0
-#: Looks of one second. One has some 40 bytes for each of its people.
+#: A look is shared for so long, and while the next is made: nobody reads and decides sooner, and 1,000 alerts a second to few
+#: targets cost few searches.
+FRESH_S = 1.0
+#: Looks of two seconds. One has some 40 bytes for each of its people.
 KEPT = 64
 #: Answers about one look: it is told in few languages.
 ANSWERS = 16
@@ -41,6 +40,7 @@ class Look:
     shares: Sequence[Share]
     found: Found
     ringed: Ringed
+    permissions: tuple[Permission, ...] = ()  # of neighbours, for what is not in `area`
     answers: Kept[Any] = field(default_factory=lambda: Kept(ANSWERS), compare=False)  # what was made of it to be told
 
 
@@ -50,18 +50,18 @@ class Sight(Look):
 
     countries: tuple[str, ...]
     regions: str  # numbers of those whose people are told although they named no point, as `runs_of` writes them
-    wkb: bytes
+    packed: bytes  # the area, as it is kept beside an alert
+    grounds: Mapping[str, bytes] = field(default_factory=dict)  # as an alert's record has them
 
 
 class Looks:
     """Looks at targets."""
 
-    def __init__(self, targeting: Targeting, people: People, clock: Clock) -> None:
+    def __init__(self, targeting: Targeting, people: People) -> None:
         self._targeting = targeting
         self._people = people
-        self._clock = clock
-        self._kept: Kept[Sight] = Kept(KEPT)
-        self._moment: tuple[float, int, object] = (0.0, 0, object())
+        self._kept: Kept[Sight] = Kept(KEPT, fresh_s=FRESH_S)
+        self._seen: tuple[int, object] = (0, None)
 
     async def ground(self, alert: Alert) -> tuple[Area, list[Share], tuple[str, ...]]:
         """The area of an alert's target, its regions, and the countries that it lies in. Raises Problem for a target that is none, and
@@ -76,12 +76,12 @@ class Looks:
         self._targeting.check_own(alert.target, org)
 
     async def lately(self, alert: Alert) -> Sight:
-        """A look that began a second ago at most, and after whatever was registered here before. Raises Problem for a target that is none."""
+        """A look that began two seconds ago at most, and after whatever was registered here before. Raises Problem for a target that is none."""
         name = (
             digest(alert.target.model_dump_json().encode()), alert.kind, alert.policy.model_dump_json(),
             alert.status is Status.ACTUAL,
         )  # fmt: skip
-        return await self._kept.once(self._now(), name, lambda: self._look(alert))
+        return await self._kept.once(self._source(), name, lambda: self._look(alert))
 
     def check_size(self, alert: Alert, look: Look) -> None:
         """Raises Problem where an Actual alert has too small an area, or too few people."""
@@ -95,14 +95,12 @@ class Looks:
         if len(look.found) < least.least_people:
             raise too_few_people(least.least_people)
 
-    def _now(self) -> object:
-        """The same object within one second, until a library is another or somebody is registered."""
-        library, changes, now_s = self._targeting.library, self._people.changes, self._clock.monotonic()
-        until_s, seen, of = self._moment
-        if now_s >= until_s or (seen, of) != (changes, library):
-            self._moment = (now_s + LATELY_S, changes, library)
-            asyncio.get_running_loop().call_later(LATELY_S, self._kept.forget)
-        return self._moment
+    def _source(self) -> object:
+        """The same object until a library is another or somebody is registered here."""
+        library, changes = self._targeting.library, self._people.changes
+        if self._seen != (changes, library):
+            self._seen = (changes, library)
+        return self._seen
 
     async def _ground(self, alert: Alert) -> tuple[Area, list[Share], tuple[str, ...]]:
         area = await self._targeting.area(alert.target)
@@ -110,7 +108,12 @@ class Looks:
         return area, shares, self._targeting.countries(alert.target, area, shares)
 
     async def _look(self, alert: Alert) -> Sight:
-        area, shares, countries = await self._ground(alert)
+        area, _, countries = await self._ground(alert)
+        return await self.sight(alert, area, countries)
+
+    async def sight(self, alert: Alert, area: Area, countries: tuple[str, ...]) -> Sight:
+        """The people of an alert on some ground, looked for afresh."""
+        shares = await self._targeting.shares(area.geometry)
         told = self._targeting.told_regions(shares)
         found = await self._targeting.people(area.geometry, alert, told)
         return Sight(
@@ -120,7 +123,7 @@ class Looks:
             ringed=await self._targeting.ringed(area.geometry, alert, found),
             countries=countries,
             regions=runs_of(told),
-            wkb=shapely.to_wkb(area.geometry),
+            packed=pack_area(area.geometry),
         )
 
 

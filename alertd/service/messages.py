@@ -23,7 +23,7 @@ from alertd.service.texts import Texts
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.codec import SealError
 from alertd.store.connection import StoreUnavailableError
-from alertd.store.work import Alike
+from alertd.store.work_records import Alike
 from channels.base import Loudness, Message, Prepared, Stamp
 
 #: How old what is known of an alert's revision may be: with the half second of `send_until`, nothing that was taken out of it is sent a

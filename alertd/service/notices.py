@@ -23,7 +23,8 @@ from alertd.rendering import THE_ALERT, Telling, choose_language
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.frozen import Frozen
 from alertd.store.people import Absence
-from alertd.store.work import Alike, Work, pack_ref
+from alertd.store.work import Work
+from alertd.store.work_records import Alike, pack_ref
 from alertd.subscribers import AddressState, Subscriber
 
 #: Rows in these may have reached somebody; so may any that an earlier attempt left in doubt.
@@ -127,6 +128,20 @@ async def versions_of(alerts: Alerts, alert_id: str) -> list[AlertRecord]:
     return [one for one in found if one is not None]
 
 
+def later_version(
+    record: AlertRecord, sequence: int, occasion: Occasion, follows: Iterable[Occasion], *, by: str, expires: int,
+    loudness: str, code: CancelReason | None = None,
+) -> AlertRecord:  # fmt: skip
+    """A version of an alert that is told with no second person but whoever decides it."""
+    return replace(
+        record, id=f"{record.id}-{sequence}", state=AlertState.APPROVED, occasion=occasion, follows=" ".join(follows),
+        code=code or "", alerted=record.start, paused=False, reason="", external_id="", seen=0, people=0, changes="",
+        expires=expires, loudness=loudness, approver=by, by=by,
+        broken=0, why="", reviewed=0, reviewer="", verdict="", note="",
+        permissions="", permitted_by="", permission_why="", grounds={},
+    )  # fmt: skip
+
+
 def notice(
     record: AlertRecord,
     sequence: int,
@@ -140,11 +155,8 @@ def notice(
 ) -> AlertRecord | None:
     """The version of an alert that tells whoever was told of `follows`; None where nobody can have been told, or no channel tells it."""
     alert = Alert.model_validate_json(record.document) if record.document else None
-    fresh = replace(
-        record, id=f"{record.id}-{sequence}", state=AlertState.APPROVED, occasion=occasion, follows=" ".join(follows),
-        code=code or "", alerted=record.start, paused=False, reason="", external_id="", seen=0, people=0, changes="",
-        expires=expires, loudness=loudness, approver=by, by=by,
-        broken=0, why="", reviewed=0, reviewer="", verdict="", note="",
+    fresh = later_version(
+        record, sequence, occasion, follows, by=by, expires=expires, loudness=loudness, code=code
     )  # fmt: skip
     if alert is None or not record.start or not told_on(fresh, alert.channels):
         return None

@@ -174,16 +174,11 @@ class Oidc:
         await self._operators.show_identity(operator, identity.id)  # first: the record decides whether it counts
 
         def bound(seen: StoredOperator) -> StoredOperator:
-            if not self._entering.holds(seen, digest):
-                raise no_code()
             if len(seen.identities) >= MOST_IDENTITIES:
                 raise Problem("precondition-failed", "There are identities enough. Ask for a code that replaces them.")
-            return msgspec.structs.replace(seen, identities=(*seen.identities, identity), code=None)
+            return msgspec.structs.replace(seen, identities=(*seen.identities, identity))
 
-        fresh = await self._operators.change(operator.org, operator.id, bound)
-        if fresh is None:
-            raise no_code()
-        return fresh
+        return await self._entering.bind(operator, digest, bound)
 
     async def _asker(self, sent: Away | None) -> Credential:
         """Whoever was sent, as far as that is known, for the audit."""

@@ -6,33 +6,36 @@ The service's own organisation exists by itself, with everything permitted until
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
 
 import shapely
+import structlog
 from shapely.geometry.base import BaseGeometry
 
+from alertd import rules
+from alertd.cases import MAX_CONTACTS
+from alertd.documents import Alert
 from alertd.errors import Fault, Problem
+from alertd.kinds import Kind
 from alertd.organisations import GRANTED, Jurisdiction, Organisation
 from alertd.rendering.languages import matching
 from alertd.service.access import APPROVE, OF_HOST, Credential
+from alertd.service.grounds import Beyond, beyond_of, copy_of, named, refused, resolved
 from alertd.service.kept import Kept, digest
 from alertd.service.regions import Regions
 from alertd.store.alerts import AlertRecord
 from alertd.store.organisations import OrganisationStore, StoredOrganisation
 from alertd.store.stops import Standing
-from geofences.errors import TargetErrors, UnknownRegion
-from geofences.jurisdictions import Outside, outside
-from geofences.regions import Kind, Library
-from geofences.targets import Target, resolve
+from geofences.jurisdictions import Division, divide, outside
 
 #: Jurisdictions that are kept resolved, and areas that were compared with one: a country's outline has a megabyte.
 KEPT = 64
 #: Whether an organisation has this key or operator now, it is an administrator's, and it is not stopped.
 Administers = Callable[[str, str], Awaitable[bool]]
-#: Regions that are named to whoever asked for an area outside.
-MOST_NAMED = 5
+#: Whose jurisdiction an area leaves.
+_OWN, _KEYS, _ANYBODYS = "your organisation", "this key", "your organisation and of all others"
+NOT_VERIFIED, VOICE_ONLY = "The case is not verified.", "The alert names only numbers to call."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,15 +77,6 @@ class Alone:
 
     setter: Credential  # whoever allowed it: the second person, as far as there is one
     after_ms: int  # that it must have waited
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Beyond:
-    """What of an area lies outside a jurisdiction, and whose that is."""
-
-    whose: str
-    outside: Outside
-    regions: tuple[tuple[str, str, float], ...]  # code, name, share of the region that lies in the area: the most first
 
 
 class Organisations:
@@ -194,7 +188,7 @@ class Organisations:
         library, name = self._regions.library, digest(jurisdiction.model_dump_json().encode())
 
         async def make() -> bytes:
-            return await asyncio.to_thread(_resolved, jurisdiction, library, pointer)
+            return await asyncio.to_thread(resolved, jurisdiction, library, pointer)
 
         return shapely.from_wkb(await self._grounds.once(library, name, make))
 
@@ -239,15 +233,69 @@ class Organisations:
         if told is not None:
             _check_languages(known.organisation, told)
         if area is not None and (beyond := await self.beyond(area, who, known)):
-            raise _refused(beyond)
+            raise refused(beyond)
+
+    async def check_ready(self, alert: Alert, org: str) -> None:
+        """Raises Problem where a draft is not yet what is put before a second person: not verified, or only to be answered by a call."""
+        await self.check_verified(alert, org)
+        if faults := rules.voice_only(alert):
+            raise Problem("contact-voice-only", VOICE_ONLY, faults=tuple(faults))
+
+    async def check_verified(self, alert: Alert, org: str, known: Known | None = None) -> None:
+        """Raises Problem where the case of an alert is not verified as its organisation asks for now."""
+        if faults := unverified(alert, (known or await self.get(org)).organisation):
+            raise Problem("case-not-verified", NOT_VERIFIED, faults=tuple(faults))
 
     async def beyond(self, area: shapely.MultiPolygon, who: Credential, known: Known | None = None) -> Beyond | None:
         """What of an area lies outside the caller's jurisdictions, the first that it leaves; None where it lies inside."""
         own = (known or await self.get(who.org)).organisation.jurisdiction
-        for whose, jurisdiction in (("your organisation", own), ("this key", who.terms.jurisdiction)):
+        for whose, jurisdiction in ((_OWN, own), (_KEYS, who.terms.jurisdiction)):
             if jurisdiction is not None and (found := await self._compared(area, jurisdiction, whose)):
                 return found
         return None
+
+    async def divided(
+        self, area: shapely.MultiPolygon, who: Credential, known: Known | None = None
+    ) -> tuple[Division, dict[str, str]] | None:
+        """An area among the caller's organisation and those who may permit the rest, and the names of these; None where it lies in the
+        jurisdiction. Who may alert everywhere is nobody's neighbour. Raises Problem for what the key itself may not reach, for ground that
+        nobody's is, and where nothing is the organisation's own.
+        """
+        narrow, own = who.terms.jurisdiction, (known or await self.get(who.org)).organisation.jurisdiction
+        if narrow and (beyond := await self._compared(area, narrow, _KEYS)):
+            raise refused(beyond)
+        if own is None or (beyond := await self._compared(area, own, _OWN)) is None:
+            return None
+        near = {one.id: one.organisation for one in await self.list() if one.id != who.org}
+        grounds = await self._grounds_of(near)
+        within, library = await self.ground(own), self._regions.library
+
+        def division() -> Division:
+            return divide(copy_of(area), within, grounds, library, most_share=self._border_share)
+
+        divided = await asyncio.to_thread(division)
+        if divided.nobodys:
+            raise refused(await asyncio.to_thread(named, divided.nobodys, library, _ANYBODYS))
+        if divided.own.is_empty:
+            raise refused(beyond)
+        return divided, {name: near[name].name for name in divided.others}
+
+    async def _grounds_of(self, near: Mapping[str, Organisation]) -> dict[str, BaseGeometry]:
+        """Of those that have a jurisdiction. One that names a region which is gone by now is nobody's neighbour, and keeps nobody else from asking."""
+        found = dict[str, BaseGeometry]()
+        for name, one in near.items():
+            try:
+                if one.jurisdiction:
+                    found[name] = await self.ground(one.jurisdiction)
+            except Problem:
+                structlog.get_logger().warning("jurisdiction cannot be resolved", organisation=name)
+        return found
+
+    async def is_within(self, area: shapely.MultiPolygon, ground: BaseGeometry) -> bool:
+        """Whether an area lies in some ground, but for the border."""
+        library, share = self._regions.library, self._border_share
+        found = await asyncio.to_thread(outside, copy_of(area), ground, library, most_share=share)
+        return found is None
 
     async def _compared(self, area: shapely.MultiPolygon, jurisdiction: Jurisdiction, whose: str) -> Beyond | None:
         library, wkb = self._regions.library, shapely.to_wkb(area)
@@ -255,9 +303,23 @@ class Organisations:
 
         async def make() -> Beyond | None:
             within = await self.ground(jurisdiction)
-            return await asyncio.to_thread(_beyond, wkb, within, library, whose=whose, most_share=self._border_share)
+            return await asyncio.to_thread(beyond_of, wkb, within, library, whose=whose, most_share=self._border_share)
 
         return await self._beyond.once(library, name, make)
+
+
+def unverified(alert: Alert, own: Organisation) -> list[Fault]:
+    """What the case of an alert lacks before anybody may be told, by the service's rules and by those of an organisation."""
+    return rules.missing_verification(alert, own.verification.get(alert.level))
+
+
+def completed(alert: Alert, own: Organisation) -> Alert:
+    """The alert with the standing contacts of its organisation, where it has no other for whoever cannot call."""
+    case = alert.case
+    if alert.kind is not Kind.MISSING_CHILD or any(one.is_voiceless for one in case.contact):
+        return alert
+    contact = (*case.contact, *own.contact)[:MAX_CONTACTS]
+    return alert.model_copy(update={"case": case.model_copy(update={"contact": contact})})
 
 
 def _setter(record: AlertRecord, subject: str, hands: frozenset[str], key: tuple[str, str]) -> Credential:
@@ -294,57 +356,6 @@ def _check_languages(own: Organisation, told: Sequence[str]) -> None:
 
 def _differs(name: str, new: Organisation, old: Organisation) -> bool:
     return bool(getattr(new, name) != getattr(old, name))
-
-
-def _resolved(jurisdiction: Jurisdiction, library: Library, pointer: str) -> bytes:
-    """The ground as WKB, with the shores of its regions. Raises Problem."""
-    drawn = tuple(
-        Fault(f"{pointer}/regions/{i}", "Whoever drew this region can draw it anew: give its outline as a polygon.")
-        for i, code in enumerate(jurisdiction.regions)
-        if code in library and library.get(code).kind is Kind.DRAWN
-    )
-    if drawn:
-        raise Problem("invalid-request", "A jurisdiction is of ground that stays.", faults=drawn)
-    target = Target(regions=jurisdiction.regions, polygons=tuple(shape.model_dump() for shape in jurisdiction.polygons))
-    try:
-        return shapely.to_wkb(resolve(target, library).geometry)
-    except TargetErrors as error:
-        faults = tuple(Fault(f"{pointer}{fault.pointer}", fault.why) for fault in error.errors)
-        unknown = any(isinstance(fault, UnknownRegion) for fault in error.errors)
-        slug = "unknown-region" if unknown else "invalid-geometry"
-        raise Problem(slug, "The jurisdiction cannot be resolved; see the faults.", faults=faults) from None
-
-
-def _beyond(wkb: bytes, within: BaseGeometry, library: Library, *, whose: str, most_share: float) -> Beyond | None:
-    area = cast("shapely.MultiPolygon", shapely.from_wkb(wkb))
-    found = outside(area, within, library, most_share=most_share)
-    if found is None:
-        return None
-    overlapped = library.overlapping(shapely.from_wkb(shapely.to_wkb(found.geometry)))
-    touched = [one for one in overlapped if one[0].kind is not Kind.DRAWN]
-    # The most ground first, and of what is part of each other the wider: Spain, then Sevilla.
-    named = sorted(touched, key=lambda one: (-round(one[0].km2 * one[1], 1), one[0].kind.depth))[:MOST_NAMED]
-    return Beyond(whose=whose, outside=found, regions=tuple((r.code, r.name, share) for r, share in named))
-
-
-def _refused(beyond: Beyond) -> Problem:
-    found = beyond.outside
-    names = ", ".join(dict.fromkeys(name for _, name, _ in beyond.regions)) or "open water"
-    detail = f"{found.share:.1%} of the target ({found.km2:,.1f} km2) lies outside the jurisdiction of {beyond.whose}: in {names}."
-    return Problem(
-        "outside-jurisdiction", detail, faults=(Fault("/target", "This leaves the jurisdiction; nothing was cut off."),),
-        outside=facts(beyond),
-    )  # fmt: skip
-
-
-def facts(beyond: Beyond) -> dict[str, object]:
-    """As it is told."""
-    return {
-        "whose": beyond.whose,
-        "share": round(beyond.outside.share, 4),
-        "km2": round(beyond.outside.km2, 3),
-        "regions": [{"code": code, "name": name, "share": round(share, 4)} for code, name, share in beyond.regions],
-    }
 
 
 def _changed_since() -> Problem:

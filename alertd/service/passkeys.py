@@ -27,7 +27,7 @@ from alertd.clock import Clock
 from alertd.config import Settings
 from alertd.errors import Problem
 from alertd.operators import normal_code
-from alertd.service.entering import OF_CALLER, OF_OPERATOR, Entering, no_code
+from alertd.service.entering import OF_CALLER, OF_OPERATOR, Entering
 from alertd.service.sessions import credential_of
 from alertd.store.operators import OperatorStore, Passkey, StoredOperator, digest_of
 from alertd.store.sessions import Challenge, SessionStore
@@ -181,16 +181,11 @@ class Passkeys:
         await self._operators.show_passkey(operator, passkey.id)  # first: the record decides whether it counts
 
         def kept(seen: StoredOperator) -> StoredOperator:
-            if not self._entering.holds(seen, digest):
-                raise no_code()
             if len(seen.passkeys) >= MOST_PASSKEYS:
                 raise Problem("precondition-failed", "There are passkeys enough. Ask for a code that replaces them.")
-            return msgspec.structs.replace(seen, passkeys=(*seen.passkeys, passkey), code=None)
+            return msgspec.structs.replace(seen, passkeys=(*seen.passkeys, passkey))
 
-        fresh = await self._operators.change(operator.org, operator.id, kept)
-        if fresh is None:
-            raise no_code()
-        return fresh
+        return await self._entering.bind(operator, digest, kept)
 
     async def _challenge(self, asked: Challenge) -> bytes:
         challenge = webauthn.helpers.generate_challenge()

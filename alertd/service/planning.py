@@ -15,6 +15,7 @@ from alertd.alerts import CHANNELS, KINDS, PLACE_KINDS
 from alertd.clock import Clock
 from alertd.documents import Alert, Status
 from alertd.ids import chain_of
+from alertd.kinds import Notify
 from alertd.rendering import Renderer, choose_language
 from alertd.service import notices, rings, updates
 from alertd.service.updates import SMS, may_acknowledge
@@ -22,7 +23,8 @@ from alertd.store.alert_records import numbers_of
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.frozen import Frozen
 from alertd.store.people import Absence, People
-from alertd.store.work import BATCH, Alike, Work, pack_ref
+from alertd.store.work import BATCH, Work
+from alertd.store.work_records import Alike, pack_ref
 from alertd.subscribers import AddressState, Place, Subscriber
 from geofences.inside import inside
 from geofences.tiles import position
@@ -90,7 +92,9 @@ class Planner:
     async def _plan_people(
         self, record: AlertRecord, alert: Alert, frozen: Frozen, refer: Refer, gives_way: GivesWay
     ) -> bool:
-        turn, cursor, when = rings.in_turn(alert, frozen.rings), record.cursor, rings.when(alert)
+        # What a neighbour permits only goes on with the alert; any other update begins anew.
+        since_ms = record.start - record.alerted if record.notify == Notify.NEWLY else 0
+        turn, cursor, when = rings.in_turn(alert, frozen.rings), record.cursor, rings.when(alert, since_ms)
         while True:
             size = self._first if cursor == 0 else self._rest
             after = min(cursor + size, len(turn))

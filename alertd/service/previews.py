@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from alertd.documents import Alert
 from alertd.errors import Fault, Problem
@@ -25,12 +25,12 @@ class Specimen:
     preview: Preview
 
 
-def telling_of(occasion: Occasion, reason: CancelReason | None, *, now_ms: int) -> Telling:
-    """The occasion as if the alert had gone out now. Raises Problem for a cancel without reason, or a reason without cancel."""
+def telling_of(occasion: Occasion, reason: CancelReason | None, *, alerted: datetime) -> Telling:
+    """The occasion of an alert that went out at that moment. Raises Problem for a cancel without reason, or a reason without cancel."""
     if (occasion is Occasion.CANCEL) != (reason is not None):
         sentence = f"A cancel has a reason, and nothing else has one: {', '.join(CancelReason)}."
         raise Problem("invalid-request", "The reason is missing, or is none.", faults=(Fault("", sentence, "reason"),))
-    return Telling(occasion=occasion, reason=reason, alerted_at=datetime.fromtimestamp(now_ms / 1000, UTC))
+    return Telling(occasion=occasion, reason=reason, alerted_at=alerted)
 
 
 def previews(

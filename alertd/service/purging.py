@@ -16,9 +16,10 @@ from alertd.errors import Problem
 from alertd.ids import chain_of
 from alertd.kinds import PurgeReason
 from alertd.service.access import Credential
-from alertd.service.approval import Approval, check_key
+from alertd.service.approval import Approval
 from alertd.service.notices import versions_of
 from alertd.service.revisions import check_revision
+from alertd.service.second_person import check_key
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.cases import PHOTO, PURGING_MS, Cases
 from alertd.store.media import Media
@@ -44,7 +45,9 @@ class Purging:
         self._clock = clock
 
     async def purge(self, alert_id: str, who: Credential, code: PurgeReason, *, rev: int | None = None) -> AlertRecord:
-        """Purge the case of an alert, with all alerts of it. Raises Problem where one of them is not over."""
+        """Purge the case of an alert, with all alerts of it that are the organisation's. Raises Problem where one of them is not over, and, once
+        they are purged, where another organisation has not purged its own: the key goes with the last.
+        """
         record = await self._approval.get(alert_id, who)
         check_key(record, who)
         await versions_of(self._alerts, alert_id)
@@ -82,20 +85,28 @@ class Purging:
     async def _purge_all(
         self, record: AlertRecord, held: dict[str, int], who: Credential, code: PurgeReason, until_ms: int
     ) -> None:
-        alerts = await self._of_case(record, held)
+        alerts, others = await self._of_case(record, held)
         for one in (record.id, *alerts):
             sources = NAMED if one == record.id else OVER
             done, old = await self._alerts.purge(one, sources, code, who.subject, until_ms=until_ms)
             if not done:
                 raise _not_over(one, old)
+        if others:
+            raise Problem(
+                "precondition-failed",
+                "What your organisation wrote of this case is purged. Another organisation has an alert of it, and the key is destroyed when that is "
+                "purged, too.",
+            )  # fmt: skip
         if not await self._cases.drop(record.case, held):
             raise Problem(
                 "precondition-failed",
                 "Something came to this case meanwhile, or a hold. What was purged is purged; purge it again.",
             )
 
-    async def _of_case(self, record: AlertRecord, held: dict[str, int]) -> list[str]:
-        """The other alerts of its case. Raises Problem if one of them is not over, is another organisation's, or about to be written."""
+    async def _of_case(self, record: AlertRecord, held: dict[str, int]) -> tuple[list[str], bool]:
+        """The other alerts of its case that are of its organisation, and whether another has one that it has not purged: that keeps the key, and
+        nothing else. Raises Problem if one is not over, or about to be written.
+        """
         touched = {one: at for one, at in held.items() if not one.startswith(PHOTO)}
         for photo in held.keys() - touched.keys():
             touched = dict.fromkeys(await self._media.alerts(photo), held[photo]) | touched
@@ -105,9 +116,11 @@ class Purging:
         for one, head in heads.items():
             if head is None and touched[one] > self._clock.now_ms() - PURGING_MS:
                 raise Problem("precondition-failed", "An alert of this case is being written at this very moment.")
-            if head is not None and (head.state not in OVER or head.org != record.org):
-                raise _not_over(one if head.org == record.org else "", head.state)
-        return [one for one, head in heads.items() if head is not None]
+            if head is not None and head.org == record.org and head.state not in OVER:
+                raise _not_over(one, head.state)
+        found = [head for head in heads.values() if head is not None]
+        own = [head.id for head in found if head.org == record.org]
+        return own, any(head.org != record.org and head.state is not _S.PURGED for head in found)
 
     async def _destroy(self, case: str, photos: list[str]) -> None:
         stone = await self._cases.dropped(case)
@@ -128,5 +141,6 @@ def _not_over(alert_id: str, state: str) -> Problem:
         return Problem("precondition-failed", "This took too long: somebody may hold the case by now. Purge it again.")
     if state == "telling":
         return Problem("precondition-failed", "People are still told what followed it. Purge it when that is done.")
-    name = f"Alert {alert_id}" if alert_id else "An alert of another organisation"
-    return Problem("precondition-failed", f"{name} of this case is {state or 'gone'}: only what is over is purged.")
+    return Problem(
+        "precondition-failed", f"Alert {alert_id} of this case is {state or 'gone'}: only what is over is purged."
+    )

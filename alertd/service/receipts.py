@@ -15,7 +15,8 @@ from alertd.service.removal import Removal
 from alertd.store.acks import Acks
 from alertd.store.connection import StoreUnavailableError
 from alertd.store.message_ids import MessageIds, Owner, Said, Sent
-from alertd.store.work import LateReport, Work
+from alertd.store.work import Work
+from alertd.store.work_records import LateReport, Reported
 from channels.base import Reason, ReportState
 
 #: What a carrier's report makes of a row; the rest are stations on the way.
@@ -68,9 +69,10 @@ class Receipts:
             return False
         old = (*SOURCES[State.DELIVERED], *((State.DELIVERED,) if seen else ()))
         reason = LedgerReason.SEEN.value if seen else 0
-        if not await self._work.receipt(reference.alert_id, reference.row, channel, State.DELIVERED, reason, old):
+        answer = await self._work.receipt(reference.alert_id, reference.row, channel, State.DELIVERED, reason, old)
+        if not answer.old:
             return False
-        self._metrics.receipts.labels(channel, "app", said.value).inc()
+        self._count(answer, channel, "app", said.value)
         await self._acks.note(self._clock.now_ms())
         return True
 
@@ -81,10 +83,16 @@ class Receipts:
         channel = await self._work.channel_of(reference.alert_id, reference.row)
         if channel is None or of not in {None, channel}:
             return False
-        if not await self._work.receipt(reference.alert_id, reference.row, channel, state, reason, SOURCES[state]):
+        answer = await self._work.receipt(reference.alert_id, reference.row, channel, state, reason, SOURCES[state])
+        if not answer.old:
             return False
-        self._metrics.receipts.labels(channel, carrier, state.word).inc()
+        self._count(answer, channel, carrier, state.word)
         return True
+
+    def _count(self, answer: Reported, channel: str, carrier: str, word: str) -> None:
+        self._metrics.receipts.labels(channel, carrier, word).inc()
+        if answer.took_ms >= 0:
+            self._metrics.delivery_seconds.labels(channel).observe(answer.took_ms / 1000)
 
     async def sent(self, carrier: str, channel: str, messages: Sequence[Sent]) -> None:
         """A carrier took these, and will speak of them by its own ids. What it said before counts now."""
@@ -116,7 +124,7 @@ class Receipts:
             if isinstance(answer, Exception):
                 _told(one.alert_id, answer)
             else:
-                self._metrics.receipts.labels(channel, carrier, one.state.word).inc()
+                self._count(answer, channel, carrier, one.state.word)
 
     async def _is_there(self, reference: Reference, channel: str) -> bool:
         """Whether there is such a row on that channel. An alert whose rows cannot be read keeps no other from its reports."""

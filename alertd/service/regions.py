@@ -69,6 +69,16 @@ class Regions:
         """Without what was drawn."""
         return Library.load(added=self._folder)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether what is in the folder was taken in, too."""
+        return self._is_whole
+
+    async def ready(self) -> None:
+        """Loaded, beside whatever else this process does, and as it is now. Raises LibraryError for a file that is damaged."""
+        await asyncio.to_thread(lambda: self._base)
+        await self.refresh()
+
     @asynccontextmanager
     async def watched(self) -> AsyncIterator[None]:
         """Up to date, and kept so."""

@@ -21,6 +21,7 @@ from alertd.patches import merged
 from alertd.registrations import AnyAddress, Registration
 from alertd.service.claims import Claims, give_up, has, taken
 from alertd.service.regions import Regions
+from alertd.service.suppressing import Suppressing, as_listed
 from alertd.service.together import Together
 from alertd.store.people import Absence, Change, People
 from alertd.subscribers import (
@@ -60,6 +61,7 @@ class Registry:
         self._regions = regions
         self._clock = clock
         self._claims = Claims(people, clock)
+        self._suppressing = Suppressing(people, clock)
         self._found = Together(self._find)
         self._written = Together(self._write)
 
@@ -189,20 +191,28 @@ class Registry:
         return [next(found) if number else Absence.NEVER for number in numbers]
 
     async def _write(self, changes: Sequence[Change]) -> list[Outcome]:
-        """Find the leaf regions, claim the addresses, write, confirm the claims, and give up those that were for nothing."""
+        """Find the leaf regions, claim the addresses, heed the suppression list, write, confirm the claims, and give up those that were
+        for nothing.
+        """
         located = await self._located([change.new for change in changes if change.new])
         ready = [Change(change.old, new) for change, new in zip(changes, located, strict=True)]
         since = self._clock.monotonic()
         conflicts = await self._claims.make(ready)
         await self._unborn([ready[i].new for i in conflicts if ready[i].old is None])
+        ready = await as_listed(self._people, ready)  # between claim and record: no STOP is missed (see `suppressing`)
         outcomes: list[Outcome] = [conflicts.get(i) for i in range(len(ready))]
         free = [i for i in range(len(ready)) if i not in conflicts]
         done = await self._people.put([ready[i] for i in free])
         written = [i for i, is_done in zip(free, done, strict=True) if is_done]
         if born := sum(ready[i].old is None for i in written):
             await self._people.counted(born)
-        for i, lost in zip(written, await self._claims.confirm([ready[i] for i in written], since), strict=True):
-            outcomes[i] = await self._deprived(ready[i], lost) if lost else located[i]
+        changed = [ready[i] for i in written]
+        in_doubt = [
+            (a.channel, a.value) for _, a in self._claims.in_doubt(changed, since) if a.state == AddressState.ACTIVE
+        ]
+        for i, lost in zip(written, await self._claims.confirm(changed, since), strict=True):
+            outcomes[i] = await self._deprived(ready[i], lost) if lost else ready[i].new
+        await self._suppressing.look_again(in_doubt)
         await give_up(self._people, _for_nothing(ready, set(written)))
         return outcomes
 

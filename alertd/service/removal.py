@@ -9,9 +9,9 @@ import structlog
 from msgspec.structs import replace
 
 from alertd.service.claims import give_up
-from alertd.store.connection import StoreUnavailableError
+from alertd.service.suppressing import Suppressing
 from alertd.store.people import Change, People
-from alertd.subscribers import Address, AddressState, Subscriber
+from alertd.subscribers import Address, Subscriber
 
 TRIES = 5  # somebody else may be changing the same subscriber
 
@@ -26,10 +26,11 @@ class Dead:
 
 
 class Removal:
-    """Takes addresses out of their subscribers' records."""
+    """Takes addresses out of their subscribers' records, or out of use."""
 
-    def __init__(self, people: People) -> None:
+    def __init__(self, people: People, suppressing: Suppressing) -> None:
         self._people = people
+        self._suppressing = suppressing
 
     async def gone(self, dead: Iterable[Dead]) -> int:
         """The carrier says these addresses are dead. A token that rotated since survives. Answers how many were removed."""
@@ -56,27 +57,16 @@ class Removal:
         return removed
 
     async def stop(self, number: int, address: int, is_meant: Callable[[str], bool] = lambda _: True) -> bool:
-        """Whoever has this address wants nothing more by it. It stays, stopped: only they can undo that.
+        """Whoever has this address wants nothing more by it. It stays, stopped, and is on the list: only they can undo that.
 
-        False when it is not there any more, or is not the one that is meant.
+        False when it is not there any more, or is not the one that is meant. Raises StoreUnavailableError.
         """
-        return await self._becomes(AddressState.STOPPED, number, address, is_meant)
-
-    async def resume(self, number: int, address: int, is_meant: Callable[[str], bool]) -> bool:
-        """Whoever stopped this address takes that back, by the very address. False as of `stop`."""
-        return await self._becomes(AddressState.ACTIVE, number, address, is_meant)
-
-    async def _becomes(self, state: AddressState, number: int, address: int, is_meant: Callable[[str], bool]) -> bool:
-        for _ in range(TRIES):
-            person = await self._people.get(number)
-            found = next((a for a in person.addresses if a.number == address), None) if person else None
-            if person is None or found is None or not is_meant(found.value):
-                return False
-            changed = tuple(replace(a, state=state) if a.number == address else a for a in person.addresses)
-            change = Change(person, replace(person, version=person.version + 1, addresses=changed))
-            if (await self._people.put([change]))[0]:
-                return True
-        raise StoreUnavailableError("Somebody else keeps changing this subscriber. Try again.")
+        person = await self._people.get(number)
+        found = next((a for a in person.addresses if a.number == address), None) if person else None
+        if found is None or not is_meant(found.value):
+            return False
+        await self._suppressing.stop([(found.channel, found.value)])
+        return True
 
 
 def _still(person: Subscriber, dead: Sequence[Dead]) -> list[Address]:

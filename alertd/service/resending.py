@@ -8,8 +8,8 @@ from alertd.alerts import TRUE_IN, State
 from alertd.errors import Problem
 from alertd.ids import chain_of
 from alertd.service.access import Credential
-from alertd.service.approval import check_key
 from alertd.service.notices import occasion_of
+from alertd.service.second_person import check_key
 from alertd.service.stopping import Stopping
 from alertd.store.alert_records import listed
 from alertd.store.alerts import AlertRecord, Alerts

@@ -2,7 +2,7 @@
 
 So nothing that it left open goes on by itself. What was to be sent is unknown from then on, so that a correction reaches whoever may
 have been told and an operator can send it again; what is shown is hidden, for the child may have been found; what waits for its second
-person goes back to its author, for it may have been approved. New alerts are taken and sent at once.
+person, or for its time, goes back to its author, for it may have been approved, or called off. New alerts are taken and sent at once.
 """
 
 from __future__ import annotations
@@ -53,8 +53,10 @@ class Restoring:
         done: Counter[str] = Counter()
         for version in versions:
             done["unknown"] += await self._current.put_back(version.id, version.batches)
-            if version.state is AlertState.PENDING:
-                await self._alerts.step(version.id, AlertState.RETURNED, by=BY, reason=reason)
+            if version.state in {AlertState.PENDING, AlertState.SCHEDULED}:
+                await self._alerts.step(
+                    version.id, AlertState.RETURNED, by=BY, reason=reason, approver="", approver_key=""
+                )
                 done["returned"] += 1
         if versions[0].state in SHOWN:
             footing = Footing(sources=SHOWN, last=len(versions), rev=None)

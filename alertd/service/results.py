@@ -17,10 +17,12 @@ from alertd.errors import Problem
 from alertd.ids import chain_of
 from alertd.service.course import Course, History
 from alertd.service.notices import occasion_of
+from alertd.service.past import Past
 from alertd.service.reports import Reports
 from alertd.service.targeting import Shown, Targeting, shown
 from alertd.service.updates import TELLS
 from alertd.store.alerts import AlertRecord, Alerts
+from alertd.store.published import Published
 from alertd.store.work import Work
 
 #: A message was handed over while it is in one of these; only a receipt makes it delivered.
@@ -69,7 +71,10 @@ class Report:
 class Results:
     """Makes reports."""
 
-    def __init__(self, alerts: Alerts, work: Work, reports: Reports, course: Course, targeting: Targeting) -> None:
+    def __init__(
+        self, alerts: Alerts, work: Work, reports: Reports, course: Course, targeting: Targeting, past: Past
+    ) -> None:
+        self._past = past
         self._alerts = alerts
         self._work = work
         self._reports = reports
@@ -92,6 +97,10 @@ class Results:
             history=await self._course.history(head),
             outcome=head.reason if head.state in _ENDED else "",
         )
+
+    async def published(self, record: AlertRecord) -> list[Published]:
+        """What it said in public at each time, in order."""
+        return await self._past.of(record)
 
     async def area(self, record: AlertRecord) -> shapely.MultiPolygon:
         """Where it is told."""

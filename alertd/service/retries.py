@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from alertd.alerts import LedgerReason, State
@@ -12,8 +13,9 @@ from channels.base import Answer, Outcome
 #: FCM asks for at least 10 s before the first retry of a 5xx; others ask for less, none for more.
 FIRST_WAIT_S = 10.0
 LONGEST_WAIT_S = 600.0
-#: Where another carrier has the channel too, what one surely did not take need not wait for it to come back.
-ELSEWHERE_S = 1.0
+#: Where other carriers have the channel too, what one surely did not take need not wait for it to come back: so many times for each,
+#: since one that rests is tried with single messages; once where it names a time. What all refuse waits as long as where there is one.
+ELSEWHERE_S, ELSEWHERE_TIMES = 1.0, 2
 #: A carrier that asks for more is asked again after an hour: what it said may be wrong, and alerts are short-lived.
 LONGEST_PAUSE_S = 3600.0
 _CHANCE = secrets.SystemRandom()
@@ -31,10 +33,11 @@ class Verdict:
 
 
 def after(
-    answer: Outcome, *, attempt: int, attempts: int, doubted: bool, hold: bool, left_ms: int, elsewhere: bool = False
+    answer: Outcome, *, attempt: int, attempts: int, doubted: bool, hold: bool, left_ms: int, carriers: int = 1
 ) -> Verdict:
     """The verdict on attempt number `attempt`, with `left_ms` until the alert expires; `doubted` where an earlier one may have
-    arrived. What was surely not taken is tried till then, at most `attempts` times what may have arrived; soon if `elsewhere`.
+    arrived. What was surely not taken is tried till then, at most `attempts` times what may have arrived; at first
+    soon, where the channel has several `carriers`.
     """
     reason = answer.reason.value
     match answer.answer:
@@ -49,6 +52,7 @@ def after(
         case Answer.RETRY | Answer.UNKNOWN:
             doubt = answer.answer is Answer.UNKNOWN
             may_have_arrived = attempt if doubted else int(doubt)  # at most: nobody counts which of them
+            elsewhere = carriers > 1 and attempt < carriers * (1 if answer.retry_after_s else ELSEWHERE_TIMES)
             soon = elsewhere and not doubt and not doubted
             delay_ms = int(1000 * (ELSEWHERE_S if soon else max(pause_s(answer), wait_s(attempt))))
             if (doubt and may_have_arrived >= attempts) or delay_ms >= left_ms:
@@ -66,6 +70,14 @@ def asked_s(answers: Iterable[Outcome]) -> float:
     asked = [answer for answer in answers if answer.answer is not Answer.WITHHELD]
     waits = sorted((pause_s(answer) for answer in asked if answer.answer is Answer.RETRY), reverse=True)
     return waits[len(asked) // 2] if len(waits) > len(asked) // 2 else 0
+
+
+def failures(answers: Sequence[Outcome]) -> tuple[int, str]:
+    """How many a carrier failed at, and why at most of them, if it was no more than that: a no to one message shows that it works."""
+    reasons = Counter(one.reason.name.lower() for one in answers if one.answer in {Answer.RETRY, Answer.UNKNOWN})
+    if not reasons or any(one.answer in {Answer.ACCEPTED, Answer.NEVER} for one in answers):
+        return 0, ""
+    return reasons.total(), reasons.most_common(1)[0][0]
 
 
 def wait_s(attempt: int) -> float:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+
+import structlog
 
 from alertd import rules
 from alertd.alerts import SHOWN, TOLD, AlertState
@@ -15,12 +18,15 @@ from alertd.errors import Fault, Problem
 from alertd.kinds import Kind, Occasion
 from alertd.restriction import restricted
 from alertd.service.access import Credential
-from alertd.service.approval import Approval, check_key
+from alertd.service.approval import Approval
 from alertd.service.following import Followed
 from alertd.service.media import Photos
 from alertd.service.notices import notice, replaces, versions_of
+from alertd.service.past import Past
 from alertd.service.revisions import changed_since, check_revision
+from alertd.service.second_person import check_key
 from alertd.store.alerts import AlertRecord, Alerts, Footing
+from alertd.store.tombstones import Restriction, Tombstones
 from channels.base import Loudness
 
 TRIES = 5
@@ -50,17 +56,48 @@ Change = Callable[[AlertRecord, list[AlertRecord]], Awaitable[_Change | Followed
 class Revising:
     """Changes alerts that people know of. Whoever says the same twice gets the same answer."""
 
-    def __init__(self, alerts: Alerts, approval: Approval, photos: Photos, clock: Clock) -> None:
+    def __init__(
+        self, alerts: Alerts, approval: Approval, photos: Photos, past: Past, tombstones: Tombstones, clock: Clock
+    ) -> None:
         self._alerts = alerts
         self._approval = approval
         self._photos = photos
+        self._past = past
+        self._tombstones = tombstones
         self._clock = clock
 
     async def restrict(self, alert_id: str, who: Credential, reason: str, *, rev: int | None = None) -> Followed:
         """Take the facts and the photos out of it, for good: of a child nothing is left but age and sex. What is still to be sent
-        says no more than that, and whoever has it on a phone gets it so in its place, without a sound. Raises Problem.
+        says no more than that, and whoever has it on a phone gets it so in its place, without a sound. While a legal hold keeps the case the
+        evidence has what it said before, and nobody else. Raises Problem.
         """
-        return await self._revised(alert_id, who, reason, rev, partial(self._restriction, who))
+        done = await self._revised(alert_id, who, reason, rev, partial(self._restriction, who))
+        await self._past.settle(await self._approval.get(alert_id, who))
+        try:  # outside the store, whose copy knows nothing of it
+            await asyncio.to_thread(self._tombstones.add, Restriction(restricted=alert_id, at=done.record.restricted))
+        except OSError:
+            raise Problem(
+                "store-unavailable",
+                "It is restricted, and that cannot be written down for a backup that is put back: see store.tombstones. Restrict it again then.",
+            ) from None
+        return done
+
+    async def restore(self) -> None:
+        """Before a store is served: whatever was restricted since it was copied is restricted in it. Raises OSError."""
+        found = await asyncio.to_thread(self._tombstones.restrictions)
+        for head in await self._alerts.heads(list(found)):
+            if head is None or head.restricted or head.state is AlertState.PURGED:
+                continue
+            if (record := await self._alerts.get(head.id)) is not None:
+                await self._past.keep(record)
+            versions = await versions_of(self._alerts, head.id)
+            anew = [one for version in versions if (one := await self._alerts.get(version.id)) and one.document]
+            anew = [replace(_anew(one, found[head.id].at, restricted), restricted=found[head.id].at) for one in anew]
+            footing = Footing(sources=AlertState, last=len(versions), rev=None)
+            await self._alerts.follow(head, footing, None, None, fields={}, anew=anew)
+            if (record := await self._alerts.get(head.id)) is not None:
+                await self._past.settle(record)
+            structlog.get_logger().warning("a restricted alert had its facts again, and is restricted", alert=head.id)
 
     async def extend(
         self, alert_id: str, who: Credential, expires: datetime, reason: str, *, rev: int | None = None
@@ -129,6 +166,8 @@ class Revising:
             if isinstance(found, Followed):
                 return found
             check_revision(record, rev)
+            if found.anew:
+                await self._past.keep(record)
             if await self._write(record, found, len(versions), {"by": who.subject, "reason": reason}):
                 told_by = found.told_by.id if found.told_by else None
                 return Followed(record=await self._approval.get(alert_id, who), told_by=told_by)

@@ -14,7 +14,7 @@ import shapely
 from numpy.typing import NDArray
 
 from alertd.documents import Alert, Policy, Target, loudness
-from alertd.store.work import Pace, When
+from alertd.store.work_records import Pace, When
 from channels.base import Loudness
 from geofences.geodesy import area_km2
 
@@ -63,10 +63,11 @@ def delays_ms(target: Target) -> dict[int, int]:
     return {number: ring.delay_min * _MINUTE_MS for number, ring in enumerate(target.rings, 1)}
 
 
-def when(alert: Alert) -> When:
-    """What each ring waits for."""
+def when(alert: Alert, since_ms: int = 0) -> When:
+    """What each ring waits for, `since_ms` after the approval."""
     paced = paces(alert.target, alert.policy)
-    return When(delays_ms=delays_ms(alert.target), paces=paced, late_ms=1_000 * alert.policy.after_s)
+    delays = {ring: max(0, delay - since_ms) for ring, delay in delays_ms(alert.target).items()}
+    return When(delays_ms=delays, paces=paced, late_ms=1_000 * alert.policy.after_s)
 
 
 def paces(target: Target, policy: Policy) -> dict[int, Pace]:

@@ -16,7 +16,7 @@ from alertd.store.sessions import Session, SessionStore
 #: Whoever approves has shown within this time that it is they: long enough to read an alert once more, too short for a stranger at
 #: a desk that somebody left.
 FRESH_MS = 5 * 60_000
-#: How often it is written down that a session is used; a session that is not used ends so much earlier, at the most.
+#: How often it is written down that a session is used, but for one that ends soon; one that is not used ends so much earlier, at the most.
 SEEN_MS = 60_000
 _SECRET = 43  # characters of 32 random bytes
 
@@ -39,6 +39,7 @@ class Sessions:
         self._operators = operators
         self._clock = clock
         self._idle_ms = settings.idle_minutes * 60_000
+        self._seen_ms = min(SEEN_MS, self._idle_ms // 10)
         self._longest_ms = settings.longest_hours * 3_600_000
 
     async def begin(self, operator: StoredOperator, way: WayIn, *, proven: bool) -> str:
@@ -50,8 +51,8 @@ class Sessions:
             await self.prove(token)
         return token
 
-    async def recognise(self, token: str) -> Credential | None:
-        """Whose session this is, as that operator is now; None where it is over."""
+    async def recognise(self, token: str, *, renew: bool = True) -> Credential | None:
+        """Whose session this is, as that operator is now; None where it is over. It lives on from now, unless it is not to be renewed."""
         digest = digest_of(token)
         found = await self._store.get(digest) if len(token) == _SECRET else None
         if found is None:
@@ -66,7 +67,7 @@ class Sessions:
         way = operator.way(session.way)
         if way is None:
             return None
-        if now - session.seen >= SEEN_MS:
+        if renew and now - session.seen >= self._seen_ms:
             session = msgspec.structs.replace(session, seen=now)
             await self._store.renew(digest, session, self._life_ms(session))
         return credential_of(operator, way, fresh=now - proven < FRESH_MS)

@@ -32,4 +32,4 @@ async def submit(
 async def submitted(intake: Intake, approval: Approval, alert_id: str, alert: Alert, who: Credential) -> Taken:
     """What was submitted before, as it stands now, and whom it would reach now. Raises Problem."""
     record = await approval.get(alert_id, who)
-    return Taken.of(record, await intake.look(alert))
+    return Taken.of(record, await intake.look(alert, who))

@@ -282,6 +282,10 @@ class Targeting:
             },
         }
 
+    def shown_people(self, people: int, km2: float) -> Shown:
+        """How many people an area has, as it may be told."""
+        return self._hidden(people, km2) or shown(people)
+
     def _hidden(self, people: int, km2: float) -> Word | None:
         """The word that stands for all counts, or None. An area that is too small always has the same, whoever is in it."""
         if km2 < self.settings.least_km2 or SMALL_COUNT <= people < self.settings.least_people:

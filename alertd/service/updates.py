@@ -21,7 +21,8 @@ from alertd.service.rings import REST
 from alertd.service.targeting import SMALL_COUNT
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.frozen import Frozen
-from alertd.store.work import Alike, Work, pack_ref
+from alertd.store.work import Work
+from alertd.store.work_records import Alike, pack_ref
 from alertd.subscribers import AddressState, Subscriber
 
 #: What tells the alert, so that whoever got it may be told of its change.
@@ -34,8 +35,8 @@ SMS = CHANNELS.index(Channel.SMS)
 
 def again_on(notify: str, channels: Collection[str]) -> frozenset[str]:
     """The channels on which whoever was told is told again: in silence only where words can be replaced."""
-    only = {Notify.FULL: frozenset(channels), Notify.SILENT: CHANNELS_OF[Occasion.UPDATE], Notify.NONE: frozenset()}
-    return frozenset(channels) & (only[Notify(notify)] or frozenset())
+    only = {Notify.FULL: frozenset(channels), Notify.SILENT: CHANNELS_OF[Occasion.UPDATE]}
+    return frozenset(channels) & (only.get(Notify(notify)) or frozenset())
 
 
 def few(record: AlertRecord, channels: Iterable[str], counts: Mapping[str, int]) -> list[str]:

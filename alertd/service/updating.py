@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
-import shapely
 
 from alertd.alerts import CHANNELS, SHOWN, AlertState
 from alertd.documents import Alert
@@ -16,15 +15,16 @@ from alertd.kinds import Notify, Occasion
 from alertd.rendering import Telling
 from alertd.restriction import restricted
 from alertd.service.access import Credential
-from alertd.service.approval import Approval, check_key
+from alertd.service.approval import Approval
 from alertd.service.intake import Intake, Taken
 from alertd.service.media import Photos
 from alertd.service.notices import versions_of
 from alertd.service.revisions import changed_since, check_revision
+from alertd.service.second_person import check_key
 from alertd.service.twins import claim_external_id
 from alertd.service.updates import TELLS, audience, told_again, told_before
 from alertd.store.alerts import AlertRecord, Alerts
-from alertd.store.frozen import Frozen
+from alertd.store.frozen import Frozen, pack_area
 from alertd.store.updates import Updates
 from alertd.store.work import Work
 from geofences.records import channel_counts
@@ -82,7 +82,7 @@ class Updating:
         if faults := tuple(_other(before, alert, restricted_only=old.restricted > 0)):
             raise Problem("invalid-request", "This is another alert, not an update of it.", faults=faults)
         alert = alert.model_copy(update={"external_id": external_id or None})
-        taken = await self._intake.look_over(alert, who, f"{old.id}-{len(versions) + 1}", _UPDATE)
+        taken = await self._intake.look_over(alert, who, f"{old.id}-{len(versions) + 1}", _UPDATE, upon=old)
         record = replace(
             taken.record, case=old.case, occasion=Occasion.UPDATE, follows=" ".join(TELLS), notify=notify,
             alerted=old.start, upon=old.changes,
@@ -106,6 +106,7 @@ class Updating:
         self, versions: Sequence[AlertRecord], alert: Alert, notify: Notify, external_id: str, who: Credential
     ) -> Taken | None:
         """What was taken in before, as it stands now, and whom it would reach now."""
+        alert = await self._intake.completed(alert, who)
         said = await self._photos.told(alert.model_copy(update={"external_id": external_id or None}), who)
         document = said.model_dump_json(by_alias=True).encode()
         record = await self._same(versions, document, notify, who)
@@ -116,7 +117,7 @@ class Updating:
             return None
         if record.state is AlertState.PENDING:
             record = await self._begun(record.id, who)
-        look = await self._intake.look(said)
+        look = await self._intake.look(said, who)
         return Taken.of(record, look)
 
     async def _same(
@@ -134,7 +135,7 @@ class Updating:
         """Whether it was kept; no where the alert or its chain is another since, and is to be looked at again. Raises Problem."""
         record = taken.record
         await claim_external_id(self._alerts, record)
-        done, said = await self._updates.propose(old, record, shapely.to_wkb(taken.area.geometry), last=len(versions))
+        done, said = await self._updates.propose(old, record, pack_area(taken.area.geometry), last=len(versions))
         if done or said in {"again", "changed"}:
             return done
         if said == "expired":
@@ -177,6 +178,8 @@ def _other(before: Alert, alert: Alert, *, restricted_only: bool) -> Iterator[Fa
         yield Fault("/case/number", "The alert is of another case: write a new one.")
     if alert.external_id not in {None, before.external_id}:
         yield Fault("/external_id", "The alert has another external id.")
+    if alert.starts != before.starts:
+        yield Fault("/starts", "An update is told once it is approved.")
     if missing := [channel for channel in before.channels if channel not in alert.channels]:
         yield Fault("/channels", f"People were told on {', '.join(missing)}: a channel is not taken away.")
     if restricted_only and restricted(alert).model_dump_json() != alert.model_dump_json():

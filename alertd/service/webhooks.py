@@ -20,7 +20,8 @@ from alertd.errors import Fault, Problem
 from alertd.service.access import Credential
 from alertd.service.events import TYPES, cursor_of, envelope, number_of
 from alertd.store.events import Events
-from alertd.store.webhooks import Hook, Hooks, Standing
+from alertd.store.webhooks import Hook, Hooks, Of, Standing
+from channels.base import MayWrite
 from channels.fetching import Fetcher, FetchError
 
 #: More would be somebody's mistake, and each is a copy of every event.
@@ -55,7 +56,7 @@ class GivenUp:
 class Webhooks:
     """Makes webhooks and shows them."""
 
-    def __init__(self, hooks: Hooks, events: Events, poster: Fetcher, clock: Clock) -> None:
+    def __init__(self, hooks: Hooks[Hook], events: Events, poster: Fetcher, clock: Clock) -> None:
         self._hooks = hooks
         self._events = events
         self._poster = poster
@@ -66,7 +67,7 @@ class Webhooks:
         self._check(url, types)
         if len(await self._hooks.of_org(who.org)) >= MOST:
             raise Problem("precondition-failed", f"There are {MOST} webhooks already: remove one.")
-        secret, now = _secret(), self._clock.now_ms()
+        secret, now = new_secret(), self._clock.now_ms()
         hook = Hook(
             id=f"wh_{secrets.token_hex(8)}", org=who.org, url=url, types=tuple(sorted(set(types))),
             secrets=((secret, 0),), by=who.subject, made=now,
@@ -97,8 +98,8 @@ class Webhooks:
 
     async def rotate(self, org: str, hook_id: str) -> tuple[Watched, str]:
         """A new secret, beside which each before it signs for a day. Raises Problem."""
-        secret, now = _secret(), self._clock.now_ms()
-        fresh = await self._hooks.change(org, hook_id, lambda hook: _rotated(hook, secret, now))
+        secret, now = new_secret(), self._clock.now_ms()
+        fresh = await self._hooks.change(org, hook_id, lambda hook: rotated(hook, secret, now))
         if fresh is None:
             raise _no_hook()
         return await self._watched(fresh), secret
@@ -121,11 +122,10 @@ class Webhooks:
             found = await self._events.number_of(org, event)
             if found is None:
                 raise Problem("not-found", "There is no such event, or it is no longer kept.")
-            await self._hooks.again(hook, [found], now)
+            await self._hooks.again(hook, [str(found)], now)
         else:
-            await self._hooks.again(
-                hook, [number for number, _ in await self._hooks.given_up(hook, GIVEN_UP_SHOWN)], now
-            )
+            given_up = await self._hooks.given_up(hook, GIVEN_UP_SHOWN)
+            await self._hooks.again(hook, [str(number) for number, _ in reversed(given_up)], now)
         return await self._watched(hook)
 
     async def ping(self, org: str, hook_id: str) -> int:
@@ -157,10 +157,14 @@ class Webhooks:
         return Watched(hook=hook, standing=standing, waiting=waiting, given_up=given_up)
 
 
-async def posted(poster: Fetcher, hook: Hook, event: bytes, event_id: str, now_ms: int) -> tuple[int, str]:
-    """One try: the status it was answered with, 0 for no answer, and what the answer says of when to try again."""
+async def posted(
+    poster: Fetcher, hook: Hook, event: bytes, event_id: str, now_ms: int, may_write: MayWrite | None = None
+) -> tuple[int, str]:  # fmt: skip
+    """One try: the status it was answered with, 0 for no answer, and what the answer says of when to try again. Raises WithheldError where
+    `may_write` says no.
+    """
     try:
-        status, headers = await poster.post(hook.url, event, signed(hook, event, event_id, now_ms))
+        status, headers = await poster.post(hook.url, event, signed(hook, event, event_id, now_ms), may_write)
     except FetchError:
         return 0, ""
     return status, headers.get("Retry-After", "")
@@ -184,15 +188,15 @@ def _signature(secret: str, said: bytes) -> str:
     return f"v1,{base64.b64encode(hmac.digest(key, said, hashlib.sha256)).decode()}"
 
 
-def _rotated(hook: Hook, secret: str, now_ms: int) -> Hook:
-    """Raises Problem where the receiver's own might be among more secrets than may sign at once."""
+def rotated(hook: Of, secret: str, now_ms: int) -> Of:
+    """With a new secret, beside which each before it signs for a day. Raises Problem where the receiver's own might be among more secrets than may sign at once."""
     old = [(one, until or now_ms + OVERLAP_MS) for one, until in hook.secrets if not until or until > now_ms]
     if len(old) >= MOST_SECRETS:
         raise Problem("precondition-failed", f"{MOST_SECRETS} secrets sign already: the oldest ends within a day.")
     return msgspec.structs.replace(hook, secrets=((secret, 0), *old))
 
 
-def _secret() -> str:
+def new_secret() -> str:
     return PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
 
 

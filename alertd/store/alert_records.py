@@ -30,6 +30,8 @@ class AlertRecord:
     seen: int  # people in the area when it was submitted
     people: int = 0  # people in the frozen audience
     approver: str = ""
+    approver_key: str = ""  # of what is to start later: the key it was approved with
+    starts: int = 0  # when it is to start; 0 for as soon as it is approved
     start: int = 0  # ledger times count from here
     first_send: int = 0
     last_send: int = 0
@@ -59,11 +61,18 @@ class AlertRecord:
     verdict: str = ""  # what they think of it
     note: str = ""  # in their words
     paused: bool = False  # its chain waits
+    #: Ids of the keys that its chain is sent by; one of another organisation has its name and a colon before it.
+    sent_by: tuple[str, ...] = field(default=(), compare=False)
     texts: int = (
         0  # revision of the organisation's own texts that it is told with, 0 for none; as it was when it was submitted
     )
     regions: str = ""  # numbers of the regions whose people are told, as at the submission: as `runs_of` writes them
     countries: str = ""  # that its area lies in, as ISO 3166-1 codes
+    permissions: str = ""  # what neighbours are asked for, and answered: as `permissions.written` has it
+    permitted_by: str = ""  # the subjects of those who answered, by organisation
+    permission_why: str = ""  # and why, in their words
+    #: Ground, packed as an area is: `ground:<org>` of what each neighbour is asked for, `granted` of all that was permitted. Of what was read whole.
+    grounds: Mapping[str, bytes] = field(default_factory=dict, compare=False, repr=False)
     document: bytes  # JSON, opened
     box: Box | None = field(
         default=None, compare=False, repr=False
@@ -127,6 +136,7 @@ NUMBERS = (
     "newly",
     "broken",
     "reviewed",
+    "starts",
 )
 TEXTS = (
     "org",
@@ -145,11 +155,15 @@ TEXTS = (
     "upon",
     "notify",
     "verdict",
+    "permissions",
+    "approver_key",
 )
 #: Sealed under the case's key, and gone with it: what people wrote.
-OF_CASE = ("external_id", "reason", "why", "note")
+OF_CASE = ("external_id", "reason", "why", "note", "permission_why")
 #: Sealed under the master key: who wrote and who decided outlives the case.
-OF_STAFF = ("author", "hands", "approver", "by", "reviewer")
+OF_STAFF = ("author", "hands", "approver", "by", "reviewer", "permitted_by")
+#: Fields that hold ground: of one organisation, by its id after this, and of all that was permitted.
+GROUND, GRANTED = "ground:", "granted"
 _PLAIN = frozenset({*NUMBERS, *TEXTS})
 
 
@@ -189,11 +203,13 @@ class Seals:
 def said(record: AlertRecord, seals: Seals) -> list[str | bytes | int]:
     """The fields of what an alert says, its document and what people wrote sealed."""
     fields: list[str | bytes | int] = ["expires", record.expires, "seen", record.seen, "texts", record.texts]
+    fields += ["starts", record.starts]
     fields += ["restricted", record.restricted, "again", record.again, "newly", record.newly]
     for name in TEXTS:
         fields += [name, getattr(record, name)]
     for name in (*OF_CASE, *OF_STAFF):
         fields += [name, seals.seal(name, getattr(record, name))]
+    fields += [part for ground in record.grounds.items() for part in ground]
     return [*fields, "doc", seals.sealed(record.document)]
 
 
@@ -202,8 +218,8 @@ def changed(record: AlertRecord) -> list[str | bytes | int]:
     return ["expires", record.expires, "restricted", record.restricted, "changes", record.changes]
 
 
-def record_of(fields: Mapping[str, bytes], seals: Seals, *, paused: bool) -> AlertRecord:
-    """From the store's fields; those that are not there are empty."""
+def record_of(fields: Mapping[str, bytes], seals: Seals, *, paused: bytes | None, sent_by: bytes | None) -> AlertRecord:
+    """From the store's fields, and those of its chain; those that are not there are empty."""
     values: dict[str, Any] = {number: int(fields.get(number, 0)) for number in NUMBERS}
     values |= {text: fields.get(text, b"").decode() for text in TEXTS}
     values |= {name: seals.open(name, fields.get(name, b"")) for name in (*OF_CASE, *OF_STAFF)}
@@ -212,7 +228,9 @@ def record_of(fields: Mapping[str, bytes], seals: Seals, *, paused: bool) -> Ale
         state=AlertState(fields["state"].decode()),
         planned=fields.get("planned") == b"1",
         since=int(fields.get(f"{fields['state'].decode()}_at", 0)),
-        paused=paused,
+        paused=paused == b"1",
+        sent_by=tuple((sent_by or b"").decode().split()),
+        grounds={name: ground for name, ground in fields.items() if name == GRANTED or name.startswith(GROUND)},
         document=seals.document(fields["doc"]) if "doc" in fields else b"",
         box=seals.case,
         **values,

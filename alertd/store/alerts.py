@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -30,7 +30,8 @@ from alertd.store.alert_records import (
 from alertd.store.cases import PHOTO, Cases
 from alertd.store.codec import Box
 from alertd.store.connection import Connection
-from alertd.store.frozen import Frozen, Numbers, Rings, pack_audience, unpack_audience
+from alertd.store.events import announcement
+from alertd.store.frozen import Frozen, Numbers, Rings, pack_audience, unpack_area, unpack_audience
 
 __all__ = ("UNDER_WAY", "AlertRecord", "Alerts", "Footing", "Place", "sources_of")
 
@@ -125,13 +126,13 @@ class Alerts:
         return keys.external_id(self._db.codec.hashed("external-id", "\0".join(parts)))
 
     async def create(self, record: AlertRecord, area: bytes) -> AlertRecord | None:
-        """Write a first version with its area (WKB), durably. Answers it with the key of its case; None when the id is there already."""
+        """Write a first version with its area (packed), durably. Answers it with the key of its case; None when the id is there already."""
         chain = chain_of(record.id)
         listed_first = self._db.execute_many(
             [
                 ("ZADD", keys.org(record.org, "alerts"), "NX", record.created, record.id),  # a retry keeps its place
                 ("ZADD", keys.expiry(keys.shard_of(chain)), record.expires, record.id),
-                ("HINCRBY", keys.told(keys.shard_of(chain)), chain, 1),
+                announcement(chain),
             ]
         )
         box, _ = await asyncio.gather(self.case_box(record.case, record.id), listed_first)
@@ -163,22 +164,22 @@ class Alerts:
             return None
         fields = {key.decode(): value for key, value in found.items()}
         seals = self._seals(alert_id, await self._box(fields["case"].decode()))
-        return record_of(fields, seals, paused=chain.get(b"paused") == b"1")
+        return record_of(fields, seals, paused=chain.get(b"paused"), sent_by=chain.get(b"keys"))
 
     async def heads(self, alert_ids: Sequence[str]) -> list[AlertRecord | None]:
         """Alerts without their documents, None where there is none, in two round trips."""
         names = ("state", "planned", *NUMBERS, *TEXTS, *OF_CASE, *OF_STAFF)
-        chains = [("HGET", keys.chain(chain_of(alert_id)), "paused") for alert_id in alert_ids]
+        chains = [("HMGET", keys.chain(chain_of(alert_id)), "paused", "keys") for alert_id in alert_ids]
         versions = [("HMGET", _version(alert_id), *names) for alert_id in alert_ids]
         rows = await self._db.execute_many([*versions, *chains])
-        rows, pauses = rows[: len(alert_ids)], rows[len(alert_ids) :]
+        rows, chained = rows[: len(alert_ids)], rows[len(alert_ids) :]
         found = [{name: value for name, value in zip(names, row, strict=True) if value is not None} for row in rows]
         boxes = await self._boxes({fields["case"].decode() for fields in found if "case" in fields})
         return [
-            record_of(fields, self._seals(alert_id, boxes[fields["case"].decode()]), paused=paused == b"1")
+            record_of(fields, self._seals(alert_id, boxes[fields["case"].decode()]), paused=paused, sent_by=sent_by)
             if "state" in fields
             else None
-            for alert_id, fields, paused in zip(alert_ids, found, pauses, strict=True)
+            for alert_id, fields, (paused, sent_by) in zip(alert_ids, found, chained, strict=True)
         ]
 
     async def state(self, alert_id: str) -> AlertState | None:
@@ -190,15 +191,15 @@ class Alerts:
 
     async def states(self, alert_ids: Sequence[str]) -> list[AlertState | None]:
         """Where alerts stand, None where there is none, in one round trip."""
-        found = await self._db.execute_many([("HGET", _version(alert_id), "state") for alert_id in alert_ids])
-        return [AlertState(raw.decode()) if raw else None for raw in found]
+        return [AlertState(raw.decode()) if raw else None for (raw,) in await self.fields(alert_ids, "state")]
+
+    async def fields(self, alert_ids: Sequence[str], *names: str) -> list[list[bytes | None]]:
+        """These fields of alerts as they are kept, in one round trip."""
+        return await self._db.execute_many([("HMGET", _version(alert_id), *names) for alert_id in alert_ids])
 
     async def area(self, alert_id: str) -> shapely.MultiPolygon:
         """The area, a copy of the caller's own."""
-        raw = await self._db.execute("GET", keys.of_chain(chain_of(alert_id), "area", alert_id))
-        area = shapely.from_wkb(raw)
-        assert isinstance(area, shapely.MultiPolygon)
-        return area
+        return unpack_area(await self._db.execute("GET", keys.of_chain(chain_of(alert_id), "area", alert_id)))
 
     async def audience(self, alert_id: str) -> Frozen:
         """The frozen audience."""
@@ -214,10 +215,11 @@ class Alerts:
         rings: Rings | None = None,
         rev: int | None = None,
         sent_by: Iterable[str] = (),
+        asked: Iterable[str] = (),
         **alone: str,
     ) -> tuple[bool, str]:
         """Freeze the audience, with the ring of each, and open the gate, durably, if the alert still is of the revision `rev`
-        that was seen. `alone` are fields of an alert that its author approves, `why` among them.
+        that was seen; the neighbours `asked` are told so. `alone` are fields of an alert that its author approves, `why` among them.
 
         Answers whether it was done, and the state it had ('expired' or 'changed' where that is why not).
         """
@@ -236,6 +238,7 @@ class Alerts:
             "" if rev is None else rev,
             " ".join(sent_by),
             int("why" in alone),
+            " ".join(asked),
             *(part for name, text in fields.items() for part in (name, seals.seal(name, text))),
         )
         if done:
@@ -384,9 +387,8 @@ class Alerts:
     async def enliven(self, alert_id: str, *, works: bool = True) -> None:
         """A chain is about to have something to tell, and work."""
         chain = chain_of(alert_id)
-        shard = keys.shard_of(chain)
-        names = (keys.told(shard), keys.live(shard)) if works else (keys.told(shard),)
-        await self._db.execute_many([("HINCRBY", name, chain, 1) for name in names])
+        works_too = [("HINCRBY", keys.live(keys.shard_of(chain)), chain, 1)] if works else []
+        await self._db.execute_many([announcement(chain), *works_too])
 
     async def retire(self, chain: str, seen: bytes) -> bool:
         """A chain had no work left when it was as `live` said; it stays if it was announced again since. Answers whether it went."""
@@ -395,10 +397,24 @@ class Alerts:
 
     async def due(self, now_ms: int, limit: int = 100) -> list[str]:
         """Alerts whose expiry has come."""
+        return await self._due(keys.expiry, now_ms, limit)
+
+    async def to_start(self, now_ms: int, limit: int = 100) -> list[str]:
+        """Alerts that were to start by then."""
+        return await self._due(keys.starts, now_ms, limit)
+
+    async def note_start(self, record: AlertRecord) -> None:
+        """When an alert is to start. It is written before the alert is scheduled, so that no crash hides it."""
+        await self._db.execute("ZADD", keys.starts(keys.shard_of(chain_of(record.id))), record.starts, record.id)
+
+    async def start_done(self, alert_id: str) -> None:
+        await self._db.execute("ZREM", keys.starts(keys.shard_of(chain_of(alert_id))), alert_id)
+
+    async def _due(self, name: Callable[[int], str], now_ms: int, limit: int) -> list[str]:
         found = await self._db.execute_many(
-            [("ZRANGEBYSCORE", keys.expiry(shard), "-inf", now_ms, "LIMIT", 0, limit) for shard in range(keys.SHARDS)]
+            [("ZRANGEBYSCORE", name(shard), "-inf", now_ms, "LIMIT", 0, limit) for shard in range(keys.SHARDS)]
         )
-        return [name.decode() for shard in found for name in shard]
+        return [alert_id.decode() for shard in found for alert_id in shard]
 
     async def expiry_done(self, alert_ids: Iterable[str]) -> None:
         commands: list[Sequence[str]] = [

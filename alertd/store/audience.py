@@ -8,11 +8,10 @@ record that was left stays, marked, for longer than that (`people.GRACE_MS`), so
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -34,6 +33,7 @@ from geofences.tiles import ANCESTOR_ZOOM, ZOOM, deinterleave
 REPLY_BYTES, REPLY_CELLS = 2_000_000, 2_000
 #: Threads that read and sift: numpy, shapely and the socket let each other go on.
 THREADS = min(4, os.cpu_count() or 1)
+_NONE = np.empty(0, np.uint32)
 T = TypeVar("T")
 
 
@@ -41,22 +41,26 @@ T = TypeVar("T")
 class _Cells:
     """Cells to read."""
 
-    keys: list[str]
+    groups: Sequence[str]
+    group: NDArray[np.intp]  # which of the groups each is of
     members: NDArray[np.uint32]  # tile codes, or shards
-    counts: NDArray[np.int64]  # of records, tombstones too
+    counts: NDArray[np.uint32]  # of records, tombstones too
 
-    def those(self, chosen: NDArray[np.bool_]) -> _Cells:
-        return _Cells(
-            keys=list(itertools.compress(self.keys, chosen)), members=self.members[chosen], counts=self.counts[chosen]
-        )
+    @property
+    def keys(self) -> list[str]:
+        """As `keys.Cell.key` of each: a country has thousands of tiles, and four fifths of the time would go into the objects."""
+        heads = [f"{{{group}}}:" for group in self.groups]
+        return [f"{heads[i]}{member}" for i, member in zip(self.group.tolist(), self.members.tolist(), strict=True)]
+
+    def those(self, chosen: NDArray[np.bool_] | slice) -> _Cells:
+        return replace(self, group=self.group[chosen], members=self.members[chosen], counts=self.counts[chosen])
 
     def bounded(self) -> Iterator[_Cells]:
         """These in groups of at most about `REPLY_BYTES` and of `REPLY_CELLS`."""
-        window = np.cumsum(self.counts * records.SIZE) // REPLY_BYTES + np.arange(len(self.keys)) // REPLY_CELLS
-        edges = [0, *(np.flatnonzero(np.diff(window)) + 1).tolist(), len(self.keys)]
-        for some in map(slice, edges[:-1], edges[1:]):
-            if self.keys[some]:
-                yield _Cells(keys=self.keys[some], members=self.members[some], counts=self.counts[some])
+        records_before, cells_before = np.cumsum(self.counts, dtype=np.int64), np.arange(len(self.members))
+        window = records_before * records.SIZE // REPLY_BYTES + cells_before // REPLY_CELLS
+        edges = [*(np.flatnonzero(np.diff(window, prepend=-1))).tolist(), len(self.members)]
+        yield from map(self.those, map(slice, edges[:-1], edges[1:]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +86,7 @@ class _Sieve:
 
     wanted: Wanted
     table: NDArray[np.uint8]
-    squares: scan.Scan
+    squares: Callable[[], scan.Scan]  # of the border tiles: worked out beside the reading
 
     def sift(self, job: _Job, blobs: Sequence[bytes | None]) -> _Sifted:
         """The records that belong to what is wanted, and the numbers in doubt."""
@@ -92,7 +96,7 @@ class _Sieve:
         held = held.where(sure)
         if job.is_border:
             of_each = np.repeat(np.arange(len(counts)), counts)[sure]
-            held = held.where(inside_tiles(self.wanted.area, self.squares, job.cells.members, of_each, held))
+            held = held.where(inside_tiles(self.wanted.area, self.squares(), job.cells.members, of_each, held))
         return _Sifted(numbers=held.numbers, whats=held.high, in_doubt=in_doubt)
 
 
@@ -127,13 +131,12 @@ class Audience:
 
     async def _find(self, wanted: Wanted) -> Found:
         edges, ancestors = await self._in_thread(_outlined, wanted.area)
-        tiles, whole, squares = await asyncio.gather(
-            self._in_thread(self._tiles, ancestors),
-            self._in_thread(scan.Scan, edges, ZOOM),
-            self._in_thread(scan.Scan, edges, ZOOM + DEPTH),
+        tiles, whole = await asyncio.gather(
+            self._in_thread(self._tiles, ancestors), self._in_thread(scan.Scan, edges, ZOOM)
         )
         jobs = await self._in_thread(self._jobs, tiles, whole, wanted.regions)
-        sifted = await self._read(jobs, _Sieve(wanted=wanted, table=table(wanted), squares=squares))
+        squares = self._threads.submit(scan.Scan, edges, ZOOM + DEPTH)
+        sifted = await self._read(jobs, _Sieve(wanted=wanted, table=table(wanted), squares=squares.result))
         parts = [(one.numbers, one.whats) for one in sifted]
         in_doubt = np.unique(np.concatenate([np.empty(0, np.uint64), *(one.in_doubt for one in sifted)]))
         if len(in_doubt):
@@ -158,14 +161,16 @@ class Audience:
 
     def _cells(self, groups: Sequence[str]) -> _Cells:
         """The cells of groups, and how many records each has."""
-        answers = self._bulk.many([("HGETALL", keys.cells(group)) for group in groups])
-        words = [list(_flat(answer)) for answer in answers]
-        text = b" ".join(itertools.chain.from_iterable(words))
-        pairs = np.fromstring(text, np.int64, sep=" ").reshape(-1, 2)  # half as long as int() of each
-        members, names = iter(pairs[:, 0].tolist()), list[str]()
-        for group, of_group in zip(groups, words, strict=True):
-            names += keys.cell_keys(group, itertools.islice(members, len(of_group) // 2))
-        return _Cells(keys=names, members=pairs[:, 0].astype(np.uint32), counts=pairs[:, 1])
+        answers = self._bulk.many([("GET", keys.cells(group)) for group in groups])
+        counts = [np.frombuffer(answer or b"", "<u4") for answer in answers]
+        used = [np.flatnonzero(of_group) for of_group in counts]
+        members = [keys.first_member(group) + places for group, places in zip(groups, used, strict=True)]
+        return _Cells(
+            groups=groups,
+            group=np.repeat(np.arange(len(groups)), [len(places) for places in used]),
+            members=np.concatenate([_NONE, *members], dtype=np.uint32, casting="unsafe"),
+            counts=np.concatenate([_NONE, *(of[places] for of, places in zip(counts, used, strict=True))]),
+        )
 
     def _jobs(self, tiles: _Cells, scanned: scan.Scan, regions: Sequence[int]) -> list[_Job]:
         """What is to be read, the long jobs, those of the border, first."""
@@ -209,11 +214,6 @@ def _outlined(area: shapely.MultiPolygon) -> tuple[scan.Floats, scan.Scan]:
     """The area's edges, and its scan of the level by which cells are grouped: the first that is needed, so nothing runs beside it."""
     edges = scan.edges_of(area)
     return edges, scan.Scan(edges, ANCESTOR_ZOOM)
-
-
-def _flat(answer: dict[bytes, bytes] | list[bytes]) -> Iterable[bytes]:
-    """A hash as its fields and values in turn, in either form the protocol has for it."""
-    return itertools.chain.from_iterable(answer.items()) if isinstance(answer, dict) else answer
 
 
 def _unpacked(blobs: Sequence[bytes | None]) -> tuple[records.Records, list[int]]:

@@ -28,7 +28,7 @@ from typing import IO
 import msgspec
 
 from alertd.store.codec import Codec
-from alertd.store.connection import SCHEMA_VERSION
+from alertd.store.schema import SCHEMA_VERSION
 from geofences.files import to_disk
 
 NAME = "backup.json"

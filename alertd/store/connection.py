@@ -9,15 +9,11 @@ from typing import Any
 from redis import exceptions
 from redis.asyncio import Redis
 
-from alertd.store import keys
 from alertd.store.codec import Codec
 from alertd.store.lines import WAIT, Lines
 from alertd.store.nodes import Nodes, grouped, in_place
 from alertd.store.scripts import script
 
-SCHEMA_VERSION = 2
-#: The oldest that is read. Data of 1 has names of staff and ids of cases in clear; no release wrote it.
-OLDEST_SCHEMA = 2
 #: How long a write may take to reach the disk (and a replica, where one is required) before the caller is told 503.
 WAITAOF_MS = 5_000
 
@@ -212,25 +208,6 @@ def translated(error: BaseException) -> BaseException:
     if isinstance(error, UNAVAILABLE) or str(error).startswith(_NOT_NOW):
         return StoreUnavailableError("The store cannot be reached or takes no writes at the moment.")
     return error
-
-
-async def open_store(connection: Connection) -> None:
-    """Check that this store may be used by this program with these keys, and mark a new one. Raises StoreRefusedError."""
-    await connection.meet()
-    found, check = await connection.execute("MGET", keys.SCHEMA, keys.KEY_CHECK)
-    if found is None:
-        await connection.execute("MSET", keys.SCHEMA, SCHEMA_VERSION, keys.KEY_CHECK, connection.codec.check_value)
-        return
-    if int(found) > SCHEMA_VERSION:
-        raise StoreRefusedError(
-            f"the store holds data of schema {int(found)}, newer than this alertd's {SCHEMA_VERSION}: run the newer alertd"
-        )
-    if int(found) < OLDEST_SCHEMA:
-        raise StoreRefusedError(
-            f"the store holds data of schema {int(found)}, which this alertd does not read any more (from {OLDEST_SCHEMA} on)"
-        )
-    if check.decode() != connection.codec.check_value:
-        raise StoreRefusedError("the store was made with other keys: give the master and hashing keys it was made with")
 
 
 async def check_engine(connection: Connection) -> list[str]:

@@ -133,7 +133,7 @@ def _write_pid(lock: int, pid: str) -> None:
 def _first_line(path: Path) -> str:
     try:
         return path.read_text().partition("\n")[0].strip()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return ""
 
 

@@ -7,16 +7,24 @@ organisation's stream, which is in another: each once, in the chain's order, how
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from alertd.store import keys
-from alertd.store.connection import Connection
+from alertd.store.connection import Arg, Connection
 
 WINDOW = 1_000  # events looked through at once
 REMEMBERED_S = 30.0
 AT_ONCE = 100  # events of one chain that are brought in one step
+#: Chains a round: a round is over before the lease of whoever brings events is.
+DUE_AT_ONCE = 512
+ANNOUNCED = b"0"  # when a chain is due that nobody has looked at since it was announced
+#: So long for a look: when whoever looks dies, another does then.
+HELD_MS = 5_000
+LET_GO = ""
+#: The longest that a chain waits for the next look at it.
+LAST_LOOK_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +32,27 @@ class Told:
     """What a chain has to tell, oldest first: JSON, with `n`, its number in the chain."""
 
     org: str
+    lent: tuple[str, ...]  # neighbours that are told of it, too, by what they are asked
     waits: bool  # late reports are still to be told of, together
     events: list[bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """A chain that is to be looked at."""
+
+    held: str  # until when: what is announced meanwhile is told by it
+    is_announced: bool  # and nobody has looked at it since
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What came of looking at a chain."""
+
+    orgs: tuple[str, ...]  # that were told: whose chain it is first
+    chain: str
+    held: str  # of its `Due`
+    wait: int | str  # ms until it is due again, or LET_GO
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,36 +83,64 @@ class Events:
         """Whether this process is the one that brings events on their way, for so long."""
         return bool(await self._db.run("hold", [keys.HERALD], name, lease_ms))
 
-    async def announced(self) -> dict[str, bytes]:
-        """Chains that may have something to tell, each with what tells whether it was announced again."""
-        found = await self._db.hashes([keys.told(shard) for shard in range(keys.SHARDS)])
-        return {chain.decode(): seen for shard in found for chain, seen in shard.items()}
-
-    async def retire(self, org: str, chain: str, seen: bytes) -> None:
-        """A chain has nothing left to tell; it stays if it was announced again since. How far it got is known till then, so that
-        nobody who was slow brings again what another has brought.
-        """
-        if await self._db.run("retire", [keys.told(keys.shard_of(chain))], chain, seen):
-            await self._db.execute("HDEL", keys.org_events(org, ":marks"), chain)
-
-    async def told(self, chains: Iterable[str]) -> list[Told]:
-        """What each of these chains has to tell, in one round trip."""
-        answers = await self._db.run_many(
-            [("told", [keys.chain(chain)], (0, AT_ONCE, self._db.skew_ms)) for chain in chains]
+    async def due(self) -> dict[str, Due]:
+        """Chains that are to be looked at now, as they were announced or once more. Each is held for a look."""
+        found = await self._db.run_each(
+            [
+                ("due_told", [keys.told(shard)], [DUE_AT_ONCE // keys.SHARDS, LAST_LOOK_MS, HELD_MS, self._db.skew_ms])
+                for shard in range(keys.SHARDS)
+            ]
         )
-        return [_told(answer) for answer in answers]
+        due = dict[str, Due]()
+        for shard, answer in enumerate(found):
+            if isinstance(answer, Exception):  # an alertd of schema 2 still runs, and announced as it knew
+                if not await self._db.run("told_upgrade", [keys.told(shard)]):
+                    raise answer  # that was not it
+                continue
+            held, *flat = answer
+            for chain, at in zip(flat[::2], flat[1::2], strict=True):
+                due[chain.decode()] = Due(held=held.decode(), is_announced=at == ANNOUNCED)
+        return due
 
-    async def bring(self, org: str, chain: str, events: Sequence[tuple[int, bytes]]) -> Told:
-        """Adds what a chain told, by its number there, to the organisation's events, durably, and then takes it from the chain.
-        Answers what else it has to tell.
+    async def looked(self, looks: Sequence[Look]) -> None:
+        """When chains are due again; those that are let go have nothing left to tell. One that was announced again since stays as it
+        is. How far a chain got is known till it goes, so that nobody who was slow brings again what another has brought.
+        """
+        by_shard: dict[int, list[Arg]] = {}
+        for look in looks:
+            by_shard.setdefault(keys.shard_of(look.chain), [self._db.skew_ms]).extend(
+                (look.chain, look.held, look.wait)
+            )
+        gone = await self._db.run_many(
+            [("looked", [keys.told(shard)], arguments) for shard, arguments in by_shard.items()]
+        )
+        orgs = {look.chain: look.orgs for look in looks}
+        let_go = [chain.decode() for chains in gone for chain in chains]
+        if let_go:
+            await self._db.execute_many(
+                [("HDEL", self._names(org)[1], chain) for chain in let_go for org in orgs[chain]]
+            )
+
+    async def told(self, chains: Mapping[str, int]) -> list[Told]:
+        """What each of these chains has to tell after that number, in one round trip; what came before is taken from it."""
+        answers = await self._db.run_many(
+            [("told", [keys.chain(chain)], (after, AT_ONCE, self._db.skew_ms)) for chain, after in chains.items()]
+        )
+        return [
+            Told(org=org.decode(), waits=waits == b"1", lent=tuple(lent.decode().split()), events=events)
+            for org, waits, lent, *events in answers
+        ]
+
+    async def bring(self, org: str, events: Sequence[tuple[str, int, bytes]]) -> None:
+        """Adds what chains told, each by its number there, to their organisation's events, durably: each once. When it is there, and not
+        before, the chain may be asked for what comes after.
         """
         flat = [part for event in events for part in event]
-        await self._db.run_durably("events", self._names(org), chain, self._db.skew_ms, *self._kept, *flat)
-        return _told(await self._db.run("told", [keys.chain(chain)], events[-1][0], AT_ONCE, self._db.skew_ms))
+        await self._db.run_durably("events", self._names(org), self._db.skew_ms, *self._kept, *flat)
 
     async def trim(self, org: str) -> None:
         """Lets go of what is too old."""
-        await self._db.run("events", self._names(org), "", self._db.skew_ms, *self._kept)
+        await self._db.run("events", self._names(org), self._db.skew_ms, *self._kept)
 
     async def page(self, org: str, after: int, limit: int) -> Page:
         """The events after a number, oldest first."""
@@ -134,12 +189,13 @@ class Announcements:
         self._at = {chain: at for chain, at in self._at.items() if now - at < REMEMBERED_S}
         fresh = set(chains) - self._at.keys()
         if fresh:
-            await self._db.execute_many([("HINCRBY", keys.told(keys.shard_of(chain)), chain, 1) for chain in fresh])
+            await self._db.execute_many([announcement(chain) for chain in fresh])
             self._at |= dict.fromkeys(fresh, now)
 
 
-def _told(answer: list[bytes]) -> Told:
-    return Told(org=answer[0].decode(), waits=answer[1] == b"1", events=answer[2:])
+def announcement(chain: str) -> tuple[Arg, ...]:
+    """The command by which a chain is announced: something is about to happen to it, and it is looked at at once."""
+    return "ZADD", keys.told(keys.shard_of(chain)), ANNOUNCED, chain
 
 
 def _kept(entry: Any) -> Kept:

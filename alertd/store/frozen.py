@@ -1,4 +1,4 @@
-"""A frozen audience, as it is kept beside its alert."""
+"""What is frozen with an alert, as it is kept beside it: its area, and its audience."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import zlib
 from dataclasses import dataclass
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 Numbers = NDArray[np.uint64]
@@ -18,6 +19,21 @@ class Frozen:
 
     numbers: Numbers
     rings: Rings
+
+
+_PLAIN = b"\x01"  # how WKB begins, as areas were kept in schema 2; zlib begins with 0x78
+
+
+def pack_area(area: shapely.Geometry) -> bytes:
+    """WKB, compressed: a country's outline is 60 kB, and thousands of alerts may name it."""
+    return zlib.compress(shapely.to_wkb(area), 1)
+
+
+def unpack_area(blob: bytes) -> shapely.MultiPolygon:
+    """The area, a copy of the caller's own."""
+    area = shapely.from_wkb(blob if blob.startswith(_PLAIN) else zlib.decompress(blob))
+    assert isinstance(area, shapely.MultiPolygon)
+    return area
 
 
 def pack_audience(numbers: Numbers, rings: Rings | None = None) -> bytes:

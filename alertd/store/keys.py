@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
@@ -26,6 +25,8 @@ CHAIN_SUFFIXES = {
     "until": ":until:",
     "told": ":told",
     "receipts": ":receipts",
+    "published": ":published",
+    "paged": ":paged:",
 }
 
 
@@ -43,10 +44,10 @@ class Kind:
 #: Nothing removes what belongs to an alert; only the entries of its queues go.
 KEPT = "kept"
 TABLE = (
-    Kind("{a:<chain>}", "hash", "org, its last version, the update that tells it now, the keys it is sent by, halt, pause, the last time its clock gave, and since when it gave it without a gap", "create.lua approve.lua follow.lua propose.lua approve_update.lua halt.lua alert_pause.lua prelude.lua", KEPT),
-    Kind("{a:<chain>}:v:<id>", "hash", "a version: state, times, counts, sealed document", "create.lua amend.lua approve.lua step.lua follow.lua propose.lua approve_update.lua alert_pause.lua plan.lua lease.lua gate.lua finish.lua alerts", KEPT),
-    Kind("{a:<chain>}:area:<id>", "string", "the area, WKB", "create.lua amend.lua propose.lua approve_update.lua", KEPT),
-    Kind("{a:<chain>}:aud:<id>", "string", "the frozen audience: sorted numbers, delta, zlib; after it, of a target with rings, each one's ring (1), zlib", "approve.lua approve_update.lua", KEPT),
+    Kind("{a:<chain>}", "hash", "org, its last version, the update that tells it now, the keys it is sent by, the organisations that were lent its events, halt, pause, the last time its clock gave, and since when it gave it without a gap", "create.lua approve.lua follow.lua propose.lua approve_update.lua widen.lua halt.lua alert_pause.lua told.lua prelude.lua", KEPT),
+    Kind("{a:<chain>}:v:<id>", "hash", "a version: state, times, counts, sealed document; what neighbours permit, and of which ground", "create.lua amend.lua approve.lua step.lua follow.lua propose.lua approve_update.lua permit.lua widen.lua alert_pause.lua plan.lua lease.lua gate.lua finish.lua alerts", KEPT),
+    Kind("{a:<chain>}:area:<id>", "string", "the area: WKB, zlib; of schema 2 plain", "create.lua amend.lua propose.lua approve_update.lua widen.lua", KEPT),
+    Kind("{a:<chain>}:aud:<id>", "string", "the frozen audience: sorted numbers, delta, zlib; after it, of a target with rings, each one's ring (1), zlib", "approve.lua approve_update.lua widen.lua", KEPT),
     Kind("{a:<chain>}:heard:<id>", "string", "of what follows an alert: who may have been told what came before, numbers times 8 plus channel, as the audience", "alerts", KEPT),
     Kind("{a:<chain>}:acked:<id>", "string", "of an alert that escalates, a bit for each subscriber, by number: whether they acknowledged it on a screen", "receipt.lua", KEPT),
     Kind("{a:<chain>}:refs:<id>", "string", "6 bytes a row: subscriber number (5), address number (1)", "plan.lua", KEPT),
@@ -61,6 +62,8 @@ TABLE = (
     Kind("{a:<chain>}:until:<channel>", "zset", "lease -> ms it ends without a sign of life", "lease.lua renew.lua gate.lua", "with the lease"),
     Kind("{a:<chain>}:told", "list", "what happened and is not among the organisation's events yet: ids and codes, JSON", "prelude.lua told.lua", "an entry when it is among them"),
     Kind("{a:<chain>}:receipts", "zset", "version with late reports that are not told of yet -> ms at which they are, together", "receipt.lua told.lua", "an entry when they are told of"),
+    Kind("{a:<chain>}:published", "hash", "ms since when an alert said something else in public before -> that, sealed", "published", "when its case is purged"),
+    Kind("{a:<chain>}:paged:<id>", "string", "who on call was told that the version waits for its second person, and who is next: sealed", "page.lua", KEPT),
     Kind("{c:<case>}", "string", "the case's key, wrapped: without it the documents are gone", "case_hold.lua case_drop.lua cases", "when the case is purged"),
     Kind("{c:<case>}:held", "hash", "what is sealed under the case's key -> ms that was last done", "case_hold.lua case_drop.lua cases", "with the key"),
     Kind("{c:<case>}:dropped", "string", "the case's key on its way to nowhere", "case_drop.lua cases", "when its tombstone is written"),
@@ -71,13 +74,14 @@ TABLE = (
     Kind("{s:<number // 512>}:<number>", "string", "a subscriber: version (4), sealed record", "subscribers_put.lua", "ten minutes after its number was given up: till then the version of none (4)"),
     Kind("{i:<hash>}", "string", "an id -> number of its subscriber (5)", "names", "when the subscriber is forgotten or refused"),
     Kind("{h:<hash>}", "string", "an address -> who claims it: number (5), address number (1), since (4), never twice (2)", "names", "when it is dropped, dead or refused, or its subscriber forgotten"),
+    Kind("{t:<hash>}", "string", "an address that is on the suppression list -> since when, UNIX s", "suppressions", "when its owner, or somebody with a reason, takes it off"),
     Kind("{g:<z8>}:<tile>", "string", "16-byte records of those in a z12 tile", "cells_append.lua cells_replace.lua cells_compact.lua", "when the sweeper finds it empty"),
     Kind("{r:<region>}:<shard>", "string", "16-byte records of those who named a region", "cells_append.lua cells_replace.lua cells_compact.lua", "when the sweeper finds it empty"),
     *(
         kind
         for group in ("{g:<z8>}", "{r:<region>}")
         for kind in (
-            Kind(f"{group}:cells", "hash", "cell -> records in it, tombstones too", "cells_append.lua cells_compact.lua", "an entry with its cell"),
+            Kind(f"{group}:cells", "string", "of each of its cells, in their order, how many records are in it, tombstones too (4)", "cells_append.lua cells_compact.lua cells_upgrade.lua", KEPT),
             Kind(f"{group}:dirty", "zset", "cell -> ms since when it has records to settle, or was last looked at", "cells_append.lua cells_replace.lua cells_compact.lua", "an entry when its cell is clean"),
             Kind(f"{group}:gens", "hash", "cell -> times it was added to or marked: never seen twice", "cells_append.lua cells_replace.lua", KEPT),
         )
@@ -99,21 +103,28 @@ TABLE = (
     Kind("{o:<org>}:unattended", "zset", "alert that went out without a second person -> ms it did", "allow.lua", "an hour after the last"),
     Kind("{o:<org>}:glass", "hash", "operator who approved alone, or was about to -> alert, its revision and the try, one a line", "break_glass exchange.lua", "a line when another has reviewed it, or nothing came of it"),
     Kind("{o:<org>}:spent:<what>", "hash", "segments of SMS that an alert (its chain) or a day (since 1970) has had, where there is a limit; whether nothing limits it", "spend.lua budgets", "a day after three, an alert after 400 days without an SMS"),
+    Kind("{o:<org>}:oncall", "string", "who is on call, with their addresses: sealed", "paging replace.lua", KEPT),
     Kind("{o:<org>}:texts", "hash", "revision -> all own texts of the organisation, sealed", "texts_add.lua", KEPT),
     Kind("{u:<org>}", "stream", "the organisation's audit: number -> time, link, what is told, sealed", "audit.lua", KEPT),
     Kind("{v:<org>}", "stream", "the organisation's events: number -> when it got here, ids and codes as JSON", "prelude.lua events.lua", "an entry when it is too old, or there are too many"),
     Kind("{v:<org>}:marks", "hash", "number of the last event; chain that is announced -> number of its last that got here", "prelude.lua events.lua events", "an entry with the announcement"),
     Kind("{v:<org>}:hooks", "hash", "webhook -> URL, what signs, which events: sealed", "webhooks exchange.lua", "an entry with its webhook"),
-    Kind("{v:<org>}:hook:<webhook>", "hash", "how far it was told, since when it fails, whether it is off", "webhooks hook_queue.lua hook_settle.lua", "with the webhook"),
-    Kind("{v:<org>}:queue:<webhook>", "zset", "event that waits for it -> ms it is due", "webhooks hook_queue.lua hook_settle.lua", "an entry when it is told, or given up"),
-    Kind("{v:<org>}:tries:<webhook>", "hash", "event that waits for it -> how often it was tried, and first when", "webhooks hook_settle.lua", "with its entry of the queue"),
-    Kind("{v:<org>}:given-up:<webhook>", "zset", "event that it never took -> ms that was given up", "webhooks hook_settle.lua", "an entry when it is told again, or a thousand later ones were given up"),
+    Kind("{v:<org>}:distributors", "hash", "distributor -> the same of it, and which alerts it gets, as what: sealed", "webhooks exchange.lua free_distributor.lua", "an entry with its distributor"),
+    Kind("{v:<org>}:distribution:<chain>", "hash", "distributor -> the messages it was sent of an alert, by their CAP names, and what became of each; a refusal's words sealed under the case's key", "distribution track.lua", KEPT),
+    Kind("{v:<org>}:holders", "hash", "distributor and chain -> ms since when it has to take it down and has not confirmed that, 0 while it only has it", "distribution track.lua", "an entry when it confirms that, or the alert ended by itself"),
+    Kind("{v:<org>}:hook:<webhook>", "hash", "how far it was told, since when it fails, whether it is off; in how many turns something was queued; how often its way was changed", "prelude.lua webhooks hook_queue.lua hook_settle.lua free_distributor.lua", "with the webhook"),
+    Kind("{v:<org>}:queue:<webhook>", "zset", "event, or alert, that waits for it -> ms it is due", "prelude.lua webhooks hook_settle.lua", "an entry when it is told, or given up"),
+    Kind("{v:<org>}:tries:<webhook>", "hash", "event, or alert, that waits for it -> how often it was tried, first when, and in which turn it was queued", "prelude.lua webhooks hook_settle.lua", "with its entry of the queue"),
+    Kind("{v:<org>}:given-up:<webhook>", "zset", "event, or alert, that it never took -> ms that was given up", "prelude.lua webhooks hook_settle.lua", "an entry when it is told again, or a thousand later ones were given up"),
     Kind("{o:<org>}:alerts", "zset", "alert -> ms it was made", "alerts", KEPT),
+    Kind("{o:<org>}:asked", "zset", "another's alert (its chain) for part of which the organisation is asked for its permission -> ms that was", "permissions", "an entry when its alert is purged, or a thousand came later"),
     Kind("{o:<org>}:media", "zset", "photo that waits for an alert -> ms it is gone", "media", "an entry when an alert has it, or it is gone"),
     Kind("{p:<key id>:<hash>}", "hash", "an Idempotency-Key: digest, id, status", "requests idempotency.lua", "after a day, or when the request was refused"),
     Kind("{x:<shard>}:live", "hash", "chains with work to do -> how often each was announced", "alerts retire.lua", "an entry when the work is done"),
-    Kind("{x:<shard>}:told", "hash", "chains to which something happens, or may have happened -> how often each was announced", "alerts retire.lua", "an entry when what happened is among the events"),
+    Kind("{x:<shard>}:told", "zset", "chains to which something happens, or may have happened -> ms when each is looked at next; 0 when it was announced and nobody has", "alerts events looked.lua due_told.lua told_upgrade.lua", "an entry when what happened is among the events"),
     Kind("{x:<shard>}:expiry", "zset", "alert -> ms it expires", "alerts", "an entry when it has expired"),
+    Kind("{x:<shard>}:waiting", "zset", "version that waits for its second person -> ms at which its people on call are told next", "paging", "an entry when it waits no more"),
+    Kind("{x:<shard>}:starts", "zset", "alert that is approved and to start later -> ms it is to", "alerts", "an entry when it has started, or is not to any more"),
     Kind("{m}:schema", "string", "version of what is stored", "connection", KEPT),
     Kind("{m}:key-check", "string", "tells wrong keys", "connection", KEPT),
     Kind("{m}:counters", "hash", "last subscriber, carrier and drawn region numbers, living subscribers, changes of drawn regions, the time of an app's acknowledgement", "people limits draw.lua acks", KEPT),
@@ -122,6 +133,9 @@ TABLE = (
     Kind("{m}:stops", "hash", "generation; scope -> what is stopped, sealed", "stop.lua", "an entry when two people lifted it"),
     Kind("{m}:labels", "string", "fingerprint of the regions that everybody's places are labelled with", "labels", KEPT),
     Kind("{m}:numbers", "hash", "number -> code of an imported region, the same on every machine", "drawn", KEPT),
+    Kind("{b:<import>}", "string", "an import of regions: how far it is, its report", "imports", "after a week"),
+    Kind("{m}:carrier-tests", "list", "tests of carriers that wait for a worker: sealed, for each has an address", "carrier_tests", "an entry when a worker takes it, all a minute after the last came"),
+    Kind("{d:<test>}", "string", "what a carrier answered to a test", "carrier_tests", "after a day"),
     Kind("{m}:drawn", "hash", "code -> number, revision, organisation, document of a drawn region", "draw.lua", KEPT),
     Kind("{m}:carriers", "hash", "name -> byte in ledgers", "limits", KEPT),
     Kind("{m}:z8", "string", "bitmap of the z8 ancestors that ever had a tile", "people", KEPT),
@@ -129,7 +143,7 @@ TABLE = (
     Kind("{m}:passkeys", "hash", "hash of a passkey -> organisation and operator", "operators", "an entry when the passkey is replaced or the operator removed"),
     Kind("{m}:identities", "hash", "hash of who somebody is at the OpenID provider -> organisation and operator", "operators", "an entry when the operator comes in with a code that replaces, or is removed"),
     Kind("{m}:herald", "string", "who brings events and webhooks on their way at the moment", "hold.lua", "after its lease, unless renewed"),
-    Kind("{m}:hooked", "set", "organisations that have webhooks, or had", "webhooks", KEPT),
+    Kind("{m}:hooked", "set", "organisations that have webhooks or distributors, or had", "webhooks", KEPT),
     Kind("{m}:sweeper", "string", "the sweeper of the moment", "hold.lua", "after its lease, unless renewed"),
 )  # fmt: skip
 
@@ -153,6 +167,7 @@ SCHEMA = "{m}:schema"
 COUNTERS = "{m}:counters"
 KEY_CHECK = "{m}:key-check"
 CARRIERS = "{m}:carriers"
+CARRIER_TESTS = "{m}:carrier-tests"
 DRAWN = "{m}:drawn"
 LABELS = "{m}:labels"
 NUMBERS = "{m}:numbers"
@@ -184,6 +199,11 @@ class Cell:
         return cells(self.group)
 
     @property
+    def count_at(self) -> int:
+        """Where among the counts of its group's cells its own is, in bytes."""
+        return (self.member - first_member(self.group)) * COUNT_BYTES
+
+    @property
     def dirty(self) -> str:
         return dirty(self.group)
 
@@ -193,8 +213,18 @@ class Cell:
 
 
 def cells(group: str) -> str:
-    """How many records each cell of a group has."""
+    """How many records each cell of a group has: COUNT_BYTES each, from `first_member` on."""
     return f"{{{group}}}:cells"
+
+
+COUNT_BYTES = 4
+TILES_SHIFT = 8  # from a z12 tile to its z8 ancestor, the group
+
+
+def first_member(group: str) -> int:
+    """The first cell that a group can have."""
+    kind, _, number = group.partition(":")
+    return int(number) << TILES_SHIFT if kind == "g" else 0
 
 
 def dirty(group: str) -> str:
@@ -204,12 +234,7 @@ def dirty(group: str) -> str:
 
 def tile_cell(tile: int) -> Cell:
     """The cell of a z12 tile; its group is the z8 ancestor."""
-    return Cell(f"g:{tile >> 8}", tile)
-
-
-def cell_keys(group: str, members: Iterable[int]) -> list[str]:
-    """`Cell(group, member).key` of each: a country has thousands of tiles, and four fifths of the time would go into the objects."""
-    return [f"{{{group}}}:{member}" for member in members]
+    return Cell(f"g:{tile >> TILES_SHIFT}", tile)
 
 
 REGION_SHARD_BITS = 14  # 16,384 subscribers' numbers a shard: 256 kB when all of them belong to the region
@@ -267,6 +292,10 @@ def subscriber_id(hashed: str) -> str:
 
 def address(hashed: str) -> str:
     return f"{{h:{hashed}}}"
+
+
+def suppression(hashed: str) -> str:
+    return f"{{t:{hashed}}}"
 
 
 def limiter(carrier: str) -> str:
@@ -329,6 +358,14 @@ def org_events(name: str, part: str = "") -> str:
     return f"{{v:{name}}}{part}"
 
 
+def carrier_test(test_id: str) -> str:
+    return f"{{d:{test_id}}}"
+
+
+def regions_import(import_id: str) -> str:
+    return f"{{b:{import_id}}}"
+
+
 def idempotency(key_id: str, hashed: str) -> str:
     return f"{{p:{key_id}:{hashed}}}"
 
@@ -346,5 +383,13 @@ def told(shard: int) -> str:
     return f"{{x:{shard}}}:told"
 
 
+def starts(shard: int) -> str:
+    return f"{{x:{shard}}}:starts"
+
+
 def expiry(shard: int) -> str:
     return f"{{x:{shard}}}:expiry"
+
+
+def waiting(shard: int) -> str:
+    return f"{{x:{shard}}}:waiting"

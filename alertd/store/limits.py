@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from alertd.store import keys
 from alertd.store.connection import Connection
@@ -15,6 +16,19 @@ RAMP_FLOOR = 0.01
 #: So many failures without a success between them, none of them older than this before the next, and a carrier rests: for a second,
 #: for twice as long each time a message that tries it fails, too.
 FAILURES, FORGOTTEN_MS, SHORTEST_REST_MS, LONGEST_REST_MS = 20, 60_000, 1_000, 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Permits that were granted together."""
+
+    granted: int
+    wait_s: float  # when none; both: one message is to try a carrier that rests
+    mark: int  # the limiter's: until when they would come again by themselves, or which try this is
+
+    def less(self, permits: int, rate: float) -> Block:
+        """What is left of it when so many were given back."""
+        return replace(self, granted=self.granted - permits, mark=self.mark - int(permits * 1_000_000 / rate))
 
 
 class Limits:
@@ -33,23 +47,29 @@ class Limits:
         *,
         loud: bool = True,
         ramp_s: float = 0,
-    ) -> tuple[int, float]:
-        """Up to `wanted` permits of `rate` a second, of fewer while what is not loud ramps up. Answers how many, and the
-        seconds to wait when none.
+    ) -> Block:
+        """Up to `wanted` permits of `rate` a second, of fewer while what is not loud ramps up; how many, and the seconds to wait when none.
 
-        Both when the carrier is paused and one message is to try it: `resume` when it is accepted.
+        Both when the carrier is paused and one message is to try it: `resume` when it is accepted. `give_back` those that nothing was sent for.
         """
         skew_ms, ramp_ms = self._db.skew_ms, int(ramp_s * 1000)
-        granted, wait_us = await self._db.run(
+        granted, wait_us, mark = await self._db.run(
             "take", [keys.limiter(carrier)],
             rate, burst, wanted, least, skew_ms, int(loud), PROBE_MS, ramp_ms, RAMP_FLOOR,
         )  # fmt: skip
-        return granted, wait_us / 1e6
+        return Block(granted, wait_us / 1e6, mark)
 
-    async def give_back(self, carrier: str, rate: float, permits: int, *, loud: bool = True) -> None:
-        """Permits that were taken and not used. Those of a ramp come back at the whole rate: it gets no steeper by them."""
-        for field in ("tat",) if loud else ("tat", "ramped"):
-            await self._db.execute("HINCRBY", keys.limiter(carrier), field, -int(permits * 1_000_000 / rate))
+    async def give_back(
+        self, carrier: str, rate: float, permits: int, *, loud: bool = True, block: Block | None = None
+    ) -> None:
+        """Permits of a `block` (None: taken this moment) that nothing was sent for. Those that came again by themselves meanwhile are
+        given back no second time, those of a ramp at the whole rate: it gets no steeper by them. Where one message was to try a
+        carrier that rests, the next tries it.
+        """
+        mark, tries = ("", False) if block is None else (block.mark, block.wait_s > 0)
+        await self._db.run(
+            "give_back", [keys.limiter(carrier)], rate, permits, self._db.skew_ms, mark, int(loud), int(tries)
+        )
 
     async def carrier_number(self, name: str) -> int:
         """A carrier's byte in ledgers: given at first use, never given to another."""
@@ -75,11 +95,17 @@ class Limits:
         rest_ms: int = await self._db.run("failed", [keys.limiter(carrier)], times, self._db.skew_ms, *settings)
         return rest_ms / 1000
 
-    async def resume(self, carrier: str) -> None:
-        """The carrier takes messages again."""
-        await self._db.execute(
-            "HDEL", keys.limiter(carrier), "paused", "pause", "probe", "failed", "failed_at", "rests"
-        )
+    async def works(self, carrier: str) -> None:
+        """It took a message of those that were under way: its failures are forgotten. What it asked for meanwhile stands, and where it rests
+        that is over when a message that tried it is accepted.
+        """
+        await self._db.execute("HDEL", keys.limiter(carrier), "failed", "failed_at")
+
+    async def resume(self, carrier: str, block: Block | None = None) -> bool:
+        """The carrier takes messages again, since what was to try it is accepted: not where it asked for a rest after that `block` was
+        granted, or another message tries it by now. Answers whether it is so.
+        """
+        return bool(await self._db.run("resume", [keys.limiter(carrier)], "" if block is None else block.mark))
 
     async def open_breakers(self, carriers: Iterable[str]) -> dict[str, bool]:
         """Of each carrier, whether it failed so often that it rests, or is being tried with single messages."""

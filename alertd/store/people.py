@@ -35,6 +35,7 @@ from alertd.store import keys
 from alertd.store.codec import SealError
 from alertd.store.connection import Arg, Connection
 from alertd.store.names import Names
+from alertd.store.suppressions import Suppressions
 from alertd.store.wanted import Wanted, eligible
 from alertd.subscribers import Place, Subscriber, decode, encode, place_flags
 from geofences import records
@@ -104,13 +105,14 @@ def marked(record: bytes) -> bytes:
 
 
 class People:
-    """The repository of subscribers; `names` knows who has an id or an address."""
+    """The repository of subscribers; `names` knows who has an id or an address, `suppressions` which addresses nobody may use."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
         self._told = set[str]()  # the unreadable that the log knows of
         self.changes = 0  # moves with whatever is written here: whoever looked before may find others now
         self.names = Names(connection)
+        self.suppressions = Suppressions(connection)
 
     async def numbers(self, count: int) -> range:
         """Fresh numbers, never given before."""
@@ -193,7 +195,12 @@ class People:
                 (
                     "cells_append",
                     [cell.key, cell.cells, cell.dirty, cell.gens],
-                    [cell.member, b"".join(marked(spot.record) for spot in spots), self._db.skew_ms],
+                    [
+                        cell.member,
+                        b"".join(marked(spot.record) for spot in spots),
+                        self._db.skew_ms,
+                        cell.count_at,
+                    ],
                 )
                 for cell, spots in by_cell.items()
             ]

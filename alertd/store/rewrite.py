@@ -24,8 +24,8 @@ from alertd.store.disk import DiskGuard
 from channels.base import Loudness
 
 _MB = 1024 * 1024
-#: The server's own default for its automatic: smaller files are not worth a fork.
-WORTH_IT_BYTES = 64 * _MB
+#: Smaller files are not worth a fork, and the disk's time while alerts come in: they load in two seconds.
+WORTH_IT_BYTES = 256 * _MB
 #: The same rule as the server's default of 100 %: on average each byte is written twice.
 GROWTH = 2.0
 #: When the disk demands it, a fifth is worth a stall.

@@ -43,8 +43,11 @@ class Standing:
     stops: dict[str, Stop]
 
     def of(self, org: str, key_ids: Iterable[str]) -> tuple[str, Stop] | None:
-        """The widest of the stops that an organisation, or one of these keys of it, is under."""
-        for scope in (SERVICE, of_org(org), *(of_key(org, key_id) for key_id in key_ids)):
+        """The widest of the stops that an organisation, or one of these keys, is under; one of another has that one's name and a colon
+        before it.
+        """
+        whole = (key_id if ":" in key_id else f"{org}:{key_id}" for key_id in key_ids)
+        for scope in (SERVICE, of_org(org), *(of_key(*key.split(":", 1)) for key in whole)):
             if scope in self.stops:
                 return scope, self.stops[scope]
         return None

@@ -26,6 +26,7 @@ from alertd.documents import MAX_AGE_H
 from alertd.store import keys
 from alertd.store.connection import Connection
 from alertd.store.people import GRACE_MS, IN_DOUBT_AT_ONCE, People, spots_of
+from alertd.store.schema import used_groups
 from geofences import records
 
 LOOKED_AT = 25  # cells a round in which places may be too old
@@ -60,26 +61,24 @@ class Sweeper:
         if not await self.connection.run("hold", [keys.SWEEPER], self._name, LEASE_MS):
             self._seen.clear()
             return 0
-        groups = await self._groups()
+        groups = await used_groups(self.connection)
         await self._find_old(groups)
         dirty = await self._dirty(groups)
         self._seen = {cell: sight for cell, sight in self._seen.items() if dirty.get(cell) == sight.dirty}
         return sum([await self._settle(cell, since) for cell, since in dirty.items()])
-
-    async def _groups(self) -> list[str]:
-        """The groups that have cells, or had."""
-        used = await self.connection.execute("GET", keys.TILE_GROUPS)
-        tiles = np.flatnonzero(np.unpackbits(np.frombuffer(used or b"", np.uint8)))
-        regions = await self.connection.execute("SMEMBERS", keys.REGION_GROUPS)
-        return [f"g:{int(group)}" for group in tiles] + [f"r:{int(number)}" for number in regions]
 
     async def _find_old(self, groups: Sequence[str]) -> None:
         """Some cells a round become dirty if a place in them is too old. By chance, so that no restart begins anew: of a million
         cells each is seen a hundred times, all but surely, before an hour wraps.
         """
         chosen = [secrets.choice(groups) for _ in range(LOOKED_AT)] if groups else []
-        members = await self.connection.execute_many([("HRANDFIELD", keys.cells(group)) for group in chosen])
-        cells = {keys.Cell(group, int(member)) for group, member in zip(chosen, members, strict=True) if member}
+        counts = await self.connection.execute_many([("GET", keys.cells(group)) for group in chosen])
+        used = [np.flatnonzero(np.frombuffer(of_group or b"", "<u4")).tolist() for of_group in counts]
+        cells = {
+            keys.Cell(group, keys.first_member(group) + secrets.choice(places))
+            for group, places in zip(chosen, used, strict=True)
+            if places
+        }
         for cell in cells:  # one by one: a hot cell is megabytes
             blob = await self.connection.execute("GET", cell.key) or b""
             if await asyncio.to_thread(_old, blob, self._now_h):
@@ -125,6 +124,7 @@ class Sweeper:
             kept,
             "1" if clean else "0",
             self.connection.skew_ms,
+            cell.count_at,
         )
         if done:
             del self._seen[cell]

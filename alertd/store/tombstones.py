@@ -1,8 +1,11 @@
-"""Which keys of cases were destroyed, one a line, in a file that no copy of the store contains: put back, it would show names again."""
+"""Which keys of cases were destroyed, and which alerts restricted, one a line, in a file that no copy of the store contains: put back, it would
+show names again.
+"""
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,13 +22,20 @@ class Tombstone(msgspec.Struct, frozen=True, kw_only=True):
     key: str  # a fingerprint: the next key of the same case has another
 
 
+class Restriction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An alert whose facts were taken out of it. It has no field of a tombstone's, so that none is ever taken for the other."""
+
+    restricted: str  # the id of the alert
+    at: int  # UNIX milliseconds
+
+
 @dataclass(frozen=True, slots=True)
 class Tombstones:
     """The file. Lines are only ever added."""
 
     path: Path
 
-    def add(self, stone: Tombstone) -> None:
+    def add(self, stone: Tombstone | Restriction) -> None:
         """On disk when this returns, on a line of its own whatever a crash or a full disk left before it. Raises OSError."""
         handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
@@ -38,20 +48,38 @@ class Tombstones:
         to_disk(self.path.parent)  # the file itself may be new
 
     def read(self) -> list[Tombstone]:
-        """All of them; a line that was cut off was never acted on. Raises OSError, but none where there is no file."""
+        """All keys that were destroyed; a line that was cut off was never acted on. Raises OSError, but none where there is no file."""
+        return [one for one in self._lines() if isinstance(one, Tombstone)]
+
+    def restrictions(self) -> dict[str, Restriction]:
+        """All alerts that were restricted, as they were first, by their ids. Raises OSError as `read` does."""
+        found = [one for one in self._lines() if isinstance(one, Restriction)]
+        return {one.restricted: one for one in reversed(found)}
+
+    def _lines(self) -> list[Tombstone | Restriction]:
         try:
             lines = self.path.read_bytes().split(b"\n")
         except FileNotFoundError:
             return []
-        stones, torn = [], []
+        said: list[Tombstone | Restriction] = []
+        torn = []
         for number, line in enumerate(lines, 1):
-            try:
-                stones += [msgspec.json.decode(line, type=Tombstone)] if line else []
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            if line and (found := _read(line)) is None:
                 torn.append(number)
+            elif line and found is not None:
+                said.append(found)
         if torn:
             structlog.get_logger().warning("lines of the tombstones are cut off, and passed over", lines=torn)
-        return stones
+        return said
+
+
+def _read(line: bytes) -> Tombstone | Restriction | None:
+    """What a line says; None for one that was cut off."""
+    with suppress(msgspec.DecodeError, UnicodeDecodeError):
+        return msgspec.json.decode(line, type=Tombstone)
+    with suppress(msgspec.DecodeError, UnicodeDecodeError):
+        return msgspec.json.decode(line, type=Restriction)
+    return None
 
 
 def _write_all(handle: int, left: bytes) -> None:

@@ -11,6 +11,7 @@ from alertd.store.alert_records import AlertRecord, Seals, listed, said, sources
 from alertd.store.alerts import Alerts
 from alertd.store.connection import Connection
 from alertd.store.frozen import Frozen, pack_audience
+from alertd.store.published import PublishedWords
 
 #: What an alert takes over from its update, besides its document.
 TAKEN_OVER = ("level", "loudness", "regions", "countries", "changes")
@@ -22,6 +23,7 @@ class Updates:
     def __init__(self, connection: Connection, alerts: Alerts) -> None:
         self._db = connection
         self._alerts = alerts
+        self.published = PublishedWords(connection)
 
     async def propose(self, alert: AlertRecord, update: AlertRecord, area: bytes, *, last: int) -> tuple[bool, str]:
         """Write an update of an alert, durably, if the alert is shown and of the revision it has here, its chain has `last`
@@ -42,10 +44,11 @@ class Updates:
         await self._db.execute("ZADD", keys.org(update.org, "alerts"), "NX", update.created, update.id)
 
     async def approve(
-        self, alert: AlertRecord, update: AlertRecord, audience: Frozen, approver: str, *, sent_by: Iterable[str]
-    ) -> tuple[bool, str, str]:
+        self, alert: AlertRecord, update: AlertRecord, audience: Frozen, approver: str, *, sent_by: Iterable[str],
+        asked: Iterable[str] = (),
+    ) -> tuple[bool, str, str]:  # fmt: skip
         """Freeze the audience of an update and open its gate, close those of what told the alert before, and make the alert say what
-        `alert` does, durably and all or nothing, if both are of the revisions they have here. Answers whether it was done, the state
+        `alert` does, durably and all or nothing, if both are of the revisions they have here; the neighbours `asked` are told so. Answers whether it was done, the state
         that stood against it ('expired' or 'changed'), and whose: 'alert' or 'update'.
         """
         await self._alerts.enliven(alert.id)  # before the state, so that no crash hides it
@@ -53,7 +56,8 @@ class Updates:
         done, old, whose = await self._db.run_durably(
             "approve_update", [keys.chain(alert.id)], alert.id, listed(SHOWN), alert.rev, update.id,
             sources_of(AlertState.APPROVED), update.rev, pack_audience(audience.numbers, audience.rings),
-            len(audience.numbers), self._db.skew_ms, " ".join(sent_by), len(of_alert), *of_alert,
+            len(audience.numbers), self._db.skew_ms, " ".join(sent_by), " ".join(asked),
+            len(of_alert), *of_alert,
             "approver", (await self._seals(update)).seal("approver", approver),
         )  # fmt: skip
         if done:
@@ -66,6 +70,7 @@ class Updates:
         seals = await self._seals(alert)
         fields: list[str | bytes | int] = [part for name in TAKEN_OVER for part in (name, getattr(alert, name))]
         fields += ["expires", alert.expires, "texts", alert.texts, "by", seals.seal("by", alert.by)]
+        fields += ["permissions", alert.permissions, *(part for ground in alert.grounds.items() for part in ground)]
         return [*fields, "doc", seals.sealed(alert.document)]
 
     async def _seals(self, record: AlertRecord) -> Seals:

@@ -1,4 +1,4 @@
-"""Webhooks: who is to be told of events, how far each has been told, and what was not taken.
+"""Webhooks: who is to be told of events, how far each has been told, and what was not taken. Distributors are kept as they are.
 
 All of an organisation's webhooks are in the slot of its events. A webhook's record is sealed, for it holds what signs.
 """
@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import msgspec
+import structlog
 
+from alertd.distributors import Distributor
 from alertd.store import keys
+from alertd.store.codec import SealError
 from alertd.store.connection import Connection
 
 #: Of what was given up, so many are remembered a webhook.
@@ -29,6 +33,27 @@ class Hook(msgspec.Struct, frozen=True, kw_only=True):
     made: int  # UNIX ms
 
 
+class DistributorHook(Hook, frozen=True, kw_only=True):
+    """A distributor: its secrets sign what it is sent, and events say when that is looked at; which, is not its choice."""
+
+    document: str  # JSON of `alertd.distributors.Distributor`
+    authorization: str = ""  # what it wants to be sent as that
+    way: int = 0  # how often it was changed where it is told, or how it confirms
+    rotated: int = 0  # how often it got another secret: where it confirms is another then, too
+
+    def __post_init__(self) -> None:
+        """Raises ValueError: what is written of it by an alertd that knows more is no distributor here."""
+        Distributor.model_validate_json(self.document)
+
+    @property
+    def distributor(self) -> Distributor:
+        """As it was written."""
+        return Distributor.model_validate_json(self.document)
+
+
+Of = TypeVar("Of", bound=Hook)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """How a webhook stands. Times are UNIX ms, 0 for never."""
@@ -43,11 +68,12 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """An event that is to be told now."""
+    """What is to be told now."""
 
-    number: int
+    name: str  # number of an event; of a distributor, the alert that is to be looked at
     tries: int
     first: int  # UNIX ms of the first try, 0 before it
+    turn: int = 0  # in which it was queued: another once it is queued again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,56 +81,77 @@ class Outcome:
     """What became of a try."""
 
     word: str  # "told", "again" or "never"
-    status: int
+    status: int | None  # of the answer, 0 for none; None: nothing was asked
     due: int = 0  # when to try again
     off: str = ""  # why the webhook is to be turned off
     event: bytes = b""  # that says so
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Hook).decode
+#: The part of a name under which an organisation's are listed.
+LISTED: dict[type[Hook], str] = {Hook: ":hooks", DistributorHook: ":distributors"}
+#: What is kept of each, besides.
+PARTS = ("hook", "queue", "tries", "given-up")
 
 
-class Hooks:
-    """The repository of webhooks."""
+class HeldError(Exception):
+    """A distributor has something that it must be told the end of."""
 
-    def __init__(self, connection: Connection) -> None:
+
+class Hooks(Generic[Of]):
+    """The repository of webhooks, or of distributors."""
+
+    def __init__(self, connection: Connection, kind: type[Of]) -> None:
         self._db = connection
+        self._listed = LISTED[kind]
+        self._decode = msgspec.json.Decoder(kind).decode
+        self._unreadable: set[str] = set()
 
-    async def put(self, hook: Hook, *, queued: int) -> None:
+    async def put(self, hook: Of, *, queued: int) -> None:
         """A new one, which is told of events after the number `queued`."""
-        name = keys.org_events(hook.org, ":hooks")
+        name = keys.org_events(hook.org, self._listed)
         await self._db.execute("SADD", keys.HOOKED, hook.org)  # first, so that no webhook is out of sight
         await self._db.execute("HSETNX", _of(hook, "hook"), "queued", queued)
         await self._db.execute("HSET", name, hook.id, self._sealed(name, hook))
 
-    async def change(self, org: str, hook_id: str, change: Callable[[Hook], Hook]) -> Hook | None:
-        """What a webhook is from now on, durably, made of what it is at that moment. None where it is gone."""
-        name = keys.org_events(org, ":hooks")
+    async def change(self, org: str, hook_id: str, change: Callable[[Of], Of]) -> Of | None:
+        """What a webhook is from now on, durably, made of what it is at that moment. None where it is gone, or cannot be read."""
+        name = keys.org_events(org, self._listed)
         while seen := await self._db.execute("HGET", name, hook_id):
-            fresh = change(self._opened(name, hook_id, seen))
-            if await self._db.run_durably("exchange", [name], hook_id, seen, self._sealed(name, fresh)):
+            if (old := self._read(name, hook_id, seen)) is None:
+                return None
+            fresh = change(old)
+            if await self._exchanged(name, old, fresh, seen):
                 return fresh
         return None
 
+    async def _exchanged(self, name: str, old: Of, fresh: Of, seen: bytes) -> bool:
+        return bool(await self._db.run_durably("exchange", [name], old.id, seen, self._sealed(name, fresh)))
+
     async def remove(self, org: str, hook_id: str) -> bool:
         """With all that waits for it. Whether there was one."""
-        names = [keys.org_events(org, f":{part}:{hook_id}") for part in ("hook", "queue", "tries", "given-up")]
+        names = parts_of(org, hook_id)
         gone, *_ = await self._db.execute_many(
-            [("HDEL", keys.org_events(org, ":hooks"), hook_id), *(("DEL", name) for name in names)]
+            [("HDEL", keys.org_events(org, self._listed), hook_id), *(("DEL", name) for name in names)]
         )
         return bool(gone)
 
     async def orgs(self) -> list[str]:
-        """The organisations that have webhooks, or had."""
+        """The organisations that have webhooks or distributors, or had."""
         return sorted(raw.decode() for raw in await self._db.execute("SMEMBERS", keys.HOOKED))
 
-    async def of_org(self, org: str) -> list[Hook]:
-        """The oldest first."""
-        name = keys.org_events(org, ":hooks")
+    async def of_org(self, org: str) -> list[Of]:
+        """The oldest first; of one that cannot be read the log tells, and the others stand."""
+        name = keys.org_events(org, self._listed)
         found = (await self._db.hash_of(name)).items()
-        hooks = [self._opened(name, hook_id.decode(), sealed) for hook_id, sealed in found]
+        hooks = [hook for hook_id, raw in found if (hook := self._read(name, hook_id.decode(), raw)) is not None]
         return sorted(hooks, key=lambda hook: (hook.made, hook.id))
+
+    async def one(self, org: str, hook_id: str) -> Of | None:
+        """One of them; None where there is none, or it cannot be read."""
+        name = keys.org_events(org, self._listed)
+        sealed = await self._db.execute("HGET", name, hook_id)
+        return self._read(name, hook_id, sealed) if sealed else None
 
     async def standing(self, hooks: Sequence[Hook]) -> list[Standing]:
         """How each stands, in one round trip."""
@@ -120,25 +167,25 @@ class Hooks:
         )
         return waiting, given_up
 
-    async def queue(self, hook: Hook, seen: int, upto: int, numbers: Iterable[int], now_ms: int) -> bool:
-        """Lets events wait for it. False where somebody else did, or it is gone."""
-        names = [_of(hook, "hook"), _of(hook, "queue")]
-        return bool(await self._db.run("hook_queue", names, seen, upto, now_ms, *numbers))
+    async def queue(self, hook: Hook, seen: int, upto: int, names: Iterable[str], now_ms: int) -> bool:
+        """Lets what happened up to an event wait for it. False where somebody else did, or it is gone."""
+        parts = parts_of(hook.org, hook.id)
+        return bool(await self._db.run("hook_queue", parts, seen, upto, now_ms, *names))
 
     async def due(self, hook: Hook, now_ms: int, limit: int) -> list[Due]:
         """What is to be told now, the longest due first."""
         found = await self._db.execute("ZRANGEBYSCORE", _of(hook, "queue"), "-inf", now_ms, "LIMIT", 0, limit)
         tries = await self._db.execute("HMGET", _of(hook, "tries"), *found) if found else []
-        return [Due(int(raw), *_tries(said)) for raw, said in zip(found, tries, strict=True)]
+        return [Due(raw.decode(), *_tries(said)) for raw, said in zip(found, tries, strict=True)]
 
     async def settle(self, hook: Hook, due: Due, outcome: Outcome, now_ms: int) -> bool:
         """What became of a try, durably. Whether the webhook was turned off by it."""
-        parts = ("hook", "queue", "tries", "given-up")
-        names = [*(_of(hook, part) for part in parts), keys.org_events(hook.org), keys.org_events(hook.org, ":marks")]
+        org = hook.org
+        names = [*parts_of(org, hook.id), keys.org_events(org), keys.org_events(org, ":marks")]
         return bool(
             await self._db.run_durably(
-                "hook_settle", names, due.number, outcome.word, now_ms, outcome.due, f"{due.tries + 1} {due.first or now_ms}",
-                outcome.status, outcome.off, outcome.event, MOST_GIVEN_UP,
+                "hook_settle", names, due.name, outcome.word, now_ms, outcome.due, f"{due.tries + 1} {due.first or now_ms}",
+                "" if outcome.status is None else outcome.status, outcome.off, outcome.event, MOST_GIVEN_UP, due.turn,
             )
         )  # fmt: skip
 
@@ -149,16 +196,9 @@ class Hooks:
         pairs = flat if nested else zip(flat[::2], flat[1::2], strict=True)
         return [(int(number), int(float(at))) for number, at in pairs]
 
-    async def again(self, hook: Hook, numbers: Sequence[int], now_ms: int) -> None:
+    async def again(self, hook: Hook, names: Iterable[str], now_ms: int) -> None:
         """Tells it these, as if they had never been tried."""
-        for number in numbers:
-            await self._db.execute_many(
-                [
-                    ("HDEL", _of(hook, "tries"), number),
-                    ("ZADD", _of(hook, "queue"), now_ms, number),
-                    ("ZREM", _of(hook, "given-up"), number),
-                ]
-            )
+        await self._db.run("hook_queue", parts_of(hook.org, hook.id), "", "", now_ms, *names)
 
     async def rewind(self, hook: Hook, number: int) -> None:
         """Tells it all that follows an event, again."""
@@ -167,15 +207,53 @@ class Hooks:
     async def turn_on(self, hook: Hook) -> None:
         await self._db.execute("HDEL", _of(hook, "hook"), "off", "why", "failing")
 
-    def _sealed(self, name: str, hook: Hook) -> bytes:
+    def _read(self, name: str, hook_id: str, sealed: bytes) -> Of | None:
+        try:
+            return self._opened(name, hook_id, sealed)
+        except (SealError, msgspec.DecodeError):
+            if hook_id not in self._unreadable:
+                structlog.get_logger().error("a record cannot be read", webhook=hook_id)
+            self._unreadable.add(hook_id)
+            return None
+
+    def _sealed(self, name: str, hook: Of) -> bytes:
         return self._db.codec.master.seal(_encode(hook), f"{name} {hook.id}")
 
-    def _opened(self, name: str, hook_id: str, sealed: bytes) -> Hook:
-        return _decode(self._db.codec.master.open(sealed, f"{name} {hook_id}"))
+    def _opened(self, name: str, hook_id: str, sealed: bytes) -> Of:
+        return self._decode(self._db.codec.master.open(sealed, f"{name} {hook_id}"))
 
 
 def _of(hook: Hook, part: str) -> str:
     return keys.org_events(hook.org, f":{part}:{hook.id}")
+
+
+class DistributorHooks(Hooks[DistributorHook]):
+    """The repository of distributors, none of which loses the way by which it is to be told what it has the end of."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection, DistributorHook)
+
+    async def remove(self, org: str, hook_id: str) -> bool:
+        """With all that waits for it. Whether there was one. Raises HeldError."""
+        return await self._free(org, hook_id, "", "", 0)
+
+    async def _exchanged(self, name: str, old: DistributorHook, fresh: DistributorHook, seen: bytes) -> bool:
+        """Raises HeldError where its way is another."""
+        if fresh.way == old.way:
+            return await super()._exchanged(name, old, fresh, seen)
+        return await self._free(fresh.org, fresh.id, seen, self._sealed(name, fresh), fresh.way)
+
+    async def _free(self, org: str, hook_id: str, *said: bytes | str | int) -> bool:
+        names = [*parts_of(org, hook_id), keys.org_events(org, ":holders"), keys.org_events(org, self._listed)]
+        answer = await self._db.run_durably("free_distributor", names, hook_id, *said)
+        if answer < 0:
+            raise HeldError
+        return bool(answer)
+
+
+def parts_of(org: str, hook_id: str) -> list[str]:
+    """The keys of what is kept of a webhook or a distributor: its state, its queue, tries, what was given up."""
+    return [keys.org_events(org, f":{part}:{hook_id}") for part in PARTS]
 
 
 def _standing(fields: dict[bytes, bytes]) -> Standing:
@@ -183,6 +261,6 @@ def _standing(fields: dict[bytes, bytes]) -> Standing:
     return Standing(**numbers, why=fields.get(b"why", b"").decode())
 
 
-def _tries(said: bytes | None) -> tuple[int, int]:
-    tries, first = (said or b"0 0").split()
-    return int(tries), int(first)
+def _tries(said: bytes | None) -> tuple[int, int, int]:
+    tries, first, turn = (*(said or b"0 0").split(), b"0")[:3]
+    return int(tries), int(first), int(turn)

@@ -10,28 +10,38 @@ import secrets
 import struct
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
+from collections.abc import AsyncIterator, Collection, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
-from alertd.alerts import ATTEMPTS_MASK, CHANNELS, FLAG_DOUBT, FLAG_UNSENT, AlertState, State
+from alertd.alerts import CHANNELS, AlertState, State
 from alertd.ids import chain_of
 from alertd.store import closed, keys
 from alertd.store.connection import Connection
 from alertd.store.events import Announcements
 from alertd.store.scripts import LEASE_MS
+from alertd.store.work_records import (
+    AT_ONCE,
+    REF_BYTES,
+    Alike,
+    Gate,
+    LateReport,
+    Lease,
+    Reported,
+    Settlement,
+    When,
+    leased,
+    pack_ref,
+    unpack_refs,
+)
 
 KEPT_SPANS = 64  # versions whose rows' channels are kept in memory: receipts come for days, mostly of the latest alerts
 #: The states of an alert, as scripts want them, of which messages may be sent again.
 RESENDABLE = f",{AlertState.SENDING},{AlertState.SENT},"
-_OUTCOME = struct.Struct("<IBBBBI")
-REF_BYTES = 6
-BATCH = 500  # design.md, section 2
+BATCH = 500  # references of a batch at most: what one worker leases at a time
 WIDE = 65_536  # rows that are looked through at once: 1.5 MB
 
 #: One ledger row, as `prelude.lua` packs it.
@@ -50,119 +60,6 @@ LEDGER = np.dtype(
 _UNANSWERED = (State.QUEUED, State.IN_FLIGHT, State.UNKNOWN)
 
 
-def pack_ref(number: int, address: int) -> bytes:
-    """6 bytes: subscriber number (40 bits, little endian), address number."""
-    return number.to_bytes(5, "little") + bytes((address,))
-
-
-def unpack_refs(blob: bytes) -> list[tuple[int, int]]:
-    """The (subscriber number, address number) pairs of a blob of references."""
-    return [(int.from_bytes(blob[i : i + 5], "little"), blob[i + 5]) for i in range(0, len(blob), REF_BYTES)]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Alike:
-    """What the references of a batch have in common."""
-
-    channel: str
-    language: str
-    format: str = "text"
-    ring: int = 0
-    again: bool = False  # they were told the alert before, and are told that it was changed
-    unheard: bool = False  # only those who do not acknowledge it on a screen
-
-    @property
-    def words(self) -> str:
-        marks = f"{' again' if self.again else ''}{' unheard' if self.unheard else ''}"
-        return f"{self.language} {self.format} {self.ring}{marks}"
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How fast messages may go: all that have the same `name` together."""
-
-    name: str
-    per_min: int
-
-    @property
-    def words(self) -> str:
-        return f"{self.name} {60_000 / self.per_min:.3f}"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class When:
-    """What rings wait for, by their numbers: so long after the approval, a pace; those who may be heard of wait `late_ms` longer."""
-
-    delays_ms: Mapping[int, int] = field(default_factory=dict)
-    paces: Mapping[int, Pace] = field(default_factory=dict)
-    late_ms: int = 0
-
-    def of(self, alike: Alike) -> tuple[int, str]:
-        """The delay and the words of the pace of what has this in common. Whoever is told again is told at once."""
-        late_ms = self.late_ms * alike.unheard
-        if alike.again:
-            return late_ms, ""
-        pace = self.paces.get(alike.ring)
-        return self.delays_ms.get(alike.ring, 0) + late_ms, pace.words if pace else ""
-
-
-AT_ONCE = When()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Lease:
-    """References one worker may try now."""
-
-    name: str
-    alert_id: str
-    batch: str
-    alike: Alike
-    rows: list[int]
-    refs: list[tuple[int, int]]
-    tries: list[int]  # attempts made before
-    doubted: list[bool]  # whether one of them may have arrived
-    carriers: list[int]  # the last that each was given to; 0 is none
-    lost: int  # attempts found open from a holder that went silent
-
-
-@dataclass(frozen=True, slots=True)
-class Settlement:
-    """What became of the attempt that a lease made at a row. `state` QUEUED means: again, after `delay_ms`."""
-
-    row: int
-    state: State
-    reason: int
-    carrier: int
-    delay_ms: int = 0
-    doubt: bool = False  # this or an earlier attempt may have been sent although it will be tried again
-    unsent: bool = False  # nothing was written: the attempt does not count
-
-    def pack(self) -> bytes:
-        flags = (FLAG_DOUBT if self.doubt else 0) | (FLAG_UNSENT if self.unsent else 0)
-        return _OUTCOME.pack(self.row, flags, self.state, self.reason, self.carrier, min(self.delay_ms, 2**32 - 1))
-
-
-@dataclass(frozen=True, slots=True)
-class LateReport:
-    """What became of a row after its carrier took it; `old` are the states it may come from."""
-
-    alert_id: str
-    row: int
-    channel: str
-    state: State
-    reason: int
-    old: Sequence[State]
-
-
-class Gate(StrEnum):
-    """What the gate says."""
-
-    GO = "go"
-    LOST = "lost"  # someone else has the lease
-    CLOSED = "closed"  # nothing of this version is sent any more
-    HELD = "held"  # not now
-
-
 def _u32s(numbers: Sequence[int]) -> bytes:
     return struct.pack(f"<{len(numbers)}I", *numbers)
 
@@ -174,30 +71,6 @@ def _counts(found: dict[bytes, bytes] | list[bytes]) -> dict[str, dict[str, int]
         channel, _, state = name.decode().partition(".")
         counts.setdefault(channel, {})[state] = int(value)
     return {channel: counts[channel] for channel in CHANNELS if channel in counts}
-
-
-def _leased(name: str, channel: str, given: Sequence[Any]) -> Lease:
-    version, batch, header, rows, refs, tries, carriers, lost = given
-    _, language, form, ring, *marks, _, _ = header.decode().split(" ")
-    return Lease(
-        name=name,
-        alert_id=version.decode(),
-        batch=batch.decode(),
-        alike=Alike(
-            channel=channel,
-            language=language,
-            format=form,
-            ring=int(ring),
-            again="again" in marks,
-            unheard="unheard" in marks,
-        ),
-        rows=list(struct.unpack(f"<{len(rows) // 4}I", rows)),
-        refs=unpack_refs(refs),
-        tries=[tried & ATTEMPTS_MASK for tried in tries],
-        doubted=[tried >= FLAG_DOUBT for tried in tries],
-        carriers=list(carriers),
-        lost=lost,
-    )
 
 
 class Work:
@@ -259,7 +132,7 @@ class Work:
             ]
         )
         return [
-            answer if answer is None or isinstance(answer, Exception) else _leased(name, channel, answer)
+            answer if answer is None or isinstance(answer, Exception) else leased(name, channel, answer)
             for name, answer in zip(names, given, strict=True)
         ]
 
@@ -342,14 +215,14 @@ class Work:
 
     async def receipt(
         self, alert_id: str, row: int, channel: str, state: State, reason: int, old: Sequence[State]
-    ) -> int:
-        """A late report for one row; `old` are the states it may come from. Answers the state it had, 0 for no such row."""
+    ) -> Reported:
+        """A late report for one row; `old` are the states it may come from."""
         (answer,) = await self.receipts([LateReport(alert_id, row, channel, state, reason, old)])
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    async def receipts(self, reports: Sequence[LateReport]) -> list[int | Exception]:
+    async def receipts(self, reports: Sequence[LateReport]) -> list[Reported | Exception]:
         """Many of them in one round trip, in their order; what is wrong with one is its answer."""
         await self._announcements.of(chain_of(one.alert_id) for one in reports)
         calls = [
@@ -357,7 +230,7 @@ class Work:
              (one.alert_id, one.row, one.channel, int(one.state), one.reason, bytes(one.old), self._db.skew_ms))
             for one in reports
         ]  # fmt: skip
-        return await self._db.run_each(calls)
+        return [one if isinstance(one, Exception) else Reported(*one) for one in await self._db.run_each(calls)]
 
     async def counts(self, alert_id: str) -> dict[str, dict[str, int]]:
         """References by channel and state, `targeted` and `doubled` among them."""

@@ -22,9 +22,10 @@ from alertd.store import keys
 from alertd.store.audience import Audience
 from alertd.store.bulk import Bulk
 from alertd.store.codec import Codec, Keys
-from alertd.store.connection import Connection, open_store
+from alertd.store.connection import Connection
 from alertd.store.embedded import EmbeddedServer, EmbeddedSettings
 from alertd.store.people import People
+from alertd.store.schema import open_store
 from alertd.store.wanted import Wanted
 from geofences import records
 
@@ -83,7 +84,7 @@ def _writes(
     for tile, at, count in zip(tiles.tolist(), first.tolist(), counts.tolist(), strict=True):
         cell = keys.tile_cell(tile)
         yield "SET", cell.key, blob[at * records.SIZE : (at + count) * records.SIZE]
-        yield "HSET", cell.cells, tile, count
+        yield "SETRANGE", cell.cells, cell.count_at, int(count).to_bytes(keys.COUNT_BYTES, "little")
 
 
 async def _used(redis: Redis) -> int:

@@ -223,7 +223,7 @@ async def crash(addresses: int, kills: int, seconds: dict[str, float], seed: int
         bea = await person(admin, served.session, served.url, "bea@centre.example", "alerts:approve", "alerts:read")
         taken = await ana.call("POST", "/v1/alerts", {**alert(), "target": EVERYWHERE, "channels": list(CHANNELS)})
         area = (await ana.call("POST", "/v1/targets/preview", {"target": EVERYWHERE}))["geometry"]
-        await bea.call("POST", f"/v1/alerts/{taken['id']}/approve", {})
+        await bea.call("POST", f"/v1/alerts/{taken['id']}/approve", {"rev": taken["rev"]})
         began, watch, submissions = time.monotonic(), Watch(), Submissions(ana)
         chaos = Chaos(served, taken["id"], random.Random(seed))
         async with meanwhile(watch.run(served), submissions.run()):

@@ -1,7 +1,7 @@
 """Many small loud alerts at once while a loud one to many people runs: how long each waits for its last hand-over.
 
-A small one is to at most a hundred people around one of the sample people's towns. All are by push and approved at once, when
-the big one has begun to be sent.
+A small one is to at most a hundred people in a town of the sample people's: the more of them there are, the fewer kilometres. All
+are by push and approved at once, when the big one has begun to be sent.
 """
 
 from __future__ import annotations
@@ -17,39 +17,43 @@ from alertd.samples import towns
 
 SMALL = 200
 MOST_PEOPLE = 100
-RADIUS_KM = 3
+RADII_KM = (3, 1.5, 0.8, 0.4, 0.2)
 LOOK_EVERY_S = 0.1
 
 
-def _document(name: str, town: tuple[str, str, float, float, int]) -> dict[str, Any]:
+def _document(name: str, circle: dict[str, Any]) -> dict[str, Any]:
     document = alert()
-    circle = {"center": [town[2], town[3]], "radius_km": RADIUS_KM}
     of_case = {**document["case"], "number": name}
     return {**document, "external_id": name, "case": of_case, "channels": ["push"], "target": {"circles": [circle]}}
 
 
 async def pending(ana: Client) -> list[str]:
     """Small alerts that wait for their second person."""
-    small = [town for town in towns() if await _is_small(ana, town)]
+    small = [circle for town in towns() if (circle := await _small(ana, [town[2], town[3]]))]
     if not small:
         raise DemoError("No town has few people enough.")
-    documents = [_document(f"small-{i}", town) for i, town in enumerate(islice(cycle(small), SMALL))]
+    documents = [_document(f"small-{i}", circle) for i, circle in enumerate(islice(cycle(small), SMALL))]
     return [(await ana.call("POST", "/v1/alerts", document))["id"] for document in documents]
 
 
-async def _is_small(ana: Client, town: tuple[str, str, float, float, int]) -> bool:
-    try:
-        audience = (await ana.call("POST", "/v1/alerts?dry_run=true", _document("small", town)))["audience"]
-    except DemoError:  # nobody, or too few, live there
-        return False
-    return isinstance(audience["people"], int) and audience["people"] <= MOST_PEOPLE
+async def _small(ana: Client, center: list[float]) -> dict[str, Any] | None:
+    """The widest circle around a town that has few people enough."""
+    for radius_km in RADII_KM:
+        circle = {"center": center, "radius_km": radius_km}
+        try:
+            audience = (await ana.call("POST", "/v1/alerts?dry_run=true", _document("small", circle)))["audience"]
+        except DemoError:  # nobody, or too few, live there
+            return None
+        if isinstance(audience["people"], int) and audience["people"] <= MOST_PEOPLE:
+            return circle
+    return None
 
 
 async def told(bea: Client, small: list[str], big: str) -> dict[str, Any]:
     """Approve the small ones when the big one has begun; answers how long they took, by the store's clock."""
     while not (await bea.call("GET", f"/v1/alerts/{big}/progress"))["first_send_s"]:  # noqa: ASYNC110  another process
         await asyncio.sleep(LOOK_EVERY_S)
-    await asyncio.gather(*(bea.call("POST", f"/v1/alerts/{one}/approve", {}) for one in small))
+    await asyncio.gather(*(bea.call("POST", f"/v1/alerts/{one}/approve", {"rev": 1}) for one in small))
     ends = []
     for one in small:
         while (end := await bea.call("GET", f"/v1/alerts/{one}/progress"))["state"] != "sent":  # noqa: ASYNC110

@@ -69,7 +69,7 @@ class Bench:
     async def approved(self, document: dict[str, Any]) -> tuple[str, float]:
         """An alert that is on its way: its id, and when it was approved (UNIX seconds)."""
         taken = await self.ana.call("POST", "/v1/alerts", document)
-        await self.bea.call("POST", f"/v1/alerts/{taken['id']}/approve", {})
+        await self.bea.call("POST", f"/v1/alerts/{taken['id']}/approve", {"rev": taken["rev"]})
         return taken["id"], time.time()
 
     async def sent(self) -> list[int]:

@@ -55,7 +55,7 @@ async def measure(addresses: int, data: Path, *, crowd: bool) -> dict[str, Any]:
         taken = await ana.call("POST", "/v1/alerts", {**alert(), "target": EVERYWHERE, "channels": ["push"]})
         small = await pending(ana) if crowd else []
         idle_s = sum(cpu_s for _, cpu_s in workers(process))
-        await bea.call("POST", f"/v1/alerts/{taken['id']}/approve", {})
+        await bea.call("POST", f"/v1/alerts/{taken['id']}/approve", {"rev": taken["rev"]})
         beside = await told(bea, small, taken["id"]) if crowd else {}
         last = await watch(bea, taken["id"])
         counts = last["channels"]["push"]

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import re
 import tempfile
+import threading
 import urllib.request
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +23,7 @@ from tests.unit.alertd.samples import MISSING_CHILD, changed
 
 FILE = Path(__file__).parents[2] / "alertd" / "api" / "examples.json"
 JSON, NDJSON, FORM = "application/json", "application/x-ndjson", "application/x-www-form-urlencoded"
+BINARY = "application/octet-stream"
 CAP, MULTIPART, EVENTS = "application/cap+xml", "multipart/form-data", "text/event-stream"
 FACTS = {
     "source": "her mother",
@@ -58,6 +61,18 @@ WATER = """<?xml version="1.0" encoding="UTF-8"?>
     <description>No beba agua del grifo hasta nuevo aviso.</description>
     <area><areaDesc>Sevilla</areaDesc><geocode><valueName>INE</valueName><value>41091</value></geocode></area>
   </info>
+</alert>
+"""
+ACK = """<?xml version="1.0" encoding="UTF-8"?>
+<alert xmlns="urn:oasis:names:tc:emergency:cap:1.2">
+  <identifier>radio-4711</identifier>
+  <sender>gateway.radio.example</sender>
+  <sent>{sent}</sent>
+  <status>Actual</status>
+  <msgType>Ack</msgType>
+  <scope>Private</scope>
+  <addresses>alerts@centre.example</addresses>
+  <references>alerts@centre.example,{alert},{sent}</references>
 </alert>
 """
 #: What no sandbox is asked: carriers, relays and providers of the outside come with proofs of their own.
@@ -183,9 +198,12 @@ def walk(served: Served) -> dict[str, Any]:
     told = _told(w, alert, ana, bea)
     _decided(w, {**alert, "external_id": "cms-88214"}, ana, bea)
     _alone(w, {**alert, "external_id": "cms-88216"})
+    _on_call(w, {**alert, "external_id": "cms-88217"})
+    _beyond(w, {**alert, "external_id": "cms-88218"})
     _messages(w, alert)
     _around(w, told, now, bea)
     _webhooks(w)
+    _distributors(w, {**alert, "external_id": "cms-88217"}, ana, bea)
     _life(w, told, media, now, ana, bea)
     return {name: w.examples[name] for name in sorted(w.examples)}
 
@@ -204,9 +222,14 @@ def _access(w: Walk) -> tuple[str, str]:
     w.call("list_organisations", "GET", "/v1/organisations")
     w.call("rotate_key", "POST", f"/v1/keys/{eva['key']}/rotate", {"overlap_s": 3600})
     w.call("revoke_key", "DELETE", f"/v1/keys/{eva['key']}")
-    w.call("list_carriers", "GET", "/v1/carriers")
+    _carriers(w)
     w.call("show_kind", "GET", "/v1/kinds/missing-child", show=_shorter)
     return ana["token"], bea["token"]
+
+
+def _carriers(w: Walk) -> None:
+    w.call("list_carriers", "GET", "/v1/carriers")
+    w.call("test_carrier", "POST", "/v1/carriers/sandbox-mail/test", {"to": "me@centre.example"})
 
 
 def _operators(w: Walk) -> None:
@@ -252,12 +275,69 @@ def _alone(w: Walk, alert: dict[str, Any]) -> None:
     dora, fay = _signed_in(w, "dora"), _signed_in(w, "fay")
     alert = changed(alert, "author/subject", "dora@centre.example")
     one = f"/v1/alerts/{w.call('create_alert', 'POST', '/v1/alerts', alert, headers=dora)['id']}"
-    w.call("break_glass", "POST", f"{one}/break-glass", {"reason": "Nobody on call answers"}, headers=dora)
+    w.call("break_glass", "POST", f"{one}/break-glass", {"reason": "Nobody on call answers", "rev": 1}, headers=dora)
     w.call("list_reviews", "GET", "/v1/reviews")
     review = {"verdict": "justified", "note": "Two were called in vain; the alert was right"}
     w.call("review_alert", "POST", f"{one}/review", review, headers=fay)
     w.call("put_organisation", "PUT", default, whole, key=carl)
     w.call("cancel_alert", "POST", f"{one}/cancel", {"reason": "It was a walk", "notify": "none"})
+
+
+def _on_call(w: Walk, alert: dict[str, Any]) -> None:
+    """Gus's alert waits; Hal has it."""
+    desk = {
+        "name": "Duty desk",
+        "subject": "hal@centre.example",
+        "addresses": [{"channel": "sms", "number": "+34600000000"}],
+    }
+    hours = [{"days": ["mon", "tue", "wed", "thu", "fri"], "from": "08:00", "to": "20:00"}]
+    deputy = {"name": "Deputy", "addresses": [{"channel": "mail", "mailbox": "deputy@centre.example"}], "hours": hours}
+    steps = [{"people": [desk]}, {"people": [deputy]}]
+    rota = {"time_zone": "Europe/Madrid", "after_min": 5, "times": 3, "hold_min": 15, "steps": steps}
+    w.call("put_oncall", "PUT", "/v1/oncall", rota)
+    w.call("show_oncall", "GET", "/v1/oncall")
+    gus, hal = _signed_in(w, "gus"), _signed_in(w, "hal")
+    alert = changed(alert, "author/subject", "gus@centre.example")
+    one = f"/v1/alerts/{w.call('create_alert', 'POST', '/v1/alerts', alert, headers=gus)['id']}"
+    w.served.wait_for(lambda: any(call["pages"] for call in w.served.call("GET", "/v1/oncall/alerts")[1]["calls"]))
+    w.call("list_calls", "GET", "/v1/oncall/alerts")
+    w.call("take_alert", "POST", f"{one}/take", headers=hal)
+    w.call("cancel_alert", "POST", f"{one}/cancel", {"reason": "It was a walk", "notify": "none"})
+
+
+def _beyond(w: Walk, alert: dict[str, Any]) -> None:
+    """Sevilla alerts in Cádiz, too, which refuses, is asked again, and permits it."""
+    names, ids = {"sevilla": "Policía de Sevilla", "cadiz": "Policía de Cádiz"}, {"sevilla": "ES-SE", "cadiz": "ES-CA"}
+    for org, region in ids.items():
+        ground = {"name": names[org], "jurisdiction": {"regions": [region]}}
+        w.call("put_organisation", "PUT", f"/v1/organisations/{org}", ground)
+    scopes = ["alerts:read", "alerts:write", "alerts:approve"]
+    ana, bea, eva = (
+        w.call("create_key", "POST", "/v1/keys", {"subject": f"{who}@{org}.example", "scopes": scopes, "organisation": org})[
+            "token"
+        ]
+        for who, org in (("ana", "sevilla"), ("bea", "sevilla"), ("eva", "cadiz"))
+    )  # fmt: skip
+    alert = changed(changed(alert, "author/subject", None), "case/children/0/photos", [])
+    alert = changed(alert, "case/number", "SE-2026-118")
+    both = {**alert, "target": {"regions": ["ES-SE", "ES-CA"], "beyond": "ask"}}
+    made = w.call("create_alert", "POST", "/v1/alerts", both, key=ana)
+    rev = w.served.call("GET", f"/v1/alerts/{made['id']}", key=bea)[1]["rev"]
+    w.call("approve_alert", "POST", f"/v1/alerts/{made['id']}/approve", {"rev": rev}, key=bea)
+    one = f"/v1/permissions/{made['id']}"
+    w.call("list_permissions", "GET", "/v1/permissions?state=asked", key=eva)
+    ground = w.call("show_permission", "GET", one, key=eva, show=_in_few)["ground"]
+    w.call("refuse_permission", "POST", f"{one}/refuse", {"reason": "We look into it ourselves"}, key=eva)
+    w.call("ask_permission", "POST", f"/v1/alerts/{made['id']}/permissions", {"organisation": "cadiz"}, key=ana)
+    w.call("grant_permission", "POST", f"{one}/grant", {"ground": ground}, key=eva)
+    order = {"reason": "She was found", "code": "withdrawn", "notify": "none"}
+    w.call("cancel_alert", "POST", f"/v1/alerts/{made['id']}/cancel", order, key=ana)
+
+
+def _in_few(request: dict[str, Any]) -> dict[str, Any]:
+    """A request with its ground and its messages cut short."""
+    first = {**request["messages"], **{name: request["messages"][name][:1] for name in ("languages", "messages")}}
+    return {**request, "geometry": {"type": "MultiPolygon", "coordinates": []}, "messages": first}
 
 
 def _shorter(kind: dict[str, Any]) -> dict[str, Any]:
@@ -272,6 +352,18 @@ def _places(w: Walk) -> None:
     w.call("show_region", "GET", "/v1/regions/41091?geometry=none")
     w.call("draw_region", "PUT", "/v1/regions/PATROL-1", {"name": "Our patrol area", "geometry": SQUARE})
     w.call("preview_target", "POST", "/v1/targets/preview", {"target": {"polygons": [SQUARE]}})
+    _own_regions(w)
+
+
+def _own_regions(w: Walk) -> None:
+    """A file of one region, tried."""
+    harbour = {"type": "Feature", "properties": {"id": "PORT-1", "title": "Muelle de Tablada"}, "geometry": SQUARE}
+    text = json.dumps({"type": "FeatureCollection", "features": [harbour]})
+    words = "format=geojson&name=port&kind=city&code_field=id&name_field=title&country=ES&dry_run=true"
+    begun = w.call("import_regions", "POST", f"/v1/regions/import?{words}", text, kind=BINARY)
+    one = f"/v1/regions/imports/{begun['id']}"
+    w.served.wait_for(lambda: w.served.call("GET", one)[1]["state"] != "running")
+    w.call("show_import", "GET", one)
 
 
 def _subscribers(w: Walk) -> None:
@@ -285,6 +377,12 @@ def _subscribers(w: Walk) -> None:
     w.call("put_address", "PUT", f"{one}/addresses/2", {"channel": "push", "token": "token-of-maria"})
     w.call("drop_address", "DELETE", f"{one}/addresses/2")
     w.call("lookup_subscriber", "POST", "/v1/subscribers/lookup", {"channel": "sms", "value": "+34612345678"})
+    left = {"channel": "sms", "value": "+34699999999"}
+    w.call(
+        "suppress_addresses", "POST", "/v1/suppressions", {"addresses": [{"channel": "sms", "number": "+34699999999"}]}
+    )
+    w.call("lookup_suppression", "POST", "/v1/suppressions/lookup", left)
+    w.call("lift_suppression", "POST", "/v1/suppressions/lift", {**left, "reason": "error"})
     address = {"channel": "push", "token": "token-of-p1"}
     lines = [{"id": "p1", **MARIA, "addresses": [address]}, {"id": "p2", **MARIA, "languages": []}]
     text = "".join(json.dumps(line) + "\n" for line in lines)
@@ -309,7 +407,7 @@ def _told(w: Walk, alert: dict[str, Any], ana: str, bea: str) -> str:
     made = w.call("create_alert", "POST", "/v1/alerts", alert, key=ana)
     one = f"/v1/alerts/{made['id']}"
     people = made["audience"]["people"]
-    w.call("approve_alert", "POST", f"{one}/approve", {"people": people}, key=bea)
+    w.call("approve_alert", "POST", f"{one}/approve", {"people": people, "rev": made["rev"]}, key=bea)
     w.served.wait_for(lambda: w.served.progress(made["id"])["state"] == "sent")
     w.call("alert_progress", "GET", f"{one}/progress")
     w.call("alert_progress", "GET", f"{one}/progress", accept=EVENTS)
@@ -334,7 +432,7 @@ def _decided(w: Walk, alert: dict[str, Any], ana: str, bea: str) -> None:
     ring = {"center": [-5.9756, 37.3919], "radius_km": 30, "loudness": "normal", "delay_min": 15}
     later = {**alert, "external_id": "cms-88215", "target": {"rings": [ring]}}
     one = f"/v1/alerts/{w.call('create_alert', 'POST', '/v1/alerts', later, key=ana)['id']}"
-    w.call("approve_alert", "POST", f"{one}/approve", key=bea)
+    w.call("approve_alert", "POST", f"{one}/approve", {"rev": w.served.call("GET", one)[1]["rev"]}, key=bea)
     w.call("pause_alert", "POST", f"{one}/pause", key=ana)
     w.call("resume_alert", "POST", f"{one}/resume", key=bea)
     order = {"reason": "Two reports of one child", "code": "withdrawn"}
@@ -381,13 +479,82 @@ def _webhooks(w: Walk) -> None:
     w.call("remove_webhook", "DELETE", one)
 
 
+class _Gateway(http.server.BaseHTTPRequestHandler):
+    """Takes whatever it is posted, or refuses it, by the path."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(400 if self.path == "/refuses" else 202)
+        self.end_headers()
+
+    def log_message(self, *_args: Any) -> None:
+        """Nothing."""
+
+
+def _distributors(w: Walk, alert: dict[str, Any], ana: str, bea: str) -> None:
+    """Two get an alert: one says later that it has it, and is asked when it is over; the other refuses it."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Gateway) as gateway:
+        threading.Thread(target=gateway.serve_forever, daemon=True).start()
+        site = f"http://127.0.0.1:{gateway.server_port}"
+        _distributed(w, alert, ana, bea, site)
+        gateway.shutdown()
+    names = {name for name in w.examples if "distribut" in name or name == "confirm_takedown"}
+    kept = json.dumps({name: w.examples[name] for name in names})
+    w.examples |= json.loads(
+        kept.replace(site, "https://gateway.radio.example").replace("127.0.0.1", "gateway.radio.example")
+    )
+
+
+def _distributed(w: Walk, alert: dict[str, Any], ana: str, bea: str, site: str) -> None:
+    radio = {
+        "name": "Radio Sevilla", "url": f"{site}/cap", "languages": ["es"], "levels": ["child-alert"],
+        "jurisdiction": {"regions": ["ES-SE"]}, "authorization": "Bearer 5f0c",
+    }  # fmt: skip
+    made = w.call(
+        "create_distributor",
+        "POST",
+        "/v1/distributors",
+        radio,
+        show=lambda one: {**one, "secret": "whsec_and-its-secret"},
+    )
+    screens = w.call("create_distributor", "POST", "/v1/distributors", {"name": "Screens", "url": f"{site}/refuses"})
+    w.call("list_distributors", "GET", "/v1/distributors")
+    one = f"/v1/distributors/{made['id']}"
+    w.call("get_distributor", "GET", one)
+    made = w.call(
+        "rotate_distributor", "POST", f"{one}/rotate", show=lambda one: {**one, "secret": "whsec_and-its-secret"}
+    )
+    w.call("put_distributor", "PUT", one, {name: value for name, value in radio.items() if name != "authorization"})
+    w.call("test_distributor", "POST", f"{one}/test")
+    told = w.call("create_alert", "POST", "/v1/alerts", alert, key=ana)["id"]
+    rev = w.served.call("GET", f"/v1/alerts/{told}")[1]["rev"]
+    w.call("approve_alert", "POST", f"/v1/alerts/{told}/approve", {"rev": rev}, key=bea)
+    having = f"/v1/alerts/{told}/distribution"
+    w.served.wait_for(lambda: _became(w, having, {"accepted", "refused"}))
+    ack = ACK.format(sent=_text(datetime.now(UTC)).replace("Z", "-00:00"), alert=told)
+    w.call("take_distributor_receipt", "POST", f"/v1{made['receipts'].partition('/v1')[2]}", ack, kind=CAP)
+    w.call("alert_distribution", "GET", having)
+    w.call("resend_distribution", "POST", f"{having}/{screens['id']}/resend", key=ana)
+    w.served.wait_for(lambda: _became(w, having, {"acknowledged", "refused"}))
+    w.call("cancel_alert", "POST", f"/v1/alerts/{told}/cancel", {"reason": "It was a walk", "notify": "none"})
+    w.served.wait_for(lambda: w.served.call("GET", having)[1]["distributors"][0]["takedown"]["state"] == "open")
+    w.call("confirm_takedown", "POST", f"{having}/{made['id']}/confirm", key=ana)
+    w.call("remove_distributor", "DELETE", f"/v1/distributors/{screens['id']}")
+
+
+def _became(w: Walk, having: str, states: set[str]) -> bool:
+    """Whether the messages of an alert are in these states, and in all of them."""
+    shares = w.served.call("GET", having)[1]["distributors"]
+    return {one["state"] for share in shares for one in share["messages"]} == states
+
+
 def _life(w: Walk, alert: str, media: str, now: datetime, ana: str, bea: str) -> None:
     """What follows an alert, to its end."""
     one = f"/v1/alerts/{alert}"
     w.call("resend_deliveries", "POST", f"{one}/deliveries/resend", {"states": ["failed"], "channel": "sms"}, key=bea)
     wider = {**w.served.call("GET", one)[1]["alert"], "target": {"regions": ["ES-SE"]}, "notify": "full"}
     update = w.call("update_alert", "POST", f"{one}/updates", wider, key=ana)
-    w.call("approve_alert", "POST", f"/v1/alerts/{update['id']}/approve", key=bea)
+    w.call("approve_alert", "POST", f"/v1/alerts/{update['id']}/approve", {"rev": update["rev"]}, key=bea)
     later = {"expires": _text(now + timedelta(days=2)), "reason": "Still missing"}
     w.call("extend_alert", "POST", f"{one}/extend", later, key=bea)
     w.call("restrict_alert", "POST", f"{one}/restrict", {"reason": "Her identity is protected."}, key=ana)
@@ -397,6 +564,7 @@ def _life(w: Walk, alert: str, media: str, now: datetime, ana: str, bea: str) ->
     w.call("stand_down_case", "POST", f"{case}/stand-down", {"reason": "She was found."}, key=ana)
     closing = {"outcome": "She was found, well.", "notify": "none"}
     w.call("close_alert", "POST", f"{one}/close", closing, key=bea)
+    w.call("found_alert", "POST", f"{one}/found", closing, key=bea)
     w.served.wait_for(lambda: _is_told(w, alert))
     w.call("alert_report", "GET", f"{one}/report", show=_short)
     w.call("alert_evidence", "GET", f"{one}/evidence", show=lambda whole: {**whole, "payload": whole["payload"][:72]})

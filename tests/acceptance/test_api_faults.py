@@ -41,11 +41,13 @@ CASES = [
     ({"author/subject": "someone@else.example"}, 403, "not-allowed", ["/author/subject"]),
     ({"case/contact": [{"url": "https://centre.example/" + "x" * 1600}]}, 422, "message-impossible", ["/channels/1"]),
     (
-        {"case/contact": [{"dial": "116000", "countries": ["FR"]}]},
+        {"case/contact": [{"dial": "116000", "countries": ["FR"]}, {"text": "sms:+34600000000", "role": "deaf"}]},
         422,
         "contact-unreachable-from-area",
         ["/case/contact"],
     ),
+    ({"case/contact": [{"dial": "116000", "countries": ["ES"]}]}, 422, "contact-voice-only", ["/case/contact"]),
+    ({"starts": "2020-01-01T00:00:00Z"}, 400, "invalid-request", ["/starts"]),
     ({"publish/page": True}, 400, "invalid-request", ["/publish/page"]),
 ]
 
@@ -108,11 +110,14 @@ def test_a_preview_counts_every_ring_and_tells_the_buffer(served: Served, ana: s
 
 
 def test_a_bow_tie_is_mended_and_said(served: Served, ana: str):
-    """A shape that crosses itself is repaired, and the preview tells it."""
+    """A shape that crosses itself is repaired, and the preview tells it: in a sentence, and as a code with its figures."""
     target = {"polygons": [{"type": "Polygon", "coordinates": BOW_TIE}]}
     status, answer = served.call("POST", "/v1/targets/preview", {"target": target}, ana)
     assert status == 200
     assert answer["area"]["repairs"][0].startswith("/polygons/0")
+    (mended,) = answer["area"]["mended"]
+    assert (mended["code"], f"{mended['pointer']}: {mended['text']}") == ("crossed", answer["area"]["repairs"][0])
+    assert mended["figures"]["after_km2"] == pytest.approx(answer["area"]["km2"], abs=0.01)
     assert len(answer["geometry"]["coordinates"]) == 2
 
 

@@ -153,7 +153,7 @@ def test_only_an_administrator_makes_keys_for_others(served: Served, alert: dict
     own = {"subject": "MAL@centre.example", "scopes": scopes[1:]}
     second = served.call("POST", "/v1/keys", own, mallory)[1]["token"]
     taken = served.call("POST", "/v1/alerts", changed(alert, "author", {}), mallory)[1]
-    status, answer = served.call("POST", f"/v1/alerts/{taken['id']}/approve", {}, second)
+    status, answer = served.call("POST", f"/v1/alerts/{taken['id']}/approve", {"rev": 1}, second)
     assert (status, answer["type"]) == (403, "/problems/same-person")
     status, answer = served.call("POST", "/v1/keys", {"subject": "ma\u200bl", "scopes": scopes})
     assert (status, pointers(answer)) == (400, ["/subject"])

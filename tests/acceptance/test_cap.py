@@ -226,6 +226,22 @@ def test_what_no_alert_can_be_made_of_is_refused(served: Served, ana: str, old: 
     assert answer["errors"][0]["line"] > 1
 
 
+def test_what_takes_effect_tomorrow_is_not_told_today(served: Served, ana: str, bea: str):
+    """It waits as an alert with `starts` does; what would end before it takes effect is refused, with the line."""
+    tomorrow = (SENT + timedelta(hours=6)).isoformat()
+    document = named("water-8").replace("2026-11-25T08:05:00+01:00", tomorrow)
+    taken = post(served, document, ana)[1]
+    assert served.call("POST", f"/v1/alerts/{taken['id']}/approve", {}, bea)[0] == 200
+    shown = served.call("GET", f"/v1/alerts/{taken['id']}", key=bea)[1]
+    assert shown["state"] == "scheduled"
+    assert datetime.fromisoformat(shown["starts"]) == SENT + timedelta(hours=6)
+    late = named("water-9").replace("2026-11-25T08:05:00+01:00", (SENT + timedelta(hours=13)).isoformat())
+    status, answer = post(served, late, ana)
+    assert 400 <= status < 500
+    assert pointers(answer) == ["/info/0/effective"]
+    assert answer["errors"][0]["line"] > 1
+
+
 def test_hostile_documents_are_answered(served: Served, ana: str):
     """Entities, floods and what is no XML at all get their answer, and the service goes on."""
     for body, expected in (

@@ -18,6 +18,8 @@ from geofences.targets import Target, resolve
 from geofences.tiles import locate, position
 from tests.acceptance.conftest import CHANNELS, Served
 
+pytestmark = pytest.mark.once
+
 PEOPLE = 3_000
 SLOW = {"rules": [{"prefix": "", "do": "slow", "delay_s": 0.2}]}  # so that an alert lasts long enough to be interrupted
 
@@ -116,6 +118,27 @@ def test_everything_killed(installation: Callable[..., Served], alert: dict[str,
     after = served.recorded("push")
     assert before.keys() | after.keys() == wanted["push"]
     assert len(before.keys() & after.keys()) <= served.progress(alert_id)["channels"]["push"]["doubled"]
+
+
+def test_people_on_call_are_told_whatever_is_killed(installation: Callable[..., Served], alert: dict[str, Any]):
+    """An alert was taken in, and everything dies at once and again a moment later: they are told once it is there again, whatever the dying carrier made of it."""
+    served = installation(100)
+    people = [{"name": "Desk", "addresses": [{"channel": "sms", "number": "+34600000001"}]}]
+    rota = {"time_zone": "Europe/Madrid", "steps": [{"people": people}]}
+    assert served.call("PUT", "/v1/oncall", rota)[0] == 200
+    ana = served.person("ana@centre.example")
+    status, taken = served.call("POST", "/v1/alerts", {**alert, "target": {"regions": ["ES"]}}, ana)
+    assert status == 202, taken
+    for _ in range(2):
+        served.process.kill()
+        served.ended()
+        served.start()
+
+    def pages() -> list[Any]:
+        return [page for call in served.call("GET", "/v1/oncall/alerts")[1]["calls"] for page in call["pages"]]
+
+    served.wait_for(lambda: any(page["taken"] for page in pages()))
+    assert [page["name"] for page in pages() if page["taken"]] == ["Desk"]
 
 
 def test_stopped_in_order(installation: Callable[..., Served], alert: dict[str, Any], wanted: Any):

@@ -45,6 +45,17 @@ def test_the_told_are_told_at_a_token_rotated_in_between(served: Served, alert: 
     ]  # fmt: skip
 
 
+def test_a_child_who_is_found_is_told_of_in_one_call(served: Served, alert: dict[str, Any], bea: str):
+    """`found` hides the alert and ends it, as its close would; said again, or as a close in the same words, it answers the same."""
+    alert_id = served.approved({**alert, "channels": ["push"], "target": {"regions": ["41091"]}})
+    served.wait_for(lambda: served.progress(alert_id)["state"] == "sent")
+    outcome = {"outcome": "Found, well"}
+    ends = [served.call("POST", f"/v1/alerts/{alert_id}/{end}", outcome, bea) for end in ("found", "found", "close")]
+    assert [(status, one["state"], one["told_by"]) for status, one in ends] == [(200, "closed", f"{alert_id}-2")] * 3
+    history = served.call("GET", f"/v1/alerts/{alert_id}/history")[1]["acts"]
+    assert "alert.found" in {one["act"] for one in history}
+
+
 def test_breaches_are_refused(served: Served, alert: dict[str, Any], ana: str):
     """Each with its problem: what was never sent, what is not stood down, whoever may not, and what cannot be read."""
     pending = served.call("POST", "/v1/alerts", alert, ana)[1]["id"]

@@ -58,7 +58,8 @@ def test_what_is_asked_for_is_shown(served: Served, alert: dict[str, Any]):
 
 def test_people_are_told_the_number_of_where_they_are(served: Served, alert: dict[str, Any]):
     """Of two short numbers, that of the area's country, whichever comes first."""
-    two = [{"dial": "119", "countries": ["FR"]}, {"dial": "112", "countries": ["ES"]}]
+    deaf = {"text": "sms:+34600000000", "role": "deaf"}
+    two = [{"dial": "119", "countries": ["FR"]}, {"dial": "112", "countries": ["ES"]}, deaf]
     answer = previewed(served, changed(alert, "case/contact", two), "?channels=push,sms,mail&languages=en,fr")
     for message in answer["messages"]:
         assert "112" in (message["body"] or message["text"])
@@ -108,7 +109,10 @@ def test_a_general_alert_is_shown_in_the_languages_it_has(served: Served, alert:
     ("expires", "2020-01-01T00:00:00Z", "expired", "/expires"),
     ("info/fr", {"description": "x", "source": "machine"}, "translation-unreviewed", "/info/fr"),
     ("channels", ["webpush"], "channel-unavailable", "/channels/0"),
-    ("case/contact", [{"dial": "119", "countries": ["FR"]}], "contact-unreachable-from-area", "/case/contact"),
+    (
+        "case/contact", [{"dial": "119", "countries": ["FR"]}, {"text": "sms:+34600000000", "role": "deaf"}],
+        "contact-unreachable-from-area", "/case/contact",
+    ),
     ("target/regions", ["41O91"], "unknown-region", "/target/regions/0"),
     ("level", "loud", "invalid-request", "/level"),
 ])  # fmt: skip
@@ -150,6 +154,14 @@ def test_what_follows_an_alert_is_shown_before_it_is_needed(served: Served, aler
     assert closed["title"].startswith(
         "SIMULACRO – no ha desaparecido ningún menor – Alerta de menor desaparecido finalizada"
     )
+
+
+def test_an_end_says_of_which_moment_the_alert_was(served: Served, alert: dict[str, Any]):
+    """Whoever stands it down reads what people will read: when they were told, on the clocks of the case, and not what time it is now."""
+    query = "?channels=push&languages=en&occasion=stand-down&alerted=2026-08-14T09:30:00Z"
+    [told] = previewed(served, alert, query)["messages"]
+    assert "11:30" in told["body"]
+    assert "14" in told["body"]
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,9 @@ from tests.acceptance.conftest import Served
 ROOT = Path(__file__).parents[2]
 CLIENT = ROOT / ".cache" / "peers" / "client"
 
-#: Statuses that are no verdict on the form of a request: who asks, what there is, how it stands (409, 410, 412), and what a
+#: Statuses that are no verdict on the form of a request: who asks, what there is, how it stands (409, 410, 412, 428), and what a
 #: well-formed request may still not ask for (422: the catalogue's own kinds, and an Idempotency-Key used before).
-NO_VERDICT = ["2xx", "3xx", 401, 403, 404, 409, 410, 412, 422, 429, "5xx"]
+NO_VERDICT = ["2xx", "3xx", 401, 403, 404, 409, 410, 412, 422, 428, 429, "5xx"]
 #: Operations that may answer 400 to what the schema allows, because JSON Schema cannot say it. `hooks.py` checks that each
 #: place at fault is named then.
 BEYOND_SCHEMA = {
@@ -37,27 +37,36 @@ BEYOND_SCHEMA = {
     "create_cap": "CAP has a schema of its own",
     "extend_alert": "times are within 1900 and 2199",
     "create_media": "the file is a photo; texts are not of spaces alone",
-    "put_organisation": "a jurisdiction names a region or a polygon; names are not of spaces alone",
+    "put_organisation": "a jurisdiction names a region or a polygon; names are not of spaces alone; a rule can be met; contacts as in create_alert",
+    "put_oncall": "phone numbers, mailboxes, time zones; hours end at another time than they begin; nothing twice; names have a visible character",
     "create_key": "names of people have no control characters; a key ends in the future; one that speaks for others approves nothing; a jurisdiction as in put_organisation",
     "put_subscriber": "a place is a point or a region; phone numbers, mailboxes, time zones; nothing twice",
     "patch_subscriber": "a merge patch is judged by what comes of it",
     "put_place": "a place is a point or a region",
     "put_address": "phone numbers and mailboxes",
     "lookup_subscriber": "phone numbers and mailboxes",
+    "suppress_addresses": "phone numbers and mailboxes; web push is not handled yet",
+    "lookup_suppression": "phone numbers and mailboxes",
+    "lift_suppression": "phone numbers and mailboxes",
     "put_text": "texts have a visible character and no control characters",
     "draw_region": "texts have a visible character and no control characters",
     "create_operator": "names of people have a visible character and no control characters",
     "change_operator": "names of people have a visible character and no control characters",
+    "test_carrier": "an address is one of the carrier's channel",
     "stop_sending": "a key is named where `what` is `key`",
     "resume_sending": "a key is named where `what` is `key`",
     "create_webhook": "the URL is of the public internet; types are those of events",
     "replay_webhook": "a cursor or an event",
+    "create_distributor": "as create_webhook; a jurisdiction as in put_organisation; names are not of spaces alone",
+    "put_distributor": "as create_distributor",
+    "take_distributor_receipt": "CAP has a schema of its own",
     "take_receipt": "what a carrier posts is the carrier's",
     "take_mail_reports": "what a relay posts is the relay's",
 }
 
 #: What the generator knows nothing of: bytes to it.
 BYTES = (
+    "application/octet-stream",
     "application/x-ndjson",
     "text/event-stream",
     "application/cap+xml",
@@ -83,9 +92,9 @@ body = AlertRequest.from_dict(json.loads(document))
 made = create_alert.sync(client=author, body=body, idempotency_key="once")
 assert isinstance(made, Submitted), made
 assert create_alert.sync(client=author, body=body, idempotency_key="once").id == made.id
-own = approve_alert.sync(made.id, client=author, body=Approve())
+own = approve_alert.sync(made.id, client=author, body=Approve(rev=made.rev))
 assert own.type_ == "/problems/same-person", own
-assert approve_alert.sync(made.id, client=approver, body=Approve(people=made.audience.people)).state == "approved"
+assert approve_alert.sync(made.id, client=approver, body=Approve(people=made.audience.people, rev=made.rev)).state == "approved"
 for _ in range(600):
     progress = alert_progress.sync(made.id, client=approver)
     assert isinstance(progress, ProgressReply), progress
@@ -154,8 +163,12 @@ def _there(served: Served, ana: str, bea: str) -> dict[str, Any]:
     order = {"subject": "eva@centre.example", "name": "Eva", "roles": ["viewer"]}
     eva = served.call("POST", "/v1/operators", order)[1]["id"]
     hook = served.call("POST", "/v1/webhooks", {"url": "https://cases.centre.example/alertd"})[1]["id"]
+    radio = served.call("POST", "/v1/distributors", {"name": "Radio", "url": "https://gateway.radio.example/cap"})[1][
+        "id"
+    ]
     return {
-        "/v1/alerts/": {"id": [told, waiting]},
+        "/v1/alerts/": {"id": [told, waiting], "distributor": [radio]},
+        "/v1/distributors/": {"id": [radio]},
         "/v1/subscribers/": {"id": ["maria"], "n": ["0", "1"], "name": ["home"]},
         "/v1/regions/": {"code": ["41091", "PATROL-1"]},
         "/v1/organisations/": {"org": ["default"]},

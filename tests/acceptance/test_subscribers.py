@@ -116,3 +116,44 @@ def test_subscribers_are_listed_page_by_page(served: Served):
         "token"
     ]
     assert served.call("GET", "/v1/subscribers", key=writer)[0] == 403
+
+
+def test_a_list_of_another_provider_stops_whoever_has_an_address_or_comes_with_one(served: Served):
+    """Taken in one call, looked up and lifted by address, and no address is in the audit or the log."""
+    mailbox = "listed@people.example"
+    addresses = [{"channel": "mail", "mailbox": mailbox}]
+    put(served, "listed", addresses=addresses)
+    strangers = [{"channel": "sms", "number": f"+3469{i:07d}"} for i in range(4_999)]
+    body = {"addresses": [*addresses, *strangers]}
+    assert served.call("POST", "/v1/suppressions", body) == (200, {"listed": 5_000, "stopped": 1})
+    assert served.call("POST", "/v1/suppressions", body) == (200, {"listed": 0, "stopped": 0})
+    one = {"channel": "mail", "value": mailbox}
+    assert set(served.call("POST", "/v1/suppressions/lookup", one)[1]) == {"since"}
+    assert served.call("DELETE", "/v1/subscribers/listed")[0] == 204
+    put(served, "listed", addresses=addresses)
+    assert served.call("POST", "/v1/suppressions/lift", {**one, "reason": "request"}) == (
+        200,
+        {"lifted": True, "active": 1},
+    )
+    assert served.call("POST", "/v1/suppressions/lookup", one)[0] == 404
+    assert served.call("POST", "/v1/suppressions/lift", {**one, "reason": "she phoned"})[0] == 400
+    entries = served.call("GET", "/v1/audit?limit=20")[1]["entries"]
+    lifted = next(each for each in entries if (each["act"], each["outcome"]) == ("suppression.lift", "done"))
+    assert lifted["facts"] == {"reason": "request"}
+    told_of_it = str(entries) + served.log.read_text()
+    assert mailbox not in told_of_it
+    assert "+3469" not in told_of_it
+
+
+def test_a_list_has_bounds_and_says_what_is_no_address(served: Served):
+    """Each fault at its place; nothing of such a list is taken."""
+    good = {"channel": "sms", "number": "+34699999999"}
+    for bad, pointer in [
+        ({"channel": "sms", "number": "12"}, "/addresses/1/number"),
+        ({"channel": "webpush", "subscription": {"endpoint": "https://push.example/1"}}, "/addresses/1/channel"),
+    ]:
+        status, answer = served.call("POST", "/v1/suppressions", {"addresses": [good, bad]})
+        assert (status, answer["errors"][0]["pointer"]) == (400, pointer)
+    assert served.call("POST", "/v1/suppressions", {"addresses": [good] * 5_001})[0] == 400
+    assert served.call("POST", "/v1/suppressions", {"addresses": []})[0] == 400
+    assert served.call("POST", "/v1/suppressions/lookup", {"channel": "sms", "value": good["number"]})[0] == 404

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -16,53 +13,31 @@ from standardwebhooks import Webhook
 
 from tests.acceptance.conftest import Served
 from tests.acceptance.test_cli import alertd, done, refused
+from tests.recorders import Local, a_local
 
 
-@dataclass
-class Receiver:
-    """A program of the test's own that takes what is posted to it."""
-
-    url: str = ""
-    got: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
-
-    def types(self, alert_id: str) -> list[str]:
-        events = [json.loads(body) for _, body in self.got]
-        return [event["type"] for event in events if event["data"].get("alert") == alert_id]
+def types(receiver: Local, alert_id: str) -> list[str]:
+    """Of the events of an alert that it got."""
+    events = [json.loads(body) for _, body in receiver.got]
+    return [event["type"] for event in events if event["data"].get("alert") == alert_id]
 
 
 @pytest.fixture(scope="module")
-def receiver() -> Iterator[Receiver]:
-    """On this machine, as the sandbox allows."""
-    made = Receiver()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            made.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made.url = f"http://127.0.0.1:{server.server_port}/hook"
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield made
-    server.shutdown()
-    server.server_close()
-    thread.join()
+def receiver() -> Iterator[Local]:
+    """A program that is told of events."""
+    with a_local() as made:
+        yield made
 
 
-def test_what_happens_to_an_alert_is_posted_and_can_be_read(served: Served, receiver: Receiver, alert: dict[str, Any]):
+def test_what_happens_to_an_alert_is_posted_and_can_be_read(served: Served, receiver: Local, alert: dict[str, Any]):
     """The same events in the same order, from the submission until everyone has been told; each signed."""
     made = done(served, "webhooks", "add", receiver.url)
     cursor = served.call("GET", "/v1/events")[1]["cursor"]
     alert_id = served.approved(alert)
-    served.wait_for(lambda: "alert.sent" in receiver.types(alert_id))
+    served.wait_for(lambda: "alert.sent" in types(receiver, alert_id))
     page = served.call("GET", f"/v1/events?cursor={cursor}&limit=1000")[1]
     read = [event["type"] for event in page["events"] if event["data"]["alert"] == alert_id]
-    assert read == receiver.types(alert_id)
+    assert read == types(receiver, alert_id)
     assert [one for one in read if one != "alert.progress"] == [
         "alert.pending", "alert.approved", "alert.sending", "alert.sent",
     ]  # fmt: skip
@@ -81,7 +56,7 @@ def alertd_metric(served: Served) -> dict[str, float]:
     return {word: float(value) for word, value in re.findall(r'alertd_webhooks_total\{outcome="(\w+)"\} (\S+)', text)}
 
 
-def test_a_webhook_is_run_from_the_command_line(served: Served, receiver: Receiver):
+def test_a_webhook_is_run_from_the_command_line(served: Served, receiver: Local):
     """Added, listed, tried, told again, given a new secret, removed; what cannot be is refused with the reason."""
     made = done(served, "webhooks", "add", receiver.url, "--event", "alert.rejected")
     assert made["id"] in alertd(served, "webhooks", "list").stdout.decode()

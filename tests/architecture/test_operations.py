@@ -8,13 +8,15 @@ import shlex
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 import yaml
 from typer.core import TyperGroup
 
-from alertd import cli, config
+from alertd import cli, config, registrations, rules
+from alertd.api import OPERATIONS
 
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "ops").rglob("*.md")))
@@ -65,6 +67,68 @@ def test_an_invented_command_would_be_found():
     """The check above can fail."""
     assert unknown_in(["alerts", "resurrect", "1"]) == "resurrect"
     assert unknown_in(["serve", "--sandpit"]) == "--sandpit"
+
+
+def no_operations(text: str) -> list[str]:
+    """The calls to /v1 that a page names, with or without a method, and that the API does not have."""
+    known = [(one.method, re.sub(r"\\{.*?\\}", "[^/]+", re.escape(one.path))) for one in OPERATIONS]
+    calls = re.findall(r"(?:\b(GET|POST|PUT|PATCH|DELETE) )?(/v1/[^\s`\"'),?]*)", text)
+    return [
+        f"{method} {path}"
+        for method, path in calls
+        if not any(method in {"", one} and re.fullmatch(form, path.rstrip(".:;/")) for one, form in known)
+    ]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_calls_exist(page: Path):
+    """Whoever writes a program by a page is not answered 404."""
+    assert no_operations(page.read_text(encoding="utf-8")) == []
+    assert no_operations("`DELETE /v1/alerts/{id}`, /v1/resumptions and `POST /v1/alerts/{id}/found`") == [
+        "DELETE /v1/alerts/{id}",
+        " /v1/resumptions",
+    ]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_settings_exist(page: Path):
+    """Each `section.option` that a page names, where it is no file and no act of the audit."""
+    named = {tuple(name.split(".")) for name in re.findall(r"`(\w+\.\w+)`", page.read_text(encoding="utf-8"))}
+    others = {("store", "restore"), ("alerts", "py")}
+    fields = config.Settings.model_fields
+    assert [
+        name for name in sorted(named - others) if name[0] in fields and not is_option(f"ALERTD_{'__'.join(name)}")
+    ] == []
+
+
+def commands(command: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Each command that does something, by its words."""
+    if not isinstance(command, TyperGroup):
+        yield path, command
+        return
+    context = typer.Context(command)
+    for name in command.list_commands(context):
+        found = command.get_command(context, name)
+        assert found is not None
+        yield from commands(found, f"{path} {name}".strip())
+
+
+def test_every_command_answers_in_json():
+    """But those that run until they are stopped."""
+    mute = [
+        path
+        for path, command in commands(typer.main.get_command(cli.app))
+        if not any("--json" in parameter.opts for parameter in command.params)
+    ]
+    assert mute == ["serve", "api", "worker", "sandbox"]
+
+
+def test_what_is_refused_so_far_is_told():
+    """The README's list has every field that is understood and not honoured yet, and no other."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    [part] = re.findall(r"^## What it does not do yet$(.*?)^What is over is kept", text, re.MULTILINE | re.DOTALL)
+    named = re.findall("`([a-z/.]+)`", part)
+    assert sorted(named) == sorted(path.replace("/", ".") for path, *_ in (*rules.NOT_YET, *registrations.NOT_YET))
 
 
 def is_option(variable: str) -> bool:

@@ -89,6 +89,24 @@ def test_every_option_says_why():
     assert not mute
 
 
+def bounds(field: FieldInfo) -> set[float]:
+    """Those that nobody expects: a port, a share and what cannot be negative have theirs."""
+    limits = {getattr(each, name, None) for each in field.metadata for name in ("ge", "gt", "le", "lt")}
+    return {float(limit) for limit in limits if limit not in {None, 0, 1, 65535}}
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_bound_is_told(section: str):
+    """On the option's line: whoever sets it need not be refused first."""
+    [table] = re.findall(
+        rf"^\[{section}\].*?$(.*?)(?=^\[|\Z)", EXAMPLES.partition("# Carriers:")[0], re.MULTILINE | re.DOTALL
+    )
+    said = {line.partition(" = ")[0]: line.partition("  # ")[2].replace(",", "") for line in table.splitlines()}
+    numbers = {name: set(map(float, re.findall(r"\d+(?:\.\d+)?", text))) for name, text in said.items()}
+    fields = SECTIONS[section].model_fields
+    assert [name for name, field in fields.items() if not bounds(field) <= numbers.get(name, set())] == []
+
+
 def test_file_loads_as_it_stands():
     """It means the same as no file at all."""
     assert config.load(FILE).model_dump() == config.load().model_dump()

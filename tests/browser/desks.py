@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 from alertd.console import STATIC
+from alertd.console.tables import tables
 
 #: Fetched by ops/test.
 AXE = Path(__file__).parents[2] / ".cache/peers/node_modules/axe-core/axe.min.js"
@@ -25,13 +26,14 @@ FOCUSED = """() => {
     return [one.getAttribute('aria-label'), ...[...(one.labels || [])].map(each => each.textContent), one.textContent].join(' ')
 }"""
 #: What each word of the console is in Arabic, by the English one.
-ARABIC = {
-    row[0]: row[3]
-    for row in map(json.loads, re.findall(r'^  "[^"]+": (\[.+\]),$', (STATIC / "words.js").read_text("utf-8"), re.MULTILINE)[::-1])
-}  # fmt: skip
+WORDS: dict[str, list[str]] = json.loads((STATIC / "words.json").read_text(encoding="utf-8"))["words"]
+ARABIC = {row[0]: row[3] for row in reversed(WORDS.values())}
+ARABIC |= {word: tables({})["criterion"]["ar"][code] for code, word in tables({})["criterion"]["en"].items()}
 #: The last choice of language in this browser, before the console starts.
 IN_ARABIC = "localStorage.setItem('alertd.language', 'ar')"
 ZONE = "Europe/Madrid"
+#: What would be refused is what a try is for.
+DRY_RUN = "/v1/alerts?dry_run=true"
 #: What WebGL needs, taken away, as on old desks.
 WITHOUT_WEBGL = ("--disable-gpu", "--disable-software-rasterizer", "--disable-3d-apis")
 #: By when a click is meant to be noticed, and what is expected to be there: this machine may have other things to do.
@@ -65,7 +67,7 @@ class Desk:
         self.page, self.url = page, url
         self.wrong: list[str] = []
         self._words: dict[str, str] = {}
-        self._expected = tuple(f"status of {status}" for status in refusals)
+        self._expected = (DRY_RUN, *(f"status of {status}" for status in refusals))
         page.on(
             "console",
             lambda said: self._said(said.type, f"{said.text} ({said.location['url']}:{said.location['lineNumber']})"),
@@ -165,7 +167,8 @@ class Desk:
             column = page.locator(".column", has=page.locator(f"[lang={language}]"))
             await column.get_by_label(self.say("Place")).fill(place)
             await column.get_by_label(self.say("Clothing")).fill(clothing)
-        # Where a number works comes first: a preview that is asked for in between refuses one that works nowhere.
+        # Where a number works comes first, as does a page: a preview that is asked for in between refuses a number that works nowhere, or alone.
+        await page.get_by_label("https://", exact=True).fill("https://centre.example/tell")
         await self.fill("Works in (ES, FR)", "ES")
         await self.fill("Number", "116000")
 

@@ -62,11 +62,68 @@ async def test_a_region_is_found_drawn_by_hand_and_named(served: Served, browser
         await window.fill("Code", "PATROL-2")
         await window.press("Keep the region")
         await expect(page.locator(".facts")).to_contain_text("Drawn here")
-        await page.get_by_text("Take in a whole library").click()
-        await expect(page.get_by_text("alertd regions import")).to_be_visible()
-        await window.check_readable()
     assert served.call("GET", "/v1/regions/PATROL-1")[1]["name"] == "Their patrol"
     assert served.call("GET", "/v1/regions/PATROL-2")[1]["name"] == "Our patrol"
+
+
+def quays(*codes: str) -> Any:
+    """A file of municipalities beside each other in the harbour of Sevilla, and one of a column that is not asked for."""
+    rows = [
+        {
+            "type": "Feature",
+            "properties": {"id": code, "title": f"Muelle {code}"},
+            "geometry": {
+                "type": "Polygon",
+                "coordinates": [[[x, 37.33], [x + 0.01, 37.33], [x + 0.01, 37.36], [x, 37.36], [x, 37.33]]],
+            },
+        }
+        for code, x in zip(codes, (-6.02, -6.01, -6.00), strict=False)
+    ]
+    whole = json.dumps({"type": "FeatureCollection", "features": rows}).encode()
+    return {"name": "Muelles 2026.geojson", "mimeType": "application/geo+json", "buffer": whole}
+
+
+async def test_a_library_is_tried_then_imported_and_its_regions_are_found(served: Served, plain: Browser, ana: str):
+    """A wrong column is told with those that there are; the dry run shows what would be done; then they are there, also for somebody who
+    loaded the page again in the middle. Whoever is of no administrator's rank is not offered it.
+    """
+    async with desk(plain, served.url) as window:
+        page = window.page
+        await window.sign_in(ana)
+        await page.goto(f"{served.url}/console#/regions")
+        await window.press("Take in a whole library")
+        await page.locator("input[type=file]").set_input_files(quays("Q1", "Q2"))
+        await expect(page.get_by_label("Keep them under")).to_have_value("muelles-2026")
+        await window.fill("Column with the codes", "ids")
+        await window.fill("Column with the names", "title")
+        await window.fill("Country of all of them (ES, FR)", "es")
+        await window.press("Try it, store nothing")
+        await expect(page.get_by_text("Did you mean 'id'")).to_be_visible()
+        await window.check_readable()
+        await window.fill("Column with the codes", "id")
+        await window.press("Try it, store nothing")
+        await expect(page.get_by_text("Tried. Nothing is stored yet")).to_be_visible()
+        await expect(page.locator(".import-report")).to_contain_text("Q1 … Q2")
+        await window.check_readable("rtl")
+        assert served.call("GET", "/v1/regions/Q1")[0] == 404
+        await window.press("Import 2 regions")
+        await page.locator(".importing .is-now", has_text="Reading it").wait_for()  # it takes seconds
+        await page.reload()
+        await expect(page.get_by_text("2 regions are here.")).to_be_visible()
+        await window.press("Back")
+        await window.choose_region("Muelle", "Q2")
+        await expect(page.locator(".facts h2")).to_have_text("Muelle Q2")
+    assert served.call("GET", "/v1/regions/Q1")[1]["parent"] == "ES-SE"
+    key = served.call(
+        "POST",
+        "/v1/keys",
+        {"subject": "eva@centre.example", "scopes": ["alerts:read", "regions:read", "regions:write"]},
+    )[1]["token"]
+    async with desk(plain, served.url) as window:
+        await window.sign_in(key)
+        await window.page.goto(f"{served.url}/console#/regions")
+        await window.page.get_by_role("button", name="Draw a region").wait_for()
+        await expect(window.page.get_by_role("button", name="Take in a whole library")).to_have_count(0)
 
 
 async def test_without_webgl_a_region_comes_from_a_file(served: Served, plain: Browser, ana: str):
@@ -130,6 +187,26 @@ async def test_each_carrier_says_that_it_takes_messages(served: Served, browser:
         await window.page.get_by_role("link", name="New alert").click()
         await expect(window.page.locator(".ribbon")).to_have_count(0)
         await expect(window.page.get_by_label("Case number", exact=True)).to_have_value("SE-2026-300")
+
+
+async def test_a_carrier_is_tested_with_one_message(served: Served, plain: Browser, ana: str):
+    """To an address that is typed there; what the carrier says of it is told in words, and what is no address by its field."""
+    async with desk(plain, served.url, 400) as window:
+        page = window.page
+        await window.sign_in(ana)
+        await page.goto(f"{served.url}/console#/carriers")
+        await page.get_by_role("button", name="Test it: sandbox-sms").click()
+        await window.fill("A number of your own", "somewhere")
+        await window.press("Send the test")
+        await expect(page.get_by_text("A number starts with + and its country code")).to_be_visible()
+        before = served.total("sms")
+        await window.fill("A number of your own", "+34600000009")
+        await window.press("Send the test")
+        await expect(page.get_by_text("The carrier has it.")).to_be_visible()
+        await window.check_readable()
+        await window.check_readable("rtl")
+    assert served.recorded("sms")["+34600000009"] == 1
+    assert served.total("sms") == before + 1
 
 
 async def test_a_carrier_that_fails_is_told_where_everybody_looks(

@@ -7,26 +7,43 @@ import hashlib
 import json
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path, PurePosixPath
 from typing import get_args
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from alertd import service
 from alertd.alerts import AlertState, State
 from alertd.api import OPERATIONS, needs
 from alertd.console import STATIC, console_routes
-from alertd.console.tables import tables
+from alertd.console.tables import module, tables
+from alertd.console.words import modules
+from alertd.errors import CATALOGUE
 from alertd.kinds import Level
+from alertd.rendering.renderer import LEFT_OUT, NEVER_LEFT_OUT
+from alertd.service import forgetting, paging, region_imports, restoring, starting
 from alertd.service.explaining import Told, Why
+from alertd.service.permissions import ACTS
 from alertd.service.planning import Standing
+from geofences.shapes import RepairCode
 
 VENDOR = STATIC / "vendor"
+WORDS: dict[str, list[str]] = json.loads((STATIC / "words.json").read_text(encoding="utf-8"))["words"]
 SCRIPTS = {path.name: path.read_text(encoding="utf-8") for path in STATIC.glob("*.js")}
 #: How many forms a word with a count has, by language.
 FORMS = [2, 2, 2, 5]
-#: Of everything that the console can load before the map's tiles.
-LARGEST_BYTES = 700_000
+#: Packed: what signing in and Now need, and what any screen needs that is opened first, its map included (before the map's tiles).
+FIRST_BYTES, LARGEST_BYTES = 110_000, 700_000
+#: What a page, a sheet or a script asks for before it does anything, and what it asks for when it is needed.
+AT_ONCE = re.compile(
+    r'''(?:^|;)(?:import|export)\b[^;"]*"(\./[^"]+)"|^@import url\("([^"]+)"\)|<(?:link|script)[^>]*(?:href|src)="/console/([^"]+)"''',
+    re.MULTILINE,
+)
+LATER = re.compile(r"""\bimport\("([^"]+)"\)|new URL\("([^"]+)", import\.meta\.url\)""")
+#: MapLibre makes this address by itself.
+WORKER = "vendor/maplibre-gl-worker.mjs"
 
 
 @pytest.fixture
@@ -48,44 +65,96 @@ def test_files_of_others_are_what_was_fetched():
         assert (VENDOR / f"{package['name']}.LICENSE.txt").stat().st_size > 0
 
 
-def test_the_console_is_small():
-    """All of it together, packed, map and drawing included."""
-    packed = sum(
-        len(gzip.compress(path.read_bytes(), 9))
+def asked_by(name: str, pattern: re.Pattern[str]) -> set[str]:
+    """The files that one asks for in this way, by their paths below the console's folder."""
+    text = (STATIC / name).read_text(encoding="utf-8")
+    found = {next(filter(None, match.groups())) for match in pattern.finditer(text)}
+    return {(PurePosixPath(name).parent / one).as_posix() for one in found if one != "./tables.js"}
+
+
+def with_theirs(names: set[str], *patterns: re.Pattern[str]) -> set[str]:
+    """These files, and what they and those ask for in one of these ways."""
+    left, there = names, set[str]()
+    while left:
+        there |= left
+        left = {one for name in left for pattern in patterns for one in asked_by(name, pattern)} - there
+    return there
+
+
+def packed(names: set[str]) -> int:
+    made = {
+        "tables.js": module(needs()),
+        "words.ar.js": modules(STATIC / "words.json")["words.ar.js"],
+    }  # the longest words
+    whole = [(STATIC / name).read_bytes() for name in names] + [text.encode() for text in made.values()]
+    return sum(len(gzip.compress(data, 9)) for data in whole)
+
+
+def test_signing_in_and_now_load_little():
+    """No screen that somebody has to go to comes with them, and no map."""
+    first = with_theirs({"index.html"}, AT_ONCE)
+    assert {"app.js", "now.js", "vendor/preact.mjs", "console.css", "area.css"} <= first
+    assert {one for one in first if "maplibre" in one or "terra-draw" in one} == set()
+    assert packed(first) <= FIRST_BYTES
+
+
+def test_every_screen_is_small_with_its_map():
+    """Whichever is opened first, all that it ever loads, the map and the drawing on it included, packed."""
+    first = with_theirs({"index.html"}, AT_ONCE)
+    screens = asked_by("screens.js", LATER)
+    assert {"alert.js", "compose.js"} <= screens
+    ground = with_theirs({"map.js", "vendor/maplibre-gl.css", WORKER}, AT_ONCE)
+    sizes = {name: packed(first | with_theirs({name}, AT_ONCE, LATER) | ground) for name in screens}
+    assert {name: size for name, size in sizes.items() if size > LARGEST_BYTES} == {}
+
+
+def test_no_file_is_loaded_by_none():
+    """What no browser asks for is not there; licences and digests are for people, the map's file is read in pieces."""
+    named = with_theirs({"index.html"}, AT_ONCE, LATER)
+    there = {
+        path.relative_to(STATIC).as_posix()
         for path in STATIC.rglob("*.*")
-        if path.suffix not in {".json", ".pmtiles", ".txt"}  # no browser loads licences and digests
-    )
-    assert packed <= LARGEST_BYTES
+        if path.suffix not in {".json", ".txt", ".pmtiles"}
+    }
+    assert there - named == {WORKER}
 
 
 def test_each_word_is_said_in_each_language():
     """A key has its words in English, Spanish, French and Arabic, each with the forms that a count takes there, and none is left empty."""
-    rows = re.findall(r'^  "([^"]+)": (\[.+\]),$', SCRIPTS["words.js"], re.MULTILINE)
-    assert len(rows) > 150
-    for key, row in rows:
-        words = json.loads(row)
+    assert len(WORDS) > 150
+    for key, words in WORDS.items():
         assert len(words) == len(FORMS), key
         assert [word.count("|") + 1 for word in words] in ([1] * len(FORMS), FORMS), key
         assert all(word.strip() for word in words), key
         assert len({tuple(sorted(re.findall(r"\{(\w+)\}", word.split("|")[-1]))) for word in words}) == 1, key
 
 
+def written_besides() -> set[str]:
+    """The acts that services write into the audit themselves, beside those of operations."""
+    texts = [path.read_text(encoding="utf-8") for path in Path(service.__path__[0]).glob("*.py")]
+    lines = [line for text in texts for line in re.findall(r"^ *(?:ACT|act) = .*|\brecorded\(.*", text, re.MULTILINE)]
+    found = {act for line in lines for act in re.findall(r'"([a-z]+\.[a-z_-]+)"', line)}
+    assert found >= {forgetting.ACT, paging.ACT, region_imports.ACT, restoring.ACT, starting.ACT, "identity.bind"}
+    return found | set(ACTS.values())
+
+
 def test_each_word_that_is_asked_for_is_there():
     """No screen shows the name of a key, and no word is one that no screen says."""
-    known = set(re.findall(r'^  "([^"]+)": \[', SCRIPTS["words.js"], re.MULTILINE))
+    known = set(WORDS)
     asked = {key for text in SCRIPTS.values() for key in re.findall(r'\bt\("([^"]+)"', text)}
     told = tables(needs())
     asked |= {f"may-{one}" for one in told["scopes"]} | {f"is-{one}" for one in told["loudness"]}
     asked |= {*told["statuses"], *told["levels"], *told["codes"], *told["verdicts"], *told["acts"], *AlertState}
-    asked |= {f"act-{one.act.name}" for one in OPERATIONS if one.act and one.act.name.startswith("alert.")}
+    asked |= {f"act-{one.act.name}" for one in OPERATIONS if one.act} | {f"act-{one}" for one in written_besides()}
     asked |= {f"told-{one}" for one in get_args(Told)} | {f"stands-{one}" for one in get_args(Standing)}
     asked |= {f"why-{one}" for one in get_args(Why) if one != "has-messages"}
     asked |= {f"notify{way}-{one}" for one in told["notify"] for way in ("", "-as")}
+    facts = {one for some in (*LEFT_OUT.values(), *NEVER_LEFT_OUT.values()) for one in some}
+    asked |= {one for one in facts if f" {one}: " not in SCRIPTS["names.js"]}  # which has another word for the others
     assert asked - known == set()
-    scripts = (
-        "\n".join(text for name, text in SCRIPTS.items() if name != "words.js")
-        + SCRIPTS["words.js"].rpartition("};")[2]
-    )
+    assert {key.removeprefix("do-") for key in known if key.startswith("do-")} <= set(CATALOGUE)
+    assert {f"mended-{one}" for one in get_args(RepairCode)} <= known
+    scripts = "\n".join(SCRIPTS.values())
     made = [re.split(r"\$\{[^}]*\}", form) for form in re.findall(r"\bt\(`([^`]+)`", scripts)]
     forms = re.compile("|".join(".+".join(map(re.escape, parts)) for parts in made if any(parts)))
     told_as_they_are = {
@@ -107,7 +176,7 @@ def test_the_tables_of_the_scripts_are_those_that_rule():
     assert acts | {f"alert.{act}" for act in tables(needs())["acts"]} <= needs().keys()
     words = {state.value for state in AlertState}
     for name, text in SCRIPTS.items():
-        lists = re.findall(r'\[("\w+"(?:, "\w+")+)\]', text) if name != "words.js" else []
+        lists = re.findall(r'\[("\w+"(?:, "\w+")+)\]', text)
         assert [one for one in lists if set(re.findall(r"\w+", one)) <= words] == [], name
 
 

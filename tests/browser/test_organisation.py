@@ -41,6 +41,43 @@ async def come(window: Desk, key: str) -> None:
     await window.page.get_by_role("heading", level=1).wait_for()
 
 
+async def test_whoever_runs_the_service_makes_another(served: Served, plain: Browser, ana: str):
+    """With where it may alert and what needs a second person, and, at once or later, a key for the first of its administrators, who then
+    changes it; an id that is another's is not taken from it.
+    """
+    async with desk(plain, served.url, 412) as window:
+        page = window.page
+        await come(window, ana)
+        await window.press("Make an organisation")
+        await window.fill("Name of the organisation", "Policía de Cádiz")
+        await expect(page.get_by_label("Id", exact=True)).to_have_value("policia-de-cadiz")
+        await expect(page.get_by_role("button", name="Make it", exact=True)).to_be_disabled()
+        await window.choose_region("Seville", "ES-SE")
+        await page.get_by_label("Some alerts go out without a second person").check()
+        await window.fill("Id", "default")
+        await window.press("Make it")
+        await expect(page.get_by_text("There is an organisation with this id.")).to_be_visible()
+        await window.check_readable()
+        await window.fill("Id", "cadiz")
+        await window.press("Make it")
+        await window.press("Later")
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Policía de Cádiz")
+        await window.press("Key for an administrator")
+        await window.fill("Its administrator", "eva@cadiz.example")
+        await window.check_readable("rtl")
+        await window.press("Make the key")
+        key = await page.locator(".secret").inner_text()
+        await window.press("I have noted it")
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Policía de Cádiz")
+    made = own(served, key, "cadiz")
+    assert (made["jurisdiction"]["regions"], made["unattended"]["levels"]) == (["ES-SE"], ["information"])
+    async with desk(plain, served.url) as window:
+        await come(window, key)
+        await window.page.get_by_role("button", name="Change", exact=True).wait_for()
+        await expect(window.page.get_by_role("button", name="Make an organisation")).to_have_count(0)
+        await expect(window.page.get_by_role("button", name="Key for an administrator")).to_have_count(0)
+
+
 async def test_an_administrator_says_what_it_is_and_where_it_may_alert(served: Served, browser: Browser, ana: str):
     """Everything of it on one form: its name, languages, what needs no second person, and a jurisdiction of a region and a drawn area,
     seen on the map; it stands on the screen, and in the API, as it was chosen. On a narrow screen nothing is cut off.
@@ -92,12 +129,20 @@ async def test_an_administrator_says_what_it_is_and_where_it_may_alert(served: S
         "jurisdiction": {"regions": ["ES-SE"], "polygons": [SQUARE]},
         "unattended": {"levels": ["information"], "people": 2000, "alerts_per_hour": 1},
         "break_glass": {"levels": ["child-alert"], "after_min": 15},
+        "verification": {},
+        "contact": [],
     }
 
 
 async def test_whoever_may_not_change_it_reads_it(served: Served, plain: Browser):
-    """A key that reads alerts sees it and is offered no change; without a map its jurisdiction is an outline."""
-    somewhere = {**own(served), "jurisdiction": {"regions": ["ES-SE"]}}
+    """A key that reads alerts sees it, what a case must meet and how people without a voice answer, and is offered no change; without a
+    map its jurisdiction is an outline.
+    """
+    rule = {"all_of": ["minor"], "any_of": ["high-risk", "abduction"], "authorities": ["Policía Nacional"]}
+    deaf = {"text": "sms:+34600000000", "role": "deaf"}
+    somewhere = {
+        **own(served), "jurisdiction": {"regions": ["ES-SE"]}, "verification": {"endangered": rule}, "contact": [deaf],
+    }  # fmt: skip
     assert served.call("PUT", "/v1/organisations/default", somewhere)[0] == 200
     scopes = {"subject": "carla@centre.example", "scopes": ["alerts:read", "regions:read"]}
     reader = served.call("POST", "/v1/keys", scopes)[1]
@@ -106,6 +151,9 @@ async def test_whoever_may_not_change_it_reads_it(served: Served, plain: Browser
         await expect(window.page.locator(".grounds")).to_contain_text("Seville")
         await expect(window.page.get_by_role("img", name="Where it may alert")).to_be_visible()
         await expect(window.page.locator(".org-facts")).to_contain_text("default")
+        await expect(window.page.locator("[data-level=endangered]")).to_contain_text("one of:")
+        await expect(window.page.locator("[data-level=endangered]")).to_contain_text("Policía Nacional")
+        await expect(window.page.locator(".org-facts")).to_contain_text("for whoever cannot hear or speak")
         await expect(window.page.get_by_role("button", name="Change", exact=True)).to_have_count(0)
         await window.check_readable("rtl")
 
@@ -173,3 +221,29 @@ async def test_another_organisation_grants_itself_nothing(served: Served, plain:
         await host.press("Save")
         await expect(host.page.locator(".grounds")).to_contain_text("ES-SE")
     assert own(served, ana, "police")["jurisdiction"] == {"regions": ["ES-SE"], "polygons": []}
+
+
+async def test_the_form_has_what_the_organisation_asks_for(served: Served, plain: Browser, ana: str):
+    """At the level that it is asked at: its criteria are there to be ticked, and until enough of them are a check is left."""
+    before = own(served)
+    rule = {"all_of": ["registered"], "any_of": ["abduction", "consent"], "authorities": ["Policía Nacional"]}
+    assert served.call("PUT", "/v1/organisations/default", {**before, "verification": {"appeal": rule}})[0] == 200
+    async with desk(plain, served.url) as window:
+        page = window.page
+        await window.sign_in(ana)
+        await page.goto(f"{served.url}/console#/new")
+        checks = page.locator("section.sheet", has=page.get_by_role("heading", name="Before a child is named"))
+        await page.get_by_role("radio", name="Endangered").check()
+        await expect(checks.get_by_label("Abducted")).to_have_count(0)
+        await page.get_by_role("radio", name="Appeal").check()
+        await expect(checks).to_contain_text("Needed: Registered as missing with the police")
+        await expect(checks).to_contain_text("Policía Nacional")
+        left = checks.locator(".tally")
+        await expect(left).to_have_text("7 checks are left")
+        await checks.get_by_label("A minor").check()
+        await checks.get_by_label("Registered as missing").check()
+        await expect(left).to_have_text("7 checks are left")
+        await checks.get_by_label("Abducted").check()
+        await expect(left).to_have_text("6 checks are left")
+        await check_in_both_lights(window)
+    assert served.call("PUT", "/v1/organisations/default", before)[0] == 200

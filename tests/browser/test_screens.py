@@ -1,6 +1,7 @@
 """Every screen of the console, in light and in dark: readable by all, and on one sheet for the eye.
 
 The sheets of the README: .venv/bin/python -m pytest tests/browser/test_screens.py --pictures ops/screenshots
+(with fonts for all scripts, and in few colours: apt-get install fonts-noto-core fonts-noto-cjk pngquant).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ SIZE = (1360, 860)
 #: Of each picture on its sheet, so many in a row.
 SHOWN, IN_A_ROW, GAP = (680, 430), 2, 10
 LOOKS = 12  # until a screen is at rest; one that never is, is taken as it moves
-SCREENS = 24
+SCREENS = 31
 Scheme = Literal["light", "dark"]
 SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 MARIA = {
@@ -37,6 +38,18 @@ MARIA = {
 CENTRE = {
     "name": "Centro de Sevilla", "cap_sender": "alerts@centre.example", "languages": ["es"], "jurisdiction": {"regions": ["ES-SE"]},
     "unattended": {"levels": ["information"], "people": 2000, "alerts_per_hour": 4},
+}  # fmt: skip
+
+ON_CALL = {
+    "time_zone": "Europe/Madrid",
+    "steps": [
+        {"people": [
+            {"name": "Sala de guardia", "addresses": [{"channel": "sms", "number": "+34600000001"}, {"channel": "mail", "mailbox": "guardia@centre.example"}]},
+            {"name": "Bea Ruiz", "subject": "bea@centre.example", "addresses": [{"channel": "push", "token": "phone-of-bea"}],
+             "hours": [{"days": ["mon", "tue", "wed", "thu", "fri"], "from": "20:00", "to": "08:00"}]},
+        ]},
+        {"people": [{"name": "Rosa Otero", "addresses": [{"channel": "sms", "number": "+34600000003"}]}]},
+    ],
 }  # fmt: skip
 
 
@@ -62,6 +75,7 @@ class Sheets:
         await window.check_readable("rtl")
 
     def write(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         for scheme, pictures in self.pictures.items():
             self._write(pictures, folder / f"console-{scheme}.png")
         for name, picture in self.large.items():
@@ -75,6 +89,13 @@ class Sheets:
             sheet.paste(picture, (GAP + i % IN_A_ROW * (SHOWN[0] + GAP), GAP + i // IN_A_ROW * (SHOWN[1] + GAP)))
         sheet.save(to)
         _small(to)
+
+
+def check_fonts() -> None:
+    """Raises AssertionError where a picture would show boxes for letters: each language is called by its own name."""
+    for tag in ("hi", "zh-cn", "ar", "uk"):
+        found = subprocess.run(["fc-list", f":lang={tag}"], capture_output=True, check=True).stdout
+        assert found, f"no font has {tag}: apt-get install fonts-noto-core fonts-noto-cjk"
 
 
 def _small(picture: Path) -> None:
@@ -160,8 +181,9 @@ async def approver(window: Desk, key: str, sheet: Sheets) -> None:
     await sheet.take(window, "approve")
     await window.press("Approve and send")
     await window.page.locator(".channel").first.wait_for()
-    await sheet.take(window, "alert")
     await window.page.locator(".shares li").first.wait_for()
+    await window.page.locator(".plot .handed").wait_for()  # it is counted
+    await sheet.take(window, "alert")
     await window.page.locator(".course").evaluate("one => one.scrollIntoView()")
     await sheet.take(window)
     await window.press("Show the report")
@@ -197,6 +219,9 @@ async def keeper(window: Desk, key: str, sheet: Sheets) -> None:
     await page.locator(".found button", has_text="province").click()
     await page.locator(".facts").wait_for()
     await sheet.take(window)
+    await window.press("Take in a whole library")
+    await page.locator(".import").wait_for()
+    await sheet.take(window, "import")
     await page.get_by_role("link", name="Subscribers").click()
     await window.fill("Id", "maria")
     await window.press("Find")
@@ -219,6 +244,20 @@ async def keeper(window: Desk, key: str, sheet: Sheets) -> None:
             await window.press("Change")
             await page.locator(".map[data-ready=true]").wait_for()
             await page.locator(".org-jurisdiction").evaluate("one => one.scrollIntoView({ block: 'end' })")
+            await sheet.take(window)
+            await page.get_by_role("link", name="Organisation", exact=True).click()
+            await window.press("Back")
+            await page.locator(".distribution").evaluate("one => one.scrollIntoView({ block: 'end' })")
+            await sheet.take(window, "distributors")
+            await window.press("Make an organisation")
+            await window.fill("Name of the organisation", "Policía de Cádiz")
+            await page.locator(".map[data-ready=true]").wait_for()
+            await sheet.take(window, "new-organisation")
+            await window.press("Back")
+            await page.get_by_role("link", name="Who is on call").click()
+            await page.locator(".rota-step").first.wait_for()
+            await sheet.take(window)
+            await window.press("Change")
         if name == "People":
             await page.get_by_role("button", name="Change: Ana García").click()
         if name == "Keys":
@@ -227,6 +266,31 @@ async def keeper(window: Desk, key: str, sheet: Sheets) -> None:
             await window.press("Verify")
             await page.get_by_text("entries are as they were written").wait_for()
         await sheet.take(window)
+        if name == "Carriers":
+            await page.get_by_role("button", name="Test it").first.click()
+            await page.locator(".test-send").wait_for()
+            await sheet.take(window, "carrier-test")
+
+
+async def neighbour(window: Desk, key: str, asked: str, sheet: Sheets) -> None:
+    await window.sign_in(key)
+    await window.page.goto(f"{window.url}/console#/permissions/{asked}")
+    await window.page.locator(".phone-title").first.wait_for()
+    await window.page.locator(".ground canvas").wait_for()
+    await sheet.take(window, "permission")
+
+
+def asking(served: Served, alert: dict[str, Any], ana: str, bea: str) -> tuple[str, str]:
+    """An alert that reaches into a neighbour's jurisdiction, and a key of the neighbour's."""
+    cadiz = {"name": "Policía de Cádiz", "jurisdiction": {"regions": ["ES-CA"]}}
+    assert served.call("PUT", "/v1/organisations/cadiz", cadiz)[0] in {200, 201}
+    order = {"subject": "eva@cadiz.example", "organisation": "cadiz", "scopes": ["admin"]}
+    key = served.call("POST", "/v1/keys", order)[1]["token"]
+    target = {"regions": ["ES-SE", "ES-CA"], "beyond": "ask"}
+    status, taken = served.call("POST", "/v1/alerts", {**alert, "target": target, "channels": ["push"]}, ana)
+    assert status == 202, taken
+    assert served.call("POST", f"/v1/alerts/{taken['id']}/approve", {}, bea)[0] == 200
+    return str(taken["id"]), str(key)
 
 
 async def reader(window: Desk, key: str, sheet: Sheets) -> None:
@@ -239,11 +303,14 @@ async def reader(window: Desk, key: str, sheet: Sheets) -> None:
 
 @pytest.mark.timeout(600)  # 50 looks at a screen, each from both sides
 async def test_every_screen_can_be_read_by_all(
-    served: Served, browser: Browser, ana: str, bea: str, pictures: Path | None, tmp_path: Path
+    served: Served, browser: Browser, ana: str, bea: str, alert: dict[str, Any], pictures: Path | None, tmp_path: Path
 ):
     """No screen has anything that axe-core calls serious or critical, in either light or from either side; the sheets show them all."""
     assert served.call("PUT", "/v1/subscribers/maria", MARIA)[0] in {200, 201}
     assert served.call("PUT", "/v1/organisations/default", CENTRE)[0] in {200, 201}
+    assert served.call("PUT", "/v1/oncall", ON_CALL)[0] == 200
+    if pictures:
+        check_fonts()
     sheet, window = Sheets(), {"color_scheme": SCHEMES[0], "viewport": {"width": SIZE[0], "height": SIZE[1]}}
     people = (("ana", "Ana García", "author"), ("bea", "Bea Ruiz", "approver"), ("rosa", "Rosa Otero", "administrator"))
     for one in served.call("GET", "/v1/operators")[1]["operators"][1:]:  # of an earlier run
@@ -256,8 +323,18 @@ async def test_every_screen_can_be_read_by_all(
         await author(first, invited["url"], ana, "SE-2026-1", sheet)
     async with desk(browser, served.url, **window) as second:
         await approver(second, bea, sheet)
+    radio = {
+        "name": "Radio Sevilla",
+        "url": "https://cap.radio.example/alerts",
+        "languages": ["es"],
+        "levels": ["child-alert"],
+    }
+    assert served.call("POST", "/v1/distributors", radio)[0] == 201
     async with desk(browser, served.url, **window) as third:
         await keeper(third, ana, sheet)
+    asked, eva = asking(served, alert, ana, bea)
+    async with desk(browser, served.url, **window) as other:
+        await neighbour(other, eva, asked, sheet)
     async with desk(browser, served.url, **window) as fourth:
         await reader(fourth, bea, sheet)
     assert [len(taken) for taken in sheet.pictures.values()] == [SCREENS, SCREENS]

@@ -14,6 +14,7 @@ import pytest
 from alertd.api import needs
 from alertd.console import STATIC
 from alertd.console.tables import module
+from alertd.console.words import modules
 from tests.contract.programs import program
 
 pytestmark = pytest.mark.peer
@@ -34,7 +35,8 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The scripts and their tables, as modules of node."""
     folder = tmp_path_factory.mktemp("scripts") / "static"
     shutil.copytree(STATIC, folder, ignore=shutil.ignore_patterns("map", "maplibre*", "*.css"))
-    (folder / "tables.js").write_text(module(needs()), encoding="utf-8")
+    for name, text in {"tables.js": module(needs()), **modules(STATIC / "words.json")}.items():
+        (folder / name).write_text(text, encoding="utf-8")
     (folder / "tab.mjs").write_text(TAB, encoding="utf-8")
     (folder / "package.json").write_text('{"type": "module"}', encoding="utf-8")
     return folder
@@ -44,7 +46,7 @@ def run(scripts: Path, code: str, given: Any = None) -> Any:
     """What `code` answers: it has some scripts by their names, and `given`."""
     head = "".join(
         f"import * as {name} from './{name}.js'\n"
-        for name in ("api", "area", "draft", "edit", "merge", "now", "shapes", "spoken", "words")
+        for name in ("api", "area", "channels", "draft", "edit", "merge", "now", "shapes", "spoken", "words")
     )
     whole = f"{head}const given = {json.dumps(given)}\nconsole.log(JSON.stringify(await (async () => {{ {code} }})()))"
     done = subprocess.run(
@@ -280,6 +282,23 @@ def test_a_change_whose_answer_was_lost_is_nobody_elses(scripts: Path):
       return [await saved("brown"), await saved("blue"), asked]
     """
     assert run(scripts, code) == [True, False, ["PATCH", "GET", "POST", "PATCH", "GET"]]
+
+
+@pytest.mark.parametrize(
+    ("state", "counts", "share"),
+    [
+        ("sending", {"targeted": 400, "accepted": 400}, 99),
+        ("sent", {"targeted": 400, "accepted": 400}, 100),
+        ("stood_down", {"targeted": 400, "accepted": 300, "delivered": 100}, 100),
+        ("stood_down", {"targeted": 400, "accepted": 399, "in_flight": 1}, 99),
+        ("stood_down", {"targeted": 400, "accepted": 100, "cancelled": 300}, 25),
+    ],
+)
+def test_all_is_100_once_nobody_more_is_told(scripts: Path, state: str, counts: dict[str, int], share: int):
+    """Of an alert that was told whole and then stood down nothing is missing; while more may come all is never yet all."""
+    progress = {"state": state, "channels": {"push": counts}, "few": []}
+    code = "const { told, targeted } = channels.totals(given); return channels.shareOf(told, targeted, channels.isDone(given))"
+    assert run(scripts, code, progress) == share
 
 
 def test_the_time_is_that_of_the_api(scripts: Path):

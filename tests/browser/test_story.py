@@ -22,7 +22,7 @@ BY_KEYS = (
     ("There is something people can look for", None),
     ("Custody was checked", None), ("No protection", None), ("The risk of publishing was weighed by", "m.ruiz@centre.example"),
     ("In the child’s best interests", "m.ruiz@centre.example"), ("Name to publish", "Lucía P."), ("Age", "7"),
-    ("Case number", "SE-2026-301"), ("Number", "116000"), ("Works in", "ES"),
+    ("Case number", "SE-2026-301"), ("Number", "116000"), ("Works in", "ES"), ("https://", "https://centre.example/tell"),
 )  # fmt: skip
 
 
@@ -50,7 +50,7 @@ async def all_told(window: Desk) -> None:
 
 async def test_the_whole_story_by_keyboard_alone(served: Served, browser: Browser, ana: str, bea: str):
     """From the key to the stand-down no mouse is needed, by either person, the area included."""
-    async with desk(browser, served.url) as author:
+    async with desk(browser, served.url, 422) as author:  # a preview before there is a page to answer on
         keys = author.page.keyboard
         await enter(author, served.url, ana)
         await go(author, "New alert")
@@ -103,6 +103,9 @@ async def test_the_whole_story_in_arabic(served: Served, browser: Browser, ana: 
         await author.speak_arabic()
         await author.sign_in(ana)
         await expect(author.page.locator("html")).to_have_attribute("dir", "rtl")
+        await expect(author.page.locator(".who > span")).to_have_css(
+            "direction", "ltr"
+        )  # cut at its end, as it is read
         await author.page.get_by_role("link", name=author.say("New alert")).click()
         await author.fill_case("SE-2026-302")
         arabic_column = author.page.locator(".column", has=author.page.locator("[lang=ar]"))

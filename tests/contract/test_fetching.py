@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
@@ -12,7 +13,7 @@ import trustme
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from channels.fetching import MOST_REDIRECTS, Fetcher, FetchError, is_public
+from channels.fetching import MOST_REDIRECTS, NAMES_AT_ONCE, Fetcher, FetchError, Names, WithheldError, is_public
 
 HOST = "photos.example"
 #: What stands for the world here; the rest of this machine does not.
@@ -45,8 +46,8 @@ class World:
 async def answer(request: web.Request) -> web.StreamResponse:
     """What the path says."""
     kind, _, detail = request.path.strip("/").partition("/")
-    if kind in {"endless", "silent"}:
-        return await stream(request, endless=kind == "endless")
+    if kind in {"endless", "mute", "silent", "unfinished"}:
+        return await stream(request, kind)
     answers = {
         "photo": web.Response(body=b"a picture"),
         "large": web.Response(body=bytes(MOST + 1)),
@@ -58,11 +59,15 @@ async def answer(request: web.Request) -> web.StreamResponse:
     return answers.get(kind) or web.Response(status=int(detail) or 200, body=b"at last")
 
 
-async def stream(request: web.Request, *, endless: bool) -> web.StreamResponse:
-    """A body without an end, or without a beginning."""
+async def stream(request: web.Request, kind: str) -> web.StreamResponse:
+    """No answer; or a body without an end, or without a beginning, or whose end does not come."""
+    if kind == "mute":
+        await asyncio.Event().wait()
     response = web.StreamResponse()
     await response.prepare(request)
-    while endless:
+    if kind == "unfinished":
+        await response.write(b"a be")
+    while kind == "endless":
         await response.write(bytes(65_536))
     await asyncio.Event().wait()
     return response
@@ -110,6 +115,44 @@ async def test_what_is_public_is_fetched_by_its_name(make: Make):
     assert request.headers["Accept-Encoding"] == "identity"
     assert request.path_qs == "/photo?size=1"
     assert not {"Cookie", "Authorization", "Referer"} & set(request.headers)
+
+
+async def test_whether_it_may_write_is_asked_once_there_is_a_connection(make: Make):
+    """However long that took: where the answer is no, nothing is written, and that is said apart from what failed."""
+    world, asked = make(), []
+
+    def may_write() -> bool:
+        asked.append(len(world.asked))
+        return len(asked) > 1
+
+    with pytest.raises(WithheldError):
+        await world.fetcher.hand_over(world.url("/photo"), b"once", {}, MOST, may_write)
+    assert (asked, world.seen) == ([1], [])
+    answer = await world.fetcher.hand_over(world.url("/photo"), b"again", {}, MOST, may_write)
+    assert (answer.status, len(world.seen)) == (200, 1)
+
+
+async def test_a_name_whose_servers_are_silent_keeps_no_other_waiting(make: Make):
+    """It has one thread, however many ask for it, and none of those that other work is done in."""
+    asked, silent, looked_up = threading.Event(), threading.Event(), []
+
+    def look_up(host: str) -> list[str]:
+        looked_up.append(host)
+        if host != HOST:
+            asked.set()
+            silent.wait(30)
+        return [WORLD]
+
+    world = make(resolve=Names(look_up).resolve, timeout_s=10)
+    urls = [world.url("/photo", "silent.example")] * (NAMES_AT_ONCE + 10)
+    waiting = [asyncio.create_task(world.fetcher.fetch(url, MOST)) for url in urls]
+    try:
+        assert await world.fetcher.fetch(world.url(), MOST) == b"a picture"
+        assert await asyncio.to_thread(asked.wait, 10)
+        assert sorted(looked_up) == [HOST, "silent.example"]
+    finally:
+        silent.set()
+        await asyncio.gather(*waiting, return_exceptions=True)
 
 
 NOT_PUBLIC = """
@@ -336,7 +379,16 @@ async def test_who_does_not_answer_in_time_gave_no_answer(make: Make):
     """A server that takes the post and says nothing."""
     world = make(timeout_s=0.2)
     with pytest.raises(FetchError, match="in time"):
-        await world.fetcher.post(world.url("/silent"), b"{}", {})
+        await world.fetcher.post(world.url("/mute"), b"{}", {})
+
+
+async def test_who_answers_and_never_ends_has_answered(make: Make):
+    """The status says it, and so much of the body as came; no more is waited for."""
+    world = make(timeout_s=2)
+    url = world.url("/unfinished")
+    assert (await world.fetcher.post(url, b"{}", {}))[0] == 200
+    answered = await world.fetcher.hand_over(url, b"{}", {}, MOST)
+    assert (answered.status, answered.body) == (200, b"a be")
 
 
 async def test_this_machine_is_asked_only_where_that_is_meant():

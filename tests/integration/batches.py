@@ -7,7 +7,8 @@ import shapely
 from alertd.alerts import AlertState, State
 from alertd.store.alerts import AlertRecord
 from alertd.store.connection import Connection
-from alertd.store.work import Alike, Lease, Settlement, Work, pack_ref
+from alertd.store.work import Work
+from alertd.store.work_records import Alike, Lease, Settlement, pack_ref
 from tests.integration.acts import silence
 
 PUSH = Alike(channel="push", language="es")
@@ -46,7 +47,7 @@ def unsent(rows: list[int], *, doubt: bool = False) -> list[Settlement]:
 
 
 def balanced(counts: dict[str, int]) -> bool:
-    """The identity of design.md, section 6."""
+    """The ledger's identity: what was targeted is the sum of all states."""
     return counts["targeted"] == sum(counts.get(state.word, 0) for state in State)
 
 

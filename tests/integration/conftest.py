@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,16 @@ from alertd.store.alerts import Alerts
 from alertd.store.audience import Audience
 from alertd.store.bulk import Bulk
 from alertd.store.codec import Codec
-from alertd.store.connection import Connection, open_store
+from alertd.store.connection import Connection
 from alertd.store.people import People
+from alertd.store.schema import open_store
 from alertd.store.work import Work
 from channels.sandbox import Sandbox
 from geofences.regions import Library
-from tests.integration.acts import api_of
+from tests.integration.acts import api_of, register
 from tests.integration.batches import AREA, record
 from tests.integration.clusters import a_cluster
+from tests.integration.nights import Later, Night
 from tests.unit.alertd.samples import MISSING_CHILD, changed
 
 
@@ -69,6 +72,21 @@ async def parts(
     """Everything a process has, over the empty store."""
     async with opened(settings_for(sandbox), redis, codec, library=library, renderer=renderer) as made:
         yield made
+
+
+@pytest.fixture
+async def night(
+    redis: Redis, codec: Codec, sandbox: Sandbox, library: Library, renderer: Renderer, sample: dict[str, Any]
+) -> AsyncIterator[Night]:
+    """Forty people in a city, people who are on call for it, and a clock that can be put forward."""
+    clock = Later()
+    async with opened(settings_for(sandbox), redis, codec, library=library, renderer=renderer) as made:
+        parts = replace(made, library=library, clock=clock)
+        await register(parts, 40)
+        found = Night(parts, sandbox, clock, sample)
+        await found.round()  # so that what waits from now on is found by its event alone
+        yield found
+        await parts.paging.close()
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import pytest
 from alertd.store import backups
 from alertd.store.backups import Backup, BackupError
 from alertd.store.codec import Codec, Keys
-from alertd.store.connection import SCHEMA_VERSION
 from alertd.store.embedded import EmbeddedServer
+from alertd.store.schema import SCHEMA_VERSION
 from tests.integration.test_embedded import client_of, settings, write
 
 MADE = datetime(2026, 11, 24, tzinfo=UTC)

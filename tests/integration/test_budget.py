@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from alertd.app import Parts
 from alertd.clock import SystemClock
@@ -16,10 +18,11 @@ from alertd.service.budget import Budget
 from alertd.service.holding import ASK_AGAIN_MS
 from alertd.store import keys
 from alertd.store.budgets import Budgets
+from alertd.store.connection import Arg, Connection, StoreUnavailableError
 from alertd.store.scripts import STALLED_MS
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
-from tests.integration.acts import BEA, counts, register, send, submitted
+from tests.integration.acts import BEA, counts, planned, register, send, submitted
 
 SMS = {"channels": ["sms"]}
 PEOPLE = 30
@@ -36,9 +39,11 @@ class Noon(SystemClock):
 NOON = Noon()
 
 
-def limited(parts: Parts, **limits: Any) -> None:
+def limited(parts: Parts, store: Connection | None = None, **limits: Any) -> None:
     """With these limits, wherever the budget is asked."""
-    budget = Budget(Budgets(parts.db), parts.carriers, parts.renderer, parts.texts, BudgetSection(**limits), NOON)
+    budget = Budget(
+        Budgets(store or parts.db), parts.carriers, parts.renderer, parts.texts, BudgetSection(**limits), NOON
+    )
     parts.budget = budget
     parts.approval._budget = budget
 
@@ -112,6 +117,47 @@ async def test_what_is_spent_stops_at_the_limit_and_goes_on_when_there_is_more(
     parts.db.skew_ms += ASK_AGAIN_MS + 1_000
     await send(parts, approved, "sms")
     assert (await counts(parts, approved, "sms"))["accepted"] == 29
+
+
+async def test_nothing_is_paid_for_who_cannot_be_sent_to(parts: Parts, sample: dict[str, Any]):
+    """Who has left since the plan takes nobody's place: as many are told as may be, and that many are paid for."""
+    each = await segments(parts, sample)
+    limited(parts, alert_segments=20 * each)
+    record = await planned(parts, sample, **SMS)
+    for i in range(0, PEOPLE, 3):
+        await parts.registry.forget(f"p{i}")
+    await send(parts, record, "sms")
+    assert await counts(parts, record, "sms") == {"accepted": 20, "suppressed": 10}
+    spent, _ = await Budgets(parts.db).spent("default", record.id, NOON.now_ms())
+    assert spent == 20 * each
+
+
+class Leaving(Connection):
+    """A store that is away whenever SMS are given back."""
+
+    left = 0
+
+    async def run(self, name: str, names: Sequence[str], *args: Arg) -> Any:
+        if name == "spend" and int(args[0]) < 0:
+            self.left += 1
+            raise StoreUnavailableError
+        return await super().run(name, names, *args)
+
+
+async def test_a_store_that_leaves_once_they_are_sent_sends_nobody_a_second(
+    parts: Parts, redis: Redis, sandbox: Sandbox, sample: dict[str, Any]
+):
+    """What was answered is settled though what was not taken cannot be given back: that counts as spent."""
+    leaving = Leaving(redis, parts.db.codec)
+    limited(parts, leaving, alert_segments=10**9)
+    sandbox.sms.script.set(Rule("+34600000003", "bad-message", times=1))
+    record = await planned(parts, sample, **SMS)
+    lease = await parts.work.lease(record.id, "sms", parts.carriers.held())
+    await parts.worker().dispatch.drain(lease, lambda: False)
+    assert leaving.left == 1
+    assert await counts(parts, record, "sms") == {"accepted": PEOPLE - 1, "failed": 1}
+    assert await send(parts, record, "sms") == 0
+    assert sandbox.sms.recorded.counts()["doubled"] == 0
 
 
 def test_a_limit_of_money_is_one_of_segments():

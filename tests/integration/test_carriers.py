@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,9 @@ from alertd.config import FcmCarrier, Settings
 from alertd.service.credibility import IN_A_ROW
 from alertd.store.alerts import AlertRecord
 from alertd.store.codec import Codec
-from alertd.store.limits import FAILURES, LONGEST_REST_MS
+from alertd.store.connection import Connection, StoreUnavailableError
+from alertd.store.limits import FAILURES, LONGEST_REST_MS, PROBE_MS
+from alertd.store.work import Work
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from geofences.regions import Library
@@ -135,3 +139,63 @@ async def test_what_may_have_arrived_is_repeated_by_the_same_carrier(
     await send(parts, record)
     assert await counts(parts, record) == {"accepted": 30, "doubled": 1}
     assert (sandbox.push.recorded.count("token-7"), second.push.recorded.count("token-7")) == (2, 0)
+
+
+@pytest.mark.parametrize("weights", [(1, 0)])
+async def test_what_only_a_carrier_that_rests_may_have_keeps_no_lane(
+    parts: Parts, sandbox: Sandbox, second: Sandbox, sample: dict[str, Any]
+):
+    """It waits in the queue as often as it takes, still in doubt and still that carrier's, while the other has the rest; and goes
+    once the carrier works again.
+    """
+    await register(parts, 30)
+    sandbox.push.script.set(Rule("token-7", "reset", times=1))
+    record = await planned(parts, sample)
+    await send(parts, record)
+    parts.db.skew_ms += 60_000
+    await parts.limits.pause("one", 3_600)
+    for _ in range(3):
+        async with asyncio.timeout(60):
+            assert await send(parts, record) >= 1  # every lease comes to its end
+        found = await counts(parts, record)
+        assert (found["queued"] >= 1, found["accepted"] + found["queued"]) == (True, 30)
+        assert (sandbox.push.recorded.count("token-7"), second.push.recorded.count("token-7")) == (1, 0)
+        parts.db.skew_ms += PROBE_MS + 1_000
+    await parts.limits.resume("one")
+    await send(parts, record)
+    assert await counts(parts, record) == {"accepted": 30, "doubled": 1}
+    assert (sandbox.push.recorded.count("token-7"), second.push.recorded.count("token-7")) == (2, 0)
+
+
+class Deaf(Connection):
+    """A store that is away once it has done what it is first asked for, and cannot say so."""
+
+    calls = 0
+
+    async def run_durably(self, *args: Any) -> Any:
+        self.calls += 1
+        said = await super().run_durably(*args)
+        if self.calls == 1:
+            raise StoreUnavailableError
+        return said
+
+
+@pytest.mark.parametrize("weights", [(1, 0)])
+async def test_what_may_have_arrived_stays_its_carrier_s_when_leave_is_not_heard_of(
+    parts: Parts, redis: Redis, sandbox: Sandbox, second: Sandbox, sample: dict[str, Any]
+):
+    """The store gives leave and cannot say so: what goes back unsent is still nobody's but whose it was, if that rests by then."""
+    await register(parts, 30)
+    sandbox.push.script.set(Rule("token-7", "reset", times=1))
+    record = await planned(parts, sample)
+    await send(parts, record)
+    parts.db.skew_ms += 60_000
+    lease = await parts.work.lease(record.id, "push", parts.carriers.held())
+    deaf = Deaf(redis, parts.db.codec)
+    deaf.skew_ms = parts.db.skew_ms
+    await replace(parts.worker().dispatch, work=Work(deaf)).drain(lease, lambda: False)
+    await parts.limits.pause("one", 3_600)
+    parts.db.skew_ms += 1_000
+    async with asyncio.timeout(60):
+        await send(parts, record)
+    assert (sandbox.push.recorded.count("token-7"), second.push.recorded.count("token-7")) == (1, 0)

@@ -12,9 +12,11 @@ from alertd.app import Parts
 from alertd.clock import SystemClock
 from alertd.config import RetentionSection
 from alertd.service.closing import Closing
+from alertd.service.forgetting import Forgetting
 from alertd.service.reports import Delivery
 from alertd.store import closed, keys
 from alertd.store.alerts import AlertRecord
+from alertd.store.cases import Cases
 from alertd.store.organisations import OrganisationStore
 from channels.sandbox import Sandbox
 from tests.integration.acts import ANA, counts, over, planned, register, send
@@ -45,7 +47,9 @@ async def ended(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]) -> Alert
 
 
 def closing(parts: Parts, clock: SystemClock, **settings: int) -> Closing:
-    return Closing(parts.db, parts.alerts, OrganisationStore(parts.db), RetentionSection(**settings), clock, "default")
+    section = RetentionSection(**settings)
+    forgetting = Forgetting(parts.alerts, Cases(parts.db), parts.past, parts.audit, section, clock)
+    return Closing(parts.db, parts.alerts, OrganisationStore(parts.db), section, clock, "default", forgetting)
 
 
 async def deliveries(parts: Parts, record: AlertRecord) -> list[Delivery]:
@@ -80,7 +84,7 @@ async def test_what_has_ended_long_ago_is_compressed_and_read_as_before(parts: P
 async def test_a_late_receipt_changes_no_compressed_ledger(parts: Parts, ended: AlertRecord):
     """It is answered as one for a row that is not there, and breaks nothing."""
     assert await closed.archive(parts.db, ended.id, 0)
-    assert await parts.work.receipt(ended.id, 0, "push", State.DELIVERED, 0, [State.ACCEPTED]) == 0
+    assert (await parts.work.receipt(ended.id, 0, "push", State.DELIVERED, 0, [State.ACCEPTED])).old == 0
     assert await counts(parts, ended) == {"accepted": PEOPLE}
 
 

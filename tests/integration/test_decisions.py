@@ -269,7 +269,7 @@ async def test_a_draft_is_changed_by_its_author_alone(parts: Parts, sample: dict
     """What it says, where and how long is replaced and checked anew; once somebody else has it before them, no more."""
     draft = (await parts.intake.submit(alert_of(sample, external_id="one"), ANA, draft=True)).record
     case = {
-        "case": {"contact": [{"dial": "112", "countries": ["ES"]}]},
+        "case": {"contact": [{"dial": "112", "countries": ["ES"]}, {"url": "https://centre.example/tell"}]},
         "target": {"regions": ["ES-SE"]},
         "external_id": None,
     }

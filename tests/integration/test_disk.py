@@ -80,13 +80,13 @@ def test_a_disk_that_does_not_answer_is_full(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("base_mb", "total_mb", "quiet", "disk_low", "free_mb", "wanted"),
     [
-        (100, 201, True, False, 1000, True),
-        (100, 200, True, False, 1000, False),  # not grown enough
-        (0, 63, True, False, 1000, False),  # not worth it
-        (0, 65, True, False, 1000, True),  # the first
+        (200, 401, True, False, 1000, True),
+        (200, 400, True, False, 1000, False),  # not grown enough
+        (0, 255, True, False, 1000, False),  # not worth it
+        (0, 257, True, False, 1000, True),  # the first
         (100, 500, False, False, 1000, False),  # a loud alert is under way
-        (100, 130, False, True, 200, True),  # the disk demands it
-        (100, 110, True, True, 200, False),  # it would free too little
+        (220, 270, False, True, 300, True),  # the disk demands it
+        (250, 270, True, True, 300, False),  # it would free too little
         (100, 500, True, True, 99, False),  # no room for the new base
     ],
 )
@@ -112,10 +112,10 @@ async def test_rewrites_a_real_aof_once_nothing_loud_is_under_way(tmp_path: Path
     ):
         policy = RewritePolicy(client, tmp_path, guard, nothing_loud, clock)
         value = os.urandom(MB)
-        for _ in range(65):
+        for _ in range(257):
             await client.set("overwritten", value)
         grown = aof_size(tmp_path)
-        assert grown.total_bytes > 64 * MB
+        assert grown.total_bytes > 256 * MB
         assert not await policy.check()
         quiet = True
         assert await policy.check()

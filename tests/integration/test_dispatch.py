@@ -5,18 +5,24 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from typing import Any
+from zoneinfo import ZoneInfoNotFoundError
 
+import msgspec
 import pytest
 from redis.asyncio import Redis
 
 from alertd.alerts import AlertState, State
 from alertd.app import Parts
+from alertd.service.carriers import Carrier, Carriers
 from alertd.service.registry import Entry
 from alertd.service.removal import Dead
+from alertd.service.retries import FIRST_WAIT_S
 from alertd.store.alerts import AlertRecord
 from alertd.store.connection import Connection, StoreUnavailableError
-from alertd.store.limits import PROBE_MS
+from alertd.store.limits import FAILURES, PROBE_MS, SHORTEST_REST_MS
+from alertd.store.people import Change
 from alertd.store.work import Work
+from channels.base import Outcome, Prepared
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.integration.acts import counts, planned, register, registration, send, silence, tokens
@@ -54,7 +60,7 @@ async def test_one_recipient_s_limit_stops_nobody_else(parts: Parts, sandbox: Sa
     record = await planned(parts, sample)
     await send(parts, record)
     assert await counts(parts, record) == {"accepted": 149, "queued": 1}
-    assert (await parts.limits.take("fcm", 1_000, 1_000, 5, loud=False))[0] == 5
+    assert (await parts.limits.take("fcm", 1_000, 1_000, 5, loud=False)).granted == 5
 
 
 async def test_a_probe_that_is_accepted_ends_a_pause(parts: Parts, sandbox: Sandbox, sample: dict):
@@ -65,6 +71,58 @@ async def test_a_probe_that_is_accepted_ends_a_pause(parts: Parts, sandbox: Sand
     parts.db.skew_ms += PROBE_MS
     await send(parts, record)
     assert await counts(parts, record) == {"accepted": 30}
+
+
+async def test_a_carrier_is_tried_with_what_is_really_sent(parts: Parts, sandbox: Sandbox, sample: dict):
+    """Of a lease whose first people have left since, the carrier that failed is tried with the first who has not, at once, and has the rest."""
+    await register(parts, 30)
+    record = await planned(parts, sample)
+    for number in range(10):
+        await parts.registry.forget(f"p{number}")
+    await parts.limits.failed("fcm", FAILURES)
+    parts.db.skew_ms += SHORTEST_REST_MS
+    async with asyncio.timeout(4):  # less than what becomes of a try is waited for
+        await send(parts, record)
+    assert await counts(parts, record) == {"accepted": 20, "suppressed": 10}
+    assert await parts.limits.open_breakers(["fcm"]) == {"fcm": False}
+
+
+async def test_dead_addresses_stop_no_carrier_that_is_the_only_one(parts: Parts, sandbox: Sandbox, sample: dict):
+    """It says of more addresses in a row that they are dead than are believed, and it may be right: it takes the next alert at once."""
+    sandbox.push.script.set(Rule("token-", "unregistered"))
+    await register(parts, 3 * FAILURES)
+    record = await planned(parts, sample)
+    await send(parts, record)
+    assert await counts(parts, record) == {"queued": 3 * FAILURES}
+    assert await parts.limits.open_breakers(["fcm"]) == {"fcm": False}
+    sandbox.push.script.set()
+    assert (await parts.limits.take("fcm", 1_000, 1_000, 5, loud=False)).granted == 5
+
+
+async def test_what_was_under_way_ends_no_pause(parts: Parts, sandbox: Sandbox, sample: dict):
+    """A carrier failed, and asks for a rest while it has a chunk of before: that it takes this one ends the failures, and not the rest."""
+    parts.settings = parts.settings.model_copy(
+        update={"worker": parts.settings.worker.model_copy(update={"chunk": 10})}
+    )
+    await register(parts, 30)
+    dispatch, stop = parts.worker().dispatch, asyncio.Event()
+    sandbox.push.script.set(Rule("token-", "unavailable"))
+    failed = await planned(parts, sample)
+    await dispatch.drain(await parts.work.lease(failed.id, "push", b""), lambda: bool(dispatch.failing))
+    assert dispatch.failing == {"fcm"}
+    sandbox.push.script.set(Rule("token-", "slow", delay_s=2))
+    record = await planned(parts, sample)
+    drain = asyncio.create_task(dispatch.drain(await parts.work.lease(record.id, "push", b""), stop.is_set))
+    async with asyncio.timeout(60):
+        while not (await counts(parts, record)).get("in_flight"):  # noqa: ASYNC110  nobody sets an event
+            await asyncio.sleep(0.01)
+    await parts.limits.pause("fcm", 3_000)
+    await until_settled(parts, record, 10)
+    stop.set()
+    await drain
+    assert await counts(parts, record) == {"accepted": 10, "queued": 20}
+    assert not dispatch.failing
+    assert (await parts.limits.take("fcm", 1_000, 1_000, 5, loud=False)).granted == 0
 
 
 async def test_stopping_ends_the_wait_for_permits(parts: Parts, sandbox: Sandbox, sample: dict):
@@ -161,6 +219,57 @@ async def test_leave_that_was_never_heard_of_is_given_back(
     await send(parts, record, "sms")
     assert await counts(parts, record, "sms") == {"accepted": 30}
     assert sandbox.sms.recorded.counts()["doubled"] == 0
+
+
+async def test_what_fails_before_anything_is_sent_leaves_nobody_in_doubt(parts: Parts, sandbox: Sandbox, sample: dict):
+    """A zone that this host does not know: all wait a little, apart, and once it is mended each has one message, and no second."""
+    await register(parts, 30)
+    record = await planned(parts, sample)
+    known = await parts.registry.get("p3")
+    odd = msgspec.structs.replace(known, version=known.version + 1, time_zone="Mars/Olympus", quiet=(0, 1))
+    assert await parts.people.put([Change(known, odd)]) == [True]
+    with pytest.raises(ZoneInfoNotFoundError):
+        await send(parts, record)
+    assert await counts(parts, record) == {"queued": 30}
+    assert await send(parts, record) == 0  # not at once
+    assert await parts.people.put([Change(odd, msgspec.structs.replace(known, version=odd.version + 1))]) == [True]
+    parts.db.skew_ms += int(1000 * FIRST_WAIT_S)
+    await send(parts, record)
+    assert (await counts(parts, record)).get("accepted", 0) < 30  # not all at once
+    parts.db.skew_ms += int(1000 * FIRST_WAIT_S)
+    await send(parts, record)
+    assert await counts(parts, record) == {"accepted": 30}
+    assert sandbox.push.recorded.counts()["doubled"] == 0
+    assert {row["tries"] async for _, rows, _ in parts.work.ledger(record.id) for row in rows} == {1}
+
+
+class Breaking:
+    """A carrier that nobody knows of what it has sent."""
+
+    name = "push"
+
+    def prepare(self, message: Any) -> Prepared:
+        return Prepared(message)
+
+    async def send(self, *_: Any) -> list[Outcome]:
+        raise ArithmeticError
+
+    async def open(self) -> None:
+        """Nothing to open."""
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+async def test_what_fails_while_it_is_sent_may_have_arrived(parts: Parts, sample: dict):
+    """It is in doubt, and counted as somebody's second if it goes again."""
+    await register(parts, 30)
+    record = await planned(parts, sample)
+    lease = await parts.work.lease(record.id, "push", b"")
+    breaking = Carriers([Carrier(name="breaking", number=9, channel=Breaking())])
+    with pytest.raises(ArithmeticError):
+        await replace(parts.worker().dispatch, carriers=breaking).drain(lease, lambda: False)
+    assert await counts(parts, record) == {"in_flight": 30}
 
 
 @pytest.mark.parametrize("crashed", [0, 4])

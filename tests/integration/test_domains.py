@@ -21,12 +21,13 @@ from alertd.config import DomainLimit
 from alertd.errors import Problem
 from alertd.metrics import Metrics
 from alertd.service.carriers import Carrier, Domain
-from alertd.service.domains import LEAST_BURST, REST_S, Domains
+from alertd.service.domains import LEAST_BURST, REST_S, Domains, heard
 from alertd.service.registry import Entry
 from alertd.store.alerts import AlertRecord
 from alertd.store.codec import Codec
 from alertd.store.connection import Connection
 from alertd.store.limits import PROBE_MS, Limits
+from channels.base import Answer, Outcome
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from geofences.regions import Library
@@ -128,6 +129,17 @@ async def test_other_domains_have_no_limit_no_name_and_no_key(store: Connection,
     assert [key.decode() for key in await store.execute("KEYS", "*")] == ["{l:relay/big.example}"]
     assert "lucia" not in metrics.text().decode()
     assert 'alertd_domain_waits_total{carrier="relay",domain="big.example"} 2.0' in metrics.text().decode()
+
+
+async def test_what_a_domain_asks_for_while_it_is_tried_stands(store: Connection, clock: StoreClock):
+    """The mail that tries it is accepted, and another was answered with a rest meanwhile: that is not over before its time."""
+    limits, relay, mail = Limits(store), carrier(1), ["a@big.example"]
+    await limits.pause("relay/big.example", 60)
+    store.skew_ms += PROBE_MS
+    admission = await Domains(limits, clock, Metrics()).admit(relay, "alert", mail, loud=True)
+    await limits.pause("relay/big.example", 3_600)
+    [said] = heard(relay, admission.probed, mail, [Outcome(Answer.ACCEPTED)])
+    assert (said.accepted, await limits.resume(said.limiter, said.probed)) == (True, False)
 
 
 @pytest.fixture
@@ -244,7 +256,7 @@ async def test_one_mailbox_s_limit_is_not_its_domain_s(parts: Parts, sandbox: Sa
     record = await planned(parts, sample, channels=["mail"])
     await send(parts, record, "mail")
     assert await counts(parts, record, "mail") == {"accepted": 19, "queued": 1}
-    assert (await parts.limits.take("relay/calm.example", 100, 100, 5, loud=False))[0] == 5
+    assert (await parts.limits.take("relay/calm.example", 100, 100, 5, loud=False)).granted == 5
 
 
 @pytest.mark.alone
@@ -254,8 +266,8 @@ async def test_the_relay_s_own_limit_is_no_domain_s(parts: Parts, sandbox: Sandb
     await people(parts, "calm.example")
     lease = await parts.work.lease((await planned(parts, sample, channels=["mail"])).id, "mail", b"")
     await parts.worker().dispatch.drain(lease, lambda: False)
-    assert (await parts.limits.take("relay/calm.example", 100, 100, 5, loud=False))[0] == 5
-    assert (await parts.limits.take("relay", 100, 100, 5, loud=False))[0] == 0
+    assert (await parts.limits.take("relay/calm.example", 100, 100, 5, loud=False)).granted == 5
+    assert (await parts.limits.take("relay", 100, 100, 5, loud=False)).granted == 0
 
 
 async def test_permits_of_those_who_wait_are_given_back(worker_of: Callable[..., Any], sandbox: Sandbox, sample: dict):
@@ -269,7 +281,7 @@ async def test_permits_of_those_who_wait_are_given_back(worker_of: Callable[...,
         sent = taken(sandbox)
         assert sent["people.example"] == 30
         assert 2 <= sent["big.example"] <= 5
-        assert (await parts.limits.take("relay", 0.01, 40, 100))[0] == 40 - sent.total()
+        assert (await parts.limits.take("relay", 0.01, 40, 100)).granted == 40 - sent.total()
 
 
 async def test_two_workers_end_an_alert_at_its_domain_s_rate(

@@ -10,21 +10,26 @@ import pytest
 from alertd.alerts import AlertState, State
 from alertd.app import Parts
 from alertd.clock import SystemClock
+from alertd.distribution import Track
 from alertd.errors import Problem
 from alertd.ids import new_id
 from alertd.kinds import PurgeReason
-from alertd.service.events import FACTS, LAST_LOOK_S, event_of
+from alertd.service.events import FACTS, event_of
 from alertd.service.events import Events as Brings
 from alertd.store.alerts import Alerts
 from alertd.store.connection import Connection
-from alertd.store.events import Events
+from alertd.store.distribution import Tracks
+from alertd.store.events import HELD_MS, LAST_LOOK_MS, Events, Look
+from alertd.store.keys import shard_of
+from alertd.store.keys import told as told_of
+from alertd.store.paging import Waiting
 from alertd.store.scripts import RECEIPTS_MS, STALLED_MS
 from alertd.store.webhooks import Hook, Hooks, Outcome
-from alertd.store.work import When, Work, pack_ref
+from alertd.store.work import Work
+from alertd.store.work_records import When, pack_ref
 from tests.integration import batches
 from tests.integration.acts import ANA, BEA, over, planned, register, send, submitted
 from tests.integration.batches import AREA, record
-from tests.integration.movers import Clock
 
 
 async def told(parts: Parts) -> list[dict[str, Any]]:
@@ -75,9 +80,9 @@ async def test_what_dies_in_between_loses_nothing_and_tells_nothing_twice(parts:
     await alerts.create(record(first), AREA)
     names = ["{v:default}", "{v:default}:marks"]
     kept = Events(parts.db, keep=1000, keep_days=30)
-    [chain] = await kept.told([first])
+    [chain] = await kept.told({first: 0})
     said = json.loads(chain.events[0])
-    await parts.db.run("events", names, first, 0, 1000, 10**9, said["n"], event_of(said))  # and then it died
+    await parts.db.run("events", names, 0, 1000, 10**9, first, said["n"], event_of(said))  # and then it died
     await alerts.step(first, AlertState.REJECTED)
     await alerts.create(record(second), AREA)
     events = await told(parts)
@@ -88,20 +93,106 @@ async def test_what_dies_in_between_loses_nothing_and_tells_nothing_twice(parts:
 
 async def test_a_chain_that_has_nothing_left_to_tell_is_let_go(store: Connection, alerts: Alerts):
     """After a minute and more in which it had nothing; until then a step that was announced may still come."""
-    clock, kept = Clock(), Events(store, keep=1000, keep_days=30)
-    brings = Brings(kept, alerts, clock, _default)
-    name = new_id(1_700_000_000_000)
+    brings = Brings(Events(store, keep=1000, keep_days=30), alerts, SystemClock(), _default, Waiting(store))
+    name, began = new_id(1_700_000_000_000), store.skew_ms
     await alerts.enliven(name, works=False)
     for _ in range(5):
         assert await brings.bring() == 0
-        clock.seconds += 10
+        store.skew_ms += 10_000
     await alerts.create(record(name), AREA)
-    while await kept.announced():
+    while await store.execute("ZCARD", told_of(shard_of(name))):
         await brings.bring()
-        clock.seconds += 10
-    assert clock.seconds > 2 * LAST_LOOK_S
+        store.skew_ms += 10_000
+    assert store.skew_ms - began >= 50_000 + LAST_LOOK_MS
     assert len((await brings.read("default", None, 10)).events) == 1
     assert await store.hash_of("{v:default}:marks") == {b"last": b"1"}
+
+
+async def test_an_event_that_comes_late_is_found(store: Connection, alerts: Alerts):
+    """What was announced and had nothing to tell yet is looked at soon again, and more and more rarely, for two minutes."""
+    brings = Brings(Events(store, keep=1000, keep_days=30), alerts, SystemClock(), _default, Waiting(store))
+    for late_ms in (100, 1_600, 100_000):
+        name = new_id(1_700_000_000_000 + late_ms)
+        await alerts.enliven(name, works=False)
+        began = store.skew_ms
+        while store.skew_ms - began < late_ms:
+            assert await brings.bring() == 0
+            store.skew_ms += 100
+        due = await store.execute("ZSCORE", told_of(shard_of(name)), name)
+        await alerts.create(record(name), AREA)
+        await store.execute("ZADD", told_of(shard_of(name)), due, name)  # as if it had not been announced once more
+        while not await brings.bring():
+            store.skew_ms += 100
+        assert store.skew_ms - began <= 2 * late_ms + 1_000
+
+
+async def test_who_takes_over_brings_nothing_again(store: Connection, alerts: Alerts):
+    """What another has brought and has not taken from the chain yet is known to be there."""
+    kept = Events(store, keep=1000, keep_days=30)
+    name = new_id(1_700_000_000_000)
+    await alerts.create(record(name), AREA)
+    for _ in range(2):
+        brings = Brings(kept, alerts, SystemClock(), _default, Waiting(store))
+        await brings.bring()
+        store.skew_ms += LAST_LOOK_MS
+    while await store.execute("ZCARD", told_of(shard_of(name))):
+        await brings.bring()
+        store.skew_ms += LAST_LOOK_MS
+    assert len((await brings.read("default", None, 10)).events) == 1
+
+
+async def test_what_is_announced_while_it_is_looked_at_is_looked_at_next(store: Connection, alerts: Alerts):
+    """Whoever looks at a chain puts off the next look at it; not so where something is about to happen that they did not see."""
+    kept = Events(store, keep=1000, keep_days=30)
+    name = new_id(1_700_000_000_000)
+    await alerts.create(record(name), AREA)
+    due = (await kept.due())[name]
+    await alerts.enliven(name, works=False)
+    await kept.looked([Look(orgs=("default",), chain=name, held=due.held, wait=LAST_LOOK_MS)])
+    again = (await kept.due())[name]
+    assert again.is_announced
+    await kept.looked([Look(orgs=("default",), chain=name, held=again.held, wait=LAST_LOOK_MS)])
+    assert not await kept.due()
+
+
+async def test_a_chain_whose_look_never_ended_is_looked_at_by_another(store: Connection, alerts: Alerts):
+    """Whoever held it died."""
+    kept = Events(store, keep=1000, keep_days=30)
+    name = new_id(1_700_000_000_000)
+    await alerts.create(record(name), AREA)
+    assert name in await kept.due()
+    assert not await kept.due()
+    store.skew_ms += HELD_MS
+    assert name in await kept.due()
+
+
+async def test_an_event_that_cannot_be_read_keeps_no_other_back(store: Connection, alerts: Alerts):
+    """It stays where it is, and what other chains tell is brought."""
+    brings = Brings(Events(store, keep=1000, keep_days=30), alerts, SystemClock(), _default, Waiting(store))
+    names = [new_id(1_700_000_000_000 + i) for i in range(2)]
+    for name in names:
+        await alerts.create(record(name), AREA)
+    told_key = f"{{a:{names[0]}}}:told"
+    raw = await store.execute("LINDEX", told_key, 0)
+    await store.execute("LSET", told_key, 0, raw[:-1] + b',"step":5}')  # no text
+    assert await brings.bring() == 1
+    [(_, event)] = (await brings.read("default", None, 10)).events
+    assert json.loads(event)["data"]["alert"] == names[1]
+    assert await store.execute("LLEN", told_key) == 1
+
+
+async def test_a_clock_set_back_holds_nothing_up(store: Connection, alerts: Alerts):
+    """A chain that was to be looked at in a minute of a clock that is an hour behind now is looked at."""
+    brings = Brings(Events(store, keep=1000, keep_days=30), alerts, SystemClock(), _default, Waiting(store))
+    name = new_id(1_700_000_000_000)
+    await alerts.create(record(name), AREA)
+    store.skew_ms += 3_600_000
+    assert await brings.bring() == 1
+    store.skew_ms -= 3_600_000
+    await brings.bring()
+    store.skew_ms += LAST_LOOK_MS
+    await brings.bring()
+    assert await store.execute("ZCARD", told_of(shard_of(name))) == 0
 
 
 async def test_a_cursor_leads_on_from_where_it_was(parts: Parts, alerts: Alerts):
@@ -127,8 +218,8 @@ async def test_a_cursor_whose_next_event_is_gone_is_told_so(parts: Parts, store:
     names = ["{v:default}", "{v:default}:marks"]
 
     async def add(*numbers: int, keep: int = 100) -> None:
-        flat = [part for number in numbers for part in (number, b"{}")]
-        await store.run("events", names, "", store.skew_ms, keep, 60_000, *flat)
+        flat = [part for number in numbers for part in ("c", number, b"{}")]
+        await store.run("events", names, store.skew_ms, keep, 60_000, *flat)
 
     await add(*range(1, 7))
     start = await parts.events.read("default", None, 1)
@@ -233,6 +324,21 @@ async def test_what_stalls_is_told_and_what_goes_on_again(parts: Parts, store: C
     assert words[-4:] == ["alert.paused", "alert.resumed", "alert.stalled", "alert.recovered"]
 
 
+async def test_what_is_leased_and_waits_stalls(parts: Parts, store: Connection, alert_id: str, work: Work):
+    """A worker has all that is left in its hands, and its carrier takes none for a minute: no queue holds it, and it is told."""
+    await batches.planned(work, alert_id, 10)
+    lease = await work.lease(alert_id, "push", b"")
+    for _ in range(3):
+        await work.renew([lease])
+        await work.finish(alert_id)
+        store.skew_ms += STALLED_MS
+    assert [word for word, _ in types(await told(parts), alert_id)][-1] == "alert.stalled"
+    await work.gate(lease, [], lease.rows, batches.CARRIER)
+    await work.end(lease, batches.accepted(lease.rows), ())
+    assert await work.finish(alert_id) == "done"
+    assert [word for word, _ in types(await told(parts), alert_id)][-2:] == ["alert.progress", "alert.sent"]
+
+
 async def test_what_waits_for_its_ring_does_not_stall(parts: Parts, store: Connection, alert_id: str, work: Work):
     """Its time has not come."""
     refs = b"".join(pack_ref(number, 0) for number in range(1, 11))
@@ -251,14 +357,14 @@ async def test_late_reports_are_told_of_together(parts: Parts, sample: dict[str,
     assert await send(parts, alert, "sms")
     assert await over(parts, alert)
     for row in range(3):
-        assert await parts.work.receipt(alert.id, row, "sms", State.DELIVERED, 0, [State.ACCEPTED])
+        assert (await parts.work.receipt(alert.id, row, "sms", State.DELIVERED, 0, [State.ACCEPTED])).old
     assert "alert.receipts" not in [word for word, _ in types(await told(parts), alert.id)]
     parts.db.skew_ms += RECEIPTS_MS
     [summary] = [one["data"] for one in await told(parts) if one["type"] == "alert.receipts"]
     assert {name: summary.get(name) for name in ("targeted", "accepted", "delivered", "failed", "percent")} == {
         "targeted": 30, "accepted": 27, "delivered": 3, "failed": None, "percent": None,
     }  # fmt: skip
-    assert await parts.work.receipt(alert.id, 3, "sms", State.FAILED, 1, [State.ACCEPTED])
+    assert (await parts.work.receipt(alert.id, 3, "sms", State.FAILED, 1, [State.ACCEPTED])).old
     parts.db.skew_ms += RECEIPTS_MS
     assert [one["data"]["failed"] for one in (await told(parts))[-1:]] == [1]
 
@@ -269,12 +375,12 @@ async def test_events_of_a_cluster_come_together(cluster: Connection):
     names = [new_id(1_700_000_000_000 + i) for i in range(20)]
     for name in names:
         await alerts.create(record(name), AREA)
-    brings = Brings(kept, alerts, SystemClock(), _default)
+    brings = Brings(kept, alerts, SystemClock(), _default, Waiting(cluster))
     assert await brings.leads()
     assert await brings.bring() == 20
     batch = await brings.read("default", None, 100)
     assert {json.loads(event)["data"]["alert"] for _, event in batch.events} == set(names)
-    hooks = Hooks(cluster)
+    hooks = Hooks(cluster, Hook)
     hook = Hook(id="wh_1", org="default", url="https://cases.example/", types=(), secrets=(), by="a", made=1)
     await hooks.put(hook, queued=0)
     assert await hooks.queue(hook, 0, 20, [1, 2], 1)
@@ -282,3 +388,13 @@ async def test_events_of_a_cluster_come_together(cluster: Connection):
     assert await hooks.settle(hook, due, Outcome(word="again", status=410, due=2, off="gone", event=b"{}"), 1)
     assert (await kept.page("default", 20, 10)).last == 21
     assert await hooks.remove("default", "wh_1")
+    tracks, owed = Tracks(cluster), Track(owed=5)
+    assert await tracks.put("default", names[0], "dis_1", owed, seen=b"", now_ms=1, events=[b"{}"])
+    assert not await tracks.put("default", names[0], "dis_1", Track(), seen=b"", now_ms=1)
+    assert (await tracks.holders(["default", "other"])) == {"default": [("dis_1", names[0], 5)], "other": []}
+    assert (await kept.page("default", 21, 10)).last == 22
+    assert await tracks.put(
+        "default", names[0], "dis_1", Track(), seen=(await tracks.get("default", names[0], "dis_1"))[1], now_ms=1
+    )
+    assert await tracks.of_alert("default", names[0]) == {"dis_1": Track()}
+    assert (await tracks.holders(["default"]))["default"] == []

@@ -18,7 +18,7 @@ from alertd.service.messages import LOOK_S
 from alertd.store import keys
 from alertd.store.connection import Connection
 from alertd.store.media import KEPT_AFTER_MS
-from alertd.store.work import Alike
+from alertd.store.work_records import Alike
 from tests.integration.acts import ANA, BEA, CARL, counts, photo, planned, register, send, submitted
 from tests.integration.media.conftest import showing
 from tests.integration.test_following import sent, slug

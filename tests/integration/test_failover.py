@@ -23,6 +23,8 @@ from tests.integration.acts import counts, planned, register, working
 from tests.integration.clusters import a_replicated_cluster
 from tests.integration.conftest import settings_for
 
+pytestmark = pytest.mark.once
+
 PEOPLE = 1_200
 
 

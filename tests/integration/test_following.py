@@ -18,7 +18,7 @@ from alertd.service.following import Followed
 from alertd.service.notices import SETTLE_MS, may_have_been_told
 from alertd.store.alerts import AlertRecord
 from alertd.store.connection import Connection
-from alertd.store.work import Alike, Gate, Settlement
+from alertd.store.work_records import Alike, Gate, Settlement
 from channels.sandbox import Sandbox
 from tests.integration.acts import ANA, BEA, CARL, counts, over, planned, register, registration, send, submitted
 from tests.integration.test_worker import until, working

@@ -134,5 +134,5 @@ async def test_a_compaction_does_not_undo_a_label(store: Connection, people: Peo
     assert before
     assert await people.put([labelled(before, 41)]) == [True]
     names = [tile.key, tile.cells, tile.dirty, tile.gens]
-    assert not await store.run("cells_compact", names, tile.member, generation, blob, "1", 0)
+    assert not await store.run("cells_compact", names, tile.member, generation, blob, "1", 0, tile.count_at)
     assert (await cell(store)).regions.tolist() == [41]

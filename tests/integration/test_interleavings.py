@@ -28,6 +28,8 @@ from geofences.scan import BORDER, INSIDE, Scan, edges_of
 from geofences.tiles import ZOOM, deinterleave, locate, position
 from tests.integration.movers import CADIZ, Clock, person, place, settle
 
+pytestmark = pytest.mark.once
+
 MIDDLE, RADIUS = (-5.99, 37.39), 0.15  # degrees: tiles wholly inside, and tiles on the border
 LEAF = 77  # of those who named a region
 AREA = shapely.MultiPolygon([shapely.Point(MIDDLE).buffer(RADIUS)])

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from alertd import store
 from alertd.alerts import AlertState, State
 from alertd.app import Parts
+from alertd.cap.messages import MsgType
+from alertd.distribution import Entry, Track
+from alertd.distributors import Distributor
 from alertd.operators import Role
 from alertd.organisations import Organisation
 from alertd.rendering.own_texts import Place
@@ -15,16 +19,22 @@ from alertd.service.receipts import End
 from alertd.store import closed, keys
 from alertd.store.break_glass import Claim, Claims
 from alertd.store.budgets import Budgets
+from alertd.store.carrier_tests import Answered, CarrierTest, CarrierTestQueue
 from alertd.store.cases import Cases
+from alertd.store.distribution import Tracks
 from alertd.store.drawn import Drawings
+from alertd.store.imports import Import, Imports
 from alertd.store.labels import LabelMark
 from alertd.store.message_ids import Said, Sent
 from alertd.store.operators import OperatorStore
 from alertd.store.organisations import OrganisationStore
+from alertd.store.paging import Paged, Rotas, StoredRota, Waiting
+from alertd.store.permissions import Permits
+from alertd.store.published import PublishedWords
 from alertd.store.requests import Requests
 from alertd.store.sessions import Away, SessionStore
-from alertd.store.webhooks import Due, Hooks, Outcome
-from tests.integration.acts import ANA, BEA, CADIZ, over, photo, planned, register, registration, send
+from alertd.store.webhooks import Hook, Hooks, Outcome
+from tests.integration.acts import ANA, BEA, CADIZ, over, photo, planned, register, registration, send, submitted
 from tests.passkeys import Authenticator
 from tests.unit.alertd.samples import changed
 
@@ -71,17 +81,36 @@ async def test_the_table_has_every_key_and_no_other(parts: Parts, sample: dict[s
     await Drawings(parts.db).put("our-area", "default", b"{}", revision=1, seen=None)
     await Drawings(parts.db).clash({"FR-N1": 1 << 23})
     await LabelMark(parts.db).set("fingerprint")
+    tests = CarrierTestQueue(parts.db)
+    await tests.add(CarrierTest(id="i", carrier="text", to="+34600000001", language="en", until=0))
+    await tests.answer("i", Answered(answer="accepted", reason="none", took_ms=1))
+    await Imports(parts.db).put(Import(id="i", org="default", name="port", dry_run=True, state="running", seen=0))
     sample = changed(sample, "case/children/0/photos", [{"media": await photo(parts)}])
     await _operator(parts)
     seen = await held(parts)
     record = await planned(parts, sample, external_id=sample["external_id"])
+    rota = StoredRota(rev=1, document="{}", by="ana", at=1)
+    assert await Rotas(parts.db).put("default", rota, seen=b"")
+    waits = await submitted(parts, sample)
+    assert await Waiting(parts.db).put(waits.record.id, Paged(since=1, due=1), seen=b"") == "done"
+    await Permits(parts.db, parts.alerts).note(["police"], record.id, 1)
+    await PublishedWords(parts.db).keep(await parts.alerts.get(record.id))
+    await parts.alerts.note_start(replace(record, starts=1))
     seen |= await held(parts)
     hook = (await parts.webhooks.create(ANA, "https://cases.example/", []))[0].hook
     assert await parts.events.leads()
     assert await parts.events.bring()
     await parts.webhook_delivery.round()
     await parts.webhook_delivery.settled()
-    await Hooks(parts.db).settle(hook, Due(1, 9, 1), Outcome(word="never", status=500), 1)
+    await parts.distributors.create(ANA, Distributor(name="Radio", url="https://gateway.example/"), "")
+    sent = Entry(
+        identifier=record.id, sender="a", sent=1, type=MsgType.ALERT, of=record.id, expires=record.expires, maybe=True
+    )
+    assert await Tracks(parts.db).put("default", record.id, "dis_1", Track(entries=(sent,)), seen=b"", now_ms=1)
+    hooks = Hooks(parts.db, Hook)
+    [waiting, *_] = await hooks.due(hook, parts.clock.now_ms() + 10_000, 1)
+    await hooks.settle(hook, waiting, Outcome(word="never", status=500), 1)
+    await parts.suppressing.stop([(0, "given-up")])
     seen |= await held(parts)
     await parts.following.stand_down(record.id, ANA, "reason")
     seen |= await held(parts)
@@ -92,12 +121,12 @@ async def test_the_table_has_every_key_and_no_other(parts: Parts, sample: dict[s
     await parts.work.end(lease, [], lease.rows)
     seen |= await held(parts)
     assert await send(parts, record)
-    assert await parts.work.receipt(record.id, 0, "push", State.DELIVERED, 0, [State.ACCEPTED])
+    assert (await parts.work.receipt(record.id, 0, "push", State.DELIVERED, 0, [State.ACCEPTED])).old
     await parts.receipts.sent("centre", "sms", [Sent("tag", ("1", "2"), 1000)])
     await parts.receipts.ended("centre", "sms", [End(None, Said("1", State.DELIVERED, 0))])
     assert await over(parts, record)
     escalates = await planned(parts, sample, channels=["push", "sms"], policy={"mode": "escalate"})
-    assert await parts.work.receipt(escalates.id, 0, "push", State.DELIVERED, 0, [State.QUEUED])
+    assert (await parts.work.receipt(escalates.id, 0, "push", State.DELIVERED, 0, [State.QUEUED])).old
     await parts.alerts.step(escalates.id, AlertState.CANCELLED)
     assert await over(parts, await parts.alerts.get(escalates.id))
     seen |= await held(parts)

@@ -8,7 +8,8 @@ from alertd.alerts import FLAG_DOUBT, AlertState, State
 from alertd.store.alerts import Alerts
 from alertd.store.connection import Connection
 from alertd.store.scripts import LOST_MS
-from alertd.store.work import Gate, Settlement, Work
+from alertd.store.work import Work
+from alertd.store.work_records import Gate, Settlement
 from tests.integration.acts import silence
 from tests.integration.batches import (
     CARRIER,

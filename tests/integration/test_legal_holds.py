@@ -92,7 +92,9 @@ async def test_its_ledgers_do_not_go_by_their_age(parts: Parts, sample: dict[str
     await holds.hold(record.id, ANA, "x")
     assert await parts.db.execute("PTTL", dated) == -1
     settings = RetentionSection(ledger_days=365)
-    closing = Closing(parts.db, parts.alerts, OrganisationStore(parts.db), settings, Later(), "default")
+    closing = Closing(
+        parts.db, parts.alerts, OrganisationStore(parts.db), settings, Later(), "default", parts.forgetting
+    )
     assert await closing.round() == 0
     await holds.release(record.id, BEA)
     assert await parts.db.execute("PTTL", dated) > 80 * 86_400_000

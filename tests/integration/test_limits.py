@@ -25,10 +25,10 @@ async def admitted(limits: Limits, store: Connection, rate: float, burst: float,
     total, start, began = 0, store.skew_ms, time.monotonic()
     wanted = max(cost, int(burst) // cost * cost)
     while (store.skew_ms - start) / 1000 + time.monotonic() - began <= seconds:
-        granted, wait_s = await limits.take("c", rate, burst, wanted, cost)
-        total += granted // cost * cost
-        if granted < wanted:
-            store.skew_ms += max(20, int(wait_s * 1000 + 0.999))
+        block = await limits.take("c", rate, burst, wanted, cost)
+        total += block.granted // cost * cost
+        if block.granted < wanted:
+            store.skew_ms += max(20, int(block.wait_s * 1000 + 0.999))
     return total
 
 
@@ -54,38 +54,38 @@ async def test_segments_are_paid(limits, store, cost: int):
 @pytest.mark.parametrize(("rate", "burst", "cost"), [(1, 1, 3), (0.1, 0.1, 1), (0.5, 0.5, 4)])
 async def test_what_costs_more_than_the_burst_goes_at_the_rate(limits, store, rate: float, burst: float, cost: int):
     """A long text on a slow line is slow, never stuck."""
-    granted, _ = await limits.take("c", rate, burst, cost, cost)
+    granted = (await limits.take("c", rate, burst, cost, cost)).granted
     assert granted == cost
-    granted, wait_s = await limits.take("c", rate, burst, cost, cost)
-    assert (granted, wait_s) == (0, pytest.approx(cost / rate, rel=0.1))
-    store.skew_ms += int(wait_s * 1000) + 1
-    assert (await limits.take("c", rate, burst, cost, cost))[0] == cost
+    block = await limits.take("c", rate, burst, cost, cost)
+    assert (block.granted, block.wait_s) == (0, pytest.approx(cost / rate, rel=0.1))
+    store.skew_ms += int(block.wait_s * 1000) + 1
+    assert (await limits.take("c", rate, burst, cost, cost)).granted == cost
 
 
 async def test_pause_is_kept_and_the_longer_one_wins(limits, store):
     """Nobody gets a permit before the carrier wants to hear from us, whoever was told a shorter time."""
     await limits.pause("c", 30)
     await limits.pause("c", 5)
-    granted, wait_s = await limits.take("c", 1_000, 1_000, 1, loud=False)
-    assert (granted, wait_s) == (0, pytest.approx(30, abs=1))
+    block = await limits.take("c", 1_000, 1_000, 1, loud=False)
+    assert (block.granted, block.wait_s) == (0, pytest.approx(30, abs=1))
     store.skew_ms += 29_000
-    assert (await limits.take("c", 1_000, 1_000, 1, loud=False))[0] == 0
+    assert (await limits.take("c", 1_000, 1_000, 1, loud=False)).granted == 0
     store.skew_ms += 1_001
-    assert (await limits.take("c", 1_000, 1_000, 1, loud=False))[0] == 1
+    assert (await limits.take("c", 1_000, 1_000, 1, loud=False)).granted == 1
 
 
 async def test_pause_is_of_one_carrier(limits):
     """Another carrier goes on."""
     await limits.pause("c", 30)
-    assert (await limits.take("d", 10, 10, 1))[0] == 1
+    assert (await limits.take("d", 10, 10, 1)).granted == 1
 
 
 async def test_clock_set_back_stops_nobody(limits, store):
     """After a step of an hour back the sender goes on at its rate, and is not given a burst for it."""
-    assert (await limits.take("c", 10, 10, 10))[0] == 10
+    assert (await limits.take("c", 10, 10, 10)).granted == 10
     store.skew_ms -= HOUR_MS
-    granted, wait_s = await limits.take("c", 10, 10, 10)
-    assert (granted, wait_s <= 0.11) == (0, True)
+    block = await limits.take("c", 10, 10, 10)
+    assert (block.granted, block.wait_s <= 0.11) == (0, True)
     assert 200 - 10 <= await admitted(limits, store, 10, 10, 20) <= 200 + 10 + 10
 
 
@@ -93,67 +93,149 @@ async def test_clock_set_back_does_not_prolong_a_pause(limits, store):
     """A pause of ten seconds is over ten seconds after the step, at the latest."""
     await limits.pause("c", 10)
     store.skew_ms -= HOUR_MS
-    assert (await limits.take("c", 10, 10, 1))[0] == 0
+    assert (await limits.take("c", 10, 10, 1)).granted == 0
     store.skew_ms += 5_000
-    assert (await limits.take("c", 10, 10, 1))[0] == 0
+    assert (await limits.take("c", 10, 10, 1)).granted == 0
     store.skew_ms += 5_001
-    assert (await limits.take("c", 10, 10, 1))[0] == 1
+    assert (await limits.take("c", 10, 10, 1)).granted == 1
 
 
 async def test_clock_set_forward_gives_one_burst(limits, store):
     """Time that did not pass is worth a full bucket at most."""
-    assert (await limits.take("c", 10, 10, 10))[0] == 10
+    assert (await limits.take("c", 10, 10, 10)).granted == 10
     store.skew_ms += HOUR_MS
-    assert (await limits.take("c", 10, 10, 100))[0] == 10
-    assert (await limits.take("c", 10, 10, 100))[0] <= 1
+    assert (await limits.take("c", 10, 10, 100)).granted == 10
+    assert (await limits.take("c", 10, 10, 100)).granted <= 1
 
 
 async def test_a_paused_carrier_is_tried_for_what_is_loud(limits, store):
     """One message every quarter of a minute, and none for the rest; accepted, it ends the pause for all."""
     await limits.pause("c", 3_600)
-    assert (await limits.take("c", 1_000, 1_000, 100))[0] == 0
+    assert (await limits.take("c", 1_000, 1_000, 100)).granted == 0
     store.skew_ms += PROBE_MS + 1
-    assert (await limits.take("c", 1_000, 1_000, 100, loud=False))[0] == 0
-    assert await limits.take("c", 1_000, 1_000, 100, 2) == (2, pytest.approx(3_585, abs=1))
-    assert (await limits.take("c", 1_000, 1_000, 100, 2))[0] == 0
+    assert (await limits.take("c", 1_000, 1_000, 100, loud=False)).granted == 0
+    block = await limits.take("c", 1_000, 1_000, 100, 2)
+    assert (block.granted, block.wait_s) == (2, pytest.approx(3_585, abs=1))
+    assert (await limits.take("c", 1_000, 1_000, 100, 2)).granted == 0
     store.skew_ms += PROBE_MS
-    assert (await limits.take("c", 1_000, 1_000, 100, 2))[0] == 2
+    assert (await limits.take("c", 1_000, 1_000, 100, 2)).granted == 2
     await limits.pause("c", 3_600)  # it was refused: as before, from now on
     store.skew_ms += PROBE_MS - 1_000
-    assert (await limits.take("c", 1_000, 1_000, 100))[0] == 0
+    assert (await limits.take("c", 1_000, 1_000, 100)).granted == 0
     await limits.resume("c")
-    assert await limits.take("c", 1_000, 1_000, 100, loud=False) == (100, 0)
+    block = await limits.take("c", 1_000, 1_000, 100, loud=False)
+    assert (block.granted, block.wait_s) == (100, 0)
 
 
 async def test_what_is_loud_is_served_first(limits, store):
     """The rest leaves a tenth of the bucket to it, gets nothing while it waits, and everything when it is gone."""
-    assert (await limits.take("c", 100, 100, 1_000, loud=False))[0] == 90
-    assert (await limits.take("c", 100, 100, 10))[0] == 10
-    granted, wait_s = await limits.take("c", 100, 100, 10, 10)
-    assert (granted, wait_s <= 0.1) == (0, True)
+    assert (await limits.take("c", 100, 100, 1_000, loud=False)).granted == 90
+    assert (await limits.take("c", 100, 100, 10)).granted == 10
+    block = await limits.take("c", 100, 100, 10, 10)
+    assert (block.granted, block.wait_s <= 0.1) == (0, True)
     store.skew_ms += 200
-    assert (await limits.take("c", 100, 100, 1, loud=False))[0] == 0
-    assert (await limits.take("c", 100, 100, 10, 10))[0] == 10
+    assert (await limits.take("c", 100, 100, 1, loud=False)).granted == 0
+    assert (await limits.take("c", 100, 100, 10, 10)).granted == 10
     store.skew_ms += 2_000
-    assert (await limits.take("c", 100, 100, 1_000, loud=False))[0] == 90
+    assert (await limits.take("c", 100, 100, 1_000, loud=False)).granted == 90
 
 
 @pytest.mark.parametrize(("rate", "burst", "cost"), [(0.1, 0.1, 1), (1, 1, 3), (10, 10, 10)])
 async def test_what_is_not_loud_is_slow_but_never_stuck(limits, store, rate: float, burst: float, cost: int):
     """A tenth of a bucket that holds one message is not kept from it."""
-    assert (await limits.take("c", rate, burst, cost, cost, loud=False))[0] == cost
-    granted, wait_s = await limits.take("c", rate, burst, cost, cost, loud=False)
-    store.skew_ms += int(wait_s * 1000) + 1
-    assert (granted, (await limits.take("c", rate, burst, cost, cost, loud=False))[0]) == (0, cost)
+    assert (await limits.take("c", rate, burst, cost, cost, loud=False)).granted == cost
+    block = await limits.take("c", rate, burst, cost, cost, loud=False)
+    store.skew_ms += int(block.wait_s * 1000) + 1
+    assert (block.granted, (await limits.take("c", rate, burst, cost, cost, loud=False)).granted) == (0, cost)
 
 
 async def test_permits_that_were_not_used_are_another_s(limits, store):
     """And never more than a full bucket."""
-    assert (await limits.take("c", 0.1, 10, 10))[0] == 10
+    assert (await limits.take("c", 0.1, 10, 10)).granted == 10
     await limits.give_back("c", 0.1, 4)
-    assert (await limits.take("c", 0.1, 10, 10))[0] == 4
+    assert (await limits.take("c", 0.1, 10, 10)).granted == 4
     await limits.give_back("c", 0.1, 100)
-    assert (await limits.take("c", 0.1, 10, 100))[0] == 10
+    assert (await limits.take("c", 0.1, 10, 100)).granted == 10
+
+
+async def test_what_comes_back_late_makes_no_bucket_more_than_full(limits, store):
+    """Permits that nobody used came again by themselves meanwhile: with what they are given back for, nobody gets more than one burst."""
+    block = await limits.take("c", 10, 10, 10)
+    store.skew_ms += 900
+    assert (await limits.take("c", 10, 10, 9)).granted == 9
+    await limits.give_back("c", 10, 10, block=block)
+    assert (await limits.take("c", 10, 10, 10)).granted <= 1
+    store.skew_ms += 1_000
+    late = await limits.take("c", 10, 10, 10)
+    store.skew_ms += 1_000
+    assert (await limits.take("c", 10, 10, 10)).granted == 10
+    await limits.give_back("c", 10, 10, block=late)
+    assert (await limits.take("c", 10, 10, 10)).granted == 0
+
+
+async def test_what_comes_back_in_parts_is_worth_no_more_than_the_whole(limits, store):
+    """Of ten, half a second later: what is left of them is five, in however many parts they come."""
+    block = await limits.take("c", 10, 10, 10)
+    store.skew_ms += 500
+    for _ in range(5):
+        await limits.give_back("c", 10, 2, block=block)
+        block = block.less(2, 10)
+    store.skew_ms += 1  # fractions
+    assert (await limits.take("c", 10, 10, 100)).granted == 10
+    assert (await limits.take("c", 10, 10, 100)).granted == 0
+
+
+async def test_a_try_that_nothing_was_sent_for_is_the_next_s(limits, store):
+    """Of a carrier that rests, and of one that is paused; it is no permit. One that was given to another by now stays that one's."""
+    await limits.failed("c", FAILURES)
+    store.skew_ms += SHORTEST_REST_MS
+    first = await limits.take("c", 100, 100, 10)
+    assert (first.granted, (await limits.take("c", 100, 100, 10)).granted) == (1, 0)
+    await limits.give_back("c", 100, 1, block=first)
+    second = await limits.take("c", 100, 100, 10)
+    assert second.granted == 1
+    store.skew_ms += 1
+    await limits.give_back("c", 100, 1, block=first)
+    assert (await limits.take("c", 100, 100, 10)).granted == 0
+    assert await limits.resume("c", second)
+    assert (await limits.take("c", 100, 100, 1_000)).granted == 100
+    await limits.pause("c", 3_600)
+    store.skew_ms += PROBE_MS
+    await limits.give_back("c", 100, 1, block=await limits.take("c", 100, 100, 10))
+    assert (await limits.take("c", 100, 100, 10)).granted == 1
+
+
+async def test_what_a_carrier_asks_for_while_it_is_tried_stands(limits, store):
+    """The message that tries it is accepted, and another was answered with a rest meanwhile: that is not over before its time."""
+    await limits.pause("c", 60)
+    store.skew_ms += PROBE_MS
+    block = await limits.take("c", 100, 100, 1)
+    await limits.pause("c", 3_600)
+    assert (block.granted, await limits.resume("c", block)) == (1, False)
+    assert (await limits.take("c", 100, 100, 1, loud=False)).granted == 0
+
+
+async def test_a_rest_is_over_when_a_try_is_accepted_and_not_before(limits, store):
+    """A message that was under way is accepted while it rests: after the rest one message tries it all the same, and if that fails it
+    rests for longer than before.
+    """
+    await limits.failed("c", FAILURES)
+    await limits.works("c")
+    assert await limits.open_breakers(["c"]) == {"c": True}
+    store.skew_ms += SHORTEST_REST_MS
+    assert (await limits.take("c", 100, 100, 10)).granted == 1
+    assert await limits.failed("c", 1) == 2 * SHORTEST_REST_MS / 1000
+
+
+async def test_a_carrier_that_answers_slowly_ends_its_rest(limits, store):
+    """Others try it by the time that a try is accepted: it was accepted all the same."""
+    await limits.failed("c", FAILURES)
+    store.skew_ms += SHORTEST_REST_MS
+    first = await limits.take("c", 100, 100, 10)
+    store.skew_ms += 6_000
+    second = await limits.take("c", 100, 100, 10)
+    assert (first.granted, second.granted, await limits.resume("c", first)) == (1, 1, True)
+    assert (await limits.take("c", 100, 100, 10)).granted == 10
 
 
 async def test_carriers_keep_their_bytes(limits):
@@ -166,19 +248,30 @@ async def test_carriers_keep_their_bytes(limits):
 async def test_a_carrier_that_fails_rests_for_longer_each_time(limits, store):
     """After twenty failures in a row nobody has permits; then one message tries it, and if that fails the rest is twice as long."""
     assert await limits.failed("c", FAILURES - 1) == 0
-    assert (await limits.take("c", 100, 100, 10))[0] == 10
+    assert (await limits.take("c", 100, 100, 10)).granted == 10
     assert await limits.failed("c", 1) == SHORTEST_REST_MS / 1000
-    assert (await limits.take("c", 100, 100, 10, loud=False))[0] == 0
+    assert (await limits.take("c", 100, 100, 10, loud=False)).granted == 0
     store.skew_ms += SHORTEST_REST_MS
-    granted, wait_s = await limits.take("c", 100, 100, 10, 2, loud=False)
-    assert (granted, wait_s > 0) == (2, True)  # one message of two segments, to try it
-    assert (await limits.take("c", 100, 100, 10))[0] == 0  # while what comes of it is waited for
+    block = await limits.take("c", 100, 100, 10, 2, loud=False)
+    assert (block.granted, block.wait_s > 0) == (2, True)  # one message of two segments, to try it
+    assert (await limits.take("c", 100, 100, 10)).granted == 0  # while what comes of it is waited for
     assert await limits.failed("c", 1) == 2 * SHORTEST_REST_MS / 1000
     store.skew_ms += 2 * SHORTEST_REST_MS
-    assert (await limits.take("c", 100, 100, 10))[0] == 1
+    assert (await limits.take("c", 100, 100, 10)).granted == 1
     await limits.resume("c")
-    assert (await limits.take("c", 100, 100, 10))[0] == 10
+    assert (await limits.take("c", 100, 100, 10)).granted == 10
     assert await limits.failed("c", FAILURES - 1) == 0  # all is forgotten
+
+
+async def test_a_carrier_that_works_is_left_alone_as_long_as_it_asked(limits, store):
+    """Its failures are forgotten, and the pause stands."""
+    assert await limits.failed("c", FAILURES - 1) == 0
+    await limits.pause("c", 30)
+    await limits.works("c")
+    assert (await limits.take("c", 100, 100, 10, loud=False)).granted == 0
+    store.skew_ms += 30_001
+    assert (await limits.take("c", 100, 100, 10)).granted == 10
+    assert await limits.failed("c", FAILURES - 1) == 0
 
 
 async def test_failures_far_apart_are_forgotten(limits, store):

@@ -28,6 +28,8 @@ from tests.integration.movers import (
     settle,
 )
 
+pytestmark = pytest.mark.once
+
 #: Trips of one move: announce the groups, append, mark, write, clear.
 TRIPS = 5
 

@@ -19,36 +19,23 @@ from alertd.service.carriers import Carriers
 from alertd.store import keys
 from alertd.store.connection import Connection
 from tests.integration.acts import api_of
+from tests.integration.consoles import ANA, OWN, Page
 from tests.integration.media.conftest import Later
 from tests.issuer import CLIENT, SECRET, Issuer, issuing, text
 from tests.passkeys import Authenticator
 
-OWN = {"Sec-Fetch-Site": "same-origin"}
 ROOT = "root@centre.example"
-ANA = {"subject": "ana@centre.example", "name": "Ana García", "roles": ["author", "approver"]}
 #: Ana at the provider, where she has another name.
 SUB = "4f2a-ana"
 NOWHERE = "/v1/alerts/01M882R9G938BE2P8KXNZ55750"
 
 
-class Console:
-    """A browser with the console's pages, the provider it is sent to, and the key of whoever administrates."""
+class Console(Page):
+    """With the provider that its browser is sent to."""
 
     def __init__(self, parts: Parts, client: TestClient[Any, Any], key: str, issuer: Issuer) -> None:
-        self.parts, self.client, self.key, self.issuer = parts, client, key, issuer
-
-    async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
-        sent = {"json": body} if body is not None else {}
-        async with self.client.request(method, path, headers=OWN | headers, **sent) as response:
-            return response.status, await response.json() if response.content_length else None
-
-    async def administrate(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        return await self.ask(method, path, body, Authorization=f"Bearer {self.key}")
-
-    async def add(self, **changes: Any) -> dict[str, Any]:
-        status, made = await self.administrate("POST", "/v1/operators", ANA | changes)
-        assert status == 201, made
-        return made
+        super().__init__(parts, client, key)
+        self.issuer = issuer
 
     async def leave_for(self, **what: Any) -> str:
         """Where the browser is sent."""

@@ -6,10 +6,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from aiohttp.test_utils import TestClient
 
 from alertd.app import Parts
-from alertd.config import ApiSection, Settings
+from alertd.config import ApiSection, Settings, SignInSection
 from alertd.organisations import Jurisdiction
 from alertd.rendering import Renderer
 from alertd.service.access import Credential, Terms
@@ -17,34 +16,16 @@ from alertd.service.carriers import Carriers
 from alertd.store import keys
 from alertd.store.connection import Connection
 from tests.integration.acts import api_of
+from tests.integration.consoles import ANA, OWN, Page
 from tests.integration.media.conftest import Later
 from tests.passkeys import PRESENT, Authenticator
 
 ORIGIN = "http://localhost:8080"
-OWN = {"Sec-Fetch-Site": "same-origin"}
 ROOT = "root@centre.example"
-ANA = {"subject": "ana@centre.example", "name": "Ana García", "roles": ["author", "approver"]}
 
 
-class Console:
-    """A browser with the console's pages, and the key of whoever administrates."""
-
-    def __init__(self, parts: Parts, client: TestClient[Any, Any], key: str) -> None:
-        self.parts, self.client, self.key = parts, client, key
-
-    async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
-        """A call of the console's page: with the session's cookie, if there is one."""
-        sent = {"json": body} if body is not None else {}
-        async with self.client.request(method, path, headers=OWN | headers, **sent) as response:
-            return response.status, await response.json() if response.content_length else None
-
-    async def administrate(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        return await self.ask(method, path, body, Authorization=f"Bearer {self.key}")
-
-    async def add(self, **changes: Any) -> dict[str, Any]:
-        status, made = await self.administrate("POST", "/v1/operators", ANA | changes)
-        assert status == 201, made
-        return made
+class Console(Page):
+    """Somebody who comes in with passkeys."""
 
     async def enrolled(self, passkey: Authenticator, code: str) -> tuple[int, Any]:
         """Registers a passkey with a one-time code."""
@@ -67,9 +48,12 @@ class Console:
 
 
 @pytest.fixture
-async def console(store: Connection, renderer: Renderer, aiohttp_client: Any) -> AsyncIterator[Console]:
-    """A browser before an API without operators, whose clock can be put forward."""
-    parts = Parts(settings=Settings(), db=store, library=None, renderer=renderer, carriers=Carriers([]), clock=Later())
+async def console(
+    store: Connection, renderer: Renderer, aiohttp_client: Any, request: pytest.FixtureRequest
+) -> AsyncIterator[Console]:
+    """A browser before an API without operators, whose clock can be put forward; with the settings that a test is parametrised by."""
+    settings = getattr(request, "param", Settings())
+    parts = Parts(settings=settings, db=store, library=None, renderer=renderer, carriers=Carriers([]), clock=Later())
     _, key = await parts.access.create(org="default", subject=ROOT, scopes=frozenset({"admin"}))
     yield Console(parts, await aiohttp_client(api_of(parts)), key)
     parts.audience.close()
@@ -194,6 +178,17 @@ async def test_a_session_ends_when_nothing_is_done_and_after_a_shift(console: Co
         console.parts.clock.pass_by(20 * 60)
         assert (await console.ask("GET", "/v1/me"))[0] == 200
     console.parts.clock.pass_by(20 * 60)
+    assert (await console.ask("GET", "/v1/me"))[0] == 401
+
+
+@pytest.mark.parametrize("console", [Settings(sign_in=SignInSection(idle_minutes=1))], indirect=True)
+async def test_a_session_that_is_used_lasts_however_soon_idle_ones_end(console: Console, ana: Authenticator):
+    """The shortest that can be set is a minute, and that without a call."""
+    await console.signed_in(ana)
+    for _ in range(4):
+        console.parts.clock.pass_by(50)
+        assert (await console.ask("GET", "/v1/me"))[0] == 200
+    console.parts.clock.pass_by(61)
     assert (await console.ask("GET", "/v1/me"))[0] == 401
 
 

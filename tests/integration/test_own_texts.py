@@ -14,7 +14,7 @@ from alertd.service.messages import Messages
 from alertd.service.texts import Texts
 from alertd.store import keys
 from alertd.store.texts import TextStore
-from alertd.store.work import Alike
+from alertd.store.work_records import Alike
 from channels.sandbox import Sandbox
 from tests.integration.acts import ANA, BEA, counts, planned, register, send, submitted
 

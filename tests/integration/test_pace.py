@@ -12,7 +12,7 @@ from alertd.documents import Policy, Target
 from alertd.service.planning import Planner
 from alertd.service.rings import paced_s, paces
 from alertd.store import keys
-from alertd.store.work import Alike, Pace, When, pack_ref
+from alertd.store.work_records import Alike, Pace, When, pack_ref
 from channels.sandbox import Sandbox
 from tests.integration.acts import ANA, BEA, SEVILLA, counts, over, planned, register, send, submitted, yes
 

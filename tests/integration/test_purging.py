@@ -16,15 +16,17 @@ from alertd.app import Parts, opened
 from alertd.errors import Problem
 from alertd.ids import new_id
 from alertd.kinds import PurgeReason
+from alertd.organisations import Organisation
 from alertd.service.audit import Noted
 from alertd.store import keys
 from alertd.store.alerts import AlertRecord
+from alertd.store.cases import Cases
 from alertd.store.codec import Codec
 from alertd.store.connection import Connection
 from alertd.store.tombstones import Tombstone, Tombstones
 from channels.sandbox import Sandbox
 from geofences.regions import Library
-from tests.integration.acts import ANA, BEA, counts, photo, planned, register, submitted
+from tests.integration.acts import ANA, BEA, alert_of, counts, photo, planned, register, submitted
 from tests.integration.conftest import settings_for
 from tests.integration.media.conftest import showing
 from tests.integration.test_following import sent, slug, told
@@ -203,6 +205,30 @@ def test_a_tombstone_that_has_no_room_is_an_error(tmp_path: Path):
     assert stones.path.stat().st_size == ROOM + 10
     stones.add(Tombstone(case="a", key="1"))
     assert [stone.case for stone in stones.read()] == ["a"]
+
+
+async def test_another_organisation_keeps_the_key_and_nothing_else(parts: Parts, sample: dict[str, Any]):
+    """Whoever knows the number of a case can write a draft of it, and may never look at that again: what the others wrote is purged all the same,
+    and the key goes with the last. A purge changes nothing of another's.
+    """
+    await register(parts, 20)
+    police, theirs = (dataclasses.replace(who, org="police") for who in (ANA, BEA))
+    await parts.organisations.put("police", Organisation(name="Police"), ANA)
+    own = (await submitted(parts, sample)).record
+    other = (await parts.intake.submit(alert_of(sample), police)).record
+    await parts.approval.reject(own.id, BEA, "x")
+    cases = Cases(parts.db)
+    for _ in range(2):
+        with pytest.raises(Problem, match="What your organisation wrote of this case is purged"):
+            await parts.purging.purge(own.id, BEA, WHY)
+    assert (await parts.alerts.get(own.id)).state is AlertState.PURGED
+    assert (await parts.alerts.get(own.id)).document == b""
+    assert (await parts.alerts.get(other.id)).document == other.document
+    await parts.approval.reject(other.id, theirs, "x")
+    await parts.purging.purge(other.id, theirs, WHY)
+    assert await cases.held(own.case) == {}
+    assert await parts.db.execute("EXISTS", keys.case(own.case)) == 0
+    assert (await parts.purging.purge(own.id, BEA, WHY)).state is AlertState.PURGED
 
 
 @pytest.mark.parametrize("state", ["pending", "sent"])

@@ -62,9 +62,9 @@ class Greedy:
         while (left := self.began + seconds - self.now()) > 0:
             waits = []
             for worker in self.crew:
-                granted, wait_s = await worker.take("c", rate, rate, 100 * cost, cost, loud=False, ramp_s=ramp_s)
-                self.got += granted
-                waits.append(0 if granted else wait_s)
+                block = await worker.take("c", rate, rate, 100 * cost, cost, loud=False, ramp_s=ramp_s)
+                self.got += block.granted
+                waits.append(0 if block.granted else block.wait_s)
             self.store.skew_ms += int(1000 * min(left, max(0.05, min(waits)))) + 1
         return self.got
 
@@ -88,26 +88,26 @@ async def test_the_rate_grows_in_a_line_and_is_shared(store: Connection, limits:
 
 async def test_what_is_loud_never_waits_for_it(store: Connection, limits: Limits):
     """In its first second the rest has a hundredth, and what is loud has all that the carrier takes."""
-    assert (await limits.take("c", RATE, RATE, 1_000, loud=False, ramp_s=RAMP_S))[0] == 10
-    granted, wait_s = await limits.take("c", RATE, RATE, 1_000, loud=False, ramp_s=RAMP_S)
-    assert granted == 0
-    assert 0 < wait_s <= 0.1
-    assert (await limits.take("c", RATE, RATE, 990, loud=True, ramp_s=RAMP_S))[0] == 990
+    assert (await limits.take("c", RATE, RATE, 1_000, loud=False, ramp_s=RAMP_S)).granted == 10
+    block = await limits.take("c", RATE, RATE, 1_000, loud=False, ramp_s=RAMP_S)
+    assert block.granted == 0
+    assert 0 < block.wait_s <= 0.1
+    assert (await limits.take("c", RATE, RATE, 990, loud=True, ramp_s=RAMP_S)).granted == 990
 
 
 async def test_it_begins_anew_after_as_long_a_silence(store: Connection, limits: Limits):
     """Half a minute later it goes on where it would be by then; after a whole one, and after a pause as long, from the start."""
     await Greedy(store).until(20)
     store.skew_ms += 35_000
-    assert (await limits.take("c", RATE, RATE, 1_000, loud=False, ramp_s=RAMP_S))[0] > 800
+    assert (await limits.take("c", RATE, RATE, 1_000, loud=False, ramp_s=RAMP_S)).granted > 800
     store.skew_ms += 61_000
-    assert (await limits.take("c", RATE, RATE, 1_000, loud=False, ramp_s=RAMP_S))[0] == 10
+    assert (await limits.take("c", RATE, RATE, 1_000, loud=False, ramp_s=RAMP_S)).granted == 10
     await Greedy(store).until(50)
     await limits.pause("c", 60)
     store.skew_ms += 30_000
-    assert (await limits.take("c", RATE, RATE, 1_000, loud=False, ramp_s=RAMP_S))[0] == 0
+    assert (await limits.take("c", RATE, RATE, 1_000, loud=False, ramp_s=RAMP_S)).granted == 0
     store.skew_ms += 31_000
-    assert (await limits.take("c", RATE, RATE, 1_000, loud=False, ramp_s=RAMP_S))[0] == 10
+    assert (await limits.take("c", RATE, RATE, 1_000, loud=False, ramp_s=RAMP_S)).granted == 10
 
 
 async def test_a_clock_set_back_does_not_begin_it_anew(store: Connection, limits: Limits):
@@ -132,9 +132,9 @@ async def test_a_slow_carrier_is_never_stuck_on_it(
 async def test_permits_given_back_make_it_no_steeper(store: Connection, limits: Limits):
     """Somebody who gives back all he takes gets no more than the line in the end."""
     for _ in range(100):
-        granted, _ = await limits.take("c", RATE, RATE, 10, loud=False, ramp_s=RAMP_S)
+        granted = (await limits.take("c", RATE, RATE, 10, loud=False, ramp_s=RAMP_S)).granted
         await limits.give_back("c", RATE, granted, loud=False)
-    assert (await limits.take("c", RATE, RATE, 1_000, loud=False, ramp_s=RAMP_S))[0] <= 10
+    assert (await limits.take("c", RATE, RATE, 1_000, loud=False, ramp_s=RAMP_S)).granted <= 10
 
 
 @pytest.mark.parametrize("permits", [1, 90, 9_000, 100_000, 272_700, 1_000_000])
@@ -206,7 +206,7 @@ async def test_what_the_gate_refuses_costs_no_permits(redis: Redis, codec: Codec
         lease = await parts.work.lease(record.id, "push", b"")
         await parts.alerts.step(record.id, AlertState.CANCELLED)
         await parts.worker().dispatch.drain(lease, lambda: False)
-        assert (await parts.limits.take("fcm", 1.0, 100.0, 100))[0] == 100
+        assert (await parts.limits.take("fcm", 1.0, 100.0, 100)).granted == 100
     assert sandbox.push.recorded.total == 0
 
 

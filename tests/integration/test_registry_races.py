@@ -28,6 +28,8 @@ from alertd.store.people import People
 from geofences.regions import Library
 from tests.integration.acts import registration
 
+pytestmark = pytest.mark.once
+
 Act = Callable[[Registry], Awaitable[Any]]
 
 

@@ -14,10 +14,12 @@ from alertd.service.fleet import Fleet
 from alertd.service.reports import LOOK, Reports, Wanted
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.connection import Connection
+from alertd.store.distribution import Tracks
 from alertd.store.limits import Limits
 from alertd.store.people import People
-from alertd.store.webhooks import Hooks
-from alertd.store.work import Alike, Work, pack_ref
+from alertd.store.webhooks import Hook, Hooks
+from alertd.store.work import Work
+from alertd.store.work_records import Alike, pack_ref
 
 AREA = shapely.to_wkb(shapely.MultiPolygon([shapely.box(-6, 37, -5, 38)]))
 MADE_MS = 1_700_000_000_000
@@ -110,7 +112,16 @@ async def test_the_fleet_is_told_of_live_alerts_alone(store: Connection, alerts:
     """Figures of references are of live alerts, as their help says, and hundreds of alerts cost a few round trips."""
     work = Work(store)
     fleet = Fleet(
-        alerts, work, People(store), Limits(store), Carriers([]), Hooks(store), SystemClock(), _default, _no_reviews
+        alerts,
+        work,
+        People(store),
+        Limits(store),
+        Carriers([]),
+        Hooks(store, Hook),
+        Tracks(store),
+        SystemClock(),
+        _default,
+        _no_reviews,
     )
     for _ in range(60):
         await made(alerts)

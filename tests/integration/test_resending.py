@@ -12,7 +12,7 @@ from alertd.app import Parts
 from alertd.errors import Problem
 from alertd.service.following import Followed
 from alertd.service.notices import SETTLE_MS
-from alertd.store.work import Settlement
+from alertd.store.work_records import Settlement
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.integration.acts import ANA, BEA, counts, over, planned, register, send

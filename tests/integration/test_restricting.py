@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import Any
 
+from redis.asyncio import Redis
+
 from alertd.alerts import AlertState
-from alertd.app import Parts
+from alertd.app import Parts, opened
 from alertd.cap.messages import MsgType
 from alertd.cap.reader import read
 from alertd.documents import Alert
 from alertd.service.messages import LOOK_S
 from alertd.service.notices import SETTLE_MS
 from alertd.store.alerts import AlertRecord
-from alertd.store.work import Alike
+from alertd.store.codec import Codec
+from alertd.store.tombstones import Tombstones
+from alertd.store.work_records import Alike
+from channels.sandbox import Sandbox
+from geofences.regions import Library
 from tests.integration.acts import ANA, BEA, counts, photo, planned, register, send, submitted
+from tests.integration.conftest import settings_for
 from tests.integration.media.conftest import showing
 from tests.integration.test_following import sent, slug
+from tests.integration.test_purging import everything, put_back
 
 #: What the sample tells of the child, and what of the rest stays.
 FACTS = ("Luc", "لوسيا", "abrigo", "red coat", "[118,", "118–", "brown", "green", "med_")
@@ -164,3 +173,46 @@ async def test_a_general_alert_is_refused(parts: Parts, sample: dict[str, Any]):
     record = await parts.approval.begin(taken.record, ANA)
     assert record.state is AlertState.APPROVED
     assert await slug(parts.revising.restrict(record.id, ANA, "x")) == "precondition-failed"
+
+
+async def test_a_copy_that_is_put_back_names_nobody(
+    parts: Parts, sample: dict[str, Any], redis: Redis, codec: Codec, sandbox: Sandbox, library: Library
+):
+    """What was restricted since it was made is so before anything of it is served, in every version, whatever state it has there; what was
+    not is as it was.
+    """
+    media = await photo(parts)
+    record = await sent(parts, sample, channels=["push"], case=showing(sample, media))
+    other = (await submitted(parts, sample, case={**sample["case"], "number": "another"})).record
+    await parts.following.stand_down(record.id, ANA, "x")
+    copy = await everything(parts.db)
+    await parts.revising.restrict(record.id, ANA, "Her name is protected")
+    await put_back(parts.db, copy)
+    assert b"Luc" in (await parts.alerts.get(record.id)).document
+    async with opened(settings_for(sandbox), redis, codec, library=library) as again:
+        found = await again.alerts.get(record.id)
+        assert found.restricted
+        assert found.state is AlertState.STOOD_DOWN
+        versions = [await again.alerts.get(one) for one in await again.alerts.versions([record.id])]
+        assert len(versions) == 2
+        for version in versions:
+            assert not [fact for fact in FACTS if fact in version.document.decode()]
+        assert await slug(again.photos.show(media, "push", ANA)) == "not-found"
+        assert (await again.alerts.get(other.id)).document == other.document
+        rev = found.rev
+    async with opened(settings_for(sandbox), redis, codec, library=library) as again:
+        assert (await again.alerts.get(record.id)).rev == rev
+
+
+async def test_a_restriction_that_cannot_be_written_down_is_done_and_said_so(
+    parts: Parts, sample: dict[str, Any], tmp_path: Path
+):
+    """No full disk keeps a name in public; whoever asked is told that a copy would bring it back, and says it again."""
+    record = await sent(parts, sample)
+    parts.revising._tombstones = Tombstones(tmp_path / "none" / "tombstones")
+    assert await slug(parts.revising.restrict(record.id, ANA, "x")) == "store-unavailable"
+    assert (await parts.alerts.get(record.id)).restricted
+    parts.revising._tombstones = Tombstones(tmp_path / "tombstones")
+    await parts.revising.restrict(record.id, ANA, "x")
+    assert list(parts.revising._tombstones.restrictions()) == [record.id]
+    assert parts.revising._tombstones.read() == []

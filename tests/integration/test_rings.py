@@ -11,7 +11,7 @@ from alertd.app import Parts
 from alertd.service.planning import Planner
 from alertd.service.rings import in_turn
 from alertd.store import keys
-from alertd.store.work import Alike
+from alertd.store.work_records import Alike
 from channels.base import Loudness
 from channels.sandbox import Sandbox
 from tests.integration.acts import (

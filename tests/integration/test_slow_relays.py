@@ -13,7 +13,7 @@ from alertd.alerts import AlertState
 from alertd.app import Parts, opened
 from alertd.config import Settings, SmtpCarrier
 from alertd.store.codec import Codec
-from alertd.store.work import Lease
+from alertd.store.work_records import Lease
 from geofences.regions import Library
 from tests.integration.acts import counts, planned, register, send, silence
 

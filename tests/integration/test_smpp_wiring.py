@@ -103,6 +103,7 @@ async def test_alert_ends_delivered_by_receipts(process: Any, centre: SmscSandbo
         assert len(centre.messages) > PEOPLE
         text = parts.metrics.text().decode()
         assert f'alertd_receipts_total{{carrier="centre",channel="sms",state="delivered"}} {PEOPLE - 1}.0' in text
+        assert f'alertd_delivery_seconds_count{{channel="sms"}} {PEOPLE - 1}.0' in text
 
 
 async def test_receipts_settle_after_a_restart(process: Any, centre: SmscSandbox, sample: dict):

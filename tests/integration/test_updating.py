@@ -19,7 +19,7 @@ from alertd.service.intake import Taken
 from alertd.service.notices import SETTLE_MS
 from alertd.service.planning import Planner
 from alertd.store.alerts import AlertRecord
-from alertd.store.work import Alike
+from alertd.store.work_records import Alike
 from channels.sandbox import Sandbox
 from tests.integration.acts import (
     ANA,

@@ -19,6 +19,7 @@ from alertd.service.events import event_of
 from alertd.service.following import Following
 from alertd.service.updating import Updating
 from alertd.store.alerts import AlertRecord, Alerts
+from alertd.store.permissions import Permits
 from alertd.store.updates import Updates
 from channels.sandbox import Sandbox
 from tests.integration.acts import ANA, BEA, alert_of, counts, over, planned, register, send
@@ -188,7 +189,7 @@ async def test_an_update_that_was_approved_meanwhile_is_cancelled_no_more(
     waits = (await proposed(parts, record, sample)).record
     late = Approval(
         _Overtaken(parts), Updates(parts.db, parts.alerts), parts.photos, parts.targeting, parts.texts,
-        parts.stopping, parts.clock, parts.organisations, parts.budget,
+        parts.stopping, parts.clock, parts.organisations, parts.budget, parts.borders, Permits(parts.db, parts.alerts),
     )  # fmt: skip
     following = Following(parts.alerts, late, parts.stopping, parts.audit, parts.clock)
     for cancel in (following.cancel, parts.following.cancel, parts.approval.cancel):

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import ssl
-from collections import defaultdict
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
-import trustme
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from alertd.alerts import AlertState
@@ -24,12 +20,12 @@ from alertd.ids import new_id
 from alertd.service.webhook_delivery import OFF_AFTER_MS, SPANS_S, due_again
 from alertd.service.webhooks import MOST_SECRETS
 from alertd.store.webhooks import Due
-from channels.fetching import Fetcher
 from channels.sandbox import Sandbox
 from geofences.regions import Library
 from tests.integration.acts import ANA
 from tests.integration.batches import AREA, record
 from tests.integration.conftest import settings_for
+from tests.recorders import Recorder, running
 
 HOST = "cases.example"
 DAY_MS = 86_400_000
@@ -43,34 +39,22 @@ class Later(SystemClock):
     def now_ms(self) -> int:
         return super().now_ms() + self.ahead_ms
 
+    behind_s = 0.0  # since when this process was last heard
 
-@dataclass
-class Receiver:
-    """A server at cases.example that answers each event or path as it is told, 204 unless told otherwise."""
+    def monotonic(self) -> float:
+        return super().monotonic() + self.behind_s
 
-    port: int
-    trust: ssl.SSLContext
-    answers: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))  # the last one for ever
-    got: dict[str, list[tuple[dict[str, str], bytes]]] = field(default_factory=lambda: defaultdict(list))
-    arrived: asyncio.Event = field(default_factory=asyncio.Event)
-    addresses: list[str] = field(default_factory=lambda: ["127.0.0.1"])  # of cases.example
 
-    def url(self, path: str) -> str:
-        return f"https://{HOST}:{self.port}{path}"
+class Receiver(Recorder[bytes]):
+    """A server at cases.example that answers with statuses, and headers where there are some."""
 
     def ids(self, path: str) -> list[str]:
         return [headers["webhook-id"] for headers, _ in self.got[path]]
 
-    async def resolve(self, _host: str) -> list[str]:
-        return self.addresses
+    def judged(self, _request: web.Request, raw: bytes) -> bytes:
+        return raw
 
-    async def take(self, request: web.Request) -> web.Response:
-        self.got[request.path].append(({k.lower(): v for k, v in request.headers.items()}, await request.read()))
-        self.arrived.set()
-        answers = self.answers[request.headers["webhook-id"]] or self.answers[request.path] or [204]
-        answer = answers.pop(0) if len(answers) > 1 else answers[0]
-        if answer == "silence":
-            await asyncio.Event().wait()
+    def answer(self, answer: Any, _kept: bytes) -> web.Response:
         status, headers = answer if isinstance(answer, tuple) else (answer, {})
         return web.Response(status=status, headers=headers)
 
@@ -78,31 +62,15 @@ class Receiver:
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
     """cases.example."""
-    authority = trustme.CA()
-    trust, own = ssl.create_default_context(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.configure_trust(trust)
-    authority.issue_cert(HOST).configure_cert(own)
-
-    async def take(request: web.Request) -> web.Response:
-        return await made.take(request)
-
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", take)
-    server = TestServer(app, scheme="https")
-    await server.start_server(ssl=own, shutdown_timeout=0.1)
-    made = Receiver(int(server.port or 0), trust)
-    yield made
-    await server.close()
+    async with running(Receiver(HOST)) as made:
+        yield made
 
 
 @pytest.fixture
 async def parts(redis, codec, sandbox: Sandbox, library: Library, receiver: Receiver) -> AsyncIterator[Parts]:
     """Everything a process has; 127.0.0.1 is its public internet, and its clock can be put forward."""
-    poster = Fetcher(
-        resolve=receiver.resolve, is_allowed="127.0.0.1".__eq__, ports=frozenset({receiver.port}), trust=receiver.trust
-    )
     async with opened(settings_for(sandbox), redis, codec, library=library) as made:
-        own = replace(made, library=library, poster=poster, clock=Later())
+        own = replace(made, library=library, poster=receiver.fetcher(), clock=Later())
         yield own
         await own.webhook_delivery.close()
 
@@ -223,6 +191,27 @@ async def test_what_is_not_taken_is_tried_again_under_its_id_while_others_are_to
     assert not receiver.got["/elsewhere"]
     watched = await parts.webhooks.get("default", name)
     assert (watched.waiting, watched.given_up, watched.standing.failing, watched.standing.answered) == (0, 0, 0, 204)
+
+
+async def test_events_of_one_moment_are_told_in_their_order(parts: Parts, receiver: Receiver):
+    """The tenth after the ninth: names are compared as words where the store has nothing else to go by."""
+    await made(parts, receiver, "/all")
+    await happens(parts, 12)
+    await told(parts)
+    read = [json.loads(event)["id"] for _, event in (await parts.events.read("default", None, 100)).events]
+    assert receiver.ids("/all") == read
+
+
+async def test_who_no_longer_leads_posts_nothing(parts: Parts, receiver: Receiver):
+    """Another process may have told it by then, and what came after it. It stays where it is for whoever leads."""
+    await made(parts, receiver, "/all")
+    await happens(parts)
+    parts.clock.behind_s += 5  # type: ignore[attr-defined]
+    await told(parts)
+    assert receiver.ids("/all") == []
+    assert await parts.events.leads()
+    await told(parts)
+    assert len(receiver.ids("/all")) == 1
 
 
 async def test_who_is_silent_holds_up_no_other(parts: Parts, receiver: Receiver):
@@ -361,7 +350,7 @@ async def test_webhooks_are_made_and_removed_over_http(parts: Parts, client: Any
         assert b"token-x" not in dump
         assert hook["secret"].encode() not in dump
     answer = await client.post(f"{path}/test", headers=own)
-    assert await answer.json() == {"taken": True, "answered": 204}
+    assert await answer.json() == {"taken": True, "answered": 202}
     [(headers, body)] = receiver.got["/token-x"]
     assert Webhook(hook["secret"]).verify(body, headers)["type"] == "ping"
     made_anew = await (await client.post(f"{path}/rotate", headers=own)).json()

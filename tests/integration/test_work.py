@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from alertd.alerts import AlertState, LedgerReason, State
 from alertd.ids import new_id
 from alertd.store.alerts import Alerts
 from alertd.store.connection import Connection
-from alertd.store.work import Alike, Gate, Settlement, Work, pack_ref
+from alertd.store.work import Work
+from alertd.store.work_records import Alike, Gate, Settlement, pack_ref
 from tests.integration.acts import silence
 from tests.integration.batches import (
     CARRIER,
@@ -161,7 +163,20 @@ async def test_receipts_come_in_any_order(work: Work, alert_id: str):
     await work.receipt(alert_id, 1, "push", State.DELIVERED, 0, (*open_states, State.FAILED))
     assert await states(work, alert_id) == [State.DELIVERED] * 2
     assert balanced((await work.counts(alert_id))["push"])
-    assert await work.receipt(alert_id, 99, "push", State.DELIVERED, 0, open_states) == 0
+    assert (await work.receipt(alert_id, 99, "push", State.DELIVERED, 0, open_states)).old == 0
+
+
+async def test_a_receipt_tells_how_long_its_message_took(work: Work, alert_id: str, store: Connection):
+    """From the hand-over, once: a second report, a failure, and what was still queued tell nothing of it."""
+    await planned(work, alert_id, 3)
+    lease = await work.lease(alert_id, "push", b"")
+    await work.gate(lease, [], [0, 1], CARRIER)
+    await work.end(lease, accepted([0, 1]), [])
+    store.skew_ms += 5_000
+    delivered, failed = (State.DELIVERED, 0, [State.ACCEPTED, State.QUEUED]), (State.FAILED, 1, [State.ACCEPTED])
+    reports = [(0, *delivered), (0, *delivered), (1, *failed), (2, *delivered)]
+    took = [(await work.receipt(alert_id, row, "push", *said)).took_ms for row, *said in reports]
+    assert took == [pytest.approx(5_000, abs=1_000), -1, -1, -1]
 
 
 async def test_channels_of_rows_are_asked_for_once(work: Work, alert_id: str, store: Connection):

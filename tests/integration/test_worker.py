@@ -6,6 +6,8 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -17,13 +19,15 @@ from alertd.app import Parts
 from alertd.ids import new_id
 from alertd.rendering import Renderer
 from alertd.resources import templates_dir
+from alertd.service.carriers import Carriers
 from alertd.service.planning import Planner
 from alertd.store import keys
+from alertd.store.alerts import Alerts
 from alertd.store.people import People
 from alertd.worker import ENOUGH
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
-from tests.integration.acts import BEA, CADIZ, counts, planned, register, submitted
+from tests.integration.acts import BEA, CADIZ, counts, planned, register, send, submitted
 
 HOUR_MS = 3_600_000
 
@@ -111,8 +115,9 @@ async def test_every_live_alert_gets_its_turn(parts: Parts, sandbox: Sandbox, sa
 
 @pytest.mark.alone  # a worker that is deaf for half a second gives its batch back, and it is leased again
 async def test_live_alerts_are_leased_in_turn(parts: Parts, sandbox: Sandbox, sample: dict):
-    """Where there are fewer lanes than alerts, each sends one batch before any sends its next."""
-    parts.settings = parts.settings.model_copy(update={"worker": parts.settings.worker.model_copy(update={"lanes": 1})})
+    """Where there are fewer lanes than alerts, each sends one chunk before any sends its next."""
+    update = {"lanes": 1, "chunk": 25}
+    parts.settings = parts.settings.model_copy(update={"worker": parts.settings.worker.model_copy(update=update)})
     await register(parts, 75)
     planner = Planner(parts.alerts, parts.people, parts.work, parts.renderer, parts.clock, chunks=(25, 25))
     alert_ids = [await approved(parts, sample) for _ in range(3)]
@@ -123,6 +128,22 @@ async def test_live_alerts_are_leased_in_turn(parts: Parts, sandbox: Sandbox, sa
             await until(ended(parts, alert_id))
     in_order = sorted((first_s, version) for _, version, _, _, first_s, _ in sandbox.push.recorded)
     assert [version for version, _ in groupby(version for _, version in in_order)] == 3 * alert_ids
+
+
+@pytest.mark.alone  # as above
+async def test_what_is_told_in_many_batches_has_one_turn(parts: Parts, sandbox: Sandbox, sample: dict):
+    """However many batches that takes: nobody of it waits until all others had their first."""
+    parts.settings = parts.settings.model_copy(update={"worker": parts.settings.worker.model_copy(update={"lanes": 1})})
+    await register(parts, 75)
+    planner = Planner(parts.alerts, parts.people, parts.work, parts.renderer, parts.clock, chunks=(25, 25))
+    alert_ids = [await approved(parts, sample) for _ in range(3)]
+    for alert_id in alert_ids:
+        assert await planner.plan(await parts.alerts.get(alert_id))
+    async with working(parts):
+        for alert_id in alert_ids:
+            await until(ended(parts, alert_id))
+    in_order = sorted((first_s, version) for _, version, _, _, first_s, _ in sandbox.push.recorded)
+    assert len(list(groupby(version for _, version in in_order))) == len(alert_ids)
 
 
 class Reading(People):
@@ -166,6 +187,33 @@ async def test_a_small_loud_alert_does_not_wait_for_the_plan_of_a_big_one(parts:
     await worker._listen()
     rows = [len(lease.rows) for lease in await worker._leases("push", 2, loud=True)]
     assert sorted(rows) == [25, 25]  # one lane each
+
+
+class Looked(Alerts):
+    """Does something in the middle of a look: what is live is read, and its versions are not."""
+
+    def __init__(self, parts: Parts, meanwhile: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(parts.db)
+        self._meanwhile = meanwhile
+
+    async def versions(self, chains: Any) -> list[str]:
+        await self._meanwhile()
+        return await super().versions(chains)
+
+
+async def test_what_is_announced_during_a_look_is_not_let_go(parts: Parts, sandbox: Sandbox, sample: dict):
+    """A chain that is over and is about to tell something more stays, though it is finished between the two halves of a look."""
+    await register(parts, 25)
+    record = await planned(parts, sample)
+    await send(parts, record)
+    worker = parts.worker()
+    await worker._look()
+    await parts.alerts.enliven(record.id)
+    worker.alerts = Looked(parts, worker._finish)
+    await worker._look()
+    assert record.id in await parts.alerts.live()
+    await worker._finish()  # and now that nothing came of it, it goes
+    assert record.id not in await parts.alerts.live()
 
 
 async def test_a_plan_that_is_far_ahead_leaves_the_process_to_others(parts: Parts, sample: dict):
@@ -221,3 +269,28 @@ async def _has_in_flight(parts: Parts, alert_id: str) -> bool:
 
 async def _is_expired(parts: Parts, alert_id: str) -> bool:
     return await parts.alerts.state(alert_id) is AlertState.EXPIRED
+
+
+async def test_an_alert_that_comes_while_all_lanes_are_taken_has_its_share(
+    parts: Parts, sandbox: Sandbox, sample: dict
+):
+    """What goes on gives way to it after a chunk of each lane at most, not when a lease is drained."""
+    few = parts.settings.worker.model_copy(update={"lanes": 5, "chunk": 10})
+    parts.settings = parts.settings.model_copy(update={"worker": few})
+    [fcm] = [one for one in parts.carriers.all() if one.channel.name == "push"]
+    parts.carriers = Carriers([replace(fcm, rate=20.0, burst=10.0)])
+    await register(parts, 600)
+    first = (await planned(parts, sample)).id
+
+    def told(alert_id: str) -> int:
+        return sum(one[1] == alert_id for one in sandbox.push.recorded)
+
+    async def is_told(alert_id: str) -> bool:
+        return told(alert_id) > 0
+
+    async with working(parts):
+        await until(partial(is_told, first))
+        second = await approved(parts, sample)
+        before = told(first)
+        await until(partial(is_told, second))
+    assert told(first) - before < 150

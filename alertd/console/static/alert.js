@@ -1,13 +1,15 @@
 // One alert: what it will do, for whoever approves it; then how far it is, for everybody.
 
-import { ask, now, onceOf, onceOnly, pause, post, progressOf } from "./api.js";
-import { Channels, Reasons, expected, isOver, shareOf, totals, waitsUntil } from "./channels.js";
+import { ask, get, now, onceOf, onceOnly, pause, post, progressOf } from "./api.js";
+import { Calls } from "./calls.js";
+import { Channels, Reasons, expected, isDone, isOver, shareOf, totals, waitsUntil } from "./channels.js";
 import { Curve, Timeline, Where } from "./course.js";
 import { Asked } from "./explain.js";
 import { Messages } from "./messages.js";
 import { hasForm } from "./draft.js";
 import { Marks, isAnothers, titleOf } from "./now.js";
 import { Differs } from "./edit.js";
+import { Distribution, Takedowns, useDistribution } from "./distribution.js";
 import { Face } from "./photo.js";
 import { Follow, Withdraw } from "./follow.js";
 import { Glass, useAlone } from "./glass.js";
@@ -19,11 +21,15 @@ import { RingWords, delayOf } from "./pieces.js";
 import { Eta, ReachRings } from "./reach.js";
 import { Untranslated } from "./spoken.js";
 import { allStopped } from "./stops.js";
+import { Permissions } from "./permits.js";
 import { Differences, Verified } from "./verified.js";
 import { digits, language, moment, number, span, t } from "./words.js";
 
 /** Above this many people, the number is typed before it is approved: a hand on Enter is no decision. */
 const TYPED_FROM = 10_000;
+
+/** A later version has a number behind the id of its alert. */
+const versionOf = (id) => Number(id.split("-")[1] || 0);
 
 async function read(id, signal) {
   const { body, etag } = await ask("GET", `/v1/alerts/${id}`, { signal });
@@ -78,7 +84,7 @@ function Decide({ alert, reach, me, unseen, onDecided, onMoved }) {
     ${typing ? html`<${Field} label=${t("approve-sure", { n: people })} value=${typed} onChange=${type} inputmode="numeric" />` : null}
     ${named.map((_, i) => html`<${Field} label=${t("plate-again", { n: i + 1 })} value=${plates[i] || ""} onChange=${(text) => typePlates({ ...plates, [i]: text })} dir="ltr" autocomplete="off" />`)}
     <${Refused} error=${error} />
-    ${asked ? html`<${Field} label=${t("reason")} value=${reason} onChange=${explain} wide autofocus />` : null}
+    ${asked ? html`<${Field} label=${t("reason")} value=${reason} onChange=${explain} wide autofocus hint=${reason.trim() ? "" : t("lacks")} />` : null}
     <div class="actions">
       ${asked
         ? html`<${Button} onClick=${() => askFor("")}>${t("back")}<//>
@@ -146,13 +152,28 @@ function verdict(alert, progress, stopped) {
   if (progress.few.length && !lost) return t(progress.state); // of a few nobody can say that all were told
   if (!targeted) return t("finished-nobody");
   if (lost) return t("finished-but", { n: lost });
+  if (leftTo(alert, progress)) return t("next-tells");
   return delivered < told ? t("finished-handed", { n: delivered }) : t("finished");
+}
+
+/** Of a version that another took the place of, how many messages were not sent: nothing else cancels some of an alert that is told. */
+function leftTo(alert, progress) {
+  const replaced = alert.id.includes("-") ? alert.state === "superseded" : TABLES.acts.update.includes(alert.state);
+  return replaced ? Object.values(progress.channels).reduce((sum, counts) => sum + (counts.cancelled || 0), 0) : 0;
+}
+
+/** Those whom a version was still to tell when the next took its place: told by that, and not lost. */
+function LeftTo({ alert, progress }) {
+  const n = leftTo(alert, progress);
+  const { data } = usePolled(async (signal) => (n ? get(`/v1/alerts/${alert.id}/history`, { signal }) : null), 0, `${alert.id} ${alert.rev} ${Boolean(n)}`);
+  const next = data && data.acts.filter((one) => one.act === "alert.approve").map((one) => one.object).find((id) => versionOf(id) > versionOf(alert.id));
+  return next ? html`<p class="left-to">${t("left-to-next", { n })} <a class="link" href="#/alerts/${next}">${t("next-version")}</a></p>` : null;
 }
 
 function Told({ alert, progress, me, stopped }) {
   const { told } = totals(progress);
   const targeted = expected(progress);
-  const share = targeted ? `${number(shareOf(told, targeted, isOver(progress)))} %` : "–";
+  const share = targeted ? `${number(shareOf(told, targeted, isDone(progress)))} %` : "–";
   return html`<section class="told" aria-live="polite">
     <div class="told-head">
       <div class="dial"><b id="share">${share}</b><span>${t("accepted")}</span></div>
@@ -160,6 +181,7 @@ function Told({ alert, progress, me, stopped }) {
         <p class="muted">${number(told)} ${t("of", { n: targeted })} ${t("addresses", { n: targeted })} · ${counted(progress.people, "people")}
           ${progress.first_send_s === null ? "" : ` · ${t("first-send", { time: span(progress.first_send_s) })}`}</p></div>
     </div>
+    <${LeftTo} alert=${alert} progress=${progress} />
     <${Channels} progress=${progress} until=${waitsUntil(alert)} held=${stopped || alert.paused} /><${Reasons} progress=${progress} me=${me} />
   </section>`;
 }
@@ -215,7 +237,7 @@ const Since = ({ from, to, onSeen }) => html`<section class="note since" role="s
 /** What its author may still do with what nobody has approved. */
 function Own({ alert, me, onDone }) {
   const amendable = TABLES.amendable.includes(alert.state);
-  if (!amendable && alert.state !== "pending") return null;
+  if (!amendable && alert.state !== "pending" && alert.state !== "scheduled") return null;
   return html`<div class="actions">${amendable && hasForm(alert) && mayDo(me, "alert.change") ? html`<a class="button primary" href="#/edit/${alert.id}"><span>${t("edit")}</span></a>` : null}
     ${mayDo(me, "alert.cancel") ? html`<${Withdraw} alert=${alert} onDone=${onDone} />` : null}</div>`;
 }
@@ -229,6 +251,7 @@ export function AlertScreen({ id, me, stops }) {
 
 function Shown({ alert, progress, error, me, stops, again }) {
   const holding = useHold(alert);
+  const distribution = useDistribution(alert);
   const [seen, see] = useState(alert);
   const unseen = !alert.approved && seen.alert && alert.alert && JSON.stringify(seen.alert) !== JSON.stringify(alert.alert);
   const state = TABLES.underWay.includes(alert.state) && progress ? progress.state : alert.state;
@@ -245,17 +268,22 @@ function Shown({ alert, progress, error, me, stops, again }) {
       <span class="state state-${state}">${t(state)}</span>
     </header>
     ${error ? html`<${Stale} error=${error} />` : null}
+    ${alert.starts && !alert.approved ? html`<p class="note is-due" role="status"><strong>${t(alert.state === "scheduled" ? "starts-at" : "would-start", { time: moment(alert.starts) })}</strong>${alert.state === "scheduled" ? ` ${t("starts-says")}` : ""}</p>` : null}
     <${HoldNote} alert=${alert} holding=${holding} me=${me} />
+    <${Takedowns} distribution=${distribution} me=${me} />
     ${chain !== alert.id ? html`<p class="note">${t(alert.approved ? "tells-of" : "update-waits")} <a href="#/alerts/${chain}">${t("update-of")}</a></p>` : null}
+    <${Permissions} alert=${alert} me=${me} onDone=${again} />
     ${alert.break_glass ? html`<${Glass} alert=${alert} me=${me} onDone=${again} />` : null}
     ${unseen ? html`<${Since} from=${seen.alert} to=${alert.alert} onSeen=${() => see(alert)} />` : null}
+    ${alert.state === "pending" ? html`<${Calls} alert=${alert} me=${me} mine=${isAnothers(alert, me)} />` : null}
     ${alert.state === "pending" ? html`<${Approval} alert=${alert} me=${me} unseen=${unseen} onDecided=${again} />` : null}
     ${alert.reason ? html`<p class="note"><strong>${t(alert.state)}.</strong> ${alert.reason}</p>` : null}
-    ${alert.author === me.subject && !alert.approved ? html`<${Own} alert=${alert} me=${me} onDone=${again} />` : null}
+    ${(alert.author === me.subject && !alert.approved) || alert.state === "scheduled" ? html`<${Own} alert=${alert} me=${me} onDone=${again} />` : null}
     ${alert.paused ? html`<p class="note" role="status">${t("waits")}</p>` : null}
     ${alert.approved && progress ? html`<${Told} alert=${alert} progress=${progress} me=${me} stopped=${allStopped(stops)} />` : null}
     ${alert.approved && chain === alert.id ? html`<${Follow} alert=${alert} state=${state} languages=${languagesOf(alert.alert)} me=${me} onDone=${again} />` : null}
     ${alert.approved ? html`<${Account} alert=${alert} progress=${progress} me=${me} held=${holding.hold} />` : html`<${Timeline} alert=${alert} progress=${null} held=${holding.hold} />`}
+    ${chain === alert.id ? html`<${Distribution} alert=${alert} distribution=${distribution} me=${me} />` : null}
     ${chain === alert.id ? html`<${Keep} alert=${alert} holding=${holding} me=${me} />` : null}
     ${alert.state === "pending" ? null : html`<${Texts} alert=${alert} />`}
   </div>`;

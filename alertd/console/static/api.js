@@ -101,18 +101,40 @@ function request(method, path, { body, key = session.key, headers = {}, signal, 
   return heard(fetch(path, { method, headers: sent, body: data, signal, cache: "no-store" })).then(timed);
 }
 
-/** The answer's body and ETag. What decides is asked again once the operator has shown that it is they. Throws Problem, or Offline. */
+/** What a call answers. What decides is asked again once the operator has shown that it is they. Throws Problem, or Offline. */
+async function answered(call) {
+  let response = await call();
+  if (response.ok) return response;
+  const error = await refusal(response);
+  if (!error.step_up || !(await session.onProof())) throw error;
+  response = await call();
+  if (!response.ok) throw await refusal(response);
+  return response;
+}
+
+/** The answer's body and ETag. Throws Problem, or Offline. */
 export async function ask(method, path, options = {}) {
-  let response = await request(method, path, options);
-  if (!response.ok) {
-    const error = await refusal(response);
-    if (!error.step_up || !(await session.onProof())) throw error;
-    response = await request(method, path, options);
-    if (!response.ok) throw await refusal(response);
-  }
+  const response = await answered(() => request(method, path, options));
   const told = response.status === 204 ? null : await heard(response.json());
   return { body: told, etag: response.headers.get("ETag") };
 }
+
+/** Uploads a file; `fetch` does not tell how far that is. */
+const uploaded = (path, file, onPart, signal) => heard(new Promise((done, fail) => {
+  const line = new XMLHttpRequest();
+  line.open("POST", path);
+  if (session.key) line.setRequestHeader("Authorization", `Bearer ${session.key}`);
+  line.setRequestHeader("Content-Type", "application/octet-stream");
+  line.upload.onprogress = ({ loaded, total }) => onPart(total ? loaded / total : 0);
+  line.onload = () => done(new Response(line.responseText, { status: line.status }));
+  line.onerror = () => fail(new TypeError("The line is down."));
+  line.onabort = () => fail(new DOMException("It was given up.", "AbortError"));
+  signal.addEventListener("abort", () => line.abort());
+  line.send(file);
+}));
+
+/** Hands a file in; `onPart` hears how much of it is there, of 1. Throws Problem, or Offline. */
+export const handIn = async (path, file, onPart, signal) => (await answered(() => uploaded(path, file, onPart, signal))).json();
 
 /** Whether the store takes writes. */
 export const isReady = async (signal) => (await heard(fetch("/readyz", { signal, cache: "no-store" }))).ok;

@@ -1,19 +1,13 @@
 // The shell: who is signed in, where they are, and which screen that is.
 
 import { get, session } from "./api.js";
-import { AlertScreen } from "./alert.js";
 import { AllScreen, NowScreen } from "./now.js";
-import { ComposeScreen, EditScreen, UpdateScreen } from "./compose.js";
-import { AuditScreen, CarriersScreen, KeysScreen } from "./desk.js";
 import { draftsLeft, forget } from "./draft.js";
 import { Button, Icon, Refused, Stale, Sure, html, may, mayDo, render, useEffect, useErrorBoundary, usePolled, useState } from "./parts.js";
-import { OrganisationScreen } from "./organisation.js";
-import { PeopleScreen } from "./people.js";
 import { cameBack } from "./provider.js";
 import { CameBack, Enrol, Languages, Mark, Prove, ProveElsewhere, SignIn } from "./sign-in.js";
-import { RegionsScreen } from "./regions.js";
+import { Screen, fetchAhead, isScreen, wantsReload } from "./screens.js";
 import { StopAll, Stops, useStops } from "./stops.js";
-import { SubscribersScreen } from "./subscribers.js";
 import { direction, language, t } from "./words.js";
 
 document.documentElement.lang = language;
@@ -35,10 +29,13 @@ const PLACES = [
   ["subscribers", "subscribers", "person", "subscribers:read"], ["carriers", "carriers", "push", "alerts:read"],
   ["organisation", "organisation", "ring", "alerts:read"], ["people", "operators", "person", "admin"], ["keys", "keys", "key", "keys:write"], ["audit", "audit", "check", "audit:read"],
 ];
-const SCREENS = { regions: RegionsScreen, subscribers: SubscribersScreen, carriers: CarriersScreen, organisation: OrganisationScreen, people: PeopleScreen, keys: KeysScreen, audit: AuditScreen, alerts: AllScreen };
+
+/** What is reached from another place, and belongs to it. */
+const WITHIN = { oncall: "organisation" };
 
 function Head({ me, route, stops, onStopped, onSignOut }) {
-  const here = route.split("/")[0];
+  const [place] = route.split("/");
+  const here = WITHIN[place] || place;
   const link = ([path, key, icon]) => html`<a href="#/${path}" aria-current=${here === path ? "page" : null}>
     <${Icon} name=${icon} />${t(key)}</a>`;
   return html`<header class="head">
@@ -47,18 +44,17 @@ function Head({ me, route, stops, onStopped, onSignOut }) {
     <nav aria-label="alertd">${PLACES.filter(([, , , scope]) => may(me, scope)).map(link)}</nav>
     ${mayDo(me, "alert.create") ? html`<a class="new" href="#/new" aria-current=${here === "new" ? "page" : null}><${Icon} name="plus" />${t("new")}</a>` : null}
     ${mayDo(me, "stop.set") ? html`<${StopAll} stops=${stops} onDone=${onStopped} />` : null}
-    <div class="who"><span title=${`${me.subject} · ${me.organisation}`}>${me.name || me.subject}</span><${Languages} />
+    <div class="who"><span dir="auto" title=${`${me.subject} · ${me.organisation}`}>${me.name || me.subject}</span><${Languages} />
       <${Sure} label=${t("sign-out")} sure=${t("sign-out-sure")} needed=${draftsLeft} onSure=${onSignOut} /></div>
   </header>`;
 }
 
+/** What needs somebody now, and all alerts, are there at once; each other screen is fetched. */
 function screenOf(route, me, stops) {
   const [place, id] = route.split("/");
-  if (place === "alerts" && id) return html`<${AlertScreen} key=${id} id=${id} me=${me} stops=${stops} />`;
-  if (place === "new") return html`<${ComposeScreen} key=${route} name=${id} me=${me} />`;
-  if (place === "edit" && id) return html`<${EditScreen} key=${id} id=${id} me=${me} />`;
-  if (place === "update" && id) return html`<${UpdateScreen} key=${id} id=${id} me=${me} />`;
-  return html`<${Object.hasOwn(SCREENS, place) ? SCREENS[place] : NowScreen} key=${route} id=${id} me=${me} stops=${stops} />`;
+  const name = place === "alerts" && id ? "alert" : place;
+  if (!isScreen(name) || (["edit", "update", "permissions"].includes(name) && !id)) return html`<${place === "alerts" ? AllScreen : NowScreen} key=${route} me=${me} stops=${stops} />`;
+  return html`<${Screen} key=${["alert", "edit", "update", "permissions"].includes(name) ? id : route} name=${name} id=${id} me=${me} stops=${stops} />`;
 }
 
 /** The places where one writes: a draft that no screen can show must not hold them for ever. */
@@ -69,15 +65,17 @@ function Guarded({ route, children }) {
   const [error, reset] = useErrorBoundary();
   const [place, id] = route.split("/");
   if (!error) return children;
+  const again = () => { if (wantsReload(error)) location.reload(); else reset(); };
   const discard = () => { forget(id); reset(); };
   return html`<div class="page"><${Refused} error=${error} /><div class="actions">
     ${DRAFTS.includes(place) ? html`<${Button} onClick=${discard}>${t("discard")}<//>` : null}
-    <${Button} kind="primary" onClick=${reset}>${t("try-again")}<//></div></div>`;
+    <${Button} kind="primary" onClick=${again}>${t("try-again")}<//></div></div>`;
 }
 
 /** What stands on every screen, and the screen. */
 function Signed({ me, route, onSignOut }) {
   const { stops, again } = useStops();
+  useEffect(() => fetchAhead(me), []);
   return html`<${Head} me=${me} route=${route} stops=${stops} onStopped=${again} onSignOut=${onSignOut} />
     <${Stops} stops=${stops} me=${me} onDone=${again} />
     <main id="main" tabindex="-1"><${Guarded} key=${route} route=${route}>${screenOf(route, me, stops)}<//></main>`;

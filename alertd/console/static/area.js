@@ -99,7 +99,7 @@ const NoMap = ({ reach }) => html`<div class="map-box no-map"><p class="note">${
   <${Sketch} geometry=${reach.told && reach.told.geometry} label=${reach.told ? reach.told.area.name : ""} />
   ${reach.told ? html`<p class="muted">${reach.told.area.name} · ${number(Math.round(reach.told.area.km2))} km²</p>` : null}</div>`;
 
-export function AreaStep({ draft, change, reach, onOpen }) {
+export function AreaStep({ draft, change, reach, refusal, go, onOpen }) {
   const [drawable, draw] = useState(hasWebGl);
   const [fault, tell] = useState(null);
   const [fit, setFit] = useState(null);
@@ -113,10 +113,12 @@ export function AreaStep({ draft, change, reach, onOpen }) {
     setFit(boxOfPieces(pieces));
   };
   const reading = useReading(added);
+  const onAsk = (yes) => change((before) => ({ beyond: { ...before.beyond, beyond: yes ? "ask" : "refuse" } }));
   return html`<div class="area-step">
     <div class="area-side"><${Search} onFound=${found} near=${(draft.view || START).center} /><${Refused} error=${fault} />
       <${Pieces} pieces=${draft.pieces} onChange=${onPieces} onAdd=${added} />
-      <${ReachPanel} reach=${reach} status=${draft.status} />
+      <${ReachPanel} reach=${reach} status=${draft.status} asks=${(draft.beyond || {}).beyond === "ask"} onAsk=${onAsk} />
+      ${refusal ? html`<div class="would-refuse"><p class="small">${t("would-refuse")}</p><${Refused} error=${refusal} go=${go} /></div>` : null}
       <${OtherWays} onAdd=${added} reading=${reading} open=${!drawable} /></div>
     ${drawable ? html`<${DrawnMap} draft=${draft} change=${change} reach=${reach} reading=${reading} onPieces=${onPieces} onOpen=${onOpen} fit=${fit} onNoMap=${() => draw(false)} onFault=${tell} />` : html`<${NoMap} reach=${reach} />`}
   </div>`;

@@ -1,9 +1,11 @@
 // The case: what was verified, who is missing, where they were seen, whom to call; beside it, what people will read.
 
 import { now } from "./api.js";
+import { Asks } from "./asks.js";
 import { Company, Protection } from "./company.js";
-import { ZONES, checksLeft, isNoNumber, listed, previewOf } from "./draft.js";
+import { ZONES, askedOf, checksLeft, isNoNumber, listed, previewOf } from "./draft.js";
 import { Button, Check, Choice, Field, Icon, Refused, html } from "./parts.js";
+import { criterion } from "./names.js";
 import { PhotoPart } from "./photo.js";
 import { Shown, usePreview } from "./messages.js";
 import { spokenIn } from "./spoken.js";
@@ -28,11 +30,13 @@ function What({ draft, change, me }) {
         <strong>${t(one)}</strong><span>${t(loudness)}</span></label>`)}</div><//>`;
 }
 
-function Checks({ draft, change }) {
+function Checks({ draft, change, rules }) {
   const { checks } = draft;
   const set = (more) => change({ checks: { ...checks, ...more } });
   const toggle = (one, on) => set({ criteria: on ? [...checks.criteria, one] : checks.criteria.filter((other) => other !== one) });
-  const left = checksLeft(draft);
+  const left = checksLeft(draft, rules);
+  const asked = askedOf(draft.level, rules);
+  const codes = [...new Set([...TABLES.criteria, ...asked.all, ...asked.any, ...checks.criteria])];
   return html`<${Sheet} title=${t("checks")} aside=${html`<span class="tally ${left ? "" : "is-done"}">
       ${draft.status !== "Actual" ? t("checks-spared") : left ? t("checks-left", { n: left }) : t("checks-done")}</span>`}>
     <p class="muted small">${t("checks-why")}</p>
@@ -40,8 +44,8 @@ function Checks({ draft, change }) {
       <${Field} label=${t("authority")} value=${checks.authority} onChange=${(authority) => set({ authority })} />
       <${Field} label=${t("reference")} value=${checks.reference} onChange=${(reference) => set({ reference })} />
     </div>
-    <fieldset><legend>${t("criteria")}</legend>${TABLES.criteria.map((one) => html`
-      <${Check} label=${t(one)} checked=${checks.criteria.includes(one)} onChange=${(on) => toggle(one, on)} />`)}</fieldset>
+    <fieldset><legend>${t("criteria")}</legend><${Asks} ...${asked} />${codes.map((one) => html`
+      <${Check} label=${criterion(one)} checked=${checks.criteria.includes(one)} onChange=${(on) => toggle(one, on)} />`)}</fieldset>
     <fieldset><legend class="sr-only">${t("checks")}</legend>
       <${Check} label=${t("custody")} checked=${checks.custody} onChange=${(custody) => set({ custody })} />
       <${Check} label=${t("identity")} checked=${checks.identity} onChange=${(identity) => set({ identity })} /></fieldset>
@@ -109,10 +113,10 @@ function Contacts({ draft, change, kind }) {
     <${Button} icon="plus" kind="quiet" onClick=${() => change({ contacts: [...contacts, { way: "dial", value: "", countries: "" }] })}>${t("add-contact")}<//><//>`;
 }
 
-function Preview({ draft }) {
+function Preview({ draft, rules }) {
   const document = previewOf(draft);
   const { preview, error, old } = usePreview(document);
-  const left = checksLeft(draft);
+  const left = checksLeft(draft, rules);
   return html`<aside class="case-preview"><h2>${t("preview")}</h2>
     ${preview && document ? html`<${Shown} preview=${preview} only=${draft.languages.slice(0, 1)} old=${old} />` : null}
     ${!document || (left && !preview) ? html`<div class="phone is-empty"><p>${t("preview-wait")}</p>${left ? html`<p class="small">${t("checks-left", { n: left })}</p>` : null}</div>` : null}

@@ -15,7 +15,7 @@ const OVER_S = 6;
 
 /** Nothing more is planned for it: until then more addresses may come, and all is never yet all. */
 export const isOver = (progress) => TABLES.over.includes(progress.state);
-export const shareOf = (told, targeted, over) => Math.min(Math.floor((told / targeted) * 100), over ? 100 : 99);
+export const shareOf = (told, targeted, done) => Math.min(Math.floor((told / targeted) * 100), done ? 100 : 99);
 
 const sum = (counts, states) => states.reduce((n, state) => n + (counts[state] || 0), 0);
 export const told = (counts) => sum(counts, TOLD);
@@ -26,6 +26,9 @@ export function totals(progress) {
   const over = (f) => all.reduce((n, counts) => n + f(counts), 0);
   return { targeted: over((c) => c.targeted), told: over(told), delivered: over((c) => c.delivered || 0), lost: over((c) => sum(c, LOST)), left: over((c) => sum(c, LEFT)) };
 }
+
+/** Nobody more hears of it: it is over, or was stood down with nothing left; to be reopened is no telling. */
+export const isDone = (progress) => isOver(progress) || (progress.state === "stood_down" && !totals(progress).left);
 
 /** Of how many addresses: while more may be planned, at least one of each person that was approved. */
 export const expected = (progress) => Math.max(totals(progress).targeted, isOver(progress) || typeof progress.people !== "number" ? 0 : progress.people);
@@ -61,10 +64,10 @@ function Left({ left, rate, until, held }) {
   return rate > 0.5 ? html`<span>${t("rate", { n: Math.round(rate) })} · ${t("left", { time: span(left / rate) })}</span>` : null;
 }
 
-function Row({ name, counts, rate, over, until, held }) {
+function Row({ name, counts, rate, done, until, held }) {
   const left = sum(counts, LEFT);
   const told_ = told(counts);
-  const share = shareOf(told_, counts.targeted, over);
+  const share = shareOf(told_, counts.targeted, done);
   const notes = STATES.filter((state) => counts[state] && !["accepted", "queued"].includes(state));
   return html`<li class="channel" data-channel=${name}>
     <span class="channel-name"><${Icon} name=${name} />${t(name)}</span>
@@ -86,7 +89,7 @@ export function Channels({ progress, until, held }) {
   const rate = useRates(progress);
   const known = Object.entries(progress.channels).filter(([, counts]) => counts.targeted);
   return html`<ul class="channels">
-    ${known.map(([name, counts]) => html`<${Row} key=${name} name=${name} counts=${counts} rate=${rate(name)} over=${isOver(progress)} until=${until} held=${held} />`)}
+    ${known.map(([name, counts]) => html`<${Row} key=${name} name=${name} counts=${counts} rate=${rate(name)} done=${isDone(progress)} until=${until} held=${held} />`)}
     ${progress.few.map((name) => html`<${Few} key=${name} name=${name} />`)}</ul>`;
 }
 

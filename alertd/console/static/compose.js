@@ -1,11 +1,12 @@
 // A new alert, in three steps: the case, where, check and submit. The draft stays in the tab until it is submitted.
 
-import { get, onceOf, post } from "./api.js";
+import { Problem, get, onceOf, post } from "./api.js";
 import { AreaStep } from "./area.js";
 import { CaseStep } from "./case.js";
 import { documentOf, forget, goneFiles, keep, kept } from "./draft.js";
 import { Conflict, save, update, useEdit } from "./edit.js";
-import { Button, Loading, Refused, Ribbon, Sure, html, useEffect, usePolled, useState } from "./parts.js";
+import { Button, Loading, Refused, Ribbon, Sure, html, useEffect, usePolled, useSettled, useState } from "./parts.js";
+import { stepOf } from "./names.js";
 import { TABLES } from "./tables.js";
 import { useReach } from "./reach.js";
 import { SendStep } from "./send.js";
@@ -40,8 +41,34 @@ function useKind() {
   return usePolled((signal) => get("/v1/kinds/missing-child", { signal }), 0).data;
 }
 
+/** What the organisation asks for before a child is named, by level. */
+function useRules(me) {
+  const { data } = usePolled((signal) => get(`/v1/organisations/${encodeURIComponent(me.organisation)}`, { signal }), 0);
+  return data && data.organisation.verification;
+}
+
+/** Hands rest for so long before it is tried: every try is in the audit. */
+const TRY_MS = 1500;
+
+/**
+ * What the API would refuse of it, asked for while the area is chosen, so that it is mended before the last step; what is chosen there is
+ * not told yet. A file of so many corners that hands cannot hold it is not sent once more for this.
+ */
+function useRefusal(draft, rehearse, on) {
+  const [refusal, tell] = useState(null);
+  const asked = useSettled(on && !draft.pieces.some((one) => one.type === "file") ? JSON.stringify(draft) : "", TRY_MS);
+  useEffect(() => {
+    if (!asked) { tell(null); return undefined; }
+    const stop = new AbortController();
+    rehearse(documentOf(draft), stop.signal).then(() => tell(null), (error) => { if (!stop.signal.aborted) tell(error instanceof Problem && error.status < 500 ? error : null); });
+    return () => stop.abort();
+  }, [asked]);
+  const faults = refusal ? refusal.errors : [];
+  return faults.length && faults.every((one) => stepOf(one.pointer || "") === "send") ? null : refusal;
+}
+
 /** The three steps of a draft, whoever holds it; `submit` does what is done at their end, and `notify` says who hears of an update. */
-function Compose({ title, draft, full, change, me, notify, submit, onDiscard, discard, children }) {
+function Compose({ title, draft, full, change, me, notify, submit, rehearse, onDiscard, discard, children }) {
   const [open, onOpen] = useState(false);
   const [step, setStep] = useState(() => (history.state || {}).step || STEPS[0]);  // loaded again, in another language perhaps, it is the same one
   const [error, fail] = useState(null);
@@ -49,7 +76,9 @@ function Compose({ title, draft, full, change, me, notify, submit, onDiscard, di
   const [picture, take] = useState(null);
   const held = picture ? "photo-waits" : open ? "shape-waits" : "";  // what is begun and not ended is not in the alert
   const kind = useKind();
+  const rules = useRules(me);
   const reach = useReach(draft);
+  const refusal = useRefusal(draft, rehearse, Boolean(rehearse && step === "area" && reach.told && !reach.counting));
   const go = (name) => { setStep(name); history.replaceState({ step: name }, ""); scrollTo(0, 0); document.getElementById("main").focus(); };
   useEffect(() => { fail(null); }, [draft]);
   const act = async () => {
@@ -57,7 +86,7 @@ function Compose({ title, draft, full, change, me, notify, submit, onDiscard, di
     try { await submit(); } catch (problem) { fail(problem); }
     work(false);
   };
-  const shown = { draft, change, kind, reach, me, error, go, onOpen, picture, take, notify };
+  const shown = { draft, change, kind, rules, reach, me, error, refusal, go, onOpen, picture, take, notify };
   return html`<div class="compose of-${draft.status}">
     ${draft.status === "Actual" ? null : html`<${Ribbon} status=${draft.status} />`}
     <div class="compose-head"><h1>${title}</h1><${Steps} step=${step} go=${go} held=${held} />
@@ -71,9 +100,11 @@ function Compose({ title, draft, full, change, me, notify, submit, onDiscard, di
   </div>`;
 }
 
-/** `name`: a draft beside the one that is being written. */
-export function ComposeScreen({ me, name }) {
-  const { draft, full, change, clear } = useDraft(name);
+const rehearsal = (document, signal) => post("/v1/alerts?dry_run=true", document, { signal });
+
+/** `id`: a draft beside the one that is being written. */
+export function ComposeScreen({ me, id }) {
+  const { draft, full, change, clear } = useDraft(id);
   useEffect(() => { if (me.test && draft.status === "Actual") change({ status: "Test" }); }, []);
   const submit = async () => {
     const document = documentOf(draft);
@@ -81,7 +112,7 @@ export function ComposeScreen({ me, name }) {
     clear();
     location.hash = `#/alerts/${made.id}`;
   };
-  return html`<${Compose} title=${t("new")} draft=${draft} full=${full} change=${change} me=${me} submit=${submit} onDiscard=${clear} discard=${t("discard")} />`;
+  return html`<${Compose} title=${t("new")} draft=${draft} full=${full} change=${change} me=${me} submit=${submit} rehearse=${rehearsal} onDiscard=${clear} discard=${t("discard")} />`;
 }
 
 const changeOf = (set) => (more) => set((before) => ({ ...before, draft: { ...before.draft, ...(typeof more === "function" ? more(before.draft) : more) } }));

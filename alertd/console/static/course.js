@@ -3,9 +3,10 @@
 import { get, now } from "./api.js";
 import { isOver, totals } from "./channels.js";
 import { Ground } from "./ground.js";
+import { lookUp, regionName } from "./names.js";
 import { Refused, html, usePolled, useState } from "./parts.js";
 import { TABLES } from "./tables.js";
-import { clock, date, language, number, span, t } from "./words.js";
+import { clock, date, number, span, t } from "./words.js";
 
 /** Regions that a glance takes in; the others are told as one number of regions. */
 const SHOWN_REGIONS = 7;
@@ -14,7 +15,7 @@ const AGAIN_MS = 1500;
 const AGAIN_TIMES = 20;
 
 /** How an act is drawn: what lets it go out, what ends it; all others are plain. */
-const LOOKS = { "alert.approve": "approved", "alert.cancel": "ended", "alert.stand-down": "ended", "alert.reject": "ended", "alert.purge": "ended", "alert.close": "ended" };
+const LOOKS = { "alert.approve": "approved", "alert.cancel": "ended", "alert.stand-down": "ended", "alert.reject": "ended", "alert.purge": "ended", "alert.close": "ended", "alert.found": "ended" };
 const wordOf = ({ act, state, object }) => {
   if (act === "alert.create" && state === "draft") return t("act-draft");
   return t(act === "alert.approve" && object.includes("-") ? "act-update-approved" : `act-${act}`);  // a later version has a number behind the id
@@ -83,7 +84,7 @@ export function Curve({ alert, progress }) {
     <${Refused} error=${error} />
     <p class="muted small">${says}</p>
     <div class="plot" role="img" aria-label=${`${says} ${t("accepted")}: ${number(last(handed))}. ${t("delivered")}: ${number(last(arrived))}.`}>
-      <div class="all-of"><span>${number(targeted)}</span></div>
+      <div class="all-of"><span>${number(targeted)} ${t("addresses", { n: targeted })}</span></div>
       ${handed.length ? html`<svg viewBox="0 0 1000 1000" preserveAspectRatio="none" aria-hidden="true"><path class="ground-of" d=${`${pathOf(handed, most)}L1000 1000Z`} />
         <path class="handed" d=${pathOf(handed, most)} />${last(arrived) ? html`<path class="arrived" d=${pathOf(arrived, most)} />` : null}</svg>` : null}</div>
     <p class="plot-times"><span>0</span><span>${seconds ? span(seconds, 1) : ""}</span></p>
@@ -96,8 +97,8 @@ function useNames(codes, known) {
   const names = Object.fromEntries(known.map((one) => [one.code, one.name]));
   const { data } = usePolled(async (signal) => {
     const missing = codes.filter((code) => !(code in names));
-    const found = await Promise.all(missing.map((code) => get(`/v1/regions/${code}?geometry=none`, { signal })));
-    return Object.fromEntries(found.map((one) => [one.code, one.names[language] || one.name]));
+    const found = await Promise.all(missing.map((code) => lookUp(code, "none", signal)));
+    return Object.fromEntries(found.map((one) => [one.code, regionName(one)]));
   }, 0, codes.join());
   return { ...names, ...data };
 }

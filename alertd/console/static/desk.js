@@ -2,20 +2,49 @@
 
 import { ask, get, onceOf, onceOnly, post } from "./api.js";
 import { TRIAL } from "./draft.js";
-import { Button, Check, Empty, Field, Icon, Loading, Refused, Stale, html, may, useAct, usePolled, useState } from "./parts.js";
+import { Button, Check, Empty, Field, Icon, Loading, Refused, Stale, html, may, mayDo, useAct, usePolled, useState } from "./parts.js";
 import { TABLES } from "./tables.js";
-import { known, list, moment, t } from "./words.js";
+import { known, language, list, moment, t } from "./words.js";
 
 /** A rate above this is none: the carrier takes what it is given. */
 const rateOf = (one) => (one.rate ? t("rate", { n: one.rate }) : t("no-limit"));
 
-const CarrierCard = ({ one }) => html`<li class="card carrier ${one.breaker_open ? "is-resting" : ""}">
-  <span class="channel-name"><${Icon} name=${one.channel} />${t(one.channel)}</span>
-  <div><h3>${one.name}</h3><p class="about">${rateOf(one)}${one.ramp_s ? ` · ${t("ramp", { n: one.ramp_s })}` : ""}${one.weight === 0 ? ` · ${t("stands-by")}` : ""}</p></div>
-  <span class="state state-${one.breaker_open ? "rejected" : "sent"}">${t(one.breaker_open ? "rests" : "takes")}</span></li>`;
+/** Sends one message by it to an address of one's own; what came of it, in words. */
+function TestSend({ one, onBack }) {
+  const [to, type] = useState("");
+  const [told, tell] = useState(null);
+  const [once, renew] = useState(onceOnly);
+  const { busy, error, run } = useAct(async (signal) => {
+    tell(null);
+    const wanted = { to: to.trim(), language };
+    tell(await post(`/v1/carriers/${encodeURIComponent(one.name)}/test`, wanted, { signal, once: onceOf(once, wanted) }));
+    renew(onceOnly());
+  });
+  const send = (event) => { event.preventDefault(); run(); };
+  const reason = told && known(`test-${told.reason}`) ? t(`test-${told.reason}`) : "";
+  return html`<form class="test-send" onSubmit=${send}>
+    <${Field} label=${t(`test-to-${one.channel}`)} value=${to} onChange=${type} required autofocus dir="ltr" autocomplete="off" hint=${t("test-says")} />
+    ${busy ? html`<p class="muted" role="status">${t("test-waits")}</p>` : null}
+    ${told ? html`<p class="note ${told.answer === "accepted" ? "is-good" : ""}" role="status"><strong>${t(`test-${told.answer}`)}</strong> ${reason}</p>` : null}
+    <${Refused} error=${error} />
+    <div class="actions"><${Button} onClick=${onBack}>${t("back")}<//><button class="button primary" aria-busy=${busy ? "true" : null} disabled=${busy || !to.trim()}><span>${t("test-send")}</span></button></div></form>`;
+}
 
-/** The way to try a carrier is the way of every message: a Test, which reaches testers alone, with its limits and its ledger. */
-export function CarriersScreen() {
+/** Of web push there is no address that anybody could type. */
+const mayTest = (me, one) => me.host && !me.test && mayDo(me, "carrier.test") && one.channel !== "webpush";
+
+function CarrierCard({ one, me }) {
+  const [testing, test] = useState(false);
+  return html`<li class="card carrier ${one.breaker_open ? "is-resting" : ""}">
+    <span class="channel-name"><${Icon} name=${one.channel} />${t(one.channel)}</span>
+    <div><h3>${one.name}</h3><p class="about">${rateOf(one)}${one.ramp_s ? ` · ${t("ramp", { n: one.ramp_s })}` : ""}${one.weight === 0 ? ` · ${t("stands-by")}` : ""}</p></div>
+    <div class="carrier-state"><span class="state state-${one.breaker_open ? "rejected" : "sent"}">${t(one.breaker_open ? "rests" : "takes")}</span>
+      ${mayTest(me, one) && !testing ? html`<${Button} kind="quiet" onClick=${() => test(true)} aria-label=${`${t("test-open")}: ${one.name}`}>${t("test-open")}<//>` : null}</div>
+    ${testing ? html`<${TestSend} one=${one} onBack=${() => test(false)} />` : null}</li>`;
+}
+
+/** A carrier is tried by one message; all of them together by a Test, which goes the way of every message and reaches testers alone. */
+export function CarriersScreen({ me }) {
   const { data, error } = usePolled((signal) => get("/v1/carriers", { signal }), 2000);
   if (!data) return html`<div class="page">${error ? html`<${Refused} error=${error} />` : html`<${Loading} />`}</div>`;
   const resting = data.carriers.filter((one) => one.breaker_open);
@@ -24,7 +53,7 @@ export function CarriersScreen() {
       <div><p><strong>${resting.length ? t("carriers-rest", { list: list(resting.map((one) => one.name)) }) : t(data.carriers.length ? "carriers-well" : "no-carriers")}</strong></p>
         <p class="muted small">${t("carriers-say")}</p></div></section>
     <p class="muted try-says">${t("carrier-try")} <a href="#/new/${TRIAL}">${t("carrier-try-open")}</a></p>
-    <ul class="cards">${data.carriers.map((one) => html`<${CarrierCard} key=${one.name} one=${one} />`)}</ul></div>`;
+    <ul class="cards">${data.carriers.map((one) => html`<${CarrierCard} key=${one.name} one=${one} me=${me} />`)}</ul></div>`;
 }
 
 function NewKey({ me, onMade, onBack }) {
@@ -47,7 +76,7 @@ function NewKey({ me, onMade, onBack }) {
     <div class="actions"><${Button} onClick=${onBack}>${t("back")}<//><button class="button primary" aria-busy=${busy ? "true" : null} disabled=${busy || !subject.trim() || !scopes.length}><span>${t("key-make")}</span></button></div></form>`;
 }
 
-const Token = ({ made, onDone }) => html`<section class="sheet token" role="status"><header><h2>${t("key-made", { who: made.subject })}</h2></header>
+export const Token = ({ made, onDone }) => html`<section class="sheet token" role="status"><header><h2>${t("key-made", { who: made.subject })}</h2></header>
   <p>${t("key-once")}</p><code class="secret">${made.token}</code>
   <div class="actions"><${Button} onClick=${() => navigator.clipboard && navigator.clipboard.writeText(made.token)}>${t("copy")}<//><${Button} kind="primary" onClick=${onDone}>${t("key-noted")}<//></div></section>`;
 

@@ -40,11 +40,11 @@ function soon() {
 
 export const blank = () => ({
   external_id: uuid(),  // one alert, however often it is handed in
-  status: "Actual", level: "child-alert", expires: soon(), channels: TABLES.usualChannels, number: "",
+  status: "Actual", level: "child-alert", expires: soon(), starts: "", channels: TABLES.usualChannels, pace: "", number: "",
   checks: { authority: "", reference: "", criteria: [], custody: false, identity: false, risk: "", riskAt: 0, interests: "", interestsAt: 0 },
   child: { id: "c1", name: "", age: "", sex: "", hair: "", eyes: "", from: "", to: "", photo: null },
   seen: { at: "", zone: ZONE, place: {} }, clothing: {}, marks: {}, protection: [], sought: [], vehicles: [],
-  languages: [...new Set([language, "en"])], contacts: [{ way: "dial", value: "", countries: "" }], pieces: [], beyond: {}, view: null,
+  languages: [...new Set([language, "en"])], contacts: [{ way: "dial", value: "", countries: "" }, { way: "url", value: "", countries: "" }], pieces: [], beyond: {}, view: null,
 });
 
 /** Where a draft of this name is kept, beside the one that is being written; without one, that one. */
@@ -158,8 +158,8 @@ export const hasForm = ({ kind }) => kind === KIND;
 
 export function documentOf(draft) {
   return {
-    external_id: draft.external_id, kind: KIND, level: draft.level, status: draft.status, expires: iso(draft.expires), case: caseOf(draft),
-    target: targetOf(draft) || undefined, channels: draft.channels,
+    external_id: draft.external_id, kind: KIND, level: draft.level, status: draft.status, expires: iso(draft.expires), starts: draft.starts ? iso(draft.starts) : undefined, case: caseOf(draft),
+    target: targetOf(draft) || undefined, channels: draft.channels, policy: unset({ pace_per_min: whole(draft.pace || "") }),
   };
 }
 
@@ -173,11 +173,19 @@ export function previewOf(draft) {
   return document;
 }
 
+/** What the case of a level must meet: all of some, so many of others; `rules` are those of the organisation, by level. */
+export function askedOf(level, rules) {
+  const { all_of = [], any_of = [], at_least = 1, authorities = [], custody_checked = true } = (rules || {})[level] || {};
+  return { all: [...new Set([...(level === TABLES.gravest ? TABLES.criteria : []), ...all_of])], any: any_of, least: any_of.length ? at_least : 0, authorities, custody: custody_checked };
+}
+
 /** What an Actual alert still lacks, one entry a check. */
-export function checksLeft({ status, level, checks }) {
+export function checksLeft({ status, level, checks }, rules) {
   if (status !== "Actual") return 0;
-  const needed = level === TABLES.gravest ? TABLES.criteria.length : 1;
-  const done = [checks.authority.trim(), checks.reference.trim(), checks.criteria.length >= needed, checks.custody, checks.identity, checks.risk.trim(), checks.interests.trim()];
+  const { all, any, least, custody } = askedOf(level, rules);
+  const met = (some) => some.filter((one) => checks.criteria.includes(one)).length;
+  const enough = checks.criteria.length > 0 && met(all) === all.length && met(any) >= least;
+  const done = [checks.authority.trim(), checks.reference.trim(), enough, checks.custody || !custody, checks.identity, checks.risk.trim(), checks.interests.trim()];
   return done.filter((one) => !one).length;
 }
 
@@ -213,7 +221,8 @@ export function draftOf(document, names) {
   const zone = (last_seen || {}).time_zone || ZONE;
   const texts = [(last_seen && last_seen.place) || {}, child.clothing || {}, child.marks || {}];
   return {
-    ...blank(), external_id: document.external_id, status: document.status, level: document.level, expires: time(document.expires), channels: document.channels, number: number || "",
+    ...blank(), external_id: document.external_id, status: document.status, level: document.level, expires: time(document.expires), starts: time(document.starts), channels: document.channels, number: number || "",
+    pace: String((document.policy || {}).pace_per_min ?? ""),
     checks: {
       authority: verification.authority || "", reference: verification.reference || "", criteria: verification.criteria || [], custody: Boolean(verification.custody_checked),
       identity: Boolean(verification.protected_identity_checked), risk: (publication_risk || {}).by || "", riskAt: ms((publication_risk || {}).at),

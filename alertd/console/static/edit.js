@@ -1,19 +1,19 @@
 // An alert that was returned, or is a draft, as its author changes it. Whoever else changed it meanwhile is shown, and nothing of either is lost.
 
-import { ask, get, onceOf } from "./api.js";
+import { ask, onceOf } from "./api.js";
 import { documentOf, draftOf, forget, keepEdit, keptEdit } from "./draft.js";
 import { changes, compared, joined, patch, withValues } from "./merge.js";
 import { ringWords } from "./pieces.js";
 import { boxOf, ringsOf } from "./shapes.js";
 import { TABLES } from "./tables.js";
 import { Button, Refused, html, useAct, useEffect, useRef, useState } from "./parts.js";
-import { nameOf, withinOf } from "./names.js";
+import { criterion, lookUp, nameOf, withinOf } from "./names.js";
 import { known, languageName, list, number, t } from "./words.js";
 
 /** Names of regions, which a document has by their codes alone. */
 async function regionsOf({ regions = [], exclude = {} } = {}) {
   const codes = [...regions, ...(exclude.regions || [])];
-  return Object.fromEntries(await Promise.all(codes.map(async (code) => [code, await get(`/v1/regions/${encodeURIComponent(code)}?geometry=none`)])));
+  return Object.fromEntries(await Promise.all(codes.map(async (code) => [code, await lookUp(code, "none")])));
 }
 
 async function read(id) {
@@ -102,17 +102,18 @@ const SHAPES = { circles: (one) => around(`${one.radius_km} km`, one), rings: (o
 const isEmpty = (value) => value === undefined || value === null || value === "" || value === 0 || (typeof value === "object" && Object.values(value).every(isEmpty));
 
 /** What nothing means where it means something. */
-const NONE = { jurisdiction: "everywhere", unattended: "always-two", break_glass: "glass-none", cap_sender: "cap-configured", languages: "no-language" };
+const NONE = { jurisdiction: "everywhere", unattended: "always-two", break_glass: "glass-none", cap_sender: "cap-configured", languages: "no-language", verification: "org-verification-none", contact: "org-contact-none", ...Object.fromEntries(TABLES.everyLevel.map((level) => [level, "org-verification-none"])) };
 
 /** A value in words. What is told by several numbers, as a circle is, has all of them: which of them changed is what is asked. */
 export function said(value, name) {
+  if (typeof value === "boolean") return t(value ? "yes" : "no");
   if (isEmpty(value) && value !== 0) return t(NONE[name] || "left-empty");
   if (Array.isArray(value)) return list(value.map(SHAPES[name] || ((one) => said(one))));
   if (typeof value === "object") {
     const parts = Object.entries(value).filter(([, one]) => !isEmpty(one)).map(([key, one]) => [withinOf([key]), said(one, key)]);
     return list(parts.map(([key, words]) => (key ? `${key}: ${words}` : words)));
   }
-  return known(value) ? t(value) : typeof value === "number" ? number(value) : String(value);
+  return known(value) ? t(value) : typeof value === "number" ? number(value) : String(criterion(value));
 }
 
 function Differ({ one }) {

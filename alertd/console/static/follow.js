@@ -1,10 +1,11 @@
 // What follows an alert: stood down, back again, closed, cancelled. One press away, said in words first, with what people will read.
 
-import { ask, onceOnly } from "./api.js";
+import { onceOnly, post } from "./api.js";
 import { hasForm, iso, local } from "./draft.js";
 import { Messages } from "./messages.js";
 import { isAnothers } from "./now.js";
-import { Button, Field, Refused, html, mayDo, useState } from "./parts.js";
+import { Order } from "./order.js";
+import { Button, Field, Refused, html, mayDo, useState, useTyped } from "./parts.js";
 import { TABLES } from "./tables.js";
 import { t } from "./words.js";
 
@@ -18,58 +19,50 @@ const ACTS = {
   cancel: { says: "reason", occasion: "cancel" },
 };
 
-function Order({ alert, act, languages, onDone, onBack }) {
+/** Decisions that put nothing at an end. */
+const MILD = ["reopen", "extend"];
+
+function Decision({ alert, act, languages, onDone, onBack }) {
   const { says, occasion, ends } = ACTS[act];
   const [end, setEnd] = useState(ends ? local(new Date(new Date(alert.expires).getTime() + LATER_MS)) : "");
-  const [words, say] = useState("");
+  const [words, say] = useTyped(`${act} ${alert.id}`);
   const [code, setCode] = useState(TABLES.codes[0]);
-  const [error, fail] = useState(null);
-  const [busy, work] = useState(false);
   const [once] = useState(onceOnly);
-  const order = async (event) => {
-    event.preventDefault();
-    work(true);
+  const give = async () => {
     const body = { [says]: words, ...(act === "cancel" ? { code } : {}), ...(ends ? { expires: iso(end) } : {}) };
-    try {
-      await ask("POST", `/v1/alerts/${alert.id}/${act}`, { body, once });
-      onDone();
-    } catch (problem) { fail(problem); work(false); }
+    await post(`/v1/alerts/${alert.id}/${act}`, body, { once });
+    say("");
   };
-  const query = act === "cancel" ? `&occasion=cancel&reason=${code}` : `&occasion=${occasion}`;
-  return html`<form class="order" onSubmit=${order}>
-    <div class="order-words"><h2>${t(act)}</h2><p>${t(`${act}-says`)}</p>
+  const told = alert.approved ? `&alerted=${encodeURIComponent(alert.approved)}` : "";  // an end says of which moment the alert was
+  const query = `&occasion=${occasion}${act === "cancel" ? `&reason=${code}` : ""}${told}`;
+  return html`<div class="order"><${Order} className="order-words" act=${give} ready=${words.trim()} word=${t(act)} kind=${MILD.includes(act) ? "primary" : "danger"} onBack=${onBack} onDone=${onDone}>
+      <h2>${t(act)}</h2><p>${t(`${act}-says`)}</p>
       ${act === "cancel" ? html`<fieldset><legend>${t("told-why")}</legend>${TABLES.codes.map((one) => html`<label class="check">
         <input type="radio" name="code" checked=${one === code} onChange=${() => setCode(one)} /><span>${t(one)}</span></label>`)}</fieldset>` : null}
       ${ends ? html`<${Field} label=${t("expires")} type="datetime-local" value=${end} onChange=${setEnd} required />` : null}
-      <${Field} label=${t(`${says}-inside`)} value=${words} onChange=${say} wide autofocus required />
-      <${Refused} error=${error} />
-      <div class="actions"><${Button} onClick=${onBack}>${t("back")}<//>
-        <button class="button ${["reopen", "extend"].find((one) => one === act) ? "primary" : "danger"}" disabled=${!words.trim() || busy}><span>${t(act)}</span></button></div></div>
+      <${Field} label=${t(`${says}-inside`)} value=${words} onChange=${say} wide autofocus required /><//>
     ${occasion && alert.alert ? html`<div class="order-texts"><${Messages} document=${alert.alert} only=${languages.slice(0, 1)} query=${query} /></div>` : null}
-  </form>`;
+  </div>`;
 }
 
 /** What is not approved yet, its author takes back: nobody was told of it. */
 export function Withdraw({ alert, onDone }) {
   const [asked, askFor] = useState(false);
-  const [reason, explain] = useState("");
-  const [error, fail] = useState(null);
+  const [reason, explain] = useTyped(`withdraw ${alert.id}`);
   const [once] = useState(onceOnly);
-  const order = (event) => {
-    event.preventDefault();
-    return ask("POST", `/v1/alerts/${alert.id}/cancel`, { body: { reason }, once, headers: { "If-Match": alert.etag } }).then(onDone, fail);
+  const give = async () => {
+    await post(`/v1/alerts/${alert.id}/cancel`, { reason }, { once, headers: { "If-Match": alert.etag } });
+    explain("");
   };
   if (!asked) return html`<${Button} onClick=${() => askFor(true)}>${t("withdraw")}<//>`;
-  return html`<form class="stop" onSubmit=${order}><p>${t("withdraw-says")}</p>
-    <${Field} label=${t("reason-inside")} value=${reason} onChange=${explain} wide autofocus required /><${Refused} error=${error} />
-    <div class="actions"><${Button} onClick=${() => askFor(false)}>${t("back")}<//>
-      <button class="button danger" disabled=${!reason.trim()}><span>${t("withdraw")}</span></button></div></form>`;
+  return html`<${Order} className="stop" act=${give} ready=${reason.trim()} word=${t("withdraw")} says=${t("withdraw-says")} onBack=${() => askFor(false)} onDone=${onDone}>
+    <${Field} label=${t("reason-inside")} value=${reason} onChange=${explain} wide autofocus required /><//>`;
 }
 
 /** One alert waits, or goes on: at once, because nothing of it is lost by either. */
 function Wait({ alert, onDone }) {
   const [error, fail] = useState(null);
-  const order = (what) => ask("POST", `/v1/alerts/${alert.id}/${what}`, { once: onceOnly() }).then(() => { fail(null); onDone(); }, fail);
+  const order = (what) => post(`/v1/alerts/${alert.id}/${what}`, undefined, { once: onceOnly() }).then(() => { fail(null); onDone(); }, fail);
   return html`${alert.paused
     ? html`<${Button} kind="primary" onClick=${() => order("resume")}>${t("go-on")}<//>`
     : html`<${Button} onClick=${() => order("pause")}>${t("pause")}<//>`}<${Refused} error=${error} />`;
@@ -85,10 +78,10 @@ const isBare = (act, alert) => act === "restrict" && (alert.restricted || !hasFo
 const mayOrder = (act, alert, me) => mayDo(me, `alert.${act}`) && !isOthers(act, alert, me) && !isBare(act, alert);
 
 export function Follow({ alert, state, languages, me, onDone }) {
-  const [act, begin] = useState("");
+  const [act, begin] = useTyped(`order ${alert.id}`);
   const possible = Object.keys(ACTS).filter((one) => TABLES.acts[one].includes(state) && mayOrder(one, alert, me));
   if (act && possible.includes(act)) {
-    return html`<${Order} key=${act} alert=${alert} act=${act} languages=${languages} onBack=${() => begin("")} onDone=${() => { begin(""); onDone(); }} />`;
+    return html`<${Decision} key=${act} alert=${alert} act=${act} languages=${languages} onBack=${() => begin("")} onDone=${() => { begin(""); onDone(); }} />`;
   }
   if (!possible.length) return null;
   return html`<div class="actions follow">${possible.map((one) => html`

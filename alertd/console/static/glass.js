@@ -1,8 +1,9 @@
 // An alert that its author approves alone, because nobody else can be reached; and the review that another person owes it.
 
-import { ask, get, onceOnly } from "./api.js";
+import { get, onceOnly, post } from "./api.js";
 import { isAnothers } from "./now.js";
-import { Button, Field, Refused, html, mayDo, usePolled, useState } from "./parts.js";
+import { Order } from "./order.js";
+import { Field, html, mayDo, usePolled, useState } from "./parts.js";
 import { TABLES } from "./tables.js";
 import { moment, t } from "./words.js";
 
@@ -17,24 +18,12 @@ export function useAlone(alert, me) {
 function Review({ alert, onDone }) {
   const [verdict, judge] = useState("");
   const [note, explain] = useState("");
-  const [error, fail] = useState(null);
-  const [busy, work] = useState(false);
   const [once] = useState(onceOnly);
-  const order = async (event) => {
-    event.preventDefault();
-    work(true);
-    try {
-      await ask("POST", `/v1/alerts/${alert.id}/review`, { body: { verdict, note }, once });
-      onDone();
-    } catch (problem) { fail(problem); work(false); }
-  };
-  return html`<form onSubmit=${order}>
+  const review = () => post(`/v1/alerts/${alert.id}/review`, { verdict, note }, { once });
+  return html`<${Order} act=${review} ready=${verdict && note.trim()} word=${t("glass-review")} kind="primary" onDone=${onDone}>
     <fieldset><legend>${t("glass-verdict")}</legend>${TABLES.verdicts.map((one) => html`<label class="check">
       <input type="radio" name="verdict" checked=${one === verdict} onChange=${() => judge(one)} /><span>${t(one)}</span></label>`)}</fieldset>
-    <${Field} label=${t("glass-note")} value=${note} onChange=${explain} wide required />
-    <${Refused} error=${error} />
-    <div class="actions"><${Button} type="submit" kind="primary" busy=${busy} disabled=${!verdict || !note.trim()}>${t("glass-review")}<//></div>
-  </form>`;
+    <${Field} label=${t("glass-note")} value=${note} onChange=${explain} wide required /><//>`;
 }
 
 /** That it was approved alone, why, and what another thinks of that. */

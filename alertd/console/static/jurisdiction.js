@@ -1,35 +1,27 @@
 // Where an organisation may alert: regions by their names, drawn ground, and all of it as one outline.
 
-import { get } from "./api.js";
 import { Search, regionAt } from "./area.js";
 import { Button, Icon, Refused, Sketch, hasWebGl, html, usePolled, useState } from "./parts.js";
+import { lookUp, regionName } from "./names.js";
 import { RegionMap } from "./regions.js";
 import { OtherWays, useReading } from "./ways.js";
 import { polygonsOf } from "./shapes.js";
-import { language, t } from "./words.js";
+import { t } from "./words.js";
 
 /** Of more regions than these, their number alone is told: a map of a part would be taken for the whole. */
 const MOST_SHOWN = 60;
 
-export const regionName = (one) => (one.names && one.names[language]) || one.name;
-
 const outlines = ({ type, coordinates }) => (type === "Polygon" ? [coordinates] : coordinates);
 const whole = (shapes) => (shapes.length ? { type: "MultiPolygon", coordinates: shapes.flatMap(outlines) } : null);
-
-/** One that is in no library any more, or that is not to be read, is told by its code. */
-const lookUp = (code, signal) => get(`/v1/regions/${encodeURIComponent(code)}`, { signal }).catch((error) => {
-  if (![403, 404].includes(error.status)) throw error;
-  return { code, name: code, geometry: null };
-});
 
 /** The regions of a jurisdiction with their names, how many more there are, and its ground. */
 export function useGround(jurisdiction) {
   const { regions = [], polygons = [] } = jurisdiction || {};
   const shown = regions.length > MOST_SHOWN ? [] : regions;
   const load = async (signal) => {
-    const found = await Promise.all(shown.map((code) => lookUp(code, signal)));
+    const found = await Promise.all(shown.map((code) => lookUp(code, "simple", signal)));
     const outlined = found.map((one) => one.geometry);
-    return { regions: found, geometry: outlined.every(Boolean) && shown.length === regions.length ? whole([...outlined, ...polygons]) : null };
+    return { regions: found, unread: found.some((one) => one.unread), geometry: outlined.every(Boolean) && shown.length === regions.length ? whole([...outlined, ...polygons]) : null };
   };
   const { data, error } = usePolled(load, 0, JSON.stringify([shown, polygons]));
   return { regions: [], geometry: null, ...data, rest: regions.length - shown.length, error };

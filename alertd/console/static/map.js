@@ -5,9 +5,10 @@ import { LngLatBounds, Map as MapLibre, NavigationControl, addProtocol } from ".
 import { FetchSource, PMTiles, Protocol } from "./vendor/pmtiles.mjs";
 import { TerraDraw, TerraDrawCircleMode, TerraDrawPolygonMode, TerraDrawSelectMode } from "./vendor/terra-draw.mjs";
 import { TerraDrawMapLibreGLAdapter } from "./vendor/terra-draw-maplibre.mjs";
-import { HELD_CORNERS } from "./shapes.js";
-import { START } from "./shapes.js";
+import { HELD_CORNERS, START } from "./shapes.js";
 import { t } from "./words.js";
+
+export { prewarm } from "./vendor/maplibre-gl.mjs";
 
 const BASE = `${location.origin}/console/map/base.pmtiles`;
 const SOURCES = "Made with Natural Earth · © Instituto Geográfico Nacional, CC BY 4.0 ign.es · © BFS, swisstopo · U.S. Census Bureau";

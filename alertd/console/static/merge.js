@@ -1,11 +1,13 @@
 // Two people change one alert: what each of them changed, where both did so differently, and a patch that loses neither.
 
+import { TABLES } from "./tables.js";
+
 const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
 const isList = (value) => Array.isArray(value) && value.length > 0 && value.every(isObject);
 const same = (a, b) => JSON.stringify(sorted(a)) === JSON.stringify(sorted(b));
 
 /** What is told by several numbers together is changed as one. */
-const WHOLE = new Set(["target", "contact", "jurisdiction", "unattended", "break_glass"]);
+const WHOLE = new Set(["target", "contact", "jurisdiction", "unattended", "break_glass", ...TABLES.everyLevel]);
 
 function sorted(value) {
   if (Array.isArray(value)) return value.map(sorted);

@@ -2,6 +2,7 @@
 
 import { post } from "./api.js";
 import { Icon, Refused, html, useEffect, useSettled, useState } from "./parts.js";
+import { withinOf } from "./names.js";
 import { list, t } from "./words.js";
 
 /** How long fingers rest before the API is asked. */
@@ -34,7 +35,11 @@ const Mail = ({ message }) => html`<details class="letter"><summary><${Icon} nam
   <p>${message.text}</p></details>`;
 
 const SHAPES = { push: Phone, sms: Sms, mail: Mail };
-const last = (pointers) => list([...new Set(pointers.map((one) => one.split("/").slice(3, -1).filter((part) => !/^\d+$/.test(part)).pop() || one))]);
+/** What an author wrote of the alert itself, or of the case, each called as on the form. */
+const fieldOf = ([first, ...rest]) => withinOf([first === "info" ? rest.at(-1) : rest.slice(0, -1).filter((part) => !/^\d+$/.test(part)).at(-1) || first]);
+/** A contact is called by its number or address. */
+const shortOf = (one) => (one.startsWith("contact ") ? one.slice(8) : withinOf([one]));
+const fields = (pointers) => list([...new Set(pointers.map((one) => fieldOf(one.split("/").slice(1))))]);
 
 function InLanguage({ about, messages }) {
   const short = [...new Set(messages.flatMap((one) => one.left_out))];
@@ -42,8 +47,8 @@ function InLanguage({ about, messages }) {
     <h3>${about.name}</h3>
     ${messages.map((one) => (SHAPES[one.channel] ? html`<div class="message" key=${one.channel}><${SHAPES[one.channel]} message=${one} /></div>` : null))}
     <div dir=${document.dir || "ltr"} class="small muted notes">
-      ${short.length ? html`<p>${t("left-out", { list: list(short.map((one) => one.replaceAll("_", " "))) })}</p>` : null}
-      ${about.untranslated.length ? html`<p>${t("untranslated", { list: last(about.untranslated) })}</p>` : null}
+      ${short.length ? html`<p>${t("left-out", { list: list(short.map(shortOf)) })}</p>` : null}
+      ${about.untranslated.length ? html`<p>${t("untranslated", { list: fields(about.untranslated) })}</p>` : null}
     </div>
   </article>`;
 }

@@ -2,6 +2,27 @@
 
 import { useEffect, useRef, useState } from "./parts.js";
 
+/** Its looks come before those of the console, which have the last word. */
+function styled() {
+  const link = Object.assign(document.createElement("link"), { rel: "stylesheet", href: new URL("./vendor/maplibre-gl.css", import.meta.url) });
+  return new Promise((done, fail) => {
+    link.onload = done;
+    link.onerror = () => { link.remove(); fail(new TypeError("The map's looks did not come.")); };
+    document.head.prepend(link);
+  });
+}
+
+let fetched = null;
+
+/** The code of the map and its looks, fetched once; after a cut line, again. */
+function fetchMap() {
+  fetched ||= Promise.all([import("./map.js"), styled()]).then(([map]) => map).catch((error) => { fetched = null; throw error; });
+  return fetched;
+}
+
+/** Has it so that a map that is shown then is there at once. */
+export const ready = async () => (await fetchMap()).prewarm();
+
 /** What hands do on a map. */
 const DEEDS = ["picked", "drawn", "edited", "moved", "opened"];
 
@@ -19,7 +40,7 @@ export function useAreaMap({ view = null, told = null, key = "map", onNoMap }) {
     let gone = false;
     let mine = null;
     const tell = (name) => (...values) => { if (heard.current[name]) heard.current[name](...values); };
-    import("./map.js").then(async ({ AreaMap }) => {
+    fetchMap().then(async ({ AreaMap }) => {
       if (gone) return;
       mine = new AreaMap(box.current, view, told && Object.fromEntries(DEEDS.map((name) => [name, tell(name)])));
       await mine.ready;

@@ -1,8 +1,9 @@
 // What needs somebody now: approvals first, then what is going out, then whether all is well.
 
 import { forSession, get, isReady } from "./api.js";
+import { Called, callOf, readCalls } from "./calls.js";
 import { Channels, expected, totals, waitsUntil } from "./channels.js";
-import { Button, Empty, Icon, Loading, Refused, Stale, StatusMark, counted, html, mayDo, useAct, usePolled, useRef, useState } from "./parts.js";
+import { Button, Empty, Icon, Loading, People, Refused, Stale, StatusMark, counted, html, mayDo, useAct, usePolled, useRef, useState } from "./parts.js";
 import { Face } from "./photo.js";
 import { allStopped } from "./stops.js";
 import { TABLES } from "./tables.js";
@@ -38,14 +39,17 @@ async function load(signal) {
   const watched = async (one) => ({ ...(await whole(one)), progress: await progress(one) });
   const ended = async (one) => ({ ...(await whole(one)), progress: await once("progress", one, () => progress(one)) });
   const shown = async (found, read) => ({ ...found, shown: await Promise.all(found.alerts.slice(0, WATCHED).map(read)) });
-  const [waiting, going, newest, ready, { carriers }, owed] = await Promise.all([
-    standing(["pending"], signal), standing(TABLES.underWay, signal), get("/v1/alerts?limit=50", { signal }),
+  const [waiting, going, due, newest, ready, { carriers }, owed, calls, { distributors }, { requests }] = await Promise.all([
+    standing(["pending"], signal), standing(TABLES.open, signal), standing(["scheduled"], signal), get("/v1/alerts?limit=50", { signal }),
     isReady(signal), get("/v1/carriers", { signal }),
-    get("/v1/reviews", { signal }),
+    get("/v1/reviews", { signal }), readCalls(signal), get("/v1/distributors", { signal }),
+    get("/v1/permissions", { signal }),
   ]);
   const rest = newest.alerts.filter((one) => one.state !== "pending" && !TABLES.underWay.includes(one.state)).slice(0, RECENT);
-  const [pending, reviews, live, past] = await Promise.all([shown(waiting, whole), shown(owed, whole), shown(going, watched), Promise.all(rest.map(ended))]);
-  return { pending, reviews, live, rest: past, ready, carriers };
+  const [pending, reviews, live, later, past] = await Promise.all([shown(waiting, whole), shown(owed, whole), shown(going, watched), shown(due, whole), Promise.all(rest.map(ended))]);
+  const takedowns = distributors.flatMap(({ name, takedowns: open }) => open.map((id) => ({ name, id })));
+  const [asked, permitted] = ["asked", "granted"].map((state) => requests.filter((one) => one.permission.state === state));
+  return { pending, reviews, live, later, rest: past, ready, carriers, calls, takedowns, asked, permitted: permitted.filter((one) => one.live) };
 }
 
 const childName = ({ name, age }) => (age && typeof age.years === "number" ? `${name.public}, ${t("years", { n: age.years })}` : name.public);
@@ -65,38 +69,79 @@ const mayApprove = (alert, me) => mayDo(me, "alert.approve") && !isAnothers(aler
 /** Whether it is meant, and whether it tells of an alert that people have already. */
 export const Marks = ({ alert }) => html`<p class="marks"><${StatusMark} status=${alert.status} long />${alert.update ? html` <span class="mark mark-update">${t("is-update")}</span>` : null}</p>`;
 
-const About = ({ alert }) => html`<p class="about">
-  ${t(alert.level)} · ${t("by", { who: alert.author })} · ${t("until", { time: moment(alert.expires) })}</p>`;
+/** Which of these are called the same as another of them. */
+function twinsIn(alerts) {
+  const titles = alerts.map(titleOf);
+  return new Set(alerts.filter((_, i) => titles.indexOf(titles[i]) !== titles.lastIndexOf(titles[i])).map((one) => one.id));
+}
 
-const Pending = ({ alert, me }) => html`
+/** What tells an alert from another of the same name: its case, when it was made, and the end of its id. */
+function Apart({ alert }) {
+  const number_ = alert.alert && alert.alert.case && alert.alert.case.number;
+  return html`<span class="apart">${number_ ? `${t("case", { n: number_ })} · ` : ""}${t("made-at", { time: moment(alert.created) })} · <code dir="ltr">…${alert.id.slice(21)}</code></span>`;
+}
+
+const About = ({ alert, twin }) => html`<p class="about">
+  ${t(alert.level)} · ${t("by", { who: alert.author })} · ${t("until", { time: moment(alert.expires) })}${twin ? html` · <${Apart} alert=${alert} />` : null}</p>`;
+
+const Pending = ({ alert, me, call, twin }) => html`
   <li class="card alert-card of-${alert.status}"><${Face} alert=${alert} />
     <div class="card-body">
       <${Marks} alert=${alert} />
       <h3>${titleOf(alert)}</h3>
-      <${About} alert=${alert} />
+      <${About} alert=${alert} twin=${twin} />
+      ${alert.starts ? html`<p class="small"><strong>${t("would-start", { time: moment(alert.starts) })}</strong></p>` : null}
       ${isAnothers(alert, me) ? html`<p class="muted small">${t("yours")}</p>` : null}
+      ${call ? html`<${Called} call=${call} me=${me} mine=${isAnothers(alert, me)} />` : null}
     </div>
-    <div class="figure"><b>${number(alert.people)}</b><span>${t("people", { n: alert.people })}</span></div>
+    <div class="figure"><${People} n=${alert.people} /></div>
     <a class="button ${mayApprove(alert, me) ? "primary" : "plain"}" href="#/alerts/${alert.id}">
       <span>${t(mayApprove(alert, me) ? "review" : "watch")}</span></a>
   </li>`;
 
-const Live = ({ alert, stopped }) => html`
+/** What a neighbour asks: that its alert is told here, too. */
+const Asked = ({ request, me }) => html`
+  <li class="card alert-card of-${request.status}">
+    <div class="card-body"><p class="marks"><${StatusMark} status=${request.status} long /></p>
+      <h3>${t("permission-of", { who: request.asked_by_name })}</h3>
+      <p class="about">${t(request.level)} · ${t("until", { time: moment(request.expires) })}</p></div>
+    <div class="figure"><${People} n=${request.permission.people} /></div>
+    <a class="button ${mayDo(me, "permission.grant") ? "primary" : "plain"}" href="#/permissions/${request.id}"><span>${t(mayDo(me, "permission.grant") ? "review" : "watch")}</span></a>
+  </li>`;
+
+/** Approved, and told at a later hour: nobody has heard of it. */
+const Due = ({ alert, twin }) => html`
+  <li class="card alert-card of-${alert.status}"><${Face} alert=${alert} />
+    <div class="card-body"><${Marks} alert=${alert} /><h3>${titleOf(alert)}</h3><${About} alert=${alert} twin=${twin} />
+      <p role="status"><strong>${t("starts-at", { time: moment(alert.starts) })}</strong></p></div>
+    <a class="button plain" href="#/alerts/${alert.id}"><span>${t("watch")}</span></a>
+  </li>`;
+
+/** What a neighbour was permitted, as long as it is told. */
+const Permitted = ({ request }) => html`<li class="line"><a href="#/permissions/${request.id}"><${StatusMark} status=${request.status} />
+  <span class="line-title">${t("permission-was-of", { who: request.asked_by_name })}</span><span class="state state-sent">${t("permission-granted")}</span>
+  <span class="muted line-people">${counted(request.permission.people, "people")}</span><time class="muted">${moment(request.permission.answered)}</time></a></li>`;
+
+/** For whom a part of it waits, and who has answered. */
+const Neighbours = ({ permissions }) => (permissions.length ? html`<ul class="neighbours">${permissions.map((one) => html`
+  <li key=${one.organisation} data-permission=${one.state}>${t(`permission-${one.state}-by`, { who: one.name })}</li>`)}</ul>` : null);
+
+const Live = ({ alert, stopped, twin }) => html`
   <li class="card live-card of-${alert.status}">
     <div class="live-head"><${Face} alert=${alert} />
       <div class="grow"><${Marks} alert=${alert} />
-        <h3><a href="#/alerts/${alert.id}">${titleOf(alert)}</a></h3><${About} alert=${alert} /></div>
+        <h3><a href="#/alerts/${alert.id}">${titleOf(alert)}</a></h3><${About} alert=${alert} twin=${twin} /><${Neighbours} permissions=${alert.progress.permissions} /></div>
       <div class="figure"><b>${number(totals(alert.progress).told)}</b>
         <span>${t("accepted")} ${t("of", { n: expected(alert.progress) })}</span></div>
     </div>
     <${Channels} progress=${alert.progress} until=${waitsUntil(alert)} held=${stopped || alert.paused} />
   </li>`;
 
-const Line = ({ alert }) => html`
+const Line = ({ alert, twin }) => html`
   <li class="line">
     <a href="#/alerts/${alert.id}">
       <${StatusMark} status=${alert.status} />
-      <span class="line-title">${titleOf(alert)}</span>
+      <span class="line-title">${titleOf(alert)}${twin ? html` <small class="muted"><${Apart} alert=${alert} /></small>` : null}<${Neighbours} permissions=${alert.permissions} /></span>
       <span class="state state-${alert.state}">${t(alert.state)}</span>
       <span class="muted line-people">${counted(alert.people, "people")}</span>
       <time class="muted">${moment(alert.created)}</time>
@@ -141,15 +186,22 @@ function Some({ title, none, found: { alerts, shown, more }, card }) {
 export function NowScreen({ me, stops }) {
   const { data, error } = usePolled(load, (took) => Math.max(AGAIN_MS, took * AGAIN_TIMES));
   if (!data) return error ? html`<${Refused} error=${error} />` : html`<${Loading} />`;
+  const twins = twinsIn([data.pending, data.live, data.later].flatMap((found) => found.shown).concat(data.rest));
   return html`<div class="page now">
     <h1 class="sr-only">${t("now")}</h1>
     ${error ? html`<${Stale} error=${error} />` : null}
-    <${Some} title=${t("waiting")} none=${t("nobody-waits")} found=${data.pending} card=${(one) => html`<${Pending} key=${one.id} alert=${one} me=${me} />`} />
+    <${Some} title=${t("waiting")} none=${t("nobody-waits")} found=${data.pending} card=${(one) => html`<${Pending} key=${one.id} alert=${one} me=${me} twin=${twins.has(one.id)} call=${callOf(data.calls, one)} />`} />
+    ${data.asked.length ? html`<${Part} title=${t("permission-asked-of")} n=${data.asked.length}>
+      <ul class="cards">${data.asked.map((one) => html`<${Asked} key=${one.id} request=${one} me=${me} />`)}</ul><//>` : null}
     ${data.reviews.alerts.length ? html`<${Some} title=${t("glass-reviews")} found=${data.reviews} card=${(one) => html`<${Line} key=${one.id} alert=${one} />`} />` : null}
-    <${Some} title=${t("live")} none=${t("nothing-live")} found=${data.live} card=${(one) => html`<${Live} key=${one.id} alert=${one} stopped=${allStopped(stops)} />`} />
+    ${data.takedowns.length ? html`<${Part} title=${t("takedowns-missing")} n=${number(data.takedowns.length)}><ul class="lines">${data.takedowns.map(({ id, name }) => html`<li key=${`${id} ${name}`} class="line">
+      <a href="#/alerts/${id}"><${Icon} name="warn" /><span class="line-title">${t("takedown-open", { name })}</span></a></li>`)}</ul><//>` : null}
+    <${Some} title=${t("live")} none=${t("nothing-live")} found=${data.live} card=${(one) => html`<${Live} key=${one.id} alert=${one} twin=${twins.has(one.id)} stopped=${allStopped(stops)} />`} />
+    ${data.later.alerts.length ? html`<${Some} title=${t("scheduled")} found=${data.later} card=${(one) => html`<${Due} key=${one.id} alert=${one} twin=${twins.has(one.id)} />`} />` : null}
+    ${data.permitted.length ? html`<${Part} title=${t("permission-given")} n=${number(data.permitted.length)}><ul class="lines">${data.permitted.map((one) => html`<${Permitted} key=${one.id} request=${one} />`)}</ul><//>` : null}
     <${Health} data=${data} stops=${stops} />
     ${data.rest.length ? html`<${Part} title=${t("recent")}>
-      <ul class="lines">${data.rest.map((one) => html`<${Line} key=${one.id} alert=${one} />`)}</ul><//>` : null}
+      <ul class="lines">${data.rest.map((one) => html`<${Line} key=${one.id} alert=${one} twin=${twins.has(one.id)} />`)}</ul><//>` : null}
   </div>`;
 }
 
@@ -162,8 +214,9 @@ export function AllScreen() {
   const next = shown.length && shown[shown.length - 1].next;
   const more = useAct(async (signal) => { const page = await get(`/v1/alerts?limit=50&cursor=${next}`, { signal }); add((before) => [...before, page]); });
   const alerts = [...seen.values()].sort((a, b) => (a.created < b.created ? 1 : -1));
+  const twins = twinsIn(alerts);
   return html`<div class="page"><h1>${t("all")}</h1><${Refused} error=${first.error || more.error} />
     ${first.data && !alerts.length ? html`<${Empty} title=${t("quiet")} />` : null}
-    <ul class="lines">${alerts.map((one) => html`<${Line} key=${one.id} alert=${one} />`)}</ul>
+    <ul class="lines">${alerts.map((one) => html`<${Line} key=${one.id} alert=${one} twin=${twins.has(one.id)} />`)}</ul>
     ${next ? html`<${Button} busy=${more.busy} onClick=${() => more.run()}>${t("older")}<//>` : null}</div>`;
 }

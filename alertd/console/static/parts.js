@@ -85,12 +85,13 @@ export function Field({ label, value, onChange, type = "text", error, wide, hint
   </div>`;
 }
 
-export function Choice({ label, value, options, onChange }) {
+/** `needed`: one of them, and never none. */
+export function Choice({ label, value, options, onChange, needed }) {
   const id = useId();
   return html`<div class="field">
     <label for=${id}>${label}</label>
     <select id=${id} value=${value} onChange=${(e) => onChange(e.target.value)}>
-      <option value="">${t("unknown")}</option>
+      ${needed ? null : html`<option value="">${t("unknown")}</option>`}
       ${Object.entries(options).map(([code, word]) => html`<option value=${code} selected=${code === value}>${word}</option>`)}
     </select>
   </div>`;
@@ -113,6 +114,9 @@ function Place({ pointer, go }) {
   return step ? html`<button type="button" class="link" onClick=${() => go(step)}>${name}</button>` : html`<b>${name}</b>`;
 }
 
+/** What one does about a refusal: on this screen, where that is another thing than a program does. */
+const nextOf = ({ slug, what_to_do }) => (known(`do-${slug}`) ? t(`do-${slug}`) : what_to_do);
+
 /** A refusal, in the API's words, each fault with its place; `go` leads to a step of the form. */
 export function Refused({ error, go }) {
   if (!error) return null;
@@ -120,8 +124,9 @@ export function Refused({ error, go }) {
   return html`<div class="refused" role="alert">
     <${Icon} name="warn" />
     <div><strong>${told.title || told.message}</strong>
-      ${told.detail && told.detail !== told.title ? html`<p>${told.detail} ${told.what_to_do || ""}</p>` : null}
+      ${told.detail && told.detail !== told.title && !(told.errors || []).length ? html`<p>${told.detail}</p>` : null}
       <ul>${(told.errors || []).slice(0, 8).map((one) => html`<li>${one.pointer ? html`<${Place} pointer=${one.pointer} go=${go} />: ` : null}${one.detail} ${one.parameter ? html`<code>${one.parameter}</code>` : null}</li>`)}</ul>
+      ${nextOf(told) ? html`<p class="next-step">${nextOf(told)}</p>` : null}
     </div>
   </div>`;
 }
@@ -223,10 +228,17 @@ export function useSettled(value, ms) {
 }
 
 /** Of what is counted and not told: more than a few, in the grammar of every language. */
-export const MANY = 100;
+const MANY = 100;
 
 /** A long list of numbers as one line of words. */
-export const counted = (n, key) => (n === "hidden" && known(`hidden-${key}`) ? t(`hidden-${key}`) : `${number(n)} ${t(key, { n: typeof n === "number" ? n : MANY })}`);
+export function counted(n, key) {
+  if (n === "hidden" && known(`hidden-${key}`)) return t(`hidden-${key}`);
+  const told = String(n).startsWith("<") ? t("fewer-than", { n: n.slice(1) }) : number(n);
+  return `${told} ${t(key, { n: typeof n === "number" ? n : MANY })}`;
+}
+
+/** How many people, large. A count that is not told is said whole: "hidden people" would be people who hide. */
+export const People = ({ n, id }) => (n === "hidden" ? html`<b id=${id} class="untold">${counted(n, "people")}</b>` : html`<b id=${id}>${number(n)}</b> <span>${t("people", { n: typeof n === "number" ? n : MANY })}</span>`);
 
 /** A map needs more than every browser has. */
 export function hasWebGl() {

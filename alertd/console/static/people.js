@@ -1,7 +1,9 @@
 // Who may sign in, and what they may do.
 
 import { ask, get, onceOnly, post } from "./api.js";
-import { Button, Check, Empty, Field, Loading, Refused, html, usePolled, useState } from "./parts.js";
+import { Order } from "./order.js";
+import { Button, Check, Empty, Field, Loading, Refused, html, useAct, usePolled, useState } from "./parts.js";
+import { Keeps } from "./shared.js";
 import { TABLES } from "./tables.js";
 import { list, moment, t } from "./words.js";
 
@@ -15,20 +17,13 @@ function NewPerson({ onMade, onBack }) {
   const [name, setName] = useState("");
   const [subject, setSubject] = useState("");
   const [roles, choose] = useState([TABLES.roles[0]]);
-  const [error, fail] = useState(null);
-  const [busy, work] = useState(false);
   const [once] = useState(onceOnly);
-  const add = async (event) => {
-    event.preventDefault();
-    work(true);
-    try { onMade(await post("/v1/operators", { name: name.trim(), subject: subject.trim(), roles }, { once })); } catch (problem) { fail(problem); work(false); }
-  };
+  const act = useAct(async () => onMade(await post("/v1/operators", { name: name.trim(), subject: subject.trim(), roles }, { once })));
+  const add = (event) => { event.preventDefault(); act.run(); };
   return html`<form class="sheet new-person" onSubmit=${add}><header><h2>${t("person-new")}</h2></header>
     <div class="grid"><${Field} label=${t("person-name")} value=${name} onChange=${setName} required autofocus hint=${t("person-name-says")} />
       <${Field} label=${t("person-subject")} value=${subject} onChange=${setSubject} required spellcheck=${false} hint=${t("key-for-says")} /></div>
-    <${Roles} roles=${roles} onChange=${choose} /><${Refused} error=${error} />
-    <div class="actions"><${Button} onClick=${onBack}>${t("back")}<//>
-      <button class="button primary" aria-busy=${busy ? "true" : null} disabled=${busy || !name.trim() || !subject.trim() || !roles.length}><span>${t("person-add")}</span></button></div></form>`;
+    <${Roles} roles=${roles} onChange=${choose} /><${Keeps} act=${act} ready=${name.trim() && subject.trim() && roles.length} word="person-add" onBack=${onBack} /></form>`;
 }
 
 /** The way in, shown once. */
@@ -37,32 +32,28 @@ const Way = ({ made, onDone }) => html`<section class="sheet token" role="status
   <p class="muted">${t("way-in-code")} <code>${made.code}</code></p>
   <div class="actions"><${Button} onClick=${() => navigator.clipboard && navigator.clipboard.writeText(made.url)}>${t("copy")}<//><${Button} kind="primary" onClick=${onDone}>${t("way-in-done")}<//></div></section>`;
 
+/** What cannot be taken back, each with its word and what it does. */
+const SURES = { replace: "way-lost-sure", remove: "person-remove-sure" };
+
 function Change({ one, own, onDone, onWay, onBack }) {
   const [name, setName] = useState(one.name);
   const [roles, choose] = useState(one.roles);
-  const [error, fail] = useState(null);
   const [sure, make] = useState("");
-  const [busy, work] = useState(false);
   const path = `/v1/operators/${one.id}`;
-  const act = async (deed) => {
-    work(true);
-    try { await deed(); } catch (problem) { fail(problem); work(false); }
-  };
-  const keep = (body) => act(async () => { await ask("PATCH", path, { body }); onDone(); });
-  const way = (replace) => act(async () => onWay(await post(`${path}/code`, { replace })));
-  const remove = () => act(async () => { await ask("DELETE", path); onDone(); });
-  const save = (event) => { event.preventDefault(); keep({ name: name.trim(), roles }); };
-  const sures = { replace: ["way-lost-sure", () => way(true)], remove: ["person-remove-sure", remove] };
+  const keep = useAct(async (signal, body) => { await ask("PATCH", path, { body }); onDone(); });
+  const way = useAct(async () => onWay(await post(`${path}/code`, { replace: false })));
+  const deeds = { replace: async () => onWay(await post(`${path}/code`, { replace: true })), remove: async () => { await ask("DELETE", path); onDone(); } };
+  const save = (event) => { event.preventDefault(); keep.run({ name: name.trim(), roles }); };
+  if (sure) return html`<${Order} key=${sure} className="change-person" act=${deeds[sure]} word=${t(SURES[sure])} says=${t(`${SURES[sure]}-says`)} onBack=${() => make("")} onDone=${() => {}} />`;
+  const busy = keep.busy || way.busy;
   return html`<form class="change-person" onSubmit=${save}>
-    <${Field} label=${t("person-name")} value=${name} onChange=${setName} required autofocus /><${Roles} roles=${roles} onChange=${choose} /><${Refused} error=${error} />
-    ${sure ? html`<div class="actions" role="status"><p class="grow">${t(`${sures[sure][0]}-says`)}</p><${Button} onClick=${() => make("")}>${t("back")}<//>
-        <${Button} kind="danger" busy=${busy} onClick=${sures[sure][1]}>${t(sures[sure][0])}<//></div>`
-      : html`<div class="actions"><${Button} onClick=${onBack}>${t("back")}<//>
-        <button class="button primary" disabled=${busy || !name.trim() || !roles.length}><span>${t("person-keep")}</span></button><span class="grow"></span>
-        ${one.disabled ? null : html`<${Button} kind="quiet" onClick=${() => way(false)}>${t("way-new")}<//>`}
-        ${one.disabled || !(one.passkeys || one.identities) ? null : html`<${Button} kind="quiet" onClick=${() => make("replace")}>${t("way-lost")}<//>`}
-        ${own ? null : html`<${Button} kind="quiet" onClick=${() => keep({ disabled: !one.disabled })}>${t(one.disabled ? "person-enable" : "person-disable")}<//>
-          <${Button} kind="quiet" onClick=${() => make("remove")}>${t("person-remove")}<//>`}</div>`}</form>`;
+    <${Field} label=${t("person-name")} value=${name} onChange=${setName} required autofocus /><${Roles} roles=${roles} onChange=${choose} /><${Refused} error=${keep.error || way.error} />
+    <div class="actions"><${Button} onClick=${onBack}>${t("back")}<//>
+      <button class="button primary" disabled=${busy || !name.trim() || !roles.length}><span>${t("person-keep")}</span></button><span class="grow"></span>
+      ${one.disabled ? null : html`<${Button} kind="quiet" busy=${busy} onClick=${() => way.run()}>${t("way-new")}<//>`}
+      ${one.disabled || !(one.passkeys || one.identities) ? null : html`<${Button} kind="quiet" onClick=${() => make("replace")}>${t("way-lost")}<//>`}
+      ${own ? null : html`<${Button} kind="quiet" busy=${busy} onClick=${() => keep.run({ disabled: !one.disabled })}>${t(one.disabled ? "person-enable" : "person-disable")}<//>
+        <${Button} kind="quiet" onClick=${() => make("remove")}>${t("person-remove")}<//>`}</div></form>`;
 }
 
 const standing = (one) => (one.disabled ? ["rejected", t("person-disabled")]

@@ -53,8 +53,8 @@ const RingFields = ({ one, title, set }) => html`<div class="ring-fields">
   <select aria-label=${`${t("loudness")}: ${title}`} onChange=${(e) => set({ loudness: e.target.value })}>
     <option value="" selected=${!one.loudness}>${t("as-alert")}</option>
     ${TABLES.loudness.map((each) => html`<option value=${each} selected=${one.loudness === each}>${t(`is-${each}`)}</option>`)}</select>
-  <label class="radius">+<${Amount} min="0" max="1440" step="1" value=${one.delay_min} label=${`${t("delay")}: ${title}`} set=${(delay_min) => set({ delay_min })} /> min</label>
-  <label class="radius">≤<${Amount} optional min="1" step="1" placeholder="–" value=${one.pace_per_min} label=${`${t("pace")}: ${title}`} set=${(pace_per_min) => set({ pace_per_min })} /> /min</label></div>`;
+  <label class="radius">${t("ring-after")} <${Amount} min="0" max="1440" step="1" value=${one.delay_min} label=${`${t("delay")}: ${title}`} set=${(delay_min) => set({ delay_min })} /> min</label>
+  <label class="radius">${t("ring-most")} <${Amount} optional min="1" step="1" placeholder="–" value=${one.pace_per_min} label=${`${t("pace")}: ${title}`} set=${(pace_per_min) => set({ pace_per_min })} /> ${t("ring-pace")}</label></div>`;
 
 function Piece({ one, pieces, set, drop, wider }) {
   const title = NAMES[one.type](one, pieces);

@@ -2,7 +2,9 @@
 
 import { Problem, post } from "./api.js";
 import { goneFiles, targetOf } from "./draft.js";
-import { MANY, Refused, counted, html, some, useEffect, useState } from "./parts.js";
+import { People, Refused, counted, html, some, useEffect, useState } from "./parts.js";
+import { Mended } from "./mended.js";
+import { AskNeighbours } from "./permits.js";
 import { delayOf, ringWords } from "./pieces.js";
 import { language, list, number, span, t } from "./words.js";
 
@@ -43,7 +45,7 @@ const Channel = ({ name, n, eta, delay }) => html`<li data-channel=${name}><span
 export const ReachRings = ({ rings, target }) => (rings.length ? html`<table class="reach-rings"><caption class="sr-only">${t("rings")}</caption><tbody>
   ${[...rings].sort((a, b) => (a.ring === 0) - (b.ring === 0)).map((one) => html`<tr data-ring=${one.ring}>
     <th scope="row">${one.ring ? t("ring", { n: String(one.ring) }) : t("ring-rest")}<small>${one.ring ? ringWords({ ...one, ...target.rings[one.ring - 1] }) : t("as-alert")}</small></th>
-    <td><b>${number(one.people)}</b> ${t("people", { n: typeof one.people === "number" ? one.people : MANY })}</td></tr>`)}</tbody></table>` : null);
+    <td><${People} n=${one.people} /></td></tr>`)}</tbody></table>` : null);
 
 /** Why nobody can say whom the area reaches. */
 export const Untold = ({ reach: { counting, error } }) => (error && !counting ? html`<${Refused} error=${error} />` : html`<p class="muted">${t(counting ? "counting" : "area-none")}</p>`);
@@ -51,23 +53,24 @@ export const Untold = ({ reach: { counting, error } }) => (error && !counting ? 
 /** Where most people are comes first; a count that is not told is less than any that is. */
 export const mostFirst = (regions) => Object.entries(regions).sort(([, a], [, b]) => (typeof b === "number" ? b : 0) - (typeof a === "number" ? a : 0));
 
-export function ReachPanel({ reach, status }) {
+export function ReachPanel({ reach, status, asks, onAsk }) {
   const { told, target, counting } = reach;
   if (!told) return html`<section class="reach"><${Untold} reach=${reach} /></section>`;
   const { audience, area, eta } = told;
   const names = Object.fromEntries(area.regions.map((one) => [one.code, one.name]));
   const hides = [audience.people, ...Object.values(audience.addresses)].some((n) => typeof n === "string");
   return html`<section class="reach ${counting ? "is-counting" : ""}" aria-live="polite">
-    <p class="reach-people"><b id="people">${number(audience.people)}</b> ${t("people", { n: audience.people })}</p>
+    <p class="reach-people"><${People} n=${audience.people} id="people" /></p>
     <p class="reach-area">${area.name || ""} <span class="muted">${number(Math.round(area.km2 * 10) / 10)} km²</span></p>
     ${told.outside ? html`<p class="note small" data-outside>${t("outside-yours", { share: number(Math.round(told.outside.share * 1000) / 10), where: [...new Set(told.outside.regions.map((one) => one.name))].join(", ") || "–" })}</p>` : null}
+    <${AskNeighbours} told=${told} asks=${asks} choose=${onAsk} />
     <ul class="reach-channels">${Object.entries(audience.addresses).filter(([name, n]) => some(n) || name in eta).map(([name, n]) => html`
       <${Channel} name=${name} n=${n} eta=${eta[name]} delay=${delayOf(target)} />`)}</ul>
     <${ReachRings} rings=${audience.rings} target=${target} />
     <ul class="reach-regions">${mostFirst(audience.regions).slice(0, 6).map(([code, n]) => html`
       <li><span>${names[code] || code}</span><b>${number(n)}</b></li>`)}</ul>
     ${Object.entries(told.untold || {}).map(([code, n]) => html`<p class="note small">${t("untold", { n: number(n), where: names[code] || code })}</p>`)}
-    ${area.repairs.map((what) => html`<p class="note small">${t("mended", { what })}</p>`)}
+    <${Mended} told=${area.mended} />
     ${target.buffer_km ? html`<p class="note small">${t("buffer-in", { km: number(target.buffer_km) })}</p>` : null}
     ${(target.groups || []).length ? html`<p class="note small">${t("groups-in", { list: list(target.groups) })}</p>` : null}
     ${hides ? html`<p class="small muted">${t("small-why")}</p>` : null}

@@ -3,14 +3,17 @@
 import { ask, get } from "./api.js";
 import { boundsOf } from "./ground.js";
 import { useAreaMap } from "./mount.js";
-import { Button, Field, Refused, Sketch, hasWebGl, html, may, useAct, useEffect, useState } from "./parts.js";
+import { Mended } from "./mended.js";
+import { Button, Field, Refused, Sketch, hasWebGl, html, may, mayDo, useAct, useEffect, useState } from "./parts.js";
 import { Search } from "./area.js";
+import { Later } from "./later.js";
+import { bareName } from "./names.js";
 import { OtherWays, useReading } from "./ways.js";
 import { polygonsOf } from "./shapes.js";
 import { language, number, t } from "./words.js";
 
 const nameOf = (region) => region.names[language] || region.name;
-const bareCode = (name) => name.normalize("NFD").replace(/[\u0300-\u036f]/g, "").replace(/[^A-Za-z0-9]+/g, "-").replace(/^-+|-+$/g, "").toUpperCase().slice(0, 32);
+const bareCode = (name) => bareName(name).toUpperCase().slice(0, 32);
 
 /** A map to be clicked and drawn on; `told` hears what hands do. */
 export function RegionMap({ geometry, drawing, told, onNoMap, label = t("regions") }) {
@@ -31,7 +34,7 @@ function Facts({ region, chain, onShow }) {
       ${chain.length ? html`<${Fact} name=${t("lies-in")}>${chain.map((one) => html`<button type="button" class="link" onClick=${() => onShow(one.code)}>${nameOf(one)}</button>`)}<//>` : null}
       ${region.aliases.length ? html`<${Fact} name=${t("aliases")}>${region.aliases.join(", ")}<//>` : null}
       ${region.source ? html`<${Fact} name=${t("source")}>${region.source}${region.licence ? `, ${region.licence}` : ""}<//>` : null}</dl>
-    ${region.repairs.map((what) => html`<p class="note small">${t("mended", { what })}</p>`)}</section>`;
+    <${Mended} told=${region.mended || []} /></section>`;
 }
 
 /** The regions that one lies in, the nearest first. */
@@ -76,11 +79,11 @@ const shapeOf = (pieces) => {
   return polygons.length ? multi(polygons) : null;
 };
 
-const IMPORT = "alertd regions import districts.gpkg --kind county --code-field id --name-field name --parent-field region --dry-run";
-
-/** A whole library comes in on the server, where its report can be read before anything is written. */
-const Import = () => html`<details class="other-ways"><summary>${t("import-open")}</summary>
-  <div class="stack import-says"><p>${t("import-says")}</p><code class="secret" dir="ltr">${IMPORT}</code><p class="muted small">${t("import-report")}</p></div></details>`;
+const importPanel = async () => (await import("./import.js")).ImportPanel;
+/** Imported regions are everybody's: whoever runs the service imports them. */
+const mayImport = (me) => me.host && !me.test && mayDo(me, "region.import");
+/** An import that was begun before the page was loaded again. */
+const underWay = () => sessionStorage.getItem("alertd.typed import");
 
 export function RegionsScreen({ me }) {
   const [drawable, canDraw] = useState(hasWebGl);
@@ -88,6 +91,7 @@ export function RegionsScreen({ me }) {
   const [chain, setChain] = useState([]);
   const [drawing, draw] = useState(false);
   const [shape, setShape] = useState(null);
+  const [importing, setImporting] = useState(() => Boolean(underWay()));
   const reading = useReading((pieces) => setShape(shapeOf(pieces)));
   const read = async (signal, code) => {
     const region = await get(`/v1/regions/${encodeURIComponent(code)}`, { signal });
@@ -102,13 +106,16 @@ export function RegionsScreen({ me }) {
   });
   const made = (region) => { draw(false); setShape(null); show(region); setChain([]); open(region.code); };
   const ground = drawing ? shape : shown && shown.geometry;
+  const side = importing && mayImport(me) ? "import" : drawing ? "draw" : "search";
   const label = shown ? nameOf(shown) : t("regions");
   return html`<div class="regions-screen area-step"><div class="area-side"><h1>${t("regions")}</h1>
-      ${drawing ? html`<${NewRegion} shape=${shape} onDone=${made} onBack=${() => { draw(false); setShape(null); }} />
-          <${OtherWays} onAdd=${(pieces) => setShape(shapeOf(pieces))} reading=${reading} open=${!drawable} shapesOnly />`
-        : html`<${Search} onFound=${(region) => open(region.code)} /><${Refused} error=${error} />
-          ${shown ? html`<${Facts} region=${{ repairs: [], ...shown }} chain=${chain} onShow=${open} />` : html`<p class="muted">${t("regions-say")}</p>`}
-          ${may(me, "regions:write") ? html`<div class="actions"><${Button} icon="polygon" onClick=${() => { draw(true); show(null); }}>${t("region-new")}<//></div><${Import} />` : null}`}</div>
+      ${side === "import" ? html`<${Later} load=${importPanel} onDone=${() => show(null)} onBack=${() => setImporting(false)} />` : null}
+      ${side === "draw" ? html`<${NewRegion} shape=${shape} onDone=${made} onBack=${() => { draw(false); setShape(null); }} />
+          <${OtherWays} onAdd=${(pieces) => setShape(shapeOf(pieces))} reading=${reading} open=${!drawable} shapesOnly />` : null}
+      ${side === "search" ? html`<${Search} onFound=${(region) => open(region.code)} /><${Refused} error=${error} />
+          ${shown ? html`<${Facts} region=${shown} chain=${chain} onShow=${open} />` : html`<p class="muted">${t("regions-say")}</p>`}
+          <div class="actions">${may(me, "regions:write") ? html`<${Button} icon="polygon" onClick=${() => { draw(true); show(null); }}>${t("region-new")}<//>` : null}
+            ${mayImport(me) ? html`<${Button} icon="plus" onClick=${() => setImporting(true)}>${t("import-open")}<//>` : null}</div>` : null}</div>
     <div class="map-box ${drawable ? "" : "no-map"}">${drawable
       ? html`<${RegionMap} geometry=${ground} drawing=${drawing} onNoMap=${() => canDraw(false)} told=${{ picked, drawn: (piece) => setShape(piece.geometry || null) }} />`
       : html`<p class="note">${t("no-map")}</p><${Sketch} geometry=${ground} label=${label} />`}</div></div>`;

@@ -52,7 +52,7 @@ function Summary({ report }) {
   const [first] = report.versions;
   const last = first ? slowest(Object.values(first.handed_over)) : null;
   const left = over(report.versions, ofChannels(LEFT));
-  return html`<p class="report-words">${report.people ? t("report-told", { people: counted(report.people, "people") }) : t("report-nobody")}${last === null ? "" : ` ${t("report-fast", { time: span(last, 1) })}`}${left ? ` ${t("report-to-go", { n: left })}` : ""}</p>
+  return html`<p class="report-words">${report.people ? t("report-told", { people: counted(report.people, "people") }) : t("report-nobody")}${last === null ? "" : ` ${t(left ? "report-so-far" : "report-fast", { time: span(last, 1) })}`}${left ? ` ${t("report-to-go", { n: left })}` : ""}</p>
     <dl class="report-outcome"><div><dt>${t("outcome-inside")}</dt><dd>${report.outcome || t("report-open")}</dd></div></dl>`;
 }
 

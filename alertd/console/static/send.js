@@ -1,6 +1,6 @@
 // The last look before a second person gets it: one sentence, the words side by side, when it ends, by which channels.
 
-import { documentOf, previewOf, targetOf } from "./draft.js";
+import { documentOf, isNoNumber, previewOf, targetOf } from "./draft.js";
 import { Untranslated } from "./spoken.js";
 import { Messages } from "./messages.js";
 import { Ground } from "./ground.js";
@@ -26,6 +26,8 @@ export function SendStep({ draft, change, reach, error, notify, go }) {
         <${RingWords} rings=${(targetOf(draft) || {}).rings} />
         ${draft.status === "Actual" ? html`<p class="muted">${t("submit-says")}</p>` : null}
         <div class="grid"><${Field} label=${t("expires")} type="datetime-local" value=${draft.expires} onChange=${(expires) => change({ expires })} />
+          ${notify ? null : html`<${Field} label=${t("starts")} type="datetime-local" value=${draft.starts} onChange=${(starts) => change({ starts })} hint=${t("starts-says")} />`}
+          <${Field} label=${t("pace-alert")} value=${draft.pace || ""} onChange=${(pace) => change({ pace })} error=${isNoNumber(draft.pace || "") ? t("number-bad") : ""} inputmode="numeric" hint=${t("pace-alert-says")} />
           <fieldset class="channels-choice"><legend>${t("by-channels")}</legend>${TABLES.channels.map((one) => html`
             <${Check} label=${t(one)} checked=${draft.channels.includes(one)} onChange=${(on) => toggle(one, on)} />`)}</fieldset></div>
         <${Refused} error=${error} go=${go} />

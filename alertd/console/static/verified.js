@@ -2,8 +2,8 @@
 
 import { get } from "./api.js";
 import { Differs } from "./edit.js";
+import { criterion } from "./names.js";
 import { Refused, html, usePolled } from "./parts.js";
-import { TABLES } from "./tables.js";
 import { list, moment, t } from "./words.js";
 
 /** Who decided something, and when. */
@@ -15,7 +15,7 @@ export function checksOf({ verification, best_interests, persons_sought, vehicle
   const { authority, reference, criteria = [], custody_checked, protected_identity_checked, publication_risk } = verification || {};
   const beside = [["basis-sought", grounds(persons_sought)], ["basis-vehicle", grounds(vehicles)]].filter(([, basis]) => basis);
   return [
-    ["authority", authority], ["reference", reference], ["criteria", list(TABLES.criteria.filter((one) => criteria.includes(one)).map((one) => t(one)))],
+    ["authority", authority], ["reference", reference], ["criteria", list(criteria.map(criterion))],
     ["custody", custody_checked && t("yes")], ["identity", protected_identity_checked && t("yes")],
     ["risk", decision(publication_risk)], ["interests", decision(best_interests)],
     ...beside,
@@ -25,7 +25,7 @@ export function checksOf({ verification, best_interests, persons_sought, vehicle
 /** What the author says was checked. To practise none of it is needed: then only what there is. */
 export function Verified({ alert }) {
   const checks = checksOf(alert.alert.case || {}).filter(([, is]) => is || alert.status === "Actual");
-  if (!checks.length || !alert.alert.case) return null;
+  if (!checks.length || alert.alert.kind !== "missing-child") return null;
   return html`<section class="panel verified"><header><h2>${t("verified")}</h2></header>
     <dl>${checks.map(([key, is]) => html`<div><dt>${t(key)}</dt><dd>${is || html`<strong class="fault">${t("left-empty")}</strong>`}</dd></div>`)}</dl></section>`;
 }

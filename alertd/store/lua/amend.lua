@@ -1,6 +1,6 @@
 -- Replaces what an alert says while nobody has approved it.
 -- KEYS: 1 chain
--- ARGV: 1 alert id, 2 states it may be in (comma before and after each), 3 revision that was seen, 4 area (WKB), 5... fields
+-- ARGV: 1 alert id, 2 states it may be in (comma before and after each), 3 revision that was seen, 4 area (packed), 5... fields
 -- Returns: {1 or 0, the state it has; 'changed' where that is why not}
 local chain, alert = KEYS[1], ARGV[1]
 local version_key = key(chain, 'version', alert)

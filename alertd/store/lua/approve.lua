@@ -2,7 +2,7 @@
 -- KEYS: 1 chain
 -- ARGV: 1 alert id, 2 states it may come from (comma before and after each), 3 audience (deltas, zlib), 4 people,
 --       5 skew, 6 revision that was seen, 7 keys it is sent by (of its author and its approver), 8 "1" where its author approves it
---       alone, 9... fields to set
+--       alone, 9 neighbours that are asked with it, 10... fields to set
 -- Returns: {1 or 0, the state it had; 'expired' or 'changed' where that is why not}
 local chain, alert = KEYS[1], ARGV[1]
 local version_key = key(chain, 'version', alert)
@@ -14,8 +14,9 @@ redis.call('SET', key(chain, 'audience', alert), ARGV[3])
 redis.call('HSET', chain, 'keys', ARGV[7])
 redis.call('HDEL', chain, 'paused') -- that was another version's
 redis.call('HSET', version_key, 'start', now, 'people', ARGV[4],
-  'cursor', 0, 'rows', 0, 'batches', 0, 'planned', 0, unpack(ARGV, 9))
+  'cursor', 0, 'rows', 0, 'batches', 0, 'planned', 0, unpack(ARGV, 10))
 if ARGV[8] == '1' then redis.call('HSET', version_key, 'broken', now) end
 enter(chain, alert, 'approved', now)
 if ARGV[8] == '1' then tell(chain, alert, now, 'break_glass', {rev = redis.call('HGET', version_key, 'rev')}) end
+ask(chain, alert, now, ARGV[9])
 return {1, state}

@@ -1,11 +1,10 @@
 -- Opens the gate of an update and closes those of all that told the alert before: what is queued there is told anew, or to nobody. From
--- here on the alert says what the update says, where the update says it. Where people are still being told that it was restricted or goes
--- on, an update that tells nobody again tells them, in silence.
+-- here on the alert says what the update says, where the update says it.
 -- KEYS: 1 chain
 -- ARGV: 1 alert id, 2 states it may be in (comma before and after each), 3 revision of it that was seen, 4 id of the update,
 --       5 states it may come from, 6 revision of it that was seen, 7 audience (deltas, zlib), 8 people, 9 skew, 10 keys it is sent by (of
---       its author and its approver), 11 number of the arguments that are fields to set on the alert, 12... these, and fields to set on
---       the update
+--       its author and its approver), 11 neighbours that are asked with it, 12 number of the arguments that are fields to set on the
+--       alert, 13... these, and fields to set on the update
 -- Returns: {1 or 0, the state it had; 'expired' or 'changed' where that is why not, which of the two stood against it: 'alert' or
 --          'update'}
 local chain, alert, update = KEYS[1], ARGV[1], ARGV[4]
@@ -14,31 +13,20 @@ local _, misfit = standing(alert_key, ARGV[2], ARGV[3])
 if misfit then return {0, misfit[2], 'alert'} end
 local state, unfit = standing(update_key, ARGV[5], ARGV[6])
 if unfit then return {0, unfit[2], 'update'} end
-local now, fields = chain_now(chain, ARGV[9]), tonumber(ARGV[11])
+local now, fields = chain_now(chain, ARGV[9]), tonumber(ARGV[12])
 if now >= tonumber(redis.call('HGET', alert_key, 'expires')) then return {0, 'expired', 'alert'} end
 if now >= tonumber(redis.call('HGET', update_key, 'expires')) then return {0, 'expired', 'update'} end
 
-local tells_again = false
-for _, one in ipairs(versions_of(chain, alert)) do
-  local earlier = key(chain, 'version', one)
-  local was, start, notify = unpack(redis.call('HMGET', earlier, 'state', 'start', 'notify'))
-  if start then redis.call('HSET', earlier, 'replaced', now) end
-  if one ~= alert and OPEN[was] then
-    tells_again = tells_again or (notify or '') == ''
-    enter(chain, one, 'superseded', now)
-  end
-end
-if tells_again and redis.call('HGET', update_key, 'notify') == 'none' then
-  redis.call('HSET', update_key, 'notify', 'silent')
-end
-redis.call('HSET', chain, 'teller', update, 'keys', ARGV[10])
+take_place(chain, alert, update, now)
+redis.call('HSET', chain, 'keys', ARGV[10])
 redis.call('HDEL', chain, 'paused')
-redis.call('HSET', alert_key, unpack(ARGV, 12, 11 + fields))
+redis.call('HSET', alert_key, unpack(ARGV, 13, 12 + fields))
 tell(chain, alert, now, 'updated', {rev = tostring(redis.call('HINCRBY', alert_key, 'rev', 1))})
+ask(chain, alert, now, ARGV[11])
 redis.call('SET', key(chain, 'area', alert), redis.call('GET', key(chain, 'area', update)))
 redis.call('SET', key(chain, 'audience', update), ARGV[7])
 redis.call('HSET', update_key, 'restricted', redis.call('HGET', alert_key, 'restricted') or 0)
 redis.call('HSET', update_key, 'start', now, 'people', ARGV[8], 'cursor', 0, 'rows', 0, 'batches', 0,
-  'planned', 0, unpack(ARGV, 12 + fields))
+  'planned', 0, unpack(ARGV, 13 + fields))
 enter(chain, update, 'approved', now)
 return {1, state, 'update'}

@@ -1,6 +1,6 @@
 -- Writes the first version of a chain, or a later one. Refuses to overwrite.
 -- KEYS: 1 chain
--- ARGV: 1 alert id, 2 area (WKB), 3 org, 4 skew, 5... fields of the version
+-- ARGV: 1 alert id, 2 area (packed), 3 org, 4 skew, 5... fields of the version
 -- Returns: 1, or 0 when the alert is there already
 local chain, alert = KEYS[1], ARGV[1]
 local version_key = key(chain, 'version', alert)

@@ -48,8 +48,16 @@ local function is_held(member)
   return HELD_FOR[row_of(open_rows(chain, version, number, number), number).reason]
 end
 
+-- Whether somebody has some of it in hand, and asked no carrier for it yet.
+local function is_leased()
+  for _, payload in ipairs(redis.call('HVALS', key(chain, 'leases'))) do
+    if string.match(payload, '^[^/]+') == alert then return true end
+  end
+  return false
+end
+
 local function is_due()
-  if planned ~= '1' or in_flight > 0 then return true end
+  if planned ~= '1' or in_flight > 0 or is_leased() then return true end
   for channel in pairs(channels) do
     local first = redis.call('ZRANGE', key(chain, 'delayed', channel), 0, 0, 'WITHSCORES')
     local waits = first[1] and tonumber(first[2]) > now and is_held(first[1])
@@ -66,9 +74,13 @@ local function watch()
     redis.call('HDEL', version_key, 'stalled', 'left', 'moved')
     if gate ~= 'held' then redis.call('HSET', version_key, 'left', moves, 'moved', now) end
     if stalled and gate ~= 'held' then tell(chain, alert, now, 'recovered', {}) end
-  elseif not stalled and now - since >= STALLED_MS and is_due() then
-    redis.call('HSET', version_key, 'stalled', now)
-    tell(chain, alert, now, 'stalled', {})
+  elseif not stalled and now - since >= STALLED_MS / 6 then
+    if not is_due() then
+      redis.call('HSET', version_key, 'moved', now) -- its minute begins when something is due
+    elseif now - since >= STALLED_MS then
+      redis.call('HSET', version_key, 'stalled', now)
+      tell(chain, alert, now, 'stalled', {})
+    end
   end
 end
 

@@ -7,7 +7,9 @@ local org, sent_by, seen, halt = unpack(redis.call('HMGET', chain, 'org', 'keys'
 if not org then return 0 end
 if seen and tonumber(seen) > tonumber(ARGV[1]) then return halt and 1 or 0 end
 local own = {['service'] = true, ['org:' .. org] = true}
-for id in string.gmatch(sent_by or '', '%S+') do own['key:' .. org .. ':' .. id] = true end
+for id in string.gmatch(sent_by or '', '%S+') do -- one of another organisation has its name before it
+  own['key:' .. (string.find(id, ':', 1, true) and id or org .. ':' .. id)] = true
+end
 local stopped = false
 for i = 2, #ARGV do stopped = stopped or own[ARGV[i]] or false end
 if seen ~= ARGV[1] then redis.call('HSET', chain, 'stops', ARGV[1]) end

@@ -1,4 +1,5 @@
--- A carrier said to wait: nobody gets a permit before then. A longer pause stands against a shorter one.
+-- A carrier said to wait: nobody gets a permit before then. A longer pause stands against a shorter one, and against a message that tries
+-- the carrier by now: what becomes of that one says nothing of it.
 -- KEYS: 1 limiter
 -- ARGV: 1 pause (ms), 2 skew (ms)
 -- Returns: 1
@@ -6,6 +7,7 @@ local t = redis.call('TIME')
 local till = t[1] * 1000000 + t[2] + (ARGV[1] + ARGV[2]) * 1000
 if till > tonumber(redis.call('HGET', KEYS[1], 'paused') or '0') then
   redis.call('HSET', KEYS[1], 'paused', string.format('%.0f', till), 'pause', string.format('%.0f', ARGV[1] * 1000))
+  redis.call('HDEL', KEYS[1], 'probe')
   redis.call('PEXPIRE', KEYS[1], math.max(60000, tonumber(ARGV[1]) + 60000))
 end
 return 1

@@ -52,12 +52,45 @@ local function add_event(events, marks, now, event)
   redis.call('XADD', events, redis.call('HINCRBY', marks, 'last', 1), 'at', string.format('%.0f', now), 'event', event)
 end
 
+-- Lets an event, or an alert, wait for a webhook or a distributor, as if it had never been tried; with it the turn, by which whoever is trying it
+-- already knows that it was queued again. `hook`: keys of its state, its queue, tries, and what was given up.
+local function let_wait(hook, due, name)
+  redis.call('ZADD', hook[2], string.format('%.3f', due), name)
+  redis.call('HSET', hook[3], name, '0 0 ' .. redis.call('HINCRBY', hook[1], 'turn', 1))
+  redis.call('ZREM', hook[4], name)
+end
+
 -- A version comes into a state.
 local function enter(chain, alert, state, now)
   local version_key = key(chain, 'version', alert)
   local was = redis.call('HGET', version_key, 'state')
   redis.call('HSET', version_key, 'state', state, state .. '_at', now)
   tell(chain, alert, now, state, {was = was or '', rev = tostring(redis.call('HINCRBY', version_key, 'rev', 1))})
+end
+
+-- A version takes the place of all that told the alert before: their gates are closed, and what is queued there is told anew by it, or to
+-- nobody. Where people are still being told that it was restricted or goes on, one that tells nobody again tells them, in silence.
+local function take_place(chain, alert, version, now)
+  local tells_again, version_key = false, key(chain, 'version', version)
+  for _, one in ipairs(versions_of(chain, alert)) do
+    local earlier = key(chain, 'version', one)
+    local was, start, notify = unpack(redis.call('HMGET', earlier, 'state', 'start', 'notify'))
+    if start and one ~= version then redis.call('HSET', earlier, 'replaced', now) end
+    if one ~= alert and one ~= version and OPEN[was] then
+      tells_again = tells_again or (notify or '') == ''
+      enter(chain, one, 'superseded', now)
+    end
+  end
+  local notify = redis.call('HGET', version_key, 'notify')
+  if tells_again and (notify == 'none' or notify == 'newly') then redis.call('HSET', version_key, 'notify', 'silent') end
+  redis.call('HSET', chain, 'teller', version)
+end
+
+-- Neighbours are asked, each of them named with a blank between.
+local function ask(chain, alert, now, neighbours)
+  for one in string.gmatch(neighbours, '%S+') do
+    tell(chain, alert, now, 'permission_asked', {rev = redis.call('HGET', key(chain, 'version', alert), 'rev'), organisation = one})
+  end
 end
 
 -- Where a version stands, for a person's decision about it; with it the script's answer where the decision does not fit: the

@@ -1,7 +1,7 @@
 -- Writes an update of an alert that waits for its second person: a later version. One that was returned before ends.
 -- KEYS: 1 chain
 -- ARGV: 1 alert id, 2 states it may be in (comma before and after each), 3 revision of it that was seen, 4 the chain's last version that
---       was seen, 5 id of the update, 6 area (WKB), 7 skew, 8... fields of the update
+--       was seen, 5 id of the update, 6 area (packed), 7 skew, 8... fields of the update
 -- Returns: {1 or 0, the state of the alert; 'changed' or 'expired' where that is why not, 'again' for another last version, or the id of
 --          an update that waits already}
 local chain, version_key = KEYS[1], key(KEYS[1], 'version', ARGV[1])

@@ -17,9 +17,13 @@ if ARGV[4] ~= '' and now_ms(ARGV[3]) >= tonumber(ARGV[4]) then return {0, 'late'
 local now = chain_now(chain, ARGV[3])
 for _, alert in ipairs(versions) do
   local one = key(chain, 'version', alert)
-  redis.call('HDEL', one, 'doc', 'external_id', 'reason')
+  redis.call('HDEL', one, 'doc', 'external_id', 'reason', 'permission_why', 'granted')
+  for _, field in ipairs(redis.call('HKEYS', one)) do
+    if string.find(field, 'ground:', 1, true) == 1 then redis.call('HDEL', one, field) end
+  end
   redis.call('DEL', key(chain, 'area', alert))
   enter(chain, alert, 'purged', now)
 end
+redis.call('DEL', key(chain, 'published'))
 redis.call('HSET', version_key, unpack(ARGV, 5))
 return {1, state}

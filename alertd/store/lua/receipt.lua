@@ -2,21 +2,24 @@
 -- screen is noted.
 -- KEYS: 1 chain
 -- ARGV: 1 alert id, 2 row, 3 channel, 4 new state, 5 reason, 6 states it may come from (bytes), 7 skew
--- Returns: the state it had, or 0 when there is no such row, or none that changes any more
+-- Returns: {the state it had, or 0 when there is no such row, or none that changes any more; ms since it was handed over, where it is
+-- delivered with this, -1 elsewhere}
 local chain, alert, number = KEYS[1], ARGV[1], tonumber(ARGV[2])
 local version_key = key(chain, 'version', alert)
 local planned, escalates, archived = unpack(redis.call('HMGET', version_key, 'rows', 'escalates', 'archived'))
-if archived or number >= tonumber(planned or '0') then return 0 end
+if archived or number >= tonumber(planned or '0') then return {0, -1} end
 local now = chain_now(chain, ARGV[7])
 local rows = open_rows(chain, alert, number, number)
 local row = row_of(rows, number)
 local old = row.state
+local took = -1
 local same = old == tonumber(ARGV[4]) and row.reason == tonumber(ARGV[5])
 if not same and string.find(ARGV[6], string.char(old), 1, true) then
   local at = since(version_key, now)
   local last = row.last
   move(rows, number, tonumber(ARGV[4]), tonumber(ARGV[5]), at)
   row.last, row.receipt = last, at
+  if row.state == S.delivered and (old == S.accepted or old == S.in_flight or old == S.unknown) then took = at - last end
   close_rows(chain, alert, rows, ARGV[3])
   if escalates and row.state == S.delivered and ON_SCREEN[ARGV[3]] then
     local low, high = struct.unpack('<I4B', redis.call('GETRANGE', key(chain, 'refs', alert), number * 6, number * 6 + 4))
@@ -24,4 +27,4 @@ if not same and string.find(ARGV[6], string.char(old), 1, true) then
   end
   redis.call('ZADD', key(chain, 'receipts'), 'NX', now + RECEIPTS_MS, alert) -- they are told of together
 end
-return old
+return {old, took}

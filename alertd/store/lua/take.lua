@@ -4,7 +4,8 @@
 -- KEYS: 1 limiter
 -- ARGV: 1 permits a second, 2 burst (permits), 3 wanted, 4 least that is of use, 5 skew (ms), 6 "1" for what is loud,
 --       7 ms between two probes of a carrier that is paused, 8 ramp (ms; 0: none), 9 the share of the rate that it begins with
--- Returns: {granted, microseconds to wait when none}; both when the carrier is paused and this is to probe it
+-- Returns: {granted, microseconds to wait when none, mark}; both of them when the carrier is paused and this is to probe it. The mark says
+--          when this probe was let go, or when all of these permits would have come again (microseconds)
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2] + ARGV[5] * 1000
 local rate, burst, wanted, least = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -21,16 +22,16 @@ if paused - now > pause then -- the clock was set back: the pause begins anew, o
 end
 if paused > now then -- what the carrier said may be wrong, or meant for one recipient: what is loud asks again
   local every = ARGV[7] * 1000
-  local due = math.max(tonumber(probe or '0'), paused - pause + every)
-  if not loud or (due > now and due - now <= every) then return {0, paused - now} end
-  redis.call('HSET', KEYS[1], 'probe', at(now + every))
-  return {least, paused - now}
+  local due = math.max(tonumber(probe or '0'), paused - pause) + every
+  if not loud or (due > now and due - now <= every) then return {0, paused - now, 0} end
+  redis.call('HSET', KEYS[1], 'probe', at(now))
+  return {least, paused - now, now}
 end
 if rests then -- it failed and has rested: one message tries it, and the next if nothing is heard of that one
-  local due = tonumber(probe or '0')
-  if due > now and due - now <= TRIED then return {0, due - now} end
-  redis.call('HSET', KEYS[1], 'probe', at(now + TRIED))
-  return {least, TRIED}
+  local due = tonumber(probe or '0') + TRIED
+  if due > now and due - now <= TRIED then return {0, due - now, 0} end
+  redis.call('HSET', KEYS[1], 'probe', at(now))
+  return {least, TRIED, now}
 end
 local share, ramp = 1, loud and 0 or ARGV[8] * 1000
 if ramp > 0 then
@@ -41,7 +42,7 @@ if ramp > 0 then
   redis.call('HSET', KEYS[1], 'began', at(began), 'asked', at(now))
   share = math.min(1, floor + (1 - floor) * (now - began) / ramp)
 end
-if not loud and served > now then return {0, math.min(served - now, AFTER_LOUD)} end
+if not loud and served > now then return {0, math.min(served - now, AFTER_LOUD), 0} end
 -- A GCRA's time, permits there is room for, and how long until the least of use is there.
 local function bucket(field, tat, rate, burst, kept)
   local each = 1000000 / rate
@@ -61,8 +62,13 @@ if ramp == 0 then ramp_room, ramp_wait = room, wait end
 if loud and room < least then redis.call('HSET', KEYS[1], 'loud', at(now + wait + AFTER_LOUD)) end
 local granted = math.min(room, ramp_room, wanted)
 granted = granted - granted % least
-if granted < least then return {0, math.max(wait, ramp_wait)} end
-redis.call('HSET', KEYS[1], 'tat', at(tat + granted * 1000000 / rate))
-if ramp > 0 then redis.call('HSET', KEYS[1], 'ramped', at(ramped + granted * 1000000 / (rate * share))) end
+if granted < least then return {0, math.max(wait, ramp_wait), 0} end
+local mark = tat + granted * 1000000 / rate
+redis.call('HSET', KEYS[1], 'tat', at(mark))
+if ramp > 0 then
+  ramped = ramped + granted * 1000000 / (rate * share)
+  redis.call('HSET', KEYS[1], 'ramped', at(ramped))
+  mark = math.min(mark, ramped)
+end
 redis.call('PEXPIRE', KEYS[1], math.max(60000, math.ceil(burst * 1000 / rate) + 1000, ramp / 1000 + 1000))
-return {granted, 0}
+return {granted, 0, mark}

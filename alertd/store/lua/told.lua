@@ -2,7 +2,8 @@
 -- reports that came meanwhile are told of together.
 -- KEYS: 1 chain
 -- ARGV: 1 number of the last that has got there, 2 the most to give, 3 skew
--- Returns: {organisation, "1" where reports wait to be told of together, events (JSON) each}
+-- Returns: {organisation, "1" where reports wait to be told of together, other organisations that were told of it (with a space between), events
+--          (JSON) each}
 local chain, told, receipts = KEYS[1], key(KEYS[1], 'told'), key(KEYS[1], 'receipts')
 local first = redis.call('LINDEX', told, 0)
 while first and tonumber(cjson.decode(first).n) <= tonumber(ARGV[1]) do
@@ -25,5 +26,12 @@ for _, alert in ipairs(redis.call('ZRANGEBYSCORE', receipts, '-inf', now)) do
   tell(chain, alert, now, 'receipts', sums(alert))
   redis.call('ZREM', receipts, alert)
 end
-return {redis.call('HGET', chain, 'org') or '', tostring(redis.call('EXISTS', receipts)),
-  unpack(redis.call('LRANGE', told, 0, ARGV[2] - 1))}
+local events, lent = redis.call('LRANGE', told, 0, ARGV[2] - 1), redis.call('HGET', chain, 'lent') or ''
+for _, event in ipairs(events) do
+  local org = string.find(event, 'permission_asked', 1, true) and cjson.decode(event).organisation
+  if org and not string.find(' ' .. lent .. ' ', ' ' .. org .. ' ', 1, true) then
+    lent = lent == '' and org or lent .. ' ' .. org
+    redis.call('HSET', chain, 'lent', lent) -- kept here: whoever lets the chain go may be another process than this
+  end
+end
+return {redis.call('HGET', chain, 'org') or '', tostring(redis.call('EXISTS', receipts)), lent, unpack(events)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -15,14 +15,18 @@ from alertd.errors import Fault, Problem
 from alertd.kinds import KINDS, Kind, Level
 from alertd.service.cap_drafts import Draft, draft_of, external_id, retold, tag
 from geofences.regions import Library
-from tests.unit.alertd.cap_documents import WHOLE, changed, element
+from tests.unit.alertd.cap_documents import WHOLE, changed
 from tests.unit.alertd.samples import MISSING_CHILD
 
 SHAPES = "".join(line + "\n" for line in WHOLE.splitlines() if line.strip().startswith(("<polygon", "<circle")))
 
 
-def drafted(raw: bytes, library: Library) -> Draft:
-    return draft_of(read(raw), library, {"push", "mail"})
+#: After the whole document took effect, before it ends.
+NOW = datetime(2026, 11, 25, 8, tzinfo=UTC)
+
+
+def drafted(raw: bytes, library: Library, now: datetime = NOW) -> Draft:
+    return draft_of(read(raw), library, {"push", "mail"}, now)
 
 
 def refused(raw: bytes, library: Library) -> Problem:
@@ -51,7 +55,7 @@ def test_a_message_becomes_a_general_alert(library: Library):
     alert = alert_of(drafted(WHOLE.encode(), library))
     assert (alert.kind, alert.level, alert.status, alert.scope) == ("general", "warning", "Actual", "Public")
     assert alert.expires == datetime(2026, 11, 25, 19, tzinfo=UTC)
-    assert alert.external_id == "agua@ciudad.example,sv-2026-7,2026-11-25T08:00:00+01:00"
+    assert alert.external_id == "agua@ciudad.example,sv-2026-7,2026-11-25T07:00:00-00:00"
     assert alert.author.on_behalf_of == alert.sender_name == "Aguas de Sevilla"
     assert alert.channels == ("push", "mail")
     assert (alert.event, alert.category, alert.response_type) == ("Corte de agua", "Health", "Avoid")
@@ -107,7 +111,7 @@ def test_a_code_that_is_not_known_is_never_left_out(codes: str, unknown: list[st
 )
 def test_the_level_follows_the_severity(severity: str, general: Level, child: Level, library: Library):
     """Until somebody has looked at it, it is as grave as CAP says."""
-    raw = changed(*element("severity", severity)).decode()
+    raw = WHOLE.replace("<severity>Severe", f"<severity>{severity}")
     assert drafted(raw.encode(), library).document["level"] == general
     assert drafted(raw.replace(">CEM<", ">CAE<").encode(), library).document["level"] == child
 
@@ -119,6 +123,12 @@ def test_the_level_follows_the_severity(severity: str, general: Level, child: Le
         ("SAME</valueName><value>CEM", "profile:CAP-CP:Event:0.4</valueName><value>amber"),
         ("<event>Corte de agua", "<event>AMBER Alert"),
         ("<event>Water cut", "<event>Child Abduction"),
+        ("<event>Water cut", "<event>Child Abduction Emergency (CAE)"),
+        ("<event>Water cut", "<event>AMBER  Alert\n - Update"),
+        ("<event>Water cut", "<event>A\u200bMBER-Alert"),
+        ("<event>Water cut", "<event>Missing child"),
+        ("<event>Corte de agua", "<event>Alerta AMBER: niña desaparecida"),
+        ("<event>Corte de agua", "<event>Alerte enlèvement"),
         *(("<event>Corte de agua", f"<event>{facts.event}") for facts in KINDS[Kind.MISSING_CHILD].values()),
     ],
 )
@@ -143,10 +153,16 @@ def test_an_alert_about_a_child_needs_its_case(old: str, new: str, library: Libr
         (">Actual<", ">Draft<", "/status"),
         ("<language>es-ES", "<language>en-us", "/info/1"),
         ("<areaDesc>Seville</areaDesc>", "<areaDesc>Seville</areaDesc><circle>1,1 1</circle>", "/info/1/area/0"),
+        ("<note>", "<restriction>police only</restriction><note>", "/restriction"),
+        ("<severity>Severe", "<severity>Minor", "/info/1/severity"),
+        ("</area>", "</area><area><areaDesc>Huelva</areaDesc></area>", "/info/0/area/1"),
+        ("</area>", "</area><area><areaDesc>Huelva</areaDesc><circle>37.2,-6.9 0</circle></area>", "/info/0/area/1"),
     ],
 )
 def test_what_an_alert_cannot_hold_is_refused(old: str, new: str, pointer: str, library: Library):
-    """Answers, drafts, two texts in one language, and an area for one language that is not that of the other."""
+    """Answers, drafts, two texts in one language, an area for one language that is not that of the other, infos that are not equally
+    grave, ground that is only described beside ground that is drawn, and what is Public and restricted at once.
+    """
     problem = refused(changed(old, new), library)
     assert [(fault.pointer, fault.line > 1) for fault in problem.faults] == [(pointer, True)]
 
@@ -157,6 +173,19 @@ def test_an_alert_without_an_end_lives_for_a_day_after_it_was_sent(library: Libr
     assert alert_of(drafted(raw, library)).expires == datetime(2026, 11, 25, 7, tzinfo=UTC) + timedelta(days=1)
     two = changed("Water cut</event>", "Water cut</event><expires>2026-11-25T09:00:00Z</expires>")
     assert alert_of(drafted(two, library)).expires == datetime(2026, 11, 25, 9, tzinfo=UTC)
+
+
+def test_what_takes_effect_later_is_told_then(library: Library):
+    """Nobody is told before the last of all infos takes effect; what did so already, or does so as it is sent, is told at once."""
+    assert "starts" not in drafted(WHOLE.encode(), library).document
+    early = datetime(2026, 11, 25, 7, 1, tzinfo=UTC)
+    draft = drafted(WHOLE.encode(), library, early)
+    assert alert_of(draft).starts == datetime(2026, 11, 25, 7, 5, tzinfo=UTC)
+    assert draft.origins["/starts"] == "/info/0/effective"
+    two = changed("Water cut</event>", "Water cut</event><effective>2026-11-25T09:00:00Z</effective>")
+    assert alert_of(drafted(two, library)).starts == datetime(2026, 11, 25, 9, tzinfo=UTC)
+    at_once = changed("2026-11-25T08:05:00", "2026-11-25T08:00:00")
+    assert "starts" not in drafted(at_once, library, early - timedelta(hours=1)).document
 
 
 @pytest.mark.parametrize(
@@ -173,7 +202,7 @@ def test_an_alert_without_an_end_lives_for_a_day_after_it_was_sent(library: Libr
 def test_a_fault_of_the_alert_is_told_where_it_came_from(came: str, told: str, library: Library):
     """Whoever sent CAP is told places and lines of CAP."""
     message = read(WHOLE.encode())
-    draft = draft_of(message, library, {"push"})
+    draft = draft_of(message, library, {"push"}, NOW)
     problem = retold(Problem("invalid-geometry", "No.", faults=(Fault(came, "Why."),), status=422), draft, message)
     (fault,) = problem.faults
     assert (fault.pointer, fault.detail, problem.status) == (told, "Why.", 422)
@@ -181,9 +210,11 @@ def test_a_fault_of_the_alert_is_told_where_it_came_from(came: str, told: str, l
 
 
 def test_names_are_short_enough_and_languages_are_spelled_as_usual():
-    """A reference that is too long goes by its digest; two spellings of one language are one."""
+    """A reference that is too long goes by its digest, and by its instant whatever the offset; two spellings of one language are one."""
     at = datetime(2026, 11, 25, 8, tzinfo=UTC)
     names = {external_id(Reference(sender="s" * 200, identifier=str(n), sent=at)) for n in range(3)}
+    elsewhere = at.astimezone(timezone(timedelta(hours=1)))
+    names |= {external_id(Reference(sender="s" * 200, identifier="0", sent=elsewhere))}
     assert len(names) == 3
     assert all(len(name) <= 128 for name in names)
     spelled: dict[str, Any] = {"EN": "en", "es-es": "es-ES", "ZH-HANT-tw": "zh-Hant-TW", "es-419": "es-419"}

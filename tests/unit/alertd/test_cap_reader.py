@@ -71,6 +71,7 @@ def test_a_whole_document_is_read():
         ("37.40,-6.02 37.40,-5.95", "+37.40,-6.02\n\t+37.40,-5.95"),
         ("-6.02 37.40,-5.95 37.36,-5.95 37.36,-6.02 37.40,-6.02<", "-6.02 37.40,-5.95 37.36,-5.95 37.36,-6.02<"),
         ("37.40,-6.02 37.40,-5.95", "(37.40,-6.02 37.40,-5.95) ()"),
+        ("37.40,-6.02 37.40,-5.95 ", "(37.40,-6.02) (37.40,-5.95) "),
         ("</polygon>", "</polygon><polygon/>"),
         ("</circle>", "</circle><circle> </circle>"),
         ("<certainty>Likely", "<certainty>Very Likely"),
@@ -92,6 +93,14 @@ def test_encodings_are_read(encoding: str):
     raw = WHOLE.replace("UTF-8", encoding).encode(encoding)
     assert read(raw) == read(WHOLE.encode())
     assert read(b"\xef\xbb\xbf" + WHOLE.encode()) == read(WHOLE.encode())
+
+
+@pytest.mark.parametrize("encoding", ["ISO-8859-1", "windows-1252"])
+def test_a_document_that_names_the_wrong_encoding_is_refused(encoding: str):
+    """Read by it, a child would be sought under a name of other letters: LucÃ\xada."""
+    (fault,) = refused(WHOLE.replace("UTF-8", encoding).encode())
+    assert "UTF-8" in fault.detail
+    assert fault.line == line_of("aver\u00eda")
 
 
 def test_older_versions_are_read():
@@ -171,6 +180,9 @@ PARENTS = {"": "<alert", "/info/0": "<info>", "/info/0/resource/0": "<resource>"
         ("polygon", "NaN,1 2,2 3,1", "/info/0/area/0/polygon/0", "Position 1"),
         ("polygon", "1e1,1 2,2 3,1", "/info/0/area/0/polygon/0", "Position 1"),
         ("polygon", "٣٧,1 2,2 3,1", "/info/0/area/0/polygon/0", "Position 1"),
+        ("polygon", "(1,1 1,2 2,2 1,1) (5,5 5,6 6,6 5,5)", "/info/0/area/0/polygon/0", "several rings"),
+        ("polygon", "1,1 1,1 1,2 2,2 1,1 5,5 5,6 6,6 5,5", "/info/0/area/0/polygon/0", "several rings"),
+        ("polygon", "(1,1 1,2 2,2)(5,5 5,6 6,6)", "/info/0/area/0/polygon/0", "several rings"),
         ("circle", "37.39,-5.98", "/info/0/area/0/circle/0", "radius"),
         ("circle", "37.39,-5.98 -1", "/info/0/area/0/circle/0", "not below 0"),
         ("circle", "37.39,-5.98 five", "/info/0/area/0/circle/0", "a number"),
@@ -197,10 +209,13 @@ def test_what_is_wrong_is_told_with_its_line(name: str, text: str, pointer: str,
         ("<note>", "<info xmlns='urn:oasis:names:tc:emergency:cap:1.1'/><note>", "/info"),
         ("<valueName>INE</valueName>", "", "/info/0/area/0/geocode/0/valueName"),
         ("<valueName>INE</valueName>", "INE=<valueName>INE</valueName>", "/info/0/area/0/geocode/0"),
+        ("<note>", "THIS IS ONLY A TEST<note>", ""),
+        ("<status>", "<![CDATA[No alert.]]><status>", ""),
+        ("<areaDesc>Sevilla", "not in <areaDesc>Sevilla", "/info/0/area/0"),
     ],
 )
 def test_elements_that_could_mean_something_are_not_passed_over(old: str, new: str, pointer: str):
-    """An element of CAP that is twice there, misspelled, or in another version's namespace is refused, never left out."""
+    """An element of CAP that is twice there, misspelled, or in another version's namespace, and text that is in none, is refused, never left out."""
     assert [fault.pointer for fault in refused(changed(old, new))] == [pointer]
 
 

@@ -44,6 +44,8 @@ def written(folder: Path, text: str) -> Path:
         ("[store]\ndirectroy = 'x'", "store.directroy", "directory"),
         ("[worker]\nattempt = 3", "worker.attempt", "attempts"),
         ("[audience]\nleast_peple = 1", "audience.least_peple", "least_people"),
+        ("[events]\nkeeps = 1", "events.keeps", "keep"),
+        ("[webhooks]\nprots = [443]", "webhooks.prots", "ports"),
         (SMTP + "on_unknwon = 'hold'", "on_unknwon", "on_unknown"),
         (SMTP + "pasword_file = '/x'", "pasword_file", "password"),
     ],

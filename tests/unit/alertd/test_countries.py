@@ -18,7 +18,7 @@ IRUN, GIBRALTAR, SEVILLA = [-1.79, 43.34], [-5.35, 36.15], [-5.98, 37.39]
 
 @pytest.mark.parametrize(("asked", "countries"), [
     ({"regions": ["41091"]}, ("ES",)),
-    ({"regions": ["ES"]}, ("ES",)),  # although the outlines of its neighbours reach into it by some hundred metres
+    ({"regions": ["ES"]}, ("ES",)),  # and none of its neighbours
     ({"regions": ["FR"]}, ("FR",)),
     ({"regions": ["ES-SS", "FR-64"]}, ("ES", "FR")),
     ({"circles": [{"center": SEVILLA, "radius_km": 30}]}, ("ES",)),

@@ -60,3 +60,65 @@ async def test_who_gives_up_takes_nobody_along():
     assert await two == 1
     with pytest.raises(asyncio.CancelledError):
         await one
+
+
+class Time:
+    """A clock that is set."""
+
+    now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+async def _made() -> None:
+    """What is made beside those who asked is made."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_whoever_asks_late_does_not_wait_for_what_is_made_anew():
+    """The old value is given while the next is made, once; then that."""
+    time, make = Time(), Making()
+    kept = Kept[int](2, fresh_s=10, now=time)
+    assert await kept.once(None, "a", make) == 1
+    time.now_s = 4.9
+    assert (await kept.once(None, "a", make), make.times) == (1, 1)
+    time.now_s = 10
+    assert [await kept.once(None, "a", make), await kept.once(None, "a", make)] == [1, 1]
+    await _made()
+    assert (await kept.once(None, "a", make), make.times) == (2, 2)
+
+
+async def test_what_is_too_old_is_never_given():
+    """Nobody asked for a while: whoever does then waits."""
+    time, make = Time(), Making()
+    kept = Kept[int](2, fresh_s=10, now=time)
+    assert await kept.once(None, "a", make) == 1
+    time.now_s = 20
+    assert await kept.once(None, "a", make) == 2
+
+
+async def test_what_could_not_be_made_anew_is_told():
+    """The old value is given until that is known, and not afterwards."""
+    time, make = Time(), Making()
+    kept = Kept[int](2, fresh_s=10, now=time)
+    assert await kept.once(None, "a", make) == 1
+    time.now_s, failing = 10, Making(failures=2)
+    assert await kept.once(None, "a", failing) == 1
+    await _made()
+    with pytest.raises(ValueError):
+        await kept.once(None, "a", failing)
+    assert await kept.once(None, "a", make) == 2
+
+
+async def test_what_is_made_anew_of_what_is_no_longer_there_is_not_kept():
+    """The source changed while the next value was made."""
+    time, make, old, new = Time(), Making(), object(), object()
+    kept = Kept[int](2, fresh_s=10, now=time)
+    assert await kept.once(old, "a", make) == 1
+    time.now_s = 10
+    assert await kept.once(old, "a", make) == 1
+    assert await kept.once(new, "a", make) == 3
+    await _made()
+    assert await kept.once(new, "a", make) == 3

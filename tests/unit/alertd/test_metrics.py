@@ -15,6 +15,10 @@ def test_series_of_a_carrier_are_there_before_it_sends():
     assert 'alertd_domain_waits_total{carrier="fcm",domain="big.example"} 0.0' in text
     for name in ("alertd_outcomes_total", "alertd_send_seconds_count", "alertd_limit_wait_seconds_count"):
         assert any(line.startswith(name + "{") for line in text.splitlines()), name
+    for state in ("delivered", "failed"):
+        assert f'alertd_receipts_total{{carrier="fcm",channel="push",state="{state}"}} 0.0' in text
+    for state in ("delivered", "seen"):  # what an app says of its phone's message
+        assert f'alertd_receipts_total{{carrier="app",channel="push",state="{state}"}} 0.0' in text
 
 
 def test_two_processes_show_as_one():
@@ -41,4 +45,4 @@ def test_two_instances_share_nothing():
     """No global registry: what one counts the other does not show."""
     one, two = Metrics(), Metrics()
     one.outcomes.labels("push", "fcm", "accepted", "none").inc()
-    assert "accepted" not in two.text().decode()
+    assert 'carrier="fcm"' not in two.text().decode()

@@ -11,7 +11,7 @@ from jinja2 import TemplateError
 
 from alertd.cases import ContactRole
 from alertd.documents import Alert
-from alertd.kinds import KINDS, Eyes, Hair, Level, Sex
+from alertd.kinds import KINDS, Criterion, Eyes, Hair, Level, Sex
 from alertd.rendering import Renderer, UnsafeMessageError, choose_language
 from alertd.rendering.plaintext import clip, is_gsm, isolate, line, spelled_for_sms
 from alertd.rendering.renderer import MAX_PUSH_BYTES, MAX_SEGMENTS_GSM, MAX_SEGMENTS_UCS2
@@ -317,7 +317,14 @@ def test_every_coded_fact_has_words_in_every_language(renderer: Renderer) -> Non
     """A code that the model takes never breaks a message."""
     for language in LANGUAGES:
         words = renderer.words(language)
-        for field, codes in {"hair": Hair, "eyes": Eyes, "sex": Sex, "person": Sex, "role": ContactRole}.items():
+        for field, codes in {
+            "hair": Hair,
+            "eyes": Eyes,
+            "sex": Sex,
+            "person": Sex,
+            "role": ContactRole,
+            "criterion": Criterion,
+        }.items():
             assert set(words.codes(field)) == {code.value for code in codes}
         for kind, levels in KINDS.items():
             assert set(words.words["title"][kind.value]) == {level.value for level in levels}

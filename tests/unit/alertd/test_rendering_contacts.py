@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from alertd import rules
-from alertd.documents import Alert
+from alertd.documents import Alert, Status
 from alertd.rendering import Renderer
 from alertd.rendering.own_texts import Place, read_text
 from alertd.rendering.plaintext import spelled_for_sms
@@ -23,6 +23,8 @@ STAMP = Stamp(chain="c", version="v", sent_s=1, expires_s=2, loudness=Loudness.L
 FRANCE, SPAIN = {"dial": "119", "countries": ["FR"]}, {"dial": "112", "countries": ["ES"]}
 BOTH = {"dial": "112", "countries": ["ES", "FR"]}
 PAGE = {"url": "https://centre.example/tell"}
+FREE, WORLDWIDE = {"dial": "+34900123456"}, {"dial": "+80012345678"}
+RELAY, SHORT_TEXT = {"dial": "+34915000001", "role": "deaf"}, {"text": "sms:112", "countries": ["ES"]}
 ABROAD, DEAF = {"dial": "+34915000000", "role": "abroad"}, {"text": "sms:+34600000000", "role": "deaf"}
 
 
@@ -75,12 +77,28 @@ def test_a_contact_for_everywhere_goes_before_one_that_does_not_work(
     ((FRANCE,), ("ES",), True), ((FRANCE, SPAIN), ("ES", "FR"), True), ((FRANCE, DEAF), ("ES",), True),
     ((FRANCE, SPAIN), ("ES",), False), ((SPAIN, PAGE), ("ES", "FR"), False), ((SPAIN, ABROAD), ("FR",), False),
     ((BOTH,), ("ES", "FR"), False), ((DEAF,), ("ES",), False), ((FRANCE,), (), False),
+    ((FREE,), ("ES", "PT"), True), ((FREE,), ("ES",), False), ((FREE, ABROAD), ("ES", "PT"), False),
+    (({**FREE, "role": "abroad"}, SPAIN), ("ES", "PT"), True), (({**FREE, "countries": ["ES", "PT"]},), ("ES", "PT"), False),
+    ((WORLDWIDE,), ("ES", "PT"), False), ((BOTH, SHORT_TEXT), ("ES", "FR"), True), ((BOTH, SHORT_TEXT, DEAF), ("ES", "FR"), False),
+    ((BOTH, SHORT_TEXT), ("ES",), False),
 ])  # fmt: skip
 def test_an_area_in_which_no_contact_works_is_refused(contacts: Any, countries: tuple[str, ...], refused: bool):
-    """Everybody must be able to use the one that the safety line names; it is said where none works."""
+    """Everybody must be able to use the one that the safety line names, and who cannot call one that is for them in each country; it is
+    said where none works. A number that is not connected from abroad, though it is a full one, works at home, or where it says.
+    """
     faults = rules.unreachable(alert_with(*contacts), countries)
     assert [fault.pointer for fault in faults] == ["/case/contact"] * refused
-    assert all(", ".join(countries) in fault.detail for fault in faults)
+    assert all(countries[-1] in fault.detail for fault in faults)
+
+
+@pytest.mark.parametrize(("contacts", "refused"), [
+    ((SPAIN,), True), ((SPAIN, ABROAD), True), ((SPAIN, PAGE), False), ((SPAIN, DEAF), False), ((SPAIN, RELAY), False),
+])  # fmt: skip
+def test_who_cannot_call_can_answer(contacts: Any, refused: bool):
+    """By a text, by a page, or by a number that is said to be for them; a Test needs none."""
+    alert = alert_with(*contacts)
+    assert [fault.pointer for fault in rules.voice_only(alert)] == ["/case/contact"] * refused
+    assert rules.voice_only(alert.model_copy(update={"status": Status.TEST})) == []
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -73,6 +73,23 @@ def test_the_carriers_own_delay_counts_when_it_is_longer():
     assert after(asked, attempt=1, attempts=8, doubted=False, hold=False, left_ms=LONG_MS).delay_ms >= 10_000
 
 
+def test_what_one_carrier_does_not_take_goes_to_another_soon_and_not_for_ever():
+    """With two carriers a refusal is tried again within a second until both had it twice; then it waits as with one."""
+    more = {"attempts": 8, "doubted": False, "hold": False, "left_ms": LONG_MS, "carriers": 2}
+    refused = Outcome(Answer.RETRY, Reason.BLOCKED)
+    assert [after(refused, attempt=n, **more).delay_ms for n in (1, 2, 3)] == [1_000] * 3
+    for attempt in range(4, 32):
+        longest_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**attempt)
+        assert after(refused, attempt=attempt, **more).delay_ms >= 1000 * longest_s / 2 - 1
+
+
+def test_the_delay_a_carrier_names_counts_beside_others_too():
+    """Who is sent away for a while goes to the other at once; where that did not take it either, the time that was named is kept."""
+    asked = Outcome(Answer.RETRY, Reason.THROTTLED, retry_after_s=1200)
+    more = {"attempts": 8, "doubted": False, "hold": False, "left_ms": LONG_MS, "carriers": 2}
+    assert [after(asked, attempt=n, **more).delay_ms for n in (1, 2, 5, 31)] == [1_000] + [1_200_000] * 3
+
+
 @pytest.mark.parametrize("absurd", [1e12, math.inf])
 def test_an_absurd_delay_is_no_error(absurd: float):
     """A carrier that asks for centuries is asked again sooner."""

@@ -56,3 +56,11 @@ def test_a_date_that_is_none_names_no_delay(value):
 def test_no_carrier_asks_for_more_than_a_day(value):
     """A digit too many does not silence a carrier for a year."""
     assert retry_after_s({"retry-after": value}) == LONGEST_WAIT_S
+
+
+def test_a_date_is_as_far_off_as_on_the_clock_of_who_answered():
+    """A machine whose clock is an hour off waits no longer and no shorter for it; a `Date` that is none counts for nothing."""
+    asked = {"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}
+    assert retry_after_s(asked | {"date": "Wed, 21 Oct 2015 07:26:30 GMT"}) == 90.0
+    assert retry_after_s(asked | {"date": "Wed, 21 Oct 2015 08:26:30 GMT"}) == 0.0
+    assert retry_after_s(asked | {"date": "soon"}) == 0.0

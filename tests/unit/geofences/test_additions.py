@@ -13,7 +13,7 @@ import shapely.affinity
 
 from geofences import files
 from geofences.additions import gone, install, orphaned, placed, prefixed, problems, qualified
-from geofences.belonging import replaced
+from geofences.belonging import covered, replaced
 from geofences.errors import LibraryError
 from geofences.regions import Library
 from geofences.targets import Target, resolve
@@ -100,6 +100,18 @@ def test_what_takes_the_place_of_a_region_is_listed(library):
         (2, "La Acebeda", "Elsewhere", 0.0),
         (3, "La Acebeda", "Renamed", 1.0),
     ]
+
+
+def test_what_stays_on_the_ground_of_a_new_region_is_listed(library):
+    """A file of cities over the library's with other codes gives two regions of the same ground: whoever imports is told of which."""
+    sevilla = library.geometry("41091")
+    rows = rows_of("sevilla", "41038", country="ES", parent="ES-SE")
+    given = shapes(sevilla, library.geometry("41038"))
+    assert [(one.code, one.name, one.by) for one in covered(rows, given, library, ())] == [
+        ("41091", "Sevilla", "sevilla")
+    ]
+    assert covered(rows, given, library, {"41091"}) == ()  # it goes
+    assert covered(rows_of("sevilla", kind="county", country="ES"), given[:1], library, ()) == ()  # cities are below it
 
 
 def test_every_parent_that_is_not_there_is_told_with_its_row(library):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import shapely
 
+from geofences import files
 from geofences.area_names import parts_of
 from geofences.circles import Circle, circle
 from geofences.drawn import region
 from geofences.geodesy import area_km2
-from geofences.regions import Kind
+from geofences.regions import Kind, Library
 
 SEVILLE = (-5.9756, 37.3919)
 
@@ -66,6 +68,40 @@ def test_what_is_a_town_and_a_province_is_told_apart(library):
         area = library.geometry(code)
         (part,) = parts_of(library, area, area_km2(area), library.overlapping(area))
         assert [named.ambiguous for named in part.named] == [ambiguous]
+
+
+def with_added(path, *added):
+    """The library with regions of one's own: code, parent and outline of each."""
+    outlines = files.quantise(np.array([outline for *_, outline in added], dtype=object), files.OWN_GRID)
+    rows = [
+        files.Row(
+            code=code, name=f"Name of {code}", kind="city", parent=parent, country=parent[:2], km2=area_km2(outline)
+        )
+        for (code, parent, _), outline in zip(added, outlines, strict=True)
+    ]
+    files.write(
+        path / "own.regions", files.Source(name="own", licence="none", attribution=""), rows, outlines, files.OWN_GRID
+    )
+    files.give_numbers(path, [row.code for row in rows])
+    return Library.load(added=path)
+
+
+def test_a_quarter_is_named_where_it_is_all_of_the_area(tmp_path):
+    """A town whose quarters somebody imported has the name that it had, whole or in parts, and no number of others."""
+    west, east = shapely.box(-6.02, 37.36, -5.99, 37.40), shapely.box(-5.99, 37.36, -5.95, 37.40)
+    library = with_added(tmp_path, ("Q1", "ES-SE", west), ("Q2", "ES-SE", east))
+    assert said(library, library.geometry("41091")) == [("whole", ["Sevilla"], 0, "Sevilla")]
+    assert said(library, round_(SEVILLE, 2)) == [("parts", ["Sevilla"], 0, "Sevilla")]
+    assert said(library, library.geometry("Q1")) == [("whole", ["Name of Q1"], 0, "Sevilla")]
+
+
+def test_a_few_imported_towns_do_not_stand_for_their_province(tmp_path):
+    """Half of Drôme is no three communes of it: nobody else there would take it for theirs. An area of those alone is."""
+    towns = [(f"FR-{i}", "FR-26", shapely.box(4.9 + i / 50, 44.9, 4.92 + i / 50, 44.92)) for i in range(3)]
+    library = with_added(tmp_path, *towns)
+    half = shapely.intersection(library.geometry("FR-26"), shapely.box(4, 44.7, 6, 46))
+    assert said(library, half) == [("parts", ["Drôme"], 0, "France")]
+    assert said(library, library.geometry("FR-1")) == [("whole", ["Name of FR-1"], 0, "Drôme")]
 
 
 def test_what_is_drawn_names_nothing(library):

@@ -7,7 +7,7 @@ import pytest
 import shapely
 
 from geofences.geodesy import area_km2
-from geofences.jurisdictions import BORDER_M, outside
+from geofences.jurisdictions import BORDER_M, divide, outside
 from geofences.regions import Kind, Library, Region
 
 WEST, EAST = shapely.box(0, 0, 1, 1), shapely.box(1, 0, 2, 1)
@@ -95,3 +95,47 @@ def test_what_operators_drew_is_no_land_of_its_own(land: Library):
         source="drawn", licence="none", names={},
     )  # fmt: skip
     assert outside(box(0.2, -2, 0.8, 0.5), WEST, land.with_drawn([(patrol, sea)]), most_share=SHARE) is None
+
+
+def test_an_area_is_divided_among_those_whose_it_is(land: Library):
+    """Each has its own ground, nothing is lost and nothing is twice; the open water stays with whoever asks."""
+    area = box(0.5, -1, 1.5, 0.5)
+    found = divide(area, WEST, {"east": EAST}, land, most_share=SHARE)
+    assert found.nobodys is None
+    assert found.own.area + found.others["east"].geometry.area == pytest.approx(area.area)
+    assert found.others["east"].geometry.bounds == pytest.approx((1, 0, 1.5, 0.5))
+    assert shapely.intersection(found.own, found.others["east"].geometry).area == pytest.approx(0)
+
+
+def test_an_area_inside_is_all_ones_own(land: Library):
+    """Nobody is asked for it, nor for a border that was drawn twice."""
+    for area in (box(0.2, 0.2, 0.8, 0.8), box(0, 0, 1 + 0.9 * BORDER_M / DEGREE_M, 1)):
+        found = divide(area, WEST, {"east": EAST}, land, most_share=SHARE)
+        assert (found.own, dict(found.others), found.nobodys) == (area, {}, None)
+
+
+def test_ground_of_two_is_asked_of_both_and_a_strip_of_a_third_of_nobody(land: Library):
+    """Who has but a strip along the border is no neighbour of this area."""
+    strip = shapely.box(1, 0, 1 + 0.5 * BORDER_M / DEGREE_M, 1)
+    others = {"east": EAST, "also": shapely.box(1, 0, 3, 1), "strip": strip}
+    found = divide(box(0.5, 0.2, 1.5, 0.8), WEST, others, land, most_share=SHARE)
+    assert found.others.keys() == {"east", "also"}
+    assert found.others["east"].geometry.equals(found.others["also"].geometry)
+
+
+def test_what_is_nobodys_is_told_with_where_it_is(land: Library):
+    """And where nothing is one's own, nothing is."""
+    half = shapely.box(1, 0, 1.5, 1)
+    found = divide(box(0.5, 0.2, 2, 0.8), WEST, {"half": half}, land, most_share=SHARE)
+    assert found.nobodys is not None
+    assert found.nobodys.geometry.bounds == pytest.approx((1.5, 0.2, 2, 0.8))
+    assert divide(box(1.2, 0.2, 1.4, 0.8), WEST, {"east": EAST}, land, most_share=SHARE).own.is_empty
+
+
+def test_the_shore_is_the_neighbours_too(land: Library):
+    """Jurisdictions reach out over the water before their land: whoever is on a pier there is asked about as well."""
+    east = shapely.box(1, -0.2, 2, 1)
+    found = divide(box(0.5, -0.2, 1.5, 0.5), shapely.box(0, -0.2, 1, 1), {"east": east}, land, most_share=SHARE)
+    assert found.others["east"].geometry.bounds == pytest.approx((1, -0.2, 1.5, 0.5))
+    assert found.others["east"].km2 == pytest.approx(area_km2(box(1, 0, 1.5, 0.5)), rel=1e-6)
+    assert found.own.bounds == pytest.approx((0.5, -0.2, 1, 0.5))

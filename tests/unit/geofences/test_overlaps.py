@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import threading
 
+import numpy as np
 import pyproj
 import pytest
 import shapely
 
 from alertd.config import AudienceSection
 from geofences.geodesy import area_km2
-from geofences.regions import Ground
+from geofences.regions import Ground, Kind
 from geofences.shapes import polygon
 from geofences.targets import Target, resolve
 
@@ -23,6 +24,9 @@ SLIVER = shapely.Polygon([
     (1.9919622202245018, 41.32210978643318), (1.9922638647130153, 41.31784959279664),
 ])  # fmt: skip
 BARCELONA, SANT_CLIMENT = "08019", "08204"
+#: Degrees: a step of the grid on which countries and provinces are drawn, 11 m. What is nowhere twice as wide as that is two
+#: borders which were rounded apart, and nobody's yard; Gibraltar is 1.2 km wide.
+ROUNDING = 1e-4
 
 
 class WithASliver:
@@ -129,3 +133,25 @@ def test_an_area_that_crosses_too_many_borders_is_known_before_it_is_cut(library
     assert library.is_tangled(comb(9_000))
     for code in ("RU", "CA", "41091"):
         assert not library.is_tangled(resolve(Target(regions=(code,)), library).geometry)
+
+
+def test_no_two_countries_share_ground(library):
+    """Whoever is in two may be alerted by the authorities of both, of which only one is asked. This holds for countries and their provinces
+    (which hold whatever is part of them), but for what rounding leaves along a border.
+    """
+    regions = [one for one in library.regions if one.kind in {Kind.COUNTRY, Kind.PROVINCE}]
+    homes = np.array([one.parent or one.code for one in regions])
+    outlines = np.array([library.geometry(one.code) for one in regions], dtype=object)
+    here, there = shapely.STRtree(outlines).query(outlines, predicate="intersects")
+    abroad = (here < there) & (homes[here] != homes[there])
+    shared = shapely.intersection(outlines[here[abroad]], outlines[there[abroad]])
+    wide = ~shapely.is_empty(shapely.buffer(shared, -ROUNDING))
+    pairs = zip(here[abroad][wide], there[abroad][wide], strict=True)
+    assert [(regions[one].code, regions[other].code) for one, other in pairs] == []
+
+
+def test_gibraltar_is_no_part_of_spain(library):
+    """Its authority alone is asked: the source of Spain's municipalities has it, too."""
+    assert [one.code for one in library.at(-5.3484, 36.1301)] == ["GIB-00", "GI"]
+    assert "54006" not in library
+    assert {"53078", "53000"} <= {one.code for one in library.regions if one.country == "ES"}  # shared land is Spain's

@@ -1,0 +1,85 @@
+"""Who is sought with a child is told as somebody to be found, and forgotten soon after: nobody has convicted them, and a holder of a vehicle may be anybody.
+
+What is told of them names no deed (Directive (EU) 2016/343, articles 3 and 4: presumed innocent, and not referred to as guilty), and is gone
+before the case is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import cache
+
+from alertd.cases import bare_plate
+from alertd.documents import Alert, Info
+
+#: Words that call somebody guilty, by language, as they begin: what is not here is for the second person to see.
+GUILT: dict[str, tuple[str, ...]] = {
+    "en": (
+        "kidnapp",
+        "abduct",
+        "criminal",
+        "culprit",
+        "offender",
+        "perpetrator",
+        "paedophile",
+        "pedophile",
+        "murderer",
+        "rapist",
+    ),
+    "es": ("secuestrador", "raptor", "criminal", "delincuente", "culpable", "pederasta", "asesin", "violador"),
+    "fr": ("kidnappeur", "ravisseu", "criminel", "délinquant", "coupable", "pédophile", "assassin", "violeur"),
+    "de": ("entführer", "kidnapper", "täter", "verbrecher", "kriminell", "pädophil", "mörder", "vergewaltiger"),
+    "it": ("rapitor", "sequestrator", "criminal", "delinquent", "colpevol", "pedofil", "assassin", "stuprator"),
+    "pt": ("raptor", "sequestrador", "criminos", "delinquent", "culpad", "pedófil", "assassin", "violador"),
+    "pl": ("porywacz", "przestępc", "sprawc", "kryminalist", "pedofil", "morderc", "gwałciciel"),
+    "tr": ("kaçıran kişi", "suçlu", "katil", "sapık", "tecavüzcü"),
+    "uk": ("викрадач", "злочин", "вбивц", "педофіл", "ґвалтівник"),
+    "ar": ("خاطف", "مجرم", "قاتل", "مغتصب"),
+    "hi": ("अपहरणकर्ता", "अपराधी", "हत्यारा", "बलात्कारी"),
+    "zh": ("绑匪", "人贩子", "罪犯", "凶手", "强奸犯"),
+}
+#: Written without spaces, or with what is put before a word: there a word may begin anywhere.
+_ANYWHERE = ("ar", "zh")
+
+
+def calls_guilty(text: str, language: str) -> bool:
+    """Whether a text in a language (`es`, `es-MX`) has a word of `GUILT` in it."""
+    pattern = _guilt(language.partition("-")[0].lower())
+    return pattern is not None and pattern.search(text.casefold()) is not None
+
+
+@cache
+def _guilt(language: str) -> re.Pattern[str] | None:
+    words = "|".join(map(re.escape, GUILT.get(language, ())))
+    return re.compile(words if language in _ANYWHERE else rf"\b(?:{words})") if words else None
+
+
+def has_sought(alert: Alert) -> bool:
+    """Whether it tells of persons sought or of vehicles."""
+    return bool(alert.case.persons_sought or alert.case.vehicles)
+
+
+def without_sought(alert: Alert) -> Alert:
+    """The alert without them; where its own words have a name or a plate of theirs, with a dash there."""
+    case = alert.case.model_copy(update={"persons_sought": (), "vehicles": ()})
+    theirs = _theirs(alert)
+    info = {tag: _dashed(text, theirs) for tag, text in alert.info.items()} if theirs else alert.info
+    return alert.model_copy(update={"case": case, "info": info})
+
+
+def _theirs(alert: Alert) -> re.Pattern[str] | None:
+    names = [one.name for one in alert.case.persons_sought if one.name]
+    said = [re.escape(text) for name in names for text in (name.public, *name.scripts.values())]
+    plates = filter(None, (bare_plate(one.plate) for one in alert.case.vehicles if one.plate))
+    said += [r"[\W_]*".join(map(re.escape, plate)) for plate in plates]
+    return re.compile("|".join(said), re.IGNORECASE) if said else None
+
+
+def _dashed(info: Info, theirs: re.Pattern[str] | None) -> Info:
+    if theirs is None:
+        return info
+    texts: Iterable[tuple[str, str | None]] = (
+        (name, getattr(info, name)) for name in ("headline", "description", "instruction")
+    )
+    return info.model_copy(update={name: theirs.sub("–", text) for name, text in texts if text})

@@ -1,0 +1,65 @@
+"""What the people on call are told of an alert that waits for its second person: whose it is and where to look, and no word of a case.
+
+It goes over other people's wires to phones that lie about. So it names the organisation and the alert's id, which its link holds; on a line of its own, so that no mark of direction gets into it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from markupsafe import escape
+
+from alertd.documents import Status
+from alertd.rendering.catalogue import REFERENCE, Catalogue
+from alertd.rendering.languages import matching
+from alertd.rendering.plaintext import clip, line, spelled_for_sms
+from alertd.rendering.renderer import Renderer
+from channels.base import MailMessage, Message, PushMessage, SmsMessage, Stamp
+
+#: With the sentence around it and a link of 80 letters, an SMS is one or two segments.
+NAME_ROOM = 40
+_COLONS = " :：\u00a0\u202f"  # before a link, which a push has beside its text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageFacts:
+    """What a page tells."""
+
+    organisation: str  # its name
+    link: str  # where the alert is looked at
+    status: str  # whether it is meant
+    others: int = 0  # that wait, too
+
+
+def page(renderer: Renderer, channel: str, language: str, stamp: Stamp, facts: PageFacts) -> Message:
+    """The message of a channel, in this language or else in English. A test is marked in front. Raises `KeyError` for an unknown channel."""
+    words = renderer.words(matching(language, renderer.all_languages()) or REFERENCE)
+    stamp = replace(stamp, language=words.language, status=facts.status)
+    said = words.words["page"]["text"].format(organisation=words.isolate(clip(line(facts.organisation), NAME_ROOM)))
+    mark = "" if facts.status == Status.ACTUAL else words.words["mark"]["general"][facts.status]
+    title, text = (words.joined([mark, each], "dash") for each in (words.words["page"]["title"], said))
+    others = words.words["page"]["others"].format(count=facts.others) if facts.others else ""
+    more = f"\n{others}" if others else ""
+    match channel:
+        case "sms":
+            return SmsMessage(stamp=stamp, text=f"{spelled_for_sms(text)}\n{facts.link}{spelled_for_sms(more)}")
+        case "push":
+            return PushMessage(stamp=stamp, title=title, body=f"{text.rstrip(_COLONS)}{more}", url=facts.link)
+        case "mail":
+            why = words.words["page"]["why"]
+            plain = f"{text}\n{facts.link}{more}\n\n{why}\n"
+            return MailMessage(
+                stamp=stamp, subject=title, text=plain, html=_html(words, title, text, facts.link, others)
+            )
+        case _:
+            raise KeyError(f"Nobody is told by {channel} that an alert waits.")
+
+
+def _html(words: Catalogue, title: str, text: str, link: str, others: str) -> str:
+    where = escape(link)
+    more = f"<p>{escape(others)}</p>\n" if others else ""
+    return (
+        f'<!doctype html>\n<html lang="{words.language}" dir="{words.direction}"><head><meta charset="utf-8">'
+        f"<title>{escape(title)}</title></head>\n<body>\n<p>{escape(text)}</p>\n"
+        f'<p><a href="{where}" dir="ltr">{where}</a></p>\n{more}<p>{escape(words.words["page"]["why"])}</p>\n</body></html>\n'
+    )

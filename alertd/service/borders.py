@@ -1,0 +1,173 @@
+"""A target that reaches beyond its organisation's jurisdiction, divided: what is told at once, and what each neighbour is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import shapely
+
+from alertd.documents import Alert
+from alertd.kinds import PermissionState
+from alertd.permissions import Permission, read, written
+from alertd.service.access import Credential
+from alertd.service.kept import digest
+from alertd.service.looks import Looks, Sight
+from alertd.service.organisations import Known, Organisations
+from alertd.service.revisions import changed_since
+from alertd.service.targeting import Targeting
+from alertd.store.alert_records import GRANTED, GROUND, AlertRecord
+from alertd.store.alerts import Alerts
+from alertd.store.frozen import pack_area, unpack_area
+from geofences.geodesy import area_km2
+from geofences.slivers import ground
+from geofences.targets import Area
+
+_NOTHING = shapely.MultiPolygon()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """The ground of a target that a neighbour is asked for."""
+
+    org: str
+    name: str  # of the organisation
+    geometry: shapely.MultiPolygon
+    km2: float
+    is_granted: bool  # it was permitted before
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """The ground of a target, divided."""
+
+    at_once: Area
+    parts: tuple[Part, ...]
+
+
+class Borders:
+    """Divides targets, and keeps what is divided."""
+
+    def __init__(self, alerts: Alerts, looks: Looks, targeting: Targeting, organisations: Organisations) -> None:
+        self._alerts = alerts
+        self._looks = looks
+        self._targeting = targeting
+        self._organisations = organisations
+
+    async def split(
+        self, area: Area, who: Credential, known: Known | None = None, granted: shapely.MultiPolygon = _NOTHING
+    ) -> Split | None:
+        """An area among the caller's organisation and its neighbours; None where it is the organisation's own. What was `granted` is told at
+        once, too. Raises Problem for an area that nobody may permit all of.
+        """
+        found = await self._organisations.divided(area.geometry, who, known)
+        if found is None:
+            return None
+        division, names = found
+        beyond = ground(shapely.union_all([part.geometry for part in division.others.values()]))
+        given = ground(shapely.intersection(beyond, granted))
+        left = 1 - area_km2(given) / area_km2(beyond)
+        at_once = replace(
+            area, geometry=ground(shapely.union(division.own, given)), km2=max(area.km2 - left * division.outside_km2, 0.0)
+        )  # fmt: skip
+        parts = [
+            Part(
+                org=org, name=names[org], geometry=part.geometry, km2=part.km2,
+                is_granted=not granted.is_empty and await self._organisations.is_within(part.geometry, granted),
+            )
+            for org, part in sorted(division.others.items())
+        ]  # fmt: skip
+        return Split(at_once=at_once, parts=tuple(parts))
+
+    async def divided(
+        self, alert: Alert, whole: Sight, who: Credential, known: Known | None = None, upon: AlertRecord | None = None
+    ) -> Sight:
+        """Of a look at the whole target, that at what is told at once, with what neighbours are asked for. Ground that was permitted to the
+        alert `upon` which this is an update is told at once, too. Raises Problem for a target that nobody may permit all of.
+        """
+        if alert.target.beyond != "ask":
+            await self._organisations.check(who, area=whole.area.geometry, known=known)
+            return whole
+        granted = granted_of(upon) if upon else _NOTHING
+        found = await self.split(whole.area, who, known, granted)
+        if found is None:
+            return whole
+        sight = await self._looks.sight(alert, found.at_once, whole.countries)
+        grounds = {f"{GROUND}{part.org}": pack_area(part.geometry) for part in found.parts}
+        return replace(
+            sight,
+            permissions=tuple([await self._permission(alert, part) for part in found.parts]),
+            grounds=grounds | ({} if granted.is_empty else {GRANTED: pack_area(granted)}),
+        )
+
+    async def _permission(self, alert: Alert, part: Part) -> Permission:
+        sight = await self._looks.sight(alert, Area(geometry=part.geometry, km2=part.km2), ())
+        return self.permission(part, len(sight.found), sight.regions)
+
+    def permission(self, part: Part, people: int, regions: str) -> Permission:
+        """What is asked for a part with so many people in it; `regions` are the numbers of those whose people are told there."""
+        return Permission(
+            org=part.org,
+            name=part.name,
+            ground=digest(shapely.to_wkb(part.geometry)).hex(),
+            km2=round(part.km2, 3),
+            seen=people,
+            people=self._targeting.shown_people(people, part.km2),
+            regions=regions,
+            answer=PermissionState.GRANTED if part.is_granted else "",
+        )
+
+    async def submitted(self, record: AlertRecord, who: Credential) -> AlertRecord:
+        """A draft, or what was returned, as it is divided on the day on which it asks for its second person. Raises Problem."""
+        area, alert = await self._alerts.area(record.id), Alert.model_validate_json(record.document)
+        if alert.target.beyond != "ask":
+            await self.check(record, who, area)
+            return record
+        asked = [record.grounds[f"{GROUND}{one.org}"] for one in read(record.permissions)]
+        geometry = ground(shapely.union_all([area, *map(unpack_area, asked)]))
+        whole = await self._looks.sight(
+            alert, Area(geometry=geometry, km2=area_km2(geometry)), tuple(record.countries.split())
+        )
+        sight = await self.divided(alert, whole, who, upon=record)
+        new = replace(
+            record, permissions=written(sight.permissions), grounds=sight.grounds, regions=sight.regions,
+            seen=len(sight.found),
+        )  # fmt: skip
+        done, _ = await self._alerts.amend(new, sight.packed)
+        if not done:
+            raise changed_since()
+        return replace(new, rev=record.rev + 1)
+
+    async def check(self, record: AlertRecord, who: Credential, area: shapely.MultiPolygon) -> None:
+        """Raises Problem where the area of an alert lies outside the caller's jurisdictions and no neighbour has permitted it."""
+        own = ground(shapely.difference(area, granted_of(record))) if GRANTED in record.grounds else area
+        if not own.is_empty:
+            await self._organisations.check(who, area=own)
+
+
+def granted_of(record: AlertRecord) -> shapely.MultiPolygon:
+    """The ground that neighbours have permitted."""
+    raw = record.grounds.get(GRANTED)
+    return unpack_area(raw) if raw else _NOTHING
+
+
+def taken_over(alert: AlertRecord, update: AlertRecord) -> AlertRecord:
+    """The alert with what is asked for by its update. An answer stands for the ground that it was given for; what a permission covers is
+    not asked again.
+    """
+    before = {one.org: one for one in read(alert.permissions)}
+    merged = [_carried(one, before.get(one.org)) for one in read(update.permissions)]
+    asked = {name: wkb for name, wkb in update.grounds.items() if name != GRANTED}
+    return replace(alert, permissions=written(merged), grounds=asked)
+
+
+def newly_asked(alert: AlertRecord, before: AlertRecord | None = None) -> list[str]:
+    """The neighbours that are asked by an approval, and were not asked the same by what was `before`."""
+    old = {(one.org, one.ground) for one in read(before.permissions) if not one.answer} if before else set()
+    return [one.org for one in read(alert.permissions) if not one.answer and (one.org, one.ground) not in old]
+
+
+def _carried(new: Permission, old: Permission | None) -> Permission:
+    if old is None or not old.answer or (new.ground != old.ground and new.answer != old.answer):
+        return new
+    answered = {"answer": old.answer, "at": old.at, "version": old.version}
+    return Permission(**{name: getattr(new, name) for name in Permission.__struct_fields__} | answered)

@@ -1,0 +1,74 @@
+"""Whom an alert sought with a child, and what they drove, is forgotten soon after its end, long before its case is purged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import structlog
+
+from alertd.alerts import QUEUED_BECOMES, AlertState
+from alertd.clock import Clock
+from alertd.config import RetentionSection
+from alertd.documents import Alert
+from alertd.ids import chain_of
+from alertd.kinds import Kind
+from alertd.neutral import has_sought, without_sought
+from alertd.service.access import Credential
+from alertd.service.audit import DONE, Audit, Noted
+from alertd.service.notices import versions_of
+from alertd.service.past import Past
+from alertd.store.alerts import AlertRecord, Alerts, Footing
+from alertd.store.cases import Cases
+
+ACT = "alert.forget"
+#: Who does it, in the audit: no person, and no key.
+BY = "alertd retention"
+#: Nobody is told of these any more, or ever was; what is purged says nothing.
+ENDED = frozenset({*QUEUED_BECOMES, AlertState.REJECTED}) - {AlertState.PURGED}
+_DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Forgetting:
+    """Looks at alerts, one by one. Two at it do no harm: the second finds nothing, or another revision."""
+
+    alerts: Alerts
+    cases: Cases
+    past: Past
+    audit: Audit
+    settings: RetentionSection
+    clock: Clock
+
+    async def look(self, alert_id: str) -> bool:
+        """Take them out of all versions of an alert that ended so long ago, unless a legal hold keeps its case. Answers whether it was done now."""
+        if alert_id != chain_of(alert_id):
+            return False  # an update goes the way of its alert
+        record = await self.alerts.get(alert_id)
+        if record is not None and await self.past.settle(record):
+            structlog.get_logger().info("words of before a restriction forgotten", alert=alert_id)
+        last_ms = self.clock.now_ms() - self.settings.sought_days * _DAY_MS
+        if record is None or record.kind != Kind.MISSING_CHILD or record.state not in ENDED or record.since > last_ms:
+            return False
+        versions = await versions_of(self.alerts, alert_id)
+        if not (anew := await self._anew(versions)) or await self.cases.is_kept(record.case):
+            return False
+        who = Credential(key_id="", org=record.org, subject=BY, scopes=frozenset())
+        entry = await self.audit.begin(who, ACT, alert_id)
+        await self.past.keep(record)
+        await self.past.forget(record, without_sought)
+        footing = Footing(sources=ENDED, last=len(versions), rev=record.rev)
+        done, _ = await self.alerts.follow(record, footing, None, None, fields={}, anew=anew)
+        if done:
+            await self.audit.end(who, ACT, DONE, Noted(record=await self.alerts.get(alert_id)), of=entry)
+            structlog.get_logger().info("persons sought forgotten", alert=alert_id, versions=len(anew))
+        return done
+
+    async def _anew(self, versions: list[AlertRecord]) -> list[AlertRecord]:
+        """Those that still tell of somebody, as they are without."""
+        found = [await self.alerts.get(one.id) for one in versions]
+        said = [(one, Alert.model_validate_json(one.document)) for one in found if one and one.document]
+        return [
+            replace(one, document=without_sought(alert).model_dump_json(by_alias=True).encode())
+            for one, alert in said
+            if has_sought(alert)
+        ]

@@ -1,0 +1,176 @@
+"""Who is on call in an organisation, and who has an alert that waits.
+
+To have it is no decision about the alert: nobody else is called for a while, and then the next are, if it still waits. What only looks
+at an alert ends no call, for a screen on a wall looks all night.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from alertd.alerts import AlertState
+from alertd.clock import Clock
+from alertd.documents import Status
+from alertd.errors import Fault, Problem
+from alertd.oncall import OnCall, OnCallPerson, on_duty
+from alertd.service.access import Credential
+from alertd.service.approval import Approval
+from alertd.service.second_person import check_key, check_second_person
+from alertd.store.alerts import AlertRecord, Alerts
+from alertd.store.paging import Paged, Rotas, StoredRota, Waiting
+
+TRIES = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownRota:
+    """A rota as it stands. `rev` is 0 before anybody has written it."""
+
+    rev: int
+    rota: OnCall | None
+    by: str  # the subject of the person who last wrote it
+    at: int  # UNIX ms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """An alert that waits, and who was told so."""
+
+    record: AlertRecord
+    paged: Paged | None
+
+
+class Duty:
+    """Keeps rotas, and notes who has what waits."""
+
+    def __init__(
+        self, rotas: Rotas, waiting: Waiting, alerts: Alerts, approval: Approval, channels: frozenset[str], clock: Clock
+    ) -> None:
+        self._rotas = rotas
+        self._waiting = waiting
+        self._alerts = alerts
+        self._approval = approval
+        self._channels = channels
+        self._clock = clock
+
+    async def get(self, org: str) -> KnownRota:
+        return _known((await self._rotas.get(org))[0])
+
+    async def put(self, rota: OnCall, who: Credential, *, rev: int | None = None) -> KnownRota:
+        """Write the caller's organisation's, whole, over the revision `rev` if that matters. Said again it changes nothing. What waits is
+        looked at anew: somebody may be called for it who was not on call. Raises Problem.
+        """
+        if who.test:
+            raise Problem("not-allowed", "A test key decides nothing about who is called for Actual alerts.")
+        stored, seen = await self._rotas.get(who.org)
+        old = _known(stored)
+        if rev not in {None, old.rev}:
+            raise _changed_since()
+        self._check_channels(rota)
+        if rota == old.rota:
+            return old
+        fresh = StoredRota(
+            rev=old.rev + 1, document=rota.model_dump_json(by_alias=True), by=who.subject, at=self._clock.now_ms()
+        )
+        if not await self._rotas.put(who.org, fresh, seen=seen):
+            raise _changed_since()
+        now = self._clock.now_ms()
+        await self._waiting.add({call.record.id: now for call in await self.calls(who.org)}, rule="LT")
+        return _known(fresh)
+
+    def _check_channels(self, rota: OnCall) -> None:
+        faults = tuple(
+            Fault(f"/steps/{i}/people/{j}/addresses/{k}/channel", f"No carrier is configured for {address.channel}.")
+            for i, step in enumerate(rota.steps)
+            for j, person in enumerate(step.people)
+            for k, address in enumerate(person.addresses)
+            if address.channel not in self._channels
+        )
+        if faults:
+            raise Problem("channel-unavailable", "A channel has no carrier.", faults=faults)
+
+    def now(self, rota: OnCall) -> Sequence[tuple[OnCallPerson, ...]]:
+        """Who is on duty at each step."""
+        now = self._clock.now_ms()
+        return [on_duty(rota, step, now) for step in range(len(rota.steps))]
+
+    async def calls(self, org: str) -> list[Call]:
+        """The organisation's alerts that wait, the longest first."""
+        ids = await self._waiting.all()
+        heads = await self._alerts.heads(ids) if ids else []
+        own = [one for one in heads if one is not None and one.org == org and one.state is AlertState.PENDING]
+        known = await self._waiting.paged([one.id for one in own])
+        calls = [Call(record=record, paged=paged) for record, (paged, _) in zip(own, known, strict=True)]
+        return sorted(calls, key=lambda one: (one.paged.since if one.paged else one.record.created, one.record.id))
+
+    async def call(self, alert_id: str, who: Credential) -> Call:
+        """What is known of one alert, whether or not it still waits. Raises Problem."""
+        record = await self._approval.get(alert_id, who)
+        [(paged, _)] = await self._waiting.paged([alert_id])
+        return Call(record=record, paged=paged)
+
+    async def head(self, alert_id: str) -> AlertRecord | None:
+        """An alert that somebody was told of, without its document; None where there is none any more."""
+        return (await self._alerts.heads([alert_id]))[0]
+
+    async def take(self, alert_id: str, who: Credential) -> Call:
+        """The caller has it: nobody is told for as long as the rota says. Raises Problem: not-found, not-allowed, precondition-failed, and
+        same-person for who could not approve it.
+        """
+        for _ in range(TRIES):
+            record = await self._approval.get(alert_id, who)
+            _check_taker(record, who)
+            [(paged, seen)] = await self._waiting.paged([alert_id])
+            rota = (await self.get(record.org)).rota
+            fresh = _taken(begun(paged, record), who, self._clock.now_ms(), rota.hold_min if rota else _HOLD_MIN)
+            match await self._waiting.put(alert_id, fresh, seen=seen, word="taken"):
+                case "done":
+                    return Call(record=record, paged=fresh)
+                case "over":
+                    break
+        raise _waits_no_more((await self._approval.get(alert_id, who)).state)
+
+
+#: As long as a rota says where none is written.
+_HOLD_MIN: int = OnCall.model_fields["hold_min"].default
+
+
+def begun(paged: Paged | None, record: AlertRecord) -> Paged:
+    """What is known of this time that the alert waits."""
+    since = record.since or record.created
+    return paged if paged is not None and paged.since == since else Paged(since=since, due=since)
+
+
+def _taken(paged: Paged, who: Credential, now_ms: int, hold_min: int) -> Paged:
+    """As it is from then on: whoever is called after that begins a new round of calls."""
+    until = now_ms + hold_min * 60_000
+    return msgspec.structs.replace(
+        paged, due=until, rounds=0, reached=False, over=False, alone=False, by=who.subject, taken=now_ms, until=until
+    )
+
+
+def _check_taker(record: AlertRecord, who: Credential) -> None:
+    if record.state is not AlertState.PENDING:
+        raise _waits_no_more(record.state)
+    if record.status == Status.ACTUAL:
+        check_second_person(record, who)
+    else:
+        check_key(record, who)
+
+
+def _waits_no_more(state: AlertState) -> Problem:
+    return Problem("precondition-failed", f"An alert that is {state} waits for nobody.")
+
+
+def _known(stored: StoredRota | None) -> KnownRota:
+    if stored is None:
+        return KnownRota(rev=0, rota=None, by="", at=0)
+    rota = OnCall.model_validate_json(stored.document)
+    return KnownRota(rev=stored.rev, rota=rota, by=stored.by, at=stored.at)
+
+
+def _changed_since() -> Problem:
+    return Problem("precondition-failed", "The rota was changed since you read it.", status=412)

@@ -1,0 +1,62 @@
+"""Alerts that were approved to start later: each is opened when its time has come, by whichever worker finds it first, or waits for a person again.
+
+Between the approval and the start people move, words change and cases take another turn: so all that an approval asks is asked again, and
+what is another than was approved is told to nobody.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import structlog
+
+from alertd.alerts import AlertState
+from alertd.clock import Clock
+from alertd.errors import Problem
+from alertd.service.access import Credential
+from alertd.service.approval import Approval
+from alertd.service.audit import DONE, REFUSED, Audit, Noted
+from alertd.store.alerts import AlertRecord, Alerts
+
+ACT = "alert.start"
+
+
+@dataclass(frozen=True, slots=True)
+class Starting:
+    """Starts alerts. Two at it do no harm: the second finds it started."""
+
+    alerts: Alerts
+    approval: Approval
+    audit: Audit
+    clock: Clock
+
+    async def due(self) -> list[str]:
+        """The alerts whose time has come."""
+        return await self.alerts.to_start(self.clock.now_ms())
+
+    async def start(self, alert_id: str) -> None:
+        """Open an alert whose time has come; while a stop is active it waits for two people to lift that, or for its end."""
+        record = await self.alerts.get(alert_id)
+        if record is None or record.state is not AlertState.SCHEDULED:
+            await self.alerts.start_done(alert_id)
+            return
+        if record.starts > self.clock.now_ms():
+            await self.alerts.note_start(record)
+            return
+        who = Credential(key_id=record.approver_key, org=record.org, subject=record.approver, scopes=frozenset())
+        try:
+            started = await self.approval.start(record)
+        except Problem as problem:
+            if problem.slug != "stop-active":
+                await self._stopped(record, who, problem)
+            return
+        await self.alerts.start_done(alert_id)
+        await self.audit.end(who, ACT, DONE, Noted(record=started), of=0)
+
+    async def _stopped(self, record: AlertRecord, who: Credential, problem: Problem) -> None:
+        """It is not told, and says why: its approver looks at it again."""
+        waits = await self.approval.unschedule(record, f"It did not start. {problem.detail}")
+        await self.alerts.start_done(record.id)
+        if waits:
+            structlog.get_logger().error("a scheduled alert did not start", alert=record.id, problem=problem.slug)
+            await self.audit.end(who, ACT, REFUSED, Noted(record=waits, facts={"problem": problem.slug}), of=0)

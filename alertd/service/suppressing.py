@@ -1,0 +1,159 @@
+"""Whoever wants nothing more: the list of their addresses is what holds, and records follow it.
+
+    whoever changes the list         whoever writes a record with an address that is new to it
+    1. writes the list               1. claims the address
+    2. reads the claim               2. reads the list
+    3. reads its holder's record     3. writes the record as the list says, if nobody changed it meanwhile
+    4. reads the list
+    5. writes the record as it says,
+       if nobody changed it
+
+Either the list was written before it was read for the record, or the address was claimed before the list was written: then step 3
+finds whoever is about to write. A record that has not the address yet, or is as the list says, is written all the same, and a number
+where nobody is yet is given up: so that the other's step 3 fails, and it reads the list anew. Of two who change the list at once,
+the one that wrote it last writes a record made of that list; whoever writes after it has read record and list after that too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
+from alertd.clock import Clock
+from alertd.service.claims import has
+from alertd.store.connection import StoreUnavailableError
+from alertd.store.people import Absence, Change, People
+from alertd.subscribers import AddressState, Subscriber
+
+TRIES = 5  # somebody else may be changing the same subscribers
+AT_ONCE = 1_000  # addresses written together: one round trip a step, and the store has others to serve
+
+#: A channel, as its index in `alerts.CHANNELS`, and a value as it is kept in records.
+Key = tuple[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What came of a change of the list."""
+
+    listed: int  # how many addresses were put on the list, or taken off it
+    changed: int  # how many addresses of subscribers were stopped, or may be used again
+
+
+@dataclass(frozen=True, slots=True)
+class Suppressing:
+    """Changes the suppression list. Every call may be made again with the same, and ends what one that died has begun."""
+
+    people: People
+    clock: Clock
+
+    async def stop(self, addresses: Sequence[Key]) -> Done:
+        """Nothing more goes to these addresses, whoever has them or will. Raises StoreUnavailableError."""
+        done = Done(0, 0)
+        for some in _slices(addresses):
+            listed = await self.people.suppressions.put([*self._hashes(some)], self.clock.now_ms() // 1000)
+            done = Done(done.listed + listed, done.changed + await self._settled(some))
+        return done
+
+    async def lift(self, addresses: Sequence[Key]) -> Done:
+        """These addresses may be used again. Raises StoreUnavailableError."""
+        done = Done(0, 0)
+        for some in _slices(addresses):
+            listed = await self.people.suppressions.drop([*self._hashes(some)])
+            done = Done(done.listed + listed, done.changed + await self._settled(some))
+        return done
+
+    async def since(self, address: Key) -> int | None:
+        """Since when (UNIX s) an address stands on the list."""
+        return (await self.people.suppressions.since([*self._hashes([address])]))[0]
+
+    async def look_again(self, addresses: Sequence[Key]) -> None:
+        """A claim that was given up before the record was written, and is claimed again now, was not there for step 2 to find."""
+        hashes = self._hashes(addresses)
+        listed = await self.people.suppressions.since([*hashes]) if hashes else []
+        late = [address for address, since in zip(hashes.values(), listed, strict=True) if since is not None]
+        if late:
+            await self._settled(late)
+
+    async def _settled(self, addresses: Sequence[Key]) -> int:
+        """Steps 2 to 5. Answers how many addresses of subscribers have become another."""
+        left, changed = self._hashes(addresses), 0
+        for _ in range(TRIES):
+            claims = [claim for claim in await self.people.names.holders([*left]) if claim]
+            numbers = list({claim.number for claim in claims})
+            found = await self.people.read_many(numbers)
+            listed = dict(zip(left, await self.people.suppressions.since([*left]), strict=True))
+            wanted: dict[int, dict[Key, AddressState]] = {number: {} for number in numbers}
+            for claim in claims:
+                wanted[claim.number][left[claim.hashed]] = _state(listed[claim.hashed])
+            done, turned = await self._written(dict(zip(numbers, found, strict=True)), wanted)
+            changed += turned
+            left = {claim.hashed: left[claim.hashed] for claim in claims if claim.number not in done}
+            if not left:
+                return changed
+        raise StoreUnavailableError("Somebody else keeps changing these subscribers. Try again.")
+
+    async def _written(
+        self, found: dict[int, Subscriber | Absence], wanted: dict[int, dict[Key, AddressState]]
+    ) -> tuple[set[int], int]:
+        """Step 5. Answers the numbers where it is done, or nothing can be, and how many addresses have become another."""
+        people = [person for person in found.values() if isinstance(person, Subscriber)]
+        changes = [Change(person, _as_wanted(person, wanted[person.number])) for person in people]
+        done = await self.people.put(changes) if changes else []
+        nobody = [number for number, person in found.items() if person is Absence.NEVER]
+        gone = await self.people.give_up_many(nobody) if nobody else []
+        undone = {change.number for change, is_done in zip(changes, done, strict=True) if not is_done}
+        undone |= {number for number, is_gone in zip(nobody, gone, strict=True) if not is_gone}
+        return found.keys() - undone, sum(_turned(change) for change in changes if change.number not in undone)
+
+    def _hashes(self, addresses: Iterable[Key]) -> dict[str, Key]:
+        return {self.people.names.address_hash(*address): address for address in addresses}
+
+
+async def as_listed(people: People, changes: Sequence[Change]) -> list[Change]:
+    """Steps 2 and 3 of a record: the changes, their addresses claimed, with every one that is new to its subscriber as the list says."""
+    fresh = {
+        (a.channel, a.value): people.names.address_hash(a.channel, a.value)
+        for change in changes
+        if change.new
+        for a in change.new.addresses
+        if not has(change.old, a)
+    }
+    if not fresh:
+        return list(changes)
+    listed = dict(zip(fresh, await people.suppressions.since([*fresh.values()]), strict=True))
+    stopped = {address for address, since in listed.items() if since is not None}
+
+    def heeded(change: Change) -> Change:
+        if change.new is None or not any((a.channel, a.value) in stopped for a in change.new.addresses):
+            return change
+        addresses = tuple(
+            replace(a, state=AddressState.STOPPED) if (a.channel, a.value) in stopped and not has(change.old, a) else a
+            for a in change.new.addresses
+        )
+        return Change(change.old, replace(change.new, addresses=addresses))
+
+    return [heeded(change) for change in changes]
+
+
+def _as_wanted(person: Subscriber, wanted: dict[Key, AddressState]) -> Subscriber:
+    """The next version of a record, with addresses in these states."""
+    addresses = tuple(replace(a, state=wanted.get((a.channel, a.value), a.state)) for a in person.addresses)
+    return replace(person, version=person.version + 1, addresses=addresses)
+
+
+def _turned(change: Change) -> int:
+    """How many addresses have another state than before, of a change of states alone."""
+    assert change.old
+    assert change.new
+    return sum(a.state != b.state for a, b in zip(change.old.addresses, change.new.addresses, strict=True))
+
+
+def _slices(addresses: Sequence[Key]) -> list[Sequence[Key]]:
+    return [addresses[first : first + AT_ONCE] for first in range(0, len(addresses), AT_ONCE)]
+
+
+def _state(since: int | None) -> AddressState:
+    return AddressState.ACTIVE if since is None else AddressState.STOPPED

@@ -1,0 +1,114 @@
+"""How much of one channel goes at once, and whose turn it is among the alerts that are told over it: a chunk is a turn, whatever the
+batches of an alert are like.
+
+An alert to many has batches of five chunks, one to a hundred people a batch for each language. By batches the first would be told twenty
+times as fast as others that wait, and each of those would wait for its second batch until all had their first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import count
+
+from alertd.ids import chain_of
+from alertd.store.work_records import Lease
+
+
+class Lanes:
+    """The lanes of one channel: what is loud may have them all, the rest all but one. Where there is only one the rest has it, and what is
+    loud another. A lease of fewer rows than a chunk takes a share of a lane, so that many alerts to few go beside one another.
+
+    What is not loud may hold its lanes for a minute while it ramps up: where what is loud would take more, they are given up.
+    """
+
+    def __init__(self, lanes: int, chunk: int) -> None:
+        self._chunk = chunk
+        self._most = {True: max(2, lanes) * chunk, False: max(1, lanes - 1) * chunk}  # rows
+        self._taken = {True: 0, False: 0}
+        self._freed = asyncio.Event()
+        self.pressed = False  # what is loud took all it could have
+
+    def room(self, *, loud: bool) -> int:
+        """How many leases there is room for, however many rows they have."""
+        if self.pressed and not loud:
+            return 0
+        rows = min(self._most[True] - sum(self._taken.values()), self._most[loud] - self._taken[loud])
+        return rows // self._chunk
+
+    def take(self, rows: int, *, loud: bool) -> None:
+        self._taken[loud] += min(rows, self._chunk)
+
+    def free(self, rows: int, *, loud: bool) -> None:
+        self._taken[loud] -= min(rows, self._chunk)
+        self._freed.set()
+
+    async def freed(self, within_s: float) -> None:
+        """Wait, so long at most, for a lane that was freed since the last time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._freed.wait()
+        self._freed.clear()
+
+
+class Turns:
+    """The chains of one loudness. Who is new stands last, and who had a turn again; who had nothing keeps its place."""
+
+    def __init__(self, lanes: int, chunk: int) -> None:
+        self._all, self._chunk = lanes * chunk, chunk  # rows
+        self._places: dict[str, int] = {}
+        self._last = count()
+        self._waits = set[str]()  # had something when they were last asked, or may have by now
+        self._had = Counter[str]()  # rows of the turn that goes on
+        self._held: defaultdict[str, dict[str, int]] = defaultdict(dict)  # rows by chain and lease
+
+    def order(self, chains: Sequence[str]) -> list[str]:
+        """Of all there are, those that may have more, in their turn."""
+        new = [chain for chain in chains if chain not in self._places]
+        self._waits = (self._waits | set(new)).intersection(chains)
+        self._places = {chain: self._places[chain] if chain in self._places else next(self._last) for chain in chains}
+        share = self._share()
+        short = [chain for chain in chains if chain not in self._held or sum(self._held[chain].values()) < share]
+        return sorted(short, key=self._places.__getitem__)
+
+    def expect(self, chain: str) -> None:
+        """It may have something by now."""
+        if chain in self._places:
+            self._waits.add(chain)
+
+    def nothing(self, chain: str) -> None:
+        """It was asked, and has nothing."""
+        self._waits.discard(chain)
+        self._had.pop(chain, None)
+
+    def take(self, lease: Lease) -> None:
+        """This is of its turn, which is over when that makes a chunk."""
+        chain, rows = chain_of(lease.alert_id), min(len(lease.rows), self._chunk)
+        self._waits.add(chain)
+        self._held[chain][lease.name] = rows
+        self._had[chain] += rows
+        if self._had[chain] >= self._chunk:
+            self._places[chain] = next(self._last)
+            del self._had[chain]
+
+    def free(self, lease: Lease) -> None:
+        """It was drained, or given back."""
+        chain = chain_of(lease.alert_id)
+        self._held[chain].pop(lease.name, None)
+        if not self._held[chain]:
+            del self._held[chain]
+
+    def over(self, lease: Lease) -> bool:
+        """Whether its chain has more than its share with this one: others wait that did not when it was taken."""
+        rows, share = 0, self._share()
+        for name, of_lease in self._held[chain_of(lease.alert_id)].items():
+            rows += of_lease
+            if name == lease.name:
+                break
+        return rows > share
+
+    def _share(self) -> int:
+        """Rows that each may have under way: of a lane at least."""
+        return max(self._chunk, self._all // max(1, len(self._waits)))

@@ -1,0 +1,50 @@
+"""The store's time, for all that begins or ends by a moment, whatever the machine's own clock says (ops/decisions/0045).
+
+Scripts read the server's clock. What is decided outside of them, an end, a start, how long a carrier may try, who sleeps, is decided by
+the same one, or a process whose clock is fast would end what the scripts still send.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from alertd.background import repeated
+from alertd.clock import SystemClock
+from alertd.store.connection import Connection, StoreUnavailableError
+
+#: So long, at most, it shows another time after the server's clock was set, or another server has taken over. Between two looks this
+#: machine counts the time, which it does right to a few microseconds a second.
+HEAR_S = 1.0
+
+
+class StoreClock(SystemClock):
+    """Wall time as the store's server has it. It has to be heard once before it is asked."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._db = connection
+        self._began_ms = -math.inf  # what the server's clock showed when `monotonic` was 0
+
+    def now_ms(self) -> int:
+        """UNIX time in milliseconds: not ahead of the server's, and behind it by no more than an answer took to come."""
+        return int(self._began_ms + 1000 * self.monotonic()) + self._db.skew_ms
+
+    async def hear(self) -> None:
+        """Ask the server. Raises StoreUnavailableError."""
+        asked_ms = 1000 * self.monotonic()
+        seconds, microseconds = await self._db.execute("TIME")
+        shown_ms = 1000 * int(seconds) + int(microseconds) / 1000
+        # It showed that at some moment between the two: what was found before stands if it fits, so that it goes without jumps.
+        self._began_ms = min(max(self._began_ms, shown_ms - 1000 * self.monotonic()), shown_ms - asked_ms)
+
+    @asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """Hears it now, and again as long as this lasts. Raises StoreUnavailableError where it cannot be heard at first."""
+        await self.hear()
+        async with repeated("store's clock", self._hear_again, HEAR_S, self):
+            yield
+
+    async def _hear_again(self) -> None:
+        with suppress(StoreUnavailableError):  # whoever needs the store tells of that, and time goes on without it
+            await self.hear()

@@ -1,0 +1,19 @@
+-- Permits that nothing was sent for. As much of them as would not have come again by now, had nobody taken any since: the rest is in the
+-- bucket already, and would make it more than full. Or the leave to try a carrier that rests, if that is this one's still.
+-- KEYS: 1 limiter
+-- ARGV: 1 permits a second, 2 permits, 3 skew (ms), 4 their mark, as `take` gave it ('' where that was this moment), 5 "1" for what is
+--       loud, 6 "1" where one message was to try the carrier
+-- Returns: 1
+if ARGV[6] == '1' then
+  if redis.call('HGET', KEYS[1], 'probe') == ARGV[4] then redis.call('HDEL', KEYS[1], 'probe') end
+  return 1
+end
+local t = redis.call('TIME')
+local now = t[1] * 1000000 + t[2] + ARGV[3] * 1000
+local worth = ARGV[2] * 1000000 / ARGV[1]
+if ARGV[4] ~= '' then worth = math.min(worth, math.max(0, ARGV[4] - now)) end
+for _, field in ipairs(ARGV[5] == '1' and {'tat'} or {'tat', 'ramped'}) do
+  local tat = redis.call('HGET', KEYS[1], field)
+  if tat then redis.call('HSET', KEYS[1], field, string.format('%.0f', tat - worth)) end
+end
+return 1

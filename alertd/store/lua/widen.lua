@@ -1,0 +1,26 @@
+-- A neighbour permits its ground: the alert is told there as well, by a version that takes the place of what told it before.
+-- KEYS: 1 chain
+-- ARGV: 1 alert id, 2 states it may be in (comma before and after each), 3 revision that was seen, 4 the chain's last version that was
+--       seen, 5 id of the version, 6 area (packed), 7 audience (deltas, zlib), 8 people, 9 skew, 10 the neighbour, 11 the key that permits it,
+--       12 number of the arguments that are fields to set on the alert, 13... these, and the fields of the version
+-- Returns: {1 or 0, the state it has; 'changed' or 'expired' where that is why not, 'again' where somebody else was first}
+local chain, alert, version = KEYS[1], ARGV[1], ARGV[5]
+local alert_key, version_key = key(chain, 'version', alert), key(chain, 'version', version)
+local state, misfit = standing(alert_key, ARGV[2], ARGV[3])
+if misfit then return misfit end
+local last = redis.call('HGET', chain, 'last') or '1'
+if last ~= ARGV[4] then return {0, 'again'} end
+local now, fields = chain_now(chain, ARGV[9]), tonumber(ARGV[12])
+if now >= tonumber(redis.call('HGET', alert_key, 'expires')) then return {0, 'expired'} end
+redis.call('HSET', version_key, 'created', now, 'start', now, 'people', ARGV[8], 'cursor', 0, 'rows', 0, 'batches', 0, 'planned', 0,
+  unpack(ARGV, 13 + fields))
+redis.call('HSET', chain, 'last', last + 1)
+take_place(chain, alert, version, now)
+redis.call('HSET', chain, 'keys', (redis.call('HGET', chain, 'keys') or '') .. ' ' .. ARGV[11])
+redis.call('HSET', alert_key, unpack(ARGV, 13, 12 + fields))
+redis.call('SET', key(chain, 'area', alert), ARGV[6])
+redis.call('SET', key(chain, 'area', version), ARGV[6])
+redis.call('SET', key(chain, 'audience', version), ARGV[7])
+tell(chain, alert, now, 'permission_granted', {rev = tostring(redis.call('HINCRBY', alert_key, 'rev', 1)), organisation = ARGV[10]})
+enter(chain, version, 'approved', now)
+return {1, state}

@@ -1,0 +1,81 @@
+"""What neighbouring organisations are asked for: where each finds it, and how an answer is written into the alert."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from alertd.alerts import SHOWN
+from alertd.ids import chain_of
+from alertd.store import keys
+from alertd.store.alert_records import GRANTED, AlertRecord, Seals, listed, said
+from alertd.store.alerts import Alerts
+from alertd.store.connection import Connection
+from alertd.store.frozen import Frozen, pack_audience
+
+#: Of each organisation the latest that it was asked about; five times what it is shown.
+REMEMBERED = 1_000
+
+
+class Permits:
+    """The repository of these. The alert's record is the authority; an entry of an organisation's list only leads to it."""
+
+    def __init__(self, connection: Connection, alerts: Alerts) -> None:
+        self._db = connection
+        self._alerts = alerts
+
+    async def note(self, orgs: Iterable[str], chain: str, now_ms: int) -> None:
+        """Neighbours are about to be asked: written before the alert is approved, so that no crash hides it from them."""
+        names = [keys.org(org, "asked") for org in orgs]
+        if names:  # asked again it is the latest again: an organisation is shown the latest alone
+            await self._db.execute_many([("ZADD", name, "GT", now_ms, chain) for name in names])
+            await self._db.execute_many([("ZREMRANGEBYRANK", name, 0, -REMEMBERED - 1) for name in names])
+
+    async def of(self, org: str, limit: int) -> list[str]:
+        """The latest alerts that an organisation was, or was about to be, asked about, newest first."""
+        found = await self._db.execute("ZREVRANGE", keys.org(org, "asked"), 0, limit - 1)
+        return [chain.decode() for chain in found]
+
+    async def drop(self, org: str, chains: Iterable[str]) -> None:
+        """Nothing is left of these alerts."""
+        if gone := list(chains):
+            await self._db.execute("ZREM", keys.org(org, "asked"), *gone)
+
+    async def teller(self, chain: str) -> str:
+        """The version that tells an alert now."""
+        return (await self._db.execute("HGET", keys.chain(chain), "teller") or chain.encode()).decode()
+
+    async def answer(self, record: AlertRecord, word: str, org: str, fields: Mapping[str, str]) -> tuple[bool, str]:
+        """Set fields of an alert that is told, durably, if it still is of `record.rev`; `word` is what the event is called. Answers whether it
+        was done, and the state it has ('changed' or 'expired' where that is why not).
+        """
+        seals = Seals(record.id, self._db.codec.master, record.box)
+        await self._alerts.enliven(record.id, works=False)
+        flat = [part for name, text in fields.items() for part in (name, seals.seal(name, text))]
+        done, old = await self._db.run_durably(
+            "permit", [keys.chain(record.id)], record.id, listed(SHOWN), record.rev, self._db.skew_ms, word, org, *flat
+        )
+        return bool(done), old.decode()
+
+    async def widen(
+        self, alert: AlertRecord, version: AlertRecord, area: bytes, audience: Frozen, *, org: str, key: str
+    ) -> tuple[bool, str]:
+        """Make an alert what `alert` says, with an area (packed) that a neighbour's ground is part of, and open the gate of the version that
+        tells its audience, durably and all or nothing, if the alert is of the revision it has here and the version is its next.
+        Answers as `answer` does, or 'again' for another last version.
+        """
+        box = await self._alerts.case_box(alert.case, alert.id)
+        shard, seals = keys.shard_of(alert.id), Seals(alert.id, self._db.codec.master, box)
+        await self._db.execute("ZADD", keys.expiry(shard), version.expires, version.id)
+        await self._alerts.enliven(alert.id)  # before the state, so that no crash hides it
+        names = ("permissions", "permitted_by", "permission_why", "regions", "changes")
+        fields = [part for name in names for part in (name, seals.seal(name, getattr(alert, name)))]
+        fields += [GRANTED, alert.grounds[GRANTED]]
+        last = int(version.id.removeprefix(f"{chain_of(version.id)}-")) - 1
+        done, old = await self._db.run_durably(
+            "widen", [keys.chain(alert.id)], alert.id, listed(SHOWN), alert.rev, last, version.id, area,
+            pack_audience(audience.numbers, audience.rings), len(audience.numbers), self._db.skew_ms, org, f"{org}:{key}",
+            len(fields), *fields, "alerted", version.alerted, *said(version, Seals(version.id, self._db.codec.master, box)),
+        )  # fmt: skip
+        if done:
+            await self._alerts.enliven(alert.id)  # again, as where it is approved
+        return bool(done), old.decode()

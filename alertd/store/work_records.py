@@ -1,0 +1,159 @@
+"""What is planned, leased, settled and reported late, and how scripts are told and tell it."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from alertd.alerts import ATTEMPTS_MASK, FLAG_DOUBT, FLAG_UNSENT, State
+
+REF_BYTES = 6
+_OUTCOME = struct.Struct("<IBBBBI")
+
+
+def pack_ref(number: int, address: int) -> bytes:
+    """6 bytes: subscriber number (40 bits, little endian), address number."""
+    return number.to_bytes(5, "little") + bytes((address,))
+
+
+def unpack_refs(blob: bytes) -> list[tuple[int, int]]:
+    """The (subscriber number, address number) pairs of a blob of references."""
+    return [(int.from_bytes(blob[i : i + 5], "little"), blob[i + 5]) for i in range(0, len(blob), REF_BYTES)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Alike:
+    """What the references of a batch have in common."""
+
+    channel: str
+    language: str
+    format: str = "text"
+    ring: int = 0
+    again: bool = False  # they were told the alert before, and are told that it was changed
+    unheard: bool = False  # only those who do not acknowledge it on a screen
+
+    @property
+    def words(self) -> str:
+        marks = f"{' again' if self.again else ''}{' unheard' if self.unheard else ''}"
+        return f"{self.language} {self.format} {self.ring}{marks}"
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast messages may go: all that have the same `name` together."""
+
+    name: str
+    per_min: int
+
+    @property
+    def words(self) -> str:
+        return f"{self.name} {60_000 / self.per_min:.3f}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class When:
+    """What rings wait for, by their numbers: so long after the approval, a pace; those who may be heard of wait `late_ms` longer."""
+
+    delays_ms: Mapping[int, int] = field(default_factory=dict)
+    paces: Mapping[int, Pace] = field(default_factory=dict)
+    late_ms: int = 0
+
+    def of(self, alike: Alike) -> tuple[int, str]:
+        """The delay and the words of the pace of what has this in common. Whoever is told again is told at once."""
+        late_ms = self.late_ms * alike.unheard
+        if alike.again:
+            return late_ms, ""
+        pace = self.paces.get(alike.ring)
+        return self.delays_ms.get(alike.ring, 0) + late_ms, pace.words if pace else ""
+
+
+AT_ONCE = When()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lease:
+    """References one worker may try now."""
+
+    name: str
+    alert_id: str
+    batch: str
+    alike: Alike
+    rows: list[int]
+    refs: list[tuple[int, int]]
+    tries: list[int]  # attempts made before
+    doubted: list[bool]  # whether one of them may have arrived
+    carriers: list[int]  # the last that each was given to; 0 is none
+    lost: int  # attempts found open from a holder that went silent
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What became of the attempt that a lease made at a row. `state` QUEUED means: again, after `delay_ms`."""
+
+    row: int
+    state: State
+    reason: int
+    carrier: int
+    delay_ms: int = 0
+    doubt: bool = False  # this or an earlier attempt may have been sent although it will be tried again
+    unsent: bool = False  # nothing was written: the attempt does not count
+
+    def pack(self) -> bytes:
+        flags = (FLAG_DOUBT if self.doubt else 0) | (FLAG_UNSENT if self.unsent else 0)
+        return _OUTCOME.pack(self.row, flags, self.state, self.reason, self.carrier, min(self.delay_ms, 2**32 - 1))
+
+
+@dataclass(frozen=True, slots=True)
+class LateReport:
+    """What became of a row after its carrier took it; `old` are the states it may come from."""
+
+    alert_id: str
+    row: int
+    channel: str
+    state: State
+    reason: int
+    old: Sequence[State]
+
+
+class Reported(NamedTuple):
+    """What a late report came to."""
+
+    old: int  # the state that the row had; 0 for no such row
+    took_ms: int  # from its hand-over, where it is delivered with this; -1 elsewhere
+
+
+class Gate(StrEnum):
+    """What the gate says."""
+
+    GO = "go"
+    LOST = "lost"  # someone else has the lease
+    CLOSED = "closed"  # nothing of this version is sent any more
+    HELD = "held"  # not now
+
+
+def leased(name: str, channel: str, given: Sequence[Any]) -> Lease:
+    """A lease of this name on what a script gave of a channel."""
+    version, batch, header, rows, refs, tries, carriers, lost = given
+    _, language, form, ring, *marks, _, _ = header.decode().split(" ")
+    return Lease(
+        name=name,
+        alert_id=version.decode(),
+        batch=batch.decode(),
+        alike=Alike(
+            channel=channel,
+            language=language,
+            format=form,
+            ring=int(ring),
+            again="again" in marks,
+            unheard="unheard" in marks,
+        ),
+        rows=list(struct.unpack(f"<{len(rows) // 4}I", rows)),
+        refs=unpack_refs(refs),
+        tries=[tried & ATTEMPTS_MASK for tried in tries],
+        doubted=[tried >= FLAG_DOUBT for tried in tries],
+        carriers=list(carriers),
+        lost=lost,
+    )

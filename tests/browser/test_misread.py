@@ -1,0 +1,206 @@
+"""What an operator at three in the morning could misread: an hour that is waited for, two alerts of one name, a code for a name."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from alertd.console.words import modules
+from tests.acceptance.conftest import Served
+from tests.acceptance.test_messages import GENERAL
+from tests.browser.desks import STATIC, desk
+from tests.browser.test_keep import TOO_WIDE, check_in_both_lights
+from tests.browser.test_organisation import come
+
+pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
+
+BOW_TIE = {"type": "Polygon", "coordinates": [[[-6.0, 37.3], [-5.9, 37.4], [-5.9, 37.3], [-6.0, 37.4], [-6.0, 37.3]]]}
+NOBODY = [
+    {
+        "days": [("mon", "tue", "wed", "thu", "fri", "sat", "sun")[(datetime.now(UTC).weekday() + 3) % 7]],
+        "from": "10:00",
+        "to": "11:00",
+    }
+]
+
+
+def submitted(served: Served, alert: dict[str, Any], key: str, **more: Any) -> str:
+    status, taken = served.call("POST", "/v1/alerts", {**alert, "target": {"regions": ["41091"]}, **more}, key)
+    assert status == 202, taken
+    return str(taken["id"])
+
+
+async def test_what_is_approved_and_waits_for_its_hour_says_so(
+    served: Served, plain: Browser, ana: str, bea: str, alert: dict[str, Any]
+):
+    """Now and the alert say that nobody is told before, and until when; it does not stand among what goes out."""
+    starts = (datetime.now(UTC) + timedelta(hours=5)).isoformat()
+    alert_id = submitted(served, alert, ana, starts=starts)
+    async with desk(plain, served.url) as window:
+        page = window.page
+        await window.sign_in(bea)
+        await expect(page.locator(".alert-card")).to_contain_text("Once approved it waits until")
+        assert served.call("POST", f"/v1/alerts/{alert_id}/approve", {}, bea)[0] == 200
+        due = page.locator(".part", has_text="Scheduled")
+        await expect(due).to_contain_text("Approved, and nobody is told before")
+        await expect(page.locator(".live-card")).to_have_count(0)
+        await expect(page.get_by_text("No alert is going out.")).to_be_visible()
+        await check_in_both_lights(window)
+        await due.get_by_role("link", name="Open").click()
+        await expect(page.locator(".is-due")).to_contain_text("Approved, and nobody is told before")
+        await expect(page.locator(".is-due")).to_contain_text("It goes out by itself then")
+        await check_in_both_lights(window)
+        await page.set_viewport_size({"width": 360, "height": 740})
+        assert await page.evaluate(TOO_WIDE) == 0
+
+
+async def test_a_water_cut_has_nothing_of_a_child_to_be_verified(
+    served: Served, plain: Browser, ana: str, bea: str, alert: dict[str, Any]
+):
+    """Whoever approves a general alert sees no empty answers to questions that nobody asked."""
+    general = {**GENERAL, "status": "Actual", "expires": alert["expires"], "target": {"regions": ["41091"]}}
+    status, taken = served.call("POST", "/v1/alerts", general, ana)
+    assert status == 202, taken
+    async with desk(plain, served.url) as window:
+        await window.sign_in(bea)
+        await window.page.goto(f"{served.url}/console#/alerts/{taken['id']}")
+        await window.page.get_by_text("What exactly will happen").wait_for()
+        await expect(window.page.locator(".verified")).to_have_count(0)
+        assert "empty" not in await window.page.locator("main").inner_text()
+
+
+async def test_two_alerts_of_one_name_can_be_told_apart(
+    served: Served, plain: Browser, ana: str, bea: str, alert: dict[str, Any]
+):
+    """Each says of which case it is, when it was made and how its id ends; one that has no twin does not."""
+    ids = [submitted(served, alert, ana, external_id=f"twin-{i}", status="Exercise") for i in (1, 2)]
+    child = {**alert["case"]["children"][0], "name": {"public": "Otra"}}
+    alone = submitted(
+        served, alert, ana, external_id="alone", status="Exercise", case={**alert["case"], "children": [child]}
+    )
+    async with desk(plain, served.url) as window:
+        await window.sign_in(bea)
+        for one in ids:
+            card = window.page.locator(".card, .line", has=window.page.locator(f"a[href='#/alerts/{one}']"))
+            await expect(card.locator(".apart code")).to_have_text(f"…{one[21:]}")
+        other = window.page.locator(".card, .line", has=window.page.locator(f"a[href='#/alerts/{alone}']"))
+        await expect(other).to_have_count(1)
+        await expect(other.locator(".apart")).to_have_count(0)
+        await check_in_both_lights(window)
+
+
+async def test_what_an_updated_alert_did_not_send_was_left_to_the_next_version(
+    served: Served, plain: Browser, ana: str, bea: str, alert: dict[str, Any]
+):
+    """It is not lost: how many there are is said, with the way to the version that tells them."""
+    alert_id = submitted(served, alert, ana, policy={**alert.get("policy", {}), "pace_per_min": 1})
+    assert served.call("POST", f"/v1/alerts/{alert_id}/approve", {}, bea)[0] == 200
+    served.wait_for(
+        lambda: sum(one["accepted"] + one["delivered"] for one in served.progress(alert_id)["channels"].values()) > 0
+    )
+    said = served.call("GET", f"/v1/alerts/{alert_id}")[1]["alert"]
+    later = {**said, "author": {**said["author"], "subject": None}, "notify": "full"}
+    status, update = served.call("POST", f"/v1/alerts/{alert_id}/updates", later, ana)
+    assert status == 202, update
+    assert served.call("POST", f"/v1/alerts/{update['id']}/approve", {}, bea)[0] == 200
+    async with desk(plain, served.url) as window:
+        await window.sign_in(bea)
+        await window.page.goto(f"{served.url}/console#/alerts/{alert_id}")
+        left = window.page.locator(".left-to")
+        await expect(left).to_contain_text("left to the next version")
+        await expect(window.page.locator(".verdict")).to_have_text("The next version tells the rest.")
+        await window.check_readable()
+        await left.get_by_role("link").click()
+        await expect(window.page.locator(".page")).to_contain_text("This version tells of an alert")
+    assert served.call("POST", f"/v1/alerts/{alert_id}/close", {"outcome": "Found, well"}, ana)[0] == 200
+
+
+async def test_the_last_step_on_call_promises_no_next_one(served: Served, plain: Browser, ana: str):
+    """Of a step without anybody at this hour the next is called at once; after the last there is none, and nothing says so."""
+    desks = [
+        {
+            "people": [
+                {"name": f"Desk {i}", "addresses": [{"channel": "sms", "number": "+34600000001"}], "hours": NOBODY}
+            ]
+        }
+        for i in (1, 2)
+    ]
+    assert served.call("PUT", "/v1/oncall", {"time_zone": "UTC", "steps": desks})[0] == 200
+    async with desk(plain, served.url) as window:
+        await window.sign_in(ana)
+        await window.page.goto(f"{served.url}/console#/oncall")
+        steps = window.page.locator(".rota-step")
+        await expect(steps.nth(0)).to_contain_text("the next step is called at once")
+        await expect(steps.nth(1)).to_contain_text("no step comes after this one")
+        await expect(steps.nth(1)).not_to_contain_text("at once")
+    assert served.call("PUT", "/v1/oncall", {"time_zone": "UTC", "steps": []})[0] == 200
+
+
+async def test_who_may_not_read_regions_is_told_why_there_are_codes(served: Served, plain: Browser):
+    """Codes stand in place of names, with the reason and whom to ask."""
+    before = served.call("GET", "/v1/organisations/default")[1]["organisation"]
+    ground = {**before, "jurisdiction": {"regions": ["ES-SE"], "polygons": []}}
+    assert served.call("PUT", "/v1/organisations/default", ground)[0] in {200, 201}
+    key = served.call("POST", "/v1/keys", {"subject": "carla@centre.example", "scopes": ["alerts:read"]})[1]["token"]
+    async with desk(plain, served.url, 403) as window:
+        await come(window, key)
+        await expect(window.page.locator(".grounds")).to_contain_text("You may not read regions")
+        await window.check_readable()
+    assert served.call("PUT", "/v1/organisations/default", before)[0] == 200
+
+
+async def test_what_is_mended_is_told_with_its_figures_in_the_reader_s_language(
+    served: Served, plain: Browser, ana: str
+):
+    """Before and after, not as a program's sentence in English."""
+    async with desk(plain, served.url) as window:
+        page = window.page
+        await page.add_init_script("localStorage.setItem('alertd.language', 'es')")
+        words = json.loads(modules(STATIC / "words.json")["words.es.js"].partition("default ")[2].rpartition(";")[0])
+        await page.goto(f"{served.url}/console")
+        await page.get_by_label(words["your-key"]).fill(ana)
+        await page.get_by_role("button", name=words["sign-in"]).click()
+        await page.get_by_role("button", name=words["sign-out"]).wait_for()
+        await page.goto(f"{served.url}/console#/new")
+        await page.get_by_role("button", name="Continuar").click()
+        paste = page.locator(".paste-form textarea")
+        if not await paste.is_visible():
+            await page.locator(".other-ways summary").click()
+        await paste.fill(json.dumps(BOW_TIE))
+        await page.locator(".paste-form button").click()
+        note = page.locator("[data-mended=crossed]")
+        await expect(note).to_contain_text("El contorno se cruzaba")
+        await expect(note).to_contain_text("km²")
+        await expect(note).not_to_contain_text("The outline")
+        await window.check_readable()
+
+
+async def test_a_refusal_says_what_one_does_about_it(served: Served, plain: Browser, ana: str, alert: dict[str, Any]):
+    """In the words of the screen, not of a program: an alert that is another's to read, too, has a next step."""
+    async with desk(plain, served.url, 404) as window:
+        await window.sign_in(ana)
+        await window.page.goto(f"{served.url}/console#/organisation/nobody")
+        refused = window.page.locator(".refused")
+        await expect(refused).to_contain_text("It may have been removed. Go back to the list.")
+        await expect(refused).not_to_contain_text("Look at the id.")
+        await window.check_readable()
+
+
+@pytest.mark.parametrize("language", ["en", "es", "fr", "ar"])
+async def test_the_head_takes_one_row(served: Served, plain: Browser, ana: str, language: str):
+    """At the width of a common desk, with all the screens that an administrator has."""
+    async with desk(plain, served.url, viewport={"width": 1360, "height": 860}) as window:
+        page = window.page
+        await window.sign_in(ana)
+        await page.evaluate("language => localStorage.setItem('alertd.language', language)", language)
+        await page.reload()
+        await page.locator(".stop-all").wait_for()
+        boxes = [await one.bounding_box() for one in await page.locator(".head > :not(.skip)").all()]
+        middles = [box["y"] + box["height"] / 2 for box in boxes if box]
+        assert len(middles) == 5
+        assert max(middles) - min(middles) < 10, middles
+        assert await page.evaluate(TOO_WIDE) == 0

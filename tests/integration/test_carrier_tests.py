@@ -1,0 +1,112 @@
+"""A carrier is tested by one message to an address of one's own: its words are fixed, it is sent by a worker, and counted and written down."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from alertd.app import Parts
+from alertd.service.carrier_tests import A_MINUTE, WORDS
+from alertd.store import keys
+from alertd.store.carrier_tests import WAITS_MS, CarrierTest, CarrierTestQueue
+from channels.sandbox import Sandbox
+from channels.sandbox.script import Rule
+from tests.integration.acts import ANA
+
+OWN = {"fcm": "token-of-mine", "text": "+34600000001", "relay": "me@centre.example"}
+
+
+async def headers(parts: Parts, org: str = "default", *, test: bool = False, **more: str) -> dict[str, str]:
+    _, token = await parts.access.create(org=org, subject="ana", scopes=frozenset({"admin"}), test=test)
+    return {"Authorization": f"Bearer {token}", **more}
+
+
+async def sent_by(client: Any, parts: Parts, name: str, to: str, **more: Any) -> Any:
+    """Asks, while a worker works; the answer and its status."""
+    named = more.pop("headers", None) or await headers(parts)
+    asked = asyncio.create_task(client.post(f"/v1/carriers/{name}/test", json={"to": to, **more}, headers=named))
+    while not asked.done():
+        await parts.carrier_tests.round()
+        await asyncio.wait([asked], timeout=0.05)
+    return (await asked).status, await (await asked).json()
+
+
+@pytest.mark.parametrize("name", OWN)
+async def test_one_message_says_that_it_is_a_test(client: Any, parts: Parts, sandbox: Sandbox, name: str):
+    """By this carrier, to this address, once; the audit has what came of it and no address."""
+    status, told = await sent_by(client, parts, name, OWN[name])
+    assert (status, told["carrier"], told["answer"], told["reason"]) == (200, name, "accepted", "none")
+    carrier = {"fcm": sandbox.push, "text": sandbox.sms, "relay": sandbox.mail}[name]
+    assert sum(count for _, _, _, count, _, _ in carrier.recorded) == 1
+    entries = await parts.audit.page("default", before=None, limit=2)
+    assert [(one.act, one.outcome, one.object) for one in entries] == [
+        ("carrier.test", "done", name),
+        ("carrier.test", "begun", name),
+    ]
+    assert OWN[name] not in str(entries)
+
+
+async def test_its_words_are_nobody_s_to_choose(client: Any, parts: Parts, sandbox: Sandbox):
+    """In the language that was asked for, and in no words of the caller's."""
+    assert (await sent_by(client, parts, "text", OWN["text"], language="es"))[1]["answer"] == "accepted"
+    [text] = sandbox.sms.bodies.values()
+    assert text == ": ".join(WORDS["es"])
+    status, told = await sent_by(client, parts, "text", OWN["text"], text="Call me")
+    assert (status, told["errors"][0]["pointer"]) == (400, "/text")
+
+
+async def test_what_the_carrier_says_is_told(client: Any, parts: Parts, sandbox: Sandbox):
+    """A refusal is a finding, not a failure of ours; what is no address of the channel is told before anything is sent."""
+    sandbox.sms.script.set(Rule("+346", "invalid-number"))
+    assert (await sent_by(client, parts, "text", OWN["text"]))[1]["answer"] == "never"
+    status, told = await sent_by(client, parts, "relay", OWN["text"])
+    assert (status, told["errors"][0]["pointer"]) == (400, "/to")
+    assert (await sent_by(client, parts, "nobody", OWN["text"]))[0] == 404
+
+
+async def test_asked_again_under_its_key_it_is_sent_once(client: Any, parts: Parts, sandbox: Sandbox):
+    """Whoever lost the answer hears it again."""
+    named = await headers(parts, **{"Idempotency-Key": "once"})
+    first, again = [await sent_by(client, parts, "text", OWN["text"], headers=named) for _ in range(2)]
+    assert first == again
+    assert len(sandbox.sms.bodies) == 1
+
+
+async def test_a_carrier_is_tested_a_few_times_a_minute(client: Any, parts: Parts):
+    """More would be a way to annoy somebody."""
+    answers = [(await sent_by(client, parts, "text", OWN["text"]))[0] for _ in range(A_MINUTE + 1)]
+    assert answers == [200] * A_MINUTE + [429]
+
+
+async def test_who_may_not_and_when_nothing_is_sent(client: Any, parts: Parts, sandbox: Sandbox):
+    """Another organisation, a test key; and nobody at all while all sending is stopped."""
+    for named in (await headers(parts, "police"), await headers(parts, test=True)):
+        assert (await sent_by(client, parts, "text", OWN["text"], headers=named))[0] == 403
+    await parts.stopping.stop("service", ANA, "reason")
+    assert (await sent_by(client, parts, "text", OWN["text"]))[1]["type"] == "/problems/stop-active"
+    assert sandbox.sms.bodies == {}
+
+
+async def test_a_carrier_that_says_nothing_keeps_no_other_test_waiting(client: Any, parts: Parts, sandbox: Sandbox):
+    """Whoever tests all their carriers hears of those that work while one is silent."""
+    sandbox.sms.script.set(Rule("+346", "stall", delay_s=14))
+    named = await headers(parts)
+    silent = asyncio.create_task(client.post("/v1/carriers/text/test", json={"to": OWN["text"]}, headers=named))
+    while not sandbox.sms.recorded:
+        await parts.carrier_tests.round()
+        await asyncio.wait([silent], timeout=0.05)
+    status, told = await sent_by(client, parts, "relay", OWN["relay"], headers=named)
+    assert (status, told["answer"]) == (200, "accepted")
+    assert not silent.done()
+    silent.cancel()
+    await parts.carrier_tests.close()
+
+
+async def test_what_no_worker_takes_is_not_kept(parts: Parts):
+    """It holds somebody's address, and nobody waits for it any more."""
+    test = CarrierTest(id="1", carrier="text", to=OWN["text"], language="en", until=0)
+    await CarrierTestQueue(parts.db).add(test)
+    left_ms = await parts.db.execute("PTTL", keys.CARRIER_TESTS)
+    assert 0 < left_ms <= WAITS_MS

@@ -1,0 +1,217 @@
+"""An alert that is approved to start later: told from then on, to whoever is there then, or to nobody where it is not what was approved."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from alertd.alerts import AlertState
+from alertd.app import Parts
+from alertd.errors import Problem
+from alertd.service.starting import Starting
+from alertd.store.alerts import AlertRecord
+from tests.integration.acts import ANA, BEA, CARL, alert_of, register, send, submitted, working
+from tests.integration.test_closing import Later
+
+HOUR_MS = 3_600_000
+PEOPLE = 40
+
+
+def at(hours: float) -> str:
+    return (datetime.now(UTC) + timedelta(hours=hours)).isoformat()
+
+
+async def slug(act: Any) -> str:
+    with pytest.raises(Problem) as refusal:
+        await act
+    return refusal.value.slug
+
+
+async def scheduled(parts: Parts, sample: dict[str, Any], **changes: Any) -> AlertRecord:
+    """Submitted by Ana for in two hours, approved by Bea."""
+    taken = await submitted(parts, sample, starts=at(2), **changes)
+    return await parts.approval.approve(taken.record.id, BEA)
+
+
+class Clock(Later):
+    """Of all who ask whether it is time, the store's scripts too."""
+
+    def __init__(self, parts: Parts) -> None:
+        super().__init__()
+        self._parts = parts
+        parts.approval._clock = self
+
+    def passes(self, hours: float) -> None:
+        self.ms += int(hours * HOUR_MS)
+        self._parts.db.skew_ms += int(hours * HOUR_MS)
+
+
+@pytest.fixture
+async def clock(parts: Parts) -> Clock:
+    await register(parts, PEOPLE)
+    return Clock(parts)
+
+
+async def tick(parts: Parts, clock: Clock) -> list[str]:
+    """What each of two workers does at the same moment. Answers what was due."""
+    workers = [Starting(parts.alerts, parts.approval, parts.audit, clock) for _ in range(2)]
+    due = await workers[0].due()
+    await asyncio.gather(*(worker.start(one) for worker in workers for one in due))
+    return due
+
+
+async def test_it_is_told_when_its_time_has_come_to_whoever_is_there(
+    parts: Parts, clock: Clock, sample: dict[str, Any]
+):
+    """Until then nobody is, and it shows nothing; whoever came since is told and whoever left is not, once each. The event and the audit
+    name whoever approved it.
+    """
+    record = await scheduled(parts, sample)
+    assert (record.state, record.approver, record.start) == (AlertState.SCHEDULED, BEA.subject, 0)
+    clock.passes(1.9)
+    assert await tick(parts, clock) == []
+    assert not await parts.worker().planner.plan(await parts.alerts.get(record.id))
+    await parts.registry.forget("p0")
+    await register(parts, 1, first=PEOPLE)
+    clock.passes(0.2)
+    assert await tick(parts, clock) == [record.id]
+    started = await parts.alerts.get(record.id)
+    assert (started.state, started.approver, started.people) == (AlertState.APPROVED, BEA.subject, PEOPLE)
+    assert await parts.worker().planner.plan(started)
+    await send(parts, started)
+    assert (await parts.work.counts(record.id))["push"]["accepted"] == PEOPLE
+    assert await tick(parts, clock) == []
+    entries = await parts.audit.page("default", before=None, limit=9)
+    assert {(one.by, one.outcome) for one in entries if one.act == "alert.start"} == {(BEA.subject, "done")}
+
+
+async def test_another_audience_than_was_approved_is_told_nothing(parts: Parts, clock: Clock, sample: dict[str, Any]):
+    """It says so, and waits for its second person, who sees the new count and has it told at once: its time has come."""
+    record = await scheduled(parts, sample)
+    await register(parts, PEOPLE, first=PEOPLE)
+    clock.passes(2.1)
+    await tick(parts, clock)
+    stopped = await parts.alerts.get(record.id)
+    assert (stopped.state, stopped.approver) == (AlertState.PENDING, "")
+    assert stopped.reason.startswith("It did not start. The audience is no longer the one that was seen.")
+    assert await tick(parts, clock) == []
+    assert await slug(parts.approval.approve(record.id, BEA)) == "audience-changed"
+    again = await parts.approval.approve(record.id, BEA, people=2 * PEOPLE)
+    assert (again.state, again.people) == (AlertState.APPROVED, 2 * PEOPLE)
+    entries = await parts.audit.page("default", before=None, limit=9)
+    told = [(one.outcome, one.facts["problem"]) for one in entries if one.act == "alert.start"]
+    assert set(told) == {("refused", "audience-changed")}
+
+
+async def test_it_is_called_off_before(parts: Parts, clock: Clock, sample: dict[str, Any]):
+    """Cancelled, nobody is told of anything, for nobody was told; and its time passes."""
+    record = await scheduled(parts, sample)
+    done = await parts.following.cancel(record.id, ANA, "She is home")
+    assert (done.record.state, done.told_by) == (AlertState.CANCELLED, None)
+    clock.passes(2.1)
+    await tick(parts, clock)
+    assert (await parts.alerts.get(record.id)).state is AlertState.CANCELLED
+    assert await parts.alerts.versions([record.id]) == [record.id]
+
+
+async def test_what_is_changed_is_approved_anew(parts: Parts, clock: Clock, sample: dict[str, Any]):
+    """While it is scheduled nobody changes it. Returned, it is approved by nobody any more, and does not start."""
+    record = await scheduled(parts, sample)
+    assert await slug(parts.intake.amend(record, {"level": "appeal"}, ANA)) == "precondition-failed"
+    await parts.approval.give_back(record.id, CARL, "another hour")
+    returned = await parts.alerts.get(record.id)
+    assert (returned.state, returned.approver) == (AlertState.RETURNED, "")
+    clock.passes(2.1)
+    await tick(parts, clock)
+    assert (await parts.alerts.get(record.id)).state is AlertState.RETURNED
+    await parts.intake.amend(returned, {"starts": at(4)}, ANA)
+    await parts.approval.submit(record.id, ANA)
+    assert await slug(parts.approval.approve(record.id, ANA)) == "same-person"
+    assert (await parts.approval.approve(record.id, BEA)).state is AlertState.SCHEDULED
+    clock.passes(2)
+    await tick(parts, clock)
+    assert (await parts.alerts.get(record.id)).state is AlertState.APPROVED
+
+
+async def test_no_other_approval_starts_it_early(parts: Parts, clock: Clock, sample: dict[str, Any]):
+    """Whoever approved it may say so again; another person, an update and its author alone do nothing to it."""
+    record = await scheduled(parts, sample)
+    assert (await parts.approval.approve(record.id, BEA)).rev == record.rev
+    assert await slug(parts.approval.approve(record.id, CARL)) == "precondition-failed"
+    update = alert_of(sample, level="appeal")
+    assert await slug(parts.updating.submit(record.id, update, "none", ANA)) == "precondition-failed"
+    waits = (await submitted(parts, sample, starts=at(2))).record
+    alone = parts.approval.approve_alone(waits, ANA, "nobody here", people=None, plates=())
+    assert await slug(alone) == "precondition-failed"
+    assert (await parts.alerts.get(record.id)).state is AlertState.SCHEDULED
+
+
+async def test_a_child_that_was_found_is_not_told_of_later(parts: Parts, clock: Clock, sample: dict[str, Any]):
+    """Hiding the case takes the approval away from what of it was to start."""
+    record = await scheduled(parts, sample)
+    await parts.following.stand_down_case(sample["case"]["number"], CARL, "found")
+    clock.passes(2.1)
+    await tick(parts, clock)
+    assert (await parts.alerts.get(record.id)).state is AlertState.RETURNED
+
+
+async def test_a_stop_keeps_it_from_starting(parts: Parts, clock: Clock, sample: dict[str, Any]):
+    """Until two people lift it."""
+    record = await scheduled(parts, sample)
+    await parts.stopping.stop("org:default", ANA, "A key is in the wrong hands")
+    clock.passes(2.1)
+    assert await tick(parts, clock) == [record.id]
+    assert (await parts.alerts.get(record.id)).state is AlertState.SCHEDULED
+    for who in (ANA, BEA):
+        await parts.stopping.resume("org:default", who)
+    await tick(parts, clock)
+    assert (await parts.alerts.get(record.id)).state is AlertState.APPROVED
+
+
+async def test_a_store_that_was_put_back_starts_nothing(parts: Parts, clock: Clock, sample: dict[str, Any]):
+    """It may have been called off since the copy was made."""
+    record = await scheduled(parts, sample)
+    await parts.restoring.settle("2026-01-01T00:00:00Z")
+    clock.passes(2.1)
+    await tick(parts, clock)
+    restored = await parts.alerts.get(record.id)
+    assert (restored.state, restored.approver) == (AlertState.RETURNED, "")
+
+
+@pytest.mark.parametrize("hours", [-1, 30])
+async def test_a_time_that_is_none_is_refused(parts: Parts, clock: Clock, sample: dict[str, Any], hours: int):
+    """One that has passed, or comes after the end."""
+    with pytest.raises(Problem) as refusal:
+        await submitted(parts, sample, starts=at(hours))
+    assert [fault.pointer for fault in refusal.value.faults] == ["/starts"]
+
+
+async def test_an_update_is_told_at_once(parts: Parts, clock: Clock, sample: dict[str, Any]):
+    """It has the start of its alert, which has come, and no other."""
+    start = at(2)
+    taken = await submitted(parts, sample, starts=start)
+    await parts.approval.approve(taken.record.id, BEA)
+    clock.passes(2.1)
+    await tick(parts, clock)
+    later = alert_of(sample, starts=at(3))
+    assert await slug(parts.updating.submit(taken.record.id, later, "none", ANA)) == "invalid-request"
+    update = await parts.updating.submit(taken.record.id, alert_of(sample, starts=start, level="appeal"), "none", ANA)
+    assert (await parts.approval.approve(update.record.id, BEA)).state is AlertState.APPROVED
+
+
+async def test_a_worker_starts_it(parts: Parts, sample: dict[str, Any]):
+    """Whichever runs then; a Test needs no second person, and starts as well."""
+    await register(parts, PEOPLE)
+    await register(parts, 5, first=PEOPLE, tester=True)
+    soon = (datetime.now(UTC) + timedelta(seconds=2)).isoformat()
+    taken = await submitted(parts, sample, starts=soon, status="Test")
+    record = await parts.approval.begin(taken.record, ANA)
+    assert record.state is AlertState.SCHEDULED
+    async with working(parts), asyncio.timeout(60):
+        while (now := await parts.alerts.get(record.id)).state is not AlertState.SENT:  # noqa: ASYNC110  the worker tells nobody here
+            await asyncio.sleep(0.05)
+    assert now.start >= record.starts
+    assert now.people == 5

@@ -1,0 +1,126 @@
+"""What begins and ends by a moment does so by the store's time, whatever the clock of a machine shows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from alertd.alerts import AlertState
+from alertd.app import Parts
+from alertd.store.clock import StoreClock
+from alertd.store.connection import Connection
+from channels.sandbox import Sandbox
+from channels.sandbox.script import Rule
+from tests.integration.acts import BEA, counts, planned, register, send, submitted
+
+HOUR_MS = 3_600_000
+
+
+class Server:
+    """A store whose clock is set by hand, and whose answers travel for as long as is said."""
+
+    skew_ms = 0
+
+    def __init__(self, shown_s: float) -> None:
+        self.shown_s, self.passed_s = shown_s, 0.0
+        self.there_s = self.back_s = 0.0
+
+    def passes(self, seconds: float) -> None:
+        self.passed_s += seconds
+        self.shown_s += seconds
+
+    async def execute(self, *command: str) -> tuple[int, int]:
+        assert command == ("TIME",)
+        self.passes(self.there_s)
+        shown = int(self.shown_s), round(self.shown_s % 1 * 1_000_000)
+        self.passes(self.back_s)
+        return shown
+
+
+class Shown(StoreClock):
+    """On a machine where no time passes but that which the server's clock shows."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(server)  # type: ignore[arg-type]
+        self._server = server
+
+    def monotonic(self) -> float:
+        return self._server.passed_s
+
+
+async def test_it_is_never_ahead_of_the_servers_clock():
+    """However long an answer takes it shows no later time than the server does, and one that came quickly stands against slow ones."""
+    server = Server(1_000_000.0)
+    clock = Shown(server)
+    for there_s, back_s, behind_ms in ((0.5, 2.0, 2000), (0.0, 0.25, 250), (1.0, 3.0, 250), (2.0, 0.0, 0)):
+        server.there_s, server.back_s = there_s, back_s
+        await clock.hear()
+        assert clock.now_ms() == 1000 * server.shown_s - behind_ms
+        server.passes(60)
+        assert clock.now_ms() == 1000 * server.shown_s - behind_ms
+
+
+@pytest.mark.parametrize("set_s", [3600.0, -3600.0])
+async def test_it_follows_a_clock_that_is_set(set_s: float):
+    """As soon as it is heard again: where the server's clock was put right, or another server has taken over."""
+    server = Server(1_000_000.0)
+    clock = Shown(server)
+    await clock.hear()
+    server.shown_s += set_s
+    await clock.hear()
+    assert clock.now_ms() == 1000 * server.shown_s
+
+
+async def test_before_it_was_heard_it_shows_nothing(store: Connection):
+    """Rather than the time of the machine."""
+    with pytest.raises(OverflowError):
+        StoreClock(store).now_ms()
+
+
+def at(parts: Parts, hours: float) -> str:
+    """So many hours after what the store's clock shows."""
+    shown_s = (datetime.now(UTC).timestamp() * 1000 + parts.db.skew_ms) / 1000
+    return (datetime.fromtimestamp(shown_s, UTC) + timedelta(hours=hours)).isoformat()
+
+
+async def test_a_fast_machine_ends_nothing_early(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+    """It is two hours ahead of the store: an alert that lasts for one is sent, and what its carrier does not take at first waits for
+    its next try, which the alert is there for.
+    """
+    parts.db.skew_ms = -2 * HOUR_MS
+    await register(parts, 20)
+    record = await planned(parts, sample, expires=at(parts, 1))
+    sandbox.push.script.set(Rule("token-", "unavailable", times=5))
+    await send(parts, record)
+    assert await counts(parts, record) == {"accepted": 15, "queued": 5}
+    worker = parts.worker()
+    await worker._expire()
+    await worker.ending.expire(record.id)
+    assert await parts.alerts.state(record.id) is AlertState.SENDING
+
+
+async def test_a_fast_machine_starts_nothing_early(parts: Parts, sample: dict[str, Any]):
+    """It is two hours ahead of the store: an alert that is to start in one waits."""
+    parts.db.skew_ms = -2 * HOUR_MS
+    await register(parts, 20)
+    taken = await submitted(parts, sample, starts=at(parts, 1), expires=at(parts, 5))
+    record = await parts.approval.approve(taken.record.id, BEA)
+    assert record.state is AlertState.SCHEDULED
+    worker = parts.worker()
+    await worker._start()
+    await worker.starting.start(record.id)
+    assert await parts.alerts.state(record.id) is AlertState.SCHEDULED
+    parts.db.skew_ms += HOUR_MS
+    await worker._start()
+    assert await parts.alerts.state(record.id) is AlertState.APPROVED
+
+
+async def test_a_slow_machine_ends_nothing_late(parts: Parts, sample: dict[str, Any]):
+    """It is two hours behind the store: an alert that lasted for one has ended."""
+    await register(parts, 20)
+    record = (await submitted(parts, sample, expires=at(parts, 1))).record
+    parts.db.skew_ms = 2 * HOUR_MS
+    await parts.worker()._expire()
+    assert await parts.alerts.state(record.id) is AlertState.EXPIRED

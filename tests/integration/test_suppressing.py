@@ -1,0 +1,275 @@
+"""Whoever wanted nothing more is not told again, whatever comes with the next import, and nobody else has that in clear."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from functools import partial
+from itertools import count
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from alertd.alerts import CHANNELS
+from alertd.app import Parts
+from alertd.registrations import PushAddress
+from alertd.service.claims import give_up
+from alertd.service.regions import Regions
+from alertd.service.registry import Entry, Registry
+from alertd.service.suppressing import Suppressing
+from alertd.store.codec import Codec
+from alertd.store.connection import Connection
+from alertd.store.drawn import Drawings
+from alertd.store.people import People
+from alertd.subscribers import AddressState
+from channels.smpp.inbox import Said
+from channels.smpp.words import Word
+from geofences.regions import Library
+from tests.integration.acts import counts, planned, register, registration, send
+from tests.integration.test_registry_races import Clock, CrashError, Held
+
+PUSH, SMS = CHANNELS.index("push"), CHANNELS.index("sms")
+ACTIVE, STOPPED = AddressState.ACTIVE, AddressState.STOPPED
+NUMBER = "+34600000000"  # of p0
+
+
+async def states(parts: Parts, name: str = "p0") -> dict[str, AddressState]:
+    """By channel."""
+    person = await parts.registry.get(name)
+    return {CHANNELS[a.channel]: AddressState(a.state) for a in person.addresses}
+
+
+async def say(parts: Parts, word: Word, number: str = NUMBER) -> None:
+    await parts.inbound("centre").said([Said(number, word, "")])
+
+
+async def test_stopped_forgotten_and_imported_again_is_not_told(parts: Parts, sample: dict[str, Any]):
+    """A case system knows nothing of a STOP: whoever comes with its next import is told by the other addresses alone."""
+    await register(parts, 25)
+    await say(parts, Word.STOP)
+    await parts.registry.forget("p0")
+    await register(parts, 1)
+    assert await states(parts) == {"push": ACTIVE, "sms": STOPPED, "mail": ACTIVE}
+    record = await planned(parts, sample, channels=["sms"])
+    assert await send(parts, record, "sms")
+    assert await counts(parts, record, "sms") == {"accepted": 24}
+
+
+@pytest.mark.parametrize("number", [NUMBER, NUMBER.removeprefix("+")])
+async def test_stop_of_a_number_that_nobody_has_holds_for_whoever_comes_with_it(parts: Parts, number: str):
+    """Written one by one, as one of many, added, or in place of another address."""
+    await say(parts, Word.STOP, number)
+    await register(parts, 1)
+    assert (await states(parts))["sms"] is STOPPED
+    await parts.registry.forget("p0")
+    await parts.registry.put("p0", registration(0, addresses=[{"channel": "push", "token": "t"}]))
+    await parts.registry.patch("p0", {"addresses": [{"channel": "sms", "number": NUMBER}]})
+    assert await states(parts) == {"sms": STOPPED}
+    await parts.suppressing.stop([(PUSH, "given-up")])
+    await parts.registry.put_address("p0", 2, PushAddress(channel="push", token="rotates"))
+    assert (await states(parts))["push"] is ACTIVE
+    await parts.registry.put_address("p0", 2, PushAddress(channel="push", token="given-up"))
+    assert (await states(parts))["push"] is STOPPED
+
+
+async def test_start_takes_it_back_for_whoever_has_the_number_and_whoever_comes(parts: Parts):
+    """Both where somebody has it and where nobody does."""
+    await register(parts, 1)
+    await say(parts, Word.STOP)
+    await say(parts, Word.START)
+    assert (await states(parts))["sms"] is ACTIVE
+    await say(parts, Word.STOP)
+    await parts.registry.forget("p0")
+    await say(parts, Word.START)
+    await register(parts, 1)
+    assert (await states(parts))["sms"] is ACTIVE
+
+
+async def test_leaving_by_one_click_is_on_the_list(parts: Parts):
+    """`Removal.stop` stands behind it: the address is stopped for whoever has it next."""
+    await register(parts, 1)
+    person = await parts.registry.get("p0")
+    assert not await parts.removal.stop(person.number, 1, lambda value: value != NUMBER)
+    assert await parts.suppressing.since((SMS, NUMBER)) is None
+    assert await parts.removal.stop(person.number, 1)
+    assert await parts.suppressing.since((SMS, NUMBER))
+    await parts.registry.forget("p0")
+    await parts.registry.put("other", registration(0))
+    assert (await states(parts, "other"))["sms"] is STOPPED
+
+
+async def test_the_list_keeps_the_first_time_and_counts_what_changed(parts: Parts):
+    """Said again it changes nothing; an address that is not listed is lifted without harm."""
+    await register(parts, 1)
+    assert await parts.suppressing.since((SMS, NUMBER)) is None
+    done = await parts.suppressing.stop([(SMS, NUMBER), (SMS, "+34699999999")])
+    assert (done.listed, done.changed) == (2, 1)
+    since = await parts.suppressing.since((SMS, NUMBER))
+    done = await parts.suppressing.stop([(SMS, NUMBER)])
+    assert (done.listed, done.changed) == (0, 0)
+    assert await parts.suppressing.since((SMS, NUMBER)) == since
+    done = await parts.suppressing.lift([(SMS, NUMBER)])
+    assert (done.listed, done.changed) == (1, 1)
+    done = await parts.suppressing.lift([(SMS, NUMBER)])
+    assert (done.listed, done.changed) == (0, 0)
+
+
+async def test_ten_thousand_addresses_are_taken_in_seconds(parts: Parts):
+    """As many as another provider brings along, a thousand of them of subscribers."""
+    await register(parts, 1_000)
+    began = monotonic()
+    done = await parts.suppressing.stop([(SMS, f"+346{i:08d}") for i in range(10_000)])
+    assert monotonic() - began < 10
+    assert (done.listed, done.changed) == (10_000, 1_000)
+    assert (await states(parts, "p999"))["sms"] is STOPPED
+
+
+async def test_an_import_asks_the_list_once_for_a_thousand(parts: Parts, redis: Redis, codec: Codec):
+    """Not once an address, and not at all where nobody brings another address."""
+
+    class Counting(Connection):
+        trips = 0
+
+        async def mget(self, names: Any) -> Any:
+            self.trips += any(name.startswith("{t:") for name in names)
+            return await super().mget(names)
+
+    store = Counting(redis, codec)
+    registry = Registry(People(store), parts.regions, parts.clock)
+    entries = [Entry(f"p{i}", registration(i)) for i in range(1_000)]
+    for _ in range(2):
+        await registry.put_many(entries)
+        assert store.trips == 1
+
+
+async def test_nothing_of_a_listed_address_is_in_the_store_in_clear(parts: Parts, redis: Redis):
+    """Neither in names nor in values."""
+    await say(parts, Word.STOP)
+    await parts.suppressing.stop([(PUSH, "token-of-maria")])
+    for name in await redis.keys("*"):
+        held = name + (await redis.dump(name) or b"")
+        assert b"34600000000" not in held
+        assert b"of-maria" not in held
+
+
+#: What is done to "+34600000000" by whoever writes a record, and what is there before.
+WRITES: dict[str, Any] = {
+    "new": lambda registry: registry.put("p0", registration(0)),
+    "add": lambda registry: registry.patch("p0", {"addresses": [{"channel": "sms", "number": NUMBER}]}),
+}
+BEFORE = {"new": None, "add": registration(0, addresses=[{"channel": "push", "token": "t"}])}
+
+
+async def meet(redis: Redis, codec: Codec, library: Library, write: str, *, word: Word, held: str, dies: bool) -> None:
+    """The writer, or whoever heeds the word, is held or dies before each of its round trips in turn; the other runs meanwhile."""
+    for trips in count():
+        await redis.flushall()
+        clock, store = Clock(), Connection(redis, codec)
+        slow = Held(redis, codec, trips, dies=dies)
+        regions = Regions(library, Drawings(store), Path("nowhere"), clock)
+        registry = Registry(People(slow if held == "writer" else store), regions, clock)
+        word_taker = Suppressing(People(slow if held == "word" else store), clock)
+        before = BEFORE[write]
+        if before:
+            await Registry(People(store), regions, clock).put("p0", before)
+        sure = Suppressing(People(store), clock)
+        if word is Word.START:
+            await sure.stop([(SMS, NUMBER)])
+        heed = word_taker.stop if word is Word.STOP else word_taker.lift
+        acts = {"writer": partial(WRITES[write], registry), "word": partial(heed, [(SMS, NUMBER)])}
+        first = asyncio.ensure_future(_quietly(acts.pop(held)()))
+        reached = asyncio.ensure_future(slow.is_there.wait())
+        await asyncio.wait([first, reached], return_when=asyncio.FIRST_COMPLETED)
+        await next(iter(acts.values()))()
+        slow.may_go.set()
+        await first
+        if dies:  # whoever died comes again: the carrier was told nothing, and the import was not answered
+            clock.seconds += 120
+            again = Registry(People(store), regions, clock)
+            await (WRITES[write](again) if held == "writer" else getattr(sure, heed.__name__)([(SMS, NUMBER)]))
+        person = await Registry(People(store), regions, clock).get("p0")
+        state = next(a.state for a in person.addresses if a.channel == SMS)
+        assert state == (STOPPED if word is Word.STOP else ACTIVE), trips
+        if not slow.is_there.is_set():
+            reached.cancel()
+            return
+
+
+async def _quietly(act: Any) -> None:
+    with contextlib.suppress(CrashError):
+        await act
+
+
+@pytest.mark.parametrize("dies", [False, True])
+@pytest.mark.parametrize("held", ["writer", "word"])
+@pytest.mark.parametrize("word", [Word.STOP, Word.START])
+@pytest.mark.parametrize("write", BEFORE)
+async def test_a_word_that_comes_while_a_record_is_written_is_heeded(
+    redis: Redis, codec: Codec, library: Library, write: str, word: Word, held: str, dies: bool
+):
+    """Between any two steps of either, and if either dies there and comes again."""
+    await meet(redis, codec, library, write, word=word, held=held, dies=dies)
+
+
+async def test_a_stop_is_heeded_even_while_the_claim_of_what_is_added_is_withdrawn(
+    parts: Parts, redis: Redis, codec: Codec
+):
+    """The same address was dropped a moment ago, and whoever dropped it gives up the claim of whoever adds it: a STOP finds nobody then."""
+    await parts.registry.put("p0", BEFORE["add"])
+    await parts.registry.put("p0", registration(0, addresses=[{"channel": "sms", "number": NUMBER}]))
+    person = await parts.registry.get("p0")
+    await parts.registry.put("p0", BEFORE["add"])
+    for trips in count():
+        slow = Held(redis, codec, trips)
+        adding = asyncio.ensure_future(WRITES["add"](Registry(People(slow), parts.regions, parts.clock)))
+        reached = asyncio.ensure_future(slow.is_there.wait())
+        await asyncio.wait([adding, reached], return_when=asyncio.FIRST_COMPLETED)
+        await give_up(parts.people, [(person.number, person.addresses[0])])
+        await parts.suppressing.stop([(SMS, NUMBER)])
+        slow.may_go.set()
+        await adding
+        assert await states(parts) == {"sms": STOPPED}, trips
+        if not slow.is_there.is_set():
+            reached.cancel()
+            return
+        await parts.registry.put("p0", BEFORE["add"])
+        await parts.suppressing.lift([(SMS, NUMBER)])
+
+
+@pytest.mark.parametrize("trips", range(4))
+async def test_whoever_dies_while_a_stop_is_written_leaves_it_on_the_list(
+    parts: Parts, redis: Redis, codec: Codec, trips: int
+):
+    """The list is first: once anything is written, whoever comes with the number is not told, whether the STOP comes again or not."""
+    await register(parts, 1)
+    dying = Suppressing(People(Held(redis, codec, trips, dies=True)), parts.clock)
+    with contextlib.suppress(CrashError):
+        await dying.stop([(SMS, NUMBER)])
+    is_listed = await parts.suppressing.since((SMS, NUMBER)) is not None
+    assert is_listed or (await states(parts))["sms"] is ACTIVE
+    assert is_listed == (trips > 0)
+    await say(parts, Word.STOP)
+    assert (await states(parts))["sms"] is STOPPED
+
+
+@pytest.mark.parametrize("last", [Word.STOP, Word.START])
+@pytest.mark.parametrize("trips", range(6))
+async def test_of_two_words_at_once_list_and_record_say_the_same(
+    parts: Parts, redis: Redis, codec: Codec, last: Word, trips: int
+):
+    """An operator lifts what its owner stops at that moment: whichever came last, the record is as the list."""
+    await register(parts, 1)
+    slow = Held(redis, codec, trips)
+    held = Suppressing(People(slow), parts.clock)
+    first = asyncio.ensure_future((held.lift if last is Word.STOP else held.stop)([(SMS, NUMBER)]))
+    reached = asyncio.ensure_future(slow.is_there.wait())
+    await asyncio.wait([first, reached], return_when=asyncio.FIRST_COMPLETED)
+    await say(parts, last)
+    slow.may_go.set()
+    await first
+    reached.cancel()
+    is_listed = await parts.suppressing.since((SMS, NUMBER)) is not None
+    assert (await states(parts))["sms"] is (STOPPED if is_listed else ACTIVE)

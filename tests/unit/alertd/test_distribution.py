@@ -1,0 +1,119 @@
+"""Whatever a gateway answers, loses and takes up late: what it shows once all is quiet is true, or it is known to owe a take-down."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+import pytest
+
+from alertd.cap.messages import MsgType
+from alertd.distribution import DOUBT_MS, Entry, MessageState, Now, Track, Verdict, begun, decided, settled
+
+pytestmark = pytest.mark.once
+
+START, NEVER = 1_800_000_000_000, 10**14
+RUNS = 400
+
+
+@dataclass
+class Course:
+    """An alert, and a gateway that takes a message up once, by its name, at once or as late as may be."""
+
+    chance: random.Random
+    acknowledges: bool
+    now: int = START
+    track: Track = field(default_factory=Track)
+    name: str = "X"
+    restricted: int = 0
+    is_told: bool = True
+    shows: dict[str, str] = field(default_factory=dict)  # by identifier, what the alert was called
+    known: set[str] = field(default_factory=set)
+    late: list[tuple[int, Entry, list[str]]] = field(default_factory=list)
+    acks: list[tuple[int, str]] = field(default_factory=list)
+
+    def act(self, what: str) -> None:
+        if what in {"change", "restrict"} and self.is_told and not (what == "restrict" and self.restricted):
+            self.name = f"X.{self.now}"
+            self.restricted = self.now if what == "restrict" else self.restricted
+        if what in {"end", "return"}:
+            self.is_told = what == "return"
+
+    def step(self, by_ms: int, *, calm: bool) -> None:
+        """Time passes, what was late comes, and what is due is sent."""
+        self.now += by_ms
+        for due, entry, names in [one for one in self.late if one[0] <= self.now]:
+            self.late.remove((due, entry, names))
+            self._takes(entry, names)
+            self._acks_later(entry)
+        for due, name in [one for one in self.acks if one[0] <= self.now]:
+            self.acks.remove((due, name))
+            self._settle(name, Verdict(state=MessageState.ACKNOWLEDGED, maybe=True, ack="ack"))
+        at = Now(
+            identifier=self.name if self.is_told else "X.cancelled", sender="s", sent=self.now, expires=NEVER, shown=self.is_told,
+            restricted=self.restricted, down=not self.is_told, at=self.now,
+        )  # fmt: skip
+        self.track, entry = decided(self.track, at, fits=True)
+        if entry is not None and entry.due <= self.now:
+            self._post(entry, calm=calm)
+
+    def _post(self, entry: Entry, *, calm: bool) -> None:
+        names = [one.identifier for one in self.track.arrived] if entry.type is not MsgType.ALERT else []
+        self.track = begun(self.track, entry.identifier, self.now)
+        answer = "taken" if calm else self.chance.choice(["taken", "taken", "silence", "silence", "error", "absent"])
+        due = self.now + self.chance.randrange(5_000, 30_000)
+        verdict = Verdict(state=MessageState.QUEUED, maybe=entry.maybe or answer == "silence", due=due)
+        if answer == "silence" and self.chance.random() < 0.6:
+            self.late.append((self.now + self.chance.randrange(DOUBT_MS - 5_000), entry, names))
+        elif answer == "error" and entry.type is not MsgType.CANCEL:
+            verdict = Verdict(state=MessageState.REFUSED, maybe=entry.maybe, answered=200, ack="error")
+        elif answer == "taken":
+            verdict = self._taken(entry, names)
+        self._settle(entry.identifier, verdict)
+
+    def _taken(self, entry: Entry, names: list[str]) -> Verdict:
+        if not self._takes(entry, names) and self.chance.random() < 0.3:  # there is nothing to cancel
+            return Verdict(state=MessageState.REFUSED, maybe=entry.maybe, answered=200, ack="error")
+        if self.acknowledges and self.chance.random() < 0.5:
+            return Verdict(state=MessageState.ACKNOWLEDGED, maybe=True, answered=200, ack="ack")
+        self._acks_later(entry)
+        return Verdict(state=MessageState.ACCEPTED, maybe=True, answered=202)
+
+    def _takes(self, entry: Entry, names: list[str]) -> bool:
+        """False for a Cancel that took nothing down."""
+        if entry.identifier in self.known:
+            return entry.type is not MsgType.CANCEL
+        self.known.add(entry.identifier)
+        had = [self.shows.pop(name) for name in names if name in self.shows]
+        if entry.type is not MsgType.CANCEL:
+            self.shows[entry.identifier] = entry.of
+        return bool(had) or entry.type is not MsgType.CANCEL
+
+    def _acks_later(self, entry: Entry) -> None:
+        if self.acknowledges and self.chance.random() < 0.7:
+            self.acks.append((self.now + self.chance.randrange(90_000), entry.identifier))
+
+    def _settle(self, name: str, verdict: Verdict) -> None:
+        self.track = settled(
+            self.track, name, verdict, self.now, acknowledges=self.acknowledges, restricted=self.restricted
+        )
+
+
+@pytest.mark.parametrize("acknowledges", [True, False])
+@pytest.mark.parametrize(
+    "acts", [["change", "end"], ["change", "restrict"], ["end", "return"], ["change", "restrict", "end", "return"]]
+)
+def test_what_a_gateway_shows_in_the_end_is_true_or_known(acts: list[str], *, acknowledges: bool):
+    """No alert that is over, and no name that was taken out of one, is shown where nobody knows of it."""
+    for seed in range(RUNS):
+        course = Course(random.Random(seed), acknowledges)
+        for _ in range(40):
+            course.step(course.chance.randrange(500, 20_000), calm=False)
+            if course.chance.random() < 0.12:
+                course.act(course.chance.choice(acts))
+        for _ in range(60):
+            course.step(10_000, calm=True)
+        names = [of for of in course.shows.values() if int(of.partition(".")[2] or 0) < course.restricted]
+        wrong = names if course.is_told else list(course.shows)
+        assert not wrong or course.track.owed, f"seed {seed}: {course.track.entries}"
+        assert not course.late
