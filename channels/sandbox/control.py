@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-from channels.sandbox.http_wire import Answer, Request, answer
+from channels.sandbox.http_wire import Answer, Reply, Request, Streamed
 from channels.sandbox.script import Recorded, Script
-
-STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nConnection: close\r\n\r\n"
 
 
 class Control:
@@ -29,20 +27,20 @@ class Control:
         self._say = say
         self._calls: dict[bytes, Callable[[Request], Answer]] = {
             b"POST /control": self._order,
-            b"GET /counts": lambda _: answer(200, json.dumps(recorded.counts()).encode()),
-            b"GET /recorded": lambda _: self._listing(),
+            b"GET /counts": lambda _: Reply(200, json.dumps(recorded.counts()).encode()),
+            b"GET /recorded": lambda _: Streamed(recorded.ndjson()),
         }
 
     def serve(self, request: Request) -> Answer:
         call = self._calls.get(request.line.rpartition(b" ")[0])
         if call is None:
-            return answer(404, b"no such call", kind=b"text/plain")
+            return Reply(404, b"no such call", kind=b"text/plain")
         try:
             return call(request)
         except (ValueError, TypeError, KeyError) as fault:
-            return answer(400, str(fault).encode(), kind=b"text/plain")
+            return Reply(400, str(fault).encode(), kind=b"text/plain")
 
-    def _order(self, request: Request) -> bytes:
+    def _order(self, request: Request) -> Reply:
         order = json.loads(request.body)
         if "rules" in order:
             self._script.set_json(order["rules"])
@@ -52,8 +50,4 @@ class Control:
             self._revoke()
         if "say" in order:
             self._say(order["say"]["number"], order["say"]["text"])
-        return answer(200, b"{}")
-
-    def _listing(self) -> Iterator[bytes]:
-        yield STREAM_HEAD
-        yield from self._recorded.ndjson()
+        return Reply(200, b"{}")

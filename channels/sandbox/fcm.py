@@ -17,7 +17,7 @@ from google.auth import jwt
 
 from channels.sandbox.authority import Authority, make_service_account
 from channels.sandbox.control import Control
-from channels.sandbox.http_wire import RESET, Answer, Late, Request, answer, half
+from channels.sandbox.http_wire import RESET, Answer, Half, Late, Reply, Request
 from channels.sandbox.listener import Listener
 from channels.sandbox.script import Recorded, Rule, Script
 
@@ -57,7 +57,7 @@ REFUSALS = {
     "unauthorized": (401, _error(401, "UNAUTHENTICATED")),
     "apns-key": (401, _error(401, "UNAUTHENTICATED", "THIRD_PARTY_AUTH_ERROR")),
 }
-HTML = answer(200, b"<html><body>Please sign in</body></html>", kind=b"text/html")
+HTML = Reply(200, b"<html><body>Please sign in</body></html>", kind=b"text/html")
 
 # Besides refusing: `html` answers a page, `stall` nothing for `delay_s` and then closes, `slow` accepts and answers after
 # `delay_s`, `reset` takes the message and cuts the connection, `half` in the middle of its answer.
@@ -84,7 +84,9 @@ class FcmSandbox:
     def __init__(self, authority: Authority, latency_s: float = 0.0) -> None:
         self.script = Script(BEHAVIOURS)
         self.recorded = Recorded()
-        self._listener = Listener(self._serve, authority.server_context(), latency_s)
+        context = authority.server_context()
+        context.set_alpn_protocols(["h2", "http/1.1"])
+        self._listener = Listener(self._serve, context, latency_s)
         self._control = Control(self.script, self.recorded, self.revoke_tokens)
         self._authority = authority
         self._decode = msgspec.json.Decoder(_Send).decode
@@ -120,49 +122,49 @@ class FcmSandbox:
         bearer = request.header(b"authorization").removeprefix(b"Bearer ")
         if self._tokens.get(bearer, 0.0) < time.time():
             self.refused_tokens += 1
-            return answer(*REFUSALS["unauthorized"])
+            return Reply(*REFUSALS["unauthorized"])
         try:
             message = self._decode(request.body).message
         except msgspec.DecodeError:
-            return answer(*REFUSALS["bad-request"])
+            return Reply(*REFUSALS["bad-request"])
         if bool(message.token) == bool(message.fid):
-            return answer(400, _error(400, "INVALID_ARGUMENT", None, "message"))
+            return Reply(400, _error(400, "INVALID_ARGUMENT", None, "message"))
         if len(request.body) - len(message.address) > PAYLOAD_BYTES:
-            return answer(400, _error(400, "INVALID_ARGUMENT", None, "message"))
+            return Reply(400, _error(400, "INVALID_ARGUMENT", None, "message"))
         rule = self.script.match(message.address)
         return self._accept(message) if rule is None else self._misbehave(rule, message)
 
-    def _accept(self, message: _Message) -> bytes:
+    def _accept(self, message: _Message) -> Reply:
         data = message.data
         self.recorded.add(data.get("chain", ""), data.get("version", ""), message.address)
         self._serial += 1
-        return answer(200, b'{"name": "projects/sandbox/messages/0:%d"}' % self._serial)
+        return Reply(200, b'{"name": "projects/sandbox/messages/0:%d"}' % self._serial)
 
     def _misbehave(self, rule: Rule, message: _Message) -> Answer:
         if rule.do in REFUSALS:
             wait = b"" if rule.retry_after_s is None else b"Retry-After: %d\r\n" % rule.retry_after_s
-            return answer(*REFUSALS[rule.do], headers=wait)
+            return Reply(*REFUSALS[rule.do], headers=wait)
         if rule.do == "slow":
             return Late(self._accept(message), rule.delay_s)
         if rule.do == "half":
-            return half(self._accept(message))
+            return Half(self._accept(message))
         if rule.do == "reset":
             self._accept(message)
         others: dict[str, Answer] = {"html": HTML, "stall": Late(None, rule.delay_s), "reset": RESET}
         return others[rule.do]
 
-    def _grant(self, request: Request) -> bytes:
+    def _grant(self, request: Request) -> Reply:
         """RFC 7523: the assertion is signed by the service account's key, for this endpoint, and not over."""
         form = urllib.parse.parse_qs(request.body.decode())
         if form.get("grant_type") != [GRANT]:
-            return answer(400, b'{"error": "unsupported_grant_type"}')
+            return Reply(400, b'{"error": "unsupported_grant_type"}')
         try:
             audiences = [GOOGLE_AUDIENCE, f"{self.endpoint}/token"]
             jwt.decode(form["assertion"][0], self.account.public_pem, audience=audiences)  # type: ignore[no-untyped-call]
         except (ValueError, KeyError):
-            return answer(400, b'{"error": "invalid_grant"}')
+            return Reply(400, b'{"error": "invalid_grant"}')
         self.tokens_given += 1
         token = "ya29." + secrets.token_urlsafe(160)
         self._tokens[token.encode()] = time.time() + TOKEN_LIFE_S
         given = {"access_token": token, "expires_in": TOKEN_LIFE_S, "token_type": "Bearer"}
-        return answer(200, json.dumps(given).encode())
+        return Reply(200, json.dumps(given).encode())

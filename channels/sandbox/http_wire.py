@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import cast
+from itertools import chain
+from typing import NamedTuple, Protocol, cast
 
 HEAD_LIMIT_BYTES = 65_536
 
+STREAM_HEAD = b"HTTP/1.1 %d %b\r\nContent-Type: %b\r\nConnection: close\r\n\r\n"
 PHRASES = {200: b"OK", 400: b"Bad Request", 401: b"Unauthorized", 403: b"Forbidden", 404: b"Not Found"}
 
 
@@ -30,35 +32,51 @@ class Request:
         return self.head[start : self.head.find(b"\r\n", start)].strip()
 
 
-@dataclass(frozen=True, slots=True)
-class Late:
+class Reply(NamedTuple):
+    """A whole answer. `headers` are further lines, each ended."""
+
+    status: int
+    body: bytes
+    headers: bytes = b""
+    kind: bytes = b"application/json; charset=UTF-8"
+
+
+class Half(NamedTuple):
+    """Half of an answer, and then the connection ends."""
+
+    reply: Reply
+
+
+class Late(NamedTuple):
     """An answer for later; what follows it on the connection waits. None: the connection is then closed."""
 
-    answer: bytes | None
+    answer: Reply | None
     delay_s: float
+
+
+class Streamed(NamedTuple):
+    """An answer in pieces, as they are taken. It ends the connection."""
+
+    pieces: Iterator[bytes]
+    status: int = 200
+    kind: bytes = b"application/x-ndjson"
 
 
 RESET = Late(None, 0.0)
 
-
-def half(whole: bytes) -> Iterator[bytes]:
-    """Half of an answer, and then the connection ends."""
-    yield whole[: len(whole) // 2]
+Answer = Reply | Half | Late | Streamed
 
 
-Answer = bytes | Late | Iterator[bytes]
+class Connection(Protocol):
+    """One, of either kind."""
 
-
-def answer(status: int, body: bytes, headers: bytes = b"", kind: bytes = b"application/json; charset=UTF-8") -> bytes:
-    """A whole answer. `headers` are further lines, each ended."""
-    head = b"HTTP/1.1 %d %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n%b\r\n"
-    return head % (status, PHRASES.get(status, b"-"), kind, len(body), headers) + body
+    def close(self) -> None: ...
 
 
 class Wire(asyncio.Protocol):
-    """One connection. `serve` answers a request; an iterator of pieces is streamed, and ends the connection."""
+    """One connection. `serve` answers a request."""
 
-    def __init__(self, serve: Callable[[Request], Answer], connections: set[Wire], latency_s: float) -> None:
+    def __init__(self, serve: Callable[[Request], Answer], connections: set[Connection], latency_s: float) -> None:
         self._serve = serve
         self._connections = connections
         self._latency_s = latency_s
@@ -97,8 +115,8 @@ class Wire(asyncio.Protocol):
         answers: list[bytes] = []
         while (request := self._next()) is not None:
             got = self._serve(request)
-            if isinstance(got, bytes):
-                answers.append(got)
+            if isinstance(got, Reply):
+                answers.append(_whole(got))
                 continue
             self._write(b"".join(answers))
             self._hold(got)
@@ -121,20 +139,24 @@ class Wire(asyncio.Protocol):
         del buffer[: end + 4 + length]
         return Request(head.line, head.head, body)
 
-    def _hold(self, got: Late | Iterator[bytes]) -> None:
+    def _hold(self, got: Half | Late | Streamed) -> None:
         if isinstance(got, Late):
             delay_s = max(got.delay_s, self._latency_s)
             self._waiting = asyncio.get_running_loop().call_later(delay_s, self._release, got.answer)
+            return
+        if isinstance(got, Half):
+            whole = _whole(got.reply)
+            self._streaming = iter([whole[: len(whole) // 2]])
         else:
-            self._streaming = got
-            self._stream()
+            self._streaming = chain([STREAM_HEAD % (got.status, PHRASES[got.status], got.kind)], got.pieces)
+        self._stream()
 
-    def _release(self, late: bytes | None) -> None:
+    def _release(self, late: Reply | None) -> None:
         self._waiting = None
         if late is None:
             self._transport.abort()
             return
-        self._transport.write(late)
+        self._transport.write(_whole(late))
         self._answer_all()
 
     def _write(self, answers: bytes) -> None:
@@ -155,3 +177,9 @@ class Wire(asyncio.Protocol):
                 return
         self._streaming = None
         self._transport.close()
+
+
+def _whole(reply: Reply) -> bytes:
+    head = b"HTTP/1.1 %d %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n%b\r\n"
+    phrase = PHRASES.get(reply.status, b"-")
+    return head % (reply.status, phrase, reply.kind, len(reply.body), reply.headers) + reply.body

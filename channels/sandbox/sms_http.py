@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from channels.sandbox.authority import Authority
 from channels.sandbox.control import Control
-from channels.sandbox.http_wire import RESET, Answer, Late, Request, answer, half
+from channels.sandbox.http_wire import RESET, Answer, Half, Late, Reply, Request
 from channels.sandbox.listener import Listener
 from channels.sandbox.reports import Report, Reporter
 from channels.sandbox.script import Recorded, Rule, Script
@@ -45,7 +45,7 @@ FAILURES = {
     "filtered": ("undelivered", "30007"),
 }
 
-HTML = answer(200, b"<html><body>Please sign in</body></html>", kind=b"text/html")
+HTML = Reply(200, b"<html><body>Please sign in</body></html>", kind=b"text/html")
 
 # Besides: `html` answers a page, `stall` nothing for `delay_s` and then closes, `slow` accepts and answers after `delay_s`,
 # `reset` takes the message and cuts the connection, `half` in the middle of its answer.
@@ -83,14 +83,14 @@ class HttpSmsSandbox:
         if not request.line.startswith(b"POST /2010-04-01/Accounts/%b/Messages.json" % ACCOUNT.encode()):
             return self._control.serve(request)
         if request.header(b"authorization") != self._basic:
-            return answer(*REFUSALS["unauthorized"])
+            return Reply(*REFUSALS["unauthorized"])
         form = dict(urllib.parse.parse_qsl(request.body.decode()))
         if "Body" not in form or "To" not in form:
-            return answer(*REFUSALS["bad-message"])
+            return Reply(*REFUSALS["bad-message"])
         rule = self.script.match(form["To"])
         return self._accept(form) if rule is None else self._misbehave(rule, form)
 
-    def _accept(self, form: dict[str, str], ends: tuple[str, str] = ("delivered", "")) -> bytes:
+    def _accept(self, form: dict[str, str], ends: tuple[str, str] = ("delivered", "")) -> Reply:
         """The API names no version, so the text stands for it."""
         version = hashlib.sha256(form["Body"].encode()).hexdigest()[:16]
         self.bodies[version] = form["Body"]
@@ -99,12 +99,12 @@ class HttpSmsSandbox:
         sid = f"SM{self._serial:032x}"
         if "StatusCallback" in form:
             self.reporter.report(Report(form["StatusCallback"], sid, form["To"], *ends))
-        return answer(201, json.dumps({"sid": sid, "status": "queued", "error_code": None}).encode())
+        return Reply(201, json.dumps({"sid": sid, "status": "queued", "error_code": None}).encode())
 
     def _misbehave(self, rule: Rule, form: dict[str, str]) -> Answer:
         if rule.do in REFUSALS:
             wait = b"" if rule.retry_after_s is None else b"Retry-After: %d\r\n" % rule.retry_after_s
-            return answer(*REFUSALS[rule.do], headers=wait)
+            return Reply(*REFUSALS[rule.do], headers=wait)
         if rule.do in FAILURES:
             return self._accept(form, FAILURES[rule.do])
         others: dict[str, Callable[[], Answer]] = {
@@ -112,6 +112,6 @@ class HttpSmsSandbox:
             "stall": lambda: Late(None, rule.delay_s),
             "slow": lambda: Late(self._accept(form), rule.delay_s),
             "reset": lambda: (self._accept(form), RESET)[1],
-            "half": lambda: half(self._accept(form)),
+            "half": lambda: Half(self._accept(form)),
         }
         return others[rule.do]()

@@ -9,8 +9,9 @@ import pytest
 from channels.base import Answer, Reason
 from tests.contract.smpp_parties import N, settled
 
-#: These give up a connection that is silent, or whose send was cancelled. A bind is everybody's, and says whose an answer is.
-ONE_BY_ONE = pytest.mark.parametrize("party_name", ["push", "sms", "mail"])
+#: These give up a connection that is silent, or whose send was cancelled. A bind and a connection of HTTP/2 are everybody's, and say whose
+#: an answer is: what becomes of a stream is in `test_http2_faults.py`.
+ONE_BY_ONE = pytest.mark.parametrize("party_name", ["sms", "mail"])
 
 
 async def test_each_recipient_is_sent_to_once(party):

@@ -1,0 +1,304 @@
+"""The same as `http_wire` over HTTP/2 (RFC 9113), which is what FCM speaks: a hundred requests at a time on one connection.
+
+Like that one it must keep up with ten thousand requests a second: heads that repeat are decoded once, and all answers of one read are
+one write. What ends a connection over HTTP/1.1 ends one request here. A client that breaks the rules is hung up on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import cast
+
+import hpack
+
+from channels.http2_session import (
+    ACK,
+    END_HEADERS,
+    END_STREAM,
+    FRAME_BYTES,
+    LAST_STREAM,
+    OUR_WINDOW,
+    PADDED,
+    PREFACE,
+    PRIORITY,
+    STREAMS,
+    WINDOW,
+    Frame,
+    Setting,
+    frame,
+)
+from channels.sandbox.http_wire import Answer, Connection, Half, Late, Reply, Request, Streamed
+
+INTERNAL_ERROR = (2).to_bytes(4, "big")
+#: What we announce: as many requests at a time as FCM takes, and room for the longest body.
+SETTINGS = frame(
+    Frame.SETTINGS,
+    0,
+    0,
+    struct.pack(">HIHI", Setting.MAX_CONCURRENT_STREAMS, STREAMS, Setting.INITIAL_WINDOW_SIZE, OUR_WINDOW),
+)
+GROWN = frame(Frame.WINDOW_UPDATE, 0, 0, (OUR_WINDOW - WINDOW).to_bytes(4, "big"))
+
+
+class Heads:
+    """Reads header blocks (HPACK, RFC 7541). One that changes the table is read anew each time, and makes all others unknown."""
+
+    def __init__(self) -> None:
+        self._decoder = hpack.Decoder()
+        self._known: dict[bytes, tuple[bytes, bytes]] = {}
+
+    def read(self, block: bytes) -> tuple[bytes, bytes]:
+        """As HTTP/1.1 would have it: the request's line, and the lines of its head. Raises `ValueError`."""
+        found = self._known.get(block)
+        if found is not None:
+            return found
+        before = self._table()
+        try:
+            fields = dict(self._decoder.decode(block, raw=True))
+        except hpack.HPACKError as fault:
+            raise ValueError("a head cannot be read") from fault
+        line = b"%b %b HTTP/2" % (fields.get(b":method", b""), fields.get(b":path", b""))
+        lines = (b"%b: %b\r\n" % field for field in fields.items() if not field[0].startswith(b":"))
+        found = line, b"\r\n" + b"".join(lines)
+        if self._table() == before:
+            self._known[block] = found
+        else:
+            self._known.clear()
+        return found
+
+    def _table(self) -> tuple[int, object]:
+        entries = self._decoder.header_table.dynamic_entries
+        return len(entries), entries[0] if entries else None
+
+
+@lru_cache(maxsize=64)
+def answer_head(status: int, kind: bytes, headers: bytes) -> bytes:
+    """The header block of an answer. It keeps nothing in the client's table, so that it means the same everywhere."""
+    lines = (line.partition(b": ") for line in headers.split(b"\r\n") if line)
+    fields = [
+        (b":status", b"%d" % status),
+        (b"content-type", kind),
+        *((name.lower(), value) for name, _, value in lines),
+    ]
+    return hpack.Encoder().encode([hpack.NeverIndexedHeaderTuple(*field) for field in fields], huffman=False)
+
+
+@dataclass(slots=True)
+class _Stream:
+    """One request, and what is left of its answer."""
+
+    line: bytes
+    head: bytes
+    window: int  # how much of the answer the client takes now
+    body: bytes = b""
+    answering: bool = False
+    unsent: bytes = b""
+    pieces: Iterator[bytes] | None = None
+    cut: bool = False  # its answer ends in the middle
+
+
+class Http2Wire(asyncio.Protocol):
+    """One connection. `serve` answers a request."""
+
+    def __init__(self, serve: Callable[[Request], Answer], connections: set[Connection], latency_s: float) -> None:
+        self._serve = serve
+        self._connections = connections
+        self._latency_s = latency_s
+        self._heads = Heads()
+        self._in, self._out = bytearray(), [SETTINGS, GROWN]
+        self._greeted = False
+        self._streams: dict[int, _Stream] = {}
+        self._window, self._stream_window = WINDOW, WINDOW  # of the client
+        self._waiting: dict[int, asyncio.TimerHandle] = {}
+        self._full = False
+        self._transport = cast("asyncio.Transport", None)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._connections.add(self)
+        self._flush()
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._connections.discard(self)
+        for number in list(self._streams):
+            self._forget(number)
+
+    def close(self) -> None:
+        self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        self._in += data
+        try:
+            self._read()
+        except (ValueError, struct.error, IndexError):
+            self._transport.abort()
+            return
+        self._flush(self._latency_s)
+
+    def pause_writing(self) -> None:
+        self._full = True
+
+    def resume_writing(self) -> None:
+        self._full = False
+        self._go_on()
+        self._flush()
+
+    def _read(self) -> None:
+        buffer, at, received = self._in, 0, 0
+        if not self._greeted and len(buffer) >= len(PREFACE):
+            if not buffer.startswith(PREFACE):
+                raise ValueError("this is not HTTP/2")
+            self._greeted, at = True, len(PREFACE)
+        while self._greeted and len(buffer) - at >= 9:
+            length = int.from_bytes(buffer[at : at + 3], "big")
+            end = at + 9 + length
+            if length > FRAME_BYTES:
+                raise ValueError("a frame is larger than we allow")
+            if end > len(buffer):
+                break
+            kind, flags = buffer[at + 3], buffer[at + 4]
+            number = int.from_bytes(buffer[at + 5 : at + 9], "big") & LAST_STREAM
+            received += length * (kind == Frame.DATA)
+            if take := TAKE.get(kind):
+                take(self, flags, number, bytes(buffer[at + 9 : end]))
+            at = end
+        del buffer[:at]
+        if received:
+            self._out.append(frame(Frame.WINDOW_UPDATE, 0, 0, received.to_bytes(4, "big")))
+
+    def _headers(self, flags: int, number: int, payload: bytes) -> None:
+        if not flags & END_HEADERS or len(self._streams) >= STREAMS:
+            raise ValueError("a head in many frames, or more requests than we said we take")
+        block = _unpadded(flags, payload)
+        line, head = self._heads.read(block[5:] if flags & PRIORITY else block)
+        self._streams[number] = _Stream(line, head, self._stream_window)
+        if flags & END_STREAM:
+            self._whole(number)
+
+    def _data(self, flags: int, number: int, payload: bytes) -> None:
+        stream = self._streams.get(number)
+        if stream is None:
+            return  # it was reset meanwhile
+        stream.body += _unpadded(flags, payload)
+        if flags & END_STREAM:
+            self._whole(number)
+        elif len(stream.body) >= OUR_WINDOW:
+            self._reset(number)
+
+    def _whole(self, number: int) -> None:
+        stream = self._streams[number]
+        got = self._serve(Request(stream.line, stream.head, stream.body))
+        if isinstance(got, Late):
+            delay_s = max(got.delay_s, self._latency_s)
+            self._waiting[number] = asyncio.get_running_loop().call_later(delay_s, self._release, number, got.answer)
+        else:
+            self._answer(number, got)
+
+    def _release(self, number: int, late: Reply | None) -> None:
+        if late is None:
+            self._reset(number)
+        else:
+            self._answer(number, late)
+        self._flush()
+
+    def _answer(self, number: int, got: Reply | Half | Streamed) -> None:
+        stream, whole = self._streams[number], got.reply if isinstance(got, Half) else got
+        block = answer_head(whole.status, whole.kind, whole.headers if isinstance(whole, Reply) else b"")
+        self._out.append(frame(Frame.HEADERS, END_HEADERS, number, block))
+        if isinstance(whole, Streamed):
+            stream.pieces = whole.pieces
+        elif isinstance(got, Half):
+            stream.unsent, stream.cut = whole.body[: len(whole.body) // 2], True
+        else:
+            stream.unsent = whole.body
+        stream.answering = True
+        self._send(number, stream)
+
+    def _send(self, number: int, stream: _Stream) -> None:
+        """As much of an answer as the windows allow."""
+        while stream.unsent or self._more(stream):
+            size = min(len(stream.unsent), FRAME_BYTES, self._window, stream.window)
+            if size <= 0 or self._full:
+                return
+            part, stream.unsent = stream.unsent[:size], stream.unsent[size:]
+            self._window -= size
+            stream.window -= size
+            self._out.append(frame(Frame.DATA, 0, number, part))
+        if stream.cut:
+            self._reset(number)
+        else:
+            self._out.append(frame(Frame.DATA, END_STREAM, number))
+            self._forget(number)
+
+    @staticmethod
+    def _more(stream: _Stream) -> bool:
+        stream.unsent = next(stream.pieces, b"") if stream.pieces else b""
+        return bool(stream.unsent)
+
+    def _go_on(self) -> None:
+        for number, stream in list(self._streams.items()):
+            if stream.answering:
+                self._send(number, stream)
+
+    def _reset(self, number: int) -> None:
+        self._out.append(frame(Frame.RST_STREAM, 0, number, INTERNAL_ERROR))
+        self._forget(number)
+
+    def _forget(self, number: int) -> None:
+        self._streams.pop(number, None)
+        if waiting := self._waiting.pop(number, None):
+            waiting.cancel()
+
+    def _rst_stream(self, _: int, number: int, __: bytes) -> None:
+        self._forget(number)
+
+    def _settings(self, flags: int, _: int, payload: bytes) -> None:
+        if flags & ACK:
+            return
+        for name, value in struct.iter_unpack(">HI", payload):
+            if name == Setting.INITIAL_WINDOW_SIZE:
+                for stream in self._streams.values():
+                    stream.window += value - self._stream_window
+                self._stream_window = value
+        self._out.append(frame(Frame.SETTINGS, ACK, 0))
+        self._go_on()
+
+    def _ping(self, flags: int, _: int, payload: bytes) -> None:
+        if not flags & ACK:
+            self._out.append(frame(Frame.PING, ACK, 0, payload))
+
+    def _window_update(self, _: int, number: int, payload: bytes) -> None:
+        more = int.from_bytes(payload, "big") & LAST_STREAM
+        if not number:
+            self._window += more
+        elif stream := self._streams.get(number):
+            stream.window += more
+        self._go_on()
+
+    def _flush(self, delay_s: float = 0.0) -> None:
+        if not self._out:
+            return
+        out = b"".join(self._out)
+        self._out.clear()
+        if delay_s:
+            asyncio.get_running_loop().call_later(delay_s, self._transport.write, out)
+        else:
+            self._transport.write(out)
+
+
+def _unpadded(flags: int, payload: bytes) -> bytes:
+    return payload[1 : len(payload) - payload[0]] if flags & PADDED else payload
+
+
+TAKE: dict[int, Callable[[Http2Wire, int, int, bytes], None]] = {
+    Frame.DATA: Http2Wire._data,  # noqa: SLF001 the table of this class
+    Frame.HEADERS: Http2Wire._headers,  # noqa: SLF001
+    Frame.RST_STREAM: Http2Wire._rst_stream,  # noqa: SLF001
+    Frame.SETTINGS: Http2Wire._settings,  # noqa: SLF001
+    Frame.PING: Http2Wire._ping,  # noqa: SLF001
+    Frame.WINDOW_UPDATE: Http2Wire._window_update,  # noqa: SLF001
+}
