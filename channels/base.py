@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 
 class Answer(enum.Enum):
@@ -49,8 +49,7 @@ class ReportState(enum.Enum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """A carrier's answer for one recipient."""
 
     answer: Answer
@@ -126,8 +125,7 @@ Message = PushMessage | SmsMessage | MailMessage
 OWN_LEAVE = "your-own-link"
 
 
-@dataclass(frozen=True, slots=True)
-class Recipient:
+class Recipient(NamedTuple):
     """One way to reach one subscriber. `address` is secret; `tag` is not."""
 
     address: str  # token, E.164 number or short number, mailbox

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 import hpack
@@ -132,7 +132,7 @@ class Http2Session:
         taken, and may be tried again.
         """
         stream = self._streams.get(number)
-        return replace(written, answer=Answer.RETRY) if stream and stream.unsent else written
+        return written._replace(answer=Answer.RETRY) if stream and stream.unsent else written
 
     def cancel(self, number: int) -> None:
         """Its reply is not waited for any more."""

@@ -27,8 +27,7 @@ NOT_HTTP = Outcome(Answer.UNKNOWN, Reason.GARBAGE)
 LONGEST_WAIT_S = 86_400.0
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """What the carrier answered."""
 
     status: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 from babel.core import get_global
 from babel.languages import get_official_languages
@@ -28,6 +29,11 @@ def choose_language(wanted: Sequence[str], available: Sequence[str]) -> str:
     For each wanted tag the exact one, then its base language; then the first available, which is the alert's own first
     language where it has one, else English (`Renderer.languages` orders them so). Raises `ValueError` if none is available.
     """
+    return _chosen(tuple(wanted), tuple(available))
+
+
+@lru_cache(maxsize=4_096)  # asked for everybody in an audience, who read a few languages
+def _chosen(wanted: tuple[str, ...], available: tuple[str, ...]) -> str:
     if not available:
         raise ValueError("The alert can be told in no language.")
     return next((found for tag in wanted if (found := matching(tag, available)) is not None), available[0])

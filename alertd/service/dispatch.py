@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import structlog
 
@@ -46,8 +47,7 @@ NAME_WITHIN_S = 30.0
 NAME_EVERY_S = 0.2
 
 
-@dataclass(frozen=True, slots=True)
-class _Try:
+class _Try(NamedTuple):
     """One row the gate let through, with whom it is for."""
 
     row: int
@@ -403,7 +403,7 @@ def _nothing_sent(lease: Lease, index: int, turn: _Turn) -> Settlement:
     if not turn.wait_s:
         return _unsendable(lease, index, State.FAILED, LedgerReason.LEFT_BLANK)
     delay_ms = min(int(1000 * turn.wait_s) + 1, PROBE_MS)
-    return replace(_unsent(lease, index), delay_ms=delay_ms)
+    return _unsent(lease, index)._replace(delay_ms=delay_ms)
 
 
 def _unsent(lease: Lease, index: int, *, later: bool = False) -> Settlement:

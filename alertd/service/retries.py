@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from alertd.alerts import LedgerReason, State
 from channels.base import Answer, Outcome
@@ -21,8 +21,7 @@ LONGEST_PAUSE_S = 3600.0
 _CHANCE = secrets.SystemRandom()
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """The row's next state; for QUEUED, when to try again."""
 
     state: State

@@ -89,8 +89,7 @@ class Lease:
     lost: int  # attempts found open from a holder that went silent
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(NamedTuple):
     """What became of the attempt that a lease made at a row. `state` QUEUED means: again, after `delay_ms`."""
 
     row: int

@@ -6,7 +6,7 @@ import asyncio
 import ssl
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final, cast
 
 from channels.base import ACCEPTED, WITHHELD, Answer, MayWrite, Outcome, Prepared, Reason, Recipient, SmsMessage
@@ -207,7 +207,7 @@ class SmppChannel:
     def _answered(self, message_: _Message, event: Answered) -> None:
         outcome = event.outcome
         if outcome.reason is Reason.THROTTLED:
-            outcome = replace(outcome, retry_after_s=self._all_paused_s())
+            outcome = outcome._replace(retry_after_s=self._all_paused_s())
         message_.answered(outcome, late=event.late)
         if message_.tag is not None and len(message_.ids) == message_.parts and self._inbox is not None:
             self._inbox.joined(self._receipts.sent(message_.tag, message_.ids))

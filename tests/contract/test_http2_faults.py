@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from dataclasses import replace
 
 import h2.settings
 import pytest
@@ -15,7 +14,7 @@ from channels.posting import LOST, NOT_CONNECTED, TIMED_OUT, PostSettings, Reply
 from channels.sandbox.authority import make_authority
 from tests.contract.http2_server import Served, listening
 
-UNSENT = [replace(lost, answer=Answer.RETRY) for lost in (TIMED_OUT, LOST)]
+UNSENT = [lost._replace(answer=Answer.RETRY) for lost in (TIMED_OUT, LOST)]
 HEADERS = {"Authorization": "Bearer x"}
 
 

@@ -119,7 +119,7 @@ def test_each_reader_finds_their_own_link_in_text_and_page(before):
     text = f"{before} https://a.example/u/{OWN_LEAVE}\n.\n"
     payload = encode(MailMessage(stamp=STAMP, subject="s", text=text, html=f'<a href="{text}">{before}</a>'), IDENTITY)
     for leave in ("leave_1", "L" * 70):
-        raw = payload.to("p@people.example", replace(RECIPIENT, leave=leave), 0)
+        raw = payload.to("p@people.example", RECIPIENT._replace(leave=leave), 0)
         message = parsed(raw)
         told = text.replace(OWN_LEAVE, leave)
         assert message.get_body(("plain",)).get_content().split() == told.split()
