@@ -26,6 +26,9 @@ from alertd.store import backups
 
 __all__ = ["StartError", "run_all", "run_api", "run_worker"]
 
+#: Where one dies another is at work already; and one alone leaves the second of two processors to the API, which needs little of it.
+LEAST_WORKERS = 2
+
 
 async def run_all(settings: Settings, *, sandbox: bool, sample_people: int) -> None:
     """API, workers and embedded store in one, with the sandbox and sample people if wanted, until SIGTERM or SIGINT.
@@ -118,7 +121,7 @@ async def _worker(life: Life, settings: Settings, store: Store) -> None:
 @asynccontextmanager
 async def _workers(settings: Settings, environment: Mapping[str, str]) -> AsyncIterator[list[str]]:
     """The workers, at work; answers where each shows its metrics."""
-    count = settings.worker.processes or max(1, (os.cpu_count() or 1) - 1)
+    count = settings.worker.processes or max(LEAST_WORKERS, (os.cpu_count() or 1) - 1)
     with socket_folder() as folder:
         sockets = [f"{folder}/worker-{i}.sock" for i in range(count)]
         environments = [{**environment, "ALERTD_WORKER__METRICS": f"unix:{where}"} for where in sockets]
