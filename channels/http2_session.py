@@ -213,7 +213,7 @@ class Http2Session:
         stream = self._streams.get(number)
         if stream is None:
             return  # cancelled meanwhile
-        stream.body += _unpadded(flags, payload)
+        stream.body += unpadded(flags, payload)
         if not stream.status or len(stream.body) > BODY_BYTES:
             self._answered.append((number, self.unanswered(number, NOT_HTTP)))
             self.cancel(number)
@@ -221,7 +221,7 @@ class Http2Session:
             self._finish(number, stream)
 
     def _headers(self, flags: int, number: int, payload: bytes) -> None:
-        block = _unpadded(flags, payload)
+        block = unpadded(flags, payload)
         if flags & PRIORITY:
             block = block[5:]
         self._block_came(number, bool(flags & END_STREAM), bytearray(block), whole=bool(flags & END_HEADERS))
@@ -318,7 +318,8 @@ class Http2Session:
             self._send_body(number, self._streams[number])
 
 
-def _unpadded(flags: int, payload: bytes) -> bytes:
+def unpadded(flags: int, payload: bytes) -> bytes:
+    """What a frame holds. Raises `ValueError` when it is less than nothing."""
     if not flags & PADDED:
         return payload
     if not payload or payload[0] >= len(payload):

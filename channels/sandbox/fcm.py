@@ -1,4 +1,4 @@
-"""A local FCM HTTP v1: the send call, Google's token endpoint, a record of what was accepted, and behaviours by token prefix.
+"""A local FCM HTTP v1, over HTTP/2 or HTTP/1.1: the send call, Google's token endpoint, a record of what was accepted, and behaviours by token prefix.
 
 Besides the calls of the real one: `POST /control` with `{"rules": [...], "clear": true, "revoke": true}`, `GET /counts`, and
 `GET /recorded` as NDJSON.
@@ -59,8 +59,9 @@ REFUSALS = {
 }
 HTML = Reply(200, b"<html><body>Please sign in</body></html>", kind=b"text/html")
 
-# Besides refusing: `html` answers a page, `stall` nothing for `delay_s` and then closes, `slow` accepts and answers after
-# `delay_s`, `reset` takes the message and cuts the connection, `half` in the middle of its answer.
+# Besides refusing: `html` answers a page, `stall` nothing for `delay_s` and then cuts, `slow` accepts and answers after
+# `delay_s`, `reset` takes the message and cuts, `half` cuts in the middle of its answer. What is cut is the connection over HTTP/1.1,
+# and over HTTP/2 the message's own stream.
 BEHAVIOURS = frozenset({*REFUSALS, "html", "stall", "slow", "reset", "half"})
 
 

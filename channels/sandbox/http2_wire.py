@@ -15,6 +15,7 @@ from typing import cast
 
 import hpack
 
+from channels.http2_head import table_size
 from channels.http2_session import (
     ACK,
     END_HEADERS,
@@ -22,18 +23,22 @@ from channels.http2_session import (
     FRAME_BYTES,
     LAST_STREAM,
     OUR_WINDOW,
-    PADDED,
     PREFACE,
     PRIORITY,
+    REFUSED_STREAM,
     STREAMS,
+    TABLE_BYTES,
     WINDOW,
     Frame,
     Setting,
     frame,
+    unpadded,
 )
 from channels.sandbox.http_wire import Answer, Connection, Half, Late, Reply, Request, Streamed
 
-INTERNAL_ERROR = (2).to_bytes(4, "big")
+INTERNAL_ERROR = 2
+#: Header blocks that are kept read. Those of a client that repeats itself are as many as its bodies have lengths.
+KNOWN = 1_000
 #: What we announce: as many requests at a time as FCM takes, and room for the longest body.
 SETTINGS = frame(
     Frame.SETTINGS,
@@ -56,7 +61,8 @@ class Heads:
         found = self._known.get(block)
         if found is not None:
             return found
-        before = self._table()
+        table = self._decoder.header_table
+        before, newest = (table.maxsize, len(table.dynamic_entries)), self._newest()
         try:
             fields = dict(self._decoder.decode(block, raw=True))
         except hpack.HPACKError as fault:
@@ -64,15 +70,17 @@ class Heads:
         line = b"%b %b HTTP/2" % (fields.get(b":method", b""), fields.get(b":path", b""))
         lines = (b"%b: %b\r\n" % field for field in fields.items() if not field[0].startswith(b":"))
         found = line, b"\r\n" + b"".join(lines)
-        if self._table() == before:
-            self._known[block] = found
-        else:
+        same = (table.maxsize, len(table.dynamic_entries)) == before and self._newest() is newest
+        if not same or len(self._known) >= KNOWN:
             self._known.clear()
+        if same:
+            self._known[block] = found
         return found
 
-    def _table(self) -> tuple[int, object]:
+    def _newest(self) -> object:
+        """What was last put into the table: another object each time, though it may say the same as the one before."""
         entries = self._decoder.header_table.dynamic_entries
-        return len(entries), entries[0] if entries else None
+        return entries[0] if entries else None
 
 
 @lru_cache(maxsize=64)
@@ -94,6 +102,7 @@ class _Stream:
     line: bytes
     head: bytes
     window: int  # how much of the answer the client takes now
+    room: int = OUR_WINDOW  # how much more of the request we take
     body: bytes = b""
     answering: bool = False
     unsent: bytes = b""
@@ -112,7 +121,9 @@ class Http2Wire(asyncio.Protocol):
         self._in, self._out = bytearray(), [SETTINGS, GROWN]
         self._greeted = False
         self._streams: dict[int, _Stream] = {}
+        self._last = 0  # the newest of them that came
         self._window, self._stream_window = WINDOW, WINDOW  # of the client
+        self._emptied = b""  # begins the next head, where the client's table is to be smaller
         self._waiting: dict[int, asyncio.TimerHandle] = {}
         self._full = False
         self._transport = cast("asyncio.Transport", None)
@@ -137,7 +148,7 @@ class Http2Wire(asyncio.Protocol):
         except (ValueError, struct.error, IndexError):
             self._transport.abort()
             return
-        self._flush(self._latency_s)
+        self._flush()
 
     def pause_writing(self) -> None:
         self._full = True
@@ -171,29 +182,34 @@ class Http2Wire(asyncio.Protocol):
             self._out.append(frame(Frame.WINDOW_UPDATE, 0, 0, received.to_bytes(4, "big")))
 
     def _headers(self, flags: int, number: int, payload: bytes) -> None:
-        if not flags & END_HEADERS or len(self._streams) >= STREAMS:
-            raise ValueError("a head in many frames, or more requests than we said we take")
-        block = _unpadded(flags, payload)
+        if not flags & END_HEADERS or not number % 2:
+            raise ValueError("a head in many frames, or one of a stream that no client begins")
+        block = unpadded(flags, payload)
         line, head = self._heads.read(block[5:] if flags & PRIORITY else block)
-        self._streams[number] = _Stream(line, head, self._stream_window)
-        if flags & END_STREAM:
+        if number > self._last:  # what comes later on a stream are trailers, which say nothing to us
+            self._last = number
+            self._streams[number] = _Stream(line, head, self._stream_window)
+            if len(self._streams) > STREAMS:
+                self._reset(number, REFUSED_STREAM)  # it may not have heard yet how many we take
+        if flags & END_STREAM and number in self._streams:
             self._whole(number)
 
     def _data(self, flags: int, number: int, payload: bytes) -> None:
         stream = self._streams.get(number)
         if stream is None:
             return  # it was reset meanwhile
-        stream.body += _unpadded(flags, payload)
+        stream.body += unpadded(flags, payload)
+        stream.room -= len(payload)
         if flags & END_STREAM:
             self._whole(number)
-        elif len(stream.body) >= OUR_WINDOW:
+        elif stream.room <= 0:
             self._reset(number)
 
     def _whole(self, number: int) -> None:
         stream = self._streams[number]
         got = self._serve(Request(stream.line, stream.head, stream.body))
         if isinstance(got, Late):
-            delay_s = max(got.delay_s, self._latency_s)
+            delay_s = max(0.0, got.delay_s - self._latency_s)  # the rest passes when it is written
             self._waiting[number] = asyncio.get_running_loop().call_later(delay_s, self._release, number, got.answer)
         else:
             self._answer(number, got)
@@ -207,7 +223,10 @@ class Http2Wire(asyncio.Protocol):
 
     def _answer(self, number: int, got: Reply | Half | Streamed) -> None:
         stream, whole = self._streams[number], got.reply if isinstance(got, Half) else got
-        block = answer_head(whole.status, whole.kind, whole.headers if isinstance(whole, Reply) else b"")
+        block = self._emptied + answer_head(
+            whole.status, whole.kind, whole.headers if isinstance(whole, Reply) else b""
+        )
+        self._emptied = b""
         self._out.append(frame(Frame.HEADERS, END_HEADERS, number, block))
         if isinstance(whole, Streamed):
             stream.pieces = whole.pieces
@@ -244,8 +263,8 @@ class Http2Wire(asyncio.Protocol):
             if stream.answering:
                 self._send(number, stream)
 
-    def _reset(self, number: int) -> None:
-        self._out.append(frame(Frame.RST_STREAM, 0, number, INTERNAL_ERROR))
+    def _reset(self, number: int, why: int = INTERNAL_ERROR) -> None:
+        self._out.append(frame(Frame.RST_STREAM, 0, number, why.to_bytes(4, "big")))
         self._forget(number)
 
     def _forget(self, number: int) -> None:
@@ -264,6 +283,8 @@ class Http2Wire(asyncio.Protocol):
                 for stream in self._streams.values():
                     stream.window += value - self._stream_window
                 self._stream_window = value
+            elif name == Setting.HEADER_TABLE_SIZE and value < TABLE_BYTES:
+                self._emptied = table_size(0)  # it waits for that (RFC 7541 section 4.2), though we use none of it
         self._out.append(frame(Frame.SETTINGS, ACK, 0))
         self._go_on()
 
@@ -279,19 +300,16 @@ class Http2Wire(asyncio.Protocol):
             stream.window += more
         self._go_on()
 
-    def _flush(self, delay_s: float = 0.0) -> None:
+    def _flush(self) -> None:
+        """All is written after the same time, so that nothing overtakes what was said before."""
         if not self._out:
             return
         out = b"".join(self._out)
         self._out.clear()
-        if delay_s:
-            asyncio.get_running_loop().call_later(delay_s, self._transport.write, out)
+        if self._latency_s:
+            asyncio.get_running_loop().call_later(self._latency_s, self._transport.write, out)
         else:
             self._transport.write(out)
-
-
-def _unpadded(flags: int, payload: bytes) -> bytes:
-    return payload[1 : len(payload) - payload[0]] if flags & PADDED else payload
 
 
 TAKE: dict[int, Callable[[Http2Wire, int, int, bytes], None]] = {

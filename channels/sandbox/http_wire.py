@@ -42,20 +42,20 @@ class Reply(NamedTuple):
 
 
 class Half(NamedTuple):
-    """Half of an answer, and then the connection ends."""
+    """Half of an answer, and then the connection ends; over HTTP/2, this request alone."""
 
     reply: Reply
 
 
 class Late(NamedTuple):
-    """An answer for later; what follows it on the connection waits. None: the connection is then closed."""
+    """An answer for later. What follows it on the connection waits, but over HTTP/2. None: what `Half` ends, ends then."""
 
     answer: Reply | None
     delay_s: float
 
 
 class Streamed(NamedTuple):
-    """An answer in pieces, as they are taken. It ends the connection."""
+    """An answer in pieces, as they are taken. It ends the connection, but over HTTP/2."""
 
     pieces: Iterator[bytes]
     status: int = 200
