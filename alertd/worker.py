@@ -217,7 +217,11 @@ class Worker:
 
     async def _plan_one(self, alert_id: str) -> None:
         started, record = self.clock.monotonic(), await self.alerts.get(alert_id)
-        if record is not None and not record.planned and await self.planner.plan(record, partial(self._gives_way, alert_id)):
+        if (
+            record is not None
+            and not record.planned
+            and await self.planner.plan(record, partial(self._gives_way, alert_id))
+        ):
             self.metrics.plan_seconds.observe(self.clock.monotonic() - started)
             self._expect(chain_of(alert_id))
 
