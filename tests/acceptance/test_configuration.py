@@ -61,7 +61,8 @@ def configured(tmp_path: Path) -> Iterator[Configured]:
 
 
 def test_workers_send_through_the_carriers_of_the_file(configured: Configured, alert: dict[str, Any]):
-    """A file that `--config` names reaches the workers, which are processes of their own."""
+    """A file that `--config` names reaches the workers, which are processes of their own: two at least, where it names no number."""
+    assert len(configured.workers()) >= 2
     status, answer = configured.call("PUT", "/v1/subscribers/maria", MARIA)
     assert status in {200, 201}, answer
     alert_id = configured.approved(alert)
