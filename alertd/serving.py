@@ -118,12 +118,19 @@ async def _worker(life: Life, settings: Settings, store: Store) -> None:
         await worker.run()
 
 
+def workers_of(settings: Settings) -> int:
+    """How many workers are started. Where an SMS centre counts binds the least is one: a worker that got none takes messages all the
+    same, cannot send them, and makes the carrier rest for the others, too.
+    """
+    binds = any(carrier.kind == "smpp" for carrier in settings.carriers.values())
+    return settings.worker.processes or max(1 if binds else LEAST_WORKERS, (os.cpu_count() or 1) - 1)
+
+
 @asynccontextmanager
 async def _workers(settings: Settings, environment: Mapping[str, str]) -> AsyncIterator[list[str]]:
     """The workers, at work; answers where each shows its metrics."""
-    count = settings.worker.processes or max(LEAST_WORKERS, (os.cpu_count() or 1) - 1)
     with socket_folder() as folder:
-        sockets = [f"{folder}/worker-{i}.sock" for i in range(count)]
+        sockets = [f"{folder}/worker-{i}.sock" for i in range(workers_of(settings))]
         environments = [{**environment, "ALERTD_WORKER__METRICS": f"unix:{where}"} for where in sockets]
         async with kept_running(["worker"], environments):
             for where in sockets:
