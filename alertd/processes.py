@@ -133,11 +133,12 @@ async def kept_running(
     keepers: list[asyncio.Task[NoReturn]] = []
     async with AsyncExitStack() as stack:
         stack.push_async_callback(_end, children)
+        # Before any starts: where that is stopped in the middle, what was ended would be started again.
+        stack.push_async_callback(_cancel, keepers)
         for child in children:
             await child.start()
             keep = keep_running(arguments[0], child.wait, child.start, clock or SystemClock())
             keepers.append(asyncio.create_task(keep))
-        stack.push_async_callback(_cancel, keepers)
         yield
 
 
