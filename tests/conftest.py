@@ -82,7 +82,7 @@ def valkey_socket() -> Iterator[str]:
             time.sleep(0.01)
         yield socket
         server.terminate()
-        server.wait(10)
+        server.wait(60)
         log.close()
 
 

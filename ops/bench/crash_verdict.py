@@ -60,7 +60,20 @@ def wanted_of(sample: Sequence[Person], area: dict[str, Any]) -> set[Address]:
 
 
 async def ledger_of(store: Connection, alert_id: str, sample: Sequence[Person]) -> tuple[dict[Address, Row], bool]:
-    """Every row of the ledger by its address, and whether the counters say the same as its bytes."""
+    """Every row of the ledger by its address, and whether the counters say the same as its bytes. It is read anew where a carrier's report
+    came meanwhile.
+    """
+    counted = None
+    while (counts := await Work(store).counts(alert_id)) != counted:
+        counted = counts
+        rows, found = await _read(store, alert_id, sample)
+    return rows, {channel: Counter(states) for channel, states in counts.items()} == found
+
+
+async def _read(
+    store: Connection, alert_id: str, sample: Sequence[Person]
+) -> tuple[dict[Address, Row], dict[str, Counter[str]]]:
+    """Its rows, and how many there are by channel and state."""
     work, people = Work(store), People(store)
     rows: dict[Address, Row] = {}
     found: dict[str, Counter[str]] = {}
@@ -73,8 +86,7 @@ async def ledger_of(store: Connection, alert_id: str, sample: Sequence[Person]) 
             assert (channel, getattr(person, channel)) not in rows, "an address has two rows"
             rows[channel, getattr(person, channel)] = Row(state, marked)
             found.setdefault(channel, Counter()).update({state.word: 1, "targeted": 1, "doubled": int(marked)})
-    counted = {channel: Counter(counts) for channel, counts in (await work.counts(alert_id)).items()}
-    return rows, counted == found
+    return rows, found
 
 
 async def open_intents(store: Connection, alert_id: str) -> set[tuple[int, int]]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import re
 import signal
 import socket
 import ssl
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -180,10 +181,13 @@ async def until(what: str, is_so: Any, within_s: float = 120.0, every_s: float =
 
 
 def free_port() -> int:
-    """The same at every start: carriers report to it."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port
+    """The same at every start: carriers report to it. Below what systems give out by themselves (32768 and up), or somebody else would be given
+    it while alertd is down; and not where the tests look for theirs (20000 and up).
+    """
+    for port in random.SystemRandom().sample(range(10_000, 20_000), 1_000):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise BenchError("no port is free")
 
 
 def with_rates(rates: Mapping[str, float], settings: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import re
@@ -90,8 +91,7 @@ class Served:
     def workers(self) -> list[int]:
         """The process ids of its workers."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        lines = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") for pid in children}
-        return [pid for pid, words in lines.items() if b"worker" in words]
+        return [int(pid) for pid in children if b"worker" in _words(pid)]
 
     def call(self, method: str, path: str, body: Any = None, key: str | None = None) -> tuple[int, Any]:
         """A call with the administrator's key, or another's: status and answer. Whoever approves names the version that they looked at just
@@ -171,6 +171,13 @@ class Served:
         return found
 
 
+def _words(pid: str) -> list[bytes]:
+    """The command line of a process; none of one that ended meanwhile."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    return []
+
+
 def _read(answer: HTTPResponse | urllib.error.HTTPError) -> Any:
     raw = answer.read()
     if answer.headers.get_content_type() == "application/x-ndjson":
@@ -224,7 +231,7 @@ def valkey(tmp_path: Path) -> Iterator[str]:
         assert process.poll() is None
     yield f"unix://{socket}"
     process.terminate()
-    process.wait(10)
+    process.wait(60)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from alertd.store.audience import Audience
 from alertd.store.bulk import Bulk, Command
 from alertd.store.connection import Connection
 from alertd.store.nodes import Nodes
-from alertd.store.people import GRACE_MS, Change, People, cell_of
+from alertd.store.people import GRACE_MS, Change, People, Spot, cell_of
 from alertd.store.sweeper import Sweeper
 from alertd.store.wanted import Wanted
 from alertd.subscribers import Place
@@ -37,6 +37,14 @@ PEOPLE = 4
 SETTLED_EVERY = 50  # interleavings: what movers leave behind is swept then
 
 
+class Patient(People):
+    """Movers have as long as the machine takes between two of their steps: that one who is slow is refused is shown elsewhere."""
+
+    async def _append(self, arriving: Sequence[Spot]) -> tuple[list[Spot], int]:
+        arrived, _ = await super()._append(arriving)
+        return arrived, 0  # no limit
+
+
 class Driven(Connection):
     """A mover's client that waits for its turn before each round trip."""
 
@@ -48,7 +56,7 @@ class Driven(Connection):
 
     async def start(self, change: Change) -> None:
         """Until before its first round trip."""
-        self.task = asyncio.ensure_future(People(self).put([change]))
+        self.task = asyncio.ensure_future(Patient(self).put([change]))
         await self._rests()
 
     async def step(self) -> None:
