@@ -15,9 +15,9 @@ from alertd.store.alerts import AlertRecord
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Something to be asked again while an answer is given."""
+    """Something to be asked again while an answer is given. It does not hold the call, which holds it: what was sent goes with its answer."""
 
-    ask: Callable[[], Awaitable[bool]]
+    ask: Callable[[web.Request], Awaitable[bool]]
 
 
 #: The call's name in logs and answers.
@@ -60,7 +60,7 @@ async def still_may(request: web.Request) -> bool:
     if MAY not in request or now - request.get(ASKED, request.get(STARTED, now)) < RECHECK_S:
         return True
     request[ASKED] = now
-    return await request[MAY].ask()
+    return await request[MAY].ask(request)
 
 
 def note(request: web.Request, *, object_: str = "", record: AlertRecord | None = None, **facts: Fact) -> None:

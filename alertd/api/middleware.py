@@ -177,13 +177,13 @@ def authorised(
             if meter and not (operation.act and operation.act.stops_harm):
                 await meter(credential)
             request[CREDENTIAL] = credential
-            request[MAY] = Question(partial(_still_may, request, recognise, signed_in, scopes))
+            request[MAY] = Question(partial(_still_may, recognise, signed_in, scopes))
         return await handler(request)
 
     return authorise
 
 
-async def _still_may(request: web.Request, recognise: Recognise, signed_in: SignedIn, scopes: Sequence[str]) -> bool:
+async def _still_may(recognise: Recognise, signed_in: SignedIn, scopes: Sequence[str], request: web.Request) -> bool:
     """Whether the same caller would be let through now. That somebody watches keeps no session from ending."""
     request[WATCHES] = True
     try:

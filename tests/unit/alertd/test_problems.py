@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 import structlog
@@ -71,6 +73,7 @@ class Notes:
         self.fail = None
         self.room = True
         self.imported = []
+        self.last = None
         self.started = asyncio.Event()
         self.go_on = asyncio.Event()
         self.go_on.set()
@@ -79,6 +82,7 @@ class Notes:
         if self.fail is not None:
             raise self.fail
         self.started.set()
+        self.last = weakref.ref(request)
         await self.go_on.wait()
         if not is_replay(request):
             self.made.append((prepared_id(request), body.text))
@@ -208,6 +212,18 @@ async def test_every_answer_says_that_nobody_may_keep_or_embed_it(client):
     assert headers["Cache-Control"] == "no-store"
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert "default-src 'none'" in headers["Content-Security-Policy"]
+
+
+async def test_nothing_is_left_of_a_call_that_is_answered(client, notes):
+    """Its key and what was sent are gone with the next one on the connection, and not when the collector comes."""
+    gc.disable()
+    try:
+        await keep(client)
+        first = notes.last
+        await keep(client)
+        assert first() is None
+    finally:
+        gc.enable()
 
 
 async def test_calls_are_timed_by_the_pattern_of_their_route(client, observed):
