@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 import unicodedata
 import zoneinfo
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Annotated, Any
 
 import phonenumbers
@@ -47,6 +48,7 @@ class Form:
     sentence: str
     max_length: int
     example: str
+    _compiled: re.Pattern[str] = field(init=False, repr=False, compare=False)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_after_validator_function(self.check, handler(source))
@@ -56,9 +58,12 @@ class Form:
         return {**handler(schema), **shown}
 
     def check(self, value: str) -> str:
-        if len(value) > self.max_length or re.fullmatch(self.pattern, value) is None:
+        if len(value) > self.max_length or self._compiled.fullmatch(value) is None:
             raise refusal(self.sentence)
         return value
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_compiled", re.compile(self.pattern))  # once: a document has a dozen of these
 
 
 #: Control characters (a line break in a header, a bell), and the two overrides that make a phone number read backwards.
@@ -71,6 +76,7 @@ _UNSEEN = re.compile(
 )
 
 
+@lru_cache(maxsize=1_024)  # of single characters, and each text is asked about its first
 def _is_seen(character: str) -> bool:
     """Whether a reader sees this character by itself: a letter, digit, punctuation or symbol."""
     return unicodedata.category(character)[0] in "LNPS" and not _UNSEEN.match(character)
@@ -139,7 +145,9 @@ def to_subject(value: str) -> str:
     plain = " ".join(unicodedata.normalize("NFKC", value).split())
     if not 0 < len(plain) <= MAX_SUBJECT:
         raise refusal(f"A person's name has 1 to {MAX_SUBJECT} characters.")
-    if any(unicodedata.category(c)[0] == "C" for c in value + plain) or _UNSEEN.search(value + plain):
+    if not _is_plain(value) and (
+        any(unicodedata.category(c)[0] == "C" for c in value + plain) or _UNSEEN.search(value + plain)
+    ):
         raise refusal("A person's name has no control characters and nothing invisible in it.")
     return plain
 
@@ -151,7 +159,15 @@ def folded_subject(subject: str) -> str:
 
 def folded_number(number: str) -> str:
     """What two spellings of one case number have in common, capitals, spaces and what nobody sees aside: compare cases by this alone."""
-    return "".join(c for c in _folded(number) if unicodedata.category(c)[0] != "C" and not _UNSEEN.match(c))
+    folded = _folded(number)
+    if _is_plain(folded):
+        return folded
+    return "".join(c for c in folded if unicodedata.category(c)[0] != "C" and not _UNSEEN.match(c))
+
+
+def _is_plain(text: str) -> bool:
+    """Whether each of its characters is one of ASCII that is printed: nothing in it is a control character or unseen."""
+    return text.isascii() and text.isprintable()
 
 
 def _folded(text: str) -> str:

@@ -6,7 +6,7 @@ is the service's business.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
@@ -225,21 +225,28 @@ def future_faults(alert: Alert, now: datetime) -> list[Fault]:
 
 def _values(document: Document, path: str) -> list[tuple[Location, Any]]:
     """Every (place, value) that a path of fields names, each place as JSON has it; `*` stands for each member. Below what is absent, the value is None."""
-    found: list[tuple[Location, Any]] = [((), document)]
-    for step in path.split("/"):
+    return _below(document, _steps(path), ())
+
+
+def _below(node: Any, steps: tuple[str, ...], place: Location) -> list[tuple[Location, Any]]:
+    for i, step in enumerate(steps):
         if step == "*":
-            found = [((*place, name), value) for place, node in found for name, value in _members(node)]
+            rest = steps[i + 1 :]
+            return [found for name, member in _members(node) for found in _below(member, rest, (*place, name))]
+        if node is None:
+            place = (*place, step)
         else:
-            found = [((*place, name), value) for place, node in found for name, value in (_member(node, step),)]
-    return found
+            place, node = (*place, _named(node.__class__, step)), getattr(node, step)
+    return [(place, node)]
 
 
-def _members(node: Any) -> list[tuple[int | str, Any]]:
-    return list(node.items()) if isinstance(node, dict) else list(enumerate(node))
+def _members(node: Any) -> Iterable[tuple[int | str, Any]]:
+    return node.items() if isinstance(node, dict) else enumerate(node)
 
 
-def _member(node: Any, name: str) -> tuple[str, Any]:
-    return (name, None) if node is None else (_named(node.__class__, name), getattr(node, name))
+@cache
+def _steps(path: str) -> tuple[str, ...]:
+    return tuple(path.split("/"))
 
 
 @cache
