@@ -126,7 +126,7 @@ async def create_alert(request: web.Request, *, query: SubmitQuery, body: AlertR
             s.intake, s.approval, alert, who,
             alert_id=prepared_id(request), dry_run=query.dry_run, draft=body.state == "draft",
         )  # fmt: skip
-    note(request, record=taken.record, dry_run=query.dry_run)
+    note(request, record=taken.record, box=taken.box, dry_run=query.dry_run)
     return await submitted_reply(s, taken, alert)
 
 

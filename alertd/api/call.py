@@ -11,6 +11,7 @@ from aiohttp import web
 from alertd.service.access import Credential
 from alertd.service.audit import Fact, Noted
 from alertd.store.alerts import AlertRecord
+from alertd.store.codec import Box
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +64,13 @@ async def still_may(request: web.Request) -> bool:
     return await request[MAY].ask(request)
 
 
-def note(request: web.Request, *, object_: str = "", record: AlertRecord | None = None, **facts: Fact) -> None:
-    """What the audit says of this call besides what its address names."""
+def note(
+    request: web.Request, *, object_: str = "", record: AlertRecord | None = None, box: Box | None = None, **facts: Fact
+) -> None:
+    """What the audit says of this call besides what its address names; `box` is the key of the record's case, where it is at hand."""
     noted = request.get(NOTED)
     if noted is not None:
-        noted.object, noted.record = object_ or noted.object, record or noted.record
+        noted.object, noted.record, noted.box = object_ or noted.object, record or noted.record, box or noted.box
         noted.facts = {**noted.facts, **facts}
 
 

@@ -40,7 +40,7 @@ async def create_cap(request: web.Request, *, query: SubmitQuery) -> Reply[Submi
     taken, alert = await s.cap_intake.take(
         await request.read(), credential(request), alert_id=prepared_id(request), again=again, dry_run=query.dry_run
     )
-    note(request, record=taken.record, dry_run=query.dry_run)
+    note(request, record=taken.record, box=taken.box, dry_run=query.dry_run)
     return await submitted_reply(s, taken, alert)
 
 

@@ -148,7 +148,7 @@ class Renderer:
         own = [tag for tag in document.info if matching(tag, self._catalogues) is not None]
         if document.kind is Kind.GENERAL:
             return tuple(tag for tag in own if document.info[tag].headline and document.info[tag].description)
-        return (*own, *(tag for tag in self.all_languages() if tag not in own))
+        return (*own, *(tag for tag in self.all_languages() if tag not in own)) if own else self.all_languages()
 
     def render(
         self, document: Alert, *, channel: str, language: str, stamp: Stamp, url: str | None = None,

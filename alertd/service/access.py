@@ -9,7 +9,7 @@ import re
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
@@ -164,10 +164,13 @@ class Access:
         if not match:
             return None
         stored, now = await self._keyring.get(match[2]), self._clock.now_ms()
-        if stored is None or not _is_secret(stored, match[3], now) or 0 < stored.expires <= now:
+        if stored is None:
+            return None
+        is_new, is_old = _is_secret(stored, match[3], now)
+        if not (is_new or is_old) or 0 < stored.expires <= now:
             return None
         await self._note_use(match[2], now)
-        return replace(_credential(match[2], stored), by_old_secret=not _is_new(stored, match[3]))
+        return _credential(match[2], stored, by_old_secret=not is_new)
 
     async def get(self, key_id: str) -> Credential | None:
         """The credential of a key by its id, or None: it is not known, was revoked, or has expired."""
@@ -274,14 +277,11 @@ def _wider() -> Problem:
     return Problem("not-allowed", "A key makes none that lasts longer, asks more often or reaches farther than itself.")
 
 
-def _is_secret(stored: StoredKey, secret: str, now_ms: int) -> bool:
-    """Whether it is the key's, or the one before while that is good. Both are compared, whichever it is."""
-    is_new, is_old = _is_new(stored, secret), hmac.compare_digest(stored.old_digest, _digest(secret))
-    return is_new or (is_old and now_ms < stored.old_until)
-
-
-def _is_new(stored: StoredKey, secret: str) -> bool:
-    return hmac.compare_digest(stored.digest, _digest(secret))
+def _is_secret(stored: StoredKey, secret: str, now_ms: int) -> tuple[bool, bool]:
+    """Whether it is the key's, and whether it is the one before while that is good. Both are compared, whichever it is."""
+    digest = _digest(secret)
+    is_new, is_old = hmac.compare_digest(stored.digest, digest), hmac.compare_digest(stored.old_digest, digest)
+    return is_new, is_old and now_ms < stored.old_until
 
 
 def _token(key_id: str, secret: str, *, test: bool) -> str:
@@ -292,11 +292,12 @@ def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()  # the secret is 256 random bits: no slow hash is needed
 
 
-def _credential(key_id: str, stored: StoredKey) -> Credential:
+def _credential(key_id: str, stored: StoredKey, *, by_old_secret: bool = False) -> Credential:
     ground = _jurisdiction(stored.jurisdiction) if stored.jurisdiction else None
     return Credential(
         key_id=key_id, org=stored.org, subject=stored.subject, scopes=frozenset(stored.scopes), test=stored.test,
         makers=stored.makers, terms=Terms(expires=stored.expires, rate_per_min=stored.rate_per_min, jurisdiction=ground),
+        by_old_secret=by_old_secret,
     )  # fmt: skip
 
 

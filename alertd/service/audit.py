@@ -14,7 +14,7 @@ from alertd.metrics import Metrics
 from alertd.service.access import BY_GLASS, BY_POLICY, Credential
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.audit import AuditLog, Verdict
-from alertd.store.codec import Codec
+from alertd.store.codec import Box, Codec
 
 Fact = str | int | bool
 
@@ -64,6 +64,7 @@ class Noted:
 
     object: str = ""
     record: AlertRecord | None = None
+    box: Box | None = None  # the key of its case, where the record does not have it
     facts: Mapping[str, Fact] = field(default_factory=dict)
 
 
@@ -94,7 +95,7 @@ class Audit:
                 facts["approved_by_policy"] = True
             if record.approver.startswith(BY_GLASS):
                 facts["break_glass"] = True
-        case = await self._case(record) if record is not None else {}
+        case = await self._case(record, record.box or noted.box) if record is not None else {}
         await self._append(who, act, outcome, record.id if record else noted.object, of, facts, case)
 
     async def page(self, org: str, *, before: int | None, limit: int) -> list[Entry]:
@@ -109,13 +110,11 @@ class Audit:
         """Whether every entry is as it was written."""
         return await self._log.verify(org, noted=noted)
 
-    async def _case(self, record: AlertRecord) -> dict[str, str]:
+    async def _case(self, record: AlertRecord, box: Box | None) -> dict[str, str]:
         """What the alert says, and why somebody decided so, as HMACs under the case's key; nothing once it is destroyed."""
         values = {"case": record.case.encode(), "document": record.document}
         values |= {name: getattr(record, name).encode() for name in ("reason", "why", "note")}
-        return await self._alerts.of_case(
-            record.case, {name: value for name, value in values.items() if value}, record.box
-        )
+        return await self._alerts.of_case(record.case, {name: value for name, value in values.items() if value}, box)
 
     async def _append(
         self,

@@ -6,11 +6,12 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
+from pydantic_core import to_json
 
 from alertd import rules
 from alertd.alerts import AMENDABLE, AlertState
@@ -37,6 +38,7 @@ from alertd.service.targeting import Share
 from alertd.service.texts import Texts
 from alertd.service.twins import check_twin, claim_external_id
 from alertd.store.alerts import AlertRecord, Alerts
+from alertd.store.codec import Box
 from geofences.targets import Area
 
 #: Documents of which it is kept whether their messages can be made: by a digest, so that a thousand take 100 kB.
@@ -48,12 +50,14 @@ class Taken(Look):
     """An alert that was taken in, with what it would do."""
 
     record: AlertRecord
+    box: Box | None = field(default=None, compare=False, repr=False)  # the key of its case, where it was kept just now
 
     @classmethod
-    def of(cls, record: AlertRecord, look: Look) -> Taken:
+    def of(cls, record: AlertRecord, look: Look, box: Box | None = None) -> Taken:
         """An alert and what its target comes to."""
         return cls(
             record=record,
+            box=box,
             area=look.area,
             shares=look.shares,
             found=look.found,
@@ -61,6 +65,15 @@ class Taken(Look):
             permissions=look.permissions,
             answers=look.answers,
         )
+
+
+class _Checked(NamedTuple):
+    """An alert that nothing stands against."""
+
+    alert: Alert  # as it will be kept
+    document: bytes  # the same, as JSON
+    look: Sight  # whom it would reach at once
+    texts: int  # the revision of the own texts it would be told with
 
 
 class Intake:
@@ -96,16 +109,18 @@ class Intake:
         """Check everything, find the audience, and keep the alert unless this is a dry run. `stance` is that of the caller's organisation
         where it was read for this very request. Raises Problem.
         """
-        alert, look, texts = await self._checked(alert, who, stance, draft=draft)
-        now = self._clock.now_ms()
-        record = self._record(alert, who, alert_id or new_id(now), look, texts, draft=draft)
+        checked, box = await self._checked(alert, who, stance, draft=draft), None
+        record = self._record(checked, who, alert_id or new_id(self._clock.now_ms()), draft=draft)
         if not draft:
             await (check_twin if dry_run else claim_external_id)(self._alerts, record)
         if not dry_run:
-            await self._photos.attach(alert, record)  # first: what an alert says it shows is there
-            # Only the same request has an id that is there: its first try was cut off after the alert was kept.
-            record = await self._alerts.create(record, look.packed) or await self._alerts.get(record.id) or record
-        return Taken.of(record, look)
+            await self._photos.attach(checked.alert, record)  # first: what an alert says it shows is there
+            box = await self._alerts.create(record, checked.look.packed)
+            if (
+                box is None
+            ):  # only the same request has an id that is there: its first try was cut off after the alert was kept
+                record = await self._alerts.get(record.id) or record
+        return Taken.of(record, checked.look, box)
 
     async def look_over(
         self, alert: Alert, who: Credential, alert_id: str, telling: Telling, *, upon: AlertRecord
@@ -113,9 +128,8 @@ class Intake:
         """Check everything about what is to be told with `telling` too, in place of an alert, and find the audience. Keeps nothing.
         Raises Problem.
         """
-        alert, look, texts = await self._checked(alert, who, telling=telling, upon=upon)
-        record = self._record(alert, who, alert_id, look, texts, draft=False)
-        return Taken.of(record, look)
+        checked = await self._checked(alert, who, telling=telling, upon=upon)
+        return Taken.of(self._record(checked, who, alert_id, draft=False), checked.look)
 
     async def amend(
         self, record: AlertRecord, patch: dict[str, Any], who: Credential, *, rev: int | None = None
@@ -134,8 +148,8 @@ class Intake:
             raise Problem("precondition-failed", "An update is not changed. Send it anew in place of the one returned.")
         if record.state not in AMENDABLE:
             raise Problem("precondition-failed", f"An alert that is {record.state} cannot be changed.")
-        alert, look, texts = await self._checked(_read(merged(json.loads(record.document), patch)), who, draft=True)
-        fresh = self._record(alert, who, record.id, look, texts, draft=True)
+        checked = await self._checked(_read(merged(json.loads(record.document), patch)), who, draft=True)
+        fresh = self._record(checked, who, record.id, draft=True)
         new = replace(
             fresh, state=record.state, reason=record.reason, created=record.created, rev=record.rev,
             hands=hands_text(who.hands | hands_of(record.author, record.hands)),
@@ -143,14 +157,13 @@ class Intake:
         if new.case != record.case:
             fault = Fault("/case/number", "An alert stays with its case. Reject this one and draft another.")
             raise Problem("invalid-request", "An alert's case cannot be changed.", faults=(fault,))
-        await self._photos.attach(alert, new)
-        done, old = await self._alerts.amend(new, look.packed)
+        await self._photos.attach(checked.alert, new)
+        done, old = await self._alerts.amend(new, checked.look.packed)
         if not done:
             raise Problem(
                 "precondition-failed", "The alert was changed meanwhile.", status=412 if old == "changed" else None
             )
-        new = replace(new, rev=record.rev + 1)
-        return Taken.of(new, look)
+        return Taken.of(replace(new, rev=record.rev + 1), checked.look)
 
     async def stance(self, who: Credential) -> Stance:
         """What the caller's submission is measured against."""
@@ -159,10 +172,8 @@ class Intake:
     async def _checked(
         self, alert: Alert, who: Credential, stance: Stance | None = None, *,
         telling: Telling = THE_ALERT, draft: bool = False, upon: AlertRecord | None = None,
-    ) -> tuple[Alert, Sight, int]:  # fmt: skip
-        """As it will be kept, whom it would reach at once, and the revision of the own texts it would be told with. Raises Problem for
-        everything that stands against it.
-        """
+    ) -> _Checked:  # fmt: skip
+        """The alert with what is to be known of it. Raises Problem for everything that stands against it."""
         stance = stance or await self.stance(who)
         alert = completed(alert, stance.known.organisation)
         self.check(alert, who, stance.known.organisation, draft=draft)
@@ -184,11 +195,12 @@ class Intake:
                 countries=look.countries, telling=telling,
             )  # fmt: skip
 
-        says = digest(alert.model_dump_json(exclude={"external_id"}).encode())  # a dry run is often of the same
+        document = alert.model_dump_json().encode()
+        says = digest(_unnamed(document, alert.external_id))  # a dry run is often of the same
         if faults := await self._unsayable.once(None, (says, who.org, texts, telling.code, *look.countries), unsayable):
             raise Problem("message-impossible", "A channel's message cannot be made.", faults=tuple(faults))
         self._looks.check_size(alert, look)
-        return alert, look, texts
+        return _Checked(alert, document, look, texts)
 
     async def look(self, alert: Alert, who: Credential) -> Look:
         """The area of an alert's target and the people in it, as `looks` tells them; only what is told at once, where neighbours are asked."""
@@ -263,9 +275,8 @@ class Intake:
             return []
         return [Fault("/info", "None of these languages has its words and safety line in the templates.")]
 
-    def _record(
-        self, alert: Alert, who: Credential, alert_id: str, look: Sight, texts: int, *, draft: bool
-    ) -> AlertRecord:
+    def _record(self, checked: _Checked, who: Credential, alert_id: str, *, draft: bool) -> AlertRecord:
+        alert, look = checked.alert, checked.look
         return AlertRecord(
             id=alert_id,
             state=AlertState.DRAFT if draft else AlertState.PENDING,
@@ -286,11 +297,18 @@ class Intake:
             rev=1,
             seen=len(look.found),
             countries=" ".join(look.countries),
-            texts=texts,
-            document=alert.model_dump_json(by_alias=True).encode(),
+            texts=checked.texts,
+            document=checked.document,
             permissions=written(look.permissions),
             grounds=look.grounds,
         )
+
+
+def _unnamed(document: bytes, external_id: str | None) -> bytes:
+    """A document without its external id, which no message tells. Quotes within a text are escaped, so nothing else reads like it."""
+    if external_id is None:
+        return document
+    return document.replace(b'"external_id":%b,' % to_json(external_id), b"", 1)
 
 
 def _read(document: dict[str, Any]) -> Alert:

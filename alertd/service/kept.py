@@ -56,7 +56,8 @@ class Kept(Generic[V]):
             value.follows.add_done_callback(lambda made: self._replace(values, name, value, made, now_s))
         values.move_to_end(name)
         try:
-            return await asyncio.shield(value.future)  # it is made for others, too
+            # It is made for others, too.
+            return value.future.result() if value.future.done() else await asyncio.shield(value.future)
         except BaseException:
             if value.future.done() and (value.future.cancelled() or value.future.exception()):
                 _drop(values, name, value)

@@ -26,7 +26,10 @@ async def submit(
     # First: whoever is stopped is told that, whatever else is wrong.
     check_submission(stance.standing, who, goes_out=not draft and alert.status is not Status.ACTUAL)
     taken = await intake.submit(alert, who, stance, alert_id=alert_id, dry_run=dry_run, draft=draft)
-    return taken if dry_run else replace(taken, record=await approval.begin(taken.record, who, stance.known))
+    if dry_run:
+        return taken
+    record = await approval.begin(taken.record, who, stance.known)
+    return taken if record is taken.record else replace(taken, record=record)
 
 
 async def submitted(intake: Intake, approval: Approval, alert_id: str, alert: Alert, who: Credential) -> Taken:

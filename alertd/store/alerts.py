@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 import shapely
@@ -125,23 +123,21 @@ class Alerts:
         parts = (record.org, folded_subject(record.author), record.kind, record.status, record.external_id)
         return keys.external_id(self._db.codec.hashed("external-id", "\0".join(parts)))
 
-    async def create(self, record: AlertRecord, area: bytes) -> AlertRecord | None:
-        """Write a first version with its area (packed), durably. Answers it with the key of its case; None when the id is there already."""
+    async def create(self, record: AlertRecord, area: bytes) -> Box | None:
+        """Write a first version with its area (packed), durably. Answers the key of its case; None when the id is there already."""
         chain = chain_of(record.id)
-        listed_first = self._db.execute_many(
-            [
-                ("ZADD", keys.org(record.org, "alerts"), "NX", record.created, record.id),  # a retry keeps its place
-                ("ZADD", keys.expiry(keys.shard_of(chain)), record.expires, record.id),
-                announcement(chain),
-            ]
-        )
-        box, _ = await asyncio.gather(self.case_box(record.case, record.id), listed_first)
+        listed_first = [
+            ("ZADD", keys.org(record.org, "alerts"), "NX", record.created, record.id),  # a retry keeps its place
+            ("ZADD", keys.expiry(keys.shard_of(chain)), record.expires, record.id),
+            announcement(chain),
+        ]
+        box = await Cases(self._db).box(record.case, record.id, listed_first)
         seals = self._seals(record.id, box)
         made = await self._db.run_durably(
             "create", [keys.chain(chain)], record.id, area, record.org, self._db.skew_ms,
             "state", str(record.state), *said(record, seals),
         )  # fmt: skip
-        return replace(record, box=box) if made else None
+        return box if made else None
 
     async def amend(self, record: AlertRecord, area: bytes) -> tuple[bool, str]:
         """Write what a draft or a returned alert says now, durably, if it still is of `record.rev`. Answers whether it

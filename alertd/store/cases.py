@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from alertd.ids import chain_of
 from alertd.store import keys
 from alertd.store.codec import Box
-from alertd.store.connection import Connection
+from alertd.store.connection import Arg, Connection
 from alertd.store.tombstones import Tombstone
 
 #: Ids of photos begin so; the others are of alerts.
@@ -47,11 +47,11 @@ class Cases:
     def __init__(self, connection: Connection) -> None:
         self._db = connection
 
-    async def box(self, case: str, holder: str) -> Box:
-        """The key of a case, made at first use, for an alert or a photo that is to be sealed under it."""
+    async def box(self, case: str, holder: str, beside: Sequence[Sequence[Arg]] = ()) -> Box:
+        """The key of a case, made at first use, for an alert or a photo that is to be sealed under it; what is `beside` it is done, too."""
         name = keys.case(case)
-        fresh = self._db.codec.new_case_key(name)
-        wrapped = await self._db.run("case_hold", [name, keys.case_held(case)], fresh, holder, self._db.skew_ms)
+        fresh, names = self._db.codec.new_case_key(name), [name, keys.case_held(case)]
+        wrapped = await self._db.run_beside(beside, "case_hold", names, fresh, holder, self._db.skew_ms)
         return self._db.codec.case_box(wrapped, name)
 
     async def held(self, case: str) -> dict[str, int]:

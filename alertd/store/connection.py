@@ -61,7 +61,11 @@ class Connection:
 
     async def run(self, name: str, names: Sequence[str], *args: Arg) -> Any:
         """Run a script; its writes are applied when this returns."""
-        return (await self.run_many([(name, names, args)]))[0]
+        return (await self.run_many(((name, names, args),)))[0]
+
+    async def run_beside(self, commands: Sequence[Sequence[Arg]], name: str, names: Sequence[str], *args: Arg) -> Any:
+        """The same, with plain commands in the same round trip, of which neither waits for the other."""
+        return checked(await self._pipelined([(name, names, args)], durable=False, beside=commands))[0]
 
     async def run_many(self, calls: Sequence[tuple[str, Sequence[str], Sequence[Arg]]]) -> list[Any]:
         """Run scripts in one round trip, each atomic by itself."""
@@ -90,7 +94,7 @@ class Connection:
 
     async def execute_many(self, commands: Sequence[Sequence[Arg]]) -> list[Any]:
         """Plain commands in one round trip."""
-        return checked(await self._each([(str(command[1]) if command[1:] else "", command) for command in commands]))
+        return checked(await self._each(_keyed(commands)))
 
     async def meet(self) -> None:
         """Ask the servers who they are. Raises StoreUnavailableError when none answers."""
@@ -122,21 +126,28 @@ class Connection:
         return in_place(parts, answers, len(names))
 
     async def _pipelined(
-        self, calls: Sequence[tuple[str, Sequence[str], Sequence[Arg]]], *, durable: bool
+        self,
+        calls: Sequence[tuple[str, Sequence[str], Sequence[Arg]]],
+        *,
+        durable: bool,
+        beside: Sequence[Sequence[Arg]] = (),
     ) -> list[Any]:
-        """The answers, errors among them; when `durable`, that of WAITAOF after the one call's."""
-        answers = await self._send(calls, durable=durable)
+        """The answers, errors among them; those to the plain commands `beside` follow, or when `durable`, that of WAITAOF after the one
+        call's.
+        """
+        answers = await self._each([*self._commands(calls, durable=durable), *_keyed(beside)])
         again = [i for i, answer in enumerate(answers) if isinstance(answer, exceptions.NoScriptError)]
         if again:
-            fresh = await self._send([calls[i] for i in again], durable=durable, whole=True)
+            fresh = await self._each(self._commands([calls[i] for i in again], durable=durable, whole=True))
             for i, answer in zip(again, fresh, strict=False):
                 answers[i] = answer
-            answers[len(calls) :] = fresh[len(again) :]
+            if durable:
+                answers[-1] = fresh[-1]
         return answers
 
-    async def _send(
+    def _commands(
         self, calls: Sequence[tuple[str, Sequence[str], Sequence[Arg]]], *, durable: bool, whole: bool = False
-    ) -> list[Any]:
+    ) -> list[tuple[str, Sequence[Arg]]]:
         """By name, or `whole` to a server that does not know them (any more), which then cannot say so again."""
         commands: list[tuple[str, Sequence[Arg]]] = []
         for name, names, args in calls:
@@ -144,7 +155,7 @@ class Connection:
             commands.append((names[0], (*known, len(names), *names, *args)))
         if durable:  # it counts what its own connection wrote: the same server, the same pipeline
             commands.append((calls[-1][1][0], (WAIT, 1, self._replicas, WAITAOF_MS)))
-        return await self._each(commands)
+        return commands
 
     async def _each(self, commands: Sequence[tuple[str, Sequence[Arg]]]) -> list[Any]:
         """The answers to commands, each given with a key it is about; errors are answers. Raises StoreUnavailableError when a
@@ -183,6 +194,11 @@ class Connection:
         local, replicas = answer
         if local < 1 or replicas < self._replicas:
             raise StoreUnavailableError("The store took the request but did not confirm in time that it is on disk.")
+
+
+def _keyed(commands: Sequence[Sequence[Arg]]) -> list[tuple[str, Sequence[Arg]]]:
+    """Plain commands, each with the key it is about."""
+    return [(str(command[1]) if command[1:] else "", command) for command in commands]
 
 
 def hash_in(answer: Any) -> dict[bytes, bytes]:

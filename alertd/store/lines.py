@@ -20,7 +20,7 @@ Command = Sequence[Any]
 WAIT = "WAITAOF"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Ask:
     """One caller's commands."""
 
@@ -37,7 +37,7 @@ class Lines:
         self._asked: dict[bool, list[_Ask]] = {False: [], True: []}  # by whether it waits for the disk
         self._tasks = set[asyncio.Task[None]]()
 
-    async def ask(self, commands: Sequence[Command]) -> list[Any]:
+    def ask(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
         """The answers, errors among them. Where the last command is WAITAOF, it is once for all that go with it. Raises what the
         client raises when the server cannot be reached.
         """
@@ -49,7 +49,7 @@ class Lines:
         if not self._asked[waits]:
             loop.call_soon(self._go, waits)
         self._asked[waits].append(ask)
-        return await ask.future
+        return ask.future
 
     def _go(self, waits: bool) -> None:
         asked, self._asked[waits] = self._asked[waits], []
