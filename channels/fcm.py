@@ -9,15 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from channels.access_token import AccessToken
 from channels.base import MayWrite, Outcome, Prepared, PushMessage, Recipient
 from channels.fcm_answers import outcome, token_refused
 from channels.fcm_message import FcmPayload, body_for, encode
 from channels.https import HttpsTransport
-from channels.lanes import in_lanes
-from channels.posting import PostSettings, Reply, Transport
+from channels.posting import PostSettings, Reply, Transport, post_each
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,24 +77,27 @@ class FcmChannel:
         """The time to live is what is left at this call."""
         payload: FcmPayload = prepared.payload
         pieces = payload.at(self._clock())
-        send_one = partial(self._send_one, pieces, may_write)
-        return await in_lanes(recipients, self._settings.connections, send_one)
+        answers = await self._post(pieces, recipients, may_write)
+        refused = [i for i, answer in enumerate(answers) if isinstance(answer, Reply) and token_refused(answer)]
+        if refused:  # once more, with another token
+            again = await self._post(pieces, [recipients[i] for i in refused], may_write)
+            for i, answer in zip(refused, again, strict=True):
+                answers[i] = answer
+        return [outcome(answer) if isinstance(answer, Reply) else answer for answer in answers]
 
-    async def _send_one(self, pieces: tuple[bytes, bytes, bytes], may_write: MayWrite, recipient: Recipient) -> Outcome:
-        body = body_for(pieces, recipient.address, recipient.tag)
-        reply = await self._post(body, may_write)
-        if isinstance(reply, Reply) and token_refused(reply):
-            reply = await self._post(body, may_write)  # once more, with another token
-        return outcome(reply) if isinstance(reply, Reply) else reply
-
-    async def _post(self, body: bytes, may_write: MayWrite) -> Reply | Outcome:
+    async def _post(
+        self, pieces: tuple[bytes, bytes, bytes], recipients: Sequence[Recipient], may_write: MayWrite
+    ) -> list[Reply | Outcome]:
         token = await self._token.get()
         if isinstance(token, Outcome):
-            return token
-        reply = await self._transport.post(body, self._headers_for(token), may_write)
-        if isinstance(reply, Reply) and token_refused(reply):
+            return [token] * len(recipients)
+        answers = await post_each(
+            self._transport, recipients, lambda one: body_for(pieces, one.address, one.tag),
+            self._headers_for(token), may_write,
+        )  # fmt: skip
+        if any(isinstance(answer, Reply) and token_refused(answer) for answer in answers):
             self._token.refuse(token)
-        return reply
+        return answers
 
     def _headers_for(self, token: str) -> Mapping[str, str]:
         if self._headers[0] != token:

@@ -5,23 +5,23 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
-from channels.base import WITHHELD, MayWrite, Outcome
+from channels.base import Outcome
 from channels.http1_reader import ReplyReader
-from channels.posting import LOST, NOT_HTTP, TIMED_OUT, Encoded, OnRoom, Reply
+from channels.posting import LOST, NOT_HTTP, TIMED_OUT, Owner, Post, Reply, Together
 
 
 class Http1Connection(asyncio.Protocol):
-    """`exchange` writes a request and answers its reply."""
+    """`post` writes a request, whose reply its owner is told. Implements `channels.posting.Connection`."""
 
     most = 1
 
-    def __init__(self, timeout_s: float, on_room: OnRoom) -> None:
+    def __init__(self, timeout_s: float, owner: Owner) -> None:
         self._loop = asyncio.get_running_loop()
         self._timeout_s = timeout_s
-        self._on_room = on_room
+        self._owner = owner
         self._reader = ReplyReader()
         self._transport = cast("asyncio.Transport", None)
-        self._waiting: asyncio.Future[Reply | Outcome] | None = None
+        self._posted: Post | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._open = False
         self.listed = False
@@ -29,7 +29,7 @@ class Http1Connection(asyncio.Protocol):
 
     @property
     def room(self) -> int:
-        return int(self._open and self._waiting is None)
+        return int(self._open and self._posted is None)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -39,10 +39,9 @@ class Http1Connection(asyncio.Protocol):
         try:
             reply = self._reader.feed(data)
         except ValueError:
-            self._finish(NOT_HTTP)
-            self.abort()
+            self._end(NOT_HTTP)
             return
-        if self._waiting is None:  # nobody asked
+        if self._posted is None:  # nobody asked
             self.abort()
         elif reply is not None:
             if not self._reader.keeps:
@@ -58,39 +57,32 @@ class Http1Connection(asyncio.Protocol):
         self._open = False
         self._finish(LOST)
 
-    async def exchange(self, request: Encoded, body: bytes, may_write: MayWrite) -> Reply | Outcome:
-        """Cancelling closes the connection, so that a late reply is never read as another's."""
-        if not may_write():
-            self._tell()
-            return WITHHELD
-        self._waiting = self._loop.create_future()
-        self._timer = self._loop.call_later(self._timeout_s, self._time_out)
-        self._transport.write(request.http1 % len(body) + body)
-        try:
-            return await self._waiting
-        except asyncio.CancelledError:
-            self.abort()
-            raise
+    def post(self, post: Post) -> None:
+        self._posted = post
+        self._timer = self._loop.call_later(self._timeout_s, self._end, TIMED_OUT)
+        self._transport.write(post.together.request.http1 % len(post.body) + post.body)
+
+    def flush(self) -> None:
+        """It is written."""
+
+    def forget(self, together: Together) -> None:
+        if self._posted is not None and self._posted.together is together:
+            self._end(LOST)
 
     def abort(self) -> None:
         self._open = False
         self._transport.abort()
 
-    def _time_out(self) -> None:
-        self._finish(TIMED_OUT)
+    def _end(self, answer: Outcome) -> None:
         self.abort()
+        self._finish(answer)
 
     def _finish(self, answer: Reply | Outcome) -> None:
-        waiting, self._waiting = self._waiting, None
+        post, self._posted = self._posted, None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if waiting is not None and not waiting.done():
-            waiting.set_result(answer)
-        self._tell()
-
-    def _tell(self) -> None:
-        """There is room again, unless it ended."""
-        if self._open:
-            self.idle_since_s = self._loop.time()
-            self._on_room(self)
+        if post is not None:
+            self._owner.answered(post, answer)
+        self.idle_since_s = self._loop.time()
+        self._owner.heard(self)

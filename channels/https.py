@@ -7,10 +7,11 @@ The server chooses by ALPN (RFC 7301): over HTTP/2 a hundred messages share a co
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import ssl
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Mapping, Sequence
 from typing import cast
 from urllib.parse import urlsplit
 from weakref import WeakSet
@@ -22,7 +23,9 @@ from channels.http1 import Http1Connection
 from channels.http2 import Http2Connection
 from channels.http2_head import encode_head
 from channels.http2_session import STREAMS
-from channels.posting import NOT_CONNECTED, UNTAKEN, Connection, Encoded, PostSettings, Reply
+from channels.posting import NOT_CONNECTED, UNTAKEN, Connection, Encoded, Post, PostSettings, Reply, Together
+
+_log = logging.getLogger(__name__)
 
 # The carriers' servers close an idle connection after minutes; we close first, so that a request seldom meets a closed one.
 KEEP_IDLE_S = 50.0
@@ -34,26 +37,6 @@ OTHER_FAMILY_AFTER_S = 0.25
 # Connections for one message in a row, when each goes away before it looks at it; more where more are kept, because a
 # server that is deployed anew says goodbye on all of them at once, and one that takes few at a time refuses the rest.
 CONNECTIONS_TRIED = 3
-
-
-@dataclass(eq=False, slots=True)
-class _Opening:
-    """A connection that is being made, for how many more it will be enough, and how many wait for it."""
-
-    task: asyncio.Task[Connection | None]
-    places: int
-    waiting: int = 0
-
-    async def made(self) -> Connection | None:
-        """Cancelling the last who waits cancels it."""
-        self.places -= 1
-        self.waiting += 1
-        try:
-            return await asyncio.shield(self.task)
-        finally:
-            self.waiting -= 1
-            if not self.waiting:
-                self.task.cancel()
 
 
 class _Chosen(asyncio.Protocol):
@@ -81,45 +64,70 @@ class HttpsTransport:
         self._settings = settings
         self._encoded: tuple[Mapping[str, str] | None, Encoded] = (None, cast("Encoded", None))
         self._context: ssl.SSLContext | None = None
+        self._waiting: deque[Post] = deque()
+        self._under_way = 0
         self._all: WeakSet[Connection] = WeakSet()  # one that ends is kept by nobody
         self._ready: list[Connection] = []
-        self._opening: list[_Opening] = []
+        self._opening: dict[asyncio.Task[Connection | None], int] = {}  # for how many each will be enough
         self._newest: Connection | None = None
-        self._free = asyncio.Semaphore(settings.connections)
+        self._handing = False
 
     async def open(self) -> None:
         self._context = ssl.create_default_context(cafile=self._settings.ca_file)
         self._context.set_alpn_protocols(["h2", "http/1.1"])
 
     async def close(self) -> None:
+        while self._waiting:
+            post = self._waiting.popleft()
+            post.together.answer(post, WITHHELD)
         for opening in self._opening:
-            opening.task.cancel()
-        await asyncio.gather(*(opening.task for opening in self._opening), return_exceptions=True)
+            opening.cancel()
+        await asyncio.gather(*self._opening, return_exceptions=True)
         for connection in list(self._all):
             connection.abort()
         self._all.clear()
         self._ready.clear()
 
-    async def post(self, body: bytes, headers: Mapping[str, str], may_write: MayWrite) -> Reply | Outcome:
-        """Post once; again only what the server says it has not looked at, as when it goes away."""
-        answer: Reply | Outcome = UNTAKEN
-        tried = 0
-        async with self._free:
-            while answer is UNTAKEN and tried < self._tries:
-                tried += 1
-                if not may_write():
-                    return WITHHELD
-                connection = self._with_room() or await self._opened(may_write)
-                if isinstance(connection, Outcome):
-                    return connection
-                answer = await connection.exchange(self._encode(headers), body, may_write)
-        return answer
+    async def post(
+        self, bodies: Sequence[bytes], headers: Mapping[str, str], may_write: MayWrite
+    ) -> list[Reply | Outcome]:
+        """Post each once; again only what the server says it has not looked at, as when it goes away."""
+        if self._context is None:
+            raise RuntimeError("the channel is not open")
+        together = Together(self._encode(headers), bodies, may_write)
+        self._waiting.extend(together.posts)
+        self._hand_over_soon()
+        try:
+            if bodies:
+                await together.done
+        except asyncio.CancelledError:
+            self._forget(together)
+            raise
+        return together.answers
 
     def connection_for(self, alpn: str | None) -> Http1Connection | Http2Connection:
         """Of the kind that the server chose."""
         if alpn == "h2":
-            return Http2Connection(self._settings.timeout_s, self._on_room, self._each)
-        return Http1Connection(self._settings.timeout_s, self._on_room)
+            return Http2Connection(self._settings.timeout_s, self, self._each)
+        return Http1Connection(self._settings.timeout_s, self)
+
+    def answered(self, post: Post, answer: Reply | Outcome) -> None:
+        """Implements `channels.posting.Owner`."""
+        self._under_way -= 1
+        if answer is UNTAKEN and post.tried < self._tries and not post.together.done.done():
+            self._waiting.appendleft(post)
+        else:
+            post.together.answer(post, answer)
+
+    def heard(self, connection: Connection) -> None:
+        """Implements `channels.posting.Owner`."""
+        self._list(connection)
+        self._hand_over_soon()  # not now: who closes right behind an answer is heard first
+
+    def _list(self, connection: Connection) -> None:
+        if connection.room > 0 and not connection.listed:
+            connection.listed = True
+            self._ready.append(connection)
 
     @property
     def _each(self) -> int:
@@ -140,48 +148,91 @@ class HttpsTransport:
             self._encoded = (headers, Encoded(head + b"Content-Length: %d\r\n\r\n", http2))
         return self._encoded[1]
 
-    def _on_room(self, connection: Connection) -> None:
-        if not connection.listed:
-            connection.listed = True
-            self._ready.append(connection)
+    def _hand_over_soon(self) -> None:
+        """What is posted and answered in one step of the loop is followed by one write for each connection."""
+        if not self._handing:
+            self._handing = True
+            asyncio.get_running_loop().call_soon(self._hand_over)
+
+    def _hand_over(self) -> None:
+        """What waits goes to connections with room, as far as there are; for the rest more are opened."""
+        self._handing = False
+        while self._waiting and self._under_way < self._settings.connections:
+            connection = self._with_room()
+            if connection is None:
+                self._open_more()
+                return
+            self._fill(connection)
+
+    def _fill(self, connection: Connection) -> None:
+        """`may_write` is asked in the very step that writes."""
+        while self._waiting and self._under_way < self._settings.connections and connection.room > 0:
+            post = self._waiting.popleft()
+            if post.together.may_write():
+                post.tried += 1
+                self._under_way += 1
+                connection.post(post)
+            else:
+                post.together.answer(post, WITHHELD)
+        connection.flush()
 
     def _with_room(self) -> Connection | None:
         oldest_s = asyncio.get_running_loop().time() - KEEP_IDLE_S
         while self._ready:
             connection = self._ready[-1]
             if connection.room > 0 and connection.idle_since_s > oldest_s:
-                if connection.room == 1:  # nothing after this; it is listed again when there is
-                    connection.listed = False
-                    self._ready.pop()
                 return connection
-            connection.listed = False
+            connection.listed = False  # it is listed again when it has room
             self._ready.pop()
             if connection.idle_since_s <= oldest_s:
                 connection.abort()
         return None
 
-    async def _opened(self, may_write: MayWrite) -> Connection | Outcome:
-        """A connection with room, from one that is being made; else why not: it could not be, or others were faster for too long."""
-        while True:
-            opening = next((opening for opening in self._opening if opening.places > 0), None)
-            if opening is None:
-                opening = self._open_one()
-            if await opening.made() is None:
-                return NOT_CONNECTED
-            if connection := self._with_room():
-                return connection
-            if not may_write():
-                return WITHHELD
+    def _open_more(self) -> None:
+        """Connections for all that waits and may still be written."""
+        if self.opening < len(self._waiting):
+            self._withhold()
+        most = self._settings.connections - self._under_way
+        while self.opening < min(len(self._waiting), most):
+            opening = asyncio.get_running_loop().create_task(self._connect())
+            self._opening[opening] = self._each
+            opening.add_done_callback(self._was_opened)
 
-    def _open_one(self) -> _Opening:
-        opening = _Opening(asyncio.get_running_loop().create_task(self._connect()), self._each)
-        self._opening.append(opening)
-        opening.task.add_done_callback(lambda _: self._opening.remove(opening))
-        return opening
+    @property
+    def opening(self) -> int:
+        """For how many messages connections are being made."""
+        return sum(self._opening.values())
+
+    def _withhold(self) -> None:
+        may = {together: together.may_write() for together in {post.together for post in self._waiting}}
+        waiting, self._waiting = self._waiting, deque[Post]()
+        for post in waiting:
+            if may[post.together]:
+                self._waiting.append(post)
+            else:
+                post.together.answer(post, WITHHELD)
+
+    def _was_opened(self, opening: asyncio.Task[Connection | None]) -> None:
+        places = self._opening.pop(opening)
+        fault = None if opening.cancelled() else opening.exception()
+        if fault is not None:
+            _log.error("a connection could not be tried", exc_info=fault)
+        if fault is not None or not (opening.cancelled() or opening.result()):
+            for _ in range(min(places, len(self._waiting))):
+                post = self._waiting.popleft()
+                post.together.answer(post, NOT_CONNECTED)
+        self._hand_over_soon()  # not now: what the server allows comes right behind its handshake
+
+    def _forget(self, together: Together) -> None:
+        """Cancelling the last that waits ends what is being opened for it."""
+        self._waiting = deque(post for post in self._waiting if post.together is not together)
+        for connection in list(self._all):
+            connection.forget(together)
+        if not self._waiting:
+            for opening in self._opening:
+                opening.cancel()
 
     async def _connect(self) -> Connection | None:
-        if self._context is None:
-            raise RuntimeError("the channel is not open")
         host, port = self._url.hostname, self._url.port or 443
         loop = asyncio.get_running_loop()
         try:
@@ -195,5 +246,5 @@ class HttpsTransport:
             return None
         self._newest = chosen.connection
         self._all.add(chosen.connection)
-        self._on_room(chosen.connection)
+        self._list(chosen.connection)
         return chosen.connection

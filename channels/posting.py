@@ -5,14 +5,16 @@ A transport knows whether the request was written, which is the difference betwe
 
 from __future__ import annotations
 
+import asyncio
 import email.utils
 import json
+import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from channels.base import Answer, MayWrite, Outcome, Reason
+from channels.base import WITHHELD, Answer, MayWrite, Outcome, Reason, Recipient
 from channels.http2_head import Head
 
 NOT_CONNECTED = Outcome(Answer.RETRY, Reason.CONNECTION)
@@ -22,6 +24,10 @@ UNTAKEN = Outcome(
 LOST = Outcome(Answer.UNKNOWN, Reason.CONNECTION)
 TIMED_OUT = Outcome(Answer.UNKNOWN, Reason.TIMEOUT)
 NOT_HTTP = Outcome(Answer.UNKNOWN, Reason.GARBAGE)
+
+UNMADE = Outcome(Answer.RETRY, Reason.FAULT)  # a fault of our own, and nothing was written
+
+_log = logging.getLogger(__name__)
 
 # No carrier's word holds longer than this: a digit too many must not silence it for a year.
 LONGEST_WAIT_S = 86_400.0
@@ -51,8 +57,36 @@ class Encoded(NamedTuple):
     http2: Head
 
 
+@dataclass(eq=False, slots=True)
+class Post:
+    """One request that waits to be written, or for its answer."""
+
+    together: Together
+    index: int  # among these
+    body: bytes
+    tried: int = 0
+
+
+class Together:
+    """Posts of one call: `done` when the last of them is answered."""
+
+    def __init__(self, request: Encoded, bodies: Sequence[bytes], may_write: MayWrite) -> None:
+        self.answers: list[Reply | Outcome] = [WITHHELD] * len(bodies)
+        self.request = request
+        self.may_write = may_write
+        self.posts = [Post(self, index, body) for index, body in enumerate(bodies)]
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._left = len(bodies)
+
+    def answer(self, post: Post, answer: Reply | Outcome) -> None:
+        self.answers[post.index] = answer
+        self._left -= 1
+        if self._left == 0 and not self.done.done():
+            self.done.set_result(None)
+
+
 class Connection(Protocol):
-    """A kept connection of either kind."""
+    """A kept connection of either kind. It tells its `Owner` what was answered, and that it may have room again."""
 
     listed: bool  # whether the transport has it among those with room
     idle_since_s: float
@@ -67,12 +101,29 @@ class Connection(Protocol):
         """How many more it takes now."""
         ...
 
-    async def exchange(self, request: Encoded, body: bytes, may_write: MayWrite) -> Reply | Outcome: ...
+    def post(self, post: Post) -> None:
+        """Begin one; only while there is room."""
+        ...
+
+    def flush(self) -> None:
+        """Write what was begun."""
+        ...
+
+    def forget(self, together: Together) -> None:
+        """Nobody waits for the answers of these any more. A late one is never read as another's."""
+        ...
 
     def abort(self) -> None: ...
 
 
-OnRoom = Callable[[Connection], None]
+class Owner(Protocol):
+    """Whom the connections belong to."""
+
+    def answered(self, post: Post, answer: Reply | Outcome) -> None: ...
+
+    def heard(self, connection: Connection) -> None:
+        """Something happened: there may be room for what waits."""
+        ...
 
 
 class Transport(Protocol):
@@ -82,12 +133,34 @@ class Transport(Protocol):
 
     async def close(self) -> None: ...
 
-    async def post(self, body: bytes, headers: Mapping[str, str], may_write: MayWrite) -> Reply | Outcome:
-        """Post once. `may_write` is asked last thing before the request is written.
+    async def post(
+        self, bodies: Sequence[bytes], headers: Mapping[str, str], may_write: MayWrite
+    ) -> list[Reply | Outcome]:
+        """Post each once; the answers are in their order. `may_write` is asked last thing before each request is written.
 
         `headers` are the same object for as long as they do not change, so that they are encoded once.
         """
         ...
+
+
+async def post_each(
+    transport: Transport, recipients: Sequence[Recipient], body_for: Callable[[Recipient], bytes],
+    headers: Mapping[str, str], may_write: MayWrite,
+) -> list[Reply | Outcome]:  # fmt: skip
+    """The answer for each recipient, in their order. Whose body cannot be made is told nothing, and the others go on."""
+    made = [_made(body_for, recipient) for recipient in recipients]
+    bodies = [body for body in made if isinstance(body, bytes)]
+    answers = iter(await transport.post(bodies, headers, may_write))
+    return [next(answers) if isinstance(body, bytes) else body for body in made]
+
+
+def _made(body_for: Callable[[Recipient], bytes], recipient: Recipient) -> bytes | Outcome:
+    """Its exception may hold an address: whoever formats the log tells its class and place alone."""
+    try:
+        return body_for(recipient)
+    except Exception as fault:  # noqa: BLE001 whatever it is, it is told
+        _log.error("a message could not be made", exc_info=fault)
+        return UNMADE
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:

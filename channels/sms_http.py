@@ -9,13 +9,11 @@ import base64
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from urllib.parse import quote_plus, urlencode
 
 from channels.base import MayWrite, Outcome, Prepared, Reason, Recipient, ReportState, SmsMessage
 from channels.https import HttpsTransport
-from channels.lanes import in_lanes
-from channels.posting import PostSettings, Reply, Transport
+from channels.posting import PostSettings, Reply, Transport, post_each
 from channels.sms_answers import outcome, status
 from channels.text import fold, segments
 
@@ -96,16 +94,14 @@ class HttpSmsChannel:
         left_s = int(payload.expires_s - self._clock())
         validity_s = min(max(1, left_s), VALIDITY_MAX_S)
         form = b"%b&ValidityPeriod=%d" % (payload.form, validity_s)
-        return await in_lanes(recipients, self._settings.connections, partial(self._send_one, form, may_write))
+        answers = await post_each(
+            self._transport, recipients, lambda one: form + self._for(one), self._headers, may_write
+        )
+        return [outcome(answer) if isinstance(answer, Reply) else answer for answer in answers]
 
     def read_report(self, form: Mapping[str, str]) -> tuple[ReportState, Reason]:
         """Implements `channels.base.Reporting`."""
         return status(form)
-
-    async def _send_one(self, form: bytes, may_write: MayWrite, recipient: Recipient) -> Outcome:
-        body = form + self._for(recipient)
-        reply = await self._transport.post(body, self._headers, may_write)
-        return outcome(reply) if isinstance(reply, Reply) else reply
 
     def _for(self, recipient: Recipient) -> bytes:
         spliced = f"&To={quote_plus(recipient.address)}"

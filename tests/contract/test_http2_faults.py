@@ -46,7 +46,7 @@ def always() -> bool:
 
 async def post(transport, count, may_write=always, size=0):
     bodies = [b"%06d" % n + b"x" * size for n in range(count)]
-    return await asyncio.gather(*(transport.post(body, HEADERS, may_write) for body in bodies))
+    return await transport.post(bodies, HEADERS, may_write)
 
 
 def accepted(answers):
@@ -184,7 +184,7 @@ async def test_a_window_that_opens_too_late_is_not_used(transport, server):
 
 async def test_what_may_not_be_written_is_not(transport, server):
     """`may_write` is asked in the step that writes: after its no, nothing leaves."""
-    left = 25 + 100  # each asks once before it waits for a connection, and once when it is written
+    left = 1 + 25  # asked once for all before a connection is made, and for each when it is written
 
     def may_write() -> bool:
         nonlocal left
@@ -226,12 +226,12 @@ async def test_what_a_server_allows_is_known_to_the_next_connection(transport, s
     """The first connection cannot know the limit; those after it begin within it, so that nothing is refused."""
     server.settings = {h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 9}
     assert len(accepted(await post(transport, 60))) == 60
-    for connection in server.connections:
-        connection.transport.abort()
-    while server.connections:  # noqa: ASYNC110 the server gives no event
+    while server.connections or transport.opening:  # one may still be opened for what others were faster with
+        for connection in server.connections:
+            connection.transport.abort()
         await asyncio.sleep(0.005)
     assert len(accepted(await post(transport, 60))) == 60
-    assert len(server.connections) == 7
+    assert len(server.connections) <= 7
 
 
 async def test_a_server_that_allows_nothing_is_given_up(transport, server):
