@@ -22,6 +22,8 @@ class Answer(enum.Enum):
     UNKNOWN = "unknown"  # written, and no answer came: it may have arrived
     WITHHELD = "withheld"  # never written: `may_write` said no, or no connection could be made in time
 
+    __hash__ = object.__hash__  # Python's own hashes the name each time, and answers are counted by the million
+
 
 class Reason(enum.Enum):
     """Why: a closed set, so that it can be one byte in a ledger and a label in a metric. Values are never reused."""
@@ -38,6 +40,8 @@ class Reason(enum.Enum):
     GARBAGE = 9  # an answer that is not of the protocol
     BLOCKED = 10  # the recipient or the carrier's policy refuses
     FAULT = 11  # a fault of our own
+
+    __hash__ = object.__hash__  # as `Answer`
 
 
 class ReportState(enum.Enum):

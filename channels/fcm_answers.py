@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from firebase_admin import messaging
 
 from channels.base import Answer, Outcome, Reason
@@ -39,6 +40,13 @@ BY_STATUS: dict[int, tuple[Answer, Reason]] = {
     504: (Answer.UNKNOWN, Reason.TIMEOUT),
 }
 
+
+class _Taken(msgspec.Struct):
+    name: str
+
+
+_taken = msgspec.json.Decoder(_Taken)  # once a message: json takes five times as long
+
 # A 200 that is not FCM's: somebody between us and FCM answered, before or after FCM took the message. It may have arrived.
 NOT_FCM = Outcome(Answer.UNKNOWN, Reason.GARBAGE)
 
@@ -62,9 +70,10 @@ def token_refused(reply: Reply) -> bool:
 
 def _accepted(body: bytes) -> Outcome:
     """FCM answers {"name": "projects/P/messages/ID"}."""
-    document = json_object(body)
-    name = document.get("name")
-    return Outcome(Answer.ACCEPTED, message_id=name) if isinstance(name, str) else NOT_FCM
+    try:
+        return Outcome(Answer.ACCEPTED, message_id=_taken.decode(body).name)
+    except (msgspec.DecodeError, RecursionError):
+        return NOT_FCM
 
 
 def _refused(status: int, error: dict[str, Any]) -> tuple[Answer, Reason]:

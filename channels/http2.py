@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from typing import NamedTuple, cast
 
 from channels.base import WITHHELD
-from channels.http2_session import STREAMS, Answered, Http2Session
+from channels.http2_frames import STREAMS
+from channels.http2_session import Answered, Http2Session
 from channels.posting import LOST, NOT_HTTP, TIMED_OUT, Owner, Post, Together
 
 # At the latest; well below `https.KEEP_IDLE_S`, because a connection that waits for answers is not idle.

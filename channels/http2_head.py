@@ -6,6 +6,7 @@ The first request on a connection puts its fields into the server's table; those
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import SplitResult
 
@@ -41,6 +42,7 @@ def encode_head(url: SplitResult, headers: Mapping[str, str]) -> Head:
     return Head(POST + HTTPS + first, POST + HTTPS + again, table_bytes)
 
 
+@lru_cache(maxsize=1024)
 def content_length(size: int) -> bytes:
     """The field that differs from request to request, kept out of the server's table."""
     return _literal("content-length", str(size), WITHOUT_INDEXING)

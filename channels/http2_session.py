@@ -9,59 +9,39 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import IntEnum
 
 import hpack
 
 from channels.base import Answer, Outcome
+from channels.http2_frames import (
+    ACK,
+    CANCEL,
+    END_HEADERS,
+    END_STREAM,
+    FRAME_BYTES,
+    LAST_STREAM,
+    PREFACE,
+    PRIORITY,
+    REFUSED_STREAM,
+    STREAMS,
+    TABLE_BYTES,
+    WINDOW,
+    Frame,
+    Frames,
+    Setting,
+    frame,
+    unpadded,
+)  # fmt: skip
 from channels.http2_head import Head, content_length, table_size
 from channels.posting import LOST, NOT_HTTP, UNTAKEN, Reply
 
 Answered = tuple[int, Reply | Outcome]
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-FRAME_BYTES = 16_384  # the most that we take in one frame, and the least that any peer takes
-WINDOW = 65_535  # where every flow-control window begins
 OUR_WINDOW = 1 << 20  # what the server may send us unasked
 MAX_WINDOW = (1 << 31) - 1
-LAST_STREAM = (1 << 31) - 1
 BLOCK_BYTES, BODY_BYTES = 65_536, 1_048_576  # of a reply; more is a page of somebody in between
-TABLE_BYTES = 4_096  # what a server's table holds unless it says otherwise
-STREAMS = 100  # at a time, at most (RFC 9113 section 6.5.2 advises servers to take no less)
-
-
-class Frame(IntEnum):
-    DATA = 0
-    HEADERS = 1
-    PRIORITY = 2
-    RST_STREAM = 3
-    SETTINGS = 4
-    PUSH_PROMISE = 5
-    PING = 6
-    GOAWAY = 7
-    WINDOW_UPDATE = 8
-    CONTINUATION = 9
-
-
-class Setting(IntEnum):
-    HEADER_TABLE_SIZE = 1
-    ENABLE_PUSH = 2
-    MAX_CONCURRENT_STREAMS = 3
-    INITIAL_WINDOW_SIZE = 4
-    MAX_FRAME_SIZE = 5
-
-
-ACK = END_STREAM = 0x1
-END_HEADERS = 0x4
-PADDED = 0x8
-PRIORITY = 0x20
-REFUSED_STREAM, CANCEL = 7, 8
 #: `:status 200` as every server writes it, alone or after it has emptied its table as we asked.
 OK_BLOCKS = (b"\x88", b"\x20\x88")
-
-
-def frame(kind: Frame, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + payload
 
 
 @dataclass(slots=True)
@@ -84,7 +64,7 @@ class Http2Session:
         settings = b"".join(struct.pack(">HI", name, value) for name, value in ours.items())
         grown = frame(Frame.WINDOW_UPDATE, 0, 0, (OUR_WINDOW - WINDOW).to_bytes(4, "big"))
         self._out: list[bytes] = [PREFACE, frame(Frame.SETTINGS, 0, 0, settings), grown]
-        self._in = bytearray()
+        self._frames = Frames()
         self._streams: dict[int, _Stream] = {}
         self._held: set[int] = set()  # streams whose body waits for a window
         self._next = 1
@@ -96,7 +76,7 @@ class Http2Session:
         self._received = 0
         self._block: tuple[int, bool, bytearray] | None = None  # a header block that goes on in the next frame
         self._answered: list[Answered] = []
-        self.whole = 0  # times that a whole frame came
+        self.whole = 0  # frames that came
         self.leaving = False  # the server goes away, or stream numbers are used up: no new POSTs
 
     @property
@@ -109,7 +89,7 @@ class Http2Session:
     @property
     def half(self) -> bool:
         """Whether the rest of a frame is waited for."""
-        return bool(self._in)
+        return self._frames.half
 
     def post(self, head: Head, body: bytes) -> int:
         """Start one; answers its stream. Only while there is `room`."""
@@ -147,20 +127,9 @@ class Http2Session:
 
     def feed(self, data: bytes) -> list[Answered]:
         """What was answered. Raises `ValueError` when the connection is of no use any more."""
-        buffer, at = self._in, 0
-        buffer += data
-        while len(buffer) - at >= 9:
-            length = int.from_bytes(buffer[at : at + 3], "big")
-            if length > FRAME_BYTES:
-                raise ValueError("a frame is larger than we allow")
-            end = at + 9 + length
-            if end > len(buffer):
-                break
-            stream = int.from_bytes(buffer[at + 5 : at + 9], "big") & LAST_STREAM
-            self._take_frame(buffer[at + 3], buffer[at + 4], stream, bytes(buffer[at + 9 : end]))
-            at = end
-        del buffer[:at]
-        self.whole += at > 0
+        for kind, flags, stream, payload in self._frames.feed(data):
+            self.whole += 1
+            self._take_frame(kind, flags, stream, payload)
         answered, self._answered = self._answered, []
         return answered
 
@@ -316,15 +285,6 @@ class Http2Session:
     def _go_on(self) -> None:
         for number in sorted(self._held):
             self._send_body(number, self._streams[number])
-
-
-def unpadded(flags: int, payload: bytes) -> bytes:
-    """What a frame holds. Raises `ValueError` when it is less than nothing."""
-    if not flags & PADDED:
-        return payload
-    if not payload or payload[0] >= len(payload):
-        raise ValueError("a frame is all padding")
-    return payload[1 : len(payload) - payload[0]]
 
 
 def _read_head(stream: _Stream, block: bytes) -> None:

@@ -21,8 +21,8 @@ import aiohappyeyeballs
 from channels.base import WITHHELD, MayWrite, Outcome
 from channels.http1 import Http1Connection
 from channels.http2 import Http2Connection
+from channels.http2_frames import STREAMS
 from channels.http2_head import encode_head
-from channels.http2_session import STREAMS
 from channels.posting import NOT_CONNECTED, UNTAKEN, Connection, Encoded, Post, PostSettings, Reply, Together
 
 _log = logging.getLogger(__name__)

@@ -15,14 +15,13 @@ from typing import cast
 
 import hpack
 
-from channels.http2_head import table_size
-from channels.http2_session import (
+from channels.http2_frames import (
     ACK,
     END_HEADERS,
     END_STREAM,
     FRAME_BYTES,
+    INTERNAL_ERROR,
     LAST_STREAM,
-    OUR_WINDOW,
     PREFACE,
     PRIORITY,
     REFUSED_STREAM,
@@ -30,13 +29,15 @@ from channels.http2_session import (
     TABLE_BYTES,
     WINDOW,
     Frame,
+    Frames,
     Setting,
     frame,
     unpadded,
-)
+)  # fmt: skip
+from channels.http2_head import table_size
+from channels.http2_session import OUR_WINDOW
 from channels.sandbox.http_wire import Answer, Connection, Half, Late, Reply, Request, Streamed
 
-INTERNAL_ERROR = 2
 #: Header blocks that are kept read. Those of a client that repeats itself are as many as its bodies have lengths.
 KNOWN = 1_000
 #: What we announce: as many requests at a time as FCM takes, and room for the longest body.
@@ -118,8 +119,8 @@ class Http2Wire(asyncio.Protocol):
         self._connections = connections
         self._latency_s = latency_s
         self._heads = Heads()
-        self._in, self._out = bytearray(), [SETTINGS, GROWN]
-        self._greeted = False
+        self._frames, self._out = Frames(), [SETTINGS, GROWN]
+        self._greeting = PREFACE  # as much of it as has not come
         self._streams: dict[int, _Stream] = {}
         self._last = 0  # the newest of them that came
         self._window, self._stream_window = WINDOW, WINDOW  # of the client
@@ -142,9 +143,8 @@ class Http2Wire(asyncio.Protocol):
         self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        self._in += data
         try:
-            self._read()
+            self._read(data)
         except (ValueError, struct.error, IndexError):
             self._transport.abort()
             return
@@ -158,26 +158,16 @@ class Http2Wire(asyncio.Protocol):
         self._go_on()
         self._flush()
 
-    def _read(self) -> None:
-        buffer, at, received = self._in, 0, 0
-        if not self._greeted and len(buffer) >= len(PREFACE):
-            if not buffer.startswith(PREFACE):
-                raise ValueError("this is not HTTP/2")
-            self._greeted, at = True, len(PREFACE)
-        while self._greeted and len(buffer) - at >= 9:
-            length = int.from_bytes(buffer[at : at + 3], "big")
-            end = at + 9 + length
-            if length > FRAME_BYTES:
-                raise ValueError("a frame is larger than we allow")
-            if end > len(buffer):
-                break
-            kind, flags = buffer[at + 3], buffer[at + 4]
-            number = int.from_bytes(buffer[at + 5 : at + 9], "big") & LAST_STREAM
-            received += length * (kind == Frame.DATA)
+    def _read(self, data: bytes) -> None:
+        greeting, data = data[: len(self._greeting)], data[len(self._greeting) :]
+        if not self._greeting.startswith(greeting):
+            raise ValueError("this is not HTTP/2")
+        self._greeting = self._greeting[len(greeting) :]
+        received = 0
+        for kind, flags, number, payload in self._frames.feed(data):
+            received += len(payload) * (kind == Frame.DATA)
             if take := TAKE.get(kind):
-                take(self, flags, number, bytes(buffer[at + 9 : end]))
-            at = end
-        del buffer[:at]
+                take(self, flags, number, payload)
         if received:
             self._out.append(frame(Frame.WINDOW_UPDATE, 0, 0, received.to_bytes(4, "big")))
 

@@ -10,7 +10,7 @@ import h2.events
 import h2.settings
 import hpack
 
-from channels.http2_session import END_HEADERS, END_STREAM, STREAMS, Frame, frame
+from channels.http2_frames import END_HEADERS, END_STREAM, STREAMS, Frame, frame
 from channels.sandbox.http2_wire import Heads, Http2Wire
 from channels.sandbox.http_wire import Late, Reply
 
