@@ -228,7 +228,8 @@ class Dispatch:
         said = await carrier.channel.send(ready.prepared, [one.recipient for one in tries], until.holds)
         answers = self.credibility.believed(carrier.name, said, resting=turn.wait_s > 0)
         answered = list(zip(tries, answers, strict=True))
-        now = [self._settlement(one, answer, carrier, ready) for one, answer in answered]
+        left_ms, carriers = ready.expires_ms - self.clock.now_ms(), len(self.carriers.of(carrier.channel.name))
+        now = [self._settlement(one, answer, carrier, left_ms, carriers) for one, answer in answered]
         way.settled, way.asked, way.sending = settled + later + now, [], False
         way.dead += [Dead(one.number, one.address, one.recipient.address) for one, its in answered if its.address_gone]
         self.metrics.send_seconds.labels(carrier.channel.name, carrier.name).observe(self.clock.monotonic() - started)
@@ -296,15 +297,15 @@ class Dispatch:
             tries.append(_Try(lease.rows[i], lease.tries[i] + 1, *lease.refs[i], recipient, lease.doubted[i]))
         return tries, settled
 
-    def _settlement(self, one: _Try, answer: Outcome, carrier: Carrier, ready: Ready) -> Settlement:
+    def _settlement(self, one: _Try, answer: Outcome, carrier: Carrier, left_ms: int, carriers: int) -> Settlement:
         verdict = after(
             answer,
             attempt=one.attempt,
             attempts=self.settings.attempts,
             doubted=one.doubted,
             hold=carrier.hold,
-            left_ms=ready.expires_ms - self.clock.now_ms(),
-            carriers=len(self.carriers.of(carrier.channel.name)),
+            left_ms=left_ms,
+            carriers=carriers,
         )
         return Settlement(
             one.row,

@@ -73,8 +73,10 @@ def asked_s(answers: Iterable[Outcome]) -> float:
 
 def failures(answers: Sequence[Outcome]) -> tuple[int, str]:
     """How many a carrier failed at, and why at most of them, if it was no more than that: a no to one message shows that it works."""
+    if any(one.answer in {Answer.ACCEPTED, Answer.NEVER} for one in answers):
+        return 0, ""
     reasons = Counter(one.reason.name.lower() for one in answers if one.answer in {Answer.RETRY, Answer.UNKNOWN})
-    if not reasons or any(one.answer in {Answer.ACCEPTED, Answer.NEVER} for one in answers):
+    if not reasons:
         return 0, ""
     return reasons.total(), reasons.most_common(1)[0][0]
 
