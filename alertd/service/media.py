@@ -130,6 +130,8 @@ class Photos:
     async def told(self, alert: Alert, who: Credential) -> Alert:
         """The alert, its photos with the words they came with where it has no own. Raises Problem for photos it cannot have."""
         records = {photo.media: await self._media.get(photo.media) for _, photo in _photos(alert)}
+        if not records:
+            return alert
         case = self._alerts.case_id(alert.case.number) if alert.case.number else ""
         faults = tuple(
             Fault(f"{pointer}/media", _NO_SUCH)
@@ -242,8 +244,6 @@ def _photos(alert: Alert) -> Iterator[tuple[str, Photo]]:
 
 
 def _with_words(alert: Alert, words: dict[str, dict[str, str]]) -> Alert:
-    if not words:
-        return alert
     children = tuple(
         child.model_copy(
             update={

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from alertd.alerts import ALERT_STEPS, AlertState
 from alertd.store.codec import Box
 
@@ -81,13 +83,9 @@ class AlertRecord:
 
 def runs_of(numbers: Iterable[int]) -> str:
     """Numbers in order, those that follow one another as `first-last`: a country's 8,000 municipalities are a few words, not 44 kB."""
-    runs: list[list[int]] = []
-    for number in sorted(numbers):
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1][1:] = [number]
-        else:
-            runs.append([number])
-    return " ".join("-".join(map(str, run)) for run in runs)
+    ordered = np.sort(np.fromiter(numbers, np.int64))
+    runs = np.split(ordered, np.flatnonzero(np.diff(ordered) != 1) + 1)
+    return " ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs if len(run))
 
 
 def numbers_of(runs: str) -> list[int]:
