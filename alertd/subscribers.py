@@ -40,7 +40,7 @@ class AddressesUsedUpError(ValueError):
     """A subscriber has had 256 addresses, so there is no number left for another."""
 
 
-class Place(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+class Place(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
     """One place. For a region, `lon`, `lat`, `tile`, `x` and `y` are 0. `slot` is a hint: the record found there has the
     last word. `leaf` is given by whoever has the region library.
     """
@@ -59,7 +59,7 @@ class Place(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     leaf: int = 0  # number of the smallest region around the point, or of the region itself; 0 is none
 
 
-class Address(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+class Address(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
     """One address. Its number is never given to another channel, and never again once it is gone."""
 
     number: int
@@ -69,7 +69,7 @@ class Address(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     state: int = AddressState.ACTIVE
 
 
-class Consent(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+class Consent(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
     """What was agreed to; times are UNIX seconds."""
 
     at_s: int
@@ -79,7 +79,7 @@ class Consent(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     withdrawn_at_s: int | None
 
 
-class Subscriber(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+class Subscriber(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
     """One subscriber, with everything that belongs to it."""
 
     number: int

@@ -236,7 +236,11 @@ class Http2Wire(asyncio.Protocol):
             part, stream.unsent = stream.unsent[:size], stream.unsent[size:]
             self._window -= size
             stream.window -= size
-            self._out.append(frame(Frame.DATA, 0, number, part))
+            last = not (stream.unsent or stream.pieces or stream.cut)
+            self._out.append(frame(Frame.DATA, END_STREAM * last, number, part))
+            if last:
+                self._forget(number)
+                return
         if stream.cut:
             self._reset(number)
         else:
