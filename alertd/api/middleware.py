@@ -100,11 +100,11 @@ def guarded(explain: Explain, observe: Observe) -> Middleware:
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         request[REQUEST_ID] = _request_id(request)
+        bound = structlog.contextvars.bind_contextvars(request_id=request[REQUEST_ID])
         began = asyncio.get_running_loop().time()
         status = 500
         try:
-            with structlog.contextvars.bound_contextvars(request_id=request[REQUEST_ID]):
-                response = await _guarded(request, handler, explain)
+            response = await _guarded(request, handler, explain)
             status = response.status
         except web.HTTPException as redirection:
             status = redirection.status
@@ -113,6 +113,7 @@ def guarded(explain: Explain, observe: Observe) -> Middleware:
             status = CALLER_GONE
             raise
         finally:
+            structlog.contextvars.reset_contextvars(**bound)
             ended = request.get(STARTED) or asyncio.get_running_loop().time()
             observe(route_of(request), _method(request), status, ended - began)
         return response

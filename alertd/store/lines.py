@@ -75,8 +75,7 @@ class Lines:
         pool: Any = self._node.connection_pool
         connection = await pool.get_connection()
         try:
-            await connection.send_packed_command(packed)
-            answers = await read(connection, len(packed))
+            answers = await answered(connection, packed)
         finally:
             await pool.release(connection)
         end, first = answers[len(answers) - shared :], 0
@@ -91,14 +90,16 @@ class Lines:
         return answer if callback is None or isinstance(answer, Exception) else callback(answer)
 
 
-async def read(connection: Any, count: int) -> list[Any]:
-    """So many answers of a connection of the client; errors of commands are answers. Raises what the client raises.
+async def answered(connection: Any, packed: Sequence[bytes]) -> list[Any]:
+    """The answers to commands, by a connection of the client; errors of commands are answers. Raises what the client raises.
 
-    The client's own way takes a time-out and five calls for each. A connection of which not all was read is closed.
+    The client's own way takes a task to write them, and a time-out and five calls for each answer. A connection of which not all was
+    read is closed.
     """
     try:
         async with asyncio.timeout(connection.socket_timeout):
-            return [await connection._parser.read_response() for _ in range(count)]  # noqa: SLF001  it has no other name
+            await connection._send_packed_command(packed)  # noqa: SLF001  it has no other name
+            return [await connection._parser.read_response() for _ in packed]  # noqa: SLF001
     except BaseException as error:
         await connection.disconnect(nowait=True)
         if isinstance(error, TimeoutError):
