@@ -72,7 +72,7 @@ def _accepted(body: bytes) -> Outcome:
     """FCM answers {"name": "projects/P/messages/ID"}."""
     try:
         return Outcome(Answer.ACCEPTED, message_id=_taken.decode(body).name)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # a text that is no UTF-8 is no DecodeError
         return NOT_FCM
 
 

@@ -37,6 +37,13 @@ def test_nesting_without_end_is_garbage(read):
     assert read(Reply(200, {}, b"[" * 100_000)) == Outcome(Answer.UNKNOWN, Reason.GARBAGE)
 
 
+@pytest.mark.parametrize("read", READERS)
+def test_a_text_that_is_no_utf8_is_garbage(read):
+    """Where an id should be, too."""
+    for body in (b'{"name": "\xff", "sid": "\xff"}', b'{"name": "a\xc3", "sid": "a\xc3"}', b"\xff"):
+        assert read(Reply(200, {}, body)) == Outcome(Answer.UNKNOWN, Reason.GARBAGE)
+
+
 @pytest.mark.parametrize("status", [502, 504, 520, 524])
 @pytest.mark.parametrize("read", READERS)
 def test_a_gateway_does_not_know(read, status):
