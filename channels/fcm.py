@@ -6,6 +6,7 @@ millisecond of processor per message. Guide: firebase.google.com/docs/cloud-mess
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,10 @@ from channels.base import MayWrite, Outcome, Prepared, PushMessage, Recipient
 from channels.fcm_answers import outcome, token_refused
 from channels.fcm_message import FcmPayload, body_for, encode
 from channels.https import HttpsTransport
+from channels.lanes import FAULT
 from channels.posting import PostSettings, Reply, Transport, post_each
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,10 +84,20 @@ class FcmChannel:
         answers = await self._post(pieces, recipients, may_write)
         refused = [i for i, answer in enumerate(answers) if isinstance(answer, Reply) and token_refused(answer)]
         if refused:  # once more, with another token
-            again = await self._post(pieces, [recipients[i] for i in refused], may_write)
+            again = await self._again(pieces, [recipients[i] for i in refused], may_write)
             for i, answer in zip(refused, again, strict=True):
                 answers[i] = answer
         return [outcome(answer) if isinstance(answer, Reply) else answer for answer in answers]
+
+    async def _again(
+        self, pieces: tuple[bytes, bytes, bytes], recipients: Sequence[Recipient], may_write: MayWrite
+    ) -> list[Reply | Outcome]:
+        """A fault, as when somebody in between answers for Google, costs those alone: what is known of the others is never lost."""
+        try:
+            return await self._post(pieces, recipients, may_write)
+        except Exception as fault:  # noqa: BLE001 whatever it is, it is told
+            _log.error("what was refused could not be sent again", exc_info=fault)
+            return [FAULT] * len(recipients)
 
     async def _post(
         self, pieces: tuple[bytes, bytes, bytes], recipients: Sequence[Recipient], may_write: MayWrite
