@@ -58,7 +58,7 @@ class Http1Connection(asyncio.Protocol):
         self._finish(LOST)
 
     def post(self, post: Post) -> None:
-        self._posted = post
+        self._posted, self.idle_since_s = post, self._loop.time()
         self._timer = self._loop.call_later(self._timeout_s, self._end, TIMED_OUT)
         self._transport.write(post.together.request.http1 % len(post.body) + post.body)
 

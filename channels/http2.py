@@ -78,7 +78,8 @@ class Http2Connection(asyncio.Protocol):
 
     def post(self, post: Post) -> None:
         number = self._session.post(post.together.request.http2, post.body)
-        self._posted[number] = _Posted(post, self._loop.time())
+        self.idle_since_s = self._loop.time()
+        self._posted[number] = _Posted(post, self.idle_since_s)
 
     def flush(self) -> None:
         if self._open and (out := self._session.take()):

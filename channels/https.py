@@ -184,7 +184,7 @@ class HttpsTransport:
                 return connection
             connection.listed = False  # it is listed again when it has room
             self._ready.pop()
-            if connection.idle_since_s <= oldest_s:
+            if connection.room > 0:  # it was idle for too long
                 connection.abort()
         return None
 

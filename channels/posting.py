@@ -73,10 +73,14 @@ class Together:
     def __init__(self, request: Encoded, bodies: Sequence[bytes], may_write: MayWrite) -> None:
         self.answers: list[Reply | Outcome] = [WITHHELD] * len(bodies)
         self.request = request
-        self.may_write = may_write
         self.posts = [Post(self, index, body) for index, body in enumerate(bodies)]
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._may_write = may_write
         self._left = len(bodies)
+
+    def may_write(self) -> bool:
+        """Not once the call is cancelled, which it hears itself only in its next step."""
+        return not self.done.done() and self._may_write()
 
     def answer(self, post: Post, answer: Reply | Outcome) -> None:
         self.answers[post.index] = answer

@@ -1,0 +1,81 @@
+"""Which connection the transport gives a message to, and when: the connections are real, what is below them is not."""
+
+import asyncio
+
+import pytest
+
+from channels import https
+from channels.https import KEEP_IDLE_S, HttpsTransport
+from channels.posting import PostSettings
+
+HEADERS = {"Authorization": "Bearer x"}
+
+
+class Wire(asyncio.Transport):
+    """What was written, and whether it was ended."""
+
+    def __init__(self):
+        super().__init__()
+        self.written, self.aborted = b"", False
+
+    def write(self, data):
+        self.written += data
+
+    def abort(self):
+        self.aborted = True
+
+
+@pytest.fixture
+async def transport():
+    """Nothing listens where it goes: it has the connections that it is given."""
+    settings = PostSettings(url="https://127.0.0.1:1/", ca_file=None, connections=10, timeout_s=60, connect_timeout_s=5)
+    made = HttpsTransport(settings)
+    await made.open()
+    yield made
+    await made.close()
+
+
+@pytest.fixture(params=["http/1.1", "h2"])
+async def connection(request, transport):
+    """Open, with room."""
+    made = transport.connection_for(request.param)
+    made.connection_made(Wire())
+    transport.heard(made)
+    return made
+
+
+def always():
+    return True
+
+
+async def turns(count=3):
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def test_a_connection_under_way_is_not_taken_for_idle(transport, connection, monkeypatch):
+    """It was idle for long when it was used again; the message after that must not cost the one that waits for its answer."""
+    wire: Wire = connection._transport
+    connection.idle_since_s -= KEEP_IDLE_S - 20
+    first = asyncio.ensure_future(transport.post([b"first"], HEADERS, always))
+    await turns()
+    assert b"first" in wire.written
+    monkeypatch.setattr(https, "KEEP_IDLE_S", 20)  # as if the rest of it had passed meanwhile
+    second = asyncio.ensure_future(transport.post([b"second"], HEADERS, always))
+    await turns()
+    assert not wire.aborted
+    assert not first.done()
+    for waiting in (first, second):
+        waiting.cancel()
+    await asyncio.gather(first, second, return_exceptions=True)
+
+
+async def test_nothing_is_written_of_a_call_that_was_cancelled(transport, connection):
+    """Though its messages were to be handed over in the very next step."""
+    wire: Wire = connection._transport
+    waiting = asyncio.ensure_future(transport.post([b"first"], HEADERS, always))
+    asyncio.get_running_loop().call_soon(waiting.cancel)  # right behind its first step
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await turns()
+    assert b"first" not in wire.written
