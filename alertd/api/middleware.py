@@ -156,14 +156,16 @@ def authorised(
     """Lets a call through if its operation needs no scope or its key or session has it, of the right organisation, and asked no more often than it may: but for
     what stops harm, which is never too often. `operations` are by their routes' names.
     """
+    needed = {name: tuple(scope for scope in (one.scope, one.or_scope) if scope) for name, one in operations.items()}
+    questions = {name: Question(partial(_still_may, recognise, signed_in, scopes)) for name, scopes in needed.items()}
 
     @web.middleware
     async def authorise(request: web.Request, handler: Handler) -> web.StreamResponse:
-        operation = operations.get(request.match_info.route.name or "")
+        name = request.match_info.route.name or ""
+        operation = operations.get(name)
         if operation is not None and operation.scope is not None:
             credential = await _credential(request, recognise, signed_in)
-            scopes = tuple(scope for scope in (operation.scope, operation.or_scope) if scope)
-            if not any(credential.may(scope) for scope in scopes):
+            if not any(map(credential.may, needed[name])):
                 challenge = f'Bearer realm="alertd", error="insufficient_scope", scope="{operation.scope}"'
                 raise Problem(
                     "not-allowed",
@@ -178,7 +180,7 @@ def authorised(
             if meter and not (operation.act and operation.act.stops_harm):
                 await meter(credential)
             request[CREDENTIAL] = credential
-            request[MAY] = Question(partial(_still_may, recognise, signed_in, scopes))
+            request[MAY] = questions[name]
         return await handler(request)
 
     return authorise

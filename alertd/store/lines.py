@@ -36,6 +36,7 @@ class Lines:
         self._node = node
         self._asked: dict[bool, list[_Ask]] = {False: [], True: []}  # by whether it waits for the disk
         self._tasks = set[asyncio.Task[None]]()
+        self._callbacks: dict[Any, Any] = {}  # of the client, by the few names there are: it looks for them in capitals
 
     def ask(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
         """The answers, errors among them. Where the last command is WAITAOF, it is once for all that go with it. Raises what the
@@ -86,7 +87,9 @@ class Lines:
 
     def _meant(self, name: Any, answer: Any) -> Any:
         """The answer as the client gives it to whoever asks alone."""
-        callback = self._node.response_callbacks.get(name)
+        if name not in self._callbacks:
+            self._callbacks[name] = self._node.response_callbacks.get(name)
+        callback = self._callbacks[name]
         return answer if callback is None or isinstance(answer, Exception) else callback(answer)
 
 
