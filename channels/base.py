@@ -178,6 +178,21 @@ class Reporting(Protocol):
 
 
 @runtime_checkable
+class Binding(Protocol):
+    """A channel that writes over binds, of which its carrier allows so many: it may let in one process of ours and refuse another. It tries
+    to bind by itself, whether or not anything is sent.
+    """
+
+    def is_bound(self) -> bool:
+        """Whether it is let in now."""
+        ...
+
+    def bind_soon(self) -> None:
+        """Do not wait until the next attempt is due: a place has become free."""
+        ...
+
+
+@runtime_checkable
 class ReportingById(Protocol):
     """A channel whose carrier's reports name a message by the carrier's own id alone."""
 

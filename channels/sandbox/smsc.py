@@ -164,6 +164,10 @@ class Link(asyncio.Protocol):
         if (pdu.text("system_id"), pdu.text("password")) != (SYSTEM_ID, PASSWORD):
             self._answer(pdu, Status.INVALID_PASSWORD)
             return
+        most = self._sandbox.habits.binds
+        if most is not None and sum(link.sends or link.takes for link in self._sandbox.links) >= most:
+            self._answer(pdu, Status.BIND_FAILED)
+            return
         self.sends, self.takes = BINDS[Command(pdu.command)]
         self._answer(pdu, fields={"system_id": SYSTEM_ID}, tlvs={Tag.SC_INTERFACE_VERSION: b"\x34"})
 

@@ -60,7 +60,7 @@ Fields = dict[str, int | str | bytes]
 
 @dataclass(slots=True, kw_only=True)
 class Habits:
-    """How this carrier goes about its receipts."""
+    """How this carrier goes about its receipts, and how many binds an account has."""
 
     receipts: bool = True
     delay_s: float = 0.0
@@ -68,6 +68,7 @@ class Habits:
     form: Literal["text", "parameters", "both"] = "both"
     ids: IdForm = "same"
     zeros: int = 0  # before the id of a receipt
+    binds: int | None = None  # at a time; None: as many as anybody wants
 
 
 def receipt(message_id: str, word: str, habits: Habits) -> tuple[Fields, dict[int, bytes]]:

@@ -96,6 +96,7 @@ class Bind:
         self._hear = hear
         self._connection: _Connection | None = None
         self._changed = asyncio.Event()
+        self._soon = asyncio.Event()
         self._failures = 0
         self._bound_s: float | None = None
         self._step_s = min(_LONGEST_STEP_S, min(settings.timeout_s, settings.enquire_s) / _STEPS)
@@ -104,6 +105,10 @@ class Bind:
         """How many PDUs may be written now."""
         connection = self._connection
         return 0 if connection is None or connection.blocked else connection.session.room(now_s)
+
+    @property
+    def is_bound(self) -> bool:
+        return self._connection is not None and self._connection.session.phase is Phase.BOUND
 
     @property
     def session(self) -> Session | None:
@@ -126,7 +131,16 @@ class Bind:
             await self._live(context)
             wait_s = min(self._settings.back_off_max_s, self._settings.back_off_s * 2 ** min(self._failures, 16))
             self._failures += 1
-            await asyncio.sleep(_CHANCE.uniform(wait_s / 2, wait_s))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_CHANCE.uniform(wait_s / 2, wait_s)):
+                    await self._soon.wait()
+            self._soon.clear()
+
+    def soon(self) -> None:
+        """Hope anew, unless bound: the next attempt is made now, and the waits begin with the short one again."""
+        if not self.is_bound:
+            self.down, self._failures = None, 0
+            self._soon.set()
 
     async def leave(self) -> None:
         """Unbind if bound, and wait a moment for the answer."""

@@ -76,7 +76,7 @@ class _Message:
 
 
 class SmppChannel:
-    """One account. Implements `channels.base.Channel` and `ReportingById`."""
+    """One account. Implements `channels.base.Channel`, `Binding` and `ReportingById`."""
 
     name = "sms"
 
@@ -98,6 +98,15 @@ class SmppChannel:
     def names_of(self, message_id: str) -> tuple[str, ...]:
         """Implements `channels.base.ReportingById`."""
         return tuple(plain(one) for one in message_id.split(BETWEEN_IDS))
+
+    def is_bound(self) -> bool:
+        """Implements `channels.base.Binding`: one bind that sends is enough."""
+        return any(bind.is_bound for bind in self._senders)
+
+    def bind_soon(self) -> None:
+        """Implements `channels.base.Binding`."""
+        for bind in self._binds:
+            bind.soon()
 
     async def open(self) -> None:
         """Begins to bind, and does not wait for it: a centre that is away now may be back when it is needed."""

@@ -9,6 +9,7 @@ from collections import Counter
 import pytest
 
 from channels.base import Answer, Outcome, Reason
+from channels.sandbox.smsc_habits import Habits
 from channels.smpp.names import Command, Status
 from channels.smpp.pdu import HEADER
 from tests.contract.smpp_parties import N, settled
@@ -130,6 +131,20 @@ async def test_who_is_not_let_in_does_not_hammer(open_centre):
     assert (
         2 <= party.carrier.links_made <= 7
     )  # at 0, and after 25 to 50, 50 to 100, 100 to 200, 200 to 400, 400 to 800 ms
+
+
+async def test_a_place_that_becomes_free_is_taken_at_once(open_centre):
+    """Who was refused waits for long, and not when told that there is a place; who asks meanwhile is hoped for."""
+    party = await open_centre(Habits(binds=0), binds=1, back_off_s=600, back_off_max_s=600)
+    assert [one.reason for one in await party.send(party.recipients(1))] == [Reason.CREDENTIALS]
+    assert not party.channel.is_bound()
+    party.carrier.habits.binds = 1
+    party.channel.bind_soon()
+    assert [one.answer for one in await party.send(party.recipients(1))] == [Answer.ACCEPTED]
+    assert party.channel.is_bound()
+    party.channel.bind_soon()
+    assert party.channel.is_bound()
+    assert party.carrier.links_made == 2
 
 
 async def test_a_lost_bind_comes_back_by_itself(centre_party):
