@@ -24,6 +24,7 @@ from alertd.resources import templates_dir
 from alertd.service.access import Access
 from alertd.service.approval import Approval
 from alertd.service.audit import Audit
+from alertd.service.binds import Binds
 from alertd.service.borders import Borders
 from alertd.service.break_glass import BreakGlass
 from alertd.service.budget import Budget
@@ -357,6 +358,7 @@ class Parts:
 
     def worker(self) -> Worker:
         """This process's share of the work."""
+        binds = Binds(self.carriers, self.limits, self.clock)
         return Worker(
             alerts=self.alerts,
             work=self.work,
@@ -368,6 +370,7 @@ class Parts:
                 domains=Domains(self.limits, self.clock, self.metrics),
                 messages=Messages(self.alerts, self.renderer, self.texts, self.clock),
                 carriers=self.carriers,
+                binds=binds,
                 removal=self.removal,
                 receipts=self.receipts,
                 holding=Holding(self.acks, self.budget, self.clock),
@@ -394,6 +397,7 @@ class Parts:
             paging=self.paging,
             carrier_tests=self.carrier_tests,
             carriers=self.carriers,
+            binds=binds,
             clock=self.clock,
             metrics=self.metrics,
             settings=self.settings.worker,

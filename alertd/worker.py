@@ -20,6 +20,7 @@ from alertd.clock import Clock
 from alertd.config import WorkerSection
 from alertd.ids import chain_of
 from alertd.metrics import Metrics
+from alertd.service.binds import Binds
 from alertd.service.carrier_tests import CarrierTests
 from alertd.service.carriers import Carriers
 from alertd.service.closing import Closing
@@ -78,6 +79,7 @@ class Worker:
     paging: Paging
     carrier_tests: CarrierTests
     carriers: Carriers
+    binds: Binds
     clock: Clock
     metrics: Metrics
     settings: WorkerSection
@@ -121,7 +123,7 @@ class Worker:
                     (self._sweep, SWEEP_S),
                     (self._tell, TELL_S),
                     (self._close, CLOSE_S),
-                    (self.carrier_tests.round, TEST_S),
+                    (self._test, TEST_S),
                 ):
                     work.create_task(self._repeat(step, every_s))
                 for channel in sorted(self.carriers.channels):
@@ -282,7 +284,7 @@ class Worker:
         await self.sweeper.round()
 
     async def _tell(self) -> None:
-        if await self.events.leads():
+        if self.binds.reaches_all() and await self.events.leads():  # people on call are told by it, too
             for step in (self.events.bring, self.webhooks.round, self.paging.round):
                 await self._tried(step)
         else:
@@ -290,7 +292,11 @@ class Worker:
             await self.paging.close()
             await self.carrier_tests.close()
 
+    async def _test(self) -> None:
+        await self.carrier_tests.round(self.binds.may_use)
+
     async def _beat(self) -> None:
+        await self.binds.beat()
         if self._held:
             await self.work.renew(list(self._held.values()))
 
@@ -326,7 +332,7 @@ class Worker:
         """
         found, rows = list[Lease](), Counter[str]()
         chains = self._turns[channel, loud].order(self._of_loudness(loud=loud))  # who has no lane counts as waiting
-        if not room or self._deaf():
+        if not room or self._deaf() or not self.binds.takes(channel):
             return found
         now, chunk = self.clock.monotonic(), self.settings.chunk
         todo = [chain for chain in chains if self._empty.get((chain, channel), 0) <= now]
@@ -364,7 +370,8 @@ class Worker:
         turns = self._turns[lease.alike.channel, loud]
 
         def gives_way() -> bool:
-            return self._deaf() or (lanes.pressed and not loud) or turns.over(lease)
+            lost = not self.binds.reaches(lease.alike.channel)
+            return lost or self._deaf() or (lanes.pressed and not loud) or turns.over(lease)
 
         try:
             await self._guarded("drain", lease.alert_id, self.dispatch.drain(lease, self._stop.is_set, gives_way))

@@ -6,6 +6,7 @@ A worker sends it, for workers alone bind to text message centres, through the l
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from html import escape
 
@@ -113,13 +114,20 @@ class CarrierTests:
         """What came of one that was asked for before."""
         return await self.queue.answered(test_id) or NOBODY
 
-    async def round(self) -> None:
-        """Begins to send what was asked for, each by itself: a carrier that says nothing keeps no other waiting."""
+    async def round(self, may_use: Callable[[Carrier], bool] = lambda _: True) -> None:
+        """Begins to send what was asked for, each by itself: a carrier that says nothing keeps no other waiting. What this process `may_use`
+        no carrier for is another's.
+        """
+        others = list[CarrierTest]()
         self._tasks = {task for task in self._tasks if not task.done()}
         while len(self._tasks) < AT_ONCE and (test := await self.queue.take()):
             carrier = self.carriers.named(test.carrier)
-            if carrier is not None and self.clock.now_ms() <= test.until:
+            if carrier is not None and not may_use(carrier):
+                others.append(test)
+            elif carrier is not None and self.clock.now_ms() <= test.until:
                 self._tasks.add(asyncio.create_task(self._guarded(test, carrier), name=f"test {test.id}"))
+        for test in others:
+            await self.queue.add(test)
 
     async def close(self) -> None:
         """What is being sent is waited for, a little."""

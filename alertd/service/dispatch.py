@@ -18,6 +18,7 @@ from alertd.clock import Clock
 from alertd.config import WorkerSection
 from alertd.ids import DOOR_OF, LINKED, Door, Tags
 from alertd.metrics import Metrics
+from alertd.service.binds import Binds
 from alertd.service.carriers import UNLIMITED, Carrier, Carriers, Domain
 from alertd.service.credibility import Credibility
 from alertd.service.domains import Domains, Heard, heard
@@ -102,6 +103,7 @@ class Dispatch:
     domains: Domains
     messages: Messages
     carriers: Carriers
+    binds: Binds
     removal: Removal
     receipts: Receipts
     holding: Holding
@@ -133,6 +135,8 @@ class Dispatch:
     async def _chunks(self, lease: Lease, way: _Way, stopping: Callable[[], bool]) -> None:
         while way.left and not stopping():
             turn = await self._turn(lease, way.left)
+            if turn is None:  # what is left is given back
+                return
             if not turn.rows and not way.settled and turn.wait_s < LONGEST_SLEEP_S:
                 await self.clock.sleep(turn.wait_s)
                 continue
@@ -162,15 +166,17 @@ class Dispatch:
         except StoreUnavailableError:
             return False
 
-    async def _turn(self, lease: Lease, left: Sequence[int]) -> _Turn:
-        """The first carrier of the channel that has permits, and what it may take; else the one that has some soonest.
+    async def _turn(self, lease: Lease, left: Sequence[int]) -> _Turn | None:
+        """The first carrier of the channel that has permits, and what it may take; else the one that has some soonest. None where others
+        are bound to one that this process is not: they need not wait for it.
 
         What may have arrived goes to nobody but whom it was given to: only there are both seen as one.
         """
         turns, channel = list[_Turn](), lease.alike.channel
+        usable = self.binds.usable(self.carriers.turn(channel))
         bound = {i: lease.carriers[i] for i in left if lease.doubted[i]}
         known = {carrier.number for carrier in self.carriers.of(channel)}
-        for carrier in self.carriers.turn(channel):
+        for carrier in usable:
             others = known - {carrier.number}
             rows = [i for i in left if bound.get(i) not in others]
             if not rows:
@@ -179,6 +185,9 @@ class Dispatch:
             turns.append(await self._offer(carrier, ready, rows))
             if turns[-1].rows and ready:
                 return turns[-1]
+        if len(usable) < len(known):
+            self.binds.rest(channel, min((turn.wait_s for turn in turns), default=LONGEST_SLEEP_S))
+            return None
         turn = min(turns, key=lambda turn: (turn.ready is None, turn.wait_s))
         if len(known) == 1 or turn.wait_s <= LONGEST_SLEEP_S or not all(bound.get(i) in known for i in left):
             return turn
@@ -226,6 +235,7 @@ class Dispatch:
         turn = await self._return(turn, len(turn.rows) - len(tries))  # now: a slow carrier would let them go stale
         way.sending, started = True, self.clock.monotonic()
         said = await carrier.channel.send(ready.prepared, [one.recipient for one in tries], until.holds)
+        said = self.binds.heard(carrier, said)
         answers = self.credibility.believed(carrier.name, said, resting=turn.wait_s > 0)
         answered = list(zip(tries, answers, strict=True))
         left_ms, carriers = ready.expires_ms - self.clock.now_ms(), len(self.carriers.of(carrier.channel.name))

@@ -87,6 +87,7 @@ TABLE = (
         )
     ),
     Kind("{l:<carrier>}", "hash", "the limiter of a carrier, of one of its domains (<carrier>/<domain>), or of a key (key/<key id>)", "take.lua pause.lua limits", "a minute or more after it is full or the pause is over"),
+    Kind("{l:<carrier>}:bound", "string", "that a process is bound to a text message centre", "limits", "three seconds after the last of them said so"),
     Kind("{n:<hash>}", "string", "a carrier's id of a message -> its tag and how many parts it has, or that it is nobody's, or what was said of it before that was known", "message_id.lua", "a day after the message's validity; what was said, after five minutes"),
     Kind("{n:<hash>}:parts", "set", "a message -> ids of those of its parts that were delivered", "message_ids", "a day after the last"),
     Kind("{k:<key id>}", "string", "an API key, its secret hashed", "keyring replace.lua", "when it is revoked"),
@@ -300,6 +301,10 @@ def suppression(hashed: str) -> str:
 
 def limiter(carrier: str) -> str:
     return f"{{l:{carrier}}}"
+
+
+def bound(carrier: str) -> str:
+    return f"{{l:{carrier}}}:bound"
 
 
 def message_id(hashed: str) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from alertd.store import keys
 from alertd.store.connection import Connection
 
+BOUND_MS = 3_000  # a process that is silent this long is bound no more: it says so every second
 PROBE_MS = 15_000  # how often a paused carrier is tried for what is loud
 #: The share of its rate that a ramp begins with: 90 messages in the first second at FCM's quota, so that a street is told at once.
 RAMP_FLOOR = 0.01
@@ -106,6 +107,14 @@ class Limits:
         granted, or another message tries it by now. Answers whether it is so.
         """
         return bool(await self._db.run("resume", [keys.limiter(carrier)], "" if block is None else block.mark))
+
+    async def bound(self, here: Mapping[str, bool]) -> dict[str, bool]:
+        """Say of each carrier whether this process is bound to it. Answers whether any process is."""
+        calls = [
+            ("SET", keys.bound(name), 1, "PX", BOUND_MS) if is_here else ("EXISTS", keys.bound(name))
+            for name, is_here in here.items()
+        ]
+        return {name: bool(found) for name, found in zip(here, await self._db.execute_many(calls), strict=True)}
 
     async def open_breakers(self, carriers: Iterable[str]) -> dict[str, bool]:
         """Of each carrier, whether it failed so often that it rests, or is being tried with single messages."""

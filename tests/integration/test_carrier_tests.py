@@ -104,6 +104,20 @@ async def test_a_carrier_that_says_nothing_keeps_no_other_test_waiting(client: A
     await parts.carrier_tests.close()
 
 
+async def test_who_may_not_use_a_carrier_leaves_its_test_to_another(parts: Parts, sandbox: Sandbox):
+    """As a worker that the centre did not let in, where another is; it sends the others'."""
+    queue = CarrierTestQueue(parts.db)
+    for name, to in OWN.items():
+        until = parts.clock.now_ms() + 60_000
+        await queue.add(CarrierTest(id=name, carrier=name, to=to, language="en", until=until))
+    await parts.carrier_tests.round(lambda carrier: carrier.name != "text")
+    await parts.carrier_tests.close()
+    assert [bool(await queue.answered(name)) for name in OWN] == [True, False, True]
+    await parts.carrier_tests.round()
+    await parts.carrier_tests.close()
+    assert (await queue.answered("text")).answer == "accepted"
+
+
 async def test_what_no_worker_takes_is_not_kept(parts: Parts):
     """It holds somebody's address, and nobody waits for it any more."""
     test = CarrierTest(id="1", carrier="text", to=OWN["text"], language="en", until=0)

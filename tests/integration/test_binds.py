@@ -1,0 +1,214 @@
+"""Workers at a text message centre that counts binds: who has none leaves the messages to who has, and speaks ill of no carrier."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from alertd.alerts import AlertState
+from alertd.app import Parts, opened
+from alertd.config import Settings, SmppCarrier, TwilioCarrier
+from alertd.service.binds import NOBODY
+from alertd.store import keys
+from alertd.store.codec import Codec
+from alertd.store.connection import Connection
+from alertd.store.limits import BOUND_MS, FAILURES, Limits
+from channels.sandbox import Sandbox
+from channels.sandbox.smsc import SmscSandbox
+from channels.sandbox.smsc_habits import PASSWORD, SENDER, SYSTEM_ID, Habits
+from channels.smpp.bind import Bind
+from geofences.regions import Library
+from tests.integration.acts import BEA, counts, planned, register, send, silence, submitted, working
+
+PEOPLE, ALERTS = 20, 8
+
+
+@pytest.fixture
+async def centre() -> AsyncIterator[SmscSandbox]:
+    """A centre that allows one bind."""
+    running = SmscSandbox(None, Habits(receipts=False, binds=1))
+    await running.start()
+    yield running
+    await running.stop()
+
+
+@pytest.fixture
+def process(redis: Redis, codec: Codec, centre: SmscSandbox, library: Library) -> Callable[..., Any]:
+    """Opens a process over the store, which the centre has let in, or refused, when it is there."""
+
+    @asynccontextmanager
+    async def running(**carriers: TwilioCarrier) -> AsyncIterator[Parts]:
+        section = SmppCarrier(
+            kind="smpp", host="127.0.0.1", port=centre.port, tls=False, system_id=SYSTEM_ID, password=PASSWORD,
+            sender=SENDER, rate=200, burst=20, on_unknown="resend" if carriers else "hold",
+        )  # fmt: skip
+        settings = Settings(carriers={"centre": section, **carriers})
+        async with opened(settings, redis, codec, library=library) as parts:
+            await until(lambda: bind_of(parts).is_bound or bind_of(parts).down)
+            yield parts
+
+    return running
+
+
+def bind_of(parts: Parts) -> Bind:
+    return parts.carriers.named("centre").channel._senders[0]
+
+
+def text_of(sandbox: Sandbox) -> TwilioCarrier:
+    """Another carrier of SMS, which takes one message, and a next one after a minute."""
+    sms = sandbox.endpoints["sms"]
+    return TwilioCarrier(
+        kind="twilio", account=sms["account"], password=sms["secret"], sender=sms["sender"], endpoint=sms["endpoint"],
+        ca_file=sms["ca_file"], rate=0.05, burst=1,
+    )  # fmt: skip
+
+
+async def until(true: Callable[[], Any]) -> None:
+    async with asyncio.timeout(120):
+        while not (await found if isinstance(found := true(), Awaitable) else found):  # noqa: ASYNC110  nobody sets an event
+            await asyncio.sleep(0.02)
+
+
+async def approved(parts: Parts, sample: dict[str, Any]) -> list[str]:
+    """Alerts to everybody by SMS."""
+    taken = [await submitted(parts, sample, channels=["sms"]) for _ in range(ALERTS)]
+    return [(await parts.approval.approve(one.record.id, BEA)).id for one in taken]
+
+
+def sent(parts: Parts, alert_ids: Sequence[str]) -> Callable[[], Awaitable[bool]]:
+    async def are_sent() -> bool:
+        return set(await parts.alerts.states(alert_ids)) == {AlertState.SENT}
+
+    return are_sent
+
+
+def answers(parts: Parts) -> dict[tuple[str, str], float]:
+    """What its carriers answered a process, how often, by answer and reason."""
+    samples = [one for metric in parts.metrics.registry.collect() for one in metric.samples]
+    found = {(one.labels["outcome"], one.labels["reason"]): one.value for one in samples
+             if one.name == "alertd_outcomes_total"}  # fmt: skip
+    return {what: times for what, times in found.items() if times}
+
+
+async def test_who_is_not_bound_takes_nothing(process: Any, centre: SmscSandbox, sample: dict[str, Any]):
+    """Of two workers one is bound: it tells everybody and leads, and the other tries nothing, by which a carrier would rest for both."""
+    async with process() as one, process() as two:
+        await register(one, PEOPLE)
+        async with working(one, two):
+            alert_ids = await approved(one, sample)
+            await until(sent(one, alert_ids))
+            assert await one.events.leads()
+        assert answers(one)["accepted", "none"] == PEOPLE * ALERTS
+        assert answers(two) == {}
+        assert await one.limits.open_breakers(["centre"]) == {"centre": False}
+        assert centre.recorded.total == PEOPLE * ALERTS
+
+
+async def test_the_other_takes_over(process: Any, centre: SmscSandbox, sample: dict[str, Any]):
+    """When the bound one ends in mid-alert the other is let in, and tells the rest; nobody is told twice."""
+    async with AsyncExitStack() as first:
+        one = await first.enter_async_context(process())
+        async with process() as two, working(two):
+            await register(two, PEOPLE)
+            await first.enter_async_context(working(one))
+            alert_ids = await approved(two, sample)
+            await until(lambda: centre.recorded.total > PEOPLE)
+            await first.aclose()
+            told = centre.recorded.total
+            assert told < PEOPLE * ALERTS
+            await until(sent(two, alert_ids))
+            assert answers(two)["accepted", "none"] == PEOPLE * ALERTS - told
+            assert not {answer for answer, _ in answers(two)} & {"retry", "never", "unknown"}
+            assert centre.recorded.total == PEOPLE * ALERTS
+
+
+async def test_a_bind_that_is_lost_in_mid_alert(process: Any, centre: SmscSandbox, sample: dict[str, Any]):
+    """Whichever of them is let in next: what was not written is told by it, what was is unknown, and nothing is stuck."""
+    async with process() as one, process() as two:
+        await register(one, PEOPLE)
+        async with working(one, two):
+            alert_ids = await approved(one, sample)
+            await until(lambda: centre.recorded.total > PEOPLE)
+            centre.links[0].cut()
+            bind_of(two).soon()
+            await until(sent(one, alert_ids))
+        found = [(await one.work.counts(alert_id))["sms"] for alert_id in alert_ids]
+        assert sum(of.get("accepted", 0) + of.get("unknown", 0) for of in found) == PEOPLE * ALERTS
+        assert centre.recorded.total <= PEOPLE * ALERTS
+
+
+async def test_where_nobody_is_bound_the_carrier_fails(process: Any, centre: SmscSandbox, sample: dict[str, Any]):
+    """As any that does not work: it is tried and rests, the messages wait for it, and are told when it lets somebody in."""
+    centre.habits.binds = 0
+    async with process() as parts:
+        await register(parts, FAILURES)
+        record = await planned(parts, sample, channels=["sms"])
+        worker = parts.worker()
+        for _ in range(NOBODY - 1):
+            assert not worker.binds.takes("sms")
+            await worker.binds.beat()
+        assert worker.binds.takes("sms")
+        lease = await parts.work.lease(record.id, "sms", parts.carriers.held())
+        await worker.dispatch.drain(lease, lambda: False)
+        assert await counts(parts, record, "sms") == {"queued": FAILURES}
+        assert answers(parts) == {("retry", "credentials"): FAILURES}
+        assert await parts.limits.open_breakers(["centre"]) == {"centre": True}
+        centre.habits.binds = 1
+        bind_of(parts).soon()
+        await until(lambda: bind_of(parts).is_bound)
+        parts.db.skew_ms += 60_000
+        await send(parts, record, "sms")
+        assert await counts(parts, record, "sms") == {"accepted": FAILURES}
+        assert await parts.limits.open_breakers(["centre"]) == {"centre": False}
+
+
+async def test_nobody_waits_for_a_slow_carrier_that_another_is_bound_beside(
+    process: Any, centre: SmscSandbox, sandbox: Sandbox, sample: dict[str, Any]
+):
+    """Who is not bound sends by another carrier what that takes at once, and gives the rest back to who is."""
+    async with process(text=text_of(sandbox)) as one, process(text=text_of(sandbox)) as two:
+        await register(one, PEOPLE)
+        record = await planned(one, sample, channels=["sms"])
+        worker = two.worker()
+        await one.worker().binds.beat()
+        await worker.binds.beat()
+        await worker.dispatch.drain(await two.work.lease(record.id, "sms", b""), lambda: False)
+        assert await counts(one, record, "sms") == {"accepted": 1, "queued": PEOPLE - 1}
+        assert not worker.binds.takes("sms")
+        await send(one, record, "sms")
+        assert await counts(one, record, "sms") == {"accepted": PEOPLE}
+        assert (centre.recorded.total, sandbox.sms.recorded.total) == (PEOPLE - 1, 1)
+
+
+async def test_what_may_have_arrived_waits_for_who_is_bound(
+    process: Any, centre: SmscSandbox, sandbox: Sandbox, sample: dict[str, Any]
+):
+    """It goes by the carrier that it was given to, whoever has it, and not by another."""
+    async with process(text=text_of(sandbox)) as one, process(text=text_of(sandbox)) as two:
+        await register(one, PEOPLE)
+        record = await planned(one, sample, channels=["sms"])
+        lost = await one.work.lease(record.id, "sms", b"")
+        await one.work.gate(lost, [], lost.rows, one.carriers.named("centre").number)
+        await silence(one.db, record.id)
+        two.db.skew_ms = one.db.skew_ms
+        worker = two.worker()
+        await one.worker().binds.beat()
+        await worker.binds.beat()
+        await worker.dispatch.drain(await two.work.lease(record.id, "sms", b""), lambda: False)
+        assert await counts(one, record, "sms") == {"queued": PEOPLE, "doubled": PEOPLE}
+        await send(one, record, "sms")
+        assert (centre.recorded.total, sandbox.sms.recorded.total) == (PEOPLE, 0)
+
+
+async def test_a_bind_is_known_for_as_long_as_its_process_says_so(store: Connection):
+    """To all, and for a moment more; of another carrier it says nothing."""
+    limits = Limits(store)
+    assert await limits.bound({"centre": False}) == {"centre": False}
+    assert await limits.bound({"centre": True, "other": False}) == {"centre": True, "other": False}
+    assert await limits.bound({"centre": False, "other": False}) == {"centre": True, "other": False}
+    assert 0 < await store.execute("PTTL", keys.bound("centre")) <= BOUND_MS

@@ -1,0 +1,145 @@
+"""Which carriers a process may write to, where centres count binds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from alertd.clock import SystemClock
+from alertd.service.binds import LONGEST_REST_S, NOBODY, SHORTEST_REST_S, Binds
+from alertd.service.carriers import Carrier, Carriers
+from channels.base import ACCEPTED, WITHHELD, Answer, Outcome, Reason
+
+
+class Plain:
+    """A channel that is always there."""
+
+    name = "sms"
+
+
+class Account(Plain):
+    """One that its centre lets in or not."""
+
+    def __init__(self) -> None:
+        self.bound = False
+        self.hurried = 0
+
+    def is_bound(self) -> bool:
+        return self.bound
+
+    def bind_soon(self) -> None:
+        self.hurried += 1
+
+
+class Said:
+    """What processes said of where they are bound; `others` are where others are."""
+
+    def __init__(self) -> None:
+        self.others = set[str]()
+        self.asked = 0
+
+    async def bound(self, here: Mapping[str, bool]) -> dict[str, bool]:
+        self.asked += 1
+        return {name: is_here or name in self.others for name, is_here in here.items()}
+
+
+class Stopped(SystemClock):
+    """A clock that is put forward."""
+
+    now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+CENTRE = Carrier(name="centre", number=1, channel=Account())
+TEXT = Carrier(name="text", number=2, channel=Plain())
+RESERVE = Carrier(name="reserve", number=3, channel=Plain(), weight=0)
+
+
+def binds_of(*carriers: Carrier) -> tuple[Binds, Said, Stopped, Account]:
+    """Of a process with these carriers, where the centre has not let it in."""
+    account, said, clock = Account(), Said(), Stopped()
+    own = [Carrier(name=one.name, number=one.number, channel=account, weight=one.weight) if one is CENTRE else one
+           for one in carriers]  # fmt: skip
+    return Binds(Carriers(own), said, clock), said, clock, account
+
+
+def names(binds: Binds) -> set[str]:
+    return {one.name for one in binds.usable(binds._carriers.of("sms"))}
+
+
+async def beats(binds: Binds, times: int = 1) -> None:
+    for _ in range(times):
+        await binds.beat()
+
+
+async def test_who_is_not_bound_leaves_it_to_who_is():
+    """However long that lasts; and what is for when the others rest is not for then."""
+    binds, said, _, account = binds_of(CENTRE, RESERVE)
+    said.others = {"centre"}
+    await beats(binds, 3 * NOBODY)
+    assert names(binds) == set()
+    assert not binds.reaches("sms")
+    assert not binds.reaches_all()
+    account.bound = True
+    assert names(binds) == {"centre", "reserve"}
+    assert binds.takes("sms")
+    assert binds.reaches_all()
+
+
+async def test_other_carriers_of_the_channel_are_used():
+    binds, said, _, _ = binds_of(CENTRE, TEXT)
+    said.others = {"centre"}
+    await beats(binds, 3 * NOBODY)
+    assert names(binds) == {"text"}
+    assert binds.takes("sms")
+
+
+async def test_where_nobody_is_bound_all_try():
+    """After a few beats from the start, and from when the last one was gone, whose place is asked for at once, and once."""
+    binds, said, _, account = binds_of(CENTRE)
+    await beats(binds, NOBODY - 2)
+    assert not binds.takes("sms")
+    await beats(binds)
+    assert binds.takes("sms")
+    assert account.hurried == 0
+    said.others = {"centre"}
+    await beats(binds)
+    assert not binds.takes("sms")
+    said.others.clear()
+    await beats(binds, NOBODY - 1)
+    assert (binds.takes("sms"), account.hurried) == (False, 1)
+    await beats(binds, NOBODY)
+    assert (binds.takes("sms"), account.hurried) == (True, 1)
+
+
+async def test_a_channel_without_room_rests_a_moment():
+    """While others are bound to what this process is not: it takes nothing, and says nothing of whether it could."""
+    binds, said, clock, _ = binds_of(CENTRE, TEXT)
+    said.others = {"centre"}
+    for wait_s, rests_s in ((0, SHORTEST_REST_S), (60, LONGEST_REST_S)):
+        binds.rest("sms", wait_s)
+        clock.now += rests_s - 0.01
+        assert (binds.takes("sms"), binds.reaches("sms")) == (False, True)
+        clock.now += 0.02
+        assert binds.takes("sms")
+
+
+async def test_a_lost_bind_is_no_answer():
+    """What was written is unknown all the same, and counts; where nobody is bound so does all."""
+    lost = [Outcome(Answer.RETRY, Reason.CONNECTION), Outcome(Answer.RETRY, Reason.CREDENTIALS)]
+    others = [ACCEPTED, Outcome(Answer.UNKNOWN, Reason.CONNECTION), Outcome(Answer.RETRY, Reason.UNAVAILABLE)]
+    binds, _, _, _ = binds_of(CENTRE, TEXT)
+    centre, text = sorted(binds._carriers.of("sms"), key=lambda one: one.number)
+    assert binds.heard(centre, [*lost, *others]) == [WITHHELD, WITHHELD, *others]
+    assert binds.heard(text, [*lost, *others]) == [*lost, *others]
+    await beats(binds, NOBODY)
+    assert binds.heard(centre, [*lost, *others]) == [*lost, *others]
+
+
+async def test_channels_without_binds_cost_nothing():
+    binds, said, _, _ = binds_of(TEXT)
+    await beats(binds)
+    assert said.asked == 0
+    assert binds.takes("sms")
+    assert binds.reaches_all()
