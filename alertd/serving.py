@@ -119,11 +119,8 @@ async def _worker(life: Life, settings: Settings, store: Store) -> None:
 
 
 def workers_of(settings: Settings) -> int:
-    """How many workers are started. Where an SMS centre counts binds the least is one: a worker that got none takes messages all the
-    same, cannot send them, and makes the carrier rest for the others, too.
-    """
-    binds = any(carrier.kind == "smpp" for carrier in settings.carriers.values())
-    return settings.worker.processes or max(1 if binds else LEAST_WORKERS, (os.cpu_count() or 1) - 1)
+    """How many workers are started."""
+    return settings.worker.processes or max(LEAST_WORKERS, (os.cpu_count() or 1) - 1)
 
 
 @asynccontextmanager
