@@ -26,6 +26,7 @@ from geofences.regions import Library
 from tests.integration.acts import BEA, counts, planned, register, send, silence, submitted, working
 
 PEOPLE, ALERTS = 20, 8
+SLOW = {"rate": 0.05, "burst": 1}  # takes one message, and the next after a minute
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def process(redis: Redis, codec: Codec, centre: SmscSandbox, library: Library) -
     async def running(**carriers: TwilioCarrier) -> AsyncIterator[Parts]:
         section = SmppCarrier(
             kind="smpp", host="127.0.0.1", port=centre.port, tls=False, system_id=SYSTEM_ID, password=PASSWORD,
-            sender=SENDER, rate=200, burst=20, on_unknown="resend" if carriers else "hold",
+            sender=SENDER, rate=0 if carriers else 200, burst=None if carriers else 20, on_unknown="resend" if carriers else "hold",
         )  # fmt: skip
         settings = Settings(carriers={"centre": section, **carriers})
         async with opened(settings, redis, codec, library=library) as parts:
@@ -59,12 +60,12 @@ def bind_of(parts: Parts) -> Bind:
     return parts.carriers.named("centre").channel._senders[0]
 
 
-def text_of(sandbox: Sandbox) -> TwilioCarrier:
-    """Another carrier of SMS, which takes one message, and a next one after a minute."""
+def text_of(sandbox: Sandbox, **limits: float) -> TwilioCarrier:
+    """Another carrier of SMS."""
     sms = sandbox.endpoints["sms"]
     return TwilioCarrier(
         kind="twilio", account=sms["account"], password=sms["secret"], sender=sms["sender"], endpoint=sms["endpoint"],
-        ca_file=sms["ca_file"], rate=0.05, burst=1,
+        ca_file=sms["ca_file"], **limits,
     )  # fmt: skip
 
 
@@ -167,11 +168,25 @@ async def test_where_nobody_is_bound_the_carrier_fails(process: Any, centre: Sms
         assert await parts.limits.open_breakers(["centre"]) == {"centre": False}
 
 
+async def test_a_reserve_takes_over_where_nobody_is_bound(
+    process: Any, centre: SmscSandbox, sandbox: Sandbox, sample: dict[str, Any]
+):
+    """Not while it may be that somebody is; by then the carrier is known to fail, and it is as with any other."""
+    centre.habits.binds = 0
+    async with process(text=text_of(sandbox, weight=0)) as parts:
+        await register(parts, 2 * FAILURES)
+        record = await planned(parts, sample, channels=["sms"])
+        async with working(parts):
+            await until(sent(parts, [record.id]))
+        assert await counts(parts, record, "sms") == {"accepted": 2 * FAILURES}
+        assert sandbox.sms.recorded.total == 2 * FAILURES
+
+
 async def test_nobody_waits_for_a_slow_carrier_that_another_is_bound_beside(
     process: Any, centre: SmscSandbox, sandbox: Sandbox, sample: dict[str, Any]
 ):
     """Who is not bound sends by another carrier what that takes at once, and gives the rest back to who is."""
-    async with process(text=text_of(sandbox)) as one, process(text=text_of(sandbox)) as two:
+    async with process(text=text_of(sandbox, **SLOW)) as one, process(text=text_of(sandbox, **SLOW)) as two:
         await register(one, PEOPLE)
         record = await planned(one, sample, channels=["sms"])
         worker = two.worker()
@@ -189,7 +204,7 @@ async def test_what_may_have_arrived_waits_for_who_is_bound(
     process: Any, centre: SmscSandbox, sandbox: Sandbox, sample: dict[str, Any]
 ):
     """It goes by the carrier that it was given to, whoever has it, and not by another."""
-    async with process(text=text_of(sandbox)) as one, process(text=text_of(sandbox)) as two:
+    async with process(text=text_of(sandbox, **SLOW)) as one, process(text=text_of(sandbox, **SLOW)) as two:
         await register(one, PEOPLE)
         record = await planned(one, sample, channels=["sms"])
         lost = await one.work.lease(record.id, "sms", b"")
