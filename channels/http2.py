@@ -89,10 +89,12 @@ class Http2Connection(asyncio.Protocol):
 
     def forget(self, together: Together) -> None:
         """Their streams are reset; the connection is kept for the others."""
-        for number in [number for number, posted in self._posted.items() if posted.post.together is together]:
+        numbers = [number for number, posted in self._posted.items() if posted.post.together is together]
+        for number in numbers:
             self._session.cancel(number)
             self._answer([(number, LOST)])
-        self._tell()
+        if numbers:  # or it would be as good as new, whenever anybody is cancelled
+            self._tell()
 
     def abort(self) -> None:
         self._transport.abort()
