@@ -190,9 +190,9 @@ class HttpsTransport:
 
     def _open_more(self) -> None:
         """Connections for all that waits and may still be written."""
-        if self.opening < len(self._waiting):
-            self._withhold()
         most = self._settings.connections - self._under_way
+        if self.opening < min(len(self._waiting), most):
+            self._withhold(most)
         while self.opening < min(len(self._waiting), most):
             opening = asyncio.get_running_loop().create_task(self._connect())
             self._opening[opening] = self._each
@@ -203,14 +203,21 @@ class HttpsTransport:
         """For how many messages connections are being made."""
         return sum(self._opening.values())
 
-    def _withhold(self) -> None:
-        may = {together: together.may_write() for together in {post.together for post in self._waiting}}
-        waiting, self._waiting = self._waiting, deque[Post]()
-        for post in waiting:
+    def _withhold(self, most: int) -> None:
+        """Of the first that wait, so many may be written after this. Those behind them are looked at when it is their turn: a call may be
+        ten thousand, and connections are opened one by one.
+        """
+        may: dict[Together, bool] = {}
+        first: list[Post] = []
+        while self._waiting and len(first) < most:
+            post = self._waiting.popleft()
+            if post.together not in may:
+                may[post.together] = post.together.may_write()
             if may[post.together]:
-                self._waiting.append(post)
+                first.append(post)
             else:
                 post.together.answer(post, WITHHELD)
+        self._waiting.extendleft(reversed(first))
 
     def _was_opened(self, opening: asyncio.Task[Connection | None]) -> None:
         places = self._opening.pop(opening)
@@ -224,12 +231,14 @@ class HttpsTransport:
         self._hand_over_soon()  # not now: what the server allows comes right behind its handshake
 
     def _forget(self, together: Together) -> None:
-        """Cancelling the last that waits ends what is being opened for it."""
+        """What is being opened for these alone is ended."""
         self._waiting = deque(post for post in self._waiting if post.together is not together)
         for connection in list(self._all):
             connection.forget(together)
-        if not self._waiting:
-            for opening in self._opening:
+        spare = self.opening - len(self._waiting)
+        for opening, places in reversed(self._opening.items()):
+            if places <= spare:
+                spare -= places
                 opening.cancel()
 
     async def _connect(self) -> Connection | None:

@@ -28,7 +28,9 @@ class Wire(asyncio.Transport):
 @pytest.fixture
 async def transport():
     """Nothing listens where it goes: it has the connections that it is given."""
-    settings = PostSettings(url="https://127.0.0.1:1/", ca_file=None, connections=10, timeout_s=60, connect_timeout_s=5)
+    settings = PostSettings(
+        url="https://127.0.0.1:1/", ca_file=None, connections=500, timeout_s=60, connect_timeout_s=5
+    )
     made = HttpsTransport(settings)
     await made.open()
     yield made
@@ -86,3 +88,51 @@ async def test_an_idle_connection_stays_so_when_others_are_cancelled(transport, 
     connection.idle_since_s = before_s = connection.idle_since_s - KEEP_IDLE_S + 1
     connection.forget(Together(transport._encode(HEADERS), [b"another's"], always))
     assert connection.idle_since_s == before_s
+
+
+@pytest.fixture
+def nowhere(monkeypatch):
+    """Connecting takes for ever."""
+
+    async def start(*_, **__):
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(https.aiohappyeyeballs, "start_connection", start)
+
+
+@pytest.mark.usefixtures("nowhere")
+async def test_cancelling_ends_what_is_opened_for_it_alone(transport):
+    """What others wait for is still opened."""
+    few = asyncio.ensure_future(transport.post([b"x"] * 3, HEADERS, always))
+    many = asyncio.ensure_future(transport.post([b"x"] * 400, HEADERS, always))
+    await turns()
+    assert transport.opening == 500
+    many.cancel()
+    await turns(10)
+    assert transport.opening == 100
+    few.cancel()
+    await turns(10)
+    assert transport.opening == 0
+
+
+@pytest.mark.usefixtures("nowhere")
+async def test_what_waits_is_not_gone_through_at_each_answer(transport):
+    """While another connection is being opened, which may take seconds: a call may be ten thousand."""
+    asked, connection, wire = 0, transport.connection_for("http/1.1"), Wire()
+    connection.connection_made(wire)
+    transport.heard(connection)
+
+    def may_write():
+        nonlocal asked
+        asked += 1
+        return True
+
+    posting = asyncio.ensure_future(transport.post([b"x"] * 2_000, HEADERS, may_write))
+    for _ in range(300):
+        await turns()
+        connection.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    await turns()
+    assert wire.written.count(b"POST") == 301
+    assert asked <= 301 + 10
+    posting.cancel()
+    await asyncio.gather(posting, return_exceptions=True)
