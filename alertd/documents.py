@@ -283,11 +283,8 @@ class _Request(Alert):
     """An alert as posted, with what its sender wishes of it."""
 
     def alert(self) -> Alert:
-        """The alert without the wish, its fields as they are: they were checked."""
-        alert, state, known = Alert.__new__(Alert), self.__getstate__(), Alert.model_fields
-        fields = {name: value for name, value in state["__dict__"].items() if name in known}
-        alert.__setstate__({**state, "__dict__": fields, "__pydantic_fields_set__": set(fields)})
-        return alert
+        """The alert without the wish."""
+        return Alert.model_construct(**{name: getattr(self, name) for name in Alert.model_fields})
 
 
 class AlertRequest(_Request):
