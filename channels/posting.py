@@ -79,8 +79,14 @@ class Together:
         self._left = len(bodies)
 
     def may_write(self) -> bool:
-        """Not once the call is cancelled, which it hears itself only in its next step."""
-        return not self.done.done() and self._may_write()
+        """Not once the call is cancelled, which it hears itself only in its next step; nor where the answer is a fault, which must not
+        stop what is written for others in the same step.
+        """
+        try:
+            return not self.done.done() and self._may_write()
+        except Exception as fault:  # noqa: BLE001 whatever it is, it is told
+            _log.error("whether to write could not be told", exc_info=fault)
+            return False
 
     def answer(self, post: Post, answer: Reply | Outcome) -> None:
         self.answers[post.index] = answer

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from channels import https
+from channels.base import WITHHELD
 from channels.https import KEEP_IDLE_S, HttpsTransport
 from channels.posting import PostSettings, Together
 
@@ -88,6 +89,23 @@ async def test_an_idle_connection_stays_so_when_others_are_cancelled(transport, 
     connection.idle_since_s = before_s = connection.idle_since_s - KEEP_IDLE_S + 1
     connection.forget(Together(transport._encode(HEADERS), [b"another's"], always))
     assert connection.idle_since_s == before_s
+
+
+async def test_leave_that_cannot_be_asked_for_is_none(transport, connection):
+    """Its call ends, and the one behind it goes on."""
+    wire: Wire = connection._transport
+
+    def fails():
+        raise KeyError("x")
+
+    failing = asyncio.ensure_future(transport.post([b"first"] * 2, HEADERS, fails))
+    other = asyncio.ensure_future(transport.post([b"second"], HEADERS, always))
+    await turns(5)
+    assert failing.done()
+    assert await failing == [WITHHELD] * 2
+    assert b"second" in wire.written
+    other.cancel()
+    await asyncio.gather(other, return_exceptions=True)
 
 
 @pytest.fixture
