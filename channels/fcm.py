@@ -84,22 +84,22 @@ class FcmChannel:
         answers = await self._post(pieces, recipients, may_write)
         refused = [i for i, answer in enumerate(answers) if isinstance(answer, Reply) and token_refused(answer)]
         if refused:  # once more, with another token
-            again = await self._again(pieces, [recipients[i] for i in refused], may_write)
+            again = await self._post(pieces, [recipients[i] for i in refused], may_write)
             for i, answer in zip(refused, again, strict=True):
                 answers[i] = answer
         return [outcome(answer) if isinstance(answer, Reply) else answer for answer in answers]
 
-    async def _again(
+    async def _post(
         self, pieces: tuple[bytes, bytes, bytes], recipients: Sequence[Recipient], may_write: MayWrite
     ) -> list[Reply | Outcome]:
-        """A fault, as when somebody in between answers for Google, costs those alone: what is known of the others is never lost."""
+        """A fault, as when somebody in between answers for Google, is the outcome of these: what is known of others is never lost."""
         try:
-            return await self._post(pieces, recipients, may_write)
+            return await self._posted(pieces, recipients, may_write)
         except Exception as fault:  # noqa: BLE001 whatever it is, it is told
-            _log.error("what was refused could not be sent again", exc_info=fault)
+            _log.error("what was to be sent could not be", exc_info=fault)
             return [FAULT] * len(recipients)
 
-    async def _post(
+    async def _posted(
         self, pieces: tuple[bytes, bytes, bytes], recipients: Sequence[Recipient], may_write: MayWrite
     ) -> list[Reply | Outcome]:
         token = await self._token.get()

@@ -10,8 +10,10 @@ from dataclasses import replace
 import pytest
 
 from channels.access_token import AccessToken
-from channels.base import Answer, Outcome, Reason
-from channels.fcm import FcmSettings
+from channels.base import Answer, Loudness, Outcome, PushMessage, Reason, Recipient, Stamp
+from channels.fcm import FcmChannel, FcmSettings
+from channels.lanes import FAULT
+from channels.posting import Reply
 
 
 async def test_a_revoked_token_is_fetched_again_unseen(open_party):
@@ -54,6 +56,42 @@ async def test_nothing_is_sent_with_a_token_that_is_over(sandbox, open_party):
     assert 1 <= refused <= 50  # those that were sent together
     assert set(await push.send(push.recipients(50))) == {Outcome(Answer.RETRY, Reason.CREDENTIALS)}
     assert push.carrier.refused_tokens == refused
+
+
+class Failing:
+    """A transport that answers each call so, by what a body holds; where there is no answer it fails."""
+
+    def __init__(self, *answers):
+        self.answers = iter(answers)
+
+    async def post(self, bodies, headers, may_write):
+        del headers, may_write
+        answer = next(self.answers)
+        return [answer(body) for body in bodies]
+
+
+def refused_if_named(body: bytes) -> Reply:
+    return Reply(401, {}, b"{}") if b"refused" in body else Reply(200, {}, b'{"name": "x"}')
+
+
+@pytest.mark.parametrize(
+    ("calls", "expected"),
+    [
+        ([], [Answer.UNKNOWN] * 3),
+        ([refused_if_named], [Answer.ACCEPTED, Answer.UNKNOWN, Answer.ACCEPTED]),
+    ],
+    ids=["at first", "when the refused are sent again"],
+)
+async def test_a_fault_costs_only_those_it_befell(sandbox, calls, expected):
+    """Something of ours fails on the way to the wire: an outcome for those it was for, and the others' is kept."""
+    account, ca_file = str(sandbox.push.account.file), str(sandbox.authority.ca_file)
+    channel = FcmChannel(FcmSettings(credentials=account, ca_file=ca_file), transport=Failing(*calls))
+    stamp = Stamp(chain="c", version="v", sent_s=1, expires_s=5_000, loudness=Loudness.LOUD, language="es")
+    prepared = channel.prepare(PushMessage(stamp=stamp, title="t", body="b"))
+    recipients = [Recipient(name, "t") for name in ("a", "refused", "b")]
+    outcomes = await channel.send(prepared, recipients, lambda: True)
+    assert [outcome.answer for outcome in outcomes] == expected
+    assert all(outcome == FAULT for outcome in outcomes if outcome.answer is Answer.UNKNOWN)
 
 
 async def test_a_token_past_its_end_is_given_to_nobody(sandbox):
