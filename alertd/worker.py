@@ -7,6 +7,7 @@ one lease. A heart beats for all of them. Stopping drains: what was asked of a c
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -33,7 +34,7 @@ from alertd.service.starting import Starting
 from alertd.service.stopping import Stopping
 from alertd.service.turns import Lanes, Turns
 from alertd.service.webhook_delivery import WebhookDelivery
-from alertd.store.alerts import AlertRecord, Alerts
+from alertd.store.alerts import Alerts, PlanHead
 from alertd.store.connection import StoreUnavailableError
 from alertd.store.scripts import LEASE_MS
 from alertd.store.sweeper import Sweeper
@@ -52,6 +53,9 @@ CLOSE_S = 60.0
 TEST_S = 0.5  # somebody waits for what a carrier answers to a test
 PLANNABLE = {AlertState.APPROVED, AlertState.SENDING}
 AT_ONCE = 16  # alerts that are planned beside one another
+FOLLOWED = (
+    64  # alerts that are asked at once whether they are over; where there are more, the rest is asked the next time
+)
 #: Batches of a channel that are ready to be sent are enough for most of a second. Where there are, and other alerts beside this one, its
 #: plan goes on for one chunk so often: that takes the process a tenth of its time.
 ENOUGH, STEP_S = 16, 0.25
@@ -91,6 +95,10 @@ class Worker:
     _turns: dict[tuple[str, bool], Turns] = field(default_factory=dict)  # by channel and loudness
     _loud: dict[str, bool] = field(default_factory=dict)  # of the live, those that were read
     _planned: set[str] = field(default_factory=set)  # of the live: what is planned stays so, and is not read again
+    _begun: set[str] = field(
+        default_factory=set
+    )  # live chains of which something is planned: the others have nothing to send
+    _followed: str = ""  # the chain that was last asked whether it is over
     _empty: dict[tuple[str, str], float] = field(
         default_factory=dict
     )  # by chain and channel: until when there is nothing
@@ -160,6 +168,7 @@ class Worker:
         versions = await self.alerts.versions(sorted(live))
         self._live, self._versions = live, versions  # at once: whoever reads both sees none newer than the other
         self._planned.intersection_update(self._versions)
+        self._begun.intersection_update(self._live)
         self._loud = {alert_id: loud for alert_id, loud in self._loud.items() if alert_id in self._versions}
         self._empty = {asked: until for asked, until in self._empty.items() if asked[0] in self._live}
 
@@ -176,8 +185,14 @@ class Worker:
         """What is loud first, and of that what is told to fewest: they wait for a chunk of what is told to many, and no more. Those of one
         chunk go in another order in each process, for two that plan the same do half as much.
         """
-        unread, heads = [one for one in self._versions if one not in self._planned], list[AlertRecord]()
-        await self._each("plan", unread, lambda alert_id: self._read(alert_id, heads))
+        unread, heads = [one for one in self._versions if one not in self._planned], list[PlanHead]()
+        for alert_id, head in zip(unread, await self.alerts.plan_heads(unread), strict=True):
+            if isinstance(head, Exception):
+                self._fault("plan", head, alert_id)
+            elif head:
+                heads.append(head)
+        for chain in {chain_of(head.id) for head in heads if head.begun} - self._begun:
+            self._expect(chain)
         self._loud |= dict.fromkeys(unread, False) | {head.id: head.loudness == Loudness.LOUD for head in heads}
         self._planned |= {head.id for head in heads if head.planned}
         unplanned = [head for head in heads if not head.planned and head.state in PLANNABLE]
@@ -185,7 +200,7 @@ class Worker:
         waits = await self._ahead([head for head in unplanned if head.cursor])
         await self._each("plan", [head.id for head in unplanned if head.id not in waits], self._plan_one)
 
-    async def _ahead(self, begun: Sequence[AlertRecord]) -> set[str]:
+    async def _ahead(self, begun: Sequence[PlanHead]) -> set[str]:
         """Of alerts that are planned in part, those that have enough to send, where there are others to be told: their plan goes on
         step by step until those are.
         """
@@ -214,21 +229,17 @@ class Worker:
         except* StoreUnavailableError as unavailable:
             raise unavailable.exceptions[0] from None
 
-    async def _read(self, alert_id: str, heads: list[AlertRecord]) -> None:
-        heads += filter(None, await self.alerts.heads([alert_id]))
-
     async def _plan_one(self, alert_id: str) -> None:
         started, record = self.clock.monotonic(), await self.alerts.get(alert_id)
-        if (
-            record is not None
-            and not record.planned
-            and await self.planner.plan(record, partial(self._gives_way, alert_id))
-        ):
+        if record is None or record.planned:
+            return
+        if await self.planner.plan(record, partial(self._gives_way, alert_id)):
             self.metrics.plan_seconds.observe(self.clock.monotonic() - started)
-            self._expect(chain_of(alert_id))
+        self._expect(chain_of(alert_id))
 
     def _expect(self, chain: str) -> None:
         """It has something to send by now."""
+        self._begun.add(chain)
         for channel, loud in self._turns:
             self._turns[channel, loud].expect(chain)
             self._empty.pop((chain, channel), None)
@@ -239,10 +250,12 @@ class Worker:
 
     async def _gives_way(self, alert_id: str) -> bool:
         """Whether the plan of an alert is to be left for another's, or has gone far enough where there are others to be told."""
+        if (chain := chain_of(alert_id)) not in self._begun:
+            self._expect(chain)
         return self._unread() or (len(self._versions) > 1 and (await self.work.ready([alert_id]))[0] >= ENOUGH)
 
     async def _finish(self) -> None:
-        versions, live = list(self._versions), self._live
+        live, versions = self._live, self._to_follow()
         words = dict(zip(versions, await self.work.finish_each(versions), strict=True))
         busy = {chain_of(alert_id) for alert_id, word in words.items() if word != "done"}
         for alert_id, word in words.items():
@@ -252,6 +265,14 @@ class Worker:
                 await self._guarded(
                     "finish", alert_id, self.ending.follow(alert_id, word, live.get(chain_of(alert_id), b""))
                 )
+
+    def _to_follow(self) -> list[str]:
+        """The versions of the chains whose turn it is to be asked whether they are over."""
+        chains = sorted({chain_of(one) for one in self._versions})
+        after = bisect_right(chains, self._followed)
+        turn = [*chains[after:], *chains[:after]][:FOLLOWED]
+        self._followed = turn[-1] if turn else ""
+        return [one for one in self._versions if chain_of(one) in turn]
 
     async def _expire(self) -> None:
         for alert_id in await self.alerts.due(self.clock.now_ms()):
@@ -320,11 +341,11 @@ class Worker:
                     await lanes.freed(self.settings.poll_ms / 1000)
 
     def _of_loudness(self, *, loud: bool) -> list[str]:
-        """The live chains that are as loud as that; a chain is as its versions are that have something to send: what follows an
+        """The live chains that may have something to send and are as loud as that; a chain is as its versions are that have something to send: what follows an
         alert is never loud.
         """
         of_loud = {chain_of(one) for one in self._versions if self._loud.get(one)}
-        return [chain for chain in sorted(self._live) if (chain in of_loud) == loud]
+        return [chain for chain in sorted(self._begun & self._live.keys()) if (chain in of_loud) == loud]
 
     async def _leases(self, channel: str, room: int, *, loud: bool) -> list[Lease]:
         """Leases of at most so many chunks from the live alerts of a loudness, each in its turn, as many as there is room asked at once. A

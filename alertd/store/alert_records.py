@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -79,6 +79,39 @@ class AlertRecord:
     box: Box | None = field(
         default=None, compare=False, repr=False
     )  # the key of its case as it was then, where it was asked for
+
+
+class PlanHead(NamedTuple):
+    """What is to be known of an alert before it is planned."""
+
+    id: str
+    state: str
+    loudness: str
+    people: int
+    cursor: int
+    planned: bool
+
+    @property
+    def begun(self) -> bool:
+        """Whether it may have something to send."""
+        return self.planned or self.cursor > 0
+
+
+#: The fields of it, as the store has them.
+PLAN_HEAD = ("state", "loudness", "people", "cursor", "planned")
+
+
+def plan_head(alert_id: str, fields: Sequence[bytes | None]) -> PlanHead | Exception | None:
+    """From the values of `PLAN_HEAD`; None where there is no alert, and what is wrong with them where something is."""
+    state, loudness, people, cursor, planned = fields
+    if state is None:
+        return None
+    try:
+        return PlanHead(
+            alert_id, state.decode(), (loudness or b"").decode(), int(people or 0), int(cursor or 0), planned == b"1"
+        )
+    except ValueError as error:
+        return error
 
 
 def runs_of(numbers: Iterable[int]) -> str:

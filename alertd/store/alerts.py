@@ -15,12 +15,15 @@ from alertd.store.alert_records import (
     NUMBERS,
     OF_CASE,
     OF_STAFF,
+    PLAN_HEAD,
     TEXTS,
     AlertRecord,
     Footing,
+    PlanHead,
     Seals,
     changed,
     listed,
+    plan_head,
     record_of,
     said,
     sources_of,
@@ -31,7 +34,7 @@ from alertd.store.connection import Connection
 from alertd.store.events import announcement
 from alertd.store.frozen import Frozen, Numbers, Rings, pack_audience, unpack_area, unpack_audience
 
-__all__ = ("UNDER_WAY", "AlertRecord", "Alerts", "Footing", "Place", "sources_of")
+__all__ = ("UNDER_WAY", "AlertRecord", "Alerts", "Footing", "Place", "PlanHead", "sources_of")
 
 #: A place in an organisation's list of alerts: creation time (ms), id.
 Place = tuple[int, str]
@@ -176,6 +179,14 @@ class Alerts:
             if "state" in fields
             else None
             for alert_id, fields, (paused, sent_by) in zip(alert_ids, found, chained, strict=True)
+        ]
+
+    async def plan_heads(self, alert_ids: Sequence[str]) -> list[PlanHead | Exception | None]:
+        """What a planner has to know of alerts, in one round trip; what is wrong with one is its answer."""
+        rows = await self._db.execute_each([("HMGET", _version(alert_id), *PLAN_HEAD) for alert_id in alert_ids])
+        return [
+            row if isinstance(row, Exception) else plan_head(alert_id, row)
+            for alert_id, row in zip(alert_ids, rows, strict=True)
         ]
 
     async def state(self, alert_id: str) -> AlertState | None:

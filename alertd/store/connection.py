@@ -75,10 +75,7 @@ class Connection:
         """The same, but where one call fails its error is its answer: it takes nobody else's answer along. Raises
         StoreUnavailableError as the others do.
         """
-        answers = await self._pipelined(calls, durable=False)
-        faults = [answer for answer in answers if isinstance(answer, Exception)]
-        checked([fault for fault in faults if isinstance(translated(fault), StoreUnavailableError)])
-        return answers
+        return _apart(await self._pipelined(calls, durable=False))
 
     async def run_durably(self, name: str, names: Sequence[str], *args: Arg) -> Any:
         """Run a script and wait until it is on disk (and on a replica where one is required). Raises StoreUnavailableError when
@@ -95,6 +92,10 @@ class Connection:
     async def execute_many(self, commands: Sequence[Sequence[Arg]]) -> list[Any]:
         """Plain commands in one round trip."""
         return checked(await self._each(_keyed(commands)))
+
+    async def execute_each(self, commands: Sequence[Sequence[Arg]]) -> list[Any]:
+        """The same, but where one command fails its error is its answer, as `run_each` has it."""
+        return _apart(await self._each(_keyed(commands)))
 
     async def meet(self) -> None:
         """Ask the servers who they are. Raises StoreUnavailableError when none answers."""
@@ -216,6 +217,13 @@ def checked(answers: list[Any]) -> list[Any]:
     for answer in answers:
         if isinstance(answer, Exception):
             raise translated(answer) from answer
+    return answers
+
+
+def _apart(answers: list[Any]) -> list[Any]:
+    """The answers, errors among them. Raises StoreUnavailableError where one says that the store is away: that is everybody's."""
+    faults = [answer for answer in answers if isinstance(answer, Exception)]
+    checked([fault for fault in faults if isinstance(translated(fault), StoreUnavailableError)])
     return answers
 
 
