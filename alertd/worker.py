@@ -53,15 +53,13 @@ CLOSE_S = 60.0
 TEST_S = 0.5  # somebody waits for what a carrier answers to a test
 PLANNABLE = {AlertState.APPROVED, AlertState.SENDING}
 AT_ONCE = 16  # alerts that are planned beside one another
-FOLLOWED = (
-    64  # alerts that are asked at once whether they are over; where there are more, the rest is asked the next time
-)
+#: Chains that are asked at once whether they are over; where there are more, the others are asked the next time.
+FOLLOWED = 32
 #: Batches of a channel that are ready to be sent are enough for most of a second. Where there are, and other alerts beside this one, its
 #: plan goes on for one chunk so often: that takes the process a tenth of its time.
 ENOUGH, STEP_S = 16, 0.25
-EMPTY_S = (
-    0.25  # what is planned and had nothing to send on a channel is asked again: a retry comes due, a lease is lost
-)
+#: What is planned and had nothing to send on a channel is asked again: a retry comes due, a lease is lost.
+EMPTY_S = 0.5
 TELL_S = 0.2  # what happened to an alert is told so soon
 
 
@@ -235,6 +233,7 @@ class Worker:
             return
         if await self.planner.plan(record, partial(self._gives_way, alert_id)):
             self.metrics.plan_seconds.observe(self.clock.monotonic() - started)
+            self._planned.add(alert_id)
         self._expect(chain_of(alert_id))
 
     def _expect(self, chain: str) -> None:
@@ -371,9 +370,8 @@ class Worker:
         """What each of them has to send now."""
         turns, now, found = self._turns[channel, loud], self.clock.monotonic(), list[Lease]()
         unplanned = {chain_of(one) for one in self._versions if one not in self._planned}
-        held = [name for name, lease in self._held.items() if lease.alike.channel == channel]
         try:
-            answers = await self.work.leases(chains, channel, self.carriers.held(), held)
+            answers = await self.work.leases(chains, channel, self.carriers.held(), self._held.values())
         except StoreUnavailableError:
             return found
         for chain, answer in zip(chains, answers, strict=True):

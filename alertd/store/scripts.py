@@ -48,19 +48,20 @@ class Script:
 def script(name: str) -> Script:
     """The script of `lua/<name>.lua` with its prelude."""
     text = _read(name)
-    for names, piece in reversed(_shared()):
-        if names.intersection(_WORD.findall(text)):
-            text = f"{piece}\n{text}"
+    used = set(_WORD.findall(text))
+    for makes, words, piece in reversed(_shared()):
+        if makes & used:
+            text, used = f"{piece}\n{text}", used | words
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
 @cache
-def _shared() -> list[tuple[frozenset[str], str]]:
-    """What scripts share, in pieces, each with the names that it makes: a script is given what it uses, for the server makes all of it
+def _shared() -> list[tuple[set[str], set[str], str]]:
+    """What scripts share, in pieces, each with the names that it makes and all that are in it: a script is given what it uses, for the server makes all of it
     anew at each call.
     """
     pieces = [*_tables(), *_read("prelude").split("\n\n")]
-    return [(frozenset(_WORD.findall(" ".join(_LOCAL.findall(piece)))), piece) for piece in pieces]
+    return [(set(_WORD.findall(" ".join(_LOCAL.findall(piece)))), set(_WORD.findall(piece)), piece) for piece in pieces]
 
 
 def _read(name: str) -> str:

@@ -73,6 +73,14 @@ def _counts(found: dict[bytes, bytes] | list[bytes]) -> dict[str, dict[str, int]
     return {channel: counts[channel] for channel in CHANNELS if channel in counts}
 
 
+def _by_queue(leases: Collection[Lease]) -> dict[tuple[str, str], list[str]]:
+    """Their names, by chain and channel."""
+    names: dict[tuple[str, str], list[str]] = {}
+    for lease in leases:
+        names.setdefault((chain_of(lease.alert_id), lease.alike.channel), []).append(lease.name)
+    return names
+
+
 class Work:
     """Leases, gate and ledger of every chain."""
 
@@ -111,9 +119,9 @@ class Work:
         )
         return answer.decode()
 
-    async def lease(self, chain: str, channel: str, hold: bytes, held: Sequence[str] = ()) -> Lease | None:
+    async def lease(self, chain: str, channel: str, hold: bytes, held: Collection[Lease] = ()) -> Lease | None:
         """Work of one channel of one chain, or None. `hold` names the carriers whose open attempts are not repeated, `held`
-        the leases that the asker has: they live.
+        the leases that the asker has: they live, and those of this queue are said to.
         """
         (lease,) = await self.leases([chain], channel, hold, held)
         if isinstance(lease, Exception):
@@ -121,13 +129,17 @@ class Work:
         return lease
 
     async def leases(
-        self, chains: Sequence[str], channel: str, hold: bytes, held: Sequence[str] = ()
+        self, chains: Sequence[str], channel: str, hold: bytes, held: Collection[Lease] = ()
     ) -> list[Lease | Exception | None]:
         """The same of several chains, in one round trip; what is wrong with one chain is its answer."""
-        names = [secrets.token_hex(8) for _ in chains]
+        names, living = [secrets.token_hex(8) for _ in chains], _by_queue(held)
         given = await self._db.run_each(
             [
-                ("lease", [keys.chain(chain)], [channel, name, LEASE_MS, hold, self._db.skew_ms, *held])
+                (
+                    "lease",
+                    [keys.chain(chain)],
+                    [channel, name, LEASE_MS, hold, self._db.skew_ms, *living.get((chain, channel), ())],
+                )
                 for chain, name in zip(chains, names, strict=True)
             ]
         )
@@ -170,13 +182,10 @@ class Work:
 
     async def renew(self, leases: Sequence[Lease]) -> None:
         """A sign of life for every lease a worker holds."""
-        by_queue: dict[tuple[str, str], list[str]] = {}
-        for lease in leases:
-            by_queue.setdefault((chain_of(lease.alert_id), lease.alike.channel), []).append(lease.name)
         await self._db.run_many(
             [
                 ("renew", [keys.chain(chain)], [channel, LEASE_MS, self._db.skew_ms, *names])
-                for (chain, channel), names in by_queue.items()
+                for (chain, channel), names in _by_queue(leases).items()
             ]
         )
 

@@ -188,6 +188,6 @@ async def test_a_store_that_stood_still_says_nothing_about_who_lives(work: Work,
     assert await work.lease(alert_id, "push", b"") is None
     for _ in range(4):
         store.skew_ms += 1_000
-        assert await work.lease(alert_id, "push", b"", [first.name]) is None
+        assert await work.lease(alert_id, "push", b"", [first]) is None
     await silence(store, alert_id)
     assert (await work.lease(alert_id, "push", b"")).lost == 2
