@@ -260,10 +260,10 @@ class Worker:
         for alert_id, word in words.items():
             if isinstance(word, Exception):
                 self._fault("finish", word, alert_id)
-            elif word != "done" or chain_of(alert_id) not in busy:  # a chain is over when all its versions are
-                await self._guarded(
-                    "finish", alert_id, self.ending.follow(alert_id, word, live.get(chain_of(alert_id), b""))
-                )
+        # A chain is over when all its versions are.
+        said = {one: word for one, word in words.items() if isinstance(word, str)}
+        over = [one for one, word in said.items() if word != "done" or chain_of(one) not in busy]
+        await self._each("finish", over, lambda one: self.ending.follow(one, said[one], live.get(chain_of(one), b"")))
 
     def _to_follow(self) -> list[str]:
         """The versions of the chains whose turn it is to be asked whether they are over."""
