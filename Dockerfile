@@ -3,7 +3,7 @@
 #   docker run --init -p 127.0.0.1:8080:8080 -v alertd-data:/data -v alertd-tombstones:/tombstones alertd
 # The first start prints the administrator's key. ops/compose.yaml runs it with a store of its own.
 
-FROM python:3.11-slim-bookworm AS build
+FROM python:3.13-slim-bookworm AS build
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY alertd alertd
@@ -15,7 +15,7 @@ RUN python -m venv /opt/alertd \
  && /opt/alertd/bin/pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \
  && /opt/alertd/bin/pip install --no-cache-dir --only-binary :all: /wheels/*.whl
 
-FROM python:3.11-slim-bookworm
+FROM python:3.13-slim-bookworm
 # A number, so that Kubernetes can see that it is not root. What it writes is in /data, and which cases were purged in /tombstones: a
 # volume of its own, because a copy of the data that is put back must not take that back.
 RUN groupadd --system --gid 10001 alertd \
