@@ -7,7 +7,6 @@ old holder's next call finds its lease gone.
 from __future__ import annotations
 
 import secrets
-import struct
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Collection, Sequence
@@ -34,7 +33,9 @@ from alertd.store.work_records import (
     Settlement,
     When,
     leased,
+    pack_outcomes,
     pack_ref,
+    pack_runs,
     unpack_refs,
 )
 
@@ -58,10 +59,6 @@ LEDGER = np.dtype(
 )
 #: In these there is no receipt, and the scripts keep in its place who asked for the row last.
 _UNANSWERED = (State.QUEUED, State.IN_FLIGHT, State.UNKNOWN)
-
-
-def _u32s(numbers: Sequence[int]) -> bytes:
-    return struct.pack(f"<{len(numbers)}I", *numbers)
 
 
 def _counts(found: dict[bytes, bytes] | list[bytes]) -> dict[str, dict[str, int]]:
@@ -175,8 +172,8 @@ class Work:
     ) -> tuple[Gate, list[bool]]:
         status, granted = await self._db.run_durably(
             "gate", [keys.chain(chain_of(lease.alert_id))], lease.alert_id, lease.batch, lease.alike.channel, lease.name,
-            LEASE_MS, b"".join(outcome.pack() for outcome in outcomes), _u32s(wanted), carrier, self._db.skew_ms,
-            "1" if ends else "0", _u32s(back),
+            LEASE_MS, pack_outcomes(outcomes), pack_runs(wanted), carrier, self._db.skew_ms,
+            "1" if ends else "0", pack_runs(back),
         )  # fmt: skip
         return Gate(status.decode()), [byte == ord("1") for byte in granted]
 

@@ -6,12 +6,14 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from alertd.alerts import ATTEMPTS_MASK, FLAG_DOUBT, FLAG_UNSENT, State
 
 REF_BYTES = 6
-_OUTCOME = struct.Struct("<IBBBBI")
+_RUN = struct.Struct("<IH")
+_OUTCOME = struct.Struct("<IHBBBBI")
 
 
 def pack_ref(number: int, address: int) -> bytes:
@@ -100,9 +102,27 @@ class Settlement(NamedTuple):
     doubt: bool = False  # this or an earlier attempt may have been sent although it will be tried again
     unsent: bool = False  # nothing was written: the attempt does not count
 
-    def pack(self) -> bytes:
+    def pack(self, rows: int) -> bytes:
+        """The same of so many rows, this one the first of them."""
         flags = (FLAG_DOUBT if self.doubt else 0) | (FLAG_UNSENT if self.unsent else 0)
-        return _OUTCOME.pack(self.row, flags, self.state, self.reason, self.carrier, min(self.delay_ms, 2**32 - 1))
+        delay_ms = min(self.delay_ms, 2**32 - 1)
+        return _OUTCOME.pack(self.row, rows, flags, self.state, self.reason, self.carrier, delay_ms)
+
+
+def pack_outcomes(outcomes: Sequence[Settlement]) -> bytes:
+    """As `gate.lua` takes them: rows that follow one another, and of which the same became, are one."""
+    starts = [
+        i
+        for i, one in enumerate(outcomes)
+        if not i or one.row != outcomes[i - 1].row + 1 or one[1:] != outcomes[i - 1][1:]
+    ]
+    return b"".join(outcomes[i].pack(end - i) for i, end in pairwise([*starts, len(outcomes)]))
+
+
+def pack_runs(rows: Sequence[int]) -> bytes:
+    """The same of rows alone."""
+    starts = [i for i, row in enumerate(rows) if not i or row != rows[i - 1] + 1]
+    return b"".join(_RUN.pack(rows[i], end - i) for i, end in pairwise([*starts, len(rows)]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ local function is_held(member)
   local version, number = string.match(member, '^([^/]+)/[^/]+/(%d+)$')
   if not number then return true end
   number = tonumber(number)
-  return HELD_FOR[row_of(open_rows(chain, version, number, number), number).reason]
+  return HELD_FOR[row_at(open_rows(chain, version, number, number).span, 0).reason]
 end
 
 -- Whether somebody has some of it in hand, and asked no carrier for it yet.

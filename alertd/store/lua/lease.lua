@@ -8,20 +8,30 @@ local now = chain_now(chain, ARGV[5])
 local until_key, leases = key(chain, 'until', channel), key(chain, 'leases')
 local LATE_MS = 1000 -- who asks so late for a turn of a pace loses nothing of it
 
--- The rows a lost lease had in flight: queued again with doubt, or unknown where the carrier's policy is to hold, or after so
+-- Rows a lost lease had in flight: queued again with doubt, or unknown where the carrier's policy is to hold, or after so
 -- many attempts that it may be the message that kills its workers.
-local function settle_lost(rows, number, at, version, mark)
-  local row = row_of(rows, number)
+local function settle_lost(rows, row, at, version, mark)
   if row.state ~= S.in_flight or row.receipt ~= mark then return 0 end -- a row that waited in between is another lease's
   local killer = tries_of(row) == ATTEMPTS and row.tries >= DOUBT
   if killer or string.find(hold, string.char(row.carrier), 1, true) then
-    move(rows, number, S.unknown, R.worker_lost, at)
+    move(rows, row, S.unknown, R.worker_lost, at)
     redis.call('HSET', key(chain, 'version', version), 'lost_at', now)
   else
-    move(rows, number, S.queued, R.worker_lost, at)
-    doubt(rows, number)
+    move(rows, row, S.queued, R.worker_lost, at)
+    doubt(rows, row)
   end
-  return 1
+  return row.alike
+end
+
+-- Of numbers in order those that follow one another: `visit` gets the first of them, and how many they are.
+local function each_stretch(numbers, visit)
+  local from = 1
+  for i = 1, #numbers do
+    if numbers[i + 1] ~= numbers[i] + 1 then
+      visit(numbers[from], i - from + 1)
+      from = i + 1
+    end
+  end
 end
 
 local function give(version, batch, numbers, kind, mark)
@@ -31,23 +41,19 @@ local function give(version, batch, numbers, kind, mark)
   local at = since(key(chain, 'version', version), now)
   local wanted, refs, tries, carriers = {}, {}, {}, {}
   local all_refs = redis.call('GETRANGE', key(chain, 'refs', version), low * 6, (high + 1) * 6 - 1)
-  for _, number in ipairs(numbers) do
-    if kind == 'lost' then lost = lost + settle_lost(rows, number, at, version, mark) end
-    local row = row_of(rows, number)
-    if kind == 'due' and is_delayed(row) then
-      row.tries = row.tries - DELAYED
-      rows.changed[number] = true
-    end
-    if row.state == S.queued and not is_delayed(row) then
-      wanted[#wanted + 1] = struct.pack('<I4', number)
-      refs[#refs + 1] = string.sub(all_refs, (number - low) * 6 + 1, (number - low) * 6 + 6)
-      tries[#tries + 1] = string.char(row.tries)
-      carriers[#carriers + 1] = string.char(row.carrier)
-    end
+  local function take(row)
+    if kind == 'lost' then lost = lost + settle_lost(rows, row, at, version, mark) end
+    if kind == 'due' and is_delayed(row) then row.tries = row.tries - DELAYED end
+    if row.state ~= S.queued or is_delayed(row) then return end
+    for number = row.number, row.number + row.alike - 1 do wanted[#wanted + 1] = number end
+    refs[#refs + 1] = string.sub(all_refs, (row.number - low) * 6 + 1, (row.number - low + row.alike) * 6)
+    tries[#tries + 1] = string.rep(string.char(row.tries), row.alike)
+    carriers[#carriers + 1] = string.rep(string.char(row.carrier), row.alike)
   end
+  each_stretch(numbers, function(number, count) each_run(rows, number, count, take) end)
   close_rows(chain, version, rows, channel)
   if #wanted == 0 then return nil end
-  local numbers_left = table.concat(wanted)
+  local numbers_left = struct.pack('<' .. string.rep('I4', #wanted), unpack(wanted))
   redis.call('HSET', leases, lease, version .. '/' .. batch .. '/' .. numbers_left)
   redis.call('ZADD', until_key, now + lease_ms, lease)
   return {version, batch, header, numbers_left, table.concat(refs), table.concat(tries), table.concat(carriers), lost}

@@ -128,78 +128,80 @@ local function mark_of(lease) return math.max(1, tonumber(string.sub(lease, 1, 8
 local function open_rows(chain, version, low, high)
   local ledger = key(chain, 'ledger', version)
   local span = redis.call('GETRANGE', ledger, low * ROW_BYTES, (high + 1) * ROW_BYTES - 1)
-  return {ledger = ledger, span = span, low = low, high = high, changed = {}, moves = {}, rows = {}}
+  return {ledger = ledger, was = span, span = span, low = low, high = high, moves = {}, doubts = 0}
 end
 
-local function row_of(rows, number)
-  local row = rows.rows[number]
-  if not row then
-    row = row_at(rows.span, number - rows.low)
-    rows.rows[number] = row
+-- How many rows from `number` to `last` are as the first of them: mostly all.
+local function alike_from(rows, number, last)
+  local from, most, count = (number - rows.low) * ROW_BYTES, last - number + 1, 1
+  local function at(index, more) return string.sub(rows.span, from + index * ROW_BYTES + 1, from + (index + more) * ROW_BYTES) end
+  local one = at(0, 1)
+  if at(most - 1, 1) == one and at(0, most) == string.rep(one, most) then return most end
+  while count < most and at(count, 1) == one do count = count + 1 end
+  return count
+end
+
+-- Goes through `count` rows from `number` on. Of rows alike that follow one another `visit` gets one, with the `number` of the first and how
+-- many they are (`alike`), and what it does to that one is done to all: a chunk goes the same way, and the server does nothing else meanwhile.
+local function each_run(rows, number, count, visit)
+  local last, parts = number + count - 1, {string.sub(rows.span, 1, (number - rows.low) * ROW_BYTES)}
+  local rest = string.sub(rows.span, (last + 1 - rows.low) * ROW_BYTES + 1)
+  while number <= last do
+    local row = row_at(rows.span, number - rows.low)
+    row.number, row.alike = number, alike_from(rows, number, last)
+    visit(row)
+    parts[#parts + 1] = string.rep(packed(row), row.alike)
+    number = number + row.alike
   end
-  return row
+  parts[#parts + 1] = rest
+  rows.span = table.concat(parts)
 end
 
-local function move(rows, number, state, reason, now)
-  local row = row_of(rows, number)
+local function move(rows, row, state, reason, now)
   if row.state ~= state then
     local step = row.state * 16 + state
-    rows.moves[step] = (rows.moves[step] or 0) + 1
+    rows.moves[step] = (rows.moves[step] or 0) + row.alike
   end
   row.state, row.reason, row.last = state, reason, now
-  rows.changed[number] = true
-  return row
 end
 
 -- The attempt before this one may have been sent: say so in the ledger, once, and count it.
-local function doubt(rows, number)
-  local row = row_of(rows, number)
+local function doubt(rows, row)
   if row.tries >= DOUBT then return end
   row.tries = row.tries + DOUBT
-  rows.doubts = (rows.doubts or 0) + 1
-  rows.changed[number] = true
+  rows.doubts = rows.doubts + row.alike
 end
 
 -- It was surely not sent after all.
-local function undoubt(rows, number)
-  local row = row_of(rows, number)
+local function undoubt(rows, row)
   if row.tries < DOUBT then return end
   row.tries = row.tries - DOUBT
-  rows.doubts = (rows.doubts or 0) - 1
-  rows.changed[number] = true
+  rows.doubts = rows.doubts - row.alike
 end
 
 -- In the delayed set, where a row's number stands: all of a batch that nobody has had yet.
 local WHOLE = '*'
 
--- Lets a queued row wait in the chain's delayed set, where no lease takes it before its time.
-local function delay(chain, version, batch, channel, rows, number, due)
-  local row = row_of(rows, number)
+-- Lets queued rows wait in the chain's delayed set, where no lease takes them before their time.
+local function delay(chain, version, batch, channel, row, due)
   if not is_delayed(row) then row.tries = row.tries + DELAYED end
-  rows.changed[number] = true
-  local stood_down = redis.call('HGET', key(chain, 'version', version), 'state') == 'stood_down'
-  redis.call('ZADD', key(chain, stood_down and 'parked' or 'delayed', channel), due, version .. '/' .. batch .. '/' .. number)
+  local stood_down, members = redis.call('HGET', key(chain, 'version', version), 'state') == 'stood_down', {}
+  for number = row.number, row.number + row.alike - 1 do
+    members[#members + 1] = due
+    members[#members + 1] = version .. '/' .. batch .. '/' .. number
+  end
+  redis.call('ZADD', key(chain, stood_down and 'parked' or 'delayed', channel), unpack(members))
 end
 
 local function close_rows(chain, version, rows, channel)
-  local parts, any = {}, false
-  for number = rows.low, rows.high do
-    if rows.changed[number] then
-      parts[#parts + 1] = packed(rows.rows[number])
-      any = true
-    else
-      local from = (number - rows.low) * ROW_BYTES
-      parts[#parts + 1] = string.sub(rows.span, from + 1, from + ROW_BYTES)
-    end
-  end
-  if not any then return end
-  redis.call('SETRANGE', rows.ledger, rows.low * ROW_BYTES, table.concat(parts))
+  if rows.span == rows.was then return end
+  redis.call('SETRANGE', rows.ledger, rows.low * ROW_BYTES, rows.span)
   local counts = key(chain, 'counts', version)
   for step, times in pairs(rows.moves) do
     redis.call('HINCRBY', counts, channel .. '.' .. WORD[math.floor(step / 16)], -times)
     redis.call('HINCRBY', counts, channel .. '.' .. WORD[step % 16], times)
   end
-  if rows.doubts then redis.call('HINCRBY', counts, channel .. '.doubled', rows.doubts) end
+  if rows.doubts ~= 0 then redis.call('HINCRBY', counts, channel .. '.doubled', rows.doubts) end
 end
 
 -- Milliseconds since the version's start, as the ledger keeps them.
@@ -243,4 +245,9 @@ local function u32s(blob)
   local list = {}
   for i = 1, #blob, 4 do list[#list + 1] = struct.unpack('<I4', blob, i) end
   return list
+end
+
+-- Runs of rows, as gate's callers give them: a first number (u32) and a count (u16) each.
+local function each_pair(blob, visit)
+  for i = 1, #blob, 6 do visit(struct.unpack('<I4I2', blob, i)) end
 end

@@ -12,14 +12,12 @@ for batch = tonumber(ARGV[2]), ARGV[2] + ARGV[3] - 1 do
   local channel, first, count = string.match(header, '^(%S+) .* (%d+) (%d+)$')
   for _, part in ipairs({'ready', 'delayed', 'parked', 'until'}) do redis.call('DEL', key(chain, part, channel)) end
   local rows = open_rows(chain, alert, tonumber(first), first + count - 1)
-  for number = rows.low, rows.high do
-    local row = row_of(rows, number)
-    if row.state == S.queued or row.state == S.in_flight then
-      if is_delayed(row) then row.tries = row.tries - DELAYED end
-      move(rows, number, S.unknown, R.put_back, at)
-      unsure = unsure + 1
-    end
-  end
+  each_run(rows, rows.low, count, function(row)
+    if row.state ~= S.queued and row.state ~= S.in_flight then return end
+    if is_delayed(row) then row.tries = row.tries - DELAYED end
+    move(rows, row, S.unknown, R.put_back, at)
+    unsure = unsure + row.alike
+  end)
   close_rows(chain, alert, rows, channel)
 end
 return unsure

@@ -10,18 +10,19 @@ local planned, escalates, archived = unpack(redis.call('HMGET', version_key, 'ro
 if archived or number >= tonumber(planned or '0') then return {0, -1} end
 local now = chain_now(chain, ARGV[7])
 local rows = open_rows(chain, alert, number, number)
-local row = row_of(rows, number)
-local old = row.state
-local took = -1
-local same = old == tonumber(ARGV[4]) and row.reason == tonumber(ARGV[5])
-if not same and string.find(ARGV[6], string.char(old), 1, true) then
-  local at = since(version_key, now)
-  local last = row.last
-  move(rows, number, tonumber(ARGV[4]), tonumber(ARGV[5]), at)
+local state, reason, old, took, changes = tonumber(ARGV[4]), tonumber(ARGV[5]), 0, -1, false
+each_run(rows, number, 1, function(row)
+  old = row.state
+  changes = not (old == state and row.reason == reason) and string.find(ARGV[6], string.char(old), 1, true)
+  if not changes then return end
+  local at, last = since(version_key, now), row.last
+  move(rows, row, state, reason, at)
   row.last, row.receipt = last, at
-  if row.state == S.delivered and (old == S.accepted or old == S.in_flight or old == S.unknown) then took = at - last end
+  if state == S.delivered and (old == S.accepted or old == S.in_flight or old == S.unknown) then took = at - last end
+end)
+if changes then
   close_rows(chain, alert, rows, ARGV[3])
-  if escalates and row.state == S.delivered and ON_SCREEN[ARGV[3]] then
+  if escalates and state == S.delivered and ON_SCREEN[ARGV[3]] then
     local low, high = struct.unpack('<I4B', redis.call('GETRANGE', key(chain, 'refs', alert), number * 6, number * 6 + 4))
     if high == 0 then redis.call('SETBIT', key(chain, 'acked', alert), low, 1) end -- else more than a bitmap holds: they get the SMS, too
   end

@@ -34,16 +34,14 @@ for batch = tonumber(ARGV[3]), ARGV[3] + ARGV[4] - 1 do
   local channel, first, count = string.match(header, '^(%S+) .* (%d+) (%d+)$')
   if ARGV[6] == '' or ARGV[6] == channel then
     local rows = open_rows(chain, alert, tonumber(first), first + count - 1)
-    for number = rows.low, rows.high do
-      local row = row_of(rows, number)
-      if string.find(ARGV[5], string.char(row.state), 1, true) then
-        if row.state == S.unknown then doubt(rows, number) else row.receipt = 0 end -- who asked last for an unknown one may answer yet
-        row.tries = row.tries - tries_of(row) -- it begins anew
-        move(rows, number, S.queued, R.resent, at)
-        delay(chain, alert, batch, channel, rows, number, now)
-        queued = queued + 1
-      end
-    end
+    each_run(rows, rows.low, count, function(row)
+      if not string.find(ARGV[5], string.char(row.state), 1, true) then return end
+      if row.state == S.unknown then doubt(rows, row) else row.receipt = 0 end -- who asked last for an unknown one may answer yet
+      row.tries = row.tries - tries_of(row) -- it begins anew
+      move(rows, row, S.queued, R.resent, at)
+      delay(chain, alert, batch, channel, row, now)
+      queued = queued + row.alike
+    end)
     close_rows(chain, alert, rows, channel)
   end
 end

@@ -31,25 +31,26 @@ for batch = tonumber(ARGV[2]), ARGV[2] + ARGV[3] - 1 do
   if not header then break end
   local channel, first, count = string.match(header, '^(%S+) .* (%d+) (%d+)$')
   local rows = open_rows(chain, alert, tonumber(first), first + count - 1)
-  for number = rows.low, rows.high do
-    local row = row_of(rows, number)
+  each_run(rows, rows.low, count, function(row)
     if row.state == S.queued then
       if is_delayed(row) then
-        for _, part in ipairs({'delayed', 'parked'}) do
-          redis.call('ZREM', key(chain, part, channel), alert .. '/' .. batch .. '/' .. number)
+        for number = row.number, row.number + row.alike - 1 do
+          for _, part in ipairs({'delayed', 'parked'}) do
+            redis.call('ZREM', key(chain, part, channel), alert .. '/' .. batch .. '/' .. number)
+          end
         end
         row.tries = row.tries - DELAYED
       end
       local held = becomes == S.expired and HELD_FOR[row.reason] -- that is why
-      move(rows, number, closed_row(row, becomes), held and row.reason or reason, at)
-      settled = settled + 1
+      move(rows, row, closed_row(row, becomes), held and row.reason or reason, at)
+      settled = settled + row.alike
     elseif row.state == S.in_flight and living[tostring(batch)] then
-      waiting = waiting + 1
+      waiting = waiting + row.alike
     elseif row.state == S.in_flight then
-      move(rows, number, S.unknown, R.worker_lost, at)
-      settled = settled + 1
+      move(rows, row, S.unknown, R.worker_lost, at)
+      settled = settled + row.alike
     end
-  end
+  end)
   close_rows(chain, alert, rows, channel)
   redis.call('LREM', key(chain, 'ready', channel), 0, alert .. '/' .. batch)
   for _, part in ipairs({'delayed', 'parked'}) do
