@@ -102,7 +102,8 @@ class Tags:
         return hmac.digest(self._key, b"\0" + address.encode(), "sha256")[:_TO_BYTES]
 
     def _mac(self, body: bytes, door: Door) -> bytes:
-        return hmac.digest(self._key, bytes((door,)) + body, "sha256")[:_MAC_BYTES]
+        # Keyed BLAKE2 is a MAC by itself (RFC 7693 section 1), for a third of what HMAC costs: each message has one.
+        return hashlib.blake2b(body, key=self._key, digest_size=_MAC_BYTES, person=bytes((door,))).digest()
 
 
 @lru_cache(maxsize=64)  # a chunk's rows are of one alert

@@ -93,9 +93,9 @@ def usable_value(person: Subscriber | Absence, number: int, channel: str, kind: 
     """The value of an address that may be used now, or why there is none."""
     if isinstance(person, Absence):
         return None, LedgerReason.UNREADABLE if person is Absence.UNREADABLE else LedgerReason.ADDRESS_REMOVED
-    found = next((a for a in person.addresses if a.number == number and CHANNELS[a.channel] == channel), None)
-    if found is None:
-        return None, LedgerReason.ADDRESS_REMOVED
-    if found.state != AddressState.ACTIVE or not person.kinds >> KINDS.index(kind) & 1:
-        return None, LedgerReason.OPTED_OUT
-    return found.value, 0
+    for address in person.addresses:
+        if address.number == number and CHANNELS[address.channel] == channel:
+            if address.state == AddressState.ACTIVE and person.kinds >> KINDS.index(kind) & 1:
+                return address.value, 0
+            return None, LedgerReason.OPTED_OUT
+    return None, LedgerReason.ADDRESS_REMOVED
