@@ -38,7 +38,7 @@ def sandbox_carriers(ends: dict[str, dict[str, object]]) -> dict[str, object]:
     return {
         "sandbox-push": {
             "kind": "fcm", "rate": 0, "ramp_s": 0,  # it has no quota
-            "connections": 64,  # it speaks HTTP/1.1, one message on each
+            "connections": 64,  # messages under way at once, all on one: it answers at once
             **{name: push[name] for name in ("credentials", "endpoint", "ca_file")},
         },
         "sandbox-sms": {
@@ -55,6 +55,8 @@ def sandbox_carriers(ends: dict[str, dict[str, object]]) -> dict[str, object]:
 async def load_sample_people(parts: Parts, count: int) -> None:
     """The first `count` sample people, unless they are there already."""
     have = await parts.people.count()
+    if not have:
+        await parts.labels.bring_up()  # nobody is labelled with another library than this one
     sample = [
         Entry(person.id, Registration.model_validate_json(json.dumps(person.document())))
         for person in people(count if have < count else 0)
