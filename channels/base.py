@@ -69,6 +69,8 @@ class Outcome(NamedTuple):
 
 ACCEPTED = Outcome(Answer.ACCEPTED)
 WITHHELD = Outcome(Answer.WITHHELD)
+#: Our own fault, somewhere between the address and the answer: it may have been sent.
+FAULT = Outcome(Answer.UNKNOWN, Reason.FAULT)
 
 
 class Loudness(enum.StrEnum):

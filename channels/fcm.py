@@ -12,11 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from channels.access_token import AccessToken
-from channels.base import MayWrite, Outcome, Prepared, PushMessage, Recipient
+from channels.base import FAULT, MayWrite, Outcome, Prepared, PushMessage, Recipient
 from channels.fcm_answers import outcome, token_refused
 from channels.fcm_message import FcmPayload, body_for, encode
 from channels.https import HttpsTransport
-from channels.lanes import FAULT
 from channels.posting import PostSettings, Reply, Transport, post_each
 
 _log = logging.getLogger(__name__)

@@ -6,11 +6,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 
-from channels.base import WITHHELD, Answer, Outcome, Reason, Recipient
+from channels.base import FAULT, WITHHELD, Outcome, Recipient
 
 _log = logging.getLogger(__name__)
-#: Our own fault, somewhere between the address and the answer: it may have been sent.
-FAULT = Outcome(Answer.UNKNOWN, Reason.FAULT)
 
 SendOne = Callable[[Recipient], Awaitable[Outcome]]
 

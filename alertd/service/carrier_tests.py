@@ -114,7 +114,7 @@ class CarrierTests:
         """What came of one that was asked for before."""
         return await self.queue.answered(test_id) or NOBODY
 
-    async def round(self, may_use: Callable[[Carrier], bool] = lambda _: True) -> None:
+    async def round(self, may_use: Callable[[Carrier], bool]) -> None:
         """Begins to send what was asked for, each by itself: a carrier that says nothing keeps no other waiting. What this process `may_use`
         no carrier for is another's.
         """

@@ -20,7 +20,7 @@ from alertd.service.carriers import Carrier, Carriers
 from alertd.service.domains import Domains
 from alertd.service.retries import pause_s
 from alertd.store.limits import Block, Limits
-from channels.base import Answer, Message, Outcome, Prepared, Reason, Recipient
+from channels.base import FAULT, Answer, Message, Outcome, Prepared, Reason, Recipient
 
 #: A permit is waited for so long, a second's worth of pages at the slowest rate that makes sense; then another address is tried.
 PERMIT_S = 3.0
@@ -29,7 +29,6 @@ ANSWER_S = 15.0
 _NO_PERMIT = Outcome(Answer.RETRY, Reason.THROTTLED)
 _SILENT = Outcome(Answer.UNKNOWN, Reason.TIMEOUT)
 _IMPOSSIBLE = Outcome(Answer.NEVER, Reason.BAD_MESSAGE)
-_FAULTY = Outcome(Answer.UNKNOWN, Reason.FAULT)
 
 #: The message of a channel in a language; none: the organisation's own.
 Make = Callable[[str, str | None], Message]
@@ -121,7 +120,7 @@ class Pager:
             return _SILENT
         except Exception as error:  # noqa: BLE001  whatever it is, the next address is tried; its text may hold this one
             structlog.get_logger().error("page failed", carrier=carrier.name, error=type(error).__name__)
-            return _FAULTY
+            return FAULT
         return outcome
 
     async def _heed(self, carrier: Carrier, outcome: Outcome, block: Block) -> None:
