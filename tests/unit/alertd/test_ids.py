@@ -68,6 +68,23 @@ def test_a_tag_may_be_for_one_address_alone(alert_id: str, row: int, address: st
     assert TAGS.is_for(Reference(alert_id, row), other)
 
 
+@pytest.mark.parametrize(
+    ("tag", "door", "alert_id"),
+    [
+        ("AaIQLCYJGhbhWRPtflKcoAIAAAAHlvgbQEADqm0iew", Door.RECEIPT, f"{FIRST}-2"),
+        ("AaIQLCYJGhbhWRPtflKcoAIAAAAH3MCM7jZ-SplHkg", Door.ACK, f"{FIRST}-2"),
+        ("AaIQLCYJGhbhWRPtflKcoAEAAAAH_200HV5pPa2QVMFmSg", Door.LEAVE, FIRST),
+    ],
+)
+def test_a_tag_as_they_were_signed_at_first_opens_its_door_yet(tag: str, door: Door, alert_id: str):
+    """What was sent before an upgrade is reported, acknowledged and left after it; and through no other door."""
+    reference = TAGS.read(tag, door)
+    assert reference
+    assert (reference.alert_id, reference.row) == (alert_id, 7)
+    assert TAGS.is_for(reference, "a@example.org")
+    assert [TAGS.read(tag, other) for other in Door if other is not door] == [None] * 3
+
+
 def test_every_channels_tag_has_its_door():
     """Nobody is sent a tag that opens nothing."""
     assert set(DOOR_OF) == set(CHANNELS)
