@@ -92,7 +92,9 @@ class Worker:
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _turns: dict[tuple[str, bool], Turns] = field(default_factory=dict)  # by channel and loudness
     _loud: dict[str, bool] = field(default_factory=dict)  # of the live, those that were read
-    _planned: set[str] = field(default_factory=set)  # of the live: what is planned stays so, and is not read again
+    _planned: set[str] = field(
+        default_factory=set
+    )  # of the live: what is planned stays so while the store does, and is not read again
     _begun: set[str] = field(
         default_factory=set
     )  # live chains of which something is planned: the others have nothing to send
@@ -148,9 +150,14 @@ class Worker:
         try:
             await step()
         except StoreUnavailableError:
-            structlog.get_logger().warning("store unavailable", step=step.__name__)
+            self._away(step=step.__name__)
         except Exception as error:  # noqa: BLE001  whatever it is, the others go on, and this is tried again
             self._fault(step.__name__, error)
+
+    def _away(self, **where: str) -> None:
+        """What comes back may be a replica that has less of a plan than was seen: no plan is waited for on disk."""
+        self._planned.clear()
+        structlog.get_logger().warning("store unavailable", **where)
 
     async def _pause(self, seconds: float, *, until_stop: bool) -> None:
         """An idle worker that is to stop does not sleep on; the heart beats as long as something is held."""
@@ -373,6 +380,7 @@ class Worker:
         try:
             answers = await self.work.leases(chains, channel, self.carriers.held(), self._held.values())
         except StoreUnavailableError:
+            self._planned.clear()
             return found
         for chain, answer in zip(chains, answers, strict=True):
             if isinstance(answer, Lease):
@@ -395,7 +403,7 @@ class Worker:
         try:
             await self._guarded("drain", lease.alert_id, self.dispatch.drain(lease, self._stop.is_set, gives_way))
         except StoreUnavailableError:
-            structlog.get_logger().warning("store unavailable", step="drain", alert=lease.alert_id, batch=lease.batch)
+            self._away(step="drain", alert=lease.alert_id, batch=lease.batch)
         finally:
             self._held.pop(lease.name, None)
             turns.free(lease)

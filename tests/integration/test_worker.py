@@ -23,6 +23,7 @@ from alertd.service.carriers import Carriers
 from alertd.service.planning import Planner
 from alertd.store import keys
 from alertd.store.alerts import Alerts
+from alertd.store.connection import StoreUnavailableError
 from alertd.store.people import People
 from alertd.worker import ENOUGH
 from channels.sandbox import Sandbox
@@ -236,6 +237,30 @@ async def test_a_plan_that_is_far_ahead_leaves_the_process_to_others(parts: Part
     worker._versions = [big]
     await worker._plan()
     assert (await parts.alerts.get(big)).planned
+
+
+async def test_a_plan_that_went_with_a_master_is_made_again(parts: Parts, sandbox: Sandbox, sample: dict):
+    """A replica takes the place of the store before it has what was planned: whoever planned it does so again, and everyone is told."""
+    await register(parts, 25)
+    alert_id = await approved(parts, sample)
+    worker = parts.worker()
+    await worker._look()
+    await worker._plan()
+    assert (await parts.alerts.get(alert_id)).planned
+    version, *rest = (
+        keys.of_chain(alert_id, part, alert_id) for part in ("version", "ledger", "refs", "counts", "batches")
+    )
+    await parts.db.execute("DEL", *rest, keys.of_chain(alert_id, "ready", "push"))
+    await parts.db.execute("HSET", version, "state", "approved", "cursor", 0, "rows", 0, "batches", 0, "planned", 0)
+
+    async def away() -> None:
+        raise StoreUnavailableError
+
+    await worker._tried(away)
+    await worker._look()
+    await worker._plan()
+    assert (await parts.alerts.get(alert_id)).planned
+    assert await counts(parts, await parts.alerts.get(alert_id)) == {"queued": 25}
 
 
 async def test_an_alert_to_few_is_shared_by_the_lanes(parts: Parts, sandbox: Sandbox, sample: dict):
