@@ -241,7 +241,7 @@ class Worker:
         if await self.planner.plan(record, partial(self._gives_way, alert_id)):
             self.metrics.plan_seconds.observe(self.clock.monotonic() - started)
             self._planned.add(alert_id)
-        self._expect(chain_of(alert_id))
+            self._expect(chain_of(alert_id))
 
     def _expect(self, chain: str) -> None:
         """It has something to send by now."""

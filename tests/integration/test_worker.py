@@ -239,6 +239,33 @@ async def test_a_plan_that_is_far_ahead_leaves_the_process_to_others(parts: Part
     assert (await parts.alerts.get(big)).planned
 
 
+class Waiting(Planner):
+    """Plans one alert not yet, as an update that waits until what came before has arrived."""
+
+    def __init__(self, parts: Parts, waits: str) -> None:
+        super().__init__(parts.alerts, parts.people, parts.work, parts.renderer, parts.clock)
+        self._waiting = waits
+
+    async def plan(self, record: Any, gives_way: Any) -> bool:
+        return record.id != self._waiting and await super().plan(record, gives_way)
+
+
+async def test_what_is_not_planned_yet_takes_no_lane_from_others(parts: Parts, sample: dict):
+    """However often it is looked at, what has nothing to send counts as nobody who waits."""
+    parts.settings = parts.settings.model_copy(update={"worker": parts.settings.worker.model_copy(update={"lanes": 4})})
+    await register(parts, 400)
+    big, waits = [await approved(parts, sample, level="child-alert") for _ in range(2)]
+    worker = parts.worker()
+    worker.planner = Waiting(parts, waits)
+    await worker._look()
+    await worker._listen()
+    leases = []
+    for free in (4, 3, 2, 1):
+        await worker._plan()
+        leases += await worker._leases("push", free, loud=True)
+    assert [lease.alert_id for lease in leases] == [big] * 4
+
+
 async def test_a_plan_that_went_with_a_master_is_made_again(parts: Parts, sandbox: Sandbox, sample: dict):
     """A replica takes the place of the store before it has what was planned: whoever planned it does so again, and everyone is told."""
     await register(parts, 25)
