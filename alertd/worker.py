@@ -92,16 +92,13 @@ class Worker:
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _turns: dict[tuple[str, bool], Turns] = field(default_factory=dict)  # by channel and loudness
     _loud: dict[str, bool] = field(default_factory=dict)  # of the live, those that were read
-    _planned: set[str] = field(
-        default_factory=set
-    )  # of the live: what is planned stays so while the store does, and is not read again
-    _begun: set[str] = field(
-        default_factory=set
-    )  # live chains of which something is planned: the others have nothing to send
+    #: Of the live: what is planned stays so while the store does, and is not read again.
+    _planned: set[str] = field(default_factory=set)
+    #: Live chains of which something is planned: the others have nothing to send.
+    _begun: set[str] = field(default_factory=set)
     _followed: str = ""  # the chain that was last asked whether it is over
-    _empty: dict[tuple[str, str], float] = field(
-        default_factory=dict
-    )  # by chain and channel: until when there is nothing
+    #: By chain and channel: until when there is nothing.
+    _empty: dict[tuple[str, str], float] = field(default_factory=dict)
     _stepped: dict[str, float] = field(default_factory=dict)  # of those planned in part: when that last went on
     _faults: set[tuple[str, str, str]] = field(default_factory=set)
 
