@@ -344,8 +344,8 @@ class Worker:
                     await lanes.freed(self.settings.poll_ms / 1000)
 
     def _of_loudness(self, *, loud: bool) -> list[str]:
-        """The live chains that may have something to send and are as loud as that; a chain is as its versions are that have something to send: what follows an
-        alert is never loud.
+        """The live chains that may have something to send and are as loud as that; a chain is as its versions are that have some: what
+        follows an alert is never loud.
         """
         of_loud = {chain_of(one) for one in self._versions if self._loud.get(one)}
         return [chain for chain in sorted(self._begun & self._live.keys()) if (chain in of_loud) == loud]
