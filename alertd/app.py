@@ -22,6 +22,7 @@ from alertd.metrics import Metrics
 from alertd.rendering import Renderer
 from alertd.resources import templates_dir
 from alertd.service.access import Access
+from alertd.service.agenda import Agenda
 from alertd.service.approval import Approval
 from alertd.service.audit import Audit
 from alertd.service.binds import Binds
@@ -45,6 +46,7 @@ from alertd.service.entering import Entering
 from alertd.service.events import Events
 from alertd.service.evidence import Seal
 from alertd.service.explaining import Explaining
+from alertd.service.feeder import Feeder
 from alertd.service.fleet import Fleet
 from alertd.service.following import Following
 from alertd.service.forgetting import Forgetting
@@ -84,6 +86,7 @@ from alertd.service.revising import Revising
 from alertd.service.rooms import Rooms
 from alertd.service.sessions import Sessions
 from alertd.service.starting import Starting
+from alertd.service.steps import Steps
 from alertd.service.stopping import Stopping
 from alertd.service.suppressing import Suppressing
 from alertd.service.targeting import Targeting
@@ -358,27 +361,26 @@ class Parts:
 
     def worker(self) -> Worker:
         """This process's share of the work."""
+        settings, channels = self.settings.worker, sorted(self.carriers.channels)
+        agenda = Agenda(channels, settings, self.clock)
+        steps = Steps(agenda.forget_plans)
         binds = Binds(self.carriers, self.limits, self.clock)
         return Worker(
             alerts=self.alerts,
             work=self.work,
             planner=Planner(self.alerts, self.people, self.work, self.renderer, self.clock),
-            dispatch=Dispatch(
+            feeder=Feeder(
                 work=self.work,
-                people=self.people,
-                limits=self.limits,
-                domains=Domains(self.limits, self.clock, self.metrics),
-                messages=Messages(self.alerts, self.renderer, self.texts, self.clock),
+                dispatch=self._dispatch(binds),
                 carriers=self.carriers,
                 binds=binds,
-                removal=self.removal,
-                receipts=self.receipts,
-                holding=Holding(self.acks, self.budget, self.clock),
-                tags=self.tags,
-                clock=self.clock,
-                metrics=self.metrics,
-                settings=self.settings.worker,
+                stopping=self.stopping,
+                agenda=agenda,
+                steps=steps,
+                settings=settings,
             ),
+            agenda=agenda,
+            steps=steps,
             stopping=self.stopping,
             starting=Starting(self.alerts, self.approval, self.audit, self.clock),
             ending=Ending(self.alerts, self.work, self.clock, self.metrics),
@@ -396,8 +398,26 @@ class Parts:
             webhooks=self.webhook_delivery,
             paging=self.paging,
             carrier_tests=self.carrier_tests,
+            binds=binds,
+            channels=channels,
+            clock=self.clock,
+            metrics=self.metrics,
+            settings=settings,
+        )
+
+    def _dispatch(self, binds: Binds) -> Dispatch:
+        return Dispatch(
+            work=self.work,
+            people=self.people,
+            limits=self.limits,
+            domains=Domains(self.limits, self.clock, self.metrics),
+            messages=Messages(self.alerts, self.renderer, self.texts, self.clock),
             carriers=self.carriers,
             binds=binds,
+            removal=self.removal,
+            receipts=self.receipts,
+            holding=Holding(self.acks, self.budget, self.clock),
+            tags=self.tags,
             clock=self.clock,
             metrics=self.metrics,
             settings=self.settings.worker,

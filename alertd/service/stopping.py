@@ -8,6 +8,7 @@ it on every live chain, and sends nothing when it has not read it for half a sec
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 import msgspec
 
@@ -21,6 +22,7 @@ from alertd.store.operators import OperatorStore
 from alertd.store.stops import SERVICE, Standing, Stop, Stops, of_key, of_org
 
 TRIES = 10  # against others who stop and resume at the same moment
+FRESH_S = 0.5  # what was read of stops may be so old while something is sent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,7 @@ class Stopping:
         self._clock = clock
         self._host = host  # the organisation of whoever runs the service
         self._obeyed = -1  # the generation that every live chain was brought in line with
+        self._heard = -inf  # when it was last asked what is stopped
 
     async def stop(self, scope: str, who: Credential, reason: str) -> Outcome:
         """From the answer on nothing more is begun. Whoever asked to resume before is asked again. Raises Problem."""
@@ -125,10 +128,15 @@ class Stopping:
 
     async def obey(self) -> None:
         """Brings all live chains in line with what is stopped now. Raises StoreUnavailableError: then nothing may be sent."""
+        asked = self._clock.monotonic()
         standing = await self._stops.read()
         if standing.stops or standing.generation != self._obeyed:
             await self._stops.put_on(standing, await self._alerts.live())
-        self._obeyed = standing.generation
+        self._obeyed, self._heard = standing.generation, asked
+
+    def is_deaf(self) -> bool:
+        """Whether something may have been stopped that this process does not know of: then nothing is sent."""
+        return self._clock.monotonic() - self._heard > FRESH_S
 
     async def pause(self, record: AlertRecord, who: Credential, *, waits: bool, rev: int | None) -> AlertRecord:
         """Let an alert that is being sent wait, or go on, with whatever tells it now; any of its versions names it. Saying it twice

@@ -79,7 +79,7 @@ async def planned(parts: Parts, sample: dict[str, Any], **changes: Any) -> Alert
 
 async def send(parts: Parts, record: AlertRecord, channel: str = "push") -> int:
     """Drain every lease there is now. Answers how many there were."""
-    dispatch, leases = parts.worker().dispatch, 0
+    dispatch, leases = parts.worker().feeder.dispatch, 0
     while lease := await parts.work.lease(record.id, channel, parts.carriers.held()):
         await dispatch.drain(lease, lambda: False)
         leases += 1

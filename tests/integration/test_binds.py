@@ -155,7 +155,7 @@ async def test_where_nobody_is_bound_the_carrier_fails(process: Any, centre: Sms
             await worker.binds.beat()
         assert worker.binds.takes("sms")
         lease = await parts.work.lease(record.id, "sms", parts.carriers.held())
-        await worker.dispatch.drain(lease, lambda: False)
+        await worker.feeder.dispatch.drain(lease, lambda: False)
         assert await counts(parts, record, "sms") == {"queued": FAILURES}
         assert answers(parts) == {("retry", "credentials"): FAILURES}
         assert await parts.limits.open_breakers(["centre"]) == {"centre": True}
@@ -192,7 +192,7 @@ async def test_nobody_waits_for_a_slow_carrier_that_another_is_bound_beside(
         worker = two.worker()
         await one.worker().binds.beat()
         await worker.binds.beat()
-        await worker.dispatch.drain(await two.work.lease(record.id, "sms", b""), lambda: False)
+        await worker.feeder.dispatch.drain(await two.work.lease(record.id, "sms", b""), lambda: False)
         assert await counts(one, record, "sms") == {"accepted": 1, "queued": PEOPLE - 1}
         assert not worker.binds.takes("sms")
         await send(one, record, "sms")
@@ -214,7 +214,7 @@ async def test_what_may_have_arrived_waits_for_who_is_bound(
         worker = two.worker()
         await one.worker().binds.beat()
         await worker.binds.beat()
-        await worker.dispatch.drain(await two.work.lease(record.id, "sms", b""), lambda: False)
+        await worker.feeder.dispatch.drain(await two.work.lease(record.id, "sms", b""), lambda: False)
         assert await counts(one, record, "sms") == {"queued": PEOPLE, "doubled": PEOPLE}
         await send(one, record, "sms")
         assert (centre.recorded.total, sandbox.sms.recorded.total) == (PEOPLE, 0)

@@ -153,7 +153,7 @@ async def test_a_store_that_leaves_once_they_are_sent_sends_nobody_a_second(
     sandbox.sms.script.set(Rule("+34600000003", "bad-message", times=1))
     record = await planned(parts, sample, **SMS)
     lease = await parts.work.lease(record.id, "sms", parts.carriers.held())
-    await parts.worker().dispatch.drain(lease, lambda: False)
+    await parts.worker().feeder.dispatch.drain(lease, lambda: False)
     assert leaving.left == 1
     assert await counts(parts, record, "sms") == {"accepted": PEOPLE - 1, "failed": 1}
     assert await send(parts, record, "sms") == 0

@@ -193,7 +193,7 @@ async def test_what_may_have_arrived_stays_its_carrier_s_when_leave_is_not_heard
     lease = await parts.work.lease(record.id, "push", parts.carriers.held())
     deaf = Deaf(redis, parts.db.codec)
     deaf.skew_ms = parts.db.skew_ms
-    await replace(parts.worker().dispatch, work=Work(deaf)).drain(lease, lambda: False)
+    await replace(parts.worker().feeder.dispatch, work=Work(deaf)).drain(lease, lambda: False)
     await parts.limits.pause("one", 3_600)
     parts.db.skew_ms += 1_000
     async with asyncio.timeout(60):

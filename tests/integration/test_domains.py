@@ -265,7 +265,7 @@ async def test_the_relay_s_own_limit_is_no_domain_s(parts: Parts, sandbox: Sandb
     sandbox.mail.script.set(Rule("", "account-rate"))
     await people(parts, "calm.example")
     lease = await parts.work.lease((await planned(parts, sample, channels=["mail"])).id, "mail", b"")
-    await parts.worker().dispatch.drain(lease, lambda: False)
+    await parts.worker().feeder.dispatch.drain(lease, lambda: False)
     assert (await parts.limits.take("relay/calm.example", 100, 100, 5, loud=False)).granted == 5
     assert (await parts.limits.take("relay", 100, 100, 5, loud=False)).granted == 0
 

@@ -188,7 +188,7 @@ async def test_ends_name_nobody(parts: Parts, sandbox: Sandbox, sample: dict[str
     done = await parts.following.close(record.id, ANA, "Found, well")
     await told(parts, done)
     notice = await parts.alerts.get(done.told_by)
-    messages = parts.worker().dispatch.messages
+    messages = parts.worker().feeder.dispatch.messages
     for channel in ALL:
         ready = await messages.ready(notice.id, Alike(channel=channel, language="es"), parts.carriers.of(channel)[0])
         text = repr(ready.prepared.payload)
@@ -202,7 +202,7 @@ async def test_stand_down_hides_and_comes_back(parts: Parts, sample: dict[str, A
     await register(parts, 20)
     record = await planned(parts, sample, channels=["push", "sms"])
     lease = await parts.work.lease(record.id, "push", b"")
-    await parts.worker().dispatch.drain(lease, lambda: False)
+    await parts.worker().feeder.dispatch.drain(lease, lambda: False)
     down = await parts.following.stand_down(record.id, ANA, "She may be at home")
     assert down.record.state is AlertState.STOOD_DOWN
     assert not (await parts.reports.standing(record.id)).is_told(0)

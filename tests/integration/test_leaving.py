@@ -46,7 +46,7 @@ async def links(parts: Parts, sample: dict[str, Any]) -> dict[str, str]:
     kept = Kept()
     carriers = Carriers([Carrier(name="kept", number=9, channel=kept)])
     record = await planned(parts, sample, channels=["mail"])
-    dispatch = parts.worker().dispatch
+    dispatch = parts.worker().feeder.dispatch
     dispatch = replace(dispatch, carriers=carriers)
     while lease := await parts.work.lease(record.id, "mail", b""):
         await dispatch.drain(lease, lambda: False)

@@ -143,7 +143,7 @@ async def test_only_unregistered_removes_an_address(parts: Parts, sandbox: Sandb
 
 async def try_until_it_rests(parts: Parts, record: AlertRecord) -> None:
     """Drain what there is, until the carrier has failed so often that it rests."""
-    dispatch = parts.worker().dispatch
+    dispatch = parts.worker().feeder.dispatch
     while not dispatch.failing and (lease := await parts.work.lease(record.id, "push", parts.carriers.held())):
         await dispatch.drain(lease, lambda: bool(dispatch.failing))
 

@@ -205,7 +205,7 @@ async def test_what_the_gate_refuses_costs_no_permits(redis: Redis, codec: Codec
         record = await planned(parts, sample)
         lease = await parts.work.lease(record.id, "push", b"")
         await parts.alerts.step(record.id, AlertState.CANCELLED)
-        await parts.worker().dispatch.drain(lease, lambda: False)
+        await parts.worker().feeder.dispatch.drain(lease, lambda: False)
         assert (await parts.limits.take("fcm", 1.0, 100.0, 100)).granted == 100
     assert sandbox.push.recorded.total == 0
 

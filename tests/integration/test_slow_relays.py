@@ -82,7 +82,7 @@ async def _begun(parts: Parts, relay: Relay, sample: dict) -> tuple[Lease, async
     record = await planned(parts, sample, channels=["mail"])
     lease = await parts.work.lease(record.id, "mail", b"")
     assert lease is not None
-    drain = asyncio.create_task(parts.worker().dispatch.drain(lease, lambda: False))
+    drain = asyncio.create_task(parts.worker().feeder.dispatch.drain(lease, lambda: False))
     await asyncio.wait_for(relay.asked.wait(), 5)
     return lease, drain
 
@@ -104,5 +104,5 @@ async def test_a_lease_that_was_lost_meanwhile_writes_no_content(slow: Parts, re
     await asyncio.wait_for(drain, 10)
     assert relay[0].mails == 0
     relay[0].looks_s = 0
-    await slow.worker().dispatch.drain(taken, lambda: False)
+    await slow.worker().feeder.dispatch.drain(taken, lambda: False)
     assert relay[0].mails == 20

@@ -166,7 +166,7 @@ async def test_ids_outlive_a_store_that_is_away(process: Any, redis: Redis, cent
         away = Away(redis, parts.db.codec)
         told = Receipts(parts.work, parts.acks, MessageIds(away), parts.removal, parts.tags, parts.clock, parts.metrics)
         lease = await parts.work.lease(record.id, "sms", b"")
-        await replace(parts.worker().dispatch, receipts=told).drain(lease, lambda: False)
+        await replace(parts.worker().feeder.dispatch, receipts=told).drain(lease, lambda: False)
         assert away.away == 0
         assert await counts(parts, record, "sms") == {"accepted": PEOPLE}
     async with process() as parts:

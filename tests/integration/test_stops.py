@@ -68,7 +68,7 @@ async def test_work_that_was_leased_before_meets_a_held_gate(parts: Parts, sampl
     record = await planned(parts, sample)
     lease = await parts.work.lease(record.id, "push", b"")
     await parts.stopping.stop(ORG, CARL, "Something is wrong")
-    await parts.worker().dispatch.drain(lease, lambda: False)
+    await parts.worker().feeder.dispatch.drain(lease, lambda: False)
     assert await counts(parts, record) == {"queued": 20}
     await parts.stopping.resume(ORG, ANA)
     await parts.stopping.resume(ORG, BEA)
@@ -196,12 +196,12 @@ async def test_a_worker_that_hears_nothing_sends_nothing(parts: Parts, sample: d
     worker = parts.worker()
     await worker._look()
     await worker._plan()
-    await worker._listen()
-    assert await worker._leases("push", 1, loud=False) or await worker._leases("push", 1, loud=True)
-    worker._heard -= 0.6
-    assert worker._deaf()
-    assert not await worker._leases("push", 1, loud=False)
-    assert not await worker._leases("push", 1, loud=True)
+    await parts.stopping.obey()
+    assert await worker.feeder.leases("push", 1, loud=False) or await worker.feeder.leases("push", 1, loud=True)
+    parts.stopping._heard -= 0.6
+    assert parts.stopping.is_deaf()
+    assert not await worker.feeder.leases("push", 1, loud=False)
+    assert not await worker.feeder.leases("push", 1, loud=True)
     assert await counts(parts, record) == {"queued": 20}
 
 

@@ -79,7 +79,7 @@ def got(sandbox: Sandbox, version: str) -> list[str]:
 async def again(parts: Parts, alert_id: str, channel: str = "push", *, was_told: bool = True) -> str:
     """A message as its carrier takes it, for whoever was told before or was not."""
     alike = Alike(channel=channel, language="es", again=was_told)
-    ready = await parts.worker().dispatch.messages.ready(alert_id, alike, parts.carriers.of(channel)[0])
+    ready = await parts.worker().feeder.dispatch.messages.ready(alert_id, alike, parts.carriers.of(channel)[0])
     return repr(ready.prepared.payload).replace(" ", "")
 
 
@@ -154,7 +154,7 @@ async def test_what_is_queued_is_told_anew(parts: Parts, sandbox: Sandbox, sampl
     await register(parts, 130)
     record = await planned(parts, sample)
     lease = await parts.work.lease(record.id, "push", b"")
-    await parts.worker().dispatch.drain(lease, lambda: False)
+    await parts.worker().feeder.dispatch.drain(lease, lambda: False)
     before = len(got(sandbox, record.id))
     assert 0 < before < 130
     update = await updated(parts, record, sample, Notify.SILENT)
@@ -172,7 +172,7 @@ async def test_without_notice_the_queued_are_still_told(parts: Parts, sample: di
     await register(parts, 130)
     record = await planned(parts, sample)
     lease = await parts.work.lease(record.id, "push", b"")
-    await parts.worker().dispatch.drain(lease, lambda: False)
+    await parts.worker().feeder.dispatch.drain(lease, lambda: False)
     told = (await counts(parts, record))["accepted"]  # all of the lease, but on a machine that is out of breath
     await in_cadiz(parts, 5)
     update = await updated(parts, record, sample, Notify.NONE)

@@ -99,7 +99,7 @@ async def test_whom_an_update_was_to_tell_is_told_by_the_next(
     if is_planned:
         await plan(parts, first)
         lease = await parts.work.lease(record.id, "push", b"")
-        await parts.worker().dispatch.drain(lease, lambda: False)
+        await parts.worker().feeder.dispatch.drain(lease, lambda: False)
     heard = len(got(sandbox, first.id))
     for hair in ("black", "red"):
         case = changed(sample, "case/children/0/hair", hair)["case"]

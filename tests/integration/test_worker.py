@@ -185,8 +185,8 @@ async def test_a_small_loud_alert_does_not_wait_for_the_plan_of_a_big_one(parts:
         await parts.db.execute("HGET", keys.of_chain(one, "version", one), "planned_at") for one in (small, big)
     ]
     assert int(planned_at[0]) <= int(planned_at[1])
-    await worker._listen()
-    rows = [len(lease.rows) for lease in await worker._leases("push", 2, loud=True)]
+    await parts.stopping.obey()
+    rows = [len(lease.rows) for lease in await worker.feeder.leases("push", 2, loud=True)]
     assert sorted(rows) == [25, 25]  # one lane each
 
 
@@ -228,13 +228,13 @@ async def test_a_plan_that_is_far_ahead_leaves_the_process_to_others(parts: Part
     await worker._look()
     await worker._plan()
     assert await parts.work.ready([big]) == [ENOUGH]
-    worker._stepped[big] = parts.clock.monotonic()
+    worker.agenda._stepped[big] = parts.clock.monotonic()
     await worker._plan()
     assert await parts.work.ready([big]) == [ENOUGH]
     assert await parts.work.lease(big, "push", b"")  # one of them is sent
     await worker._plan()
     assert await parts.work.ready([big]) == [ENOUGH]
-    worker._versions = [big]
+    worker.agenda.versions = [big]
     await worker._plan()
     assert (await parts.alerts.get(big)).planned
 
@@ -258,11 +258,11 @@ async def test_what_is_not_planned_yet_takes_no_lane_from_others(parts: Parts, s
     worker = parts.worker()
     worker.planner = Waiting(parts, waits)
     await worker._look()
-    await worker._listen()
+    await parts.stopping.obey()
     leases = []
     for free in (4, 3, 2, 1):
         await worker._plan()
-        leases += await worker._leases("push", free, loud=True)
+        leases += await worker.feeder.leases("push", free, loud=True)
     assert [lease.alert_id for lease in leases] == [big] * 4
 
 
@@ -283,7 +283,7 @@ async def test_a_plan_that_went_with_a_master_is_made_again(parts: Parts, sandbo
     async def away() -> None:
         raise StoreUnavailableError
 
-    await worker._tried(away)
+    await worker.steps.tried("away", away)
     await worker._look()
     await worker._plan()
     assert (await parts.alerts.get(alert_id)).planned

@@ -1,0 +1,66 @@
+"""What a process does for many alerts, again and again: what is wrong with one of them keeps no other from being told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+
+from alertd.store.connection import StoreUnavailableError
+
+AT_ONCE = 16  # alerts for which the same is done beside one another
+
+
+class Steps:
+    """Takes steps, and says once what failed."""
+
+    def __init__(self, lost: Callable[[], None]) -> None:
+        """`lost` is called when the store was away."""
+        self._lost = lost
+        self._failed = set[tuple[str, str, str]]()
+
+    async def tried(self, step: str, work: Callable[[], Awaitable[object]]) -> None:
+        """One that is repeated: whatever fails in it, the others go on, and it is tried again."""
+        try:
+            await work()
+        except StoreUnavailableError:
+            self.away(step=step)
+        except Exception as error:  # noqa: BLE001  whatever it is
+            self.failed(step, error)
+
+    async def guarded(self, step: str, alert_id: str, work: Awaitable[object]) -> None:
+        """One for one alert. Raises StoreUnavailableError."""
+        try:
+            await work
+        except StoreUnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001  whatever is wrong with it, it is wrong with this alert alone
+            self.failed(step, error, alert_id)
+
+    async def each(self, step: str, alert_ids: Sequence[str], work: Callable[[str], Awaitable[object]]) -> None:
+        """One for each of many alerts, begun in their order: most of its time each waits for the store. Raises StoreUnavailableError."""
+        todo = iter(alert_ids)
+
+        async def share() -> None:
+            for alert_id in todo:
+                await self.guarded(step, alert_id, work(alert_id))
+
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(min(AT_ONCE, len(alert_ids))):
+                    tasks.create_task(share())
+        except* StoreUnavailableError as unavailable:
+            raise unavailable.exceptions[0] from None
+
+    def away(self, **where: str) -> None:
+        """The store was not to be had."""
+        self._lost()
+        structlog.get_logger().warning("store unavailable", **where)
+
+    def failed(self, step: str, error: Exception, alert_id: str = "") -> None:
+        """Told once by step, alert and kind of error, whose text may hold what the alert says."""
+        fault = (step, alert_id, type(error).__name__)
+        if fault not in self._failed:
+            self._failed.add(fault)
+            structlog.get_logger().error("step failed", step=step, alert=alert_id, error=fault[2])
