@@ -50,6 +50,8 @@ from alertd.service.feeder import Feeder
 from alertd.service.fleet import Fleet
 from alertd.service.following import Following
 from alertd.service.forgetting import Forgetting
+from alertd.service.hand_over import HandOver
+from alertd.service.heeding import Heeding
 from alertd.service.holding import Holding
 from alertd.service.inbound import Inbound
 from alertd.service.intake import Intake
@@ -59,6 +61,7 @@ from alertd.service.looks import Looks
 from alertd.service.mail_reports import MailReports
 from alertd.service.media import Photos
 from alertd.service.messages import Messages
+from alertd.service.offers import Offers
 from alertd.service.oidc import Oidc
 from alertd.service.oncall import Duty
 from alertd.service.operators import Operators
@@ -406,21 +409,34 @@ class Parts:
         )
 
     def _dispatch(self, binds: Binds) -> Dispatch:
-        return Dispatch(
-            work=self.work,
-            people=self.people,
+        offers = Offers(
             limits=self.limits,
-            domains=Domains(self.limits, self.clock, self.metrics),
             messages=Messages(self.alerts, self.renderer, self.texts, self.clock),
             carriers=self.carriers,
             binds=binds,
-            removal=self.removal,
-            receipts=self.receipts,
+            metrics=self.metrics,
+            chunk=self.settings.worker.chunk,
+        )
+        hand_over = HandOver(
+            people=self.people,
             holding=Holding(self.acks, self.budget, self.clock),
+            domains=Domains(self.limits, self.clock, self.metrics),
+            carriers=self.carriers,
+            binds=binds,
+            offers=offers,
+            receipts=self.receipts,
             tags=self.tags,
             clock=self.clock,
             metrics=self.metrics,
-            settings=self.settings.worker,
+            attempts=self.settings.worker.attempts,
+        )
+        return Dispatch(
+            work=self.work,
+            offers=offers,
+            hand_over=hand_over,
+            heeding=Heeding(limits=self.limits, carriers=self.carriers),
+            removal=self.removal,
+            clock=self.clock,
         )
 
 

@@ -108,8 +108,8 @@ async def test_what_was_under_way_ends_no_pause(parts: Parts, sandbox: Sandbox, 
     dispatch, stop = parts.worker().feeder.dispatch, asyncio.Event()
     sandbox.push.script.set(Rule("token-", "unavailable"))
     failed = await planned(parts, sample)
-    await dispatch.drain(await parts.work.lease(failed.id, "push", b""), lambda: bool(dispatch.failing))
-    assert dispatch.failing == {"fcm"}
+    await dispatch.drain(await parts.work.lease(failed.id, "push", b""), lambda: bool(dispatch.heeding.failing))
+    assert dispatch.heeding.failing == {"fcm"}
     sandbox.push.script.set(Rule("token-", "slow", delay_s=2))
     record = await planned(parts, sample)
     drain = asyncio.create_task(dispatch.drain(await parts.work.lease(record.id, "push", b""), stop.is_set))
@@ -121,7 +121,7 @@ async def test_what_was_under_way_ends_no_pause(parts: Parts, sandbox: Sandbox, 
     stop.set()
     await drain
     assert await counts(parts, record) == {"accepted": 10, "queued": 20}
-    assert not dispatch.failing
+    assert not dispatch.heeding.failing
     assert (await parts.limits.take("fcm", 1_000, 1_000, 5, loud=False)).granted == 0
 
 
@@ -266,9 +266,9 @@ async def test_what_fails_while_it_is_sent_may_have_arrived(parts: Parts, sample
     await register(parts, 30)
     record = await planned(parts, sample)
     lease = await parts.work.lease(record.id, "push", b"")
-    breaking = Carriers([Carrier(name="breaking", number=9, channel=Breaking())])
+    parts.carriers = Carriers([Carrier(name="breaking", number=9, channel=Breaking())])
     with pytest.raises(ArithmeticError):
-        await replace(parts.worker().feeder.dispatch, carriers=breaking).drain(lease, lambda: False)
+        await parts.worker().feeder.dispatch.drain(lease, lambda: False)
     assert await counts(parts, record) == {"in_flight": 30}
 
 

@@ -38,7 +38,7 @@ async def test_it_lives_on_and_nobody_hears_of_it(parts: Parts, sample: dict[str
     """What is queued goes out after the old end, with the new one in its words; no version tells of it."""
     await register(parts, 20)
     record = await planned(parts, sample, channels=["push"], external_id="x-1")
-    messages, alike = parts.worker().feeder.dispatch.messages, Alike(channel="push", language="es")
+    messages, alike = parts.worker().feeder.dispatch.offers.messages, Alike(channel="push", language="es")
     carrier = parts.carriers.of("push")[0]
     assert (await messages.ready(record.id, alike, carrier)).expires_ms == record.expires
     done = await parts.revising.extend(record.id, BEA, later(record), "Still missing")

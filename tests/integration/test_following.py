@@ -188,7 +188,7 @@ async def test_ends_name_nobody(parts: Parts, sandbox: Sandbox, sample: dict[str
     done = await parts.following.close(record.id, ANA, "Found, well")
     await told(parts, done)
     notice = await parts.alerts.get(done.told_by)
-    messages = parts.worker().feeder.dispatch.messages
+    messages = parts.worker().feeder.dispatch.offers.messages
     for channel in ALL:
         ready = await messages.ready(notice.id, Alike(channel=channel, language="es"), parts.carriers.of(channel)[0])
         text = repr(ready.prepared.payload)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from alertd.alerts import CHANNELS
@@ -44,10 +44,9 @@ class Kept:
 async def links(parts: Parts, sample: dict[str, Any]) -> dict[str, str]:
     """Send an alert by mail. Answers the link of each mailbox."""
     kept = Kept()
-    carriers = Carriers([Carrier(name="kept", number=9, channel=kept)])
     record = await planned(parts, sample, channels=["mail"])
+    parts.carriers = Carriers([Carrier(name="kept", number=9, channel=kept)])
     dispatch = parts.worker().feeder.dispatch
-    dispatch = replace(dispatch, carriers=carriers)
     while lease := await parts.work.lease(record.id, "mail", b""):
         await dispatch.drain(lease, lambda: False)
     return kept.got

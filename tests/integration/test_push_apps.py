@@ -144,8 +144,8 @@ async def test_only_unregistered_removes_an_address(parts: Parts, sandbox: Sandb
 async def try_until_it_rests(parts: Parts, record: AlertRecord) -> None:
     """Drain what there is, until the carrier has failed so often that it rests."""
     dispatch = parts.worker().feeder.dispatch
-    while not dispatch.failing and (lease := await parts.work.lease(record.id, "push", parts.carriers.held())):
-        await dispatch.drain(lease, lambda: bool(dispatch.failing))
+    while not dispatch.heeding.failing and (lease := await parts.work.lease(record.id, "push", parts.carriers.held())):
+        await dispatch.drain(lease, lambda: bool(dispatch.heeding.failing))
 
 
 @pytest.mark.parametrize("behaviour", ["bad-request", "unavailable", "html", "forbidden"])

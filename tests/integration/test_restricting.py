@@ -35,7 +35,7 @@ KEPT = ("Santa Justa", '"years":7', "female", "116000", "SE-2026-117")
 
 async def said(parts: Parts, alert_id: str, channel: str = "push") -> str:
     """A message as its carrier takes it, by a worker that had nothing in memory."""
-    ready = await parts.worker().feeder.dispatch.messages.ready(
+    ready = await parts.worker().feeder.dispatch.offers.messages.ready(
         alert_id, Alike(channel=channel, language="es"), parts.carriers.of(channel)[0]
     )
     return repr(ready.prepared.payload)
@@ -94,7 +94,7 @@ async def test_what_is_queued_goes_out_without_them(parts: Parts, sample: dict[s
     """Also from a worker that had the old words in memory."""
     await register(parts, 20)
     record = await planned(parts, sample, channels=["sms"])
-    messages = parts.worker().feeder.dispatch.messages
+    messages = parts.worker().feeder.dispatch.offers.messages
     alike, carrier = Alike(channel="sms", language="es"), parts.carriers.of("sms")[0]
     assert "Luc" in repr((await messages.ready(record.id, alike, carrier)).prepared.payload)
     await parts.revising.restrict(record.id, ANA, "x")

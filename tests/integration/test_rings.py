@@ -143,10 +143,13 @@ async def test_each_ring_is_as_loud_as_it_says(parts: Parts, sample: dict[str, A
     alert = alert_of(sample, target={"rings": [OUTER, INNER], "regions": ["41091"]})
     record = (await submitted(parts, sample, target=RINGS)).record
     assert record.loudness == Loudness.LOUD
-    dispatch = parts.worker().feeder.dispatch
     (carrier,) = parts.carriers.of("push")
     loud = [
-        (await dispatch.messages.ready(record.id, Alike(channel="push", language="es", ring=ring), carrier)).loud
+        (
+            await parts.worker().feeder.dispatch.offers.messages.ready(
+                record.id, Alike(channel="push", language="es", ring=ring), carrier
+            )
+        ).loud
         for ring in (1, 2)
     ]
     assert loud == [False, True]

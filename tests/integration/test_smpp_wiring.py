@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -164,9 +163,11 @@ async def test_ids_outlive_a_store_that_is_away(process: Any, redis: Redis, cent
         await register(parts, PEOPLE)
         record = await planned(parts, sample, channels=["sms"])
         away = Away(redis, parts.db.codec)
-        told = Receipts(parts.work, parts.acks, MessageIds(away), parts.removal, parts.tags, parts.clock, parts.metrics)
+        parts.receipts = Receipts(
+            parts.work, parts.acks, MessageIds(away), parts.removal, parts.tags, parts.clock, parts.metrics
+        )
         lease = await parts.work.lease(record.id, "sms", b"")
-        await replace(parts.worker().feeder.dispatch, receipts=told).drain(lease, lambda: False)
+        await parts.worker().feeder.dispatch.drain(lease, lambda: False)
         assert away.away == 0
         assert await counts(parts, record, "sms") == {"accepted": PEOPLE}
     async with process() as parts:

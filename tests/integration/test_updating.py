@@ -79,7 +79,7 @@ def got(sandbox: Sandbox, version: str) -> list[str]:
 async def again(parts: Parts, alert_id: str, channel: str = "push", *, was_told: bool = True) -> str:
     """A message as its carrier takes it, for whoever was told before or was not."""
     alike = Alike(channel=channel, language="es", again=was_told)
-    ready = await parts.worker().feeder.dispatch.messages.ready(alert_id, alike, parts.carriers.of(channel)[0])
+    ready = await parts.worker().feeder.dispatch.offers.messages.ready(alert_id, alike, parts.carriers.of(channel)[0])
     return repr(ready.prepared.payload).replace(" ", "")
 
 

@@ -1,0 +1,66 @@
+"""What follows for a carrier, and for the mail domains behind it, from what it said of a chunk: it is waited for, rests, or works again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import structlog
+
+from alertd.service.carriers import Carrier, Carriers
+from alertd.service.domains import Heard
+from alertd.service.offers import Offer
+from alertd.store.limits import Limits
+from channels.base import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What one chunk says of its carrier."""
+
+    wait_s: float = 0  # what the carrier asks for
+    accepted: bool = False  # any
+    domains: list[Heard] = field(default_factory=list)
+    failed: int = 0  # of these all, when the carrier took none
+    why: str = ""  # most of them
+    doubted: int = 0  # the same where what it said of addresses is not believed, and it took none
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Heeding:
+    """Of one process."""
+
+    limits: Limits
+    carriers: Carriers
+    failing: set[str] = field(default_factory=set)  # carriers that took nothing of the last chunk
+
+    async def heed(self, said: Said, offer: Offer) -> None:
+        """A carrier or a domain that asks to wait is waited for, by all, until a probe of it is accepted."""
+        carrier = offer.carrier
+        if said.failed and not said.wait_s:
+            await self._failed(carrier, said.failed, said.why)
+        elif said.doubted and not said.wait_s and await self._has_others(carrier):
+            await self._failed(carrier, said.doubted, Reason.BLOCKED.name.lower())
+        elif said.accepted and carrier.name in self.failing:
+            self.failing.discard(carrier.name)
+            await self.limits.works(carrier.name)
+        probed = offer.block if offer.wait_s else None
+        for one in (Heard(carrier.name, said.wait_s, said.accepted, probed), *said.domains):
+            if one.wait_s:
+                structlog.get_logger().warning("carrier asks to wait", carrier=one.limiter, seconds=one.wait_s)
+                await self.limits.pause(one.limiter, one.wait_s)
+            elif one.probed and one.accepted and await self.limits.resume(one.limiter, one.probed):
+                structlog.get_logger().info("carrier takes messages again", carrier=one.limiter)
+
+    async def _has_others(self, carrier: Carrier) -> bool:
+        """Whether others of its channel are at work. Where there are none, one that calls many addresses dead does not rest for it: they may
+        be dead, and everybody else would wait.
+        """
+        names = [one.name for one in self.carriers.of(carrier.channel.name) if one.name != carrier.name]
+        return not all((await self.limits.open_breakers(names)).values())
+
+    async def _failed(self, carrier: Carrier, times: int, why: str) -> None:
+        """It may be broken: after so many it rests, and others take its place."""
+        self.failing.add(carrier.name)
+        rest_s = await self.limits.failed(carrier.name, times)
+        if rest_s:
+            structlog.get_logger().warning("carrier fails", carrier=carrier.name, reason=why, rests_s=rest_s)

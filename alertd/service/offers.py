@@ -1,0 +1,95 @@
+"""Which of a channel's carriers takes how much of a lease next, and the permits for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from alertd.metrics import Metrics
+from alertd.service.binds import Binds
+from alertd.service.carriers import UNLIMITED, Carrier, Carriers
+from alertd.service.messages import Messages, Ready
+from alertd.store.connection import StoreUnavailableError
+from alertd.store.limits import Block, Limits
+from alertd.store.work_records import Lease
+
+#: A lane that waits for permits asks the gate this often, so that it hears of a cancel and of our own stopping.
+LONGEST_SLEEP_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Which carrier takes which rows next, by their indices; none of them: how long until it is worth asking again."""
+
+    carrier: Carrier
+    ready: Ready | None  # None: it cannot be told this way, or the rows wait for the carrier in the queue
+    rows: list[int]
+    wait_s: float  # with rows: the carrier rests, and they are to try it; nothing is ready: they are to wait
+    block: Block | None = None  # the permits, where rows may be sent
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Offers:
+    """Asks the carriers of a channel in turn."""
+
+    limits: Limits
+    messages: Messages
+    carriers: Carriers
+    binds: Binds
+    metrics: Metrics
+    chunk: int  # rows at most
+
+    async def next(self, lease: Lease, left: Sequence[int]) -> Offer | None:
+        """The first carrier of the channel that has permits, and what it may take; else the one that has some soonest. None where others
+        are bound to one that this process is not: they need not wait for it.
+
+        What may have arrived goes to nobody but whom it was given to: only there are both seen as one.
+        """
+        offers, channel = list[Offer](), lease.alike.channel
+        usable = self.binds.usable(self.carriers.turn(channel))
+        bound = {i: lease.carriers[i] for i in left if lease.doubted[i]}
+        known = {carrier.number for carrier in self.carriers.of(channel)}
+        for carrier in usable:
+            others = known - {carrier.number}
+            rows = [i for i in left if bound.get(i) not in others]
+            if not rows:
+                continue
+            ready = await self.messages.ready(lease.alert_id, lease.alike, carrier)
+            offers.append(await self._of(carrier, ready, rows))
+            if offers[-1].rows and ready:
+                return offers[-1]
+        if len(usable) < len(known):
+            self.binds.rest(channel, min((offer.wait_s for offer in offers), default=LONGEST_SLEEP_S))
+            return None
+        offer = min(offers, key=lambda offer: (offer.ready is None, offer.wait_s))
+        if len(known) == 1 or offer.wait_s <= LONGEST_SLEEP_S or not all(bound.get(i) in known for i in left):
+            return offer
+        waiting = [i for i in left if bound[i] == offer.carrier.number]  # not in a lane, which others can be sent from
+        return Offer(offer.carrier, None, waiting[: self.chunk], offer.wait_s)
+
+    async def _of(self, carrier: Carrier, ready: Ready | None, rows: Sequence[int]) -> Offer:
+        """The rows that may go now; when none, the seconds until it is worth asking again; both to probe a paused carrier."""
+        rows = rows[: self.chunk]
+        if ready is None:  # nothing is sent
+            return Offer(carrier, None, list(rows), 0)
+        cost = ready.prepared.cost
+        block = await self.limits.take(
+            carrier.name, carrier.rate, carrier.burst, carrier.block(cost, len(rows)), cost,
+            loud=ready.loud, ramp_s=carrier.ramp_s,
+        )  # fmt: skip
+        if not block.granted:
+            self.metrics.limit_wait_seconds.labels(carrier.channel.name, carrier.name).observe(block.wait_s)
+        return Offer(carrier, ready, list(rows[: block.granted // cost]), block.wait_s, block)
+
+    async def give_back(self, offer: Offer, rows: int) -> Offer:
+        """Permits of rows that nothing was written for: another may have them, and another may try a carrier that rests. Answers the offer
+        without them. Of a store that is away nobody can have any, and they come again by themselves.
+        """
+        if offer.ready is None or offer.block is None or not rows:
+            return offer
+        permits, rate, loud = rows * offer.ready.prepared.cost, offer.carrier.rate, offer.ready.loud
+        if rate < UNLIMITED or offer.wait_s:
+            with suppress(StoreUnavailableError):
+                await self.limits.give_back(offer.carrier.name, rate, permits, loud=loud, block=offer.block)
+        return replace(offer, block=offer.block.less(permits, rate))
