@@ -73,20 +73,16 @@ class Course:
 
     async def curve(self, record: AlertRecord) -> Curve:
         """From the ledger as it is now, in one reading and constant memory."""
-        spans = await self._work.spans(record.id)
-        firsts = np.array([first for first, _ in spans], np.int64)
-        codes = np.array([CHANNELS.index(channel) for _, channel in spans], np.int64)
-        counts, step = np.zeros((2, len(CHANNELS), POINTS), np.int64), STEP_MS
+        counts, step, seen = np.zeros((2, len(CHANNELS), POINTS), np.int64), STEP_MS, set[int]()
         async for start, rows, _ in self._work.windows(record.id):
-            if not spans:  # planned since they were read: nothing of it has left
-                break
-            at = np.searchsorted(firsts, np.arange(start, start + len(rows)), side="right") - 1
+            codes = await self._work.channels_of(record.id, start, len(rows))
+            seen.update(np.unique(codes).tolist())
             handed, arrived = np.isin(rows["state"], _HANDED), rows["state"] == State.DELIVERED
             for kind, (which, when) in enumerate(((handed, rows["last"]), (arrived, rows["receipt"]))):
-                counts, step = added(counts, step, kind, codes[at][which], when[which])
+                counts, step = added(counts, step, kind, codes[which], when[which])
         last = int(np.flatnonzero(counts.any(axis=(0, 1)))[-1]) if counts.any() else -1
         handed_over, delivered = (
-            {CHANNELS[code]: counts[kind, code, : last + 1].cumsum().tolist() for code in sorted(set(codes.tolist()))}
+            {CHANNELS[code]: counts[kind, code, : last + 1].cumsum().tolist() for code in sorted(seen)}
             for kind in (0, 1)
         )
         for channel in few(

@@ -81,20 +81,16 @@ async def may_have_been_told(work: Work, versions: Iterable[str], channels: Coll
 async def heard(work: Work, version: str, channels: Collection[str]) -> Heard:
     """Who is in a version's ledger by one of the channels."""
     nobody = np.empty(0, np.uint64)
-    spans = await work.spans(version)
-    if not spans:  # nobody was planned; whoever is planned from now on has not been told
-        return Heard(everyone=nobody, told=nobody, waits=nobody)
-    firsts = np.array([first for first, _ in spans], np.int64)
-    codes = np.array([CHANNELS.index(channel) for _, channel in spans], np.uint64)
-    wanted = np.array([channel in channels for _, channel in spans], bool)
+    wanted = [CHANNELS.index(channel) for channel in channels]
     pairs, told, waits = [nobody], [nobody], [nobody]
     async for row, records, refs in work.ledger(version):
         doubt = records["tries"] & FLAG_DOUBT > 0
-        span = np.searchsorted(firsts, np.arange(row, row + len(records)), side="right") - 1
-        numbers = np.array([number for number, _ in refs], np.uint64) * np.uint64(8) + codes[span]
-        pairs.append(numbers[wanted[span]])
-        told.append(numbers[wanted[span] & (np.isin(records["state"], MAY_HAVE_TOLD) | doubt)])
-        waits.append(numbers[wanted[span] & np.isin(records["state"], WAITS) & ~doubt])
+        codes = await work.channels_of(version, row, len(records))
+        numbers, meant = np.array([number for number, _ in refs], np.uint64) * np.uint64(8), np.isin(codes, wanted)
+        numbers += codes.astype(np.uint64)
+        pairs.append(numbers[meant])
+        told.append(numbers[meant & (np.isin(records["state"], MAY_HAVE_TOLD) | doubt)])
+        waits.append(numbers[meant & np.isin(records["state"], WAITS) & ~doubt])
     everyone, told_, waits_ = (np.unique(np.concatenate(parts)) for parts in (pairs, told, waits))
     return Heard(everyone=everyone, told=told_, waits=waits_)
 

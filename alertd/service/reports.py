@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from alertd.alerts import ATTEMPTS_MASK, FLAG_DOUBT, TOLD, AlertState, LedgerReason, State
+from alertd.alerts import ATTEMPTS_MASK, CHANNELS, FLAG_DOUBT, TOLD, AlertState, LedgerReason, State
 from alertd.documents import Alert
 from alertd.ids import chain_of
 from alertd.kinds import Occasion
@@ -137,8 +136,9 @@ class Reports:
         """The whole ledger, in constant memory."""
         read = await self._reader(record)
         async for start, rows, refs in self._work.ledger(record.id):
-            for i, (row, ref) in enumerate(zip(rows, refs, strict=True)):
-                yield read(start + i, row, ref)
+            codes = (await self._work.channels_of(record.id, start, len(rows))).tolist()
+            for i, (row, ref, code) in enumerate(zip(rows, refs, codes, strict=True)):
+                yield read(start + i, row, ref, CHANNELS[code])
 
     async def lines(self, record: AlertRecord) -> AsyncIterator[bytes]:
         """The whole ledger as NDJSON, some hundreds of lines at a time: those who keep it and its digest keep the same bytes."""
@@ -154,23 +154,21 @@ class Reports:
         """Those of one subscriber, by its number."""
         read = await self._reader(record)
         async for at, row, ref in self._work.rows_of(record.id, number):
-            yield read(at, row, ref)
+            yield read(at, row, ref, await self._work.channel_of(record.id, at) or "")
 
-    async def _reader(self, record: AlertRecord) -> Callable[[int, Any, tuple[int, int]], Delivery]:
-        """Makes deliveries of rows, given each row's number, its record and its reference."""
+    async def _reader(self, record: AlertRecord) -> Callable[[int, Any, tuple[int, int], str], Delivery]:
+        """Makes deliveries of rows, given each row's number, its record, its reference and its channel."""
         carriers = await self._limits.carrier_names()
-        spans = await self._work.spans(record.id)
-        firsts = [first for first, _ in spans]
 
         def moment(value: Any) -> int:
             return record.start + int(value) if value else 0
 
-        def read(at: int, row: Any, ref: tuple[int, int]) -> Delivery:
+        def read(at: int, row: Any, ref: tuple[int, int], channel: str) -> Delivery:
             return Delivery(
                 row=at,
                 subscriber=self._codec.hashed(f"delivery:{record.id}", str(ref[0])),
                 address=ref[1],
-                channel=spans[bisect_right(firsts, at) - 1][1],
+                channel=channel,
                 state=State(row["state"]).word,
                 reason=_REASONS.get(int(row["reason"]), "none"),
                 carrier=carriers.get(int(row["carrier"]), ""),

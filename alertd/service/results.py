@@ -117,16 +117,11 @@ class Results:
         }
 
     async def _told(self, record: AlertRecord) -> Told:
-        spans = await self._work.spans(record.id)
-        firsts = np.array([first for first, _ in spans], np.int64)
-        codes = np.array([CHANNELS.index(channel) for _, channel in spans], np.int64)
         sent: list[list[np.ndarray]] = [[] for _ in CHANNELS]
         came: list[list[np.ndarray]] = [[] for _ in CHANNELS]
         why = {reason: np.zeros(len(CHANNELS), np.int64) for reason in _COUNTED}
         async for start, rows, _ in self._work.windows(record.id):
-            if not spans:  # planned since they were read: nothing of it has left
-                break
-            of = codes[np.searchsorted(firsts, np.arange(start, start + len(rows)), side="right") - 1]
+            of = await self._work.channels_of(record.id, start, len(rows))
             arrived = rows["state"] == State.DELIVERED
             for code in np.unique(of).tolist():
                 its = of == code

@@ -15,6 +15,7 @@ from operator import itemgetter
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from alertd.alerts import CHANNELS, AlertState, State
 from alertd.ids import chain_of
@@ -330,6 +331,14 @@ class Work:
             if len(self._spans) > KEPT_SPANS:
                 self._spans.popitem(last=False)
         return spans
+
+    async def channels_of(self, alert_id: str, first: int, count: int) -> NDArray[np.int64]:
+        """The channels of so many rows that were read a moment ago, as indices in `CHANNELS`. Asked after they were read, for what
+        is planned meanwhile may be of another.
+        """
+        spans = await self.spans(alert_id)
+        firsts, codes = np.array([(at, CHANNELS.index(channel)) for at, channel in spans], np.int64).T
+        return np.asarray(codes[np.searchsorted(firsts, np.arange(first, first + count), side="right") - 1])
 
     async def channel_of(self, alert_id: str, row: int) -> str | None:
         """The channel of one row, None when there are no rows."""
