@@ -19,6 +19,8 @@ from alertd.store.labels import LabelMark
 LOOK_S = 5.0
 #: Subscribers gone through at once: some 20 ms of this process, between which requests are answered.
 PAGE = 500
+#: A pause after each, so many times as long as it took: alerts have three quarters of the process, and until all is done counts are coarser.
+PAUSE = 3
 
 
 class Labels:
@@ -42,8 +44,10 @@ class Labels:
         changed, complete = 0, True
         after: int | None = 0
         while after is not None:
+            began = self._clock.monotonic()
             count, done, after = await self._registry.relabel(after, PAGE)
             changed, complete = changed + count, complete and done
+            await self._clock.sleep(PAUSE * (self._clock.monotonic() - began))
         if complete and self._regions.library.fingerprint == wanted:
             await self._mark.set(wanted)
         structlog.get_logger().info("places labelled", people=changed, complete=complete)
