@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from alertd.alerts import FLAG_DOUBT, AlertState, State
+from alertd.alerts import ATTEMPTS_MASK, FLAG_DOUBT, AlertState, State
 from alertd.store.alerts import Alerts
 from alertd.store.connection import Connection
 from alertd.store.scripts import LOST_MS
@@ -49,6 +49,33 @@ async def test_held_carrier_is_not_asked_twice(work: Work, alert_id: str, store:
     second = await work.lease(alert_id, "push", bytes([CARRIER]))
     assert second.rows == [1, 2]
     assert (await states(work, alert_id))[0] is State.UNKNOWN
+
+
+async def test_a_message_that_kills_its_workers_is_given_up(work: Work, alert_id: str, store: Connection):
+    """Lost with its worker as often as can be counted, it becomes unknown, where anybody can see it and send it again."""
+    await planned(work, alert_id, 1)
+    for attempt in range(1, ATTEMPTS_MASK + 1):
+        lease = await work.lease(alert_id, "push", b"")
+        assert lease.tries == [attempt - 1]
+        assert (await work.gate(lease, [], [0], CARRIER))[1] == [True]
+        await silence(store, alert_id)
+    assert await work.lease(alert_id, "push", b"") is None
+    assert await states(work, alert_id) == [State.UNKNOWN]
+    assert balanced((await work.counts(alert_id))["push"])
+
+
+async def test_what_is_to_wait_is_neither_sent_nor_hastened_by_its_lease(work: Work, alert_id: str, store: Connection):
+    """A row that was told to wait stays where it waits, though the same lease asks for it again, or gives it back."""
+    await planned(work, alert_id, 2)
+    lease = await work.lease(alert_id, "push", b"")
+    await work.gate(lease, [], [0, 1], CARRIER)
+    later = Settlement(0, State.QUEUED, 0, CARRIER, delay_ms=60_000)
+    assert (await work.gate(lease, [later], [0], CARRIER))[1] == [False]
+    await work.end(lease, accepted([1]), [0])
+    store.skew_ms += 30_000
+    assert await work.lease(alert_id, "push", b"") is None
+    store.skew_ms += 31_000
+    assert (await work.lease(alert_id, "push", b"")).rows == [0]
 
 
 async def test_late_answer_is_the_truth(work: Work, alert_id: str, store: Connection):
