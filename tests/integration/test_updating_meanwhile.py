@@ -231,3 +231,24 @@ def test_an_event_of_an_update_to_a_few_has_no_counts(targeted: str, told: int |
     data = json.loads(event_of({**said, "targeted": targeted, "delivered": "1"}))["data"]
     assert (data.get("targeted"), data.get("delivered")) == (told, told and 1)
     assert json.loads(event_of({**said, "occasion": "", "targeted": targeted}))["data"]["targeted"] == int(targeted)
+
+
+@pytest.mark.parametrize("is_planned", [True, False])
+async def test_what_only_an_update_tells_goes_on_after_a_return(
+    parts: Parts, sandbox: Sandbox, sample: dict[str, Any], is_planned: bool
+):
+    """A worker asks while the alert is stood down: the texts that its update added wait with it, and go out when it is reopened."""
+    await register(parts, 25)
+    if is_planned:
+        await send(parts, record := await planned(parts, sample, channels=["push"]))
+    else:
+        taken = await parts.intake.submit(alert_of(sample), ANA)
+        record = await parts.approval.approve(taken.record.id, BEA)
+    update = await updated(parts, record, sample, channels=["push", "sms"])
+    await parts.following.stand_down(record.id, BEA, "x")
+    for channel in ("push", "sms"):
+        await send(parts, record, channel)
+    await parts.following.reopen(record.id, BEA, "x")
+    for channel in ("push", "sms"):
+        await send(parts, record, channel)
+        assert await counts(parts, update, channel) == {"accepted": 25}

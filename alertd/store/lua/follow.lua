@@ -17,12 +17,15 @@ local teller = redis.call('HGET', chain, 'teller') or ARGV[1]
 local now, fields, said = chain_now(chain, ARGV[4]), tonumber(ARGV[10]), tonumber(ARGV[11])
 if ARGV[9] == '1' and now >= tonumber(redis.call('HGET', version_key, 'expires')) then return {0, 'expired'} end
 
--- What is queued of an alert that is stood down is put where no lease finds it, and back when it is reopened.
+-- What is queued of an alert that is stood down is put where no lease finds it, and back when it is reopened: an update that tells it may
+-- have channels that the alert itself has not.
 local function channels()
   local found = {}
-  for _, field in ipairs(redis.call('HKEYS', key(chain, 'counts', ARGV[1]))) do
-    local channel = string.match(field, '^(.*)%.targeted$')
-    if channel then found[#found + 1] = channel end
+  for _, version in ipairs({ARGV[1], teller}) do
+    for _, field in ipairs(redis.call('HKEYS', key(chain, 'counts', version))) do
+      local channel = string.match(field, '^(.*)%.targeted$')
+      if channel then found[channel] = true end
+    end
   end
   return found
 end
@@ -64,7 +67,7 @@ for sequence = 2, tells and tonumber(last) or 1 do
 end
 if ARGV[3] ~= '' then
   local shelve = ARGV[3] == 'stood_down' and park or unpark
-  for _, channel in ipairs(channels()) do shelve(channel) end
+  for channel in pairs(channels()) do shelve(channel) end
 end
 if fields > 0 then redis.call('HSET', version_key, unpack(ARGV, 13, 12 + fields)) end
 for i = 13 + fields, 12 + fields + said, 2 do
