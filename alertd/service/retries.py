@@ -53,7 +53,10 @@ def after(
             may_have_arrived = attempt if doubted else int(doubt)  # at most: nobody counts which of them
             elsewhere = carriers > 1 and attempt < carriers * (1 if answer.retry_after_s else ELSEWHERE_TIMES)
             soon = elsewhere and not doubt and not doubted
-            delay_ms = int(1000 * (ELSEWHERE_S if soon else max(pause_s(answer), wait_s(attempt))))
+            wait_ms = int(1000 * (ELSEWHERE_S if soon else wait_s(attempt)))
+            delay_ms = wait_ms if soon else max(int(1000 * pause_s(answer)), wait_ms)
+            if delay_ms >= left_ms and not may_have_arrived:
+                delay_ms = wait_ms  # its carrier is left alone by all, and may take messages again sooner than it said
             if (doubt and may_have_arrived >= attempts) or delay_ms >= left_ms:
                 return Verdict(State.UNKNOWN if may_have_arrived else State.FAILED, reason or LedgerReason.ATTEMPTS)
             return Verdict(State.QUEUED, reason, delay_ms, doubt)

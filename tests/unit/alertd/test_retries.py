@@ -73,6 +73,17 @@ def test_the_carriers_own_delay_counts_when_it_is_longer():
     assert after(asked, attempt=1, attempts=8, doubted=False, hold=False, left_ms=LONG_MS).delay_ms >= 10_000
 
 
+def test_a_wait_that_outlasts_the_alert_loses_nobody():
+    """A carrier asks for an hour and the alert has half of one left: it may take messages again sooner, so nobody is given up."""
+    hour = Outcome(Answer.RETRY, Reason.THROTTLED, retry_after_s=3600)
+    more = {"attempt": 1, "attempts": 8, "hold": False}
+    verdict = after(hour, **more, doubted=False, left_ms=1_800_000)
+    assert verdict.state is State.QUEUED
+    assert verdict.delay_ms < 60_000
+    assert after(hour, **more, doubted=True, left_ms=1_800_000).state is State.UNKNOWN  # it may have arrived
+    assert after(hour, **more, doubted=False, left_ms=1_000).state is State.FAILED
+
+
 def test_what_one_carrier_does_not_take_goes_to_another_soon_and_not_for_ever():
     """With two carriers a refusal is tried again within a second until both had it twice; then it waits as with one."""
     more = {"attempts": 8, "doubted": False, "hold": False, "left_ms": LONG_MS, "carriers": 2}
