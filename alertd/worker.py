@@ -172,8 +172,11 @@ class Worker:
         for alert_id, word in words.items():
             if isinstance(word, Exception):
                 self.steps.failed("finish", word, alert_id)
-        # A chain is over when all its versions are.
         said = {one: word for one, word in words.items() if isinstance(word, str)}
+        for alert_id, word in said.items():
+            if word.startswith("due"):
+                self.agenda.comes_due(chain_of(alert_id), word.split()[1:])
+        # A chain is over when all its versions are.
         over = [one for one, word in said.items() if word != "done" or chain_of(one) not in busy]
         await self.steps.each(
             "finish", over, lambda one: self.ending.follow(one, said[one], live.get(chain_of(one), b""))

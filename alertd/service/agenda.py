@@ -15,7 +15,8 @@ from alertd.service.turns import Turns
 from alertd.store.alerts import PlanHead
 from channels.base import Loudness
 
-#: Chains that are asked at once whether they are over; where there are more, the others are asked the next time.
+#: Chains that are asked at once whether they are over: so many, or a third of them all where that is more. Each is asked at least every second
+#: then, for one that is left alone for longer (`GAP_MS`) does not know who is silent.
 FOLLOWED = 32
 #: An alert whose plan is far ahead of what is sent, with others beside it, goes on for one chunk so often: that takes a process a tenth of
 #: its time.
@@ -82,6 +83,13 @@ class Agenda:
             turns.expect(chain)
             self._empty.pop((chain, channel), None)
 
+    def comes_due(self, chain: str, channels: Iterable[str]) -> None:
+        """Something of it can be sent now by these channels: where others have all lanes, they give some up."""
+        for channel in channels:
+            for loud in (True, False):
+                if (channel, loud) in self.turns:
+                    self.turns[channel, loud].expect(chain)
+
     def is_loud(self, alert_id: str) -> bool:
         """Whether a version is; one that was not read yet counts as one that is not."""
         return self._loud.get(alert_id, False)
@@ -103,9 +111,10 @@ class Agenda:
         """The versions of the chains whose turn it is to be asked whether they are over."""
         chains = sorted({chain_of(one) for one in self.versions})
         after = bisect_right(chains, self._followed)
-        turn = [*chains[after:], *chains[:after]][:FOLLOWED]
+        turn = [*chains[after:], *chains[:after]][: max(FOLLOWED, -(len(chains) // -3))]
         self._followed = turn[-1] if turn else ""
-        return [one for one in self.versions if chain_of(one) in turn]
+        its = set(turn)
+        return [one for one in self.versions if chain_of(one) in its]
 
     def in_turn(self, channel: str, *, loud: bool) -> list[str]:
         """The live chains that may have something to send, are as loud as that and have less under way than their share, in their turn. A

@@ -188,7 +188,7 @@ class Work:
         )
 
     async def finish(self, alert_id: str) -> str:
-        """'done', 'sweep', 'early' or 'busy'; a version that has nothing left becomes sent."""
+        """'done', 'sweep', 'early', 'busy', or 'due' and on which channels; a version that has nothing left becomes sent."""
         (answer,) = await self.finish_each([alert_id])
         if isinstance(answer, Exception):
             raise answer

@@ -54,7 +54,7 @@ async def test_words_of_an_order_outlive_a_change_of_the_language(
         await page.goto(f"{served.url}/console#/alerts/{alert_id}")
         await window.press("Stand down")
         await page.locator(".order input").fill("Somebody may have seen her.")
-        await page.get_by_label("Language").select_option("es")
+        await page.get_by_label("Language", exact=True).select_option("es")
         await expect(page.locator(".order input")).to_have_value("Somebody may have seen her.")
         await page.locator(".order .button.danger").click()
         await page.locator(".order").wait_for(state="detached")

@@ -12,6 +12,7 @@ from tests.browser.desks import Desk, desk
 from tests.browser.test_alert import SEVILLA, opened
 from tests.browser.test_keep import TOO_WIDE
 from tests.browser.test_misread import submitted
+from tests.browser.test_story import SLOWLY
 
 pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
 
@@ -40,11 +41,13 @@ async def test_no_word_is_broken_and_no_way_is_hidden_on_a_phone(
     served: Served, plain: Browser, ana: str, alert: dict[str, Any]
 ):
     """What goes out, the carriers and the audit are read without guessing where a word ends, and every screen has its way in sight."""
+    served.control("push", SLOWLY)
     alert_id = served.approved({**alert, "target": {"regions": [SEVILLA]}})
     async with desk(plain, served.url, viewport=PHONE) as window:
         page = window.page
         await window.sign_in(ana)
         await check_whole(window, ".live-card")
+        served.control("push", {"rules": []})
         assert await page.locator(".head nav a").evaluate_all(CUT) == []
         await page.get_by_role("link", name="Carriers").click()
         await check_whole(window, ".carrier")

@@ -346,3 +346,29 @@ async def test_an_alert_that_comes_while_all_lanes_are_taken_has_its_share(
         before = told(first)
         await until(partial(is_told, second))
     assert told(first) - before < 150
+
+
+async def test_what_comes_due_again_while_all_lanes_are_taken_has_its_share(
+    parts: Parts, sandbox: Sandbox, sample: dict
+):
+    """A worker died with all of an alert to few: once its leases are lost, who has all lanes with another alert gives some up."""
+    few = parts.settings.worker.model_copy(update={"lanes": 5, "chunk": 10})
+    parts.settings = parts.settings.model_copy(update={"worker": few})
+    [fcm] = [one for one in parts.carriers.all() if one.channel.name == "push"]
+    parts.carriers = Carriers([replace(fcm, rate=20.0, burst=10.0)])
+    await register(parts, 900)
+    await register(parts, 25, first=2000, places={"home": {"point": CADIZ}})
+    small = await planned(parts, sample, target={"circles": [{"center": CADIZ, "radius_km": 5}]})
+    while await parts.work.lease(small.id, "push", b""):
+        pass
+    big = await planned(parts, sample)
+
+    def told(alert_id: str) -> int:
+        return sum(one[1] == alert_id for one in sandbox.push.recorded)
+
+    async def is_told() -> bool:
+        return told(small.id) == 25
+
+    async with working(parts):
+        await until(is_told)
+    assert told(big.id) < 250

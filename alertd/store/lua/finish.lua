@@ -2,8 +2,8 @@
 -- and when nothing has been for long although something is due.
 -- KEYS: 1 chain
 -- ARGV: 1 alert id, 2 skew
--- Returns: 'done', 'sweep' when its gate is closed with rows to settle, 'busy', 'early' before its approval; of an update that
---          waits for its second person 'done', since it keeps nothing alive
+-- Returns: 'done', 'sweep' when its gate is closed with rows to settle, 'busy', 'due' and the channels on which a lease of it could be had
+--          now, 'early' before its approval; of an update that waits for its second person 'done', since it keeps nothing alive
 local chain, alert = KEYS[1], ARGV[1]
 local version_key = key(chain, 'version', alert)
 local state, planned, rows, lost_at, replaced =
@@ -66,6 +66,17 @@ local function is_due()
   return false
 end
 
+local function comes_due(channel)
+  if redis.call('LLEN', key(chain, 'ready', channel)) > 0 then return true end
+  if redis.call('ZCOUNT', key(chain, 'until', channel), '-inf', lost_before(chain, now)) > 0 then return true end
+  local first = redis.call('ZRANGEBYSCORE', key(chain, 'delayed', channel), '-inf', now, 'LIMIT', 0, 1)[1]
+  if not first then return false end
+  local version, batch, what = string.match(first, '^([^/]+)/([^/]+)/(.*)$')
+  if what ~= WHOLE then return true end
+  local name, free = pace_of(chain, version, batch)
+  return not name or free <= now
+end
+
 local function watch()
   local seen, since, stalled = unpack(redis.call('HMGET', version_key, 'left', 'moved', 'stalled'))
   local moves = (redis.call('HGET', version_key, 'cursor') or '') .. ' ' .. left
@@ -87,7 +98,11 @@ end
 if planned == '1' and targeted > 0 then mark() end
 if planned ~= '1' or left > 0 then
   watch()
-  return 'busy'
+  local word = 'busy'
+  for channel in pairs(channels) do
+    if gate == 'open' and comes_due(channel) then word = (word == 'busy' and 'due' or word) .. ' ' .. channel end
+  end
+  return word
 end
 if lost_at and now - lost_at < LOST_MS then return 'busy' end -- who went silent may only sleep, and know what was not sent
 return is_sent()

@@ -79,14 +79,10 @@ end
 
 -- Whether the pace of a new batch allows it now; then it has had its turn. What waited through a pause does not come all at once.
 local function has_turn(version, batch)
-  local version_key = key(chain, 'version', version)
-  local alike, count = string.match(redis.call('HGET', key(chain, 'batches', version), batch), '^%S+ (.*) %d+ (%d+)$')
-  local pace = redis.call('HGET', version_key, 'pace:' .. ring_of(alike))
-  if not pace then return true end
-  local name, each = string.match(pace, '^(%S+) (%S+)$')
-  local free = tonumber(redis.call('HGET', version_key, 'turn:' .. name) or '0')
+  local name, free, lasts = pace_of(chain, version, batch)
+  if not name then return true end
   if free > now then return false end
-  redis.call('HSET', version_key, 'turn:' .. name, string.format('%.3f', math.max(free, now - LATE_MS) + count * each))
+  redis.call('HSET', key(chain, 'version', version), 'turn:' .. name, string.format('%.3f', math.max(free, now - LATE_MS) + lasts))
   return true
 end
 
