@@ -101,6 +101,7 @@ class Worker:
                 for channel in self.channels:
                     work.create_task(self.feeder.feed(channel, self._stop))
             await self._fall_silent()
+            await self.carrier_tests.close()
             await ended(heart)
 
     async def _repeat(
@@ -202,7 +203,6 @@ class Worker:
         """Another tells what happened, or nobody."""
         await self.webhooks.close()
         await self.paging.close()
-        await self.carrier_tests.close()
 
     async def _test(self) -> None:
         await self.carrier_tests.round(self.binds.may_use)

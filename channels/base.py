@@ -20,7 +20,7 @@ class Answer(enum.Enum):
     RETRY = "retry"
     NEVER = "never"
     UNKNOWN = "unknown"  # written, and no answer came: it may have arrived
-    WITHHELD = "withheld"  # never written: `may_write` said no, or no connection could be made in time
+    WITHHELD = "withheld"  # never written: `may_write` said no, or its call was over
 
     __hash__ = object.__hash__  # Python's own hashes the name each time, and answers are counted by the million
 

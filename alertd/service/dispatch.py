@@ -39,8 +39,8 @@ class Dispatch:
     async def drain(
         self, lease: Lease, stopping: Callable[[], bool], gives_way: Callable[[], bool] = lambda: False
     ) -> None:
-        """Try every row of a lease once. What is not tried because the gate is held, we stop or it gives way to what is loud is
-        given back.
+        """Try every row of a lease once. What is not tried because the gate is held, we stop or it gives way, to what is loud, to others
+        whose turn it is or to whoever is bound, is given back.
         """
         way = Way(list(range(len(lease.rows))))
         try:

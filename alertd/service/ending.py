@@ -25,20 +25,27 @@ class Ending:
         self._work = work
         self._clock = clock
         self._metrics = metrics
-        self._early: dict[str, float] = {}
+        self._early: dict[str, tuple[float, float]] = {}  # when it was first and last found so
 
     async def follow(self, alert_id: str, word: str, seen: bytes) -> None:
         """Do what `Work.finish` says of an alert: let it go when it is over, settle what a closed gate left. `seen` is what
         `Alerts.live` said of its chain before that was asked: what was announced since stays.
         """
+        if word != "early":
+            self._early.pop(alert_id, None)
         match word:
             case "done":
                 await self._done(alert_id, seen)
             case "sweep":
                 await self._sweep(alert_id)
             case "early":
-                since = self._early.setdefault(alert_id, self._clock.monotonic())
-                if self._clock.monotonic() - since > EARLY_S:
+                now = self._clock.monotonic()
+                since, last = self._early.get(alert_id, (now, now))
+                self._early[alert_id] = (
+                    since if now - last < EARLY_S else now,
+                    now,
+                )  # it was away, and is announced anew
+                if now - self._early[alert_id][0] > EARLY_S:
                     del self._early[alert_id]  # announced again, it has the whole time again
                     await self._alerts.retire(chain_of(alert_id), seen)
 
@@ -53,11 +60,12 @@ class Ending:
             await self._alerts.expiry_done([alert_id])
 
     async def _done(self, alert_id: str, seen: bytes) -> None:
-        self._early.pop(alert_id, None)
         await self._alerts.retire(chain_of(alert_id), seen)
         record = await self._alerts.get(alert_id)
         if record is None or record.state is not AlertState.SENT or not record.first_send:
             return
+        if not await self._alerts.sum_up(alert_id):
+            return  # its chain had more to tell since, or another worker was first
         if not record.last_send:  # no carrier took any
             structlog.get_logger().error("alert reached nobody", alert=alert_id, people=record.people)
             return

@@ -14,7 +14,7 @@ from alertd.store.connection import StoreUnavailableError
 from alertd.store.limits import Block, Limits
 from alertd.store.work_records import Lease
 
-#: A lane that waits for permits asks the gate this often, so that it hears of a cancel and of our own stopping.
+#: A lane that waits longer for permits asks the gate in between, so that it hears of a cancel and of our own stopping.
 LONGEST_SLEEP_S = 1.0
 
 

@@ -386,6 +386,10 @@ class Alerts:
         pairs = flat if nested else zip(flat[::2], flat[1::2], strict=True)
         return [(int(float(score)), name.decode()) for name, score in pairs]
 
+    async def sum_up(self, alert_id: str) -> bool:
+        """That a version was sent is about to be told in logs and metrics. Answers whether that is for the first time."""
+        return bool(await self._db.execute("HSETNX", _version(alert_id), "summed_up", 1))
+
     async def live(self) -> dict[str, bytes]:
         """Chains that have work, each with what tells whether it was announced again."""
         found = await self._db.hashes([keys.live(shard) for shard in range(keys.SHARDS)])

@@ -41,7 +41,7 @@ class Kind:
     ends: str
 
 
-#: Nothing removes what belongs to an alert; only the entries of its queues go.
+#: It stays as long as its alert does: only a purge of its case, or the end of a ledger's retention, removes some of it.
 KEPT = "kept"
 TABLE = (
     Kind("{a:<chain>}", "hash", "org, its last version, the update that tells it now, the keys it is sent by, the organisations that were lent its events, halt, pause, the last time its clock gave, and since when it gave it without a gap", "create.lua approve.lua follow.lua propose.lua approve_update.lua widen.lua halt.lua alert_pause.lua told.lua prelude.lua", KEPT),
@@ -51,7 +51,7 @@ TABLE = (
     Kind("{a:<chain>}:heard:<id>", "string", "of what follows an alert: who may have been told what came before, numbers times 8 plus channel, as the audience", "alerts", KEPT),
     Kind("{a:<chain>}:acked:<id>", "string", "of an alert that escalates, a bit for each subscriber, by number: whether they acknowledged it on a screen", "receipt.lua", KEPT),
     Kind("{a:<chain>}:refs:<id>", "string", "6 bytes a row: subscriber number (5), address number (1)", "plan.lua", KEPT),
-    Kind("{a:<chain>}:ledger:<id>", "string", "16 bytes a row", "plan.lua lease.lua gate.lua receipt.lua sweep.lua put_back.lua", KEPT),
+    Kind("{a:<chain>}:ledger:<id>", "string", "16 bytes a row", "plan.lua lease.lua gate.lua receipt.lua sweep.lua put_back.lua resend.lua", KEPT),
     Kind("{a:<chain>}:closed:<id>", "string", "in the place of ledger and refs, once the alert has ended long ago: rows, and both by columns, zlib", "archive.lua", "when retention.ledger_days are over since its end, if that is set"),
     Kind("{a:<chain>}:counts:<id>", "hash", "<channel>.<state> -> references", "plan.lua lease.lua gate.lua receipt.lua sweep.lua put_back.lua", KEPT),
     Kind("{a:<chain>}:batches:<id>", "hash", "batch -> channel, language, format, ring, first row, rows", "plan.lua", KEPT),

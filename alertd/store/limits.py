@@ -104,7 +104,7 @@ class Limits:
 
     async def resume(self, carrier: str, block: Block | None = None) -> bool:
         """The carrier takes messages again, since what was to try it is accepted: not where it asked for a rest after that `block` was
-        granted, or another message tries it by now. Answers whether it is so.
+        granted. Answers whether it is so.
         """
         return bool(await self._db.run("resume", [keys.limiter(carrier)], "" if block is None else block.mark))
 

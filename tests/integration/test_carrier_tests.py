@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from alertd.app import Parts
-from alertd.service.carrier_tests import A_MINUTE, WORDS
+from alertd.service.carrier_tests import A_MINUTE, LINGER_S, WORDS
 from alertd.service.carriers import Carrier
 from alertd.store import keys
 from alertd.store.carrier_tests import WAITS_MS, CarrierTest, CarrierTestQueue
+from alertd.store.events import Events as EventStore
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.integration.acts import ANA
@@ -130,3 +131,19 @@ async def test_what_no_worker_takes_is_not_kept(parts: Parts):
     await CarrierTestQueue(parts.db).add(test)
     left_ms = await parts.db.execute("PTTL", keys.CARRIER_TESTS)
     assert 0 < left_ms <= WAITS_MS
+
+
+async def test_whoever_does_not_lead_sends_its_tests_to_the_end(parts: Parts, sandbox: Sandbox):
+    """Another process tells what happens to alerts: a carrier that takes its time is waited for all the same."""
+    assert await EventStore(parts.db, keep=1, keep_days=1).leads("another", 60_000)
+    sandbox.sms.script.set(Rule("+346", "slow", delay_s=LINGER_S + 2))
+    queue = CarrierTestQueue(parts.db)
+    until = parts.clock.now_ms() + 60_000
+    await queue.add(CarrierTest(id="slow", carrier="text", to=OWN["text"], language="en", until=until))
+    worker = parts.worker()
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+        tasks.create_task(worker.run())
+        while not await queue.answered("slow"):  # noqa: ASYNC110  it is in the store: nobody sets an event
+            await asyncio.sleep(0.1)
+        worker.stop()
+    assert (await queue.answered("slow")).answer == "accepted"

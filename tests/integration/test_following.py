@@ -341,3 +341,13 @@ async def _is(parts: Parts, alert_id: str, state: AlertState) -> bool:
 
 async def _retired(parts: Parts) -> bool:
     return not await parts.alerts.live()
+
+
+async def test_that_an_alert_was_sent_is_told_once(parts: Parts, sample: dict[str, Any]):
+    """However often its chain has something to tell again, and whichever worker finds it over."""
+    record = await sent(parts, sample)
+    for worker in (parts.worker(), parts.worker()):
+        await parts.alerts.enliven(record.id)
+        assert await parts.work.finish(record.id) == "done"
+        await worker.ending.follow(record.id, "done", (await parts.alerts.live())[record.id])
+    assert parts.metrics.registry.get_sample_value("alertd_last_send_seconds_count") == 1

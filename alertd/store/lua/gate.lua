@@ -1,4 +1,4 @@
--- The only gate to a socket. Settles the outcomes of the last chunk, whatever became of the lease or the version, and
+-- An alert's only gate to a socket. Settles the outcomes of the last chunk, whatever became of the lease or the version, and
 -- writes the intents of the next one only if the lease lives and the version's gate is open.
 -- KEYS: 1 chain
 -- ARGV: 1 alert id, 2 batch, 3 channel, 4 lease, 5 lease ms, 6 outcomes, 7 rows wanted (runs), 8 carrier (number), 9 skew,
@@ -63,7 +63,7 @@ if low then
     each_run(rows, outcome[1], outcome[2], function(row) settle(row, unpack(outcome, 3)) end)
   end
 
-  local function ask(row)
+  local function admit(row)
     local free = gate == 'open' and owned and row.state == S.queued and not is_delayed(row)
     granted[#granted + 1] = string.rep(free and '1' or '0', row.alike)
     if not free then return end
@@ -72,7 +72,7 @@ if low then
     if tries_of(row) < ATTEMPTS then row.tries = row.tries + 1 end
     if row.first == 0 then row.first = math.max(1, at) end
   end
-  each_pair(wanted, function(number, count) each_run(rows, number, count, ask) end)
+  each_pair(wanted, function(number, count) each_run(rows, number, count, admit) end)
 
   local function put_back(row)
     if owned and gate ~= 'closed' and row.state == S.queued and not is_delayed(row) then
