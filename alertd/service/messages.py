@@ -108,6 +108,16 @@ def _loud(record: AlertRecord, alike: Alike) -> Loudness | None:
     return Loudness.SILENT if alike.again and record.notify == Notify.SILENT else None
 
 
+def _seen_as(record: AlertRecord) -> list[str]:
+    """The versions under which whoever is told of this one may have it on a screen: an update that tells nobody there again was shown as
+    what came before.
+    """
+    if record.notify not in {Notify.NONE, Notify.NEWLY}:
+        return [record.id]
+    chain = chain_of(record.id)
+    return [chain, *(f"{chain}-{n}" for n in range(2, sequence_of(record.id) + 1))]
+
+
 def _telling(record: AlertRecord, alike: Alike) -> Telling:
     """Whoever was not told before an update is told the alert."""
     return THE_ALERT if record.notify and not alike.again else telling_of(record)
@@ -130,6 +140,7 @@ class Ready:
     loud: bool  # it goes before all that is not
     hushed: bool = False  # it waits for the end of quiet hours
     org: str = ""  # who pays
+    seen_as: Sequence[str] = ()  # whoever acknowledged one of these versions has it on a screen
 
 
 class Messages:
@@ -202,4 +213,7 @@ class Messages:
         takes_back = (
             _telling(record, alike).is_end and alike.channel in ON_SCREEN
         )  # a child's name leaves the phones of those who sleep
-        return Ready(prepared, record.kind, record.expires, loud, hushed=not loud and not takes_back, org=record.org)
+        return Ready(
+            prepared, record.kind, record.expires, loud,
+            hushed=not loud and not takes_back, org=record.org, seen_as=_seen_as(record),
+        )  # fmt: skip

@@ -24,11 +24,13 @@ class Acks:
         self._db = connection
         self._noted_ms = -NOTED_EVERY_MS
 
-    async def of(self, alert_id: str, numbers: Sequence[int]) -> list[bool]:
-        """Who of these subscribers, by their numbers, acknowledged the alert by push or web push."""
-        key = keys.of_chain(chain_of(alert_id), "acked", alert_id)
+    async def of(self, versions: Sequence[str], numbers: Sequence[int]) -> list[bool]:
+        """Who of these subscribers, by their numbers, acknowledged one of some versions of an alert by push or web push."""
         asked = [word for number in numbers for word in ("GET", "u1", number)]
-        return [bit == 1 for bit in await self._db.execute("BITFIELD_RO", key, *asked)]
+        bits = await self._db.execute_many(
+            [("BITFIELD_RO", keys.of_chain(chain_of(one), "acked", one), *asked) for one in versions]
+        )
+        return [any(each) for each in zip(*bits, strict=True)]
 
     async def note(self, now_ms: int) -> None:
         """An app acknowledged something."""

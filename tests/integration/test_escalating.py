@@ -146,5 +146,24 @@ async def test_without_escalation_nothing_waits(parts: Parts, sandbox: Sandbox, 
     await acknowledge(parts, record, {"p1"})
     await send(parts, record, "sms")
     assert await counts(parts, record, "sms") == {"accepted": 31}
-    assert not any(await parts.acks.of(record.id, range(40)))
+    assert not any(await parts.acks.of([record.id], range(40)))
     assert State.DELIVERED.word in await counts(parts, record)
+
+
+@pytest.mark.parametrize("notify", [Notify.NONE, Notify.NEWLY])
+async def test_who_acknowledged_the_alert_gets_no_sms_of_what_shows_nothing_new(
+    parts: Parts, sandbox: Sandbox, sample: dict[str, Any], notify: Notify
+):
+    """An update that tells nobody again is acknowledged by nobody: what was acknowledged before it counts. The others, and whoever has
+    no screen, get the SMS.
+    """
+    record = await planned(parts, sample, **ESCALATES)
+    await send(parts, record)
+    await acknowledge(parts, record, {f"p{i}" for i in range(20)})
+    taken = await parts.updating.submit(record.id, alert_of(sample, **ESCALATES), notify, ANA)
+    update = await parts.approval.approve(taken.record.id, BEA)
+    assert await parts.worker().planner.plan(replace(update, start=update.start - SETTLE_MS))
+    parts.db.skew_ms += AFTER_MS + 1_000
+    await send(parts, record, "sms")
+    assert await counts(parts, update, "sms") == {"accepted": 11, "suppressed": 20}
+    assert len(texted(sandbox)) == 11
