@@ -102,8 +102,11 @@ class Http2Connection(asyncio.Protocol):
 
     def _tell(self) -> None:
         """Room again, or nothing more to wait for on a connection that takes no more."""
-        if self._session.leaving and not self._posted and self._open:
+        takes_none = self._session.most == 0
+        if (self._session.leaving or takes_none) and not self._posted and self._open:
             self.abort()
+            if takes_none:
+                self._owner.turned_away()
         elif self.room > 0:
             self.idle_since_s = self._loop.time()
         self._owner.heard(self)

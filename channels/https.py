@@ -77,9 +77,7 @@ class HttpsTransport:
         self._context.set_alpn_protocols(["h2", "http/1.1"])
 
     async def close(self) -> None:
-        while self._waiting:
-            post = self._waiting.popleft()
-            post.together.answer(post, WITHHELD)
+        self._answer_first(len(self._waiting), WITHHELD)
         for opening in self._opening:
             opening.cancel()
         await asyncio.gather(*self._opening, return_exceptions=True)
@@ -124,6 +122,15 @@ class HttpsTransport:
         self._list(connection)
         self._hand_over_soon()  # not now: who closes right behind an answer is heard first
 
+    def turned_away(self) -> None:
+        """Implements `channels.posting.Owner`: the same as when none could be made. The next would take nothing either, and the next."""
+        self._answer_first(STREAMS, NOT_CONNECTED)
+
+    def _answer_first(self, count: int, answer: Outcome) -> None:
+        for _ in range(min(count, len(self._waiting))):
+            post = self._waiting.popleft()
+            post.together.answer(post, answer)
+
     def _list(self, connection: Connection) -> None:
         if connection.room > 0 and not connection.listed:
             connection.listed = True
@@ -132,7 +139,7 @@ class HttpsTransport:
     @property
     def _each(self) -> int:
         """How many messages a new connection will take at a time: as many as the one before it does."""
-        return STREAMS if self._newest is None else max(1, self._newest.most)
+        return (self._newest and self._newest.most) or STREAMS
 
     @property
     def _tries(self) -> int:
@@ -225,9 +232,7 @@ class HttpsTransport:
         if fault is not None:
             _log.error("a connection could not be tried", exc_info=fault)
         if fault is not None or not (opening.cancelled() or opening.result()):
-            for _ in range(min(places, len(self._waiting))):
-                post = self._waiting.popleft()
-                post.together.answer(post, NOT_CONNECTED)
+            self._answer_first(places, NOT_CONNECTED)
         self._hand_over_soon()  # not now: what the server allows comes right behind its handshake
 
     def _forget(self, together: Together) -> None:

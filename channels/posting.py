@@ -135,6 +135,10 @@ class Owner(Protocol):
         """Something happened: there may be room for what waits."""
         ...
 
+    def turned_away(self) -> None:
+        """A connection was closed, for its server takes nothing at all on it."""
+        ...
+
 
 class Transport(Protocol):
     """One URL at one carrier, over kept connections."""

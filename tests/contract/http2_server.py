@@ -21,6 +21,7 @@ class Served(asyncio.Protocol):
     def connection_made(self, transport):
         self.transport = transport
         self.server.connections.append(self)
+        self.server.made += 1
         self.http.initiate_connection()
         self.http.update_settings(self.server.settings)
         self.flush()
@@ -53,7 +54,7 @@ class Server:
     """What it does with a request is `do`, which tests replace; `got` are the bodies that it answered."""
 
     def __init__(self):
-        self.connections, self.got, self.resets = [], [], 0
+        self.connections, self.got, self.resets, self.made = [], [], 0, 0
         self.settings, self.reads = {}, True
         self.do = Served.answer
 
