@@ -122,10 +122,8 @@ class Agenda:
         """
         of_loud = {chain_of(one) for one in self.versions if self.is_loud(one)}
         chains = [chain for chain in sorted(self._begun & self.live.keys()) if (chain in of_loud) == loud]
-        turn, now = (
-            self.turns[channel, loud].order(chains),
-            self._clock.monotonic(),
-        )  # who has no lane counts as waiting
+        turn = self.turns[channel, loud].order(chains)  # of all: who has no lane counts as waiting
+        now = self._clock.monotonic()
         return [chain for chain in turn if self._empty.get((chain, channel), 0) <= now]
 
     def growing(self) -> set[str]:

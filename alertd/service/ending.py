@@ -41,11 +41,10 @@ class Ending:
             case "early":
                 now = self._clock.monotonic()
                 since, last = self._early.get(alert_id, (now, now))
-                self._early[alert_id] = (
-                    since if now - last < EARLY_S else now,
-                    now,
-                )  # it was away, and is announced anew
-                if now - self._early[alert_id][0] > EARLY_S:
+                if now - last > EARLY_S:
+                    since = now  # it was away, and is announced anew
+                self._early[alert_id] = since, now
+                if now - since > EARLY_S:
                     del self._early[alert_id]  # announced again, it has the whole time again
                     await self._alerts.retire(chain_of(alert_id), seen)
 

@@ -323,14 +323,19 @@ async def _is_expired(parts: Parts, alert_id: str) -> bool:
     return await parts.alerts.state(alert_id) is AlertState.EXPIRED
 
 
-async def test_an_alert_that_comes_while_all_lanes_are_taken_has_its_share(
-    parts: Parts, sandbox: Sandbox, sample: dict
-):
-    """What goes on gives way to it after a chunk of each lane at most, not when a lease is drained."""
+def slowly(parts: Parts) -> None:
+    """Five lanes of ten, and a carrier that takes twenty a second."""
     few = parts.settings.worker.model_copy(update={"lanes": 5, "chunk": 10})
     parts.settings = parts.settings.model_copy(update={"worker": few})
     [fcm] = [one for one in parts.carriers.all() if one.channel.name == "push"]
     parts.carriers = Carriers([replace(fcm, rate=20.0, burst=10.0)])
+
+
+async def test_an_alert_that_comes_while_all_lanes_are_taken_has_its_share(
+    parts: Parts, sandbox: Sandbox, sample: dict
+):
+    """What goes on gives way to it after a chunk of each lane at most, not when a lease is drained."""
+    slowly(parts)
     await register(parts, 600)
     first = (await planned(parts, sample)).id
 
@@ -352,10 +357,7 @@ async def test_what_comes_due_again_while_all_lanes_are_taken_has_its_share(
     parts: Parts, sandbox: Sandbox, sample: dict
 ):
     """A worker died with all of an alert to few: once its leases are lost, who has all lanes with another alert gives some up."""
-    few = parts.settings.worker.model_copy(update={"lanes": 5, "chunk": 10})
-    parts.settings = parts.settings.model_copy(update={"worker": few})
-    [fcm] = [one for one in parts.carriers.all() if one.channel.name == "push"]
-    parts.carriers = Carriers([replace(fcm, rate=20.0, burst=10.0)])
+    slowly(parts)
     await register(parts, 900)
     await register(parts, 25, first=2000, places={"home": {"point": CADIZ}})
     small = await planned(parts, sample, target={"circles": [{"center": CADIZ, "radius_km": 5}]})
