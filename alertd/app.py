@@ -419,7 +419,7 @@ class Parts:
         )
         hand_over = HandOver(
             people=self.people,
-            holding=Holding(self.acks, self.budget, self.clock),
+            holding=Holding(self.acks, self.budget),
             domains=Domains(self.limits, self.clock, self.metrics),
             carriers=self.carriers,
             binds=binds,

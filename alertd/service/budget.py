@@ -47,9 +47,8 @@ class Budget:
         """Whether what goes this way is counted."""
         return channel == Channel.SMS and any(self._most)
 
-    async def take(self, org: str, alert_id: str, messages: int, each: int) -> int:
-        """How many of so many SMS, of `each` segments, may go now; below 0: these did not go after all."""
-        now_ms = self._clock.now_ms()
+    async def take(self, org: str, alert_id: str, messages: int, each: int, now_ms: int) -> int:
+        """How many of so many SMS, of `each` segments, may go on the day of `now_ms`; below 0: these did not go after all."""
         return await self._budgets.take(org, chain_of(alert_id), now_ms, messages, each, self._most)
 
     async def check(self, record: AlertRecord, alert: Alert, found: Found) -> None:

@@ -84,7 +84,8 @@ class HandOver:
         if ready is None:
             way.settled, way.asked = [_nothing_sent(lease, i, offer) for i in indices], []
             return Said()
-        found, settled = await self._addressed(lease, indices, ready, carrier)
+        now_ms = self.clock.now_ms()
+        found, settled = await self._addressed(lease, indices, ready, carrier, now_ms)
         tries, later, probed = await self._admitted(lease, found, carrier, ready)
         # Now: a slow carrier would let them go stale.
         offer = await self.offers.give_back(offer, len(offer.rows) - len(tries))
@@ -103,7 +104,7 @@ class HandOver:
             await self._name(tries, answers, carrier, carrier.channel, ready)
         gone = sum(answer.answer in {Answer.ACCEPTED, Answer.UNKNOWN} for answer in answers)
         with suppress(StoreUnavailableError):  # it counts as spent
-            await self.holding.unsent(lease, ready, len(indices) - len(settled) - gone)
+            await self.holding.unsent(lease, ready, len(indices) - len(settled) - gone, now_ms)
         sent = sum(answer.answer is not Answer.WITHHELD for answer in answers)
         await self.offers.give_back(offer, len(tries) - sent)
         return Said(
@@ -137,7 +138,7 @@ class HandOver:
         return [one for one, wait_s in asked if not wait_s], later, admission.probed
 
     async def _addressed(
-        self, lease: Lease, indices: Sequence[int], ready: Ready, carrier: Carrier
+        self, lease: Lease, indices: Sequence[int], ready: Ready, carrier: Carrier, now_ms: int
     ) -> tuple[list[_Try], list[Settlement]]:
         """Fetch the addresses now, so that a STOP, a rotated token or quiet hours since the plan count."""
         people = await self.people.read_many([lease.refs[i][0] for i in indices])
@@ -150,7 +151,7 @@ class HandOver:
                 usable[i] = value, person
         # Nothing is paid for who cannot be sent to.
         whom = [person for _, person in usable.values()]
-        held = await self.holding.settled(lease, list(usable), whom, ready, carrier.number)
+        held = await self.holding.settled(lease, list(usable), whom, ready, carrier.number, now_ms)
         for i, (value, _) in usable.items():
             if i in held:
                 settled.append(held[i])

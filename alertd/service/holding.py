@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 
 from alertd import quiet
 from alertd.alerts import CHANNELS, KINDS, LedgerReason, State
-from alertd.clock import Clock
 from alertd.service.budget import Budget
 from alertd.service.messages import Ready
 from alertd.store.acks import Acks
@@ -26,42 +25,51 @@ ASK_AGAIN_MS = 30_000
 class Holding:
     """Settles what is held back."""
 
-    def __init__(self, acks: Acks, budget: Budget, clock: Clock) -> None:
+    def __init__(self, acks: Acks, budget: Budget) -> None:
         self._acks = acks
         self._budget = budget
-        self._clock = clock
 
     async def settled(
-        self, lease: Lease, indices: Sequence[int], people: Sequence[Subscriber], ready: Ready, carrier: int
+        self,
+        lease: Lease,
+        indices: Sequence[int],
+        people: Sequence[Subscriber],
+        ready: Ready,
+        carrier: int,
+        now_ms: int,
     ) -> Mapping[int, Settlement]:
-        """By index, the settlements of those rows of a lease that are not sent now; `people` are in the order of `indices`,
+        """By index, the settlements of those rows of a lease that are not sent now, at `now_ms`; `people` are in the order of `indices`,
         each with an address that may be used: the others cost nothing.
         """
         pays = self._budget.limits(lease.alike.channel)
         if not indices or not (ready.hushed or lease.alike.unheard or pays):
             return {}
-        found = {} if not ready.hushed else self._asleep(lease, indices, people, carrier)
+        found = {} if not ready.hushed else self._asleep(lease, indices, people, carrier, now_ms)
         if lease.alike.unheard:
             found |= await self._told(lease, indices, ready.seen_as)
         if pays:
-            found |= await self._unpaid(lease, [i for i in indices if i not in found], ready, carrier)
+            found |= await self._unpaid(lease, [i for i in indices if i not in found], ready, carrier, now_ms)
         return found
 
-    async def unsent(self, lease: Lease, ready: Ready, messages: int) -> None:
-        """So many of those that were not held did not go after all, and are not paid for."""
+    async def unsent(self, lease: Lease, ready: Ready, messages: int, then_ms: int) -> None:
+        """So many of those that were not held at `then_ms` did not go after all, and are not paid for."""
         if messages and self._budget.limits(lease.alike.channel):
-            await self._budget.take(ready.org, lease.alert_id, -messages, ready.prepared.cost)
+            await self._budget.take(ready.org, lease.alert_id, -messages, ready.prepared.cost, then_ms)
 
-    async def _unpaid(self, lease: Lease, indices: Sequence[int], ready: Ready, carrier: int) -> dict[int, Settlement]:
+    async def _unpaid(
+        self, lease: Lease, indices: Sequence[int], ready: Ready, carrier: int, now_ms: int
+    ) -> dict[int, Settlement]:
         """Queued until there may be more to spend; what a worker that died had taken counts as spent."""
-        paid = await self._budget.take(ready.org, lease.alert_id, len(indices), ready.prepared.cost) if indices else 0
+        if not indices:
+            return {}
+        paid = await self._budget.take(ready.org, lease.alert_id, len(indices), ready.prepared.cost, now_ms)
         return {i: _later(lease, i, LedgerReason.OVER_BUDGET, carrier, ASK_AGAIN_MS) for i in indices[paid:]}
 
     def _asleep(
-        self, lease: Lease, indices: Sequence[int], people: Sequence[Subscriber], carrier: int
+        self, lease: Lease, indices: Sequence[int], people: Sequence[Subscriber], carrier: int, now_ms: int
     ) -> dict[int, Settlement]:
         """Queued until their quiet hours end."""
-        now_ms, found = self._clock.now_ms(), dict[int, Settlement]()
+        found = dict[int, Settlement]()
         for i, person in zip(indices, people, strict=True):
             if person.quiet is None or person.time_zone is None:
                 continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -37,12 +37,24 @@ class Noon(SystemClock):
 
 
 NOON = Noon()
+DAY_MS = 24 * 3_600_000
 
 
-def limited(parts: Parts, store: Connection | None = None, **limits: Any) -> None:
+@dataclass
+class Midnight(Noon):
+    """It passes while the carrier is asked."""
+
+    sandbox: Sandbox
+
+    def now_ms(self) -> int:
+        return super().now_ms() + DAY_MS * bool(self.sandbox.sms.recorded.total)
+
+
+def limited(parts: Parts, store: Connection | None = None, clock: Noon = NOON, **limits: Any) -> None:
     """With these limits, wherever the budget is asked."""
+    parts.clock = clock
     budget = Budget(
-        Budgets(store or parts.db), parts.carriers, parts.renderer, parts.texts, BudgetSection(**limits), NOON
+        Budgets(store or parts.db), parts.carriers, parts.renderer, parts.texts, BudgetSection(**limits), clock
     )
     parts.budget = budget
     parts.approval._budget = budget
@@ -130,6 +142,21 @@ async def test_nothing_is_paid_for_who_cannot_be_sent_to(parts: Parts, sample: d
     assert await counts(parts, record, "sms") == {"accepted": 20, "suppressed": 10}
     spent, _ = await Budgets(parts.db).spent("default", record.id, NOON.now_ms())
     assert spent == 20 * each
+
+
+async def test_what_did_not_go_is_given_back_to_the_day_that_paid(
+    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+):
+    """Midnight comes while they are sent: the new day has what it may have, and not one SMS more."""
+    each = await segments(parts, sample)
+    sandbox.sms.recorded.clear()
+    limited(parts, clock=Midnight(sandbox), day_segments=1000 * each)
+    sandbox.sms.script.set(Rule("+34600000003", "bad-message", times=1))
+    record = await planned(parts, sample, **SMS)
+    await send(parts, record, "sms")
+    budgets = Budgets(parts.db)
+    assert await budgets.spent("default", record.id, NOON.now_ms()) == ((PEOPLE - 1) * each, (2 * PEOPLE - 1) * each)
+    assert await budgets.spent("default", record.id, NOON.now_ms() + DAY_MS) == ((PEOPLE - 1) * each, 0)
 
 
 class Leaving(Connection):

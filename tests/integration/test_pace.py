@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from alertd.alerts import State
 from alertd.app import Parts
 from alertd.documents import Policy, Target
 from alertd.service.planning import Planner
 from alertd.service.rings import paced_s, paces
 from alertd.store import keys
-from alertd.store.work_records import Alike, Pace, When, pack_ref
+from alertd.store.work_records import Alike, Pace, Settlement, When, pack_ref
 from channels.sandbox import Sandbox
 from tests.integration.acts import ANA, BEA, SEVILLA, counts, over, planned, register, send, submitted, yes
 
@@ -51,6 +52,28 @@ async def test_what_waited_through_a_pause_does_not_come_at_once(
         await send(parts, record)
         assert sandbox.push.recorded.total == told
         parts.db.skew_ms += MINUTE_MS
+
+
+async def test_no_number_of_batches_that_wait_for_their_pace_hides_a_retry(parts: Parts, sample: dict[str, Any]):
+    """All of them are due after an hour's pause, before the one message that is to be tried again."""
+    await register(parts, PEOPLE)
+    record = (await submitted(parts, sample)).record
+    await parts.approval.approve(record.id, BEA)
+    refs, paced = [pack_ref(number + 1, 0) for number in range(PEOPLE)], Alike(channel="push", language="es")
+    when = When(paces={0: Pace("all", 10)})
+    for cursor in range(600):
+        assert await parts.work.plan(record.id, cursor, cursor + 1, [(paced, refs[0])], last=False, when=when) == "ok"
+    other = Alike(channel="push", language="es", ring=1)
+    assert await parts.work.plan(record.id, 600, 601, [(other, refs[1])], last=True) == "ok"
+    first, lease = [await parts.work.lease(record.id, "push", b"") for _ in range(2)]
+    assert (first.rows, lease.rows) == ([0], [600])
+    await parts.work.gate(lease, [], [600], 1)
+    parts.db.skew_ms += 70 * MINUTE_MS
+    await parts.work.end(lease, [Settlement(600, State.QUEUED, 0, 1, delay_ms=1)], [])
+    parts.db.skew_ms += 1_000
+    assert [(await parts.work.lease(record.id, "push", b"")).rows for _ in range(2)] == [[1], [600]]
+    parts.db.skew_ms += 6_000
+    assert (await parts.work.lease(record.id, "push", b"")).rows == [2]
 
 
 async def test_all_channels_share_a_pace(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):

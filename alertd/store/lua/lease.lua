@@ -77,36 +77,49 @@ local function rows_of(version, batch)
   return numbers
 end
 
--- Whether the pace of a new batch allows it now; then it has had its turn. What waited through a pause does not come all at once.
-local function has_turn(version, batch)
+-- Nil where the pace of a new batch lets it go now, and then it has had its turn; else when its turn comes, after those put off before it.
+-- What waited through a pause does not come all at once.
+local function turn_of(version, batch, lines)
   local name, free, lasts = pace_of(chain, version, batch)
-  if not name then return true end
-  if free > now then return false end
-  redis.call('HSET', key(chain, 'version', version), 'turn:' .. name, string.format('%.3f', math.max(free, now - LATE_MS) + lasts))
-  return true
+  if not name then return nil end
+  if free <= now then
+    redis.call('HSET', key(chain, 'version', version), 'turn:' .. name, string.format('%.3f', math.max(free, now - LATE_MS) + lasts))
+    return nil
+  end
+  local line = version .. ' ' .. name
+  local turn = lines[line] or free
+  lines[line] = turn + lasts
+  return turn
 end
 
--- Of what is due, the first that is not a batch whose pace does not allow it yet.
-local function first_of(due)
-  for _, member in ipairs(due) do
-    local version, batch, what = string.match(member, '^([^/]+)/([^/]+)/(.*)$')
-    if what ~= WHOLE or has_turn(version, batch) then return member, version, batch end
-  end
+-- Of what is due, the first that may go, and a page of what is due with it. A batch whose turn has not come is put off until it does, so
+-- that no number of them hides a try.
+local function first_due(delayed)
+  local lines = {}
+  repeat
+    local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, 500)
+    for _, member in ipairs(due) do
+      local version, batch, what = string.match(member, '^([^/]+)/([^/]+)/(.*)$')
+      local turn = what == WHOLE and turn_of(version, batch, lines)
+      if not turn then return due, member, version, batch end
+      redis.call('ZADD', delayed, string.format('%.3f', turn), member)
+    end
+  until #due == 0
 end
 
 local function due_tries()
-  local due = redis.call('ZRANGEBYSCORE', key(chain, 'delayed', channel), '-inf', now, 'LIMIT', 0, 500)
-  local member, version, batch = first_of(due)
+  local delayed = key(chain, 'delayed', channel)
+  local due, member, version, batch = first_due(delayed)
   if not member then return nil end
   local prefix, numbers = version .. '/' .. batch .. '/', {}
   if member == prefix .. WHOLE then
-    redis.call('ZREM', key(chain, 'delayed', channel), member)
+    redis.call('ZREM', delayed, member)
     return version, batch, rows_of(version, batch), 'new'
   end
   for _, member in ipairs(due) do
     if string.sub(member, 1, #prefix) == prefix then
       numbers[#numbers + 1] = tonumber(string.sub(member, #prefix + 1))
-      redis.call('ZREM', key(chain, 'delayed', channel), member)
+      redis.call('ZREM', delayed, member)
     end
   end
   table.sort(numbers)
