@@ -63,7 +63,9 @@ class Metrics:
         )
         self.audience_seconds = self._histogram("audience_seconds", "Finding an audience")
         self.audience_people = self._histogram("audience_people", "People in an audience", buckets=_PEOPLE)
-        self.plan_seconds = self._histogram("plan_seconds", "Planning a whole audience", buckets=_LONG)
+        self.plan_seconds = self._histogram(
+            "plan_seconds", "From an alert's start until its whole audience is planned", buckets=_LONG
+        )
         self.http_request_seconds = self._histogram(
             "http_request_seconds", "Requests to the API", "route method status"
         )

@@ -69,6 +69,7 @@ class Outcome(NamedTuple):
 
 ACCEPTED = Outcome(Answer.ACCEPTED)
 WITHHELD = Outcome(Answer.WITHHELD)
+NOT_CONNECTED = Outcome(Answer.RETRY, Reason.CONNECTION)
 #: Our own fault, somewhere between the address and the answer: it may have been sent.
 FAULT = Outcome(Answer.UNKNOWN, Reason.FAULT)
 

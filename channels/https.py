@@ -18,12 +18,12 @@ from weakref import WeakSet
 
 import aiohappyeyeballs
 
-from channels.base import WITHHELD, MayWrite, Outcome
+from channels.base import NOT_CONNECTED, WITHHELD, MayWrite, Outcome
 from channels.http1 import Http1Connection
 from channels.http2 import Http2Connection
 from channels.http2_frames import STREAMS
 from channels.http2_head import encode_head
-from channels.posting import NOT_CONNECTED, UNTAKEN, Connection, Encoded, Post, PostSettings, Reply, Together
+from channels.posting import UNTAKEN, Connection, Encoded, Post, PostSettings, Reply, Together
 
 _log = logging.getLogger(__name__)
 

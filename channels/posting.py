@@ -17,7 +17,6 @@ from typing import Any, NamedTuple, Protocol
 from channels.base import WITHHELD, Answer, MayWrite, Outcome, Reason, Recipient
 from channels.http2_head import Head
 
-NOT_CONNECTED = Outcome(Answer.RETRY, Reason.CONNECTION)
 UNTAKEN = Outcome(
     Answer.RETRY, Reason.CONNECTION
 )  # the server says it has not looked at it: another connection may take it at once

@@ -10,11 +10,10 @@ from typing import Literal
 
 import aiosmtplib
 
-from channels.base import Answer, Outcome, Reason
+from channels.base import NOT_CONNECTED, Answer, Outcome, Reason
 from channels.hosts import is_this_machine
 from channels.mail_session import MailSession, session_over
 
-NOT_CONNECTED = Outcome(Answer.RETRY, Reason.CONNECTION)
 NOT_TRUSTED = Outcome(Answer.RETRY, Reason.CREDENTIALS)
 
 # Servers close an idle connection after 5 minutes (RFC 5321 4.5.3.2.7), some after much less; ours are not used after this long.

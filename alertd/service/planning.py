@@ -24,7 +24,7 @@ from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.frozen import Frozen
 from alertd.store.people import Absence, People
 from alertd.store.work import BATCH, Work
-from alertd.store.work_records import Alike, pack_ref
+from alertd.store.work_records import AT_ONCE, Alike, When, pack_ref
 from alertd.subscribers import AddressState, Place, Subscriber
 from geofences.inside import inside
 from geofences.tiles import position
@@ -45,8 +45,11 @@ async def _never() -> bool:
     return False
 
 
+#: References that have something in common.
+Group = tuple[Alike, bytes]
+
 #: From numbers of people and the ring of each to their references.
-Refer = Callable[[NDArray[np.uint64], NDArray[np.uint8]], Awaitable[list[tuple[Alike, bytes]]]]
+Refer = Callable[[NDArray[np.uint64], NDArray[np.uint8]], Awaitable[list[Group]]]
 
 
 class Planner:
@@ -94,21 +97,12 @@ class Planner:
     ) -> bool:
         # What a neighbour permits only goes on with the alert; any other update begins anew.
         since_ms = record.start - record.alerted if record.notify == Notify.NEWLY else 0
-        turn, cursor, when = rings.in_turn(alert, frozen.rings), record.cursor, rings.when(alert, since_ms)
-        while True:
-            size = self._first if cursor == 0 else self._rest
-            after = min(cursor + size, len(turn))
-            chunk = turn[cursor:after]
-            groups = await refer(frozen.numbers[chunk], frozen.rings[chunk])
-            last, batch = after == len(turn), FIRST_BATCH if cursor == 0 else BATCH
-            answer = await self._work.plan(record.id, cursor, after, groups, last=last, when=when, batch=batch)
-            if answer != "ok":
-                return False
-            if last:
-                return True
-            cursor = after
-            if await gives_way():
-                return False
+        turn = rings.in_turn(alert, frozen.rings)
+
+        async def groups(chunk: slice) -> list[Group]:
+            return await refer(frozen.numbers[turn[chunk]], frozen.rings[turn[chunk]])
+
+        return await self._append(record, len(turn), groups, gives_way, rings.when(alert, since_ms))
 
     async def _plan_notice(self, record: AlertRecord, alert: Alert, gives_way: GivesWay) -> bool:
         """The same of what follows an alert; not before what came before has arrived, or had the time to."""
@@ -117,13 +111,29 @@ class Planner:
         if not waited and (notices.replaces(record) or await notices.in_flight(self._work, earlier)):
             return False
         pairs = await notices.frozen(self._alerts, self._work, record, alert.channels)
-        languages, cursor = self._renderer.languages(alert), record.cursor
+        languages = self._renderer.languages(alert)
+
+        async def groups(chunk: slice) -> list[Group]:
+            found = await self._people.read_many(np.unique(pairs[chunk] >> np.uint64(3)))
+            return notices.references(found, pairs[chunk], languages)
+
+        return await self._append(record, len(pairs), groups, gives_way)
+
+    async def _append(
+        self,
+        record: AlertRecord,
+        total: int,
+        groups: Callable[[slice], Awaitable[list[Group]]],
+        gives_way: GivesWay,
+        when: When = AT_ONCE,
+    ) -> bool:
+        """Chunk by chunk from the cursor on. False where another appended meanwhile, the gate is closed, or it gives way."""
+        cursor = record.cursor
         while True:
-            after = min(cursor + self._rest, len(pairs))
-            chunk = pairs[cursor:after]
-            found = await self._people.read_many(np.unique(chunk >> np.uint64(3)))
-            groups, last = notices.references(found, chunk, languages), after == len(pairs)
-            if await self._work.plan(record.id, cursor, after, groups, last=last) != "ok":
+            size, batch = (self._first, FIRST_BATCH) if cursor == 0 else (self._rest, BATCH)
+            after = min(cursor + size, total)
+            found, last = await groups(slice(cursor, after)), after == total
+            if await self._work.plan(record.id, cursor, after, found, last=last, when=when, batch=batch) != "ok":
                 return False
             if last:
                 return True
@@ -141,7 +151,7 @@ class Planner:
     async def _updated(
         self, alert: Alert, belongs: Belongs, told: notices.Pairs, again: notices.Pairs,
         inside: NDArray[np.uint64], numbers: NDArray[np.uint64], in_rings: NDArray[np.uint8],
-    ) -> list[tuple[Alike, bytes]]:  # fmt: skip
+    ) -> list[Group]:  # fmt: skip
         """The references of some people of an update, given the ring of each. Whoever was told is told wherever they are."""
         people, languages, untold = await self._read(alert, numbers)
         ring_of = dict(zip(numbers.tolist(), in_rings.tolist(), strict=True))
@@ -155,7 +165,7 @@ class Planner:
 
     async def _groups(
         self, alert: Alert, belongs: Belongs, numbers: NDArray[np.uint64], in_rings: NDArray[np.uint8]
-    ) -> list[tuple[Alike, bytes]]:
+    ) -> list[Group]:
         """The references of some people of an audience, given the ring of each."""
         people, languages, untold = await self._read(alert, numbers)
         ring_of = dict(zip(numbers.tolist(), in_rings.tolist(), strict=True))
@@ -164,7 +174,7 @@ class Planner:
 
     async def _read(
         self, alert: Alert, numbers: NDArray[np.uint64]
-    ) -> tuple[list[Subscriber], Sequence[str], list[tuple[Alike, bytes]]]:
+    ) -> tuple[list[Subscriber], Sequence[str], list[Group]]:
         """Some people, the languages that the alert can be told in, and the references of those whose records cannot be read."""
         found, languages = await self._people.read_many(numbers), self._renderer.languages(alert)
         unreadable = np.array([one is Absence.UNREADABLE for one in found], bool)
@@ -228,7 +238,7 @@ class Belongs:
 def references(
     people: Iterable[Subscriber], channels: Sequence[str], languages: Sequence[str], ring_of: Mapping[int, int],
     *, escalates: bool = False,
-) -> list[tuple[Alike, bytes]]:  # fmt: skip
+) -> list[Group]:  # fmt: skip
     """The references of people, grouped by what a batch has in common; `ring_of` is by number of the person."""
     wanted = {CHANNELS.index(channel) for channel in channels}
     groups: dict[tuple[int, str, int, bool], list[bytes]] = {}
@@ -247,7 +257,7 @@ def references(
     ]
 
 
-def _untold(numbers: Sequence[int], channel: str, language: str) -> list[tuple[Alike, bytes]]:
+def _untold(numbers: Sequence[int], channel: str, language: str) -> list[Group]:
     """References for people whose records cannot be read, so that the ledger shows that somebody was not told."""
     refs = b"".join(pack_ref(number, 0) for number in numbers)
     return [(Alike(channel=channel, language=language), refs)] if refs else []

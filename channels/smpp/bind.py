@@ -9,13 +9,12 @@ import ssl
 from collections.abc import Callable, Hashable
 from typing import Final, cast
 
-from channels.base import Answer, Outcome, Reason
+from channels.base import NOT_CONNECTED, Answer, Outcome, Reason
 from channels.smpp.events import Answered, Bound, Delivered, Ended, Event, Role
 from channels.smpp.names import Command
 from channels.smpp.session import Phase, Session
 from channels.smpp.settings import SmppSettings
 
-NOT_CONNECTED: Final = Outcome(Answer.RETRY, Reason.CONNECTION)
 NOT_TRUSTED: Final = Outcome(Answer.RETRY, Reason.CREDENTIALS)
 
 #: A bind that lives this long was a good one: the next attempt after it begins with the short wait again.
