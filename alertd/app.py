@@ -73,6 +73,7 @@ from alertd.service.passkeys import Passkeys, RelyingParty
 from alertd.service.past import Past
 from alertd.service.permissions import Permissions
 from alertd.service.planning import Planner
+from alertd.service.plans import Plans
 from alertd.service.provider import Provider, guarded
 from alertd.service.publishing import Publishing
 from alertd.service.purging import Purging
@@ -371,7 +372,15 @@ class Parts:
         return Worker(
             alerts=self.alerts,
             work=self.work,
-            planner=Planner(self.alerts, self.people, self.work, self.renderer, self.clock),
+            plans=Plans(
+                alerts=self.alerts,
+                work=self.work,
+                planner=Planner(self.alerts, self.people, self.work, self.renderer, self.clock),
+                agenda=agenda,
+                steps=steps,
+                clock=self.clock,
+                metrics=self.metrics,
+            ),
             feeder=Feeder(
                 work=self.work,
                 dispatch=self._dispatch(binds),
@@ -404,7 +413,6 @@ class Parts:
             binds=binds,
             channels=channels,
             clock=self.clock,
-            metrics=self.metrics,
             settings=settings,
         )
 

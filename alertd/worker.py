@@ -9,14 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
-from alertd.alerts import AlertState
 from alertd.background import ended
 from alertd.clock import Clock
 from alertd.config import WorkerSection
 from alertd.ids import chain_of
-from alertd.metrics import Metrics
 from alertd.service.agenda import Agenda
 from alertd.service.binds import Binds
 from alertd.service.carrier_tests import CarrierTests
@@ -25,12 +22,12 @@ from alertd.service.ending import Ending
 from alertd.service.events import Events
 from alertd.service.feeder import Feeder
 from alertd.service.paging import Paging
-from alertd.service.planning import FIRST_CHUNK, Planner
+from alertd.service.plans import Plans
 from alertd.service.starting import Starting
 from alertd.service.steps import Steps
 from alertd.service.stopping import Stopping
 from alertd.service.webhook_delivery import WebhookDelivery
-from alertd.store.alerts import Alerts, PlanHead
+from alertd.store.alerts import Alerts
 from alertd.store.scripts import LEASE_MS
 from alertd.store.sweeper import Sweeper
 from alertd.store.work import Work
@@ -43,9 +40,6 @@ LISTEN_S = 0.1
 SWEEP_S = 3.0
 CLOSE_S = 60.0
 TEST_S = 0.5  # somebody waits for what a carrier answers to a test
-PLANNABLE = {AlertState.APPROVED, AlertState.SENDING}
-#: Batches of a channel that are ready to be sent are enough for most of a second.
-ENOUGH = 16
 TELL_S = 0.2  # what happened to an alert is told so soon
 
 
@@ -55,7 +49,7 @@ class Worker:
 
     alerts: Alerts
     work: Work
-    planner: Planner
+    plans: Plans
     feeder: Feeder
     agenda: Agenda
     steps: Steps
@@ -71,7 +65,6 @@ class Worker:
     binds: Binds
     channels: Sequence[str]
     clock: Clock
-    metrics: Metrics
     settings: WorkerSection
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -88,7 +81,7 @@ class Worker:
                 for name, step, every_s in (
                     ("look", self._look, poll_s),
                     ("obey", self.stopping.obey, LISTEN_S),
-                    ("plan", self._plan, poll_s),
+                    ("plan", self.plans.round, poll_s),
                     ("finish", self._finish, poll_s * 4),
                     ("expire", self._expire, EXPIRY_S),
                     ("start", self._start, EXPIRY_S),
@@ -123,48 +116,6 @@ class Worker:
     async def _look(self) -> None:
         live = await self.alerts.live()
         self.agenda.look(live, await self.alerts.versions(sorted(live)))
-
-    async def _plan(self) -> None:
-        """What is loud first, and of that what is told to fewest: they wait for a chunk of what is told to many, and no more. Those of one
-        chunk go in another order in each process, for two that plan the same do half as much.
-        """
-        unread, heads = self.agenda.unplanned(), list[PlanHead]()
-        for alert_id, head in zip(unread, await self.alerts.plan_heads(unread), strict=True):
-            if isinstance(head, Exception):
-                self.steps.failed("plan", head, alert_id)
-            elif head:
-                heads.append(head)
-        self.agenda.read(unread, heads)
-        todo = [head for head in heads if not head.planned and head.state in PLANNABLE]
-        todo.sort(key=lambda head: (not self.agenda.is_loud(head.id), max(head.people, FIRST_CHUNK), hash(head.id)))
-        waits = await self._ahead([head for head in todo if head.cursor])
-        await self.steps.each("plan", [head.id for head in todo if head.id not in waits], self._plan_one)
-
-    async def _ahead(self, begun: Sequence[PlanHead]) -> set[str]:
-        """Of alerts that are planned in part, those that have enough to send, where there are others to be told: their plan goes on
-        step by step until those are.
-        """
-        resting, waits = self.agenda.resting(begun), set[str]()
-        if resting and len(self.agenda.versions) > 1:
-            ready = await self.work.ready([head.id for head in resting])
-            waits = {head.id for head, batches in zip(resting, ready, strict=True) if batches >= ENOUGH}
-        self.agenda.step([head for head in begun if head.id not in waits])
-        return waits
-
-    async def _plan_one(self, alert_id: str) -> None:
-        record = await self.alerts.get(alert_id)
-        if record is None or record.planned:
-            return
-        if await self.planner.plan(record, partial(self._gives_way, alert_id)):
-            self.metrics.plan_seconds.observe((self.clock.now_ms() - record.start) / 1000)
-            self.agenda.planned(alert_id)
-
-    async def _gives_way(self, alert_id: str) -> bool:
-        """Whether the plan of an alert is to be left for another's, or has gone far enough where there are others to be told."""
-        self.agenda.begun(alert_id)
-        if self.agenda.has_unread():
-            return True
-        return len(self.agenda.versions) > 1 and (await self.work.ready([alert_id]))[0] >= ENOUGH
 
     async def _finish(self) -> None:
         live, versions = self.agenda.live, self.agenda.to_follow()

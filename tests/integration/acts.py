@@ -73,7 +73,7 @@ async def planned(parts: Parts, sample: dict[str, Any], **changes: Any) -> Alert
     """Submitted by Ana, approved by Bea, planned."""
     taken = await submitted(parts, sample, **changes)
     record = await parts.approval.approve(taken.record.id, BEA)
-    assert await parts.worker().planner.plan(record)
+    assert await parts.worker().plans.planner.plan(record)
     return record
 
 

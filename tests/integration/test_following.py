@@ -46,7 +46,7 @@ async def told(parts: Parts, followed: Followed, channels: tuple[str, ...] = ALL
     """Plans and sends the version that tells of a step; answers its counts."""
     assert followed.told_by is not None
     notice = await parts.alerts.get(followed.told_by)
-    assert await parts.worker().planner.plan(notice)
+    assert await parts.worker().plans.planner.plan(notice)
     chain = dataclasses.replace(notice, id=followed.record.id)
     for channel in channels:
         await send(parts, chain, channel)
@@ -227,7 +227,7 @@ async def test_a_notice_that_is_overtaken_is_told_no_more(parts: Parts, sample: 
     down = await parts.following.stand_down(record.id, ANA, "x")
     again = await parts.following.reopen(record.id, BEA, "x")
     assert await parts.alerts.state(down.told_by) is AlertState.SUPERSEDED
-    assert not await parts.worker().planner.plan(await parts.alerts.get(down.told_by))
+    assert not await parts.worker().plans.planner.plan(await parts.alerts.get(down.told_by))
     assert await told(parts, again, ("push",)) == {}
 
 
@@ -301,7 +301,7 @@ async def test_what_is_in_flight_is_waited_for(parts: Parts, sample: dict[str, A
     await parts.work.gate(lease, [], lease.rows, 1)
     done = await parts.following.close(record.id, ANA, "x")
     notice = await parts.alerts.get(done.told_by)
-    planner = parts.worker().planner
+    planner = parts.worker().plans.planner
     assert not await planner.plan(notice)
     assert await planner.plan(dataclasses.replace(notice, start=notice.start - SETTLE_MS))
     assert (await parts.work.counts(notice.id))["push"]["queued"] == 20

@@ -116,7 +116,7 @@ async def test_the_table_has_every_key_and_no_other(parts: Parts, sample: dict[s
     await parts.following.stand_down(record.id, ANA, "reason")
     seen |= await held(parts)
     again = await parts.following.reopen(record.id, BEA, "reason")
-    assert await parts.worker().planner.plan(await parts.alerts.get(again.told_by))
+    assert await parts.worker().plans.planner.plan(await parts.alerts.get(again.told_by))
     lease = await parts.work.lease(record.id, "push", b"")
     seen |= await held(parts)
     await parts.work.end(lease, [], lease.rows)

@@ -80,7 +80,7 @@ async def cap(reader: Any, url: str) -> Message:
 async def over_and_told(parts: Parts, notice: str) -> None:
     """A version that tells of a step has told all."""
     record = await parts.alerts.get(notice)
-    await parts.worker().planner.plan(record)
+    await parts.worker().plans.planner.plan(record)
     await send(parts, record)
     assert await parts.work.finish(notice) == "done"
 

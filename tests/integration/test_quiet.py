@@ -97,7 +97,7 @@ async def test_only_the_newest_version_is_told_in_the_morning(parts: Parts, sand
     update = await parts.approval.approve(taken.record.id, BEA)
     assert await over(parts, await parts.alerts.get(record.id))
     pass_time(parts, 60_000)
-    assert await parts.worker().planner.plan(update)
+    assert await parts.worker().plans.planner.plan(update)
     await send(parts, record)
     assert await counts(parts, record) == {"accepted": 20, "cancelled": 10}
     assert await counts(parts, update) == {"accepted": 20, "queued": 10}
@@ -131,7 +131,7 @@ async def test_the_end_of_an_alert_leaves_no_name_on_a_sleeper_s_phone(
     followed = await parts.following.stand_down(loud.id, ANA, "found")
     pass_time(parts, 60_000)
     notice = await parts.alerts.get(followed.told_by)
-    assert await parts.worker().planner.plan(notice)
+    assert await parts.worker().plans.planner.plan(notice)
     await send(parts, loud)
     assert await counts(parts, notice) == {"accepted": 30}
 

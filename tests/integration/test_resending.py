@@ -89,7 +89,7 @@ async def resent(parts: Parts, version: str) -> int:
 async def half_told(parts: Parts, done: Followed) -> str:
     """The version that tells of a step, as if the moment that it waits were over: ten are told, and ten refused."""
     notice = await parts.alerts.get(done.told_by)
-    assert await parts.worker().planner.plan(replace(notice, start=notice.start - SETTLE_MS))
+    assert await parts.worker().plans.planner.plan(replace(notice, start=notice.start - SETTLE_MS))
     await send(parts, done.record)
     assert await over(parts, notice)
     assert await counts(parts, notice) == {"accepted": 10, "failed": 10}

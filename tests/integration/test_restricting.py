@@ -78,7 +78,7 @@ async def test_who_was_told_gets_it_in_its_place_without_a_sound(parts: Parts, s
     done = await parts.revising.restrict(record.id, ANA, "x")
     assert done.record.state is AlertState.SENT
     notice = await parts.alerts.get(done.told_by)
-    planner = parts.worker().planner
+    planner = parts.worker().plans.planner
     assert not await planner.plan(notice)
     assert await planner.plan(await replacement(parts, done.told_by))
     await send(parts, record, "push")
@@ -111,7 +111,7 @@ async def test_of_one_that_is_stood_down_nobody_hears(parts: Parts, sample: dict
     done = await parts.revising.restrict(record.id, ANA, "x")
     assert (done.record.state, done.told_by) == (AlertState.STOOD_DOWN, None)
     assert await parts.alerts.state(down.told_by) is AlertState.APPROVED
-    assert await parts.worker().planner.plan(await parts.alerts.get(down.told_by))
+    assert await parts.worker().plans.planner.plan(await parts.alerts.get(down.told_by))
     await send(parts, record)
     again = await parts.following.reopen(record.id, BEA, "x")
     assert "Luc" not in await said(parts, again.told_by)

@@ -73,14 +73,14 @@ async def test_it_is_told_when_its_time_has_come_to_whoever_is_there(
     assert (record.state, record.approver, record.start) == (AlertState.SCHEDULED, BEA.subject, 0)
     clock.passes(1.9)
     assert await tick(parts, clock) == []
-    assert not await parts.worker().planner.plan(await parts.alerts.get(record.id))
+    assert not await parts.worker().plans.planner.plan(await parts.alerts.get(record.id))
     await parts.registry.forget("p0")
     await register(parts, 1, first=PEOPLE)
     clock.passes(0.2)
     assert await tick(parts, clock) == [record.id]
     started = await parts.alerts.get(record.id)
     assert (started.state, started.approver, started.people) == (AlertState.APPROVED, BEA.subject, PEOPLE)
-    assert await parts.worker().planner.plan(started)
+    assert await parts.worker().plans.planner.plan(started)
     await send(parts, started)
     assert (await parts.work.counts(record.id))["push"]["accepted"] == PEOPLE
     assert await tick(parts, clock) == []

@@ -195,7 +195,7 @@ async def test_a_worker_that_hears_nothing_sends_nothing(parts: Parts, sample: d
     record = await planned(parts, sample)
     worker = parts.worker()
     await worker._look()
-    await worker._plan()
+    await worker.plans.round()
     await parts.stopping.obey()
     assert await worker.feeder.leases("push", 1, loud=False) or await worker.feeder.leases("push", 1, loud=True)
     parts.stopping._heard -= 0.6

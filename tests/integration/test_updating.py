@@ -64,7 +64,7 @@ async def updated(
 
 
 async def plan(parts: Parts, update: AlertRecord) -> None:
-    assert await parts.worker().planner.plan(dataclasses.replace(update, start=update.start - SETTLE_MS))
+    assert await parts.worker().plans.planner.plan(dataclasses.replace(update, start=update.start - SETTLE_MS))
 
 
 async def in_cadiz(parts: Parts, count: int, first: int = 100) -> None:
@@ -187,7 +187,7 @@ async def test_what_is_in_flight_is_waited_for(parts: Parts, sample: dict[str, A
     await parts.work.gate(lease, [], lease.rows, 1)
     taken = await proposed(parts, record, sample)
     update = await parts.approval.approve(taken.record.id, BEA)
-    assert not await parts.worker().planner.plan(update)
+    assert not await parts.worker().plans.planner.plan(update)
     await plan(parts, update)
     assert (await parts.work.lease(record.id, "push", b"")).alike.again
 
@@ -201,7 +201,7 @@ async def test_a_crash_in_the_middle_of_planning_loses_nobody(parts: Parts, sand
     dies = Planner(parts.alerts, parts.people, parts.work, parts.renderer, parts.clock, chunks=(25, 25))
     assert not await dies.plan(update, yes)
     await send(parts, record)
-    assert await parts.worker().planner.plan(await parts.alerts.get(update.id))
+    assert await parts.worker().plans.planner.plan(await parts.alerts.get(update.id))
     await send(parts, record)
     assert await counts(parts, update) == {"accepted": 120}
     assert len(set(got(sandbox, update.id))) == 120
@@ -391,7 +391,7 @@ async def test_an_update_before_anybody_is_planned_tells_them_all_for_the_first_
     await register(parts, 20)
     first = await parts.approval.approve((await submitted(parts, sample)).record.id, BEA)
     update = await updated(parts, first, sample, Notify.NONE)
-    assert not await parts.worker().planner.plan(first)
+    assert not await parts.worker().plans.planner.plan(first)
     await send(parts, first)
     assert await counts(parts, update) == {"accepted": 20}
     assert await over(parts, first)
@@ -404,7 +404,7 @@ async def test_an_exercise_is_updated_at_once_and_said_again_it_is_the_same(part
     await register(parts, 20, tester=True)
     taken = await submitted(parts, sample, status="Exercise")
     record = await parts.approval.begin(taken.record, ANA)
-    assert await parts.worker().planner.plan(record)
+    assert await parts.worker().plans.planner.plan(record)
     update = (await proposed(parts, record, sample, status="Exercise")).record
     assert update.state is AlertState.APPROVED
     alert = alert_of(sample, target=WIDER, status="Exercise")

@@ -21,11 +21,11 @@ from alertd.rendering import Renderer
 from alertd.resources import templates_dir
 from alertd.service.carriers import Carriers
 from alertd.service.planning import Planner
+from alertd.service.plans import ENOUGH
 from alertd.store import keys
 from alertd.store.alerts import Alerts
 from alertd.store.connection import StoreUnavailableError
 from alertd.store.people import People
-from alertd.worker import ENOUGH
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.integration.acts import BEA, CADIZ, counts, planned, register, send, submitted
@@ -175,12 +175,12 @@ async def test_a_small_loud_alert_does_not_wait_for_the_plan_of_a_big_one(parts:
         await worker._look()
 
     reading = Reading(parts, small_is_approved)
-    worker.planner = Planner(parts.alerts, reading, parts.work, parts.renderer, parts.clock, chunks=(25, 25))
+    worker.plans.planner = Planner(parts.alerts, reading, parts.work, parts.renderer, parts.clock, chunks=(25, 25))
     big = await approved(parts, sample, level="child-alert")
     await worker._look()
-    await worker._plan()  # the big one gives way
+    await worker.plans.round()  # the big one gives way
     assert not (await parts.alerts.get(big)).planned
-    await worker._plan()
+    await worker.plans.round()
     planned_at = [
         await parts.db.execute("HGET", keys.of_chain(one, "version", one), "planned_at") for one in (small, big)
     ]
@@ -224,18 +224,18 @@ async def test_a_plan_that_is_far_ahead_leaves_the_process_to_others(parts: Part
     await approved(parts, sample, level="child-alert", target={"circles": [{"center": CADIZ, "radius_km": 5}]})
     big = await approved(parts, sample, level="child-alert")
     worker = parts.worker()
-    worker.planner = Planner(parts.alerts, parts.people, parts.work, parts.renderer, parts.clock, chunks=(25, 25))
+    worker.plans.planner = Planner(parts.alerts, parts.people, parts.work, parts.renderer, parts.clock, chunks=(25, 25))
     await worker._look()
-    await worker._plan()
+    await worker.plans.round()
     assert await parts.work.ready([big]) == [ENOUGH]
     worker.agenda._stepped[big] = parts.clock.monotonic()
-    await worker._plan()
+    await worker.plans.round()
     assert await parts.work.ready([big]) == [ENOUGH]
     assert await parts.work.lease(big, "push", b"")  # one of them is sent
-    await worker._plan()
+    await worker.plans.round()
     assert await parts.work.ready([big]) == [ENOUGH]
     worker.agenda.versions = [big]
-    await worker._plan()
+    await worker.plans.round()
     assert (await parts.alerts.get(big)).planned
 
 
@@ -256,12 +256,12 @@ async def test_what_is_not_planned_yet_takes_no_lane_from_others(parts: Parts, s
     await register(parts, 400)
     big, waits = [await approved(parts, sample, level="child-alert") for _ in range(2)]
     worker = parts.worker()
-    worker.planner = Waiting(parts, waits)
+    worker.plans.planner = Waiting(parts, waits)
     await worker._look()
     await parts.stopping.obey()
     leases = []
     for free in (4, 3, 2, 1):
-        await worker._plan()
+        await worker.plans.round()
         leases += await worker.feeder.leases("push", free, loud=True)
     assert [lease.alert_id for lease in leases] == [big] * 4
 
@@ -272,7 +272,7 @@ async def test_a_plan_that_went_with_a_master_is_made_again(parts: Parts, sandbo
     alert_id = await approved(parts, sample)
     worker = parts.worker()
     await worker._look()
-    await worker._plan()
+    await worker.plans.round()
     assert (await parts.alerts.get(alert_id)).planned
     version, *rest = (
         keys.of_chain(alert_id, part, alert_id) for part in ("version", "ledger", "refs", "counts", "batches")
@@ -285,7 +285,7 @@ async def test_a_plan_that_went_with_a_master_is_made_again(parts: Parts, sandbo
 
     await worker.steps.tried("away", away)
     await worker._look()
-    await worker._plan()
+    await worker.plans.round()
     assert (await parts.alerts.get(alert_id)).planned
     assert await counts(parts, await parts.alerts.get(alert_id)) == {"queued": 25}
 

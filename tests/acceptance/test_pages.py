@@ -1,4 +1,4 @@
-"""The README says what is true: its calls run word for word, its configuration loads, its links lead somewhere."""
+"""The README and the pages beside it say what is true: their calls run word for word, their configuration loads, their links lead somewhere."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from tests.acceptance.conftest import Served
 from tests.pictures import drawn, written
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+#: Those with calls, in the order in which somebody goes on with them in one shell.
+WALK = [ROOT / name for name in ("README.md", "ops/api.md", "ops/organisations.md", "ops/carriers.md")]
+PAGES = [page for page in ROOT.rglob("*.md") if page.relative_to(ROOT).parts[0][0] != "."]
 #: Between the outputs of two blocks; no answer holds it.
 SEPARATOR = "\x1e"
 #: What differs each time, wherever it stands in a text: ids of alerts, photos, events and webhooks, times, secrets, ids of requests and of keys.
@@ -40,8 +42,9 @@ class Block:
 
 
 def blocks(language: str) -> list[Block]:
-    """The README's blocks of one language, in order."""
-    found = re.findall(r"^```(\w+)\n(.*?)^```\n(?:```(json|text)\n(.*?)^```\n)?", README, re.DOTALL | re.MULTILINE)
+    """The blocks of one language, in order."""
+    text = "".join(page.read_text(encoding="utf-8") for page in (*WALK, ROOT / "ops" / "operations.md"))
+    found = re.findall(r"^```(\w+)\n(.*?)^```\n(?:```(json|text)\n(.*?)^```\n)?", text, re.DOTALL | re.MULTILINE)
     return [Block(name, text, answer, kind) for name, text, kind, answer in found if name == language]
 
 
@@ -49,7 +52,7 @@ def blocks(language: str) -> list[Block]:
 def outputs(served: Served, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """What each `sh` block printed, run in order in one shell."""
     script = f"\nprintf '{SEPARATOR}'\n".join(block.text for block in blocks("sh"))
-    environment = {**os.environ, "URL": served.url, "KEY": served.key, "DATA": str(served.directory)}
+    environment = {**os.environ, "ALERTD_URL": served.url, "ALERTD_KEY": served.key, "DATA": str(served.directory)}
     folder = tmp_path_factory.mktemp("shell")
     (folder / "lucia.jpg").write_bytes(written(drawn(1200, 1600)))
     done = subprocess.run(
@@ -67,7 +70,7 @@ def outputs(served: Served, tmp_path_factory: pytest.TempPathFactory) -> list[st
     return done.stdout.split(SEPARATOR)
 
 
-def test_calls_answer_as_the_readme_shows(outputs: list[str]):
+def test_calls_answer_as_the_pages_show(outputs: list[str]):
     """Each call answers what is shown: the same keys and words; ids, times and keys may differ, and numbers in value."""
     shown = blocks("sh")
     assert len(outputs) == len(shown) > 10
@@ -79,7 +82,7 @@ def test_calls_answer_as_the_readme_shows(outputs: list[str]):
     assert not wrong, "\n\n".join(wrong)
 
 
-def test_configuration_in_the_readme_is_accepted(tmp_path: Path):
+def test_configuration_that_is_shown_is_accepted(tmp_path: Path):
     """Every TOML block loads, and every kind of carrier is shown."""
     (tmp_path / "secret").write_text("secret\n")
     texts = [re.sub(r'(?<=_file = )"[^"]*"', f'"{tmp_path}/secret"', block.text) for block in blocks("toml")]
@@ -91,24 +94,36 @@ def test_configuration_in_the_readme_is_accepted(tmp_path: Path):
     assert kinds == set(config.CARRIERS)
 
 
-def test_links_of_the_readme_lead_to_files_that_are_there():
-    """No link within the repository is broken, and every heading that is linked to exists."""
-    links = re.findall(r"\]\(([^)\s]+)\)", README)
-    headings = {title.lower().replace(" ", "-") for title in re.findall(r"^#+ (.+)$", README, re.MULTILINE)}
-    broken = [link for link in links if link[0] == "#" and link[1:] not in headings]
-    broken += [link for link in links if link[0] != "#" and "://" not in link and not (ROOT / link).exists()]
-    assert len(links) > 20
+def test_links_lead_to_files_and_headings_that_are_there():
+    """No link within the repository is broken, whichever page it is on."""
+    broken, links = list[str](), 0
+    for page in PAGES:
+        for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+            if "://" in link:
+                continue
+            links += 1
+            path, _, heading = link.partition("#")
+            target = page.parent / path if path else page
+            if not target.exists() or (heading and heading not in headings(target)):
+                broken.append(f"{page.relative_to(ROOT)}: {link}")
+    assert links > 100
     assert not broken
 
 
-def test_metrics_that_the_readme_names_are_served(served: Served, outputs: list[str]):
-    """Every metric in the README is a family of /metrics or /metrics/fleet."""
+def headings(page: Path) -> set[str]:
+    """What links call the headings of a page."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_metrics_that_are_named_are_served(served: Served, outputs: list[str]):
+    """Every metric on a page is a family of /metrics or /metrics/fleet."""
     assert outputs  # the walk is over, so that every series has had its chance
     served_text = "".join(
         urllib.request.urlopen(served.url + path, timeout=30).read().decode() for path in ("/metrics", "/metrics/fleet")
     )
     families = set(re.findall(r"^# TYPE (\S+)", served_text, re.MULTILINE))
-    named = set(re.findall(r"`(alertd_[a-z_]+)`", README))
+    named = {name for page in PAGES for name in re.findall(r"`(alertd_[a-z_]+)`", page.read_text(encoding="utf-8"))}
     assert named
     assert named <= families
 
