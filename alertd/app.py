@@ -469,7 +469,7 @@ async def opened(
     async with AsyncExitStack() as stack:
         db = Connection(redis, codec, replicas_required=settings.store.replicas_required)
         stack.push_async_callback(db.nodes.close)
-        await open_store(db)
+        await open_store(db, sandbox=settings.store.sandbox)
         clock = StoreClock(db)
         await stack.enter_async_context(clock.kept())
         limits = Limits(db)

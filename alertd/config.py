@@ -70,6 +70,7 @@ class StoreSection(Section):
     master_key: SecretStr | None = None
     hash_key: SecretStr | None = None
     tombstones: Path | None = None
+    sandbox: bool = False
 
     @property
     def tombstones_file(self) -> Path:

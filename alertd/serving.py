@@ -66,9 +66,10 @@ async def _all(life: Life, settings: Settings, sample_people: int | None) -> Non
         if sample_people is not None:
             carriers = await stack.enter_async_context(sandbox_of(settings, environment))
             environment["ALERTD_CARRIERS"] = json.dumps(carriers)  # instead of those of the file
-            environment["ALERTD_WEBHOOKS__LOOPBACK"] = "true"
-            webhooks = {**settings.webhooks.model_dump(), "loopback": True}
-            settings = Settings.model_validate({**settings.model_dump(), "carriers": carriers, "webhooks": webhooks})
+            environment["ALERTD_WEBHOOKS__LOOPBACK"] = environment["ALERTD_STORE__SANDBOX"] = "true"
+            own = settings.model_dump()
+            changed = {"webhooks": {**own["webhooks"], "loopback": True}, "store": {**own["store"], "sandbox": True}}
+            settings = Settings.model_validate({**own, "carriers": carriers, **changed})
         parts = await stack.enter_async_context(parts_of(settings, store))
         await _settle_restored(parts, settings)
         await load_sample_people(parts, sample_people or 0)

@@ -167,6 +167,8 @@ def announce(url: str, key: str | None, sign_in: str | None, minutes: int) -> No
     sys.stdout.write(f"alertd listens on {url}\n")
     if key:
         sys.stdout.write(f"The administrator's key, told this once; to use it: export ALERTD_KEY={key}\n")
+    else:
+        sys.stdout.write("The administrator's key was told at the first start of this store, and is told no more.\n")
     if sign_in:
         sys.stdout.write(f"To sign in as administrator, once and within {minutes} minutes: {sign_in}\n")
     sys.stdout.flush()

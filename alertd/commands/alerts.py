@@ -123,7 +123,9 @@ def approve(
     client = common(ctx).client()
     said = {"people": people, "plates": plate, "overspend": overspend}
     body = {name: value for name, value in said.items() if value is not None}
-    _decided(client, alert_id, "approve", body, seen, as_json=as_json)
+    alert = _decided(client, alert_id, "approve", body, seen, as_json=as_json)
+    if alert["approved"] and not as_json:  # who says it again sees that it is as it was
+        tell(f"{alert['approver']} approved it at {alert['approved']}.")
     if watch:
         follow(client, alert_id, as_json=as_json)
 
@@ -314,14 +316,15 @@ def _notify(*, silent: bool) -> str:
     return "none" if silent else "full"
 
 
-def _decided(client: Client, alert_id: str, step: str, body: Any, seen: int | None, *, as_json: bool) -> None:
-    alert = client.post(f"{_path(alert_id)}/{step}", body, version=seen)
+def _decided(client: Client, alert_id: str, step: str, body: Any, seen: int | None, *, as_json: bool) -> dict[str, Any]:
+    alert: dict[str, Any] = client.post(f"{_path(alert_id)}/{step}", body, version=seen)
     if as_json:
         tell_json(alert)
-        return
+        return alert
     tell(f"Alert {alert['id']} is {alert['state']}: {shown(alert['people'])} people.")
     if alert.get("notice"):
         tell(alert["notice"])
+    return alert
 
 
 def _path(alert_id: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -85,5 +86,9 @@ def shown(value: Any) -> str:
 
 
 def harmless(text: str) -> str:
-    """Without the characters that would steer a terminal."""
-    return "".join(char for char in text if char.isprintable() or char in "\n\t")
+    """Without the characters that would steer a terminal; a space that breaks no line is a space there."""
+    return "".join(" " if unicodedata.category(char) == "Zs" else char for char in text if _is_shown(char))
+
+
+def _is_shown(char: str) -> bool:
+    return char.isprintable() or char in "\n\t" or unicodedata.category(char) == "Zs"

@@ -130,7 +130,7 @@ class Approval:
     ) -> AlertRecord:
         """Freeze the audience and open the gate, or have that done when the alert is to start. `people` is the count the approver saw, by default the one at submission,
         `plates` are those of its vehicles, typed anew, `overspend` is why it may cost more than the budget, and `rev` is the revision. The
-        same person may say it twice.
+        same person may say it twice of what they approved, or of how it stands now; of another revision they hear that it is not that.
 
         Raises Problem: same-person, protection-review-required, invalid-request for other plates, outside-jurisdiction,
         audience-too-small, audience-changed (with both counts), over-budget, expired, approval-stale, precondition-failed; not-allowed
@@ -139,9 +139,10 @@ class Approval:
         record = await self.get(alert_id, who)
         if overspend and not who.may(OVERSPEND):
             raise Problem("not-allowed", f"To exceed the budget a key needs the scope {OVERSPEND}.", scope=OVERSPEND)
-        if overspend and _is_approved(record, who):
-            await self._budget.free(record)
         if _is_approved(record, who):
+            check_revision(record, None if rev == record.approved_rev or not record.approved_rev else rev)
+            if overspend:
+                await self._budget.free(record)
             return record
         if record.status == Status.ACTUAL:
             check_second_person(record, who)
@@ -195,7 +196,7 @@ class Approval:
         await self._alerts.note_start(record)
         done, old = await self._alerts.step(
             record.id, AlertState.SCHEDULED, rev=record.rev, by=who.subject, approver=who.subject,
-            approver_key=who.key_id, seen=str(people),
+            approver_key=who.key_id, approved_rev=str(record.rev), seen=str(people),
         )  # fmt: skip
         now = await self.get(record.id, who)
         if not done and not _is_approved(now, who):
@@ -246,6 +247,7 @@ class Approval:
         await self._permits.note(asked, record.id, self._clock.now_ms())
         return await self._alerts.approve(
             record.id, frozen.numbers, who.subject, rings=frozen.rings, rev=record.rev,
+            approved_rev=record.approved_rev if record.state is AlertState.SCHEDULED else record.rev,
             sent_by=(record.key, who.key_id), asked=asked, **alone,
         )  # fmt: skip
 

@@ -32,6 +32,7 @@ class AlertRecord:
     seen: int  # people in the area when it was submitted
     people: int = 0  # people in the frozen audience
     approver: str = ""
+    approved_rev: int = 0  # the revision that the approver looked at; 0 where nobody knows it any more
     approver_key: str = ""  # of what is to start later: the key it was approved with
     starts: int = 0  # when it is to start; 0 for as soon as it is approved
     start: int = 0  # ledger times count from here
@@ -168,6 +169,7 @@ NUMBERS = (
     "broken",
     "reviewed",
     "starts",
+    "approved_rev",
 )
 TEXTS = (
     "org",

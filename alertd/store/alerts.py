@@ -221,19 +221,20 @@ class Alerts:
         *,
         rings: Rings | None = None,
         rev: int | None = None,
+        approved_rev: int = 0,
         sent_by: Iterable[str] = (),
         asked: Iterable[str] = (),
         **alone: str,
     ) -> tuple[bool, str]:
         """Freeze the audience, with the ring of each, and open the gate, durably, if the alert still is of the revision `rev`
-        that was seen; the neighbours `asked` are told so. `alone` are fields of an alert that its author approves, `why` among them.
+        that was seen, and its approver looked at `approved_rev`; the neighbours `asked` are told so. `alone` are fields of an alert that its author approves, `why` among them.
 
         Answers whether it was done, and the state it had ('expired' or 'changed' where that is why not).
         """
         chain = chain_of(alert_id)
         await self.enliven(alert_id)  # before the state, so that no crash hides it
         seals = self._seals(alert_id, await self._box_of(alert_id) if alone else None)
-        fields = {"approver": approver, **alone}
+        fields = {"approver": approver, "approved_rev": str(approved_rev), **alone}
         done, old = await self._db.run_durably(
             "approve",
             [keys.chain(chain)],

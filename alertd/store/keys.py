@@ -128,6 +128,7 @@ TABLE = (
     Kind("{x:<shard>}:starts", "zset", "alert that is approved and to start later -> ms it is to", "alerts", "an entry when it has started, or is not to any more"),
     Kind("{m}:schema", "string", "version of what is stored", "connection", KEPT),
     Kind("{m}:key-check", "string", "tells wrong keys", "connection", KEPT),
+    Kind("{m}:sandbox", "string", "1 for a store for trials", "schema", KEPT),
     Kind("{m}:counters", "hash", "last subscriber, carrier and drawn region numbers, living subscribers, changes of drawn regions, the time of an app's acknowledgement", "people limits draw.lua acks", KEPT),
     Kind("{m}:purges", "hash", "cases purged; of these, those after which the append-only file was rewritten", "cases rewrite", KEPT),
     Kind("{m}:organisations", "set", "organisations that something was written of", "organisations", KEPT),
@@ -167,6 +168,7 @@ SUBSCRIBERS_PER_TAG = 512  # contiguous numbers share a slot, so a sorted batch 
 SCHEMA = "{m}:schema"
 COUNTERS = "{m}:counters"
 KEY_CHECK = "{m}:key-check"
+SANDBOX = "{m}:sandbox"
 CARRIERS = "{m}:carriers"
 CARRIER_TESTS = "{m}:carrier-tests"
 DRAWN = "{m}:drawn"

@@ -10,17 +10,26 @@ from alertd.store.connection import Connection, StoreRefusedError
 SCHEMA_VERSION = 3
 #: The oldest that is read. Data of 1 has names of staff and ids of cases in clear; no release wrote it.
 OLDEST_SCHEMA = 2
+A_SANDBOX = (
+    "the store is a sandbox's, with sample people whose numbers may be somebody's: start it with --sandbox, or use another "
+    "(store.directory, store.url)"
+)
+NO_SANDBOX = (
+    "the store is no sandbox's: what is sent there would count as sent and reach nobody. Give the sandbox a store of its own "
+    "(store.directory, store.url)"
+)
 UPGRADED_AT_ONCE = 1_000  # groups of cells, of the tens of thousands that a world has
 
 
-async def open_store(connection: Connection) -> None:
-    """Check that this store may be used by this program with these keys, and mark a new one. What an earlier alertd stored is
-    brought to the present schema before anything is read of it. Raises StoreRefusedError and StoreUnavailableError.
+async def open_store(connection: Connection, *, sandbox: bool = False) -> None:
+    """Check that this store may be used by this program with these keys, for a `sandbox` or for none, and mark a new one. What an earlier
+    alertd stored is brought to the present schema before anything is read of it. Raises StoreRefusedError and StoreUnavailableError.
     """
     await connection.meet()
-    found, check = await connection.execute("MGET", keys.SCHEMA, keys.KEY_CHECK)
+    found, check, is_sandbox = await connection.execute("MGET", keys.SCHEMA, keys.KEY_CHECK, keys.SANDBOX)
     if found is None:
-        await connection.execute("MSET", keys.SCHEMA, SCHEMA_VERSION, keys.KEY_CHECK, connection.codec.check_value)
+        check = connection.codec.check_value
+        await connection.execute("MSET", keys.SCHEMA, SCHEMA_VERSION, keys.KEY_CHECK, check, keys.SANDBOX, int(sandbox))
         return
     if int(found) > SCHEMA_VERSION:
         raise StoreRefusedError(
@@ -32,6 +41,8 @@ async def open_store(connection: Connection) -> None:
         )
     if check.decode() != connection.codec.check_value:
         raise StoreRefusedError("the store was made with other keys: give the master and hashing keys it was made with")
+    if (is_sandbox == b"1") != sandbox:
+        raise StoreRefusedError(NO_SANDBOX if sandbox else A_SANDBOX)
     await _upgrade(connection)
     if int(found) < SCHEMA_VERSION:
         await connection.execute("SET", keys.SCHEMA, SCHEMA_VERSION)

@@ -58,7 +58,7 @@ class Updates:
             sources_of(AlertState.APPROVED), update.rev, pack_audience(audience.numbers, audience.rings),
             len(audience.numbers), self._db.skew_ms, " ".join(sent_by), " ".join(asked),
             len(of_alert), *of_alert,
-            "approver", (await self._seals(update)).seal("approver", approver),
+            "approver", (await self._seals(update)).seal("approver", approver), "approved_rev", update.rev,
         )  # fmt: skip
         if done:
             await self._alerts.enliven(alert.id)  # again, as where an alert is approved

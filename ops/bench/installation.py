@@ -154,6 +154,7 @@ async def installed(
     async with AsyncExitStack() as stack:
         ends = await stack.enter_async_context(carriers(data / "carriers"))
         environment["ALERTD_CARRIERS"] = json.dumps(with_rates(rates, sandbox_carriers(ends)))
+        environment["ALERTD_STORE__SANDBOX"] = "true"
         session = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)))
         made = Installation(
             directory=directory,

@@ -20,7 +20,9 @@ from tests.pictures import drawn, written
 
 ROOT = Path(__file__).parents[2]
 #: Those with calls, in the order in which somebody goes on with them in one shell.
-WALK = [ROOT / name for name in ("README.md", "ops/api.md", "ops/organisations.md", "ops/carriers.md")]
+WALK = [
+    ROOT / name for name in ("README.md", "ops/api.md", "ops/organisations.md", "ops/carriers.md", "ops/operations.md")
+]
 PAGES = [page for page in ROOT.rglob("*.md") if page.relative_to(ROOT).parts[0][0] != "."]
 #: Between the outputs of two blocks; no answer holds it.
 SEPARATOR = "\x1e"
@@ -43,7 +45,7 @@ class Block:
 
 def blocks(language: str) -> list[Block]:
     """The blocks of one language, in order."""
-    text = "".join(page.read_text(encoding="utf-8") for page in (*WALK, ROOT / "ops" / "operations.md"))
+    text = "".join(page.read_text(encoding="utf-8") for page in WALK)
     found = re.findall(r"^```(\w+)\n(.*?)^```\n(?:```(json|text)\n(.*?)^```\n)?", text, re.DOTALL | re.MULTILINE)
     return [Block(name, text, answer, kind) for name, text, kind, answer in found if name == language]
 
@@ -117,13 +119,13 @@ def headings(page: Path) -> set[str]:
 
 
 def test_metrics_that_are_named_are_served(served: Served, outputs: list[str]):
-    """Every metric on a page is a family of /metrics or /metrics/fleet."""
+    """Every metric on these pages is a family of /metrics or /metrics/fleet."""
     assert outputs  # the walk is over, so that every series has had its chance
     served_text = "".join(
         urllib.request.urlopen(served.url + path, timeout=30).read().decode() for path in ("/metrics", "/metrics/fleet")
     )
     families = set(re.findall(r"^# TYPE (\S+)", served_text, re.MULTILINE))
-    named = {name for page in PAGES for name in re.findall(r"`(alertd_[a-z_]+)`", page.read_text(encoding="utf-8"))}
+    named = {name for page in WALK for name in re.findall(r"`(alertd_[a-z_]+)`", page.read_text(encoding="utf-8"))}
     assert named
     assert named <= families
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -35,8 +36,22 @@ async def test_approving_twice_is_approving_once(parts: Parts, sample: dict[str,
     first = await parts.approval.approve(taken.record.id, BEA)
     assert await parts.approval.approve(taken.record.id, BEA, people=1, rev=taken.record.rev) == first
     assert await refused(parts.approval.approve(taken.record.id, CARL)) == ("precondition-failed", 409)
+    await parts.worker().plans.planner.plan(first)
+    now = await parts.alerts.get(taken.record.id)
+    assert now.rev > first.rev
+    for rev in (taken.record.rev, now.rev):
+        assert await parts.approval.approve(taken.record.id, BEA, rev=rev) == now
     await parts.approval.cancel(taken.record.id, BEA, "Found")
     assert await refused(parts.approval.approve(taken.record.id, BEA)) == ("precondition-failed", 409)
+
+
+async def test_no_other_revision_is_approved_by_saying_it_again(parts: Parts, sample: dict[str, Any]):
+    """Whoever means an update and names the alert hears that this is not what they looked at, also where it was to start later."""
+    for starts in (None, (datetime.now(UTC) + timedelta(hours=1)).isoformat()):
+        taken = await submitted(parts, {**sample, "starts": starts})
+        await parts.approval.approve(taken.record.id, BEA, rev=taken.record.rev)
+        for rev in (taken.record.rev - 1, taken.record.rev + 9):
+            assert await refused(parts.approval.approve(taken.record.id, BEA, rev=rev)) == ("precondition-failed", 412)
 
 
 def person(subject: str, *makers: str, test: bool = False) -> Credential:

@@ -36,6 +36,16 @@ async def test_whoever_an_earlier_alertd_registered_is_found(
     assert (await audience.find(wanted(SEVILLA))).numbers.tolist() == [1, 2, 5]
 
 
+@pytest.mark.parametrize("sandbox", [False, True])
+async def test_a_store_is_for_trials_or_for_the_real_thing(store: Connection, sandbox: bool):
+    """No carrier is asked to reach sample people, and no alert is handed to a sandbox, because somebody started in the wrong folder."""
+    await store.execute("DEL", keys.SCHEMA, keys.KEY_CHECK, keys.SANDBOX)
+    for _ in range(2):
+        await open_store(store, sandbox=sandbox)
+    with pytest.raises(StoreRefusedError, match="sandbox's"):
+        await open_store(store, sandbox=not sandbox)
+
+
 async def test_what_an_earlier_alertd_announced_is_looked_at(store: Connection):
     """Schema 2 had announced chains in a hash."""
     await open_store(store)

@@ -65,6 +65,7 @@ function WithKey({ onSignedIn }) {
   const [busy, work] = useState(false);
   const enter = async (event) => {
     event.preventDefault();
+    if (!/^[!-~]+$/.test(key.trim())) return fail({ status: 401 }); // no header can hold it
     work(true);
     try {
       const me = await get("/v1/me", { key: key.trim() });
