@@ -135,12 +135,10 @@ class Worker:
         )
 
     async def _expire(self) -> None:
-        for alert_id in await self.alerts.due(self.clock.now_ms()):
-            await self.steps.guarded("expire", alert_id, self.ending.expire(alert_id))
+        await self.steps.each("expire", await self.alerts.due(self.clock.now_ms()), self.ending.expire)
 
     async def _start(self) -> None:
-        for alert_id in await self.starting.due():
-            await self.steps.guarded("start", alert_id, self.starting.start(alert_id))
+        await self.steps.each("start", await self.starting.due(), self.starting.start)
 
     async def _tell(self) -> None:
         if self.binds.reaches_all() and await self.events.leads():  # people on call are told by it, too

@@ -27,7 +27,7 @@ from alertd.store.alerts import Alerts
 from alertd.store.paging import Waiting
 
 #: Another process goes on when the one that brings events is gone for so long.
-LEASE_MS = 5_000
+LEADS_MS = 5_000
 #: Who brings them sends nothing when it has not renewed that for so long: another may have begun, and what was to be sent may be no longer true.
 SEND_MS = 4_000
 #: A chain is announced before the step whose event it will have, so until that is found it is looked at again, after twice as long each
@@ -117,7 +117,7 @@ class Events:
     async def leads(self) -> bool:
         """Whether it is on this process to bring events and webhooks on their way."""
         asked = self._clock.monotonic()
-        if await self._events.leads(self._name, LEASE_MS):
+        if await self._events.leads(self._name, LEADS_MS):
             self._until = asked + SEND_MS / 1000
             return True
         self._until = 0.0

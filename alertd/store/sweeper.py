@@ -33,7 +33,7 @@ LOOKED_AT = 25  # cells a round in which places may be too old
 CELLS_A_ROUND = 200  # what one round looks at, so that it never holds the loop for long
 #: No alert asks for a place that was observed so long ago: a day more than it may, for clocks that are wrong.
 TOO_OLD_H = MAX_AGE_H + 24
-LEASE_MS = 15_000  # five rounds: another worker goes on when the sweeping one is gone
+LEADS_MS = 15_000  # five rounds: another worker goes on when the sweeping one is gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Sweeper:
 
     async def round(self) -> int:
         """Look at the dirty cells once, if nobody else is at it. Answers how many became clean."""
-        if not await self.connection.run("hold", [keys.SWEEPER], self._name, LEASE_MS):
+        if not await self.connection.run("hold", [keys.SWEEPER], self._name, LEADS_MS):
             self._seen.clear()
             return 0
         groups = await used_groups(self.connection)

@@ -1,4 +1,4 @@
--- Permits that nothing was sent for. As much of them as would not have come again by now, had nobody taken any since: the rest is in the
+-- Permits that nothing was sent for. As much of them as would not have come again by now, had nobody taken any meanwhile: the rest is in the
 -- bucket already, and would make it more than full. Or the leave to try a carrier that rests, if that is this one's still.
 -- KEYS: 1 limiter
 -- ARGV: 1 permits a second, 2 permits, 3 skew (ms), 4 their mark, as `take` gave it ('' where that was this moment), 5 "1" for what is
