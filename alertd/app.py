@@ -367,7 +367,7 @@ class Parts:
         """This process's share of the work."""
         settings, channels = self.settings.worker, sorted(self.carriers.channels)
         agenda = Agenda(channels, settings, self.clock)
-        steps = Steps(agenda.forget_plans)
+        steps = Steps(agenda.forget_plans, self.clock)
         binds = Binds(self.carriers, self.limits, self.clock)
         return Worker(
             alerts=self.alerts,

@@ -7,18 +7,21 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
+from alertd.clock import Clock
 from alertd.store.connection import StoreUnavailableError
 
+TELL_AGAIN_S = 600.0  # a step is taken several times a second
 AT_ONCE = 16  # alerts for which the same is done beside one another
 
 
 class Steps:
-    """Takes steps, and says once what failed."""
+    """Takes steps, and says what failed."""
 
-    def __init__(self, lost: Callable[[], None]) -> None:
+    def __init__(self, lost: Callable[[], None], clock: Clock) -> None:
         """`lost` is called when the store was away."""
         self._lost = lost
-        self._failed = set[tuple[str, str, str]]()
+        self._clock = clock
+        self._told: dict[tuple[str, str, str], float] = {}  # when it was told that something failed
 
     async def tried(self, step: str, work: Callable[[], Awaitable[object]]) -> None:
         """One that is repeated: whatever fails in it, the others go on, and it is tried again."""
@@ -59,8 +62,9 @@ class Steps:
         structlog.get_logger().warning("store unavailable", **where)
 
     def failed(self, step: str, error: Exception, alert_id: str = "") -> None:
-        """Told once by step, alert and kind of error, whose text may hold what the alert says."""
-        fault = (step, alert_id, type(error).__name__)
-        if fault not in self._failed:
-            self._failed.add(fault)
+        """Told every ten minutes by step, alert and kind of error, whose text may hold what the alert says."""
+        fault, now = (step, alert_id, type(error).__name__), self._clock.monotonic()
+        self._told = {one: at for one, at in self._told.items() if now - at < TELL_AGAIN_S}
+        if fault not in self._told:
+            self._told[fault] = now
             structlog.get_logger().error("step failed", step=step, alert=alert_id, error=fault[2])

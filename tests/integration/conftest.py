@@ -26,10 +26,11 @@ from alertd.store.schema import open_store
 from alertd.store.work import Work
 from channels.sandbox import Sandbox
 from geofences.regions import Library
+from tests.clocks import Later
 from tests.integration.acts import api_of, register
 from tests.integration.batches import AREA, record
 from tests.integration.clusters import a_cluster
-from tests.integration.nights import Later, Night
+from tests.integration.nights import Night
 from tests.unit.alertd.samples import MISSING_CHILD, changed
 
 

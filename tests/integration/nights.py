@@ -7,28 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from alertd.app import Parts
-from alertd.clock import SystemClock
 from alertd.oncall import OnCall
 from alertd.service.access import Credential
 from alertd.service.submission import submit
 from channels.sandbox import Sandbox
+from tests.clocks import Later
 from tests.integration.acts import ANA, alert_of
 
 MIN = 60_000
 ROOT = Credential(key_id="r", org="default", subject="root@centre.example", scopes=frozenset({"admin"}))
 DESK, DEPUTY, CHIEF = "+34600000001", "+34600000002", "+34600000003"
-
-
-class Later(SystemClock):
-    """A clock that can be put forward, and with it what sleeps by it."""
-
-    ahead_ms = 0
-
-    def now_ms(self) -> int:
-        return super().now_ms() + self.ahead_ms
-
-    def monotonic(self) -> float:
-        return super().monotonic() + self.ahead_ms / 1000
 
 
 def sms(number: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -19,20 +18,11 @@ from alertd.store.alerts import AlertRecord
 from alertd.store.cases import Cases
 from alertd.store.organisations import OrganisationStore
 from channels.sandbox import Sandbox
+from tests.clocks import Later
 from tests.integration.acts import ANA, counts, over, planned, register, send
 
 DAY_MS = 86_400_000
 PEOPLE = 40
-
-
-@dataclass
-class Later(SystemClock):
-    """The machine's clock, so much later."""
-
-    ms: int = 0
-
-    def now_ms(self) -> int:
-        return super().now_ms() + self.ms
 
 
 @pytest.fixture
@@ -57,7 +47,7 @@ async def deliveries(parts: Parts, record: AlertRecord) -> list[Delivery]:
 
 
 def pass_days(parts: Parts, clock: Later, days: int) -> None:
-    clock.ms += days * DAY_MS
+    clock.ahead_ms += days * DAY_MS
     parts.db.skew_ms += days * DAY_MS
 
 

@@ -11,8 +11,9 @@ from alertd.alerts import AlertState
 from alertd.app import Parts
 from alertd.errors import Problem
 from alertd.store.alerts import AlertRecord
+from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, alert_of, planned, register, submitted
-from tests.integration.test_closing import DAY_MS, Later, closing
+from tests.integration.test_closing import DAY_MS, closing
 from tests.unit.alertd.samples import changed
 
 #: What is told of whom is sought, and nowhere else in the sample.
@@ -58,7 +59,7 @@ async def documents(parts: Parts, record: AlertRecord) -> list[str]:
 
 async def later(parts: Parts, days: float) -> int:
     """A round of the keeper so many days after now. Answers how many versions still tell of them."""
-    clock = Later(ms=int(days * DAY_MS))
+    clock = Later(int(days * DAY_MS))
     await closing(parts, clock, sought_days=DAYS).round()
     return len([text for text in await documents(parts, await first(parts)) if any(one in text for one in THEIRS)])
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from alertd.alerts import AlertState
 from alertd.app import Parts
-from alertd.clock import SystemClock
 from alertd.config import RetentionSection
 from alertd.service.closing import Closing
 from alertd.service.legal_holds import LegalHolds
@@ -16,17 +15,11 @@ from alertd.store.cases import PURGING_MS, Cases
 from alertd.store.closed import archive
 from alertd.store.connection import Connection
 from alertd.store.organisations import OrganisationStore
+from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, CARL, photo, submitted
 from tests.integration.media.conftest import showing
 from tests.integration.test_following import slug
 from tests.integration.test_purging import WHY, closed
-
-
-class Later(SystemClock):
-    """The machine's clock, a year and a half later."""
-
-    def now_ms(self) -> int:
-        return super().now_ms() + 550 * 86_400_000
 
 
 def holds_of(parts: Parts) -> LegalHolds:
@@ -92,9 +85,8 @@ async def test_its_ledgers_do_not_go_by_their_age(parts: Parts, sample: dict[str
     await holds.hold(record.id, ANA, "x")
     assert await parts.db.execute("PTTL", dated) == -1
     settings = RetentionSection(ledger_days=365)
-    closing = Closing(
-        parts.db, parts.alerts, OrganisationStore(parts.db), settings, Later(), "default", parts.forgetting
-    )
+    later, organisations = Later(550 * 86_400_000), OrganisationStore(parts.db)
+    closing = Closing(parts.db, parts.alerts, organisations, settings, later, "default", parts.forgetting)
     assert await closing.round() == 0
     await holds.release(record.id, BEA)
     assert await parts.db.execute("PTTL", dated) > 80 * 86_400_000

@@ -18,9 +18,9 @@ from alertd.rendering import Renderer
 from alertd.service.carriers import Carriers
 from alertd.store import keys
 from alertd.store.connection import Connection
+from tests.clocks import Later
 from tests.integration.acts import api_of
 from tests.integration.consoles import ANA, OWN, Page
-from tests.integration.media.conftest import Later
 from tests.issuer import CLIENT, SECRET, Issuer, issuing, text
 from tests.passkeys import Authenticator
 
@@ -312,7 +312,7 @@ async def test_what_decides_asks_the_provider_anew(console: Console):
     console.parts.clock.pass_by(301)
     assert (await console.ask(*approve))[0] == 403
     console.leave()
-    console.parts.clock.passed_s = 0
+    console.parts.clock.ahead_ms = 0
     issuer.login_s = 7200
     assert (await console.sign_in())[0] == 200
     assert (await console.ask(*approve))[0] == 403

@@ -15,9 +15,9 @@ from alertd.service.access import Credential, Terms
 from alertd.service.carriers import Carriers
 from alertd.store import keys
 from alertd.store.connection import Connection
+from tests.clocks import Later
 from tests.integration.acts import api_of
 from tests.integration.consoles import ANA, OWN, Page
-from tests.integration.media.conftest import Later
 from tests.passkeys import PRESENT, Authenticator
 
 ORIGIN = "http://localhost:8080"

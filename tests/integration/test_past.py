@@ -14,9 +14,10 @@ from alertd.service.legal_holds import LegalHolds
 from alertd.store import keys
 from alertd.store.alerts import AlertRecord
 from alertd.store.cases import Cases
+from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, alert_of, planned, register
 from tests.integration.authority.desks import Desk
-from tests.integration.test_closing import DAY_MS, Later, closing
+from tests.integration.test_closing import DAY_MS, closing
 from tests.integration.test_forgetting import told as told_of_sought
 
 NAME, COAT = "Lucía P.", "abrigo rojo"
@@ -108,7 +109,7 @@ async def test_whom_it_sought_is_forgotten_there_too(parts: Parts, desk: Desk, s
     await parts.following.close(record.id, ANA, "found", notify=False)
     before = await published(desk, record)
     assert all("Jan K." in words(one) for one in before)
-    await closing(parts, Later(ms=8 * DAY_MS), sought_days=7).round()
+    await closing(parts, Later(8 * DAY_MS), sought_days=7).round()
     after = await published(desk, record)
     assert [one["digest"] for one in after] == [one["digest"] for one in before]
     assert not [one for one in after if "Jan K." in words(one) or "BCD" in words(one) or one["whole"]]

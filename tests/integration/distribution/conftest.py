@@ -10,26 +10,14 @@ import pytest
 from pydantic import SecretStr
 
 from alertd.app import Parts, opened
-from alertd.clock import SystemClock
 from alertd.config import CapSection
 from channels.sandbox import Sandbox
 from geofences.regions import Library
+from tests.clocks import Later
 from tests.integration.acts import register
 from tests.integration.conftest import settings_for
 from tests.integration.gateways import Gateway, a_gateway
 from tests.unit.alertd.test_cap_signatures import Party
-
-
-class Later(SystemClock):
-    """A clock that can be put forward."""
-
-    ahead_ms = 0
-
-    def now_ms(self) -> int:
-        return super().now_ms() + self.ahead_ms
-
-    def monotonic(self) -> float:
-        return super().monotonic() + self.ahead_ms / 1000
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from alertd.store import keys
 from alertd.store.webhooks import DistributorHooks, Due, Outcome
 from channels.fetching import Fetcher
 from geofences.regions import Library
+from tests.clocks import Later
 from tests.integration.acts import BEA, CARL, planned
 from tests.integration.distribution.acts import ACK, ERROR, events, made, receipts, states, takedowns, told
-from tests.integration.distribution.conftest import Later
 from tests.integration.gateways import Gateway, answering
 
 

@@ -13,11 +13,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from alertd.app import Parts, opened
-from alertd.clock import SystemClock
 from alertd.rendering import Renderer
 from channels.fetching import Fetcher
 from channels.sandbox import Sandbox
 from geofences.regions import Library
+from tests.clocks import Later
 from tests.integration.acts import BEA, submitted
 from tests.integration.conftest import settings_for
 from tests.pictures import drawn, written
@@ -30,21 +30,6 @@ FACTS = {
 }
 RAW = written(drawn())
 ELSEWHERE = replace(BEA, org="elsewhere")
-
-
-class Later(SystemClock):
-    """The machine's clock, and what a test lets pass by."""
-
-    passed_s = 0.0
-
-    def pass_by(self, seconds: float) -> None:
-        self.passed_s += seconds
-
-    def now_ms(self) -> int:
-        return super().now_ms() + int(self.passed_s * 1000)
-
-    def monotonic(self) -> float:
-        return super().monotonic() + self.passed_s
 
 
 @dataclass

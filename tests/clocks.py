@@ -1,0 +1,24 @@
+"""The clock of tests in which time must pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from alertd.clock import SystemClock
+
+
+@dataclass
+class Later(SystemClock):
+    """The machine's clock, so much later."""
+
+    ahead_ms: int = 0
+
+    def pass_by(self, seconds: float) -> None:
+        """So much time goes by at once."""
+        self.ahead_ms += int(seconds * 1000)
+
+    def now_ms(self) -> int:
+        return super().now_ms() + self.ahead_ms
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead_ms / 1000

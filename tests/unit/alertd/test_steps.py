@@ -1,0 +1,39 @@
+"""What a process does for many alerts, again and again."""
+
+from __future__ import annotations
+
+from structlog.testing import capture_logs
+
+from alertd.service.steps import AT_ONCE, TELL_AGAIN_S, Steps
+from tests.clocks import Later
+
+
+async def test_what_goes_on_failing_is_told_every_ten_minutes():
+    """Not four times a second, and not only on the night before."""
+    clock = Later()
+    steps, told = Steps(lambda: None, clock), list[int]()
+    for _ in range(4):
+        with capture_logs() as logs:
+            for _ in range(10):
+                steps.failed("plan", ValueError("Lucía"), "a1")
+                steps.failed("plan", ValueError("Lucía"), "a2")
+        told.append(len(logs))
+        assert "Lucía" not in str(logs)
+        clock.pass_by(TELL_AGAIN_S / 2)
+    assert told == [2, 0, 2, 0]
+
+
+async def test_one_that_fails_keeps_no_other_from_its_step():
+    """However many there are, each has its own."""
+    done, steps = list[str](), Steps(lambda: None, Later())
+    alerts = [f"a{number}" for number in range(3 * AT_ONCE)]
+
+    async def work(alert_id: str) -> None:
+        if alert_id == "a5":
+            raise ValueError
+        done.append(alert_id)
+
+    with capture_logs() as logs:
+        await steps.each("plan", alerts, work)
+    assert sorted(done) == sorted(set(alerts) - {"a5"})
+    assert [(log["step"], log["alert"], log["error"]) for log in logs] == [("plan", "a5", "ValueError")]
