@@ -21,6 +21,7 @@ from alertd.ids import Tags
 from alertd.metrics import Metrics
 from alertd.rendering import Renderer
 from alertd.resources import templates_dir
+from alertd.sections import WebhookSection
 from alertd.service.access import Access
 from alertd.service.agenda import Agenda
 from alertd.service.approval import Approval
@@ -505,7 +506,7 @@ async def opened(
         yield parts
 
 
-def poster_of(section: config.WebhookSection) -> Fetcher:
+def poster_of(section: WebhookSection) -> Fetcher:
     """Asks the hosts of webhooks."""
     return Fetcher(timeout_s=section.timeout_s, ports=frozenset(section.ports), loopback=section.loopback)
 

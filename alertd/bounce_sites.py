@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from alertd.app import Parts
-from alertd.config import SmtpCarrier
+from alertd.carrier_sections import SmtpCarrier
 from alertd.processes import StartError
 from alertd.store.connection import StoreUnavailableError
 from channels.bounces import MailReport

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from alertd import config
+from alertd.carrier_sections import AnyCarrier, FcmCarrier, SmppCarrier, SmtpCarrier, TwilioCarrier
 from alertd.clock import Clock, SystemClock
 from alertd.service.carriers import UNLIMITED, Carrier, Domain
 from channels.base import Answer, Channel, Outcome, Reason
@@ -39,7 +40,7 @@ _Now = Callable[[], float]
 
 
 def carrier_of(
-    name: str, section: config.AnyCarrier, settings: config.Settings, number: int = 0, clock: Clock | None = None
+    name: str, section: AnyCarrier, settings: config.Settings, number: int = 0, clock: Clock | None = None
 ) -> Carrier:
     """A carrier by its settings, not open yet; `number` is its byte in ledgers, and how long a message is of use is told by the
     `clock` (None: the machine's). Raises ConfigError.
@@ -61,9 +62,9 @@ def carrier_of(
     )
 
 
-def _domains(carrier: str, section: config.AnyCarrier) -> dict[str, Domain]:
+def _domains(carrier: str, section: AnyCarrier) -> dict[str, Domain]:
     """The limits of domains, by each of their names."""
-    limits = section.domains if isinstance(section, config.SmtpCarrier) else None
+    limits = section.domains if isinstance(section, SmtpCarrier) else None
     found: dict[str, Domain] = {}
     for name, limit in (limits or {}).items():
         domain = Domain(name=name, limiter=f"{carrier}/{name}", rate=limit.rate or UNLIMITED)
@@ -71,7 +72,7 @@ def _domains(carrier: str, section: config.AnyCarrier) -> dict[str, Domain]:
     return found
 
 
-def _fcm(section: config.FcmCarrier, _settings: config.Settings, _name: str, now: _Now) -> Channel:
+def _fcm(section: FcmCarrier, _settings: config.Settings, _name: str, now: _Now) -> Channel:
     return FcmChannel(
         FcmSettings(
             credentials=str(section.credentials),
@@ -86,7 +87,7 @@ def _fcm(section: config.FcmCarrier, _settings: config.Settings, _name: str, now
     )
 
 
-def _twilio(section: config.TwilioCarrier, settings: config.Settings, name: str, now: _Now) -> Channel:
+def _twilio(section: TwilioCarrier, settings: config.Settings, name: str, now: _Now) -> Channel:
     return HttpSmsChannel(
         HttpSmsSettings(
             account=section.account,
@@ -113,7 +114,7 @@ _MEANINGS = {
 _PATIENCE_S = 1.0
 
 
-def _smpp(section: config.SmppCarrier, _settings: config.Settings, _name: str, now: _Now) -> Channel:
+def _smpp(section: SmppCarrier, _settings: config.Settings, _name: str, now: _Now) -> Channel:
     if section.ca_file:
         ssl.create_default_context(cafile=section.ca_file)  # in those processes, too, that do not bind
     return SmppChannel(
@@ -147,7 +148,7 @@ def _smpp(section: config.SmppCarrier, _settings: config.Settings, _name: str, n
     )
 
 
-def _smtp(section: config.SmtpCarrier, settings: config.Settings, _name: str, now: _Now) -> Channel:
+def _smtp(section: SmtpCarrier, settings: config.Settings, _name: str, now: _Now) -> Channel:
     relay = RelaySettings(
         host=section.host,
         port=section.port,
@@ -174,7 +175,7 @@ def _smtp(section: config.SmtpCarrier, settings: config.Settings, _name: str, no
     return MailChannel(relay, identity, now, hook=_hook(section))
 
 
-def _hook(section: config.SmtpCarrier) -> Hook | None:
+def _hook(section: SmtpCarrier) -> Hook | None:
     secret = section.reports_secret.get_secret_value() if section.reports_secret else ""
     match section.reports:
         case "ses":

@@ -17,8 +17,9 @@ from redis.backoff import NoBackoff
 from alertd.app import Parts, opened
 from alertd.background import ended
 from alertd.clock import SystemClock
-from alertd.config import Settings, StoreSection
+from alertd.config import Settings
 from alertd.processes import StartError
+from alertd.sections import StoreSection
 from alertd.store.alerts import Alerts
 from alertd.store.codec import Codec, Keys, SealError
 from alertd.store.connection import Connection, StoreUnavailableError, check_engine

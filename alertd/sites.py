@@ -18,7 +18,6 @@ from aiohttp.web_protocol import RequestHandler
 from alertd.api import create_app, needs, problems
 from alertd.api.system import healthz, readiness
 from alertd.app import Parts
-from alertd.config import ApiSection
 from alertd.console import console_routes
 from alertd.errors import Problem
 from alertd.logs import places_of
@@ -26,6 +25,7 @@ from alertd.metrics import merged_text
 from alertd.opening import Store
 from alertd.processes import StartError
 from alertd.public import public_routes
+from alertd.sections import ApiSection
 
 
 class _Handler(RequestHandler):

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from alertd.background import ended
 from alertd.clock import Clock
-from alertd.config import WorkerSection
 from alertd.ids import chain_of
+from alertd.sections import WorkerSection
 from alertd.service.agenda import Agenda
 from alertd.service.binds import Binds
 from alertd.service.carrier_tests import CarrierTests

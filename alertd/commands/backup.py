@@ -13,7 +13,7 @@ from alertd import __version__
 from alertd.commands.client import RefusedError
 from alertd.commands.options import JsonOption, common
 from alertd.commands.output import remark, tell, tell_json
-from alertd.config import StoreSection
+from alertd.sections import StoreSection
 from alertd.store import backups
 from alertd.store.codec import Codec, Keys, SealError
 from alertd.store.data_directory import DataDirectory, DirectoryInUseError

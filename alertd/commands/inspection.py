@@ -16,12 +16,14 @@ from urllib.parse import urlsplit
 from redis.asyncio import Redis
 
 from alertd.app import library_of
+from alertd.carrier_sections import AnyCarrier, SmtpCarrier, TwilioCarrier
 from alertd.carrier_settings import carrier_of
 from alertd.clock import SystemClock
-from alertd.config import AnyCarrier, ConfigError, Settings, SmtpCarrier, StoreSection, TwilioCarrier
+from alertd.config import ConfigError, Settings
 from alertd.errors import Problem
 from alertd.oncall import OnCall, anybody
 from alertd.organisations import Organisation
+from alertd.sections import StoreSection
 from alertd.service.passkeys import RelyingParty
 from alertd.service.provider import Provider, guarded
 from alertd.store.codec import Codec, Keys, SealError

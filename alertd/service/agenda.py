@@ -9,8 +9,8 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
 from alertd.clock import Clock
-from alertd.config import WorkerSection
 from alertd.ids import chain_of
+from alertd.sections import WorkerSection
 from alertd.service.turns import Turns
 from alertd.store.alerts import PlanHead
 from channels.base import Loudness

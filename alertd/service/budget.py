@@ -8,12 +8,12 @@ import numpy as np
 
 from alertd.alerts import CHANNELS
 from alertd.clock import Clock
-from alertd.config import BudgetSection
 from alertd.documents import Alert
 from alertd.errors import Problem
 from alertd.ids import chain_of, new_id
 from alertd.kinds import Channel
 from alertd.rendering import Renderer
+from alertd.sections import BudgetSection
 from alertd.service.carriers import Carriers
 from alertd.service.messages import rendered
 from alertd.service.texts import Texts

@@ -5,7 +5,8 @@ from __future__ import annotations
 from cryptography import x509
 
 from alertd.cap.signatures import Issuer, Signer
-from alertd.config import CapSection, ConfigError
+from alertd.config import ConfigError
+from alertd.sections import CapSection
 
 
 def issuers_of(settings: CapSection) -> tuple[Issuer, ...]:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from alertd.alerts import QUEUED_BECOMES
 from alertd.clock import Clock
-from alertd.config import RetentionSection
+from alertd.sections import RetentionSection
 from alertd.service.forgetting import Forgetting
 from alertd.store import closed
 from alertd.store.alerts import Alerts, Place

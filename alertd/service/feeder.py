@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from alertd.config import WorkerSection
 from alertd.ids import chain_of
+from alertd.sections import WorkerSection
 from alertd.service.agenda import Agenda
 from alertd.service.binds import Binds
 from alertd.service.carriers import Carriers

@@ -8,11 +8,11 @@ import structlog
 
 from alertd.alerts import QUEUED_BECOMES, AlertState
 from alertd.clock import Clock
-from alertd.config import RetentionSection
 from alertd.documents import Alert
 from alertd.ids import chain_of
 from alertd.kinds import Kind
 from alertd.neutral import has_sought, without_sought
+from alertd.sections import RetentionSection
 from alertd.service.access import Credential
 from alertd.service.audit import DONE, Audit, Noted
 from alertd.service.notices import versions_of

@@ -15,12 +15,12 @@ import msgspec
 from alertd.alerts import NO_LONGER_SHOWN, SHOWN
 from alertd.cases import Photo, PhotoFacts
 from alertd.clock import Clock
-from alertd.config import MediaSection
 from alertd.decoding import Decoder
 from alertd.documents import Alert, Status
 from alertd.errors import Fault, Problem
 from alertd.ids import chain_of, new_id
 from alertd.photos import Copy, UnreadablePhotoError
+from alertd.sections import MediaSection
 from alertd.service.access import Credential
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.media import Media, MediaRecord

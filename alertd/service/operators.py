@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import msgspec
 
 from alertd.clock import Clock
-from alertd.config import SignInSection
 from alertd.errors import Problem
 from alertd.operators import CODE_GROUP, CODE_GROUPS, CODE_LETTERS, Role, normal_code
+from alertd.sections import SignInSection
 from alertd.service.access import Credential, Terms
 from alertd.store.operators import Code, OperatorStore, StoredOperator, digest_of
 

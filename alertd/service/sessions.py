@@ -7,8 +7,8 @@ import secrets
 import msgspec
 
 from alertd.clock import Clock
-from alertd.config import SignInSection
 from alertd.operators import scopes_of
+from alertd.sections import SignInSection
 from alertd.service.access import Credential
 from alertd.store.operators import OperatorStore, StoredOperator, WayIn, digest_of
 from alertd.store.sessions import Session, SessionStore

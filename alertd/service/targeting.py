@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from alertd import documents
 from alertd.alerts import CHANNELS, KINDS, PLACE_KINDS
 from alertd.clock import Clock
-from alertd.config import AudienceSection
 from alertd.documents import Alert, Policy, Status, Target
 from alertd.errors import Fault, Problem
 from alertd.metrics import Metrics
+from alertd.sections import AudienceSection
 from alertd.service import rings
 from alertd.service.kept import Kept, digest
 from alertd.service.regions import Regions

@@ -30,7 +30,7 @@ import structlog
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from alertd.config import LONGEST_QUERY_S
+from alertd.sections import LONGEST_QUERY_S
 from alertd.store import keys
 from alertd.store.codec import SealError
 from alertd.store.connection import Arg, Connection

@@ -12,6 +12,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from alertd import config
+from alertd.carrier_sections import AnyCarrier
 
 FILE = Path(__file__).parents[2] / "ops" / "alertd.toml"
 TEXT = FILE.read_text(encoding="utf-8")
@@ -22,7 +23,7 @@ EXAMPLES = NOT_SET.sub("", TEXT)
 LIVE, SHOWN = tomllib.loads(TEXT), tomllib.loads(EXAMPLES)
 
 CARRIERS: dict[str, type[BaseModel]] = {
-    get_args(model.model_fields["kind"].annotation)[0]: model for model in get_args(get_args(config.AnyCarrier)[0])
+    get_args(model.model_fields["kind"].annotation)[0]: model for model in get_args(get_args(AnyCarrier)[0])
 }
 SECTIONS: dict[str, type[BaseModel]] = {
     name: field.annotation

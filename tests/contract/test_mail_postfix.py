@@ -18,7 +18,8 @@ import pytest
 from alertd.alerts import CHANNELS
 from alertd.app import opened
 from alertd.bounce_sites import bounce_sites
-from alertd.config import Settings, SmtpCarrier
+from alertd.carrier_sections import SmtpCarrier
+from alertd.config import Settings
 from channels.base import Answer, Loudness, MailMessage, Outcome, Reason, Recipient, Stamp
 from channels.mail import MailChannel
 from channels.mail_message import MailIdentity

@@ -13,9 +13,11 @@ import pytest
 from redis.asyncio import Redis
 
 from alertd.app import Parts, opened
-from alertd.config import FcmCarrier, Settings, SmtpCarrier, StoreSection, TwilioCarrier
+from alertd.carrier_sections import FcmCarrier, SmtpCarrier, TwilioCarrier
+from alertd.config import Settings
 from alertd.ids import new_id
 from alertd.rendering import Renderer
+from alertd.sections import StoreSection
 from alertd.store.alerts import Alerts
 from alertd.store.audience import Audience
 from alertd.store.bulk import Bulk

@@ -12,7 +12,8 @@ from redis.asyncio import Redis
 
 from alertd.alerts import AlertState
 from alertd.app import Parts, opened
-from alertd.config import Settings, SmppCarrier, TwilioCarrier
+from alertd.carrier_sections import SmppCarrier, TwilioCarrier
+from alertd.config import Settings
 from alertd.service.binds import NOBODY
 from alertd.store import keys
 from alertd.store.codec import Codec

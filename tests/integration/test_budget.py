@@ -11,8 +11,8 @@ from redis.asyncio import Redis
 
 from alertd.app import Parts
 from alertd.clock import SystemClock
-from alertd.config import BudgetSection
 from alertd.errors import Problem
+from alertd.sections import BudgetSection
 from alertd.service.access import Credential
 from alertd.service.budget import Budget
 from alertd.service.holding import ASK_AGAIN_MS

@@ -13,7 +13,8 @@ import pytest
 from redis.asyncio import Redis
 
 from alertd.app import Parts, opened
-from alertd.config import FcmCarrier, Settings
+from alertd.carrier_sections import FcmCarrier
+from alertd.config import Settings
 from alertd.service.credibility import IN_A_ROW
 from alertd.store.alerts import AlertRecord
 from alertd.store.codec import Codec

@@ -9,7 +9,7 @@ import pytest
 from alertd.alerts import AlertState, State
 from alertd.app import Parts
 from alertd.clock import SystemClock
-from alertd.config import RetentionSection
+from alertd.sections import RetentionSection
 from alertd.service.closing import Closing
 from alertd.service.forgetting import Forgetting
 from alertd.service.reports import Delivery

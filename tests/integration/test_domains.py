@@ -16,8 +16,8 @@ from redis.asyncio import Redis
 
 from alertd.alerts import ATTEMPTS_MASK, AlertState, State
 from alertd.app import Parts, opened
+from alertd.carrier_sections import DomainLimit
 from alertd.clock import SystemClock
-from alertd.config import DomainLimit
 from alertd.errors import Problem
 from alertd.metrics import Metrics
 from alertd.service.carriers import Carrier, Domain

@@ -12,7 +12,7 @@ import pytest
 from redis.asyncio import Redis
 
 from alertd.app import Parts, opened
-from alertd.config import StoreSection
+from alertd.sections import StoreSection
 from alertd.store import keys
 from alertd.store.codec import Codec
 from alertd.store.connection import StoreUnavailableError

@@ -7,7 +7,7 @@ from typing import Any
 
 from alertd.alerts import AlertState
 from alertd.app import Parts
-from alertd.config import RetentionSection
+from alertd.sections import RetentionSection
 from alertd.service.closing import Closing
 from alertd.service.legal_holds import LegalHolds
 from alertd.store import keys

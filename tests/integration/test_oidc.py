@@ -13,8 +13,9 @@ from aiohttp.test_utils import TestClient
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from alertd.app import Parts
-from alertd.config import OidcSection, Settings
+from alertd.config import Settings
 from alertd.rendering import Renderer
+from alertd.sections import OidcSection
 from alertd.service.carriers import Carriers
 from alertd.store import keys
 from alertd.store.connection import Connection

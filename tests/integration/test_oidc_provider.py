@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from alertd.app import Parts
-from alertd.config import OidcSection, Settings
+from alertd.config import Settings
 from alertd.rendering import Renderer
+from alertd.sections import OidcSection
 from alertd.service.carriers import Carriers
 from alertd.store.connection import Connection
 from tests.integration.acts import api_of

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from alertd.app import Parts
-from alertd.config import ApiSection, Settings, SignInSection
+from alertd.config import Settings
 from alertd.organisations import Jurisdiction
 from alertd.rendering import Renderer
+from alertd.sections import ApiSection, SignInSection
 from alertd.service.access import Credential, Terms
 from alertd.service.carriers import Carriers
 from alertd.store import keys

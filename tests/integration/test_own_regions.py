@@ -13,9 +13,10 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from alertd.app import Parts, opened
-from alertd.config import ConfigError, Settings, StoreSection
+from alertd.config import ConfigError, Settings
 from alertd.documents import Policy, Target
 from alertd.errors import Problem
+from alertd.sections import StoreSection
 from alertd.store.codec import Codec
 from geofences import files, importer
 from geofences.additions import install

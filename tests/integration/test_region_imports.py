@@ -26,7 +26,8 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from alertd.app import Parts, opened
-from alertd.config import Settings, StoreSection
+from alertd.config import Settings
+from alertd.sections import StoreSection
 from alertd.service import region_imports
 from alertd.service.rooms import NO_ROOM, Rooms
 from alertd.store import keys

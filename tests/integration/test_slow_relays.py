@@ -11,7 +11,8 @@ from redis.asyncio import Redis
 
 from alertd.alerts import AlertState
 from alertd.app import Parts, opened
-from alertd.config import Settings, SmtpCarrier
+from alertd.carrier_sections import SmtpCarrier
+from alertd.config import Settings
 from alertd.store.codec import Codec
 from alertd.store.work_records import Lease
 from geofences.regions import Library

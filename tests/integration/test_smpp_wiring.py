@@ -12,9 +12,10 @@ from redis.asyncio import Redis
 
 from alertd.alerts import AlertState, State
 from alertd.app import Parts, opened
+from alertd.carrier_sections import SmppCarrier
 from alertd.carrier_settings import carrier_of
 from alertd.commands.inspection import inspected
-from alertd.config import ConfigError, Settings, SmppCarrier
+from alertd.config import ConfigError, Settings
 from alertd.ids import Tags, new_id
 from alertd.service.receipts import Receipts
 from alertd.service.registry import Entry

@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from alertd.app import Parts, opened
-from alertd.config import CapSection
+from alertd.sections import CapSection
 from channels.sandbox import Sandbox
 from geofences.regions import Library
 from tests.clocks import Later

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from alertd.clock import SystemClock
-from alertd.config import WorkerSection
 from alertd.ids import new_id
+from alertd.sections import WorkerSection
 from alertd.service.agenda import FOLLOWED, Agenda
 
 

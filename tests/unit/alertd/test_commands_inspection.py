@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from alertd.commands.inspection import Finding, inspected
-from alertd.config import OidcSection, Settings, StoreSection
+from alertd.config import Settings
+from alertd.sections import OidcSection, StoreSection
 from geofences.regions import Library
 from tests.issuer import issuing
 

@@ -6,7 +6,8 @@ import pytest
 
 from alertd.commands.options import address_of
 from alertd.commands.output import harmless, shown, tell_facts, tell_table
-from alertd.config import ApiSection, Settings
+from alertd.config import Settings
+from alertd.sections import ApiSection
 
 
 @pytest.mark.parametrize(

@@ -7,17 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from alertd.carrier_sections import CARRIERS, FcmCarrier, SmppCarrier, SmtpCarrier, TwilioCarrier
 from alertd.carrier_settings import carrier_of
-from alertd.config import (
-    CARRIERS,
-    LONGEST_QUERY_S,
-    ConfigError,
-    FcmCarrier,
-    SmppCarrier,
-    SmtpCarrier,
-    TwilioCarrier,
-    load,
-)
+from alertd.config import ConfigError, load
+from alertd.sections import LONGEST_QUERY_S
 from alertd.service.carriers import UNLIMITED
 from alertd.store.people import GRACE_MS
 from channels.fcm import FcmChannel

@@ -8,7 +8,7 @@ from pathlib import Path
 from alertd.cap.messages import MsgType
 from alertd.cap.reader import read
 from alertd.cap.writer import MEDIA_TYPE
-from alertd.config import WebhookSection
+from alertd.sections import WebhookSection
 from alertd.service.confirming import word_on
 from alertd.service.distributing import CANCEL_MS, LONGEST_WAIT_S, NEVER, RECEIPTS_HEADER
 

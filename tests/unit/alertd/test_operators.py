@@ -6,8 +6,9 @@ from typing import get_args
 
 import pytest
 
-from alertd.config import ApiSection, Settings, SignInSection
+from alertd.config import Settings
 from alertd.operators import SCOPES, Role, network_of, normal_code, scopes_of
+from alertd.sections import ApiSection, SignInSection
 from alertd.service.access import Scope
 from alertd.service.passkeys import RelyingParty
 

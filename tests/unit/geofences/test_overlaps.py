@@ -11,7 +11,7 @@ import pyproj
 import pytest
 import shapely
 
-from alertd.config import AudienceSection
+from alertd.sections import AudienceSection
 from geofences.geodesy import area_km2
 from geofences.regions import Ground, Kind
 from geofences.shapes import polygon
