@@ -18,7 +18,7 @@ from alertd.rendering import THE_ALERT, Renderer, Telling
 from alertd.rendering.own_texts import NONE, OwnTexts
 from alertd.service.carriers import Carrier, Carriers
 from alertd.service.kept import Kept
-from alertd.service.notices import telling_of
+from alertd.service.notices import hides, telling_of
 from alertd.service.texts import Texts
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.codec import SealError
@@ -210,9 +210,7 @@ class Messages:
             _tell(alert_id, alike, error)
             return None
         loud = stamp.loudness is Loudness.LOUD
-        takes_back = (
-            _telling(record, alike).is_end and alike.channel in ON_SCREEN
-        )  # a child's name leaves the phones of those who sleep
+        takes_back = hides(record) and alike.channel in ON_SCREEN  # a child's name leaves the phones of those who sleep
         return Ready(
             prepared, record.kind, record.expires, loud,
             hushed=not loud and not takes_back, org=record.org, seen_as=_seen_as(record),

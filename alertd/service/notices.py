@@ -34,6 +34,9 @@ WAITS = (State.QUEUED, State.CANCELLED)
 #: What was in flight when the gate of what came before closed is waited for so long, so that nobody is told the end first; and what
 #: may still be sent with the words of before, so that everybody who got them is found.
 SETTLE_MS = 2_000
+#: An update that does not tell everybody again waits so long for what is in flight: what a slow carrier does not get any more of a chunk is
+#: told by the update alone, and while it is in flight it looks as if it had been told. Longer than most carriers are waited for.
+ANSWERED_MS = 20_000
 
 #: The channels that an occasion goes out on; None for all. What can be reversed is told where it can be taken off the screen.
 CHANNELS_OF: dict[Occasion, frozenset[str] | None] = {
@@ -132,7 +135,7 @@ def later_version(
     return replace(
         record, id=f"{record.id}-{sequence}", state=AlertState.APPROVED, occasion=occasion, follows=" ".join(follows),
         code=code or "", alerted=record.start, paused=False, reason="", external_id="", seen=0, people=0, changes="",
-        expires=expires, loudness=loudness, approver=by, by=by,
+        expires=expires, loudness=loudness, approver=by, by=by, approved_rev=0,
         broken=0, why="", reviewed=0, reviewer="", verdict="", note="",
         permissions="", permitted_by="", permission_why="", grounds={},
     )  # fmt: skip
@@ -162,6 +165,11 @@ def notice(
 def replaces(record: AlertRecord) -> bool:
     """Whether a version takes the place of an alert that goes on: for a moment its old words may still be sent to somebody."""
     return occasion_of(record) is Occasion.UPDATE and Occasion.ALERT in record.follows.split()
+
+
+def hides(record: AlertRecord) -> bool:
+    """Whether a version takes off the screen what is not to be known any more: the alert is over, or was restricted."""
+    return telling_of(record).is_end or (bool(record.restricted) and replaces(record) and not record.notify)
 
 
 async def in_flight(work: Work, versions: Iterable[str]) -> bool:

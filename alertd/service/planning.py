@@ -143,7 +143,8 @@ class Planner:
 
     async def _waits(self, record: AlertRecord) -> bool:
         """Whether an update is planned later: something of what was told before is on its way, and had not the time to arrive."""
-        if record.cursor or self._clock.now_ms() >= record.start + notices.SETTLE_MS:
+        waits_ms = notices.SETTLE_MS if record.notify == Notify.FULL else notices.ANSWERED_MS
+        if record.cursor or self._clock.now_ms() >= record.start + waits_ms:
             return False
         versions = await self._alerts.versions([chain_of(record.id)])
         return await notices.in_flight(self._work, [one for one in versions if one != record.id])

@@ -26,11 +26,11 @@ async def open_store(connection: Connection, *, sandbox: bool = False) -> None:
     alertd stored is brought to the present schema before anything is read of it. Raises StoreRefusedError and StoreUnavailableError.
     """
     await connection.meet()
-    found, check, is_sandbox = await connection.execute("MGET", keys.SCHEMA, keys.KEY_CHECK, keys.SANDBOX)
-    if found is None:
-        check = connection.codec.check_value
-        await connection.execute("MSET", keys.SCHEMA, SCHEMA_VERSION, keys.KEY_CHECK, check, keys.SANDBOX, int(sandbox))
+    own: list[str | int] = [keys.SCHEMA, SCHEMA_VERSION, keys.KEY_CHECK, connection.codec.check_value]
+    own += [keys.SANDBOX, int(sandbox)]
+    if await connection.execute("MSETNX", *own):  # it is new
         return
+    found, check, is_sandbox = await connection.execute("MGET", keys.SCHEMA, keys.KEY_CHECK, keys.SANDBOX)
     if int(found) > SCHEMA_VERSION:
         raise StoreRefusedError(
             f"the store holds data of schema {int(found)}, newer than this alertd's {SCHEMA_VERSION}: run the newer alertd"

@@ -14,12 +14,13 @@ from alertd.cap.messages import MsgType
 from alertd.cap.reader import read
 from alertd.documents import Alert
 from alertd.errors import Problem
+from alertd.kinds import Notify
 from alertd.service.messages import LOOK_S
 from alertd.store import keys
 from alertd.store.connection import Connection
 from alertd.store.media import KEPT_AFTER_MS
 from alertd.store.work_records import Alike
-from tests.integration.acts import ANA, BEA, CARL, counts, photo, planned, register, send, submitted
+from tests.integration.acts import ANA, BEA, CARL, alert_of, counts, photo, planned, register, send, submitted
 from tests.integration.media.conftest import showing
 from tests.integration.test_following import sent, slug
 
@@ -52,6 +53,20 @@ async def test_it_lives_on_and_nobody_hears_of_it(parts: Parts, sample: dict[str
     parts.db.skew_ms += record.expires + HOUR_MS - parts.clock.now_ms()
     lease = await parts.work.lease(record.id, "push", b"")
     assert (await parts.work.gate(lease, [], lease.rows, 1))[0] == "go"
+
+
+async def test_what_an_update_says_of_the_end_is_read_again(parts: Parts, sample: dict[str, Any]):
+    """By whoever has its message in memory: a push with the old end in it would be thrown away by the phone."""
+    await register(parts, 20)
+    record = await planned(parts, sample)
+    taken = await parts.updating.submit(record.id, alert_of(sample, level="appeal"), Notify.FULL, ANA)
+    update = await parts.approval.approve(taken.record.id, BEA)
+    messages, alike = parts.worker().feeder.dispatch.offers.messages, Alike(channel="push", language="es")
+    carrier = parts.carriers.of("push")[0]
+    assert (await messages.ready(update.id, alike, carrier)).expires_ms == update.expires
+    done = await parts.revising.extend(record.id, BEA, later(update), "Still missing")
+    await parts.clock.sleep(LOOK_S)
+    assert (await messages.ready(update.id, alike, carrier)).expires_ms == done.record.expires > update.expires
 
 
 async def test_the_end_comes_when_it_is_put_off_to(parts: Parts, sample: dict[str, Any], store: Connection):

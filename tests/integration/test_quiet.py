@@ -44,6 +44,15 @@ def pass_time(parts: Parts, ms: int) -> None:
     parts.db.skew_ms += ms
 
 
+async def told_of(parts: Parts, record: AlertRecord, version: str) -> dict[str, int]:
+    """What came of a version of it, a minute later."""
+    pass_time(parts, 60_000)
+    notice = await parts.alerts.get(version)
+    assert await parts.worker().plans.planner.plan(notice)
+    await send(parts, record)
+    return await counts(parts, notice)
+
+
 async def test_who_sleeps_is_told_when_their_quiet_hours_end(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
     """Nobody of them a second before, everybody after, once; the wait is no stall, no attempt, and is explained."""
     record = await planned(parts, sample)
@@ -118,11 +127,36 @@ async def test_the_end_of_an_alert_leaves_no_name_on_a_sleeper_s_phone(
     loud = await planned(parts, sample, level="child-alert")
     await send(parts, loud)
     followed = await parts.following.stand_down(loud.id, ANA, "found")
-    pass_time(parts, 60_000)
-    notice = await parts.alerts.get(followed.told_by)
-    assert await parts.worker().plans.planner.plan(notice)
+    assert await told_of(parts, loud, followed.told_by) == {"accepted": 30}
+
+
+async def test_a_restriction_leaves_no_name_on_a_sleeper_s_phone(
+    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+):
+    """It makes no sound, so it does not wait either; what a neighbour lets be told of the alert does."""
+    loud = await planned(parts, sample, level="child-alert")
     await send(parts, loud)
-    assert await counts(parts, notice) == {"accepted": 30}
+    done = await parts.revising.restrict(loud.id, ANA, "Her identity is protected")
+    assert await told_of(parts, loud, done.told_by) == {"accepted": 30}
+
+
+async def test_what_waits_for_the_morning_lives_as_long_as_its_alert(
+    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+):
+    """The alert's end is put off while they sleep, to whom its return is still to be told."""
+    ends = datetime.now(UTC) + timedelta(hours=1)
+    loud = await planned(parts, sample, level="child-alert", expires=ends.isoformat())
+    await send(parts, loud)
+    down = (await parts.following.stand_down(loud.id, ANA, "found")).told_by
+    await told_of(parts, loud, down)
+    back = (await parts.following.reopen(loud.id, BEA, "not her")).told_by
+    assert await told_of(parts, loud, back) == {"accepted": 20, "queued": 10}
+    await parts.revising.extend(loud.id, BEA, ends + timedelta(hours=10), "still missing")
+    pass_time(parts, 2 * HOUR_MS)
+    for alert_id in (loud.id, back):
+        await parts.worker().ending.expire(alert_id)
+    await send(parts, loud)
+    assert await counts(parts, await parts.alerts.get(back)) == {"accepted": 30}
 
 
 async def test_a_try_that_comes_due_in_the_night_waits_for_the_morning(

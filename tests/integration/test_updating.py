@@ -37,6 +37,7 @@ from tests.integration.acts import (
     submitted,
     yes,
 )
+from tests.integration.batches import unsent
 from tests.integration.media.conftest import showing
 from tests.integration.test_following import _is, _retired, sent, slug
 from tests.integration.test_worker import until, working
@@ -190,6 +191,25 @@ async def test_what_is_in_flight_is_waited_for(parts: Parts, sample: dict[str, A
     assert not await parts.worker().plans.planner.plan(update)
     await plan(parts, update)
     assert (await parts.work.lease(record.id, "push", b"")).alike.again
+
+
+@pytest.mark.parametrize("notify", [Notify.SILENT, Notify.NEWLY, Notify.NONE])
+async def test_what_a_slow_carrier_gets_no_more_is_told_by_the_update(
+    parts: Parts, sample: dict[str, Any], notify: Notify
+):
+    """Of a chunk that is under way for long, whatever was not asked for when the update took the alert's place: none of them was told."""
+    await register(parts, 20)
+    record = await planned(parts, sample)
+    lease = await parts.work.lease(record.id, "push", b"")
+    await parts.work.gate(lease, [], lease.rows, 1)
+    update = await parts.approval.approve((await proposed(parts, record, sample, notify)).record.id, BEA)
+    planner, long_ago = parts.worker().plans.planner, dataclasses.replace(update, start=update.start - 15_000)
+    assert not await planner.plan(long_ago)
+    await parts.work.end(lease, unsent(lease.rows), [])
+    assert await planner.plan(long_ago)
+    assert await counts(parts, record) == {"cancelled": 20}
+    await send(parts, record)
+    assert await counts(parts, update) == {"accepted": 20}
 
 
 async def test_a_crash_in_the_middle_of_planning_loses_nobody(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):

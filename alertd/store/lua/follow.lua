@@ -69,14 +69,25 @@ if ARGV[3] ~= '' then
   local shelve = ARGV[3] == 'stood_down' and park or unpark
   for channel in pairs(channels()) do shelve(channel) end
 end
+local ended = redis.call('HGET', version_key, 'expires')
 if fields > 0 then redis.call('HSET', version_key, unpack(ARGV, 13, 12 + fields)) end
 for i = 13 + fields, 12 + fields + said, 2 do
   redis.call('HSET', key(chain, 'version', ARGV[i]), 'doc', ARGV[i + 1])
   if ARGV[i] ~= ARGV[1] then redis.call('HINCRBY', key(chain, 'version', ARGV[i]), 'rev', 1) end
 end
-if teller ~= ARGV[1] then -- what is queued of it lives as long, and says as little
-  local expires, restricted = unpack(redis.call('HMGET', version_key, 'expires', 'restricted'))
-  redis.call('HSET', key(chain, 'version', teller), 'expires', expires, 'restricted', restricted or 0)
+local expires, restricted = unpack(redis.call('HMGET', version_key, 'expires', 'restricted'))
+if teller ~= ARGV[1] then -- what is queued of it says as little
+  redis.call('HSET', key(chain, 'version', teller), 'restricted', restricted or 0)
+end
+-- Whatever ends with the alert goes on with it; what is known of it elsewhere is read again, for its messages say until when.
+if expires ~= ended then
+  for sequence = 2, tonumber(last) do
+    local version = key(chain, 'version', ARGV[1] .. '-' .. sequence)
+    if redis.call('HGET', version, 'expires') == ended then
+      redis.call('HSET', version, 'expires', expires)
+      redis.call('HINCRBY', version, 'rev', 1)
+    end
+  end
 end
 if ARGV[3] ~= '' then
   enter(chain, ARGV[1], ARGV[3], now)
