@@ -15,7 +15,9 @@ from alertd.service.rings import paced_s, paces
 from alertd.store import keys
 from alertd.store.work_records import Alike, Pace, Settlement, When, pack_ref
 from channels.sandbox import Sandbox
+from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, SEVILLA, counts, over, planned, register, send, submitted, yes
+from tests.integration.test_quiet import asleep
 
 MINUTE_MS = 60_000
 ONE_A_MINUTE = {"pace_per_min": 1}
@@ -74,6 +76,29 @@ async def test_no_number_of_batches_that_wait_for_their_pace_hides_a_retry(parts
     assert [(await parts.work.lease(record.id, "push", b"")).rows for _ in range(2)] == [[1], [600]]
     parts.db.skew_ms += 6_000
     assert (await parts.work.lease(record.id, "push", b"")).rows == [2]
+
+
+async def test_who_is_told_in_the_morning_is_told_at_the_pace(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+    """Whatever brought them back into the queue: the hotline is called by no more than it can take."""
+    parts.clock = Later()
+    await register(parts, PEOPLE, **asleep(1))
+    record = await planned(parts, sample, policy=ONE_A_MINUTE)
+
+    def minutes(count: int) -> None:
+        parts.clock.ahead_ms += count * MINUTE_MS
+        parts.db.skew_ms += count * MINUTE_MS
+
+    for _ in range(PEOPLE):
+        await send(parts, record)
+        minutes(1)
+    assert await counts(parts, record) == {"queued": PEOPLE}
+    minutes(61 - PEOPLE)
+    for told in range(1, PEOPLE + 1):
+        await send(parts, record)
+        assert sandbox.push.recorded.total == told
+        assert not await over(parts, record) or told == PEOPLE
+        minutes(1)
+    assert await counts(parts, record) == {"accepted": PEOPLE}
 
 
 async def test_all_channels_share_a_pace(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):

@@ -40,10 +40,12 @@ local function mark()
   end
 end
 
--- What waits for its ring's time, or is held on purpose, is not due.
+-- What waits for its ring's time or its pace, or is held on purpose, is not due.
 local function is_held(member)
-  local version, number = string.match(member, '^([^/]+)/[^/]+/(%d+)$')
+  local version, batch, number = string.match(member, '^([^/]+)/([^/]+)/(%d+)$')
   if not number then return true end
+  local name, free = pace_of(chain, version, batch)
+  if name and free > now then return true end
   number = tonumber(number)
   return HELD_FOR[row_at(open_rows(chain, version, number, number).span, 0).reason]
 end

@@ -77,51 +77,49 @@ local function rows_of(version, batch)
   return numbers
 end
 
--- Nil where the pace of a new batch lets it go now, and then it has had its turn; else when its turn comes, after those put off before it.
--- What waited through a pause does not come all at once.
-local function turn_of(version, batch, lines)
-  local name, free, lasts = pace_of(chain, version, batch)
+-- The turns of paces, as they are in the middle of this call. What waited through a pause, or a night, does not come all at once.
+local Turns = {batches = {}, free = {}}
+
+-- Nil where the pace of a batch lets it, or one row of it, go now, and then it has had its turn; else when its turn comes, after those put off
+-- before it.
+function Turns.wait(version, batch, is_whole)
+  local its = version .. '/' .. batch
+  Turns.batches[its] = Turns.batches[its] or {pace_of(chain, version, batch)}
+  local name, free, each, count = unpack(Turns.batches[its])
   if not name then return nil end
-  if free <= now then
-    redis.call('HSET', key(chain, 'version', version), 'turn:' .. name, string.format('%.3f', math.max(free, now - LATE_MS) + lasts))
-    return nil
+  local line, lasts = version .. '/' .. name, is_whole and count * each or each
+  free = Turns.free[line] or free
+  if free > now then
+    Turns.free[line] = free + lasts
+    return free
   end
-  local line = version .. ' ' .. name
-  local turn = lines[line] or free
-  lines[line] = turn + lasts
-  return turn
+  Turns.free[line] = math.max(free, now - LATE_MS) + lasts
+  redis.call('HSET', key(chain, 'version', version), 'turn:' .. name, string.format('%.3f', Turns.free[line]))
+  return nil
 end
 
--- Of what is due, the first that may go, and a page of what is due with it. A batch whose turn has not come is put off until it does, so
--- that no number of them hides a try.
-local function first_due(delayed)
-  local lines = {}
+-- A batch that is due, or rows of one. What has to wait for the turn of its pace is put off until then, so that no number of them hides what
+-- has none.
+local function due_tries()
+  local delayed, prefix, numbers, version, batch = key(chain, 'delayed', channel), nil, {}, nil, nil
   repeat
     local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, 500)
     for _, member in ipairs(due) do
-      local version, batch, what = string.match(member, '^([^/]+)/([^/]+)/(.*)$')
-      local turn = what == WHOLE and turn_of(version, batch, lines)
-      if not turn then return due, member, version, batch end
-      redis.call('ZADD', delayed, string.format('%.3f', turn), member)
+      local of, name, what = string.match(member, '^([^/]+)/([^/]+)/(.*)$')
+      if not prefix or prefix == of .. '/' .. name then
+        local turn = Turns.wait(of, name, what == WHOLE)
+        if turn then
+          redis.call('ZADD', delayed, string.format('%.3f', turn), member)
+        else
+          redis.call('ZREM', delayed, member)
+          if what == WHOLE then return of, name, rows_of(of, name), 'new' end
+          prefix, version, batch = of .. '/' .. name, of, name
+          numbers[#numbers + 1] = tonumber(what)
+        end
+      end
     end
-  until #due == 0
-end
-
-local function due_tries()
-  local delayed = key(chain, 'delayed', channel)
-  local due, member, version, batch = first_due(delayed)
-  if not member then return nil end
-  local prefix, numbers = version .. '/' .. batch .. '/', {}
-  if member == prefix .. WHOLE then
-    redis.call('ZREM', delayed, member)
-    return version, batch, rows_of(version, batch), 'new'
-  end
-  for _, member in ipairs(due) do
-    if string.sub(member, 1, #prefix) == prefix then
-      numbers[#numbers + 1] = tonumber(string.sub(member, #prefix + 1))
-      redis.call('ZREM', delayed, member)
-    end
-  end
+  until prefix or #due == 0
+  if not prefix then return nil end
   table.sort(numbers)
   return version, batch, numbers, 'due'
 end

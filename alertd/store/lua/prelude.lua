@@ -179,14 +179,14 @@ local function undoubt(rows, row)
   rows.doubts = rows.doubts - row.alike
 end
 
--- The pace of a batch, where it has one: its name, when the next may go, and for how long it is taken by this one (ms).
+-- The pace of a batch, where it has one: its name, when the next may go, for how long each reference takes it (ms), and how many there are.
 local function pace_of(chain, version, batch)
   local version_key = key(chain, 'version', version)
   local alike, count = string.match(redis.call('HGET', key(chain, 'batches', version), batch), '^%S+ (.*) %d+ (%d+)$')
   local pace = redis.call('HGET', version_key, 'pace:' .. ring_of(alike))
   if not pace then return nil end
   local name, each = string.match(pace, '^(%S+) (%S+)$')
-  return name, tonumber(redis.call('HGET', version_key, 'turn:' .. name) or '0'), count * each
+  return name, tonumber(redis.call('HGET', version_key, 'turn:' .. name) or '0'), tonumber(each), tonumber(count)
 end
 
 -- In the delayed set, where a row's number stands: all of a batch that nobody has had yet.
