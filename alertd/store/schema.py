@@ -26,11 +26,13 @@ async def open_store(connection: Connection, *, sandbox: bool = False) -> None:
     alertd stored is brought to the present schema before anything is read of it. Raises StoreRefusedError and StoreUnavailableError.
     """
     await connection.meet()
-    own: list[str | int] = [keys.SCHEMA, SCHEMA_VERSION, keys.KEY_CHECK, connection.codec.check_value]
-    own += [keys.SANDBOX, int(sandbox)]
-    if await connection.execute("MSETNX", *own):  # it is new
-        return
-    found, check, is_sandbox = await connection.execute("MGET", keys.SCHEMA, keys.KEY_CHECK, keys.SANDBOX)
+    marks = (keys.SCHEMA, keys.KEY_CHECK, keys.SANDBOX)
+    found, check, is_sandbox = await connection.execute("MGET", *marks)
+    if found is None:
+        own = (SCHEMA_VERSION, connection.codec.check_value, int(sandbox))
+        if await connection.execute("MSETNX", *(part for pair in zip(marks, own, strict=True) for part in pair)):
+            return
+        found, check, is_sandbox = await connection.execute("MGET", *marks)  # another process was here first
     if int(found) > SCHEMA_VERSION:
         raise StoreRefusedError(
             f"the store holds data of schema {int(found)}, newer than this alertd's {SCHEMA_VERSION}: run the newer alertd"
