@@ -29,8 +29,8 @@ async def open_store(connection: Connection, *, sandbox: bool = False) -> None:
     marks = (keys.SCHEMA, keys.KEY_CHECK, keys.SANDBOX)
     found, check, is_sandbox = await connection.execute("MGET", *marks)
     if found is None:
-        own = (SCHEMA_VERSION, connection.codec.check_value, int(sandbox))
-        if await connection.execute("MSETNX", *(part for pair in zip(marks, own, strict=True) for part in pair)):
+        own = (keys.SCHEMA, SCHEMA_VERSION, keys.KEY_CHECK, connection.codec.check_value, keys.SANDBOX, int(sandbox))
+        if await connection.execute("MSETNX", *own):
             return
         found, check, is_sandbox = await connection.execute("MGET", *marks)  # another process was here first
     if int(found) > SCHEMA_VERSION:
