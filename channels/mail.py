@@ -50,8 +50,7 @@ class MailChannel:
         self.hook = hook
         self._identity = identity
         self._clock = clock
-        self._lanes = relay.connections
-        self._timeout_s, self._content_timeout_s = relay.timeout_s, relay.content_timeout_s
+        self._relay = relay
         self._pool = SmtpPool(relay)
 
     async def open(self) -> None:
@@ -65,7 +64,7 @@ class MailChannel:
         return Prepared(encode(message, self._identity))
 
     async def send(self, prepared: Prepared, recipients: Sequence[Recipient], may_write: MayWrite) -> list[Outcome]:
-        return await in_lanes(recipients, self._lanes, partial(self._send_one, prepared.payload, may_write))
+        return await in_lanes(recipients, self._relay.connections, partial(self._send_one, prepared.payload, may_write))
 
     async def _send_one(self, payload: MailPayload, may_write: MayWrite, recipient: Recipient) -> Outcome:
         to = mailbox(recipient.address)
@@ -112,7 +111,7 @@ class MailChannel:
             return refused
         heed_cancelling()
         if may_write():
-            return await self._content(session, body)
+            return await self._content(session, body, may_write)
         session.close()  # the server waits for content, and whatever it got would be that
         return WITHHELD
 
@@ -131,7 +130,7 @@ class MailChannel:
                 if refused is None and not may_write():
                     return WITHHELD
                 session.write(command, 1)
-            reply = await session.reply(self._timeout_s)
+            reply = await session.reply(self._relay.timeout_s)
             if reply.code not in hoped and refused is None:
                 refused = refusal(reply.code, reply.text, stage)
                 if _ends(reply.code):
@@ -146,12 +145,12 @@ class MailChannel:
     async def _nothing(self, session: MailSession) -> None:
         """A server that took no recipient and yet waits for content gets none (RFC 2920 3.1)."""
         session.write(b".\r\n", 1)
-        await session.reply(self._timeout_s)
+        await session.reply(self._relay.timeout_s)
 
-    async def _content(self, session: MailSession, body: bytes) -> Outcome:
+    async def _content(self, session: MailSession, body: bytes, may_write: MayWrite) -> Outcome:
         session.write(body, 1)
         try:
-            reply = await session.reply(self._content_timeout_s)
+            reply = await self._taken(session, may_write)
         except TimeoutError:
             session.close()
             return SLOW_AFTER
@@ -161,6 +160,18 @@ class MailChannel:
         if _ends(reply.code):
             session.close()
         return refusal(reply.code, reply.text, Stage.CONTENT) if session.unclean else ACCEPTED
+
+    async def _taken(self, session: MailSession, may_write: MayWrite) -> Reply:
+        """The reply to the content, waited for in pieces. Raises `SessionLostError` or `TimeoutError`."""
+        left_s = self._relay.content_timeout_s
+        while True:
+            piece_s = min(left_s, self._relay.last_reply_s)
+            try:
+                return await session.reply(piece_s)
+            except TimeoutError:
+                left_s -= piece_s
+                if left_s <= 0 or not may_write():
+                    raise
 
 
 def _ends(code: int) -> bool:

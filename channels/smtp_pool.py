@@ -36,6 +36,8 @@ class RelaySettings:
     timeout_s: float = 60.0  # of each reply before the content: then nothing was sent
     # Of the reply to the content, which a relay may scan first: whoever waits for less sends it twice (RFC 5321 4.5.3.2.6).
     content_timeout_s: float = 600.0
+    # Of that once nothing more may be sent: whoever stops is killed some time, and what all others were answered would be lost with it.
+    last_reply_s: float = 30.0
     connect_timeout_s: float = 10.0
 
     def __post_init__(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from channels.base import Answer, Outcome, Reason, Recipient
@@ -126,6 +128,15 @@ async def test_a_relay_that_waits_for_content_after_refusing_gets_none(open_part
     assert [outcome.address_gone for outcome in outcomes] == [True, False]
     assert set(mail.carrier.mails) == {"person1@people.example"}
     assert mail.carrier.sessions_made == 1
+
+
+async def test_whoever_may_write_nothing_more_waits_no_ten_minutes(open_party):
+    """One relay's silence takes from nobody what it was answered for the others, when a worker has to stop."""
+    mail = await open_party("mail", connections=2, content_timeout_s=600, last_reply_s=0.3)
+    mail.tell("slow", prefix="person0@", delay_s=100)
+    recipients, may_write = mail.recipients(3), lambda: mail.carrier.recorded.total < 3
+    outcomes = await asyncio.wait_for(mail.send(recipients, may_write), 20)
+    assert [outcome.answer for outcome in outcomes] == [Answer.UNKNOWN, Answer.ACCEPTED, Answer.ACCEPTED]
 
 
 async def test_a_relay_that_scans_the_content_is_waited_for(open_party):
