@@ -199,7 +199,7 @@ class Approval:
             approver_key=who.key_id, approved_rev=str(record.rev), seen=str(people),
         )  # fmt: skip
         now = await self.get(record.id, who)
-        if not done and not _is_approved(now, who):
+        if not done and not _is_as_approved(now, record, who):
             raise refused(old, AlertState.SCHEDULED)
         return now
 
@@ -237,7 +237,7 @@ class Approval:
         done, old = await (self._replace if record.notify else self._freeze)(record, alert, frozen, who)
         await self._stopping.put_on(chain_of(record.id))
         now = await self.get(record.id, who)
-        if not done and not _is_approved(now, who):
+        if not done and not _is_as_approved(now, record, who):
             raise refused(old, AlertState.APPROVED)
         return now
 
@@ -380,6 +380,11 @@ def _check_plates(record: AlertRecord, plates: Sequence[str]) -> None:
 def _is_approved(record: AlertRecord, who: Credential) -> bool:
     """Whether this very person approved it and it goes its way."""
     return record.state in _ON_ITS_WAY and who.is_person(record.approver)
+
+
+def _is_as_approved(now: AlertRecord, read: AlertRecord, who: Credential) -> bool:
+    """Whether this very person approved it meanwhile, as it was read."""
+    return _is_approved(now, who) and now.approved_rev in {read.rev, read.approved_rev}
 
 
 UNSENT = {AlertState.DRAFT, AlertState.PENDING, AlertState.RETURNED, AlertState.REJECTED}

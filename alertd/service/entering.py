@@ -94,4 +94,7 @@ class Entering:
 
 
 def no_code() -> Problem:
-    return Problem("not-allowed", "This code is not known, was used, or is too old. Ask for another.")
+    return Problem(
+        "not-allowed",
+        "This code is not known, was used, or is too old. An administrator makes another (alertd operators invite).",
+    )

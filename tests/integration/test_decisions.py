@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from alertd.alerts import AlertState
 from alertd.app import Parts
@@ -15,7 +17,9 @@ from alertd.errors import Problem
 from alertd.kinds import Notify, Protection
 from alertd.restriction import restricted
 from alertd.service.access import Credential
+from alertd.store.alerts import Alerts
 from alertd.store.cases import Cases
+from alertd.store.connection import Arg, Connection
 from tests.integration.acts import ANA, BEA, CARL, alert_of, register, submitted
 
 
@@ -52,6 +56,35 @@ async def test_no_other_revision_is_approved_by_saying_it_again(parts: Parts, sa
         await parts.approval.approve(taken.record.id, BEA, rev=taken.record.rev)
         for rev in (taken.record.rev - 1, taken.record.rev + 9):
             assert await refused(parts.approval.approve(taken.record.id, BEA, rev=rev)) == ("precondition-failed", 412)
+
+
+class Late(Connection):
+    """Something comes before the first approval that is written over it."""
+
+    before: Any = None
+
+    async def run_durably(self, name: str, names: Sequence[str], *args: Arg) -> Any:
+        if name == "approve" and (before := self.before):
+            self.before = None
+            await before()
+        return await super().run_durably(name, names, *args)
+
+
+async def test_a_slow_approval_says_nothing_of_another_revision(parts: Parts, redis: Redis, sample: dict[str, Any]):
+    """While it looks for the people, the alert is changed and approved anew by the same person: that was not what it was asked for."""
+    taken, late = await submitted(parts, sample), Late(redis, parts.db.codec)
+    parts.approval._alerts = Alerts(late)
+
+    async def changed() -> None:
+        returned = await parts.approval.give_back(taken.record.id, CARL, "Which exit?")
+        await parts.intake.amend(returned, {"external_id": "x"}, ANA)
+        again = await parts.approval.submit(taken.record.id, ANA)
+        await parts.approval.approve(again.id, BEA, rev=again.rev)
+
+    late.before = changed
+    asked = parts.approval.approve(taken.record.id, BEA, rev=taken.record.rev)
+    assert (await refused(asked))[0] == "precondition-failed"
+    assert (await parts.alerts.get(taken.record.id)).state is AlertState.APPROVED
 
 
 def person(subject: str, *makers: str, test: bool = False) -> Credential:
