@@ -26,6 +26,7 @@ def test_values_are_told_in_words(value: object, words: str):
 def test_terminal_is_not_steered():
     """Escapes that someone put into a name arrive as nothing."""
     assert harmless("\x1b[2J\x07Lucía\u202e لوسيا\n") == "[2JLucía لوسيا\n"
+    assert harmless("10:18\N{NO-BREAK SPACE}UTC, 1\N{NARROW NO-BREAK SPACE}000") == "10:18 UTC, 1 000"
 
 
 def test_rows_are_lines(capsys: pytest.CaptureFixture[str]):
