@@ -8,9 +8,9 @@ import ssl
 import h2.settings
 import pytest
 
-from channels.base import WITHHELD, Answer
+from channels.base import NOT_CONNECTED, WITHHELD, Answer
 from channels.https import HttpsTransport
-from channels.posting import LOST, NOT_CONNECTED, TIMED_OUT, PostSettings, Reply
+from channels.posting import LOST, TIMED_OUT, PostSettings, Reply
 from channels.sandbox.authority import make_authority
 from tests.contract.http2_server import Served, listening
 

@@ -79,11 +79,12 @@ local expires, restricted = unpack(redis.call('HMGET', version_key, 'expires', '
 if teller ~= ARGV[1] then -- what is queued of it says as little
   redis.call('HSET', key(chain, 'version', teller), 'restricted', restricted or 0)
 end
--- Whatever ends with the alert goes on with it; what is known of it elsewhere is read again, for its messages say until when.
+-- Whatever is told and ends with the alert goes on with it; what is known of it elsewhere is read again, for its messages say until when.
 if expires ~= ended then
   for sequence = 2, tonumber(last) do
     local version = key(chain, 'version', ARGV[1] .. '-' .. sequence)
-    if redis.call('HGET', version, 'expires') == ended then
+    local its, ends = unpack(redis.call('HMGET', version, 'state', 'expires'))
+    if SHOWN[its] and ends == ended then
       redis.call('HSET', version, 'expires', expires)
       redis.call('HINCRBY', version, 'rev', 1)
     end
