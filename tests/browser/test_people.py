@@ -61,7 +61,7 @@ async def test_somebody_is_let_in_by_a_link_and_approves_with_a_passkey(
         page = window.page
         await come_in(window, bea["url"])
         await expect(page.locator(".who")).to_contain_text("Bea Ruiz")
-        await expect(page.get_by_role("link", name="People")).to_have_count(0)
+        await expect(page.get_by_role("link", name="People", exact=True)).to_have_count(0)
         await page.get_by_role("link", name="Review").click()
         await window.press("Approve and send")
         await page.get_by_role("heading", name="Show that it is you").wait_for()
@@ -148,7 +148,7 @@ async def test_an_administrator_keeps_the_people(served: Served, browser: Browse
     async with with_authenticator(browser, served, 403, 401) as (window, device, key):
         page = window.page
         await come_in(window, root["url"])
-        await page.get_by_role("link", name="People").click()
+        await page.get_by_role("link", name="People", exact=True).click()
         await window.press("Add a person")
         await window.fill("Name", "Carla Díaz")
         await window.fill("Who it is", "carla@centre.example")
