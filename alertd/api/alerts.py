@@ -153,7 +153,7 @@ async def approve_alert(
     request: web.Request, *, id: AlertId, headers: Conditions, body: Approve = AS_SUBMITTED
 ) -> Reply[AlertReply]:
     """The second person's word: freezes the audience and sends, or, where the alert has a time to start at, has that done then. The author of an Actual alert cannot give it. The same person
-    may say it again and gets the same answer. It names the version that was looked at, by If-Match or `rev`, or is refused with 428.
+    may say it again, of that version or as it stands, and gets the same answer. It names the version that was looked at, by If-Match or `rev`, or is refused with 428.
     """
     rev = await looked_at(request, id, headers, body)
     return await _decided(

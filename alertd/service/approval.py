@@ -140,7 +140,8 @@ class Approval:
         if overspend and not who.may(OVERSPEND):
             raise Problem("not-allowed", f"To exceed the budget a key needs the scope {OVERSPEND}.", scope=OVERSPEND)
         if _is_approved(record, who):
-            check_revision(record, None if rev == record.approved_rev or not record.approved_rev else rev)
+            if record.approved_rev and rev != record.approved_rev:
+                check_revision(record, rev)
             if overspend:
                 await self._budget.free(record)
             return record

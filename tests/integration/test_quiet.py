@@ -120,24 +120,16 @@ async def test_an_alert_that_ends_in_the_night_wakes_nobody(parts: Parts, sandbo
     assert told(sandbox) == [*range(20)]
 
 
-async def test_the_end_of_an_alert_leaves_no_name_on_a_sleeper_s_phone(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+@pytest.mark.parametrize("act", ["stand down", "restrict"])
+async def test_what_takes_a_name_off_a_sleeper_s_phone_does_not_wait(
+    parts: Parts, sandbox: Sandbox, sample: dict[str, Any], act: str
 ):
-    """What ends an alert takes its place on phones at once, whoever sleeps: it does not wait with the name still there."""
+    """An end, and a restriction, takes the alert's place on phones at once, whoever sleeps: it does not wait with the name still there."""
     loud = await planned(parts, sample, level="child-alert")
     await send(parts, loud)
-    followed = await parts.following.stand_down(loud.id, ANA, "found")
+    done = {"stand down": parts.following.stand_down, "restrict": parts.revising.restrict}[act]
+    followed = await done(loud.id, ANA, "found")
     assert await told_of(parts, loud, followed.told_by) == {"accepted": 30}
-
-
-async def test_a_restriction_leaves_no_name_on_a_sleeper_s_phone(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
-):
-    """It makes no sound, so it does not wait either; what a neighbour lets be told of the alert does."""
-    loud = await planned(parts, sample, level="child-alert")
-    await send(parts, loud)
-    done = await parts.revising.restrict(loud.id, ANA, "Her identity is protected")
-    assert await told_of(parts, loud, done.told_by) == {"accepted": 30}
 
 
 async def test_what_waits_for_the_morning_lives_as_long_as_its_alert(
