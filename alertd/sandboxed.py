@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from itertools import islice
 
 import structlog
 
@@ -13,7 +14,7 @@ from alertd.app import Parts
 from alertd.config import Settings
 from alertd.processes import appeared, kept_running
 from alertd.registrations import Registration
-from alertd.samples import people
+from alertd.samples import Person, people
 from alertd.service.registry import Entry
 from channels.lanes import heed_cancelling
 
@@ -57,12 +58,15 @@ async def load_sample_people(parts: Parts, count: int) -> None:
     have = await parts.people.count()
     if not have:
         await parts.labels.bring_up()  # nobody is labelled with another library than this one
-    sample = [
-        Entry(person.id, Registration.model_validate_json(json.dumps(person.document())))
-        for person in people(count if have < count else 0)
-    ]
-    for start in range(0, len(sample), SAMPLE_BATCH):
-        await parts.registry.put_many(sample[start : start + SAMPLE_BATCH])
+    left = people(count if have < count else 0)
+    loaded = 0
+    while batch := [_entry(person) for person in islice(left, SAMPLE_BATCH)]:
+        await parts.registry.put_many(batch)
         heed_cancelling()
-        if start % (10 * SAMPLE_BATCH) == 0:
-            structlog.get_logger().info("loading sample people", loaded=start, of=len(sample))
+        if loaded % (10 * SAMPLE_BATCH) == 0:
+            structlog.get_logger().info("loading sample people", loaded=loaded, of=count)
+        loaded += len(batch)
+
+
+def _entry(person: Person) -> Entry:
+    return Entry(person.id, Registration.model_validate_json(json.dumps(person.document())))

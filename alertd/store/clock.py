@@ -10,6 +10,8 @@ import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+import structlog
+
 from alertd.background import repeated
 from alertd.clock import SystemClock
 from alertd.store.connection import Connection, StoreUnavailableError
@@ -17,6 +19,9 @@ from alertd.store.connection import Connection, StoreUnavailableError
 #: So long, at most, it shows another time after the server's clock was set, or another server has taken over. Between two looks this
 #: machine counts the time, which it does right to a few microseconds a second.
 HEAR_S = 1.0
+#: That it was set back further is told. No chain's clock goes back with it: tries, paces and the leases of dead workers wait until it has
+#: caught up, while what is ready is sent.
+TOLD_MS = 1_000
 
 
 class StoreClock(SystemClock):
@@ -35,8 +40,11 @@ class StoreClock(SystemClock):
         asked_ms = 1000 * self.monotonic()
         seconds, microseconds = await self._db.execute("TIME")
         shown_ms = 1000 * int(seconds) + int(microseconds) / 1000
+        latest_ms = shown_ms - asked_ms
+        if (back_ms := self._began_ms - latest_ms) > TOLD_MS:
+            structlog.get_logger().error("the store's clock was set back", seconds=round(back_ms / 1000, 3))
         # It showed that at some moment between the two: what was found before stands if it fits, so that it goes without jumps.
-        self._began_ms = min(max(self._began_ms, shown_ms - 1000 * self.monotonic()), shown_ms - asked_ms)
+        self._began_ms = min(max(self._began_ms, shown_ms - 1000 * self.monotonic()), latest_ms)
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from alertd.alerts import AlertState
 from alertd.app import Parts
@@ -71,6 +72,22 @@ async def test_it_follows_a_clock_that_is_set(set_s: float):
     server.shown_s += set_s
     await clock.hear()
     assert clock.now_ms() == 1000 * server.shown_s
+
+
+@pytest.mark.parametrize(("set_s", "told"), [(-3600.0, [3600.0]), (-0.5, []), (3600.0, [])])
+async def test_that_it_was_set_back_is_told(set_s: float, told: list[float]):
+    """Nobody would see why tries and paces stand still until it has caught up. Slow answers look like no such thing."""
+    server = Server(1_000_000.0)
+    clock = Shown(server)
+    await clock.hear()
+    server.there_s, server.back_s = 2.0, 3.0
+    with capture_logs() as logs:
+        await clock.hear()
+        server.there_s = server.back_s = 0.0
+        server.shown_s += set_s
+        await clock.hear()
+        await clock.hear()
+    assert [one["seconds"] for one in logs if one["event"] == "the store's clock was set back"] == told
 
 
 async def test_before_it_was_heard_it_shows_nothing(store: Connection):
