@@ -21,6 +21,8 @@ FOLLOWED = 32
 #: An alert whose plan is far ahead of what is sent, with others beside it, goes on for one chunk so often: that takes a process a tenth of
 #: its time.
 STEP_S = 0.25
+#: A plan that another process moves on is left to it until it has stood still for so long: of two at the same one works in vain.
+LEFT_S = 1.0
 #: What is planned and had nothing to send on a channel is asked again: a retry comes due, a lease is lost.
 EMPTY_S = 0.5
 
@@ -39,6 +41,8 @@ class Agenda:
         self._begun = set[str]()  # chains of which something is planned: the others have nothing to send
         self._empty: dict[tuple[str, str], float] = {}  # by chain and channel: until when there is nothing
         self._stepped: dict[str, float] = {}  # versions planned in part: when that last went on
+        self._cursors: dict[str, tuple[int, float]] = {}  # of them: how far they were, and when another moved them on
+        self._own = set[str]()  # versions that this process moved on since it last looked
         self._followed = ""  # the chain that was last asked whether it is over
 
     def look(self, live: dict[str, bytes], versions: list[str]) -> None:
@@ -49,6 +53,7 @@ class Agenda:
         known = set(versions)
         self._loud = {one: loud for one, loud in self._loud.items() if one in known}
         self._stepped = {one: at for one, at in self._stepped.items() if one in known}
+        self._cursors = {one: seen for one, seen in self._cursors.items() if one in known}
         self._empty = {asked: until for asked, until in self._empty.items() if asked[0] in live}
 
     def forget_plans(self) -> None:
@@ -72,7 +77,8 @@ class Agenda:
         self.expect(chain_of(alert_id))
 
     def begun(self, alert_id: str) -> None:
-        """Something of it is planned."""
+        """Something of it is planned, by this process."""
+        self._own.add(alert_id)
         if (chain := chain_of(alert_id)) not in self._begun:
             self.expect(chain)
 
@@ -97,6 +103,19 @@ class Agenda:
     def has_unread(self) -> bool:
         """Whether there is an alert that nobody has looked at: it may be loud, or told to fewer."""
         return any(one not in self._loud for one in self.versions)
+
+    def elsewhere(self, begun: Iterable[PlanHead]) -> set[str]:
+        """Of those planned in part, whose plan another process moves on."""
+        now = self._clock.monotonic()
+        for head in begun:
+            cursor, moved = self._cursors.get(head.id, (0, -LEFT_S))
+            if head.id in self._own:
+                moved = -LEFT_S
+            elif head.cursor != cursor:
+                moved = now
+            self._cursors[head.id] = head.cursor, moved
+        self._own.clear()
+        return {one for one, (_, moved) in self._cursors.items() if now - moved < LEFT_S}
 
     def resting(self, begun: Iterable[PlanHead]) -> list[PlanHead]:
         """Of those planned in part, whose plan went on a moment ago."""

@@ -74,13 +74,14 @@ class Planner:
         self._renderer = renderer
         self._clock = clock
         self._first, self._rest = chunks
+        self._kept: tuple[tuple[str, int], Frozen, shapely.MultiPolygon] | None = None
 
     async def plan(self, record: AlertRecord, gives_way: GivesWay = _never) -> bool:
         """Plan what is left of an alert. False when its gate is closed, another planner is at it, or it gives way between chunks."""
         alert = Alert.model_validate_json(record.document)
         if record.occasion and not record.notify:
             return await self._plan_notice(record, alert, gives_way)
-        frozen, area = await asyncio.gather(self._alerts.audience(record.id), self._alerts.area(record.id))
+        frozen, area = await self._frozen(record)
         belongs = Belongs(alert, area, set(numbers_of(record.regions)), record.start)
         refer = partial(self._groups, alert, belongs)
         if record.notify:
@@ -91,6 +92,16 @@ class Planner:
             refer = partial(self._updated, alert, belongs, told.numbers, again, frozen.numbers)
             frozen = updates.everyone(again, frozen)
         return await self._plan_people(record, alert, frozen, refer, gives_way)
+
+    async def _frozen(self, record: AlertRecord) -> tuple[Frozen, shapely.MultiPolygon]:
+        """What was frozen with a version. That of the last one is kept, for a plan that gives way goes on chunk by chunk: to unpack a million
+        people takes as long as to plan a thousand of them.
+        """
+        its = record.id, record.start
+        if self._kept is None or self._kept[0] != its:
+            frozen, area = await asyncio.gather(self._alerts.audience(record.id), self._alerts.area(record.id))
+            self._kept = its, frozen, area
+        return self._kept[1:]
 
     async def _plan_people(
         self, record: AlertRecord, alert: Alert, frozen: Frozen, refer: Refer, gives_way: GivesWay

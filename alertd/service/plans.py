@@ -45,7 +45,8 @@ class Plans:
         self.agenda.read(unread, heads)
         todo = [head for head in heads if not head.planned and head.state in PLANNABLE]
         todo.sort(key=lambda head: (not self.agenda.is_loud(head.id), max(head.people, FIRST_CHUNK), hash(head.id)))
-        waits = await self._ahead([head for head in todo if head.cursor])
+        begun = [head for head in todo if head.cursor]
+        waits = self.agenda.elsewhere(begun) | await self._ahead(begun)
         await self.steps.each("plan", [head.id for head in todo if head.id not in waits], self._plan)
 
     async def _ahead(self, begun: Sequence[PlanHead]) -> set[str]:

@@ -26,6 +26,7 @@ from alertd.store import keys
 from alertd.store.alerts import Alerts
 from alertd.store.connection import StoreUnavailableError
 from alertd.store.people import People
+from alertd.worker import Worker
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.integration.acts import BEA, CADIZ, counts, planned, register, send, submitted
@@ -188,6 +189,33 @@ async def test_a_small_loud_alert_does_not_wait_for_the_plan_of_a_big_one(parts:
     await parts.stopping.obey()
     rows = [len(lease.rows) for lease in await worker.feeder.leases("push", 2, loud=True)]
     assert sorted(rows) == [25, 25]  # one lane each
+
+
+class Counting(People):
+    """Counts how often a chunk is read."""
+
+    reads = 0
+
+    async def read_many(self, numbers: Any) -> Any:
+        self.reads += 1
+        return await super().read_many(numbers)
+
+
+async def test_of_two_processes_one_plans_an_alert(parts: Parts, sample: dict):
+    """The other would read every chunk in vain, for the first has appended it by then."""
+    await register(parts, 500)
+    alert_id = await approved(parts, sample)
+    reading, workers = Counting(parts.db), [parts.worker(), parts.worker()]
+    for worker in workers:
+        worker.plans.planner = Planner(parts.alerts, reading, parts.work, parts.renderer, parts.clock, chunks=(10, 10))
+        await worker._look()
+
+    async def plan(worker: Worker) -> None:
+        while not (await parts.alerts.get(alert_id)).planned:
+            await worker.plans.round()
+
+    await asyncio.gather(*map(plan, workers))
+    assert 50 <= reading.reads <= 54
 
 
 class Looked(Alerts):

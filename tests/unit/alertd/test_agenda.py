@@ -7,7 +7,9 @@ import pytest
 from alertd.clock import SystemClock
 from alertd.ids import new_id
 from alertd.sections import WorkerSection
-from alertd.service.agenda import FOLLOWED, Agenda
+from alertd.service.agenda import FOLLOWED, LEFT_S, Agenda
+from alertd.store.alerts import PlanHead
+from tests.clocks import Later
 
 
 @pytest.mark.parametrize("many", [0, 1, FOLLOWED, FOLLOWED + 1, 240, 1_000])
@@ -18,3 +20,30 @@ def test_every_chain_is_followed_in_three_rounds(many: int):
     agenda.look(dict.fromkeys(chains, b"1"), [*chains, *(f"{chain}-2" for chain in chains)])
     rounds = [agenda.to_follow() for _ in range(3)]
     assert {one for each in rounds for one in each} == set(agenda.versions)
+
+
+def at(alert_id: str, cursor: int) -> PlanHead:
+    """An alert that is planned so far."""
+    return PlanHead(alert_id, "sending", "loud", 1_000_000, cursor, planned=False)
+
+
+def test_a_plan_that_another_process_moves_on_is_left_to_it():
+    """Until it has stood still for a second: its process may be gone."""
+    clock, alert_id = Later(), new_id(1)
+    agenda = Agenda(["push"], WorkerSection(), clock)
+    for cursor in (500, 1_500, 1_500, 2_500):
+        assert agenda.elsewhere([at(alert_id, cursor)]) == {alert_id}
+        clock.pass_by(0.7)
+    assert agenda.elsewhere([at(alert_id, 2_500)]) == {alert_id}
+    clock.pass_by(LEFT_S - 0.7)
+    assert agenda.elsewhere([at(alert_id, 2_500)]) == set()
+
+
+def test_a_plan_that_this_process_moves_on_is_its_own():
+    """Whatever another did to it meanwhile; and one that only it moves on from then on is left to it."""
+    agenda, alert_id = Agenda(["push"], WorkerSection(), Later()), new_id(1)
+    for cursor in (500, 1_500):
+        agenda.begun(alert_id)
+        assert agenda.elsewhere([at(alert_id, cursor)]) == set()
+    assert agenda.elsewhere([at(alert_id, 1_500)]) == set()
+    assert agenda.elsewhere([at(alert_id, 2_500)]) == {alert_id}
