@@ -28,7 +28,7 @@ class Ending:
         self._early: dict[str, tuple[float, float]] = {}  # when it was first and last found so
 
     async def follow(self, alert_id: str, word: str, seen: bytes) -> None:
-        """Do what `Work.finish` says of an alert: let it go when it is over, settle what a closed gate left. `seen` is what
+        """Do what `Work.finish_each` says of an alert: let it go when it is over, settle what a closed gate left. `seen` is what
         `Alerts.live` said of its chain before that was asked: what was announced since stays.
         """
         if word != "early":

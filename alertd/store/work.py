@@ -117,19 +117,13 @@ class Work:
         )
         return answer.decode()
 
-    async def lease(self, chain: str, channel: str, hold: bytes, held: Collection[Lease] = ()) -> Lease | None:
-        """Work of one channel of one chain, or None. `hold` names the carriers whose open attempts are not repeated, `held`
-        the leases that the asker has: they live, and those of this queue are said to.
-        """
-        (lease,) = await self.leases([chain], channel, hold, held)
-        if isinstance(lease, Exception):
-            raise lease
-        return lease
-
     async def leases(
         self, chains: Sequence[str], channel: str, hold: bytes, held: Collection[Lease] = ()
     ) -> list[Lease | Exception | None]:
-        """The same of several chains, in one round trip; what is wrong with one chain is its answer."""
+        """Work of one channel of each chain, or None, in one round trip; what is wrong with one chain is its answer. `hold` names the
+        carriers whose open attempts are not repeated, `held` the leases that the asker has: they live, and those of these queues are
+        said to.
+        """
         names, living = [secrets.token_hex(8) for _ in chains], _by_queue(held)
         given = await self._db.run_each(
             [
@@ -187,15 +181,10 @@ class Work:
             ]
         )
 
-    async def finish(self, alert_id: str) -> str:
-        """'done', 'sweep', 'early', 'busy', or 'due' and on which channels; a version that has nothing left becomes sent."""
-        (answer,) = await self.finish_each([alert_id])
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
     async def finish_each(self, alert_ids: Sequence[str]) -> list[str | Exception]:
-        """The same of several alerts, in one round trip; what is wrong with one is its answer."""
+        """Of each 'done', 'sweep', 'early', 'busy', or 'due' and on which channels, in one round trip; a version that has nothing left
+        becomes sent. What is wrong with one is its answer.
+        """
         answers = await self._db.run_each(
             [("finish", [keys.chain(chain_of(alert_id))], [alert_id, self._db.skew_ms]) for alert_id in alert_ids]
         )

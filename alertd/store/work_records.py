@@ -88,7 +88,6 @@ class Lease:
     tries: list[int]  # attempts made before
     doubted: list[bool]  # whether one of them may have arrived
     carriers: list[int]  # the last that each was given to; 0 is none
-    lost: int  # attempts found open from a holder that went silent
 
 
 class Settlement(NamedTuple):
@@ -155,7 +154,7 @@ class Gate(StrEnum):
 
 def leased(name: str, channel: str, given: Sequence[Any]) -> Lease:
     """A lease of this name on what a script gave of a channel."""
-    version, batch, header, rows, refs, tries, carriers, lost = given
+    version, batch, header, rows, refs, tries, carriers = given
     _, language, form, ring, *marks, _, _ = header.decode().split(" ")
     return Lease(
         name=name,
@@ -174,5 +173,4 @@ def leased(name: str, channel: str, given: Sequence[Any]) -> Lease:
         tries=[tried & ATTEMPTS_MASK for tried in tries],
         doubted=[tried >= FLAG_DOUBT for tried in tries],
         carriers=list(carriers),
-        lost=lost,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -24,6 +24,7 @@ from alertd.store.alerts import AlertRecord
 from alertd.store.connection import Connection
 from alertd.store.scripts import LEASE_MS
 from alertd.store.work import Work
+from alertd.store.work_records import Lease
 from tests.pictures import drawn, written
 
 SEVILLA = (-5.98, 37.39)
@@ -77,10 +78,30 @@ async def planned(parts: Parts, sample: dict[str, Any], **changes: Any) -> Alert
     return record
 
 
+async def lease_of(
+    work: Work, chain: str, channel: str, hold: bytes = b"", held: Collection[Lease] = ()
+) -> Lease | None:
+    """Work of one channel of one chain, or None."""
+    (lease,) = await work.leases([chain], channel, hold, held)
+    return _raised(lease)
+
+
+async def finish(work: Work, alert_id: str) -> str:
+    """What is left to do of one version."""
+    (word,) = await work.finish_each([alert_id])
+    return _raised(word)
+
+
+def _raised(answer: Any) -> Any:
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
 async def send(parts: Parts, record: AlertRecord, channel: str = "push") -> int:
     """Drain every lease there is now. Answers how many there were."""
     dispatch, leases = parts.worker().feeder.dispatch, 0
-    while lease := await parts.work.lease(record.id, channel, parts.carriers.held()):
+    while lease := await lease_of(parts.work, record.id, channel, parts.carriers.held()):
         await dispatch.drain(lease, lambda: False)
         leases += 1
     return leases
@@ -102,7 +123,7 @@ async def silence(store: Connection, chain: str) -> None:
     """As long as a lease lasts nothing is heard of whoever holds one, while others are."""
     for _ in range(4):
         store.skew_ms += LEASE_MS // 3
-        await Work(store).finish(chain)
+        await finish(Work(store), chain)
 
 
 async def counts(parts: Parts, record: AlertRecord, channel: str = "push") -> dict[str, int]:
@@ -117,10 +138,10 @@ async def counts(parts: Parts, record: AlertRecord, channel: str = "push") -> di
 
 async def over(parts: Parts, record: AlertRecord) -> bool:
     """Whether the alert has ended."""
-    answer = await parts.work.finish(record.id)
+    answer = await finish(parts.work, record.id)
     for batch in range(record.batches if answer == "sweep" else 0):
         await parts.work.sweep(record.id, batch, 1)
-    return await parts.work.finish(record.id) == "done"
+    return await finish(parts.work, record.id) == "done"
 
 
 async def yes() -> bool:

@@ -9,7 +9,7 @@ from alertd.store.alerts import AlertRecord
 from alertd.store.connection import Connection
 from alertd.store.work import Work
 from alertd.store.work_records import Alike, Lease, Settlement, pack_ref
-from tests.integration.acts import silence
+from tests.integration.acts import lease_of, silence
 
 PUSH = Alike(channel="push", language="es")
 
@@ -58,7 +58,7 @@ async def states(work: Work, alert_id: str) -> list[State]:
 async def lost(work: Work, store: Connection, alert_id: str, hold: bytes) -> tuple[Lease, Lease]:
     """Two rows, asked for by a worker that then goes silent, and who takes over the rest: the first lease and the second."""
     await planned(work, alert_id, 3)
-    first = await work.lease(alert_id, "push", b"")
+    first = await lease_of(work, alert_id, "push")
     await work.gate(first, [], [0, 1], CARRIER)
     await silence(store, alert_id)
-    return first, await work.lease(alert_id, "push", hold)
+    return first, await lease_of(work, alert_id, "push", hold)

@@ -24,7 +24,7 @@ from channels.sandbox.smsc import SmscSandbox
 from channels.sandbox.smsc_habits import PASSWORD, SENDER, SYSTEM_ID, Habits
 from channels.smpp.bind import Bind
 from geofences.regions import Library
-from tests.integration.acts import BEA, counts, planned, register, send, silence, submitted, working
+from tests.integration.acts import BEA, counts, lease_of, planned, register, send, silence, submitted, working
 
 PEOPLE, ALERTS = 20, 8
 SLOW = {"rate": 0.05, "burst": 1}  # takes one message, and the next after a minute
@@ -155,7 +155,7 @@ async def test_where_nobody_is_bound_the_carrier_fails(process: Any, centre: Sms
             assert not worker.binds.takes("sms")
             await worker.binds.beat()
         assert worker.binds.takes("sms")
-        lease = await parts.work.lease(record.id, "sms", parts.carriers.held())
+        lease = await lease_of(parts.work, record.id, "sms", parts.carriers.held())
         await worker.feeder.dispatch.drain(lease, lambda: False)
         assert await counts(parts, record, "sms") == {"queued": FAILURES}
         assert answers(parts) == {("retry", "credentials"): FAILURES}
@@ -193,7 +193,7 @@ async def test_nobody_waits_for_a_slow_carrier_that_another_is_bound_beside(
         worker = two.worker()
         await one.worker().binds.beat()
         await worker.binds.beat()
-        await worker.feeder.dispatch.drain(await two.work.lease(record.id, "sms", b""), lambda: False)
+        await worker.feeder.dispatch.drain(await lease_of(two.work, record.id, "sms"), lambda: False)
         assert await counts(one, record, "sms") == {"accepted": 1, "queued": PEOPLE - 1}
         assert not worker.binds.takes("sms")
         await send(one, record, "sms")
@@ -208,14 +208,14 @@ async def test_what_may_have_arrived_waits_for_who_is_bound(
     async with process(text=text_of(sandbox, **SLOW)) as one, process(text=text_of(sandbox, **SLOW)) as two:
         await register(one, PEOPLE)
         record = await planned(one, sample, channels=["sms"])
-        lost = await one.work.lease(record.id, "sms", b"")
+        lost = await lease_of(one.work, record.id, "sms")
         await one.work.gate(lost, [], lost.rows, one.carriers.named("centre").number)
         await silence(one.db, record.id)
         two.db.skew_ms = one.db.skew_ms
         worker = two.worker()
         await one.worker().binds.beat()
         await worker.binds.beat()
-        await worker.feeder.dispatch.drain(await two.work.lease(record.id, "sms", b""), lambda: False)
+        await worker.feeder.dispatch.drain(await lease_of(two.work, record.id, "sms"), lambda: False)
         assert await counts(one, record, "sms") == {"queued": PEOPLE, "doubled": PEOPLE}
         await send(one, record, "sms")
         assert (centre.recorded.total, sandbox.sms.recorded.total) == (PEOPLE, 0)

@@ -22,7 +22,7 @@ from alertd.store.connection import Arg, Connection, StoreUnavailableError
 from alertd.store.scripts import STALLED_MS
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
-from tests.integration.acts import BEA, counts, planned, register, send, submitted
+from tests.integration.acts import BEA, counts, finish, lease_of, planned, register, send, submitted
 
 SMS = {"channels": ["sms"]}
 PEOPLE = 30
@@ -121,7 +121,7 @@ async def test_what_is_spent_stops_at_the_limit_and_goes_on_when_there_is_more(
     assert message.reason == "over_budget"
     for _ in range(2):
         parts.db.skew_ms += STALLED_MS
-        await parts.work.finish(record.id)
+        await finish(parts.work, record.id)
     assert await parts.db.execute(
         "HEXISTS", keys.of_chain(record.id, "version", record.id), "stalled"
     )  # somebody must decide
@@ -179,7 +179,7 @@ async def test_a_store_that_leaves_once_they_are_sent_sends_nobody_a_second(
     limited(parts, leaving, alert_segments=10**9)
     sandbox.sms.script.set(Rule("+34600000003", "bad-message", times=1))
     record = await planned(parts, sample, **SMS)
-    lease = await parts.work.lease(record.id, "sms", parts.carriers.held())
+    lease = await lease_of(parts.work, record.id, "sms", parts.carriers.held())
     await parts.worker().feeder.dispatch.drain(lease, lambda: False)
     assert leaving.left == 1
     assert await counts(parts, record, "sms") == {"accepted": PEOPLE - 1, "failed": 1}

@@ -25,7 +25,7 @@ from alertd.store.work import Work
 from channels.base import Outcome, Prepared
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
-from tests.integration.acts import counts, planned, register, registration, send, silence, tokens
+from tests.integration.acts import counts, lease_of, planned, register, registration, send, silence, tokens
 
 
 async def until_settled(parts: Parts, record: AlertRecord, accepted: int) -> None:
@@ -43,7 +43,7 @@ async def test_answers_are_settled_while_the_carrier_is_waited_for(parts: Parts,
     await send(parts, await planned(parts, sample))  # the connections are there
     sandbox.push.script.set(Rule("token-", "throttle", times=30, retry_after_s=3000))
     record = await planned(parts, sample)
-    lease = await parts.work.lease(record.id, "push", b"")
+    lease = await lease_of(parts.work, record.id, "push")
     drain = asyncio.create_task(parts.worker().feeder.dispatch.drain(lease, lambda: False))
     await until_settled(parts, record, 20)
     assert await counts(parts, record) == {"accepted": 20, "queued": 130}
@@ -108,11 +108,11 @@ async def test_what_was_under_way_ends_no_pause(parts: Parts, sandbox: Sandbox, 
     dispatch, stop = parts.worker().feeder.dispatch, asyncio.Event()
     sandbox.push.script.set(Rule("token-", "unavailable"))
     failed = await planned(parts, sample)
-    await dispatch.drain(await parts.work.lease(failed.id, "push", b""), lambda: bool(dispatch.heeding.failing))
+    await dispatch.drain(await lease_of(parts.work, failed.id, "push"), lambda: bool(dispatch.heeding.failing))
     assert dispatch.heeding.failing == {"fcm"}
     sandbox.push.script.set(Rule("token-", "slow", delay_s=2))
     record = await planned(parts, sample)
-    drain = asyncio.create_task(dispatch.drain(await parts.work.lease(record.id, "push", b""), stop.is_set))
+    drain = asyncio.create_task(dispatch.drain(await lease_of(parts.work, record.id, "push"), stop.is_set))
     async with asyncio.timeout(60):
         while not (await counts(parts, record)).get("in_flight"):  # noqa: ASYNC110  nobody sets an event
             await asyncio.sleep(0.01)
@@ -131,14 +131,14 @@ async def test_stopping_ends_the_wait_for_permits(parts: Parts, sandbox: Sandbox
     record = await planned(parts, sample)
     await parts.limits.pause("fcm", 3000)
     stop = asyncio.Event()
-    lease = await parts.work.lease(record.id, "push", b"")
+    lease = await lease_of(parts.work, record.id, "push")
     drain = asyncio.create_task(parts.worker().feeder.dispatch.drain(lease, stop.is_set))
     async with asyncio.timeout(5):
         while not _waits(parts):  # noqa: ASYNC110  nobody sets an event
             await asyncio.sleep(0.01)
     stop.set()
     await asyncio.wait_for(drain, 5)
-    assert len((await parts.work.lease(record.id, "push", b"")).rows) == 30
+    assert len((await lease_of(parts.work, record.id, "push")).rows) == 30
 
 
 def _waits(parts: Parts) -> bool:
@@ -196,7 +196,7 @@ async def test_answers_outlive_a_store_that_is_away(parts: Parts, redis: Redis, 
     await register(parts, 30)
     await send(parts, await planned(parts, sample))  # the connections are there
     record = await planned(parts, sample)
-    lease = await parts.work.lease(record.id, "push", b"")
+    lease = await lease_of(parts.work, record.id, "push")
     await replace(parts.worker().feeder.dispatch, work=Work(away)).drain(lease, lambda: False)
     assert await counts(parts, record) == {"accepted": 30}
     await silence(parts.db, record.id)
@@ -213,7 +213,7 @@ async def test_leave_that_was_never_heard_of_is_given_back(
     away.away, away.takes = (1, 2), takes
     await register(parts, 30)
     record = await planned(parts, sample, channels=["sms"])
-    lease = await parts.work.lease(record.id, "sms", parts.carriers.held())
+    lease = await lease_of(parts.work, record.id, "sms", parts.carriers.held())
     await replace(parts.worker().feeder.dispatch, work=Work(away)).drain(lease, lambda: False)
     assert await counts(parts, record, "sms") == {"queued": 30}
     await send(parts, record, "sms")
@@ -265,7 +265,7 @@ async def test_what_fails_while_it_is_sent_may_have_arrived(parts: Parts, sample
     """It is in doubt, and counted as somebody's second if it goes again."""
     await register(parts, 30)
     record = await planned(parts, sample)
-    lease = await parts.work.lease(record.id, "push", b"")
+    lease = await lease_of(parts.work, record.id, "push")
     parts.carriers = Carriers([Carrier(name="breaking", number=9, channel=Breaking())])
     with pytest.raises(ArithmeticError):
         await parts.worker().feeder.dispatch.drain(lease, lambda: False)
@@ -277,7 +277,7 @@ async def test_what_is_sent_again_after_a_crash_is_counted(parts: Parts, sample:
     """Each message that may be somebody's second counts once, and nothing else does."""
     await register(parts, 30)
     record = await planned(parts, sample)
-    lease = await parts.work.lease(record.id, "push", b"")
+    lease = await lease_of(parts.work, record.id, "push")
     await parts.work.gate(lease, [], lease.rows[:crashed], parts.carriers.of("push")[0].number)  # and no more is heard
     await silence(parts.db, record.id)
     await send(parts, record)

@@ -31,7 +31,7 @@ from channels.base import Answer, Outcome
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from geofences.regions import Library
-from tests.integration.acts import counts, planned, registration, send, working
+from tests.integration.acts import counts, lease_of, planned, registration, send, working
 from tests.integration.conftest import settings_for
 
 HOUR_MS = 3_600_000
@@ -264,7 +264,7 @@ async def test_the_relay_s_own_limit_is_no_domain_s(parts: Parts, sandbox: Sandb
     """SES' "maximum sending rate exceeded" stops the account for a second, and rests no domain."""
     sandbox.mail.script.set(Rule("", "account-rate"))
     await people(parts, "calm.example")
-    lease = await parts.work.lease((await planned(parts, sample, channels=["mail"])).id, "mail", b"")
+    lease = await lease_of(parts.work, (await planned(parts, sample, channels=["mail"])).id, "mail")
     await parts.worker().feeder.dispatch.drain(lease, lambda: False)
     assert (await parts.limits.take("relay/calm.example", 100, 100, 5, loud=False)).granted == 5
     assert (await parts.limits.take("relay", 100, 100, 5, loud=False)).granted == 0

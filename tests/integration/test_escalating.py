@@ -16,7 +16,7 @@ from alertd.store.alerts import AlertRecord
 from alertd.store.scripts import STALLED_MS
 from channels.base import ReportState
 from channels.sandbox import Sandbox
-from tests.integration.acts import ANA, BEA, alert_of, counts, over, planned, register, send, silence
+from tests.integration.acts import ANA, BEA, alert_of, counts, lease_of, over, planned, register, send, silence
 
 AFTER_MS = 60_000
 ESCALATES = {"channels": ["push", "sms"], "policy": {"mode": "escalate", "after_s": 60}}
@@ -73,7 +73,7 @@ async def test_a_worker_that_dies_with_the_sms_loses_no_one(parts: Parts, sandbo
     await send(parts, record)
     await send(parts, record, "sms")
     parts.db.skew_ms += AFTER_MS + 1_000
-    lease = await parts.work.lease(record.id, "sms", parts.carriers.held())
+    lease = await lease_of(parts.work, record.id, "sms", parts.carriers.held())
     assert lease
     assert (lease.alike.unheard, len(lease.rows)) == (True, 30)
     await acknowledge(parts, record, {"p7"})

@@ -28,7 +28,7 @@ from alertd.store.webhooks import Hook, Hooks, Outcome
 from alertd.store.work import Work
 from alertd.store.work_records import When, pack_ref
 from tests.integration import batches
-from tests.integration.acts import ANA, BEA, over, planned, register, send, submitted
+from tests.integration.acts import ANA, BEA, finish, lease_of, over, planned, register, send, submitted
 from tests.integration.batches import AREA, record
 
 
@@ -292,11 +292,11 @@ async def test_how_far_it_is_is_told_once_each(parts: Parts, alert_id: str, work
     """At half, nine tenths and all of those that were to be told; what went in one leap is told all the same."""
     await batches.planned(work, alert_id, 1200)
     start = len(await told(parts))
-    while lease := await work.lease(alert_id, "push", b""):
+    while lease := await lease_of(work, alert_id, "push"):
         await work.gate(lease, [], lease.rows, batches.CARRIER)
         await work.end(lease, batches.accepted(lease.rows), ())
-        await work.finish(alert_id)
-        await work.finish(alert_id)
+        await finish(work, alert_id)
+        await finish(work, alert_id)
     events = types((await told(parts))[start:], alert_id)
     assert events == [
         ("alert.progress", 50), ("alert.progress", 90), ("alert.progress", 100), ("alert.sent", None),
@@ -308,18 +308,18 @@ async def test_what_stalls_is_told_and_what_goes_on_again(parts: Parts, store: C
     await batches.planned(work, alert_id, 10)
     await parts.alerts.pause(alert_id, waits=True, by="b", rev=None)
     for _ in range(3):
-        await work.finish(alert_id)
+        await finish(work, alert_id)
         store.skew_ms += STALLED_MS
     await parts.alerts.pause(alert_id, waits=False, by="b", rev=None)
     for _ in range(3):
-        await work.finish(alert_id)
+        await finish(work, alert_id)
         store.skew_ms += STALLED_MS // 2 + 1
-    await work.finish(alert_id)
-    lease = await work.lease(alert_id, "push", b"")
+    await finish(work, alert_id)
+    lease = await lease_of(work, alert_id, "push")
     assert lease
     await work.gate(lease, [], lease.rows[:1], batches.CARRIER)
     await work.end(lease, batches.accepted(lease.rows[:1]), lease.rows[1:])
-    await work.finish(alert_id)
+    await finish(work, alert_id)
     words = [word for word, _ in types(await told(parts), alert_id)]
     assert words[-4:] == ["alert.paused", "alert.resumed", "alert.stalled", "alert.recovered"]
 
@@ -327,15 +327,15 @@ async def test_what_stalls_is_told_and_what_goes_on_again(parts: Parts, store: C
 async def test_what_is_leased_and_waits_stalls(parts: Parts, store: Connection, alert_id: str, work: Work):
     """A worker has all that is left in its hands, and its carrier takes none for a minute: no queue holds it, and it is told."""
     await batches.planned(work, alert_id, 10)
-    lease = await work.lease(alert_id, "push", b"")
+    lease = await lease_of(work, alert_id, "push")
     for _ in range(3):
         await work.renew([lease])
-        await work.finish(alert_id)
+        await finish(work, alert_id)
         store.skew_ms += STALLED_MS
     assert [word for word, _ in types(await told(parts), alert_id)][-1] == "alert.stalled"
     await work.gate(lease, [], lease.rows, batches.CARRIER)
     await work.end(lease, batches.accepted(lease.rows), ())
-    assert await work.finish(alert_id) == "done"
+    assert await finish(work, alert_id) == "done"
     assert [word for word, _ in types(await told(parts), alert_id)][-2:] == ["alert.progress", "alert.sent"]
 
 
@@ -345,7 +345,7 @@ async def test_what_waits_for_its_ring_does_not_stall(parts: Parts, store: Conne
     later = When(delays_ms={batches.PUSH.ring: 60 * STALLED_MS})
     assert await work.plan(alert_id, 0, 10, [(batches.PUSH, refs)], last=True, when=later) == "ok"
     for _ in range(4):
-        await work.finish(alert_id)
+        await finish(work, alert_id)
         store.skew_ms += STALLED_MS
     assert "alert.stalled" not in [word for word, _ in types(await told(parts), alert_id)]
 

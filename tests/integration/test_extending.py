@@ -20,7 +20,7 @@ from alertd.store import keys
 from alertd.store.connection import Connection
 from alertd.store.media import KEPT_AFTER_MS
 from alertd.store.work_records import Alike
-from tests.integration.acts import ANA, BEA, CARL, alert_of, counts, photo, planned, register, send, submitted
+from tests.integration.acts import ANA, BEA, CARL, alert_of, counts, lease_of, photo, planned, register, send, submitted
 from tests.integration.media.conftest import showing
 from tests.integration.test_following import sent, slug
 
@@ -51,7 +51,7 @@ async def test_it_lives_on_and_nobody_hears_of_it(parts: Parts, sample: dict[str
     assert ready.expires_ms == done.record.expires
     assert str(done.record.expires // 1000) in repr(ready.prepared.payload)
     parts.db.skew_ms += record.expires + HOUR_MS - parts.clock.now_ms()
-    lease = await parts.work.lease(record.id, "push", b"")
+    lease = await lease_of(parts.work, record.id, "push")
     assert (await parts.work.gate(lease, [], lease.rows, 1))[0] == "go"
 
 

@@ -20,7 +20,20 @@ from alertd.store.alerts import AlertRecord
 from alertd.store.connection import Connection
 from alertd.store.work_records import Alike, Gate, Settlement
 from channels.sandbox import Sandbox
-from tests.integration.acts import ANA, BEA, CARL, counts, over, planned, register, registration, send, submitted
+from tests.integration.acts import (
+    ANA,
+    BEA,
+    CARL,
+    counts,
+    finish,
+    lease_of,
+    over,
+    planned,
+    register,
+    registration,
+    send,
+    submitted,
+)
 from tests.integration.test_worker import until, working
 
 ALL = ("push", "sms", "mail")
@@ -166,7 +179,7 @@ async def test_who_may_have_been_told_is_told(parts: Parts, sample: dict[str, An
     """In flight, in doubt and unknown count; failed, suppressed and never sent do not."""
     await register(parts, 20)
     record = await planned(parts, sample)
-    lease = await parts.work.lease(record.id, "push", b"")
+    lease = await lease_of(parts.work, record.id, "push")
     states = {0: "in flight", 1: "accepted", 2: "delivered", 3: "unknown", 4: "failed", 5: "suppressed", 6: "doubted"}
     await parts.work.gate(lease, [], lease.rows[:7], 1)
     settled = [
@@ -201,7 +214,7 @@ async def test_stand_down_hides_and_comes_back(parts: Parts, sample: dict[str, A
     """The gate is held and what is queued stays; push alone tells it; the return goes to those who were told of it."""
     await register(parts, 20)
     record = await planned(parts, sample, channels=["push", "sms"])
-    lease = await parts.work.lease(record.id, "push", b"")
+    lease = await lease_of(parts.work, record.id, "push")
     await parts.worker().feeder.dispatch.drain(lease, lambda: False)
     down = await parts.following.stand_down(record.id, ANA, "She may be at home")
     assert down.record.state is AlertState.STOOD_DOWN
@@ -209,7 +222,7 @@ async def test_stand_down_hides_and_comes_back(parts: Parts, sample: dict[str, A
     assert await told(parts, down) == {"push": {"targeted": 20, "accepted": 20}}
     assert await counts(parts, record, "sms") == {"queued": 20}
     assert (await parts.following.stand_down(record.id, ANA, "She may be at home")).record.rev == down.record.rev
-    assert await parts.work.lease(record.id, "sms", b"") is None
+    assert await lease_of(parts.work, record.id, "sms") is None
     again = await parts.following.reopen(record.id, BEA, "She is not")
     assert again.record.state is AlertState.SENDING
     assert await told(parts, again, ("push",)) == {"push": {"targeted": 20, "accepted": 20}}
@@ -297,7 +310,7 @@ async def test_what_is_in_flight_is_waited_for(parts: Parts, sample: dict[str, A
     """So that nobody is told the end first; but no longer than it can take."""
     await register(parts, 20)
     record = await planned(parts, sample)
-    lease = await parts.work.lease(record.id, "push", b"")
+    lease = await lease_of(parts.work, record.id, "push")
     await parts.work.gate(lease, [], lease.rows, 1)
     done = await parts.following.close(record.id, ANA, "x")
     notice = await parts.alerts.get(done.told_by)
@@ -311,7 +324,7 @@ async def test_a_worker_that_is_late_lets_no_chain_go_that_has_work_again(parts:
     """Seen to be over, then cancelled, then let go by whoever saw it: its end is told all the same, and then the chain goes."""
     record = await sent(parts, sample)
     seen = (await parts.alerts.live())[record.id]
-    word = await parts.work.finish(record.id)
+    word = await finish(parts.work, record.id)
     assert word == "done"
     await parts.following.cancel(record.id, ANA, "x")
     ending = parts.worker().ending
@@ -348,6 +361,6 @@ async def test_that_an_alert_was_sent_is_told_once(parts: Parts, sample: dict[st
     record = await sent(parts, sample)
     for worker in (parts.worker(), parts.worker()):
         await parts.alerts.enliven(record.id)
-        assert await parts.work.finish(record.id) == "done"
+        assert await finish(parts.work, record.id) == "done"
         await worker.ending.follow(record.id, "done", (await parts.alerts.live())[record.id])
     assert parts.metrics.registry.get_sample_value("alertd_last_send_seconds_count") == 1

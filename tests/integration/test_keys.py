@@ -34,7 +34,19 @@ from alertd.store.published import PublishedWords
 from alertd.store.requests import Requests
 from alertd.store.sessions import Away, SessionStore
 from alertd.store.webhooks import Hook, Hooks, Outcome
-from tests.integration.acts import ANA, BEA, CADIZ, over, photo, planned, register, registration, send, submitted
+from tests.integration.acts import (
+    ANA,
+    BEA,
+    CADIZ,
+    lease_of,
+    over,
+    photo,
+    planned,
+    register,
+    registration,
+    send,
+    submitted,
+)
 from tests.passkeys import Authenticator
 from tests.unit.alertd.samples import changed
 
@@ -117,7 +129,7 @@ async def test_the_table_has_every_key_and_no_other(parts: Parts, sample: dict[s
     seen |= await held(parts)
     again = await parts.following.reopen(record.id, BEA, "reason")
     assert await parts.worker().plans.planner.plan(await parts.alerts.get(again.told_by))
-    lease = await parts.work.lease(record.id, "push", b"")
+    lease = await lease_of(parts.work, record.id, "push")
     seen |= await held(parts)
     await parts.work.end(lease, [], lease.rows)
     seen |= await held(parts)

@@ -10,7 +10,7 @@ from alertd.store.connection import Connection
 from alertd.store.scripts import LOST_MS
 from alertd.store.work import Work
 from alertd.store.work_records import Gate, Settlement
-from tests.integration.acts import silence
+from tests.integration.acts import finish, lease_of, silence
 from tests.integration.batches import (
     CARRIER,
     accepted,
@@ -25,12 +25,12 @@ from tests.integration.batches import (
 async def test_lost_lease_is_taken_over_and_marked(work: Work, alert_id: str, store: Connection):
     """A silent worker's rows go to another; those that were in flight are tried again and marked as in doubt."""
     await planned(work, alert_id, 10)
-    first = await work.lease(alert_id, "push", b"")
+    first = await lease_of(work, alert_id, "push")
     await work.gate(first, [], first.rows[:4], CARRIER)
-    assert await work.lease(alert_id, "push", b"") is None
+    assert await lease_of(work, alert_id, "push") is None
     await silence(store, alert_id)
-    second = await work.lease(alert_id, "push", b"")
-    assert (second.rows, second.lost, second.tries[:5]) == (list(range(10)), 4, [1, 1, 1, 1, 0])
+    second = await lease_of(work, alert_id, "push")
+    assert (second.rows, sum(second.doubted), second.tries[:5]) == (list(range(10)), 4, [1, 1, 1, 1, 0])
     counts = (await work.counts(alert_id))["push"]
     assert (counts["queued"], counts["doubled"]) == (10, 4)
     assert (await work.gate(first, [], [5], CARRIER))[0] is Gate.LOST
@@ -43,10 +43,10 @@ async def test_lost_lease_is_taken_over_and_marked(work: Work, alert_id: str, st
 async def test_held_carrier_is_not_asked_twice(work: Work, alert_id: str, store: Connection):
     """Where the carrier's policy is to hold, an attempt without an answer becomes unknown and is not repeated."""
     await planned(work, alert_id, 3)
-    first = await work.lease(alert_id, "push", b"")
+    first = await lease_of(work, alert_id, "push")
     await work.gate(first, [], first.rows[:1], CARRIER)
     await silence(store, alert_id)
-    second = await work.lease(alert_id, "push", bytes([CARRIER]))
+    second = await lease_of(work, alert_id, "push", bytes([CARRIER]))
     assert second.rows == [1, 2]
     assert (await states(work, alert_id))[0] is State.UNKNOWN
 
@@ -55,11 +55,11 @@ async def test_a_message_that_kills_its_workers_is_given_up(work: Work, alert_id
     """Lost with its worker as often as can be counted, it becomes unknown, where anybody can see it and send it again."""
     await planned(work, alert_id, 1)
     for attempt in range(1, ATTEMPTS_MASK + 1):
-        lease = await work.lease(alert_id, "push", b"")
+        lease = await lease_of(work, alert_id, "push")
         assert lease.tries == [attempt - 1]
         assert (await work.gate(lease, [], [0], CARRIER))[1] == [True]
         await silence(store, alert_id)
-    assert await work.lease(alert_id, "push", b"") is None
+    assert await lease_of(work, alert_id, "push") is None
     assert await states(work, alert_id) == [State.UNKNOWN]
     assert balanced((await work.counts(alert_id))["push"])
 
@@ -67,24 +67,24 @@ async def test_a_message_that_kills_its_workers_is_given_up(work: Work, alert_id
 async def test_what_is_to_wait_is_neither_sent_nor_hastened_by_its_lease(work: Work, alert_id: str, store: Connection):
     """A row that was told to wait stays where it waits, though the same lease asks for it again, or gives it back."""
     await planned(work, alert_id, 2)
-    lease = await work.lease(alert_id, "push", b"")
+    lease = await lease_of(work, alert_id, "push")
     await work.gate(lease, [], [0, 1], CARRIER)
     later = Settlement(0, State.QUEUED, 0, CARRIER, delay_ms=60_000)
     assert (await work.gate(lease, [later], [0], CARRIER))[1] == [False]
     await work.end(lease, accepted([1]), [0])
     store.skew_ms += 30_000
-    assert await work.lease(alert_id, "push", b"") is None
+    assert await lease_of(work, alert_id, "push") is None
     store.skew_ms += 31_000
-    assert (await work.lease(alert_id, "push", b"")).rows == [0]
+    assert (await lease_of(work, alert_id, "push")).rows == [0]
 
 
 async def test_late_answer_is_the_truth(work: Work, alert_id: str, store: Connection):
     """The answer to the very attempt counts although its lease is gone, and then the successor does not send."""
     await planned(work, alert_id, 2)
-    first = await work.lease(alert_id, "push", b"")
+    first = await lease_of(work, alert_id, "push")
     await work.gate(first, [], first.rows, CARRIER)
     await silence(store, alert_id)
-    second = await work.lease(alert_id, "push", b"")
+    second = await lease_of(work, alert_id, "push")
     await work.end(first, accepted([0]), [])
     _, leave = await work.gate(second, [], second.rows, CARRIER)
     assert leave == [False, True]
@@ -95,17 +95,17 @@ async def test_late_answer_is_the_truth(work: Work, alert_id: str, store: Connec
 async def test_rows_given_back_are_sent_by_another(work: Work, alert_id: str):
     """A worker that stops gives back what it did not try, at once and without doubt."""
     await planned(work, alert_id, 4)
-    lease = await work.lease(alert_id, "push", b"")
+    lease = await lease_of(work, alert_id, "push")
     await work.gate(lease, [], [0], CARRIER)
     await work.end(lease, accepted([0]), [1, 2, 3])
-    other = await work.lease(alert_id, "push", b"")
-    assert (other.rows, other.tries, other.lost) == ([1, 2, 3], [0, 0, 0], 0)
+    other = await lease_of(work, alert_id, "push")
+    assert (other.rows, other.tries, other.doubted) == ([1, 2, 3], [0] * 3, [False] * 3)
 
 
 async def test_orphans_of_a_closed_gate_become_unknown(work: Work, alerts: Alerts, alert_id: str, store: Connection):
     """In flight at a cancel with its worker dead: unknown, never lost, and the alert still ends."""
     await planned(work, alert_id, 5)
-    lease = await work.lease(alert_id, "push", b"")
+    lease = await lease_of(work, alert_id, "push")
     await work.gate(lease, [], [0, 1], CARRIER)
     await alerts.step(alert_id, AlertState.CANCELLED)
     assert await work.sweep(alert_id, 0, 1) == (3, 2)
@@ -120,7 +120,7 @@ async def test_what_was_never_written_is_sent_although_its_worker_slept(work: Wo
     assert await states(work, alert_id) == [State.UNKNOWN, State.UNKNOWN, State.QUEUED]
     await work.end(first, unsent([0, 1]), [])
     await work.end(second, [], second.rows)
-    again = await work.lease(alert_id, "push", b"")
+    again = await lease_of(work, alert_id, "push")
     assert (again.rows, again.tries, again.doubted) == ([0, 1, 2], [0, 0, 0], [False] * 3)
     assert balanced((await work.counts(alert_id))["push"])
 
@@ -159,14 +159,14 @@ async def test_an_old_answer_is_not_of_a_later_attempt(work: Work, alert_id: str
     """However often an answer is repeated, and whatever number an attempt has: whoever asked last answers, once."""
     await planned(work, alert_id, 1)
     for _ in range(40):  # more than a row counts
-        lease = await work.lease(alert_id, "push", b"")
+        lease = await lease_of(work, alert_id, "push")
         await work.gate(lease, [], [0], CARRIER)
         old = [Settlement(0, State.QUEUED, 5, CARRIER)]
         await work.gate(lease, old, [], CARRIER)
-    never = await work.lease(alert_id, "push", b"")
+    never = await lease_of(work, alert_id, "push")
     await work.gate(never, [], [0], CARRIER)
     await work.gate(never, unsent([0]), [], CARRIER)
-    last = await work.lease(alert_id, "push", b"")
+    last = await lease_of(work, alert_id, "push")
     await work.gate(last, [], [0], CARRIER)
     await work.gate(never, unsent([0]), [], CARRIER)  # said twice: the store did not confirm the first
     await work.gate(lease, accepted([0]), [], CARRIER)
@@ -178,15 +178,15 @@ async def test_an_old_answer_is_not_of_a_later_attempt(work: Work, alert_id: str
 async def test_a_row_that_waited_in_between_is_another_lease_s(work: Work, alert_id: str, store: Connection):
     """A worker that dies is followed in what it had in flight itself, not in what others retry for it."""
     await planned(work, alert_id, 2)
-    first = await work.lease(alert_id, "push", b"")
+    first = await lease_of(work, alert_id, "push")
     await work.gate(first, [], [0, 1], CARRIER)
     await work.gate(first, unsent([1]), [], CARRIER)
-    other = await work.lease(alert_id, "push", b"")
+    other = await lease_of(work, alert_id, "push")
     await work.gate(other, [], [1], CARRIER)
     for _ in range(4):
         store.skew_ms += 1000
         await work.renew([other])
-    assert (await work.lease(alert_id, "push", b"")).rows == [0]
+    assert (await lease_of(work, alert_id, "push")).rows == [0]
     assert await states(work, alert_id) == [State.QUEUED, State.IN_FLIGHT]
 
 
@@ -195,13 +195,13 @@ async def test_an_alert_is_not_sent_while_someone_may_only_sleep(work: Work, ale
     first, second = await lost(work, store, alert_id, bytes([CARRIER]))
     await work.gate(second, [], [2], CARRIER)
     await work.end(second, accepted([2]), [])
-    assert await work.finish(alert_id) == "busy"
+    assert await finish(work, alert_id) == "busy"
     await work.gate(first, unsent([0]), [], CARRIER)
-    again = await work.lease(alert_id, "push", b"")
+    again = await lease_of(work, alert_id, "push")
     await work.gate(again, [], again.rows, CARRIER)
     await work.end(again, accepted(again.rows), [])
     store.skew_ms += LOST_MS
-    assert await work.finish(alert_id) == "done"
+    assert await finish(work, alert_id) == "done"
     await work.gate(first, unsent([1]), [], CARRIER)
     assert await states(work, alert_id) == [State.ACCEPTED, State.UNKNOWN, State.ACCEPTED]
 
@@ -209,12 +209,12 @@ async def test_an_alert_is_not_sent_while_someone_may_only_sleep(work: Work, ale
 async def test_a_store_that_stood_still_says_nothing_about_who_lives(work: Work, alert_id: str, store: Connection):
     """After a gap every lease has the time of a lease to show a sign of life; whoever asks for work is alive, too."""
     await planned(work, alert_id, 4)
-    first = await work.lease(alert_id, "push", b"")
+    first = await lease_of(work, alert_id, "push")
     await work.gate(first, [], [0, 1], CARRIER)
     store.skew_ms += 8_000
-    assert await work.lease(alert_id, "push", b"") is None
+    assert await lease_of(work, alert_id, "push") is None
     for _ in range(4):
         store.skew_ms += 1_000
-        assert await work.lease(alert_id, "push", b"", [first]) is None
+        assert await lease_of(work, alert_id, "push", held=[first]) is None
     await silence(store, alert_id)
-    assert (await work.lease(alert_id, "push", b"")).lost == 2
+    assert sum((await lease_of(work, alert_id, "push")).doubted) == 2

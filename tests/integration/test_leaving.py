@@ -13,7 +13,7 @@ from alertd.registrations import MailAddress
 from alertd.service.carriers import Carrier, Carriers
 from alertd.subscribers import AddressState
 from channels.base import Answer, MayWrite, Outcome, Prepared, Reason, Recipient
-from tests.integration.acts import planned, register
+from tests.integration.acts import lease_of, planned, register
 
 MAIL = CHANNELS.index("mail")
 
@@ -47,7 +47,7 @@ async def links(parts: Parts, sample: dict[str, Any]) -> dict[str, str]:
     record = await planned(parts, sample, channels=["mail"])
     parts.carriers = Carriers([Carrier(name="kept", number=9, channel=kept)])
     dispatch = parts.worker().feeder.dispatch
-    while lease := await parts.work.lease(record.id, "mail", b""):
+    while lease := await lease_of(parts.work, record.id, "mail"):
         await dispatch.drain(lease, lambda: False)
     return kept.got
 

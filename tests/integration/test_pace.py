@@ -16,7 +16,7 @@ from alertd.store import keys
 from alertd.store.work_records import Alike, Pace, Settlement, When, pack_ref
 from channels.sandbox import Sandbox
 from tests.clocks import Later
-from tests.integration.acts import ANA, BEA, SEVILLA, counts, over, planned, register, send, submitted, yes
+from tests.integration.acts import ANA, BEA, SEVILLA, counts, lease_of, over, planned, register, send, submitted, yes
 from tests.integration.test_quiet import asleep
 
 MINUTE_MS = 60_000
@@ -67,15 +67,15 @@ async def test_no_number_of_batches_that_wait_for_their_pace_hides_a_retry(parts
         assert await parts.work.plan(record.id, cursor, cursor + 1, [(paced, refs[0])], last=False, when=when) == "ok"
     other = Alike(channel="push", language="es", ring=1)
     assert await parts.work.plan(record.id, 600, 601, [(other, refs[1])], last=True) == "ok"
-    first, lease = [await parts.work.lease(record.id, "push", b"") for _ in range(2)]
+    first, lease = [await lease_of(parts.work, record.id, "push") for _ in range(2)]
     assert (first.rows, lease.rows) == ([0], [600])
     await parts.work.gate(lease, [], [600], 1)
     parts.db.skew_ms += 70 * MINUTE_MS
     await parts.work.end(lease, [Settlement(600, State.QUEUED, 0, 1, delay_ms=1)], [])
     parts.db.skew_ms += 1_000
-    assert [(await parts.work.lease(record.id, "push", b"")).rows for _ in range(2)] == [[1], [600]]
+    assert [(await lease_of(parts.work, record.id, "push")).rows for _ in range(2)] == [[1], [600]]
     parts.db.skew_ms += 6_000
-    assert (await parts.work.lease(record.id, "push", b"")).rows == [2]
+    assert (await lease_of(parts.work, record.id, "push")).rows == [2]
 
 
 async def test_who_is_told_in_the_morning_is_told_at_the_pace(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
@@ -148,7 +148,7 @@ async def test_whoever_was_told_hears_of_a_change_at_once(parts: Parts, sample: 
     again = Alike(channel="push", language="es", again=True)
     when = When(paces={0: Pace("all", 1)})
     assert await parts.work.plan(record.id, 0, PEOPLE, [(again, refs)], last=True, when=when) == "ok"
-    lease = await parts.work.lease(record.id, "push", b"")
+    lease = await lease_of(parts.work, record.id, "push")
     assert lease is not None
     assert len(lease.rows) == PEOPLE
 

@@ -19,7 +19,7 @@ from alertd.public import FRESH_S, public_routes
 from alertd.service.submission import submit
 from alertd.store import keys
 from tests.clocks import Later
-from tests.integration.acts import ANA, BEA, CARL, alert_of, api_of, planned, register, send, submitted
+from tests.integration.acts import ANA, BEA, CARL, alert_of, api_of, finish, planned, register, send, submitted
 
 SITE = "https://alerts.centre.example"
 PUBLISHED = {"page": False, "feed": True, "area": "regions"}
@@ -73,7 +73,7 @@ async def over_and_told(parts: Parts, notice: str) -> None:
     record = await parts.alerts.get(notice)
     await parts.worker().plans.planner.plan(record)
     await send(parts, record)
-    assert await parts.work.finish(notice) == "done"
+    assert await finish(parts.work, notice) == "done"
 
 
 async def test_the_feed_has_what_is_told_and_is_to_be_published(parts: Parts, reader: Any, sample: dict[str, Any]):

@@ -26,7 +26,7 @@ from alertd.store.connection import Connection
 from alertd.store.tombstones import Tombstone, Tombstones
 from channels.sandbox import Sandbox
 from geofences.regions import Library
-from tests.integration.acts import ANA, BEA, alert_of, counts, photo, planned, register, submitted
+from tests.integration.acts import ANA, BEA, alert_of, counts, finish, photo, planned, register, submitted
 from tests.integration.conftest import settings_for
 from tests.integration.media.conftest import showing
 from tests.integration.test_following import sent, slug, told
@@ -40,7 +40,7 @@ async def closed(parts: Parts, sample: dict[str, Any], **changes: Any) -> AlertR
     record = await sent(parts, sample, channels=["push"], **changes)
     done = await parts.following.close(record.id, ANA, "Found, well")
     await told(parts, done, ("push",))
-    assert await parts.work.finish(done.told_by) == "done"
+    assert await finish(parts.work, done.told_by) == "done"
     return await parts.alerts.get(record.id)
 
 
@@ -118,13 +118,13 @@ async def test_one_that_is_stood_down_is_purged_and_settled(parts: Parts, sample
     down = await parts.following.stand_down(record.id, ANA, "x")
     assert await slug(parts.purging.purge(record.id, BEA, WHY)) == "precondition-failed"
     assert await told(parts, down, ("push",)) == {}
-    assert await parts.work.finish(down.told_by) == "done"
+    assert await finish(parts.work, down.told_by) == "done"
     await parts.purging.purge(record.id, BEA, WHY)
     for _ in range(2):
         seen = (await parts.alerts.live()).get(record.id, b"")
-        await parts.worker().ending.follow(record.id, await parts.work.finish(record.id), seen)
+        await parts.worker().ending.follow(record.id, await finish(parts.work, record.id), seen)
     assert await counts(parts, record, "sms") == {"cancelled": 20}
-    assert await parts.work.finish(record.id) == "done"
+    assert await finish(parts.work, record.id) == "done"
     assert await slug(parts.following.reopen(record.id, BEA, "x")) in {"precondition-failed", "expired"}
 
 
@@ -148,7 +148,7 @@ async def test_a_copy_that_is_put_back_shows_nothing(
     copy = await everything(parts.db)
     done = await parts.following.close(record.id, ANA, "x")
     await told(parts, done, ("push",))
-    assert await parts.work.finish(done.told_by) == "done"
+    assert await finish(parts.work, done.told_by) == "done"
     await parts.purging.purge(record.id, BEA, WHY)
     await put_back(parts.db, copy)
     assert (await parts.alerts.get(record.id)).document

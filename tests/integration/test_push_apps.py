@@ -15,7 +15,7 @@ from alertd.ids import Door, new_id
 from alertd.store.alerts import AlertRecord
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
-from tests.integration.acts import counts, planned, register, send, silence, tokens
+from tests.integration.acts import counts, lease_of, planned, register, send, silence, tokens
 
 PEOPLE = 21
 
@@ -144,7 +144,9 @@ async def test_only_unregistered_removes_an_address(parts: Parts, sandbox: Sandb
 async def try_until_it_rests(parts: Parts, record: AlertRecord) -> None:
     """Drain what there is, until the carrier has failed so often that it rests."""
     dispatch = parts.worker().feeder.dispatch
-    while not dispatch.heeding.failing and (lease := await parts.work.lease(record.id, "push", parts.carriers.held())):
+    while not dispatch.heeding.failing and (
+        lease := await lease_of(parts.work, record.id, "push", parts.carriers.held())
+    ):
         await dispatch.drain(lease, lambda: bool(dispatch.heeding.failing))
 
 

@@ -14,7 +14,7 @@ from alertd.store.alerts import AlertRecord
 from alertd.store.scripts import STALLED_MS
 from channels.sandbox import Sandbox
 from tests.clocks import Later
-from tests.integration.acts import ANA, BEA, alert_of, counts, over, planned, register, send
+from tests.integration.acts import ANA, BEA, alert_of, counts, lease_of, over, planned, register, send
 
 HOUR_MS = 3_600_000
 
@@ -157,7 +157,7 @@ async def test_a_try_that_comes_due_in_the_night_waits_for_the_morning(
     """What was planned in the day and given back is looked at again when it is taken again."""
     record = await planned(parts, sample)
     person = await parts.registry.get("p3")
-    lease = await parts.work.lease(record.id, "push", parts.carriers.held())
+    lease = await lease_of(parts.work, record.id, "push", parts.carriers.held())
     await parts.work.end(lease, [], lease.rows)
     await parts.registry.patch(person.id, asleep(1))
     pass_time(parts, 1_000)

@@ -28,6 +28,7 @@ from tests.integration.acts import (
     alert_of,
     api_of,
     counts,
+    lease_of,
     planned,
     register,
     submitted,
@@ -203,7 +204,7 @@ async def test_what_the_gate_refuses_costs_no_permits(redis: Redis, codec: Codec
     async with process(redis, codec, sandbox, rate=1.0, burst=100.0, ramp_s=0.0) as parts:
         await register(parts, 60)
         record = await planned(parts, sample)
-        lease = await parts.work.lease(record.id, "push", b"")
+        lease = await lease_of(parts.work, record.id, "push")
         await parts.alerts.step(record.id, AlertState.CANCELLED)
         await parts.worker().feeder.dispatch.drain(lease, lambda: False)
         assert (await parts.limits.take("fcm", 1.0, 100.0, 100)).granted == 100

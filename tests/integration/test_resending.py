@@ -15,7 +15,7 @@ from alertd.service.notices import SETTLE_MS
 from alertd.store.work_records import Settlement
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
-from tests.integration.acts import ANA, BEA, counts, over, planned, register, send
+from tests.integration.acts import ANA, BEA, counts, lease_of, over, planned, register, send
 from tests.integration.test_following import sent
 from tests.integration.test_updating import updated
 
@@ -48,7 +48,7 @@ async def test_the_unknown_are_marked_when_they_are_sent_again(parts: Parts, san
     await register(parts, 25)
     record = await planned(parts, sample, channels=["push", "sms"])
     await send(parts, record)
-    lease = await parts.work.lease(record.id, "sms", b"")
+    lease = await lease_of(parts.work, record.id, "sms")
     await parts.work.gate(lease, [], lease.rows, 1)
     await parts.work.end(lease, [Settlement(row, State.UNKNOWN, 0, 1) for row in lease.rows], ())
     assert await counts(parts, record, "sms") == {"unknown": 25}

@@ -8,7 +8,7 @@ from alertd.alerts import AlertState, LedgerReason
 from alertd.app import Parts
 from alertd.store.connection import Connection
 from channels.sandbox import Sandbox
-from tests.integration.acts import BEA, CARL, counts, over, planned, register, send, submitted
+from tests.integration.acts import BEA, CARL, counts, lease_of, over, planned, register, send, submitted
 from tests.integration.test_following import sent, told
 from tests.integration.test_updating import reasons
 
@@ -23,7 +23,7 @@ async def test_nothing_open_goes_on_by_itself(parts: Parts, sample: dict[str, An
     record = await planned(parts, sample, target={"rings": [
         {"center": [-5.98, 37.39], "radius_km": 1}, {"center": [-5.98, 37.39], "radius_km": 30, "delay_min": 15},
     ]})  # fmt: skip
-    assert await parts.work.lease(record.id, "push", parts.carriers.held())
+    assert await lease_of(parts.work, record.id, "push", parts.carriers.held())
     done = await parts.restoring.settle(MADE)
     assert (done["stood_down"], done["unknown"]) == (1, 20)
     found = await parts.alerts.get(record.id)

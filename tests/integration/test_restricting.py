@@ -22,7 +22,7 @@ from alertd.store.tombstones import Tombstones
 from alertd.store.work_records import Alike
 from channels.sandbox import Sandbox
 from geofences.regions import Library
-from tests.integration.acts import ANA, BEA, counts, photo, planned, register, send, submitted
+from tests.integration.acts import ANA, BEA, counts, lease_of, photo, planned, register, send, submitted
 from tests.integration.conftest import settings_for
 from tests.integration.media.conftest import showing
 from tests.integration.test_following import sent, slug
@@ -124,7 +124,7 @@ async def test_a_halt_stays(parts: Parts, sample: dict[str, Any]):
     await parts.stopping.pause(record, ANA, waits=True, rev=None)
     done = await parts.revising.restrict(record.id, ANA, "x")
     assert done.record.paused
-    assert await parts.work.lease(record.id, "push", b"") is None
+    assert await lease_of(parts.work, record.id, "push") is None
 
 
 async def test_it_is_said_twice_and_done_once(parts: Parts, sample: dict[str, Any]):

@@ -19,6 +19,7 @@ from tests.integration.acts import (
     SEVILLA,
     alert_of,
     counts,
+    lease_of,
     over,
     planned,
     register,
@@ -104,7 +105,7 @@ async def test_a_worker_that_dies_with_a_ring_loses_no_one(parts: Parts, sandbox
     """Whoever leased a batch that had waited and went silent is followed, and everyone is told."""
     record = await planned(parts, sample, target=RINGS)
     parts.db.skew_ms += DELAY_MS + 1_000
-    leases = [await parts.work.lease(record.id, "push", b"") for _ in range(3)]
+    leases = [await lease_of(parts.work, record.id, "push") for _ in range(3)]
     assert sorted(len(lease.rows) for lease in leases if lease) == [30, 40]
     await silence(parts.db, record.id)
     await send(parts, record)

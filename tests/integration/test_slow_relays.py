@@ -16,7 +16,7 @@ from alertd.config import Settings
 from alertd.store.codec import Codec
 from alertd.store.work_records import Lease
 from geofences.regions import Library
-from tests.integration.acts import counts, planned, register, send, silence
+from tests.integration.acts import counts, lease_of, planned, register, send, silence
 
 
 class Relay:
@@ -81,7 +81,7 @@ async def _begun(parts: Parts, relay: Relay, sample: dict) -> tuple[Lease, async
     relay.looks_s = 1.2
     await register(parts, 20)
     record = await planned(parts, sample, channels=["mail"])
-    lease = await parts.work.lease(record.id, "mail", b"")
+    lease = await lease_of(parts.work, record.id, "mail")
     assert lease is not None
     drain = asyncio.create_task(parts.worker().feeder.dispatch.drain(lease, lambda: False))
     await asyncio.wait_for(relay.asked.wait(), 5)
@@ -100,7 +100,7 @@ async def test_a_lease_that_was_lost_meanwhile_writes_no_content(slow: Parts, re
     """Whoever was taken for dead finds the gate shut, and another sends the mails, each once."""
     lease, drain = await _begun(slow, relay[0], sample)
     await silence(slow.db, lease.alert_id)
-    taken = await slow.work.lease(lease.alert_id, "mail", b"")
+    taken = await lease_of(slow.work, lease.alert_id, "mail")
     assert taken is not None
     await asyncio.wait_for(drain, 10)
     assert relay[0].mails == 0

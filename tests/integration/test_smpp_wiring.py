@@ -30,7 +30,7 @@ from channels.sandbox.smsc import SmscSandbox
 from channels.sandbox.smsc_habits import PASSWORD, SENDER, SYSTEM_ID, Habits
 from channels.smpp.names import Status
 from geofences.regions import Library
-from tests.integration.acts import BEA, counts, planned, register, registration, send, submitted
+from tests.integration.acts import BEA, counts, lease_of, planned, register, registration, send, submitted
 
 PEOPLE = 30
 CARRIER: dict[str, Any] = {
@@ -167,7 +167,7 @@ async def test_ids_outlive_a_store_that_is_away(process: Any, redis: Redis, cent
         parts.receipts = Receipts(
             parts.work, parts.acks, MessageIds(away), parts.removal, parts.tags, parts.clock, parts.metrics
         )
-        lease = await parts.work.lease(record.id, "sms", b"")
+        lease = await lease_of(parts.work, record.id, "sms")
         await parts.worker().feeder.dispatch.drain(lease, lambda: False)
         assert away.away == 0
         assert await counts(parts, record, "sms") == {"accepted": PEOPLE}

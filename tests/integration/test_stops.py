@@ -16,7 +16,7 @@ from alertd.store.alerts import AlertRecord
 from alertd.store.stops import SERVICE, of_key, of_org
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
-from tests.integration.acts import ANA, BEA, CARL, alert_of, counts, planned, register, send, submitted
+from tests.integration.acts import ANA, BEA, CARL, alert_of, counts, lease_of, planned, register, send, submitted
 from tests.integration.test_worker import ended, until, working
 
 ORG = of_org("default")
@@ -24,7 +24,7 @@ ORG = of_org("default")
 
 async def leased(parts: Parts, record: AlertRecord) -> bool:
     """Whether anybody is given work of this alert now."""
-    lease = await parts.work.lease(record.id, "push", b"")
+    lease = await lease_of(parts.work, record.id, "push")
     if lease is not None:
         await parts.work.end(lease, [], lease.rows)
     return lease is not None
@@ -66,7 +66,7 @@ async def test_work_that_was_leased_before_meets_a_held_gate(parts: Parts, sampl
     """The intents of a chunk are refused, its rows go back to the queue, and nobody is lost or told twice."""
     await register(parts, 20)
     record = await planned(parts, sample)
-    lease = await parts.work.lease(record.id, "push", b"")
+    lease = await lease_of(parts.work, record.id, "push")
     await parts.stopping.stop(ORG, CARL, "Something is wrong")
     await parts.worker().feeder.dispatch.drain(lease, lambda: False)
     assert await counts(parts, record) == {"queued": 20}

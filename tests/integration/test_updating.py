@@ -28,6 +28,7 @@ from tests.integration.acts import (
     CARL,
     alert_of,
     counts,
+    lease_of,
     over,
     photo,
     planned,
@@ -154,7 +155,7 @@ async def test_what_is_queued_is_told_anew(parts: Parts, sandbox: Sandbox, sampl
     """While the first version is being sent: its queue is cancelled as superseded, each of them is told once, by the second."""
     await register(parts, 130)
     record = await planned(parts, sample)
-    lease = await parts.work.lease(record.id, "push", b"")
+    lease = await lease_of(parts.work, record.id, "push")
     await parts.worker().feeder.dispatch.drain(lease, lambda: False)
     before = len(got(sandbox, record.id))
     assert 0 < before < 130
@@ -172,7 +173,7 @@ async def test_without_notice_the_queued_are_still_told(parts: Parts, sample: di
     """With the words of now, if they are still inside; those newly inside are not, and those who were told are not."""
     await register(parts, 130)
     record = await planned(parts, sample)
-    lease = await parts.work.lease(record.id, "push", b"")
+    lease = await lease_of(parts.work, record.id, "push")
     await parts.worker().feeder.dispatch.drain(lease, lambda: False)
     told = (await counts(parts, record))["accepted"]  # all of the lease, but on a machine that is out of breath
     await in_cadiz(parts, 5)
@@ -184,13 +185,13 @@ async def test_what_is_in_flight_is_waited_for(parts: Parts, sample: dict[str, A
     """No longer than it can take; it counts as told, whatever comes of it."""
     await register(parts, 20)
     record = await planned(parts, sample)
-    lease = await parts.work.lease(record.id, "push", b"")
+    lease = await lease_of(parts.work, record.id, "push")
     await parts.work.gate(lease, [], lease.rows, 1)
     taken = await proposed(parts, record, sample)
     update = await parts.approval.approve(taken.record.id, BEA)
     assert not await parts.worker().plans.planner.plan(update)
     await plan(parts, update)
-    assert (await parts.work.lease(record.id, "push", b"")).alike.again
+    assert (await lease_of(parts.work, record.id, "push")).alike.again
 
 
 @pytest.mark.parametrize("notify", [Notify.SILENT, Notify.NEWLY, Notify.NONE])
@@ -200,7 +201,7 @@ async def test_what_a_slow_carrier_gets_no_more_is_told_by_the_update(
     """Of a chunk that is under way for long, whatever was not asked for when the update took the alert's place: none of them was told."""
     await register(parts, 20)
     record = await planned(parts, sample)
-    lease = await parts.work.lease(record.id, "push", b"")
+    lease = await lease_of(parts.work, record.id, "push")
     await parts.work.gate(lease, [], lease.rows, 1)
     update = await parts.approval.approve((await proposed(parts, record, sample, notify)).record.id, BEA)
     planner, long_ago = parts.worker().plans.planner, dataclasses.replace(update, start=update.start - 15_000)
@@ -294,7 +295,7 @@ async def test_a_stand_down_holds_an_update_and_a_return_lets_it_go_on(parts: Pa
     await parts.following.stand_down(record.id, ANA, "x")
     assert await parts.alerts.state(update.id) is AlertState.STOOD_DOWN
     assert await over(parts, record)
-    assert await parts.work.lease(record.id, "push", b"") is None
+    assert await lease_of(parts.work, record.id, "push") is None
     assert await slug(proposed(parts, record, sample)) == "precondition-failed"
     await parts.following.reopen(record.id, BEA, "x")
     await send(parts, record)
@@ -441,13 +442,13 @@ async def test_a_pause_is_over_with_an_update_and_holds_one(parts: Parts, sample
     update = await updated(parts, record, sample)
     assert not (await parts.alerts.get(record.id)).paused
     await parts.alerts.pause(update.id, waits=True, by=ANA.subject, rev=None)
-    assert await parts.work.lease(record.id, "push", b"") is None
+    assert await lease_of(parts.work, record.id, "push") is None
     await parts.following.stand_down(record.id, ANA, "x")
     await parts.following.reopen(record.id, BEA, "x")
     assert not (await parts.alerts.get(update.id)).paused
     again = await parts.stopping.pause(update, ANA, waits=True, rev=None)
     assert again.paused
-    assert await parts.work.lease(record.id, "push", b"") is None
+    assert await lease_of(parts.work, record.id, "push") is None
     await parts.stopping.pause(again, ANA, waits=False, rev=again.rev)
     await send(parts, record)
     assert await counts(parts, update) == {"accepted": 20}
@@ -470,7 +471,7 @@ async def test_whichever_version_is_named_what_is_told_waits_and_goes_on(
     assert waiting.paused
     assert all(head.paused for head in after)
     assert [head.rev for head in after] == [head.rev + 1 for head in before]
-    assert await parts.work.lease(record.id, "push", b"") is None
+    assert await lease_of(parts.work, record.id, "push") is None
     stale = parts.stopping.pause(versions[then], BEA, waits=False, rev=before[0 if then == "alert" else 1].rev)
     assert await slug(stale) == "precondition-failed"
     assert not (await parts.stopping.pause(versions[then], BEA, waits=False, rev=None)).paused

@@ -22,7 +22,7 @@ from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.permissions import Permits
 from alertd.store.updates import Updates
 from channels.sandbox import Sandbox
-from tests.integration.acts import ANA, BEA, alert_of, counts, over, planned, register, send
+from tests.integration.acts import ANA, BEA, alert_of, counts, lease_of, over, planned, register, send
 from tests.integration.test_following import sent, slug
 from tests.integration.test_updating import WIDER, again, got, in_cadiz, plan, proposed, updated
 from tests.unit.alertd.samples import changed
@@ -98,7 +98,7 @@ async def test_whom_an_update_was_to_tell_is_told_by_the_next(
     first = await parts.approval.approve(taken.record.id, BEA)
     if is_planned:
         await plan(parts, first)
-        lease = await parts.work.lease(record.id, "push", b"")
+        lease = await lease_of(parts.work, record.id, "push")
         await parts.worker().feeder.dispatch.drain(lease, lambda: False)
     heard = len(got(sandbox, first.id))
     for hair in ("black", "red"):

@@ -11,7 +11,7 @@ from alertd.store.alerts import Alerts
 from alertd.store.connection import Connection
 from alertd.store.work import Work
 from alertd.store.work_records import Alike, Gate, Settlement, pack_ref
-from tests.integration.acts import silence
+from tests.integration.acts import finish, lease_of, silence
 from tests.integration.batches import (
     CARRIER,
     FOREVER_MS,
@@ -31,7 +31,7 @@ async def test_audience_is_kept_as_it_was_frozen(alerts: Alerts, alert_id: str):
 async def test_batches_hold_at_most_500_and_every_reference_once(work: Work, alert_id: str):
     """A plan of 1,200 is leased as 500, 500 and 200, and nothing twice."""
     await planned(work, alert_id)
-    leases = [await work.lease(alert_id, "push", b"") for _ in range(4)]
+    leases = [await lease_of(work, alert_id, "push") for _ in range(4)]
     assert [len(lease.rows) for lease in leases if lease] == [500, 500, 200]
     assert leases[3] is None
     assert [ref for lease in leases[:3] for ref in lease.refs] == [(n, 0) for n in range(1, 1201)]
@@ -59,7 +59,7 @@ async def test_planning_twice_appends_once(work: Work, alert_id: str):
 async def test_gate_moves_counters_with_rows(work: Work, alert_id: str):
     """After every call the identity holds, and what was accepted is accepted."""
     await planned(work, alert_id)
-    lease = await work.lease(alert_id, "push", b"")
+    lease = await lease_of(work, alert_id, "push")
     status, leave = await work.gate(lease, [], lease.rows[:100], CARRIER)
     assert (status, sum(leave)) == (Gate.GO, 100)
     counts = (await work.counts(alert_id))["push"]
@@ -72,7 +72,7 @@ async def test_gate_moves_counters_with_rows(work: Work, alert_id: str):
 async def test_the_last_hand_over_is_one(work: Work, alerts: Alerts, alert_id: str):
     """What a carrier surely did not take, or refused, is no hand-over; what it took, or may have taken, is."""
     await planned(work, alert_id)
-    lease = await work.lease(alert_id, "push", b"")
+    lease = await lease_of(work, alert_id, "push")
     row, other = lease.rows[:2]
     for settlement, is_one in (
         (Settlement(row, State.QUEUED, 0, CARRIER), False),
@@ -88,7 +88,7 @@ async def test_the_last_hand_over_is_one(work: Work, alerts: Alerts, alert_id: s
 async def test_no_row_passes_the_gate_twice(work: Work, alert_id: str):
     """Asking again for rows that are in flight or settled gets no leave."""
     await planned(work, alert_id)
-    lease = await work.lease(alert_id, "push", b"")
+    lease = await lease_of(work, alert_id, "push")
     await work.gate(lease, [], lease.rows[:2], CARRIER)
     _, leave = await work.gate(lease, accepted(lease.rows[:1]), lease.rows[:3], CARRIER)
     assert leave == [False, False, True]
@@ -97,24 +97,24 @@ async def test_no_row_passes_the_gate_twice(work: Work, alert_id: str):
 async def test_cancel_closes_the_gate_and_ends_the_queue(work: Work, alerts: Alerts, alert_id: str):
     """After cancel nothing gets leave, outcomes still count, and the queued become cancelled."""
     await planned(work, alert_id)
-    lease = await work.lease(alert_id, "push", b"")
+    lease = await lease_of(work, alert_id, "push")
     await work.gate(lease, [], lease.rows[:100], CARRIER)
     done, _ = await alerts.step(alert_id, AlertState.CANCELLED)
     assert done
     status, leave = await work.gate(lease, accepted(lease.rows[:100]), lease.rows[100:200], CARRIER)
     assert (status, any(leave)) == (Gate.CLOSED, False)
-    assert await work.finish(alert_id) == "sweep"
+    assert await finish(work, alert_id) == "sweep"
     for batch in range(3):
         await work.sweep(alert_id, batch, 1)
     counts = (await work.counts(alert_id))["push"]
     assert (counts["accepted"], counts["cancelled"], counts["queued"]) == (100, 1100, 0)
-    assert await work.finish(alert_id) == "done"
+    assert await finish(work, alert_id) == "done"
 
 
 async def test_expiry_closes_the_gate_by_itself(work: Work, alert_id: str, store: Connection):
     """Nothing passes after the end, before anybody has noticed that it came."""
     await planned(work, alert_id)
-    lease = await work.lease(alert_id, "push", b"")
+    lease = await lease_of(work, alert_id, "push")
     store.skew_ms = FOREVER_MS
     status, leave = await work.gate(lease, [], lease.rows[:1], CARRIER)
     assert (status, leave) == (Gate.CLOSED, [False])
@@ -123,37 +123,37 @@ async def test_expiry_closes_the_gate_by_itself(work: Work, alert_id: str, store
 async def test_retry_waits_its_time(work: Work, alert_id: str, store: Connection):
     """A row to be tried again is in no lease before its time, and then in one of its own."""
     await planned(work, alert_id, 3)
-    lease = await work.lease(alert_id, "push", b"")
+    lease = await lease_of(work, alert_id, "push")
     await work.gate(lease, [], lease.rows, CARRIER)
     again = Settlement(1, State.QUEUED, 5, CARRIER, delay_ms=20_000)
     await work.end(lease, [*accepted([0, 2]), again], [])
-    assert await work.lease(alert_id, "push", b"") is None
-    assert await work.finish(alert_id) == "busy"
+    assert await lease_of(work, alert_id, "push") is None
+    assert await finish(work, alert_id) == "busy"
     store.skew_ms += 20_001
-    retry = await work.lease(alert_id, "push", b"")
-    assert (retry.rows, retry.refs, retry.tries, retry.lost) == ([1], [(2, 0)], [1], 0)
+    retry = await lease_of(work, alert_id, "push")
+    assert (retry.rows, retry.refs, retry.tries, retry.doubted) == ([1], [(2, 0)], [1], [False])
     _, leave = await work.gate(retry, [], [1], CARRIER)
     assert leave == [True]
     await work.end(retry, accepted([1]), [])
-    assert await work.finish(alert_id) == "done"
+    assert await finish(work, alert_id) == "done"
 
 
 async def test_halt_holds_everything(work: Work, alert_id: str, store: Connection):
     """A halted chain gives no lease and no leave, and goes on where it was."""
     await planned(work, alert_id, 5)
-    lease = await work.lease(alert_id, "push", b"")
+    lease = await lease_of(work, alert_id, "push")
     await store.execute("HSET", f"{{a:{alert_id}}}", "halt", "1")
     assert (await work.gate(lease, [], [0], CARRIER))[0] is Gate.HELD
     await work.end(lease, [], lease.rows)
-    assert await work.lease(alert_id, "push", b"") is None
+    assert await lease_of(work, alert_id, "push") is None
     await store.execute("HDEL", f"{{a:{alert_id}}}", "halt")
-    assert (await work.lease(alert_id, "push", b"")).rows == [0, 1, 2, 3, 4]
+    assert (await lease_of(work, alert_id, "push")).rows == [0, 1, 2, 3, 4]
 
 
 async def test_receipts_come_in_any_order(work: Work, alert_id: str):
     """Delivered stays delivered, whatever comes later; a failed one may still turn out delivered."""
     await planned(work, alert_id, 2)
-    lease = await work.lease(alert_id, "push", b"")
+    lease = await lease_of(work, alert_id, "push")
     await work.gate(lease, [], [0, 1], CARRIER)
     await work.end(lease, accepted([0, 1]), [])
     open_states = (State.ACCEPTED, State.UNKNOWN)
@@ -169,7 +169,7 @@ async def test_receipts_come_in_any_order(work: Work, alert_id: str):
 async def test_a_receipt_tells_how_long_its_message_took(work: Work, alert_id: str, store: Connection):
     """From the hand-over, once: a second report, a failure, and what was still queued tell nothing of it."""
     await planned(work, alert_id, 3)
-    lease = await work.lease(alert_id, "push", b"")
+    lease = await lease_of(work, alert_id, "push")
     await work.gate(lease, [], [0, 1], CARRIER)
     await work.end(lease, accepted([0, 1]), [])
     store.skew_ms += 5_000
@@ -196,12 +196,12 @@ async def test_clock_never_goes_back(work: Work, alert_id: str, store: Connectio
     """A store whose clock steps back does not bring a lease back to life."""
     await planned(work, alert_id, 2)
     store.skew_ms = 60_000
-    await work.lease(alert_id, "push", b"")
+    await lease_of(work, alert_id, "push")
     store.skew_ms = 0
-    assert await work.lease(alert_id, "push", b"") is None
+    assert await lease_of(work, alert_id, "push") is None
     store.skew_ms = 60_000
     await silence(store, alert_id)
-    assert (await work.lease(alert_id, "push", b"")).lost == 0
+    assert (await lease_of(work, alert_id, "push")).doubted == [False, False]
 
 
 async def test_steps_follow_the_table(alerts: Alerts, alert_id: str):

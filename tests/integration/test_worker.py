@@ -29,7 +29,7 @@ from alertd.store.people import People
 from alertd.worker import Worker
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
-from tests.integration.acts import BEA, CADIZ, counts, planned, register, send, submitted
+from tests.integration.acts import BEA, CADIZ, counts, lease_of, planned, register, send, submitted
 
 HOUR_MS = 3_600_000
 
@@ -259,7 +259,7 @@ async def test_a_plan_that_is_far_ahead_leaves_the_process_to_others(parts: Part
     worker.agenda._stepped[big] = parts.clock.monotonic()
     await worker.plans.round()
     assert await parts.work.ready([big]) == [ENOUGH]
-    assert await parts.work.lease(big, "push", b"")  # one of them is sent
+    assert await lease_of(parts.work, big, "push")  # one of them is sent
     await worker.plans.round()
     assert await parts.work.ready([big]) == [ENOUGH]
     worker.agenda.versions = [big]
@@ -322,7 +322,7 @@ async def test_an_alert_to_few_is_shared_by_the_lanes(parts: Parts, sandbox: San
     """Three hundred people are three leases, so that three lanes send at once."""
     await register(parts, 300)
     record = await planned(parts, sample, level="child-alert")
-    leases = [await parts.work.lease(record.id, "push", b"") for _ in range(3)]
+    leases = [await lease_of(parts.work, record.id, "push") for _ in range(3)]
     assert [len(lease.rows) for lease in leases] == [100, 100, 100]
 
 
@@ -389,7 +389,7 @@ async def test_what_comes_due_again_while_all_lanes_are_taken_has_its_share(
     await register(parts, 900)
     await register(parts, 25, first=2000, places={"home": {"point": CADIZ}})
     small = await planned(parts, sample, target={"circles": [{"center": CADIZ, "radius_km": 5}]})
-    while await parts.work.lease(small.id, "push", b""):
+    while await lease_of(parts.work, small.id, "push"):
         pass
     big = await planned(parts, sample)
 

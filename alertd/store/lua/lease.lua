@@ -2,7 +2,7 @@
 -- KEYS: 1 chain
 -- ARGV: 1 channel, 2 new lease's name, 3 lease ms, 4 carriers (bytes) whose unsettled attempts are held, 5 skew,
 --       6... leases the asker holds: asking is a sign of life
--- Returns: nil, or {alert id, batch, header, rows (u32 each), refs (6 bytes each), tries and carriers (1 byte each, as the ledger has them), in flight found}
+-- Returns: nil, or {alert id, batch, header, rows (u32 each), refs (6 bytes each), tries and carriers (1 byte each, as the ledger has them)}
 local chain, channel, lease, lease_ms, hold = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local now = chain_now(chain, ARGV[5])
 local until_key, leases = key(chain, 'until', channel), key(chain, 'leases')
@@ -11,7 +11,7 @@ local LATE_MS = 1000 -- who asks so late for a turn of a pace loses nothing of i
 -- Rows a lost lease had in flight: queued again with doubt, or unknown where the carrier's policy is to hold, or after so
 -- many attempts that it may be the message that kills its workers.
 local function settle_lost(rows, row, at, version, mark)
-  if row.state ~= S.in_flight or row.receipt ~= mark then return 0 end -- a row that waited in between is another lease's
+  if row.state ~= S.in_flight or row.receipt ~= mark then return end -- a row that waited in between is another lease's
   local killer = tries_of(row) == ATTEMPTS and row.tries >= DOUBT
   if killer or string.find(hold, string.char(row.carrier), 1, true) then
     move(rows, row, S.unknown, R.worker_lost, at)
@@ -20,7 +20,6 @@ local function settle_lost(rows, row, at, version, mark)
     move(rows, row, S.queued, R.worker_lost, at)
     doubt(rows, row)
   end
-  return row.alike
 end
 
 -- Of numbers in order those that follow one another: `visit` gets the first of them, and how many they are.
@@ -37,12 +36,12 @@ end
 local function give(version, batch, numbers, kind, mark)
   local header = redis.call('HGET', key(chain, 'batches', version), batch)
   local low, high = numbers[1], numbers[#numbers]
-  local rows, lost = open_rows(chain, version, low, high), 0
+  local rows = open_rows(chain, version, low, high)
   local at = since(key(chain, 'version', version), now)
   local wanted, refs, tries, carriers = {}, {}, {}, {}
   local all_refs = redis.call('GETRANGE', key(chain, 'refs', version), low * 6, (high + 1) * 6 - 1)
   local function take(row)
-    if kind == 'lost' then lost = lost + settle_lost(rows, row, at, version, mark) end
+    if kind == 'lost' then settle_lost(rows, row, at, version, mark) end
     if kind == 'due' and is_delayed(row) then row.tries = row.tries - DELAYED end
     if row.state ~= S.queued or is_delayed(row) then return end
     for number = row.number, row.number + row.alike - 1 do wanted[#wanted + 1] = number end
@@ -56,7 +55,7 @@ local function give(version, batch, numbers, kind, mark)
   local numbers_left = struct.pack('<' .. string.rep('I4', #wanted), unpack(wanted))
   redis.call('HSET', leases, lease, version .. '/' .. batch .. '/' .. numbers_left)
   redis.call('ZADD', until_key, now + lease_ms, lease)
-  return {version, batch, header, numbers_left, table.concat(refs), table.concat(tries), table.concat(carriers), lost}
+  return {version, batch, header, numbers_left, table.concat(refs), table.concat(tries), table.concat(carriers)}
 end
 
 local function lost_lease()

@@ -40,7 +40,7 @@ def lease(chain: str, name: str, rows: int) -> Lease:
     """So many rows of a chain."""
     return Lease(
         name=name, alert_id=chain, batch="0", alike=Alike(channel="push", language="en"), rows=list(range(rows)), refs=[],
-        tries=[], doubted=[], carriers=[], lost=0,
+        tries=[], doubted=[], carriers=[],
     )  # fmt: skip
 
 
