@@ -104,9 +104,11 @@ from alertd.store.acks import Acks
 from alertd.store.alerts import Alerts
 from alertd.store.audience import Audience
 from alertd.store.audit import AuditLog
+from alertd.store.bound import Bound
 from alertd.store.break_glass import Claims
 from alertd.store.budgets import Budgets
 from alertd.store.bulk import Bulk
+from alertd.store.carrier_numbers import CarrierNumbers
 from alertd.store.carrier_tests import CarrierTestQueue
 from alertd.store.cases import Cases
 from alertd.store.clock import StoreClock
@@ -254,7 +256,7 @@ class Parts:
             stopping=self.stopping, audit=self.audit, renderer=self.renderer, tags=self.tags, clock=clock, metrics=metrics,
             names=self.organisations.names, pace=Pace(clock), site=RelyingParty.of(settings).origins[0],
         )  # fmt: skip
-        self.reports = Reports(self.alerts, self.work, self.limits, self.db.codec)
+        self.reports = Reports(self.alerts, self.work, CarrierNumbers(self.db), self.db.codec)
         self.course = Course(self.audit, self.work)
         self.explaining = Explaining(self.alerts, self.reports)
         self.cap_intake = CapIntake(
@@ -369,7 +371,7 @@ class Parts:
         settings, channels = self.settings.worker, sorted(self.carriers.channels)
         agenda = Agenda(channels, settings, self.clock)
         steps = Steps(agenda.forget_plans, self.clock)
-        binds = Binds(self.carriers, self.limits, self.clock)
+        binds = Binds(self.carriers, Bound(self.db), self.clock)
         return Worker(
             alerts=self.alerts,
             work=self.work,
@@ -473,9 +475,9 @@ async def opened(
         await open_store(db, sandbox=settings.store.sandbox)
         clock = StoreClock(db)
         await stack.enter_async_context(clock.kept())
-        limits = Limits(db)
+        numbers = CarrierNumbers(db)
         carriers = [
-            carrier_of(name, section, settings, await limits.carrier_number(name), clock)
+            carrier_of(name, section, settings, await numbers.of(name), clock)
             for name, section in settings.carriers.items()
         ]
         if loads:

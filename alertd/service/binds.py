@@ -14,7 +14,7 @@ import structlog
 
 from alertd.clock import Clock
 from alertd.service.carriers import Carrier, Carriers
-from alertd.store.limits import Limits
+from alertd.store.bound import Bound
 from channels.base import WITHHELD, Answer, Binding, Outcome, Reason
 
 #: So many beats in a row nobody was bound: who has just been let in has said so by then. The first is counted before it was heard.
@@ -28,9 +28,9 @@ _NOT_BOUND = {Reason.CONNECTION, Reason.CREDENTIALS}
 class Binds:
     """Of one process."""
 
-    def __init__(self, carriers: Carriers, limits: Limits, clock: Clock) -> None:
+    def __init__(self, carriers: Carriers, bound: Bound, clock: Clock) -> None:
         self._carriers = carriers
-        self._limits = limits
+        self._bound = bound
         self._clock = clock
         self._binding: Mapping[str, Binding] = {
             one.name: one.channel for one in carriers.all() if isinstance(one.channel, Binding)
@@ -43,7 +43,7 @@ class Binds:
         """Say where this process is bound, and hear where anybody is. Where the last one is gone it is tried at once."""
         if not self._binding:
             return
-        somebody = await self._limits.bound({name: one.is_bound() for name, one in self._binding.items()})
+        somebody = await self._bound.said({name: one.is_bound() for name, one in self._binding.items()})
         for name, is_so in somebody.items():
             self._nobody[name] = 0 if is_so else self._nobody[name] + 1
             if self._nobody[name] == 1:

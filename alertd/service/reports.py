@@ -13,8 +13,8 @@ from alertd.ids import chain_of
 from alertd.kinds import Occasion
 from alertd.service.updates import few
 from alertd.store.alerts import AlertRecord, Alerts, Place
+from alertd.store.carrier_numbers import CarrierNumbers
 from alertd.store.codec import Codec
-from alertd.store.limits import Limits
 from alertd.store.work import Work
 from channels.base import Reason
 
@@ -81,10 +81,10 @@ class Standing:
 class Reports:
     """Reads ledgers."""
 
-    def __init__(self, alerts: Alerts, work: Work, limits: Limits, codec: Codec) -> None:
+    def __init__(self, alerts: Alerts, work: Work, numbers: CarrierNumbers, codec: Codec) -> None:
         self._alerts = alerts
         self._work = work
-        self._limits = limits
+        self._numbers = numbers
         self._codec = codec
 
     async def standing(self, alert_id: str) -> Standing | None:
@@ -158,7 +158,7 @@ class Reports:
 
     async def _reader(self, record: AlertRecord) -> Callable[[int, Any, tuple[int, int], str], Delivery]:
         """Makes deliveries of rows, given each row's number, its record, its reference and its channel."""
-        carriers = await self._limits.carrier_names()
+        carriers = await self._numbers.names()
 
         def moment(value: Any) -> int:
             return record.start + int(value) if value else 0

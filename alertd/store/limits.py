@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from alertd.store import keys
 from alertd.store.connection import Connection
 
-BOUND_MS = 3_000  # a process that is silent this long is bound no more: it says so every second
 PROBE_MS = 15_000  # how often a paused carrier is tried for what is loud
 #: The share of its rate that a ramp begins with: 90 messages in the first second at FCM's quota, so that a street is told at once.
 RAMP_FLOOR = 0.01
-
-
 #: So many failures without a success between them, none of them older than this before the next, and a carrier rests: for a second,
 #: for twice as long each time a message that tries it fails, too.
 FAILURES, FORGOTTEN_MS, SHORTEST_REST_MS, LONGEST_REST_MS = 20, 60_000, 1_000, 60_000
@@ -72,20 +69,6 @@ class Limits:
             "give_back", [keys.limiter(carrier)], rate, permits, self._db.skew_ms, mark, int(loud), int(tries)
         )
 
-    async def carrier_number(self, name: str) -> int:
-        """A carrier's byte in ledgers: given at first use, never given to another."""
-        known = await self._db.execute("HGET", keys.CARRIERS, name)
-        if known is None:
-            fresh = await self._db.execute("HINCRBY", keys.COUNTERS, "carriers", 1)
-            await self._db.execute("HSETNX", keys.CARRIERS, name, fresh)
-            known = await self._db.execute("HGET", keys.CARRIERS, name)
-        return int(known)
-
-    async def carrier_names(self) -> dict[int, str]:
-        """The carriers' names by their bytes."""
-        found = await self._db.hash_of(keys.CARRIERS)
-        return {int(number): name.decode() for name, number in found.items()}
-
     async def pause(self, carrier: str, seconds: float) -> None:
         """The carrier said to wait: no permits for anybody until then."""
         await self._db.run("pause", [keys.limiter(carrier)], int(seconds * 1000), self._db.skew_ms)
@@ -107,14 +90,6 @@ class Limits:
         granted. Answers whether it is so.
         """
         return bool(await self._db.run("resume", [keys.limiter(carrier)], "" if block is None else block.mark))
-
-    async def bound(self, here: Mapping[str, bool]) -> dict[str, bool]:
-        """Say of each carrier whether this process is bound to it. Answers whether any process is."""
-        calls = [
-            ("SET", keys.bound(name), 1, "PX", BOUND_MS) if is_here else ("EXISTS", keys.bound(name))
-            for name, is_here in here.items()
-        ]
-        return {name: bool(found) for name, found in zip(here, await self._db.execute_many(calls), strict=True)}
 
     async def open_breakers(self, carriers: Iterable[str]) -> dict[str, bool]:
         """Of each carrier, whether it failed so often that it rests, or is being tried with single messages."""

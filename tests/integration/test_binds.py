@@ -16,9 +16,10 @@ from alertd.carrier_sections import SmppCarrier, TwilioCarrier
 from alertd.config import Settings
 from alertd.service.binds import NOBODY
 from alertd.store import keys
+from alertd.store.bound import BOUND_MS, Bound
 from alertd.store.codec import Codec
 from alertd.store.connection import Connection
-from alertd.store.limits import BOUND_MS, FAILURES, Limits
+from alertd.store.limits import FAILURES
 from channels.sandbox import Sandbox
 from channels.sandbox.smsc import SmscSandbox
 from channels.sandbox.smsc_habits import PASSWORD, SENDER, SYSTEM_ID, Habits
@@ -223,8 +224,8 @@ async def test_what_may_have_arrived_waits_for_who_is_bound(
 
 async def test_a_bind_is_known_for_as_long_as_its_process_says_so(store: Connection):
     """To all, and for a moment more; of another carrier it says nothing."""
-    limits = Limits(store)
-    assert await limits.bound({"centre": False}) == {"centre": False}
-    assert await limits.bound({"centre": True, "other": False}) == {"centre": True, "other": False}
-    assert await limits.bound({"centre": False, "other": False}) == {"centre": True, "other": False}
+    bound = Bound(store)
+    assert await bound.said({"centre": False}) == {"centre": False}
+    assert await bound.said({"centre": True, "other": False}) == {"centre": True, "other": False}
+    assert await bound.said({"centre": False, "other": False}) == {"centre": True, "other": False}
     assert 0 < await store.execute("PTTL", keys.bound("centre")) <= BOUND_MS

@@ -17,6 +17,7 @@ from alertd.carrier_sections import FcmCarrier
 from alertd.config import Settings
 from alertd.service.credibility import IN_A_ROW
 from alertd.store.alerts import AlertRecord
+from alertd.store.carrier_numbers import CarrierNumbers
 from alertd.store.codec import Codec
 from alertd.store.connection import Connection, StoreUnavailableError
 from alertd.store.limits import FAILURES, LONGEST_REST_MS, PROBE_MS
@@ -59,7 +60,7 @@ async def parts(
 
 async def told(parts: Parts, record: AlertRecord) -> Counter[str]:
     """Who was told by which carrier, by the ledger."""
-    names = await parts.limits.carrier_names()
+    names = await CarrierNumbers(parts.db).names()
     return Counter([names[row["carrier"]] async for _, rows, _ in parts.work.ledger(record.id) for row in rows])
 
 

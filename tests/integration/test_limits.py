@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from alertd.store.carrier_numbers import CarrierNumbers
 from alertd.store.connection import Connection
 from alertd.store.limits import FAILURES, FORGOTTEN_MS, PROBE_MS, SHORTEST_REST_MS, Limits
 
@@ -238,11 +239,12 @@ async def test_a_carrier_that_answers_slowly_ends_its_rest(limits, store):
     assert (await limits.take("c", 100, 100, 10)).granted == 10
 
 
-async def test_carriers_keep_their_bytes(limits):
+async def test_carriers_keep_their_bytes(store: Connection):
     """A carrier's number in the ledger is its own for ever."""
-    first, second = await limits.carrier_number("fcm"), await limits.carrier_number("relay")
-    assert (await limits.carrier_number("fcm"), first != second) == (first, True)
-    assert await limits.carrier_names() == {first: "fcm", second: "relay"}
+    numbers = CarrierNumbers(store)
+    first, second = await numbers.of("fcm"), await numbers.of("relay")
+    assert (await numbers.of("fcm"), first != second) == (first, True)
+    assert await numbers.names() == {first: "fcm", second: "relay"}
 
 
 async def test_a_carrier_that_fails_rests_for_longer_each_time(limits, store):

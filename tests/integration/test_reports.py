@@ -13,6 +13,7 @@ from alertd.service.carriers import Carriers
 from alertd.service.fleet import Fleet
 from alertd.service.reports import LOOK, Reports, Wanted
 from alertd.store.alerts import AlertRecord, Alerts
+from alertd.store.carrier_numbers import CarrierNumbers
 from alertd.store.connection import Connection
 from alertd.store.distribution import Tracks
 from alertd.store.limits import Limits
@@ -32,7 +33,7 @@ def alerts(store: Connection) -> Alerts:
 
 @pytest.fixture
 def reports(store: Connection, alerts: Alerts) -> Reports:
-    return Reports(alerts, Work(store), Limits(store), store.codec)
+    return Reports(alerts, Work(store), CarrierNumbers(store), store.codec)
 
 
 async def made(alerts: Alerts, created: int = MADE_MS, **changes: object) -> str:

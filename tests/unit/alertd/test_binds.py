@@ -37,7 +37,7 @@ class Said:
         self.others = set[str]()
         self.asked = 0
 
-    async def bound(self, here: Mapping[str, bool]) -> dict[str, bool]:
+    async def said(self, here: Mapping[str, bool]) -> dict[str, bool]:
         self.asked += 1
         return {name: is_here or name in self.others for name, is_here in here.items()}
 
