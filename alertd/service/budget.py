@@ -15,7 +15,7 @@ from alertd.kinds import Channel
 from alertd.rendering import Renderer
 from alertd.sections import BudgetSection
 from alertd.service.carriers import Carriers
-from alertd.service.messages import rendered
+from alertd.service.making import rendered
 from alertd.service.texts import Texts
 from alertd.store.alerts import AlertRecord
 from alertd.store.budgets import Budgets

@@ -33,7 +33,7 @@ from alertd.rendering.languages import base_language, matching
 from alertd.rendering.own_texts import OwnTexts
 from alertd.rendering.plaintext import clip, spelled_for_sms
 from alertd.service.cap_trust import signer_of
-from alertd.service.messages import rendered
+from alertd.service.making import rendered
 from alertd.service.organisations import Organisations
 from alertd.service.regions import Regions
 from alertd.service.targeting import Share, Targeting

@@ -29,8 +29,8 @@ from alertd.service.borders import Borders
 from alertd.service.carriers import Carriers
 from alertd.service.kept import Kept, digest
 from alertd.service.looks import Look, Looks, Sight, check_contacts
+from alertd.service.making import impossible
 from alertd.service.media import Photos
-from alertd.service.messages import impossible
 from alertd.service.organisations import NOT_VERIFIED, VOICE_ONLY, Organisations, Stance, completed, unverified
 from alertd.service.revisions import check_revision
 from alertd.service.second_person import check_key

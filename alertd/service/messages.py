@@ -7,98 +7,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import structlog
-
 from alertd.clock import Clock
-from alertd.documents import Alert, loudness
-from alertd.errors import Fault
-from alertd.ids import chain_of, new_id, sequence_of
+from alertd.documents import Alert
+from alertd.ids import chain_of, sequence_of
 from alertd.kinds import ON_SCREEN, Notify
 from alertd.rendering import THE_ALERT, Renderer, Telling
-from alertd.rendering.own_texts import NONE, OwnTexts
-from alertd.service.carriers import Carrier, Carriers
+from alertd.rendering.own_texts import OwnTexts
+from alertd.service.carriers import Carrier
 from alertd.service.kept import Kept
+from alertd.service.making import stamp_of, tell
 from alertd.service.notices import hides, telling_of
 from alertd.service.texts import Texts
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.codec import SealError
 from alertd.store.connection import StoreUnavailableError
 from alertd.store.work_records import Alike
-from channels.base import Loudness, Message, Prepared, Stamp
+from channels.base import Loudness, Prepared
 
 #: How old what is known of an alert's revision may be: with the half second of `send_until`, nothing that was taken out of it is sent a
 #: second later.
 LOOK_S = 0.25
 READ = 64  # alerts in memory: what is sent of one at once is in several languages and to several rings
 KEPT = 256  # prepared messages in memory: 20 alerts in 12 languages on one channel
-
-
-def stamp_of(
-    alert: Alert, alert_id: str, language: str, *, sent_ms: int, ring: int = 0, loud: Loudness | None = None
-) -> Stamp:
-    """What goes with each message of an alert in one language and ring, as loud as it is there unless something else is said."""
-    return Stamp(
-        chain=chain_of(alert_id),
-        version=alert_id,
-        sequence=sequence_of(alert_id),
-        sent_s=sent_ms // 1000,
-        expires_s=int(alert.expires.timestamp()),
-        loudness=loud or loudness(alert, ring),
-        language=language,
-    )
-
-
-def rendered(
-    alert: Alert, alert_id: str, alike: Alike, renderer: Renderer, *, sent_ms: int, own: OwnTexts = NONE,
-    countries: Sequence[str] = (), telling: Telling = THE_ALERT,
-) -> Message:  # fmt: skip
-    """The message for one channel in one of the alert's languages. Raises whatever is wrong with it."""
-    stamp = stamp_of(alert, alert_id, alike.language, sent_ms=sent_ms, ring=alike.ring)
-    return renderer.render(
-        alert, channel=alike.channel, language=alike.language, stamp=stamp, telling=telling, own=own,
-        countries=countries,
-    )  # fmt: skip
-
-
-def impossible(
-    alert: Alert, carriers: Carriers, renderer: Renderer, own: OwnTexts = NONE, *, now_ms: int,
-    countries: Sequence[str] = (), telling: Telling = THE_ALERT,
-) -> list[Fault]:  # fmt: skip
-    """The channels of an alert whose message cannot be made, or cannot be taken by its carrier, in some language that a
-    reader may get.
-    """
-    faults = []
-    for i, channel in enumerate(alert.channels):
-        failing = [
-            _failing(alert, channel, carrier, renderer, own, now_ms, countries, telling)
-            for carrier in carriers.of(channel)
-        ]
-        if languages := sorted({language for languages in failing for language in languages}):
-            sentence = (
-                f"The {channel} message cannot be made in {', '.join(languages)}: shorten names, texts and links."
-            )
-            faults.append(Fault(f"/channels/{i}", sentence))
-    return faults
-
-
-def _failing(
-    alert: Alert, channel: str, carrier: Carrier, renderer: Renderer, own: OwnTexts, now_ms: int,
-    countries: Sequence[str], telling: Telling,
-) -> list[str]:  # fmt: skip
-    failing, alert_id = [], new_id(now_ms)
-    ring = max(range(len(alert.target.rings) + 1), key=lambda ring: loudness(alert, ring) is Loudness.LOUD)
-    for language in renderer.languages(alert):
-        try:
-            # Where it is loud it has one word more than elsewhere.
-            alike = Alike(channel=channel, language=language, ring=ring)
-            message = rendered(
-                alert, alert_id, alike, renderer, sent_ms=now_ms, own=own, countries=countries, telling=telling
-            )
-            carrier.channel.prepare(message)
-        except Exception as error:  # noqa: BLE001  whatever is wrong, it would be wrong when it is to be sent
-            _tell(alert_id, Alike(channel=channel, language=language), error)
-            failing.append(language)
-    return failing
 
 
 def _loud(record: AlertRecord, alike: Alike) -> Loudness | None:
@@ -121,13 +51,6 @@ def _seen_as(record: AlertRecord) -> list[str]:
 def _telling(record: AlertRecord, alike: Alike) -> Telling:
     """Whoever was not told before an update is told the alert."""
     return THE_ALERT if record.notify and not alike.again else telling_of(record)
-
-
-def _tell(alert_id: str, alike: Alike, error: Exception) -> None:
-    structlog.get_logger().error(
-        "message cannot be made", alert=alert_id, channel=alike.channel, language=alike.language,
-        error=type(error).__name__,
-    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +130,7 @@ class Messages:
         except (StoreUnavailableError, SealError):
             raise  # it is not known what it says
         except Exception as error:  # noqa: BLE001  whatever is wrong, it is wrong with this message alone
-            _tell(alert_id, alike, error)
+            tell(alert_id, alike, error)
             return None
         loud = stamp.loudness is Loudness.LOUD
         takes_back = hides(record) and alike.channel in ON_SCREEN  # a child's name leaves the phones of those who sleep

@@ -13,7 +13,7 @@ from alertd.kinds import CancelReason, Kind, Occasion
 from alertd.rendering import Preview, Renderer, Telling
 from alertd.rendering.languages import matching
 from alertd.rendering.own_texts import OwnTexts
-from alertd.service.messages import stamp_of
+from alertd.service.making import stamp_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

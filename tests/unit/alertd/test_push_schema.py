@@ -17,7 +17,7 @@ from alertd.ids import Door, Tags
 from alertd.kinds import CancelReason, Kind, Occasion
 from alertd.rendering import Renderer, Telling
 from alertd.resources import templates_dir
-from alertd.service.messages import stamp_of
+from alertd.service.making import stamp_of
 from channels.base import Loudness, PushMessage
 from channels.fcm_message import SCHEMA, SOUNDS, body_for, encode
 from tests.unit.alertd.test_rendering_languages import SAMPLES, URL, alert_of
