@@ -7,11 +7,12 @@ from typing import cast
 
 from channels.base import Outcome
 from channels.http1_reader import ReplyReader
-from channels.posting import LOST, NOT_HTTP, TIMED_OUT, Owner, Post, Reply, Together
+from channels.http_posts import LOST, NOT_HTTP, TIMED_OUT, Owner, Post, Together
+from channels.posting import Reply
 
 
 class Http1Connection(asyncio.Protocol):
-    """`post` writes a request, whose reply its owner is told. Implements `channels.posting.Connection`."""
+    """`post` writes a request, whose reply its owner is told. Implements `channels.http_posts.Connection`."""
 
     most = 1
 

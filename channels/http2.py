@@ -9,7 +9,7 @@ from typing import NamedTuple, cast
 from channels.base import WITHHELD
 from channels.http2_frames import STREAMS
 from channels.http2_session import Answered, Http2Session
-from channels.posting import LOST, NOT_HTTP, TIMED_OUT, Owner, Post, Together
+from channels.http_posts import LOST, NOT_HTTP, TIMED_OUT, Owner, Post, Together
 
 # At the latest; well below `https.KEEP_IDLE_S`, because a connection that waits for answers is not idle.
 LOOK_S = 10.0
@@ -21,7 +21,7 @@ class _Posted(NamedTuple):
 
 
 class Http2Connection(asyncio.Protocol):
-    """What is posted is written by `flush` in one go. Implements `channels.posting.Connection`."""
+    """What is posted is written by `flush` in one go. Implements `channels.http_posts.Connection`."""
 
     def __init__(self, timeout_s: float, owner: Owner, most: int = STREAMS) -> None:
         """`most` at a time, until the server says."""

@@ -33,7 +33,8 @@ from channels.http2_frames import (
     unpadded,
 )  # fmt: skip
 from channels.http2_head import Head, content_length, table_size
-from channels.posting import LOST, NOT_HTTP, UNTAKEN, Reply
+from channels.http_posts import LOST, NOT_HTTP, UNTAKEN
+from channels.posting import Reply
 
 Answered = tuple[int, Reply | Outcome]
 

@@ -23,7 +23,8 @@ from channels.http1 import Http1Connection
 from channels.http2 import Http2Connection
 from channels.http2_frames import STREAMS
 from channels.http2_head import encode_head
-from channels.posting import UNTAKEN, Connection, Encoded, Post, PostSettings, Reply, Together
+from channels.http_posts import UNTAKEN, Connection, Encoded, Post, Together
+from channels.posting import PostSettings, Reply
 
 _log = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ class HttpsTransport:
         return Http1Connection(self._settings.timeout_s, self)
 
     def answered(self, post: Post, answer: Reply | Outcome) -> None:
-        """Implements `channels.posting.Owner`."""
+        """Implements `channels.http_posts.Owner`."""
         self._under_way -= 1
         if answer is UNTAKEN and post.tried < self._tries and not post.together.done.done():
             self._waiting.appendleft(post)
@@ -118,12 +119,12 @@ class HttpsTransport:
             post.together.answer(post, answer)
 
     def heard(self, connection: Connection) -> None:
-        """Implements `channels.posting.Owner`."""
+        """Implements `channels.http_posts.Owner`."""
         self._list(connection)
         self._hand_over_soon()  # not now: who closes right behind an answer is heard first
 
     def turned_away(self) -> None:
-        """Implements `channels.posting.Owner`: the same as when none could be made. The next would take nothing either, and the next."""
+        """Implements `channels.http_posts.Owner`: the same as when none could be made. The next would take nothing either, and the next."""
         self._answer_first(STREAMS, NOT_CONNECTED)
 
     def _answer_first(self, count: int, answer: Outcome) -> None:

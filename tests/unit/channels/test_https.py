@@ -6,8 +6,9 @@ import pytest
 
 from channels import https
 from channels.base import WITHHELD
+from channels.http_posts import Together
 from channels.https import KEEP_IDLE_S, HttpsTransport
-from channels.posting import PostSettings, Together
+from channels.posting import PostSettings
 
 HEADERS = {"Authorization": "Bearer x"}
 
