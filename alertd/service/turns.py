@@ -1,5 +1,4 @@
-"""How much of one channel goes at once, and whose turn it is among the alerts that are told over it: a chunk is a turn, whatever the
-batches of an alert are like.
+"""Whose turn it is among the alerts that are told over one channel: a chunk is a turn, whatever the batches of an alert are like.
 
 An alert to many has batches of five chunks, one to a hundred people a batch for each language. By batches the first would be told twenty
 times as fast as others that wait, and each of those would wait for its second batch until all had their first.
@@ -7,50 +6,12 @@ times as fast as others that wait, and each of those would wait for its second b
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from contextlib import suppress
 from itertools import count
 
 from alertd.ids import chain_of
 from alertd.store.work_records import Lease
-
-
-class Lanes:
-    """The lanes of one channel: what is loud may have them all, the rest all but one. Where there is only one the rest has it, and what is
-    loud another. A lease of fewer rows than a chunk takes a share of a lane, so that many alerts to few go beside one another.
-
-    What is not loud may hold its lanes for a minute while it ramps up: where what is loud would take more, they are given up.
-    """
-
-    def __init__(self, lanes: int, chunk: int) -> None:
-        self._chunk = chunk
-        self._most = {True: max(2, lanes) * chunk, False: max(1, lanes - 1) * chunk}  # rows
-        self._taken = {True: 0, False: 0}
-        self._freed = asyncio.Event()
-        self.pressed = False  # what is loud took all it could have
-
-    def room(self, *, loud: bool) -> int:
-        """How many leases there is room for, however many rows they have."""
-        if self.pressed and not loud:
-            return 0
-        rows = min(self._most[True] - sum(self._taken.values()), self._most[loud] - self._taken[loud])
-        return rows // self._chunk
-
-    def take(self, rows: int, *, loud: bool) -> None:
-        self._taken[loud] += min(rows, self._chunk)
-
-    def free(self, rows: int, *, loud: bool) -> None:
-        self._taken[loud] -= min(rows, self._chunk)
-        self._freed.set()
-
-    async def freed(self, within_s: float) -> None:
-        """Wait, so long at most, for a lane that was freed since the last time."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(within_s):
-                await self._freed.wait()
-        self._freed.clear()
 
 
 class Turns:

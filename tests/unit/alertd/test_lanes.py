@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from alertd.service.turns import Lanes, Turns
+from alertd.service.feeder import Lanes
+from alertd.service.turns import Turns
 from alertd.store.work_records import Alike, Lease
 
 
