@@ -70,9 +70,9 @@ local function lost_lease()
 end
 
 local function rows_of(version, batch)
-  local first, count = string.match(redis.call('HGET', key(chain, 'batches', version), batch), '(%d+) (%d+)$')
+  local _, first, count = batch_of(chain, version, batch)
   local numbers = {}
-  for number = tonumber(first), first + count - 1 do numbers[#numbers + 1] = number end
+  for number = first, first + count - 1 do numbers[#numbers + 1] = number end
   return numbers
 end
 

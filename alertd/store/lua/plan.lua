@@ -31,7 +31,7 @@ for i = 7, #ARGV, 5 do
   local due = start + ARGV[i + 2]
   local total, most = #refs / 6, BATCH
   if pace ~= '' then
-    redis.call('HSET', version_key, 'pace:' .. ring_of(alike), pace)
+    redis.call('HSET', version_key, 'pace:' .. string.match(alike, '^%S+ %S+ (%d+)'), pace)
     most = math.max(1, math.min(BATCH, math.floor(TURN_MS / string.match(pace, ' (%S+)$'))))
   end
   if string.find(alike, ' unheard', 1, true) then redis.call('HSET', version_key, 'escalates', 1) end

@@ -25,9 +25,12 @@ local function key(chain, part, name)
   return chain .. K[part] .. (name or '')
 end
 
--- The ring of what a batch has in common, "language format ring marks".
-local function ring_of(alike)
-  return string.match(alike, '^%S+ %S+ (%d+)')
+-- What is kept of a batch, "channel language format ring marks first count": its channel, first row, rows and ring; nil where there is none.
+local function batch_of(chain, version, batch)
+  local header = redis.call('HGET', key(chain, 'batches', version), batch)
+  if not header then return nil end
+  local channel, ring, first, count = string.match(header, '^(%S+) %S+ %S+ (%d+) .-(%d+) (%d+)$')
+  return channel, tonumber(first), tonumber(count), ring
 end
 
 -- The ids of a chain's versions, that of its first given.
@@ -182,11 +185,11 @@ end
 -- The pace of a batch, where it has one: its name, when the next may go, for how long each reference takes it (ms), and how many there are.
 local function pace_of(chain, version, batch)
   local version_key = key(chain, 'version', version)
-  local alike, count = string.match(redis.call('HGET', key(chain, 'batches', version), batch), '^%S+ (.*) %d+ (%d+)$')
-  local pace = redis.call('HGET', version_key, 'pace:' .. ring_of(alike))
+  local _, _, count, ring = batch_of(chain, version, batch)
+  local pace = redis.call('HGET', version_key, 'pace:' .. ring)
   if not pace then return nil end
   local name, each = string.match(pace, '^(%S+) (%S+)$')
-  return name, tonumber(redis.call('HGET', version_key, 'turn:' .. name) or '0'), tonumber(each), tonumber(count)
+  return name, tonumber(redis.call('HGET', version_key, 'turn:' .. name) or '0'), tonumber(each), count
 end
 
 -- In the delayed set, where a row's number stands: all of a batch that nobody has had yet.

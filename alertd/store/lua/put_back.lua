@@ -7,11 +7,10 @@ local chain, alert = KEYS[1], ARGV[1]
 local at, unsure = since(key(chain, 'version', alert), chain_now(chain, ARGV[4])), 0
 redis.call('DEL', key(chain, 'leases'))
 for batch = tonumber(ARGV[2]), ARGV[2] + ARGV[3] - 1 do
-  local header = redis.call('HGET', key(chain, 'batches', alert), batch)
-  if not header then break end
-  local channel, first, count = string.match(header, '^(%S+) .* (%d+) (%d+)$')
+  local channel, first, count = batch_of(chain, alert, batch)
+  if not channel then break end
   for _, part in ipairs({'ready', 'delayed', 'parked', 'until'}) do redis.call('DEL', key(chain, part, channel)) end
-  local rows = open_rows(chain, alert, tonumber(first), first + count - 1)
+  local rows = open_rows(chain, alert, first, first + count - 1)
   each_run(rows, rows.low, count, function(row)
     if row.state ~= S.queued and row.state ~= S.in_flight then return end
     if is_delayed(row) then row.tries = row.tries - DELAYED end

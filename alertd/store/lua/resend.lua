@@ -28,12 +28,11 @@ end
 local at, queued, last = since(version_key, now), 0, false
 
 for batch = tonumber(ARGV[3]), ARGV[3] + ARGV[4] - 1 do
-  local header = redis.call('HGET', key(chain, 'batches', alert), batch)
-  last = not header
+  local channel, first, count = batch_of(chain, alert, batch)
+  last = not channel
   if last then break end
-  local channel, first, count = string.match(header, '^(%S+) .* (%d+) (%d+)$')
   if ARGV[6] == '' or ARGV[6] == channel then
-    local rows = open_rows(chain, alert, tonumber(first), first + count - 1)
+    local rows = open_rows(chain, alert, first, first + count - 1)
     each_run(rows, rows.low, count, function(row)
       if not string.find(ARGV[5], string.char(row.state), 1, true) then return end
       if row.state == S.unknown then doubt(rows, row) else row.receipt = 0 end -- who asked last for an unknown one may answer yet

@@ -14,7 +14,7 @@ local all = redis.call('HGETALL', key(chain, 'leases'))
 for i = 1, #all, 2 do
   local version, batch = string.match(all[i + 1], '^([^/]+)/([^/]+)/')
   if version == alert then
-    local channel = string.match(redis.call('HGET', key(chain, 'batches', alert), batch), '^%S+')
+    local channel = batch_of(chain, alert, batch)
     local ends = redis.call('ZSCORE', key(chain, 'until', channel), all[i])
     if ends and tonumber(ends) > lost_before(chain, now) then
       living[batch] = true
@@ -27,10 +27,9 @@ end
 
 local settled, waiting = 0, 0
 for batch = tonumber(ARGV[2]), ARGV[2] + ARGV[3] - 1 do
-  local header = redis.call('HGET', key(chain, 'batches', alert), batch)
-  if not header then break end
-  local channel, first, count = string.match(header, '^(%S+) .* (%d+) (%d+)$')
-  local rows = open_rows(chain, alert, tonumber(first), first + count - 1)
+  local channel, first, count = batch_of(chain, alert, batch)
+  if not channel then break end
+  local rows = open_rows(chain, alert, first, first + count - 1)
   each_run(rows, rows.low, count, function(row)
     if row.state == S.queued then
       if is_delayed(row) then
