@@ -67,7 +67,7 @@ from alertd.service.oidc import Oidc
 from alertd.service.oncall import Duty
 from alertd.service.operators import Operators
 from alertd.service.organisations import Organisations
-from alertd.service.pace import Pace
+from alertd.service.pace import PagePace
 from alertd.service.pager import Pager
 from alertd.service.paging import Paging
 from alertd.service.passkeys import Passkeys, RelyingParty
@@ -254,7 +254,7 @@ class Parts:
         self.paging = Paging(
             alerts=self.alerts, waiting=self.waiting, duty=self.duty, pager=pager, organisations=self.organisations,
             stopping=self.stopping, audit=self.audit, renderer=self.renderer, tags=self.tags, clock=clock, metrics=metrics,
-            names=self.organisations.names, pace=Pace(clock), site=RelyingParty.of(settings).origins[0],
+            names=self.organisations.names, pace=PagePace(clock), site=RelyingParty.of(settings).origins[0],
         )  # fmt: skip
         self.reports = Reports(self.alerts, self.work, CarrierNumbers(self.db), self.db.codec)
         self.course = Course(self.audit, self.work)

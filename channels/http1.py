@@ -7,7 +7,7 @@ from typing import cast
 
 from channels.base import Outcome
 from channels.http1_reader import ReplyReader
-from channels.http_posts import LOST, NOT_HTTP, TIMED_OUT, Owner, Post, Together
+from channels.http_posts import LOST, NOT_HTTP, TIMED_OUT, Owner, Post, Posts
 from channels.posting import Reply
 
 
@@ -66,7 +66,7 @@ class Http1Connection(asyncio.Protocol):
     def flush(self) -> None:
         """It is written."""
 
-    def forget(self, together: Together) -> None:
+    def forget(self, together: Posts) -> None:
         if self._posted is not None and self._posted.together is together:
             self._end(LOST)
 

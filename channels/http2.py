@@ -9,7 +9,7 @@ from typing import NamedTuple, cast
 from channels.base import WITHHELD
 from channels.http2_frames import STREAMS
 from channels.http2_session import Answered, Http2Session
-from channels.http_posts import LOST, NOT_HTTP, TIMED_OUT, Owner, Post, Together
+from channels.http_posts import LOST, NOT_HTTP, TIMED_OUT, Owner, Post, Posts
 
 # At the latest; well below `https.KEEP_IDLE_S`, because a connection that waits for answers is not idle.
 LOOK_S = 10.0
@@ -87,7 +87,7 @@ class Http2Connection(asyncio.Protocol):
         if self._timer is None and self._posted:
             self._timer = self._loop.call_later(min(self._timeout_s / 4, LOOK_S), self._look)
 
-    def forget(self, together: Together) -> None:
+    def forget(self, together: Posts) -> None:
         """Their streams are reset; the connection is kept for the others."""
         numbers = [number for number, posted in self._posted.items() if posted.post.together is together]
         for number in numbers:

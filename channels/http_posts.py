@@ -35,13 +35,13 @@ class Encoded(NamedTuple):
 class Post:
     """One request that waits to be written, or for its answer."""
 
-    together: Together
+    together: Posts
     index: int  # among these
     body: bytes
     tried: int = 0
 
 
-class Together:
+class Posts:
     """Posts of one call: `done` when the last of them is answered."""
 
     def __init__(self, request: Encoded, bodies: Sequence[bytes], may_write: MayWrite) -> None:
@@ -93,7 +93,7 @@ class Connection(Protocol):
         """Write what was begun."""
         ...
 
-    def forget(self, together: Together) -> None:
+    def forget(self, together: Posts) -> None:
         """Nobody waits for the answers of these any more. A late one is never read as another's."""
         ...
 

@@ -23,7 +23,7 @@ from channels.http1 import Http1Connection
 from channels.http2 import Http2Connection
 from channels.http2_frames import STREAMS
 from channels.http2_head import encode_head
-from channels.http_posts import UNTAKEN, Connection, Encoded, Post, Together
+from channels.http_posts import UNTAKEN, Connection, Encoded, Post, Posts
 from channels.posting import PostSettings, Reply
 
 _log = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ class HttpsTransport:
         """Post each once; again only what the server says it has not looked at, as when it goes away."""
         if self._context is None:
             raise RuntimeError("the channel is not open")
-        together = Together(self._encode(headers), bodies, may_write)
+        together = Posts(self._encode(headers), bodies, may_write)
         self._waiting.extend(together.posts)
         self._hand_over_soon()
         try:
@@ -215,7 +215,7 @@ class HttpsTransport:
         """Of the first that wait, so many may be written after this. Those behind them are looked at when it is their turn: a call may be
         ten thousand, and connections are opened one by one.
         """
-        may: dict[Together, bool] = {}
+        may: dict[Posts, bool] = {}
         first: list[Post] = []
         while self._waiting and len(first) < most:
             post = self._waiting.popleft()
@@ -236,7 +236,7 @@ class HttpsTransport:
             self._answer_first(places, NOT_CONNECTED)
         self._hand_over_soon()  # not now: what the server allows comes right behind its handshake
 
-    def _forget(self, together: Together) -> None:
+    def _forget(self, together: Posts) -> None:
         """What is being opened for these alone is ended."""
         self._waiting = deque(post for post in self._waiting if post.together is not together)
         for connection in list(self._all):

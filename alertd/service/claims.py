@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from alertd.clock import Clock
 from alertd.errors import Problem
-from alertd.store.names import Claim
+from alertd.store.names import AddressClaim
 from alertd.store.people import Absence, Change, People
 from alertd.subscribers import Address, Subscriber
 
@@ -33,12 +33,12 @@ class _Contest:
     """An address that somebody else's claim stands for."""
 
     address: Address
-    standing: Claim
-    claim: Claim
+    standing: AddressClaim
+    claim: AddressClaim
 
 
 @dataclass(frozen=True, slots=True)
-class Claims:
+class AddressClaims:
     """Claims for the addresses of changes, by the index of the change."""
 
     people: People
@@ -95,8 +95,8 @@ class Claims:
         done = await self.people.names.replace([(one.standing, one.claim) for one in free])
         return {one for one, is_done in zip(free, done, strict=True) if is_done}
 
-    def _claim(self, number: int, address: Address) -> Claim:
-        return Claim.fresh(_hash(self.people, address), number, address.number, self.clock.now_ms() // 1000)
+    def _claim(self, number: int, address: Address) -> AddressClaim:
+        return AddressClaim.fresh(_hash(self.people, address), number, address.number, self.clock.now_ms() // 1000)
 
 
 async def give_up(people: People, held: Iterable[tuple[int, Address]]) -> None:

@@ -18,7 +18,7 @@ from alertd.service.binds import Binds
 from alertd.service.carriers import Carrier, Carriers, Domain
 from alertd.service.credibility import Credibility
 from alertd.service.domains import Domains, heard
-from alertd.service.heeding import Said
+from alertd.service.heeding import ChunkSaid
 from alertd.service.holding import Holding, usable_value
 from alertd.service.messages import Ready
 from alertd.service.offers import Offer, Offers
@@ -78,12 +78,12 @@ class HandOver:
     attempts: int  # of what may have arrived
     credibility: Credibility = field(default_factory=Credibility)
 
-    async def send(self, lease: Lease, indices: Sequence[int], offer: Offer, until: SendUntil, way: Way) -> Said:
+    async def send(self, lease: Lease, indices: Sequence[int], offer: Offer, until: SendUntil, way: Way) -> ChunkSaid:
         """What was answered is on its `way` before anything else is asked of the store, which may be gone by then."""
         carrier, ready = offer.carrier, offer.ready
         if ready is None:
             way.settled, way.asked = [_nothing_sent(lease, i, offer) for i in indices], []
-            return Said()
+            return ChunkSaid()
         now_ms = self.clock.now_ms()
         found, settled = await self._addressed(lease, indices, ready, carrier, now_ms)
         tries, later, probed = await self._admitted(lease, found, carrier, ready)
@@ -107,7 +107,7 @@ class HandOver:
             await self.holding.unsent(lease, ready, len(indices) - len(settled) - gone, now_ms)
         sent = sum(answer.answer is not Answer.WITHHELD for answer in answers)
         await self.offers.give_back(offer, len(tries) - sent)
-        return Said(
+        return ChunkSaid(
             asked_s(answers),
             any(answer.answer is Answer.ACCEPTED for answer in answers),
             heard(carrier, probed, [one.recipient.address for one in tries], answers),

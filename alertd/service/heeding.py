@@ -14,7 +14,7 @@ from channels.base import Reason
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ChunkSaid:
     """What one chunk says of its carrier."""
 
     wait_s: float = 0  # what the carrier asks for
@@ -33,7 +33,7 @@ class Heeding:
     carriers: Carriers
     failing: set[str] = field(default_factory=set)  # carriers that took nothing of the last chunk
 
-    async def heed(self, said: Said, offer: Offer) -> None:
+    async def heed(self, said: ChunkSaid, offer: Offer) -> None:
         """A carrier or a domain that asks to wait is waited for, by all, until a probe of it is accepted."""
         carrier = offer.carrier
         if said.failed and not said.wait_s:

@@ -43,7 +43,7 @@ class Inbound:
         ]
         await self._receipts.ended(self._carrier, _CHANNEL, ends)
 
-    async def said(self, answers: Sequence[inbox.Said]) -> None:
+    async def said(self, answers: Sequence[inbox.Written]) -> None:
         """Of one number's answers the last counts. Raises StoreUnavailableError, and then all of them may be told again."""
         last = list({one.number: one.word for one in answers if one.word in _HEEDED}.items())
         for start in range(0, len(last), AT_ONCE):

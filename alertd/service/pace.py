@@ -35,7 +35,7 @@ class Shared:
 
 
 @dataclass(slots=True)
-class Claim:
+class PageClaim:
     """Who of some people is to be told of an alert now."""
 
     wait_ms: int = 0  # nobody yet: somebody was told a moment ago, of others
@@ -49,14 +49,14 @@ class Claim:
                 told.set_result(Shared(alert_id, at, waiting, found.get(i)))
 
 
-class Pace:
+class PagePace:
     """Of one process."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._last: dict[_Who, asyncio.Future[Shared]] = {}
 
-    async def claim(self, org: str, status: str, people: Sequence[OnCallPerson], alert_id: str) -> Claim:
+    async def claim(self, org: str, status: str, people: Sequence[OnCallPerson], alert_id: str) -> PageClaim:
         """Whom to tell of an alert. Those are the caller's, who has to settle the claim; whoever else would tell them waits for that."""
         names: list[_Who] = [
             (org, status, tuple((one.channel, one.value) for one in each.addresses)) for each in people
@@ -70,8 +70,8 @@ class Pace:
         lately = {i: told.result() for i, name in enumerate(names) if (told := self._last.get(name))}
         lately = {i: one for i, one in lately.items() if one.is_taken and one.alert_id != alert_id}
         if waits := [one.at + PACE_MS - now for one in lately.values() if alert_id not in one.waiting]:
-            return Claim(wait_ms=max(waits))
-        claim, loop = Claim(shared=lately), asyncio.get_running_loop()
+            return PageClaim(wait_ms=max(waits))
+        claim, loop = PageClaim(shared=lately), asyncio.get_running_loop()
         for i, name in enumerate(names):
             if i not in lately:
                 claim.mine[i] = self._last[name] = loop.create_future()

@@ -29,7 +29,7 @@ from alertd.service.access import Credential, hands_of
 from alertd.service.audit import DONE, Audit, Noted
 from alertd.service.oncall import Duty, KnownRota, begun
 from alertd.service.organisations import Organisations
-from alertd.service.pace import Claim, Pace
+from alertd.service.pace import PageClaim, PagePace
 from alertd.service.pager import Make, Pager, Reached
 from alertd.service.stopping import Stopping
 from alertd.store.alerts import AlertRecord, Alerts
@@ -79,7 +79,7 @@ class Paging:
     clock: Clock
     metrics: Metrics
     names: Callable[[], Awaitable[Sequence[str]]]  # of organisations
-    pace: Pace
+    pace: PagePace
     site: str  # where people sign in to the console
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _looked: float = -LOOK_S
@@ -220,7 +220,7 @@ class Paging:
             claim.settle(record.id, at, waiting, found)
 
     async def _told(
-        self, record: AlertRecord, whose: Turn, claim: Claim, about: tuple[frozenset[str], dict[int, Reached | None]],
+        self, record: AlertRecord, whose: Turn, claim: PageClaim, about: tuple[frozenset[str], dict[int, Reached | None]],
         seen: bytes, number: int,
     ) -> list[Page]:  # fmt: skip
         """Tells those that are claimed how many wait, and notes how each was `found`."""

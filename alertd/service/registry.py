@@ -19,7 +19,7 @@ from alertd.errors import Fault, Problem
 from alertd.faults import faults_of
 from alertd.patches import merged
 from alertd.registrations import AnyAddress, Registration
-from alertd.service.claims import Claims, give_up, has, taken
+from alertd.service.claims import AddressClaims, give_up, has, taken
 from alertd.service.regions import Regions
 from alertd.service.suppressing import Suppressing, as_listed
 from alertd.service.together import Together
@@ -60,7 +60,7 @@ class Registry:
         self._names = people.names
         self._regions = regions
         self._clock = clock
-        self._claims = Claims(people, clock)
+        self._claims = AddressClaims(people, clock)
         self._suppressing = Suppressing(people, clock)
         self._found = Together(self._find)
         self._written = Together(self._write)

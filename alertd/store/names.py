@@ -20,7 +20,7 @@ _ONCE_BYTES = 2  # with the second: two alike would have to meet within one race
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class AddressClaim:
     """An address (hashed) for a subscriber, under that subscriber's number for it, since a time (UNIX s)."""
 
     hashed: str
@@ -30,7 +30,7 @@ class Claim:
     once: bytes = b""  # tells it from every other
 
     @classmethod
-    def fresh(cls, hashed: str, number: int, address: int, since_s: int) -> Claim:
+    def fresh(cls, hashed: str, number: int, address: int, since_s: int) -> AddressClaim:
         return cls(hashed, number, address, since_s, secrets.token_bytes(_ONCE_BYTES))
 
     def packed(self) -> bytes:
@@ -38,7 +38,7 @@ class Claim:
         return _number(self.number) + bytes((self.address,)) + self.since_s.to_bytes(4, "little") + self.once
 
     @classmethod
-    def unpacked(cls, hashed: str, raw: bytes) -> Claim:
+    def unpacked(cls, hashed: str, raw: bytes) -> AddressClaim:
         return cls(hashed, int.from_bytes(raw[:5], "little"), raw[5], int.from_bytes(raw[6:10], "little"), raw[10:])
 
 
@@ -69,30 +69,30 @@ class Names:
         """Give up (id, subscriber) claims that still are that subscriber's."""
         await self._give_up((self._id_key(name), _number(number)) for name, number in held)
 
-    async def claim_addresses(self, wanted: Sequence[tuple[Claim, bool]]) -> list[Claim]:
+    async def claim_addresses(self, wanted: Sequence[tuple[AddressClaim, bool]]) -> list[AddressClaim]:
         """Claim each that is free; with True, put this claim in place of the same holder's. Answers the claims that stand."""
         answers = await self._db.run_many(
             [("claim", [keys.address(claim.hashed)], [claim.packed(), b"", int(renew)]) for claim, renew in wanted]
         )
-        return [Claim.unpacked(claim.hashed, answer) for (claim, _), answer in zip(wanted, answers, strict=True)]
+        return [AddressClaim.unpacked(claim.hashed, answer) for (claim, _), answer in zip(wanted, answers, strict=True)]
 
-    async def replace(self, pairs: Sequence[tuple[Claim, Claim]]) -> list[bool]:
+    async def replace(self, pairs: Sequence[tuple[AddressClaim, AddressClaim]]) -> list[bool]:
         """Put a claim in place of this very one: pairs of what stands and what is wanted. Answers of each whether it was done."""
         answers = await self._db.run_many(
             [("claim", [keys.address(claim.hashed)], [claim.packed(), old.packed(), ""]) for old, claim in pairs]
         )
         return [bool(answer == claim.packed()) for (_, claim), answer in zip(pairs, answers, strict=True)]
 
-    async def holder(self, hashed: str) -> Claim | None:
+    async def holder(self, hashed: str) -> AddressClaim | None:
         """The claim that stands for an address."""
         return (await self.holders([hashed]))[0]
 
-    async def holders(self, hashed: Sequence[str]) -> list[Claim | None]:
+    async def holders(self, hashed: Sequence[str]) -> list[AddressClaim | None]:
         """The claims that stand for addresses."""
         blobs = await self._db.mget([keys.address(name) for name in hashed])
-        return [Claim.unpacked(name, blob) if blob else None for name, blob in zip(hashed, blobs, strict=True)]
+        return [AddressClaim.unpacked(name, blob) if blob else None for name, blob in zip(hashed, blobs, strict=True)]
 
-    async def withdraw(self, claims: Iterable[Claim]) -> None:
+    async def withdraw(self, claims: Iterable[AddressClaim]) -> None:
         """Give up these very claims, where they stand."""
         await self._give_up((keys.address(claim.hashed), claim.packed()) for claim in claims)
 

@@ -38,7 +38,7 @@ _LOOK_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Written:
     """What a person wrote to us. `word` is None for a text that is none of the known answers."""
 
     number: str = field(repr=False)  # E.164 with its plus, or as the carrier wrote it
@@ -52,7 +52,7 @@ class Listener(Protocol):
     The two are called independently of each other.
     """
 
-    async def said(self, answers: Sequence[Said]) -> None:
+    async def said(self, answers: Sequence[Written]) -> None:
         """After some tries the centre is asked to bring them again."""
         ...
 
@@ -78,7 +78,7 @@ class Inbox:
         self._listener = listener
         self._known = known
         self._words = words(settings.languages, settings.words)
-        self._said: deque[tuple[_Waiting, Said]] = deque()
+        self._said: deque[tuple[_Waiting, Written]] = deque()
         self._receipts: deque[_Waiting] = deque()
         self._reports: list[Report] = []
         self._somebody = asyncio.Event()
@@ -158,11 +158,11 @@ class Inbox:
             await asyncio.sleep(min(_LONGEST_PAUSE_S, _PAUSE_S * 2 ** min(number - 1, 10)))
         return False
 
-    def _read(self, pdu: Pdu) -> Said:
+    def _read(self, pdu: Pdu) -> Written:
         number = pdu.text("source_addr")
         international = pdu.number("source_addr_ton") == INTERNATIONAL[0] and not number.startswith("+")
         text = read(pdu.message, pdu.number("data_coding"), pdu.number("esm_class"))
-        return Said("+" + number if international else number, meaning(text, self._words), text)
+        return Written("+" + number if international else number, meaning(text, self._words), text)
 
 
 def _acknowledge(some: Sequence[_Waiting], status: Status) -> None:

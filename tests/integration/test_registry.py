@@ -17,7 +17,7 @@ from alertd.service.claims import CLAIM_GRACE_S, give_up
 from alertd.service.registry import Entry, Registry
 from alertd.store.codec import Codec
 from alertd.store.connection import Connection
-from alertd.store.names import Claim
+from alertd.store.names import AddressClaim
 from alertd.store.people import People
 from alertd.store.wanted import Wanted
 from alertd.subscribers import AddressState, Subscriber
@@ -159,7 +159,7 @@ async def test_a_claim_nobody_confirms_is_taken_over_after_the_grace(parts: Part
     """Half a registration blocks an address for a minute, not for ever."""
     names, now_s = parts.people.names, parts.clock.now_ms() // 1000
     hashed, ghost = names.address_hash(PUSH, "token-1"), next(iter(await parts.people.numbers(1)))
-    young, old = (Claim(hashed, ghost, 0, since_s) for since_s in (now_s, now_s - CLAIM_GRACE_S))
+    young, old = (AddressClaim(hashed, ghost, 0, since_s) for since_s in (now_s, now_s - CLAIM_GRACE_S))
     assert await names.claim_addresses([(young, False)]) == [young]
     with pytest.raises(Problem, match="duplicate-address"):
         await parts.registry.put("p1", registration(1))
@@ -209,7 +209,7 @@ async def test_claims_for_a_number_where_nobody_is_yet_do_not_end_by_themselves(
     person, _ = await parts.registry.put("p1", registration(1))
     names, unborn = parts.people.names, next(iter(await parts.people.numbers(1)))
     free = replace(person.addresses[0], value="free")
-    claim = Claim.fresh(names.address_hash(PUSH, "free"), unborn, 0, parts.clock.now_ms() // 1000)
+    claim = AddressClaim.fresh(names.address_hash(PUSH, "free"), unborn, 0, parts.clock.now_ms() // 1000)
     await names.claim_addresses([(claim, True)])
     await give_up(parts.people, [(unborn, free)])
     assert await names.holder(claim.hashed) == claim

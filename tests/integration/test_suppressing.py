@@ -25,7 +25,7 @@ from alertd.store.connection import Connection
 from alertd.store.drawn import Drawings
 from alertd.store.people import People
 from alertd.subscribers import AddressState
-from channels.smpp.inbox import Said
+from channels.smpp.inbox import Written
 from channels.smpp.words import Word
 from geofences.regions import Library
 from tests.integration.acts import counts, planned, register, registration, send
@@ -43,7 +43,7 @@ async def states(parts: Parts, name: str = "p0") -> dict[str, AddressState]:
 
 
 async def say(parts: Parts, word: Word, number: str = NUMBER) -> None:
-    await parts.inbound("centre").said([Said(number, word, "")])
+    await parts.inbound("centre").said([Written(number, word, "")])
 
 
 async def test_stopped_forgotten_and_imported_again_is_not_told(parts: Parts, sample: dict[str, Any]):

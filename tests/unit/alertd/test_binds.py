@@ -30,7 +30,7 @@ class Account(Plain):
         self.hurried += 1
 
 
-class Said:
+class Processes:
     """What processes said of where they are bound; `others` are where others are."""
 
     def __init__(self) -> None:
@@ -56,9 +56,9 @@ TEXT = Carrier(name="text", number=2, channel=Plain())
 RESERVE = Carrier(name="reserve", number=3, channel=Plain(), weight=0)
 
 
-def binds_of(*carriers: Carrier) -> tuple[Binds, Said, Stopped, Account]:
+def binds_of(*carriers: Carrier) -> tuple[Binds, Processes, Stopped, Account]:
     """Of a process with these carriers, where the centre has not let it in."""
-    account, said, clock = Account(), Said(), Stopped()
+    account, said, clock = Account(), Processes(), Stopped()
     own = [Carrier(name=one.name, number=one.number, channel=account, weight=one.weight) if one is CENTRE else one
            for one in carriers]  # fmt: skip
     return Binds(Carriers(own), said, clock), said, clock, account

@@ -6,7 +6,7 @@ import pytest
 
 from channels import https
 from channels.base import WITHHELD
-from channels.http_posts import Together
+from channels.http_posts import Posts
 from channels.https import KEEP_IDLE_S, HttpsTransport
 from channels.posting import PostSettings
 
@@ -88,7 +88,7 @@ async def test_nothing_is_written_of_a_call_that_was_cancelled(transport, connec
 async def test_an_idle_connection_stays_so_when_others_are_cancelled(transport, connection):
     """It is closed before its server does so: nothing is written on one that may be gone."""
     connection.idle_since_s = before_s = connection.idle_since_s - KEEP_IDLE_S + 1
-    connection.forget(Together(transport._encode(HEADERS), [b"another's"], always))
+    connection.forget(Posts(transport._encode(HEADERS), [b"another's"], always))
     assert connection.idle_since_s == before_s
 
 
