@@ -75,6 +75,7 @@ class Planner:
         self._clock = clock
         self._first, self._rest = chunks
         self._kept: tuple[tuple[str, int], Frozen, shapely.MultiPolygon] | None = None
+        self._seen: dict[str, float] = {}  # by version, of those approved at a time to come: when that was first seen
 
     async def plan(self, record: AlertRecord, gives_way: GivesWay = _never) -> bool:
         """Plan what is left of an alert. False when its gate is closed, another planner is at it, or it gives way between chunks."""
@@ -118,7 +119,7 @@ class Planner:
     async def _plan_notice(self, record: AlertRecord, alert: Alert, gives_way: GivesWay) -> bool:
         """The same of what follows an alert; not before what came before has arrived, or had the time to."""
         earlier = await self._alerts.versions([chain_of(record.id)])
-        waited = self._clock.now_ms() >= record.start + notices.SETTLE_MS
+        waited = self._has_waited(record, notices.SETTLE_MS)
         if not waited and (notices.replaces(record) or await notices.in_flight(self._work, earlier)):
             return False
         pairs = await notices.frozen(self._alerts, self._work, record, alert.channels)
@@ -152,10 +153,20 @@ class Planner:
             if await gives_way():
                 return False
 
+    def _has_waited(self, record: AlertRecord, ms: int) -> bool:
+        """Whether a version was approved so long ago. Where the store's clock was set back and that is still to come, it counts from when it
+        was first seen so here.
+        """
+        now = self._clock.now_ms()
+        if record.start <= now:
+            return now >= record.start + ms
+        seen = self._seen.setdefault(record.id, self._clock.monotonic())
+        return 1000 * (self._clock.monotonic() - seen) >= ms
+
     async def _waits(self, record: AlertRecord) -> bool:
         """Whether an update is planned later: something of what was told before is on its way, and had not the time to arrive."""
         waits_ms = notices.SETTLE_MS if record.notify == Notify.FULL else notices.ANSWERED_MS
-        if record.cursor or self._clock.now_ms() >= record.start + waits_ms:
+        if record.cursor or self._has_waited(record, waits_ms):
             return False
         versions = await self._alerts.versions([chain_of(record.id)])
         return await notices.in_flight(self._work, [one for one in versions if one != record.id])

@@ -9,7 +9,7 @@ local version_key = key(chain, 'version', alert)
 local state, misfit = standing(version_key, ARGV[2], ARGV[6])
 if misfit then return misfit end
 local now = chain_now(chain, ARGV[5])
-if now >= tonumber(redis.call('HGET', version_key, 'expires')) then return {0, 'expired'} end
+if has_ended(chain, redis.call('HGET', version_key, 'expires'), now) then return {0, 'expired'} end
 redis.call('SET', key(chain, 'audience', alert), ARGV[3])
 redis.call('HSET', chain, 'keys', ARGV[7])
 redis.call('HDEL', chain, 'paused') -- that was another version's

@@ -14,8 +14,8 @@ if misfit then return {0, misfit[2], 'alert'} end
 local state, unfit = standing(update_key, ARGV[5], ARGV[6])
 if unfit then return {0, unfit[2], 'update'} end
 local now, fields = chain_now(chain, ARGV[9]), tonumber(ARGV[12])
-if now >= tonumber(redis.call('HGET', alert_key, 'expires')) then return {0, 'expired', 'alert'} end
-if now >= tonumber(redis.call('HGET', update_key, 'expires')) then return {0, 'expired', 'update'} end
+if has_ended(chain, redis.call('HGET', alert_key, 'expires'), now) then return {0, 'expired', 'alert'} end
+if has_ended(chain, redis.call('HGET', update_key, 'expires'), now) then return {0, 'expired', 'update'} end
 
 take_place(chain, alert, update, now)
 redis.call('HSET', chain, 'keys', ARGV[10])

@@ -15,7 +15,7 @@ local last = redis.call('HGET', chain, 'last') or '1'
 if last ~= ARGV[6] then return {0, 'again'} end
 local teller = redis.call('HGET', chain, 'teller') or ARGV[1]
 local now, fields, said = chain_now(chain, ARGV[4]), tonumber(ARGV[10]), tonumber(ARGV[11])
-if ARGV[9] == '1' and now >= tonumber(redis.call('HGET', version_key, 'expires')) then return {0, 'expired'} end
+if ARGV[9] == '1' and has_ended(chain, redis.call('HGET', version_key, 'expires'), now) then return {0, 'expired'} end
 
 -- What is queued of an alert that is stood down is put where no lease finds it, and back when it is reopened: an update that tells it may
 -- have channels that the alert itself has not.

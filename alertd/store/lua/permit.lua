@@ -8,7 +8,7 @@ local version_key = key(chain, 'version', alert)
 local state, misfit = standing(version_key, ARGV[2], ARGV[3])
 if misfit then return misfit end
 local now = chain_now(chain, ARGV[4])
-if now >= tonumber(redis.call('HGET', version_key, 'expires')) then return {0, 'expired'} end
+if has_ended(chain, redis.call('HGET', version_key, 'expires'), now) then return {0, 'expired'} end
 redis.call('HSET', version_key, unpack(ARGV, 7))
 local rev = redis.call('HINCRBY', version_key, 'rev', 1)
 tell(chain, alert, now, ARGV[5], {rev = tostring(rev), organisation = ARGV[6]})

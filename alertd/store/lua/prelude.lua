@@ -5,9 +5,20 @@ local function now_ms(skew)
   return t[1] * 1000 + math.floor(t[2] / 1000) + tonumber(skew)
 end
 
--- The chain's clock: the server's, but never before the last time it gave. Where it jumps, nobody could be heard meanwhile.
+-- The chain's clock: the server's, but never before the last time it gave. Where the server's was set back, it goes on from there, `ahead` of
+-- it until that has caught up: or whatever waits would wait for as long as the step, unheard. Where it jumps, nobody could be heard meanwhile.
 local function chain_now(chain, skew)
-  local now, last = now_ms(skew), tonumber(redis.call('HGET', chain, 'clock') or '0')
+  local now, last, ahead = now_ms(skew), unpack(redis.call('HMGET', chain, 'clock', 'ahead'))
+  last, ahead = tonumber(last or '0'), tonumber(ahead or '0')
+  if last - now <= GAP_MS then
+    if ahead > 0 then redis.call('HDEL', chain, 'ahead') end
+  else
+    if last - now - ahead > GAP_MS then
+      ahead = last - now
+      redis.call('HSET', chain, 'ahead', ahead)
+    end
+    now = now + ahead
+  end
   if now <= last then return last end
   redis.call('HSET', chain, 'clock', now)
   if now - last > GAP_MS then redis.call('HSET', chain, 'steady', now) end
@@ -229,10 +240,15 @@ local function halted(chain)
   return halt or paused == '1'
 end
 
+-- Whether the end of a version has come at `now` by its chain's clock: people wrote it by the server's.
+local function has_ended(chain, expires, now)
+  return now - tonumber(redis.call('HGET', chain, 'ahead') or '0') >= tonumber(expires)
+end
+
 -- Whether the gate of a version is open: 'open', 'closed' for good, or 'held' (the chain is halted).
 local function gate_of(chain, version, now)
   local state, expires, replaced = unpack(redis.call('HMGET', key(chain, 'version', version), 'state', 'expires', 'replaced'))
-  if not state or QUEUED_BECOMES[state] or replaced or now >= tonumber(expires) then return 'closed' end
+  if not state or QUEUED_BECOMES[state] or replaced or has_ended(chain, expires, now) then return 'closed' end
   if not OPEN[state] or halted(chain) then return 'held' end
   return 'open'
 end

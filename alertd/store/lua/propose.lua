@@ -8,7 +8,7 @@ local chain, version_key = KEYS[1], key(KEYS[1], 'version', ARGV[1])
 local state, misfit = standing(version_key, ARGV[2], ARGV[3])
 if misfit then return misfit end
 local last, now = redis.call('HGET', chain, 'last') or '1', chain_now(chain, ARGV[7])
-if now >= tonumber(redis.call('HGET', version_key, 'expires')) then return {0, 'expired'} end
+if has_ended(chain, redis.call('HGET', version_key, 'expires'), now) then return {0, 'expired'} end
 if last ~= ARGV[4] then return {0, 'again'} end
 local returned = {}
 for sequence = 2, tonumber(last) do

@@ -11,7 +11,7 @@ if misfit then return misfit end
 local last = redis.call('HGET', chain, 'last') or '1'
 if last ~= ARGV[4] then return {0, 'again'} end
 local now, fields = chain_now(chain, ARGV[9]), tonumber(ARGV[12])
-if now >= tonumber(redis.call('HGET', alert_key, 'expires')) then return {0, 'expired'} end
+if has_ended(chain, redis.call('HGET', alert_key, 'expires'), now) then return {0, 'expired'} end
 redis.call('HSET', version_key, 'created', now, 'start', now, 'people', ARGV[8], 'cursor', 0, 'rows', 0, 'batches', 0, 'planned', 0,
   unpack(ARGV, 13 + fields))
 redis.call('HSET', chain, 'last', last + 1)
