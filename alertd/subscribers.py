@@ -60,7 +60,7 @@ class Place(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False
 
 
 class Address(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
-    """One address. Its number is never given to another channel, and never again once it is gone."""
+    """One address. Its number is never given to another channel, and never again once it is gone: but to one that comes in its place."""
 
     number: int
     channel: int  # index in alerts.CHANNELS
@@ -115,8 +115,9 @@ def from_document(
 ) -> Subscriber:
     """The record of a registration, following `previous` if there is one.
 
-    An address that was there keeps its number and state; a new one gets the next number. A place that has not moved
-    keeps its slot. Raises `AddressesUsedUpError`.
+    An address that was there keeps its number and state. A new one gets the next number, or that of one in use on its channel that goes
+    with this registration: what waits for the old one goes to the new. A place that has not moved keeps its slot. Raises
+    `AddressesUsedUpError`.
     """
     addresses, next_address = _addresses(document.addresses, previous)
     consent = _consent(document.consent)
@@ -188,14 +189,19 @@ def place_kind(name: str) -> int:
 
 
 def _addresses(documents: Iterable[AddressDocument], previous: Subscriber | None) -> tuple[tuple[Address, ...], int]:
-    known = {(a.channel, a.value): a for a in previous.addresses} if previous else {}
+    documents, old = list(documents), previous.addresses if previous else ()
+    wanted = [(CHANNELS.index(one.channel), one.value) for one in documents]
+    known = {(a.channel, a.value): a for a in old}
+    going = [a for a in old if (a.channel, a.value) not in set(wanted) and a.state == AddressState.ACTIVE]
     following = previous.next_address if previous else 0
     result = []
-    for document in documents:
-        channel = CHANNELS.index(document.channel)
-        before = known.get((channel, document.value))
-        number = following if before is None else before.number
-        following += before is None
+    for document, (channel, value) in zip(documents, wanted, strict=True):
+        before = known.get((channel, value))
+        place = before or next((a for a in going if a.channel == channel), None)
+        if place in going:
+            going.remove(place)
+        number = following if place is None else place.number
+        following += place is None
         state = AddressState.ACTIVE if before is None else before.state
         result.append(
             Address(number=number, channel=channel, value=document.value, language=document.language, state=state)

@@ -10,8 +10,10 @@ import pytest
 from alertd.alerts import AlertState
 from alertd.app import Parts
 from alertd.kinds import Notify
+from alertd.service.registry import read
 from alertd.store.alerts import AlertRecord
 from alertd.store.scripts import STALLED_MS
+from alertd.subscribers import to_document
 from channels.sandbox import Sandbox
 from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, alert_of, counts, lease_of, over, planned, register, send
@@ -163,3 +165,39 @@ async def test_a_try_that_comes_due_in_the_night_waits_for_the_morning(
     pass_time(parts, 1_000)
     await send(parts, record)
     assert told(sandbox) == [i for i in range(20) if i != 3]
+
+
+@pytest.mark.parametrize("way", ["put", "patch"])
+async def test_who_changes_their_phone_in_the_night_is_told_in_the_morning(
+    parts: Parts, sandbox: Sandbox, sample: dict[str, Any], way: str
+):
+    """The new token comes with the whole registration, as apps give it: it is told once, and the old one is not."""
+    record = await planned(parts, sample)
+    await send(parts, record)
+    document = to_document(await parts.registry.get("p20"))
+    document["addresses"][0] = {"channel": "push", "token": "token-120"}
+    if way == "put":
+        await parts.registry.put("p20", read(document))
+    else:
+        await parts.registry.patch("p20", {"addresses": document["addresses"]})
+    pass_time(parts, 2 * HOUR_MS + 60_000)
+    await send(parts, record)
+    assert told(sandbox) == [*range(20), *range(21, 30), 120]
+    assert await counts(parts, record) == {"accepted": 30}
+
+
+async def test_who_leaves_in_the_night_is_not_told_in_the_morning(
+    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+):
+    """Erased, a phone given up for another place, no consent any more, STOP: nobody of them, and none is lost for it."""
+    record = await planned(parts, sample)
+    await send(parts, record)
+    await parts.registry.forget("p20")
+    await parts.registry.drop_address("p21", 0)
+    await parts.registry.patch("p22", {"kinds": ["general"]})
+    await parts.removal.stop((await parts.registry.get("p23")).number, 0)
+    await parts.registry.patch("p24", {"time_zone": "Pacific/Kiritimati", "quiet": None})
+    pass_time(parts, 2 * HOUR_MS + 60_000)
+    await send(parts, record)
+    assert told(sandbox) == [*range(20), *range(24, 30)]
+    assert await counts(parts, record) == {"accepted": 26, "suppressed": 4}

@@ -132,7 +132,7 @@ async def test_one_address_is_not_told_twice_under_two_numbers(parts: Parts):
 
 
 async def test_the_same_person_keeps_their_address_numbers(parts: Parts):
-    """A number names the same address for ever: order, additions and removals do not matter."""
+    """Order, additions and removals do not matter."""
     first, _ = await parts.registry.put("p1", registration(1))
     numbers = {address.value: address.number for address in first.addresses}
     changed = [

@@ -144,12 +144,24 @@ def test_one_address_alone_is_read_the_same_way() -> None:
 
 
 def test_address_numbers_stay_and_are_never_reused() -> None:
-    """A number always means the same address: it stays through every change and dies with it."""
+    """A number stays through every change, and dies with its address where no other comes for it."""
     first = kept({**SUBSCRIBER, "addresses": [PUSH, SMS]})
     second = kept({**SUBSCRIBER, "addresses": [SMS, MAIL]}, first)
     third = kept({**SUBSCRIBER, "addresses": [PUSH, SMS]}, second)
     assert [[address.number for address in s.addresses] for s in (first, second, third)] == [[0, 1], [1, 2], [3, 1]]
     assert (third.version, third.next_address) == (3, 4)
+
+
+def test_an_address_that_comes_for_another_has_its_number() -> None:
+    """What still waits for the old token goes to the new one. Not what waits for one whose owner said STOP, and each is taken over once."""
+    other, new, newer = ({"channel": "push", "token": f"fresh-{n}"} for n in range(3))
+    first = kept({**SUBSCRIBER, "addresses": [PUSH, other, SMS]})
+    second = kept({**SUBSCRIBER, "addresses": [newer, SMS, other, new]}, first)
+    assert [address.number for address in second.addresses] == [0, 2, 1, 3]
+    stopped = msgspec.structs.replace(first.addresses[2], state=AddressState.STOPPED)
+    left = msgspec.structs.replace(first, addresses=(*first.addresses[:2], stopped))
+    third = kept({**SUBSCRIBER, "addresses": [PUSH, {"channel": "sms", "number": "+34600000009"}]}, left)
+    assert [(address.number, address.state) for address in third.addresses] == [(0, 0), (3, AddressState.ACTIVE)]
 
 
 def test_no_number_is_given_twice_even_when_they_run_out() -> None:
