@@ -120,6 +120,7 @@ class Link(asyncio.Protocol):
             Command.CANCEL_SM: self._cancel,
             Command.ENQUIRE_LINK: self._answer,
             Command.UNBIND: self._unbind,
+            Command.UNBIND_RESP: lambda _: self._transport.close(),
             Command.DELIVER_SM_RESP: self._acknowledged,
             Command.GENERIC_NACK: self._acknowledged,
             Command.ENQUIRE_LINK_RESP: lambda _: None,

@@ -38,6 +38,7 @@ class Phase(enum.Enum):
     BINDING = "binding"
     BOUND = "bound"
     UNBINDING = "unbinding"
+    LEAVING = "leaving"  # the centre asked to leave, and has not answered all that it took
     ENDED = "ended"
 
 
@@ -63,6 +64,7 @@ class Session:
         self._sequence = 0
         self._open: dict[int, _Open] = {}  # by sequence number, the oldest first
         self._late: dict[int, Hashable] = {}
+        self._unbind = 0  # the number under which the centre asked to leave
         self._heard_s = now_s
         self._due_s: float | None = now_s + settings.timeout_s  # the answer to bind, enquire_link or unbind
         self._handlers: dict[int, Callable[[Pdu, float], list[Event]]] = {
@@ -120,7 +122,7 @@ class Session:
         events: list[Event] = []
         try:
             for frame in self._frames.feed(data):
-                events += self._handle(frame, now_s)
+                events += [*self._handle(frame, now_s), *self._let_go()]
         except PduError as error:  # where the next frame begins nobody knows
             self._reply(Command.GENERIC_NACK, error.sequence, error.status)
             events += self._end(Reason.GARBAGE, GARBLED)
@@ -139,6 +141,7 @@ class Session:
         events, mute = self._overdue(now_s)
         if mute:
             return events + self._end(Reason.TIMEOUT, TIMED_OUT)
+        events += self._let_go()
         if self.phase is Phase.BOUND and self._due_s is None and now_s - self._heard_s >= self._settings.enquire_s:
             self._out.append(encode(Pdu(Command.ENQUIRE_LINK, self._next())))
             self._due_s = now_s + self._settings.timeout_s
@@ -250,7 +253,15 @@ class Session:
         return [Bound()]
 
     def _asked_to_leave(self, pdu: Pdu, _: float) -> list[Event]:
-        self._reply(Command.UNBIND_RESP, pdu.sequence)
+        """It may still answer what it took, and hears goodbye when it has: what is cut off nobody knows anything of."""
+        self.phase, self._unbind = Phase.LEAVING, pdu.sequence
+        return []
+
+    def _let_go(self) -> list[Event]:
+        """The end of a conversation that the centre asked to leave, once it has nothing of ours any more."""
+        if self.phase is not Phase.LEAVING or self._open:
+            return []
+        self._reply(Command.UNBIND_RESP, self._unbind)
         return self._end(Reason.NONE, LOST)
 
     def _left(self, _: Pdu, __: float) -> list[Event]:

@@ -9,9 +9,10 @@ from collections import Counter
 import pytest
 
 from channels.base import Answer, Outcome, Reason
+from channels.sandbox.script import Rule
 from channels.sandbox.smsc_habits import Habits
 from channels.smpp.names import Command, Status
-from channels.smpp.pdu import HEADER
+from channels.smpp.pdu import HEADER, Pdu, encode
 from tests.contract.smpp_parties import N, settled
 
 
@@ -157,3 +158,18 @@ async def test_a_lost_bind_comes_back_by_itself(centre_party):
     centre_party.carrier.say("+34600000001", "STOP")
     await settled(lambda: centre_party.heard.answers)
     assert centre_party.carrier.links_made == 4
+
+
+async def test_a_centre_that_takes_its_leave_answers_what_it_has(open_centre):
+    """It is told goodbye when all it took is answered: nothing of that is left unknown, and what found no room is for another bind."""
+    party = await open_centre(binds=1, window=4)
+    rule = Rule("+346000", "slow", delay_s=0.3, times=4)
+    party.carrier.script.set(rule)
+    sending = asyncio.create_task(party.send(party.recipients(6)))
+    await settled(lambda: rule.times == 0)
+    (link,) = party.carrier.links
+    link.write(encode(Pdu(Command.UNBIND, 7)))
+    assert [outcome.answer for outcome in await sending] == [Answer.ACCEPTED] * 6
+    assert [party.count(one) for one in party.recipients(6)] == [1] * 6
+    assert party.carrier.links_made == 2
+    assert link not in party.carrier.links

@@ -172,10 +172,35 @@ def test_the_other_side_is_answered():
     ]
     session.acknowledge(events[0].pdu)
     assert [(one.command, one.sequence) for one in sent(session)] == [(Command.DELIVER_SM_RESP, 6)]
-    submit(session, "a")
-    lost = Outcome(Answer.UNKNOWN, Reason.CONNECTION)
-    assert session.receive(encode(Pdu(Command.UNBIND, 10)), 0) == [Answered("a", lost), Ended(Reason.NONE)]
-    assert [one.command for one in sent(session)] == [Command.UNBIND_RESP]
+    assert session.receive(encode(Pdu(Command.UNBIND, 10)), 0) == [Ended(Reason.NONE)]
+    assert [(one.command, one.sequence) for one in sent(session)] == [(Command.UNBIND_RESP, 10)]
+
+
+def test_a_centre_that_asks_to_leave_answers_first():
+    """What it took is waited for, as long as for any answer, and nothing more is given to it; then goodbye."""
+    session = bound()
+    one, two = submit(session, "a", "b")
+    assert session.receive(encode(Pdu(Command.UNBIND, 10)) + accepted(one, "id1"), 1) == [
+        Answered("a", Outcome(Answer.ACCEPTED, message_id="id1"))
+    ]
+    assert (session.room(1), sent(session)) == (0, [])
+    refused = Answered("b", Outcome(Answer.RETRY, Reason.CREDENTIALS))
+    assert session.receive(accepted(two, status=Status.INVALID_BIND_STATE), 2) == [refused, Ended(Reason.NONE)]
+    assert [(one.command, one.sequence) for one in sent(session)] == [(Command.UNBIND_RESP, 10)]
+
+
+def test_a_centre_that_asks_to_leave_and_answers_nothing_is_left():
+    """After the time-out, or when it cuts the connection: what it took may have arrived or not."""
+    for ends, reason in (
+        (lambda session: session.tick(10), Reason.TIMEOUT),
+        (lambda session: session.lost(), Reason.CONNECTION),
+    ):
+        session = bound()
+        submit(session, "a")
+        assert session.receive(encode(Pdu(Command.UNBIND, 10)), 1) == []
+        answered, ended = ends(session)
+        assert answered == Answered("a", Outcome(Answer.UNKNOWN, reason))
+        assert isinstance(ended, Ended)
 
 
 def test_goodbye():
