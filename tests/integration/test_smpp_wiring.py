@@ -24,13 +24,26 @@ from alertd.store.alerts import AlertRecord
 from alertd.store.codec import Codec
 from alertd.store.connection import Connection, StoreUnavailableError
 from alertd.store.message_ids import MessageIds, Owner, Said, Sent
+from alertd.store.stops import of_org
 from alertd.subscribers import AddressState
 from channels.sandbox.script import Rule
 from channels.sandbox.smsc import SmscSandbox
 from channels.sandbox.smsc_habits import PASSWORD, SENDER, SYSTEM_ID, Habits
 from channels.smpp.names import Status
 from geofences.regions import Library
-from tests.integration.acts import BEA, counts, lease_of, planned, register, registration, send, submitted
+from tests.integration.acts import (
+    ANA,
+    BEA,
+    CARL,
+    counts,
+    lease_of,
+    planned,
+    register,
+    registration,
+    send,
+    submitted,
+    working,
+)
 
 PEOPLE = 30
 CARRIER: dict[str, Any] = {
@@ -209,6 +222,60 @@ async def stopped(parts: Parts, number: str) -> int:
 
 async def is_sent(parts: Parts, alert_id: str) -> bool:
     return await parts.alerts.state(alert_id) is AlertState.SENT
+
+
+async def test_a_worker_that_ends_with_a_full_window_tells_nobody_twice(
+    process: Any, centre: SmscSandbox, sample: dict
+):
+    """What it wrote and was not answered is unknown, what found no room goes by the next worker."""
+    centre.script.set(Rule("", "stall"))
+    async with process(window=50, timeout_s=1) as parts:
+        await register(parts, PEOPLE)
+        taken = await submitted(parts, sample, channels=["sms"])
+        record = await parts.approval.approve(taken.record.id, BEA)
+        worker = parts.worker()
+        running = asyncio.create_task(worker.run())
+        await until(lambda: centre.recorded.total)
+        worker.stop()
+        await running
+        asked = centre.recorded.total
+        assert 0 < asked < PEOPLE
+        assert await counts(parts, record, "sms") == {"unknown": asked, "queued": PEOPLE - asked}
+    centre.script.set()
+    async with process() as parts, working(parts):
+        await until(lambda: is_sent(parts, record.id))
+        assert await counts(parts, record, "sms") == {"unknown": asked, "accepted": PEOPLE - asked}
+    assert centre.recorded.counts() == {"total": PEOPLE, "addresses": PEOPLE, "doubled": 0}
+
+
+@pytest.mark.alone
+async def test_a_stop_meets_a_centre_that_is_slow(process: Any, centre: SmscSandbox, sample: dict):
+    """A second after the answer nothing more is written; what was is answered, and the rest goes once when two have lifted the stop."""
+    slow = Rule("", "slow", delay_s=3, times=10_000)
+    centre.script.set(slow)
+    async with process(window=50) as parts:
+        await register(parts, PEOPLE)
+        taken = await submitted(parts, sample, channels=["sms"])
+        record = await parts.approval.approve(taken.record.id, BEA)
+        async with working(parts):
+            await until(lambda: slow.times < 10_000)
+            await parts.stopping.stop(of_org("default"), CARL, "Something is wrong")
+            await asyncio.sleep(1)
+            written = slow.times
+            await until(lambda: none_in_flight(parts, record))
+            assert slow.times == written
+            found = await counts(parts, record, "sms")
+            assert found.keys() == {"accepted", "queued"}
+            centre.script.set()
+            await parts.stopping.resume(of_org("default"), ANA)
+            await parts.stopping.resume(of_org("default"), BEA)
+            await until(lambda: is_sent(parts, record.id))
+        assert await counts(parts, record, "sms") == {"accepted": PEOPLE}
+    assert centre.recorded.counts() == {"total": PEOPLE, "addresses": PEOPLE, "doubled": 0}
+
+
+async def none_in_flight(parts: Parts, record: AlertRecord) -> bool:
+    return "in_flight" not in await counts(parts, record, "sms")
 
 
 async def test_start_undoes_the_stop_of_that_number_alone(process: Any, centre: SmscSandbox):
