@@ -64,8 +64,8 @@ class PagePace:
         while going := [told for name in names if (told := self._last.get(name)) and not told.done()]:
             await asyncio.wait(going)
         now = self._clock.now_ms()
-        self._last = {
-            name: told for name, told in self._last.items() if not told.done() or now - told.result().at < PACE_MS
+        self._last = {  # what is told of as still to come was before the clock was set back
+            name: told for name, told in self._last.items() if not told.done() or abs(now - told.result().at) < PACE_MS
         }
         lately = {i: told.result() for i, name in enumerate(names) if (told := self._last.get(name))}
         lately = {i: one for i, one in lately.items() if one.is_taken and one.alert_id != alert_id}

@@ -54,6 +54,8 @@ SURVEY_S = 600.0
 #: Of each organisation the newest alerts.
 SURVEYED = 1_000
 TRIES = 5
+#: A clock that shows so much less than was to be was set back.
+SET_BACK_MS = 1_000
 #: A phone that is off for longer need not ring for it: by then others were called, again and again.
 FRESH_S = 3600
 #: What is being sent when a process ends is waited for, so that it need not be sent again.
@@ -83,6 +85,7 @@ class Paging:
     site: str  # where people sign in to the console
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _looked: float = -LOOK_S
+    _shown: int = 0  # by the clock that may be set, at that look
     _surveyed: float = -SURVEY_S
 
     async def round(self) -> None:
@@ -91,7 +94,10 @@ class Paging:
         self._tasks = {alert_id: task for alert_id, task in self._tasks.items() if not task.done()}
         if now - self._looked < LOOK_S:
             return
-        self._looked = now
+        back_ms = self._shown + int(1000 * (now - self._looked)) - self.clock.now_ms()
+        if self._shown and back_ms > SET_BACK_MS:
+            await self._set_back(back_ms)
+        self._looked, self._shown = now, self.clock.now_ms()
         if now - self._surveyed >= SURVEY_S:
             await self._survey()
             self._surveyed = now
@@ -110,7 +116,17 @@ class Paging:
         for task in self._tasks.values():
             await ended(task)
         self._tasks.clear()
-        self._surveyed = -SURVEY_S
+        self._surveyed, self._shown = -SURVEY_S, 0
+
+    async def _set_back(self, ms: int) -> None:
+        """By so much the clock was: what was to wait till then waits no longer for it."""
+        waiting = await self.waiting.all()
+        for alert_id, (paged, seen) in zip(waiting, await self.waiting.paged(waiting), strict=True):
+            if paged is not None:
+                sooner = msgspec.structs.replace(paged, due=paged.due - ms, until=max(0, paged.until - ms))
+                await self.waiting.put(alert_id, sooner, seen=seen)  # what was changed meanwhile knows the new time
+            else:
+                await self.waiting.add({alert_id: self.clock.now_ms()})
 
     async def _survey(self) -> None:
         for org in await self.names():

@@ -326,3 +326,38 @@ async def test_an_alert_that_came_back_is_called_for_anew(night: Night):
     await night.parts.approval.submit(alert_id, ANA)
     await night.round()
     assert night.got() == [DESK, DESK]
+
+
+async def test_a_clock_that_is_set_back_keeps_no_step_waiting(night: Night):
+    """The next is called when its minutes are over, not before and not an hour later; so it is where somebody has the alert."""
+    await night.rota(after_min=5, hold_min=15, times=1)
+    await night.waits()
+    held = await night.waits(channels=["sms"])
+    await night.round()
+    await night.parts.duty.take(held, BEA)
+    set_back(night)
+    await night.round(4)
+    assert night.got() == [DESK]
+    await night.round(2)
+    assert night.got() == [DESK, DEPUTY]
+    await night.round(10)
+    assert night.got() == [DESK, DEPUTY, DEPUTY, CHIEF]
+
+
+async def test_a_clock_that_is_set_back_keeps_no_other_alert_waiting(night: Night):
+    """Whoever was called a moment before of one is called of the next a minute later."""
+    await night.rota(after_min=60)
+    await night.waits()
+    await night.round()
+    set_back(night)
+    await night.round(0.5)
+    await night.waits()
+    await night.round(2)
+    await night.round(1)
+    assert night.got() == [DESK, DESK]
+
+
+def set_back(night: Night) -> None:
+    """The store's clock by an hour, and with it that of every process."""
+    night.clock.back_ms += 60 * MIN
+    night.parts.db.skew_ms -= 60 * MIN
