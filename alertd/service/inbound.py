@@ -7,15 +7,15 @@ from collections.abc import Sequence
 
 import structlog
 
-from alertd.alerts import CHANNELS
+from alertd.alerts import CHANNELS, State
 from alertd.kinds import Channel
 from alertd.metrics import Metrics
 from alertd.service.receipts import REPORTED, End, Receipts
 from alertd.service.suppressing import Suppressing
 from alertd.store.connection import StoreUnavailableError
-from alertd.store.message_ids import Said
+from alertd.store.message_ids import Said, Sent
 from channels.smpp import inbox
-from channels.smpp.receipts import Report
+from channels.smpp.receipts import Report, names_of
 from channels.smpp.words import Word
 
 _CHANNEL = Channel.SMS.value
@@ -36,10 +36,11 @@ class Inbound:
 
     async def reports(self, reports: Sequence[Report]) -> None:
         """Raises StoreUnavailableError, and then all of them may be told again."""
+        taken = [Sent(one.tag, names_of(one.message_id), 0) for one in reports if one.tag and one.state not in REPORTED]
+        await self._receipts.sent(self._carrier, _CHANNEL, taken)  # what is said of them may come to another process
         ends = [
-            End(one.tag, Said(one.message_id, REPORTED[one.state], one.reason.value))
+            End(one.tag, Said(one.message_id, REPORTED.get(one.state, State.ACCEPTED), one.reason.value))
             for one in reports
-            if one.state in REPORTED
         ]
         await self._receipts.ended(self._carrier, _CHANNEL, ends)
 

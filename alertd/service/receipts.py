@@ -23,8 +23,9 @@ from channels.base import Reason, ReportState
 REPORTED = {ReportState.DELIVERED: State.DELIVERED, ReportState.FAILED: State.FAILED}
 
 #: From which states a report may move a row: delivered outranks failed, whichever comes first. Reports overtake answers, and
-#: one that comes while the next try waits makes that try needless; the failure of an earlier try does not.
+#: one that comes while the next try waits makes that try needless; the failure of an earlier try does not. An answer that came late is one, too.
 SOURCES = {
+    State.ACCEPTED: tuple(old for old, steps in STEPS.items() if State.ACCEPTED in steps),
     State.DELIVERED: tuple(old for old, steps in STEPS.items() if State.DELIVERED in steps),
     State.FAILED: tuple(old for old, steps in STEPS.items() if State.FAILED in steps and old is not State.QUEUED),
 }

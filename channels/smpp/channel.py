@@ -16,8 +16,9 @@ from channels.smpp.events import Answered, Delivered
 from channels.smpp.inbox import Inbox, Listener
 from channels.smpp.message import SmppPayload, Writer
 from channels.smpp.names import Command
-from channels.smpp.receipts import Receipts, plain
+from channels.smpp.receipts import BETWEEN_IDS, Receipts, Report, names_of
 from channels.smpp.settings import SmppSettings
+from channels.sms_answers import SmsState
 
 NOT_A_NUMBER: Final = Outcome(Answer.NEVER, Reason.BAD_ADDRESS)
 
@@ -26,9 +27,6 @@ LOOK_S: Final = 0.05
 
 #: Of the answers to the parts of one message, the one that counts: a part that was refused for sure keeps the whole from arriving.
 _RANK: Final = {Answer.ACCEPTED: 0, Answer.UNKNOWN: 1, Answer.RETRY: 2, Answer.NEVER: 3}
-
-#: Between the ids of a message's parts in `Outcome.message_id`.
-BETWEEN_IDS: Final = ","
 
 
 class _Flight:
@@ -97,7 +95,7 @@ class SmppChannel:
 
     def names_of(self, message_id: str) -> tuple[str, ...]:
         """Implements `channels.base.ReportingById`."""
-        return tuple(plain(one) for one in message_id.split(BETWEEN_IDS))
+        return names_of(message_id)
 
     def is_bound(self) -> bool:
         """Implements `channels.base.Binding`: one bind that sends is enough."""
@@ -219,7 +217,9 @@ class SmppChannel:
             outcome = outcome._replace(retry_after_s=self._all_paused_s())
         message_.answered(outcome, late=event.late)
         if message_.tag is not None and len(message_.ids) == message_.parts and self._inbox is not None:
-            self._inbox.joined(self._receipts.sent(message_.tag, message_.ids))
+            taken = Report(message_.tag, BETWEEN_IDS.join(message_.ids), SmsState.ACCEPTED, Reason.NONE)
+            late = [taken] if event.late else []  # whoever was told that nobody knows
+            self._inbox.joined([*late, *self._receipts.sent(message_.tag, message_.ids)])
 
     def _all_paused_s(self) -> float | None:
         """How long no bind takes anything; None while one does, for then the carrier need not rest."""

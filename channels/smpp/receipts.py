@@ -53,6 +53,10 @@ _FIELD: Final = re.compile(r"\b(id|stat|err)\s*:\s*([^\s:]+)", re.IGNORECASE)
 _TEXT: Final = 300
 
 
+#: Between the ids of a message's parts in `Outcome.message_id`.
+BETWEEN_IDS: Final = ","
+
+
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """What one says. `ids` are the names the message may have been answered under, the likeliest first."""
@@ -65,7 +69,8 @@ class Receipt:
 @dataclass(frozen=True, slots=True)
 class Report:
     """One message's progress, for the caller. `tag` is None for a message that was not sent from here, and for a part of one
-    that was: who knows more may know that it was the last.
+    that was: who knows more may know that it was the last. ACCEPTED is told of a message alone whose answer came after its time was over,
+    with the ids of all its parts.
     """
 
     tag: str | None
@@ -82,6 +87,11 @@ def is_receipt(pdu: Pdu) -> bool:
 def plain(message_id: str) -> str:
     """An id as it is compared."""
     return message_id.strip().casefold().lstrip("0") or "0"
+
+
+def names_of(message_id: str) -> tuple[str, ...]:
+    """The ids of a message's parts as they are compared."""
+    return tuple(plain(one) for one in message_id.split(BETWEEN_IDS))
 
 
 def read(pdu: Pdu, form: IdForm = "same", errors: Mapping[str, Reason] | None = None) -> Receipt | None:

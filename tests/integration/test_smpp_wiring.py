@@ -159,6 +159,25 @@ async def test_receipts_before_the_answers_settle(process: Any, centre: SmscSand
         assert await counts(parts, record, "sms") == {"delivered": PEOPLE}
 
 
+async def test_an_answer_that_comes_late_counts(process: Any, centre: SmscSandbox, sample: dict):
+    """Unknown when its time is over; accepted when the centre says so after all, and delivered, whichever process hears of that."""
+    slow = Rule("", "slow", delay_s=2, times=10_000)
+    centre.script.set(slow)
+    async with process(window=500, timeout_s=0.5) as parts, process():
+        await register(parts, PEOPLE)
+        record = await planned(parts, sample, channels=["sms"])
+        sending = asyncio.create_task(send(parts, record, "sms"))
+        await until(lambda: slow.times <= 10_000 - PEOPLE)
+        sender, other = centre.links
+        centre.report("ffffff", by=sender)  # so that the bind is kept
+        await sending
+        assert await counts(parts, record, "sms") == {"unknown": PEOPLE}
+        await until(ended(parts, record, accepted=PEOPLE))
+        for name in ids(centre):
+            centre.report(name, by=other)
+        await until(ended(parts, record, delivered=PEOPLE))
+
+
 class Away(Connection):
     """A store that is away for the first so many calls of many scripts."""
 

@@ -1,4 +1,4 @@
--- A late report for one row: delivered, failed, or the truth about one that was unknown. Of an alert that escalates, who has it on a
+-- A late report for one row: delivered, failed, or the truth about one that was unknown: accepted after all. Of an alert that escalates, who has it on a
 -- screen is noted.
 -- KEYS: 1 chain
 -- ARGV: 1 alert id, 2 row, 3 channel, 4 new state, 5 reason, 6 states it may come from (bytes), 7 skew
@@ -17,7 +17,7 @@ each_run(rows, number, 1, function(row)
   if not changes then return end
   local at, last = since(version_key, now), row.last
   move(rows, row, state, reason, at)
-  row.last, row.receipt = last, at
+  row.last, row.receipt = last, state == S.accepted and 0 or at -- an answer that came late is no receipt
   if state == S.delivered and (old == S.accepted or old == S.in_flight or old == S.unknown) then took = at - last end
 end)
 if changes then
