@@ -44,7 +44,7 @@ class Holding:
         pays = self._budget.limits(lease.alike.channel)
         if not indices or not (ready.hushed or lease.alike.unheard or pays):
             return {}
-        found = {} if not ready.hushed else self._asleep(lease, indices, people, carrier, now_ms)
+        found = {} if not ready.hushed else self._asleep(lease, indices, people, ready, carrier, now_ms)
         if lease.alike.unheard:
             found |= await self._told(lease, indices, ready.seen_as)
         if pays:
@@ -66,16 +66,24 @@ class Holding:
         return {i: _later(lease, i, LedgerReason.OVER_BUDGET, carrier, ASK_AGAIN_MS) for i in indices[paid:]}
 
     def _asleep(
-        self, lease: Lease, indices: Sequence[int], people: Sequence[Subscriber], carrier: int, now_ms: int
+        self,
+        lease: Lease,
+        indices: Sequence[int],
+        people: Sequence[Subscriber],
+        ready: Ready,
+        carrier: int,
+        now_ms: int,
     ) -> dict[int, Settlement]:
-        """Queued until their quiet hours end."""
+        """Queued until their quiet hours end, or have for as long as an alert is waited for to be acknowledged: what is on their screen is
+        held as long.
+        """
         found = dict[int, Settlement]()
         for i, person in zip(indices, people, strict=True):
             if person.quiet is None or person.time_zone is None:
                 continue
             until = quiet.ends_ms(now_ms, person.time_zone, *person.quiet)
             if until is not None:
-                found[i] = _later(lease, i, LedgerReason.QUIET_HOURS, carrier, until - now_ms)
+                found[i] = _later(lease, i, LedgerReason.QUIET_HOURS, carrier, until - now_ms + ready.late_ms)
         return found
 
     async def _told(self, lease: Lease, indices: Sequence[int], versions: Sequence[str]) -> dict[int, Settlement]:

@@ -62,6 +62,7 @@ class Ready:
     expires_ms: int
     loud: bool  # it goes before all that is not
     hushed: bool = False  # it waits for the end of quiet hours
+    late_ms: int = 0  # and for so long after that, where they may acknowledge the alert
     org: str = ""  # who pays
     seen_as: Sequence[str] = ()  # whoever acknowledged one of these versions has it on a screen
 
@@ -136,5 +137,6 @@ class Messages:
         takes_back = hides(record) and alike.channel in ON_SCREEN  # a child's name leaves the phones of those who sleep
         return Ready(
             prepared, record.kind, record.expires, loud,
-            hushed=not loud and not takes_back, org=record.org, seen_as=_seen_as(record),
+            hushed=not loud and not takes_back, late_ms=1_000 * alert.policy.after_s * alike.unheard, org=record.org,
+            seen_as=_seen_as(record),
         )  # fmt: skip

@@ -16,7 +16,9 @@ from alertd.store.alerts import AlertRecord
 from alertd.store.scripts import STALLED_MS
 from channels.base import ReportState
 from channels.sandbox import Sandbox
+from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, alert_of, counts, lease_of, over, planned, register, send, silence
+from tests.integration.test_quiet import asleep
 
 AFTER_MS = 60_000
 ESCALATES = {"channels": ["push", "sms"], "policy": {"mode": "escalate", "after_s": 60}}
@@ -167,3 +169,25 @@ async def test_who_acknowledged_the_alert_gets_no_sms_of_what_shows_nothing_new(
     await send(parts, record, "sms")
     assert await counts(parts, update, "sms") == {"accepted": 11, "suppressed": 20}
     assert len(texted(sandbox)) == 11
+
+
+async def test_who_slept_has_the_time_to_acknowledge(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+    """In the morning the push goes first, and an SMS after the time to those alone who are silent."""
+    parts.clock = Later()
+    await register(parts, 10, first=40, **asleep(1))
+    record = await planned(parts, sample, **ESCALATES)
+    parts.db.skew_ms += AFTER_MS + 1_000
+    await send(parts, record, "sms")
+    assert len(texted(sandbox)) == 31
+    parts.clock.ahead_ms += 3_600_000
+    parts.db.skew_ms += 3_600_000
+    await send(parts, record)
+    await send(parts, record, "sms")
+    assert len(texted(sandbox)) == 31
+    assert (await counts(parts, record))["accepted"] == 40
+    await acknowledge(parts, record, {f"p{i}" for i in range(40, 47)})
+    parts.clock.ahead_ms += AFTER_MS
+    parts.db.skew_ms += AFTER_MS
+    await send(parts, record, "sms")
+    assert len(texted(sandbox)) == 34
+    assert await counts(parts, record, "sms") == {"accepted": 34, "suppressed": 7}
