@@ -47,7 +47,7 @@ from alertd.service.webhooks import signed
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.distribution import Tracks
 from alertd.store.events import Kept
-from alertd.store.webhooks import DistributorHook, DistributorHooks, Due, Outcome, Standing
+from alertd.store.webhooks import LONGEST_MS, DistributorHook, DistributorHooks, Due, Outcome, Standing
 from channels.base import MayWrite
 from channels.fetching import Answered, Fetcher, FetchError, NotAskedError
 
@@ -60,7 +60,7 @@ WHEN = (
 #: for a night costs six requests an hour.
 WAITS_S = (5, 10, 20, 30, 60, 120, 300, 600)
 #: What a distributor says of when to come again counts up to so long: an alert is for now.
-LONGEST_WAIT_S = 900
+LONGEST_WAIT_S = LONGEST_MS // 1000
 #: A Cancel is tried for so long. An alert until its end.
 CANCEL_MS = 3 * 86_400_000
 #: While everything is stopped, or the alert waits, it is looked at again so often.
@@ -169,7 +169,7 @@ class ToDistributors:
         takes_down = says_less(case.track, entry, case.record.restricted)
         if not takes_down and await self._has_to_wait(case.record):
             return Outcome(word="again", status=None, due=now + HALTED_S * 1000)
-        if entry.due > now:
+        if now < entry.due <= now + LONGEST_MS:  # later where the clock was set back
             return Outcome(word="again", status=None, due=entry.due)
         track, seen = await self._tracks.get(hook.org, case.record.id, hook.id)
         stands = track.entry(entry.identifier)

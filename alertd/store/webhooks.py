@@ -92,6 +92,8 @@ _encode = msgspec.json.Encoder().encode
 LISTED: dict[type[Hook], str] = {Hook: ":hooks", DistributorHook: ":distributors"}
 #: What is kept of each, besides.
 PARTS = ("hook", "queue", "tries", "given-up")
+#: So long, at most, an alert waits for its distributor.
+LONGEST_MS = 900_000
 
 
 class HeldError(Exception):
@@ -100,6 +102,8 @@ class HeldError(Exception):
 
 class Hooks(Generic[Of]):
     """The repository of webhooks, or of distributors."""
+
+    longest_ms: int | None = None  # that anything waits; None where nobody says so
 
     def __init__(self, connection: Connection, kind: type[Of]) -> None:
         self._db = connection
@@ -173,8 +177,13 @@ class Hooks(Generic[Of]):
         return bool(await self._db.run("hook_queue", parts, seen, upto, now_ms, *names))
 
     async def due(self, hook: Hook, now_ms: int, limit: int) -> list[Due]:
-        """What is to be told now, the longest due first."""
-        found = await self._db.execute("ZRANGEBYSCORE", _of(hook, "queue"), "-inf", now_ms, "LIMIT", 0, limit)
+        """What is to be told now, the longest due first; then what would wait for longer than anything does: the clock was set back."""
+        ranges = [("-inf", str(now_ms))]
+        if self.longest_ms is not None:
+            ranges.append((f"({now_ms + self.longest_ms}", "+inf"))
+        queue = _of(hook, "queue")
+        answers = await self._db.execute_many([("ZRANGEBYSCORE", queue, *each, "LIMIT", 0, limit) for each in ranges])
+        found = [raw for answer in answers for raw in answer][:limit]
         tries = await self._db.execute("HMGET", _of(hook, "tries"), *found) if found else []
         return [Due(raw.decode(), *_tries(said)) for raw, said in zip(found, tries, strict=True)]
 
@@ -229,6 +238,8 @@ def _of(hook: Hook, part: str) -> str:
 
 class DistributorHooks(Hooks[DistributorHook]):
     """The repository of distributors, none of which loses the way by which it is to be told what it has the end of."""
+
+    longest_ms = LONGEST_MS
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection, DistributorHook)

@@ -215,3 +215,23 @@ async def test_a_cancel_that_cannot_be_written_is_said_loudly(parts: Parts, gate
         "distributor.refused", "distributor.takedown_open", "distributor.takedown_refused",
     ]  # fmt: skip
     assert await takedowns(parts) == 1
+
+
+async def test_a_clock_that_is_set_back_keeps_no_cancel_waiting(parts: Parts, gateway: Gateway, sample: dict[str, Any]):
+    """What was to be tried again is, no later than after the longest wait, whatever the clock shows by then; and not at every look."""
+    gateway.answers = {"/radio": [ACK, 503, 503, ACK]}
+    await made(parts, gateway, "/radio")
+    record = await planned(parts, sample)
+    await told(parts)
+    await parts.following.cancel(record.id, BEA, "a mistake")
+    await told(parts)
+    parts.clock.back_ms = 3_600_000
+    parts.db.skew_ms -= 3_600_000
+    await told(parts, after_s=60)
+    for _ in range(3):
+        await told(parts, after_s=1)
+    assert gateway.types("/radio") == ["Alert", "Cancel", "Cancel"]
+    await told(parts, after_s=60)
+    assert gateway.types("/radio")[3:4] == ["Cancel"]
+    await told(parts, after_s=300)
+    assert await takedowns(parts) == 0
