@@ -19,8 +19,7 @@ from alertd.store.connection import Connection, StoreUnavailableError
 #: So long, at most, it shows another time after the server's clock was set, or another server has taken over. Between two looks this
 #: machine counts the time, which it does right to a few microseconds a second.
 HEAR_S = 1.0
-#: That it was set back further is told. No chain's clock goes back with it: tries, paces and the leases of dead workers wait until it has
-#: caught up, while what is ready is sent.
+#: That it was set back further is told: ends and starts come later than they were to.
 TOLD_MS = 1_000
 
 

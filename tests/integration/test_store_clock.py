@@ -76,7 +76,7 @@ async def test_it_follows_a_clock_that_is_set(set_s: float):
 
 @pytest.mark.parametrize(("set_s", "told"), [(-3600.0, [3600.0]), (-0.5, []), (3600.0, [])])
 async def test_that_it_was_set_back_is_told(set_s: float, told: list[float]):
-    """Nobody would see why tries and paces stand still until it has caught up. Slow answers look like no such thing."""
+    """Nobody would see why ends and starts come later than they were to. Slow answers look like no such thing."""
     server = Server(1_000_000.0)
     clock = Shown(server)
     await clock.hear()
