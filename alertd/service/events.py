@@ -143,10 +143,10 @@ class Events:
     async def _brought(self, found: Mapping[str, store.Told]) -> int:
         """Each organisation's events, in their chains' order."""
         by_org: dict[str, list[tuple[str, int, bytes]]] = {}
-        pending: dict[str, int] = {}
+        pending, now = dict[str, int](), self._clock.now_ms()  # a chain's own clock may be ahead of that
         for chain, told in found.items():
             said = self._said(chain, told)
-            pending |= {one["alert"]: int(one["at"]) for one in said if one["word"] == AlertState.PENDING}
+            pending |= {one["alert"]: min(now, int(one["at"])) for one in said if one["word"] == AlertState.PENDING}
             by_org.setdefault(told.org, []).extend((chain, int(one["n"]), event_of(one)) for one in said)
             await self._lend(chain, [one for one in said if one["word"] == ASKED])
         await self._waiting.add(pending)  # first: whoever is to be told of what waits is, even if we die here

@@ -158,7 +158,7 @@ class Paging:
         rota = stood.rota
         if paged.over and paged.rev != stood.rev:  # somebody else may be on it now
             paged = msgspec.structs.replace(paged, over=False, step=0, rounds=0, reached=False, due=now)
-        if paged.due > now:
+        if paged is known and paged.due > now:
             await self.waiting.add({alert_id: paged.due})
         elif (wait_ms := await self._waits(record, paged, rota, now)) or rota is None:
             await self.waiting.add({alert_id: now + wait_ms})

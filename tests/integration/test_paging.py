@@ -357,6 +357,16 @@ async def test_a_clock_that_is_set_back_keeps_no_other_alert_waiting(night: Nigh
     assert night.got() == [DESK, DESK]
 
 
+async def test_an_update_after_a_clock_was_set_back_is_called_for_at_once(night: Night):
+    """Its alert's own clock is ahead of that by which people are called."""
+    await night.rota()
+    record = await planned(night.parts, night.sample)
+    set_back(night)
+    await night.parts.updating.submit(record.id, alert_of(night.sample), Notify.FULL, ANA)
+    await night.round(1)
+    assert night.got() == [DESK]
+
+
 def set_back(night: Night) -> None:
     """The store's clock by an hour, and with it that of every process."""
     night.clock.back_ms += 60 * MIN

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from alertd.alerts import AlertState
+from alertd.alerts import AlertState, State
 from alertd.app import Parts
-from alertd.store.scripts import STALLED_MS
+from alertd.store.scripts import RECEIPTS_MS, STALLED_MS
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.integration.acts import ANA, BEA, counts, finish, lease_of, over, planned, register, send, silence
@@ -138,3 +139,17 @@ async def test_an_end_can_still_be_put_off(parts: Parts, sample: dict[str, Any])
         await finish(parts.work, record.id)
         parts.db.skew_ms += HOUR_MS // 4
     await parts.revising.extend(record.id, BEA, datetime.now(UTC) + timedelta(hours=3), "still missing")
+
+
+async def test_late_reports_are_told_of_a_minute_later(parts: Parts, sample: dict[str, Any]):
+    """Not an hour and a minute."""
+    record = await planned(parts, sample)
+    await send(parts, record)
+    parts.db.skew_ms -= HOUR_MS
+    await parts.work.receipt(record.id, 0, "push", State.DELIVERED, 0, (State.ACCEPTED,))
+    assert await parts.events.leads()
+    await parts.events.bring()
+    parts.db.skew_ms += RECEIPTS_MS + 1_000
+    await parts.events.bring()
+    found = await parts.events.read("default", None, 1_000)
+    assert "alert.receipts" in [json.loads(event)["type"] for _, event in found.events]

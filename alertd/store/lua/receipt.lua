@@ -1,5 +1,5 @@
--- A late report for one row: delivered, failed, or the truth about one that was unknown: accepted after all. Of an alert that escalates, who has it on a
--- screen is noted.
+-- A late report for one row: delivered, failed, or the truth about one that was unknown: accepted after all. Of an alert that escalates, who
+-- has it on a screen is noted.
 -- KEYS: 1 chain
 -- ARGV: 1 alert id, 2 row, 3 channel, 4 new state, 5 reason, 6 states it may come from (bytes), 7 skew
 -- Returns: {the state it had, or 0 when there is no such row, or none that changes any more; ms since it was handed over, where it is
@@ -26,6 +26,6 @@ if changes then
     local low, high = struct.unpack('<I4B', redis.call('GETRANGE', key(chain, 'refs', alert), number * 6, number * 6 + 4))
     if high == 0 then redis.call('SETBIT', key(chain, 'acked', alert), low, 1) end -- else more than a bitmap holds: they get the SMS, too
   end
-  redis.call('ZADD', key(chain, 'receipts'), 'NX', now + RECEIPTS_MS, alert) -- they are told of together
+  redis.call('ZADD', key(chain, 'receipts'), 'NX', now_ms(ARGV[7]) + RECEIPTS_MS, alert) -- they are told of together, by the server's clock
 end
 return {old, took}
