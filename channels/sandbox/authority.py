@@ -8,6 +8,7 @@ import json
 import secrets
 import ssl
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from cryptography import x509
@@ -68,7 +69,7 @@ def make_authority(directory: Path) -> Authority:
 
 def make_service_account(directory: Path, token_uri: str) -> ServiceAccount:
     """A key file as the Firebase console gives it, whose token endpoint is the sandbox's."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    key = _account_key()
     file = directory / "service-account.json"
     content = {
         "type": "service_account",
@@ -82,6 +83,14 @@ def make_service_account(directory: Path, token_uri: str) -> ServiceAccount:
     _write_secret(file, json.dumps(content, indent=1).encode())
     public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     return ServiceAccount(file, public)
+
+
+@cache
+def _account_key() -> rsa.RSAPrivateKey:
+    """One for all sandboxes of a process, and of half the usual length: to find it, and to check it wherever it is loaded, takes a
+    second otherwise, and it guards nothing.
+    """
+    return rsa.generate_private_key(public_exponent=65537, key_size=1024)  # noqa: S505  see above
 
 
 def _certificate(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
