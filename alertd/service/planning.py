@@ -75,7 +75,6 @@ class Planner:
         self._clock = clock
         self._first, self._rest = chunks
         self._kept: tuple[tuple[str, int], Frozen, shapely.MultiPolygon] | None = None
-        self._seen: dict[str, float] = {}  # by version, of those approved at a time to come: when that was first seen
 
     async def plan(self, record: AlertRecord, gives_way: GivesWay = _never) -> bool:
         """Plan what is left of an alert. False when its gate is closed, another planner is at it, or it gives way between chunks."""
@@ -154,14 +153,8 @@ class Planner:
                 return False
 
     def _has_waited(self, record: AlertRecord, ms: int) -> bool:
-        """Whether a version was approved so long ago. Where the store's clock was set back and that is still to come, it counts from when it
-        was first seen so here.
-        """
-        now = self._clock.now_ms()
-        if record.start <= now:
-            return now >= record.start + ms
-        seen = self._seen.setdefault(record.id, self._clock.monotonic())
-        return 1000 * (self._clock.monotonic() - seen) >= ms
+        """Whether a version was approved so long ago, by its chain's clock."""
+        return self._clock.now_ms() + record.ahead >= record.start + ms
 
     async def _waits(self, record: AlertRecord) -> bool:
         """Whether an update is planned later: something of what was told before is on its way, and had not the time to arrive."""

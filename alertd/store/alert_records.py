@@ -64,6 +64,8 @@ class AlertRecord:
     verdict: str = ""  # what they think of it
     note: str = ""  # in their words
     paused: bool = False  # its chain waits
+    #: By so much its chain's clock, which its times are by, is ahead of the server's, where that was set back.
+    ahead: int = field(default=0, compare=False)
     #: Ids of the keys that its chain is sent by; one of another organisation has its name and a colon before it.
     sent_by: tuple[str, ...] = field(default=(), compare=False)
     texts: int = (
@@ -251,8 +253,13 @@ def changed(record: AlertRecord) -> list[str | bytes | int]:
     return ["expires", record.expires, "restricted", record.restricted, "changes", record.changes]
 
 
-def record_of(fields: Mapping[str, bytes], seals: Seals, *, paused: bytes | None, sent_by: bytes | None) -> AlertRecord:
-    """From the store's fields, and those of its chain; those that are not there are empty."""
+#: The fields of a chain that a version's record has.
+OF_CHAIN = ("paused", "ahead", "keys")
+
+
+def record_of(fields: Mapping[str, bytes], seals: Seals, of_chain: Sequence[bytes | None]) -> AlertRecord:
+    """From the store's fields, and those of its chain, `OF_CHAIN`; those that are not there are empty."""
+    paused, ahead, sent_by = of_chain
     values: dict[str, Any] = {number: int(fields.get(number, 0)) for number in NUMBERS}
     values |= {text: fields.get(text, b"").decode() for text in TEXTS}
     values |= {name: seals.open(name, fields.get(name, b"")) for name in (*OF_CASE, *OF_STAFF)}
@@ -262,6 +269,7 @@ def record_of(fields: Mapping[str, bytes], seals: Seals, *, paused: bytes | None
         planned=fields.get("planned") == b"1",
         since=int(fields.get(f"{fields['state'].decode()}_at", 0)),
         paused=paused == b"1",
+        ahead=int(ahead or 0),
         sent_by=tuple((sent_by or b"").decode().split()),
         grounds={name: ground for name, ground in fields.items() if name == GRANTED or name.startswith(GROUND)},
         document=seals.document(fields["doc"]) if "doc" in fields else b"",

@@ -14,6 +14,7 @@ from alertd.store import keys
 from alertd.store.alert_records import (
     NUMBERS,
     OF_CASE,
+    OF_CHAIN,
     OF_STAFF,
     PLAN_HEAD,
     TEXTS,
@@ -163,22 +164,22 @@ class Alerts:
             return None
         fields = {key.decode(): value for key, value in found.items()}
         seals = self._seals(alert_id, await self._box(fields["case"].decode()))
-        return record_of(fields, seals, paused=chain.get(b"paused"), sent_by=chain.get(b"keys"))
+        return record_of(fields, seals, [chain.get(name.encode()) for name in OF_CHAIN])
 
     async def heads(self, alert_ids: Sequence[str]) -> list[AlertRecord | None]:
         """Alerts without their documents, None where there is none, in two round trips."""
         names = ("state", "planned", *NUMBERS, *TEXTS, *OF_CASE, *OF_STAFF)
-        chains = [("HMGET", keys.chain(chain_of(alert_id)), "paused", "keys") for alert_id in alert_ids]
+        chains = [("HMGET", keys.chain(chain_of(alert_id)), *OF_CHAIN) for alert_id in alert_ids]
         versions = [("HMGET", _version(alert_id), *names) for alert_id in alert_ids]
         rows = await self._db.execute_many([*versions, *chains])
         rows, chained = rows[: len(alert_ids)], rows[len(alert_ids) :]
         found = [{name: value for name, value in zip(names, row, strict=True) if value is not None} for row in rows]
         boxes = await self._boxes({fields["case"].decode() for fields in found if "case" in fields})
         return [
-            record_of(fields, self._seals(alert_id, boxes[fields["case"].decode()]), paused=paused, sent_by=sent_by)
+            record_of(fields, self._seals(alert_id, boxes[fields["case"].decode()]), of_chain)
             if "state" in fields
             else None
-            for alert_id, fields, (paused, sent_by) in zip(alert_ids, found, chained, strict=True)
+            for alert_id, fields, of_chain in zip(alert_ids, found, chained, strict=True)
         ]
 
     async def plan_heads(self, alert_ids: Sequence[str]) -> list[PlanHead | Exception | None]:

@@ -130,6 +130,15 @@ async def test_who_was_told_hears_at_once_that_it_was_restricted(parts: Parts, s
     assert await counts(parts, await parts.alerts.get(version)) == {"accepted": PEOPLE}
 
 
+async def test_what_begins_after_the_step_is_not_hurried(parts: Parts, sample: dict[str, Any]):
+    """Its chain's clock is not ahead: what is on its way has the time to arrive before the names are taken off the screens."""
+    parts.db.skew_ms -= HOUR_MS
+    record = await planned(parts, sample)
+    assert await lease_of(parts.work, record.id, "push")
+    version = (await parts.revising.restrict(record.id, ANA, "found")).told_by
+    assert not await parts.worker().plans.planner.plan(await parts.alerts.get(version))
+
+
 async def test_an_end_can_still_be_put_off(parts: Parts, sample: dict[str, Any]):
     """Half an hour before its end, which the clock's step brings no nearer."""
     record = await planned(parts, sample, expires=ends(0.5))
