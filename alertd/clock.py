@@ -8,10 +8,16 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Wall time for what people read, monotonic time for how long."""
+    """Wall time for what people read and what ends, steady time for what waits, monotonic time for how long."""
+
+    back_ms: int  # by so much wall time was set back, and has not caught up
 
     def now_ms(self) -> int:
         """UNIX time in milliseconds."""
+        ...
+
+    def steady_ms(self) -> int:
+        """The same as long as that is not set back: then it goes on, and what waits does not wait for the step."""
         ...
 
     def monotonic(self) -> float:
@@ -24,8 +30,13 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's own clock."""
 
+    back_ms = 0
+
     def now_ms(self) -> int:
         return time.time_ns() // 1_000_000
+
+    def steady_ms(self) -> int:
+        return self.now_ms() + self.back_ms
 
     def monotonic(self) -> float:
         return time.monotonic()

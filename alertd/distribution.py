@@ -63,7 +63,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     tries: int = 0
     first: int = 0  # try
     last: int = 0
-    due: int = 0  # not before is it tried again
+    due: int = 0  # not before is it tried again, by the steady clock
     answered: int = 0  # status of the last answer, 0 for none
     ack: str = ""  # identifier of the Ack, or of the Error
     note: bytes = b""  # why it was refused, sealed under the case's key
@@ -250,10 +250,11 @@ def begun(track: Track, identifier: str, now_ms: int) -> Track:
 
 
 def settled(
-    track: Track, identifier: str, verdict: Verdict, now_ms: int, *, acknowledges: bool, restricted: int
-) -> Track:
+    track: Track, identifier: str, verdict: Verdict, now_ms: int,
+    *, acknowledges: bool, restricted: int, back_ms: int = 0,
+) -> Track:  # fmt: skip
     """What follows from a verdict. Where the distributor `acknowledges` only its Ack confirms a take-down, else its 2xx does. `restricted`:
-    when what the alert told of a child was taken out of it, UNIX ms, 0 for never.
+    when what the alert told of a child was taken out of it, UNIX ms, 0 for never. `back_ms`: as `Clock` has it.
     """
     entry = track.entry(identifier)
     if entry is None:
@@ -269,7 +270,8 @@ def settled(
     track = _replaced(track, fresh)
     # Its first try may have been the one that was taken, though it was not answered.
     if fresh.state in _EFFECTIVE and not fresh.repeated and until > fresh.first:
-        return _repeated(track, fresh, max(until, now_ms), now_ms)
+        wait_ms = min(max(until - now_ms, 0), DOUBT_MS)  # the doubt may be of before the clock was set back
+        return _repeated(track, fresh, now_ms + back_ms + wait_ms, now_ms)
     if track.owed and fresh in _cancels(track) and _is_taken_down(track, acknowledges=acknowledges):
         return confirmed(track, now_ms, "")
     return track
@@ -290,12 +292,12 @@ def _in_doubt_until(one: Entry) -> int:
     return 0 if was_taken or is_refused else one.last + DOUBT_MS
 
 
-def _repeated(track: Track, entry: Entry, until: int, now_ms: int) -> Track:
-    """With the same once more, after that. Its name is its own: a gateway takes one that it knows for a repetition, and does nothing."""
+def _repeated(track: Track, entry: Entry, due: int, now_ms: int) -> Track:
+    """With the same once more, then. Its name is its own: a gateway takes one that it knows for a repetition, and does nothing."""
     track = _replaced(track, msgspec.structs.replace(entry, repeated=True))
     name = _unused(track, entry.of, now_ms)
     fresh = Entry(
-        identifier=name, sender=entry.sender, sent=now_ms, type=entry.type, of=entry.of, expires=entry.expires, due=until
+        identifier=name, sender=entry.sender, sent=now_ms, type=entry.type, of=entry.of, expires=entry.expires, due=due
     )  # fmt: skip
     return _appended(track, fresh)
 

@@ -107,7 +107,7 @@ class Confirming:
                 return False
             fresh = settled(
                 track, name, _verdict(entry, message, record), self._clock.now_ms(),
-                acknowledges=acknowledges, restricted=record.restricted,
+                acknowledges=acknowledges, restricted=record.restricted, back_ms=self._clock.back_ms,
             )  # fmt: skip
             if await self._put(record, hook.id, track, fresh, seen, look=True):
                 return True

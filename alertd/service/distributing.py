@@ -47,7 +47,7 @@ from alertd.service.webhooks import signed
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.distribution import Tracks
 from alertd.store.events import Kept
-from alertd.store.webhooks import LONGEST_MS, DistributorHook, DistributorHooks, Due, Outcome, Standing
+from alertd.store.webhooks import DistributorHook, DistributorHooks, Due, Outcome, Standing
 from channels.base import MayWrite
 from channels.fetching import Answered, Fetcher, FetchError, NotAskedError
 
@@ -60,7 +60,7 @@ WHEN = (
 #: for a night costs six requests an hour.
 WAITS_S = (5, 10, 20, 30, 60, 120, 300, 600)
 #: What a distributor says of when to come again counts up to so long: an alert is for now.
-LONGEST_WAIT_S = LONGEST_MS // 1000
+LONGEST_WAIT_S = 900
 #: A Cancel is tried for so long. An alert until its end.
 CANCEL_MS = 3 * 86_400_000
 #: While everything is stopped, or the alert waits, it is looked at again so often.
@@ -150,7 +150,7 @@ class ToDistributors:
     async def attempt(self, hook: DistributorHook, _standing: Standing, due: Due) -> Outcome:
         """Send what an alert says now, if the distributor has not got that."""
         if due.name.isdecimal():  # an event, as an alertd before this one queued it, which may be gone
-            await self.hooks.again(hook, await self.missed(hook), self._clock.now_ms())
+            await self.hooks.again(hook, await self.missed(hook), self._clock.steady_ms())
             return DONE
         record = await self._alerts.get(due.name)
         if record is None or record.org != hook.org:  # of a neighbour's alert events tell, too
@@ -165,11 +165,11 @@ class ToDistributors:
 
     async def _go_on(self, case: _Case, entry: Entry) -> Outcome:
         """Post a message unless it has to wait: for what is stopped, for its time, or for others that are on their way to a slow distributor."""
-        now, hook = self._clock.now_ms(), case.hook
+        now, hook = self._clock.steady_ms(), case.hook
         takes_down = says_less(case.track, entry, case.record.restricted)
         if not takes_down and await self._has_to_wait(case.record):
             return Outcome(word="again", status=None, due=now + HALTED_S * 1000)
-        if now < entry.due <= now + LONGEST_MS:  # later where the clock was set back
+        if now < entry.due:
             return Outcome(word="again", status=None, due=entry.due)
         track, seen = await self._tracks.get(hook.org, case.record.id, hook.id)
         stands = track.entry(entry.identifier)
@@ -261,9 +261,10 @@ class ToDistributors:
         """Write down what came of a try; what the distributor said meanwhile elsewhere stands. `tries`: so many there are, by this one."""
         now = self._clock.now_ms()
         if verdict.state is MessageState.QUEUED:
-            due = now + _wait_s(entry.tries, answer) * 1000
+            wait_ms = _wait_s(entry.tries, answer) * 1000
             until = (entry.first or now) + CANCEL_MS if entry.type is MsgType.CANCEL else entry.expires
-            verdict = replace(verdict, due=due, state=MessageState.GIVEN_UP if due >= until else MessageState.QUEUED)
+            state = MessageState.GIVEN_UP if now + wait_ms >= until else MessageState.QUEUED
+            verdict = replace(verdict, due=self._clock.steady_ms() + wait_ms, state=state)
         for _ in range(TRIES):
             track, seen = await self._tracks.get(case.hook.org, case.record.id, case.hook.id)
             stands = track.entry(entry.identifier)
@@ -271,7 +272,7 @@ class ToDistributors:
                 verdict = replace(verdict, maybe=True)
             fresh = settled(
                 track, entry.identifier, verdict, now,
-                acknowledges=case.distributor.acknowledges, restricted=case.record.restricted,
+                acknowledges=case.distributor.acknowledges, restricted=case.record.restricted, back_ms=self._clock.back_ms,
             )  # fmt: skip
             fresh, words = told(track, fresh)
             if await self._keep(replace(case, track=track, seen=seen), fresh, words):
@@ -294,7 +295,7 @@ class ToDistributors:
     def _failed(self, case: _Case, entry: Entry, status: int | None) -> Outcome:
         """It is tried no more; where it would have said less of a child it is looked at again, for then a Cancel has to."""
         if entry.type is MsgType.UPDATE and case.record.restricted:
-            return Outcome(word="again", status=status, due=self._clock.now_ms() + SOON_MS)
+            return Outcome(word="again", status=status, due=self._clock.steady_ms() + SOON_MS)
         return Outcome(word="never", status=status)
 
     def _verdict(self, case: _Case, entry: Entry, answer: Answered | None, *, was_asked: bool) -> Verdict:
@@ -326,7 +327,7 @@ class ToDistributors:
         )
 
     def _soon(self) -> Outcome:
-        return Outcome(word="again", status=None, due=self._clock.now_ms() + SOON_MS)
+        return Outcome(word="again", status=None, due=self._clock.steady_ms() + SOON_MS)
 
 
 def why_not(wants: Distributor, record: AlertRecord, alert: Alert) -> str:

@@ -37,7 +37,7 @@ class KnownRota:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """An alert that waits, and who was told so."""
+    """An alert that waits, and who was told so: `due` and `until` by the clock that people read."""
 
     record: AlertRecord
     paged: Paged | None
@@ -103,13 +103,18 @@ class Duty:
         heads = await self._alerts.heads(ids) if ids else []
         own = [one for one in heads if one is not None and one.org == org and one.state is AlertState.PENDING]
         known = await self._waiting.paged([one.id for one in own])
-        calls = [Call(record=record, paged=paged) for record, (paged, _) in zip(own, known, strict=True)]
+        calls = [self._call(record, paged) for record, (paged, _) in zip(own, known, strict=True)]
         return sorted(calls, key=lambda one: (one.paged.since if one.paged else one.record.created, one.record.id))
 
     async def call(self, alert_id: str, who: Credential) -> Call:
         """What is known of one alert, whether or not it still waits. Raises Problem."""
         record = await self._approval.get(alert_id, who)
         [(paged, _)] = await self._waiting.paged([alert_id])
+        return self._call(record, paged)
+
+    def _call(self, record: AlertRecord, paged: Paged | None) -> Call:
+        if paged is not None and (back_ms := self._clock.back_ms):
+            paged = msgspec.structs.replace(paged, due=paged.due - back_ms, until=paged.until - back_ms)
         return Call(record=record, paged=paged)
 
     async def head(self, alert_id: str) -> AlertRecord | None:
@@ -125,10 +130,10 @@ class Duty:
             _check_taker(record, who)
             [(paged, seen)] = await self._waiting.paged([alert_id])
             rota = (await self.get(record.org)).rota
-            fresh = _taken(begun(paged, record), who, self._clock.now_ms(), rota.hold_min if rota else _HOLD_MIN)
+            fresh = _taken(begun(paged, record), who, self._clock, rota.hold_min if rota else _HOLD_MIN)
             match await self._waiting.put(alert_id, fresh, seen=seen, word="taken"):
                 case "done":
-                    return Call(record=record, paged=fresh)
+                    return self._call(record, fresh)
                 case "over":
                     break
         raise _waits_no_more((await self._approval.get(alert_id, who)).state)
@@ -144,11 +149,12 @@ def begun(paged: Paged | None, record: AlertRecord) -> Paged:
     return paged if paged is not None and paged.since == since else Paged(since=since, due=since)
 
 
-def _taken(paged: Paged, who: Credential, now_ms: int, hold_min: int) -> Paged:
+def _taken(paged: Paged, who: Credential, clock: Clock, hold_min: int) -> Paged:
     """As it is from then on: whoever is called after that begins a new round of calls."""
-    until = now_ms + hold_min * 60_000
+    now = clock.now_ms()
+    until = now + clock.back_ms + hold_min * 60_000
     return msgspec.structs.replace(
-        paged, due=until, rounds=0, reached=False, over=False, alone=False, by=who.subject, taken=now_ms, until=until
+        paged, due=until, rounds=0, reached=False, over=False, alone=False, by=who.subject, taken=now, until=until
     )
 
 

@@ -54,8 +54,6 @@ SURVEY_S = 600.0
 #: Of each organisation the newest alerts.
 SURVEYED = 1_000
 TRIES = 5
-#: A clock that shows so much less than was to be was set back.
-SET_BACK_MS = 1_000
 #: A phone that is off for longer need not ring for it: by then others were called, again and again.
 FRESH_S = 3600
 #: What is being sent when a process ends is waited for, so that it need not be sent again.
@@ -85,7 +83,6 @@ class Paging:
     site: str  # where people sign in to the console
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _looked: float = -LOOK_S
-    _shown: int = 0  # by the clock that may be set, at that look
     _surveyed: float = -SURVEY_S
 
     async def round(self) -> None:
@@ -94,14 +91,11 @@ class Paging:
         self._tasks = {alert_id: task for alert_id, task in self._tasks.items() if not task.done()}
         if now - self._looked < LOOK_S:
             return
-        back_ms = self._shown + int(1000 * (now - self._looked)) - self.clock.now_ms()
-        if self._shown and back_ms > SET_BACK_MS:
-            await self._set_back(back_ms)
-        self._looked, self._shown = now, self.clock.now_ms()
+        self._looked = now
         if now - self._surveyed >= SURVEY_S:
             await self._survey()
             self._surveyed = now
-        due = [one for one in await self.waiting.all(self.clock.now_ms()) if one not in self._tasks]
+        due = [one for one in await self.waiting.all(self.clock.steady_ms()) if one not in self._tasks]
         for alert_id in due[: AT_ONCE - len(self._tasks)]:
             self._tasks[alert_id] = asyncio.create_task(self._guarded(alert_id), name=f"page {alert_id}")
 
@@ -116,17 +110,7 @@ class Paging:
         for task in self._tasks.values():
             await ended(task)
         self._tasks.clear()
-        self._surveyed, self._shown = -SURVEY_S, 0
-
-    async def _set_back(self, ms: int) -> None:
-        """By so much the clock was: what was to wait till then waits no longer for it."""
-        waiting = await self.waiting.all()
-        for alert_id, (paged, seen) in zip(waiting, await self.waiting.paged(waiting), strict=True):
-            if paged is not None:
-                sooner = msgspec.structs.replace(paged, due=paged.due - ms, until=max(0, paged.until - ms))
-                await self.waiting.put(alert_id, sooner, seen=seen)  # what was changed meanwhile knows the new time
-            else:
-                await self.waiting.add({alert_id: self.clock.now_ms()})
+        self._surveyed = -SURVEY_S
 
     async def _survey(self) -> None:
         for org in await self.names():
@@ -134,7 +118,7 @@ class Paging:
             versions = await self.alerts.versions([alert_id for _, alert_id in places])
             states = await self.alerts.states(versions)
             pending = [one for one, state in zip(versions, states, strict=True) if state is AlertState.PENDING]
-            await self.waiting.add(dict.fromkeys(pending, self.clock.now_ms()), rule="NX")
+            await self.waiting.add(dict.fromkeys(pending, self.clock.steady_ms()), rule="NX")
 
     async def _guarded(self, alert_id: str) -> None:
         log = structlog.get_logger()
@@ -145,11 +129,11 @@ class Paging:
         except Exception as error:  # noqa: BLE001  whatever is wrong with it, of the others people are told
             log.error("step failed", step="page", alert=alert_id, error=type(error).__name__)  # noqa: TRY400  its text may name people
             with suppress(StoreUnavailableError):
-                await self.waiting.add({alert_id: self.clock.now_ms() + AGAIN_MS})
+                await self.waiting.add({alert_id: self.clock.steady_ms() + AGAIN_MS})
 
     async def look(self, alert_id: str) -> None:
         """Tell whoever is to be told now of one alert, and say when the next are."""
-        record, now = await self.alerts.get(alert_id), self.clock.now_ms()
+        record, now = await self.alerts.get(alert_id), self.clock.steady_ms()
         if record is None or record.state is not AlertState.PENDING:
             await self.waiting.remove(alert_id)
             return
@@ -160,20 +144,22 @@ class Paging:
             paged = msgspec.structs.replace(paged, over=False, step=0, rounds=0, reached=False, due=now)
         if paged is known and paged.due > now:
             await self.waiting.add({alert_id: paged.due})
-        elif (wait_ms := await self._waits(record, paged, rota, now)) or rota is None:
+        elif (wait_ms := await self._waits(record, paged, rota)) or rota is None:
             await self.waiting.add({alert_id: now + wait_ms})
         elif paged.over:
             await self.waiting.add({alert_id: now + OVER_MS})
         else:
-            whose = turn(rota, min(paged.step, len(rota.steps)), now, hands_of(record.author, record.hands))
+            step, hands = min(paged.step, len(rota.steps)), hands_of(record.author, record.hands)
+            whose = turn(rota, step, self.clock.now_ms(), hands)
             await self._take_turn(record, stood, (paged, seen), whose)
 
-    async def _waits(self, record: AlertRecord, paged: Paged, rota: OnCall | None, now: int) -> int:
+    async def _waits(self, record: AlertRecord, paged: Paged, rota: OnCall | None) -> int:
         """For how many ms nobody is to be told; 0: somebody is."""
         if rota is None or not rota.steps:
             return AGAIN_MS
-        if now - paged.since < UNATTENDED_MS and await self.organisations.permit(record):
-            return paged.since + UNATTENDED_MS - now
+        waited_ms = self.clock.now_ms() + record.ahead - paged.since
+        if abs(waited_ms) < UNATTENDED_MS and await self.organisations.permit(record):
+            return UNATTENDED_MS - waited_ms
         try:
             await self.stopping.check(record.org, record.key)
         except Problem:
@@ -184,15 +170,15 @@ class Paging:
         self, record: AlertRecord, stood: KnownRota, known: tuple[Paged, bytes], whose: Turn | None
     ) -> None:
         """Tell the step whose turn it is. A round in which no carrier took anything does not count, and the next waits a little."""
-        (paged, seen), now, rota = known, self.clock.now_ms(), stood.rota
+        (paged, seen), now, rota = known, self.clock.steady_ms(), stood.rota
         if whose is None or rota is None:
             await self._unanswered(record, paged, seen, alone=True)
             return
         rounds, reached = paged.rounds, paged.reached
         if whose.again:
-            dark_until = 0 if reached or not paged.pages else paged.pages[-1].at + DARK_MS
-            if now < dark_until:
-                await self.waiting.add({record.id: dark_until})
+            dark_ms = DARK_MS if reached or not paged.pages else self.clock.now_ms() - paged.pages[-1].at
+            if 0 <= dark_ms < DARK_MS:
+                await self.waiting.add({record.id: now + DARK_MS - dark_ms})
                 return
             rounds, reached = rounds + reached, False
         if rounds >= rota.times:
@@ -209,7 +195,7 @@ class Paging:
 
     async def _unanswered(self, record: AlertRecord, paged: Paged, seen: bytes, *, alone: bool) -> None:
         """Nobody is on duty, or all were told as often as may be: it is said once. Who comes on duty later is told all the same."""
-        now = self.clock.now_ms()
+        now = self.clock.steady_ms()
         if alone and paged.alone:
             await self.waiting.add({record.id: now + AGAIN_MS})
             return
@@ -226,7 +212,7 @@ class Paging:
         """
         claim = await self.pace.claim(record.org, record.status, whose.people, record.id)
         if claim.wait_ms:
-            await self.waiting.add({record.id: self.clock.now_ms() + claim.wait_ms})
+            await self.waiting.add({record.id: self.clock.steady_ms() + claim.wait_ms})
             return []
         at, waiting, found = self.clock.now_ms(), frozenset[str](), dict[int, Reached | None]()
         try:
@@ -299,7 +285,7 @@ class Paging:
 
     async def _note(self, record: AlertRecord, paged: Paged, seen: bytes, told: list[Page]) -> None:
         """What was told; at once are the next where nobody was reached. Who took it meanwhile has it."""
-        reached, now = any(one.taken for one in told), self.clock.now_ms()
+        reached, now = any(one.taken for one in told), self.clock.steady_ms()
         fresh = msgspec.structs.replace(
             paged, reached=paged.reached or reached, pages=(*paged.pages, *told), told=paged.told + len(told),
             due=paged.due if reached else now,

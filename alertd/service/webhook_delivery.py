@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import accumulate
 from typing import Any, Protocol
@@ -124,7 +125,7 @@ class WebhookDelivery:
         await self._queue(to, hook, standing.queued)
         busy = {lane for (name, lane), task in self._tasks.items() if name == hook.id and not task.done()}
         lanes: dict[str, list[Due]] = {}
-        for due in await to.hooks.due(hook, self._clock.now_ms(), to.at_once):
+        for due in await to.hooks.due(hook, self._clock.steady_ms(), to.at_once):
             lanes.setdefault(to.lane(due.name), []).append(due)
         for lane, found in lanes.items():
             if lane not in busy:  # else it may have been told since it was found due
@@ -148,7 +149,7 @@ class WebhookDelivery:
             waiting = [*await to.missed(hook), *waiting]
         upto = page.events[-1].number if page.events else page.first - 1
         if upto > seen:
-            await to.hooks.queue(hook, seen, upto, list(dict.fromkeys(waiting)), self._clock.now_ms())
+            await to.hooks.queue(hook, seen, upto, list(dict.fromkeys(waiting)), self._clock.steady_ms())
 
     def _waiting(self, to: Destination, hook: Hook, one: Kept) -> str | None:
         """What waits because of an event; nothing where that cannot be read: those behind it are told."""
@@ -160,6 +161,7 @@ class WebhookDelivery:
 
     async def _try(self, to: Destination, hook: Hook, standing: Standing, due: Due) -> bool:
         """Whether the webhook is off now."""
+        due = replace(due, first=due.first or self._clock.steady_ms())
         outcome = await self._attempt(to, hook, standing, due)
         is_off = await to.hooks.settle(hook, due, outcome, self._clock.now_ms())
         if is_off:
@@ -175,7 +177,7 @@ class WebhookDelivery:
         except Exception as error:  # noqa: BLE001  whatever is wrong with it, the others are told; its text may hold the URL
             name = type(error).__name__
             structlog.get_logger().warning("step failed", step="webhook", webhook=hook.id, error=name)
-            return Outcome(word="again", status=None, due=self._clock.now_ms() + FAULT_WAIT_MS)
+            return Outcome(word="again", status=None, due=self._clock.steady_ms() + FAULT_WAIT_MS)
 
 
 class ToWebhooks:
@@ -224,15 +226,16 @@ class ToWebhooks:
         event = envelope(f"evt_{secrets.token_hex(12)}", "webhook.off", now, said) if why else b""
         if due.tries == len(SPANS_S) and not why:
             return Outcome(word="never", status=status)
-        return Outcome(word="again", status=status, due=due_again(due, now, wait), off=why, event=event)
+        due_ms = due_again(due, self._clock.steady_ms(), wait)
+        return Outcome(word="again", status=status, due=due_ms, off=why, event=event)
 
 
 def due_again(due: Due, now_ms: int, wait: str) -> int:
-    """When a try that failed is made again (UNIX ms): at a moment of its span, counted from the first try, or later where the
+    """When a try that failed is made again, by the clock of `now_ms`: at a moment of its span, counted from the first try, or later where the
     receiver asks for that in seconds.
     """
     span = min(due.tries, len(SPANS_S) - 1)
-    moment = (due.first or now_ms) + int(1000 * _CHANCE.uniform(_ENDS_S[span], _ENDS_S[span + 1]))
+    moment = due.first + int(1000 * _CHANCE.uniform(_ENDS_S[span], _ENDS_S[span + 1]))
     return max(moment, now_ms + LEAST_WAIT_MS, now_ms + asked_s(wait, LONGEST_WAIT_S) * 1000)
 
 

@@ -112,7 +112,7 @@ class Webhooks:
 
     async def replay(self, org: str, hook_id: str, *, cursor: str | None = None, event: str | None = None) -> Watched:
         """Tell it again: all that follows a cursor, one event, or, without both, what was given up. Raises Problem."""
-        hook, now = await self._hook(org, hook_id), self._clock.now_ms()
+        hook, now = await self._hook(org, hook_id), self._clock.steady_ms()
         if cursor is not None:
             number = number_of(cursor)
             if number > (await self._events.page(org, number, 1)).last:

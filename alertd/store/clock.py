@@ -1,7 +1,8 @@
 """The store's time, for all that begins or ends by a moment, whatever the machine's own clock says (ops/decisions/0045).
 
 Scripts read the server's clock. What is decided outside of them, an end, a start, how long a carrier may try, who sleeps, is decided by
-the same one, or a process whose clock is fast would end what the scripts still send.
+the same one, or a process whose clock is fast would end what the scripts still send. Where it is set back, what waits goes on by a steady
+one that the store keeps for all processes, those that begin after the step among them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import structlog
 
 from alertd.background import repeated
 from alertd.clock import SystemClock
+from alertd.store import keys
 from alertd.store.connection import Connection, StoreUnavailableError
 
 #: So long, at most, it shows another time after the server's clock was set, or another server has taken over. Between two looks this
@@ -37,13 +39,14 @@ class StoreClock(SystemClock):
     async def hear(self) -> None:
         """Ask the server. Raises StoreUnavailableError."""
         asked_ms = 1000 * self.monotonic()
-        seconds, microseconds = await self._db.execute("TIME")
+        seconds, microseconds, back_ms = await self._db.run("hear", [keys.CLOCK], self._db.skew_ms)
         shown_ms = 1000 * int(seconds) + int(microseconds) / 1000
         latest_ms = shown_ms - asked_ms
-        if (back_ms := self._began_ms - latest_ms) > TOLD_MS:
-            structlog.get_logger().error("the store's clock was set back", seconds=round(back_ms / 1000, 3))
+        if (step_ms := self._began_ms - latest_ms) > TOLD_MS:
+            structlog.get_logger().error("the store's clock was set back", seconds=round(step_ms / 1000, 3))
         # It showed that at some moment between the two: what was found before stands if it fits, so that it goes without jumps.
         self._began_ms = min(max(self._began_ms, shown_ms - 1000 * self.monotonic()), latest_ms)
+        self.back_ms = int(back_ms)
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:

@@ -129,6 +129,7 @@ TABLE = (
     Kind("{m}:schema", "string", "version of what is stored", "connection", KEPT),
     Kind("{m}:key-check", "string", "tells wrong keys", "connection", KEPT),
     Kind("{m}:sandbox", "string", "1 for a store for trials", "schema", KEPT),
+    Kind("{m}:clock", "hash", "the steady clock, by which waits what is of no chain: the last time it gave, by how much that is ahead of the server's, and since when it gave it without a gap", "clock hear.lua prelude.lua", KEPT),
     Kind("{m}:counters", "hash", "last subscriber, carrier and drawn region numbers, living subscribers, changes of drawn regions, the time of an app's acknowledgement", "people limits draw.lua acks", KEPT),
     Kind("{m}:purges", "hash", "cases purged; of these, those after which the append-only file was rewritten", "cases rewrite", KEPT),
     Kind("{m}:organisations", "set", "organisations that something was written of", "organisations", KEPT),
@@ -166,6 +167,7 @@ SHARDS = 16  # of the sets of live chains and expiries: enough to spread a clust
 SUBSCRIBERS_PER_TAG = 512  # contiguous numbers share a slot, so a sorted batch touches few
 
 SCHEMA = "{m}:schema"
+CLOCK = "{m}:clock"
 COUNTERS = "{m}:counters"
 KEY_CHECK = "{m}:key-check"
 SANDBOX = "{m}:sandbox"

@@ -48,7 +48,7 @@ class Paged(msgspec.Struct, frozen=True, kw_only=True):
     """How far the people on call were told of one alert. Times are UNIX ms, 0 for never."""
 
     since: int  # when it came to wait: of an earlier time that it waited nothing counts
-    due: int  # when the next are told
+    due: int  # when the next are told, by the steady clock
     step: int = 0  # index of the step whose turn it is; as many as there are: a round is over
     rounds: int = 0  # how often all steps were gone through and somebody was reached
     reached: bool = False  # somebody was, in this round
@@ -58,7 +58,7 @@ class Paged(msgspec.Struct, frozen=True, kw_only=True):
     alone: bool = False  # nobody was on duty
     by: str = ""  # the subject of whoever has it
     taken: int = 0  # since when
-    until: int = 0  # and until when nobody is told
+    until: int = 0  # and until when nobody is told, by the steady clock
     pages: tuple[Page, ...] = ()
 
 
@@ -94,7 +94,7 @@ class Waiting:
         self._db = connection
 
     async def add(self, due: Mapping[str, int], *, rule: Rule | None = None) -> None:
-        """These versions wait, and are looked at when they are due (UNIX ms), and not when they were to be: unless that is earlier (`LT`),
+        """These versions wait, and are looked at when they are due (by the steady clock), and not when they were to be: unless that is earlier (`LT`),
         or at all (`NX`). To look early does no harm.
         """
         if due:

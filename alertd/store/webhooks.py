@@ -72,7 +72,7 @@ class Due:
 
     name: str  # number of an event; of a distributor, the alert that is to be looked at
     tries: int
-    first: int  # UNIX ms of the first try, 0 before it
+    first: int  # ms of the first try by the steady clock, 0 before it
     turn: int = 0  # in which it was queued: another once it is queued again
 
 
@@ -82,7 +82,7 @@ class Outcome:
 
     word: str  # "told", "again" or "never"
     status: int | None  # of the answer, 0 for none; None: nothing was asked
-    due: int = 0  # when to try again
+    due: int = 0  # when to try again, by the steady clock
     off: str = ""  # why the webhook is to be turned off
     event: bytes = b""  # that says so
 
@@ -92,8 +92,6 @@ _encode = msgspec.json.Encoder().encode
 LISTED: dict[type[Hook], str] = {Hook: ":hooks", DistributorHook: ":distributors"}
 #: What is kept of each, besides.
 PARTS = ("hook", "queue", "tries", "given-up")
-#: So long, at most, an alert waits for its distributor.
-LONGEST_MS = 900_000
 
 
 class HeldError(Exception):
@@ -102,8 +100,6 @@ class HeldError(Exception):
 
 class Hooks(Generic[Of]):
     """The repository of webhooks, or of distributors."""
-
-    longest_ms: int | None = None  # that anything waits; None where nobody says so
 
     def __init__(self, connection: Connection, kind: type[Of]) -> None:
         self._db = connection
@@ -171,19 +167,14 @@ class Hooks(Generic[Of]):
         )
         return waiting, given_up
 
-    async def queue(self, hook: Hook, seen: int, upto: int, names: Iterable[str], now_ms: int) -> bool:
+    async def queue(self, hook: Hook, seen: int, upto: int, names: Iterable[str], steady_ms: int) -> bool:
         """Lets what happened up to an event wait for it. False where somebody else did, or it is gone."""
         parts = parts_of(hook.org, hook.id)
-        return bool(await self._db.run("hook_queue", parts, seen, upto, now_ms, *names))
+        return bool(await self._db.run("hook_queue", parts, seen, upto, steady_ms, *names))
 
-    async def due(self, hook: Hook, now_ms: int, limit: int) -> list[Due]:
-        """What is to be told now, the longest due first; then what would wait for longer than anything does: the clock was set back."""
-        ranges = [("-inf", str(now_ms))]
-        if self.longest_ms is not None:
-            ranges.append((f"({now_ms + self.longest_ms}", "+inf"))
-        queue = _of(hook, "queue")
-        answers = await self._db.execute_many([("ZRANGEBYSCORE", queue, *each, "LIMIT", 0, limit) for each in ranges])
-        found = [raw for answer in answers for raw in answer][:limit]
+    async def due(self, hook: Hook, steady_ms: int, limit: int) -> list[Due]:
+        """What is to be told now, the longest due first."""
+        found = await self._db.execute("ZRANGEBYSCORE", _of(hook, "queue"), "-inf", steady_ms, "LIMIT", 0, limit)
         tries = await self._db.execute("HMGET", _of(hook, "tries"), *found) if found else []
         return [Due(raw.decode(), *_tries(said)) for raw, said in zip(found, tries, strict=True)]
 
@@ -193,7 +184,7 @@ class Hooks(Generic[Of]):
         names = [*parts_of(org, hook.id), keys.org_events(org), keys.org_events(org, ":marks")]
         return bool(
             await self._db.run_durably(
-                "hook_settle", names, due.name, outcome.word, now_ms, outcome.due, f"{due.tries + 1} {due.first or now_ms}",
+                "hook_settle", names, due.name, outcome.word, now_ms, outcome.due, f"{due.tries + 1} {due.first}",
                 "" if outcome.status is None else outcome.status, outcome.off, outcome.event, MOST_GIVEN_UP, due.turn,
             )
         )  # fmt: skip
@@ -205,9 +196,9 @@ class Hooks(Generic[Of]):
         pairs = flat if nested else zip(flat[::2], flat[1::2], strict=True)
         return [(int(number), int(float(at))) for number, at in pairs]
 
-    async def again(self, hook: Hook, names: Iterable[str], now_ms: int) -> None:
+    async def again(self, hook: Hook, names: Iterable[str], steady_ms: int) -> None:
         """Tells it these, as if they had never been tried."""
-        await self._db.run("hook_queue", parts_of(hook.org, hook.id), "", "", now_ms, *names)
+        await self._db.run("hook_queue", parts_of(hook.org, hook.id), "", "", steady_ms, *names)
 
     async def rewind(self, hook: Hook, number: int) -> None:
         """Tells it all that follows an event, again."""
@@ -238,8 +229,6 @@ def _of(hook: Hook, part: str) -> str:
 
 class DistributorHooks(Hooks[DistributorHook]):
     """The repository of distributors, none of which loses the way by which it is to be told what it has the end of."""
-
-    longest_ms = LONGEST_MS
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection, DistributorHook)

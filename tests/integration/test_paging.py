@@ -344,6 +344,24 @@ async def test_a_clock_that_is_set_back_keeps_no_step_waiting(night: Night):
     assert night.got() == [DESK, DEPUTY, DEPUTY, CHIEF]
 
 
+async def test_who_takes_over_after_a_clock_was_set_back_keeps_no_step_waiting(night: Night):
+    """Though that process never saw the step; and people read when the next are called as their clocks have it."""
+    await night.rota(after_min=5, hold_min=15)
+    await night.waits()
+    held = await night.waits(channels=["sms"])
+    await night.round()
+    await night.parts.duty.take(held, BEA)
+    set_back(night)
+    await night.parts.paging.close()
+    due = [call.paged.due - night.clock.now_ms() for call in await night.parts.duty.calls("default") if call.paged]
+    until = (await night.call(held)).until - night.clock.now_ms()
+    assert [round(ms / MIN) for ms in (*due, until)] == [5, 15, 15]
+    await night.round(4)
+    assert night.got() == [DESK]
+    await night.round(2)
+    assert night.got() == [DESK, DEPUTY]
+
+
 async def test_a_clock_that_is_set_back_keeps_no_other_alert_waiting(night: Night):
     """Whoever was called a moment before of one is called of the next a minute later."""
     await night.rota(after_min=60)

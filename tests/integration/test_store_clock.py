@@ -10,8 +10,9 @@ from structlog.testing import capture_logs
 
 from alertd.alerts import AlertState
 from alertd.app import Parts
+from alertd.clock import SystemClock
 from alertd.store.clock import StoreClock
-from alertd.store.connection import Connection
+from alertd.store.connection import Connection, StoreUnavailableError
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.integration.acts import BEA, counts, planned, register, send, submitted
@@ -32,10 +33,10 @@ class Server:
         self.passed_s += seconds
         self.shown_s += seconds
 
-    async def execute(self, *command: str) -> tuple[int, int]:
-        assert command == ("TIME",)
+    async def run(self, *call: object) -> tuple[int, int, int]:
+        assert call == ("hear", ["{m}:clock"], 0)
         self.passes(self.there_s)
-        shown = int(self.shown_s), round(self.shown_s % 1 * 1_000_000)
+        shown = int(self.shown_s), round(self.shown_s % 1 * 1_000_000), 0
         self.passes(self.back_s)
         return shown
 
@@ -94,6 +95,48 @@ async def test_before_it_was_heard_it_shows_nothing(store: Connection):
     """Rather than the time of the machine."""
     with pytest.raises(OverflowError):
         StoreClock(store).now_ms()
+
+
+async def heard(store: Connection) -> StoreClock:
+    """That of a process that begins now."""
+    clock = StoreClock(store)
+    await clock.hear()
+    return clock
+
+
+async def test_what_waits_goes_on_where_it_is_set_back(store: Connection):
+    """By the same clock in every process, whoever begins after the step; people read what the server's shows."""
+    clock = await heard(store)
+    before = clock.steady_ms()
+    assert clock.back_ms == 0
+    store.skew_ms -= HOUR_MS
+    await clock.hear()
+    for one in (clock, await heard(store)):
+        assert abs(one.steady_ms() - before) < 5_000
+        assert abs(one.now_ms() + HOUR_MS - before) < 5_000
+    store.skew_ms += 60_000
+    assert abs(clock.steady_ms() - before - 60_000) < 5_000
+
+
+async def test_a_clock_that_is_put_right_again_keeps_nothing_waiting(store: Connection):
+    """What waits is then by the server's clock again, as it was before the step."""
+    clock = await heard(store)
+    store.skew_ms -= HOUR_MS
+    await clock.hear()
+    store.skew_ms += HOUR_MS + 10_000
+    await clock.hear()
+    assert clock.back_ms == 0
+
+
+async def test_a_store_that_takes_no_writes_shows_its_time(store: Connection):
+    """What ends goes by it all the same."""
+    await store.execute("CONFIG", "SET", "min-replicas-to-write", 9)
+    try:
+        with pytest.raises(StoreUnavailableError):
+            await store.execute("SET", "{m}:schema", 1)
+        assert abs((await heard(store)).now_ms() - SystemClock().now_ms()) < 5_000
+    finally:
+        await store.execute("CONFIG", "SET", "min-replicas-to-write", 0)
 
 
 def at(parts: Parts, hours: float) -> str:

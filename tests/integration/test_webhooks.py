@@ -19,6 +19,7 @@ from alertd.errors import Problem
 from alertd.ids import new_id
 from alertd.service.webhook_delivery import OFF_AFTER_MS, SPANS_S, due_again
 from alertd.service.webhooks import MOST_SECRETS
+from alertd.store.clock import StoreClock
 from alertd.store.webhooks import Due
 from channels.sandbox import Sandbox
 from geofences.regions import Library
@@ -312,6 +313,25 @@ def test_a_retry_comes_at_any_moment_of_its_span():
     assert due_again(Due(1, 0, first), first + 10**9, "") == first + 10**9 + 1000
     assert due_again(Due(1, 0, first), first, "9" * 9) == first + DAY_MS
     assert due_again(Due(1, 0, first), first, "soon") <= first + 5000
+
+
+async def test_a_clock_that_is_set_back_keeps_no_event_waiting(parts: Parts, library: Library, receiver: Receiver):
+    """What was to be tried again is tried as soon, and no sooner, whatever the store's clock shows by then."""
+    clock = StoreClock(parts.db)
+    await clock.hear()
+    own = replace(parts, library=library, clock=clock)
+    receiver.answers["/hook"] = [(503, {"Retry-After": "60"}), 200]
+    await made(own, receiver, "/hook")
+    await happens(own)
+
+    async def told_after(ms: int) -> int:
+        parts.db.skew_ms += ms
+        await clock.hear()
+        await own.webhook_delivery.round()
+        await own.webhook_delivery.settled()
+        return len(receiver.got["/hook"])
+
+    assert [await told_after(ms) for ms in (0, -3_600_000, 50_000, 15_000)] == [1, 1, 1, 2]
 
 
 async def test_webhooks_are_made_and_removed_over_http(parts: Parts, client: Any, receiver: Receiver):

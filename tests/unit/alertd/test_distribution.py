@@ -117,3 +117,25 @@ def test_what_a_gateway_shows_in_the_end_is_true_or_known(acts: list[str], *, ac
         wrong = names if course.is_told else list(course.shows)
         assert not wrong or course.track.owed, f"seed {seed}: {course.track.entries}"
         assert not course.late
+
+
+def test_a_doubt_of_before_the_clock_was_set_back_puts_off_no_repetition():
+    """A Cancel is sent once more as soon as any, though what it takes back was posted at an hour that is still to come."""
+    now, back_ms = 1_000, 3_600_000
+    alert = Entry(
+        identifier="a",
+        sender="s",
+        sent=1,
+        type=MsgType.ALERT,
+        of="a",
+        expires=1,
+        maybe=True,
+        tries=1,
+        last=now + back_ms,
+    )
+    cancel = Entry(identifier="a.1", sender="s", sent=1, type=MsgType.CANCEL, of="a.1", expires=1, tries=1, first=now)
+    taken = Verdict(state=MessageState.ACCEPTED, maybe=True, answered=202)
+    track = settled(
+        Track(entries=(alert, cancel)), "a.1", taken, now, acknowledges=False, restricted=0, back_ms=back_ms
+    )
+    assert [one.due - now - back_ms for one in track.entries[2:]] == [DOUBT_MS]
