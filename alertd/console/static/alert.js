@@ -15,7 +15,7 @@ import { Follow, Withdraw } from "./follow.js";
 import { Glass, useAlone } from "./glass.js";
 import { Ground } from "./ground.js";
 import { HoldNote, Keep, useHold } from "./keep.js";
-import { Button, Field, Loading, Refused, Ribbon, Stale, counted, html, may, mayDo, retried, sentenceOf, some, useEffect, usePolled, useState, useTyped } from "./parts.js";
+import { Awaited, Button, Field, Loading, Refused, Ribbon, Stale, counted, html, may, mayDo, retried, sentenceOf, some, useEffect, usePolled, useState, useTyped } from "./parts.js";
 import { TABLES } from "./tables.js";
 import { RingWords, delayOf } from "./pieces.js";
 import { Eta, ReachRings } from "./reach.js";
@@ -36,10 +36,10 @@ async function read(id, signal) {
   return { ...body, etag };
 }
 
-/** What the target reaches, asked once of each version of an alert, or of all of them, and with each `turn`; `of` says of which it is. */
-function useReach({ alert }, of, turn = 0) {
-  const { target, kind, policy } = alert || {};
-  const load = async (signal) => (target ? { ...(await post("/v1/targets/preview", { target, kind, policy, language }, { signal })), of } : null);
+/** What the target reaches, asked once of each version of an alert, or of all of them, and with each `turn`; `alert` is the one it is of. */
+function useReach(alert, of, turn = 0) {
+  const { target, kind, policy } = alert.alert || {};
+  const load = async (signal) => (target ? { ...(await post("/v1/targets/preview", { target, kind, policy, language }, { signal })), alert } : null);
   return usePolled(load, 0, `${of} ${turn}`);
 }
 
@@ -47,6 +47,13 @@ const Changed = ({ alert, reach }) => html`<p class="changed ${alert.people === 
   ${alert.people === reach.audience.people
     ? t("nothing-changed")
     : t("people-changed", { then: counted(alert.people, "people"), now: counted(reach.audience.people, "people") })}</p>`;
+
+/** What the number that is typed before it is approved lacks, which is told at the button. */
+function lackOf(typing, people, typed) {
+  const told = digits(typed).replace(/\D/g, "");
+  if (!typing || told === String(people)) return "";
+  return told ? "lacks-number" : "lacks";
+}
 
 /** `unseen`: it is another one than was read, and is not approved before that has been read as well. Of another audience `onMoved` hears. */
 function Decide({ alert, reach, me, unseen, onDecided, onMoved }) {
@@ -78,21 +85,23 @@ function Decide({ alert, reach, me, unseen, onDecided, onMoved }) {
   if (isAnothers(alert, me) && !alone) return html`<p class="note">${t("yours")}</p>`;
   if (!mayDo(me, "alert.approve")) return html`<p class="note">${t("approver-decides")}</p>`;
   const seen = { ...(typeof people === "number" ? { people } : {}), ...(named.length ? { plates: Object.values(plates) } : {}) };
-  const unready = unseen || (typing && digits(typed).replace(/\D/g, "") !== String(people)) || named.some((_, i) => !(plates[i] || "").trim());
+  const lack = unseen ? "lacks-seen" : lackOf(typing, people, typed) || (named.some((_, i) => !(plates[i] || "").trim()) ? "lacks" : "");
+  const decides = Boolean(asked) === alone;  // and gives it neither back nor away
   return html`<div class="decide of-${alert.status}">
     ${alone ? html`<p class="note">${t("yours")} ${t("break-glass-says")}</p>` : null}
     ${typing ? html`<${Field} label=${t("approve-sure", { n: people })} value=${typed} onChange=${type} inputmode="numeric" />` : null}
     ${named.map((_, i) => html`<${Field} label=${t("plate-again", { n: i + 1 })} value=${plates[i] || ""} onChange=${(text) => typePlates({ ...plates, [i]: text })} dir="ltr" autocomplete="off" />`)}
     <${Refused} error=${error} />
     ${asked ? html`<${Field} label=${t("reason")} value=${reason} onChange=${explain} wide autofocus hint=${reason.trim() ? "" : t("lacks")} />` : null}
+    ${decides && lack ? html`<p class="hint" role="status">${t(lack)}</p>` : null}<${Awaited} busy=${Boolean(busy)} />
     <div class="actions">
       ${asked
         ? html`<${Button} onClick=${() => askFor("")}>${t("back")}<//>
-            <${Button} kind="primary" disabled=${!reason.trim() || (alone && unready)} busy=${busy === asked} onClick=${() => act(asked, alone ? { ...seen, reason } : { reason })}>${t(asked)}<//>`
+            <${Button} kind="primary" disabled=${!reason.trim() || (alone && lack)} busy=${busy === asked} onClick=${() => act(asked, alone ? { ...seen, reason } : { reason })}>${t(asked)}<//>`
         : alone ? html`<${Button} kind="danger" onClick=${() => askFor("break-glass")}>${t("break-glass")}<//>`
         : html`<${Button} onClick=${() => askFor("return")}>${t("return")}<//>
             <${Button} onClick=${() => askFor("reject")}>${t("reject")}<//>
-            <${Button} kind=${`send send-${alert.status}`} disabled=${unready}
+            <${Button} kind=${`send send-${alert.status}`} disabled=${Boolean(lack)}
               busy=${busy === "approve"} onClick=${() => act("approve", seen)}>${t("approve")}<//>`}
     </div>
   </div>`;
@@ -104,10 +113,12 @@ const Reach = ({ reach, target }) => html`<ul class="reach-channels">
       <${Eta} eta=${reach.eta[name]} delay=${delayOf(target)} /></li>`)}
 </ul>`;
 
-function Approval({ alert, me, unseen, onDecided }) {
+/** Of a new version what was read stays until that is counted, and with it what a press came to: nobody is left without an answer. */
+function Approval({ alert: newest, me, unseen, onDecided }) {
   const [turn, countAgain] = useState(0);
-  const { data: reach, error } = useReach(alert, alert.rev, turn);
-  if (!reach || reach.of !== alert.rev) return error ? html`<${Refused} error=${error} />` : html`<p class="muted">${t("counting")}</p>`;
+  const { data: reach, error } = useReach(newest, newest.rev, turn);
+  if (!reach) return error ? html`<${Refused} error=${error} />` : html`<p class="muted">${t("counting")}</p>`;
+  const { alert } = reach;
   return html`<section class="approval of-${alert.status}">
     <div class="approval-words">
       <h2>${t("what-happens")}</h2>
@@ -128,6 +139,7 @@ function Approval({ alert, me, unseen, onDecided }) {
   <${Verified} alert=${alert} />
   <${Untranslated} document=${alert.alert} />
   <${Texts} alert=${alert} />
+  ${alert.rev === newest.rev ? null : error ? html`<${Refused} error=${error} />` : html`<p class="muted" role="status">${t("counting")}</p>`}
   <${Decide} alert=${alert} reach=${reach} me=${me} unseen=${unseen} onDecided=${onDecided} onMoved=${() => countAgain(turn + 1)} />`;
 }
 

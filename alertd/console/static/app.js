@@ -4,6 +4,7 @@ import { get, session } from "./api.js";
 import { AllScreen, NowScreen } from "./now.js";
 import { draftsLeft, forget } from "./draft.js";
 import { Button, Icon, Refused, Stale, Sure, html, may, mayDo, render, useEffect, useErrorBoundary, usePolled, useState } from "./parts.js";
+import { holdPresses } from "./press.js";
 import { cameBack } from "./provider.js";
 import { CameBack, Enrol, Languages, Mark, Prove, ProveElsewhere, SignIn } from "./sign-in.js";
 import { Screen, fetchAhead, isScreen, wantsReload } from "./screens.js";
@@ -12,6 +13,7 @@ import { direction, language, t } from "./words.js";
 
 document.documentElement.lang = language;
 document.documentElement.dir = direction;
+holdPresses();
 
 function useRoute() {
   const [route, go] = useState(location.hash.slice(2));
@@ -89,8 +91,10 @@ function App() {
   const [proof, require] = useState(null);
   const [returned, settle] = useState(Boolean(cameBack));
   useEffect(() => {
-    session.onLost = () => { if (session.open) { session.lost(); lose(true); setMe(null); require(null); } };
-    session.onProof = () => new Promise((answer) => require({ answer }));
+    const drop = (asked) => { if (asked) asked.answer(false); return null; };
+    session.onLost = () => { if (session.open) { session.lost(); lose(true); setMe(null); require(drop); } };
+    let asking = null;  // two that are asked for at once are one: each of them has its answer
+    session.onProof = () => { asking ||= new Promise((answer) => require({ answer })).finally(() => { asking = null; }); return asking; };
   }, []);
   const enter = (who) => { session.claim(who); lose(false); setMe(who); };
   const { data, error } = usePolled(async (signal) => (session.open ? get("/v1/me", { signal }) : null), 0);

@@ -82,11 +82,10 @@ export const Token = ({ made, onDone }) => html`<section class="sheet token" rol
 
 function KeyLine({ one, me, onGone }) {
   const [sure, ask_] = useState(false);
-  const [error, fail] = useState(null);
-  const revoke = () => ask("DELETE", `/v1/keys/${one.key}`).then(onGone, fail);
+  const { busy, error, run } = useAct(async () => { await ask("DELETE", `/v1/keys/${one.key}`); onGone(); });
   return html`<li class="line key-line"><div><span class="line-title">${one.subject}</span>${one.key === me.key ? html` <span class="count">${t("key-this")}</span>` : null}
       <p class="about"><code>${one.key}</code> · ${list(one.scopes.map((scope) => t(`may-${scope}`)))}${one.test ? ` · ${t("key-tests")}` : ""}</p><${Refused} error=${error} /></div>
-    ${sure ? html`<div class="actions"><${Button} onClick=${() => ask_(false)}>${t("back")}<//><${Button} kind="danger" onClick=${revoke}>${t("key-revoke-sure")}<//></div>`
+    ${sure ? html`<div class="actions"><${Button} onClick=${() => ask_(false)}>${t("back")}<//><${Button} kind="danger" busy=${busy} onClick=${() => run()}>${t("key-revoke-sure")}<//></div>`
       : html`<${Button} kind="quiet" onClick=${() => ask_(true)} aria-label=${`${t("key-revoke")}: ${one.subject}, ${one.key}`}>${t("key-revoke")}<//>`}</li>`;
 }
 

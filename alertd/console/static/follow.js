@@ -5,7 +5,7 @@ import { hasForm, iso, local } from "./draft.js";
 import { Messages } from "./messages.js";
 import { isAnothers } from "./now.js";
 import { Order } from "./order.js";
-import { Button, Field, Refused, html, mayDo, useState, useTyped } from "./parts.js";
+import { Awaited, Button, Field, Refused, html, mayDo, useAct, useState, useTyped } from "./parts.js";
 import { TABLES } from "./tables.js";
 import { t } from "./words.js";
 
@@ -61,11 +61,10 @@ export function Withdraw({ alert, onDone }) {
 
 /** One alert waits, or goes on: at once, because nothing of it is lost by either. */
 function Wait({ alert, onDone }) {
-  const [error, fail] = useState(null);
-  const order = (what) => post(`/v1/alerts/${alert.id}/${what}`, undefined, { once: onceOnly() }).then(() => { fail(null); onDone(); }, fail);
+  const { busy, error, run } = useAct(async (signal, what) => { await post(`/v1/alerts/${alert.id}/${what}`, undefined, { once: onceOnly() }); onDone(); });
   return html`${alert.paused
-    ? html`<${Button} kind="primary" onClick=${() => order("resume")}>${t("go-on")}<//>`
-    : html`<${Button} onClick=${() => order("pause")}>${t("pause")}<//>`}<${Refused} error=${error} />`;
+    ? html`<${Button} kind="primary" busy=${busy} onClick=${() => run("resume")}>${t("go-on")}<//>`
+    : html`<${Button} busy=${busy} onClick=${() => run("pause")}>${t("pause")}<//>`}<${Refused} error=${error} /><${Awaited} busy=${busy} />`;
 }
 
 /** By so much an end is put off, unless somebody says another time. */

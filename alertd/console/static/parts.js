@@ -47,8 +47,8 @@ export const StatusMark = ({ status, long }) => html`
 /** Over all of a screen: it is not meant. */
 export const Ribbon = ({ status }) => html`<p class="ribbon of-${status}"><strong>${t(status)}</strong> ${t(`${status}-says`)}</p>`;
 
-export const Button = ({ kind = "plain", icon, busy, children, ...rest }) => html`
-  <button type="button" class="button ${kind}" aria-busy=${busy ? "true" : null} disabled=${busy} ...${rest}>
+export const Button = ({ kind = "plain", icon, busy, disabled, children, ...rest }) => html`
+  <button type="button" class="button ${kind}" aria-busy=${busy ? "true" : null} disabled=${busy || disabled} ...${rest}>
     ${icon ? html`<${Icon} name=${icon} />` : null}<span>${children}</span>
   </button>`;
 
@@ -129,6 +129,19 @@ export function Refused({ error, go }) {
       ${nextOf(told) ? html`<p class="next-step">${nextOf(told)}</p>` : null}
     </div>
   </div>`;
+}
+
+/** By then whoever pressed has an answer, or is told that there is none yet. */
+const ANSWER_MS = 4000;
+
+/** Of a press that is `busy` for long: that it was taken, and goes on. */
+export function Awaited({ busy }) {
+  const [late, tell] = useState(false);
+  useEffect(() => {
+    const timer = busy && setTimeout(() => tell(true), ANSWER_MS);
+    return () => { clearTimeout(timer); tell(false); };
+  }, [busy]);
+  return busy && late ? html`<p class="note" role="status">${t("answer-late")}</p>` : null;
 }
 
 export const Loading = () => html`<p class="muted loading">${t("loading")}</p>`;

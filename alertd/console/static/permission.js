@@ -3,7 +3,7 @@
 import { ask, get, onceOf, onceOnly } from "./api.js";
 import { Ground } from "./ground.js";
 import { Shown } from "./messages.js";
-import { Button, Field, Loading, Refused, Ribbon, Stale, StatusMark, counted, html, mayDo, usePolled, useState, useTyped } from "./parts.js";
+import { Awaited, Button, Field, Loading, Refused, Ribbon, Stale, StatusMark, counted, html, mayDo, usePolled, useState, useTyped } from "./parts.js";
 import { digits, language, moment, number, t } from "./words.js";
 
 const AGAIN_MS = 10_000;
@@ -23,6 +23,7 @@ function Answer({ request, me, onDone }) {
   const open = OPEN[request.permission.state] || [];
   const people = request.people_now;
   const typing = typeof people === "number" && people >= TYPED_FROM;
+  const isTyped = digits(typed).replace(/\D/g, "") === String(people);
   if (!open.length) return null;
   if (!mayDo(me, "permission.grant")) return html`<p class="note">${t("approver-decides")}</p>`;
   const act = async (what, body) => {
@@ -40,12 +41,13 @@ function Answer({ request, me, onDone }) {
   return html`<div class="decide of-${request.status}">
     ${typing ? html`<${Field} label=${t("approve-sure", { n: people })} value=${typed} onChange=${type} inputmode="numeric" />` : null}
     <${Refused} error=${error} />
-    ${refusing ? html`<${Field} label=${t("permission-why")} value=${reason} onChange=${explain} wide autofocus />` : null}
+    ${refusing ? html`<${Field} label=${t("permission-why")} value=${reason} onChange=${explain} wide autofocus hint=${reason.trim() ? "" : t("lacks")} />` : null}
+    ${!refusing && typing && !isTyped ? html`<p class="hint" role="status">${t(typed ? "lacks-number" : "lacks")}</p>` : null}<${Awaited} busy=${Boolean(busy)} />
     <div class="actions">${refusing
       ? html`<${Button} onClick=${() => turn(false)}>${t("back")}<//>
           <${Button} kind="primary" disabled=${!reason.trim()} busy=${busy === "refuse"} onClick=${() => act("refuse", { reason })}>${t("permission-refuse")}<//>`
       : html`${open.includes("refuse") ? html`<${Button} onClick=${() => turn(true)}>${t("permission-refuse")}<//>` : null}
-          <${Button} kind=${`send send-${request.status}`} disabled=${typing && digits(typed).replace(/\D/g, "") !== String(people)} busy=${busy === "grant"} onClick=${() => act("grant", seen)}>${t("permission-grant")}<//>`}
+          <${Button} kind=${`send send-${request.status}`} disabled=${typing && !isTyped} busy=${busy === "grant"} onClick=${() => act("grant", seen)}>${t("permission-grant")}<//>`}
     </div>
   </div>`;
 }

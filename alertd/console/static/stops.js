@@ -1,7 +1,7 @@
 // The big stop: one person halts everything of the organisation, two let it go on.
 
 import { get, onceOnly, post } from "./api.js";
-import { Button, Field, Icon, Refused, html, usePolled, useState } from "./parts.js";
+import { Awaited, Button, Field, Icon, Refused, html, useAct, usePolled, useState } from "./parts.js";
 import { moment, t } from "./words.js";
 
 /** How long a stop may go unseen on a screen. */
@@ -19,16 +19,15 @@ export const allStopped = (stops) => stops.some((stop) => !stop.scope.startsWith
 
 /** One stop, and the way out of it: the first person asks, a second lifts it. */
 function Active({ stop, me, onDone }) {
-  const [error, fail] = useState(null);
   const [once] = useState(onceOnly);
   const what = stop.scope.split(":")[0] === "service" ? "service" : "organisation";
   const asked = stop.resume_asked_by;
-  const resume = () => post("/v1/resume", { what }, { once }).then(() => { fail(null); onDone(); }, fail);
+  const { busy, error, run } = useAct(async () => { await post("/v1/resume", { what }, { once }); onDone(); });
   return html`<section class="stopped" role="alert"><${Icon} name="warn" />
     <div><h2>${t(`stopped-${what}`)}</h2>
       <p>${stop.reason} · ${t("by", { who: stop.by })} · ${moment(stop.at)}</p>
-      ${asked ? html`<p class="small">${t("resume-asked", { who: asked })}</p>` : null}<${Refused} error=${error} /></div>
-    ${asked === me.subject ? null : html`<${Button} onClick=${resume}>${t(asked ? "resume-lift" : "resume-ask")}<//>`}
+      ${asked ? html`<p class="small">${t("resume-asked", { who: asked })}</p>` : null}<${Refused} error=${error} /><${Awaited} busy=${busy} /></div>
+    ${asked === me.subject ? null : html`<${Button} busy=${busy} onClick=${() => run()}>${t(asked ? "resume-lift" : "resume-ask")}<//>`}
   </section>`;
 }
 
@@ -40,22 +39,19 @@ export const Stops = ({ stops, me, onDone }) => (stops.length ? html`<div class=
 export function StopAll({ stops, onDone }) {
   const [asked, askFor] = useState(false);
   const [reason, explain] = useState("");
-  const [error, fail] = useState(null);
   const [once, renew] = useState(onceOnly);
+  const { busy, error, run } = useAct(async () => {
+    await post("/v1/stop", { reason }, { once });
+    askFor(false);
+    renew(onceOnly());
+    onDone();
+  });
   if (allStopped(stops)) return null;
-  const stop = async (event) => {
-    event.preventDefault();
-    try {
-      await post("/v1/stop", { reason }, { once });
-      askFor(false);
-      renew(onceOnly());
-      onDone();
-    } catch (problem) { fail(problem); }
-  };
+  const stop = (event) => { event.preventDefault(); run(); };
   if (!asked) return html`<${Button} kind="danger stop-all" icon="stop" onClick=${() => askFor(true)}>${t("stop-all")}<//>`;
   return html`<form class="stop" onSubmit=${stop}><p><strong>${t("stop-all")}.</strong> ${t("stop-all-sure")}</p>
     <${Field} label=${t("reason")} value=${reason} onChange=${explain} wide autofocus required />
-    <${Refused} error=${error} />
+    ${reason.trim() ? null : html`<p class="hint">${t("lacks")}</p>`}<${Refused} error=${error} /><${Awaited} busy=${busy} />
     <div class="actions"><${Button} onClick=${() => askFor(false)}>${t("back")}<//>
-      <button class="button danger" disabled=${!reason.trim()}><span>${t("stop-all")}</span></button></div></form>`;
+      <button class="button danger" aria-busy=${busy ? "true" : null} disabled=${busy || !reason.trim()}><span>${t("stop-all")}</span></button></div></form>`;
 }

@@ -1,0 +1,259 @@
+"""A press on the console acts, or the screen says why not: whatever comes while the finger is down."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, Locator, Page, Route, expect
+
+from tests.acceptance.conftest import Served
+from tests.browser.desks import desk
+
+pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
+
+SEVILLA = "41091"
+#: Each push message is answered late: an alert to everybody is under way for several times as long.
+SLOWLY = {"rules": [{"prefix": "", "do": "slow", "delay_s": 10}]}
+NARROW: dict[str, Any] = {"viewport": {"width": 360, "height": 740}}
+#: Nothing is scrolled, so a browser keeps nothing where it is.
+TALL: dict[str, Any] = {"viewport": {"width": 900, "height": 1600}}
+PREVIEW = "**/v1/messages/preview*"
+#: Until all that a screen has by now is drawn.
+DRAWN = "() => new Promise(done => setTimeout(() => requestAnimationFrame(() => requestAnimationFrame(done))))"
+
+
+def submitted(served: Served, alert: dict[str, Any], ana: str) -> str:
+    """An alert to one town that waits for its second person."""
+    status, taken = served.call("POST", "/v1/alerts", {**alert, "target": {"regions": [SEVILLA]}}, ana)
+    assert status == 202, taken
+    return str(taken["id"])
+
+
+def state(served: Served, alert_id: str) -> str:
+    return str(served.call("GET", f"/v1/alerts/{alert_id}")[1]["state"])
+
+
+def changed(served: Served, alert_id: str, ana: str, bea: str) -> None:
+    """Given back, mended and submitted again, while somebody has it before their eyes."""
+    path = f"/v1/alerts/{alert_id}"
+    assert served.call("POST", f"{path}/return", {"reason": "The level is another"}, bea)[0] == 200
+    assert served.call("PATCH", path, {"level": "appeal"}, ana)[0] == 200
+    assert served.call("POST", f"{path}/submit", {}, ana)[0] == 200
+
+
+@asynccontextmanager
+async def late(page: Page, url: str) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """What is answered late: called, the answer of this comes, and with it what the screen makes of it."""
+    comes = asyncio.Event()
+
+    async def wait(route: Route) -> None:
+        await comes.wait()
+        await route.continue_()
+
+    async def come() -> None:
+        async with page.expect_response(url) as answer:
+            comes.set()
+        await (await answer.value).finished()
+        await page.evaluate(DRAWN)
+
+    await page.route(url, wait)
+    yield come
+    comes.set()
+    await page.unroute(url, wait)
+
+
+@asynccontextmanager
+async def pressed(button: Locator) -> AsyncIterator[None]:
+    """A hand's press of it: what is done meanwhile comes while the finger is down."""
+    await button.hover()
+    await button.page.mouse.down()
+    yield
+    await button.page.mouse.up()
+
+
+async def test_a_press_is_not_lost_where_what_is_above_it_comes_meanwhile(
+    served: Served, browser: Browser, ana: str, bea: str, alert: dict[str, Any]
+):
+    """The messages that people will read come between the beginning and the end of the press, and are several screens high: it is a press
+    of what was there, and sends.
+    """
+    alert_id = submitted(served, alert, ana)
+    async with desk(browser, served.url, **NARROW) as window:
+        await window.sign_in(bea)
+        async with late(window.page, PREVIEW) as come:
+            await window.page.goto(f"{window.url}/console#/alerts/{alert_id}")
+            async with pressed(window.page.get_by_role("button", name="Approve and send")):
+                await come()
+        await expect(window.page.locator(".told")).to_be_visible()
+    assert state(served, alert_id) != "pending"
+
+
+async def test_a_press_that_slides_off_does_nothing_and_the_screen_goes_on(
+    served: Served, browser: Browser, ana: str, bea: str, alert: dict[str, Any]
+):
+    """Whoever thinks better of it, and lets go beside the button, has pressed nothing; what came meanwhile is drawn then."""
+    alert_id = submitted(served, alert, ana)
+    async with desk(browser, served.url, **NARROW) as window:
+        await window.sign_in(bea)
+        async with late(window.page, PREVIEW) as come:
+            await window.page.goto(f"{window.url}/console#/alerts/{alert_id}")
+            async with pressed(window.page.get_by_role("button", name="Approve and send")):
+                await come()
+                await expect(window.page.locator(".phone")).to_have_count(0)
+                await window.page.mouse.move(1, 1)
+        await expect(window.page.locator(".phone").first).to_be_visible()
+    assert state(served, alert_id) == "pending"
+
+
+@pytest.mark.parametrize("name", ["Return to the author", "Reject"])
+async def test_a_press_against_an_alert_is_not_lost_where_what_is_above_it_comes_meanwhile(
+    served: Served, browser: Browser, ana: str, bea: str, alert: dict[str, Any], name: str
+):
+    """It asks why, as it does at any other time."""
+    alert_id = submitted(served, alert, ana)
+    async with desk(browser, served.url, **NARROW) as window:
+        await window.sign_in(bea)
+        async with late(window.page, PREVIEW) as come:
+            await window.page.goto(f"{window.url}/console#/alerts/{alert_id}")
+            async with pressed(window.page.get_by_role("button", name=name)):
+                await come()
+        await window.fill("Why", "The place is wrong")
+        await window.press(name)
+        await expect(window.page.locator(".decide")).to_have_count(0)
+    assert state(served, alert_id) in {"returned", "rejected"}
+
+
+@pytest.mark.parametrize(
+    ("name", "shows"), [("Stand down", ".order"), ("Cancel the alert", ".order"), ("Let it wait", ".note")]
+)
+async def test_a_press_that_ends_an_alert_is_not_lost_where_a_note_comes_above_it(
+    served: Served, browser: Browser, bea: str, alert: dict[str, Any], name: str, shows: str
+):
+    """Somebody puts a legal hold on its case, which everybody is told above all else: the button was pressed before."""
+    served.control("push", SLOWLY)
+    alert_id = served.approved(alert)
+    assert served.call("POST", f"/v1/alerts/{alert_id}/hold", {"reason": "Court no. 3"}, bea)[0] == 200
+    async with desk(browser, served.url, **TALL) as window:
+        await window.sign_in(bea)
+        async with late(window.page, f"**/v1/alerts/{alert_id}/hold") as come:
+            await window.page.goto(f"{window.url}/console#/alerts/{alert_id}")
+            async with pressed(window.page.get_by_role("button", name=name)):
+                await come()
+        await expect(window.page.locator(shows).first).to_be_visible()
+        await expect(window.page.locator(".hold-note")).to_be_visible()
+    served.control("push", {"rules": []})
+    assert served.call("POST", f"/v1/alerts/{alert_id}/cancel", {"reason": "a drill"}, bea)[0] == 200
+
+
+async def test_a_press_on_an_alert_that_waits_opens_that_one_where_another_comes_above_it(
+    served: Served, browser: Browser, ana: str, bea: str, alert: dict[str, Any]
+):
+    """The newest comes first on Now, and pushes the others down."""
+    alert_id = submitted(served, alert, ana)
+    async with desk(browser, served.url, **NARROW) as window:
+        await window.sign_in(bea)
+        review = window.page.locator(f"a[href='#/alerts/{alert_id}']", has_text="Review")
+        async with pressed(review):
+            another = submitted(served, {**alert, "external_id": f"{alert['external_id']}-2"}, ana)
+            async with window.page.expect_response(f"**/v1/alerts/{another}"):
+                pass
+            async with window.page.expect_request("**/v1/alerts?state=pending*"):  # that they were drawn, or are to be
+                pass
+            await window.page.evaluate(DRAWN)
+        await expect(window.page).to_have_url(f"{window.url}/console#/alerts/{alert_id}")
+        for one in (alert_id, another):
+            assert served.call("POST", f"/v1/alerts/{one}/reject", {"reason": "a drill"}, bea)[0] == 200
+
+
+async def test_a_press_that_is_refused_says_so_until_another(
+    served: Served, browser: Browser, ana: str, bea: str, alert: dict[str, Any]
+):
+    """Somebody changed the alert before the press: the refusal stays beside the button although the new version comes at once, and what
+    holds the button back is said beside it, too.
+    """
+    alert_id = submitted(served, alert, ana)
+    async with desk(browser, served.url, 412) as window:
+        await window.sign_in(bea)
+        await window.page.goto(f"{window.url}/console#/alerts/{alert_id}")
+        await window.page.locator(".phone").first.wait_for()
+        async with late(window.page, f"**/v1/alerts/{alert_id}") as come:
+            changed(served, alert_id, ana, bea)
+            await window.press("Approve and send")
+            refused = window.page.locator(".decide .refused")
+            await expect(refused).to_be_visible()
+            async with window.page.expect_response("**/v1/targets/preview"):
+                await come()
+        await window.page.evaluate(DRAWN)
+        await expect(window.page.locator(".since")).to_be_visible()
+        await expect(refused).to_be_visible()
+        send = window.page.get_by_role("button", name="Approve and send")
+        await expect(send).to_be_disabled()
+        await expect(window.page.locator(".decide .hint")).to_contain_text("say above that you have seen it")
+        await window.press("I have seen it")
+        await send.click()
+        await expect(window.page.locator(".told")).to_be_visible()
+
+
+async def test_a_press_that_nobody_answers_says_that_it_is_waited_for(
+    served: Served, browser: Browser, ana: str, bea: str, alert: dict[str, Any]
+):
+    """A line may carry a press and no answer for minutes: whoever pressed is told that it was taken. So it is of each that decides."""
+    served.control("push", SLOWLY)
+    alert_id = submitted(served, alert, ana)
+    async with desk(browser, served.url) as window:
+        await window.sign_in(bea)
+        await window.page.goto(f"{window.url}/console#/alerts/{alert_id}")
+        waited_for = window.page.get_by_text("alertd has not answered yet.")
+        async with late(window.page, "**/approve") as come:
+            await window.press("Approve and send")
+            await expect(waited_for).to_be_visible()
+            await come()
+        await expect(window.page.locator(".told")).to_be_visible()
+        async with late(window.page, "**/pause") as come:
+            await window.press("Let it wait")
+            await expect(waited_for).to_be_visible()
+            await come()
+        served.control("push", {"rules": []})
+        await expect(window.page.get_by_role("button", name="Let it go on")).to_be_visible()
+        async with late(window.page, "**/stand-down") as come:
+            await window.press("Stand down")
+            await window.fill("Why (stays inside)", "Found, well")
+            await window.page.locator(".order").get_by_role("button", name="Stand down").click()
+            await expect(waited_for).to_be_visible()
+            await come()
+        await expect(window.page.locator(".alert-head .state")).to_have_text("Stood down")
+        await expect(waited_for).to_have_count(0)
+
+
+async def test_a_press_that_asks_who_it_is_has_its_answer_beside_another_that_does(
+    served: Served, browser: Browser, ana: str, bea: str, alert: dict[str, Any]
+):
+    """Two presses may be asked at once who gives them. Whoever goes back from that has refused both, and both say so."""
+    alert_id = submitted(served, alert, ana)
+    comes = asyncio.Event()
+
+    async def ask(route: Route) -> None:
+        await comes.wait()
+        await route.fulfill(status=403, json={"title": "Show again that it is you", "step_up": True})
+
+    async with desk(browser, served.url, 403) as window:
+        await window.sign_in(bea)
+        await window.page.goto(f"{window.url}/console#/alerts/{alert_id}")
+        await window.page.get_by_role("button", name="Approve and send").wait_for()
+        for path in ("**/v1/stop", "**/approve"):
+            await window.page.route(
+                path, lambda route: ask(route) if route.request.method == "POST" else route.continue_()
+            )
+        await window.press("Stop all sending")
+        await window.fill("Why", "a drill")
+        await window.page.locator(".head .stop").get_by_role("button", name="Stop all sending").click()
+        await window.press("Approve and send")
+        comes.set()
+        await window.page.locator(".prove").get_by_role("button", name="Back").click()
+        await expect(window.page.locator(".head .stop .refused")).to_be_visible()
+        await expect(window.page.locator(".decide .refused")).to_be_visible()
+    assert state(served, alert_id) == "pending"
