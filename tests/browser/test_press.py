@@ -257,3 +257,25 @@ async def test_a_press_that_asks_who_it_is_has_its_answer_beside_another_that_do
         await expect(window.page.locator(".head .stop .refused")).to_be_visible()
         await expect(window.page.locator(".decide .refused")).to_be_visible()
     assert state(served, alert_id) == "pending"
+
+
+async def test_a_press_of_a_finger_is_not_lost_where_what_is_above_it_comes_meanwhile(
+    served: Served, browser: Browser, ana: str, bea: str, alert: dict[str, Any]
+):
+    """On a phone the click comes after the finger is off."""
+    alert_id = submitted(served, alert, ana)
+    async with desk(browser, served.url, **NARROW, has_touch=True) as window:
+        await window.sign_in(bea)
+        finger = await window.page.context.new_cdp_session(window.page)
+        async with late(window.page, PREVIEW) as come:
+            await window.page.goto(f"{window.url}/console#/alerts/{alert_id}")
+            button = window.page.get_by_role("button", name="Approve and send")
+            await button.scroll_into_view_if_needed()
+            box = await button.bounding_box()
+            assert box is not None
+            at = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+            await finger.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [at]})
+            await come()
+            await finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        await expect(window.page.locator(".told")).to_be_visible()
+    assert state(served, alert_id) != "pending"
