@@ -176,3 +176,28 @@ async def test_a_live_stream_that_breaks_is_taken_up_again(
         line.mend()
         await all_told(window)
         await expect(window.page.locator(".banner")).to_have_count(0)
+
+
+async def test_a_line_that_goes_dead_is_said_to_be_down(
+    served: Served, browser: Browser, ana: str, alert: dict[str, Any]
+):
+    """Nobody tells a browser that its machine went off the net: where nothing is heard of alertd for long, neither an answer nor that it is
+    there, the screen says that it may be old, and goes on when the line is there again.
+    """
+    async with wire(served.url) as line, desk(browser, line.url) as window:
+        await window.page.clock.install()
+        await window.sign_in(ana)
+        served.control("push", SLOWLY)
+        alert_id = served.approved(alert)
+        for screen, seconds in (("", 30), (f"#/alerts/{alert_id}", 50)):
+            await window.page.goto(f"{line.url}/console{screen}")
+            await window.page.locator(".channel, .now .health").first.wait_for()
+            line.die()
+            await window.page.clock.fast_forward(1000 * seconds)
+            await window.page.clock.fast_forward(1000 * seconds)
+            await expect(window.page.locator(".banner")).to_contain_text("No connection to alertd.")
+            line.mend()
+            await window.page.clock.fast_forward(1000 * seconds)
+            await expect(window.page.locator(".banner")).to_have_count(0)
+        served.control("push", {"rules": []})
+        await all_told(window)

@@ -1,4 +1,4 @@
-"""The wire between a browser and alertd, which a test can cut."""
+"""The wire between a browser and alertd, which a test can cut, or let go dead."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 
 
 class Wire:
-    """Carries bytes both ways until it is cut; then every connection is broken off, and none is taken until it is mended."""
+    """Carries bytes both ways until it is cut; then every connection is broken off, and none is taken until it is mended. One that is dead
+    carries nothing, and tells nobody.
+    """
 
     def __init__(self, url: str) -> None:
         there = urlsplit(url)
@@ -17,6 +19,8 @@ class Wire:
         self._there = (there.hostname, there.port)
         self._open: set[asyncio.StreamWriter] = set()
         self._cut = False
+        self._alive = asyncio.Event()
+        self._alive.set()
         self.url = ""
 
     async def start(self) -> asyncio.Server:
@@ -32,8 +36,12 @@ class Wire:
             writer.transport.abort()
         return len(broken)
 
+    def die(self) -> None:
+        self._alive.clear()
+
     def mend(self) -> None:
         self._cut = False
+        self._alive.set()
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._cut:
@@ -42,22 +50,22 @@ class Wire:
         far_reader, far_writer = await asyncio.open_connection(*self._there)
         self._open |= {writer, far_writer}
         try:
-            await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
+            await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
         finally:
             self._open -= {writer, far_writer}
             writer.close()
             far_writer.close()
 
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while piece := await reader.read(65536):
-            writer.write(piece)
-            await writer.drain()
-    except ConnectionError:
-        pass  # it was cut: the other way ends as well
-    finally:
-        writer.transport.abort() if reader.exception() else writer.close()
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while piece := await reader.read(65536):
+                await self._alive.wait()
+                writer.write(piece)
+                await writer.drain()
+        except ConnectionError:
+            pass  # it was cut: the other way ends as well
+        finally:
+            writer.transport.abort() if reader.exception() else writer.close()
 
 
 @asynccontextmanager

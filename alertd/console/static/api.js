@@ -72,6 +72,24 @@ export function onceOnly() {
 /** Of what the line answers: a refusal to go on is kept apart from a line that is down. */
 const heard = (answer) => answer.catch((error) => { throw error.name === "AbortError" ? error : new Offline(error.message); });
 
+/** Who has no answer by then has none: what is shown is old, and the screen says so. The longest search takes less. */
+const READ_MS = 20_000;
+/** Of a stream in which nothing happens alertd says three times in that time that it is there. */
+const SILENT_MS = 45_000;
+
+/** A line that is down where nothing comes over it for so long: a machine that went off the net is told so by nobody. `signal` gives it up. */
+function patience(ms, signal) {
+  const stop = new AbortController();
+  let timer;
+  const done = () => clearTimeout(timer);
+  const heardOf = () => { done(); timer = setTimeout(() => stop.abort(new Offline("nothing came")), ms); };
+  const giveUp = () => stop.abort(signal.reason);
+  if (signal && signal.aborted) giveUp();
+  else if (signal) signal.addEventListener("abort", giveUp);
+  heardOf();
+  return { signal: stop.signal, heardOf, done };
+}
+
 /** A name for a POST of this body, the same whenever it is sent again, after a lost answer or a reload: `of` tells alike ones apart. */
 export function onceOf(of, body) {
   const text = JSON.stringify(body);
@@ -112,11 +130,14 @@ async function answered(call) {
   return response;
 }
 
-/** The answer's body and ETag. Throws Problem, or Offline. */
+/** The answer's body and ETag. What decides is waited for as long as it takes. Throws Problem, or Offline. */
 export async function ask(method, path, options = {}) {
-  const response = await answered(() => request(method, path, options));
-  const told = response.status === 204 ? null : await heard(response.json());
-  return { body: told, etag: response.headers.get("ETag") };
+  const line = method === "GET" ? patience(READ_MS, options.signal) : null;
+  try {
+    const response = await answered(() => request(method, path, line ? { ...options, signal: line.signal } : options));
+    const told = response.status === 204 ? null : await heard(response.json());
+    return { body: told, etag: response.headers.get("ETag") };
+  } finally { if (line) line.done(); }
 }
 
 /** Uploads a file; `fetch` does not tell how far that is. */
@@ -155,12 +176,13 @@ export async function photo(id, signal) {
   return URL.createObjectURL(await heard(response.blob()));
 }
 
-async function* lines(response) {
+async function* lines(response, onHeard = () => {}) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
     const { value, done } = await heard(reader.read());
     if (done) return;
+    onHeard();
     const parts = (rest + value).split("\n");
     rest = parts.pop();
     yield* parts;
@@ -176,9 +198,12 @@ export async function* rows(path, signal) {
 
 /** The progress of an alert at every change, until nothing more of it changes. */
 export async function* progressOf(id, signal) {
-  const response = await request("GET", `/v1/alerts/${id}/progress`, { headers: { Accept: "text/event-stream" }, signal });
-  if (!response.ok) throw await refusal(response);
-  for await (const line of lines(response)) if (line.startsWith("data: ")) yield JSON.parse(line.slice(6));
+  const line = patience(SILENT_MS, signal);
+  try {
+    const response = await request("GET", `/v1/alerts/${id}/progress`, { headers: { Accept: "text/event-stream" }, signal: line.signal });
+    if (!response.ok) throw await refusal(response);
+    for await (const one of lines(response, line.heardOf)) if (one.startsWith("data: ")) yield JSON.parse(one.slice(6));
+  } finally { line.done(); }
 }
 
 /** So many ms, or less where what waits is given up. */

@@ -169,18 +169,19 @@ const AFTER_MS = 2000;
 export const retried = (error) => Object.assign(error, { again: true });
 
 /**
- * Asks now and again, `ms` after an answer (or what that says of how long it took); what is shown stays while there is none. With 0
+ * Asks now and again, `ms` after an answer (or what that says of how long the last one took); what is shown stays while there is none. With 0
  * it asks until there is an answer.
  */
 export function usePolled(load, ms, key = "") {
   const [told, tell] = useState({ data: null, error: null });
   useEffect(() => {
     const stop = new AbortController();
-    let timer;
+    let timer, took = 0;
     const look = async () => {
       const began = performance.now();
       try {
         const data = await load(stop.signal);
+        took = performance.now() - began;
         tell({ data, error: null });
       } catch (error) {
         if (stop.signal.aborted) return;
@@ -188,7 +189,7 @@ export function usePolled(load, ms, key = "") {
         tell((before) => ({ data: before.data, error: soon ? retried(error) : error }));
         if (!ms && soon) timer = setTimeout(look, AFTER_MS);
       }
-      if (ms && !stop.signal.aborted) timer = setTimeout(look, typeof ms === "function" ? ms(performance.now() - began) : ms);
+      if (ms && !stop.signal.aborted) timer = setTimeout(look, typeof ms === "function" ? ms(took) : ms);
     };
     look();
     return () => { stop.abort(); clearTimeout(timer); };
