@@ -7,7 +7,7 @@ const PRESSED = "button, a, label, summary";
 /** After a finger the click comes a little later, and none comes where it slid off. */
 const CLICK_MS = 100;
 /** However long it is pressed: a screen that stands still tells nobody anything. */
-const LONGEST_MS = 5000;
+const LONGEST_MS = 10_000;
 
 let timer = 0;
 let held = false;
