@@ -152,7 +152,7 @@ def begun(paged: Paged | None, record: AlertRecord) -> Paged:
 def _taken(paged: Paged, who: Credential, clock: Clock, hold_min: int) -> Paged:
     """As it is from then on: whoever is called after that begins a new round of calls."""
     now = clock.now_ms()
-    until = now + clock.back_ms + hold_min * 60_000
+    until = clock.steady_ms() + hold_min * 60_000
     return msgspec.structs.replace(
         paged, due=until, rounds=0, reached=False, over=False, alone=False, by=who.subject, taken=now, until=until
     )

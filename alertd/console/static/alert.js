@@ -15,7 +15,7 @@ import { Follow, Withdraw } from "./follow.js";
 import { Glass, useAlone } from "./glass.js";
 import { Ground } from "./ground.js";
 import { HoldNote, Keep, useHold } from "./keep.js";
-import { Awaited, Button, Field, Loading, Refused, Ribbon, Stale, counted, html, may, mayDo, retried, sentenceOf, some, useEffect, usePolled, useState, useTyped } from "./parts.js";
+import { Awaited, Button, Field, Loading, Refused, Ribbon, Stale, counted, html, isTyped, lackOf, may, mayDo, retried, sentenceOf, some, useEffect, usePolled, useState, useTyped } from "./parts.js";
 import { TABLES } from "./tables.js";
 import { RingWords, delayOf } from "./pieces.js";
 import { Eta, ReachRings } from "./reach.js";
@@ -23,10 +23,7 @@ import { Untranslated } from "./spoken.js";
 import { allStopped } from "./stops.js";
 import { Permissions } from "./permits.js";
 import { Differences, Verified } from "./verified.js";
-import { digits, language, moment, number, span, t } from "./words.js";
-
-/** Above this many people, the number is typed before it is approved: a hand on Enter is no decision. */
-const TYPED_FROM = 10_000;
+import { language, moment, number, span, t } from "./words.js";
 
 /** A later version has a number behind the id of its alert. */
 const versionOf = (id) => Number(id.split("-")[1] || 0);
@@ -48,13 +45,6 @@ const Changed = ({ alert, reach }) => html`<p class="changed ${alert.people === 
     ? t("nothing-changed")
     : t("people-changed", { then: counted(alert.people, "people"), now: counted(reach.audience.people, "people") })}</p>`;
 
-/** What the number that is typed before it is approved lacks, which is told at the button. */
-function lackOf(typing, people, typed) {
-  const told = digits(typed).replace(/\D/g, "");
-  if (!typing || told === String(people)) return "";
-  return told ? "lacks-number" : "lacks";
-}
-
 /** `unseen`: it is another one than was read, and is not approved before that has been read as well. Of another audience `onMoved` hears. */
 function Decide({ alert, reach, me, unseen, onDecided, onMoved }) {
   const [typed, type] = useState("");
@@ -64,7 +54,7 @@ function Decide({ alert, reach, me, unseen, onDecided, onMoved }) {
   const [busy, work] = useState("");
   const [once] = useState(onceOnly);
   const people = reach.audience.people;
-  const typing = typeof people === "number" && people >= TYPED_FROM;
+  const typing = isTyped(people);
   const [plates, typePlates] = useState({});
   const named = alert.status === "Actual" ? ((alert.alert.case || {}).vehicles || []).filter((one) => one.plate) : [];
   const act = async (what, body) => {
@@ -85,7 +75,7 @@ function Decide({ alert, reach, me, unseen, onDecided, onMoved }) {
   if (isAnothers(alert, me) && !alone) return html`<p class="note">${t("yours")}</p>`;
   if (!mayDo(me, "alert.approve")) return html`<p class="note">${t("approver-decides")}</p>`;
   const seen = { ...(typeof people === "number" ? { people } : {}), ...(named.length ? { plates: Object.values(plates) } : {}) };
-  const lack = unseen ? "lacks-seen" : lackOf(typing, people, typed) || (named.some((_, i) => !(plates[i] || "").trim()) ? "lacks" : "");
+  const lack = unseen ? "lacks-seen" : lackOf(people, typed) || (named.some((_, i) => !(plates[i] || "").trim()) ? "lacks" : "");
   const decides = Boolean(asked) === alone;  // and gives it neither back nor away
   return html`<div class="decide of-${alert.status}">
     ${alone ? html`<p class="note">${t("yours")} ${t("break-glass-says")}</p>` : null}

@@ -6,7 +6,7 @@ import { Offline, Problem } from "./api.js";
 import { nameOf, stepOf } from "./names.js";
 import { boxOf, ringsOf } from "./shapes.js";
 import { TABLES } from "./tables.js";
-import { known, list, moment, number, t } from "./words.js";
+import { digits, known, list, moment, number, t } from "./words.js";
 
 export { html, useEffect, useRef, useState };
 export { render } from "./vendor/html.mjs";
@@ -129,6 +129,17 @@ export function Refused({ error, go }) {
       ${nextOf(told) ? html`<p class="next-step">${nextOf(told)}</p>` : null}
     </div>
   </div>`;
+}
+
+/** From so many people on, their number is typed before they are told: a hand on Enter is no decision. */
+const TYPED_FROM = 10_000;
+export const isTyped = (people) => typeof people === "number" && people >= TYPED_FROM;
+
+/** What that number lacks as it is `typed`, which is told at the button. */
+export function lackOf(people, typed) {
+  const told = digits(typed).replace(/\D/g, "");
+  if (!isTyped(people) || told === String(people)) return "";
+  return told ? "lacks-number" : "lacks";
 }
 
 /** By then whoever pressed has an answer, or is told that there is none yet. */

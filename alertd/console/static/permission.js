@@ -3,13 +3,10 @@
 import { ask, get, onceOf, onceOnly } from "./api.js";
 import { Ground } from "./ground.js";
 import { Shown } from "./messages.js";
-import { Awaited, Button, Field, Loading, Refused, Ribbon, Stale, StatusMark, counted, html, mayDo, usePolled, useState, useTyped } from "./parts.js";
-import { digits, language, moment, number, t } from "./words.js";
+import { Awaited, Button, Field, Loading, Refused, Ribbon, Stale, StatusMark, counted, html, isTyped, lackOf, mayDo, usePolled, useState, useTyped } from "./parts.js";
+import { language, moment, number, t } from "./words.js";
 
 const AGAIN_MS = 10_000;
-/** Above this many people, the number is typed before it is permitted, as where an alert is approved. */
-const TYPED_FROM = 10_000;
-
 /** In these an answer is still taken: who has refused may think better of it. */
 const OPEN = { asked: ["refuse", "grant"], refused: ["grant"] };
 
@@ -22,8 +19,8 @@ function Answer({ request, me, onDone }) {
   const [once] = useState(onceOnly);
   const open = OPEN[request.permission.state] || [];
   const people = request.people_now;
-  const typing = typeof people === "number" && people >= TYPED_FROM;
-  const isTyped = digits(typed).replace(/\D/g, "") === String(people);
+  const typing = isTyped(people);
+  const lack = lackOf(people, typed);
   if (!open.length) return null;
   if (!mayDo(me, "permission.grant")) return html`<p class="note">${t("approver-decides")}</p>`;
   const act = async (what, body) => {
@@ -42,12 +39,12 @@ function Answer({ request, me, onDone }) {
     ${typing ? html`<${Field} label=${t("approve-sure", { n: people })} value=${typed} onChange=${type} inputmode="numeric" />` : null}
     <${Refused} error=${error} />
     ${refusing ? html`<${Field} label=${t("permission-why")} value=${reason} onChange=${explain} wide autofocus hint=${reason.trim() ? "" : t("lacks")} />` : null}
-    ${!refusing && typing && !isTyped ? html`<p class="hint" role="status">${t(typed ? "lacks-number" : "lacks")}</p>` : null}<${Awaited} busy=${Boolean(busy)} />
+    ${!refusing && lack ? html`<p class="hint" role="status">${t(lack)}</p>` : null}<${Awaited} busy=${Boolean(busy)} />
     <div class="actions">${refusing
       ? html`<${Button} onClick=${() => turn(false)}>${t("back")}<//>
           <${Button} kind="primary" disabled=${!reason.trim()} busy=${busy === "refuse"} onClick=${() => act("refuse", { reason })}>${t("permission-refuse")}<//>`
       : html`${open.includes("refuse") ? html`<${Button} onClick=${() => turn(true)}>${t("permission-refuse")}<//>` : null}
-          <${Button} kind=${`send send-${request.status}`} disabled=${typing && !isTyped} busy=${busy === "grant"} onClick=${() => act("grant", seen)}>${t("permission-grant")}<//>`}
+          <${Button} kind=${`send send-${request.status}`} disabled=${Boolean(lack)} busy=${busy === "grant"} onClick=${() => act("grant", seen)}>${t("permission-grant")}<//>`}
     </div>
   </div>`;
 }

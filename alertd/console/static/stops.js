@@ -1,6 +1,7 @@
 // The big stop: one person halts everything of the organisation, two let it go on.
 
 import { get, onceOnly, post } from "./api.js";
+import { Order } from "./order.js";
 import { Awaited, Button, Field, Icon, Refused, html, useAct, usePolled, useState } from "./parts.js";
 import { moment, t } from "./words.js";
 
@@ -40,18 +41,10 @@ export function StopAll({ stops, onDone }) {
   const [asked, askFor] = useState(false);
   const [reason, explain] = useState("");
   const [once, renew] = useState(onceOnly);
-  const { busy, error, run } = useAct(async () => {
-    await post("/v1/stop", { reason }, { once });
-    askFor(false);
-    renew(onceOnly());
-    onDone();
-  });
   if (allStopped(stops)) return null;
-  const stop = (event) => { event.preventDefault(); run(); };
   if (!asked) return html`<${Button} kind="danger stop-all" icon="stop" onClick=${() => askFor(true)}>${t("stop-all")}<//>`;
-  return html`<form class="stop" onSubmit=${stop}><p><strong>${t("stop-all")}.</strong> ${t("stop-all-sure")}</p>
-    <${Field} label=${t("reason")} value=${reason} onChange=${explain} wide autofocus required />
-    ${reason.trim() ? null : html`<p class="hint">${t("lacks")}</p>`}<${Refused} error=${error} /><${Awaited} busy=${busy} />
-    <div class="actions"><${Button} onClick=${() => askFor(false)}>${t("back")}<//>
-      <button class="button danger" aria-busy=${busy ? "true" : null} disabled=${busy || !reason.trim()}><span>${t("stop-all")}</span></button></div></form>`;
+  const told = () => { askFor(false); renew(onceOnly()); onDone(); };
+  return html`<${Order} className="stop" act=${() => post("/v1/stop", { reason }, { once })} ready=${reason.trim()} word=${t("stop-all")}
+      says=${html`<strong>${t("stop-all")}.</strong> ${t("stop-all-sure")}`} onBack=${() => askFor(false)} onDone=${told}>
+    <${Field} label=${t("reason")} value=${reason} onChange=${explain} wide autofocus required /><//>`;
 }
