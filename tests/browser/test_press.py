@@ -287,3 +287,30 @@ async def test_a_press_of_a_finger_is_not_lost_where_what_is_above_it_comes_mean
             await finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
         await expect(window.page.locator(".told")).to_be_visible()
     assert state(served, alert_id) != "pending"
+
+
+async def test_a_press_that_needs_a_number_says_what_it_lacks(
+    served: Served, browser: Browser, ana: str, bea: str, alert: dict[str, Any]
+):
+    """Whoever tells very many people types how many: nothing yet, or another number, is told at the button."""
+    alert_id = submitted(served, alert, ana)
+
+    async def many(route: Route) -> None:
+        answer = await route.fetch()
+        found = await answer.json()
+        await route.fulfill(response=answer, json={**found, "audience": {**found["audience"], "people": 12_345}})
+
+    async with desk(browser, served.url) as window:
+        await window.sign_in(bea)
+        await window.page.route("**/v1/targets/preview*", many)
+        await window.page.goto(f"{window.url}/console#/alerts/{alert_id}")
+        send, hint = window.page.get_by_role("button", name="Approve and send"), window.page.locator(".decide .hint")
+        await expect(hint).to_contain_text("still empty")
+        await expect(send).to_be_disabled()
+        number = window.page.locator(".decide input")
+        await number.fill("1234")
+        await expect(hint).to_contain_text("is another one")
+        await expect(send).to_be_disabled()
+        await number.fill("12,345")
+        await expect(hint).to_have_count(0)
+        await expect(send).to_be_enabled()
