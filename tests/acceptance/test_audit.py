@@ -120,6 +120,8 @@ def test_metric_counts_entries(served: Served):
 
 def test_verify_names_the_entry_whose_byte_was_changed(served: Served):
     """With everything in place it ends with 0 and tells the head; after one byte was changed in the store, with 1."""
+    for subject in ("x@centre.example", "y@centre.example"):
+        assert served.call("POST", "/v1/keys", {"subject": subject, "scopes": ["alerts:read"]})[0] == 201
     verdict = done(served, "audit", "verify")
     assert (verdict["broken"], verdict["entries"]) == (None, last(served))
     head = f"{verdict['entries']}:{verdict['head']}"

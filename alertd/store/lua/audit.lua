@@ -14,8 +14,9 @@ end
 -- The number goes on from the last that was ever given: what somebody took away at the end leaves a gap.
 local number, at, before = 0, 0, ''
 if redis.call('EXISTS', audit) == 1 then
-  number = tonumber(string.match(field(redis.call('XINFO', 'STREAM', audit), 'last-generated-id'), '^%d+'))
-  local last = redis.call('XREVRANGE', audit, '+', '-', 'COUNT', 1)[1]
+  local stream = redis.call('XINFO', 'STREAM', audit)
+  number = tonumber(string.match(field(stream, 'last-generated-id'), '^%d+'))
+  local last = field(stream, 'last-entry')
   if last then at, before = tonumber(field(last[2], 'at')), field(last[2], 'link') end
 end
 number, at = string.format('%.0f', number + 1), string.format('%.0f', math.max(now_ms(ARGV[4]), at))
