@@ -6,12 +6,13 @@ Fields are stored by position (`array_like`): new ones are added at the end, wit
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from alertd import quiet
 from alertd.alerts import CHANNELS, KINDS, PLACE_KINDS
@@ -60,7 +61,9 @@ class Place(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False
 
 
 class Address(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
-    """One address. Its number is never given to another channel, and never again once it is gone: but to one that comes in its place."""
+    """One address. Its number is never given to another channel, and never again once it is gone: but to one that comes in its place, for
+    which that of an address that a carrier called dead waits.
+    """
 
     number: int
     channel: int  # index in alerts.CHANNELS
@@ -94,6 +97,7 @@ class Subscriber(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=
     next_address: int
     consent: Consent
     quiet: tuple[int, int] | None = None  # minutes of the day in their time zone: when it begins, when it ends
+    vacant: tuple[tuple[int, int], ...] = ()  # number and channel of addresses that a carrier called dead
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -116,10 +120,10 @@ def from_document(
     """The record of a registration, following `previous` if there is one.
 
     An address that was there keeps its number and state. A new one gets the next number, or that of one in use on its channel that goes
-    with this registration: what waits for the old one goes to the new. A place that has not moved keeps its slot. Raises
-    `AddressesUsedUpError`.
+    with this registration, or was dead before it: what waits for the old one goes to the new. A place that has not moved keeps its slot.
+    Raises `AddressesUsedUpError`.
     """
-    addresses, next_address = _addresses(document.addresses, previous)
+    addresses, next_address, vacant = _addresses(document.addresses, previous)
     consent = _consent(document.consent)
     return Subscriber(
         number=number,
@@ -134,6 +138,7 @@ def from_document(
         next_address=next_address,
         consent=consent,
         quiet=(quiet.minutes(document.quiet.start), quiet.minutes(document.quiet.end)) if document.quiet else None,
+        vacant=vacant,
     )
 
 
@@ -188,19 +193,31 @@ def place_kind(name: str) -> int:
     return PLACE_KINDS.index(name if name in PLACE_KINDS else "other")
 
 
-def _addresses(documents: Iterable[AddressDocument], previous: Subscriber | None) -> tuple[tuple[Address, ...], int]:
+def without_dead(subscriber: Subscriber, dead: Collection[Address]) -> Subscriber:
+    """The next version of a record, without addresses that a carrier called dead: their numbers wait for those that come in their place."""
+    kept = tuple(address for address in subscriber.addresses if address not in dead)
+    vacant = (*subscriber.vacant, *((address.number, address.channel) for address in dead))
+    return replace(subscriber, version=subscriber.version + 1, addresses=kept, vacant=vacant)
+
+
+def _addresses(
+    documents: Iterable[AddressDocument], previous: Subscriber | None
+) -> tuple[tuple[Address, ...], int, tuple[tuple[int, int], ...]]:
+    """The addresses, the next number that nobody had, and the vacant ones that are left."""
     documents, old = list(documents), previous.addresses if previous else ()
     wanted = [(CHANNELS.index(one.channel), one.value) for one in documents]
     known = {(a.channel, a.value): a for a in old}
     going = [a for a in old if (a.channel, a.value) not in set(wanted) and a.state == AddressState.ACTIVE]
+    vacant = previous.vacant if previous else ()
+    free = [*((a.number, a.channel) for a in going), *vacant]
     following = previous.next_address if previous else 0
     result = []
     for document, (channel, value) in zip(documents, wanted, strict=True):
         before = known.get((channel, value))
-        place = before or next((a for a in going if a.channel == channel), None)
-        if place in going:
-            going.remove(place)
-        number = following if place is None else place.number
+        place = (before.number, channel) if before else next((one for one in free if one[1] == channel), None)
+        if place in free:
+            free.remove(place)
+        number = following if place is None else place[0]
         following += place is None
         state = AddressState.ACTIVE if before is None else before.state
         result.append(
@@ -208,7 +225,7 @@ def _addresses(documents: Iterable[AddressDocument], previous: Subscriber | None
         )
     if following > MAX_ADDRESS_NUMBER + 1:
         raise AddressesUsedUpError("This subscriber has had 256 addresses. Forget it and register anew.")
-    return tuple(result), following
+    return tuple(result), following, tuple(one for one in vacant if one in free)
 
 
 def _places(documents: dict[str, PlaceDocument], previous: tuple[Place, ...]) -> tuple[Place, ...]:
@@ -222,8 +239,7 @@ def _places(documents: dict[str, PlaceDocument], previous: tuple[Place, ...]) ->
     places = [_latest(place, seen.get(place.name)) for place in places]
     stayed = [known.get(_spot(place), place) for place in places]
     return tuple(
-        msgspec.structs.replace(place, leaf=before.leaf, slot=before.slot)
-        for place, before in zip(places, stayed, strict=True)
+        replace(place, leaf=before.leaf, slot=before.slot) for place, before in zip(places, stayed, strict=True)
     )
 
 

@@ -134,7 +134,9 @@ async def drop_place(request: web.Request, *, id: SubscriberId, name: PlaceName)
 async def put_address(
     request: web.Request, *, id: SubscriberId, n: AddressNumber, body: AddressDocument
 ) -> Reply[SubscriberReply]:
-    """Gives an address another value, such as a rotated token, or adds the next one. Its channel never changes."""
+    """Gives an address another value, such as a rotated token, or adds the next one, or one in the place of one that a carrier called dead. Its
+    channel never changes.
+    """
     return _reply(await services(request).registry.put_address(id, n, body))
 
 

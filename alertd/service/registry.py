@@ -154,12 +154,13 @@ class Registry:
         return await self.change(name, edit, version)
 
     async def put_address(self, name: str, number: int, address: AnyAddress) -> Subscriber:
-        """Give address `number` another value, or add it if it is the next number. Its channel never changes."""
+        """Give address `number` another value, or add it if it is the next number, or that of a dead one. Its channel never changes."""
         channel = CHANNELS.index(address.channel)
 
         def edit(person: Subscriber) -> Subscriber:
             known = next((a for a in person.addresses if a.number == number), None)
-            if known is None and number != person.next_address:
+            is_free = number == person.next_address or (number, channel) in person.vacant
+            if known is None and not is_free:
                 raise Problem("not-found", f"There is no such address; the next new one is {person.next_address}.")
             if known is not None and known.channel != channel:
                 raise Problem("precondition-failed", "An address never changes its channel: add another.")
@@ -169,7 +170,9 @@ class Registry:
             kept = tuple(a for a in person.addresses if a.number != number)
             if any((a.channel, a.value) == (channel, address.value) for a in kept):
                 raise Problem("duplicate-address", "The subscriber has this address already, under another number.")
-            return replace(person, addresses=(*kept, fresh), next_address=max(person.next_address, number + 1))
+            vacant = tuple(one for one in person.vacant if one[0] != number)
+            following = max(person.next_address, number + 1)
+            return replace(person, addresses=(*kept, fresh), next_address=following, vacant=vacant)
 
         return await self.change(name, edit)
 

@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import structlog
-from msgspec.structs import replace
 
 from alertd.service.claims import give_up
 from alertd.service.suppressing import Suppressing
 from alertd.store.people import Change, People
-from alertd.subscribers import Address, Subscriber
+from alertd.subscribers import Address, Subscriber, without_dead
 
 TRIES = 5  # somebody else may be changing the same subscriber
 
@@ -43,7 +42,7 @@ class Removal:
                 return removed
             people = await self._people.get_many(list(left))
             found = [(person, lost) for person in people if person and (lost := _still(person, left[person.number]))]
-            done = await self._people.put([Change(person, _without(person, lost)) for person, lost in found])
+            done = await self._people.put([Change(person, without_dead(person, lost)) for person, lost in found])
             gone = [pair for pair, is_done in zip(found, done, strict=True) if is_done]
             await give_up(self._people, [(person.number, a) for person, lost in gone for a in lost])
             removed += sum(len(lost) for _, lost in gone)
@@ -73,8 +72,3 @@ def _still(person: Subscriber, dead: Sequence[Dead]) -> list[Address]:
     """Those of the person's addresses that are the very ones that died."""
     died = {(one.address, one.value) for one in dead}
     return [address for address in person.addresses if (address.number, address.value) in died]
-
-
-def _without(person: Subscriber, lost: Sequence[Address]) -> Subscriber:
-    kept = tuple(address for address in person.addresses if address not in lost)
-    return replace(person, version=person.version + 1, addresses=kept)

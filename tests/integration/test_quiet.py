@@ -10,7 +10,9 @@ import pytest
 from alertd.alerts import AlertState
 from alertd.app import Parts
 from alertd.kinds import Notify
+from alertd.registrations import PushAddress
 from alertd.service.registry import read
+from alertd.service.removal import Dead
 from alertd.store.alerts import AlertRecord
 from alertd.store.scripts import STALLED_MS
 from alertd.subscribers import to_document
@@ -180,6 +182,26 @@ async def test_who_changes_their_phone_in_the_night_is_told_in_the_morning(
         await parts.registry.put("p20", read(document))
     else:
         await parts.registry.patch("p20", {"addresses": document["addresses"]})
+    pass_time(parts, 2 * HOUR_MS + 60_000)
+    await send(parts, record)
+    assert told(sandbox) == [*range(20), *range(21, 30), 120]
+    assert await counts(parts, record) == {"accepted": 30}
+
+
+@pytest.mark.parametrize("way", ["whole", "address"])
+async def test_whose_dead_phone_comes_back_with_another_token_is_told_in_the_morning(
+    parts: Parts, sandbox: Sandbox, sample: dict[str, Any], way: str
+):
+    """The old token was dead before the new one came, in a call of its own: what waits goes to the new one."""
+    record = await planned(parts, sample)
+    await send(parts, record)
+    person = await parts.registry.get("p20")
+    assert await parts.removal.gone([Dead(person.number, 0, "token-20")]) == 1
+    if way == "whole":
+        fresh = {**to_document(person), "addresses": [{"channel": "push", "token": "token-120"}]}
+        await parts.registry.put("p20", read(fresh))
+    else:
+        await parts.registry.put_address("p20", 0, PushAddress(channel="push", token="token-120"))
     pass_time(parts, 2 * HOUR_MS + 60_000)
     await send(parts, record)
     assert told(sandbox) == [*range(20), *range(21, 30), 120]

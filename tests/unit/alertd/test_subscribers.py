@@ -23,6 +23,7 @@ from alertd.subscribers import (
     from_document,
     place_flags,
     to_document,
+    without_dead,
 )
 from geofences import records
 from tests.unit.alertd.samples import SUBSCRIBER
@@ -162,6 +163,17 @@ def test_an_address_that_comes_for_another_has_its_number() -> None:
     left = msgspec.structs.replace(first, addresses=(*first.addresses[:2], stopped))
     third = kept({**SUBSCRIBER, "addresses": [PUSH, {"channel": "sms", "number": "+34600000009"}]}, left)
     assert [(address.number, address.state) for address in third.addresses] == [(0, 0), (3, AddressState.ACTIVE)]
+
+
+def test_the_number_of_a_dead_address_waits_for_the_next_of_its_channel() -> None:
+    """A carrier called the token dead before the new one came. One address has the number, and only of that channel."""
+    first = kept({**SUBSCRIBER, "addresses": [PUSH, SMS]})
+    dead = without_dead(first, [first.addresses[0]])
+    mailed = decode(encode(kept({**SUBSCRIBER, "addresses": [SMS, MAIL]}, dead)))
+    again = kept({**SUBSCRIBER, "addresses": [SMS, MAIL, PUSH, {"channel": "push", "token": "fresh"}]}, mailed)
+    numbers = [[address.number for address in s.addresses] for s in (dead, mailed, again)]
+    assert numbers == [[1], [1, 2], [1, 2, 0, 3]]
+    assert [s.vacant for s in (dead, mailed, again)] == [((0, 0),), ((0, 0),), ()]
 
 
 def test_no_number_is_given_twice_even_when_they_run_out() -> None:
