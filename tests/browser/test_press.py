@@ -237,6 +237,39 @@ async def test_a_press_that_nobody_answers_says_that_it_is_waited_for(
         await expect(waited_for).to_have_count(0)
 
 
+async def test_whoever_submits_sees_what_came_of_it_where_they_pressed(served: Served, plain: Browser, ana: str):
+    """However small the window is, a refusal is in sight, or that there is no answer yet; so it is of a legal hold. Nobody goes away
+    believing that it is done.
+    """
+    async with desk(plain, served.url, 409) as window:
+        await window.sign_in(ana)
+        await window.page.get_by_role("link", name="New alert").click()
+        await window.fill_case("SE-2026-911")
+        await window.press("Continue")
+        await window.choose_region("Sevilla", SEVILLA)
+        await window.people()
+        await window.press("Continue")
+        await window.page.locator(".in-language").first.wait_for()
+        twin = {"title": "The case has an alert already", "detail": "Look at that one.", "status": 409}
+        await window.page.route("**/v1/alerts", lambda route: route.fulfill(status=409, json=twin), times=1)
+        await window.press("Submit for approval")
+        await expect(window.page.locator(".refused")).to_be_in_viewport(ratio=1)
+        waited_for = window.page.get_by_text("alertd has not answered yet.")
+        async with late(window.page, "**/v1/alerts") as come:
+            await window.press("Submit for approval")
+            await expect(waited_for).to_be_visible()
+            await come()
+        await expect(window.page.get_by_text("another person must approve it")).to_be_visible()
+        await window.press("Put a hold on the case")
+        await window.fill("Why (stays with the case)", "Court no. 3, 2026/911")
+        async with late(window.page, "**/hold") as come:
+            await window.press("Put the hold in place")
+            await expect(waited_for).to_be_visible()
+            await come()
+        await expect(window.page.locator(".hold-note")).to_be_visible()
+        await expect(waited_for).to_have_count(0)
+
+
 async def test_a_press_that_asks_who_it_is_has_its_answer_beside_another_that_does(
     served: Served, browser: Browser, ana: str, bea: str, alert: dict[str, Any]
 ):

@@ -5,7 +5,7 @@ import { AreaStep } from "./area.js";
 import { CaseStep } from "./case.js";
 import { documentOf, forget, goneFiles, keep, kept } from "./draft.js";
 import { Conflict, save, update, useEdit } from "./edit.js";
-import { Button, Loading, Refused, Ribbon, Sure, html, useEffect, usePolled, useSettled, useState } from "./parts.js";
+import { Awaited, Button, Loading, Refused, Ribbon, Sure, html, useEffect, usePolled, useSettled, useState } from "./parts.js";
 import { stepOf } from "./names.js";
 import { TABLES } from "./tables.js";
 import { useReach } from "./reach.js";
@@ -27,14 +27,16 @@ function useDraft(name) {
   return { draft, full, change, clear: () => { forget(name); set(kept(name)); } };
 }
 
-const Foot = ({ step, go, held, reach, draft, full, children }) => html`<footer class="foot foot-${draft.status}">
-  <div class="foot-words">${held ? html`<strong role="status">${t(held)}</strong>` : full ? html`<strong role="status">${t("draft-full")}</strong>` : reach.counting ? html`<span class="muted">${t("counting")}</span>` : reach.told
+/** It is always in sight, so what its button is refused stands in it. */
+const Foot = ({ step, go, held, reach, draft, full, busy, error, children }) => html`<footer class="foot foot-${draft.status}">
+  ${step === "send" ? html`<${Refused} error=${error} go=${go} />` : null}
+  <div class="foot-row"><div class="foot-words">${held ? html`<strong role="status">${t(held)}</strong>` : full ? html`<strong role="status">${t("draft-full")}</strong>` : reach.counting ? html`<span class="muted">${t("counting")}</span>` : reach.told
     ? html`<b>${counted(reach.told.audience.people, "people")}</b> ${draft.status === "Actual" ? null : t("testers-of")} <span class="muted">${reach.told.area.name || ""}</span>`
-    : html`<span class="muted">${t("draft-kept")}</span>`}</div>
+    : html`<span class="muted">${t("draft-kept")}</span>`}<${Awaited} busy=${busy} /></div>
   <div class="actions">
     ${step === "case" ? null : html`<${Button} onClick=${() => go(STEPS[STEPS.indexOf(step) - 1])}>${t("back")}<//>`}
     ${step === "send" ? children : html`<${Button} kind="primary" disabled=${held} onClick=${() => go(STEPS[STEPS.indexOf(step) + 1])}>${t("next")}<//>`}
-  </div>
+  </div></div>
 </footer>`;
 
 function useKind() {
@@ -86,7 +88,7 @@ function Compose({ title, draft, full, change, me, notify, submit, rehearse, onD
     try { await submit(); } catch (problem) { fail(problem); }
     work(false);
   };
-  const shown = { draft, change, kind, rules, reach, me, error, refusal, go, onOpen, picture, take, notify };
+  const shown = { draft, change, kind, rules, reach, me, refusal, go, onOpen, picture, take, notify };
   return html`<div class="compose of-${draft.status}">
     ${draft.status === "Actual" ? null : html`<${Ribbon} status=${draft.status} />`}
     <div class="compose-head"><h1>${title}</h1><${Steps} step=${step} go=${go} held=${held} />
@@ -95,7 +97,7 @@ function Compose({ title, draft, full, change, me, notify, submit, rehearse, onD
     ${step === "case" ? html`<${CaseStep} ...${shown} />` : null}
     ${step === "area" ? html`<${AreaStep} ...${shown} />` : null}
     ${step === "send" ? html`<${SendStep} ...${shown} />` : null}
-    <${Foot} step=${step} go=${go} held=${held} reach=${reach} draft=${draft} full=${full}>
+    <${Foot} step=${step} go=${go} held=${held} reach=${reach} draft=${draft} full=${full} busy=${busy} error=${error}>
       <${Button} kind=${`send send-${draft.status}`} busy=${busy} disabled=${busy || goneFiles(draft).length > 0} onClick=${act}>${t(draft.status === "Actual" ? "submit" : "send-test")}<//><//>
   </div>`;
 }

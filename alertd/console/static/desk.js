@@ -2,7 +2,7 @@
 
 import { ask, get, onceOf, onceOnly, post } from "./api.js";
 import { TRIAL } from "./draft.js";
-import { Button, Check, Empty, Field, Icon, Loading, Refused, Stale, html, may, mayDo, useAct, usePolled, useState } from "./parts.js";
+import { Awaited, Button, Check, Empty, Field, Icon, Loading, Refused, Stale, html, may, mayDo, useAct, usePolled, useState } from "./parts.js";
 import { TABLES } from "./tables.js";
 import { known, language, list, moment, t } from "./words.js";
 
@@ -84,7 +84,7 @@ function KeyLine({ one, me, onGone }) {
   const [sure, ask_] = useState(false);
   const { busy, error, run } = useAct(async () => { await ask("DELETE", `/v1/keys/${one.key}`); onGone(); });
   return html`<li class="line key-line"><div><span class="line-title">${one.subject}</span>${one.key === me.key ? html` <span class="count">${t("key-this")}</span>` : null}
-      <p class="about"><code>${one.key}</code> · ${list(one.scopes.map((scope) => t(`may-${scope}`)))}${one.test ? ` · ${t("key-tests")}` : ""}</p><${Refused} error=${error} /></div>
+      <p class="about"><code>${one.key}</code> · ${list(one.scopes.map((scope) => t(`may-${scope}`)))}${one.test ? ` · ${t("key-tests")}` : ""}</p><${Refused} error=${error} /><${Awaited} busy=${busy} /></div>
     ${sure ? html`<div class="actions"><${Button} onClick=${() => ask_(false)}>${t("back")}<//><${Button} kind="danger" busy=${busy} onClick=${() => run()}>${t("key-revoke-sure")}<//></div>`
       : html`<${Button} kind="quiet" onClick=${() => ask_(true)} aria-label=${`${t("key-revoke")}: ${one.subject}, ${one.key}`}>${t("key-revoke")}<//>`}</li>`;
 }

@@ -1,7 +1,7 @@
 // Who passes an alert on: which distributors have it, what each said, and who has not confirmed that it is down.
 
 import { get, onceOf, onceOnly, post } from "./api.js";
-import { Button, Icon, Refused, html, mayDo, useAct, usePolled, useState } from "./parts.js";
+import { Awaited, Button, Icon, Refused, html, mayDo, useAct, usePolled, useState } from "./parts.js";
 import { TABLES } from "./tables.js";
 import { moment, t } from "./words.js";
 
@@ -22,7 +22,7 @@ function Confirm({ one, chain, onDone }) {
   const [once] = useState(onceOnly);
   const { busy, error, run } = useAct(async () => { await post(`/v1/alerts/${chain}/distribution/${one.distributor}/confirm`, undefined, { once: onceOf(once, one.takedown) }); onDone(); });
   if (!asked) return html`<div class="actions"><${Button} onClick=${() => askFor(true)}>${t("takedown-confirm")}<//></div>`;
-  return html`<p class="small">${t("takedown-confirm-says")}</p><${Refused} error=${error} />
+  return html`<p class="small">${t("takedown-confirm-says")}</p><${Refused} error=${error} /><${Awaited} busy=${busy} />
     <div class="actions"><${Button} onClick=${() => askFor(false)}>${t("back")}<//><${Button} kind="danger" busy=${busy} onClick=${() => run()}>${t("takedown-sure")}<//></div>`;
 }
 

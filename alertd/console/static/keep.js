@@ -1,7 +1,7 @@
 // What is kept of an alert: the report of what it came to, signed evidence, and a legal hold, which keeps its whole case for a court.
 
 import { get, onceOf, onceOnly, post } from "./api.js";
-import { Button, Field, Icon, Kept, Refused, html, mayDo, saveFile, useAct, usePolled, useState } from "./parts.js";
+import { Awaited, Button, Field, Icon, Kept, Refused, html, mayDo, saveFile, useAct, usePolled, useState } from "./parts.js";
 import { ReportPart } from "./report.js";
 import { moment, t } from "./words.js";
 
@@ -23,7 +23,7 @@ function Release({ alert, hold, me, onDone }) {
   if (!mayDo(me, "alert.release")) return html`<p class="small">${t("hold-admin")}</p>`;
   if (hold.by === me.subject) return html`<p class="small">${t("hold-yours")}</p>`;
   if (!asked) return html`<div class="actions"><${Button} onClick=${() => askFor(true)}>${t("hold-release")}<//></div>`;
-  return html`<p>${t("hold-release-says")}</p><${Refused} error=${release.error} />
+  return html`<p>${t("hold-release-says")}</p><${Refused} error=${release.error} /><${Awaited} busy=${release.busy} />
     <div class="actions"><${Button} onClick=${() => askFor(false)}>${t("back")}<//>
       <${Button} kind="danger" busy=${release.busy} onClick=${() => release.run()}>${t("hold-release-sure")}<//></div>`;
 }
@@ -58,7 +58,7 @@ function Hold({ alert, onDone }) {
   const hold = (event) => { event.preventDefault(); set.run(); };
   return html`<${Kept} title=${t("hold")} says=${t("hold-says")} act=${asked ? null : html`<${Button} onClick=${() => askFor(true)}>${t("hold-open")}<//>`}>
     ${asked ? html`<form class="kept-form" onSubmit=${hold}><${Field} label=${t("hold-reason")} value=${reason} onChange=${explain} wide autofocus required hint=${t("hold-reason-says")} />
-      <${Refused} error=${set.error} />
+      <${Refused} error=${set.error} /><${Awaited} busy=${set.busy} />
       <div class="actions"><${Button} onClick=${() => askFor(false)}>${t("back")}<//>
         <button class="button primary" aria-busy=${set.busy ? "true" : null} disabled=${set.busy || !reason.trim()}><span>${t("hold-set")}</span></button></div></form>` : null}<//>`;
 }

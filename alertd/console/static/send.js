@@ -4,7 +4,7 @@ import { documentOf, isNoNumber, previewOf, targetOf } from "./draft.js";
 import { Untranslated } from "./spoken.js";
 import { Messages } from "./messages.js";
 import { Ground } from "./ground.js";
-import { Check, Field, Refused, StatusMark, html, sentenceOf } from "./parts.js";
+import { Check, Field, StatusMark, html, sentenceOf } from "./parts.js";
 import { RingWords } from "./pieces.js";
 import { Untold } from "./reach.js";
 import { TABLES } from "./tables.js";
@@ -14,7 +14,7 @@ import { t } from "./words.js";
 const sentence = (draft, told, notify) => (notify
   ? t(`notify-${notify}`) : sentenceOf({ ...draft, expires: documentOf(draft).expires }, told));
 
-export function SendStep({ draft, change, reach, error, notify, go }) {
+export function SendStep({ draft, change, reach, notify }) {
   const toggle = (one, on) => change({ channels: TABLES.channels.filter((each) => (each === one ? on : draft.channels.includes(each))) });
   const document = previewOf(draft);
   const told = reach.counting ? null : reach.told;  // a sentence is of this area, or there is none
@@ -30,7 +30,6 @@ export function SendStep({ draft, change, reach, error, notify, go }) {
           <${Field} label=${t("pace-alert")} value=${draft.pace || ""} onChange=${(pace) => change({ pace })} error=${isNoNumber(draft.pace || "") ? t("number-bad") : ""} inputmode="numeric" hint=${t("pace-alert-says")} />
           <fieldset class="channels-choice"><legend>${t("by-channels")}</legend>${TABLES.channels.map((one) => html`
             <${Check} label=${t(one)} checked=${draft.channels.includes(one)} onChange=${(on) => toggle(one, on)} />`)}</fieldset></div>
-        <${Refused} error=${error} go=${go} />
       </div>
       <figure><${Ground} geometry=${told && told.geometry} label=${told ? told.area.name : ""} />
         <figcaption>${told ? told.area.name : ""}</figcaption></figure>
