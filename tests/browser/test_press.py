@@ -270,6 +270,31 @@ async def test_whoever_submits_sees_what_came_of_it_where_they_pressed(served: S
         await expect(waited_for).to_have_count(0)
 
 
+@pytest.mark.parametrize(("screen", "path", "rows"), [("alerts", "alerts", "alerts"), ("audit", "audit", "entries")])
+async def test_what_a_list_does_not_give_is_said_below_it(
+    served: Served, plain: Browser, ana: str, alert: dict[str, Any], screen: str, path: str, rows: str
+):
+    """Whoever asks for older ones at the end of a long list, and is refused, sees it there."""
+    submitted(served, alert, ana)
+    page = served.call("GET", f"/v1/{path}?limit=1")[1]
+    one = page[rows][0]
+    name = "id" if "id" in one else "entry"
+    many = [{**one, name: f"{one[name]}-{i}"} for i in range(40)]
+
+    async def answer(route: Route) -> None:
+        if "cursor" in route.request.url:
+            await route.fulfill(status=503, json={"title": "The store does not answer", "status": 503})
+        else:
+            await route.fulfill(json={**page, rows: many, "next": "40"})
+
+    async with desk(plain, served.url, 503) as window:
+        await window.page.route(f"**/v1/{path}?limit=50*", answer)
+        await window.sign_in(served.key)
+        await window.page.goto(f"{window.url}/console#/{screen}")
+        await window.press("Older")
+        await expect(window.page.locator(".refused")).to_be_in_viewport()
+
+
 async def test_a_press_that_asks_who_it_is_has_its_answer_beside_another_that_does(
     served: Served, browser: Browser, ana: str, bea: str, alert: dict[str, Any]
 ):

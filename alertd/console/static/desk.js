@@ -2,7 +2,7 @@
 
 import { ask, get, onceOf, onceOnly, post } from "./api.js";
 import { TRIAL } from "./draft.js";
-import { Awaited, Button, Check, Empty, Field, Icon, Loading, Refused, Stale, html, may, mayDo, useAct, usePolled, useState } from "./parts.js";
+import { Awaited, Button, Check, Empty, Field, Icon, Loading, Older, Refused, Stale, html, may, mayDo, useAct, usePolled, useState } from "./parts.js";
 import { TABLES } from "./tables.js";
 import { known, language, list, moment, t } from "./words.js";
 
@@ -135,10 +135,10 @@ export function AuditScreen() {
   const [looks, show] = useState(false);
   const entries = all.filter((one) => !ended.has(one.entry) && (looks || one.act !== LOOK));  // an act that has its outcome is one line
   const more = useAct(async (signal) => { const page = await get(`/v1/audit?limit=50&cursor=${next}`, { signal }); add((before) => [...before, page]); });
-  return html`<div class="page wide-page"><h1>${t("audit")}</h1><${Verdict} /><${Refused} error=${first.error || more.error} />
+  return html`<div class="page wide-page"><h1>${t("audit")}</h1><${Verdict} /><${Refused} error=${first.error} />
     <${Check} label=${t("audit-looks")} checked=${looks} onChange=${show} />
     ${first.data && !all.length ? html`<${Empty} title=${t("audit-empty")} />` : null}
     <div class="scrolls" tabindex="0" role="region" aria-label=${t("audit")}><table class="audit"><thead><tr><th>${t("audit-entry")}</th><th>${t("seen-at")}</th><th>${t("audit-by")}</th><th>${t("audit-act")}</th><th>${t("audit-outcome")}</th></tr></thead>
       <tbody>${entries.map((one) => html`<${Entry} key=${one.entry} one=${one} />`)}</tbody></table></div>
-    ${next ? html`<${Button} busy=${more.busy} onClick=${() => more.run()}>${t("older")}<//>` : null}</div>`;
+    <${Older} next=${next} more=${more} /></div>`;
 }

@@ -3,7 +3,7 @@
 import { forSession, get, isReady } from "./api.js";
 import { Called, callOf, readCalls } from "./calls.js";
 import { Channels, expected, totals, waitsUntil } from "./channels.js";
-import { Button, Empty, Icon, Loading, People, Refused, Stale, StatusMark, counted, html, mayDo, useAct, usePolled, useRef, useState } from "./parts.js";
+import { Empty, Icon, Loading, Older, People, Refused, Stale, StatusMark, counted, html, mayDo, useAct, usePolled, useRef, useState } from "./parts.js";
 import { Face } from "./photo.js";
 import { allStopped } from "./stops.js";
 import { TABLES } from "./tables.js";
@@ -215,8 +215,8 @@ export function AllScreen() {
   const more = useAct(async (signal) => { const page = await get(`/v1/alerts?limit=50&cursor=${next}`, { signal }); add((before) => [...before, page]); });
   const alerts = [...seen.values()].sort((a, b) => (a.created < b.created ? 1 : -1));
   const twins = twinsIn(alerts);
-  return html`<div class="page"><h1>${t("all")}</h1><${Refused} error=${first.error || more.error} />
+  return html`<div class="page"><h1>${t("all")}</h1><${Refused} error=${first.error} />
     ${first.data && !alerts.length ? html`<${Empty} title=${t("quiet")} />` : null}
     <ul class="lines">${alerts.map((one) => html`<${Line} key=${one.id} alert=${one} twin=${twins.has(one.id)} />`)}</ul>
-    ${next ? html`<${Button} busy=${more.busy} onClick=${() => more.run()}>${t("older")}<//>` : null}</div>`;
+    <${Older} next=${next} more=${more} /></div>`;
 }

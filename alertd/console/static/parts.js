@@ -155,6 +155,9 @@ export function Awaited({ busy }) {
   return busy && late ? html`<p class="note" role="status">${t("answer-late")}</p>` : null;
 }
 
+/** The way to what is `next` in a list; what `more` of it is refused stands there, and not above the list. */
+export const Older = ({ next, more }) => html`<${Refused} error=${more.error} />${next ? html`<${Button} busy=${more.busy} onClick=${() => more.run()}>${t("older")}<//>` : null}`;
+
 export const Loading = () => html`<p class="muted loading">${t("loading")}</p>`;
 
 export const Empty = ({ title, children }) => html`<div class="empty"><p class="empty-title">${title}</p>${children}</div>`;
