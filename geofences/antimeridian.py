@@ -41,6 +41,13 @@ def unwound(lon_lat: Floats) -> Floats:
     return turned[np.r_[True, ~nowhere]]
 
 
+def leaps(lon_lat: Floats) -> NDArray[np.bool_]:
+    """Which edges of a line may mean two ways round: those of more than 180 degrees, but along a pole, where all longitudes meet."""
+    at_pole = np.abs(lon_lat[:, 1]) == 90
+    found: NDArray[np.bool_] = (np.abs(np.diff(lon_lat[:, 0])) > 180) & ~(at_pole[:-1] & at_pole[1:])
+    return found
+
+
 def goes_round(lon_lat: Floats) -> bool:
     """Whether a line ends where it began after one turn of the earth: it encloses a pole, and never closes on the map."""
     turn, rise = lon_lat[-1] - lon_lat[0]

@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 
 from geofences import files
 from geofences.additions import Problem
+from geofences.antimeridian import cut_at_antimeridian, leaps
 from geofences.errors import LibraryError
 from geofences.geodesy import areas_km2
 from geofences.regions import Kind
-from geofences.shapes import cut_at_antimeridian
 from geofences.wording import code_fault, mended_name, name_fault
 
 Geometries = NDArray[np.object_]
@@ -264,9 +264,24 @@ def _shape_problems(codes: Sequence[str | None], geometries: Geometries, *, assu
             ~empty & finite & beyond & assumed,
             "reaches beyond 180 degrees, and the file does not say its coordinate system; add it (a .prj for a Shapefile)",
         ),
+        (
+            ~empty & _leaping(geometries),
+            "has an edge of more than 180 degrees. Which way round? Give it in degrees, and across 180 on to 181 and so on",
+        ),
     )
     for failed, what in tests:
         yield from _found(failed, codes, what)
+
+
+def _leaping(geometries: Geometries) -> NDArray[np.bool_]:
+    """Which outlines have an edge that may mean two ways round; a projection that crosses 180 degrees leaves such."""
+    parts, owner = shapely.get_parts(geometries, return_index=True)
+    rings, part = shapely.get_rings(parts, return_index=True)
+    lon_lat, ring = shapely.get_coordinates(rings, return_index=True)
+    found = np.zeros(len(geometries), np.bool_)
+    edges = np.flatnonzero(leaps(lon_lat) & (ring[1:] == ring[:-1]))
+    found[owner[part[ring[edges]]]] = True
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -176,10 +176,8 @@ def _ring(pointer: str, ring: Sequence[Any], repairs: list[Repair], *, hole: boo
         raise InvalidGeometry(
             pointer, f"A ring needs at least three different positions; this one has {len(lon_lat) - 1}."
         )
-    at_pole = np.abs(lon_lat[:, 1]) == 90  # where all longitudes meet, so that any way round is none
-    leaps = np.flatnonzero((np.abs(np.diff(lon_lat[:, 0])) > 180) & ~(at_pole[:-1] & at_pole[1:]))
-    if len(leaps):
-        raise InvalidGeometry(pointer, _which_way(lon_lat, int(leaps[0])))
+    if (leaps := antimeridian.leaps(lon_lat)).any():
+        raise InvalidGeometry(pointer, _which_way(lon_lat, int(leaps.argmax())))
     is_line = np.linalg.matrix_rank(lon_lat - lon_lat[0]) < 2 and not antimeridian.goes_round(lon_lat)
     if is_line and not hole:
         raise InvalidGeometry(pointer, _NOTHING)  # before its edges are bent

@@ -208,6 +208,23 @@ def test_longitudes_beyond_180_are_degrees_only_where_the_file_says_so(tmp_path)
     assert shapely.bounds(fiji.geometries[1]).tolist() == [-180, -17, 180, -16]
 
 
+@pytest.mark.parametrize(("name", "crs"), [("fiji.gpkg", "EPSG:3460"), ("fiji.geojson", "EPSG:4326")])
+def test_an_outline_that_leaps_across_180_is_asked_back(tmp_path, name, crs):
+    """An island across 180, in the grid of its country or with -179.5 after 179.5, would be a strip once round the earth without the island."""
+    island = shapely.Polygon([(179.5, -17), (-179.5, -17), (-179.5, -16), (179.5, -16)])
+    frame(shapes=(shapely.box(178, -17, 179, -16), island)).to_crs(crs).to_file(tmp_path / name)
+    report = read(tmp_path / name)
+    assert report.regions == ()
+    assert [(problem.row, "Which way round" in problem.what) for problem in report.problems] == [(2, True)]
+
+
+def test_what_reaches_a_pole_may_go_round_along_it(tmp_path):
+    """As Antarctica is written: where all longitudes meet, an edge from -180 to 180 is none."""
+    south = shapely.Polygon([(-180, -90), (180, -90), (180, -70), (60, -75), (-60, -75), (-180, -70)])
+    frame(shapes=(shapely.box(0, 0, 1, 1), south)).to_file(tmp_path / "a.geojson")
+    assert read(tmp_path / "a.geojson").problems == ()
+
+
 def test_names_in_latin_1(tmp_path):
     """A Shapefile that says it is Latin-1 is read so; one read in the wrong encoding is refused, and read when it is named."""
     frame().to_file(tmp_path / "latin.shp", encoding="ISO-8859-1")
