@@ -106,12 +106,7 @@ class Aliases:
         """`own` are the library's codes. Rows of regions that it does not have are left out."""
         self._own = own
         self._rows = {(row.scheme, row.value): row for row in rows if all(code in own for code in row.codes)}
-        self._provinces: dict[tuple[str, str], str] = {}
-        for code, region in own.items():
-            digits = code.removeprefix(f"{region.country}-")
-            if region.parent and digits.isdigit():
-                for length in (2, 3):
-                    self._provinces.setdefault((region.country, digits[:length]), region.parent)
+        self._provinces = _provinces(own)
 
     def resolve(self, scheme: str, value: str) -> Alias | None:
         """The regions a foreign code stands for; those of the wider place that holds it where it is not known; or None.
@@ -160,7 +155,22 @@ class Aliases:
         for code in (value, f"{country}-{value}"):
             if code in self._own and self._own[code].country == country:
                 return code
-        return self._provinces.get((country, value))
+        return self._provinces.get((country, value)) if len(value) in SCHEMES[scheme].wider else None
+
+
+def _provinces(own: Mapping[str, Own]) -> dict[tuple[str, str], str]:
+    """By country and first digits, what all regions whose codes begin so are part of; nothing where that differs, as it does of commons
+    of several provinces. What is part of one of them says nothing: it lies in a county.
+    """
+    found: dict[tuple[str, str], set[str]] = {}
+    for code, region in own.items():
+        front = f"{region.country}-"
+        digits = code.removeprefix(front)
+        if region.parent and digits.isdigit():
+            for first in (digits[:2], digits[:3]):
+                if not region.parent.removeprefix(front).startswith(first):
+                    found.setdefault((region.country, first), set()).add(region.parent)
+    return {name: parents.pop() for name, parents in found.items() if len(parents) == 1}
 
 
 def read(folder: Path) -> list[Alias]:

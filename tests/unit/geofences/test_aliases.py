@@ -65,6 +65,10 @@ def test_of_a_code_that_is_not_known_what_holds_it_is(library, scheme, value, ho
         ("EMMA_ID", "ES999"),
         ("SAME", "6037"),
         ("INE", "99"),
+        ("INE", "53"),  # commons of fifteen provinces
+        ("INE", "53999"),
+        ("BFS", "21"),  # Adlikon in Zürich, merged since; 2102 and others that begin so are in Fribourg
+        ("BFS", "103"),
         ("BFS", "41091"),
         ("NUTS", "ZZ1"),
         ("zip", "41001"),
@@ -74,6 +78,14 @@ def test_of_a_code_that_is_not_known_what_holds_it_is(library, scheme, value, ho
 def test_what_is_no_code_comes_to_nothing(library, scheme, value):
     """An unknown scheme or form, and a number that is another country's, is never guessed at."""
     assert library.resolve(scheme, value) is None
+
+
+def test_the_first_digits_are_those_of_the_state_and_of_no_county():
+    """Bavaria is 09, whichever was imported first: its towns, which are part of counties, or these."""
+    counties = {"DE-09161": Own("DE", "DE-BY"), "DE-09162": Own("DE", "DE-BY")}
+    towns = {f"{code}000": Own("DE", code) for code in counties}
+    for own in (towns | counties, counties | towns):
+        assert Aliases([], own).resolve("AGS", "09").codes == ("DE-BY",)
 
 
 def test_a_foreign_code_is_targeted_by_its_scheme(library):
