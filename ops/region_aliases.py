@@ -28,6 +28,8 @@ POSTCODE_PACKAGE = Package(
 # A region is part of a foreign one when so much of it lies there; or when it holds so much of the foreign one, whose people
 # would be lost otherwise.
 PART_OF, HOLDS = 0.5, 0.1
+# Degrees: a province in which no post code lies is part of what is nearer than this. Nearest to Guyane is the south-west of France.
+NEAR = 3.0
 # The regions are the foreign one when they differ from it by less than this, either way.
 SAME = 0.9
 # Provinces of Canada in the Standard Geographical Classification (Statistics Canada).
@@ -183,7 +185,7 @@ def _province(library: Library, number: int, country: str) -> str | None:
 
 
 def _unheard(library: Library, points: pd.DataFrame) -> pd.DataFrame:
-    """A point each for provinces in which no post code lies, of the region of the nearest."""
+    """A point each for provinces in which no post code lies, of the region of the nearest, unless that is far away."""
     heard, lands = set(points["province"]), set(points["iso"])
     rows = []
     for region in library.regions:
@@ -192,5 +194,6 @@ def _unheard(library: Library, points: pd.DataFrame) -> pd.DataFrame:
         near = points[points["iso"] == region.country]
         spot = shapely.point_on_surface(library.geometry(region.code))
         away = np.hypot((near["lon"] - spot.x) * np.cos(np.radians(spot.y)), near["lat"] - spot.y).to_numpy()
-        rows.append({"iso": region.country, "nuts": near["nuts"].iloc[int(away.argmin())], "province": region.code})
+        if away.min() <= NEAR:
+            rows.append({"iso": region.country, "nuts": near["nuts"].iloc[int(away.argmin())], "province": region.code})
     return pd.DataFrame(rows, columns=["iso", "nuts", "province"])

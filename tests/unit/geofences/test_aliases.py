@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import shapely
 
 from geofences import aliases
 from geofences.aliases import Alias, Aliases, Own
@@ -20,6 +21,11 @@ from geofences.regions import SHIPPED
         ("ISO3166-1", "724", {"ES"}),
         ("NUTS3", "ES618", {"ES-SE"}),
         ("NUTS", "DE2", {"DE-BY"}),
+        ("NUTS", "FRI15", {"FR-64"}),
+        ("NUTS", "FRM0", {"FR-2A", "FR-2B"}),
+        ("NUTS", "FRH", {"FR-22", "FR-29", "FR-35", "FR-56"}),
+        ("NUTS", "NL34", {"NL-ZE"}),
+        ("NUTS", "NO073", {"NO-20"}),
         ("NUTS", "EL", {"GR"}),
         ("NUTS", "UK", {"GB"}),
         ("SAME", "006037", {"US-06037"}),
@@ -109,6 +115,15 @@ def test_every_code_of_the_list_is_known_and_of_its_form(library):
     for row in rows:
         assert row.codes
         assert library.resolve(row.scheme, row.value) == row
+
+
+def test_no_district_reaches_across_an_ocean(library):
+    """The regions of one code of NUTS 3 lie side by side, whichever post codes were not known: people of Guyane are not told with Bayonne's."""
+    districts = [row.codes for row in aliases.read(SHIPPED) if row.scheme == "NUTS" and len(row.value) == 5]
+    for codes in filter(lambda codes: len(codes) > 1, districts):
+        for code in codes:
+            others = shapely.union_all([library.geometry(other) for other in codes if other != code])
+            assert shapely.dwithin(library.geometry(code), others, 0.25), codes
 
 
 def test_a_region_knows_its_foreign_codes(library):
