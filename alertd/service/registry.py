@@ -146,7 +146,7 @@ class Registry:
 
         def edit(person: Subscriber) -> Subscriber:
             document = read(merged(to_document(person), patch))
-            problem = self._problem(document)
+            problem = self._problem(document, person.places)
             if problem:
                 raise problem
             return from_document(document, number=person.number, subscriber_id=name, previous=person)
@@ -283,13 +283,17 @@ class Registry:
         wanted = Address(number=0, channel=channel, value=value, language=None)
         return person if person and has(person, wanted) else None
 
-    def _problem(self, document: Registration) -> Problem | None:
+    def _problem(self, document: Registration, before: Sequence[Place] = ()) -> Problem | None:
+        """What is wrong with it. A place that was there `before` stays though its region is gone: its subscriber's phone may change."""
+        named = {(place.name, place.region) for place in before}
         now = datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC)
         faults = [*registrations.not_honoured(document), *registrations.future_faults(document, now)]
         faults += [
             Fault(f"/places/{name}/region", "There is no region with this code.")
             for name, place in document.places.items()
-            if place.region is not None and place.region not in self._regions.library
+            if place.region is not None
+            and place.region not in self._regions.library
+            and (name, place.region) not in named
         ]
         return Problem("invalid-request", "The subscriber cannot be taken.", faults=tuple(faults)) if faults else None
 

@@ -126,6 +126,20 @@ async def test_a_file_damaged_while_the_service_runs_changes_nothing(tmp_path: P
         assert "PORT-1" not in parts.regions.library
 
 
+async def test_a_phone_is_changed_though_a_region_that_was_named_is_gone(tmp_path: Path, redis: Redis, codec: Codec):
+    """Whoever lives at a point and named a region that is no more has the new phone told; nobody names that region anew."""
+    imported(tmp_path)
+    async with opened(settings_of(tmp_path), redis, codec) as parts:
+        await register(parts, 1, places={"home": {"point": [-5.98, 37.39]}, "school": {"region": "PORT-1"}})
+        (tmp_path / "regions" / "port.regions").unlink()
+        await parts.regions.refresh()
+        changed = await parts.registry.patch("p0", {"addresses": [{"channel": "push", "token": "new"}]})
+        assert [address.value for address in changed.addresses] == ["new"]
+        assert [(place.name, place.region) for place in changed.places] == [("home", None), ("school", "PORT-1")]
+        with pytest.raises(Problem, match="cannot be taken"):
+            await parts.registry.patch("p0", {"places": {"work": {"region": "PORT-1"}}})
+
+
 async def test_damaged_region_file_is_named(tmp_path: Path, redis: Redis, codec: Codec):
     """A file that is none stops the start with its name, rather than a region missing in silence."""
     (tmp_path / "regions").mkdir()
