@@ -248,20 +248,33 @@ class CapOut:
         return _fitted(lines[0], SHORT), _fitted(" ".join(lines), LONG)
 
     def _places(self, profile: Profile, alert: Alert, shares: Sequence[Share]) -> list[str]:
-        """The profile's own codes of the regions that the alert is for: those that it names, else those that lie in its area; of one that
-        neighbours are asked about only these.
+        """The profile's own codes of the regions that the alert is for: those that it names, and of those that lie in its area the smallest
+        that have one. Where something is excluded, or neighbours are asked about a part, only these.
         """
-        library, found = self._regions.library, []
-        named = [code for code in alert.target.regions if code in library and alert.target.beyond == "refuse"]
-        for code in named or [share.code for share in shares if share.share >= LEAST_SHARE]:
-            if profile == "cap-cp":
-                found += [alias.value for alias in library.aliases.of(code) if alias.scheme == "SGC"]
-            elif county := _COUNTY.fullmatch(code):
-                found.append(f"0{county[1]}")
-            elif library.get(code).country == "US":
-                inside = next((_COUNTY.fullmatch(child.code) for child in library.children(code)), None)
-                found.append(f"0{inside[1][:2]}000" if inside else "000000")
-        return list(dict.fromkeys(found))
+        target = alert.target
+        is_whole = target.beyond == "refuse" and target.exclude == Exclusion()
+        named = self._coded(profile, target.regions if is_whole else ())
+        lying = self._coded(profile, [share.code for share in shares if share.share >= LEAST_SHARE])
+        above = {code: {region.code for region in self._regions.library.ancestors(code)} for code in lying}
+        wider = set().union(*above.values())
+        smallest = [place for code, place in lying.items() if code not in wider and not above[code] & named.keys()]
+        return list(dict.fromkeys([*named.values(), *smallest]))
+
+    def _coded(self, profile: Profile, codes: Sequence[str]) -> dict[str, str]:
+        """Of regions, the profile's own codes; those that have none, as what somebody drew or a town, are left out."""
+        found = {code: self._place(profile, code) for code in codes if code in self._regions.library}
+        return {code: place for code, place in found.items() if place}
+
+    def _place(self, profile: Profile, code: str) -> str | None:
+        library = self._regions.library
+        if profile == "cap-cp":
+            return next((alias.value for alias in library.aliases.of(code) if alias.scheme == "SGC"), None)
+        if county := _COUNTY.fullmatch(code):
+            return f"0{county[1]}"
+        if code == "US":
+            return "000000"
+        inside = next((found for child in library.children(code) if (found := _COUNTY.fullmatch(child.code))), None)
+        return f"0{inside[1][:2]}000" if inside else None
 
 
 def sender(record: AlertRecord, alert: Alert) -> str | None:
