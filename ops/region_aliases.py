@@ -28,8 +28,10 @@ POSTCODE_PACKAGE = Package(
 # A region is part of a foreign one when so much of it lies there; or when it holds so much of the foreign one, whose people
 # would be lost otherwise.
 PART_OF, HOLDS = 0.5, 0.1
-# Degrees: a province in which no post code lies is part of what is nearer than this. Nearest to Guyane is the south-west of France.
+# Degrees: a province in which no post code lies is part of what is nearer than this, but for those of which that is known. Nearest to
+# Guyane is the south-west of France.
 NEAR = 3.0
+OVERSEAS = {"FR-GP": "FRY10", "FR-MQ": "FRY20", "FR-GF": "FRY30", "FR-RE": "FRY40", "FR-YT": "FRY50", "NO-21": "NO0B2"}
 # The regions are the foreign one when they differ from it by less than this, either way.
 SAME = 0.9
 # Provinces of Canada in the Standard Geographical Classification (Statistics Canada).
@@ -194,6 +196,7 @@ def _unheard(library: Library, points: pd.DataFrame) -> pd.DataFrame:
         near = points[points["iso"] == region.country]
         spot = shapely.point_on_surface(library.geometry(region.code))
         away = np.hypot((near["lon"] - spot.x) * np.cos(np.radians(spot.y)), near["lat"] - spot.y).to_numpy()
-        if away.min() <= NEAR:
-            rows.append({"iso": region.country, "nuts": near["nuts"].iloc[int(away.argmin())], "province": region.code})
+        nuts = near["nuts"].iloc[int(away.argmin())] if away.min() <= NEAR else OVERSEAS.get(region.code)
+        if nuts:
+            rows.append({"iso": region.country, "nuts": nuts, "province": region.code})
     return pd.DataFrame(rows, columns=["iso", "nuts", "province"])
