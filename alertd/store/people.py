@@ -317,7 +317,11 @@ def _difference(changes: Sequence[Change]) -> tuple[list[Spot], list[Spot], list
     arriving, leaving, relabelled = list[Spot](), list[Spot](), list[tuple[Spot, bytes]]()
     for i, change in enumerate(changes):
         old, new = (
-            {(spot.cell, records.deciding(spot.record)): spot for spot in (spots_of(side, i) if side else ())}
+            # With the hour itself: that of a record begins anew after 170 days, and what was that old is swept.
+            {
+                (spot.cell, records.deciding(spot.record), spot.at_s // 3_600): spot
+                for spot in (spots_of(side, i) if side else ())
+            }
             for side in (change.old, change.new)
         )
         arriving += [spot for name, spot in new.items() if name not in old]
