@@ -26,7 +26,7 @@ AS_THIN_AS_CAN_BE = 6
 MOST_PARTS = 3_000
 #: Degrees: 11 m, doubled until it is simple enough.
 LEAST, MOST = 1e-4, 16.0
-#: Degrees: about a centimetre. What is written is rounded to it.
+#: Degrees: about a centimetre. What is written is on this grid before it is rounded to it, or it might cross itself.
 DIGITS = 7
 _GRID = 10.0**-DIGITS
 #: Thinned by a step, a line lies within it of what it was, so that it is moved by a little more.
@@ -69,13 +69,17 @@ def _thinned(area: MultiPolygon, step: float, most: int) -> shapely.Geometry | N
 
 def _pieces(geometry: shapely.Geometry) -> Iterator[Polygon]:
     """The polygons of a geometry, each with a hole or too many corners cut in two, from north to south or from west to east."""
-    waiting = list(_polygons(geometry))
+    waiting = list(_polygons(shapely.set_precision(geometry, _GRID)))
     while waiting:
         part = waiting.pop()
         if not part.interiors and len(part.exterior.coords) <= MOST_POSITIONS:
             yield part
         else:
-            waiting += [piece for half in _halves(part) for piece in _polygons(shapely.intersection(part, half))]
+            waiting += [
+                piece
+                for half in _halves(part)
+                for piece in _polygons(shapely.intersection(part, half, grid_size=_GRID))
+            ]
 
 
 def _halves(part: Polygon) -> tuple[Polygon, Polygon]:
