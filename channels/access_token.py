@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import functools
+import logging
 import time
 from collections.abc import Callable, Mapping
 
@@ -35,6 +36,9 @@ UNSTATED_LIFE_S = 300.0
 
 REFUSED = Outcome(Answer.RETRY, Reason.CREDENTIALS)
 UNREACHABLE = Outcome(Answer.RETRY, Reason.CONNECTION)
+NOT_A_TOKEN = Outcome(Answer.RETRY, Reason.GARBAGE)  # somebody in between answers for Google
+
+_log = logging.getLogger(__name__)
 
 
 class AccessToken:
@@ -96,6 +100,9 @@ class AccessToken:
             self._fail(UNREACHABLE)
         except exceptions.GoogleAuthError:
             self._fail(REFUSED)
+        except Exception as fault:  # noqa: BLE001 google-auth takes a page or a number for what it hoped for
+            _log.error("what should be an access token could not be read", exc_info=fault)
+            self._fail(NOT_A_TOKEN)
 
     def _fail(self, failure: Outcome) -> None:
         self._failure = failure

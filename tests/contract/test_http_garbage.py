@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import ssl
 
 import pytest
 
-from channels.base import Answer
+from channels.base import Answer, Outcome, Reason
 from channels.http1_reader import HEAD_BYTES
 
 N = 4
@@ -127,3 +128,23 @@ async def test_a_connection_that_came_too_late_is_used_next(open_party, answerin
     outcomes = await asyncio.wait_for(party.send(party.recipients(N)), 10)
     assert {outcome.answer for outcome in outcomes} == {Answer.ACCEPTED}
     assert server.connections == 1
+
+
+#: What a token endpoint answers where somebody else answers for it.
+NO_TOKENS = {
+    "a page": said(b"<html>Please sign in</html>"),
+    "no object": said(b"[]"),
+    "a life that is none": said(b'{"access_token": "x", "expires_in": "soon"}'),
+    "a life without end": said(b'{"access_token": "x", "expires_in": 1e300}'),
+}
+
+
+@pytest.mark.parametrize("noise", NO_TOKENS.values(), ids=NO_TOKENS.keys())
+async def test_noise_is_no_token(sandbox, open_party, answering, noise):
+    """Nothing was written, so it is surely not sent, and tried again; and the endpoint is not asked for every message."""
+    server, endpoint = await answering(noise)
+    account = json.loads(sandbox.push.account.file.read_text()) | {"token_uri": f"{endpoint}/token"}
+    push = await open_party("push", credentials=account)
+    for _ in range(3):
+        assert await push.send(push.recipients(N)) == [Outcome(Answer.RETRY, Reason.GARBAGE)] * N
+    assert server.requests == 1
