@@ -57,6 +57,7 @@ class Http2Connection(asyncio.Protocol):
         try:
             answered = self._session.feed(data)
         except ValueError:
+            self._answer(self._session.answered())
             self._answer((number, self._session.unanswered(number, NOT_HTTP)) for number in list(self._posted))
             self.abort()
             return

@@ -131,6 +131,10 @@ class Http2Session:
         for kind, flags, stream, payload in self._frames.feed(data):
             self.whole += 1
             self._take_frame(kind, flags, stream, payload)
+        return self.answered()
+
+    def answered(self) -> list[Answered]:
+        """What was answered and not told: `feed` may have raised behind it."""
         answered, self._answered = self._answered, []
         return answered
 

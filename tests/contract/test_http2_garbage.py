@@ -133,6 +133,22 @@ async def test_an_answer_on_a_wrong_stream_is_nobody_s(open_party, server, elsew
     assert outcomes[2] == Outcome(Answer.UNKNOWN, Reason.TIMEOUT)
 
 
+async def test_noise_behind_answers_costs_none_of_them(open_party, server):
+    """Three answers and a broken frame come in one piece: the three have their answers, and the fourth may have arrived."""
+    streams = []
+
+    def answer(connection, stream, _):
+        streams.append(stream)
+        if len(streams) == N:
+            told = b"".join(head(n) + body(n, TAKEN) for n in streams[:-1])
+            connection.transport.write(told + NOISE["settings of five bytes"](stream))
+
+    server.do = answer
+    party = await open_party("push", endpoint=f"https://127.0.0.1:{server.port}", timeout_s=2)
+    outcomes = await asyncio.wait_for(party.send(party.recipients(N)), 10)
+    assert [outcome.answer for outcome in outcomes] == [Answer.ACCEPTED] * 3 + [Answer.UNKNOWN]
+
+
 async def test_a_page_in_the_middle_costs_one(open_party, server):
     """A proxy's sign-in page for one of four, with 200: that one may have arrived, the other three did."""
 
