@@ -65,7 +65,6 @@ def encode(message: MailMessage, identity: MailIdentity) -> MailPayload:
     stamp = message.stamp
     texts = {
         "Subject": message.subject,
-        "References": f"<{stamp.chain}@{identity.domain}>",  # mail programs show one chain as one conversation
         "Auto-Submitted": "auto-generated",
         "Precedence": "list",  # what absent people's programs looked at before RFC 3834
         "X-Auto-Response-Suppress": "All",
@@ -80,7 +79,9 @@ def encode(message: MailMessage, identity: MailIdentity) -> MailPayload:
     built.set_content(message.text, cte="quoted-printable")
     built.add_alternative(message.html, subtype="html", cte="quoted-printable")
     kind, _, body = built.as_bytes().partition(b"\r\n\r\n")
-    head = sender(identity.sender) + b"".join(header(*one) for one in texts.items()) + kind + b"\r\n"
+    # mail programs show one chain as one conversation; an id is no text, and stands as it is however long (RFC 2047 section 5)
+    references = f"References: <{stamp.chain}@{identity.domain}>\r\n".encode()
+    head = sender(identity.sender) + references + b"".join(header(*one) for one in texts.items()) + kind + b"\r\n"
     pieces = _around_leave(body)
     common = Common(head, pieces) if identity.signers else None
     first, *rest = map(_doubled, pieces)

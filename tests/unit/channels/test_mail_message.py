@@ -50,6 +50,16 @@ def test_a_mail_says_what_it_is_and_how_to_leave():
     assert not message.defects
 
 
+def test_an_alert_is_one_conversation_whatever_the_domain_is_called():
+    """Mail programs read ids as they stand: one in an encoded word is none (RFC 2047 section 5)."""
+    identity = replace(IDENTITY, domain="alerts.missing-children.interior.government.example")
+    chain = replace(STAMP, chain="01M885E6PQYDF6FR2R1P9138GR")
+    raw = encode(MailMessage(stamp=chain, subject="s", text="t", html="h"), identity).to(
+        "p@people.example", RECIPIENT, 0
+    )
+    assert f"\r\nReferences: <{chain.chain}@{identity.domain}>\r\n".encode() in raw
+
+
 @pytest.mark.parametrize("text", [".", "a\n.\nb", "..x\n.", "x" * 2_000, "ñ" * 2_000, "line\r\nline\rline"])
 def test_no_text_can_end_the_mail_early(text):
     """A dot alone on a line is the end of a mail to SMTP, so it is doubled; lines stay short and 7-bit for every relay."""
@@ -88,7 +98,10 @@ def test_what_is_no_mailbox_is_never_written(address):
 
 @pytest.mark.parametrize(
     ("address", "written"),
-    [("a.b+c@d.example", "a.b+c@d.example"), ("ana@münchen.example", "ana@xn--mnchen-3ya.example")],
+    [
+        ("a.b+c@d.example", "a.b+c@d.example"),
+        ("ana@münchen.example", "ana@xn--mnchen-3ya.example"),
+    ],
 )
 def test_a_mailbox_is_written_in_ascii_where_it_can_be(address, written):
     """Domains have an ASCII form that every relay knows."""
