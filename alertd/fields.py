@@ -28,6 +28,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from alertd.faults import refusal
+from channels.domains import in_ascii
 
 
 class Document(BaseModel):
@@ -262,7 +263,7 @@ def to_mailbox(value: str) -> str:
     """
     local, _, domain = value.partition("@")
     try:
-        domain = domain.encode("idna").decode("ascii").lower()
+        domain = in_ascii(domain).lower()
     except UnicodeError:
         domain = ""
     if len(local) > 64 or len(domain) > 253 or not _LOCAL_PART.fullmatch(local) or not _DOMAIN.fullmatch(domain):

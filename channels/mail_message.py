@@ -13,6 +13,7 @@ from email.message import EmailMessage
 
 from channels.base import OWN_LEAVE, Loudness, MailMessage, Recipient
 from channels.dkim import Common, Signer
+from channels.domains import in_ascii
 from channels.mail_headers import header, sender
 
 POLICY = email.policy.SMTP.clone(cte_type="7bit", max_line_length=76)  # RFC 2045 section 6.7
@@ -106,7 +107,7 @@ def mailbox(address: str) -> str | None:
         return None
     local, _, domain = address.rpartition("@")
     try:
-        written = f"{local}@{domain.encode('idna').decode('ascii')}"
+        written = f"{local}@{in_ascii(domain)}"
     except UnicodeError:
         return None
     return written if MAILBOX.fullmatch(written) else None  # wide forms of "@" and of commas become these

@@ -59,6 +59,14 @@ def test_addresses_are_kept_in_one_form() -> None:
     assert [address.value for address in subscriber.addresses] == ["+34600000000", "Ana.Lopez@xn--bcher-kva.example"]
 
 
+def test_a_mailbox_is_kept_at_its_own_domain_and_at_nobody_else_s() -> None:
+    """In the domains of 2003 a sharp s was two; today both are registered, by different people (RFC 5894 section 7.2)."""
+    mail = {"channel": "mail", "mailbox": "ana@Straße.example"}
+    assert [address.value for address in kept({**SUBSCRIBER, "addresses": [mail]}).addresses] == [
+        "ana@xn--strae-oqa.example"
+    ]
+
+
 @pytest.mark.parametrize(
     ("address", "pointer"),
     [

@@ -101,6 +101,7 @@ def test_what_is_no_mailbox_is_never_written(address):
     [
         ("a.b+c@d.example", "a.b+c@d.example"),
         ("ana@münchen.example", "ana@xn--mnchen-3ya.example"),
+        ("ana@straße.example", "ana@xn--strae-oqa.example"),  # strasse.example is somebody else's
     ],
 )
 def test_a_mailbox_is_written_in_ascii_where_it_can_be(address, written):

@@ -1,0 +1,13 @@
+"""The names of mail domains, as the wire has them."""
+
+from __future__ import annotations
+
+import idna
+
+
+def in_ascii(domain: str) -> str:
+    """A domain by the rules of 2008 (RFC 5891, UTS 46). Python's own are those of 2003, to which `straße` is `strasse`: somebody else's.
+
+    Raises `UnicodeError` for what is no domain.
+    """
+    return (domain.encode("idna") if domain.isascii() else idna.encode(domain, uts46=True)).decode("ascii")
