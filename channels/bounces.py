@@ -27,7 +27,7 @@ _BOUNDARY = re.compile(r'boundary\s*=\s*(?:"([^"]{1,200})"|([^\s;"]{1,200}))', r
 VERP = re.compile(r"bounce\+([A-Za-z0-9_-]{1,80})@")
 _MESSAGE_ID = re.compile(r"<([A-Za-z0-9_-]{1,80})@")
 _FIELD = re.compile(r"^([!-9;-~]{1,80})[ \t]*:(.*)$")
-_STATUS = re.compile(r"\b([245]\.\d{1,3}\.\d{1,3})\b")
+_STATUS = re.compile(r"(?<!\d\.)\b([245]\.\d{1,3}\.\d{1,3})\b(?!\.\d)")  # and no part of an IP address
 
 #: What an action says (RFC 3464 2.3.3). "relayed" and "expanded" are stations on the way.
 ACTIONS = {"failed": ReportState.FAILED, "delivered": ReportState.DELIVERED}

@@ -22,8 +22,8 @@ class Stage(enum.Enum):
     CONTENT = "DATA"
 
 
-#: At the beginning, or as qmail writes it, "(#5.7.1)" at the end.
-ENHANCED = re.compile(r"(?:\s*|.*\(#)([245]\.\d{1,3}\.\d{1,3})\b")
+#: At the beginning, or as qmail writes it, "(#5.7.1)" at the end; an IP address is none.
+ENHANCED = re.compile(r"(?:\s*|.*\(#)([245]\.\d{1,3}\.\d{1,3})\b(?!\.\d)")
 
 # By the enhanced code or its family; the longest that fits counts.
 PERMANENT: dict[str, Reason] = {

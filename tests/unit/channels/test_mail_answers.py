@@ -26,6 +26,8 @@ from channels.mail_answers import Stage, refusal
         ),
         (553, "not in my list of allowed rcpthosts (#5.7.1)", Stage.RECIPIENT, Answer.RETRY, Reason.BLOCKED),
         (550, "no mailbox here by that name (#5.1.1)", Stage.RECIPIENT, Answer.NEVER, Reason.GONE),
+        (554, "5.2.1.44 is on a list", Stage.RECIPIENT, Answer.RETRY, Reason.BLOCKED),
+        (550, "5.1.1. No such user", Stage.RECIPIENT, Answer.NEVER, Reason.GONE),
         (521, "5.2.1 this host takes no mail", Stage.RECIPIENT, Answer.RETRY, Reason.BLOCKED),
         (550, "5.7.1 policy", Stage.RECIPIENT, Answer.RETRY, Reason.BLOCKED),
         (550, "5.7.25 no reverse name", Stage.CONTENT, Answer.RETRY, Reason.CREDENTIALS),
