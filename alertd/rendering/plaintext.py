@@ -20,6 +20,9 @@ _BEFORE_ELLIPSIS = " ,.;:،。，…"
 #: Articles and prepositions, in any language: a short word at the end of a cut text belongs to what was cut off.
 _STUMP = re.compile(r"(?: [^\W\d_]{1,3})+$")
 
+#: A link, and digits as numbers are written: half of one leads nowhere, or to somebody else.
+_WHOLE = re.compile(r"(?:https?://|www\.)\S+|\+?\d(?:[ .()/-]{0,2}\d)+")
+
 _GSM = GSM_BASIC | GSM_EXTENSION
 
 #: Pictures and joiners carry no fact, and one of them more than halves what an SMS can hold.
@@ -48,14 +51,22 @@ def _isolates_match(text: str) -> bool:
 
 
 def clip(text: str, limit: int) -> str:
-    """At most `limit` characters, cut between words where one ends in the second half, with an ellipsis."""
+    """At most `limit` characters, cut between words where one ends in the second half, with an ellipsis, and never inside of a link or a
+    number.
+    """
     if len(text) <= limit:
         return text
-    cut = _ISOLATES.sub("", text)[: limit - 1]  # a cut may part what belongs together
+    bare = _ISOLATES.sub("", text)  # a cut may part what belongs together
+    cut = bare[: _before_whole(bare, limit - 1)]
     space = cut.rfind(" ")
     words = (cut[:space] if space > limit // 2 else cut).rstrip(_BEFORE_ELLIPSIS)
     whole = _STUMP.sub("", words).rstrip(_BEFORE_ELLIPSIS)
     return (whole if len(whole) > limit // 2 else words) + "…"
+
+
+def _before_whole(text: str, end: int) -> int:
+    """Where to cut: at `end`, or before the link or number that it falls into."""
+    return next((found.start() for found in _WHOLE.finditer(text) if found.start() < end < found.end()), end)
 
 
 def isolate(text: str, *, rtl: bool) -> str:

@@ -397,6 +397,8 @@ def test_text_is_cut_between_words_and_kept_in_its_direction() -> None:
     assert clip("Seen near the station. An old man saw her", 30) == "Seen near the station…"
     assert clip("She went along the river by the old mill", 34) == "She went along the river…"
     assert clip("She has been gone since then… and no one knows", 33) == "She has been gone since then…"
+    assert clip("Call whoever is at the station, +34 915 000 000, at any hour", 42) == "Call whoever is at the station…"
+    assert clip(f"Seen her? Write to https://centre.example/tell/{'x' * 80}", 70) == "Seen her? Write to…"
     assert line("a\u2069b \n c\u202e") == "ab c"
     assert line("\u2066+34\u2069") == "\u2066+34\u2069"
     assert isolate("+34", rtl=True) == "\u2068+34\u2069"
