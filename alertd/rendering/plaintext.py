@@ -31,8 +31,10 @@ _NO_WIDTH = frozenset({"Cf", "Mn", "Me"})
 
 
 def line(text: str) -> str:
-    """One line without doubled spaces, and with no isolate of the sender's that would end ours too early."""
-    text = _EMBEDDINGS.sub("", text)
+    """One line without doubled spaces, each letter in one piece with its accent where Unicode has it so, and with no isolate of the
+    sender's that would end ours too early.
+    """
+    text = unicodedata.normalize("NFC", _EMBEDDINGS.sub("", text))
     return " ".join((text if _isolates_match(text) else _ISOLATES.sub("", text)).split())
 
 

@@ -5,6 +5,7 @@ import json
 import shutil
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import pytest
 from jinja2 import TemplateError
@@ -203,6 +204,16 @@ def test_an_sms_in_latin_letters_is_spelled_in_gsm(renderer: Renderer) -> None:
     assert "Ultimo avistamiento" in text
     assert segments(text)[0] == segments("a")[0]
     assert segments(text)[1] <= 3
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_a_name_is_the_same_however_its_accents_were_written(renderer: Renderer, channel: str) -> None:
+    """Some keyboards write a letter and its accent as two characters: no phone has them in its alphabet, and the SMS would cost double."""
+    composed, apart = (
+        case_changed(children=[{**CHILD, "name": {"public": normalize(form, "André Muñoz")}}], last_seen=None)
+        for form in ("NFC", "NFD")
+    )
+    assert render(renderer, apart, channel, "en") == render(renderer, composed, channel, "en")
 
 
 def test_facts_are_dropped_least_important_first(renderer: Renderer) -> None:
