@@ -217,8 +217,8 @@ def safety_line(alert: Alert, words: Catalogue, occasion: Occasion, countries: S
         return str(forms["text"])
     if not alert.case.contact:
         raise ValueError("A missing-child alert needs a contact: without one there is no safety line.")
-    way, shown = _way(_by_use(alert.case.contact, countries)[0])
-    return _filled(forms[way], words.isolate(shown))
+    way, value = _way(_by_use(alert.case.contact, countries)[0])
+    return _filled(forms[way], _shown(way, value, words))
 
 
 def _filled(form: str, contact: str) -> str:
@@ -368,6 +368,11 @@ def _way(contact: Contact) -> tuple[str, str]:
     return way, str(getattr(contact, way)).removeprefix("sms:")
 
 
+def _shown(way: str, value: str, words: Catalogue) -> str:
+    """A link stands as it is: phones take a mark of direction that touches it for a part of it."""
+    return value if way == "url" else words.isolate(value)
+
+
 def _by_use(contacts: Sequence[Contact], countries: Sequence[str]) -> list[Contact]:
     """The one for everybody first: one that works in all of these countries, a number before an address, one without a role before
     one for some.
@@ -381,7 +386,7 @@ def _by_use(contacts: Sequence[Contact], countries: Sequence[str]) -> list[Conta
 
 def _contact(contact: Contact, words: Catalogue, where: Where) -> ContactFacts:
     way, value = _way(contact)
-    shown = words.isolate(value)
+    shown = _shown(way, value, words)
     return ContactFacts(
         ask=_filled(words.words["label"][way], shown),
         shown=shown,

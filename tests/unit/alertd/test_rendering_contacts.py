@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from alertd import rules
 from alertd.documents import Alert, Status
 from alertd.rendering import Renderer
 from alertd.rendering.own_texts import Place, read_text
-from alertd.rendering.plaintext import spelled_for_sms
+from alertd.rendering.plaintext import FSI, PDI, spelled_for_sms
 from alertd.resources import templates_dir
 from channels.base import Loudness, Stamp
 from tests.unit.alertd.samples import MISSING_CHILD, changed
@@ -52,6 +53,16 @@ def test_the_number_in_the_safety_line_works_in_the_area(renderer: Renderer, cha
         text = told(renderer, alert_with(*contacts), channel, language, "ES")
         safe = line.format(contact=words.isolate("112"))
         assert safe in text or spelled_for_sms(safe) in text
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("channel", ["push", "sms", "mail"])
+def test_a_link_stands_as_it_is(renderer: Renderer, channel: str, language: str):
+    """Phones find links by themselves, and take a mark of direction that touches one for a part of it: it would lead nowhere."""
+    for contacts in ((PAGE,), (SPAIN, PAGE)):
+        text = told(renderer, alert_with(*contacts), channel, language, "ES")
+        assert not re.search(f"{FSI}https:|https:\\S*{PDI}", text)
+        assert PAGE["url"] in text or (contacts[0] is SPAIN and channel != "mail")
 
 
 @pytest.mark.parametrize(("contacts", "countries", "shown"), [
