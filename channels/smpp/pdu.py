@@ -149,7 +149,7 @@ def decode(frame: bytes) -> Pdu:
     layout = LAYOUTS.get(command)
     if layout is None:
         raise PduError("a command that is not known", Status.INVALID_COMMAND, header)
-    if length == HEADER.size and command & RESPONSE:
+    if command & RESPONSE and (status or length == HEADER.size):  # a refusal has no body, whatever stands there
         return Pdu(command, sequence, status)
     try:
         fields, at = _fields(frame, layout)

@@ -88,6 +88,15 @@ def test_answers_in_any_order_find_their_message():
     assert [event.key for event in session.receive(accepted(second)[7:], 1)] == ["b"]
 
 
+@pytest.mark.parametrize("body", [b"no end", b"\0\x00", b"\0\x04\x27\x00\x09x", b"x" * 300])
+def test_a_refusal_is_one_whatever_stands_behind_it(body):
+    """A refusal has no body (section 4.4.2); what some centres write there takes nothing of what they said back."""
+    session = bound()
+    (number,) = submit(session, "a")
+    frame = HEADER.pack(16 + len(body), Command.SUBMIT_SM_RESP, Status.SYSTEM_ERROR, number) + body
+    assert session.receive(frame, 0) == [Answered("a", Outcome(Answer.RETRY, Reason.UNAVAILABLE))]
+
+
 def test_answers_to_nothing_change_nothing():
     """A wrong number, one that was answered before, and an answer of another kind are counted and forgotten."""
     session = bound()
