@@ -20,6 +20,7 @@ _BEFORE_ELLIPSIS = " ,.;:،。，…"
 #: Articles and prepositions, in any language: a short word at the end of a cut text belongs to what was cut off.
 _STUMP = re.compile(r"(?: [^\W\d_]{1,3})+$")
 
+_LINK = re.compile(r"https?://\S+")
 #: A link, and digits as numbers are written: half of one leads nowhere, or to somebody else.
 _WHOLE = re.compile(r"(?:https?://|www\.)\S+|\+?\d(?:[ .()/-]{0,2}\d)+")
 
@@ -117,9 +118,10 @@ def _columns(char: str) -> int:
 def spelled_for_sms(text: str, names: Iterable[str] = ()) -> str:
     """The text in the GSM alphabet if leaving out accents and ornaments brings it there, else as it was.
 
-    Half a spelling would cost as much as none. A name is never respelled, whatever it costs: it is what people look for.
+    Half a spelling would cost as much as none. A name is never respelled, whatever it costs: it is what people look for; nor is a link,
+    which would lead nowhere.
     """
-    if not all(is_gsm(fold(name)) for name in names):
+    if not all(is_gsm(fold(one)) for one in (*names, *_LINK.findall(text))):
         return text
     plain = "".join(_in_gsm(char) for char in fold(text))
     return re.sub(" {2,}", " ", plain) if is_gsm(plain) else text

@@ -65,6 +65,18 @@ def test_a_link_stands_as_it_is(renderer: Renderer, channel: str, language: str)
         assert PAGE["url"] in text or (contacts[0] is SPAIN and channel != "mail")
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_an_sms_has_its_links_letter_by_letter(renderer: Renderer, language: str):
+    """Whatever else loses its accents to stay cheap: without one of them a link leads nowhere."""
+    page, news = "https://centre.example/avísenos", "https://town.example/búsqueda"
+    document = changed(MISSING_CHILD, "case/children/0/name", {"public": "Inés Peña"})
+    document = changed(document, "case/contact", [{"url": page}])
+    document = changed(document, f"info/{language}", {"instruction": news})
+    text = told(renderer, Alert.model_validate_json(json.dumps(document)), "sms", language)
+    assert page in text
+    assert news in text
+
+
 @pytest.mark.parametrize(("contacts", "countries", "shown"), [
     ((FRANCE, PAGE), ("ES",), "https://centre.example/tell"),
     ((SPAIN, BOTH), ("ES", "FR"), "call 112"),
