@@ -32,6 +32,8 @@ PART_OF, HOLDS = 0.5, 0.1
 # Guyane is the south-west of France.
 NEAR = 3.0
 OVERSEAS = {"FR-GP": "FRY10", "FR-MQ": "FRY20", "FR-GF": "FRY30", "FR-RE": "FRY40", "FR-YT": "FRY50", "NO-21": "NO0B2"}
+# FIPS 10-4 codes that Natural Earth gives to a province of another country: they are South Africa's and North Macedonia's.
+OTHERS = {"SF01", "MK59"}
 # The regions are the foreign one when they differ from it by less than this, either way.
 SAME = 0.9
 # Provinces of Canada in the Standard Geographical Classification (Statistics Canada).
@@ -81,7 +83,7 @@ def of_provinces(library: Library, path: Path) -> Iterator[Alias]:
             if re.fullmatch(form, row.get(column) or ""):
                 of_value[row[column]].append(code)
         for value, codes in of_value.items():
-            if len(codes) == 1:
+            if len(codes) == 1 and value not in OTHERS:
                 yield Alias(scheme=scheme, value=value, codes=tuple(codes), exact=True)
     parts = defaultdict(list)
     for row, code in known:

@@ -184,20 +184,17 @@ def _fields(frame: bytes, layout: Layout) -> tuple[dict[str, int | str | bytes],
 
 
 def _tlvs(frame: bytes, at: int) -> dict[int, bytes]:
-    """The optional parameters; of one that comes twice the first counts."""
+    """The optional parameters; of one that comes twice the first counts. What is damaged is left out: refused for its sake, a receipt or a
+    STOP would be lost, and a bind never be one.
+    """
     found: dict[int, bytes] = {}
-    while at < len(frame):
-        if at + _TLV.size > len(frame):
-            raise PduError("half a parameter", Status.INVALID_PARAMETERS)
+    while at + _TLV.size <= len(frame):
         tag, length = _TLV.unpack_from(frame, at)
-        at += _TLV.size
+        value = frame[at + _TLV.size : at + _TLV.size + length]
         least, most = TAG_SIZES.get(tag, (0, 0xFFFF))
-        if at + length > len(frame):
-            raise PduError("a parameter goes beyond the end", Status.INVALID_PARAMETERS)
-        if not least <= length <= most:
-            raise PduError("a parameter of a length that it cannot have", Status.INVALID_PARAMETER_LENGTH)
-        found.setdefault(tag, frame[at : at + length])
-        at += length
+        if len(value) == length and least <= length <= most:
+            found.setdefault(tag, value)
+        at += _TLV.size + length
     return found
 
 

@@ -47,8 +47,10 @@ BY_LANGUAGE: Final[Mapping[str, Mapping[Word, str]]] = {
     "zh": {Word.STOP: "退订 停止 取消 t td", Word.HELP: "帮助", Word.START: "订阅 开始 恢复"},
 }
 
-#: After or before one of these, one more word changes nothing: "STOP SMS", "STOP 36180", "please stop".
+#: After one of these, one more word changes nothing: "STOP SMS", "STOP 36180".
 STRONG: Final = frozenset({"stop", "stopp", "arret", "baja", "unsubscribe", "стоп"})
+#: Before one of these, only such a word: "please stop", but neither "bus stop" nor "don't stop".
+POLITE: Final = frozenset({"please", "pls", "plz", "bitte", "svp", "now"})
 
 
 Words = Mapping[str, Word]
@@ -71,10 +73,10 @@ def meaning(text: str, known: Words) -> Word | None:
     said = plain(text)
     if said in known:
         return known[said]
-    parts = said.split()
-    if len(parts) == 2 and not STRONG.isdisjoint(parts):
-        return Word.STOP
-    return None
+    first, _, second = said.partition(" ")
+    if " " in second or not second:
+        return None
+    return Word.STOP if first in STRONG or (first in POLITE and second in STRONG) else None
 
 
 def plain(text: str) -> str:
