@@ -174,7 +174,7 @@ async def test_the_area_is_shown_as_it_was_asked_for(parts: Parts, reader: Any, 
 
 
 async def test_an_answer_is_asked_for_again_at_little_cost(parts: Parts, reader: Any, sample: dict[str, Any]):
-    """By its tag or its time; kept for two seconds; to everybody's pages; nothing is written by it, and no key is asked for."""
+    """By its tag; kept for two seconds; to everybody's pages; nothing is written by it, and no key is asked for."""
     record = await planned(parts, sample, publish=PUBLISHED)
     for path in ("/feed.atom", f"/cap/{record.id}.xml"):
         first = await reader.get(path)
@@ -187,7 +187,19 @@ async def test_an_answer_is_asked_for_again_at_little_cost(parts: Parts, reader:
         assert (await reader.get(path, headers={"If-None-Match": '"other"'})).status == 200
         assert (await reader.head(path)).status == 200
         assert (await reader.post(path)).status == 405
-    modified = (await reader.get("/feed.atom")).headers["Last-Modified"]
-    since = {"If-Modified-Since": modified}
-    assert (await reader.get("/feed.atom", headers=since)).status == 304
-    assert (await reader.get("/feed.atom", headers={**since, "If-None-Match": '"other"'})).status == 200
+
+
+async def test_whoever_asks_by_the_time_of_what_they_have_is_told_what_left(
+    parts: Parts, reader: Any, sample: dict[str, Any]
+):
+    """An alert that left and is purged leaves no time of a change behind: no time tells whoever has the child's name that it is still so."""
+    record = await planned(parts, sample, publish=PUBLISHED)
+    first = await reader.get("/feed.atom")
+    assert "Luc" in await first.text()
+    since = {"If-Modified-Since": first.headers.get("Last-Modified", first.headers["Date"])}
+    done = await parts.following.stand_down(record.id, BEA, "x")
+    await over_and_told(parts, done.told_by)
+    await parts.purging.purge(record.id, BEA, PurgeReason.RETENTION)
+    reader.app[CLOCK].pass_by(FRESH_S + 1)
+    now = await reader.get("/feed.atom", headers=since)
+    assert (now.status, "Luc" in await now.text()) == (200, False)
