@@ -192,8 +192,10 @@ def sealed_note(record: AlertRecord, words: str) -> bytes:
 
 
 def opened_note(record: AlertRecord, entry: Entry) -> str:
-    """As it was sealed; '' where there is none any more."""
-    return record.box.open(entry.note, f"{record.id} distribution").decode() if record.box and entry.note else ""
+    """As it was sealed; '' where there is none any more, also while another organisation's alert keeps the case's key."""
+    if record.box is None or not (record.document and entry.note):
+        return ""
+    return record.box.open(entry.note, f"{record.id} distribution").decode()
 
 
 def _verdict(entry: Entry, message: Message, record: AlertRecord) -> Verdict:

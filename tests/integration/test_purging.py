@@ -19,7 +19,7 @@ from alertd.kinds import PurgeReason
 from alertd.organisations import Organisation
 from alertd.service.audit import Noted
 from alertd.store import keys
-from alertd.store.alerts import AlertRecord
+from alertd.store.alerts import AlertRecord, Footing
 from alertd.store.cases import Cases
 from alertd.store.codec import Codec
 from alertd.store.connection import Connection
@@ -229,6 +229,27 @@ async def test_another_organisation_keeps_the_key_and_nothing_else(parts: Parts,
     assert await cases.held(own.case) == {}
     assert await parts.db.execute("EXISTS", keys.case(own.case)) == 0
     assert (await parts.purging.purge(own.id, BEA, WHY)).state is AlertState.PURGED
+
+
+async def test_words_about_an_alert_are_gone_though_another_keeps_the_key(parts: Parts, sample: dict[str, Any]):
+    """Why the glass was broken, and what the review found: as all that was written of a case that another organisation has, too."""
+    await register(parts, 20)
+    police = dataclasses.replace(ANA, org="police")
+    await parts.organisations.put("police", Organisation(name="Police"), ANA)
+    own = (await submitted(parts, sample)).record
+    await parts.intake.submit(alert_of(sample), police)
+    alone = await parts.approval.approve_alone(own, ANA, "Lucía P. is three", people=None, plates=())
+    footing = Footing(sources=AlertState, last=1, rev=alone.rev)
+    said = {"reviewer": BEA.subject, "verdict": "justified", "note": "Lucía's mother had called"}
+    assert (await parts.alerts.follow(alone, footing, None, None, fields=said))[0]
+    before = await parts.alerts.get(own.id)
+    assert ("Lucía" in before.why, "Lucía" in before.note) == (True, True)
+    await parts.following.cancel(own.id, BEA, "x", notify=False)
+    with pytest.raises(Problem, match="What your organisation wrote of this case is purged"):
+        await parts.purging.purge(own.id, BEA, WHY)
+    purged = await parts.alerts.get(own.id)
+    assert purged.box is not None
+    assert (purged.why, purged.note, purged.verdict, purged.reviewer) == ("", "", "justified", BEA.subject)
 
 
 @pytest.mark.parametrize("state", ["pending", "sent"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -148,6 +149,23 @@ async def test_a_refusals_words_go_with_the_case(parts: Parts, gateway: Gateway,
     assert len({one.identifier for _, one in gateway.got["/slow"]}) == 2
     assert await states(parts, record, radio) == [("Alert", "refused")]
     assert opened_note(await parts.alerts.get(record.id), refused) == ""
+
+
+async def test_a_refusals_words_go_though_another_keeps_the_key(parts: Parts, gateway: Gateway, sample: dict[str, Any]):
+    """As all that an organisation has of a case goes when it purges that, though another's alert is sealed under the same key."""
+    gateway.answers = {"/radio": [ERROR]}
+    radio = await made(parts, gateway, "/radio")
+    record = await planned(parts, sample)
+    await told(parts)
+    await parts.organisations.put("police", Organisation(name="Police"), ANA)
+    await parts.intake.submit(alert_of(sample), dataclasses.replace(ANA, org="police"))
+    await parts.following.cancel(record.id, BEA, "x", notify=False)
+    with pytest.raises(Problem, match="What your organisation wrote of this case is purged"):
+        await parts.purging.purge(record.id, BEA, PurgeReason.RETENTION)
+    found = await share(parts, record, radio)
+    assert found.track
+    assert found.track.entries[0].note
+    assert opened_note(await parts.alerts.get(record.id), found.track.entries[0]) == ""
 
 
 async def test_a_distributor_may_have_what_nobody_knows_of_until_it_says_so(
