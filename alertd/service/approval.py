@@ -345,6 +345,12 @@ class Approval:
         """Raises Problem when this key decides nothing about this alert."""
         check_key(record, who)
 
+    async def check_case(self, record: AlertRecord, who: Credential) -> None:
+        """The same about all that its organisation has of its case: a Test may be of the case of an Actual alert."""
+        for one in (record, *await self._alerts.in_case(record.case)):
+            if one.org == record.org:
+                check_key(one, who)
+
     async def _step(
         self, alert_id: str, new: AlertState, who: Credential, rev: int | None, *, texts: int | None = None,
         **fields: str,

@@ -11,7 +11,6 @@ from alertd.errors import Problem
 from alertd.fields import folded_subject
 from alertd.service.access import Credential
 from alertd.service.approval import Approval
-from alertd.service.second_person import check_key
 from alertd.store.alerts import AlertRecord
 from alertd.store.cases import Cases, Hold
 from alertd.store.media import KEPT_AFTER_MS
@@ -37,7 +36,7 @@ class LegalHolds:
     async def hold(self, alert_id: str, who: Credential, reason: str) -> AlertRecord:
         """Keep its case. One hold of an organisation is enough: who asks while there is one finds it as it is. Raises Problem."""
         record = await self._approval.get(alert_id, who)
-        check_key(record, who)
+        await self._approval.check_case(record, who)
         hold = Hold(
             org=record.org, by=who.subject, hands=tuple(sorted(who.hands)), at=self._clock.now_ms(), reason=reason
         )
@@ -50,7 +49,7 @@ class LegalHolds:
         and where only others hold it.
         """
         record = await self._approval.get(alert_id, who)
-        check_key(record, who)
+        await self._approval.check_case(record, who)
         found = await self._cases.hold(record.case, record.org)
         if found is None:
             if await self._cases.is_kept(record.case):

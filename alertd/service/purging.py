@@ -19,7 +19,6 @@ from alertd.service.access import Credential
 from alertd.service.approval import Approval
 from alertd.service.notices import versions_of
 from alertd.service.revisions import check_revision
-from alertd.service.second_person import check_key
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.cases import PHOTO, PURGING_MS, Cases
 from alertd.store.media import Media
@@ -49,7 +48,7 @@ class Purging:
         they are purged, where another organisation has not purged its own: the key goes with the last.
         """
         record = await self._approval.get(alert_id, who)
-        check_key(record, who)
+        await self._approval.check_case(record, who)
         await versions_of(self._alerts, alert_id)
         held = await self._cases.held(record.case)
         if record.state is not _S.PURGED or alert_id in held:

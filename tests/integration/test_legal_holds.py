@@ -16,7 +16,7 @@ from alertd.store.closed import archive
 from alertd.store.connection import Connection
 from alertd.store.organisations import OrganisationStore
 from tests.clocks import Later
-from tests.integration.acts import ANA, BEA, CARL, photo, submitted
+from tests.integration.acts import ANA, BEA, CARL, alert_of, photo, submitted
 from tests.integration.media.conftest import showing
 from tests.integration.test_following import slug
 from tests.integration.test_purging import WHY, closed
@@ -107,6 +107,22 @@ async def test_whoever_put_it_there_does_not_release_it(parts: Parts, sample: di
     assert await holds.of(record) is not None
     await holds.release(record.id, CARL)
     assert await holds.of(record) is None
+
+
+async def test_a_test_key_releases_no_hold_by_a_test_of_the_case(parts: Parts, sample: dict[str, Any]):
+    """What is kept is the case, and so the Actual alert; of a case that has none it may."""
+    tester, holds = dataclasses.replace(ANA, test=True), holds_of(parts)
+    record = await closed(parts, sample)
+    drill = (await parts.intake.submit(alert_of(sample, status="Test"), tester, draft=True)).record
+    assert drill.case == record.case
+    await holds.hold(record.id, BEA, "court order 12/2026")
+    assert await slug(holds.release(drill.id, tester)) == "not-allowed"
+    assert await holds.of(record) is not None
+    alone = {**sample["case"], "number": "a drill's own"}
+    own = (await parts.intake.submit(alert_of(sample, status="Test", case=alone), tester, draft=True)).record
+    await holds.hold(own.id, BEA, "x")
+    await holds.release(own.id, tester)
+    assert await holds.of(own) is None
 
 
 async def test_a_hold_and_a_purge_at_once_do_not_both_succeed(parts: Parts, sample: dict[str, Any], store: Connection):

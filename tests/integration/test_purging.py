@@ -252,6 +252,22 @@ async def test_words_about_an_alert_are_gone_though_another_keeps_the_key(parts:
     assert (purged.why, purged.note, purged.verdict, purged.reviewer) == ("", "", "justified", BEA.subject)
 
 
+async def test_a_test_key_purges_no_actual_alert_by_a_test_of_its_case(parts: Parts, sample: dict[str, Any]):
+    """A Test is a test key's own to purge, and the key of its case is the Actual alert's, too: nothing is, then, of neither."""
+    tester = dataclasses.replace(ANA, test=True)
+    record = await closed(parts, sample)
+    drill = (await parts.intake.submit(alert_of(sample, status="Test"), tester, draft=True)).record
+    assert drill.case == record.case
+    await parts.approval.reject(drill.id, tester, "x")
+    assert await slug(parts.purging.purge(drill.id, tester, WHY)) == "not-allowed"
+    assert (await parts.alerts.get(record.id)).document == record.document
+    assert (await parts.alerts.get(drill.id)).document == drill.document
+    alone = {**sample["case"], "number": "a drill's own"}
+    own = (await parts.intake.submit(alert_of(sample, status="Test", case=alone), tester, draft=True)).record
+    await parts.approval.reject(own.id, tester, "x")
+    assert (await parts.purging.purge(own.id, tester, WHY)).state is AlertState.PURGED
+
+
 @pytest.mark.parametrize("state", ["pending", "sent"])
 async def test_breaches_are_refused(parts: Parts, sample: dict[str, Any], state: str):
     """What is not over is not purged, nor what is another's, nor a version that tells, nor one that was changed since."""
