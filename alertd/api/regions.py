@@ -174,6 +174,8 @@ async def draw_region(
     """Draws a region under a code of your own ("our patrol area"), or draws it anew: only its organisation may, and nobody else sees it or targets it. Alerts keep the
     area that they were submitted with. Its ETag, sent as If-Match, keeps you from overwriting what you have not seen, and `If-None-Match: *` from overwriting anything.
     """
+    if credential(request).test:
+        raise Problem("not-allowed", "A test key changes no regions: Actual alerts name them.")
     regions = services(request).regions
     known = code in regions.library
     made = await regions.draw(

@@ -311,6 +311,22 @@ async def test_what_is_to_be_new_overwrites_nothing(client: Any, parts: Parts):
     assert parts.regions.library.get("PATROL-1").name == "ours"
 
 
+async def test_a_test_key_draws_no_region(client: Any, parts: Parts):
+    """Neither anew nor in place of one that Actual alerts name: who they reach would be another's to say."""
+    answers = []
+    for test in (False, True):
+        _, token = await parts.access.create(
+            org="default", subject="ana", scopes=frozenset({"regions:write"}), test=test
+        )
+        headers = {"Authorization": f"Bearer {token}"}
+        for code in ("PATROL-1", f"PATROL-{test}"):
+            body = {"name": f"by test key: {test}", "geometry": PATROL}
+            answers.append((await client.put(f"/v1/regions/{code}", json=body, headers=headers)).status)
+    assert answers == [201, 201, 403, 403]
+    assert parts.regions.library.get("PATROL-1").name == "by test key: False"
+    assert "PATROL-True" not in parts.regions.library
+
+
 def numbered(data: Path, *codes: str) -> Path:
     """A data directory whose regions were imported in this order."""
     folder = data / "regions"
