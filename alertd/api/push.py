@@ -31,7 +31,9 @@ _SCHEMA_HEADERS = {"Cache-Control": "public, max-age=3600", "Access-Control-Allo
 
 
 class Standing(BaseModel):
-    show: bool = Field(description="Whether to show what the message says. If not, take away what you show of it.")
+    show: bool = Field(
+        description="Whether to show what the message says: no longer, too, where the alert was restricted since. If not, take away what you show of it."
+    )
     state: AlertState = Field(description="Where the version stands that the message is of.")
     expires: datetime
 
@@ -47,7 +49,8 @@ async def show_standing(request: web.Request, *, tag: Tag) -> Standing:
     if page:
         waits = await s.duty.head(page.alert_id)
         return _standing(waits, show=waits is not None and waits.state is AlertState.PENDING)
-    found = await s.reports.standing(_reference(request, tag).alert_id)
+    reference = _reference(request, tag)
+    found = await s.reports.standing(reference.alert_id, reference.row)
     return _standing(found, show=found is not None and found.is_told(s.clock.now_ms()))
 
 

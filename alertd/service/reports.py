@@ -11,6 +11,7 @@ from alertd.alerts import ATTEMPTS_MASK, CHANNELS, FLAG_DOUBT, TOLD, AlertState,
 from alertd.documents import Alert
 from alertd.ids import chain_of
 from alertd.kinds import Occasion
+from alertd.service.notices import hides
 from alertd.service.updates import few
 from alertd.store.alerts import AlertRecord, Alerts, Place
 from alertd.store.carrier_numbers import CarrierNumbers
@@ -28,6 +29,8 @@ LOOK = 200
 LOOKS = 25
 #: Of a ledger, written at once.
 LINES = 1_000
+#: What was taken out of an alert still leaves for so long; what takes its place on phones leaves a second later at the earliest (0023).
+OLD_WORDS_MS = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,10 +75,11 @@ class Standing:
 
     state: AlertState
     expires: int  # UNIX ms
+    is_old: bool = False  # their message has what was taken out of the alert since
 
     def is_told(self, now_ms: int) -> bool:
         """Whether what it says may still be shown."""
-        return self.state in TOLD and now_ms < self.expires
+        return self.state in TOLD and now_ms < self.expires and not self.is_old
 
 
 class Reports:
@@ -87,13 +91,28 @@ class Reports:
         self._numbers = numbers
         self._codec = codec
 
-    async def standing(self, alert_id: str) -> Standing | None:
-        """How a version stands, and what tells the alert as the alert does; None where there is none any more."""
+    async def standing(self, alert_id: str, row: int | None = None) -> Standing | None:
+        """How a version stands, and what tells the alert as the alert does, for whoever has the message of a `row`; None where there is none any
+        more.
+        """
         one, alert = await self._alerts.heads([alert_id, chain_of(alert_id)])
         if one is None or alert is None:
             return None
-        stands = alert if one.occasion in {"", Occasion.UPDATE} else one
-        return Standing(state=stands.state, expires=stands.expires)
+        if one.occasion not in {"", Occasion.UPDATE}:
+            return Standing(state=one.state, expires=one.expires)
+        is_old = row is not None and alert.restricted > 0 and await self._left_before(one, row, alert)
+        return Standing(state=alert.state, expires=alert.expires, is_old=is_old)
+
+    async def _left_before(self, version: AlertRecord, row: int, alert: AlertRecord) -> bool:
+        """Whether a message left with the words from before its alert was restricted; also where nobody knows any more. What was written after
+        that never did, whatever the clocks say.
+        """
+        if hides(version) or str(alert.restricted) in version.upon.split():
+            return False
+        found = await self._work.row(version.id, row)
+        if found is None:
+            return True
+        return version.start + int(found["last"]) < alert.restricted + alert.ahead + OLD_WORDS_MS
 
     async def counts(self, alert_id: str) -> dict[str, dict[str, int]]:
         """References by channel: targeted, and every state; doubled besides."""

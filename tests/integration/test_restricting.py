@@ -14,8 +14,10 @@ from alertd.app import Parts, opened
 from alertd.cap.messages import MsgType
 from alertd.cap.reader import read
 from alertd.documents import Alert
+from alertd.ids import Door
 from alertd.service.messages import LOOK_S
 from alertd.service.notices import SETTLE_MS
+from alertd.service.planning import FIRST_BATCH
 from alertd.store.alerts import AlertRecord
 from alertd.store.codec import Codec
 from alertd.store.tombstones import Tombstones
@@ -88,6 +90,32 @@ async def test_who_was_told_gets_it_in_its_place_without_a_sound(parts: Parts, s
     text = await said(parts, done.told_by)
     assert '"loudness":"silent"' in text.replace(" ", "")
     assert '"occasion":"update"' in text.replace(" ", "")
+
+
+async def test_an_app_shows_no_message_that_left_with_them(parts: Parts, client: Any, sample: dict[str, Any]):
+    """It asks before it shows a name: no for what was sent before, yes for what takes its place and for what leaves without them."""
+
+    async def shows(version: str, row: int) -> bool:
+        async with client.get(f"/r/{parts.tags.make(version, row, Door.ACK)}") as answer:
+            return bool((await answer.json())["show"])
+
+    await register(parts, FIRST_BATCH + 1)
+    record = await planned(parts, sample)
+    dispatch = parts.worker().feeder.dispatch
+    await dispatch.drain(await lease_of(parts.work, record.id, "push"), lambda: False)
+    assert await counts(parts, record) == {"accepted": FIRST_BATCH, "queued": 1}
+    assert await shows(record.id, 0)
+    done = await parts.revising.restrict(record.id, ANA, "x")
+    assert not await shows(record.id, 0)
+    parts.db.skew_ms += SETTLE_MS
+    await parts.clock.sleep(LOOK_S)
+    await dispatch.drain(await lease_of(parts.work, record.id, "push"), lambda: False)
+    assert await parts.worker().plans.planner.plan(await replacement(parts, done.told_by))
+    await send(parts, record)
+    told = (record.id, 0), (record.id, FIRST_BATCH), (done.told_by, 0)
+    assert [await shows(version, row) for version, row in told] == [False, True, True]
+    await parts.following.stand_down(record.id, ANA, "x")
+    assert [await shows(version, row) for version, row in told] == [False, False, False]
 
 
 async def test_what_is_queued_goes_out_without_them(parts: Parts, sample: dict[str, Any]):
