@@ -22,7 +22,7 @@ from alertd.service.revisions import check_revision
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.cases import PHOTO, PURGING_MS, Cases
 from alertd.store.media import Media
-from alertd.store.tombstones import Tombstones
+from alertd.store.tombstones import Purged, Tombstone, Tombstones
 
 _S = AlertState
 #: What is over may be purged; of the alert that is named also what is stood down.
@@ -59,6 +59,10 @@ class Purging:
 
     async def restore(self) -> None:
         """Before a store is served: whatever was purged since it was copied is purged in it. Raises OSError."""
+        for head in await self._alerts.heads(await asyncio.to_thread(self._tombstones.purged)):
+            if head is not None and head.state is not _S.PURGED:
+                await self._alerts.purge(head.id, (), "", "")
+                structlog.get_logger().warning("a purged alert was in the store again, and is purged", alert=head.id)
         stones = await asyncio.to_thread(self._tombstones.read)
         for stone in await self._cases.risen(stones):
             held = await self._cases.held(stone.case)
@@ -90,17 +94,10 @@ class Purging:
             done, old = await self._alerts.purge(one, sources, code, who.subject, until_ms=until_ms)
             if not done:
                 raise _not_over(one, old)
-        if others:
-            raise Problem(
-                "precondition-failed",
-                "What your organisation wrote of this case is purged. Another organisation has an alert of it, and the key is destroyed when that is "
-                "purged, too.",
-            )  # fmt: skip
-        if not await self._cases.drop(record.case, held):
-            raise Problem(
-                "precondition-failed",
-                "Something came to this case meanwhile, or a hold. What was purged is purged; purge it again.",
-            )
+        if not others and await self._cases.drop(record.case, held):
+            return
+        await self._write_down(*(Purged(purged=one) for one in (record.id, *alerts)))
+        raise _key_stays(others=others)
 
     async def _of_case(self, record: AlertRecord, held: dict[str, int]) -> tuple[list[str], bool]:
         """The other alerts of its case that are of its organisation, and whether another has one that it has not purged: that keeps the key, and
@@ -125,14 +122,32 @@ class Purging:
         stone = await self._cases.dropped(case)
         if stone is None:
             return
+        await self._write_down(stone)
+        await self._cases.destroy(case, photos)
+
+    async def _write_down(self, *stones: Tombstone | Purged) -> None:
+        """Outside the store, whose copy knows nothing of it. Raises Problem."""
         try:
-            await asyncio.to_thread(self._tombstones.add, stone)
+            for stone in stones:
+                await asyncio.to_thread(self._tombstones.add, stone)
         except OSError:
             raise Problem(
                 "store-unavailable",
                 "It cannot be written down that this case is purged: see store.tombstones. Purge it again then.",
             ) from None
-        await self._cases.destroy(case, photos)
+
+
+def _key_stays(*, others: bool) -> Problem:
+    if others:
+        return Problem(
+            "precondition-failed",
+            "What your organisation wrote of this case is purged. Another organisation has an alert of it, and the key is destroyed when that is "
+            "purged, too.",
+        )  # fmt: skip
+    return Problem(
+        "precondition-failed",
+        "Something came to this case meanwhile, or a hold. What was purged is purged; purge it again.",
+    )
 
 
 def _not_over(alert_id: str, state: str) -> Problem:

@@ -1,5 +1,5 @@
-"""Which keys of cases were destroyed, and which alerts restricted, one a line, in a file that no copy of the store contains: put back, it would
-show names again.
+"""Which keys of cases were destroyed, and which alerts restricted, or purged though their key stays, one a line, in a file that no copy of the
+store contains: put back, it would show names again.
 """
 
 from __future__ import annotations
@@ -29,13 +29,23 @@ class Restriction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     at: int  # UNIX milliseconds
 
 
+class Purged(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An alert that was purged while another organisation's keeps the key of their case. Its field is no other's, either."""
+
+    purged: str  # the id of the alert
+
+
+#: What a line says.
+Stone = Tombstone | Restriction | Purged
+
+
 @dataclass(frozen=True, slots=True)
 class Tombstones:
     """The file. Lines are only ever added."""
 
     path: Path
 
-    def add(self, stone: Tombstone | Restriction) -> None:
+    def add(self, stone: Stone) -> None:
         """On disk when this returns, on a line of its own whatever a crash or a full disk left before it. Raises OSError."""
         handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
@@ -56,12 +66,16 @@ class Tombstones:
         found = [one for one in self._lines() if isinstance(one, Restriction)]
         return {one.restricted: one for one in reversed(found)}
 
-    def _lines(self) -> list[Tombstone | Restriction]:
+    def purged(self) -> list[str]:
+        """The ids of all alerts that were purged though their key stayed. Raises OSError as `read` does."""
+        return list(dict.fromkeys(one.purged for one in self._lines() if isinstance(one, Purged)))
+
+    def _lines(self) -> list[Stone]:
         try:
             lines = self.path.read_bytes().split(b"\n")
         except FileNotFoundError:
             return []
-        said: list[Tombstone | Restriction] = []
+        said: list[Stone] = []
         torn = []
         for number, line in enumerate(lines, 1):
             if line and (found := _read(line)) is None:
@@ -73,12 +87,14 @@ class Tombstones:
         return said
 
 
-def _read(line: bytes) -> Tombstone | Restriction | None:
+def _read(line: bytes) -> Stone | None:
     """What a line says; None for one that was cut off."""
     with suppress(msgspec.DecodeError, UnicodeDecodeError):
         return msgspec.json.decode(line, type=Tombstone)
     with suppress(msgspec.DecodeError, UnicodeDecodeError):
         return msgspec.json.decode(line, type=Restriction)
+    with suppress(msgspec.DecodeError, UnicodeDecodeError):
+        return msgspec.json.decode(line, type=Purged)
     return None
 
 

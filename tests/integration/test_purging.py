@@ -231,6 +231,26 @@ async def test_another_organisation_keeps_the_key_and_nothing_else(parts: Parts,
     assert (await parts.purging.purge(own.id, BEA, WHY)).state is AlertState.PURGED
 
 
+async def test_a_copy_brings_back_nothing_though_another_keeps_the_key(
+    parts: Parts, sample: dict[str, Any], redis: Redis, codec: Codec, sandbox: Sandbox, library: Library
+):
+    """What an organisation purged of a case stays away, and what another has of it is as it was; once, however often it is served."""
+    await register(parts, 20)
+    await parts.organisations.put("police", Organisation(name="Police"), ANA)
+    own = (await submitted(parts, sample)).record
+    other = (await parts.intake.submit(alert_of(sample), dataclasses.replace(ANA, org="police"))).record
+    await parts.approval.reject(own.id, BEA, "x")
+    copy = await everything(parts.db)
+    with pytest.raises(Problem, match="What your organisation wrote of this case is purged"):
+        await parts.purging.purge(own.id, BEA, WHY)
+    await put_back(parts.db, copy)
+    for _ in range(2):
+        async with opened(settings_for(sandbox), redis, codec, library=library) as again:
+            found = await again.alerts.get(own.id)
+            assert (found.state, found.document, found.rev) == (AlertState.PURGED, b"", own.rev + 2)
+            assert (await again.alerts.get(other.id)).document == other.document
+
+
 async def test_words_about_an_alert_are_gone_though_another_keeps_the_key(parts: Parts, sample: dict[str, Any]):
     """Why the glass was broken, and what the review found: as all that was written of a case that another organisation has, too."""
     await register(parts, 20)
