@@ -103,7 +103,9 @@ class ExplainReply(BaseModel):
     in_audience: bool = Field(description="When it was frozen. The rest, messages aside, is as it is now.")
     consents: bool
     tester: bool
-    places: list[PlaceReply]
+    places: list[PlaceReply] = Field(
+        description="Empty before the alert is approved, and of a Test or an Exercise for whoever is no tester."
+    )
     addresses: list[AddressReply]
     messages: list[MessageReply]
 

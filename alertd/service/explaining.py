@@ -67,16 +67,19 @@ class Explaining:
         self._reports = reports
 
     async def explain(self, person: Subscriber, record: AlertRecord) -> Explanation:
-        """Whether and why. Of an alert that was purged, only what the ledger has."""
+        """Whether and why. Of an alert that was purged, only what the ledger has. Of one that is not for them, or that nobody approved, nothing of
+        their places: whoever writes it would find where they live.
+        """
         alert = Alert.model_validate_json(record.document) if record.document else None
-        places = await self._places(person, alert, record) if alert else []
+        tells_all = record.status == Status.ACTUAL
+        is_for_them = bool(record.start) and (tells_all or person.tester)
+        places = await self._places(person, alert, record) if alert and is_for_them else []
         frozen, told = await self._alerts.audience(record.id), await self._alerts.pairs(record.id)
         audience = frozen.numbers if told is None else np.union1d(frozen.numbers, told.numbers >> np.uint64(3))
         in_audience = bool(np.any(audience == person.number))
         messages = [one async for one in self._reports.deliveries_to(record, person.number)]
         consents = bool(person.kinds >> KINDS.index(record.kind) & 1)
         addresses = _addresses(person, alert)
-        tells_all = record.status == Status.ACTUAL
         checks: tuple[tuple[bool, Why], ...] = (
             (bool(messages), "has-messages"),
             (not record.start, "not-approved"),

@@ -8,10 +8,11 @@ from typing import Any
 
 from alertd.app import Parts
 from alertd.service.explaining import Explanation
+from alertd.service.submission import submit
 from alertd.store.alerts import AlertRecord
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
-from tests.integration.acts import CADIZ, SEVILLA, planned, register, send, submitted
+from tests.integration.acts import ANA, CADIZ, SEVILLA, alert_of, planned, register, send, submitted
 
 
 async def explained(parts: Parts, name: str, record: AlertRecord) -> Explanation:
@@ -57,6 +58,20 @@ async def test_who_was_not_told(parts: Parts, sandbox: Sandbox, sample: dict):
         "no-consent", "no-address", "not-then",
     ]  # fmt: skip
     assert (await explained(parts, "p1", draft)).why == "not-approved"
+
+
+async def test_nobody_finds_where_somebody_lives_by_alerts_that_one_person_writes(parts: Parts, sample: dict[str, Any]):
+    """As many drafts as one likes, and Tests of as little ground: of whoever they are not for they say nothing of a place."""
+    await register(parts, 25)
+    await register(parts, 1, first=30, tester=True)
+    here = {"circles": [{"center": list(SEVILLA), "radius_km": 0.05}]}
+    draft = (await parts.intake.submit(alert_of(sample), ANA, draft=True)).record
+    drill = (await submit(parts.intake, parts.approval, alert_of(sample, target=here, status="Test"), ANA)).record
+    assert drill.start
+    for record, why in ((draft, "not-approved"), (drill, "no-tester")):
+        found = await explained(parts, "p1", record)
+        assert (found.why, found.places, found.in_audience) == (why, [], False)
+    assert [place.standing for place in (await explained(parts, "p30", drill)).places] == ["inside"]
 
 
 async def test_the_answer_names_no_address_and_is_in_the_audit(
