@@ -105,14 +105,15 @@ class Reports:
 
     async def _left_before(self, version: AlertRecord, row: int, alert: AlertRecord) -> bool:
         """Whether a message left with the words from before its alert was restricted; also where nobody knows any more. What was written after
-        that never did, whatever the clocks say.
+        that never did, whatever the clocks say. Of one that was tried again, it is known only when the last try was answered.
         """
         if hides(version) or str(alert.restricted) in version.upon.split():
             return False
         found = await self._work.row(version.id, row)
         if found is None:
             return True
-        return version.start + int(found["last"]) < alert.restricted + alert.ahead + OLD_WORDS_MS
+        left = found["first" if int(found["tries"]) & ATTEMPTS_MASK == 1 else "last"]
+        return version.start + int(left) < alert.restricted + alert.ahead + OLD_WORDS_MS
 
     async def counts(self, alert_id: str) -> dict[str, dict[str, int]]:
         """References by channel: targeted, and every state; doubled besides."""

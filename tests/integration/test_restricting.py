@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 from pathlib import Path
@@ -23,6 +24,7 @@ from alertd.store.codec import Codec
 from alertd.store.tombstones import Tombstones
 from alertd.store.work_records import Alike
 from channels.sandbox import Sandbox
+from channels.sandbox.script import Rule
 from geofences.regions import Library
 from tests.integration.acts import ANA, BEA, counts, lease_of, photo, planned, register, send, submitted
 from tests.integration.conftest import settings_for
@@ -116,6 +118,25 @@ async def test_an_app_shows_no_message_that_left_with_them(parts: Parts, client:
     assert [await shows(version, row) for version, row in told] == [False, True, True]
     await parts.following.stand_down(record.id, ANA, "x")
     assert [await shows(version, row) for version, row in told] == [False, False, False]
+
+
+async def test_an_app_shows_no_message_that_was_under_way_with_them(
+    parts: Parts, client: Any, sandbox: Sandbox, sample: dict[str, Any]
+):
+    """Of one that its carrier answered late, it counts when it left."""
+    sandbox.push.script.set(Rule("token-", "slow", delay_s=2))
+    await register(parts, 20)
+    record = await planned(parts, sample)
+    lease = await lease_of(parts.work, record.id, "push")
+    under_way = asyncio.create_task(parts.worker().feeder.dispatch.drain(lease, lambda: False))
+    async with asyncio.timeout(60):
+        while not (await counts(parts, record)).get("in_flight"):  # noqa: ASYNC110  nobody sets an event
+            await asyncio.sleep(0.01)
+    await parts.revising.restrict(record.id, ANA, "x")
+    await under_way
+    assert await counts(parts, record) == {"accepted": 20}
+    async with client.get(f"/r/{parts.tags.make(record.id, 0, Door.ACK)}") as answer:
+        assert not (await answer.json())["show"]
 
 
 async def test_what_is_queued_goes_out_without_them(parts: Parts, sample: dict[str, Any]):
