@@ -154,6 +154,7 @@ async def test_a_distributor_is_registered_tried_changed_and_removed(
         await window.press("Put together and look again")
         await fits(window)
         await window.press("Save")
+        await expect(page.get_by_role("button", name="Save")).to_have_count(0)  # the name was there before
         await expect(line).to_contain_text("Radio Sevilla 1")
         changed = _distributor(served)
         assert (changed["authorized"], changed["distributor"]["acknowledges"]) == (True, False)
