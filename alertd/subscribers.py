@@ -30,6 +30,10 @@ NO_SLOT = -1
 _VALUE_NAMES = ("token", "subscription", "number", "mailbox")
 
 
+#: The number and the channel of an address that is gone, for one that comes in its place.
+Vacancy = tuple[int, int]
+
+
 class AddressState(IntEnum):
     """Whether an address may be used."""
 
@@ -97,7 +101,7 @@ class Subscriber(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=
     next_address: int
     consent: Consent
     quiet: tuple[int, int] | None = None  # minutes of the day in their time zone: when it begins, when it ends
-    vacant: tuple[tuple[int, int], ...] = ()  # number and channel of addresses that a carrier called dead
+    vacant: tuple[Vacancy, ...] = ()  # of addresses that a carrier called dead
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -202,23 +206,23 @@ def without_dead(subscriber: Subscriber, dead: Collection[Address]) -> Subscribe
 
 def _addresses(
     documents: Iterable[AddressDocument], previous: Subscriber | None
-) -> tuple[tuple[Address, ...], int, tuple[tuple[int, int], ...]]:
+) -> tuple[tuple[Address, ...], int, tuple[Vacancy, ...]]:
     """The addresses, the next number that nobody had, and the vacant ones that are left."""
     documents, old = list(documents), previous.addresses if previous else ()
     wanted = [(CHANNELS.index(one.channel), one.value) for one in documents]
     known = {(a.channel, a.value): a for a in old}
     going = [a for a in old if (a.channel, a.value) not in set(wanted) and a.state == AddressState.ACTIVE]
     vacant = previous.vacant if previous else ()
-    free = [*((a.number, a.channel) for a in going), *vacant]
+    free: list[Vacancy] = [*((a.number, a.channel) for a in going), *vacant]
     following = previous.next_address if previous else 0
     result = []
     for document, (channel, value) in zip(documents, wanted, strict=True):
         before = known.get((channel, value))
-        place = (before.number, channel) if before else next((one for one in free if one[1] == channel), None)
-        if place in free:
-            free.remove(place)
-        number = following if place is None else place[0]
-        following += place is None
+        taken = None if before else next((one for one in free if one[1] == channel), None)
+        if taken:
+            free.remove(taken)
+        number = before.number if before else taken[0] if taken else following
+        following += number == following
         state = AddressState.ACTIVE if before is None else before.state
         result.append(
             Address(number=number, channel=channel, value=document.value, language=document.language, state=state)

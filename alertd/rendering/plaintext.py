@@ -20,9 +20,9 @@ _BEFORE_ELLIPSIS = " ,.;:،。，…"
 #: Articles and prepositions, in any language: a short word at the end of a cut text belongs to what was cut off.
 _STUMP = re.compile(r"(?: [^\W\d_]{1,3})+$")
 
-_LINK = re.compile(r"https?://\S+")
+_LINK = re.compile(r"(?:https?://|www\.)\S+")
 #: A link, and digits as numbers are written: half of one leads nowhere, or to somebody else.
-_WHOLE = re.compile(r"(?:https?://|www\.)\S+|\+?\d(?:[ .()/-]{0,2}\d)+")
+_WHOLE = re.compile(rf"{_LINK.pattern}|\+?\d(?:[ .()/-]{{0,2}}\d)+")
 
 _GSM = GSM_BASIC | GSM_EXTENSION
 

@@ -22,6 +22,7 @@ import structlog
 from alertd.background import repeated
 from alertd.clock import Clock
 from alertd.errors import Fault, Problem
+from alertd.service.access import Credential
 from alertd.store.drawn import Drawing, Drawings, TooManyDrawingsError
 from geofences import drawn, files
 from geofences.errors import InvalidGeometry, LibraryError
@@ -41,6 +42,12 @@ class Drawn:
 
     region: Region
     repairs: tuple[Repair, ...]
+
+
+def check_live(who: Credential) -> None:
+    """Raises Problem for a test key: it would decide whom the next Actual alert reaches that names a region."""
+    if who.test:
+        raise Problem("not-allowed", "A test key changes no regions: Actual alerts name them.")
 
 
 class Regions:

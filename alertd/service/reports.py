@@ -91,7 +91,7 @@ class Reports:
         self._numbers = numbers
         self._codec = codec
 
-    async def standing(self, alert_id: str, row: int | None = None) -> Standing | None:
+    async def standing(self, alert_id: str, row: int) -> Standing | None:
         """How a version stands, and what tells the alert as the alert does, for whoever has the message of a `row`; None where there is none any
         more.
         """
@@ -100,7 +100,7 @@ class Reports:
             return None
         if one.occasion not in {"", Occasion.UPDATE}:
             return Standing(state=one.state, expires=one.expires)
-        is_old = row is not None and alert.restricted > 0 and await self._left_before(one, row, alert)
+        is_old = alert.restricted > 0 and await self._left_before(one, row, alert)
         return Standing(state=alert.state, expires=alert.expires, is_old=is_old)
 
     async def _left_before(self, version: AlertRecord, row: int, alert: AlertRecord) -> bool:

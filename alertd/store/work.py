@@ -293,10 +293,9 @@ class Work:
 
     async def row(self, alert_id: str, row: int) -> Any | None:
         """The record of one row; None where there is none, or the alert ended long ago."""
-        raw = await self._db.execute(
-            "GETRANGE", keys.of_chain(chain_of(alert_id), "ledger", alert_id), row * 16, row * 16 + 15
-        )
-        return np.frombuffer(raw, LEDGER)[0] if len(raw) == LEDGER.itemsize else None
+        name, size = keys.of_chain(chain_of(alert_id), "ledger", alert_id), LEDGER.itemsize
+        raw = await self._db.execute("GETRANGE", name, row * size, (row + 1) * size - 1)
+        return np.frombuffer(raw, LEDGER)[0] if len(raw) == size else None
 
     async def ref(self, alert_id: str, row: int) -> tuple[int, int] | None:
         """Subscriber and address number of one row."""

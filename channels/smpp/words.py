@@ -50,7 +50,7 @@ BY_LANGUAGE: Final[Mapping[str, Mapping[Word, str]]] = {
 #: After one of these, one more word changes nothing: "STOP SMS", "STOP 36180".
 STRONG: Final = frozenset({"stop", "stopp", "arret", "baja", "unsubscribe", "стоп"})
 #: Before one of these, only such a word: "please stop", but neither "bus stop" nor "don't stop".
-POLITE: Final = frozenset({"please", "pls", "plz", "bitte", "svp", "now"})
+POLITE: Final = frozenset({"please", "pls", "plz", "bitte", "svp"})
 
 
 Words = Mapping[str, Word]

@@ -11,7 +11,7 @@ import pytest
 from playwright.async_api import Browser, Locator, Page, Route, expect
 
 from tests.acceptance.conftest import Served
-from tests.browser.desks import desk
+from tests.browser.desks import Desk, desk
 
 pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
 
@@ -21,6 +21,7 @@ SLOWLY = {"rules": [{"prefix": "", "do": "slow", "delay_s": 10}]}
 NARROW: dict[str, Any] = {"viewport": {"width": 360, "height": 740}}
 #: Nothing is scrolled, so a browser keeps nothing where it is.
 TALL: dict[str, Any] = {"viewport": {"width": 900, "height": 1600}}
+WAITED_FOR = "alertd has not answered yet."
 PREVIEW = "**/v1/messages/preview*"
 #: Until all that a screen has by now is drawn.
 DRAWN = "() => new Promise(done => setTimeout(() => requestAnimationFrame(() => requestAnimationFrame(done))))"
@@ -64,6 +65,14 @@ async def late(page: Page, url: str) -> AsyncIterator[Callable[[], Awaitable[Non
     yield come
     comes.set()
     await page.unroute(url, wait)
+
+
+async def pressed_late(window: Desk, name: str, url: str) -> None:
+    """Presses a button whose answer does not come, until the screen says that it is waited for; then it comes."""
+    async with late(window.page, url) as come:
+        await window.press(name)
+        await expect(window.page.get_by_text(WAITED_FOR)).to_be_visible()
+        await come()
 
 
 @asynccontextmanager
@@ -215,16 +224,10 @@ async def test_a_press_that_nobody_answers_says_that_it_is_waited_for(
     async with desk(browser, served.url) as window:
         await window.sign_in(bea)
         await window.page.goto(f"{window.url}/console#/alerts/{alert_id}")
-        waited_for = window.page.get_by_text("alertd has not answered yet.")
-        async with late(window.page, "**/approve") as come:
-            await window.press("Approve and send")
-            await expect(waited_for).to_be_visible()
-            await come()
+        waited_for = window.page.get_by_text(WAITED_FOR)
+        await pressed_late(window, "Approve and send", "**/approve")
         await expect(window.page.locator(".told")).to_be_visible()
-        async with late(window.page, "**/pause") as come:
-            await window.press("Let it wait")
-            await expect(waited_for).to_be_visible()
-            await come()
+        await pressed_late(window, "Let it wait", "**/pause")
         served.control("push", {"rules": []})
         await expect(window.page.get_by_role("button", name="Let it go on")).to_be_visible()
         async with late(window.page, "**/stand-down") as come:
@@ -254,20 +257,13 @@ async def test_whoever_submits_sees_what_came_of_it_where_they_pressed(served: S
         await window.page.route("**/v1/alerts", lambda route: route.fulfill(status=409, json=twin), times=1)
         await window.press("Submit for approval")
         await expect(window.page.locator(".refused")).to_be_in_viewport(ratio=1)
-        waited_for = window.page.get_by_text("alertd has not answered yet.")
-        async with late(window.page, "**/v1/alerts") as come:
-            await window.press("Submit for approval")
-            await expect(waited_for).to_be_visible()
-            await come()
+        await pressed_late(window, "Submit for approval", "**/v1/alerts")
         await expect(window.page.get_by_text("another person must approve it")).to_be_visible()
         await window.press("Put a hold on the case")
         await window.fill("Why (stays with the case)", "Court no. 3, 2026/911")
-        async with late(window.page, "**/hold") as come:
-            await window.press("Put the hold in place")
-            await expect(waited_for).to_be_visible()
-            await come()
+        await pressed_late(window, "Put the hold in place", "**/hold")
         await expect(window.page.locator(".hold-note")).to_be_visible()
-        await expect(waited_for).to_have_count(0)
+        await expect(window.page.get_by_text(WAITED_FOR)).to_have_count(0)
 
 
 @pytest.mark.parametrize(("screen", "path", "rows"), [("alerts", "alerts", "alerts"), ("audit", "audit", "entries")])

@@ -218,7 +218,7 @@ async def test_stand_down_hides_and_comes_back(parts: Parts, sample: dict[str, A
     await parts.worker().feeder.dispatch.drain(lease, lambda: False)
     down = await parts.following.stand_down(record.id, ANA, "She may be at home")
     assert down.record.state is AlertState.STOOD_DOWN
-    assert not (await parts.reports.standing(record.id)).is_told(0)
+    assert not (await parts.reports.standing(record.id, 0)).is_told(0)
     assert await told(parts, down) == {"push": {"targeted": 20, "accepted": 20}}
     assert await counts(parts, record, "sms") == {"queued": 20}
     assert (await parts.following.stand_down(record.id, ANA, "She may be at home")).record.rev == down.record.rev

@@ -258,14 +258,14 @@ async def test_the_end_reaches_both_audiences(parts: Parts, sample: dict[str, An
     update = await updated(parts, record, sample, case=showing(sample, media))
     await send(parts, record)
     await parts.photos.show(media, "push")
-    assert (await parts.reports.standing(update.id)).is_told(parts.clock.now_ms())
+    assert (await parts.reports.standing(update.id, 0)).is_told(parts.clock.now_ms())
     waits = await proposed(parts, record, sample)
     done = await parts.following.cancel(record.id, ANA, "x")
     await plan(parts, await parts.alerts.get(done.told_by))
     await send(parts, record)
     assert await counts(parts, await parts.alerts.get(done.told_by)) == {"accepted": 25}
     assert await parts.alerts.state(waits.record.id) is AlertState.REJECTED
-    assert not (await parts.reports.standing(update.id)).is_told(parts.clock.now_ms())
+    assert not (await parts.reports.standing(update.id, 0)).is_told(parts.clock.now_ms())
     assert await slug(parts.photos.show(media, "push")) == "not-found"
 
 
