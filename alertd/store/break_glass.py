@@ -38,7 +38,6 @@ class Claims:
     async def replace(self, org: str, operator: str, seen: Sequence[Claim], new: Sequence[Claim]) -> bool:
         """What an operator has from now on, durably, in place of what was seen. False when it is something else since."""
         name = keys.org(org, "glass")
-        await self._db.execute("HSETNX", name, operator, b"")
         return bool(await self._db.run_durably("exchange", [name], operator, _encoded(seen), _encoded(new)))
 
 

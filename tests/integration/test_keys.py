@@ -164,9 +164,13 @@ async def test_forgotten_subscribers_leave_no_name_and_no_record(parts: Parts):
     assert not [kind.name for kind in await held(parts) if "forgotten" in kind.ends]
 
 
-def test_whoever_writes_a_key_exists():
-    """The table names modules and scripts of the store."""
+def test_whoever_writes_a_key_exists_and_names_it():
+    """The table names modules and scripts of the store; a module that writes a key of one name alone has that name."""
     folder = Path(store.__file__).parent
+    constants = {value: name for name, value in vars(keys).items() if str(value).startswith("{m}:")}
     for kind in keys.TABLE:
         for name in kind.writers.split():
-            assert (folder / "lua" / name if name.endswith(".lua") else folder / f"{name}.py").exists(), kind.name
+            writer = folder / "lua" / name if name.endswith(".lua") else folder / f"{name}.py"
+            assert writer.exists(), kind.name
+            if writer.suffix == ".py" and kind.name.startswith("{m}:"):
+                assert f"keys.{constants[kind.name]}" in writer.read_text(), kind.name

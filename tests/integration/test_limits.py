@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from alertd.store import keys
 from alertd.store.carrier_numbers import CarrierNumbers
 from alertd.store.connection import Connection
 from alertd.store.limits import FAILURES, FORGOTTEN_MS, PROBE_MS, SHORTEST_REST_MS, Limits
@@ -274,6 +275,14 @@ async def test_a_carrier_that_works_is_left_alone_as_long_as_it_asked(limits, st
     store.skew_ms += 30_001
     assert (await limits.take("c", 100, 100, 10)).granted == 10
     assert await limits.failed("c", FAILURES - 1) == 0
+
+
+async def test_a_short_pause_forgets_no_rest(limits, store):
+    """A carrier that rested and then asks for a few seconds is known to have failed for as long as before."""
+    await limits.failed("c", FAILURES)
+    known_ms = await store.execute("PTTL", keys.limiter("c"))
+    await limits.pause("c", 5)
+    assert await store.execute("PTTL", keys.limiter("c")) > known_ms - 5_000
 
 
 async def test_failures_far_apart_are_forgotten(limits, store):
