@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence, Sized
+from itertools import chain
 
 from alertd.alerts import AlertState, State
 from alertd.clock import Clock
@@ -42,8 +44,8 @@ class Fleet:
     async def metrics(self) -> bytes:
         """Prometheus' text format."""
         orgs = await self._organisations()
-        recent = [place for org in orgs for place in await self._alerts.of_org(org, before=None, limit=RECENT)]
-        hooks = [hook for org in orgs for hook in await self._hooks.of_org(org)]
+        places = await asyncio.gather(*(self._alerts.of_org(org, before=None, limit=RECENT) for org in orgs))
+        recent, hooks = list(chain.from_iterable(places)), await self._hooks.of_orgs(orgs)
         states = await self._alerts.states([alert_id for _, alert_id in recent])
         now, holders = self._clock.now_ms(), await self._tracks.holders(orgs)
         pending = [one for (_, one), state in zip(recent, states, strict=True) if state is AlertState.PENDING]
@@ -56,7 +58,7 @@ class Fleet:
             subscribers=await self._people.count(),
             pending_oldest_s=max(0, now - await self._waits_since(pending, now)) / 1000,
             webhooks_off=sum(bool(one.off) for one in await self._hooks.standing(hooks)),
-            reviews_pending=sum([len(await self._reviews(org)) for org in orgs]),
+            reviews_pending=sum(map(len, await asyncio.gather(*map(self._reviews, orgs)))),
             takedowns_open=sum(bool(one.owed) for held in holders.values() for one in held),
             takedowns_refused=sum(map(len, (await self._tracks.refused(holders)).values())),
         )

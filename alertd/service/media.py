@@ -129,9 +129,10 @@ class Photos:
 
     async def told(self, alert: Alert, who: Credential) -> Alert:
         """The alert, its photos with the words they came with where it has no own. Raises Problem for photos it cannot have."""
-        records = {photo.media: await self._media.get(photo.media) for _, photo in _photos(alert)}
-        if not records:
+        names = {photo.media for _, photo in _photos(alert)}
+        if not names:
             return alert
+        records = dict(zip(names, await asyncio.gather(*map(self._media.get, names)), strict=True))
         case = self._alerts.case_id(alert.case.number) if alert.case.number else ""
         faults = tuple(
             Fault(f"{pointer}/media", _NO_SUCH)

@@ -90,7 +90,7 @@ class WebhookDelivery:
         """Begins to tell each webhook what is due, unless it is being told already."""
         self._tasks = {name: task for name, task in self._tasks.items() if not task.done()}
         for to in self._destinations:
-            hooks = [hook for org in await to.hooks.orgs() for hook in await to.hooks.of_org(org)]
+            hooks = await to.hooks.of_orgs(await to.hooks.orgs())
             for hook, standing in zip(hooks, await to.hooks.standing(hooks), strict=True):
                 if not standing.off:
                     self._begin(hook, None, partial(self._look, to, hook, standing))

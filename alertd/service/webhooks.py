@@ -6,6 +6,7 @@ ever without a signature it knows: also where an answer was lost, and with it a 
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -78,7 +79,7 @@ class Webhooks:
 
     async def of_org(self, org: str) -> list[Watched]:
         """The oldest first."""
-        return [await self._watched(hook) for hook in await self._hooks.of_org(org)]
+        return await asyncio.gather(*map(self._watched, await self._hooks.of_org(org)))
 
     async def get(self, org: str, hook_id: str) -> Watched:
         """Raises Problem."""
@@ -86,9 +87,11 @@ class Webhooks:
 
     async def given_up(self, hook: Hook) -> list[GivenUp]:
         """The latest events that it never took."""
+        found = await self._hooks.given_up(hook, GIVEN_UP_SHOWN)
+        events = await asyncio.gather(*(self._events.one(hook.org, number) for number, _ in found))
         return [
-            GivenUp(event=await self._events.one(hook.org, number), cursor=cursor_of(number - 1), at=at)
-            for number, at in await self._hooks.given_up(hook, GIVEN_UP_SHOWN)
+            GivenUp(event=event, cursor=cursor_of(number - 1), at=at)
+            for event, (number, at) in zip(events, found, strict=True)
         ]
 
     async def remove(self, org: str, hook_id: str) -> None:
@@ -147,9 +150,8 @@ class Webhooks:
             raise Problem("invalid-request", "There can be no such webhook.", faults=tuple(faults))
 
     async def _hook(self, org: str, hook_id: str) -> Hook:
-        for hook in await self._hooks.of_org(org):
-            if hook.id == hook_id:
-                return hook
+        if found := await self._hooks.one(org, hook_id):
+            return found
         raise _no_hook()
 
     async def _watched(self, hook: Hook) -> Watched:

@@ -56,8 +56,7 @@ class Media:
 
     async def get(self, media_id: str) -> MediaRecord | None:
         """A photo without its pixels; None where there is none, or its case was purged."""
-        org, case, about = await self._fields(media_id, "org", "case", "about")
-        box = await self._box(media_id) if org else None
+        (org, case, about), box = await self._with_box(media_id, "org", "case", "about")
         if org is None or about is None or box is None:
             return None
         opened = box.open(about, f"{keys.media(media_id)} about")
@@ -65,8 +64,7 @@ class Media:
 
     async def copy(self, media_id: str, size: str) -> bytes | None:
         """A photo in one size; None as above."""
-        (sealed,) = await self._fields(media_id, size)
-        box = await self._box(media_id) if sealed else None
+        (sealed,), box = await self._with_box(media_id, size)
         return box.open(sealed, f"{keys.media(media_id)} {size}") if sealed and box else None
 
     async def alerts(self, media_id: str) -> list[str]:
@@ -91,17 +89,17 @@ class Media:
             await self._db.execute("ZREM", keys.org(org, "media"), media_id)
         return bool(done)
 
-    async def _box(self, media_id: str) -> Box | None:
-        """Opens and seals what belongs to a photo."""
+    async def _with_box(self, media_id: str, *names: str) -> tuple[Sequence[bytes | None], Box | None]:
+        """Fields of a photo, and what opens them; None where there is no photo, or its case was purged."""
         name = keys.media(media_id)
-        case, wrapped = await self._fields(media_id, "case", "key")
+        case, wrapped, *found = await self._fields(media_id, "case", "key", *names)
         if wrapped is None:
-            return None
+            return found, None
         if case is None:
-            return self._db.codec.case_box(wrapped, name)
+            return found, self._db.codec.case_box(wrapped, name)
         of_case = keys.case(case.decode())
         key = await self._db.execute("GET", of_case)
-        return Box(self._db.codec.case_box(key, of_case).open(wrapped, name)) if key else None
+        return found, Box(self._db.codec.case_box(key, of_case).open(wrapped, name)) if key else None
 
     async def _fields(self, media_id: str, *names: str) -> Sequence[bytes | None]:
         found: Sequence[bytes | None] = await self._db.execute("HMGET", keys.media(media_id), *names)

@@ -142,10 +142,14 @@ class Hooks(Generic[Of]):
 
     async def of_org(self, org: str) -> list[Of]:
         """The oldest first; of one that cannot be read the log tells, and the others stand."""
-        name = keys.org_events(org, self._listed)
-        found = (await self._db.hash_of(name)).items()
-        hooks = [hook for hook_id, raw in found if (hook := self._read(name, hook_id.decode(), raw)) is not None]
-        return sorted(hooks, key=lambda hook: (hook.made, hook.id))
+        return await self.of_orgs([org])
+
+    async def of_orgs(self, orgs: Sequence[str]) -> list[Of]:
+        """Those of several, in one round trip."""
+        names = [keys.org_events(org, self._listed) for org in orgs]
+        found = zip(names, await self._db.hashes(names), strict=True)
+        read = [self._read(name, hook_id.decode(), raw) for name, hooks in found for hook_id, raw in hooks.items()]
+        return sorted(filter(None, read), key=lambda hook: (hook.made, hook.id))
 
     async def one(self, org: str, hook_id: str) -> Of | None:
         """One of them; None where there is none, or it cannot be read."""
