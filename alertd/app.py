@@ -245,8 +245,8 @@ class Parts:
         self.events = Events(kept, self.alerts, clock, self.organisations.names, self.waiting)
         hooks, poster = Hooks(self.db, Hook), self.poster or poster_of(settings.webhooks)
         self.webhooks = Webhooks(hooks, kept, poster, clock)
-        domains = Domains(self.limits, clock, metrics)
-        pager = Pager(carriers=self.carriers, limits=self.limits, domains=domains, clock=clock, metrics=metrics)
+        self.domains = Domains(self.limits, clock, metrics)
+        pager = Pager(carriers=self.carriers, limits=self.limits, domains=self.domains, clock=clock, metrics=metrics)
         self.carrier_tests = CarrierTests(
             queue=CarrierTestQueue(self.db), carriers=self.carriers, organisations=self.organisations, stopping=self.stopping,
             limits=self.limits, pager=pager, clock=clock,
@@ -431,7 +431,7 @@ class Parts:
         hand_over = HandOver(
             people=self.people,
             holding=Holding(self.acks, self.budget),
-            domains=Domains(self.limits, self.clock, self.metrics),
+            domains=self.domains,
             carriers=self.carriers,
             binds=binds,
             offers=offers,

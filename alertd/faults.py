@@ -96,18 +96,17 @@ def is_overfull(body: bytes) -> bool:
     return body.count(b":") > MAX_MEMBERS
 
 
-def faults_of(error: ValidationError, prefix: str = "") -> list[Fault]:
+def faults_of(error: ValidationError) -> list[Fault]:
     """All faults of a document, at most `MAX_FAULTS`, in the order of its fields.
 
-    `prefix` is a JSON pointer to put in front, where the document is part of a larger one. An array that is too short
-    only because its members were refused is no fault of its own.
+    An array that is too short only because its members were refused is no fault of its own.
     """
     if error.error_count() > MAX_LISTED:
-        return [Fault(prefix, "Nearly nothing here is as it should be: is this the right document?")]
+        return [Fault("", "Nearly nothing here is as it should be: is this the right document?")]
     details = error.errors(include_url=False, include_input=False)
     broken = {detail["loc"][:depth] for detail in details for depth in range(len(detail["loc"]))}
     told = [detail for detail in details if detail["type"] != "too_short" or detail["loc"] not in broken]
-    return [Fault(prefix + pointer_of(_location(detail)), _sentence(detail)) for detail in told[:MAX_FAULTS]]
+    return [Fault(pointer_of(_location(detail)), _sentence(detail)) for detail in told[:MAX_FAULTS]]
 
 
 def pointer_of(location: Iterable[int | str]) -> str:

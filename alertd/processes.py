@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from alertd.background import ended
-from alertd.clock import Clock, SystemClock
+from alertd.clock import SystemClock
 from alertd.restarts import keep_running
 
 #: A worker that drains waits for what it asked of carriers; the slowest time-out is a relay's.
@@ -127,9 +127,7 @@ class Child:
 
 
 @asynccontextmanager
-async def kept_running(
-    arguments: Sequence[str], environments: Sequence[Mapping[str, str]], clock: Clock | None = None
-) -> AsyncIterator[None]:
+async def kept_running(arguments: Sequence[str], environments: Sequence[Mapping[str, str]]) -> AsyncIterator[None]:
     """Children `alertd`, one an environment, started again when they die, and ended together."""
     children = [Child(arguments, environment) for environment in environments]
     keepers: list[asyncio.Task[NoReturn]] = []
@@ -139,7 +137,7 @@ async def kept_running(
         stack.push_async_callback(_cancel, keepers)
         for child in children:
             await child.start()
-            keep = keep_running(arguments[0], child.wait, child.start, clock or SystemClock())
+            keep = keep_running(arguments[0], child.wait, child.start, SystemClock())
             keepers.append(asyncio.create_task(keep))
         yield
 

@@ -183,12 +183,12 @@ class Organisations:
         if new.jurisdiction is not None:
             await self.ground(new.jurisdiction)
 
-    async def ground(self, jurisdiction: Jurisdiction, pointer: str = "/jurisdiction") -> BaseGeometry:
-        """The ground of a jurisdiction. Raises Problem for one that is none, its faults below `pointer`."""
+    async def ground(self, jurisdiction: Jurisdiction) -> BaseGeometry:
+        """The ground of a jurisdiction. Raises Problem for one that is none, its faults below `/jurisdiction`."""
         library, name = self._regions.library, digest(jurisdiction.model_dump_json().encode())
 
         async def make() -> bytes:
-            return await asyncio.to_thread(resolved, jurisdiction, library, pointer)
+            return await asyncio.to_thread(resolved, jurisdiction, library, "/jurisdiction")
 
         return shapely.from_wkb(await self._grounds.once(library, name, make))
 
@@ -241,9 +241,9 @@ class Organisations:
         if faults := rules.voice_only(alert):
             raise Problem("contact-voice-only", VOICE_ONLY, faults=tuple(faults))
 
-    async def check_verified(self, alert: Alert, org: str, known: Known | None = None) -> None:
+    async def check_verified(self, alert: Alert, org: str) -> None:
         """Raises Problem where the case of an alert is not verified as its organisation asks for now."""
-        if faults := unverified(alert, (known or await self.get(org)).organisation):
+        if faults := unverified(alert, (await self.get(org)).organisation):
             raise Problem("case-not-verified", NOT_VERIFIED, faults=tuple(faults))
 
     async def beyond(self, area: shapely.MultiPolygon, who: Credential, known: Known | None = None) -> Beyond | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Literal
 
@@ -11,21 +11,20 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from alertd.alerts import CHANNELS, KINDS, PLACE_KINDS
+from alertd.alerts import KINDS, PLACE_KINDS
 from alertd.clock import Clock
 from alertd.documents import Alert, Status
 from alertd.ids import chain_of
 from alertd.kinds import Notify
-from alertd.rendering import Renderer, choose_language
+from alertd.rendering import Renderer
 from alertd.service import notices, rings, updates
-from alertd.service.updates import SMS, may_acknowledge
 from alertd.store.alert_records import numbers_of
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.frozen import Frozen
 from alertd.store.people import Absence, People
 from alertd.store.work import BATCH, Work
 from alertd.store.work_records import AT_ONCE, Alike, When, pack_ref
-from alertd.subscribers import AddressState, Place, Subscriber
+from alertd.subscribers import Place, Subscriber
 from geofences.inside import inside
 from geofences.tiles import position
 
@@ -83,14 +82,14 @@ class Planner:
             return await self._plan_notice(record, alert, gives_way)
         frozen, area = await self._frozen(record)
         belongs = Belongs(alert, area, set(numbers_of(record.regions)), record.start)
-        refer = partial(self._groups, alert, belongs)
+        inside, told, again = frozen.numbers, updates.NOBODY, updates.NOBODY
         if record.notify:
             if await self._waits(record):
                 return False
-            told = await updates.told(self._alerts, self._work, record, alert.channels, frozen)
-            again = updates.told_again(told, record.notify, alert.channels)
-            refer = partial(self._updated, alert, belongs, told.numbers, again, frozen.numbers)
+            before = await updates.told(self._alerts, self._work, record, alert.channels, frozen)
+            told, again = before.numbers, updates.told_again(before, record.notify, alert.channels)
             frozen = updates.everyone(again, frozen)
+        refer = partial(self._groups, alert, belongs, told, again, inside)
         return await self._plan_people(record, alert, frozen, refer, gives_way)
 
     async def _frozen(self, record: AlertRecord) -> tuple[Frozen, shapely.MultiPolygon]:
@@ -164,29 +163,22 @@ class Planner:
         versions = await self._alerts.versions([chain_of(record.id)])
         return await notices.in_flight(self._work, [one for one in versions if one != record.id])
 
-    async def _updated(
+    async def _groups(
         self, alert: Alert, belongs: Belongs, told: notices.Pairs, again: notices.Pairs,
         inside: NDArray[np.uint64], numbers: NDArray[np.uint64], in_rings: NDArray[np.uint8],
     ) -> list[Group]:  # fmt: skip
-        """The references of some people of an update, given the ring of each. Whoever was told is told wherever they are."""
+        """The references of some people, given the ring of each: of those inside, and of an update those who are told again of what they
+        were told before, wherever they are.
+        """
         people, languages, untold = await self._read(alert, numbers)
         ring_of = dict(zip(numbers.tolist(), in_rings.tolist(), strict=True))
-        meant = set(numbers[np.isin(numbers, inside)].tolist())
+        meant = set(numbers[updates.among(inside, numbers)].tolist())
         still = {person.number for person in belongs.still(people)} & meant
         groups = updates.references(
             people, alert.channels, languages, ring_of, updates.pairs_of(told, numbers),
             updates.pairs_of(again, numbers), still.__contains__, escalates=alert.policy.escalates,
         )  # fmt: skip
         return groups + untold
-
-    async def _groups(
-        self, alert: Alert, belongs: Belongs, numbers: NDArray[np.uint64], in_rings: NDArray[np.uint8]
-    ) -> list[Group]:
-        """The references of some people of an audience, given the ring of each."""
-        people, languages, untold = await self._read(alert, numbers)
-        ring_of = dict(zip(numbers.tolist(), in_rings.tolist(), strict=True))
-        still, escalates = belongs.still(people), alert.policy.escalates
-        return references(still, alert.channels, languages, ring_of, escalates=escalates) + untold
 
     async def _read(
         self, alert: Alert, numbers: NDArray[np.uint64]
@@ -249,28 +241,6 @@ class Belongs:
             bool(is_in) if place.region is None else place.leaf in self._regions
             for place, is_in in zip(places, within, strict=True)
         ]
-
-
-def references(
-    people: Iterable[Subscriber], channels: Sequence[str], languages: Sequence[str], ring_of: Mapping[int, int],
-    *, escalates: bool = False,
-) -> list[Group]:  # fmt: skip
-    """The references of people, grouped by what a batch has in common; `ring_of` is by number of the person."""
-    wanted = {CHANNELS.index(channel) for channel in channels}
-    groups: dict[tuple[int, str, int, bool], list[bytes]] = {}
-    for person in people:
-        may_ack = escalates and may_acknowledge(person, channels)
-        for address in person.addresses:
-            if address.channel in wanted and address.state == AddressState.ACTIVE:
-                reads = (address.language, *person.languages) if address.language else person.languages
-                unheard = may_ack and address.channel == SMS
-                alike = (address.channel, choose_language(reads, languages), ring_of[person.number], unheard)
-                group = groups.setdefault(alike, [])
-                group.append(pack_ref(person.number, address.number))
-    return [
-        (Alike(channel=CHANNELS[channel], language=language, ring=ring, unheard=unheard), b"".join(refs))
-        for (channel, language, ring, unheard), refs in sorted(groups.items())
-    ]
 
 
 def _untold(numbers: Sequence[int], channel: str, language: str) -> list[Group]:

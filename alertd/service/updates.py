@@ -31,6 +31,8 @@ TELLS = (Occasion.ALERT, Occasion.UPDATE)
 _CUT_SHORT = OPEN_STATES | {AlertState.SUPERSEDED}
 _BITS = np.uint64(3)
 SMS = CHANNELS.index(Channel.SMS)
+#: As pairs.
+NOBODY: Pairs = np.empty(0, np.uint64)
 
 
 def again_on(notify: str, channels: Collection[str]) -> frozenset[str]:
@@ -51,7 +53,7 @@ async def told_before(alerts: Alerts, work: Work, chain: str, channels: Collecti
     """Everyone who may have been told the alert by any version of it, `but` one, on one of the channels: pairs, with 1 as the ring
     of those whom a version is still to tell of a change.
     """
-    told = owed = np.empty(0, np.uint64)
+    told = owed = NOBODY
     for one in await alerts.heads(await alerts.versions([chain])):
         if one and one.id != but and occasion_of(one) in TELLS:
             found = await heard(work, one.id, channels)
@@ -111,11 +113,16 @@ def everyone(again: Pairs, inside: Frozen) -> Frozen:
 
 def pairs_of(pairs: Pairs, numbers: NDArray[np.uint64]) -> set[int]:
     """Those of a few people, of pairs that are sorted."""
-    wanted = (numbers[:, np.newaxis] * np.uint64(8) + np.arange(8, dtype=np.uint64)).ravel()
-    at = np.searchsorted(pairs, wanted)
-    found = at < len(pairs)
-    found[found] = pairs[at[found]] == wanted[found]
-    return set(wanted[found].tolist())
+    wanted = (numbers[:, np.newaxis] << _BITS | np.arange(8, dtype=np.uint64)).ravel()
+    return set(wanted[among(pairs, wanted)].tolist())
+
+
+def among(known: NDArray[np.uint64], wanted: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Which of a few are among many that are sorted."""
+    at = np.searchsorted(known, wanted)
+    found = at < len(known)
+    found[found] = known[at[found]] == wanted[found]
+    return found
 
 
 def references(

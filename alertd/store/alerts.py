@@ -41,6 +41,8 @@ __all__ = ("UNDER_WAY", "AlertRecord", "Alerts", "Footing", "Place", "PlanHead",
 Place = tuple[int, str]
 #: More than are asked for, so that alerts made in the same millisecond rarely cost a second look.
 _TIES = 8
+#: Of a shard, so many that have come are looked at in one round: the rest is the next round's.
+_DUE_AT_ONCE = 100
 
 
 #: The states in which a second alert under the same external id would tell people twice.
@@ -408,13 +410,13 @@ class Alerts:
         await self.enliven(chain, works=False)  # a live chain's events are looked for anyway, and no longer now
         return bool(await self._db.run("retire", [keys.live(keys.shard_of(chain))], chain, seen))
 
-    async def due(self, now_ms: int, limit: int = 100) -> list[str]:
+    async def due(self, now_ms: int) -> list[str]:
         """Alerts whose expiry has come."""
-        return await self._due(keys.expiry, now_ms, limit)
+        return await self._due(keys.expiry, now_ms)
 
-    async def to_start(self, now_ms: int, limit: int = 100) -> list[str]:
+    async def to_start(self, now_ms: int) -> list[str]:
         """Alerts that were to start by then."""
-        return await self._due(keys.starts, now_ms, limit)
+        return await self._due(keys.starts, now_ms)
 
     async def note_start(self, record: AlertRecord) -> None:
         """When an alert is to start. It is written before the alert is scheduled, so that no crash hides it."""
@@ -423,9 +425,9 @@ class Alerts:
     async def start_done(self, alert_id: str) -> None:
         await self._db.execute("ZREM", keys.starts(keys.shard_of(chain_of(alert_id))), alert_id)
 
-    async def _due(self, name: Callable[[int], str], now_ms: int, limit: int) -> list[str]:
+    async def _due(self, name: Callable[[int], str], now_ms: int) -> list[str]:
         found = await self._db.execute_many(
-            [("ZRANGEBYSCORE", name(shard), "-inf", now_ms, "LIMIT", 0, limit) for shard in range(keys.SHARDS)]
+            [("ZRANGEBYSCORE", name(shard), "-inf", now_ms, "LIMIT", 0, _DUE_AT_ONCE) for shard in range(keys.SHARDS)]
         )
         return [alert_id.decode() for shard in found for alert_id in shard]
 

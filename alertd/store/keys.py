@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
+from geofences.tiles import ANCESTOR_SHIFT
+
 #: Per-chain key suffixes, shared with the scripts: `K.ledger` in Lua is `CHAIN_SUFFIXES["ledger"]` here.
 CHAIN_SUFFIXES = {
     "version": ":v:",
@@ -223,13 +225,12 @@ def cells(group: str) -> str:
 
 
 COUNT_BYTES = 4
-TILES_SHIFT = 8  # from a z12 tile to its z8 ancestor, the group
 
 
 def first_member(group: str) -> int:
     """The first cell that a group can have."""
     kind, _, number = group.partition(":")
-    return int(number) << TILES_SHIFT if kind == "g" else 0
+    return int(number) << ANCESTOR_SHIFT if kind == "g" else 0
 
 
 def dirty(group: str) -> str:
@@ -239,7 +240,7 @@ def dirty(group: str) -> str:
 
 def tile_cell(tile: int) -> Cell:
     """The cell of a z12 tile; its group is the z8 ancestor."""
-    return Cell(f"g:{tile >> TILES_SHIFT}", tile)
+    return Cell(f"g:{tile >> ANCESTOR_SHIFT}", tile)
 
 
 REGION_SHARD_BITS = 14  # 16,384 subscribers' numbers a shard: 256 kB when all of them belong to the region

@@ -45,6 +45,7 @@ KEPT_SPANS = 64  # versions whose rows' channels are kept in memory: receipts co
 RESENDABLE = f",{AlertState.SENDING},{AlertState.SENT},"
 BATCH = 500  # references of a batch at most: what one worker leases at a time
 WIDE = 65_536  # rows that are looked through at once: 1.5 MB
+NARROW = 4_096  # rows of which each is made an object
 
 #: One ledger row, as `prelude.lua` packs it.
 LEDGER = np.dtype(
@@ -251,11 +252,9 @@ class Work:
         )
         return [min((next(lengths) for _ in names), default=0) for names in channels]
 
-    async def ledger(
-        self, alert_id: str, *, window: int = 4096
-    ) -> AsyncIterator[tuple[int, Any, list[tuple[int, int]]]]:
+    async def ledger(self, alert_id: str) -> AsyncIterator[tuple[int, Any, list[tuple[int, int]]]]:
         """The ledger in windows: first row, records (numpy, `LEDGER`), references. Memory stays constant."""
-        async for row, found, refs in self.windows(alert_id, window):
+        async for row, found, refs in self.windows(alert_id, NARROW):
             yield row, found, unpack_refs(refs)
 
     async def rows_of(self, alert_id: str, number: int) -> AsyncIterator[tuple[int, Any, tuple[int, int]]]:

@@ -46,7 +46,7 @@ def test_bodies_that_are_no_alert_are_refused_quickly(body: str | bytes) -> None
     started = time.monotonic()
     with pytest.raises(ValidationError) as caught:
         Alert.model_validate_json(body)
-    assert [fault.pointer for fault in faults_of(caught.value, "/part")] == ["/part"]
+    assert [fault.pointer for fault in faults_of(caught.value)] == [""]
     assert time.monotonic() - started < 1
 
 
