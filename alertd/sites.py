@@ -175,7 +175,9 @@ def announce(url: str, key: str | None, sign_in: str | None, minutes: int) -> No
 
 
 def _cannot_listen(section: ApiSection, error: OSError) -> StartError:
-    return StartError(f"cannot listen on {section.host}:{section.port}, see api.host and api.port: {error.strerror}")
+    return StartError(
+        f"cannot listen on {section.host}:{section.port}, see api.host and api.port (ALERTD_API__PORT=9000): {error.strerror}"
+    )
 
 
 async def _scrape(where: str) -> bytes | None:

@@ -122,8 +122,11 @@ async def served(data: Path, arguments: argparse.Namespace) -> AsyncIterator[tup
     process = await asyncio.create_subprocess_exec(
         *command, env=environment, stdout=asyncio.subprocess.PIPE, start_new_session=True
     )
+    said = f"Starting alertd with {arguments.subscribers:,} sample subscribers…"
+    if not console.is_terminal:
+        console.print(said)  # else nothing is said for as long as that takes
     try:
-        with console.status(f"Starting alertd with {arguments.subscribers:,} sample subscribers…"):
+        with console.status(said):
             url, token, sign_in = await asyncio.wait_for(_greeting(process), START_S)
         yield url, token, sign_in, process.pid
     finally:

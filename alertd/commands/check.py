@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from alertd import logs
 from alertd.commands.client import Client, RefusedError
 from alertd.commands.options import Common, JsonOption, address_of, common
 from alertd.commands.output import tell, tell_json, tell_table
@@ -29,6 +30,7 @@ def check(
         return
     said = common(ctx)
     settings = said.settings()
+    logs.set_up(settings.log_level)
     from alertd.commands.inspection import inspected  # noqa: PLC0415  a second that no health check need wait
 
     findings: list[Finding] = inspected(settings, said.config_file)

@@ -17,6 +17,17 @@ app = typer.Typer(
 )  # fmt: skip
 
 COLUMNS = ("id", "name", "host", "enabled", "failing_since", "answered", "alerts", "takedowns_open")
+#: As `why_not` of a share says it.
+WHY_NOT = {
+    "off": "it is turned off",
+    "status": "it takes no alert of this status",
+    "level": "it takes no alert of this level",
+    "scope": "the alert is not for the public",
+    "elsewhere": "the alert is for another area than its own",
+    "later": "it was registered after the alert, and gets the next change",
+    "over": "the alert is over",
+    "removed": "it is no distributor any more",
+}
 MESSAGES = ("distributor", "message", "state", "tries", "last", "answered", "note")
 Distributor = Annotated[str, typer.Argument(help="As `list` shows it.")]
 Alert = Annotated[str, typer.Argument(help="Id of the alert.")]
@@ -130,7 +141,7 @@ def _tell(found: dict[str, Any]) -> None:
             tell(f"{one['name']} has not confirmed the take-down ({one['distributor']}).")
         elif not one["messages"]:
             tell(
-                f"{one['name']} gets nothing of it: {one['why_not']}."
+                f"{one['name']} gets nothing of it: {WHY_NOT[one['why_not']]}."
                 if one["why_not"]
                 else f"{one['name']} will get it."
             )

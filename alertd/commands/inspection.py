@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import socket
@@ -99,10 +100,21 @@ def _embedded(section: StoreSection) -> Iterator[Finding]:
     except ServerNotFoundError as error:
         yield Finding(part="store", ok=False, says=str(error))
     directory = section.directory.resolve()
-    free_mb = free_bytes(next(each for each in (directory, *directory.parents) if each.exists())) // _MB
-    state = "" if directory.exists() else " (made at the first start)"
-    says = f"{directory}{state}: {free_mb:,} MB free, of which store.reserve_mb keeps {section.reserve_mb:,}"
-    yield Finding(part="data directory", ok=free_mb > section.reserve_mb, says=says)
+    try:
+        yield _room(directory, section.reserve_mb)
+    except OSError as error:
+        yield Finding(part="data directory", ok=False, says=f"{error.filename or directory}: {error.strerror}")
+
+
+def _room(directory: Path, reserve_mb: int) -> Finding:
+    """Whether there is some, for whoever asks. Raises OSError."""
+    existing = next(each for each in (directory, *directory.parents) if each.exists())
+    for needed in (existing, directory / "alertd.lock"):  # another user's, where that one started it
+        if needed.exists() and not os.access(needed, os.W_OK, effective_ids=True):
+            raise PermissionError(errno.EACCES, "this user cannot write it", str(needed))
+    free_mb, state = free_bytes(existing) // _MB, "" if directory.exists() else " (made at the first start)"
+    says = f"{directory}{state}: {free_mb:,} MB free, of which store.reserve_mb keeps {reserve_mb:,}"
+    return Finding(part="data directory", ok=free_mb > reserve_mb, says=says)
 
 
 def _organisations(settings: Settings) -> Iterator[Finding]:

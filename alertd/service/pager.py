@@ -65,7 +65,7 @@ class Pager:
             outcome = await self._try(carrier, address, make, tag, alert_id)
             self.metrics.pages.labels(carrier.channel.name, outcome.answer.value).inc()
             structlog.get_logger().info(
-                "page sent", alert=alert_id, channel=carrier.channel.name, carrier=carrier.name,
+                "page tried", alert=alert_id, channel=carrier.channel.name, carrier=carrier.name,
                 outcome=outcome.answer.value, reason=outcome.reason.name.lower(),
             )  # fmt: skip
             reached = Reached(address.channel, taken=outcome.answer is Answer.ACCEPTED)

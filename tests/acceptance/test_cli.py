@@ -16,6 +16,7 @@ import pytest
 
 from tests.acceptance.api_walk import the_alert
 from tests.acceptance.conftest import Served
+from tests.ports import free_port
 
 HARBOUR = [[[-6.02, 37.33], [-5.98, 37.33], [-5.98, 37.36], [-6.02, 37.36], [-6.02, 37.33]]]
 CONSENT = {"at": "2026-01-10T12:00:00+01:00", "source": "paper"}
@@ -358,3 +359,7 @@ def test_installation_is_looked_at_without_being_started(served: Served, tmp_pat
     assert re.fullmatch(r"alertd: 1 of \d+ are at fault\n", looked.stderr.decode())
     file.write_text("[api]\nprot = 1\n")
     assert "did you mean port?" in refused(served, "--config", str(file), "check")
+    silent = {"ALERTD_OIDC__ISSUER": f"http://127.0.0.1:{free_port()}", "ALERTD_OIDC__CLIENT_ID": "alertd"}
+    told = alertd(served, "check", "--json", **silent)
+    assert json.loads(told.stdout)["findings"]  # what is logged meanwhile goes elsewhere
+    assert b"sign-in provider unavailable" in told.stderr

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from geofences.regions import Library
 from tests.issuer import issuing
 
 KEY = "00" * 32
+NOBODY = 65_534
 
 
 def looked(settings: Settings) -> list[Finding]:
@@ -54,6 +58,28 @@ def test_store_that_cannot_start_is_a_fault(tmp_path: Path, section: dict[str, A
     fault = next(finding for finding in found if not finding.ok)
     assert fault.part == part
     assert words in fault.says
+
+
+@pytest.fixture
+def somebody() -> Iterator[None]:
+    """For as long as a test runs, this process may write no more than an ordinary user may."""
+    own = os.geteuid()
+    if own == 0:
+        os.seteuid(NOBODY)
+    yield
+    os.seteuid(own)
+
+
+@pytest.mark.usefixtures("somebody")
+@pytest.mark.parametrize("name", ["", "alertd.lock"])
+def test_data_that_another_user_made_is_a_fault(name: str):
+    """Whoever starts the service once as another user leaves files that it cannot write."""
+    with tempfile.TemporaryDirectory() as directory:
+        theirs = Path(directory) / name
+        theirs.touch()
+        theirs.chmod(0o500)
+        (one,) = [one for one in looked(Settings(store=StoreSection(directory=Path(directory)))) if not one.ok]
+        assert (one.part, str(theirs.resolve()) in one.says) == ("data directory", True)
 
 
 def test_tombstones_that_cannot_be_written_are_told_before_a_case_has_to_be_purged(tmp_path: Path):
