@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -77,20 +76,15 @@ class Messages:
         self._renderer = renderer
         self._texts = texts
         self._clock = clock
-        self._kept: OrderedDict[tuple[str, Alike, str], tuple[int, Ready | None]] = OrderedDict()
+        self._kept: Kept[Ready | None] = Kept(KEPT)
         self._read: Kept[tuple[AlertRecord, Alert, OwnTexts] | None] = Kept(READ)
         self._looks: dict[str, tuple[int, float]] = {}  # by alert: its revision, and when that was looked at
 
     async def ready(self, alert_id: str, alike: Alike, carrier: Carrier) -> Ready | None:
         """The message, or None when its document is gone (purged) or cannot be told this way, which is told once."""
-        name, rev = (alert_id, alike, carrier.name), await self._rev(alert_id)
-        kept_rev, ready = self._kept.pop(name, (-1, None))
-        if kept_rev != rev:
-            ready = await self._make(alert_id, rev, alike, carrier)
-        self._kept[name] = (rev, ready)
-        if len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
-        return ready
+        rev = await self._rev(alert_id)
+        name = (alert_id, rev, alike, carrier.name)
+        return await self._kept.once(None, name, lambda: self._make(alert_id, rev, alike, carrier))
 
     async def _rev(self, alert_id: str) -> int:
         """The revision of an alert, as it was a moment ago."""

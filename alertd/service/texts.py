@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
@@ -12,6 +11,7 @@ from alertd.errors import Fault, Problem
 from alertd.rendering import Renderer
 from alertd.rendering.own_texts import NONE, OwnTexts, Place, RefusedTextError, read_text
 from alertd.rendering.rehearsal import rehearse
+from alertd.service.kept import Kept
 from alertd.store.codec import SealError
 from alertd.store.texts import Place as Stored
 from alertd.store.texts import TextStore
@@ -28,7 +28,7 @@ class Texts:
     def __init__(self, store: TextStore, renderer: Renderer) -> None:
         self._store = store
         self._renderer = renderer
-        self._kept: OrderedDict[tuple[str, int], OwnTexts] = OrderedDict()
+        self._kept: Kept[OwnTexts] = Kept(KEPT)
 
     async def revision(self, org: str) -> int:
         """The latest, 0 for none."""
@@ -40,17 +40,14 @@ class Texts:
 
     async def of(self, org: str, revision: int) -> OwnTexts:
         """The texts of one revision. What can be read no more leaves the usual words in its place: people are told."""
-        name = (org, revision)
-        if name not in self._kept:
-            try:
-                self._kept[name] = _ready(await self._store.read(org, revision))
-            except (KeyError, SealError):
-                structlog.get_logger().error("own texts cannot be read", organisation=org, revision=revision)
-                return NONE
-            if len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(name)
-        return self._kept[name]
+        try:
+            return await self._kept.once(None, (org, revision), lambda: self._read(org, revision))
+        except (KeyError, SealError):
+            structlog.get_logger().error("own texts cannot be read", organisation=org, revision=revision)
+            return NONE
+
+    async def _read(self, org: str, revision: int) -> OwnTexts:
+        return _ready(await self._store.read(org, revision))
 
     async def listed(self, org: str) -> tuple[int, dict[Place, str]]:
         """The latest revision, and its texts as they were written."""
