@@ -149,7 +149,7 @@ class Registry:
             problem = self._problem(document, person.places)
             if problem:
                 raise problem
-            return from_document(document, number=person.number, subscriber_id=name, previous=person)
+            return _record(document, person.number, name, person)
 
         return await self.change(name, edit, version)
 
@@ -315,10 +315,9 @@ class Registry:
                 continue
             old = found if isinstance(found, Subscriber) else None
             try:
-                new = from_document(entries[i].document, number=number, subscriber_id=entries[i].id, previous=old)
-                changes[i] = Change(old, new)
-            except AddressesUsedUpError as error:
-                outcomes[i] = Problem("invalid-request", str(error))
+                changes[i] = Change(old, _record(entries[i].document, number, entries[i].id, old))
+            except Problem as problem:
+                outcomes[i] = problem
         await self._names.release_ids(given_up)
         return changes
 
@@ -348,6 +347,14 @@ def read(document: dict[str, Any]) -> Registration:
         return Registration.model_validate_json(json.dumps(document))
     except ValidationError as error:
         raise Problem("invalid-request", "The subscriber cannot be taken.", faults=tuple(faults_of(error))) from None
+
+
+def _record(document: Registration, number: int, name: str, previous: Subscriber | None) -> Subscriber:
+    """The record of a registration. Raises Problem."""
+    try:
+        return from_document(document, number=number, subscriber_id=name, previous=previous)
+    except AddressesUsedUpError as error:
+        raise Problem("invalid-request", str(error)) from None
 
 
 def _busy() -> Problem:

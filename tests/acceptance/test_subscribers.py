@@ -70,6 +70,18 @@ def test_a_patch_changes_what_it_names(served: Served):
     assert (status, len(answer["errors"])) == (400, 2)
 
 
+def test_who_had_too_many_addresses_is_told_so(served: Served):
+    """However the next one comes: all numbers of a subscriber are used up after 256 addresses."""
+    put(served, "collector", addresses=[])
+    for some in range(12):
+        twenty = [{"channel": "push", "token": f"{some}-{one}"} for one in range(20)]
+        for addresses in (twenty, []):
+            assert served.call("PATCH", "/v1/subscribers/collector", {"addresses": addresses})[0] == 200
+    status, answer = served.call("PATCH", "/v1/subscribers/collector", {"addresses": twenty})
+    assert (status, answer["type"]) == (400, "/problems/invalid-request")
+    assert "256 addresses" in answer["detail"]
+
+
 def test_one_click_leaves(served: Served, alert: dict[str, Any]):
     """Looking at the link changes nothing; one POST stops the address, for this alert and the next import."""
     alert_id = served.approved({**alert, "channels": ["mail"]})
