@@ -89,9 +89,11 @@ class _Line(BaseModel):
     id: SubscriberId
 
 
-async def put_subscriber(request: web.Request, *, id: SubscriberId, body: Registration) -> Reply[SubscriberReply]:
+async def put_subscriber(
+    request: web.Request, *, id: SubscriberId, headers: Conditions, body: Registration
+) -> Reply[SubscriberReply]:
     """Writes a subscriber, new or in place of what was there. Addresses that stay keep their numbers."""
-    person, is_new = await services(request).registry.put(id, body)
+    person, is_new = await services(request).registry.put(id, body, headers.version)
     return _reply(person, 201 if is_new else 200)
 
 
@@ -117,37 +119,36 @@ async def patch_subscriber(
 
 
 async def put_place(
-    request: web.Request, *, id: SubscriberId, name: PlaceName, body: PlaceDocument
+    request: web.Request, *, id: SubscriberId, name: PlaceName, headers: Conditions, body: PlaceDocument
 ) -> Reply[SubscriberReply]:
     """Where a subscriber belongs, or is now. Whoever moves while an audience is sought is found at one place."""
     place = json.loads(body.model_dump_json(exclude_none=True))
-    return _reply(
-        await services(request).registry.patch(id, {"places": {name: {**dict.fromkeys(PLACE_FIELDS), **place}}})
-    )
+    patch = {"places": {name: {**dict.fromkeys(PLACE_FIELDS), **place}}}
+    return _reply(await services(request).registry.patch(id, patch, headers.version))
 
 
-async def drop_place(request: web.Request, *, id: SubscriberId, name: PlaceName) -> None:
+async def drop_place(request: web.Request, *, id: SubscriberId, name: PlaceName, headers: Conditions) -> None:
     """The subscriber does not belong there any more."""
-    await services(request).registry.patch(id, {"places": {name: None}})
+    await services(request).registry.patch(id, {"places": {name: None}}, headers.version)
 
 
 async def put_address(
-    request: web.Request, *, id: SubscriberId, n: AddressNumber, body: AddressDocument
+    request: web.Request, *, id: SubscriberId, n: AddressNumber, headers: Conditions, body: AddressDocument
 ) -> Reply[SubscriberReply]:
     """Gives an address another value, such as a rotated token, or adds the next one, or one in the place of one that a carrier called dead. Its
     channel never changes.
     """
-    return _reply(await services(request).registry.put_address(id, n, body))
+    return _reply(await services(request).registry.put_address(id, n, body, headers.version))
 
 
-async def drop_address(request: web.Request, *, id: SubscriberId, n: AddressNumber) -> None:
+async def drop_address(request: web.Request, *, id: SubscriberId, n: AddressNumber, headers: Conditions) -> None:
     """Removes an address; what is queued for it is not sent. Its number is never used again."""
-    await services(request).registry.drop_address(id, n)
+    await services(request).registry.drop_address(id, n, headers.version)
 
 
-async def forget_subscriber(request: web.Request, *, id: SubscriberId) -> None:
+async def forget_subscriber(request: web.Request, *, id: SubscriberId, headers: Conditions) -> None:
     """Removes a subscriber with places and addresses. Queued messages for it are not sent."""
-    await services(request).registry.forget(id)
+    await services(request).registry.forget(id, headers.version)
 
 
 async def lookup_subscriber(request: web.Request, *, body: Lookup) -> SubscriberReply:
@@ -264,7 +265,7 @@ OPERATIONS = (
     ),
     Operation(
         method="PUT", path=_ONE, handler=put_subscriber, summary="Write a subscriber",
-        scope="subscribers:write", group=_GROUP, also=(201,), tells=("ETag",), problems=("duplicate-address", "precondition-failed"),
+        scope="subscribers:write", group=_GROUP, also=(201,), tells=("ETag",), problems=_CHANGES,
     ),
     Operation(
         method="GET", path=_ONE, handler=show_subscriber, summary="Show a subscriber",
@@ -292,7 +293,7 @@ OPERATIONS = (
     ),
     Operation(
         method="DELETE", path=_ONE, handler=forget_subscriber, summary="Forget a subscriber",
-        scope="subscribers:write", group=_GROUP, status=204, problems=("not-found",), essential=True,
+        scope="subscribers:write", group=_GROUP, status=204, problems=("not-found", "precondition-failed"), essential=True,
         act=Act("subscriber.forget", of_person=True, stops_harm=True),
     ),
     Operation(

@@ -92,8 +92,10 @@ class Registry:
                 return kept, None
         return kept, after
 
-    async def put(self, name: str, document: Registration) -> tuple[Subscriber, bool]:
-        """Write one subscriber. Answers it, and whether it is new. Raises Problem."""
+    async def put(self, name: str, document: Registration, version: int | None = None) -> tuple[Subscriber, bool]:
+        """Write one subscriber; over `version`, if the caller saw one. Answers it, and whether it is new. Raises Problem."""
+        if version is not None:
+            return await self._replace(name, document, version), False
         for _ in range(TRIES):
             outcome = (await self.put_many([Entry(name, document)]))[0]
             if isinstance(outcome, Problem):
@@ -120,7 +122,7 @@ class Registry:
         for _ in range(TRIES):
             person = await self.get(name)
             if version not in {None, person.version}:
-                raise Problem("precondition-failed", "The subscriber was changed since you read it.", status=412)
+                raise _changed_since()
             wanted = replace(edit(person), version=person.version + 1)
             outcome = await self._written.one(Change(person, wanted))
             if isinstance(outcome, Problem):
@@ -153,7 +155,12 @@ class Registry:
 
         return await self.change(name, edit, version)
 
-    async def put_address(self, name: str, number: int, address: AnyAddress) -> Subscriber:
+    async def _replace(self, name: str, document: Registration, version: int) -> Subscriber:
+        if problem := self._problem(document):
+            raise problem
+        return await self.change(name, lambda person: _record(document, person.number, name, person), version)
+
+    async def put_address(self, name: str, number: int, address: AnyAddress, version: int | None = None) -> Subscriber:
         """Give address `number` another value, or add it if it is the next number, or that of a dead one. Its channel never changes."""
         channel = CHANNELS.index(address.channel)
 
@@ -174,9 +181,9 @@ class Registry:
             following = max(person.next_address, number + 1)
             return replace(person, addresses=(*kept, fresh), next_address=following, vacant=vacant)
 
-        return await self.change(name, edit)
+        return await self.change(name, edit, version)
 
-    async def drop_address(self, name: str, number: int) -> None:
+    async def drop_address(self, name: str, number: int, version: int | None = None) -> None:
         """Remove an address. Raises Problem when there is none of that number."""
 
         def edit(person: Subscriber) -> Subscriber:
@@ -185,7 +192,7 @@ class Registry:
                 raise Problem("not-found", "There is no such address.")
             return replace(person, addresses=kept)
 
-        await self.change(name, edit)
+        await self.change(name, edit, version)
 
     async def _find(self, names: Sequence[str]) -> list[Subscriber | Absence]:
         numbers = await self._names.numbers_of(names)
@@ -241,12 +248,14 @@ class Registry:
                 break
         return taken()
 
-    async def forget(self, name: str) -> None:
-        """Remove a subscriber with all that belongs to it. Raises Problem when there is none."""
+    async def forget(self, name: str, version: int | None = None) -> None:
+        """Remove a subscriber with all that belongs to it, `version` of it if the caller saw one. Raises Problem when there is none."""
         for _ in range(TRIES):
             number = await self._names.number_of(name)
             (found,) = await self._people.read_many([number]) if number else [Absence.NEVER]
             if isinstance(found, Subscriber):
+                if version not in {None, found.version}:
+                    raise _changed_since()
                 is_done = await self._remove(found)
             elif found is Absence.UNREADABLE and number:
                 is_done = await self._remove_unreadable(name, number)
@@ -355,6 +364,10 @@ def _record(document: Registration, number: int, name: str, previous: Subscriber
         return from_document(document, number=number, subscriber_id=name, previous=previous)
     except AddressesUsedUpError as error:
         raise Problem("invalid-request", str(error)) from None
+
+
+def _changed_since() -> Problem:
+    return Problem("precondition-failed", "The subscriber was changed since you read it.", status=412)
 
 
 def _busy() -> Problem:

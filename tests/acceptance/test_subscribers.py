@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import urllib.request
 from typing import Any
 
 from alertd.ids import Door
+from tests.acceptance.asking import asked
 from tests.acceptance.conftest import Served
 from tests.unit.alertd.samples import SUBSCRIBER
 
@@ -68,6 +70,29 @@ def test_a_patch_changes_what_it_names(served: Served):
     assert answer["registration"]["addresses"][0]["token"] == "t-patched"
     status, answer = served.call("PATCH", "/v1/subscribers/patched", {"kinds": ["nonsense"], "languages": []})
     assert (status, len(answer["errors"])) == (400, 2)
+
+
+def test_who_saw_another_version_changes_nothing(served: Served):
+    """Two programs that keep one subscriber: what the second makes of an old reading does not take the first one's change away."""
+    put(served, "shared", places={"home": {"point": [2.17, 41.39]}})
+    path, one = "/v1/subscribers/shared", {"channel": "push", "token": "t-shared"}
+    seen = asked(served, "GET", path, None, served.key)[2]["ETag"]
+    assert served.call("PUT", f"{path}/places/home", {"point": [-3.7, 40.4]})[0] == 200
+    old = json.dumps({**SUBSCRIBER, "addresses": [one]}).encode()
+    for method, to, body in (
+        ("PUT", path, old), ("PUT", f"{path}/places/home", b'{"point": [2.17, 41.39]}'), ("DELETE", f"{path}/places/home", None),
+        ("PUT", f"{path}/addresses/0", json.dumps(one).encode()), ("DELETE", f"{path}/addresses/0", None),
+        ("PATCH", path, b'{"places": null}'), ("DELETE", path, None),
+    ):  # fmt: skip
+        status, answer, _ = asked(served, method, to, body, served.key, **{"If-Match": seen})
+        assert (method, to, status, answer["type"]) == (method, to, 412, "/problems/precondition-failed")
+    now = told(served, "shared")
+    assert (now["places"]["home"]["point"], len(now["addresses"])) == ([-3.7, 40.4], 1)
+    seen = asked(served, "GET", path, None, served.key)[2]["ETag"]
+    assert asked(served, "PUT", path, old, served.key, **{"If-Match": seen})[0] == 200
+    assert asked(served, "DELETE", path, None, served.key, **{"If-Match": seen})[0] == 412
+    assert served.call("DELETE", path)[0] == 204
+    assert asked(served, "PUT", path, old, served.key, **{"If-Match": seen})[0] == 404  # who left is not brought back
 
 
 def test_who_had_too_many_addresses_is_told_so(served: Served):
