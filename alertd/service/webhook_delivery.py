@@ -207,7 +207,7 @@ class ToWebhooks:
     async def attempt(self, hook: Hook, standing: Standing, due: Due) -> Outcome:
         event = await self._events.one(hook.org, int(due.name))
         if event is None:
-            outcome = Outcome(word="never", status=0)
+            outcome = Outcome(word="never", status=None)
         else:
             name, now = _read(event).id, self._clock.now_ms()
             status, wait = await posted(self._poster, hook, event, name, now, self._may_write)

@@ -21,7 +21,7 @@ from alertd.errors import Fault, Problem
 from alertd.service.access import Credential
 from alertd.service.events import TYPES, cursor_of, envelope, number_of
 from alertd.store.events import Events
-from alertd.store.webhooks import Hook, Hooks, Of, Standing
+from alertd.store.webhooks import MOST_GIVEN_UP, Hook, Hooks, Of, Standing
 from channels.base import MayWrite
 from channels.fetching import Fetcher, FetchError
 
@@ -110,6 +110,8 @@ class Webhooks:
     async def resume(self, org: str, hook_id: str) -> Watched:
         """One that was turned off is told again: what waited, and what happened meanwhile. Raises Problem."""
         hook = await self._hook(org, hook_id)
+        waiting = sorted(await self._hooks.waiting(hook), key=int)  # each is due whenever its span said, a day from now
+        await self._hooks.again(hook, waiting, self._clock.steady_ms())
         await self._hooks.turn_on(hook)
         return await self._watched(hook)
 
@@ -127,7 +129,7 @@ class Webhooks:
                 raise Problem("not-found", "There is no such event, or it is no longer kept.")
             await self._hooks.again(hook, [str(found)], now)
         else:
-            given_up = await self._hooks.given_up(hook, GIVEN_UP_SHOWN)
+            given_up = await self._hooks.given_up(hook, MOST_GIVEN_UP)
             await self._hooks.again(hook, [str(number) for number, _ in reversed(given_up)], now)
         return await self._watched(hook)
 

@@ -182,6 +182,10 @@ class Hooks(Generic[Of]):
         tries = await self._db.execute("HMGET", _of(hook, "tries"), *found) if found else []
         return [Due(raw.decode(), *_tries(said)) for raw, said in zip(found, tries, strict=True)]
 
+    async def waiting(self, hook: Hook) -> list[str]:
+        """All that waits for it, whether or not it is due."""
+        return [raw.decode() for raw in await self._db.execute("ZRANGE", _of(hook, "queue"), 0, -1)]
+
     async def settle(self, hook: Hook, due: Due, outcome: Outcome, now_ms: int) -> bool:
         """What became of a try, durably. Whether the webhook was turned off by it."""
         org = hook.org

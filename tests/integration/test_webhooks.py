@@ -17,10 +17,10 @@ from alertd.app import Parts, opened
 from alertd.clock import SystemClock
 from alertd.errors import Problem
 from alertd.ids import new_id
-from alertd.service.webhook_delivery import OFF_AFTER_MS, SPANS_S, due_again
-from alertd.service.webhooks import MOST_SECRETS
+from alertd.service.webhook_delivery import OFF_AFTER_MS, SPANS_S, TOLD_AT_ONCE, due_again
+from alertd.service.webhooks import GIVEN_UP_SHOWN, MOST_SECRETS
 from alertd.store.clock import StoreClock
-from alertd.store.webhooks import Due
+from alertd.store.webhooks import Due, Hook, Hooks, Outcome
 from channels.sandbox import Sandbox
 from geofences.regions import Library
 from tests.integration.acts import ANA
@@ -257,8 +257,8 @@ async def test_after_three_days_an_event_is_given_up_and_can_be_told_again(parts
 
 @pytest.mark.parametrize(("status", "why"), [(410, "gone"), (500, "failing")])
 async def test_a_webhook_that_takes_nothing_is_turned_off(parts: Parts, receiver: Receiver, status: int, why: str):
-    """At once where it says that it is gone, after three days of failures else; the events say so, and what waits is told when it
-    is turned on again.
+    """At once where it says that it is gone, after three days of failures else; the events say so, and what waits is told as soon as it is
+    turned on again, in its order, and as often as if it had never been tried.
     """
     receiver.answers["/all"] = [status]
     name, _ = await made(parts, receiver, "/all")
@@ -276,12 +276,16 @@ async def test_a_webhook_that_takes_nothing_is_turned_off(parts: Parts, receiver
     tries = len(receiver.ids("/all"))
     await told(parts, after_ms=DAY_MS)
     assert len(receiver.ids("/all")) == tries
-    receiver.answers["/all"] = [204]
     await parts.webhooks.resume("default", name)
-    await told(parts, after_ms=DAY_MS)
-    assert [json.loads(body)["type"] for _, body in receiver.got["/all"][tries:]] == [
-        "alert.pending", "webhook.off", "alert.pending",
-    ]  # fmt: skip
+    for seconds in (0, *SPANS_S[:-1]):
+        await told(parts, after_ms=seconds * 1000)  # it is not back yet
+    assert (await parts.webhooks.get("default", name)).given_up == 0
+    receiver.answers["/all"] = [204]
+    tries = len(receiver.ids("/all"))
+    await parts.webhooks.resume("default", name)
+    await told(parts)
+    found = [json.loads(body)["type"] for _, body in receiver.got["/all"][tries:]]
+    assert [one for one in found if one != "webhook.off"] == ["alert.pending", "alert.pending"]
 
 
 async def test_events_are_told_again_on_demand(parts: Parts, receiver: Receiver):
@@ -298,6 +302,20 @@ async def test_events_are_told_again_on_demand(parts: Parts, receiver: Receiver)
     for wrong in ({"cursor": "eff"}, {"event": "evt_none"}):
         with pytest.raises(Problem):
             await parts.webhooks.replay("default", name, **wrong)
+
+
+async def test_all_that_was_given_up_is_told_again(parts: Parts, receiver: Receiver):
+    """More than is listed, too. What is no longer kept by then is passed over, and is no failure of whoever was never asked."""
+    name, _ = await made(parts, receiver, "/all")
+    hook = (await parts.webhooks.get("default", name)).hook
+    for number in range(1, GIVEN_UP_SHOWN + 2):
+        due = Due(str(number), 9, 1)
+        await Hooks(parts.db, Hook).settle(hook, due, Outcome(word="never", status=None), 1)
+    watched = await parts.webhooks.replay("default", name)
+    assert (watched.waiting, watched.given_up) == (GIVEN_UP_SHOWN + 1, 0)
+    await told(parts)
+    watched = await parts.webhooks.get("default", name)
+    assert (watched.given_up, watched.standing.failing) == (TOLD_AT_ONCE, 0)
 
 
 def test_a_retry_comes_at_any_moment_of_its_span():
