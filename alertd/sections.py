@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -61,10 +62,20 @@ class StoreSection(Section):
         return self.directory / "regions"
 
 
+_SITE = re.compile(r"(https?://[^\s/?#@\\]+(/[^\s?#\\]*)?)?")
+
+
+def _site(url: str) -> str:
+    """Paths are put behind it, so it ends in no slash of its own."""
+    if _SITE.fullmatch(url) is None:
+        raise PydanticCustomError("site", "this looks like https://alerts.centre.example")
+    return url.rstrip("/")
+
+
 class ApiSection(Section):
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535)
-    public_url: str | None = None
+    public_url: Annotated[str, AfterValidator(_site)] | None = None
     body_mb: int = Field(10, ge=1)
 
     @property

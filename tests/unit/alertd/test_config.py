@@ -159,6 +159,15 @@ def test_text_that_is_not_toml_is_refused(tmp_path: Path):
         load(written(tmp_path, "port 80"))
 
 
+def test_where_people_are_led_to_is_a_whole_address(tmp_path: Path):
+    """Links to leave, photos and carriers' reports are paths behind it: one without its scheme leads nowhere, and a slash at its end leads elsewhere."""
+    for wrong in ("alerts.centre.example", "//alerts.example", "https://", "https://a.example?x", "ftp://a.example"):
+        with pytest.raises(ConfigError, match=r"^api\.public_url: this looks like https://alerts\.centre\.example$"):
+            load(written(tmp_path, f'[api]\npublic_url = "{wrong}"'))
+    for given, kept in (("https://a.example/", "https://a.example"), ("https://a.example/b/", "https://a.example/b")):
+        assert load(written(tmp_path, f'[api]\npublic_url = "{given}"')).api.reached_at == kept
+
+
 def test_search_may_not_outlast_the_grace_of_a_move(tmp_path: Path):
     """A longer deadline than a move waits for is refused with that reason, and the grace has room for two of the longest."""
     assert load(written(tmp_path, "[audience]\ndeadline_s = 5")).audience.deadline_s == 5
