@@ -90,6 +90,8 @@ def load(path: Path | None = None) -> Settings:
         raise ConfigError("\n".join(_sentences(error))) from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
+    except UnicodeDecodeError:  # a secret's is told as a fault of its option
+        raise ConfigError(f"{path} is not in UTF-8") from None
     except OSError as error:
         raise ConfigError(f"a secret's file cannot be read: {error.filename}") from None
 

@@ -49,7 +49,8 @@ class StoreSection(Section):
     @property
     def tombstones_file(self) -> Path:
         """Beside the directory, so that no copy of it contains it."""
-        return self.tombstones or self.directory.with_name(f"{self.directory.name}.tombstones")
+        directory = self.directory.absolute()  # "." has no name of its own
+        return self.tombstones or directory.with_name(f"{directory.name}.tombstones")
 
     @property
     def reserve_bytes(self) -> int:

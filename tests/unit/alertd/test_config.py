@@ -157,6 +157,9 @@ def test_text_that_is_not_toml_is_refused(tmp_path: Path):
     """The file is named."""
     with pytest.raises(ConfigError, match=r"alertd\.toml is not TOML"):
         load(written(tmp_path, "port 80"))
+    (tmp_path / "alertd.toml").write_bytes('organisation = "Policía"'.encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"alertd\.toml is not in UTF-8"):
+        load(tmp_path / "alertd.toml")
 
 
 def test_where_people_are_led_to_is_a_whole_address(tmp_path: Path):
@@ -166,6 +169,15 @@ def test_where_people_are_led_to_is_a_whole_address(tmp_path: Path):
             load(written(tmp_path, f'[api]\npublic_url = "{wrong}"'))
     for given, kept in (("https://a.example/", "https://a.example"), ("https://a.example/b/", "https://a.example/b")):
         assert load(written(tmp_path, f'[api]\npublic_url = "{given}"')).api.reached_at == kept
+
+
+def test_the_data_may_be_in_the_folder_that_one_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The tombstones are beside it all the same."""
+    folder = tmp_path / "alertd"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    store = load(written(tmp_path, '[store]\ndirectory = "."')).store
+    assert store.tombstones_file == tmp_path / "alertd.tombstones"
 
 
 def test_search_may_not_outlast_the_grace_of_a_move(tmp_path: Path):
