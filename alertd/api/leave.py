@@ -6,7 +6,7 @@ from aiohttp import hdrs, web
 
 from alertd.api.services import services
 from alertd.errors import Problem
-from alertd.ids import Door
+from alertd.ids import Door, Reference
 from alertd.rendering.catalogue import Catalogue
 from alertd.rendering.languages import accepted, choose_language
 
@@ -25,25 +25,35 @@ _CSP = {
 
 async def ask(request: web.Request) -> web.Response:
     """A page that asks. Looking at it changes nothing: mail scanners open every link."""
-    if services(request).receipts.reference(request.match_info["tag"], Door.LEAVE) is None:
-        return _broken(request)
+    if isinstance(reference := await _meant(request), web.Response):
+        return reference
     return _page(request, "ask", "asked", form=_FORM)
 
 
 async def leave(request: web.Request) -> web.Response:
     """Stops the address at once, whether a person or a mail program asks (RFC 8058 section 3.2: no cookie, no redirect)."""
-    reference = services(request).receipts.reference(request.match_info["tag"], Door.LEAVE)
-    if reference is None:
-        return _broken(request)
+    if isinstance(reference := await _meant(request), web.Response):
+        return reference
     await services(request).receipts.leave(reference)
     return _page(request, "done", "left")
 
 
-def _broken(request: web.Request) -> web.Response:
-    """Mail programs break long links: a person is told in a page, a program in a problem. Raises Problem."""
+async def _meant(request: web.Request) -> Reference | web.Response:
+    """Whom the message with this link was sent to, or what is answered where nobody can tell. Raises Problem."""
+    receipts = services(request).receipts
+    reference = receipts.reference(request.match_info["tag"], Door.LEAVE)
+    if reference is None:  # mail programs break long links
+        return _refused(request, "whole", "This link is not whole. Open it from the mail again.", 404)
+    if not await receipts.knows(reference):
+        return _refused(request, "old", "This link is too old. Use the one in the latest mail.", 410)
+    return reference
+
+
+def _refused(request: web.Request, text: str, sentence: str, status: int) -> web.Response:
+    """A person is told in a page, a program in a problem. Raises Problem."""
     if "text/html" not in request.headers.get(hdrs.ACCEPT, ""):
-        raise Problem("not-found", "This link is not whole. Open it from the mail again.")
-    return _page(request, "broken", "whole", status=404)
+        raise Problem("not-found", sentence, status=status)
+    return _page(request, "broken", text, status=status)
 
 
 def _words(request: web.Request) -> Catalogue:

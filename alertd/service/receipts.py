@@ -137,6 +137,10 @@ class Receipts:
             _told(reference.alert_id, error)
             return False
 
+    async def knows(self, reference: Reference) -> bool:
+        """Whether it is known yet whom a message was sent to: a ledger may be deleted (`retention.ledger_days`)."""
+        return await self._work.ref(reference.alert_id, reference.row) is not None
+
     async def leave(self, reference: Reference) -> bool:
         """Whoever got this message wants no more at that address. False when another or none is there by now."""
         ref = await self._work.ref(reference.alert_id, reference.row)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from alertd.ids import Door
 from tests.acceptance.conftest import Served
 
 #: What only the code's own readers know.
@@ -61,6 +62,19 @@ def test_broken_link_to_leave_is_told_in_a_page(served: Served):
         assert "<form" not in page
         status, kind, _, problem = fetched(served, "/u/broken", "*/*", method)
         assert (status, kind) == (404, "application/problem+json")
+        assert json.loads(problem)["type"] == "/problems/not-found"
+
+
+def test_who_cannot_leave_by_an_old_link_is_told_so(served: Served):
+    """Where it is no longer kept whom a mail was sent to, nobody is told that they get no more of them: they would."""
+    tag = served.tags().make("01ARZ3NDEKTSV4RRFFQ69G5FAV", 3, Door.LEAVE)
+    for method in ("GET", "POST"):
+        status, kind, _, page = fetched(served, f"/u/{tag}", "text/html,application/xhtml+xml,*/*;q=0.8", method)
+        assert (status, kind) == (410, "text/html")
+        assert "Use the one in the latest mail" in page
+        assert "<form" not in page
+        status, kind, _, problem = fetched(served, f"/u/{tag}", "*/*", method)
+        assert (status, kind) == (410, "application/problem+json")
         assert json.loads(problem)["type"] == "/problems/not-found"
 
 
