@@ -35,13 +35,15 @@ class MailReports:
         reference = next((one for one in found if one is not None), None)
         if reference is None:
             return False
-        if not await self._receipts.reported(reference, report.state, report.reason, carrier, of="mail"):
+        if await self._work.channel_of(reference.alert_id, reference.row) != "mail":
             return False
+        # A ledger that is compressed takes no report, and knows yet whom it is about.
+        is_taken = await self._receipts.reported(reference, report.state, report.reason, carrier, of="mail")
         if report.left:
-            await self._receipts.leave(reference)
+            is_taken = await self._receipts.leave(reference) or is_taken
         if report.state is ReportState.FAILED and report.reason is Reason.GONE:
             await self._gone(reference, report.mailboxes)
-        return True
+        return is_taken
 
     async def _gone(self, reference: Reference, mailboxes: frozenset[str]) -> None:
         """Removes the address, if it still is what was sent to, and what died: it may forward to one that did."""

@@ -20,11 +20,12 @@ from alertd.bounce_sites import bounce_sites
 from alertd.ids import Door
 from alertd.processes import StartError
 from alertd.registrations import MailAddress
+from alertd.store import closed
 from alertd.subscribers import AddressState
 from channels.base import Reason, ReportState
 from channels.bounces import MailReport
 from channels.sandbox import Sandbox
-from tests.integration.acts import api_of, counts, planned, register, send
+from tests.integration.acts import ANA, api_of, counts, planned, register, send
 from tests.integration.conftest import settings_for
 
 MAIL = CHANNELS.index("mail")
@@ -101,6 +102,19 @@ async def test_who_complains_gets_no_more(parts: Parts, sandbox: Sandbox, sample
     assert await parts.mail_reports.take([complaint], "relay") == 1
     assert await counts(parts, record, "mail") == {"delivered": 1, "accepted": 20}
     assert await state(parts, "p0") is AddressState.STOPPED
+
+
+async def test_who_complains_of_an_old_alert_gets_no_more(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+    """Its ledger is compressed and takes no report any more; whom each mail was sent to is known all the same."""
+    record, tags = await sent(parts, sandbox, sample)
+    await parts.following.close(record.id, ANA, "found")
+    assert await closed.archive(parts.db, record.id, 0)
+    complaint = bounce(tags["p0@people.example"], state=ReportState.DELIVERED, reason=Reason.NONE, left=True)
+    assert (
+        await parts.mail_reports.take([complaint, bounce(tags["p1@people.example"], "p1@people.example")], "relay") == 1
+    )
+    assert await counts(parts, record, "mail") == {"accepted": 21}
+    assert (await state(parts, "p0"), await state(parts, "p1")) == (AddressState.STOPPED, None)
 
 
 async def test_a_delay_changes_nothing_and_delivered_outranks_failed(
