@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 
 import msgspec
 import shapely
+import structlog
 
 from alertd.alerts import NO_LONGER_SHOWN, SHOWN, AlertState
 from alertd.cap.messages import MsgType, Reference
@@ -204,7 +205,11 @@ class ToDistributors:
         if wants.jurisdiction is None:
             return True
         await self._regions.ready()
-        ground = await self._organisations.ground(wants.jurisdiction)
+        try:
+            ground = await self._organisations.ground(wants.jurisdiction)
+        except Problem:
+            structlog.get_logger().error("jurisdiction cannot be resolved", distributor=case.hook.id, alert=record.id)
+            raise  # it is looked at again, until it has another or the alert is over
         area = await self._alerts.area(record.id)
         return bool(await asyncio.to_thread(lambda: shapely.intersection(ground, area).area > 0))
 

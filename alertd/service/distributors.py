@@ -208,7 +208,11 @@ class Distributors:
         why = why_not(wants, record, Alert.model_validate_json(record.document))
         if why or wants.jurisdiction is None:
             return why or late
-        ground, area = await self._organisations.ground(wants.jurisdiction), await self._alerts.area(record.id)
+        try:
+            ground = await self._organisations.ground(wants.jurisdiction)
+        except Problem:  # a code may be gone with an edition of the library: what the others have is told all the same
+            return "unresolved"
+        area = await self._alerts.area(record.id)
         inside = await asyncio.to_thread(lambda: shapely.intersection(ground, area).area > 0)
         return late if inside else "elsewhere"
 

@@ -6,14 +6,17 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from alertd.app import Parts
+from alertd.distributors import Distributor
 from alertd.errors import Problem
 from alertd.kinds import Notify
 from alertd.organisations import Organisation
 from alertd.service.events import envelope
 from alertd.service.submission import submit
+from alertd.store.webhooks import DistributorHook, DistributorHooks
 from tests.integration.acts import ANA, BEA, CARL, alert_of, planned, register, submitted
 from tests.integration.distribution.acts import (
     ACK,
@@ -96,6 +99,28 @@ async def test_each_gets_what_it_asked_for(parts: Parts, gateway: Gateway, sampl
     assert (await share(parts, record, late)).why_not == "later"
     await parts.following.close(record.id, BEA, "x")
     assert (await share(parts, record, late)).why_not == "over"
+
+
+async def test_who_wants_a_region_that_is_gone_hides_no_other(parts: Parts, gateway: Gateway, sample: dict[str, Any]):
+    """As an edition of the library that knew the region left it: it is said so, and it gets the alert once it has a region that there is."""
+    radio, other = [
+        await made(parts, gateway, path, jurisdiction={"regions": ["ES-SE"]}) for path in ("/radio", "/other")
+    ]
+
+    def as_before(hook: DistributorHook) -> DistributorHook:
+        return msgspec.structs.replace(hook, document=hook.document.replace("ES-SE", "MA-15"))
+
+    assert await DistributorHooks(parts.db).change("default", radio, as_before)
+    record = await planned(parts, sample)
+    await told(parts)
+    assert gateway.types("/other") == ["Alert"]
+    assert gateway.types("/radio") == []
+    assert (await share(parts, record, radio)).why_not == "unresolved"
+    assert await states(parts, record, other) == [("Alert", "accepted")]
+    mended = (await parts.distributors.get("default", radio)).distributor.model_dump_json().replace("MA-15", "ES-SE")
+    await parts.distributors.change("default", radio, Distributor.model_validate_json(mended), None)
+    await told(parts, after_s=15)
+    assert gateway.types("/radio") == ["Alert"]
 
 
 async def test_what_was_not_taken_gives_way_to_what_is_true_now(parts: Parts, gateway: Gateway, sample: dict[str, Any]):
