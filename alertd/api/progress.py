@@ -29,9 +29,9 @@ UNSETTLED = frozenset(State) - SETTLED
 
 class ListQuery(Query):
     state: AlertState | None = None
-    case: str | None = Field(None, description="Number of the case.", max_length=200)
+    case: str | None = Field(None, description="Number of the case.", min_length=1, max_length=200)
     since: Instant | None = Field(None, description="Made then or later.")
-    external_id: str | None = Field(None, max_length=128)
+    external_id: str | None = Field(None, min_length=1, max_length=128)
     limit: int = Field(50, ge=1, le=200)
     cursor: str | None = Field(None, description="`next` of the page before.", pattern=_CURSOR)
 

@@ -150,6 +150,14 @@ def test_a_preview_ignores_nothing(served: Served, ana: str):
     assert (status, pointers(answer)) == (400, ["/target/groups"])
 
 
+def test_who_asks_for_no_case_in_particular_is_not_shown_them_all(served: Served, alert: dict[str, Any], ana: str):
+    """A case system whose number is empty would take the first of them for its own, and end it."""
+    assert served.call("POST", "/v1/alerts", alert, ana)[0] == 202
+    for name in ("case", "external_id"):
+        status, answer = served.call("GET", f"/v1/alerts?{name}=", None, ana)
+        assert (status, pointers(answer)) == (400, [name])
+
+
 def test_what_is_too_long_or_too_large_to_be_meant_is_refused_in_words(served: Served):
     """A first line of an import that never ends, and a number that no store counts to: problems, not a broken connection."""
     line = asked(
