@@ -82,6 +82,7 @@ class Paging:
     pace: PagePace
     site: str  # where people sign in to the console
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
     _looked: float = -LOOK_S
     _surveyed: float = -SURVEY_S
 
@@ -95,9 +96,9 @@ class Paging:
         if now - self._surveyed >= SURVEY_S:
             await self._survey()
             self._surveyed = now
-        due = [one for one in await self.waiting.all(self.clock.steady_ms()) if one not in self._tasks]
-        for alert_id in due[: AT_ONCE - len(self._tasks)]:
-            self._tasks[alert_id] = asyncio.create_task(self._guarded(alert_id), name=f"page {alert_id}")
+        for alert_id in await self.waiting.all(self.clock.steady_ms()):
+            if alert_id not in self._tasks:
+                self._tasks[alert_id] = asyncio.create_task(self._in_turn(alert_id), name=f"page {alert_id}")
 
     async def settled(self) -> None:
         """All that was begun is over."""
@@ -105,6 +106,7 @@ class Paging:
 
     async def close(self) -> None:
         """Another process tells what was begun and is not over soon, again."""
+        self._turns = asyncio.Semaphore(AT_ONCE)  # whose turn has not come begins nothing any more
         if self._tasks:
             await asyncio.wait(self._tasks.values(), timeout=LINGER_S)
         for task in self._tasks.values():
@@ -119,6 +121,11 @@ class Paging:
             states = await self.alerts.states(versions)
             pending = [one for one, state in zip(versions, states, strict=True) if state is AlertState.PENDING]
             await self.waiting.add(dict.fromkeys(pending, self.clock.steady_ms()), rule="NX")
+
+    async def _in_turn(self, alert_id: str) -> None:
+        async with (turns := self._turns):
+            if turns is self._turns:
+                await self._guarded(alert_id)
 
     async def _guarded(self, alert_id: str) -> None:
         log = structlog.get_logger()

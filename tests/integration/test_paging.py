@@ -9,13 +9,16 @@ import asyncio
 import pytest
 
 from alertd.alerts import AlertState
+from alertd.ids import new_id
 from alertd.kinds import Level, Notify
 from alertd.oncall import Turn
 from alertd.organisations import Organisation, Unattended
 from alertd.service.pager import Reached
 from alertd.service.paging import AGAIN_MS, DARK_MS, UNATTENDED_MS
+from alertd.store import keys
 from channels.sandbox.script import Rule
 from tests.integration.acts import ANA, BEA, alert_of, planned
+from tests.integration.batches import AREA, record
 from tests.integration.nights import CHIEF, DEPUTY, DESK, MIN, ROOT, THREE, Night, person, rota_of, sms
 
 
@@ -278,6 +281,17 @@ async def test_two_alerts_are_two_calls_and_one_cannot_be_read(night: Night):
     await night.round()
     assert night.got() == [DESK]
     assert len((await night.call(whole)).pages) == 1
+
+
+async def test_however_many_wait_for_nobody_the_others_are_called_for(night: Night):
+    """An organisation without anybody on call leaves a hundred waiting, each of which is looked at again every minute: another's is not behind them."""
+    await night.rota()
+    made = [new_id(night.clock.now_ms()) for _ in range(100)]
+    last = next(one for one in iter(lambda: new_id(night.clock.now_ms()), "") if keys.shard_of(one) == keys.SHARDS - 1)
+    for name in (*made, last):
+        await night.parts.alerts.create(record(name, org="default" if name == last else "other"), AREA)
+    await night.round()
+    assert night.got() == [DESK]
 
 
 async def test_several_alerts_at_once_are_one_page_that_says_how_many(night: Night):
