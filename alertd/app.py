@@ -355,7 +355,8 @@ class Parts:
     @property
     def restoring(self) -> Restoring:
         """Settles a store that was put back from a copy."""
-        return Restoring(self.current, self.alerts, self.audit, self.settings.alerts.organisation)
+        org, names = self.settings.alerts.organisation, self.organisations.names
+        return Restoring(self.current, self.alerts, self.audit, names, self.clock, org)
 
     def inbound(self, carrier: str) -> Inbound:
         """Takes what a text message centre tells."""

@@ -207,7 +207,7 @@ class Events:
         return Batch(
             events=[(cursor_of(one.number), one.event) for one in page.events],
             cursor=cursor_of(last),
-            more=last < page.last,
+            more=bool(page.events) and last < page.last,  # numbers that were passed over are nothing
         )
 
 

@@ -8,15 +8,19 @@ person, or for its time, goes back to its author, for it may have been approved,
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
 from alertd.alerts import SHOWN, AlertState
+from alertd.clock import Clock
 from alertd.service.access import Credential
 from alertd.service.audit import DONE, Audit, Noted
 from alertd.store.alerts import AlertRecord, Alerts, Footing
 from alertd.store.current import Current
 
+#: Of all organisations.
+Names = Callable[[], Awaitable[Sequence[str]]]
 ACT = "store.restore"
 #: Who does it, in the audit and in the alerts: whoever ran the command had the machine, and no key.
 BY = "alertd restore"
@@ -25,18 +29,24 @@ BY = "alertd restore"
 class Restoring:
     """Does this once, before anything is served or sent. Doing it again changes nothing."""
 
-    def __init__(self, current: Current, alerts: Alerts, audit: Audit, org: str) -> None:
+    def __init__(self, current: Current, alerts: Alerts, audit: Audit, names: Names, clock: Clock, org: str) -> None:
         self._current = current
         self._alerts = alerts
         self._audit = audit
+        self._names = names
+        self._clock = clock
         self._org = org
 
     async def settle(self, made: str) -> Counter[str]:
         """`made` is when the copy was made, in RFC 3339. Answers how many alerts are hidden, how many went back, and how many rows are unknown."""
         reason = f"Put back from the copy of {made}: what was sent or decided since then is not known here."
         totals: Counter[str] = Counter()
+        alerts, orgs = await self._current.alerts(), await self._names()
         by_org: dict[str, Counter[str]] = {self._org: Counter()}
-        for alert_id in await self._current.alerts():
+        await self._current.renumber(
+            alerts, orgs, self._clock.now_ms() // 1000
+        )  # of two copies of one, too, each is another
+        for alert_id in alerts:
             versions = [one for one in await self._alerts.heads(await self._alerts.versions([alert_id])) if one]
             if versions:
                 done = await self._chain(versions, reason)

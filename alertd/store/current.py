@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from alertd.ids import chain_of
 from alertd.store import keys
 from alertd.store.connection import Connection
@@ -22,6 +24,13 @@ class Current:
         live = await self._db.hashes([keys.live(shard) for shard in range(keys.SHARDS)])
         names = {name for shard in (*found, *live) for name in shard}
         return sorted({chain_of(name.decode()) for name in names})
+
+    async def renumber(self, alert_ids: Sequence[str], orgs: Sequence[str], gap: int) -> None:
+        """What happens from now on is called by names, and comes after cursors, that nothing had which was told since the copy was made."""
+        await self._db.execute_many([("HINCRBY", keys.chain(one), "told", gap) for one in alert_ids])
+        lengths = await self._db.execute_many([("XLEN", keys.org_events(org)) for org in orgs])
+        marks = [keys.org_events(org, ":marks") for org, length in zip(orgs, lengths, strict=True) if length]
+        await self._db.execute_many([("HINCRBY", name, "last", gap) for name in marks])
 
     async def put_back(self, alert_id: str, batches: int) -> int:
         """Nobody knows what became of what is queued or in flight of a version. Answers how many rows that are."""

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+from redis.asyncio import Redis
+
 from alertd.alerts import AlertState, LedgerReason
-from alertd.app import Parts
+from alertd.app import Parts, opened
+from alertd.store import keys
+from alertd.store.codec import Codec
 from alertd.store.connection import Connection
 from channels.sandbox import Sandbox
+from geofences.regions import Library
 from tests.integration.acts import BEA, CARL, counts, lease_of, over, planned, register, send, submitted
+from tests.integration.conftest import settings_for
 from tests.integration.test_following import sent, told
 from tests.integration.test_updating import reasons
 
@@ -38,6 +45,35 @@ async def test_nothing_open_goes_on_by_itself(parts: Parts, sample: dict[str, An
     assert await over(parts, record)
     closed = await parts.following.close(record.id, CARL, "found")
     assert await told(parts, closed, ("push",)) == {"push": {"targeted": 20, "accepted": 20}}
+
+
+async def test_what_happens_from_then_on_is_called_by_no_name_that_was_told(
+    parts: Parts, sample: dict[str, Any], sandbox: Sandbox, redis: Redis, codec: Codec, library: Library
+):
+    """Programs know by its id what they had, and ask by a cursor for what is new: of an alert that was approved after the copy was made they
+    hear that it went back.
+    """
+    await register(parts, 20)
+    pending = (await submitted(parts, sample)).record
+    assert await parts.events.leads()
+    await parts.events.bring()
+    copy = {name: await redis.dump(name) for name in await redis.keys("*")}
+    await parts.approval.approve(pending.id, BEA)
+    await parts.events.bring()
+    before = await parts.events.read("default", None, 100)
+    await redis.flushdb()
+    for name, dumped in copy.items():
+        await redis.restore(name, 0, dumped, replace=True)
+    await redis.delete(keys.HERALD)
+    async with opened(settings_for(sandbox), redis, codec, library=library) as again:
+        await again.restoring.settle(MADE)
+        assert (await again.events.read("default", before.cursor, 100)).more is False
+        assert await again.events.leads()
+        await again.events.bring()
+        [(_, event)] = (await again.events.read("default", before.cursor, 100)).events
+        told_since = json.loads(event)
+        assert (told_since["type"], told_since["data"]["alert"]) == ("alert.returned", pending.id)
+        assert told_since["id"] not in {json.loads(one)["id"] for _, one in before.events}
 
 
 async def test_whoever_was_told_is_not_told_again(parts: Parts, sample: dict[str, Any], sandbox: Sandbox):

@@ -61,7 +61,7 @@ local function tell(chain, alert, now, word, facts)
   redis.call('RPUSH', key(chain, 'told'), cjson.encode(event))
 end
 
--- Adds one event to an organisation's, numbered without a gap: what was let go of is known by the first that is left.
+-- Adds one event to an organisation's, numbered without a gap, but where a store was put back: what was let go of is known by the first that is left.
 local function add_event(events, marks, now, event)
   redis.call('XADD', events, redis.call('HINCRBY', marks, 'last', 1), 'at', string.format('%.0f', now), 'event', event)
 end
