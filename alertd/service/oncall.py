@@ -144,9 +144,11 @@ _HOLD_MIN: int = OnCall.model_fields["hold_min"].default
 
 
 def begun(paged: Paged | None, record: AlertRecord) -> Paged:
-    """What is known of this time that the alert waits."""
+    """What is known of this time that the alert waits. Pages are numbered on from those of an earlier one: a mail is called by its number."""
     since = record.since or record.created
-    return paged if paged is not None and paged.since == since else Paged(since=since, due=since)
+    if paged is not None and paged.since == since:
+        return paged
+    return Paged(since=since, due=since, told=paged.told if paged else 0)
 
 
 def _taken(paged: Paged, who: Credential, clock: Clock, hold_min: int) -> Paged:

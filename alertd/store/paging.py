@@ -54,7 +54,7 @@ class Paged(msgspec.Struct, frozen=True, kw_only=True):
     reached: bool = False  # somebody was, in this round
     over: bool = False  # all rounds were in vain, and nobody more is told
     rev: int = 0  # of the rota by which it is over
-    told: int = 0  # pages that there were, those that are no longer remembered among them
+    told: int = 0  # pages that there ever were, those that are no longer remembered among them
     alone: bool = False  # nobody was on duty
     by: str = ""  # the subject of whoever has it
     taken: int = 0  # since when

@@ -331,8 +331,10 @@ async def test_a_page_that_nobody_took_stands_for_no_other_alert(night: Night):
 
 
 async def test_an_alert_that_came_back_is_called_for_anew(night: Night):
-    """Returned, and submitted again: what was told before counts for nothing."""
-    await night.rota(times=1)
+    """Returned, and submitted again: what was told before counts for nothing, and no mail is called as one that was sent then."""
+    await night.rota(
+        [person("Desk", sms(DESK)), person("Chief", {"channel": "mail", "mailbox": "chief@centre.example"})]
+    )
     alert_id = await night.waits()
     await night.round()
     await night.parts.approval.give_back(alert_id, BEA, "The area is wrong")
@@ -340,6 +342,8 @@ async def test_an_alert_that_came_back_is_called_for_anew(night: Night):
     await night.parts.approval.submit(alert_id, ANA)
     await night.round()
     assert night.got() == [DESK, DESK]
+    assert list(night.sandbox.mail.message_ids.values()) == [1, 1]
+    assert len((await night.call(alert_id)).pages) == 2
 
 
 async def test_a_clock_that_is_set_back_keeps_no_step_waiting(night: Night):
