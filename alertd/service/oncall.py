@@ -113,6 +113,8 @@ class Duty:
         return self._call(record, paged)
 
     def _call(self, record: AlertRecord, paged: Paged | None) -> Call:
+        if record.state is AlertState.PENDING:
+            paged = paged and begun(paged, record)  # who had it before it went back has it no more
         if paged is not None and (back_ms := self._clock.back_ms):
             paged = msgspec.structs.replace(paged, due=paged.due - back_ms, until=paged.until - back_ms)
         return Call(record=record, paged=paged)

@@ -45,7 +45,7 @@ class AlertRecord:
     reason: str = ""
     hands: str = ""  # everyone who has, or can have, the key it was written with: as people are compared, one a line
     by: str = ""  # the subject of the person who took the last step that a person takes
-    since: int = 0  # when it came into its state; known of what was read whole
+    since: int = 0  # when it came into its state; known of what was read whole, or is pending
     occasion: str = ""  # why it is told: '' for the alert itself
     code: str = ""  # of a cancel: its reason, as people are told
     alerted: int = 0  # of what follows an alert: when that was first told

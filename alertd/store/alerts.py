@@ -170,7 +170,7 @@ class Alerts:
 
     async def heads(self, alert_ids: Sequence[str]) -> list[AlertRecord | None]:
         """Alerts without their documents, None where there is none, in two round trips."""
-        names = ("state", "planned", *NUMBERS, *TEXTS, *OF_CASE, *OF_STAFF)
+        names = ("state", "planned", "pending_at", *NUMBERS, *TEXTS, *OF_CASE, *OF_STAFF)
         chains = [("HMGET", keys.chain(chain_of(alert_id)), *OF_CHAIN) for alert_id in alert_ids]
         versions = [("HMGET", _version(alert_id), *names) for alert_id in alert_ids]
         rows = await self._db.execute_many([*versions, *chains])

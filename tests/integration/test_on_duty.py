@@ -32,6 +32,21 @@ async def test_only_who_could_approve_it_takes_it(night: Night):
     assert await night.call(alert_id) is None
 
 
+async def test_who_gave_it_back_does_not_have_it_when_it_comes_again(night: Night):
+    """Also where nobody is on call, and so nothing else is written of it: nobody waits for somebody who does not look."""
+    alert_id = await night.waits()
+    assert (await night.parts.duty.take(alert_id, BEA)).paged.by == BEA.subject
+    await night.parts.approval.give_back(alert_id, BEA, "The area is wrong")
+    night.clock.ahead_ms += 60_000
+    await night.parts.approval.submit(alert_id, ANA)
+    await night.round()
+    [call] = await night.parts.duty.calls("default")
+    assert (call.record.id, call.paged and call.paged.by) == (alert_id, "")
+    await night.parts.duty.take(alert_id, CARL)
+    await night.parts.approval.approve(alert_id, BEA)
+    assert (await night.call(alert_id)).by == CARL.subject  # what was, still is told
+
+
 async def test_who_wrote_it_is_not_called_for_it(night: Night):
     """They could not approve it: the next who can is called at once."""
     await night.rota([person("Ana", sms(DESK), subject="ANA@centre.example")], [person("Bea", sms(DEPUTY))])
