@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import sys
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -90,6 +91,9 @@ def _common(
 def main() -> None:
     """Entry point: 0 done, 1 refused with the reason on standard error, 2 wrong usage."""
     gc.set_threshold(*COLLECTED_AT)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that knows few letters is told all the others
     try:
         app()
     except (RefusedError, ConfigError) as error:

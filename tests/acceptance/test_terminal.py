@@ -51,6 +51,17 @@ def test_every_command_takes_the_configuration_after_its_name(tmp_path: Path, wo
         assert errors == f"alertd: there is no configuration file {file}\n"
 
 
+def test_a_terminal_that_knows_few_letters_is_told_the_others(tmp_path: Path):
+    """Such as one of ISO 8859-1: what it cannot show is a question mark, and what was asked for is told."""
+    file = tmp_path / "Łódź.toml"
+    file.write_text("")
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1", "ALERTD_STORE__DIRECTORY": str(tmp_path / "data")}
+    command = [sys.executable, "-m", "alertd", "check", "--config", str(file)]
+    done = subprocess.run(command, env=environment, capture_output=True, timeout=60, check=True)
+    assert "?ód?.toml".encode("latin-1") in done.stdout
+    assert b"carriers" in done.stdout
+
+
 def test_sample_people_need_the_sandbox(tmp_path: Path):
     """Real carriers would be asked to reach people who do not exist."""
     process = alertd("serve", "--people", "10", directory=tmp_path / "data")
