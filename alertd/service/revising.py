@@ -143,7 +143,7 @@ class Revising:
         alert = replace(_anew(record, now, lambda alert: alert.model_copy(update={"expires": expires})), expires=ends)
         self._check_end(record, alert, now)
         await self._photos.attach(Alert.model_validate_json(alert.document), alert)
-        await self._alerts.keep_name(alert)
+        await self._alerts.external_ids.keep(alert)
         return _Change(word="extended", anew=[alert])
 
     def _check_end(self, record: AlertRecord, alert: AlertRecord, now_ms: int) -> None:

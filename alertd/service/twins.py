@@ -8,12 +8,12 @@ from alertd.store.alerts import AlertRecord, Alerts
 
 async def check_twin(alerts: Alerts, record: AlertRecord) -> None:
     """Raises Problem when another alert under the same external id is under way. Takes nothing."""
-    _refuse(await alerts.twin(record))
+    _refuse(await alerts.external_ids.twin(record))
 
 
 async def claim_external_id(alerts: Alerts, record: AlertRecord) -> None:
     """The same, and takes the external id for this alert, which is about to ask for its second person. Raises Problem."""
-    _refuse(await alerts.claim_external_id(record))
+    _refuse(await alerts.external_ids.claim(record))
 
 
 def _refuse(twin: str | None) -> None:

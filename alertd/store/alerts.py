@@ -8,7 +8,7 @@ import numpy as np
 import shapely
 
 from alertd.alerts import AMENDABLE, QUEUED_BECOMES, AlertState
-from alertd.fields import folded_number, folded_subject
+from alertd.fields import folded_number
 from alertd.ids import chain_of
 from alertd.store import keys
 from alertd.store.alert_records import (
@@ -33,9 +33,10 @@ from alertd.store.cases import PHOTO, Cases
 from alertd.store.codec import Box
 from alertd.store.connection import Connection
 from alertd.store.events import announcement
+from alertd.store.external_ids import ExternalIds
 from alertd.store.frozen import Frozen, Numbers, Rings, pack_audience, unpack_area, unpack_audience
 
-__all__ = ("UNDER_WAY", "AlertRecord", "Alerts", "Footing", "Place", "PlanHead", "sources_of")
+__all__ = ("AlertRecord", "Alerts", "Footing", "Place", "PlanHead", "sources_of")
 
 #: A place in an organisation's list of alerts: creation time (ms), id.
 Place = tuple[int, str]
@@ -45,21 +46,16 @@ _TIES = 8
 _DUE_AT_ONCE = 100
 
 
-#: The states in which a second alert under the same external id would tell people twice.
-UNDER_WAY = frozenset({AlertState.PENDING, AlertState.APPROVED, AlertState.SCHEDULED, AlertState.SENDING})
-#: An external id waits so long for its alert to be pending; later it is free, unless it is.
-CLAIM_MS = 10_000
-
-
 def _version(alert_id: str) -> str:
     return keys.of_chain(chain_of(alert_id), "version", alert_id)
 
 
 class Alerts:
-    """The repository of alerts."""
+    """The repository of alerts; `external_ids` knows which goes its way under an author's own id."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
+        self.external_ids = ExternalIds(connection, self.heads)
 
     def case_id(self, number: str) -> str:
         """The name that all spellings of a case number go by."""
@@ -81,53 +77,6 @@ class Alerts:
         """
         box = box or await self._box(case)
         return {name: box.hashed(value) for name, value in values.items()} if box else {}
-
-    async def twin(self, record: AlertRecord) -> str | None:
-        """The alert that goes its way already under the external id of this one, for the same author, kind and status."""
-        if not record.external_id:
-            return None
-        name = self._external_id(record)
-        other = (await self._db.execute("GET", name) or b"").decode().partition(" ")[0]
-        return other if other not in {"", record.id} and await self._goes_as(other, name) else None
-
-    async def claim_external_id(self, record: AlertRecord) -> str | None:
-        """Takes the external id for this alert, which is to be pending next. Answers who has it where that fails."""
-        if not record.external_id:
-            return None
-        name, other = self._external_id(record), ""
-        for _ in range(2):
-            found = await self._db.run(
-                "claim_name", [name], record.id, record.rev, CLAIM_MS, record.expires, self._db.skew_ms
-            )
-            if not found:
-                return None
-            standing, in_time = found
-            words = standing.decode().split(" ")
-            other = words[0]
-            if await self._goes_as(other, name, words[-1] if in_time else ""):
-                break
-            await self._db.run("unclaim", [name], standing)
-        return other
-
-    async def keep_name(self, record: AlertRecord) -> None:
-        """The external id lasts as long as the alert, whose end is put off."""
-        if record.external_id:
-            await self._db.execute("PEXPIREAT", self._external_id(record), record.expires, "GT")
-
-    async def _goes_as(self, alert_id: str, name: str, claimed: str = "") -> bool:
-        """Whether an alert is under way under this very external id: it may have been changed to another since. Or is about to be: it
-        was `claimed` for that revision a moment ago, and is still that or not yet there.
-        """
-        (head,) = await self.heads([alert_id])
-        if head is None:
-            return bool(claimed)
-        if head.state in UNDER_WAY:
-            return self._external_id(head) == name
-        return str(head.rev) == claimed
-
-    def _external_id(self, record: AlertRecord) -> str:
-        parts = (record.org, folded_subject(record.author), record.kind, record.status, record.external_id)
-        return keys.external_id(self._db.codec.hashed("external-id", "\0".join(parts)))
 
     async def create(self, record: AlertRecord, area: bytes) -> Box | None:
         """Write a first version with its area (packed), durably. Answers the key of its case; None when the id is there already."""

@@ -72,7 +72,7 @@ TABLE = (
     Kind("{c:<case>}:kept", "hash", "each organisation's hold that keeps the case from being purged, sealed under its key; since when it is being purged", "case_keep.lua case_purging.lua case_drop.lua cases", "when it is released, or purged"),
     Kind("{f:<media>}", "hash", "a photo: org, case, wrapped key, sealed facts and sealed JPEG in each size", "media_put.lua media_attach.lua", "a day after it was handed in, or 90 days after the end of the last alert that has it"),
     Kind("{f:<media>}:alerts", "set", "the alerts that have it", "media_attach.lua", KEPT),
-    Kind("{e:<hash>}", "string", "an author's external id -> the alert that goes under it, until when it had to, and the revision that was to", "claim_name.lua unclaim.lua alerts", "with the alert, or when its request came to nothing"),
+    Kind("{e:<hash>}", "string", "an author's external id -> the alert that goes under it, until when it had to, and the revision that was to", "claim_name.lua unclaim.lua external_ids", "with the alert, or when its request came to nothing"),
     Kind("{s:<number // 512>}:<number>", "string", "a subscriber: version (4), sealed record", "subscribers_put.lua", "ten minutes after its number was given up: till then the version of none (4)"),
     Kind("{i:<hash>}", "string", "an id -> number of its subscriber (5)", "names", "when the subscriber is forgotten or refused"),
     Kind("{h:<hash>}", "string", "an address -> who claims it: number (5), address number (1), since (4), never twice (2)", "names", "when it is dropped, dead or refused, or its subscriber forgotten"),

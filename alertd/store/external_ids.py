@@ -1,0 +1,74 @@
+"""The ids that authors give their own alerts: whoever sends a case again, after an answer that was lost, tells nobody twice."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from alertd.alerts import AlertState
+from alertd.fields import folded_subject
+from alertd.store import keys
+from alertd.store.alert_records import AlertRecord
+from alertd.store.connection import Connection
+
+#: The states in which a second alert under the same external id would tell people twice.
+UNDER_WAY = frozenset({AlertState.PENDING, AlertState.APPROVED, AlertState.SCHEDULED, AlertState.SENDING})
+#: An external id waits so long for its alert to be pending; later it is free, unless it is.
+CLAIM_MS = 10_000
+
+#: Alerts by their ids, without their documents.
+Heads = Callable[[Sequence[str]], Awaitable[list[AlertRecord | None]]]
+
+
+class ExternalIds:
+    """Which alert each of them stands for, of the same author, kind and status."""
+
+    def __init__(self, connection: Connection, heads: Heads) -> None:
+        self._db = connection
+        self._heads = heads
+
+    async def twin(self, record: AlertRecord) -> str | None:
+        """The alert that goes its way already under the external id of this one, for the same author, kind and status."""
+        if not record.external_id:
+            return None
+        name = self._name(record)
+        other = (await self._db.execute("GET", name) or b"").decode().partition(" ")[0]
+        return other if other not in {"", record.id} and await self._goes_as(other, name) else None
+
+    async def claim(self, record: AlertRecord) -> str | None:
+        """Takes the external id for this alert, which is to be pending next. Answers who has it where that fails."""
+        if not record.external_id:
+            return None
+        name, other = self._name(record), ""
+        for _ in range(2):
+            found = await self._db.run(
+                "claim_name", [name], record.id, record.rev, CLAIM_MS, record.expires, self._db.skew_ms
+            )
+            if not found:
+                return None
+            standing, in_time = found
+            words = standing.decode().split(" ")
+            other = words[0]
+            if await self._goes_as(other, name, words[-1] if in_time else ""):
+                break
+            await self._db.run("unclaim", [name], standing)
+        return other
+
+    async def keep(self, record: AlertRecord) -> None:
+        """The external id lasts as long as the alert, whose end is put off."""
+        if record.external_id:
+            await self._db.execute("PEXPIREAT", self._name(record), record.expires, "GT")
+
+    async def _goes_as(self, alert_id: str, name: str, claimed: str = "") -> bool:
+        """Whether an alert is under way under this very external id: it may have been changed to another since. Or is about to be: it
+        was `claimed` for that revision a moment ago, and is still that or not yet there.
+        """
+        (head,) = await self._heads([alert_id])
+        if head is None:
+            return bool(claimed)
+        if head.state in UNDER_WAY:
+            return self._name(head) == name
+        return str(head.rev) == claimed
+
+    def _name(self, record: AlertRecord) -> str:
+        parts = (record.org, folded_subject(record.author), record.kind, record.status, record.external_id)
+        return keys.external_id(self._db.codec.hashed("external-id", "\0".join(parts)))
