@@ -24,6 +24,7 @@ WHY_NOT = {
     "level": "it takes no alert of this level",
     "scope": "the alert is not for the public",
     "elsewhere": "the alert is for another area than its own",
+    "unresolved": "a region of its jurisdiction is gone: give it another",
     "later": "it was registered after the alert, and gets the next change",
     "over": "the alert is over",
     "removed": "it is no distributor any more",
