@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from datetime import UTC, datetime
 
@@ -15,6 +16,8 @@ from structlog.typing import EventDict, WrappedLogger
 
 #: How many of the places that an exception passed are told, innermost last.
 PLACES = 6
+#: From here on asyncio tells of what: of the task with its exception's text, of the callback with its arguments.
+_PUT_IN = re.compile(r"[\n(<]")
 
 
 def set_up(level: str = "info") -> None:
@@ -53,8 +56,9 @@ class OneLine(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         error = record.exc_info[1] if record.exc_info else None
+        words = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
         told = {
-            "event": record.msg if isinstance(record.msg, str) else type(record.msg).__name__,
+            "event": _PUT_IN.split(words, 1)[0].rstrip() if record.name == "asyncio" else words,
             "logger": record.name,
             "level": record.levelname.lower(),
             "at": datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z"),

@@ -1,0 +1,45 @@
+"""The log: never a person, whoever writes it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+
+import pytest
+
+from alertd.logs import OneLine
+
+NUMBER = "+34600111222"
+
+
+async def test_a_task_that_nobody_waited_for_tells_no_person(caplog: pytest.LogCaptureFixture) -> None:
+    """asyncio puts the exception's text into its own words; of that only what happened and where is told."""
+
+    async def fail() -> None:
+        raise ValueError(f"no such number: {NUMBER}")
+
+    task = asyncio.create_task(fail())
+    await asyncio.wait([task])
+    del task
+    gc.collect()
+    (record,) = caplog.records
+    line = OneLine().format(record)
+    assert NUMBER not in line
+    told = json.loads(line)
+    assert (told["event"], told["error"]) == ("Task exception was never retrieved", "ValueError")
+    assert told["places"][-1].endswith(" fail")
+
+
+async def test_a_callback_that_fails_tells_nothing_that_it_was_given(caplog: pytest.LogCaptureFixture) -> None:
+    """In debug mode, and with Python before 3.12, asyncio tells a callback's arguments."""
+    loop = asyncio.get_running_loop()
+    loop.set_debug(True)
+    loop.call_soon(int, f"tel:{NUMBER}")
+    while not caplog.records:  # noqa: ASYNC110  the loop's own next round
+        await asyncio.sleep(0)
+    loop.set_debug(False)
+    (record,) = caplog.records
+    line = OneLine().format(record)
+    assert NUMBER not in line
+    assert json.loads(line)["event"] == "Exception in callback int"
