@@ -64,6 +64,15 @@ def aof_size(directory: Path) -> AofSize:
     return AofSize(base_bytes=base, total_bytes=total)
 
 
+def _base(directory: Path) -> str:
+    """Which file the last rewrite made that came to its end, as the manifest has it; '' where there is none."""
+    try:
+        lines = (directory / "appendonlydir" / "appendonly.aof.manifest").read_text().splitlines()
+    except FileNotFoundError:
+        return ""
+    return next((line for line in lines if line.endswith("type b")), "")
+
+
 async def is_quiet(alerts: Alerts) -> bool:
     """Whether nothing loud is being sent. What is not loud can wait out a stall; what is sent already has nothing to wait for.
 
@@ -85,18 +94,32 @@ class RewritePolicy:
         self._is_quiet = is_quiet
         self._clock = clock
         self._not_before = 0.0
+        self._asked: tuple[str, bytes | str | None] | None = (
+            None  # for a rewrite: the base until then, and how many purges
+        )
 
     async def check(self) -> bool:
         """Ask for a rewrite if one is wanted; whether it was asked for. Raises only what `is_quiet` raises."""
+        await self._settle()
         if self._clock.monotonic() < self._not_before:
             return False
         purges, rewritten = await self._purges()
         purged = purges != rewritten and self._has_room()
         wanted = self._wanted(quiet=False) or ((purged or self._wanted(quiet=True)) and await self._is_quiet())
+        before = _base(self._directory)
         if not wanted or not await self._rewrite():
             return False
-        await self._rewritten_after(purges)
+        self._asked = before, purges
         return True
+
+    async def _settle(self) -> None:
+        """Only a rewrite that has ended leaves nothing of what was purged: one that was killed, or had no room, left all as it was."""
+        if self._asked is None or _base(self._directory) == self._asked[0]:
+            return
+        with suppress(RedisError, OSError):  # then it is looked at again
+            if self._asked[1]:
+                await self._client.hset(keys.PURGES, "rewritten", self._asked[1])
+            self._asked = None
 
     async def _purges(self) -> tuple[bytes | str | None, bytes | str | None]:
         """How many cases were purged, and after how many of these it was rewritten: what was purged stands in the file until then."""
@@ -105,11 +128,6 @@ class RewritePolicy:
         except (RedisError, OSError):
             return None, None
         return asked, rewritten
-
-    async def _rewritten_after(self, purges: bytes | str | None) -> None:
-        with suppress(RedisError, OSError):  # then it is rewritten once more
-            if purges:
-                await self._client.hset(keys.PURGES, "rewritten", purges)
 
     def _has_room(self) -> bool:
         return self._guard.free_bytes() >= aof_size(self._directory).base_bytes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,53 @@ async def test_a_key_that_was_destroyed_is_rewritten_away(tmp_path: Path) -> Non
         assert not await policy.check()
         await cases.destroy("case")
         assert await policy.check()
+
+
+async def test_a_rewrite_that_was_killed_is_asked_for_again(tmp_path: Path) -> None:
+    """Where memory is short the kernel kills it, or it has no room: what was purged stands there still, and that is not forgotten."""
+    clock = FakeClock()
+
+    async def nothing_loud() -> bool:
+        return True
+
+    async with (
+        EmbeddedServer(EmbeddedSettings(directory=tmp_path, maxmemory_mb=64)) as server,
+        Redis(unix_socket_path=server.socket) as client,
+    ):
+        policy = RewritePolicy(client, tmp_path, DiskGuard(tmp_path, SMALL, Disk(1000)), nothing_loud, clock)
+        cases, secret = Cases(Connection(client, Codec(Keys(b"m" * 32, b"h" * 32)))), os.urandom(60)
+        await _slow_rewrites(client)
+        await client.set(keys.case_dropped("case"), secret)
+        await cases.destroy("case")
+        assert await policy.check()
+        os.kill(await _rewriting(tmp_path), signal.SIGKILL)
+        while (await client.info("persistence"))["aof_last_bgrewrite_status"] != "err":
+            await asyncio.sleep(0.02)
+        await client.config_set("rdb-key-save-delay", 0)
+        assert not await policy.check(), "the next one is not asked for at once"
+        clock.now_s += PAUSE_S
+        assert await policy.check()
+        deadline = time.monotonic() + 30
+        while _stands(tmp_path, secret):
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.02)
+        clock.now_s += PAUSE_S
+        assert not await policy.check()
+
+
+async def _slow_rewrites(client: Redis) -> None:
+    """Long enough to be killed in the middle: a millisecond a key."""
+    await client.mset({f"key:{number}": "x" for number in range(50_000)})
+    await client.config_set("rdb-key-save-delay", 1_000)
+
+
+async def _rewriting(directory: Path) -> int:
+    """The process of the rewrite that is under way, once its file is there."""
+    deadline = time.monotonic() + 30
+    while not (parts := [*directory.glob("temp-rewriteaof-*.aof")]):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
+    return int(parts[0].stem.rpartition("-")[2])
 
 
 def _stands(directory: Path, secret: bytes) -> bool:
