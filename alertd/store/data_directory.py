@@ -95,6 +95,13 @@ class DataDirectory:
             shutil.rmtree(Path(recorded).parent, ignore_errors=True)
         self._socket_record.unlink(missing_ok=True)
 
+    def remove_unfinished(self) -> None:
+        """Take away what a rewrite had written when it was killed together with its server, which would take room for ever, and hold
+        what is purged since. Only while nobody else holds the server's lock.
+        """
+        for part in self.path.glob("temp-rewriteaof-*.aof"):
+            part.unlink(missing_ok=True)
+
     def open_log(self) -> int:
         """A descriptor to append to; a log that has grown is put aside first, over the one before."""
         if self.log.exists() and self.log.stat().st_size > LOG_LIMIT_BYTES:

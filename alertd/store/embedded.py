@@ -145,6 +145,7 @@ class EmbeddedServer:
 
     async def _launch(self) -> None:
         lock = await self._server_lock()
+        self._directory.remove_unfinished()
         log = self._directory.open_log()
         limit = str(self._settings.file_size_limit_bytes)
         launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), str(lock), limit]

@@ -178,7 +178,9 @@ async def test_a_rewrite_that_was_killed_is_asked_for_again(tmp_path: Path) -> N
         await cases.destroy("case")
         assert await policy.check()
         os.kill(await _rewriting(tmp_path), signal.SIGKILL)
+        deadline = time.monotonic() + 30
         while (await client.info("persistence"))["aof_last_bgrewrite_status"] != "err":
+            assert time.monotonic() < deadline
             await asyncio.sleep(0.02)
         await client.config_set("rdb-key-save-delay", 0)
         assert not await policy.check(), "the next one is not asked for at once"
@@ -192,16 +194,34 @@ async def test_a_rewrite_that_was_killed_is_asked_for_again(tmp_path: Path) -> N
         assert not await policy.check()
 
 
+async def test_a_rewrite_that_was_killed_with_its_server_leaves_no_file(tmp_path: Path) -> None:
+    """It is as large as the data, and would be there for ever, with the keys of cases that are purged since."""
+    settings = EmbeddedSettings(directory=tmp_path, maxmemory_mb=64)
+    async with EmbeddedServer(settings) as server, Redis(unix_socket_path=server.socket) as client:
+        await _slow_rewrites(client)
+        await client.bgrewriteaof()
+        await _rewriting(tmp_path)
+        os.killpg(server.pid or 0, signal.SIGKILL)
+    assert _unfinished(tmp_path)
+    async with EmbeddedServer(settings):
+        assert not _unfinished(tmp_path)
+
+
 async def _slow_rewrites(client: Redis) -> None:
     """Long enough to be killed in the middle: a millisecond a key."""
     await client.mset({f"key:{number}": "x" for number in range(50_000)})
     await client.config_set("rdb-key-save-delay", 1_000)
 
 
+def _unfinished(directory: Path) -> list[Path]:
+    """What rewrites have not finished writing."""
+    return [*directory.glob("temp-*")]
+
+
 async def _rewriting(directory: Path) -> int:
     """The process of the rewrite that is under way, once its file is there."""
     deadline = time.monotonic() + 30
-    while not (parts := [*directory.glob("temp-rewriteaof-*.aof")]):
+    while not (parts := _unfinished(directory)):
         assert time.monotonic() < deadline
         await asyncio.sleep(0.02)
     return int(parts[0].stem.rpartition("-")[2])
