@@ -7,6 +7,7 @@ under way, or when the disk leaves no choice.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -42,9 +43,11 @@ class AofSize:
     total_bytes: int
 
 
-def wants_rewrite(size: AofSize, *, quiet: bool, disk_low: bool, free_bytes: int) -> bool:
-    """`quiet`: no loud alert is under way. The new base stands beside the old files until it is whole, so there must be room."""
-    if size.total_bytes < WORTH_IT_BYTES or free_bytes < size.base_bytes:
+def wants_rewrite(size: AofSize, *, quiet: bool, disk_low: bool, free_bytes: int, data_bytes: int) -> bool:
+    """`quiet`: no loud alert is under way. The new base stands beside the old files until it is whole, so there must be room for
+    the data, whatever the old base has of it: a disk that the rewrite itself fills ends the server.
+    """
+    if size.total_bytes < WORTH_IT_BYTES or free_bytes < min(data_bytes, size.total_bytes):
         return False
     if disk_low:
         return size.total_bytes > size.base_bytes * GROWTH_WHEN_FULL
@@ -70,7 +73,7 @@ def _base(directory: Path) -> str:
         lines = (directory / "appendonlydir" / "appendonly.aof.manifest").read_text().splitlines()
     except FileNotFoundError:
         return ""
-    return next((line for line in lines if line.endswith("type b")), "")
+    return next((line for line in lines if " type b" in line), "")
 
 
 async def is_quiet(alerts: Alerts) -> bool:
@@ -94,9 +97,8 @@ class RewritePolicy:
         self._is_quiet = is_quiet
         self._clock = clock
         self._not_before = 0.0
-        self._asked: tuple[str, bytes | str | None] | None = (
-            None  # for a rewrite: the base until then, and how many purges
-        )
+        # For a rewrite: the base until then, and how many purges there had been.
+        self._asked: tuple[str, bytes | str | None] | None = None
 
     async def check(self) -> bool:
         """Ask for a rewrite if one is wanted; whether it was asked for. Raises only what `is_quiet` raises."""
@@ -104,8 +106,11 @@ class RewritePolicy:
         if self._clock.monotonic() < self._not_before:
             return False
         purges, rewritten = await self._purges()
-        purged = purges != rewritten and self._has_room()
-        wanted = self._wanted(quiet=False) or ((purged or self._wanted(quiet=True)) and await self._is_quiet())
+        data = await self._data_bytes()
+        purged = purges != rewritten and self._guard.free_bytes() >= min(data, aof_size(self._directory).total_bytes)
+        wanted = self._wanted(data, quiet=False) or (
+            (purged or self._wanted(data, quiet=True)) and await self._is_quiet()
+        )
         before = _base(self._directory)
         if not wanted or not await self._rewrite():
             return False
@@ -129,15 +134,20 @@ class RewritePolicy:
             return None, None
         return asked, rewritten
 
-    def _has_room(self) -> bool:
-        return self._guard.free_bytes() >= aof_size(self._directory).base_bytes
+    async def _data_bytes(self) -> int:
+        """What the data takes in memory; no file of it is larger."""
+        try:
+            return int((await self._client.info("memory"))["used_memory"])
+        except (RedisError, OSError):
+            return sys.maxsize
 
-    def _wanted(self, *, quiet: bool) -> bool:
+    def _wanted(self, data_bytes: int, *, quiet: bool) -> bool:
         return wants_rewrite(
             aof_size(self._directory),
             quiet=quiet,
             disk_low=not self._guard.takes_writes,
             free_bytes=self._guard.free_bytes(),
+            data_bytes=data_bytes,
         )
 
     async def _rewrite(self) -> bool:

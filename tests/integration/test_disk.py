@@ -79,24 +79,47 @@ def test_a_disk_that_does_not_answer_is_full(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("base_mb", "total_mb", "quiet", "disk_low", "free_mb", "wanted"),
+    ("base_mb", "total_mb", "quiet", "disk_low", "free_mb", "data_mb", "wanted"),
     [
-        (200, 401, True, False, 1000, True),
-        (200, 400, True, False, 1000, False),  # not grown enough
-        (0, 255, True, False, 1000, False),  # not worth it
-        (0, 257, True, False, 1000, True),  # the first
-        (100, 500, False, False, 1000, False),  # a loud alert is under way
-        (220, 270, False, True, 300, True),  # the disk demands it
-        (250, 270, True, True, 300, False),  # it would free too little
-        (100, 500, True, True, 99, False),  # no room for the new base
+        (200, 401, True, False, 1000, 250, True),
+        (200, 400, True, False, 1000, 250, False),  # not grown enough
+        (0, 255, True, False, 1000, 250, False),  # not worth it
+        (0, 257, True, False, 1000, 250, True),  # the first
+        (100, 500, False, False, 1000, 250, False),  # a loud alert is under way
+        (220, 270, False, True, 300, 250, True),  # the disk demands it
+        (250, 270, True, True, 300, 250, False),  # it would free too little
+        (100, 500, True, True, 99, 100, False),  # no room for the new base
+        (0, 500, True, True, 300, 450, False),  # nor for one that is larger than the old
+        (100, 500, True, True, 499, 900, False),
+        (100, 500, True, True, 500, 900, True),  # no file is larger than what it is made of
     ],
 )
 def test_a_rewrite_waits_for_growth_quiet_and_room(
-    base_mb: int, total_mb: int, quiet: bool, disk_low: bool, free_mb: int, wanted: bool
+    base_mb: int, total_mb: int, quiet: bool, disk_low: bool, free_mb: int, data_mb: int, wanted: bool
 ) -> None:
     """Each reason for and against a rewrite, one by one."""
     size = AofSize(base_bytes=base_mb * MB, total_bytes=total_mb * MB)
-    assert wants_rewrite(size, quiet=quiet, disk_low=disk_low, free_bytes=free_mb * MB) is wanted
+    asked = {"quiet": quiet, "disk_low": disk_low, "free_bytes": free_mb * MB, "data_bytes": data_mb * MB}
+    assert wants_rewrite(size, **asked) is wanted
+
+
+async def test_asks_for_no_rewrite_that_the_disk_has_no_room_for(tmp_path: Path) -> None:
+    """After a large import the last rewrite tells nothing of how large the next is. One that fills the disk ends the server."""
+
+    async def nothing_loud() -> bool:
+        return True
+
+    disk = Disk(200)
+    async with (
+        EmbeddedServer(EmbeddedSettings(directory=tmp_path, maxmemory_mb=400)) as server,
+        Redis(unix_socket_path=server.socket) as client,
+    ):
+        policy = RewritePolicy(client, tmp_path, DiskGuard(tmp_path, SMALL, disk), nothing_loud, FakeClock())
+        for number in range(257):
+            await client.set(f"key:{number}", os.urandom(MB))
+        assert not await policy.check()
+        disk.free_mb = 300
+        assert await policy.check()
 
 
 async def test_rewrites_a_real_aof_once_nothing_loud_is_under_way(tmp_path: Path) -> None:
