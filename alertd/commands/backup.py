@@ -45,12 +45,18 @@ def backup(
     as_json: JsonOption = False,
 ) -> None:
     """Copy the embedded store, running or not; what was acknowledged is in it."""
-    directory = _embedded(common(ctx).settings().store).directory.resolve()
+    section = _embedded(common(ctx).settings().store)
+    directory = section.directory.resolve()
     if keys is not None and keys.resolve().is_relative_to(to.resolve()):
         raise RefusedError("the keys open every copy: give them a folder that is not in the backup's own")
     try:
         made = backups.make(
-            directory, to, _codec(directory), made=datetime.now(UTC).replace(microsecond=0), version=__version__
+            directory,
+            to,
+            _codec(directory),
+            made=datetime.now(UTC).replace(microsecond=0),
+            version=__version__,
+            reserve_bytes=section.reserve_bytes,
         )
     except backups.BackupError as error:
         raise RefusedError(str(error)) from None

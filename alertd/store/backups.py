@@ -22,6 +22,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -37,7 +38,7 @@ MARK = "restored.json"
 _AOF, _REGIONS = "appendonlydir", "regions"
 _MANIFEST = "appendonly.aof.manifest"
 _PART = "restoring"
-_PIECE = 1024 * 1024
+_PIECE = _MB = 1024 * 1024
 #: A rewrite ends once, and the next one begins minutes later.
 _TRIES = 10
 
@@ -70,20 +71,41 @@ class _Sealed(msgspec.Struct, frozen=True, kw_only=True):
 _encode = msgspec.json.Encoder().encode
 
 
-def make(directory: Path, to: Path, codec: Codec, *, made: datetime, version: str) -> Backup:
-    """Copy the store of a data directory, which may be in use, into `to`, which must be new or empty. Raises BackupError."""
+def make(directory: Path, to: Path, codec: Codec, *, made: datetime, version: str, reserve_bytes: int = 0) -> Backup:
+    """Copy the store of a data directory, which may be in use, into `to`, which must be new or empty. Where that is the store's own disk,
+    `reserve_bytes` of it stay free. Raises BackupError, and nothing of the copy is left then.
+    """
     try:
         if to.exists() and any(to.iterdir()):
             raise BackupError(f"{to} is not empty: name a new folder")
         with ExitStack() as stack:
             sources = _held(stack, directory)
+            to.mkdir(mode=0o700, parents=True, exist_ok=True)
+            stack.push(partial(_removed_unless_whole, to))
+            _check_room(directory, to, sum(size for _, size in sources.values()), reserve_bytes)
             files = {name: _copied(source, to / name, size) for name, (source, size) in sources.items()}
-        backup = Backup(made=made.isoformat(), alertd=version, schema=SCHEMA_VERSION, files=files)
-        whole = _encode(_Sealed(backup=backup, seal=_seal(backup, codec)))
-        _copied(io.BytesIO(whole), to / NAME, len(whole))  # last: a folder without it is no copy
+            backup = Backup(made=made.isoformat(), alertd=version, schema=SCHEMA_VERSION, files=files)
+            whole = _encode(_Sealed(backup=backup, seal=_seal(backup, codec)))
+            _copied(io.BytesIO(whole), to / NAME, len(whole))  # last: a folder without it is no copy
     except OSError as error:
         raise BackupError(f"{error.filename or to} cannot be copied: {error.strerror}") from None
     return backup
+
+
+def _removed_unless_whole(to: Path, fault: type[BaseException] | None, *_: object) -> None:
+    """Half a copy is worth nothing, and may have all the room that the store had left."""
+    if fault is not None:
+        shutil.rmtree(to, ignore_errors=True)
+
+
+def _check_room(directory: Path, to: Path, needed: int, reserve_bytes: int) -> None:
+    """Before anything is written: a disk that a copy fills ends the store that lies on it."""
+    kept = reserve_bytes if to.stat().st_dev == directory.stat().st_dev else 0
+    if shutil.disk_usage(to).free < needed + kept:
+        beside = f", and {kept // _MB} MB are kept free for the store (store.reserve_mb)" if kept else ""
+        raise BackupError(
+            f"{to} has no room for a copy of {needed // _MB + 1} MB{beside}: name a folder on another disk"
+        )
 
 
 def read(copy: Path, codec: Codec) -> Backup:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,6 +57,33 @@ async def test_a_copy_holds_what_was_acknowledged_before_it(tmp_path: Path, code
         backups.put_back(tmp_path / f"copy-{n}", there, backups.read(tmp_path / f"copy-{n}", codec))
         async with EmbeddedServer(settings(there)) as server, client_of(server) as client:
             assert names <= {*await client.keys("*")}
+
+
+async def test_a_copy_leaves_the_store_its_room(tmp_path: Path, codec: Codec):
+    """On the store's own disk what is kept free for it stays free: a copy that fills it ends the store. Nothing is left of one that is refused."""
+    data, to = tmp_path / "data", tmp_path / "copy"
+    async with EmbeddedServer(settings(data)):
+        reserve = shutil.disk_usage(data).free + 1
+        with pytest.raises(BackupError, match=r"no room .*store\.reserve_mb"):
+            backups.make(data, to, codec, made=MADE, version="1", reserve_bytes=reserve)
+        assert not to.exists()
+        make(data, to, codec)
+
+
+async def test_half_a_copy_is_not_left(tmp_path: Path, codec: Codec):
+    """It is no copy, and might have all the room that the store had left."""
+    data, to = tmp_path / "data", tmp_path / "copy"
+    async with EmbeddedServer(settings(data)) as server, client_of(server) as client:
+        for number in range(16):
+            await client.set(f"key:{number}", "x" * 1_000_000)
+        most = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8_000_000, most[1]))  # as a disk that fills up meanwhile
+        try:
+            with pytest.raises(BackupError, match="cannot be copied"):
+                make(data, to, codec)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, most)
+    assert not to.exists()
 
 
 async def test_it_is_put_back_whole_and_marked(copy: Path, tmp_path: Path, codec: Codec):
