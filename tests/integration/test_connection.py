@@ -108,3 +108,14 @@ async def test_store_that_keeps_less_is_told(store: Connection, redis: Redis):
     finally:
         await redis.config_set("maxmemory-policy", "noeviction")
     assert "maxmemory-policy" in sentence
+
+
+async def test_a_user_who_may_not_ask_is_told_what_was_not_seen(store: Connection, redis: Redis, codec: Codec):
+    """Of a user without dangerous commands, as is the advice: the store is used, and what could not be looked at is said."""
+    await redis.execute_command("ACL", "SETUSER", "alertd", "reset", "on", ">s", "~*", "&*", "+@all", "-@dangerous")
+    where = redis.connection_pool.connection_kwargs["path"]
+    async with Redis(unix_socket_path=where, username="alertd", password="s") as client:
+        sync, eviction = await check_engine(Connection(client, codec))
+    await redis.execute_command("ACL", "DELUSER", "alertd")
+    assert "appendfsync" in sync
+    assert "maxmemory-policy" in eviction
