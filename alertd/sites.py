@@ -121,7 +121,7 @@ async def api_site(
     """The API, listening. Its metrics are those of this process and of the workers at these sockets."""
 
     async def is_ready() -> bool:
-        return store.takes_writes() and await parts.db.answers()
+        return store.takes_writes() and await parts.db.takes_writes()
 
     async def process_metrics() -> bytes:
         of_workers = [text for where in worker_sockets if (text := await _scrape(where))]
@@ -147,7 +147,7 @@ async def metrics_site(parts: Parts, where: str) -> AsyncIterator[None]:
         return web.Response(body=parts.metrics.text(), content_type="text/plain")
 
     async def readyz(_request: web.Request) -> web.Response:
-        return readiness(is_ready=await parts.db.answers())
+        return readiness(is_ready=await parts.db.takes_writes())
 
     app = web.Application()
     app.add_routes([web.get("/metrics", metrics), web.get("/healthz", healthz), web.get("/readyz", readyz)])

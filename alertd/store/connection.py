@@ -9,6 +9,7 @@ from typing import Any
 from redis import exceptions
 from redis.asyncio import Redis
 
+from alertd.store import keys
 from alertd.store.codec import Codec
 from alertd.store.lines import WAIT, Lines
 from alertd.store.nodes import Nodes, grouped, in_place
@@ -16,6 +17,8 @@ from alertd.store.scripts import script
 
 #: How long a write may take to reach the disk (and a replica, where one is required) before the caller is told 503.
 WAITAOF_MS = 5_000
+#: So long there is what was written only to see whether it can be.
+READY_MS = 60_000
 
 #: Settings an engine must have for the whole promise, and what it promises otherwise.
 WANTED = {
@@ -104,12 +107,13 @@ class Connection:
         except UNAVAILABLE as error:
             raise translated(error) from error
 
-    async def answers(self) -> bool:
-        """Whether the store is there at all."""
+    async def takes_writes(self) -> bool:
+        """Whether what is written now is kept, by writing something: a store that is out of memory answers too, and so does a replica."""
         try:
-            return bool(await self.nodes.first.ping())
-        except UNAVAILABLE:
+            await self.run_durably("hold", [keys.READY], "asked", READY_MS)
+        except StoreUnavailableError:
             return False
+        return True
 
     async def hash_of(self, name: str) -> dict[bytes, bytes]:
         """A whole hash, empty when there is none."""

@@ -149,6 +149,7 @@ TABLE = (
     Kind("{m}:identities", "hash", "hash of who somebody is at the OpenID provider -> organisation and operator", "operators", "an entry when the operator comes in with a code that replaces, or is removed"),
     Kind("{m}:herald", "string", "who brings events and webhooks on their way at the moment", "hold.lua", "after its lease, unless renewed"),
     Kind("{m}:hooked", "set", "organisations that have webhooks or distributors, or had", "webhooks", KEPT),
+    Kind("{m}:ready", "string", "that somebody asked whether writes are taken", "hold.lua connection", "a minute after the last did"),
     Kind("{m}:sweeper", "string", "the sweeper of the moment", "hold.lua", "after its lease, unless renewed"),
 )  # fmt: skip
 
@@ -182,6 +183,7 @@ TILE_GROUPS = "{m}:z8"
 REGION_GROUPS = "{m}:regions"
 SWEEPER = "{m}:sweeper"
 HERALD = "{m}:herald"
+READY = "{m}:ready"
 HOOKED = "{m}:hooked"
 STOPS = "{m}:stops"
 ORGANISATIONS = "{m}:organisations"

@@ -124,7 +124,7 @@ def test_store_of_ones_own(valkey: str, tmp_path: Path):
 
 
 async def test_a_lone_worker_says_how_it_is(valkey: str, tmp_path: Path):
-    """Where it shows its series it says, too, that it lives and whether its store answers: whatever runs it asks nobody else."""
+    """Where it shows its series it says, too, that it lives and whether its store takes writes: whatever runs it asks nobody else."""
     where = tmp_path / "w"
     environment = {"ALERTD_STORE__URL": valkey, "ALERTD_WORKER__METRICS": f"unix:{where}", **STORE_KEYS}
     worker = start("worker", environment, tmp_path / "worker")
@@ -137,6 +137,13 @@ async def test_a_lone_worker_says_how_it_is(valkey: str, tmp_path: Path):
             assert await told(session, "/readyz") == (200, "ready")
             assert (await told(session, "/metrics"))[0] == 200
             async with Redis.from_url(valkey) as store:
+                await store.replicaof("127.0.0.1", 1)  # another took its place: it answers, and takes nothing
+                assert (await told(session, "/readyz"))[0] == 503
+                await store.replicaof("NO", "ONE")
+                await store.config_set("maxmemory", 1)
+                assert (await told(session, "/readyz"))[0] == 503
+                await store.config_set("maxmemory", 0)
+                assert await told(session, "/readyz") == (200, "ready")
                 await store.shutdown(nosave=True)
             assert await told(session, "/healthz") == (200, "ok")
             assert (await told(session, "/readyz"))[0] == 503
