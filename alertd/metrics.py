@@ -150,6 +150,27 @@ def merged_text(texts: Iterable[bytes]) -> bytes:
     return generate_latest(registry)
 
 
+class Succession:
+    """The series of processes that take each other's place. What counts goes on from where the one before was last seen, and stands
+    while none answers: of a counter that falls, Prometheus takes all that is left for new.
+    """
+
+    def __init__(self) -> None:
+        self._process = ""
+        self._before = self._last = b""
+
+    def take(self, process: str, text: bytes) -> None:
+        """What the process of the moment shows."""
+        if process != self._process:
+            self._before, self._process = merged_text([self._before, self._last]), process
+        self._last = text
+
+    @property
+    def texts(self) -> tuple[bytes, bytes]:
+        """Their text formats, to be merged with others."""
+        return self._before, self._last
+
+
 def fleet_text(  # noqa: PLR0913  one a thing that is measured
     counts: dict[str, dict[str, int]],
     queues: Mapping[tuple[str, str], tuple[int, float]],

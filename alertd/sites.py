@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import socket
 import sys
@@ -21,7 +22,7 @@ from alertd.app import Parts
 from alertd.console import console_routes
 from alertd.errors import Problem
 from alertd.logs import places_of
-from alertd.metrics import merged_text
+from alertd.metrics import Succession, merged_text
 from alertd.opening import Store
 from alertd.processes import StartError
 from alertd.public import public_routes
@@ -88,6 +89,8 @@ class Runner(web.AppRunner):
         return server
 
 
+#: Tells a worker's series from those of the worker that was there before.
+PROCESS_HEADER = "Alertd-Process"
 #: Calls that are under way at the end get this long; streams would go on for ever.
 LAST_CALLS_S = 5.0
 
@@ -119,13 +122,14 @@ async def api_site(
     parts: Parts, store: Store, worker_sockets: Sequence[str], address: socket.socket
 ) -> AsyncIterator[None]:
     """The API, listening. Its metrics are those of this process and of the workers at these sockets."""
+    workers = {where: Succession() for where in worker_sockets}
 
     async def is_ready() -> bool:
         return store.takes_writes() and await parts.db.takes_writes()
 
     async def process_metrics() -> bytes:
-        of_workers = [text for where in worker_sockets if (text := await _scrape(where))]
-        return merged_text([parts.metrics.text(), *of_workers])
+        await asyncio.gather(*(_scrape(where, worker) for where, worker in workers.items()))
+        return merged_text([parts.metrics.text(), *(text for worker in workers.values() for text in worker.texts)])
 
     app = create_app(parts.services(is_ready, process_metrics, store.takes_writes))
     app.add_routes(console_routes(needs()))
@@ -142,9 +146,10 @@ async def api_site(
 @asynccontextmanager
 async def metrics_site(parts: Parts, where: str) -> AsyncIterator[None]:
     """A worker's own series and health, at "unix:PATH" or "HOST:PORT"."""
+    process = {PROCESS_HEADER: secrets.token_hex(8)}
 
     async def metrics(_request: web.Request) -> web.Response:
-        return web.Response(body=parts.metrics.text(), content_type="text/plain")
+        return web.Response(body=parts.metrics.text(), content_type="text/plain", headers=process)
 
     async def readyz(_request: web.Request) -> web.Response:
         return readiness(is_ready=await parts.db.takes_writes())
@@ -180,11 +185,14 @@ def _cannot_listen(section: ApiSection, error: OSError) -> StartError:
     )
 
 
-async def _scrape(where: str) -> bytes | None:
-    """A worker's series; None while it starts."""
+async def _scrape(where: str, worker: Succession) -> None:
+    """Take a worker's series, unless it does not answer, as while it starts."""
     timeout = aiohttp.ClientTimeout(total=2)
     try:
-        async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(where), timeout=timeout) as session:
-            return await (await session.get("http://worker/metrics")).read()
+        async with aiohttp.ClientSession(
+            connector=aiohttp.UnixConnector(where), timeout=timeout, raise_for_status=True
+        ) as session:
+            answer = await session.get("http://worker/metrics")
+            worker.take(answer.headers[PROCESS_HEADER], await answer.read())
     except (aiohttp.ClientError, OSError, TimeoutError):
-        return None
+        return

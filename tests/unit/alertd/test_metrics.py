@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from alertd.metrics import Metrics, merged_text
+from alertd.metrics import Metrics, Succession, merged_text
 
 
 def test_series_of_a_carrier_are_there_before_it_sends():
@@ -32,6 +32,24 @@ def test_two_processes_show_as_one():
         s for f in text_string_to_metric_families(merged) for s in f.samples if s.name == "alertd_outcomes_total"
     ]
     assert sum(s.value for s in samples if s.labels["outcome"] == "accepted" and s.labels["reason"] == "none") == 5
+
+
+def accepted(*texts: bytes) -> float:
+    """How many messages were accepted, by all of these together."""
+    families = text_string_to_metric_families(merged_text(texts).decode())
+    return sum(s.value for f in families for s in f.samples if s.name == "alertd_outcomes_total")
+
+
+def test_counters_do_not_fall_when_a_worker_is_replaced():
+    """Nor while it does not answer: Prometheus would take what is left of the others for new, and wake somebody."""
+    worker = Succession()
+    assert accepted(*worker.texts) == 0
+    for life, counts in (("a", (2, 3)), ("b", (1, 4)), ("c", (1,))):
+        metrics = Metrics()
+        for count in counts:
+            metrics.outcomes.labels("push", "fcm", "accepted", "none").inc(count)
+            worker.take(life, metrics.text())
+    assert accepted(*worker.texts) == 5 + 5 + 1
 
 
 def test_no_series_tells_when_the_process_began():

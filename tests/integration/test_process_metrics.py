@@ -1,0 +1,64 @@
+"""`/metrics` of an API with workers of its own: one series for all of them, which falls with none."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from alertd.app import Parts
+from alertd.metrics import Metrics
+from alertd.opening import Store
+from alertd.sites import api_site, metrics_site
+from geofences.regions import Library
+
+SERIES = 'alertd_duplicates_total{channel="push"} '
+
+
+@pytest.fixture
+def where(tmp_path: Path) -> str:
+    """Where a worker shows its series, and the next one that takes its place."""
+    return str(tmp_path / "worker-0.sock")
+
+
+@pytest.fixture
+async def ask(parts: Parts, where: str) -> AsyncIterator[aiohttp.ClientSession]:
+    """Asks the API that has this worker."""
+    store = Store(url="", keys=None, environment={})  # type: ignore[arg-type]  nothing here opens it
+    with socket.socket() as address:
+        address.bind(("127.0.0.1", 0))
+        async with (
+            api_site(parts, store, [where], address),
+            aiohttp.ClientSession(f"http://127.0.0.1:{address.getsockname()[1]}") as session,
+        ):
+            yield session
+
+
+async def test_what_a_worker_counted_stays_when_it_is_gone(
+    parts: Parts, library: Library, where: str, ask: aiohttp.ClientSession
+):
+    """While none answers, and when the next begins at nothing: a counter that falls would be a rise to whoever alarms on it."""
+
+    @asynccontextmanager
+    async def worker(doubled: int) -> AsyncIterator[None]:
+        own = replace(parts, library=library, metrics=Metrics())
+        own.metrics.duplicates.labels("push").inc(doubled)
+        async with metrics_site(own, f"unix:{where}"):
+            yield
+
+    async with worker(3):
+        assert await told(ask) == 3
+    assert await told(ask) == 3
+    async with worker(2):
+        assert await told(ask) == 5
+
+
+async def told(ask: aiohttp.ClientSession) -> float:
+    async with ask.get("/metrics") as answer:
+        lines = (await answer.text()).splitlines()
+    return sum(float(line.removeprefix(SERIES)) for line in lines if line.startswith(SERIES))
