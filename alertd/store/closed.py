@@ -30,11 +30,14 @@ async def read(db: Connection, alert_id: str) -> tuple[bytes, bytes] | None:
 
 async def archive(db: Connection, alert_id: str, until_ms: int) -> bool:
     """Replace a version's ledger by a copy that is kept until then (0: for ever), durably. False where it is not over, was
-    replaced already, or got a receipt meanwhile.
+    replaced already, or got a receipt meanwhile. A copy that was made under another retention gets the date of this one.
     """
     chain = chain_of(alert_id)
     ledger, refs = await db.execute_many([("GET", keys.of_chain(chain, part, alert_id)) for part in ("ledger", "refs")])
-    if not ledger or len(ledger) // ROW_BYTES != len(refs or b"") // REF_BYTES:
+    if not ledger:
+        await _date_anew(db, alert_id, until_ms)
+        return False
+    if len(ledger) // ROW_BYTES != len(refs or b"") // REF_BYTES:
         return False
     copy = await asyncio.to_thread(packed, ledger, refs)
     digest = hashlib.sha1(ledger, usedforsecurity=False).hexdigest()
@@ -42,6 +45,16 @@ async def archive(db: Connection, alert_id: str, until_ms: int) -> bool:
         "archive", [keys.chain(chain)], alert_id, _ENDED, digest, copy, until_ms, db.skew_ms
     )  # fmt: skip
     return bool(done)
+
+
+async def _date_anew(db: Connection, alert_id: str, until_ms: int) -> None:
+    """But for one whose date a legal hold has changed."""
+    version, copy = (keys.of_chain(chain_of(alert_id), part, alert_id) for part in ("version", "closed"))
+    was, gone_at = await db.execute_many([("HGET", version, "archived"), ("PEXPIRETIME", copy)])
+    if was is None or int(was) == until_ms or gone_at != (int(was) or -1):
+        return
+    dated = ("PEXPIREAT", copy, until_ms) if until_ms else ("PERSIST", copy)
+    await db.execute_many([("HSET", version, "archived", until_ms), dated])
 
 
 def packed(ledger: bytes, refs: bytes) -> bytes:

@@ -105,6 +105,17 @@ async def test_a_compressed_ledger_is_dated_where_that_is_set(parts: Parts, ende
     assert (await parts.alerts.get(ended.id)).state is AlertState.CLOSED
 
 
+async def test_a_retention_that_is_set_later_holds_for_what_was_compressed_before(parts: Parts, ended: AlertRecord):
+    """Whoever sets it after a year means that year, too; and whoever makes it longer, what is still there."""
+    clock, name = Later(), keys.of_chain(ended.id, "closed", ended.id)
+    pass_days(parts, clock, 32)
+    assert await closing(parts, clock).round() == 1
+    for days in (365, 730, 0, 365):
+        assert await closing(parts, clock, ledger_days=days).round() == 0
+        wanted = ended.expires + days * DAY_MS if days else -1
+        assert await parts.db.execute("PEXPIRETIME", name) == wanted, days
+
+
 def test_a_copy_is_what_it_was_made_of():
     """Every byte of rows and references comes back, of none and of many."""
     for rows in (0, 1, 1_000):
