@@ -55,7 +55,8 @@ class Nodes:
         ranges = await self._ranges()
         slots = [self.first] * (REDIS_CLUSTER_HASH_SLOTS if ranges else 0)
         for first, last, (host, port, *_), *_ in ranges:
-            slots[first : last + 1] = [self._client(host.decode(), port)] * (last + 1 - first)
+            here = self._client((host or b"").decode(), port)  # none: the host that was asked, as behind a proxy
+            slots[first : last + 1] = [here] * (last + 1 - first)
         self._slots, self.stale = slots, False
 
     async def close(self) -> None:

@@ -83,6 +83,24 @@ async def test_every_server_is_asked_what_it_promises(cluster: Connection, maste
     assert await check_engine(cluster) == []
 
 
+async def test_servers_that_tell_no_host_are_reached_where_one_was_asked(cluster: Connection, masters: list[int]):
+    """As behind a proxy, where only ports differ (`cluster-preferred-endpoint-type unknown-endpoint`)."""
+    _tell(masters, "unknown-endpoint")
+    try:
+        await cluster.meet()
+    finally:
+        _tell(masters, "ip")
+    assert {node.connection_pool.connection_kwargs["port"] for node in cluster.nodes.all} == {*masters}
+    assert await cluster.mget([f"{{{n}}}" for n in range(50)]) == [None] * 50
+
+
+def _tell(masters: list[int], kind: str) -> None:
+    """What servers are to say of where they are."""
+    for port in masters:
+        with Blocking(port=port) as one:
+            one.config_set("cluster-preferred-endpoint-type", kind)
+
+
 def _move(slot: int, masters: list[int]) -> None:
     """Give an empty slot to the next server."""
     clients = [Blocking(port=port) for port in masters]
