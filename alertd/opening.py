@@ -25,6 +25,7 @@ from alertd.store.codec import Codec, Keys, SealError
 from alertd.store.connection import Connection, StoreUnavailableError, check_engine
 from alertd.store.disk import DiskGuard, DiskSettings
 from alertd.store.embedded import EmbeddedServer, EmbeddedSettings, Listener
+from alertd.store.keys import SCHEMA
 from alertd.store.loading import until_loaded
 from alertd.store.rewrite import RewritePolicy, is_quiet
 
@@ -101,7 +102,7 @@ async def store_of(settings: Settings) -> AsyncIterator[Store]:
     guard.check()
     options = EmbeddedSettings(directory=directory, server=section.server, maxmemory_mb=section.maxmemory_mb)
     async with EmbeddedServer(options, Listener(on_down=lambda _code: _look(guard))) as server:
-        keys = Keys.load_or_make(directory)
+        keys = await _keys_of(directory, server)
         store = Store(
             url=f"unix://{server.socket}", keys=keys, environment=_environment(directory, server), guard=guard
         )
@@ -119,6 +120,21 @@ def _made(directory: Path) -> Path:
     except OSError as error:
         raise StartError(f"{error.filename} cannot be written: {error.strerror}; see store.directory") from None
     return directory
+
+
+async def _keys_of(directory: Path, server: EmbeddedServer) -> Keys:
+    """Made for a new store, and for no other: beside data that others open they would be taken for those. Raises StartError."""
+    try:
+        return Keys.load(directory)
+    except FileNotFoundError as error:
+        async with client_of(f"unix://{server.socket}") as client:
+            if await client.exists(SCHEMA):
+                raise StartError(
+                    f"{error.filename} is not there, and the store was made with it: put master.key and hash.key back"
+                ) from None
+    except (ValueError, SealError):
+        raise StartError(f"master.key and hash.key in {directory} are not as they were made: put them back") from None
+    return Keys.load_or_make(directory)
 
 
 def _environment(directory: Path, server: EmbeddedServer) -> dict[str, str]:

@@ -135,7 +135,7 @@ def _embedded(section: StoreSection) -> StoreSection:
 def _codec(folder: Path) -> Codec:
     """With the keys of a folder, which are read and never made. Raises RefusedError."""
     try:
-        return Codec(Keys.from_text(*((folder / name).read_text(encoding="ascii") for name in KEYS)))
+        return Codec(Keys.load(folder))
     except FileNotFoundError:
         raise RefusedError(f"{folder} holds no {' and '.join(KEYS)}") from None
     except (OSError, ValueError, SealError):

@@ -128,7 +128,7 @@ def _organisations(settings: Settings) -> Iterator[Finding]:
             keys = Keys.from_text(section.master_key.get_secret_value(), section.hash_key.get_secret_value())
             told = asyncio.run(_told(section.url, Codec(keys), settings))
         elif not section.url and socket_file:
-            codec = Codec(Keys.load_or_make(section.directory))
+            codec = Codec(Keys.load(section.directory))
             told = asyncio.run(_told(f"unix://{socket_file}", codec, settings))
         else:
             return

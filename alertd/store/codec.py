@@ -67,8 +67,13 @@ class Keys:
     hashing: bytes
 
     @classmethod
+    def load(cls, directory: Path) -> Keys:
+        """The keys in a folder. Raises OSError, and ValueError or SealError for what is no key."""
+        return cls.from_text(*((directory / name).read_text(encoding="ascii") for name in ("master.key", "hash.key")))
+
+    @classmethod
     def load_or_make(cls, directory: Path) -> Keys:
-        """The keys in a data directory, made on first use, readable by their owner alone."""
+        """The keys in a data directory, made where there are none, readable by their owner alone."""
         return cls(_key_file(directory / "master.key"), _key_file(directory / "hash.key"))
 
     @classmethod
