@@ -27,6 +27,7 @@ from alertd.store.disk import DiskGuard, DiskSettings
 from alertd.store.embedded import EmbeddedServer, EmbeddedSettings, Listener
 from alertd.store.keys import SCHEMA
 from alertd.store.loading import until_loaded
+from alertd.store.nodes import NO_NOTICES
 from alertd.store.rewrite import RewritePolicy, is_quiet
 
 _MB = 1024 * 1024
@@ -148,7 +149,10 @@ def _environment(directory: Path, server: EmbeddedServer) -> dict[str, str]:
 
 def client_of(url: str) -> Redis:
     """A client that never repeats a command by itself: a script that was cut off may have run."""
-    return Redis.from_url(url, retry=Retry(NoBackoff(), 0), socket_connect_timeout=5, socket_timeout=30)
+    never = Retry(NoBackoff(), 0)
+    return Redis.from_url(
+        url, retry=never, maint_notifications_config=NO_NOTICES, socket_connect_timeout=5, socket_timeout=30
+    )
 
 
 def _look(guard: DiskGuard) -> None:

@@ -14,11 +14,15 @@ from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
+from redis.maint_notifications import MaintNotificationsConfig
 
 Group = TypeVar("Group", bound=Hashable)
 Item = TypeVar("Item")
 #: What of a client's settings says where its server is, who may enter, and how long that may take.
 _WAY_IN = ("path", "host", "port", "db", "username", "password", "socket_timeout", "socket_connect_timeout")
+
+#: A client that waits to be told of maintenance hands out connections that the server has closed meanwhile, as after a restart or a silence.
+NO_NOTICES = MaintNotificationsConfig(enabled=False)
 
 
 class Nodes:
@@ -84,8 +88,9 @@ class Nodes:
         here = (host or where["host"], port)
         if here not in self._clients:
             where.update(host=here[0], port=port)
+            kind = self.first.connection_pool.connection_class
             pool = ConnectionPool(
-                connection_class=self.first.connection_pool.connection_class, retry=Retry(NoBackoff(), 0), **where
+                connection_class=kind, retry=Retry(NoBackoff(), 0), maint_notifications_config=NO_NOTICES, **where
             )
             self._clients[here] = Redis.from_pool(pool)
         return self._clients[here]

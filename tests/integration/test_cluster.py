@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from redis import Redis as Blocking
 from redis.asyncio import Redis
 
 from alertd.app import opened
+from alertd.opening import client_of
 from alertd.store.codec import Codec
 from alertd.store.connection import Connection, check_engine
 from alertd.store.nodes import slot_of
@@ -92,6 +94,30 @@ async def test_servers_that_tell_no_host_are_reached_where_one_was_asked(cluster
         _tell(masters, "ip")
     assert {node.connection_pool.connection_kwargs["port"] for node in cluster.nodes.all} == {*masters}
     assert await cluster.mget([f"{{{n}}}" for n in range(50)]) == [None] * 50
+
+
+async def test_what_servers_closed_meanwhile_is_not_asked_on(masters: list[int], codec: Codec):
+    """After a silence that was too long for them (`timeout`), a firewall's, or a restart: whoever asks next is answered, as is what is to be durable."""
+    async with client_of(f"redis://127.0.0.1:{masters[0]}") as client:
+        cluster = Connection(client, codec)
+        await cluster.meet()
+        names = [f"{{{n}}}" for n in range(50)]
+        for _ in range(2):
+            assert await cluster.mget(names) == [None] * 50
+            assert await cluster.run_durably("hold", ["{held}"], "me", 60_000) == 1
+            for port in masters:
+                with Blocking(port=port) as one:
+                    one.client_kill_filter(_type="normal", skipme=True)
+            await _closed([client, *cluster.nodes.all])
+        await cluster.nodes.close()
+
+
+async def _closed(clients: list[Redis]) -> None:
+    """Until all their connections have heard that the server closed them."""
+    held = [one for client in clients for one in client.connection_pool._available_connections]
+    async with asyncio.timeout(30):
+        while not all([await one.can_read() for one in held]):  # noqa: ASYNC110  nobody sets an event
+            await asyncio.sleep(0.01)
 
 
 def _tell(masters: list[int], kind: str) -> None:
