@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from hiredis import pack_command
@@ -18,6 +19,9 @@ from redis.asyncio import Redis
 
 Command = Sequence[Any]
 WAIT = "WAITAOF"
+#: So much is under way at most of what waits for the disk, and of the rest: the client refuses the hundred and first connection. While the
+#: server is slow, as when it forks, what is asked meanwhile goes together once there is a line.
+MOST = 40
 
 
 @dataclass(slots=True)
@@ -35,7 +39,7 @@ class Lines:
     def __init__(self, node: Redis) -> None:
         self._node = node
         self._asked: dict[bool, list[_Ask]] = {False: [], True: []}  # by whether it waits for the disk
-        self._tasks = set[asyncio.Task[None]]()
+        self._tasks: dict[bool, set[asyncio.Task[None]]] = {False: set(), True: set()}
         self._callbacks: dict[Any, Any] = {}  # of the client, by the few names there are: it looks for them in capitals
 
     def ask(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
@@ -53,10 +57,16 @@ class Lines:
         return ask.future
 
     def _go(self, waits: bool) -> None:
+        if not self._asked[waits] or len(self._tasks[waits]) == MOST:
+            return
         asked, self._asked[waits] = self._asked[waits], []
         task = asyncio.get_running_loop().create_task(self._together(asked, waits))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[waits].add(task)
+        task.add_done_callback(partial(self._over, waits))
+
+    def _over(self, waits: bool, task: asyncio.Task[None]) -> None:
+        self._tasks[waits].discard(task)
+        self._go(waits)
 
     async def _together(self, asked: Sequence[_Ask], waits: bool) -> None:
         try:

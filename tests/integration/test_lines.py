@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from typing import Any
 
 import pytest
@@ -74,3 +76,26 @@ async def test_without_a_server_every_caller_is_told(codec):
     gone = Connection(Redis(unix_socket_path="/nowhere/server.sock"), codec)
     outcomes = await asyncio.gather(*(gone.execute("PING") for _ in range(3)), return_exceptions=True)
     assert [type(one) for one in outcomes] == [StoreUnavailableError] * 3
+
+
+async def test_a_server_that_stalls_keeps_its_callers_waiting(store: Connection, redis: Redis):
+    """As it does while it forks: whoever asks meanwhile, however many and one after the other, is answered when it goes on."""
+    server = int((await redis.info("server"))["process_id"])
+    os.kill(server, signal.SIGSTOP)
+    try:
+        asked = []
+        for _ in range(200):
+            asked += [asyncio.create_task(store.execute("HINCRBY", "{x:1}", "n", 1))]
+            asked += [asyncio.create_task(store.run_durably("hold", ["{x:2}"], "me", 60_000))]
+            await _next_turn()
+    finally:
+        os.kill(server, signal.SIGCONT)
+    answers = await asyncio.gather(*asked)
+    assert sorted(answers[::2]) == list(range(1, 201))
+    assert answers[1::2] == [1] * 200
+
+
+async def _next_turn() -> None:
+    """What was asked has gone out by then, or waits for a line."""
+    for _ in range(3):
+        await asyncio.sleep(0)
