@@ -78,7 +78,7 @@ def _outside(section: StoreSection, url: str) -> Iterator[Finding]:
         return
     try:
         keys = Keys.from_text(section.master_key.get_secret_value(), section.hash_key.get_secret_value())
-        weaker = asyncio.run(_asked(url, Codec(keys)))
+        weaker = asyncio.run(_asked(url, Codec(keys), section.replicas_required))
     except (StoreRefusedError, StoreUnavailableError, ValueError) as error:
         yield Finding(part="store", ok=False, says=f"store.url: {error}")
         return
@@ -87,9 +87,9 @@ def _outside(section: StoreSection, url: str) -> Iterator[Finding]:
         yield Finding(part="store", ok=True, warns=True, says=f"weaker: {sentence}")
 
 
-async def _asked(url: str, codec: Codec) -> list[str]:
+async def _asked(url: str, codec: Codec, replicas_required: int) -> list[str]:
     async with Redis.from_url(url, socket_connect_timeout=ANSWER_S, socket_timeout=ANSWER_S) as client:
-        connection = Connection(client, codec)
+        connection = Connection(client, codec, replicas_required=replicas_required)
         await connection.meet()  # whether it is there, before what it promises
         return await check_engine(connection)
 

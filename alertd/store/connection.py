@@ -17,6 +17,8 @@ from alertd.store.scripts import script
 
 #: How long a write may take to reach the disk (and a replica, where one is required) before the caller is told 503.
 WAITAOF_MS = 5_000
+#: The same where it is only looked at: a replica that is there confirms what it has in milliseconds.
+CHECK_MS = 2_000
 #: So long there is what was written only to see whether it can be.
 READY_MS = 60_000
 
@@ -25,6 +27,8 @@ WANTED = {
     "appendfsync": ("always", "a power cut may lose up to a second of accepted alerts"),
     "maxmemory-policy": ("noeviction", "the engine may throw data away when memory is full"),
 }
+#: What it lacks where a replica is to confirm.
+NO_REPLICA = "no replica confirms what the store writes, and store.replicas_required asks for one: nothing is accepted until it does"
 
 Arg = str | bytes | int | float
 
@@ -59,7 +63,7 @@ class Connection:
         self.nodes = Nodes(redis)
         self.codec = codec
         self.skew_ms = skew_ms
-        self._replicas = min(1, replicas_required)
+        self.replicas = min(1, replicas_required)
         self._of_nodes: dict[Redis, Lines] = {}
 
     async def run(self, name: str, names: Sequence[str], *args: Arg) -> Any:
@@ -159,7 +163,7 @@ class Connection:
             known = ("EVAL", script(name).text) if whole else ("EVALSHA", script(name).sha)
             commands.append((names[0], (*known, len(names), *names, *args)))
         if durable:  # it counts what its own connection wrote: the same server, the same pipeline
-            commands.append((calls[-1][1][0], (WAIT, 1, self._replicas, WAITAOF_MS)))
+            commands.append((calls[-1][1][0], (WAIT, 1, self.replicas, WAITAOF_MS)))
         return commands
 
     async def _each(self, commands: Sequence[tuple[str, Sequence[Arg]]]) -> list[Any]:
@@ -197,7 +201,7 @@ class Connection:
 
     def _confirmed(self, answer: list[int]) -> None:
         local, replicas = answer
-        if local < 1 or replicas < self._replicas:
+        if local < 1 or replicas < self.replicas:
             raise StoreUnavailableError("The store took the request but did not confirm in time that it is on disk.")
 
 
@@ -244,14 +248,14 @@ async def check_engine(connection: Connection) -> list[str]:
     """
     weaker: dict[str, None] = {}
     for node in connection.nodes.all:
-        weaker |= dict.fromkeys(await _weaker(node))
+        weaker |= dict.fromkeys(await _weaker(node, connection.replicas))
     return list(weaker)
 
 
-async def _weaker(node: Redis) -> list[str]:
+async def _weaker(node: Redis, replicas: int) -> list[str]:
     try:
-        confirmed, *settings = await Lines(node).ask(
-            [(WAIT, 1, 0, WAITAOF_MS), *(("CONFIG", "GET", setting) for setting in WANTED)]
+        *settings, confirmed = await Lines(node).ask(
+            [*(("CONFIG", "GET", setting) for setting in WANTED), (WAIT, 1, replicas, CHECK_MS)]
         )
     except UNAVAILABLE as error:
         raise translated(error) from error
@@ -260,7 +264,7 @@ async def _weaker(node: Redis) -> list[str]:
             "the store does not confirm that writes are on disk: it must be the master, Valkey or Redis 7.2 or newer, "
             "with `appendonly yes`"
         ) from confirmed
-    weaker = []
+    weaker = [] if confirmed[1] >= replicas else [NO_REPLICA]
     for (setting, (value, consequence)), answer in zip(WANTED.items(), settings, strict=True):
         if isinstance(answer, exceptions.NoPermissionError):
             weaker.append(

@@ -110,6 +110,13 @@ async def test_store_that_keeps_less_is_told(store: Connection, redis: Redis):
     assert "maxmemory-policy" in sentence
 
 
+async def test_a_store_without_the_replica_that_is_asked_for_is_told(redis: Redis, codec: Codec):
+    """It answers, and accepts nothing: at the start and in `alertd check` that is said before an alert is refused."""
+    (sentence,) = await check_engine(Connection(redis, codec, replicas_required=1))
+    assert "store.replicas_required" in sentence
+    assert not await Connection(redis, codec, replicas_required=1).takes_writes()
+
+
 async def test_a_user_who_may_not_ask_is_told_what_was_not_seen(store: Connection, redis: Redis, codec: Codec):
     """Of a user without dangerous commands, as is the advice: the store is used, and what could not be looked at is said."""
     await redis.execute_command("ACL", "SETUSER", "alertd", "reset", "on", ">s", "~*", "&*", "+@all", "-@dangerous")
