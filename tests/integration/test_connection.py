@@ -20,9 +20,9 @@ CLAIM = ("claim", ["{h:1}"], ["mine", ""])
 class Forgetful(Connection):
     """A server that has lost its scripts before every call, as after one failover upon another."""
 
-    async def _send(self, *args: Any, **options: Any) -> list[Any]:
+    async def _asked(self, commands: Sequence[Any]) -> list[Any]:
         await self.nodes.first.script_flush()
-        return await super()._send(*args, **options)
+        return await super()._asked(commands)
 
 
 @pytest.fixture
