@@ -27,6 +27,7 @@ from alertd.store.disk import DiskGuard, DiskSettings
 from alertd.store.embedded import EmbeddedServer, EmbeddedSettings, Listener
 from alertd.store.keys import SCHEMA
 from alertd.store.loading import until_loaded
+from alertd.store.memory import MemoryGuard
 from alertd.store.nodes import NO_NOTICES
 from alertd.store.rewrite import RewritePolicy, is_quiet
 
@@ -42,10 +43,10 @@ class Store:
     url: str
     keys: Keys
     environment: Mapping[str, str]
-    guard: DiskGuard | None = None  # of the embedded store's disk
+    guards: tuple[DiskGuard, MemoryGuard] | None = None  # of the embedded store
 
     def takes_writes(self) -> bool:
-        return self.guard is None or self.guard.takes_writes
+        return self.guards is None or all(guard.takes_writes for guard in self.guards)
 
 
 @asynccontextmanager
@@ -104,10 +105,14 @@ async def store_of(settings: Settings) -> AsyncIterator[Store]:
     options = EmbeddedSettings(directory=directory, server=section.server, maxmemory_mb=section.maxmemory_mb)
     async with EmbeddedServer(options, Listener(on_down=lambda _code: _look(guard))) as server:
         keys = await _keys_of(directory, server)
+        memory = MemoryGuard()
         store = Store(
-            url=f"unix://{server.socket}", keys=keys, environment=_environment(directory, server), guard=guard
+            url=f"unix://{server.socket}",
+            keys=keys,
+            environment=_environment(directory, server),
+            guards=(guard, memory),
         )
-        keeper = asyncio.create_task(_keep(directory, guard, store))
+        keeper = asyncio.create_task(_keep(directory, guard, memory, store))
         try:
             yield store
         finally:
@@ -159,8 +164,8 @@ def _look(guard: DiskGuard) -> None:
     guard.check()
 
 
-async def _keep(directory: Path, guard: DiskGuard, store: Store) -> None:
-    """Watch the disk, and rewrite the append-only file when nothing loud is being sent, or when the disk demands it."""
+async def _keep(directory: Path, guard: DiskGuard, memory: MemoryGuard, store: Store) -> None:
+    """Watch the disk and the memory, and rewrite the append-only file when nothing loud is being sent, or when the disk demands it."""
     clock = SystemClock()
     async with client_of(store.url) as client:
         alerts, looked = Alerts(Connection(client, Codec(store.keys))), clock.monotonic()
@@ -168,6 +173,7 @@ async def _keep(directory: Path, guard: DiskGuard, store: Store) -> None:
         while True:
             await clock.sleep(DISK_EVERY_S)
             guard.check()
+            await memory.check(client)
             if clock.monotonic() - looked >= REWRITE_EVERY_S:
                 looked = clock.monotonic()
                 with contextlib.suppress(StoreUnavailableError):

@@ -213,13 +213,15 @@ async def _credential(request: web.Request, recognise: Recognise, signed_in: Sig
 
 
 def with_room(operations: Mapping[str, Operation], takes_writes: Callable[[], bool]) -> Middleware:
-    """Refuses writes while the disk has no room for them, rather than losing one."""
+    """Refuses writes while the disk or the memory has no room for them, rather than losing one."""
 
     @web.middleware
     async def room(request: web.Request, handler: Handler) -> web.StreamResponse:
         operation = operations.get(request.match_info.route.name or "")
         if operation is not None and operation.writes and not takes_writes():
-            raise Problem("store-unavailable", "The store's disk is nearly full.", headers={"Retry-After": "30"})
+            raise Problem(
+                "store-unavailable", "The store's disk or memory is nearly full.", headers={"Retry-After": "30"}
+            )
         return await handler(request)
 
     return room

@@ -73,7 +73,9 @@ class Operation:
         False  # the handler reads the body in pieces, unbounded: sent again it is done again, whatever its key
     )
     step_up: bool = False  # in a session, asked for only minutes after its operator showed that it is they
-    essential: bool = False  # goes on when the disk is nearly full: it only reads, or stops harm, or says what is true
+    essential: bool = (
+        False  # goes on when the disk or the memory is nearly full: it only reads, or stops harm, or says what is true
+    )
 
     @property
     def id(self) -> str:
