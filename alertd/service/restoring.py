@@ -16,7 +16,8 @@ from alertd.alerts import SHOWN, AlertState
 from alertd.clock import Clock
 from alertd.service.access import Credential
 from alertd.service.audit import DONE, Audit, Noted
-from alertd.store.alerts import AlertRecord, Alerts, Footing
+from alertd.store.alerts import Alerts, Footing
+from alertd.store.codec import SealError
 from alertd.store.current import Current
 
 #: Of all organisations.
@@ -24,6 +25,8 @@ Names = Callable[[], Awaitable[Sequence[str]]]
 ACT = "store.restore"
 #: Who does it, in the audit and in the alerts: whoever ran the command had the machine, and no key.
 BY = "alertd restore"
+#: May have been approved since, or called off.
+WAITING = {state.encode() for state in (AlertState.PENDING, AlertState.SCHEDULED)}
 
 
 class Restoring:
@@ -47,11 +50,16 @@ class Restoring:
             alerts, orgs, self._clock.now_ms() // 1000
         )  # of two copies of one, too, each is another
         for alert_id in alerts:
-            versions = [one for one in await self._alerts.heads(await self._alerts.versions([alert_id])) if one]
-            if versions:
-                done = await self._chain(versions, reason)
-                totals += done
-                by_org.setdefault(versions[0].org, Counter()).update(done)
+            versions = await self._alerts.versions([alert_id])
+            facts = await self._alerts.fields(versions, "state", "batches", "org")
+            done = await self._held_back(versions, [int(batches or 0) for _, batches, _ in facts])
+            waiting = [one for one, (state, *_) in zip(versions, facts, strict=True) if state in WAITING]
+            try:
+                done += await self._settled(versions, waiting, reason)
+            except (SealError, ValueError) as error:
+                structlog.get_logger().error("alert cannot be read", alert=alert_id, error=type(error).__name__)
+            totals += done
+            by_org.setdefault((facts[0][2] or b"").decode() or self._org, Counter()).update(done)
         for org, counts in by_org.items():
             who = Credential(key_id="", org=org, subject=BY, scopes=frozenset())
             entry = await self._audit.begin(who, ACT, "")
@@ -59,18 +67,23 @@ class Restoring:
         structlog.get_logger().warning("the store was put back from a copy", copy=made, **totals)
         return totals
 
-    async def _chain(self, versions: list[AlertRecord], reason: str) -> Counter[str]:
+    async def _held_back(self, versions: list[str], batches: list[int]) -> Counter[str]:
+        """Needs nothing of them that is sealed: one that cannot be read is sent to nobody, either."""
         done: Counter[str] = Counter()
-        for version in versions:
-            done["unknown"] += await self._current.put_back(version.id, version.batches)
-            if version.state in {AlertState.PENDING, AlertState.SCHEDULED}:
-                await self._alerts.step(
-                    version.id, AlertState.RETURNED, by=BY, reason=reason, approver="", approver_key=""
-                )
-                done["returned"] += 1
-        if versions[0].state in SHOWN:
+        for version, many in zip(versions, batches, strict=True):
+            done["unknown"] += await self._current.put_back(version, many)
+        return done
+
+    async def _settled(self, versions: list[str], waiting: list[str], reason: str) -> Counter[str]:
+        """Raises SealError and ValueError where the alert, or the key of its case, cannot be read; of its later versions nothing sealed is."""
+        done: Counter[str] = Counter()
+        for version in waiting:
+            await self._alerts.step(version, AlertState.RETURNED, by=BY, reason=reason, approver="", approver_key="")
+            done["returned"] += 1
+        (first,) = await self._alerts.heads(versions[:1])
+        if first is not None and first.state in SHOWN:
             footing = Footing(sources=SHOWN, last=len(versions), rev=None)
             said = {"by": BY, "reason": reason}
-            await self._alerts.follow(versions[0], footing, AlertState.STOOD_DOWN, None, fields=said)
+            await self._alerts.follow(first, footing, AlertState.STOOD_DOWN, None, fields=said)
             done["stood_down"] += 1
         return done

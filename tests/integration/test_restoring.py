@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from alertd.alerts import AlertState, LedgerReason
 from alertd.app import Parts, opened
@@ -101,3 +103,30 @@ async def test_what_waits_goes_back_and_what_is_over_stays(parts: Parts, sample:
         "store.restore", "alertd restore", MADE, 1, begun.number,
     )  # fmt: skip
     assert (await parts.audit.verify("default", None)).broken is None
+
+
+@pytest.mark.parametrize("what", ["its case", "what followed it"])
+async def test_one_that_cannot_be_read_keeps_no_other_from_being_hidden(
+    parts: Parts, sample: dict[str, Any], sandbox: Sandbox, what: str
+):
+    """Nor the service from starting. It is sent to nobody itself, and where that can be read that is shown, it is hidden."""
+    await register(parts, 20)
+    damaged = await planned(parts, sample)
+    other = await planned(parts, {**sample, "case": {**sample["case"], "number": "another"}})
+    if what == "its case":
+        await parts.db.execute("SETRANGE", keys.case(damaged.case), 20, b"\xff\xff\xff\xff")
+    else:
+        await parts.following.stand_down(damaged.id, BEA, "x")
+        await parts.following.reopen(damaged.id, BEA, "y")
+        name = keys.of_chain(damaged.id, "version", f"{damaged.id}-2")
+        fields = await parts.db.hash_of(name)
+        for field in (field for field, value in fields.items() if value.startswith(b"\x01")):
+            await parts.db.execute("HSET", name, field, b"\x01damaged")
+    with capture_logs() as lines:
+        done = await parts.restoring.settle(MADE)
+    unread = [line["alert"] for line in lines if line["event"] == "alert cannot be read"]
+    assert (done["stood_down"], unread) == ((1, [damaged.id]) if what == "its case" else (2, []))
+    assert (await parts.alerts.get(other.id)).state is AlertState.STOOD_DOWN
+    assert await counts(parts, damaged) == {"unknown": 20}
+    assert await send(parts, damaged) == 0
+    assert sandbox.push.recorded.total == 0
