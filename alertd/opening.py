@@ -97,6 +97,8 @@ async def store_of(settings: Settings) -> AsyncIterator[Store]:
     if section.url:
         yield shared_store(section)
         return
+    if section.replicas_required:
+        raise StartError("store.replicas_required asks for a replica, and an embedded store has none: see store.url")
     directory = _made(section.directory.resolve())
     guard = DiskGuard(
         directory, DiskSettings(reserve_bytes=section.reserve_bytes, ballast_bytes=section.ballast_mb * _MB)

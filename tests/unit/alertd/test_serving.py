@@ -1,4 +1,4 @@
-"""How many workers `alertd serve` starts."""
+"""How `alertd serve` starts: how many workers, and what it does not start with."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 import pytest
 
 from alertd.config import Settings
+from alertd.opening import store_of
+from alertd.processes import StartError
 from alertd.serving import workers_of
 
 CENTRE = {"kind": "smpp", "host": "a.example", "system_id": "a", "password": "p", "sender": "+34600000000"}
@@ -20,3 +22,12 @@ def test_two_at_least_unless_a_number_is_given(monkeypatch, processors, processe
     monkeypatch.setattr(os, "cpu_count", lambda: processors)
     settings = Settings.model_validate({"worker": {"processes": processes}, "carriers": {"one": CENTRE}})
     assert workers_of(settings) == expected
+
+
+async def test_an_embedded_store_is_asked_for_no_replica(tmp_path):
+    """It has none, and would accept nothing: that is said at the start, and not with each alert."""
+    settings = Settings.model_validate({"store": {"directory": tmp_path / "data", "replicas_required": 1}})
+    with pytest.raises(StartError, match="replicas_required"):
+        async with store_of(settings):
+            pass
+    assert not (tmp_path / "data").exists()
