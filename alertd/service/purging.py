@@ -59,10 +59,11 @@ class Purging:
 
     async def restore(self) -> None:
         """Before a store is served: whatever was purged since it was copied is purged in it. Raises OSError."""
-        for head in await self._alerts.heads(await asyncio.to_thread(self._tombstones.purged)):
-            if head is not None and head.state is not _S.PURGED:
-                await self._alerts.purge(head.id, (), "", "")
-                structlog.get_logger().warning("a purged alert was in the store again, and is purged", alert=head.id)
+        purged = await asyncio.to_thread(self._tombstones.purged)
+        for one, state in zip(purged, await self._alerts.states(purged), strict=True):
+            if state is not None and state is not _S.PURGED:
+                await self._alerts.purge(one, (), "", "")
+                structlog.get_logger().warning("a purged alert was in the store again, and is purged", alert=one)
         stones = await asyncio.to_thread(self._tombstones.read)
         for stone in await self._cases.risen(stones):
             held = await self._cases.held(stone.case)

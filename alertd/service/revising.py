@@ -85,9 +85,13 @@ class Revising:
     async def restore(self) -> None:
         """Before a store is served: whatever was restricted since it was copied is restricted in it. Raises OSError."""
         found = await asyncio.to_thread(self._tombstones.restrictions)
-        for head in await self._alerts.heads(list(found)):
-            if head is None or head.restricted or head.state is AlertState.PURGED:
-                continue
+        facts = await self._alerts.fields(list(found), "state", "restricted")
+        risen = [  # without a look at what is sealed: of one that is damaged nothing is there again
+            one
+            for one, (state, since) in zip(found, facts, strict=True)
+            if state and state.decode() != AlertState.PURGED and not int(since or 0)
+        ]
+        for head in filter(None, await self._alerts.heads(risen)):
             if (record := await self._alerts.get(head.id)) is not None:
                 await self._past.keep(record)
             versions = await versions_of(self._alerts, head.id)

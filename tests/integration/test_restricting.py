@@ -19,6 +19,7 @@ from alertd.ids import Door
 from alertd.service.messages import LOOK_S
 from alertd.service.notices import SETTLE_MS
 from alertd.service.planning import FIRST_BATCH
+from alertd.store import keys
 from alertd.store.alerts import AlertRecord
 from alertd.store.codec import Codec
 from alertd.store.tombstones import Tombstones
@@ -251,6 +252,17 @@ async def test_a_copy_that_is_put_back_names_nobody(
         rev = found.rev
     async with opened(settings_for(sandbox), redis, codec, library=library) as again:
         assert (await again.alerts.get(record.id)).rev == rev
+
+
+async def test_a_restricted_alert_that_is_damaged_keeps_no_process_from_starting(
+    parts: Parts, sample: dict[str, Any], redis: Redis, codec: Codec, sandbox: Sandbox, library: Library
+):
+    """It is restricted, and nothing of it is to be done again: what is sealed of it is not looked at."""
+    record = await sent(parts, sample, channels=["push"])
+    await parts.revising.restrict(record.id, ANA, "Her name is protected")
+    await parts.db.execute("SETRANGE", keys.case(record.case), 20, b"\xff\xff\xff\xff")
+    async with opened(settings_for(sandbox), redis, codec, library=library) as again:
+        assert await again.db.takes_writes()
 
 
 async def test_a_restriction_that_cannot_be_written_down_is_done_and_said_so(
