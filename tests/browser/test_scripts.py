@@ -312,6 +312,21 @@ def test_the_time_is_that_of_the_api(scripts: Path):
     assert run(scripts, code) is True
 
 
+def test_an_end_that_nobody_set_is_of_now_and_not_of_when_the_form_was_opened(scripts: Path):
+    """The next alert from a tab that was open all day does not end within the hour; an end that somebody set stays as it was."""
+    code = """
+      const hoursLeft = () => (new Date(draft.documentOf(draft.kept()).expires) - api.now()) / 3600e3
+      const later = new Date(Date.now() + 11 * 3600e3)
+      draft.keep(draft.blank())
+      globalThis.fetch = async () => new Response("{}", { headers: { Date: later.toUTCString() } })
+      await api.get("/v1/me")
+      const untouched = hoursLeft()
+      draft.keep({ ...draft.blank(), expires: draft.local(later) })
+      return [untouched > 10.9, untouched <= 12, Math.round(hoursLeft()), draft.draftsLeft()]
+    """
+    assert run(scripts, code) == [True, True, 0, True]
+
+
 def test_what_another_person_left_in_a_tab_is_gone(scripts: Path):
     """Whoever comes back after a lost session finds their draft; anybody else finds none."""
     code = """

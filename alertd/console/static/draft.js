@@ -38,9 +38,12 @@ function soon() {
   return local(end);
 }
 
+/** When it ends: until somebody has said so, half a day from now, however long ago the form was opened. */
+export const endOf = ({ expires }) => expires ?? soon();
+
 export const blank = () => ({
   external_id: uuid(),  // one alert, however often it is handed in
-  status: "Actual", level: "child-alert", expires: soon(), starts: "", channels: TABLES.usualChannels, pace: "", number: "",
+  status: "Actual", level: "child-alert", expires: null, starts: "", channels: TABLES.usualChannels, pace: "", number: "",
   checks: { authority: "", reference: "", criteria: [], custody: false, identity: false, risk: "", riskAt: 0, interests: "", interestsAt: 0 },
   child: { id: "c1", name: "", age: "", sex: "", hair: "", eyes: "", from: "", to: "", photo: null },
   seen: { at: "", zone: ZONE, place: {} }, clothing: {}, marks: {}, protection: [], sought: [], vehicles: [],
@@ -58,7 +61,7 @@ export function kept(name) {
   try { return { ...begun(name), ...JSON.parse(sessionStorage.getItem(placeOf(name))) }; } catch { return begun(name); }
 }
 /** Without what is there before anybody types. */
-const typed = ({ external_id, expires, view, ...rest }) => JSON.stringify(rest);
+const typed = ({ external_id, view, ...rest }) => JSON.stringify(rest);
 /** Whether somebody would miss something of what this tab keeps. */
 export const draftsLeft = () => Object.keys(sessionStorage).some((key) => key.startsWith(`${KEPT}.`) && key !== placeOf(TRIAL))
   || ["", TRIAL].some((name) => typed(kept(name)) !== typed(begun(name)));
@@ -158,7 +161,7 @@ export const hasForm = ({ kind }) => kind === KIND;
 
 export function documentOf(draft) {
   return {
-    external_id: draft.external_id, kind: KIND, level: draft.level, status: draft.status, expires: iso(draft.expires), starts: draft.starts ? iso(draft.starts) : undefined, case: caseOf(draft),
+    external_id: draft.external_id, kind: KIND, level: draft.level, status: draft.status, expires: iso(endOf(draft)), starts: draft.starts ? iso(draft.starts) : undefined, case: caseOf(draft),
     target: targetOf(draft) || undefined, channels: draft.channels, policy: unset({ pace_per_min: whole(draft.pace || "") }),
   };
 }

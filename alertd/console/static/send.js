@@ -1,6 +1,6 @@
 // The last look before a second person gets it: one sentence, the words side by side, when it ends, by which channels.
 
-import { documentOf, isNoNumber, previewOf, targetOf } from "./draft.js";
+import { documentOf, endOf, isNoNumber, previewOf, targetOf } from "./draft.js";
 import { Untranslated } from "./spoken.js";
 import { Messages } from "./messages.js";
 import { Ground } from "./ground.js";
@@ -25,7 +25,7 @@ export function SendStep({ draft, change, reach, notify }) {
         ${told ? html`<p class="sentence">${sentence(draft, told, notify)}</p>` : html`<${Untold} reach=${reach} />`}
         <${RingWords} rings=${(targetOf(draft) || {}).rings} />
         ${draft.status === "Actual" ? html`<p class="muted">${t("submit-says")}</p>` : null}
-        <div class="grid"><${Field} label=${t("expires")} type="datetime-local" value=${draft.expires} onChange=${(expires) => change({ expires })} />
+        <div class="grid"><${Field} label=${t("expires")} type="datetime-local" value=${endOf(draft)} onChange=${(expires) => change({ expires })} />
           ${notify ? null : html`<${Field} label=${t("starts")} type="datetime-local" value=${draft.starts} onChange=${(starts) => change({ starts })} hint=${t("starts-says")} />`}
           <${Field} label=${t("pace-alert")} value=${draft.pace || ""} onChange=${(pace) => change({ pace })} error=${isNoNumber(draft.pace || "") ? t("number-bad") : ""} inputmode="numeric" hint=${t("pace-alert-says")} />
           <fieldset class="channels-choice"><legend>${t("by-channels")}</legend>${TABLES.channels.map((one) => html`
