@@ -207,6 +207,27 @@ async def test_an_administrator_keeps_the_people(served: Served, browser: Browse
     }
 
 
+async def test_a_role_that_was_taken_meanwhile_is_not_given_back(served: Served, plain: Browser):
+    """Whoever mends a name, or ticks another role, sends nothing of what a second administrator changed while the form was open."""
+    emil = invited(served, "emil@centre.example", "Emil", "author", "approver")
+    async with desk(plain, served.url) as window:
+        page, path = window.page, f"/v1/operators/{emil['id']}"
+        await window.sign_in(served.key)
+        await page.goto(f"{served.url}/console#/people")
+        await page.get_by_role("button", name="Change: Emil").click()
+        assert served.call("PATCH", path, {"roles": ["author"]})[0] == 200
+        await expect(page.get_by_label("Approver", exact=True)).not_to_be_checked()
+        await window.fill("Name", "Emil Sanz")
+        await window.press("Save")
+        await page.get_by_role("button", name="Change: Emil Sanz").click()
+        await page.get_by_label("Protection officer", exact=True).check()
+        assert served.call("PATCH", path, {"name": "Emil Sanz Ruiz"})[0] == 200
+        await window.press("Save")
+        await page.get_by_role("button", name="Change: Emil Sanz Ruiz").wait_for()
+    [now] = [one for one in served.call("GET", "/v1/operators")[1]["operators"] if one["id"] == emil["id"]]
+    assert (now["name"], now["roles"]) == ("Emil Sanz Ruiz", ["author", "protection-officer"])
+
+
 async def test_a_bare_address_says_where_passkeys_are(served: Served, browser: Browser):
     """There are none for numbers, so the console names the page where there are; a key signs in all the same."""
     async with desk(browser, served.url) as window:

@@ -35,15 +35,19 @@ const Way = ({ made, onDone }) => html`<section class="sheet token" role="status
 /** What cannot be taken back, each with its word and what it does. */
 const SURES = { replace: "way-lost-sure", remove: "person-remove-sure" };
 
+/** What is left alone is not sent, and shown as it is now: another administrator may change it meanwhile. */
 function Change({ one, own, onDone, onWay, onBack }) {
-  const [name, setName] = useState(one.name);
-  const [roles, choose] = useState(one.roles);
+  const [typed, setName] = useState(null);
+  const [ticked, tick] = useState({});
+  const name = typed ?? one.name;
+  const roles = TABLES.roles.filter((role) => ticked[role] ?? one.roles.includes(role));
+  const choose = (next) => tick(Object.fromEntries(TABLES.roles.filter((role) => next.includes(role) !== one.roles.includes(role)).map((role) => [role, next.includes(role)])));
   const [sure, make] = useState("");
   const path = `/v1/operators/${one.id}`;
   const keep = useAct(async (signal, body) => { await ask("PATCH", path, { body }); onDone(); });
   const way = useAct(async () => onWay(await post(`${path}/code`, { replace: false })));
   const deeds = { replace: async () => onWay(await post(`${path}/code`, { replace: true })), remove: async () => { await ask("DELETE", path); onDone(); } };
-  const save = (event) => { event.preventDefault(); keep.run({ name: name.trim(), roles }); };
+  const save = (event) => { event.preventDefault(); keep.run({ ...(typed === null ? {} : { name: name.trim() }), ...(Object.keys(ticked).length ? { roles } : {}) }); };
   if (sure) return html`<${Order} key=${sure} className="change-person" act=${deeds[sure]} word=${t(SURES[sure])} says=${t(`${SURES[sure]}-says`)} onBack=${() => make("")} onDone=${() => {}} />`;
   const busy = keep.busy || way.busy;
   return html`<form class="change-person" onSubmit=${save}>
