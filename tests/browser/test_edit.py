@@ -93,7 +93,7 @@ async def test_two_change_one_alert_and_nothing_is_lost(
 async def test_an_alert_is_updated_and_restricted(
     served: Served, browser: Browser, ana: str, bea: str, alert: dict[str, Any]
 ):
-    """Its author changes what it says and who hears of that, another person sees what is another, how many, and approves; facts are taken out
+    """Its author changes what it says and who hears of that, which a page that is loaded again still has; another person sees what is another, how many, and approves; facts are taken out
     in two presses and a reason, and all of it is in the alert's course. Whoever has the alert open sees that at once, and that it is
     stood down; its author is not offered to put its end off, the other is.
     """
@@ -107,6 +107,8 @@ async def test_an_alert_is_updated_and_restricted(
         await author.page.get_by_role("link", name="Update").click()
         await author.fill("Age", "8")
         await author.page.locator(".notify").get_by_text("Phones, without a sound").click()
+        await author.page.reload()
+        await expect(author.page.locator(".notify .is-chosen")).to_contain_text("Phones, without a sound")
         await author.check_readable()
         await author.press("3 Check and submit")
         await expect(author.page.locator(".sentence")).to_contain_text("without a sound")

@@ -142,8 +142,9 @@ const Notify = ({ notify, choose }) => html`<fieldset class="sheet notify"><lege
 export function UpdateScreen({ id, me }) {
   const { edit, full, set, error, drop } = useEdit(id);
   const [theirs, meet] = useState(null);
-  const [notify, choose] = useState(TABLES.notify[0]);
   if (!edit) return html`<div class="page">${error ? html`<${Refused} error=${error} />` : html`<${Loading} />`}</div>`;
+  const { notify = TABLES.notify[0] } = edit;  // kept with what was typed: a page that is loaded again wakes nobody who was not to be woken
+  const choose = (one) => set((before) => ({ ...before, notify: one }));
   const submit = async () => {
     const found = await update(id, edit, notify);
     if (found.id) { drop(); location.hash = `#/alerts/${found.id}`; }
@@ -152,5 +153,5 @@ export function UpdateScreen({ id, me }) {
   };
   return html`<${Compose} title=${t("update")} notify=${notify} draft=${edit.draft} full=${full} change=${changeOf(set)} me=${me} submit=${submit} onDiscard=${() => { drop(); location.hash = `#/alerts/${id}`; }} discard=${t("edit-discard")}>
     <${Notify} notify=${notify} choose=${choose} />
-    ${theirs ? html`<${Conflict} edit=${edit} theirs=${theirs} states=${TABLES.acts.update} onMerged=${(whole) => { set(whole); meet(null); }} />` : null}<//>`;
+    ${theirs ? html`<${Conflict} edit=${edit} theirs=${theirs} states=${TABLES.acts.update} onMerged=${(whole) => { set({ ...whole, notify }); meet(null); }} />` : null}<//>`;
 }
