@@ -6,7 +6,7 @@ import io
 
 import pytest
 from PIL import Image, ImageChops, ImageStat
-from playwright.async_api import Browser, Page, Route
+from playwright.async_api import Browser, Page, Route, expect
 
 from tests.acceptance.conftest import Served
 from tests.browser.desks import Desk, desk
@@ -101,3 +101,29 @@ async def test_a_tile_that_was_cut_off_is_fetched_again_and_a_broken_one_is_told
         async with author.page.expect_console_message(lambda said: said.text == "The map: Bad response code: 503"):
             await author.page.get_by_role("button", name="Zoom in").click()
         author.wrong.clear()
+
+
+async def test_what_lies_beyond_180_degrees_is_chosen_as_what_it_is(served: Served, browser: Browser, ana: str):
+    """Where the map goes on across the antimeridian a click means the region there, and a circle is one that the API counts."""
+    async with desk(browser, served.url) as window:
+        page = window.page
+        await window.sign_in(ana)
+        await page.goto(f"{window.url}/console#/new")
+        await window.press("Continue")
+        await page.get_by_text("By coordinates or file").click()
+        await window.fill("Longitude, latitude", "179.9, 67")
+        await page.locator(".circle-form").get_by_role("button", name="Add").click()
+        await map_of(page)
+        box = await page.locator(".map").bounding_box()
+        assert box is not None
+        x, y = box["x"] + box["width"] * 3 / 4, box["y"] + box["height"] / 2
+        await page.mouse.click(x, y)
+        await expect(page.locator(".pieces")).to_contain_text("RU")
+        await page.get_by_role("button", name="Remove: ").last.click()
+        await window.press("Draw a circle")
+        await page.mouse.click(x, y)
+        await page.mouse.move(x + 60, y, steps=5)
+        await page.mouse.click(x + 60, y)
+        await expect(page.locator(".pieces li")).to_have_count(2)
+        await page.locator(".reach-area").get_by_text("Chukotka").wait_for()
+        await expect(page.locator(".reach + .refused, .area-side > .refused")).to_have_count(0)

@@ -211,6 +211,8 @@ TRIANGLE = '{"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 0]]
     ("text", "told"),
     [
         (TRIANGLE.replace("1", "4140000"), {"fault": "file-metres"}),
+        (TRIANGLE.replace("1", "185"), {"fault": "file-metres"}),
+        (TRIANGLE.replace("[1", "[185"), {"corners": 4, "box": [0, 0, 185, 1]}),
         (TRIANGLE.replace("1", "null"), {"fault": "file-unknown"}),
         ("<c:alert><c:polygon>1, 0,1 1,1 0,0</c:polygon></c:alert>", {"fault": "file-unknown"}),
         (
@@ -222,10 +224,10 @@ TRIANGLE = '{"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 0]]
         ("<kml>" + "<Polygon " * 600_000 + "</kml>", {"fault": "file-empty"}),
         ("<kml>" + "<!--" * 600_000 + "</kml>", {"fault": "file-unknown"}),
     ],
-    ids=["metres", "null", "nothing", "mixed", "points", "unclosed", "open", "comments"],
+    ids=["metres", "no latitude", "antimeridian", "null", "nothing", "mixed", "points", "unclosed", "open", "comments"],
 )
 def test_a_file_is_read_once_and_told_as_what_it_is(scripts: Path, text: str, told: dict[str, Any]):
-    """What is in metres, or has holes in its numbers, is no area elsewhere; lines and points that are left out are counted; and what
+    """What is in metres, or has holes in its numbers, is no area elsewhere, and what crosses the antimeridian is one; lines and points that are left out are counted; and what
     was made to keep a reader busy is read from its beginning to its end like any other.
     """
     (scripts / "file").write_text(text, encoding="utf-8")

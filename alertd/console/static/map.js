@@ -1,7 +1,7 @@
 // The map: outlines and names from one file, the area that the API resolved, and hands that draw.
 // Loaded where a map is shown, and only where the browser can draw one.
 
-import { LngLatBounds, Map as MapLibre, NavigationControl, addProtocol } from "./vendor/maplibre-gl.mjs";
+import { LngLat, LngLatBounds, Map as MapLibre, NavigationControl, addProtocol } from "./vendor/maplibre-gl.mjs";
 import { FetchSource, PMTiles, Protocol } from "./vendor/pmtiles.mjs";
 import { TerraDraw, TerraDrawCircleMode, TerraDrawPolygonMode, TerraDrawSelectMode } from "./vendor/terra-draw.mjs";
 import { TerraDrawMapLibreGLAdapter } from "./vendor/terra-draw-maplibre.mjs";
@@ -46,6 +46,8 @@ protocol.add(new PMTiles(new Persistent(BASE)));
 addProtocol("pmtiles", protocol.tile);
 
 const round = (n) => Number(n.toFixed(DECIMALS));
+/** A point of the earth: beyond 180 degrees a map goes on with what lies on the other side. */
+const wrapped = (lon, lat) => [round(new LngLat(lon, lat).wrap().lng), round(lat)];
 const rounded = (ring) => ring.map((point) => point.map(round));
 const colours = () => {
   const style = getComputedStyle(document.documentElement);
@@ -70,7 +72,7 @@ function pieceOf(feature) {
   if (feature.properties.mode !== "circle") return { id: feature.id, type: "polygon", geometry: { type: "Polygon", coordinates: [ring] } };
   const [lons, lats] = [ring.map((p) => p[0]), ring.map((p) => p[1])];
   const middle = (all) => round((Math.min(...all) + Math.max(...all)) / 2);
-  return { id: feature.id, type: "circle", center: [middle(lons), middle(lats)], radius_km: Number(feature.properties.radiusKilometers.toFixed(3)) };
+  return { id: feature.id, type: "circle", center: wrapped(middle(lons), middle(lats)), radius_km: Number(feature.properties.radiusKilometers.toFixed(3)) };
 }
 
 function featureOf(piece) {
@@ -186,7 +188,7 @@ export class AreaMap {
 
   listen(told) {
     this.map.addControl(new NavigationControl({ showCompass: false }), "bottom-right");
-    this.map.on("click", ({ lngLat }) => { if (this.tool === "pick") told.picked(round(lngLat.lng), round(lngLat.lat), this.map.getZoom()); });
+    this.map.on("click", ({ lngLat }) => { if (this.tool === "pick") told.picked(...wrapped(lngLat.lng, lngLat.lat), this.map.getZoom()); });
     this.map.on("moveend", () => told.moved({ center: this.map.getCenter().toArray(), zoom: this.map.getZoom() }));
   }
 

@@ -79,7 +79,9 @@ function boxOf(polygons) {
 }
 
 const isNumber = (n) => Number.isFinite(n);
-const isOnEarth = ([lon, lat]) => Math.abs(lon) <= 180 && Math.abs(lat) <= 90;
+/** Degrees; an outline that crosses the antimeridian goes on beyond 180, as the API takes it. */
+const MOST_LONGITUDE = 540;
+const isOnEarth = ([lon, lat]) => Math.abs(lon) <= MOST_LONGITUDE && Math.abs(lat) <= 90;
 
 function told(text) {
   let read_;
