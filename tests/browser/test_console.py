@@ -150,7 +150,7 @@ async def test_no_sentence_is_of_another_area(served: Served, browser: Browser, 
 
 
 async def test_what_is_no_shape_is_told_beside_its_field(served: Served, browser: Browser, ana: str):
-    """Coordinates that are none and GeoJSON that is none are told where they stand, and what was typed is kept. Enter takes no
+    """Coordinates, a radius and GeoJSON that are none are told where they stand, and what was typed is kept; a radius has a comma where that is usual. Enter takes no
     region that was found for what was typed before.
     """
     async with desk(browser, served.url) as author:
@@ -161,6 +161,17 @@ async def test_what_is_no_shape_is_told_beside_its_field(served: Served, browser
         await author.fill("Longitude, latitude", "37.4 north")
         await author.page.locator(".circle-form").get_by_role("button", name="Add").click()
         await expect(author.page.get_by_text("Two numbers, longitude first")).to_be_visible()
+        places = author.page.locator(".circle-form .field")
+        await author.fill("Longitude, latitude", "-5.98, 37.39")
+        await author.fill("Radius, km", "near")
+        await author.page.locator(".circle-form").get_by_role("button", name="Add").click()
+        await expect(places.nth(1)).to_contain_text("A number of kilometres")
+        await expect(places.nth(0).locator(".fault")).to_have_count(0)
+        await author.fill("Radius, km", "2,5")
+        await author.page.locator(".circle-form").get_by_role("button", name="Add").click()
+        await expect(author.page.get_by_label("Radius, km: Circle")).to_have_value("2.5")
+        await author.press("Remove: Circle")
+        await author.fill("Longitude, latitude", "37.4 north")
         await author.fill("Or paste its text", '{"type": "Point", "coordinates": [0, 0]}')
         await author.page.locator(".paste-form").get_by_role("button", name="Add").click()
         await expect(author.page.get_by_text("There is no polygon or circle in it.")).to_be_visible()

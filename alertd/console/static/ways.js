@@ -55,13 +55,13 @@ export function OtherWays({ onAdd, reading, open, shapesOnly }) {
   const [place, setPlace] = useState("");
   const [radius, setRadius] = useState("5");
   const [text, setText] = useState("");
-  const [wrong, setWrong] = useState("");
+  const [wrong, setWrong] = useState({});
   const circle = () => {
     const center = digits(place).split(/[\s,;،]+/).filter(Boolean).map(Number);
-    const radius_km = Number(digits(radius));
-    const good = center.length === 2 && Math.abs(center[0]) <= 180 && Math.abs(center[1]) <= 90 && radius_km > 0;
-    setWrong(good ? "" : t("lonlat-bad"));
-    if (good) { onAdd([circlePiece({ center, radius_km })]); setPlace(""); }
+    const radius_km = Number(digits(radius).replace(/[,٫]/, "."));  // half a kilometre is 0,5 to most who write of one
+    const isPlace = center.length === 2 && Math.abs(center[0]) <= 180 && Math.abs(center[1]) <= 90;
+    setWrong({ place: isPlace ? "" : t("lonlat-bad"), radius: radius_km > 0 ? "" : t("radius-bad") });
+    if (isPlace && radius_km > 0) { onAdd([circlePiece({ center, radius_km })]); setPlace(""); }
   };
   const paste = async () => { if (await reading.take(text, t("pasted"))) setText(""); };
   const pasted = (e) => {
@@ -70,8 +70,8 @@ export function OtherWays({ onAdd, reading, open, shapesOnly }) {
   };
   const chosen = (e) => { if (e.target.files[0]) reading.takeFile(e.target.files[0]); e.target.value = ""; };
   return html`<details class="other-ways" open=${open || reading.fault || reading.note || null}><summary>${t("other-ways")}</summary>
-    ${shapesOnly ? null : html`<div class="circle-form"><${Field} label=${t("lonlat")} value=${place} onChange=${setPlace} error=${wrong} placeholder="-5.98, 37.39" />
-      <${Field} label=${t("radius")} value=${radius} onChange=${setRadius} inputmode="decimal" />
+    ${shapesOnly ? null : html`<div class="circle-form"><${Field} label=${t("lonlat")} value=${place} onChange=${setPlace} error=${wrong.place} placeholder="-5.98, 37.39" />
+      <${Field} label=${t("radius")} value=${radius} onChange=${setRadius} error=${wrong.radius} inputmode="decimal" />
       <${Button} onClick=${circle}>${t("add")}<//></div>`}
     <label class="button plain file"><${Icon} name="plus" /><span>${t("file-choose")}</span>
       <input type="file" accept=".json,.geojson,.xml,.cap,.kml,application/geo+json,application/cap+xml" onChange=${chosen} /></label>
