@@ -184,6 +184,22 @@ def test_a_time_that_is_none_is_left_to_the_api(scripts: Path, clock: str):
     assert run(scripts, code, clock) == [None, "missing-child", "–"]
 
 
+def test_how_long_one_waits_is_told_to_the_minute(scripts: Path):
+    """A ring that is an hour and forty minutes later, and an approval alone after as long, are not said to be two hours later."""
+    code = "return [89, 90, 100, 120, 140].map((minutes) => words.span(minutes * 60))"
+    told = ["89 minutes", "one hour and 30 minutes", "one hour and 40 minutes", "2 hours", "2 hours and 20 minutes"]
+    assert run(scripts, code) == told
+
+
+def test_a_time_of_another_year_says_of_which(scripts: Path):
+    """In a list that goes back for years no alert is taken for one of this week."""
+    code = """
+      const year = new Date().getFullYear()
+      return [words.moment(`${year}-06-01T12:00:00Z`).includes(year), words.moment("2019-06-01T12:00:00Z").includes(2019), words.date("2019-06-01T12:00:00Z")]
+    """
+    assert run(scripts, code) == [False, True, "Jun 1, 2019"]
+
+
 def test_a_full_tab_says_so(scripts: Path):
     """What cannot be kept is told as such, and stops nobody."""
     code = """

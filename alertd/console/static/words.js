@@ -36,12 +36,15 @@ export const digits = (text) => text.replace(/[٠-٩۰-۹]/g, (one) => String(on
 
 export const number = (n) => (typeof n === "number" ? new Intl.NumberFormat(locale).format(n) : n === "hidden" ? t("hidden") : n);
 
+/** A day of another year says of which: the list of alerts goes back as far as there are any. */
+const yearOf = (iso) => (new Date(iso).getFullYear() === new Date().getFullYear() ? {} : { year: "numeric" });
+
 /** A time as people say it; where there is none yet, none is made up. */
 export const moment = (iso) => (Number.isNaN(new Date(iso || NaN).getTime()) ? "–" :
-  new Intl.DateTimeFormat(locale, { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" }).format(new Date(iso)).replaceAll(" ", "\u00a0"));
+  new Intl.DateTimeFormat(locale, { weekday: "short", day: "numeric", month: "short", ...yearOf(iso), hour: "2-digit", minute: "2-digit", hourCycle: "h23" }).format(new Date(iso)).replaceAll(" ", "\u00a0"));
 
 export const day = (iso) => new Intl.DateTimeFormat(locale, { dateStyle: "long" }).format(new Date(iso));
-export const date = (iso) => new Intl.DateTimeFormat(locale, { day: "numeric", month: "short" }).format(new Date(iso));
+export const date = (iso) => new Intl.DateTimeFormat(locale, { day: "numeric", month: "short", ...yearOf(iso) }).format(new Date(iso));
 export const clock = (iso) => new Intl.DateTimeFormat(locale, { timeStyle: "medium", hourCycle: "h23" }).format(new Date(iso));
 
 /** A day of the week, 0 for Monday. */
@@ -49,11 +52,13 @@ export const dayName = (n) => new Intl.DateTimeFormat(locale, { weekday: "short"
 /** A time of today as it stands on a clock, without its seconds. */
 export const minute = (iso) => new Intl.DateTimeFormat(locale, { timeStyle: "short", hourCycle: "h23" }).format(new Date(iso));
 
-/** Seconds as people say them; with decimals where moments count. */
+/** Seconds as people say them; with decimals where moments count. Of more than an hour the minutes are told, too: some wait for them. */
 export function span(s, decimals = 0) {
   if (s < 1 && !decimals) return t("at-once");
   if (s < 90) return t("seconds", { n: Number(s.toFixed(decimals)) });
-  return s < 5400 ? t("minutes", { n: Math.round(s / 60) }) : t("hours", { n: Math.round(s / 3600) });
+  const minutes = Math.round(s / 60);
+  if (minutes < 90) return t("minutes", { n: minutes });
+  return list([t("hours", { n: Math.floor(minutes / 60) }), ...(minutes % 60 ? [t("minutes", { n: minutes % 60 })] : [])]);
 }
 
 /** A language by its tag, as the reader calls it. */
