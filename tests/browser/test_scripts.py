@@ -141,15 +141,17 @@ def test_one_draft_is_one_alert(scripts: Path):
 
 
 def test_what_is_not_translated_is_known_by_the_countries(scripts: Path):
-    """An alert that is told in Spain lacks what is in no Spanish, and nothing that is; the title names each child."""
+    """An alert that is told in Spain lacks what is in no Spanish, and nothing that is; the title names each child, and
+    no age changes sides because a name is written from right to left.
+    """
     code = """
       const told = { contact: [{ dial: "1", countries: ["ES", "FR"] }], last_seen: { place: { en: "station", es: "estación" } },
                      children: [{ clothing: { en: "red coat" }, marks: {} }] }
       const child = (name, years) => ({ name: { public: name }, age: { years } })
-      return [spoken.untranslated(told), spoken.spokenIn("XX"), now.titleOf({ alert: { case: { children: [child("Ana", 7), child("Leo", 5)] } } })]
+      return [spoken.untranslated(told), spoken.spokenIn("XX"), now.titleOf({ alert: { case: { children: [child("علي", 7), child("Leo", 5)] } } })]
     """
     missing = [["es", ["clothing"]], ["fr", ["place", "clothing"]]]
-    assert run(scripts, code) == [missing, "", "Ana, 7 years and Leo, 5 years"]
+    assert run(scripts, code) == [missing, "", "\u2068علي\u2069, 7 years and Leo, 5 years"]
 
 
 def test_who_says_a_name_means_the_town(scripts: Path):

@@ -52,7 +52,9 @@ async function load(signal) {
   return { pending, reviews, live, later, rest: past, ready, carriers, calls, takedowns, asked, permitted: permitted.filter((one) => one.live) };
 }
 
-const childName = ({ name, age }) => (age && typeof age.years === "number" ? `${name.public}, ${t("years", { n: age.years })}` : name.public);
+/** A name that is written from right to left stands apart: a browser takes the age behind it for a part of it, and shows it on the other side. */
+const apart = (name) => (/[\u0590-\u08ff]/.test(name) ? `\u2068${name}\u2069` : name);
+const childName = ({ name, age }) => (age && typeof age.years === "number" ? `${apart(name.public)}, ${t("years", { n: age.years })}` : apart(name.public));
 
 /** What a person calls an alert: each child by its name, else its own headline, else its level. */
 export function titleOf(alert) {
