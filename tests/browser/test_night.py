@@ -56,6 +56,23 @@ async def test_no_word_is_broken_and_no_way_is_hidden_on_a_phone(
     assert served.call("POST", f"/v1/alerts/{alert_id}/close", {"outcome": "Found, well"}, ana)[0] == 200
 
 
+async def test_a_name_of_one_long_word_pushes_nothing_behind_the_edge_of_a_phone(
+    served: Served, plain: Browser, ana: str, bea: str, alert: dict[str, Any]
+):
+    """When an alert ends is read beside every name."""
+    [child] = alert["case"]["children"]
+    named = {**child, "name": {"public": "Donaudampfschifffahrtsgesellschaftskapitänstochter"}}
+    alert_id = submitted(served, alert, ana, case={**alert["case"], "children": [named]})
+    async with desk(plain, served.url, viewport=PHONE) as window:
+        await window.sign_in(bea)
+        await window.page.locator(".alert-card h3", has_text="Donau").wait_for()
+        assert await window.page.locator(".alert-card .about").evaluate_all(CUT) == []
+        await opened(window, alert_id)
+        await window.page.locator(".phone-title").first.wait_for()
+        assert await window.page.evaluate(TOO_WIDE) == 0
+    assert served.call("POST", f"/v1/alerts/{alert_id}/reject", {"reason": "It was a test"}, bea)[0] == 200
+
+
 async def test_two_languages_stand_below_each_other_on_a_phone(served: Served, plain: Browser, ana: str):
     """A place that is written in one language only would be told so: the other is not behind the edge."""
     async with desk(plain, served.url, viewport=PHONE) as window:
