@@ -58,6 +58,24 @@ async def test_what_is_approved_and_waits_for_its_hour_says_so(
         assert await page.evaluate(TOO_WIDE) == 0
 
 
+async def test_what_goes_by_one_channel_is_not_said_to_go_to_everybody(
+    served: Served, plain: Browser, ana: str, bea: str, alert: dict[str, Any]
+):
+    """Of people who have other addresses alone, whoever approves reads that they are not told; by all channels it goes to all."""
+    by_sms = submitted(served, alert, ana, external_id="by-sms", channels=["sms"])
+    by_all = submitted(served, alert, ana, external_id="by-all")
+    async with desk(plain, served.url) as window:
+        await window.sign_in(bea)
+        sentence = window.page.locator(".sentence")
+        await window.page.goto(f"{served.url}/console#/alerts/{by_sms}")
+        await expect(sentence).to_contain_text("who have such an address, and nobody else")
+        await window.page.goto(f"{served.url}/console#/alerts/{by_all}")
+        await expect(sentence).not_to_contain_text("nobody else")
+        await expect(sentence).to_contain_text("mails go to")
+    for one in (by_sms, by_all):
+        assert served.call("POST", f"/v1/alerts/{one}/reject", {"reason": "It was a test"}, bea)[0] == 200
+
+
 async def test_a_water_cut_has_nothing_of_a_child_to_be_verified(
     served: Served, plain: Browser, ana: str, bea: str, alert: dict[str, Any]
 ):

@@ -125,3 +125,22 @@ async def test_a_count_that_is_not_told_is_no_kind_of_people(
         await expect(notes).to_contain_text("Not translated: ")
         await expect(notes).not_to_contain_text("/info/")
     assert served.call("POST", f"/v1/alerts/{alert_id}/reject", {"reason": "It was a test"}, bea)[0] == 200
+
+
+async def test_of_a_hidden_count_nothing_is_said_to_be_hidden_but_the_number(served: Served, plain: Browser, ana: str):
+    """An area of a few streets has no counts at all: its author reads of no "hidden push messages", and nobody counts "hidden people"."""
+    streets = [[-5.976, 37.391], [-5.974, 37.391], [-5.974, 37.393], [-5.976, 37.393], [-5.976, 37.391]]
+    region = {"name": "Calle Larga", "geometry": {"type": "Polygon", "coordinates": [streets]}}
+    assert served.call("PUT", "/v1/regions/CALLE-LARGA", region)[0] in {200, 201}
+    async with desk(plain, served.url) as window:
+        page = window.page
+        await window.sign_in(ana)
+        await page.goto(f"{served.url}/console#/new")
+        await window.press("Continue")
+        await window.choose_region("Calle Larga", "CALLE-LARGA")
+        await window.press("Continue")
+        await expect(page.locator(".sentence")).to_contain_text("Push, SMS, and Mail go to")
+        await expect(page.locator(".sentence")).to_contain_text("a hidden number of people")
+        await page.goto(f"{served.url}/console#/subscribers")
+        await window.choose_region("Calle Larga", "CALLE-LARGA")
+        await expect(page.locator(".reach-people")).to_have_text("a hidden number of people")

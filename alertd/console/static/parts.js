@@ -273,10 +273,12 @@ export function hasWebGl() {
   try { return Boolean(document.createElement("canvas").getContext("webgl2")); } catch { return false; }
 }
 
-/** "392 push messages, 62 SMS and 94 mails go to 476 people in Sevilla: child alert, until Thu 22:30." */
+/** "392 push messages, 62 SMS and 94 mails go to 476 people in Sevilla: child alert, until Thu 22:30." The people are those of all channels. */
 export function sentenceOf({ channels, level, expires, status }, { audience, area }) {
-  const counts = channels.filter((one) => some(audience.addresses[one])).map((one) => t(`${one}-n`, { n: audience.addresses[one] }));
-  return t(!counts.length ? "sentence-nobody" : status === "Actual" ? "sentence" : "sentence-testers", {
+  const has = Object.keys(audience.addresses).filter((one) => some(audience.addresses[one]));
+  const counts = channels.filter((one) => has.includes(one)).map((one) => (audience.addresses[one] === "hidden" ? t(one) : t(`${one}-n`, { n: audience.addresses[one] })));
+  const told = counts.length === has.length ? "sentence" : "sentence-some";
+  return t(!counts.length ? "sentence-nobody" : status === "Actual" ? told : "sentence-testers", {
     what: list(counts), people: counted(audience.people, "people"), level: t(level).toLowerCase(),
     area: area.name || `${number(Math.round(area.km2))} km²`, until: moment(expires),
   });

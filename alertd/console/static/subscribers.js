@@ -2,7 +2,7 @@
 
 import { ask, get, post } from "./api.js";
 import { Search } from "./area.js";
-import { Button, Field, Icon, Loading, Refused, html, may, some, useAct, useState } from "./parts.js";
+import { Button, Field, Icon, Loading, People, Refused, html, may, some, useAct, useState } from "./parts.js";
 import { day, language, languageName, list, number, t } from "./words.js";
 
 const WAYS = ["id", "sms", "mail", "push"];
@@ -64,7 +64,7 @@ function Counts() {
   }, true);
   return html`<section class="sheet counts"><header><h2>${t("how-many")}</h2></header><${Search} onFound=${run} /><${Refused} error=${error} />
     ${busy ? html`<${Loading} />` : null}
-    ${told ? html`<div class="reach" aria-live="polite"><p class="reach-people"><b id="people">${number(told.audience.people)}</b> ${t("people", { n: told.audience.people })}</p><p class="reach-area">${told.name}</p>
+    ${told ? html`<div class="reach" aria-live="polite"><p class="reach-people"><${People} n=${told.audience.people} id="people" /></p><p class="reach-area">${told.name}</p>
       <ul class="reach-channels">${Object.entries(told.audience.addresses).filter(([, n]) => some(n)).map(([name, n]) => html`<li><span>${t(name)}</span><b>${number(n)}</b><span></span></li>`)}</ul>
       <p class="small muted">${t("small-why")}</p></div>` : null}</section>`;
 }
