@@ -129,6 +129,13 @@ def test_each_word_is_said_in_each_language():
         assert len({tuple(sorted(re.findall(r"\{(\w+)\}", word.split("|")[-1]))) for word in words}) == 1, key
 
 
+def test_each_key_is_there_once():
+    """Of two alike a screen would say the second where the first is meant."""
+    keys = re.findall(r'^  "([^"]+)":', (STATIC / "words.json").read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(keys) >= set(WORDS)
+    assert [key for key in set(keys) if keys.count(key) > 1] == []
+
+
 def written_besides() -> set[str]:
     """The acts that services write into the audit themselves, beside those of operations."""
     texts = [path.read_text(encoding="utf-8") for path in Path(service.__path__[0]).glob("*.py")]

@@ -270,7 +270,7 @@ function Shown({ alert, progress, error, me, stops, again }) {
       <span class="state state-${state}">${t(state)}</span>
     </header>
     ${error ? html`<${Stale} error=${error} />` : null}
-    ${alert.starts && !alert.approved ? html`<p class="note is-due" role="status"><strong>${t(alert.state === "scheduled" ? "starts-at" : "would-start", { time: moment(alert.starts) })}</strong>${alert.state === "scheduled" ? ` ${t("starts-says")}` : ""}</p>` : null}
+    ${alert.starts && !alert.approved ? html`<p class="note is-due" role="status"><strong>${t(alert.state === "scheduled" ? "starts-at" : "would-start", { time: moment(alert.starts) })}</strong>${alert.state === "scheduled" ? ` ${t("starts-itself")}` : ""}</p>` : null}
     <${HoldNote} alert=${alert} holding=${holding} me=${me} />
     <${Takedowns} distribution=${distribution} me=${me} />
     ${chain !== alert.id ? html`<p class="note">${t(alert.approved ? "tells-of" : "update-waits")} <a href="#/alerts/${chain}">${t("update-of")}</a></p>` : null}
