@@ -11,10 +11,12 @@ from playwright.async_api import Browser, expect
 
 from alertd.console.words import modules
 from tests.acceptance.conftest import Served
+from tests.acceptance.test_media import hand_in
 from tests.acceptance.test_messages import GENERAL
 from tests.browser.desks import STATIC, desk
 from tests.browser.test_keep import TOO_WIDE, check_in_both_lights
 from tests.browser.test_organisation import come
+from tests.pictures import drawn, written
 
 pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
 
@@ -74,6 +76,27 @@ async def test_what_goes_by_one_channel_is_not_said_to_go_to_everybody(
         await expect(sentence).to_contain_text("mails go to")
     for one in (by_sms, by_all):
         assert served.call("POST", f"/v1/alerts/{one}/reject", {"reason": "It was a test"}, bea)[0] == 200
+
+
+async def test_a_photo_that_does_not_come_is_not_an_alert_without_one(
+    served: Served, plain: Browser, ana: str, bea: str, alert: dict[str, Any]
+):
+    """Over a bad line whoever approves reads that there is a photo that they have not seen; it is asked for again until it is there."""
+    status, photo = hand_in(served, written(drawn(900, 1200)))
+    assert status == 201, photo
+    [child] = alert["case"]["children"]
+    case = {**alert["case"], "children": [{**child, "photos": [{"media": photo["id"]}]}]}
+    alert_id = submitted(served, alert, ana, external_id="photo", case=case)
+    async with desk(plain, served.url, 503) as window:
+        await window.sign_in(bea)
+        await window.page.route("**/m/*", lambda route: route.fulfill(status=503, json={"status": 503}))
+        await window.page.goto(f"{served.url}/console#/alerts/{alert_id}")
+        face = window.page.locator(".alert-head .face")
+        await expect(face).to_have_text("The photo did not come.")
+        await window.check_readable()
+        await window.page.unroute("**/m/*")
+        await expect(face).to_have_text("Show photo")
+    assert served.call("POST", f"/v1/alerts/{alert_id}/reject", {"reason": "It was a test"}, bea)[0] == 200
 
 
 async def test_a_water_cut_has_nothing_of_a_child_to_be_verified(

@@ -1,7 +1,7 @@
 // A photo before it is handed in: cropped to the face, its rights stated, told in words. And shown after: blurred until asked for.
 
 import { ask, photo } from "./api.js";
-import { Button, Field, Icon, Refused, html, useEffect, useRef, useState } from "./parts.js";
+import { Button, Field, Icon, Refused, html, useEffect, usePolled, useRef, useState } from "./parts.js";
 import { TABLES } from "./tables.js";
 import { languageName, t } from "./words.js";
 
@@ -122,17 +122,12 @@ export function PhotoPart({ draft, change, picture, take }) {
     <input type="file" accept="image/jpeg,image/png,image/webp" onChange=${choose} /></label>${fault ? html`<p class="fault" role="alert">${fault}</p>` : null}</div>`;
 }
 
-/** Blurred until somebody asks for it, and again when they are done. */
+/** Blurred until somebody asks for it, and again when they are done. One that did not come is no alert without a photo: that is said. */
 export function Photo({ media }) {
-  const [address, found] = useState("");
+  const { data: address, error } = usePolled((signal) => photo(media, signal), 0, media);
   const [clear, show] = useState(false);
-  useEffect(() => {
-    const stop = new AbortController();
-    const told = photo(media, stop.signal);
-    told.then((url) => { if (!stop.signal.aborted) found(url); }, () => {});
-    return () => { stop.abort(); told.then(URL.revokeObjectURL, () => {}); };
-  }, [media]);
-  if (!address) return html`<div class="face"></div>`;
+  useEffect(() => () => { if (address) URL.revokeObjectURL(address); }, [address]);
+  if (!address) return html`<div class="face">${error ? html`<span role="status">${t("photo-lost")}</span>` : null}</div>`;
   const press = (e) => { e.preventDefault(); show(!clear); };
   return html`<button type="button" class="face ${clear ? "is-clear" : ""}" aria-pressed=${clear ? "true" : "false"} onClick=${press}>
     <img src=${address} alt="" /><span>${t(clear ? "photo-hide" : "photo-show")}</span></button>`;
