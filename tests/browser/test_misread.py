@@ -99,6 +99,24 @@ async def test_a_photo_that_does_not_come_is_not_an_alert_without_one(
     assert served.call("POST", f"/v1/alerts/{alert_id}/reject", {"reason": "It was a test"}, bea)[0] == 200
 
 
+async def test_why_some_were_not_reached_is_not_said_of_fewer_than_there_are(
+    served: Served, plain: Browser, ana: str, bea: str, alert: dict[str, Any]
+):
+    """Counted while more fail, the reasons are of fewer than stand above them: whoever looks is offered to have them counted anew."""
+    served.control("push", {"rules": [{"prefix": "", "do": "bad-request"}]})
+    policy = {**alert.get("policy", {}), "pace_per_min": 60}
+    alert_id = submitted(served, alert, ana, external_id="failing", channels=["push"], policy=policy)
+    assert served.call("POST", f"/v1/alerts/{alert_id}/approve", {}, bea)[0] == 200
+    async with desk(plain, served.url) as window:
+        await window.sign_in(served.key)
+        await window.page.goto(f"{served.url}/console#/alerts/{alert_id}")
+        await window.press("Why?")
+        await window.page.locator(".reasons li").first.wait_for()
+        await expect(window.page.get_by_role("button", name="Why?")).to_be_visible()
+    served.control("push", {"rules": []})
+    assert served.call("POST", f"/v1/alerts/{alert_id}/close", {"outcome": "Found, well"}, ana)[0] == 200
+
+
 async def test_a_water_cut_has_nothing_of_a_child_to_be_verified(
     served: Served, plain: Browser, ana: str, bea: str, alert: dict[str, Any]
 ):

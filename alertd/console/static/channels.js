@@ -93,19 +93,20 @@ export function Channels({ progress, until, held }) {
     ${progress.few.map((name) => html`<${Few} key=${name} name=${name} />`)}</ul>`;
 }
 
-/** Why addresses were not reached: counted from the ledger, when somebody asks. */
+/** Why addresses were not reached: counted from the ledger, when somebody asks, and once more where it were others by now. */
 export function Reasons({ progress, me }) {
   const [found, find] = useState(null);
+  const { lost } = totals(progress);
   const count = useAct(async (signal) => {
     const counts = {};
     for await (const row of rows(`/v1/alerts/${progress.id}/deliveries`, signal)) {
       const key = `${t(row.channel)} · ${row.reason.replaceAll("_", " ")} (${row.carrier || "–"})`;
       if (LOST.includes(row.state)) counts[key] = (counts[key] || 0) + 1;
     }
-    find(Object.entries(counts).sort((a, b) => b[1] - a[1]));
+    find({ lost, why: Object.entries(counts).sort((a, b) => b[1] - a[1]) });
   });
-  if (!totals(progress).lost || !may(me, "ledger:read")) return null;
+  if (!lost || !may(me, "ledger:read")) return null;
   return html`<div class="reasons"><${Refused} error=${count.error} />${found
-    ? html`<ul>${found.map(([why, n]) => html`<li><b>${number(n)}</b> ${why}</li>`)}</ul>`
-    : html`<${Button} busy=${count.busy} onClick=${() => count.run()}>${t("why-failed")}<//>`}</div>`;
+    ? html`<ul>${found.why.map(([why, n]) => html`<li><b>${number(n)}</b> ${why}</li>`)}</ul>` : null}
+    ${found && found.lost === lost ? null : html`<${Button} busy=${count.busy} onClick=${() => count.run()}>${t("why-failed")}<//>`}</div>`;
 }
