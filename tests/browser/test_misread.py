@@ -99,6 +99,22 @@ async def test_a_photo_that_does_not_come_is_not_an_alert_without_one(
     assert served.call("POST", f"/v1/alerts/{alert_id}/reject", {"reason": "It was a test"}, bea)[0] == 200
 
 
+async def test_an_end_says_by_which_clock_it_is_typed(served: Served, plain: Browser, ana: str):
+    """For a child on the Canary Islands whoever writes in Madrid types an hour of Madrid; where both clocks say the same nothing is said."""
+    async with desk(plain, served.url) as window:
+        await window.sign_in(ana)
+        await window.page.goto(f"{served.url}/console#/new")
+        ends = window.page.locator(".field", has=window.page.get_by_label("It ends", exact=True))
+        for zone, hints in (("Europe/Paris", 0), ("Atlantic/Canary", 1)):
+            await window.press("1 The case")
+            await window.fill("Time zone", zone)
+            await window.press("3 Check and submit")
+            await expect(ends.locator(".hint")).to_have_count(hints)
+        await expect(ends).to_contain_text("By the clock of Europe/Madrid")
+        await expect(window.page.locator(".send-step")).to_contain_text("Empty: once it is approved.")
+        await expect(window.page.locator(".send-step")).not_to_contain_text("It goes out by itself")
+
+
 async def test_why_some_were_not_reached_is_not_said_of_fewer_than_there_are(
     served: Served, plain: Browser, ana: str, bea: str, alert: dict[str, Any]
 ):

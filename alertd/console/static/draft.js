@@ -8,7 +8,7 @@ import { regionPiece } from "./pieces.js";
 import { digits, language } from "./words.js";
 
 const KEPT = "alertd.draft";
-const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
+export const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
 export const ZONES = Intl.supportedValuesOf ? [...new Set([ZONE, "UTC", ...Intl.supportedValuesOf("timeZone")])] : [ZONE, "UTC"];
 const HOURS = 12;
 
@@ -30,6 +30,11 @@ function momentIn(zone, clock) {
     const ahead = (ms) => new Date(`${clockIn(zone, ms)}Z`).getTime() - ms;
     return new Date(said - ahead(said - ahead(said))).toISOString();  // near a change of the clocks the first guess has the hour of the other side
   } catch { return `${clock}:00Z`; }
+}
+
+/** Whether the clocks where the child was seen say another time than this computer's, by which an end is typed. */
+export function isElsewhere({ seen: { zone } }) {
+  try { return clockIn(zone, now()) !== clockIn(ZONE, now()); } catch { return false; }
 }
 
 function soon() {

@@ -1,6 +1,6 @@
 // The last look before a second person gets it: one sentence, the words side by side, when it ends, by which channels.
 
-import { documentOf, endOf, isNoNumber, previewOf, targetOf } from "./draft.js";
+import { ZONE, documentOf, endOf, isElsewhere, isNoNumber, previewOf, targetOf } from "./draft.js";
 import { Untranslated } from "./spoken.js";
 import { Messages } from "./messages.js";
 import { Ground } from "./ground.js";
@@ -16,6 +16,7 @@ const sentence = (draft, told, notify) => (notify
 
 export function SendStep({ draft, change, reach, notify }) {
   const toggle = (one, on) => change({ channels: TABLES.channels.filter((each) => (each === one ? on : draft.channels.includes(each))) });
+  const clock = isElsewhere(draft) ? t("clock-of", { zone: ZONE }) : "";
   const document = previewOf(draft);
   const told = reach.counting ? null : reach.told;  // a sentence is of this area, or there is none
   return html`<div class="send-step">
@@ -25,8 +26,8 @@ export function SendStep({ draft, change, reach, notify }) {
         ${told ? html`<p class="sentence">${sentence(draft, told, notify)}</p>` : html`<${Untold} reach=${reach} />`}
         <${RingWords} rings=${(targetOf(draft) || {}).rings} />
         ${draft.status === "Actual" ? html`<p class="muted">${t("submit-says")}</p>` : null}
-        <div class="grid"><${Field} label=${t("expires")} type="datetime-local" value=${endOf(draft)} onChange=${(expires) => change({ expires })} />
-          ${notify ? null : html`<${Field} label=${t("starts")} type="datetime-local" value=${draft.starts} onChange=${(starts) => change({ starts })} hint=${t("starts-says")} />`}
+        <div class="grid"><${Field} label=${t("expires")} type="datetime-local" value=${endOf(draft)} onChange=${(expires) => change({ expires })} hint=${clock} />
+          ${notify ? null : html`<${Field} label=${t("starts")} type="datetime-local" value=${draft.starts} onChange=${(starts) => change({ starts })} hint=${`${t("starts-says")} ${clock}`} />`}
           <${Field} label=${t("pace-alert")} value=${draft.pace || ""} onChange=${(pace) => change({ pace })} error=${isNoNumber(draft.pace || "") ? t("number-bad") : ""} inputmode="numeric" hint=${t("pace-alert-says")} />
           <fieldset class="channels-choice"><legend>${t("by-channels")}</legend>${TABLES.channels.map((one) => html`
             <${Check} label=${t(one)} checked=${draft.channels.includes(one)} onChange=${(on) => toggle(one, on)} />`)}</fieldset></div>
