@@ -191,7 +191,37 @@ async def test_what_an_updated_alert_did_not_send_was_left_to_the_next_version(
         await window.check_readable()
         await left.get_by_role("link").click()
         await expect(window.page.locator(".page")).to_contain_text("This version tells of an alert")
-    assert served.call("POST", f"/v1/alerts/{alert_id}/close", {"outcome": "Found, well"}, ana)[0] == 200
+        assert served.call("POST", f"/v1/alerts/{alert_id}/close", {"outcome": "Found, well"}, ana)[0] == 200
+        await window.page.goto(f"{served.url}/console#/alerts/{alert_id}")
+        await expect(window.page.locator(".alert-head .state")).to_have_text("Closed")
+        await expect(window.page.locator(".verdict")).to_have_text("The next version tells the rest.")
+
+
+async def test_an_alert_that_ended_or_waits_is_not_said_to_be_told_or_sending(
+    served: Served, plain: Browser, ana: str, bea: str, alert: dict[str, Any]
+):
+    """Closed with most of it unsent, it did not hand over all; told to wait, it says so wherever it stands, and nowhere that it is sending."""
+    policy = {**alert.get("policy", {}), "pace_per_min": 1}
+    closed, paused = (submitted(served, alert, ana, external_id=name, policy=policy) for name in ("closed", "paused"))
+    for one in (closed, paused):
+        assert served.call("POST", f"/v1/alerts/{one}/approve", {}, bea)[0] == 200
+        served.wait_for(lambda one=one: sum(each["accepted"] for each in served.progress(one)["channels"].values()) > 0)
+    assert served.call("POST", f"/v1/alerts/{closed}/close", {"outcome": "Found, well"}, ana)[0] == 200
+    assert served.call("POST", f"/v1/alerts/{paused}/pause", None, ana)[0] == 200
+    async with desk(plain, served.url) as window:
+        page = window.page
+        await window.sign_in(bea)
+        await expect(page.locator(".live-card")).to_contain_text("It waits: nothing more of it is sent")
+        await page.goto(f"{served.url}/console#/alerts")
+        line = page.locator(".line", has=page.locator(f"a[href='#/alerts/{paused}']"))
+        await expect(line.locator(".state")).to_have_text("Told to wait")
+        await page.goto(f"{served.url}/console#/alerts/{paused}")
+        await expect(page.locator(".verdict")).to_have_text("Told to wait")
+        await expect(page.locator(".alert-head .state")).to_have_text("Told to wait")
+        await page.goto(f"{served.url}/console#/alerts/{closed}")
+        await expect(page.locator(".verdict")).to_contain_text("It ended before all were told. Not sent: ")
+        await window.check_readable()
+    assert served.call("POST", f"/v1/alerts/{paused}/close", {"outcome": "Found, well"}, ana)[0] == 200
 
 
 async def test_the_last_step_on_call_promises_no_next_one(served: Served, plain: Browser, ana: str):

@@ -7,7 +7,7 @@ import { Curve, Timeline, Where } from "./course.js";
 import { Asked } from "./explain.js";
 import { Messages } from "./messages.js";
 import { hasForm } from "./draft.js";
-import { Marks, isAnothers, titleOf } from "./now.js";
+import { Marks, Standing, isAnothers, standsAs, titleOf } from "./now.js";
 import { Differs } from "./edit.js";
 import { Distribution, Takedowns, useDistribution } from "./distribution.js";
 import { Face } from "./photo.js";
@@ -146,44 +146,43 @@ function Account({ alert, progress, me, held }) {
     ${may(me, "ledger:explain") ? html`<${Asked} alert=${alert} />` : null}`;
 }
 
-function verdict(alert, progress, stopped) {
+/** How many messages were still to be sent when an end, or the next version, came first. */
+const unsentOf = (progress) => Object.values(progress.channels).reduce((sum, counts) => sum + (counts.cancelled || 0), 0);
+
+/** The version that tells those whom this one was still to tell; null where it ended before, undefined until that is known. */
+function useNext(alert, unsent) {
+  const { data } = usePolled(async (signal) => (unsent ? get(`/v1/alerts/${alert.id}/history`, { signal }) : null), 0, `${alert.id} ${alert.rev} ${Boolean(unsent)}`);
+  const later = data && data.acts.filter((one) => one.act === "alert.approve").map((one) => one.object).find((id) => versionOf(id) > versionOf(alert.id));
+  return data ? later || null : undefined;
+}
+
+function verdict(alert, progress, stopped, next) {
   const { delivered, told, lost, left, targeted } = totals(progress);
+  const unsent = unsentOf(progress);
   if (alert.state === "cancelled" || alert.state === "stood_down") return t("stopped");
-  if (stopped && (!isOver(progress) || left)) return t("stop-holds");
-  if (!isOver(progress) || left) return t(progress.state);
+  if (!isOver(progress) || left) return t(stopped ? "stop-holds" : standsAs(alert, progress.state).word);
   if (progress.few.length && !lost) return t(progress.state); // of a few nobody can say that all were told
   if (!targeted) return t("finished-nobody");
+  if (unsent && !next) return next === null ? t("finished-short", { n: unsent }) : t(progress.state);
   if (lost) return t("finished-but", { n: lost });
-  if (leftTo(alert, progress)) return t("next-tells");
+  if (unsent) return t("next-tells");
   return delivered < told ? t("finished-handed", { n: delivered }) : t("finished");
-}
-
-/** Of a version that another took the place of, how many messages were not sent: nothing else cancels some of an alert that is told. */
-function leftTo(alert, progress) {
-  const replaced = alert.id.includes("-") ? alert.state === "superseded" : TABLES.acts.update.includes(alert.state);
-  return replaced ? Object.values(progress.channels).reduce((sum, counts) => sum + (counts.cancelled || 0), 0) : 0;
-}
-
-/** Those whom a version was still to tell when the next took its place: told by that, and not lost. */
-function LeftTo({ alert, progress }) {
-  const n = leftTo(alert, progress);
-  const { data } = usePolled(async (signal) => (n ? get(`/v1/alerts/${alert.id}/history`, { signal }) : null), 0, `${alert.id} ${alert.rev} ${Boolean(n)}`);
-  const next = data && data.acts.filter((one) => one.act === "alert.approve").map((one) => one.object).find((id) => versionOf(id) > versionOf(alert.id));
-  return next ? html`<p class="left-to">${t("left-to-next", { n })} <a class="link" href="#/alerts/${next}">${t("next-version")}</a></p>` : null;
 }
 
 function Told({ alert, progress, me, stopped }) {
   const { told } = totals(progress);
+  const unsent = unsentOf(progress);
+  const next = useNext(alert, unsent);
   const targeted = expected(progress);
   const share = targeted ? `${number(shareOf(told, targeted, isDone(progress)))} %` : "–";
   return html`<section class="told" aria-live="polite">
     <div class="told-head">
       <div class="dial"><b id="share">${share}</b><span>${t("accepted")}</span></div>
-      <div class="told-words"><p class="verdict">${verdict(alert, progress, stopped)}</p>
+      <div class="told-words"><p class="verdict">${verdict(alert, progress, stopped, next)}</p>
         <p class="muted">${number(told)} ${t("of", { n: targeted })} ${t("addresses", { n: targeted })} · ${counted(progress.people, "people")}
           ${progress.first_send_s === null ? "" : ` · ${t("first-send", { time: span(progress.first_send_s) })}`}</p></div>
     </div>
-    <${LeftTo} alert=${alert} progress=${progress} />
+    ${next ? html`<p class="left-to">${t("left-to-next", { n: unsent })} <a class="link" href="#/alerts/${next}">${t("next-version")}</a></p>` : null}
     <${Channels} progress=${progress} until=${waitsUntil(alert)} held=${stopped || alert.paused} /><${Reasons} progress=${progress} me=${me} />
   </section>`;
 }
@@ -267,7 +266,7 @@ function Shown({ alert, progress, error, me, stops, again }) {
         <p class="about">${t(alert.level)} · ${t("by", { who: alert.author })}
           ${alert.approver ? ` · ${t("approved-by", { who: alert.approver })}` : ""} · ${t("until", { time: moment(alert.expires) })}
           ${number_ ? ` · ${t("case", { n: number_ })}` : ""}</p></div>
-      <span class="state state-${state}">${t(state)}</span>
+      <${Standing} alert=${alert} state=${state} />
     </header>
     ${error ? html`<${Stale} error=${error} />` : null}
     ${alert.starts && !alert.approved ? html`<p class="note is-due" role="status"><strong>${t(alert.state === "scheduled" ? "starts-at" : "would-start", { time: moment(alert.starts) })}</strong>${alert.state === "scheduled" ? ` ${t("starts-itself")}` : ""}</p>` : null}

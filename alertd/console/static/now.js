@@ -71,6 +71,13 @@ const mayApprove = (alert, me) => mayDo(me, "alert.approve") && !isAnothers(aler
 /** Whether it is meant, and whether it tells of an alert that people have already. */
 export const Marks = ({ alert }) => html`<p class="marks"><${StatusMark} status=${alert.status} long />${alert.update ? html` <span class="mark mark-update">${t("is-update")}</span>` : null}</p>`;
 
+/** How an alert stands: one that was told to wait is not being sent, however much is left of it. */
+export const standsAs = ({ paused }, state) => (paused && TABLES.open.includes(state) ? { look: "pending", word: "act-alert.pause" } : { look: state, word: state });
+export function Standing({ alert, state }) {
+  const { look, word } = standsAs(alert, state);
+  return html`<span class="state state-${look}">${t(word)}</span>`;
+}
+
 /** Which of these are called the same as another of them. */
 function twinsIn(alerts) {
   const titles = alerts.map(titleOf);
@@ -136,6 +143,7 @@ const Live = ({ alert, stopped, twin }) => html`
       <div class="figure"><b>${number(totals(alert.progress).told)}</b>
         <span>${t("accepted")} ${t("of", { n: expected(alert.progress) })}</span></div>
     </div>
+    ${alert.paused ? html`<p class="note small" role="status">${t("waits")}</p>` : null}
     <${Channels} progress=${alert.progress} until=${waitsUntil(alert)} held=${stopped || alert.paused} />
   </li>`;
 
@@ -144,7 +152,7 @@ const Line = ({ alert, twin }) => html`
     <a href="#/alerts/${alert.id}">
       <${StatusMark} status=${alert.status} />
       <span class="line-title">${titleOf(alert)}${twin ? html` <small class="muted"><${Apart} alert=${alert} /></small>` : null}<${Neighbours} permissions=${alert.permissions} /></span>
-      <span class="state state-${alert.state}">${t(alert.state)}</span>
+      <${Standing} alert=${alert} state=${alert.state} />
       <span class="muted line-people">${counted(alert.people, "people")}</span>
       <time class="muted">${moment(alert.created)}</time>
     </a>
