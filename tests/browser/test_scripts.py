@@ -186,6 +186,17 @@ def test_a_time_that_is_none_is_left_to_the_api(scripts: Path, clock: str):
     assert run(scripts, code, clock) == [None, "missing-child", "–"]
 
 
+def test_an_area_across_the_antimeridian_is_looked_at_from_near(scripts: Path):
+    """Whoever approves a circle in Fiji sees that circle, and not the whole world with nothing to be seen on it; any other area is where it was."""
+    code = """
+      const { boundsOf } = await import("./ground.js")
+      const part = (west, east) => [[[west, -18], [east, -18], [east, -17], [west, -18]]]
+      const area = (...parts) => boundsOf({ type: "MultiPolygon", coordinates: parts })
+      return [area(part(179.4, 180), part(-180, -179.6)), area(part(-9, -7), part(1, 3)), area(part(-60, -58))]
+    """
+    assert run(scripts, code) == [[179.4, -18, 180.4, -17], [-9, -18, 3, -17], [-60, -18, -58, -17]]
+
+
 def test_how_long_one_waits_is_told_to_the_minute(scripts: Path):
     """A ring that is an hour and forty minutes later, and an approval alone after as long, are not said to be two hours later."""
     code = "return [89, 90, 100, 120, 140].map((minutes) => words.span(minutes * 60))"

@@ -2,9 +2,9 @@
 
 import { useAreaMap } from "./mount.js";
 import { Sketch, hasWebGl, html, useEffect, useState } from "./parts.js";
-import { boxOf, ringsOf } from "./shapes.js";
+import { boxOf, ringsOf, together } from "./shapes.js";
 
-export const boundsOf = (geometry) => boxOf(ringsOf(geometry).flat());
+export const boundsOf = (geometry) => boxOf(together(ringsOf(geometry)).flat());
 
 export function Ground({ geometry, label }) {
   const [drawable, draw] = useState(hasWebGl);

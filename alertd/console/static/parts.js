@@ -4,7 +4,7 @@ import { html } from "./vendor/html.mjs";
 import { useEffect, useRef, useState } from "./vendor/hooks.mjs";
 import { Offline, Problem } from "./api.js";
 import { nameOf, stepOf } from "./names.js";
-import { boxOf, ringsOf } from "./shapes.js";
+import { boxOf, ringsOf, together } from "./shapes.js";
 import { TABLES } from "./tables.js";
 import { digits, known, list, moment, number, t } from "./words.js";
 
@@ -297,7 +297,7 @@ function thinned(rings) {
 /** A piece of ground, drawn without a map: where a glance is enough, and where there is no WebGL. */
 export function Sketch({ geometry, label }) {
   if (!geometry) return html`<div class="sketch" aria-hidden="true"></div>`;
-  const rings = thinned(ringsOf(geometry));
+  const rings = thinned(together(ringsOf(geometry)));
   const [west, south, east, north] = boxOf(rings.flat());
   const squeeze = Math.cos(((south + north) / 2) * (Math.PI / 180));
   const size = Math.max((east - west) * squeeze, north - south) || 1;

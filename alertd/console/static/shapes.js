@@ -49,6 +49,13 @@ export function boxOf(points) {
   return box;
 }
 
+const widthOf = (rings) => { const [west, , east] = boxOf(rings.flat()); return east - west; };
+/** Outlines as they lie on the ground: what crosses the antimeridian comes in two parts, one at either edge of the world, and is told as one. */
+export function together(rings) {
+  const turned = rings.map((ring) => (ring.every(([lon]) => lon < 0) ? ring.map(([lon, lat]) => [lon + 360, lat]) : ring));
+  return widthOf(turned) < widthOf(rings) / 2 ? turned : rings;
+}
+
 /**
  * The shapes of a GeoJSON, CAP or KML text: `{polygons, circles, corners, box, json}`, or `{fault, n}`, the key of a sentence.
  */
