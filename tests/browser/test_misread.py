@@ -224,6 +224,23 @@ async def test_an_alert_that_ended_or_waits_is_not_said_to_be_told_or_sending(
     assert served.call("POST", f"/v1/alerts/{paused}/close", {"outcome": "Found, well"}, ana)[0] == 200
 
 
+async def test_the_list_says_how_older_alerts_stand_now(
+    served: Served, plain: Browser, ana: str, bea: str, alert: dict[str, Any]
+):
+    """Whoever went back in a long list, and has it open, does not see an alert wait there that was decided meanwhile."""
+    ids = [submitted(served, alert, ana, external_id=f"long-{i}") for i in range(51)]
+    async with desk(plain, served.url) as window:
+        await window.sign_in(bea)
+        await window.page.goto(f"{served.url}/console#/alerts")
+        await window.press("Older")
+        line = window.page.locator(".line", has=window.page.locator(f"a[href='#/alerts/{ids[0]}']"))
+        await expect(line.locator(".state")).to_have_text("Waiting for approval")
+        assert served.call("POST", f"/v1/alerts/{ids[0]}/reject", {"reason": "It was a test"}, bea)[0] == 200
+        await expect(line.locator(".state")).to_have_text("Rejected")
+    for one in ids[1:]:
+        assert served.call("POST", f"/v1/alerts/{one}/reject", {"reason": "It was a test"}, bea)[0] == 200
+
+
 async def test_the_last_step_on_call_promises_no_next_one(served: Served, plain: Browser, ana: str):
     """Of a step without anybody at this hour the next is called at once; after the last there is none, and nothing says so."""
     desks = [

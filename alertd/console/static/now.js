@@ -215,18 +215,20 @@ export function NowScreen({ me, stops }) {
   </div>`;
 }
 
+/** The list, newest first: how each stands is asked for again, of the older ones too, as far as somebody has gone back. */
 export function AllScreen() {
-  const [pages, add] = useState([]);
-  const first = usePolled((signal) => get("/v1/alerts?limit=50", { signal }), 10000);
-  const shown = [first.data, ...pages].filter(Boolean);
+  const [older, add] = useState([]);
+  const page = (cursor, signal) => get(`/v1/alerts?limit=50${cursor && `&cursor=${cursor}`}`, { signal });
+  const { data, error } = usePolled((signal) => Promise.all(["", ...older].map((cursor) => page(cursor, signal))), 10000, older.join());
+  const shown = data || [];
   const seen = useRef(new Map()).current;  // what newer ones push out of the first page is on none of the others
-  for (const one of shown.flatMap((page) => page.alerts)) seen.set(one.id, one);
-  const next = shown.length && shown[shown.length - 1].next;
-  const more = useAct(async (signal) => { const page = await get(`/v1/alerts?limit=50&cursor=${next}`, { signal }); add((before) => [...before, page]); });
+  for (const one of shown.flatMap((each) => each.alerts)) seen.set(one.id, one);
+  const next = shown.length > older.length && shown[older.length].next;  // none while the last ones that were asked for are on their way
+  const more = useAct(async (signal) => { await page(next, signal); add((before) => [...before, next]); });
   const alerts = [...seen.values()].sort((a, b) => (a.created < b.created ? 1 : -1));
   const twins = twinsIn(alerts);
-  return html`<div class="page"><h1>${t("all")}</h1><${Refused} error=${first.error} />
-    ${first.data && !alerts.length ? html`<${Empty} title=${t("quiet")} />` : null}
+  return html`<div class="page"><h1>${t("all")}</h1><${Refused} error=${error} />
+    ${data && !alerts.length ? html`<${Empty} title=${t("quiet")} />` : null}
     <ul class="lines">${alerts.map((one) => html`<${Line} key=${one.id} alert=${one} twin=${twins.has(one.id)} />`)}</ul>
     <${Older} next=${next} more=${more} /></div>`;
 }
