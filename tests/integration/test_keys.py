@@ -81,6 +81,7 @@ async def test_the_table_has_every_key_and_no_other(parts: Parts, sample: dict[s
     """From the first registration to the last settlement, at each step."""
     _, token = await parts.access.create(org="default", subject="ana", scopes=frozenset({"admin"}))
     assert await parts.access.recognise(token)
+    assert await parts.db.takes_writes()
     await parts.organisations.put("police", Organisation(name="Police"), ANA)
     assert await OrganisationStore(parts.db).allow("police", "an alert", 1)
     await parts.texts.put("default", Place("missing-child", "push", "es", "title"), "{{ who }}")
