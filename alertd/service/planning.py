@@ -176,7 +176,7 @@ class Planner:
         still = {person.number for person in belongs.still(people)} & meant
         groups = updates.references(
             people, alert.channels, languages, ring_of, updates.pairs_of(told, numbers),
-            updates.pairs_of(again, numbers), still.__contains__, escalates=alert.policy.escalates,
+            updates.pairs_of(again, numbers), still, escalates=alert.policy.escalates,
         )  # fmt: skip
         return groups + untold
 

@@ -7,7 +7,7 @@ still queued counts as not told, since its gate is closed by then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,6 +113,8 @@ def everyone(again: Pairs, inside: Frozen) -> Frozen:
 
 def pairs_of(pairs: Pairs, numbers: NDArray[np.uint64]) -> set[int]:
     """Those of a few people, of pairs that are sorted."""
+    if not len(pairs):
+        return set()
     wanted = (numbers[:, np.newaxis] << _BITS | np.arange(8, dtype=np.uint64)).ravel()
     return set(wanted[among(pairs, wanted)].tolist())
 
@@ -132,28 +134,29 @@ def references(
     ring_of: Mapping[int, int],
     told_pairs: Collection[int],
     again: Collection[int],
-    is_inside: Callable[[int], bool],
+    inside: Collection[int],
     *,
     escalates: bool = False,
 ) -> list[tuple[Alike, bytes]]:
-    """The references of people, grouped by what a batch has in common; `ring_of` and `is_inside` are by number of the person,
+    """The references of people, grouped by what a batch has in common; `ring_of` and `inside` are by number of the person,
     `told_pairs` and those told `again` by number and channel.
     """
+    wanted = {CHANNELS.index(channel) for channel in channels}
     groups: dict[tuple[int, str, int, bool, bool], list[bytes]] = {}
     for person in people:
-        may_ack = escalates and may_acknowledge(person, channels)
+        number, may_ack = person.number, escalates and may_acknowledge(person, channels)
         for address in person.addresses:
-            channel = CHANNELS[address.channel]
-            if channel not in channels or address.state != AddressState.ACTIVE:
+            channel = address.channel
+            if channel not in wanted or address.state != AddressState.ACTIVE:
                 continue
-            pair = person.number << 3 | address.channel
+            pair = number << 3 | channel
             was_told = pair in told_pairs
-            if pair not in again if was_told else not is_inside(person.number):
+            if pair not in again if was_told else number not in inside:
                 continue
             reads = (address.language, *person.languages) if address.language else person.languages
-            alike = (address.channel, choose_language(reads, languages), ring_of[person.number], was_told)
-            unheard = may_ack and address.channel == SMS and not was_told  # whoever had an SMS has its change by SMS
-            groups.setdefault((*alike, unheard), []).append(pack_ref(person.number, address.number))
+            unheard = may_ack and channel == SMS and not was_told  # whoever had an SMS has its change by SMS
+            alike = (channel, choose_language(reads, languages), ring_of[number], was_told, unheard)
+            groups.setdefault(alike, []).append(pack_ref(number, address.number))
     return [
         (
             Alike(channel=CHANNELS[channel], language=language, ring=ring, again=was_told, unheard=unheard),
