@@ -46,9 +46,8 @@ class Restoring:
         totals: Counter[str] = Counter()
         alerts, orgs = await self._current.alerts(), await self._names()
         by_org: dict[str, Counter[str]] = {self._org: Counter()}
-        await self._current.renumber(
-            alerts, orgs, self._clock.now_ms() // 1000
-        )  # of two copies of one, too, each is another
+        gap = self._clock.now_ms() // 1000  # where one copy is put back twice, too, each time another
+        await self._current.renumber(alerts, orgs, gap)
         for alert_id in alerts:
             versions = await self._alerts.versions([alert_id])
             facts = await self._alerts.fields(versions, "state", "batches", "org")

@@ -6,6 +6,8 @@ import asyncio
 import os
 import signal
 import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -153,68 +155,68 @@ async def test_rewrites_a_real_aof_once_nothing_loud_is_under_way(tmp_path: Path
         assert not await policy.check(), "nothing to gain now"
 
 
-async def test_a_key_that_was_destroyed_is_rewritten_away(tmp_path: Path) -> None:
+@dataclass
+class Purged:
+    """A store in which the key of a case has just been destroyed, and what has it rewritten."""
+
+    client: Redis
+    policy: RewritePolicy
+    cases: Cases
+    clock: FakeClock
+    key: bytes
+    quiet: bool = True
+
+
+@pytest.fixture
+async def purged(tmp_path: Path) -> AsyncIterator[Purged]:
+    clock, key = FakeClock(), os.urandom(60)
+
+    async def nothing_loud() -> bool:
+        return found.quiet
+
+    async with (
+        EmbeddedServer(EmbeddedSettings(directory=tmp_path, maxmemory_mb=64)) as server,
+        Redis(unix_socket_path=server.socket) as client,
+    ):
+        policy = RewritePolicy(client, tmp_path, DiskGuard(tmp_path, SMALL, Disk(1000)), nothing_loud, clock)
+        cases = Cases(Connection(client, Codec(Keys(b"m" * 32, b"h" * 32))))
+        found = Purged(client, policy, cases, clock, key)
+        assert not await policy.check()
+        await client.set(keys.case_dropped("case"), key)
+        await cases.destroy("case")
+        assert _stands(tmp_path, key)
+        yield found
+
+
+async def test_a_key_that_was_destroyed_is_rewritten_away(purged: Purged, tmp_path: Path) -> None:
     """However small the file: it stands there until then. Not during a loud alert, and once for all that was purged before."""
-    quiet, clock = False, FakeClock()
-
-    async def nothing_loud() -> bool:
-        return quiet
-
-    async with (
-        EmbeddedServer(EmbeddedSettings(directory=tmp_path, maxmemory_mb=64)) as server,
-        Redis(unix_socket_path=server.socket) as client,
-    ):
-        policy = RewritePolicy(client, tmp_path, DiskGuard(tmp_path, SMALL, Disk(1000)), nothing_loud, clock)
-        cases, secret = Cases(Connection(client, Codec(Keys(b"m" * 32, b"h" * 32)))), os.urandom(60)
-        assert not await policy.check()
-        await client.set(keys.case_dropped("case"), secret)
-        await cases.destroy("case")
-        assert _stands(tmp_path, secret)
-        assert not await policy.check()
-        quiet = True
-        assert await policy.check()
-        deadline = time.monotonic() + 30
-        while _stands(tmp_path, secret):
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.02)
-        clock.now_s += PAUSE_S
-        assert not await policy.check()
-        await cases.destroy("case")
-        assert await policy.check()
+    purged.quiet = False
+    assert not await purged.policy.check()
+    purged.quiet = True
+    assert await purged.policy.check()
+    await _rewritten(tmp_path, purged.key)
+    purged.clock.now_s += PAUSE_S
+    assert not await purged.policy.check()
+    await purged.cases.destroy("case")
+    assert await purged.policy.check()
 
 
-async def test_a_rewrite_that_was_killed_is_asked_for_again(tmp_path: Path) -> None:
+async def test_a_rewrite_that_was_killed_is_asked_for_again(purged: Purged, tmp_path: Path) -> None:
     """Where memory is short the kernel kills it, or it has no room: what was purged stands there still, and that is not forgotten."""
-    clock = FakeClock()
-
-    async def nothing_loud() -> bool:
-        return True
-
-    async with (
-        EmbeddedServer(EmbeddedSettings(directory=tmp_path, maxmemory_mb=64)) as server,
-        Redis(unix_socket_path=server.socket) as client,
-    ):
-        policy = RewritePolicy(client, tmp_path, DiskGuard(tmp_path, SMALL, Disk(1000)), nothing_loud, clock)
-        cases, secret = Cases(Connection(client, Codec(Keys(b"m" * 32, b"h" * 32)))), os.urandom(60)
-        await _slow_rewrites(client)
-        await client.set(keys.case_dropped("case"), secret)
-        await cases.destroy("case")
-        assert await policy.check()
-        os.kill(await _rewriting(tmp_path), signal.SIGKILL)
-        deadline = time.monotonic() + 30
-        while (await client.info("persistence"))["aof_last_bgrewrite_status"] != "err":
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.02)
-        await client.config_set("rdb-key-save-delay", 0)
-        assert not await policy.check(), "the next one is not asked for at once"
-        clock.now_s += PAUSE_S
-        assert await policy.check()
-        deadline = time.monotonic() + 30
-        while _stands(tmp_path, secret):
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.02)
-        clock.now_s += PAUSE_S
-        assert not await policy.check()
+    await _slow_rewrites(purged.client)
+    assert await purged.policy.check()
+    os.kill(await _rewriting(tmp_path), signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    while (await purged.client.info("persistence"))["aof_last_bgrewrite_status"] != "err":
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
+    await purged.client.config_set("rdb-key-save-delay", 0)
+    assert not await purged.policy.check(), "the next one is not asked for at once"
+    purged.clock.now_s += PAUSE_S
+    assert await purged.policy.check()
+    await _rewritten(tmp_path, purged.key)
+    purged.clock.now_s += PAUSE_S
+    assert not await purged.policy.check()
 
 
 async def test_a_rewrite_that_was_killed_with_its_server_leaves_no_file(tmp_path: Path) -> None:
@@ -256,6 +258,14 @@ def _stands(directory: Path, secret: bytes) -> bool:
         return any(secret in file.read_bytes() for file in (directory / "appendonlydir").iterdir())
     except FileNotFoundError:
         return True
+
+
+async def _rewritten(directory: Path, secret: bytes) -> None:
+    """Until they are in it no more."""
+    deadline = time.monotonic() + 30
+    while _stands(directory, secret):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
 
 
 async def test_only_what_is_loud_and_being_sent_holds_up_a_rewrite(parts: Parts, sample: dict[str, Any]) -> None:
