@@ -34,12 +34,10 @@ from alertd.service.media import Photos
 from alertd.service.organisations import NOT_VERIFIED, VOICE_ONLY, Organisations, Stance, completed, unverified
 from alertd.service.revisions import check_revision
 from alertd.service.second_person import check_key
-from alertd.service.targeting import Share
 from alertd.service.texts import Texts
 from alertd.service.twins import check_twin, claim_external_id
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.codec import Box
-from geofences.targets import Area
 
 #: Documents of which it is kept whether their messages can be made: by a digest, so that a thousand take 100 kB.
 KEPT = 1_000
@@ -209,9 +207,9 @@ class Intake:
             return await self._borders.divided(alert, look, who)
         return look
 
-    async def ground(self, alert: Alert) -> tuple[Area, list[Share], tuple[str, ...]]:
-        """As `looks` tells it."""
-        return await self._looks.ground(alert)
+    async def countries(self, alert: Alert) -> tuple[str, ...]:
+        """As `looks` tells them."""
+        return await self._looks.countries(alert)
 
     def case_id(self, number: str) -> str:
         """The name a case number goes by in the store."""

@@ -23,6 +23,8 @@ from alertd.store.frozen import pack_area
 from alertd.store.people import People
 from geofences.targets import Area
 
+#: Grounds: a country's outline has a megabyte.
+GROUNDS = 64
 #: A look is shared for so long, and while the next is made: nobody reads and decides sooner, and 1,000 alerts a second to few
 #: targets cost few searches.
 FRESH_S = 1.0
@@ -30,6 +32,18 @@ FRESH_S = 1.0
 KEPT = 64
 #: Answers about one look: it is told in few languages.
 ANSWERS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """Where people are told, with what follows from that alone. Several may have it: nobody prepares the geometry."""
+
+    area: Area
+    shares: Sequence[Share]
+    countries: tuple[str, ...]
+    told: Sequence[int]  # numbers of regions whose people are told although they named no point
+    regions: str  # the same, as `runs_of` writes them
+    packed: bytes  # the area, as it is kept beside an alert
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,16 +74,17 @@ class Looks:
     def __init__(self, targeting: Targeting, people: People) -> None:
         self._targeting = targeting
         self._people = people
+        self._grounds: Kept[Ground] = Kept(GROUNDS)
         self._kept: Kept[Sight] = Kept(KEPT, fresh_s=FRESH_S)
         self._seen: tuple[int, object] = (0, None)
 
-    async def ground(self, alert: Alert) -> tuple[Area, list[Share], tuple[str, ...]]:
-        """The area of an alert's target, its regions, and the countries that it lies in. Raises Problem for a target that is none, and
-        where no contact works in all of them.
+    async def countries(self, alert: Alert) -> tuple[str, ...]:
+        """The countries that an alert's target lies in. Raises Problem for a target that is none, and where no contact works in all of
+        them.
         """
-        area, shares, countries = await self._ground(alert)
+        countries = (await self._ground(alert)).countries
         check_contacts(alert, countries)
-        return area, shares, countries
+        return countries
 
     def check_own(self, alert: Alert, org: str) -> None:
         """Raises Problem where its target names what another organisation drew."""
@@ -102,28 +117,40 @@ class Looks:
             self._seen = (changes, library)
         return self._seen
 
-    async def _ground(self, alert: Alert) -> tuple[Area, list[Share], tuple[str, ...]]:
-        area = await self._targeting.area(alert.target)
-        shares = await self._targeting.shares(area.geometry)
-        return area, shares, self._targeting.countries(alert.target, area, shares)
-
     async def _look(self, alert: Alert) -> Sight:
-        area, _, countries = await self._ground(alert)
-        return await self.sight(alert, area, countries)
+        return await self._sight(alert, await self._ground(alert))
+
+    async def _ground(self, alert: Alert) -> Ground:
+        target = alert.target
+
+        async def worked_out() -> Ground:
+            area = await self._targeting.area(target)
+            shares = await self._targeting.shares(area.geometry)
+            return self._of(area, shares, self._targeting.countries(target, area, shares))
+
+        return await self._grounds.once(self._targeting.library, digest(target.model_dump_json().encode()), worked_out)
 
     async def sight(self, alert: Alert, area: Area, countries: tuple[str, ...]) -> Sight:
         """The people of an alert on some ground, looked for afresh."""
-        shares = await self._targeting.shares(area.geometry)
+        return await self._sight(alert, self._of(area, await self._targeting.shares(area.geometry), countries))
+
+    def _of(self, area: Area, shares: Sequence[Share], countries: tuple[str, ...]) -> Ground:
         told = self._targeting.told_regions(shares)
-        found = await self._targeting.people(area.geometry, alert, told)
-        return Sight(
-            area=area,
-            shares=shares,
-            found=found,
-            ringed=await self._targeting.ringed(area.geometry, alert, found),
-            countries=countries,
-            regions=runs_of(told),
+        return Ground(
+            area=area, shares=shares, countries=countries, told=told, regions=runs_of(told),
             packed=pack_area(area.geometry),
+        )  # fmt: skip
+
+    async def _sight(self, alert: Alert, ground: Ground) -> Sight:
+        found = await self._targeting.people(ground.area.geometry, alert, ground.told)
+        return Sight(
+            area=ground.area,
+            shares=ground.shares,
+            found=found,
+            ringed=await self._targeting.ringed(ground.area.geometry, alert, found),
+            countries=ground.countries,
+            regions=ground.regions,
+            packed=ground.packed,
         )
 
 
