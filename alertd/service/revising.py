@@ -26,6 +26,7 @@ from alertd.service.past import Past
 from alertd.service.revisions import changed_since, check_revision
 from alertd.service.second_person import check_key
 from alertd.store.alerts import AlertRecord, Alerts, Footing
+from alertd.store.codec import SealError
 from alertd.store.tombstones import Restriction, Tombstones
 from channels.base import Loudness
 
@@ -83,7 +84,9 @@ class Revising:
         return done
 
     async def restore(self) -> None:
-        """Before a store is served: whatever was restricted since it was copied is restricted in it. Raises OSError."""
+        """Before a store is served: whatever was restricted since it was copied is restricted in it, but for what is damaged and shown to nobody.
+        Raises OSError.
+        """
         found = await asyncio.to_thread(self._tombstones.restrictions)
         facts = await self._alerts.fields(list(found), "state", "restricted")
         risen = [  # without a look at what is sealed: of one that is damaged nothing is there again
@@ -91,17 +94,26 @@ class Revising:
             for one, (state, since) in zip(found, facts, strict=True)
             if state and state.decode() != AlertState.PURGED and not int(since or 0)
         ]
-        for head in filter(None, await self._alerts.heads(risen)):
-            if (record := await self._alerts.get(head.id)) is not None:
-                await self._past.keep(record)
-            versions = await versions_of(self._alerts, head.id)
-            anew = [one for version in versions if (one := await self._alerts.get(version.id)) and one.document]
-            anew = [replace(_anew(one, found[head.id].at, restricted), restricted=found[head.id].at) for one in anew]
-            footing = Footing(sources=AlertState, last=len(versions), rev=None)
-            await self._alerts.follow(head, footing, None, None, fields={}, anew=anew)
-            if (record := await self._alerts.get(head.id)) is not None:
-                await self._past.settle(record)
-            structlog.get_logger().warning("a restricted alert had its facts again, and is restricted", alert=head.id)
+        for record in [one for alert_id in risen if (one := await self._readable(alert_id))]:
+            await self._restricted_anew(record, found[record.id].at)
+            structlog.get_logger().warning("a restricted alert had its facts again, and is restricted", alert=record.id)
+
+    async def _restricted_anew(self, record: AlertRecord, at: int) -> None:
+        await self._past.keep(record)
+        versions = await self._alerts.versions([record.id])
+        known = [one for version in versions if (one := await self._readable(version)) and one.document]
+        anew = [replace(_anew(one, at, restricted), restricted=at) for one in known]
+        footing = Footing(sources=AlertState, last=len(versions), rev=None)
+        await self._alerts.follow(record, footing, None, None, fields={}, anew=anew)
+        await self._past.settle(replace(record, restricted=at))
+
+    async def _readable(self, alert_id: str) -> AlertRecord | None:
+        """None for one that is damaged: it keeps nobody from being told of another."""
+        try:
+            return await self._alerts.get(alert_id)
+        except (SealError, ValueError) as error:
+            structlog.get_logger().error("alert cannot be read", alert=alert_id, error=type(error).__name__)
+            return None
 
     async def extend(
         self, alert_id: str, who: Credential, expires: datetime, reason: str, *, rev: int | None = None

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from redis.asyncio import Redis
 
 from alertd.alerts import AlertState
@@ -263,6 +264,30 @@ async def test_a_restricted_alert_that_is_damaged_keeps_no_process_from_starting
     await parts.db.execute("SETRANGE", keys.case(record.case), 20, b"\xff\xff\xff\xff")
     async with opened(settings_for(sandbox), redis, codec, library=library) as again:
         assert await again.db.takes_writes()
+
+
+@pytest.mark.parametrize("what", ["its case", "what followed it"])
+async def test_one_that_is_damaged_in_a_copy_keeps_no_process_from_starting(
+    parts: Parts, sample: dict[str, Any], redis: Redis, codec: Codec, sandbox: Sandbox, library: Library, what: str
+):
+    """What of it can be read, and so be shown, is restricted."""
+    record = await sent(parts, sample, channels=["push"])
+    await parts.following.stand_down(record.id, ANA, "x")
+    copy = await everything(parts.db)
+    await parts.revising.restrict(record.id, ANA, "Her name is protected")
+    await put_back(parts.db, copy)
+    if what == "its case":
+        await parts.db.execute("SETRANGE", keys.case(record.case), 20, b"\xff\xff\xff\xff")
+    else:
+        name = keys.of_chain(record.id, "version", f"{record.id}-2")
+        sealed = [field for field, value in (await parts.db.hash_of(name)).items() if value.startswith(b"\x01")]
+        await parts.db.execute("HSET", name, *(part for field in sealed for part in (field, b"\x01damaged")))
+    async with opened(settings_for(sandbox), redis, codec, library=library) as again:
+        assert await again.db.takes_writes()
+        if what == "what followed it":
+            found = await again.alerts.get(record.id)
+            assert found.restricted
+            assert not [fact for fact in FACTS if fact in found.document.decode()]
 
 
 async def test_a_restriction_that_cannot_be_written_down_is_done_and_said_so(
