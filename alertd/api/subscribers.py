@@ -5,6 +5,7 @@ so its scopes are of that organisation's keys and operators alone (`access.OF_HO
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
@@ -236,6 +237,7 @@ async def _written(s: Services, lines: list[bytes], done: dict[str, int]) -> dic
 
 
 def _entry(line: bytes) -> Entry:
+    line = line.removeprefix(BOM_UTF8)  # files of Windows begin so, also those that were put together
     check_json(line)
     try:
         name = _Line.model_validate_json(line).id

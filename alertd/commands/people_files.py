@@ -16,6 +16,7 @@ import csv
 import difflib
 import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -113,7 +114,7 @@ PLACE: dict[str, Callable[[str], Any]] = {
 def _decoded(lines: Iterable[bytes]) -> Iterator[str]:
     for number, line in enumerate(lines, start=1):
         try:
-            yield line.removeprefix(b"\xef\xbb\xbf").decode() if number == 1 else line.decode()
+            yield line.removeprefix(BOM_UTF8).decode() if number == 1 else line.decode()
         except UnicodeDecodeError:
             raise CsvError(f"line {number} is not in UTF-8") from None
 

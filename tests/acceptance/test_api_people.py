@@ -16,7 +16,9 @@ from tests.unit.alertd.samples import SUBSCRIBER, changed
 
 
 def test_an_import_writes_what_it_can(served: Served):
-    """Each bad line is told with its number and faults; the good ones are in; the same file again changes nothing."""
+    """Each bad line is told with its number and faults; the good ones are in, the first behind a byte order mark, too; the same file again
+    changes nothing.
+    """
     good = [
         {**SUBSCRIBER, "id": f"imported-{i}", "addresses": [{"channel": "push", "token": f"i-{i}"}]} for i in range(3)
     ]
@@ -24,7 +26,7 @@ def test_an_import_writes_what_it_can(served: Served):
     for _ in range(2):
         headers = {"Authorization": f"Bearer {served.key}", "Content-Type": "application/x-ndjson"}
         url = f"{served.url}/v1/subscribers/import"
-        request = urllib.request.Request(url, "\n".join(lines).encode(), headers, method="POST")
+        request = urllib.request.Request(url, "\n".join(lines).encode("utf-8-sig"), headers, method="POST")
         with urllib.request.urlopen(request, timeout=30) as response:
             report = json.loads(response.read().splitlines()[-1])
         assert (report["written"], report["refused"]) == (2, 2)
