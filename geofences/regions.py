@@ -301,14 +301,16 @@ class Library:
         return position
 
     def nearest(self, code: str) -> list[Region]:
-        """Up to three regions whose name or code is like this text."""
-        named = self.search(code, limit=OFFERS) if fold(code) else []
+        """Up to three regions whose name or code is like this text. None that somebody drew: whoever mistypes a code may be anybody, and
+        its name is nobody else's to read.
+        """
+        named = self.find(text=code) if fold(code) else []
         alike = [
             known for known in self._position if known[:2] == code[:2].upper()
         ]  # comparing with all takes too long
         spelled = difflib.get_close_matches(code.upper(), alike, n=OFFERS, cutoff=0.7)
         codes = dict.fromkeys([*(region.code for region in named), *spelled])
-        return [self.get(near) for near in codes][:OFFERS]
+        return [near for near in map(self.get, codes) if near.kind is not Kind.DRAWN][:OFFERS]
 
     def _check_parents(self) -> None:
         for region in self.regions:

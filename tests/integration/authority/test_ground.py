@@ -111,3 +111,19 @@ async def test_what_an_organisation_drew_is_its_own(desk: Desk, alert: dict[str,
                 == found
             )
     assert await desk.slug("host", "PUT", "/v1/regions/SEARCH-1", drawn) == "not-allowed"
+
+
+async def test_a_code_that_is_mistyped_offers_nothing_that_was_drawn(desk: Desk):
+    """Or whoever asks for SEARCH-2 is told what SEARCH-1 is called, and of whom it speaks."""
+    square = {"type": "Polygon", "coordinates": [[[-6.05, 37.34], [-5.9, 37.34], [-5.9, 37.44], [-6.05, 37.34]]]}
+    drawn = {"name": "Search for Lucía", "geometry": square}
+    assert await desk.slug("ana", "PUT", "/v1/regions/SEARCH-1", drawn) == "ok"
+    for method, path, body in (
+        ("GET", "/v1/regions/SEARCH-2", None),
+        ("GET", "/v1/regions?parent=SEARCH-2", None),
+        ("POST", "/v1/targets/preview", {"target": {"regions": ["search for luc"]}}),
+    ):
+        status, told = await desk.ask("host", method, path, body)
+        assert status >= 400
+        assert "SEARCH-1" not in str(told)
+        assert "Lucía" not in str(told)
