@@ -1,8 +1,8 @@
 """Decides when the embedded store rewrites its AOF.
 
 The server's own automatic is off: at 10M subscribers the fork of a rewrite stalls everyone for about half a second, and it
-would come when most is written, which is in mid-alert. So alertd asks for one when it has grown enough and no loud alert is
-under way, or when the disk leaves no choice.
+would come when most is written, which is in mid-alert. So alertd asks for one when it has grown enough, or is a day old, and no
+loud alert is under way, or when the disk leaves no choice.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ WORTH_IT_BYTES = 256 * _MB
 GROWTH = 2.0
 #: When the disk demands it, a fifth is worth a stall.
 GROWTH_WHEN_FULL = 1.2
+#: Who left, whom an alert sought, what a restriction took out: all that is removed stands in the file until then, so it is no older.
+LONGEST_MS = 86_400_000
 #: A rewrite that failed (no memory to fork, no room) is not tried at every look: the fork alone stalls everyone.
 PAUSE_S = 300.0
 
@@ -76,6 +78,12 @@ def _base(directory: Path) -> str:
     return next((line for line in lines if " type b" in line), "")
 
 
+def _rewritten_ms(directory: Path) -> int:
+    """When the last rewrite came to its end, in UNIX milliseconds; 0 where none has. Raises FileNotFoundError when one just does."""
+    bases = (directory / "appendonlydir").glob("appendonly.aof.*.base.*")
+    return max((base.stat().st_mtime_ns // 1_000_000 for base in bases), default=0)
+
+
 async def is_quiet(alerts: Alerts) -> bool:
     """Whether nothing loud is being sent. What is not loud can wait out a stall; what is sent already has nothing to wait for.
 
@@ -107,9 +115,10 @@ class RewritePolicy:
             return False
         purges, rewritten = await self._purges()
         data = await self._data_bytes()
-        purged = purges != rewritten and self._guard.free_bytes() >= min(data, aof_size(self._directory).total_bytes)
+        room = self._guard.free_bytes() >= min(data, aof_size(self._directory).total_bytes)
+        removed = room and (purges != rewritten or self._is_old())
         wanted = self._wanted(data, quiet=False) or (
-            (purged or self._wanted(data, quiet=True)) and await self._is_quiet()
+            (removed or self._wanted(data, quiet=True)) and await self._is_quiet()
         )
         before = _base(self._directory)
         if not wanted or not await self._rewrite():
@@ -133,6 +142,11 @@ class RewritePolicy:
         except (RedisError, OSError):
             return None, None
         return asked, rewritten
+
+    def _is_old(self) -> bool:
+        with suppress(FileNotFoundError):
+            return self._clock.now_ms() - _rewritten_ms(self._directory) > LONGEST_MS
+        return False
 
     async def _data_bytes(self) -> int:
         """What the data takes in memory; no file of it is larger."""

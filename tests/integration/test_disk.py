@@ -22,6 +22,7 @@ from alertd.store.connection import Connection
 from alertd.store.disk import DiskGuard, DiskSettings, Space
 from alertd.store.embedded import EmbeddedServer, EmbeddedSettings
 from alertd.store.rewrite import PAUSE_S, AofSize, RewritePolicy, aof_size, is_quiet, wants_rewrite
+from tests.clocks import Later
 from tests.integration.acts import over, planned, register, send, submitted
 
 MB = 1024 * 1024
@@ -199,6 +200,27 @@ async def test_a_key_that_was_destroyed_is_rewritten_away(purged: Purged, tmp_pa
     assert not await purged.policy.check()
     await purged.cases.destroy("case")
     assert await purged.policy.check()
+
+
+async def test_what_was_removed_stands_in_the_file_for_a_day_at_most(tmp_path: Path) -> None:
+    """Somebody who left, with their home and their number: nothing counts them, so the file is no older, however small it is."""
+    clock, person = Later(), os.urandom(60)
+
+    async def nothing_loud() -> bool:
+        return True
+
+    async with (
+        EmbeddedServer(EmbeddedSettings(directory=tmp_path, maxmemory_mb=64)) as server,
+        Redis(unix_socket_path=server.socket) as client,
+    ):
+        policy = RewritePolicy(client, tmp_path, DiskGuard(tmp_path, SMALL, Disk(1000)), nothing_loud, clock)
+        await client.set("subscriber", person)
+        await client.delete("subscriber")
+        assert not await policy.check()
+        assert _stands(tmp_path, person)
+        clock.pass_by(25 * 3600)
+        assert await policy.check()
+        await _rewritten(tmp_path, person)
 
 
 async def test_a_rewrite_that_was_killed_is_asked_for_again(purged: Purged, tmp_path: Path) -> None:
