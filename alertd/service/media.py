@@ -198,13 +198,13 @@ class Photos:
         sends it, who would bring back what was taken away.
         """
         names = await self._media.alerts(media_id)
-        tellers = await self._media.tellers(sorted({chain_of(name) for name in names}))
         found = [head for head in await self._alerts.heads(names) if head and head.status == Status.ACTUAL]
+        tellers = (await self._media.tellers(sorted({chain_of(head.id) for head in found}))).values()
         now = self._clock.now_ms()
         shown = any(
-            head.state in SHOWN and now < head.expires and not head.restricted
-            for head in found
-            if tellers[chain_of(head.id)] == head.id  # what an update took out of an alert is shown no more
+            one.state in SHOWN and now < one.expires and not one.restricted
+            for one in await asyncio.gather(*map(self._alerts.get, tellers))
+            if one and media_id.encode() in one.document  # what an update took out of an alert is shown no more
         )
         over = any(head.state in NO_LONGER_SHOWN or head.state in SHOWN for head in found)
         return shown, over and not shown

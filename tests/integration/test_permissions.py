@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
 
 from alertd.app import Parts
+from alertd.errors import Problem
 from alertd.kinds import PermissionState
 from alertd.organisations import Organisation
 from alertd.service.access import Terms
@@ -17,8 +19,9 @@ from alertd.store import keys
 from alertd.store.events import Events as StoredEvents
 from alertd.store.organisations import OrganisationStore
 from alertd.store.permissions import Permits
-from tests.integration.acts import ANA, CADIZ, SEVILLA, register, working
+from tests.integration.acts import ANA, CADIZ, SEVILLA, photo, register, working
 from tests.integration.authority.desks import AWAY, BOTH, HOME, POLICE, Desk
+from tests.integration.media.conftest import showing
 from tests.unit.alertd.samples import changed
 
 GUARD = {"name": "Guardia de Cádiz", "jurisdiction": {"regions": ["ES-CA"]}}
@@ -479,3 +482,15 @@ async def _told(parts: Parts, version: str) -> list[int]:
         for row, (number, _) in zip(rows, refs, strict=True)
         if row["state"] == 3
     ]
+
+
+async def test_the_photo_is_shown_on_both_sides_of_the_border(desk: Desk, alert: dict[str, Any], parts: Parts):
+    """What tells the alert on the neighbour's ground shows what the alert shows, and nothing shows it when it is stood down."""
+    media = await photo(parts, replace(ANA, org="police"))
+    alert_id = await approved(desk, alert, case=showing(alert, media))
+    assert await parts.photos.show(media, "push")
+    assert await grant(desk, alert_id) == "ok"
+    assert await parts.photos.show(media, "push")
+    assert await desk.slug("ana", "POST", f"/v1/alerts/{alert_id}/stand-down", {"reason": "x"}) == "ok"
+    with pytest.raises(Problem, match="no longer shown"):
+        await parts.photos.show(media, "push")

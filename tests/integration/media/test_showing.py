@@ -121,8 +121,8 @@ class Slow(Alerts):
         super().__init__(store)
         self.asked, self.arrives = asyncio.Event(), asyncio.Event()
 
-    async def heads(self, alert_ids: Any) -> Any:
-        found = await super().heads(alert_ids)
+    async def get(self, alert_id: str) -> Any:
+        found = await super().get(alert_id)
         self.asked.set()
         await self.arrives.wait()
         return found
@@ -168,7 +168,7 @@ async def test_a_photo_dies_with_the_key_of_its_case(parts: Parts, sample: dict[
     after = await parts.db.hash_of(keys.media(media))
     assert before[b"key"] != after[b"key"]
     assert await parts.db.execute("DEL", keys.case(record.case)) == 1
-    assert await standing(parts, media) == 404
+    assert await standing(parts, media) == 410
     with pytest.raises(Exception, match="does not open"):
         parts.db.codec.master.open(after[b"key"], keys.media(media))
 
