@@ -62,7 +62,9 @@ class Metrics:
             "delivery_seconds", "Hand-over to the report that it arrived", "channel", buckets=_LONG
         )
         self.audience_seconds = self._histogram("audience_seconds", "Finding an audience")
-        self.audience_people = self._histogram("audience_people", "People in an audience", buckets=_PEOPLE)
+        self.audience_people = self._histogram(
+            "audience_people", "Audiences by the order of magnitude of their people", buckets=_PEOPLE
+        )
         self.plan_seconds = self._histogram(
             "plan_seconds", "From an alert's start until its whole audience is planned", buckets=_LONG
         )

@@ -143,7 +143,7 @@ class Targeting:
         started = self._clock.monotonic()
         found = await self._search(wanted)
         self._metrics.audience_seconds.observe(self._clock.monotonic() - started)
-        self._metrics.audience_people.observe(len(found))
+        self._metrics.audience_people.observe(_about(len(found)))
         return found
 
     async def _search(self, wanted: Wanted) -> Found:
@@ -303,6 +303,11 @@ def _own(wkb: bytes) -> shapely.MultiPolygon:
 def shown(count: int) -> Shown:
     """A count of people as it may be told: nobody and a few read the same."""
     return count if count >= SMALL_COUNT else "<20"
+
+
+def _about(count: int) -> int:
+    """A count as a metric may have it, which anybody reads and adds up: its order of magnitude, and nothing of a few."""
+    return 10 ** (len(str(count)) - 1) if count >= SMALL_COUNT else 0
 
 
 def _by_channel(flags: NDArray[np.uint32], word: Word | None) -> dict[str, Shown]:

@@ -127,3 +127,12 @@ async def test_a_code_that_is_mistyped_offers_nothing_that_was_drawn(desk: Desk)
         assert status >= 400
         assert "SEARCH-1" not in str(told)
         assert "Lucía" not in str(told)
+
+
+async def test_no_metric_tells_what_a_preview_hides(desk: Desk):
+    """Anybody reads and adds them up: whether somebody lives in one house would be the difference that a preview of it makes."""
+    house = {"target": {"circles": [{"center": SEVILLA, "radius_km": 0.005}]}}
+    _, seen = await desk.ask("ana", "POST", "/v1/targets/preview", house)
+    assert seen["audience"]["people"] == "hidden"
+    assert desk.parts.metrics.registry.get_sample_value("alertd_audience_people_count") == 1
+    assert desk.parts.metrics.registry.get_sample_value("alertd_audience_people_sum") == 0
