@@ -136,7 +136,6 @@ _MEMBERS: dict[str, Schema] = {
 def problem_schema() -> Schema:
     """What all of them have (RFC 9457), and what some have besides."""
     text = {"type": "string"}
-    count = {"type": "integer"}
     fault = {
         "type": "object",
         "required": ["detail"],
@@ -167,7 +166,10 @@ def problem_schema() -> Schema:
             },
             "alert": {**text, "description": "The alert that the case has already."},
             "nearest": {"type": "array", "items": text, "description": "Codes that may be meant."},
-            "seen": {**count, "description": "How many people the approver saw."},
-            "now": {**count, "description": "How many there are now."},
+            "seen": {"type": "integer", "description": "How many people the approver saw."},
+            "now": {
+                "anyOf": [{"type": "integer"}, {"const": "<20"}],
+                "description": "How many there are now; of fewer than 20 nothing more.",
+            },
         },
     }

@@ -23,7 +23,7 @@ from alertd.service.organisations import Known, Organisations
 from alertd.service.revisions import changed_since, check_revision
 from alertd.service.second_person import check_key, check_second_person, refused
 from alertd.service.stopping import Stopping, check_submission
-from alertd.service.targeting import Targeting, too_few_people
+from alertd.service.targeting import Targeting, shown, too_few_people
 from alertd.service.texts import Texts
 from alertd.service.twins import claim_external_id
 from alertd.service.updates import audience
@@ -371,7 +371,7 @@ def check_drift(seen: int, now: int, most_share: float) -> None:
             "audience-changed",
             "The audience is no longer the one that was seen. Look at it again, then approve with its count.",
             seen=seen,
-            now=now,
+            now=shown(now),
         )
 
 

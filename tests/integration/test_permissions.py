@@ -494,3 +494,14 @@ async def test_the_photo_is_shown_on_both_sides_of_the_border(desk: Desk, alert:
     assert await desk.slug("ana", "POST", f"/v1/alerts/{alert_id}/stand-down", {"reason": "x"}) == "ok"
     with pytest.raises(Problem, match="no longer shown"):
         await parts.photos.show(media, "push")
+
+
+async def test_a_wrong_count_is_not_answered_with_a_small_one(desk: Desk, alert: dict[str, Any], parts: Parts):
+    """Who lives in one hamlet of the neighbour's would be told by whoever asks for it and whoever permits it, and nobody would notice."""
+    hamlet = {"center": [-5.9, 36.5], "radius_km": 8}
+    await register(parts, 1, first=90, places={"home": {"point": hamlet["center"]}})
+    alert_id = await approved(desk, alert, target={**HOME, "circles": [hamlet], "beyond": "ask"})
+    ground = (await seen(desk, alert_id))["ground"]
+    body = {"ground": ground, "people": 400}
+    _, told = await desk.ask("eva", "POST", f"/v1/permissions/{alert_id}/grant", body)
+    assert (told["seen"], told["now"]) == (400, "<20")
