@@ -261,11 +261,13 @@ class Paging:
         return pages
 
     async def _waiting_with(self, record: AlertRecord) -> frozenset[str]:
-        """What waits in its organisation and is meant as it is."""
-        heads = await self.alerts.heads(await self.waiting.all())
-        pending = [one for one in heads if one is not None and one.state is AlertState.PENDING]
-        like = [one.id for one in pending if (one.org, one.status) == (record.org, record.status)]
-        return frozenset({record.id, *like})
+        """What waits in its organisation and is meant as it is. Nothing that is sealed is read: one that is damaged keeps nobody from being
+        told of another.
+        """
+        waiting = await self.waiting.all()
+        facts = await self.alerts.fields(waiting, "state", "org", "status")
+        wanted = [word.encode() for word in (AlertState.PENDING, record.org, record.status)]
+        return frozenset({record.id, *(one for one, found in zip(waiting, facts, strict=True) if found == wanted)})
 
     async def _needed(self, alert_id: str, seen: bytes) -> bool:
         """Whether it still waits and nobody has it. While the store does not say, somebody is told rather than nobody."""

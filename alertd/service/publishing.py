@@ -8,6 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import structlog
 
 from alertd.alerts import NO_LONGER_SHOWN, SHOWN, AlertState
 from alertd.cap.messages import MsgType
@@ -20,6 +23,7 @@ from alertd.rendering.catalogue import REFERENCE
 from alertd.service.cap_out import CapOut, sender
 from alertd.service.texts import Texts
 from alertd.store.alerts import AlertRecord, Alerts
+from alertd.store.codec import SealError
 from alertd.store.current import Current
 
 #: An alert, one of its changes, or its end, as CAP names them.
@@ -49,6 +53,22 @@ class Feed:
     updated: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Head:
+    """How an alert stands. Times are UNIX milliseconds."""
+
+    id: str
+    state: AlertState
+    status: str
+    rev: int
+    start: int
+    expires: int
+    since: int = 0
+
+
+Stands = TypeVar("Stands", AlertRecord, _Head)
+
+
 class Publishing:
     """Answers what is published."""
 
@@ -66,12 +86,11 @@ class Publishing:
 
     async def feed(self) -> Feed:
         """Every organisation's. Only what changed since it was last asked is read again."""
-        found = await self._alerts.heads(await self._current.alerts())
-        heads = [self._now(one) for one in found if one and _public(one)]
+        heads = [self._now(one) for one in await self._heads() if _public(one)]
         seen = {(one.id, one.rev, one.state): one for one in heads}
         for name, head in seen.items():
             if name not in self._seen:
-                self._seen[name] = await self._look(head.id)
+                self._seen[name] = await self._looked(head.id)
         self._seen = {name: self._seen[name] for name in seen}
         entries = [one for one in self._seen.values() if isinstance(one, Published)]
         changes = [one if isinstance(one, int) else one.updated for one in self._seen.values() if one is not None]
@@ -93,11 +112,25 @@ class Publishing:
         document = await self._cap_out.document(record, outline=alert.publish.area)
         return (await self._cap_out.head(record)).identifier, document
 
-    def _now(self, record: AlertRecord) -> AlertRecord:
+    async def _heads(self) -> list[_Head]:
+        """How all alerts stand, without a look at what is sealed."""
+        current = await self._current.alerts()
+        facts = await self._alerts.fields(current, "state", "status", "rev", "start", "expires")
+        return [_head(one, *found) for one, found in zip(current, facts, strict=True) if found[0]]
+
+    def _now(self, record: Stands) -> Stands:
         """The alert as it is: past its end it is over, also where no worker has come to say so yet."""
         if record.state in SHOWN and record.expires <= self._clock.now_ms():
             return replace(record, state=AlertState.EXPIRED, since=record.expires)
         return record
+
+    async def _looked(self, alert_id: str) -> Published | int | None:
+        """The same as `_look`; and None for one that is damaged, which costs no other its place."""
+        try:
+            return await self._look(alert_id)
+        except (SealError, ValueError) as error:
+            structlog.get_logger().error("alert cannot be read", alert=alert_id, error=type(error).__name__)
+            return None
 
     async def _look(self, alert_id: str) -> Published | int | None:
         """What the feed says of an alert; of one that is over, when it left; None for one that never was in it."""
@@ -124,7 +157,13 @@ class Publishing:
         )
 
 
-def _public(head: AlertRecord) -> bool:
+def _head(alert_id: str, *facts: bytes | None) -> _Head:
+    state, status, *numbers = [(fact or b"").decode() for fact in facts]
+    rev, start, expires = [int(number or 0) for number in numbers]
+    return _Head(id=alert_id, state=AlertState(state), status=status, rev=rev, start=start, expires=expires)
+
+
+def _public(head: AlertRecord | _Head) -> bool:
     return bool(head.start) and head.status == Status.ACTUAL and head.state in SHOWN | NO_LONGER_SHOWN
 
 

@@ -302,3 +302,11 @@ async def test_only_what_is_loud_and_being_sent_holds_up_a_rewrite(parts: Parts,
     await send(parts, record)
     assert await over(parts, record)
     assert await is_quiet(parts.alerts)
+
+
+async def test_an_alert_that_is_damaged_ends_nobodys_watch_over_the_disk(parts: Parts, sample: dict[str, Any]) -> None:
+    """What looks whether all is quiet also refuses writes in time: it reads nothing that may not open."""
+    await register(parts, 30)
+    record = await planned(parts, {**sample, "level": "child-alert"})
+    await parts.db.execute("SETRANGE", keys.case(record.case), 20, b"\xff\xff\xff\xff")
+    assert not await is_quiet(parts.alerts)

@@ -407,3 +407,13 @@ def set_back(night: Night) -> None:
     """The store's clock by an hour, and with it that of every process."""
     night.clock.back_ms += 60 * MIN
     night.parts.db.skew_ms -= 60 * MIN
+
+
+async def test_one_that_is_damaged_keeps_nobody_from_being_called_for_another(night: Night):
+    """How many wait is counted without a look at what is sealed."""
+    await night.rota()
+    damaged = await night.waits()
+    await night.parts.db.execute("HSET", keys.of_chain(damaged, "version", damaged), "reason", b"\1damaged")
+    await night.waits()
+    await night.round()
+    assert night.got() == [DESK]

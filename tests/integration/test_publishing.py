@@ -98,6 +98,17 @@ async def test_the_feed_has_what_is_told_and_is_to_be_published(parts: Parts, re
         assert (await reader.get(f"/cap/{other}.xml")).status == 404
 
 
+async def test_one_that_is_damaged_costs_no_other_its_place(parts: Parts, reader: Any, sample: dict[str, Any]):
+    """Neither its words nor the key of its case need open: whoever asks is told of all other children, of whichever organisation."""
+    words, key, whole = [
+        await planned(parts, sample, publish=PUBLISHED, case={**sample["case"], "number": number}) for number in "123"
+    ]
+    await parts.db.execute("HSET", keys.of_chain(words.id, "version", words.id), "doc", b"\1damaged")
+    await parts.db.execute("SETRANGE", keys.case(key.case), 20, b"\xff\xff\xff\xff")
+    (entry,) = (await feed(reader)).entries
+    assert entry.id.endswith(whole.id)
+
+
 @pytest.mark.parametrize("step", ["stand_down", "close", "cancel", "purge"])
 async def test_it_leaves_with_the_step_that_ends_it(parts: Parts, reader: Any, sample: dict[str, Any], step: str):
     """Within what an answer is old at most; its address then answers with a Cancel that names nobody, and once it is purged with nothing."""
