@@ -9,7 +9,10 @@ import json
 import logging
 import re
 import sys
+import threading
+import warnings
 from datetime import UTC, datetime
+from typing import Any
 
 import structlog
 from structlog.typing import EventDict, WrappedLogger
@@ -38,6 +41,8 @@ def set_up(level: str = "info") -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(OneLine())
     logging.basicConfig(level=max(numeric, logging.WARNING), handlers=[handler], force=True)
+    warnings.showwarning = _tell_warning  # type: ignore[assignment]  # Python calls it by places alone
+    threading.excepthook = sys.unraisablehook = _tell_unhandled
 
 
 def places_of(error: BaseException) -> list[str]:
@@ -65,6 +70,16 @@ class OneLine(logging.Formatter):
             **({} if error is None else {"error": type(error).__qualname__, "places": places_of(error)}),
         }
         return json.dumps(told, ensure_ascii=False)
+
+
+def _tell_warning(_: Warning | str, category: type[Warning], filename: str, lineno: int, *_more: object) -> None:
+    """A library's, whose text may quote a value: pydantic's does."""
+    structlog.get_logger().warning("a library warns", warning=category.__qualname__, place=f"{filename}:{lineno}")
+
+
+def _tell_unhandled(what: Any) -> None:
+    """What was raised where nobody could catch it, in a thread or while an object was let go: Python would tell its text."""
+    structlog.get_logger().error("nobody could catch an exception", exc_info=what.exc_value)
 
 
 def _tell_fault(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

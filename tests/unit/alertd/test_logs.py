@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -43,3 +45,36 @@ async def test_a_callback_that_fails_tells_nothing_that_it_was_given(caplog: pyt
     line = OneLine().format(record)
     assert NUMBER not in line
     assert json.loads(line)["event"] == "Exception in callback int"
+
+
+#: A model that says more than it may, a thread that fails, and an object that cannot be let go.
+UNCAUGHT = f"""
+import threading
+from pydantic import BaseModel
+from alertd.logs import set_up
+
+class Child(BaseModel):
+    age: int
+
+class Kept:
+    def __del__(self):
+        raise ValueError("{NUMBER}")
+
+def fail():
+    raise ValueError("{NUMBER}")
+
+set_up()
+Child.model_construct(age="{NUMBER}").model_dump_json()
+thread = threading.Thread(target=fail)
+thread.start()
+thread.join()
+Kept()
+"""
+
+
+def test_what_nobody_could_catch_tells_no_person() -> None:
+    """Python's own hooks write its text on the same stream, in lines that are no JSON."""
+    done = subprocess.run([sys.executable, "-c", UNCAUGHT], capture_output=True, check=True, timeout=60)
+    told = [json.loads(line) for line in done.stderr.splitlines()]
+    assert NUMBER not in str(told)
+    assert [one.get("warning") or one["error"] for one in told] == ["UserWarning", "ValueError", "ValueError"]
