@@ -12,6 +12,7 @@ import msgspec
 
 from alertd.metrics import Metrics
 from alertd.service.access import BY_GLASS, BY_POLICY, Credential
+from alertd.service.targeting import shown
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.audit import AuditLog, Verdict
 from alertd.store.codec import Box, Codec
@@ -90,7 +91,7 @@ class Audit:
         record = noted.record
         facts = dict(noted.facts)
         if record is not None:
-            facts |= {"state": str(record.state), "rev": record.rev, "people": record.people or record.seen}
+            facts |= {"state": str(record.state), "rev": record.rev, "people": shown(record.people or record.seen)}
             if record.approver.startswith(BY_POLICY):
                 facts["approved_by_policy"] = True
             if record.approver.startswith(BY_GLASS):

@@ -8,7 +8,7 @@ import pytest
 
 from alertd.organisations import Jurisdiction
 from alertd.service.access import Terms
-from tests.integration.acts import CADIZ, SEVILLA
+from tests.integration.acts import CADIZ, SEVILLA, register
 from tests.integration.authority.desks import ALL, AWAY, BOTH, CAP, HOME, POLICE, Desk
 
 
@@ -136,3 +136,14 @@ async def test_no_metric_tells_what_a_preview_hides(desk: Desk):
     assert seen["audience"]["people"] == "hidden"
     assert desk.parts.metrics.registry.get_sample_value("alertd_audience_people_count") == 1
     assert desk.parts.metrics.registry.get_sample_value("alertd_audience_people_sum") == 0
+
+
+async def test_the_audit_counts_nobody_whom_the_answer_hides(desk: Desk, alert: dict[str, Any]):
+    """A draft of a Test asks for no second person and for no least ground: its entry would say whether a tester lives in one house."""
+    await register(desk.parts, 1, first=90, tester=True, places={"home": {"point": [-5.95, 37.41]}})
+    house = {"circles": [{"center": [-5.95, 37.41], "radius_km": 0.005}]}
+    draft = {**alert, "target": house, "status": "Test", "state": "draft"}
+    _, taken = await desk.ask("ana", "POST", "/v1/alerts", draft)
+    assert taken["audience"]["people"] == "hidden"
+    _, audit = await desk.ask("ana", "GET", "/v1/audit?limit=1")
+    assert audit["entries"][0]["facts"]["people"] == "<20"
