@@ -131,7 +131,7 @@ class Reports:
         kept: list[AlertRecord] = []
         for _ in range(LOOKS):
             index = await self._alerts.of_org(org, before=before, limit=LOOK)
-            heads = await self._alerts.heads([name for _, name in index])
+            heads = await self._alerts.listed([name for _, name in index])
             for place, record in zip(index, heads, strict=True):
                 if place[0] < wanted.since_ms:
                     return kept, None

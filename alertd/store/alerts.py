@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import shapely
+import structlog
 
 from alertd.alerts import AMENDABLE, QUEUED_BECOMES, AlertState
 from alertd.fields import folded_number
@@ -30,7 +31,7 @@ from alertd.store.alert_records import (
     sources_of,
 )
 from alertd.store.cases import PHOTO, Cases
-from alertd.store.codec import Box
+from alertd.store.codec import Box, SealError
 from alertd.store.connection import Connection
 from alertd.store.events import announcement
 from alertd.store.external_ids import ExternalIds
@@ -132,6 +133,20 @@ class Alerts:
             else None
             for alert_id, fields, of_chain in zip(alert_ids, found, chained, strict=True)
         ]
+
+    async def listed(self, alert_ids: Sequence[str]) -> list[AlertRecord | None]:
+        """The same for a list: of one that is damaged None, too, which the log tells. It hides no other."""
+        try:
+            return await self.heads(alert_ids)
+        except SealError:
+            return [await self._listed(one) for one in alert_ids]
+
+    async def _listed(self, alert_id: str) -> AlertRecord | None:
+        try:
+            return (await self.heads([alert_id]))[0]
+        except SealError:
+            structlog.get_logger().error("alert cannot be read", alert=alert_id)
+            return None
 
     async def plan_heads(self, alert_ids: Sequence[str]) -> list[PlanHead | Exception | None]:
         """What a planner has to know of alerts, in one round trip; what is wrong with one is its answer."""

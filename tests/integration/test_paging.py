@@ -414,6 +414,7 @@ async def test_one_that_is_damaged_keeps_nobody_from_being_called_for_another(ni
     await night.rota()
     damaged = await night.waits()
     await night.parts.db.execute("HSET", keys.of_chain(damaged, "version", damaged), "reason", b"\1damaged")
-    await night.waits()
+    whole = await night.waits()
     await night.round()
     assert night.got() == [DESK]
+    assert [call.record.id for call in await night.parts.duty.calls("default")] == [whole]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import shapely
+from structlog.testing import capture_logs
 
 from alertd.alerts import AlertState
 from alertd.clock import SystemClock
@@ -12,6 +13,7 @@ from alertd.ids import new_id
 from alertd.service.carriers import Carriers
 from alertd.service.fleet import Fleet
 from alertd.service.reports import LOOK, Reports, Wanted
+from alertd.store import keys
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.carrier_numbers import CarrierNumbers
 from alertd.store.connection import Connection
@@ -137,3 +139,13 @@ async def test_the_fleet_is_told_of_live_alerts_alone(store: Connection, alerts:
     assert 'alertd_targeted{channel="push"} 3.0' in text
     assert 'alertd_alerts{state="pending"} 60.0' in text
     assert 'alertd_alerts{state="cancelled"} 1.0' in text
+
+
+async def test_one_that_is_damaged_hides_no_other(store: Connection, alerts: Alerts, reports: Reports):
+    """Whoever looks for the alert that is to be stopped finds it; of the other the log tells."""
+    first, damaged, last = [await made(alerts, MADE_MS + i) for i in range(3)]
+    await store.execute("SETRANGE", keys.case(damaged), 20, b"\xff\xff\xff\xff")
+    with capture_logs() as logs:
+        found, _ = await reports.list("default", Wanted(), before=None, limit=10)
+    assert [record.id for record in found] == [last, first]
+    assert [(log["event"], log["alert"]) for log in logs] == [("alert cannot be read", damaged)]
