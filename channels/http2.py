@@ -66,6 +66,10 @@ class Http2Connection(asyncio.Protocol):
         self._answer(answered)
         self._tell()
 
+    def eof_received(self) -> None:
+        """Nothing more can be answered here: what is written from now on would be dropped, unheard."""
+        self.connection_lost(None)
+
     def connection_lost(self, _: Exception | None) -> None:
         self._end()
         self._owner.heard(self)

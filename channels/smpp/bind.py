@@ -72,6 +72,10 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.take(self.session.receive(data, asyncio.get_running_loop().time()))
 
+    def eof_received(self) -> None:
+        """The centre hung up: what is written from now on would be dropped, unheard."""
+        self._tell(self.session.lost())
+
     def connection_lost(self, _: Exception | None) -> None:
         self._transport = None
         self._lost.set()

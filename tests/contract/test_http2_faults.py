@@ -80,6 +80,22 @@ async def test_a_server_that_goes_away_loses_and_doubles_nobody(transport, serve
     assert len(left) >= 10
 
 
+async def test_a_server_that_answers_and_hangs_up_gets_nothing_that_is_lost(transport, server):
+    """One that says no goodbye, after every tenth: what waited for that answer was not written yet, and takes another connection."""
+    server.settings = {h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 10}
+
+    def hang_up(connection, stream, body):
+        connection.answer(stream, body)
+        if stream in last:
+            connection.flush()
+            connection.transport.close()
+
+    server.do, last = hang_up, {1}
+    await post(transport, 1)  # what it allows is known now
+    last = {19}
+    assert len(accepted(await post(transport, 200))) == len(server.got) - 1 == 200
+
+
 async def test_refused_streams_go_again_once_each(transport, server):
     """REFUSED_STREAM says that nothing was done; every message is accepted exactly once."""
     refused = set()

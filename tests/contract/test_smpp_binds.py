@@ -38,6 +38,15 @@ async def test_a_bind_that_answers_others_is_kept(open_centre):
     assert party.carrier.links_made == 1
 
 
+async def test_a_centre_that_answers_and_hangs_up_gets_nothing_that_is_lost(open_centre):
+    """What waited for the room of that answer was not written yet, and goes over the next bind."""
+    party = await open_centre(binds=1, window=2)
+    recipients = party.recipients(4)
+    party.tell("half", prefix=recipients[1].address)
+    answers = [outcome.answer for outcome in await party.send(recipients)]
+    assert answers == [Answer.ACCEPTED, Answer.UNKNOWN, Answer.ACCEPTED, Answer.ACCEPTED]
+
+
 async def test_leave_is_asked_for_again_while_waiting(open_centre):
     """One who waits for room in a full window hears within moments that writing is over."""
     party = await open_centre(binds=1, window=2)
