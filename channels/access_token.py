@@ -31,6 +31,9 @@ REFUSAL_PAUSE_S = 30.0
 # Google answers in well under a second. google-auth's own default is two minutes, longer than an alert can wait.
 FETCH_TIMEOUT_S = 10.0
 
+# That is of each piece of an answer. One that comes drop by drop is waited for no longer than this.
+FETCH_WITHIN_S = 20.0
+
 # expires_in is only recommended (RFC 6749 5.1). Without it, ask again soon; a 401 would tell as well.
 UNSTATED_LIFE_S = 300.0
 
@@ -45,7 +48,12 @@ class AccessToken:
     """`get` answers the bearer token, or the outcome for every message that cannot have one."""
 
     def __init__(
-        self, source: str | Mapping[str, str], ca_file: str | None, clock: Callable[[], float] = time.time
+        self,
+        source: str | Mapping[str, str],
+        ca_file: str | None,
+        clock: Callable[[], float] = time.time,
+        *,
+        within_s: float = FETCH_WITHIN_S,
     ) -> None:
         """`source`: the path of the service account's JSON, or its content; `clock` answers UNIX seconds.
 
@@ -56,6 +64,7 @@ class AccessToken:
         self._credential = certificate.get_credential()
         self._ca_file = ca_file
         self._clock = clock
+        self._within_s = within_s
         self._token: str | None = None
         self._ends_s = 0.0
         self._renew_s = 0.0
@@ -72,7 +81,7 @@ class AccessToken:
                 self._renewing()
             return self._token
         if not failing:
-            await asyncio.shield(self._renewing())
+            await self._waited(self._renewing())
         return self._token or self._failure or REFUSED
 
     def refuse(self, token: str) -> None:
@@ -84,12 +93,20 @@ class AccessToken:
 
     async def close(self) -> None:
         if self._renewal is not None:
-            await self._renewal
+            await self._waited(self._renewal)
 
     def _renewing(self) -> asyncio.Task[None]:
         if self._renewal is None or self._renewal.done():
             self._renewal = asyncio.get_running_loop().create_task(self._renew())
         return self._renewal
+
+    async def _waited(self, renewal: asyncio.Task[None]) -> None:
+        """Nothing stops a thread: where it takes too long it goes on by itself, and what it brings is for whoever asks later."""
+        try:
+            async with asyncio.timeout(self._within_s):
+                await asyncio.shield(renewal)
+        except TimeoutError:
+            self._fail(UNREACHABLE)
 
     async def _renew(self) -> None:
         try:

@@ -155,6 +155,21 @@ async def test_a_token_is_renewed_before_it_ends_and_nobody_waits(sandbox):
     assert await token.get() != first
 
 
+async def test_a_token_that_comes_too_slowly_keeps_nobody_waiting(sandbox):
+    """Or every message of the channel would wait for it, where other carriers may take them; what it brings is used all the same."""
+    sandbox.push.token_delay_s = 0.5
+    account, ca_file = str(sandbox.push.account.file), str(sandbox.authority.ca_file)
+    ahead_s = 0.0
+    token = AccessToken(account, ca_file, lambda: time.time() + ahead_s, within_s=0.1)
+    assert await token.get() == Outcome(Answer.RETRY, Reason.CONNECTION)
+    await token.close()
+    ahead_s = 6.0
+    async with asyncio.timeout(30):
+        while isinstance(await token.get(), Outcome):
+            ahead_s += 6.0
+    assert sandbox.push.tokens_given == 1
+
+
 def test_the_endpoint_is_https():
     """The access token never travels in the clear."""
     with pytest.raises(ValueError, match="https"):
