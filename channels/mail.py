@@ -139,13 +139,8 @@ class MailChannel:
                 if not at_once:
                     return refused
         if refused is not None and reply.code in GO_AHEAD:
-            await self._nothing(session)
+            session.close()  # whatever it got now would be a mail, and an empty one to whom it may have taken
         return refused
-
-    async def _nothing(self, session: MailSession) -> None:
-        """A server that took no recipient and yet waits for content gets none (RFC 2920 3.1)."""
-        session.write(b".\r\n", 1)
-        await session.reply(self._relay.timeout_s)
 
     async def _content(self, session: MailSession, body: bytes, may_write: MayWrite) -> Outcome:
         session.write(body, 1)

@@ -35,7 +35,8 @@ class Server:
                 commands = await reader.readuntil(b"DATA\r\n")
                 writer.write((OK if b"RSET" in commands else b"") + self.envelope)
                 if self.envelope.endswith(GO) or GO + OK in self.envelope:
-                    await reader.readuntil(b"\r\n.\r\n")
+                    while await reader.readuntil(b"\n") != b".\r\n":
+                        pass
                     self.mails += 1
                     writer.write(self.content)
         writer.close()
@@ -86,6 +87,13 @@ async def test_garbage_to_the_envelope_is_no_word_about_anybody(send, said):
     for outcome in await send(server):
         assert outcome.answer is Answer.RETRY
         assert outcome.reason in {Reason.GARBAGE, Reason.CONNECTION, Reason.TIMEOUT}
+    assert server.mails == 0
+
+
+async def test_who_was_taken_in_a_transaction_that_was_not_gets_no_empty_mail(send):
+    """Of commands that go together a server may refuse the first and take the others: it has a recipient then, and waits for content."""
+    server = Server(b"450 4.3.0 not now\r\n" + OK + GO, OK)
+    assert {outcome.answer for outcome in await send(server)} == {Answer.RETRY}
     assert server.mails == 0
 
 
