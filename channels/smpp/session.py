@@ -116,17 +116,21 @@ class Session:
         """Read what came. Never raises, whatever it is."""
         if self.phase is Phase.ENDED:
             return []
-        self._heard_s = now_s
-        if self.phase is Phase.BOUND:
-            self._due_s = None  # whatever it is, the other side lives
         events: list[Event] = []
         try:
             for frame in self._frames.feed(data):
+                self._lives(now_s)
                 events += [*self._handle(frame, now_s), *self._let_go()]
         except PduError as error:  # where the next frame begins nobody knows
             self._reply(Command.GENERIC_NACK, error.sequence, error.status)
             events += self._end(Reason.GARBAGE, GARBLED)
         return events
+
+    def _lives(self, now_s: float) -> None:
+        """Whatever came, it came whole: where the length of one is damaged, all that follows is read as its rest, and is no answer."""
+        self._heard_s = now_s
+        if self.phase is Phase.BOUND:
+            self._due_s = None
 
     def lost(self) -> list[Event]:
         """The connection is gone."""

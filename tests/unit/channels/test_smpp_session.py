@@ -140,6 +140,17 @@ def test_a_mute_bind_ends_and_a_living_one_does_not():
     assert session.tick(21) == [Answered("c", Outcome(Answer.UNKNOWN, Reason.TIMEOUT)), Ended(Reason.TIMEOUT)]
 
 
+def test_what_is_stuck_in_a_frame_is_no_sign_of_life():
+    """Where one length is damaged the answers behind it are its rest: the bind is left after a window of them, not after thousands."""
+    session = bound()
+    (one,) = submit(session, "a")
+    session.receive((60_000).to_bytes(4) + accepted(one)[4:], 1)
+    (other,) = submit(session, "b", now_s=2)
+    assert session.receive(accepted(other), 3) == []
+    unknown = Outcome(Answer.UNKNOWN, Reason.TIMEOUT)
+    assert session.tick(10) == [Answered("a", unknown), Answered("b", unknown), Ended(Reason.TIMEOUT)]
+
+
 def test_late_messages_are_not_remembered_for_ever():
     """A centre that never answers costs no memory without end."""
     session = bound(window=MOST_LATE * 2)
