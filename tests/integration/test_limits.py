@@ -64,6 +64,13 @@ async def test_what_costs_more_than_the_burst_goes_at_the_rate(limits, store, ra
     assert (await limits.take("c", rate, burst, cost, cost)).granted == cost
 
 
+async def test_a_slow_carrier_is_not_forgotten_before_its_next_turn(limits, store):
+    """Of ten segments at one in ten seconds the next may go after a hundred: its limit is known as long."""
+    granted = await limits.take("c", 0.1, 0.1, 10, 10)
+    assert granted.granted == 10
+    assert await store.execute("PTTL", keys.limiter("c")) >= 100_000
+
+
 async def test_pause_is_kept_and_the_longer_one_wins(limits, store):
     """Nobody gets a permit before the carrier wants to hear from us, whoever was told a shorter time."""
     await limits.pause("c", 30)

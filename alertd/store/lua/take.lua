@@ -70,5 +70,5 @@ if ramp > 0 then
   redis.call('HSET', KEYS[1], 'ramped', at(ramped))
   mark = math.min(mark, ramped)
 end
-redis.call('PEXPIRE', KEYS[1], math.max(60000, math.ceil(burst * 1000 / rate) + 1000, ramp / 1000 + 1000))
+redis.call('PEXPIRE', KEYS[1], math.max(60000, math.ceil(math.max(burst, least) * 1000 / rate) + 1000, ramp / 1000 + 1000))
 return {granted, 0, mark}
