@@ -208,8 +208,8 @@ class SmppChannel:
             elif session is not None and self._inbox is not None:
                 self._inbox.take(bind, session, event.pdu)
         waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            _wake(waiter)
+        for waiter in waiters:  # not now: a centre that hangs up right behind an answer is heard first
+            asyncio.get_running_loop().call_soon(_wake, waiter)
 
     def _answered(self, message_: _Message, event: Answered) -> None:
         outcome = event.outcome

@@ -38,9 +38,10 @@ async def test_a_bind_that_answers_others_is_kept(open_centre):
     assert party.carrier.links_made == 1
 
 
-async def test_a_centre_that_answers_and_hangs_up_gets_nothing_that_is_lost(open_centre):
+@pytest.mark.parametrize("tls", [True, False])
+async def test_a_centre_that_answers_and_hangs_up_gets_nothing_that_is_lost(open_centre, tls):
     """What waited for the room of that answer was not written yet, and goes over the next bind."""
-    party = await open_centre(binds=1, window=2)
+    party = await open_centre(binds=1, window=2, tls=tls)
     recipients = party.recipients(4)
     party.tell("half", prefix=recipients[1].address)
     answers = [outcome.answer for outcome in await party.send(recipients)]
