@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, PrivateAttr, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
 
 from alertd.carrier_sections import KINDS_OF_CARRIER, AnyCarrier
 from alertd.sections import (
@@ -71,10 +78,22 @@ class _File(TomlConfigSettingsSource):
     """The file's settings. Its carriers do not count where the environment names all there are: merged, both would send."""
 
     def __call__(self) -> dict[str, Any]:
-        return {name: value for name, value in super().__call__().items() if name not in self._replaced()}
+        own = {name: value for name, value in super().__call__().items() if name not in self._replaced()}
+        return _below(self.current_state, own)
 
     def _replaced(self) -> set[str]:
         return {"carriers"} & {name.lower().removeprefix("alertd_") for name in os.environ}
+
+
+def _below(above: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """What of a table of the file counts below the environment's: no file of a secret that a variable tells, or it would be read instead."""
+    told = {f"{name}_file" for name in above}
+    inner = {name: _below(above[name], value) for name, value in own.items() if _are_tables(above.get(name), value)}
+    return {name: inner.get(name, value) for name, value in own.items() if name not in told}
+
+
+def _are_tables(*values: Any) -> bool:
+    return all(isinstance(value, dict) for value in values)
 
 
 def load(path: Path | None = None) -> Settings:
@@ -88,6 +107,8 @@ def load(path: Path | None = None) -> Settings:
         return _reading(path)()
     except ValidationError as error:
         raise ConfigError("\n".join(_sentences(error))) from None
+    except SettingsError as error:
+        raise ConfigError(_not_json(str(error))) from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
     except UnicodeDecodeError:  # a secret's is told as a fault of its option
@@ -134,6 +155,12 @@ def _sentences(error: ValidationError) -> Iterator[str]:
                 yield f"{where}: this is required" + (f", or {place[-1]}_file" if place[-1] in _secrets() else "")
             case _:
                 yield f"{where}: {fault['msg']}"
+
+
+def _not_json(told: str) -> str:
+    """What reads the environment names the table alone."""
+    table = re.sub(r'.*field "(\w+)".*', r"\1", told)
+    return f'{table}: a list or a table in a variable is written as JSON, as ["a", "b"] or {{"a": 1}} (ALERTD_{table.upper()}…)'
 
 
 def _near(name: str, names: Sequence[str]) -> str:

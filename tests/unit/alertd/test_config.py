@@ -127,6 +127,37 @@ def test_carriers_of_the_environment_replace_those_of_the_file(tmp_path: Path, m
     assert set(load(written(tmp_path, SMTP)).carriers) == {"trial"}
 
 
+def test_secret_of_the_environment_stands_above_a_secret_file_of_the_file(tmp_path: Path, monkeypatch):
+    """Whoever points one start at another store with a variable is not led to the store of the file, nor are its secrets used."""
+    (tmp_path / "url").write_text("redis://in.use.example")
+    monkeypatch.setenv("ALERTD_STORE__URL", "redis://trial.example")
+    monkeypatch.setenv("ALERTD_CARRIERS__RELAY__PASSWORD", SECRET)
+    relay = SMTP + f'user = "alertd"\npassword_file = "{tmp_path}/gone"\nca_file = "{tmp_path}/ca.pem"\n'
+    settings = load(written(tmp_path, f'[store]\nurl_file = "{tmp_path}/url"\n{relay}'))
+    assert settings.store.url == "redis://trial.example"
+    assert isinstance(carrier := settings.carriers["relay"], SmtpCarrier)
+    assert carrier.password
+    assert carrier.password.get_secret_value() == SECRET
+    assert (carrier.user, carrier.ca_file) == ("alertd", tmp_path / "ca.pem")
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "where"),
+    [
+        ("ALERTD_SIGN_IN__ORIGINS", "https://alerts.example", "sign_in"),
+        ("ALERTD_CARRIERS", "{'relay'", "carriers"),
+        ("ALERTD_STORE", "redis://secret@x", "store"),
+    ],
+)
+def test_a_variable_that_is_no_json_is_refused_in_words(monkeypatch, name: str, told: str, where: str):
+    """Which table, and what was to stand there; not what did."""
+    monkeypatch.setenv(name, told)
+    with pytest.raises(ConfigError) as refused:
+        load()
+    assert str(refused.value).startswith(f"{where}: a list or a table in a variable is written as JSON")
+    assert told not in str(refused.value)
+
+
 def test_secret_file_of_the_environment_stands_above_the_file(tmp_path: Path, monkeypatch):
     """`ALERTD_..._FILE` beats a value of the file."""
     secret = tmp_path / "key"
