@@ -34,6 +34,10 @@ from alertd.store.rewrite import RewritePolicy, is_quiet
 _MB = 1024 * 1024
 DISK_EVERY_S = 1.0
 REWRITE_EVERY_S = 5.0
+NO_ADDRESS = (
+    "store.url is no address of a store: redis://, rediss:// or unix://, with %2F for a / in a password, and after a ? only options "
+    "that there are, as ssl_ca_certs="
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +68,7 @@ async def parts_of(settings: Settings, store: Store, *, sends: bool = False) -> 
             parts = await stack.enter_async_context(opened(settings, client, codec, sends=sends, loads=not sends))
             weaker = await check_engine(parts.db)
         except StoreUnavailableError as error:
-            raise StartError(f"{error} See store.url.") from None
+            raise StartError(f"{error.in_full} See store.url.") from None
         for sentence in weaker:
             structlog.get_logger().warning("weaker store", why=sentence)
         yield parts
@@ -81,12 +85,12 @@ def shared_store(section: StoreSection) -> Store:
     if section.master_key is None or section.hash_key is None:
         raise StartError("with store.url, store.master_key and store.hash_key are needed (or their *_file)")
     try:
-        client_of(section.url)
+        client_of(section.url).connection_pool.make_connection()  # type: ignore[no-untyped-call]
         keys = Keys.from_text(section.master_key.get_secret_value(), section.hash_key.get_secret_value())
     except SealError as error:
         raise StartError(f"store.master_key and store.hash_key: {error}") from None
-    except ValueError:  # its text may quote a password
-        raise StartError("store.url is no address of a store: redis://, rediss:// or unix://") from None
+    except (ValueError, TypeError):  # their texts may quote a password
+        raise StartError(NO_ADDRESS) from None
     return Store(url=section.url, keys=keys, environment={})
 
 

@@ -23,10 +23,13 @@ from alertd.clock import SystemClock
 from alertd.config import ConfigError, Settings
 from alertd.errors import Problem
 from alertd.oncall import OnCall, anybody
+from alertd.opening import Store, shared_store
 from alertd.organisations import Organisation
+from alertd.processes import StartError
 from alertd.sections import StoreSection
 from alertd.service.passkeys import RelyingParty
 from alertd.service.provider import Provider, guarded
+from alertd.store.clock import StoreClock
 from alertd.store.codec import Codec, Keys, SealError
 from alertd.store.connection import Connection, StoreRefusedError, StoreUnavailableError, check_engine
 from alertd.store.data_directory import DataDirectory
@@ -34,6 +37,7 @@ from alertd.store.disk import free_bytes
 from alertd.store.distribution import Tracks
 from alertd.store.organisations import OrganisationStore
 from alertd.store.paging import Rotas
+from alertd.store.schema import look
 from alertd.store.server_binary import ServerNotFoundError, find_server
 from alertd.store.webhooks import DistributorHook, Hooks
 from geofences.regions import Library
@@ -61,7 +65,7 @@ def inspected(
     where = str(config_file) if config_file else "the defaults and the environment"
     return [
         Finding(part="configuration", ok=True, says=where),
-        *(_outside(settings.store, settings.store.url) if settings.store.url else _embedded(settings.store)),
+        *(_outside(settings.store) if settings.store.url else _embedded(settings.store)),
         _tombstones(settings.store),
         _regions(settings, regions),
         *_organisations(settings),
@@ -72,25 +76,25 @@ def inspected(
     ]
 
 
-def _outside(section: StoreSection, url: str) -> Iterator[Finding]:
-    if section.master_key is None or section.hash_key is None:
-        yield Finding(part="store", ok=False, says="store.url needs store.master_key and store.hash_key (or *_file)")
-        return
+def _outside(section: StoreSection) -> Iterator[Finding]:
     try:
-        keys = Keys.from_text(section.master_key.get_secret_value(), section.hash_key.get_secret_value())
-        weaker = asyncio.run(_asked(url, Codec(keys), section.replicas_required))
-    except (StoreRefusedError, StoreUnavailableError, ValueError) as error:
-        yield Finding(part="store", ok=False, says=f"store.url: {error}")
-        return
-    yield Finding(part="store", ok=True, says="store.url answers")
-    for sentence in weaker:
-        yield Finding(part="store", ok=True, warns=True, says=f"weaker: {sentence}")
+        weaker = asyncio.run(_asked(shared_store(section), section))
+    except StoreUnavailableError as error:
+        yield Finding(part="store", ok=False, says=f"store.url: {error.in_full}")
+    except (StartError, StoreRefusedError) as error:
+        yield Finding(part="store", ok=False, says=str(error))
+    else:
+        yield Finding(part="store", ok=True, says="store.url answers")
+        for sentence in weaker:
+            yield Finding(part="store", ok=True, warns=True, says=f"weaker: {sentence}")
 
 
-async def _asked(url: str, codec: Codec, replicas_required: int) -> list[str]:
-    async with Redis.from_url(url, socket_connect_timeout=ANSWER_S, socket_timeout=ANSWER_S) as client:
-        connection = Connection(client, codec, replicas_required=replicas_required)
+async def _asked(store: Store, section: StoreSection) -> list[str]:
+    async with Redis.from_url(store.url, socket_connect_timeout=ANSWER_S, socket_timeout=ANSWER_S) as client:
+        connection = Connection(client, Codec(store.keys), replicas_required=section.replicas_required)
         await connection.meet()  # whether it is there, before what it promises
+        if await look(connection, sandbox=section.sandbox):
+            await StoreClock(connection).hear()  # as every process does first: may this user run scripts?
         return await check_engine(connection)
 
 
@@ -124,15 +128,15 @@ def _organisations(settings: Settings) -> Iterator[Finding]:
     section = settings.store
     socket_file = DataDirectory(section.directory.resolve()).listening()
     try:
-        if section.url and section.master_key and section.hash_key:
-            keys = Keys.from_text(section.master_key.get_secret_value(), section.hash_key.get_secret_value())
-            told = asyncio.run(_told(section.url, Codec(keys), settings))
-        elif not section.url and socket_file:
+        if section.url:
+            store = shared_store(section)
+            told = asyncio.run(_told(store.url, Codec(store.keys), settings))
+        elif socket_file:
             codec = Codec(Keys.load(section.directory))
             told = asyncio.run(_told(f"unix://{socket_file}", codec, settings))
         else:
             return
-    except (StoreUnavailableError, SealError, ValueError, OSError):
+    except (StartError, StoreUnavailableError, SealError, ValueError, OSError):
         return  # what is wrong with the store is told where it is looked at
     for org, sentences in told.items():
         for says in sentences:

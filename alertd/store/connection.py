@@ -36,6 +36,11 @@ Arg = str | bytes | int | float
 class StoreUnavailableError(Exception):
     """The store cannot take this now; nothing was half-written."""
 
+    @property
+    def in_full(self) -> str:
+        """With what the client said, for whoever runs the service alone: which certificate, which right. It names no password."""
+        return f"{self} ({self.__cause__})" if self.__cause__ else str(self)
+
 
 class StoreRefusedError(Exception):
     """This store must not be opened: other keys, newer data, or an engine that would lose writes."""
@@ -47,13 +52,24 @@ UNAVAILABLE = (
     exceptions.TimeoutError,
     exceptions.BusyLoadingError,
     exceptions.ReadOnlyError,
+    exceptions.NoPermissionError,  # of the store's user, whom somebody may give more
     exceptions.OutOfMemoryError,
     exceptions.ClusterDownError,
     exceptions.AskError,  # a slot is on its way to another server; MOVED is one too
     exceptions.TryAgainError,
     OSError,
 )
-_NOT_NOW = ("OOM", "MISCONF", "READONLY", "LOADING", "CLUSTERDOWN", "MASTERDOWN", "NOREPLICAS", "WAITAOF")
+_NOT_NOW = (
+    "OOM",
+    "MISCONF",
+    "READONLY",
+    "LOADING",
+    "CLUSTERDOWN",
+    "MASTERDOWN",
+    "NOREPLICAS",
+    "WAITAOF",
+    "ACL failure",
+)
 
 
 class Connection:
@@ -259,6 +275,8 @@ async def _weaker(node: Redis, replicas: int) -> list[str]:
         )
     except UNAVAILABLE as error:
         raise translated(error) from error
+    if isinstance(confirmed, exceptions.NoPermissionError):
+        raise translated(confirmed) from confirmed
     if isinstance(confirmed, Exception):
         raise StoreRefusedError(
             "the store does not confirm that writes are on disk: it must be the master, Valkey or Redis 7.2 or newer, "

@@ -26,13 +26,22 @@ async def open_store(connection: Connection, *, sandbox: bool = False) -> None:
     alertd stored is brought to the present schema before anything is read of it. Raises StoreRefusedError and StoreUnavailableError.
     """
     await connection.meet()
-    marks = (keys.SCHEMA, keys.KEY_CHECK, keys.SANDBOX)
-    found, check, is_sandbox = await connection.execute("MGET", *marks)
-    if found is None:
+    found = await look(connection, sandbox=sandbox)
+    if not found:
         own = (keys.SCHEMA, SCHEMA_VERSION, keys.KEY_CHECK, connection.codec.check_value, keys.SANDBOX, int(sandbox))
         if await connection.execute("MSETNX", *own):
             return
-        found, check, is_sandbox = await connection.execute("MGET", *marks)  # another process was here first
+        found = await look(connection, sandbox=sandbox)  # another process was here first
+    await _upgrade(connection)
+    if found < SCHEMA_VERSION:
+        await connection.execute("SET", keys.SCHEMA, SCHEMA_VERSION)
+
+
+async def look(connection: Connection, *, sandbox: bool) -> int:
+    """Which schema this store has, 0 for a new one; changes nothing. Raises StoreRefusedError where it may not be opened."""
+    found, check, is_sandbox = await connection.execute("MGET", keys.SCHEMA, keys.KEY_CHECK, keys.SANDBOX)
+    if found is None:
+        return 0
     if int(found) > SCHEMA_VERSION:
         raise StoreRefusedError(
             f"the store holds data of schema {int(found)}, newer than this alertd's {SCHEMA_VERSION}: run the newer alertd"
@@ -45,9 +54,7 @@ async def open_store(connection: Connection, *, sandbox: bool = False) -> None:
         raise StoreRefusedError("the store was made with other keys: give the master and hashing keys it was made with")
     if (is_sandbox == b"1") != sandbox:
         raise StoreRefusedError(NO_SANDBOX if sandbox else A_SANDBOX)
-    await _upgrade(connection)
-    if int(found) < SCHEMA_VERSION:
-        await connection.execute("SET", keys.SCHEMA, SCHEMA_VERSION)
+    return int(found)
 
 
 async def used_groups(connection: Connection) -> list[str]:

@@ -169,7 +169,8 @@ def test_directory_in_use_is_told_and_left_alone(installation: Callable[..., Ser
         ("serve", {"ALERTD_STORE__DIRECTORY": "/proc/version/data"}, "store.directory"),
         ("api", {}, "store.url is needed"),
         ("worker", {}, "store.url is needed"),
-        ("api", {"ALERTD_STORE__URL": "unix:///nowhere/s", **WITH_KEYS}, "cannot be reached"),
+        ("api", {"ALERTD_STORE__URL": "unix:///nowhere/s", **WITH_KEYS}, "No such file or directory"),
+        ("api", {"ALERTD_STORE__URL": "rediss://x?ssl_ca_cert=y", **WITH_KEYS}, "options that there are"),
         ("api", {"ALERTD_STORE__URL": "valkey at home", **WITH_KEYS}, "redis://, rediss:// or unix://"),
         ("worker", {"ALERTD_STORE__URL": "unix:///s", **WITH_KEYS, "ALERTD_STORE__HASH_KEY": "YQ=="}, "32 bytes"),
         (

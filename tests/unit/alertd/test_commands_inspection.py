@@ -47,7 +47,9 @@ def test_faults_of_an_installation_are_named_together(tmp_path: Path):
     ("section", "part", "words"),
     [
         ({"url": "redis://127.0.0.1:1"}, "store", "store.master_key"),
-        ({"url": "file:///x", "master_key": KEY, "hash_key": KEY}, "store", "store.url: "),
+        ({"url": "file:///x", "master_key": KEY, "hash_key": KEY}, "store", "store.url is no address"),
+        ({"url": "redis://:se/cret@x", "master_key": KEY, "hash_key": KEY}, "store", "store.url is no address"),
+        ({"url": "rediss://x?ssl_ca_cert=y", "master_key": KEY, "hash_key": KEY}, "store", "ssl_ca_certs="),
         ({"server": "/nowhere/valkey"}, "store", "/nowhere/valkey"),
         ({"reserve_mb": 1 << 40}, "data directory", "MB free"),
     ],
@@ -58,6 +60,7 @@ def test_store_that_cannot_start_is_a_fault(tmp_path: Path, section: dict[str, A
     fault = next(finding for finding in found if not finding.ok)
     assert fault.part == part
     assert words in fault.says
+    assert "'se'" not in fault.says  # what stands before a slash is taken for a port, and was quoted
 
 
 @pytest.fixture

@@ -1,0 +1,65 @@
+"""`alertd check` of a store of one's own says what a start would say, and why it is not let in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from redis import Redis
+
+from alertd.commands.inspection import inspected
+from alertd.config import Settings
+from alertd.sections import StoreSection
+from alertd.store import keys
+from alertd.store.codec import Codec, Keys
+from alertd.store.schema import A_SANDBOX, SCHEMA_VERSION
+from geofences.regions import Library
+
+KEY, ANOTHER = "00" * 32, "11" * 32
+OWN = Codec(Keys.from_text(KEY, KEY)).check_value
+
+
+@pytest.fixture
+def server(valkey_socket: str) -> Iterator[Redis]:
+    """A store of this alertd, and a user of it who may not tell the time."""
+    with Redis(unix_socket_path=valkey_socket) as client:
+        client.flushall()
+        client.mset({keys.SCHEMA: SCHEMA_VERSION, keys.KEY_CHECK: OWN, keys.SANDBOX: 0})
+        client.execute_command("ACL", "SETUSER", "few", "reset", "on", ">s", "~*", "+@all", "-time")
+        yield client
+        client.execute_command("ACL", "DELUSER", "few")
+
+
+def faults(url: str, key: str = KEY) -> list[str]:
+    section = StoreSection(url=url, master_key=key, hash_key=KEY)
+    found = inspected(Settings(store=section), None, lambda _: Library([], np.empty(0, dtype=object)))
+    return [one.says for one in found if not one.ok]
+
+
+def test_a_store_that_may_not_be_opened_is_a_fault(server: Redis, valkey_socket: str):
+    """Of other keys, of a newer alertd, of a sandbox: whoever looks first is told before the service is stopped for it."""
+    url = f"unix://{valkey_socket}"
+    assert faults(url) == []
+    assert "other keys" in faults(url, ANOTHER)[0]
+    server.set(keys.SANDBOX, 1)
+    assert faults(url) == [A_SANDBOX]
+    server.set(keys.SCHEMA, SCHEMA_VERSION + 1)
+    assert "run the newer alertd" in faults(url)[0]
+
+
+def test_a_new_store_stays_new(server: Redis, valkey_socket: str):
+    """To look is not to open: nothing is written into what may be somebody else's."""
+    server.flushall()
+    assert faults(f"unix://{valkey_socket}") == []
+    assert server.dbsize() == 0
+
+
+@pytest.mark.parametrize(
+    ("who", "says"),
+    [("few:s", "permissions to run the 'time' command"), ("few:wrong", "invalid username-password pair")],
+)
+@pytest.mark.usefixtures("server")
+def test_why_it_is_not_let_in_is_told(valkey_socket: str, who: str, says: str):
+    """A password, a right or a certificate is mended by whoever knows which: the store's own words are told, to the operator alone."""
+    assert says in faults(f"unix://{who}@{valkey_socket}")[0]
