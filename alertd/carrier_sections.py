@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 from pydantic_core import PydanticCustomError
 
 from alertd.kinds import Channel
-from alertd.sections import Section
+from alertd.sections import MOST_PORT, Listening, Section
 
 
 class Carrier(Section):
@@ -64,7 +64,7 @@ class SmppCarrier(Carrier):
     channel = Channel.SMS
     kind: Literal["smpp"]
     host: str
-    port: int = Field(3550, ge=1, le=65535)
+    port: int = Field(3550, ge=1, le=MOST_PORT)
     tls: bool = True
     plain_allowed: bool = False
     ca_file: Path | None = None
@@ -118,14 +118,14 @@ class SmtpCarrier(Carrier):
     channel = Channel.MAIL
     kind: Literal["smtp"]
     host: str
-    port: int = Field(587, ge=1, le=65535)
+    port: int = Field(587, ge=1, le=MOST_PORT)
     tls: Literal["starttls", "tls", "plain"] = "starttls"
     plain_allowed: bool = False
     user: str | None = None
     password: SecretStr | None = None
     sender: str
     bounces: str | None = None
-    bounces_listen: str = Field("", pattern=r"^(.+:[0-9]{1,5})?$")
+    bounces_listen: Listening = ""
     reports: Literal["ses", "postmark", "mailgun"] | None = None
     reports_secret: SecretStr | None = None
     reports_topic: str | None = None
@@ -141,6 +141,12 @@ class SmtpCarrier(Carrier):
         for name, times in names.items():
             if times > 1:
                 raise PydanticCustomError("domain_twice", "{name} has two limits in domains", {"name": name})
+        return self
+
+    @model_validator(mode="after")
+    def _who_enters_has_a_password(self) -> Self:
+        if bool(self.user) != bool(self.password and self.password.get_secret_value()):
+            raise PydanticCustomError("half", "user and password belong together")
         return self
 
     @model_validator(mode="after")

@@ -12,12 +12,14 @@ from pydantic_core import PydanticCustomError
 #: A record that someone moved away from stays for 12 s, so that a query begun before the move still finds them: a query
 #: that ran on for longer than this, with a margin for clocks and for the move itself, could find them nowhere.
 LONGEST_QUERY_S = 5.0
+MOST_PORT = 65_535
 
 
 class Section(BaseModel):
     """A table of the file. Unknown options are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # What is reckoned with infinity becomes no number, and then an alert is refused for a fault of ours: 0 says that there is no limit.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -75,7 +77,7 @@ def _site(url: str) -> str:
 
 class ApiSection(Section):
     host: str = "127.0.0.1"
-    port: int = Field(8080, ge=0, le=65535)
+    port: int = Field(8080, ge=0, le=MOST_PORT)
     public_url: Annotated[str, AfterValidator(_site)] | None = None
     body_mb: int = Field(10, ge=1)
 
@@ -117,13 +119,29 @@ class OidcSection(Section):
         return self
 
 
+def _listens(place: str) -> str:
+    """A higher port would be taken for another one, where nobody asks."""
+    host, _, port = place.rpartition(":")
+    if place and not (host and port.isdecimal() and int(port) <= MOST_PORT):
+        raise PydanticCustomError("place", 'this looks like "127.0.0.1:9101"')
+    return place
+
+
+def _shows(place: str) -> str:
+    return place if place.startswith("unix:") else _listens(place)
+
+
+#: HOST:PORT, or nothing.
+Listening = Annotated[str, AfterValidator(_listens)]
+
+
 class WorkerSection(Section):
     processes: int = Field(0, ge=0)
     lanes: int = Field(8, ge=1)
     chunk: int = Field(100, ge=1, le=100)
     poll_ms: int = Field(50, ge=5)
     attempts: int = Field(8, ge=1, le=31)
-    metrics: str = ""
+    metrics: Annotated[str, AfterValidator(_shows)] = ""
 
 
 def _ends_in_time(seconds: float) -> float:
@@ -206,5 +224,5 @@ class EventSection(Section):
 
 class WebhookSection(Section):
     timeout_s: float = Field(15.0, ge=1, le=30)
-    ports: list[Annotated[int, Field(ge=1, le=65535)]] = [443]
+    ports: list[Annotated[int, Field(ge=1, le=MOST_PORT)]] = [443]
     loopback: bool = False

@@ -145,7 +145,7 @@ async def api_site(
 
 @asynccontextmanager
 async def metrics_site(parts: Parts, where: str) -> AsyncIterator[None]:
-    """A worker's own series and health, at "unix:PATH" or "HOST:PORT"."""
+    """A worker's own series and health, at "unix:PATH" or "HOST:PORT". Raises StartError where it cannot listen there."""
     process = {PROCESS_HEADER: secrets.token_hex(8)}
 
     async def metrics(_request: web.Request) -> web.Response:
@@ -158,13 +158,20 @@ async def metrics_site(parts: Parts, where: str) -> AsyncIterator[None]:
     app.add_routes([web.get("/metrics", metrics), web.get("/healthz", healthz), web.get("/readyz", readyz)])
     runner = Runner(app, access_log=None, shutdown_timeout=LAST_CALLS_S)
     await runner.setup()
-    kind, _, rest = where.partition(":")
-    site = web.UnixSite(runner, rest) if kind == "unix" else web.TCPSite(runner, kind, int(rest))
-    await site.start()
     try:
+        await _listen(runner, where)
         yield
     finally:
         await runner.cleanup()
+
+
+async def _listen(runner: Runner, where: str) -> None:
+    file, (host, _, port) = where.removeprefix("unix:"), where.rpartition(":")
+    site = web.UnixSite(runner, file) if file != where else web.TCPSite(runner, host.strip("[]"), int(port))
+    try:
+        await site.start()
+    except OSError as error:
+        raise StartError(f"cannot listen on {where}, see worker.metrics: {error.strerror}") from None
 
 
 def announce(url: str, key: str | None, sign_in: str | None, minutes: int) -> None:

@@ -14,6 +14,7 @@ import pytest
 from alertd.app import Parts
 from alertd.metrics import Metrics
 from alertd.opening import Store
+from alertd.processes import StartError
 from alertd.sites import api_site, metrics_site
 from geofences.regions import Library
 
@@ -56,6 +57,15 @@ async def test_what_a_worker_counted_stays_when_it_is_gone(
     assert await told(ask) == 3
     async with worker(2):
         assert await told(ask) == 5
+
+
+async def test_a_port_that_is_taken_is_told_at_start(parts: Parts):
+    """As by the second worker of a machine, which has the same file."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        where = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(StartError, match=r"worker\.metrics"):
+            async with metrics_site(parts, where):
+                pass
 
 
 async def told(ask: aiohttp.ClientSession) -> float:

@@ -92,7 +92,7 @@ def test_secret_comes_from_its_file_without_the_newline(tmp_path: Path):
     """`password_file` gives `password`, and neither text nor repr of the settings shows it."""
     secret = tmp_path / "password"
     secret.write_text(SECRET + "\n", encoding="utf-8")
-    settings = load(written(tmp_path, SMTP + f"password_file = '{secret}'"))
+    settings = load(written(tmp_path, SMTP + f"user = 'alertd'\npassword_file = '{secret}'"))
     assert settings.carriers["relay"].password.get_secret_value() == SECRET
     assert SECRET not in repr(settings) + str(settings) + settings.model_dump_json()
 
@@ -236,6 +236,34 @@ def test_reports_without_a_proof_are_refused(tmp_path: Path, relay: str, option:
     """Anybody could post them."""
     with pytest.raises(ConfigError, match=option):
         load(written(tmp_path, SMTP + f"reports = '{relay}'"))
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("[worker]\nmetrics = 'foo'", "worker.metrics"),
+        ("[worker]\nmetrics = '127.0.0.1:99999'", "worker.metrics"),
+        (SMTP + "bounces_listen = '127.0.0.1:99999'", "carriers.relay.bounces_listen"),
+        (SMTP + "rate = inf", "carriers.relay.rate"),
+        (SMTP + "ramp_s = inf", "carriers.relay.ramp_s"),
+        (SMTP + "user = 'alertd'", "carriers.relay"),
+        ("[budget]\nalert_cost = inf\nsegment_price = 1.0", "budget.alert_cost"),
+    ],
+)
+def test_what_would_start_and_fail_later_is_refused(tmp_path: Path, text: str, where: str):
+    """A port above the last was taken for another one, where nobody asked; with an infinite rate each alert was refused for a fault of
+    ours; a user without a password is let in by no relay.
+    """
+    with pytest.raises(ConfigError) as refused:
+        load(written(tmp_path, text))
+    assert str(refused.value).startswith(f"{where}: ")
+
+
+@pytest.mark.parametrize("place", ["", "127.0.0.1:9101", "[::1]:65535", "unix:/run/alertd.sock"])
+def test_where_a_worker_shows_its_metrics(tmp_path: Path, place: str):
+    """Nowhere, at a port, or at a socket's file."""
+    told = load(written(tmp_path, f"[worker]\nmetrics = '{place}'")).worker.metrics
+    assert told == place
 
 
 def test_a_signing_key_comes_from_its_file_and_does_not_show(tmp_path: Path):
