@@ -158,6 +158,18 @@ async def test_one_alert_that_is_told_is_enough(parts: Parts, sample: dict[str, 
     assert await standing(parts, media) == 200
 
 
+async def test_a_photo_that_was_taken_out_of_a_draft_is_shown_to_nobody(parts: Parts, sample: dict[str, Any]):
+    """It was of another child, and the alert was returned for that."""
+    await register(parts, 30)
+    wrong, right = await photo(parts), await photo(parts)
+    record = (await submitted(parts, sample, case=showing(sample, wrong))).record
+    returned = await parts.approval.give_back(record.id, BEA, "This is another child")
+    await parts.intake.amend(returned, {"case": showing(sample, right)}, ANA)
+    await parts.approval.submit(record.id, ANA)
+    await parts.approval.approve(record.id, BEA)
+    assert (await standing(parts, wrong), await standing(parts, right)) == (410, 200)
+
+
 async def test_a_photo_dies_with_the_key_of_its_case(parts: Parts, sample: dict[str, Any]):
     """Nothing but that key opens it: not the master key, and no copy of it that was left."""
     await register(parts, 30)
