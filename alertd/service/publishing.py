@@ -87,13 +87,13 @@ class Publishing:
     async def feed(self) -> Feed:
         """Every organisation's. Only what changed since it was last asked is read again."""
         heads = [self._now(one) for one in await self._heads() if _public(one)]
-        seen = {(one.id, one.rev, one.state): one for one in heads}
-        for name, head in seen.items():
-            if name not in self._seen:
-                self._seen[name] = await self._looked(head.id)
-        self._seen = {name: self._seen[name] for name in seen}
-        entries = [one for one in self._seen.values() if isinstance(one, Published)]
-        changes = [one if isinstance(one, int) else one.updated for one in self._seen.values() if one is not None]
+        seen = {(one.id, one.rev, one.state): one.id for one in heads}
+        known = self._seen  # another may be asked meanwhile, and let go of some
+        self._seen = now = {
+            name: known[name] if name in known else await self._looked(alert_id) for name, alert_id in seen.items()
+        }
+        entries = [one for one in now.values() if isinstance(one, Published)]
+        changes = [one if isinstance(one, int) else one.updated for one in now.values() if one is not None]
         return Feed(
             entries=sorted(entries, key=lambda one: (one.updated, one.id), reverse=True),
             updated=max(changes, default=self._since),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from importlib import resources
 from typing import Any
 
@@ -16,8 +17,12 @@ from alertd.cap.messages import Message, MsgType
 from alertd.cap.reader import read
 from alertd.kinds import PurgeReason
 from alertd.public import FRESH_S, public_routes
+from alertd.service.publishing import Publishing
 from alertd.service.submission import submit
 from alertd.store import keys
+from alertd.store.alerts import Alerts
+from alertd.store.connection import Connection
+from alertd.store.current import Current
 from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, CARL, alert_of, api_of, finish, planned, register, send, submitted
 
@@ -107,6 +112,35 @@ async def test_one_that_is_damaged_costs_no_other_its_place(parts: Parts, reader
     await parts.db.execute("SETRANGE", keys.case(key.case), 20, b"\xff\xff\xff\xff")
     (entry,) = (await feed(reader)).entries
     assert entry.id.endswith(whole.id)
+
+
+class Slow(Alerts):
+    """The second alert that it is asked for comes when `arrives` is set."""
+
+    def __init__(self, store: Connection) -> None:
+        super().__init__(store)
+        self.count, self.asked, self.arrives = 0, asyncio.Event(), asyncio.Event()
+
+    async def get(self, alert_id: str) -> Any:
+        self.count += 1
+        if self.count == 2:
+            self.asked.set()
+            await self.arrives.wait()
+        return await super().get(alert_id)
+
+
+async def test_two_who_make_the_feed_at_once_both_have_it(parts: Parts, sample: dict[str, Any]):
+    """Whoever asks for many other addresses has it made anew while it is being made."""
+    await register(parts, 20)
+    first, second = [await planned(parts, sample, publish=PUBLISHED) for _ in range(2)]
+    slow = Slow(parts.db)
+    publishing = Publishing(Current(parts.db), slow, parts.cap_out, parts.renderer, parts.texts, parts.clock)
+    early = asyncio.create_task(publishing.feed())
+    await slow.asked.wait()
+    await parts.following.stand_down(first.id, BEA, "x")
+    assert [one.id for one in (await publishing.feed()).entries] == [second.id]
+    slow.arrives.set()
+    assert second.id in [one.id for one in (await early).entries]
 
 
 @pytest.mark.parametrize("step", ["stand_down", "close", "cancel", "purge"])
