@@ -62,7 +62,7 @@ class Closing:
 
     async def _look(self, alert_id: str, last_ms: int) -> int:
         """All versions of an alert whose last one was told, and whose end came, before that."""
-        versions = [one for one in await self.alerts.heads(await self.alerts.versions([alert_id])) if one]
+        versions = [one for one in await self.alerts.listed(await self.alerts.versions([alert_id])) if one]
         if not versions or versions[0].state not in QUEUED_BECOMES:
             return 0
         if any(max(one.expires, one.start, one.last_send) > last_ms for one in versions):

@@ -105,6 +105,18 @@ async def test_a_compressed_ledger_is_dated_where_that_is_set(parts: Parts, ende
     assert (await parts.alerts.get(ended.id)).state is AlertState.CLOSED
 
 
+async def test_one_that_is_damaged_keeps_no_other_ledger_beyond_its_time(
+    parts: Parts, ended: AlertRecord, sample: dict[str, Any]
+):
+    """It is looked at before the others, in each round anew."""
+    damaged = await planned(parts, sample, case={**sample["case"], "number": "another"})
+    await parts.db.execute("SETRANGE", keys.case(damaged.case), 20, b"\xff\xff\xff\xff")
+    clock = Later()
+    pass_days(parts, clock, 32)
+    assert await closing(parts, clock, ledger_days=365).round() == 1
+    assert await parts.db.execute("EXISTS", keys.of_chain(ended.id, "closed", ended.id))
+
+
 async def test_a_retention_that_is_set_later_holds_for_what_was_compressed_before(parts: Parts, ended: AlertRecord):
     """Whoever sets it after a year means that year, too; and whoever makes it longer, what is still there."""
     clock, name = Later(), keys.of_chain(ended.id, "closed", ended.id)
