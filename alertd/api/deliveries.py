@@ -104,7 +104,7 @@ class ExplainReply(BaseModel):
     consents: bool
     tester: bool
     places: list[PlaceReply] = Field(
-        description="Empty before the alert is approved, and of a Test or an Exercise for whoever is no tester."
+        description="Empty before the alert is approved, and of a Test or an Exercise for whoever is no tester; without the place `now` once it is over."
     )
     addresses: list[AddressReply]
     messages: list[MessageReply]

@@ -8,8 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from alertd.alerts import CHANNELS, KINDS, PLACE_KINDS, State
+from alertd.alerts import CHANNELS, KINDS, PLACE_KINDS, SHOWN, State
 from alertd.documents import Alert, Status
+from alertd.kinds import PlaceKind
 from alertd.service.planning import Belongs, Standing
 from alertd.service.reports import Delivery, Reports
 from alertd.store.alert_records import numbers_of
@@ -99,9 +100,11 @@ class Explaining:
         area = await self._alerts.area(record.id)
         regions = set(numbers_of(record.regions))
         belongs = Belongs(alert, area, regions, record.start or record.created)
+        # Where they are now is nobody's to ask of an alert that is over: its area would tell each time that they come and go.
+        asked = [one for one in person.places if record.state in SHOWN or PLACE_KINDS[one.kind] != PlaceKind.NOW]
         return [
             PlaceStanding(name=place.name, kind=PLACE_KINDS[place.kind], standing=standing)
-            for place, standing in zip(person.places, belongs.standings(person.places), strict=True)
+            for place, standing in zip(asked, belongs.standings(asked), strict=True)
         ]
 
 

@@ -74,6 +74,19 @@ async def test_nobody_finds_where_somebody_lives_by_alerts_that_one_person_write
     assert [place.standing for place in (await explained(parts, "p30", drill)).places] == ["inside"]
 
 
+async def test_an_alert_that_is_over_follows_nobody(parts: Parts, sample: dict[str, Any]):
+    """Its area stays: whoever asks again and again would be told when somebody comes there, and goes."""
+    await register(parts, 25)
+    now = {"point": list(SEVILLA), "at": datetime.now(UTC).isoformat(), "accuracy_m": 10}
+    await register(parts, 1, first=30, places={"home": {"point": list(CADIZ)}, "now": now})
+    record = await planned(parts, sample)
+    told = {place.name: place.standing for place in (await explained(parts, "p30", record)).places}
+    assert told == {"home": "outside", "now": "inside"}
+    await parts.following.close(record.id, ANA, "found")
+    over = {place.name: place.standing for place in (await explained(parts, "p30", record)).places}
+    assert over == {"home": "outside"}
+
+
 async def test_the_answer_names_no_address_and_is_in_the_audit(
     parts: Parts, client: Any, sandbox: Sandbox, sample: dict
 ):
