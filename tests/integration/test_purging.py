@@ -64,6 +64,7 @@ async def test_nothing_of_it_can_be_read(parts: Parts, sample: dict[str, Any], s
     for version in await parts.alerts.versions([record.id]):
         found = await parts.alerts.get(version)
         assert (found.state, found.document, found.reason, found.external_id) == (AlertState.PURGED, b"", "", "")
+        assert (found.regions, found.countries) == ("", "")
         assert not await store.execute("EXISTS", keys.of_chain(record.id, "area", version))
     for name in (keys.case, keys.case_held, keys.case_dropped):
         assert not await store.execute("EXISTS", name(record.case))

@@ -21,6 +21,7 @@ for _, alert in ipairs(versions) do
   for _, field in ipairs(redis.call('HKEYS', one)) do
     if string.find(field, 'ground:', 1, true) == 1 then redis.call('HDEL', one, field) end
   end
+  redis.call('HSET', one, 'regions', '', 'countries', '')
   redis.call('DEL', key(chain, 'area', alert))
   enter(chain, alert, 'purged', now)
 end
