@@ -83,6 +83,7 @@ async def preview_messages(request: web.Request, *, query: MessagesQuery, body: 
     s, alert, who = services(request), body.alert(), credential(request)
     alert = await s.intake.check_unsigned(alert, who)
     alert = await s.photos.told(alert, who)
+    s.targeting.check_own(alert.target, who.org)
     countries = await s.intake.countries(alert)
     languages = previews.chosen_languages(alert, s.renderer, _listed(query.languages))
     channels = _listed(query.channels) or list(dict.fromkeys(alert.channels))

@@ -106,6 +106,7 @@ async def test_what_an_organisation_drew_is_its_own(desk: Desk, alert: dict[str,
         assert [one["code"] for one in listed["regions"]] == (["SEARCH-1"] if found == "ok" else [])
         for asked in (target, without):
             assert await desk.slug(who, "POST", "/v1/targets/preview", asked) == found
+            assert await desk.slug(who, "POST", "/v1/messages/preview", {**alert, **asked}) == found
             assert (
                 await desk.slug(who, "POST", "/v1/alerts", {**alert, **asked, "status": "Test", "state": "draft"})
                 == found
