@@ -154,7 +154,7 @@ class BreakGlass:
 
     async def _heads(self, alert_ids: Iterable[str]) -> dict[str, AlertRecord]:
         ids = sorted(set(alert_ids))
-        found = await self._alerts.heads(ids) if ids else []
+        found = await self._alerts.listed(ids)
         return {one.id: one for one in found if one is not None}
 
 

@@ -100,7 +100,7 @@ class Duty:
     async def calls(self, org: str) -> list[Call]:
         """The organisation's alerts that wait, the longest first."""
         ids = await self._waiting.all()
-        heads = await self._alerts.listed(ids) if ids else []
+        heads = await self._alerts.listed(ids)
         own = [one for one in heads if one is not None and one.org == org and one.state is AlertState.PENDING]
         known = await self._waiting.paged([one.id for one in own])
         calls = [self._call(record, paged) for record, (paged, _) in zip(own, known, strict=True)]

@@ -97,12 +97,15 @@ class Permissions:
     async def asked_of(self, org: str) -> list[Request]:
         """What an organisation is and was asked for, the latest first; without documents."""
         chains = await self._permits.of(org, MOST)
-        heads = await self._alerts.heads(chains) if chains else []
+        states = await self._alerts.fields(chains, "state")
         gone = [
-            chain for chain, one in zip(chains, heads, strict=True) if one is None or one.state is AlertState.PURGED
+            chain
+            for chain, (state,) in zip(chains, states, strict=True)
+            if state in {None, AlertState.PURGED.value.encode()}
         ]
         await self._permits.drop(org, gone)
-        found = [(one, _asked(one, org)) for one in heads if one is not None and one.id not in gone]
+        heads = await self._alerts.listed([chain for chain in chains if chain not in gone])
+        found = [(one, _asked(one, org)) for one in heads if one is not None]
         asked = [(one, permission) for one, permission in found if permission]
         return list(await asyncio.gather(*(self._request(one, permission) for one, permission in asked)))
 

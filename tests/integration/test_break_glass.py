@@ -14,6 +14,7 @@ from alertd.kinds import Protection, Verdict
 from alertd.operators import scopes_of
 from alertd.restriction import restricted
 from alertd.service.access import BY_GLASS, Credential
+from alertd.store import keys
 from alertd.store.break_glass import Claim, Claims
 from alertd.store.operators import OperatorStore, Passkey, StoredOperator
 from tests.integration.acts import register
@@ -285,6 +286,16 @@ async def test_until_it_was_reviewed_the_same_person_does_it_with_no_other(desk:
     assert await desk.awaiting() == [theirs]
     assert set(await Claims(desk.parts.db).of_org("default")) == {OperatorStore(desk.parts.db).id_of("default", "bea")}
     assert await desk.break_glass("ana", other) == "ok"
+
+
+async def test_one_that_is_damaged_keeps_nobody_from_another(desk: Desk):
+    """Neither from approving it alone, nor from seeing what awaits its review."""
+    damaged = await desk.pending()
+    other = await desk.pending(case={**desk.alert["case"], "number": "another"})
+    assert await desk.break_glass("ana", damaged) == "ok"
+    await desk.parts.db.execute("HSET", keys.of_chain(damaged, "version", damaged), "reason", b"\1damaged")
+    assert await desk.break_glass("ana", other) == "ok"
+    assert await desk.awaiting() == [other]
 
 
 async def test_of_two_at_once_one_goes_out(desk: Desk):

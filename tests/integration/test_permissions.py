@@ -434,6 +434,17 @@ async def test_a_stop_of_the_key_that_permitted_holds_the_alert(desk: Desk, aler
     assert await parts.db.execute("HGET", f"{{a:{alert_id}}}", "halt") == b"1"
 
 
+async def test_one_that_is_damaged_hides_no_other_from_the_neighbour(desk: Desk, alert: dict[str, Any], parts: Parts):
+    """Nor is it forgotten: it may be put back."""
+    damaged, other = await approved(desk, alert), await approved(desk, {**alert, "external_id": "other"})
+    name = keys.of_chain(damaged, "version", damaged)
+    whole = await parts.db.execute("HGET", name, "reason")
+    await parts.db.execute("HSET", name, "reason", b"\1damaged")
+    assert await _asked(desk) == [other]
+    await parts.db.execute("HSET", name, "reason", whole or b"")
+    assert await _asked(desk) == [other, damaged]
+
+
 async def test_nothing_is_left_of_it_after_a_purge(desk: Desk, alert: dict[str, Any], parts: Parts):
     """Neither the ground nor the words, and the neighbour's list has it no more."""
     alert_id = await approved(desk, alert)
@@ -446,6 +457,11 @@ async def test_nothing_is_left_of_it_after_a_purge(desk: Desk, alert: dict[str, 
     assert not [name for name in fields if name.startswith(b"ground") or name == b"permission_why"]
     assert (await desk.ask("eva", "GET", "/v1/permissions"))[1] == {"requests": []}
     assert PermissionState.REFUSED in await state(desk, alert_id)
+
+
+async def _asked(desk: Desk) -> list[str]:
+    """The alerts that Eva's organisation is asked for, the latest first."""
+    return [one["id"] for one in (await desk.ask("eva", "GET", "/v1/permissions"))[1]["requests"]]
 
 
 async def _updated(desk: Desk, alert: dict[str, Any], alert_id: str, target: dict[str, Any]) -> str:
