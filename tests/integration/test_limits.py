@@ -98,6 +98,16 @@ async def test_clock_set_back_stops_nobody(limits, store):
     assert 200 - 10 <= await admitted(limits, store, 10, 10, 20) <= 200 + 10 + 10
 
 
+async def test_clock_set_back_leaves_nobody_waiting_for_what_was_loud(limits, store):
+    """What was loud had to wait, and has sent long since: what tells the end of an alert is never loud, and goes on."""
+    assert (await limits.take("c", 10, 10, 10)).granted == 10
+    assert (await limits.take("c", 10, 10, 10)).granted == 0
+    store.skew_ms -= HOUR_MS
+    assert (await limits.take("c", 10, 10, 1, loud=False)).granted == 0
+    store.skew_ms += 2_000
+    assert (await limits.take("c", 10, 10, 1, loud=False)).granted == 1
+
+
 async def test_clock_set_back_does_not_prolong_a_pause(limits, store):
     """A pause of ten seconds is over ten seconds after the step, at the latest."""
     await limits.pause("c", 10)

@@ -42,7 +42,6 @@ if ramp > 0 then
   redis.call('HSET', KEYS[1], 'began', at(began), 'asked', at(now))
   share = math.min(1, floor + (1 - floor) * (now - began) / ramp)
 end
-if not loud and served > now then return {0, math.min(served - now, AFTER_LOUD), 0} end
 -- A GCRA's time, permits there is room for, and how long until the least of use is there.
 local function bucket(field, tat, rate, burst, kept)
   local each = 1000000 / rate
@@ -56,7 +55,13 @@ local function bucket(field, tat, rate, burst, kept)
   return tat, math.floor(burst - kept - (tat - now) / each + 1e-6), math.ceil((least + kept - burst) * each + tat - now)
 end
 local room, wait, ramp_room, ramp_wait
+local was = tonumber(tat or '0')
 tat, room, wait = bucket('tat', tat, rate, burst, loud and 0 or burst / 10)
+if tat < was then -- what was loud has sent long since, or asks again
+  served = 0
+  redis.call('HDEL', KEYS[1], 'loud')
+end
+if not loud and served > now then return {0, math.min(served - now, AFTER_LOUD), 0} end
 ramped, ramp_room, ramp_wait = bucket('ramped', ramped, rate * share, burst * share, 0)
 if ramp == 0 then ramp_room, ramp_wait = room, wait end
 if loud and room < least then redis.call('HSET', KEYS[1], 'loud', at(now + wait + AFTER_LOUD)) end
