@@ -58,8 +58,12 @@ class MailSession(asyncio.Protocol):
             if not self.is_open:
                 raise SessionLostError
             self._waiter = asyncio.get_running_loop().create_future()
-            async with asyncio.timeout(timeout_s):
-                await self._waiter
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self._waiter
+            except TimeoutError:
+                if not self._replies:  # else it came in the same step, as to a process that stood still
+                    raise
         return self._replies.popleft()
 
     async def quit(self, timeout_s: float) -> None:

@@ -49,6 +49,15 @@ async def test_replies_come_in_their_order_however_they_are_cut(session, size):
     assert session.is_open
 
 
+async def test_a_reply_that_comes_as_its_time_is_over_counts(session):
+    """Both are there when a process wakes that stood still: a mail that was taken is not told as one that may have been."""
+    session.write(b"A\r\n", 1)
+    asked = asyncio.create_task(session.reply(0))
+    await asyncio.sleep(0)
+    session.data_received(b"250 2.0.0 ok\r\n")
+    assert await asked == (250, "2.0.0 ok")
+
+
 @pytest.mark.parametrize("said", [b"421 4.3.2 closing\r\n", b"hello\r\n"])
 async def test_what_nobody_asked_for_ends_the_connection(session, said):
     """It would be taken for the answer to the next command."""
