@@ -100,8 +100,10 @@ class SmtpPool:
                 session = session_over(smtp.transport, frozenset(smtp.esmtp_extensions))
         except (aiosmtplib.SMTPAuthenticationError, aiosmtplib.SMTPNotSupported, ssl.SSLCertVerificationError):
             return NOT_TRUSTED
-        except (aiosmtplib.SMTPException, OSError):
+        except (aiosmtplib.SMTPResponseException, OSError):
             return NOT_CONNECTED
+        except aiosmtplib.SMTPException:  # it offers no STARTTLS, or no way to sign in
+            return NOT_TRUSTED
         finally:
             if session is None:
                 smtp.close()

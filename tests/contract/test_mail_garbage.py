@@ -156,6 +156,14 @@ async def test_a_server_that_cannot_say_hello_gets_no_mail_twice(send, hello):
     assert server.mails == 0
 
 
+@pytest.mark.parametrize("asked", [{"security": "starttls"}, {"username": "u", "password": "p"}])
+async def test_a_relay_that_offers_no_tls_and_no_way_to_sign_in_is_told_apart_from_one_that_is_away(send, asked):
+    """Who looks for why nothing goes looks at the settings, and not at the network."""
+    server = Server(OK + OK + GO, OK)
+    assert set(await send(server, tls=asked)) == {Outcome(Answer.RETRY, Reason.CREDENTIALS)}
+    assert server.mails == 0
+
+
 async def test_a_relay_may_speak_tls_from_the_first_byte(send, sandbox):
     """Port 465: the connection is taken over from whoever made it, TLS and all, and kept."""
     server = Server(OK + OK + GO, OK)
