@@ -87,6 +87,10 @@ class Carriers:
     def all(self) -> list[Carrier]:
         return [carrier for carriers in self._by_channel.values() for carrier in carriers]
 
-    def held(self) -> bytes:
-        """The numbers of the carriers whose open attempts are not repeated."""
-        return bytes(carrier.number for carrier in self.all() if carrier.hold)
+    def held(self, channel: str) -> bytes:
+        """The numbers of the carriers whose open attempts on a channel are not repeated: where all of its own hold, all there may be, for
+        what one had that is not in the settings any more is not sent by another, either.
+        """
+        carriers = self.of(channel)
+        every = all(carrier.hold for carrier in carriers)
+        return bytes(range(256) if every else (carrier.number for carrier in carriers if carrier.hold))

@@ -114,7 +114,7 @@ class Feeder:
         """What each of them has to send now."""
         growing, found = self.agenda.growing(), list[Lease]()
         try:
-            answers = await self.work.leases(chains, channel, self.carriers.held(), self.held.values())
+            answers = await self.work.leases(chains, channel, self.carriers.held(channel), self.held.values())
         except StoreUnavailableError:
             self.agenda.forget_plans()
             return found

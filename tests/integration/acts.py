@@ -101,7 +101,7 @@ def _raised(answer: Any) -> Any:
 async def send(parts: Parts, record: AlertRecord, channel: str = "push") -> int:
     """Drain every lease there is now. Answers how many there were."""
     dispatch, leases = parts.worker().feeder.dispatch, 0
-    while lease := await lease_of(parts.work, record.id, channel, parts.carriers.held()):
+    while lease := await lease_of(parts.work, record.id, channel, parts.carriers.held(channel)):
         await dispatch.drain(lease, lambda: False)
         leases += 1
     return leases

@@ -156,7 +156,7 @@ async def test_where_nobody_is_bound_the_carrier_fails(process: Any, centre: Sms
             assert not worker.binds.takes("sms")
             await worker.binds.beat()
         assert worker.binds.takes("sms")
-        lease = await lease_of(parts.work, record.id, "sms", parts.carriers.held())
+        lease = await lease_of(parts.work, record.id, "sms", parts.carriers.held("sms"))
         await worker.feeder.dispatch.drain(lease, lambda: False)
         assert await counts(parts, record, "sms") == {"queued": FAILURES}
         assert answers(parts) == {("retry", "credentials"): FAILURES}

@@ -179,7 +179,7 @@ async def test_a_store_that_leaves_once_they_are_sent_sends_nobody_a_second(
     limited(parts, leaving, alert_segments=10**9)
     sandbox.sms.script.set(Rule("+34600000003", "bad-message", times=1))
     record = await planned(parts, sample, **SMS)
-    lease = await lease_of(parts.work, record.id, "sms", parts.carriers.held())
+    lease = await lease_of(parts.work, record.id, "sms", parts.carriers.held("sms"))
     await parts.worker().feeder.dispatch.drain(lease, lambda: False)
     assert leaving.left == 1
     assert await counts(parts, record, "sms") == {"accepted": PEOPLE - 1, "failed": 1}

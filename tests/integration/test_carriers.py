@@ -192,7 +192,7 @@ async def test_what_may_have_arrived_stays_its_carrier_s_when_leave_is_not_heard
     record = await planned(parts, sample)
     await send(parts, record)
     parts.db.skew_ms += 60_000
-    lease = await lease_of(parts.work, record.id, "push", parts.carriers.held())
+    lease = await lease_of(parts.work, record.id, "push", parts.carriers.held("push"))
     deaf = Deaf(redis, parts.db.codec)
     deaf.skew_ms = parts.db.skew_ms
     await replace(parts.worker().feeder.dispatch, work=Work(deaf)).drain(lease, lambda: False)

@@ -53,6 +53,20 @@ async def test_answers_are_settled_while_the_carrier_is_waited_for(parts: Parts,
     assert sum(version == record.id for _, version, *_ in sandbox.push.recorded) == 20
 
 
+@pytest.mark.parametrize(("channel", "becomes"), [("sms", {"unknown": 25}), ("push", {"accepted": 25, "doubled": 25})])
+async def test_what_a_carrier_had_that_is_no_more_is_as_its_channel_has_it(
+    parts: Parts, sample: dict[str, Any], channel: str, becomes: dict[str, int]
+):
+    """A worker died with it, and the carrier is not in the settings any more: no other sends a text message again."""
+    await register(parts, 25)
+    record = await planned(parts, sample, channels=[channel])
+    lease = await lease_of(parts.work, record.id, channel)
+    await parts.work.gate(lease, [], lease.rows, 99)
+    await silence(parts.db, record.id)
+    await send(parts, record, channel)
+    assert await counts(parts, record, channel) == becomes
+
+
 async def test_one_recipient_s_limit_stops_nobody_else(parts: Parts, sandbox: Sandbox, sample: dict):
     """A carrier that wants an hour's rest for one of a hundred has all the others, and the next alert's."""
     await register(parts, 150)
@@ -213,7 +227,7 @@ async def test_leave_that_was_never_heard_of_is_given_back(
     away.away, away.takes = (1, 2), takes
     await register(parts, 30)
     record = await planned(parts, sample, channels=["sms"])
-    lease = await lease_of(parts.work, record.id, "sms", parts.carriers.held())
+    lease = await lease_of(parts.work, record.id, "sms", parts.carriers.held("sms"))
     await replace(parts.worker().feeder.dispatch, work=Work(away)).drain(lease, lambda: False)
     assert await counts(parts, record, "sms") == {"queued": 30}
     await send(parts, record, "sms")

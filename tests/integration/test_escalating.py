@@ -75,7 +75,7 @@ async def test_a_worker_that_dies_with_the_sms_loses_no_one(parts: Parts, sandbo
     await send(parts, record)
     await send(parts, record, "sms")
     parts.db.skew_ms += AFTER_MS + 1_000
-    lease = await lease_of(parts.work, record.id, "sms", parts.carriers.held())
+    lease = await lease_of(parts.work, record.id, "sms", parts.carriers.held("sms"))
     assert lease
     assert (lease.alike.unheard, len(lease.rows)) == (True, 30)
     await acknowledge(parts, record, {"p7"})

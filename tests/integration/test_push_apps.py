@@ -145,7 +145,7 @@ async def try_until_it_rests(parts: Parts, record: AlertRecord) -> None:
     """Drain what there is, until the carrier has failed so often that it rests."""
     dispatch = parts.worker().feeder.dispatch
     while not dispatch.heeding.failing and (
-        lease := await lease_of(parts.work, record.id, "push", parts.carriers.held())
+        lease := await lease_of(parts.work, record.id, "push", parts.carriers.held("push"))
     ):
         await dispatch.drain(lease, lambda: bool(dispatch.heeding.failing))
 

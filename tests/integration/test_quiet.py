@@ -161,7 +161,7 @@ async def test_a_try_that_comes_due_in_the_night_waits_for_the_morning(
     """What was planned in the day and given back is looked at again when it is taken again."""
     record = await planned(parts, sample)
     person = await parts.registry.get("p3")
-    lease = await lease_of(parts.work, record.id, "push", parts.carriers.held())
+    lease = await lease_of(parts.work, record.id, "push", parts.carriers.held("push"))
     await parts.work.end(lease, [], lease.rows)
     await parts.registry.patch(person.id, asleep(1))
     pass_time(parts, 1_000)

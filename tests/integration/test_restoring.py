@@ -32,7 +32,7 @@ async def test_nothing_open_goes_on_by_itself(parts: Parts, sample: dict[str, An
     record = await planned(parts, sample, target={"rings": [
         {"center": [-5.98, 37.39], "radius_km": 1}, {"center": [-5.98, 37.39], "radius_km": 30, "delay_min": 15},
     ]})  # fmt: skip
-    assert await lease_of(parts.work, record.id, "push", parts.carriers.held())
+    assert await lease_of(parts.work, record.id, "push", parts.carriers.held("push"))
     done = await parts.restoring.settle(MADE)
     assert (done["stood_down"], done["unknown"]) == (1, 20)
     found = await parts.alerts.get(record.id)
