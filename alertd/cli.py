@@ -84,7 +84,7 @@ def _common(
     ] = False,
 ) -> None:
     if key is None and key_file is not None:
-        key = key_file.read_text(encoding="utf-8")
+        key = key_file.read_text(encoding="utf-8", errors="replace")  # the client refuses what is no key
     ctx.obj = Common(config_file=config_file, url=url, key=key.strip() or None if key else None)
 
 

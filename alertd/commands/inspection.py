@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from alertd.app import library_of
 from alertd.carrier_sections import AnyCarrier, SmtpCarrier, TwilioCarrier
@@ -136,7 +137,7 @@ def _organisations(settings: Settings) -> Iterator[Finding]:
             told = asyncio.run(_told(f"unix://{socket_file}", codec, settings))
         else:
             return
-    except (StartError, StoreUnavailableError, SealError, ValueError, OSError):
+    except (StartError, StoreUnavailableError, RedisError, SealError, ValueError, OSError):
         return  # what is wrong with the store is told where it is looked at
     for org, sentences in told.items():
         for says in sentences:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 import uvloop
 
+from alertd.commands.client import RefusedError
 from alertd.processes import Life, die_with_parent
 from channels.sandbox import run
 
@@ -21,8 +22,11 @@ def sandbox(
     ),
 ) -> None:
     """The local carriers alone."""
-    directory.mkdir(parents=True, exist_ok=True)
-    uvloop.run(_serve(directory))
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        uvloop.run(_serve(directory))
+    except OSError as error:
+        raise RefusedError(f"{error.filename or directory} cannot be written: {error.strerror}") from None
 
 
 async def _serve(directory: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from redis.exceptions import ResponseError
 
 from alertd.store import keys
 from alertd.store.connection import Connection, StoreRefusedError
@@ -39,7 +40,10 @@ async def open_store(connection: Connection, *, sandbox: bool = False) -> None:
 
 async def look(connection: Connection, *, sandbox: bool) -> int:
     """Which schema this store has, 0 for a new one; changes nothing. Raises StoreRefusedError where it may not be opened."""
-    found, check, is_sandbox = await connection.execute("MGET", keys.SCHEMA, keys.KEY_CHECK, keys.SANDBOX)
+    try:
+        found, check, is_sandbox = await connection.execute("MGET", keys.SCHEMA, keys.KEY_CHECK, keys.SANDBOX)
+    except ResponseError as error:  # a Sentinel, or a database that there is not
+        raise StoreRefusedError(f"what is asked at store.url holds no data for alertd: {error}") from None
     if found is None:
         return 0
     if int(found) > SCHEMA_VERSION:

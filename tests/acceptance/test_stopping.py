@@ -183,3 +183,21 @@ def test_directory_in_use_is_told_and_left_alone(installation: Callable[..., Ser
 def test_what_cannot_start_says_what_to_mend(tmp_path: Path, command: str, environment: dict[str, str], says: str):
     """Each names the option at fault, never with a traceback."""
     assert says in refused(started(tmp_path, command, **environment), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "says"),
+    [
+        (("sandbox", "--directory", "/proc/none"), {}, "/proc/none cannot be written"),
+        (
+            ("keys", "list"),
+            {"ALERTD_KEY_FILE": sys.executable, "ALERTD_URL": "http://127.0.0.1:1"},
+            "characters that no key has",
+        ),
+    ],
+)
+def test_what_is_given_in_a_file_or_for_one_is_told_where_it_is_none(
+    tmp_path: Path, arguments: tuple[str, ...], environment: dict[str, str], says: str
+):
+    """A folder that cannot be made, a key's file that holds none."""
+    assert says in refused(started(tmp_path, *arguments, **environment), tmp_path)

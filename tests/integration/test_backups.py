@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import resource
 import shutil
+import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PosixPath
 
 import msgspec
 import pytest
@@ -84,6 +86,33 @@ async def test_half_a_copy_is_not_left(tmp_path: Path, codec: Codec):
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, most)
     assert not to.exists()
+
+
+class SeenTogether(PosixPath):
+    """A folder that two look into at the same moment."""
+
+    both = threading.Barrier(2)
+
+    def iterdir(self) -> Iterator[Path]:
+        found = list(super().iterdir())
+        self.both.wait(60)
+        return iter(found)
+
+
+async def test_two_that_copy_to_one_place_at_once_leave_one_copy(tmp_path: Path, codec: Codec):
+    """The one by hand and the one by the clock: what is left is whole, and whoever was second is told."""
+    data, to, back = tmp_path / "data", SeenTogether(tmp_path / "copy"), tmp_path / "back"
+    to.mkdir()
+    back.mkdir()
+    async with EmbeddedServer(settings(data)) as server, client_of(server) as client:
+        await client.set("a", b"x" * 4_000_000)
+        tries = [asyncio.to_thread(make, data, to, codec) for _ in range(2)]
+        one, other = sorted(
+            await asyncio.gather(*tries, return_exceptions=True), key=lambda each: isinstance(each, Backup)
+        )
+    assert isinstance(one, BackupError)
+    assert isinstance(other, Backup)
+    backups.put_back(tmp_path / "copy", back, backups.read(tmp_path / "copy", codec))
 
 
 async def test_it_is_put_back_whole_and_marked(copy: Path, tmp_path: Path, codec: Codec):

