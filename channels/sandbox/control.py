@@ -5,8 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+import msgspec
+
 from channels.sandbox.http_wire import Answer, Reply, Request, Streamed
-from channels.sandbox.script import Recorded, Script
+from channels.sandbox.script import Recorded, Rule, Script
+
+
+class _Answering(msgspec.Struct, forbid_unknown_fields=True):
+    number: str
+    text: str
+
+
+class _Order(msgspec.Struct, forbid_unknown_fields=True):
+    """What may be ordered. A word that is none of these is refused: who misspells a fault would see that there is none."""
+
+    rules: list[Rule] | None = None
+    clear: bool = False
+    revoke: bool = False
+    say: _Answering | None = None
 
 
 class Control:
@@ -37,17 +53,17 @@ class Control:
             return Reply(404, b"no such call", kind=b"text/plain")
         try:
             return call(request)
-        except (ValueError, TypeError, KeyError) as fault:
+        except (ValueError, msgspec.DecodeError) as fault:
             return Reply(400, str(fault).encode(), kind=b"text/plain")
 
     def _order(self, request: Request) -> Reply:
-        order = json.loads(request.body)
-        if "rules" in order:
-            self._script.set_json(order["rules"])
-        if order.get("clear"):
+        order = msgspec.json.decode(request.body, type=_Order)
+        if order.rules is not None:
+            self._script.set(*order.rules)
+        if order.clear:
             self._recorded.clear()
-        if order.get("revoke"):
+        if order.revoke:
             self._revoke()
-        if "say" in order:
-            self._say(order["say"]["number"], order["say"]["text"])
+        if order.say:
+            self._say(order.say.number, order.say.text)
         return Reply(200, b"{}")

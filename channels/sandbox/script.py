@@ -6,11 +6,11 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+
+import msgspec
 
 
-@dataclass(slots=True)
-class Rule:
+class Rule(msgspec.Struct, forbid_unknown_fields=True):
     """Addresses that start with `prefix` get `do` instead of being accepted."""
 
     prefix: str  # "@" and a domain: those of mailboxes there
@@ -36,10 +36,6 @@ class Script:
             if rule.do not in self._known:
                 raise ValueError(f"{rule.do!r} is not one of {', '.join(sorted(self._known))}")
         self._rules = list(rules)
-
-    def set_json(self, rules: list[dict[str, Any]]) -> None:
-        """The same from another process: objects with the fields of `Rule`. Raises `ValueError` or `TypeError`."""
-        self.set(*(Rule(**rule) for rule in rules))
 
     def match(self, address: str) -> Rule | None:
         for rule in self._rules:

@@ -60,9 +60,19 @@ async def test_another_process_can_send_tell_and_read(elsewhere, http, open_part
     assert counts == {"total": 600, "addresses": 599, "doubled": 1}
 
 
-async def test_a_behaviour_that_is_not_known_is_refused(elsewhere, http):
-    """A typo in a rule would otherwise look like a carrier that behaves."""
+@pytest.mark.parametrize(
+    "order",
+    [
+        {"rules": [{"prefix": "", "do": "dance"}]},
+        {"rule": [{"prefix": "", "do": "throttle"}]},
+        {"rules": [{"prefix": "", "do": "slow", "delay_s": "8"}]},
+        {"rules": [{"prefix": 5, "do": "slow"}]},
+        [],
+    ],
+    ids=str,
+)
+async def test_an_order_that_is_not_known_is_refused(elsewhere, http, order):
+    """A typo would otherwise look like a carrier that behaves, and a delay that is no number like one that never answers."""
     for name in ("push", "sms", "smpp", "mail"):
-        rules = {"rules": [{"prefix": "", "do": "dance"}]}
-        async with http.post(f"{elsewhere['control'][name]}/control", json=rules) as answer:
+        async with http.post(f"{elsewhere['control'][name]}/control", json=order) as answer:
             assert answer.status == 400
