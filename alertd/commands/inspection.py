@@ -44,6 +44,7 @@ from alertd.store.webhooks import DistributorHook, Hooks
 from geofences.regions import Library
 
 _MB = 1024 * 1024
+OWN_KEYS = "store.master_key and store.hash_key are not used: without store.url the keys are those in store.directory, beside the data"
 ANSWER_S = 5.0  # a store that is slower than that is not one to send alerts from
 
 
@@ -104,6 +105,8 @@ def _embedded(section: StoreSection) -> Iterator[Finding]:
         yield Finding(part="store", ok=True, says=f"embedded, with {find_server(section.server)}")
     except ServerNotFoundError as error:
         yield Finding(part="store", ok=False, says=str(error))
+    if section.master_key or section.hash_key:
+        yield Finding(part="store", ok=True, warns=True, says=OWN_KEYS)
     directory = section.directory.resolve()
     try:
         yield _room(directory, section.reserve_mb)

@@ -63,6 +63,14 @@ def test_store_that_cannot_start_is_a_fault(tmp_path: Path, section: dict[str, A
     assert "'se'" not in fault.says  # what stands before a slash is taken for a port, and was quoted
 
 
+def test_keys_that_an_embedded_store_does_not_use_are_told(tmp_path: Path):
+    """Whoever keeps them apart from the data would think that they are."""
+    for keys in ({}, {"hash_key": KEY}):
+        found = looked(Settings(store=StoreSection(**{"directory": tmp_path, **keys})))
+        warned = [one.says for one in found if one.part == "store" and one.warns]
+        assert ["beside the data" in says for says in warned] == [True] * len(keys)
+
+
 @pytest.fixture
 def somebody() -> Iterator[None]:
     """For as long as a test runs, this process may write no more than an ordinary user may."""
