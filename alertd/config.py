@@ -12,9 +12,10 @@ import re
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, PrivateAttr, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, PrivateAttr, SecretStr, ValidationError
+from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -46,6 +47,18 @@ class ConfigError(ValueError):
     """The configuration cannot be used; the message names each option and what to do."""
 
 
+def _named(carriers: dict[str, AnyCarrier]) -> dict[str, AnyCarrier]:
+    """They stand in addresses that carriers report to, which one with a space or a slash would never find."""
+    for name in carriers:
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+            raise PydanticCustomError(
+                "name",
+                "a carrier's name has the letters a to z, digits, ., - and _ alone, not {name}",
+                {"name": repr(name)},
+            )
+    return carriers
+
+
 class Settings(BaseSettings):
     """Everything, frozen. `ALERTD_API__PORT=0` in the environment is `port` of `[api]`."""
 
@@ -65,7 +78,7 @@ class Settings(BaseSettings):
     media: MediaSection = MediaSection()
     events: EventSection = EventSection()
     webhooks: WebhookSection = WebhookSection()
-    carriers: dict[str, AnyCarrier] = {}
+    carriers: Annotated[dict[str, AnyCarrier], AfterValidator(_named)] = {}
     _file: Path | None = PrivateAttr(None)
 
     @property

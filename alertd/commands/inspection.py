@@ -71,6 +71,7 @@ def inspected(
         _tombstones(settings.store),
         _regions(settings, regions),
         *_organisations(settings),
+        *_passkeys(settings),
         *_provider(settings),
         *(_carriers(settings) if settings.carriers else [_no_carriers(settings)]),
         *_alignment(settings),
@@ -160,6 +161,15 @@ def _unreached(rota: OnCall | None, settings: Settings) -> Iterator[str]:
     site = RelyingParty.of(settings).origins[0]
     if rota and rota.steps and settings.carriers and _is_here(site):
         yield f"people on call are told a link to {site}, which is reached from this machine alone: set api.public_url"
+
+
+def _passkeys(settings: Settings) -> Iterator[Finding]:
+    """Pages at which browsers offer no passkey, since they are not on the domain that these hold for."""
+    own = RelyingParty.of(settings)
+    for origin in own.origins:
+        if not f".{urlsplit(origin).hostname}".endswith(f".{own.id}"):
+            says = f"nobody signs in with a passkey at {origin}: passkeys hold for {own.id}, see sign_in.rp_id"
+            yield Finding(part="sign_in", ok=True, warns=True, says=says)
 
 
 def _provider(settings: Settings) -> Iterator[Finding]:

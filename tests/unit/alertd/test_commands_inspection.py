@@ -112,6 +112,20 @@ def warnings(tmp_path: Path, **sections: Any) -> dict[str, str]:
     return {finding.part: finding.says for finding in looked(settings) if finding.warns}
 
 
+@pytest.mark.parametrize(
+    ("sign_in", "works"),
+    [
+        ({}, True),
+        ({"rp_id": "centre.example", "origins": ["https://desk.centre.example:8443", "https://centre.example"]}, True),
+        ({"rp_id": "centre.example", "origins": ["https://notcentre.example"]}, False),
+        ({"origins": ["https://desk.centre.example"]}, False),
+    ],
+)
+def test_a_page_where_no_passkey_works_is_warned_of(tmp_path: Path, sign_in: dict[str, Any], works: bool):
+    """Browsers offer them on their own domain alone, and whoever sets up the console would look for the fault there."""
+    assert ("sign_in" not in warnings(tmp_path, sign_in=sign_in)) == works
+
+
 REPORTING = pytest.mark.parametrize(
     ("carrier", "words"),
     [

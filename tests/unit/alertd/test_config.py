@@ -247,12 +247,14 @@ def test_reports_without_a_proof_are_refused(tmp_path: Path, relay: str, option:
         (SMTP + "rate = inf", "carriers.relay.rate"),
         (SMTP + "ramp_s = inf", "carriers.relay.ramp_s"),
         (SMTP + "user = 'alertd'", "carriers.relay"),
+        (SMTP.replace("relay", "'a b'"), "carriers"),
+        (SMTP.replace("relay", "'a/b'"), "carriers"),
         ("[budget]\nalert_cost = inf\nsegment_price = 1.0", "budget.alert_cost"),
     ],
 )
 def test_what_would_start_and_fail_later_is_refused(tmp_path: Path, text: str, where: str):
     """A port above the last was taken for another one, where nobody asked; with an infinite rate each alert was refused for a fault of
-    ours; a user without a password is let in by no relay.
+    ours; a user without a password is let in by no relay, and a name that is no part of an address gets no reports.
     """
     with pytest.raises(ConfigError) as refused:
         load(written(tmp_path, text))
