@@ -81,9 +81,7 @@ def make(directory: Path, to: Path, codec: Codec, *, made: datetime, version: st
         with ExitStack() as stack:
             sources = _held(stack, directory)
             to.mkdir(mode=0o700, parents=True, exist_ok=True)
-            (to / _AOF).mkdir(
-                mode=0o700
-            )  # of two at the same time, one: what the other copied is neither mixed nor taken away
+            (to / _AOF).mkdir(mode=0o700)  # of two at once, one: what the other copied is neither mixed nor taken away
             stack.push(partial(_removed_unless_whole, to))
             _check_room(directory, to, sum(size for _, size in sources.values()), reserve_bytes)
             files = {name: _copied(source, to / name, size) for name, (source, size) in sources.items()}
