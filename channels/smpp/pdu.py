@@ -55,6 +55,14 @@ _MESSAGE: Final[Layout] = (
     ("sm_default_msg_id", 0),
     ("short_message", -1),
 )
+#: Section 4.7.1: what it says is in the parameters.
+_DATA: Final[Layout] = (
+    ("service_type", 6),
+    *((name, 65 if size else 0) for name, size in (*_SOURCE, *_DESTINATION)),
+    ("esm_class", 0),
+    ("registered_delivery", 0),
+    ("data_coding", 0),
+)
 _MESSAGE_ID: Final[Layout] = (("message_id", 65),)
 _SYSTEM_ID: Final[Layout] = (("system_id", 16),)
 
@@ -69,6 +77,8 @@ LAYOUTS: Final[Mapping[int, Layout]] = {
     Command.SUBMIT_SM_RESP: _MESSAGE_ID,
     Command.DELIVER_SM: _MESSAGE,
     Command.DELIVER_SM_RESP: _MESSAGE_ID,
+    Command.DATA_SM: _DATA,
+    Command.DATA_SM_RESP: _MESSAGE_ID,
     Command.CANCEL_SM: (("service_type", 6), ("message_id", 65), *_SOURCE, *_DESTINATION),
     Command.CANCEL_SM_RESP: (),
     Command.UNBIND: (),

@@ -1,4 +1,4 @@
-"""Delivery receipts: what a `deliver_sm` says of a message, and whose message that was.
+"""Delivery receipts: what a `deliver_sm` or `data_sm` says of a message, and whose message that was.
 
 The text form is SMPP 3.4 appendix B, which every carrier writes a little differently; the parameters are section 5.3.2.
 """

@@ -72,6 +72,7 @@ class Session:
             Command.CANCEL_SM_RESP: self._answer,
             Command.GENERIC_NACK: self._answer,
             Command.DELIVER_SM: self._deliver,
+            Command.DATA_SM: self._deliver,  # some centres bring receipts so
             Command.ENQUIRE_LINK: self._enquired,
             Command.UNBIND: self._asked_to_leave,
             Command.UNBIND_RESP: self._left,
@@ -98,7 +99,7 @@ class Session:
 
     def acknowledge(self, pdu: Pdu, status: Status = Status.OK) -> None:
         """Answer a `Delivered`. With any status but OK the centre keeps it and comes again."""
-        self._reply(Command.DELIVER_SM_RESP, pdu.sequence, status)
+        self._reply(Command(pdu.command | RESPONSE), pdu.sequence, status)
 
     def unbind(self, now_s: float) -> None:
         """Say goodbye: no message goes any more, and `Ended` comes with the answer."""

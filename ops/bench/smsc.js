@@ -1,7 +1,7 @@
 // An SMS centre made of node-smpp, which nobody here wrote: the peer of tests/contract/test_smpp_node.py and ops/bench/sms.
 //   node smsc.js FOLDER_OF_SMPP [CERTIFICATE KEY]
 // Prints {"port": ...}, then each message it got as one line of JSON, unless QUIET is set. What it does goes by the number:
-// 3461… is throttled, 3462… is not delivered, 3463… answers STOP; answers name messages in hex, receipts in decimal.
+// 3461… is throttled, 3462… is not delivered, 3463… answers STOP, 3464… too and all by data_sm; answers name messages in hex, receipts in decimal.
 "use strict";
 const fs = require("fs");
 const [folder, certificate, key] = process.argv.slice(2);
@@ -17,8 +17,14 @@ function tell(what) {
 }
 
 function receipt(to, id, word) {
-  const text = `id:${String(id).padStart(10, "0")} sub:001 dlvrd:001 submit date:2611240940 done date:2611240941 stat:${word} err:000 text:`;
-  return { esm_class: smpp.ESM_CLASS.MC_DELIVERY_RECEIPT, source_addr: to, destination_addr: "12345", short_message: text };
+  const report = `id:${String(id).padStart(10, "0")} sub:001 dlvrd:001 submit date:2611240940 done date:2611240941 stat:${word} err:000 text:`;
+  return { esm_class: smpp.ESM_CLASS.MC_DELIVERY_RECEIPT, source_addr: to, destination_addr: "12345", text: report };
+}
+
+/** The same by either of the two operations that the standard has for it. */
+function bring(taker, { text, ...fields }, to) {
+  if (to.startsWith("3464")) taker.data_sm({ ...fields, message_payload: text });
+  else taker.deliver_sm({ ...fields, short_message: text });
 }
 
 function submitted(session, pdu) {
@@ -31,9 +37,8 @@ function submitted(session, pdu) {
   session.send(pdu.response({ message_id: id.toString(16) }));
   const taker = takers.has(session) ? session : takers.values().next().value;
   if (!taker) return;
-  taker.deliver_sm(receipt(to, id, to.startsWith("3462") ? "UNDELIV" : "DELIVRD"));
-  if (to.startsWith("3463"))
-    taker.deliver_sm({ source_addr: to, source_addr_ton: 1, destination_addr: "12345", short_message: "Stop" });
+  bring(taker, receipt(to, id, to.startsWith("3462") ? "UNDELIV" : "DELIVRD"), to);
+  if (/^346[34]/.test(to)) bring(taker, { source_addr: to, source_addr_ton: 1, destination_addr: "12345", text: "Stop" }, to);
 }
 
 function bound(session, pdu, takes) {
@@ -48,6 +53,7 @@ const server = smpp.createServer(options, (session) => {
   session.on("bind_transmitter", (pdu) => bound(session, pdu, false));
   session.on("submit_sm", (pdu) => submitted(session, pdu));
   session.on("cancel_sm", (pdu) => { tell({ cancelled: pdu.message_id, to: pdu.destination_addr }); session.send(pdu.response()); });
+  session.on("data_sm_resp", (pdu) => tell({ acknowledged: pdu.command_status === 0 }));
   session.on("enquire_link", (pdu) => { tell({ enquired: true }); session.send(pdu.response()); });
   session.on("unbind", (pdu) => { tell({ unbound: true }); session.send(pdu.response()); session.close(); });
   session.on("close", () => takers.delete(session));

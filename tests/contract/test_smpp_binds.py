@@ -126,7 +126,7 @@ async def test_frames_of_nobody_are_refused_and_the_bind_stays(centre_party):
     link.write(HEADER.pack(16, Command.SUBMIT_SM_RESP, 0, 99))
     link.write(HEADER.pack(16, Command.BIND_TRANSCEIVER_RESP, 0, 99))
     await settled(
-        lambda: centre_party.carrier.acknowledged == {Status.INVALID_COMMAND: 2, Status.INVALID_COMMAND_LENGTH: 1}
+        lambda: centre_party.carrier.acknowledged == {Status.INVALID_COMMAND: 1, Status.INVALID_COMMAND_LENGTH: 2}
     )
     assert {outcome.answer for outcome in await centre_party.send(centre_party.recipients(N))} == {Answer.ACCEPTED}
     assert centre_party.carrier.links_made == 2

@@ -119,6 +119,17 @@ async def test_node_reads_what_we_send_and_its_receipts_find_home(open_sms, node
     assert {(row["text"], row["coding"]) for row in rows} == {("Niña: Lucía [7] €", 8)}
 
 
+async def test_node_brings_reports_and_answers_by_data_sm_too(open_sms, node):
+    """Both are heard as those of deliver_sm are, and acknowledged."""
+    channel, heard = await open_sms()
+    await channel.send(prepared(channel, "Hi"), to("3464", 3), lambda: True)
+    await settled(lambda: len(heard.told) == len(heard.answers) == 3)
+    assert {(report.tag[:7], report.state) for report in heard.told} == {("tag3464", SmsState.DELIVERED)}
+    assert {(said.number[:5], said.word) for said in heard.answers} == {("+3464", Word.STOP)}
+    await settled(lambda: node[1]().count({"acknowledged": True}) == 6)
+    assert not [row for row in node[1]() if "error" in row]
+
+
 @pytest.mark.parametrize("text", ["Ñ é [7] {x} ~ € \\ Δ " * 12, "Łucja 👧 " * 12])
 @pytest.mark.parametrize("long", ["udh", "payload"])
 async def test_node_reads_both_alphabets_and_long_texts(open_sms, node, text, long):
