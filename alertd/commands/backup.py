@@ -49,19 +49,20 @@ def backup(
     directory = section.directory.resolve()
     if keys is not None and keys.resolve().is_relative_to(to.resolve()):
         raise RefusedError("the keys open every copy: give them a folder that is not in the backup's own")
+    codec = _codec(directory)
+    if keys is not None:  # first: whoever is refused here has made no copy
+        _copy_keys(directory, keys)
     try:
         made = backups.make(
             directory,
             to,
-            _codec(directory),
+            codec,
             made=datetime.now(UTC).replace(microsecond=0),
             version=__version__,
             reserve_bytes=section.reserve_bytes,
         )
     except backups.BackupError as error:
         raise RefusedError(str(error)) from None
-    if keys is not None:
-        _copy_keys(directory, keys)
     size = sum(one.bytes for one in made.files.values())
     if as_json:
         tell_json({"made": made.made, "schema": made.schema, "files": len(made.files), "bytes": size})

@@ -109,7 +109,10 @@ def test_the_life_of_a_case(installation: Callable[..., Served], alert: dict[str
     heard = served.recorded("push")
     assert heard == {**dict.fromkeys(told, 6), "before": 1, "after": 5, "newly": 5, "since": 5}
 
-    backup = tmp_path / "backup"
+    backup, taken = tmp_path / "backup", tmp_path / "taken"
+    taken.touch()
+    assert _command(served, "backup", backup, "--keys", taken)[0] == 1
+    assert not backup.exists()
     assert _command(served, "backup", backup, "--keys", tmp_path / "keys") == (0, "")
     _proved(served, alert_id, len(told), tmp_path, bea)
     assert served.call("POST", f"{path}/purge", {"reason": "because"}, bea)[0] == 400
