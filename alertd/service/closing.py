@@ -7,7 +7,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import structlog
-from pydantic import ValidationError
 
 from alertd.alerts import QUEUED_BECOMES
 from alertd.clock import Clock
@@ -16,8 +15,8 @@ from alertd.service.forgetting import Forgetting
 from alertd.store import closed
 from alertd.store.alerts import Alerts, Place
 from alertd.store.cases import Cases
-from alertd.store.codec import SealError
 from alertd.store.connection import Connection
+from alertd.store.damaged import unless_damaged
 from alertd.store.organisations import OrganisationStore
 
 #: Alerts that are looked at in a round, of one organisation. Nobody waits for it, and each is seen again.
@@ -49,21 +48,17 @@ class Closing:
         else:
             self._left[org] = index[-1]
         for _, alert_id in index:
-            await self._forget(alert_id)
+            await unless_damaged(alert_id, self.forgetting.look(alert_id))
         last = self.clock.now_ms() - self.settings.compress_days * _DAY_MS
         return sum([await self._look(alert_id, last) for made, alert_id in index if made < last])
 
-    async def _forget(self, alert_id: str) -> None:
-        """One that cannot be read keeps no other from being forgotten."""
-        try:
-            await self.forgetting.look(alert_id)
-        except (SealError, ValidationError) as error:
-            structlog.get_logger().error("alert cannot be read", alert=alert_id, error=type(error).__name__)
-
     async def _look(self, alert_id: str, last_ms: int) -> int:
-        """All versions of an alert whose last one was told, and whose end came, before that."""
-        versions = [one for one in await self.alerts.listed(await self.alerts.versions([alert_id])) if one]
-        if not versions or versions[0].state not in QUEUED_BECOMES:
+        """All versions of an alert whose last one was told, and whose end came, before that; none where one is damaged, for it may have been
+        the last.
+        """
+        found = await self.alerts.listed(await self.alerts.versions([alert_id]))
+        versions = [one for one in found if one]
+        if not versions or len(versions) < len(found) or versions[0].state not in QUEUED_BECOMES:
             return 0
         if any(max(one.expires, one.start, one.last_send) > last_ms for one in versions):
             return 0

@@ -23,8 +23,8 @@ from alertd.store.frozen import pack_area
 from alertd.store.people import People
 from geofences.targets import Area
 
-#: Grounds: a country's outline has a megabyte.
-GROUNDS = 64
+#: Targets that are kept resolved: a country's outline has a megabyte.
+RESOLVED = 64
 #: A look is shared for so long, and while the next is made: nobody reads and decides sooner, and 1,000 alerts a second to few
 #: targets cost few searches.
 FRESH_S = 1.0
@@ -35,8 +35,8 @@ ANSWERS = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ground:
-    """Where people are told, with what follows from that alone. Several may have it: nobody prepares the geometry."""
+class Resolved:
+    """An area, with what follows from it alone. Several may have it: nobody prepares the geometry."""
 
     area: Area
     shares: Sequence[Share]
@@ -74,7 +74,7 @@ class Looks:
     def __init__(self, targeting: Targeting, people: People) -> None:
         self._targeting = targeting
         self._people = people
-        self._grounds: Kept[Ground] = Kept(GROUNDS)
+        self._resolved: Kept[Resolved] = Kept(RESOLVED)
         self._kept: Kept[Sight] = Kept(KEPT, fresh_s=FRESH_S)
         self._seen: tuple[int, object] = (0, None)
 
@@ -82,7 +82,7 @@ class Looks:
         """The countries that an alert's target lies in. Raises Problem for a target that is none, and where no contact works in all of
         them.
         """
-        countries = (await self._ground(alert)).countries
+        countries = (await self._resolve(alert)).countries
         check_contacts(alert, countries)
         return countries
 
@@ -118,39 +118,39 @@ class Looks:
         return self._seen
 
     async def _look(self, alert: Alert) -> Sight:
-        return await self._sight(alert, await self._ground(alert))
+        return await self._sight(alert, await self._resolve(alert))
 
-    async def _ground(self, alert: Alert) -> Ground:
+    async def _resolve(self, alert: Alert) -> Resolved:
         target = alert.target
 
-        async def worked_out() -> Ground:
+        async def worked_out() -> Resolved:
             area = await self._targeting.area(target)
             shares = await self._targeting.shares(area.geometry)
             return self._of(area, shares, self._targeting.countries(target, area, shares))
 
-        return await self._grounds.once(self._targeting.library, digest(target.model_dump_json().encode()), worked_out)
+        return await self._resolved.once(self._targeting.library, digest(target.model_dump_json().encode()), worked_out)
 
     async def sight(self, alert: Alert, area: Area, countries: tuple[str, ...]) -> Sight:
         """The people of an alert on some ground, looked for afresh."""
         return await self._sight(alert, self._of(area, await self._targeting.shares(area.geometry), countries))
 
-    def _of(self, area: Area, shares: Sequence[Share], countries: tuple[str, ...]) -> Ground:
+    def _of(self, area: Area, shares: Sequence[Share], countries: tuple[str, ...]) -> Resolved:
         told = self._targeting.told_regions(shares)
-        return Ground(
+        return Resolved(
             area=area, shares=shares, countries=countries, told=told, regions=runs_of(told),
             packed=pack_area(area.geometry),
         )  # fmt: skip
 
-    async def _sight(self, alert: Alert, ground: Ground) -> Sight:
-        found = await self._targeting.people(ground.area.geometry, alert, ground.told)
+    async def _sight(self, alert: Alert, where: Resolved) -> Sight:
+        found = await self._targeting.people(where.area.geometry, alert, where.told)
         return Sight(
-            area=ground.area,
-            shares=ground.shares,
+            area=where.area,
+            shares=where.shares,
             found=found,
-            ringed=await self._targeting.ringed(ground.area.geometry, alert, found),
-            countries=ground.countries,
-            regions=ground.regions,
-            packed=ground.packed,
+            ringed=await self._targeting.ringed(where.area.geometry, alert, found),
+            countries=where.countries,
+            regions=where.regions,
+            packed=where.packed,
         )
 
 

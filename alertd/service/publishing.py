@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-import structlog
-
 from alertd.alerts import NO_LONGER_SHOWN, SHOWN, AlertState
 from alertd.cap.messages import MsgType
 from alertd.clock import Clock
@@ -23,8 +21,8 @@ from alertd.rendering.catalogue import REFERENCE
 from alertd.service.cap_out import CapOut, sender
 from alertd.service.texts import Texts
 from alertd.store.alerts import AlertRecord, Alerts
-from alertd.store.codec import SealError
 from alertd.store.current import Current
+from alertd.store.damaged import unless_damaged
 
 #: An alert, one of its changes, or its end, as CAP names them.
 _IDENTIFIER = re.compile(r"(?P<alert>[0-9A-HJKMNP-TV-Z]{26})(?:\.(?:[0-9]{1,15}|[a-z_]{1,20}))?")
@@ -90,7 +88,8 @@ class Publishing:
         seen = {(one.id, one.rev, one.state): one.id for one in heads}
         known = self._seen  # another may be asked meanwhile, and let go of some
         self._seen = now = {
-            name: known[name] if name in known else await self._looked(alert_id) for name, alert_id in seen.items()
+            name: known[name] if name in known else await unless_damaged(alert_id, self._look(alert_id))
+            for name, alert_id in seen.items()
         }
         entries = [one for one in now.values() if isinstance(one, Published)]
         changes = [one if isinstance(one, int) else one.updated for one in now.values() if one is not None]
@@ -123,14 +122,6 @@ class Publishing:
         if record.state in SHOWN and record.expires <= self._clock.now_ms():
             return replace(record, state=AlertState.EXPIRED, since=record.expires)
         return record
-
-    async def _looked(self, alert_id: str) -> Published | int | None:
-        """The same as `_look`; and None for one that is damaged, which costs no other its place."""
-        try:
-            return await self._look(alert_id)
-        except (SealError, ValueError) as error:
-            structlog.get_logger().error("alert cannot be read", alert=alert_id, error=type(error).__name__)
-            return None
 
     async def _look(self, alert_id: str) -> Published | int | None:
         """What the feed says of an alert; of one that is over, when it left; None for one that never was in it."""

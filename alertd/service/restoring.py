@@ -17,8 +17,8 @@ from alertd.clock import Clock
 from alertd.service.access import Credential
 from alertd.service.audit import DONE, Audit, Noted
 from alertd.store.alerts import Alerts, Footing
-from alertd.store.codec import SealError
 from alertd.store.current import Current
+from alertd.store.damaged import unless_damaged
 
 #: Of all organisations.
 Names = Callable[[], Awaitable[Sequence[str]]]
@@ -53,10 +53,7 @@ class Restoring:
             facts = await self._alerts.fields(versions, "state", "batches", "org")
             done = await self._held_back(versions, [int(batches or 0) for _, batches, _ in facts])
             waiting = [one for one, (state, *_) in zip(versions, facts, strict=True) if state in WAITING]
-            try:
-                done += await self._settled(versions, waiting, reason)
-            except (SealError, ValueError) as error:
-                structlog.get_logger().error("alert cannot be read", alert=alert_id, error=type(error).__name__)
+            done += await unless_damaged(alert_id, self._settled(versions, waiting, reason)) or Counter()
             totals += done
             by_org.setdefault((facts[0][2] or b"").decode() or self._org, Counter()).update(done)
         for org, counts in by_org.items():

@@ -26,7 +26,7 @@ from alertd.service.past import Past
 from alertd.service.revisions import changed_since, check_revision
 from alertd.service.second_person import check_key
 from alertd.store.alerts import AlertRecord, Alerts, Footing
-from alertd.store.codec import SealError
+from alertd.store.damaged import unless_damaged
 from alertd.store.tombstones import Restriction, Tombstones
 from channels.base import Loudness
 
@@ -108,12 +108,7 @@ class Revising:
         await self._past.settle(replace(record, restricted=at))
 
     async def _readable(self, alert_id: str) -> AlertRecord | None:
-        """None for one that is damaged: it keeps nobody from being told of another."""
-        try:
-            return await self._alerts.get(alert_id)
-        except (SealError, ValueError) as error:
-            structlog.get_logger().error("alert cannot be read", alert=alert_id, error=type(error).__name__)
-            return None
+        return await unless_damaged(alert_id, self._alerts.get(alert_id))
 
     async def extend(
         self, alert_id: str, who: Credential, expires: datetime, reason: str, *, rev: int | None = None

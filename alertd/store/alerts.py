@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import shapely
-import structlog
 
 from alertd.alerts import AMENDABLE, QUEUED_BECOMES, AlertState
 from alertd.fields import folded_number
@@ -33,6 +32,7 @@ from alertd.store.alert_records import (
 from alertd.store.cases import PHOTO, Cases
 from alertd.store.codec import Box, SealError
 from alertd.store.connection import Connection
+from alertd.store.damaged import unless_damaged
 from alertd.store.events import announcement
 from alertd.store.external_ids import ExternalIds
 from alertd.store.frozen import Frozen, Numbers, Rings, pack_audience, unpack_area, unpack_audience
@@ -139,14 +139,8 @@ class Alerts:
         try:
             return await self.heads(alert_ids)
         except SealError:
-            return [await self._listed(one) for one in alert_ids]
-
-    async def _listed(self, alert_id: str) -> AlertRecord | None:
-        try:
-            return (await self.heads([alert_id]))[0]
-        except SealError:
-            structlog.get_logger().error("alert cannot be read", alert=alert_id)
-            return None
+            found = [await unless_damaged(one, self.heads([one])) for one in alert_ids]
+            return [one[0] if one else None for one in found]
 
     async def plan_heads(self, alert_ids: Sequence[str]) -> list[PlanHead | Exception | None]:
         """What a planner has to know of alerts, in one round trip; what is wrong with one is its answer."""

@@ -117,6 +117,15 @@ async def test_one_that_is_damaged_keeps_no_other_ledger_beyond_its_time(
     assert await parts.db.execute("EXISTS", keys.of_chain(ended.id, "closed", ended.id))
 
 
+async def test_a_damaged_version_keeps_its_own_alert_s_ledger(parts: Parts, ended: AlertRecord):
+    """Nobody can say that it was not told yesterday."""
+    clock, last = Later(), (await parts.alerts.versions([ended.id]))[-1]
+    pass_days(parts, clock, 32)
+    await parts.db.execute("HSET", keys.of_chain(ended.id, "version", last), "reason", b"\1damaged")
+    assert await closing(parts, clock, ledger_days=365).round() == 0
+    assert not await parts.db.execute("EXISTS", keys.of_chain(ended.id, "closed", ended.id))
+
+
 async def test_a_retention_that_is_set_later_holds_for_what_was_compressed_before(parts: Parts, ended: AlertRecord):
     """Whoever sets it after a year means that year, too; and whoever makes it longer, what is still there."""
     clock, name = Later(), keys.of_chain(ended.id, "closed", ended.id)
