@@ -141,7 +141,7 @@ async def patch_alert(request: web.Request, *, id: AlertId, headers: Conditions,
     record = await s.approval.get(id, who)
     taken = await s.intake.amend(record, body.root, who, rev=headers.version)
     note(request, record=taken.record)
-    return await submitted_reply(s, taken, Alert.model_validate_json(taken.record.document))
+    return await submitted_reply(s, taken, taken.record.alert)
 
 
 async def submit_alert(request: web.Request, *, id: AlertId, headers: Conditions) -> Reply[AlertReply]:

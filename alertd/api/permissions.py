@@ -18,7 +18,6 @@ from alertd.api.messages import MessagesPreview, messages_reply
 from alertd.api.operations import Act, Operation, Reply
 from alertd.api.services import Services, services
 from alertd.api.shapes import AlertId, AlertReply, AreaReply, PermissionReply, Query, area_reply, permission_replies
-from alertd.documents import Alert
 from alertd.fields import Language
 from alertd.kinds import PermissionState
 from alertd.organisations import OrganisationId
@@ -163,7 +162,7 @@ async def _whole(s: Services, asked: Request, language: str) -> PermissionReques
         "geometry": json.loads(shapely.to_geojson(geometry)),
     }
     if record.document and record.state in SHOWN:
-        alert = Alert.model_validate_json(record.document)
+        alert = record.alert
         found = await s.targeting.people(geometry, alert, numbers_of(asked.permission.regions))
         said["people_now"] = s.targeting.shown_people(len(found), asked.permission.km2)
         own, countries = await s.texts.of(record.org, record.texts), record.countries.split()

@@ -110,7 +110,7 @@ class Approval:
         if record.state in AMENDABLE:
             check_key(record, who)
             check_revision(record, rev)
-            await self._organisations.check_ready(Alert.model_validate_json(record.document), record.org)
+            await self._organisations.check_ready(record.alert, record.org)
             record = await self._borders.submitted(record, who)
             await claim_external_id(self._alerts, record)
             rev = record.rev  # the external id that was claimed is the one it has then
@@ -172,10 +172,8 @@ class Approval:
         """The time of an alert has come that was approved to start then: its audience is who is there now, and all that an approval asks is
         asked again. Raises Problem: nobody is told then.
         """
-        said = Alert.model_validate_json(record.document)
-        officer = (
-            ("alerts:protect",) if said.case.protection else ()
-        )  # without that scope nobody could have approved it
+        # Without that scope nobody could have approved it.
+        officer = ("alerts:protect",) if record.alert.case.protection else ()
         who = Credential(
             key_id=record.approver_key, org=record.org, subject=record.approver, scopes=frozenset({APPROVE, *officer})
         )
@@ -218,7 +216,7 @@ class Approval:
         await self._check_texts(record)
         if not record.document:
             raise refused(record.state, AlertState.APPROVED)
-        alert = Alert.model_validate_json(record.document)
+        alert = record.alert
         area = await self._alerts.area(record.id)
         await self._borders.check(record, who, area)
         await self._organisations.check_verified(alert, record.org)
@@ -295,7 +293,7 @@ class Approval:
         alert: while an alert of the case that is told, or is to be, says so, another that does not, or an update, takes one too.
         """
         live = [one.id for one in await self._alerts.in_case(record.case) if one.id != record.id and one.state in _LIVE]
-        own = [Alert.model_validate_json(record.document)] if record.document else []
+        own = [record.alert] if record.document else []
         alerts = own + [said for alert_id in live if (said := await self._said(alert_id))]
         if any(alert.case.protection for alert in alerts) and not who.may("alerts:protect"):
             raise Problem(
@@ -306,7 +304,7 @@ class Approval:
         """What an alert says; None where that cannot be read, which keeps no other from being told."""
         with suppress(SealError, ValidationError):
             record = await self._alerts.get(alert_id)
-            return Alert.model_validate_json(record.document) if record and record.document else None
+            return record.alert if record and record.document else None
         return None
 
     async def _check_texts(self, record: AlertRecord) -> None:
@@ -377,9 +375,7 @@ def check_drift(seen: int, now: int, most_share: float) -> None:
 
 def _check_plates(record: AlertRecord, plates: Sequence[str]) -> None:
     """Raises Problem where these are not those of its vehicles."""
-    if record.document and rules.plates(Alert.model_validate_json(record.document)) != frozenset(
-        map(bare_plate, plates)
-    ):
+    if record.document and rules.plates(record.alert) != frozenset(map(bare_plate, plates)):
         fault = Fault("/plates", "Type the plate of each vehicle as the case has it: these are others.")
         raise Problem("invalid-request", "The plates are typed again before anybody is told.", faults=(fault,))
 

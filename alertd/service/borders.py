@@ -118,7 +118,7 @@ class Borders:
 
     async def submitted(self, record: AlertRecord, who: Credential) -> AlertRecord:
         """A draft, or what was returned, as it is divided on the day on which it asks for its second person. Raises Problem."""
-        area, alert = await self._alerts.area(record.id), Alert.model_validate_json(record.document)
+        area, alert = await self._alerts.area(record.id), record.alert
         if alert.target.beyond != "ask":
             await self.check(record, who, area)
             return record

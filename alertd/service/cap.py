@@ -105,7 +105,7 @@ class CapIntake:
             fault = Fault("/references", "These are several alerts: an Update is of one.")
             raise refused("not-found", "It is not plain what this Update is of; nothing was done.", [fault], message)
         old = await self.approval.get(chains.pop(), who)
-        before = Alert.model_validate_json(old.document) if old.document else alert
+        before = old.alert if old.document else alert
         starts = alert.starts or before.starts  # when it began is no news
         alert = alert.model_copy(update={"external_id": None, "channels": before.channels, "starts": starts})
         name = external_id(message.reference)
@@ -139,7 +139,7 @@ class CapIntake:
                 if record.state not in _CANCELLED:
                     await self.ends.cancel(record.id, who, clip(reason, MOST_REASON))
         record = await self.approval.get(records[0].id, who)
-        alert = Alert.model_validate_json(record.document)
+        alert = record.alert
         return await submitted(self.intake, self.approval, record.id, alert, who), alert
 
     async def _named(self, message: Message, who: Credential, *, ended: bool = False) -> Sequence[AlertRecord]:

@@ -135,7 +135,7 @@ class CapOut:
     ) -> Message:
         if head.msg_type is MsgType.CANCEL:
             return replace(head, codes=(CODES[profile],)) if profile else head
-        alert = Alert.model_validate_json(record.document)
+        alert = record.alert
         shares = await self._targeting.shares(ground := await self._alerts.area(record.id))
         languages = self._languages(alert, profile)
         bases = {base_language(one) for one in wanted}

@@ -199,7 +199,7 @@ class ToDistributors:
     async def _fits(self, case: _Case) -> bool:
         """Whether a distributor is to get such an alert."""
         wants, record = case.distributor, case.record
-        alert = Alert.model_validate_json(record.document)
+        alert = record.alert
         if why_not(wants, record, alert):
             return False
         if wants.jurisdiction is None:
@@ -244,7 +244,7 @@ class ToDistributors:
         if entry.type is MsgType.CANCEL:
             return await self._cap_out.under(head, record, wants.profile, "none")
         await self._regions.ready()
-        alert = Alert.model_validate_json(record.document)
+        alert = record.alert
         return await self._cap_out.under(head, record, wants.profile, alert.publish.area, wants.languages)
 
     async def _post(self, hook: DistributorHook, entry: Entry, document: bytes) -> tuple[Answered | None, bool]:

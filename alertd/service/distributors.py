@@ -18,7 +18,6 @@ from alertd.cap.writer import MEDIA_TYPE
 from alertd.clock import Clock
 from alertd.distribution import Track
 from alertd.distributors import Distributor
-from alertd.documents import Alert
 from alertd.errors import Fault, Problem
 from alertd.service.access import Credential
 from alertd.service.cap_out import CapOut
@@ -205,7 +204,7 @@ class Distributors:
         if record.state in _OVER or not record.document:
             return "over"
         late = "later" if record.start and hook.made > record.start else ""
-        why = why_not(wants, record, Alert.model_validate_json(record.document))
+        why = why_not(wants, record, record.alert)
         if why or wants.jurisdiction is None:
             return why or late
         try:

@@ -71,7 +71,7 @@ class Explaining:
         """Whether and why. Of an alert that was purged, only what the ledger has. Of one that is not for them, or that nobody approved, nothing of
         their places: whoever writes it would find where they live.
         """
-        alert = Alert.model_validate_json(record.document) if record.document else None
+        alert = record.alert if record.document else None
         tells_all = record.status == Status.ACTUAL
         is_for_them = bool(record.start) and (tells_all or person.tester)
         places = await self._places(person, alert, record) if alert and is_for_them else []

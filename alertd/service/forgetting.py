@@ -8,7 +8,6 @@ import structlog
 
 from alertd.alerts import QUEUED_BECOMES, AlertState
 from alertd.clock import Clock
-from alertd.documents import Alert
 from alertd.ids import chain_of
 from alertd.kinds import Kind
 from alertd.neutral import has_sought, without_sought
@@ -66,7 +65,7 @@ class Forgetting:
     async def _anew(self, versions: list[AlertRecord]) -> list[AlertRecord]:
         """Those that still tell of somebody, as they are without."""
         found = [await self.alerts.get(one.id) for one in versions]
-        said = [(one, Alert.model_validate_json(one.document)) for one in found if one and one.document]
+        said = [(one, one.alert) for one in found if one and one.document]
         return [
             replace(one, document=without_sought(alert).model_dump_json(by_alias=True).encode())
             for one, alert in said

@@ -103,7 +103,7 @@ class Messages:
         record = await self._alerts.get(alert_id)
         if record is None or not record.document:
             return None
-        alert = Alert.model_validate_json(record.document)
+        alert = record.alert
         if record.occasion:
             alert = alert.model_copy(update={"expires": datetime.fromtimestamp(record.expires / 1000, UTC)})
         return record, alert, await self._texts.of(record.org, record.texts)

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alertd.alerts import CHANNELS, FLAG_DOUBT, AlertState, State
-from alertd.documents import Alert
 from alertd.errors import Problem
 from alertd.ids import chain_of
 from alertd.kinds import CancelReason, Occasion
@@ -153,7 +152,7 @@ def notice(
     code: CancelReason | None = None,
 ) -> AlertRecord | None:
     """The version of an alert that tells whoever was told of `follows`; None where nobody can have been told, or no channel tells it."""
-    alert = Alert.model_validate_json(record.document) if record.document else None
+    alert = record.alert if record.document else None
     fresh = later_version(
         record, sequence, occasion, follows, by=by, expires=expires, loudness=loudness, code=code
     )  # fmt: skip

@@ -14,7 +14,7 @@ import shapely
 
 from alertd.alerts import AlertState
 from alertd.clock import Clock
-from alertd.documents import Alert, Status
+from alertd.documents import Status
 from alertd.errors import Problem
 from alertd.kinds import Notify, Occasion, PermissionState
 from alertd.permissions import Permission, read, with_words, words_of, written
@@ -227,7 +227,7 @@ class Permissions:
         self, record: AlertRecord, permission: Permission, ground: shapely.MultiPolygon, people: int | None
     ) -> tuple[Frozen, int]:
         """Whoever it was frozen for so far, and whoever is on the ground now; how many of these are new. Raises Problem."""
-        alert = Alert.model_validate_json(record.document)
+        alert = record.alert
         found = await self._targeting.people(ground, alert, numbers_of(permission.regions))
         seen = permission.seen if people is None else people
         check_drift(seen, len(found), self._targeting.settings.drift_share)

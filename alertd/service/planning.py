@@ -77,7 +77,7 @@ class Planner:
 
     async def plan(self, record: AlertRecord, gives_way: GivesWay = _never) -> bool:
         """Plan what is left of an alert. False when its gate is closed, another planner is at it, or it gives way between chunks."""
-        alert = Alert.model_validate_json(record.document)
+        alert = record.alert
         if record.occasion and not record.notify:
             return await self._plan_notice(record, alert, gives_way)
         frozen, area = await self._frozen(record)

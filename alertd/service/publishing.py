@@ -162,5 +162,5 @@ def _published(record: AlertRecord) -> Alert | None:
     """What an alert says, where it is published, or was while it was told."""
     if not record.document or not _public(record):
         return None
-    alert = Alert.model_validate_json(record.document)
+    alert = record.alert
     return alert if alert.publish.feed and alert.scope == "Public" else None

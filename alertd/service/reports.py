@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from alertd.alerts import ATTEMPTS_MASK, CHANNELS, FLAG_DOUBT, TOLD, AlertState, LedgerReason, State
-from alertd.documents import Alert
 from alertd.ids import chain_of
 from alertd.kinds import Occasion
 from alertd.service.notices import hides
@@ -148,7 +147,7 @@ class Reports:
         self, record: AlertRecord, found: dict[str, dict[str, int]]
     ) -> tuple[dict[str, dict[str, int]], Sequence[str]]:
         """Of such counts those that may be told to whoever may not read the ledger, and the channels whose are too small for that."""
-        channels = Alert.model_validate_json(record.document).channels if record.document else list(found)
+        channels = record.alert.channels if record.document else list(found)
         hidden = few(record, channels, {channel: counts["targeted"] for channel, counts in found.items()})
         return {channel: counts for channel, counts in found.items() if channel not in hidden}, hidden
 

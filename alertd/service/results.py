@@ -12,7 +12,6 @@ import numpy as np
 import shapely
 
 from alertd.alerts import CHANNELS, AlertState, LedgerReason, State
-from alertd.documents import Alert
 from alertd.errors import Problem
 from alertd.ids import chain_of
 from alertd.service.course import Course, History
@@ -107,7 +106,7 @@ class Results:
         return await self._alerts.area(record.id)
 
     async def _regions(self, head: AlertRecord, people: np.ndarray) -> dict[str, Shown]:
-        alert, area = Alert.model_validate_json(head.document), await self._alerts.area(head.id)
+        alert, area = head.alert, await self._alerts.area(head.id)
         shares = await self._targeting.shares(area)
         found = await self._targeting.find(area, alert.kind, alert.policy, shares)
         counts = np.bincount(found.regions[np.isin(found.numbers, people)], minlength=1)

@@ -151,19 +151,19 @@ class Revising:
         _check_state(record.state)
         await self._approval.check_approver(record, who)
         now = self._clock.now_ms()
-        alert = replace(_anew(record, now, lambda alert: alert.model_copy(update={"expires": expires})), expires=ends)
-        self._check_end(record, alert, now)
-        await self._photos.attach(Alert.model_validate_json(alert.document), alert)
-        await self._alerts.external_ids.keep(alert)
-        return _Change(word="extended", anew=[alert])
+        new = replace(_anew(record, now, lambda alert: alert.model_copy(update={"expires": expires})), expires=ends)
+        self._check_end(record, new, now)
+        await self._photos.attach(new.alert, new)
+        await self._alerts.external_ids.keep(new)
+        return _Change(word="extended", anew=[new])
 
-    def _check_end(self, record: AlertRecord, alert: AlertRecord, now_ms: int) -> None:
+    def _check_end(self, record: AlertRecord, new: AlertRecord, now_ms: int) -> None:
         """Raises Problem for an end that is none, or is too far away."""
         now = datetime.fromtimestamp(now_ms / 1000, UTC)
-        faults = rules.expiry_faults(Alert.model_validate_json(alert.document), now)
-        if alert.expires <= record.expires:
+        faults = rules.expiry_faults(new.alert, now)
+        if new.expires <= record.expires:
             faults.append(Fault("/expires", "It ends then already, or later: an end is only put off."))
-        if alert.expires > record.start + LONGEST_MS:
+        if new.expires > record.start + LONGEST_MS:
             faults.append(Fault("/expires", "It would be told for more than 49 days: write a new one."))
         if faults:
             raise Problem("invalid-request", "The alert cannot end then.", faults=tuple(faults))
@@ -198,7 +198,7 @@ class Revising:
 
 def _anew(record: AlertRecord, now_ms: int, change: Callable[[Alert], Alert]) -> AlertRecord:
     """The version as it is after a change of its document."""
-    alert = change(Alert.model_validate_json(record.document))
+    alert = change(record.alert)
     document = alert.model_dump_json(by_alias=True).encode()
     return replace(record, document=document, changes=f"{record.changes} {now_ms}".strip())
 

@@ -78,7 +78,7 @@ class Updating:
         external_id: str,
     ) -> Taken:  # fmt: skip
         """The update as it would be kept, and whom it would reach."""
-        before = Alert.model_validate_json(old.document)
+        before = old.alert
         if faults := tuple(_other(before, alert, restricted_only=old.restricted > 0)):
             raise Problem("invalid-request", "This is another alert, not an update of it.", faults=faults)
         alert = alert.model_copy(update={"external_id": external_id or None})
@@ -95,7 +95,7 @@ class Updating:
         chain, channels = chain_of(record.id), before.channels
         told = await told_before(self._alerts, self._work, chain, channels)
         again = np.unique(told_again(told, record.notify, channels) >> np.uint64(3))
-        alert = Alert.model_validate_json(record.document)
+        alert = record.alert
         codes = [CHANNELS.index(channel) for channel in alert.channels]
         reached = (channel_counts(taken.found.flags)[:, codes] > 0).any(axis=1)
         inside = Frozen(numbers=taken.found.numbers[reached], rings=taken.ringed.of_each[reached])
@@ -155,7 +155,7 @@ class Updating:
         """
         record = await self._approval.get(update_id, who)
         try:
-            await self._photos.attach(Alert.model_validate_json(record.document), record)
+            await self._photos.attach(record.alert, record)
         except Problem:
             await self._approval.reject(record.id, who, "A photo is gone.")
             raise

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from alertd.alerts import ALERT_STEPS, AlertState
+from alertd.documents import Alert
 from alertd.store.codec import Box
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class AlertRecord:
     """One version of an alert as the store has it. Times are UNIX milliseconds, 0 for not yet."""
 
@@ -82,6 +84,11 @@ class AlertRecord:
     box: Box | None = field(
         default=None, compare=False, repr=False
     )  # the key of its case as it was then, where it was asked for
+
+    @cached_property
+    def alert(self) -> Alert:
+        """What its document says, read once: that takes as long as a call to the store. Raises pydantic.ValidationError, as where there is none."""
+        return Alert.model_validate_json(self.document)
 
 
 class PlanHead(NamedTuple):
