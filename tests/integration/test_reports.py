@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import shapely
@@ -87,9 +89,7 @@ async def test_a_request_that_was_cut_off_keeps_its_alerts_place(alerts: Alerts,
     await made(alerts, MADE_MS + 1)
     record = await alerts.get(first)
     assert record is not None
-    await alerts.create(
-        AlertRecord(**{f: getattr(record, f) for f in record.__slots__} | {"created": MADE_MS + 5}), AREA
-    )
+    await alerts.create(replace(record, created=MADE_MS + 5), AREA)
     assert [record.id for record in (await reports.list("default", Wanted(), before=None, limit=9))[0]][-1] == first
 
 
