@@ -166,8 +166,10 @@ class Alerts:
         return await self._db.execute_many([("HMGET", _version(alert_id), *names) for alert_id in alert_ids])
 
     async def area(self, alert_id: str) -> shapely.MultiPolygon:
-        """The area, a copy of the caller's own."""
-        return unpack_area(await self._db.execute("GET", keys.of_chain(chain_of(alert_id), "area", alert_id)))
+        """The area, a copy of the caller's own. What only tells of an alert has none but the alert's."""
+        chain = chain_of(alert_id)
+        own = await self._db.execute("GET", keys.of_chain(chain, "area", alert_id))
+        return unpack_area(own or await self._db.execute("GET", keys.of_chain(chain, "area", chain)))
 
     async def audience(self, alert_id: str) -> Frozen:
         """The frozen audience."""

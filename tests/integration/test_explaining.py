@@ -122,3 +122,16 @@ async def test_the_answer_names_no_address_and_is_in_the_audit(
         "/v1/subscribers/p1/explain?alert=01ARZ3NDEKTSV4RRFFQ69G5FAV",
     ):
         assert (await client.get(missing, headers=headers)).status == 404
+
+
+async def test_what_only_tells_of_an_alert_is_explained_by_the_alert_s_area(parts: Parts, sample: dict[str, Any]):
+    """An end has no ground of its own."""
+    await register(parts, 25)
+    await register(parts, 1, first=30, places={"home": {"point": list(CADIZ)}})
+    record = await planned(parts, sample)
+    await send(parts, record)
+    end = await parts.alerts.get((await parts.following.close(record.id, ANA, "found")).told_by)
+    await parts.worker().plans.planner.plan(end)
+    told, outside = await explained(parts, "p1", end), await explained(parts, "p30", end)
+    assert (told.why, [place.standing for place in told.places]) == ("has-messages", ["inside"])
+    assert (outside.why, [place.standing for place in outside.places]) == ("outside", ["outside"])
