@@ -269,7 +269,7 @@ class Following:
             record,
             last + 1,
             step.occasion,
-            step.follows,
+            _follows(step, record),
             by=who.subject,
             expires=record.expires if step is REOPEN else self._clock.now_ms() + TELLS_MS,
             loudness=QUIETER.get(record.loudness, record.loudness),
@@ -291,12 +291,17 @@ class Following:
         return Followed(record=record, told_by=told.id if told else None)
 
 
+def _follows(step: Step, record: AlertRecord) -> tuple[Occasion, ...]:
+    """Who was told of these is told of a step. Of what was restricted everybody: a phone to which nothing came since shows what was taken out."""
+    return tuple(dict.fromkeys((*step.follows, *TELLS))) if record.restricted else step.follows
+
+
 def _already(versions: Sequence[AlertRecord], step: Step) -> AlertRecord | None:
     """The version that told of the end before, where this is one; or of this very step, while it is told."""
     ends = [one for one in versions if occasion_of(one) in _ENDS]
     if step.occasion in _ENDS and ends:
         return ends[0]
-    said = " ".join(step.follows)
+    said = " ".join(_follows(step, versions[0]))
     same = [
         one for one in versions if (occasion_of(one), one.follows) == (step.occasion, said) and one.state in OPEN_STATES
     ]

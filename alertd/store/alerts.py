@@ -246,7 +246,8 @@ class Alerts:
     ) -> tuple[bool, str]:
         """One step of an alert (None: it stays as it is), and the version that tells of it, durably and both or none, if the chain
         stands as it must. `anew` are versions that say something else from now on, the alert among them. Answers whether it was
-        done, and the state it had ('changed' or 'expired' where that is why not, 'again' for another last version).
+        done, and the state it had ('changed' or 'expired' where that is why not, 'again' where it has another last version, or says something
+        else, than `record` knows).
         """
         chain, box = keys.chain(chain_of(record.id)), await self._box(record.case)
         seals = self._seals(record.id, box)
@@ -266,7 +267,7 @@ class Alerts:
         done, old = await self._db.run_durably(
             "follow", [chain], record.id, listed(footing.sources), str(new or ""), self._db.skew_ms,
             "" if footing.rev is None else footing.rev, footing.last, " ".join(sent_by), notice.id if notice else "",
-            int(footing.alive), len(flat), len(docs), footing.word, *flat, *docs, *told,
+            int(footing.alive), len(flat), len(docs), footing.word, record.changes, *flat, *docs, *told,
         )  # fmt: skip
         if done:
             await self.enliven(record.id)  # again, as where it is approved

@@ -17,11 +17,13 @@ from alertd.cap.messages import MsgType
 from alertd.cap.reader import read
 from alertd.documents import Alert
 from alertd.ids import Door
+from alertd.kinds import Occasion
+from alertd.service.following import REOPEN
 from alertd.service.messages import LOOK_S
-from alertd.service.notices import SETTLE_MS
+from alertd.service.notices import SETTLE_MS, later_version
 from alertd.service.planning import FIRST_BATCH
 from alertd.store import keys
-from alertd.store.alerts import AlertRecord
+from alertd.store.alerts import AlertRecord, Footing
 from alertd.store.codec import Codec
 from alertd.store.tombstones import Tombstones
 from alertd.store.work_records import Alike
@@ -165,6 +167,38 @@ async def test_of_one_that_is_stood_down_nobody_hears(parts: Parts, sample: dict
     assert await parts.worker().plans.planner.plan(await parts.alerts.get(down.told_by))
     await send(parts, record)
     again = await parts.following.reopen(record.id, BEA, "x")
+    assert "Luc" not in await said(parts, again.told_by)
+
+
+async def test_what_follows_has_none_of_the_words_that_were_taken_out_meanwhile(parts: Parts, sample: dict[str, Any]):
+    """Who comes back with an alert that was read before it was restricted looks again."""
+    record = await sent(parts, sample, channels=["push"])
+    await parts.following.stand_down(record.id, ANA, "x")
+    before = await parts.alerts.get(record.id)
+    await parts.revising.restrict(record.id, ANA, "x")
+    back = later_version(
+        before, 3, Occasion.UPDATE, REOPEN.follows, by="b", expires=before.expires, loudness=before.loudness
+    )
+    footing = Footing(sources=REOPEN.sources, last=2, rev=None)
+    assert await parts.alerts.follow(before, footing, REOPEN.new, back, fields={}) == (False, "again")
+    again = await parts.following.reopen(record.id, BEA, "x")
+    assert "Luc" not in (await parts.alerts.get(again.told_by)).document.decode()
+
+
+@pytest.mark.parametrize("first", ["restricted", "stood down"])
+async def test_phones_that_heard_nothing_of_a_stand_down_are_told_without_them_when_it_comes_back(
+    parts: Parts, sample: dict[str, Any], first: str
+):
+    """They show the alert as it was: neither what took the facts out nor that it was stood down had come to them."""
+    record = await sent(parts, sample, channels=["push"])
+    acts = [parts.revising.restrict, parts.following.stand_down]
+    for act in acts if first == "restricted" else reversed(acts):
+        await act(record.id, ANA, "x")
+    again = await parts.following.reopen(record.id, BEA, "x")
+    assert (await parts.following.reopen(record.id, BEA, "x")).told_by == again.told_by
+    assert await parts.worker().plans.planner.plan(await replacement(parts, again.told_by))
+    await send(parts, record)
+    assert (await parts.work.counts(again.told_by))["push"]["accepted"] == 20
     assert "Luc" not in await said(parts, again.told_by)
 
 

@@ -6,13 +6,14 @@
 --       that was seen ('' for any), 6 the chain's last version that was seen, 7 keys it is sent by ('' where they stay), 8 id of the
 --       version that tells ('' for none), 9 "1" where its end must be to come, 10 number of the arguments that are fields to set on the
 --       alert, 11 number of those that are a version and what it says now, sealed, 12 what the event is called where the state stays ('' for none),
---       13... fields, what versions say, and the fields of the version that tells
+--       13 when the alert was changed, as was seen, 14... fields, what versions say, and the fields of the version that tells
 -- Returns: {1 or 0, the state it had; 'changed' or 'expired' where that is why not, 'again' where somebody else was first}
 local chain, version_key = KEYS[1], key(KEYS[1], 'version', ARGV[1])
 local state, misfit = standing(version_key, ARGV[2], ARGV[5])
 if misfit then return misfit end
 local last = redis.call('HGET', chain, 'last') or '1'
-if last ~= ARGV[6] then return {0, 'again'} end
+local changes = redis.call('HGET', version_key, 'changes') or ''
+if last ~= ARGV[6] or changes ~= ARGV[13] then return {0, 'again'} end -- the version that tells has its words from what was seen
 local teller = redis.call('HGET', chain, 'teller') or ARGV[1]
 local now, fields, said = chain_now(chain, ARGV[4]), tonumber(ARGV[10]), tonumber(ARGV[11])
 if ARGV[9] == '1' and has_ended(chain, redis.call('HGET', version_key, 'expires'), now) then return {0, 'expired'} end
@@ -70,8 +71,8 @@ if ARGV[3] ~= '' then
   for channel in pairs(channels()) do shelve(channel) end
 end
 local ended = redis.call('HGET', version_key, 'expires')
-if fields > 0 then redis.call('HSET', version_key, unpack(ARGV, 13, 12 + fields)) end
-for i = 13 + fields, 12 + fields + said, 2 do
+if fields > 0 then redis.call('HSET', version_key, unpack(ARGV, 14, 13 + fields)) end
+for i = 14 + fields, 13 + fields + said, 2 do
   redis.call('HSET', key(chain, 'version', ARGV[i]), 'doc', ARGV[i + 1])
   if ARGV[i] ~= ARGV[1] then redis.call('HINCRBY', key(chain, 'version', ARGV[i]), 'rev', 1) end
 end
@@ -103,7 +104,7 @@ end
 if ARGV[8] ~= '' then
   redis.call('HSET', chain, 'last', last + 1)
   redis.call('HSET', key(chain, 'version', ARGV[8]), 'created', now, 'start', now,
-    'cursor', 0, 'rows', 0, 'batches', 0, 'planned', 0, unpack(ARGV, 13 + fields + said))
+    'cursor', 0, 'rows', 0, 'batches', 0, 'planned', 0, unpack(ARGV, 14 + fields + said))
   enter(chain, ARGV[8], 'approved', now)
 end
 return {1, state}
