@@ -13,10 +13,10 @@ import pytest
 from alertd.alerts import AlertState, State
 from alertd.app import Parts
 from alertd.errors import Problem
-from alertd.kinds import CancelReason
-from alertd.service.following import Followed
-from alertd.service.notices import SETTLE_MS, may_have_been_told
-from alertd.store.alerts import AlertRecord
+from alertd.kinds import CancelReason, Notify, Occasion
+from alertd.service.following import CLOSE, Followed
+from alertd.service.notices import SETTLE_MS, later_version, may_have_been_told
+from alertd.store.alerts import AlertRecord, Footing
 from alertd.store.connection import Connection
 from alertd.store.work_records import Alike, Gate, Settlement
 from channels.sandbox import Sandbox
@@ -24,6 +24,7 @@ from tests.integration.acts import (
     ANA,
     BEA,
     CARL,
+    alert_of,
     counts,
     finish,
     lease_of,
@@ -80,6 +81,27 @@ async def test_a_close_reaches_those_who_were_told_and_nobody_else(parts: Parts,
     done = await parts.following.close(record.id, ANA, "Found, well")
     assert (done.record.state, done.record.reason, done.told_by) == (AlertState.CLOSED, "Found, well", f"{record.id}-2")
     assert await told(parts, done) == {channel: {"targeted": 20, "accepted": 20} for channel in ALL}
+
+
+async def test_what_was_stood_down_is_hidden_although_its_end_is_told_later(parts: Parts, sample: dict[str, Any]):
+    """The family is to know first: phones that were not told yet that it is stood down still are, and everybody of the end when that is told."""
+    record = await sent(parts, sample)
+    down = await parts.following.stand_down(record.id, ANA, "x")
+    assert (await parts.following.close(record.id, ANA, "Found", notify=False)).told_by is None
+    assert await told(parts, down, ("push",)) == {"push": {"targeted": 20, "accepted": 20}}
+    done = await parts.following.close(record.id, ANA, "Found")
+    assert await told(parts, done) == {channel: {"targeted": 20, "accepted": 20} for channel in ALL}
+
+
+async def test_who_ends_an_alert_that_was_updated_since_it_was_read_looks_again(parts: Parts, sample: dict[str, Any]):
+    """An update may tell on more channels: the end is told on them, too."""
+    record = await sent(parts, sample, channels=["push"])
+    update = await parts.updating.submit(record.id, alert_of(sample, channels=list(ALL)), Notify.FULL, ANA)
+    before = await parts.alerts.get(record.id)
+    await parts.approval.approve(update.record.id, BEA)
+    end = later_version(before, 3, Occasion.CLOSE, CLOSE.follows, by="a", expires=before.expires, loudness="normal")
+    footing = Footing(sources=CLOSE.sources, last=2, rev=None)
+    assert await parts.alerts.follow(before, footing, CLOSE.new, end, fields={}) == (False, "again")
 
 
 async def test_a_case_is_stood_down_as_a_whole(parts: Parts, sample: dict[str, Any]):

@@ -54,16 +54,17 @@ end
 
 local SHOWN = {approved = true, sending = true, sent = true, stood_down = true}
 local WAITING = {draft = true, pending = true, returned = true}
-local function becomes(version, was)
+local function becomes(version, was, occasion)
   if version == teller then return ARGV[3] ~= '' and SHOWN[was] and ARGV[3] or nil end
   if QUEUED_BECOMES[ARGV[3]] and WAITING[was] then return 'rejected' end
+  if ARGV[8] == '' and occasion == 'stand-down' then return nil end -- where the end is told later, phones are told that it is over until then
   return OPEN[was] and 'superseded' or nil
 end
 
 local tells = ARGV[3] ~= '' or ARGV[8] ~= '' -- else what is told goes on
 for sequence = 2, tells and tonumber(last) or 1 do
   local version = ARGV[1] .. '-' .. sequence
-  local new = becomes(version, redis.call('HGET', key(chain, 'version', version), 'state'))
+  local new = becomes(version, unpack(redis.call('HMGET', key(chain, 'version', version), 'state', 'occasion')))
   if new then enter(chain, version, new, now) end
 end
 if ARGV[3] ~= '' then
