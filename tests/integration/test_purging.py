@@ -52,7 +52,7 @@ async def everything(store: Connection) -> dict[bytes, bytes]:
 async def put_back(store: Connection, copy: dict[bytes, bytes]) -> None:
     await store.execute("FLUSHALL")
     for name, dump in copy.items():
-        await store.execute("RESTORE", name, 0, dump)
+        await store.execute("RESTORE", name, 0, dump, "REPLACE")  # whoever is at work may have written meanwhile
 
 
 async def test_nothing_of_it_can_be_read(parts: Parts, sample: dict[str, Any], store: Connection):
