@@ -227,6 +227,9 @@ class ToDistributors:
             words = " ".join(fault.detail for fault in problem.faults) or problem.detail
             verdict = Verdict(state=MessageState.REFUSED, maybe=entry.maybe, note=sealed_note(case.record, words))
             return await self._settle(case, entry, verdict, None, tries=entry.tries)
+        # A document takes seconds where the regions are loaded for it; it may name who is not known any more.
+        if await self._alerts.rev(case.record.id) != case.record.rev:
+            return self._soon()
         if not await self._keep(case, begun(case.track, entry.identifier, self._clock.now_ms()), way=case.hook.way):
             return self._soon()
         answer, was_asked = await self._post(case.hook, entry, document)

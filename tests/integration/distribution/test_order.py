@@ -13,8 +13,10 @@ from structlog.testing import capture_logs
 from alertd.app import Parts
 from alertd.commands.inspection import _takedowns
 from alertd.errors import Problem
-from alertd.service.distributing import POSTED_AT_ONCE
+from alertd.service.distributing import POSTED_AT_ONCE, ToDistributors
+from alertd.service.regions import Regions
 from alertd.store import keys
+from alertd.store.drawn import Drawings
 from alertd.store.webhooks import DistributorHooks, Due, Outcome
 from channels.fetching import Fetcher
 from geofences.regions import Library
@@ -42,6 +44,19 @@ class Standing:
         return Fetcher(
             resolve=self.resolve, is_allowed="127.0.0.1".__eq__, ports=frozenset({gateway.port}), trust=gateway.trust, timeout_s=30
         )  # fmt: skip
+
+
+class Loading(Regions):
+    """The library as a process has it that is asked for it first: it takes its time."""
+
+    def __init__(self, parts: Parts, library: Library) -> None:
+        super().__init__(library, Drawings(parts.db), parts.settings.store.regions, parts.clock)
+        self.asked, self.goes_on = asyncio.Event(), asyncio.Event()
+
+    async def ready(self) -> None:
+        self.asked.set()
+        await self.goes_on.wait()
+        await super().ready()
 
 
 async def begun(parts: Parts) -> None:
@@ -81,6 +96,29 @@ async def test_a_process_that_stood_still_sends_nothing_that_another_has_taken_o
     assert gateway.types("/radio") == ["Cancel", "Cancel"]  # nobody knows that the Alert was not sent
     assert await states(parts, record, radio) == [("Alert", "superseded"), *[("Cancel", "accepted")] * 2]
     assert await takedowns(parts) == 1
+
+
+async def test_what_changed_while_the_regions_were_loaded_is_looked_at_again(
+    parts: Parts, gateway: Gateway, library: Library, sample: dict[str, Any]
+):
+    """A child who was restricted meanwhile is not named by what was read before."""
+    await made(parts, gateway, "/radio")
+    record = await planned(parts, sample)
+    hooks, loading = DistributorHooks(parts.db), Loading(parts, library)
+    slow = ToDistributors(
+        hooks, parts.tracks, parts.alerts, parts.cap_out, parts.organisations, loading, parts.stopping, gateway.fetcher(),
+        parts.events.may_write, parts.confirming.receipts, parts.clock, parts.metrics,
+    )  # fmt: skip
+    [hook] = await hooks.of_org("default")
+    [standing] = await hooks.standing([hook])
+    assert await parts.events.leads()
+    first = asyncio.create_task(slow.attempt(hook, standing, Due(record.id, 0, 0)))
+    await loading.asked.wait()
+    await parts.revising.restrict(record.id, BEA, "protected")
+    loading.goes_on.set()
+    assert ((await first).word, gateway.types("/radio")) == ("again", [])
+    await told(parts)
+    assert gateway.types("/radio") == ["Alert"]
 
 
 async def test_a_take_back_outlives_the_event_that_said_so(parts: Parts, gateway: Gateway, sample: dict[str, Any]):
