@@ -1,9 +1,12 @@
-"""Where time comes from. Scripts in the store use the server's clock; everything else asks one of these."""
+"""Where time comes from: scripts in the store use the server's clock, everything else asks one of these. It is counted in UNIX
+milliseconds, and told as `datetime`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from datetime import UTC, datetime
 from typing import Protocol
 
 
@@ -43,3 +46,21 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+def time_of(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+def time_or_none(ms: int) -> datetime | None:
+    """None of 0, which stands for never."""
+    return time_of(ms) if ms else None
+
+
+def second_of(ms: int) -> datetime:
+    """The second in which it is: CAP tells no part of one."""
+    return datetime.fromtimestamp(ms // 1000, UTC)
+
+
+def ms_of(at: datetime) -> int:
+    return int(at.timestamp() * 1000)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Annotated, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import ConfigDict, Field, model_validator
 
+from alertd.clock import time_of
 from alertd.faults import refuse
 from alertd.fields import Document, Line, TimeZone, folded_subject
 from alertd.quiet import minutes
@@ -144,7 +144,7 @@ class Turn:
 
 def on_duty(rota: OnCall, step: int, now_ms: int) -> tuple[OnCallPerson, ...]:
     """Who of a step is on duty at a moment (UNIX ms)."""
-    now = datetime.fromtimestamp(now_ms / 1000, UTC).astimezone(ZoneInfo(rota.time_zone))
+    now = time_of(now_ms).astimezone(ZoneInfo(rota.time_zone))
     day, minute = now.weekday(), now.hour * 60 + now.minute
     people = rota.steps[step].people
     return tuple(one for one in people if not one.hours or any(each.hold(day, minute) for each in one.hours))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Protocol
 
 import structlog
@@ -16,6 +16,7 @@ from alertd.api.operations import Act, Operation
 from alertd.api.problems import Explain, problem_of
 from alertd.api.services import services
 from alertd.api.shapes import Query
+from alertd.clock import time_of
 from alertd.service.access import Credential
 from alertd.service.audit import DONE, FAILED, REFUSED, Entry, Noted
 
@@ -143,7 +144,7 @@ async def verify_audit(request: web.Request, *, query: VerifyQuery) -> AuditVerd
 def entry_reply(one: Entry) -> AuditEntry:
     """An entry as it is told."""
     return AuditEntry(
-        entry=one.number, at=datetime.fromtimestamp(one.at / 1000, UTC), act=one.act, outcome=one.outcome,
+        entry=one.number, at=time_of(one.at), act=one.act, outcome=one.outcome,
         of=one.of or None, by=one.by, key=one.key, object=one.object or None, facts=dict(one.facts),
         case=dict(one.case), link=one.link,
     )  # fmt: skip

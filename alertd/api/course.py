@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from aiohttp import web
 from pydantic import BaseModel, Field
@@ -11,6 +11,7 @@ from alertd.api.call import credential
 from alertd.api.operations import Operation
 from alertd.api.services import services
 from alertd.api.shapes import AlertId
+from alertd.clock import time_of
 from alertd.service.course import History
 
 
@@ -55,7 +56,7 @@ def history_reply(alert_id: str, found: History) -> HistoryReply:
     acts = [
         ActReply(
             entry=one.number,
-            at=datetime.fromtimestamp(one.at / 1000, UTC),
+            at=time_of(one.at),
             act=one.act,
             outcome=one.outcome,
             by=one.by,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Literal
 
 from aiohttp import web
@@ -13,6 +13,7 @@ from alertd.api.call import credential, is_replay, note
 from alertd.api.operations import Act, Operation
 from alertd.api.services import services
 from alertd.api.shapes import AlertId, Query
+from alertd.clock import time_or_none
 from alertd.kinds import Channel
 from alertd.registrations import SubscriberId
 from alertd.service.explaining import Told, Why
@@ -129,9 +130,7 @@ async def explain_subscriber(request: web.Request, *, id: SubscriberId, query: E
 
 
 def _message(one: Delivery) -> MessageReply:
-    first, last, receipt = (
-        datetime.fromtimestamp(at / 1000, UTC) if at else None for at in (one.first_ms, one.last_ms, one.receipt_ms)
-    )
+    first, last, receipt = map(time_or_none, (one.first_ms, one.last_ms, one.receipt_ms))
     return MessageReply(
         address=one.address, channel=one.channel, state=one.state, reason=one.reason, carrier=one.carrier,
         attempts=one.attempts, doubled=one.doubled, first=first, last=last, receipt=receipt,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from aiohttp import web
@@ -14,6 +14,7 @@ from alertd.api.services import services
 from alertd.api.shapes import AlertId
 from alertd.cap.messages import MsgType
 from alertd.cap.writer import MEDIA_TYPE
+from alertd.clock import time_or_none
 from alertd.distribution import Entry, MessageState, Track
 from alertd.distributors import Distributor
 from alertd.errors import Problem
@@ -237,7 +238,7 @@ def _share(share: Share, record: AlertRecord) -> ShareReply:
         distributor=share.id, name=share.name, has_it=track.has and not track.over, why_not=share.why_not or None,
         takedown=TakedownReply(
             state="open" if track.owed else "confirmed" if track.confirmed else "none",
-            since=_at(track.owed), confirmed_at=_at(track.confirmed), confirmed_by=track.by or None,
+            since=time_or_none(track.owed), confirmed_at=time_or_none(track.confirmed), confirmed_by=track.by or None,
         ),
         messages=[_message(one, record) for one in track.entries],
     )  # fmt: skip
@@ -246,7 +247,7 @@ def _share(share: Share, record: AlertRecord) -> ShareReply:
 def _message(one: Entry, record: AlertRecord) -> DistributedMessage:
     return DistributedMessage(
         identifier=one.identifier, type=_TYPES[one.type], state=one.state, may_have_arrived=one.maybe, tries=one.tries,
-        first=_at(one.first), last=_at(one.last), answered=one.answered or None, receipt=one.ack or None,
+        first=time_or_none(one.first), last=time_or_none(one.last), answered=one.answered or None, receipt=one.ack or None,
         note=opened_note(record, one) or None,
     )  # fmt: skip
 
@@ -257,15 +258,11 @@ def _facts(request: web.Request, one: Registered) -> dict[str, Any]:
     return {
         "id": hook.id, "name": one.distributor.name, "host": one.host, "distributor": one.distributor if is_told else None,
         "receipts": services(request).distributors.receipts(one) if is_told else None, "authorized": bool(hook.authorization),
-        "enabled": one.distributor.enabled, "made_at": _at(hook.made), "made_by": hook.by,
-        "failing_since": _at(standing.failing), "answered": standing.answered or None, "tried_at": _at(standing.tried),
+        "enabled": one.distributor.enabled, "made_at": time_or_none(hook.made), "made_by": hook.by,
+        "failing_since": time_or_none(standing.failing), "answered": standing.answered or None, "tried_at": time_or_none(standing.tried),
         "alerts": one.has, "takedowns_open": len(one.owed),
         "takedowns": list(one.owed[:MOST_TAKEDOWNS]),
     }  # fmt: skip
-
-
-def _at(at_ms: int) -> datetime | None:
-    return datetime.fromtimestamp(at_ms / 1000, UTC) if at_ms else None
 
 
 _TYPES: dict[MsgType, Literal["Alert", "Update", "Cancel"]] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from aiohttp import web
 from pydantic import BaseModel, Field
@@ -12,6 +12,7 @@ from alertd.api.call import credential, is_replay, note
 from alertd.api.operations import Act, Operation
 from alertd.api.services import services
 from alertd.api.shapes import AlertId
+from alertd.clock import time_of
 from alertd.service.legal_holds import LegalHolds
 from alertd.store.alerts import AlertRecord
 
@@ -50,7 +51,7 @@ async def release_alert(request: web.Request, *, id: AlertId) -> HoldReply:
 
 async def _shown(holds: LegalHolds, record: AlertRecord) -> HoldReply:
     kept, hold = await holds.is_kept(record), await holds.of(record)
-    at = datetime.fromtimestamp(hold.at / 1000, UTC) if hold else None
+    at = time_of(hold.at) if hold else None
     return HoldReply(id=record.id, held=kept, by=hold.by if hold else None, at=at, reason=hold.reason if hold else None)
 
 

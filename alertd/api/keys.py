@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Self
 
 from aiohttp import web
@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from alertd.api.call import credential, is_replay, note
 from alertd.api.operations import Act, Operation
 from alertd.api.services import Services, services
+from alertd.clock import ms_of, time_or_none
 from alertd.errors import Fault, Problem
 from alertd.faults import refusal
 from alertd.fields import Instant, Subject
@@ -83,7 +84,7 @@ class NewKey(BaseModel):
     @property
     def terms(self) -> Terms:
         return Terms(
-            expires=int(self.expires.timestamp() * 1000) if self.expires else 0,
+            expires=ms_of(self.expires) if self.expires else 0,
             rate_per_min=self.rate_per_min or 0, jurisdiction=self.jurisdiction,
         )  # fmt: skip
 
@@ -194,16 +195,12 @@ def _held(held: Held) -> dict[str, Any]:
     terms = held.credential.terms
     return {
         **_facts(held.credential),
-        "expires": _time(terms.expires),
+        "expires": time_or_none(terms.expires),
         "rate_per_min": terms.rate_per_min or None,
         "jurisdiction": terms.jurisdiction,
-        "last_used": _time(held.used),
-        "old_secret_until": _time(held.old_until),
+        "last_used": time_or_none(held.used),
+        "old_secret_until": time_or_none(held.old_until),
     }
-
-
-def _time(ms: int) -> datetime | None:
-    return datetime.fromtimestamp(ms / 1000, UTC) if ms else None
 
 
 _GROUP = "Access"

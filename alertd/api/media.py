@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from aiohttp import BodyPartReader, MultipartReader, StreamReader, hdrs, web
@@ -18,6 +18,7 @@ from alertd.api.operations import JSON, Act, Operation, Reply
 from alertd.api.services import Services, services
 from alertd.api.shapes import Query
 from alertd.cases import MEDIA_ID, PhotoFacts
+from alertd.clock import time_of
 from alertd.errors import Fault, Problem
 from alertd.service.access import Credential
 from alertd.service.media import Kept
@@ -150,7 +151,7 @@ def _told(s: Services, kept: Kept) -> Reply[MediaReply]:
     sizes: dict[str, Any] = {name: SizeReply(width=w, height=h, bytes=n) for name, (w, h, n) in kept.sizes.items()}
     body = MediaReply(
         id=kept.id, width=width, height=height, sizes=sizes, url=f"{s.settings.api.reached_at}/m/{kept.id}",
-        unused_until=datetime.fromtimestamp(kept.unused_until_ms / 1000, UTC),
+        unused_until=time_of(kept.unused_until_ms),
     )  # fmt: skip
     return Reply(body, headers={"Location": f"/m/{kept.id}"})
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
 from typing import Literal
 
 from aiohttp import web
@@ -13,6 +12,7 @@ from alertd.api.call import credential
 from alertd.api.operations import Operation
 from alertd.api.services import services
 from alertd.api.shapes import Query
+from alertd.clock import time_of
 from alertd.documents import Alert, AlertRequest
 from alertd.faults import refusal
 from alertd.fields import Instant
@@ -88,7 +88,7 @@ async def preview_messages(request: web.Request, *, query: MessagesQuery, body: 
     languages = previews.chosen_languages(alert, s.renderer, _listed(query.languages))
     channels = _listed(query.channels) or list(dict.fromkeys(alert.channels))
     own, now_ms = await s.texts.latest(who.org), s.clock.now_ms()
-    alerted = query.alerted or datetime.fromtimestamp(now_ms / 1000, UTC)
+    alerted = query.alerted or time_of(now_ms)
     telling = previews.telling_of(query.occasion, query.reason, alerted=alerted)
     return messages_reply(s.renderer, alert, (channels, languages), telling, own, now_ms, countries)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal
 
 from aiohttp import web
@@ -13,6 +13,7 @@ from alertd.api.conditions import Conditions, etag
 from alertd.api.operations import Act, Operation, Reply
 from alertd.api.services import services
 from alertd.api.shapes import AlertId, AlertReply, alert_reply
+from alertd.clock import time_of, time_or_none
 from alertd.kinds import Channel
 from alertd.oncall import OnCall
 from alertd.service.oncall import Call, KnownRota
@@ -110,7 +111,7 @@ def _reply(request: web.Request, known: KnownRota) -> Reply[OnCallReply]:
         for people in now
     ]
     whole = rota if credential(request).may("admin") else None
-    body = OnCallReply(rev=known.rev, rota=whole, now=steps, by=known.by or None, at=_time(known.at))
+    body = OnCallReply(rev=known.rev, rota=whole, now=steps, by=known.by or None, at=time_or_none(known.at))
     return Reply(body, headers=etag(known.rev))
 
 
@@ -120,24 +121,16 @@ def _call(call: Call) -> CallReply:
         return CallReply(alert=alert_reply(call.record), pages=[], taken=None, next=None, unanswered=None)
     taken = None
     if paged.taken:
-        taken = TakenReply(by=paged.by, at=_moment(paged.taken), until=_moment(paged.until))
+        taken = TakenReply(by=paged.by, at=time_of(paged.taken), until=time_of(paged.until))
     return CallReply(
         alert=alert_reply(call.record), pages=[_page(one) for one in paged.pages], taken=taken,
-        next=None if paged.over else _moment(paged.due),
+        next=None if paged.over else time_of(paged.due),
         unanswered="in_vain" if paged.over else "nobody" if paged.alone else None,
     )  # fmt: skip
 
 
 def _page(one: Page) -> PageReply:
-    return PageReply(at=_moment(one.at), step=one.step, name=one.name, channel=Channel(one.channel), taken=one.taken)
-
-
-def _moment(ms: int) -> datetime:
-    return datetime.fromtimestamp(ms / 1000, UTC)
-
-
-def _time(ms: int) -> datetime | None:
-    return _moment(ms) if ms else None
+    return PageReply(at=time_of(one.at), step=one.step, name=one.name, channel=Channel(one.channel), taken=one.taken)
 
 
 _GROUP = "On call"

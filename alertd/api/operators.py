@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 from aiohttp import web
@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from alertd.api.call import credential, is_replay, note
 from alertd.api.operations import Act, Operation
 from alertd.api.services import services
+from alertd.clock import time_of
 from alertd.errors import Problem
 from alertd.fields import Document, Subject, Words
 from alertd.operators import Role
@@ -130,13 +131,9 @@ def _facts(one: StoredOperator) -> dict[str, Any]:
     return {
         "id": one.id, "subject": one.subject, "name": one.name, "roles": list(one.roles), "disabled": bool(one.disabled),
         "passkeys": len(one.passkeys), "identities": len(one.identities),
-        "invited_until": _moment(one.code.ends) if one.code else None,
-        "made_at": _moment(one.made),
+        "invited_until": time_of(one.code.ends) if one.code else None,
+        "made_at": time_of(one.made),
     }  # fmt: skip
-
-
-def _moment(at_ms: int) -> datetime:
-    return datetime.fromtimestamp(at_ms / 1000, UTC)
 
 
 _GROUP = "Operators"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 import shapely
@@ -18,6 +18,7 @@ from alertd.api.messages import MessagesPreview, messages_reply
 from alertd.api.operations import Act, Operation, Reply
 from alertd.api.services import Services, services
 from alertd.api.shapes import AlertId, AlertReply, AreaReply, PermissionReply, Query, area_reply, permission_replies
+from alertd.clock import time_of
 from alertd.fields import Language
 from alertd.kinds import PermissionState
 from alertd.organisations import OrganisationId
@@ -146,7 +147,7 @@ def request_reply(asked: Request) -> PermissionRequest:
     (permission,) = [one for one in permission_replies(record) if one.organisation == asked.permission.org]
     return PermissionRequest(
         id=record.id, asked_by=record.org, asked_by_name=asked.asked_by, kind=record.kind, level=record.level,
-        status=record.status, approved=_time(record.start), expires=_time(record.expires), live=record.state in SHOWN,
+        status=record.status, approved=time_of(record.start), expires=time_of(record.expires), live=record.state in SHOWN,
         ground=asked.permission.ground, permission=permission,
     )  # fmt: skip
 
@@ -171,10 +172,6 @@ async def _whole(s: Services, asked: Request, language: str) -> PermissionReques
         )  # fmt: skip
         said["channels"] = list(alert.channels)
     return reply.model_copy(update=said)
-
-
-def _time(ms: int) -> datetime:
-    return datetime.fromtimestamp(ms / 1000, UTC)
 
 
 _GROUP, _ONE = "Permissions", "/v1/permissions/{id}"

@@ -13,6 +13,7 @@ from alertd.api.call import credential, still_may
 from alertd.api.operations import EVENTS, JSON, NDJSON, Act, Operation
 from alertd.api.services import services
 from alertd.api.shapes import REV, AlertId, AlertReply, Query, alert_reply
+from alertd.clock import ms_of
 from alertd.fields import Instant
 from alertd.kinds import PermissionState
 from alertd.permissions import read
@@ -72,7 +73,7 @@ async def list_alerts(request: web.Request, *, query: ListQuery) -> AlertList:
         state=query.state,
         external_id=query.external_id,
         case=s.intake.case_id(query.case) if query.case else None,
-        since_ms=int(query.since.timestamp() * 1000) if query.since else 0,
+        since_ms=ms_of(query.since) if query.since else 0,
     )
     before = _place(query.cursor) if query.cursor else None
     found, following = await s.reports.list(credential(request).org, wanted, before=before, limit=query.limit)

@@ -5,7 +5,7 @@ Both by the tag in the message, which is signed and asks for no key. What else i
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,6 +16,7 @@ from alertd.alerts import AlertState
 from alertd.api.operations import ANY, Operation
 from alertd.api.services import services
 from alertd.api.shapes import Query
+from alertd.clock import time_of
 from alertd.errors import Problem
 from alertd.ids import Door, Reference
 from alertd.service.reports import Standing as How
@@ -57,7 +58,7 @@ async def show_standing(request: web.Request, *, tag: Tag) -> Standing:
 def _standing(found: How | AlertRecord | None, *, show: bool) -> Standing:
     if found is None:
         raise _no_message()
-    return Standing(show=show, state=found.state, expires=datetime.fromtimestamp(found.expires / 1000, UTC))
+    return Standing(show=show, state=found.state, expires=time_of(found.expires))
 
 
 async def take_ack(request: web.Request, *, tag: Tag, query: AckQuery) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import shapely
@@ -17,6 +17,7 @@ from alertd.api.course import ActReply, history_reply
 from alertd.api.operations import Act, Operation
 from alertd.api.services import Services, services
 from alertd.api.shapes import AlertId, AlertReply, BreakGlassReply, alert_reply, break_glass_reply
+from alertd.clock import second_of, time_of
 from alertd.ids import chain_of
 from alertd.kinds import Occasion
 from alertd.service.access import Credential
@@ -160,7 +161,7 @@ async def _evidence(s: Services, record: AlertRecord, who: Credential) -> Eviden
     verdict = await s.audit.verify(record.org, None)
     area = shapely.to_geojson(await s.results.area(record))
     return Evidence(
-        made=datetime.fromtimestamp(s.clock.now_ms() // 1000, UTC), by=who.subject,
+        made=second_of(s.clock.now_ms()), by=who.subject,
         alert=alert_reply(record, whole=True), published=await _published(s, record), area=json.loads(area),
         versions=[alert_reply(one.record) for one in found.versions if one.record.id != record.id],
         ledgers=[
@@ -178,7 +179,7 @@ async def _evidence(s: Services, record: AlertRecord, who: Credential) -> Eviden
 async def _published(s: Services, record: AlertRecord) -> list[PublishedReply]:
     return [
         PublishedReply(
-            since=datetime.fromtimestamp(one.since / 1000, UTC), alert=json.loads(one.document), digest=one.digest,
+            since=time_of(one.since), alert=json.loads(one.document), digest=one.digest,
             whole=one.whole,
         )
         for one in await s.results.published(record)
@@ -194,7 +195,7 @@ def _version(told: Told) -> VersionReport:
     handed_over, delivered = speeds
     return VersionReport(
         id=one.id, occasion=occasion_of(one), state=one.state, code=one.code or None, by=one.by or None,
-        approver=one.approver or None, began=datetime.fromtimestamp(one.start / 1000, UTC),
+        approver=one.approver or None, began=time_of(one.start),
         people=one.people, channels={channel: dict(counts) for channel, counts in told.counts.items()},
         handed_over=handed_over, delivered=delivered, seen=dict(told.seen), opted_out=dict(told.opted_out),
         left=dict(told.left),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from alertd.alerts import AlertState
 from alertd.api.services import Services
+from alertd.clock import time_of, time_or_none
 from alertd.documents import Policy, Target
 from alertd.ids import chain_of
 from alertd.kinds import Notify, PermissionState, Verdict
@@ -252,10 +253,10 @@ def alert_reply(record: AlertRecord, *, whole: bool = False) -> AlertReply:
         approver=record.approver or None,
         break_glass=break_glass_reply(record),
         reason=record.reason or None,
-        created=_time(record.created),
-        approved=_time(record.start) if record.start else None,
-        expires=_time(record.expires),
-        starts=_time(record.starts) if record.starts else None,
+        created=time_of(record.created),
+        approved=time_or_none(record.start),
+        expires=time_of(record.expires),
+        starts=time_or_none(record.starts),
         restricted=record.restricted > 0,
         paused=record.paused,
         people=shown(record.people if record.start else record.seen),
@@ -280,7 +281,7 @@ def permission_reply(
     """One of them."""
     return PermissionReply(
         organisation=one.org, name=one.name, state=state, km2=one.km2, people=cast("Shown", one.people),
-        answered=_time(one.at) if one.at else None, by=by, reason=why, told_by=one.version or None,
+        answered=time_or_none(one.at), by=by, reason=why, told_by=one.version or None,
     )  # fmt: skip
 
 
@@ -291,9 +292,9 @@ def break_glass_reply(record: AlertRecord) -> BreakGlassReply | None:
     review = None
     if record.reviewed:
         review = ReviewReply(
-            verdict=Verdict(record.verdict), note=record.note or None, by=record.reviewer, at=_time(record.reviewed)
+            verdict=Verdict(record.verdict), note=record.note or None, by=record.reviewer, at=time_of(record.reviewed)
         )
-    return BreakGlassReply(by=broken_by(record), at=_time(record.broken), reason=record.why or None, review=review)
+    return BreakGlassReply(by=broken_by(record), at=time_of(record.broken), reason=record.why or None, review=review)
 
 
 def update_facts(record: AlertRecord) -> UpdateFacts:
@@ -304,7 +305,3 @@ def update_facts(record: AlertRecord) -> UpdateFacts:
         told_again=shown(record.again),
         newly_inside=shown(record.newly),
     )
-
-
-def _time(ms: int) -> datetime:
-    return datetime.fromtimestamp(ms / 1000, UTC)

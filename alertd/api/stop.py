@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Literal
 
 from aiohttp import web
@@ -13,6 +13,7 @@ from alertd.api.conditions import Conditions, etag
 from alertd.api.operations import Act, Operation, Reply
 from alertd.api.services import services
 from alertd.api.shapes import AlertId, AlertReply, alert_reply
+from alertd.clock import time_of
 from alertd.faults import refusal
 from alertd.service.stopping import Outcome
 from alertd.store.stops import Stop
@@ -113,7 +114,7 @@ def _outcome(outcome: Outcome) -> StopReply:
 def _shown(scope: str, stop: Stop | None, alerts: int | None = None) -> StopReply:
     return StopReply(
         scope=scope, stopped=stop is not None, by=stop.by if stop else None,
-        at=datetime.fromtimestamp(stop.at / 1000, UTC) if stop else None, reason=stop.reason if stop else None,
+        at=time_of(stop.at) if stop else None, reason=stop.reason if stop else None,
         resume_asked_by=(stop.first or None) if stop else None, alerts=alerts,
     )  # fmt: skip
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Literal
 
 from aiohttp import web
@@ -13,6 +13,7 @@ from alertd.api.call import credential, is_replay, note
 from alertd.api.events import CURSOR
 from alertd.api.operations import Act, Operation
 from alertd.api.services import services
+from alertd.clock import time_of, time_or_none
 from alertd.errors import Problem
 from alertd.faults import refusal
 from alertd.service.events import TYPES
@@ -116,7 +117,7 @@ async def get_webhook(request: web.Request, *, id: HookId) -> WebhookFull:
     watched = await s.get(org, id)
     given_up = [
         GivenUpReply(
-            event=event.get("id"), type=event.get("type"), cursor=one.cursor, given_up_at=_moment(one.at)
+            event=event.get("id"), type=event.get("type"), cursor=one.cursor, given_up_at=time_of(one.at)
         )
         for one in await s.given_up(watched.hook)
         for event in [json.loads(one.event or b"{}")]
@@ -166,19 +167,11 @@ def _shown(watched: Watched) -> WebhookReply:
 def _facts(watched: Watched) -> dict[str, object]:
     hook, standing = watched.hook, watched.standing
     return {
-        "id": hook.id, "url": hook.url, "types": list(hook.types), "made_at": _moment(hook.made), "made_by": hook.by,
-        "state": "off" if standing.off else "on", "off_since": _at(standing.off), "why": standing.why or None,
-        "failing_since": _at(standing.failing), "answered": standing.answered or None, "tried_at": _at(standing.tried),
+        "id": hook.id, "url": hook.url, "types": list(hook.types), "made_at": time_of(hook.made), "made_by": hook.by,
+        "state": "off" if standing.off else "on", "off_since": time_or_none(standing.off), "why": standing.why or None,
+        "failing_since": time_or_none(standing.failing), "answered": standing.answered or None, "tried_at": time_or_none(standing.tried),
         "waiting": watched.waiting, "given_up": watched.given_up,
     }  # fmt: skip
-
-
-def _at(at_ms: int) -> datetime | None:
-    return _moment(at_ms) if at_ms else None
-
-
-def _moment(at_ms: int) -> datetime:
-    return datetime.fromtimestamp(at_ms / 1000, UTC)
 
 
 _GROUP = "Events"

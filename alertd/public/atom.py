@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from lxml import etree
 
 from alertd.cap.writer import MEDIA_TYPE
+from alertd.clock import time_of
 from alertd.service.publishing import Feed, Published
 
 NAMESPACE = "http://www.w3.org/2005/Atom"
@@ -52,4 +52,4 @@ def _add(parent: etree._Element, name: str, text: str | None = None, **attribute
 
 def _time(ms: int) -> str:
     """RFC 3339, as section 3.3 wants it."""
-    return datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return time_of(ms).strftime("%Y-%m-%dT%H:%M:%SZ")

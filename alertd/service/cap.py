@@ -8,7 +8,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Protocol
 
 from pydantic import ValidationError
@@ -17,7 +17,7 @@ from alertd.alerts import ALERT_STEPS, AlertState
 from alertd.cap.messages import CapError, Message, MsgType
 from alertd.cap.reader import read
 from alertd.cap.signatures import Issuer, check_signature
-from alertd.clock import Clock
+from alertd.clock import Clock, time_of
 from alertd.documents import Alert
 from alertd.errors import Fault, Problem
 from alertd.faults import faults_of
@@ -84,7 +84,7 @@ class CapIntake:
         return message
 
     def _now(self) -> datetime:
-        return datetime.fromtimestamp(self.clock.now_ms() / 1000, UTC)
+        return time_of(self.clock.now_ms())
 
     async def _submit(
         self, message: Message, who: Credential, *, alert_id: str | None, again: bool, dry_run: bool

@@ -10,7 +10,6 @@ import asyncio
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -22,6 +21,7 @@ from alertd.cap.outlines import MOST_POLYGONS, outlines
 from alertd.cap.profiles import CODES, LONG, PROFILES, SHORT, Facts, septets
 from alertd.cap.values import SPACE
 from alertd.cap.writer import write
+from alertd.clock import second_of
 from alertd.config import Settings
 from alertd.documents import MAX_HEADLINE, Alert, Exclusion
 from alertd.errors import Problem
@@ -117,7 +117,7 @@ class CapOut:
         head = Message(
             identifier=record.id,
             sender=await self.sender_of(record.org),
-            sent=_time(record.start or record.created),
+            sent=second_of(record.start or record.created),
             status=Status(record.status) if record.start else Status.DRAFT,
             msg_type=MsgType.ALERT,
             scope=Scope.PUBLIC,
@@ -286,7 +286,8 @@ def sender(record: AlertRecord, alert: Alert) -> str | None:
 def _updated(head: Message, changes: Sequence[int]) -> Message:
     """What the alert says since it was last changed, in place of all it said before. Each change has a name of its own."""
     *earlier, latest = [
-        replace(head, identifier=f"{head.identifier}.{ms}", sent=_time(ms), msg_type=MsgType.UPDATE) for ms in changes
+        replace(head, identifier=f"{head.identifier}.{ms}", sent=second_of(ms), msg_type=MsgType.UPDATE)
+        for ms in changes
     ]
     return replace(latest, references=(head.reference, *(one.reference for one in earlier)))
 
@@ -296,7 +297,7 @@ def _cancel(head: Message, record: AlertRecord) -> Message:
     return replace(
         head,
         identifier=f"{record.id}.{record.state}",
-        sent=max(head.sent, _time(record.since)),
+        sent=max(head.sent, second_of(record.since)),
         msg_type=MsgType.CANCEL,
         references=(*head.references, head.reference),
     )
@@ -319,7 +320,3 @@ def _bounds(ground: shapely.MultiPolygon) -> str:
     """What an area is called that no region is near: where it begins and ends, latitude first as CAP has it."""
     west, south, east, north = ground.bounds
     return f"{south:.2f},{west:.2f} {north:.2f},{east:.2f}"
-
-
-def _time(ms: int) -> datetime:
-    return datetime.fromtimestamp(ms // 1000, UTC)

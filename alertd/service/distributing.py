@@ -12,7 +12,6 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 import msgspec
 import shapely
@@ -21,7 +20,7 @@ import structlog
 from alertd.alerts import NO_LONGER_SHOWN, SHOWN, AlertState
 from alertd.cap.messages import MsgType, Reference
 from alertd.cap.writer import MEDIA_TYPE
-from alertd.clock import Clock
+from alertd.clock import Clock, ms_of, second_of
 from alertd.distribution import (
     FAILED,
     Entry,
@@ -190,7 +189,7 @@ class ToDistributors:
         shown = bool(record.start) and record.state in SHOWN and record.expires > now
         fits = shown and not track.has and await self._fits(case)
         at = Now(
-            identifier=head.identifier, sender=head.sender, sent=int(head.sent.timestamp() * 1000), expires=record.expires,
+            identifier=head.identifier, sender=head.sender, sent=ms_of(head.sent), expires=record.expires,
             shown=shown, down=bool(record.start) and not shown and _goes_down(record, track), at=now,
             restricted=record.restricted,
         )  # fmt: skip
@@ -240,7 +239,7 @@ class ToDistributors:
         record = case.record
         head = await self._cap_out.head(record)
         head = replace(
-            head, identifier=entry.identifier, sender=entry.sender, sent=_time(entry.sent), msg_type=entry.type,
+            head, identifier=entry.identifier, sender=entry.sender, sent=second_of(entry.sent), msg_type=entry.type,
             references=_references(case.track, entry),
         )  # fmt: skip
         wants = case.distributor
@@ -360,7 +359,9 @@ def _references(track: Track, entry: Entry) -> tuple[Reference, ...]:
     """What a message takes the place of: all that may have arrived and is not taken down."""
     if entry.type is MsgType.ALERT:
         return ()
-    return tuple(Reference(sender=one.sender, identifier=one.identifier, sent=_time(one.sent)) for one in track.arrived)
+    return tuple(
+        Reference(sender=one.sender, identifier=one.identifier, sent=second_of(one.sent)) for one in track.arrived
+    )
 
 
 def _wait_s(tries: int, answer: Answered | None) -> int:
@@ -368,7 +369,3 @@ def _wait_s(tries: int, answer: Answered | None) -> int:
     wait = WAITS_S[min(tries, len(WAITS_S) - 1)]
     asked = asked_s(answer.headers.get("Retry-After", ""), LONGEST_WAIT_S) if answer else 0
     return max(1, round(_CHANCE.uniform(wait / 2, wait)), asked)
-
-
-def _time(ms: int) -> datetime:
-    return datetime.fromtimestamp(ms // 1000, UTC)

@@ -6,7 +6,6 @@ import asyncio
 import secrets
 from collections import Counter
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import msgspec
@@ -15,7 +14,7 @@ import shapely
 from alertd.alerts import NO_LONGER_SHOWN, AlertState
 from alertd.cap.messages import Message, MsgType, Scope, Status
 from alertd.cap.writer import MEDIA_TYPE
-from alertd.clock import Clock
+from alertd.clock import Clock, second_of
 from alertd.distribution import Track
 from alertd.distributors import Distributor
 from alertd.errors import Fault, Problem
@@ -172,7 +171,7 @@ class Distributors:
         now = self._clock.now_ms()
         message = Message(
             identifier=f"test-{secrets.token_hex(8)}", sender=await self._cap_out.sender_of(org),
-            sent=datetime.fromtimestamp(now // 1000, UTC), status=Status.SYSTEM, msg_type=MsgType.ALERT,
+            sent=second_of(now), status=Status.SYSTEM, msg_type=MsgType.ALERT,
             scope=Scope.PRIVATE, addresses=found.hook.id, note="Is this heard? Answer with 2xx; nobody is to be told.",
         )  # fmt: skip
         document = await self._cap_out.signed(message)

@@ -11,13 +11,12 @@ import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import msgspec
 import structlog
 
 from alertd.alerts import AlertState, State
-from alertd.clock import Clock
+from alertd.clock import Clock, time_of
 from alertd.errors import Fault, Problem
 from alertd.ids import chain_of
 from alertd.kinds import Occasion
@@ -228,7 +227,7 @@ def envelope(event_id: str, type_: str, at_ms: int, data: Mapping[str, str | int
 
 def moment(at_ms: int) -> str:
     """RFC 3339, to the millisecond."""
-    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return time_of(at_ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def cursor_of(number: int) -> str:

@@ -7,7 +7,6 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -15,7 +14,7 @@ from pydantic_core import to_json
 
 from alertd import rules
 from alertd.alerts import AMENDABLE, AlertState
-from alertd.clock import Clock
+from alertd.clock import Clock, ms_of, time_of
 from alertd.documents import Alert, Author, Status, loudest
 from alertd.errors import Fault, Problem
 from alertd.faults import faults_of
@@ -230,7 +229,7 @@ class Intake:
         """Everything that can be told without looking for people, `own` being the caller's organisation; a draft may still be to be
         verified. Raises the first problem, with all its faults.
         """
-        now = datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC)
+        now = time_of(self._clock.now_ms())
         checks: tuple[tuple[str, str, Callable[[], Sequence[Fault]]], ...] = (
             ("not-allowed", "The author must be the person the key belongs to.", lambda: _foreign_author(alert, who)),
             ("not-allowed", "A test key cannot send an Actual alert.", lambda: _test_key(alert, who)),
@@ -257,7 +256,7 @@ class Intake:
 
     def _check_start(self, alert: Alert) -> None:
         """Raises Problem for a start that is none. An update has that of its alert, which may have come."""
-        now = datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC)
+        now = time_of(self._clock.now_ms())
         if faults := tuple(rules.start_faults(alert, now)):
             raise Problem("invalid-request", "The alert cannot start then.", faults=faults)
 
@@ -290,8 +289,8 @@ class Intake:
             case=self._alerts.case_id(alert.case.number) if alert.case.number else alert_id,
             regions=look.regions,
             created=self._clock.now_ms(),
-            expires=int(alert.expires.timestamp() * 1000),
-            starts=int(alert.starts.timestamp() * 1000) if alert.starts else 0,
+            expires=ms_of(alert.expires),
+            starts=ms_of(alert.starts) if alert.starts else 0,
             rev=1,
             seen=len(look.found),
             countries=" ".join(look.countries),

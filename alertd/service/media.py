@@ -8,13 +8,12 @@ import hmac
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import msgspec
 
 from alertd.alerts import NO_LONGER_SHOWN, SHOWN
 from alertd.cases import Photo, PhotoFacts
-from alertd.clock import Clock
+from alertd.clock import Clock, time_of
 from alertd.decoding import Decoder
 from alertd.documents import Alert, Status
 from alertd.errors import Fault, Problem
@@ -122,7 +121,7 @@ class Photos:
         )
         if missing:
             raise Problem("photo-rights-missing", "Nobody may publish a photo without these.", faults=missing)
-        today = datetime.fromtimestamp(self._clock.now_ms() / 1000 + 86_400, UTC).date().isoformat()  # somewhere it is
+        today = time_of(self._clock.now_ms() + 86_400_000).date().isoformat()  # somewhere it is
         if facts.taken > today[: len(facts.taken)]:
             fault = Fault(f"{part}/taken", "This day is still to come.")
             raise Problem("invalid-request", "The photo cannot have been taken then.", faults=(fault,))

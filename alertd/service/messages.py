@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
-from alertd.clock import Clock
+from alertd.clock import Clock, time_of
 from alertd.documents import Alert
 from alertd.ids import chain_of, sequence_of
 from alertd.kinds import ON_SCREEN, Notify
@@ -105,7 +104,7 @@ class Messages:
             return None
         alert = record.alert
         if record.occasion:
-            alert = alert.model_copy(update={"expires": datetime.fromtimestamp(record.expires / 1000, UTC)})
+            alert = alert.model_copy(update={"expires": time_of(record.expires)})
         return record, alert, await self._texts.of(record.org, record.texts)
 
     async def _make(self, alert_id: str, rev: int, alike: Alike, carrier: Carrier) -> Ready | None:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
 from alertd.alerts import CHANNELS, FLAG_DOUBT, AlertState, State
+from alertd.clock import time_of
 from alertd.errors import Problem
 from alertd.ids import chain_of
 from alertd.kinds import CancelReason, Occasion
@@ -70,7 +70,7 @@ def telling_of(record: AlertRecord) -> Telling:
     return Telling(
         occasion=occasion,
         reason=CancelReason(record.code) if record.code else None,
-        alerted_at=datetime.fromtimestamp(record.alerted / 1000, UTC),
+        alerted_at=time_of(record.alerted),
     )
 
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from alertd.alerts import NO_LONGER_SHOWN, SHOWN, AlertState
 from alertd.cap.messages import MsgType
-from alertd.clock import Clock
+from alertd.clock import Clock, ms_of
 from alertd.documents import Alert, Status
 from alertd.errors import Problem
 from alertd.kinds import Kind, Level
@@ -144,7 +144,7 @@ class Publishing:
             headline=self._cap_out.headline(record, alert, language, own),
             sender=sender(record, alert) or "",
             began=record.start,
-            updated=int(head.sent.timestamp() * 1000),
+            updated=ms_of(head.sent),
         )
 
 

@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from msgspec.structs import replace
@@ -14,7 +13,7 @@ from pydantic import ValidationError
 
 from alertd import registrations
 from alertd.alerts import CHANNELS
-from alertd.clock import Clock
+from alertd.clock import Clock, time_of
 from alertd.errors import Fault, Problem
 from alertd.faults import faults_of
 from alertd.patches import merged
@@ -295,7 +294,7 @@ class Registry:
     def _problem(self, document: Registration, before: Sequence[Place] = ()) -> Problem | None:
         """What is wrong with it. A place that was there `before` stays though its region is gone: its subscriber's phone may change."""
         named = {(place.name, place.region) for place in before}
-        now = datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC)
+        now = time_of(self._clock.now_ms())
         faults = [*registrations.not_honoured(document), *registrations.future_faults(document, now)]
         faults += [
             Fault(f"/places/{name}/region", "There is no region with this code.")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 
 import structlog
 
 from alertd import rules
 from alertd.alerts import SHOWN, TOLD, AlertState
-from alertd.clock import Clock
+from alertd.clock import Clock, ms_of, time_of
 from alertd.documents import Alert
 from alertd.errors import Fault, Problem
 from alertd.kinds import Kind, Occasion
@@ -145,7 +145,7 @@ class Revising:
     async def _extension(
         self, who: Credential, expires: datetime, record: AlertRecord, _versions: list[AlertRecord]
     ) -> _Change | Followed:
-        ends = int(expires.timestamp() * 1000)
+        ends = ms_of(expires)
         if record.expires == ends and who.is_person(record.by):
             return Followed(record=record, told_by=None)
         _check_state(record.state)
@@ -159,7 +159,7 @@ class Revising:
 
     def _check_end(self, record: AlertRecord, new: AlertRecord, now_ms: int) -> None:
         """Raises Problem for an end that is none, or is too far away."""
-        now = datetime.fromtimestamp(now_ms / 1000, UTC)
+        now = time_of(now_ms)
         faults = rules.expiry_faults(new.alert, now)
         if new.expires <= record.expires:
             faults.append(Fault("/expires", "It ends then already, or later: an end is only put off."))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from alertd.alerts import AlertState
 from alertd.app import Parts
 from alertd.cap.messages import MsgType
 from alertd.cap.reader import read
+from alertd.clock import time_of
 from alertd.documents import Alert
 from alertd.errors import Problem
 from alertd.kinds import Notify
@@ -28,7 +29,7 @@ HOUR_MS = 3_600_000
 
 
 def later(record: Any, hours: float = 10) -> datetime:
-    return datetime.fromtimestamp(record.expires / 1000, UTC) + timedelta(hours=hours)
+    return time_of(record.expires) + timedelta(hours=hours)
 
 
 async def expiry(parts: Parts, alert_id: str, at_ms: int) -> list[str]:

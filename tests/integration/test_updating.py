@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from alertd.alerts import AlertState, LedgerReason
 from alertd.app import Parts
 from alertd.cap.messages import MsgType
 from alertd.cap.reader import read
+from alertd.clock import time_of
 from alertd.errors import Problem
 from alertd.kinds import Notify, PurgeReason
 from alertd.service.intake import Taken
@@ -328,10 +329,10 @@ async def test_a_restriction_takes_the_facts_out_of_an_update_too(parts: Parts, 
 async def test_its_end_moves_that_of_the_alert(parts: Parts, sample: dict[str, Any]):
     """An extension after it moves both, so that what is queued of it lives on."""
     record = await sent(parts, sample, channels=["push"])
-    ends = (datetime.fromtimestamp(record.expires / 1000, UTC) - timedelta(hours=1)).isoformat()
+    ends = (time_of(record.expires) - timedelta(hours=1)).isoformat()
     update = await updated(parts, record, sample, expires=ends)
     assert (await parts.alerts.get(record.id)).expires == update.expires == record.expires - 3_600_000
-    later = datetime.fromtimestamp(record.expires / 1000, UTC) + timedelta(hours=5)
+    later = time_of(record.expires) + timedelta(hours=5)
     await parts.revising.extend(record.id, BEA, later, "x")
     assert {one.expires for one in await parts.alerts.heads([record.id, update.id])} == {record.expires + 18_000_000}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestClient
 
 from alertd.alerts import AlertState
 from alertd.app import Parts
+from alertd.clock import time_of
 from alertd.kinds import Notify
 from alertd.restriction import restricted
 from alertd.service.approval import Approval
@@ -53,7 +54,7 @@ async def test_an_update_undoes_nothing_that_its_author_has_not_seen(parts: Part
     """The alert's end was put off while it waited, so it is approved no more; the one that takes its place is."""
     record = await sent(parts, sample, channels=["push"])
     waits = (await proposed(parts, record, sample)).record
-    later = datetime.fromtimestamp(record.expires / 1000, UTC) + timedelta(hours=5)
+    later = time_of(record.expires) + timedelta(hours=5)
     await parts.revising.extend(record.id, BEA, later, "x")
     assert await slug(parts.approval.approve(waits.id, BEA, rev=waits.rev)) == "approval-stale"
     assert (await parts.alerts.get(record.id)).expires == record.expires + 18_000_000
