@@ -120,6 +120,9 @@ STEPS: dict[State, frozenset[State]] = {
 #: Nobody is to be shown what other states' messages say.
 TOLD = frozenset({*OPEN_STATES, _S.SENT})
 
+#: A message was handed over while it is in one of these; only a receipt makes it delivered.
+HANDED_OVER = (State.ACCEPTED, State.DELIVERED)
+
 #: Nothing is left to do for these; the rest of the identity is queued and in flight.
 SETTLED = frozenset(State) - {State.QUEUED, State.IN_FLIGHT}
 

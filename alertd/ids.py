@@ -15,7 +15,7 @@ import struct
 from dataclasses import dataclass
 from functools import lru_cache
 
-_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _MAC_BYTES = 10  # 80 bits: a tag lives days and each guess costs a request
 _HEAD = struct.Struct(">16sB")  # chain, version
 _ROW = struct.Struct(">I")
@@ -24,8 +24,7 @@ _TO_BYTES = 3  # tells an address from the one that has its number since; nobody
 
 def new_id(now_ms: int) -> str:
     """A ULID for this moment."""
-    value = (now_ms << 80) | secrets.randbits(80)
-    return "".join(_CROCKFORD[(value >> shift) & 31] for shift in range(125, -1, -5))
+    return _ulid_text(now_ms.to_bytes(6, "big") + secrets.token_bytes(10))
 
 
 def chain_of(alert_id: str) -> str:
@@ -120,10 +119,10 @@ def _head(alert_id: str) -> bytes:
 def _ulid_bytes(text: str) -> bytes:
     value = 0
     for char in text:
-        value = value << 5 | _CROCKFORD.index(char)
+        value = value << 5 | CROCKFORD.index(char)
     return value.to_bytes(16, "big")
 
 
 def _ulid_text(raw: bytes) -> str:
     value = int.from_bytes(raw, "big")
-    return "".join(_CROCKFORD[(value >> shift) & 31] for shift in range(125, -1, -5))
+    return "".join(CROCKFORD[(value >> shift) & 31] for shift in range(125, -1, -5))

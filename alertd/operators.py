@@ -6,6 +6,8 @@ import enum
 import ipaddress
 from collections.abc import Iterable
 
+from alertd.ids import CROCKFORD
+
 
 class Role(enum.StrEnum):
     """What somebody is in an organisation. One person may be several."""
@@ -31,7 +33,6 @@ SCOPES: dict[Role, frozenset[str]] = {
 
 #: A one-time code as people read it to each other: four groups of Crockford's base 32, 80 random bits.
 CODE_GROUPS, CODE_GROUP = 4, 4
-CODE_LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _READ_AS = str.maketrans("OIL", "011")  # as Crockford's reading has it
 
 
@@ -52,4 +53,4 @@ def scopes_of(roles: Iterable[str]) -> frozenset[str]:
 
 def normal_code(text: str) -> str:
     """A one-time code as it was made, whatever its letter case and whatever stands between its groups."""
-    return "".join(letter for letter in text.upper().translate(_READ_AS) if letter in CODE_LETTERS)
+    return "".join(letter for letter in text.upper().translate(_READ_AS) if letter in CROCKFORD)

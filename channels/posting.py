@@ -98,7 +98,7 @@ def _moment_s(date: str) -> float | None:
 
 
 def json_object(body: bytes) -> dict[str, Any]:
-    """The object that a carrier answered; empty when it is none, whatever the body holds."""
+    """The object that somebody answered; empty when it is none, whatever the body holds."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):

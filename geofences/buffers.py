@@ -19,6 +19,7 @@ from geofences.antimeridian import cut_at_antimeridian
 from geofences.errors import InvalidGeometry
 from geofences.geodesy import EQUATOR_M
 from geofences.planes import Plane, cut_edges
+from geofences.polygons import valid
 from geofences.simplifying import simplified
 
 Floats = NDArray[np.float64]
@@ -68,7 +69,7 @@ def buffered(geometry: BaseGeometry, distance_km: float, pointer: str = "") -> B
     ]
     # The bands cover the border and all ground near it, so what is left of the area may be rough, and small islands may go.
     rough = simplified(geometry, distance_m / 4 / DEGREE_M, preserve_topology=False)
-    return shapely.union_all([_valid(rough), *bands])
+    return shapely.union_all([valid(rough), *bands])
 
 
 def _border(geometry: BaseGeometry, within_m: float, pointer: str) -> Iterator[tuple[int, Floats, Indices]]:
@@ -144,7 +145,7 @@ def _band(
                 _to_pole(plane.ground_line(shapely.get_coordinates(ring), _within_m(distance_m)))
                 for ring in (shape.exterior, *shape.interiors)
             ]
-            yield cut_at_antimeridian(_valid(Polygon(rings[0], rings[1:])))
+            yield cut_at_antimeridian(valid(Polygon(rings[0], rings[1:])))
 
 
 def _within_m(distance_m: float) -> float:
@@ -166,7 +167,3 @@ def _to_pole(lon_lat: Floats) -> Floats:
     """Points within a decimetre of a pole put on it."""
     lat = lon_lat[:, 1]
     return np.column_stack([lon_lat[:, 0], np.where(np.abs(lat) > 90 - 1e-6, np.copysign(90, lat), lat)])
-
-
-def _valid(geometry: BaseGeometry) -> BaseGeometry:
-    return geometry if geometry.is_valid else shapely.make_valid(geometry, method="structure", keep_collapsed=False)

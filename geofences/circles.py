@@ -18,6 +18,7 @@ from shapely.geometry.base import BaseGeometry
 from geofences.antimeridian import cut_at_antimeridian
 from geofences.errors import InvalidGeometry
 from geofences.geodesy import destinations, north_pole_m
+from geofences.polygons import valid
 from geofences.shapes import Outline
 
 Floats = NDArray[np.float64]
@@ -86,7 +87,7 @@ def _polygon(asked: Circle, count: int, radius_m: float) -> BaseGeometry:
     for pole in (90.0, -90.0):
         if north_pole_m(math.copysign(1, pole) * asked.lon_lat[1]) < radius_m:
             return _round_pole(lon, lat, pole)
-    return cut_at_antimeridian(_valid(Polygon(np.column_stack([lon, lat]))))
+    return cut_at_antimeridian(valid(Polygon(np.column_stack([lon, lat]))))
 
 
 def _round_pole(lon: Floats, lat: Floats, pole: float) -> BaseGeometry:
@@ -95,8 +96,4 @@ def _round_pole(lon: Floats, lat: Floats, pole: float) -> BaseGeometry:
     line = line[np.argsort(line[:, 0], kind="stable")]
     seam = float(np.interp(180.0, [line[-1, 0], line[0, 0] + 360], [line[-1, 1], line[0, 1]]))
     ends = [(-180.0, seam), *map(tuple, line), (180.0, seam), (180.0, pole), (-180.0, pole)]
-    return _valid(Polygon(ends))
-
-
-def _valid(shape: Polygon) -> BaseGeometry:
-    return shape if shape.is_valid else shapely.make_valid(shape, method="structure", keep_collapsed=False)
+    return valid(Polygon(ends))

@@ -30,6 +30,7 @@ import shapely
 from numpy.typing import NDArray
 
 from geofences.errors import LibraryError
+from geofences.polygons import polygons_of
 
 SUFFIX = ".regions"
 NUMBERS = "numbers.csv"
@@ -92,7 +93,7 @@ def quantise(geometries: Geometries, grid: int) -> Geometries:
         snapped[invalid] = shapely.set_precision(mended, 1 / grid)
     if shapely.is_empty(snapped).any() or not shapely.is_valid(snapped).all():
         raise LibraryError(f"A region has no valid outline on a grid of 1/{grid} degree; use a finer grid.")
-    return np.array([_multi(geometry) for geometry in snapped], dtype=object)
+    return np.array([polygons_of(geometry) for geometry in snapped], dtype=object)
 
 
 def write(path: Path, source: Source, rows: Sequence[Row], geometries: Geometries, grid: int) -> None:
@@ -217,10 +218,6 @@ def to_disk(path: Path) -> None:
         os.fsync(opened)
     finally:
         os.close(opened)
-
-
-def _multi(geometry: shapely.Geometry) -> shapely.MultiPolygon:
-    return shapely.MultiPolygon([part for part in shapely.get_parts(geometry) if part.geom_type == "Polygon"])
 
 
 def _taken_apart(geometries: Geometries) -> tuple[NDArray[np.float64], list[NDArray[np.int64]]]:

@@ -22,6 +22,7 @@ from geofences.errors import LibraryError, UnknownRegion
 from geofences.geodesy import EQUATOR_M
 from geofences.index import FILLED, NOWHERE, RegionIndex
 from geofences.names import NameIndex, fold
+from geofences.polygons import polygons_of
 
 SHIPPED = Path(__file__).parent / "library"
 OFFERS = 3  # codes offered for an unknown one
@@ -161,7 +162,7 @@ class Library:
         positions = [self._at(known) for known in self.codes(code)]
         outline: shapely.MultiPolygon = self._geometries[positions[0]]
         if len(positions) > 1:
-            outline = _multi(shapely.union_all(self._geometries[positions]))
+            outline = polygons_of(shapely.union_all(self._geometries[positions]))
         return outline
 
     def ground(self, codes: Iterable[str], *, inwards: bool = False) -> Ground:
@@ -336,10 +337,6 @@ def _array(shapes: Iterable[shapely.Geometry]) -> NDArray[np.object_]:
     array = np.empty(len(listed), dtype=object)
     array[:] = listed
     return array
-
-
-def _multi(geometry: shapely.Geometry) -> shapely.MultiPolygon:
-    return shapely.MultiPolygon([part for part in shapely.get_parts(geometry) if part.geom_type == "Polygon"])
 
 
 def _read_folder(folder: Path, given: Mapping[str, int]) -> dict[str, tuple[Region, shapely.Geometry]]:

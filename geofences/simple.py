@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shapely
 
+from geofences.polygons import polygons_of
 from geofences.simplifying import simplified
 
 # A map of one region shows no more; 300 positions are some 6 kB of GeoJSON.
@@ -18,11 +19,11 @@ def simple(outline: shapely.MultiPolygon) -> shapely.MultiPolygon:
     """About the same ground in at most MOST_VERTICES positions; islands that are too small to be seen are gone."""
     west, south, east, north = outline.bounds
     tolerance = max(east - west, north - south) * FIRST_TOLERANCE
-    drawn = _polygons(outline)
+    drawn = polygons_of(outline)
     while int(shapely.get_num_coordinates(drawn)) > MOST_VERTICES:
-        drawn = _polygons(_without_specks(simplified(drawn, tolerance), tolerance))
+        drawn = polygons_of(_without_specks(simplified(drawn, tolerance), tolerance))
         tolerance *= 1.5
-    rounded = _polygons(shapely.set_precision(drawn, GRID_DEGREES))
+    rounded = polygons_of(shapely.set_precision(drawn, GRID_DEGREES))
     return drawn if rounded.is_empty else rounded
 
 
@@ -37,7 +38,3 @@ def _without_specks(geometry: shapely.Geometry, width: float) -> shapely.Geometr
             for part in kept
         ]
     )
-
-
-def _polygons(geometry: shapely.Geometry) -> shapely.MultiPolygon:
-    return shapely.MultiPolygon([part for part in shapely.get_parts(geometry) if part.geom_type == "Polygon"])

@@ -12,22 +12,20 @@ from alertd.api.call import credential, is_replay, note
 from alertd.api.conditions import Conditions
 from alertd.api.operations import Act, Operation, Reply
 from alertd.api.services import services
-from alertd.api.shapes import AlertId, AlertReply, alert_reply
+from alertd.api.shapes import AlertId, AlertReply, Remark, alert_reply
 from alertd.kinds import Verdict
-
-Words = Annotated[str, Field(min_length=1, max_length=500, pattern=r"\S")]
 
 
 class Break(Saw):
     """What its author saw, and why nobody else can see it."""
 
-    reason: Words = Field(examples=["Nobody on call answers; the child was seen at the station"])
+    reason: Remark = Field(examples=["Nobody on call answers; the child was seen at the station"])
 
 
 class Review(BaseModel):
     model_config = Saw.model_config
     verdict: Annotated[Verdict, Field(strict=False)]
-    note: Words = Field(examples=["Two were called and did not answer; the alert was right"])
+    note: Remark = Field(examples=["Two were called and did not answer; the alert was right"])
 
 
 class ReviewList(BaseModel):

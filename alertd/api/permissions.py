@@ -17,7 +17,16 @@ from alertd.api.call import credential, is_replay, note
 from alertd.api.messages import MessagesPreview, messages_reply
 from alertd.api.operations import Act, Operation, Reply
 from alertd.api.services import Services, services
-from alertd.api.shapes import AlertId, AlertReply, AreaReply, PermissionReply, Query, area_reply, permission_replies
+from alertd.api.shapes import (
+    AlertId,
+    AlertReply,
+    AreaReply,
+    PermissionReply,
+    Query,
+    Remark,
+    area_reply,
+    permission_replies,
+)
 from alertd.clock import time_of
 from alertd.fields import Language
 from alertd.kinds import PermissionState
@@ -27,8 +36,6 @@ from alertd.service.permissions import Request
 from alertd.service.targeting import Shown
 from alertd.store.alert_records import numbers_of
 from geofences.targets import Area
-
-Words = Annotated[str, Field(min_length=1, max_length=500, pattern=r"\S")]
 
 
 class Grant(BaseModel):
@@ -45,7 +52,7 @@ class Grant(BaseModel):
 
 class Refuse(BaseModel):
     model_config = Saw.model_config
-    reason: Words = Field(examples=["The same child is sought here by an alert of our own"])
+    reason: Remark = Field(examples=["The same child is sought here by an alert of our own"])
 
 
 class AskAgain(BaseModel):

@@ -57,7 +57,7 @@ async def show_standing(request: web.Request, *, tag: Tag) -> Standing:
 
 def _standing(found: How | AlertRecord | None, *, show: bool) -> Standing:
     if found is None:
-        raise _no_message()
+        raise no_message()
     return Standing(show=show, state=found.state, expires=time_of(found.expires))
 
 
@@ -66,7 +66,7 @@ async def take_ack(request: web.Request, *, tag: Tag, query: AckQuery) -> None:
     if services(request).receipts.reference(tag, Door.PAGE):
         return  # it is in no ledger
     if not await services(request).receipts.acknowledged(_reference(request, tag), ReportState(query.state)):
-        raise _no_message()
+        raise no_message()
 
 
 def schema_routes() -> list[web.RouteDef]:
@@ -85,11 +85,11 @@ def schema_routes() -> list[web.RouteDef]:
 def _reference(request: web.Request, tag: str) -> Reference:
     reference = services(request).receipts.reference(tag, Door.ACK)
     if reference is None:
-        raise _no_message()
+        raise no_message()
     return reference
 
 
-def _no_message() -> Problem:
+def no_message() -> Problem:
     """The same for a tag that was never made and for one whose alert is gone."""
     return Problem("not-found", "There is no such message.")
 

@@ -8,6 +8,7 @@ from aiohttp import web
 from pydantic import BaseModel, Field
 
 from alertd.api.operations import Operation
+from alertd.api.push import no_message
 from alertd.api.services import services
 from alertd.documents import Alert
 from alertd.errors import Problem
@@ -51,17 +52,13 @@ async def take_receipt(request: web.Request, *, carrier: str, tag: Tag) -> None:
         return  # of a message to somebody on call, which is in no ledger
     reference, sender = s.receipts.reference(tag, Door.RECEIPT), s.carriers.named(carrier)
     if reference is None or sender is None or not isinstance(sender.channel, Reporting):
-        raise _no_message()
+        raise no_message()
     try:
         said, reason = sender.channel.read_report({name: str(value) for name, value in (await request.post()).items()})
     except ValueError as error:
         raise Problem("invalid-request", str(error)) from None
     if not await s.receipts.reported(reference, said, reason, carrier, of=sender.channel.name):
-        raise _no_message()
-
-
-def _no_message() -> Problem:
-    return Problem("not-found", "There is no such message.")
+        raise no_message()
 
 
 async def healthz(_request: web.Request) -> web.Response:

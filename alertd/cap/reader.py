@@ -19,7 +19,7 @@ from alertd.kinds import Category, ResponseType, Severity, Urgency
 #: One for each language; the largest that was seen has 20, in two languages.
 MAX_INFOS = 100
 
-_SIGNATURE = "{http://www.w3.org/2000/09/xmldsig#}Signature"
+SIGNATURE = "{http://www.w3.org/2000/09/xmldsig#}Signature"
 #: RFC 2046, section 4.5.1: of a kind that is not told. CAP 1.2 wants one, its forerunners did not.
 _UNTOLD = "application/octet-stream"
 
@@ -73,7 +73,7 @@ def _message(root: etree._Element, notes: Notes) -> Message:
         incidents=of.text("incidents"),
         infos=tuple(_info(node, pointer, notes) for node, pointer in infos[:MAX_INFOS]),
         version=NAMESPACES[cast("str", etree.QName(root).namespace)],
-        signed=root.find(_SIGNATURE) is not None,
+        signed=root.find(SIGNATURE) is not None,
         lines=notes.lines,
     )
 

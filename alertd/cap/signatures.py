@@ -21,10 +21,8 @@ from signxml.verifier import SignatureConfiguration, XMLVerifier
 
 from alertd.cap.messages import CapError, Message
 from alertd.cap.parsing import line_of, parsed
-from alertd.cap.reader import read
+from alertd.cap.reader import SIGNATURE, read
 from alertd.errors import Fault
-
-SIGNATURE = "{http://www.w3.org/2000/09/xmldsig#}Signature"
 
 #: Of public keys alone, and not over SHA-1, in which forgeries were made.
 METHODS = frozenset(

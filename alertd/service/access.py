@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import math
 import re
@@ -22,6 +21,7 @@ from alertd.organisations import Jurisdiction
 from alertd.store.connection import StoreUnavailableError
 from alertd.store.keyring import Keyring, StoredKey
 from alertd.store.limits import Limits
+from alertd.store.operators import digest_of
 
 #: Every scope there is. `admin` stands for all of them.
 Scope = Literal[
@@ -151,7 +151,7 @@ class Access:
         key_id = secrets.token_hex(6)
         secret = secrets.token_urlsafe(32)  # 43 characters
         stored = StoredKey(
-            org=org, subject=subject, scopes=tuple(sorted(scopes)), test=test, digest=_digest(secret),
+            org=org, subject=subject, scopes=tuple(sorted(scopes)), test=test, digest=digest_of(secret),
             makers=tuple(sorted(maker.hands)) if maker else (), expires=terms.expires, rate_per_min=terms.rate_per_min,
             jurisdiction=terms.jurisdiction.model_dump_json() if terms.jurisdiction else "",
         )  # fmt: skip
@@ -209,7 +209,7 @@ class Access:
             check_giving(who, _credential(key_id, stored))
         secret, makers = secrets.token_urlsafe(32), set(stored.makers) | (who.hands if key_id != who.key_id else set())
         fresh = msgspec.structs.replace(
-            stored, digest=_digest(secret), makers=tuple(sorted(makers)),
+            stored, digest=digest_of(secret), makers=tuple(sorted(makers)),
             old_digest=stored.digest if overlap_s else "", old_until=self._clock.now_ms() + overlap_s * 1000 if overlap_s else 0,
         )  # fmt: skip
         if not await self._keyring.replace(key_id, fresh, seen=seen):
@@ -279,17 +279,13 @@ def _wider() -> Problem:
 
 def _is_secret(stored: StoredKey, secret: str, now_ms: int) -> tuple[bool, bool]:
     """Whether it is the key's, and whether it is the one before while that is good. Both are compared, whichever it is."""
-    digest = _digest(secret)
+    digest = digest_of(secret)
     is_new, is_old = hmac.compare_digest(stored.digest, digest), hmac.compare_digest(stored.old_digest, digest)
     return is_new, is_old and now_ms < stored.old_until
 
 
 def _token(key_id: str, secret: str, *, test: bool) -> str:
     return f"{'test' if test else 'live'}_{key_id}_{secret}"
-
-
-def _digest(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()  # the secret is 256 random bits: no slow hash is needed
 
 
 def _credential(key_id: str, stored: StoredKey, *, by_old_secret: bool = False) -> Credential:

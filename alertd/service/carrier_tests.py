@@ -18,7 +18,7 @@ from alertd.errors import Problem
 from alertd.service.access import Credential
 from alertd.service.carriers import Carrier, Carriers
 from alertd.service.organisations import Organisations
-from alertd.service.pager import ANSWER_S, PERMIT_S, Pager
+from alertd.service.pager import ANSWER_S, IMPOSSIBLE, PERMIT_S, Pager
 from alertd.service.stopping import Stopping
 from alertd.store.carrier_tests import Answered, CarrierTest, CarrierTestQueue
 from alertd.store.connection import StoreUnavailableError
@@ -31,7 +31,6 @@ from channels.base import (
     Message,
     Outcome,
     PushMessage,
-    Reason,
     Recipient,
     SmsMessage,
     Stamp,
@@ -61,7 +60,6 @@ WORDS = {
     ),
     "ar": ("اختبار alertd", "هذا اختبار لأحد نواقل alertd. لا أحد مفقود ولا شيء يلزم فعله."),
 }
-_IMPOSSIBLE = Outcome(Answer.NEVER, Reason.BAD_MESSAGE)
 #: No worker took it in time.
 NOBODY = Answered(answer=Answer.WITHHELD.value, reason="no_worker", took_ms=0)
 
@@ -160,7 +158,7 @@ class CarrierTests:
         try:
             prepared = carrier.channel.prepare(_message(carrier.channel.name, test, self.clock.now_ms() // 1000))
         except ValueError:
-            return _IMPOSSIBLE
+            return IMPOSSIBLE
         return await self.pager.send(carrier, prepared, Recipient(test.to, f"test-{test.id}"), test.id)
 
 

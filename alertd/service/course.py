@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alertd.alerts import CHANNELS, State
+from alertd.alerts import CHANNELS, HANDED_OVER, State
 from alertd.ids import chain_of
 from alertd.service.audit import BEGUN, REFUSED, Audit, Entry
 from alertd.service.updates import few
@@ -25,8 +25,6 @@ SLACK_MS = 60_000
 #: Points of a curve, a power of two, and the least time between two, which doubles until all of them are enough.
 POINTS = 128
 STEP_MS = 125
-#: A message was handed over while it is in one of these; only a receipt makes it delivered.
-_HANDED = (State.ACCEPTED, State.DELIVERED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +75,7 @@ class Course:
         async for start, rows, _ in self._work.windows(record.id):
             codes = await self._work.channels_of(record.id, start, len(rows))
             seen.update(np.unique(codes).tolist())
-            handed, arrived = np.isin(rows["state"], _HANDED), rows["state"] == State.DELIVERED
+            handed, arrived = np.isin(rows["state"], HANDED_OVER), rows["state"] == State.DELIVERED
             for kind, (which, when) in enumerate(((handed, rows["last"]), (arrived, rows["receipt"]))):
                 counts, step = added(counts, step, kind, codes[which], when[which])
         last = int(np.flatnonzero(counts.any(axis=(0, 1)))[-1]) if counts.any() else -1

@@ -10,7 +10,8 @@ import msgspec
 
 from alertd.clock import Clock
 from alertd.errors import Problem
-from alertd.operators import CODE_GROUP, CODE_GROUPS, CODE_LETTERS, Role, normal_code
+from alertd.ids import CROCKFORD
+from alertd.operators import CODE_GROUP, CODE_GROUPS, Role, normal_code
 from alertd.sections import SignInSection
 from alertd.service.access import Credential, Terms
 from alertd.store.operators import Code, OperatorStore, StoredOperator, digest_of
@@ -120,7 +121,7 @@ class Operators:
     async def _invite(self, operator: StoredOperator, hands: frozenset[str]) -> Invited:
         if operator.disabled:
             raise Problem("precondition-failed", "This operator is disabled; enable them first.")
-        letters = "".join(secrets.choice(CODE_LETTERS) for _ in range(CODE_GROUPS * CODE_GROUP))
+        letters = "".join(secrets.choice(CROCKFORD) for _ in range(CODE_GROUPS * CODE_GROUP))
         ends = self._clock.now_ms() + self._life_ms
         code = Code(digest=digest_of(normal_code(letters)), ends=ends, makers=tuple(sorted(hands)))
         await self._store.show_code(operator, letters, self._life_ms)  # first: the record decides whether it counts

@@ -28,7 +28,7 @@ PERMIT_S = 3.0
 ANSWER_S = 15.0
 _NO_PERMIT = Outcome(Answer.RETRY, Reason.THROTTLED)
 _SILENT = Outcome(Answer.UNKNOWN, Reason.TIMEOUT)
-_IMPOSSIBLE = Outcome(Answer.NEVER, Reason.BAD_MESSAGE)
+IMPOSSIBLE = Outcome(Answer.NEVER, Reason.BAD_MESSAGE)
 
 #: The message of a channel in a language; none: the organisation's own.
 Make = Callable[[str, str | None], Message]
@@ -83,7 +83,7 @@ class Pager:
         try:
             prepared = carrier.channel.prepare(make(address.channel, address.language))
         except ValueError:
-            return _IMPOSSIBLE
+            return IMPOSSIBLE
         return await self.send(carrier, prepared, Recipient(address.value, tag), alert_id)
 
     async def send(self, carrier: Carrier, prepared: Prepared, to: Recipient, about: str) -> Outcome:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import ssl
 import warnings
 from collections.abc import Mapping, Sequence
@@ -27,6 +26,7 @@ from alertd.errors import Problem
 from alertd.sections import OidcSection
 from alertd.service.entering import Refusal
 from channels.fetching import Fetcher, FetchError, is_public
+from channels.posting import json_object
 
 #: The signatures that count, and the keys that make them: `none` and what is keyed with a secret are not among them, so that
 #: nobody signs with what everybody knows (RFC 8725, sections 3.1 and 3.2).
@@ -171,7 +171,7 @@ class Provider:
             raise _unavailable("no answer to a code") from None
         if status >= 500:
             raise _unavailable(f"status {status} to a code")
-        token = _object(raw).get("id_token") if status == 200 else None
+        token = json_object(raw).get("id_token") if status == 200 else None
         if not isinstance(token, str):
             raise refused("code")
         return token
@@ -219,18 +219,9 @@ class Provider:
 
     async def _document(self, url: str) -> dict[str, Any]:
         try:
-            return _object(await self._asks.fetch(url, _DOCUMENT_BYTES))
+            return json_object(await self._asks.fetch(url, _DOCUMENT_BYTES))
         except FetchError:
             raise _unavailable("its document or its keys cannot be fetched") from None
-
-
-def _object(raw: bytes) -> dict[str, Any]:
-    """A JSON object; an empty one for anything else."""
-    try:
-        found = json.loads(raw)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _header(token: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import shapely
 
-from alertd.alerts import CHANNELS, AlertState, LedgerReason, State
+from alertd.alerts import CHANNELS, HANDED_OVER, AlertState, LedgerReason, State
 from alertd.errors import Problem
 from alertd.ids import chain_of
 from alertd.service.course import Course, History
@@ -24,8 +24,6 @@ from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.published import Published
 from alertd.store.work import Work
 
-#: A message was handed over while it is in one of these; only a receipt makes it delivered.
-_HANDED = (State.ACCEPTED, State.DELIVERED)
 #: Reasons of rows that are counted.
 _COUNTED = (LedgerReason.SEEN, LedgerReason.OPTED_OUT, LedgerReason.LEFT)
 #: The reason of these is what came of it.
@@ -124,7 +122,7 @@ class Results:
             arrived = rows["state"] == State.DELIVERED
             for code in np.unique(of).tolist():
                 its = of == code
-                sent[code].append(rows["last"][its & np.isin(rows["state"], _HANDED)])
+                sent[code].append(rows["last"][its & np.isin(rows["state"], HANDED_OVER)])
                 times = rows[its & arrived]
                 came[code].append(np.maximum(times["receipt"], times["last"]) - times["last"])
                 for reason, counts in why.items():

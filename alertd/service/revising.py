@@ -25,6 +25,7 @@ from alertd.service.notices import notice, replaces, versions_of
 from alertd.service.past import Past
 from alertd.service.revisions import changed_since, check_revision
 from alertd.service.second_person import check_key
+from alertd.service.updates import TELLS
 from alertd.store.alerts import AlertRecord, Alerts, Footing
 from alertd.store.damaged import unless_damaged
 from alertd.store.tombstones import Restriction, Tombstones
@@ -33,8 +34,6 @@ from channels.base import Loudness
 TRIES = 5
 #: While people know of it, or may again.
 SOURCES = SHOWN | {AlertState.STOOD_DOWN}
-#: Who was told what the alert said is told what it says now.
-FOLLOWS = (Occasion.ALERT, Occasion.UPDATE)
 
 
 #: The ledger counts milliseconds since the start in 32 bits.
@@ -210,7 +209,7 @@ def _replacement(record: AlertRecord, sequence: int, who: Credential) -> AlertRe
     if record.state not in SHOWN:
         return None
     return notice(
-        record, sequence, Occasion.UPDATE, FOLLOWS, by=who.subject, expires=record.expires, loudness=Loudness.SILENT
+        record, sequence, Occasion.UPDATE, TELLS, by=who.subject, expires=record.expires, loudness=Loudness.SILENT
     )
 
 

@@ -167,5 +167,5 @@ class OperatorStore:
 
 
 def digest_of(secret: str) -> str:
-    """What is kept of a code or a session: they are random, so no slow hash is needed."""
+    """What is kept of a code, a session or a key: they are random, so no slow hash is needed."""
     return hashlib.sha256(secret.encode()).hexdigest()
