@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from alertd.commands.client import Client, UnreachableError, segment
-from alertd.commands.options import JsonOption, common
+from alertd.commands.options import AlertId, JsonOption, common
 from alertd.commands.output import remark, shown, tell, tell_facts, tell_json, tell_table
 from alertd.commands.review import tell_review, waits
 from alertd.commands.watching import watch as follow
@@ -17,7 +17,6 @@ from alertd.commands.watching import watch as follow
 sending = typer.Typer(add_completion=False)
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Alerts: list, show, decide, watch.")
 
-AlertId = Annotated[str, typer.Argument(metavar="ID", help="The alert's id.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the alert.")]
 Seen = Annotated[int | None, typer.Option("--seen", help="The version you saw: refused if it was changed since.")]
 #: Where an alert goes, and what it is called on the way.

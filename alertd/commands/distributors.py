@@ -6,10 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from alertd.commands.client import RefusedError, segment
+from alertd.commands.client import segment
 from alertd.commands.options import JsonOption, common
-from alertd.commands.output import tell, tell_facts, tell_json, tell_table
-from alertd.commands.whole import whole
+from alertd.commands.output import tell, tell_facts, tell_json, tell_list, tell_some, tell_table
+from alertd.commands.webhooks import tell_taken
+from alertd.commands.whole import WholeFile, whole
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False,
@@ -38,8 +39,7 @@ Alert = Annotated[str, typer.Argument(help="Id of the alert.")]
 def list_distributors(ctx: typer.Context, as_json: JsonOption = False) -> None:
     """Your organisation's distributors: since when each takes nothing, and how many take-downs it has not confirmed."""
     found = common(ctx).client().get("/v1/distributors")
-    rows = ([one[name] for name in COLUMNS] for one in found["distributors"])
-    tell_json(found) if as_json else tell_table(COLUMNS, rows)
+    tell_list(found, "distributors", COLUMNS, as_json=as_json)
 
 
 @app.command()
@@ -50,9 +50,7 @@ def add(
 ) -> None:
     """Register a distributor. Its secret, which checks what is posted to it, is told once and never again."""
     made = common(ctx).client().post("/v1/distributors", file.read())
-    tell_json(made) if as_json else tell_facts(
-        {name: made[name] for name in ("id", "name", "host", "receipts", "secret")}
-    )
+    tell_some(made, ("id", "name", "host", "receipts", "secret"), as_json=as_json)
 
 
 @app.command()
@@ -70,35 +68,26 @@ def show(ctx: typer.Context, distributor: Distributor, as_json: JsonOption = Fal
 def set_distributor(
     ctx: typer.Context,
     distributor: Distributor,
-    file: Annotated[
-        typer.FileBinaryRead,
-        typer.Argument(help="The whole of it as JSON, or what `show --json` told; - is standard input."),
-    ],
+    file: WholeFile,
     as_json: JsonOption = False,
 ) -> None:
     """Change a distributor. With `"enabled": false` it gets no new alert, and is still told the end of those that it has."""
     written = common(ctx).client().put(f"/v1/distributors/{segment(distributor)}", whole(file.read(), "distributor"))
-    tell_json(written) if as_json else tell_facts({name: written[name] for name in COLUMNS})
+    tell_some(written, COLUMNS, as_json=as_json)
 
 
 @app.command()
 def rotate(ctx: typer.Context, distributor: Distributor, as_json: JsonOption = False) -> None:
     """Give it a new secret, which is told once, and another address for its Acks. For a day the secret before signs as well."""
     made = common(ctx).client().post(f"/v1/distributors/{segment(distributor)}/rotate")
-    tell_json(made) if as_json else tell_facts({name: made[name] for name in ("id", "name", "receipts", "secret")})
+    tell_some(made, ("id", "name", "receipts", "secret"), as_json=as_json)
 
 
 @app.command("test")
 def try_distributor(ctx: typer.Context, distributor: Distributor, as_json: JsonOption = False) -> None:
     """Post a CAP message of status System to it, now and once."""
     answer = common(ctx).client().post(f"/v1/distributors/{segment(distributor)}/test")
-    if as_json:
-        tell_json(answer)
-    elif answer["taken"]:
-        tell(f"{distributor} took it: {answer['answered']}{', with an Ack' * answer['acknowledged']}.")
-    if not answer["taken"]:
-        said = f"It answered {answer['answered']}." if answer["answered"] else "It gave no answer."
-        raise RefusedError(f"{distributor} did not take it. {said}")
+    tell_taken(distributor, answer, as_json=as_json)
 
 
 @app.command()

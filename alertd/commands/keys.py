@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from alertd.commands.client import segment
 from alertd.commands.options import JsonOption, common
-from alertd.commands.output import tell, tell_facts, tell_json, tell_table
+from alertd.commands.output import tell, tell_json, tell_list, tell_some
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Keys: make, list, rotate, revoke.")
 
@@ -36,14 +36,14 @@ def create(  # noqa: PLR0913, PLR0917  each is an option
         "subject": subject, "scopes": scope, "test": test, "organisation": organisation, "expires": expires,
         "rate_per_min": rate_per_min, "jurisdiction": {"regions": region} if region else None,
     }  # fmt: skip
-    _tell(common(ctx).client().post("/v1/keys", body), as_json)
+    tell_some(common(ctx).client().post("/v1/keys", body), MADE, as_json=as_json)
 
 
 @app.command("list")
 def list_keys(ctx: typer.Context, as_json: JsonOption = False) -> None:
     """The organisation's keys, without their secrets."""
     found = common(ctx).client().get("/v1/keys")
-    tell_json(found) if as_json else tell_table(COLUMNS, ([key[name] for name in COLUMNS] for key in found["keys"]))
+    tell_list(found, "keys", COLUMNS, as_json=as_json)
 
 
 @app.command()
@@ -54,7 +54,9 @@ def rotate(
     as_json: JsonOption = False,
 ) -> None:
     """Give a key a new secret, told once and never again; all else of it stays."""
-    _tell(common(ctx).client().post(f"/v1/keys/{segment(key)}/rotate", {"overlap_s": overlap_s}), as_json)
+    tell_some(
+        common(ctx).client().post(f"/v1/keys/{segment(key)}/rotate", {"overlap_s": overlap_s}), MADE, as_json=as_json
+    )
 
 
 @app.command()
@@ -62,7 +64,3 @@ def revoke(ctx: typer.Context, key: Key, as_json: JsonOption = False) -> None:
     """The key is known no more."""
     common(ctx).client().delete(f"/v1/keys/{segment(key)}")
     tell_json({"revoked": key}) if as_json else tell(f"Key {key} is revoked.")
-
-
-def _tell(made: dict[str, Any], as_json: bool) -> None:
-    tell_json(made) if as_json else tell_facts({name: made[name] for name in MADE})

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from alertd.commands.client import segment
 from alertd.commands.options import JsonOption, common
-from alertd.commands.output import tell, tell_facts, tell_json, tell_table
+from alertd.commands.output import tell, tell_json, tell_list, tell_some
 from alertd.operators import Role
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Operators: add, list, invite, remove.")
@@ -28,15 +28,14 @@ def add(
 ) -> None:
     """Let somebody sign in. The address for their browser is told once, and registers a passkey, or who they are at the provider, once."""
     body = {"subject": subject, "name": name, "roles": [one.value for one in role]}
-    _tell(common(ctx).client().post("/v1/operators", body), as_json)
+    tell_some(common(ctx).client().post("/v1/operators", body), TOLD_ONCE, as_json=as_json)
 
 
 @app.command("list")
 def list_operators(ctx: typer.Context, as_json: JsonOption = False) -> None:
     """The organisation's operators."""
     found = common(ctx).client().get("/v1/operators")
-    rows = ([one[name] for name in COLUMNS] for one in found["operators"])
-    tell_json(found) if as_json else tell_table(COLUMNS, rows)
+    tell_list(found, "operators", COLUMNS, as_json=as_json)
 
 
 @app.command()
@@ -50,7 +49,7 @@ def invite(
 ) -> None:
     """Give an operator another one-time address, for a passkey or an identity more, or in place of all."""
     path = f"/v1/operators/{segment(operator)}/code"
-    _tell(common(ctx).client().post(path, {"replace": replace}), as_json)
+    tell_some(common(ctx).client().post(path, {"replace": replace}), TOLD_ONCE, as_json=as_json)
 
 
 @app.command()
@@ -58,7 +57,3 @@ def remove(ctx: typer.Context, operator: Operator, as_json: JsonOption = False) 
     """They are signed out everywhere and cannot sign in any more."""
     common(ctx).client().delete(f"/v1/operators/{segment(operator)}")
     tell_json({"removed": operator}) if as_json else tell(f"Operator {operator} is removed.")
-
-
-def _tell(made: dict[str, Any], as_json: bool) -> None:
-    tell_json(made) if as_json else tell_facts({name: made[name] for name in TOLD_ONCE})

@@ -14,6 +14,7 @@ from alertd.commands.client import Client
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", envvar="ALERTD_CONFIG", help="TOML file; see ops/alertd.toml.")
 ]
+AlertId = Annotated[str, typer.Argument(metavar="ID", help="The alert's id.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 EVERYWHERE = frozenset({"0.0.0.0", "::", ""})  # noqa: S104  compared with, never bound to
 

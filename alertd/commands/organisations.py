@@ -8,8 +8,8 @@ import typer
 
 from alertd.commands.client import segment
 from alertd.commands.options import JsonOption, common
-from alertd.commands.output import tell_facts, tell_json, tell_table
-from alertd.commands.whole import whole
+from alertd.commands.output import tell_facts, tell_json, tell_list
+from alertd.commands.whole import WholeFile, whole
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Organisations: list, show, set.")
 
@@ -20,9 +20,7 @@ Organisation = Annotated[str, typer.Argument(help="Its id, such as police.")]
 def list_organisations(ctx: typer.Context, as_json: JsonOption = False) -> None:
     """All there are: your own whole, the others by name."""
     found = common(ctx).client().get("/v1/organisations")
-    tell_json(found) if as_json else tell_table(
-        ("id", "name"), ([one["id"], one["name"]] for one in found["organisations"])
-    )
+    tell_list(found, "organisations", ("id", "name"), as_json=as_json)
 
 
 @app.command()
@@ -36,10 +34,7 @@ def show(ctx: typer.Context, organisation: Organisation, as_json: JsonOption = F
 def set_organisation(
     ctx: typer.Context,
     organisation: Organisation,
-    file: Annotated[
-        typer.FileBinaryRead,
-        typer.Argument(help="The whole of it as JSON, or what `show --json` told; - is standard input."),
-    ],
+    file: WholeFile,
     as_json: JsonOption = False,
 ) -> None:
     """Make an organisation, or change it."""

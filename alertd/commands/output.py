@@ -60,6 +60,16 @@ def tell_facts(facts: Mapping[str, Any]) -> None:
     _print(table)
 
 
+def tell_some(answer: Mapping[str, Any], names: Iterable[str], *, as_json: bool) -> None:
+    """Those of an answer's facts; in JSON all of it."""
+    tell_json(answer) if as_json else tell_facts({name: answer[name] for name in names})
+
+
+def tell_list(answer: Mapping[str, Any], under: str, columns: Sequence[str], *, as_json: bool) -> None:
+    """What an answer has `under` a name, one a row; in JSON all of it."""
+    tell_json(answer) if as_json else tell_table(columns, ([one[name] for name in columns] for one in answer[under]))
+
+
 def _print(table: Table) -> None:
     """On a terminal as it is; elsewhere without the spaces that fill up its lines."""
     to = console()

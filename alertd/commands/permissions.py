@@ -7,15 +7,13 @@ from typing import Annotated, Any
 import typer
 
 from alertd.commands.client import segment
-from alertd.commands.options import JsonOption, common
+from alertd.commands.options import AlertId, JsonOption, common
 from alertd.commands.output import tell, tell_facts, tell_json, tell_table
 from alertd.commands.review import message_lines, waits
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Permissions of neighbours: list, show, grant, refuse, ask."
 )
-
-AlertId = Annotated[str, typer.Argument(metavar="ID", help="The alert's id.")]
 
 
 @app.command("list")

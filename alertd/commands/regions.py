@@ -9,7 +9,7 @@ import typer
 from alertd.commands.client import segment
 from alertd.commands.on_demand import OnDemand
 from alertd.commands.options import JsonOption, common
-from alertd.commands.output import tell_facts, tell_json, tell_table
+from alertd.commands.output import tell_facts, tell_json, tell_list
 
 
 class Commands(OnDemand):
@@ -82,5 +82,4 @@ def show(
 
 def _tell(ctx: typer.Context, query: dict[str, Any], *, as_json: bool) -> None:
     found = common(ctx).client().get("/v1/regions", query)
-    rows = ([region[name] for name in COLUMNS] for region in found["regions"])
-    tell_json(found) if as_json else tell_table(COLUMNS, rows)
+    tell_list(found, "regions", COLUMNS, as_json=as_json)

@@ -8,7 +8,7 @@ import typer
 
 from alertd.commands.client import RefusedError, segment
 from alertd.commands.options import JsonOption, common
-from alertd.commands.output import tell, tell_facts, tell_json, tell_table
+from alertd.commands.output import tell, tell_facts, tell_json, tell_list, tell_some, tell_table
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False,
@@ -30,15 +30,14 @@ def add(
 ) -> None:
     """Tell a URL what happens from now on. Its secret, which checks the signatures, is told once and never again."""
     made = common(ctx).client().post("/v1/webhooks", {"url": url, "types": event or []})
-    _tell(made, as_json, ("id", "url", "types", "secret"))
+    tell_some(made, ("id", "url", "types", "secret"), as_json=as_json)
 
 
 @app.command("list")
 def list_webhooks(ctx: typer.Context, as_json: JsonOption = False) -> None:
     """Your organisation's webhooks: whether each is told, since when it takes nothing, and what waits for it."""
     found = common(ctx).client().get("/v1/webhooks")
-    rows = ([one[name] for name in COLUMNS] for one in found["webhooks"])
-    tell_json(found) if as_json else tell_table(COLUMNS, rows)
+    tell_list(found, "webhooks", COLUMNS, as_json=as_json)
 
 
 @app.command()
@@ -58,13 +57,7 @@ def show(ctx: typer.Context, webhook: Hook, as_json: JsonOption = False) -> None
 def try_webhook(ctx: typer.Context, webhook: Hook, as_json: JsonOption = False) -> None:
     """Post a `ping` to it, now and once."""
     answer = common(ctx).client().post(f"/v1/webhooks/{segment(webhook)}/test")
-    if as_json:
-        tell_json(answer)
-    elif answer["taken"]:
-        tell(f"{webhook} took it: {answer['answered']}.")
-    if not answer["taken"]:
-        said = f"It answered {answer['answered']}." if answer["answered"] else "It gave no answer."
-        raise RefusedError(f"{webhook} did not take it. {said}")
+    tell_taken(webhook, answer, as_json=as_json)
 
 
 @app.command()
@@ -79,20 +72,20 @@ def replay(
     if cursor is not None and event is not None:
         raise typer.BadParameter("it is a cursor or an event", param_hint="--event")
     asked = {name: value for name, value in (("cursor", cursor), ("event", event)) if value is not None}
-    _tell(common(ctx).client().post(f"/v1/webhooks/{segment(webhook)}/replay", asked), as_json, COLUMNS)
+    tell_some(common(ctx).client().post(f"/v1/webhooks/{segment(webhook)}/replay", asked), COLUMNS, as_json=as_json)
 
 
 @app.command()
 def rotate(ctx: typer.Context, webhook: Hook, as_json: JsonOption = False) -> None:
     """Give it a new secret, which is told once. For a day the one before signs as well."""
     made = common(ctx).client().post(f"/v1/webhooks/{segment(webhook)}/rotate")
-    _tell(made, as_json, ("id", "url", "secret"))
+    tell_some(made, ("id", "url", "secret"), as_json=as_json)
 
 
 @app.command()
 def resume(ctx: typer.Context, webhook: Hook, as_json: JsonOption = False) -> None:
     """Turn one on again that was turned off."""
-    _tell(common(ctx).client().post(f"/v1/webhooks/{segment(webhook)}/resume"), as_json, COLUMNS)
+    tell_some(common(ctx).client().post(f"/v1/webhooks/{segment(webhook)}/resume"), COLUMNS, as_json=as_json)
 
 
 @app.command()
@@ -102,5 +95,12 @@ def remove(ctx: typer.Context, webhook: Hook, as_json: JsonOption = False) -> No
     tell_json({"removed": webhook}) if as_json else tell(f"Webhook {webhook} is removed.")
 
 
-def _tell(answer: dict[str, Any], as_json: bool, columns: tuple[str, ...]) -> None:
-    tell_json(answer) if as_json else tell_facts({name: answer[name] for name in columns})
+def tell_taken(host: str, answer: dict[str, Any], *, as_json: bool) -> None:
+    """What a host made of what was posted to it; distributors may answer with an Ack. Raises RefusedError where it was not taken."""
+    if as_json:
+        tell_json(answer)
+    elif answer["taken"]:
+        tell(f"{host} took it: {answer['answered']}{', with an Ack' if answer.get('acknowledged') else ''}.")
+    if not answer["taken"]:
+        said = f"It answered {answer['answered']}." if answer["answered"] else "It gave no answer."
+        raise RefusedError(f"{host} did not take it. {said}")

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import json
+from typing import Annotated
+
+import typer
 
 from alertd.commands.client import RefusedError
+
+WholeFile = Annotated[
+    typer.FileBinaryRead,
+    typer.Argument(help="The whole of it as JSON, or what `show --json` told; - is standard input."),
+]
 
 
 def whole(given: bytes, part: str) -> bytes:
