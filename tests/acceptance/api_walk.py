@@ -16,107 +16,18 @@ from pathlib import Path
 from typing import Any
 
 from alertd.ids import Door
+from tests.acceptance.api_samples import ACK, ELSEWHERE, FACTS, MARIA, SQUARE, WATER, text_of, the_alert
 from tests.acceptance.conftest import Served
 from tests.passkeys import Authenticator
 from tests.pictures import drawn, written
 from tests.unit.alertd.samples import MISSING_CHILD, changed
 
 FILE = Path(__file__).parents[2] / "alertd" / "api" / "examples.json"
-JSON, NDJSON, FORM = "application/json", "application/x-ndjson", "application/x-www-form-urlencoded"
+JSON, NDJSON = "application/json", "application/x-ndjson"
 BINARY = "application/octet-stream"
 CAP, MULTIPART, EVENTS = "application/cap+xml", "multipart/form-data", "text/event-stream"
-FACTS = {
-    "source": "her mother",
-    "taken": "2026-08-14",
-    "rights": "consent of both parents",
-    "alt": {"es": "Lucía sonríe, pelo castaño", "en": "Lucía smiling, brown hair"},
-}
-MARIA = {
-    "languages": ["es", "en"],
-    "kinds": ["missing-child"],
-    "places": {"home": {"point": [-5.9845, 37.3891]}, "school": {"region": "41091"}},
-    "addresses": [
-        {"channel": "sms", "number": "+34612345678"},
-        {"channel": "mail", "mailbox": "maria@mail.example"},
-    ],
-    "consent": {"at": "2026-01-10T12:00:00+01:00", "source": "web form"},
-}
-SQUARE = {"type": "Polygon", "coordinates": [[[-6.0, 37.3], [-5.9, 37.3], [-5.9, 37.4], [-6.0, 37.4], [-6.0, 37.3]]]}
-WATER = """<?xml version="1.0" encoding="UTF-8"?>
-<alert xmlns="urn:oasis:names:tc:emergency:cap:1.2">
-  <identifier>water-7</identifier>
-  <sender>alerts@water.example</sender>
-  <sent>{sent}</sent>
-  <status>Actual</status>
-  <msgType>Alert</msgType>
-  <scope>Public</scope>
-  <info>
-    <language>es</language>
-    <category>Health</category>
-    <event>Water cut</event>
-    <urgency>Immediate</urgency>
-    <severity>Severe</severity>
-    <certainty>Observed</certainty>
-    <headline>Corte de agua</headline>
-    <description>No beba agua del grifo hasta nuevo aviso.</description>
-    <area><areaDesc>Sevilla</areaDesc><geocode><valueName>INE</valueName><value>41091</value></geocode></area>
-  </info>
-</alert>
-"""
-ACK = """<?xml version="1.0" encoding="UTF-8"?>
-<alert xmlns="urn:oasis:names:tc:emergency:cap:1.2">
-  <identifier>radio-4711</identifier>
-  <sender>gateway.radio.example</sender>
-  <sent>{sent}</sent>
-  <status>Actual</status>
-  <msgType>Ack</msgType>
-  <scope>Private</scope>
-  <addresses>alerts@centre.example</addresses>
-  <references>alerts@centre.example,{alert},{sent}</references>
-</alert>
-"""
-#: What no sandbox is asked: carriers, relays and providers of the outside come with proofs of their own.
-ELSEWHERE: dict[str, Any] = {
-    "go_to_provider": {
-        "body": {JSON: {"code": "7K2M-9QXD-4TVB-31HN"}},
-        "gives": {
-            JSON: {
-                "url": "https://sso.centre.example/authorize?response_type=code&client_id=alertd&redirect_uri="
-                "https%3A%2F%2Falerts.centre.example%2Fconsole&scope=openid&state=…&nonce=…&code_challenge=…&code_challenge_method=S256"
-            }
-        },
-    },
-    "come_from_provider": {
-        "body": {
-            JSON: {
-                "state": "qO0Yx2kPZV3u9eW1rJbTz7mHcLdKfA5sNgQiEoXvBnM",
-                "code": "SplxlOBeZQQYbYS6WxSbIA",
-                "iss": "https://sso.centre.example",
-            }
-        },
-        "gives": {
-            JSON: {
-                "organisation": "default",
-                "subject": "eva@centre.example",
-                "name": "Eva Solís",
-                "scopes": ["alerts:approve", "alerts:read", "ledger:explain", "regions:read"],
-            }
-        },
-    },
-    "take_receipt": {"body": {FORM: {"MessageStatus": "delivered"}}},
-    "take_mail_reports": {
-        "body": {
-            JSON: {
-                "RecordType": "Bounce",
-                "Type": "HardBounce",
-                "Email": "maria@mail.example",
-                "MessageStream": "outbound",
-            },
-            "text/plain": '{"Type": "Notification", "TopicArn": "arn:aws:sns:eu-west-1:123456789012:bounces", "Message": "…"}',
-        },
-        "gives": {JSON: {"taken": 1}},
-    },
-}
+#: The header by which a browser says that a call is its own page's.
+PAGE = {"Sec-Fetch-Site": "same-origin"}
 
 
 class _Refusals(urllib.request.HTTPErrorProcessor):
@@ -167,21 +78,6 @@ def _read(response: Any, kind: str, lines: int | None) -> Any:
     if not raw or kind == "image/jpeg":
         return None
     return json.loads(raw) if kind == JSON else raw.decode()
-
-
-def the_alert(now: datetime, subject: str = "ana@centre.example") -> dict[str, Any]:
-    """The README's alert, for a city."""
-    document = changed(MISSING_CHILD, "expires", _text(now + timedelta(hours=14)))
-    for moment in ("case/last_seen/at", "case/best_interests/at", "case/verification/publication_risk/at"):
-        document = changed(document, moment, _text(now - timedelta(hours=3)))
-    document = changed(document, "author/subject", subject)
-    kept = {name: value for name, value in document.items() if name not in {"info", "policy", "publish", "scope"}}
-    kept["case"] = {name: value for name, value in kept["case"].items() if value}
-    return {**kept, "level": "child-alert", "target": {"regions": ["41091"]}, "channels": ["push", "sms", "mail"]}
-
-
-def _text(at: datetime) -> str:
-    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def walk(served: Served) -> dict[str, Any]:
@@ -240,29 +136,27 @@ def _operators(w: Walk) -> None:
     w.call("list_operators", "GET", "/v1/operators")
     w.call("change_operator", "PATCH", one, {"roles": ["approver"]})
     code = w.call("invite_operator", "POST", f"{one}/code", {"replace": True})["code"]
-    passkey = Authenticator(made["url"].partition("/console")[0])
-    page = {"Sec-Fetch-Site": "same-origin"}
-    told = w.call("passkey_options", "POST", "/v1/passkeys/options", {"code": code}, headers=page)
-    body = {"code": code, "passkey": passkey.register(told["public_key"])}
-    w.call("register_passkey", "POST", "/v1/passkeys", body, headers=page)
     w.call("sign_in_ways", "GET", "/v1/sign-in")
-    told = w.call("sign_in_options", "POST", "/v1/sign-in/options", headers=page)
-    w.call("sign_in", "POST", "/v1/sign-in", passkey.sign(told["public_key"]), headers=page)
-    w.call("sign_out", "POST", "/v1/sign-out", headers=page | {"Cookie": w.cookie})
+    w.call("sign_out", "POST", "/v1/sign-out", headers=_entered(w, made["url"], code))
     w.call("remove_operator", "DELETE", one)
 
 
 def _signed_in(w: Walk, name: str) -> dict[str, str]:
     """The headers of a page at which somebody more has just shown a passkey."""
     order = {"subject": f"{name}@centre.example", "name": name.title(), "roles": ["author", "approver"]}
-    made, page = w.call("create_operator", "POST", "/v1/operators", order), {"Sec-Fetch-Site": "same-origin"}
-    passkey = Authenticator(made["url"].partition("/console")[0])
-    told = w.call("passkey_options", "POST", "/v1/passkeys/options", {"code": made["code"]}, headers=page)
-    body = {"code": made["code"], "passkey": passkey.register(told["public_key"])}
-    w.call("register_passkey", "POST", "/v1/passkeys", body, headers=page)
-    told = w.call("sign_in_options", "POST", "/v1/sign-in/options", headers=page)
-    w.call("sign_in", "POST", "/v1/sign-in", passkey.sign(told["public_key"]), headers=page)
-    return page | {"Cookie": w.cookie}
+    made = w.call("create_operator", "POST", "/v1/operators", order)
+    return _entered(w, made["url"], made["code"])
+
+
+def _entered(w: Walk, url: str, code: str) -> dict[str, str]:
+    """The headers of a page at which an invited operator registered a passkey, and signed in with it."""
+    passkey = Authenticator(url.partition("/console")[0])
+    told = w.call("passkey_options", "POST", "/v1/passkeys/options", {"code": code}, headers=PAGE)
+    body = {"code": code, "passkey": passkey.register(told["public_key"])}
+    w.call("register_passkey", "POST", "/v1/passkeys", body, headers=PAGE)
+    told = w.call("sign_in_options", "POST", "/v1/sign-in/options", headers=PAGE)
+    w.call("sign_in", "POST", "/v1/sign-in", passkey.sign(told["public_key"]), headers=PAGE)
+    return PAGE | {"Cookie": w.cookie}
 
 
 def _alone(w: Walk, alert: dict[str, Any]) -> None:
@@ -531,7 +425,7 @@ def _distributed(w: Walk, alert: dict[str, Any], ana: str, bea: str, site: str) 
     w.call("approve_alert", "POST", f"/v1/alerts/{told}/approve", {"rev": rev}, key=bea)
     having = f"/v1/alerts/{told}/distribution"
     w.served.wait_for(lambda: _became(w, having, {"accepted", "refused"}))
-    ack = ACK.format(sent=_text(datetime.now(UTC)).replace("Z", "-00:00"), alert=told)
+    ack = ACK.format(sent=text_of(datetime.now(UTC)).replace("Z", "-00:00"), alert=told)
     w.call("take_distributor_receipt", "POST", f"/v1{made['receipts'].partition('/v1')[2]}", ack, kind=CAP)
     w.call("alert_distribution", "GET", having)
     w.call("resend_distribution", "POST", f"{having}/{screens['id']}/resend", key=ana)
@@ -555,7 +449,7 @@ def _life(w: Walk, alert: str, media: str, now: datetime, ana: str, bea: str) ->
     wider = {**w.served.call("GET", one)[1]["alert"], "target": {"regions": ["ES-SE"]}, "notify": "full"}
     update = w.call("update_alert", "POST", f"{one}/updates", wider, key=ana)
     w.call("approve_alert", "POST", f"/v1/alerts/{update['id']}/approve", {"rev": update["rev"]}, key=bea)
-    later = {"expires": _text(now + timedelta(days=2)), "reason": "Still missing"}
+    later = {"expires": text_of(now + timedelta(days=2)), "reason": "Still missing"}
     w.call("extend_alert", "POST", f"{one}/extend", later, key=bea)
     w.call("restrict_alert", "POST", f"{one}/restrict", {"reason": "Her identity is protected."}, key=ana)
     w.call("stand_down_alert", "POST", f"{one}/stand-down", {"reason": "Somebody may have seen her."}, key=ana)

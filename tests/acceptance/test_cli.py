@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.api_walk import the_alert
+from tests.acceptance.api_samples import the_alert
 from tests.acceptance.conftest import Served
 from tests.ports import free_port
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from alertd.ids import Door
-from tests.acceptance.api_walk import MARIA, the_alert
+from tests.acceptance.api_samples import MARIA, the_alert
 from tests.acceptance.conftest import Served
 
 ROOT = Path(__file__).parents[2]
