@@ -23,10 +23,8 @@ from alertd.rendering import Renderer
 from alertd.resources import templates_dir
 from alertd.sections import WebhookSection
 from alertd.service.access import Access
-from alertd.service.agenda import Agenda
 from alertd.service.approval import Approval
 from alertd.service.audit import Audit
-from alertd.service.binds import Binds
 from alertd.service.borders import Borders
 from alertd.service.break_glass import BreakGlass
 from alertd.service.budget import Budget
@@ -35,25 +33,18 @@ from alertd.service.cap_out import CapOut
 from alertd.service.cap_trust import issuers_of
 from alertd.service.carrier_tests import CarrierTests
 from alertd.service.carriers import Carriers
-from alertd.service.closing import Closing
 from alertd.service.confirming import Confirming
 from alertd.service.course import Course
-from alertd.service.dispatch import Dispatch
 from alertd.service.distributing import ToDistributors
 from alertd.service.distributors import Distributors
 from alertd.service.domains import Domains
-from alertd.service.ending import Ending
 from alertd.service.entering import Entering
 from alertd.service.events import Events
 from alertd.service.evidence import Seal
 from alertd.service.explaining import Explaining
-from alertd.service.feeder import Feeder
 from alertd.service.fleet import Fleet
 from alertd.service.following import Following
 from alertd.service.forgetting import Forgetting
-from alertd.service.hand_over import HandOver
-from alertd.service.heeding import Heeding
-from alertd.service.holding import Holding
 from alertd.service.inbound import Inbound
 from alertd.service.intake import Intake
 from alertd.service.labels import Labels
@@ -61,8 +52,6 @@ from alertd.service.legal_holds import LegalHolds
 from alertd.service.looks import Looks
 from alertd.service.mail_reports import MailReports
 from alertd.service.media import Photos
-from alertd.service.messages import Messages
-from alertd.service.offers import Offers
 from alertd.service.oidc import Oidc
 from alertd.service.oncall import Duty
 from alertd.service.operators import Operators
@@ -73,8 +62,6 @@ from alertd.service.paging import Paging
 from alertd.service.passkeys import Passkeys, RelyingParty
 from alertd.service.past import Past
 from alertd.service.permissions import Permissions
-from alertd.service.planning import Planner
-from alertd.service.plans import Plans
 from alertd.service.provider import Provider, guarded
 from alertd.service.publishing import Publishing
 from alertd.service.purging import Purging
@@ -90,8 +77,6 @@ from alertd.service.results import Results
 from alertd.service.revising import Revising
 from alertd.service.rooms import Rooms
 from alertd.service.sessions import Sessions
-from alertd.service.starting import Starting
-from alertd.service.steps import Steps
 from alertd.service.stopping import Stopping
 from alertd.service.suppressing import Suppressing
 from alertd.service.targeting import Targeting
@@ -104,7 +89,6 @@ from alertd.store.acks import Acks
 from alertd.store.alerts import Alerts
 from alertd.store.audience import Audience
 from alertd.store.audit import AuditLog
-from alertd.store.bound import Bound
 from alertd.store.break_glass import Claims
 from alertd.store.budgets import Budgets
 from alertd.store.bulk import Bulk
@@ -132,13 +116,11 @@ from alertd.store.requests import Requests
 from alertd.store.schema import open_store
 from alertd.store.sessions import SessionStore
 from alertd.store.stops import Stops
-from alertd.store.sweeper import Sweeper
 from alertd.store.texts import TextStore
 from alertd.store.tombstones import Tombstones
 from alertd.store.updates import Updates
 from alertd.store.webhooks import DistributorHooks, Hook, Hooks
 from alertd.store.work import Work
-from alertd.worker import Worker
 from channels.fetching import Fetcher
 from channels.smpp.channel import SmppChannel
 from geofences.errors import LibraryError
@@ -366,90 +348,6 @@ class Parts:
     def forgetting(self) -> Forgetting:
         """Takes whom alerts sought out of those that ended."""
         return Forgetting(self.alerts, Cases(self.db), self.past, self.audit, self.settings.retention, self.clock)
-
-    def worker(self) -> Worker:
-        """This process's share of the work."""
-        settings, channels = self.settings.worker, sorted(self.carriers.channels)
-        agenda = Agenda(channels, settings, self.clock)
-        steps = Steps(agenda.forget_plans, self.clock)
-        binds = Binds(self.carriers, Bound(self.db), self.clock)
-        return Worker(
-            alerts=self.alerts,
-            work=self.work,
-            plans=Plans(
-                alerts=self.alerts,
-                work=self.work,
-                planner=Planner(self.alerts, self.people, self.work, self.renderer, self.clock),
-                agenda=agenda,
-                steps=steps,
-                clock=self.clock,
-                metrics=self.metrics,
-            ),
-            feeder=Feeder(
-                work=self.work,
-                dispatch=self._dispatch(binds),
-                carriers=self.carriers,
-                binds=binds,
-                stopping=self.stopping,
-                agenda=agenda,
-                steps=steps,
-                settings=settings,
-            ),
-            agenda=agenda,
-            steps=steps,
-            stopping=self.stopping,
-            starting=Starting(self.alerts, self.approval, self.audit, self.clock),
-            ending=Ending(self.alerts, self.work, self.clock, self.metrics),
-            closing=Closing(
-                self.db,
-                self.alerts,
-                OrganisationStore(self.db),
-                self.settings.retention,
-                self.clock,
-                self.settings.alerts.organisation,
-                self.forgetting,
-            ),
-            sweeper=Sweeper(self.db, self.people, self.clock),
-            events=self.events,
-            webhooks=self.webhook_delivery,
-            paging=self.paging,
-            carrier_tests=self.carrier_tests,
-            binds=binds,
-            channels=channels,
-            clock=self.clock,
-            settings=settings,
-        )
-
-    def _dispatch(self, binds: Binds) -> Dispatch:
-        offers = Offers(
-            limits=self.limits,
-            messages=Messages(self.alerts, self.renderer, self.texts, self.clock),
-            carriers=self.carriers,
-            binds=binds,
-            metrics=self.metrics,
-            chunk=self.settings.worker.chunk,
-        )
-        hand_over = HandOver(
-            people=self.people,
-            holding=Holding(self.acks, self.budget),
-            domains=self.domains,
-            carriers=self.carriers,
-            binds=binds,
-            offers=offers,
-            receipts=self.receipts,
-            tags=self.tags,
-            clock=self.clock,
-            metrics=self.metrics,
-            attempts=self.settings.worker.attempts,
-        )
-        return Dispatch(
-            work=self.work,
-            offers=offers,
-            hand_over=hand_over,
-            heeding=Heeding(limits=self.limits, carriers=self.carriers),
-            removal=self.removal,
-            clock=self.clock,
-        )
 
 
 @asynccontextmanager

@@ -23,6 +23,7 @@ from alertd.sandboxed import load_sample_people, sandbox_of
 from alertd.sites import announce, api_site, metrics_site, reserved
 from alertd.sockets import socket_folder
 from alertd.store import backups
+from alertd.working import worker_of
 
 __all__ = ["StartError", "run_all", "run_api", "run_worker"]
 
@@ -111,7 +112,7 @@ async def _serve(life: Life, parts: Parts, store: Store, worker_sockets: list[st
 async def _worker(life: Life, settings: Settings, store: Store) -> None:
     async with AsyncExitStack() as stack:
         parts = await stack.enter_async_context(parts_of(settings, store, sends=True))
-        worker = parts.worker()
+        worker = worker_of(parts)
         if settings.worker.metrics:
             await stack.enter_async_context(metrics_site(parts, settings.worker.metrics))
         life.ready(worker.stop)

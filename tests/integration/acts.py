@@ -25,6 +25,7 @@ from alertd.store.connection import Connection
 from alertd.store.scripts import LEASE_MS
 from alertd.store.work import Work
 from alertd.store.work_records import Lease
+from alertd.working import worker_of
 from tests.pictures import drawn, written
 
 SEVILLA = (-5.98, 37.39)
@@ -74,7 +75,7 @@ async def planned(parts: Parts, sample: dict[str, Any], **changes: Any) -> Alert
     """Submitted by Ana, approved by Bea, planned."""
     taken = await submitted(parts, sample, **changes)
     record = await parts.approval.approve(taken.record.id, BEA)
-    assert await parts.worker().plans.planner.plan(record)
+    assert await worker_of(parts).plans.planner.plan(record)
     return record
 
 
@@ -100,7 +101,7 @@ def _raised(answer: Any) -> Any:
 
 async def send(parts: Parts, record: AlertRecord, channel: str = "push") -> int:
     """Drain every lease there is now. Answers how many there were."""
-    dispatch, leases = parts.worker().feeder.dispatch, 0
+    dispatch, leases = worker_of(parts).feeder.dispatch, 0
     while lease := await lease_of(parts.work, record.id, channel, parts.carriers.held(channel)):
         await dispatch.drain(lease, lambda: False)
         leases += 1
@@ -110,7 +111,7 @@ async def send(parts: Parts, record: AlertRecord, channel: str = "push") -> int:
 @asynccontextmanager
 async def working(*processes: Parts) -> AsyncIterator[None]:
     """Their workers, until the end."""
-    workers = [parts.worker() for parts in processes]
+    workers = [worker_of(parts) for parts in processes]
     async with asyncio.TaskGroup() as tasks:
         for worker in workers:
             tasks.create_task(worker.run())

@@ -20,6 +20,7 @@ from alertd.store.bound import BOUND_MS, Bound
 from alertd.store.codec import Codec
 from alertd.store.connection import Connection
 from alertd.store.limits import FAILURES
+from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from channels.sandbox.smsc import SmscSandbox
 from channels.sandbox.smsc_habits import PASSWORD, SENDER, SYSTEM_ID, Habits
@@ -151,7 +152,7 @@ async def test_where_nobody_is_bound_the_carrier_fails(process: Any, centre: Sms
     async with process() as parts:
         await register(parts, FAILURES)
         record = await planned(parts, sample, channels=["sms"])
-        worker = parts.worker()
+        worker = worker_of(parts)
         for _ in range(NOBODY - 1):
             assert not worker.binds.takes("sms")
             await worker.binds.beat()
@@ -191,8 +192,8 @@ async def test_nobody_waits_for_a_slow_carrier_that_another_is_bound_beside(
     async with process(text=text_of(sandbox, **SLOW)) as one, process(text=text_of(sandbox, **SLOW)) as two:
         await register(one, PEOPLE)
         record = await planned(one, sample, channels=["sms"])
-        worker = two.worker()
-        await one.worker().binds.beat()
+        worker = worker_of(two)
+        await worker_of(one).binds.beat()
         await worker.binds.beat()
         await worker.feeder.dispatch.drain(await lease_of(two.work, record.id, "sms"), lambda: False)
         assert await counts(one, record, "sms") == {"accepted": 1, "queued": PEOPLE - 1}
@@ -213,8 +214,8 @@ async def test_what_may_have_arrived_waits_for_who_is_bound(
         await one.work.gate(lost, [], lost.rows, one.carriers.named("centre").number)
         await silence(one.db, record.id)
         two.db.skew_ms = one.db.skew_ms
-        worker = two.worker()
-        await one.worker().binds.beat()
+        worker = worker_of(two)
+        await worker_of(one).binds.beat()
         await worker.binds.beat()
         await worker.feeder.dispatch.drain(await lease_of(two.work, record.id, "sms"), lambda: False)
         assert await counts(one, record, "sms") == {"queued": PEOPLE, "doubled": PEOPLE}

@@ -20,6 +20,7 @@ from alertd.store import keys
 from alertd.store.budgets import Budgets
 from alertd.store.connection import Arg, Connection, StoreUnavailableError
 from alertd.store.scripts import STALLED_MS
+from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.integration.acts import BEA, counts, finish, lease_of, planned, register, send, submitted
@@ -65,7 +66,7 @@ async def segments(parts: Parts, sample: dict[str, Any]) -> int:
     limited(parts, alert_segments=10**9)
     record = (await submitted(parts, sample, **SMS)).record
     await parts.approval.approve(record.id, BEA)
-    assert await parts.worker().plans.planner.plan(await parts.alerts.get(record.id))
+    assert await worker_of(parts).plans.planner.plan(await parts.alerts.get(record.id))
     await send(parts, await parts.alerts.get(record.id), "sms")
     spent, day = await Budgets(parts.db).spent("default", record.id, NOON.now_ms())
     assert spent == day
@@ -91,7 +92,7 @@ async def test_what_would_surely_cost_more_is_not_approved(parts: Parts, sample:
         await parts.approval.approve(record.id, APPROVER, overspend="a child")
     assert forbidden.value.slug == "not-allowed"
     approved = await parts.approval.approve(record.id, BEA, overspend="The child is in danger of life.")
-    assert await parts.worker().plans.planner.plan(approved)
+    assert await worker_of(parts).plans.planner.plan(approved)
     await send(parts, approved, "sms")
     assert await counts(parts, approved, "sms") == {"accepted": PEOPLE}
 
@@ -105,7 +106,7 @@ async def test_what_is_spent_stops_at_the_limit_and_goes_on_when_there_is_more(
     record = (await submitted(parts, sample, **SMS)).record
     approved = await parts.approval.approve(record.id, BEA)
     limited(parts, alert_segments=20 * each + 1)
-    assert await parts.worker().plans.planner.plan(approved)
+    assert await worker_of(parts).plans.planner.plan(approved)
     sandbox.sms.script.set(Rule("+34600000003", "bad-message", times=1))
     await send(parts, approved, "sms")
     found = await counts(parts, approved, "sms")
@@ -180,7 +181,7 @@ async def test_a_store_that_leaves_once_they_are_sent_sends_nobody_a_second(
     sandbox.sms.script.set(Rule("+34600000003", "bad-message", times=1))
     record = await planned(parts, sample, **SMS)
     lease = await lease_of(parts.work, record.id, "sms", parts.carriers.held("sms"))
-    await parts.worker().feeder.dispatch.drain(lease, lambda: False)
+    await worker_of(parts).feeder.dispatch.drain(lease, lambda: False)
     assert leaving.left == 1
     assert await counts(parts, record, "sms") == {"accepted": PEOPLE - 1, "failed": 1}
     assert await send(parts, record, "sms") == 0
@@ -199,6 +200,6 @@ async def test_without_a_limit_nothing_is_counted(parts: Parts, sample: dict[str
     """By default a child costs what it costs, and nothing is written for it."""
     record = (await submitted(parts, sample, **SMS)).record
     approved = await parts.approval.approve(record.id, BEA)
-    assert await parts.worker().plans.planner.plan(replace(approved))
+    assert await worker_of(parts).plans.planner.plan(replace(approved))
     await send(parts, approved, "sms")
     assert await parts.db.execute("KEYS", "{o:*:spent:*") == []

@@ -13,6 +13,7 @@ from alertd.service.carriers import Carrier
 from alertd.store import keys
 from alertd.store.carrier_tests import WAITS_MS, CarrierTest, CarrierTestQueue
 from alertd.store.events import Events as EventStore
+from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.integration.acts import ANA
@@ -140,7 +141,7 @@ async def test_whoever_does_not_lead_sends_its_tests_to_the_end(parts: Parts, sa
     queue = CarrierTestQueue(parts.db)
     until = parts.clock.now_ms() + 60_000
     await queue.add(CarrierTest(id="slow", carrier="text", to=OWN["text"], language="en", until=until))
-    worker = parts.worker()
+    worker = worker_of(parts)
     async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
         tasks.create_task(worker.run())
         while not await queue.answered("slow"):  # noqa: ASYNC110  it is in the store: nobody sets an event

@@ -22,6 +22,7 @@ from alertd.store.codec import Codec
 from alertd.store.connection import Connection, StoreUnavailableError
 from alertd.store.limits import FAILURES, LONGEST_REST_MS, PROBE_MS
 from alertd.store.work import Work
+from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from geofences.regions import Library
@@ -195,7 +196,7 @@ async def test_what_may_have_arrived_stays_its_carrier_s_when_leave_is_not_heard
     lease = await lease_of(parts.work, record.id, "push", parts.carriers.held("push"))
     deaf = Deaf(redis, parts.db.codec)
     deaf.skew_ms = parts.db.skew_ms
-    await replace(parts.worker().feeder.dispatch, work=Work(deaf)).drain(lease, lambda: False)
+    await replace(worker_of(parts).feeder.dispatch, work=Work(deaf)).drain(lease, lambda: False)
     await parts.limits.pause("one", 3_600)
     parts.db.skew_ms += 1_000
     async with asyncio.timeout(60):

@@ -14,6 +14,7 @@ from alertd.opening import client_of
 from alertd.store.codec import Codec
 from alertd.store.connection import Connection, check_engine
 from alertd.store.nodes import slot_of
+from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from geofences.regions import Library
 from tests.integration.acts import CADIZ, counts, over, planned, register, send, submitted
@@ -48,7 +49,7 @@ async def test_people_move_and_are_swept(
         await register(parts, 1, places={"home": {"point": CADIZ}})
         await parts.registry.forget("p1")
         assert len((await submitted(parts, sample)).found) == 38
-        assert await parts.worker().sweeper.round() == 0  # seen, and not ripe
+        assert await worker_of(parts).sweeper.round() == 0  # seen, and not ripe
 
 
 async def test_values_come_in_order_from_everywhere(cluster: Connection):

@@ -20,6 +20,7 @@ from alertd.service.access import Credential
 from alertd.store.alerts import Alerts
 from alertd.store.cases import Cases
 from alertd.store.connection import Arg, Connection
+from alertd.working import worker_of
 from tests.integration.acts import ANA, BEA, CARL, alert_of, register, submitted
 
 
@@ -40,7 +41,7 @@ async def test_approving_twice_is_approving_once(parts: Parts, sample: dict[str,
     first = await parts.approval.approve(taken.record.id, BEA)
     assert await parts.approval.approve(taken.record.id, BEA, people=1, rev=taken.record.rev) == first
     assert await refused(parts.approval.approve(taken.record.id, CARL)) == ("precondition-failed", 409)
-    await parts.worker().plans.planner.plan(first)
+    await worker_of(parts).plans.planner.plan(first)
     now = await parts.alerts.get(taken.record.id)
     assert now.rev > first.rev
     for rev in (taken.record.rev, now.rev):

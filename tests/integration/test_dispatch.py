@@ -22,6 +22,7 @@ from alertd.store.connection import Connection, StoreUnavailableError
 from alertd.store.limits import FAILURES, PROBE_MS, SHORTEST_REST_MS
 from alertd.store.people import Change
 from alertd.store.work import Work
+from alertd.working import worker_of
 from channels.base import Outcome, Prepared
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
@@ -44,7 +45,7 @@ async def test_answers_are_settled_while_the_carrier_is_waited_for(parts: Parts,
     sandbox.push.script.set(Rule("token-", "throttle", times=30, retry_after_s=3000))
     record = await planned(parts, sample)
     lease = await lease_of(parts.work, record.id, "push")
-    drain = asyncio.create_task(parts.worker().feeder.dispatch.drain(lease, lambda: False))
+    drain = asyncio.create_task(worker_of(parts).feeder.dispatch.drain(lease, lambda: False))
     await until_settled(parts, record, 20)
     assert await counts(parts, record) == {"accepted": 20, "queued": 130}
     assert not drain.done()
@@ -119,7 +120,7 @@ async def test_what_was_under_way_ends_no_pause(parts: Parts, sandbox: Sandbox, 
         update={"worker": parts.settings.worker.model_copy(update={"chunk": 10})}
     )
     await register(parts, 30)
-    dispatch, stop = parts.worker().feeder.dispatch, asyncio.Event()
+    dispatch, stop = worker_of(parts).feeder.dispatch, asyncio.Event()
     sandbox.push.script.set(Rule("token-", "unavailable"))
     failed = await planned(parts, sample)
     await dispatch.drain(await lease_of(parts.work, failed.id, "push"), lambda: bool(dispatch.heeding.failing))
@@ -146,7 +147,7 @@ async def test_stopping_ends_the_wait_for_permits(parts: Parts, sandbox: Sandbox
     await parts.limits.pause("fcm", 3000)
     stop = asyncio.Event()
     lease = await lease_of(parts.work, record.id, "push")
-    drain = asyncio.create_task(parts.worker().feeder.dispatch.drain(lease, stop.is_set))
+    drain = asyncio.create_task(worker_of(parts).feeder.dispatch.drain(lease, stop.is_set))
     async with asyncio.timeout(5):
         while not _waits(parts):  # noqa: ASYNC110  nobody sets an event
             await asyncio.sleep(0.01)
@@ -211,7 +212,7 @@ async def test_answers_outlive_a_store_that_is_away(parts: Parts, redis: Redis, 
     await send(parts, await planned(parts, sample))  # the connections are there
     record = await planned(parts, sample)
     lease = await lease_of(parts.work, record.id, "push")
-    await replace(parts.worker().feeder.dispatch, work=Work(away)).drain(lease, lambda: False)
+    await replace(worker_of(parts).feeder.dispatch, work=Work(away)).drain(lease, lambda: False)
     assert await counts(parts, record) == {"accepted": 30}
     await silence(parts.db, record.id)
     assert await send(parts, record) == 0
@@ -228,7 +229,7 @@ async def test_leave_that_was_never_heard_of_is_given_back(
     await register(parts, 30)
     record = await planned(parts, sample, channels=["sms"])
     lease = await lease_of(parts.work, record.id, "sms", parts.carriers.held("sms"))
-    await replace(parts.worker().feeder.dispatch, work=Work(away)).drain(lease, lambda: False)
+    await replace(worker_of(parts).feeder.dispatch, work=Work(away)).drain(lease, lambda: False)
     assert await counts(parts, record, "sms") == {"queued": 30}
     await send(parts, record, "sms")
     assert await counts(parts, record, "sms") == {"accepted": 30}
@@ -282,7 +283,7 @@ async def test_what_fails_while_it_is_sent_may_have_arrived(parts: Parts, sample
     lease = await lease_of(parts.work, record.id, "push")
     parts.carriers = Carriers([Carrier(name="breaking", number=9, channel=Breaking())])
     with pytest.raises(ArithmeticError):
-        await parts.worker().feeder.dispatch.drain(lease, lambda: False)
+        await worker_of(parts).feeder.dispatch.drain(lease, lambda: False)
     assert await counts(parts, record) == {"in_flight": 30}
 
 

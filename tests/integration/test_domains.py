@@ -27,6 +27,7 @@ from alertd.store.alerts import AlertRecord
 from alertd.store.codec import Codec
 from alertd.store.connection import Connection
 from alertd.store.limits import PROBE_MS, Limits
+from alertd.working import worker_of
 from channels.base import Answer, Outcome
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
@@ -143,7 +144,7 @@ async def test_what_a_domain_asks_for_while_it_is_tried_stands(store: Connection
 
 
 @pytest.fixture
-def worker_of(redis: Redis, codec: Codec, sandbox: Sandbox, library: Library) -> Callable[..., Any]:
+def process_of(redis: Redis, codec: Codec, sandbox: Sandbox, library: Library) -> Callable[..., Any]:
     """Opens a process whose relay has limits by domain."""
 
     @asynccontextmanager
@@ -158,9 +159,9 @@ def worker_of(redis: Redis, codec: Codec, sandbox: Sandbox, library: Library) ->
 
 
 @pytest.fixture
-async def parts(worker_of: Callable[..., Any]) -> AsyncIterator[Parts]:
+async def parts(process_of: Callable[..., Any]) -> AsyncIterator[Parts]:
     """One of them."""
-    async with worker_of() as made:
+    async with process_of() as made:
         yield made
 
 
@@ -209,7 +210,7 @@ async def test_who_is_over_a_limit_waits_and_the_rest_go(parts: Parts, sandbox: 
 
 
 async def test_a_domain_that_throttles_rests_alone_and_for_every_worker(
-    parts: Parts, worker_of: Callable[..., Any], sandbox: Sandbox, sample: dict
+    parts: Parts, process_of: Callable[..., Any], sandbox: Sandbox, sample: dict
 ):
     """A second worker asks it for nothing before a minute is over, and sends to all others meanwhile."""
     rule = Rule("@calm.example", "slow-down", times=1_000)
@@ -220,7 +221,7 @@ async def test_a_domain_that_throttles_rests_alone_and_for_every_worker(
     assert [log["carrier"] for log in logs if log["event"] == "carrier asks to wait"] == ["relay/calm.example"]
     assert taken(sandbox) == {"people.example": 20}
     assert rule.times == 980
-    async with worker_of() as second:
+    async with process_of() as second:
         record = await planned(second, sample, channels=["mail"])
         await send(second, record, "mail")
         assert taken(sandbox) == {"people.example": 40}
@@ -265,15 +266,15 @@ async def test_the_relay_s_own_limit_is_no_domain_s(parts: Parts, sandbox: Sandb
     sandbox.mail.script.set(Rule("", "account-rate"))
     await people(parts, "calm.example")
     lease = await lease_of(parts.work, (await planned(parts, sample, channels=["mail"])).id, "mail")
-    await parts.worker().feeder.dispatch.drain(lease, lambda: False)
+    await worker_of(parts).feeder.dispatch.drain(lease, lambda: False)
     assert (await parts.limits.take("relay/calm.example", 100, 100, 5, loud=False)).granted == 5
     assert (await parts.limits.take("relay", 100, 100, 5, loud=False)).granted == 0
 
 
-async def test_permits_of_those_who_wait_are_given_back(worker_of: Callable[..., Any], sandbox: Sandbox, sample: dict):
+async def test_permits_of_those_who_wait_are_given_back(process_of: Callable[..., Any], sandbox: Sandbox, sample: dict):
     """A relay that takes forty mails an hour takes all that may go now of sixty: those over their domain's limit cost nothing."""
     slow = {"big.example": DomainLimit(rate=0.1)}
-    async with worker_of(rate=0.01, burst=40.0, domains=slow) as parts:
+    async with process_of(rate=0.01, burst=40.0, domains=slow) as parts:
         await people(parts, "big.example", "people.example", each=30)
         record = await planned(parts, sample, channels=["mail"], level="child-alert")
         async with asyncio.timeout(60):
@@ -285,11 +286,11 @@ async def test_permits_of_those_who_wait_are_given_back(worker_of: Callable[...,
 
 
 async def test_two_workers_end_an_alert_at_its_domain_s_rate(
-    worker_of: Callable[..., Any], sandbox: Sandbox, sample: dict
+    process_of: Callable[..., Any], sandbox: Sandbox, sample: dict
 ):
     """All others have their mail while most of the big domain's wait; it gets its rate, nobody is missed or told twice, and it ends."""
     big = {"domains": {"big.example": DomainLimit(rate=15)}}
-    async with worker_of(**big) as one, worker_of(**big) as two:
+    async with process_of(**big) as one, process_of(**big) as two:
         await people(one, "big.example", "people.example", "other.example", each=40)
         record = await planned(one, sample, channels=["mail"], level="child-alert")
         began = one.clock.monotonic()

@@ -14,6 +14,7 @@ from alertd.kinds import Notify
 from alertd.service.notices import SETTLE_MS
 from alertd.store.alerts import AlertRecord
 from alertd.store.scripts import STALLED_MS
+from alertd.working import worker_of
 from channels.base import ReportState
 from channels.sandbox import Sandbox
 from tests.clocks import Later
@@ -114,7 +115,7 @@ async def test_an_update_asks_anew(parts: Parts, sandbox: Sandbox, sample: dict[
     assert await counts(parts, record, "sms") == {"accepted": 1, "suppressed": 30}
     taken = await parts.updating.submit(record.id, alert_of(sample, **ESCALATES, level="appeal"), Notify.FULL, ANA)
     update = await parts.approval.approve(taken.record.id, BEA)
-    assert await parts.worker().plans.planner.plan(replace(update, start=update.start - SETTLE_MS))
+    assert await worker_of(parts).plans.planner.plan(replace(update, start=update.start - SETTLE_MS))
     await send(parts, record)
     await acknowledge(parts, update, {"p1"})
     parts.db.skew_ms += AFTER_MS + 1_000
@@ -164,7 +165,7 @@ async def test_who_acknowledged_the_alert_gets_no_sms_of_what_shows_nothing_new(
     await acknowledge(parts, record, {f"p{i}" for i in range(20)})
     taken = await parts.updating.submit(record.id, alert_of(sample, **ESCALATES), notify, ANA)
     update = await parts.approval.approve(taken.record.id, BEA)
-    assert await parts.worker().plans.planner.plan(replace(update, start=update.start - SETTLE_MS))
+    assert await worker_of(parts).plans.planner.plan(replace(update, start=update.start - SETTLE_MS))
     parts.db.skew_ms += AFTER_MS + 1_000
     await send(parts, record, "sms")
     assert await counts(parts, update, "sms") == {"accepted": 11, "suppressed": 20}

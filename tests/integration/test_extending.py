@@ -21,6 +21,7 @@ from alertd.store import keys
 from alertd.store.connection import Connection
 from alertd.store.media import KEPT_AFTER_MS
 from alertd.store.work_records import Alike
+from alertd.working import worker_of
 from tests.integration.acts import ANA, BEA, CARL, alert_of, counts, lease_of, photo, planned, register, send, submitted
 from tests.integration.media.conftest import showing
 from tests.integration.test_following import sent, slug
@@ -40,7 +41,7 @@ async def test_it_lives_on_and_nobody_hears_of_it(parts: Parts, sample: dict[str
     """What is queued goes out after the old end, with the new one in its words; no version tells of it."""
     await register(parts, 20)
     record = await planned(parts, sample, channels=["push"], external_id="x-1")
-    messages, alike = parts.worker().feeder.dispatch.offers.messages, Alike(channel="push", language="es")
+    messages, alike = worker_of(parts).feeder.dispatch.offers.messages, Alike(channel="push", language="es")
     carrier = parts.carriers.of("push")[0]
     assert (await messages.ready(record.id, alike, carrier)).expires_ms == record.expires
     done = await parts.revising.extend(record.id, BEA, later(record), "Still missing")
@@ -62,7 +63,7 @@ async def test_what_an_update_says_of_the_end_is_read_again(parts: Parts, sample
     record = await planned(parts, sample)
     taken = await parts.updating.submit(record.id, alert_of(sample, level="appeal"), Notify.FULL, ANA)
     update = await parts.approval.approve(taken.record.id, BEA)
-    messages, alike = parts.worker().feeder.dispatch.offers.messages, Alike(channel="push", language="es")
+    messages, alike = worker_of(parts).feeder.dispatch.offers.messages, Alike(channel="push", language="es")
     carrier = parts.carriers.of("push")[0]
     assert (await messages.ready(update.id, alike, carrier)).expires_ms == update.expires
     done = await parts.revising.extend(record.id, BEA, later(update), "Still missing")
@@ -79,7 +80,7 @@ async def test_the_end_comes_when_it_is_put_off_to(parts: Parts, sample: dict[st
     assert await expiry(parts, record.id, done.record.expires + 1) == [record.id]
     shard = keys.shard_of(record.id)
     await store.execute("ZADD", keys.expiry(shard), record.expires, record.id)
-    await parts.worker().ending.expire(record.id)
+    await worker_of(parts).ending.expire(record.id)
     assert await parts.alerts.state(record.id) is AlertState.SENDING
     assert await expiry(parts, record.id, record.expires + 1) == []
 

@@ -19,6 +19,7 @@ from alertd.service.notices import SETTLE_MS, later_version, may_have_been_told
 from alertd.store.alerts import AlertRecord, Footing
 from alertd.store.connection import Connection
 from alertd.store.work_records import Alike, Gate, Settlement
+from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from tests.integration.acts import (
     ANA,
@@ -60,7 +61,7 @@ async def told(parts: Parts, followed: Followed, channels: tuple[str, ...] = ALL
     """Plans and sends the version that tells of a step; answers its counts."""
     assert followed.told_by is not None
     notice = await parts.alerts.get(followed.told_by)
-    assert await parts.worker().plans.planner.plan(notice)
+    assert await worker_of(parts).plans.planner.plan(notice)
     chain = dataclasses.replace(notice, id=followed.record.id)
     for channel in channels:
         await send(parts, chain, channel)
@@ -223,7 +224,7 @@ async def test_ends_name_nobody(parts: Parts, sandbox: Sandbox, sample: dict[str
     done = await parts.following.close(record.id, ANA, "Found, well")
     await told(parts, done)
     notice = await parts.alerts.get(done.told_by)
-    messages = parts.worker().feeder.dispatch.offers.messages
+    messages = worker_of(parts).feeder.dispatch.offers.messages
     for channel in ALL:
         ready = await messages.ready(notice.id, Alike(channel=channel, language="es"), parts.carriers.of(channel)[0])
         text = repr(ready.prepared.payload)
@@ -237,7 +238,7 @@ async def test_stand_down_hides_and_comes_back(parts: Parts, sample: dict[str, A
     await register(parts, 20)
     record = await planned(parts, sample, channels=["push", "sms"])
     lease = await lease_of(parts.work, record.id, "push")
-    await parts.worker().feeder.dispatch.drain(lease, lambda: False)
+    await worker_of(parts).feeder.dispatch.drain(lease, lambda: False)
     down = await parts.following.stand_down(record.id, ANA, "She may be at home")
     assert down.record.state is AlertState.STOOD_DOWN
     assert not (await parts.reports.standing(record.id, 0)).is_told(0)
@@ -262,7 +263,7 @@ async def test_a_notice_that_is_overtaken_is_told_no_more(parts: Parts, sample: 
     down = await parts.following.stand_down(record.id, ANA, "x")
     again = await parts.following.reopen(record.id, BEA, "x")
     assert await parts.alerts.state(down.told_by) is AlertState.SUPERSEDED
-    assert not await parts.worker().plans.planner.plan(await parts.alerts.get(down.told_by))
+    assert not await worker_of(parts).plans.planner.plan(await parts.alerts.get(down.told_by))
     assert await told(parts, again, ("push",)) == {}
 
 
@@ -336,7 +337,7 @@ async def test_what_is_in_flight_is_waited_for(parts: Parts, sample: dict[str, A
     await parts.work.gate(lease, [], lease.rows, 1)
     done = await parts.following.close(record.id, ANA, "x")
     notice = await parts.alerts.get(done.told_by)
-    planner = parts.worker().plans.planner
+    planner = worker_of(parts).plans.planner
     assert not await planner.plan(notice)
     assert await planner.plan(dataclasses.replace(notice, start=notice.start - SETTLE_MS))
     assert (await parts.work.counts(notice.id))["push"]["queued"] == 20
@@ -349,7 +350,7 @@ async def test_a_worker_that_is_late_lets_no_chain_go_that_has_work_again(parts:
     word = await finish(parts.work, record.id)
     assert word == "done"
     await parts.following.cancel(record.id, ANA, "x")
-    ending = parts.worker().ending
+    ending = worker_of(parts).ending
     await ending.follow(record.id, word, seen)
     assert record.id in await parts.alerts.live()
     await ending.follow(record.id, "done", (await parts.alerts.live())[record.id])
@@ -381,7 +382,7 @@ async def _retired(parts: Parts) -> bool:
 async def test_that_an_alert_was_sent_is_told_once(parts: Parts, sample: dict[str, Any]):
     """However often its chain has something to tell again, and whichever worker finds it over."""
     record = await sent(parts, sample)
-    for worker in (parts.worker(), parts.worker()):
+    for worker in (worker_of(parts), worker_of(parts)):
         await parts.alerts.enliven(record.id)
         assert await finish(parts.work, record.id) == "done"
         await worker.ending.follow(record.id, "done", (await parts.alerts.live())[record.id])

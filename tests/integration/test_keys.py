@@ -35,6 +35,7 @@ from alertd.store.published import PublishedWords
 from alertd.store.requests import Requests
 from alertd.store.sessions import Away, SessionStore
 from alertd.store.webhooks import Hook, Hooks, Outcome
+from alertd.working import worker_of
 from tests.integration.acts import (
     ANA,
     BEA,
@@ -91,7 +92,7 @@ async def test_the_table_has_every_key_and_no_other(parts: Parts, sample: dict[s
     await register(parts, 30)
     await parts.registry.put("p0", registration(0, places={"home": {"region": "41091"}}))
     await parts.registry.put("p1", registration(1, places={"home": {"point": CADIZ}}))
-    await parts.worker().sweeper.round()
+    await worker_of(parts).sweeper.round()
     await Drawings(parts.db).put("our-area", "default", b"{}", revision=1, seen=None)
     await Drawings(parts.db).clash({"FR-N1": 1 << 23})
     await LabelMark(parts.db).set("fingerprint")
@@ -130,7 +131,7 @@ async def test_the_table_has_every_key_and_no_other(parts: Parts, sample: dict[s
     await parts.following.stand_down(record.id, ANA, "reason")
     seen |= await held(parts)
     again = await parts.following.reopen(record.id, BEA, "reason")
-    assert await parts.worker().plans.planner.plan(await parts.alerts.get(again.told_by))
+    assert await worker_of(parts).plans.planner.plan(await parts.alerts.get(again.told_by))
     lease = await lease_of(parts.work, record.id, "push")
     seen |= await held(parts)
     await parts.work.end(lease, [], lease.rows)

@@ -12,6 +12,7 @@ from alertd.ids import Door
 from alertd.registrations import MailAddress
 from alertd.service.carriers import Carrier, Carriers
 from alertd.subscribers import AddressState
+from alertd.working import worker_of
 from channels.base import Answer, MayWrite, Outcome, Prepared, Reason, Recipient
 from tests.integration.acts import lease_of, planned, register
 
@@ -46,7 +47,7 @@ async def links(parts: Parts, sample: dict[str, Any]) -> dict[str, str]:
     kept = Kept()
     record = await planned(parts, sample, channels=["mail"])
     parts.carriers = Carriers([Carrier(name="kept", number=9, channel=kept)])
-    dispatch = parts.worker().feeder.dispatch
+    dispatch = worker_of(parts).feeder.dispatch
     while lease := await lease_of(parts.work, record.id, "mail"):
         await dispatch.drain(lease, lambda: False)
     return kept.got

@@ -18,6 +18,7 @@ from alertd.documents import Policy, Target
 from alertd.errors import Problem
 from alertd.sections import StoreSection
 from alertd.store.codec import Codec
+from alertd.working import worker_of
 from geofences import files, importer
 from geofences.additions import install
 from geofences.drawn import FIRST_NUMBER
@@ -154,7 +155,7 @@ async def test_a_worker_does_without_the_library(tmp_path: Path, redis: Redis, c
     (tmp_path / "regions").mkdir()
     (tmp_path / "regions" / "town.regions").write_text("no zip")
     async with opened(settings_of(tmp_path), redis, codec, loads=False) as parts:
-        assert parts.worker() is not None
+        assert worker_of(parts) is not None
         with pytest.raises(LibraryError, match=r"town\.regions"):
             _ = parts.regions.library
 

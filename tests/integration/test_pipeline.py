@@ -18,6 +18,7 @@ from alertd.service.access import Credential
 from alertd.service.planning import Planner
 from alertd.service.registry import Entry
 from alertd.store.people import People
+from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from tests.integration.acts import yes
 
@@ -64,7 +65,7 @@ def alert(sample: dict, **changes: object) -> Alert:
 
 @asynccontextmanager
 async def working(parts: Parts):
-    worker = parts.worker()
+    worker = worker_of(parts)
     task = asyncio.create_task(worker.run())
     try:
         yield worker

@@ -23,6 +23,7 @@ from alertd.store import keys
 from alertd.store.alerts import Alerts
 from alertd.store.connection import Connection
 from alertd.store.current import Current
+from alertd.working import worker_of
 from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, CARL, alert_of, api_of, finish, planned, register, send, submitted
 
@@ -76,7 +77,7 @@ async def cap(reader: Any, url: str) -> Message:
 async def over_and_told(parts: Parts, notice: str) -> None:
     """A version that tells of a step has told all."""
     record = await parts.alerts.get(notice)
-    await parts.worker().plans.planner.plan(record)
+    await worker_of(parts).plans.planner.plan(record)
     await send(parts, record)
     assert await finish(parts.work, notice) == "done"
 

@@ -24,6 +24,7 @@ from alertd.store.cases import Cases
 from alertd.store.codec import Codec
 from alertd.store.connection import Connection
 from alertd.store.tombstones import Tombstone, Tombstones
+from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from geofences.regions import Library
 from tests.integration.acts import ANA, BEA, alert_of, counts, finish, photo, planned, register, submitted
@@ -123,7 +124,7 @@ async def test_one_that_is_stood_down_is_purged_and_settled(parts: Parts, sample
     await parts.purging.purge(record.id, BEA, WHY)
     for _ in range(2):
         seen = (await parts.alerts.live()).get(record.id, b"")
-        await parts.worker().ending.follow(record.id, await finish(parts.work, record.id), seen)
+        await worker_of(parts).ending.follow(record.id, await finish(parts.work, record.id), seen)
     assert await counts(parts, record, "sms") == {"cancelled": 20}
     assert await finish(parts.work, record.id) == "done"
     assert await slug(parts.following.reopen(record.id, BEA, "x")) in {"precondition-failed", "expired"}

@@ -13,6 +13,7 @@ from alertd.alerts import AlertState
 from alertd.app import Parts
 from alertd.ids import Door, new_id
 from alertd.store.alerts import AlertRecord
+from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.integration.acts import counts, lease_of, planned, register, send, silence, tokens
@@ -143,7 +144,7 @@ async def test_only_unregistered_removes_an_address(parts: Parts, sandbox: Sandb
 
 async def try_until_it_rests(parts: Parts, record: AlertRecord) -> None:
     """Drain what there is, until the carrier has failed so often that it rests."""
-    dispatch = parts.worker().feeder.dispatch
+    dispatch = worker_of(parts).feeder.dispatch
     while not dispatch.heeding.failing and (
         lease := await lease_of(parts.work, record.id, "push", parts.carriers.held("push"))
     ):

@@ -16,6 +16,7 @@ from alertd.service.removal import Dead
 from alertd.store.alerts import AlertRecord
 from alertd.store.scripts import STALLED_MS
 from alertd.subscribers import to_document
+from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, alert_of, counts, lease_of, over, planned, register, send
@@ -52,7 +53,7 @@ async def told_of(parts: Parts, record: AlertRecord, version: str) -> dict[str, 
     """What came of a version of it, a minute later."""
     pass_time(parts, 60_000)
     notice = await parts.alerts.get(version)
-    assert await parts.worker().plans.planner.plan(notice)
+    assert await worker_of(parts).plans.planner.plan(notice)
     await send(parts, record)
     return await counts(parts, notice)
 
@@ -99,7 +100,7 @@ async def test_only_the_newest_version_is_told_in_the_morning(parts: Parts, sand
     update = await parts.approval.approve(taken.record.id, BEA)
     assert await over(parts, await parts.alerts.get(record.id))
     pass_time(parts, 60_000)
-    assert await parts.worker().plans.planner.plan(update)
+    assert await worker_of(parts).plans.planner.plan(update)
     await send(parts, record)
     assert await counts(parts, record) == {"accepted": 20, "cancelled": 10}
     assert await counts(parts, update) == {"accepted": 20, "queued": 10}
@@ -150,7 +151,7 @@ async def test_what_waits_for_the_morning_lives_as_long_as_its_alert(
     await parts.revising.extend(loud.id, BEA, ends + timedelta(hours=10), "still missing")
     pass_time(parts, 2 * HOUR_MS)
     for alert_id in (loud.id, back):
-        await parts.worker().ending.expire(alert_id)
+        await worker_of(parts).ending.expire(alert_id)
     await send(parts, loud)
     assert await counts(parts, await parts.alerts.get(back)) == {"accepted": 30}
 

@@ -18,6 +18,7 @@ from alertd.store.alerts import AlertRecord
 from alertd.store.codec import Codec
 from alertd.store.connection import Connection
 from alertd.store.limits import RAMP_FLOOR, Limits
+from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.integration.acts import (
@@ -206,7 +207,7 @@ async def test_what_the_gate_refuses_costs_no_permits(redis: Redis, codec: Codec
         record = await planned(parts, sample)
         lease = await lease_of(parts.work, record.id, "push")
         await parts.alerts.step(record.id, AlertState.CANCELLED)
-        await parts.worker().feeder.dispatch.drain(lease, lambda: False)
+        await worker_of(parts).feeder.dispatch.drain(lease, lambda: False)
         assert (await parts.limits.take("fcm", 1.0, 100.0, 100)).granted == 100
     assert sandbox.push.recorded.total == 0
 

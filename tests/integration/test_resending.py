@@ -13,6 +13,7 @@ from alertd.errors import Problem
 from alertd.service.following import Followed
 from alertd.service.notices import SETTLE_MS
 from alertd.store.work_records import Settlement
+from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.integration.acts import ANA, BEA, counts, lease_of, over, planned, register, send
@@ -89,7 +90,7 @@ async def resent(parts: Parts, version: str) -> int:
 async def half_told(parts: Parts, done: Followed) -> str:
     """The version that tells of a step, as if the moment that it waits were over: ten are told, and ten refused."""
     notice = await parts.alerts.get(done.told_by)
-    assert await parts.worker().plans.planner.plan(replace(notice, start=notice.start - SETTLE_MS))
+    assert await worker_of(parts).plans.planner.plan(replace(notice, start=notice.start - SETTLE_MS))
     await send(parts, done.record)
     assert await over(parts, notice)
     assert await counts(parts, notice) == {"accepted": 10, "failed": 10}

@@ -27,6 +27,7 @@ from alertd.store.alerts import AlertRecord, Footing
 from alertd.store.codec import Codec
 from alertd.store.tombstones import Tombstones
 from alertd.store.work_records import Alike
+from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from geofences.regions import Library
@@ -43,7 +44,7 @@ KEPT = ("Santa Justa", '"years":7', "female", "116000", "SE-2026-117")
 
 async def said(parts: Parts, alert_id: str, channel: str = "push") -> str:
     """A message as its carrier takes it, by a worker that had nothing in memory."""
-    ready = await parts.worker().feeder.dispatch.offers.messages.ready(
+    ready = await worker_of(parts).feeder.dispatch.offers.messages.ready(
         alert_id, Alike(channel=channel, language="es"), parts.carriers.of(channel)[0]
     )
     return repr(ready.prepared.payload)
@@ -86,7 +87,7 @@ async def test_who_was_told_gets_it_in_its_place_without_a_sound(parts: Parts, s
     done = await parts.revising.restrict(record.id, ANA, "x")
     assert done.record.state is AlertState.SENT
     notice = await parts.alerts.get(done.told_by)
-    planner = parts.worker().plans.planner
+    planner = worker_of(parts).plans.planner
     assert not await planner.plan(notice)
     assert await planner.plan(await replacement(parts, done.told_by))
     await send(parts, record, "push")
@@ -107,7 +108,7 @@ async def test_an_app_shows_no_message_that_left_with_them(parts: Parts, client:
 
     await register(parts, FIRST_BATCH + 1)
     record = await planned(parts, sample)
-    dispatch = parts.worker().feeder.dispatch
+    dispatch = worker_of(parts).feeder.dispatch
     await dispatch.drain(await lease_of(parts.work, record.id, "push"), lambda: False)
     assert await counts(parts, record) == {"accepted": FIRST_BATCH, "queued": 1}
     assert await shows(record.id, 0)
@@ -116,7 +117,7 @@ async def test_an_app_shows_no_message_that_left_with_them(parts: Parts, client:
     parts.db.skew_ms += SETTLE_MS
     await parts.clock.sleep(LOOK_S)
     await dispatch.drain(await lease_of(parts.work, record.id, "push"), lambda: False)
-    assert await parts.worker().plans.planner.plan(await replacement(parts, done.told_by))
+    assert await worker_of(parts).plans.planner.plan(await replacement(parts, done.told_by))
     await send(parts, record)
     told = (record.id, 0), (record.id, FIRST_BATCH), (done.told_by, 0)
     assert [await shows(version, row) for version, row in told] == [False, True, True]
@@ -132,7 +133,7 @@ async def test_an_app_shows_no_message_that_was_under_way_with_them(
     await register(parts, 20)
     record = await planned(parts, sample)
     lease = await lease_of(parts.work, record.id, "push")
-    under_way = asyncio.create_task(parts.worker().feeder.dispatch.drain(lease, lambda: False))
+    under_way = asyncio.create_task(worker_of(parts).feeder.dispatch.drain(lease, lambda: False))
     async with asyncio.timeout(60):
         while not (await counts(parts, record)).get("in_flight"):  # noqa: ASYNC110  nobody sets an event
             await asyncio.sleep(0.01)
@@ -147,7 +148,7 @@ async def test_what_is_queued_goes_out_without_them(parts: Parts, sample: dict[s
     """Also from a worker that had the old words in memory."""
     await register(parts, 20)
     record = await planned(parts, sample, channels=["sms"])
-    messages = parts.worker().feeder.dispatch.offers.messages
+    messages = worker_of(parts).feeder.dispatch.offers.messages
     alike, carrier = Alike(channel="sms", language="es"), parts.carriers.of("sms")[0]
     assert "Luc" in repr((await messages.ready(record.id, alike, carrier)).prepared.payload)
     await parts.revising.restrict(record.id, ANA, "x")
@@ -164,7 +165,7 @@ async def test_of_one_that_is_stood_down_nobody_hears(parts: Parts, sample: dict
     done = await parts.revising.restrict(record.id, ANA, "x")
     assert (done.record.state, done.told_by) == (AlertState.STOOD_DOWN, None)
     assert await parts.alerts.state(down.told_by) is AlertState.APPROVED
-    assert await parts.worker().plans.planner.plan(await parts.alerts.get(down.told_by))
+    assert await worker_of(parts).plans.planner.plan(await parts.alerts.get(down.told_by))
     await send(parts, record)
     again = await parts.following.reopen(record.id, BEA, "x")
     assert "Luc" not in await said(parts, again.told_by)

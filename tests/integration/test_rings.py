@@ -12,6 +12,7 @@ from alertd.service.planning import Planner
 from alertd.service.rings import in_turn
 from alertd.store import keys
 from alertd.store.work_records import Alike
+from alertd.working import worker_of
 from channels.base import Loudness
 from channels.sandbox import Sandbox
 from tests.integration.acts import (
@@ -147,7 +148,7 @@ async def test_each_ring_is_as_loud_as_it_says(parts: Parts, sample: dict[str, A
     (carrier,) = parts.carriers.of("push")
     loud = [
         (
-            await parts.worker().feeder.dispatch.offers.messages.ready(
+            await worker_of(parts).feeder.dispatch.offers.messages.ready(
                 record.id, Alike(channel="push", language="es", ring=ring), carrier
             )
         ).loud

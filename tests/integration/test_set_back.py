@@ -12,6 +12,7 @@ import pytest
 from alertd.alerts import AlertState, State
 from alertd.app import Parts
 from alertd.store.scripts import RECEIPTS_MS, STALLED_MS
+from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.integration.acts import ANA, BEA, counts, finish, lease_of, over, planned, register, send, silence
@@ -94,7 +95,7 @@ async def test_it_ends_when_the_clock_says_so(parts: Parts, sample: dict[str, An
     assert await parts.work.goes_on(lease)
     parts.db.skew_ms += HOUR_MS // 2
     assert not await parts.work.goes_on(lease)
-    await parts.worker()._expire()
+    await worker_of(parts)._expire()
     parts.db.skew_ms -= HOUR_MS
     assert await parts.alerts.state(record.id) is AlertState.EXPIRED
     await silence(parts.db, record.id)
@@ -122,7 +123,7 @@ async def test_who_was_told_hears_at_once_that_it_was_restricted(parts: Parts, s
     await send(parts, record)
     parts.db.skew_ms -= HOUR_MS
     version = (await parts.revising.restrict(record.id, ANA, "found")).told_by
-    planner = parts.worker().plans.planner
+    planner = worker_of(parts).plans.planner
     async with asyncio.timeout(30):
         while not await planner.plan(await parts.alerts.get(version)):  # noqa: ASYNC110  nobody sets an event
             await asyncio.sleep(0.1)
@@ -136,7 +137,7 @@ async def test_what_begins_after_the_step_is_not_hurried(parts: Parts, sample: d
     record = await planned(parts, sample)
     assert await lease_of(parts.work, record.id, "push")
     version = (await parts.revising.restrict(record.id, ANA, "found")).told_by
-    assert not await parts.worker().plans.planner.plan(await parts.alerts.get(version))
+    assert not await worker_of(parts).plans.planner.plan(await parts.alerts.get(version))
 
 
 async def test_an_end_can_still_be_put_off(parts: Parts, sample: dict[str, Any]):

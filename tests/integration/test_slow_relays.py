@@ -15,6 +15,7 @@ from alertd.carrier_sections import SmtpCarrier
 from alertd.config import Settings
 from alertd.store.codec import Codec
 from alertd.store.work_records import Lease
+from alertd.working import worker_of
 from geofences.regions import Library
 from tests.integration.acts import counts, lease_of, planned, register, send, silence
 
@@ -83,7 +84,7 @@ async def _begun(parts: Parts, relay: Relay, sample: dict) -> tuple[Lease, async
     record = await planned(parts, sample, channels=["mail"])
     lease = await lease_of(parts.work, record.id, "mail")
     assert lease is not None
-    drain = asyncio.create_task(parts.worker().feeder.dispatch.drain(lease, lambda: False))
+    drain = asyncio.create_task(worker_of(parts).feeder.dispatch.drain(lease, lambda: False))
     await asyncio.wait_for(relay.asked.wait(), 5)
     return lease, drain
 
@@ -105,5 +106,5 @@ async def test_a_lease_that_was_lost_meanwhile_writes_no_content(slow: Parts, re
     await asyncio.wait_for(drain, 10)
     assert relay[0].mails == 0
     relay[0].looks_s = 0
-    await slow.worker().feeder.dispatch.drain(taken, lambda: False)
+    await worker_of(slow).feeder.dispatch.drain(taken, lambda: False)
     assert relay[0].mails == 20

@@ -27,6 +27,7 @@ from alertd.store.message_ids import MessageIds, Owner, Said, Sent
 from alertd.store.stops import of_org
 from alertd.store.work import Work
 from alertd.subscribers import AddressState
+from alertd.working import worker_of
 from channels.sandbox.script import Rule
 from channels.sandbox.smsc import SmscSandbox
 from channels.sandbox.smsc_habits import PASSWORD, SENDER, SYSTEM_ID, Habits
@@ -219,7 +220,7 @@ async def test_what_was_said_before_outlives_a_store_that_is_away(
             Work(deaf), parts.acks, MessageIds(parts.db), parts.removal, parts.tags, parts.clock, parts.metrics
         )
         lease = await lease_of(parts.work, record.id, "sms")
-        await parts.worker().feeder.dispatch.drain(lease, lambda: False)
+        await worker_of(parts).feeder.dispatch.drain(lease, lambda: False)
         assert deaf.away == 0
         assert await counts(parts, record, "sms") == {"delivered": PEOPLE}
 
@@ -234,7 +235,7 @@ async def test_ids_outlive_a_store_that_is_away(process: Any, redis: Redis, cent
             parts.work, parts.acks, MessageIds(away), parts.removal, parts.tags, parts.clock, parts.metrics
         )
         lease = await lease_of(parts.work, record.id, "sms")
-        await parts.worker().feeder.dispatch.drain(lease, lambda: False)
+        await worker_of(parts).feeder.dispatch.drain(lease, lambda: False)
         assert away.away == 0
         assert await counts(parts, record, "sms") == {"accepted": PEOPLE}
     async with process() as parts:
@@ -250,7 +251,7 @@ async def test_stop_stops_that_number_in_mid_alert(process: Any, centre: SmscSan
         await register(parts, 60)
         taken = await submitted(parts, sample, channels=["sms"])
         record = await parts.approval.approve(taken.record.id, BEA)
-        worker = parts.worker()
+        worker = worker_of(parts)
         running = asyncio.create_task(worker.run())
         await until(lambda: centre.recorded.total > 3)
         told_by_then = {address for _, _, address, *_ in centre.recorded}
@@ -286,7 +287,7 @@ async def test_a_worker_that_ends_with_a_full_window_tells_nobody_twice(
         await register(parts, PEOPLE)
         taken = await submitted(parts, sample, channels=["sms"])
         record = await parts.approval.approve(taken.record.id, BEA)
-        worker = parts.worker()
+        worker = worker_of(parts)
         running = asyncio.create_task(worker.run())
         await until(lambda: centre.recorded.total)
         worker.stop()

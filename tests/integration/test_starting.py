@@ -13,6 +13,7 @@ from alertd.app import Parts
 from alertd.errors import Problem
 from alertd.service.starting import Starting
 from alertd.store.alerts import AlertRecord
+from alertd.working import worker_of
 from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, CARL, alert_of, register, send, submitted, working
 
@@ -73,14 +74,14 @@ async def test_it_is_told_when_its_time_has_come_to_whoever_is_there(
     assert (record.state, record.approver, record.start) == (AlertState.SCHEDULED, BEA.subject, 0)
     clock.passes(1.9)
     assert await tick(parts, clock) == []
-    assert not await parts.worker().plans.planner.plan(await parts.alerts.get(record.id))
+    assert not await worker_of(parts).plans.planner.plan(await parts.alerts.get(record.id))
     await parts.registry.forget("p0")
     await register(parts, 1, first=PEOPLE)
     clock.passes(0.2)
     assert await tick(parts, clock) == [record.id]
     started = await parts.alerts.get(record.id)
     assert (started.state, started.approver, started.people) == (AlertState.APPROVED, BEA.subject, PEOPLE)
-    assert await parts.worker().plans.planner.plan(started)
+    assert await worker_of(parts).plans.planner.plan(started)
     await send(parts, started)
     assert (await parts.work.counts(record.id))["push"]["accepted"] == PEOPLE
     assert await tick(parts, clock) == []

@@ -14,6 +14,7 @@ from alertd.service.access import Credential
 from alertd.service.submission import submit
 from alertd.store.alerts import AlertRecord
 from alertd.store.stops import SERVICE, of_key, of_org
+from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.integration.acts import ANA, BEA, CARL, alert_of, counts, lease_of, planned, register, send, submitted
@@ -68,7 +69,7 @@ async def test_work_that_was_leased_before_meets_a_held_gate(parts: Parts, sampl
     record = await planned(parts, sample)
     lease = await lease_of(parts.work, record.id, "push")
     await parts.stopping.stop(ORG, CARL, "Something is wrong")
-    await parts.worker().feeder.dispatch.drain(lease, lambda: False)
+    await worker_of(parts).feeder.dispatch.drain(lease, lambda: False)
     assert await counts(parts, record) == {"queued": 20}
     await parts.stopping.resume(ORG, ANA)
     await parts.stopping.resume(ORG, BEA)
@@ -193,7 +194,7 @@ async def test_a_worker_that_hears_nothing_sends_nothing(parts: Parts, sample: d
     """Half a second after it last read what is stopped it takes no work, and what it has it gives back."""
     await register(parts, 20)
     record = await planned(parts, sample)
-    worker = parts.worker()
+    worker = worker_of(parts)
     await worker._look()
     await worker.plans.round()
     await parts.stopping.obey()

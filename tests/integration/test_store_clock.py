@@ -13,6 +13,7 @@ from alertd.app import Parts
 from alertd.clock import SystemClock
 from alertd.store.clock import StoreClock
 from alertd.store.connection import Connection, StoreUnavailableError
+from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.integration.acts import BEA, counts, planned, register, send, submitted
@@ -155,7 +156,7 @@ async def test_a_fast_machine_ends_nothing_early(parts: Parts, sandbox: Sandbox,
     sandbox.push.script.set(Rule("token-", "unavailable", times=5))
     await send(parts, record)
     assert await counts(parts, record) == {"accepted": 15, "queued": 5}
-    worker = parts.worker()
+    worker = worker_of(parts)
     await worker._expire()
     await worker.ending.expire(record.id)
     assert await parts.alerts.state(record.id) is AlertState.SENDING
@@ -168,7 +169,7 @@ async def test_a_fast_machine_starts_nothing_early(parts: Parts, sample: dict[st
     taken = await submitted(parts, sample, starts=at(parts, 1), expires=at(parts, 5))
     record = await parts.approval.approve(taken.record.id, BEA)
     assert record.state is AlertState.SCHEDULED
-    worker = parts.worker()
+    worker = worker_of(parts)
     await worker._start()
     await worker.starting.start(record.id)
     assert await parts.alerts.state(record.id) is AlertState.SCHEDULED
@@ -182,5 +183,5 @@ async def test_a_slow_machine_ends_nothing_late(parts: Parts, sample: dict[str, 
     await register(parts, 20)
     record = (await submitted(parts, sample, expires=at(parts, 1))).record
     parts.db.skew_ms = 2 * HOUR_MS
-    await parts.worker()._expire()
+    await worker_of(parts)._expire()
     assert await parts.alerts.state(record.id) is AlertState.EXPIRED

@@ -17,6 +17,7 @@ from alertd.service.registry import Registry
 from alertd.store import keys
 from alertd.store.alerts import AlertRecord
 from alertd.store.people import GRACE_MS, Change
+from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from geofences import records
 from tests.integration.acts import counts, planned, register, registration, send
@@ -87,7 +88,7 @@ async def test_a_doubtful_place_of_an_unreadable_record_stops_neither_alert_nor_
     record = await planned(parts, sample)
     assert await send(parts, record)
     assert await counts(parts, record) == {"accepted": 24}
-    sweeper = parts.worker().sweeper
+    sweeper = worker_of(parts).sweeper
     await sweeper.round()
     sweeper.clock = Later(GRACE_MS / 1000 + 1, parts.clock)
     assert await sweeper.round() == 1

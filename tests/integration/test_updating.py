@@ -21,6 +21,7 @@ from alertd.service.notices import SETTLE_MS
 from alertd.service.planning import Planner
 from alertd.store.alerts import AlertRecord
 from alertd.store.work_records import Alike
+from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from tests.integration.acts import (
     ANA,
@@ -67,7 +68,7 @@ async def updated(
 
 
 async def plan(parts: Parts, update: AlertRecord) -> None:
-    assert await parts.worker().plans.planner.plan(dataclasses.replace(update, start=update.start - SETTLE_MS))
+    assert await worker_of(parts).plans.planner.plan(dataclasses.replace(update, start=update.start - SETTLE_MS))
 
 
 async def in_cadiz(parts: Parts, count: int, first: int = 100) -> None:
@@ -82,7 +83,7 @@ def got(sandbox: Sandbox, version: str) -> list[str]:
 async def again(parts: Parts, alert_id: str, channel: str = "push", *, was_told: bool = True) -> str:
     """A message as its carrier takes it, for whoever was told before or was not."""
     alike = Alike(channel=channel, language="es", again=was_told)
-    ready = await parts.worker().feeder.dispatch.offers.messages.ready(alert_id, alike, parts.carriers.of(channel)[0])
+    ready = await worker_of(parts).feeder.dispatch.offers.messages.ready(alert_id, alike, parts.carriers.of(channel)[0])
     return repr(ready.prepared.payload).replace(" ", "")
 
 
@@ -157,7 +158,7 @@ async def test_what_is_queued_is_told_anew(parts: Parts, sandbox: Sandbox, sampl
     await register(parts, 130)
     record = await planned(parts, sample)
     lease = await lease_of(parts.work, record.id, "push")
-    await parts.worker().feeder.dispatch.drain(lease, lambda: False)
+    await worker_of(parts).feeder.dispatch.drain(lease, lambda: False)
     before = len(got(sandbox, record.id))
     assert 0 < before < 130
     update = await updated(parts, record, sample, Notify.SILENT)
@@ -175,7 +176,7 @@ async def test_without_notice_the_queued_are_still_told(parts: Parts, sample: di
     await register(parts, 130)
     record = await planned(parts, sample)
     lease = await lease_of(parts.work, record.id, "push")
-    await parts.worker().feeder.dispatch.drain(lease, lambda: False)
+    await worker_of(parts).feeder.dispatch.drain(lease, lambda: False)
     told = (await counts(parts, record))["accepted"]  # all of the lease, but on a machine that is out of breath
     await in_cadiz(parts, 5)
     update = await updated(parts, record, sample, Notify.NONE)
@@ -190,7 +191,7 @@ async def test_what_is_in_flight_is_waited_for(parts: Parts, sample: dict[str, A
     await parts.work.gate(lease, [], lease.rows, 1)
     taken = await proposed(parts, record, sample)
     update = await parts.approval.approve(taken.record.id, BEA)
-    assert not await parts.worker().plans.planner.plan(update)
+    assert not await worker_of(parts).plans.planner.plan(update)
     await plan(parts, update)
     assert (await lease_of(parts.work, record.id, "push")).alike.again
 
@@ -205,7 +206,7 @@ async def test_what_a_slow_carrier_gets_no_more_is_told_by_the_update(
     lease = await lease_of(parts.work, record.id, "push")
     await parts.work.gate(lease, [], lease.rows, 1)
     update = await parts.approval.approve((await proposed(parts, record, sample, notify)).record.id, BEA)
-    planner, long_ago = parts.worker().plans.planner, dataclasses.replace(update, start=update.start - 15_000)
+    planner, long_ago = worker_of(parts).plans.planner, dataclasses.replace(update, start=update.start - 15_000)
     assert not await planner.plan(long_ago)
     await parts.work.end(lease, unsent(lease.rows), [])
     assert await planner.plan(long_ago)
@@ -223,7 +224,7 @@ async def test_a_crash_in_the_middle_of_planning_loses_nobody(parts: Parts, sand
     dies = Planner(parts.alerts, parts.people, parts.work, parts.renderer, parts.clock, chunks=(25, 25))
     assert not await dies.plan(update, yes)
     await send(parts, record)
-    assert await parts.worker().plans.planner.plan(await parts.alerts.get(update.id))
+    assert await worker_of(parts).plans.planner.plan(await parts.alerts.get(update.id))
     await send(parts, record)
     assert await counts(parts, update) == {"accepted": 120}
     assert len(set(got(sandbox, update.id))) == 120
@@ -413,7 +414,7 @@ async def test_an_update_before_anybody_is_planned_tells_them_all_for_the_first_
     await register(parts, 20)
     first = await parts.approval.approve((await submitted(parts, sample)).record.id, BEA)
     update = await updated(parts, first, sample, Notify.NONE)
-    assert not await parts.worker().plans.planner.plan(first)
+    assert not await worker_of(parts).plans.planner.plan(first)
     await send(parts, first)
     assert await counts(parts, update) == {"accepted": 20}
     assert await over(parts, first)
@@ -426,7 +427,7 @@ async def test_an_exercise_is_updated_at_once_and_said_again_it_is_the_same(part
     await register(parts, 20, tester=True)
     taken = await submitted(parts, sample, status="Exercise")
     record = await parts.approval.begin(taken.record, ANA)
-    assert await parts.worker().plans.planner.plan(record)
+    assert await worker_of(parts).plans.planner.plan(record)
     update = (await proposed(parts, record, sample, status="Exercise")).record
     assert update.state is AlertState.APPROVED
     alert = alert_of(sample, target=WIDER, status="Exercise")

@@ -22,6 +22,7 @@ from alertd.service.updating import Updating
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.permissions import Permits
 from alertd.store.updates import Updates
+from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from tests.integration.acts import ANA, BEA, alert_of, counts, lease_of, over, planned, register, send
 from tests.integration.test_following import sent, slug
@@ -100,7 +101,7 @@ async def test_whom_an_update_was_to_tell_is_told_by_the_next(
     if is_planned:
         await plan(parts, first)
         lease = await lease_of(parts.work, record.id, "push")
-        await parts.worker().feeder.dispatch.drain(lease, lambda: False)
+        await worker_of(parts).feeder.dispatch.drain(lease, lambda: False)
     heard = len(got(sandbox, first.id))
     for hair in ("black", "red"):
         case = changed(sample, "case/children/0/hair", hair)["case"]

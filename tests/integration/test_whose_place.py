@@ -14,6 +14,7 @@ import shapely
 from alertd.app import Parts
 from alertd.documents import Policy, Target
 from alertd.errors import Problem
+from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from geofences.regions import Library
 from tests.integration.acts import BEA, CADIZ, SEVILLA, register, send, submitted
@@ -61,7 +62,7 @@ async def test_whoever_lives_off_a_coarse_coast_is_told_once(
     approved = await parts.approval.approve(taken.record.id, BEA)
     frozen = await parts.alerts.audience(approved.id)
     assert taken.found.numbers.tolist() == frozen.numbers.tolist()
-    assert await parts.worker().plans.planner.plan(approved)
+    assert await worker_of(parts).plans.planner.plan(approved)
     await send(parts, approved)
     assert told(sandbox) == sorted(set().union(*(people[code] for code in towns)))
 
@@ -116,7 +117,7 @@ async def test_whoever_was_counted_has_not_grown_too_old_when_they_are_told(
     await register(parts, EACH, places={"now": {"point": list(SEVILLA), "at": at}, "home": {"point": list(CADIZ)}})
     taken = await submitted(parts, sample, target={"regions": ["41091"]})
     approved = await parts.approval.approve(taken.record.id, BEA)
-    assert await parts.worker().plans.planner.plan(approved)
+    assert await worker_of(parts).plans.planner.plan(approved)
     await send(parts, approved)
     assert told(sandbox) == [number - 1 for number in taken.found.numbers.tolist()]
 
@@ -129,7 +130,7 @@ async def test_who_moves_in_while_an_alert_lives_is_not_told_by_it(
     taken = await submitted(parts, sample, target={"regions": ["41091"]})
     approved = await parts.approval.approve(taken.record.id, BEA)
     await register(parts, EACH, first=EACH)
-    assert await parts.worker().plans.planner.plan(approved)
+    assert await worker_of(parts).plans.planner.plan(approved)
     await send(parts, approved)
     assert told(sandbox) == list(range(EACH))
     again = await submitted(parts, sample, target={"regions": ["41091"]})

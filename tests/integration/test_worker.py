@@ -27,6 +27,7 @@ from alertd.store.alerts import Alerts
 from alertd.store.connection import StoreUnavailableError
 from alertd.store.people import People
 from alertd.worker import Worker
+from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.integration.acts import BEA, CADIZ, counts, lease_of, planned, register, send, submitted
@@ -36,7 +37,7 @@ HOUR_MS = 3_600_000
 
 @asynccontextmanager
 async def working(parts: Parts) -> AsyncIterator[asyncio.Task[None]]:
-    worker = parts.worker()
+    worker = worker_of(parts)
     task = asyncio.create_task(worker.run())
     try:
         yield task
@@ -169,7 +170,7 @@ async def test_a_small_loud_alert_does_not_wait_for_the_plan_of_a_big_one(parts:
     small = (
         await submitted(parts, sample, level="child-alert", target={"circles": [{"center": CADIZ, "radius_km": 5}]})
     ).record.id
-    worker = parts.worker()
+    worker = worker_of(parts)
 
     async def small_is_approved() -> None:
         await parts.approval.approve(small, BEA)
@@ -205,7 +206,7 @@ async def test_of_two_processes_one_plans_an_alert(parts: Parts, sample: dict):
     """The other would read every chunk in vain, for the first has appended it by then."""
     await register(parts, 500)
     alert_id = await approved(parts, sample)
-    reading, workers = Counting(parts.db), [parts.worker(), parts.worker()]
+    reading, workers = Counting(parts.db), [worker_of(parts), worker_of(parts)]
     for worker in workers:
         worker.plans.planner = Planner(parts.alerts, reading, parts.work, parts.renderer, parts.clock, chunks=(10, 10))
         await worker._look()
@@ -235,7 +236,7 @@ async def test_what_is_announced_during_a_look_is_not_let_go(parts: Parts, sandb
     await register(parts, 25)
     record = await planned(parts, sample)
     await send(parts, record)
-    worker = parts.worker()
+    worker = worker_of(parts)
     await worker._look()
     await parts.alerts.enliven(record.id)
     worker.alerts = Looked(parts, worker._finish)
@@ -251,7 +252,7 @@ async def test_a_plan_that_is_far_ahead_leaves_the_process_to_others(parts: Part
     await register(parts, 25, first=2000, places={"home": {"point": CADIZ}})
     await approved(parts, sample, level="child-alert", target={"circles": [{"center": CADIZ, "radius_km": 5}]})
     big = await approved(parts, sample, level="child-alert")
-    worker = parts.worker()
+    worker = worker_of(parts)
     worker.plans.planner = Planner(parts.alerts, parts.people, parts.work, parts.renderer, parts.clock, chunks=(25, 25))
     await worker._look()
     await worker.plans.round()
@@ -283,7 +284,7 @@ async def test_what_is_not_planned_yet_takes_no_lane_from_others(parts: Parts, s
     parts.settings = parts.settings.model_copy(update={"worker": parts.settings.worker.model_copy(update={"lanes": 4})})
     await register(parts, 400)
     big, waits = [await approved(parts, sample, level="child-alert") for _ in range(2)]
-    worker = parts.worker()
+    worker = worker_of(parts)
     worker.plans.planner = Waiting(parts, waits)
     await worker._look()
     await parts.stopping.obey()
@@ -298,7 +299,7 @@ async def test_a_plan_that_went_with_a_master_is_made_again(parts: Parts, sandbo
     """A replica takes the place of the store before it has what was planned: whoever planned it does so again, and everyone is told."""
     await register(parts, 25)
     alert_id = await approved(parts, sample)
-    worker = parts.worker()
+    worker = worker_of(parts)
     await worker._look()
     await worker.plans.round()
     assert (await parts.alerts.get(alert_id)).planned

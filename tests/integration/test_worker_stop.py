@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from alertd.app import Parts
 from alertd.clock import SystemClock
+from alertd.working import worker_of
 
 #: Looking, planning, finishing, expiring, sweeping, and the heart.
 STEPS = 6
@@ -30,7 +31,7 @@ class NightClock(SystemClock):
 async def test_stop_wakes_every_step_of_an_idle_worker(parts: Parts) -> None:
     """The longest pause is five seconds, for which nobody who pressed Ctrl-C should wait."""
     clock = NightClock()
-    worker = replace(parts.worker(), clock=clock)
+    worker = replace(worker_of(parts), clock=clock)
     running = asyncio.create_task(worker.run())
     async with asyncio.timeout(60):
         await clock.all_asleep.wait()

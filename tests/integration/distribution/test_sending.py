@@ -17,6 +17,7 @@ from alertd.organisations import Organisation
 from alertd.service.events import envelope
 from alertd.service.submission import submit
 from alertd.store.webhooks import DistributorHook, DistributorHooks
+from alertd.working import worker_of
 from tests.integration.acts import ANA, BEA, CARL, alert_of, planned, register, submitted
 from tests.integration.distribution.acts import (
     ACK,
@@ -237,7 +238,7 @@ async def test_an_alert_is_never_sent_past_its_end(parts: Parts, gateway: Gatewa
     await told(parts)
     for _ in range(10):
         await told(parts, after_s=300)
-    assert await parts.worker().ending.expire(record.id) is None
+    assert await worker_of(parts).ending.expire(record.id) is None
     gateway.answers["/late"] = [202]
     await told(parts)
     assert (await states(parts, record, names["/none"]))[-1] in {("Alert", "given_up"), ("Alert", "superseded")}

@@ -16,6 +16,7 @@ from alertd.errors import Problem
 from alertd.kinds import Notify, PurgeReason
 from alertd.organisations import Organisation
 from alertd.service.confirming import opened_note
+from alertd.working import worker_of
 from tests.integration.acts import ANA, BEA, CARL, alert_of, planned
 from tests.integration.distribution.acts import (
     ACK,
@@ -202,7 +203,7 @@ async def test_who_may_show_an_alert_longer_than_it_goes_on_is_told_its_end(
     for _ in range(5):
         await told(parts, after_s=300)
     gateway.answers["/radio"] = [202]
-    assert await parts.worker().ending.expire(record.id) is None
+    assert await worker_of(parts).ending.expire(record.id) is None
     await told(parts, after_s=60)
     await told(parts, after_s=60)
     if answer == 202:

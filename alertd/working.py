@@ -1,0 +1,110 @@
+"""A worker of a process's parts: what plans alerts, sends them, ends them and sweeps up."""
+
+from __future__ import annotations
+
+from alertd.app import Parts
+from alertd.service.agenda import Agenda
+from alertd.service.binds import Binds
+from alertd.service.closing import Closing
+from alertd.service.dispatch import Dispatch
+from alertd.service.ending import Ending
+from alertd.service.feeder import Feeder
+from alertd.service.hand_over import HandOver
+from alertd.service.heeding import Heeding
+from alertd.service.holding import Holding
+from alertd.service.messages import Messages
+from alertd.service.offers import Offers
+from alertd.service.planning import Planner
+from alertd.service.plans import Plans
+from alertd.service.starting import Starting
+from alertd.service.steps import Steps
+from alertd.store.bound import Bound
+from alertd.store.organisations import OrganisationStore
+from alertd.store.sweeper import Sweeper
+from alertd.worker import Worker
+
+
+def worker_of(parts: Parts) -> Worker:
+    """This process's share of the work."""
+    settings, channels = parts.settings.worker, sorted(parts.carriers.channels)
+    agenda = Agenda(channels, settings, parts.clock)
+    steps = Steps(agenda.forget_plans, parts.clock)
+    binds = Binds(parts.carriers, Bound(parts.db), parts.clock)
+    return Worker(
+        alerts=parts.alerts,
+        work=parts.work,
+        plans=Plans(
+            alerts=parts.alerts,
+            work=parts.work,
+            planner=Planner(parts.alerts, parts.people, parts.work, parts.renderer, parts.clock),
+            agenda=agenda,
+            steps=steps,
+            clock=parts.clock,
+            metrics=parts.metrics,
+        ),
+        feeder=Feeder(
+            work=parts.work,
+            dispatch=_dispatch(parts, binds),
+            carriers=parts.carriers,
+            binds=binds,
+            stopping=parts.stopping,
+            agenda=agenda,
+            steps=steps,
+            settings=settings,
+        ),
+        agenda=agenda,
+        steps=steps,
+        stopping=parts.stopping,
+        starting=Starting(parts.alerts, parts.approval, parts.audit, parts.clock),
+        ending=Ending(parts.alerts, parts.work, parts.clock, parts.metrics),
+        closing=Closing(
+            parts.db,
+            parts.alerts,
+            OrganisationStore(parts.db),
+            parts.settings.retention,
+            parts.clock,
+            parts.settings.alerts.organisation,
+            parts.forgetting,
+        ),
+        sweeper=Sweeper(parts.db, parts.people, parts.clock),
+        events=parts.events,
+        webhooks=parts.webhook_delivery,
+        paging=parts.paging,
+        carrier_tests=parts.carrier_tests,
+        binds=binds,
+        channels=channels,
+        clock=parts.clock,
+        settings=settings,
+    )
+
+
+def _dispatch(parts: Parts, binds: Binds) -> Dispatch:
+    offers = Offers(
+        limits=parts.limits,
+        messages=Messages(parts.alerts, parts.renderer, parts.texts, parts.clock),
+        carriers=parts.carriers,
+        binds=binds,
+        metrics=parts.metrics,
+        chunk=parts.settings.worker.chunk,
+    )
+    hand_over = HandOver(
+        people=parts.people,
+        holding=Holding(parts.acks, parts.budget),
+        domains=parts.domains,
+        carriers=parts.carriers,
+        binds=binds,
+        offers=offers,
+        receipts=parts.receipts,
+        tags=parts.tags,
+        clock=parts.clock,
+        metrics=parts.metrics,
+        attempts=parts.settings.worker.attempts,
+    )
+    return Dispatch(
+        work=parts.work,
+        offers=offers,
+        hand_over=hand_over,
+        heeding=Heeding(limits=parts.limits, carriers=parts.carriers),
+        removal=parts.removal,
+        clock=parts.clock,
+    )
