@@ -42,6 +42,7 @@ class Step:
     new: AlertState
     sources: frozenset[AlertState]  # the states that it may come from
     follows: tuple[Occasion, ...]  # who was told of these is told of it
+    then: frozenset[AlertState] = frozenset()  # what becomes of it by itself
     late: frozenset[AlertState] = frozenset()  # in these nothing is left to do but to tell it
     alive: bool = False  # only while its end is to come
 
@@ -52,6 +53,7 @@ REOPEN = Step(
     new=_S.SENDING,
     sources=frozenset({_S.STOOD_DOWN}),
     follows=(Occasion.STAND_DOWN,),
+    then=frozenset({_S.SENT}),
     alive=True,
 )
 CLOSE = Step(
@@ -225,7 +227,8 @@ class Following:
             check_key(record, who)
             versions = await versions_of(self._alerts, alert_id)
             told = _already(versions, step)
-            if told or (record.state in {step.new, *step.late} and not (notify and record.state in step.late)):
+            there = {step.new, *step.then, *step.late}
+            if told or (record.state in there and not (notify and record.state in step.late)):
                 return self._again(record, step, who, told, (reason, code))
             if step is REOPEN:
                 await self._check_return(record, who)

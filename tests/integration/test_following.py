@@ -94,6 +94,18 @@ async def test_what_was_stood_down_is_hidden_although_its_end_is_told_later(part
     assert await told(parts, done) == {channel: {"targeted": 20, "accepted": 20} for channel in ALL}
 
 
+async def test_a_return_is_said_twice_and_done_once(parts: Parts, sample: dict[str, Any]):
+    """Also when nothing was left to send: whose answer was lost would else be told that the alert is no more stood down than it was."""
+    record = await sent(parts, sample, channels=["push"])
+    await told(parts, await parts.following.stand_down(record.id, ANA, "x"), ("push",))
+    await told(parts, await parts.following.reopen(record.id, BEA, "x"), ("push",))
+    assert await over(parts, record)
+    again = await parts.following.reopen(record.id, BEA, "x")
+    assert again.record.state is AlertState.SENT
+    assert len(await parts.alerts.versions([record.id])) == 3
+    assert await slug(parts.following.reopen(record.id, CARL, "x")) == "precondition-failed"
+
+
 async def test_who_ends_an_alert_that_was_updated_since_it_was_read_looks_again(parts: Parts, sample: dict[str, Any]):
     """An update may tell on more channels: the end is told on them, too."""
     record = await sent(parts, sample, channels=["push"])
