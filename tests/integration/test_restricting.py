@@ -203,6 +203,24 @@ async def test_phones_that_heard_nothing_of_a_stand_down_are_told_without_them_w
     assert "Luc" not in await said(parts, again.told_by)
 
 
+async def test_phones_are_told_without_them_although_the_end_is_told_later(parts: Parts, sample: dict[str, Any]):
+    """Until the family knows they show what was left of it, and no name; what comes back is not told any more once it is over."""
+    record = await sent(parts, sample, channels=["push"])
+    done = await parts.revising.restrict(record.id, ANA, "x")
+    other = await sent(parts, sample, channels=["push"])
+    await parts.revising.restrict(other.id, ANA, "x")
+    await parts.following.stand_down(other.id, ANA, "x")
+    back = await parts.following.reopen(other.id, BEA, "x")
+    for one in (record, other):
+        await parts.following.close(one.id, ANA, "Found", notify=False)
+    assert await parts.alerts.states([done.told_by, back.told_by]) == [AlertState.APPROVED, AlertState.SUPERSEDED]
+    assert await parts.worker().plans.planner.plan(await replacement(parts, done.told_by))
+    await send(parts, record)
+    assert (await parts.work.counts(done.told_by))["push"]["accepted"] == 20
+    end = await parts.following.close(record.id, ANA, "Found")
+    assert end.told_by == f"{record.id}-3"
+
+
 async def test_a_halt_stays(parts: Parts, sample: dict[str, Any]):
     """An alert that waits goes on waiting, and the key that it is sent by stays the one that a stop finds."""
     await register(parts, 20)

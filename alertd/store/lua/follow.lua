@@ -54,17 +54,25 @@ end
 
 local SHOWN = {approved = true, sending = true, sent = true, stood_down = true}
 local WAITING = {draft = true, pending = true, returned = true}
-local function becomes(version, was, occasion)
+
+-- Whether a version takes words off the screens: where the end is told later, nothing else does until then.
+local function hides(version)
+  local occasion, follows, notify, restricted =
+    unpack(redis.call('HMGET', key(chain, 'version', version), 'occasion', 'follows', 'notify', 'restricted'))
+  return occasion == 'stand-down' or (follows == 'alert update' and (notify or '') == '' and (restricted or '0') ~= '0')
+end
+
+local function becomes(version, was)
   if version == teller then return ARGV[3] ~= '' and SHOWN[was] and ARGV[3] or nil end
   if QUEUED_BECOMES[ARGV[3]] and WAITING[was] then return 'rejected' end
-  if ARGV[8] == '' and occasion == 'stand-down' then return nil end -- where the end is told later, phones are told that it is over until then
+  if ARGV[8] == '' and hides(version) then return nil end
   return OPEN[was] and 'superseded' or nil
 end
 
 local tells = ARGV[3] ~= '' or ARGV[8] ~= '' -- else what is told goes on
 for sequence = 2, tells and tonumber(last) or 1 do
   local version = ARGV[1] .. '-' .. sequence
-  local new = becomes(version, unpack(redis.call('HMGET', key(chain, 'version', version), 'state', 'occasion')))
+  local new = becomes(version, redis.call('HGET', key(chain, 'version', version), 'state'))
   if new then enter(chain, version, new, now) end
 end
 if ARGV[3] ~= '' then
