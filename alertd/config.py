@@ -160,7 +160,7 @@ def _sentences(error: ValidationError) -> Iterator[str]:
         where = ".".join(place) or "carriers"  # the one fault of the whole is theirs
         match fault["type"]:
             case "extra_forbidden":
-                yield f"{where}: there is no such option{_near(place[-1], names)}"
+                yield f"{where}: there is no such option{_elsewhere(where) or _near(place[-1], names)}"
             case "union_tag_invalid" | "union_tag_not_found":
                 wrote = str(fault.get("ctx", {}).get("tag", ""))
                 yield f"{where}.kind: this must be one of {', '.join(KINDS_OF_CARRIER)}{_near(wrote, list(KINDS_OF_CARRIER))}"
@@ -174,6 +174,14 @@ def _not_json(told: str) -> str:
     """What reads the environment names the table alone."""
     table = re.sub(r'.*field "(\w+)".*', r"\1", told)
     return f'{table}: a list or a table in a variable is written as JSON, as ["a", "b"] or {{"a": 1}} (ALERTD_{table.upper()}…)'
+
+
+def _elsewhere(where: str) -> str:
+    """An option that stands in another table, whose own name is no help."""
+    name = where.rpartition(".")[2]
+    tables = Settings.model_fields.items()
+    homes = [table for table, field in tables if name in getattr(field.annotation, "model_fields", ())]
+    return f"; {name} is an option of {' and '.join(f'[{one}]' for one in homes)}" if homes else ""
 
 
 def _near(name: str, names: Sequence[str]) -> str:

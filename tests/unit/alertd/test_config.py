@@ -51,6 +51,21 @@ def test_typo_is_refused_with_the_nearest_name(tmp_path: Path, text: str, where:
     assert f"did you mean {near}" in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "where", "home"),
+    [
+        ("[sandbox]\na = 1", "sandbox", "[store]"),
+        ("[store]\nport = 1", "store.port", "[api]"),
+        ("keep = 1", "keep", "[events]"),
+    ],
+)
+def test_an_option_in_the_wrong_place_is_told_its_own(tmp_path: Path, text: str, where: str, home: str):
+    """That it may have meant itself helps nobody."""
+    with pytest.raises(ConfigError) as refused:
+        load(written(tmp_path, text))
+    assert str(refused.value) == f"{where}: there is no such option; {where.rpartition('.')[2]} is an option of {home}"
+
+
 def test_every_fault_is_told_at_once(tmp_path: Path):
     """Two faults are two lines."""
     with pytest.raises(ConfigError) as refused:
