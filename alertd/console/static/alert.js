@@ -276,7 +276,7 @@ function Shown({ alert, progress, error, me, stops, again }) {
     <${Permissions} alert=${alert} me=${me} onDone=${again} />
     ${alert.break_glass ? html`<${Glass} alert=${alert} me=${me} onDone=${again} />` : null}
     ${unseen ? html`<${Since} from=${seen.alert} to=${alert.alert} onSeen=${() => see(alert)} />` : null}
-    ${alert.state === "pending" ? html`<${Calls} alert=${alert} me=${me} mine=${isAnothers(alert, me)} />` : null}
+    ${alert.state === "pending" ? html`<${Calls} alert=${alert} me=${me} anothers=${isAnothers(alert, me)} />` : null}
     ${alert.state === "pending" ? html`<${Approval} alert=${alert} me=${me} unseen=${unseen} onDecided=${again} />` : null}
     ${alert.reason ? html`<p class="note"><strong>${t(alert.state)}.</strong> ${alert.reason}</p>` : null}
     ${(alert.author === me.subject && !alert.approved) || alert.state === "scheduled" ? html`<${Own} alert=${alert} me=${me} onDone=${again} />` : null}

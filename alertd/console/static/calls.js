@@ -19,15 +19,15 @@ function Coming({ next, unanswered, held }) {
   return next && new Date(next) > now() ? html`<p class="muted">${t("calls-next", { time: minute(next) })}</p>` : null;
 }
 
-/** `mine`: whose own alert it is cannot have it. */
-export function Called({ call, me, mine, onDone }) {
+/** `anothers`: whose own alert it is cannot have it. */
+export function Called({ call, me, anothers, onDone }) {
   const [told, tell] = useState(call);
   const shown = told.taken && (!call.taken || call.taken.at < told.taken.at) ? told : call;
   const act = useAct(async (signal) => { tell(await post(`/v1/alerts/${call.alert.id}/take`, undefined, { signal, once: onceOnly() })); if (onDone) onDone(); });
   const { pages, taken, next, unanswered } = shown;
   if (!pages.length && !taken && !unanswered) return null;
   const held = taken && new Date(taken.until) > now();
-  const offers = !mine && mayDo(me, "alert.take") && !(held && taken.by === me.subject);
+  const offers = !anothers && mayDo(me, "alert.take") && !(held && taken.by === me.subject);
   return html`<div class="called small" role="group" aria-label=${t("oncall")}><div class="grow">
     ${held ? html`<p><strong>${t("taken-by", { who: taken.by, time: minute(taken.until) })}</strong></p>` : null}
     ${pages.length ? html`<p class="muted">${t("called", { list: list(pages.slice(-SHOWN).map(personOf)) })}</p>` : null}
@@ -37,8 +37,8 @@ export function Called({ call, me, mine, onDone }) {
 }
 
 /** The same beside one alert, asked for again and again. */
-export function Calls({ alert, me, mine }) {
+export function Calls({ alert, me, anothers }) {
   const { data } = usePolled(readCalls, LOOK_MS, alert.id);
   const call = data && callOf(data, alert);
-  return call && (call.pages.length || call.taken || call.unanswered) ? html`<section class="panel calls"><${Called} call=${call} me=${me} mine=${mine} /></section>` : null;
+  return call && (call.pages.length || call.taken || call.unanswered) ? html`<section class="panel calls"><${Called} call=${call} me=${me} anothers=${anothers} /></section>` : null;
 }

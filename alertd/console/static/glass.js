@@ -9,10 +9,10 @@ import { moment, t } from "./words.js";
 
 /** Whether its author might: a person who signed in, where the organisation allows it of such an alert. */
 export function useAlone(alert, me) {
-  const mine = isAnothers(alert, me) && me.signed_in && mayDo(me, "alert.break_glass") && !alert.update;
-  const load = async (signal) => (mine ? (await get(`/v1/organisations/${me.organisation}`, { signal })).organisation : null);
-  const { data } = usePolled(load, 0, `${mine} ${me.organisation}`);
-  return Boolean(mine && data && data.break_glass && data.break_glass.levels.includes(alert.level));
+  const may = isAnothers(alert, me) && me.signed_in && mayDo(me, "alert.break_glass") && !alert.update;
+  const load = async (signal) => (may ? (await get(`/v1/organisations/${me.organisation}`, { signal })).organisation : null);
+  const { data } = usePolled(load, 0, `${may} ${me.organisation}`);
+  return Boolean(may && data && data.break_glass && data.break_glass.levels.includes(alert.level));
 }
 
 function Review({ alert, onDone }) {

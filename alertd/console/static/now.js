@@ -101,7 +101,7 @@ const Pending = ({ alert, me, call, twin }) => html`
       <${About} alert=${alert} twin=${twin} />
       ${alert.starts ? html`<p class="small"><strong>${t("would-start", { time: moment(alert.starts) })}</strong></p>` : null}
       ${isAnothers(alert, me) ? html`<p class="muted small">${t("yours")}</p>` : null}
-      ${call ? html`<${Called} call=${call} me=${me} mine=${isAnothers(alert, me)} />` : null}
+      ${call ? html`<${Called} call=${call} me=${me} anothers=${isAnothers(alert, me)} />` : null}
     </div>
     <div class="figure"><${People} n=${alert.people} /></div>
     <a class="button ${mayApprove(alert, me) ? "primary" : "plain"}" href="#/alerts/${alert.id}">

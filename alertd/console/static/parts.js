@@ -52,9 +52,9 @@ export const Button = ({ kind = "plain", icon, busy, disabled, children, ...rest
     ${icon ? html`<${Icon} name=${icon} />` : null}<span>${children}</span>
   </button>`;
 
-/** Whether somebody has one of these scopes, or all there are. */
 /** Subscribers are of whoever runs the service. */
 const reaches = (me, scope) => me.host || !scope.startsWith("subscribers:");
+/** Whether somebody has one of these scopes, or all there are. */
 export const may = (me, ...scopes) => scopes.some((one) => reaches(me, one) && [one, "admin"].some((scope) => me.scopes.includes(scope)));
 /** Whether the API would let them: an act by the name that the audit has for it. */
 export const mayDo = (me, act) => may(me, ...TABLES.needs[act]);

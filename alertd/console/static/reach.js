@@ -51,7 +51,7 @@ export const ReachRings = ({ rings, target }) => (rings.length ? html`<table cla
 export const Untold = ({ reach: { counting, error } }) => (error && !counting ? html`<${Refused} error=${error} />` : html`<p class="muted">${t(counting ? "counting" : "area-none")}</p>`);
 
 /** Where most people are comes first; a count that is not told is less than any that is. */
-export const mostFirst = (regions) => Object.entries(regions).sort(([, a], [, b]) => (typeof b === "number" ? b : 0) - (typeof a === "number" ? a : 0));
+const mostFirst = (regions) => Object.entries(regions).sort(([, a], [, b]) => (typeof b === "number" ? b : 0) - (typeof a === "number" ? a : 0));
 
 export function ReachPanel({ reach, status, asks, onAsk }) {
   const { told, target, counting } = reach;

@@ -3,7 +3,7 @@
 import { get, post, session } from "./api.js";
 import { hasPasskeys, isBareAddress, named, prove, register } from "./passkey.js";
 import { handIn, isForProof, leave, leaveToProve, onProven as onProvenElsewhere, proveElsewhere, waysIn } from "./provider.js";
-import { Button, Field, Icon, Loading, Refused, html, useEffect, useRef, useState } from "./parts.js";
+import { Button, Field, Loading, Refused, html, useEffect, useRef, useState } from "./parts.js";
 import { LANGUAGES, language, speak, t } from "./words.js";
 
 export const Mark = () => html`<svg class="logo" viewBox="0 0 32 32" aria-hidden="true" fill="none" stroke="currentColor"

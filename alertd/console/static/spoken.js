@@ -1,7 +1,7 @@
 // What is spoken where an alert is told, and what of its words is not in it.
 
 import { html } from "./parts.js";
-import { language, list, t } from "./words.js";
+import { languageName, list, t } from "./words.js";
 
 const COUNTRIES = new Intl.DisplayNames("en", { type: "region", fallback: "none" });
 
@@ -24,7 +24,6 @@ export function untranslated({ contact = [], children = [], last_seen }) {
 /** Told before it is submitted, and before it is approved. */
 export function Untranslated({ document }) {
   const found = document && document.case ? untranslated(document.case) : [];
-  const name = (tag) => new Intl.DisplayNames(language, { type: "language" }).of(tag);
   return found.length ? html`<div class="note is-changed" role="status">${found.map(([tag, keys]) => html`
-    <p>${t("not-in", { language: name(tag), list: list(keys.map((key) => t(key))) })}</p>`)}</div>` : null;
+    <p>${t("not-in", { language: languageName(tag), list: list(keys.map((key) => t(key))) })}</p>`)}</div>` : null;
 }

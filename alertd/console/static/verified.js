@@ -11,7 +11,7 @@ const decision = (one) => (one && one.by ? html`<bdi>${one.by}</bdi>${one.at ? `
 const grounds = (all) => list((all || []).map((one) => one.legal_basis).filter(Boolean));
 
 /** Each check by its word, and what the case says of it: nothing where it was not made. */
-export function checksOf({ verification, best_interests, persons_sought, vehicles }) {
+function checksOf({ verification, best_interests, persons_sought, vehicles }) {
   const { authority, reference, criteria = [], custody_checked, protected_identity_checked, publication_risk } = verification || {};
   const beside = [["basis-sought", grounds(persons_sought)], ["basis-vehicle", grounds(vehicles)]].filter(([, basis]) => basis);
   return [
