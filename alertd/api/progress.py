@@ -19,7 +19,7 @@ from alertd.kinds import PermissionState
 from alertd.permissions import read
 from alertd.service.reports import Delivery, Wanted
 from alertd.service.targeting import Shown, shown
-from alertd.store.alerts import Place
+from alertd.store.alerts import ListPlace
 
 _CURSOR = r"^\d{1,15}_[0-9A-Z]{26}(-\d{1,3})?$"
 #: An event stream says something at least this often, so that proxies and people know it lives.
@@ -83,7 +83,7 @@ async def list_alerts(request: web.Request, *, query: ListQuery) -> AlertList:
     )
 
 
-def _place(cursor: str) -> Place:
+def _place(cursor: str) -> ListPlace:
     made, _, name = cursor.partition("_")
     return int(made), name
 

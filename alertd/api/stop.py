@@ -15,7 +15,7 @@ from alertd.api.services import services
 from alertd.api.shapes import AlertId, AlertReply, alert_reply
 from alertd.clock import time_of
 from alertd.faults import refusal
-from alertd.service.stopping import Outcome
+from alertd.service.stopping import Effect
 from alertd.store.stops import Stop
 
 
@@ -66,7 +66,7 @@ async def stop_sending(request: web.Request, *, body: StopOrder) -> StopReply:
     note(request, object_=scope)
     if is_replay(request):
         return _shown(scope, (await s.active(who.org)).get(scope))
-    return _outcome(await s.stop(scope, who, body.reason))
+    return _effect(await s.stop(scope, who, body.reason))
 
 
 async def resume_sending(request: web.Request, *, body: Scope = OWN) -> StopReply:
@@ -76,9 +76,9 @@ async def resume_sending(request: web.Request, *, body: Scope = OWN) -> StopRepl
     note(request, object_=scope)
     if is_replay(request):
         return _shown(scope, (await s.active(who.org)).get(scope))
-    outcome = await s.resume(scope, who)
-    note(request, stopped=outcome.stop is not None)
-    return _outcome(outcome)
+    effect = await s.resume(scope, who)
+    note(request, stopped=effect.stop is not None)
+    return _effect(effect)
 
 
 async def list_stops(request: web.Request) -> StopList:
@@ -107,8 +107,8 @@ async def _pause(request: web.Request, alert_id: str, headers: Conditions, *, wa
     return Reply(alert_reply(record), headers=etag(record.rev))
 
 
-def _outcome(outcome: Outcome) -> StopReply:
-    return _shown(outcome.scope, outcome.stop, outcome.halted)
+def _effect(effect: Effect) -> StopReply:
+    return _shown(effect.scope, effect.stop, effect.halted)
 
 
 def _shown(scope: str, stop: Stop | None, alerts: int | None = None) -> StopReply:

@@ -14,7 +14,7 @@ from alertd.api.operations import Act, Operation, Reply
 from alertd.api.services import services
 from alertd.errors import Problem
 from alertd.fields import Language, Words
-from alertd.rendering.own_texts import MAX_LENGTH, PARTS, Place
+from alertd.rendering.own_texts import MAX_LENGTH, PARTS, TextPlace
 
 Org = Annotated[str, Field(pattern="^[a-z0-9-]{1,40}$")]
 Message = Literal["missing-child", "general", "ended"]
@@ -103,13 +103,13 @@ def _changed(request: web.Request, org: str) -> str:
     return _own(request, org)
 
 
-def _place(message: str, channel: str, language: str, part: str) -> Place:
+def _place(message: str, channel: str, language: str, part: str) -> TextPlace:
     if part not in PARTS[channel]:
         raise Problem("not-found", f"The parts of {channel} are {', '.join(PARTS[channel])}.")
-    return Place(message, channel, language, part)
+    return TextPlace(message, channel, language, part)
 
 
-def _reply(place: Place, template: str) -> TextReply:
+def _reply(place: TextPlace, template: str) -> TextReply:
     return TextReply.model_validate({**place._asdict(), "template": template})
 
 

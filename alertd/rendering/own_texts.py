@@ -56,7 +56,7 @@ _BEYOND = "This is beyond what a text may do: it has words, facts by their names
 _DIRECTIONS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 
-class Place(NamedTuple):
+class TextPlace(NamedTuple):
     """Which part of which message a text is for. `language` is one of the catalogues."""
 
     message: str
@@ -92,11 +92,11 @@ class OwnText:
         return tidy("".join(_told(self.body, facts)))
 
 
-OwnTexts = Mapping[Place, OwnText]
+OwnTexts = Mapping[TextPlace, OwnText]
 NONE: OwnTexts = {}
 
 
-def read_text(source: str, place: Place) -> OwnText:
+def read_text(source: str, place: TextPlace) -> OwnText:
     """Reads a text for its place. Raises `RefusedTextError` for one that has anything in it but what is allowed there."""
     if len(source) > MAX_LENGTH:
         raise RefusedTextError([TextFault(1, f"A text may have at most {MAX_LENGTH} characters.")])

@@ -14,7 +14,7 @@ from typing import Any
 from alertd.documents import MAX_DESCRIPTION, MAX_HEADLINE, MAX_INSTRUCTION, Alert, Status
 from alertd.kinds import KINDS, CancelReason, Kind, Occasion
 from alertd.rendering.occasions import ENDED, Telling
-from alertd.rendering.own_texts import OwnTexts, Place
+from alertd.rendering.own_texts import OwnTexts, TextPlace
 from alertd.rendering.renderer import MAX_PUSH_BYTES, MAX_SEGMENTS_GSM, MAX_SEGMENTS_UCS2, Renderer, UnsafeMessageError
 from channels.base import Loudness, Message, PushMessage, SmsMessage, Stamp
 from channels.text import segments
@@ -69,7 +69,7 @@ def _alerts(kind: Kind, language: str) -> Iterator[Alert]:
         yield Alert.model_validate_json(json.dumps(document))
 
 
-def rehearse(renderer: Renderer, own: OwnTexts, place: Place) -> list[str]:
+def rehearse(renderer: Renderer, own: OwnTexts, place: TextPlace) -> list[str]:
     """What is wrong with the message of a place, as sentences, each once."""
     found: dict[str, None] = {}
     for alert, telling in _trials(place):
@@ -91,7 +91,7 @@ def rehearse(renderer: Renderer, own: OwnTexts, place: Place) -> list[str]:
     return list(found)
 
 
-def _trials(place: Place) -> Iterator[tuple[Alert, Telling]]:
+def _trials(place: TextPlace) -> Iterator[tuple[Alert, Telling]]:
     ends = place.message == ENDED
     for kind in Kind if ends else (Kind(place.message),):
         yield from itertools.product(_alerts(kind, place.language), _ENDS if ends else _TELLINGS)

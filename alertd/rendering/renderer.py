@@ -21,7 +21,7 @@ from alertd.rendering.catalogue import REFERENCE, Catalogue, read_catalogues
 from alertd.rendering.facts import Facts, Room, Where, facts_of
 from alertd.rendering.languages import matching
 from alertd.rendering.occasions import ENDED, MESSAGES, THE_ALERT, Telling, message_of
-from alertd.rendering.own_texts import NONE, OwnTexts, Place
+from alertd.rendering.own_texts import NONE, OwnTexts, TextPlace
 from alertd.rendering.plaintext import is_gsm, packed, rows, spelled_for_sms, tidy
 from channels.base import Loudness, MailMessage, Message, PushMessage, SmsMessage, Stamp
 from channels.text import segments
@@ -242,7 +242,7 @@ class _Rendering:
 
     def _own_text(self, channel: str, part: str, facts: Facts) -> str:
         """What the organisation says in this place, with the mark of a test in front; empty where it says nothing."""
-        text = self._own.get(Place(self._message, channel, self._words.language, part.removesuffix(".txt")))
+        text = self._own.get(TextPlace(self._message, channel, self._words.language, part.removesuffix(".txt")))
         told = text.filled(self._named(facts)) if text else ""
         return self._words.joined([facts.mark, told], "dash") if told and not told.startswith(facts.mark) else told
 

@@ -13,7 +13,7 @@ from alertd.clock import Clock
 from alertd.sections import RetentionSection
 from alertd.service.forgetting import Forgetting
 from alertd.store import closed
-from alertd.store.alerts import Alerts, Place
+from alertd.store.alerts import Alerts, ListPlace
 from alertd.store.cases import Cases
 from alertd.store.connection import Connection
 from alertd.store.damaged import unless_damaged
@@ -35,7 +35,7 @@ class Closing:
     clock: Clock
     default: str
     forgetting: Forgetting
-    _left: dict[str, Place | None] = field(default_factory=dict)  # organisations of this walk, and where to go on
+    _left: dict[str, ListPlace | None] = field(default_factory=dict)  # organisations of this walk, and where to go on
 
     async def round(self) -> int:
         """Look at the next alerts. Answers how many versions were compressed."""

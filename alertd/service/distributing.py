@@ -47,7 +47,7 @@ from alertd.service.webhooks import signed
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.distribution import Tracks
 from alertd.store.events import Kept
-from alertd.store.webhooks import DistributorHook, DistributorHooks, Due, Outcome, Standing
+from alertd.store.webhooks import DistributorHook, DistributorHooks, Due, Standing, Tried
 from channels.base import MayWrite
 from channels.fetching import Answered, Fetcher, FetchError, NotAskedError
 
@@ -93,7 +93,7 @@ class _Event(msgspec.Struct):
 
 
 _read = msgspec.json.Decoder(_Event).decode
-DONE = Outcome(word="told", status=None)
+DONE = Tried(word="told", status=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ class ToDistributors:
         """Each alert by itself: one that it is slow to take keeps no other, and no other's end, waiting."""
         return name
 
-    async def attempt(self, hook: DistributorHook, _standing: Standing, due: Due) -> Outcome:
+    async def attempt(self, hook: DistributorHook, _standing: Standing, due: Due) -> Tried:
         """Send what an alert says now, if the distributor has not got that."""
         if due.name.isdecimal():  # an event, as an alertd before this one queued it, which may be gone
             await self.hooks.again(hook, await self.missed(hook), self._clock.steady_ms())
@@ -163,14 +163,14 @@ class ToDistributors:
             return self._soon()
         return await self._go_on(case, entry) if entry else DONE
 
-    async def _go_on(self, case: _Case, entry: Entry) -> Outcome:
+    async def _go_on(self, case: _Case, entry: Entry) -> Tried:
         """Post a message unless it has to wait: for what is stopped, for its time, or for others that are on their way to a slow distributor."""
         now, hook = self._clock.steady_ms(), case.hook
         takes_down = says_less(case.track, entry, case.record.restricted)
         if not takes_down and await self._has_to_wait(case.record):
-            return Outcome(word="again", status=None, due=now + HALTED_S * 1000)
+            return Tried(word="again", status=None, due=now + HALTED_S * 1000)
         if now < entry.due:
-            return Outcome(word="again", status=None, due=entry.due)
+            return Tried(word="again", status=None, due=entry.due)
         track, seen = await self._tracks.get(hook.org, case.record.id, hook.id)
         stands = track.entry(entry.identifier)
         if stands is None or stands.state is not MessageState.QUEUED:  # it may have said something meanwhile
@@ -219,7 +219,7 @@ class ToDistributors:
             or (await self._stopping.standing()).of(record.org, record.sent_by or (record.key,)) is not None
         )
 
-    async def _send(self, case: _Case, entry: Entry) -> Outcome:
+    async def _send(self, case: _Case, entry: Entry) -> Tried:
         try:
             document = await self._document(case, entry)
         except Problem as problem:
@@ -264,7 +264,7 @@ class ToDistributors:
 
     async def _settle(
         self, case: _Case, entry: Entry, verdict: Verdict, answer: Answered | None, *, tries: int
-    ) -> Outcome:
+    ) -> Tried:
         """Write down what came of a try; what the distributor said meanwhile elsewhere stands. `tries`: so many there are, by this one."""
         now = self._clock.now_ms()
         if verdict.state is MessageState.QUEUED:
@@ -288,22 +288,22 @@ class ToDistributors:
                 return self._outcome(case, entry, verdict, fresh, status)
         return self._soon()
 
-    def _outcome(self, case: _Case, entry: Entry, verdict: Verdict, track: Track, status: int | None) -> Outcome:
+    def _outcome(self, case: _Case, entry: Entry, verdict: Verdict, track: Track, status: int | None) -> Tried:
         """What is done about an alert after a try."""
         state = verdict.state
         self._metrics.distributions.labels("again" if state is MessageState.QUEUED else state).inc()
         if state in FAILED:
             return self._failed(case, entry, status)
         if state is MessageState.QUEUED:
-            return Outcome(word="again", status=status, due=verdict.due)
+            return Tried(word="again", status=status, due=verdict.due)
         waits = [one.due for one in track.entries if one.state is MessageState.QUEUED]  # its repetition
-        return Outcome(word="again" if waits else "told", status=status, due=min(waits, default=0))
+        return Tried(word="again" if waits else "told", status=status, due=min(waits, default=0))
 
-    def _failed(self, case: _Case, entry: Entry, status: int | None) -> Outcome:
+    def _failed(self, case: _Case, entry: Entry, status: int | None) -> Tried:
         """It is tried no more; where it would have said less of a child it is looked at again, for then a Cancel has to."""
         if entry.type is MsgType.UPDATE and case.record.restricted:
-            return Outcome(word="again", status=status, due=self._clock.steady_ms() + SOON_MS)
-        return Outcome(word="never", status=status)
+            return Tried(word="again", status=status, due=self._clock.steady_ms() + SOON_MS)
+        return Tried(word="never", status=status)
 
     def _verdict(self, case: _Case, entry: Entry, answer: Answered | None, *, was_asked: bool) -> Verdict:
         """What an answer says. A fault of the distributor's own, or none in time, may come after it took the message."""
@@ -333,8 +333,8 @@ class ToDistributors:
             hook.org, case.record.id, hook.id, track, seen=case.seen, now_ms=now, events=events, way=way
         )
 
-    def _soon(self) -> Outcome:
-        return Outcome(word="again", status=None, due=self._clock.steady_ms() + SOON_MS)
+    def _soon(self) -> Tried:
+        return Tried(word="again", status=None, due=self._clock.steady_ms() + SOON_MS)
 
 
 def why_not(wants: Distributor, record: AlertRecord, alert: Alert) -> str:

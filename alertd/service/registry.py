@@ -40,7 +40,7 @@ TRIES = 5  # when somebody else changes the same subscriber
 
 
 #: The subscriber as written, what is wrong with it, or None when somebody changed it meanwhile.
-Outcome = Subscriber | Problem | None
+Entered = Subscriber | Problem | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +103,12 @@ class Registry:
                 return outcome, outcome.version == 1
         raise _busy()
 
-    async def put_many(self, entries: Sequence[Entry]) -> list[Outcome]:
+    async def put_many(self, entries: Sequence[Entry]) -> list[Entered]:
         """Write many, each by itself: the subscriber, what is wrong with it, or None when it changed meanwhile.
 
         An id may stand once in `entries`.
         """
-        outcomes: list[Outcome] = [self._problem(entry.document) for entry in entries]
+        outcomes: list[Entered] = [self._problem(entry.document) for entry in entries]
         changes = await self._changes(entries, outcomes)
         for i, outcome in zip(changes, await self._write(list(changes.values())), strict=True):
             outcomes[i] = outcome
@@ -199,7 +199,7 @@ class Registry:
         found = iter(await self._people.read_many(known))
         return [next(found) if number else Absence.NEVER for number in numbers]
 
-    async def _write(self, changes: Sequence[Change]) -> list[Outcome]:
+    async def _write(self, changes: Sequence[Change]) -> list[Entered]:
         """Find the leaf regions, claim the addresses, heed the suppression list, write, confirm the claims, and give up those that were
         for nothing.
         """
@@ -209,7 +209,7 @@ class Registry:
         conflicts = await self._claims.make(ready)
         await self._unborn([ready[i].new for i in conflicts if ready[i].old is None])
         ready = await as_listed(self._people, ready)  # between claim and record: no STOP is missed (see `suppressing`)
-        outcomes: list[Outcome] = [conflicts.get(i) for i in range(len(ready))]
+        outcomes: list[Entered] = [conflicts.get(i) for i in range(len(ready))]
         free = [i for i in range(len(ready)) if i not in conflicts]
         done = await self._people.put([ready[i] for i in free])
         written = [i for i, is_done in zip(free, done, strict=True) if is_done]
@@ -305,7 +305,7 @@ class Registry:
         ]
         return Problem("invalid-request", "The subscriber cannot be taken.", faults=tuple(faults)) if faults else None
 
-    async def _changes(self, entries: Sequence[Entry], outcomes: list[Outcome]) -> dict[int, Change]:
+    async def _changes(self, entries: Sequence[Entry], outcomes: list[Entered]) -> dict[int, Change]:
         """By index, from what is there to what is wanted; entries with a problem or with nobody there any more are left out."""
         good = [i for i, outcome in enumerate(outcomes) if outcome is None]
         names = [entries[i].id for i in good]

@@ -12,7 +12,7 @@ from alertd.ids import chain_of
 from alertd.kinds import Occasion
 from alertd.service.notices import hides
 from alertd.service.updates import few
-from alertd.store.alerts import AlertRecord, Alerts, Place
+from alertd.store.alerts import AlertRecord, Alerts, ListPlace
 from alertd.store.carrier_numbers import CarrierNumbers
 from alertd.store.codec import Codec
 from alertd.store.work import Work
@@ -121,8 +121,8 @@ class Reports:
         return {channel: {name: counts.get(name, 0) for name in names} for channel, counts in found.items()}
 
     async def list(
-        self, org: str, wanted: Wanted, *, before: Place | None, limit: int
-    ) -> tuple[list[AlertRecord], Place | None]:
+        self, org: str, wanted: Wanted, *, before: ListPlace | None, limit: int
+    ) -> tuple[list[AlertRecord], ListPlace | None]:
         """An organisation's alerts that are wanted, newest first and without their documents, and where to go on.
 
         A page is full unless nothing more is there, or looking for the next would take too long.

@@ -26,7 +26,7 @@ FRESH_S = 0.5  # what was read of stops may be so old while something is sent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Effect:
     """How a scope stands after somebody stopped or resumed it."""
 
     scope: str
@@ -49,7 +49,7 @@ class Stopping:
         self._obeyed = -1  # the generation that every live chain was brought in line with
         self._heard = -inf  # when it was last asked what is stopped
 
-    async def stop(self, scope: str, who: Credential, reason: str) -> Outcome:
+    async def stop(self, scope: str, who: Credential, reason: str) -> Effect:
         """From the answer on nothing more is begun. Whoever asked to resume before is asked again. Raises Problem."""
         _check_live(who)
         for _ in range(TRIES):
@@ -60,7 +60,7 @@ class Stopping:
                 return await self._put_on(scope)
         raise _contested()
 
-    async def resume(self, scope: str, who: Credential) -> Outcome:
+    async def resume(self, scope: str, who: Credential) -> Effect:
         """The first person asks, the second lifts the stop. Raises Problem for the same human on both sides."""
         _check_live(who)
         for _ in range(TRIES):
@@ -149,10 +149,10 @@ class Stopping:
             raise Problem("precondition-failed", f"An alert that is {old} cannot {'wait' if waits else 'go on'}.")
         return await self._alerts.get(record.id) or record
 
-    async def _put_on(self, scope: str) -> Outcome:
+    async def _put_on(self, scope: str) -> Effect:
         standing = await self._stops.read()
         halted = await self._stops.put_on(standing, await self._alerts.live())
-        return Outcome(scope=scope, stop=standing.stops.get(scope), halted=halted)
+        return Effect(scope=scope, stop=standing.stops.get(scope), halted=halted)
 
 
 def _check_live(who: Credential) -> None:

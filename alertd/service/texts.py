@@ -9,17 +9,16 @@ import structlog
 
 from alertd.errors import Fault, Problem
 from alertd.rendering import Renderer
-from alertd.rendering.own_texts import NONE, OwnTexts, Place, RefusedTextError, read_text
+from alertd.rendering.own_texts import NONE, OwnTexts, RefusedTextError, TextPlace, read_text
 from alertd.rendering.rehearsal import rehearse
 from alertd.service.kept import Kept
 from alertd.store.codec import SealError
-from alertd.store.texts import Place as Stored
-from alertd.store.texts import TextStore
+from alertd.store.texts import TextKey, TextStore
 
 KEPT = 64  # revisions in memory; one that is sent is of the latest few
 TRIES = 3  # against others who change texts at the same moment
 
-Change = Callable[[dict[Place, str]], Awaitable[None]]
+Change = Callable[[dict[TextPlace, str]], Awaitable[None]]
 
 
 class Texts:
@@ -49,12 +48,16 @@ class Texts:
     async def _read(self, org: str, revision: int) -> OwnTexts:
         return _ready(await self._store.read(org, revision))
 
-    async def listed(self, org: str) -> tuple[int, dict[Place, str]]:
+    async def listed(self, org: str) -> tuple[int, dict[TextPlace, str]]:
         """The latest revision, and its texts as they were written."""
         revision = await self.revision(org)
-        return revision, {Place(*place): source for place, source in (await self._store.read(org, revision)).items()}
+        return revision, {
+            TextPlace(*place): source for place, source in (await self._store.read(org, revision)).items()
+        }
 
-    async def put(self, org: str, place: Place, source: str, *, rev: int | None = None, dry_run: bool = False) -> int:
+    async def put(
+        self, org: str, place: TextPlace, source: str, *, rev: int | None = None, dry_run: bool = False
+    ) -> int:
         """Keep a text that passes its trial, if the texts still are of revision `rev`. Answers the revision they are of then: what was
         said before makes no new one. A dry run answers the same and keeps nothing. Raises Problem.
         """
@@ -65,17 +68,17 @@ class Texts:
             faults = tuple(Fault("/template", f"Line {fault.line}: {fault.sentence}") for fault in error.faults)
             raise Problem("invalid-request", "The text is not taken.", faults=faults) from None
 
-        async def change(texts: dict[Place, str]) -> None:
+        async def change(texts: dict[TextPlace, str]) -> None:
             texts[place] = source
             await self._try_out(place, texts)
 
         return await self._changed(org, change, rev, dry_run=dry_run)
 
-    async def drop(self, org: str, place: Place, *, rev: int | None = None) -> int:
+    async def drop(self, org: str, place: TextPlace, *, rev: int | None = None) -> int:
         """The usual words again. Raises Problem where there is no own text."""
         self._check(place)
 
-        async def change(texts: dict[Place, str]) -> None:
+        async def change(texts: dict[TextPlace, str]) -> None:
             if texts.pop(place, None) is None:
                 raise Problem("not-found", "There is no such text.")
 
@@ -94,14 +97,14 @@ class Texts:
                 return revision + 1
         raise _changed_since()
 
-    async def _try_out(self, place: Place, texts: Mapping[Place, str]) -> None:
+    async def _try_out(self, place: TextPlace, texts: Mapping[TextPlace, str]) -> None:
         """With all other texts as they are: a title and a body share their room."""
         wrong = await asyncio.to_thread(rehearse, self._renderer, _ready(texts), place)
         if wrong:
             faults = tuple(Fault("/template", sentence) for sentence in wrong)
             raise Problem("message-impossible", "A message of these words cannot be sent.", faults=faults)
 
-    def _check(self, place: Place) -> None:
+    def _check(self, place: TextPlace) -> None:
         if place.language not in self._renderer.all_languages():
             raise Problem(
                 "not-found",
@@ -109,10 +112,10 @@ class Texts:
             )
 
 
-def _ready(sources: Mapping[Place, str] | Mapping[Stored, str]) -> OwnTexts:
+def _ready(sources: Mapping[TextPlace, str] | Mapping[TextKey, str]) -> OwnTexts:
     """Those that can be read."""
     found = {}
-    for place, source in ((Place(*stored), source) for stored, source in sources.items()):
+    for place, source in ((TextPlace(*stored), source) for stored, source in sources.items()):
         try:
             found[place] = read_text(source, place)
         except RefusedTextError:  # it was taken under other rules

@@ -25,7 +25,7 @@ from alertd.service.events import envelope
 from alertd.service.webhooks import posted
 from alertd.store.connection import StoreUnavailableError
 from alertd.store.events import Events, Kept
-from alertd.store.webhooks import Due, Hook, Hooks, Outcome, Standing
+from alertd.store.webhooks import Due, Hook, Hooks, Standing, Tried
 from channels.base import MayWrite
 from channels.fetching import Fetcher, WithheldError
 
@@ -71,7 +71,7 @@ class Destination(Protocol):
     def lane(self, name: str) -> str:
         """What is in one lane is told in order; lanes are side by side, so that none waits for another."""
 
-    async def attempt(self, hook: Any, standing: Standing, due: Due) -> Outcome:
+    async def attempt(self, hook: Any, standing: Standing, due: Due) -> Tried:
         """One try."""
 
 
@@ -168,7 +168,7 @@ class WebhookDelivery:
             structlog.get_logger().error("webhook turned off", webhook=hook.id, why=outcome.off)
         return is_off
 
-    async def _attempt(self, to: Destination, hook: Hook, standing: Standing, due: Due) -> Outcome:
+    async def _attempt(self, to: Destination, hook: Hook, standing: Standing, due: Due) -> Tried:
         """What raises is put off, for else it would be the first to be tried again, and keep all that is behind it waiting."""
         try:
             return await to.attempt(hook, standing, due)
@@ -177,7 +177,7 @@ class WebhookDelivery:
         except Exception as error:  # noqa: BLE001  whatever is wrong with it, the others are told; its text may hold the URL
             name = type(error).__name__
             structlog.get_logger().warning("step failed", step="webhook", webhook=hook.id, error=name)
-            return Outcome(word="again", status=None, due=self._clock.steady_ms() + FAULT_WAIT_MS)
+            return Tried(word="again", status=None, due=self._clock.steady_ms() + FAULT_WAIT_MS)
 
 
 class ToWebhooks:
@@ -204,10 +204,10 @@ class ToWebhooks:
     def lane(self, name: str) -> str:  # noqa: ARG002  a program gets its events in order
         return ""
 
-    async def attempt(self, hook: Hook, standing: Standing, due: Due) -> Outcome:
+    async def attempt(self, hook: Hook, standing: Standing, due: Due) -> Tried:
         event = await self._events.one(hook.org, int(due.name))
         if event is None:
-            outcome = Outcome(word="never", status=None)
+            outcome = Tried(word="never", status=None)
         else:
             name, now = _read(event).id, self._clock.now_ms()
             status, wait = await posted(self._poster, hook, event, name, now, self._may_write)
@@ -216,18 +216,18 @@ class ToWebhooks:
             self._metrics.webhooks.labels(word).inc()
         return outcome
 
-    def _outcome(self, hook: Hook, standing: Standing, due: Due, status: int, wait: str) -> Outcome:
+    def _outcome(self, hook: Hook, standing: Standing, due: Due, status: int, wait: str) -> Tried:
         if 200 <= status < 300:
-            return Outcome(word="told", status=status)
+            return Tried(word="told", status=status)
         now = self._clock.now_ms()
         is_failing = standing.failing and now - standing.failing >= OFF_AFTER_MS
         why = "gone" if status == GONE else "failing" * bool(is_failing)
         said = {"webhook": hook.id, "why": why}
         event = envelope(f"evt_{secrets.token_hex(12)}", "webhook.off", now, said) if why else b""
         if due.tries == len(SPANS_S) and not why:
-            return Outcome(word="never", status=status)
+            return Tried(word="never", status=status)
         due_ms = due_again(due, self._clock.steady_ms(), wait)
-        return Outcome(word="again", status=status, due=due_ms, off=why, event=event)
+        return Tried(word="again", status=status, due=due_ms, off=why, event=event)
 
 
 def due_again(due: Due, now_ms: int, wait: str) -> int:

@@ -37,10 +37,10 @@ from alertd.store.events import announcement
 from alertd.store.external_ids import ExternalIds
 from alertd.store.frozen import Frozen, Numbers, Rings, pack_audience, unpack_area, unpack_audience
 
-__all__ = ("AlertRecord", "Alerts", "Footing", "Place", "PlanHead", "sources_of")
+__all__ = ("AlertRecord", "Alerts", "Footing", "ListPlace", "PlanHead", "sources_of")
 
 #: A place in an organisation's list of alerts: creation time (ms), id.
-Place = tuple[int, str]
+ListPlace = tuple[int, str]
 #: More than are asked for, so that alerts made in the same millisecond rarely cost a second look.
 _TIES = 8
 #: Of a shard, so many that have come are looked at in one round: the rest is the next round's.
@@ -330,10 +330,10 @@ class Alerts:
         )  # fmt: skip
         return bool(done), old.decode()
 
-    async def of_org(self, org: str, *, before: Place | None, limit: int) -> list[Place]:
+    async def of_org(self, org: str, *, before: ListPlace | None, limit: int) -> list[ListPlace]:
         """An organisation's alerts, newest first and those of one millisecond by id, from after `before` on."""
         top = "+inf" if before is None else before[0]
-        found: list[Place] = []
+        found: list[ListPlace] = []
         offset, step = 0, limit + _TIES
         while len(found) < limit:
             page = await self._index(org, top, offset, step)
@@ -343,7 +343,7 @@ class Alerts:
             offset += step
         return found[:limit]
 
-    async def _index(self, org: str, top: str | int, offset: int, limit: int) -> list[Place]:
+    async def _index(self, org: str, top: str | int, offset: int, limit: int) -> list[ListPlace]:
         flat = await self._db.execute(
             "ZREVRANGEBYSCORE", keys.org(org, "alerts"), top, "-inf", "WITHSCORES", "LIMIT", offset, limit
         )

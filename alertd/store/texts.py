@@ -10,13 +10,13 @@ from alertd.store import keys
 from alertd.store.connection import Connection
 
 #: Message, channel, language, part.
-Place = tuple[str, str, str, str]
+TextKey = tuple[str, str, str, str]
 
 
 class StoredText(msgspec.Struct, frozen=True):
     """One text and where it stands."""
 
-    place: Place
+    place: TextKey
     template: str
 
 
@@ -34,7 +34,7 @@ class TextStore:
         """The latest revision, 0 for none."""
         return int(await self._db.execute("HLEN", keys.org(org, "texts")))
 
-    async def read(self, org: str, revision: int) -> dict[Place, str]:
+    async def read(self, org: str, revision: int) -> dict[TextKey, str]:
         """All texts of one revision; none of revision 0. Raises `KeyError` for one that was never made."""
         if not revision:
             return {}
@@ -45,7 +45,7 @@ class TextStore:
         opened = self._db.codec.master.open(sealed, _bound(name, revision))
         return {text.place: text.template for text in _decode(opened)}
 
-    async def add(self, org: str, texts: Iterable[tuple[Place, str]], *, after: int) -> bool:
+    async def add(self, org: str, texts: Iterable[tuple[TextKey, str]], *, after: int) -> bool:
         """The revision that follows `after`, durably. False when there is one already."""
         name = keys.org(org, "texts")
         plain = _encode([StoredText(place, template) for place, template in sorted(texts)])

@@ -77,7 +77,7 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Tried:
     """What became of a try."""
 
     word: str  # "told", "again" or "never"
@@ -186,7 +186,7 @@ class Hooks(Generic[Of]):
         """All that waits for it, whether or not it is due."""
         return [raw.decode() for raw in await self._db.execute("ZRANGE", _of(hook, "queue"), 0, -1)]
 
-    async def settle(self, hook: Hook, due: Due, outcome: Outcome, now_ms: int) -> bool:
+    async def settle(self, hook: Hook, due: Due, outcome: Tried, now_ms: int) -> bool:
         """What became of a try, durably. Whether the webhook was turned off by it."""
         org = hook.org
         names = [*parts_of(org, hook.id), keys.org_events(org), keys.org_events(org, ":marks")]

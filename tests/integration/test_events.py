@@ -24,7 +24,7 @@ from alertd.store.keys import shard_of
 from alertd.store.keys import told as told_of
 from alertd.store.paging import Waiting
 from alertd.store.scripts import RECEIPTS_MS, STALLED_MS
-from alertd.store.webhooks import Hook, Hooks, Outcome
+from alertd.store.webhooks import Hook, Hooks, Tried
 from alertd.store.work import Work
 from alertd.store.work_records import When, pack_ref
 from tests.integration import batches
@@ -385,7 +385,7 @@ async def test_events_of_a_cluster_come_together(cluster: Connection):
     await hooks.put(hook, queued=0)
     assert await hooks.queue(hook, 0, 20, [1, 2], 1)
     [due, _] = await hooks.due(hook, 1, 10)
-    assert await hooks.settle(hook, due, Outcome(word="again", status=410, due=2, off="gone", event=b"{}"), 1)
+    assert await hooks.settle(hook, due, Tried(word="again", status=410, due=2, off="gone", event=b"{}"), 1)
     assert (await kept.page("default", 20, 10)).last == 21
     assert await hooks.remove("default", "wh_1")
     tracks, owed = Tracks(cluster), Track(owed=5)

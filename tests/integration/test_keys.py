@@ -14,7 +14,7 @@ from alertd.distribution import Entry, Track
 from alertd.distributors import Distributor
 from alertd.operators import Role
 from alertd.organisations import Organisation
-from alertd.rendering.own_texts import Place
+from alertd.rendering.own_texts import TextPlace
 from alertd.service.receipts import End
 from alertd.store import closed, keys
 from alertd.store.bound import Bound
@@ -34,7 +34,7 @@ from alertd.store.permissions import Permits
 from alertd.store.published import PublishedWords
 from alertd.store.requests import Requests
 from alertd.store.sessions import Away, SessionStore
-from alertd.store.webhooks import Hook, Hooks, Outcome
+from alertd.store.webhooks import Hook, Hooks, Tried
 from alertd.working import worker_of
 from tests.integration.acts import (
     ANA,
@@ -53,7 +53,7 @@ from tests.passkeys import Authenticator
 from tests.unit.alertd.samples import changed
 
 
-async def held(parts: Parts) -> set[keys.Kind]:
+async def held(parts: Parts) -> set[keys.KeyKind]:
     """The kinds of all keys there are now."""
     kinds = set()
     for raw in await parts.db.execute("KEYS", "*"):
@@ -85,7 +85,7 @@ async def test_the_table_has_every_key_and_no_other(parts: Parts, sample: dict[s
     assert await parts.db.takes_writes()
     await parts.organisations.put("police", Organisation(name="Police"), ANA)
     assert await OrganisationStore(parts.db).allow("police", "an alert", 1)
-    await parts.texts.put("default", Place("missing-child", "push", "es", "title"), "{{ who }}")
+    await parts.texts.put("default", TextPlace("missing-child", "push", "es", "title"), "{{ who }}")
     await Requests(parts.db).claim(ANA.key_id, "once", "digest", "id")
     await parts.audit.begin(ANA, "alert.create", "")
     await parts.stopping.stop("org:other", ANA, "reason")
@@ -125,7 +125,7 @@ async def test_the_table_has_every_key_and_no_other(parts: Parts, sample: dict[s
     assert await Tracks(parts.db).put("default", record.id, "dis_1", Track(entries=(sent,)), seen=b"", now_ms=1)
     hooks = Hooks(parts.db, Hook)
     [waiting, *_] = await hooks.due(hook, parts.clock.now_ms() + 10_000, 1)
-    await hooks.settle(hook, waiting, Outcome(word="never", status=500), 1)
+    await hooks.settle(hook, waiting, Tried(word="never", status=500), 1)
     await parts.suppressing.stop([(0, "given-up")])
     seen |= await held(parts)
     await parts.following.stand_down(record.id, ANA, "reason")

@@ -9,7 +9,7 @@ import pytest
 
 from alertd.app import Parts
 from alertd.errors import Problem
-from alertd.rendering.own_texts import Place
+from alertd.rendering.own_texts import TextPlace
 from alertd.service.messages import Messages
 from alertd.service.texts import Texts
 from alertd.store import keys
@@ -18,8 +18,8 @@ from alertd.store.work_records import Alike
 from channels.sandbox import Sandbox
 from tests.integration.acts import ANA, BEA, counts, planned, register, send, submitted
 
-TITLE = Place("missing-child", "push", "es", "title")
-BODY = Place("missing-child", "push", "es", "body")
+TITLE = TextPlace("missing-child", "push", "es", "title")
+BODY = TextPlace("missing-child", "push", "es", "body")
 
 
 async def told(parts: Parts, alert_id: str) -> bytes:

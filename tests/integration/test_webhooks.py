@@ -20,7 +20,7 @@ from alertd.ids import new_id
 from alertd.service.webhook_delivery import OFF_AFTER_MS, SPANS_S, TOLD_AT_ONCE, due_again
 from alertd.service.webhooks import GIVEN_UP_SHOWN, MOST_SECRETS
 from alertd.store.clock import StoreClock
-from alertd.store.webhooks import Due, Hook, Hooks, Outcome
+from alertd.store.webhooks import Due, Hook, Hooks, Tried
 from channels.sandbox import Sandbox
 from geofences.regions import Library
 from tests.integration.acts import ANA
@@ -310,7 +310,7 @@ async def test_all_that_was_given_up_is_told_again(parts: Parts, receiver: Recei
     hook = (await parts.webhooks.get("default", name)).hook
     for number in range(1, GIVEN_UP_SHOWN + 2):
         due = Due(str(number), 9, 1)
-        await Hooks(parts.db, Hook).settle(hook, due, Outcome(word="never", status=None), 1)
+        await Hooks(parts.db, Hook).settle(hook, due, Tried(word="never", status=None), 1)
     watched = await parts.webhooks.replay("default", name)
     assert (watched.waiting, watched.given_up) == (GIVEN_UP_SHOWN + 1, 0)
     await told(parts)

@@ -13,7 +13,7 @@ from alertd.service.confirming import Confirming
 from alertd.service.webhook_delivery import WebhookDelivery
 from alertd.store.distribution import Tracks
 from alertd.store.events import Events, Kept
-from alertd.store.webhooks import DistributorHooks, Due, Outcome
+from alertd.store.webhooks import DistributorHooks, Due, Tried
 from tests.integration.acts import CARL, planned
 from tests.integration.distribution.acts import (
     ACK,
@@ -89,7 +89,7 @@ async def test_what_cannot_be_looked_at_is_put_off(parts: Parts, gateway: Gatewa
         def lane(self, _: object) -> str:
             return ""
 
-        async def attempt(self, _hook: object, _standing: object, due: Due) -> Outcome:
+        async def attempt(self, _hook: object, _standing: object, due: Due) -> Tried:
             tried.append(due.name)
             raise ValueError
 

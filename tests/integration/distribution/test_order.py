@@ -17,7 +17,7 @@ from alertd.service.distributing import POSTED_AT_ONCE, ToDistributors
 from alertd.service.regions import Regions
 from alertd.store import keys
 from alertd.store.drawn import Drawings
-from alertd.store.webhooks import DistributorHooks, Due, Outcome
+from alertd.store.webhooks import DistributorHooks, Due, Tried
 from channels.fetching import Fetcher
 from geofences.regions import Library
 from tests.clocks import Later
@@ -166,11 +166,11 @@ async def test_what_is_asked_for_while_it_is_tried_is_tried_again(
     [under_way] = await hooks.due(hook, now, 10)
     await hooks.again(hook, [record.id], now)
     for word in ("told", "again"):
-        await hooks.settle(hook, under_way, Outcome(word=word, status=None, due=now + 99_000), now)
+        await hooks.settle(hook, under_way, Tried(word=word, status=None, due=now + 99_000), now)
         assert [one.name for one in await hooks.due(hook, now, 10)] == [record.id]
     assert radio == hook.id
     [again] = await hooks.due(hook, now, 10)
-    await hooks.settle(hook, again, Outcome(word="told", status=None), now)
+    await hooks.settle(hook, again, Tried(word="told", status=None), now)
     assert await hooks.due(hook, now, 10) == []
 
 

@@ -12,7 +12,7 @@ import pytest
 from alertd import rules
 from alertd.documents import Alert, Status
 from alertd.rendering import Renderer
-from alertd.rendering.own_texts import Place, read_text
+from alertd.rendering.own_texts import TextPlace, read_text
 from alertd.rendering.plaintext import FSI, PDI, spelled_for_sms
 from alertd.resources import templates_dir
 from channels.base import Loudness, Stamp
@@ -160,7 +160,7 @@ def test_a_preview_names_the_contacts_that_nobody_is_told(renderer: Renderer, ch
 
 def test_own_words_keep_the_contacts(renderer: Renderer):
     """Whatever an organisation says in its mails, everybody can answer."""
-    place = Place("missing-child", "mail", "es", "body")
+    place = TextPlace("missing-child", "mail", "es", "body")
     own = {place: read_text("Aviso: {{ who }}", place)}
     mail: Any = renderer.render(alert_with(SPAIN, PAGE), channel="mail", language="es", stamp=STAMP, own=own)
     assert "https://centre.example/tell" in mail.text

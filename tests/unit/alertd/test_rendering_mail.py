@@ -13,7 +13,7 @@ import pytest
 from alertd.kinds import Occasion
 from alertd.rendering import Renderer, Telling
 from alertd.rendering.languages import accepted
-from alertd.rendering.own_texts import Place, read_text
+from alertd.rendering.own_texts import TextPlace, read_text
 from alertd.resources import templates_dir
 from channels.base import OWN_LEAVE, Loudness, MailMessage, Stamp
 from tests.unit.alertd.test_rendering import LANGUAGES
@@ -164,7 +164,7 @@ def test_every_mail_has_a_visible_way_to_leave(language: str):
     """In the reader's language, in text and page, of an alert, of its end, and in an organisation's own words."""
     site = Renderer(templates_dir(), "https://alerts.example.org/")
     link, words = f"https://alerts.example.org/u/{OWN_LEAVE}", site.words(language).words
-    place = Place("missing-child", "mail", language, "body")
+    place = TextPlace("missing-child", "mail", language, "body")
     stamp = Stamp(chain="c", version="v", sent_s=1, expires_s=2, loudness=Loudness.LOUD, language=language)
     end = Telling(occasion=Occasion.CLOSE, alerted_at=datetime(2026, 11, 24, 18, tzinfo=UTC))
     own = {place: read_text("{{ who }}", place)}

@@ -20,9 +20,9 @@ from alertd.rendering.own_texts import (
     NAMES,
     PARTS,
     OwnText,
-    Place,
     RefusedTextError,
     TextFault,
+    TextPlace,
     read_text,
 )
 from alertd.rendering.rehearsal import rehearse
@@ -31,9 +31,9 @@ from channels.base import Loudness, MailMessage, SmsMessage, Stamp
 from tests.unit.alertd.test_rendering import CHANNELS, LANGUAGES, LONGEST_CHILD, parts
 from tests.unit.alertd.test_rendering_languages import SAFETY, SAMPLES, USUAL, alert_of, bare
 
-TITLE = Place("missing-child", "push", "en", "title")
-BODY = Place("missing-child", "push", "en", "body")
-MAIL = Place("missing-child", "mail", "en", "body")
+TITLE = TextPlace("missing-child", "push", "en", "title")
+BODY = TextPlace("missing-child", "push", "en", "body")
+MAIL = TextPlace("missing-child", "mail", "en", "body")
 CLOSED = Telling(occasion=Occasion.CLOSE, alerted_at=datetime(2026, 11, 24, 18, 5, tzinfo=UTC))
 NOTHING = dict.fromkeys(itertools.chain.from_iterable(NAMES.values()), "")
 
@@ -44,7 +44,7 @@ def renderer() -> Renderer:
 
 
 def render(
-    renderer: Renderer, texts: dict[Place, str], channel: str, document: dict[str, Any] = USUAL, **rest: Any
+    renderer: Renderer, texts: dict[TextPlace, str], channel: str, document: dict[str, Any] = USUAL, **rest: Any
 ) -> Any:
     """The message of a sample, with these own texts."""
     language, telling = rest.pop("language", "en"), rest.pop("telling", Telling())
@@ -91,7 +91,7 @@ def test_what_could_run_reach_out_or_fail_is_refused(source: str):
     """When it is read, in every message; nothing of it is ever tried out."""
     for message in MESSAGES:
         with pytest.raises(RefusedTextError):
-            read_text(source, Place(message, "mail", "en", "body"))
+            read_text(source, TextPlace(message, "mail", "en", "body"))
 
 
 def test_each_fault_has_its_line():
@@ -112,8 +112,8 @@ def test_whom_it_is_about_stands_outside_of_every_if():
     """A title without the child, a headline or what has happened would tell people nothing."""
     for place, name in (
         (TITLE, "who"),
-        (Place("general", "sms", "en", "text"), "headline"),
-        (Place("ended", "mail", "en", "body"), "happened"),
+        (TextPlace("general", "sms", "en", "text"), "headline"),
+        (TextPlace("ended", "mail", "en", "body"), "happened"),
     ):
         for source in ("Look!", f"{{% if {name} %}}{{{{ {name} }}}}{{% endif %}}", f"{{{{ {name} | upper }}}}"):
             with pytest.raises(RefusedTextError, match="not taken"):
@@ -125,7 +125,7 @@ def test_the_end_of_an_alert_can_name_nobody():
     """There is no fact of a child in it to be named."""
     for name in set(NAMES["missing-child"]) - set(NAMES["ended"]):
         with pytest.raises(RefusedTextError):
-            read_text(f"{{{{ happened }}}} {{{{ {name} }}}}", Place("ended", "push", "en", "body"))
+            read_text(f"{{{{ happened }}}} {{{{ {name} }}}}", TextPlace("ended", "push", "en", "body"))
 
 
 def test_whatever_is_taken_can_be_told():
@@ -152,7 +152,7 @@ def test_whatever_is_taken_can_be_told():
 def test_no_text_keeps_the_warning_from_people(renderer: Renderer, language: str):
     """The renderer's safety line and the mark of a drill are in every message, whatever an organisation says instead."""
     for channel, part in ((channel, part) for channel, names in PARTS.items() for part in names):
-        place = Place("missing-child", channel, language, part)
+        place = TextPlace("missing-child", channel, language, part)
         texts = {place: "Approach them! {{ who }} <!-- <style>*{display:none}</style>"}
         for via in (channel, "webpush") if channel == "push" else (channel,):
             message = render(renderer, texts, via, language=language, status="Exercise")
@@ -184,7 +184,7 @@ def test_a_mail_says_the_same_in_text_and_html(renderer: Renderer):
 
 def test_an_own_text_serves_its_language_and_message_alone(renderer: Renderer):
     """Mexicans read the Spanish one; other languages, other channels, and what follows an alert keep the usual words."""
-    place = Place("missing-child", "push", "es", "title")
+    place = TextPlace("missing-child", "push", "es", "title")
     texts = {place: "¡Atención! {{ who }}"}
     info = {"es-MX": {"description": "texto"}}
     assert render(renderer, texts, "push", language="es").title == "¡Atención! Inés P., 7 años"
@@ -194,7 +194,7 @@ def test_an_own_text_serves_its_language_and_message_alone(renderer: Renderer):
     assert render(renderer, texts, "push", language="es", telling=CLOSED) == render(
         renderer, {}, "push", language="es", telling=CLOSED
     )
-    ended = {Place("ended", "push", "es", "body"): "{{ happened }}\nGracias, Sevilla."}
+    ended = {TextPlace("ended", "push", "es", "body"): "{{ happened }}\nGracias, Sevilla."}
     assert render(renderer, ended, "push", language="es", telling=CLOSED).body.endswith("Gracias, Sevilla.")
 
 
@@ -207,7 +207,7 @@ def test_an_own_text_that_says_nothing_leaves_the_usual_one(renderer: Renderer):
 
 def test_an_own_sms_leaves_out_facts_before_it_costs_more(renderer: Renderer):
     """As the usual one does, least important first."""
-    place = Place("missing-child", "sms", "en", "text")
+    place = TextPlace("missing-child", "sms", "en", "text")
     texts = {place: "{{ heading }}: {{ who }}\n{{ last_seen }}\n{{ people }}\n{{ description }}\n{{ url }}"}
     long = {"en": {"description": "She went along the river. " * 20}}
     message = render(renderer, texts, "sms", LONGEST_CHILD, info=long, status="Actual")
@@ -217,13 +217,13 @@ def test_an_own_sms_leaves_out_facts_before_it_costs_more(renderer: Renderer):
 
 
 @pytest.mark.parametrize(("place", "source", "wrong"), [
-    (Place("missing-child", "sms", "en", "text"), "{{ who }} " + "word " * 80, "more than 3 segments"),
-    (Place("ended", "sms", "uk", "text"), "{{ happened }} " + "слово " * 60, "more than 3 segments"),
+    (TextPlace("missing-child", "sms", "en", "text"), "{{ who }} " + "word " * 80, "more than 3 segments"),
+    (TextPlace("ended", "sms", "uk", "text"), "{{ happened }} " + "слово " * 60, "more than 3 segments"),
     (TITLE, "{{ who }} " + "word " * 200, "more than 1000 bytes"),
-    (Place("general", "push", "en", "body"), "{{ headline }} " + "word " * 200, "more than 1000 bytes"),
+    (TextPlace("general", "push", "en", "body"), "{{ headline }} " + "word " * 200, "more than 1000 bytes"),
 ])  # fmt: skip
 def test_a_text_too_long_for_the_longest_alert_fails_its_rehearsal(
-    renderer: Renderer, place: Place, source: str, wrong: str
+    renderer: Renderer, place: TextPlace, source: str, wrong: str
 ):
     """It is known before anybody depends on it."""
     [sentence] = rehearse(renderer, {place: read_text(source, place)}, place)
@@ -233,14 +233,14 @@ def test_a_text_too_long_for_the_longest_alert_fails_its_rehearsal(
 def test_the_usual_texts_pass_their_own_rehearsal(renderer: Renderer):
     """In every message, channel and language: what is asked of an organisation is asked of ourselves."""
     for message, channel, language in itertools.product(MESSAGES, PARTS, LANGUAGES):
-        assert rehearse(renderer, {}, Place(message, channel, language, PARTS[channel][0])) == []
+        assert rehearse(renderer, {}, TextPlace(message, channel, language, PARTS[channel][0])) == []
 
 
 def test_every_name_is_filled_in(renderer: Renderer):
     """Each name of the table stands for something in the longest alert, and each filter is one of text."""
     for message, names in NAMES.items():
         for name in names:
-            place = Place(message, "mail", "en", "subject")
+            place = TextPlace(message, "mail", "en", "subject")
             needed = {"missing-child": "who", "general": "headline"}.get(message, "happened")
             kind = "general" if message == "general" else "missing-child"
             telling = CLOSED if message == "ended" else Telling(occasion=Occasion.UPDATE)

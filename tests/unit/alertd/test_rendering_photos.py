@@ -12,7 +12,7 @@ import pytest
 from alertd.documents import Alert
 from alertd.kinds import Channel, Occasion
 from alertd.rendering import THE_ALERT, Renderer, Telling
-from alertd.rendering.own_texts import Place, read_text
+from alertd.rendering.own_texts import TextPlace, read_text
 from alertd.rendering.plaintext import rows
 from alertd.rendering.renderer import CLOSED_ROWS, ROW_BESIDE_PHOTO
 from alertd.resources import templates_dir
@@ -99,7 +99,7 @@ def test_the_end_of_an_alert_shows_no_photo(renderer: Renderer, channel: str):
 
 def test_an_own_text_keeps_the_photo(renderer: Renderer):
     """Whatever words an organisation chooses for its mails, the child is seen."""
-    place = Place("missing-child", "mail", "es", "body")
+    place = TextPlace("missing-child", "mail", "es", "body")
     mail = render(renderer, "mail", "es", own={place: read_text("Aviso: {{ who }}", place)})
     assert f'<img src="{SITE}/m/med_one?size=mail" alt="Lucía sonríe"' in mail.html
     assert f"Foto: Lucía sonríe\n{SITE}/m/med_one?size=mail" in mail.text
