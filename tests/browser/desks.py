@@ -16,6 +16,7 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 
 from alertd.console import STATIC
 from alertd.console.tables import tables
+from tests.acceptance.conftest import Served
 
 #: Fetched by ops/test.
 AXE = Path(__file__).parents[2] / ".cache/peers/node_modules/axe-core/axe.min.js"
@@ -189,3 +190,10 @@ async def desk(browser: Browser, url: str, *refusals: int, **context: Any) -> As
 def number(text: str) -> int:
     """A count as it is shown."""
     return int(re.sub(r"\D", "", text))
+
+
+def invited(served: Served, subject: str, name: str, *roles: str) -> dict[str, Any]:
+    """Somebody who may sign in, with the one-time address."""
+    status, made = served.call("POST", "/v1/operators", {"subject": subject, "name": name, "roles": roles})
+    assert status == 201, made
+    return made

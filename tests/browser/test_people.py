@@ -11,7 +11,7 @@ import pytest
 from playwright.async_api import Browser, CDPSession, expect
 
 from tests.acceptance.conftest import Served
-from tests.browser.desks import PATIENCE_MS, Desk, desk
+from tests.browser.desks import PATIENCE_MS, Desk, desk, invited
 
 pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
 
@@ -31,12 +31,6 @@ async def with_authenticator(
         await device.send("WebAuthn.enable")
         made = await device.send("WebAuthn.addVirtualAuthenticator", {"options": KEY})
         yield window, device, made["authenticatorId"]
-
-
-def invited(served: Served, subject: str, name: str, *roles: str) -> dict[str, Any]:
-    status, made = served.call("POST", "/v1/operators", {"subject": subject, "name": name, "roles": roles})
-    assert status == 201, made
-    return made
 
 
 async def come_in(window: Desk, url: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from tests.acceptance.conftest import Served
-from tests.browser.desks import PATIENCE_MS, Desk, desk
+from tests.browser.desks import PATIENCE_MS, Desk, desk, invited
 from tests.oidc_provider import providing
 from tests.ports import free_port
 
@@ -54,12 +54,6 @@ async def identify(page: Page, name: str, *, consent: bool = True) -> None:
     await page.get_by_role("button", name="Sign-in").click()
     if consent:
         await page.get_by_role("button", name="Continue").click()
-
-
-def invited(served: Served, subject: str, name: str, *roles: str) -> dict[str, Any]:
-    status, made = served.call("POST", "/v1/operators", {"subject": subject, "name": name, "roles": roles})
-    assert status == 201, made
-    return made
 
 
 async def test_somebody_is_let_in_by_a_link_and_approves_by_the_provider(

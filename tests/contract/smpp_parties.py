@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 
 from channels.base import Loudness, Recipient, SmsMessage, Stamp
 from channels.sandbox.script import Rule
 
 N = 20  # messages
-
-
-async def settled(condition):
-    """Wait for what the carrier does on its own time."""
-    async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110 a foreign process would give no event either
-            await asyncio.sleep(0.005)
 
 
 class Heard:

@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from channels.base import Answer, Reason
-from tests.contract.smpp_parties import N, settled
+from tests.contract.smpp_parties import N
+from tests.waiting import until
 
 #: These give up a connection that is silent, or whose send was cancelled. A bind and a connection of HTTP/2 are everybody's, and say whose
 #: an answer is: what becomes of a stream is in `test_http2_faults.py`.
@@ -66,7 +67,7 @@ async def test_silence_is_unknown_and_leaves_no_trace(open_party, party_name):
     party.tell("stall")
     outcomes = await party.send(party.recipients(3))
     assert {(outcome.answer, outcome.reason) for outcome in outcomes} == {(Answer.UNKNOWN, Reason.TIMEOUT)}
-    await settled(lambda: party.carrier.open_connections == 0)
+    await until(lambda: party.carrier.open_connections == 0)
 
 
 async def test_the_channel_works_again_after_trouble(party):
@@ -124,11 +125,11 @@ async def test_cancelling_leaves_nothing_behind(party):
     """A cancelled send closes the connections it was using, and the channel goes on."""
     rule = party.tell("stall", times=8)
     sending = asyncio.create_task(party.send(party.recipients(N)))
-    await settled(lambda: rule.times == 0)  # every lane waits for an answer
+    await until(lambda: rule.times == 0)  # every lane waits for an answer
     sending.cancel()
     with pytest.raises(asyncio.CancelledError):
         await sending
-    await settled(lambda: party.carrier.open_connections == 0)
+    await until(lambda: party.carrier.open_connections == 0)
     party.accept_again()
     assert (await party.send(party.recipients(1, start=500)))[0].answer is Answer.ACCEPTED
 
@@ -139,7 +140,7 @@ async def test_connections_are_kept_and_bounded(party):
         await party.send(party.recipients(25, start))
     assert 1 <= party.carrier.open_connections <= 8
     await party.channel.close()
-    await settled(lambda: party.carrier.open_connections == 0)
+    await until(lambda: party.carrier.open_connections == 0)
 
 
 async def test_nobody_is_sent_to_when_there_is_nobody(party):

@@ -28,6 +28,7 @@ from channels.smtp_pool import RelaySettings
 from tests.integration.acts import counts, planned, register, send
 from tests.ports import free_port, wait_for_port
 from tests.unit.alertd.samples import MISSING_CHILD, changed
+from tests.waiting import until
 
 pytestmark = pytest.mark.peer
 
@@ -126,12 +127,6 @@ def postfix(directory, sandbox, bounces):
         yield port
     finally:
         subprocess.run([program, "-c", str(config), "stop"], capture_output=True, check=True)
-
-
-async def until(condition) -> None:
-    async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110 a foreign process gives no event
-            await asyncio.sleep(0.02)
 
 
 @pytest.fixture

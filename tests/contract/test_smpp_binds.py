@@ -13,7 +13,8 @@ from channels.sandbox.script import Rule
 from channels.sandbox.smsc_habits import Habits
 from channels.smpp.names import Command, Status
 from channels.smpp.pdu import HEADER, Pdu, encode
-from tests.contract.smpp_parties import N, settled
+from tests.contract.smpp_parties import N
+from tests.waiting import until
 
 
 async def test_silence_is_unknown_and_a_mute_bind_is_left(open_centre):
@@ -22,7 +23,7 @@ async def test_silence_is_unknown_and_a_mute_bind_is_left(open_centre):
     party.tell("stall")
     outcomes = await party.send(party.recipients(4))
     assert {(outcome.answer, outcome.reason) for outcome in outcomes} == {(Answer.UNKNOWN, Reason.TIMEOUT)}
-    await settled(lambda: party.carrier.open_connections == 0)
+    await until(lambda: party.carrier.open_connections == 0)
 
 
 async def test_a_bind_that_answers_others_is_kept(open_centre):
@@ -54,7 +55,7 @@ async def test_leave_is_asked_for_again_while_waiting(open_centre):
     party.tell("stall", times=2)
     began = time.monotonic()
     sending = asyncio.create_task(party.send(party.recipients(4), lambda: time.monotonic() < began + 0.2))
-    await settled(lambda: party.carrier.recorded.total == 2)
+    await until(lambda: party.carrier.recorded.total == 2)
     party.carrier.links[0].cut()
     outcomes = await sending
     assert Counter(outcome.answer for outcome in outcomes)[Answer.UNKNOWN] == 2
@@ -64,8 +65,8 @@ async def test_a_full_window_is_left_when_leave_ends(open_centre):
     """Messages that found no room are withheld; those on their way are waited for."""
     party = await open_centre(binds=1, window=2)
     party.tell("slow", delay_s=0.4)
-    until = time.monotonic() + 0.2
-    outcomes = await party.send(party.recipients(4), lambda: time.monotonic() < until)
+    ends = time.monotonic() + 0.2
+    outcomes = await party.send(party.recipients(4), lambda: time.monotonic() < ends)
     assert [outcome.answer for outcome in outcomes] == [Answer.ACCEPTED] * 2 + [Answer.WITHHELD] * 2
 
 
@@ -83,12 +84,12 @@ async def test_cancelling_a_send_harms_no_other(open_centre):
     party.tell("slow", delay_s=0.2)
     sending = asyncio.create_task(party.send(party.recipients(2)))
     other = asyncio.create_task(party.send(party.recipients(2, start=10)))
-    await settled(lambda: party.channel._senders[0].room(0) == 0)
+    await until(lambda: party.channel._senders[0].room(0) == 0)
     sending.cancel()
     with pytest.raises(asyncio.CancelledError):
         await sending
     assert [outcome.answer for outcome in await other] == [Answer.ACCEPTED] * 2
-    await settled(lambda: party.channel._senders[0].room(asyncio.get_running_loop().time()) == 4)
+    await until(lambda: party.channel._senders[0].room(asyncio.get_running_loop().time()) == 4)
 
 
 async def test_connections_are_as_many_as_set_and_none_stays(centre_party):
@@ -97,13 +98,13 @@ async def test_connections_are_as_many_as_set_and_none_stays(centre_party):
         await centre_party.send(centre_party.recipients(25, start))
     assert centre_party.carrier.open_connections == centre_party.carrier.links_made == 2
     await centre_party.channel.close()
-    await settled(lambda: centre_party.carrier.open_connections == 0)
+    await until(lambda: centre_party.carrier.open_connections == 0)
 
 
 async def test_a_throttled_bind_rests_and_the_others_work_on(open_centre):
     """The pause is the bind's: only when all rest is the caller told how long."""
     party = await open_centre(binds=2, throttle_pause_s=3.0)
-    await settled(lambda: [link.sends for link in party.carrier.links] == [True, True])
+    await until(lambda: [link.sends for link in party.carrier.links] == [True, True])
     party.tell("throttle", times=1)
     (first,) = await party.send(party.recipients(1))
     assert (first.answer, first.reason, first.retry_after_s) == (Answer.RETRY, Reason.THROTTLED, None)
@@ -111,21 +112,21 @@ async def test_a_throttled_bind_rests_and_the_others_work_on(open_centre):
     party.tell("throttle")
     (second,) = await party.send(party.recipients(1))
     assert 0 < second.retry_after_s <= 3.0
-    began, until = party.carrier.recorded.total, time.monotonic() + 0.2
-    withheld = await party.send(party.recipients(3, start=50), lambda: time.monotonic() < until)
+    began, ends = party.carrier.recorded.total, time.monotonic() + 0.2
+    withheld = await party.send(party.recipients(3, start=50), lambda: time.monotonic() < ends)
     assert {outcome.answer for outcome in withheld} == {Answer.WITHHELD}
     assert party.carrier.recorded.total == began
 
 
 async def test_frames_of_nobody_are_refused_and_the_bind_stays(centre_party):
     """Unknown commands and bodies that cannot be read get generic_nack; answers to nothing get none."""
-    await settled(lambda: [link.takes for link in centre_party.carrier.links] == [True, True])
+    await until(lambda: [link.takes for link in centre_party.carrier.links] == [True, True])
     link = centre_party.carrier.links[0]
     for command in (0x77, Command.DATA_SM, Command.DELIVER_SM):
         link.write(HEADER.pack(20, command, 0, 5) + b"\xff\xff\xff\xff")
     link.write(HEADER.pack(16, Command.SUBMIT_SM_RESP, 0, 99))
     link.write(HEADER.pack(16, Command.BIND_TRANSCEIVER_RESP, 0, 99))
-    await settled(
+    await until(
         lambda: centre_party.carrier.acknowledged == {Status.INVALID_COMMAND: 1, Status.INVALID_COMMAND_LENGTH: 2}
     )
     assert {outcome.answer for outcome in await centre_party.send(centre_party.recipients(N))} == {Answer.ACCEPTED}
@@ -160,13 +161,13 @@ async def test_a_place_that_becomes_free_is_taken_at_once(open_centre):
 
 async def test_a_lost_bind_comes_back_by_itself(centre_party):
     """The centre restarts on the same port: nobody has to ask, and people's answers come in again."""
-    await settled(lambda: centre_party.carrier.open_connections == 2)
+    await until(lambda: centre_party.carrier.open_connections == 2)
     for link in list(centre_party.carrier.links):
         link.cut()
-    await settled(lambda: centre_party.carrier.links_made == 4)
-    await settled(lambda: [link.takes for link in centre_party.carrier.links] == [True, True])
+    await until(lambda: centre_party.carrier.links_made == 4)
+    await until(lambda: [link.takes for link in centre_party.carrier.links] == [True, True])
     centre_party.carrier.say("+34600000001", "STOP")
-    await settled(lambda: centre_party.heard.answers)
+    await until(lambda: centre_party.heard.answers)
     assert centre_party.carrier.links_made == 4
 
 
@@ -176,7 +177,7 @@ async def test_a_centre_that_takes_its_leave_answers_what_it_has(open_centre):
     rule = Rule("+346000", "slow", delay_s=0.3, times=4)
     party.carrier.script.set(rule)
     sending = asyncio.create_task(party.send(party.recipients(6)))
-    await settled(lambda: rule.times == 0)
+    await until(lambda: rule.times == 0)
     (link,) = party.carrier.links
     link.write(encode(Pdu(Command.UNBIND, 7)))
     assert [outcome.answer for outcome in await sending] == [Answer.ACCEPTED] * 6

@@ -14,7 +14,8 @@ from channels.sandbox.smsc_habits import Habits
 from channels.smpp.names import Status, Tag
 from channels.smpp.words import Word
 from channels.sms_answers import SmsState
-from tests.contract.smpp_parties import N, settled
+from tests.contract.smpp_parties import N
+from tests.waiting import until
 
 
 async def test_a_late_answer_still_gives_its_receipt_a_home(open_centre):
@@ -23,10 +24,10 @@ async def test_a_late_answer_still_gives_its_receipt_a_home(open_centre):
     rule = Rule("+34600000000", "slow", delay_s=0.5, times=1)
     party.carrier.script.set(rule)
     slow = asyncio.create_task(party.send(party.recipients(1)))
-    await settled(lambda: rule.times == 0)  # the centre has it
+    await until(lambda: rule.times == 0)  # the centre has it
     await party.send(party.recipients(1, start=5))
     assert await slow == [Outcome(Answer.UNKNOWN, Reason.TIMEOUT)]
-    await settled(lambda: {report.tag for report in party.heard.told} == {"tag0", "tag5"})
+    await until(lambda: {report.tag for report in party.heard.told} == {"tag0", "tag5"})
 
 
 @pytest.mark.parametrize("form", ["text", "parameters", "both"])
@@ -37,20 +38,20 @@ async def test_a_receipt_finds_its_message(open_centre, form, first, ids):
     party = await open_centre(Habits(form=form, first=first, ids=ids, zeros=3), receipt_ids=ids)
     party.tell("undelivered", prefix="+34600000003")
     await party.send(party.recipients(N))
-    await settled(lambda: len(party.heard.told) == N)
+    await until(lambda: len(party.heard.told) == N)
     ends = {report.tag: (report.state, report.reason) for report in party.heard.told}
     failed = ends.pop("tag3")
     assert failed == (SmsState.FAILED, Reason.UNAVAILABLE)
     assert set(ends.values()) == {(SmsState.DELIVERED, Reason.NONE)}
-    await settled(lambda: party.carrier.acknowledged[Status.OK] == N)
+    await until(lambda: party.carrier.acknowledged[Status.OK] == N)
 
 
 async def test_receipts_come_over_binds_of_their_own(open_centre):
     """Split binds: transmitters send, a receiver is told."""
     party = await open_centre(binds=2, receivers=1)
-    await settled(lambda: Counter((link.sends, link.takes) for link in party.carrier.links)[False, True] == 1)
+    await until(lambda: Counter((link.sends, link.takes) for link in party.carrier.links)[False, True] == 1)
     await party.send(party.recipients(N))
-    await settled(lambda: len(party.heard.told) == N)
+    await until(lambda: len(party.heard.told) == N)
     assert sorted((link.sends, link.takes) for link in party.carrier.links) == [(False, True)] + [(True, False)] * 2
 
 
@@ -63,14 +64,14 @@ async def test_parts_are_delivered_together(open_centre):
     ids = [outcome.message_id.split(",") for outcome in outcomes]
     for message_id in (ids[0][0], ids[0][1], ids[0][1], ids[1][0]):
         party.carrier.report(message_id)
-    await settled(lambda: party.carrier.acknowledged[Status.OK] == 4)
+    await until(lambda: party.carrier.acknowledged[Status.OK] == 4)
     assert [(report.tag, report.message_id) for report in party.heard.told] == [
         (None, one) for one in (ids[0][0], ids[0][1], ids[1][0])
     ]
     party.heard.told.clear()
     party.carrier.report(ids[0][2])
     party.carrier.report(ids[1][1], "EXPIRED")
-    await settled(lambda: len(party.heard.told) == 2)
+    await until(lambda: len(party.heard.told) == 2)
     assert {report.tag: report.state for report in party.heard.told} == {
         "tag0": SmsState.DELIVERED,
         "tag1": SmsState.FAILED,
@@ -83,20 +84,20 @@ async def test_the_same_receipt_a_thousand_times_is_told_once(open_centre):
     (outcome,) = await party.send(party.recipients(1))
     for _ in range(1000):
         party.carrier.report(outcome.message_id)
-    await settled(lambda: party.carrier.acknowledged[Status.OK] == 1000)
+    await until(lambda: party.carrier.acknowledged[Status.OK] == 1000)
     assert [(report.tag, report.state) for report in party.heard.told] == [("tag0", SmsState.DELIVERED)]
 
 
 async def test_garbage_among_receipts_is_acknowledged_and_says_nothing(centre_party):
     """A receipt that cannot be understood would come for ever otherwise; one for nobody is kept for a while."""
-    await settled(lambda: centre_party.carrier.open_connections == 2)
+    await until(lambda: centre_party.carrier.open_connections == 2)
     await centre_party.send(centre_party.recipients(1))
-    await settled(lambda: len(centre_party.heard.told) == 1)
+    await until(lambda: len(centre_party.heard.told) == 1)
     texts = [b"", b"\xff\xfe\0\0", b"id: stat:", b"stat:DELIVRD", b"id:1 stat:PERHAPS", b"id:ffffffff stat:DELIVRD"]
     for text in texts:
         centre_party.carrier.deliver({"esm_class": 4, "short_message": text}, {})
     centre_party.carrier.deliver({}, {Tag.RECEIPTED_MESSAGE_ID: b"\0"})
-    await settled(lambda: centre_party.carrier.acknowledged[Status.OK] == 1 + len(texts) + 1)
+    await until(lambda: centre_party.carrier.acknowledged[Status.OK] == 1 + len(texts) + 1)
     assert len(centre_party.heard.told) == 1
     assert centre_party.heard.answers == []
 
@@ -108,7 +109,7 @@ async def test_what_people_answer_is_told_at_once(centre_party):
     began = time.monotonic()
     for text in ("Stop.", "ARRÊT", "СТОП", "退订", "help", "she is at the bus stop near the old bridge"):
         centre_party.carrier.say("+34600000001", text)
-    await settled(lambda: len(centre_party.heard.answers) == 6)
+    await until(lambda: len(centre_party.heard.answers) == 6)
     assert time.monotonic() - began < 1.0
     assert [said.word for said in centre_party.heard.answers] == [Word.STOP] * 4 + [Word.HELP, None]
     assert {said.number for said in centre_party.heard.answers} == {"+34600000001"}
@@ -124,7 +125,7 @@ async def test_a_stop_waits_for_no_receipts(open_centre):
     for outcome in outcomes:
         party.carrier.report(outcome.message_id)
     party.carrier.say("+34600000001", "STOP")
-    await settled(lambda: party.carrier.acknowledged[Status.OK] == 1)
+    await until(lambda: party.carrier.acknowledged[Status.OK] == 1)
     assert [said.word for said in party.heard.answers] == [Word.STOP]
 
 
@@ -137,10 +138,10 @@ async def test_what_the_listener_does_not_take_is_handed_over_again(open_centre)
     party.heard.trouble = 1_000
     party.carrier.say("+34600000001", "STOP")
     party.carrier.report(outcome.message_id)
-    await settled(lambda: len(faults) >= 3)
+    await until(lambda: len(faults) >= 3)
     assert party.carrier.acknowledged == {}
     party.heard.trouble = 0
-    await settled(lambda: party.carrier.acknowledged[Status.OK] == 2)
+    await until(lambda: party.carrier.acknowledged[Status.OK] == 2)
     assert [said.word for said in party.heard.answers] == [Word.STOP]
     assert [report.tag for report in party.heard.told] == ["tag0"]
 
@@ -149,10 +150,10 @@ async def test_an_answer_that_cannot_be_taken_goes_back_to_the_centre(open_centr
     """After some tries: it will come again, and holds up nobody else's until then."""
     party = await open_centre(Habits(receipts=False), binds=1)
     asyncio.get_running_loop().set_exception_handler(lambda *_: None)
-    await settled(lambda: [link.takes for link in party.carrier.links] == [True])
+    await until(lambda: [link.takes for link in party.carrier.links] == [True])
     party.heard.trouble = 5
     party.carrier.say("+34600000001", "STOP")
-    await settled(lambda: party.carrier.acknowledged == {Status.RECEIVER_TEMPORARY: 1})
+    await until(lambda: party.carrier.acknowledged == {Status.RECEIVER_TEMPORARY: 1})
     party.carrier.say("+34600000002", "STOP")
-    await settled(lambda: party.carrier.acknowledged[Status.OK] == 1)
+    await until(lambda: party.carrier.acknowledged[Status.OK] == 1)
     assert [said.number for said in party.heard.answers] == ["+34600000002"]

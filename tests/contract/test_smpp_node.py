@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shutil
 import subprocess
@@ -18,6 +17,7 @@ from channels.smpp.channel import SmppChannel
 from channels.smpp.settings import SmppSettings
 from channels.smpp.words import Word
 from channels.sms_answers import SmsState
+from tests.waiting import until
 
 pytestmark = pytest.mark.peer
 
@@ -86,12 +86,6 @@ async def open_sms(node):
         await channel.close()
 
 
-async def settled(condition):
-    async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110 a foreign process gives no event
-            await asyncio.sleep(0.02)
-
-
 def prepared(channel, text):
     now = int(time.time())
     stamp = Stamp(chain="c", version="v", sent_s=now, expires_s=now + 600, loudness=Loudness.LOUD, language="es")
@@ -108,7 +102,7 @@ async def test_node_reads_what_we_send_and_its_receipts_find_home(open_sms, node
     recipients = to("3460", 1_900) + to("3462", 100)
     outcomes = await channel.send(prepared(channel, "Niña: Lucía [7] €"), recipients, lambda: True)
     assert {outcome.answer for outcome in outcomes} == {Answer.ACCEPTED}
-    await settled(lambda: len(heard.told) == 2_000)
+    await until(lambda: len(heard.told) == 2_000)
     ends = Counter((report.tag[:7], report.state) for report in heard.told)
     assert ends == {("tag3460", SmsState.DELIVERED): 1_900, ("tag3462", SmsState.FAILED): 100}
     assert len({report.tag for report in heard.told}) == 2_000
@@ -123,10 +117,10 @@ async def test_node_brings_reports_and_answers_by_data_sm_too(open_sms, node):
     """Both are heard as those of deliver_sm are, and acknowledged."""
     channel, heard = await open_sms()
     await channel.send(prepared(channel, "Hi"), to("3464", 3), lambda: True)
-    await settled(lambda: len(heard.told) == len(heard.answers) == 3)
+    await until(lambda: len(heard.told) == len(heard.answers) == 3)
     assert {(report.tag[:7], report.state) for report in heard.told} == {("tag3464", SmsState.DELIVERED)}
     assert {(said.number[:5], said.word) for said in heard.answers} == {("+3464", Word.STOP)}
-    await settled(lambda: node[1]().count({"acknowledged": True}) == 6)
+    await until(lambda: node[1]().count({"acknowledged": True}) == 6)
     assert not [row for row in node[1]() if "error" in row]
 
 
@@ -137,7 +131,7 @@ async def test_node_reads_both_alphabets_and_long_texts(open_sms, node, text, lo
     channel, heard = await open_sms(long=long)
     (outcome,) = await channel.send(prepared(channel, text), to("3460", 1), lambda: True)
     assert outcome.answer is Answer.ACCEPTED
-    await settled(lambda: any(report.tag for report in heard.told))
+    await until(lambda: any(report.tag for report in heard.told))
     rows = node[1]()
     assert [row["udh"] and row["udh"][-2:] for row in rows] == (
         [None] if long == "payload" else [[len(rows), n + 1] for n in range(len(rows))]
@@ -158,21 +152,21 @@ async def test_node_throttles_stops_and_takes_back(open_sms, node):
     assert throttled.retry_after_s == pytest.approx(0.2, abs=0.1)
     began = time.monotonic()
     (outcome,) = await channel.send(prepared(channel, "Hi"), to("3463", 1), lambda: True)
-    await settled(lambda: heard.answers)
+    await until(lambda: heard.answers)
     assert time.monotonic() - began < 1.2
     assert [(said.number, said.word) for said in heard.answers] == [("+34630000000", Word.STOP)]
     assert await channel.cancel(outcome.message_id, to("3463", 1)[0])
-    await settled(lambda: {"cancelled": outcome.message_id, "to": "34630000000"} in node[1]())
+    await until(lambda: {"cancelled": outcome.message_id, "to": "34630000000"} in node[1]())
 
 
 async def test_node_is_asked_whether_it_lives_and_told_goodbye(open_sms, node):
     """Silence is asked about, split binds work, and closing unbinds each."""
     channel, heard = await open_sms(enquire_s=0.2, binds=1, receivers=1)
-    await settled(lambda: {"enquired": True} in node[1]())
+    await until(lambda: {"enquired": True} in node[1]())
     await channel.send(prepared(channel, "Hi"), to("3460", 3), lambda: True)
-    await settled(lambda: len(heard.told) == 3)
+    await until(lambda: len(heard.told) == 3)
     await channel.close()
-    await settled(lambda: node[1]().count({"unbound": True}) == 2)
+    await until(lambda: node[1]().count({"unbound": True}) == 2)
     assert not [row for row in node[1]() if "error" in row]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import subprocess
@@ -19,6 +18,7 @@ from channels.smpp.coding import read
 from channels.smpp.settings import SmppSettings
 from channels.sms_answers import SmsState
 from tests.ports import free_port
+from tests.waiting import until
 
 pytestmark = pytest.mark.peer
 
@@ -55,12 +55,6 @@ def smpp34(tmp_path):
         process.wait(10)
 
 
-async def settled(condition):
-    async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110 a foreign process gives no event
-            await asyncio.sleep(0.02)
-
-
 @pytest.mark.parametrize("text", ["Ñandú [7] ~ € " * 15, "Lucía 👧"])
 async def test_smpp34_reads_what_we_send_and_its_receipts_find_home(smpp34, text):
     """500 messages, in one part or two: each arrives whole, its receipts are answered, and closing unbinds."""
@@ -77,16 +71,16 @@ async def test_smpp34_reads_what_we_send_and_its_receipts_find_home(smpp34, text
     recipients = [Recipient(f"+3460{n:07}", f"tag{n}") for n in range(500)]
     outcomes = await channel.send(prepared, recipients, lambda: True)
     assert {outcome.answer for outcome in outcomes} == {Answer.ACCEPTED}
-    await settled(lambda: sum(report.tag is not None for report in heard.told) == 500)
+    await until(lambda: sum(report.tag is not None for report in heard.told) == 500)
     assert Counter((report.tag, report.state) for report in heard.told if report.tag) == {
         (one.tag, SmsState.DELIVERED): 1 for one in recipients
     }
     (refused,) = await channel.send(prepared, [Recipient("+34610000000", "t")], lambda: True)
     assert (refused.answer, refused.reason) == (Answer.RETRY, Reason.THROTTLED)
-    await settled(lambda: sum("receipt" in row for row in rows()) == 500 * prepared.cost)
+    await until(lambda: sum("receipt" in row for row in rows()) == 500 * prepared.cost)
     assert {row["status"] for row in rows() if "receipt" in row} == {0}
     await channel.close()
-    await settled(lambda: {"unbound": True} in rows())
+    await until(lambda: {"unbound": True} in rows())
     texts: dict[str, str] = {}
     for row in sorted(rows(), key=lambda row: row.get("text", "")[10:12]):  # by the number of the part
         if "text" in row:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 from aiohttp import web
 
 from alertd.alerts import State
@@ -18,6 +19,7 @@ from alertd.documents import Alert
 from alertd.errors import Problem
 from alertd.registrations import Registration
 from alertd.service.access import Credential
+from alertd.service.explaining import Explanation
 from alertd.service.intake import Taken
 from alertd.service.registry import Entry
 from alertd.store.alerts import AlertRecord
@@ -26,6 +28,7 @@ from alertd.store.scripts import LEASE_MS
 from alertd.store.work import Work
 from alertd.store.work_records import Lease
 from alertd.working import worker_of
+from channels.sandbox import Sandbox
 from tests.pictures import drawn, written
 
 SEVILLA = (-5.98, 37.39)
@@ -168,3 +171,19 @@ async def photo(parts: Parts, who: Credential = ANA) -> str:
     """A photo that Ana, or somebody else, hands in."""
     facts = PhotoFacts(source="the mother", taken="2026-08", rights="consent of both parents", alt={"es": "Lucía"})
     return (await parts.photos.take(written(drawn()), facts, who, place="/photo")).id
+
+
+async def slug(call: Any) -> str:
+    """Of the problem that a call raises."""
+    with pytest.raises(Problem) as refusal:
+        await call
+    return refusal.value.slug
+
+
+async def explained(parts: Parts, name: str, record: AlertRecord) -> Explanation:
+    return await parts.explaining.explain(await parts.registry.get(name), await parts.alerts.get(record.id))
+
+
+def told(sandbox: Sandbox) -> list[int]:
+    """Whom pushes went to, by the number in their token."""
+    return sorted(int(address.removeprefix("token-")) for _, _, address, *_ in sandbox.push.recorded)

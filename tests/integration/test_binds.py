@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -27,6 +26,7 @@ from channels.sandbox.smsc_habits import PASSWORD, SENDER, SYSTEM_ID, Habits
 from channels.smpp.bind import Bind
 from geofences.regions import Library
 from tests.integration.acts import BEA, counts, lease_of, planned, register, send, silence, submitted, working
+from tests.waiting import until
 
 PEOPLE, ALERTS = 20, 8
 SLOW = {"rate": 0.05, "burst": 1}  # takes one message, and the next after a minute
@@ -70,12 +70,6 @@ def text_of(sandbox: Sandbox, **limits: float) -> TwilioCarrier:
         kind="twilio", account=sms["account"], password=sms["secret"], sender=sms["sender"], endpoint=sms["endpoint"],
         ca_file=sms["ca_file"], **limits,
     )  # fmt: skip
-
-
-async def until(true: Callable[[], Any]) -> None:
-    async with asyncio.timeout(120):
-        while not (await found if isinstance(found := true(), Awaitable) else found):  # noqa: ASYNC110  nobody sets an event
-            await asyncio.sleep(0.02)
 
 
 async def approved(parts: Parts, sample: dict[str, Any]) -> list[str]:

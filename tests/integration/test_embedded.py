@@ -8,8 +8,7 @@ import fcntl
 import os
 import signal
 import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,7 @@ from redis.exceptions import RedisError
 from alertd.store.data_directory import DirectoryInUseError
 from alertd.store.embedded import EmbeddedServer, EmbeddedServerError, EmbeddedSettings, Listener, Loading
 from alertd.store.server_binary import ServerNotFoundError, find_server
+from tests.waiting import until
 
 #: More than a start, a load and a stop take together on a busy machine.
 DEADLINE_S = 30
@@ -39,14 +39,6 @@ async def client_of(server: EmbeddedServer) -> AsyncIterator[Redis]:
         yield client
     finally:
         await client.aclose()
-
-
-async def until(true: Callable[[], Awaitable[bool]]) -> None:
-    """Wait for a condition, but not for ever."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not await true():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
 
 
 async def write(client: Redis, first: int, count: int) -> list[str]:

@@ -7,16 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from alertd.app import Parts
-from alertd.service.explaining import Explanation
 from alertd.service.submission import submit
-from alertd.store.alerts import AlertRecord
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
-from tests.integration.acts import ANA, CADIZ, SEVILLA, alert_of, planned, register, send, submitted
-
-
-async def explained(parts: Parts, name: str, record: AlertRecord) -> Explanation:
-    return await parts.explaining.explain(await parts.registry.get(name), await parts.alerts.get(record.id))
+from tests.integration.acts import ANA, CADIZ, SEVILLA, alert_of, explained, planned, register, send, submitted
 
 
 async def test_who_was_told_and_who_was_refused(parts: Parts, sandbox: Sandbox, sample: dict):

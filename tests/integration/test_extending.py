@@ -22,9 +22,22 @@ from alertd.store.connection import Connection
 from alertd.store.media import KEPT_AFTER_MS
 from alertd.store.work_records import Alike
 from alertd.working import worker_of
-from tests.integration.acts import ANA, BEA, CARL, alert_of, counts, lease_of, photo, planned, register, send, submitted
+from tests.integration.acts import (
+    ANA,
+    BEA,
+    CARL,
+    alert_of,
+    counts,
+    lease_of,
+    photo,
+    planned,
+    register,
+    send,
+    slug,
+    submitted,
+)
 from tests.integration.media.conftest import showing
-from tests.integration.test_following import sent, slug
+from tests.integration.test_following import sent
 
 HOUR_MS = 3_600_000
 

@@ -34,6 +34,7 @@ from tests.integration.acts import (
     register,
     registration,
     send,
+    slug,
     submitted,
 )
 from tests.integration.test_worker import until, working
@@ -67,12 +68,6 @@ async def told(parts: Parts, followed: Followed, channels: tuple[str, ...] = ALL
         await send(parts, chain, channel)
     found = await parts.work.counts(notice.id)
     return {channel: {word: n for word, n in by_state.items() if n} for channel, by_state in found.items()}
-
-
-async def slug(call: Any) -> str:
-    with pytest.raises(Problem) as refusal:
-        await call
-    return refusal.value.slug
 
 
 async def test_a_close_reaches_those_who_were_told_and_nobody_else(parts: Parts, sample: dict[str, Any]):

@@ -16,9 +16,8 @@ from alertd.store.closed import archive
 from alertd.store.connection import Connection
 from alertd.store.organisations import OrganisationStore
 from tests.clocks import Later
-from tests.integration.acts import ANA, BEA, CARL, alert_of, photo, submitted
+from tests.integration.acts import ANA, BEA, CARL, alert_of, photo, slug, submitted
 from tests.integration.media.conftest import showing
-from tests.integration.test_following import slug
 from tests.integration.test_purging import WHY, closed
 
 

@@ -27,10 +27,10 @@ from alertd.store.tombstones import Tombstone, Tombstones
 from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from geofences.regions import Library
-from tests.integration.acts import ANA, BEA, alert_of, counts, finish, photo, planned, register, submitted
+from tests.integration.acts import ANA, BEA, alert_of, counts, finish, photo, planned, register, slug, submitted
 from tests.integration.conftest import settings_for
 from tests.integration.media.conftest import showing
-from tests.integration.test_following import sent, slug, told
+from tests.integration.test_following import sent, told
 
 WHY = PurgeReason.RETENTION
 ROOM = 1 << 20  # bytes: more than anything else that this process writes to a file meanwhile

@@ -19,7 +19,7 @@ from alertd.subscribers import to_document
 from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from tests.clocks import Later
-from tests.integration.acts import ANA, BEA, alert_of, counts, lease_of, over, planned, register, send
+from tests.integration.acts import ANA, BEA, alert_of, counts, explained, lease_of, over, planned, register, send, told
 
 HOUR_MS = 3_600_000
 
@@ -37,10 +37,6 @@ async def people(parts: Parts) -> None:
     parts.clock = Later()
     await register(parts, 20)
     await register(parts, 10, first=20, **asleep())
-
-
-def told(sandbox: Sandbox) -> list[int]:
-    return sorted(int(address.removeprefix("token-")) for _, _, address, *_ in sandbox.push.recorded)
 
 
 def pass_time(parts: Parts, ms: int) -> None:
@@ -78,10 +74,6 @@ async def test_who_sleeps_is_told_when_their_quiet_hours_end(parts: Parts, sandb
     assert told(sandbox) == [*range(30)]
     assert await counts(parts, record) == {"accepted": 30}
     assert await over(parts, record)
-
-
-async def explained(parts: Parts, name: str, record: AlertRecord):
-    return await parts.explaining.explain(await parts.registry.get(name), await parts.alerts.get(record.id))
 
 
 async def test_what_is_loud_wakes_everybody(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -36,6 +35,7 @@ from tests.integration.acts import (
     working,
 )
 from tests.integration.conftest import settings_for
+from tests.waiting import until
 
 HOUR_MS = 3_600_000
 RATE, RAMP_S = 1_000.0, 60.0
@@ -192,12 +192,6 @@ async def test_a_submission_foretells_it(
         document = alert_of(sample, **changes).model_dump(mode="json", by_alias=True)
         answer = await client.post("/v1/alerts?dry_run=true", json=document, headers={"Authorization": f"Bearer {key}"})
         assert (await answer.json())["eta"] == {"push": pytest.approx(seconds, rel=0.01)}
-
-
-async def until(true: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(30):
-        while not await true():  # noqa: ASYNC110  it is in the store: nobody sets an event
-            await asyncio.sleep(0.01)
 
 
 async def test_what_the_gate_refuses_costs_no_permits(redis: Redis, codec: Codec, sandbox: Sandbox, sample: dict):

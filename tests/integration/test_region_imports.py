@@ -12,7 +12,7 @@ import struct
 import subprocess
 import sys
 import zipfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from geofences import files
 from geofences.additions import Order
 from geofences.regions import Library
 from tests.integration.acts import api_of
+from tests.waiting import until
 
 HARBOUR, QUAY = shapely.box(-6.02, 37.33, -5.98, 37.36), shapely.box(-5.98, 37.33, -5.97, 37.36)
 WORDS = {
@@ -240,15 +241,6 @@ async def settled_audit(parts: Parts) -> None:
             return
         await asyncio.sleep(LOOK_S / 10)
     raise AssertionError("it has no outcome")
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    """Waits for what comes by itself."""
-    for _ in range(LOOKS):
-        if holds():
-            return
-        await asyncio.sleep(LOOK_S / 10)
-    raise AssertionError("it never came")
 
 
 async def test_a_file_that_would_take_the_stores_room_is_refused(client: Any, parts: Parts, tmp_path: Path):

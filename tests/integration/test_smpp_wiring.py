@@ -46,6 +46,7 @@ from tests.integration.acts import (
     submitted,
     working,
 )
+from tests.waiting import until
 
 PEOPLE = 30
 CARRIER: dict[str, Any] = {
@@ -76,12 +77,6 @@ def process(redis: Redis, codec: Codec, centre: SmscSandbox, library: Library) -
             yield parts
 
     return running
-
-
-async def until(true: Callable[[], Any]) -> None:
-    async with asyncio.timeout(60):
-        while not (await found if isinstance(found := true(), Awaitable) else found):  # noqa: ASYNC110  nobody sets an event
-            await asyncio.sleep(0.01)
 
 
 def ended(parts: Parts, record: AlertRecord, **wanted: int) -> Callable[[], Awaitable[bool]]:

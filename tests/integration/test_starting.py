@@ -15,7 +15,7 @@ from alertd.service.starting import Starting
 from alertd.store.alerts import AlertRecord
 from alertd.working import worker_of
 from tests.clocks import Later
-from tests.integration.acts import ANA, BEA, CARL, alert_of, register, send, submitted, working
+from tests.integration.acts import ANA, BEA, CARL, alert_of, register, send, slug, submitted, working
 
 HOUR_MS = 3_600_000
 PEOPLE = 40
@@ -23,12 +23,6 @@ PEOPLE = 40
 
 def at(hours: float) -> str:
     return (datetime.now(UTC) + timedelta(hours=hours)).isoformat()
-
-
-async def slug(act: Any) -> str:
-    with pytest.raises(Problem) as refusal:
-        await act
-    return refusal.value.slug
 
 
 async def scheduled(parts: Parts, sample: dict[str, Any], **changes: Any) -> AlertRecord:

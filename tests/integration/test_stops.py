@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from alertd.app import Parts
-from alertd.errors import Problem
 from alertd.service.access import Credential
 from alertd.service.submission import submit
 from alertd.store.alerts import AlertRecord
@@ -17,7 +16,7 @@ from alertd.store.stops import SERVICE, of_key, of_org
 from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
-from tests.integration.acts import ANA, BEA, CARL, alert_of, counts, lease_of, planned, register, send, submitted
+from tests.integration.acts import ANA, BEA, CARL, alert_of, counts, lease_of, planned, register, send, slug, submitted
 from tests.integration.test_worker import ended, until, working
 
 ORG = of_org("default")
@@ -29,12 +28,6 @@ async def leased(parts: Parts, record: AlertRecord) -> bool:
     if lease is not None:
         await parts.work.end(lease, [], lease.rows)
     return lease is not None
-
-
-async def slug(call: Any) -> str:
-    with pytest.raises(Problem) as refusal:
-        await call
-    return refusal.value.slug
 
 
 @pytest.mark.parametrize("scope", [SERVICE, ORG, of_key("default", ANA.key_id), of_key("default", BEA.key_id)])

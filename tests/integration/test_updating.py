@@ -37,12 +37,13 @@ from tests.integration.acts import (
     register,
     registration,
     send,
+    slug,
     submitted,
     yes,
 )
 from tests.integration.batches import unsent
 from tests.integration.media.conftest import showing
-from tests.integration.test_following import _is, _retired, sent, slug
+from tests.integration.test_following import _is, _retired, sent
 from tests.integration.test_worker import until, working
 from tests.unit.alertd.samples import changed
 

@@ -24,8 +24,8 @@ from alertd.store.permissions import Permits
 from alertd.store.updates import Updates
 from alertd.working import worker_of
 from channels.sandbox import Sandbox
-from tests.integration.acts import ANA, BEA, alert_of, counts, lease_of, over, planned, register, send
-from tests.integration.test_following import sent, slug
+from tests.integration.acts import ANA, BEA, alert_of, counts, lease_of, over, planned, register, send, slug
+from tests.integration.test_following import sent
 from tests.integration.test_updating import WIDER, again, got, in_cadiz, plan, proposed, updated
 from tests.unit.alertd.samples import changed
 

@@ -17,7 +17,7 @@ from alertd.errors import Problem
 from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from geofences.regions import Library
-from tests.integration.acts import BEA, CADIZ, SEVILLA, register, send, submitted
+from tests.integration.acts import BEA, CADIZ, SEVILLA, register, send, submitted, told
 
 #: Cádiz, A Coruña, Palma, Las Palmas and Lanzarote's Arrecife.
 TOWNS = ("11012", "15030", "07040", "35016", "35004")
@@ -33,10 +33,6 @@ def afloat(library: Library, code: str) -> list[list[float]]:
     theirs = library.leaf_numbers(*xy.T) == library.get(code).number
     spots: list[list[float]] = xy[theirs & (off > 0.001) & (off < 0.045)][:EACH].tolist()
     return spots
-
-
-def told(sandbox: Sandbox) -> list[int]:
-    return sorted(int(address.removeprefix("token-")) for _, _, address, *_ in sandbox.push.recorded)
 
 
 @pytest.mark.parametrize(

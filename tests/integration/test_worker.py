@@ -31,6 +31,7 @@ from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.integration.acts import BEA, CADIZ, counts, lease_of, planned, register, send, submitted
+from tests.waiting import until
 
 HOUR_MS = 3_600_000
 
@@ -44,12 +45,6 @@ async def working(parts: Parts) -> AsyncIterator[asyncio.Task[None]]:
     finally:
         worker.stop()
         await task
-
-
-async def until(true: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(120):
-        while not await true():  # noqa: ASYNC110  it is in the store: nobody sets an event
-            await asyncio.sleep(0.02)
 
 
 async def approved(parts: Parts, sample: dict[str, Any], **changes: Any) -> str:
