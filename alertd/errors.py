@@ -66,7 +66,7 @@ CATALOGUE: dict[str, ProblemType] = {
         "Take a smaller area, leave SMS out, or have it approved by somebody who may say why it is to cost more.",
     ),
     "outside-jurisdiction": ProblemType(
-        403, "The target leaves the jurisdiction", "Draw within it, or ask for permission."
+        403, "The target leaves the jurisdiction", "Draw within it, or have the neighbours asked (target.beyond)."
     ),
     "permission-pending": ProblemType(409, "A neighbour's permission is pending", "Wait for it, or send to the rest."),
     "language-missing": ProblemType(
