@@ -24,7 +24,7 @@ def sandbox(
     """The local carriers alone."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        uvloop.run(_serve(directory))
+        uvloop.run(_serve(directory.resolve()))  # whoever reads sandbox.json may be elsewhere
     except OSError as error:
         raise RefusedError(f"{error.filename or directory} cannot be written: {error.strerror}") from None
 

@@ -42,8 +42,8 @@ def in_toml(table: dict[str, Any]) -> str:
 
 @pytest.fixture
 def configured(tmp_path: Path) -> Iterator[Configured]:
-    """An installation whose carriers, the sandbox's, stand in its file alone."""
-    sandbox = subprocess.Popen([sys.executable, "-m", "alertd", "sandbox", "--directory", str(tmp_path / "sandbox")])
+    """An installation whose carriers, the sandbox's, stand in its file alone. The sandbox was started in another folder."""
+    sandbox = subprocess.Popen([sys.executable, "-m", "alertd", "sandbox", "--directory", "sandbox"], cwd=tmp_path)
     served = Configured(tmp_path, 0)
     ready = tmp_path / "sandbox" / "sandbox.json"
     served.wait_for(ready.exists)
