@@ -15,7 +15,7 @@ import { Follow, Withdraw } from "./follow.js";
 import { Glass, useAlone } from "./glass.js";
 import { Ground } from "./ground.js";
 import { HoldNote, Keep, useHold } from "./keep.js";
-import { Awaited, Button, Field, Loading, Refused, Ribbon, Stale, counted, html, isTyped, lackOf, may, mayDo, retried, sentenceOf, some, useEffect, usePolled, useState, useTyped } from "./parts.js";
+import { Awaited, Button, Field, NotYet, Refused, Ribbon, Stale, counted, html, isTyped, lackOf, may, mayDo, retried, sentenceOf, some, useEffect, usePolled, useState, useTyped } from "./parts.js";
 import { TABLES } from "./tables.js";
 import { RingWords, delayOf } from "./pieces.js";
 import { Eta, ReachRings } from "./reach.js";
@@ -247,7 +247,7 @@ export function AlertScreen({ id, me, stops }) {
   const { alert, progress, error, again } = useAlert(id);
   if (alert) return html`<${Shown} alert=${alert} progress=${progress} error=${error} me=${me} stops=${stops} again=${again} />`;
   if (error && error.status === 404) return html`<div class="page"><p>${t("not-found")}</p></div>`;
-  return html`<div class="page">${error ? html`<${Refused} error=${error} />` : html`<${Loading} />`}</div>`;
+  return html`<div class="page"><${NotYet} error=${error} /></div>`;
 }
 
 function Shown({ alert, progress, error, me, stops, again }) {

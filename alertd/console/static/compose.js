@@ -5,7 +5,7 @@ import { AreaStep } from "./area.js";
 import { CaseStep } from "./case.js";
 import { documentOf, forget, goneFiles, keep, kept } from "./draft.js";
 import { Conflict, save, update, useEdit } from "./edit.js";
-import { Awaited, Button, Loading, Refused, Ribbon, Sure, html, useEffect, usePolled, useSettled, useState } from "./parts.js";
+import { Awaited, Button, NotYet, Refused, Ribbon, Sure, html, useEffect, usePolled, useSettled, useState } from "./parts.js";
 import { stepOf } from "./names.js";
 import { TABLES } from "./tables.js";
 import { useReach } from "./reach.js";
@@ -123,7 +123,7 @@ const changeOf = (set) => (more) => set((before) => ({ ...before, draft: { ...be
 export function EditScreen({ id, me }) {
   const { edit, full, set, error, drop } = useEdit(id);
   const [theirs, meet] = useState(null);
-  if (!edit) return html`<div class="page">${error ? html`<${Refused} error=${error} />` : html`<${Loading} />`}</div>`;
+  if (!edit) return html`<div class="page"><${NotYet} error=${error} /></div>`;
   const leave = () => { drop(); location.hash = `#/alerts/${id}`; };
   const submit = async () => {
     const found = await save(id, edit, set);
@@ -142,7 +142,7 @@ const Notify = ({ notify, choose }) => html`<fieldset class="sheet notify"><lege
 export function UpdateScreen({ id, me }) {
   const { edit, full, set, error, drop } = useEdit(id);
   const [theirs, meet] = useState(null);
-  if (!edit) return html`<div class="page">${error ? html`<${Refused} error=${error} />` : html`<${Loading} />`}</div>`;
+  if (!edit) return html`<div class="page"><${NotYet} error=${error} /></div>`;
   const { notify = TABLES.notify[0] } = edit;  // kept with what was typed: a page that is loaded again wakes nobody who was not to be woken
   const choose = (one) => set((before) => ({ ...before, notify: one }));
   const submit = async () => {

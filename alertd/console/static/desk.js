@@ -2,7 +2,7 @@
 
 import { ask, get, onceOf, onceOnly, post } from "./api.js";
 import { TRIAL } from "./draft.js";
-import { Awaited, Button, Check, Empty, Field, Icon, Loading, Older, Refused, Stale, html, may, mayDo, useAct, usePolled, useState } from "./parts.js";
+import { Awaited, Button, Check, Empty, Field, Icon, NotYet, Older, Refused, Stale, html, may, mayDo, useAct, usePolled, useState } from "./parts.js";
 import { TABLES } from "./tables.js";
 import { known, language, list, moment, t } from "./words.js";
 
@@ -46,7 +46,7 @@ function CarrierCard({ one, me }) {
 /** A carrier is tried by one message; all of them together by a Test, which goes the way of every message and reaches testers alone. */
 export function CarriersScreen({ me }) {
   const { data, error } = usePolled((signal) => get("/v1/carriers", { signal }), 2000);
-  if (!data) return html`<div class="page">${error ? html`<${Refused} error=${error} />` : html`<${Loading} />`}</div>`;
+  if (!data) return html`<div class="page"><${NotYet} error=${error} /></div>`;
   const resting = data.carriers.filter((one) => one.breaker_open);
   return html`<div class="page"><h1>${t("carriers")}</h1>${error ? html`<${Stale} error=${error} />` : null}
     <section class="health ${resting.length || !data.carriers.length ? "is-troubled" : ""}" aria-live="polite"><${Icon} name=${resting.length ? "warn" : "check"} />

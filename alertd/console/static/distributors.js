@@ -3,7 +3,7 @@
 import { ask, get, onceOnly, post } from "./api.js";
 import { ChangeDistributor, NewDistributor, Secret, pathOf } from "./distributor-form.js";
 import { Order } from "./order.js";
-import { Button, Loading, Refused, Stale, html, mayDo, useAct, usePolled, useState } from "./parts.js";
+import { Button, NotYet, Refused, Stale, html, mayDo, useAct, usePolled, useState } from "./parts.js";
 import { languageName, list, moment, t } from "./words.js";
 
 const LOOK_MS = 5_000;
@@ -77,7 +77,7 @@ export function Distributors({ me }) {
   const [made, tell] = useState(null);
   const { data, error } = usePolled((signal) => get("/v1/distributors", { signal }), LOOK_MS, String(turn));
   const anew = () => { show(""); again(turn + 1); };
-  if (!data) return error ? html`<${Refused} error=${error} />` : html`<${Loading} />`;
+  if (!data) return html`<${NotYet} error=${error} />`;
   const adds = mayDo(me, "distributor.create") && !me.test && shown !== "new" && !made;
   return html`<section class="distribution"><div class="page-head"><h2>${t("distributors")}</h2>
       ${adds ? html`<${Button} icon="plus" onClick=${() => show("new")}>${t("distributor-add")}<//>` : null}</div>

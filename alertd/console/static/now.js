@@ -3,7 +3,7 @@
 import { forSession, get, isReady } from "./api.js";
 import { Called, callOf, readCalls } from "./calls.js";
 import { Channels, expected, totals, waitsUntil } from "./channels.js";
-import { Empty, Icon, Loading, Older, People, Refused, Stale, StatusMark, counted, html, mayDo, useAct, usePolled, useRef, useState } from "./parts.js";
+import { Empty, Icon, NotYet, Older, People, Refused, Stale, StatusMark, counted, html, mayDo, useAct, usePolled, useRef, useState } from "./parts.js";
 import { Face } from "./photo.js";
 import { allStopped } from "./stops.js";
 import { TABLES } from "./tables.js";
@@ -195,7 +195,7 @@ function Some({ title, none, found: { alerts, shown, more }, card }) {
 
 export function NowScreen({ me, stops }) {
   const { data, error } = usePolled(load, (took) => Math.max(AGAIN_MS, took * AGAIN_TIMES));
-  if (!data) return error ? html`<${Refused} error=${error} />` : html`<${Loading} />`;
+  if (!data) return html`<${NotYet} error=${error} />`;
   const twins = twinsIn([data.pending, data.live, data.later].flatMap((found) => found.shown).concat(data.rest));
   return html`<div class="page now">
     <h1 class="sr-only">${t("now")}</h1>

@@ -2,7 +2,7 @@
 
 import { ask } from "./api.js";
 import { RotaForm } from "./oncall-form.js";
-import { Button, Loading, Refused, Stale, html, mayDo, usePolled, useState } from "./parts.js";
+import { Button, Fact, NotYet, Stale, html, mayDo, usePolled, useState } from "./parts.js";
 import { TABLES } from "./tables.js";
 import { dayName, list, moment, number, span, t } from "./words.js";
 
@@ -38,8 +38,6 @@ function Step({ n, now, step, after, last }) {
     ${now.people.length ? null : html`<p class="muted small">${t(last ? "oncall-step-empty-last" : "oncall-step-empty")}</p>`}</li>`;
 }
 
-const Fact = ({ name, children }) => html`<div><dt>${name}</dt><dd>${children}</dd></div>`;
-
 function Rota({ told }) {
   const { now, rota, by, at } = told;
   if (!now.length) return html`<p class="note" role="status"><strong>${t("oncall-none")}</strong></p>`;
@@ -55,7 +53,7 @@ export function OnCallScreen({ me }) {
   const [turn, again] = useState(0);
   const [changing, change] = useState(null);
   const { data, error } = usePolled(read, LOOK_MS, String(turn));
-  if (!data) return html`<div class="page">${error ? html`<${Refused} error=${error} />` : html`<${Loading} />`}</div>`;
+  if (!data) return html`<div class="page"><${NotYet} error=${error} /></div>`;
   const may = mayDo(me, "oncall.write") && !me.test;
   const done = () => { change(null); again(turn + 1); };
   return html`<div class="page"><div class="page-head"><h1>${t("oncall")}</h1>

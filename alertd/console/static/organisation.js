@@ -8,7 +8,7 @@ import { Ground } from "./ground.js";
 import { Later } from "./later.js";
 import { useGround } from "./jurisdiction.js";
 import { regionName } from "./names.js";
-import { Button, Loading, Refused, Stale, counted, html, mayDo, usePolled, useState } from "./parts.js";
+import { Button, Fact, NotYet, Refused, Stale, counted, html, mayDo, usePolled, useState } from "./parts.js";
 import { TABLES } from "./tables.js";
 import { languageName, list, number, span, t } from "./words.js";
 
@@ -21,8 +21,6 @@ function changeable(one, all, me) {
   if (!one.organisation || me.test || !mayDo(me, "organisation.write")) return [];
   return Object.keys(one.organisation).filter((name) => (TABLES.granted.includes(name) ? isHost(all, me) : one.id === me.organisation));
 }
-
-const Fact = ({ name, children }) => html`<div><dt>${name}</dt><dd>${children}</dd></div>`;
 
 const By = ({ who }) => (who ? html`${t("unattended-by")} <bdi>${who}</bdi>` : null);
 
@@ -96,7 +94,7 @@ export function OrganisationScreen({ me, id }) {
     return { one, all: organisations };
   };
   const { data, error } = usePolled(load, LOOK_MS, `${here} ${turn}`);
-  if (!data) return html`<div class="page">${error ? html`<${Refused} error=${error} />` : html`<${Loading} />`}</div>`;
+  if (!data) return html`<div class="page"><${NotYet} error=${error} /></div>`;
   const { one, all } = data;
   const can = changeable(one, all, me);
   const done = () => { change(null); again(turn + 1); };

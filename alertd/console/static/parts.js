@@ -160,6 +160,11 @@ export const Older = ({ next, more }) => html`<${Refused} error=${more.error} />
 
 export const Loading = () => html`<p class="muted loading">${t("loading")}</p>`;
 
+/** Where there is nothing to show yet: why, or that it is on its way. */
+export const NotYet = ({ error }) => html`<${error ? Refused : Loading} error=${error} />`;
+
+export const Fact = ({ name, children }) => html`<div><dt>${name}</dt><dd>${children}</dd></div>`;
+
 export const Empty = ({ title, children }) => html`<div class="empty"><p class="empty-title">${title}</p>${children}</div>`;
 
 /** By when a browser has taken what it was given. */

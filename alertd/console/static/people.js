@@ -2,7 +2,7 @@
 
 import { ask, get, onceOnly, post } from "./api.js";
 import { Order } from "./order.js";
-import { Button, Check, Empty, Field, Loading, Refused, html, useAct, usePolled, useState } from "./parts.js";
+import { Button, Check, Empty, Field, NotYet, Refused, html, useAct, usePolled, useState } from "./parts.js";
 import { Keeps } from "./shared.js";
 import { TABLES } from "./tables.js";
 import { list, moment, t } from "./words.js";
@@ -82,7 +82,7 @@ export function PeopleScreen({ me }) {
   const { data, error } = usePolled((signal) => get("/v1/operators", { signal }), 3000, String(turn));
   const anew = () => { show(""); make(false); again(turn + 1); };
   const way = (one) => { told(one); anew(); };
-  if (!data) return html`<div class="page">${error ? html`<${Refused} error=${error} />` : html`<${Loading} />`}</div>`;
+  if (!data) return html`<div class="page"><${NotYet} error=${error} /></div>`;
   return html`<div class="page"><div class="page-head"><h1>${t("operators")}</h1>
       ${making || made ? null : html`<${Button} kind="primary" icon="plus" onClick=${() => make(true)}>${t("person-new")}<//>`}</div>
     <p class="muted">${t("operators-say")}</p>

@@ -3,7 +3,7 @@
 import { ask, get, onceOf, onceOnly } from "./api.js";
 import { Ground } from "./ground.js";
 import { Shown } from "./messages.js";
-import { Awaited, Button, Field, Loading, Refused, Ribbon, Stale, StatusMark, counted, html, isTyped, lackOf, mayDo, usePolled, useState, useTyped } from "./parts.js";
+import { Awaited, Button, Field, NotYet, Refused, Ribbon, Stale, StatusMark, counted, html, isTyped, lackOf, mayDo, usePolled, useState, useTyped } from "./parts.js";
 import { language, moment, number, t } from "./words.js";
 
 const AGAIN_MS = 10_000;
@@ -52,7 +52,7 @@ function Answer({ request, me, onDone }) {
 export function PermissionScreen({ id, me }) {
   const [turn, again] = useState(0);
   const { data: request, error } = usePolled((signal) => get(`/v1/permissions/${id}?language=${language}`, { signal }), AGAIN_MS, `${id} ${turn}`);
-  if (!request) return html`<div class="page">${error && error.status === 404 ? html`<p>${t("not-found")}</p>` : error ? html`<${Refused} error=${error} />` : html`<${Loading} />`}</div>`;
+  if (!request) return html`<div class="page">${error && error.status === 404 ? html`<p>${t("not-found")}</p>` : html`<${NotYet} error=${error} />`}</div>`;
   const { permission, area } = request;
   const decided = permission.state !== "asked";
   const people = decided ? permission.people : request.people_now ?? permission.people;

@@ -4,7 +4,7 @@ import { ask, get } from "./api.js";
 import { boundsOf } from "./ground.js";
 import { useAreaMap } from "./mount.js";
 import { Mended } from "./mended.js";
-import { Button, Field, Refused, Sketch, hasWebGl, html, may, mayDo, useAct, useEffect, useState } from "./parts.js";
+import { Button, Fact, Field, Refused, Sketch, hasWebGl, html, may, mayDo, useAct, useEffect, useState } from "./parts.js";
 import { Search } from "./area.js";
 import { Later } from "./later.js";
 import { bareName } from "./names.js";
@@ -23,8 +23,6 @@ export function RegionMap({ geometry, drawing, told, onNoMap, label = t("regions
   useEffect(() => { if (map) map.setPieces([]); }, [map, drawing, geometry]);  // what was drawn is shown as the area
   return html`<div class="map" ref=${box} role="application" aria-label=${label}></div>`;
 }
-
-const Fact = ({ name, children }) => html`<div><dt>${name}</dt><dd>${children}</dd></div>`;
 
 function Facts({ region, chain, onShow }) {
   return html`<section class="facts" aria-live="polite"><h2>${nameOf(region)}</h2>

@@ -3,7 +3,7 @@
 import { get, post, session } from "./api.js";
 import { hasPasskeys, isBareAddress, named, prove, register } from "./passkey.js";
 import { handIn, isForProof, leave, leaveToProve, onProven as onProvenElsewhere, proveElsewhere, waysIn } from "./provider.js";
-import { Button, Field, Loading, Refused, html, useEffect, useRef, useState } from "./parts.js";
+import { Button, Field, Loading, NotYet, Refused, html, useEffect, useRef, useState } from "./parts.js";
 import { LANGUAGES, language, speak, t } from "./words.js";
 
 export const Mark = () => html`<svg class="logo" viewBox="0 0 32 32" aria-hidden="true" fill="none" stroke="currentColor"
@@ -114,7 +114,7 @@ export function CameBack({ onSignedIn, onBack }) {
 export function ProveElsewhere() {
   const [error, fail] = useState(null);
   useEffect(() => { leaveToProve().catch(fail); }, []);
-  return html`<${Door} title=${t("prove")}>${error ? html`<${Refused} error=${error} />` : html`<${Loading} />`}<//>`;
+  return html`<${Door} title=${t("prove")}><${NotYet} error=${error} /><//>`;
 }
 
 /** The one-time code is in the address or typed; it says who comes, and their browser makes a passkey. */
