@@ -135,7 +135,7 @@ class Worker:
         )
 
     async def _expire(self) -> None:
-        await self.steps.each("expire", await self.alerts.due(self.clock.now_ms()), self.ending.expire)
+        await self.steps.each("expire", await self.alerts.times.to_end(self.clock.now_ms()), self.ending.expire)
 
     async def _start(self) -> None:
         for (

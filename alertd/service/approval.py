@@ -192,7 +192,7 @@ class Approval:
 
     async def _schedule(self, record: AlertRecord, who: Credential, people: int) -> AlertRecord:
         """Approved, for later. The count is what the audience is compared with then."""
-        await self._alerts.note_start(record)
+        await self._alerts.times.note_start(record)
         done, old = await self._alerts.step(
             record.id, AlertState.SCHEDULED, rev=record.rev, by=who.subject, approver=who.subject,
             approver_key=who.key_id, approved_rev=str(record.rev), seen=str(people),

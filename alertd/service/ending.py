@@ -52,11 +52,11 @@ class Ending:
         """Close the gate of an alert whose end has passed, unless that is put off at this moment, or was."""
         (head,) = await self._alerts.heads([alert_id])
         if head is not None and head.expires > self._clock.now_ms():
-            await self._alerts.note_end([head])
+            await self._alerts.times.note_end(head)
             return
         _, old = await self._alerts.step(alert_id, AlertState.EXPIRED, rev=head.rev if head else None)
         if old != "changed":
-            await self._alerts.expiry_done([alert_id])
+            await self._alerts.times.end_done(alert_id)
 
     async def _done(self, alert_id: str, seen: bytes) -> None:
         await self._alerts.retire(chain_of(alert_id), seen)

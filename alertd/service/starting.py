@@ -32,16 +32,16 @@ class Starting:
 
     async def due(self) -> list[str]:
         """The alerts whose time has come."""
-        return await self.alerts.to_start(self.clock.now_ms())
+        return await self.alerts.times.to_start(self.clock.now_ms())
 
     async def start(self, alert_id: str) -> None:
         """Open an alert whose time has come; while a stop is active it waits for two people to lift that, or for its end."""
         record = await self.alerts.get(alert_id)
         if record is None or record.state is not AlertState.SCHEDULED:
-            await self.alerts.start_done(alert_id)
+            await self.alerts.times.start_done(alert_id)
             return
         if record.starts > self.clock.now_ms():
-            await self.alerts.note_start(record)
+            await self.alerts.times.note_start(record)
             return
         who = Credential(key_id=record.approver_key, org=record.org, subject=record.approver, scopes=frozenset())
         try:
@@ -50,13 +50,13 @@ class Starting:
             if problem.slug != "stop-active":
                 await self._stopped(record, who, problem)
             return
-        await self.alerts.start_done(alert_id)
+        await self.alerts.times.start_done(alert_id)
         await self.audit.end(who, ACT, DONE, Noted(record=started), of=0)
 
     async def _stopped(self, record: AlertRecord, who: Credential, problem: Problem) -> None:
         """It is not told, and says why: its approver looks at it again."""
         waits = await self.approval.unschedule(record, f"It did not start. {problem.detail}")
-        await self.alerts.start_done(record.id)
+        await self.alerts.times.start_done(record.id)
         if waits:
             structlog.get_logger().error("a scheduled alert did not start", alert=record.id, problem=problem.slug)
             await self.audit.end(who, ACT, REFUSED, Noted(record=waits, facts={"problem": problem.slug}), of=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import shapely
@@ -36,6 +36,7 @@ from alertd.store.damaged import unless_damaged
 from alertd.store.events import announcement
 from alertd.store.external_ids import ExternalIds
 from alertd.store.frozen import Frozen, Numbers, Rings, pack_audience, unpack_area, unpack_audience
+from alertd.store.times import Times
 
 __all__ = ("AlertRecord", "Alerts", "Footing", "ListPlace", "PlanHead", "sources_of")
 
@@ -43,8 +44,6 @@ __all__ = ("AlertRecord", "Alerts", "Footing", "ListPlace", "PlanHead", "sources
 ListPlace = tuple[int, str]
 #: More than are asked for, so that alerts made in the same millisecond rarely cost a second look.
 _TIES = 8
-#: Of a shard, so many that have come are looked at in one round: the rest is the next round's.
-_DUE_AT_ONCE = 100
 
 
 def _version(alert_id: str) -> str:
@@ -52,11 +51,12 @@ def _version(alert_id: str) -> str:
 
 
 class Alerts:
-    """The repository of alerts; `external_ids` knows which goes its way under an author's own id."""
+    """The repository of alerts; `external_ids` knows which goes its way under an author's own id, `times` when each starts and ends."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
         self.external_ids = ExternalIds(connection, self.heads)
+        self.times = Times(connection)
 
     def case_id(self, number: str) -> str:
         """The name that all spellings of a case number go by."""
@@ -105,8 +105,7 @@ class Alerts:
             *said(record, seals),
         )  # fmt: skip
         if done:
-            shard = keys.shard_of(chain_of(record.id))
-            await self._db.execute("ZADD", keys.expiry(shard), record.expires, record.id)
+            await self.times.note_end(record)
         return bool(done), old.decode()
 
     async def get(self, alert_id: str) -> AlertRecord | None:
@@ -260,8 +259,7 @@ class Alerts:
         ]
         told = []
         if notice is not None:
-            shard = keys.shard_of(chain_of(record.id))
-            await self._db.execute("ZADD", keys.expiry(shard), notice.expires, notice.id)
+            await self.times.note_end(notice)
             told = ["alerted", notice.alerted, *said(notice, self._seals(notice.id, box))]
         await self.enliven(record.id)  # before the step, so that no crash hides it
         done, old = await self._db.run_durably(
@@ -271,13 +269,10 @@ class Alerts:
         )  # fmt: skip
         if done:
             await self.enliven(record.id)  # again, as where it is approved
-            await self.note_end([one for one in anew if one.id == record.id])
+            for one in anew:
+                if one.id == record.id:
+                    await self.times.note_end(one)
         return bool(done), old.decode()
-
-    async def note_end(self, records: Iterable[AlertRecord]) -> None:
-        """When alerts are to expire. Where it is not known by then it is found out when the end comes that they had before."""
-        for one in records:
-            await self._db.execute("ZADD", keys.expiry(keys.shard_of(chain_of(one.id))), one.expires, one.id)
 
     async def versions(self, chains: Sequence[str]) -> list[str]:
         """The ids of all versions of chains, in one round trip."""
@@ -370,34 +365,6 @@ class Alerts:
         """A chain had no work left when it was as `live` said; it stays if it was announced again since. Answers whether it went."""
         await self.enliven(chain, works=False)  # a live chain's events are looked for anyway, and no longer now
         return bool(await self._db.run("retire", [keys.live(keys.shard_of(chain))], chain, seen))
-
-    async def due(self, now_ms: int) -> list[str]:
-        """Alerts whose expiry has come."""
-        return await self._due(keys.expiry, now_ms)
-
-    async def to_start(self, now_ms: int) -> list[str]:
-        """Alerts that were to start by then."""
-        return await self._due(keys.starts, now_ms)
-
-    async def note_start(self, record: AlertRecord) -> None:
-        """When an alert is to start. It is written before the alert is scheduled, so that no crash hides it."""
-        await self._db.execute("ZADD", keys.starts(keys.shard_of(chain_of(record.id))), record.starts, record.id)
-
-    async def start_done(self, alert_id: str) -> None:
-        await self._db.execute("ZREM", keys.starts(keys.shard_of(chain_of(alert_id))), alert_id)
-
-    async def _due(self, name: Callable[[int], str], now_ms: int) -> list[str]:
-        found = await self._db.execute_many(
-            [("ZRANGEBYSCORE", name(shard), "-inf", now_ms, "LIMIT", 0, _DUE_AT_ONCE) for shard in range(keys.SHARDS)]
-        )
-        return [alert_id.decode() for shard in found for alert_id in shard]
-
-    async def expiry_done(self, alert_ids: Iterable[str]) -> None:
-        commands: list[Sequence[str]] = [
-            ("ZREM", keys.expiry(keys.shard_of(chain_of(alert_id))), alert_id) for alert_id in alert_ids
-        ]
-        if commands:
-            await self._db.execute_many(commands)
 
     def _seals(self, alert_id: str, case: Box | None) -> Seals:
         return Seals(alert_id, self._db.codec.master, case)

@@ -64,8 +64,8 @@ class Permits:
         Answers as `answer` does, or 'again' for another last version.
         """
         box = await self._alerts.case_box(alert.case, alert.id)
-        shard, seals = keys.shard_of(alert.id), Seals(alert.id, self._db.codec.master, box)
-        await self._db.execute("ZADD", keys.expiry(shard), version.expires, version.id)
+        seals = Seals(alert.id, self._db.codec.master, box)
+        await self._alerts.times.note_end(version)
         await self._alerts.enliven(alert.id)  # before the state, so that no crash hides it
         names = ("permissions", "permitted_by", "permission_why", "regions", "changes")
         fields = [part for name in names for part in (name, seals.seal(name, getattr(alert, name)))]

@@ -30,8 +30,7 @@ class Updates:
         versions, and no other update waits. Answers whether it was done, and the alert's state ('changed', 'expired', 'again' for
         another last version or the id of the update that waits, where that is why not).
         """
-        shard = keys.shard_of(alert.id)
-        await self._db.execute("ZADD", keys.expiry(shard), update.expires, update.id)
+        await self._alerts.times.note_end(update)
         await self._alerts.enliven(alert.id, works=False)
         done, old = await self._db.run_durably(
             "propose", [keys.chain(alert.id)], alert.id, listed(SHOWN), alert.rev, last, update.id,
@@ -62,7 +61,7 @@ class Updates:
         )  # fmt: skip
         if done:
             await self._alerts.enliven(alert.id)  # again, as where an alert is approved
-            await self._alerts.note_end([alert])
+            await self._alerts.times.note_end(alert)
         return bool(done), old.decode(), whose.decode()
 
     async def _fields(self, alert: AlertRecord) -> Sequence[str | bytes | int]:

@@ -47,7 +47,7 @@ def later(record: Any, hours: float = 10) -> datetime:
 
 
 async def expiry(parts: Parts, alert_id: str, at_ms: int) -> list[str]:
-    return [one for one in await parts.alerts.due(at_ms) if one == alert_id]
+    return [one for one in await parts.alerts.times.to_end(at_ms) if one == alert_id]
 
 
 async def test_it_lives_on_and_nobody_hears_of_it(parts: Parts, sample: dict[str, Any]):

@@ -111,7 +111,7 @@ async def test_the_table_has_every_key_and_no_other(parts: Parts, sample: dict[s
     assert await Waiting(parts.db).put(waits.record.id, Paged(since=1, due=1), seen=b"") == "done"
     await Permits(parts.db, parts.alerts).note(["police"], record.id, 1)
     await PublishedWords(parts.db).keep(await parts.alerts.get(record.id))
-    await parts.alerts.note_start(replace(record, starts=1))
+    await parts.alerts.times.note_start(replace(record, starts=1))
     seen |= await held(parts)
     hook = (await parts.webhooks.create(ANA, "https://cases.example/", []))[0].hook
     assert await parts.events.leads()
