@@ -8,6 +8,7 @@ from typing import Any
 
 from alertd.app import Parts
 from alertd.service.submission import submit
+from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.integration.acts import ANA, CADIZ, SEVILLA, alert_of, explained, planned, register, send, submitted
@@ -125,7 +126,7 @@ async def test_what_only_tells_of_an_alert_is_explained_by_the_alert_s_area(part
     record = await planned(parts, sample)
     await send(parts, record)
     end = await parts.alerts.get((await parts.following.close(record.id, ANA, "found")).told_by)
-    await parts.worker().plans.planner.plan(end)
+    await worker_of(parts).plans.planner.plan(end)
     told, outside = await explained(parts, "p1", end), await explained(parts, "p30", end)
     assert (told.why, [place.standing for place in told.places]) == ("has-messages", ["inside"])
     assert (outside.why, [place.standing for place in outside.places]) == ("outside", ["outside"])

@@ -197,7 +197,7 @@ async def test_phones_that_heard_nothing_of_a_stand_down_are_told_without_them_w
         await act(record.id, ANA, "x")
     again = await parts.following.reopen(record.id, BEA, "x")
     assert (await parts.following.reopen(record.id, BEA, "x")).told_by == again.told_by
-    assert await parts.worker().plans.planner.plan(await replacement(parts, again.told_by))
+    assert await worker_of(parts).plans.planner.plan(await replacement(parts, again.told_by))
     await send(parts, record)
     assert (await parts.work.counts(again.told_by))["push"]["accepted"] == 20
     assert "Luc" not in await said(parts, again.told_by)
@@ -214,7 +214,7 @@ async def test_phones_are_told_without_them_although_the_end_is_told_later(parts
     for one in (record, other):
         await parts.following.close(one.id, ANA, "Found", notify=False)
     assert await parts.alerts.states([done.told_by, back.told_by]) == [AlertState.APPROVED, AlertState.SUPERSEDED]
-    assert await parts.worker().plans.planner.plan(await replacement(parts, done.told_by))
+    assert await worker_of(parts).plans.planner.plan(await replacement(parts, done.told_by))
     await send(parts, record)
     assert (await parts.work.counts(done.told_by))["push"]["accepted"] == 20
     end = await parts.following.close(record.id, ANA, "Found")
