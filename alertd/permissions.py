@@ -31,6 +31,7 @@ class Permission(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     answer: str = ""  # a PermissionState, '' before there is one
     at: int = 0  # of the answer, UNIX milliseconds
     version: str = ""  # of the alert, by which its people were told
+    key: str = ""  # id of the key that permitted it, or the part of it that was asked for before
 
     def state(self, alert: AlertState) -> PermissionState:
         """Where it stands while the alert is in this state."""
@@ -53,6 +54,11 @@ def written(permissions: Sequence[Permission]) -> str:
 
 def read(text: str) -> tuple[Permission, ...]:
     return _decode(text) if text else ()
+
+
+def permitting(text: str) -> list[str]:
+    """The keys by which something of it is permitted, as a chain has those of other organisations: one that is stopped stops what it permitted."""
+    return [f"{one.org}:{one.key}" for one in read(text) if one.key]
 
 
 def words_of(text: str) -> dict[str, str]:

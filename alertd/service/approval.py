@@ -15,6 +15,7 @@ from alertd.clock import Clock
 from alertd.documents import Alert, Status
 from alertd.errors import Fault, Problem
 from alertd.ids import chain_of
+from alertd.permissions import permitting
 from alertd.service.access import APPROVE, BY_GLASS, BY_POLICY, OVERSPEND, Credential, hands_of, hands_text
 from alertd.service.borders import Borders, newly_asked, taken_over
 from alertd.service.budget import Budget
@@ -268,9 +269,8 @@ class Approval:
         asked = newly_asked(new, old)
         await self._permits.note(asked, old.id, self._clock.now_ms())
         await self._updates.published.keep(old)
-        done, state, whose = await self._updates.approve(
-            new, update, frozen, who.subject, sent_by=(update.key, who.key_id), asked=asked
-        )
+        sent_by = (update.key, who.key_id, *permitting(new.permissions))
+        done, state, whose = await self._updates.approve(new, update, frozen, who.subject, sent_by=sent_by, asked=asked)
         if not done and whose == "alert" and state not in {"changed", "expired"}:
             raise Problem("precondition-failed", f"The alert is {state or 'gone'}, so it is not updated.")
         return done, state

@@ -167,7 +167,9 @@ def newly_asked(alert: AlertRecord, before: AlertRecord | None = None) -> list[s
 
 
 def _carried(new: Permission, old: Permission | None) -> Permission:
-    if old is None or not old.answer or (new.ground != old.ground and new.answer != old.answer):
+    if old is None:
         return new
-    answered = {"answer": old.answer, "at": old.at, "version": old.version}
-    return Permission(**{name: getattr(new, name) for name in Permission.__struct_fields__} | answered)
+    kept: dict[str, str | int] = {"key": old.key}  # what it permitted is told on, where it is asked for more, too
+    if old.answer and (new.ground == old.ground or new.answer == old.answer):
+        kept |= {"answer": old.answer, "at": old.at, "version": old.version}
+    return Permission(**{name: getattr(new, name) for name in Permission.__struct_fields__} | kept)

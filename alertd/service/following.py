@@ -14,6 +14,7 @@ from alertd.clock import Clock
 from alertd.errors import Problem
 from alertd.ids import chain_of
 from alertd.kinds import CancelReason, Occasion
+from alertd.permissions import permitting
 from alertd.service.access import Credential
 from alertd.service.approval import UNSENT, Approval
 from alertd.service.audit import DONE, Audit, Noted
@@ -252,13 +253,14 @@ class Following:
         reason: str, rev: int | None,
     ) -> tuple[bool, str]:  # fmt: skip
         late = record.state in step.late
-        sent_by = (record.key, who.key_id) if step is REOPEN else (who.key_id,)
+        # A stop of who had it told holds up no end.
+        again = (record.key, *permitting(record.permissions)) if step is REOPEN else ()
         footing = Footing(
             sources=[record.state] if late else step.sources, last=last, rev=rev, alive=step.alive and not late
         )
         done, old = await self._alerts.follow(
             record, footing, None if late else step.new, told_by,
-            fields={"by": who.subject, "reason": reason}, sent_by=sent_by,
+            fields={"by": who.subject, "reason": reason}, sent_by=(*again, who.key_id),
         )  # fmt: skip
         if done:
             await self._stopping.put_on(chain_of(record.id))

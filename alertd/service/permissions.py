@@ -251,7 +251,7 @@ class Permissions:
         granted = pack_area(ground_of(shapely.union(granted_of(record), ground)))
         alert = replace(
             record,
-            permissions=replace_one(record, permission, answer=_S.GRANTED, at=now, version=version.id),
+            permissions=replace_one(record, permission, answer=_S.GRANTED, at=now, version=version.id, key=who.key_id),
             permitted_by=with_words(record.permitted_by, who.org, who.subject),
             permission_why=with_words(record.permission_why, who.org, ""),
             regions=runs_of({*numbers_of(record.regions), *numbers_of(permission.regions)}),

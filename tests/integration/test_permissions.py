@@ -26,6 +26,7 @@ from tests.unit.alertd.samples import changed
 
 GUARD = {"name": "Guardia de Cádiz", "jurisdiction": {"regions": ["ES-CA"]}}
 ASK = {**BOTH, "beyond": "ask"}
+FURTHER = {"regions": ["ES-SE", "ES-CA", "ES-MA"], "beyond": "ask"}
 NO = {"reason": "We have an alert of our own"}
 
 
@@ -308,16 +309,13 @@ async def test_a_draft_is_divided_when_it_is_submitted(desk: Desk, alert: dict[s
 
 async def test_a_permission_covers_the_ground_that_was_shown(desk: Desk, alert: dict[str, Any], parts: Parts):
     """An update within it asks nobody; one that reaches further asks anew, and what was permitted goes on being told."""
-    await parts.organisations.put(
-        "guard", Organisation.model_validate_json(json.dumps({**GUARD, "jurisdiction": {"regions": ["ES-CA", "ES-MA"]}})), ANA
-    )  # fmt: skip
+    await _reaching_malaga(desk)
     alert_id = await approved(desk, alert)
     assert await grant(desk, alert_id) == "ok"
     narrower = {"regions": ["ES-SE", "11012"], "beyond": "ask"}
     assert await _updated(desk, alert, alert_id, narrower) == "granted"
     assert await _updated(desk, alert, alert_id, ASK) == "granted"
-    wider = {"regions": ["ES-SE", "ES-CA", "ES-MA"], "beyond": "ask"}
-    assert await _updated(desk, alert, alert_id, wider) == "asked"
+    assert await _updated(desk, alert, alert_id, FURTHER) == "asked"
     record = await parts.alerts.get(alert_id)
     assert record is not None
     assert (await parts.alerts.audience(f"{alert_id}-5")).numbers.size == 81
@@ -425,13 +423,42 @@ async def test_a_preview_counts_people_by_part(desk: Desk):
     assert home["neighbours"] == []
 
 
-async def test_a_stop_of_the_key_that_permitted_holds_the_alert(desk: Desk, alert: dict[str, Any], parts: Parts):
-    """It had a hand in what is sent."""
+async def _changed_within(desk: Desk, alert: dict[str, Any], alert_id: str) -> None:
+    assert await _updated(desk, alert, alert_id, ASK) == "granted"
+
+
+async def _changed_beyond(desk: Desk, alert: dict[str, Any], alert_id: str) -> None:
+    await _reaching_malaga(desk)
+    assert await _updated(desk, alert, alert_id, FURTHER) == "asked"
+
+
+async def _brought_back(desk: Desk, _alert: dict[str, Any], alert_id: str) -> None:
+    for who, act in (("ana", "stand-down"), ("bea", "reopen")):
+        assert await desk.slug(who, "POST", f"/v1/alerts/{alert_id}/{act}", {"reason": "x"}) == "ok"
+
+
+async def _left(_desk: Desk, _alert: dict[str, Any], _alert_id: str) -> None:
+    """As it was told first."""
+
+
+async def _stopped_down(desk: Desk, _alert: dict[str, Any], alert_id: str) -> None:
+    assert await desk.slug("ana", "POST", f"/v1/alerts/{alert_id}/stand-down", {"reason": "x"}) == "ok"
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "halt"),
+    [(_left, b"1"), (_changed_within, b"1"), (_changed_beyond, b"1"), (_brought_back, b"1"), (_stopped_down, None)],
+)
+async def test_a_stop_of_the_key_that_permitted_holds_the_alert(
+    desk: Desk, alert: dict[str, Any], parts: Parts, meanwhile: Any, halt: bytes | None
+):
+    """It had a hand in what is sent, whatever became of the alert since; it holds up no end."""
     alert_id = await approved(desk, alert)
     assert await grant(desk, alert_id) == "ok"
+    await meanwhile(desk, alert, alert_id)
     key = (await desk.ask("eva", "GET", "/v1/me"))[1]["key"]
     assert await desk.slug("gil", "POST", "/v1/stop", {"what": "key", "key": key, "reason": "Lost"}) == "ok"
-    assert await parts.db.execute("HGET", f"{{a:{alert_id}}}", "halt") == b"1"
+    assert await parts.db.execute("HGET", f"{{a:{alert_id}}}", "halt") == halt
 
 
 async def test_one_that_is_damaged_hides_no_other_from_the_neighbour(desk: Desk, alert: dict[str, Any], parts: Parts):
@@ -457,6 +484,12 @@ async def test_nothing_is_left_of_it_after_a_purge(desk: Desk, alert: dict[str, 
     assert not [name for name in fields if name.startswith(b"ground") or name == b"permission_why"]
     assert (await desk.ask("eva", "GET", "/v1/permissions"))[1] == {"requests": []}
     assert PermissionState.REFUSED in await state(desk, alert_id)
+
+
+async def _reaching_malaga(desk: Desk) -> None:
+    """The neighbour's jurisdiction has another province from now on."""
+    reach = {**GUARD, "jurisdiction": {"regions": ["ES-CA", "ES-MA"]}}
+    await desk.parts.organisations.put("guard", Organisation.model_validate_json(json.dumps(reach)), ANA)
 
 
 async def _asked(desk: Desk) -> list[str]:
