@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import structlog
@@ -24,7 +25,7 @@ from alertd.service.messages import Ready
 from alertd.service.offers import Offer, Offers
 from alertd.service.receipts import Receipts
 from alertd.service.removal import Dead
-from alertd.service.retries import after, asked_s, failures, wait_s
+from alertd.service.retries import Verdict, after, asked_s, failures, wait_s
 from alertd.service.send_until import SendUntil
 from alertd.store.connection import StoreUnavailableError
 from alertd.store.limits import PROBE_MS, Block
@@ -94,8 +95,18 @@ class HandOver:
         said = self.binds.heard(carrier, said)
         answers = self.credibility.believed(carrier.name, said, resting=offer.wait_s > 0)
         answered = list(zip(tries, answers, strict=True))
-        left_ms, carriers = ready.expires_ms - self.clock.now_ms(), len(self.carriers.of(carrier.channel.name))
-        now = [self._settlement(one, answer, carrier, left_ms, carriers) for one, answer in answered]
+        judged = partial(
+            after,
+            attempts=self.attempts,
+            hold=carrier.hold,
+            left_ms=ready.expires_ms - self.clock.now_ms(),
+            carriers=len(self.carriers.of(carrier.channel.name)),
+            urgent=not ready.hushed,
+        )
+        now = [
+            _settlement(one, judged(answer, attempt=one.attempt, doubted=one.doubted), carrier)
+            for one, answer in answered
+        ]
         way.settled, way.asked, way.sending = settled + later + now, [], False
         way.dead += [Dead(one.number, one.address, one.recipient.address) for one, its in answered if its.address_gone]
         self.metrics.send_seconds.labels(carrier.channel.name, carrier.name).observe(self.clock.monotonic() - started)
@@ -163,26 +174,6 @@ class HandOver:
             tries.append(_Try(lease.rows[i], lease.tries[i] + 1, *lease.refs[i], recipient, lease.doubted[i]))
         return tries, settled
 
-    def _settlement(self, one: _Try, answer: Outcome, carrier: Carrier, left_ms: int, carriers: int) -> Settlement:
-        verdict = after(
-            answer,
-            attempt=one.attempt,
-            attempts=self.attempts,
-            doubted=one.doubted,
-            hold=carrier.hold,
-            left_ms=left_ms,
-            carriers=carriers,
-        )
-        return Settlement(
-            one.row,
-            verdict.state,
-            verdict.reason,
-            carrier.number,
-            delay_ms=verdict.delay_ms,
-            doubt=verdict.doubt or one.doubted,
-            unsent=verdict.unsent,
-        )
-
     async def _name(
         self,
         tries: Sequence[_Try],
@@ -219,6 +210,18 @@ class HandOver:
 
 def _unsendable(lease: Lease, index: int, state: State, reason: int) -> Settlement:
     return Settlement(lease.rows[index], state, reason, 0)
+
+
+def _settlement(one: _Try, verdict: Verdict, carrier: Carrier) -> Settlement:
+    return Settlement(
+        one.row,
+        verdict.state,
+        verdict.reason,
+        carrier.number,
+        delay_ms=verdict.delay_ms,
+        doubt=verdict.doubt or one.doubted,
+        unsent=verdict.unsent,
+    )
 
 
 def _nothing_sent(lease: Lease, index: int, offer: Offer) -> Settlement:

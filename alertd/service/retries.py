@@ -13,6 +13,8 @@ from channels.base import Answer, Outcome
 #: FCM asks for at least 10 s before the first retry of a 5xx; others ask for less, none for more.
 FIRST_WAIT_S = 10.0
 LONGEST_WAIT_S = 600.0
+#: What rings, and what takes a child's name off a screen, is tried each minute: ten are long in the first hour, and long after the last.
+LONGEST_URGENT_S = 60.0
 #: Where other carriers have the channel too, what one surely did not take need not wait for it to come back: so many times for each,
 #: since one that rests is tried with single messages; once where it names a time. What all refuse waits as long as where there is one.
 ELSEWHERE_S, ELSEWHERE_TIMES = 1.0, 2
@@ -32,11 +34,19 @@ class Verdict(NamedTuple):
 
 
 def after(
-    answer: Outcome, *, attempt: int, attempts: int, doubted: bool, hold: bool, left_ms: int, carriers: int = 1
+    answer: Outcome,
+    *,
+    attempt: int,
+    attempts: int,
+    doubted: bool,
+    hold: bool,
+    left_ms: int,
+    carriers: int = 1,
+    urgent: bool = False,
 ) -> Verdict:
     """The verdict on attempt number `attempt`, with `left_ms` until the alert expires; `doubted` where an earlier one may have
     arrived. What was surely not taken is tried till then, at most `attempts` times what may have arrived; at first
-    soon, where the channel has several `carriers`.
+    soon, where the channel has several `carriers`. What is `urgent` never waits long of our own accord.
     """
     reason = answer.reason.value
     match answer.answer:
@@ -53,7 +63,7 @@ def after(
             may_have_arrived = attempt if doubted else int(doubt)  # at most: nobody counts which of them
             elsewhere = carriers > 1 and attempt < carriers * (1 if answer.retry_after_s else ELSEWHERE_TIMES)
             soon = elsewhere and not doubt and not doubted
-            wait_ms = int(1000 * (ELSEWHERE_S if soon else wait_s(attempt)))
+            wait_ms = int(1000 * (ELSEWHERE_S if soon else wait_s(attempt, urgent=urgent)))
             delay_ms = wait_ms if soon else max(int(1000 * pause_s(answer)), wait_ms)
             if delay_ms >= left_ms and not may_have_arrived:
                 delay_ms = wait_ms  # its carrier is left alone by all, and may take messages again sooner than it said
@@ -84,7 +94,7 @@ def failures(answers: Sequence[Outcome]) -> tuple[int, str]:
     return reasons.total(), reasons.most_common(1)[0][0]
 
 
-def wait_s(attempt: int) -> float:
+def wait_s(attempt: int, *, urgent: bool = False) -> float:
     """Doubling, with jitter over the upper half, so that a carrier that comes back is not hit by all at once."""
-    longest = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**attempt)
+    longest = min(LONGEST_URGENT_S if urgent else LONGEST_WAIT_S, FIRST_WAIT_S * 2**attempt)
     return max(FIRST_WAIT_S, _CHANCE.uniform(longest / 2, longest))

@@ -18,6 +18,7 @@ from alertd.store.scripts import STALLED_MS
 from alertd.subscribers import to_document
 from alertd.working import worker_of
 from channels.sandbox import Sandbox
+from channels.sandbox.script import Rule
 from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, alert_of, counts, explained, lease_of, over, planned, register, send, told
 
@@ -127,6 +128,27 @@ async def test_what_takes_a_name_off_a_sleeper_s_phone_does_not_wait(
     done = {"stand down": parts.following.stand_down, "restrict": parts.revising.restrict}[act]
     followed = await done(loud.id, ANA, "found")
     assert await told_of(parts, loud, followed.told_by) == {"accepted": 30}
+
+
+@pytest.mark.parametrize("followed_by", ["", "stand down"])
+async def test_a_busy_carrier_is_asked_each_minute_for_what_rings_and_what_takes_a_name_away(
+    parts: Parts, sandbox: Sandbox, sample: dict[str, Any], followed_by: str
+):
+    """A dozen refusals of one phone are a dozen minutes: nobody waits ten for the next try, with the child in danger or the name still there."""
+    record = await planned(parts, sample, level="child-alert")
+    if followed_by:
+        await send(parts, record)
+        notice = await parts.alerts.get((await parts.following.stand_down(record.id, ANA, "found")).told_by)
+        pass_time(parts, 60_000)
+        assert await worker_of(parts).plans.planner.plan(notice)
+    told_by = notice if followed_by else record
+    sandbox.push.script.set(Rule("token-3", "unavailable", times=12))
+    await send(parts, record)
+    assert (await counts(parts, told_by))["queued"] == 1
+    for _ in range(12):
+        pass_time(parts, 61_000)
+        await send(parts, record)
+    assert await counts(parts, told_by) == {"accepted": 30}
 
 
 async def test_what_waits_for_the_morning_lives_as_long_as_its_alert(

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from alertd.alerts import LedgerReason, State
-from alertd.service.retries import FIRST_WAIT_S, LONGEST_WAIT_S, after, asked_s, wait_s
+from alertd.service.retries import FIRST_WAIT_S, LONGEST_URGENT_S, LONGEST_WAIT_S, after, asked_s, wait_s
 from channels.base import ACCEPTED, WITHHELD, Answer, Outcome, Reason
 
 LONG_MS = 10**9
@@ -137,13 +137,21 @@ def test_an_outage_of_half_a_day_fails_nobody(reason: Reason):
         left_ms -= verdict.delay_ms
 
 
-def test_waits_grow_and_stay_within_bounds():
-    """At least what FCM asks for, at most ten minutes, never all at once."""
+@pytest.mark.parametrize(("urgent", "longest_s"), [(False, LONGEST_WAIT_S), (True, LONGEST_URGENT_S)])
+def test_waits_grow_and_stay_within_bounds(*, urgent: bool, longest_s: float):
+    """At least what FCM asks for, at most ten minutes, one of what rings or takes a name off a screen, never all at once."""
     for attempt in range(1, 32):
-        waits = [wait_s(attempt) for _ in range(50)]
+        waits = [wait_s(attempt, urgent=urgent) for _ in range(50)]
         assert min(waits) >= FIRST_WAIT_S
-        assert max(waits) <= min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**attempt)
+        assert max(waits) <= min(longest_s, FIRST_WAIT_S * 2**attempt)
         assert len(set(waits)) > 1
+
+
+def test_what_is_urgent_keeps_the_delay_a_carrier_names():
+    """A minute is what we wait of our own accord; whoever asks for a quarter of an hour has it."""
+    more = {"attempt": 9, "attempts": 8, "doubted": False, "hold": False, "left_ms": LONG_MS, "urgent": True}
+    assert after(Outcome(Answer.RETRY), **more).delay_ms <= 1000 * LONGEST_URGENT_S
+    assert after(Outcome(Answer.RETRY, Reason.THROTTLED, retry_after_s=900), **more).delay_ms == 900_000
 
 
 HOUR = Outcome(Answer.RETRY, Reason.THROTTLED, retry_after_s=3600)
