@@ -18,7 +18,6 @@ from alertd.clock import time_or_none
 from alertd.distribution import Entry, MessageState, Track
 from alertd.distributors import Distributor
 from alertd.errors import Problem
-from alertd.ids import chain_of
 from alertd.service.access import Credential
 from alertd.service.confirming import opened_note
 from alertd.service.distributors import MOST_AUTHORIZATION, Registered, Share
@@ -196,13 +195,13 @@ async def alert_distribution(request: web.Request, *, id: AlertId) -> Distributi
     approved, who will get it.
     """
     s = services(request)
-    return await _distribution(request, await s.approval.get(chain_of(id), credential(request)))
+    return await _distribution(request, await s.approval.chain(id, credential(request)))
 
 
 async def confirm_takedown(request: web.Request, *, id: AlertId, distributor: DistributorId) -> DistributionReply:
     """Somebody asked the distributor, and it shows the alert no more: your word stands for its own."""
     s, who = services(request), credential(request)
-    record = await s.approval.get(chain_of(id), who)
+    record = await s.approval.chain(id, who)
     check_key(record, who)
     await s.confirming.confirm(record, distributor, who)
     note(request, record=record, distributor=distributor)
@@ -212,7 +211,7 @@ async def confirm_takedown(request: web.Request, *, id: AlertId, distributor: Di
 async def resend_distribution(request: web.Request, *, id: AlertId, distributor: DistributorId) -> DistributionReply:
     """Sends a distributor once more what it refused, or did not take in time: what the alert says now, if that is another message."""
     s, who = services(request), credential(request)
-    record = await s.approval.get(chain_of(id), who)
+    record = await s.approval.chain(id, who)
     if not is_replay(request):
         check_key(record, who)
         await s.confirming.send_again(record, distributor, who)

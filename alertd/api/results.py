@@ -18,7 +18,6 @@ from alertd.api.operations import Act, Operation
 from alertd.api.services import Services, services
 from alertd.api.shapes import AlertId, AlertReply, BreakGlassReply, alert_reply, break_glass_reply
 from alertd.clock import second_of, time_of
-from alertd.ids import chain_of
 from alertd.kinds import Occasion
 from alertd.service.access import Credential
 from alertd.service.evidence import digest_of
@@ -141,7 +140,7 @@ async def alert_evidence(request: web.Request, *, id: AlertId) -> EvidenceReply:
     where the case is kept. There is none once the alert is purged, and nothing takes back one that was given out.
     """
     s, who = services(request), credential(request)
-    record = await s.approval.get(chain_of(id), who)
+    record = await s.approval.chain(id, who)
     if not record.document:
         raise gone()
     evidence = await _evidence(s, record, who)

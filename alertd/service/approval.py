@@ -72,6 +72,11 @@ class Approval:
             raise Problem("not-found", "There is no such alert.")
         return record
 
+    async def chain(self, alert_id: str, who: Credential) -> AlertRecord:
+        """The alert that a version belongs to. Raises Problem as `get` does, of a version that is not there, too."""
+        record = await self.get(alert_id, who)
+        return record if record.id == chain_of(alert_id) else await self.get(chain_of(alert_id), who)
+
     async def check_stops(self, alert: Alert, who: Credential) -> None:
         """Raises Problem when what is submitted meets a stop, as `check_submission` tells it."""
         check_submission(await self._stopping.standing(), who, goes_out=alert.status is not Status.ACTUAL)

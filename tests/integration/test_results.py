@@ -133,6 +133,15 @@ async def test_the_digest_is_that_of_the_ledger_as_it_is_read(parts: Parts, clos
     assert len(found["ledgers"]) == 2
 
 
+async def test_a_version_that_is_not_there_has_no_evidence(closed: str, call: Any):
+    """Of a version it is the whole alert's; of one that never was there is none, nor does anybody have it."""
+    for version, status in ((f"{closed}-2", 200), (f"{closed}-3", 404), (f"{closed}-1", 404)):
+        assert (await call(f"/v1/alerts/{version}/evidence", "evidence:read"))[0] == status
+        assert (await call(f"/v1/alerts/{version}/distribution", "alerts:read"))[0] == status
+    for name in (f"{closed}-0", f"{closed}-٢"):
+        assert (await call(f"/v1/alerts/{name}", "alerts:read"))[0] in {400, 404}
+
+
 async def test_both_need_their_scope_and_end_with_the_case(parts: Parts, closed: str, call: Any):
     """Both are acts that the audit has; neither is there once the case is purged."""
     for what, scope in (("report", "ledger:read"), ("evidence", "evidence:read")):
