@@ -53,6 +53,9 @@ REPORTS = {
     "canceled": ReportState.FAILED,
 }
 
+#: Words of an answer that took a message and failed it in the same breath: no report follows, and nothing was sent.
+FAILED_AT_ONCE = [word for word, state in REPORTS.items() if state is ReportState.FAILED]
+
 # Why a message failed after all. 30005 (unknown number) may pass, e.g. while a number is ported: it removes nobody.
 REPORT_REASONS = {
     "21610": Reason.GONE,
@@ -68,10 +71,16 @@ REPORT_REASONS = {
 }
 
 
+#: What another try would not change.
+_FOR_GOOD = {Reason.GONE, Reason.BAD_ADDRESS, Reason.BLOCKED}
+
+
 def outcome(reply: Reply) -> Outcome:
     """Read the answer to one send. Never raises, whatever the body holds."""
     document = json_object(reply.body)
     if 200 <= reply.status < 300:
+        if document.get("status") in FAILED_AT_ONCE:
+            return _failed_at_once(document.get("error_code"))
         sid = document.get("sid")
         return Outcome(Answer.ACCEPTED, message_id=sid) if isinstance(sid, str) else NOT_OF_THE_PROTOCOL
     code = document.get("code")
@@ -82,6 +91,12 @@ def outcome(reply: Reply) -> Outcome:
     answer, reason = BY_CODE.get(code, by_status) if isinstance(code, int) else by_status
     wait_s = retry_after_s(reply.headers) if answer is Answer.RETRY else None
     return Outcome(answer, reason, retry_after_s=wait_s)
+
+
+def _failed_at_once(code: object) -> Outcome:
+    reason = REPORT_REASONS.get(str(code), Reason.GARBAGE)
+    answer = Answer.NEVER if reason in _FOR_GOOD else Answer.RETRY
+    return Outcome(*(BY_CODE.get(code, (answer, reason)) if isinstance(code, int) else (answer, reason)))
 
 
 def status(form: Mapping[str, str]) -> tuple[ReportState, Reason]:

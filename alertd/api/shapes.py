@@ -31,7 +31,9 @@ from geofences.targets import Area
 
 #: For paths beside `{id}.cap`: an id has no dot, and what has one is no alert.
 ALERT_PATH = r"/v1/alerts/{id:[\w-]+}"
-AlertId = Annotated[str, Field(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}(-[1-9][0-9]*)?$", examples=["01M882R9G938BE2P8KXNZ55750"])]
+AlertId = Annotated[
+    str, Field(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}(-[1-9][0-9]*)?$", examples=["01M882R9G938BE2P8KXNZ55750"])
+]
 #: What an act is said with, and kept with it.
 Remark = Annotated[str, Field(min_length=1, max_length=500, pattern=r"\S")]
 

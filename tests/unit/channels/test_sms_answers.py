@@ -13,10 +13,19 @@ def refused(code, answered=400, headers=None):
     return Reply(answered, headers or {}, json.dumps({"code": code, "status": answered}).encode())
 
 
+def failed(status, code):
+    return Reply(201, {}, json.dumps({"sid": "SM1", "status": status, "error_code": code}).encode())
+
+
 @pytest.mark.parametrize(
     ("reply", "expected"),
     [
         (Reply(201, {}, b'{"sid": "SM1", "status": "queued"}'), Outcome(Answer.ACCEPTED, message_id="SM1")),
+        (failed("failed", 30001), Outcome(Answer.RETRY, Reason.THROTTLED)),
+        (failed("undelivered", "30006"), Outcome(Answer.NEVER, Reason.BAD_ADDRESS)),
+        (failed("failed", 21610), Outcome(Answer.NEVER, Reason.GONE)),
+        (failed("canceled", None), Outcome(Answer.RETRY, Reason.GARBAGE)),
+        (failed(["failed"], {}), Outcome(Answer.ACCEPTED, message_id="SM1")),
         (Reply(201, {}, b"{}"), Outcome(Answer.UNKNOWN, Reason.GARBAGE)),
         (Reply(200, {}, b"<html>"), Outcome(Answer.UNKNOWN, Reason.GARBAGE)),
         (refused(21610), Outcome(Answer.NEVER, Reason.GONE)),
@@ -36,7 +45,9 @@ def refused(code, answered=400, headers=None):
     ],
 )
 def test_each_answer_means_what_the_provider_says(reply, expected):
-    """Only an opt-out at the carrier removes an address; what a gateway may have passed on is unknown."""
+    """Only an opt-out at the carrier removes an address; what a gateway may have passed on is unknown; what was taken and failed in one answer
+    was not sent.
+    """
     assert outcome(reply) == expected
 
 
