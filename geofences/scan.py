@@ -6,6 +6,7 @@ is all of one kind, so the crossings before it tell which. Edges are straight in
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,10 @@ class Scan:
         self._starts, self._ends = self._marks(pieces, row)
         self._crossings = self._crossed(pieces, row)
 
+    @property
+    def nbytes(self) -> int:
+        return self._starts.nbytes + self._ends.nbytes + self._crossings.nbytes
+
     def verdicts(self, columns: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.uint8]:
         """OUTSIDE, INSIDE or BORDER of each cell. Quickest when they come in some order."""
         columns, rows = (side.astype(np.int64) >> self._coarser for side in (columns, rows))
@@ -73,6 +78,26 @@ class Scan:
         crosses = (pieces[:, 1] > middle) != (pieces[:, 3] > middle)
         lon = _along(pieces[crosses], middle[crosses])
         return np.sort(easting(lon) * self._side + row[crosses] * float(self._side))
+
+
+class Outline:
+    """An area, on each level that is asked for. Threads may share it: a level is scanned once."""
+
+    def __init__(self, area: shapely.Geometry) -> None:
+        self._edges = edges_of(area)
+        self._scans: dict[int, Scan] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def nbytes(self) -> int:
+        """What it holds, with what was scanned so far."""
+        return self._edges.nbytes + sum(one.nbytes for one in self._scans.values())
+
+    def at(self, zoom: int) -> Scan:
+        with self._lock:
+            if zoom not in self._scans:
+                self._scans[zoom] = Scan(self._edges, zoom)
+            return self._scans[zoom]
 
 
 def _rows(edges: Floats, zoom: int) -> tuple[Cells, Cells, int]:

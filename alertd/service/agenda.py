@@ -23,8 +23,8 @@ FOLLOWED = 32
 STEP_S = 0.25
 #: A plan that another process moves on is left to it until it has stood still for so long: of two at the same one works in vain.
 LEFT_S = 1.0
-#: What is planned and had nothing to send on a channel is asked again: a retry comes due, a lease is lost.
-EMPTY_S = 0.5
+#: What is planned and had nothing to send on a channel is asked again, if nobody says before that something of it came due.
+EMPTY_S = 2.0
 
 
 class Agenda:
@@ -90,8 +90,9 @@ class Agenda:
             self._empty.pop((chain, channel), None)
 
     def comes_due(self, chain: str, channels: Iterable[str]) -> None:
-        """Something of it can be sent now by these channels: where others have all lanes, they give some up."""
+        """Something of it can be sent now by these channels, a retry or what was a lost lease's: where others have all lanes, they give some up."""
         for channel in channels:
+            self._empty.pop((chain, channel), None)
             for loud in (True, False):
                 if (channel, loud) in self.turns:
                     self.turns[channel, loud].expect(chain)

@@ -148,7 +148,7 @@ class Targeting:
 
     async def _search(self, wanted: Wanted) -> Found:
         name = (
-            digest(shapely.to_wkb(wanted.area)), *wanted.regions, "", wanted.kind, wanted.places, wanted.max_age_h,
+            wanted.shape, *wanted.regions, "", wanted.kind, wanted.places, wanted.max_age_h,
             wanted.testers_only,
         )  # fmt: skip
         return await (await self._searches.once(None, name, self._searcher)).one(wanted)

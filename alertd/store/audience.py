@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 
 from alertd.store import keys
@@ -31,6 +31,8 @@ from geofences.tiles import ANCESTOR_ZOOM, ZOOM, deinterleave
 
 #: Of one MGET, since the server answers nobody else meanwhile. A hot tile alone may be 3 MB.
 REPLY_BYTES, REPLY_CELLS = 2_000_000, 2_000
+#: Outlines that are kept: so many, of so many bytes at most each. A circle has 10 kB, a city 20.
+KEPT, KEPT_BYTES = 256, 64_000
 #: Threads that read and sift: numpy, shapely and the socket let each other go on.
 THREADS = min(4, os.cpu_count() or 1)
 _NONE = np.empty(0, np.uint32)
@@ -86,7 +88,7 @@ class _Sieve:
 
     wanted: Wanted
     table: NDArray[np.uint8]
-    squares: Callable[[], scan.Scan]  # of the border tiles: worked out beside the reading
+    squares: Callable[[], scan.Scan]  # of the border tiles, for whoever has points to test
 
     def sift(self, job: _Job, blobs: Sequence[bytes | None]) -> _Sifted:
         """The records that belong to what is wanted, and the numbers in doubt."""
@@ -113,6 +115,7 @@ class Audience:
         self._share = threads
         self._authority = authority
         self._deadline_s = deadline_s
+        self._outlines = OrderedDict[bytes, scan.Outline]()
 
     def close(self) -> None:
         """Give back the connections and threads."""
@@ -130,13 +133,10 @@ class Audience:
             ) from None
 
     async def _find(self, wanted: Wanted) -> Found:
-        edges, ancestors = await self._in_thread(_outlined, wanted.area)
-        tiles, whole = await asyncio.gather(
-            self._in_thread(self._tiles, ancestors), self._in_thread(scan.Scan, edges, ZOOM)
-        )
-        jobs = await self._in_thread(self._jobs, tiles, whole, wanted.regions)
-        squares = self._threads.submit(scan.Scan, edges, ZOOM + DEPTH)
-        sifted = await self._read(jobs, _Sieve(wanted=wanted, table=table(wanted), squares=squares.result))
+        outline, jobs = await self._in_thread(self._outlined, wanted)
+        squares = partial(outline.at, ZOOM + DEPTH)
+        sifted = await self._read(jobs, _Sieve(wanted=wanted, table=table(wanted), squares=squares))
+        self._keep(wanted, outline)
         parts = [(one.numbers, one.whats) for one in sifted]
         in_doubt = np.unique(np.concatenate([np.empty(0, np.uint64), *(one.in_doubt for one in sifted)]))
         if len(in_doubt):
@@ -146,6 +146,24 @@ class Audience:
 
     def _in_thread(self, function: Callable[..., T], *args: Any) -> Awaitable[T]:
         return asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
+
+    def _outlined(self, wanted: Wanted) -> tuple[scan.Outline, list[_Job]]:
+        """The area's outline, and what is to be read, the long jobs, those of the border, first."""
+        outline = self._outlines.get(wanted.shape) or scan.Outline(wanted.area)
+        tiles = self._tiles(outline.at(ANCESTOR_ZOOM))
+        verdicts = outline.at(ZOOM).verdicts(*deinterleave(tiles.members))
+        wholes = tiles.those(verdicts == scan.INSIDE), self._region_cells(wanted.regions)
+        jobs = [_Job(cells=cells, is_border=True) for cells in tiles.those(verdicts == scan.BORDER).bounded()]
+        return outline, jobs + [_Job(cells=cells, is_border=False) for whole in wholes for cells in whole.bounded()]
+
+    def _keep(self, wanted: Wanted, outline: scan.Outline) -> None:
+        """The areas of most alerts are small, and asked for again: by whoever draws them, at their approval, ring by ring."""
+        if outline.nbytes > KEPT_BYTES:
+            return
+        self._outlines[wanted.shape] = outline
+        self._outlines.move_to_end(wanted.shape)
+        if len(self._outlines) > KEPT:
+            self._outlines.popitem(last=False)
 
     def _tiles(self, ancestors: scan.Scan) -> _Cells:
         """All tiles of the z8 ancestors that the area touches."""
@@ -172,18 +190,13 @@ class Audience:
             counts=np.concatenate([_NONE, *(of[places] for of, places in zip(counts, used, strict=True))]),
         )
 
-    def _jobs(self, tiles: _Cells, scanned: scan.Scan, regions: Sequence[int]) -> list[_Job]:
-        """What is to be read, the long jobs, those of the border, first."""
-        verdicts = scanned.verdicts(*deinterleave(tiles.members))
-        wholes = tiles.those(verdicts == scan.INSIDE), self._region_cells(regions)
-        jobs = [_Job(cells=cells, is_border=True) for cells in tiles.those(verdicts == scan.BORDER).bounded()]
-        return jobs + [_Job(cells=cells, is_border=False) for whole in wholes for cells in whole.bounded()]
-
     async def _read(self, jobs: Sequence[_Job], sieve: _Sieve) -> list[_Sifted]:
         """Read and sift in threads, in the order of the jobs. When this is left, no thread goes on."""
         todo, done, over = deque(enumerate(jobs)), dict[int, _Sifted](), threading.Event()
         try:
-            await asyncio.gather(*(self._in_thread(self._work, todo, done, sieve, over) for _ in range(self._share)))
+            await asyncio.gather(
+                *(self._in_thread(self._work, todo, done, sieve, over) for _ in range(min(self._share, len(jobs))))
+            )
             return [done[place] for place in range(len(jobs))]
         finally:
             over.set()
@@ -208,12 +221,6 @@ def _taken(
         except IndexError:
             return
         yield taken[-1]
-
-
-def _outlined(area: shapely.MultiPolygon) -> tuple[scan.Floats, scan.Scan]:
-    """The area's edges, and its scan of the level by which cells are grouped: the first that is needed, so nothing runs beside it."""
-    edges = scan.edges_of(area)
-    return edges, scan.Scan(edges, ANCESTOR_ZOOM)
 
 
 def _unpacked(blobs: Sequence[bytes | None]) -> tuple[records.Records, list[int]]:

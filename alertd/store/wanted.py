@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import cast
 
 import numpy as np
@@ -29,6 +31,11 @@ class Wanted:
     max_age_h: int | None = None  # of a timed place
     testers_only: bool = False
     now_h: int = 0  # hours since 1970
+
+    @cached_property
+    def shape(self) -> bytes:
+        """The area's name: another of the same outline has it too (SHA-256)."""
+        return hashlib.sha256(shapely.to_wkb(self.area)).digest()
 
     def own(self) -> Wanted:
         """The same for one thread: a geometry is prepared in place."""
