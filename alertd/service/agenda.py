@@ -5,19 +5,15 @@ The truth is in the store. What is known here spares asking it, and is forgotten
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
 from alertd.clock import Clock
 from alertd.ids import chain_of
 from alertd.sections import WorkerSection
-from alertd.service.turns import Turns
+from alertd.service.turns import Turns, those_next
 from alertd.store.alerts import PlanHead
 from channels.base import Loudness
 
-#: Chains that are asked at once whether they are over: so many, or a third of them all where that is more. Each is asked at least every second
-#: then, for one that is left alone for longer (`GAP_MS`) does not know who is silent.
-FOLLOWED = 32
 #: An alert whose plan is far ahead of what is sent, with others beside it, goes on for one chunk so often: that takes a process a tenth of
 #: its time.
 STEP_S = 0.25
@@ -128,10 +124,10 @@ class Agenda:
         self._stepped |= dict.fromkeys((head.id for head in heads), self._clock.monotonic())
 
     def to_follow(self) -> list[str]:
-        """The versions of the chains whose turn it is to be asked whether they are over."""
-        chains = sorted({chain_of(one) for one in self.versions})
-        after = bisect_right(chains, self._followed)
-        turn = [*chains[after:], *chains[:after]][: max(FOLLOWED, -(len(chains) // -3))]
+        """The versions of the chains whose turn it is to be asked whether they are over. Each is at least every second, for one that is left
+        alone for longer (`GAP_MS`) does not know who is silent.
+        """
+        turn = those_next(sorted({chain_of(one) for one in self.versions}), self._followed)
         self._followed = turn[-1] if turn else ""
         its = set(turn)
         return [one for one in self.versions if chain_of(one) in its]

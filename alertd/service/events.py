@@ -21,6 +21,7 @@ from alertd.errors import Fault, Problem
 from alertd.ids import chain_of
 from alertd.kinds import Occasion
 from alertd.service.targeting import SMALL_COUNT
+from alertd.service.turns import those_next
 from alertd.store import events as store
 from alertd.store.alerts import Alerts
 from alertd.store.paging import Waiting
@@ -110,6 +111,7 @@ class Events:
         self._name = secrets.token_hex(8)
         self._until = 0.0  # as the monotonic clock has it: it is sure to be on this process so long
         self._courses: dict[str, _Course] = {}
+        self._asked = ""  # the last of the live chains whose turn it was
         self._trimmed = -TRIM_S
         self._unreadable: set[str] = set()
 
@@ -130,7 +132,9 @@ class Events:
     async def bring(self) -> int:
         """Bring what has happened to the organisations' streams. Answers how many events that were."""
         due, live = await asyncio.gather(self._events.due(), self._alerts.live())
-        chains = sorted({*due, *live})
+        turn = those_next(sorted(live), self._asked)
+        self._asked = turn[-1] if turn else ""
+        chains = sorted({*due, *turn})
         self._courses = {chain: course for chain, course in self._courses.items() if chain in live or course.waited_ms}
         courses = {chain: self._courses.setdefault(chain, _Course()) for chain in chains}
         found = dict(zip(chains, await self._events.told({one: courses[one].got for one in chains}), strict=True))

@@ -6,12 +6,22 @@ times as fast as others that wait, and each of those would wait for its second b
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import count
 
 from alertd.ids import chain_of
 from alertd.store.work_records import Lease
+
+#: Of many chains so many are asked at once how they stand, or a third of them all where that is more.
+FOLLOWED = 32
+
+
+def those_next(chains: Sequence[str], last: str) -> list[str]:
+    """Of chains, in order, those whose turn it is after the `last` that was asked."""
+    after = bisect_right(chains, last)
+    return [*chains[after:], *chains[:after]][: max(FOLLOWED, -(len(chains) // -3))]
 
 
 class Turns:

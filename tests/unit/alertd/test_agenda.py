@@ -7,7 +7,8 @@ import pytest
 from alertd.clock import SystemClock
 from alertd.ids import new_id
 from alertd.sections import WorkerSection
-from alertd.service.agenda import FOLLOWED, LEFT_S, Agenda
+from alertd.service.agenda import EMPTY_S, LEFT_S, Agenda
+from alertd.service.turns import FOLLOWED
 from alertd.store.alerts import PlanHead
 from tests.clocks import Later
 
@@ -47,3 +48,19 @@ def test_a_plan_that_this_process_moves_on_is_its_own():
         assert agenda.elsewhere([at(alert_id, cursor)]) == set()
     assert agenda.elsewhere([at(alert_id, 1_500)]) == set()
     assert agenda.elsewhere([at(alert_id, 2_500)]) == {alert_id}
+
+
+def test_a_chain_that_had_nothing_is_asked_again_when_something_of_it_came_due():
+    """A retry, or what was a lost lease's, does not wait for the next time that everything is asked."""
+    clock, chain = Later(), new_id(1)
+    agenda = Agenda(["push", "sms"], WorkerSection(), clock)
+    agenda.look({chain: b"1"}, [chain])
+    agenda.read([chain], [at(chain, 10)])
+    for channel in ("push", "sms"):
+        assert agenda.in_turn(channel, loud=True) == [chain]
+        agenda.nothing(chain, channel, loud=True, soon=False)
+        assert agenda.in_turn(channel, loud=True) == []
+    agenda.comes_due(chain, ["push"])
+    assert [agenda.in_turn(channel, loud=True) for channel in ("push", "sms")] == [[chain], []]
+    clock.pass_by(EMPTY_S)
+    assert agenda.in_turn("sms", loud=True) == [chain]
