@@ -40,22 +40,22 @@ def ndjson_lines(lines: Iterable[bytes]) -> Iterator[Line]:
 
 def csv_lines(lines: Iterable[bytes]) -> Iterator[Line]:
     """The rows of a CSV in UTF-8 as registrations. The header tells the delimiter. Raises CsvError."""
-    texts = _decoded(lines)
+    texts, number = _decoded(lines), 0
     header = next(texts, "")
     delimiter = max(DELIMITERS, key=header.count)
-    columns = [column.strip() for column in next(csv.reader([header], delimiter=delimiter), [])]
-    _check(columns)
-    rows = csv.reader(texts, delimiter=delimiter)
-    try:
+    try:  # strictly: a quote that nobody closes would take the rows after it into its cell, and nobody were told
+        columns = [column.strip() for column in next(csv.reader([header], delimiter=delimiter, strict=True), [])]
+        _check(columns)
+        number, rows = 1, csv.reader(texts, delimiter=delimiter, strict=True)
         for row in rows:
+            number = rows.line_num + 1  # the header is not one of them
             if any(cell.strip() for cell in row):
-                number = rows.line_num + 1  # the header is not one of them
                 if len(row) > len(columns):
                     raise CsvError(f"line {number} has {len(row)} cells under {len(columns)} columns")
                 registration = registration_of(dict(zip(columns, row, strict=False)))
                 yield number, json.dumps(registration, ensure_ascii=False).encode()
     except csv.Error as error:
-        raise CsvError(f"line {rows.line_num + 1} is no CSV: {error}") from None
+        raise CsvError(f"line {number + 1} is no CSV: {error}") from None  # where its row begins
 
 
 def registration_of(row: dict[str, str]) -> dict[str, Any]:

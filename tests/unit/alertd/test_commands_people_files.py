@@ -77,12 +77,24 @@ def test_lines_keep_the_numbers_of_the_file():
         ("id,consent.when\n", "there is no column 'consent.when'"),
         ("id,sms,sms\n", "the column 'sms' is there twice"),
         ("id,languages\nx,es,en\n", "line 2 has 3 cells under 2 columns"),
+        ('id,consent.source\na,x\n\nb,"y\nc,z\nd,z\n', "line 4 is no CSV: unexpected end of data"),
+        ('id,consent.source\na,x\nb,"y\nc,z\nd,"z"\n', "line 3 is no CSV: ',' expected after"),
+        ('id,consent.source\nb,"y\n' + "c,z\n" * 50_000, "line 2 is no CSV: field larger than field limit"),
+        ('id,"consent.source\na,x\n', "line 1 is no CSV: unexpected end of data"),
     ],
 )
 def test_file_that_would_be_misread_is_refused(text: str, why: str):
-    """A column nobody would read, or a cell under none, stops the import with its name and place."""
+    """A column nobody would read, a cell under none, or a quote that takes the rows after it into its cell, stops the import with its name
+    and place.
+    """
     with pytest.raises(CsvError, match=re.escape(why)):
         read(text)
+
+
+def test_lines_of_an_old_mac_are_told_as_what_they_are():
+    """All of such a file is one line, which is no header."""
+    with pytest.raises(CsvError, match="line 1 is no CSV: new-line character"):
+        list(csv_lines([b"id,languages\rx,es\r"]))
 
 
 def test_other_encodings_are_refused_with_their_line():
