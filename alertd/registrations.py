@@ -151,7 +151,9 @@ class Quiet(Document):
 
 
 class ConsentDocument(Document):
-    """When, where and to what the subscriber said yes. Once `withdrawn_at` is set, nothing is sent."""
+    """When, where and to what the subscriber said yes. Once `withdrawn_at` is set, nothing is sent: until there
+    is a consent that is later, for an older list brings nobody back.
+    """
 
     at: Instant
     source: Line

@@ -128,7 +128,7 @@ def from_document(
     Raises `AddressesUsedUpError`.
     """
     addresses, next_address, vacant = _addresses(document.addresses, previous)
-    consent = _consent(document.consent)
+    consent = _consent(document.consent, previous.consent if previous else None)
     return Subscriber(
         number=number,
         id=subscriber_id,
@@ -274,13 +274,19 @@ def _place(name: str, document: PlaceDocument) -> Place:
     )
 
 
-def _consent(document: ConsentDocument) -> Consent:
+def _consent(document: ConsentDocument, previous: Consent | None) -> Consent:
+    """What was agreed to. Whoever withdrew said so after the yes that an older list still has: only a later one brings them back."""
+    at_s = _unix_s(document.at)
+    withdrawn_at_s = None if document.withdrawn_at is None else _unix_s(document.withdrawn_at)
+    before = previous.withdrawn_at_s if previous else None
+    if withdrawn_at_s is None and before is not None and at_s <= before:
+        withdrawn_at_s = before
     return Consent(
-        at_s=_unix_s(document.at),
+        at_s=at_s,
         source=document.source,
         version=document.version,
         purposes=document.purposes,
-        withdrawn_at_s=None if document.withdrawn_at is None else _unix_s(document.withdrawn_at),
+        withdrawn_at_s=withdrawn_at_s,
     )
 
 

@@ -209,6 +209,17 @@ def test_withdrawn_consent_leaves_no_kind() -> None:
     assert (kept(SUBSCRIBER).kinds, kept({**SUBSCRIBER, "consent": withdrawn}).kinds) == (1, 0)
 
 
+def test_an_older_list_brings_nobody_back_who_withdrew() -> None:
+    """The yes that came before is no answer to the no: who withdrew is told again once there is a later one."""
+    yes, no = SUBSCRIBER["consent"], {**SUBSCRIBER["consent"], "withdrawn_at": "2026-11-01T00:00:00Z"}
+    left = kept({**SUBSCRIBER, "consent": no}, kept(SUBSCRIBER))
+    for at in (yes["at"], "2026-11-01T00:00:00Z"):
+        again = kept({**SUBSCRIBER, "consent": {**yes, "at": at}}, left)
+        assert (again.kinds, again.consent.withdrawn_at_s) == (0, left.consent.withdrawn_at_s)
+    back = kept({**SUBSCRIBER, "consent": {**yes, "at": "2026-11-01T00:00:01Z"}}, again)
+    assert (back.kinds, back.consent.withdrawn_at_s) == (1, None)
+
+
 def test_a_place_that_has_not_moved_keeps_its_slot() -> None:
     """Only a place that moved has to be written elsewhere; a new name or a newer observation is no move."""
     places = SUBSCRIBER["places"]
