@@ -199,8 +199,7 @@ async def _batches(request: web.Request) -> AsyncIterator[list[bytes]]:
     rest = b""
     async for piece in pieces_of(request):
         *whole, rest = (rest + piece).split(b"\n")
-        if len(rest) > LONGEST_LINE:
-            raise Problem("too-large", "A line of the import is too long.")
+        rest = rest[: LONGEST_LINE + 1]  # of what is too long, enough to be refused as the one line that it is
         lines += [line for line in whole if line.strip()]
         while len(lines) >= IMPORT_LINES:
             yield lines[:IMPORT_LINES]
@@ -221,7 +220,19 @@ async def _written(s: Services, lines: list[bytes], done: dict[str, int]) -> dic
         except Problem as problem:
             faults.append(_refusal(done["line"], problem))
         else:
-            entries[entry.id] = (done["line"], entry)  # the last of two lines for one id counts
+            if entry.id in entries:  # the last of its lines that can be taken counts: as if one came after the other
+                faults += await _put(s, entries)
+                entries = {}
+            entries[entry.id] = (done["line"], entry)
+    faults += await _put(s, entries)
+    done["refused"] += len(faults)
+    done["written"] = done["line"] - done["refused"]
+    return {**done, "faults": faults}
+
+
+async def _put(s: Services, entries: dict[str, tuple[int, Entry]]) -> list[dict[str, Any]]:
+    """Writes entries by id, each with its line; those that were refused."""
+    faults: list[dict[str, Any]] = []
     outcomes = await s.registry.put_many([entry for _, entry in entries.values()])
     for (number, entry), outcome in zip(entries.values(), outcomes, strict=True):
         if outcome is None:
@@ -231,13 +242,13 @@ async def _written(s: Services, lines: list[bytes], done: dict[str, int]) -> dic
                 faults.append(_refusal(number, problem))
         elif isinstance(outcome, Problem):
             faults.append(_refusal(number, outcome))
-    done["refused"] += len(faults)
-    done["written"] = done["line"] - done["refused"]
-    return {**done, "faults": faults}
+    return faults
 
 
 def _entry(line: bytes) -> Entry:
     line = line.removeprefix(BOM_UTF8)  # files of Windows begin so, also those that were put together
+    if len(line) > LONGEST_LINE:
+        raise Problem("too-large", "A line of the import is too long.")
     check_json(line)
     try:
         name = _Line.model_validate_json(line).id

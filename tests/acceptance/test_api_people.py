@@ -15,6 +15,15 @@ from tests.acceptance.conftest import Served
 from tests.unit.alertd.samples import SUBSCRIBER, changed
 
 
+def imported(served: Served, lines: list[str]) -> list[dict[str, Any]]:
+    """What an import of these lines answers."""
+    headers = {"Authorization": f"Bearer {served.key}", "Content-Type": "application/x-ndjson"}
+    url = f"{served.url}/v1/subscribers/import"
+    request = urllib.request.Request(url, "\n".join(lines).encode("utf-8-sig"), headers, method="POST")
+    with urllib.request.urlopen(request, timeout=60) as response:
+        return [json.loads(line) for line in response.read().splitlines()]
+
+
 def test_an_import_writes_what_it_can(served: Served):
     """Each bad line is told with its number and faults; the good ones are in, the first behind a byte order mark, too; the same file again
     changes nothing.
@@ -24,15 +33,38 @@ def test_an_import_writes_what_it_can(served: Served):
     ]
     lines = [json.dumps(good[0]), "{", json.dumps({**good[1], "kinds": ["no"]}), json.dumps(good[2])]
     for _ in range(2):
-        headers = {"Authorization": f"Bearer {served.key}", "Content-Type": "application/x-ndjson"}
-        url = f"{served.url}/v1/subscribers/import"
-        request = urllib.request.Request(url, "\n".join(lines).encode("utf-8-sig"), headers, method="POST")
-        with urllib.request.urlopen(request, timeout=30) as response:
-            report = json.loads(response.read().splitlines()[-1])
+        [report] = imported(served, lines)
         assert (report["written"], report["refused"]) == (2, 2)
         assert [fault["line"] for fault in report["faults"]] == [2, 3]
     assert served.call("GET", "/v1/subscribers/imported-2")[0] == 200
     assert served.call("GET", "/v1/subscribers/imported-1")[0] == 404
+
+
+def test_a_line_that_is_too_long_costs_no_other(served: Served):
+    """However long it is, and wherever it stands: it is refused by its number, and those before and after it are in."""
+    good = [
+        {**SUBSCRIBER, "id": f"around-{i}", "addresses": [{"channel": "push", "token": f"a-{i}"}]} for i in range(1_003)
+    ]
+    lines = [json.dumps(each) for each in good]
+    for at, length in ((1, 66_000), (1_001, 3_000_000), (1_002, 3_000_000)):
+        lines[at] = json.dumps({**good[at], "groups": "a" * length})
+    first, last = imported(served, lines)
+    told = [(fault["line"], fault["type"]) for report in (first, last) for fault in report["faults"]]
+    assert told == [(number, "/problems/too-large") for number in (2, 1_002, 1_003)]
+    assert (last["written"], last["refused"]) == (1_000, 3)
+    assert [served.call("GET", f"/v1/subscribers/around-{i}")[0] for i in (0, 1, 1_000)] == [200, 404, 200]
+
+
+def test_of_two_lines_for_one_person_the_last_that_can_be_taken_counts(served: Served):
+    """What is said to be written is: a second line that is refused for what others have takes nobody out."""
+    one = {**SUBSCRIBER, "id": "twice", "addresses": [{"channel": "push", "token": "twice"}]}
+    other = {**one, "id": "other", "addresses": [{"channel": "push", "token": "other's"}]}
+    lines = [other, one, {**one, "languages": ["fr"]}, {**one, "addresses": other["addresses"]}]
+    [report] = imported(served, [json.dumps(line) for line in lines])
+    assert (report["written"], [fault["line"] for fault in report["faults"]]) == (3, [4])
+    status, told = served.call("GET", "/v1/subscribers/twice")
+    assert status == 200
+    assert told["registration"]["languages"] == ["fr"]
 
 
 def test_the_ledger_is_told_without_people(served: Served, alert: dict[str, Any]):
