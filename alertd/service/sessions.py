@@ -62,8 +62,8 @@ class Sessions:
         if now - session.seen >= self._idle_ms or now - session.began >= self._longest_ms:
             return None
         operator = await self._operators.get(session.org, session.operator)
-        if operator is None or operator.disabled or session.began <= operator.since:
-            return None
+        if operator is None or operator.disabled or session.began <= operator.since or session.began < operator.made:
+            return None  # whoever was removed and added again has the same id, and may have the same identity
         way = operator.way(session.way)
         if way is None:
             return None

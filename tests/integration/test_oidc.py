@@ -359,6 +359,20 @@ async def test_a_disabled_operator_is_out_at_once_and_stays_out(console: Console
     assert (await console.sign_in())[0] == 403
 
 
+async def test_whoever_comes_again_after_they_were_removed_begins_anew(console: Console, ana: dict[str, Any]):
+    """The same person has the same id and may have the same identity: the sessions of before are over all the same."""
+    assert (await console.sign_in())[0] == 200
+    before = console.session
+    assert (await console.administrate("DELETE", f"/v1/operators/{ana['id']}"))[0] == 204
+    console.parts.clock.pass_by(1)
+    again = await console.add()
+    console.leave()
+    assert (await console.sign_in(code=again["code"]))[0] == 200
+    assert again["id"] == ana["id"]
+    assert await console.me() == 200
+    assert await console.parts.sessions.recognise(before) is None
+
+
 async def test_an_identity_is_one_operator_s_and_whoever_let_it_in_has_a_hand_in_it(
     console: Console, ana: dict[str, Any]
 ):
