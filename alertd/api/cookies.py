@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+import re
 
 from aiohttp import hdrs, web
 
@@ -15,11 +15,13 @@ NAME = "alertd_session"
 #: Of a browser that was sent to the provider: that nobody else comes back in its place (RFC 6749, section 10.12).
 SENT = "alertd_sent"
 _SAFE = {"GET", "HEAD"}
+#: What is given to browsers. Whatever else comes back is nobody's: a cookie may hold bytes that are no text, and line breaks.
+_SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 def session_token(request: web.Request) -> str | None:
     """The session's secret as the browser sent it. Raises Problem if another site made the browser send it."""
-    token = request.cookies.get(_name(request))
+    token = _sent_back(request, NAME)
     if token and not _is_own(request):
         raise Problem("not-allowed", "This session is for the console's own pages: another site asked.")
     return token
@@ -38,7 +40,7 @@ async def signed_in(request: web.Request) -> Credential | None:
 
 async def known(request: web.Request) -> Credential | None:
     """Whose session a call comes with, where nobody has to be signed in; None for one that is over, or not the caller's own."""
-    token = request.cookies.get(_name(request))
+    token = _sent_back(request, NAME)
     return await services(request).sessions.recognise(token) if token and _is_own(request) else None
 
 
@@ -58,7 +60,7 @@ def taken(request: web.Request) -> dict[str, str]:
 
 def sent_browser(request: web.Request) -> str | None:
     """The secret that this browser was sent away with."""
-    return request.cookies.get(_name(request, SENT))
+    return _sent_back(request, SENT)
 
 
 def sent(request: web.Request, browser: str, life_s: int) -> dict[str, str]:
@@ -81,8 +83,14 @@ def _is_own(request: web.Request) -> bool:
         return site == "same-origin" or (site == "none" and request.method in _SAFE)
     origin = request.headers.get(hdrs.ORIGIN)
     if origin is not None:
-        return urlsplit(origin).netloc == request.host
+        return origin.partition("://")[2] == request.host
     return request.method in _SAFE
+
+
+def _sent_back(request: web.Request, name: str) -> str | None:
+    """The secret that this browser was given by that name."""
+    found = request.cookies.get(_name(request, name), "")
+    return found if _SECRET.fullmatch(found) else None
 
 
 def _name(request: web.Request, name: str = NAME) -> str:

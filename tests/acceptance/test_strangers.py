@@ -28,6 +28,8 @@ UNREADABLE = {
     "a body that is not packed as it says": POST
     + 'Content-Encoding: gzip\r\nContent-Length: 23\r\n\r\n{"name": "SECRET NAME"}',
     "a strange wish": "POST /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: SECRET\xff\xfe\r\n\r\n",
+    "a cookie that is no text": "GET /v1/me HTTP/1.1\r\nHost: x\r\nConnection: close\r\nSec-Fetch-Site: same-origin\r\n"
+    "Cookie: alertd_session=SECRET\xff\r\n\r\n",
     "another protocol": "SECRET\x16\x03\x01\r\n\r\n",
 }
 

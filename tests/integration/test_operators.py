@@ -236,6 +236,9 @@ async def test_no_other_page_uses_a_session(console: Console, ana: Authenticator
         assert reading.status == 200
     async with console.client.post("/v1/stop", json=preview, headers={"Origin": f"http://{host}"}) as own:
         assert own.status == 200
+    for strange in ("null", "http://[", "http://a]:x", ""):
+        async with console.client.post("/v1/sign-in/options", headers={"Origin": strange}) as foreign:
+            assert foreign.status == 403
 
 
 async def test_guessing_waits_longer_each_time(console: Console, ana: Authenticator):
