@@ -83,6 +83,7 @@ class Operators:
         disabled: bool | None,
     ) -> StoredOperator:
         """What is None stays as it is. Whoever is disabled is signed out everywhere, and no code of theirs counts. Raises Problem."""
+        _check_live(who)
         if roles is not None or disabled is False:
             _check_unbound(who)
         before = await self.get(who.org, operator_id)
@@ -100,6 +101,7 @@ class Operators:
 
     async def remove(self, operator_id: str, who: Credential) -> None:
         """They are signed out everywhere and cannot come back. What they did stays theirs. Raises Problem."""
+        _check_live(who)
         operator = await self.get(who.org, operator_id)
         if who.is_person(operator.subject):
             raise _oneself()
@@ -140,6 +142,12 @@ class Operators:
 
 def _unknown() -> Problem:
     return Problem("not-found", "There is no such operator.")
+
+
+def _check_live(who: Credential) -> None:
+    """Raises Problem for a test key: without its second person an Actual alert waits."""
+    if who.test:
+        raise Problem("not-allowed", "A test key decides nothing about who may send Actual alerts.")
 
 
 def _check_unbound(who: Credential) -> None:

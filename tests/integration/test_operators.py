@@ -285,7 +285,7 @@ async def test_a_person_is_one_whatever_they_come_with(console: Console, ana: Au
 
 
 async def test_nobody_locks_themselves_out(console: Console):
-    """An administrator neither disables nor removes themselves, nor gives up that role; and a test key lets nobody in."""
+    """An administrator neither disables nor removes themselves, nor gives up that role; and a test key lets nobody in, and shuts nobody out."""
     made = await console.add(subject=ROOT, roles=["administrator"])
     path = f"/v1/operators/{made['id']}"
     for method, body in (("PATCH", {"disabled": True}), ("PATCH", {"roles": ["viewer"]}), ("DELETE", None)):
@@ -294,6 +294,8 @@ async def test_nobody_locks_themselves_out(console: Console):
         org="default", subject="tester", scopes=frozenset({"admin"}), test=True
     )
     assert (await console.administrate("POST", "/v1/operators", ANA))[0] == 403
+    for method, body in (("PATCH", {"disabled": True}), ("PATCH", {"name": "Another"}), ("DELETE", None)):
+        assert (await console.administrate(method, path, body))[0] == 403
 
 
 async def test_the_first_administrator_is_told_once(console: Console):
