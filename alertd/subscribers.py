@@ -102,6 +102,7 @@ class Subscriber(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=
     consent: Consent
     quiet: tuple[int, int] | None = None  # minutes of the day in their time zone: when it begins, when it ends
     vacant: tuple[Vacancy, ...] = ()  # of addresses that a carrier called dead
+    left: int = 0  # the kinds of a consent that was withdrawn: whoever says yes again is told of them again
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -129,12 +130,13 @@ def from_document(
     """
     addresses, next_address, vacant = _addresses(document.addresses, previous)
     consent = _consent(document.consent, previous.consent if previous else None)
+    kinds, is_withdrawn = kind_bits(document.kinds), consent.withdrawn_at_s is not None
     return Subscriber(
         number=number,
         id=subscriber_id,
         version=1 if previous is None else previous.version + 1,
         languages=document.languages,
-        kinds=0 if consent.withdrawn_at_s is not None else kind_bits(document.kinds),
+        kinds=0 if is_withdrawn else kinds,
         tester=document.tester,
         time_zone=document.time_zone,
         places=_places(document.places, () if previous is None else previous.places),
@@ -143,15 +145,16 @@ def from_document(
         consent=consent,
         quiet=(quiet.minutes(document.quiet.start), quiet.minutes(document.quiet.end)) if document.quiet else None,
         vacant=vacant,
+        left=kinds if is_withdrawn else 0,
     )
 
 
 def to_document(subscriber: Subscriber) -> dict[str, Any]:
     """The registration as JSON values, times in UTC. Each address has its number beside it, as `n`."""
-    consent = subscriber.consent
+    consent, kinds = subscriber.consent, subscriber.kinds or subscriber.left
     return {
         "languages": list(subscriber.languages),
-        "kinds": [kind for bit, kind in enumerate(KINDS) if subscriber.kinds >> bit & 1],
+        "kinds": [kind for bit, kind in enumerate(KINDS) if kinds >> bit & 1],
         "time_zone": subscriber.time_zone,
         "quiet": subscriber.quiet and dict(zip(("from", "to"), map(quiet.clock, subscriber.quiet), strict=True)),
         "format": "text",

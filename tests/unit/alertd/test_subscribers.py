@@ -209,6 +209,16 @@ def test_withdrawn_consent_leaves_no_kind() -> None:
     assert (kept(SUBSCRIBER).kinds, kept({**SUBSCRIBER, "consent": withdrawn}).kinds) == (1, 0)
 
 
+def test_who_says_yes_again_is_told_of_what_they_were_told_of() -> None:
+    """A register that reads a registration, or changes its consent alone, gives back what it was for."""
+    yes, no = SUBSCRIBER["consent"], {**SUBSCRIBER["consent"], "withdrawn_at": "2026-11-01T00:00:00Z"}
+    left = kept({**SUBSCRIBER, "consent": no}, kept(SUBSCRIBER))
+    document = to_document(left)
+    assert (left.kinds, document["kinds"]) == (0, SUBSCRIBER["kinds"])
+    back = kept({**document, "consent": {**yes, "at": "2026-11-02T00:00:00Z"}}, left)
+    assert (back.kinds, back.left) == (1, 0)
+
+
 def test_an_older_list_brings_nobody_back_who_withdrew() -> None:
     """The yes that came before is no answer to the no: who withdrew is told again once there is a later one."""
     yes, no = SUBSCRIBER["consent"], {**SUBSCRIBER["consent"], "withdrawn_at": "2026-11-01T00:00:00Z"}
