@@ -212,7 +212,8 @@ async def _batches(request: web.Request) -> AsyncIterator[list[bytes]]:
 
 async def _written(s: Services, lines: list[bytes], done: dict[str, int]) -> dict[str, Any]:
     faults: list[dict[str, Any]] = []
-    entries: dict[str, tuple[int, Entry]] = {}
+    # Lines for one id go one after another, so the last that can be taken counts; all others go together.
+    turns: list[dict[str, tuple[int, Entry]]] = []
     for line in lines:
         done["line"] += 1
         try:
@@ -220,11 +221,12 @@ async def _written(s: Services, lines: list[bytes], done: dict[str, int]) -> dic
         except Problem as problem:
             faults.append(_refusal(done["line"], problem))
         else:
-            if entry.id in entries:  # the last of its lines that can be taken counts: as if one came after the other
-                faults += await _put(s, entries)
-                entries = {}
-            entries[entry.id] = (done["line"], entry)
-    faults += await _put(s, entries)
+            turn = next((one for one in turns if entry.id not in one), None)
+            if turn is None:
+                turns.append(turn := {})
+            turn[entry.id] = (done["line"], entry)
+    for turn in turns:
+        faults += await _put(s, turn)
     done["refused"] += len(faults)
     done["written"] = done["line"] - done["refused"]
     return {**done, "faults": faults}
