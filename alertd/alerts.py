@@ -160,5 +160,14 @@ FLAG_DOUBT = 0x80  # an earlier attempt had an intent and no settlement: it may 
 
 #: The words of the wire: the index is the number in records and ledgers, everywhere. So the enums only ever grow.
 CHANNELS = tuple(channel.value for channel in Channel)
+
+
+def folded_address(channel: str, value: str) -> str:
+    """An address as it is compared with others. Whoever writes a mailbox in capitals means the same one, and lists of those who want nothing
+    more are often in small letters, though a server may tell them apart (RFC 5321, section 2.4): so mails go as it was written.
+    """
+    return value.lower() if channel == Channel.MAIL else value
+
+
 PLACE_KINDS = tuple(place.value for place in PlaceKind)
 KINDS = tuple(kind.value for kind in Kind)

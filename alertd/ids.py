@@ -91,8 +91,8 @@ class Tags:
         return Reference(name if sequence == 1 else f"{name}-{sequence}", row, to)
 
     def is_for(self, reference: Reference, address: str) -> bool:
-        """Whether what a tag names was sent to this address, as far as the tag says."""
-        return reference.to in {b"", self._to(address)}
+        """Whether what a tag names was sent to this address, as far as the tag says: in whatever letters it was written then."""
+        return reference.to in {b"", self._to(address), self._as_written(address)}
 
     def page_chain(self, alert_id: str) -> str:
         """What pages of a version go by on a phone: an id like a chain's, which is none's, so that nothing takes them for the alert."""
@@ -100,6 +100,9 @@ class Tags:
         return _ulid_text(_ulid_bytes(chain_of(alert_id))[:6] + random)
 
     def _to(self, address: str) -> bytes:
+        return self._as_written(address.lower())  # a mailbox: no other has such a tag
+
+    def _as_written(self, address: str) -> bytes:
         return hmac.digest(self._key, b"\0" + address.encode(), "sha256")[:_TO_BYTES]
 
     def _mac(self, body: bytes, door: Door) -> bytes:

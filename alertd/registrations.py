@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, field_validator, model_validator
 from pydantic.config import JsonDict
 
+from alertd.alerts import folded_address
 from alertd.errors import Fault
 from alertd.faults import pointer_of, refusal, refuse
 from alertd.fields import (
@@ -210,9 +211,10 @@ class Registration(Document):
     def _addresses_differ(cls, addresses: tuple[AddressDocument, ...]) -> tuple[AddressDocument, ...]:
         seen: set[tuple[str, str]] = set()
         for index, address in enumerate(addresses):
-            if (address.channel, address.value) in seen:
+            key = address.channel, folded_address(address.channel, address.value)
+            if key in seen:
                 refuse("Registration", [((index,), "This address is listed twice.")])
-            seen.add((address.channel, address.value))
+            seen.add(key)
         return addresses
 
 

@@ -9,13 +9,14 @@ import math
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from enum import IntEnum
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
 from alertd import quiet
-from alertd.alerts import CHANNELS, KINDS, PLACE_KINDS
+from alertd.alerts import CHANNELS, KINDS, PLACE_KINDS, folded_address
 from alertd.kinds import PlaceKind
 from alertd.registrations import AddressDocument, ConsentDocument, PlaceDocument, Registration
 from geofences import records, tiles
@@ -64,6 +65,14 @@ class Place(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False
     leaf: int = 0  # number of the smallest region around the point, or of the region itself; 0 is none
 
 
+#: Which address it is: a channel, as its index in `alerts.CHANNELS`, and a value as it is compared with others.
+Key = tuple[int, str]
+
+
+def key_of(channel: int, value: str) -> Key:
+    return channel, folded_address(CHANNELS[channel], value)
+
+
 class Address(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
     """One address. Its number is never given to another channel, and never again once it is gone: but to one that comes in its place, for
     which that of an address that a carrier called dead waits.
@@ -74,6 +83,10 @@ class Address(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=Fal
     value: str  # secret: token, E.164 number, mailbox
     language: str | None
     state: int = AddressState.ACTIVE
+
+    @property
+    def key(self) -> Key:
+        return key_of(self.channel, self.value)
 
 
 class Consent(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
@@ -212,15 +225,17 @@ def _addresses(
 ) -> tuple[tuple[Address, ...], int, tuple[Vacancy, ...]]:
     """The addresses, the next number that nobody had, and the vacant ones that are left."""
     documents, old = list(documents), previous.addresses if previous else ()
-    wanted = [(CHANNELS.index(one.channel), one.value) for one in documents]
-    known = {(a.channel, a.value): a for a in old}
-    going = [a for a in old if (a.channel, a.value) not in set(wanted) and a.state == AddressState.ACTIVE]
+    wanted = [key_of(CHANNELS.index(one.channel), one.value) for one in documents]
+    known = {
+        a.key: a for a in sorted(old, key=attrgetter("state"))
+    }  # of two that were one all along, whoever stopped it meant both
+    going = [a for a in old if a.key not in set(wanted) and a.state == AddressState.ACTIVE]
     vacant = previous.vacant if previous else ()
     free: list[Vacancy] = [*((a.number, a.channel) for a in going), *vacant]
     following = previous.next_address if previous else 0
     result = []
-    for document, (channel, value) in zip(documents, wanted, strict=True):
-        before = known.get((channel, value))
+    for document, key in zip(documents, wanted, strict=True):
+        before, channel = known.get(key), key[0]
         taken = None if before else next((one for one in free if one[1] == channel), None)
         if taken:
             free.remove(taken)

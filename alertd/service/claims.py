@@ -96,7 +96,8 @@ class AddressClaims:
         return {one for one, is_done in zip(free, done, strict=True) if is_done}
 
     def _claim(self, number: int, address: Address) -> AddressClaim:
-        return AddressClaim.fresh(_hash(self.people, address), number, address.number, self.clock.now_ms() // 1000)
+        hashed = self.people.names.address_hash(address.channel, address.value)
+        return AddressClaim.fresh(hashed, number, address.number, self.clock.now_ms() // 1000)
 
 
 async def give_up(people: People, held: Iterable[tuple[int, Address]]) -> None:
@@ -104,13 +105,17 @@ async def give_up(people: People, held: Iterable[tuple[int, Address]]) -> None:
 
     Where nothing is at a number yet, somebody may be about to write there: nobody's claims end by themselves.
     """
-    held = list(held)
-    if not held:
+    names = [
+        (name, number, address)
+        for number, address in held
+        for name in people.names.address_hashes(address.channel, address.value)
+    ]
+    if not names:
         return
-    standing = await people.names.holders([_hash(people, address) for _, address in held])
+    standing = await people.names.holders([name for name, _, _ in names])
     own = [
         (claim, address)
-        for (number, address), claim in zip(held, standing, strict=True)
+        for (_, number, address), claim in zip(names, standing, strict=True)
         if claim and claim.number == number
     ]
     holders = await people.read_many([claim.number for claim, _ in own])
@@ -124,14 +129,10 @@ async def give_up(people: People, held: Iterable[tuple[int, Address]]) -> None:
 def has(person: Subscriber | Absence | None, address: Address) -> bool:
     """Whether a record has an address, under whatever number. One that cannot be read may have any."""
     if isinstance(person, Subscriber):
-        return any((a.channel, a.value) == (address.channel, address.value) for a in person.addresses)
+        return any(a.key == address.key for a in person.addresses)
     return person is Absence.UNREADABLE
 
 
 def taken() -> Problem:
     """What is said to whoever wants an address of another: not whose it is."""
     return Problem("duplicate-address", "An address belongs to another subscriber.")
-
-
-def _hash(people: People, address: Address) -> str:
-    return people.names.address_hash(address.channel, address.value)

@@ -30,6 +30,7 @@ from alertd.subscribers import (
     Place,
     Subscriber,
     from_document,
+    key_of,
     to_document,
 )
 
@@ -170,11 +171,11 @@ class Registry:
                 raise Problem("not-found", f"There is no such address; the next new one is {person.next_address}.")
             if known is not None and known.channel != channel:
                 raise Problem("precondition-failed", "An address never changes its channel: add another.")
-            same = known if known and known.value == address.value else None
+            same = known if known and known.key == key_of(channel, address.value) else None
             state = same.state if same else AddressState.ACTIVE  # whoever left is not brought back by the same address
             fresh = Address(number=number, channel=channel, value=address.value, language=address.language, state=state)
             kept = tuple(a for a in person.addresses if a.number != number)
-            if any((a.channel, a.value) == (channel, address.value) for a in kept):
+            if any(a.key == fresh.key for a in kept):
                 raise Problem("duplicate-address", "The subscriber has this address already, under another number.")
             vacant = tuple(one for one in person.vacant if one[0] != number)
             following = max(person.next_address, number + 1)
@@ -239,9 +240,7 @@ class Registry:
             person = await self._people.get(change.number)
             if person is None:
                 break
-            kept = tuple(
-                a for a in person.addresses if (a.channel, a.value) not in {(b.channel, b.value) for b in lost}
-            )
+            kept = tuple(a for a in person.addresses if a.key not in {b.key for b in lost})
             rest = Change(person, replace(person, version=person.version + 1, addresses=kept))
             if await self._remove(person) if change.old is None else (await self._people.put([rest]))[0]:
                 break
@@ -286,10 +285,12 @@ class Registry:
 
     async def lookup(self, channel: int, value: str) -> Subscriber | None:
         """Whoever has an address."""
-        holder = await self._names.holder(self._names.address_hash(channel, value))
-        person = await self._people.get(holder.number) if holder else None
         wanted = Address(number=0, channel=channel, value=value, language=None)
-        return person if person and has(person, wanted) else None
+        for holder in await self._names.holders(self._names.address_hashes(channel, value)):
+            person = await self._people.get(holder.number) if holder else None
+            if person and has(person, wanted):
+                return person
+        return None
 
     def _problem(self, document: Registration, before: Sequence[Place] = ()) -> Problem | None:
         """What is wrong with it. A place that was there `before` stays though its region is gone: its subscriber's phone may change."""

@@ -25,13 +25,13 @@ from alertd.clock import Clock
 from alertd.service.claims import has
 from alertd.store.connection import StoreUnavailableError
 from alertd.store.people import Absence, Change, People
-from alertd.subscribers import AddressState, Subscriber
+from alertd.subscribers import AddressState, Key, Subscriber, key_of
 
 TRIES = 5  # somebody else may be changing the same subscribers
 AT_ONCE = 1_000  # addresses written together: one round trip a step, and the store has others to serve
 
-#: A channel, as its index in `alerts.CHANNELS`, and a value as it is kept in records.
-Key = tuple[int, str]
+#: A channel, as its index in `alerts.CHANNELS`, and a value as somebody wrote it.
+Given = tuple[int, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,45 +49,45 @@ class Suppressing:
     people: People
     clock: Clock
 
-    async def stop(self, addresses: Sequence[Key]) -> Done:
+    async def stop(self, addresses: Sequence[Given]) -> Done:
         """Nothing more goes to these addresses, whoever has them or will. Raises StoreUnavailableError."""
         done = Done(0, 0)
         for some in _slices(addresses):
-            listed = await self.people.suppressions.put([*self._hashes(some)], self.clock.now_ms() // 1000)
-            done = Done(done.listed + listed, done.changed + await self._settled(some))
+            hashes = [self.people.names.address_hash(*address) for address in some]
+            put = await self.people.suppressions.put(hashes, self.clock.now_ms() // 1000)
+            done = Done(done.listed + put, done.changed + await self._settled(some))
         return done
 
-    async def lift(self, addresses: Sequence[Key]) -> Done:
+    async def lift(self, addresses: Sequence[Given]) -> Done:
         """These addresses may be used again. Raises StoreUnavailableError."""
         done = Done(0, 0)
         for some in _slices(addresses):
-            listed = await self.people.suppressions.drop([*self._hashes(some)])
-            done = Done(done.listed + listed, done.changed + await self._settled(some))
+            dropped = await self.people.suppressions.drop([*_names(self.people, some)])
+            done = Done(done.listed + dropped, done.changed + await self._settled(some))
         return done
 
-    async def since(self, address: Key) -> int | None:
+    async def since(self, address: Given) -> int | None:
         """Since when (UNIX s) an address stands on the list."""
-        return (await self.people.suppressions.since([*self._hashes([address])]))[0]
+        return (await listed(self.people, [address])).get(key_of(*address))
 
-    async def look_again(self, addresses: Sequence[Key]) -> None:
+    async def look_again(self, addresses: Sequence[Given]) -> None:
         """A claim that was given up before the record was written, and is claimed again now, was not there for step 2 to find."""
-        hashes = self._hashes(addresses)
-        listed = await self.people.suppressions.since([*hashes]) if hashes else []
-        late = [address for address, since in zip(hashes.values(), listed, strict=True) if since is not None]
-        if late:
+        stopped = await listed(self.people, addresses)
+        if late := [address for address in addresses if key_of(*address) in stopped]:
             await self._settled(late)
 
-    async def _settled(self, addresses: Sequence[Key]) -> int:
+    async def _settled(self, addresses: Sequence[Given]) -> int:
         """Steps 2 to 5. Answers how many addresses of subscribers have become another."""
-        left, changed = self._hashes(addresses), 0
+        left, changed = _names(self.people, addresses), 0
         for _ in range(TRIES):
             claims = [claim for claim in await self.people.names.holders([*left]) if claim]
             numbers = list({claim.number for claim in claims})
             found = await self.people.read_many(numbers)
-            listed = dict(zip(left, await self.people.suppressions.since([*left]), strict=True))
+            stopped = await listed(self.people, addresses)
             wanted: dict[int, dict[Key, AddressState]] = {number: {} for number in numbers}
             for claim in claims:
-                wanted[claim.number][left[claim.hashed]] = _state(listed[claim.hashed])
+                key = left[claim.hashed]
+                wanted[claim.number][key] = AddressState.STOPPED if key in stopped else AddressState.ACTIVE
             done, turned = await self._written(dict(zip(numbers, found, strict=True)), wanted)
             changed += turned
             left = {claim.hashed: left[claim.hashed] for claim in claims if claim.number not in done}
@@ -108,29 +108,26 @@ class Suppressing:
         undone |= {number for number, is_gone in zip(nobody, gone, strict=True) if not is_gone}
         return found.keys() - undone, sum(_turned(change) for change in changes if change.number not in undone)
 
-    def _hashes(self, addresses: Iterable[Key]) -> dict[str, Key]:
-        return {self.people.names.address_hash(*address): address for address in addresses}
+
+async def listed(people: People, addresses: Sequence[Given]) -> dict[Key, int]:
+    """Of these addresses those on the list, and since when (UNIX s)."""
+    names = _names(people, addresses)
+    found = await people.suppressions.since([*names]) if names else []
+    return {key: since for key, since in zip(names.values(), found, strict=True) if since is not None}
 
 
 async def as_listed(people: People, changes: Sequence[Change]) -> list[Change]:
     """Steps 2 and 3 of a record: the changes, their addresses claimed, with every one that is new to its subscriber as the list says."""
-    fresh = {
-        (a.channel, a.value): people.names.address_hash(a.channel, a.value)
-        for change in changes
-        if change.new
-        for a in change.new.addresses
-        if not has(change.old, a)
-    }
-    if not fresh:
-        return list(changes)
-    listed = dict(zip(fresh, await people.suppressions.since([*fresh.values()]), strict=True))
-    stopped = {address for address, since in listed.items() if since is not None}
+    fresh = [
+        (a.channel, a.value) for change in changes if change.new for a in change.new.addresses if not has(change.old, a)
+    ]
+    stopped = await listed(people, fresh)
 
     def heeded(change: Change) -> Change:
-        if change.new is None or not any((a.channel, a.value) in stopped for a in change.new.addresses):
+        if change.new is None or not any(a.key in stopped for a in change.new.addresses):
             return change
         addresses = tuple(
-            replace(a, state=AddressState.STOPPED) if (a.channel, a.value) in stopped and not has(change.old, a) else a
+            replace(a, state=AddressState.STOPPED) if a.key in stopped and not has(change.old, a) else a
             for a in change.new.addresses
         )
         return Change(change.old, replace(change.new, addresses=addresses))
@@ -140,7 +137,7 @@ async def as_listed(people: People, changes: Sequence[Change]) -> list[Change]:
 
 def _as_wanted(person: Subscriber, wanted: dict[Key, AddressState]) -> Subscriber:
     """The next version of a record, with addresses in these states."""
-    addresses = tuple(replace(a, state=wanted.get((a.channel, a.value), a.state)) for a in person.addresses)
+    addresses = tuple(replace(a, state=wanted.get(a.key, a.state)) for a in person.addresses)
     return replace(person, version=person.version + 1, addresses=addresses)
 
 
@@ -151,9 +148,10 @@ def _turned(change: Change) -> int:
     return sum(a.state != b.state for a, b in zip(change.old.addresses, change.new.addresses, strict=True))
 
 
-def _slices(addresses: Sequence[Key]) -> list[Sequence[Key]]:
+def _names(people: People, addresses: Iterable[Given]) -> dict[str, Key]:
+    """All names that addresses go by, each with the address that it is of."""
+    return {name: key_of(*address) for address in addresses for name in people.names.address_hashes(*address)}
+
+
+def _slices(addresses: Sequence[Given]) -> list[Sequence[Given]]:
     return [addresses[first : first + AT_ONCE] for first in range(0, len(addresses), AT_ONCE)]
-
-
-def _state(since: int | None) -> AddressState:
-    return AddressState.ACTIVE if since is None else AddressState.STOPPED

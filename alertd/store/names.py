@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from alertd.alerts import CHANNELS
+from alertd.alerts import CHANNELS, folded_address
 from alertd.store import keys
 from alertd.store.connection import Connection
 
@@ -97,7 +97,12 @@ class Names:
         await self._give_up((keys.address(claim.hashed), claim.packed()) for claim in claims)
 
     def address_hash(self, channel: int, value: str) -> str:
-        return self._db.codec.hashed(f"address:{CHANNELS[channel]}", value)
+        return self.address_hashes(channel, value)[0]
+
+    def address_hashes(self, channel: int, value: str) -> list[str]:
+        """The name an address goes by, and the one that it went by before mailboxes were compared without their capitals, if it was another."""
+        spellings = dict.fromkeys([folded_address(CHANNELS[channel], value), value])
+        return [self._db.codec.hashed(f"address:{CHANNELS[channel]}", one) for one in spellings]
 
     async def _give_up(self, claims: Iterable[tuple[str, bytes]]) -> None:
         calls = [("unclaim", [name], [start]) for name, start in claims]

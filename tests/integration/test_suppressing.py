@@ -11,6 +11,7 @@ from time import monotonic
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from redis.asyncio import Redis
 
 from alertd.alerts import CHANNELS
@@ -19,10 +20,11 @@ from alertd.registrations import PushAddress
 from alertd.service.claims import give_up
 from alertd.service.regions import Regions
 from alertd.service.registry import Entry, Registry
-from alertd.service.suppressing import Suppressing
+from alertd.service.suppressing import Done, Suppressing
 from alertd.store.codec import Codec
 from alertd.store.connection import Connection
 from alertd.store.drawn import Drawings
+from alertd.store.names import AddressClaim
 from alertd.store.people import People
 from alertd.subscribers import AddressState
 from channels.smpp.inbox import Written
@@ -31,7 +33,7 @@ from geofences.regions import Library
 from tests.integration.acts import counts, planned, register, registration, send
 from tests.integration.test_registry_races import Clock, CrashError, Held
 
-PUSH, SMS = CHANNELS.index("push"), CHANNELS.index("sms")
+PUSH, SMS, MAIL = map(CHANNELS.index, ("push", "sms", "mail"))
 ACTIVE, STOPPED = AddressState.ACTIVE, AddressState.STOPPED
 NUMBER = "+34600000000"  # of p0
 
@@ -115,6 +117,53 @@ async def test_the_list_keeps_the_first_time_and_counts_what_changed(parts: Part
     assert (done.listed, done.changed) == (1, 1)
     done = await parts.suppressing.lift([(SMS, NUMBER)])
     assert (done.listed, done.changed) == (0, 0)
+
+
+async def test_a_mailbox_is_one_however_its_capitals_are_written(parts: Parts, redis: Redis):
+    """A list of another provider is in small letters: it stops whoever registered in capitals, and whoever comes so; nobody has both. The mail
+    goes to what was written.
+    """
+    address = {"channel": "mail", "mailbox": "Ana.Lopez@people.example"}
+    await parts.registry.put("ana", registration(0, addresses=[address]))
+    assert (await parts.suppressing.stop([(MAIL, "ana.lopez@people.example")])).changed == 1
+    (kept,) = (await parts.registry.get("ana")).addresses
+    assert (kept.value, kept.state) == ("Ana.Lopez@people.example", STOPPED)
+    assert await parts.suppressing.since((MAIL, "ANA.LOPEZ@people.example")) is not None
+    again = {"channel": "mail", "mailbox": "ana.LOPEZ@people.example"}
+    outcome = await parts.registry.put_many([Entry("other", registration(1, addresses=[again]))])
+    assert [one.slug for one in outcome] == ["duplicate-address"]
+    await parts.registry.put("ana", registration(0, addresses=[again]))
+    (kept,) = (await parts.registry.get("ana")).addresses
+    assert (kept.number, kept.value, kept.state) == (0, "ana.LOPEZ@people.example", STOPPED)
+    assert await parts.registry.lookup(MAIL, "ana.lopez@people.example")
+    await parts.registry.forget("ana")
+    await parts.registry.put("other", registration(1, addresses=[address]))
+    assert await states(parts, "other") == {"mail": STOPPED}
+    assert await parts.suppressing.lift([(MAIL, "ana.lopez@people.example")]) == Done(1, 1)
+    assert await states(parts, "other") == {"mail": ACTIVE}
+    with pytest.raises(ValidationError, match="listed twice"):
+        registration(2, addresses=[address, again])
+
+
+async def test_what_was_listed_and_claimed_by_its_capitals_is_so_still(parts: Parts, codec: Codec):
+    """In a store from before, list and claims have a mailbox as it was written."""
+    old = codec.hashed("address:mail", "Ana.Lopez@people.example")
+    await parts.people.suppressions.put([old], 1_000)
+    given = (MAIL, "Ana.Lopez@people.example")
+    assert await parts.suppressing.since(given) == 1_000
+    address = {"channel": "mail", "mailbox": given[1]}
+    ana, _ = await parts.registry.put("ana", registration(0, addresses=[address]))
+    assert await states(parts, "ana") == {"mail": STOPPED}
+    names = parts.people.names
+    await names.withdraw([await names.holder(names.address_hash(*given))])
+    await names.claim_addresses([(AddressClaim.fresh(old, ana.number, 0, 1_000), True)])
+    assert await parts.registry.lookup(*given)
+    assert await parts.suppressing.lift([given]) == Done(1, 1)
+    assert await states(parts, "ana") == {"mail": ACTIVE}
+    assert await parts.suppressing.stop([given]) == Done(1, 1)
+    assert await states(parts, "ana") == {"mail": STOPPED}
+    await parts.registry.forget("ana")
+    assert await names.holders(names.address_hashes(*given)) == [None, None]
 
 
 async def test_ten_thousand_addresses_are_taken_in_seconds(parts: Parts):
