@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import Metric
@@ -120,14 +121,13 @@ class Metrics:
 class _Merged(Collector):
     """The series of several processes as one: what counts is added up, what is a setting is the same everywhere."""
 
-    def __init__(self, texts: Iterable[bytes]) -> None:
+    def __init__(self, families: Iterable[Metric]) -> None:
         self._families: dict[str, Metric] = {}
         self._values: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = defaultdict(dict)
-        for text in texts:
-            for family in text_string_to_metric_families(text.decode()):
-                self._families.setdefault(family.name, family)
-                for sample in family.samples:
-                    self._add(family, sample.name, tuple(sorted(sample.labels.items())), sample.value)
+        for family in families:
+            self._families.setdefault(family.name, family)
+            for sample in family.samples:
+                self._add(family, sample.name, tuple(sorted(sample.labels.items())), sample.value)
 
     def _add(self, family: Metric, name: str, labels: tuple[tuple[str, str], ...], value: float) -> None:
         values = self._values[family.name]
@@ -145,10 +145,13 @@ class _Merged(Collector):
             yield merged
 
 
-def merged_text(texts: Iterable[bytes]) -> bytes:
-    """The text formats of several processes as one."""
+def merged_text(texts: Iterable[bytes], own: Metrics | None = None) -> bytes:
+    """The text formats of several processes as one, with what this one shows. That is not written to be read again: an API has a series for
+    each answer to each kind of call, and that took most of a second.
+    """
+    read = chain.from_iterable(text_string_to_metric_families(text.decode()) for text in texts)
     registry = CollectorRegistry()
-    registry.register(_Merged(texts))
+    registry.register(_Merged(chain(own.registry.collect() if own else (), read)))
     return generate_latest(registry)
 
 

@@ -129,7 +129,10 @@ async def api_site(
 
     async def process_metrics() -> bytes:
         await asyncio.gather(*(_scrape(where, worker) for where, worker in workers.items()))
-        return merged_text([parts.metrics.text(), *(text for worker in workers.values() for text in worker.texts)])
+        texts = [text for worker in workers.values() for text in worker.texts]
+        return await asyncio.to_thread(
+            merged_text, texts, parts.metrics
+        )  # whoever approves meanwhile need not wait for it
 
     app = create_app(parts.services(is_ready, process_metrics, store.takes_writes))
     app.add_routes(console_routes(needs()))

@@ -34,6 +34,16 @@ def test_two_processes_show_as_one():
     assert sum(s.value for s in samples if s.labels["outcome"] == "accepted" and s.labels["reason"] == "none") == 5
 
 
+def test_a_process_shows_its_own_series_as_if_they_were_read():
+    """What is not written to be read again says the same, in the same order: counters, settings and each bucket."""
+    own, other = Metrics(), Metrics()
+    for metrics in (own, other):
+        metrics.show_carrier("push", "fcm", 9000, ["example.org"])
+        metrics.http_request_seconds.labels("/v1/alerts", "POST", 202).observe(0.02)
+        metrics.audience_people.observe(40)
+    assert merged_text([other.text()], own) == merged_text([own.text(), other.text()])
+
+
 def accepted(*texts: bytes) -> float:
     """How many messages were accepted, by all of these together."""
     families = text_string_to_metric_families(merged_text(texts).decode())
