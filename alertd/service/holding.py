@@ -46,7 +46,7 @@ class Holding:
             return {}
         found = {} if not ready.hushed else self._asleep(lease, indices, people, ready, carrier, now_ms)
         if lease.alike.unheard:
-            found |= await self._told(lease, indices, ready.seen_as)
+            found |= await self._told(lease, indices)
         if pays:
             found |= await self._unpaid(lease, [i for i in indices if i not in found], ready, carrier, now_ms)
         return found
@@ -86,9 +86,9 @@ class Holding:
                 found[i] = _later(lease, i, LedgerReason.QUIET_HOURS, carrier, until - now_ms + ready.late_ms)
         return found
 
-    async def _told(self, lease: Lease, indices: Sequence[int], versions: Sequence[str]) -> dict[int, Settlement]:
+    async def _told(self, lease: Lease, indices: Sequence[int]) -> dict[int, Settlement]:
         """Of an alert that escalates, those who have it on a screen; where a try may have arrived nobody knows what they have."""
-        acked = await self._acks.of(versions, [lease.refs[i][0] for i in indices])
+        acked = await self._acks.of(lease.alert_id, [lease.refs[i][0] for i in indices])
         return {
             i: Settlement(
                 lease.rows[i], State.UNKNOWN if lease.doubted[i] else State.SUPPRESSED, LedgerReason.ACKNOWLEDGED, 0

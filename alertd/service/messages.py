@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from alertd.clock import Clock, time_of
 from alertd.documents import Alert
-from alertd.ids import chain_of, sequence_of
 from alertd.kinds import ON_SCREEN, Notify
 from alertd.rendering import THE_ALERT, Renderer, Telling
 from alertd.rendering.own_texts import OwnTexts
@@ -36,16 +34,6 @@ def _loud(record: AlertRecord, alike: Alike) -> Loudness | None:
     return Loudness.SILENT if alike.again and record.notify == Notify.SILENT else None
 
 
-def _seen_as(record: AlertRecord) -> list[str]:
-    """The versions under which whoever is told of this one may have it on a screen: an update that tells nobody there again was shown as
-    what came before.
-    """
-    if record.notify not in {Notify.NONE, Notify.NEWLY}:
-        return [record.id]
-    chain = chain_of(record.id)
-    return [chain, *(f"{chain}-{n}" for n in range(2, sequence_of(record.id) + 1))]
-
-
 def _telling(record: AlertRecord, alike: Alike) -> Telling:
     """Whoever was not told before an update is told the alert."""
     return THE_ALERT if record.notify and not alike.again else telling_of(record)
@@ -62,7 +50,6 @@ class Ready:
     hushed: bool = False  # it waits for the end of quiet hours
     late_ms: int = 0  # and for so long after that, where they may acknowledge the alert
     org: str = ""  # who pays
-    seen_as: Sequence[str] = ()  # whoever acknowledged one of these versions has it on a screen
 
 
 class Messages:
@@ -131,5 +118,4 @@ class Messages:
         return Ready(
             prepared, record.kind, record.expires, loud,
             hushed=not loud and not takes_back, late_ms=1_000 * alert.policy.after_s * alike.unheard, org=record.org,
-            seen_as=_seen_as(record),
         )  # fmt: skip

@@ -24,13 +24,10 @@ class Acks:
         self._db = connection
         self._noted_ms = -NOTED_EVERY_MS
 
-    async def of(self, versions: Sequence[str], numbers: Sequence[int]) -> list[bool]:
-        """Who of these subscribers, by their numbers, acknowledged one of some versions of an alert by push or web push."""
-        asked = [word for number in numbers for word in ("GET", "u1", number)]
-        bits = await self._db.execute_many(
-            [("BITFIELD_RO", keys.of_chain(chain_of(one), "acked", one), *asked) for one in versions]
-        )
-        return [any(each) for each in zip(*bits, strict=True)]
+    async def of(self, alert_id: str, numbers: Sequence[int]) -> list[bool]:
+        """Who of these subscribers, by their numbers, acknowledged an alert by push or web push since it was last shown to everybody."""
+        bits: bytes = await self._db.run("acked", [keys.chain(chain_of(alert_id))], alert_id, *numbers)
+        return [bit == ord("1") for bit in bits]
 
     async def note(self, now_ms: int) -> None:
         """An app acknowledged something."""

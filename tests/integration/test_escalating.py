@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ from alertd.alerts import State
 from alertd.app import Parts
 from alertd.ids import Door
 from alertd.kinds import Notify
-from alertd.service.notices import SETTLE_MS
+from alertd.service.notices import ANSWERED_MS, SETTLE_MS
 from alertd.store.alerts import AlertRecord
 from alertd.store.scripts import STALLED_MS
 from alertd.working import worker_of
@@ -149,7 +150,7 @@ async def test_without_escalation_nothing_waits(parts: Parts, sandbox: Sandbox, 
     await acknowledge(parts, record, {"p1"})
     await send(parts, record, "sms")
     assert await counts(parts, record, "sms") == {"accepted": 31}
-    assert not any(await parts.acks.of([record.id], range(40)))
+    assert not any(await parts.acks.of(record.id, range(40)))
     assert State.DELIVERED.word in await counts(parts, record)
 
 
@@ -170,6 +171,72 @@ async def test_who_acknowledged_the_alert_gets_no_sms_of_what_shows_nothing_new(
     await send(parts, record, "sms")
     assert await counts(parts, update, "sms") == {"accepted": 11, "suppressed": 20}
     assert len(texted(sandbox)) == 11
+
+
+async def told(parts: Parts, alert: AlertRecord, version: str) -> AlertRecord:
+    """A version that follows an alert, planned as if the time were over in which what came before may arrive, and pushed."""
+    record = await parts.alerts.get(version)
+    assert await worker_of(parts).plans.planner.plan(replace(record, start=record.start - ANSWERED_MS))
+    await send(parts, alert)
+    return record
+
+
+async def restricted(parts: Parts, record: AlertRecord) -> str:
+    return (await parts.revising.restrict(record.id, ANA, "x")).told_by
+
+
+async def brought_back(parts: Parts, record: AlertRecord) -> str:
+    await told(parts, record, (await parts.following.stand_down(record.id, ANA, "x")).told_by)
+    return (await parts.following.reopen(record.id, BEA, "x")).told_by
+
+
+@pytest.mark.parametrize("shown_by", [restricted, brought_back])
+async def test_who_acknowledges_what_took_the_alert_s_place_gets_no_sms(
+    parts: Parts, sandbox: Sandbox, sample: dict[str, Any], shown_by: Callable[[Parts, AlertRecord], Awaitable[str]]
+):
+    """A phone that was off gets the last of what was sent in one place: the alert without its name, or brought back. It has the alert."""
+    record = await planned(parts, sample, **ESCALATES)
+    await send(parts, record)
+    await acknowledge(parts, record, {"p0"})
+    shown = await told(parts, record, await shown_by(parts, record))
+    await acknowledge(parts, shown, {f"p{i}" for i in range(1, 20)})
+    parts.db.skew_ms += AFTER_MS + 1_000
+    await send(parts, record, "sms")
+    assert await counts(parts, record, "sms") == {"accepted": 11, "suppressed": 20}
+
+
+async def test_who_acknowledges_that_it_is_over_has_not_the_alert(
+    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+):
+    """It comes back, and may never have been on their screen."""
+    record = await planned(parts, sample, **ESCALATES)
+    await send(parts, record)
+    over = await told(parts, record, (await parts.following.stand_down(record.id, ANA, "x")).told_by)
+    await acknowledge(parts, over, {"p0"})
+    await parts.following.reopen(record.id, BEA, "x")
+    parts.db.skew_ms += AFTER_MS + 1_000
+    await send(parts, record, "sms")
+    assert await counts(parts, record, "sms") == {"accepted": 31}
+
+
+@pytest.mark.parametrize("notify", [Notify.NONE, Notify.NEWLY])
+async def test_what_was_acknowledged_before_everybody_was_told_anew_counts_no_more(
+    parts: Parts, sandbox: Sandbox, sample: dict[str, Any], notify: Notify
+):
+    """An update asks anew: who acknowledges nothing of it gets its SMS, also where a third version, which shows nothing new, brings that."""
+    record = await planned(parts, sample, **ESCALATES)
+    await send(parts, record)
+    await acknowledge(parts, record, {f"p{i}" for i in range(20)})
+    for word in (Notify.FULL, notify):
+        taken = await parts.updating.submit(record.id, alert_of(sample, **ESCALATES, level="appeal"), word, ANA)
+        await parts.approval.approve(taken.record.id, BEA)
+        update = await told(parts, record, taken.record.id)
+        if word is Notify.FULL:
+            await acknowledge(parts, update, {"p1"})
+            await acknowledge(parts, record, {"p20"})  # late, of what is on no screen any more
+    parts.db.skew_ms += AFTER_MS + 1_000
+    await send(parts, record, "sms")
+    assert await counts(parts, update, "sms") == {"accepted": 30, "suppressed": 1}
 
 
 async def test_who_slept_has_the_time_to_acknowledge(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):

@@ -34,7 +34,7 @@ for i = 7, #ARGV, 5 do
     redis.call('HSET', version_key, 'pace:' .. string.match(alike, '^%S+ %S+ (%d+)'), pace)
     most = math.max(1, math.min(BATCH, math.floor(TURN_MS / string.match(pace, ' (%S+)$'))))
   end
-  if string.find(alike, ' unheard', 1, true) then redis.call('HSET', version_key, 'escalates', 1) end
+  if string.find(alike, ' unheard', 1, true) then redis.call('HSET', key(chain, 'version', shown_anew(chain, alert)), 'escalates', 1) end
   redis.call('APPEND', key(chain, 'refs', alert), refs)
   redis.call('APPEND', key(chain, 'ledger', alert), string.rep(fresh, total))
   redis.call('HINCRBY', key(chain, 'counts', alert), channel .. '.targeted', total)

@@ -51,6 +51,19 @@ local function versions_of(chain, first)
   return ids
 end
 
+-- The version that last showed an alert to everybody, before a given one or since: what was acknowledged of those before says nothing of it.
+local function shown_anew(chain, version)
+  local ids = versions_of(chain, string.match(version, '^[^-]+'))
+  for sequence = #ids, 2, -1 do
+    local start, notify = unpack(redis.call('HMGET', key(chain, 'version', ids[sequence]), 'start', 'notify'))
+    if start and (notify == 'full' or notify == 'silent') then return ids[sequence], sequence end
+  end
+  return ids[1], 1
+end
+
+-- So many subscribers an alert's bitmap has room for.
+local BITS = 4294967296
+
 -- What happened to a version, kept in the step in which it happens, until it stands among its organisation's events: ids and codes.
 local function tell(chain, alert, now, word, facts)
   local event, names = facts, {'status', 'kind', 'occasion'}

@@ -1,15 +1,24 @@
 -- A late report for one row: delivered, failed, or the truth about one that was unknown: accepted after all. Of an alert that escalates, who
--- has it on a screen is noted.
+-- has it on a screen is noted, whichever version took it there since it was last shown to everybody: one that restricted it, or brought it back.
 -- KEYS: 1 chain
 -- ARGV: 1 alert id, 2 row, 3 channel, 4 new state, 5 reason, 6 states it may come from (bytes), 7 skew
 -- Returns: {the state it had, or 0 when there is no such row, or none that changes any more; ms since it was handed over, where it is
 -- delivered with this, -1 elsewhere}
 local chain, alert, number = KEYS[1], ARGV[1], tonumber(ARGV[2])
 local version_key = key(chain, 'version', alert)
-local planned, escalates, archived = unpack(redis.call('HMGET', version_key, 'rows', 'escalates', 'archived'))
+local planned, archived, occasion = unpack(redis.call('HMGET', version_key, 'rows', 'archived', 'occasion'))
 if archived or number >= tonumber(planned or '0') then return {0, -1} end
 local now = chain_now(chain, ARGV[7])
 local rows = open_rows(chain, alert, number, number)
+
+local function acknowledged()
+  local shown, since_then = shown_anew(chain, alert)
+  if redis.call('HEXISTS', key(chain, 'version', shown), 'escalates') == 0 then return end
+  if tonumber(string.match(alert, '-(%d+)$') or '1') < since_then then return end
+  local low, high = struct.unpack('<I4B', redis.call('GETRANGE', key(chain, 'refs', alert), number * 6, number * 6 + 4))
+  if high == 0 then redis.call('SETBIT', key(chain, 'acked', shown), low, 1) end -- else more than a bitmap holds: they get the SMS, too
+end
+
 local state, reason, old, took, changes = tonumber(ARGV[4]), tonumber(ARGV[5]), 0, -1, false
 each_run(rows, number, 1, function(row)
   old = row.state
@@ -22,10 +31,8 @@ each_run(rows, number, 1, function(row)
 end)
 if changes then
   close_rows(chain, alert, rows, ARGV[3])
-  if escalates and state == S.delivered and ON_SCREEN[ARGV[3]] then
-    local low, high = struct.unpack('<I4B', redis.call('GETRANGE', key(chain, 'refs', alert), number * 6, number * 6 + 4))
-    if high == 0 then redis.call('SETBIT', key(chain, 'acked', alert), low, 1) end -- else more than a bitmap holds: they get the SMS, too
-  end
+  local shows = (occasion or '') == '' or occasion == 'update' -- else it is over
+  if shows and state == S.delivered and ON_SCREEN[ARGV[3]] then acknowledged() end
   redis.call('ZADD', key(chain, 'receipts'), 'NX', now_ms(ARGV[7]) + RECEIPTS_MS, alert) -- they are told of together, by the server's clock
 end
 return {old, took}
