@@ -10,6 +10,7 @@ import structlog
 
 from alertd.alerts import QUEUED_BECOMES
 from alertd.clock import Clock
+from alertd.ids import chain_of
 from alertd.sections import RetentionSection
 from alertd.service.forgetting import Forgetting
 from alertd.store import closed
@@ -50,7 +51,10 @@ class Closing:
         for _, alert_id in index:
             await unless_damaged(alert_id, self.forgetting.look(alert_id))
         last = self.clock.now_ms() - self.settings.compress_days * _DAY_MS
-        return sum([await self._look(alert_id, last) for made, alert_id in index if made < last])
+        own = [
+            alert_id for made, alert_id in index if made < last and alert_id == chain_of(alert_id)
+        ]  # an update is one of its versions
+        return sum([await self._look(alert_id, last) for alert_id in own])
 
     async def _look(self, alert_id: str, last_ms: int) -> int:
         """All versions of an alert whose last one was told, and whose end came, before that; none where one is damaged, for it may have been
@@ -62,12 +66,15 @@ class Closing:
             return 0
         if any(max(one.expires, one.start, one.last_send) > last_ms for one in versions):
             return 0
-        if self.settings.ledger_days and await Cases(self.db).is_kept(versions[0].case):
+        keep_ms = self.settings.ledger_days * _DAY_MS
+        if keep_ms and await Cases(self.db).is_kept(versions[0].case):
             return 0  # what a legal hold keeps gets no date
         done = 0
         for one in versions:
-            until_ms = one.expires + self.settings.ledger_days * _DAY_MS if self.settings.ledger_days else 0
-            done += await closed.archive(self.db, one.id, until_ms)
+            ends = max(
+                one.expires, versions[0].expires
+            )  # the end may be told late, and to whom one of these told alone
+            done += await closed.archive(self.db, one.id, ends + keep_ms if keep_ms else 0)
         if done:
             structlog.get_logger().info("ledger compressed", alert=alert_id, versions=done)
         return done

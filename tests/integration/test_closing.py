@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from alertd.alerts import AlertState, State
 from alertd.app import Parts
-from alertd.clock import SystemClock
+from alertd.clock import SystemClock, time_of
+from alertd.kinds import Notify
 from alertd.sections import RetentionSection
 from alertd.service.closing import Closing
 from alertd.service.forgetting import Forgetting
@@ -18,8 +20,11 @@ from alertd.store.alerts import AlertRecord
 from alertd.store.cases import Cases
 from alertd.store.organisations import OrganisationStore
 from channels.sandbox import Sandbox
+from geofences.regions import Library
 from tests.clocks import Later
-from tests.integration.acts import ANA, counts, over, planned, register, send
+from tests.integration.acts import ANA, BEA, counts, over, planned, register, send
+from tests.integration.test_following import sent
+from tests.integration.test_updating import CITY, got, in_cadiz, plan, updated
 
 DAY_MS = 86_400_000
 PEOPLE = 40
@@ -103,6 +108,38 @@ async def test_a_compressed_ledger_is_dated_where_that_is_set(parts: Parts, ende
     await parts.db.execute("PEXPIREAT", name, 1)
     assert await deliveries(parts, ended) == []
     assert (await parts.alerts.get(ended.id)).state is AlertState.CLOSED
+
+
+async def test_who_was_told_by_an_update_that_is_over_for_long_is_told_the_end(
+    parts: Parts, sandbox: Sandbox, sample: dict[str, Any], library: Library
+):
+    """Its alert went on: the end of that is what dates the ledger of all that told of it, and what compresses it."""
+    clock = Later()
+    parts = replace(parts, library=library, clock=clock)
+    await register(parts, PEOPLE)
+    await in_cadiz(parts, 20)
+    record = await sent(parts, sample, channels=["push"])
+    wider = await updated(parts, record, sample, Notify.FULL, channels=["push"])
+    await send(parts, record)
+    assert await counts(parts, wider) == {"accepted": PEOPLE + 20}
+    await updated(parts, record, sample, Notify.NONE, channels=["push"], target=CITY)
+    await parts.revising.extend(record.id, BEA, time_of(record.expires + 20 * DAY_MS), "She is still missing")
+    for version in await parts.alerts.versions([record.id]):
+        assert await over(parts, await parts.alerts.get(version))
+    pass_days(parts, clock, 15)
+    await parts.following.close(record.id, ANA, "found", notify=False)
+    after = closing(parts, clock, compress_days=2, ledger_days=5)
+    assert await after.round() == 0
+    done = await parts.following.close(record.id, ANA, "found")
+    await plan(parts, await parts.alerts.get(done.told_by))
+    await send(parts, record)
+    assert len(got(sandbox, done.told_by)) == PEOPLE + 20
+    pass_days(parts, clock, 12)
+    assert await after.round() > 0
+    ends = [
+        await parts.db.execute("PEXPIRETIME", keys.of_chain(record.id, "closed", one)) for one in (record.id, wider.id)
+    ]
+    assert ends == [record.expires + 25 * DAY_MS] * 2
 
 
 async def test_one_that_is_damaged_keeps_no_other_ledger_beyond_its_time(
