@@ -105,8 +105,7 @@ class Planner:
     async def _plan_people(
         self, record: AlertRecord, alert: Alert, frozen: Frozen, refer: Refer, gives_way: GivesWay
     ) -> bool:
-        # What a neighbour permits only goes on with the alert; any other update begins anew.
-        since_ms = record.start - record.alerted if record.notify == Notify.NEWLY else 0
+        since_ms = max(0, record.start - await self._began(record))
         turn = rings.in_turn(alert, frozen.rings)
 
         async def groups(chunk: slice) -> list[Group]:
@@ -150,6 +149,13 @@ class Planner:
             cursor = after
             if await gives_way():
                 return False
+
+    async def _began(self, record: AlertRecord) -> int:
+        """From when on its rings wait: what a neighbour permits only goes on with what told the alert; any other update begins anew."""
+        if record.notify != Notify.NEWLY:
+            return record.start
+        before = await self._alerts.heads(await self._alerts.versions([chain_of(record.id)]))
+        return max([record.alerted, *(one.start for one in before if one and one.notify not in {"", Notify.NEWLY})])
 
     def _has_waited(self, record: AlertRecord, ms: int) -> bool:
         """Whether a version was approved so long ago, by its chain's clock."""

@@ -65,9 +65,8 @@ def delays_ms(target: Target) -> dict[int, int]:
 
 def when(alert: Alert, since_ms: int = 0) -> When:
     """What each ring waits for, `since_ms` after the approval."""
-    paced = paces(alert.target, alert.policy)
-    delays = {ring: max(0, delay - since_ms) for ring, delay in delays_ms(alert.target).items()}
-    return When(delays_ms=delays, paces=paced, late_ms=1_000 * alert.policy.after_s)
+    paced, delays = paces(alert.target, alert.policy), delays_ms(alert.target)
+    return When(delays_ms=delays, paces=paced, late_ms=1_000 * alert.policy.after_s, since_ms=since_ms)
 
 
 def paces(target: Target, policy: Policy) -> dict[int, Pace]:

@@ -142,9 +142,10 @@ def references(
     `told_pairs` and those told `again` by number and channel.
     """
     wanted = {CHANNELS.index(channel) for channel in channels}
-    groups: dict[tuple[int, str, int, bool, bool], list[bytes]] = {}
+    groups: dict[tuple[int, str, int, bool, bool, bool], list[bytes]] = {}
     for person in people:
         number, may_ack = person.number, escalates and may_acknowledge(person, channels)
+        shown = may_ack and any(number << 3 | CHANNELS.index(channel) in told_pairs for channel in ON_SCREEN)
         for address in person.addresses:
             channel = address.channel
             if channel not in wanted or address.state != AddressState.ACTIVE:
@@ -155,14 +156,21 @@ def references(
                 continue
             reads = (address.language, *person.languages) if address.language else person.languages
             unheard = may_ack and channel == SMS and not was_told  # whoever had an SMS has its change by SMS
-            alike = (channel, choose_language(reads, languages), ring_of[number], was_told, unheard)
+            alike = (channel, choose_language(reads, languages), ring_of[number], was_told, unheard, unheard and shown)
             groups.setdefault(alike, []).append(pack_ref(number, address.number))
     return [
         (
-            Alike(channel=CHANNELS[channel], language=language, ring=ring, again=was_told, unheard=unheard),
+            Alike(
+                channel=CHANNELS[channel],
+                language=language,
+                ring=ring,
+                again=was_told,
+                unheard=unheard,
+                shown=was_shown,
+            ),
             b"".join(refs),
         )
-        for (channel, language, ring, was_told, unheard), refs in sorted(groups.items())
+        for (channel, language, ring, was_told, unheard, was_shown), refs in sorted(groups.items())
     ]
 
 

@@ -36,6 +36,7 @@ class Alike:
     ring: int = 0
     again: bool = False  # they were told the alert before, and are told that it was changed
     unheard: bool = False  # only those who do not acknowledge it on a screen
+    shown: bool = False  # where it is since a version before: it only matters when they are planned, and is not kept
 
     @property
     def words(self) -> str:
@@ -57,19 +58,23 @@ class Pace:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class When:
-    """What rings wait for, by their numbers: so long after the approval, a pace; those who may be heard of wait `late_ms` longer."""
+    """What rings wait for, by their numbers: so long after the approval, a pace; those who may be heard of wait `late_ms` longer. Of that `since_ms` are
+    over already, but for whom it is on no screen yet.
+    """
 
     delays_ms: Mapping[int, int] = field(default_factory=dict)
     paces: Mapping[int, Pace] = field(default_factory=dict)
     late_ms: int = 0
+    since_ms: int = 0
 
     def of(self, alike: Alike) -> tuple[int, str]:
         """The delay and the words of the pace of what has this in common. Whoever is told again is told at once."""
         late_ms = self.late_ms * alike.unheard
         if alike.again:
             return late_ms, ""
-        pace = self.paces.get(alike.ring)
-        return self.delays_ms.get(alike.ring, 0) + late_ms, pace.words if pace else ""
+        pace, delay_ms = self.paces.get(alike.ring), self.delays_ms.get(alike.ring, 0)
+        left_ms = delay_ms + late_ms - self.since_ms if alike.shown else max(0, delay_ms - self.since_ms) + late_ms
+        return max(0, left_ms), pace.words if pace else ""
 
 
 AT_ONCE = When()

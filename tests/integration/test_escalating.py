@@ -21,6 +21,7 @@ from channels.sandbox import Sandbox
 from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, alert_of, counts, lease_of, over, planned, register, send, silence
 from tests.integration.test_quiet import asleep
+from tests.integration.test_updating import WIDER, in_cadiz
 
 AFTER_MS = 60_000
 ESCALATES = {"channels": ["push", "sms"], "policy": {"mode": "escalate", "after_s": 60}}
@@ -176,7 +177,8 @@ async def test_who_acknowledged_the_alert_gets_no_sms_of_what_shows_nothing_new(
 async def told(parts: Parts, alert: AlertRecord, version: str) -> AlertRecord:
     """A version that follows an alert, planned as if the time were over in which what came before may arrive, and pushed."""
     record = await parts.alerts.get(version)
-    assert await worker_of(parts).plans.planner.plan(replace(record, start=record.start - ANSWERED_MS))
+    older = replace(record, start=record.start - ANSWERED_MS, alerted=record.alerted - ANSWERED_MS)
+    assert await worker_of(parts).plans.planner.plan(older)
     await send(parts, alert)
     return record
 
@@ -237,6 +239,29 @@ async def test_what_was_acknowledged_before_everybody_was_told_anew_counts_no_mo
     parts.db.skew_ms += AFTER_MS + 1_000
     await send(parts, record, "sms")
     assert await counts(parts, update, "sms") == {"accepted": 30, "suppressed": 1}
+
+
+async def permitted(parts: Parts, record: AlertRecord, sample: dict[str, Any], **changes: Any) -> AlertRecord:
+    """A neighbour permits more, which tells nobody again; planned, and pushed."""
+    taken = await parts.updating.submit(record.id, alert_of(sample, **ESCALATES, **changes), Notify.NEWLY, ANA)
+    return await told(parts, record, (await parts.approval.approve(taken.record.id, BEA)).id)
+
+
+async def test_what_a_neighbour_permits_puts_no_sms_off(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+    """Whoever had the alert on their screen by then gets the SMS when they would have; whoever has it since has their whole time."""
+    await in_cadiz(parts, 10)
+    record = await planned(parts, sample, **ESCALATES)
+    await send(parts, record)
+    parts.db.skew_ms += AFTER_MS - ANSWERED_MS
+    update = await permitted(parts, record, sample, target=WIDER)
+    await send(parts, record, "sms")
+    assert await counts(parts, update, "sms") == {"accepted": 1, "queued": 40}
+    parts.db.skew_ms += ANSWERED_MS + 1_000
+    await send(parts, record, "sms")
+    assert await counts(parts, update, "sms") == {"accepted": 31, "queued": 10}
+    parts.db.skew_ms += AFTER_MS
+    await send(parts, record, "sms")
+    assert await counts(parts, update, "sms") == {"accepted": 41}
 
 
 async def test_who_slept_has_the_time_to_acknowledge(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):

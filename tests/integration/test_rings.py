@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from alertd.app import Parts
+from alertd.kinds import Notify
 from alertd.service.planning import Planner
 from alertd.service.rings import in_turn
 from alertd.store import keys
@@ -29,6 +30,7 @@ from tests.integration.acts import (
     submitted,
     yes,
 )
+from tests.integration.test_updating import updated
 
 DELAY_MS = 15 * 60_000
 INNER = {"center": list(SEVILLA), "radius_km": 5, "loudness": "loud"}
@@ -175,3 +177,21 @@ async def test_a_buffer_makes_everything_wider(parts: Parts, sample: dict[str, A
     assert (len(narrow.found), len(wide.found)) == (70, 100)
     assert wide.ringed.of_each.tolist() == [1] * 100
     assert [repair.pointer for repair in wide.area.repairs] == ["/buffer_km"]
+
+
+async def test_what_a_neighbour_permits_waits_as_the_update_before_it_did(parts: Parts, sample: dict[str, Any]):
+    """Rings wait from the approval of what began anew: of an update that is told an hour after its alert, too."""
+    record = await planned(parts, sample, target={"rings": [INNER]})
+    await send(parts, record)
+    assert await over(parts, record)
+    parts.db.skew_ms += 4 * DELAY_MS
+    update = await updated(parts, record, sample, Notify.FULL, channels=["push"], target=RINGS)
+    await send(parts, record)
+    assert await counts(parts, update) == {"accepted": 30, "queued": 40}
+    parts.db.skew_ms += DELAY_MS // 2
+    permitted = await updated(parts, record, sample, Notify.NEWLY, channels=["push"], target=RINGS)
+    await send(parts, record)
+    assert await counts(parts, permitted) == {"queued": 40}
+    parts.db.skew_ms += DELAY_MS // 2 + 5_000
+    await send(parts, record)
+    assert await counts(parts, permitted) == {"accepted": 40}
