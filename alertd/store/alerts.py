@@ -100,12 +100,11 @@ class Alerts:
         was done, and the state it has ('changed' when somebody else changed it).
         """
         seals = self._seals(record.id, await self.case_box(record.case, record.id))
+        await self.times.bring_forward(record)
         done, old = await self._db.run_durably(
             "amend", [keys.chain(chain_of(record.id))], record.id, listed(AMENDABLE), record.rev, area,
             *said(record, seals),
         )  # fmt: skip
-        if done:
-            await self.times.note_end(record)
         return bool(done), old.decode()
 
     async def get(self, alert_id: str) -> AlertRecord | None:

@@ -23,6 +23,10 @@ class Times:
         """Where it is put off and not known by then, that is found out when the end comes that it had before."""
         await self._db.execute("ZADD", _of(keys.expiry, record.id), record.expires, record.id)
 
+    async def bring_forward(self, record: AlertRecord) -> None:
+        """Before it says so: where it does not come to that, its end is looked for too early, and noted anew."""
+        await self._db.execute("ZADD", _of(keys.expiry, record.id), "LT", record.expires, record.id)
+
     async def note_start(self, record: AlertRecord) -> None:
         await self._db.execute("ZADD", _of(keys.starts, record.id), record.starts, record.id)
 

@@ -50,6 +50,7 @@ class Updates:
         `alert` does, durably and all or nothing, if both are of the revisions they have here; the neighbours `asked` are told so. Answers whether it was done, the state
         that stood against it ('expired' or 'changed'), and whose: 'alert' or 'update'.
         """
+        await self._alerts.times.bring_forward(alert)
         await self._alerts.enliven(alert.id)  # before the state, so that no crash hides it
         of_alert = await self._fields(alert)
         done, old, whose = await self._db.run_durably(
@@ -61,7 +62,6 @@ class Updates:
         )  # fmt: skip
         if done:
             await self._alerts.enliven(alert.id)  # again, as where an alert is approved
-            await self._alerts.times.note_end(alert)
         return bool(done), old.decode(), whose.decode()
 
     async def _fields(self, alert: AlertRecord) -> Sequence[str | bytes | int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -18,8 +19,10 @@ from alertd.restriction import restricted
 from alertd.service.approval import Approval
 from alertd.service.events import event_of
 from alertd.service.following import Following
+from alertd.service.updates import NOBODY
 from alertd.service.updating import Updating
 from alertd.store.alerts import AlertRecord, Alerts
+from alertd.store.frozen import Frozen
 from alertd.store.permissions import Permits
 from alertd.store.updates import Updates
 from alertd.working import worker_of
@@ -83,6 +86,32 @@ async def test_an_update_of_an_exercise_begins_though_its_first_request_died(par
     assert (again.record.id, again.record.state) == (seen.record.id, AlertState.APPROVED)
     listed = await parts.alerts.of_org(record.org, before=None, limit=9)
     assert again.record.id in {name for _, name in listed}
+
+
+class _Dies(Alerts):
+    """A process that is killed with its next announcement but one: when what it came for is written, and before it did anything after."""
+
+    left = 2
+
+    async def enliven(self, *args: Any, **more: Any) -> None:
+        self.left -= 1
+        if not self.left:
+            raise ProcessLookupError
+        await super().enliven(*args, **more)
+
+
+async def test_an_alert_whose_end_was_brought_forward_ends_then_though_whoever_approved_that_was_killed(
+    parts: Parts, sample: dict[str, Any]
+):
+    """With nothing but what is in the store by then: its state says that it is over, and not a day later."""
+    record = await sent(parts, sample, channels=["push"])
+    sooner = time_of(record.expires) - timedelta(hours=10)
+    waits = (await proposed(parts, record, sample, channels=["push"], expires=sooner.isoformat())).record
+    new, dying = replace(record, expires=waits.expires), Updates(parts.db, _Dies(parts.db))
+    with pytest.raises(ProcessLookupError):
+        await dying.approve(new, waits, Frozen(numbers=NOBODY, rings=NOBODY), BEA.subject, sent_by=("a", "b"))
+    assert (await parts.alerts.get(record.id)).expires == waits.expires
+    assert record.id in await parts.alerts.times.to_end(waits.expires)
 
 
 @pytest.mark.parametrize("is_planned", [True, False])
