@@ -81,7 +81,7 @@ class Planner:
         if record.occasion and not record.notify:
             return await self._plan_notice(record, alert, gives_way)
         frozen, area = await self._frozen(record)
-        belongs = Belongs(alert, area, set(numbers_of(record.regions)), record.start)
+        belongs = Belongs(alert, area, set(numbers_of(record.regions)), await self._began(record))
         inside, told, again = frozen.numbers, updates.NOBODY, updates.NOBODY
         if record.notify:
             if await self._waits(record):
@@ -151,7 +151,9 @@ class Planner:
                 return False
 
     async def _began(self, record: AlertRecord) -> int:
-        """From when on its rings wait: what a neighbour permits only goes on with what told the alert; any other update begins anew."""
+        """From when on its rings wait, and by when whoever is told was there: what a neighbour permits only goes on with what told the alert; any
+        other update begins anew.
+        """
         if record.notify != Notify.NEWLY:
             return record.start
         before = await self._alerts.heads(await self._alerts.versions([chain_of(record.id)]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from alertd.store import keys
 from alertd.store.events import Events as StoredEvents
 from alertd.store.organisations import OrganisationStore
 from alertd.store.permissions import Permits
+from alertd.working import worker_of
 from tests.integration.acts import ANA, CADIZ, SEVILLA, photo, register, working
 from tests.integration.authority.desks import AWAY, BOTH, HOME, POLICE, Desk
 from tests.integration.media.conftest import showing
@@ -143,6 +145,19 @@ async def test_a_grant_in_the_middle_leaves_nobody_out_and_tells_nobody_twice(
         await _until(desk, f"{alert_id}-2", accepted=81)
     assert await _told(parts, alert_id) == []
     assert len(set(await _told(parts, f"{alert_id}-2"))) == 81
+
+
+async def test_whoever_was_there_when_it_was_approved_is_told_however_late_a_neighbour_permits(
+    desk: Desk, alert: dict[str, Any], parts: Parts
+):
+    """Where somebody is now grows old; of who was counted, and waits for a ring's time or sleeps, it was new enough on the day of the approval."""
+    at = (datetime.now(UTC) - timedelta(hours=23, minutes=30)).isoformat()
+    await register(parts, 10, first=200, places={"now": {"point": SEVILLA, "at": at}})
+    alert_id = await approved(desk, alert)
+    parts.db.skew_ms += 3 * 3_600_000
+    assert await grant(desk, alert_id) == "ok"
+    assert await worker_of(parts).plans.planner.plan(await parts.alerts.get(f"{alert_id}-2"))
+    assert (await parts.work.counts(f"{alert_id}-2"))["push"]["targeted"] == 91
 
 
 async def test_what_is_refused_is_told_nobody(desk: Desk, alert: dict[str, Any]):
