@@ -154,10 +154,10 @@ class Planner:
         """From when on its rings wait, and by when whoever is told was there: what a neighbour permits only goes on with what told the alert; any
         other update begins anew.
         """
-        if record.notify != Notify.NEWLY:
+        if not record.goes_on:
             return record.start
         before = await self._alerts.heads(await self._alerts.versions([chain_of(record.id)]))
-        return max([record.alerted, *(one.start for one in before if one and one.notify not in {"", Notify.NEWLY})])
+        return max([record.alerted, *(one.start for one in before if one and one.notify and not one.goes_on)])
 
     def _has_waited(self, record: AlertRecord, ms: int) -> bool:
         """Whether a version was approved so long ago, by its chain's clock."""

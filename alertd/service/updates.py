@@ -31,6 +31,7 @@ TELLS = (Occasion.ALERT, Occasion.UPDATE)
 _CUT_SHORT = OPEN_STATES | {AlertState.SUPERSEDED}
 _BITS = np.uint64(3)
 SMS = CHANNELS.index(Channel.SMS)
+_SCREENS = tuple(CHANNELS.index(channel) for channel in ON_SCREEN)
 #: As pairs.
 NOBODY: Pairs = np.empty(0, np.uint64)
 
@@ -145,7 +146,9 @@ def references(
     groups: dict[tuple[int, str, int, bool, bool, bool], list[bytes]] = {}
     for person in people:
         number, may_ack = person.number, escalates and may_acknowledge(person, channels)
-        shown = may_ack and any(number << 3 | CHANNELS.index(channel) in told_pairs for channel in ON_SCREEN)
+        shown = may_ack and any(
+            pair in told_pairs and pair not in again for pair in (number << 3 | one for one in _SCREENS)
+        )
         for address in person.addresses:
             channel = address.channel
             if channel not in wanted or address.state != AddressState.ACTIVE:

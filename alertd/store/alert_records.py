@@ -56,6 +56,7 @@ class AlertRecord:
     notify: str = ""  # of an update: who is told of it again; '' for whatever is none
     again: int = 0  # of an update: people who would be told of it again, as at the submission
     newly: int = 0  # and those in its area who had not been told
+    goes_on: int = 0  # 1 where a neighbour permitted its ground: nothing of what told the alert before begins anew
     changes: str = ""  # when it was changed since its approval: ms, one after the other
     upon: str = ""  # of an update: the changes of the alert that it was written on
     key: str = ""  # id of the key it was written with
@@ -175,6 +176,7 @@ NUMBERS = (
     "restricted",
     "again",
     "newly",
+    "goes_on",
     "broken",
     "reviewed",
     "starts",

@@ -147,17 +147,23 @@ async def test_a_grant_in_the_middle_leaves_nobody_out_and_tells_nobody_twice(
     assert len(set(await _told(parts, f"{alert_id}-2"))) == 81
 
 
+@pytest.mark.parametrize("is_restricted", [False, True])
 async def test_whoever_was_there_when_it_was_approved_is_told_however_late_a_neighbour_permits(
-    desk: Desk, alert: dict[str, Any], parts: Parts
+    desk: Desk, alert: dict[str, Any], parts: Parts, is_restricted: bool
 ):
-    """Where somebody is now grows old; of who was counted, and waits for a ring's time or sleeps, it was new enough on the day of the approval."""
+    """Where somebody is now grows old; of who was counted, and waits for a ring's time or sleeps, it was new enough on the day of the approval.
+    Also where the permission tells in silence what people are still to hear of.
+    """
     at = (datetime.now(UTC) - timedelta(hours=23, minutes=30)).isoformat()
     await register(parts, 10, first=200, places={"now": {"point": SEVILLA, "at": at}})
     alert_id = await approved(desk, alert)
     parts.db.skew_ms += 3 * 3_600_000
+    if is_restricted:
+        assert await desk.slug("ana", "POST", f"/v1/alerts/{alert_id}/restrict", {"reason": "x"}) == "ok"
     assert await grant(desk, alert_id) == "ok"
-    assert await worker_of(parts).plans.planner.plan(await parts.alerts.get(f"{alert_id}-2"))
-    assert (await parts.work.counts(f"{alert_id}-2"))["push"]["targeted"] == 91
+    told_by = (await seen(desk, alert_id))["permission"]["told_by"]
+    assert await worker_of(parts).plans.planner.plan(await parts.alerts.get(told_by))
+    assert (await parts.work.counts(told_by))["push"]["targeted"] == 91
 
 
 async def test_what_is_refused_is_told_nobody(desk: Desk, alert: dict[str, Any]):

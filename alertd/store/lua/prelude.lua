@@ -109,6 +109,7 @@ local function take_place(chain, alert, version, now)
     end
   end
   local notify = redis.call('HGET', version_key, 'notify')
+  if notify == 'newly' then redis.call('HSET', version_key, 'goes_on', 1) end
   if tells_again and (notify == 'none' or notify == 'newly') then redis.call('HSET', version_key, 'notify', 'silent') end
   redis.call('HSET', chain, 'teller', version)
 end
