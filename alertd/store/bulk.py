@@ -16,7 +16,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ResponseError
 from redis.retry import Retry
 
-from alertd.store.connection import UNAVAILABLE, checked, translated
+from alertd.store.connection import UNAVAILABLE, StoreUnavailableError, checked, translated
 from alertd.store.nodes import Nodes, grouped, in_place, way_in
 
 READ_BYTES = 1 << 18  # a turn: more is no quicker, less is
@@ -66,6 +66,9 @@ class Bulk:
                 answers = lines.answers()
                 lines.ask(next(todo, None))
                 yield answers
+        except StoreUnavailableError:  # an answer said so: that another server has the key, as one by one they move
+            self._nodes.stale = True
+            raise
         except UNAVAILABLE as error:
             self._nodes.stale = True
             raise translated(error) from error

@@ -29,6 +29,8 @@ WANTED = {
 }
 #: What it lacks where a replica is to confirm.
 NO_REPLICA = "no replica confirms what the store writes, and store.replicas_required asks for one: nothing is accepted until it does"
+#: What it lacks where replicas are there, and none is to confirm.
+REPLICAS_UNASKED = "the store has replicas, and store.replicas_required is 0: one that takes its master's place may lack accepted alerts"
 
 Arg = str | bytes | int | float
 
@@ -59,6 +61,8 @@ UNAVAILABLE = (
     exceptions.TryAgainError,
     OSError,
 )
+#: What a server of a cluster answers that does nothing: another has the key, or it hears nothing of the others.
+ELSEWHERE = (exceptions.MovedError, exceptions.ClusterDownError)
 _NOT_NOW = (
     "OOM",
     "MISCONF",
@@ -128,9 +132,12 @@ class Connection:
             raise translated(error) from error
 
     async def takes_writes(self) -> bool:
-        """Whether what is written now is kept, by writing something: a store that is out of memory answers too, and so does a replica."""
+        """Whether what is written now is kept, by writing something to every server: one that is out of memory answers too, and so does
+        a replica.
+        """
+        writes = (self.run_durably("hold", [name], "asked", READY_MS) for name in self.nodes.everywhere(keys.ready))
         try:
-            await self.run_durably("hold", [keys.READY], "asked", READY_MS)
+            await asyncio.gather(*writes)
         except StoreUnavailableError:
             return False
         return True
@@ -188,17 +195,25 @@ class Connection:
         """
         try:
             if self.nodes.stale:
-                await self.nodes.learn()
+                await self.nodes.freshen()
             answers = await self._asked(commands)
-            if any(isinstance(answer, exceptions.MovedError) for answer in answers):
-                await self.nodes.learn()
+            if self._is_elsewhere(answers):
+                await self.nodes.freshen()
                 again = [i for i, answer in enumerate(answers) if _is_void(commands[i][1], answer)]
                 for i, answer in zip(again, await self._asked([commands[i] for i in again]), strict=True):
                     answers[i] = answer
+                self._is_elsewhere(answers)
         except UNAVAILABLE as error:
             self.nodes.stale = True
             raise translated(error) from error
         return answers
+
+    def _is_elsewhere(self, answers: Sequence[Any]) -> bool:
+        """Whether a server says that what it was asked for is not its own; then what is known of the servers is no longer so."""
+        if any(isinstance(answer, ELSEWHERE) for answer in answers):
+            self.nodes.stale = True
+            return True
+        return False
 
     async def _asked(self, commands: Sequence[tuple[str, Sequence[Arg]]]) -> list[Any]:
         """Of each server its share, all at once."""
@@ -233,7 +248,7 @@ def hash_in(answer: Any) -> dict[bytes, bytes]:
 
 def _is_void(command: Sequence[Arg], answer: Any) -> bool:
     """Whether a command is to be sent again: it was not carried out, or waited for what was not."""
-    return isinstance(answer, exceptions.MovedError) or command[0] == WAIT
+    return isinstance(answer, ELSEWHERE) or command[0] == WAIT
 
 
 def checked(answers: list[Any]) -> list[Any]:
@@ -263,6 +278,8 @@ async def check_engine(connection: Connection) -> list[str]:
     Raises StoreRefusedError when it cannot say that a write is on disk, without which nothing can be promised at all.
     """
     weaker: dict[str, None] = {}
+    if connection.nodes.has_replicas and not connection.replicas:
+        weaker[REPLICAS_UNASKED] = None
     for node in connection.nodes.all:
         weaker |= dict.fromkeys(await _weaker(node, connection.replicas))
     return list(weaker)

@@ -149,7 +149,7 @@ TABLE = (
     KeyKind("{m}:identities", "hash", "hash of who somebody is at the OpenID provider -> organisation and operator", "operators", "an entry when the operator comes in with a code that replaces, or is removed"),
     KeyKind("{m}:herald", "string", "who brings events and webhooks on their way at the moment", "hold.lua", "after its lease, unless renewed"),
     KeyKind("{m}:hooked", "set", "organisations that have webhooks or distributors, or had", "webhooks", KEPT),
-    KeyKind("{m}:ready", "string", "that somebody asked whether writes are taken", "hold.lua connection", "a minute after the last did"),
+    KeyKind("{m:<number>}:ready", "string", "that somebody asked whether writes are taken; one on each server", "hold.lua connection", "a minute after the last did"),
     KeyKind("{m}:sweeper", "string", "the sweeper of the moment", "hold.lua", "after its lease, unless renewed"),
 )  # fmt: skip
 
@@ -183,7 +183,6 @@ TILE_GROUPS = "{m}:z8"
 REGION_GROUPS = "{m}:regions"
 SWEEPER = "{m}:sweeper"
 HERALD = "{m}:herald"
-READY = "{m}:ready"
 HOOKED = "{m}:hooked"
 STOPS = "{m}:stops"
 ORGANISATIONS = "{m}:organisations"
@@ -219,6 +218,11 @@ class Cell:
     @property
     def gens(self) -> str:
         return f"{{{self.group}}}:gens"
+
+
+def ready(number: int) -> str:
+    """Where is written, on a server that holds it, to see whether that is possible."""
+    return f"{{m:{number}}}:ready"
 
 
 def cells(group: str) -> str:

@@ -6,7 +6,9 @@ client a server, and the rest of the store does not know which of both it is.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Sequence
+import asyncio
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from itertools import count
 from typing import Any, TypeVar
 
 from redis import exceptions
@@ -23,6 +25,8 @@ _WAY_IN = ("path", "host", "port", "db", "username", "password", "socket_timeout
 
 #: A client that waits to be told of maintenance hands out connections that the server has closed meanwhile, as after a restart or a silence.
 NO_NOTICES = MaintNotificationsConfig(enabled=False)
+#: So long one server of several is waited for that is asked who holds what: where it is gone, another has long taken its place.
+ANSWER_S = 5.0
 
 
 class Nodes:
@@ -31,8 +35,11 @@ class Nodes:
     def __init__(self, client: Redis) -> None:
         self.first = client
         self.stale = False
+        self.has_replicas = False  # of a cluster
         self._clients: dict[tuple[str, int], Redis] = {}
         self._slots: list[Redis] = []  # by slot, of a cluster
+        self._learning = asyncio.Lock()
+        self._turn = -1
 
     @property
     def all(self) -> list[Redis]:
@@ -54,9 +61,25 @@ class Nodes:
             return [list(range(len(names)))] if names else []
         return list(grouped((slot_of(name), i) for i, name in enumerate(names)).values())
 
+    def everywhere(self, name: Callable[[int], str]) -> list[str]:
+        """Of the names that a number makes, the first that each server holds."""
+        found: dict[Redis, str] = {}
+        numbers, servers = count(), len(self.all)
+        while len(found) < servers:
+            made = name(next(numbers))
+            found.setdefault(self.of(made), made)
+        return list(found.values())
+
+    async def freshen(self) -> None:
+        """Ask who holds what, once for all that wait for it, unless that is known. Raises what `learn` raises."""
+        async with self._learning:
+            if self.stale:
+                await self.learn()
+
     async def learn(self) -> None:
         """Ask who holds what. Raises what the client raises when nobody answers."""
         ranges = await self._ranges()
+        self.has_replicas = any(len(each) > 3 for each in ranges)  # behind the first slot, the last one and the master
         slots = [self.first] * (REDIS_CLUSTER_HASH_SLOTS if ranges else 0)
         for first, last, (host, port, *_), *_ in ranges:
             here = self._client((host or b"").decode(), port)  # none: the host that was asked, as behind a proxy
@@ -69,18 +92,24 @@ class Nodes:
             await client.aclose()
 
     async def _ranges(self) -> list[Any]:
-        """What a cluster's servers say of the slots, whichever answers; nothing where there is no cluster."""
-        known = [self.first, *self._clients.values()]
-        for client in known:
+        """What a cluster's servers say of the slots, whichever knows of any; nothing where there is no cluster. Each time another
+        is asked first: one that was taken out of the cluster, or is cut off from it, answers for ever, and what is no longer so.
+        """
+        known, fault = [self.first, *self._clients.values()], None
+        self._turn = (self._turn + 1) % len(known)
+        for client in known[self._turn :] + known[: self._turn]:
             try:
-                answer: list[Any] = await client.execute_command("CLUSTER", "SLOTS")  # type: ignore[no-untyped-call]
-            except (exceptions.ConnectionError, exceptions.TimeoutError, OSError):
-                if client is known[-1]:
-                    raise
+                async with asyncio.timeout(ANSWER_S if len(known) > 1 else None):
+                    answer: list[Any] = await client.execute_command("CLUSTER", "SLOTS")  # type: ignore[no-untyped-call]
+            except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
+                fault = error
             except exceptions.ResponseError:  # clusters are not enabled there, or not known to it
-                return []
+                continue
             else:
-                return answer
+                if answer:
+                    return answer
+        if fault:
+            raise fault
         return []
 
     def _client(self, host: str, port: int) -> Redis:

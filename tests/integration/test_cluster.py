@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,13 +13,16 @@ from redis.asyncio import Redis
 
 from alertd.app import opened
 from alertd.opening import client_of
+from alertd.store import nodes
+from alertd.store.bulk import Bulk
 from alertd.store.codec import Codec
-from alertd.store.connection import Connection, check_engine
+from alertd.store.connection import Connection, StoreUnavailableError, check_engine
 from alertd.store.nodes import slot_of
 from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from geofences.regions import Library
 from tests.integration.acts import CADIZ, counts, over, planned, register, send, submitted
+from tests.integration.clusters import SLOTS, a_cluster
 from tests.integration.conftest import settings_for
 
 
@@ -73,6 +78,65 @@ async def test_a_slot_that_moved_is_followed(cluster: Connection, masters: list[
         await cluster.run_durably("claim", [name], "mine", "")
     assert cluster.nodes.of(name) is not before
     assert await cluster.execute("EXISTS", name) == 1
+
+
+async def test_audiences_are_found_where_their_cells_have_moved(cluster: Connection, masters: list[int]):
+    """A process that only looks for people learns of it, too: the one query that is told of it fails, and the next does not."""
+    name, bulk = "{moved-in-bulk}:x", Bulk(cluster.nodes, timeout_s=5)
+    assert bulk.mget([name]) == [None]
+    _move(slot_of(name), masters)
+    with pytest.raises(StoreUnavailableError):
+        bulk.mget([name])
+    await cluster.execute("GET", "{elsewhere}")
+    assert bulk.mget([name]) == [None]
+    bulk.close()
+
+
+@pytest.mark.parametrize("which", range(3))
+async def test_a_store_of_which_one_server_is_full_is_not_ready(cluster: Connection, masters: list[int], which: int):
+    """A third of the alerts would be refused, and every one to many people."""
+    assert await cluster.takes_writes()
+    with Blocking(port=masters[which]) as full:
+        full.config_set("maxmemory", 1)
+        try:
+            assert not await cluster.takes_writes()
+        finally:
+            full.config_set("maxmemory", 0)
+    assert await cluster.takes_writes()
+
+
+async def test_a_server_that_was_taken_out_is_believed_nothing(tmp_path: Path, codec: Codec):
+    """Whoever was given its address knows the others by then, and they know who has what it had."""
+    with a_cluster(tmp_path) as ports:
+        async with Redis(port=ports[0]) as client:
+            store = Connection(client, codec)
+            await store.meet()
+            assert store.nodes.of("{x3}").connection_pool.connection_kwargs["port"] == ports[0]
+            _take_out(ports)
+            async with asyncio.timeout(30):
+                while not await _answers(store, "{x3}"):  # noqa: ASYNC110  nobody sets an event
+                    await asyncio.sleep(0.1)
+            assert len(store.nodes.all) == 2
+            await store.nodes.close()
+
+
+async def test_a_server_that_hangs_keeps_nobody_from_the_others(
+    cluster: Connection, masters: list[int], monkeypatch: pytest.MonkeyPatch
+):
+    """It is asked who has what for a moment, and then another is: what others have is not waited for until it is given up."""
+    monkeypatch.setattr(nodes, "ANSWER_S", 0.1)
+    name = next(name for n in range(100) if cluster.nodes.of(name := f"{{{n}}}") is not cluster.nodes.first)
+    await cluster.execute("GET", name)
+    with Blocking(port=masters[0]) as hangs:
+        hangs.client_pause(20_000)
+        try:
+            began = time.monotonic()
+            for _ in masters:
+                cluster.nodes.stale = True
+                await cluster.execute("GET", name)
+            assert time.monotonic() - began < 5
+        finally:
+            hangs.client_unpause()
 
 
 async def test_every_server_is_asked_what_it_promises(cluster: Connection, masters: list[int]):
@@ -140,6 +204,25 @@ def _move(slot: int, masters: list[int]) -> None:
         clients[i].execute_command("CLUSTER", "SETSLOT", slot, "NODE", ids[goal])
     for client in clients:
         client.close()
+
+
+def _take_out(ports: list[int]) -> None:
+    """The first server, whose slots are the second's then."""
+    first, *others = [Blocking(port=port) for port in ports]
+    own = first.execute_command("CLUSTER", "MYID")
+    first.execute_command("CLUSTER", "RESET", "HARD")
+    for other in others:
+        other.execute_command("CLUSTER", "FORGET", own)
+    others[0].execute_command("CLUSTER", "ADDSLOTSRANGE", 0, SLOTS // len(ports) - 1)
+    for client in (first, *others):
+        client.close()
+
+
+async def _answers(store: Connection, name: str) -> bool:
+    try:
+        return await store.execute("EXISTS", name) == 0
+    except StoreUnavailableError:
+        return False
 
 
 def _holds(client: Blocking, slot: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from alertd.app import Parts, opened
 from alertd.sections import StoreSection
 from alertd.store import keys
 from alertd.store.codec import Codec
-from alertd.store.connection import StoreUnavailableError
+from alertd.store.connection import REPLICAS_UNASKED, Connection, StoreUnavailableError, check_engine
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from geofences.regions import Library
@@ -55,6 +56,23 @@ async def test_a_master_that_dies_with_an_alert_loses_no_one(
             assert told.keys() == {f"token-{i}" for i in range(PEOPLE)}
             assert sum(times > 1 for times in told.values()) <= found.get("doubled", 0)
             assert found["accepted"] == PEOPLE
+
+
+async def test_replicas_that_nobody_waits_for_are_told(tmp_path: Path, codec: Codec):
+    """What was accepted a moment before would be gone with its master, and a 2xx would have promised otherwise."""
+    with a_replicated_cluster(tmp_path / "cluster") as masters:
+        async with Redis(port=next(iter(masters))) as client:
+            for replicas, weaker in ((0, [REPLICAS_UNASKED]), (1, [])):
+                store = Connection(client, codec, replicas_required=replicas)
+                await _until(partial(_has_replicas, store))
+                assert await check_engine(store) == weaker
+                await store.nodes.close()
+
+
+async def _has_replicas(store: Connection) -> bool:
+    """A server tells of a replica once that has told how far it is."""
+    await store.meet()
+    return store.nodes.has_replicas
 
 
 async def _until(what: Callable[[], Awaitable[bool]]) -> None:
