@@ -155,7 +155,7 @@ def install(
     """
     for problem in _parent_problems(rows, library):
         raise LibraryError(f"Region {problem.code} {problem.what}.")
-    folder.mkdir(parents=True, exist_ok=True)
+    files.make(folder)
     path = folder / f"{name}{files.SUFFIX}"
     with files.alone(folder):
         _check_owners(folder, path, rows)

@@ -19,7 +19,7 @@ import os
 import secrets
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -183,12 +183,29 @@ def alone(folder: Path) -> Iterator[None]:
         os.close(lock)
 
 
+def make(folder: Path) -> None:
+    """A folder, and those above it that are missing."""
+    if not folder.is_dir():
+        make(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _give(folder)
+
+
+def _give(made: Path) -> None:
+    """To whoever has the folder that it is in: what root puts into a service's is for the service, which has to read and to replace it."""
+    if os.geteuid() == 0:
+        whose = made.parent.stat()
+        with suppress(PermissionError):  # a root of a container that may give nothing away
+            os.chown(made, whose.st_uid, whose.st_gid)
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A file of its own name to write to, that takes the place of `path`, on disk and whole, if nothing is raised."""
     unfinished = path.with_name(f"{path.name}.{secrets.token_hex(8)}{UNFINISHED}")
     try:
         yield unfinished
+        _give(unfinished)
         to_disk(unfinished)
         unfinished.replace(path)
         to_disk(path.parent)

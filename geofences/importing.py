@@ -79,7 +79,7 @@ def _check_country(country: str, library: Library) -> None:
 def _alone(folder: Path, *, dry_run: bool) -> AbstractContextManager[None]:
     """A dry run makes no folder."""
     if not dry_run:
-        folder.mkdir(parents=True, exist_ok=True)
+        files.make(folder)
     return files.alone(folder) if folder.is_dir() else nullcontext()
 
 

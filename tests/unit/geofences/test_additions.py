@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -248,6 +249,20 @@ def test_two_imports_at_once_are_as_one_after_the_other(tmp_path, library, names
         found = files.read(next(folder.glob("*.regions")))
         assert any(shapely.equals_exact(found.geometries, given).all() for given in outlines)
         assert len(list(folder.iterdir())) == 2  # and the numbers
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_what_root_takes_in_is_for_whoever_has_the_folder(tmp_path, library):
+    """A service that may not read its own regions does not start any more, and sees none that it was to see within seconds."""
+    service, before = 65_534, os.umask(0o077)
+    os.chown(tmp_path, service, service)
+    try:
+        rows, given = rows_of("a", parent="DE-BW"), shapes(*BOXES[:1])
+        folder = tmp_path / "data" / "regions"
+        install(folder, "towns", source=SOURCE, rows=rows, geometries=given, library=library)
+    finally:
+        os.umask(before)
+    assert {path.stat().st_uid for path in tmp_path.rglob("*")} == {service}
 
 
 def test_what_breaks_off_takes_no_editions_place(tmp_path):
