@@ -5,12 +5,14 @@ So of an exception only its class and the places it passed are told, ours and th
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import re
 import sys
 import threading
 import warnings
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,14 +37,26 @@ def set_up(level: str = "info") -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(numeric),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=_Lines()),  # type: ignore[arg-type]  # it is written to and flushed
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(_Lines())
     handler.setFormatter(OneLine())
     logging.basicConfig(level=max(numeric, logging.WARNING), handlers=[handler], force=True)
     warnings.showwarning = _tell_warning  # type: ignore[assignment]  # Python calls it by places alone
     threading.excepthook = sys.unraisablehook = _tell_unhandled
+
+
+class _Lines(io.TextIOBase):
+    """Standard error, for as long as somebody takes it: on a disk that is full, or when its reader is gone, lines are lost, and
+    whoever wrote one goes on. A log must not be what an alert waits for.
+    """
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):  # closed
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        return len(text)
 
 
 def places_of(error: BaseException) -> list[str]:

@@ -179,14 +179,19 @@ async def _listen(runner: Runner, where: str) -> None:
 
 def announce(url: str, key: str | None, sign_in: str | None, minutes: int) -> None:
     """Standard output is for the person at the terminal: where it listens and, once, the administrator's key and sign-in, good for so long."""
-    sys.stdout.write(f"alertd listens on {url}\n")
+    said = [f"alertd listens on {url}"]
     if key:
-        sys.stdout.write(f"The administrator's key, told this once; to use it: export ALERTD_KEY={key}\n")
+        said.append(f"The administrator's key, told this once; to use it: export ALERTD_KEY={key}")
     else:
-        sys.stdout.write("The administrator's key was told at the first start of this store, and is told no more.\n")
+        said.append("The administrator's key was told at the first start of this store, and is told no more.")
     if sign_in:
-        sys.stdout.write(f"To sign in as administrator, once and within {minutes} minutes: {sign_in}\n")
-    sys.stdout.flush()
+        said.append(f"To sign in as administrator, once and within {minutes} minutes: {sign_in}")
+    try:
+        sys.stdout.write("".join(f"{line}\n" for line in said))
+        sys.stdout.flush()
+    except OSError:  # a full disk, or a reader that is gone, keeps no service from coming back
+        if key:
+            raise
 
 
 def _cannot_listen(section: ApiSection, error: OSError) -> StartError:

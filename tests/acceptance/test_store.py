@@ -7,6 +7,9 @@ import base64
 import os
 import re
 import signal
+import subprocess
+import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -18,6 +21,7 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.acceptance.conftest import STORE_KEYS, Served, start
+from tests.ports import free_port
 from tests.unit.alertd.samples import SUBSCRIBER
 
 
@@ -79,6 +83,31 @@ def test_key_is_told_once(tmp_path: Path):
     assert "live_" not in said[1]
     assert "live_" not in (tmp_path / "errors").read_text()
     assert not any(key[1].encode() in file.read_bytes() for file in (tmp_path / "data").rglob("*") if file.is_file())
+
+
+def test_a_service_whose_words_nobody_takes_is_at_work(tmp_path: Path):
+    """Its log goes to a disk that is full, and then its standard output, too. At the first start only that has a key to tell."""
+    port, full = free_port(), Path("/dev/full")
+    environment = {"ALERTD_STORE__DIRECTORY": str(tmp_path / "data"), "ALERTD_API__PORT": str(port)}
+    assert "live_" in until_stopped(environment, full)
+    with full.open("w") as nobody:
+        command = [sys.executable, "-m", "alertd", "serve"]
+        again = subprocess.Popen(command, env={**os.environ, **environment}, stdout=nobody, stderr=nobody)
+    deadline = time.monotonic() + 60
+    while not _is_ready(port):
+        assert again.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    again.send_signal(signal.SIGTERM)
+    assert again.wait(60) in {0, 120}  # Python's own, where it could not write what was left
+
+
+def _is_ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=10) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
 
 
 def until_stopped(environment: dict[str, str], errors: Path) -> str:

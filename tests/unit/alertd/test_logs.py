@@ -7,6 +7,7 @@ import gc
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -78,3 +79,26 @@ def test_what_nobody_could_catch_tells_no_person() -> None:
     told = [json.loads(line) for line in done.stderr.splitlines()]
     assert NUMBER not in str(told)
     assert [one.get("warning") or one["error"] for one in told] == ["UserWarning", "ValueError", "ValueError"]
+
+
+#: What is told when nobody takes it, by us and by a library, and what comes after.
+UNHEARD = """
+import logging
+import structlog
+from alertd.logs import set_up
+
+set_up()
+for _ in range(2):
+    structlog.get_logger().warning("a carrier rests")
+    logging.getLogger("library").warning("it rests")
+print("the next message is sent")
+"""
+
+
+def test_a_log_that_nobody_takes_stops_nobody() -> None:
+    """On a full disk, or where the program that reads it has ended, a line is lost, and nothing else."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", UNHEARD], stdout=subprocess.PIPE, stderr=full, check=False, timeout=60
+        )
+    assert done.stdout == b"the next message is sent\n"
