@@ -9,6 +9,7 @@ import io
 import json
 import logging
 import re
+import select
 import sys
 import threading
 import warnings
@@ -48,15 +49,24 @@ def set_up(level: str = "info") -> None:
 
 
 class _Lines(io.TextIOBase):
-    """Standard error, for as long as somebody takes it: on a disk that is full, or when its reader is gone, lines are lost, and
-    whoever wrote one goes on. A log must not be what an alert waits for.
+    """Standard error, for as long as somebody takes it: on a disk that is full, or when its reader is gone or hangs, lines are lost,
+    and whoever wrote one goes on. A log must not be what an alert waits for.
     """
 
     def write(self, text: str) -> int:
         with suppress(OSError, ValueError):  # closed
-            sys.stderr.write(text)
-            sys.stderr.flush()
+            if _is_taken():
+                sys.stderr.write(text)
+                sys.stderr.flush()
         return len(text)
+
+
+def _is_taken() -> bool:
+    """Whether a line is taken at once. A pipe that says so has room for 4,096 bytes, and hardly a line is longer."""
+    try:
+        return bool(select.select([], [sys.stderr], [], 0)[1])
+    except (OSError, ValueError):  # it is no file
+        return True
 
 
 def places_of(error: BaseException) -> list[str]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -101,4 +103,18 @@ def test_a_log_that_nobody_takes_stops_nobody() -> None:
         done = subprocess.run(
             [sys.executable, "-c", UNHEARD], stdout=subprocess.PIPE, stderr=full, check=False, timeout=60
         )
+    assert done.stdout == b"the next message is sent\n"
+
+
+def test_a_log_that_nobody_reads_is_not_waited_for() -> None:
+    """The program that reads it hangs, and what is between the two is full."""
+    unread, into = os.pipe()
+    os.set_blocking(into, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(into, b"-" * 4096)
+    os.set_blocking(into, True)
+    done = subprocess.run([sys.executable, "-c", UNHEARD], stdout=subprocess.PIPE, stderr=into, check=False, timeout=60)
+    os.close(unread)
+    os.close(into)
     assert done.stdout == b"the next message is sent\n"
