@@ -35,7 +35,7 @@ class StartError(Exception):
 
 
 class Life:
-    """One command from its start to SIGTERM or SIGINT.
+    """One command from its start to SIGTERM, SIGINT, or the SIGHUP of a terminal that is gone.
 
     The first signal ends it in order, also in the middle of its start: what was opened by then is closed. A Ctrl-C more cuts
     short what is being waited for, and what was under way is settled at the next start. A SIGTERM more means nothing: when a
@@ -52,7 +52,9 @@ class Life:
         """Raises StartError when it was stopped before it was ready, or at once."""
         task = asyncio.ensure_future(job)
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+                continue  # started with nohup
             loop.add_signal_handler(number, self._stop, task, number)
         self._tell(f"Starting {self._name}…")
         try:

@@ -145,14 +145,16 @@ def test_people_on_call_are_told_whatever_is_killed(installation: Callable[..., 
     served.wait_for(lambda: taken_by() == {"Desk"})  # once or twice, and not never
 
 
-def test_stopped_in_order(installation: Callable[..., Served], alert: dict[str, Any], wanted: Any):
-    """SIGTERM in mid-alert drains: exit code 0, and after a new start nobody is told twice and no row is in doubt."""
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
+def test_stopped_in_order(installation: Callable[..., Served], alert: dict[str, Any], wanted: Any, how: signal.Signals):
+    """SIGTERM in mid-alert drains, and a terminal that is closed: exit code 0, and after a new start nobody is told twice and no row is in doubt."""
     served = installation(PEOPLE)
     slowed(served, SLOWER_S)
     alert_id = served.approved({**alert, "channels": ["push"]})
     served.wait_for(lambda: begun(served, alert_id))
     before = served.recorded("push")
-    assert served.stop() == 0
+    served.process.send_signal(how)
+    assert served.ended() == 0
     served.start()
     served.wait_for(lambda: served.progress(alert_id)["state"] == "sent")
     channels = served.progress(alert_id)["channels"]
