@@ -10,14 +10,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from alertd.processes import StartError
+
 PREFIX = "alertd-sockets-"
 LOCK = "lock"  # held for as long as the process lives: no process id is taken by another meanwhile, and every container sees it
 
 
 @contextmanager
 def socket_folder() -> Iterator[Path]:
-    """A folder of our own below the temporary one, gone at the end; so are those whose process is gone."""
-    _remove_left(Path(tempfile.gettempdir()))
+    """A folder of our own below the temporary one, gone at the end; so are those whose process is gone. Raises StartError."""
+    try:
+        _remove_left(Path(tempfile.gettempdir()))
+    except FileNotFoundError:
+        raise StartError("no folder for temporary files can be written, as /tmp: name one in TMPDIR") from None
     folder, lock = _made()
     try:
         yield folder

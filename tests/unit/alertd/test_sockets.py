@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from alertd.processes import StartError
 from alertd.sockets import PREFIX, socket_folder
 
 HOLDS = "from alertd.sockets import socket_folder\nwith socket_folder() as f:\n    print(f, flush=True)\n    input()"
@@ -53,3 +54,10 @@ def test_what_a_killed_one_left_is_removed_at_the_next_start(below: Path):
         assert set(below.iterdir()) == {folder, kept, *strange}
     living.communicate("\n", timeout=30)
     assert set(below.iterdir()) == set(strange)
+
+
+def test_a_machine_without_one_is_told_in_words(below: Path, monkeypatch: pytest.MonkeyPatch):
+    """As a container that may write nowhere but its data."""
+    monkeypatch.setattr("tempfile._candidate_tempdir_list", lambda: [str(below / "there is none")])
+    with pytest.raises(StartError, match="TMPDIR"), socket_folder():
+        pass
