@@ -180,11 +180,16 @@ class Connection:
     def _commands(
         self, calls: Sequence[tuple[str, Sequence[str], Sequence[Arg]]], *, durable: bool, whole: bool = False
     ) -> list[tuple[str, Sequence[Arg]]]:
-        """By name, or `whole` to a server that does not know them (any more), which then cannot say so again."""
+        """By name, or `whole` to a server that does not know them (any more), which then cannot say so again.
+
+        In a cluster each names a key that is never there, too: from a slot that is on its way to another server, key by key, that server
+        refuses it whole. By the keys that it has it would run, and be ended at the first that has gone, with half of it written.
+        """
         commands: list[tuple[str, Sequence[Arg]]] = []
         for name, names, args in calls:
             known = ("EVAL", script(name).text) if whole else ("EVALSHA", script(name).sha)
-            commands.append((names[0], (*known, len(names), *names, *args)))
+            whole_slot = () if self.nodes.only else (keys.absent(names[0]),)
+            commands.append((names[0], (*known, len(names) + len(whole_slot), *names, *whole_slot, *args)))
         if durable:  # it counts what its own connection wrote: the same server, the same pipeline
             commands.append((calls[-1][1][0], (WAIT, 1, self.replicas, WAITAOF_MS)))
         return commands

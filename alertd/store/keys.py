@@ -220,6 +220,11 @@ class Cell:
         return f"{{{self.group}}}:gens"
 
 
+def absent(beside: str) -> str:
+    """In the slot of a key, and nowhere in the table: nothing is ever kept there."""
+    return f"{beside[: beside.index('}') + 1]}:absent"
+
+
 def ready(number: int) -> str:
     """Where is written, on a server that holds it, to see whether that is possible."""
     return f"{{m:{number}}}:ready"

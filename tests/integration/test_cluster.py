@@ -80,6 +80,19 @@ async def test_a_slot_that_moved_is_followed(cluster: Connection, masters: list[
     assert await cluster.execute("EXISTS", name) == 1
 
 
+async def test_a_script_runs_whole_or_not_at_all_while_its_slot_moves(cluster: Connection, masters: list[int]):
+    """A slot that goes to another server key by key: what a script writes of it is on neither, until all of it is there."""
+    name = "{whole}:x"
+    await cluster.run("hold", [name], "me", 600_000)
+    clients, ids, holder, goal = _begin_moving(slot_of(name), masters)
+    with pytest.raises(StoreUnavailableError):
+        await cluster.run("hold", [name], "me", 1_200_000)
+    assert 0 < clients[holder].pttl(name) <= 600_000
+    clients[holder].execute_command("MIGRATE", "127.0.0.1", masters[goal], name, 0, 5_000)
+    _end_moving(slot_of(name), clients, ids, holder, goal)
+    assert await cluster.run("hold", [name], "me", 1_200_000) == 1
+
+
 async def test_audiences_are_found_where_their_cells_have_moved(cluster: Connection, masters: list[int]):
     """A process that only looks for people learns of it, too: the one query that is told of it fails, and the next does not."""
     name, bulk = "{moved-in-bulk}:x", Bulk(cluster.nodes, timeout_s=5)
@@ -194,12 +207,22 @@ def _tell(masters: list[int], kind: str) -> None:
 
 def _move(slot: int, masters: list[int]) -> None:
     """Give an empty slot to the next server."""
+    clients, ids, holder, goal = _begin_moving(slot, masters)
+    _end_moving(slot, clients, ids, holder, goal)
+
+
+def _begin_moving(slot: int, masters: list[int]) -> tuple[list[Blocking], list[str], int, int]:
+    """Clients of the servers and what these are called, which of them has the slot and which is to have it."""
     clients = [Blocking(port=port) for port in masters]
     ids = [client.execute_command("CLUSTER", "MYID").decode() for client in clients]
     holder = next(i for i, client in enumerate(clients) if _holds(client, slot))
     goal = (holder + 1) % len(clients)
     clients[goal].execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[holder])
     clients[holder].execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[goal])
+    return clients, ids, holder, goal
+
+
+def _end_moving(slot: int, clients: list[Blocking], ids: list[str], holder: int, goal: int) -> None:
     for i in (goal, holder, 3 - goal - holder):
         clients[i].execute_command("CLUSTER", "SETSLOT", slot, "NODE", ids[goal])
     for client in clients:

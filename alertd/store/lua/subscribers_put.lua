@@ -7,8 +7,8 @@
 -- Returns: one "1" or "0" a record
 local GIVEN_UP = struct.pack('<I4', 4294967295)
 local done, late = {}, ARGV[1] ~= '0' and now_ms(ARGV[2]) > tonumber(ARGV[1])
-for i, name in ipairs(KEYS) do
-  local expected, record = tonumber(ARGV[2 * i + 2]), ARGV[2 * i + 3]
+for i = 1, (#ARGV - 3) / 2 do
+  local name, expected, record = KEYS[i], tonumber(ARGV[2 * i + 2]), ARGV[2 * i + 3]
   local head = redis.call('GETRANGE', name, 0, 3)
   local version = #head == 4 and struct.unpack('<I4', head) or 0
   if late or version ~= expected then
