@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from alertd.alerts import CHANNELS, FLAG_DOUBT, AlertState, State
+from alertd.alerts import CHANNELS, FLAG_DOUBT, AlertState, LedgerReason, State
 from alertd.clock import time_of
 from alertd.errors import Problem
 from alertd.ids import chain_of
-from alertd.kinds import CancelReason, Occasion
+from alertd.kinds import ON_SCREEN, CancelReason, Occasion
 from alertd.rendering import THE_ALERT, Telling, choose_language
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.frozen import Frozen
@@ -30,6 +31,9 @@ from alertd.subscribers import AddressState, Subscriber
 MAY_HAVE_TOLD = (State.IN_FLIGHT, State.ACCEPTED, State.DELIVERED, State.UNKNOWN)
 #: Rows in these wait, or waited when the gate was closed.
 WAITS = (State.QUEUED, State.CANCELLED)
+#: Why nobody knows whether an attempt arrived that nobody went on with: its worker was lost, or an update took its alert's place.
+_CUT_OFF = (LedgerReason.WORKER_LOST, LedgerReason.SUPERSEDED)
+_SCREENS = [CHANNELS.index(channel) for channel in ON_SCREEN]
 #: What was in flight when the gate of what came before closed is waited for so long, so that nobody is told the end first; and what
 #: may still be sent with the words of before, so that everybody who got them is found.
 SETTLE_MS = 2_000
@@ -56,6 +60,7 @@ class Heard:
     everyone: Pairs
     told: Pairs  # may have been
     waits: Pairs
+    unsure: Pairs  # of those told by an attempt that was cut off, where a message takes the place of its twin: they wait, too
 
 
 def occasion_of(record: AlertRecord) -> Occasion:
@@ -84,17 +89,28 @@ async def heard(work: Work, version: str, channels: Collection[str]) -> Heard:
     """Who is in a version's ledger by one of the channels."""
     nobody = np.empty(0, np.uint64)
     wanted = [CHANNELS.index(channel) for channel in channels]
-    pairs, told, waits = [nobody], [nobody], [nobody]
+    pairs, told, waits, cut = [nobody], [nobody], [nobody], [nobody]
     async for row, records, refs in work.ledger(version):
         doubt = records["tries"] & FLAG_DOUBT > 0
         codes = await work.channels_of(version, row, len(records))
         numbers, meant = np.array([number for number, _ in refs], np.uint64) * np.uint64(8), np.isin(codes, wanted)
         numbers += codes.astype(np.uint64)
+        may_have, is_cut = np.isin(records["state"], MAY_HAVE_TOLD) | doubt, _is_cut_off(records, codes)
         pairs.append(numbers[meant])
-        told.append(numbers[meant & (np.isin(records["state"], MAY_HAVE_TOLD) | doubt)])
+        told.append(numbers[meant & may_have & ~is_cut])
         waits.append(numbers[meant & np.isin(records["state"], WAITS) & ~doubt])
-    everyone, told_, waits_ = (np.unique(np.concatenate(parts)) for parts in (pairs, told, waits))
-    return Heard(everyone=everyone, told=told_, waits=waits_)
+        cut.append(numbers[meant & is_cut])
+    everyone, told_, waits_, cut_ = (np.unique(np.concatenate(parts)) for parts in (pairs, told, waits, cut))
+    unsure = np.setdiff1d(cut_, told_)
+    return Heard(everyone=everyone, told=np.union1d(told_, cut_), waits=np.union1d(waits_, unsure), unsure=unsure)
+
+
+def _is_cut_off(records: Any, codes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which rows an attempt left in doubt that nobody goes on with, on a screen: there it would have been repeated."""
+    in_doubt = (records["state"] == State.UNKNOWN) & np.isin(records["reason"], _CUT_OFF)
+    in_doubt |= (records["state"] == State.QUEUED) & (records["tries"] & FLAG_DOUBT > 0)
+    cut_off: NDArray[np.bool_] = in_doubt & np.isin(codes, _SCREENS)
+    return cut_off
 
 
 def references(

@@ -2,7 +2,8 @@
 version before was still to tell of a change is told by it, too, whatever it says of others.
 
 By subscriber and channel: whoever heard by push alone and is in the area is told again there, and for the first time by SMS. What was
-still queued counts as not told, since its gate is closed by then.
+still queued counts as not told, since its gate is closed by then; so does what was cut off in the middle on a screen, where it would
+have been repeated.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ async def told_before(alerts: Alerts, work: Work, chain: str, channels: Collecti
             found = await heard(work, one.id, channels)
             waits = np.intersect1d(_waits(one, found, on(told, again_on(one.notify or Notify.SILENT, channels))), told)
             owed = np.union1d(np.setdiff1d(owed, np.setdiff1d(found.everyone, found.waits)), waits)
-            told = np.union1d(told, found.told)
+            told = np.union1d(told, np.setdiff1d(found.told, found.unsure))
     return Frozen(numbers=told, rings=np.isin(told, owed).astype(np.uint8))
 
 

@@ -37,6 +37,7 @@ from tests.integration.acts import (
     register,
     registration,
     send,
+    silence,
     slug,
     submitted,
     yes,
@@ -214,6 +215,32 @@ async def test_what_a_slow_carrier_gets_no_more_is_told_by_the_update(
     assert await counts(parts, record) == {"cancelled": 20}
     await send(parts, record)
     assert await counts(parts, update) == {"accepted": 20}
+
+
+@pytest.mark.parametrize("channel", ["push", "sms"])
+@pytest.mark.parametrize("notify", [Notify.SILENT, Notify.NEWLY, Notify.NONE])
+async def test_whom_a_killed_worker_had_in_hand_is_told_by_the_update(
+    parts: Parts, sample: dict[str, Any], notify: Notify, channel: str
+):
+    """Without the update another worker would have sent it again where it takes its twin's place, and have left a text message that may have
+    arrived. Whoever is told of the end is told of it in both cases.
+    """
+    await register(parts, 20)
+    record = await planned(parts, sample, channels=[channel])
+    lease = await lease_of(parts.work, record.id, channel)
+    await parts.work.gate(lease, [], lease.rows[:5], 1)
+    taken = await proposed(parts, record, sample, notify, channels=[channel])
+    update = await parts.approval.approve(taken.record.id, BEA)
+    for _ in range(2):
+        await silence(parts.db, record.id)
+    assert await over(parts, await parts.alerts.get(record.id))
+    assert await counts(parts, record, channel) == {"unknown": 5, "cancelled": 15}
+    await plan(parts, update)
+    await send(parts, record, channel)
+    assert await counts(parts, update, channel) == {"accepted": 20 if channel == "push" else 15}
+    close = await parts.alerts.get((await parts.following.close(record.id, ANA, "found")).told_by)
+    await plan(parts, close)
+    assert (await parts.work.counts(close.id))[channel]["targeted"] == 20
 
 
 async def test_a_crash_in_the_middle_of_planning_loses_nobody(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
