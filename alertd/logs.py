@@ -50,15 +50,24 @@ def set_up(level: str = "info") -> None:
 
 class _Lines(io.TextIOBase):
     """Standard error, for as long as somebody takes it: on a disk that is full, or when its reader is gone or hangs, lines are lost,
-    and whoever wrote one goes on. A log must not be what an alert waits for.
+    and whoever wrote one goes on. A log must not be what an alert waits for. Nothing is buffered: what is left of a line is tried once
+    more when Python ends, which would end with 120 then.
     """
 
     def write(self, text: str) -> int:
         with suppress(OSError, ValueError):  # closed
             if _is_taken():
-                sys.stderr.write(text)
-                sys.stderr.flush()
+                _write(text)
         return len(text)
+
+
+def _write(text: str) -> None:
+    raw = getattr(getattr(sys.stderr, "buffer", None), "raw", None)
+    if raw is None:  # it has no buffer, or is no file
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    else:
+        raw.write(text.encode(errors="backslashreplace"))
 
 
 def _is_taken() -> bool:

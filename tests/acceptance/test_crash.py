@@ -148,7 +148,9 @@ def test_people_on_call_are_told_whatever_is_killed(installation: Callable[..., 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
 def test_stopped_in_order(installation: Callable[..., Served], alert: dict[str, Any], wanted: Any, how: signal.Signals):
     """SIGTERM in mid-alert drains, and a terminal that is closed: exit code 0, and after a new start nobody is told twice and no row is in doubt."""
+    was = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests may be run by nohup, which alertd heeds
     served = installation(PEOPLE)
+    signal.signal(signal.SIGHUP, was)
     slowed(served, SLOWER_S)
     alert_id = served.approved({**alert, "channels": ["push"]})
     served.wait_for(lambda: begun(served, alert_id))
