@@ -42,6 +42,7 @@ def test_a_second_person_must_approve(served: Served, alert: dict[str, Any], ana
     assert (status, answer["type"], answer["seen"]) == (409, "/problems/audience-changed", 1)
     status, answer = served.call("POST", approve, {"people": answer["now"]}, bea)
     assert (status, answer["state"], answer["approver"]) == (200, "approved", "bea@centre.example")
+    served.wait_for(lambda: served.progress(taken["id"])["state"] == "sent")  # it stands as it is then
     status, again = served.call("POST", approve, {}, bea)
     assert (status, again["approver"], again["approved"]) == (200, answer["approver"], answer["approved"])
     status, answer = served.call("POST", approve, {}, served.person("carl@centre.example"))
