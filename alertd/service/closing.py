@@ -51,10 +51,9 @@ class Closing:
         for _, alert_id in index:
             await unless_damaged(alert_id, self.forgetting.look(alert_id))
         last = self.clock.now_ms() - self.settings.compress_days * _DAY_MS
-        own = [
-            alert_id for made, alert_id in index if made < last and alert_id == chain_of(alert_id)
-        ]  # an update is one of its versions
-        return sum([await self._look(alert_id, last) for alert_id in own])
+        # An update is one of its alert's versions.
+        old = [alert_id for made, alert_id in index if made < last and alert_id == chain_of(alert_id)]
+        return sum([await self._look(alert_id, last) for alert_id in old])
 
     async def _look(self, alert_id: str, last_ms: int) -> int:
         """All versions of an alert whose last one was told, and whose end came, before that; none where one is damaged, for it may have been
@@ -71,9 +70,7 @@ class Closing:
             return 0  # what a legal hold keeps gets no date
         done = 0
         for one in versions:
-            ends = max(
-                one.expires, versions[0].expires
-            )  # the end may be told late, and to whom one of these told alone
+            ends = max(one.expires, versions[0].expires)  # that is told to whom one of them told alone, too
             done += await closed.archive(self.db, one.id, ends + keep_ms if keep_ms else 0)
         if done:
             structlog.get_logger().info("ledger compressed", alert=alert_id, versions=done)

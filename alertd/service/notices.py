@@ -33,7 +33,7 @@ MAY_HAVE_TOLD = (State.IN_FLIGHT, State.ACCEPTED, State.DELIVERED, State.UNKNOWN
 WAITS = (State.QUEUED, State.CANCELLED)
 #: Why nobody knows whether an attempt arrived that nobody went on with: its worker was lost, or an update took its alert's place.
 _CUT_OFF = (LedgerReason.WORKER_LOST, LedgerReason.SUPERSEDED)
-_SCREENS = [CHANNELS.index(channel) for channel in ON_SCREEN]
+SCREENS = tuple(CHANNELS.index(channel) for channel in ON_SCREEN)
 #: What was in flight when the gate of what came before closed is waited for so long, so that nobody is told the end first; and what
 #: may still be sent with the words of before, so that everybody who got them is found.
 SETTLE_MS = 2_000
@@ -109,7 +109,7 @@ def _is_cut_off(records: Any, codes: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which rows an attempt left in doubt that nobody goes on with, on a screen: there it would have been repeated."""
     in_doubt = (records["state"] == State.UNKNOWN) & np.isin(records["reason"], _CUT_OFF)
     in_doubt |= (records["state"] == State.QUEUED) & (records["tries"] & FLAG_DOUBT > 0)
-    cut_off: NDArray[np.bool_] = in_doubt & np.isin(codes, _SCREENS)
+    cut_off: NDArray[np.bool_] = in_doubt & np.isin(codes, SCREENS)
     return cut_off
 
 

@@ -81,7 +81,8 @@ class Planner:
         if record.occasion and not record.notify:
             return await self._plan_notice(record, alert, gives_way)
         frozen, area = await self._frozen(record)
-        belongs = Belongs(alert, area, set(numbers_of(record.regions)), await self._began(record))
+        began = await self._began(record)
+        belongs = Belongs(alert, area, set(numbers_of(record.regions)), began)
         inside, told, again = frozen.numbers, updates.NOBODY, updates.NOBODY
         if record.notify:
             if await self._waits(record):
@@ -90,7 +91,7 @@ class Planner:
             told, again = before.numbers, updates.told_again(before, record.notify, alert.channels)
             frozen = updates.everyone(again, frozen)
         refer = partial(self._groups, alert, belongs, told, again, inside)
-        return await self._plan_people(record, alert, frozen, refer, gives_way)
+        return await self._plan_people(record, alert, frozen, refer, gives_way, max(0, record.start - began))
 
     async def _frozen(self, record: AlertRecord) -> tuple[Frozen, shapely.MultiPolygon]:
         """What was frozen with a version. That of the last one is kept, for a plan that gives way goes on chunk by chunk: to unpack a million
@@ -103,9 +104,8 @@ class Planner:
         return self._kept[1:]
 
     async def _plan_people(
-        self, record: AlertRecord, alert: Alert, frozen: Frozen, refer: Refer, gives_way: GivesWay
+        self, record: AlertRecord, alert: Alert, frozen: Frozen, refer: Refer, gives_way: GivesWay, since_ms: int
     ) -> bool:
-        since_ms = max(0, record.start - await self._began(record))
         turn = rings.in_turn(alert, frozen.rings)
 
         async def groups(chunk: slice) -> list[Group]:

@@ -17,7 +17,7 @@ from alertd.alerts import CHANNELS, OPEN_STATES, AlertState
 from alertd.ids import chain_of
 from alertd.kinds import ON_SCREEN, Channel, Notify, Occasion
 from alertd.rendering import choose_language
-from alertd.service.notices import CHANNELS_OF, Heard, Pairs, heard, occasion_of
+from alertd.service.notices import CHANNELS_OF, SCREENS, Heard, Pairs, heard, occasion_of
 from alertd.service.rings import REST
 from alertd.service.targeting import SMALL_COUNT
 from alertd.store.alerts import AlertRecord, Alerts
@@ -32,7 +32,6 @@ TELLS = (Occasion.ALERT, Occasion.UPDATE)
 _CUT_SHORT = OPEN_STATES | {AlertState.SUPERSEDED}
 _BITS = np.uint64(3)
 SMS = CHANNELS.index(Channel.SMS)
-_SCREENS = tuple(CHANNELS.index(channel) for channel in ON_SCREEN)
 #: As pairs.
 NOBODY: Pairs = np.empty(0, np.uint64)
 
@@ -148,7 +147,7 @@ def references(
     for person in people:
         number, may_ack = person.number, escalates and may_acknowledge(person, channels)
         shown = may_ack and any(
-            pair in told_pairs and pair not in again for pair in (number << 3 | one for one in _SCREENS)
+            pair in told_pairs and pair not in again for pair in (number << 3 | one for one in SCREENS)
         )
         for address in person.addresses:
             channel = address.channel
