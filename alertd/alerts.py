@@ -164,8 +164,11 @@ CHANNELS = tuple(channel.value for channel in Channel)
 
 def folded_address(channel: str, value: str) -> str:
     """An address as it is compared with others. Whoever writes a mailbox in capitals means the same one, and lists of those who want nothing
-    more are often in small letters, though a server may tell them apart (RFC 5321, section 2.4): so mails go as it was written.
+    more are often in small letters, though a server may tell them apart (RFC 5321, section 2.4): so mails go as it was written. A browser is
+    known by its endpoint, whatever keys it has now.
     """
+    if channel == Channel.WEBPUSH:
+        return value.partition(" ")[0]
     return value.lower() if channel == Channel.MAIL else value
 
 

@@ -40,6 +40,17 @@ class FcmCarrier(Carrier):
     connections: int = Field(800, ge=1)
 
 
+class WebPushCarrier(Carrier):
+    channel = Channel.WEBPUSH
+    kind: Literal["webpush"]
+    private_key: SecretStr
+    contact: str
+    hosts: tuple[str, ...] | None = None
+    endpoint: str | None = None
+    ca_file: Path | None = None
+    connections: int = Field(400, ge=1)
+
+
 class TwilioCarrier(Carrier):
     channel = Channel.SMS
     kind: Literal["twilio"]
@@ -161,6 +172,8 @@ class SmtpCarrier(Carrier):
         return self
 
 
-AnyCarrier = Annotated[FcmCarrier | TwilioCarrier | SmppCarrier | SmtpCarrier, Field(discriminator="kind")]
-CARRIERS: tuple[type[Carrier], ...] = (FcmCarrier, TwilioCarrier, SmppCarrier, SmtpCarrier)
+AnyCarrier = Annotated[
+    FcmCarrier | WebPushCarrier | TwilioCarrier | SmppCarrier | SmtpCarrier, Field(discriminator="kind")
+]
+CARRIERS: tuple[type[Carrier], ...] = (FcmCarrier, WebPushCarrier, TwilioCarrier, SmppCarrier, SmtpCarrier)
 KINDS_OF_CARRIER = {get_args(one.model_fields["kind"].annotation)[0]: one for one in CARRIERS}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from alertd import config
-from alertd.carrier_sections import AnyCarrier, FcmCarrier, SmppCarrier, SmtpCarrier, TwilioCarrier
+from alertd.carrier_sections import AnyCarrier, FcmCarrier, SmppCarrier, SmtpCarrier, TwilioCarrier, WebPushCarrier
 from alertd.clock import Clock, SystemClock
 from alertd.service.carriers import UNLIMITED, Carrier, Domain
 from channels.base import Answer, Channel, Outcome, Reason
@@ -24,6 +24,7 @@ from channels.smpp.settings import INTERNATIONAL, SmppSettings
 from channels.smpp.words import Word
 from channels.sms_http import HttpSmsChannel, HttpSmsSettings
 from channels.smtp_pool import RelaySettings
+from channels.webpush import HOSTS, WebPushChannel, WebPushSettings
 
 
 @contextmanager
@@ -46,7 +47,9 @@ def carrier_of(
     `clock` (None: the machine's). Raises ConfigError.
     """
     shown = clock or SystemClock()
-    make: dict[str, Callable[..., Channel]] = {"fcm": _fcm, "twilio": _twilio, "smpp": _smpp, "smtp": _smtp}
+    make: dict[str, Callable[..., Channel]] = {
+        "fcm": _fcm, "webpush": _webpush, "twilio": _twilio, "smpp": _smpp, "smtp": _smtp,
+    }  # fmt: skip
     with usable(name):
         channel = make[section.kind](section, settings, name, lambda: shown.now_ms() / 1000)
     return Carrier(
@@ -80,6 +83,21 @@ def _fcm(section: FcmCarrier, _settings: config.Settings, _name: str, now: _Now)
             endpoint=section.endpoint,
             ca_file=str(section.ca_file) if section.ca_file else None,
             critical=section.critical,
+            connections=section.connections,
+            timeout_s=section.timeout_s,
+        ),
+        now,
+    )
+
+
+def _webpush(section: WebPushCarrier, _settings: config.Settings, _name: str, now: _Now) -> Channel:
+    return WebPushChannel(
+        WebPushSettings(
+            private_key=section.private_key.get_secret_value(),
+            contact=section.contact,
+            hosts=section.hosts or HOSTS,
+            endpoint=section.endpoint,
+            ca_file=str(section.ca_file) if section.ca_file else None,
             connections=section.connections,
             timeout_s=section.timeout_s,
         ),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, field_validator, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic.config import JsonDict
 
 from alertd.alerts import folded_address
@@ -29,6 +29,7 @@ from alertd.fields import (
     TimeZone,
 )
 from alertd.kinds import Kind
+from channels.webpush_message import Subscription
 
 #: A household with two homes, schools, works and several phones stays below; beyond is a list, not a person.
 MAX_PLACES = 20
@@ -49,6 +50,25 @@ PlaceName = Annotated[str, Form(r"[a-z0-9_-]+", "A place is named by at most 32 
 #: FCM tokens have 140 to 200 characters today, and Google says to count on more.
 Token = Annotated[
     str, Form(r"[\x21-\x7e]+", "A token is at most 4096 visible ASCII characters.", 4_096, "fcm:APA91bHun4MxP5egoK")
+]
+Endpoint = Annotated[
+    str,
+    Form(
+        r"https://[a-z0-9.-]+(:[0-9]{1,5})?/[\x21-\x7e]*",
+        "An endpoint is an https URL of at most 2048 visible ASCII characters, as the browser gives it.",
+        2_048,
+        "https://updates.push.services.mozilla.com/wpush/v2/gAAAAABk",
+    ),
+]
+_POINT = "BOG47fA7Ap-m-9XuRZuU_ejQ_0gSmWV9QmajgLpfx9WOTXKPjWnLBXnx5LUKqOZzxC_GTpVMHr_9GHIF27GB0lo"
+P256dh = Annotated[
+    str, Form(r"[A-Za-z0-9_-]{87}", "This is the 65 bytes of a browser's public key in base64url.", 87, _POINT)
+]
+Auth = Annotated[
+    str,
+    Form(
+        r"[A-Za-z0-9_-]{22}", "This is the 16 bytes of a browser's secret in base64url.", 22, "BTBZMqHH6r4Tts7J_aSIgg"
+    ),
 ]
 
 
@@ -117,21 +137,47 @@ class MailAddress(_AddressDocument):
         return self.mailbox
 
 
-class WebPushAddress(_AddressDocument):
-    """A browser's PushSubscription (W3C Push API). Understood, and not handled yet."""
+class SubscriptionKeys(Document):
+    """For whom messages are sealed (RFC 8291)."""
 
-    channel: Literal["webpush"]
-    subscription: Annotated[dict[str, Any], Field(max_length=10)]
+    p256dh: P256dh
+    auth: Auth
+
+
+class PushSubscription(Document):
+    """What a browser's `PushSubscription.toJSON()` gives (W3C Push API). When it expires is not kept: the push service says so."""
+
+    endpoint: Endpoint
+    expires: Annotated[float | None, Field(alias="expirationTime", ge=0, allow_inf_nan=False)] = None
+    keys: SubscriptionKeys
+
+    @model_validator(mode="after")
+    def _can_be_sealed_for(self) -> Self:
+        try:
+            _ = Subscription.parse(self.value).public_key
+        except ValueError:
+            refuse("PushSubscription", [(("keys", "p256dh"), "This is no point of the curve P-256.")])
+        return self
 
     @property
     def value(self) -> str:
-        return str(self.subscription.get("endpoint", ""))
+        """As `channels.webpush_message` takes it."""
+        return f"{self.endpoint} {self.keys.p256dh} {self.keys.auth}"
+
+
+class WebPushAddress(_AddressDocument):
+    """A browser. It is known by its endpoint: sent again with other keys, it is the same address."""
+
+    channel: Literal["webpush"]
+    subscription: PushSubscription
+
+    @property
+    def value(self) -> str:
+        return self.subscription.value
 
 
 AddressDocument = Annotated[PushAddress | SmsAddress | MailAddress | WebPushAddress, Field(discriminator="channel")]
 AnyAddress = PushAddress | SmsAddress | MailAddress | WebPushAddress
-#: For one address alone, as `PUT .../addresses/{n}` takes it.
-ADDRESS: TypeAdapter[AnyAddress] = TypeAdapter(AddressDocument)
 
 LocalTime = Annotated[str, Form(r"([01][0-9]|2[0-3]):[0-5][0-9]", "This is a time of day such as 22:00.", 5, "22:00")]
 
@@ -227,12 +273,7 @@ NOT_YET: tuple[tuple[str, Any, str], ...] = (
 
 def not_honoured(registration: Registration) -> list[Fault]:
     """What the registration asks for that is understood but not done yet: each a reason to refuse."""
-    faults = [Fault(f"/{name}", why) for name, default, why in NOT_YET if getattr(registration, name) != default]
-    return faults + [
-        Fault(f"/addresses/{index}/channel", "Web push is not handled yet.")
-        for index, address in enumerate(registration.addresses)
-        if address.channel == "webpush"
-    ]
+    return [Fault(f"/{name}", why) for name, default, why in NOT_YET if getattr(registration, name) != default]
 
 
 def future_faults(registration: Registration, now: datetime) -> list[Fault]:

@@ -42,6 +42,7 @@ def sandbox_carriers(ends: dict[str, dict[str, object]]) -> dict[str, object]:
             "connections": 64,  # messages under way at once, all on one: it answers at once
             **{name: push[name] for name in ("credentials", "endpoint", "ca_file")},
         },
+        "sandbox-webpush": {"kind": "webpush", "connections": 64, **ends["webpush"]},
         "sandbox-sms": {
             "kind": "twilio", "password": sms["secret"],
             **{name: sms[name] for name in ("account", "sender", "endpoint", "ca_file")},

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from alertd import quiet
 from alertd.alerts import CHANNELS, KINDS, PLACE_KINDS, folded_address
-from alertd.kinds import PlaceKind
+from alertd.kinds import Channel, PlaceKind
 from alertd.registrations import AddressDocument, ConsentDocument, PlaceDocument, Registration
 from geofences import records, tiles
 
@@ -28,6 +28,7 @@ MAX_ADDRESS_NUMBER = 255
 NO_SLOT = -1
 
 #: What carries each channel's address in a document, in the order of the wire numbers.
+#: Under which member a value is shown, by channel.
 _VALUE_NAMES = ("token", "subscription", "number", "mailbox")
 
 
@@ -80,7 +81,7 @@ class Address(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=Fal
 
     number: int
     channel: int  # index in alerts.CHANNELS
-    value: str  # secret: token, E.164 number, mailbox
+    value: str  # secret: token, E.164 number, mailbox, endpoint with its keys
     language: str | None
     state: int = AddressState.ACTIVE
 
@@ -321,9 +322,17 @@ def _address_document(address: Address) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "n": address.number,
         "channel": CHANNELS[address.channel],
-        _VALUE_NAMES[address.channel]: address.value,
+        _VALUE_NAMES[address.channel]: _shown(address),
     }
     return shown if address.language is None else {**shown, "language": address.language}
+
+
+def _shown(address: Address) -> str | dict[str, Any]:
+    """A value as it is in a registration."""
+    if CHANNELS[address.channel] != Channel.WEBPUSH:
+        return address.value
+    endpoint, p256dh, auth = address.value.split(" ")
+    return {"endpoint": endpoint, "keys": {"p256dh": p256dh, "auth": auth}}
 
 
 def _unix_s(time: datetime) -> int:

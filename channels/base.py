@@ -202,3 +202,13 @@ class ReportingById(Protocol):
     def names_of(self, message_id: str) -> tuple[str, ...]:
         """Of the id of an outcome, one name for each part, as reports speak of it."""
         ...
+
+
+@runtime_checkable
+class Subscribed(Protocol):
+    """A channel whose messages are for those who subscribed with our key."""
+
+    @property
+    def public_key(self) -> str:
+        """What they subscribe with, in base64url."""
+        ...

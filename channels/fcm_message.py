@@ -6,19 +6,16 @@ to live) is spliced in as bytes.
 
 from __future__ import annotations
 
-import bisect
 import json
 import re
 import secrets
-import unicodedata
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-import msgspec
 from firebase_admin import messaging
 
 from channels.base import Loudness, PushMessage, Stamp
+from channels.push_content import data_of, fitted, inside_string
 
 # FCM refuses more ("Message payload size limit", 4096 bytes). We count the whole JSON, keys included, which is always more than FCM counts.
 PAYLOAD_BYTES = 4096
@@ -32,17 +29,8 @@ TTL_MAX_S = 2_419_200
 # APNs refuses a longer apns-collapse-id.
 COLLAPSE_ID_BYTES = 64
 
-# What is told is worth more than its picture and its link: these go before this much of the body is touched. The renderer makes no more.
-BODY_BYTES = 1_000
-
-# Of what an app gets in `data`: alertd/schemas/push-1.json says what each field means. Fields are added under the same number;
-# one that goes, or means something else, makes the next.
-SCHEMA = "1"
-
 # A Firebase installation ID, which firebase-admin 7.7 names `fid` and prefers to a token. A token is longer and holds a colon.
 INSTALLATION = re.compile(r"[cdef][A-Za-z0-9_-]{21}", re.ASCII)
-
-ELLIPSIS = "…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +74,7 @@ def body_for(pieces: tuple[bytes, bytes, bytes], address: str, tag: str) -> byte
     """The request body for one recipient. Whatever the address holds stays inside its JSON string."""
     head, before_target, end = pieces
     target = b'fid":"' if INSTALLATION.fullmatch(address) else b'token":"'
-    return b"".join((head, _inside_string(tag), before_target, target, _inside_string(address), end))
+    return b"".join((head, inside_string(tag), before_target, target, inside_string(address), end))
 
 
 def encode(message: PushMessage, *, critical: bool = False) -> FcmPayload:
@@ -105,7 +93,7 @@ def encode(message: PushMessage, *, critical: bool = False) -> FcmPayload:
     if (
         len(rest) > PAYLOAD_BYTES - TAG_BYTES
     ):  # the marks are longer than what is counted in their places, but for the tag
-        rest = whole(_fitted(message, critical))
+        rest = whole(fitted(message, PAYLOAD_BYTES, lambda lighter: _size(lighter, critical)))
     pieces: list[bytes] = []
     for mark in (ttl, ack, f'{target}":"'):
         piece, _, rest = rest.partition(mark.encode())
@@ -132,27 +120,6 @@ def _fields(message: PushMessage, critical: bool, *, ttl: str, ack: str) -> dict
     del encoded["fid"]
     encoded["android"]["ttl"] = ttl
     return encoded
-
-
-def data_of(message: PushMessage, ack: str) -> dict[str, str]:
-    """What the app reads, by alertd/schemas/push-1.json. FCM takes strings only."""
-    stamp = message.stamp
-    data = {
-        "schema": SCHEMA,
-        "chain": stamp.chain,
-        "version": stamp.version,
-        "sequence": str(stamp.sequence),
-        "sent": str(stamp.sent_s),
-        "expires": str(stamp.expires_s),
-        "kind": stamp.kind,
-        "occasion": stamp.occasion,
-        "status": stamp.status,
-        "loudness": stamp.loudness.value,
-        "language": stamp.language,
-        "url": message.url or "",
-        "ack": ack,
-    }
-    return {name: value for name, value in data.items() if value}
 
 
 def _android(stamp: Stamp, sound: Sound) -> messaging.AndroidConfig:
@@ -183,43 +150,6 @@ def _apns(message: PushMessage, sound: Sound) -> messaging.APNSConfig:
     return messaging.APNSConfig(headers=headers, payload=messaging.APNSPayload(aps=aps), fcm_options=image)
 
 
-def _fitted(message: PushMessage, critical: bool) -> PushMessage:
-    """The message with as much as fits: without its image, then without its link, when otherwise little of the body would be left."""
-    for lighter in _lighter(message):
-        room = PAYLOAD_BYTES - _size(replace(lighter, body=""), critical)
-        if room >= min(BODY_BYTES, len(_inside_string(message.body))):
-            break
-    if room < len(ELLIPSIS.encode()):
-        raise ValueError("the push message is too long even without its body")
-    return replace(lighter, body=_shortened(message.body, room))
-
-
-def _lighter(message: PushMessage) -> Iterator[PushMessage]:
-    yield message
-    yield replace(message, image_url=None)
-    yield replace(message, image_url=None, url=None)
-
-
-def _shortened(body: str, room: int) -> str:
-    """The body, or as much of it as fits with an ellipsis, cut between characters as people see them."""
-    if len(_inside_string(body)) <= room:
-        return body
-    keep = bisect.bisect_right(range(len(body)), room, key=lambda end: len(_inside_string(body[:end] + ELLIPSIS))) - 1
-    while keep > 0 and _continues(body[keep - 1], body[keep]):
-        keep -= 1
-    return body[:keep].rstrip(" \n.,;:…") + ELLIPSIS
-
-
-def _continues(before: str, character: str) -> bool:
-    """Whether a cut between the two would split what people see as one character (marks, joiners, skin tones)."""
-    joiner = "\N{ZERO WIDTH JOINER}"
-    return (
-        unicodedata.category(character).startswith("M")
-        or joiner in {before, character}
-        or "\U0001f3fb" <= character <= "\U0001f3ff"
-    )
-
-
 def _size(message: PushMessage, critical: bool) -> int:
     """Bytes of the whole request without the recipient's address, the tag and the time to live at their longest."""
     fields = _fields(message, critical, ttl=f"{TTL_MAX_S}s", ack="x" * TAG_BYTES)
@@ -228,7 +158,3 @@ def _size(message: PushMessage, critical: bool) -> int:
 
 def _json(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _inside_string(text: str) -> bytes:
-    return msgspec.json.encode(text)[1:-1]  # once or twice a message: json takes ten times as long

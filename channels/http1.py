@@ -61,7 +61,7 @@ class Http1Connection(asyncio.Protocol):
     def post(self, post: Post) -> None:
         self._posted, self.idle_since_s = post, self._loop.time()
         self._timer = self._loop.call_later(self._timeout_s, self._end, TIMED_OUT)
-        self._transport.write(post.together.request.http1 % len(post.body) + post.body)
+        self._transport.write(post.http1)
 
     def flush(self) -> None:
         """It is written."""

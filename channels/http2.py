@@ -82,7 +82,7 @@ class Http2Connection(asyncio.Protocol):
         self._tell()
 
     def post(self, post: Post) -> None:
-        number = self._session.post(post.together.request.http2, post.body)
+        number = self._session.post(post.together.request.http2, post.body, post.path)
         self.idle_since_s = self._loop.time()
         self._posted[number] = _Posted(post, self.idle_since_s)
 

@@ -10,7 +10,8 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import SplitResult
 
-POST, HTTPS = b"\x83", b"\x87"  # whole fields of the static table (RFC 7541 appendix A)
+#: What every head begins with: `:method POST` and `:scheme https`, whole fields of the static table (RFC 7541 appendix A).
+START = b"\x83\x87"
 #: Names of the static table, by index.
 NAMES = {":authority": 1, ":path": 4, "authorization": 23, "content-length": 28, "content-type": 31, "user-agent": 58}
 INDEXED, WITH_INDEXING, WITHOUT_INDEXING, RESIZING = (0x80, 7), (0x40, 6), (0x00, 4), (0x20, 5)
@@ -21,7 +22,9 @@ HEAD_BYTES = 16_000
 
 
 class Head(NamedTuple):
-    """One request's head, without its content-length: `first` on a connection, `again` after it there."""
+    """One request's head between `START`, behind which its own path may stand, and its content-length: `first` on a connection, `again`
+    after it there.
+    """
 
     first: bytes
     again: bytes
@@ -29,9 +32,11 @@ class Head(NamedTuple):
 
 
 def encode_head(url: SplitResult, headers: Mapping[str, str]) -> Head:
-    """Raises `ValueError` when a header cannot be one, or all are too long."""
-    path = (url.path or "/") + (f"?{url.query}" if url.query else "")
-    fields = {":path": path, ":authority": url.netloc, **{name.lower(): value for name, value in headers.items()}}
+    """Without a path where the URL has none: then each request has its own. Raises `ValueError` when a header cannot be one, or all are
+    too long.
+    """
+    path = {":path": path_of(url)} if url.path else {}
+    fields = {**path, ":authority": url.netloc, **{name.lower(): value for name, value in headers.items()}}
     if any(not value.isprintable() or not value.isascii() for value in fields.values()):
         raise ValueError("a header holds what no header may")
     first = b"".join(_literal(name, value, WITH_INDEXING) for name, value in fields.items())
@@ -39,7 +44,17 @@ def encode_head(url: SplitResult, headers: Mapping[str, str]) -> Head:
     if len(first) > HEAD_BYTES:
         raise ValueError("the headers are too long")
     table_bytes = sum(len(name) + len(value) + ENTRY_OVERHEAD for name, value in fields.items())
-    return Head(POST + HTTPS + first, POST + HTTPS + again, table_bytes)
+    return Head(first, again, table_bytes)
+
+
+def path_of(url: SplitResult) -> str:
+    """As requests name it."""
+    return (url.path or "/") + (f"?{url.query}" if url.query else "")
+
+
+def own_path(path: str) -> bytes:
+    """The path of one request alone, kept out of the server's table."""
+    return _literal(":path", path, WITHOUT_INDEXING)
 
 
 @lru_cache(maxsize=1024)

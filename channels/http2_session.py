@@ -32,7 +32,7 @@ from channels.http2_frames import (
     frame,
     unpadded,
 )  # fmt: skip
-from channels.http2_head import Head, content_length, table_size
+from channels.http2_head import START, Head, content_length, own_path, table_size
 from channels.http_posts import LOST, NOT_HTTP, UNTAKEN
 from channels.posting import Reply
 
@@ -92,12 +92,12 @@ class Http2Session:
         """Whether the rest of a frame is waited for."""
         return self._frames.half
 
-    def post(self, head: Head, body: bytes) -> int:
-        """Start one; answers its stream. Only while there is `room`."""
+    def post(self, head: Head, body: bytes, path: str | None = None) -> int:
+        """Start one; answers its stream. Only while there is `room`. `path` is its own, where its head has none."""
         number = self._next
         self._next += 2
         self.leaving = self.leaving or self._next > LAST_STREAM
-        block = self._head(head) + content_length(len(body))
+        block = self._head(head, b"" if path is None else own_path(path)) + content_length(len(body))
         self._out.append(frame(Frame.HEADERS, END_HEADERS | (0 if body else END_STREAM), number, block))
         stream = self._streams[number] = _Stream(self._stream_window, body)
         self._send_body(number, stream)
@@ -151,13 +151,13 @@ class Http2Session:
         self._held.discard(number)
         return self._streams.pop(number, None) is not None
 
-    def _head(self, head: Head) -> bytes:
+    def _head(self, head: Head, path: bytes) -> bytes:
         if head is self._told:
-            return head.again
+            return START + path + head.again
         if head.table_bytes <= self._table_bytes:
             self._told = head
         resized, self._resized = self._resized, b""
-        return resized + head.first
+        return resized + START + path + head.first
 
     def _send_body(self, number: int, stream: _Stream) -> None:
         """As much of the body as the windows allow."""

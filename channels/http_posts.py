@@ -27,8 +27,9 @@ _log = logging.getLogger(__name__)
 class Encoded(NamedTuple):
     """Everything of a request before its body."""
 
-    http1: bytes  # with a place for the body's length
+    http1: bytes  # with places for the path and the body's length
     http2: Head
+    path: str | None  # None: each request has its own
 
 
 @dataclass(eq=False, slots=True)
@@ -38,16 +39,26 @@ class Post:
     together: Posts
     index: int  # among these
     body: bytes
+    path: str | None = None  # its own
     tried: int = 0
+
+    @property
+    def http1(self) -> bytes:
+        """As HTTP/1.1 writes it."""
+        path = self.path or self.together.request.path or "/"
+        return self.together.request.http1 % (path.encode("ascii"), len(self.body)) + self.body
 
 
 class Posts:
     """Posts of one call: `done` when the last of them is answered."""
 
-    def __init__(self, request: Encoded, bodies: Sequence[bytes], may_write: MayWrite) -> None:
+    def __init__(
+        self, request: Encoded, bodies: Sequence[bytes], may_write: MayWrite, paths: Sequence[str] | None = None
+    ) -> None:
         self.answers: list[Reply | Outcome] = [WITHHELD] * len(bodies)
         self.request = request
-        self.posts = [Post(self, index, body) for index, body in enumerate(bodies)]
+        own: Sequence[str | None] = paths or [None] * len(bodies)
+        self.posts = [Post(self, index, body, path) for index, (body, path) in enumerate(zip(bodies, own, strict=True))]
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._may_write = may_write
         self._left = len(bodies)

@@ -1,4 +1,4 @@
-"""POSTs to one URL over TLS on kept connections. Implements `channels.posting.Transport`.
+"""POSTs to one URL, or one server, over TLS on kept connections. Implements `channels.posting.Transport`.
 
 The server chooses by ALPN (RFC 7301): over HTTP/2 a hundred messages share a connection, over HTTP/1.1 each has its own. Either way
 `may_write` is asked in the very step that writes.
@@ -22,7 +22,7 @@ from channels.base import NOT_CONNECTED, WITHHELD, MayWrite, Outcome
 from channels.http1 import Http1Connection
 from channels.http2 import Http2Connection
 from channels.http2_frames import STREAMS
-from channels.http2_head import encode_head
+from channels.http2_head import encode_head, path_of
 from channels.http_posts import UNTAKEN, Connection, Encoded, Post, Posts
 from channels.posting import PostSettings, Reply
 
@@ -38,6 +38,13 @@ OTHER_FAMILY_AFTER_S = 0.25
 # Connections for one message in a row, when each goes away before it looks at it; more where more are kept, because a
 # server that is deployed anew says goodbye on all of them at once, and one that takes few at a time refuses the rest.
 CONNECTIONS_TRIED = 3
+
+
+def trust(ca_file: str | None) -> ssl.SSLContext:
+    """Whom connections trust (None: the system's authorities), and that they speak HTTP/2 or HTTP/1.1."""
+    context = ssl.create_default_context(cafile=ca_file)
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    return context
 
 
 class _Chosen(asyncio.Protocol):
@@ -57,14 +64,14 @@ class _Chosen(asyncio.Protocol):
 class HttpsTransport:
     """At most `settings.connections` messages on their way; the connection used last is used next, so that others may close."""
 
-    def __init__(self, settings: PostSettings) -> None:
-        """Raises `ValueError` when the URL is not https."""
+    def __init__(self, settings: PostSettings, context: ssl.SSLContext | None = None) -> None:
+        """`context` is from `trust`, where several share it. Raises `ValueError` when the URL is not https."""
         self._url = urlsplit(settings.url)
         if self._url.scheme != "https" or self._url.hostname is None:
             raise ValueError("a carrier's URL must be https: every request carries a secret")
         self._settings = settings
         self._encoded: tuple[Mapping[str, str] | None, Encoded] = (None, cast("Encoded", None))
-        self._context: ssl.SSLContext | None = None
+        self._context = context
         self._waiting: deque[Post] = deque()
         self._under_way = 0
         self._all: WeakSet[Connection] = WeakSet()  # one that ends is kept by nobody
@@ -74,8 +81,7 @@ class HttpsTransport:
         self._handing = False
 
     async def open(self) -> None:
-        self._context = ssl.create_default_context(cafile=self._settings.ca_file)
-        self._context.set_alpn_protocols(["h2", "http/1.1"])
+        self._context = self._context or trust(self._settings.ca_file)
 
     async def close(self) -> None:
         self._answer_first(len(self._waiting), WITHHELD)
@@ -88,12 +94,16 @@ class HttpsTransport:
         self._ready.clear()
 
     async def post(
-        self, bodies: Sequence[bytes], headers: Mapping[str, str], may_write: MayWrite
+        self,
+        bodies: Sequence[bytes],
+        headers: Mapping[str, str],
+        may_write: MayWrite,
+        paths: Sequence[str] | None = None,
     ) -> list[Reply | Outcome]:
         """Post each once; again only what the server says it has not looked at, as when it goes away."""
         if self._context is None:
             raise RuntimeError("the channel is not open")
-        together = Posts(self._encode(headers), bodies, may_write)
+        together = Posts(self._encode(headers), bodies, may_write, paths)
         self._waiting.extend(together.posts)
         self._hand_over_soon()
         try:
@@ -103,6 +113,11 @@ class HttpsTransport:
             self._forget(together)
             raise
         return together.answers
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is under way, and nothing waits."""
+        return not (self._waiting or self._under_way)
 
     def connection_for(self, alpn: str | None) -> Http1Connection | Http2Connection:
         """Of the kind that the server chose."""
@@ -150,10 +165,10 @@ class HttpsTransport:
         """Everything before the body, for both kinds, once for as long as the headers stay the same object."""
         if self._encoded[0] is not headers:
             http2 = encode_head(self._url, headers)  # refuses what no header may hold
-            path = (self._url.path or "/") + (f"?{self._url.query}" if self._url.query else "")
             lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-            head = f"POST {path} HTTP/1.1\r\nHost: {self._url.netloc}\r\n{lines}".replace("%", "%%").encode("ascii")
-            self._encoded = (headers, Encoded(head + b"Content-Length: %d\r\n\r\n", http2))
+            head = f"Host: {self._url.netloc}\r\n{lines}".replace("%", "%%").encode("ascii")
+            http1 = b"POST %b HTTP/1.1\r\n" + head + b"Content-Length: %d\r\n\r\n"
+            self._encoded = (headers, Encoded(http1, http2, path_of(self._url) if self._url.path else None))
         return self._encoded[1]
 
     def _hand_over_soon(self) -> None:

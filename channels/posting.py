@@ -30,7 +30,7 @@ class Reply(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PostSettings:
-    url: str  # https
+    url: str  # https; without a path, each request has its own
     ca_file: str | None  # None: the system's authorities
     connections: int  # messages under way at most: one on each HTTP/1.1 connection, a hundred on each of HTTP/2
     timeout_s: float  # from the written request to the whole answer
@@ -38,16 +38,21 @@ class PostSettings:
 
 
 class Transport(Protocol):
-    """One URL at one carrier, over kept connections."""
+    """One URL at one carrier, or one of its servers, over kept connections."""
 
     async def open(self) -> None: ...
 
     async def close(self) -> None: ...
 
     async def post(
-        self, bodies: Sequence[bytes], headers: Mapping[str, str], may_write: MayWrite
+        self,
+        bodies: Sequence[bytes],
+        headers: Mapping[str, str],
+        may_write: MayWrite,
+        paths: Sequence[str] | None = None,
     ) -> list[Reply | Outcome]:
-        """Post each once; the answers are in their order. `may_write` is asked last thing before each request is written.
+        """Post each once; the answers are in their order. `may_write` is asked last thing before each request is written. `paths` are those
+        of the requests (ASCII, with their query), where the URL has none.
 
         `headers` are the same object for as long as they do not change, so that they are encoded once.
         """

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Literal
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from alertd.api.addresses import as_kept
 from alertd.api.call import credential, is_replay, note, prepared_id
 from alertd.api.operations import Act, Operation
 from alertd.api.services import services
-from alertd.errors import Fault, Problem
-from alertd.faults import faults_of
+from alertd.errors import Problem
 from alertd.ids import new_id
-from alertd.registrations import ADDRESS
+from alertd.kinds import Channel
+from channels.base import Subscribed
 
 CarrierName = Annotated[str, Field(pattern="^[A-Za-z0-9_.-]{1,64}$", examples=["relay"])]
 
@@ -25,6 +25,9 @@ class CarrierReply(BaseModel):
     rate: float | None = Field(description="Permits a second.")
     weight: float = Field(description="Its share of the channel; 0 stands by for the others.")
     ramp_s: float = Field(description="After an idle spell the rate grows for so long.")
+    application_server_key: str | None = Field(
+        None, description="Of web push: the public key that pages subscribe browsers with, in base64url."
+    )
     breaker_open: bool = Field(description="It failed again and again, and rests until it takes messages again.")
 
 
@@ -62,7 +65,7 @@ async def list_carriers(request: web.Request) -> CarrierList:
         carriers=[
             CarrierReply(
                 name=c.name, channel=c.channel.name, rate=s.settings.carriers[c.name].rate or None,
-                weight=c.weight, ramp_s=c.ramp_s, breaker_open=resting[c.channel.name, c.name],
+                weight=c.weight, ramp_s=c.ramp_s, application_server_key=c.channel.public_key if isinstance(c.channel, Subscribed) else None, breaker_open=resting[c.channel.name, c.name],
             )
             for c in s.carriers.all()
         ]
@@ -89,14 +92,9 @@ async def test_carrier(request: web.Request, *, name: CarrierName, body: Carrier
 
 def _address(channel: str, text: str) -> str:
     """An address of a channel as it is kept. Raises Problem."""
-    member = {"push": "token", "sms": "number", "mail": "mailbox"}.get(channel)
-    if member is None:
+    if channel == Channel.WEBPUSH:  # nobody types a subscription
         raise Problem("channel-unavailable", f"A carrier of {channel} is tested by an alert of the status Test.")
-    try:
-        return ADDRESS.validate_json(json.dumps({"channel": channel, member: text})).value
-    except ValidationError as error:
-        faults = tuple(Fault("/to", fault.detail) for fault in faults_of(error))
-        raise Problem("invalid-request", "This is no address.", faults=faults) from None
+    return as_kept(channel, text, "/to")
 
 
 OPERATIONS = (

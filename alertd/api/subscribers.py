@@ -13,15 +13,16 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
 from alertd.alerts import CHANNELS
+from alertd.api.addresses import as_kept
 from alertd.api.bodies import check_json, pieces_of
 from alertd.api.call import note
 from alertd.api.conditions import Conditions, etag
 from alertd.api.operations import NDJSON, Act, Operation, Reply
 from alertd.api.services import Services, services
 from alertd.api.shapes import Query
-from alertd.errors import Fault, Problem
+from alertd.errors import Problem
 from alertd.faults import faults_of
-from alertd.registrations import ADDRESS, AddressDocument, PlaceDocument, PlaceName, Registration, SubscriberId
+from alertd.registrations import AddressDocument, PlaceDocument, PlaceName, Registration, SubscriberId
 from alertd.service.registry import Entry
 from alertd.subscribers import Subscriber, to_document
 
@@ -57,8 +58,14 @@ class Lookup(BaseModel):
     """One address."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-    channel: Literal["push", "sms", "mail"]
-    value: Annotated[str, Field(min_length=1, max_length=4096, examples=["+34600000000"])]
+    channel: Literal["push", "webpush", "sms", "mail"]
+    value: Annotated[
+        str,
+        Field(
+            min_length=1, max_length=4096, examples=["+34600000000"],
+            description="A token, a number, a mailbox, or the endpoint of a browser's subscription.",
+        ),
+    ]  # fmt: skip
 
 
 class ImportLine(Registration):
@@ -180,13 +187,7 @@ async def import_subscribers(request: web.Request) -> web.StreamResponse:
 
 def address_of(body: Lookup) -> tuple[int, str]:
     """The address that is meant: channel and value, as it is kept. Raises Problem."""
-    name = {"push": "token", "sms": "number", "mail": "mailbox"}[body.channel]
-    try:
-        address = ADDRESS.validate_json(json.dumps({"channel": body.channel, name: body.value}))
-    except ValidationError as error:
-        faults = tuple(Fault("/value", fault.detail) for fault in faults_of(error))
-        raise Problem("invalid-request", "This is no address.", faults=faults) from None
-    return CHANNELS.index(body.channel), address.value
+    return CHANNELS.index(body.channel), as_kept(body.channel, body.value, "/value")
 
 
 def _reply(person: Subscriber, status: int = 200) -> Reply[SubscriberReply]:

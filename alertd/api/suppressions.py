@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 from aiohttp import web
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from alertd.alerts import CHANNELS
 from alertd.api.call import note
@@ -16,7 +16,6 @@ from alertd.api.operations import Act, Operation
 from alertd.api.services import services
 from alertd.api.subscribers import Lookup, address_of
 from alertd.errors import Problem
-from alertd.faults import refuse
 from alertd.fields import Document
 from alertd.kinds import LiftReason
 from alertd.registrations import AddressDocument
@@ -25,21 +24,12 @@ from alertd.registrations import AddressDocument
 MAX_SUPPRESSED = 5_000
 
 
-def _handled(addresses: tuple[AddressDocument, ...]) -> tuple[AddressDocument, ...]:
-    """Raises PydanticCustomError."""
-    for index, address in enumerate(addresses):
-        if address.channel == "webpush":
-            refuse("Suppression", [((index, "channel"), "Web push is not handled yet.")])
-    return addresses
-
-
 class Suppression(Document):
     """Addresses as in a registration."""
 
     addresses: Annotated[
         tuple[AddressDocument, ...],
         Field(min_length=1, max_length=MAX_SUPPRESSED, examples=[[{"channel": "sms", "number": "+34600000000"}]]),
-        AfterValidator(_handled),
     ]
 
 

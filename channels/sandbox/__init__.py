@@ -9,6 +9,7 @@ import asyncio
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from channels.sandbox.authority import make_authority
 from channels.sandbox.control import Control
@@ -19,6 +20,8 @@ from channels.sandbox.smsc import SmscSandbox
 from channels.sandbox.smsc_habits import PASSWORD, SYSTEM_ID
 from channels.sandbox.smsc_habits import SENDER as SHORT_NUMBER
 from channels.sandbox.smtp import SmtpSandbox
+from channels.sandbox.webpush import HOST as PUSH_HOST
+from channels.sandbox.webpush import WebPushSandbox
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,6 +29,7 @@ class SandboxPorts:
     """Where to listen on 127.0.0.1; 0 takes a free port."""
 
     push: int = 0
+    webpush: int = 0
     sms: int = 0
     smpp: int = 0
     mail: int = 0
@@ -37,11 +41,12 @@ class Sandbox:
     def __init__(
         self, directory: Path, ports: SandboxPorts | None = None, latency_s: float = 0.0, *, keep_mails: bool = False
     ) -> None:
-        """`latency_s`: how long FCM takes for every answer. Raises `OSError` when the directory cannot be written."""
+        """`latency_s`: how long FCM and the browsers' push service take for every answer. Raises `OSError` when the directory cannot be written."""
         self._directory = directory
         self._ports = ports or SandboxPorts()
         self.authority = make_authority(directory)
         self.push = FcmSandbox(self.authority, latency_s)
+        self.webpush = WebPushSandbox(self.authority, latency_s)
         self.sms = HttpSmsSandbox(self.authority)
         self.smpp = SmscSandbox(self.authority)
         self.mail = SmtpSandbox(self.authority, keep=keep_mails)
@@ -51,6 +56,7 @@ class Sandbox:
 
     async def start(self) -> None:
         await self.push.start(self._ports.push)
+        await self.webpush.start(self._ports.webpush)
         await self.sms.start(self._ports.sms)
         await self.smpp.start(self._ports.smpp)
         await self.mail.start(self._ports.mail)
@@ -58,32 +64,40 @@ class Sandbox:
         await self._mail_control.start(0)
 
     async def stop(self) -> None:
-        carriers = (self.push, self.sms, self.smpp, self.mail, self._smpp_control, self._mail_control)
+        carriers = (self.push, self.webpush, self.sms, self.smpp, self.mail, self._smpp_control, self._mail_control)
         await asyncio.gather(*(carrier.stop() for carrier in carriers))
 
     def _control(self, control: Control) -> Listener:
         return Listener(control.serve, self.authority.server_context(), 0.0)
 
     @property
-    def endpoints(self) -> dict[str, dict[str, str | int]]:
+    def endpoints(self) -> dict[str, dict[str, Any]]:
         """By carrier, what a channel needs to speak to it, under the names of its settings.
 
-        `control` holds by carrier the URL under which `/control`, `/counts` and `/recorded` are.
+        `control` holds by carrier the URL under which `/control`, `/counts` and `/recorded` are, `browser` where browsers are reached and
+        the keys of their subscriptions.
         """
         ca_file = str(self.authority.ca_file)
-        push: dict[str, str | int] = {
+        push: dict[str, Any] = {
             "endpoint": self.push.endpoint,
             "credentials": str(self.push.account.file),
             "ca_file": ca_file,
         }
-        sms: dict[str, str | int] = {
+        webpush: dict[str, Any] = {
+            "endpoint": self.webpush.endpoint,
+            "private_key": self.webpush.private_key,
+            "contact": f"mailto:sandbox@{PUSH_HOST}",
+            "hosts": [PUSH_HOST],
+            "ca_file": ca_file,
+        }
+        sms: dict[str, Any] = {
             "endpoint": self.sms.endpoint,
             "account": ACCOUNT,
             "secret": SECRET,
             "sender": SENDER,
             "ca_file": ca_file,
         }
-        smpp: dict[str, str | int] = {
+        smpp: dict[str, Any] = {
             "host": "127.0.0.1",
             "port": self.smpp.port,
             "system_id": SYSTEM_ID,
@@ -91,14 +105,24 @@ class Sandbox:
             "sender": SHORT_NUMBER,
             "ca_file": ca_file,
         }
-        mail: dict[str, str | int] = {"host": "127.0.0.1", "port": self.mail.port, "ca_file": ca_file}
-        control: dict[str, str | int] = {
+        mail: dict[str, Any] = {"host": "127.0.0.1", "port": self.mail.port, "ca_file": ca_file}
+        control: dict[str, Any] = {
             "push": self.push.endpoint,
+            "webpush": self.webpush.endpoint,
             "sms": self.sms.endpoint,
             "smpp": f"https://127.0.0.1:{self._smpp_control.port}",
             "mail": f"https://127.0.0.1:{self._mail_control.port}",
         }
-        return {"push": push, "sms": sms, "smpp": smpp, "mail": mail, "control": control}
+        browser = {"host": PUSH_HOST, "keys": self.webpush.keys}
+        return {
+            "push": push,
+            "webpush": webpush,
+            "sms": sms,
+            "smpp": smpp,
+            "mail": mail,
+            "control": control,
+            "browser": browser,
+        }
 
 
 async def run(directory: Path, ports: SandboxPorts | None = None, latency_s: float = 0.0) -> None:

@@ -27,7 +27,6 @@ CASES = [
         ["/target/circles/0/radius_km"],
     ),
     ({"expires": "2020-01-01T00:00:00Z"}, 409, "expired", ["/expires"]),
-    ({"channels": ["webpush"]}, 422, "channel-unavailable", ["/channels/0"]),
     (
         {"case/protection": ["witness"], "info": {}},
         400,

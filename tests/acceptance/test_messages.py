@@ -108,7 +108,6 @@ def test_a_general_alert_is_shown_in_the_languages_it_has(served: Served, alert:
     ("case/verification/custody_checked", False, "case-not-verified", "/case/verification"),
     ("expires", "2020-01-01T00:00:00Z", "expired", "/expires"),
     ("info/fr", {"description": "x", "source": "machine"}, "translation-unreviewed", "/info/fr"),
-    ("channels", ["webpush"], "channel-unavailable", "/channels/0"),
     (
         "case/contact", [{"dial": "119", "countries": ["FR"]}, {"text": "sms:+34600000000", "role": "deaf"}],
         "contact-unreachable-from-area", "/case/contact",

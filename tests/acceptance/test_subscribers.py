@@ -187,7 +187,10 @@ def test_a_list_has_bounds_and_says_what_is_no_address(served: Served):
     good = {"channel": "sms", "number": "+34699999999"}
     for bad, pointer in [
         ({"channel": "sms", "number": "12"}, "/addresses/1/number"),
-        ({"channel": "webpush", "subscription": {"endpoint": "https://push.example/1"}}, "/addresses/1/channel"),
+        (
+            {"channel": "webpush", "subscription": {"endpoint": "https://push.example/1"}},
+            "/addresses/1/subscription/keys",
+        ),
     ]:
         status, answer = served.call("POST", "/v1/suppressions", {"addresses": [good, bad]})
         assert (status, answer["errors"][0]["pointer"]) == (400, pointer)

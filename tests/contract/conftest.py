@@ -24,6 +24,7 @@ from channels.smpp.settings import SmppSettings
 from channels.smpp.words import BY_LANGUAGE
 from channels.sms_http import HttpSmsChannel, HttpSmsSettings
 from channels.smtp_pool import RelaySettings
+from channels.webpush import WebPushChannel, WebPushSettings
 from tests.contract.smpp_parties import Heard, SmppParty
 
 # Far more than a local answer takes on a busy machine; tests of silence give a short one.
@@ -76,6 +77,25 @@ def push(sandbox: Sandbox, **settings) -> Party:
     return Party(FcmChannel(made), sandbox.push, message, "token-{:06}", words)
 
 
+class Browsers(Party):
+    """What the carrier knows of an address is its endpoint."""
+
+    def tell(self, what: str, prefix: str = "", **details: Any) -> Rule:
+        return super().tell(what, prefix.split(" ", maxsplit=1)[0], **details)
+
+    def count(self, recipient: Recipient) -> int:
+        return self.carrier.recorded.count(recipient.address.split(" ")[0])
+
+
+def webpush(sandbox: Sandbox, **settings) -> Party:
+    made = WebPushSettings(**{**sandbox.endpoints["webpush"], "connections": 8, "timeout_s": TIMEOUT_S, **settings})
+    message = PushMessage(stamp=stamp(), title="Niña desaparecida", body="Lucía, 7 años")
+    browser = sandbox.endpoints["browser"]
+    address = f"https://{browser['host']}/push/{{:06}} {browser['keys']['p256dh']} {browser['keys']['auth']}"
+    words = {"bad-message": "bad-request", "refused": "other-key", "garbage": "html"}
+    return Browsers(WebPushChannel(made), sandbox.webpush, message, address, words)
+
+
 SMS_WORDS = {"gone": "opted-out", "refused": "invalid-number"}
 
 
@@ -105,7 +125,7 @@ def pytest_asyncio_loop_factories(config, item):
     return {"uvloop": uvloop.new_event_loop}
 
 
-PARTIES = {"push": push, "sms": sms, "smpp": smpp, "mail": mail}
+PARTIES = {"push": push, "webpush": webpush, "sms": sms, "smpp": smpp, "mail": mail}
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ from alertd.rendering import Renderer, Telling
 from alertd.resources import templates_dir
 from alertd.service.making import stamp_of
 from channels.base import Loudness, PushMessage
-from channels.fcm_message import SCHEMA, SOUNDS, body_for, encode
+from channels.fcm_message import SOUNDS, body_for, encode
+from channels.push_content import SCHEMA
 from tests.unit.alertd.test_rendering_languages import SAMPLES, URL, alert_of
 from tests.unit.alertd.test_rendering_occasions import AT
 

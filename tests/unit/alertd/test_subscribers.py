@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from alertd.faults import faults_of
-from alertd.registrations import ADDRESS, Registration, future_faults, not_honoured
+from alertd.registrations import AddressDocument, Registration, future_faults, not_honoured
 from alertd.subscribers import (
     NO_SLOT,
     AddressesUsedUpError,
@@ -29,6 +29,19 @@ from geofences import records
 from tests.unit.alertd.samples import SUBSCRIBER
 
 PUSH, SMS, MAIL = SUBSCRIBER["addresses"]
+ONE_ADDRESS: TypeAdapter[Any] = TypeAdapter(AddressDocument)
+ENDPOINT = "https://updates.push.services.mozilla.com/wpush/v2/gAAAAABk?x=1"
+#: Of the example in RFC 8291, section 5.
+P256DH, AUTH = (
+    "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4",
+    "BTBZMqHH6r4Tts7J_aSIgg",
+)
+
+
+def browser(endpoint: str = ENDPOINT, p256dh: str = P256DH, auth: str = AUTH) -> dict[str, Any]:
+    """As `PushSubscription.toJSON()` writes it."""
+    keys = {"p256dh": p256dh, "auth": auth}
+    return {"channel": "webpush", "subscription": {"endpoint": endpoint, "expirationTime": None, "keys": keys}}
 
 
 def read(document: Any) -> Registration:
@@ -128,14 +141,38 @@ def test_what_is_not_honoured_yet_is_named_never_ignored() -> None:
         **SUBSCRIBER,
         "format": "easy",
         "groups": ["volunteers"],
-        "addresses": [PUSH, {"channel": "webpush", "subscription": {"endpoint": "https://push.example/1"}}],
     }
-    assert [fault.pointer for fault in not_honoured(read(asked))] == [
-        "/format",
-        "/groups",
-        "/addresses/1/channel",
-    ]
+    assert [fault.pointer for fault in not_honoured(read(asked))] == ["/format", "/groups"]
     assert not_honoured(read(SUBSCRIBER)) == []
+
+
+def test_a_browser_is_known_by_its_endpoint_and_reached_with_its_latest_keys() -> None:
+    """It comes as the browser says it, is kept with its keys, and is the same address under its number when these are new."""
+    asked = {**SUBSCRIBER, "addresses": [PUSH, browser()]}
+    first = kept(asked)
+    assert to_document(first)["addresses"][1]["subscription"] == {
+        "endpoint": ENDPOINT, "keys": browser()["subscription"]["keys"]
+    }  # fmt: skip
+    fresh = browser(auth="B" * 21 + "A")
+    again = kept({**asked, "addresses": [fresh]}, first)
+    assert [address.number for address in again.addresses] == [1]
+    assert to_document(again)["addresses"][0]["subscription"]["keys"] == fresh["subscription"]["keys"]
+    assert pointers({**asked, "addresses": [browser(), fresh]}) == ["/addresses/1"]
+
+
+@pytest.mark.parametrize(("wrong", "pointer"), [
+    ({"endpoint": "http://push.example/1"}, "endpoint"),
+    ({"endpoint": "https://push.example"}, "endpoint"),
+    ({"endpoint": "https://me@push.example/1"}, "endpoint"),
+    ({"endpoint": "https://push.example/a b"}, "endpoint"),
+    ({"endpoint": "https://push.example/ñ"}, "endpoint"),
+    ({"endpoint": "https://push.example/" + "x" * 2_048}, "endpoint"),
+    ({"p256dh": "B" * 87}, "keys/p256dh"),  # no point of the curve
+    ({"p256dh": "B" * 86}, "keys/p256dh"),
+    ({"auth": "B" * 23}, "keys/auth"),
+])  # fmt: skip
+def test_what_no_browser_can_be_reached_with_is_refused(wrong: dict[str, str], pointer: str) -> None:
+    assert pointers({**SUBSCRIBER, "addresses": [browser(**wrong)]}) == [f"/addresses/0/subscription/{pointer}"]
 
 
 def test_what_was_observed_lies_behind() -> None:
@@ -146,9 +183,9 @@ def test_what_was_observed_lies_behind() -> None:
 
 def test_one_address_alone_is_read_the_same_way() -> None:
     """A single address has the same form and pointers as in a list."""
-    assert ADDRESS.validate_json(json.dumps(SMS)).value == "+34600000000"
+    assert ONE_ADDRESS.validate_json(json.dumps(SMS)).value == "+34600000000"
     with pytest.raises(ValidationError) as caught:
-        ADDRESS.validate_json('{"channel": "mail", "mailbox": "x"}')
+        ONE_ADDRESS.validate_json('{"channel": "mail", "mailbox": "x"}')
     assert [fault.pointer for fault in faults_of(caught.value)] == ["/mailbox"]
 
 

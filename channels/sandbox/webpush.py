@@ -1,0 +1,188 @@
+"""A local push service of browsers (RFC 8030), over HTTP/2 or HTTP/1.1: it opens what it is sent, as the browser would, and records it.
+
+It stands for all of them: whatever host an endpoint names is what the VAPID token is for. Every path below `/push/` is a subscription, and
+all have the same keys, which `sandbox.json` tells. Besides the real one's call: `POST /control`, `GET /counts` and `GET /recorded`, whose
+addresses are the endpoints; rules go by how these start.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, NamedTuple
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey
+
+from channels.sandbox.authority import Authority, p256_key
+from channels.sandbox.control import Control
+from channels.sandbox.http_wire import RESET, Answer, Half, Late, Reply, Request
+from channels.sandbox.listener import Listener
+from channels.sandbox.script import Recorded, Rule, Script
+from channels.webpush_message import CURVE, HEAD_BYTES, RECORD_BYTES, SALT_BYTES, Subscription, base64url, derived
+
+#: What is pushed goes to paths below this.
+PUSH = "/push/"
+#: The longest life of a VAPID token (RFC 8292 section 2).
+TOKEN_LIFE_S = 24 * 3600
+#: What browsers here would say of themselves.
+HOST = "push.example"
+SECRET = b"sandbox browser!"
+
+REFUSALS = {
+    "gone": (410, b""),
+    "expired": (404, b""),
+    "throttle": (429, b""),
+    "unavailable": (503, b""),
+    "bad-request": (400, b""),
+    "too-large": (413, b""),
+    "other-key": (403, b'{"reason":"VapidPkHashMismatch"}'),
+    "unauthorized": (401, b""),
+    "apple-token": (403, b'{"reason":"BadJwtToken"}'),
+}
+HTML = Reply(200, b"<html><body>Please sign in</body></html>", kind=b"text/html")
+
+# Besides refusing, as FCM's.
+BEHAVIOURS = frozenset({*REFUSALS, "html", "stall", "slow", "reset", "half"})
+
+
+class _Data(msgspec.Struct):
+    chain: str
+    version: str
+
+
+class _Notification(msgspec.Struct):
+    title: str
+    data: _Data
+
+
+class _Pushed(msgspec.Struct):
+    notification: _Notification
+
+
+class _Trusted(NamedTuple):
+    """A VAPID header that was looked at: for whom it is, and when it ends."""
+
+    origin: str
+    until_s: float
+
+
+class WebPushSandbox:
+    """`script` and `recorded` are for tests in the same process; the control calls are for others."""
+
+    def __init__(self, authority: Authority, latency_s: float = 0.0, *, keep: bool = False) -> None:
+        """`keep` what was opened, in `kept`, as JSON by endpoint."""
+        self.script = Script(BEHAVIOURS)
+        self.recorded = Recorded()
+        self.kept: dict[str, bytes] | None = {} if keep else None
+        context = authority.server_context()
+        context.set_alpn_protocols(["h2", "http/1.1"])
+        self._listener = Listener(self._serve, context, latency_s)
+        self._control = Control(self.script, self.recorded)
+        directory = authority.ca_file.parent
+        self._browser = p256_key(directory / "browser.pem")
+        p256_key(directory / "vapid.pem")
+        self.private_key = (directory / "vapid.pem").read_text()
+        self._point = self._browser.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        self._decode = msgspec.json.Decoder(_Pushed).decode
+        self._trusted: dict[bytes, _Trusted] = {}
+
+    async def start(self, port: int = 0) -> None:
+        await self._listener.start(port)
+        self.endpoint = f"https://127.0.0.1:{self._listener.port}"
+
+    async def stop(self) -> None:
+        await self._listener.stop()
+
+    @property
+    def open_connections(self) -> int:
+        return self._listener.open_connections
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """Of every browser here, as its PushSubscription has them."""
+        return {"p256dh": base64url(self._point), "auth": base64url(SECRET)}
+
+    def _serve(self, request: Request) -> Answer:
+        method, path, _ = request.line.decode("ascii", "replace").split(" ")
+        if method == "POST" and path.startswith(PUSH):
+            return self._push(request, path)
+        return self._control.serve(request)
+
+    def _push(self, request: Request, path: str) -> Answer:
+        """What RFC 8030, 8188 and 8292 ask for is looked at."""
+        if not request.header(b"ttl").isdigit() or len(request.body) > RECORD_BYTES:
+            return Reply(400, b"")
+        trusted = self._looked_at(request.header(b"authorization"))
+        if trusted.until_s <= time.time():
+            return Reply(401, b"")
+        pushed = self._opened(request)
+        if pushed is None:
+            return Reply(400, b"")
+        endpoint = trusted.origin + path
+        rule = self.script.match(endpoint)
+        return self._accept(endpoint, pushed) if rule is None else self._misbehave(rule, endpoint, pushed)
+
+    def _accept(self, endpoint: str, pushed: bytes) -> Reply:
+        data = self._decode(pushed).notification.data
+        self.recorded.add(data.chain, data.version, endpoint)
+        if self.kept is not None:
+            self.kept[endpoint] = pushed
+        return Reply(201, b"", headers=b"Location: /m/%d\r\n" % self.recorded.total)
+
+    def _misbehave(self, rule: Rule, endpoint: str, pushed: bytes) -> Answer:
+        if rule.do in REFUSALS:
+            wait = b"" if rule.retry_after_s is None else b"Retry-After: %d\r\n" % rule.retry_after_s
+            return Reply(*REFUSALS[rule.do], headers=wait)
+        if rule.do == "slow":
+            return Late(self._accept(endpoint, pushed), rule.delay_s)
+        if rule.do == "half":
+            return Half(self._accept(endpoint, pushed))
+        if rule.do == "reset":
+            self._accept(endpoint, pushed)
+        others: dict[str, Answer] = {"html": HTML, "stall": Late(None, rule.delay_s), "reset": RESET}
+        return others[rule.do]
+
+    def _opened(self, request: Request) -> bytes | None:
+        """The text, if it was sealed for this browser and is JSON of a notification (RFC 8291 section 3)."""
+        body = request.body
+        if request.header(b"content-encoding") != b"aes128gcm" or len(body) <= HEAD_BYTES:
+            return None
+        salt, sender, record = body[:SALT_BYTES], body[SALT_BYTES + 5 : HEAD_BYTES], body[HEAD_BYTES:]
+        try:
+            shared = self._browser.exchange(ec.ECDH(), ec.EllipticCurvePublicKey.from_encoded_point(CURVE, sender))
+            cipher, nonce = derived(shared, Subscription("", self._point, SECRET), sender, salt)
+            text, _, _ = AESGCM(cipher).decrypt(nonce, record, None).rpartition(b"\x02")
+            self._decode(text)
+        except (ValueError, InvalidTag, msgspec.DecodeError):
+            return None
+        return text
+
+    def _looked_at(self, header: bytes) -> _Trusted:
+        """A VAPID token, signed by the key beside it, is looked at once (RFC 8292 section 4.2)."""
+        if header not in self._trusted:
+            self._trusted[header] = _read(header.decode("ascii", "replace"))
+        return self._trusted[header]
+
+
+def _read(header: str) -> _Trusted:
+    scheme, _, rest = header.partition(" ")
+    parts = dict(part.strip().partition("=")[::2] for part in rest.split(","))
+    try:
+        claims: dict[str, Any] = jwt.decode(parts["t"], _key(parts["k"]), algorithms=["ES256"]).claims
+        until_s, origin = float(claims["exp"]), str(claims["aud"])
+    except (JoseError, ValueError, KeyError, TypeError):
+        return _Trusted("", 0.0)
+    is_whole = scheme == "vapid" and "sub" in claims and until_s - time.time() <= TOKEN_LIFE_S
+    return _Trusted(origin, until_s if is_whole else 0.0)
+
+
+def _key(point: str) -> ECKey:
+    """Raises `ValueError`."""
+    raw = Subscription.parse(f"- {point} {base64url(SECRET)}").key
+    return ECKey.import_key({"kty": "EC", "crv": "P-256", "x": base64url(raw[1:33]), "y": base64url(raw[33:])})

@@ -1,0 +1,177 @@
+"""A push message as browsers take it: encoded once, and sealed for each of them, so that the push service in between reads nothing (RFC 8291).
+
+The JSON is that of declarative web push (W3C Push API), which Safari shows by itself where the message has a link; everywhere else a
+service worker does.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import json
+import secrets
+import struct
+from dataclasses import dataclass
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from channels.base import Loudness, PushMessage, Stamp
+from channels.push_content import data_of, fitted, inside_string
+
+CURVE = ec.SECP256R1()
+POINT_BYTES, SECRET_BYTES, SALT_BYTES = 65, 16, 16
+#: Those of today have up to 600, and it fits the head of a request.
+ENDPOINT_CHARACTERS = 2_048
+#: Every push service takes so much (RFC 8030 section 7.2), in one record.
+RECORD_BYTES = 4096
+#: Of a record: salt, its size, the sender's key with its length; behind the text its end and the cipher's tag (RFC 8188 section 2).
+HEAD_BYTES = SALT_BYTES + 4 + 1 + POINT_BYTES
+PLAIN_BYTES = RECORD_BYTES - HEAD_BYTES - 1 - 16
+#: Room kept for the tag, which is known only per recipient.
+TAG_BYTES = 128
+#: Four weeks: the longest that push services keep what waits.
+TTL_MAX_S = 2_419_200
+#: What replaces what waits is named in so many characters of base64url (RFC 8030 section 5.4).
+TOPIC_CHARACTERS = 32
+#: How soon a browser is woken (RFC 8030 section 5.3). What is silent may be what takes a name off a screen: it does not wait for mains power.
+URGENCY = {Loudness.LOUD: "high", Loudness.NORMAL: "high", Loudness.SILENT: "normal"}
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """Where a browser is reached, and how a message is sealed for it (W3C PushSubscription)."""
+
+    endpoint: str
+    key: bytes  # p256dh: a point of P-256, uncompressed
+    secret: bytes  # auth
+
+    @classmethod
+    def parse(cls, address: str) -> Self:
+        """Of `endpoint p256dh auth`, both in base64url without padding. Raises `ValueError`."""
+        endpoint, key, secret = address.split(" ")
+        made = cls(endpoint, _decoded(key), _decoded(secret))
+        if len(made.key) != POINT_BYTES or len(made.secret) != SECRET_BYTES:
+            raise ValueError("a key of a subscription has the wrong length")
+        if not (endpoint.isascii() and endpoint.isprintable() and len(endpoint) <= ENDPOINT_CHARACTERS):
+            raise ValueError("an endpoint is no URL")
+        return made
+
+    @property
+    def public_key(self) -> ec.EllipticCurvePublicKey:
+        """Raises `ValueError` when its key is no point of the curve."""
+        return ec.EllipticCurvePublicKey.from_encoded_point(CURVE, self.key)
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port, as the VAPID token names them (RFC 6454 section 6.2)."""
+        url = urlsplit(self.endpoint)
+        port = "" if url.port in {None, 443} else f":{url.port}"
+        return f"{url.scheme}://{url.hostname}{port}"
+
+    @property
+    def path(self) -> str:
+        url = urlsplit(self.endpoint)
+        return (url.path or "/") + (f"?{url.query}" if url.query else "")
+
+
+@dataclass(frozen=True, slots=True)
+class WebPushPayload:
+    """The JSON in two pieces, between which the tag goes; and what the push service is told."""
+
+    pieces: tuple[bytes, bytes]
+    expires_s: int
+    headers: dict[str, str]
+
+    def headers_at(self, now_s: float) -> dict[str, str]:
+        """With the time to live that is left at `now_s`."""
+        return {"TTL": str(min(max(0, int(self.expires_s - now_s)), TTL_MAX_S)), **self.headers}
+
+    def sealed(self, subscription: Subscription, tag: str) -> bytes:
+        """The body for one browser. Raises `ValueError` when its key is no point of the curve."""
+        before, after = self.pieces
+        return seal(b"".join((before, inside_string(tag), after)), subscription)
+
+
+def encode(message: PushMessage) -> WebPushPayload:
+    """Encode once. The payload is made to fit by what it can best do without; the title is kept.
+
+    Raises `ValueError` when the message does not fit even without its body, or its chain is no topic.
+    """
+    stamp = message.stamp
+    if not 0 < len(stamp.chain) <= TOPIC_CHARACTERS or not stamp.chain.replace("-", "").replace("_", "").isalnum():
+        raise ValueError("the chain's name is no topic")
+    ack = secrets.token_hex(16)  # unguessable, so that no text can hold it
+    before, _, after = _json(fitted(message, PLAIN_BYTES, _size), ack).partition(ack.encode())
+    headers = {
+        "Urgency": URGENCY[stamp.loudness],
+        "Topic": stamp.chain,
+        "Content-Encoding": "aes128gcm",
+        "Content-Type": "application/octet-stream",
+    }
+    return WebPushPayload((before, after), stamp.expires_s, headers)
+
+
+def seal(plain: bytes, subscription: Subscription) -> bytes:
+    """One record of `aes128gcm` (RFC 8291 section 3.4), with a key of its own. Raises `ValueError` for a key that is no point of the curve."""
+    theirs = subscription.public_key
+    key = ec.generate_private_key(CURVE)
+    ours = key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    salt = secrets.token_bytes(SALT_BYTES)
+    cipher, nonce = derived(key.exchange(ec.ECDH(), theirs), subscription, ours, salt)
+    head = salt + struct.pack(">IB", RECORD_BYTES, POINT_BYTES) + ours
+    return head + AESGCM(cipher).encrypt(nonce, plain + b"\x02", None)
+
+
+def derived(shared: bytes, subscription: Subscription, sender: bytes, salt: bytes) -> tuple[bytes, bytes]:
+    """The cipher's key and nonce (RFC 8291 section 3.4, RFC 8188 section 2.2), on both sides the same."""
+    first = hmac.digest(subscription.secret, shared, "sha256")
+    second = hmac.digest(first, b"WebPush: info\0" + subscription.key + sender + b"\1", "sha256")
+    key = hmac.digest(salt, second, "sha256")
+    cipher = hmac.digest(key, b"Content-Encoding: aes128gcm\0\1", "sha256")
+    return cipher[:16], hmac.digest(key, b"Content-Encoding: nonce\0\1", "sha256")[:12]
+
+
+def base64url(raw: bytes) -> str:
+    """Without padding (RFC 7515 section 2)."""
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
+
+
+def _decoded(text: str) -> bytes:
+    """Raises `ValueError`."""
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except binascii.Error:
+        raise ValueError("a key of a subscription is not in base64url") from None
+
+
+def _size(message: PushMessage) -> int:
+    """Bytes of the JSON with the tag at its longest."""
+    return len(_json(message, "x" * TAG_BYTES))
+
+
+def _json(message: PushMessage, ack: str) -> bytes:
+    value = {"web_push": 8030, "notification": _notification(message, message.stamp, ack), "mutable": True}
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _notification(message: PushMessage, stamp: Stamp, ack: str) -> dict[str, Any]:
+    """Its members are those of `showNotification`'s options, and `navigate`: where a tap leads."""
+    is_silent = stamp.loudness is Loudness.SILENT
+    links = {"navigate": message.url, "image": message.image_url}
+    return {
+        "title": message.title,
+        "body": message.body,
+        "lang": stamp.language,
+        "dir": "auto",
+        "tag": stamp.chain,  # one chain is one notification
+        "renotify": not is_silent,
+        "silent": is_silent,
+        "requireInteraction": stamp.loudness is Loudness.LOUD,
+        **{name: link for name, link in links.items() if link},
+        "data": data_of(message, ack),
+    }
