@@ -10,6 +10,7 @@ import base64
 import binascii
 import hmac
 import json
+import re
 import secrets
 import struct
 from dataclasses import dataclass
@@ -36,8 +37,8 @@ PLAIN_BYTES = RECORD_BYTES - HEAD_BYTES - 1 - 16
 TAG_BYTES = 128
 #: Four weeks: the longest that push services keep what waits.
 TTL_MAX_S = 2_419_200
-#: What replaces what waits is named in so many characters of base64url (RFC 8030 section 5.4).
-TOPIC_CHARACTERS = 32
+#: What replaces what waits is named in a few characters of base64url (RFC 8030 section 5.4).
+TOPIC = re.compile(r"[A-Za-z0-9_-]{1,32}")
 #: How soon a browser is woken (RFC 8030 section 5.3). What is silent may be what takes a name off a screen: it does not wait for mains power.
 URGENCY = {Loudness.LOUD: "high", Loudness.NORMAL: "high", Loudness.SILENT: "normal"}
 
@@ -103,7 +104,7 @@ def encode(message: PushMessage) -> WebPushPayload:
     Raises `ValueError` when the message does not fit even without its body, or its chain is no topic.
     """
     stamp = message.stamp
-    if not 0 < len(stamp.chain) <= TOPIC_CHARACTERS or not stamp.chain.replace("-", "").replace("_", "").isalnum():
+    if not TOPIC.fullmatch(stamp.chain):
         raise ValueError("the chain's name is no topic")
     ack = secrets.token_hex(16)  # unguessable, so that no text can hold it
     before, _, after = _json(fitted(message, PLAIN_BYTES, _size), ack).partition(ack.encode())

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from alertd.alerts import CHANNELS, folded_address
+from alertd.kinds import Channel
 from alertd.store import keys
 from alertd.store.connection import Connection
 
@@ -101,7 +102,8 @@ class Names:
 
     def address_hashes(self, channel: int, value: str) -> list[str]:
         """The name an address goes by, and the one that it went by before mailboxes were compared without their capitals, if it was another."""
-        spellings = dict.fromkeys([folded_address(CHANNELS[channel], value), value])
+        before = [value] if CHANNELS[channel] == Channel.MAIL else []
+        spellings = dict.fromkeys([folded_address(CHANNELS[channel], value), *before])
         return [self._db.codec.hashed(f"address:{CHANNELS[channel]}", one) for one in spellings]
 
     async def _give_up(self, claims: Iterable[tuple[str, bytes]]) -> None:

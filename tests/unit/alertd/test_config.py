@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from alertd.carrier_sections import CARRIERS, FcmCarrier, SmppCarrier, SmtpCarrier, TwilioCarrier
+from alertd.carrier_sections import CARRIERS, FcmCarrier, SmppCarrier, SmtpCarrier, TwilioCarrier, WebPushCarrier
 from alertd.carrier_settings import carrier_of
 from alertd.config import ConfigError, load
 from alertd.sections import LONGEST_QUERY_S
@@ -17,6 +17,7 @@ from channels.fcm import FcmChannel
 from channels.mail import MailChannel
 from channels.smpp.channel import SmppChannel
 from channels.sms_http import HttpSmsChannel
+from channels.webpush import WebPushChannel
 
 SECRET = "correct horse"
 SMTP = '[carriers.relay]\nkind = "smtp"\nhost = "mx.example"\nsender = "a@b.example"\n'
@@ -86,9 +87,9 @@ def test_unknown_carrier_kind_is_refused(tmp_path: Path, kind: str):
     [
         (
             '[carriers.x]\nkind = "twillio"',
-            "carriers.x.kind: this must be one of fcm, twilio, smpp, smtp; did you mean twilio?",
+            "carriers.x.kind: this must be one of fcm, webpush, twilio, smpp, smtp; did you mean twilio?",
         ),
-        ('[carriers.x]\nhost = "a"', "carriers.x.kind: this must be one of fcm, twilio, smpp, smtp"),
+        ('[carriers.x]\nhost = "a"', "carriers.x.kind: this must be one of fcm, webpush, twilio, smpp, smtp"),
         (
             '[carriers.x]\nkind = "twilio"\naccount = "a"\nsender = "b"',
             "carriers.x.password: this is required, or password_file",
@@ -238,6 +239,7 @@ def test_carriers_name_the_channel_they_are_made_for():
     """What the configuration says of a kind of carrier is what its channel says of itself."""
     made = {
         FcmCarrier: FcmChannel,
+        WebPushCarrier: WebPushChannel,
         TwilioCarrier: HttpSmsChannel,
         SmppCarrier: SmppChannel,
         SmtpCarrier: MailChannel,

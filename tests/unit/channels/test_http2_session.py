@@ -93,6 +93,23 @@ def test_requests_are_whole_and_headers_are_told_once():
     assert sizes[1] == sizes[2] < 60
 
 
+def test_each_request_may_have_a_path_of_its_own():
+    """Where the URL has none: it is whole in each, at its place before all headers, and costs what the path has of letters."""
+    peer = Peer()
+    head = encode_head(urlsplit("https://push.example"), HEADERS)
+    paths, sizes = ["/push/1", "/push/2?a=b%20c", "/"], []
+    for path in paths:
+        peer.session.post(head, b"{}", path)
+        out = peer.session.take()
+        sizes.append(len(out))
+        peer.events += peer.server.receive_data(out)
+    requests = [dict(event.headers) for event in peer.events if isinstance(event, h2.events.RequestReceived)]
+    assert [request[":path"] for request in requests] == paths
+    assert {request["authorization"] for request in requests} == {HEADERS["Authorization"]}
+    assert sizes[0] > 1_000
+    assert sizes[1] < 80
+
+
 def test_a_new_token_is_told_to_the_server():
     """When the headers change, what the server kept of the old ones is not used."""
     peer = Peer()

@@ -57,6 +57,27 @@ async def turns(count=3):
         await asyncio.sleep(0)
 
 
+@pytest.mark.parametrize(("url", "line"), [
+    ("https://127.0.0.1:1", b"POST /push/1?a=b%20c HTTP/1.1\r\nHost: 127.0.0.1:1\r\n"),
+    ("https://127.0.0.1:1/send?x=%20", b"POST /send?x=%20 HTTP/1.1\r\nHost: 127.0.0.1:1\r\n"),
+])  # fmt: skip
+async def test_a_path_of_its_own_stands_where_the_url_has_none(url, line):
+    """Of HTTP/1.1; what a path holds is written as it is."""
+    transport = HttpsTransport(PostSettings(url=url, ca_file=None, connections=1, timeout_s=60, connect_timeout_s=5))
+    await transport.open()
+    connection, wire = transport.connection_for(None), Wire()
+    connection.connection_made(wire)
+    transport.heard(connection)
+    own = None if url.count("/") > 2 else ["/push/1?a=b%20c"]
+    posting = asyncio.ensure_future(transport.post([b"body"], HEADERS, always, own))
+    await turns()
+    assert wire.written.startswith(line)
+    assert wire.written.endswith(b"\r\n\r\nbody")
+    posting.cancel()
+    await asyncio.gather(posting, return_exceptions=True)
+    await transport.close()
+
+
 async def test_a_connection_under_way_is_not_taken_for_idle(transport, connection):
     """It was idle for long when it was used again; the message after that must not cost the one that waits for its answer."""
     wire: Wire = connection._transport

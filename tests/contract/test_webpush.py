@@ -1,0 +1,88 @@
+"""What web push promises besides: whom it speaks to, and as whom."""
+
+from __future__ import annotations
+
+import pytest
+
+from channels.base import Answer, Outcome, Reason
+from channels.webpush import HOSTS, MOST_SERVERS, is_served
+from channels.webpush_message import Subscription
+
+
+@pytest.mark.parametrize("origin", [
+    "https://fcm.googleapis.com", "https://updates.push.services.mozilla.com", "https://web.push.apple.com",
+    "https://db5p.notify.windows.com", "https://fcm.googleapis.com:443",
+])  # fmt: skip
+def test_the_browsers_of_today_are_served(origin):
+    assert is_served(origin, HOSTS)
+
+
+@pytest.mark.parametrize("origin", [
+    "http://fcm.googleapis.com", "https://evil.example", "https://push.apple.com.evil.example", "https://xpush.apple.com",
+    "https://push.apple.com", "https://127.0.0.1", "https://fcm.googleapis.com.", "https://10.0.0.1:6379", "https://[::1]",
+    "https://",
+])  # fmt: skip
+def test_nobody_has_us_speak_to_another_host(origin):
+    """A subscription is what somebody sent: its host may be one inside our own network."""
+    assert not is_served(origin, HOSTS)
+
+
+async def test_a_subscription_that_is_none_costs_no_other(open_party):
+    """Whoever sent nonsense, or another host, is told so by the ledger, and everybody else is told."""
+    push = await open_party("webpush")
+    good = push.recipients(3)
+    endpoint, point, secret = good[0].address.split(" ")
+    bad = [
+        "nonsense", f"{endpoint} {point[:-1]} {secret}", f"{endpoint} {'B' * 87} {secret}",
+        f"https://evil.example/1 {point} {secret}", f"http://push.example/push/1 {point} {secret}",
+        f"https://push.example:x/push/1 {point} {secret}",
+    ]  # fmt: skip
+    mixed = [good[0], *(good[0]._replace(address=one) for one in bad), *good[1:]]
+    outcomes = await push.send(mixed)
+    assert [outcome.answer for outcome in outcomes] == [
+        Answer.ACCEPTED, *[Answer.NEVER] * len(bad), Answer.ACCEPTED, Answer.ACCEPTED,
+    ]  # fmt: skip
+    assert set(outcomes[1:-2]) == {Outcome(Answer.NEVER, Reason.BAD_ADDRESS)}
+    assert push.carrier.recorded.total == 3
+
+
+async def test_each_push_service_is_shown_a_token_for_itself(open_party):
+    """Subscriptions of many services go in one chunk, each with the token that names its own."""
+    push = await open_party("webpush", hosts=("*.push.example",))
+    _, point, secret = push.recipients(1)[0].address.split(" ")
+    many = [one._replace(address=f"https://s{n % 5}.push.example/push/{n} {point} {secret}")
+            for n, one in enumerate(push.recipients(50))]  # fmt: skip
+    assert {outcome.answer for outcome in await push.send(many)} == {Answer.ACCEPTED}
+    assert {address for _, _, address, *_ in push.carrier.recorded} == {one.address.split(" ")[0] for one in many}
+
+
+async def test_services_without_number_take_no_memory_without_end(sandbox, open_party):
+    """Whoever registers a thousand names below one that is served has us keep connections to a few of them."""
+    port = sandbox.webpush.endpoint.rpartition(":")[2]
+    push = await open_party("webpush", endpoint=None, hosts=("*.localhost", "localhost"))
+    _, point, secret = push.recipients(1)[0].address.split(" ")
+    names = [f"s{n}.localhost" for n in range(MOST_SERVERS + 20)]
+    for name in names:
+        one = push.recipients(1)[0]._replace(address=f"https://{name}:{port}/push/1 {point} {secret}")
+        await push.send([one])
+    assert len(push.channel._servers) <= MOST_SERVERS + 1
+    here = push.recipients(1)[0]._replace(address=f"https://localhost:{port}/push/1 {point} {secret}")
+    assert [outcome.answer for outcome in await push.send([here])] == [Answer.ACCEPTED]
+
+
+async def test_a_token_that_is_refused_is_made_anew(open_party):
+    """Nobody is given up for it: it is said again with another."""
+    push = await open_party("webpush")
+    recipients = push.recipients(5)
+    push.tell("apple-token", times=5)
+    assert set(await push.send(recipients)) == {Outcome(Answer.RETRY, Reason.CREDENTIALS)}
+    assert {outcome.answer for outcome in await push.send(recipients)} == {Answer.ACCEPTED}
+
+
+async def test_the_push_service_reads_nothing(open_party):
+    """In what it gets there is no word of the alert, nor the tag by which the browser acknowledges."""
+    push = await open_party("webpush")
+    recipient = push.recipients(1)[0]
+    sealed = push.channel.prepare(push.message).payload.sealed(Subscription.parse(recipient.address), recipient.tag)
+    for secret in (push.message.title, push.message.body, recipient.tag, "notification"):
+        assert secret.encode() not in sealed
