@@ -1,7 +1,7 @@
 """One HTTP/2 connection as bytes in and bytes out (RFC 9113): POSTs go in, replies and faults come out. No I/O, no clock.
 
-Written for many small POSTs: a 200 is read without decoding its headers, which is possible because we allow the server no
-table to compress them with. Faults of a stream are outcomes; a fault of the connection is a `ValueError` that ends it.
+Written for many small POSTs: a 200 or a 201 is read without decoding its headers, which is possible because we allow the server
+no table to compress them with. Faults of a stream are outcomes; a fault of the connection is a `ValueError` that ends it.
 """
 
 from __future__ import annotations
@@ -43,6 +43,13 @@ MAX_WINDOW = (1 << 31) - 1
 BLOCK_BYTES, BODY_BYTES = 65_536, 1_048_576  # of a reply; more is a page of somebody in between
 #: `:status 200` as every server writes it, alone or after it has emptied its table as we asked.
 OK_BLOCKS = (b"\x88", b"\x20\x88")
+#: `:status 201`, which no table has whole: for the table, not for it or for none, its digits plain or in Huffman's code (RFC 7541 section 6.2).
+CREATED_BLOCKS = tuple(
+    emptied + form + digits
+    for emptied in (b"", b"\x20")
+    for form in (b"\x48", b"\x08", b"\x18")
+    for digits in (b"\x03201", b"\x82\x10\x03")
+)
 
 
 @dataclass(slots=True)
@@ -295,6 +302,9 @@ class Http2Session:
 def _read_head(stream: _Stream, block: bytes) -> None:
     if block.startswith(OK_BLOCKS):
         stream.status = 200
+        return
+    if block.startswith(CREATED_BLOCKS):
+        stream.status = 201
         return
     decoder = hpack.Decoder(max_header_list_size=BLOCK_BYTES)
     decoder.max_allowed_table_size = TABLE_BYTES

@@ -102,9 +102,10 @@ class WebPushChannel:
         """Its exception may hold an address: whoever formats the log tells its class and place alone."""
         try:
             to = Subscription.parse(recipient.address)
-            if not is_served(to.origin, self._settings.hosts):
+            origin = to.origin
+            if not is_served(origin, self._settings.hosts):
                 return NO_SUBSCRIPTION
-            return _Request(to.origin, to.path, payload.sealed(to, recipient.tag))
+            return _Request(origin, to.path, payload.sealed(to, recipient.tag))
         except ValueError:
             return NO_SUBSCRIPTION
         except Exception as fault:  # noqa: BLE001 whatever it is, it is told

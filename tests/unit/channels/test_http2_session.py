@@ -7,6 +7,7 @@ import h2.config
 import h2.connection
 import h2.events
 import h2.settings
+import hpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -133,16 +134,28 @@ def test_a_server_without_a_table_gets_the_fields_each_time():
     ("headers", "body", "reply"),
     [
         (OK, b'{"name": "n"}', Reply(200, {}, b'{"name": "n"}')),
+        ([(":status", "201"), ("location", "/m/1")], b"", Reply(201, {}, b"")),
+        ([(":status", "202"), ("link", "</r>")], b"", Reply(202, {"link": "</r>"}, b"")),
         ([(":status", "503"), ("retry-after", "9")], b"x" * 30_000, Reply(503, {"retry-after": "9"}, b"x" * 30_000)),
         ([(":status", "204")], b"", Reply(204, {}, b"")),
     ],
 )
 def test_replies_are_read(headers, body, reply):
-    """A 200 by its first byte alone, every other with its headers."""
+    """A 200 and a 201 by their first bytes alone, every other with its headers."""
     peer = Peer()
     number = peer.post()
     peer.reply(number, headers, body)
     assert peer.answered == [(number, reply)]
+
+
+@pytest.mark.parametrize("emptied", ["", "20"])
+@pytest.mark.parametrize("status", ["4803323031", "0803323031", "1803323031", "48821003", "08821003", "18821003"])
+def test_a_201_is_known_however_its_server_writes_it(status, emptied):
+    """For the table, which is emptied before the first of a connection, or not; its digits plain or in Huffman's code."""
+    peer, location = Peer(), hpack.Encoder().encode([("location", "/m/1")])
+    number, block = peer.post(), bytes.fromhex(emptied + status) + location
+    assert hpack.Decoder().decode(block) == [(":status", "201"), ("location", "/m/1")]
+    assert peer.session.feed(frame(Frame.HEADERS, 5, number, block)) == [(number, Reply(201, {}, b""))]
 
 
 def test_interim_replies_and_trailers_are_not_the_reply():
