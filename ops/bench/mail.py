@@ -11,7 +11,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email.message import EmailMessage
@@ -21,16 +20,15 @@ import aiosmtplib
 import uvloop
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from senders import Bench, Run, Sender, Watch, in_chunks
+from senders import WARM_UP, Bench, Run, Sender, Watch, free_port, stamp, tag, through, wait_for
 
-from channels.base import OWN_LEAVE, Answer, Loudness, MailMessage, Recipient, Stamp
+from channels.base import OWN_LEAVE, MailMessage, Recipient
 from channels.dkim import DkimSettings, Signer
 from channels.mail import MailChannel
 from channels.mail_message import MailIdentity
 from channels.smtp_pool import RelaySettings
 
 SENDER, DOMAIN = "Alertas <alerts@centre.example>", "centre.example"
-CHAIN = "01M885E6PQYDF6FR2R1P9138GR"
 SUBJECT = "Niña desaparecida en Sevilla: Lucía P., 7 años"
 LEAVE = f"https://centre.example/u/{OWN_LEAVE}"
 TEXT = "Lucía P., 7 años, abrigo rojo. Vista en la estación de Santa Justa, Sevilla, a las 17:40 (CET).\n" * 10 + LEAVE
@@ -39,16 +37,10 @@ HTML = (
     * 40
 ) + f'<a href="{LEAVE}">Dejar de recibir estas alertas</a>'
 CONNECTIONS = 20
-WARM_UP = 500
 
 
 def person(number: int) -> str:
     return f"person{number}@people.example"
-
-
-def tag(number: int) -> str:
-    """As long as real ones."""
-    return f"{number:042}"
 
 
 def send_plain(count: int, port: int) -> Run:
@@ -61,27 +53,12 @@ def send_signed(count: int, port: int) -> Run:
 
 
 async def _send(count: int, port: int, signers: tuple[Signer, ...]) -> Run:
-    """Our channel, as the worker uses it: one message encoded once, chunks of recipients in lanes."""
     identity = MailIdentity(sender=SENDER, domain=DOMAIN, unsubscribe_base="https://centre.example", signers=signers)
     channel = MailChannel(
         RelaySettings(host="127.0.0.1", port=port, security="plain", connections=CONNECTIONS), identity
     )
-    await channel.open()
-    now = int(time.time())
-    stamp = Stamp(chain=CHAIN, version=CHAIN, sent_s=now, expires_s=now + 3600, loudness=Loudness.LOUD, language="es")
-    prepared = channel.prepare(MailMessage(stamp=stamp, subject=SUBJECT, text=TEXT, html=HTML))
-
-    async def chunk(numbers: range) -> None:
-        recipients = [Recipient(person(n), tag(n), tag(n)) for n in numbers]
-        outcomes = await channel.send(prepared, recipients, lambda: True)
-        assert all(outcome.answer is Answer.ACCEPTED for outcome in outcomes)
-
-    await in_chunks(range(WARM_UP), chunk)
-    watch = Watch()
-    await in_chunks(range(count), chunk)
-    run = watch.run(count)
-    await channel.close()
-    return run
+    message = MailMessage(stamp=stamp(), subject=SUBJECT, text=TEXT, html=HTML)
+    return await through(channel, message, lambda n: Recipient(person(n), tag(n), tag(n)), count)
 
 
 def send_with_aiosmtplib(count: int, port: int) -> Run:
@@ -122,24 +99,20 @@ def send_with_aiosmtplib(count: int, port: int) -> Run:
 def sink() -> Iterator[int]:
     """A running smtp-sink; answers its port."""
     program = shutil.which("smtp-sink", path=os.environ["PATH"] + ":/usr/sbin") or "smtp-sink"
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     as_user = ["-u", "nobody"] if os.geteuid() == 0 else []
     process = subprocess.Popen([program, *as_user, f"127.0.0.1:{port}", "256"])
     try:
-        deadline = time.monotonic() + 30
-        while True:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            if time.monotonic() > deadline:
-                raise TimeoutError("smtp-sink did not start")
-            time.sleep(0.02)
+        wait_for(lambda: _listens(port))
         yield port
     finally:
         process.terminate()
         process.wait(20)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 BENCH = Bench(

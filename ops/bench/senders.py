@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import json
 import os
+import socket
 import statistics
 import subprocess
 import sys
@@ -23,7 +24,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from channels.base import Answer, Channel, Loudness, Recipient, Stamp
+
 CHUNK, LANES = 100, 8  # of the worker
+WARM_UP = 500  # messages
+CHAIN = "01M885E6PQYDF6FR2R1P9138GR"
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,34 @@ class Bench:
         return table
 
 
+def stamp() -> Stamp:
+    """Of an alert that began now, in Spanish."""
+    now = int(time.time())
+    return Stamp(chain=CHAIN, version=CHAIN, sent_s=now, expires_s=now + 3600, loudness=Loudness.LOUD, language="es")
+
+
+def tag(number: int) -> str:
+    """As long as real ones."""
+    return f"{number:042}"
+
+
+async def through(channel: Channel, message: Any, recipient: Callable[[int], Recipient], count: int) -> Run:
+    """Our channel, as the worker uses it: one message encoded once, lanes that send chunks of recipients."""
+    await channel.open()
+    prepared = channel.prepare(message)
+
+    async def chunk(numbers: range) -> None:
+        outcomes = await channel.send(prepared, [recipient(number) for number in numbers], lambda: True)
+        assert all(outcome.answer is Answer.ACCEPTED for outcome in outcomes)
+
+    await in_chunks(range(WARM_UP), chunk)
+    watch = Watch()
+    await in_chunks(range(count), chunk)
+    run = watch.run(count)
+    await channel.close()
+    return run
+
+
 async def in_chunks(numbers: range, send: Callable[[range], Awaitable[None]]) -> None:
     """As the worker does it: lanes that send one chunk after the other."""
 
@@ -134,3 +167,19 @@ async def in_chunks(numbers: range, send: Callable[[range], Awaitable[None]]) ->
 
     chunks = iter([numbers[at : at + CHUNK] for at in range(0, len(numbers), CHUNK)])
     await asyncio.gather(*(lane(chunks) for _ in range(LANES)))
+
+
+def free_port() -> int:
+    """For a server that cannot take port 0 and say which it got."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(is_there: Callable[[], bool]) -> None:
+    """Wait until a server that was started is there. Raises `TimeoutError`."""
+    deadline = time.monotonic() + 30
+    while not is_there():
+        if time.monotonic() > deadline:
+            raise TimeoutError("a server did not start")
+        time.sleep(0.02)
