@@ -16,6 +16,8 @@ from channels.webpush_message import base64url
 #: A token is good for a day at most (RFC 8292 section 2). Half of it: clocks differ. It is made anew when half of that is over.
 LIFE_S = 12 * 3600
 RENEW_S = LIFE_S / 2
+#: Tokens that are kept. There are four push services of browsers, one of them with some ten names.
+MOST = 64
 
 
 class Vapid:
@@ -41,11 +43,13 @@ class Vapid:
         if not made_s <= now_s < made_s + RENEW_S:  # or the clock was put back
             claims = {"aud": origin, "exp": int(now_s) + LIFE_S, "sub": self._contact}
             header = f"vapid t={jwt.encode({'alg': 'ES256', 'typ': 'JWT'}, claims, self._key)}, k={self.public_key}"
+            if len(self._made) >= MOST:  # whoever made up names below a served one
+                self._made.clear()
             self._made[origin] = now_s, header
         return header
 
     def forget(self, origin: str) -> None:
-        """Its tokens are refused, or it is not spoken to any more."""
+        """Its token is refused: the next is another."""
         self._made.pop(origin, None)
 
 

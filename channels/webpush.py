@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from channels.base import FAULT, Answer, MayWrite, Outcome, Prepared, PushMessage, Reason, Recipient
 from channels.https import HttpsTransport, trust
 from channels.posting import UNMADE, PostSettings, Reply
+from channels.rests import Rests
 from channels.vapid import Vapid
 from channels.webpush_answers import outcome
 from channels.webpush_message import Subscription, WebPushPayload, encode
@@ -61,6 +62,7 @@ class WebPushChannel:
         self._settings = settings
         self._clock = clock
         self._vapid = Vapid(settings.private_key, settings.contact, clock)
+        self._rests = Rests(time.monotonic, settings.connect_timeout_s + settings.timeout_s)
         self._context: ssl.SSLContext | None = None
         self._servers: dict[str, HttpsTransport] = {}  # by origin, the one used last at the end
 
@@ -116,6 +118,8 @@ class WebPushChannel:
         self, origin: str, payload: WebPushPayload, requests: list[_Request], may_write: MayWrite
     ) -> list[tuple[int, Outcome]]:
         """A fault is the outcome of these: what is known of others is never lost."""
+        if refused := self._rests.refusal(origin):
+            return [(request.index, refused) for request in requests]
         answers: Sequence[Reply | Outcome]
         try:
             headers = {"Authorization": self._vapid.authorization(origin), **payload.headers_at(self._clock())}
@@ -126,12 +130,13 @@ class WebPushChannel:
             _log.error("what was to be sent could not be", exc_info=fault)
             answers = [FAULT] * len(requests)
         found = [outcome(answer) if isinstance(answer, Reply) else answer for answer in answers]
+        self._rests.heard(origin, found)
         if any(one.reason is Reason.CREDENTIALS for one in found):
             self._vapid.forget(origin)
         return [(request.index, one) for request, one in zip(requests, found, strict=True)]
 
     async def _server(self, origin: str) -> HttpsTransport:
-        """Those not used for longest are let go where there are too many."""
+        """Kept connections to one."""
         if self._context is None:
             raise RuntimeError("the channel is not open")
         server = self._servers.pop(origin, None)
@@ -139,14 +144,14 @@ class WebPushChannel:
             server = HttpsTransport(self._post_settings(origin), self._context)
             await server.open()
         self._servers[origin] = server
-        for other, idle in [one for one in self._servers.items() if one[1].is_idle][
-            : max(0, len(self._servers) - MOST_SERVERS)
-        ]:
-            if other != origin:
-                del self._servers[other]
-                self._vapid.forget(other)
-                await idle.close()
+        await self._let_go(origin)
         return server
+
+    async def _let_go(self, kept: str) -> None:
+        """Those not used for longest, where there are too many."""
+        idle = [name for name, server in self._servers.items() if server.is_idle and name != kept]
+        for name in idle[: max(0, len(self._servers) - MOST_SERVERS)]:
+            await self._servers.pop(name).close()
 
     def _post_settings(self, origin: str) -> PostSettings:
         own = self._settings

@@ -30,7 +30,7 @@ from alertd.samples import Person, people
 from geofences.tiles import locate, position
 
 CITY, CENTRE, SURROUNDINGS_KM = "41091", (-5.9756, 37.3919), 15
-CHANNELS = ("push", "sms", "mail")
+CHANNELS = ("push", "webpush", "sms", "mail")
 START_S = 900  # loading a million sample people takes most of it
 console = Console(stderr=True)
 

@@ -19,6 +19,13 @@ NEAR_DEGREES = 0.6
 NEAR_SHARE = 0.6
 #: Of every hundred people: with the app, with a number, with a mailbox.
 SHARES = {"push": 0.82, "sms": 0.12, "mail": 0.06}
+#: One of so many has a browser besides, at the push service of the sandbox, with the keys that all browsers have there.
+A_BROWSER_OF = 25
+BROWSER = "https://push.example/push/"
+BROWSER_KEYS = {
+    "p256dh": "BDGbTCpK5Hyg6msT1eNtzNluc3HvsB0SWRupKuyJf19xpgoxr1KXvqUNkSE8-Civ_y4Aaujsh6sefV8zGyArSkg",
+    "auth": "c2FuZGJveCBicm93c2VyIQ",
+}
 LANGUAGES = {"ES": ("es", "en", "ar"), "FR": ("fr", "en", "ar"), "CH": ("fr", "en", "es")}
 LANGUAGE_SHARES = (0.85, 0.1, 0.05)
 SPREAD_DEGREES = 0.012  # about a kilometre: the towns' people live around their middle
@@ -33,17 +40,20 @@ class Person:
     lat: float
     language: str
     push: str | None
+    webpush: str | None  # an endpoint
     sms: str | None
     mail: str | None
 
     def document(self) -> dict[str, Any]:
         """The registration as it is sent."""
-        addresses: list[dict[str, str]] = []
+        addresses: list[dict[str, Any]] = []
         for channel, name, value in (
             ("push", "token", self.push), ("sms", "number", self.sms), ("mail", "mailbox", self.mail),
         ):  # fmt: skip
             if value is not None:
                 addresses.append({"channel": channel, name: value})
+        if self.webpush is not None:
+            addresses.append({"channel": "webpush", "subscription": {"endpoint": self.webpush, "keys": BROWSER_KEYS}})
         return {
             "languages": [self.language],
             "kinds": ["missing-child", "general"],
@@ -70,6 +80,7 @@ def people(count: int, seed: int = 1) -> Iterator[Person]:
             lat=round(lat + offset[1], 6),
             language=spoken[int(np.searchsorted(np.cumsum(LANGUAGE_SHARES), draw[3]).clip(0, 2))],
             push=f"sample-token-{seed}-{i}" if draw[0] < SHARES["push"] else None,
+            webpush=f"{BROWSER}sample-{seed}-{i}" if i % A_BROWSER_OF == 0 else None,
             sms=f"+346{seed % 10}{i:07d}" if draw[1] < SHARES["sms"] else None,
             mail=f"sample-{seed}-{i}@people.example" if draw[2] < SHARES["mail"] or _silent(draw) else None,
         )

@@ -118,6 +118,8 @@ class HandOver:
             await self.holding.unsent(lease, ready, len(indices) - len(settled) - gone, now_ms)
         sent = sum(answer.answer is not Answer.WITHHELD for answer in answers)
         await self.offers.give_back(offer, len(tries) - sent)
+        if carrier.apart:
+            return ChunkSaid()
         return ChunkSaid(
             asked_s(answers),
             any(answer.answer is Answer.ACCEPTED for answer in answers),

@@ -85,14 +85,11 @@ def make_service_account(directory: Path, token_uri: str) -> ServiceAccount:
     return ServiceAccount(file, public)
 
 
-def p256_key(file: Path) -> ec.EllipticCurvePrivateKey:
-    """The key in a file, which is made where there is none: who subscribed with it is there after a restart, too."""
+def vapid_key(file: Path) -> str:
+    """The key in a file, as PEM. It is made where there is none: who subscribed with it is there after a restart, too."""
     if not file.exists():
         _write_secret(file, _pem(ec.generate_private_key(ec.SECP256R1())))
-    key = serialization.load_pem_private_key(file.read_bytes(), password=None)
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise ValueError(f"{file.name} holds no key of P-256")  # noqa: TRY004  it is the file that is wrong
-    return key
+    return file.read_text(encoding="ascii")
 
 
 @cache

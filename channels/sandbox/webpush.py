@@ -7,6 +7,7 @@ addresses are the endpoints; rules go by how these start.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
-from channels.sandbox.authority import Authority, p256_key
+from channels.sandbox.authority import Authority, vapid_key
 from channels.sandbox.control import Control
 from channels.sandbox.http_wire import RESET, Answer, Half, Late, Reply, Request
 from channels.sandbox.listener import Listener
@@ -33,6 +34,8 @@ TOKEN_LIFE_S = 24 * 3600
 #: What browsers here would say of themselves.
 HOST = "push.example"
 SECRET = b"sandbox browser!"
+#: What all browsers have for a private key: wherever a sandbox runs it is the same, so that people can be registered before it does.
+NUMBER = int.from_bytes(hashlib.sha256(b"a browser of the sandbox").digest(), "big")
 
 REFUSALS = {
     "gone": (410, b""),
@@ -85,10 +88,9 @@ class WebPushSandbox:
         self._listener = Listener(self._serve, context, latency_s)
         self._control = Control(self.script, self.recorded)
         directory = authority.ca_file.parent
-        self._browser = p256_key(directory / "browser.pem")
-        p256_key(directory / "vapid.pem")
-        self.private_key = (directory / "vapid.pem").read_text()
+        self._browser = ec.derive_private_key(NUMBER, CURVE)
         self._point = self._browser.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        self.private_key = vapid_key(directory / "vapid.pem")
         self._decode = msgspec.json.Decoder(_Pushed).decode
         self._trusted: dict[bytes, _Trusted] = {}
 

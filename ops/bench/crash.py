@@ -37,7 +37,7 @@ from alertd.store.scripts import LEASE_MS
 from alertd.store.work import Work
 
 EVERYWHERE = {"regions": ["ES", "FR", "CH", "GB", "US"]}  # the countries of the sample people
-ADDRESSES_A_PERSON = 1.13  # of the sample people, in those countries
+ADDRESSES_A_PERSON = 1.17  # of the sample people, in those countries
 SEGMENTS = 3  # of the alert's text message, which its carrier counts
 WORKERS, LANES = 2, 8
 #: What carriers do besides taking what they get, late enough that a kill finds intents open.
@@ -49,12 +49,13 @@ HABITS = {
         {"prefix": "sample-token-1-5", "do": "slow", "delay_s": 1.5},
         SLOW,
     ],
+    "webpush": [{"prefix": "https://push.example/push/sample-1-7", "do": "unavailable", "times": 30}, SLOW],
     "sms": [{"prefix": "+346100", "do": "undelivered", "times": 30}, SLOW],
     "mail": [{"prefix": "sample-1-7", "do": "greylist", "times": 30}, SLOW],
 }
 #: Addresses, acts, and how long each channel's rate makes its share last if nothing happens. A channel with less than a batch
 #: for each lane is slower than its rate.
-QUICK = (5_000, 5, {"push": 25.0, "sms": 8.0, "mail": 8.0})
+QUICK = (5_000, 5, {"push": 25.0, "webpush": 8.0, "sms": 8.0, "mail": 8.0})
 FULL = (100_000, 50, dict.fromkeys(CHANNELS, 240.0))
 ACTS = ("worker", "api", "store", "everything", "stop")
 WAIT_S = (
@@ -204,7 +205,7 @@ def _end_on_sigterm() -> None:
 
 def rates_of(sample: list[Person], seconds: dict[str, float]) -> dict[str, float]:
     """Carriers' limits by channel, in their units, with which each channel lasts so long."""
-    units = {"push": 1, "sms": SEGMENTS, "mail": 1}
+    units = {**dict.fromkeys(CHANNELS, 1), "sms": SEGMENTS}
     return {
         channel: units[channel] * sum(getattr(one, channel) is not None for one in sample) / seconds[channel]
         for channel in CHANNELS

@@ -21,7 +21,7 @@ from alertd.store.people import People
 from alertd.store.work import LEDGER, Work
 from geofences.tiles import locate, position
 
-CHANNELS = ("push", "sms", "mail")
+CHANNELS = ("push", "webpush", "sms", "mail")
 #: The ledger says that these may not have been told.
 HONEST = frozenset({State.FAILED, State.EXPIRED, State.UNKNOWN})
 

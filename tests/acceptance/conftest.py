@@ -30,7 +30,7 @@ from alertd.ids import Tags
 from alertd.store.codec import Codec, Keys
 from tests.unit.alertd.samples import MISSING_CHILD, changed
 
-CHANNELS = ("push", "sms", "mail")
+CHANNELS = ("push", "webpush", "sms", "mail")
 STORE_KEYS = {
     "ALERTD_STORE__MASTER_KEY": base64.b64encode(b"m" * 32).decode(),
     "ALERTD_STORE__HASH_KEY": base64.b64encode(b"h" * 32).decode(),

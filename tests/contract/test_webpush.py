@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from channels.base import Answer, Outcome, Reason
+from alertd.samples import BROWSER, BROWSER_KEYS
+from channels.base import ACCEPTED, Answer, Outcome, Reason
+from channels.rests import ENOUGH
 from channels.webpush import HOSTS, MOST_SERVERS, is_served
 from channels.webpush_message import Subscription
 
@@ -86,3 +88,27 @@ async def test_the_push_service_reads_nothing(open_party):
     sealed = push.channel.prepare(push.message).payload.sealed(Subscription.parse(recipient.address), recipient.tag)
     for secret in (push.message.title, push.message.body, recipient.tag, "notification"):
         assert secret.encode() not in sealed
+
+
+async def test_sample_people_have_browsers_of_the_sandbox(sandbox):
+    """So that whoever tries it out, and whoever kills it, sees web push as well."""
+    browser = sandbox.endpoints["browser"]
+    assert browser["keys"] == BROWSER_KEYS
+    assert BROWSER.startswith(f"https://{browser['host']}/push/")
+
+
+async def test_one_push_service_that_is_down_holds_up_no_other(open_party, silent_port):
+    """It takes nothing and says nothing: soon its browsers are for later at once, and all others are told as ever."""
+    push = await open_party("webpush", endpoint=None, hosts=("127.0.0.1", "localhost"), connect_timeout_s=0.2)
+    there = push.carrier.endpoint
+    _, point, secret = push.recipients(1)[0].address.split(" ")
+    down = [one._replace(address=f"https://localhost:{silent_port}/push/{n} {point} {secret}")
+            for n, one in enumerate(push.recipients(ENOUGH))]  # fmt: skip
+    good = [
+        one._replace(address=f"{there}/push/{n} {point} {secret}") for n, one in enumerate(push.recipients(20, 100))
+    ]
+    assert {outcome.answer for outcome in await push.send(down)} == {Answer.RETRY}
+    for _ in range(3):
+        outcomes = await push.send([*down, *good])
+        assert outcomes == [Outcome(Answer.RETRY, Reason.CONNECTION)] * ENOUGH + [ACCEPTED] * 20
+    assert push.carrier.recorded.total == 60

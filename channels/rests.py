@@ -1,0 +1,75 @@
+"""Servers that are left alone for a while, where one channel speaks to several: what one of them says, or does not, is no other's business."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from channels.base import Answer, Outcome, Reason
+
+#: So many in a row that a server did not take are enough.
+ENOUGH = 10
+#: For so long it is left alone then, twice as long each time.
+SHORTEST_S, LONGEST_S = 1.0, 30.0
+#: Servers in trouble that are remembered. Whoever makes up names is forgotten with the rest.
+MOST = 256
+#: What speaks of the server, and not of the message or of us.
+ITS_OWN = frozenset({Reason.CONNECTION, Reason.TIMEOUT, Reason.UNAVAILABLE, Reason.THROTTLED})
+UNTAKEN = frozenset({Answer.RETRY, Answer.UNKNOWN})
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Trouble:
+    failed: int = 0  # in a row
+    rests: int = 0
+    until_s: float = 0.0
+    reason: Reason = Reason.NONE
+
+
+class Rests:
+    """Of one process."""
+
+    def __init__(self, clock: Callable[[], float], try_s: float) -> None:
+        """`clock` answers seconds, `try_s` is how long one that is tried again may take."""
+        self._clock = clock
+        self._try_s = try_s
+        self._troubles: dict[str, _Trouble] = {}  # by the server's name
+
+    def refusal(self, server: str) -> Outcome | None:
+        """None where it may be sent to now. When its rest is over whoever asks first tries it, and the others wait for what comes of that."""
+        trouble, now_s = self._troubles.get(server), self._clock()
+        if trouble is None or trouble.until_s == 0:
+            return None
+        if trouble.until_s > now_s:
+            asked_s = trouble.until_s - now_s if trouble.reason is Reason.THROTTLED else None
+            return Outcome(Answer.RETRY, trouble.reason, asked_s)
+        trouble.until_s = now_s + self._try_s
+        return None
+
+    def heard(self, server: str, outcomes: Sequence[Outcome]) -> None:
+        """What came of a call."""
+        said = [one for one in outcomes if one.answer is not Answer.WITHHELD]
+        failed = [one for one in said if one.answer in UNTAKEN and one.reason in ITS_OWN]
+        asked_s = sorted(one.retry_after_s or 0.0 for one in failed if one.reason is Reason.THROTTLED)
+        # Most of many: a limit may be one recipient's.
+        is_over = len(asked_s) >= ENOUGH and len(asked_s) > len(said) // 2
+        if len(failed) < len(said) and not is_over:
+            self._troubles.pop(server, None)
+            return
+        trouble = self._trouble(server)
+        trouble.failed, trouble.until_s = trouble.failed + len(failed), 0.0
+        if failed and trouble.failed >= ENOUGH:
+            self._rest(server, trouble, asked_s[len(asked_s) // 2] if asked_s else 0.0, failed[-1].reason)
+
+    def _trouble(self, server: str) -> _Trouble:
+        if server not in self._troubles and len(self._troubles) >= MOST:
+            self._troubles.clear()
+        return self._troubles.setdefault(server, _Trouble())
+
+    def _rest(self, server: str, trouble: _Trouble, asked_s: float, reason: Reason) -> None:
+        seconds = max(asked_s, min(LONGEST_S, SHORTEST_S * 2**trouble.rests))
+        trouble.rests, trouble.reason, trouble.until_s = trouble.rests + 1, reason, self._clock() + seconds
+        _log.warning("%s is left alone for %.0f s: %s", server, seconds, reason.name.lower())
