@@ -90,7 +90,7 @@ def install(  # noqa: PLR0913  each is a seam of its own
     app.middlewares.extend([idempotent(table, idempotency, explain), audited(table, recorder, explain)])
     if check_stop:
         app.middlewares.append(unstopped(table, check_stop))
-    app.on_response_prepare.append(_prepare)
+    app.on_response_prepare.append(prepared(table))
     app.add_routes(routes_of(rows))
 
 
@@ -240,14 +240,21 @@ def unstopped(operations: Mapping[str, Operation], check_stop: CheckStop) -> Mid
     return halt
 
 
-async def _prepare(request: web.Request, response: web.StreamResponse) -> None:
-    """Right before the first byte of any answer, streamed ones too."""
-    request[STARTED] = asyncio.get_running_loop().time()
-    for name, value in _HEADERS.items():
-        response.headers.setdefault(name, value)
-    response.headers[hdrs.SERVER] = "alertd"  # without versions
-    if REQUEST_ID in request:
-        response.headers[REQUEST_ID_HEADER] = request[REQUEST_ID]
+def prepared(operations: Mapping[str, Operation]) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    """What is done right before the first byte of any answer, streamed ones and refusals too."""
+
+    async def prepare(request: web.Request, response: web.StreamResponse) -> None:
+        request[STARTED] = asyncio.get_running_loop().time()
+        for name, value in _HEADERS.items():
+            response.headers.setdefault(name, value)
+        operation = operations.get(request.match_info.route.name or "")
+        if operation is not None and operation.any_origin:
+            response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = "*"
+        response.headers[hdrs.SERVER] = "alertd"  # without versions
+        if REQUEST_ID in request:
+            response.headers[REQUEST_ID_HEADER] = request[REQUEST_ID]
+
+    return prepare
 
 
 def _request_id(request: web.Request) -> str:

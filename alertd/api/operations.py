@@ -72,6 +72,7 @@ class Operation:
     streams: bool = (
         False  # the handler reads the body in pieces, unbounded: sent again it is done again, whatever its key
     )
+    any_origin: bool = False  # programs on anybody's pages may read its answers, refusals too: the path is the secret
     step_up: bool = False  # in a session, asked for only minutes after its operator showed that it is they
     essential: bool = (
         False  # goes on when the disk or the memory is nearly full: it only reads, or stops harm, or says what is true

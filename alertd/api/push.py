@@ -1,4 +1,4 @@
-"""What an app does with a push message: it asks how the alert stands, and says that the message came.
+"""What an app, or a browser's service worker, does with a push message: it asks how the alert stands, and says that the message came.
 
 Both by the tag in the message, which is signed and asks for no key. What else is in the message says `alertd/schemas/push-1.json`.
 """
@@ -97,10 +97,10 @@ def no_message() -> Problem:
 OPERATIONS = (
     Operation(
         method="GET", path="/r/{tag}", handler=show_standing, summary="How the alert of a push message stands", scope=None,
-        group="Service", problems=("not-found",),
+        group="Service", problems=("not-found",), any_origin=True,
     ),
     Operation(
         method="POST", path="/r/{tag}", handler=take_ack, summary="An app's acknowledgement", scope=None, group="Service",
-        status=204, takes=(ANY,), problems=("not-found",), essential=True,
+        status=204, takes=(ANY,), problems=("not-found",), essential=True, any_origin=True,
     ),
 )  # fmt: skip

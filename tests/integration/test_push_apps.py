@@ -121,6 +121,19 @@ async def test_an_app_learns_how_an_alert_stands(
         assert answer.status == 404
 
 
+async def test_a_worker_of_another_site_may_read_every_answer(parts: Parts, client: Any, told: AlertRecord):
+    """The centre's own site has another origin. A refusal that its worker could not read would be no answer, without which it shows the name."""
+    path, forged, no_tag = path_of(parts, told, 0), "/r/forged", "/r/no%20tag"
+    asked = {("GET", path): 200, ("GET", forged): 404, ("GET", no_tag): 404, ("GET", f"{path}?a=1"): 400}
+    said = {("POST", path): 204, ("POST", forged): 404, ("POST", f"{path}?state=failed"): 400}
+    for (method, where), status in (asked | said).items():
+        async with client.request(method, where) as answer:
+            assert (answer.status, answer.headers.get("Access-Control-Allow-Origin")) == (status, "*"), (method, where)
+    for elsewhere in ("/v1/alerts", "/v1/carriers", "/r", "/healthz"):
+        async with client.get(elsewhere) as answer:
+            assert "Access-Control-Allow-Origin" not in answer.headers, elsewhere
+
+
 async def test_only_unregistered_removes_an_address(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
     """A storm of bad requests, of 503, of wrong senders and of a refused key costs nobody their address; UNREGISTERED does."""
     await register(parts, 60)
