@@ -44,7 +44,9 @@ class AckQuery(Query):
 
 
 async def show_standing(request: web.Request, *, tag: Tag) -> Standing:
-    """How the alert of a push message stands now: an app asks before it shows a name, because messages come late."""
+    """How the alert of a push message stands now: an app asks before it shows a name, because messages come late. A browser's service worker,
+    of whatever site, may ask as well.
+    """
     s = services(request)
     page = s.receipts.reference(tag, Door.PAGE)  # to somebody on call, who is told of what waits
     if page:

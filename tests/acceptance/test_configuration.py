@@ -76,9 +76,8 @@ def test_sandbox_replaces_the_carriers_of_the_file(installation: Callable[..., S
     file.write_text(ELSEWHERE, encoding="utf-8")
     served = installation(30, ALERTD_CONFIG=str(file))
     status, answer = served.call("GET", "/v1/carriers")
-    assert {carrier["name"] for carrier in answer["carriers"]} == {"sandbox-push", "sandbox-sms", "sandbox-mail"}, (
-        status
-    )
+    names = {"sandbox-push", "sandbox-webpush", "sandbox-sms", "sandbox-mail"}
+    assert {carrier["name"] for carrier in answer["carriers"]} == names, status
     with urllib.request.urlopen(f"{served.url}/metrics", timeout=30) as metrics:  # of all processes, workers too
         shown = set(re.findall(r'alertd_limit_rate\{.*carrier="([^"]+)"', metrics.read().decode()))
-    assert shown == {"sandbox-push", "sandbox-sms", "sandbox-mail"}
+    assert shown == names
