@@ -49,7 +49,7 @@ HABITS = {
         {"prefix": "sample-token-1-5", "do": "slow", "delay_s": 1.5},
         SLOW,
     ],
-    "webpush": [{"prefix": "https://push.example/push/sample-1-7", "do": "unavailable", "times": 30}, SLOW],
+    "webpush": [{"prefix": "https://push.example/push/sample-1-7", "do": "unavailable", "times": 5}, SLOW],
     "sms": [{"prefix": "+346100", "do": "undelivered", "times": 30}, SLOW],
     "mail": [{"prefix": "sample-1-7", "do": "greylist", "times": 30}, SLOW],
 }
