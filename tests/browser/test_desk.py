@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Route, expect
 
+from alertd.samples import BROWSER, BROWSER_KEYS
 from tests.acceptance.conftest import Served
 from tests.browser.desks import desk
 
@@ -142,8 +143,11 @@ async def test_without_webgl_a_region_comes_from_a_file(served: Served, plain: B
 
 
 async def test_a_subscriber_is_found_and_forgotten_by_name(served: Served, browser: Browser, ana: str):
-    """By id and by number; the point of a home is not shown; forgetting takes the id, typed; then nobody is there."""
-    assert served.call("PUT", "/v1/subscribers/maria", MARIA)[0] == 201
+    """By id, by a browser's endpoint and by number; the point of a home is not shown; forgetting takes the id, typed; then nobody is there."""
+    endpoint = f"{BROWSER}maria"
+    reached = {"channel": "webpush", "subscription": {"endpoint": endpoint, "keys": BROWSER_KEYS}}
+    maria = {**MARIA, "addresses": [*MARIA["addresses"], reached]}
+    assert served.call("PUT", "/v1/subscribers/maria", maria)[0] == 201
     async with desk(browser, served.url, 404) as window:
         page = window.page
         await window.sign_in(ana)
@@ -155,6 +159,11 @@ async def test_a_subscriber_is_found_and_forgotten_by_name(served: Served, brows
         await window.press("Find")
         await expect(page.locator(".person")).to_contain_text("+34612345678")
         await expect(page.locator(".person")).not_to_contain_text("37.38")
+        await expect(page.locator(".person")).not_to_contain_text(endpoint)
+        await page.get_by_label("By", exact=True).select_option("webpush")
+        await window.fill("Browser’s endpoint", endpoint)
+        await window.press("Find")
+        await expect(page.locator(".person")).to_contain_text("push.example")
         await page.get_by_label("By", exact=True).select_option("sms")
         await window.fill("Number", "+34612345678")
         await window.press("Find")

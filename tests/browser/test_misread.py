@@ -10,7 +10,7 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from alertd.console.words import modules
-from tests.acceptance.conftest import Served
+from tests.acceptance.conftest import CHANNELS, Served
 from tests.acceptance.test_media import hand_in
 from tests.acceptance.test_messages import GENERAL
 from tests.browser.desks import STATIC, desk
@@ -65,7 +65,7 @@ async def test_what_goes_by_one_channel_is_not_said_to_go_to_everybody(
 ):
     """Of people who have other addresses alone, whoever approves reads that they are not told; by all channels it goes to all."""
     by_sms = submitted(served, alert, ana, external_id="by-sms", channels=["sms"])
-    by_all = submitted(served, alert, ana, external_id="by-all")
+    by_all = submitted(served, alert, ana, external_id="by-all", channels=list(CHANNELS))
     async with desk(plain, served.url) as window:
         await window.sign_in(bea)
         sentence = window.page.locator(".sentence")

@@ -5,7 +5,7 @@ import { Search } from "./area.js";
 import { Button, Field, Icon, Loading, People, Refused, html, may, some, useAct, useState } from "./parts.js";
 import { day, language, languageName, list, number, t } from "./words.js";
 
-const WAYS = ["id", "sms", "mail", "push"];
+const WAYS = ["id", "sms", "mail", "push", "webpush"];
 
 const shown = (id, signal) => get(`/v1/subscribers/${encodeURIComponent(id)}`, { signal });
 
@@ -25,7 +25,8 @@ export function Find({ onFound, onLost, byId = shown, title = t("find-one"), hin
     ${error && error.status === 404 ? html`<p class="note" role="status">${t("find-nobody")}</p>` : html`<${Refused} error=${error} />`}</form>`;
 }
 
-const addressOf = (one) => one.number || one.mailbox || (one.token ? `${one.token.slice(0, 12)}…` : "");
+/** Of a browser, at whose push service it is: the rest of its endpoint tells nobody anything. */
+const addressOf = (one) => one.number || one.mailbox || (one.token ? `${one.token.slice(0, 12)}…` : new URL(one.subscription.endpoint).host);
 const placeOf = (one) => one.region || (one.point ? t("point-kept") : "–");
 
 /** Its id is typed, so that a hand on Enter forgets nobody. */
