@@ -11,10 +11,8 @@ import msgspec
 from firebase_admin import messaging
 
 from channels.base import Answer, Outcome, Reason
-from channels.posting import Reply, json_object, retry_after_s
-
-# "If there is no Retry-After header, wait 60 seconds", for 429 (scale-fcm).
-THROTTLED_WAIT_S = 60.0
+from channels.http_answers import COMMON, refusal
+from channels.posting import Reply, json_object
 
 BAD_REQUEST = "type.googleapis.com/google.rpc.BadRequest"
 
@@ -29,16 +27,7 @@ BY_FCM_ERROR: dict[tuple[int, type[Exception]], tuple[Answer, Reason]] = {
 }
 
 # By HTTP status, when the FcmError says nothing more.
-BY_STATUS: dict[int, tuple[Answer, Reason]] = {
-    401: (Answer.RETRY, Reason.CREDENTIALS),
-    403: (Answer.RETRY, Reason.CREDENTIALS),
-    413: (Answer.NEVER, Reason.BAD_MESSAGE),
-    429: (Answer.RETRY, Reason.THROTTLED),
-    500: (Answer.RETRY, Reason.UNAVAILABLE),
-    503: (Answer.RETRY, Reason.UNAVAILABLE),
-    502: (Answer.UNKNOWN, Reason.UNAVAILABLE),  # a gateway speaks, which may have passed the message on
-    504: (Answer.UNKNOWN, Reason.TIMEOUT),
-}
+BY_STATUS = {**COMMON, 403: (Answer.RETRY, Reason.CREDENTIALS)}
 
 
 class _Taken(msgspec.Struct):
@@ -56,11 +45,7 @@ def outcome(reply: Reply) -> Outcome:
     if reply.status == 200:
         return _accepted(reply.body)
     error = _error(reply.body)
-    answer, reason = _refused(reply.status, error)
-    wait_s = retry_after_s(reply.headers) if answer is Answer.RETRY else None
-    if reason is Reason.THROTTLED and wait_s is None:
-        wait_s = THROTTLED_WAIT_S
-    return Outcome(answer, reason, retry_after_s=wait_s)
+    return refusal(reply, *_refused(reply.status, error))
 
 
 def token_refused(reply: Reply) -> bool:

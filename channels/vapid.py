@@ -29,8 +29,9 @@ class Vapid:
         """
         if urlsplit(contact).scheme not in {"mailto", "https"}:
             raise ValueError("the contact is a mailto: or an https: address")
-        self._key = ECKey.import_key(_p256(private_key))
-        point = _p256(private_key).public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        key = _p256(private_key)
+        self._key = ECKey.import_key(key)
+        point = key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
         self.public_key = base64url(point)
         self._contact = contact
         self._clock = clock

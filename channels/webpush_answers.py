@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 from channels.base import ACCEPTED, Answer, Outcome, Reason
-from channels.posting import Reply, json_object, retry_after_s
-
-#: How long a push service that asks to slow down is left alone where it names no delay.
-THROTTLED_WAIT_S = 60.0
+from channels.http_answers import COMMON, refusal
+from channels.posting import Reply, json_object
 
 #: What Apple calls a token of ours that it does not take, with 403: of another subscription it says the same number.
 OUR_TOKEN = frozenset({"BadJwtToken", "ExpiredJwtToken"})
 
-BY_STATUS: dict[int, tuple[Answer, Reason]] = {
+BY_STATUS = {
+    **COMMON,
     400: (Answer.NEVER, Reason.BAD_MESSAGE),
-    401: (Answer.RETRY, Reason.CREDENTIALS),
     403: (Answer.NEVER, Reason.BAD_ADDRESS),  # subscribed with another key than ours (RFC 8292 section 4.2)
     404: (Answer.NEVER, Reason.GONE),  # expired (RFC 8030 section 7.3)
     406: (Answer.RETRY, Reason.THROTTLED),  # Microsoft's
     410: (Answer.NEVER, Reason.GONE),  # unsubscribed
-    413: (Answer.NEVER, Reason.BAD_MESSAGE),
-    429: (Answer.RETRY, Reason.THROTTLED),
-    500: (Answer.RETRY, Reason.UNAVAILABLE),
-    503: (Answer.RETRY, Reason.UNAVAILABLE),
-    502: (Answer.UNKNOWN, Reason.UNAVAILABLE),  # a gateway speaks, which may have passed the message on
-    504: (Answer.UNKNOWN, Reason.TIMEOUT),
 }
 
 #: Taken (RFC 8030 section 5), or taken and a receipt promised (section 5.1).
@@ -34,11 +26,7 @@ def outcome(reply: Reply) -> Outcome:
     """Read one answer. Never raises, whatever the body holds."""
     if reply.status in TAKEN:
         return ACCEPTED
-    answer, reason = _refused(reply)
-    wait_s = retry_after_s(reply.headers) if answer is Answer.RETRY else None
-    if reason is Reason.THROTTLED and wait_s is None:
-        wait_s = THROTTLED_WAIT_S
-    return Outcome(answer, reason, retry_after_s=wait_s)
+    return refusal(reply, *_refused(reply))
 
 
 def _refused(reply: Reply) -> tuple[Answer, Reason]:

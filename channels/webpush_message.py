@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from channels.base import Loudness, PushMessage, Stamp
+from channels.http2_head import path_of
 from channels.push_content import data_of, fitted, inside_string
 
 CURVE = ec.SECP256R1()
@@ -76,8 +77,7 @@ class Subscription:
 
     @property
     def path(self) -> str:
-        url = urlsplit(self.endpoint)
-        return (url.path or "/") + (f"?{url.query}" if url.query else "")
+        return path_of(urlsplit(self.endpoint))
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,8 @@ async def list_carriers(request: web.Request) -> CarrierList:
         carriers=[
             CarrierReply(
                 name=c.name, channel=c.channel.name, rate=s.settings.carriers[c.name].rate or None,
-                weight=c.weight, ramp_s=c.ramp_s, application_server_key=c.channel.public_key if isinstance(c.channel, Subscribed) else None, breaker_open=resting[c.channel.name, c.name],
+                weight=c.weight, ramp_s=c.ramp_s, breaker_open=resting[c.channel.name, c.name],
+                application_server_key=c.channel.public_key if isinstance(c.channel, Subscribed) else None,
             )
             for c in s.carriers.all()
         ]

@@ -10,6 +10,7 @@ import json
 import secrets
 import time
 import urllib.parse
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -17,9 +18,10 @@ from google.auth import jwt
 
 from channels.sandbox.authority import Authority, make_service_account
 from channels.sandbox.control import Control
-from channels.sandbox.http_wire import RESET, Answer, Half, Late, Reply, Request
+from channels.sandbox.faults import FAULTS, misbehaved
+from channels.sandbox.http_wire import Answer, Late, Reply, Request
 from channels.sandbox.listener import Listener
-from channels.sandbox.script import Recorded, Rule, Script
+from channels.sandbox.script import Recorded, Script
 
 TOKEN_LIFE_S = 3600  # as Google's
 
@@ -57,12 +59,7 @@ REFUSALS = {
     "unauthorized": (401, _error(401, "UNAUTHENTICATED")),
     "apns-key": (401, _error(401, "UNAUTHENTICATED", "THIRD_PARTY_AUTH_ERROR")),
 }
-HTML = Reply(200, b"<html><body>Please sign in</body></html>", kind=b"text/html")
-
-# Besides refusing: `html` answers a page, `stall` nothing for `delay_s` and then cuts, `slow` accepts and answers after
-# `delay_s`, `reset` takes the message and cuts, `half` cuts in the middle of its answer. What is cut is the connection over HTTP/1.1,
-# and over HTTP/2 the message's own stream.
-BEHAVIOURS = frozenset({*REFUSALS, "html", "stall", "slow", "reset", "half"})
+BEHAVIOURS = FAULTS.union(REFUSALS)
 
 
 class _Message(msgspec.Struct):
@@ -133,26 +130,14 @@ class FcmSandbox:
         if len(request.body) - len(message.address) > PAYLOAD_BYTES:
             return Reply(400, _error(400, "INVALID_ARGUMENT", None, "message"))
         rule = self.script.match(message.address)
-        return self._accept(message) if rule is None else self._misbehave(rule, message)
+        accept = partial(self._accept, message)
+        return accept() if rule is None else misbehaved(rule, REFUSALS, accept)
 
     def _accept(self, message: _Message) -> Reply:
         data = message.data
         self.recorded.add(data.get("chain", ""), data.get("version", ""), message.address)
         self._serial += 1
         return Reply(200, b'{"name": "projects/sandbox/messages/0:%d"}' % self._serial)
-
-    def _misbehave(self, rule: Rule, message: _Message) -> Answer:
-        if rule.do in REFUSALS:
-            wait = b"" if rule.retry_after_s is None else b"Retry-After: %d\r\n" % rule.retry_after_s
-            return Reply(*REFUSALS[rule.do], headers=wait)
-        if rule.do == "slow":
-            return Late(self._accept(message), rule.delay_s)
-        if rule.do == "half":
-            return Half(self._accept(message))
-        if rule.do == "reset":
-            self._accept(message)
-        others: dict[str, Answer] = {"html": HTML, "stall": Late(None, rule.delay_s), "reset": RESET}
-        return others[rule.do]
 
     def _grant(self, request: Request) -> Reply:
         """RFC 7523: the assertion is signed by the service account's key, for this endpoint, and not over."""

@@ -9,14 +9,15 @@ import base64
 import hashlib
 import json
 import urllib.parse
-from collections.abc import Callable
+from functools import partial
 
 from channels.sandbox.authority import Authority
 from channels.sandbox.control import Control
-from channels.sandbox.http_wire import RESET, Answer, Half, Late, Reply, Request
+from channels.sandbox.faults import FAULTS, misbehaved
+from channels.sandbox.http_wire import Answer, Reply, Request
 from channels.sandbox.listener import Listener
 from channels.sandbox.reports import Report, Reporter
-from channels.sandbox.script import Recorded, Rule, Script
+from channels.sandbox.script import Recorded, Script
 
 ACCOUNT = "ACsandbox"
 SECRET = "sandbox"  # noqa: S105 it guards nothing: the sandbox listens on 127.0.0.1
@@ -45,11 +46,7 @@ FAILURES = {
     "filtered": ("undelivered", "30007"),
 }
 
-HTML = Reply(200, b"<html><body>Please sign in</body></html>", kind=b"text/html")
-
-# Besides: `html` answers a page, `stall` nothing for `delay_s` and then closes, `slow` accepts and answers after `delay_s`,
-# `reset` takes the message and cuts the connection, `half` in the middle of its answer.
-BEHAVIOURS = frozenset({*REFUSALS, *FAILURES, "html", "stall", "slow", "reset", "half"})
+BEHAVIOURS = FAULTS.union(REFUSALS, FAILURES)
 
 
 class HttpSmsSandbox:
@@ -88,7 +85,11 @@ class HttpSmsSandbox:
         if "Body" not in form or "To" not in form:
             return Reply(*REFUSALS["bad-message"])
         rule = self.script.match(form["To"])
-        return self._accept(form) if rule is None else self._misbehave(rule, form)
+        if rule is None:
+            return self._accept(form)
+        if rule.do in FAILURES:
+            return self._accept(form, FAILURES[rule.do])
+        return misbehaved(rule, REFUSALS, partial(self._accept, form))
 
     def _accept(self, form: dict[str, str], ends: tuple[str, str] = ("delivered", "")) -> Reply:
         """The API names no version, so the text stands for it."""
@@ -100,18 +101,3 @@ class HttpSmsSandbox:
         if "StatusCallback" in form:
             self.reporter.report(Report(form["StatusCallback"], sid, form["To"], *ends))
         return Reply(201, json.dumps({"sid": sid, "status": "queued", "error_code": None}).encode())
-
-    def _misbehave(self, rule: Rule, form: dict[str, str]) -> Answer:
-        if rule.do in REFUSALS:
-            wait = b"" if rule.retry_after_s is None else b"Retry-After: %d\r\n" % rule.retry_after_s
-            return Reply(*REFUSALS[rule.do], headers=wait)
-        if rule.do in FAILURES:
-            return self._accept(form, FAILURES[rule.do])
-        others: dict[str, Callable[[], Answer]] = {
-            "html": lambda: HTML,
-            "stall": lambda: Late(None, rule.delay_s),
-            "slow": lambda: Late(self._accept(form), rule.delay_s),
-            "reset": lambda: (self._accept(form), RESET)[1],
-            "half": lambda: Half(self._accept(form)),
-        }
-        return others[rule.do]()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -22,9 +23,10 @@ from joserfc.jwk import ECKey
 
 from channels.sandbox.authority import Authority, vapid_key
 from channels.sandbox.control import Control
-from channels.sandbox.http_wire import RESET, Answer, Half, Late, Reply, Request
+from channels.sandbox.faults import FAULTS, misbehaved
+from channels.sandbox.http_wire import Answer, Reply, Request
 from channels.sandbox.listener import Listener
-from channels.sandbox.script import Recorded, Rule, Script
+from channels.sandbox.script import Recorded, Script
 from channels.webpush_message import CURVE, HEAD_BYTES, RECORD_BYTES, SALT_BYTES, Subscription, base64url, derived
 
 #: What is pushed goes to paths below this.
@@ -48,10 +50,7 @@ REFUSALS = {
     "unauthorized": (401, b""),
     "apple-token": (403, b'{"reason":"BadJwtToken"}'),
 }
-HTML = Reply(200, b"<html><body>Please sign in</body></html>", kind=b"text/html")
-
-# Besides refusing, as FCM's.
-BEHAVIOURS = frozenset({*REFUSALS, "html", "stall", "slow", "reset", "half"})
+BEHAVIOURS = FAULTS.union(REFUSALS)
 
 
 class _Data(msgspec.Struct):
@@ -128,7 +127,8 @@ class WebPushSandbox:
             return Reply(400, b"")
         endpoint = trusted.origin + path
         rule = self.script.match(endpoint)
-        return self._accept(endpoint, pushed) if rule is None else self._misbehave(rule, endpoint, pushed)
+        accept = partial(self._accept, endpoint, pushed)
+        return accept() if rule is None else misbehaved(rule, REFUSALS, accept)
 
     def _accept(self, endpoint: str, pushed: bytes) -> Reply:
         data = self._decode(pushed).notification.data
@@ -136,19 +136,6 @@ class WebPushSandbox:
         if self.kept is not None:
             self.kept[endpoint] = pushed
         return Reply(201, b"", headers=b"Location: /m/%d\r\n" % self.recorded.total)
-
-    def _misbehave(self, rule: Rule, endpoint: str, pushed: bytes) -> Answer:
-        if rule.do in REFUSALS:
-            wait = b"" if rule.retry_after_s is None else b"Retry-After: %d\r\n" % rule.retry_after_s
-            return Reply(*REFUSALS[rule.do], headers=wait)
-        if rule.do == "slow":
-            return Late(self._accept(endpoint, pushed), rule.delay_s)
-        if rule.do == "half":
-            return Half(self._accept(endpoint, pushed))
-        if rule.do == "reset":
-            self._accept(endpoint, pushed)
-        others: dict[str, Answer] = {"html": HTML, "stall": Late(None, rule.delay_s), "reset": RESET}
-        return others[rule.do]
 
     def _opened(self, request: Request) -> bytes | None:
         """The text, if it was sealed for this browser and is JSON of a notification (RFC 8291 section 3)."""
