@@ -12,6 +12,8 @@ from channels.base import Answer, Outcome, Reason
 ENOUGH = 10
 #: For so long it is left alone then, twice as long each time.
 SHORTEST_S, LONGEST_S = 1.0, 30.0
+#: Who asks for more is tried again after an hour: what it said may be wrong, and alerts are short-lived.
+LONGEST_ASKED_S = 3600.0
 #: Servers in trouble that are remembered. Whoever makes up names is forgotten with the rest.
 MOST = 256
 #: What speaks of the server, and not of the message or of us.
@@ -24,7 +26,7 @@ _log = logging.getLogger(__name__)
 @dataclass(slots=True)
 class _Trouble:
     failed: int = 0  # in a row
-    rests: int = 0
+    rest_s: float = 0.0  # the last, of our own accord
     until_s: float = 0.0
     reason: Reason = Reason.NONE
 
@@ -70,6 +72,7 @@ class Rests:
         return self._troubles.setdefault(server, _Trouble())
 
     def _rest(self, server: str, trouble: _Trouble, asked_s: float, reason: Reason) -> None:
-        seconds = max(asked_s, min(LONGEST_S, SHORTEST_S * 2**trouble.rests))
-        trouble.rests, trouble.reason, trouble.until_s = trouble.rests + 1, reason, self._clock() + seconds
+        trouble.rest_s = min(LONGEST_S, 2 * trouble.rest_s or SHORTEST_S)
+        seconds = max(min(asked_s, LONGEST_ASKED_S), trouble.rest_s)
+        trouble.reason, trouble.until_s = reason, self._clock() + seconds
         _log.warning("%s is left alone for %.0f s: %s", server, seconds, reason.name.lower())

@@ -3,7 +3,7 @@
 import pytest
 
 from channels.base import ACCEPTED, FAULT, NOT_CONNECTED, WITHHELD, Answer, Outcome, Reason
-from channels.rests import ENOUGH, LONGEST_S, MOST, SHORTEST_S, Rests
+from channels.rests import ENOUGH, LONGEST_ASKED_S, LONGEST_S, MOST, SHORTEST_S, Rests
 
 TRY_S = 20.0
 GONE = Outcome(Answer.NEVER, Reason.GONE)
@@ -67,6 +67,23 @@ def test_each_rest_is_longer_up_to_half_a_minute(rests, clock):
             clock.now_s += 0.5
         found.append(clock.now_s - began)
     assert found == [1.0, 2.0, 4.0, 8.0, 16.0, *[LONGEST_S] * 3]
+
+
+def test_one_that_is_down_for_days_rests_as_ever(rests, clock):
+    """Nobody's answer is lost for it: whoever made up a name that leads nowhere is a server that is down for good."""
+    for _ in range(2_000):
+        rests.heard("a", [NOT_CONNECTED] * ENOUGH)
+        assert rests.refusal("a") == NOT_CONNECTED
+        clock.now_s += LONGEST_S
+        assert rests.refusal("a") is None
+
+
+def test_nobody_is_left_alone_for_a_day(rests, clock):
+    """A digit too many, or a date of another year, would silence all browsers of one maker for the alerts of tomorrow, too."""
+    rests.heard("a", [throttled(86_400.0)] * ENOUGH)
+    assert rests.refusal("a") == throttled(LONGEST_ASKED_S)
+    clock.now_s += LONGEST_ASKED_S
+    assert rests.refusal("a") is None
 
 
 @pytest.mark.parametrize("answer", [ACCEPTED, GONE, FAULT, Outcome(Answer.RETRY, Reason.CREDENTIALS)])
