@@ -51,10 +51,13 @@ PlaceName = Annotated[str, Form(r"[a-z0-9_-]+", "A place is named by at most 32 
 Token = Annotated[
     str, Form(r"[\x21-\x7e]+", "A token is at most 4096 visible ASCII characters.", 4_096, "fcm:APA91bHun4MxP5egoK")
 ]
+_LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+#: In one spelling. What is not sent (a fragment, the port that is meant anyway, a question mark with nothing behind it) would make one browser
+#: several addresses: told twice, and told in spite of a suppression.
 Endpoint = Annotated[
     str,
     Form(
-        r"https://[a-z0-9.-]+(:[0-9]{1,5})?/[\x21-\x7e]*",
+        rf"https://({_LABEL}\.)*{_LABEL}(:(?!443/)[1-9][0-9]{{0,4}})?/[\x21\x22\x24-\x3e\x40-\x7e]*(\?[\x21\x22\x24-\x7e]+)?",
         "An endpoint is an https URL of at most 2048 visible ASCII characters, as the browser gives it.",
         2_048,
         "https://updates.push.services.mozilla.com/wpush/v2/gAAAAABk",

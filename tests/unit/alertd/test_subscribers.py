@@ -166,6 +166,12 @@ def test_a_browser_is_known_by_its_endpoint_and_reached_with_its_latest_keys() -
     ({"endpoint": "https://me@push.example/1"}, "endpoint"),
     ({"endpoint": "https://push.example/a b"}, "endpoint"),
     ({"endpoint": "https://push.example/ñ"}, "endpoint"),
+    ({"endpoint": "https://push.example/1#"}, "endpoint"),
+    ({"endpoint": "https://push.example/1?"}, "endpoint"),
+    ({"endpoint": "https://push.example:443/1"}, "endpoint"),
+    ({"endpoint": "https://push.example:0443/1"}, "endpoint"),
+    ({"endpoint": "https://push.example./1"}, "endpoint"),
+    ({"endpoint": "https://a..push.example/1"}, "endpoint"),
     ({"endpoint": "https://push.example/" + "x" * 2_048}, "endpoint"),
     ({"p256dh": "B" * 87}, "keys/p256dh"),  # no point of the curve
     ({"p256dh": "B" * 86}, "keys/p256dh"),
