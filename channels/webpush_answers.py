@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from channels.base import ACCEPTED, Answer, Outcome, Reason
 from channels.http_answers import COMMON, refusal
-from channels.posting import Reply, json_object
+from channels.posting import Reply
 
-#: What Apple calls a token of ours that it does not take, with 403: of another subscription it says the same number.
-OUR_TOKEN = frozenset({"BadJwtToken", "ExpiredJwtToken"})
+#: What Apple and Google call a token of ours that they do not take, with 403, as when our clock is wrong: of another subscription they say the
+#: same number.
+OUR_TOKEN = (b"BadJwtToken", b"ExpiredJwtToken", b"invalid JWT", b"exp claim")
 
 BY_STATUS = {
     **COMMON,
@@ -30,7 +31,7 @@ def outcome(reply: Reply) -> Outcome:
 
 
 def _refused(reply: Reply) -> tuple[Answer, Reason]:
-    if reply.status == 403 and json_object(reply.body).get("reason") in OUR_TOKEN:
+    if reply.status == 403 and any(words in reply.body for words in OUR_TOKEN):
         return Answer.RETRY, Reason.CREDENTIALS
     # Another "yes" is somebody's in between, before or after it was taken.
     is_doubtful = reply.status < 300 or reply.status > 500
