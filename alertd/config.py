@@ -24,7 +24,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from alertd.carrier_sections import KINDS_OF_CARRIER, AnyCarrier
+from alertd.carrier_sections import KINDS_OF_CARRIER, AnyCarrier, WebPushCarrier
 from alertd.sections import (
     AlertSection,
     ApiSection,
@@ -59,6 +59,16 @@ def _named(carriers: dict[str, AnyCarrier]) -> dict[str, AnyCarrier]:
     return carriers
 
 
+def _of_one_key(carriers: dict[str, AnyCarrier]) -> dict[str, AnyCarrier]:
+    """Nobody keeps which key a browser subscribed with: another carrier's would be refused, and the browser given up."""
+    keys = {one.private_key.get_secret_value().strip() for one in carriers.values() if isinstance(one, WebPushCarrier)}
+    if len(keys) > 1:
+        raise PydanticCustomError(
+            "keys", "all carriers of web push have one private_key, since a browser takes no other"
+        )
+    return carriers
+
+
 class Settings(BaseSettings):
     """Everything, frozen. `ALERTD_API__PORT=0` in the environment is `port` of `[api]`."""
 
@@ -78,7 +88,7 @@ class Settings(BaseSettings):
     media: MediaSection = MediaSection()
     events: EventSection = EventSection()
     webhooks: WebhookSection = WebhookSection()
-    carriers: Annotated[dict[str, AnyCarrier], AfterValidator(_named)] = {}
+    carriers: Annotated[dict[str, AnyCarrier], AfterValidator(_named), AfterValidator(_of_one_key)] = {}
     _file: Path | None = PrivateAttr(None)
 
     @property

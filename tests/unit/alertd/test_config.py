@@ -20,6 +20,7 @@ from channels.sms_http import HttpSmsChannel
 from channels.webpush import WebPushChannel
 
 SECRET = "correct horse"
+WEB_PUSH = '[carriers.{0}]\nkind = "webpush"\nprivate_key = "{1}"\ncontact = "mailto:ops@centre.example"\n'
 SMTP = '[carriers.relay]\nkind = "smtp"\nhost = "mx.example"\nsender = "a@b.example"\n'
 
 
@@ -95,6 +96,10 @@ def test_unknown_carrier_kind_is_refused(tmp_path: Path, kind: str):
             "carriers.x.password: this is required, or password_file",
         ),
         (SMTP + "ton = 3", "carriers.relay.ton: there is no such option"),
+        (
+            WEB_PUSH.format("a", "one") + WEB_PUSH.format("b", "two"),
+            "carriers: all carriers of web push have one private_key, since a browser takes no other",
+        ),
     ],
 )
 def test_a_carrier_s_fault_is_told_in_the_words_of_the_file(tmp_path: Path, text: str, said: str):
