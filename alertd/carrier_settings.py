@@ -61,7 +61,6 @@ def carrier_of(
         ramp_s=section.ramp_s,
         weight=section.weight,
         hold=section.on_unknown == "hold",
-        apart=isinstance(section, WebPushCarrier),
         domains=_domains(name, section),
     )
 

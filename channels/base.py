@@ -212,3 +212,12 @@ class Subscribed(Protocol):
     def public_key(self) -> str:
         """What they subscribe with, in base64url."""
         ...
+
+
+@runtime_checkable
+class Apart(Protocol):
+    """A channel whose recipients are with servers of their own, which it heeds one by one: what one of them says is not the carrier's word."""
+
+    def server_of(self, address: str) -> str:
+        """Which it is, whatever the address holds: nothing secret."""
+        ...

@@ -53,7 +53,7 @@ class _Request:
 
 
 class WebPushChannel:
-    """All push services, with one key. Implements `channels.base.Channel`."""
+    """All push services, with one key. Implements `channels.base.Channel` and `Apart`."""
 
     name = "webpush"
 
@@ -70,6 +70,10 @@ class WebPushChannel:
     def public_key(self) -> str:
         """What pages subscribe with, in base64url."""
         return self._vapid.public_key
+
+    def server_of(self, address: str) -> str:
+        """Implements `channels.base.Apart`."""
+        return address.split("/", 3)[2] if address.startswith("https://") else ""
 
     async def open(self) -> None:
         self._context = trust(self._settings.ca_file)

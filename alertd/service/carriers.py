@@ -36,7 +36,6 @@ class Carrier:
     weight: float = 1  # its share of what the channel's carriers are given; 0: only while the others rest
     ramp_s: float = 0  # after an idle spell the rate for what is not loud grows for so long; 0: at once
     hold: bool = False  # an attempt without an answer stays unknown, rather than being sent again
-    apart: bool = False  # its recipients are with servers of their own, which its channel heeds one by one: what one says is not the carrier's word
     domains: Mapping[str, Domain] = field(default_factory=dict)  # by each of their names, lower case
 
     def block(self, cost: int, rows: int) -> int:

@@ -18,21 +18,28 @@ _DOUBTED = Outcome(Answer.RETRY, Reason.BLOCKED)
 
 
 class Credibility:
-    """What the carriers of one process said since they last accepted something."""
+    """What the carriers of one process, or the servers behind one, said since they last accepted something."""
 
     def __init__(self) -> None:
         self._gone = Counter[str]()
 
-    def believed(self, carrier: str, answers: Sequence[Outcome], *, resting: bool = False) -> list[Outcome]:
-        """The answers to a chunk; "gone" is another answer where it cannot be believed, as from a carrier that failed and is `resting`."""
-        if any(answer.answer is Answer.ACCEPTED for answer in answers):
-            self._gone[carrier] = 0
-            return list(answers)
-        said = sum(answer.address_gone for answer in answers)
-        self._gone[carrier] += said
-        if not said or (self._gone[carrier] <= IN_A_ROW and not resting):
-            return list(answers)
-        structlog.get_logger().error(
-            "carrier calls everybody's address dead", carrier=carrier, in_a_row=self._gone[carrier]
-        )
-        return [_DOUBTED if answer.address_gone else answer for answer in answers]
+    def believed(self, whose: Sequence[str], answers: Sequence[Outcome], *, resting: bool = False) -> list[Outcome]:
+        """The answers to a chunk, and `whose` each is; "gone" is another answer where it cannot be believed, as from a carrier that failed
+        and is `resting`.
+        """
+        said = Counter(one for one, answer in zip(whose, answers, strict=True) if answer.address_gone)
+        works = {one for one, answer in zip(whose, answers, strict=True) if answer.answer is Answer.ACCEPTED}
+        for one in works:
+            self._gone[one] = 0
+        doubted = {one for one in said if one not in works and self._doubts(one, said[one], resting=resting)}
+        return [
+            _DOUBTED if answer.address_gone and one in doubted else answer
+            for one, answer in zip(whose, answers, strict=True)
+        ]
+
+    def _doubts(self, one: str, said: int, *, resting: bool) -> bool:
+        self._gone[one] += said
+        if self._gone[one] <= IN_A_ROW and not resting:
+            return False
+        structlog.get_logger().error("carrier calls everybody's address dead", carrier=one, in_a_row=self._gone[one])
+        return True

@@ -33,7 +33,7 @@ from alertd.store.message_ids import Sent
 from alertd.store.people import Absence, People
 from alertd.store.work_records import Lease, Settlement
 from alertd.subscribers import Subscriber
-from channels.base import Answer, Outcome, Reason, Recipient, ReportingById
+from channels.base import Answer, Apart, Outcome, Reason, Recipient, ReportingById
 
 #: How long, and how often, the store is told what a carrier calls its messages: less than a worker has to stop.
 NAME_WITHIN_S = 30.0
@@ -93,7 +93,7 @@ class HandOver:
         way.sending, started = True, self.clock.monotonic()
         said = await carrier.channel.send(ready.prepared, [one.recipient for one in tries], until.holds)
         said = self.binds.heard(carrier, said)
-        answers = self.credibility.believed(carrier.name, said, resting=offer.wait_s > 0)
+        answers = self.credibility.believed(_whose(tries, carrier), said, resting=offer.wait_s > 0)
         answered = list(zip(tries, answers, strict=True))
         judged = partial(
             after,
@@ -118,7 +118,7 @@ class HandOver:
             await self.holding.unsent(lease, ready, len(indices) - len(settled) - gone, now_ms)
         sent = sum(answer.answer is not Answer.WITHHELD for answer in answers)
         await self.offers.give_back(offer, len(tries) - sent)
-        if carrier.apart:
+        if isinstance(carrier.channel, Apart):
             return ChunkSaid()
         return ChunkSaid(
             asked_s(answers),
@@ -208,6 +208,14 @@ class HandOver:
             one.doubted and answer.answer is not Answer.WITHHELD for one, answer in zip(tries, answers, strict=True)
         )
         self.metrics.duplicates.labels(carrier.channel.name).inc(again)
+
+
+def _whose(tries: Sequence[_Try], carrier: Carrier) -> list[str]:
+    """Who answers each: one push service that calls all its browsers dead is not believed for what another accepts."""
+    channel = carrier.channel
+    if not isinstance(channel, Apart):
+        return [carrier.name] * len(tries)
+    return [f"{carrier.name} {channel.server_of(one.recipient.address)}" for one in tries]
 
 
 def _unsendable(lease: Lease, index: int, state: State, reason: int) -> Settlement:

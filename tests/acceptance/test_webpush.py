@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from alertd.service.credibility import IN_A_ROW
 from tests.acceptance.conftest import Served
 from tests.unit.alertd.samples import SUBSCRIBER
 
@@ -33,11 +34,13 @@ def register(served: Served, number: int, endpoint: str) -> str:
     return endpoint
 
 
+def at_ceuta(alert: dict[str, Any]) -> dict[str, Any]:
+    return {**alert, "channels": ["webpush"], "target": {"circles": [{"center": [-5.32, 35.889], "radius_km": 3}]}}
+
+
 def tell(served: Served, alert: dict[str, Any]) -> str:
     """An alert to all of Ceuta by web push; answers its id when everybody was told."""
-    alert_id = served.approved(
-        {**alert, "channels": ["webpush"], "target": {"circles": [{"center": [-5.32, 35.889], "radius_km": 3}]}}
-    )
+    alert_id = served.approved(at_ceuta(alert))
     served.wait_for(lambda: served.progress(alert_id)["state"] == "sent")
     return alert_id
 
@@ -63,6 +66,26 @@ def test_a_browser_that_unsubscribed_is_not_asked_again(served: Served, alert: d
     registrations = [served.call("GET", f"/v1/subscribers/browser-{n}")[1]["registration"] for n in range(4)]
     assert [len(each["addresses"]) for each in registrations] == [0, 1, 1, 1]
     served.control("webpush", {"rules": []})
+
+
+def test_a_push_service_that_calls_everybody_gone_is_not_believed(
+    served: Served, alert: dict[str, Any], browsers: list[str], bea: str
+):
+    """However many another one accepts meanwhile: a few are removed, and all others keep their browsers."""
+    host = f"{end(served)['host']}:8443"
+    for n in range(2 * IN_A_ROW):
+        register(served, 100 + n, f"https://{host}/push/c{n:02}")
+    served.control("webpush", {"clear": True, "rules": [{"prefix": f"https://{host}", "do": "gone"}]})
+    alert_id = served.approved(at_ceuta(alert))
+    served.wait_for(lambda: served.recorded("webpush") == dict.fromkeys(browsers, 1))
+    served.wait_for(lambda: host in served.log.read_text())  # it is told that it is not believed
+    paths = [f"/v1/subscribers/browser-{100 + n}" for n in range(2 * IN_A_ROW)]
+    kept = [path for path in paths if served.call("GET", path)[1]["registration"]["addresses"]]
+    assert len(kept) >= IN_A_ROW
+    served.call("POST", f"/v1/alerts/{alert_id}/cancel", {"reason": "test"}, bea)
+    served.control("webpush", {"rules": []})
+    for path in paths:
+        served.call("DELETE", path)
 
 
 def test_whoever_wants_no_more_is_found_by_the_endpoint(served: Served, alert: dict[str, Any], browsers: list[str]):

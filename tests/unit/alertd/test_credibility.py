@@ -10,7 +10,7 @@ GONE = Outcome(Answer.NEVER, Reason.GONE)
 
 def gone(credibility: Credibility, count: int) -> list[Outcome]:
     """What is believed of so many in one chunk."""
-    return credibility.believed("c", [GONE] * count)
+    return credibility.believed(["c"] * count, [GONE] * count)
 
 
 def test_a_few_dead_addresses_are_believed():
@@ -18,7 +18,7 @@ def test_a_few_dead_addresses_are_believed():
     credibility = Credibility()
     assert gone(credibility, IN_A_ROW) == [GONE] * IN_A_ROW
     many = [GONE] * 99 + [ACCEPTED]
-    assert credibility.believed("c", many) == many
+    assert credibility.believed(["c"] * 100, many) == many
     assert gone(credibility, IN_A_ROW) == [GONE] * IN_A_ROW
 
 
@@ -29,12 +29,21 @@ def test_nobody_is_removed_by_a_carrier_that_accepts_nothing():
         assert gone(credibility, 4) == [GONE] * 4
     assert {answer.answer for answer in gone(credibility, 4)} == {Answer.RETRY}
     assert {answer.answer for answer in gone(credibility, 1)} == {Answer.RETRY}
-    assert credibility.believed("d", [GONE]) == [GONE]  # another carrier
-    assert credibility.believed("d", [GONE], resting=True) != [GONE]
+    assert credibility.believed(["d"], [GONE]) == [GONE]  # another carrier
+    assert credibility.believed(["d"], [GONE], resting=True) != [GONE]
+
+
+def test_one_of_many_servers_is_not_believed_for_what_another_accepts():
+    """A push service that is broken calls all browsers of its maker dead, in chunks whose others are told."""
+    credibility = Credibility()
+    whose, answers = ["a"] * (IN_A_ROW + 1) + ["b", "b"], [GONE] * (IN_A_ROW + 1) + [ACCEPTED, GONE]
+    believed = credibility.believed(whose, answers)
+    assert {answer.answer for answer in believed[:-2]} == {Answer.RETRY}
+    assert believed[-2:] == [ACCEPTED, GONE]
 
 
 def test_other_answers_are_what_they_are():
     """Only "gone" is doubted."""
     credibility = Credibility()
     answers = [GONE] * (IN_A_ROW + 1) + [Outcome(Answer.NEVER, Reason.BAD_MESSAGE), Outcome(Answer.WITHHELD)]
-    assert credibility.believed("c", answers)[-2:] == answers[-2:]
+    assert credibility.believed(["c"] * len(answers), answers)[-2:] == answers[-2:]
