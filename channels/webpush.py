@@ -21,7 +21,7 @@ from channels.webpush_message import Subscription, WebPushPayload, encode
 _log = logging.getLogger(__name__)
 
 #: The push services of browsers, by their hosts: Chrome, Edge and others with Google's, Firefox, Safari, Edge with Microsoft's. `*.` stands
-#: for whatever comes before. A subscription is what somebody's browser sent us: nobody has us speak to another host.
+#: for whatever comes before. A subscription is what somebody's browser sent us: nobody has us speak to another host, or wait at another port.
 HOSTS = ("fcm.googleapis.com", "updates.push.services.mozilla.com", "*.push.apple.com", "*.notify.windows.com")
 
 #: Push services that are kept connections to. There are four; Microsoft's has some ten names.
@@ -166,7 +166,6 @@ class WebPushChannel:
 
 
 def is_served(origin: str, hosts: Sequence[str]) -> bool:
-    """Whether an origin is https and one of these hosts, whatever its port: `*.example` is all below `example`."""
-    scheme, _, rest = origin.partition("://")
-    host = rest.rpartition(":")[0] or rest
+    """Whether an origin is https and one of these hosts, at the port that each has behind it, if any: `*.example` is all below `example`."""
+    scheme, _, host = origin.partition("://")
     return scheme == "https" and any(host.endswith(one[1:]) if one.startswith("*.") else host == one for one in hosts)

@@ -87,7 +87,7 @@ class Sandbox:
             "endpoint": self.webpush.endpoint,
             "private_key": self.webpush.private_key,
             "contact": f"mailto:sandbox@{PUSH_HOST}",
-            "hosts": [PUSH_HOST],
+            "hosts": [PUSH_HOST, f"*.{PUSH_HOST}"],
             "ca_file": ca_file,
         }
         sms: dict[str, Any] = {

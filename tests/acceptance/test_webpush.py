@@ -72,7 +72,7 @@ def test_a_push_service_that_calls_everybody_gone_is_not_believed(
     served: Served, alert: dict[str, Any], browsers: list[str], bea: str
 ):
     """However many another one accepts meanwhile: a few are removed, and all others keep their browsers."""
-    host = f"{end(served)['host']}:8443"
+    host = f"other.{end(served)['host']}"
     for n in range(2 * IN_A_ROW):
         register(served, 100 + n, f"https://{host}/push/c{n:02}")
     served.control("webpush", {"clear": True, "rules": [{"prefix": f"https://{host}", "do": "gone"}]})

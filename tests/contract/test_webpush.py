@@ -13,7 +13,7 @@ from channels.webpush_message import Subscription
 
 @pytest.mark.parametrize("origin", [
     "https://fcm.googleapis.com", "https://updates.push.services.mozilla.com", "https://web.push.apple.com",
-    "https://db5p.notify.windows.com", "https://fcm.googleapis.com:443",
+    "https://db5p.notify.windows.com",
 ])  # fmt: skip
 def test_the_browsers_of_today_are_served(origin):
     assert is_served(origin, HOSTS)
@@ -22,11 +22,20 @@ def test_the_browsers_of_today_are_served(origin):
 @pytest.mark.parametrize("origin", [
     "http://fcm.googleapis.com", "https://evil.example", "https://push.apple.com.evil.example", "https://xpush.apple.com",
     "https://push.apple.com", "https://127.0.0.1", "https://fcm.googleapis.com.", "https://10.0.0.1:6379", "https://[::1]",
-    "https://",
+    "https://", "https://fcm.googleapis.com:81", "https://db5p.notify.windows.com:8443",
 ])  # fmt: skip
 def test_nobody_has_us_speak_to_another_host(origin):
-    """A subscription is what somebody sent: its host may be one inside our own network."""
+    """A subscription is what somebody sent: its host may be one inside our own network, and at another port of one that is served nobody may
+    answer, for which everybody else in the chunk would wait.
+    """
     assert not is_served(origin, HOSTS)
+
+
+def test_a_push_service_of_ones_own_may_have_another_port():
+    hosts = ("push.example:8443", "*.push.example:8443")
+    assert is_served("https://push.example:8443", hosts)
+    assert is_served("https://a.push.example:8443", hosts)
+    assert not is_served("https://push.example", hosts)
 
 
 async def test_a_subscription_that_is_none_costs_no_other(open_party):
@@ -61,7 +70,7 @@ async def test_each_push_service_is_shown_a_token_for_itself(open_party):
 async def test_services_without_number_take_no_memory_without_end(sandbox, open_party):
     """Whoever registers a thousand names below one that is served has us keep connections to a few of them."""
     port = sandbox.webpush.endpoint.rpartition(":")[2]
-    push = await open_party("webpush", endpoint=None, hosts=("*.localhost", "localhost"))
+    push = await open_party("webpush", endpoint=None, hosts=(f"*.localhost:{port}", f"localhost:{port}"))
     _, point, secret = push.recipients(1)[0].address.split(" ")
     names = [f"s{n}.localhost" for n in range(MOST_SERVERS + 20)]
     for name in names:
@@ -97,10 +106,11 @@ async def test_sample_people_have_browsers_of_the_sandbox(sandbox):
     assert BROWSER.startswith(f"https://{browser['host']}/push/")
 
 
-async def test_one_push_service_that_is_down_holds_up_no_other(open_party, silent_port):
+async def test_one_push_service_that_is_down_holds_up_no_other(sandbox, open_party, silent_port):
     """It takes nothing and says nothing: soon its browsers are for later at once, and all others are told as ever."""
-    push = await open_party("webpush", endpoint=None, hosts=("127.0.0.1", "localhost"), connect_timeout_s=0.2)
-    there = push.carrier.endpoint
+    there = sandbox.webpush.endpoint
+    hosts = (there.removeprefix("https://"), f"localhost:{silent_port}")
+    push = await open_party("webpush", endpoint=None, hosts=hosts, connect_timeout_s=0.2)
     _, point, secret = push.recipients(1)[0].address.split(" ")
     down = [one._replace(address=f"https://localhost:{silent_port}/push/{n} {point} {secret}")
             for n, one in enumerate(push.recipients(ENOUGH))]  # fmt: skip

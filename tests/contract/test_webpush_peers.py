@@ -70,7 +70,7 @@ async def service(sandbox):
 async def service_party(open_party, service):
     """Our channel, which speaks to that one, and what it got."""
     endpoint, got = service
-    return await open_party("webpush", endpoint=endpoint, hosts=(HOST, f"*.{HOST}")), got
+    return await open_party("webpush", endpoint=endpoint, hosts=(HOST, f"*.{HOST}:8443")), got
 
 
 @pytest.mark.parametrize("body", ["Lucía, 7 años", "漢" * 3_000], ids=["short", "longest"])
