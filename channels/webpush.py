@@ -136,6 +136,7 @@ class WebPushChannel:
         found = [outcome(answer) if isinstance(answer, Reply) else answer for answer in answers]
         self._rests.heard(origin, found)
         if any(one.reason is Reason.CREDENTIALS for one in found):
+            _log.error("%s does not take our token", origin)  # nobody else says so: the carrier works for all others
             self._vapid.forget(origin)
         return [(request.index, one) for request, one in zip(requests, found, strict=True)]
 

@@ -81,12 +81,13 @@ async def test_services_without_number_take_no_memory_without_end(sandbox, open_
     assert [outcome.answer for outcome in await push.send([here])] == [Answer.ACCEPTED]
 
 
-async def test_a_token_that_is_refused_is_made_anew(open_party):
-    """Nobody is given up for it: it is said again with another."""
+async def test_a_token_that_is_refused_is_made_anew(open_party, caplog):
+    """Nobody is given up for it: it is said again with another. Whoever runs the service is told, as of no other carrier: this one does not fail."""
     push = await open_party("webpush")
     recipients = push.recipients(5)
     push.tell("apple-token", times=5)
     assert set(await push.send(recipients)) == {Outcome(Answer.RETRY, Reason.CREDENTIALS)}
+    assert caplog.messages == ["https://push.example does not take our token"]
     assert {outcome.answer for outcome in await push.send(recipients)} == {Answer.ACCEPTED}
 
 
