@@ -14,7 +14,7 @@ ENOUGH = 10
 SHORTEST_S, LONGEST_S = 1.0, 30.0
 #: Who asks for more is tried again after an hour: what it said may be wrong, and alerts are short-lived.
 LONGEST_ASKED_S = 3600.0
-#: Servers in trouble that are remembered. Whoever makes up names is forgotten with the rest.
+#: Servers in trouble that are remembered, those that failed last: made-up names do not make us forget one that all wait for.
 MOST = 256
 #: What speaks of the server, and not of the message or of us.
 ITS_OWN = frozenset({Reason.CONNECTION, Reason.TIMEOUT, Reason.UNAVAILABLE, Reason.THROTTLED})
@@ -67,9 +67,11 @@ class Rests:
             self._rest(server, trouble, asked_s[len(asked_s) // 2] if asked_s else 0.0, failed[-1].reason)
 
     def _trouble(self, server: str) -> _Trouble:
-        if server not in self._troubles and len(self._troubles) >= MOST:
-            self._troubles.clear()
-        return self._troubles.setdefault(server, _Trouble())
+        trouble = self._troubles.pop(server, None) or _Trouble()
+        if len(self._troubles) >= MOST:
+            del self._troubles[next(iter(self._troubles))]
+        self._troubles[server] = trouble
+        return trouble
 
     def _rest(self, server: str, trouble: _Trouble, asked_s: float, reason: Reason) -> None:
         trouble.rest_s = min(LONGEST_S, 2 * trouble.rest_s or SHORTEST_S)

@@ -121,3 +121,11 @@ def test_names_without_number_are_not_remembered(rests):
     for n in range(3 * MOST):
         rests.heard(f"s{n}", [NOT_CONNECTED])
     assert len(rests._troubles) <= MOST
+
+
+def test_names_without_number_do_not_make_us_forget_one_that_is_down(rests):
+    for n in range(3 * MOST):
+        rests.heard(f"s{n}", [NOT_CONNECTED])
+        if n % ENOUGH == 0:
+            rests.heard("a", [NOT_CONNECTED] * ENOUGH)
+        assert rests.refusal("a")
