@@ -5,8 +5,12 @@ const KEY = "alertd.key";
 /** Whether an operator signed in here: the session itself is in a cookie that no script reads. */
 const SIGNED_IN = "alertd.signed-in";
 
-/** Whose tab it is: what is typed in it, and what was read of a case, are theirs. */
+/** Whose tab it is: what is typed in it, and what was read of a case, are theirs. Of the browser: whose its session is. */
 const OWNER = "alertd.owner";
+const ownerOf = ({ organisation, subject }) => JSON.stringify([organisation, subject]);
+
+/** Whose the screen is, from when that is known until they are signed out of it. */
+let shown = null;
 
 /** No answer came, or half of one. */
 export class Offline extends Error {}
@@ -37,26 +41,41 @@ export const session = {
   get open() { return Boolean(this.key || localStorage.getItem(SIGNED_IN)); },
   begin(key) { sessionStorage.setItem(KEY, key); },
   /** By which way, "passkey" or "provider", which is what one is asked for again. */
-  signedIn(way) {
+  signedIn(way, who) {
     sessionStorage.removeItem(KEY);
     localStorage.setItem(SIGNED_IN, way);
+    localStorage.setItem(OWNER, ownerOf(who));
+    shown = null;
   },
   get way() { return localStorage.getItem(SIGNED_IN); },
-  /** The session is over: nobody asks with it again. What was begun stays in the tab, for whoever signs in. */
-  lost() { localStorage.removeItem(SIGNED_IN); },
-  /** Nothing of this person or a case stays in the tab. */
+  /** Whether it is still of whoever the screen is: the cookie is that of all tabs, and another one may have ended it, or let somebody else in. */
+  get same() { return Boolean(this.key) || !shown || localStorage.getItem(OWNER) === shown; },
+  /** The session is over: nobody asks with it again. What was begun stays in the tab, for whoever signs in. Whether somebody had one. */
+  lost() {
+    const had = this.open || Boolean(shown);
+    this.close();
+    return had;
+  },
+  /** Nothing of this person or a case stays in the tab. Whether alertd was told. */
   async end() {
-    if (!this.key) await post("/v1/sign-out").catch(() => {});
+    const told = Boolean(this.key) || !this.same || await post("/v1/sign-out").then(() => true, ({ status }) => status === 401);
+    this.close();
     wipe();
-    localStorage.removeItem(SIGNED_IN);
+    return told;
+  },
+  /** Nobody's is the screen. What the other tabs have is theirs: a session where this one has a key, or that of somebody else. */
+  close() {
+    if (!this.key && this.same) [SIGNED_IN, OWNER].forEach((name) => localStorage.removeItem(name));
+    shown = null;
   },
   /** From now on the tab is this person's: nothing that another one left in it is theirs to see. */
-  claim({ organisation, subject }) {
+  claim(who) {
     const { key } = this;
-    const owner = JSON.stringify([organisation, subject]);
-    if (sessionStorage.getItem(OWNER) !== owner) wipe();
+    shown = ownerOf(who);
+    if (sessionStorage.getItem(OWNER) !== shown) wipe();
     if (key) this.begin(key);
-    sessionStorage.setItem(OWNER, owner);
+    else localStorage.setItem(OWNER, shown);
+    sessionStorage.setItem(OWNER, shown);
   },
   /** Told when the API no longer knows who calls. */
   onLost: () => {},
@@ -111,7 +130,15 @@ function timed(response) {
   return response;
 }
 
-function request(method, path, { body, key = session.key, headers = {}, signal, once } = {}) {
+/** Nothing is asked, or decided, in the name of somebody else than the screen says. */
+function requireSame() {
+  if (session.same) return;
+  session.onLost();
+  throw new Problem(401, {});
+}
+
+async function request(method, path, { body, key = session.key, headers = {}, signal, once } = {}) {
+  requireSame();
   const sent = { ...(key ? { Authorization: `Bearer ${key}` } : {}), ...headers };
   if (body !== undefined && !(body instanceof FormData)) sent["Content-Type"] = "application/json";
   if (once) sent["Idempotency-Key"] = once;
@@ -119,11 +146,11 @@ function request(method, path, { body, key = session.key, headers = {}, signal, 
   return heard(fetch(path, { method, headers: sent, body: data, signal, cache: "no-store" })).then(timed);
 }
 
-/** What a call answers. What decides is asked again once the operator has shown that it is they. Throws Problem, or Offline. */
-async function answered(call) {
+/** What a call answers. What decides is asked again once the operator has shown that it is they. `tried`: with a key that nobody has signed in with yet. Throws Problem, or Offline. */
+async function answered(call, tried = false) {
   let response = await call();
   if (response.ok) return response;
-  const error = await refusal(response);
+  const error = await refusal(response, tried);
   if (!error.step_up || !(await session.onProof())) throw error;
   response = await call();
   if (!response.ok) throw await refusal(response);
@@ -134,7 +161,7 @@ async function answered(call) {
 export async function ask(method, path, options = {}) {
   const line = method === "GET" ? patience(READ_MS, options.signal) : null;
   try {
-    const response = await answered(() => request(method, path, line ? { ...options, signal: line.signal } : options));
+    const response = await answered(() => request(method, path, line ? { ...options, signal: line.signal } : options), "key" in options);
     const told = response.status === 204 ? null : await heard(response.json());
     return { body: told, etag: response.headers.get("ETag") };
   } finally { if (line) line.done(); }
@@ -155,7 +182,7 @@ const uploaded = (path, file, onPart, signal) => heard(new Promise((done, fail) 
 }));
 
 /** Hands a file in; `onPart` hears how much of it is there, of 1. Throws Problem, or Offline. */
-export const handIn = async (path, file, onPart, signal) => (await answered(() => uploaded(path, file, onPart, signal))).json();
+export const handIn = async (path, file, onPart, signal) => (await answered(async () => { requireSame(); return uploaded(path, file, onPart, signal); })).json();
 
 /** Whether the store takes writes. */
 export const isReady = async (signal) => (await heard(fetch("/readyz", { signal, cache: "no-store" }))).ok;
@@ -163,8 +190,8 @@ export const isReady = async (signal) => (await heard(fetch("/readyz", { signal,
 export const get = async (path, options) => (await ask("GET", path, options)).body;
 export const post = async (path, body, options) => (await ask("POST", path, { ...options, body })).body;
 
-async function refusal(response) {
-  if (response.status === 401) session.onLost();
+async function refusal(response, tried = false) {
+  if (response.status === 401 && !tried) session.onLost();
   const body = await response.json().catch(() => ({}));
   return new Problem(response.status, body);
 }

@@ -86,17 +86,18 @@ function Signed({ me, route, onSignOut }) {
 function App() {
   const route = useRoute();
   const [me, setMe] = useState(null);
-  const [lost, lose] = useState(false);
+  const [lost, lose] = useState("");
   const [asked, ask] = useState(!session.open);
   const [proof, require] = useState(null);
   const [returned, settle] = useState(Boolean(cameBack));
   useEffect(() => {
     const drop = (asked) => { if (asked) asked.answer(false); return null; };
-    session.onLost = () => { if (session.open) { session.lost(); lose(true); setMe(null); require(drop); } };
+    session.onLost = () => { if (session.lost()) { lose("key-lost"); setMe(null); require(drop); } };
+    addEventListener("storage", () => { if (!session.same) session.onLost(); });  // at once, and not when it next asks
     let asking = null;  // two that are asked for at once are one: each of them has its answer
     session.onProof = () => { asking ||= new Promise((answer) => require({ answer })).finally(() => { asking = null; }); return asking; };
   }, []);
-  const enter = (who) => { session.claim(who); lose(false); setMe(who); };
+  const enter = (who) => { session.claim(who); lose(""); setMe(who); };
   const { data, error } = usePolled(async (signal) => (session.open ? get("/v1/me", { signal }) : null), 0);
   useEffect(() => {
     if (data) enter(data);
@@ -107,7 +108,7 @@ function App() {
   if (!asked) return error ? html`<main class="sign-in"><p class="brand"><${Mark} />alertd</p><${Stale} error=${error} /></main>` : null;
   if (route.split("/")[0] === "enrol") return html`<${Enrol} code=${route.split("/")[1] || ""} onSignedIn=${enter} />`;
   if (!me) return html`<${SignIn} lost=${lost} onSignedIn=${enter} />`;
-  const leave = async () => { await session.end(); location.hash = "#/"; lose(false); setMe(null); };
+  const leave = async () => { const told = await session.end(); location.hash = "#/"; lose(told ? "" : "sign-out-unheard"); setMe(null); };
   const proven = (yes) => { proof.answer(yes); require(null); };
   return html`<${Signed} me=${me} route=${route} onSignOut=${leave} />
     ${proof ? html`<${Prove} me=${me} onProven=${proven} />` : null}`;

@@ -32,14 +32,14 @@ export async function leaveToProve() {
   await leave({ prove: true });
 }
 
-/** Hands in what the browser came back with; whether that was all that this window is for. */
+/** Hands in what the browser came back with; who signed in, or null where this window was only to show once more who it is. */
 export async function handIn() {
   const who = await post("/v1/sign-in/provider/answer", cameBack);
-  if (!isForProof()) return false;
+  if (!isForProof()) return who;
   sessionStorage.removeItem(PROVES);
   told.postMessage({ organisation: who.organisation, subject: who.subject });
   window.close();
-  return true;
+  return null;
 }
 
 export const isForProof = () => Boolean(sessionStorage.getItem(PROVES));

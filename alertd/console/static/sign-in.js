@@ -19,8 +19,8 @@ const Failed = ({ error }) => (error instanceof DOMException
   ? html`<p class="fault" role="alert">${t(error.name === "InvalidStateError" ? "passkey-there" : "passkey-none")}</p>`
   : html`<${Refused} error=${error} />`);
 
-async function entered(way) {
-  session.signedIn(way);
+async function entered(way, who) {
+  session.signedIn(way, who);
   return get("/v1/me");
 }
 
@@ -50,8 +50,7 @@ function WithPasskey({ onSignedIn }) {
     work(true);
     fail(null);
     try {
-      await prove();
-      onSignedIn(await entered("passkey"));
+      onSignedIn(await entered("passkey", await prove()));
     } catch (problem) { fail(problem); work(false); }
   };
   if (isBareAddress) return html`<p class="note">${t("passkey-named")} <a href=${named}>${named}</a></p>`;
@@ -90,7 +89,7 @@ const Door = ({ title, children }) => html`<main class="sign-in">
 export function SignIn({ lost, onSignedIn }) {
   const provider = useProvider();
   return html`<${Door} title=${t("one-chance")}>
-    ${lost ? html`<p class="note" role="status">${t("key-lost")}</p>` : null}
+    ${lost ? html`<p class="note" role="status">${t(lost)}</p>` : null}
     <${WithPasskey} onSignedIn=${onSignedIn} /><${WithProvider} provider=${provider} />
     <p class="or"><span>${t("or-key")}</span></p>
     <${WithKey} onSignedIn=${onSignedIn} />
@@ -102,7 +101,7 @@ export function CameBack({ onSignedIn, onBack }) {
   const [error, fail] = useState(null);
   const [done, finish] = useState(false);
   useEffect(() => {
-    handIn().then(async (all) => { if (all) finish(true); else onSignedIn(await entered("provider")); }, fail);
+    handIn().then(async (who) => { if (who) onSignedIn(await entered("provider", who)); else finish(true); }).catch(fail);
   }, []);
   if (done) return html`<${Door} title=${t("provider-done")}><p>${t("provider-close")}</p><//>`;
   if (!error) return html`<${Door} title=${t("provider-back")}><${Loading} /><//>`;
@@ -133,8 +132,7 @@ export function Enrol({ code: given, onSignedIn }) {
   const make = async () => {
     work(true);
     try {
-      await register(code, invited.public_key);
-      const me = await entered("passkey");
+      const me = await entered("passkey", await register(code, invited.public_key));
       location.hash = "#/";
       onSignedIn(me);
     } catch (problem) {
@@ -171,7 +169,7 @@ export function Prove({ me, onProven }) {
     fail(null);
     try {
       const who = await prove();
-      if (who.subject !== me.subject) location.reload();  // another person: what was begun is not theirs
+      if (who.subject !== me.subject || who.organisation !== me.organisation) location.reload();  // another person: what was begun is not theirs
       else onProven(true);
     } catch (problem) { fail(problem); work(false); }
   };
