@@ -19,7 +19,7 @@ from aiohttp.typedefs import Handler, Middleware
 from alertd.api.audit import Recorder, audited
 from alertd.api.call import CREDENTIAL, MAY, REQUEST_ID, STARTED, WATCHES, Question
 from alertd.api.idempotency import Idempotency, idempotent
-from alertd.api.operations import Operation
+from alertd.api.operations import EVENTS, Operation
 from alertd.api.problems import Explain, answer, log_failure, problem_of, route_of
 from alertd.api.typed import routes_of
 from alertd.errors import Problem
@@ -247,6 +247,10 @@ def prepared(operations: Mapping[str, Operation]) -> Callable[[web.Request, web.
         request[STARTED] = asyncio.get_running_loop().time()
         for name, value in _HEADERS.items():
             response.headers.setdefault(name, value)
+        if response.content_type == EVENTS:
+            response.headers["X-Accel-Buffering"] = (
+                "no"  # nginx would keep what happens now until it has some kilobytes of it
+            )
         operation = operations.get(request.match_info.route.name or "")
         if operation is not None and operation.any_origin:
             response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = "*"
