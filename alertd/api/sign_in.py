@@ -132,9 +132,11 @@ async def sign_out(request: web.Request) -> Reply[None]:
 
 
 def caller_of(request: web.Request) -> str:
-    """The network of whoever asks, as a name to count tries under."""
+    """The network of whoever asks, as a name to count tries under. What a proxy adds, to the line or as one more, comes last: all before
+    it is the caller's own word.
+    """
     header = services(request).settings.sign_in.address_header
-    told = request.headers.get(header, "").rpartition(",")[2].strip() if header else request.remote
+    told = ",".join(request.headers.getall(header, ())).rpartition(",")[2].strip() if header else request.remote
     return network_of(told or "")
 
 

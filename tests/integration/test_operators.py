@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from multidict import CIMultiDict
 
 from alertd.app import Parts
 from alertd.config import Settings
@@ -191,6 +192,20 @@ async def test_a_session_that_is_used_lasts_however_soon_idle_ones_end(console: 
         assert (await console.ask("GET", "/v1/me"))[0] == 200
     console.parts.clock.pass_by(61)
     assert (await console.ask("GET", "/v1/me"))[0] == 401
+
+
+@pytest.mark.parametrize("console", [Settings(sign_in=SignInSection(address_header="X-Forwarded-For"))], indirect=True)
+async def test_whoever_guesses_waits_whatever_address_they_say_they_have(console: Console):
+    """A proxy may add the address that it sees as a line of its own, below the caller's."""
+    path, code = "/v1/passkeys/options", {"code": "7K2M-9QXD-4TVB-31HN"}
+
+    async def guess(said: str, seen: str = "192.0.2.7") -> int:
+        sent = [*OWN.items(), ("X-Forwarded-For", said), ("X-Forwarded-For", seen)]
+        async with console.client.post(path, json=code, headers=CIMultiDict(sent)) as response:
+            return response.status
+
+    assert 429 in [await guess(f"198.51.100.{n}") for n in range(30)]
+    assert await guess("192.0.2.7", seen="192.0.2.8") == 403
 
 
 async def test_what_decides_asks_for_the_passkey_again(console: Console):
