@@ -73,10 +73,10 @@ const LATEST = { "datetime-local": "9999-12-31T23:59" };
 let fields = 0;
 const useId = () => useState(() => `f${(fields += 1)}`)[0];
 
-/** A field and its name; `error` is the API's sentence about it. */
+/** A field and its name; `error` is the API's sentence about it. A browser keeps nothing of it unless it is told to: it would offer a child's name to whoever comes next. */
 export function Field({ label, value, onChange, type = "text", error, wide, hint, ...rest }) {
   const id = useId();
-  const control = { id, value, onInput: (e) => onChange(e.target.value), "aria-invalid": error ? "true" : null, ...rest };
+  const control = { id, value, onInput: (e) => onChange(e.target.value), "aria-invalid": error ? "true" : null, autocomplete: "off", ...rest };
   return html`<div class="field ${wide ? "wide" : ""}">
     <label for=${id}>${label}</label>
     ${type === "area" ? html`<textarea rows="2" ...${control}></textarea>` : html`<input type=${type} max=${LATEST[type]} ...${control} />`}
