@@ -192,8 +192,9 @@ export const post = async (path, body, options) => (await ask("POST", path, { ..
 
 async function refusal(response, tried = false) {
   if (response.status === 401 && !tried) session.onLost();
-  const body = await response.json().catch(() => ({}));
-  return new Problem(response.status, body);
+  const body = await response.json().catch(() => null);
+  if (!body && response.status >= 500) return new Offline(`HTTP ${response.status}`);  // a proxy's: whether what was sent arrived, it does not know either
+  return new Problem(response.status, body || {});
 }
 
 /** A photo that only those who work on the alert may see: the address of a copy in this tab, until it is revoked. */
