@@ -60,7 +60,7 @@ async def test_somebody_is_let_in_by_a_link_and_approves_by_the_provider(
     served: Served, browser: Browser, alert: dict[str, Any]
 ):
     """The link lets them choose the provider; what decides opens a window in which it asks anew, and goes on by itself; signed out, the
-    button lets them in; whoever else the provider knows is told in words that they are nobody here.
+    button lets them in, to the alert whose link they followed; whoever else the provider knows is told in words that they are nobody here.
     """
     bea = invited(served, "bea@centre.example", "Bea Ruiz", "approver")
     ana = served.person("ana@centre.example")
@@ -74,7 +74,7 @@ async def test_somebody_is_let_in_by_a_link_and_approves_by_the_provider(
         await window.check_readable()
         await window.press("Sign in with the Centre")
         await identify(page, "bea")
-        await expect(page.locator(".who")).to_contain_text("Bea Ruiz")
+        await expect(page.locator("div.who")).to_contain_text("Bea Ruiz")
         assert page.url == f"{at_home(served)}/console#/"
         await page.get_by_role("link", name="Review").click()
         await window.press("Approve and send")
@@ -88,10 +88,12 @@ async def test_somebody_is_let_in_by_a_link_and_approves_by_the_provider(
         assert other.is_closed() or await other.get_by_text("You can close this window").is_visible()
         await window.press("Sign out")
         await page.get_by_label("Your key").wait_for()
+        await page.goto(f"{at_home(served)}/console#/alerts/{taken['id']}")
         await window.press("Sign in with the Centre")
-        await expect(page.locator(".who")).to_contain_text("Bea Ruiz")
+        await expect(page.locator("div.who")).to_contain_text("Bea Ruiz")
+        await expect(page.get_by_role("heading", name="Lucía P., 7 years")).to_be_visible()
         await page.reload()
-        await expect(page.locator(".who")).to_contain_text("Bea Ruiz")
+        await expect(page.locator("div.who")).to_contain_text("Bea Ruiz")
         session = next(one for one in await page.context.cookies() if one["name"] == "alertd_session")
         assert (session["httpOnly"], session["sameSite"]) == (True, "Strict")
     approver = served.call("GET", f"/v1/alerts/{taken['id']}")[1]["approver"]

@@ -96,7 +96,7 @@ async def test_a_session_that_is_over_is_over_in_each_tab(served: Served, plain:
                 await other.get_by_label("Your key").wait_for()
                 await left(page)
                 await window.press("Use my passkey")
-                await expect(page.locator(".who")).to_contain_text("Eva Ruiz")
+                await expect(page.locator("div.who")).to_contain_text("Eva Ruiz")
             else:
                 assert served.call("PATCH", f"/v1/operators/{eva['id']}", {"disabled": True})[0] == 200
                 await left(page)
@@ -117,7 +117,7 @@ async def test_a_key_in_a_tab_ends_with_that_tab_alone(served: Served, plain: Br
         await other.get_by_role("button", name="Sign in", exact=True).click()
         await other.get_by_text("known").wait_for()
         await window.page.reload()
-        await expect(window.page.locator(".who")).to_contain_text("Fay Mora")
+        await expect(window.page.locator("div.who")).to_contain_text("Fay Mora")
 
 
 async def test_whoever_signs_out_without_a_line_is_told_that_alertd_does_not_know(served: Served, plain: Browser):

@@ -13,17 +13,23 @@ export const waysIn = () => {
   return ways;
 };
 
+/** Where somebody was when they left to sign in: whoever is called for an alert follows a link to it. */
+const FROM = "alertd.from";
+
 /** What brought this browser back from the provider; the address says nothing of it any more. */
 export const cameBack = (() => {
   const given = new URLSearchParams(location.search);
   if (!given.has("state")) return null;
-  history.replaceState(null, "", `${location.pathname}#/`);
+  history.replaceState(null, "", `${location.pathname}${sessionStorage.getItem(FROM) || "#/"}`);
+  sessionStorage.removeItem(FROM);
   return Object.fromEntries(["state", "code", "iss"].filter((name) => given.has(name)).map((name) => [name, given.get(name)]));
 })();
 
 /** Leaves for the provider: to sign in, with a one-time `code`, or to `prove`. */
 export async function leave(what = {}) {
-  location.assign((await post("/v1/sign-in/provider", what)).url);
+  const { url } = await post("/v1/sign-in/provider", what);
+  if (!what.code && !what.prove) sessionStorage.setItem(FROM, location.hash);
+  location.assign(url);
 }
 
 /** Leaves to show once more who it is, in a window that `proveElsewhere` opened. */
