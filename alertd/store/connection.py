@@ -72,6 +72,7 @@ _NOT_NOW = (
     "MASTERDOWN",
     "NOREPLICAS",
     "WAITAOF",
+    "BUSY ",  # somebody's script takes long
     "ACL failure",
 )
 

