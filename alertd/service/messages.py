@@ -15,8 +15,6 @@ from alertd.service.making import stamp_of, tell
 from alertd.service.notices import hides, telling_of
 from alertd.service.texts import Texts
 from alertd.store.alerts import AlertRecord, Alerts
-from alertd.store.codec import SealError
-from alertd.store.connection import StoreUnavailableError
 from alertd.store.work_records import Alike
 from channels.base import Loudness, Prepared
 
@@ -95,11 +93,12 @@ class Messages:
         return record, alert, await self._texts.of(record.org, record.texts)
 
     async def _make(self, alert_id: str, rev: int, alike: Alike, carrier: Carrier) -> Ready | None:
+        """Raises what keeps this process from reading the alert: what it says is not known, and another process may read it."""
+        read = await self._read.once(None, (alert_id, rev), lambda: self._told(alert_id))
+        if read is None:
+            return None
+        record, alert, own = read
         try:
-            read = await self._read.once(None, (alert_id, rev), lambda: self._told(alert_id))
-            if read is None:
-                return None
-            record, alert, own = read
             stamp = stamp_of(
                 alert, alert_id, alike.language, sent_ms=record.start, ring=alike.ring, loud=_loud(record, alike)
             )
@@ -108,8 +107,6 @@ class Messages:
                 countries=record.countries.split(),
             )  # fmt: skip
             prepared = carrier.channel.prepare(message)
-        except (StoreUnavailableError, SealError):
-            raise  # it is not known what it says
         except Exception as error:  # noqa: BLE001  whatever is wrong, it is wrong with this message alone
             tell(alert_id, alike, error)
             return None

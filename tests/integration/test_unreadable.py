@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import zoneinfo
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +24,8 @@ from alertd.store.people import GRACE_MS, Change
 from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from geofences import records
-from tests.integration.acts import counts, planned, register, registration, send
+from tests.integration.acts import counts, planned, register, registration, send, silence
+from tests.unit.alertd.samples import changed
 
 
 @dataclass
@@ -38,6 +43,21 @@ class Later:
 
     async def sleep(self, seconds: float) -> None:
         await self.base.sleep(seconds)
+
+
+@pytest.fixture
+def newest_zones(tmp_path: Path) -> Iterator[Callable[[bool], None]]:
+    """Whether this machine has a time zone, Europe/Newtown, that others do not have yet."""
+    before, own = zoneinfo.TZPATH, tmp_path / "zones"
+    (own / "Europe").mkdir(parents=True)
+    (own / "Europe/Newtown").write_bytes((resources.files("tzdata") / "zoneinfo/Europe/Madrid").read_bytes())
+
+    def has(there: bool) -> None:
+        zoneinfo.ZoneInfo.clear_cache()
+        zoneinfo.reset_tzpath((str(own), *before) if there else before)
+
+    yield has
+    has(False)
 
 
 async def damaged(parts: Parts, name: str) -> int:
@@ -138,3 +158,20 @@ async def test_a_number_that_was_given_up_is_never_written_again(parts: Parts):
     assert await parts.people.put([Change(person, replace(person, version=2))]) == [False]
     assert not await parts.people.give_up(person.number)
     assert 0 < await parts.db.execute("PTTL", keys.subscriber(person.number)) <= 600_000
+
+
+async def test_an_alert_that_one_process_cannot_read_is_sent_by_another(
+    parts: Parts, sample: dict[str, Any], newest_zones: Callable[[bool], None]
+):
+    """Its machine has older time zones, or it is of an earlier version: it does not know what the alert says, and fails nobody for that."""
+    await register(parts, 25)
+    newest_zones(True)
+    record = await planned(parts, changed(sample, "case/last_seen/time_zone", "Europe/Newtown"))
+    newest_zones(False)
+    with pytest.raises(ValueError, match="time zone"):
+        await send(parts, record)
+    assert await counts(parts, record) == {"queued": 25}
+    newest_zones(True)
+    await silence(parts.db, record.id)
+    await send(parts, record)
+    assert await counts(parts, record) == {"accepted": 25}
