@@ -190,10 +190,10 @@ def _smtp(section: SmtpCarrier, settings: config.Settings, _name: str, now: _Now
         signers=signers,
         tag_header=POSTMARK_HEADER if section.reports == "postmark" else None,
     )
-    return MailChannel(relay, identity, now, hook=_hook(section))
+    return MailChannel(relay, identity, now, hook=_hook(section, now))
 
 
-def _hook(section: SmtpCarrier) -> Hook | None:
+def _hook(section: SmtpCarrier, now: _Now) -> Hook | None:
     secret = section.reports_secret.get_secret_value() if section.reports_secret else ""
     match section.reports:
         case "ses":
@@ -201,6 +201,6 @@ def _hook(section: SmtpCarrier) -> Hook | None:
         case "postmark":
             return PostmarkHook(secret)
         case "mailgun":
-            return MailgunHook(secret)
+            return MailgunHook(secret, now)
         case None:
             return None

@@ -151,8 +151,8 @@ async def relay(redis, codec, sandbox: Sandbox, library, aiohttp_client):
         yield parts, await aiohttp_client(api_of(parts))
 
 
-def mailgun(tag: str, key: bytes = b"horse") -> dict[str, Any]:
-    now = str(int(time.time()))
+def mailgun(tag: str, key: bytes = b"horse", *, later_s: int = 0) -> dict[str, Any]:
+    now = str(int(time.time()) + later_s)
     return {
         "signature": {
             "timestamp": now,
@@ -178,6 +178,17 @@ async def test_a_relay_posts_what_became_of_a_mail(relay, sandbox: Sandbox, samp
             assert (answer.status, await answer.json()) == (200, {"taken": taken})
     assert await counts(parts, record, "mail") == {"failed": 1, "accepted": 20}
     assert await state(parts, "p0") is None
+
+
+async def test_a_report_is_as_old_as_the_store_has_it(relay, sandbox: Sandbox, sample: dict[str, Any]):
+    """A machine that is behind by an hour would take none: those who unsubscribed at the relay would go on being written to."""
+    parts, client = relay
+    record, tags = await sent(parts, sandbox, sample)
+    parts.db.skew_ms = 3_600_000
+    posted = mailgun(tags["p0@people.example"], later_s=3_600)
+    async with client.post("/v1/receipts/relay", json=posted) as answer:
+        assert (answer.status, await answer.json()) == (200, {"taken": 1})
+    assert await counts(parts, record, "mail") == {"failed": 1, "accepted": 20}
 
 
 async def test_who_proves_nothing_changes_nothing(relay, sandbox: Sandbox, sample: dict[str, Any]):
