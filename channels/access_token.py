@@ -34,6 +34,9 @@ FETCH_TIMEOUT_S = 10.0
 # That is of each piece of an answer. One that comes drop by drop is waited for no longer than this.
 FETCH_WITHIN_S = 20.0
 
+# The most that Google takes of what a token is asked for with.
+ASSERTION_LIFE_S = 3600
+
 # expires_in is only recommended (RFC 6749 5.1). Without it, ask again soon; a 401 would tell as well.
 UNSTATED_LIFE_S = 300.0
 
@@ -126,12 +129,17 @@ class AccessToken:
         self._failed_until_s = self._clock() + FAILURE_PAUSE_S
 
     def _fetch(self) -> tuple[str, float]:
-        """Token and the UNIX second at which it ends. Runs in a thread."""
+        """Token and the UNIX second at which it ends. Runs in a thread.
+
+        Both go by our clock: google-auth signs and counts by the machine's, and Google takes no assertion that is not of this hour.
+        """
+        made_s = int(self._clock())
+        credential = self._credential.with_claims({"iat": made_s, "exp": made_s + ASSERTION_LIFE_S})
         with requests.Session() as session:
             session.trust_env = False
             session.verify = self._ca_file or True
-            self._credential.refresh(functools.partial(Request(session), timeout=FETCH_TIMEOUT_S))
-        expiry: dt.datetime | None = self._credential.expiry  # naive, in UTC
-        if expiry is None:
-            return str(self._credential.token), self._clock() + UNSTATED_LIFE_S
-        return str(self._credential.token), expiry.replace(tzinfo=dt.UTC).timestamp()
+            credential.refresh(functools.partial(Request(session), timeout=FETCH_TIMEOUT_S))
+        life_s = UNSTATED_LIFE_S
+        if (expiry := credential.expiry) is not None:  # naive, in UTC
+            life_s = (expiry.replace(tzinfo=dt.UTC) - dt.datetime.now(dt.UTC)).total_seconds()
+        return str(credential.token), self._clock() + life_s

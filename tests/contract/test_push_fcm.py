@@ -186,3 +186,16 @@ QgPWVj+ftwrBWS3AF3zfiLPGOyicteY93E6PRDCggNl+Op71R/pIOwcyT0Q4WSU/
 qwIDAQAB
 -----END PUBLIC KEY-----
 """
+
+
+@pytest.mark.parametrize("set_s", [7_200, -7_200])
+async def test_a_token_is_asked_for_and_kept_by_the_clock_that_is_given(sandbox, set_s: int):
+    """Google takes no assertion of another hour, so a machine whose own clock is wrong would send nothing; nor does that one say when a
+    token ends.
+    """
+    account, ca_file = str(sandbox.push.account.file), str(sandbox.authority.ca_file)
+    token = AccessToken(account, ca_file, lambda: time.time() + set_s)
+    first = await token.get()
+    assert await token.get() == first
+    assert sandbox.push.tokens_given == 1
+    assert abs(sandbox.push.asked_at_s - time.time() - set_s) < 60
