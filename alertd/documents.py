@@ -213,7 +213,9 @@ class Alert(Document):
     case: Case
     info: dict[Language, Info] = Field(default_factory=dict, max_length=MAX_LANGUAGES, validate_default=True)
     target: Target
-    channels: Annotated[tuple[Channel, ...], Field(min_length=1)] = (Channel.PUSH, Channel.SMS, Channel.MAIL)
+    channels: Annotated[
+        tuple[Channel, ...], Field(min_length=1, description="Where none is named, those that have a carrier.")
+    ] = tuple(Channel)
     policy: Policy = Policy()
     publish: Publish = Publish()
     category: Category | None = None
@@ -284,7 +286,10 @@ class _Request(Alert):
 
     def alert(self) -> Alert:
         """The alert without the wish."""
-        return Alert.model_construct(**{name: getattr(self, name) for name in Alert.model_fields})
+        fields = Alert.model_fields
+        return Alert.model_construct(
+            self.model_fields_set & fields.keys(), **{name: getattr(self, name) for name in fields}
+        )
 
 
 class AlertRequest(_Request):

@@ -135,7 +135,7 @@ async def api_site(
         )  # whoever approves meanwhile need not wait for it
 
     app = create_app(parts.services(is_ready, process_metrics, store.takes_writes))
-    app.add_routes(console_routes(needs()))
+    app.add_routes(console_routes(needs(), parts.carriers.channels))
     app.add_routes(public_routes(parts.publishing, parts.settings.api.reached_at, parts.clock))
     runner = Runner(app, access_log=None, handle_signals=False, shutdown_timeout=LAST_CALLS_S)
     await runner.setup()

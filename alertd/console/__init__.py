@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,9 +47,9 @@ class _File:
 class _Files:
     """The files, each read and packed when it is first asked for, and the scripts of the tables and of the words."""
 
-    def __init__(self, folder: Path, needs: Needs) -> None:
+    def __init__(self, folder: Path, needs: Needs, carried: Collection[str]) -> None:
         self._paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-        made = {"tables.js": module(needs), **modules(folder / "words.json")}
+        made = {"tables.js": module(needs, carried), **modules(folder / "words.json")}
         self._packed = {name: _packed(text.encode(), ".js") for name, text in made.items()}
 
     async def answer(self, request: web.Request, name: str) -> web.StreamResponse:
@@ -71,11 +72,12 @@ class _Files:
         return web.Response(body=file.packed, content_type=file.content_type, charset="utf-8", headers=headers)
 
 
-def console_routes(needs: Needs) -> list[web.RouteDef]:
+def console_routes(needs: Needs, carried: Collection[str]) -> list[web.RouteDef]:
     """The console's page at /console, and the files it loads below. They ask for no key: they hold no data. `needs`: the scopes
-    of the API's acts, so that none is offered that would be refused.
+    of the API's acts, so that none is offered that would be refused; `carried`: the channels that have a carrier, by which an alert goes
+    unless its author says otherwise.
     """
-    files = _Files(STATIC, needs)
+    files = _Files(STATIC, needs, carried)
 
     async def page(request: web.Request) -> web.StreamResponse:
         return await files.answer(request, "index.html")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from typing import Any, get_args
 
 from pydantic import BaseModel
 
 from alertd.alerts import AMENDABLE, OPEN_STATES, OVER, SETTLED, SHOWN, AlertState, State
-from alertd.documents import MAX_RINGS, Alert, Status
+from alertd.documents import MAX_RINGS, Status
 from alertd.kinds import KINDS, CancelReason, Channel, Kind, Level, Notify, Protection, Verdict
 from alertd.oncall import CONTACTS, Day, OnCall
 from alertd.operators import Role
@@ -35,12 +35,12 @@ _ACTS = {"stand-down": STAND_DOWN, "reopen": REOPEN, "close": CLOSE, "cancel": C
 Needs = Mapping[str, Sequence[str]]
 
 
-def tables(needs: Needs) -> dict[str, Any]:
-    """Each by its name in the scripts. States are in the order of their tables."""
+def tables(needs: Needs, carried: Collection[str]) -> dict[str, Any]:
+    """Each by its name in the scripts. States are in the order of their tables. `carried`: the channels that have a carrier."""
     return {
         "needs": {act: list(scopes) for act, scopes in needs.items()},
         "channels": list(Channel),
-        "usualChannels": list(Alert.model_fields["channels"].default),
+        "usualChannels": [one for one in Channel if one in carried],
         "statuses": list(Status),
         "gravest": Level.CHILD_ALERT.value,
         "criteria": list(CRITERIA),
@@ -80,11 +80,10 @@ def _criteria_in_words() -> dict[str, dict[str, str]]:
     return {tag: dict(words.codes("criterion")) for tag, words in catalogues.items()}
 
 
-def module(needs: Needs) -> str:
+def module(needs: Needs, carried: Collection[str]) -> str:
     """The script that has them."""
-    return (
-        f"// Made by alertd from the tables that rule.\nexport const TABLES = {json.dumps(tables(needs), indent=1)};\n"
-    )
+    told = json.dumps(tables(needs, carried), indent=1)
+    return f"// Made by alertd from the tables that rule.\nexport const TABLES = {told};\n"
 
 
 def _value(model: type[BaseModel]) -> str:

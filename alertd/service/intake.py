@@ -19,6 +19,7 @@ from alertd.documents import Alert, Author, Status, loudest
 from alertd.errors import Fault, Problem
 from alertd.faults import faults_of
 from alertd.ids import new_id
+from alertd.kinds import Channel
 from alertd.organisations import Organisation
 from alertd.patches import merged
 from alertd.permissions import written
@@ -172,7 +173,7 @@ class Intake:
     ) -> _Checked:  # fmt: skip
         """The alert with what is to be known of it. Raises Problem for everything that stands against it."""
         stance = stance or await self.stance(who)
-        alert = completed(alert, stance.known.organisation)
+        alert = self._completed(alert, stance.known.organisation)
         self.check(alert, who, stance.known.organisation, draft=draft)
         if telling is THE_ALERT:
             self._check_start(alert)
@@ -217,13 +218,22 @@ class Intake:
     async def check_unsigned(self, alert: Alert, who: Credential) -> Alert:
         """What `check` checks, for whoever only looks: the author may be anyone. Answers the alert as it would be kept."""
         known = await self._organisations.get(who.org)
-        alert = completed(alert, known.organisation)
+        alert = self._completed(alert, known.organisation)
         self.check(alert.model_copy(update={"author": Author()}), who, known.organisation)
         return alert
 
     async def completed(self, alert: Alert, who: Credential) -> Alert:
-        """With what its organisation adds to it."""
-        return completed(alert, (await self._organisations.get(who.org)).organisation)
+        """As it would be kept, before it is checked."""
+        return self._completed(alert, (await self._organisations.get(who.org)).organisation)
+
+    def _completed(self, alert: Alert, own: Organisation) -> Alert:
+        """With what its organisation adds to it; one that names no channels goes by all there are, so that nobody is left out for a word
+        that is missing.
+        """
+        if "channels" not in alert.model_fields_set:
+            carried = tuple(one for one in Channel if one in self._carriers.channels)
+            alert = alert.model_copy(update={"channels": carried or alert.channels})
+        return completed(alert, own)
 
     def check(self, alert: Alert, who: Credential, own: Organisation, *, draft: bool = False) -> None:
         """Everything that can be told without looking for people, `own` being the caller's organisation; a draft may still be to be

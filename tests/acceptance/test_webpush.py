@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from alertd.service.credibility import IN_A_ROW
-from tests.acceptance.conftest import Served
+from tests.acceptance.conftest import CHANNELS, Served
 from tests.unit.alertd.samples import SUBSCRIBER
 
 
@@ -52,6 +52,20 @@ def test_browsers_are_told_each_once(served: Served, alert: dict[str, Any], brow
     counts = served.progress(alert_id)["channels"]["webpush"]
     assert (counts["targeted"], counts["accepted"]) == (24, 24)
     assert all(endpoint not in served.log.read_text() for endpoint in browsers)
+
+
+def test_browsers_are_told_where_an_alert_names_no_channels(
+    served: Served, alert: dict[str, Any], browsers: list[str], bea: str
+):
+    """An alert that says nothing of channels goes by all four, and its author sees how long browsers take."""
+    words = {name: value for name, value in at_ceuta(alert).items() if name != "channels"}
+    status, taken = served.call("POST", "/v1/alerts", words, served.person("ana@centre.example"))
+    assert status == 202, taken
+    assert taken["audience"]["addresses"]["webpush"] >= len(browsers)
+    assert "webpush" in taken["eta"]
+    shown = served.call("GET", f"/v1/alerts/{taken['id']}", key=bea)[1]
+    assert shown["alert"]["channels"] == list(CHANNELS)
+    assert served.call("POST", f"/v1/alerts/{taken['id']}/reject", {"reason": "A test"}, bea)[0] == 200
 
 
 def test_a_browser_that_unsubscribed_is_not_asked_again(served: Served, alert: dict[str, Any], browsers: list[str]):

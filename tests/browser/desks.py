@@ -29,7 +29,7 @@ FOCUSED = """() => {
 #: What each word of the console is in Arabic, by the English one.
 WORDS: dict[str, list[str]] = json.loads((STATIC / "words.json").read_text(encoding="utf-8"))["words"]
 ARABIC = {row[0]: row[3] for row in reversed(WORDS.values())}
-ARABIC |= {word: tables({})["criterion"]["ar"][code] for code, word in tables({})["criterion"]["en"].items()}
+ARABIC |= {word: tables({}, ())["criterion"]["ar"][code] for code, word in tables({}, ())["criterion"]["en"].items()}
 #: The last choice of language in this browser, before the console starts.
 IN_ARABIC = "localStorage.setItem('alertd.language', 'ar')"
 ZONE = "Europe/Madrid"

@@ -28,6 +28,7 @@ from alertd.service.explaining import Told, Why
 from alertd.service.permissions import ACTS
 from alertd.service.planning import Standing
 from geofences.shapes import RepairCode
+from tests.acceptance.conftest import CHANNELS
 
 VENDOR = STATIC / "vendor"
 WORDS: dict[str, list[str]] = json.loads((STATIC / "words.json").read_text(encoding="utf-8"))["words"]
@@ -49,7 +50,7 @@ WORKER = "vendor/maplibre-gl-worker.mjs"
 @pytest.fixture
 async def client() -> AsyncIterator[TestClient[web.Request, web.Application]]:
     app = web.Application()
-    app.add_routes(console_routes(needs()))
+    app.add_routes(console_routes(needs(), CHANNELS))
     async with TestClient(TestServer(app)) as opened:
         yield opened
 
@@ -83,7 +84,7 @@ def with_theirs(names: set[str], *patterns: re.Pattern[str]) -> set[str]:
 
 def packed(names: set[str]) -> int:
     made = {
-        "tables.js": module(needs()),
+        "tables.js": module(needs(), CHANNELS),
         "words.ar.js": modules(STATIC / "words.json")["words.ar.js"],
     }  # the longest words
     whole = [(STATIC / name).read_bytes() for name in names] + [text.encode() for text in made.values()]
@@ -149,7 +150,7 @@ def test_each_word_that_is_asked_for_is_there():
     """No screen shows the name of a key, and no word is one that no screen says."""
     known = set(WORDS)
     asked = {key for text in SCRIPTS.values() for key in re.findall(r'\bt\("([^"]+)"', text)}
-    told = tables(needs())
+    told = tables(needs(), CHANNELS)
     asked |= {f"may-{one}" for one in told["scopes"]} | {f"is-{one}" for one in told["loudness"]}
     asked |= {*told["statuses"], *told["levels"], *told["codes"], *told["verdicts"], *told["acts"], *AlertState}
     asked |= {f"act-{one.act.name}" for one in OPERATIONS if one.act} | {f"act-{one}" for one in written_besides()}
@@ -177,10 +178,10 @@ def test_each_word_that_is_asked_for_is_there():
 
 def test_the_tables_of_the_scripts_are_those_that_rule():
     """Each state of a reference is in one group, what is asked for is an act, and no script lists states of an alert by itself."""
-    groups = tables(needs())["references"].values()
+    groups = tables(needs(), CHANNELS)["references"].values()
     assert sorted(word for group in groups for word in group) == sorted(state.word for state in State)
     acts = {act for text in SCRIPTS.values() for act in re.findall(r'mayDo\(me, "([^"]+)"', text)}
-    assert acts | {f"alert.{act}" for act in tables(needs())["acts"]} <= needs().keys()
+    assert acts | {f"alert.{act}" for act in tables(needs(), CHANNELS)["acts"]} <= needs().keys()
     words = {state.value for state in AlertState}
     for name, text in SCRIPTS.items():
         lists = re.findall(r'\[("\w+"(?:, "\w+")+)\]', text)
@@ -192,7 +193,7 @@ async def test_the_tables_are_served_as_a_script(client: TestClient[web.Request,
     answer = await client.get("/console/tables.js")
     assert answer.content_type == "text/javascript"
     text = await answer.text()
-    assert json.loads(text[text.index("{") : text.rindex("}") + 1]) == tables(needs())
+    assert json.loads(text[text.index("{") : text.rindex("}") + 1]) == tables(needs(), CHANNELS)
 
 
 async def test_nothing_inline_and_nothing_from_elsewhere(client: TestClient[web.Request, web.Application]):

@@ -15,6 +15,7 @@ from alertd.api import needs
 from alertd.console import STATIC
 from alertd.console.tables import module
 from alertd.console.words import modules
+from tests.acceptance.conftest import CHANNELS
 from tests.contract.programs import program
 
 pytestmark = pytest.mark.peer
@@ -35,7 +36,7 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The scripts and their tables, as modules of node."""
     folder = tmp_path_factory.mktemp("scripts") / "static"
     shutil.copytree(STATIC, folder, ignore=shutil.ignore_patterns("map", "maplibre*", "*.css"))
-    for name, text in {"tables.js": module(needs()), **modules(STATIC / "words.json")}.items():
+    for name, text in {"tables.js": module(needs(), CHANNELS), **modules(STATIC / "words.json")}.items():
         (folder / name).write_text(text, encoding="utf-8")
     (folder / "tab.mjs").write_text(TAB, encoding="utf-8")
     (folder / "package.json").write_text('{"type": "module"}', encoding="utf-8")

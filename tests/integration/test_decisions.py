@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,8 +14,9 @@ from redis.asyncio import Redis
 
 from alertd.alerts import AlertState
 from alertd.app import Parts
+from alertd.documents import Alert
 from alertd.errors import Problem
-from alertd.kinds import Notify, Protection
+from alertd.kinds import Channel, Notify, Protection
 from alertd.restriction import restricted
 from alertd.service.access import Credential
 from alertd.store.alerts import Alerts
@@ -312,6 +314,13 @@ async def test_an_alert_has_one_case_for_life(parts: Parts, sample: dict[str, An
     kept = await parts.approval.get(draft.id, ANA)
     assert (kept.case, kept.rev) == (draft.case, draft.rev + 1)
     assert set(await Cases(parts.db).held(draft.case)) == {draft.id}
+
+
+async def test_an_alert_that_names_no_channels_goes_by_all_that_have_a_carrier(parts: Parts, sample: dict[str, Any]):
+    """Nobody is left out for a word that is missing, and whoever approves reads by which it goes."""
+    words = json.loads(alert_of(sample).model_dump_json(exclude={"channels"}, by_alias=True))
+    taken = await parts.intake.submit(Alert.model_validate_json(json.dumps(words)), ANA)
+    assert set(taken.record.alert.channels) == parts.carriers.channels != set(Channel)
 
 
 async def test_a_draft_is_changed_by_its_author_alone(parts: Parts, sample: dict[str, Any]):
