@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,9 +22,12 @@ from alertd.api.problems import Explain, problem_of
 from alertd.clock import Clock
 from alertd.errors import Fault, Problem
 from alertd.ids import new_id
-from alertd.store.requests import Requests
+from alertd.store.requests import CLAIM_MS, Requests
 
 HEADER = "Idempotency-Key"
+Note = Callable[[], Awaitable[None]]
+#: As long as a claim that was made before the slowest request is nobody else's.
+OWED_S = CLAIM_MS / 1000 / 3
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")  # visible ASCII, of a length that others take too
 
 
@@ -72,13 +75,19 @@ class Idempotency(Protocol):
 
 
 class KeptKeys:
-    """Idempotency keys, kept in the store."""
+    """Idempotency keys, kept in the store.
+
+    What the store could not note, because it was away, is noted when the key comes again: until its claim ends by itself whoever was told
+    to try again would hear that the first request is not answered yet, and an approval waits.
+    """
 
     def __init__(self, requests: Requests, clock: Clock) -> None:
         self._requests = requests
         self._clock = clock
+        self._owed: dict[tuple[str, str], tuple[Note, float]] = {}
 
     async def begin(self, caller: str, key: str, digest: bytes) -> Fresh | Done | Running | Mismatch:
+        await self._make_up(caller, key)
         word, name, number = await self._requests.claim(caller, key, digest.hex(), new_id(self._clock.now_ms()))
         match word:
             case "fresh":
@@ -91,10 +100,25 @@ class KeptKeys:
                 return Mismatch()
 
     async def finish(self, caller: str, key: str, status: int) -> None:
-        await self._requests.finish(caller, key, status)
+        await self._noted(caller, key, lambda: self._requests.finish(caller, key, status))
 
     async def release(self, caller: str, key: str, *, forget: bool) -> None:
-        await self._requests.release(caller, key, forget=forget)
+        await self._noted(caller, key, lambda: self._requests.release(caller, key, forget=forget))
+
+    async def _noted(self, caller: str, key: str, note: Note) -> None:
+        try:
+            await note()
+        except Exception:
+            now = self._clock.monotonic()
+            self._owed = {which: owed for which, owed in self._owed.items() if owed[1] > now}
+            self._owed[caller, key] = note, now + OWED_S
+            raise
+
+    async def _make_up(self, caller: str, key: str) -> None:
+        note, until = self._owed.get((caller, key), (None, 0.0))
+        if note is not None and self._clock.monotonic() < until:
+            await note()
+        self._owed.pop((caller, key), None)
 
 
 def idempotent(operations: Mapping[str, Operation], store: Idempotency, explain: Explain) -> Middleware:

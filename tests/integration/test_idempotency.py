@@ -1,0 +1,70 @@
+"""A request that failed because the store was away can be sent again at once, and one that was done is not done twice."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import pytest
+from redis.asyncio import Redis
+
+from alertd.api.idempotency import OWED_S, Done, Fresh, KeptKeys, Running
+from alertd.store.connection import Connection, StoreUnavailableError
+from alertd.store.requests import Requests
+from tests.clocks import Later
+
+Away = Callable[[], AbstractAsyncContextManager[None]]
+ASKED = ("key", "once", b"digest")
+
+
+@pytest.fixture
+def kept(store: Connection) -> KeptKeys:
+    return KeptKeys(Requests(store), Later())
+
+
+@pytest.fixture
+def away(redis: Redis) -> Away:
+    """The store refuses writes, as one does whose replicas are gone."""
+
+    @asynccontextmanager
+    async def refusing() -> AsyncIterator[None]:
+        await redis.config_set("min-replicas-to-write", 1)
+        try:
+            yield
+        finally:
+            await redis.config_set("min-replicas-to-write", 0)
+
+    return refusing
+
+
+async def test_what_failed_is_free_as_soon_as_the_store_is_back(kept: KeptKeys, away: Away):
+    """Whoever pressed while it was away, and presses again, does not hear for a minute that the first press is under way."""
+    first = await kept.begin(*ASKED)
+    async with away():
+        with pytest.raises(StoreUnavailableError):
+            await kept.release("key", "once", forget=False)
+        with pytest.raises(StoreUnavailableError):
+            await kept.begin(*ASKED)
+    assert await kept.begin(*ASKED) == first
+    assert isinstance(await kept.begin(*ASKED), Running)
+
+
+async def test_what_was_done_is_known_to_be_done(kept: KeptKeys, away: Away):
+    """Though the store could not note it then."""
+    first = await kept.begin(*ASKED)
+    assert isinstance(first, Fresh)
+    async with away():
+        with pytest.raises(StoreUnavailableError):
+            await kept.finish("key", "once", 202)
+    assert await kept.begin(*ASKED) == Done(first.id, 202)
+
+
+async def test_a_claim_that_may_be_another_s_by_now_is_let_be(store: Connection, away: Away):
+    """It ended by itself, and another process has it."""
+    kept = KeptKeys(Requests(store), clock := Later())
+    await kept.begin(*ASKED)
+    async with away():
+        with pytest.raises(StoreUnavailableError):
+            await kept.release("key", "once", forget=True)
+    clock.pass_by(OWED_S)
+    assert isinstance(await kept.begin(*ASKED), Running)
