@@ -139,7 +139,7 @@ async def test_of_a_hidden_count_nothing_is_said_to_be_hidden_but_the_number(ser
         await window.press("Continue")
         await window.choose_region("Calle Larga", "CALLE-LARGA")
         await window.press("Continue")
-        await expect(page.locator(".sentence")).to_contain_text("Push, SMS, and Mail go to")
+        await expect(page.locator(".sentence")).to_contain_text("Push, Web push, SMS, and Mail go to")
         await expect(page.locator(".sentence")).to_contain_text("a hidden number of people")
         await page.goto(f"{served.url}/console#/subscribers")
         await window.choose_region("Calle Larga", "CALLE-LARGA")

@@ -240,20 +240,25 @@ async def test_a_press_that_nobody_answers_says_that_it_is_waited_for(
         await expect(waited_for).to_have_count(0)
 
 
-async def test_a_proxy_that_has_no_answer_is_not_one_that_refuses(
-    served: Served, plain: Browser, ana: str, bea: str, alert: dict[str, Any]
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [(504, "it may have arrived: look before"), (413, "It is too large for the way to alertd.")],
+)
+async def test_what_a_proxy_says_is_told_in_words(
+    served: Served, plain: Browser, ana: str, bea: str, alert: dict[str, Any], status: int, says: str
 ):
-    """It gives up a line that may have carried the press: nobody reads a number and goes away believing that nothing was sent."""
+    """One that gives up a line may have carried the press: nobody reads a number and goes away believing that nothing was sent."""
     alert_id = submitted(served, alert, ana)
-    async with desk(plain, served.url, 504) as window:
+    async with desk(plain, served.url, status) as window:
         await window.sign_in(bea)
         await window.page.goto(f"{window.url}/console#/alerts/{alert_id}")
-        page = "<html><h1>504 Gateway Time-out</h1></html>"
+        page = f"<html><h1>{status}</h1></html>"
         await window.page.route(
-            "**/approve", lambda route: route.fulfill(status=504, content_type="text/html", body=page)
+            "**/approve", lambda route: route.fulfill(status=status, content_type="text/html", body=page)
         )
         await window.press("Approve and send")
-        await expect(window.page.locator(".decide .refused")).to_contain_text("it may have arrived: look before")
+        await expect(window.page.locator(".decide .refused")).to_contain_text(says)
+    assert served.call("POST", f"/v1/alerts/{alert_id}/reject", {"reason": "a drill"}, bea)[0] == 200
 
 
 async def test_whoever_submits_sees_what_came_of_it_where_they_pressed(served: Served, plain: Browser, ana: str):

@@ -190,11 +190,14 @@ export const isReady = async (signal) => (await heard(fetch("/readyz", { signal,
 export const get = async (path, options) => (await ask("GET", path, options)).body;
 export const post = async (path, body, options) => (await ask("POST", path, { ...options, body })).body;
 
+/** What a proxy says that takes less than alertd. */
+const TOO_LARGE = { type: "/problems/too-large" };
+
 async function refusal(response, tried = false) {
   if (response.status === 401 && !tried) session.onLost();
   const body = await response.json().catch(() => null);
   if (!body && response.status >= 500) return new Offline(`HTTP ${response.status}`);  // a proxy's: whether what was sent arrived, it does not know either
-  return new Problem(response.status, body || {});
+  return new Problem(response.status, body || (response.status === 413 ? TOO_LARGE : {}));
 }
 
 /** A photo that only those who work on the alert may see: the address of a copy in this tab, until it is revoked. */
