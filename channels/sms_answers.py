@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from channels.base import Answer, Outcome, Reason, ReportState
+from channels.http_answers import COMMON
 from channels.posting import Reply, json_object, retry_after_s
 
 SmsState = ReportState  # its name where only SMS is spoken of
@@ -26,17 +27,7 @@ BY_CODE: dict[int, tuple[Answer, Reason]] = {
     21617: (Answer.NEVER, Reason.BAD_MESSAGE),  # too long
 }
 
-BY_STATUS: dict[int, tuple[Answer, Reason]] = {
-    400: (Answer.NEVER, Reason.BAD_MESSAGE),
-    401: (Answer.RETRY, Reason.CREDENTIALS),
-    403: (Answer.RETRY, Reason.CREDENTIALS),
-    429: (Answer.RETRY, Reason.THROTTLED),
-    500: (Answer.RETRY, Reason.UNAVAILABLE),
-    503: (Answer.RETRY, Reason.UNAVAILABLE),
-    # A gateway speaks here, which may have passed the message on before it gave up. An SMS cannot replace its twin.
-    502: (Answer.UNKNOWN, Reason.UNAVAILABLE),
-    504: (Answer.UNKNOWN, Reason.TIMEOUT),
-}
+BY_STATUS = {**COMMON, 400: (Answer.NEVER, Reason.BAD_MESSAGE), 403: (Answer.RETRY, Reason.CREDENTIALS)}
 
 NOT_OF_THE_PROTOCOL = Outcome(Answer.UNKNOWN, Reason.GARBAGE)
 

@@ -248,9 +248,7 @@ def prepared(operations: Mapping[str, Operation]) -> Callable[[web.Request, web.
         for name, value in _HEADERS.items():
             response.headers.setdefault(name, value)
         if response.content_type == EVENTS:
-            response.headers["X-Accel-Buffering"] = (
-                "no"  # nginx would keep what happens now until it has some kilobytes of it
-            )
+            response.headers["X-Accel-Buffering"] = "no"  # nginx would wait until there are some kilobytes of it
         operation = operations.get(request.match_info.route.name or "")
         if operation is not None and operation.any_origin:
             response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = "*"

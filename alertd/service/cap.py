@@ -27,7 +27,6 @@ from alertd.rendering.plaintext import clip
 from alertd.service.access import Credential
 from alertd.service.approval import UNSENT, Approval
 from alertd.service.cap_drafts import MOST_REASON, Draft, draft_of, external_id, refused, retold
-from alertd.service.carriers import Carriers
 from alertd.service.intake import Intake, Taken
 from alertd.service.regions import Regions
 from alertd.service.reports import Reports, Wanted
@@ -56,7 +55,6 @@ class CapIntake:
     updating: Updating
     reports: Reports
     regions: Regions
-    carriers: Carriers
     issuers: Sequence[Issuer]  # whose signatures count; if there are any, each document must have one of theirs
     clock: Clock
 
@@ -119,7 +117,7 @@ class CapIntake:
 
     def _alert(self, message: Message) -> tuple[Draft, Alert]:
         """What a message asks for. Raises Problem."""
-        draft = draft_of(message, self.regions.library, self.carriers.channels, self._now())
+        draft = draft_of(message, self.regions.library, self._now())
         try:
             return draft, Alert.model_validate_json(json.dumps(draft.document))
         except ValidationError as error:

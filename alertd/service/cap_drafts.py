@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -19,7 +19,7 @@ from alertd.cap.profiles import CAP_CP_EVENTS, IPAWS_EVENTS
 from alertd.cap.values import reference_text
 from alertd.errors import Fault, Problem
 from alertd.faults import MAX_FAULTS
-from alertd.kinds import KINDS, Channel, Kind, Level, Severity
+from alertd.kinds import KINDS, Kind, Level, Severity
 from alertd.rendering.plaintext import clip
 from geofences.aliases import Alias
 
@@ -85,7 +85,7 @@ def external_id(reference: Reference) -> str:
     return text if len(text) <= MOST_EXTERNAL_ID else "cap:" + hashlib.sha256(text.encode()).hexdigest()
 
 
-def draft_of(message: Message, places: Places, channels: Collection[str], now: datetime) -> Draft:
+def draft_of(message: Message, places: Places, now: datetime) -> Draft:
     """The alert that a message of type Alert asks for, or that one of type Update makes of an alert. What takes effect after `now` is told
     then. Raises Problem with every reason why it cannot be one.
     """
@@ -107,7 +107,6 @@ def draft_of(message: Message, places: Places, channels: Collection[str], now: d
         {"on_behalf_of": clip(first.sender_name, MOST_NAME)} if first.sender_name else {},
         "/info/0/senderName",
     )
-    draft.put("channels", [channel for channel in Channel if channel in channels], "")
     draft.put("case", _case(first, message) if child else {}, "/info/0/event")
     draft.put("category", first.categories[0], "/info/0/category/0")
     draft.put("event", clip(first.event, MOST_EVENT), "/info/0/event")

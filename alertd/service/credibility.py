@@ -27,15 +27,13 @@ class Credibility:
         """The answers to a chunk, and `whose` each is; "gone" is another answer where it cannot be believed, as from a carrier that failed
         and is `resting`.
         """
-        said = Counter(one for one, answer in zip(whose, answers, strict=True) if answer.address_gone)
-        works = {one for one, answer in zip(whose, answers, strict=True) if answer.answer is Answer.ACCEPTED}
+        pairs = list(zip(whose, answers, strict=True))
+        said = Counter(one for one, answer in pairs if answer.address_gone)
+        works = {one for one, answer in pairs if answer.answer is Answer.ACCEPTED}
         for one in works:
             self._gone[one] = 0
         doubted = {one for one in said if one not in works and self._doubts(one, said[one], resting=resting)}
-        return [
-            _DOUBTED if answer.address_gone and one in doubted else answer
-            for one, answer in zip(whose, answers, strict=True)
-        ]
+        return [_DOUBTED if answer.address_gone and one in doubted else answer for one, answer in pairs]
 
     def _doubts(self, one: str, said: int, *, resting: bool) -> bool:
         self._gone[one] += said
