@@ -140,30 +140,35 @@ class Paging:
 
     async def look(self, alert_id: str) -> None:
         """Tell whoever is to be told now of one alert, and say when the next are."""
-        record, now = await self.alerts.get(alert_id), self.clock.steady_ms()
-        if record is None or record.state is not AlertState.PENDING:
+        [(state, org)] = await self.alerts.fields([alert_id], "state", "org")
+        if org is None or state != AlertState.PENDING.encode():
             await self.waiting.remove(alert_id)
             return
-        [(known, seen)] = await self.waiting.paged([alert_id])
-        paged, stood = begun(known, record), await self.duty.get(record.org)
-        rota = stood.rota
+        stood, now = await self.duty.get(org.decode()), self.clock.steady_ms()
+        if stood.rota is None or not stood.rota.steps:  # before it is read: a thousand a second may come
+            await self.waiting.add({alert_id: now + AGAIN_MS})
+        elif record := await self.alerts.get(alert_id):
+            await self._look(record, stood, stood.rota)
+
+    async def _look(self, record: AlertRecord, stood: KnownRota, rota: OnCall) -> None:
+        """The same, of an alert whose organisation has people on call."""
+        [(known, seen)] = await self.waiting.paged([record.id])
+        paged, now = begun(known, record), self.clock.steady_ms()
         if paged.over and paged.rev != stood.rev:  # somebody else may be on it now
             paged = msgspec.structs.replace(paged, over=False, step=0, rounds=0, reached=False, due=now)
         if paged is known and paged.due > now:
-            await self.waiting.add({alert_id: paged.due})
-        elif (wait_ms := await self._waits(record, paged, rota)) or rota is None:
-            await self.waiting.add({alert_id: now + wait_ms})
+            await self.waiting.add({record.id: paged.due})
+        elif wait_ms := await self._waits(record, paged):
+            await self.waiting.add({record.id: now + wait_ms})
         elif paged.over:
-            await self.waiting.add({alert_id: now + OVER_MS})
+            await self.waiting.add({record.id: now + OVER_MS})
         else:
             step, hands = min(paged.step, len(rota.steps)), hands_of(record.author, record.hands)
             whose = turn(rota, step, self.clock.now_ms(), hands)
             await self._take_turn(record, stood, (paged, seen), whose)
 
-    async def _waits(self, record: AlertRecord, paged: Paged, rota: OnCall | None) -> int:
+    async def _waits(self, record: AlertRecord, paged: Paged) -> int:
         """For how many ms nobody is to be told; 0: somebody is."""
-        if rota is None or not rota.steps:
-            return AGAIN_MS
         waited_ms = self.clock.now_ms() + record.ahead - paged.since
         if abs(waited_ms) < UNATTENDED_MS and await self.organisations.permit(record):
             return UNATTENDED_MS - waited_ms

@@ -1,6 +1,7 @@
-"""What is asked of one server in one turn of the event loop goes out together, on one connection, and is read in one go.
+"""What is asked of one server in one turn of the event loop goes out together, on few connections, and each is read in one go.
 
-A request that is small costs the client more than the server. Of a thousand at once, few travel alone, and nobody waits for company.
+A request that is small costs the client more than the server. Of a thousand at once, few travel alone, and nobody waits for company. Nor do
+all travel as one: they would go on together, and the server would rest while they are worked on here, and we while it works.
 What waits for the disk has a line of its own, so that nothing else waits behind it, and waits once for all: it counts what its own
 connection wrote before it (WAITAOF).
 """
@@ -22,6 +23,8 @@ WAIT = "WAITAOF"
 #: So much is under way at most of what waits for the disk, and of the rest: the client refuses the hundred and first connection. While the
 #: server is slow, as when it forks, what is asked meanwhile goes together once there is a line.
 MOST = 40
+#: So many callers at most share a connection's turn.
+TOGETHER = 16
 
 
 @dataclass(slots=True)
@@ -57,12 +60,11 @@ class Lines:
         return ask.future
 
     def _go(self, waits: bool) -> None:
-        if not self._asked[waits] or len(self._tasks[waits]) == MOST:
-            return
-        asked, self._asked[waits] = self._asked[waits], []
-        task = asyncio.get_running_loop().create_task(self._together(asked, waits))
-        self._tasks[waits].add(task)
-        task.add_done_callback(partial(self._over, waits))
+        while self._asked[waits] and len(self._tasks[waits]) < MOST:
+            asked, self._asked[waits] = self._asked[waits][:TOGETHER], self._asked[waits][TOGETHER:]
+            task = asyncio.get_running_loop().create_task(self._together(asked, waits))
+            self._tasks[waits].add(task)
+            task.add_done_callback(partial(self._over, waits))
 
     def _over(self, waits: bool, task: asyncio.Task[None]) -> None:
         self._tasks[waits].discard(task)
