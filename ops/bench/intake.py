@@ -27,7 +27,7 @@ from demo import CENTRE, alert, served
 from rich.console import Console
 from rich.table import Table
 
-CONNECTIONS = 24
+CONNECTIONS = 28
 TARGETS = [
     {"regions": ["41091"]},
     {"circles": [{"center": list(CENTRE), "radius_km": 15}]},
