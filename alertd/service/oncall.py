@@ -15,7 +15,7 @@ from alertd.alerts import AlertState
 from alertd.clock import Clock
 from alertd.documents import Status
 from alertd.errors import Fault, Problem
-from alertd.oncall import OnCall, OnCallPerson, on_duty
+from alertd.oncall import OnCall, OnCallPerson, OnCallStep, on_duty
 from alertd.service.access import Credential
 from alertd.service.approval import Approval
 from alertd.service.second_person import check_key, check_second_person
@@ -33,6 +33,11 @@ class KnownRota:
     rota: OnCall | None
     by: str  # the subject of the person who last wrote it
     at: int  # UNIX ms
+
+    @property
+    def steps(self) -> Sequence[OnCallStep]:
+        """None where nobody is ever called."""
+        return self.rota.steps if self.rota else ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -96,9 +96,9 @@ class Paging:
         if now - self._surveyed >= SURVEY_S:
             await self._survey()
             self._surveyed = now
-        for alert_id in await self.waiting.all(self.clock.steady_ms()):
-            if alert_id not in self._tasks:
-                self._tasks[alert_id] = asyncio.create_task(self._in_turn(alert_id), name=f"page {alert_id}")
+        due = await self.waiting.all(self.clock.steady_ms())
+        for alert_id in await self._called_for([one for one in due if one not in self._tasks]):
+            self._tasks[alert_id] = asyncio.create_task(self._in_turn(alert_id), name=f"page {alert_id}")
 
     async def settled(self) -> None:
         """All that was begun is over."""
@@ -122,6 +122,23 @@ class Paging:
             pending = [one for one, state in zip(versions, states, strict=True) if state is AlertState.PENDING]
             await self.waiting.add(dict.fromkeys(pending, self.clock.steady_ms()), rule="NX")
 
+    async def _called_for(self, due: Sequence[str]) -> list[str]:
+        """Those that wait where there are people on call. What waits no more is taken out; the rest is put off all at once and unread, for a
+        thousand a second may come. Where it cannot be told who is on call, the look at each alert says so.
+        """
+        pending = {
+            one: org.decode()
+            for one, (state, org) in zip(due, await self.alerts.fields(due, "state", "org"), strict=True)
+            if org and state == AlertState.PENDING.encode()
+        }
+        orgs = sorted(set(pending.values()))
+        stood = await asyncio.gather(*map(self.duty.get, orgs), return_exceptions=True)
+        uncalled = {org for org, one in zip(orgs, stood, strict=True) if isinstance(one, KnownRota) and not one.steps}
+        again = self.clock.steady_ms() + AGAIN_MS
+        await self.waiting.remove([one for one in due if one not in pending])
+        await self.waiting.add({one: again for one, org in pending.items() if org in uncalled})
+        return [one for one, org in pending.items() if org not in uncalled]
+
     async def _in_turn(self, alert_id: str) -> None:
         async with (turns := self._turns):
             if turns is self._turns:
@@ -140,35 +157,29 @@ class Paging:
 
     async def look(self, alert_id: str) -> None:
         """Tell whoever is to be told now of one alert, and say when the next are."""
-        [(state, org)] = await self.alerts.fields([alert_id], "state", "org")
-        if org is None or state != AlertState.PENDING.encode():
-            await self.waiting.remove(alert_id)
-            return
-        stood, now = await self.duty.get(org.decode()), self.clock.steady_ms()
-        if stood.rota is None or not stood.rota.steps:  # before it is read: a thousand a second may come
-            await self.waiting.add({alert_id: now + AGAIN_MS})
-        elif record := await self.alerts.get(alert_id):
-            await self._look(record, stood, stood.rota)
-
-    async def _look(self, record: AlertRecord, stood: KnownRota, rota: OnCall) -> None:
-        """The same, of an alert whose organisation has people on call."""
-        [(known, seen)] = await self.waiting.paged([record.id])
-        paged, now = begun(known, record), self.clock.steady_ms()
+        record, now = await self.alerts.get(alert_id), self.clock.steady_ms()
+        if record is None or record.state is not AlertState.PENDING:
+            return  # the next round takes it out
+        [(known, seen)] = await self.waiting.paged([alert_id])
+        paged, stood = begun(known, record), await self.duty.get(record.org)
+        rota = stood.rota
         if paged.over and paged.rev != stood.rev:  # somebody else may be on it now
             paged = msgspec.structs.replace(paged, over=False, step=0, rounds=0, reached=False, due=now)
         if paged is known and paged.due > now:
-            await self.waiting.add({record.id: paged.due})
-        elif wait_ms := await self._waits(record, paged):
-            await self.waiting.add({record.id: now + wait_ms})
+            await self.waiting.add({alert_id: paged.due})
+        elif (wait_ms := await self._waits(record, paged, rota)) or rota is None:
+            await self.waiting.add({alert_id: now + wait_ms})
         elif paged.over:
-            await self.waiting.add({record.id: now + OVER_MS})
+            await self.waiting.add({alert_id: now + OVER_MS})
         else:
             step, hands = min(paged.step, len(rota.steps)), hands_of(record.author, record.hands)
             whose = turn(rota, step, self.clock.now_ms(), hands)
             await self._take_turn(record, stood, (paged, seen), whose)
 
-    async def _waits(self, record: AlertRecord, paged: Paged) -> int:
+    async def _waits(self, record: AlertRecord, paged: Paged, rota: OnCall | None) -> int:
         """For how many ms nobody is to be told; 0: somebody is."""
+        if rota is None or not rota.steps:  # since a moment ago
+            return AGAIN_MS
         waited_ms = self.clock.now_ms() + record.ahead - paged.since
         if abs(waited_ms) < UNATTENDED_MS and await self.organisations.permit(record):
             return UNATTENDED_MS - waited_ms
@@ -307,7 +318,7 @@ class Paging:
         for _ in range(TRIES):
             word = await self.waiting.put(record.id, fresh, seen=seen, word="paged", step=told[0].step)
             if word == "over":
-                await self.waiting.remove(record.id)
+                await self.waiting.remove([record.id])
             if word != "changed":
                 return
             [(known, seen)] = await self.waiting.paged([record.id])

@@ -109,9 +109,9 @@ class Waiting:
         )
         return [raw.decode() for shard in found for raw in shard]
 
-    async def remove(self, alert_id: str) -> None:
-        """It waits no more."""
-        await self._db.execute("ZREM", _index(alert_id), alert_id)
+    async def remove(self, alert_ids: Sequence[str]) -> None:
+        """These wait no more."""
+        await self._db.execute_many([("ZREM", _index(one), one) for one in alert_ids])
 
     async def paged(self, alert_ids: Sequence[str]) -> list[tuple[Paged | None, bytes]]:
         """What is known of each, None for nothing, and what stands for it in `put`; in one round trip."""

@@ -206,7 +206,7 @@ async def test_what_waits_is_found_even_if_what_said_so_was_lost(night: Night):
     await night.rota()
     alert_id = await night.waits()
     await night.parts.events.bring()
-    await night.parts.waiting.remove(alert_id)
+    await night.parts.waiting.remove([alert_id])
     await night.parts.paging.close()  # as of a process that takes over
     await night.round()
     await night.round(1 / 60)
@@ -290,6 +290,33 @@ async def test_however_many_wait_for_nobody_the_others_are_called_for(night: Nig
     last = next(one for one in iter(lambda: new_id(night.clock.now_ms()), "") if keys.shard_of(one) == keys.SHARDS - 1)
     for name in (*made, last):
         await night.parts.alerts.create(record(name, org="default" if name == last else "other"), AREA)
+    await night.round()
+    assert night.got() == [DESK]
+
+
+async def test_a_rota_that_cannot_be_read_keeps_nobody_else_from_being_called(night: Night):
+    """What waits of that organisation waits on, and is called for once there is a rota again."""
+    await night.rota()
+    theirs = new_id(night.clock.now_ms())
+    await night.parts.alerts.create(record(theirs, org="other"), AREA)
+    await night.parts.db.execute("SET", keys.org("other", "oncall"), b"not sealed")
+    await night.waits()
+    await night.round()
+    assert night.got() == [DESK]
+    assert theirs in await night.parts.waiting.all()
+
+
+async def test_what_nobody_is_called_for_is_left_unread(night: Night):
+    """Without a rota it is put off by a minute and what it says stays sealed; once there is one, it is called for at once."""
+    alert_id = await night.waits()
+    await night.parts.events.bring()
+    sealed = await night.parts.db.execute("HGETALL", keys.of_chain(alert_id, "version", alert_id))
+    await night.parts.db.execute("HSET", keys.of_chain(alert_id, "version", alert_id), "doc", b"not sealed")
+    await night.round()
+    assert await night.parts.waiting.all(night.clock.steady_ms()) == []
+    assert await night.parts.waiting.all(night.clock.steady_ms() + AGAIN_MS) == [alert_id]
+    await night.parts.db.execute("HSET", keys.of_chain(alert_id, "version", alert_id), "doc", dict(sealed)[b"doc"])
+    await night.rota()
     await night.round()
     assert night.got() == [DESK]
 
