@@ -24,7 +24,7 @@ WAIT = "WAITAOF"
 #: server is slow, as when it forks, what is asked meanwhile goes together once there is a line.
 MOST = 40
 #: So many callers at most share a connection's turn.
-TOGETHER = 16
+TOGETHER = 10
 
 
 @dataclass(slots=True)

@@ -24,7 +24,7 @@ async def taken(redis: Redis) -> int:
 
 
 async def test_what_is_asked_in_one_turn_goes_out_in_few_pieces(store: Connection, redis: Redis):
-    """Of a hundred callers at once sixteen are one request to the server, and each has its own answer."""
+    """Of a hundred callers at once ten are one request to the server, and each has its own answer."""
 
     async def ask(first: int) -> None:
         answers = await asyncio.gather(*(store.execute("HINCRBY", "{x:1}", "n", 1) for _ in range(100)))
