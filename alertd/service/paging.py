@@ -131,11 +131,11 @@ class Paging:
             for one, (state, org) in zip(due, await self.alerts.fields(due, "state", "org"), strict=True)
             if org and state == AlertState.PENDING.encode()
         }
+        await self.waiting.remove([one for one in due if one not in pending])  # at once: it may come to wait again
         orgs = sorted(set(pending.values()))
         stood = await asyncio.gather(*map(self.duty.get, orgs), return_exceptions=True)
         uncalled = {org for org, one in zip(orgs, stood, strict=True) if isinstance(one, KnownRota) and not one.steps}
         again = self.clock.steady_ms() + AGAIN_MS
-        await self.waiting.remove([one for one in due if one not in pending])
         await self.waiting.add({one: again for one, org in pending.items() if org in uncalled})
         return [one for one, org in pending.items() if org not in uncalled]
 
