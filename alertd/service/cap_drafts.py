@@ -146,9 +146,7 @@ def _retold(fault: Fault, draft: Draft, message: Message) -> Fault:
     pointer = fault.pointer
     while pointer and pointer not in draft.origins:
         pointer = pointer.rpartition("/")[0]
-    origin = draft.origins.get(pointer)
-    if origin is None:
-        return fault
+    origin = draft.origins.get(pointer, "")  # what no part of it asked for, as the channels, is told of the whole
     return Fault(origin, fault.detail, line=_line(message, origin))
 
 

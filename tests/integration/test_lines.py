@@ -14,7 +14,6 @@ from redis.exceptions import ResponseError
 from alertd.app import Parts
 from alertd.service.submission import submit
 from alertd.store.connection import Connection, StoreUnavailableError
-from alertd.store.lines import TOGETHER
 from tests.integration.acts import ANA, alert_of, register
 
 
@@ -33,7 +32,7 @@ async def test_what_is_asked_in_one_turn_goes_out_in_few_pieces(store: Connectio
     await ask(1)  # the connections are there
     before = await taken(redis)
     await ask(101)
-    assert await taken(redis) - before <= 100 / TOGETHER + 2  # the second question is one
+    assert await taken(redis) - before <= 12  # one may be read in two, and the second question is one
 
 
 async def test_a_submission_asks_the_store_few_times(parts: Parts, sample: dict[str, Any], redis: Redis):

@@ -295,7 +295,7 @@ async def test_however_many_wait_for_nobody_the_others_are_called_for(night: Nig
 
 
 async def test_a_rota_that_cannot_be_read_keeps_nobody_else_from_being_called(night: Night):
-    """What waits of that organisation waits on, and is called for once there is a rota again."""
+    """What waits of that organisation waits on."""
     await night.rota()
     theirs = new_id(night.clock.now_ms())
     await night.parts.alerts.create(record(theirs, org="other"), AREA)
