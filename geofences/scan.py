@@ -91,7 +91,8 @@ class Outline:
     @property
     def nbytes(self) -> int:
         """What it holds, with what was scanned so far."""
-        return self._edges.nbytes + sum(one.nbytes for one in self._scans.values())
+        scans = tuple(self._scans.values())  # a thread may scan another level meanwhile
+        return self._edges.nbytes + sum(one.nbytes for one in scans)
 
     def at(self, zoom: int) -> Scan:
         with self._lock:

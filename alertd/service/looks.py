@@ -1,6 +1,6 @@
 """What a target comes to: its ground, and the people on it, as whoever submits an alert is told of them.
 
-A case system sends the same few targets again and again, so a look is shared by those who ask for the same within a second or two. That
+A case system sends the same few targets again and again, so a look is shared by those who ask for the same within a few seconds. That
 decides about nobody: `approve` looks for people afresh, and compares with what was told here.
 """
 
@@ -27,8 +27,8 @@ from geofences.targets import Area
 RESOLVED = 64
 #: A look is shared for so long, and while the next is made: nobody reads and decides sooner, and 1,000 alerts a second to few
 #: targets cost few searches.
-FRESH_S = 1.0
-#: Looks of two seconds. One has some 40 bytes for each of its people.
+FRESH_S = 2.0
+#: Looks of four seconds. One has some 40 bytes for each of its people.
 KEPT = 64
 #: Answers about one look: it is told in few languages.
 ANSWERS = 16
@@ -91,7 +91,7 @@ class Looks:
         self._targeting.check_own(alert.target, org)
 
     async def lately(self, alert: Alert) -> Sight:
-        """A look that began two seconds ago at most, and after whatever was registered here before. Raises Problem for a target that is none."""
+        """A look that began four seconds ago at most, and after whatever was registered here before. Raises Problem for a target that is none."""
         name = (
             digest(alert.target.model_dump_json().encode()), alert.kind, alert.policy.model_dump_json(),
             alert.status is Status.ACTUAL,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -24,6 +24,7 @@ from alertd.store import keys
 from alertd.store.bulk import Bulk
 from alertd.store.connection import StoreUnavailableError
 from alertd.store.found import Found, found
+from alertd.store.outlines import Outlines
 from alertd.store.wanted import IN_DOUBT, YES, Wanted, table, verdicts
 from geofences import records, scan
 from geofences.inside import DEPTH, inside_tiles
@@ -31,8 +32,6 @@ from geofences.tiles import ANCESTOR_ZOOM, ZOOM, deinterleave
 
 #: Of one MGET, since the server answers nobody else meanwhile. A hot tile alone may be 3 MB.
 REPLY_BYTES, REPLY_CELLS = 2_000_000, 2_000
-#: Outlines that are kept: so many, of so many bytes at most each. A circle has 10 kB, a city 20.
-KEPT, KEPT_BYTES = 256, 64_000
 #: Threads that read and sift: numpy, shapely and the socket let each other go on.
 THREADS = min(4, os.cpu_count() or 1)
 _NONE = np.empty(0, np.uint32)
@@ -115,7 +114,7 @@ class Audience:
         self._share = threads
         self._authority = authority
         self._deadline_s = deadline_s
-        self._outlines = OrderedDict[bytes, scan.Outline]()
+        self._outlines = Outlines()
 
     def close(self) -> None:
         """Give back the connections and threads."""
@@ -136,7 +135,7 @@ class Audience:
         outline, jobs = await self._in_thread(self._outlined, wanted)
         squares = partial(outline.at, ZOOM + DEPTH)
         sifted = await self._read(jobs, _Sieve(wanted=wanted, table=table(wanted), squares=squares))
-        self._keep(wanted, outline)
+        self._outlines.keep(wanted.shape, outline)
         parts = [(one.numbers, one.whats) for one in sifted]
         in_doubt = np.unique(np.concatenate([np.empty(0, np.uint64), *(one.in_doubt for one in sifted)]))
         if len(in_doubt):
@@ -155,15 +154,6 @@ class Audience:
         wholes = tiles.those(verdicts == scan.INSIDE), self._region_cells(wanted.regions)
         jobs = [_Job(cells=cells, is_border=True) for cells in tiles.those(verdicts == scan.BORDER).bounded()]
         return outline, jobs + [_Job(cells=cells, is_border=False) for whole in wholes for cells in whole.bounded()]
-
-    def _keep(self, wanted: Wanted, outline: scan.Outline) -> None:
-        """The areas of most alerts are small, and asked for again: by whoever draws them, at their approval, ring by ring."""
-        if outline.nbytes > KEPT_BYTES:
-            return
-        self._outlines[wanted.shape] = outline
-        self._outlines.move_to_end(wanted.shape)
-        if len(self._outlines) > KEPT:
-            self._outlines.popitem(last=False)
 
     def _tiles(self, ancestors: scan.Scan) -> _Cells:
         """All tiles of the z8 ancestors that the area touches."""

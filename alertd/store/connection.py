@@ -85,7 +85,6 @@ class Connection:
         self.codec = codec
         self.skew_ms = skew_ms
         self.replicas = min(1, replicas_required)
-        self._of_nodes: dict[Redis, Lines] = {}
 
     async def run(self, name: str, names: Sequence[str], *args: Arg) -> Any:
         """Run a script; its writes are applied when this returns."""
@@ -225,17 +224,12 @@ class Connection:
     async def _asked(self, commands: Sequence[tuple[str, Sequence[Arg]]]) -> list[Any]:
         """Of each server its share, all at once."""
         if node := self.nodes.only:
-            return await self._lines(node).ask([command for _, command in commands]) if commands else []
+            return await self.nodes.lines(node).ask([command for _, command in commands]) if commands else []
         shares = grouped((self.nodes.of(key), i) for i, (key, _) in enumerate(commands))
         parts = await asyncio.gather(
-            *(self._lines(node).ask([commands[i][1] for i in members]) for node, members in shares.items())
+            *(self.nodes.lines(node).ask([commands[i][1] for i in members]) for node, members in shares.items())
         )
         return in_place(shares.values(), parts, len(commands))
-
-    def _lines(self, node: Redis) -> Lines:
-        if node not in self._of_nodes:
-            self._of_nodes[node] = Lines(node)
-        return self._of_nodes[node]
 
     def _confirmed(self, answer: list[int]) -> None:
         local, replicas = answer
@@ -288,13 +282,13 @@ async def check_engine(connection: Connection) -> list[str]:
     if connection.nodes.has_replicas and not connection.replicas:
         weaker[REPLICAS_UNASKED] = None
     for node in connection.nodes.all:
-        weaker |= dict.fromkeys(await _weaker(node, connection.replicas))
+        weaker |= dict.fromkeys(await _weaker(connection.nodes.lines(node), connection.replicas))
     return list(weaker)
 
 
-async def _weaker(node: Redis, replicas: int) -> list[str]:
+async def _weaker(lines: Lines, replicas: int) -> list[str]:
     try:
-        *settings, confirmed = await Lines(node).ask(
+        *settings, confirmed = await lines.ask(
             [*(("CONFIG", "GET", setting) for setting in WANTED), (WAIT, 1, replicas, CHECK_MS)]
         )
     except UNAVAILABLE as error:

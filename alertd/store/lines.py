@@ -44,6 +44,7 @@ class Lines:
         self._asked: dict[bool, list[_Ask]] = {False: [], True: []}  # by whether it waits for the disk
         self._tasks: dict[bool, set[asyncio.Task[None]]] = {False: set(), True: set()}
         self._callbacks: dict[Any, Any] = {}  # of the client, by the few names there are: it looks for them in capitals
+        self._idle: list[Any] = []  # connections of its own
 
     def ask(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
         """The answers, errors among them. Where the last command is WAITAOF, it is once for all that go with it. Raises what the
@@ -86,11 +87,13 @@ class Lines:
         packed = [piece for ask in asked for piece in ask.packed[: len(ask.packed) - shared]]
         packed += asked[0].packed[len(asked[0].packed) - shared :]
         pool: Any = self._node.connection_pool
-        connection = await pool.get_connection()
+        # None is given back: the client counts those that are idle and those that are not, which takes as long as to write a request.
+        connection = self._idle.pop() if self._idle else pool.get_available_connection()
         try:
+            await pool.ensure_connection(connection)  # one that ended meanwhile is made anew
             answers = await answered(connection, packed)
         finally:
-            await pool.release(connection)
+            self._idle.append(connection)
         end, first = answers[len(answers) - shared :], 0
         for ask in asked:
             own = answers[first : (first := first + len(ask.names) - shared)]

@@ -18,6 +18,8 @@ from redis.backoff import NoBackoff
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.maint_notifications import MaintNotificationsConfig
 
+from alertd.store.lines import Lines
+
 Group = TypeVar("Group", bound=Hashable)
 Item = TypeVar("Item")
 #: What of a client's settings says where its server is, who may enter, and how long that may take.
@@ -37,6 +39,7 @@ class Nodes:
         self.stale = False
         self.has_replicas = False  # of a cluster
         self._clients: dict[tuple[str, int], Redis] = {}
+        self._lines: dict[Redis, Lines] = {}
         self._slots: list[Redis] = []  # by slot, of a cluster
         self._learning = asyncio.Lock()
         self._turn = -1
@@ -54,6 +57,12 @@ class Nodes:
     def of(self, key: str | bytes) -> Redis:
         """The client of the server that holds a key."""
         return self._slots[slot_of(key)] if self._slots else self.first
+
+    def lines(self, client: Redis) -> Lines:
+        """The lines to a client's server."""
+        if client not in self._lines:
+            self._lines[client] = Lines(client)
+        return self._lines[client]
 
     def parts(self, names: Sequence[str]) -> list[list[int]]:
         """The indices of names that one command may have together: all, or in a cluster those of one slot."""

@@ -1,0 +1,32 @@
+"""The outlines of areas that were asked for last: by whoever draws one, at its approval, ring by ring, by one alert after another."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from geofences.scan import Outline
+
+#: So many, of so many bytes in all. A city has 4 kB, Spain 450 kB, Canada 8 MB.
+MOST, MOST_BYTES = 256, 16_000_000
+
+
+class Outlines:
+    """Outlines by the shapes of their areas. They grow with the levels that they are asked for."""
+
+    def __init__(self, most: int = MOST, most_bytes: int = MOST_BYTES) -> None:
+        self._most, self._most_bytes = most, most_bytes
+        self._kept = OrderedDict[bytes, Outline]()
+
+    def get(self, shape: bytes) -> Outline | None:
+        """The outline of a shape, if it is kept. Threads may ask."""
+        return self._kept.get(shape)
+
+    def keep(self, shape: bytes, outline: Outline) -> None:
+        """As the one asked for last. One that is larger than all may be takes the place of no other."""
+        if outline.nbytes > self._most_bytes:
+            return
+        self._kept[shape] = outline
+        self._kept.move_to_end(shape)
+        held = sum(one.nbytes for one in self._kept.values())
+        while len(self._kept) > self._most or held > self._most_bytes:
+            held -= self._kept.popitem(last=False)[1].nbytes
