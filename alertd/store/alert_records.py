@@ -244,17 +244,19 @@ class Seals:
         return f"{self.alert_id} {name}"
 
 
-def said(record: AlertRecord, seals: Seals) -> list[str | bytes | int]:
-    """The fields of what an alert says, its document and what people wrote sealed."""
-    fields: list[str | bytes | int] = ["expires", record.expires, "seen", record.seen, "texts", record.texts]
-    fields += ["starts", record.starts]
-    fields += ["restricted", record.restricted, "again", record.again, "newly", record.newly]
-    for name in TEXTS:
-        fields += [name, getattr(record, name)]
-    for name in (*OF_CASE, *OF_STAFF):
-        fields += [name, seals.seal(name, getattr(record, name))]
-    fields += [part for ground in record.grounds.items() for part in ground]
-    return [*fields, "doc", seals.sealed(record.document)]
+#: Numbers of what an alert says.
+_SAID = ("expires", "seen", "texts", "starts", "restricted", "again", "newly")
+
+
+def said(record: AlertRecord, seals: Seals, *, anew: bool = True) -> list[str | bytes | int]:
+    """The fields of what an alert says, its document and what people wrote sealed. Of one that is written `anew`, those that are empty
+    are left out: half of them, and they read the same.
+    """
+    fields: dict[str, str | bytes | int] = {name: getattr(record, name) for name in (*_SAID, *TEXTS)}
+    fields |= {name: seals.seal(name, getattr(record, name)) for name in (*OF_CASE, *OF_STAFF)}
+    fields |= record.grounds
+    fields["doc"] = seals.sealed(record.document)
+    return [part for field_ in fields.items() if field_[1] or not anew for part in field_]
 
 
 def changed(record: AlertRecord) -> list[str | bytes | int]:

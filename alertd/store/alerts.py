@@ -103,7 +103,7 @@ class Alerts:
         await self.times.bring_forward(record)
         done, old = await self._db.run_durably(
             "amend", [keys.chain(chain_of(record.id))], record.id, listed(AMENDABLE), record.rev, area,
-            *said(record, seals),
+            *said(record, seals, anew=False),
         )  # fmt: skip
         return bool(done), old.decode()
 
