@@ -25,8 +25,7 @@ from geofences.targets import Area
 
 #: Targets that are kept resolved: a country's outline has a megabyte.
 RESOLVED = 64
-#: A look is shared for so long, and while the next is made: nobody reads and decides sooner, and 1,000 alerts a second to few
-#: targets cost few searches.
+#: A look is shared for so long, and for as long again at most while the next is made: 1,000 alerts a second to few targets cost few searches.
 FRESH_S = 2.0
 #: Looks of four seconds. One has some 40 bytes for each of its people.
 KEPT = 64

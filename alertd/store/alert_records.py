@@ -244,19 +244,18 @@ class Seals:
         return f"{self.alert_id} {name}"
 
 
-#: Numbers of what an alert says.
-_SAID = ("expires", "seen", "texts", "starts", "restricted", "again", "newly")
+_NUMBERS_SAID = ("expires", "seen", "texts", "starts", "restricted", "again", "newly")
 
 
 def said(record: AlertRecord, seals: Seals, *, anew: bool = True) -> list[str | bytes | int]:
     """The fields of what an alert says, its document and what people wrote sealed. Of one that is written `anew`, those that are empty
-    are left out: half of them, and they read the same.
+    are left out, half of them, for they read the same; what was there before they must take the place of.
     """
-    fields: dict[str, str | bytes | int] = {name: getattr(record, name) for name in (*_SAID, *TEXTS)}
+    fields: dict[str, str | bytes | int] = {name: getattr(record, name) for name in (*_NUMBERS_SAID, *TEXTS)}
     fields |= {name: seals.seal(name, getattr(record, name)) for name in (*OF_CASE, *OF_STAFF)}
     fields |= record.grounds
     fields["doc"] = seals.sealed(record.document)
-    return [part for field_ in fields.items() if field_[1] or not anew for part in field_]
+    return [part for name, value in fields.items() if value or not anew for part in (name, value)]
 
 
 def changed(record: AlertRecord) -> list[str | bytes | int]:

@@ -32,7 +32,7 @@ ANSWER_S = 5.0
 
 
 class Nodes:
-    """Which client reaches a key. `stale` is set by whoever sees that this is no longer what it was."""
+    """Which client reaches a key, and the lines to each server. `stale` is set by whoever sees that this is no longer what it was."""
 
     def __init__(self, client: Redis) -> None:
         self.first = client
@@ -59,7 +59,7 @@ class Nodes:
         return self._slots[slot_of(key)] if self._slots else self.first
 
     def lines(self, client: Redis) -> Lines:
-        """The lines to a client's server."""
+        """The lines to a client's server, the same for all who ask: what they hold is never given back."""
         if client not in self._lines:
             self._lines[client] = Lines(client)
         return self._lines[client]

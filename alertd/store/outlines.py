@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 from geofences.scan import Outline
 
-#: So many, of so many bytes in all. A city has 4 kB, Spain 450 kB, Canada 8 MB.
+#: So many, of so many bytes in all, of each process. With all levels that are asked for, a city has 4 to 20 kB, Spain 450, Canada 8 MB.
 MOST, MOST_BYTES = 256, 16_000_000
 
 
@@ -18,12 +18,13 @@ class Outlines:
         self._kept = OrderedDict[bytes, Outline]()
 
     def get(self, shape: bytes) -> Outline | None:
-        """The outline of a shape, if it is kept. Threads may ask."""
+        """The outline of a shape, if it is kept. Any thread may ask."""
         return self._kept.get(shape)
 
     def keep(self, shape: bytes, outline: Outline) -> None:
-        """As the one asked for last. One that is larger than all may be takes the place of no other."""
+        """As the one asked for last, from the event loop. One that alone is larger than all may be is not kept."""
         if outline.nbytes > self._most_bytes:
+            self._kept.pop(shape, None)
             return
         self._kept[shape] = outline
         self._kept.move_to_end(shape)

@@ -192,7 +192,9 @@ async def test_what_servers_closed_meanwhile_is_not_asked_on(masters: list[int],
 
 async def _closed(clients: list[Redis]) -> None:
     """Until all their connections have heard that the server closed them."""
-    held = [one for client in clients for one in client.connection_pool._available_connections]
+    pools = [client.connection_pool for client in clients]
+    held = [one for pool in pools for one in (*pool._available_connections, *pool._in_use_connections)]
+    assert len(held) >= len(clients)
     async with asyncio.timeout(30):
         while not all([await one.can_read() for one in held]):  # noqa: ASYNC110  nobody sets an event
             await asyncio.sleep(0.01)

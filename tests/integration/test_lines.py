@@ -9,11 +9,15 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import ResponseError
 
 from alertd.app import Parts
 from alertd.service.submission import submit
+from alertd.store.codec import Codec
 from alertd.store.connection import Connection, StoreUnavailableError
+from alertd.store.nodes import way_in
 from tests.integration.acts import ANA, alert_of, register
 
 
@@ -97,6 +101,25 @@ async def test_a_server_that_stalls_keeps_its_callers_waiting(store: Connection,
     answers = await asyncio.gather(*asked)
     assert sorted(answers[::2]) == list(range(1, 201))
     assert answers[1::2] == [1] * 200
+
+
+async def test_an_answer_that_comes_too_late_is_nobody_else_s(redis: Redis, codec: Codec):
+    """Whoever asks after others who did not wait for it has the answer to what they asked themselves."""
+    path = way_in(redis)["path"]
+    async with Redis(unix_socket_path=path, socket_timeout=0.2, retry=Retry(NoBackoff(), 0)) as client:
+        impatient = Connection(client, codec)
+        assert await impatient.execute("INCR", "{x:1}") == 1
+        server = int((await redis.info("server"))["process_id"])
+        os.kill(server, signal.SIGSTOP)
+        try:
+            late, left = [asyncio.ensure_future(impatient.execute("INCRBY", "{x:2}", 100)) for _ in range(2)]
+            await _next_turn()
+            left.cancel()
+            with pytest.raises(StoreUnavailableError):
+                await late
+        finally:
+            os.kill(server, signal.SIGCONT)
+        assert [await impatient.execute("INCR", "{x:1}") for _ in range(3)] == [2, 3, 4]
 
 
 async def _next_turn() -> None:

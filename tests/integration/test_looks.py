@@ -20,7 +20,7 @@ from tests.integration.test_own_regions import drawn, sending, shipped
 SAME = {"regions": ["41091"]}
 
 
-async def test_the_same_target_is_looked_at_once_a_second(parts: Parts, sample: dict[str, Any]):
+async def test_a_look_at_the_same_target_is_shared(parts: Parts, sample: dict[str, Any]):
     """Two alerts to one target share a look; another kind of alert, which is for others, does not."""
     await register(parts, 30)
     first, second = [await submitted(parts, sample, target=SAME) for _ in range(2)]
@@ -57,7 +57,7 @@ async def test_whoever_registered_is_counted_at_once(parts: Parts, sample: dict[
 async def test_an_approval_looks_for_itself(
     parts: Parts, sample: dict[str, Any], redis: Redis, codec: Codec, library: Library
 ):
-    """Who registered at another process within that second is not in the look: the approver is told, and they are frozen."""
+    """Who registered at another process while a look is shared is not in it: the approver is told, and they are frozen."""
     await register(parts, 30)
     await submitted(parts, sample, target=SAME)
     async with opened(parts.settings, redis, codec, library=library, renderer=parts.renderer) as others:

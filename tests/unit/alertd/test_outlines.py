@@ -9,7 +9,7 @@ from geofences.scan import Outline
 
 
 def outline(edges: int) -> Outline:
-    """Of so many edges at least."""
+    """Of so many edges."""
     return Outline(shapely.MultiPolygon([shapely.Point(0, 0).buffer(1, quad_segs=edges // 4)]))
 
 
@@ -36,6 +36,18 @@ def test_one_that_is_too_large_takes_nobody_s_place():
     outlines = Outlines(most_bytes=large.nbytes - 1)
     outlines.keep(b"a", small)
     outlines.keep(b"b", large)
+    assert outlines.get(b"a") is small
+    assert outlines.get(b"b") is None
+
+
+def test_one_that_has_become_too_large_is_kept_no_longer():
+    """It takes nobody's place either, when it is asked for again."""
+    small, growing = outline(16), outline(64)
+    outlines = Outlines(most_bytes=small.nbytes + growing.nbytes)
+    outlines.keep(b"a", small)
+    outlines.keep(b"b", growing)
+    growing.at(16)
+    outlines.keep(b"b", growing)
     assert outlines.get(b"a") is small
     assert outlines.get(b"b") is None
 
