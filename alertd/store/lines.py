@@ -20,9 +20,11 @@ from redis.asyncio import Redis
 
 Command = Sequence[Any]
 WAIT = "WAITAOF"
-#: So much is under way at most of what waits for the disk, and of the rest: the client refuses the hundred and first connection, and needs some
-#: for what it asks by itself. While the server is slow, as when it forks, what is asked meanwhile goes together once there is a line.
+#: So much is under way at most of what waits for the disk, and of the rest: the client refuses the hundred and first connection. While the
+#: server is slow, as when it forks, what is asked meanwhile goes together once there is a line.
 MOST = 40
+#: So many connections at most stay here between two turns, whatever a burst took.
+IDLE = 8
 #: So many callers at most share a connection's turn.
 TOGETHER = 10
 
@@ -44,7 +46,7 @@ class Lines:
         self._asked: dict[bool, list[_Ask]] = {False: [], True: []}  # by whether it waits for the disk
         self._tasks: dict[bool, set[asyncio.Task[None]]] = {False: set(), True: set()}
         self._callbacks: dict[Any, Any] = {}  # of the client, by the few names there are: it looks for them in capitals
-        self._idle: list[Any] = []  # connections, taken from the client's pool for good
+        self._idle: list[Any] = []  # connections of the client's pool
 
     def ask(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
         """The answers, errors among them. Where the last command is WAITAOF, it is once for all that go with it. Raises what the
@@ -87,13 +89,16 @@ class Lines:
         packed = [piece for ask in asked for piece in ask.packed[: len(ask.packed) - shared]]
         packed += asked[0].packed[len(asked[0].packed) - shared :]
         pool: Any = self._node.connection_pool
-        # No connection goes back to the client's pool, which takes a lock and counts them: some 3 % of what an alert takes of the API.
+        # Few connections go back to the client's pool: it takes a lock and counts them, which is some 3 % of what an alert takes of the API.
         connection = self._idle.pop() if self._idle else pool.get_available_connection()
         try:
             await pool.ensure_connection(connection)  # one that ended meanwhile is made anew
             answers = await answered(connection, packed)
         finally:
-            self._idle.append(connection)
+            if len(self._idle) < IDLE:
+                self._idle.append(connection)
+            else:
+                await pool.release(connection)
         end, first = answers[len(answers) - shared :], 0
         for ask in asked:
             own = answers[first : (first := first + len(ask.names) - shared)]

@@ -59,7 +59,7 @@ class Nodes:
         return self._slots[slot_of(key)] if self._slots else self.first
 
     def lines(self, client: Redis) -> Lines:
-        """The lines to a client's server, the same for all who ask: what they hold is never given back."""
+        """The lines to a client's server, the same for all who ask: they keep some of its connections."""
         if client not in self._lines:
             self._lines[client] = Lines(client)
         return self._lines[client]

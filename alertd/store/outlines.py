@@ -15,19 +15,21 @@ class Outlines:
 
     def __init__(self, most: int = MOST, most_bytes: int = MOST_BYTES) -> None:
         self._most, self._most_bytes = most, most_bytes
-        self._kept = OrderedDict[bytes, Outline]()
+        self._kept = OrderedDict[bytes, tuple[Outline, int]]()  # with the bytes that it had then
+        self._bytes = 0
 
     def get(self, shape: bytes) -> Outline | None:
         """The outline of a shape, if it is kept. Any thread may ask."""
-        return self._kept.get(shape)
+        one = self._kept.get(shape)
+        return one[0] if one else None
 
     def keep(self, shape: bytes, outline: Outline) -> None:
         """As the one asked for last, from the event loop. One that alone is larger than all may be is not kept."""
-        if outline.nbytes > self._most_bytes:
-            self._kept.pop(shape, None)
+        self._bytes -= self._kept.pop(shape, (None, 0))[1]
+        size = outline.nbytes
+        if size > self._most_bytes:
             return
-        self._kept[shape] = outline
-        self._kept.move_to_end(shape)
-        held = sum(one.nbytes for one in self._kept.values())
-        while len(self._kept) > self._most or held > self._most_bytes:
-            held -= self._kept.popitem(last=False)[1].nbytes
+        self._kept[shape] = outline, size
+        self._bytes += size
+        while len(self._kept) > self._most or self._bytes > self._most_bytes:
+            self._bytes -= self._kept.popitem(last=False)[1][1]

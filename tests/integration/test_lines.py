@@ -122,6 +122,16 @@ async def test_an_answer_that_comes_too_late_is_nobody_else_s(redis: Redis, code
         assert [await impatient.execute("INCR", "{x:1}") for _ in range(3)] == [2, 3, 4]
 
 
+async def test_a_burst_leaves_connections_to_others(redis: Redis, codec: Codec):
+    """Of those that it took few stay with it: another who asks by the same client is answered, and so is what the client asks by itself."""
+    path = way_in(redis)["path"]
+    async with Redis(unix_socket_path=path, max_connections=20) as client:
+        first, second = Connection(client, codec), Connection(client, codec)
+        for one in (first, second):
+            await asyncio.gather(*(one.execute("INCR", "{x:1}") for _ in range(100)))
+        assert await client.incr("{x:1}") == 201
+
+
 async def _next_turn() -> None:
     """What was asked has gone out by then, or waits for a line."""
     for _ in range(3):

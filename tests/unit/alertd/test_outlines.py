@@ -53,11 +53,12 @@ def test_one_that_has_become_too_large_is_kept_no_longer():
 
 
 def test_one_that_has_grown_counts_as_it_is():
-    """A level that was asked for since it was kept is counted."""
-    grown, other = outline(64), outline(64)
+    """When it is asked for again: the one that was asked for before it makes room."""
+    other, grown = outline(64), outline(64)
     outlines = Outlines(most_bytes=2 * other.nbytes)
-    outlines.keep(b"a", grown)
+    outlines.keep(b"a", other)
+    outlines.keep(b"b", grown)
     grown.at(8)
-    outlines.keep(b"b", other)
+    outlines.keep(b"b", grown)
     assert outlines.get(b"a") is None
-    assert outlines.get(b"b") is other
+    assert outlines.get(b"b") is grown
