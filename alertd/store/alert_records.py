@@ -249,7 +249,7 @@ _NUMBERS_SAID = ("expires", "seen", "texts", "starts", "restricted", "again", "n
 
 def said(record: AlertRecord, seals: Seals, *, anew: bool = True) -> list[str | bytes | int]:
     """The fields of what an alert says, its document and what people wrote sealed. Of one that is written `anew`, those that are empty
-    are left out, half of them, for they read the same; what was there before they must take the place of.
+    are left out, half of them, for they read the same; over an older one they must be written.
     """
     fields: dict[str, str | bytes | int] = {name: getattr(record, name) for name in (*_NUMBERS_SAID, *TEXTS)}
     fields |= {name: seals.seal(name, getattr(record, name)) for name in (*OF_CASE, *OF_STAFF)}

@@ -23,8 +23,8 @@ WAIT = "WAITAOF"
 #: So much is under way at most of what waits for the disk, and of the rest: the client refuses the hundred and first connection. While the
 #: server is slow, as when it forks, what is asked meanwhile goes together once there is a line.
 MOST = 40
-#: So many connections at most stay here between two turns, whatever a burst took.
-IDLE = 8
+#: So many connections at most stay here between two turns, whatever a burst took, and no more than this share of those that the client may have.
+IDLE, IDLE_SHARE = 8, 0.25
 #: So many callers at most share a connection's turn.
 TOGETHER = 10
 
@@ -95,7 +95,7 @@ class Lines:
             await pool.ensure_connection(connection)  # one that ended meanwhile is made anew
             answers = await answered(connection, packed)
         finally:
-            if len(self._idle) < IDLE:
+            if len(self._idle) < min(IDLE, IDLE_SHARE * pool.max_connections):
                 self._idle.append(connection)
             else:
                 await pool.release(connection)

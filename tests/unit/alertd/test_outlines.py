@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import shapely
 
 from alertd.store.outlines import Outlines
@@ -40,25 +41,13 @@ def test_one_that_is_too_large_takes_nobody_s_place():
     assert outlines.get(b"b") is None
 
 
-def test_one_that_has_become_too_large_is_kept_no_longer():
-    """It takes nobody's place either, when it is asked for again."""
-    small, growing = outline(16), outline(64)
-    outlines = Outlines(most_bytes=small.nbytes + growing.nbytes)
-    outlines.keep(b"a", small)
-    outlines.keep(b"b", growing)
-    growing.at(16)
-    outlines.keep(b"b", growing)
-    assert outlines.get(b"a") is small
-    assert outlines.get(b"b") is None
-
-
-def test_one_that_has_grown_counts_as_it_is():
-    """When it is asked for again: the one that was asked for before it makes room."""
-    other, grown = outline(64), outline(64)
-    outlines = Outlines(most_bytes=2 * other.nbytes)
-    outlines.keep(b"a", other)
-    outlines.keep(b"b", grown)
-    grown.at(8)
-    outlines.keep(b"b", grown)
-    assert outlines.get(b"a") is None
-    assert outlines.get(b"b") is grown
+@pytest.mark.parametrize(("zoom", "stays"), [(8, b"b"), (16, b"a")])
+def test_one_that_has_grown_counts_as_it_is(zoom: int, stays: bytes):
+    """When it is asked for again: the one before it makes room, and where it has become too large it is kept no longer."""
+    kept = {b"a": outline(64), b"b": outline(64)}
+    outlines = Outlines(most_bytes=2 * kept[b"a"].nbytes)
+    for name, one in kept.items():
+        outlines.keep(name, one)
+    kept[b"b"].at(zoom)
+    outlines.keep(b"b", kept[b"b"])
+    assert [name for name in kept if outlines.get(name)] == [stays]
