@@ -24,6 +24,7 @@ from alertd.resources import templates_dir
 from alertd.sections import WebhookSection
 from alertd.service.access import Access
 from alertd.service.approval import Approval
+from alertd.service.attendance import Attendance
 from alertd.service.audit import Audit
 from alertd.service.borders import Borders
 from alertd.service.break_glass import BreakGlass
@@ -115,6 +116,7 @@ from alertd.store.permissions import Permits
 from alertd.store.requests import Requests
 from alertd.store.schema import open_store
 from alertd.store.sessions import SessionStore
+from alertd.store.signs import at_work
 from alertd.store.stops import Stops
 from alertd.store.texts import TextStore
 from alertd.store.tombstones import Tombstones
@@ -255,9 +257,10 @@ class Parts:
             (ToWebhooks(hooks, kept, poster, self.events.may_write, clock, metrics), to_distributors), kept, clock
         )
         self.requests = Requests(self.db)
+        self.attendance = Attendance(self.carriers, at_work(self.db), clock)
         self.fleet = Fleet(
             self.alerts, self.work, self.people, self.limits, self.carriers, hooks, self.tracks, clock, self.organisations.names,
-            self.break_glass.awaiting,
+            self.break_glass.awaiting, self.attendance.channels,
         )  # fmt: skip
 
     def _compose_distribution(self, kept: event_store.Events, poster: Fetcher) -> ToDistributors:
@@ -328,6 +331,7 @@ class Parts:
             legal_holds=LegalHolds(Cases(self.db), self.approval, self.clock),
             requests=self.requests,
             fleet=self.fleet,
+            attendance=self.attendance,
             acks=self.acks,
             is_ready=is_ready,
             process_metrics=process_metrics,

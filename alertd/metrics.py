@@ -181,6 +181,7 @@ def fleet_text(  # noqa: PLR0913  one a thing that is measured
     queues: Mapping[tuple[str, str], tuple[int, float]],
     alerts: dict[str, int],
     breakers: Mapping[tuple[str, str], bool],
+    at_work: Mapping[str, bool],
     *,
     subscribers: int,
     pending_oldest_s: float,
@@ -190,7 +191,8 @@ def fleet_text(  # noqa: PLR0913  one a thing that is measured
     takedowns_refused: int,
 ) -> bytes:
     """The fleet's series, from what the store says now: `counts` by channel and state of all live alerts, `queues` how many of
-    these are queued and how many seconds ago the oldest of their alerts was approved, by channel and loudness, `breakers` by channel and carrier.
+    these are queued and how many seconds ago the oldest of their alerts was approved, by channel and loudness, `breakers` by channel and carrier,
+    `at_work` by channel whether a worker sends by it.
     """
     r = CollectorRegistry()
     targeted = Gauge("alertd_targeted", "References planned, live alerts", ["channel"], registry=r)
@@ -213,6 +215,9 @@ def fleet_text(  # noqa: PLR0913  one a thing that is measured
     is_open = Gauge("alertd_breaker_open", "1: fails, and rests", ["channel", "carrier"], registry=r)
     for names, rests in breakers.items():
         is_open.labels(*names).set(rests)
+    works = Gauge("alertd_channel_at_work", "1: a worker sends by this channel", ["channel"], registry=r)
+    for name, is_so in at_work.items():
+        works.labels(name).set(is_so)
     Gauge("alertd_subscribers", "People who asked to be told", registry=r).set(subscribers)
     Gauge("alertd_webhooks_off", "Webhooks that were turned off", registry=r).set(webhooks_off)
     Gauge("alertd_reviews_pending", "Alerts approved alone that await their review", registry=r).set(reviews_pending)

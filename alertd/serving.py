@@ -100,7 +100,14 @@ def _listening_at(address: socket.socket, settings: Settings) -> Settings:
 
 async def _serve(life: Life, parts: Parts, store: Store, worker_sockets: list[str], address: socket.socket) -> None:
     site = api_site(parts, store, worker_sockets, address)
-    async with parts.regions.watched(), parts.region_imports.kept(), parts.labels.kept(), bounce_sites(parts), site:
+    async with (
+        parts.regions.watched(),
+        parts.region_imports.kept(),
+        parts.labels.kept(),
+        parts.attendance.kept(),
+        bounce_sites(parts),
+        site,
+    ):
         key = await parts.access.first(parts.settings.alerts.organisation)
         code = await parts.operators.first(parts.settings.alerts.organisation) if key else None
         sign_in = parts.passkeys.relying.enrolment(code) if code else None

@@ -29,6 +29,7 @@ from alertd.service.stopping import Stopping
 from alertd.service.webhook_delivery import WebhookDelivery
 from alertd.store.alerts import Alerts
 from alertd.store.scripts import LEASE_MS
+from alertd.store.signs import Signs
 from alertd.store.sweeper import Sweeper
 from alertd.store.work import Work
 
@@ -63,6 +64,7 @@ class Worker:
     paging: Paging
     carrier_tests: CarrierTests
     binds: Binds
+    at_work: Signs
     channels: Sequence[str]
     clock: Clock
     settings: WorkerSection
@@ -163,3 +165,4 @@ class Worker:
         await self.binds.beat()
         if self.feeder.held:
             await self.work.renew(list(self.feeder.held.values()))
+        await self.at_work.said(dict.fromkeys(self.channels, True))

@@ -18,8 +18,8 @@ from alertd.service.planning import Planner
 from alertd.service.plans import Plans
 from alertd.service.starting import Starting
 from alertd.service.steps import Steps
-from alertd.store.bound import Bound
 from alertd.store.organisations import OrganisationStore
+from alertd.store.signs import at_work, bound, taking
 from alertd.store.sweeper import Sweeper
 from alertd.worker import Worker
 
@@ -29,7 +29,7 @@ def worker_of(parts: Parts) -> Worker:
     settings, channels = parts.settings.worker, sorted(parts.carriers.channels)
     agenda = Agenda(channels, settings, parts.clock)
     steps = Steps(agenda.forget_plans, parts.clock)
-    binds = Binds(parts.carriers, Bound(parts.db), parts.clock)
+    binds = Binds(parts.carriers, bound(parts.db), taking(parts.db), parts.clock)
     return Worker(
         alerts=parts.alerts,
         work=parts.work,
@@ -72,6 +72,7 @@ def worker_of(parts: Parts) -> Worker:
         paging=parts.paging,
         carrier_tests=parts.carrier_tests,
         binds=binds,
+        at_work=at_work(parts.db),
         channels=channels,
         clock=parts.clock,
         settings=settings,
@@ -104,7 +105,7 @@ def _dispatch(parts: Parts, binds: Binds) -> Dispatch:
         work=parts.work,
         offers=offers,
         hand_over=hand_over,
-        heeding=Heeding(limits=parts.limits, carriers=parts.carriers),
+        heeding=Heeding(limits=parts.limits, carriers=parts.carriers, binds=binds),
         removal=parts.removal,
         clock=parts.clock,
     )

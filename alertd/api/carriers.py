@@ -29,6 +29,9 @@ class CarrierReply(BaseModel):
         None, description="Of web push: the public key that pages subscribe browsers with, in base64url."
     )
     breaker_open: bool = Field(description="It failed again and again, and rests until it takes messages again.")
+    at_work: bool = Field(
+        description="A worker sends by its channel. Where none does, what is queued waits until one is started."
+    )
 
 
 class CarrierList(BaseModel):
@@ -58,14 +61,15 @@ class CarrierTestReply(BaseModel):
 
 
 async def list_carriers(request: web.Request) -> CarrierList:
-    """The carriers, their limits, and which of them rest because they failed."""
+    """The carriers, their limits, which of them rest because they failed, and whether workers send by them."""
     s = services(request)
-    resting = await s.fleet.breakers()
+    resting, at_work = await s.fleet.breakers(), await s.attendance.channels()
     return CarrierList(
         carriers=[
             CarrierReply(
                 name=c.name, channel=c.channel.name, rate=s.settings.carriers[c.name].rate or None,
                 weight=c.weight, ramp_s=c.ramp_s, breaker_open=resting[c.channel.name, c.name],
+                at_work=at_work[c.channel.name],
                 application_server_key=c.channel.public_key if isinstance(c.channel, Subscribed) else None,
             )
             for c in s.carriers.all()

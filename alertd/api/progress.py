@@ -62,6 +62,9 @@ class ProgressReply(BaseModel):
     permissions: list[PermissionStanding] = Field(
         [], description="Neighbours whose permission this alert has, waits for, or was refused."
     )
+    stalled: bool = Field(
+        False, description="For a minute nothing of it got its end, although some is due: `alert.stalled`."
+    )
     first_send_s: float | None = Field(description="Seconds from approval to the first hand-over.")
     last_send_s: float | None
 
@@ -117,7 +120,7 @@ async def _progress(request: web.Request, alert_id: str) -> tuple[ProgressReply,
     """How far it is, and whether that is all."""
     s = services(request)
     record = await s.approval.get(alert_id, credential(request))
-    whole = await s.reports.counts(alert_id)
+    whole, stalled = await asyncio.gather(s.reports.counts(alert_id), s.reports.stalls(record))
     channels, few = s.reports.shown(record, whole)
     reply = ProgressReply(
         id=alert_id,
@@ -126,6 +129,7 @@ async def _progress(request: web.Request, alert_id: str) -> tuple[ProgressReply,
         people=shown(record.people) if record.notify else record.people,
         channels=channels,
         few=few,
+        stalled=stalled,
         permissions=[
             PermissionStanding(organisation=one.org, name=one.name, state=one.state(record.state))
             for one in read(record.permissions)

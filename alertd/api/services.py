@@ -13,6 +13,7 @@ from alertd.metrics import Metrics
 from alertd.rendering import Renderer
 from alertd.service.access import Access
 from alertd.service.approval import Approval
+from alertd.service.attendance import Attendance
 from alertd.service.audit import Audit
 from alertd.service.borders import Borders
 from alertd.service.break_glass import BreakGlass
@@ -110,6 +111,7 @@ class Services:
     legal_holds: LegalHolds
     requests: Requests
     fleet: Fleet
+    attendance: Attendance
     acks: Acks
     is_ready: Callable[[], Awaitable[bool]]
     process_metrics: Callable[[], Awaitable[bytes]]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -43,11 +44,14 @@ def _group() -> None: ...
 def list_carriers(ctx: typer.Context, as_json: JsonOption = False) -> None:
     """The carriers, how many messages a second each may be given, and whether it rests because it failed."""
     found = common(ctx).client().get("/v1/carriers")
-    rows = (
-        (one["name"], one["channel"], one["rate"] or "no limit", "fails, rests" if one["breaker_open"] else "works")
-        for one in found["carriers"]
-    )
+    rows = ((one["name"], one["channel"], one["rate"] or "no limit", _state(one)) for one in found["carriers"])
     tell_json(found) if as_json else tell_table(COLUMNS, rows)
+
+
+def _state(one: Mapping[str, Any]) -> str:
+    if not one["at_work"]:
+        return "no worker sends"
+    return "fails, rests" if one["breaker_open"] else "works"
 
 
 @app.command("test")

@@ -17,6 +17,7 @@ from alertd.commands.review import waits
 #: Before a stream that broke off is asked for again.
 AGAIN_S = 1.0
 NOT_YET = ("queued", "in_flight")
+STALLS = "it stalls: for a minute nobody more was told"
 
 
 def watch(client: Client, alert_id: str, *, as_json: bool) -> None:
@@ -63,11 +64,11 @@ def _lines(changes: Iterator[dict[str, Any]]) -> str:
 
 def _bars(changes: Iterator[dict[str, Any]]) -> str:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[told]}"))
-    state, bars = "", dict[str, TaskID]()
+    state, stands, bars = "", ("", False), dict[str, TaskID]()
     with Progress(*columns, console=console()) as progress_bars:
         for progress in changes:
-            if progress["state"] != state:
-                state = progress["state"]
+            state = progress["state"]
+            if stands != (stands := (state, progress.get("stalled", False))):
                 progress_bars.console.print(state + _seconds(progress) + _waits(progress))
             for name, counts in progress["channels"].items():
                 if name not in bars:
@@ -88,7 +89,7 @@ def _outcomes(counts: dict[str, int]) -> str:
 
 
 def _waits(progress: dict[str, Any]) -> str:
-    said = waits(progress.get("permissions", []))
+    said = [*waits(progress.get("permissions", [])), *([STALLS] if progress.get("stalled") else [])]
     return f"; {'; '.join(said)}" if said else ""
 
 

@@ -3,10 +3,14 @@ and not this one: that one sends, then, and this one tries nothing and says noth
 
 Whoever is bound says so with each beat of its heart, and who is not hears of it. Where nobody is bound for a few beats, all try: that the
 carrier fails is seen then, and counts, as with any other.
+
+So it is with a carrier of any kind that takes messages of another process and none of this one: a wrong clock, a certificate that is not known here, a
+network that lets nothing out is this machine's trouble. The carrier rests for it alone, and is left to the others.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -14,13 +18,16 @@ import structlog
 
 from alertd.clock import Clock
 from alertd.service.carriers import Carrier, Carriers
-from alertd.store.bound import Bound
+from alertd.store.signs import TAKING_MS, Signs
 from channels.base import WITHHELD, Answer, Binding, Outcome, Reason
 
 #: So many beats in a row nobody was bound: who has just been let in has said so by then. The first is counted before it was heard.
 NOBODY = 4
 #: A channel whose carriers here have no room is left alone so long, at least and at most: who is bound to the others takes it up.
 SHORTEST_REST_S, LONGEST_REST_S = 0.25, 1.0
+#: A process to which a carrier took no message for so long takes the word of another that it does; and leaves it to that one for so long.
+TAKEN_S = TAKING_MS / 1000
+LEFT_S = 60.0
 #: What a channel that is not bound answers, and has written nothing.
 _NOT_BOUND = {Reason.CONNECTION, Reason.CREDENTIALS}
 
@@ -28,19 +35,22 @@ _NOT_BOUND = {Reason.CONNECTION, Reason.CREDENTIALS}
 class Binds:
     """Of one process."""
 
-    def __init__(self, carriers: Carriers, bound: Bound, clock: Clock) -> None:
+    def __init__(self, carriers: Carriers, bound: Signs, taking: Signs, clock: Clock) -> None:
         self._carriers = carriers
         self._bound = bound
+        self._taking = taking
         self._clock = clock
         self._binding: Mapping[str, Binding] = {
             one.name: one.channel for one in carriers.all() if isinstance(one.channel, Binding)
         }
-        self._counted = {one.channel.name for one in carriers.all() if one.name in self._binding}
         self._nobody = Counter(dict.fromkeys(self._binding, 1))  # beats in a row
         self._rests: dict[str, float] = {}  # by channel, until when
+        self._took: dict[str, float] = {}  # by carrier, when it last took a message of this process
+        self._left: dict[str, float] = {}  # by carrier, until when it is left to others
 
     async def beat(self) -> None:
-        """Say where this process is bound, and hear where anybody is. Where the last one is gone it is tried at once."""
+        """Say which carriers took messages of this process, where it is bound, and hear where anybody is. Where the last one is gone it is tried at once."""
+        await self._taking.said({one.name: self._takes_here(one) for one in self._carriers.all()})
         if not self._binding:
             return
         somebody = await self._bound.said({name: one.is_bound() for name, one in self._binding.items()})
@@ -53,6 +63,10 @@ class Binds:
 
     def may_use(self, carrier: Carrier) -> bool:
         """Whether it is for this process to send by it."""
+        return self._clock.monotonic() >= self._left.get(carrier.name, 0) and self._is_bound(carrier)
+
+    def _is_bound(self, carrier: Carrier) -> bool:
+        """Whether what fails is the carrier's, and not that others are bound."""
         binding = self._binding.get(carrier.name)
         return binding is None or binding.is_bound() or self._nobody[carrier.name] >= NOBODY
 
@@ -63,11 +77,11 @@ class Binds:
 
     def reaches(self, channel: str) -> bool:
         """Whether messages of a channel are for this process, too."""
-        return channel not in self._counted or bool(self.usable(self._carriers.of(channel)))
+        return bool(self.usable(self._carriers.of(channel)))
 
     def reaches_all(self) -> bool:
         """Whether there is no channel that is for others alone."""
-        return all(map(self.reaches, self._counted))
+        return all(map(self.reaches, self._carriers.channels))
 
     def takes(self, channel: str) -> bool:
         """Whether such messages are to be taken now."""
@@ -77,8 +91,22 @@ class Binds:
         """Its carriers here have no room for so long: what was taken is given back, and nothing taken meanwhile."""
         self._rests[channel] = self._clock.monotonic() + min(max(wait_s, SHORTEST_REST_S), LONGEST_REST_S)
 
+    def took(self, carrier: Carrier) -> None:
+        """It took a message of this process."""
+        self._took[carrier.name] = self._clock.monotonic()
+
+    async def leave(self, carrier: Carrier) -> bool:
+        """Where it takes messages of others, and took none of this process: leave it to them for a while. Answers whether that is so."""
+        if self._takes_here(carrier) or not (await self._taking.heard([carrier.name]))[carrier.name]:
+            return False
+        self._left[carrier.name] = self._clock.monotonic() + LEFT_S
+        return True
+
+    def _takes_here(self, carrier: Carrier) -> bool:
+        return self._clock.monotonic() - self._took.get(carrier.name, -math.inf) < TAKEN_S
+
     def heard(self, carrier: Carrier, answers: Sequence[Outcome]) -> list[Outcome]:
         """The answers to a chunk. That this process lost its bind meanwhile is no answer of the carrier's."""
-        if self.may_use(carrier):
+        if self._is_bound(carrier):
             return list(answers)
         return [WITHHELD if one.answer is Answer.RETRY and one.reason in _NOT_BOUND else one for one in answers]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence, Sized
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Sized
 from itertools import chain
 
 from alertd.alerts import AlertState, State
@@ -28,7 +28,7 @@ class Fleet:
     def __init__(  # noqa: PLR0913, PLR0917  each is a thing it measures
         self, alerts: Alerts, work: Work, people: People, limits: Limits, carriers: Carriers, hooks: Hooks[Hook],
         tracks: Tracks, clock: Clock, organisations: Callable[[], Awaitable[Sequence[str]]],
-        reviews: Callable[[str], Awaitable[Sized]],
+        reviews: Callable[[str], Awaitable[Sized]], at_work: Callable[[], Awaitable[Mapping[str, bool]]],
     ) -> None:  # fmt: skip
         self._alerts = alerts
         self._work = work
@@ -40,6 +40,7 @@ class Fleet:
         self._clock = clock
         self._organisations = organisations
         self._reviews = reviews  # of an organisation, those that are owed
+        self._at_work = at_work  # of each channel, whether a worker sends by it
 
     async def metrics(self) -> bytes:
         """Prometheus' text format."""
@@ -55,6 +56,7 @@ class Fleet:
             queues,
             dict(Counter(state for state in states if state)),
             await self.breakers(),
+            await self._at_work(),
             subscribers=await self._people.count(),
             pending_oldest_s=max(0, now - await self._waits_since(pending, now)) / 1000,
             webhooks_off=sum(bool(one.off) for one in await self._hooks.standing(hooks)),

@@ -6,11 +6,15 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from alertd.service.binds import Binds
 from alertd.service.carriers import Carrier, Carriers
 from alertd.service.domains import Heard
 from alertd.service.offers import Offer
 from alertd.store.limits import Limits
 from channels.base import Reason
+
+#: What fails so may be no failure of the carrier: clock, certificates, network and configuration are of the machine.
+OF_A_MACHINE = frozenset(one.name.lower() for one in (Reason.CONNECTION, Reason.TIMEOUT, Reason.CREDENTIALS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +35,14 @@ class Heeding:
 
     limits: Limits
     carriers: Carriers
+    binds: Binds
     failing: set[str] = field(default_factory=set)  # carriers that took nothing of the last chunk
 
     async def heed(self, said: ChunkSaid, offer: Offer) -> None:
         """A carrier or a domain that asks to wait is waited for, by all, until a probe of it is accepted."""
         carrier = offer.carrier
+        if said.accepted:
+            self.binds.took(carrier)
         if said.failed and not said.wait_s:
             await self._failed(carrier, said.failed, said.why)
         elif said.doubted and not said.wait_s and await self._has_others(carrier):
@@ -59,7 +66,10 @@ class Heeding:
         return not all((await self.limits.open_breakers(names)).values())
 
     async def _failed(self, carrier: Carrier, times: int, why: str) -> None:
-        """It may be broken: after so many it rests, and others take its place."""
+        """It may be broken: after so many it rests, and others take its place. Where it takes messages of other processes, this one is."""
+        if why in OF_A_MACHINE and await self.binds.leave(carrier):
+            structlog.get_logger().warning("carrier takes nothing from here", carrier=carrier.name, reason=why)
+            return
         self.failing.add(carrier.name)
         rest_s = await self.limits.failed(carrier.name, times)
         if rest_s:

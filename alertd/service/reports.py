@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from alertd.alerts import ATTEMPTS_MASK, CHANNELS, FLAG_DOUBT, TOLD, AlertState, LedgerReason, State
+from alertd.alerts import ATTEMPTS_MASK, CHANNELS, FLAG_DOUBT, OPEN_STATES, TOLD, AlertState, LedgerReason, State
 from alertd.ids import chain_of
 from alertd.kinds import Occasion
 from alertd.service.notices import hides
@@ -119,6 +119,11 @@ class Reports:
         found = await self._work.counts(alert_id)
         names = ("targeted", *(state.word for state in State), "doubled")
         return {channel: {name: counts.get(name, 0) for name in names} for channel, counts in found.items()}
+
+    async def stalls(self, record: AlertRecord) -> bool:
+        """Whether a version that is being sent has been at a standstill for long, although something of it is due."""
+        ((since,),) = await self._alerts.fields([record.id], "stalled")
+        return since is not None and record.state in OPEN_STATES
 
     async def list(
         self, org: str, wanted: Wanted, *, before: ListPlace | None, limit: int

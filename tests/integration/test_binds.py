@@ -15,10 +15,11 @@ from alertd.carrier_sections import SmppCarrier, TwilioCarrier
 from alertd.config import Settings
 from alertd.service.binds import NOBODY
 from alertd.store import keys
-from alertd.store.bound import BOUND_MS, Bound
 from alertd.store.codec import Codec
 from alertd.store.connection import Connection
 from alertd.store.limits import FAILURES
+from alertd.store.signs import BOUND_MS
+from alertd.store.signs import bound as bound_of
 from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from channels.sandbox.smsc import SmscSandbox
@@ -219,8 +220,8 @@ async def test_what_may_have_arrived_waits_for_who_is_bound(
 
 async def test_a_bind_is_known_for_as_long_as_its_process_says_so(store: Connection):
     """To all, and for a moment more; of another carrier it says nothing."""
-    bound = Bound(store)
-    assert await bound.said({"centre": False}) == {"centre": False}
+    bound = bound_of(store)
+    assert await bound.heard(["centre"]) == {"centre": False}
     assert await bound.said({"centre": True, "other": False}) == {"centre": True, "other": False}
     assert await bound.said({"centre": False, "other": False}) == {"centre": True, "other": False}
     assert 0 < await store.execute("PTTL", keys.bound("centre")) <= BOUND_MS

@@ -17,7 +17,6 @@ from alertd.organisations import Organisation
 from alertd.rendering.own_texts import TextPlace
 from alertd.service.receipts import End
 from alertd.store import closed, keys
-from alertd.store.bound import Bound
 from alertd.store.break_glass import Claim, Claims
 from alertd.store.budgets import Budgets
 from alertd.store.carrier_tests import Answered, CarrierTest, CarrierTestQueue
@@ -34,6 +33,7 @@ from alertd.store.permissions import Permits
 from alertd.store.published import PublishedWords
 from alertd.store.requests import Requests
 from alertd.store.sessions import Away, SessionStore
+from alertd.store.signs import at_work, bound
 from alertd.store.webhooks import Hook, Hooks, Tried
 from alertd.working import worker_of
 from tests.integration.acts import (
@@ -99,7 +99,8 @@ async def test_the_table_has_every_key_and_no_other(parts: Parts, sample: dict[s
     tests = CarrierTestQueue(parts.db)
     await tests.add(CarrierTest(id="i", carrier="text", to="+34600000001", language="en", until=0))
     await tests.answer("i", Answered(answer="accepted", reason="none", took_ms=1))
-    await Bound(parts.db).said({"text": True})
+    await bound(parts.db).said({"text": True})
+    await at_work(parts.db).said({"push": True})
     await Imports(parts.db).put(Import(id="i", org="default", name="port", dry_run=True, state="running", seen=0))
     sample = changed(sample, "case/children/0/photos", [{"media": await photo(parts)}])
     await _operator(parts)

@@ -160,6 +160,7 @@ function verdict(alert, progress, stopped, next) {
   const { delivered, told, lost, left, targeted } = totals(progress);
   const unsent = unsentOf(progress);
   if (alert.state === "cancelled" || alert.state === "stood_down") return t("stopped");
+  if (progress.stalled) return t("stalled");
   if (!isOver(progress) || left) return t(stopped ? "stop-holds" : standsAs(alert, progress.state).word);
   if (progress.few.length && !lost) return t(progress.state); // of a few nobody can say that all were told
   if (!targeted) return t("finished-nobody");

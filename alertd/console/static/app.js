@@ -1,6 +1,7 @@
 // The shell: who is signed in, where they are, and which screen that is.
 
 import { get, session } from "./api.js";
+import { Silent } from "./at-work.js";
 import { AllScreen, NowScreen } from "./now.js";
 import { draftsLeft, forget } from "./draft.js";
 import { Button, Icon, Refused, Stale, Sure, html, may, mayDo, render, useEffect, useErrorBoundary, usePolled, useState } from "./parts.js";
@@ -80,6 +81,7 @@ function Signed({ me, route, onSignOut }) {
   useEffect(() => fetchAhead(me), []);
   return html`<${Head} me=${me} route=${route} stops=${stops} onStopped=${again} onSignOut=${onSignOut} />
     <${Stops} stops=${stops} me=${me} onDone=${again} />
+    ${may(me, "alerts:read") ? html`<${Silent} />` : null}
     <main id="main" tabindex="-1"><${Guarded} key=${route} route=${route}>${screenOf(route, me, stops)}<//></main>`;
 }
 

@@ -1,6 +1,7 @@
 // What keeps the service running: carriers, keys, the audit.
 
 import { ask, get, onceOf, onceOnly, post } from "./api.js";
+import { silence, silentOf } from "./at-work.js";
 import { TRIAL } from "./draft.js";
 import { Awaited, Button, Check, Empty, Field, Icon, NotYet, Older, Refused, Stale, html, may, mayDo, useAct, usePolled, useState } from "./parts.js";
 import { TABLES } from "./tables.js";
@@ -35,10 +36,11 @@ const mayTest = (me, one) => me.host && !me.test && mayDo(me, "carrier.test") &&
 
 function CarrierCard({ one, me }) {
   const [testing, test] = useState(false);
-  return html`<li class="card carrier ${one.breaker_open ? "is-resting" : ""}">
+  const works = one.at_work && !one.breaker_open;
+  return html`<li class="card carrier ${works ? "" : "is-resting"}">
     <span class="channel-name"><${Icon} name=${one.channel} />${t(one.channel)}</span>
     <div><h3>${one.name}</h3><p class="about">${rateOf(one)}${one.ramp_s ? ` · ${t("ramp", { n: one.ramp_s })}` : ""}${one.weight === 0 ? ` · ${t("stands-by")}` : ""}</p></div>
-    <div class="carrier-state"><span class="state state-${one.breaker_open ? "rejected" : "sent"}">${t(one.breaker_open ? "rests" : "takes")}</span>
+    <div class="carrier-state"><span class="state state-${works ? "sent" : "rejected"}">${t(works ? "takes" : one.at_work ? "rests" : "nobody-sends")}</span>
       ${mayTest(me, one) && !testing ? html`<${Button} kind="quiet" onClick=${() => test(true)} aria-label=${`${t("test-open")}: ${one.name}`}>${t("test-open")}<//>` : null}</div>
     ${testing ? html`<${TestSend} one=${one} onBack=${() => test(false)} />` : null}</li>`;
 }
@@ -47,10 +49,12 @@ function CarrierCard({ one, me }) {
 export function CarriersScreen({ me }) {
   const { data, error } = usePolled((signal) => get("/v1/carriers", { signal }), 2000);
   if (!data) return html`<div class="page"><${NotYet} error=${error} /></div>`;
+  const silent = silentOf(data.carriers);
   const resting = data.carriers.filter((one) => one.breaker_open);
+  const trouble = (silent.length && silence(silent)) || (resting.length && t("carriers-rest", { list: list(resting.map((one) => one.name)) })) || (!data.carriers.length && t("no-carriers"));
   return html`<div class="page"><h1>${t("carriers")}</h1>${error ? html`<${Stale} error=${error} />` : null}
-    <section class="health ${resting.length || !data.carriers.length ? "is-troubled" : ""}" aria-live="polite"><${Icon} name=${resting.length ? "warn" : "check"} />
-      <div><p><strong>${resting.length ? t("carriers-rest", { list: list(resting.map((one) => one.name)) }) : t(data.carriers.length ? "carriers-well" : "no-carriers")}</strong></p>
+    <section class="health ${trouble ? "is-troubled" : ""}" aria-live="polite"><${Icon} name=${trouble ? "warn" : "check"} />
+      <div><p><strong>${trouble || t("carriers-well")}</strong></p>
         <p class="muted small">${t("carriers-say")}</p></div></section>
     <p class="muted try-says">${t("carrier-try")} <a href="#/new/${TRIAL}">${t("carrier-try-open")}</a></p>
     <ul class="cards">${data.carriers.map((one) => html`<${CarrierCard} key=${one.name} one=${one} me=${me} />`)}</ul></div>`;

@@ -1,6 +1,7 @@
 // What needs somebody now: approvals first, then what is going out, then whether all is well.
 
 import { forSession, get, isReady } from "./api.js";
+import { silence, silentOf } from "./at-work.js";
 import { Called, callOf, readCalls } from "./calls.js";
 import { Channels, expected, totals, waitsUntil } from "./channels.js";
 import { Empty, Icon, NotYet, Older, People, Refused, Stale, StatusMark, counted, html, mayDo, useAct, usePolled, useRef, useState } from "./parts.js";
@@ -144,6 +145,7 @@ const Live = ({ alert, stopped, twin }) => html`
         <span>${t("accepted")} ${t("of", { n: expected(alert.progress) })}</span></div>
     </div>
     ${alert.paused ? html`<p class="note small" role="status">${t("waits")}</p>` : null}
+    ${alert.progress.stalled ? html`<p class="note small" role="status">${t("stalled")}</p>` : null}
     <${Channels} progress=${alert.progress} until=${waitsUntil(alert)} held=${stopped || alert.paused} />
   </li>`;
 
@@ -162,18 +164,21 @@ function troubles({ ready, carriers, live, stops }) {
   const found = stops.length ? [t("stop-holds")] : [];
   if (!ready) found.push(t("not-ready"));
   if (!carriers.length) found.push(t("no-carriers"));
+  const silent = silentOf(carriers);
+  if (silent.length) found.push(silence(silent));
   const resting = carriers.filter((one) => one.breaker_open).map((one) => one.name);
   if (resting.length) found.push(t("carriers-rest", { list: list(resting) }));
   for (const alert of live.shown) {  // of what is over its own screen tells, for as long as it is kept
     const n = totals(alert.progress).lost;
     if (n) found.push(t("failing", { n, what: titleOf(alert) }));
+    if (alert.progress.stalled) found.push(t("stalls", { what: titleOf(alert) }));
   }
   return found;
 }
 
 function Health({ data, stops }) {
   const found = troubles({ ...data, stops });
-  const channels = [...new Set(data.carriers.filter((one) => !one.breaker_open).map((one) => t(one.channel)))];
+  const channels = [...new Set(data.carriers.filter((one) => one.at_work && !one.breaker_open).map((one) => t(one.channel)))];
   return html`<section class="health ${found.length ? "is-troubled" : ""}" aria-label=${t("health")}>
     <${Icon} name=${found.length ? "warn" : "check"} />
     <div><p><strong>${found.length ? found[0] : t("healthy")}</strong></p>

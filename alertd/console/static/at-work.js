@@ -1,0 +1,21 @@
+// Channels by which no worker sends: what is approved waits, and nobody is told.
+
+import { get } from "./api.js";
+import { Icon, html, usePolled } from "./parts.js";
+import { list, t } from "./words.js";
+
+/** How long that may go unseen on a screen. */
+const AGAIN_MS = 5000;
+
+/** The channels of these carriers by which nobody sends. */
+export const silentOf = (carriers) => [...new Set(carriers.filter((one) => !one.at_work).map((one) => one.channel))];
+
+export const silence = (channels) => t("no-worker", { list: list(channels.map((one) => t(one))) });
+
+/** Told on every screen: whoever approves must not take it for told. */
+export function Silent() {
+  const { data } = usePolled((signal) => get("/v1/carriers", { signal }), AGAIN_MS);
+  const channels = data ? silentOf(data.carriers) : [];
+  return channels.length ? html`<div class="stops"><section class="stopped" role="alert"><${Icon} name="warn" />
+    <div><h2>${silence(channels)}</h2><p>${t("no-worker-says")}</p></div></section></div>` : null;
+}

@@ -1,0 +1,98 @@
+"""A channel by which no worker sends is seen: in `/v1/carriers`, in the metrics, in the log; and an alert that stands still, in its progress."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from alertd.alerts import AlertState
+from alertd.app import Parts
+from alertd.store import keys
+from alertd.store.scripts import STALLED_MS
+from alertd.store.signs import AT_WORK_MS, at_work
+from alertd.working import worker_of
+from tests.integration.acts import finish, planned, register, send
+from tests.waiting import until
+
+
+@pytest.fixture
+async def admin(parts: Parts) -> str:
+    """A key's token."""
+    return (await parts.access.create(org="default", subject="ana", scopes=frozenset({"admin"})))[1]
+
+
+@pytest.fixture
+def nobody(parts: Parts) -> dict[str, bool]:
+    """By channel that has a carrier."""
+    assert {"push", "sms", "mail"} <= parts.carriers.channels
+    return dict.fromkeys(parts.carriers.channels, False)
+
+
+async def shown(client: Any, token: str, path: str) -> dict[str, Any]:
+    answer = await client.get(path, headers={"Authorization": f"Bearer {token}"})
+    assert answer.status == 200
+    found: dict[str, Any] = await answer.json()
+    return found
+
+
+async def test_where_no_worker_sends_the_api_says_so(parts: Parts, client: Any, admin: str, nobody: dict[str, bool]):
+    """Nobody else could: what a worker would tell of, it tells no more. With a worker's heart it is over, and it is for so long after its last beat."""
+    assert await parts.attendance.channels() == nobody
+    assert {one["at_work"] for one in (await shown(client, admin, "/v1/carriers"))["carriers"]} == {False}
+    assert b'alertd_channel_at_work{channel="sms"} 0.0' in await parts.fleet.metrics()
+    await worker_of(parts)._beat()
+    assert await parts.attendance.channels() == dict.fromkeys(nobody, True)
+    assert {one["at_work"] for one in (await shown(client, admin, "/v1/carriers"))["carriers"]} == {True}
+    assert b'alertd_channel_at_work{channel="sms"} 1.0' in await parts.fleet.metrics()
+    assert 0 < await parts.db.execute("PTTL", keys.at_work("sms")) <= AT_WORK_MS
+
+
+async def test_a_worker_that_lacks_a_carrier_is_no_worker_of_its_channel(parts: Parts, nobody: dict[str, bool]):
+    """Of hosts that are set up differently: what only the API has a carrier for is sent by nobody."""
+    await at_work(parts.db).said({"push": True, "mail": True})
+    assert await parts.attendance.channels() == {**nobody, "push": True, "mail": True}
+
+
+async def test_the_log_says_it_once_and_when_it_is_over(parts: Parts, nobody: dict[str, bool]):
+    """Not at the first look: a worker may be starting."""
+    with capture_logs() as logs:
+        await parts.attendance.look()
+        assert logs == []
+        await at_work(parts.db).said({**nobody, "push": True, "mail": True})
+        for _ in range(3):
+            await parts.attendance.look()
+        await at_work(parts.db).said({"sms": True})
+        await parts.attendance.look()
+        await parts.attendance.look()
+    told = [(one["log_level"], one["event"], one["channel"]) for one in logs]
+    assert told == [
+        *(("error", "no worker sends", channel) for channel in sorted(nobody.keys() - {"push", "mail"})),
+        ("info", "a worker sends again", "sms"),
+    ]
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+async def test_an_alert_that_stands_still_says_so(
+    parts: Parts, client: Any, admin: str, sample: dict[str, Any], goes_on: bool
+):
+    """After a minute in which something was due; no more once somebody is told."""
+    await register(parts, 30)
+    record = await planned(parts, sample)
+    path = f"/v1/alerts/{record.id}/progress"
+    await finish(parts.work, record.id)
+    assert not (await shown(client, admin, path))["stalled"]
+    for _ in range(2):
+        parts.db.skew_ms += STALLED_MS
+        await finish(parts.work, record.id)
+    assert (await shown(client, admin, path))["stalled"]
+    if goes_on:
+        await send(parts, record)
+        await until(lambda: _is_sent(parts, record.id))
+        assert not (await shown(client, admin, path))["stalled"]
+
+
+async def _is_sent(parts: Parts, alert_id: str) -> bool:
+    await finish(parts.work, alert_id)
+    return (await parts.alerts.states([alert_id]))[0] is AlertState.SENT

@@ -1,0 +1,120 @@
+"""A process to which a carrier takes nothing while it takes messages of others: it rests alone, and nobody waits for it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+from structlog.testing import capture_logs
+
+from alertd.alerts import AlertState
+from alertd.app import Parts, opened
+from alertd.rendering.renderer import Renderer
+from alertd.service.binds import LEFT_S, TAKEN_S, Binds
+from alertd.store.codec import Codec
+from alertd.store.connection import Connection
+from alertd.store.signs import bound, taking
+from channels.sandbox import Sandbox
+from channels.sandbox.script import Rule
+from geofences.regions import Library
+from tests.integration.acts import BEA, counts, register, submitted, working
+from tests.integration.conftest import settings_for
+from tests.waiting import until
+
+PEOPLE, ALERTS = 100, 12
+
+
+class Ticking:
+    """A clock that goes on when it is told to."""
+
+    def __init__(self) -> None:
+        self.s = 1_000.0
+
+    def monotonic(self) -> float:
+        return self.s
+
+
+@pytest.fixture
+async def sick(
+    redis: Redis, codec: Codec, sandbox: Sandbox, library: Library, renderer: Renderer, tmp_path: Path
+) -> AsyncIterator[Parts]:
+    """A process on a machine that does not know who signed the carriers' certificates, or has another date."""
+    (tmp_path / "other").mkdir()
+    other = Sandbox(tmp_path / "other")
+    await other.start()
+    settings = settings_for(sandbox)
+    push = settings.carriers["fcm"].model_copy(update={"ca_file": other.endpoints["push"]["ca_file"]})
+    settings = settings.model_copy(update={"carriers": {**settings.carriers, "fcm": push}})
+    async with opened(settings, redis, codec, library=library, renderer=renderer) as made:
+        yield made
+    await other.stop()
+
+
+async def test_one_sick_machine_stops_nobody_else(parts: Parts, sick: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+    """Everybody is told by the others, once; the carrier rests for nobody, and what that machine tried counts as tried."""
+    await register(parts, PEOPLE)
+    sandbox.push.script.set(Rule("token-", "slow", delay_s=0.1))
+    waiting = [(await submitted(parts, sample, channels=["push"])).record.id for _ in range(ALERTS)]
+    async with working(parts):
+        records = [await parts.approval.approve(waiting[0], BEA)]
+        await until(lambda: _is_taking(parts))
+        with capture_logs() as logs:
+            async with working(sick):
+                records += [await parts.approval.approve(alert_id, BEA) for alert_id in waiting[1:]]
+                await until(lambda: _are_sent(parts, waiting))
+    assert [await counts(parts, record) for record in records] == [{"accepted": PEOPLE}] * ALERTS
+    assert sandbox.push.recorded.total == ALERTS * PEOPLE
+    assert await parts.limits.open_breakers(["fcm"]) == {"fcm": False}
+    assert "carrier takes nothing from here" in {one["event"] for one in logs}
+    assert "carrier fails" not in {one["event"] for one in logs}
+
+
+async def _is_taking(parts: Parts) -> bool:
+    return (await taking(parts.db).heard(["fcm"]))["fcm"]
+
+
+async def _are_sent(parts: Parts, alert_ids: Sequence[str]) -> bool:
+    return set(await parts.alerts.states(alert_ids)) == {AlertState.SENT}
+
+
+@pytest.fixture
+def binds(parts: Parts, store: Connection) -> tuple[Binds, Binds, Ticking]:
+    """Those of two processes, and their clock."""
+    clock = Ticking()
+    one, two = (Binds(parts.carriers, bound(store), taking(store), clock) for _ in range(2))
+    return one, two, clock
+
+
+async def test_a_carrier_is_left_to_those_whom_it_takes_messages_of(parts: Parts, binds: tuple[Binds, Binds, Ticking]):
+    """For a while, and then tried again; who has nothing to send by meanwhile takes no work of its channel, and does not lead."""
+    well, here, clock = binds
+    carrier = parts.carriers.named("fcm")
+    well.took(carrier)
+    await well.beat()
+    assert await here.leave(carrier)
+    assert not here.may_use(carrier)
+    assert not here.reaches("push")
+    assert here.reaches("sms")
+    assert not here.reaches_all()
+    assert well.may_use(carrier)
+    clock.s += LEFT_S
+    assert here.may_use(carrier)
+    assert here.reaches_all()
+
+
+async def test_a_carrier_that_takes_nothing_of_anybody_is_left_to_nobody(
+    parts: Parts, binds: tuple[Binds, Binds, Ticking]
+):
+    """Nor is one that took a message of this process a moment ago: it fails, and all are to know it."""
+    well, here, clock = binds
+    carrier = parts.carriers.named("fcm")
+    assert not await here.leave(carrier)
+    well.took(carrier)
+    here.took(carrier)
+    await well.beat()
+    assert not await here.leave(carrier)
+    clock.s += TAKEN_S
+    assert await here.leave(carrier)
