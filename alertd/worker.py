@@ -140,10 +140,8 @@ class Worker:
         await self.steps.each("expire", await self.alerts.times.to_end(self.clock.now_ms()), self.ending.expire)
 
     async def _start(self) -> None:
-        for (
-            alert_id
-        ) in await self.starting.due():  # one by one: each finds its audience anew, and many at once would all be late
-            await self.steps.guarded("start", alert_id, self.starting.start(alert_id))
+        # One by one: each finds its audience anew, and many at once would all be late.
+        await self.steps.each("start", await self.starting.due(), self.starting.start, at_once=1)
 
     async def _tell(self) -> None:
         if self.binds.reaches_all() and await self.events.leads():  # people on call are told by it, too

@@ -41,20 +41,29 @@ class Steps:
         except Exception as error:  # noqa: BLE001  whatever is wrong with it, it is wrong with this alert alone
             self.failed(step, error, alert_id)
 
-    async def each(self, step: str, alert_ids: Sequence[str], work: Callable[[str], Awaitable[object]]) -> None:
-        """One for each of many alerts, begun in their order: most of its time each waits for the store. Raises StoreUnavailableError."""
-        todo = iter(alert_ids)
+    async def each(
+        self, step: str, alert_ids: Sequence[str], work: Callable[[str], Awaitable[object]], at_once: int = AT_ONCE
+    ) -> None:
+        """One for each of many alerts, begun in their order: most of its time each waits for the store. Raises StoreUnavailableError once all
+        had their turn, for of a cluster one server may be away; sooner where it is for all that were tried.
+        """
+        todo, done, away = iter(alert_ids), list[str](), list[StoreUnavailableError]()
 
         async def share() -> None:
             for alert_id in todo:
-                await self.guarded(step, alert_id, work(alert_id))
+                try:
+                    await self.guarded(step, alert_id, work(alert_id))
+                    done.append(alert_id)
+                except StoreUnavailableError as error:
+                    away.append(error)
+                if not done and len(away) >= AT_ONCE:
+                    return
 
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                for _ in range(min(AT_ONCE, len(alert_ids))):
-                    tasks.create_task(share())
-        except* StoreUnavailableError as unavailable:
-            raise unavailable.exceptions[0] from None
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(min(at_once, len(alert_ids))):
+                tasks.create_task(share())
+        if away:
+            raise away[0]
 
     def away(self, **where: str) -> None:
         """The store was not to be had."""

@@ -18,6 +18,7 @@ from alertd.fields import folded_subject
 from alertd.operators import scopes_of
 from alertd.service.access import Access, Credential
 from alertd.store.alerts import AlertRecord, Alerts
+from alertd.store.connection import checked
 from alertd.store.operators import OperatorStore
 from alertd.store.stops import SERVICE, Standing, Stop, Stops, of_key, of_org
 
@@ -124,15 +125,19 @@ class Stopping:
         """What is stopped now counts for a chain whose gate was just opened."""
         standing = await self._stops.read()
         if standing.generation:
-            await self._stops.put_on(standing, [chain])
+            checked(await self._stops.put_on(standing, [chain]))
 
     async def obey(self) -> None:
-        """Brings all live chains in line with what is stopped now. Raises StoreUnavailableError: then nothing may be sent."""
+        """Brings all live chains in line with what is stopped now. Raises StoreUnavailableError: then nothing may be sent. A chain whose server
+        takes no writes passes no gate either, and is brought in line when it does.
+        """
         asked = self._clock.monotonic()
         standing = await self._stops.read()
         if standing.stops or standing.generation != self._obeyed:
-            await self._stops.put_on(standing, await self._alerts.live())
-        self._obeyed, self._heard = standing.generation, asked
+            answers = await self._stops.put_on(standing, await self._alerts.live())
+            if not any(isinstance(answer, Exception) for answer in answers):
+                self._obeyed = standing.generation
+        self._heard = asked
 
     def is_deaf(self) -> bool:
         """Whether something may have been stopped that this process does not know of: then nothing is sent."""
@@ -151,7 +156,7 @@ class Stopping:
 
     async def _put_on(self, scope: str) -> Effect:
         standing = await self._stops.read()
-        halted = await self._stops.put_on(standing, await self._alerts.live())
+        halted = sum(answer == 1 for answer in await self._stops.put_on(standing, await self._alerts.live()))
         return Effect(scope=scope, stop=standing.stops.get(scope), halted=halted)
 
 

@@ -99,10 +99,13 @@ class Connection:
         return checked(await self._pipelined(calls, durable=False))
 
     async def run_each(self, calls: Sequence[tuple[str, Sequence[str], Sequence[Arg]]]) -> list[Any]:
-        """The same, but where one call fails its error is its answer: it takes nobody else's answer along. Raises
-        StoreUnavailableError as the others do.
+        """The same, but where one call fails its error is its answer: it takes nobody else's answer along. A server of a cluster may be full
+        or lack its replica while others work. Raises StoreUnavailableError where that is the answer to all.
         """
-        return _apart(await self._pipelined(calls, durable=False))
+        answers = [_meant(answer) for answer in await self._pipelined(calls, durable=False)]
+        if answers and all(isinstance(answer, StoreUnavailableError) for answer in answers):
+            raise answers[0]
+        return answers
 
     async def run_durably(self, name: str, names: Sequence[str], *args: Arg) -> Any:
         """Run a script and wait until it is on disk (and on a replica where one is required). Raises StoreUnavailableError when
@@ -121,8 +124,12 @@ class Connection:
         return checked(await self._each(_keyed(commands)))
 
     async def execute_each(self, commands: Sequence[Sequence[Arg]]) -> list[Any]:
-        """The same, but where one command fails its error is its answer, as `run_each` has it."""
-        return _apart(await self._each(_keyed(commands)))
+        """The same, but where one command fails its error is its answer. Raises StoreUnavailableError where that is one: what is read is
+        everybody's.
+        """
+        answers = [_meant(answer) for answer in await self._each(_keyed(commands))]
+        checked([answer for answer in answers if isinstance(answer, StoreUnavailableError)])
+        return answers
 
     async def meet(self) -> None:
         """Ask the servers who they are. Raises StoreUnavailableError when none answers."""
@@ -260,11 +267,8 @@ def checked(answers: list[Any]) -> list[Any]:
     return answers
 
 
-def _apart(answers: list[Any]) -> list[Any]:
-    """The answers, errors among them. Raises StoreUnavailableError where one says that the store is away: that is everybody's."""
-    faults = [answer for answer in answers if isinstance(answer, Exception)]
-    checked([fault for fault in faults if isinstance(translated(fault), StoreUnavailableError)])
-    return answers
+def _meant(answer: Any) -> Any:
+    return translated(answer) if isinstance(answer, Exception) else answer
 
 
 def translated(error: BaseException) -> BaseException:

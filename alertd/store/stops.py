@@ -79,11 +79,13 @@ class Stops:
         sealed = b"" if stop is None else self._db.codec.master.seal(_encode(stop), _bound(scope))
         return bool(await self._db.run_durably("stop", [keys.STOPS], seen.generation, scope, sealed))
 
-    async def put_on(self, standing: Standing, chains: Iterable[str]) -> int:
-        """Halt the chains that are under a stop, and let the others go. Answers how many are halted."""
+    async def put_on(self, standing: Standing, chains: Iterable[str]) -> list[int | Exception]:
+        """Halt the chains that are under a stop, and let the others go. Answers of each whether it is halted, or its error: what cannot be
+        written of one is no reason to leave the others as they are.
+        """
         said: list[Arg] = [standing.generation, *standing.stops]
         calls = [("halt", [keys.chain(chain)], said) for chain in chains]
-        return sum(await self._db.run_many(calls)) if calls else 0
+        return await self._db.run_each(calls) if calls else []
 
     def _opened(self, scope: str, sealed: bytes) -> Stop:
         return _decode(self._db.codec.master.open(sealed, _bound(scope)))

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from alertd.alerts import CHANNELS, AlertState, State
 from alertd.ids import chain_of
 from alertd.store import closed, keys
-from alertd.store.connection import Connection
+from alertd.store.connection import Connection, StoreUnavailableError, checked
 from alertd.store.events import Announcements
 from alertd.store.scripts import LEASE_MS
 from alertd.store.work_records import (
@@ -220,14 +220,18 @@ class Work:
         return answer
 
     async def receipts(self, reports: Sequence[LateReport]) -> list[Reported | Exception]:
-        """Many of them in one round trip, in their order; what is wrong with one is its answer."""
+        """Many of them in one round trip, in their order; what is wrong with one is its answer. Raises StoreUnavailableError where it is so
+        for one: a carrier that is told so reports all of them again.
+        """
         await self._announcements.of(chain_of(one.alert_id) for one in reports)
         calls = [
             ("receipt", [keys.chain(chain_of(one.alert_id))],
              (one.alert_id, one.row, one.channel, int(one.state), one.reason, bytes(one.old), self._db.skew_ms))
             for one in reports
         ]  # fmt: skip
-        return [one if isinstance(one, Exception) else Reported(*one) for one in await self._db.run_each(calls)]
+        answers = await self._db.run_each(calls)
+        checked([one for one in answers if isinstance(one, StoreUnavailableError)])
+        return [one if isinstance(one, Exception) else Reported(*one) for one in answers]
 
     async def counts(self, alert_id: str) -> dict[str, dict[str, int]]:
         """References by channel and state, `targeted` and `doubled` among them."""

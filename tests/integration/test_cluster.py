@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,19 @@ import pytest
 from redis import Redis as Blocking
 from redis.asyncio import Redis
 
-from alertd.app import opened
+from alertd.app import Parts, opened
 from alertd.opening import client_of
-from alertd.store import nodes
+from alertd.store import keys, nodes
 from alertd.store.bulk import Bulk
 from alertd.store.codec import Codec
 from alertd.store.connection import Connection, StoreUnavailableError, check_engine
 from alertd.store.nodes import slot_of
+from alertd.store.stops import of_org
+from alertd.store.work_records import Lease
 from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from geofences.regions import Library
-from tests.integration.acts import CADIZ, counts, over, planned, register, send, submitted
+from tests.integration.acts import ANA, CADIZ, counts, over, planned, register, send, submitted
 from tests.integration.clusters import SLOTS, a_cluster
 from tests.integration.conftest import settings_for
 
@@ -116,6 +119,46 @@ async def test_a_store_of_which_one_server_is_full_is_not_ready(cluster: Connect
         finally:
             full.config_set("maxmemory", 0)
     assert await cluster.takes_writes()
+
+
+@pytest.mark.usefixtures("cluster")
+async def test_what_is_on_a_full_server_keeps_no_other_alert_from_being_told(
+    masters: list[int], codec: Codec, sandbox: Sandbox, library: Library, sample: dict[str, Any]
+):
+    """It is leased, stopped and let go on as if nothing were full; what could not be written of the others is written once there is room."""
+    people = 20
+    async with Redis(port=masters[0]) as client, opened(settings_for(sandbox), client, codec, library=library) as parts:
+        await register(parts, people)
+        records = [await planned(parts, sample) for _ in range(8)]
+        ports = {one.id: _port_of(parts, keys.chain(one.id)) for one in records}
+        quiet = [one.id for one in records if ports[one.id] == ports[records[0].id]]
+        busy = [one.id for one in records if one.id not in quiet]
+        assert quiet
+        assert busy
+        stop = (await parts.stopping.stop(of_org("other"), ANA, "x")).stop
+        with Blocking(port=ports[quiet[0]]) as full:
+            full.config_set("maxmemory", 1)
+            try:
+                await parts.stopping.obey()
+                assert not parts.stopping.is_deaf()
+                given = await parts.work.leases([*quiet, *busy], "push", b"")
+                assert all(isinstance(one, StoreUnavailableError) for one in given[: len(quiet)])
+                assert all(isinstance(one, Lease) for one in given[len(quiet) :])
+                standing = await parts.stopping._stops.read()
+                answers = await parts.stopping._stops.put_on(
+                    replace(standing, stops={of_org("default"): stop}), [*quiet, *busy]
+                )
+                assert answers[len(quiet) :] == [1] * len(busy)
+            finally:
+                full.config_set("maxmemory", 0)
+        await parts.stopping.obey()
+        (answer,) = await parts.work.leases(quiet[:1], "push", b"")
+        assert isinstance(answer, Lease)
+
+
+def _port_of(parts: Parts, name: str) -> int:
+    port: int = parts.db.nodes.of(name).connection_pool.connection_kwargs["port"]
+    return port
 
 
 async def test_a_server_that_was_taken_out_is_believed_nothing(tmp_path: Path, codec: Codec):

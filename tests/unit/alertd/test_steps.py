@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from structlog.testing import capture_logs
 
 from alertd.service.steps import AT_ONCE, TELL_AGAIN_S, Steps
+from alertd.store.connection import StoreUnavailableError
 from tests.clocks import Later
 
 
@@ -37,3 +39,32 @@ async def test_one_that_fails_keeps_no_other_from_its_step():
         await steps.each("plan", alerts, work)
     assert sorted(done) == sorted(set(alerts) - {"a5"})
     assert [(log["step"], log["alert"], log["error"]) for log in logs] == [("plan", "a5", "ValueError")]
+
+
+async def test_a_server_that_is_away_keeps_no_other_alert_from_its_step():
+    """Each has its turn, one by one too, and it is told at the end."""
+    steps = Steps(lambda: None, Later())
+    for at_once in (1, AT_ONCE):
+        done = list[str]()
+
+        async def work(alert_id: str, done: list[str] = done) -> None:
+            if alert_id < "b":
+                raise StoreUnavailableError
+            done.append(alert_id)
+
+        with pytest.raises(StoreUnavailableError):
+            await steps.each("start", ["a1", "b1", "a2", "b2"], work, at_once)
+        assert done == ["b1", "b2"]
+
+
+async def test_a_store_that_is_away_is_asked_for_few():
+    """Each may wait for its time-out: not all alerts are tried, one after the other."""
+    tried = list[str]()
+
+    async def work(alert_id: str) -> None:
+        tried.append(alert_id)
+        raise StoreUnavailableError
+
+    with pytest.raises(StoreUnavailableError):
+        await Steps(lambda: None, Later()).each("plan", [f"a{number}" for number in range(10 * AT_ONCE)], work)
+    assert len(tried) < 3 * AT_ONCE
