@@ -20,6 +20,8 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
+import channels
+
 #: How many of the places that an exception passed are told, innermost last.
 PLACES = 6
 #: From here on asyncio tells of what: of the task with its exception's text, of the callback with its arguments.
@@ -90,11 +92,15 @@ def places_of(error: BaseException) -> list[str]:
 
 
 class OneLine(logging.Formatter):
-    """What libraries log, in the same form. Their words are kept as they wrote them, without what they put into them."""
+    """What libraries log, in the same form. Their words are kept as they wrote them, without what they put into them, which nobody here knows.
+    What our own channels put into theirs is a server's name, or a number.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         error = record.exc_info[1] if record.exc_info else None
         words = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
+        if record.name.partition(".")[0] == channels.__name__:
+            words = record.getMessage()
         told = {
             "event": _PUT_IN.split(words, 1)[0].rstrip() if record.name == "asyncio" else words,
             "logger": record.name,

@@ -197,10 +197,6 @@ def moved(flags: Flags) -> NDArray[np.bool_]:
     return (flags & MOVED).astype(np.bool_)
 
 
-def timed(flags: Flags) -> NDArray[np.bool_]:
-    return (flags >> HOUR_SHIFT).astype(np.bool_)
-
-
 def age_h(flags: Flags, now_h: int) -> NDArray[np.int32]:
     """Hours since the observation, 0 for what is not timed. An observation an hour ahead of our clock is fresh, not 170 days old."""
     hour = (flags >> HOUR_SHIFT).astype(np.int32)

@@ -282,12 +282,12 @@ class Library:
     def _numbers(self) -> NDArray[np.uint32]:
         return np.array([*(region.number for region in self.regions), 0], np.uint32)  # NOWHERE is the last
 
-    def overlapping(self, geometry: shapely.Geometry, minimum_share: float = 0.0) -> list[tuple[Region, float]]:
+    def overlapping(self, geometry: shapely.Geometry) -> list[tuple[Region, float]]:
         """The regions an area shares ground with and the share of each region's true area, largest share first.
 
         The geometry is prepared in place.
         """
-        found = self._index.overlaps(geometry, minimum_share)
+        found = self._index.overlaps(geometry)
         return [(self.regions[i], float(share)) for i, share in zip(found.regions, found.shares, strict=True)]
 
     def is_tangled(self, geometry: shapely.Geometry) -> bool:

@@ -23,6 +23,8 @@ from alertd.store.connection import Connection, StoreUnavailableError
 HEAR_S = 1.0
 #: That it was set back further is told: ends and starts come later than they were to.
 TOLD_MS = 1_000
+#: And that it was set forward by so much: what is over by it is over for good. A slow answer shows it late by a few seconds.
+AHEAD_MS = 30_000
 
 
 class StoreClock(SystemClock):
@@ -44,6 +46,9 @@ class StoreClock(SystemClock):
         latest_ms = shown_ms - asked_ms
         if (step_ms := self._began_ms - latest_ms) > TOLD_MS:
             structlog.get_logger().error("the store's clock was set back", seconds=round(step_ms / 1000, 3))
+        ahead_ms = shown_ms - 1000 * self.monotonic() - self._began_ms
+        if AHEAD_MS < ahead_ms < math.inf:
+            structlog.get_logger().error("the store's clock was set forward", seconds=round(ahead_ms / 1000, 3))
         # It showed that at some moment between the two: what was found before stands if it fits, so that it goes without jumps.
         self._began_ms = min(max(self._began_ms, shown_ms - 1000 * self.monotonic()), latest_ms)
         self.back_ms = int(back_ms)

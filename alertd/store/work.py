@@ -6,6 +6,7 @@ old holder's next call finds its lease gone.
 
 from __future__ import annotations
 
+import math
 import secrets
 from bisect import bisect_right
 from collections import OrderedDict
@@ -86,7 +87,9 @@ class Work:
     def __init__(self, connection: Connection) -> None:
         self._db = connection
         self._announcements = Announcements(connection)
-        self._spans: OrderedDict[str, list[tuple[int, str]]] = OrderedDict()
+        self._spans: OrderedDict[str, tuple[list[tuple[int, str]], float]] = (
+            OrderedDict()
+        )  # and up to which row they are known
 
     async def plan(
         self,
@@ -308,10 +311,12 @@ class Work:
             raw = whole[1][row * REF_BYTES : (row + 1) * REF_BYTES]
         return unpack_refs(raw)[0] if len(raw) == REF_BYTES else None
 
-    async def spans(self, alert_id: str) -> list[tuple[int, str]]:
-        """Where rows begin to be of another channel: first row and channel. Once all is planned, nothing is asked again."""
-        kept = self._spans.get(alert_id)
-        if kept is not None:
+    async def spans(self, alert_id: str, row: float = math.inf) -> list[tuple[int, str]]:
+        """Where rows begin to be of another channel: first row and channel. Batches are only added: of a `row` that is known, and once all is
+        planned of any, nothing is asked again, however many receipts come while a large alert is planned.
+        """
+        kept, end = self._spans.get(alert_id, ([], 0.0))
+        if row < end or end == math.inf:
             self._spans.move_to_end(alert_id)
             return kept
         chain = chain_of(alert_id)
@@ -324,10 +329,11 @@ class Work:
         words = [header.decode().split(" ") for header in headers]
         runs = groupby(sorted((int(first), channel) for channel, *_, first, _ in words), key=itemgetter(1))
         spans = [next(run) for _, run in runs]
-        if planned == b"1":
-            self._spans[alert_id] = spans
-            if len(self._spans) > KEPT_SPANS:
-                self._spans.popitem(last=False)
+        known = math.inf if planned == b"1" else max((int(first) + int(rows) for *_, first, rows in words), default=0)
+        self._spans[alert_id] = spans, known
+        self._spans.move_to_end(alert_id)
+        if len(self._spans) > KEPT_SPANS:
+            self._spans.popitem(last=False)
         return spans
 
     async def channels_of(self, alert_id: str, first: int, count: int) -> NDArray[np.int64]:
@@ -340,6 +346,6 @@ class Work:
 
     async def channel_of(self, alert_id: str, row: int) -> str | None:
         """The channel of one row, None when there are no rows."""
-        spans = await self.spans(alert_id)
+        spans = await self.spans(alert_id, row)
         found = bisect_right(spans, row, key=lambda span: span[0])
         return spans[found - 1][1] if found else None

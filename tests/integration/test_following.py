@@ -167,6 +167,16 @@ async def test_a_case_is_stood_down_whichever_organisation_alerts(parts: Parts, 
     assert len((await parts.course.history(shown)).acts) == 1
 
 
+async def test_a_test_key_learns_of_no_others_case(parts: Parts, sample: dict[str, Any]):
+    """Whoever guesses its number: it is as one that nobody knows, and goes on."""
+    await register(parts, 20)
+    shown = await planned(parts, sample, case={**sample["case"], "number": "SE-2026-1"})
+    guesses = dataclasses.replace(CARL, org="other", test=True)
+    for number in ("SE-2026-1", "SE-2026-3"):
+        assert await slug(parts.following.stand_down_case(number, guesses, "x")) == "not-found"
+    assert await parts.alerts.state(shown.id) is AlertState.SENDING
+
+
 async def test_who_may_not_stand_all_of_a_case_down_hides_nothing(parts: Parts, sample: dict[str, Any]):
     """A key for tests may stand no real alert down: it hears so, and the drill that waits is as it was, as the audit has it."""
     await register(parts, 20, tester=True)

@@ -92,6 +92,23 @@ async def test_that_it_was_set_back_is_told(set_s: float, told: list[float]):
     assert [one["seconds"] for one in logs if one["event"] == "the store's clock was set back"] == told
 
 
+@pytest.mark.parametrize(("set_s", "told"), [(3600.0, [3600.0]), (10.0, [])])
+async def test_that_it_was_set_forward_is_told(set_s: float, told: list[float]):
+    """Alerts end by it for good, long before people were told that they do. Neither the first look nor slow answers look like that."""
+    server = Server(1_000_000.0)
+    clock = Shown(server)
+    with capture_logs() as logs:
+        await clock.hear()
+        server.there_s, server.back_s = 2.0, 3.0
+        await clock.hear()
+        server.there_s = server.back_s = 0.0
+        await clock.hear()
+        server.shown_s += set_s
+        await clock.hear()
+        await clock.hear()
+    assert [one["seconds"] for one in logs if one["event"] == "the store's clock was set forward"] == told
+
+
 async def test_before_it_was_heard_it_shows_nothing(store: Connection):
     """Rather than the time of the machine."""
     with pytest.raises(OverflowError):

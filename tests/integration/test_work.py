@@ -185,9 +185,13 @@ async def test_channels_of_rows_are_asked_for_once(work: Work, alert_id: str, st
     refs = b"".join(pack_ref(number, 0) for number in range(1, 601))
     assert await work.plan(alert_id, 0, 600, [(PUSH, refs)], last=False) == "ok"
     assert [await work.channel_of(alert_id, row) for row in (0, 599)] == ["push", "push"]
+    batches = f"{{a:{alert_id}}}:batches:{alert_id}"
+    await store.execute("RENAME", batches, f"{batches}:aside")
+    assert await work.channel_of(alert_id, 599) == "push", "what is planned stays so, and is not asked again"
+    await store.execute("RENAME", f"{batches}:aside", batches)
     assert await work.plan(alert_id, 600, 1200, [(PUSH, refs), (sms, refs)], last=True) == "ok"
     assert await work.spans(alert_id) == [(0, "push"), (1200, "sms")]
-    await store.execute("DEL", f"{{a:{alert_id}}}:batches:{alert_id}")
+    await store.execute("DEL", batches)
     assert [await work.channel_of(alert_id, row) for row in (0, 1199, 1200, 1799)] == ["push", "push", "sms", "sms"]
     assert await work.channel_of(new_id(1), 0) is None
 

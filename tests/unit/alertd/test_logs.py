@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -48,6 +49,13 @@ async def test_a_callback_that_fails_tells_nothing_that_it_was_given(caplog: pyt
     line = OneLine().format(record)
     assert NUMBER not in line
     assert json.loads(line)["event"] == "Exception in callback int"
+
+
+def test_what_a_channel_puts_into_its_words_is_told() -> None:
+    """Which server it is, for one; what a library puts into its own, nobody here knows."""
+    for name, event in (("channels.rests", "https://push.example rests"), ("hpack.hpack", "%s rests")):
+        record = logging.LogRecord(name, logging.ERROR, "", 0, "%s rests", ("https://push.example",), None)
+        assert json.loads(OneLine().format(record))["event"] == event
 
 
 #: A model that says more than it may, a thread that fails, and an object that cannot be let go.

@@ -59,7 +59,6 @@ def test_flags():
     assert (records.place_kind(flags)[0], records.kinds(flags)[0], flags[0] >> records.ACCURACY_SHIFT & 7) == (4, 3, 2)
     assert not records.moved(flags)[0]
     assert not records.tester(flags)[0]
-    assert records.timed(flags)[0]
     assert records.age_h(flags, 500_011)[0] == 6
 
 
@@ -82,7 +81,7 @@ def test_every_hour_around_the_wrap_has_its_age(wrap):
     """An observation of any hour is as old as it is, in that hour and later, and never looks untimed."""
     for observed_h in range(max(0, wrap - 5), wrap + 6):
         flags = np.array([records.make_flags([1, 0, 0, 0], place_kind=0, observed_h=observed_h)], np.uint32)
-        assert records.timed(flags)[0]
+        assert flags[0] >> records.HOUR_SHIFT
         ages = [*range(12), 24, 720, records.HOURS - 2]
         assert [int(records.age_h(flags, observed_h + age)[0]) for age in ages] == ages
 
