@@ -132,7 +132,11 @@ async def create_alert(request: web.Request, *, query: SubmitQuery, body: AlertR
 
 async def show_alert(request: web.Request, *, id: AlertId) -> Reply[AlertReply]:
     """One alert, as it was sent and as it stands. Its ETag, sent as If-Match with a decision, binds that to what was seen."""
-    return told(await services(request).approval.get(id, credential(request)), whole=True)
+    s = services(request)
+    record = await s.approval.get(id, credential(request))
+    reply = told(record, whole=True)
+    reply.body.still_named = await s.revising.still_named(record)
+    return reply
 
 
 async def patch_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: AlertPatch) -> Reply[Submitted]:

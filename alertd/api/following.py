@@ -100,7 +100,10 @@ async def restrict_alert(request: web.Request, *, id: AlertId, headers: Conditio
     anybody. Photos answer 410. What is still to be sent says no more than that within a second, and phones that have it by push
     get it so in its place, without a sound. Text messages and mails that were sent cannot be taken back.
     """
-    return await followed(request, id, lambda s, who: s.revising.restrict(id, who, body.reason, rev=headers.version))
+    reply = await followed(request, id, lambda s, who: s.revising.restrict(id, who, body.reason, rev=headers.version))
+    s = services(request)
+    reply.body.still_named = await s.revising.still_named(await s.approval.get(id, credential(request)))
+    return reply
 
 
 async def extend_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Extend) -> Reply[AlertReply]:

@@ -154,6 +154,10 @@ class AlertReply(BaseModel):
     expires: datetime
     starts: datetime | None = Field(None, description="When it is to start, or was; null: once it was approved.")
     restricted: bool = Field(description="Its facts and photos were taken out of it.")
+    still_named: list[str] = Field(
+        [],
+        description="Of one alert that was restricted: others of its case, and of your organisation, that still tell such facts, or will.",
+    )
     paused: bool = Field(
         description="Nothing more of it, or of another version of the same alert, is sent until one of them is resumed."
     )

@@ -34,6 +34,8 @@ from channels.base import Loudness
 TRIES = 5
 #: While people know of it, or may again.
 SOURCES = SHOWN | {AlertState.STOOD_DOWN}
+#: Or once somebody approves it.
+_SAYS = SOURCES | {AlertState.PENDING, AlertState.SCHEDULED}
 
 
 #: The ledger counts milliseconds since the start in 32 bits.
@@ -81,6 +83,16 @@ class Revising:
                 "It is restricted, and that cannot be written down for a backup that is put back: see store.tombstones. Restrict it again then.",
             ) from None
         return done
+
+    async def still_named(self, record: AlertRecord) -> list[str]:
+        """Of an alert that was restricted: those of its case and organisation that go on saying what was taken out, or will. Each is its author's,
+        and may be about another child of the case, so none is restricted with it.
+        """
+        if not record.restricted:
+            return []
+        now, found = self._clock.now_ms(), await self._alerts.in_case(record.case)
+        own = [one for one in found if one.org == record.org and one.state in _SAYS and now < one.expires]
+        return [one.id for one in own if not one.restricted and one.kind == Kind.MISSING_CHILD]
 
     async def restore(self) -> None:
         """Before a store is served: whatever was restricted since it was copied is restricted in it, but for what is damaged and shown to nobody.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 from typing import Any
 
 import pytest
@@ -235,6 +237,37 @@ async def test_a_carrier_that_fails_is_told_where_everybody_looks(
         await window.check_readable()
         await window.page.get_by_role("link", name="Now", exact=True).click()
         await expect(health).to_contain_text("Everything works", timeout=120_000)
+
+
+async def test_where_no_worker_sends_every_screen_says_so(
+    served: Served, browser: Browser, ana: str, alert: dict[str, Any]
+):
+    """Whoever approves at night must not take it for told: what hangs is seen within seconds, on the alert as well, and is over when it works again."""
+    hangs = served.workers()
+    async with desk(browser, served.url) as window:
+        page = window.page
+        await window.sign_in(ana)
+        await expect(page.locator(".health")).to_contain_text("Everything works")
+        try:
+            for pid in hangs:
+                os.kill(pid, signal.SIGSTOP)
+            alert_id = served.approved({**alert, "channels": ["push"]})
+            told = page.get_by_role("alert").filter(has_text="Nobody is being told by")
+            await expect(told).to_contain_text("No worker is running")
+            await expect(page.locator(".health")).not_to_contain_text("Everything works")
+            await window.check_readable()
+            await page.goto(f"{served.url}/console#/alerts/{alert_id}")
+            await expect(told).to_be_visible()
+            await page.goto(f"{served.url}/console#/carriers")
+            await expect(page.locator(".carrier.is-resting").first).to_contain_text("no worker sends")
+            await window.check_readable("rtl")
+        finally:
+            for pid in hangs:
+                os.kill(pid, signal.SIGCONT)
+        await expect(told).to_have_count(0)
+        await page.get_by_role("link", name="Now", exact=True).click()
+        await expect(page.locator(".health")).to_contain_text("Everything works")
+    served.wait_for(lambda: served.progress(alert_id)["state"] == "sent")
 
 
 async def test_a_key_is_made_told_once_and_revoked(served: Served, browser: Browser, ana: str):

@@ -50,6 +50,25 @@ async def said(parts: Parts, alert_id: str, channel: str = "push") -> str:
     return repr(ready.prepared.payload)
 
 
+async def test_what_else_still_tells_of_the_case_is_said(parts: Parts, client: Any, sample: dict[str, Any]):
+    """Of one's own organisation, told or waiting; neither of another case nor what is over, restricted or another organisation's."""
+    await register(parts, 20)
+    case = {**sample["case"], "number": "SE-2026-9"}
+    record, other = [await planned(parts, sample, case=case) for _ in range(2)]
+    waits = (await submitted(parts, sample, case=case)).record
+    over = await planned(parts, sample, case=case)
+    await parts.following.cancel(over.id, BEA, "x")
+    await planned(parts, sample, case={**case, "number": "SE-2026-10"})
+    _, token = await parts.access.create(org="default", subject="bea", scopes=frozenset({"admin"}))
+    headers = {"Authorization": f"Bearer {token}"}
+    answer = await client.post(f"/v1/alerts/{record.id}/restrict", json={"reason": "x"}, headers=headers)
+    assert (answer.status, sorted((await answer.json())["still_named"])) == (200, sorted([other.id, waits.id]))
+    await parts.revising.restrict(other.id, BEA, "x")
+    shown = await (await client.get(f"/v1/alerts/{record.id}", headers=headers)).json()
+    assert shown["still_named"] == [waits.id]
+    assert (await (await client.get(f"/v1/alerts/{waits.id}", headers=headers)).json())["still_named"] == []
+
+
 async def replacement(parts: Parts, told_by: str) -> AlertRecord:
     """The version that replaces what was told, as if the moment were over in which the old words may still be sent."""
     notice = await parts.alerts.get(told_by)
