@@ -48,6 +48,9 @@ class MeReply(Me):
 
 
 class KeyReply(Me):
+    made_by: list[str] = Field(
+        [], description="Who made it, and who made the key that it was made with, and so on: they may have it, too."
+    )
     expires: datetime | None = Field(None, description="From then on it is not known.")
     rate_per_min: int | None = Field(None, description="Requests that it has a minute; null: as many as come.")
     jurisdiction: Jurisdiction | None = Field(None, description="Its own; null: its organisation's.")
@@ -195,6 +198,7 @@ def _held(held: Held) -> dict[str, Any]:
     terms = held.credential.terms
     return {
         **_facts(held.credential),
+        "made_by": list(held.credential.makers),
         "expires": time_or_none(terms.expires),
         "rate_per_min": terms.rate_per_min or None,
         "jurisdiction": terms.jurisdiction,

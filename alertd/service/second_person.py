@@ -11,8 +11,9 @@ from alertd.store.alerts import AlertRecord
 
 
 def check_second_person(record: AlertRecord, who: Credential) -> None:
-    """Whoever made a key may have kept it. So one person alone must not have had both keys in hand: the approver is none
-    of those through whose hands the author's key came, and the author is none of those of the approver's key.
+    """Whoever made a key may have kept it. So the approver is none of those through whose hands the author's key came, and the author is
+    none of those of the approver's key. Two keys that a third made are two persons': every first administrator makes them so, and could
+    act as both; whose hands each came through is listed with it (`made_by`).
     """
     check_key(record, who)
     if who.is_person(record.author):

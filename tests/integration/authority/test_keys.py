@@ -134,6 +134,14 @@ async def test_a_key_is_known_until_it_expires(desk: Desk):
     assert used == {"ana": True, "bea": False, "late": False, "soon": True}
 
 
+async def test_whose_hands_a_key_came_through_is_listed(desk: Desk):
+    """When somebody leaves, the keys that they made for others are found, and rotated or revoked."""
+    await desk.ask("ana", "POST", "/v1/keys", {"subject": "carl", "scopes": ["alerts:read"]})
+    _, listed = await desk.ask("ana", "GET", "/v1/keys")
+    made_by = {one["subject"]: one["made_by"] for one in listed["keys"]}
+    assert (made_by["ana"], made_by["carl"]) == ([], ["ana"])
+
+
 async def test_a_rotated_key_has_two_secrets_for_a_while(desk: Desk):
     """The old one for as long as was asked, and only the last old one; a revoked key has none."""
     _, me = await desk.ask("ana", "GET", "/v1/me")
