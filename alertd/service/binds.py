@@ -25,7 +25,8 @@ from channels.base import WITHHELD, Answer, Binding, Outcome, Reason
 NOBODY = 4
 #: A channel whose carriers here have no room is left alone so long, at least and at most: who is bound to the others takes it up.
 SHORTEST_REST_S, LONGEST_REST_S = 0.25, 1.0
-#: A process to which a carrier took no message for so long takes the word of another that it does; and leaves it to that one for so long.
+#: A process of which a carrier took no message for so long takes the word of another that it does; and leaves it to that one for so long, or until
+#: it takes nothing of anybody.
 TAKEN_S = TAKING_MS / 1000
 LEFT_S = 60.0
 #: What a channel that is not bound answers, and has written nothing.
@@ -49,8 +50,11 @@ class Binds:
         self._left: dict[str, float] = {}  # by carrier, until when it is left to others
 
     async def beat(self) -> None:
-        """Say which carriers took messages of this process, where it is bound, and hear where anybody is. Where the last one is gone it is tried at once."""
-        await self._taking.said({one.name: self._takes_here(one) for one in self._carriers.all()})
+        """Say which carriers took messages of this process, where it is bound, and hear where anybody is. Where the last one is gone it is tried
+        at once, and so is what was left to others that have no message taken any more.
+        """
+        taking = await self._taking.said({one.name: self._takes_here(one) for one in self._carriers.all()})
+        self._left = {name: until for name, until in self._left.items() if taking[name]}
         if not self._binding:
             return
         somebody = await self._bound.said({name: one.is_bound() for name, one in self._binding.items()})
@@ -72,16 +76,16 @@ class Binds:
 
     def usable(self, every: Sequence[Carrier]) -> list[Carrier]:
         """Of all carriers of a channel those that it may use. What is for when the others rest is not for when other processes have them."""
-        usable = [one for one in every if self.may_use(one)]
-        return usable if len(usable) == len(every) else [one for one in usable if one.weight]
+        return _beside(every, [one for one in every if self.may_use(one)])
 
     def reaches(self, channel: str) -> bool:
         """Whether messages of a channel are for this process, too."""
         return bool(self.usable(self._carriers.of(channel)))
 
     def reaches_all(self) -> bool:
-        """Whether there is no channel that is for others alone."""
-        return all(map(self.reaches, self._carriers.channels))
+        """Whether no channel is for others that are bound, and one at least works from here."""
+        every = [self._carriers.of(channel) for channel in self._carriers.channels]
+        return all(_beside(one, list(filter(self._is_bound, one))) for one in every) and any(map(self.usable, every))
 
     def takes(self, channel: str) -> bool:
         """Whether such messages are to be taken now."""
@@ -110,3 +114,8 @@ class Binds:
         if self._is_bound(carrier):
             return list(answers)
         return [WITHHELD if one.answer is Answer.RETRY and one.reason in _NOT_BOUND else one for one in answers]
+
+
+def _beside(every: Sequence[Carrier], usable: list[Carrier]) -> list[Carrier]:
+    """Of a channel's carriers the usable ones, without what stands by where some are others'."""
+    return usable if len(usable) == len(every) else [one for one in usable if one.weight]

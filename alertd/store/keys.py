@@ -90,7 +90,7 @@ TABLE = (
     ),
     KeyKind("{l:<carrier>}", "hash", "the limiter of a carrier, of one of its domains (<carrier>/<domain>), or of a key (key/<key id>)", "take.lua give_back.lua pause.lua failed.lua resume.lua limits", "a minute or more after it is full or the pause is over"),
     KeyKind("{l:<carrier>}:bound", "string", "that a process is bound to a text message centre", "signs", "three seconds after the last of them said so"),
-    KeyKind("{l:<carrier>}:taking", "string", "that it took a message of a process", "signs", "three seconds after the last of them said so"),
+    KeyKind("{l:<carrier>}:taking", "string", "that it took a message of a process", "signs", "fifteen seconds after the last of them said so"),
     KeyKind("{l:<channel>}:at-work", "string", "that a worker sends by this channel", "signs", "ten seconds after the last of them said so"),
     KeyKind("{n:<hash>}", "string", "a carrier's id of a message -> its tag and how many parts it has, or that it is nobody's, or what was said of it before that was known", "message_id.lua", "a day after the message's validity; what was said, after five minutes"),
     KeyKind("{n:<hash>}:parts", "set", "a message -> ids of those of its parts that were delivered", "message_ids", "a day after the last"),

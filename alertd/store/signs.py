@@ -8,7 +8,7 @@ from alertd.store import keys
 from alertd.store.connection import Connection
 
 BOUND_MS = 3_000  # a process that is silent this long is bound no more: it says so every second
-TAKING_MS = 3_000
+TAKING_MS = 15_000  # one with a low limit takes a message every few seconds
 AT_WORK_MS = 10_000  # on a machine that is overloaded a second may take several
 
 

@@ -33,7 +33,7 @@ from alertd.store.permissions import Permits
 from alertd.store.published import PublishedWords
 from alertd.store.requests import Requests
 from alertd.store.sessions import Away, SessionStore
-from alertd.store.signs import at_work, bound
+from alertd.store.signs import at_work, bound, taking
 from alertd.store.webhooks import Hook, Hooks, Tried
 from alertd.working import worker_of
 from tests.integration.acts import (
@@ -101,6 +101,7 @@ async def test_the_table_has_every_key_and_no_other(parts: Parts, sample: dict[s
     await tests.answer("i", Answered(answer="accepted", reason="none", took_ms=1))
     await bound(parts.db).said({"text": True})
     await at_work(parts.db).said({"push": True})
+    await taking(parts.db).said({"fcm": True})
     await Imports(parts.db).put(Import(id="i", org="default", name="port", dry_run=True, state="running", seen=0))
     sample = changed(sample, "case/children/0/photos", [{"media": await photo(parts)}])
     await _operator(parts)

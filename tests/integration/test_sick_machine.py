@@ -14,6 +14,7 @@ from alertd.alerts import AlertState
 from alertd.app import Parts, opened
 from alertd.rendering.renderer import Renderer
 from alertd.service.binds import LEFT_S, TAKEN_S, Binds
+from alertd.store import keys
 from alertd.store.codec import Codec
 from alertd.store.connection import Connection
 from alertd.store.signs import bound, taking
@@ -89,20 +90,39 @@ def binds(parts: Parts, store: Connection) -> tuple[Binds, Binds, Ticking]:
 
 
 async def test_a_carrier_is_left_to_those_whom_it_takes_messages_of(parts: Parts, binds: tuple[Binds, Binds, Ticking]):
-    """For a while, and then tried again; who has nothing to send by meanwhile takes no work of its channel, and does not lead."""
+    """For a while, and then tried again; meanwhile it takes no work of the channel. Who can send nothing at all tells nobody on call either."""
     well, here, clock = binds
+    push, *others = parts.carriers.all()
+    for one in (push, *others):
+        well.took(one)
+    await well.beat()
+    assert await here.leave(push)
+    assert not here.may_use(push)
+    assert not here.reaches(push.channel.name)
+    assert all(here.reaches(one.channel.name) for one in others)
+    assert here.reaches_all(), "by the other channels"
+    assert [await here.leave(one) for one in others] == [True] * len(others)
+    assert not here.reaches_all()
+    assert well.reaches_all()
+    clock.s += LEFT_S
+    assert here.may_use(push)
+    assert here.reaches_all()
+
+
+async def test_what_was_left_to_others_is_taken_up_when_they_are_gone(
+    parts: Parts, store: Connection, binds: tuple[Binds, Binds, Ticking]
+):
+    """Nobody waits for a process that has no message taken any more."""
+    well, here, _ = binds
     carrier = parts.carriers.named("fcm")
     well.took(carrier)
     await well.beat()
     assert await here.leave(carrier)
+    await here.beat()
     assert not here.may_use(carrier)
-    assert not here.reaches("push")
-    assert here.reaches("sms")
-    assert not here.reaches_all()
-    assert well.may_use(carrier)
-    clock.s += LEFT_S
+    await store.execute("DEL", keys.taking("fcm"))  # as the server does by itself
+    await here.beat()
     assert here.may_use(carrier)
-    assert here.reaches_all()
 
 
 async def test_a_carrier_that_takes_nothing_of_anybody_is_left_to_nobody(
