@@ -41,6 +41,7 @@ LISTEN_S = 0.1
 SWEEP_S = 3.0
 CLOSE_S = 60.0
 TEST_S = 0.5  # somebody waits for what a carrier answers to a test
+SIGN_S = 1.0
 TELL_S = 0.2  # what happened to an alert is told so soon
 
 
@@ -91,6 +92,7 @@ class Worker:
                     ("tell", self._tell, TELL_S),
                     ("close", self.closing.round, CLOSE_S),
                     ("test", self._test, TEST_S),
+                    ("sign", self._sign, SIGN_S),
                 ):
                     work.create_task(self._repeat(name, step, every_s))
                 for channel in self.channels:
@@ -160,7 +162,10 @@ class Worker:
         await self.carrier_tests.round(self.binds.may_use)
 
     async def _beat(self) -> None:
+        if self.feeder.held:  # first: whoever does not say in time that they live lose what they have
+            await self.steps.tried("renew", lambda: self.work.renew(list(self.feeder.held.values())))
         await self.binds.beat()
-        if self.feeder.held:
-            await self.work.renew(list(self.feeder.held.values()))
+
+    async def _sign(self) -> None:
+        """That messages are taken here, as long as they are: not while it drains."""
         await self.at_work.said(dict.fromkeys(self.channels, True))

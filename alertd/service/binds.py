@@ -18,6 +18,7 @@ import structlog
 
 from alertd.clock import Clock
 from alertd.service.carriers import Carrier, Carriers
+from alertd.store.limits import FAILURES
 from alertd.store.signs import TAKING_MS, Signs
 from channels.base import WITHHELD, Answer, Binding, Outcome, Reason
 
@@ -25,9 +26,9 @@ from channels.base import WITHHELD, Answer, Binding, Outcome, Reason
 NOBODY = 4
 #: A channel whose carriers here have no room is left alone so long, at least and at most: who is bound to the others takes it up.
 SHORTEST_REST_S, LONGEST_REST_S = 0.25, 1.0
-#: A process of which a carrier took no message for so long takes the word of another that it does; and leaves it to that one for so long, or until
-#: it takes nothing of anybody.
-TAKEN_S = TAKING_MS / 1000
+#: A process of which a carrier took no message for so long, by when its own sign is gone, takes the word of another that it does; and leaves it to that
+#: one for so long, or until it takes nothing of anybody.
+TAKEN_S = TAKING_MS / 1000 + 5
 LEFT_S = 60.0
 #: What a channel that is not bound answers, and has written nothing.
 _NOT_BOUND = {Reason.CONNECTION, Reason.CREDENTIALS}
@@ -47,13 +48,18 @@ class Binds:
         self._nobody = Counter(dict.fromkeys(self._binding, 1))  # beats in a row
         self._rests: dict[str, float] = {}  # by channel, until when
         self._took: dict[str, float] = {}  # by carrier, when it last took a message of this process
+        self._failed = Counter[str]()  # by carrier, messages in a row that it did not take
         self._left: dict[str, float] = {}  # by carrier, until when it is left to others
+        self._beaten = -math.inf
 
     async def beat(self) -> None:
         """Say which carriers took messages of this process, where it is bound, and hear where anybody is. Where the last one is gone it is tried
         at once, and so is what was left to others that have no message taken any more.
         """
-        taking = await self._taking.said({one.name: self._takes_here(one) for one in self._carriers.all()})
+        since, self._beaten = self._beaten, self._clock.monotonic()
+        taking = await self._taking.said(
+            {one.name: self._took.get(one.name, -math.inf) > since for one in self._carriers.all()}
+        )
         self._left = {name: until for name, until in self._left.items() if taking[name]}
         if not self._binding:
             return
@@ -85,7 +91,8 @@ class Binds:
     def reaches_all(self) -> bool:
         """Whether no channel is for others that are bound, and one at least works from here."""
         every = [self._carriers.of(channel) for channel in self._carriers.channels]
-        return all(_beside(one, list(filter(self._is_bound, one))) for one in every) and any(map(self.usable, every))
+        is_bound = all(_beside(one, list(filter(self._is_bound, one))) for one in every)
+        return is_bound and (not every or any(map(self.usable, every)))
 
     def takes(self, channel: str) -> bool:
         """Whether such messages are to be taken now."""
@@ -98,10 +105,16 @@ class Binds:
     def took(self, carrier: Carrier) -> None:
         """It took a message of this process."""
         self._took[carrier.name] = self._clock.monotonic()
+        self._failed.pop(carrier.name, None)
 
-    async def leave(self, carrier: Carrier) -> bool:
-        """Where it takes messages of others, and took none of this process: leave it to them for a while. Answers whether that is so."""
-        if self._takes_here(carrier) or not (await self._taking.heard([carrier.name]))[carrier.name]:
+    async def leave(self, carrier: Carrier, times: int) -> bool:
+        """It did not take so many messages. After as many as are enough for its breaker: where it takes messages of others, and took none of this
+        process, leave it to them for a while. Answers whether that is so.
+        """
+        self._failed[carrier.name] += times
+        if self._failed[carrier.name] < FAILURES or self._takes_here(carrier):
+            return False
+        if not (await self._taking.heard([carrier.name]))[carrier.name]:
             return False
         self._left[carrier.name] = self._clock.monotonic() + LEFT_S
         return True
@@ -118,4 +131,5 @@ class Binds:
 
 def _beside(every: Sequence[Carrier], usable: list[Carrier]) -> list[Carrier]:
     """Of a channel's carriers the usable ones, without what stands by where some are others'."""
-    return usable if len(usable) == len(every) else [one for one in usable if one.weight]
+    stands_by = any(one.weight for one in every) and len(usable) < len(every)
+    return [one for one in usable if one.weight] if stands_by else usable

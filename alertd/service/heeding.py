@@ -67,7 +67,7 @@ class Heeding:
 
     async def _failed(self, carrier: Carrier, times: int, why: str) -> None:
         """It may be broken: after so many it rests, and others take its place. Where it takes messages of other processes, this one is."""
-        if why in OF_A_MACHINE and await self.binds.leave(carrier):
+        if why in OF_A_MACHINE and await self.binds.leave(carrier, times):
             structlog.get_logger().warning("carrier takes nothing from here", carrier=carrier.name, reason=why)
             return
         self.failing.add(carrier.name)

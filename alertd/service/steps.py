@@ -11,6 +11,7 @@ from alertd.clock import Clock
 from alertd.store.connection import StoreUnavailableError
 
 TELL_AGAIN_S = 600.0  # a step is taken several times a second
+PATIENCE_S = 5.0  # a store that is away may be waited for by each of them
 AT_ONCE = 16  # alerts for which the same is done beside one another
 
 
@@ -45,8 +46,9 @@ class Steps:
         self, step: str, alert_ids: Sequence[str], work: Callable[[str], Awaitable[object]], at_once: int = AT_ONCE
     ) -> None:
         """One for each of many alerts, begun in their order: most of its time each waits for the store. Raises StoreUnavailableError once all
-        had their turn, for of a cluster one server may be away; sooner where it is for all that were tried.
+        had their turn, for of a cluster one server may be away; sooner where nothing came of it for long.
         """
+        began = self._clock.monotonic()
         todo, done, away = iter(alert_ids), list[str](), list[StoreUnavailableError]()
 
         async def share() -> None:
@@ -56,7 +58,7 @@ class Steps:
                     done.append(alert_id)
                 except StoreUnavailableError as error:
                     away.append(error)
-                if not done and len(away) >= AT_ONCE:
+                if not done and self._clock.monotonic() - began > PATIENCE_S:
                     return
 
         async with asyncio.TaskGroup() as tasks:

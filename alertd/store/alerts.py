@@ -67,9 +67,9 @@ class Alerts:
         return await Cases(self._db).box(case, holder)
 
     async def in_case(self, case: str) -> list[AlertRecord]:
-        """All alerts of a case as they stand, whichever organisation's, without their documents."""
+        """All alerts of a case as they stand, whichever organisation's, without their documents, and without those that are damaged."""
         held = await Cases(self._db).held(case)
-        found = await self.heads(sorted({chain_of(one) for one in held if not one.startswith(PHOTO)}))
+        found = await self.listed(sorted({chain_of(one) for one in held if not one.startswith(PHOTO)}))
         return [one for one in found if one is not None]
 
     async def of_case(self, case: str, values: Mapping[str, bytes], box: Box | None = None) -> dict[str, str]:

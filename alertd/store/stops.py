@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import msgspec
 
 from alertd.store import keys
-from alertd.store.connection import Arg, Connection
+from alertd.store.connection import Arg, Connection, StoreUnavailableError, checked
 
 SERVICE = "service"
 
@@ -79,13 +79,15 @@ class Stops:
         sealed = b"" if stop is None else self._db.codec.master.seal(_encode(stop), _bound(scope))
         return bool(await self._db.run_durably("stop", [keys.STOPS], seen.generation, scope, sealed))
 
-    async def put_on(self, standing: Standing, chains: Iterable[str]) -> list[int | Exception]:
-        """Halt the chains that are under a stop, and let the others go. Answers of each whether it is halted, or its error: what cannot be
-        written of one is no reason to leave the others as they are.
+    async def put_on(self, standing: Standing, chains: Iterable[str]) -> list[int | StoreUnavailableError]:
+        """Halt the chains that are under a stop, and let the others go. Answers of each whether it is halted, or that its server takes no writes,
+        which is no reason to leave the others as they are. Raises what else is wrong with one, when all were tried.
         """
         said: list[Arg] = [standing.generation, *standing.stops]
         calls = [("halt", [keys.chain(chain)], said) for chain in chains]
-        return await self._db.run_each(calls) if calls else []
+        answers = await self._db.run_each(calls) if calls else []
+        checked([answer for answer in answers if not isinstance(answer, StoreUnavailableError)])
+        return answers
 
     def _opened(self, scope: str, sealed: bytes) -> Stop:
         return _decode(self._db.codec.master.open(sealed, _bound(scope)))

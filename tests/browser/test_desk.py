@@ -253,7 +253,7 @@ async def test_where_no_worker_sends_every_screen_says_so(
                 os.kill(pid, signal.SIGSTOP)
             alert_id = served.approved({**alert, "channels": ["push"]})
             told = page.get_by_role("alert").filter(has_text="Nobody is being told by")
-            await expect(told).to_contain_text("No worker is running")
+            await expect(told).to_contain_text("No worker that sends by them is running")
             await expect(page.locator(".health")).not_to_contain_text("Everything works")
             await window.check_readable()
             await page.goto(f"{served.url}/console#/alerts/{alert_id}")

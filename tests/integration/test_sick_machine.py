@@ -17,7 +17,8 @@ from alertd.service.binds import LEFT_S, TAKEN_S, Binds
 from alertd.store import keys
 from alertd.store.codec import Codec
 from alertd.store.connection import Connection
-from alertd.store.signs import bound, taking
+from alertd.store.limits import FAILURES
+from alertd.store.signs import TAKING_MS, bound, taking
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from geofences.regions import Library
@@ -96,12 +97,12 @@ async def test_a_carrier_is_left_to_those_whom_it_takes_messages_of(parts: Parts
     for one in (push, *others):
         well.took(one)
     await well.beat()
-    assert await here.leave(push)
+    assert await here.leave(push, FAILURES)
     assert not here.may_use(push)
     assert not here.reaches(push.channel.name)
     assert all(here.reaches(one.channel.name) for one in others)
     assert here.reaches_all(), "by the other channels"
-    assert [await here.leave(one) for one in others] == [True] * len(others)
+    assert [await here.leave(one, FAILURES) for one in others] == [True] * len(others)
     assert not here.reaches_all()
     assert well.reaches_all()
     clock.s += LEFT_S
@@ -117,7 +118,8 @@ async def test_what_was_left_to_others_is_taken_up_when_they_are_gone(
     carrier = parts.carriers.named("fcm")
     well.took(carrier)
     await well.beat()
-    assert await here.leave(carrier)
+    assert not await here.leave(carrier, FAILURES - 1), "a few may fail anywhere"
+    assert await here.leave(carrier, 1)
     await here.beat()
     assert not here.may_use(carrier)
     await store.execute("DEL", keys.taking("fcm"))  # as the server does by itself
@@ -131,10 +133,22 @@ async def test_a_carrier_that_takes_nothing_of_anybody_is_left_to_nobody(
     """Nor is one that took a message of this process a moment ago: it fails, and all are to know it."""
     well, here, clock = binds
     carrier = parts.carriers.named("fcm")
-    assert not await here.leave(carrier)
-    well.took(carrier)
+    assert not await here.leave(carrier, FAILURES)
     here.took(carrier)
+    well.took(carrier)
     await well.beat()
-    assert not await here.leave(carrier)
+    assert not await here.leave(carrier, FAILURES)
     clock.s += TAKEN_S
-    assert await here.leave(carrier)
+    assert await here.leave(carrier, FAILURES)
+
+
+async def test_nobody_takes_their_own_sign_for_anothers(store: Connection, binds: tuple[Binds, Binds, Ticking]):
+    """It is said once for each time that a message was taken, and gone before that is forgotten here."""
+    here, _, _ = binds
+    carrier = here._carriers.named("fcm")
+    here.took(carrier)
+    await here.beat()
+    assert 0 < await store.execute("PTTL", keys.taking("fcm")) <= TAKING_MS < 1000 * TAKEN_S
+    await store.execute("DEL", keys.taking("fcm"))
+    await here.beat()
+    assert not await store.execute("EXISTS", keys.taking("fcm"))

@@ -281,7 +281,7 @@ function Shown({ alert, progress, error, me, stops, again }) {
     ${alert.state === "pending" ? html`<${Approval} alert=${alert} me=${me} unseen=${unseen} onDecided=${again} />` : null}
     ${alert.reason ? html`<p class="note"><strong>${t(alert.state)}.</strong> ${alert.reason}</p>` : null}
     ${(alert.author === me.subject && !alert.approved) || alert.state === "scheduled" ? html`<${Own} alert=${alert} me=${me} onDone=${again} />` : null}
-    ${alert.still_named.length ? html`<p class="note is-due" role="status"><strong>${t("still-named")}</strong> ${alert.still_named.map((one) => html`<a class="link" key=${one} href="#/alerts/${one}"><code dir="ltr">…${one.slice(21)}</code></a> `)}</p>` : null}
+    ${alert.still_named?.length ? html`<p class="note is-due" role="status"><strong>${t("still-named")}</strong> ${alert.still_named.map((one) => html`<a class="link" key=${one} href="#/alerts/${one}"><code dir="ltr">…${one.slice(21)}</code></a> `)}</p>` : null}
     ${alert.paused ? html`<p class="note" role="status">${t("waits")}</p>` : null}
     ${alert.approved && progress ? html`<${Told} alert=${alert} progress=${progress} me=${me} stopped=${allStopped(stops)} />` : null}
     ${alert.approved && chain === alert.id ? html`<${Follow} alert=${alert} state=${state} languages=${languagesOf(alert.alert)} me=${me} onDone=${again} />` : null}

@@ -8,7 +8,7 @@ import { list, t } from "./words.js";
 const AGAIN_MS = 5000;
 
 /** The channels of these carriers by which nobody sends. */
-export const silentOf = (carriers) => [...new Set(carriers.filter((one) => !one.at_work).map((one) => one.channel))];
+export const silentOf = (carriers) => [...new Set(carriers.filter((one) => one.at_work === false).map((one) => one.channel))];
 
 export const silence = (channels) => t("no-worker", { list: list(channels.map((one) => t(one))) });
 

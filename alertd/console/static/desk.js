@@ -36,7 +36,7 @@ const mayTest = (me, one) => me.host && !me.test && mayDo(me, "carrier.test") &&
 
 function CarrierCard({ one, me }) {
   const [testing, test] = useState(false);
-  const works = one.at_work && !one.breaker_open;
+  const works = one.at_work !== false && !one.breaker_open;
   return html`<li class="card carrier ${works ? "" : "is-resting"}">
     <span class="channel-name"><${Icon} name=${one.channel} />${t(one.channel)}</span>
     <div><h3>${one.name}</h3><p class="about">${rateOf(one)}${one.ramp_s ? ` · ${t("ramp", { n: one.ramp_s })}` : ""}${one.weight === 0 ? ` · ${t("stands-by")}` : ""}</p></div>

@@ -178,7 +178,7 @@ function troubles({ ready, carriers, live, stops }) {
 
 function Health({ data, stops }) {
   const found = troubles({ ...data, stops });
-  const channels = [...new Set(data.carriers.filter((one) => one.at_work && !one.breaker_open).map((one) => t(one.channel)))];
+  const channels = [...new Set(data.carriers.filter((one) => one.at_work !== false && !one.breaker_open).map((one) => t(one.channel)))];
   return html`<section class="health ${found.length ? "is-troubled" : ""}" aria-label=${t("health")}>
     <${Icon} name=${found.length ? "warn" : "check"} />
     <div><p><strong>${found.length ? found[0] : t("healthy")}</strong></p>

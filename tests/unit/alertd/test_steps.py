@@ -53,18 +53,21 @@ async def test_a_server_that_is_away_keeps_no_other_alert_from_its_step():
             done.append(alert_id)
 
         with pytest.raises(StoreUnavailableError):
-            await steps.each("start", ["a1", "b1", "a2", "b2"], work, at_once)
+            await steps.each(
+                "start", [*(f"a{number}" for number in range(3 * AT_ONCE)), "b1", "a", "b2"], work, at_once
+            )
         assert done == ["b1", "b2"]
 
 
 async def test_a_store_that_is_away_is_asked_for_few():
     """Each may wait for its time-out: not all alerts are tried, one after the other."""
-    tried = list[str]()
+    tried, clock = list[str](), Later()
 
     async def work(alert_id: str) -> None:
         tried.append(alert_id)
+        clock.pass_by(1)
         raise StoreUnavailableError
 
     with pytest.raises(StoreUnavailableError):
-        await Steps(lambda: None, Later()).each("plan", [f"a{number}" for number in range(10 * AT_ONCE)], work)
+        await Steps(lambda: None, clock).each("plan", [f"a{number}" for number in range(10 * AT_ONCE)], work)
     assert len(tried) < 3 * AT_ONCE
