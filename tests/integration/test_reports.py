@@ -107,6 +107,10 @@ async def _default() -> list[str]:
     return ["default"]
 
 
+async def _nobody_at_work() -> dict[str, bool]:
+    return {}
+
+
 async def _no_reviews(_: str) -> list[str]:
     return []
 
@@ -125,6 +129,7 @@ async def test_the_fleet_is_told_of_live_alerts_alone(store: Connection, alerts:
         SystemClock(),
         _default,
         _no_reviews,
+        _nobody_at_work,
     )
     for _ in range(60):
         await made(alerts)

@@ -61,7 +61,7 @@ def binds_of(*carriers: Carrier) -> tuple[Binds, Processes, Stopped, Account]:
     account, said, clock = Account(), Processes(), Stopped()
     own = [Carrier(name=one.name, number=one.number, channel=account, weight=one.weight) if one is CENTRE else one
            for one in carriers]  # fmt: skip
-    return Binds(Carriers(own), said, clock), said, clock, account
+    return Binds(Carriers(own), said, Processes(), clock), said, clock, account
 
 
 def names(binds: Binds) -> set[str]:
@@ -137,9 +137,15 @@ async def test_a_lost_bind_is_no_answer():
     assert binds.heard(centre, [*lost, *others]) == [*lost, *others]
 
 
-async def test_channels_without_binds_cost_nothing():
+async def test_where_nothing_is_bound_nobody_is_asked_who_is():
     binds, said, _, _ = binds_of(TEXT)
     await beats(binds)
     assert said.asked == 0
     assert binds.takes("sms")
+    assert binds.reaches_all()
+
+
+async def test_without_a_carrier_somebody_leads():
+    """Events and webhooks need none."""
+    binds, *_ = binds_of()
     assert binds.reaches_all()
