@@ -90,8 +90,8 @@ class Revising:
         """
         if not record.restricted:
             return []
-        now, found = self._clock.now_ms(), await self._alerts.in_case(record.case)
-        own = [one for one in found if one.org == record.org and one.state in _SAYS and now < one.expires]
+        now, found = self._clock.now_ms(), await self._alerts.listed(await self._alerts.ids_in_case(record.case))
+        own = [one for one in found if one and one.org == record.org and one.state in _SAYS and now < one.expires]
         return [one.id for one in own if not one.restricted and one.kind == Kind.MISSING_CHILD]
 
     async def restore(self) -> None:

@@ -67,10 +67,12 @@ class Alerts:
         return await Cases(self._db).box(case, holder)
 
     async def in_case(self, case: str) -> list[AlertRecord]:
-        """All alerts of a case as they stand, whichever organisation's, without their documents, and without those that are damaged."""
+        """All alerts of a case as they stand, whichever organisation's, without their documents."""
+        return [one for one in await self.heads(await self.ids_in_case(case)) if one is not None]
+
+    async def ids_in_case(self, case: str) -> list[str]:
         held = await Cases(self._db).held(case)
-        found = await self.listed(sorted({chain_of(one) for one in held if not one.startswith(PHOTO)}))
-        return [one for one in found if one is not None]
+        return sorted({chain_of(one) for one in held if not one.startswith(PHOTO)})
 
     async def of_case(self, case: str, values: Mapping[str, bytes], box: Box | None = None) -> dict[str, str]:
         """Values as names under a case's key, by which they can be compared for as long as there is that key. It is read unless it is

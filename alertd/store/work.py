@@ -87,9 +87,8 @@ class Work:
     def __init__(self, connection: Connection) -> None:
         self._db = connection
         self._announcements = Announcements(connection)
-        self._spans: OrderedDict[str, tuple[list[tuple[int, str]], float]] = (
-            OrderedDict()
-        )  # and up to which row they are known
+        # Where rows begin to be of another channel, and up to which row that is known.
+        self._spans: OrderedDict[str, tuple[list[tuple[int, str]], float]] = OrderedDict()
 
     async def plan(
         self,

@@ -67,6 +67,9 @@ async def test_what_else_still_tells_of_the_case_is_said(parts: Parts, client: A
     shown = await (await client.get(f"/v1/alerts/{record.id}", headers=headers)).json()
     assert shown["still_named"] == [waits.id]
     assert (await (await client.get(f"/v1/alerts/{waits.id}", headers=headers)).json())["still_named"] == []
+    await parts.db.execute("HSET", keys.of_chain(waits.id, "version", waits.id), "reason", b"\1damaged")
+    shown = await client.get(f"/v1/alerts/{record.id}", headers=headers)
+    assert (shown.status, (await shown.json())["still_named"]) == (200, []), "one that is damaged hides no other"
 
 
 async def replacement(parts: Parts, told_by: str) -> AlertRecord:
