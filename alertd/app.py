@@ -107,6 +107,7 @@ from alertd.store.keyring import Keyring
 from alertd.store.labels import LabelMark
 from alertd.store.limits import Limits
 from alertd.store.media import Media
+from alertd.store.memory import MemoryGuard
 from alertd.store.message_ids import MessageIds
 from alertd.store.operators import OperatorStore
 from alertd.store.organisations import OrganisationStore
@@ -145,6 +146,7 @@ class Parts:
 
     def __post_init__(self, library: Library | None) -> None:
         settings, clock, metrics = self.settings, self.clock, self.metrics
+        self.memory = MemoryGuard(self.db.nodes)
         self.tags = Tags(self.db.codec.derived("tags"))
         self.alerts = Alerts(self.db)
         self.people = People(self.db)

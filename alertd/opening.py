@@ -22,12 +22,12 @@ from alertd.processes import StartError
 from alertd.sections import StoreSection
 from alertd.store.alerts import Alerts
 from alertd.store.codec import Codec, Keys, SealError
-from alertd.store.connection import Connection, StoreUnavailableError, check_engine
+from alertd.store.connection import Connection, StoreUnavailableError
 from alertd.store.disk import DiskGuard, DiskSettings
 from alertd.store.embedded import EmbeddedServer, EmbeddedSettings, Listener
+from alertd.store.engine import check_engine
 from alertd.store.keys import SCHEMA
 from alertd.store.loading import until_loaded
-from alertd.store.memory import MemoryGuard
 from alertd.store.nodes import NO_NOTICES
 from alertd.store.rewrite import RewritePolicy, is_quiet
 
@@ -47,10 +47,11 @@ class Store:
     url: str
     keys: Keys
     environment: Mapping[str, str]
-    guards: tuple[DiskGuard, MemoryGuard] | None = None  # of the embedded store
+    disk: DiskGuard | None = None  # under the embedded store
 
-    def takes_writes(self) -> bool:
-        return self.guards is None or all(guard.takes_writes for guard in self.guards)
+    def has_disk(self) -> bool:
+        """Whether there is room on the disk, as far as it can be seen from here."""
+        return self.disk is None or self.disk.takes_writes
 
 
 @asynccontextmanager
@@ -111,14 +112,13 @@ async def store_of(settings: Settings) -> AsyncIterator[Store]:
     options = EmbeddedSettings(directory=directory, server=section.server, maxmemory_mb=section.maxmemory_mb)
     async with EmbeddedServer(options, Listener(on_down=lambda _code: _look(guard))) as server:
         keys = await _keys_of(directory, server)
-        memory = MemoryGuard()
         store = Store(
             url=f"unix://{server.socket}",
             keys=keys,
             environment=_environment(directory, server),
-            guards=(guard, memory),
+            disk=guard,
         )
-        keeper = asyncio.create_task(_keep(directory, guard, memory, store))
+        keeper = asyncio.create_task(_keep(directory, guard, store))
         try:
             yield store
         finally:
@@ -170,8 +170,8 @@ def _look(guard: DiskGuard) -> None:
     guard.check()
 
 
-async def _keep(directory: Path, guard: DiskGuard, memory: MemoryGuard, store: Store) -> None:
-    """Watch the disk and the memory, and rewrite the append-only file when nothing loud is being sent, or when the disk demands it."""
+async def _keep(directory: Path, guard: DiskGuard, store: Store) -> None:
+    """Watch the disk, and rewrite the append-only file when nothing loud is being sent, or when the disk demands it."""
     clock = SystemClock()
     async with client_of(store.url) as client:
         alerts, looked = Alerts(Connection(client, Codec(store.keys))), clock.monotonic()
@@ -179,7 +179,6 @@ async def _keep(directory: Path, guard: DiskGuard, memory: MemoryGuard, store: S
         while True:
             await clock.sleep(DISK_EVERY_S)
             guard.check()
-            await memory.check(client)
             if clock.monotonic() - looked >= REWRITE_EVERY_S:
                 looked = clock.monotonic()
                 with contextlib.suppress(StoreUnavailableError):

@@ -105,6 +105,7 @@ async def _serve(life: Life, parts: Parts, store: Store, worker_sockets: list[st
         parts.region_imports.kept(),
         parts.labels.kept(),
         parts.attendance.kept(),
+        parts.memory.kept(parts.clock),
         bounce_sites(parts),
         site,
     ):

@@ -124,8 +124,11 @@ async def api_site(
     """The API, listening. Its metrics are those of this process and of the workers at these sockets."""
     workers = {where: Succession() for where in worker_sockets}
 
+    def has_room() -> bool:
+        return store.has_disk() and parts.memory.takes_writes
+
     async def is_ready() -> bool:
-        return store.takes_writes() and await parts.db.takes_writes()
+        return has_room() and await parts.db.takes_writes()
 
     async def process_metrics() -> bytes:
         await asyncio.gather(*(_scrape(where, worker) for where, worker in workers.items()))
@@ -134,7 +137,7 @@ async def api_site(
             merged_text, texts, parts.metrics
         )  # whoever approves meanwhile need not wait for it
 
-    app = create_app(parts.services(is_ready, process_metrics, store.takes_writes))
+    app = create_app(parts.services(is_ready, process_metrics, has_room))
     app.add_routes(console_routes(needs(), parts.carriers.channels))
     app.add_routes(public_routes(parts.publishing, parts.settings.api.reached_at, parts.clock))
     runner = Runner(app, access_log=None, handle_signals=False, shutdown_timeout=LAST_CALLS_S)

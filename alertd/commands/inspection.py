@@ -32,10 +32,11 @@ from alertd.service.passkeys import RelyingParty
 from alertd.service.provider import Provider, guarded
 from alertd.store.clock import StoreClock
 from alertd.store.codec import Codec, Keys, SealError
-from alertd.store.connection import Connection, StoreRefusedError, StoreUnavailableError, check_engine
+from alertd.store.connection import Connection, StoreRefusedError, StoreUnavailableError
 from alertd.store.data_directory import DataDirectory
 from alertd.store.disk import free_bytes
 from alertd.store.distribution import Tracks
+from alertd.store.engine import check_engine
 from alertd.store.organisations import OrganisationStore
 from alertd.store.paging import Rotas
 from alertd.store.schema import look

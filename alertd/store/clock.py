@@ -7,8 +7,10 @@ one that the store keeps for all processes, those that begin after the step amon
 
 from __future__ import annotations
 
+import asyncio
 import math
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import structlog
@@ -16,7 +18,8 @@ import structlog
 from alertd.background import repeated
 from alertd.clock import SystemClock
 from alertd.store import keys
-from alertd.store.connection import Connection, StoreUnavailableError
+from alertd.store.connection import UNAVAILABLE, Connection, StoreUnavailableError, checked, translated
+from alertd.store.lines import Lines
 
 #: So long, at most, it shows another time after the server's clock was set, or another server has taken over. Between two looks this
 #: machine counts the time, which it does right to a few microseconds a second.
@@ -25,6 +28,8 @@ HEAR_S = 1.0
 TOLD_MS = 1_000
 #: And that it was set forward by so much: what is over by it is over for good. A slow answer shows it late by a few seconds.
 AHEAD_MS = 30_000
+#: Servers of a cluster that are further apart than this are told, and looked at so often.
+APART_S, COMPARE_S = 2.0, 30.0
 
 
 class StoreClock(SystemClock):
@@ -33,6 +38,7 @@ class StoreClock(SystemClock):
     def __init__(self, connection: Connection) -> None:
         self._db = connection
         self._began_ms = -math.inf  # what the server's clock showed when `monotonic` was 0
+        self._is_apart = False  # as it was last told
 
     def now_ms(self) -> int:
         """UNIX time in milliseconds: not ahead of the server's, and behind it by no more than an answer took to come."""
@@ -57,9 +63,42 @@ class StoreClock(SystemClock):
     async def kept(self) -> AsyncIterator[None]:
         """Hears it now, and again as long as this lasts. Raises StoreUnavailableError where it cannot be heard at first."""
         await self.hear()
-        async with repeated("store's clock", self._hear_again, HEAR_S, self):
+        async with (
+            repeated("store's clock", self._hear_again, HEAR_S, self),
+            repeated("store's clocks", self._compare, COMPARE_S, self),
+        ):
             yield
 
     async def _hear_again(self) -> None:
         with suppress(StoreUnavailableError):  # whoever needs the store tells of that, and time goes on without it
             await self.hear()
+
+    async def _compare(self) -> None:
+        """A chain starts and ends by the clock of the server that has it: tell where another has another time, and once it is over."""
+        with suppress(StoreUnavailableError):
+            seconds = await apart_s(self._db)
+            if (seconds > APART_S) is not self._is_apart:
+                self._is_apart = not self._is_apart
+                tell = structlog.get_logger().error if self._is_apart else structlog.get_logger().info
+                tell("the clocks of the store's servers are apart", seconds=round(seconds, 3), apart=self._is_apart)
+
+
+async def apart_s(connection: Connection) -> float:
+    """How far the clocks of the store's servers are apart, at least. Raises StoreUnavailableError."""
+    nodes = connection.nodes
+    return apart(await asyncio.gather(*(_shown(nodes.lines(node)) for node in nodes.all)))
+
+
+def apart(shown: Sequence[tuple[float, float]]) -> float:
+    """From what each clock was ahead of one of our own, at least and at most, as its answer came late."""
+    return max(0.0, max(least for least, _ in shown) - min(most for _, most in shown))
+
+
+async def _shown(lines: Lines) -> tuple[float, float]:
+    asked_s = time.monotonic()
+    try:
+        seconds, microseconds = checked(await lines.ask([("TIME",)]))[0]
+    except UNAVAILABLE as error:
+        raise translated(error) from error
+    shown_s = int(seconds) + int(microseconds) / 1e6
+    return shown_s - time.monotonic(), shown_s - asked_s

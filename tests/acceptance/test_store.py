@@ -152,6 +152,32 @@ def test_store_of_ones_own(valkey: str, tmp_path: Path):
     assert "store.master_key" in (tmp_path / "without").read_text()
 
 
+async def test_a_store_of_ones_own_that_is_nearly_full(valkey: str, tmp_path: Path):
+    """What is new is refused while there is still room to stop everything; with more memory it is taken again."""
+    api = start("api", {"ALERTD_STORE__URL": valkey, "ALERTD_API__PORT": "0", **STORE_KEYS}, tmp_path / "api")
+    assert api.stdout is not None
+    url, key = api.stdout.readline().split()[-1], api.stdout.readline().split("=")[-1].strip()
+    try:
+        async with aiohttp.ClientSession(url, headers={"Authorization": f"Bearer {key}"}) as session:
+            async with Redis.from_url(valkey) as store:
+                for i in range(128):  # 32 MB, of which the last percents are room enough
+                    await store.set(f"filled-{i}", os.urandom(256 * 1024))
+                await store.config_set("maxmemory", int((await store.info("memory"))["used_memory"] / 0.96))
+                await until_told(session, 503)
+                async with session.put("/v1/subscribers/a", json=SUBSCRIBER) as answer:
+                    assert (answer.status, (await answer.json())["type"]) == (503, "/problems/store-unavailable")
+                async with session.post("/v1/stop", json={"reason": "a key is in the wrong hands"}) as answer:
+                    assert (answer.status, (await answer.json())["stopped"]) == (200, True)
+                await store.config_set("maxmemory", 0)
+                await until_told(session, 200)
+            async with session.put("/v1/subscribers/a", json=SUBSCRIBER) as answer:
+                assert answer.status == 201
+    finally:
+        api.send_signal(signal.SIGTERM)
+        assert api.wait(60) == 0
+        api.stdout.close()
+
+
 async def test_a_lone_worker_says_how_it_is(valkey: str, tmp_path: Path):
     """Where it shows its series it says, too, that it lives and whether its store takes writes: whatever runs it asks nobody else."""
     where = tmp_path / "w"
@@ -181,6 +207,13 @@ async def test_a_lone_worker_says_how_it_is(valkey: str, tmp_path: Path):
         worker.wait(60)
         assert worker.stdout is not None
         worker.stdout.close()
+
+
+async def until_told(session: aiohttp.ClientSession, status: int) -> None:
+    """Until it says so of itself."""
+    async with asyncio.timeout(30):
+        while (await told(session, "/readyz"))[0] != status:  # noqa: ASYNC110  nobody sets an event
+            await asyncio.sleep(0.05)
 
 
 async def told(session: aiohttp.ClientSession, path: str) -> tuple[int, str]:

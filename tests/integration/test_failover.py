@@ -16,7 +16,8 @@ from alertd.app import Parts, opened
 from alertd.sections import StoreSection
 from alertd.store import keys
 from alertd.store.codec import Codec
-from alertd.store.connection import REPLICAS_UNASKED, Connection, StoreUnavailableError, check_engine
+from alertd.store.connection import Connection, StoreUnavailableError
+from alertd.store.engine import REPLICAS_UNASKED, check_engine
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from geofences.regions import Library

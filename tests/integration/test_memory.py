@@ -1,18 +1,21 @@
-"""The memory of the embedded store: new things are refused while what is under way can still be written."""
+"""The memory of the store's servers: new things are refused while what is under way can still be written."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 from pathlib import Path
 
+import pytest
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from alertd.config import Settings
-from alertd.opening import Store, client_of, store_of
+from alertd.opening import client_of, store_of
 from alertd.sections import StoreSection
 from alertd.store.codec import Codec
 from alertd.store.connection import Connection
+from alertd.store.memory import MemoryGuard
+from alertd.store.nodes import Nodes
 from alertd.store.schema import open_store
 
 MB = 1024 * 1024
@@ -24,12 +27,53 @@ async def test_new_things_are_refused_before_the_memory_is_full(tmp_path: Path):
     async with store_of(settings) as store, client_of(store.url) as client:
         db = Connection(client, Codec(store.keys))
         await open_store(db)
-        assert store.takes_writes()
+        guard = MemoryGuard(db.nodes)
+        await guard.check()
+        assert guard.takes_writes
         filled = await _filled(client, 0.96)
-        await _until(store, takes_writes=False)
+        with capture_logs() as told:
+            await guard.check()
+            await guard.check()
+        assert not guard.takes_writes
+        assert [(one["event"], one["space"]) for one in told] == [("memory", "low")]
         assert await db.takes_writes(), "what is under way goes on"
         await client.delete(*filled)
-        await _until(store, takes_writes=True)
+        await guard.check()
+        assert guard.takes_writes
+
+
+@pytest.mark.parametrize("which", range(3))
+async def test_one_server_of_a_cluster_that_is_nearly_full_is_enough(
+    cluster: Connection, masters: list[int], which: int
+):
+    """An alert to many people is on every server, and which has the next alert is chance."""
+    guard = MemoryGuard(cluster.nodes)
+    async with Redis(port=masters[which]) as full:
+        used = (await full.info("memory"))["used_memory"]
+        await full.config_set("maxmemory", int(used / 0.97))
+        try:
+            await guard.check()
+            assert not guard.takes_writes
+        finally:
+            await full.config_set("maxmemory", 0)
+        await guard.check()
+        assert guard.takes_writes
+
+
+async def test_a_server_that_does_not_answer_is_left_as_it_was(redis: Redis):
+    """Nothing can be written to it anyway, and nobody may conclude from its silence that there is room."""
+    guard, used = MemoryGuard(Nodes(redis)), (await redis.info("memory"))["used_memory"]
+    await redis.config_set("maxmemory", int(used / 0.97))
+    await guard.check()
+    await redis.config_set("maxmemory", 0)
+    await redis.execute_command("ACL", "SETUSER", "default", "-info")
+    try:
+        await guard.check()
+        assert not guard.takes_writes
+    finally:
+        await redis.execute_command("ACL", "SETUSER", "default", "+@all")
+    await guard.check()
+    assert guard.takes_writes
 
 
 async def _filled(client: Redis, share: float) -> list[str]:
@@ -39,9 +83,3 @@ async def _filled(client: Redis, share: float) -> list[str]:
         names.append(f"{{filled}}:{len(names)}")
         await client.set(names[-1], os.urandom(MB // 4))
     return names
-
-
-async def _until(store: Store, *, takes_writes: bool) -> None:
-    async with asyncio.timeout(30):
-        while store.takes_writes() is not takes_writes:  # noqa: ASYNC110  nobody sets an event
-            await asyncio.sleep(0.05)

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from alertd.alerts import AlertState
 from alertd.app import Parts
 from alertd.clock import SystemClock
-from alertd.store.clock import StoreClock
+from alertd.store.clock import StoreClock, apart, apart_s
 from alertd.store.connection import Connection, StoreUnavailableError
 from alertd.working import worker_of
 from channels.sandbox import Sandbox
@@ -202,3 +202,24 @@ async def test_a_slow_machine_ends_nothing_late(parts: Parts, sample: dict[str, 
     parts.db.skew_ms = 2 * HOUR_MS
     await worker_of(parts)._expire()
     assert await parts.alerts.state(record.id) is AlertState.EXPIRED
+
+
+@pytest.mark.parametrize(
+    ("shown", "seconds"),
+    [
+        ([(5.0, 5.2)], 0.0),
+        ([(5.0, 5.2), (5.1, 5.3)], 0.0),
+        ([(5.0, 9.0), (5.1, 5.3)], 0.0),  # its answer took four seconds: it may show any of these
+        ([(5.0, 5.2), (3605.0, 3605.3), (5.1, 5.4)], 3599.8),
+        ([(5.0, 5.2), (-15.0, -14.9)], 19.9),
+    ],
+)
+def test_clocks_are_as_far_apart_as_slow_answers_allow(shown: list[tuple[float, float]], seconds: float):
+    """Nobody is told of an hour that was only an answer that came late."""
+    assert apart(shown) == pytest.approx(seconds)
+
+
+async def test_servers_of_one_machine_show_one_time(cluster: Connection):
+    """An alert is on each: where they differed it would end on one and go on at another."""
+    assert len(cluster.nodes.all) == 3
+    assert await apart_s(cluster) < 0.5
