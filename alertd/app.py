@@ -241,6 +241,7 @@ class Parts:
             alerts=self.alerts, waiting=self.waiting, duty=self.duty, pager=pager, organisations=self.organisations,
             stopping=self.stopping, audit=self.audit, renderer=self.renderer, tags=self.tags, clock=clock, metrics=metrics,
             names=self.organisations.names, pace=PagePace(clock), site=RelyingParty.of(settings).origins[0],
+            step_aside=self.events.step_aside,
         )  # fmt: skip
         self.reports = Reports(self.alerts, self.work, CarrierNumbers(self.db), self.db.codec)
         self.course = Course(self.audit, self.work)

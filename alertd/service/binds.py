@@ -30,6 +30,8 @@ SHORTEST_REST_S, LONGEST_REST_S = 0.25, 1.0
 #: one for so long, or until it takes nothing of anybody.
 TAKEN_S = TAKING_MS / 1000 + 5
 LEFT_S = 60.0
+#: What fails so may be no failure of the carrier: clock, certificates, network and configuration are of the machine.
+OF_A_MACHINE = frozenset({Reason.CONNECTION, Reason.TIMEOUT, Reason.CREDENTIALS})
 #: What a channel that is not bound answers, and has written nothing.
 _NOT_BOUND = {Reason.CONNECTION, Reason.CREDENTIALS}
 

@@ -28,6 +28,8 @@ from alertd.store.paging import Waiting
 
 #: Another process goes on when the one that brings events is gone for so long.
 LEADS_MS = 5_000
+#: Who steps aside does so until that is surely over, and another has had the time to ask.
+ASIDE_S = LEADS_MS / 1000 + 1
 #: Who brings them sends nothing when it has not renewed that for so long: another may have begun, and what was to be sent may be no longer true.
 SEND_MS = 4_000
 #: A chain is announced before the step whose event it will have, so until that is found it is looked at again, after twice as long each
@@ -110,6 +112,7 @@ class Events:
         self._organisations = organisations
         self._name = secrets.token_hex(8)
         self._until = 0.0  # as the monotonic clock has it: it is sure to be on this process so long
+        self._aside_until = 0.0
         self._courses: dict[str, _Course] = {}
         self._asked = ""  # the last of the live chains whose turn it was
         self._trimmed = -TRIM_S
@@ -118,12 +121,16 @@ class Events:
     async def leads(self) -> bool:
         """Whether it is on this process to bring events and webhooks on their way."""
         asked = self._clock.monotonic()
-        if await self._events.leads(self._name, LEADS_MS):
+        if asked >= self._aside_until and await self._events.leads(self._name, LEADS_MS):
             self._until = asked + SEND_MS / 1000
             return True
         self._until = 0.0
         self._courses.clear()
         return False
+
+    def step_aside(self) -> None:
+        """Let another process do so, if there is one: it may be better off."""
+        self._aside_until = self._clock.monotonic() + ASIDE_S
 
     def may_write(self) -> bool:
         """Whether it surely still is: asked right before anything is written to a socket."""

@@ -6,15 +6,14 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from alertd.service.binds import Binds
+from alertd.service.binds import OF_A_MACHINE, Binds
 from alertd.service.carriers import Carrier, Carriers
 from alertd.service.domains import Heard
 from alertd.service.offers import Offer
 from alertd.store.limits import Limits
 from channels.base import Reason
 
-#: What fails so may be no failure of the carrier: clock, certificates, network and configuration are of the machine.
-OF_A_MACHINE = frozenset(one.name.lower() for one in (Reason.CONNECTION, Reason.TIMEOUT, Reason.CREDENTIALS))
+_OF_A_MACHINE = frozenset(one.name.lower() for one in OF_A_MACHINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,7 @@ class Heeding:
 
     async def _failed(self, carrier: Carrier, times: int, why: str) -> None:
         """It may be broken: after so many it rests, and others take its place. Where it takes messages of other processes, this one is."""
-        if why in OF_A_MACHINE and await self.binds.leave(carrier, times):
+        if why in _OF_A_MACHINE and await self.binds.leave(carrier, times):
             structlog.get_logger().warning("carrier takes nothing from here", carrier=carrier.name, reason=why)
             return
         self.failing.add(carrier.name)

@@ -16,6 +16,7 @@ import structlog
 from alertd.clock import Clock
 from alertd.metrics import Metrics
 from alertd.oncall import ContactAddress, OnCallPerson
+from alertd.service.binds import OF_A_MACHINE
 from alertd.service.carriers import Carrier, Carriers
 from alertd.service.domains import Domains
 from alertd.service.retries import pause_s
@@ -42,6 +43,7 @@ class Reached:
 
     channel: str  # that took it, else the last that was tried
     taken: bool
+    is_sick: bool = False  # nothing was taken, and that may be this machine's fault
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,7 +60,7 @@ class Pager:
         """Tell one person; None where nobody need be told before anything was tried. `tag` names the page to whoever got it. A carrier may
         take its time, so it is asked before each of them whether it is still `needed`.
         """
-        reached = None
+        reached, is_sick = None, False
         for address, carrier in self._ways(person):
             if not await needed():
                 return reached
@@ -68,9 +70,10 @@ class Pager:
                 "page tried", alert=alert_id, channel=carrier.channel.name, carrier=carrier.name,
                 outcome=outcome.answer.value, reason=outcome.reason.name.lower(),
             )  # fmt: skip
-            reached = Reached(address.channel, taken=outcome.answer is Answer.ACCEPTED)
-            if reached.taken:
-                return reached
+            if outcome.answer is Answer.ACCEPTED:
+                return Reached(address.channel, taken=True)
+            is_sick = is_sick or outcome.reason in OF_A_MACHINE
+            reached = Reached(address.channel, taken=False, is_sick=is_sick)
         return reached or Reached(person.addresses[-1].channel, taken=False)
 
     def _ways(self, person: OnCallPerson) -> Iterator[tuple[ContactAddress, Carrier]]:

@@ -81,6 +81,7 @@ class Paging:
     names: Callable[[], Awaitable[Sequence[str]]]  # of organisations
     pace: PagePace
     site: str  # where people sign in to the console
+    step_aside: Callable[[], None]  # so that another process tells them, if there is one
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
     _looked: float = -LOOK_S
@@ -259,6 +260,7 @@ class Paging:
             found[i] = await self.pager.tell(whose.people[i], make, tag, record.id, needed)
 
         await asyncio.gather(*map(tell, claim.mine))
+        self._step_aside_if_sick([one for one in found.values() if one is not None])
         now = self.clock.now_ms()
         came = {i: (now, one) for i, one in found.items()} | {
             i: (one.at, one.reached) for i, one in claim.shared.items()
@@ -275,6 +277,12 @@ class Paging:
         )
         await self.audit.end(who, ACT, DONE, Noted(object=record.id, facts=facts), of=entry)
         return pages
+
+    def _step_aside_if_sick(self, found: Sequence[Reached]) -> None:
+        """Where nobody was reached, and the clock, the certificates or the network of this machine may be why."""
+        if any(one.is_sick for one in found) and not any(one.taken for one in found):
+            structlog.get_logger().warning("nobody on call was reached from here")
+            self.step_aside()
 
     async def _waiting_with(self, record: AlertRecord) -> frozenset[str]:
         """What waits in its organisation and is meant as it is. Nothing that is sealed is read: one that is damaged keeps nobody from being

@@ -24,6 +24,7 @@ from channels.sandbox.script import Rule
 from geofences.regions import Library
 from tests.integration.acts import BEA, counts, register, submitted, working
 from tests.integration.conftest import settings_for
+from tests.integration.nights import ROOT, person, rota_of
 from tests.waiting import until
 
 PEOPLE, ALERTS = 100, 12
@@ -152,3 +153,23 @@ async def test_nobody_takes_their_own_sign_for_anothers(store: Connection, binds
     await store.execute("DEL", keys.taking("fcm"))
     await here.beat()
     assert not await store.execute("EXISTS", keys.taking("fcm"))
+
+
+async def test_a_sick_machine_leaves_it_to_another_to_tell_people_on_call(
+    parts: Parts, sick: Parts, sandbox: Sandbox, sample: dict[str, Any]
+):
+    """In a quiet night nothing else shows that it is sick: whoever it was to wake is woken by another within seconds."""
+    phones = [[person(name, {"channel": "push", "token": f"token-{name}"})] for name in ("desk", "chief")]
+    await register(parts, 20)
+    await parts.duty.put(rota_of(*phones), ROOT)
+    async with working(sick):
+        await until(sick.events.leads)
+        async with working(parts):
+            with capture_logs() as logs:
+                await submitted(parts, sample, channels=["push"])
+                await until(lambda: _is_paged(sandbox))
+    assert "nobody on call was reached from here" in {one["event"] for one in logs}
+
+
+async def _is_paged(sandbox: Sandbox) -> bool:
+    return sandbox.push.recorded.total > 0
