@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import gc
 import os
+import resource
 import signal
 import sys
 import time
@@ -25,6 +26,7 @@ CHILD_START_S = 60.0  # a cold disk and a busy machine; two seconds are usual
 LOOK_EVERY_S = 0.05
 PR_SET_PDEATHSIG = 1  # prctl(2)
 STDOUT = 1
+FILES = 65_536  # as `ops/alertd.service` gives: a file is a connection
 #: What calls that are under way hold is no garbage: gone through every 700 objects, as is Python's own, it is a twentieth of what an
 #: alert takes. While a process starts, see `cli.main`.
 COLLECTED_AT = (10_000, 10, 10)
@@ -97,6 +99,16 @@ def keep_loaded() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECTED_AT)
+
+
+def take_files() -> None:
+    """As many files as are wanted and may be asked for: of the 1,024 that many systems give at first, connections that nobody uses would take
+    all.
+    """
+    given, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if most == resource.RLIM_INFINITY else min(FILES, most)
+    if given != resource.RLIM_INFINITY and given < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 class Child:

@@ -18,7 +18,7 @@ from alertd.app import Parts
 from alertd.bounce_sites import bounce_sites
 from alertd.config import Settings
 from alertd.opening import Store, parts_of, shared_store, store_of
-from alertd.processes import Life, StartError, appeared, die_with_parent, kept_running
+from alertd.processes import Life, StartError, appeared, die_with_parent, kept_running, take_files
 from alertd.sandboxed import load_sample_people, sandbox_of
 from alertd.sites import announce, api_site, metrics_site, reserved
 from alertd.sockets import socket_folder
@@ -99,6 +99,7 @@ def _listening_at(address: socket.socket, settings: Settings) -> Settings:
 
 
 async def _serve(life: Life, parts: Parts, store: Store, worker_sockets: list[str], address: socket.socket) -> None:
+    take_files()
     site = api_site(parts, store, worker_sockets, address)
     async with (
         parts.regions.watched(),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
-from typing import Any, NoReturn
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any, NoReturn, TypeVar
 
 from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
@@ -12,6 +13,11 @@ from pydantic import TypeAdapter, ValidationError
 from alertd.api.operations import JSON
 from alertd.errors import Fault, Problem
 from alertd.faults import faults_of, is_overfull
+
+#: A whole body may take so long, a photograph over a bad line; and of one that is read as it comes, the next piece.
+BODY_S, PIECE_S = 120.0, 60.0
+
+Read = TypeVar("Read")
 
 
 async def raw_json(request: web.Request) -> bytes:
@@ -23,13 +29,23 @@ async def raw_json(request: web.Request) -> bytes:
     return raw
 
 
-async def pieces_of(request: web.Request) -> AsyncIterator[bytes]:
-    """A body as it comes. Raises Problem where whoever sends it breaks off: that is no failure of ours."""
+async def pieces_of(request: web.Request, *, within_s: float = PIECE_S) -> AsyncIterator[bytes]:
+    """A body as it comes. Raises Problem where whoever sends it breaks off, or sends nothing more: that is no failure of ours."""
+    pieces = aiter(request.content.iter_any())
     try:
-        async for piece in request.content.iter_any():
+        while (piece := await in_time(anext(pieces, None), within_s)) is not None:
             yield piece
     except ConnectionResetError:
         raise Problem("invalid-request", "The connection ended before the body did.") from None
+
+
+async def in_time(reading: Awaitable[Read], within_s: float) -> Read:
+    """What is read. Raises Problem where it does not come: whoever never ends a body would keep a connection, and what came of it, for ever."""
+    try:
+        async with asyncio.timeout(within_s):
+            return await reading
+    except TimeoutError:
+        raise Problem("invalid-request", "The body did not come in time.", status=408) from None
 
 
 def wrong_content_type(*expected: str) -> Problem:

@@ -17,6 +17,7 @@ from aiohttp import ClientConnectionResetError, hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from alertd.api.audit import Recorder, audited
+from alertd.api.bodies import BODY_S, in_time
 from alertd.api.call import CREDENTIAL, MAY, REQUEST_ID, STARTED, WATCHES, Question
 from alertd.api.idempotency import Idempotency, idempotent
 from alertd.api.operations import EVENTS, Operation
@@ -76,6 +77,7 @@ def install(  # noqa: PLR0913  each is a seam of its own
     meter: Meter | None = None,
     check_scope: CheckScope = lambda _who, _scope: None,
     check_stop: CheckStop | None = None,
+    body_s: float = BODY_S,
 ) -> None:
     """Gives an application the operations and everything around them. Its other routes ask for no key.
 
@@ -86,7 +88,9 @@ def install(  # noqa: PLR0913  each is a seam of its own
     if len(table) < len(rows):
         raise ValueError("two operations have handlers of one name")
     permitted = authorised(table, recognise, signed_in, meter, check_scope)
-    app.middlewares.extend([guarded(explain, observe), permitted, with_room(table, takes_writes)])
+    app.middlewares.extend(
+        [guarded(explain, observe), permitted, with_room(table, takes_writes), with_body(table, body_s)]
+    )
     app.middlewares.extend([idempotent(table, idempotency, explain), audited(table, recorder, explain)])
     if check_stop:
         app.middlewares.append(unstopped(table, check_stop))
@@ -225,6 +229,19 @@ def with_room(operations: Mapping[str, Operation], takes_writes: Callable[[], bo
         return await handler(request)
 
     return room
+
+
+def with_body(operations: Mapping[str, Operation], within_s: float) -> Middleware:
+    """Has the whole body there, of all but those that are read in pieces, or refuses what does not come."""
+
+    @web.middleware
+    async def read(request: web.Request, handler: Handler) -> web.StreamResponse:
+        operation = operations.get(request.match_info.route.name or "")
+        if operation is not None and not operation.streams and request.body_exists:
+            await in_time(request.read(), within_s)
+        return await handler(request)
+
+    return read
 
 
 def unstopped(operations: Mapping[str, Operation], check_stop: CheckStop) -> Middleware:

@@ -57,10 +57,9 @@ class _Answers:
         if task is None or (task.done() and self._clock.monotonic() - began > FRESH_S):
             if self._waiting >= WAITING:
                 raise Problem("rate-limited", "Too many ask at once.", headers={"Retry-After": "1"})
+            self._waiting += 1
             task = asyncio.create_task(self._make(make))
-            task.add_done_callback(
-                lambda done: done.cancelled() or done.exception()
-            )  # though everybody who asked has gone
+            task.add_done_callback(self._is_made)
             self._made[name] = (self._clock.monotonic(), task)
             self._made.move_to_end(name)
             while len(self._made) > MOST:
@@ -68,23 +67,27 @@ class _Answers:
         return await asyncio.shield(task)
 
     async def _make(self, make: Make) -> _Answer:
-        self._waiting += 1
-        try:
-            async with self._turn:
-                return await make()
-        finally:
-            self._waiting -= 1
+        async with self._turn:
+            return await make()
+
+    def _is_made(self, task: asyncio.Task[_Answer]) -> None:
+        """Or it failed, which is looked at though everybody who asked has gone."""
+        self._waiting -= 1
+        _ = task.cancelled() or task.exception()
 
 
 def public_routes(publishing: Publishing, site: str, clock: Clock) -> list[web.RouteDef]:
     """`site` is where this is reached from outside, without a slash at its end."""
-    answers = _Answers(clock)
+    feeds, documents = (
+        _Answers(clock),
+        _Answers(clock),
+    )  # whoever asks for documents that there are not keeps nobody from the feed
 
     async def make_feed() -> _Answer:
         return _answer(atom(await publishing.feed(), site), FEED_TYPE)
 
     async def feed(request: web.Request) -> web.Response:
-        return _told(request, await answers.of("", make_feed))
+        return _told(request, await feeds.of("", make_feed))
 
     async def cap(request: web.Request) -> web.Response:
         identifier = request.match_info["identifier"]
@@ -93,7 +96,7 @@ def public_routes(publishing: Publishing, site: str, clock: Clock) -> list[web.R
             current, document = await publishing.cap(identifier)
             return _answer(document, MEDIA_TYPE, location=f"/cap/{current}.xml")
 
-        return _told(request, await answers.of(identifier, make_cap))
+        return _told(request, await documents.of(identifier, make_cap))
 
     return [web.get("/feed.atom", feed), web.get("/cap/{identifier}.xml", cap)]
 

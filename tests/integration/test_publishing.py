@@ -6,6 +6,7 @@ import asyncio
 from importlib import resources
 from typing import Any
 
+import aiohttp
 import feedparser
 import pytest
 import shapely
@@ -15,8 +16,9 @@ from lxml import etree
 from alertd.app import Parts
 from alertd.cap.messages import Message, MsgType
 from alertd.cap.reader import read
+from alertd.errors import Problem
 from alertd.kinds import PurgeReason
-from alertd.public import FRESH_S, public_routes
+from alertd.public import FRESH_S, WAITING, public_routes
 from alertd.service.publishing import Publishing
 from alertd.service.submission import submit
 from alertd.store import keys
@@ -26,6 +28,7 @@ from alertd.store.current import Current
 from alertd.working import worker_of
 from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, CARL, alert_of, api_of, finish, planned, register, send, submitted
+from tests.waiting import until
 
 SITE = "https://alerts.centre.example"
 PUBLISHED = {"page": False, "feed": True, "area": "regions"}
@@ -249,3 +252,27 @@ async def test_whoever_asks_by_the_time_of_what_they_have_is_told_what_left(
     reader.app[CLOCK].pass_by(FRESH_S + 1)
     now = await reader.get("/feed.atom", headers=since)
     assert (now.status, "Luc" in await now.text()) == (200, False)
+
+
+class Unhurried:
+    """A store that has no document in good time."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.feed = parts.publishing.feed
+        self.go_on = asyncio.Event()
+
+    async def cap(self, identifier: str) -> tuple[str, bytes]:
+        await self.go_on.wait()
+        raise Problem("not-found", f"There is no {identifier}.")
+
+
+async def test_whoever_asks_for_many_documents_keeps_nobody_from_the_feed(parts: Parts, aiohttp_client: Any):
+    """More than may wait for one are told to come again; who reads the feed waits for none of them."""
+    slow, app = Unhurried(parts), api_of(parts)
+    app.add_routes(public_routes(slow, SITE, parts.clock))  # type: ignore[arg-type]
+    reader = await aiohttp_client(app, connector=aiohttp.TCPConnector(limit=0))
+    asked = [asyncio.ensure_future(reader.get(f"/cap/x{i}.xml")) for i in range(WAITING + 20)]
+    await until(lambda: any(one.done() for one in asked))
+    assert (await reader.get("/feed.atom")).status == 200
+    slow.go_on.set()
+    assert {one.status for one in await asyncio.gather(*asked)} == {404, 429}

@@ -138,7 +138,7 @@ async def client(aiohttp_client, notes, observed):
     app = web.Application()
     install(
         app, rows, recognise=recognise, idempotency=Keys(), recorder=None, explain=explain,
-        observe=lambda *seen: observed.append(seen), takes_writes=lambda: notes.room,
+        observe=lambda *seen: observed.append(seen), takes_writes=lambda: notes.room, body_s=0.2,
     )  # fmt: skip
     return await aiohttp_client(app)
 
@@ -300,6 +300,21 @@ async def test_what_a_full_disk_refuses_was_never_begun(client, notes):
     notes.room = True
     assert (await keep(client, "b", key="k")).status == 201
     assert notes.made == [("id-0", "b")]
+
+
+async def test_a_body_that_does_not_come_keeps_nothing(client, notes):
+    """Whoever sends half of one, and nothing more, has an answer, and the connection goes."""
+    given = asyncio.Event()
+
+    async def half():
+        yield b'{"text": '
+        await given.wait()
+
+    headers = {**WRITER, "Content-Type": "application/json"}
+    answer = await client.post("/notes", data=half(), headers=headers)
+    assert (answer.status, await problem(answer)) == (408, "invalid-request")
+    assert notes.made == []
+    given.set()
 
 
 async def test_a_stream_is_done_each_time_whatever_its_key(client, notes):

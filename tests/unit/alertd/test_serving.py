@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import resource
 
 import pytest
 
 from alertd.config import Settings
 from alertd.opening import store_of
-from alertd.processes import StartError
+from alertd.processes import FILES, StartError, take_files
 from alertd.serving import workers_of
 
 CENTRE = {"kind": "smpp", "host": "a.example", "system_id": "a", "password": "p", "sender": "+34600000000"}
@@ -31,3 +32,16 @@ async def test_an_embedded_store_is_asked_for_no_replica(tmp_path):
         async with store_of(settings):
             pass
     assert not (tmp_path / "data").exists()
+
+
+def test_a_process_takes_the_files_that_it_may():
+    """Many systems give 1,024 at first: connections that nobody uses would take all of them."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1_024, before[1]))
+        take_files()
+        given, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        assert most == before[1]
+        assert given == (FILES if most == resource.RLIM_INFINITY else min(FILES, most))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
