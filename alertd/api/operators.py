@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -13,8 +14,9 @@ from alertd.api.operations import Act, Operation
 from alertd.api.services import services
 from alertd.clock import time_of
 from alertd.errors import Problem
-from alertd.fields import Document, Subject, Words
+from alertd.fields import Document, Subject, Words, folded_subject
 from alertd.operators import Role
+from alertd.service.access import Credential
 from alertd.service.operators import Invited
 from alertd.store.operators import StoredOperator
 
@@ -35,6 +37,9 @@ class OperatorReply(BaseModel):
     identities: int = Field(description="As how many people of the sign-in provider they sign in.")
     invited_until: datetime | None = Field(description="There is a one-time code that was not used yet.")
     made_at: datetime
+    keys: list[str] = Field(
+        description="API keys that are theirs, or went through their hands, by id: they go on when an operator is disabled or removed, until they are revoked."
+    )
 
 
 class OperatorInvited(OperatorReply):
@@ -75,8 +80,9 @@ ONE_MORE = Invitation()
 
 async def list_operators(request: web.Request) -> OperatorList:
     """The organisation's operators, by their names."""
-    found = await services(request).operators.list(credential(request).org)
-    return OperatorList(operators=[OperatorReply(**_facts(one)) for one in found])
+    s, who = services(request), credential(request)
+    found, keys = await s.operators.list(who.org), await s.access.list(who.org)
+    return OperatorList(operators=[OperatorReply(**_facts(one, keys)) for one in found])
 
 
 async def create_operator(request: web.Request, *, body: NewOperator) -> OperatorInvited:
@@ -89,17 +95,18 @@ async def create_operator(request: web.Request, *, body: NewOperator) -> Operato
         subject=body.subject, name=body.name, roles=tuple(body.roles), who=credential(request)
     )
     note(request, object_=made.operator.id, roles=" ".join(made.operator.roles), holder=made.operator.subject)
-    return _invited(request, made)
+    return await _invited(request, made)
 
 
 async def change_operator(request: web.Request, *, id: OperatorId, body: OperatorChange) -> OperatorReply:
     """Another name, other roles, from the next call on. Whoever is disabled is signed out everywhere at once."""
-    changed = await services(request).operators.change(
-        id, credential(request), name=body.name, disabled=body.disabled,
+    s, who = services(request), credential(request)
+    changed = await s.operators.change(
+        id, who, name=body.name, disabled=body.disabled,
         roles=tuple(body.roles) if body.roles is not None else None,
     )  # fmt: skip
     note(request, roles=" ".join(changed.roles), disabled=bool(changed.disabled))
-    return OperatorReply(**_facts(changed))
+    return OperatorReply(**_facts(changed, await s.access.list(who.org)))
 
 
 async def invite_operator(request: web.Request, *, id: OperatorId, body: Invitation = ONE_MORE) -> OperatorInvited:
@@ -109,7 +116,7 @@ async def invite_operator(request: web.Request, *, id: OperatorId, body: Invitat
     _no_replay(request)
     made = await services(request).operators.invite(id, credential(request), replace=body.replace)
     note(request, replaces=body.replace)
-    return _invited(request, made)
+    return await _invited(request, made)
 
 
 async def remove_operator(request: web.Request, *, id: OperatorId) -> None:
@@ -122,17 +129,19 @@ def _no_replay(request: web.Request) -> None:
         raise Problem("precondition-failed", "The code was made and told; make another with a new Idempotency-Key.")
 
 
-def _invited(request: web.Request, made: Invited) -> OperatorInvited:
-    url = services(request).passkeys.relying.enrolment(made.code)
-    return OperatorInvited(**_facts(made.operator), code=made.code, url=url)
+async def _invited(request: web.Request, made: Invited) -> OperatorInvited:
+    s = services(request)
+    facts = _facts(made.operator, await s.access.list(made.operator.org))
+    return OperatorInvited(**facts, code=made.code, url=s.passkeys.relying.enrolment(made.code))
 
 
-def _facts(one: StoredOperator) -> dict[str, Any]:
+def _facts(one: StoredOperator, keys: Sequence[Credential]) -> dict[str, Any]:
     return {
         "id": one.id, "subject": one.subject, "name": one.name, "roles": list(one.roles), "disabled": bool(one.disabled),
         "passkeys": len(one.passkeys), "identities": len(one.identities),
         "invited_until": time_of(one.code.ends) if one.code else None,
         "made_at": time_of(one.made),
+        "keys": sorted(key.key_id for key in keys if folded_subject(one.subject) in key.hands),
     }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from alertd.operators import Role
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Operators: add, list, invite, remove.")
 
-COLUMNS = ("id", "subject", "name", "roles", "passkeys", "identities", "disabled")
+COLUMNS = ("id", "subject", "name", "roles", "passkeys", "identities", "disabled", "keys")
 TOLD_ONCE = ("id", "subject", "name", "roles", "url", "code", "invited_until")
 Operator = Annotated[str, typer.Argument(help="As `list` shows it.")]
 
@@ -55,5 +55,12 @@ def invite(
 @app.command()
 def remove(ctx: typer.Context, operator: Operator, as_json: JsonOption = False) -> None:
     """They are signed out everywhere and cannot sign in any more."""
-    common(ctx).client().delete(f"/v1/operators/{segment(operator)}")
-    tell_json({"removed": operator}) if as_json else tell(f"Operator {operator} is removed.")
+    client = common(ctx).client()
+    keys = [key for one in client.get("/v1/operators")["operators"] if one["id"] == operator for key in one["keys"]]
+    client.delete(f"/v1/operators/{segment(operator)}")
+    if as_json:
+        tell_json({"removed": operator, "keys": keys})
+        return
+    tell(f"Operator {operator} is removed.")
+    if keys:
+        tell(f"Keys that went through their hands go on until you revoke them: {', '.join(keys)} (alertd keys revoke)")

@@ -249,7 +249,8 @@ def test_operators_are_added_invited_and_removed(served: Served):
     assert "operator already" in refused(served, "operators", "add", *order)
     assert done(served, "operators", "invite", made["id"], "--replace")["code"] != made["code"]
     assert made["id"] in alertd(served, "operators", "list").stdout.decode()
-    assert done(served, "operators", "remove", made["id"]) == {"removed": made["id"]}
+    key = done(served, "keys", "create", "--subject", made["subject"], "--scope", "alerts:read")["key"]
+    assert done(served, "operators", "remove", made["id"]) == {"removed": made["id"], "keys": [key]}
     assert made["id"] not in [one["id"] for one in done(served, "operators", "list")["operators"]]
 
 

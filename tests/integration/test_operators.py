@@ -412,3 +412,22 @@ async def test_an_operator_of_another_organisation_is_nobody_here(console: Conso
     with pytest.raises(Exception, match="not-found"):
         await console.parts.operators.remove(one.id, other)
     assert (await console.signed_in(ana))[0] == 200
+
+
+async def test_whoever_is_let_out_is_listed_with_the_keys_in_their_hands(console: Console):
+    """Their own, however their name is spelled, and what they made for others: those go on until they are revoked. Nobody else's."""
+    made, access = await console.add(), console.parts.access
+
+    async def key(subject: str, maker: Credential | None = None, org: str = "default") -> Credential:
+        return (await access.create(org=org, subject=subject, scopes=frozenset({"alerts:write"}), maker=maker))[0]
+
+    own = await key(ANA["subject"].upper())
+    given = await key("bea@centre.example", own)
+    await key("bea@centre.example")
+    await key(ANA["subject"], org="other")
+    expected = sorted([own.key_id, given.key_id])
+    status, changed = await console.administrate("PATCH", f"/v1/operators/{made['id']}", {"disabled": True})
+    assert (status, changed["keys"]) == (200, expected)
+    [one] = (await console.administrate("GET", "/v1/operators"))[1]["operators"]
+    assert one["keys"] == expected
+    assert await access.get(own.key_id) is not None

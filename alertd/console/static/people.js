@@ -48,7 +48,7 @@ function Change({ one, own, onDone, onWay, onBack }) {
   const way = useAct(async () => onWay(await post(`${path}/code`, { replace: false })));
   const deeds = { replace: async () => onWay(await post(`${path}/code`, { replace: true })), remove: async () => { await ask("DELETE", path); onDone(); } };
   const save = (event) => { event.preventDefault(); keep.run({ ...(typed === null ? {} : { name: name.trim() }), ...(Object.keys(ticked).length ? { roles } : {}) }); };
-  if (sure) return html`<${Order} key=${sure} className="change-person" act=${deeds[sure]} word=${t(SURES[sure])} says=${t(`${SURES[sure]}-says`)} onBack=${() => make("")} onDone=${() => {}} />`;
+  if (sure) return html`<${Order} key=${sure} className="change-person" act=${deeds[sure]} word=${t(SURES[sure])} says=${`${t(`${SURES[sure]}-says`)}${one.keys.length ? ` ${t("person-keys-say")}` : ""}`} onBack=${() => make("")} onDone=${() => {}} />`;
   const busy = keep.busy || way.busy;
   return html`<form class="change-person" onSubmit=${save}>
     <${Field} label=${t("person-name")} value=${name} onChange=${setName} required autofocus /><${Roles} roles=${roles} onChange=${choose} /><${Refused} error=${keep.error || way.error} />
@@ -68,7 +68,8 @@ function Person({ one, me, open, onOpen, ...rest }) {
   const [state, words] = standing(one);
   return html`<li class="line person-line ${one.disabled ? "is-disabled" : ""}"><div class="person-row">
       <div><span class="line-title">${one.name}</span>${one.subject === me.subject ? html` <span class="count">${t("person-you")}</span>` : null}
-        <p class="about">${one.subject} · ${list(one.roles.map((role) => t(`role-${role}`)))}</p></div>
+        <p class="about">${one.subject} · ${list(one.roles.map((role) => t(`role-${role}`)))}</p>
+        ${one.keys.length ? html`<p class="about">${t("person-keys", { n: one.keys.length })}: ${one.keys.map((key, i) => html`${i ? ", " : ""}<code>${key}</code>`)}${one.disabled ? `. ${t("person-keys-say")}` : ""}</p>` : null}</div>
       <span class="state state-${state}">${words}</span>
       ${open ? null : html`<${Button} kind="quiet" onClick=${onOpen} aria-label=${`${t("person-change")}: ${one.name}`}>${t("person-change")}<//>`}</div>
     ${open ? html`<${Change} one=${one} own=${one.subject === me.subject} ...${rest} />` : null}</li>`;
