@@ -20,12 +20,10 @@ from alertd.service.access import BY_GLASS, Credential, hands_of
 from alertd.service.approval import Approval
 from alertd.service.notices import versions_of
 from alertd.service.organisations import Alone, Organisations
-from alertd.service.revisions import changed_since, check_revision
+from alertd.service.revisions import TRIES, changed_since, check_revision
 from alertd.service.second_person import check_second_person, refused
 from alertd.store.alerts import AlertRecord, Alerts, Footing
 from alertd.store.break_glass import Claim, Claims
-
-TRIES = 5
 
 
 class BreakGlass:

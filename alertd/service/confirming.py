@@ -21,13 +21,13 @@ from alertd.distribution import FAILED, Entry, MessageState, Track, Verdict, aga
 from alertd.errors import Problem
 from alertd.service.access import Credential
 from alertd.service.events import CONFIRMED, OWED, REFUSED, TAKEDOWN_REFUSED, envelope
+from alertd.service.revisions import TRIES
 from alertd.service.second_person import check_key
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.distribution import Tracks
 from alertd.store.webhooks import DistributorHook, DistributorHooks
 
 MOST_NOTE = 500  # characters of a refusal's words
-TRIES = 5
 _NAMED = re.compile(r"([0-9A-HJKMNP-TV-Z]{26})(?:\..*)?")
 _TOKEN = re.compile(r"([a-z0-9-]{1,40})\.(dis_[0-9a-f]{16})\.([0-9a-f]{32})")
 _ABOUT = {MsgType.ACK: MessageState.ACKNOWLEDGED, MsgType.ERROR: MessageState.REFUSED}

@@ -41,6 +41,7 @@ from alertd.service.cap_out import CapOut
 from alertd.service.confirming import event_of, say_loudly, sealed_note, told, word_on
 from alertd.service.organisations import Organisations
 from alertd.service.regions import Regions
+from alertd.service.revisions import TRIES
 from alertd.service.stopping import Stopping
 from alertd.service.webhook_delivery import asked_s
 from alertd.service.webhooks import signed
@@ -78,7 +79,6 @@ PASSING = frozenset({408, 425, 429})
 #: something down, which wait for none.
 LOOKED_AT_ONCE = 500
 POSTED_AT_ONCE = 20
-TRIES = 5
 RECEIPTS_HEADER = "Alertd-Receipts"
 _CHANCE = secrets.SystemRandom()
 

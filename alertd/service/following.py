@@ -19,7 +19,7 @@ from alertd.service.access import Credential
 from alertd.service.approval import UNSENT, Approval
 from alertd.service.audit import DONE, Audit, Noted
 from alertd.service.notices import notice, occasion_of, versions_of
-from alertd.service.revisions import changed_since
+from alertd.service.revisions import TRIES, changed_since
 from alertd.service.second_person import check_key, refused
 from alertd.service.stopping import Stopping
 from alertd.service.updates import TELLS
@@ -29,7 +29,6 @@ from channels.base import Loudness
 
 #: How long people are told of what followed: a phone that was off for a day still hears that it is over.
 TELLS_MS = 24 * 3_600_000
-TRIES = 5
 #: Nothing that follows an alert wakes anybody.
 QUIETER = {Loudness.LOUD.value: Loudness.NORMAL.value}
 _S = AlertState

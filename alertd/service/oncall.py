@@ -18,11 +18,10 @@ from alertd.errors import Fault, Problem
 from alertd.oncall import OnCall, OnCallPerson, OnCallStep, on_duty
 from alertd.service.access import Credential
 from alertd.service.approval import Approval
+from alertd.service.revisions import TRIES, changed_since
 from alertd.service.second_person import check_key, check_second_person
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.paging import Paged, Rotas, StoredRota, Waiting
-
-TRIES = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +72,7 @@ class Duty:
         stored, seen = await self._rotas.get(who.org)
         old = _known(stored)
         if rev not in {None, old.rev}:
-            raise _changed_since()
+            raise changed_since("rota")
         self._check_channels(rota)
         if rota == old.rota:
             return old
@@ -81,7 +80,7 @@ class Duty:
             rev=old.rev + 1, document=rota.model_dump_json(by_alias=True), by=who.subject, at=self._clock.now_ms()
         )
         if not await self._rotas.put(who.org, fresh, seen=seen):
-            raise _changed_since()
+            raise changed_since("rota")
         now = self._clock.now_ms()
         await self._waiting.add({call.record.id: now for call in await self.calls(who.org)}, rule="LT")
         return _known(fresh)
@@ -185,7 +184,3 @@ def _known(stored: StoredRota | None) -> KnownRota:
         return KnownRota(rev=0, rota=None, by="", at=0)
     rota = OnCall.model_validate_json(stored.document)
     return KnownRota(rev=stored.rev, rota=rota, by=stored.by, at=stored.at)
-
-
-def _changed_since() -> Problem:
-    return Problem("precondition-failed", "The rota was changed since you read it.", status=412)

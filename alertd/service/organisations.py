@@ -24,6 +24,7 @@ from alertd.service.access import APPROVE, OF_HOST, Credential
 from alertd.service.grounds import Beyond, beyond_of, copy_of, named, refused, resolved
 from alertd.service.kept import Kept, digest
 from alertd.service.regions import Regions
+from alertd.service.revisions import changed_since
 from alertd.store.alerts import AlertRecord
 from alertd.store.organisations import OrganisationStore, StoredOrganisation
 from alertd.store.stops import Standing
@@ -139,7 +140,7 @@ class Organisations:
         stored, seen = await self._store.get(org)
         old = _known(org, stored)
         if rev not in {None, old.rev}:
-            raise _changed_since()
+            raise changed_since("organisation")
         self._check_rights(old, new, who)
         await self._check_ground(new)
         made = replace(old, rev=old.rev + 1, organisation=new)
@@ -151,7 +152,7 @@ class Organisations:
         if stored is not None and replace(made, rev=old.rev) == old:
             return old
         if not await self._store.put(org, _stored(made), seen=seen):
-            raise _changed_since()
+            raise changed_since("organisation")
         return made
 
     async def _answers(self, old: Known, new: Organisation, table: str, by: tuple[str, str], who: Credential) -> bool:
@@ -356,7 +357,3 @@ def _check_languages(own: Organisation, told: Sequence[str]) -> None:
 
 def _differs(name: str, new: Organisation, old: Organisation) -> bool:
     return bool(getattr(new, name) != getattr(old, name))
-
-
-def _changed_since() -> Problem:
-    return Problem("precondition-failed", "The organisation was changed since you read it.", status=412)

@@ -31,6 +31,7 @@ from alertd.service.oncall import Duty, KnownRota, begun
 from alertd.service.organisations import Organisations
 from alertd.service.pace import PageClaim, PagePace
 from alertd.service.pager import Make, Pager, Reached
+from alertd.service.revisions import TRIES
 from alertd.service.stopping import Stopping
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.connection import StoreUnavailableError
@@ -53,7 +54,6 @@ AT_ONCE = 16
 SURVEY_S = 600.0
 #: Of each organisation the newest alerts.
 SURVEYED = 1_000
-TRIES = 5
 #: A phone that is off for longer need not ring for it: by then others were called, again and again.
 FRESH_S = 3600
 #: What is being sent when a process ends is waited for, so that it need not be sent again.

@@ -25,7 +25,7 @@ from alertd.service.borders import granted_of
 from alertd.service.budget import Budget
 from alertd.service.notices import later_version, versions_of
 from alertd.service.organisations import Organisations
-from alertd.service.revisions import changed_since
+from alertd.service.revisions import TRIES, changed_since
 from alertd.service.second_person import check_key, check_second_person
 from alertd.service.stopping import Stopping
 from alertd.service.targeting import Targeting
@@ -37,7 +37,6 @@ from alertd.store.permissions import Permits
 from alertd.store.updates import Updates
 from geofences.slivers import ground as ground_of
 
-TRIES = 5
 #: The latest that an organisation is shown; those that wait are among them, for an alert has its end.
 MOST = 200
 _S = PermissionState

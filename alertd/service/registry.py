@@ -20,6 +20,7 @@ from alertd.patches import merged
 from alertd.registrations import AnyAddress, Registration
 from alertd.service.claims import AddressClaims, give_up, has, taken
 from alertd.service.regions import Regions
+from alertd.service.revisions import TRIES, changed_since
 from alertd.service.suppressing import Suppressing, as_listed
 from alertd.service.together import Together
 from alertd.store.people import Absence, Change, People
@@ -37,7 +38,6 @@ from alertd.subscribers import (
 #: Numbers looked at together, and how often one page may look.
 LOOK = 200
 LOOKS = 50
-TRIES = 5  # when somebody else changes the same subscriber
 
 
 #: The subscriber as written, what is wrong with it, or None when somebody changed it meanwhile.
@@ -122,7 +122,7 @@ class Registry:
         for _ in range(TRIES):
             person = await self.get(name)
             if version not in {None, person.version}:
-                raise _changed_since()
+                raise changed_since("subscriber")
             wanted = replace(edit(person), version=person.version + 1)
             outcome = await self._written.one(Change(person, wanted))
             if isinstance(outcome, Problem):
@@ -253,7 +253,7 @@ class Registry:
             (found,) = await self._people.read_many([number]) if number else [Absence.NEVER]
             if isinstance(found, Subscriber):
                 if version not in {None, found.version}:
-                    raise _changed_since()
+                    raise changed_since("subscriber")
                 is_done = await self._remove(found)
             elif found is Absence.UNREADABLE and number:
                 is_done = await self._remove_unreadable(name, number)
@@ -364,10 +364,6 @@ def _record(document: Registration, number: int, name: str, previous: Subscriber
         return from_document(document, number=number, subscriber_id=name, previous=previous)
     except AddressesUsedUpError as error:
         raise Problem("invalid-request", str(error)) from None
-
-
-def _changed_since() -> Problem:
-    return Problem("precondition-failed", "The subscriber was changed since you read it.", status=412)
 
 
 def _busy() -> Problem:

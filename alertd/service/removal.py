@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import structlog
 
 from alertd.service.claims import give_up
+from alertd.service.revisions import TRIES
 from alertd.service.suppressing import Suppressing
 from alertd.store.people import Change, People
 from alertd.subscribers import Address, Subscriber, without_dead
-
-TRIES = 5  # somebody else may be changing the same subscriber
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from alertd.service.following import Followed
 from alertd.service.media import Photos
 from alertd.service.notices import notice, replaces, versions_of
 from alertd.service.past import Past
-from alertd.service.revisions import changed_since, check_revision
+from alertd.service.revisions import TRIES, changed_since, check_revision
 from alertd.service.second_person import check_key
 from alertd.service.updates import TELLS
 from alertd.store.alerts import AlertRecord, Alerts, Footing
@@ -31,7 +31,6 @@ from alertd.store.damaged import unless_damaged
 from alertd.store.tombstones import Restriction, Tombstones
 from channels.base import Loudness
 
-TRIES = 5
 #: While people know of it, or may again.
 SOURCES = SHOWN | {AlertState.STOOD_DOWN}
 #: Or once somebody approves it.

@@ -1,9 +1,12 @@
-"""The revision of an alert that somebody saw, who decides about it or changes it."""
+"""What somebody saw who decides about something or changes it, and what others changed meanwhile."""
 
 from __future__ import annotations
 
 from alertd.errors import Problem
 from alertd.store.alerts import AlertRecord
+
+#: So often it is tried again where others changed the same at the same moment.
+TRIES = 5
 
 
 def check_revision(record: AlertRecord, seen: int | None) -> None:
@@ -12,6 +15,6 @@ def check_revision(record: AlertRecord, seen: int | None) -> None:
         raise changed_since()
 
 
-def changed_since() -> Problem:
-    """The alert is of another revision than the one the caller named."""
-    return Problem("precondition-failed", "The alert was changed since you read it.", status=412)
+def changed_since(what: str = "alert") -> Problem:
+    """It is of another revision than the one the caller named."""
+    return Problem("precondition-failed", f"The {what} was changed since you read it.", status=412)

@@ -23,11 +23,11 @@ from msgspec.structs import replace
 
 from alertd.clock import Clock
 from alertd.service.claims import has
+from alertd.service.revisions import TRIES
 from alertd.store.connection import StoreUnavailableError
 from alertd.store.people import Absence, Change, People
 from alertd.subscribers import AddressState, Key, Subscriber, key_of
 
-TRIES = 5  # somebody else may be changing the same subscribers
 AT_ONCE = 1_000  # addresses written together: one round trip a step, and the store has others to serve
 
 #: A channel, as its index in `alerts.CHANNELS`, and a value as somebody wrote it.

@@ -19,7 +19,7 @@ from alertd.service.approval import Approval
 from alertd.service.intake import Intake, Taken
 from alertd.service.media import Photos
 from alertd.service.notices import versions_of
-from alertd.service.revisions import changed_since, check_revision
+from alertd.service.revisions import TRIES, changed_since, check_revision
 from alertd.service.second_person import check_key
 from alertd.service.twins import claim_external_id
 from alertd.service.updates import TELLS, audience, told_again, told_before
@@ -29,7 +29,6 @@ from alertd.store.updates import Updates
 from alertd.store.work import Work
 from geofences.records import channel_counts
 
-TRIES = 5
 _UPDATE = Telling(occasion=Occasion.UPDATE)
 
 

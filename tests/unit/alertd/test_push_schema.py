@@ -8,7 +8,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pytest
 from jsonschema import Draft202012Validator
 
 from alertd.api.push import SCHEMAS
@@ -16,7 +15,6 @@ from alertd.documents import Status
 from alertd.ids import Door, Tags
 from alertd.kinds import CancelReason, Kind, Occasion
 from alertd.rendering import Renderer, Telling
-from alertd.resources import templates_dir
 from alertd.service.making import stamp_of
 from channels.base import Loudness, PushMessage
 from channels.fcm_message import SOUNDS, body_for, encode
@@ -27,11 +25,6 @@ from tests.unit.alertd.test_rendering_occasions import AT
 CHAIN = "01M885E6PQYDF6FR2R1P9138GR"
 PUBLISHED = json.loads((SCHEMAS / f"push-{SCHEMA}.json").read_text(encoding="utf-8"))
 TOKEN = "dQw4w9WgXcQ0123456789:APA91b"
-
-
-@pytest.fixture(scope="module")
-def renderer() -> Renderer:
-    return Renderer(templates_dir())
 
 
 def telling_of(occasion: Occasion) -> Telling:

@@ -120,11 +120,6 @@ def parts(message: Message) -> list[str]:
     return [message.subject, message.text, html.unescape(message.html)]
 
 
-@pytest.fixture(scope="module")
-def renderer() -> Renderer:
-    return Renderer(templates_dir())
-
-
 def render(renderer: Renderer, alert: Alert, channel: str, language: str, loudness: Loudness = Loudness.LOUD) -> Any:
     return renderer.render(alert, channel=channel, language=language, stamp=stamp(language, loudness), url=URL)
 

@@ -5,18 +5,11 @@ from __future__ import annotations
 import pytest
 import shapely
 
-from alertd.rendering import Renderer
 from alertd.rendering.areas import area_name
-from alertd.resources import templates_dir
 from geofences.area_names import parts_of
 from geofences.geodesy import area_km2
 
 FSI, PDI = "\u2068", "\u2069"
-
-
-@pytest.fixture(scope="module")
-def renderer():
-    return Renderer(templates_dir())
 
 
 def name_of(library, renderer, language, *codes):

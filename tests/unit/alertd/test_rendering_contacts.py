@@ -29,11 +29,6 @@ RELAY, SHORT_TEXT = {"dial": "+34915000001", "role": "deaf"}, {"text": "sms:112"
 ABROAD, DEAF = {"dial": "+34915000000", "role": "abroad"}, {"text": "sms:+34600000000", "role": "deaf"}
 
 
-@pytest.fixture(scope="module")
-def renderer() -> Renderer:
-    return Renderer(templates_dir())
-
-
 def alert_with(*contacts: dict[str, Any]) -> Alert:
     return Alert.model_validate_json(json.dumps(changed(MISSING_CHILD, "case/contact", list(contacts))))
 

@@ -87,11 +87,6 @@ SMS = {
 }
 
 
-@pytest.fixture(scope="module")
-def renderer() -> Renderer:
-    return Renderer(templates_dir())
-
-
 def alert_of(document: dict[str, Any], **top: Any) -> Alert:
     return Alert.model_validate_json(json.dumps({**document, **top}))
 

@@ -30,11 +30,6 @@ EVERY = [
 ]
 
 
-@pytest.fixture(scope="module")
-def renderer() -> Renderer:
-    return Renderer(templates_dir())
-
-
 @dataclass
 class Element:
     """One element with its colours in the light and in the dark."""

@@ -18,7 +18,6 @@ from alertd.rendering import Renderer, Telling
 from alertd.rendering.occasions import ENDINGS
 from alertd.rendering.plaintext import is_gsm, rows, spelled_for_sms
 from alertd.rendering.renderer import CLOSED_ROWS, MAX_PUSH_BYTES, MAX_SEGMENTS_GSM, MAX_SEGMENTS_UCS2, ROW
-from alertd.resources import templates_dir
 from channels.base import Loudness, MailMessage, Message, PushMessage, SmsMessage, Stamp
 from channels.fcm_message import PAYLOAD_BYTES, encode
 from channels.text import segments
@@ -55,11 +54,6 @@ OUTCOMES = re.compile(
     r"|找到|平安|死",
     re.IGNORECASE,
 )
-
-
-@pytest.fixture(scope="module")
-def renderer() -> Renderer:
-    return Renderer(templates_dir())
 
 
 def render(

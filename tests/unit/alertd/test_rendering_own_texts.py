@@ -26,7 +26,6 @@ from alertd.rendering.own_texts import (
     read_text,
 )
 from alertd.rendering.rehearsal import rehearse
-from alertd.resources import templates_dir
 from channels.base import Loudness, MailMessage, SmsMessage, Stamp
 from tests.unit.alertd.test_rendering import CHANNELS, LANGUAGES, LONGEST_CHILD, parts
 from tests.unit.alertd.test_rendering_languages import SAFETY, SAMPLES, USUAL, alert_of, bare
@@ -36,11 +35,6 @@ BODY = TextPlace("missing-child", "push", "en", "body")
 MAIL = TextPlace("missing-child", "mail", "en", "body")
 CLOSED = Telling(occasion=Occasion.CLOSE, alerted_at=datetime(2026, 11, 24, 18, 5, tzinfo=UTC))
 NOTHING = dict.fromkeys(itertools.chain.from_iterable(NAMES.values()), "")
-
-
-@pytest.fixture(scope="module")
-def renderer() -> Renderer:
-    return Renderer(templates_dir())
 
 
 def render(

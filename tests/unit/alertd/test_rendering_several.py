@@ -11,7 +11,6 @@ from alertd.kinds import KINDS, Kind, Occasion
 from alertd.rendering import Preview, Renderer, Telling
 from alertd.rendering.plaintext import is_gsm, spelled_for_sms
 from alertd.rendering.renderer import MAX_SEGMENTS_GSM, MAX_SEGMENTS_UCS2
-from alertd.resources import templates_dir
 from channels.base import Loudness, Stamp
 from channels.text import segments
 from tests.unit.alertd.samples import changed
@@ -30,11 +29,6 @@ def siblings(names: tuple[str, ...], **facts: Any) -> dict[str, Any]:
         for n, name in enumerate(names)
     ]
     return changed(USUAL, "case/children", children)
-
-
-@pytest.fixture(scope="module")
-def renderer() -> Renderer:
-    return Renderer(templates_dir())
 
 
 def preview(
