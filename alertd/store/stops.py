@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import msgspec
 
 from alertd.store import keys
-from alertd.store.connection import Arg, Connection, StoreUnavailableError, checked
+from alertd.store.connection import Arg, Connection, StoreUnavailableError, checked, hash_in
 
 SERVICE = "service"
 
@@ -64,7 +64,11 @@ class Stops:
         self._db = connection
 
     async def read(self) -> Standing:
-        return self.standing(await self._db.hash_of(keys.STOPS))
+        """Raises StoreUnavailableError, also where this is the store of another installation, put in the place of ours while we run."""
+        found, check = await self._db.execute_many([("HGETALL", keys.STOPS), ("GET", keys.KEY_CHECK)])
+        if check not in {None, self._db.codec.check_value.encode()}:  # where there is none there is nothing to send
+            raise StoreUnavailableError("This is not the store that was opened.")
+        return self.standing(hash_in(found))
 
     def standing(self, found: Mapping[bytes, bytes]) -> Standing:
         """From the record as the store has it."""

@@ -10,8 +10,11 @@ import pytest
 
 from alertd.app import Parts
 from alertd.service.access import Credential
+from alertd.service.stopping import FRESH_S
 from alertd.service.submission import submit
+from alertd.store import keys
 from alertd.store.alerts import AlertRecord
+from alertd.store.connection import StoreUnavailableError
 from alertd.store.stops import SERVICE, of_key, of_org
 from alertd.working import worker_of
 from channels.sandbox import Sandbox
@@ -197,6 +200,23 @@ async def test_a_worker_that_hears_nothing_sends_nothing(parts: Parts, sample: d
     assert not await worker.feeder.leases("push", 1, loud=False)
     assert not await worker.feeder.leases("push", 1, loud=True)
     assert await counts(parts, record) == {"queued": 20}
+
+
+async def test_nothing_is_sent_from_the_store_of_another_installation(
+    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+):
+    """One that is put in the place of ours below a worker: what is under way there is told by nobody here, until ours is back."""
+    await register(parts, 20)
+    record = await planned(parts, sample, channels=["push"])
+    await parts.db.execute("SET", keys.KEY_CHECK, "another's")
+    async with working(parts):
+        with pytest.raises(StoreUnavailableError):
+            await parts.stopping.obey()
+        await asyncio.sleep(2 * FRESH_S)  # in which it would have been sent
+        assert sandbox.push.recorded.total == 0
+        await parts.db.execute("SET", keys.KEY_CHECK, parts.db.codec.check_value)
+        await until(ended(parts, record.id))
+    assert await counts(parts, record) == {"accepted": 20}
 
 
 async def test_one_alert_waits_and_goes_on(parts: Parts, sample: dict[str, Any]):
