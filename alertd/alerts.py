@@ -1,6 +1,6 @@
 """The life of an alert and of each reference, as tables. Pure: no I/O, no clock.
 
-Every other part asks these tables; none decides by itself what may follow what. The numbers of reference states and
+Every other part asks these tables what may follow what, and may allow less. The numbers of reference states and
 reasons are bytes of the ledger: they are never changed and never reused.
 """
 
@@ -116,9 +116,6 @@ STEPS: dict[State, frozenset[State]] = {
     State.CANCELLED: frozenset(),
     State.SUPPRESSED: frozenset(),
 }
-
-#: Nobody is to be shown what other states' messages say.
-TOLD = frozenset({*OPEN_STATES, _S.SENT})
 
 #: A message was handed over while it is in one of these; only a receipt makes it delivered.
 HANDED_OVER = (State.ACCEPTED, State.DELIVERED)

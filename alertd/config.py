@@ -1,7 +1,7 @@
 """Configuration: one TOML file, `ALERTD_*` in the environment above it, secrets from `*_file`.
 
 Every option stands in `ops/alertd.toml` with its default and why; a test compares the two. An option nobody knows is
-refused with the nearest name. This is the only file that reads the environment.
+refused with the nearest name.
 """
 
 from __future__ import annotations

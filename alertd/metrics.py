@@ -54,10 +54,10 @@ class Metrics:
         )
         self.send_seconds = self._histogram("send_seconds", "One chunk, from first write to last answer", carrier)
         self.first_send_seconds = self._histogram(
-            "first_send_seconds", "Approval to the first hand-over of an alert", buckets=_LONG
+            "first_send_seconds", "From the start of an alert to its first hand-over", buckets=_LONG
         )
         self.last_send_seconds = self._histogram(
-            "last_send_seconds", "Approval to the last hand-over of an alert", buckets=_LONG
+            "last_send_seconds", "From the start of an alert to its last hand-over", buckets=_LONG
         )
         self.delivery_seconds = self._histogram(
             "delivery_seconds", "Hand-over to the report that it arrived", "channel", buckets=_LONG
@@ -191,7 +191,7 @@ def fleet_text(  # noqa: PLR0913  one a thing that is measured
     takedowns_refused: int,
 ) -> bytes:
     """The fleet's series, from what the store says now: `counts` by channel and state of all live alerts, `queues` how many of
-    these are queued and how many seconds ago the oldest of their alerts was approved, by channel and loudness, `breakers` by channel and carrier,
+    these are queued and how many seconds ago the oldest of their alerts started, by channel and loudness, `breakers` by channel and carrier,
     `at_work` by channel whether a worker sends by it.
     """
     r = CollectorRegistry()
@@ -199,7 +199,7 @@ def fleet_text(  # noqa: PLR0913  one a thing that is measured
     references = Gauge("alertd_references", "References by state, live alerts", ["channel", "state"], registry=r)
     lanes = ["channel", "lane"]
     queued = Gauge("alertd_queue_references", "References queued, by their alert's loudness", lanes, registry=r)
-    oldest = Gauge("alertd_queue_oldest_seconds", "Since the oldest alert with some was approved", lanes, registry=r)
+    oldest = Gauge("alertd_queue_oldest_seconds", "Since the oldest alert with some started", lanes, registry=r)
     by_state = Gauge("alertd_alerts", "Alerts by state", ["state"], registry=r)
     for channel in CHANNELS:
         found = counts.get(channel, {})

@@ -13,7 +13,7 @@ from urllib.parse import quote_plus, urlencode
 
 from channels.base import MayWrite, Outcome, Prepared, Reason, Recipient, ReportState, SmsMessage
 from channels.https import HttpsTransport
-from channels.posting import PostSettings, Reply, Transport, post_each
+from channels.posting import PostSettings, Reply, post_each
 from channels.sms_answers import outcome, status
 from channels.text import fold, segments
 
@@ -56,12 +56,10 @@ class HttpSmsChannel:
 
     name = "sms"
 
-    def __init__(
-        self, settings: HttpSmsSettings, clock: Callable[[], float] = time.time, transport: Transport | None = None
-    ) -> None:
+    def __init__(self, settings: HttpSmsSettings, clock: Callable[[], float] = time.time) -> None:
         self._settings = settings
         self._clock = clock
-        self._transport = transport or HttpsTransport(
+        self._transport = HttpsTransport(
             PostSettings(
                 url=f"{settings.endpoint.rstrip('/')}/2010-04-01/Accounts/{settings.account}/Messages.json",
                 ca_file=settings.ca_file,

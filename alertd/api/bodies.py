@@ -29,11 +29,11 @@ async def raw_json(request: web.Request) -> bytes:
     return raw
 
 
-async def pieces_of(request: web.Request, *, within_s: float = PIECE_S) -> AsyncIterator[bytes]:
+async def pieces_of(request: web.Request) -> AsyncIterator[bytes]:
     """A body as it comes. Raises Problem where whoever sends it breaks off, or sends nothing more: that is no failure of ours."""
     pieces = aiter(request.content.iter_any())
     try:
-        while (piece := await in_time(anext(pieces, None), within_s)) is not None:
+        while (piece := await in_time(anext(pieces, None), PIECE_S)) is not None:
             yield piece
     except ConnectionResetError:
         raise Problem("invalid-request", "The connection ended before the body did.") from None

@@ -34,7 +34,7 @@ class HistoryReply(BaseModel):
 
 
 class CurveReply(BaseModel):
-    """Counts at each step after the approval: the first number of a list is that after one step."""
+    """Counts at each step after the start: the first number of a list is that after one step."""
 
     id: str
     step_s: float = Field(description="Between two numbers.")

@@ -65,7 +65,9 @@ class ProgressReply(BaseModel):
     stalled: bool = Field(
         False, description="For a minute nothing of it got its end, although some is due: `alert.stalled`."
     )
-    first_send_s: float | None = Field(description="Seconds from approval to the first hand-over.")
+    first_send_s: float | None = Field(
+        description="Seconds from its start, which is its approval or the time that it was scheduled for, to the first hand-over."
+    )
     last_send_s: float | None
 
 

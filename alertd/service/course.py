@@ -35,7 +35,7 @@ class History:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """How many messages had been handed over, and how many were delivered, at each step after the approval; by channel."""
+    """How many messages had been handed over, and how many were delivered, at each step after the start; by channel."""
 
     step_ms: int
     handed_over: Mapping[str, Sequence[int]]

@@ -80,7 +80,7 @@ class Fleet:
 
     async def _references(self, now: int) -> tuple[dict[str, dict[str, int]], dict[tuple[str, str], tuple[int, float]]]:
         """References by channel and state of all live alerts; and by channel and loudness how many of them are queued, and how many
-        seconds ago the oldest alert with such was approved.
+        seconds ago the oldest alert with such started.
         """
         totals: dict[str, Counter[str]] = {}
         queues: dict[tuple[str, str], tuple[int, float]] = {}

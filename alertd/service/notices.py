@@ -43,8 +43,8 @@ ANSWERED_MS = 20_000
 
 #: The channels that an occasion goes out on; None for all. What can be reversed is told where it can be taken off the screen.
 CHANNELS_OF: dict[Occasion, frozenset[str] | None] = {
-    Occasion.STAND_DOWN: frozenset({"push", "webpush"}),
-    Occasion.UPDATE: frozenset({"push", "webpush"}),
+    Occasion.STAND_DOWN: frozenset(ON_SCREEN),
+    Occasion.UPDATE: frozenset(ON_SCREEN),
     Occasion.CLOSE: None,
     Occasion.CANCEL: None,
 }

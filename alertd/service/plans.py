@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from alertd.alerts import AlertState
+from alertd.alerts import OPEN_STATES
 from alertd.clock import Clock
 from alertd.metrics import Metrics
 from alertd.service.agenda import Agenda
@@ -15,7 +15,6 @@ from alertd.service.steps import Steps
 from alertd.store.alerts import Alerts, PlanHead
 from alertd.store.work import Work
 
-PLANNABLE = {AlertState.APPROVED, AlertState.SENDING}
 #: Batches of a channel that are ready to be sent are enough for most of a second.
 ENOUGH = 16
 
@@ -43,7 +42,7 @@ class Plans:
             elif head:
                 heads.append(head)
         self.agenda.read(unread, heads)
-        todo = [head for head in heads if not head.planned and head.state in PLANNABLE]
+        todo = [head for head in heads if not head.planned and head.state in OPEN_STATES]
         todo.sort(key=lambda head: (not self.agenda.is_loud(head.id), max(head.people, FIRST_CHUNK), hash(head.id)))
         begun = [head for head in todo if head.cursor]
         waits = self.agenda.elsewhere(begun) | await self._ahead(begun)

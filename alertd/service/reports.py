@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from alertd.alerts import ATTEMPTS_MASK, CHANNELS, FLAG_DOUBT, OPEN_STATES, TOLD, AlertState, LedgerReason, State
+from alertd.alerts import ATTEMPTS_MASK, CHANNELS, FLAG_DOUBT, OPEN_STATES, SHOWN, AlertState, LedgerReason, State
 from alertd.ids import chain_of
 from alertd.kinds import Occasion
 from alertd.service.notices import hides
@@ -78,7 +78,7 @@ class Standing:
 
     def is_told(self, now_ms: int) -> bool:
         """Whether what it says may still be shown."""
-        return self.state in TOLD and now_ms < self.expires and not self.is_old
+        return self.state in SHOWN and now_ms < self.expires and not self.is_old
 
 
 class Reports:

@@ -46,7 +46,7 @@ class Told:
 
     record: AlertRecord
     counts: Mapping[str, Mapping[str, int]]  # targeted, every state, doubled
-    handed_over: Mapping[str, Speed]  # from the approval to the carrier
+    handed_over: Mapping[str, Speed]  # from the start to the carrier
     delivered: Mapping[str, Speed]  # from the carrier to the receipt
     seen: Mapping[str, int]  # receipts that say that it was opened
     opted_out: Mapping[str, int]  # not sent, for the address was stopped by then

@@ -11,7 +11,7 @@ from functools import partial
 import structlog
 
 from alertd import rules
-from alertd.alerts import SHOWN, TOLD, AlertState
+from alertd.alerts import SHOWN, AlertState
 from alertd.clock import Clock, ms_of, time_of
 from alertd.documents import Alert
 from alertd.errors import Fault, Problem
@@ -146,7 +146,7 @@ class Revising:
 
     def _said_again(self, who: Credential, record: AlertRecord, versions: list[AlertRecord]) -> _Change | Followed:
         """A restriction that was said before is told anew where another version took the place of the one that told it."""
-        told = [one for one in versions if one.restricted and replaces(one) and one.state in TOLD]
+        told = [one for one in versions if one.restricted and replaces(one) and one.state in SHOWN]
         told_by = _replacement(record, len(versions) + 1, who)
         if told_by is None or (told and not told[-1].notify):
             return Followed(record=record, told_by=told[-1].id if told else None)

@@ -24,7 +24,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import BusyLoadingError, RedisError
 
 from alertd.background import ended
-from alertd.clock import Clock, SystemClock
+from alertd.clock import SystemClock
 from alertd.restarts import keep_running
 from alertd.store.data_directory import DataDirectory
 from alertd.store.server_binary import find_server
@@ -83,11 +83,9 @@ class Listener:
 class EmbeddedServer:
     """One server on one directory. Start it from the main thread: the kernel ties the server's life to the thread that forked it."""
 
-    def __init__(
-        self, settings: EmbeddedSettings, listener: Listener | None = None, clock: Clock | None = None
-    ) -> None:
+    def __init__(self, settings: EmbeddedSettings, listener: Listener | None = None) -> None:
         self._settings = settings
-        self._clock = clock or SystemClock()  # of the pauses between restarts
+        self._clock = SystemClock()  # of the pauses between restarts
         self._listener = listener or Listener()
         self._directory = DataDirectory(settings.directory)
         self._command: list[str] = []

@@ -43,7 +43,7 @@ class KeyKind:
     ends: str
 
 
-#: It stays as long as its alert does: only a purge of its case, or the end of a ledger's retention, removes some of it.
+#: It stays. Of what is an alert's, a purge of its case and the end of a ledger's retention remove some; the rest goes when somebody takes it away.
 KEPT = "kept"
 TABLE = (
     KeyKind("{a:<chain>}", "hash", "org, its last version, the update that tells it now, the keys it is sent by, the organisations that were lent its events, halt, pause, the last time its clock gave, and since when it gave it without a gap", "create.lua approve.lua follow.lua propose.lua approve_update.lua widen.lua halt.lua alert_pause.lua told.lua prelude.lua", KEPT),
@@ -70,8 +70,8 @@ TABLE = (
     KeyKind("{c:<case>}:held", "hash", "what is sealed under the case's key -> ms that was last done", "case_hold.lua case_drop.lua cases", "with the key"),
     KeyKind("{c:<case>}:dropped", "string", "the case's key on its way to nowhere", "case_drop.lua cases", "when its tombstone is written"),
     KeyKind("{c:<case>}:kept", "hash", "each organisation's hold that keeps the case from being purged, sealed under its key; since when it is being purged", "case_keep.lua case_purging.lua case_drop.lua cases", "when it is released, or purged"),
-    KeyKind("{f:<media>}", "hash", "a photo: org, case, wrapped key, sealed facts and sealed JPEG in each size", "media_put.lua media_attach.lua", "a day after it was handed in, or 90 days after the end of the last alert that has it"),
-    KeyKind("{f:<media>}:alerts", "set", "the alerts that have it", "media_attach.lua", KEPT),
+    KeyKind("{f:<media>}", "hash", "a photo: org, case, wrapped key, sealed facts and sealed JPEG in each size", "media_put.lua media_attach.lua", "`media.unused_hours` after it was handed in, or 90 days after the end of the last alert that has it"),
+    KeyKind("{f:<media>}:alerts", "set", "the alerts that have it", "media_attach.lua", "when the photo would have; it outlives one that is purged"),
     KeyKind("{e:<hash>}", "string", "an author's external id -> the alert that goes under it, until when it had to, and the revision that was to", "claim_name.lua unclaim.lua external_ids", "with the alert, or when its request came to nothing"),
     KeyKind("{s:<number // 512>}:<number>", "string", "a subscriber: version (4), sealed record", "subscribers_put.lua", "ten minutes after its number was given up: till then the version of none (4)"),
     KeyKind("{i:<hash>}", "string", "an id -> number of its subscriber (5)", "names", "when the subscriber is forgotten or refused"),

@@ -1,6 +1,6 @@
 """The scripts: one `.lua` file each, loaded with a prelude made from the same tables Python uses.
 
-A script sees `S` (reference states), `ANSWERABLE` (those that an answer may change), `R` (ledger reasons), `HELD_FOR` (those of what is held on purpose), `K` (key suffixes of a chain) and the functions of
+A script sees the tables of `_tables` (`S` has the states of references, `R` the ledger's reasons, `K` a chain's suffixes of keys) and the functions of
 `prelude.lua`. Time comes from the server; `skew` is 0 in production and the fake clock in tests.
 """
 

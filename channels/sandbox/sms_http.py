@@ -48,16 +48,18 @@ FAILURES = {
 
 BEHAVIOURS = FAULTS.union(REFUSALS, FAILURES)
 
+#: So long after it was accepted a message is reported sent, and again delivered or not.
+REPORT_DELAY_S = 0.2
+
 
 class HttpSmsSandbox:
     """`script`, `recorded` and `bodies` are for tests in the same process; the control calls are for others."""
 
-    def __init__(self, authority: Authority, report_delay_s: float = 0.2) -> None:
-        """`report_delay_s`: how long after it was accepted a message is reported sent, and again delivered or not."""
+    def __init__(self, authority: Authority) -> None:
         self.script = Script(BEHAVIOURS)
         self.recorded = Recorded()
         self.bodies: dict[str, str] = {}  # what was said, by the version under which it is recorded
-        self.reporter = Reporter(report_delay_s)
+        self.reporter = Reporter(REPORT_DELAY_S)
         self._listener = Listener(self._serve, authority.server_context(), 0.0)
         self._control = Control(self.script, self.recorded)
         self._basic = b"Basic " + base64.b64encode(f"{ACCOUNT}:{SECRET}".encode())

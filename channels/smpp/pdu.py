@@ -209,10 +209,9 @@ def _tlvs(frame: bytes, at: int) -> dict[int, bytes]:
 
 
 class Frames:
-    """Cuts what a socket gives into frames. Holds less than one frame of at most `limit` octets."""
+    """Cuts what a socket gives into frames. Holds less than one, the longest there may be."""
 
-    def __init__(self, limit: int = LONGEST_PDU) -> None:
-        self._limit = limit
+    def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
@@ -221,7 +220,7 @@ class Frames:
         at, end = 0, len(data)
         while end - at >= HEADER.size:
             length, *header = HEADER.unpack_from(data, at)
-            if not HEADER.size <= length <= self._limit:
+            if not HEADER.size <= length <= LONGEST_PDU:
                 self._rest = b""
                 raise PduError(
                     "a frame of impossible length", Status.INVALID_COMMAND_LENGTH, (header[0], header[1], header[2])

@@ -1,4 +1,4 @@
--- Writes the first version of a chain, or a later one. Refuses to overwrite.
+-- Writes the first version of a chain. Refuses to overwrite.
 -- KEYS: 1 chain
 -- ARGV: 1 alert id, 2 area (packed), 3 org, 4 skew, 5... fields of the version
 -- Returns: 1, or 0 when the alert is there already

@@ -7,4 +7,5 @@ if org ~= ARGV[1] or (case and case ~= ARGV[2]) then return 0 end
 if not case then redis.call('HSET', KEYS[1], 'case', ARGV[2], 'key', ARGV[3]) end
 redis.call('PEXPIREAT', KEYS[1], ARGV[5], 'GT')
 redis.call('SADD', KEYS[1] .. ':alerts', ARGV[4])
+redis.call('PEXPIREAT', KEYS[1] .. ':alerts', redis.call('PEXPIRETIME', KEYS[1]))
 return 1
