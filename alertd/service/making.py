@@ -31,12 +31,12 @@ def stamp_of(
     )
 
 
-def rendered(
+def rendered(  # noqa: PLR0913  each says something else of it
     alert: Alert, alert_id: str, alike: Alike, renderer: Renderer, *, sent_ms: int, own: OwnTexts = NONE,
-    countries: Sequence[str] = (), telling: Telling = THE_ALERT,
+    countries: Sequence[str] = (), telling: Telling = THE_ALERT, loud: Loudness | None = None,
 ) -> Message:  # fmt: skip
-    """The message for one channel in one of the alert's languages. Raises whatever is wrong with it."""
-    stamp = stamp_of(alert, alert_id, alike.language, sent_ms=sent_ms, ring=alike.ring)
+    """The message for one channel in one of the alert's languages, as it is checked and as it is sent. Raises whatever is wrong with it."""
+    stamp = stamp_of(alert, alert_id, alike.language, sent_ms=sent_ms, ring=alike.ring, loud=loud)
     return renderer.render(
         alert, channel=alike.channel, language=alike.language, stamp=stamp, telling=telling, own=own,
         countries=countries,

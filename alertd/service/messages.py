@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 from alertd.clock import Clock, time_of
 from alertd.documents import Alert
+from alertd.documents import loudness as loudness_of
 from alertd.kinds import ON_SCREEN, Notify
 from alertd.rendering import THE_ALERT, Renderer, Telling
 from alertd.rendering.own_texts import OwnTexts
 from alertd.service.carriers import Carrier
 from alertd.service.kept import Kept
-from alertd.service.making import stamp_of, tell
+from alertd.service.making import rendered, tell
 from alertd.service.notices import hides, telling_of
 from alertd.service.texts import Texts
 from alertd.store.alerts import AlertRecord, Alerts
@@ -98,19 +99,17 @@ class Messages:
         if read is None:
             return None
         record, alert, own = read
+        loudness = _loud(record, alike) or loudness_of(alert, alike.ring)
         try:
-            stamp = stamp_of(
-                alert, alert_id, alike.language, sent_ms=record.start, ring=alike.ring, loud=_loud(record, alike)
-            )
-            message = self._renderer.render(
-                alert, channel=alike.channel, language=alike.language, stamp=stamp, telling=_telling(record, alike), own=own,
-                countries=record.countries.split(),
+            message = rendered(
+                alert, alert_id, alike, self._renderer, sent_ms=record.start, own=own, countries=record.countries.split(),
+                telling=_telling(record, alike), loud=loudness,
             )  # fmt: skip
             prepared = carrier.channel.prepare(message)
         except Exception as error:  # noqa: BLE001  whatever is wrong, it is wrong with this message alone
             tell(alert_id, alike, error)
             return None
-        loud = stamp.loudness is Loudness.LOUD
+        loud = loudness is Loudness.LOUD
         takes_back = hides(record) and alike.channel in ON_SCREEN  # a child's name leaves the phones of those who sleep
         return Ready(
             prepared, record.kind, record.expires, loud,
