@@ -7,6 +7,7 @@ that it is to be nowhere, then it is destroyed. A crash in between leaves less t
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import structlog
 
@@ -50,11 +51,14 @@ class Purging:
         record = await self._approval.get(alert_id, who)
         await self._approval.check_case(record, who)
         await versions_of(self._alerts, alert_id)
+        await self._destroy(
+            record.case
+        )  # a key that a purge before could not: what is there by now is sealed under another
         held = await self._cases.held(record.case)
         if record.state is not _S.PURGED or alert_id in held:
             check_revision(record, None if record.state is _S.PURGED else rev)
             await self._unless_kept(record, held, who, code)
-        await self._destroy(record.case, [one for one in held if one.startswith(PHOTO)])
+            await self._destroy(record.case, [one for one in held if one.startswith(PHOTO)])
         return await self._approval.get(alert_id, who)
 
     async def restore(self) -> None:
@@ -65,6 +69,8 @@ class Purging:
                 await self._alerts.purge(one, (), "", "")
                 structlog.get_logger().warning("a purged alert was in the store again, and is purged", alert=one)
         stones = await asyncio.to_thread(self._tombstones.read)
+        for stone in await self._cases.undone(stones):
+            await self._cases.destroy(stone.case)
         for stone in await self._cases.risen(stones):
             held = await self._cases.held(stone.case)
             for one in held:
@@ -119,7 +125,7 @@ class Purging:
         own = [head.id for head in found if head.org == record.org]
         return own, any(head.org != record.org and head.state is not _S.PURGED for head in found)
 
-    async def _destroy(self, case: str, photos: list[str]) -> None:
+    async def _destroy(self, case: str, photos: Sequence[str] = ()) -> None:
         stone = await self._cases.dropped(case)
         if stone is None:
             return

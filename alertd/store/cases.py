@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -77,12 +77,17 @@ class Cases:
 
     async def risen(self, tombstones: Iterable[Tombstone]) -> list[Tombstone]:
         """Those whose keys are there again: of a store that was put back from a copy."""
-        stones = list(tombstones)
-        names = [(name(stone.case), stone) for stone in stones for name in (keys.case, keys.case_dropped)]
-        found = await self._db.mget([name for name, _ in names]) if names else []
+        return await self._there(list(tombstones), keys.case)
+
+    async def undone(self, tombstones: Iterable[Tombstone]) -> list[Tombstone]:
+        """Those whose keys were taken away and are not destroyed yet. The case may have another key by now, with what is told of it."""
+        return await self._there(list(tombstones), keys.case_dropped)
+
+    async def _there(self, stones: list[Tombstone], name: Callable[[str], str]) -> list[Tombstone]:
+        found = await self._db.mget([name(stone.case) for stone in stones]) if stones else []
         return [
             stone
-            for (_, stone), wrapped in zip(names, found, strict=True)
+            for stone, wrapped in zip(stones, found, strict=True)
             if wrapped and self._fingerprint(stone.case, wrapped) == stone.key
         ]
 

@@ -18,6 +18,7 @@ from alertd.ids import new_id
 from alertd.kinds import PurgeReason
 from alertd.organisations import Organisation
 from alertd.service.audit import Noted
+from alertd.service.legal_holds import LegalHolds
 from alertd.store import keys
 from alertd.store.alerts import AlertRecord, Footing
 from alertd.store.cases import Cases
@@ -27,7 +28,7 @@ from alertd.store.tombstones import Tombstone, Tombstones
 from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from geofences.regions import Library
-from tests.integration.acts import ANA, BEA, alert_of, counts, finish, photo, planned, register, slug, submitted
+from tests.integration.acts import ANA, BEA, CARL, alert_of, counts, finish, photo, planned, register, slug, submitted
 from tests.integration.conftest import settings_for
 from tests.integration.media.conftest import showing
 from tests.integration.test_following import sent, told
@@ -173,6 +174,37 @@ async def test_a_crash_before_the_tombstone_is_gone_on_with(parts: Parts, sample
     await purging.purge(record.id, BEA, WHY)
     assert not await parts.db.execute("EXISTS", keys.case_dropped(record.case))
     assert [stone.case for stone in purging._tombstones.read()] == [record.case]
+
+
+@pytest.mark.parametrize("goes_on", ["call", "start"])
+async def test_what_a_purge_left_undone_touches_nothing_that_came_since(
+    parts: Parts, sample: dict[str, Any], tmp_path: Path, goes_on: str
+):
+    """The child is missing again, with another key, photo and hold: the key that was taken away is destroyed, by the same call or the next start,
+    and nothing else. The old photo is shown to nobody.
+    """
+    old_media, media = await photo(parts), await photo(parts)
+    record, purging = await closed(parts, sample, case=showing(sample, old_media)), parts.purging
+    stones = purging._tombstones
+    purging._tombstones = Tombstones(tmp_path / "none" / "tombstones")
+    assert await slug(purging.purge(record.id, BEA, WHY)) == "store-unavailable"
+    purging._tombstones = stones
+    other = await sent(parts, sample, channels=["push"], case=showing(sample, media))
+    await LegalHolds(Cases(parts.db), parts.approval, parts.clock).hold(other.id, CARL, "x")
+    if goes_on == "call":
+        assert (await purging.purge(record.id, BEA, WHY)).state is AlertState.PURGED
+    else:
+        stones.add(await Cases(parts.db).dropped(record.case))
+        await purging.restore()
+    assert not await parts.db.execute("EXISTS", keys.case_dropped(record.case))
+    found = await parts.alerts.get(other.id)
+    assert (found.state, found.document) == (AlertState.SENT, other.document)
+    assert await Cases(parts.db).is_kept(other.case)
+    assert await parts.photos.show(media, "push", None)
+    with pytest.raises(Problem) as refusal:
+        await parts.photos.show(old_media, "push", ANA)
+    assert refusal.value.status in {404, 410}
+    assert [stone.case for stone in stones.read()] == [record.case]
 
 
 def test_a_line_that_was_cut_off_is_none(tmp_path: Path):
