@@ -7,11 +7,14 @@ before the case is.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
+from typing import Any
+
+from pydantic import BaseModel
 
 from alertd.cases import bare_plate
-from alertd.documents import Alert, Info
+from alertd.documents import Alert
 
 #: Words that call somebody guilty, by language, as they begin: what is not here is for the second person to see.
 GUILT: dict[str, tuple[str, ...]] = {
@@ -42,6 +45,9 @@ GUILT: dict[str, tuple[str, ...]] = {
 #: Written without spaces, or with what is put before a word: there a word may begin anywhere.
 _ANYWHERE = ("ar", "zh")
 
+#: What is no text about anybody else: the child's name, and what things are called by.
+_KEPT = frozenset({"name", "number", "id", "media", "verification"})
+
 
 def calls_guilty(text: str, language: str) -> bool:
     """Whether a text in a language (`es`, `es-MX`) has a word of `GUILT` in it."""
@@ -60,26 +66,35 @@ def has_sought(alert: Alert) -> bool:
     return bool(alert.case.persons_sought or alert.case.vehicles)
 
 
-def without_sought(alert: Alert) -> Alert:
-    """The alert without them; where its own words have a name or a plate of theirs, with a dash there."""
+def sought_in(alerts: Iterable[Alert]) -> re.Pattern[str] | None:
+    """The names and plates of all whom, and what, any of these sought; None where there is none. A number plate is found however it is spaced."""
+    said = set[str]()
+    for alert in alerts:
+        names = [one.name for one in alert.case.persons_sought if one.name]
+        said |= {re.escape(text) for name in names for text in (name.public, *name.scripts.values())}
+        plates = filter(None, (bare_plate(one.plate) for one in alert.case.vehicles if one.plate))
+        said |= {r"[\W_]*".join(map(re.escape, plate)) for plate in plates}
+    return re.compile("|".join(sorted(said, key=len, reverse=True)), re.IGNORECASE) if said else None
+
+
+def without_sought(alert: Alert, theirs: re.Pattern[str] | None) -> Alert:
+    """The alert without them; where its own words have a name or a plate of `theirs`, with a dash there. A child keeps its name, whoever has the
+    same.
+    """
     case = alert.case.model_copy(update={"persons_sought": (), "vehicles": ()})
-    theirs = _theirs(alert)
-    info = {tag: _dashed(text, theirs) for tag, text in alert.info.items()} if theirs else alert.info
-    return alert.model_copy(update={"case": case, "info": info})
-
-
-def _theirs(alert: Alert) -> re.Pattern[str] | None:
-    names = [one.name for one in alert.case.persons_sought if one.name]
-    said = [re.escape(text) for name in names for text in (name.public, *name.scripts.values())]
-    plates = filter(None, (bare_plate(one.plate) for one in alert.case.vehicles if one.plate))
-    said += [r"[\W_]*".join(map(re.escape, plate)) for plate in plates]
-    return re.compile("|".join(said), re.IGNORECASE) if said else None
-
-
-def _dashed(info: Info, theirs: re.Pattern[str] | None) -> Info:
-    if theirs is None:
-        return info
-    texts: Iterable[tuple[str, str | None]] = (
-        (name, getattr(info, name)) for name in ("headline", "description", "instruction")
+    told = {"case": case, "info": alert.info, "event": alert.event}
+    return alert.model_copy(
+        update={name: _dashed(said, theirs) for name, said in told.items()} if theirs else {"case": case}
     )
-    return info.model_copy(update={name: theirs.sub("–", text) for name, text in texts if text})
+
+
+def _dashed(said: Any, theirs: re.Pattern[str]) -> Any:
+    """Some part of an alert, with a dash for each of them in its texts."""
+    if isinstance(said, BaseModel):
+        parts = {name: getattr(said, name) for name in type(said).model_fields if name not in _KEPT}
+        return said.model_copy(update={name: _dashed(part, theirs) for name, part in parts.items()})
+    if isinstance(said, Mapping):
+        return {name: _dashed(part, theirs) for name, part in said.items()}
+    if isinstance(said, tuple):
+        return tuple(_dashed(part, theirs) for part in said)
+    return theirs.sub("–", said) if type(said) is str else said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import structlog
 
@@ -10,13 +11,13 @@ from alertd.alerts import QUEUED_BECOMES, AlertState
 from alertd.clock import Clock
 from alertd.ids import chain_of
 from alertd.kinds import Kind
-from alertd.neutral import has_sought, without_sought
+from alertd.neutral import has_sought, sought_in, without_sought
 from alertd.sections import RetentionSection
 from alertd.service.access import Credential
 from alertd.service.audit import DONE, Audit, Noted
 from alertd.service.notices import versions_of
 from alertd.service.past import Past
-from alertd.store.alerts import AlertRecord, Alerts, Footing
+from alertd.store.alerts import Alerts, Footing
 from alertd.store.cases import Cases
 
 ACT = "alert.forget"
@@ -48,26 +49,25 @@ class Forgetting:
         last_ms = self.clock.now_ms() - self.settings.sought_days * _DAY_MS
         if record is None or record.kind != Kind.MISSING_CHILD or record.state not in ENDED or record.since > last_ms:
             return False
-        versions = await versions_of(self.alerts, alert_id)
-        if not (anew := await self._anew(versions)) or await self.cases.is_kept(record.case):
+        heads = await versions_of(self.alerts, alert_id)
+        found = [await self.alerts.get(one.id) for one in heads]
+        versions = [(one, one.alert) for one in found if one and one.document]
+        said = [*(alert for _, alert in versions), *await self.past.said(record)]
+        if not any(map(has_sought, said)) or await self.cases.is_kept(record.case):
             return False
+        forget = partial(without_sought, theirs=sought_in(said))
+        anew = [
+            replace(one, document=less.model_dump_json(by_alias=True).encode())
+            for one, alert in versions
+            if (less := forget(alert)) != alert
+        ]
         who = Credential(key_id="", org=record.org, subject=BY, scopes=frozenset())
         entry = await self.audit.begin(who, ACT, alert_id)
         await self.past.keep(record)
-        await self.past.forget(record, without_sought)
-        footing = Footing(sources=ENDED, last=len(versions), rev=record.rev)
-        done, _ = await self.alerts.follow(record, footing, None, None, fields={}, anew=anew)
-        if done:
+        footing = Footing(sources=ENDED, last=len(heads), rev=record.rev)
+        done, _ = await self.alerts.follow(record, footing, None, None, fields={}, anew=anew) if anew else (True, "")
+        if done:  # last: whom only words of before name is found by them
+            await self.past.forget(record, forget)
             await self.audit.end(who, ACT, DONE, Noted(record=await self.alerts.get(alert_id)), of=entry)
             structlog.get_logger().info("persons sought forgotten", alert=alert_id, versions=len(anew))
         return done
-
-    async def _anew(self, versions: list[AlertRecord]) -> list[AlertRecord]:
-        """Those that still tell of somebody, as they are without."""
-        found = [await self.alerts.get(one.id) for one in versions]
-        said = [(one, one.alert) for one in found if one and one.document]
-        return [
-            replace(one, document=without_sought(alert).model_dump_json(by_alias=True).encode())
-            for one, alert in said
-            if has_sought(alert)
-        ]

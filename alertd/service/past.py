@@ -23,6 +23,10 @@ class Past:
         """All that an alert, read whole, ever said in public, in order."""
         return await self.words.of(record)
 
+    async def said(self, record: AlertRecord) -> list[Alert]:
+        """The same, as it is read."""
+        return [Alert.model_validate_json(one.document) for one in await self.words.of(record)]
+
     async def keep(self, record: AlertRecord) -> None:
         """What an alert says, before it is changed."""
         await self.words.keep(record)

@@ -92,6 +92,30 @@ async def test_who_was_sought_is_forgotten_before_the_case(parts: Parts, sample:
     assert forgot == [("done", "alertd retention", record.id), ("begun", "alertd retention", record.id)]
 
 
+async def test_who_was_sought_until_an_update_is_forgotten_too(parts: Parts, sample: dict[str, Any]):
+    """What the alert says now names nobody as sought, but its words do, and so does what it said before. The child keeps its name."""
+    await register(parts, 20)
+    document = changed(with_sought(sample), "case/children/0/clothing/en", "red coat; a gift of Jan K.")
+    record = await parts.approval.approve((await submitted(parts, document)).record.id, BEA, plates=["1234bcd"])
+    now = with_sought(sample, persons_sought=[], vehicles=[])
+    now = {
+        **now,
+        "event": "Van 1234-BCD of Jan K.",
+        "info": {"en": {"instruction": "Jan K. (1234 BCD) is no longer looked for.", "source": "human"}},
+    }
+    update = await parts.updating.submit(record.id, alert_of(now), "none", ANA)
+    await parts.approval.approve(update.record.id, BEA)
+    await parts.following.close(record.id, ANA, "found", notify=False)
+    assert await later(parts, DAYS + 0.1) == 0
+    record = await parts.alerts.get(record.id)
+    said = [one.document for one in await parts.past.of(record)]
+    assert len(said) > 1
+    assert not [text for text in said if any(one in text for one in THEIRS)]
+    assert all("Lucía P." in text for text in said)
+    assert record.alert.info["en"].instruction == "– (–) is no longer looked for."
+    assert await later(parts, DAYS + 1) == 0
+
+
 async def test_what_was_never_told_is_forgotten_too(parts: Parts, sample: dict[str, Any]):
     """An alert that was rejected sought somebody, too."""
     await register(parts, 20)
