@@ -284,7 +284,8 @@ def future_faults(registration: Registration, now: datetime) -> list[Fault]:
     times: list[tuple[tuple[str, ...], datetime | None]] = [
         (("places", name, "at"), place.at) for name, place in registration.places.items()
     ]
-    times.append((("consent", "at"), registration.consent.at))
+    consent = registration.consent
+    times += [(("consent", "at"), consent.at), (("consent", "withdrawn_at"), consent.withdrawn_at)]
     return [
         Fault(pointer_of(place), "This time is still to come.")
         for place, at in times

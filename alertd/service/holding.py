@@ -8,6 +8,7 @@ a slow carrier brings into the night, and for a try that failed before it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from zoneinfo import ZoneInfoNotFoundError
 
 from alertd import quiet
 from alertd.alerts import CHANNELS, KINDS, LedgerReason, State
@@ -81,7 +82,14 @@ class Holding:
         for i, person in zip(indices, people, strict=True):
             if person.quiet is None or person.time_zone is None:
                 continue
-            until = quiet.ends_ms(now_ms, person.time_zone, *person.quiet)
+            try:
+                until = quiet.ends_ms(now_ms, person.time_zone, *person.quiet)
+            except (
+                ZoneInfoNotFoundError,
+                ValueError,
+                OSError,
+            ):  # of whom it is not known whether they sleep, they are told
+                until = None
             if until is not None:
                 found[i] = _later(lease, i, LedgerReason.QUIET_HOURS, carrier, until - now_ms + ready.late_ms)
         return found

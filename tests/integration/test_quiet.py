@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from alertd.alerts import AlertState
 from alertd.app import Parts
@@ -14,6 +15,7 @@ from alertd.registrations import PushAddress
 from alertd.service.registry import read
 from alertd.service.removal import Dead
 from alertd.store.alerts import AlertRecord
+from alertd.store.people import Change
 from alertd.store.scripts import STALLED_MS
 from alertd.subscribers import to_document
 from alertd.working import worker_of
@@ -238,3 +240,13 @@ async def test_who_leaves_in_the_night_is_not_told_in_the_morning(
     await send(parts, record)
     assert told(sandbox) == [*range(20), *range(24, 30)]
     assert await counts(parts, record) == {"accepted": 26, "suppressed": 4}
+
+
+async def test_whose_time_zone_is_not_known_here_is_told(parts: Parts, sample: dict[str, Any]):
+    """Nobody knows whether they sleep, and those who are told with them do not wait for them."""
+    person = await parts.registry.get("p25")
+    wanted = replace(person, version=person.version + 1, time_zone="Nowhere/Else")
+    await parts.registry._written.one(Change(person, wanted))
+    record = await planned(parts, sample)
+    await send(parts, record)
+    assert await counts(parts, record) == {"accepted": 21, "queued": 9}

@@ -132,6 +132,8 @@ def test_quiet_hours_are_kept_with_their_zone() -> None:
     assert decode(encode(subscriber)) == subscriber
     assert to_document(subscriber)["quiet"] == asked["quiet"]
     assert pointers({**asked, "time_zone": None}) == ["/time_zone"]
+    for of_this_machine in ("localtime", "posixrules", "right/Europe/Madrid", "Factory", "../etc/passwd"):
+        assert pointers({**asked, "time_zone": of_this_machine}) == ["/time_zone"]
     assert pointers({**asked, "quiet": {"from": "22:30", "to": "22:30"}}) == ["/quiet/to"]
 
 
@@ -185,6 +187,9 @@ def test_what_was_observed_lies_behind() -> None:
     """Nobody has been seen tomorrow: a place in the future would never grow old."""
     early = datetime(2026, 11, 24, tzinfo=UTC)
     assert [fault.pointer for fault in future_faults(read(SUBSCRIBER), early)] == ["/places/now/at"]
+    left = {**SUBSCRIBER, "consent": {**SUBSCRIBER["consent"], "withdrawn_at": "2126-01-01T00:00:00Z"}}
+    found = future_faults(read(left), datetime(2027, 1, 1, tzinfo=UTC))
+    assert [fault.pointer for fault in found] == ["/consent/withdrawn_at"]  # no later yes would bring them back
 
 
 def test_one_address_alone_is_read_the_same_way() -> None:
