@@ -56,6 +56,8 @@ SURVEY_S = 600.0
 SURVEYED = 1_000
 #: A phone that is off for longer need not ring for it: by then others were called, again and again.
 FRESH_S = 3600
+#: A process from which nobody is reached makes way for another so often: where there is none, nobody brings events meanwhile.
+ASIDE_EVERY_S = 60.0
 #: What is being sent when a process ends is waited for, so that it need not be sent again.
 LINGER_S = 5.0
 ACT = "alert.page"
@@ -86,6 +88,8 @@ class Paging:
     _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
     _looked: float = -LOOK_S
     _surveyed: float = -SURVEY_S
+    _is_sick: bool = False  # nobody was reached, and that may be this machine's fault
+    _made_way: float = -ASIDE_EVERY_S
 
     async def round(self) -> None:
         """Begins to tell of each alert that is due, unless that is under way."""
@@ -94,12 +98,22 @@ class Paging:
         if now - self._looked < LOOK_S:
             return
         self._looked = now
+        if (
+            self._is_sick
+        ):  # nobody is begun with meanwhile, and whoever is being told is noted: another tells nobody of them again
+            self._make_way(now)
+            return
         if now - self._surveyed >= SURVEY_S:
             await self._survey()
             self._surveyed = now
         due = await self.waiting.all(self.clock.steady_ms())
         for alert_id in await self._called_for([one for one in due if one not in self._tasks]):
             self._tasks[alert_id] = asyncio.create_task(self._in_turn(alert_id), name=f"page {alert_id}")
+
+    def _make_way(self, now: float) -> None:
+        if not self._tasks:
+            self._is_sick, self._made_way = False, now
+            self.step_aside()
 
     async def settled(self) -> None:
         """All that was begun is over."""
@@ -260,7 +274,7 @@ class Paging:
             found[i] = await self.pager.tell(whose.people[i], make, tag, record.id, needed)
 
         await asyncio.gather(*map(tell, claim.mine))
-        self._step_aside_if_sick([one for one in found.values() if one is not None])
+        self._look_at_health([one for one in found.values() if one is not None])
         now = self.clock.now_ms()
         came = {i: (now, one) for i, one in found.items()} | {
             i: (one.at, one.reached) for i, one in claim.shared.items()
@@ -278,11 +292,11 @@ class Paging:
         await self.audit.end(who, ACT, DONE, Noted(object=record.id, facts=facts), of=entry)
         return pages
 
-    def _step_aside_if_sick(self, found: Sequence[Reached]) -> None:
-        """Where nobody was reached, and the clock, the certificates or the network of this machine may be why."""
+    def _look_at_health(self, found: Sequence[Reached]) -> None:
+        """Where nobody was reached, and the clock, the certificates or the network of this machine may be why, another process is to try."""
         if any(one.is_sick for one in found) and not any(one.taken for one in found):
             structlog.get_logger().warning("nobody on call was reached from here")
-            self.step_aside()
+            self._is_sick = self.clock.monotonic() - self._made_way >= ASIDE_EVERY_S
 
     async def _waiting_with(self, record: AlertRecord) -> frozenset[str]:
         """What waits in its organisation and is meant as it is. Nothing that is sealed is read: one that is damaged keeps nobody from being
