@@ -99,9 +99,11 @@ class Connection:
         """Run a script and wait until it is on disk (and on a replica where one is required). Raises StoreUnavailableError when
         the disk does not confirm in time: the write may still come through, so callers must be idempotent.
         """
-        answer, confirmed = checked(await self._pipelined([(name, names, args)], durable=True))
-        self._confirmed(confirmed)
-        return answer
+        return self._confirmed(1, await self._pipelined([(name, names, args)], durable=True))[0]
+
+    async def run_many_durably(self, calls: Sequence[tuple[str, Sequence[str], Sequence[Arg]]]) -> list[Any]:
+        """The same of many, in one round trip to each server."""
+        return self._confirmed(len(calls), await self._pipelined(calls, durable=True))
 
     async def execute(self, *command: Arg) -> Any:
         """A plain command; what follows its name is a key, or it is for whichever server."""
@@ -110,6 +112,11 @@ class Connection:
     async def execute_many(self, commands: Sequence[Sequence[Arg]]) -> list[Any]:
         """Plain commands in one round trip."""
         return checked(await self._each(_keyed(commands)))
+
+    async def execute_durably(self, commands: Sequence[Sequence[Arg]]) -> list[Any]:
+        """The same, and waits as `run_durably` does."""
+        keyed = _keyed(commands)
+        return self._confirmed(len(keyed), await self._each([*keyed, *self._confirmations([key for key, _ in keyed])]))
 
     async def execute_each(self, commands: Sequence[Sequence[Arg]]) -> list[Any]:
         """The same, but where one command fails its error is its answer. Raises StoreUnavailableError where that is one: what is read is
@@ -160,17 +167,14 @@ class Connection:
         durable: bool,
         beside: Sequence[Sequence[Arg]] = (),
     ) -> list[Any]:
-        """The answers, errors among them; those to the plain commands `beside` follow, or when `durable`, that of WAITAOF after the one
-        call's.
-        """
+        """The answers, errors among them; those to the plain commands `beside` follow, or when `durable`, those of WAITAOF."""
         answers = await self._each([*self._commands(calls, durable=durable), *_keyed(beside)])
         again = [i for i, answer in enumerate(answers) if isinstance(answer, exceptions.NoScriptError)]
         if again:
             fresh = await self._each(self._commands([calls[i] for i in again], durable=durable, whole=True))
             for i, answer in zip(again, fresh, strict=False):
                 answers[i] = answer
-            if durable:
-                answers[-1] = fresh[-1]
+            answers += fresh[len(again) :]
         return answers
 
     def _commands(
@@ -186,9 +190,12 @@ class Connection:
             known = ("EVAL", script(name).text) if whole else ("EVALSHA", script(name).sha)
             whole_slot = () if self.nodes.only else (keys.absent(names[0]),)
             commands.append((names[0], (*known, len(names) + len(whole_slot), *names, *whole_slot, *args)))
-        if durable:  # it counts what its own connection wrote: the same server, the same pipeline
-            commands.append((calls[-1][1][0], (WAIT, 1, self.replicas, WAITAOF_MS)))
-        return commands
+        return [*commands, *self._confirmations([names[0] for _, names, _ in calls])] if durable else commands
+
+    def _confirmations(self, names: Sequence[str]) -> list[tuple[str, Sequence[Arg]]]:
+        """One for each server that has any of these keys. It counts what its own connection wrote: the same server, the same pipeline."""
+        servers = {self.nodes.of(name): name for name in names}
+        return [(name, (WAIT, 1, self.replicas, WAITAOF_MS)) for name in servers.values()]
 
     async def _each(self, commands: Sequence[tuple[str, Sequence[Arg]]]) -> list[Any]:
         """The answers to commands, each given with a key it is about; errors are answers. Raises StoreUnavailableError when a
@@ -226,10 +233,14 @@ class Connection:
         )
         return in_place(shares.values(), parts, len(commands))
 
-    def _confirmed(self, answer: list[int]) -> None:
-        local, replicas = answer
-        if local < 1 or replicas < self.replicas:
-            raise StoreUnavailableError("The store took the request but did not confirm in time that it is on disk.")
+    def _confirmed(self, count: int, answers: list[Any]) -> list[Any]:
+        """So many answers, behind which the servers confirm. Raises StoreUnavailableError where one does not."""
+        for local, replicas in checked(answers)[count:]:
+            if local < 1 or replicas < self.replicas:
+                raise StoreUnavailableError(
+                    "The store took the request but did not confirm in time that it is on disk."
+                )
+        return answers[:count]
 
 
 def _keyed(commands: Sequence[Sequence[Arg]]) -> list[tuple[str, Sequence[Arg]]]:

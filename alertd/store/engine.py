@@ -20,7 +20,7 @@ NO_REPLICA = "no replica confirms what the store writes, and store.replicas_requ
 #: What it lacks where replicas are there, and none is to confirm.
 REPLICAS_UNASKED = "the store has replicas, and store.replicas_required is 0: one that takes its master's place may lack accepted alerts"
 #: What it lacks whose user has fewer rights than operations.md gives.
-UNTOLD = "the store's user may not ask how full its memory is (INFO): nothing is refused before a server takes no write at all, and no stop"
+UNTOLD = "the store's user may not ask how full its memory is, nor whether it has replicas (INFO): nothing is refused before a server takes no write at all, and no stop"
 #: What it lacks whose servers have other times.
 APART = "the clocks of the store's servers are {:.0f} seconds apart: alerts start and end by that of the server that has them"
 
@@ -30,8 +30,6 @@ async def check_engine(connection: Connection) -> list[str]:
     Raises StoreRefusedError when it cannot say that a write is on disk, without which nothing can be promised at all.
     """
     weaker: dict[str, None] = {}
-    if connection.nodes.has_replicas and not connection.replicas:
-        weaker[REPLICAS_UNASKED] = None
     for node in connection.nodes.all:
         weaker |= dict.fromkeys(await _weaker(connection.nodes.lines(node), connection.replicas))
     if (seconds := await apart_s(connection)) > APART_S:
@@ -41,10 +39,10 @@ async def check_engine(connection: Connection) -> list[str]:
 
 async def _weaker(lines: Lines, replicas: int) -> list[str]:
     try:
-        *settings, memory, confirmed = await lines.ask(
+        *settings, told, confirmed = await lines.ask(
             [
                 *(("CONFIG", "GET", setting) for setting in WANTED),
-                ("INFO", "memory"),
+                ("INFO", "replication"),
                 (WAIT, 1, replicas, CHECK_MS),
             ]
         )
@@ -68,6 +66,8 @@ async def _weaker(lines: Lines, replicas: int) -> list[str]:
         found = next(iter(answer.values()) if isinstance(answer, dict) else iter(answer[1:]), b"?")
         if found.decode() != value:
             weaker.append(f"the store has {setting} {found.decode()}, not {value}: {consequence}")
-    if isinstance(memory, exceptions.NoPermissionError):
+    if isinstance(told, exceptions.NoPermissionError):
         weaker.append(UNTOLD)
+    elif checked([told])[0]["connected_slaves"] and not replicas:
+        weaker.append(REPLICAS_UNASKED)
     return weaker

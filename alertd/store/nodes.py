@@ -37,7 +37,6 @@ class Nodes:
     def __init__(self, client: Redis) -> None:
         self.first = client
         self.stale = False
-        self.has_replicas = False  # of a cluster
         self._clients: dict[tuple[str, int], Redis] = {}
         self._lines: dict[Redis, Lines] = {}
         self._slots: list[Redis] = []  # by slot, of a cluster
@@ -88,7 +87,6 @@ class Nodes:
     async def learn(self) -> None:
         """Ask who holds what. Raises what the client raises when nobody answers."""
         ranges = await self._ranges()
-        self.has_replicas = any(len(each) > 3 for each in ranges)  # behind the first slot, the last one and the master
         slots = [self.first] * (REDIS_CLUSTER_HASH_SLOTS if ranges else 0)
         for first, last, (host, port, *_), *_ in ranges:
             here = self._client((host or b"").decode(), port)  # none: the host that was asked, as behind a proxy

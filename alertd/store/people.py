@@ -165,7 +165,7 @@ class People:
         return await self._give_up(numbers, 0)
 
     async def _give_up(self, numbers: Sequence[int], version: int) -> list[bool]:
-        answers = await self._db.run_many(
+        answers = await self._db.run_many_durably(
             [
                 ("subscribers_put", [keys.subscriber(number)], [0, self._db.skew_ms, GIVEN_UP_MS, version, b""])
                 for number in numbers
@@ -211,11 +211,11 @@ class People:
         return arrived, min((now for _, now in answers), default=-MOVE_MS) + MOVE_MS
 
     async def _write(self, changes: Sequence[Change], deadline: int) -> list[bool]:
-        """Step 3."""
+        """Step 3, durably: who is stopped or gone stays so whichever server fails."""
         by_slot: dict[int, list[int]] = {}
         for i, change in enumerate(changes):
             by_slot.setdefault(change.number // keys.SUBSCRIBERS_PER_TAG, []).append(i)
-        answers = await self._db.run_many(
+        answers = await self._db.run_many_durably(
             [
                 ("subscribers_put", *self._put_arguments([changes[i] for i in members], deadline))
                 for members in by_slot.values()

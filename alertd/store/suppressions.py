@@ -18,13 +18,13 @@ class Suppressions:
         self._db = connection
 
     async def put(self, hashed: Sequence[str], since_s: int) -> int:
-        """Put addresses on the list. One that is there keeps its time. Answers how many were not there before."""
-        answers = await self._db.execute_many([("SET", keys.suppression(name), since_s, "NX") for name in hashed])
+        """Put addresses on the list, durably. One that is there keeps its time. Answers how many were not there before."""
+        answers = await self._db.execute_durably([("SET", keys.suppression(name), since_s, "NX") for name in hashed])
         return sum(answer is not None for answer in answers)
 
     async def drop(self, hashed: Sequence[str]) -> int:
-        """Take addresses off the list. Answers how many were there."""
-        return sum(await self._db.execute_many([("DEL", keys.suppression(name)) for name in hashed]))
+        """Take addresses off the list, durably. Answers how many were there."""
+        return sum(await self._db.execute_durably([("DEL", keys.suppression(name)) for name in hashed]))
 
     async def since(self, hashed: Sequence[str]) -> list[int | None]:
         """Since when (UNIX s) each stands there, None if it does not. One read for all."""

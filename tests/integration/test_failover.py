@@ -73,7 +73,8 @@ async def test_replicas_that_nobody_waits_for_are_told(tmp_path: Path, codec: Co
 async def _has_replicas(store: Connection) -> bool:
     """A server tells of a replica once that has told how far it is."""
     await store.meet()
-    return store.nodes.has_replicas
+    told = [await node.info("replication") for node in store.nodes.all]
+    return all(one["connected_slaves"] for one in told)
 
 
 async def _until(what: Callable[[], Awaitable[bool]]) -> None:

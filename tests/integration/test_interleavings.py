@@ -75,9 +75,17 @@ class Driven(Connection):
         await self._turn()
         return await super().run_many(calls)
 
+    async def run_many_durably(self, calls: Sequence[Any]) -> list[Any]:
+        await self._turn()
+        return await super().run_many_durably(calls)
+
     async def execute_many(self, commands: Sequence[Any]) -> list[Any]:
         await self._turn()
         return await super().execute_many(commands)
+
+    async def execute_durably(self, commands: Sequence[Any]) -> list[Any]:
+        await self._turn()
+        return await super().execute_durably(commands)
 
     async def _turn(self) -> None:
         self._waits.set()

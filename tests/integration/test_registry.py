@@ -179,6 +179,10 @@ class Counted(Connection):
         self.trips += 1
         return await super().run_many(calls)
 
+    async def run_many_durably(self, calls: Sequence[Any]) -> list[Any]:
+        self.trips += 1
+        return await super().run_many_durably(calls)
+
     async def execute(self, *command: Any) -> Any:
         self.trips += 1
         return await super().execute(*command)
@@ -186,6 +190,10 @@ class Counted(Connection):
     async def execute_many(self, commands: Sequence[Any]) -> list[Any]:
         self.trips += 1
         return await super().execute_many(commands)
+
+    async def execute_durably(self, commands: Sequence[Any]) -> list[Any]:
+        self.trips += 1
+        return await super().execute_durably(commands)
 
 
 async def test_an_import_of_what_is_taken_costs_no_more_trips_than_one_line_of_it(

@@ -66,6 +66,10 @@ class Held(Connection):
         await self._trip()
         return await super().run_many(calls)
 
+    async def run_many_durably(self, calls: Sequence[Any]) -> list[Any]:
+        await self._trip()
+        return await super().run_many_durably(calls)
+
     async def execute(self, *command: Any) -> Any:
         await self._trip()
         return await super().execute(*command)
@@ -73,6 +77,10 @@ class Held(Connection):
     async def execute_many(self, commands: Sequence[Any]) -> list[Any]:
         await self._trip()
         return await super().execute_many(commands)
+
+    async def execute_durably(self, commands: Sequence[Any]) -> list[Any]:
+        await self._trip()
+        return await super().execute_durably(commands)
 
     async def _trip(self) -> None:
         self._trips -= 1
