@@ -21,7 +21,7 @@ from alertd.api.bodies import BODY_S, in_time
 from alertd.api.call import CREDENTIAL, MAY, REQUEST_ID, STARTED, WATCHES, Question
 from alertd.api.idempotency import Idempotency, idempotent
 from alertd.api.operations import EVENTS, Operation
-from alertd.api.problems import Explain, answer, log_failure, problem_of, route_of
+from alertd.api.problems import Explain, answer, log_failure, no_room, problem_of, route_of
 from alertd.api.typed import routes_of
 from alertd.errors import Problem
 from alertd.service.access import Credential
@@ -223,9 +223,7 @@ def with_room(operations: Mapping[str, Operation], takes_writes: Callable[[], bo
     async def room(request: web.Request, handler: Handler) -> web.StreamResponse:
         operation = operations.get(request.match_info.route.name or "")
         if operation is not None and operation.writes and not takes_writes():
-            raise Problem(
-                "store-unavailable", "The store's disk or memory is nearly full.", headers={"Retry-After": "30"}
-            )
+            raise no_room()
         return await handler(request)
 
     return room

@@ -28,6 +28,11 @@ _OF_AIOHTTP = {
 }
 
 
+def no_room() -> Problem:
+    """Rather than losing something."""
+    return Problem("store-unavailable", "The store's disk or memory is nearly full.", headers={"Retry-After": "30"})
+
+
 def problem_of(error: Exception, explain: Explain) -> Problem:
     """What to answer for an exception. One that nobody foresaw becomes `internal-error` and tells nothing."""
     if isinstance(error, Problem):

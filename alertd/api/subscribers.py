@@ -18,6 +18,7 @@ from alertd.api.bodies import check_json, pieces_of
 from alertd.api.call import note
 from alertd.api.conditions import Conditions, etag
 from alertd.api.operations import NDJSON, Act, Operation, Reply
+from alertd.api.problems import no_room
 from alertd.api.services import Services, services
 from alertd.api.shapes import Query
 from alertd.errors import Problem
@@ -175,8 +176,11 @@ async def import_subscribers(request: web.Request) -> web.StreamResponse:
     """
     response = web.StreamResponse(headers={"Content-Type": NDJSON})
     done = {"line": 0, "written": 0, "refused": 0}
+    s = services(request)
     async for batch in _batches(request):
-        report = await _written(services(request), batch, done)
+        if not s.takes_writes():  # it may have begun long ago
+            raise no_room()
+        report = await _written(s, batch, done)
         if not response.prepared:  # what is wrong before the first report is told as a problem
             await response.prepare(request)
         await response.write(json.dumps(report).encode() + b"\n")

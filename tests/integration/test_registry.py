@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import json
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
+from aiohttp import ClientPayloadError
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
+from alertd.api import create_app
 from alertd.app import Parts
 from alertd.errors import Problem
 from alertd.registrations import PushAddress
@@ -24,6 +27,7 @@ from alertd.subscribers import AddressState, Subscriber
 from geofences.targets import Selection, Target, resolve
 from tests.integration.acts import register, registration
 from tests.integration.test_registry_races import Clock
+from tests.unit.alertd.samples import SUBSCRIBER
 
 PUSH = 0
 
@@ -320,3 +324,35 @@ async def test_put_during_forget_leaves_nobody_without_a_name(parts: Parts):
         except Problem:
             assert audience == []
         assert await found_in(parts, "41091") == []
+
+
+async def test_an_import_ends_where_there_is_no_more_room(parts: Parts, aiohttp_client: Any):
+    """What was written until then is told; half an answer is broken off, and never looks whole."""
+    room = [True]
+    client = await aiohttp_client(create_app(parts.services(_is_ready, _no_metrics, lambda: room[0])))
+    _, key = await parts.access.create(org="default", subject="eva@centre.example", scopes=frozenset({"admin"}))
+    told = asyncio.Event()
+
+    async def lines() -> AsyncIterator[bytes]:
+        for i in range(2_000):
+            if i == 1_001:
+                await told.wait()
+            yield json.dumps({"id": f"p{i}", **SUBSCRIBER}).encode() + b"\n"
+
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/x-ndjson"}
+    answer = await client.post("/v1/subscribers/import", data=lines(), headers=headers)
+    assert json.loads(await answer.content.readline())["line"] == 1_000
+    room[0] = False
+    told.set()
+    with pytest.raises(ClientPayloadError):
+        await answer.read()
+    with pytest.raises(Problem):
+        await parts.registry.get("p1500")
+
+
+async def _is_ready() -> bool:
+    return True
+
+
+async def _no_metrics() -> bytes:
+    return b""
