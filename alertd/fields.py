@@ -10,7 +10,7 @@ import unicodedata
 import zoneinfo
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Annotated, Any
 
 import phonenumbers
@@ -202,14 +202,18 @@ Instant = Annotated[
 
 def _time_zone(value: str) -> str:
     """Not whatever a machine has a file of: another process may be on one that has not."""
-    if value not in _zones():
-        raise refusal("A time zone is a name of the IANA list, such as Europe/Madrid.")
+    refused = refusal("A time zone is a name of the IANA list, such as Europe/Madrid.")
+    if value.startswith(_FILES):
+        raise refused
+    try:
+        zoneinfo.ZoneInfo(value)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise refused from None
     return value
 
 
-@cache
-def _zones() -> frozenset[str]:
-    return frozenset(zoneinfo.available_timezones()) - {"Factory", "localtime", "posixrules"}
+#: What lies beside the zones on some machines, or stands for one of them.
+_FILES = ("Factory", "localtime", "posix", "right/")
 
 
 TimeZone = Annotated[str, Field(max_length=64, examples=["Europe/Madrid"]), AfterValidator(_time_zone)]

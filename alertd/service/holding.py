@@ -84,11 +84,7 @@ class Holding:
                 continue
             try:
                 until = quiet.ends_ms(now_ms, person.time_zone, *person.quiet)
-            except (
-                ZoneInfoNotFoundError,
-                ValueError,
-                OSError,
-            ):  # of whom it is not known whether they sleep, they are told
+            except (ZoneInfoNotFoundError, OSError):  # of whom it is not known whether they sleep, they are told
                 until = None
             if until is not None:
                 found[i] = _later(lease, i, LedgerReason.QUIET_HOURS, carrier, until - now_ms + ready.late_ms)
