@@ -98,9 +98,7 @@ class Paging:
         if now - self._looked < LOOK_S:
             return
         self._looked = now
-        if (
-            self._is_sick
-        ):  # nobody is begun with meanwhile, and whoever is being told is noted: another tells nobody of them again
+        if self._is_sick:
             self._make_way(now)
             return
         if now - self._surveyed >= SURVEY_S:
@@ -111,6 +109,7 @@ class Paging:
             self._tasks[alert_id] = asyncio.create_task(self._in_turn(alert_id), name=f"page {alert_id}")
 
     def _make_way(self, now: float) -> None:
+        """Once whoever is being told is noted, so that another tells nobody of them again; nobody is begun with meanwhile."""
         if not self._tasks:
             self._is_sick, self._made_way = False, now
             self.step_aside()

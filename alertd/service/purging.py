@@ -51,9 +51,8 @@ class Purging:
         record = await self._approval.get(alert_id, who)
         await self._approval.check_case(record, who)
         await versions_of(self._alerts, alert_id)
-        await self._destroy(
-            record.case
-        )  # a key that a purge before could not: what is there by now is sealed under another
+        # A key that a purge before could not: what is there by now is sealed under another.
+        await self._destroy(record.case)
         held = await self._cases.held(record.case)
         if record.state is not _S.PURGED or alert_id in held:
             check_revision(record, None if record.state is _S.PURGED else rev)

@@ -70,9 +70,8 @@ class Cases:
 
     async def destroy(self, case: str, photos: Iterable[str] = ()) -> None:
         """The key that was taken away, and photos sealed under it; the next rewrite of the append-only file leaves nothing of them."""
-        await self._db.execute_many(
-            [("DEL", keys.media(photo)) for photo in photos]
-        )  # first: none is left that nobody looks for
+        # Photos first: none is left that nobody looks for.
+        await self._db.execute_many([("DEL", keys.media(photo)) for photo in photos])
         await self._db.execute_many([("DEL", keys.case_dropped(case)), ("HINCRBY", keys.PURGES, "asked", 1)])
 
     async def risen(self, tombstones: Iterable[Tombstone]) -> list[Tombstone]:

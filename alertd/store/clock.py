@@ -79,8 +79,12 @@ class StoreClock(SystemClock):
             seconds = await apart_s(self._db)
             if (seconds > APART_S) is not self._is_apart:
                 self._is_apart = not self._is_apart
-                tell = structlog.get_logger().error if self._is_apart else structlog.get_logger().info
-                tell("the clocks of the store's servers are apart", seconds=round(seconds, 3), apart=self._is_apart)
+                if self._is_apart:
+                    structlog.get_logger().error(
+                        "the clocks of the store's servers are apart", seconds=round(seconds, 3)
+                    )
+                else:
+                    structlog.get_logger().info("the clocks of the store's servers agree again")
 
 
 async def apart_s(connection: Connection) -> float:
