@@ -200,6 +200,10 @@ Instant = Annotated[
 ]
 
 
+#: What lies beside the zones on some machines, or stands for one of them.
+_FILES = ("Factory", "localtime", "posix", "right/")
+
+
 def _time_zone(value: str) -> str:
     """Not whatever a machine has a file of: another process may be on one that has not."""
     refused = refusal("A time zone is a name of the IANA list, such as Europe/Madrid.")
@@ -210,10 +214,6 @@ def _time_zone(value: str) -> str:
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         raise refused from None
     return value
-
-
-#: What lies beside the zones on some machines, or stands for one of them.
-_FILES = ("Factory", "localtime", "posix", "right/")
 
 
 TimeZone = Annotated[str, Field(max_length=64, examples=["Europe/Madrid"]), AfterValidator(_time_zone)]

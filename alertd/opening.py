@@ -49,8 +49,8 @@ class Store:
     environment: Mapping[str, str]
     disk: DiskGuard | None = None  # under the embedded store
 
-    def has_disk(self) -> bool:
-        """Whether there is room on the disk, as far as it can be seen from here."""
+    def has_room(self) -> bool:
+        """On its disk, as far as that can be seen from here."""
         return self.disk is None or self.disk.takes_writes
 
 

@@ -125,7 +125,7 @@ async def api_site(
     workers = {where: Succession() for where in worker_sockets}
 
     def has_room() -> bool:
-        return store.has_disk() and parts.memory.takes_writes
+        return store.has_room() and parts.memory.takes_writes
 
     async def is_ready() -> bool:
         return has_room() and await parts.db.takes_writes()

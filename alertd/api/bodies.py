@@ -45,7 +45,7 @@ async def in_time(reading: Awaitable[Read], within_s: float) -> Read:
         async with asyncio.timeout(within_s):
             return await reading
     except TimeoutError:
-        raise Problem("invalid-request", "The body did not come in time.", status=408) from None
+        raise Problem("invalid-request", "The body did not come in time.") from None
 
 
 def wrong_content_type(*expected: str) -> Problem:

@@ -78,10 +78,8 @@ class _Answers:
 
 def public_routes(publishing: Publishing, site: str, clock: Clock) -> list[web.RouteDef]:
     """`site` is where this is reached from outside, without a slash at its end."""
-    feeds, documents = (
-        _Answers(clock),
-        _Answers(clock),
-    )  # whoever asks for documents that there are not keeps nobody from the feed
+    # Apart: whoever asks for documents that there are not keeps nobody from the feed.
+    feeds, documents = _Answers(clock), _Answers(clock)
 
     async def make_feed() -> _Answer:
         return _answer(atom(await publishing.feed(), site), FEED_TYPE)

@@ -337,11 +337,12 @@ async def test_an_import_ends_where_there_is_no_more_room(parts: Parts, aiohttp_
         for i in range(2_000):
             if i == 1_001:
                 await told.wait()
-            yield json.dumps({"id": f"p{i}", **SUBSCRIBER}).encode() + b"\n"
+            addresses = [{"channel": "push", "token": f"token-{i}"}]
+            yield json.dumps({**SUBSCRIBER, "id": f"p{i}", "addresses": addresses}).encode() + b"\n"
 
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/x-ndjson"}
     answer = await client.post("/v1/subscribers/import", data=lines(), headers=headers)
-    assert json.loads(await answer.content.readline())["line"] == 1_000
+    assert json.loads(await answer.content.readline())["written"] == 1_000
     room[0] = False
     told.set()
     with pytest.raises(ClientPayloadError):

@@ -312,7 +312,7 @@ async def test_a_body_that_does_not_come_keeps_nothing(client, notes):
 
     headers = {**WRITER, "Content-Type": "application/json"}
     answer = await client.post("/notes", data=half(), headers=headers)
-    assert (answer.status, await problem(answer)) == (408, "invalid-request")
+    assert (answer.status, await problem(answer)) == (400, "invalid-request")
     assert notes.made == []
     given.set()
 
