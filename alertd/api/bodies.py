@@ -17,6 +17,9 @@ from alertd.faults import faults_of, is_overfull
 #: A whole body may take so long, a photograph over a bad line; and of one that is read as it comes, the next piece.
 BODY_S, PIECE_S = 120.0, 60.0
 
+#: A body without a key is no longer: what a mail provider reports at once is the longest of them (Amazon SNS: 256 kB).
+KEYLESS_BYTES = 1024 * 1024
+
 Read = TypeVar("Read")
 
 

@@ -17,7 +17,7 @@ from aiohttp import ClientConnectionResetError, hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from alertd.api.audit import Recorder, audited
-from alertd.api.bodies import BODY_S, in_time
+from alertd.api.bodies import BODY_S, KEYLESS_BYTES, in_time
 from alertd.api.call import CREDENTIAL, MAY, REQUEST_ID, STARTED, WATCHES, Question
 from alertd.api.idempotency import Idempotency, idempotent
 from alertd.api.operations import EVENTS, Operation
@@ -230,12 +230,16 @@ def with_room(operations: Mapping[str, Operation], takes_writes: Callable[[], bo
 
 
 def with_body(operations: Mapping[str, Operation], within_s: float) -> Middleware:
-    """Has the whole body there, of all but those that are read in pieces, or refuses what does not come."""
+    """Has the whole body there, of all but those that are read in pieces, or refuses what does not come. Who needs no key says little: what
+    many strangers send at once is kept until it is whole.
+    """
 
     @web.middleware
     async def read(request: web.Request, handler: Handler) -> web.StreamResponse:
         operation = operations.get(request.match_info.route.name or "")
         if operation is not None and not operation.streams and request.body_exists:
+            if operation.scope is None:
+                request = request.clone(client_max_size=min(request.client_max_size, KEYLESS_BYTES))
             await in_time(request.read(), within_s)
         return await handler(request)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import io
+import json
 import weakref
 
 import pytest
@@ -11,6 +13,7 @@ import structlog
 from aiohttp import ClientPayloadError, web
 from pydantic import BaseModel
 
+from alertd.api.bodies import KEYLESS_BYTES
 from alertd.api.call import credential, is_replay, prepared_id
 from alertd.api.idempotency import Done, Fresh, Mismatch, Running
 from alertd.api.middleware import install
@@ -101,6 +104,9 @@ class Notes:
     async def stop_notes(self, request: web.Request) -> None:  # noqa: ARG002
         self.made.clear()
 
+    async def thank(self, request: web.Request, *, body: Note) -> None:  # noqa: ARG002
+        self.made.append(body.text)
+
     async def moved(self, request: web.Request) -> web.StreamResponse:  # noqa: ARG002
         raise web.HTTPFound("/elsewhere")
 
@@ -133,9 +139,10 @@ async def client(aiohttp_client, notes, observed):
             takes=(NDJSON,), gives=(NDJSON,), streams=True,
         ),
         Operation(method="GET", path="/stream", handler=notes.stream_notes, summary="", scope=None, group=""),
+        Operation(method="POST", path="/thanks", handler=notes.thank, summary="", scope=None, group=""),
         Operation(method="GET", path="/moved", handler=notes.moved, summary="", scope=None, group=""),
     )  # fmt: skip
-    app = web.Application()
+    app = web.Application(client_max_size=4 * KEYLESS_BYTES)
     install(
         app, rows, recognise=recognise, idempotency=Keys(), recorder=None, explain=explain,
         observe=lambda *seen: observed.append(seen), takes_writes=lambda: notes.room, body_s=0.2,
@@ -300,6 +307,19 @@ async def test_what_a_full_disk_refuses_was_never_begun(client, notes):
     notes.room = True
     assert (await keep(client, "b", key="k")).status == 201
     assert notes.made == [("id-0", "b")]
+
+
+async def test_a_long_body_takes_a_key(client, notes):
+    """Strangers could fill the memory with bodies that are not whole yet."""
+
+    def sent(path, size, **headers):
+        body = io.BytesIO(json.dumps({"text": "a" * size}).encode())
+        return client.post(path, data=body, headers={"Content-Type": "application/json", **headers})
+
+    response = await sent("/thanks", KEYLESS_BYTES)
+    assert (response.status, await problem(response), notes.made) == (413, "too-large", [])
+    assert (await sent("/thanks", KEYLESS_BYTES // 2)).status == 204
+    assert (await sent("/notes", KEYLESS_BYTES, **WRITER)).status == 201
 
 
 async def test_a_body_that_does_not_come_keeps_nothing(client, notes):
