@@ -32,8 +32,8 @@ from alertd.fields import Language
 from alertd.kinds import PermissionState
 from alertd.organisations import OrganisationId
 from alertd.rendering import THE_ALERT
+from alertd.service.counts import Shown
 from alertd.service.permissions import Request
-from alertd.service.targeting import Shown
 from alertd.store.alert_records import numbers_of
 from geofences.targets import Area
 
@@ -172,7 +172,7 @@ async def _whole(s: Services, asked: Request, language: str) -> PermissionReques
     if record.document and record.state in SHOWN:
         alert = record.alert
         found = await s.targeting.people(geometry, alert, numbers_of(asked.permission.regions))
-        said["people_now"] = s.targeting.shown_people(len(found), asked.permission.km2)
+        said["people_now"] = s.targeting.counts.shown_people(len(found), asked.permission.km2)
         own, countries = await s.texts.of(record.org, record.texts), record.countries.split()
         said["messages"] = await asyncio.to_thread(
             messages_reply, s.renderer, alert, (alert.channels, s.renderer.languages(alert)), THE_ALERT, own, record.start, countries

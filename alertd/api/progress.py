@@ -17,8 +17,8 @@ from alertd.clock import ms_of
 from alertd.fields import Instant
 from alertd.kinds import PermissionState
 from alertd.permissions import read
+from alertd.service.counts import Shown, shown
 from alertd.service.reports import Delivery, Wanted
-from alertd.service.targeting import Shown, shown
 from alertd.store.alerts import ListPlace
 
 _CURSOR = r"^\d{1,15}_[0-9A-Z]{26}(-\d{1,3})?$"

@@ -20,10 +20,10 @@ from alertd.api.shapes import AlertId, AlertReply, BreakGlassReply, alert_reply,
 from alertd.clock import second_of, time_of
 from alertd.kinds import Occasion
 from alertd.service.access import Credential
+from alertd.service.counts import Shown
 from alertd.service.evidence import digest_of
 from alertd.service.notices import occasion_of
 from alertd.service.results import Told, gone
-from alertd.service.targeting import Shown
 from alertd.store.alerts import AlertRecord
 
 

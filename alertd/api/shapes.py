@@ -21,8 +21,9 @@ from alertd.rendering.catalogue import REFERENCE
 from alertd.rendering.languages import matching
 from alertd.service import rings
 from alertd.service.break_glass import broken_by
+from alertd.service.counts import SMALL_COUNT, Shown, shown
 from alertd.service.looks import Look
-from alertd.service.targeting import SMALL_COUNT, Share, Shown, shown
+from alertd.service.targeting import Share
 from alertd.store.alerts import AlertRecord
 from channels.base import Loudness
 from geofences.regions import Kind as RegionKind
@@ -198,10 +199,10 @@ def audience_reply(
     s: Services, look: Look, target: Target, loudness: Callable[[int], Loudness | None]
 ) -> AudienceReply:
     """The people of a target as they are told; `loudness` is that of each ring."""
-    rings = s.targeting.ring_counts(look.found, look.ringed, look.area.km2)
+    rings = s.targeting.counts.of_rings(look.found, look.ringed, look.area.km2)
     delays = dict(enumerate((ring.delay_min for ring in target.rings), 1))
     return AudienceReply(
-        **s.targeting.counts(look.found, look.shares, look.area.km2),
+        **s.targeting.counts.of_area(look.found, {share.number: share.code for share in look.shares}, look.area.km2),
         rings=[
             RingReply(
                 ring=ring,

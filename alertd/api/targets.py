@@ -32,9 +32,9 @@ from alertd.fields import Language
 from alertd.kinds import Kind
 from alertd.permissions import Permission
 from alertd.rules import not_honoured
+from alertd.service.counts import Shown
 from alertd.service.grounds import Beyond, facts
 from alertd.service.looks import Look
-from alertd.service.targeting import Shown
 from geofences.targets import Area
 
 

@@ -19,12 +19,13 @@ from alertd.permissions import permitting
 from alertd.service.access import APPROVE, BY_GLASS, BY_POLICY, OVERSPEND, Credential, hands_of, hands_text
 from alertd.service.borders import Borders, newly_asked, taken_over
 from alertd.service.budget import Budget
+from alertd.service.counts import shown, too_few_people
 from alertd.service.media import Photos
 from alertd.service.organisations import Known, Organisations
 from alertd.service.revisions import changed_since, check_revision
 from alertd.service.second_person import check_key, check_second_person, refused
 from alertd.service.stopping import Stopping, check_submission
-from alertd.service.targeting import Targeting, shown, too_few_people
+from alertd.service.targeting import Targeting
 from alertd.service.texts import Texts
 from alertd.service.twins import claim_external_id
 from alertd.service.updates import audience

@@ -12,7 +12,7 @@ import msgspec
 
 from alertd.metrics import Metrics
 from alertd.service.access import BY_GLASS, BY_POLICY, Credential
-from alertd.service.targeting import shown
+from alertd.service.counts import shown
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.audit import AuditLog, Verdict
 from alertd.store.codec import Box, Codec

@@ -111,7 +111,7 @@ class Borders:
             ground=digest(shapely.to_wkb(part.geometry)).hex(),
             km2=round(part.km2, 3),
             seen=people,
-            people=self._targeting.shown_people(people, part.km2),
+            people=self._targeting.counts.shown_people(people, part.km2),
             regions=regions,
             answer=PermissionState.GRANTED if part.is_granted else "",
         )

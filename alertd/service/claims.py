@@ -105,11 +105,7 @@ async def give_up(people: People, held: Iterable[tuple[int, Address]]) -> None:
 
     Where nothing is at a number yet, somebody may be about to write there: nobody's claims end by themselves.
     """
-    names = [
-        (name, number, address)
-        for number, address in held
-        for name in people.names.address_hashes(address.channel, address.value)
-    ]
+    names = [(people.names.address_hash(address.channel, address.value), number, address) for number, address in held]
     if not names:
         return
     standing = await people.names.holders([name for name, _, _ in names])

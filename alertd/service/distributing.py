@@ -149,9 +149,6 @@ class ToDistributors:
 
     async def attempt(self, hook: DistributorHook, _standing: Standing, due: Due) -> Tried:
         """Send what an alert says now, if the distributor has not got that."""
-        if due.name.isdecimal():  # an event, as an alertd before this one queued it, which may be gone
-            await self.hooks.again(hook, await self.missed(hook), self._clock.steady_ms())
-            return DONE
         record = await self._alerts.get(due.name)
         if record is None or record.org != hook.org:  # of a neighbour's alert events tell, too
             return DONE

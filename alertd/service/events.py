@@ -20,7 +20,7 @@ from alertd.clock import Clock, time_of
 from alertd.errors import Fault, Problem
 from alertd.ids import chain_of
 from alertd.kinds import Occasion
-from alertd.service.targeting import SMALL_COUNT
+from alertd.service.counts import SMALL_COUNT
 from alertd.service.turns import those_next
 from alertd.store import events as store
 from alertd.store.alerts import Alerts

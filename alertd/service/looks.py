@@ -14,9 +14,10 @@ from alertd import rules
 from alertd.documents import Alert, Status
 from alertd.errors import Problem
 from alertd.permissions import Permission
+from alertd.service.counts import too_few_people
 from alertd.service.kept import Kept, digest
 from alertd.service.rings import Ringed
-from alertd.service.targeting import Share, Targeting, too_few_people
+from alertd.service.targeting import Share, Targeting
 from alertd.store.alert_records import runs_of
 from alertd.store.found import Found
 from alertd.store.frozen import pack_area

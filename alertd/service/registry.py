@@ -286,11 +286,9 @@ class Registry:
     async def lookup(self, channel: int, value: str) -> Subscriber | None:
         """Whoever has an address."""
         wanted = Address(number=0, channel=channel, value=value, language=None)
-        for holder in await self._names.holders(self._names.address_hashes(channel, value)):
-            person = await self._people.get(holder.number) if holder else None
-            if person and has(person, wanted):
-                return person
-        return None
+        holder = await self._names.holder(self._names.address_hash(channel, value))
+        person = await self._people.get(holder.number) if holder else None
+        return person if person and has(person, wanted) else None
 
     def _problem(self, document: Registration, before: Sequence[Place] = ()) -> Problem | None:
         """What is wrong with it. A place that was there `before` stays though its region is gone: its subscriber's phone may change."""

@@ -14,11 +14,12 @@ import shapely
 from alertd.alerts import CHANNELS, HANDED_OVER, AlertState, LedgerReason, State
 from alertd.errors import Problem
 from alertd.ids import chain_of
+from alertd.service.counts import Shown, shown
 from alertd.service.course import Course, History
 from alertd.service.notices import occasion_of
 from alertd.service.past import Past
 from alertd.service.reports import Reports
-from alertd.service.targeting import Shown, Targeting, shown
+from alertd.service.targeting import Targeting
 from alertd.service.updates import TELLS
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.published import Published

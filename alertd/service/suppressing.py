@@ -149,8 +149,8 @@ def _turned(change: Change) -> int:
 
 
 def _names(people: People, addresses: Iterable[Given]) -> dict[str, Key]:
-    """All names that addresses go by, each with the address that it is of."""
-    return {name: key_of(*address) for address in addresses for name in people.names.address_hashes(*address)}
+    """The names that addresses go by, each with the address that it is of."""
+    return {people.names.address_hash(*address): key_of(*address) for address in addresses}
 
 
 def _slices(addresses: Sequence[Given]) -> list[Sequence[Given]]:

@@ -5,27 +5,27 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 
 from alertd import documents
-from alertd.alerts import CHANNELS, KINDS, PLACE_KINDS
+from alertd.alerts import KINDS, PLACE_KINDS
 from alertd.clock import Clock
 from alertd.documents import Alert, Policy, Status, Target
 from alertd.errors import Fault, Problem
 from alertd.metrics import Metrics
 from alertd.sections import AudienceSection
 from alertd.service import rings
+from alertd.service.counts import SMALL_COUNT, Counts, Shown, shown
 from alertd.service.kept import Kept, digest
 from alertd.service.regions import Regions
 from alertd.service.together import Together
 from alertd.store.audience import Audience
 from alertd.store.found import Found
 from alertd.store.wanted import Wanted
-from geofences import records, targets
+from geofences import targets
 from geofences.area_names import Part, parts_of
 from geofences.circles import Circle
 from geofences.errors import InvalidGeometry, TargetErrors, UnknownRegion
@@ -37,12 +37,6 @@ from geofences.regions import Library
 LEAST_OF_AREA, WHOLE_COUNTRY = 0.02, 0.95
 #: Targets that are kept resolved: a country's outline has a megabyte.
 KEPT = 64
-SMALL_COUNT = 20  # below this a count could tell where one person lives, so it is shown as "<20"
-
-
-#: A count as it may be told: nothing at all of an area or an audience that is smaller than an alert may have.
-Word = Literal["<20", "hidden"]
-Shown = int | Word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,13 +50,6 @@ class Share:
     share: float
 
 
-def too_few_people(least: int) -> Problem:
-    """An Actual alert would reach so few that telling them tells who they are."""
-    return Problem(
-        "audience-too-small", f"Fewer than {least} people are in the area: telling them would tell who they are."
-    )
-
-
 class Targeting:
     """Resolves targets and finds audiences."""
 
@@ -72,6 +59,7 @@ class Targeting:
         self._regions = regions
         self._audience = audience
         self.settings = settings
+        self.counts = Counts(settings)
         self._clock = clock
         self._metrics = metrics
         self._areas: Kept[tuple[bytes, targets.Area]] = Kept(KEPT)
@@ -241,56 +229,12 @@ class Targeting:
         """
         told = set(self.told_regions(shares))
         regions = {share.number: share.code for share in shares if share.number not in told}
-        if not regions or self._hidden(len(found), km2):
+        if not regions or self.counts.hidden(len(found), km2):
             return {}
         named = await self._search(self._wanted(shapely.MultiPolygon(), kind, policy, list(regions)))
         left = ~np.isin(named.numbers, found.numbers, assume_unique=True)
         numbers, counts = np.unique(named.regions[left], return_counts=True)
         return {regions[number]: shown(count) for number, count in zip(numbers.tolist(), counts.tolist(), strict=True)}
-
-    def ring_counts(self, found: Found, ringed: rings.Ringed, km2: float) -> dict[int, dict[str, Any]]:
-        """People and addresses by channel of each ring. What is hidden of one could be worked out from the others and the
-        whole; so where it is only one, the smallest of the others is hidden too.
-        """
-        of_ring = {ring: ringed.of_each == ring for ring in ringed.km2}
-        people = {ring: int(mask.sum()) for ring, mask in of_ring.items()}
-        whole = self._hidden(len(found), km2)
-        words = {ring: whole or self._hidden(people[ring], ringed.km2[ring]) for ring in people}
-        told = [ring for ring, word in words.items() if not word]
-        if told and len(told) == len(words) - 1:
-            words[min(told, key=people.__getitem__)] = "hidden"
-        return {
-            ring: {"people": word or shown(people[ring]), "addresses": _by_channel(found.flags[of_ring[ring]], word)}
-            for ring, word in words.items()
-        }
-
-    def counts(self, found: Found, shares: Sequence[Share], km2: float) -> dict[str, Any]:
-        """People and addresses by channel and by region, of an area of `km2`. Small counts are hidden; an area or an audience
-        below the least is told in no number at all, and not as empty either.
-        """
-        if word := self._hidden(len(found), km2):
-            return {"people": word, "addresses": _by_channel(found.flags, word), "regions": {}}
-        by_region = np.bincount(found.regions, minlength=1)
-        named = {share.number: share.code for share in shares}
-        return {
-            "people": shown(len(found)),
-            "addresses": _by_channel(found.flags, None),
-            "regions": {
-                named[number]: _part(int(by_region[number]))
-                for number in np.flatnonzero(by_region).tolist()
-                if number in named
-            },
-        }
-
-    def shown_people(self, people: int, km2: float) -> Shown:
-        """How many people an area has, as it may be told."""
-        return self._hidden(people, km2) or shown(people)
-
-    def _hidden(self, people: int, km2: float) -> Word | None:
-        """The word that stands for all counts, or None. An area that is too small always has the same, whoever is in it."""
-        if km2 < self.settings.least_km2 or SMALL_COUNT <= people < self.settings.least_people:
-            return "hidden"
-        return "<20" if people < SMALL_COUNT else None
 
 
 def _own(wkb: bytes) -> shapely.MultiPolygon:
@@ -300,27 +244,9 @@ def _own(wkb: bytes) -> shapely.MultiPolygon:
     return geometry
 
 
-def shown(count: int) -> Shown:
-    """A count of people as it may be told: nobody and a few read the same."""
-    return count if count >= SMALL_COUNT else "<20"
-
-
 def _about(count: int) -> int:
     """A count as a metric may have it, which anybody reads and adds up: its order of magnitude, and nothing of a few."""
     return 10 ** (len(str(count)) - 1) if count >= SMALL_COUNT else 0
-
-
-def _by_channel(flags: NDArray[np.uint32], word: Word | None) -> dict[str, Shown]:
-    """Addresses by channel, or the word that stands for all of them."""
-    if word:
-        return dict.fromkeys(CHANNELS, word)
-    counts = records.channel_counts(flags).sum(axis=0, dtype=np.int64)
-    return {channel: _part(int(counts[i])) for i, channel in enumerate(CHANNELS)}
-
-
-def _part(count: int) -> Shown:
-    """A count of some of many, of whom none may be of this kind."""
-    return shown(count) if count else 0
 
 
 def _resolved(target: targets.Target, library: Library) -> targets.Area:

@@ -17,9 +17,9 @@ from alertd.alerts import CHANNELS, OPEN_STATES, AlertState
 from alertd.ids import chain_of
 from alertd.kinds import ON_SCREEN, Channel, Notify, Occasion
 from alertd.rendering import choose_language
+from alertd.service.counts import SMALL_COUNT
 from alertd.service.notices import CHANNELS_OF, SCREENS, Heard, Pairs, heard, occasion_of
 from alertd.service.rings import REST
-from alertd.service.targeting import SMALL_COUNT
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.frozen import Frozen
 from alertd.store.work import Work

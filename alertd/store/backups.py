@@ -29,7 +29,7 @@ from typing import IO
 import msgspec
 
 from alertd.store.codec import Codec
-from alertd.store.schema import SCHEMA_VERSION
+from alertd.store.schema import SCHEMA_VERSION, other_schema
 from geofences.files import to_disk
 
 NAME = "backup.json"
@@ -110,7 +110,7 @@ def _check_room(directory: Path, to: Path, needed: int, reserve_bytes: int) -> N
 
 
 def read(copy: Path, codec: Codec) -> Backup:
-    """What a copy says of itself. Raises BackupError where it is none, was made with other keys, or is newer than this alertd."""
+    """What a copy says of itself. Raises BackupError where it is none, was made with other keys, or is of another schema than this alertd's."""
     try:
         sealed = msgspec.json.decode((copy / NAME).read_bytes(), type=_Sealed)
     except (OSError, msgspec.DecodeError):
@@ -119,10 +119,8 @@ def read(copy: Path, codec: Codec) -> Backup:
         raise BackupError(
             f"{copy / NAME} was written with other keys, or changed since: the two keys must be those of that time"
         )
-    if sealed.backup.schema > SCHEMA_VERSION:
-        raise BackupError(
-            f"the backup is of schema {sealed.backup.schema}, newer than this alertd's {SCHEMA_VERSION}: run the newer alertd"
-        )
+    if other := other_schema(sealed.backup.schema):
+        raise BackupError(f"the backup is {other}")
     return sealed.backup
 
 

@@ -85,19 +85,14 @@ class Events:
 
     async def due(self) -> dict[str, Due]:
         """Chains that are to be looked at now, as they were announced or once more. Each is held for a look."""
-        found = await self._db.run_each(
+        found = await self._db.run_many(
             [
                 ("due_told", [keys.told(shard)], [DUE_AT_ONCE // keys.SHARDS, LAST_LOOK_MS, HELD_MS, self._db.skew_ms])
                 for shard in range(keys.SHARDS)
             ]
         )
         due = dict[str, Due]()
-        for shard, answer in enumerate(found):
-            if isinstance(answer, Exception):  # an alertd of schema 2 still runs, and announced as it knew
-                if not await self._db.run("told_upgrade", [keys.told(shard)]):
-                    raise answer  # that was not it
-                continue
-            held, *flat = answer
+        for held, *flat in found:
             for chain, at in zip(flat[::2], flat[1::2], strict=True):
                 due[chain.decode()] = Due(held=held.decode(), is_announced=at == ANNOUNCED)
         return due

@@ -21,9 +21,6 @@ class Frozen:
     rings: Rings
 
 
-_PLAIN = b"\x01"  # how WKB begins, as areas were kept in schema 2; zlib begins with 0x78
-
-
 def pack_area(area: shapely.Geometry) -> bytes:
     """WKB, compressed: a country's outline is 60 kB, and thousands of alerts may name it."""
     return zlib.compress(shapely.to_wkb(area), 1)
@@ -31,7 +28,7 @@ def pack_area(area: shapely.Geometry) -> bytes:
 
 def unpack_area(blob: bytes) -> shapely.MultiPolygon:
     """The area, a copy of the caller's own."""
-    area = shapely.from_wkb(blob if blob.startswith(_PLAIN) else zlib.decompress(blob))
+    area = shapely.from_wkb(zlib.decompress(blob))
     assert isinstance(area, shapely.MultiPolygon)
     return area
 

@@ -48,7 +48,7 @@ KEPT = "kept"
 TABLE = (
     KeyKind("{a:<chain>}", "hash", "org, its last version, the update that tells it now, the keys it is sent by, the organisations that were lent its events, halt, pause, the last time its clock gave, and since when it gave it without a gap", "create.lua approve.lua follow.lua propose.lua approve_update.lua widen.lua halt.lua alert_pause.lua told.lua prelude.lua", KEPT),
     KeyKind("{a:<chain>}:v:<id>", "hash", "a version: state, times, counts, sealed document; what neighbours permit, and of which ground", "create.lua amend.lua approve.lua step.lua follow.lua propose.lua approve_update.lua permit.lua widen.lua alert_pause.lua plan.lua lease.lua gate.lua finish.lua resend.lua archive.lua purge.lua alerts closed", KEPT),
-    KeyKind("{a:<chain>}:area:<id>", "string", "the area: WKB, zlib; of schema 2 plain", "create.lua amend.lua propose.lua approve_update.lua widen.lua purge.lua", KEPT),
+    KeyKind("{a:<chain>}:area:<id>", "string", "the area: WKB, zlib", "create.lua amend.lua propose.lua approve_update.lua widen.lua purge.lua", KEPT),
     KeyKind("{a:<chain>}:aud:<id>", "string", "the frozen audience: sorted numbers, delta, zlib; after it, of a target with rings, each one's ring (1), zlib", "approve.lua approve_update.lua widen.lua", KEPT),
     KeyKind("{a:<chain>}:heard:<id>", "string", "of what follows an alert: who may have been told what came before, numbers times 8 plus channel, as the audience", "alerts", KEPT),
     KeyKind("{a:<chain>}:acked:<id>", "string", "of an alert that escalates, a bit for each subscriber, by number: whether they acknowledged it on a screen", "receipt.lua", KEPT),
@@ -83,7 +83,7 @@ TABLE = (
         kind
         for group in ("{g:<z8>}", "{r:<region>}")
         for kind in (
-            KeyKind(f"{group}:cells", "string", "of each of its cells, in their order, how many records are in it, tombstones too (4)", "cells_append.lua cells_compact.lua cells_upgrade.lua", KEPT),
+            KeyKind(f"{group}:cells", "string", "of each of its cells, in their order, how many records are in it, tombstones too (4)", "cells_append.lua cells_compact.lua", KEPT),
             KeyKind(f"{group}:dirty", "zset", "cell -> ms since when it has records to settle, or was last looked at", "cells_append.lua cells_replace.lua cells_compact.lua", "an entry when its cell is clean"),
             KeyKind(f"{group}:gens", "hash", "cell -> times it was added to or marked: never seen twice", "cells_append.lua cells_replace.lua", KEPT),
         )
@@ -126,7 +126,7 @@ TABLE = (
     KeyKind("{o:<org>}:media", "zset", "photo that waits for an alert -> ms it is gone", "media", "an entry when an alert has it, or it is gone"),
     KeyKind("{p:<key id>:<hash>}", "hash", "an Idempotency-Key: digest, id, status", "requests idempotency.lua", "after a day, or when the request was refused"),
     KeyKind("{x:<shard>}:live", "hash", "chains with work to do -> how often each was announced", "alerts retire.lua", "an entry when the work is done"),
-    KeyKind("{x:<shard>}:told", "zset", "chains to which something happens, or may have happened -> ms when each is looked at next; 0 when it was announced and nobody has", "alerts events looked.lua due_told.lua told_upgrade.lua", "an entry when what happened is among the events"),
+    KeyKind("{x:<shard>}:told", "zset", "chains to which something happens, or may have happened -> ms when each is looked at next; 0 when it was announced and nobody has", "alerts events looked.lua due_told.lua", "an entry when what happened is among the events"),
     KeyKind("{x:<shard>}:expiry", "zset", "alert -> ms it expires", "alerts times", "an entry when it has expired"),
     KeyKind("{x:<shard>}:waiting", "zset", "version that waits for its second person -> ms at which its people on call are told next", "paging", "an entry when it waits no more"),
     KeyKind("{x:<shard>}:starts", "zset", "alert that is approved and to start later -> ms it is to", "times", "an entry when it has started, or is not to any more"),

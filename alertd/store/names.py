@@ -13,7 +13,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from alertd.alerts import CHANNELS, folded_address
-from alertd.kinds import Channel
 from alertd.store import keys
 from alertd.store.connection import Connection
 
@@ -98,13 +97,8 @@ class Names:
         await self._give_up((keys.address(claim.hashed), claim.packed()) for claim in claims)
 
     def address_hash(self, channel: int, value: str) -> str:
-        return self.address_hashes(channel, value)[0]
-
-    def address_hashes(self, channel: int, value: str) -> list[str]:
-        """The name an address goes by, and the one that it went by before mailboxes were compared without their capitals, if it was another."""
-        before = [value] if CHANNELS[channel] == Channel.MAIL else []
-        spellings = dict.fromkeys([folded_address(CHANNELS[channel], value), *before])
-        return [self._db.codec.hashed(f"address:{CHANNELS[channel]}", one) for one in spellings]
+        """The name an address goes by, however it is spelt."""
+        return self._db.codec.hashed(f"address:{CHANNELS[channel]}", folded_address(CHANNELS[channel], value))
 
     async def _give_up(self, claims: Iterable[tuple[str, bytes]]) -> None:
         calls = [("unclaim", [name], [start]) for name, start in claims]

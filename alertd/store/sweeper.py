@@ -26,7 +26,6 @@ from alertd.documents import MAX_AGE_H
 from alertd.store import keys
 from alertd.store.connection import Connection
 from alertd.store.people import GRACE_MS, IN_DOUBT_AT_ONCE, People, spots_of
-from alertd.store.schema import used_groups
 from geofences import records
 
 LOOKED_AT = 25  # cells a round in which places may be too old
@@ -61,11 +60,18 @@ class Sweeper:
         if not await self.connection.run("hold", [keys.SWEEPER], self._name, LEADS_MS):
             self._seen.clear()
             return 0
-        groups = await used_groups(self.connection)
+        groups = await self._used_groups()
         await self._find_old(groups)
         dirty = await self._dirty(groups)
         self._seen = {cell: sight for cell, sight in self._seen.items() if dirty.get(cell) == sight.dirty}
         return sum([await self._settle(cell, since) for cell, since in dirty.items()])
+
+    async def _used_groups(self) -> list[str]:
+        """The groups that have cells, or had."""
+        used = await self.connection.execute("GET", keys.TILE_GROUPS)
+        tiles = np.flatnonzero(np.unpackbits(np.frombuffer(used or b"", np.uint8)))
+        regions = await self.connection.execute("SMEMBERS", keys.REGION_GROUPS)
+        return [f"g:{int(group)}" for group in tiles] + [f"r:{int(number)}" for number in regions]
 
     async def _find_old(self, groups: Sequence[str]) -> None:
         """Some cells a round become dirty if a place in them is too old. By chance, so that no restart begins anew: of a million

@@ -149,18 +149,21 @@ async def test_a_damaged_copy_is_not_put_back(copy: Path, tmp_path: Path, codec:
 
 
 async def test_what_a_copy_says_of_itself_is_checked(copy: Path, tmp_path: Path, codec: Codec):
-    """Other keys, a changed word, a newer schema, no copy at all: each is refused in words."""
+    """Other keys, a changed word, another schema, no copy at all: each is refused in words."""
     with pytest.raises(BackupError, match="other keys"):
         backups.read(copy, Codec(Keys(master=b"x" * 32, hashing=b"h" * 32)))
     said = (copy / backups.NAME).read_bytes()
     (copy / backups.NAME).write_bytes(said.replace(b'"schema":', b'"schema":1'))
     with pytest.raises(BackupError, match="changed since"):
         backups.read(copy, codec)
-    newer = msgspec.structs.replace(make(tmp_path / "data", tmp_path / "other", codec), schema=SCHEMA_VERSION + 1)
-    sealed = backups._Sealed(backup=newer, seal=backups._seal(newer, codec))
-    (copy / backups.NAME).write_bytes(msgspec.json.encode(sealed))
-    with pytest.raises(BackupError, match="run the newer alertd"):
-        backups.read(copy, codec)
+    made = make(tmp_path / "data", tmp_path / "other", codec)
+    for schema, words in (SCHEMA_VERSION + 1, "run the newer alertd"), (SCHEMA_VERSION - 1, "run the older alertd"):
+        other = msgspec.structs.replace(made, schema=schema)
+        (copy / backups.NAME).write_bytes(
+            msgspec.json.encode(backups._Sealed(backup=other, seal=backups._seal(other, codec)))
+        )
+        with pytest.raises(BackupError, match=words):
+            backups.read(copy, codec)
     shutil.rmtree(copy)
     with pytest.raises(BackupError, match="holds no backup"):
         backups.read(copy, codec)

@@ -187,7 +187,9 @@ async def test_people_are_labelled_with_finer_regions_in_the_background(tmp_path
             shares = await parts.targeting.shares(area.geometry)
             found = await parts.targeting.find(area.geometry, "missing-child", Policy(), shares)
             assert len(found) == 30
-            return parts.targeting.counts(found, shares, area.km2)["regions"]
+            return parts.targeting.counts.of_area(found, {share.number: share.code for share in shares}, area.km2)[
+                "regions"
+            ]
 
         assert await parts.labels.bring_up() == 0
         assert await counted() == {"PT-11": 30}

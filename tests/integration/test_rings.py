@@ -60,7 +60,7 @@ async def test_whoever_is_in_two_rings_is_in_the_inner_one(parts: Parts, sample:
     await parts.approval.approve(taken.record.id, BEA)
     frozen = await parts.alerts.audience(taken.record.id)
     assert np.bincount(frozen.rings).tolist() == [0, len(IN_OUTER), len(IN_INNER)]
-    shown = parts.targeting.ring_counts(taken.found, taken.ringed, taken.area.km2)
+    shown = parts.targeting.counts.of_rings(taken.found, taken.ringed, taken.area.km2)
     assert {ring: (one["people"], one["addresses"]["push"]) for ring, one in shown.items()} == {
         1: (40, 40),
         2: (30, 30),
@@ -165,7 +165,7 @@ async def test_a_small_ring_cannot_be_worked_out_from_the_others(parts: Parts, s
     await register(parts, 5, first=100, places={"home": {"point": [-5.90, 37.32]}})
     near = {"center": [-5.90, 37.32], "radius_km": 1}
     taken = await submitted(parts, sample, target={"rings": [near, INNER, {**OUTER, "radius_km": 100}]})
-    shown = parts.targeting.ring_counts(taken.found, taken.ringed, taken.area.km2)
+    shown = parts.targeting.counts.of_rings(taken.found, taken.ringed, taken.area.km2)
     assert {ring: one["people"] for ring, one in shown.items()} == {1: "<20", 2: "hidden", 3: 70}
     assert shown[1]["addresses"]["push"] == "<20"
 

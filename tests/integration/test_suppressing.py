@@ -24,7 +24,6 @@ from alertd.service.suppressing import Done, Suppressing
 from alertd.store.codec import Codec
 from alertd.store.connection import Connection
 from alertd.store.drawn import Drawings
-from alertd.store.names import AddressClaim
 from alertd.store.people import People
 from alertd.subscribers import AddressState
 from channels.smpp.inbox import Written
@@ -143,27 +142,6 @@ async def test_a_mailbox_is_one_however_its_capitals_are_written(parts: Parts, r
     assert await states(parts, "other") == {"mail": ACTIVE}
     with pytest.raises(ValidationError, match="listed twice"):
         registration(2, addresses=[address, again])
-
-
-async def test_what_was_listed_and_claimed_by_its_capitals_is_so_still(parts: Parts, codec: Codec):
-    """In a store from before, list and claims have a mailbox as it was written."""
-    old = codec.hashed("address:mail", "Ana.Lopez@people.example")
-    await parts.people.suppressions.put([old], 1_000)
-    given = (MAIL, "Ana.Lopez@people.example")
-    assert await parts.suppressing.since(given) == 1_000
-    address = {"channel": "mail", "mailbox": given[1]}
-    ana, _ = await parts.registry.put("ana", registration(0, addresses=[address]))
-    assert await states(parts, "ana") == {"mail": STOPPED}
-    names = parts.people.names
-    await names.withdraw([await names.holder(names.address_hash(*given))])
-    await names.claim_addresses([(AddressClaim.fresh(old, ana.number, 0, 1_000), True)])
-    assert await parts.registry.lookup(*given)
-    assert await parts.suppressing.lift([given]) == Done(1, 1)
-    assert await states(parts, "ana") == {"mail": ACTIVE}
-    assert await parts.suppressing.stop([given]) == Done(1, 1)
-    assert await states(parts, "ana") == {"mail": STOPPED}
-    await parts.registry.forget("ana")
-    assert await names.holders(names.address_hashes(*given)) == [None, None]
 
 
 async def test_ten_thousand_addresses_are_taken_in_seconds(parts: Parts):
