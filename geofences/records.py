@@ -151,7 +151,6 @@ def make_flags(
     accuracy_class: int = 0,
     observed_h: int | None = None,
     tester: bool = False,
-    moved: bool = False,
 ) -> int:
     """The flags of one record.
 
@@ -165,7 +164,7 @@ def make_flags(
     for count in reversed(counts):  # not `sum`, which takes five times as long
         flags = flags << 2 | min(count, MANY)
     flags |= place_kind << PLACE_SHIFT | accuracy_class << ACCURACY_SHIFT | kinds << KIND_SHIFT | hour << HOUR_SHIFT
-    return flags | (TESTER if tester else 0) | (MOVED if moved else 0)
+    return flags | (TESTER if tester else 0)
 
 
 def accuracy_class(accuracy_m: float | None) -> int:

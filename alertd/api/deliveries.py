@@ -16,8 +16,8 @@ from alertd.api.shapes import AlertId, Query
 from alertd.clock import time_or_none
 from alertd.kinds import Channel
 from alertd.registrations import SubscriberId
+from alertd.service.belonging import Standing
 from alertd.service.explaining import Told, Why
-from alertd.service.planning import Standing
 from alertd.service.reports import Delivery
 
 Resendable = Literal["unknown", "failed"]

@@ -11,7 +11,7 @@ import numpy as np
 from alertd.alerts import CHANNELS, KINDS, PLACE_KINDS, SHOWN, State
 from alertd.documents import Alert, Status
 from alertd.kinds import PlaceKind
-from alertd.service.planning import Belongs, Standing
+from alertd.service.belonging import Belongs, Standing
 from alertd.service.reports import Delivery, Reports
 from alertd.store.alert_records import numbers_of
 from alertd.store.alerts import AlertRecord, Alerts

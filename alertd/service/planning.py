@@ -5,28 +5,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Literal
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from alertd.alerts import KINDS, PLACE_KINDS
 from alertd.clock import Clock
-from alertd.documents import Alert, Status
+from alertd.documents import Alert
 from alertd.ids import chain_of
 from alertd.kinds import Notify
 from alertd.rendering import Renderer
 from alertd.service import notices, rings, updates
+from alertd.service.belonging import Belongs
 from alertd.store.alert_records import numbers_of
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.frozen import Frozen
 from alertd.store.people import Absence, People
 from alertd.store.work import BATCH, Work
 from alertd.store.work_records import AT_ONCE, Alike, When, pack_ref
-from alertd.subscribers import Place, Subscriber
-from geofences.inside import inside
-from geofences.tiles import position
+from alertd.subscribers import Subscriber
 
 #: People a chunk. The first is small, so that the first phone rings while the rest is planned; the others hold up what else the
 #: process does for some 25 ms.
@@ -196,59 +193,6 @@ class Planner:
         unreadable = np.array([one is Absence.UNREADABLE for one in found], bool)
         untold = _untold(numbers[unreadable].tolist(), alert.channels[0], languages[0])
         return [person for person in found if isinstance(person, Subscriber)], languages, untold
-
-
-#: How a place stands to an alert; one of another kind than the alert's policy names is not asked for.
-Standing = Literal["inside", "outside", "not-asked-for", "too-old"]
-
-
-class Belongs:
-    """Whether someone of a frozen audience still belongs to the place when the plan reaches them."""
-
-    def __init__(self, alert: Alert, area: shapely.MultiPolygon, regions: set[int], start_ms: int) -> None:
-        """`start_ms` is the time of the approval: nobody who was counted then grows too old since."""
-        self._area = area
-        self._regions = regions
-        self._kind = 1 << KINDS.index(alert.kind)
-        self._places = {PLACE_KINDS.index(place) for place in alert.policy.places}
-        # In hours, as in the tiles; one more, since the audience was read a moment before the approval.
-        self._oldest_h = start_ms // 3_600_000 - alert.policy.max_age_h - 1
-        self._testers_only = alert.status is not Status.ACTUAL
-
-    def still(self, people: Sequence[Subscriber]) -> list[Subscriber]:
-        spots = [
-            (i, place)
-            for i, person in enumerate(people)
-            if person.kinds & self._kind and (person.tester or not self._testers_only)
-            for place in person.places
-            if self._counts(place) is None
-        ]
-        within = self._within([place for _, place in spots])
-        kept = {i for (i, _), is_in in zip(spots, within, strict=True) if is_in}
-        return [person for i, person in enumerate(people) if i in kept]
-
-    def standings(self, places: Sequence[Place]) -> list[Standing]:
-        """How each place stands, whoever belongs there."""
-        within = self._within(places)
-        return [
-            self._counts(place) or ("inside" if is_in else "outside")
-            for place, is_in in zip(places, within, strict=True)
-        ]
-
-    def _counts(self, place: Place) -> Standing | None:
-        """Why a place does not count, wherever it lies."""
-        if place.kind not in self._places:
-            return "not-asked-for"
-        return "too-old" if place.at_s and place.at_s // 3600 < self._oldest_h else None
-
-    def _within(self, places: Sequence[Place]) -> list[bool]:
-        tile = np.array([place.tile for place in places], np.uint32)
-        x, y = np.array([place.x for place in places]), np.array([place.y for place in places])
-        within = inside(self._area, *position(tile, x, y))  # as exact as the tiles are, so that both agree
-        return [
-            bool(is_in) if place.region is None else place.leaf in self._regions
-            for place, is_in in zip(places, within, strict=True)
-        ]
 
 
 def _untold(numbers: Sequence[int], channel: str, language: str) -> list[Group]:

@@ -24,9 +24,9 @@ from alertd.errors import CATALOGUE
 from alertd.kinds import Level
 from alertd.rendering.renderer import LEFT_OUT, NEVER_LEFT_OUT
 from alertd.service import forgetting, paging, region_imports, restoring, starting
+from alertd.service.belonging import Standing
 from alertd.service.explaining import Told, Why
 from alertd.service.permissions import ACTS
-from alertd.service.planning import Standing
 from geofences.shapes import RepairCode
 from tests.acceptance.conftest import CHANNELS
 
