@@ -211,7 +211,7 @@ class Parts:
         self.receipts = Receipts(self.work, self.acks, MessageIds(self.db), self.removal, self.tags, clock, metrics)
         self.mail_reports = MailReports(self.receipts, self.removal, self.work, self.people, self.tags)
         self.current = Current(self.db)
-        entering = Entering(operators, sessions, self.audit, clock)
+        entering = Entering(operators, sessions, self.audit, clock, self.stopping.administers)
         self.passkeys = Passkeys(operators, sessions, entering, clock, RelyingParty.of(settings))
         provider = Provider(settings.oidc, guarded(settings.oidc), clock) if settings.oidc.issuer else None
         self.oidc = Oidc(operators, sessions, entering, clock, provider, host=settings.alerts.organisation)

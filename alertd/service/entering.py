@@ -12,6 +12,7 @@ from alertd.errors import Problem
 from alertd.operators import normal_code
 from alertd.service.access import Credential
 from alertd.service.audit import DONE, REFUSED, Audit, Fact, Noted
+from alertd.service.organisations import Administers
 from alertd.store.operators import OperatorStore, StoredOperator, digest_of
 from alertd.store.sessions import SessionStore
 
@@ -32,11 +33,14 @@ class Refusal(Problem):
 class Entering:
     """The door that all ways in lead to."""
 
-    def __init__(self, operators: OperatorStore, sessions: SessionStore, audit: Audit, clock: Clock) -> None:
+    def __init__(
+        self, operators: OperatorStore, sessions: SessionStore, audit: Audit, clock: Clock, administers: Administers
+    ) -> None:
         self._operators = operators
         self._sessions = sessions
         self._audit = audit
         self._clock = clock
+        self._administers = administers
 
     async def attempt(self, who: str, bounds: tuple[int, int]) -> None:
         """Counts a try. Raises Problem for one too many."""
@@ -54,9 +58,15 @@ class Entering:
     async def invited(self, code: str) -> StoredOperator:
         """Whose one-time code it is. Raises Problem."""
         operator = await self._operators.of_code(normal_code(code))
-        if operator is None or not self.holds(operator, digest_of(normal_code(code))):
+        if operator is None or not await self.counts(operator, digest_of(normal_code(code))):
             raise no_code()
         return operator
+
+    async def counts(self, operator: StoredOperator, digest: str) -> bool:
+        """Whether the code of this hash is the operator's, and whoever made it may still let somebody in: neither revoked nor stopped."""
+        if operator.code is None or not self._holds(operator, digest):
+            return False
+        return not operator.code.by or await self._administers(operator.org, operator.code.by)
 
     async def bind(
         self, operator: StoredOperator, digest: str, gain: Callable[[StoredOperator], StoredOperator]
@@ -64,7 +74,7 @@ class Entering:
         """The operator with one way in more, which `gain` adds, and no code. Raises Problem where the code was used meanwhile, and what `gain` raises."""
 
         def bound(seen: StoredOperator) -> StoredOperator:
-            if not self.holds(seen, digest):
+            if not self._holds(seen, digest):
                 raise no_code()
             return msgspec.structs.replace(gain(seen), code=None)
 
@@ -73,7 +83,7 @@ class Entering:
             raise no_code()
         return fresh
 
-    def holds(self, operator: StoredOperator, digest: str) -> bool:
+    def _holds(self, operator: StoredOperator, digest: str) -> bool:
         """Whether the code of this hash is the operator's, and not too old."""
         kept = operator.code
         return kept is not None and kept.digest == digest and self._clock.now_ms() < kept.ends
@@ -96,5 +106,5 @@ class Entering:
 def no_code() -> Problem:
     return Problem(
         "not-allowed",
-        "This code is not known, was used, or is too old. An administrator makes another (alertd operators invite).",
+        "This code is not known, was used, is too old, or its maker is no administrator any more. An administrator makes another (alertd operators invite).",
     )

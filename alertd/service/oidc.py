@@ -139,7 +139,7 @@ class Oidc:
         found = known.way(identity_id) if known else None
         if sent.code:
             operator = await self._operators.of_code_digest(sent.code)
-            if operator is None or not self._entering.holds(operator, sent.code) or operator.code is None:
+            if operator is None or not await self._entering.counts(operator, sent.code) or operator.code is None:
                 raise Refusal("code", no_code().detail)
             if found is not None:
                 raise Refusal("bound", "This account of the provider is an operator's already.")

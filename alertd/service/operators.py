@@ -47,14 +47,14 @@ class Operators:
     async def add(self, *, subject: str, name: str, roles: tuple[Role, ...], who: Credential) -> Invited:
         """A new operator of the caller's organisation, who has a code to come in with. Raises Problem."""
         _check_unbound(who)
-        return await self._add(who.org, subject, name, roles, who.hands)
+        return await self._add(who.org, subject, name, roles, who)
 
     async def first(self, org: str) -> str | None:
         """The code of a first administrator where there is no operator yet, else None."""
         if await self._store.of_org(org):
             return None
         subject = "administrator"  # as the first key has it
-        return (await self._add(org, subject, subject, (Role.ADMINISTRATOR,), frozenset())).code
+        return (await self._add(org, subject, subject, (Role.ADMINISTRATOR,), None)).code
 
     async def invite(self, operator_id: str, who: Credential, *, replace: bool) -> Invited:
         """A fresh code, in place of the one before: for a passkey or an identity besides those there are, or to `replace` them; then
@@ -71,7 +71,7 @@ class Operators:
                 ),
             )
             await self._store.hide_ways(replaced)
-        return await self._invite(operator, who.hands)
+        return await self._invite(operator, who)
 
     async def change(
         self,
@@ -107,7 +107,7 @@ class Operators:
             raise _oneself()
         await self._store.remove(operator)
 
-    async def _add(self, org: str, subject: str, name: str, roles: tuple[Role, ...], hands: frozenset[str]) -> Invited:
+    async def _add(self, org: str, subject: str, name: str, roles: tuple[Role, ...], who: Credential | None) -> Invited:
         operator = StoredOperator(
             id=self._store.id_of(org, subject),
             org=org,
@@ -118,14 +118,16 @@ class Operators:
         )
         if not await self._store.add(operator):
             raise Problem("precondition-failed", "This person is an operator already.")
-        return await self._invite(operator, hands)
+        return await self._invite(operator, who)
 
-    async def _invite(self, operator: StoredOperator, hands: frozenset[str]) -> Invited:
+    async def _invite(self, operator: StoredOperator, who: Credential | None) -> Invited:
         if operator.disabled:
             raise Problem("precondition-failed", "This operator is disabled; enable them first.")
         letters = "".join(secrets.choice(CROCKFORD) for _ in range(CODE_GROUPS * CODE_GROUP))
         ends = self._clock.now_ms() + self._life_ms
-        code = Code(digest=digest_of(normal_code(letters)), ends=ends, makers=tuple(sorted(hands)))
+        code = Code(digest=digest_of(normal_code(letters)), ends=ends)
+        if who is not None:
+            code = msgspec.structs.replace(code, makers=tuple(sorted(who.hands)), by=who.key_id)
         await self._store.show_code(operator, letters, self._life_ms)  # first: the record decides whether it counts
         changed = await self._changed(operator, lambda seen: msgspec.structs.replace(seen, code=code))
         groups = (letters[at : at + CODE_GROUP] for at in range(0, len(letters), CODE_GROUP))

@@ -44,6 +44,7 @@ class Code(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     ends: int  # UNIX ms
     makers: tuple[str, ...] = ()
+    by: str = ""  # the key or operator that made it; empty: a first administrator's
 
 
 class StoredOperator(msgspec.Struct, frozen=True, kw_only=True):

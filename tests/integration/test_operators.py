@@ -9,6 +9,7 @@ import pytest
 
 from alertd.app import Parts
 from alertd.config import Settings
+from alertd.operators import Role
 from alertd.organisations import Jurisdiction
 from alertd.rendering import Renderer
 from alertd.sections import ApiSection, SignInSection
@@ -431,3 +432,23 @@ async def test_whoever_is_let_out_is_listed_with_the_keys_in_their_hands(console
     [one] = (await console.administrate("GET", "/v1/operators"))[1]["operators"]
     assert one["keys"] == expected
     assert await access.get(own.key_id) is not None
+
+
+@pytest.mark.parametrize("ended", ["revoked", "stopped"])
+async def test_a_code_ends_with_whatever_it_was_made_with(console: Console, ended: str):
+    """Whoever had an administrator's key in the wrong hands comes in by nothing that they made with it."""
+    access, stopping = console.parts.access, console.parts.stopping
+    taken, _ = await access.create(org="default", subject="bea@centre.example", scopes=frozenset({"admin"}))
+    made = await console.parts.operators.add(
+        subject="eve@centre.example", name="Eve", roles=(Role.ADMINISTRATOR,), who=taken
+    )
+    assert (await console.ask("POST", "/v1/passkeys/options", {"code": made.code}))[0] == 200
+    root = next(one for one in await access.list("default") if one.subject == ROOT)
+    if ended == "revoked":
+        await access.revoke(taken.key_id, root)
+    else:
+        await stopping.stop(await stopping.scope_of("key", taken.key_id, root), root, "in the wrong hands")
+    status, told = await console.ask("POST", "/v1/passkeys/options", {"code": made.code})
+    assert (status, told["type"]) == (403, "/problems/not-allowed")
+    invited = await console.parts.operators.invite(made.operator.id, root, replace=False)
+    assert (await console.enrolled(Authenticator(ORIGIN), invited.code))[0] == 201
