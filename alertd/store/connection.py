@@ -13,7 +13,7 @@ from alertd.store import keys
 from alertd.store.codec import Codec
 from alertd.store.lines import WAIT
 from alertd.store.nodes import Nodes, grouped, in_place
-from alertd.store.scripts import script
+from alertd.store.scripts import WHEN_FULL, script
 
 #: How long a write may take to reach the disk (and a replica, where one is required) before the caller is told 503.
 WAITAOF_MS = 5_000
@@ -87,8 +87,8 @@ class Connection:
         return checked(await self._pipelined(calls, durable=False))
 
     async def run_each(self, calls: Sequence[tuple[str, Sequence[str], Sequence[Arg]]]) -> list[Any]:
-        """The same, but where one call fails its error is its answer: it takes nobody else's answer along. A server of a cluster may be full
-        or lack its replica while others work. Raises StoreUnavailableError where that is the answer to all.
+        """The same, but where one call fails its error is its answer: it takes nobody else's answer along. A server of a cluster may lack
+        its replica while others work. Raises StoreUnavailableError where that is the answer to all.
         """
         answers = [_meant(answer) for answer in await self._pipelined(calls, durable=False)]
         if answers and all(isinstance(answer, StoreUnavailableError) for answer in answers):
@@ -137,7 +137,7 @@ class Connection:
         """Whether what is written now is kept, by writing something to every server: one that is out of memory answers too, and so does
         a replica, and one that came back without its data.
         """
-        writes = (self.run_durably("hold", [name], "asked", READY_MS) for name in self.nodes.everywhere(keys.ready))
+        writes = (self.run_durably("ready", [name], READY_MS) for name in self.nodes.everywhere(keys.ready))
         try:
             await asyncio.gather(*writes)
             check = await self.execute("GET", keys.KEY_CHECK)
@@ -199,7 +199,8 @@ class Connection:
 
     async def _each(self, commands: Sequence[tuple[str, Sequence[Arg]]]) -> list[Any]:
         """The answers to commands, each given with a key it is about; errors are answers. Raises StoreUnavailableError when a
-        server cannot be reached. A server that no longer holds a key says so and does nothing: the one that does is asked.
+        server cannot be reached. A server that no longer holds a key says so and does nothing: the one that does is asked. One that is full
+        refuses plain commands, whatever they are for: it is asked again in words that it takes.
         """
         try:
             if self.nodes.stale:
@@ -207,14 +208,23 @@ class Connection:
             answers = await self._asked(commands)
             if self._is_elsewhere(answers):
                 await self.nodes.freshen()
-                again = [i for i, answer in enumerate(answers) if _is_void(commands[i][1], answer)]
-                for i, answer in zip(again, await self._asked([commands[i] for i in again]), strict=True):
-                    answers[i] = answer
+                await self._ask_again(commands, answers, ELSEWHERE)
                 self._is_elsewhere(answers)
+            if any(isinstance(answer, exceptions.OutOfMemoryError) for answer in answers):
+                full = [(key, _when_full(command)) for key, command in commands]
+                await self._ask_again(full, answers, (exceptions.OutOfMemoryError,))
         except UNAVAILABLE as error:
             self.nodes.stale = True
             raise translated(error) from error
         return answers
+
+    async def _ask_again(
+        self, commands: Sequence[tuple[str, Sequence[Arg]]], answers: list[Any], why: tuple[type[Exception], ...]
+    ) -> None:
+        """Puts in the place of such answers what is answered now, and waits anew: what waited did so for what was not carried out."""
+        again = [i for i, answer in enumerate(answers) if isinstance(answer, why) or commands[i][1][0] == WAIT]
+        for i, answer in zip(again, await self._asked([commands[i] for i in again]), strict=True):
+            answers[i] = answer
 
     def _is_elsewhere(self, answers: Sequence[Any]) -> bool:
         """Whether a server says that what it was asked for is not its own; then what is known of the servers is no longer so."""
@@ -253,9 +263,9 @@ def hash_in(answer: Any) -> dict[bytes, bytes]:
     return answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))
 
 
-def _is_void(command: Sequence[Arg], answer: Any) -> bool:
-    """Whether a command is to be sent again: it was not carried out, or waited for what was not."""
-    return isinstance(answer, ELSEWHERE) or command[0] == WAIT
+def _when_full(command: Sequence[Arg]) -> Sequence[Arg]:
+    """A plain command as a server takes it that is full; what is no plain one is so already, or is to be refused."""
+    return command if command[0] in {"EVAL", "EVALSHA", WAIT} else ("EVAL", WHEN_FULL, 1, command[1], *command)
 
 
 def checked(answers: list[Any]) -> list[Any]:

@@ -151,7 +151,7 @@ TABLE = (
     KeyKind("{m}:identities", "hash", "hash of who somebody is at the OpenID provider -> organisation and operator", "operators", "an entry when the operator comes in with a code that replaces, or is removed"),
     KeyKind("{m}:herald", "string", "who brings events and webhooks on their way at the moment", "hold.lua", "after its lease, unless renewed"),
     KeyKind("{m}:hooked", "set", "organisations that have webhooks or distributors, or had", "webhooks", KEPT),
-    KeyKind("{m:<number>}:ready", "string", "that somebody asked whether writes are taken; one on each server", "hold.lua connection", "a minute after the last did"),
+    KeyKind("{m:<number>}:ready", "string", "that somebody asked whether writes are taken; one on each server", "ready.lua connection", "a minute after the last did"),
     KeyKind("{m}:sweeper", "string", "the sweeper of the moment", "hold.lua", "after its lease, unless renewed"),
 )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """Watches how full the memory of each server of the store is, and refuses what is new while there is still some.
 
-At its limit a server refuses every write: what stops, what settles a message that was just handed over, and what takes a child's picture
-away, among them. So the service answers 503 before, as it does for a disk.
+At its limit a server still takes what goes on (`scripts.BRINGING`), and what goes on needs some, too. So the service answers 503 before, as it
+does for a disk.
 """
 
 from __future__ import annotations

@@ -27,6 +27,12 @@ MARKS = (50, 90, 100)
 STALLED_MS = 60_000
 #: Late reports are told of together, so long after the first of them.
 RECEIPTS_MS = 60_000
+#: Scripts that bring what is new. A server that is full refuses these alone: what is sent goes on, and what is stopped, cancelled and forgotten
+#: is so; that way it gets room again (Valkey, "Lua API reference", script flags).
+BRINGING = frozenset({"create", "draw", "media_put", "plan", "ready"})
+_ALTHOUGH_FULL = "#!lua flags=allow-oom\n"
+#: Any plain command, the key that it is about being named, on a server that is full.
+WHEN_FULL = f"{_ALTHOUGH_FULL}return redis.call(unpack(ARGV))"
 #: States in which a row may still learn what its last attempt came to.
 _ANSWERABLE = [state for state, steps in alerts.STEPS.items() if alerts.State.ACCEPTED in steps]
 #: The names that a piece makes: those of its lines that are not indented.
@@ -52,6 +58,8 @@ def script(name: str) -> Script:
     for makes, words, piece in reversed(_shared()):
         if makes & used:
             text, used = f"{piece}\n{text}", used | words
+    if name not in BRINGING:
+        text = _ALTHOUGH_FULL + text
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 

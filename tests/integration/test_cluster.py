@@ -123,10 +123,10 @@ async def test_a_store_of_which_one_server_is_full_is_not_ready(cluster: Connect
 
 
 @pytest.mark.usefixtures("cluster")
-async def test_what_is_on_a_full_server_keeps_no_other_alert_from_being_told(
+async def test_what_is_on_a_server_without_its_replica_keeps_no_other_alert_from_being_told(
     masters: list[int], codec: Codec, sandbox: Sandbox, library: Library, sample: dict[str, Any]
 ):
-    """It is leased, stopped and let go on as if nothing were full; what could not be written of the others is written once there is room."""
+    """It is leased, stopped and let go on as if nothing were wrong; what could not be written of the others is written once it can be."""
     people = 20
     async with Redis(port=masters[0]) as client, opened(settings_for(sandbox), client, codec, library=library) as parts:
         await register(parts, people)
@@ -137,8 +137,8 @@ async def test_what_is_on_a_full_server_keeps_no_other_alert_from_being_told(
         assert quiet
         assert busy
         stop = (await parts.stopping.stop(of_org("other"), ANA, "x")).stop
-        with Blocking(port=ports[quiet[0]]) as full:
-            full.config_set("maxmemory", 1)
+        with Blocking(port=ports[quiet[0]]) as lonely:
+            lonely.config_set("min-replicas-to-write", 9)
             try:
                 await parts.stopping.obey()
                 assert not parts.stopping.is_deaf()
@@ -151,7 +151,7 @@ async def test_what_is_on_a_full_server_keeps_no_other_alert_from_being_told(
                 )
                 assert answers[len(quiet) :] == [1] * len(busy)
             finally:
-                full.config_set("maxmemory", 0)
+                lonely.config_set("min-replicas-to-write", 0)
         await parts.stopping.obey()
         (answer,) = await parts.work.leases(quiet[:1], "push", b"")
         assert isinstance(answer, Lease)

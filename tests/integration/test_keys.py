@@ -67,7 +67,8 @@ async def held(parts: Parts) -> set[keys.KeyKind]:
 async def _operator(parts: Parts) -> None:
     """Somebody comes in with a code, and another asks to sign in."""
     passkey = Authenticator("http://localhost:8080")
-    made = await parts.operators.add(subject="eva", name="Eva", roles=(Role.VIEWER,), who=ANA)
+    root, _ = await parts.access.create(org="default", subject="root", scopes=frozenset({"admin"}))
+    made = await parts.operators.add(subject="eva", name="Eva", roles=(Role.VIEWER,), who=root)
     _, options = await parts.passkeys.invited(made.code, "here")
     operator, kept = await parts.passkeys.register(made.code, passkey.register(options), "here")
     await parts.sessions.begin(operator, kept, proven=True)

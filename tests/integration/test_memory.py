@@ -22,7 +22,7 @@ MB = 1024 * 1024
 
 
 async def test_new_things_are_refused_before_the_memory_is_full(tmp_path: Path):
-    """At its limit a store takes nothing at all: no answer of a carrier could be settled, and no alert stood down. With room again it opens."""
+    """What is under way needs some, too: no alert's plan fits into what is left at the limit. With room again it opens."""
     settings = Settings(store=StoreSection(directory=tmp_path / "data", ballast_mb=0, maxmemory_mb=64))
     async with store_of(settings) as store, client_of(store.url) as client:
         db = Connection(client, Codec(store.keys))
