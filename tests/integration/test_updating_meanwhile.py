@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-import shapely
 from aiohttp.test_utils import TestClient
 
 from alertd.alerts import AlertState
@@ -22,7 +21,7 @@ from alertd.service.following import Following
 from alertd.service.updates import NOBODY
 from alertd.service.updating import Updating
 from alertd.store.alerts import AlertRecord, Alerts
-from alertd.store.frozen import Frozen
+from alertd.store.frozen import Frozen, pack_area
 from alertd.store.permissions import Permits
 from alertd.store.updates import Updates
 from alertd.working import worker_of
@@ -75,9 +74,7 @@ async def test_an_update_of_an_exercise_begins_though_its_first_request_died(par
     alert = alert_of(sample, target=WIDER, status="Exercise")
     seen = await parts.updating.submit(record.id, alert, Notify.FULL, ANA, dry_run=True)
     old = await parts.alerts.get(record.id)
-    assert await Updates(parts.db, parts.alerts).propose(
-        old, seen.record, shapely.to_wkb(seen.area.geometry), last=1
-    ) == (
+    assert await Updates(parts.db, parts.alerts).propose(old, seen.record, pack_area(seen.area.geometry), last=1) == (
         True,
         old.state,
     )

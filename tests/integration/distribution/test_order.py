@@ -174,27 +174,6 @@ async def test_what_is_asked_for_while_it_is_tried_is_tried_again(
     assert await hooks.due(hook, now, 10) == []
 
 
-async def test_what_was_queued_as_an_event_by_an_alertd_before_is_looked_for(
-    parts: Parts, gateway: Gateway, sample: dict[str, Any]
-):
-    """The number of an event in the queue, which may be let go of, stands for all that the distributor has."""
-    await made(parts, gateway, "/radio")
-    record = await planned(parts, sample)
-    await told(parts)
-    hooks = DistributorHooks(parts.db)
-    [hook] = await hooks.of_org("default")
-    await parts.following.cancel(record.id, BEA, "a mistake")
-    await parts.events.bring()
-    last = (await parts.events.read("default", None, 1000)).cursor.removeprefix("e")
-    state, queue = (keys.org_events("default", f":{part}:{hook.id}") for part in ("hook", "queue"))
-    await parts.db.execute("HSET", state, "queued", int(last, 16))
-    await parts.db.execute("ZADD", queue, 1, 7)
-    assert await hooks.due(hook, 10, 10) == [Due("7", 0, 0)]
-    await told(parts)
-    await told(parts)
-    assert gateway.types("/radio") == ["Alert", "Cancel"]
-
-
 async def test_a_take_down_waits_for_no_slow_answer(parts: Parts, gateway: Gateway, sample: dict[str, Any]):
     """While another alert is on its way to a gateway that does not answer, and as many as may be at once, a Cancel goes out beside them."""
     gateway.answers["/radio"] = [202, "silence"]
