@@ -193,9 +193,11 @@ class Connection:
         return [*commands, *self._confirmations([names[0] for _, names, _ in calls])] if durable else commands
 
     def _confirmations(self, names: Sequence[str]) -> list[tuple[str, Sequence[Arg]]]:
-        """One for each server that has any of these keys. It counts what its own connection wrote: the same server, the same pipeline."""
-        servers = {self.nodes.of(name): name for name in names}
-        return [(name, (WAIT, 1, self.replicas, WAITAOF_MS)) for name in servers.values()]
+        """One for each slot that has any of these keys, for it may have moved by itself: its confirmation is asked for where it is now. A server counts
+        what its own connection wrote: the same server, the same pipeline.
+        """
+        each = [names[part[0]] for part in self.nodes.parts(names)]
+        return [(name, (WAIT, 1, self.replicas, WAITAOF_MS)) for name in each]
 
     async def _each(self, commands: Sequence[tuple[str, Sequence[Arg]]]) -> list[Any]:
         """The answers to commands, each given with a key it is about; errors are answers. Raises StoreUnavailableError when a

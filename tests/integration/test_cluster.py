@@ -84,6 +84,20 @@ async def test_a_slot_that_moved_is_followed(cluster: Connection, masters: list[
     assert await cluster.execute("EXISTS", name) == 1
 
 
+async def test_each_server_confirms_what_has_come_to_it(cluster: Connection, masters: list[int]):
+    """Of several at once that are to be durable, also of the one whose slot has moved since; the others stay where they were."""
+    names = [f"{{durable-{i}}}:x" for i in range(20)]
+    home = cluster.nodes.of(names[0])
+    names = [name for name in names if cluster.nodes.of(name) is home]
+    known = cluster.nodes.everywhere(lambda number: f"{{known-{number}}}:x")
+    await cluster.run_many([("claim", [name], ["mine", ""]) for name in known])
+    _move(slot_of(names[0]), masters)
+    asked = {port: _waits(port) for port in masters}
+    await cluster.run_many_durably([("claim", [name], ["mine", ""]) for name in names[:2]])
+    assert cluster.nodes.of(names[0]) is not cluster.nodes.of(names[1])
+    assert sum(_waits(port) > asked[port] for port in masters) == 2
+
+
 async def test_a_script_runs_whole_or_not_at_all_while_its_slot_moves(cluster: Connection, masters: list[int]):
     """A slot that goes to another server key by key: what a script writes of it is on neither, until all of it is there."""
     name = "{whole}:x"
@@ -242,6 +256,12 @@ async def _closed(clients: list[Redis]) -> None:
     async with asyncio.timeout(30):
         while not all([await one.can_read() for one in held]):  # noqa: ASYNC110  nobody sets an event
             await asyncio.sleep(0.01)
+
+
+def _waits(port: int) -> int:
+    """How often a server was asked to wait until something is on disk."""
+    with Blocking(port=port) as one:
+        return int(one.info("commandstats").get("cmdstat_waitaof", {"calls": 0})["calls"])
 
 
 def _tell(masters: list[int], kind: str) -> None:
