@@ -1,7 +1,7 @@
 """Watches how full the memory of each server of the store is, and refuses what is new while there is still some.
 
-At its limit a server still takes what goes on (`scripts.BRINGING`), and what goes on needs some, too. So the service answers 503 before, as it
-does for a disk.
+At its limit a server refuses what is new alone (`scripts.BRINGING`), and what goes on needs memory, too. So the service answers 503 before, as
+it does for a disk.
 """
 
 from __future__ import annotations
