@@ -22,7 +22,7 @@ from alertd.service.budget import Budget
 from alertd.service.counts import shown, too_few_people
 from alertd.service.media import Photos
 from alertd.service.organisations import Known, Organisations
-from alertd.service.revisions import changed_since, check_revision
+from alertd.service.revisions import TRIES, changed_since, check_revision
 from alertd.service.second_person import check_key, check_second_person, refused
 from alertd.service.stopping import Stopping, check_submission
 from alertd.service.targeting import Targeting
@@ -258,13 +258,27 @@ class Approval:
         )  # fmt: skip
 
     async def _replace(self, update: AlertRecord, alert: Alert, inside: Frozen, who: Credential) -> tuple[bool, str]:
-        """The same of an update, which takes the place of what the alert said. Raises Problem where that is told no more. Not
-        where it was changed since the update was submitted ('revised'): its author has not seen what would be undone.
+        """The same of an update, which takes the place of what the alert said. Raises Problem where that is told no more. That an alert comes
+        to be sent, or is sent to its end, at this very moment stands in no update's way.
         """
         await self._photos.attach(alert, update)
+        for _ in range(TRIES):
+            done, state, whose = await self._take_place(update, alert, inside, who)
+            if (state, whose) != ("changed", "alert"):
+                break
+        if not done and whose == "alert" and state not in {"changed", "expired"}:
+            raise Problem("precondition-failed", f"The alert is {state or 'gone'}, so it is not updated.")
+        return done, state
+
+    async def _take_place(
+        self, update: AlertRecord, alert: Alert, inside: Frozen, who: Credential
+    ) -> tuple[bool, str, str]:
+        """Of the alert as it is read now. Not where it was changed since the update was submitted ('revised'): its author has not seen what
+        would be undone.
+        """
         old = await self.get(chain_of(update.id), who)
         if update.state is AlertState.PENDING and old.changes != update.upon:  # the script wants both as they were read
-            return False, "revised"
+            return False, "revised", "update"
         frozen = await audience(self._alerts, update, inside)
         changes = f"{old.changes} {self._clock.now_ms()}".strip()
         document = alert.model_copy(update={"external_id": old.external_id or None}).model_dump_json(by_alias=True)
@@ -276,10 +290,7 @@ class Approval:
         await self._permits.note(asked, old.id, self._clock.now_ms())
         await self._updates.published.keep(old)
         sent_by = (update.key, who.key_id, *permitting(new.permissions))
-        done, state, whose = await self._updates.approve(new, update, frozen, who.subject, sent_by=sent_by, asked=asked)
-        if not done and whose == "alert" and state not in {"changed", "expired"}:
-            raise Problem("precondition-failed", f"The alert is {state or 'gone'}, so it is not updated.")
-        return done, state
+        return await self._updates.approve(new, update, frozen, who.subject, sent_by=sent_by, asked=asked)
 
     async def check_approver(self, record: AlertRecord, who: Credential) -> None:
         """Raises Problem unless the caller could have approved now what an alert says: same-person, protection-review-required,

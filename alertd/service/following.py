@@ -18,7 +18,7 @@ from alertd.permissions import permitting
 from alertd.service.access import Credential
 from alertd.service.approval import UNSENT, Approval
 from alertd.service.audit import DONE, Audit, Noted
-from alertd.service.notices import notice, occasion_of, versions_of
+from alertd.service.notices import check_room, notice, occasion_of, versions_of
 from alertd.service.revisions import TRIES, changed_since
 from alertd.service.second_person import check_key, refused
 from alertd.service.stopping import Stopping
@@ -233,6 +233,7 @@ class Following:
             if told or (record.state in there and not (notify and record.state in step.late)):
                 return self._again(record, step, who, told, (reason, code))
             if step is REOPEN:
+                check_room(len(versions) + 1)
                 await self._check_return(record, who)
             told_by = self._notice(record, len(versions), step, code, who) if notify else None
             done, old = await self._follow(record, step, who, len(versions), told_by, reason, rev)

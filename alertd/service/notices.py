@@ -37,6 +37,8 @@ SCREENS = tuple(CHANNELS.index(channel) for channel in ON_SCREEN)
 #: What was in flight when the gate of what came before closed is waited for so long, so that nobody is told the end first; and what
 #: may still be sent with the words of before, so that everybody who got them is found.
 SETTLE_MS = 2_000
+#: Versions of an alert before which it may be told again. A message's tag has a byte for its version (`ids`): what hides or ends it has the rest.
+MOST_VERSIONS = 200
 #: An update that does not tell everybody again waits so long for what is in flight: what a slow carrier does not get any more of a chunk is
 #: told by the update alone, and while it is in flight it looks as if it had been told. Longer than most carriers are waited for.
 ANSWERED_MS = 20_000
@@ -140,6 +142,12 @@ async def versions_of(alerts: Alerts, alert_id: str) -> list[AlertRecord]:
         raise Problem("precondition-failed", "This version only tells of another; decide about the alert itself.")
     found = await alerts.heads(await alerts.versions([alert_id]))
     return [one for one in found if one is not None]
+
+
+def check_room(sequence: int) -> None:
+    """Raises Problem where an alert has had as many versions as it may, and another would tell it again. What hides or ends it is always told."""
+    if sequence > MOST_VERSIONS:
+        raise Problem("precondition-failed", "This alert was changed too often. Close it, and submit another.")
 
 
 def later_version(

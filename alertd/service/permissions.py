@@ -23,7 +23,7 @@ from alertd.service.approval import Approval, check_drift
 from alertd.service.audit import DONE, REFUSED, Audit, Noted
 from alertd.service.borders import granted_of
 from alertd.service.budget import Budget
-from alertd.service.notices import later_version, versions_of
+from alertd.service.notices import check_room, later_version, versions_of
 from alertd.service.organisations import Organisations
 from alertd.service.revisions import TRIES, changed_since
 from alertd.service.second_person import check_key, check_second_person
@@ -244,6 +244,7 @@ class Permissions:
     ) -> tuple[AlertRecord, AlertRecord]:
         """The alert as it is with this ground, and the version that tells it there."""
         last, now = len(await versions_of(self._alerts, record.id)), self._clock.now_ms()
+        check_room(last + 1)
         version = later_version(
             record, last + 1, Occasion.UPDATE, TELLS, by=who.subject, expires=record.expires, loudness=record.loudness
         )

@@ -2,8 +2,8 @@
 version before was still to tell of a change is told by it, too, whatever it says of others.
 
 By subscriber and channel: whoever heard by push alone and is in the area is told again there, and for the first time by SMS. What was
-still queued counts as not told, since its gate is closed by then; so does what was cut off in the middle on a screen, where it would
-have been repeated.
+still queued counts as not told, since its gate is closed by then; so does what was cut off in the middle on a screen, of whoever is in the
+area: there it would have been repeated. Whoever is outside is told that it changed.
 """
 
 from __future__ import annotations
@@ -50,9 +50,11 @@ def few(record: AlertRecord, channels: Iterable[str], counts: Mapping[str, int])
     return [one for one in channels if one not in again and counts.get(one, 0) < SMALL_COUNT]
 
 
-async def told_before(alerts: Alerts, work: Work, chain: str, channels: Collection[str], *, but: str = "") -> Frozen:
+async def told_before(
+    alerts: Alerts, work: Work, chain: str, channels: Collection[str], inside: NDArray[np.uint64], *, but: str = ""
+) -> Frozen:
     """Everyone who may have been told the alert by any version of it, `but` one, on one of the channels: pairs, with 1 as the ring
-    of those whom a version is still to tell of a change.
+    of those whom a version is still to tell of a change. `inside` are the people in the area.
     """
     told = owed = NOBODY
     for one in await alerts.heads(await alerts.versions([chain])):
@@ -60,7 +62,7 @@ async def told_before(alerts: Alerts, work: Work, chain: str, channels: Collecti
             found = await heard(work, one.id, channels)
             waits = np.intersect1d(_waits(one, found, on(told, again_on(one.notify or Notify.SILENT, channels))), told)
             owed = np.union1d(np.setdiff1d(owed, np.setdiff1d(found.everyone, found.waits)), waits)
-            told = np.union1d(told, np.setdiff1d(found.told, found.unsure))
+            told = np.union1d(told, np.setdiff1d(found.told, found.unsure[np.isin(found.unsure >> _BITS, inside)]))
     return Frozen(numbers=told, rings=np.isin(told, owed).astype(np.uint8))
 
 
@@ -97,7 +99,7 @@ async def told(alerts: Alerts, work: Work, record: AlertRecord, channels: Collec
     """Who was told before an update: found once, when nothing of before is on its way any more, and then kept."""
     kept = await alerts.pairs(record.id)
     if kept is None:
-        found = await told_before(alerts, work, chain_of(record.id), channels, but=record.id)
+        found = await told_before(alerts, work, chain_of(record.id), channels, inside.numbers, but=record.id)
         people = everyone(told_again(found, record.notify, channels), inside)
         kept = await alerts.keep_pairs(record.id, found, len(people.numbers))
     return kept

@@ -18,7 +18,7 @@ from alertd.service.access import Credential
 from alertd.service.approval import Approval
 from alertd.service.intake import Intake, Taken
 from alertd.service.media import Photos
-from alertd.service.notices import versions_of
+from alertd.service.notices import check_room, versions_of
 from alertd.service.revisions import TRIES, changed_since, check_revision
 from alertd.service.second_person import check_key
 from alertd.service.twins import claim_external_id
@@ -61,6 +61,7 @@ class Updating:
             if again and not dry_run and (done := await self._done(versions, alert, notify, external_id, who)):
                 return done
             _check_shown(old.state)
+            check_room(len(versions) + 1)
             check_revision(old, rev)
             await self._approval.check_stops(alert, who)
             taken = await self._looked_over(old, alert, notify, who, versions, external_id)
@@ -92,7 +93,7 @@ class Updating:
     async def _counts(self, record: AlertRecord, taken: Taken, before: Alert) -> tuple[int, int]:
         """People who would be told again, and people in the area who can be told and were not on any channel."""
         chain, channels = chain_of(record.id), before.channels
-        told = await told_before(self._alerts, self._work, chain, channels)
+        told = await told_before(self._alerts, self._work, chain, channels, taken.found.numbers)
         again = np.unique(told_again(told, record.notify, channels) >> np.uint64(3))
         alert = record.alert
         codes = [CHANNELS.index(channel) for channel in alert.channels]

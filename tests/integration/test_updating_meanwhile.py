@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 from datetime import timedelta
@@ -13,22 +14,25 @@ from aiohttp.test_utils import TestClient
 from alertd.alerts import AlertState
 from alertd.app import Parts
 from alertd.clock import time_of
+from alertd.ids import chain_of, sequence_of
 from alertd.kinds import Notify
 from alertd.restriction import restricted
 from alertd.service.approval import Approval
 from alertd.service.events import event_of
 from alertd.service.following import Following
+from alertd.service.notices import MOST_VERSIONS
 from alertd.service.updates import NOBODY
 from alertd.service.updating import Updating
+from alertd.store import keys
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.frozen import Frozen, pack_area
 from alertd.store.permissions import Permits
 from alertd.store.updates import Updates
 from alertd.working import worker_of
 from channels.sandbox import Sandbox
-from tests.integration.acts import ANA, BEA, alert_of, counts, lease_of, over, planned, register, send, slug
-from tests.integration.test_following import sent
-from tests.integration.test_updating import WIDER, again, got, in_cadiz, plan, proposed, updated
+from tests.integration.acts import ANA, BEA, alert_of, counts, lease_of, over, planned, register, send, silence, slug
+from tests.integration.test_following import sent, told
+from tests.integration.test_updating import CITY, WIDER, again, got, in_cadiz, plan, proposed, updated
 from tests.unit.alertd.samples import changed
 
 
@@ -280,3 +284,82 @@ async def test_what_only_an_update_tells_goes_on_after_a_return(
     for channel in ("push", "sms"):
         await send(parts, record, channel)
         assert await counts(parts, update, channel) == {"accepted": 25}
+
+
+@pytest.mark.parametrize("notify", [Notify.FULL, Notify.SILENT])
+async def test_an_update_that_waited_while_its_alert_was_hidden_and_shown_is_written_anew(
+    parts: Parts, sample: dict[str, Any], notify: Notify
+):
+    """Phones show what has the highest number: it would have been told below the return, and have been shown on none."""
+    record = await sent(parts, sample, channels=["push"])
+    waits = (await proposed(parts, record, sample, notify)).record
+    await parts.following.stand_down(record.id, ANA, "x")
+    back = await parts.following.reopen(record.id, BEA, "x")
+    assert await slug(parts.approval.approve(waits.id, BEA)) == "approval-stale"
+    await parts.approval.give_back(waits.id, BEA, "It was hidden meanwhile")
+    update = await updated(parts, record, sample, notify)
+    assert sequence_of(update.id) > sequence_of(back.told_by)
+    await send(parts, record)
+    assert await counts(parts, update) == {"accepted": 20}
+
+
+class _Moving(Alerts):
+    """A store whose alert comes to another revision just after it was read, as by each step of its sending."""
+
+    steps = 3
+
+    async def get(self, alert_id: str) -> AlertRecord | None:
+        found = await super().get(alert_id)
+        if found and found.id == chain_of(alert_id) and self.steps:
+            self.steps -= 1
+            await self._db.execute("HINCRBY", keys.of_chain(alert_id, "version", alert_id), "rev", 1)
+        return found
+
+
+async def test_that_an_alert_goes_on_stands_in_no_update_s_way(parts: Parts, sample: dict[str, Any]):
+    """Nobody changed what it says, so the same approval holds."""
+    record = await sent(parts, sample, channels=["push"])
+    waits = (await proposed(parts, record, sample, channels=["push"])).record
+    moving = copy.copy(parts.approval)
+    moving._alerts = _Moving(parts.db)
+    assert (await moving.approve(waits.id, BEA)).state is AlertState.APPROVED
+    assert moving._alerts.steps == 0
+
+
+@pytest.mark.parametrize("notify", [Notify.FULL, Notify.SILENT])
+async def test_whom_a_killed_worker_may_have_told_and_who_is_outside_now_is_told_of_the_change(
+    parts: Parts, sample: dict[str, Any], notify: Notify
+):
+    """Nobody inside is told by the old words any more, so nobody else would put them right."""
+    await register(parts, 20)
+    await in_cadiz(parts, 20)
+    record = await planned(parts, sample, target=WIDER, channels=["push"])
+    lease = await lease_of(parts.work, record.id, "push")
+    await parts.work.gate(lease, [], lease.rows, 1)
+    taken = await proposed(parts, record, sample, notify, target=CITY, channels=["push"])
+    update = await parts.approval.approve(taken.record.id, BEA)
+    for _ in range(2):
+        await silence(parts.db, record.id)
+    assert await over(parts, await parts.alerts.get(record.id))
+    assert await counts(parts, record) == {"unknown": 40}
+    await plan(parts, update)
+    await send(parts, record)
+    assert await counts(parts, update) == {"accepted": 40}
+
+
+async def test_an_alert_that_was_told_too_often_is_told_no_more_but_of_its_end(parts: Parts, sample: dict[str, Any]):
+    """A message's tag has a byte for its version: what hides or ends the alert finds room there, however often it was changed."""
+    record = await sent(parts, sample, channels=["push"])
+    seen = await parts.updating.submit(record.id, alert_of(sample, target=WIDER), Notify.FULL, ANA, dry_run=True)
+    for last in range(1, MOST_VERSIONS):
+        update = replace(seen.record, id=f"{record.id}-{last + 1}")
+        assert (
+            await Updates(parts.db, parts.alerts).propose(record, update, pack_area(seen.area.geometry), last=last)
+        )[0]
+        assert (await parts.alerts.step(update.id, AlertState.REJECTED))[0]
+    assert await slug(proposed(parts, record, sample)) == "precondition-failed"
+    await parts.following.stand_down(record.id, ANA, "x")
+    assert await slug(parts.following.reopen(record.id, BEA, "x")) == "precondition-failed"
+    close = await parts.following.close(record.id, ANA, "found")
+    assert sequence_of(close.told_by) == MOST_VERSIONS + 2
+    assert (await told(parts, close, channels=("push",)))["push"] == {"targeted": 20, "accepted": 20}
