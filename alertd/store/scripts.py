@@ -30,6 +30,8 @@ RECEIPTS_MS = 60_000
 #: Scripts that bring what is new. A server that is full refuses these alone: what is sent goes on, and what is stopped, cancelled and forgotten
 #: is so; that way it gets room again (Valkey, "Lua API reference", script flags).
 BRINGING = frozenset({"create", "draw", "media_put", "plan", "ready"})
+#: One that answers, too, where nothing at all is written: with flags it would be refused there whole.
+_ANSWERING = frozenset({"hear"})
 _ALTHOUGH_FULL = "#!lua flags=allow-oom\n"
 #: Any plain command, the key that it is about being named, on a server that is full.
 WHEN_FULL = f"{_ALTHOUGH_FULL}return redis.call(unpack(ARGV))"
@@ -58,7 +60,7 @@ def script(name: str) -> Script:
     for makes, words, piece in reversed(_shared()):
         if makes & used:
             text, used = f"{piece}\n{text}", used | words
-    if name not in BRINGING:
+    if name not in BRINGING | _ANSWERING:
         text = _ALTHOUGH_FULL + text
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
