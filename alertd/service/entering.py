@@ -63,10 +63,16 @@ class Entering:
         return operator
 
     async def counts(self, operator: StoredOperator, digest: str) -> bool:
-        """Whether the code of this hash is the operator's, and whoever made it may still let somebody in: neither revoked nor stopped."""
-        if operator.code is None or not self._holds(operator, digest):
+        """Whether the code of this hash is the operator's, and whoever made it may still let somebody in: neither revoked nor stopped, nor
+        let in anew since.
+        """
+        code = operator.code
+        if code is None or not self._holds(operator, digest):
             return False
-        return not operator.code.by or await self._administers(operator.org, operator.code.by)
+        maker = await self._operators.get(operator.org, code.by)
+        if maker is not None and maker.since > code.made:
+            return False
+        return not code.by or await self._administers(operator.org, code.by)
 
     async def bind(
         self, operator: StoredOperator, digest: str, gain: Callable[[StoredOperator], StoredOperator]

@@ -124,8 +124,9 @@ class Operators:
         if operator.disabled:
             raise Problem("precondition-failed", "This operator is disabled; enable them first.")
         letters = "".join(secrets.choice(CROCKFORD) for _ in range(CODE_GROUPS * CODE_GROUP))
-        ends = self._clock.now_ms() + self._life_ms
-        code = Code(digest=digest_of(normal_code(letters)), ends=ends)
+        now = self._clock.now_ms()
+        ends = now + self._life_ms
+        code = Code(digest=digest_of(normal_code(letters)), ends=ends, made=now)
         if who is not None:
             code = msgspec.structs.replace(code, makers=tuple(sorted(who.hands)), by=who.key_id)
         await self._store.show_code(operator, letters, self._life_ms)  # first: the record decides whether it counts

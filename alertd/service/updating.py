@@ -61,12 +61,13 @@ class Updating:
             if again and not dry_run and (done := await self._done(versions, alert, notify, external_id, who)):
                 return done
             _check_shown(old.state)
-            check_room(len(versions) + 1)
             check_revision(old, rev)
             await self._approval.check_stops(alert, who)
             taken = await self._looked_over(old, alert, notify, who, versions, external_id)
             waiting = [one for one in versions if one.state is AlertState.PENDING]
             same = await self._same(waiting, taken.record.document, notify, who)
+            if not same:
+                check_room(len(versions) + 1)
             if dry_run:
                 return replace(taken, record=same or taken.record)
             if same or await self._propose(old, taken, versions):

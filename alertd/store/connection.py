@@ -13,7 +13,7 @@ from alertd.store import keys
 from alertd.store.codec import Codec
 from alertd.store.lines import WAIT
 from alertd.store.nodes import Nodes, grouped, in_place
-from alertd.store.scripts import WHEN_FULL, script
+from alertd.store.scripts import script, when_full
 
 #: How long a write may take to reach the disk (and a replica, where one is required) before the caller is told 503.
 WAITAOF_MS = 5_000
@@ -33,7 +33,7 @@ class StoreUnavailableError(Exception):
 
 
 class StoreRefusedError(Exception):
-    """This store must not be opened: other keys, newer data, or an engine that would lose writes."""
+    """This store must not be opened: other keys, data of another schema, or an engine that would lose writes."""
 
 
 #: What the client raises when the store is gone, full, loading or read-only. All mean: not now.
@@ -202,7 +202,7 @@ class Connection:
     async def _each(self, commands: Sequence[tuple[str, Sequence[Arg]]]) -> list[Any]:
         """The answers to commands, each given with a key it is about; errors are answers. Raises StoreUnavailableError when a
         server cannot be reached. A server that no longer holds a key says so and does nothing: the one that does is asked. One that is full
-        refuses plain commands, whatever they are for: it is asked again in words that it takes.
+        refuses whatever it is for: it is asked again in words that it takes.
         """
         try:
             if self.nodes.stale:
@@ -210,23 +210,36 @@ class Connection:
             answers = await self._asked(commands)
             if self._is_elsewhere(answers):
                 await self.nodes.freshen()
-                await self._ask_again(commands, answers, ELSEWHERE)
+                await self._ask_again(
+                    commands, answers, [i for i, one in enumerate(answers) if isinstance(one, ELSEWHERE)]
+                )
                 self._is_elsewhere(answers)
-            if any(isinstance(answer, exceptions.OutOfMemoryError) for answer in answers):
-                full = [(key, _when_full(command)) for key, command in commands]
-                await self._ask_again(full, answers, (exceptions.OutOfMemoryError,))
+            refused = [i for i, answer in enumerate(answers) if isinstance(answer, exceptions.OutOfMemoryError)]
+            if refused:
+                await self._ask_full(commands, answers, refused)
         except UNAVAILABLE as error:
             self.nodes.stale = True
             raise translated(error) from error
         return answers
 
-    async def _ask_again(
-        self, commands: Sequence[tuple[str, Sequence[Arg]]], answers: list[Any], why: tuple[type[Exception], ...]
+    async def _ask_full(
+        self, commands: Sequence[tuple[str, Sequence[Arg]]], answers: list[Any], refused: Sequence[int]
     ) -> None:
-        """Puts in the place of such answers what is answered now, and waits anew: what waited did so for what was not carried out."""
-        again = [i for i, answer in enumerate(answers) if isinstance(answer, why) or commands[i][1][0] == WAIT]
+        """Asks for what a full server refused in words that it takes, and again for the plain commands that follow it: they may have been about that."""
+        asked = [(key, when_full(command) if i in refused else command) for i, (key, command) in enumerate(commands)]
+        plain = (i for i in range(refused[0], len(commands)) if commands[i][1][0] not in {"EVAL", "EVALSHA", WAIT})
+        await self._ask_again(asked, answers, sorted({*refused, *plain}))
+
+    async def _ask_again(
+        self, commands: Sequence[tuple[str, Sequence[Arg]]], answers: list[Any], which: Sequence[int]
+    ) -> None:
+        """Puts in the place of these answers what is answered now, and waits anew: what waited did so for what was not carried out. What was confirmed
+        is what is so both times.
+        """
+        waits = [i for i, (_, command) in enumerate(commands) if command[0] == WAIT]
+        again = [*which, *waits]
         for i, answer in zip(again, await self._asked([commands[i] for i in again]), strict=True):
-            answers[i] = answer
+            answers[i] = _least(answers[i], answer) if i in waits else answer
 
     def _is_elsewhere(self, answers: Sequence[Any]) -> bool:
         """Whether a server says that what it was asked for is not its own; then what is known of the servers is no longer so."""
@@ -265,9 +278,10 @@ def hash_in(answer: Any) -> dict[bytes, bytes]:
     return answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))
 
 
-def _when_full(command: Sequence[Arg]) -> Sequence[Arg]:
-    """A plain command as a server takes it that is full; what is no plain one is so already, or is to be refused."""
-    return command if command[0] in {"EVAL", "EVALSHA", WAIT} else ("EVAL", WHEN_FULL, 1, command[1], *command)
+def _least(first: Any, second: Any) -> Any:
+    """Of two answers to WAITAOF what both say; an error where one is."""
+    failed = next((one for one in (first, second) if isinstance(one, Exception)), None)
+    return failed or [min(both) for both in zip(first, second, strict=True)]
 
 
 def checked(answers: list[Any]) -> list[Any]:

@@ -45,6 +45,7 @@ class Code(msgspec.Struct, frozen=True, kw_only=True):
     ends: int  # UNIX ms
     makers: tuple[str, ...] = ()
     by: str = ""  # the key or operator that made it; empty: a first administrator's
+    made: int = 0  # UNIX ms
 
 
 class StoredOperator(msgspec.Struct, frozen=True, kw_only=True):

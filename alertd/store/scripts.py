@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from alertd import alerts, kinds
 from alertd.store import keys
@@ -28,13 +29,13 @@ STALLED_MS = 60_000
 #: Late reports are told of together, so long after the first of them.
 RECEIPTS_MS = 60_000
 #: Scripts that bring what is new. A server that is full refuses these alone: what is sent goes on, and what is stopped, cancelled and forgotten
-#: is so; that way it gets room again (Valkey, "Lua API reference", script flags).
+#: is so; that way it gets room again.
 BRINGING = frozenset({"create", "draw", "media_put", "plan", "ready"})
-#: One that answers, too, where nothing at all is written: with flags it would be refused there whole.
-_ANSWERING = frozenset({"hear"})
+#: With these words a script runs on a server that is full (Valkey, "Lua API reference", script flags). Not before it is: a server that lacks its
+#: replica would refuse such a one whole, what only reads, too.
 _ALTHOUGH_FULL = "#!lua flags=allow-oom\n"
-#: Any plain command, the key that it is about being named, on a server that is full.
-WHEN_FULL = f"{_ALTHOUGH_FULL}return redis.call(unpack(ARGV))"
+#: Any plain command; the key that it is about is named besides.
+_PLAIN = f"{_ALTHOUGH_FULL}return redis.call(unpack(ARGV))"
 #: States in which a row may still learn what its last attempt came to.
 _ANSWERABLE = [state for state, steps in alerts.STEPS.items() if alerts.State.ACCEPTED in steps]
 #: The names that a piece makes: those of its lines that are not indented.
@@ -60,9 +61,26 @@ def script(name: str) -> Script:
     for makes, words, piece in reversed(_shared()):
         if makes & used:
             text, used = f"{piece}\n{text}", used | words
-    if name not in BRINGING | _ANSWERING:
-        text = _ALTHOUGH_FULL + text
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+def when_full(command: Sequence[Any]) -> Sequence[Any]:
+    """What a server refused because it is full, as it takes it then; what brings something new as it is. A script that was refused for that has
+    written nothing.
+    """
+    name, *rest = command
+    if name in {"EVAL", "EVALSHA"}:
+        text = _although_full(rest[0])
+        return ("EVAL", text, *rest[1:]) if text else command
+    return "EVAL", _PLAIN, 1, rest[0], *command
+
+
+@cache
+def _although_full(known_as: str) -> str:
+    """A script by its text, or the name the server knows it by; empty for one that brings what is new."""
+    every = (script(file.stem) for file in _FOLDER.glob("*.lua") if file.stem != "prelude")
+    found = next(one for one in every if known_as in {one.sha, one.text})
+    return "" if found.name in BRINGING else _ALTHOUGH_FULL + found.text
 
 
 @cache

@@ -13,11 +13,14 @@ from redis.asyncio import Redis
 from alertd.alerts import CHANNELS
 from alertd.app import Parts
 from alertd.kinds import Channel
+from alertd.service.audit import DONE
 from alertd.service.suppressing import Done
+from alertd.store import keys
 from alertd.store.connection import StoreUnavailableError
+from alertd.store.message_ids import MessageIds, Owner
 from alertd.subscribers import AddressState
 from channels.sandbox import Sandbox
-from tests.integration.acts import ANA, BEA, counts, planned, register, submitted, tokens, working
+from tests.integration.acts import BEA, counts, planned, register, submitted, tokens, working
 from tests.integration.test_worker import ended, until
 
 
@@ -77,10 +80,22 @@ async def test_whoever_stops_it_is_heard(parts: Parts, client: Any, redis: Redis
         assert {a.state for a in person.addresses if a.value == address} == {AddressState.STOPPED}
         async with working(parts):
             await until(lambda: _is_swept(parts, record.id))
-    assert (await parts.alerts.get(record.id)).by == "zoe"
-    assert ANA.subject == (await parts.alerts.get(record.id)).author
+    acts = [(one.act, one.outcome) for one in await parts.audit.page("default", before=None, limit=100)]
+    assert acts.count(("stop.set", DONE)) == acts.count(("alert.cancel", DONE)) == 1
 
 
 async def _is_swept(parts: Parts, alert_id: str) -> bool:
     found = (await parts.work.counts(alert_id))["push"]
     return found.get("cancelled") == found["targeted"]
+
+
+async def test_what_follows_a_refused_command_is_asked_after_it(parts: Parts, redis: Redis):
+    """Parts of a text message are counted as they are delivered, and forgotten in time; a write that is durable is so."""
+    owner, ids = Owner("tag", 2), MessageIds(parts.db)
+    async with full(redis):
+        assert await ids.whole([(owner, "a")]) == [False]
+        assert await ids.whole([(owner, "b")]) == [True]
+        name = keys.message_parts(parts.db.codec.hashed("message-parts", owner.tag))
+        assert await parts.db.execute("PTTL", name) > 0
+        first, then, last = await parts.db.execute_durably([("SET", "{x}:a", 1), ("GET", "{x}:a"), ("SET", "{y}:a", 2)])
+        assert (bool(first), then, bool(last)) == (True, b"1", True)

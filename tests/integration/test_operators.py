@@ -452,3 +452,24 @@ async def test_a_code_ends_with_whatever_it_was_made_with(console: Console, ende
     assert (status, told["type"]) == (403, "/problems/not-allowed")
     invited = await console.parts.operators.invite(made.operator.id, root, replace=False)
     assert (await console.enrolled(Authenticator(ORIGIN), invited.code))[0] == 201
+
+
+@pytest.mark.parametrize("ended", ["disabled and enabled", "let in anew"])
+async def test_a_code_of_an_operator_ends_with_what_they_came_in_with(console: Console, ended: str):
+    """Whoever took an administrator's passkey comes in by no code that they made with it."""
+    operators, clock = console.parts.operators, console.parts.clock
+    root = (await console.parts.access.list("default"))[0]
+    bea = await operators.add(subject="bea@centre.example", name="Bea", roles=(Role.ADMINISTRATOR,), who=root)
+    assert (await console.enrolled(Authenticator(ORIGIN), bea.code))[0] == 201
+    session = Credential(
+        key_id=bea.operator.id, org="default", subject=bea.operator.subject, scopes=frozenset({"admin"})
+    )
+    clock.pass_by(1)
+    made = await operators.add(subject="eve@centre.example", name="Eve", roles=(Role.VIEWER,), who=session)
+    assert (await console.ask("POST", "/v1/passkeys/options", {"code": made.code}))[0] == 200
+    clock.pass_by(1)
+    if ended == "let in anew":
+        await operators.invite(bea.operator.id, root, replace=True)
+    for disabled in (True, False) if ended != "let in anew" else ():
+        await operators.change(bea.operator.id, root, name=None, roles=None, disabled=disabled)
+    assert (await console.ask("POST", "/v1/passkeys/options", {"code": made.code}))[0] == 403

@@ -11,11 +11,11 @@ for _, one in ipairs(versions_of(chain, ARGV[2])) do
   told = told or OPEN[redis.call('HGET', key(chain, 'version', one), 'state')]
 end
 if not told and not waits then return {0, state} end
+if ARGV[4] ~= '' and ARGV[4] ~= rev then return {0, 'changed'} end
+if waits == (ARGV[3] == '1') then return {1, state} end
 -- That it is over, or hidden, waits only for whoever has seen that it is.
 local first = redis.call('HGET', key(chain, 'version', ARGV[2]), 'state')
 if ARGV[3] == '1' and ARGV[4] == '' and (QUEUED_BECOMES[first] or first == 'stood_down') then return {0, first} end
-if ARGV[4] ~= '' and ARGV[4] ~= rev then return {0, 'changed'} end
-if waits == (ARGV[3] == '1') then return {1, state} end
 redis.call('HSET', chain, 'paused', ARGV[3])
 redis.call('HSET', version_key, unpack(ARGV, 6))
 for _, one in ipairs(versions_of(chain, ARGV[2])) do redis.call('HINCRBY', key(chain, 'version', one), 'rev', 1) end
