@@ -530,10 +530,11 @@ async def test_that_it_is_over_waits_for_nobody_who_has_not_seen_it(parts: Parts
     """Whoever halts an alert a moment after somebody else ended it means the alert, not its end."""
     record = await sent(parts, sample, channels=["push"])
     await register(parts, 5, first=100)
-    await getattr(parts.following, step)(record.id, ANA, "x")
+    done = await getattr(parts.following, step)(record.id, ANA, "x")
     assert await slug(parts.stopping.pause(record, BEA, waits=True, rev=None)) == "precondition-failed"
     assert await slug(parts.stopping.pause(record, BEA, waits=True, rev=record.rev)) == "precondition-failed"
     seen = await parts.alerts.get(record.id)
     assert not seen.paused
     assert (await parts.stopping.pause(seen, BEA, waits=True, rev=seen.rev)).paused
+    assert (await getattr(parts.following, step)(record.id, ANA, "x")).told_by == done.told_by
     assert not (await parts.stopping.pause(seen, BEA, waits=False, rev=None)).paused
