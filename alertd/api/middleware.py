@@ -237,7 +237,7 @@ def with_body(operations: Mapping[str, Operation], within_s: float) -> Middlewar
     @web.middleware
     async def read(request: web.Request, handler: Handler) -> web.StreamResponse:
         operation = operations.get(request.match_info.route.name or "")
-        if operation is not None and operation.method != "GET" and not operation.streams and request.body_exists:
+        if operation is not None and not operation.streams and request.body_exists:
             if operation.scope is None:
                 request = request.clone(client_max_size=min(request.client_max_size, KEYLESS_BYTES))
             await in_time(request.read(), within_s)

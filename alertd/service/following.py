@@ -288,9 +288,8 @@ class Following:
         words: tuple[str, CancelReason | None],
     ) -> Followed:  # fmt: skip
         """The answer to whoever says what they said before. Raises Problem for anybody else, and for an end in other words, which would be thrown away."""
-        if not who.is_person(
-            told.by if told else record.by
-        ):  # who had it wait since has put their name on the alert itself
+        by = told.by if told else record.by  # who had it wait since has put their name on the alert itself
+        if not who.is_person(by):
             raise refused(record.state, step.new)
         reason, code = words
         if step.occasion in _ENDS and (record.reason != reason or (told and code and told.code != code)):

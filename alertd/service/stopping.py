@@ -12,7 +12,6 @@ from math import inf
 
 import msgspec
 
-from alertd.alerts import QUEUED_BECOMES, AlertState
 from alertd.clock import Clock
 from alertd.errors import Problem
 from alertd.fields import folded_subject
@@ -151,11 +150,13 @@ class Stopping:
         done, old = await self._alerts.pause(record.id, waits=waits, by=who.subject, rev=rev)
         if not done and old == "changed":
             raise Problem("precondition-failed", "The alert was changed since you read it.", status=412)
-        if not done:
-            sentence = f"An alert that is {old} cannot {'wait' if waits else 'go on'}."
-            if waits and rev is None and old in {*QUEUED_BECOMES, AlertState.STOOD_DOWN}:
-                sentence = f"What tells that an alert is {old} waits only for whoever names its revision (If-Match)."
+        if not done and old == "unseen":
+            sentence = (
+                "The alert is hidden or over: what tells of that waits only for whoever names its revision (If-Match)."
+            )
             raise Problem("precondition-failed", sentence)
+        if not done:
+            raise Problem("precondition-failed", f"An alert that is {old} cannot {'wait' if waits else 'go on'}.")
         return await self._alerts.get(record.id) or record
 
     async def _put_on(self, scope: str) -> Effect:

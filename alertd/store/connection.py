@@ -214,7 +214,7 @@ class Connection:
                     commands, answers, [i for i, one in enumerate(answers) if isinstance(one, ELSEWHERE)]
                 )
                 self._is_elsewhere(answers)
-            refused = [i for i, answer in enumerate(answers) if isinstance(answer, exceptions.OutOfMemoryError)]
+            refused = {i for i, answer in enumerate(answers) if isinstance(answer, exceptions.OutOfMemoryError)}
             if refused:
                 await self._ask_full(commands, answers, refused)
         except UNAVAILABLE as error:
@@ -223,12 +223,14 @@ class Connection:
         return answers
 
     async def _ask_full(
-        self, commands: Sequence[tuple[str, Sequence[Arg]]], answers: list[Any], refused: Sequence[int]
+        self, commands: Sequence[tuple[str, Sequence[Arg]]], answers: list[Any], refused: set[int]
     ) -> None:
         """Asks for what a full server refused in words that it takes, and again for the plain commands that follow it: they may have been about that."""
         asked = [(key, when_full(command) if i in refused else command) for i, (key, command) in enumerate(commands)]
-        plain = (i for i in range(refused[0], len(commands)) if commands[i][1][0] not in {"EVAL", "EVALSHA", WAIT})
-        await self._ask_again(asked, answers, sorted({*refused, *plain}))
+        after = range(min(refused), len(commands))
+        await self._ask_again(
+            asked, answers, [i for i in after if i in refused or commands[i][1][0] not in {"EVAL", "EVALSHA", WAIT}]
+        )
 
     async def _ask_again(
         self, commands: Sequence[tuple[str, Sequence[Arg]]], answers: list[Any], which: Sequence[int]
@@ -236,10 +238,9 @@ class Connection:
         """Puts in the place of these answers what is answered now, and waits anew: what waited did so for what was not carried out. What was confirmed
         is what is so both times.
         """
-        waits = [i for i, (_, command) in enumerate(commands) if command[0] == WAIT]
-        again = [*which, *waits]
+        again = [*which, *(i for i, (_, command) in enumerate(commands) if command[0] == WAIT)]
         for i, answer in zip(again, await self._asked([commands[i] for i in again]), strict=True):
-            answers[i] = _least(answers[i], answer) if i in waits else answer
+            answers[i] = _least(answers[i], answer) if commands[i][1][0] == WAIT else answer
 
     def _is_elsewhere(self, answers: Sequence[Any]) -> bool:
         """Whether a server says that what it was asked for is not its own; then what is known of the servers is no longer so."""

@@ -2,7 +2,8 @@
 -- KEYS: 1 chain
 -- ARGV: 1 id of the version that is named, 2 of the chain's first, 3 "1" to wait, 4 revision that was seen ('' for any), 5 skew,
 --       6... fields to set on the version that is named
--- Returns: {1 or 0, the state of the version that is named; 'changed' where that is why not}
+-- Returns: {1 or 0, the state of the version that is named; 'changed' where that is why not, or 'unseen' where it is over or hidden
+--          and no revision was named}
 local chain, version_key = KEYS[1], key(KEYS[1], 'version', ARGV[1])
 local state, rev = unpack(redis.call('HMGET', version_key, 'state', 'rev'))
 local waits, told = redis.call('HGET', chain, 'paused') == '1', false
@@ -15,7 +16,7 @@ if ARGV[4] ~= '' and ARGV[4] ~= rev then return {0, 'changed'} end
 if waits == (ARGV[3] == '1') then return {1, state} end
 -- That it is over, or hidden, waits only for whoever has seen that it is.
 local first = redis.call('HGET', key(chain, 'version', ARGV[2]), 'state')
-if ARGV[3] == '1' and ARGV[4] == '' and (QUEUED_BECOMES[first] or first == 'stood_down') then return {0, first} end
+if ARGV[3] == '1' and ARGV[4] == '' and (QUEUED_BECOMES[first] or first == 'stood_down') then return {0, 'unseen'} end
 redis.call('HSET', chain, 'paused', ARGV[3])
 redis.call('HSET', version_key, unpack(ARGV, 6))
 for _, one in ipairs(versions_of(chain, ARGV[2])) do redis.call('HINCRBY', key(chain, 'version', one), 'rev', 1) end

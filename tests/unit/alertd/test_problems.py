@@ -319,6 +319,8 @@ async def test_a_long_body_takes_a_key(client, notes):
     response = await sent("/thanks", KEYLESS_BYTES)
     assert (response.status, await problem(response), notes.made) == (413, "too-large", [])
     assert (await sent("/thanks", KEYLESS_BYTES // 2)).status == 204
+    looked = await client.get("/moved", data=io.BytesIO(b"a" * (KEYLESS_BYTES + 1)))
+    assert looked.status == 413
     assert (await sent("/notes", KEYLESS_BYTES, **WRITER)).status == 201
 
 
