@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
 from alertd.clock import Clock
 from alertd.service.hand_over import HandOver, Way, unsent
 from alertd.service.heeding import Heeding
-from alertd.service.offers import LONGEST_SLEEP_S, Offers
+from alertd.service.offers import LONGEST_SLEEP_S, Offer, Offers
 from alertd.service.removal import Removal
 from alertd.service.send_until import SendUntil
 from alertd.store.connection import StoreUnavailableError
@@ -75,16 +76,19 @@ class Dispatch:
             way.left = [i for i in way.left if i not in gone]
             if offer.rows:
                 indices = [i for i, may in zip(offer.rows, granted, strict=True) if may]
-                async with until.kept(lambda: self._goes_on(lease, stopping)):
+                async with until.kept(partial(self._goes_on, lease, offer, way, stopping)):
                     said = await self.hand_over.send(lease, indices, offer, until, way)
                 await self.heeding.heed(said, offer)
             else:  # what was answered is settled, and whoever cancels meanwhile is heard
                 await self.clock.sleep(min(offer.wait_s, LONGEST_SLEEP_S))
 
-    async def _goes_on(self, lease: Lease, stopping: Callable[[], bool]) -> bool:
-        """Whether what was begun may still be written."""
+    async def _goes_on(self, lease: Lease, offer: Offer, way: Way, stopping: Callable[[], bool]) -> bool:
+        """Whether what was begun may still be written: of a slow carrier's chunk most is not, yet."""
+        rev = offer.ready.rev if offer.ready else 0
         try:
-            return not stopping() and await self.work.goes_on(lease)
+            return (
+                not stopping() and await self.work.goes_on(lease, rev) and await self.hand_over.still(lease, offer, way)
+            )
         except StoreUnavailableError:
             return False
 

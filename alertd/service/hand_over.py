@@ -38,6 +38,8 @@ from channels.base import Answer, Apart, Outcome, Reason, Recipient, ReportingBy
 #: How long, and how often, the store is told what a carrier calls its messages: less than a worker has to stop.
 NAME_WITHIN_S = 30.0
 NAME_EVERY_S = 0.2
+#: How old what is known of people may be while a carrier has them: whoever leaves by then is not written to.
+LOOK_AGAIN_S = 1.0
 
 
 @dataclass(slots=True)
@@ -49,6 +51,8 @@ class Way:
     settled: list[Settlement] = field(default_factory=list)  # answered, and not in the ledger yet
     dead: list[Dead] = field(default_factory=list)
     sending: bool = False  # a carrier has what was asked for, and what it answered is not in `settled` yet
+    tries: Sequence[_Try] = ()  # what it has
+    looked_s: float = 0.0  # when whom these are for was read
 
 
 class _Try(NamedTuple):
@@ -85,12 +89,12 @@ class HandOver:
         if ready is None:
             way.settled, way.asked = [_nothing_sent(lease, i, offer) for i in indices], []
             return ChunkSaid()
-        now_ms = self.clock.now_ms()
+        now_ms, way.looked_s = self.clock.now_ms(), self.clock.monotonic()
         found, settled = await self._addressed(lease, indices, ready, carrier, now_ms)
         tries, later, probed = await self._admitted(lease, found, carrier, ready)
         # Now: a slow carrier would let them go stale.
         offer = await self.offers.give_back(offer, len(offer.rows) - len(tries))
-        way.sending, started = True, self.clock.monotonic()
+        way.sending, way.tries, started = True, tries, self.clock.monotonic()
         said = await carrier.channel.send(ready.prepared, [one.recipient for one in tries], until.holds)
         said = self.binds.heard(carrier, said)
         answers = self.credibility.believed(_whose(tries, carrier), said, resting=offer.wait_s > 0)
@@ -126,6 +130,19 @@ class HandOver:
             heard(carrier, probed, [one.recipient.address for one in tries], answers),
             *failures(said),
             doubted=failures(answers)[0] if answers != said else 0,
+        )
+
+    async def still(self, lease: Lease, offer: Offer, way: Way) -> bool:
+        """Whether everybody whom a carrier has may be sent to as they were read; looked at again each second. Raises StoreUnavailableError."""
+        now_s = self.clock.monotonic()
+        if not way.tries or not offer.ready or now_s < way.looked_s + LOOK_AGAIN_S:
+            return True
+        way.looked_s = now_s
+        people = await self.people.read_many([one.number for one in way.tries])
+        asked = (lease.alike.channel, offer.ready.kind)
+        return all(
+            usable_value(person, one.address, *asked)[0] == one.recipient.address
+            for person, one in zip(people, way.tries, strict=True)
         )
 
     async def _admitted(

@@ -43,6 +43,7 @@ class Ready:
     """A message as its carrier takes it."""
 
     prepared: Prepared
+    rev: int  # of the alert, whose words these are
     kind: str
     expires_ms: int
     loud: bool  # it goes before all that is not
@@ -112,6 +113,6 @@ class Messages:
         loud = loudness is Loudness.LOUD
         takes_back = hides(record) and alike.channel in ON_SCREEN  # a child's name leaves the phones of those who sleep
         return Ready(
-            prepared, record.kind, record.expires, loud,
+            prepared, rev, record.kind, record.expires, loud,
             hushed=not loud and not takes_back, late_ms=1_000 * alert.policy.after_s * alike.unheard, org=record.org,
         )  # fmt: skip

@@ -149,10 +149,10 @@ class Work:
         """Settle `outcomes` and ask leave for the rows `wanted`. Answers the gate's word, and leave by row."""
         return await self._gate(lease, outcomes, wanted, carrier, ends=False, back=())
 
-    async def goes_on(self, lease: Lease) -> bool:
-        """Whether what the gate gave leave for may still be written."""
+    async def goes_on(self, lease: Lease, rev: int) -> bool:
+        """Whether what the gate gave leave for may still be written, in the words of this revision."""
         chain = keys.chain(chain_of(lease.alert_id))
-        return bool(await self._db.run("goes_on", [chain], lease.alert_id, lease.name, self._db.skew_ms))
+        return bool(await self._db.run("goes_on", [chain], lease.alert_id, lease.name, rev, self._db.skew_ms))
 
     async def end(self, lease: Lease, outcomes: Sequence[Settlement], back: Sequence[int]) -> None:
         """Settle `outcomes`, give `back` the rows that were not tried, and end the lease."""

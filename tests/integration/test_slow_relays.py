@@ -1,10 +1,13 @@
-"""A relay that needs longer than leave lasts until it takes a mail."""
+"""A relay that needs longer than leave lasts until it takes a mail, and what changes meanwhile."""
 
 from __future__ import annotations
 
 import asyncio
+import email
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from email import policy
+from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
@@ -13,34 +16,40 @@ from alertd.alerts import AlertState
 from alertd.app import Parts, opened
 from alertd.carrier_sections import SmtpCarrier
 from alertd.config import Settings
+from alertd.sections import StoreSection
 from alertd.store.codec import Codec
 from alertd.store.work_records import Lease
 from alertd.working import worker_of
 from geofences.regions import Library
-from tests.integration.acts import counts, lease_of, planned, register, send, silence
+from tests.integration.acts import BEA, counts, lease_of, planned, register, send, silence
+
+#: Of the child in the sample.
+NAME = "Lucía"
 
 
 class Relay:
-    """Says hello after `greets_s`, and yes to a recipient after `looks_s`; counts what it took."""
+    """Says hello after `greets_s`, and yes to a recipient after `looks_s`; keeps what it took."""
 
     def __init__(self) -> None:
         self.greets_s = self.looks_s = 0.0
-        self.connections = self.mails = 0
+        self.connections = 0
+        self.taken: list[bytes] = []  # each with its recipient's address before it
         self.asked = asyncio.Event()  # a recipient was named
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        to = b""
         with suppress(OSError, asyncio.IncompleteReadError):
             await asyncio.sleep(self.greets_s)
             writer.write(b"220 slow\r\n")
             while line := await reader.readline():
                 if line.startswith(b"RCPT"):
+                    to = line
                     self.asked.set()
                     await asyncio.sleep(self.looks_s)
                 if line.startswith(b"DATA"):
                     writer.write(b"354 go\r\n")
-                    await reader.readuntil(b"\r\n.\r\n")
-                    self.mails += 1
+                    self.taken.append(to + await reader.readuntil(b"\r\n.\r\n"))
                 writer.write(b"250-slow\r\n250 PIPELINING\r\n" if line.startswith(b"EHLO") else b"250 ok\r\n")
         writer.close()
 
@@ -55,12 +64,15 @@ async def relay() -> AsyncIterator[tuple[Relay, int]]:
 
 
 @pytest.fixture
-async def slow(relay: tuple[Relay, int], redis: Redis, codec: Codec, library: Library) -> AsyncIterator[Parts]:
+async def slow(
+    relay: tuple[Relay, int], redis: Redis, codec: Codec, library: Library, tmp_path: Path
+) -> AsyncIterator[Parts]:
     """An alertd that sends through it, over four connections."""
     carrier = SmtpCarrier(
         kind="smtp", host="127.0.0.1", port=relay[1], tls="plain", sender="Alerts <a@centre.example>", connections=4
     )
-    async with opened(Settings(carriers={"relay": carrier}), redis, codec, library=library) as parts:
+    settings = Settings(carriers={"relay": carrier}, store=StoreSection(directory=tmp_path / "data"))
+    async with opened(settings, redis, codec, library=library) as parts:
         yield parts
 
 
@@ -74,12 +86,13 @@ async def test_a_slow_relay_gets_every_mail(
     record = await planned(slow, sample, channels=["mail"])
     await asyncio.wait_for(send(slow, record, "mail"), 20)
     assert await counts(slow, record, "mail") == {"accepted": 20}
-    assert (relay[0].mails, relay[0].connections) == (20, 4)
+    assert (len(relay[0].taken), relay[0].connections) == (20, 4)
+    assert all(NAME in _words(mail) for mail in relay[0].taken)
 
 
-async def _begun(parts: Parts, relay: Relay, sample: dict) -> tuple[Lease, asyncio.Task[None]]:
+async def _begun(parts: Parts, relay: Relay, sample: dict, looks_s: float = 1.2) -> tuple[Lease, asyncio.Task[None]]:
     """A lane that waits for the relay to say yes to a recipient."""
-    relay.looks_s = 1.2
+    relay.looks_s = looks_s
     await register(parts, 20)
     record = await planned(parts, sample, channels=["mail"])
     lease = await lease_of(parts.work, record.id, "mail")
@@ -94,7 +107,44 @@ async def test_what_is_cancelled_meanwhile_gets_no_content(slow: Parts, relay: t
     lease, drain = await _begun(slow, relay[0], sample)
     await slow.alerts.step(lease.alert_id, AlertState.CANCELLED)
     await asyncio.wait_for(drain, 10)
-    assert relay[0].mails == 0
+    assert relay[0].taken == []
+
+
+def _words(taken: bytes) -> str:
+    """What a mail says, without its pictures."""
+    mail = email.message_from_bytes(taken.partition(b"\r\n")[2], policy=policy.default)
+    return "".join(part.get_content() for part in mail.walk() if part.get_content_maintype() == "text")
+
+
+async def _sent_on(parts: Parts, relay: Relay, chain: str) -> None:
+    """The relay is quick again, and the rest is sent."""
+    relay.looks_s = 0
+    lease = await lease_of(parts.work, chain, "mail")
+    assert lease is not None
+    await worker_of(parts).feeder.dispatch.drain(lease, lambda: False)
+
+
+async def test_what_is_taken_out_meanwhile_is_in_no_content(slow: Parts, relay: tuple[Relay, int], sample: dict):
+    """A name that is not to be told any more stands in no mail that the relay had not been given; they are written anew."""
+    lease, drain = await _begun(slow, relay[0], sample)
+    await slow.revising.restrict(lease.alert_id, BEA, "Her identity is protected")
+    await asyncio.wait_for(drain, 10)
+    assert relay[0].taken == []
+    await _sent_on(slow, relay[0], lease.alert_id)
+    assert [NAME in _words(mail) for mail in relay[0].taken] == [False] * 20
+
+
+async def test_whoever_leaves_meanwhile_gets_no_content(slow: Parts, relay: tuple[Relay, int], sample: dict):
+    """A second after they were looked up, people are looked up again: who is not there any more gets nothing, and the others theirs."""
+    lease, drain = await _begun(slow, relay[0], sample, looks_s=3.0)
+    for i in range(5):
+        await slow.registry.forget(f"p{i}")
+    await asyncio.wait_for(drain, 10)
+    assert relay[0].taken == []
+    await _sent_on(slow, relay[0], lease.alert_id)
+    gone = {f"<p{i}@".encode() for i in range(5)}
+    assert len(relay[0].taken) == 15
+    assert not any(one in mail for mail in relay[0].taken for one in gone)
 
 
 async def test_a_lease_that_was_lost_meanwhile_writes_no_content(slow: Parts, relay: tuple[Relay, int], sample: dict):
@@ -104,7 +154,7 @@ async def test_a_lease_that_was_lost_meanwhile_writes_no_content(slow: Parts, re
     taken = await lease_of(slow.work, lease.alert_id, "mail")
     assert taken is not None
     await asyncio.wait_for(drain, 10)
-    assert relay[0].mails == 0
+    assert relay[0].taken == []
     relay[0].looks_s = 0
     await worker_of(slow).feeder.dispatch.drain(taken, lambda: False)
-    assert relay[0].mails == 20
+    assert len(relay[0].taken) == 20

@@ -1,7 +1,9 @@
--- Whether what the gate let through may still be written: the lease lives, and the gate is open. Moves nothing.
+-- Whether what the gate let through may still be written: the lease lives, the gate is open, and the alert is of the revision that the
+-- words are of. Moves nothing.
 -- KEYS: 1 chain
--- ARGV: 1 alert id, 2 lease, 3 skew
+-- ARGV: 1 alert id, 2 lease, 3 revision, 4 skew
 -- Returns: 1 or 0
 local chain = KEYS[1]
-local open = gate_of(chain, ARGV[1], chain_now(chain, ARGV[3])) == 'open'
-return open and redis.call('HEXISTS', key(chain, 'leases'), ARGV[2]) or 0
+local open = gate_of(chain, ARGV[1], chain_now(chain, ARGV[4])) == 'open'
+local same = redis.call('HGET', key(chain, 'version', ARGV[1]), 'rev') == ARGV[3]
+return open and same and redis.call('HEXISTS', key(chain, 'leases'), ARGV[2]) or 0
