@@ -55,7 +55,7 @@ def worker_of(parts: Parts) -> Worker:
         agenda=agenda,
         steps=steps,
         stopping=parts.stopping,
-        starting=Starting(parts.alerts, parts.approval, parts.audit, parts.clock),
+        starting=Starting(parts.alerts, parts.approval, parts.audit, parts.regions, parts.clock),
         ending=Ending(parts.alerts, parts.work, parts.clock, parts.metrics),
         closing=Closing(
             parts.db,

@@ -280,7 +280,11 @@ OPERATIONS = (
     Operation(
         method="POST", path="/v1/alerts/{id}/submit", handler=submit_alert, summary="Submit a draft",
         scope="alerts:write", group=_GROUP,
-        problems=(*_STATES, "case-not-verified", "contact-voice-only", "duplicate-case", "expired", "stop-active", "outside-jurisdiction"), act=Act("alert.submit", once=True),
+        problems=(
+            *_STATES, "case-not-verified", "contact-voice-only", "duplicate-case", "expired", "stop-active", "outside-jurisdiction",
+            "unknown-region", "invalid-geometry", "contact-unreachable-from-area", "audience-too-small",
+        ),
+        act=Act("alert.submit", once=True),
     ),
     Operation(
         method="POST", path="/v1/alerts/{id}/approve", handler=approve_alert, summary="Approve and send",

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from alertd import rules
 from alertd.alerts import AMENDABLE, SHOWN, AlertState
 from alertd.cases import bare_plate
-from alertd.clock import Clock
+from alertd.clock import Clock, time_of
 from alertd.documents import Alert, Status
 from alertd.errors import Fault, Problem
 from alertd.ids import chain_of
@@ -179,12 +179,12 @@ class Approval:
         """The time of an alert has come that was approved to start then: its audience is who is there now, and all that an approval asks is
         asked again. Raises Problem: nobody is told then.
         """
-        # Without that scope nobody could have approved it.
-        officer = ("alerts:protect",) if record.alert.case.protection else ()
-        who = Credential(
-            key_id=record.approver_key, org=record.org, subject=record.approver, scopes=frozenset({APPROVE, *officer})
-        )
-        await self._check_protection(record, who)
+        scopes = await self._stopping.scopes(record.org, record.approver_key)
+        who = Credential(key_id=record.approver_key, org=record.org, subject=record.approver, scopes=scopes)
+        if record.status == Status.ACTUAL:
+            if not who.may(APPROVE):
+                raise Problem("not-allowed", "Whoever approved it may approve nothing any more.", scope=APPROVE)
+            await self._check_protection(record, who)
         return await self._open(record, who, record.seen, starts=True)
 
     async def unschedule(self, record: AlertRecord, reason: str) -> AlertRecord | None:
@@ -226,6 +226,8 @@ class Approval:
         alert = record.alert
         area = await self._alerts.area(record.id)
         await self._borders.check(record, who, area)
+        await self._borders.check_ground(record, who)
+        self._check_delays(alert)
         await self._organisations.check_verified(alert, record.org)
         # As they were at the submission: what is imported since takes nobody out whom the area was shown with.
         found = await self._targeting.people(area, alert, numbers_of(record.regions))
@@ -323,6 +325,11 @@ class Approval:
             record = await self._alerts.get(alert_id)
             return record.alert if record and record.document else None
         return None
+
+    def _check_delays(self, alert: Alert) -> None:
+        """Nobody approves what some would never be told of: since the submission the end has come nearer."""
+        if faults := tuple(rules.delay_faults(alert, time_of(self._clock.now_ms()))):
+            raise Problem("invalid-request", "A ring would be told too late.", faults=faults)
 
     async def _check_texts(self, record: AlertRecord) -> None:
         """Nobody approves words that they may not have seen."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import shapely
 
 from alertd.documents import Alert
+from alertd.errors import Problem
 from alertd.kinds import PermissionState
 from alertd.permissions import Permission, read, written
-from alertd.service.access import Credential
+from alertd.service.access import Credential, Terms
 from alertd.service.kept import digest
-from alertd.service.looks import Looks, Sight
+from alertd.service.looks import Looks, Sight, check_contacts
 from alertd.service.organisations import Known, Organisations
 from alertd.service.revisions import changed_since
 from alertd.service.targeting import Targeting
@@ -97,6 +99,7 @@ class Borders:
             sight,
             permissions=tuple([await self._permission(alert, part) for part in found.parts]),
             grounds=grounds | ({} if granted.is_empty else {GRANTED: pack_area(granted)}),
+            outline=whole.outline,
         )
 
     async def _permission(self, alert: Alert, part: Part) -> Permission:
@@ -108,7 +111,7 @@ class Borders:
         return Permission(
             org=part.org,
             name=part.name,
-            ground=digest(shapely.to_wkb(part.geometry)).hex(),
+            ground=_digest(part.geometry),
             km2=round(part.km2, 3),
             seen=people,
             people=self._targeting.counts.shown_people(people, part.km2),
@@ -117,31 +120,55 @@ class Borders:
         )
 
     async def submitted(self, record: AlertRecord, who: Credential) -> AlertRecord:
-        """A draft, or what was returned, as it is divided on the day on which it asks for its second person. Raises Problem."""
-        area, alert = await self._alerts.area(record.id), record.alert
-        if alert.target.beyond != "ask":
-            await self.check(record, who, area)
-            return record
-        asked = [record.grounds[f"{GROUND}{one.org}"] for one in read(record.permissions)]
-        geometry = ground(shapely.union_all([area, *map(unpack_area, asked)]))
-        whole = await self._looks.sight(
-            alert, Area(geometry=geometry, km2=area_km2(geometry)), tuple(record.countries.split())
-        )
+        """A draft, or what was returned, with the ground that its target comes to on the day on which it asks for its second person: regions
+        are drawn anew, and jurisdictions change. Raises Problem.
+        """
+        alert = record.alert
+        whole = await self._looks.lately(alert)
+        check_contacts(alert, whole.countries)
         sight = await self.divided(alert, whole, who, upon=record)
+        self._looks.check_size(alert, sight)
         new = replace(
             record, permissions=written(sight.permissions), grounds=sight.grounds, regions=sight.regions,
-            seen=len(sight.found),
+            seen=len(sight.found), countries=" ".join(whole.countries), outline=whole.outline,
         )  # fmt: skip
         done, _ = await self._alerts.amend(new, sight.packed)
         if not done:
             raise changed_since()
         return replace(new, rev=record.rev + 1)
 
+    async def check_ground(self, record: AlertRecord, who: Credential) -> None:
+        """Raises Problem where the target of an alert comes to other ground by now than was submitted, or another is to be asked for some of
+        it: whoever approves is shown what it comes to now, and told is what it came to then.
+        """
+        if not await self._is_as_submitted(record, who):
+            raise Problem(
+                "approval-stale",
+                "What this alert's target names is another by now than when it was submitted. Return it, and have it submitted again.",
+            )
+
+    async def _is_as_submitted(self, record: AlertRecord, who: Credential) -> bool:
+        with suppress(Problem):  # a region that is gone, or ground that is nobody's by now
+            where = await self._looks.resolved(record.alert)
+            if where.outline != record.outline:
+                return False
+            if record.alert.target.beyond != "ask":
+                return True
+            found = await self._organisations.divided(where.area.geometry, replace(who, terms=Terms()))
+            parts = found[0].others if found else {}
+            asked = {(org, _digest(part.geometry)) for org, part in parts.items()}
+            return asked == {(one.org, one.ground) for one in read(record.permissions)}
+        return False
+
     async def check(self, record: AlertRecord, who: Credential, area: shapely.MultiPolygon) -> None:
         """Raises Problem where the area of an alert lies outside the caller's jurisdictions and no neighbour has permitted it."""
         own = ground(shapely.difference(area, granted_of(record))) if GRANTED in record.grounds else area
         if not own.is_empty:
             await self._organisations.check(who, area=own)
+
+
+def _digest(geometry: shapely.MultiPolygon) -> str:
+    return digest(shapely.to_wkb(geometry)).hex()
 
 
 def granted_of(record: AlertRecord) -> shapely.MultiPolygon:

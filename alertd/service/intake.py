@@ -304,6 +304,7 @@ class Intake:
             rev=1,
             seen=len(look.found),
             countries=" ".join(look.countries),
+            outline=look.outline,
             texts=checked.texts,
             document=checked.document,
             permissions=written(look.permissions),

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import shapely
+
 from alertd import rules
 from alertd.documents import Alert, Status
 from alertd.errors import Problem
@@ -44,6 +46,7 @@ class Resolved:
     told: Sequence[int]  # numbers of regions whose people are told although they named no point
     regions: str  # the same, as `runs_of` writes them
     packed: bytes  # the area, as it is kept beside an alert
+    outline: str  # of the area, by its digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +68,7 @@ class Sight(Look):
     countries: tuple[str, ...]
     regions: str  # numbers of those whose people are told although they named no point, as `runs_of` writes them
     packed: bytes  # the area, as it is kept beside an alert
+    outline: str  # of the whole target, by its digest
     grounds: Mapping[str, bytes] = field(default_factory=dict)  # as an alert's record has them
 
 
@@ -82,7 +86,7 @@ class Looks:
         """The countries that an alert's target lies in. Raises Problem for a target that is none, and where no contact works in all of
         them.
         """
-        countries = (await self._resolve(alert)).countries
+        countries = (await self.resolved(alert)).countries
         check_contacts(alert, countries)
         return countries
 
@@ -118,9 +122,10 @@ class Looks:
         return self._seen
 
     async def _look(self, alert: Alert) -> Sight:
-        return await self._sight(alert, await self._resolve(alert))
+        return await self._sight(alert, await self.resolved(alert))
 
-    async def _resolve(self, alert: Alert) -> Resolved:
+    async def resolved(self, alert: Alert) -> Resolved:
+        """The ground of an alert's target as it is now. Raises Problem for a target that is none."""
         target = alert.target
 
         async def worked_out() -> Resolved:
@@ -138,7 +143,7 @@ class Looks:
         told = self._targeting.told_regions(shares)
         return Resolved(
             area=area, shares=shares, countries=countries, told=told, regions=runs_of(told),
-            packed=pack_area(area.geometry),
+            packed=pack_area(area.geometry), outline=digest(shapely.to_wkb(area.geometry)).hex(),
         )  # fmt: skip
 
     async def _sight(self, alert: Alert, where: Resolved) -> Sight:
@@ -151,6 +156,7 @@ class Looks:
             countries=where.countries,
             regions=where.regions,
             packed=where.packed,
+            outline=where.outline,
         )
 
 

@@ -1,7 +1,7 @@
 """Alerts that were approved to start later: each is opened when its time has come, by whichever worker finds it first, or waits for a person again.
 
-Between the approval and the start people move, words change and cases take another turn: so all that an approval asks is asked again, and
-what is another than was approved is told to nobody.
+Between the approval and the start people move, words and regions change, cases take another turn and whoever approved may go: so all that an
+approval asks is asked again, and what is another than was approved is told to nobody.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from alertd.errors import Problem
 from alertd.service.access import Credential
 from alertd.service.approval import Approval
 from alertd.service.audit import DONE, REFUSED, Audit, Noted
+from alertd.service.regions import Regions
 from alertd.store.alerts import AlertRecord, Alerts
+from geofences.errors import LibraryError
 
 ACT = "alert.start"
 
@@ -28,6 +30,7 @@ class Starting:
     alerts: Alerts
     approval: Approval
     audit: Audit
+    regions: Regions
     clock: Clock
 
     async def due(self) -> list[str]:
@@ -45,6 +48,7 @@ class Starting:
             return
         who = Credential(key_id=record.approver_key, org=record.org, subject=record.approver, scopes=frozenset())
         try:
+            await self._load()
             started = await self.approval.start(record)
         except Problem as problem:
             if problem.slug != "stop-active":
@@ -52,6 +56,13 @@ class Starting:
             return
         await self.alerts.times.start_done(alert_id)
         await self.audit.end(who, ACT, DONE, Noted(record=started), of=0)
+
+    async def _load(self) -> None:
+        """A worker has no regions until it needs them. Raises Problem."""
+        try:
+            await self.regions.ready()
+        except LibraryError as error:
+            raise Problem("precondition-failed", "The regions cannot be read where it was to start.") from error
 
     async def _stopped(self, record: AlertRecord, who: Credential, problem: Problem) -> None:
         """It is not told, and says why: its approver looks at it again."""

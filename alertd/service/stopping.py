@@ -102,12 +102,15 @@ class Stopping:
 
     async def administers(self, org: str, key_id: str) -> bool:
         """Whether an organisation has this key, or operator, now, it is an administrator's, and it is not stopped."""
-        operator = await self._operators.get(org, key_id)
-        scopes = scopes_of(operator.roles) if operator and not operator.disabled else frozenset()
+        return "admin" in await self.scopes(org, key_id) and of_key(org, key_id) not in (await self._stops.read()).stops
+
+    async def scopes(self, org: str, key_id: str) -> frozenset[str]:
+        """What a key, or an operator, of an organisation may do now; nothing where it was revoked, disabled or has expired."""
         key = await self._access.get(key_id)
         if key is not None and key.org == org:
-            scopes = key.scopes
-        return "admin" in scopes and of_key(org, key_id) not in (await self._stops.read()).stops
+            return key.scopes
+        operator = await self._operators.get(org, key_id)
+        return scopes_of(operator.roles) if operator and not operator.disabled else frozenset()
 
     async def check(self, org: str, *key_ids: str) -> None:
         """Raises Problem when nothing of an organisation that these keys have a hand in may be opened now."""

@@ -76,6 +76,7 @@ class AlertRecord:
     )
     regions: str = ""  # numbers of the regions whose people are told, as at the submission: as `runs_of` writes them
     countries: str = ""  # that its area lies in, as ISO 3166-1 codes
+    outline: str = ""  # of its whole target, by its digest; as it was when it was submitted
     permissions: str = ""  # what neighbours are asked for, and answered: as `permissions.written` has it
     permitted_by: str = ""  # the subjects of those who answered, by organisation
     permission_why: str = ""  # and why, in their words
@@ -201,6 +202,7 @@ TEXTS = (
     "verdict",
     "permissions",
     "approver_key",
+    "outline",
 )
 #: Sealed under the case's key, and gone with it: what people wrote.
 OF_CASE = ("external_id", "reason", "why", "note", "permission_why")

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import shapely
 from aiohttp import web
 
 from alertd.alerts import State
@@ -72,6 +73,12 @@ def alert_of(sample: dict[str, Any], **changes: Any) -> Alert:
 async def submitted(parts: Parts, sample: dict[str, Any], **changes: Any) -> Taken:
     """Submitted by Ana."""
     return await parts.intake.submit(alert_of(sample, **changes), ANA)
+
+
+async def draw(parts: Parts, centre: tuple[float, float]) -> None:
+    """The region X-PATROL is a patrol area around this point from now on."""
+    shape = shapely.geometry.mapping(shapely.Point(centre).buffer(0.05))
+    await parts.regions.draw("X-PATROL", "Patrol", {}, shape, org="default", seen=None)
 
 
 async def planned(parts: Parts, sample: dict[str, Any], **changes: Any) -> AlertRecord:

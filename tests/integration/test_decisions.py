@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import shapely
 from redis.asyncio import Redis
 
 from alertd.alerts import AlertState
@@ -23,7 +24,8 @@ from alertd.store.alerts import Alerts
 from alertd.store.cases import Cases
 from alertd.store.connection import Arg, Connection
 from alertd.working import worker_of
-from tests.integration.acts import ANA, BEA, CARL, alert_of, register, submitted
+from tests.clocks import Later
+from tests.integration.acts import ANA, BEA, CADIZ, CARL, SEVILLA, alert_of, draw, register, slug, submitted
 
 
 @pytest.fixture(autouse=True)
@@ -301,6 +303,35 @@ async def test_an_approval_of_what_changes_under_it_is_stale(parts: Parts, sampl
     done, why = await parts.alerts.approve(taken.record.id, taken.found.numbers, BEA.subject, rev=taken.record.rev)
     assert (done, why) == (False, "changed")
     assert (await parts.approval.get(taken.record.id, BEA)).state is AlertState.PENDING
+
+
+async def test_the_ground_that_is_told_is_what_its_approver_is_shown(parts: Parts, sample: dict[str, Any]):
+    """A screen shows what the target comes to now: where that is another than was submitted, nobody is told of either. Returned, and submitted
+    again, it is the ground of now that is told.
+    """
+    await register(parts, 25, first=30, places={"home": {"point": CADIZ}})
+    await draw(parts, CADIZ)
+    waits = (await submitted(parts, sample, target={"regions": ["X-PATROL"]})).record
+    await draw(parts, SEVILLA)
+    assert await slug(parts.approval.approve(waits.id, BEA)) == "approval-stale"
+    await parts.approval.give_back(waits.id, BEA, "The region is another")
+    again = await parts.approval.submit(waits.id, ANA)
+    assert (again.seen, (await parts.approval.approve(waits.id, BEA)).people) == (30, 30)
+    area = await parts.alerts.area(waits.id)
+    assert area.contains(shapely.Point(SEVILLA))
+    assert not area.intersects(shapely.Point(CADIZ))
+
+
+async def test_a_ring_that_nobody_would_be_told_in_is_not_approved(parts: Parts, sample: dict[str, Any]):
+    """Its second person comes later than the alert's end allows: nobody is told that they are told while some never are."""
+    rings = [{"center": SEVILLA, "radius_km": 1 + minutes, "delay_min": minutes} for minutes in (0, 60)]
+    ends = (datetime.now(UTC) + timedelta(hours=2)).isoformat()
+    waits = (await submitted(parts, sample, target={"rings": rings}, expires=ends)).record
+    parts.approval._clock = clock = Later()
+    clock.ahead_ms = 90 * 60_000
+    with pytest.raises(Problem) as caught:
+        await parts.approval.approve(waits.id, BEA)
+    assert [fault.pointer for fault in caught.value.faults] == ["/target/rings/1/delay_min"]
 
 
 async def test_an_alert_has_one_case_for_life(parts: Parts, sample: dict[str, Any]):

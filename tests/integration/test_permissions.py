@@ -278,6 +278,22 @@ async def test_a_neighbour_answers_no_more_for_ground_that_it_lost(desk: Desk, a
     assert await grant(desk, alert_id) == "outside-jurisdiction"
 
 
+async def test_nobody_is_asked_for_ground_that_is_anothers_by_now(desk: Desk, alert: dict[str, Any], parts: Parts):
+    """What waits for its second person when a neighbour's ground goes to another organisation is submitted again, and that one is asked."""
+    waits = f"/v1/alerts/{(await submitted(desk, alert))['id']}"
+    await parts.organisations.put(
+        "coast", Organisation.model_validate_json(json.dumps({**GUARD, "name": "Coast"})), ANA
+    )
+    elsewhere = {**GUARD, "jurisdiction": {"regions": ["ES-MA"]}}
+    assert await desk.slug("host", "PUT", "/v1/organisations/guard", elsewhere) == "ok"
+    assert await desk.slug("bea", "POST", f"{waits}/approve", {}) == "approval-stale"
+    assert await desk.slug("bea", "POST", f"{waits}/return", {"reason": "Another is to be asked"}) == "ok"
+    assert await desk.slug("ana", "POST", f"{waits}/submit") == "ok"
+    assert await desk.slug("bea", "POST", f"{waits}/approve", {}) == "ok"
+    asked = (await desk.ask("ana", "GET", waits))[1]["permissions"]
+    assert [(one["organisation"], one["state"]) for one in asked] == [("coast", "asked")]
+
+
 async def test_a_neighbour_whose_regions_are_gone_keeps_nobody_from_asking_another(
     desk: Desk, alert: dict[str, Any], parts: Parts
 ):

@@ -6,6 +6,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from alertd.alerts import AlertState
@@ -13,9 +14,10 @@ from alertd.app import Parts
 from alertd.errors import Problem
 from alertd.service.starting import Starting
 from alertd.store.alerts import AlertRecord
+from alertd.store.operators import OperatorStore, StoredOperator
 from alertd.working import worker_of
 from tests.clocks import Later
-from tests.integration.acts import ANA, BEA, CARL, alert_of, register, send, slug, submitted, working
+from tests.integration.acts import ANA, BEA, CARL, SEVILLA, alert_of, draw, register, send, slug, submitted, working
 
 HOUR_MS = 3_600_000
 PEOPLE = 40
@@ -44,15 +46,19 @@ class Clock(Later):
         self._parts.db.skew_ms += int(hours * HOUR_MS)
 
 
+APPROVER = StoredOperator(id=BEA.key_id, org="default", subject=BEA.subject, name="Bea", roles=("approver",), made=1)
+
+
 @pytest.fixture
 async def clock(parts: Parts) -> Clock:
     await register(parts, PEOPLE)
+    assert await OperatorStore(parts.db).add(APPROVER)
     return Clock(parts)
 
 
 async def tick(parts: Parts, clock: Clock) -> list[str]:
     """What each of two workers does at the same moment. Answers what was due."""
-    workers = [Starting(parts.alerts, parts.approval, parts.audit, clock) for _ in range(2)]
+    workers = [Starting(parts.alerts, parts.approval, parts.audit, parts.regions, clock) for _ in range(2)]
     due = await workers[0].due()
     await asyncio.gather(*(worker.start(one) for worker in workers for one in due))
     return due
@@ -99,6 +105,49 @@ async def test_another_audience_than_was_approved_is_told_nothing(parts: Parts, 
     entries = await parts.audit.page("default", before=None, limit=9)
     told = [(one.outcome, one.facts["problem"]) for one in entries if one.act == "alert.start"]
     assert set(told) == {("refused", "audience-changed")}
+
+
+async def test_what_its_target_names_now_is_not_told_in_its_place(parts: Parts, clock: Clock, sample: dict[str, Any]):
+    """The approver saw the region as it was; as it is now nobody has seen it. Submitted anew it is the ground of now."""
+    await draw(parts, SEVILLA)
+    record = await scheduled(parts, sample, target={"regions": ["X-PATROL"]})
+    await draw(parts, (SEVILLA[0] + 0.001, SEVILLA[1]))
+    clock.passes(2.1)
+    await tick(parts, clock)
+    stopped = await parts.alerts.get(record.id)
+    assert (stopped.state, stopped.approver) == (AlertState.PENDING, "")
+    assert "What this alert's target names is another by now" in stopped.reason
+
+
+@pytest.mark.parametrize("change", [{"disabled": 1}, {"roles": ("author",)}])
+async def test_whoever_may_not_approve_any_more_has_approved_nothing(
+    parts: Parts, clock: Clock, sample: dict[str, Any], change: dict[str, Any]
+):
+    """Whoever let them go may have had a reason: somebody looks at what they approved."""
+    record = await scheduled(parts, sample)
+    operators = OperatorStore(parts.db)
+    await operators.remove(APPROVER)
+    assert await operators.add(msgspec.structs.replace(APPROVER, **change))
+    clock.passes(2.1)
+    await tick(parts, clock)
+    stopped = await parts.alerts.get(record.id)
+    assert (stopped.state, stopped.approver) == (AlertState.PENDING, "")
+    assert stopped.reason == "It did not start. Whoever approved it may approve nothing any more."
+
+
+async def test_a_ring_that_nobody_would_be_told_in_any_more_stops_it(
+    parts: Parts, clock: Clock, sample: dict[str, Any]
+):
+    """It was held up until its end was nearer than the delay of the ring."""
+    rings = [{"center": SEVILLA, "radius_km": 1 + minutes, "delay_min": minutes} for minutes in (0, 60)]
+    record = await scheduled(parts, sample, target={"rings": rings}, expires=at(4))
+    await parts.stopping.stop("org:default", ANA, "A key is in the wrong hands")
+    clock.passes(3.1)
+    await tick(parts, clock)
+    for who in (ANA, BEA):
+        await parts.stopping.resume("org:default", who)
+    await tick(parts, clock)
+    assert (await parts.alerts.get(record.id)).reason == "It did not start. A ring would be told too late."
 
 
 async def test_it_is_called_off_before(parts: Parts, clock: Clock, sample: dict[str, Any]):
