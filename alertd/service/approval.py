@@ -227,7 +227,7 @@ class Approval:
         area = await self._alerts.area(record.id)
         await self._borders.check(record, who, area)
         await self._borders.check_ground(record, who)
-        self._check_delays(alert)
+        self._check_delays(record, alert)
         await self._organisations.check_verified(alert, record.org)
         # As they were at the submission: what is imported since takes nobody out whom the area was shown with.
         found = await self._targeting.people(area, alert, numbers_of(record.regions))
@@ -282,14 +282,16 @@ class Approval:
         if update.state is AlertState.PENDING and old.changes != update.upon:  # the script wants both as they were read
             return False, "revised", "update"
         frozen = await audience(self._alerts, update, inside)
-        changes = f"{old.changes} {self._clock.now_ms()}".strip()
+        now_ms = self._clock.now_ms()
+        changes = f"{old.changes} {now_ms}".strip()
         document = alert.model_copy(update={"external_id": old.external_id or None}).model_dump_json(by_alias=True)
         new = replace(
             taken_over(old, update), document=document.encode(), expires=update.expires, texts=update.texts, changes=changes, by=who.subject,
-            **{name: getattr(update, name) for name in TAKEN_OVER if name != "changes"},
+            **{name: getattr(update, name) for name in TAKEN_OVER if name not in {"changes", "rings_from"}},
+            rings_from=update.rings_from or now_ms + old.ahead,
         )  # fmt: skip
         asked = newly_asked(new, old)
-        await self._permits.note(asked, old.id, self._clock.now_ms())
+        await self._permits.note(asked, old.id, now_ms)
         await self._updates.published.keep(old)
         sent_by = (update.key, who.key_id, *permitting(new.permissions))
         return await self._updates.approve(new, update, frozen, who.subject, sent_by=sent_by, asked=asked)
@@ -326,9 +328,9 @@ class Approval:
             return record.alert if record and record.document else None
         return None
 
-    def _check_delays(self, alert: Alert) -> None:
+    def _check_delays(self, record: AlertRecord, alert: Alert) -> None:
         """Nobody approves what some would never be told of: since the submission the end has come nearer."""
-        if faults := tuple(rules.delay_faults(alert, time_of(self._clock.now_ms()))):
+        if not record.rings_from and (faults := tuple(rules.delay_faults(alert, time_of(self._clock.now_ms())))):
             raise Problem("invalid-request", "A ring would be told too late.", faults=faults)
 
     async def _check_texts(self, record: AlertRecord) -> None:

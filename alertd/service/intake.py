@@ -174,7 +174,7 @@ class Intake:
         """The alert with what is to be known of it. Raises Problem for everything that stands against it."""
         stance = stance or await self.stance(who)
         alert = self._completed(alert, stance.known.organisation)
-        self.check(alert, who, stance.known.organisation, draft=draft)
+        self.check(alert, who, stance.known.organisation, draft=draft, upon=upon)
         if telling is THE_ALERT:
             self._check_start(alert)
         self._looks.check_own(alert, who.org)
@@ -235,9 +235,12 @@ class Intake:
             alert = alert.model_copy(update={"channels": carried or alert.channels})
         return completed(alert, own)
 
-    def check(self, alert: Alert, who: Credential, own: Organisation, *, draft: bool = False) -> None:
+    def check(
+        self, alert: Alert, who: Credential, own: Organisation, *, draft: bool = False, upon: AlertRecord | None = None
+    ) -> None:
         """Everything that can be told without looking for people, `own` being the caller's organisation; a draft may still be to be
-        verified. Raises the first problem, with all its faults.
+        verified, and the rings of an alert go on where an update `upon` it leaves them as they are. Raises the first problem, with all
+        its faults.
         """
         now = time_of(self._clock.now_ms())
         checks: tuple[tuple[str, str, Callable[[], Sequence[Fault]]], ...] = (
@@ -245,7 +248,11 @@ class Intake:
             ("not-allowed", "A test key cannot send an Actual alert.", lambda: _test_key(alert, who)),
             ("expired", "The alert's end is not possible.", lambda: rules.expiry_faults(alert, now)),
             ("invalid-request", "A time lies in the future.", lambda: rules.future_faults(alert, now)),
-            ("invalid-request", "A ring would be told too late.", lambda: rules.delay_faults(alert, now)),
+            (
+                "invalid-request",
+                "A ring would be told too late.",
+                lambda: [] if upon and upon.alert.target == alert.target else rules.delay_faults(alert, now),
+            ),
             ("invalid-request", "The alert asks for what is not done yet.", lambda: rules.not_honoured(alert)),
             ("channel-unavailable", "A channel has no carrier.", lambda: self._without_carrier(alert)),
             ("translation-unreviewed", "Machine text was not reviewed.", lambda: rules.unreviewed(alert)),

@@ -88,7 +88,9 @@ class Planner:
             told, again = before.numbers, updates.told_again(before, record.notify, alert.channels)
             frozen = updates.everyone(again, frozen)
         refer = partial(self._groups, alert, belongs, told, again, inside)
-        return await self._plan_people(record, alert, frozen, refer, gives_way, max(0, record.start - began))
+        waited_ms = max(0, record.start - record.rings_from) if record.rings_from else 0
+        when = rings.when(alert, max(0, record.start - began), waited_ms)
+        return await self._plan_people(record, alert, frozen, refer, gives_way, when)
 
     async def _frozen(self, record: AlertRecord) -> tuple[Frozen, shapely.MultiPolygon]:
         """What was frozen with a version. That of the last one is kept, for a plan that gives way goes on chunk by chunk: to unpack a million
@@ -101,14 +103,14 @@ class Planner:
         return self._kept[1:]
 
     async def _plan_people(
-        self, record: AlertRecord, alert: Alert, frozen: Frozen, refer: Refer, gives_way: GivesWay, since_ms: int
+        self, record: AlertRecord, alert: Alert, frozen: Frozen, refer: Refer, gives_way: GivesWay, when: When
     ) -> bool:
         turn = rings.in_turn(alert, frozen.rings)
 
         async def groups(chunk: slice) -> list[Group]:
             return await refer(frozen.numbers[turn[chunk]], frozen.rings[turn[chunk]])
 
-        return await self._append(record, len(turn), groups, gives_way, rings.when(alert, since_ms))
+        return await self._append(record, len(turn), groups, gives_way, when)
 
     async def _plan_notice(self, record: AlertRecord, alert: Alert, gives_way: GivesWay) -> bool:
         """The same of what follows an alert; not before what came before has arrived, or had the time to."""

@@ -63,9 +63,10 @@ def delays_ms(target: Target) -> dict[int, int]:
     return {number: ring.delay_min * _MINUTE_MS for number, ring in enumerate(target.rings, 1)}
 
 
-def when(alert: Alert, since_ms: int = 0) -> When:
-    """What each ring waits for, `since_ms` after the approval."""
-    paced, delays = paces(alert.target, alert.policy), delays_ms(alert.target)
+def when(alert: Alert, since_ms: int = 0, waited_ms: int = 0) -> When:
+    """What each ring waits for, `since_ms` after the approval; for so long its rings have waited before that."""
+    paced = paces(alert.target, alert.policy)
+    delays = {ring: max(0, delay_ms - waited_ms) for ring, delay_ms in delays_ms(alert.target).items()}
     return When(delays_ms=delays, paces=paced, late_ms=1_000 * alert.policy.after_s, since_ms=since_ms)
 
 

@@ -87,6 +87,7 @@ class Updating:
         record = replace(
             taken.record, case=old.case, occasion=Occasion.UPDATE, follows=" ".join(TELLS), notify=notify,
             alerted=old.start, upon=old.changes,
+            rings_from=(old.rings_from or old.start) if taken.record.alert.target == before.target else 0,
         )  # fmt: skip
         again, newly = await self._counts(record, taken, before)
         return replace(taken, record=replace(record, again=again, newly=newly))

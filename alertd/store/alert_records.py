@@ -56,6 +56,7 @@ class AlertRecord:
     notify: str = ""  # of an update: who is told of it again; '' for whatever is none
     again: int = 0  # of an update: people who would be told of it again, as at the submission
     newly: int = 0  # and those in its area who had not been told
+    rings_from: int = 0  # when the delays of its rings count from, where that is before its own start: an update left the target as it was
     goes_on: int = 0  # 1 where a neighbour permitted its ground: nothing of what told the alert before begins anew
     changes: str = ""  # when it was changed since its approval: ms, one after the other
     upon: str = ""  # of an update: the changes of the alert that it was written on
@@ -178,6 +179,7 @@ NUMBERS = (
     "again",
     "newly",
     "goes_on",
+    "rings_from",
     "broken",
     "reviewed",
     "starts",
@@ -246,7 +248,7 @@ class Seals:
         return f"{self.alert_id} {name}"
 
 
-_NUMBERS_SAID = ("expires", "seen", "texts", "starts", "restricted", "again", "newly")
+_NUMBERS_SAID = ("expires", "seen", "texts", "starts", "restricted", "again", "newly", "rings_from")
 
 
 def said(record: AlertRecord, seals: Seals, *, anew: bool = True) -> list[str | bytes | int]:

@@ -14,7 +14,7 @@ from alertd.store.frozen import Frozen, pack_audience
 from alertd.store.published import PublishedWords
 
 #: What an alert takes over from its update, besides its document.
-TAKEN_OVER = ("level", "loudness", "regions", "countries", "changes")
+TAKEN_OVER = ("level", "loudness", "regions", "countries", "changes", "rings_from")
 
 
 class Updates:

@@ -71,11 +71,11 @@ def imported(data: Path, shape: shapely.Polygon = HARBOUR, country: str = "ES") 
 async def test_an_import_after_the_submission_takes_nobody_out(
     tmp_path: Path, redis: Redis, codec: Codec, sandbox: Sandbox, sample: dict[str, Any]
 ):
-    """Whoever named a region is told of an alert for it, though it is another place by the time that the alert is approved."""
+    """Whoever named a region is told of an alert for its ground, though it is another place by the time that the alert is approved."""
     imported(tmp_path)
     async with opened(sending(tmp_path, sandbox), redis, codec) as parts:
         await register(parts, 20, places={"home": {"region": "PORT-1"}})
-        taken = await submitted(parts, sample, target={"regions": ["PORT-1"]})
+        taken = await submitted(parts, sample, target={"polygons": [shapely.geometry.mapping(HARBOUR)]})
         imported(tmp_path, shapely.box(-3.72, 40.40, -3.70, 40.42))
         await parts.regions.refresh()
         approved = await parts.approval.approve(taken.record.id, BEA)

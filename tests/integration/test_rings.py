@@ -31,6 +31,7 @@ from tests.integration.acts import (
     yes,
 )
 from tests.integration.test_updating import updated
+from tests.unit.alertd.samples import changed
 
 DELAY_MS = 15 * 60_000
 INNER = {"center": list(SEVILLA), "radius_km": 5, "loudness": "loud"}
@@ -102,6 +103,25 @@ async def test_an_alert_that_ends_before_a_ring_is_told_leaves_nothing(
     assert await counts(parts, record) == {"accepted": 30, "cancelled": 40}
     assert told(sandbox) == set(IN_INNER)
     assert await parts.db.execute("ZCARD", keys.of_chain(record.id, "delayed", "push")) == 0
+
+
+@pytest.mark.parametrize(("radius_km", "told_then"), [(30, {*IN_INNER, *IN_OUTER}), (31, set(IN_INNER))])
+async def test_an_update_keeps_no_ring_waiting_longer(
+    parts: Parts, sandbox: Sandbox, sample: dict[str, Any], radius_km: int, told_then: set[int]
+):
+    """However often something becomes known: the delay counts on, where the rings are left as they were."""
+    record = await planned(parts, sample, target=RINGS)
+    await send(parts, record)
+    assert told(sandbox) == set(IN_INNER)
+    target = {"rings": [{**OUTER, "radius_km": radius_km}, INNER]}
+    for known in ("Lleva una mochila azul.", "Lleva una mochila verde."):
+        parts.db.skew_ms += 6 * 60_000
+        info = changed(sample, "info/es/instruction", known)["info"]
+        await updated(parts, record, sample, Notify.NONE, target=target, info=info)
+        await send(parts, record)
+    parts.db.skew_ms += 4 * 60_000
+    await send(parts, record)
+    assert told(sandbox) == told_then
 
 
 async def test_a_worker_that_dies_with_a_ring_loses_no_one(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
