@@ -16,7 +16,7 @@ from alertd.documents import Alert, Status
 from alertd.errors import Fault
 from alertd.faults import Location, pointer_of
 from alertd.fields import CLOCK_SKEW, Document, folded_subject
-from alertd.kinds import Criterion, Kind, Level
+from alertd.kinds import ON_SCREEN, Channel, Criterion, Kind, Level
 from alertd.neutral import calls_guilty
 from alertd.restriction import RESTRICTED
 from alertd.verifying import VerificationRule
@@ -204,13 +204,31 @@ def start_faults(alert: Alert, now: datetime) -> list[Fault]:
     return [Fault("/starts", "The alert has ended by then.")] if alert.starts >= alert.expires else []
 
 
-def delay_faults(alert: Alert, now: datetime) -> list[Fault]:
-    """Rings that would be told after the alert's end, if it were approved `now`, which has a time zone."""
-    return [
-        Fault(pointer_of(place), "These people would be told after the alert has ended.")
+def delay_faults(alert: Alert, now: datetime, rings_from: datetime | None = None) -> list[Fault]:
+    """What would be told after the alert's end, if it were approved `now`: rings, and the SMS to whoever was not heard of. The delays of
+    the rings of an update may count `rings_from` before that. Both have a time zone.
+    """
+    told = max(now, alert.starts or now)
+    rings = [
+        (place, (rings_from or told) + timedelta(minutes=delay_min))
         for place, delay_min in _values(alert, "target/rings/*/delay_min")
-        if delay_min and max(now, alert.starts or now) + timedelta(minutes=delay_min) >= alert.expires
+        if delay_min
     ]
+    faults = [
+        Fault(pointer_of(place), "These people would be told after the alert has ended.")
+        for place, at in rings
+        if at >= alert.expires
+    ]
+    last = max(told, *(at for _, at in rings)) if rings else told
+    if _waits_to_be_heard(alert) and last + timedelta(seconds=alert.policy.after_s) >= alert.expires:
+        faults.append(Fault("/policy/after_s", "Whoever has not acknowledged it would get the SMS after it has ended."))
+    return faults
+
+
+def _waits_to_be_heard(alert: Alert) -> bool:
+    """Whether an SMS waits for a screen's acknowledgement: where there is only one of the two, everybody is told at once."""
+    on_screen = any(channel in ON_SCREEN for channel in alert.channels)
+    return alert.policy.escalates and on_screen and Channel.SMS in alert.channels
 
 
 def future_faults(alert: Alert, now: datetime) -> list[Fault]:

@@ -20,6 +20,7 @@ from alertd.service.access import APPROVE, BY_GLASS, BY_POLICY, OVERSPEND, Crede
 from alertd.service.borders import Borders, newly_asked, taken_over
 from alertd.service.budget import Budget
 from alertd.service.counts import shown, too_few_people
+from alertd.service.intake import TOLD_TOO_LATE
 from alertd.service.media import Photos
 from alertd.service.organisations import Known, Organisations
 from alertd.service.revisions import TRIES, changed_since, check_revision
@@ -330,8 +331,9 @@ class Approval:
 
     def _check_delays(self, record: AlertRecord, alert: Alert) -> None:
         """Nobody approves what some would never be told of: since the submission the end has come nearer."""
-        if not record.rings_from and (faults := tuple(rules.delay_faults(alert, time_of(self._clock.now_ms())))):
-            raise Problem("invalid-request", "A ring would be told too late.", faults=faults)
+        rings_from = time_of(record.rings_from) if record.rings_from else None
+        if faults := tuple(rules.delay_faults(alert, time_of(self._clock.now_ms()), rings_from)):
+            raise Problem("invalid-request", TOLD_TOO_LATE, faults=faults)
 
     async def _check_texts(self, record: AlertRecord) -> None:
         """Nobody approves words that they may not have seen."""

@@ -39,6 +39,7 @@ from alertd.service.twins import check_twin, claim_external_id
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.codec import Box
 
+TOLD_TOO_LATE = "Somebody would be told too late."
 #: Documents of which it is kept whether their messages can be made: by a digest, so that a thousand take 100 kB.
 KEPT = 1_000
 
@@ -243,16 +244,13 @@ class Intake:
         its faults.
         """
         now = time_of(self._clock.now_ms())
+        rings_from = time_of(upon.counts_on(alert)) if upon and upon.counts_on(alert) else None
         checks: tuple[tuple[str, str, Callable[[], Sequence[Fault]]], ...] = (
             ("not-allowed", "The author must be the person the key belongs to.", lambda: _foreign_author(alert, who)),
             ("not-allowed", "A test key cannot send an Actual alert.", lambda: _test_key(alert, who)),
             ("expired", "The alert's end is not possible.", lambda: rules.expiry_faults(alert, now)),
             ("invalid-request", "A time lies in the future.", lambda: rules.future_faults(alert, now)),
-            (
-                "invalid-request",
-                "A ring would be told too late.",
-                lambda: [] if upon and upon.alert.target == alert.target else rules.delay_faults(alert, now),
-            ),
+            ("invalid-request", TOLD_TOO_LATE, lambda: rules.delay_faults(alert, now, rings_from)),
             ("invalid-request", "The alert asks for what is not done yet.", lambda: rules.not_honoured(alert)),
             ("channel-unavailable", "A channel has no carrier.", lambda: self._without_carrier(alert)),
             ("translation-unreviewed", "Machine text was not reviewed.", lambda: rules.unreviewed(alert)),

@@ -87,7 +87,7 @@ class Updating:
         record = replace(
             taken.record, case=old.case, occasion=Occasion.UPDATE, follows=" ".join(TELLS), notify=notify,
             alerted=old.start, upon=old.changes,
-            rings_from=(old.rings_from or old.start) if taken.record.alert.target == before.target else 0,
+            rings_from=old.counts_on(taken.record.alert),
         )  # fmt: skip
         again, newly = await self._counts(record, taken, before)
         return replace(taken, record=replace(record, again=again, newly=newly))

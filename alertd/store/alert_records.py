@@ -93,6 +93,10 @@ class AlertRecord:
         """What its document says, read once: that takes as long as a call to the store. Raises pydantic.ValidationError, as where there is none."""
         return Alert.model_validate_json(self.document)
 
+    def counts_on(self, alert: Alert) -> int:
+        """When the delays of the rings count from where an update says `alert`; 0 for its approval, where it changes the target."""
+        return (self.rings_from or self.start) if alert.target == self.alert.target else 0
+
 
 class PlanHead(NamedTuple):
     """What is to be known of an alert before it is planned."""

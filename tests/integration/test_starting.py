@@ -147,7 +147,7 @@ async def test_a_ring_that_nobody_would_be_told_in_any_more_stops_it(
     for who in (ANA, BEA):
         await parts.stopping.resume("org:default", who)
     await tick(parts, clock)
-    assert (await parts.alerts.get(record.id)).reason == "It did not start. A ring would be told too late."
+    assert (await parts.alerts.get(record.id)).reason == "It did not start. Somebody would be told too late."
 
 
 async def test_it_is_called_off_before(parts: Parts, clock: Clock, sample: dict[str, Any]):

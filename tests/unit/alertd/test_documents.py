@@ -270,6 +270,31 @@ def test_a_ring_is_told_while_the_alert_lives() -> None:
     assert [fault.pointer for fault in faults] == ["/target/rings/1/delay_min"]
 
 
+@pytest.mark.parametrize(("rings", "waits_min"), [([], 10), ([{"delay_min": 30}, {"delay_min": 5}], 40)])
+def test_who_does_not_acknowledge_gets_the_sms_while_the_alert_lives(
+    rings: list[dict[str, int]], waits_min: int
+) -> None:
+    """An escalation beyond the alert's end, counted from the ring that is told last, would send none: that is said before it is sent."""
+    places = [{"center": [0, 0], "radius_km": 5 + i, **ring} for i, ring in enumerate(rings)]
+    document = changed(MISSING_CHILD, "target/rings", places)
+    alert = read({**document, "channels": ["push", "sms"], "policy": {"mode": "escalate", "after_s": 600}})
+    waits = timedelta(minutes=waits_min)
+    assert delay_faults(alert, alert.expires - waits - timedelta(seconds=1)) == []
+    assert [fault.pointer for fault in delay_faults(alert, alert.expires - waits)] == ["/policy/after_s"]
+    later = alert.model_copy(update={"starts": alert.expires - waits})
+    assert [fault.pointer for fault in delay_faults(later, NOW - timedelta(days=1))] == ["/policy/after_s"]
+
+
+@pytest.mark.parametrize(
+    ("channels", "policy"),
+    [(["push", "sms"], {}), (["push", "mail"], {"mode": "escalate"}), (["sms", "mail"], {"mode": "escalate"})],
+)
+def test_where_no_sms_waits_none_is_late(channels: list[str], policy: dict[str, str]) -> None:
+    """Everybody is told at once, so that an alert of a few seconds is taken."""
+    alert = read({**MISSING_CHILD, "channels": channels, "policy": policy})
+    assert delay_faults(alert, alert.expires - timedelta(seconds=5)) == []
+
+
 def test_a_draft_is_the_same_alert_with_a_wish() -> None:
     """The posted form adds `state` and nothing else, and the alert kept is without it."""
     request = AlertRequest.model_validate_json(json.dumps({**GENERAL, "state": "draft"}))
