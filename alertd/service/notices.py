@@ -42,6 +42,9 @@ MOST_VERSIONS = 200
 #: An update that does not tell everybody again waits so long for what is in flight: what a slow carrier does not get any more of a chunk is
 #: told by the update alone, and while it is in flight it looks as if it had been told. Longer than most carriers are waited for.
 ANSWERED_MS = 20_000
+#: That wait begins anew after a gap in which nobody could settle what is in flight, so often at most. Mostly once is enough: nothing comes into
+#: flight any more, and what a lost worker had is settled when nothing was heard of it for as long as a lease lasts.
+MOST_GAPS = 5
 
 #: The channels that an occasion goes out on; None for all. What can be reversed is told where it can be taken off the screen.
 CHANNELS_OF: dict[Occasion, frozenset[str] | None] = {

@@ -158,17 +158,24 @@ class Planner:
         before = await self._alerts.heads(await self._alerts.versions([chain_of(record.id)]))
         return max([record.alerted, *(one.start for one in before if one and one.notify and not one.goes_on)])
 
-    def _has_waited(self, record: AlertRecord, ms: int) -> bool:
-        """Whether a version was approved so long ago, by its chain's clock."""
-        return self._clock.now_ms() + record.ahead >= record.start + ms
+    def _has_waited(self, record: AlertRecord, ms: int, since: int = 0) -> bool:
+        """Whether a version was approved so long ago, by its chain's clock, and `since` is as long ago."""
+        return self._clock.now_ms() + record.ahead >= max(record.start, since) + ms
 
     async def _waits(self, record: AlertRecord) -> bool:
-        """Whether an update is planned later: something of what was told before is on its way, and had not the time to arrive."""
-        waits_ms = notices.SETTLE_MS if record.notify == Notify.FULL else notices.ANSWERED_MS
-        if record.cursor or self._has_waited(record, waits_ms):
+        """Whether an update is planned later: something of what was told before is on its way, and had not the time to arrive. Time in which nobody
+        could settle it, for the store was away or all workers were, is not counted; after more than a few such gaps all of it is, or a store that
+        comes and goes would put an update off for ever.
+        """
+        if record.cursor:
             return False
-        versions = await self._alerts.versions([chain_of(record.id)])
-        return await notices.in_flight(self._work, [one for one in versions if one != record.id])
+        chain = chain_of(record.id)
+        versions = await self._alerts.versions([chain])
+        if not await notices.in_flight(self._work, [one for one in versions if one != record.id]):
+            return False
+        steady, gaps = await self._work.settling(chain)
+        waits_ms = notices.SETTLE_MS if record.notify == Notify.FULL else notices.ANSWERED_MS
+        return not self._has_waited(record, waits_ms, since=steady if 0 < gaps <= notices.MOST_GAPS else 0)
 
     async def _groups(
         self, alert: Alert, belongs: Belongs, told: notices.Pairs, again: notices.Pairs,

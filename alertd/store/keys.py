@@ -46,7 +46,7 @@ class KeyKind:
 #: It stays. Of what is an alert's, a purge of its case and the end of a ledger's retention remove some; the rest goes when somebody takes it away.
 KEPT = "kept"
 TABLE = (
-    KeyKind("{a:<chain>}", "hash", "org, its last version, the update that tells it now, the keys it is sent by, the organisations that were lent its events, halt, pause, the last time its clock gave, and since when it gave it without a gap", "create.lua approve.lua follow.lua propose.lua approve_update.lua widen.lua halt.lua alert_pause.lua told.lua prelude.lua", KEPT),
+    KeyKind("{a:<chain>}", "hash", "org, its last version, the update that tells it now, the keys it is sent by, the organisations that were lent its events, halt, pause, the last time its clock gave, since when it gave it without a gap, and how many gaps there were since an update took its alert's place", "create.lua approve.lua follow.lua propose.lua approve_update.lua widen.lua halt.lua alert_pause.lua told.lua prelude.lua", KEPT),
     KeyKind("{a:<chain>}:v:<id>", "hash", "a version: state, times, counts, sealed document; what neighbours permit, and of which ground", "create.lua amend.lua approve.lua step.lua follow.lua propose.lua approve_update.lua permit.lua widen.lua alert_pause.lua plan.lua lease.lua gate.lua finish.lua resend.lua archive.lua purge.lua alerts closed", KEPT),
     KeyKind("{a:<chain>}:area:<id>", "string", "the area: WKB, zlib", "create.lua amend.lua propose.lua approve_update.lua widen.lua purge.lua", KEPT),
     KeyKind("{a:<chain>}:aud:<id>", "string", "the frozen audience: sorted numbers, delta, zlib; after it, of a target with rings, each one's ring (1), zlib", "approve.lua approve_update.lua widen.lua", KEPT),

@@ -193,6 +193,13 @@ class Work:
         )
         return [answer if isinstance(answer, Exception) else answer.decode() for answer in answers]
 
+    async def settling(self, chain: str) -> tuple[int, int]:
+        """Since when what is in flight of a chain could be settled without a gap, by its clock, and how many gaps there were since an update took
+        its alert's place: the store was away, or all workers were.
+        """
+        steady, gaps = await self._db.run("settling", [keys.chain(chain)], self._db.skew_ms)
+        return steady, gaps
+
     async def sweep(self, alert_id: str, batch: int, batches: int) -> tuple[int, int]:
         """Settle a few batches of a closed gate. Answers rows settled, and rows still in a living lease."""
         settled, waiting = await self._db.run(

@@ -16,7 +16,7 @@ from alertd.clock import time_of
 from alertd.errors import Problem
 from alertd.kinds import Notify, PurgeReason
 from alertd.service.intake import Taken
-from alertd.service.notices import SETTLE_MS
+from alertd.service.notices import ANSWERED_MS, MOST_GAPS, SETTLE_MS
 from alertd.service.planning import Planner
 from alertd.store.alerts import AlertRecord
 from alertd.store.work_records import Alike
@@ -214,6 +214,48 @@ async def test_what_a_slow_carrier_gets_no_more_is_told_by_the_update(
     assert await counts(parts, record) == {"cancelled": 20}
     await send(parts, record)
     assert await counts(parts, update) == {"accepted": 20}
+
+
+@pytest.mark.parametrize("lost", [False, True])
+@pytest.mark.parametrize("notify", [Notify.SILENT, Notify.NEWLY, Notify.NONE])
+async def test_while_nobody_can_settle_what_is_in_flight_no_time_goes_by(
+    parts: Parts, sandbox: Sandbox, sample: dict[str, Any], notify: Notify, lost: bool
+):
+    """The store was away, or all workers were killed with it in hand: when they are back the update waits for what becomes of it, and tells
+    whoever was told by nobody.
+    """
+    await register(parts, 20)
+    record = await planned(parts, sample)
+    lease = await lease_of(parts.work, record.id, "push")
+    await parts.work.gate(lease, [], lease.rows, 1)
+    update = await parts.approval.approve((await proposed(parts, record, sample, notify)).record.id, BEA)
+    parts.db.skew_ms += ANSWERED_MS + 10_000
+    planner = worker_of(parts).plans.planner
+    assert not await planner.plan(update)
+    if lost:
+        await silence(parts.db, record.id)
+    else:
+        await parts.work.end(lease, unsent(lease.rows), [])
+    assert await over(parts, await parts.alerts.get(record.id))
+    assert await planner.plan(update)
+    await send(parts, record)
+    assert await counts(parts, update) == {"accepted": 20}
+    assert got(sandbox, update.id) == sorted(f"token-{i}" for i in range(20))
+
+
+async def test_a_store_that_comes_and_goes_puts_no_update_off_for_ever(parts: Parts, sample: dict[str, Any]):
+    """What nobody ever settles is waited for after a few gaps, and then counts as told."""
+    await register(parts, 20)
+    record = await planned(parts, sample)
+    lease = await lease_of(parts.work, record.id, "push")
+    await parts.work.gate(lease, [], lease.rows, 1)
+    update = await parts.approval.approve((await proposed(parts, record, sample, Notify.NONE)).record.id, BEA)
+    planner = worker_of(parts).plans.planner
+    for _ in range(MOST_GAPS):
+        parts.db.skew_ms += ANSWERED_MS // 2
+        assert not await planner.plan(update)
+    parts.db.skew_ms += ANSWERED_MS // 2
+    assert await planner.plan(update)
 
 
 @pytest.mark.parametrize("channel", ["push", "sms"])

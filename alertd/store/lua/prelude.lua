@@ -21,7 +21,10 @@ local function chain_now(chain, skew)
   end
   if now <= last then return last end
   redis.call('HSET', chain, 'clock', now)
-  if now - last > GAP_MS then redis.call('HSET', chain, 'steady', now) end
+  if now - last > GAP_MS then
+    redis.call('HSET', chain, 'steady', now)
+    redis.call('HINCRBY', chain, 'gaps', 1)
+  end
   return now
 end
 
@@ -111,7 +114,7 @@ local function take_place(chain, alert, version, now)
   local notify = redis.call('HGET', version_key, 'notify')
   if notify == 'newly' then redis.call('HSET', version_key, 'goes_on', 1) end
   if tells_again and (notify == 'none' or notify == 'newly') then redis.call('HSET', version_key, 'notify', 'silent') end
-  redis.call('HSET', chain, 'teller', version)
+  redis.call('HSET', chain, 'teller', version, 'gaps', 0)
 end
 
 -- Neighbours are asked, each of them named with a blank between.
