@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from alertd.alerts import AlertState, LedgerReason
+from alertd.alerts import AlertState, LedgerReason, State
 from alertd.app import Parts
 from alertd.cap.messages import MsgType
 from alertd.cap.reader import read
@@ -241,6 +241,19 @@ async def test_while_nobody_can_settle_what_is_in_flight_no_time_goes_by(
     await send(parts, record)
     assert await counts(parts, update) == {"accepted": 20}
     assert got(sandbox, update.id) == sorted(f"token-{i}" for i in range(20))
+
+
+async def test_what_is_reported_while_all_workers_are_away_is_no_sign_of_them(parts: Parts, sample: dict[str, Any]):
+    """Phones go on to say what they got, and servers take that in: for what is in flight no time goes by."""
+    await register(parts, 20)
+    record = await planned(parts, sample)
+    lease = await lease_of(parts.work, record.id, "push")
+    await parts.work.gate(lease, [], lease.rows, 1)
+    update = await parts.approval.approve((await proposed(parts, record, sample, Notify.NONE)).record.id, BEA)
+    for _ in range(ANSWERED_MS // 1_000 + 1):
+        parts.db.skew_ms += 1_000
+        await parts.work.receipt(record.id, 0, "push", State.DELIVERED, 0, [State.ACCEPTED])
+    assert not await worker_of(parts).plans.planner.plan(update)
 
 
 async def test_a_store_that_comes_and_goes_puts_no_update_off_for_ever(parts: Parts, sample: dict[str, Any]):

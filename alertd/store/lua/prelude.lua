@@ -6,8 +6,8 @@ local function now_ms(skew)
 end
 
 -- The chain's clock: the server's, but never before the last time it gave. Where the server's was set back, it goes on from there, `ahead` of
--- it until that has caught up: or whatever waits would wait for as long as the step, unheard. Where it jumps, nobody could be heard meanwhile.
-local function chain_now(chain, skew)
+-- it until that has caught up: or whatever waits would wait for as long as the step, unheard. With it the last time it gave.
+local function chain_shows(chain, skew)
   local now, last, ahead = now_ms(skew), unpack(redis.call('HMGET', chain, 'clock', 'ahead'))
   last, ahead = tonumber(last or '0'), tonumber(ahead or '0')
   if last - now <= GAP_MS then
@@ -19,6 +19,12 @@ local function chain_now(chain, skew)
     end
     now = now + ahead
   end
+  return math.max(now, last), last
+end
+
+-- The same, noted. Where it jumps, nobody could be heard meanwhile.
+local function chain_now(chain, skew)
+  local now, last = chain_shows(chain, skew)
   if now <= last then return last end
   redis.call('HSET', chain, 'clock', now)
   if now - last > GAP_MS then
