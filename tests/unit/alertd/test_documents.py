@@ -270,6 +270,16 @@ def test_a_ring_is_told_while_the_alert_lives() -> None:
     assert [fault.pointer for fault in faults] == ["/target/rings/1/delay_min"]
 
 
+def test_a_ring_that_has_waited_is_late_by_what_is_left() -> None:
+    """An update that leaves the target as it was goes on where its alert was, and is refused only where a ring would miss the end all the same."""
+    rings = [{"center": [0, 0], "radius_km": 5, "delay_min": 60}]
+    alert = read(changed(MISSING_CHILD, "target/rings", rings))
+    now = alert.expires - timedelta(minutes=20)
+    assert [fault.pointer for fault in delay_faults(alert, now)] == ["/target/rings/0/delay_min"]
+    assert delay_faults(alert, now, now - timedelta(minutes=41)) == []
+    assert delay_faults(alert, now, now - timedelta(minutes=40)) != []
+
+
 @pytest.mark.parametrize(("rings", "waits_min"), [([], 10), ([{"delay_min": 30}, {"delay_min": 5}], 40)])
 def test_who_does_not_acknowledge_gets_the_sms_while_the_alert_lives(
     rings: list[dict[str, int]], waits_min: int
