@@ -16,9 +16,10 @@ from alertd.alerts import AlertState
 from alertd.clock import Clock
 from alertd.documents import Status
 from alertd.errors import Problem
+from alertd.fields import folded_subject
 from alertd.kinds import Notify, Occasion, PermissionState
 from alertd.permissions import Permission, read, with_words, words_of, written
-from alertd.service.access import Credential
+from alertd.service.access import BY_POLICY, Credential
 from alertd.service.approval import Approval, check_drift
 from alertd.service.audit import DONE, REFUSED, Audit, Noted
 from alertd.service.borders import granted_of
@@ -216,11 +217,11 @@ class Permissions:
         """Raises Problem for one of the two that sent the alert, or an update that asked: nobody tells people with two keys alone."""
         if record.status != Status.ACTUAL:
             return
+        allowed_hands = (await self._organisations.get(record.org)).allowed_hands
         for one in await versions_of(self._alerts, record.id):
             if one.approver and (one.id == record.id or one.permissions):  # what a neighbour permitted asks nobody
                 check_second_person(one, who)
-                if who.is_person(one.approver):
-                    raise Problem("same-person", "Who approved an alert cannot permit it for a neighbour, too.")
+                _check_approver(one.approver, who, allowed_hands)
 
     async def _audience(
         self, record: AlertRecord, permission: Permission, ground: shapely.MultiPolygon, people: int | None
@@ -285,6 +286,16 @@ def _asked(record: AlertRecord, org: str) -> Permission | None:
     """What an organisation may see that it is asked for: nothing before the alert has its second person."""
     permission = _of(record, org) if record.start else None
     return permission if permission and permission.state(record.state) is not _S.UNASKED else None
+
+
+def _check_approver(approver: str, who: Credential, allowed_hands: frozenset[str]) -> None:
+    """Raises Problem where whoever approved and the caller may be one. Where nobody looked it is whoever allowed that, with one of these hands."""
+    hands = allowed_hands if approver.startswith(BY_POLICY) else frozenset()
+    if folded_subject(approver.removeprefix(BY_POLICY)) in who.hands or folded_subject(who.subject) in hands:
+        raise Problem(
+            "same-person",
+            "Who approved an alert, or allowed that nobody looks at it, cannot permit it for a neighbour, too: you are one, or one made the other's key.",
+        )
 
 
 def _check_answer(state: PermissionState, answer: PermissionState) -> None:

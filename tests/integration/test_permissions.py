@@ -14,7 +14,7 @@ from alertd.app import Parts
 from alertd.errors import Problem
 from alertd.kinds import PermissionState
 from alertd.organisations import Organisation
-from alertd.service.access import Terms
+from alertd.service.access import Credential, Terms
 from alertd.service.events import Events
 from alertd.store import keys
 from alertd.store.events import Events as StoredEvents
@@ -268,6 +268,30 @@ async def test_neither_of_the_two_that_sent_it_permits_it(desk: Desk, alert: dic
     assert await desk.slug("dana", "POST", f"/v1/alerts/{update['id']}/approve", {}) == "ok"
     assert {who: await grant(desk, alert_id, who) for who in tokens} == dict.fromkeys(tokens, "same-person")
     assert await grant(desk, alert_id) == "ok"
+
+
+async def test_whoever_allowed_that_nobody_looks_permits_nothing(desk: Desk, alert: dict[str, Any]):
+    """They are the second person of what goes out unattended: neither they, nor whoever made their key or has one that they made, is the neighbour's."""
+
+    async def key(name: str, org: str, subject: str, maker: Credential | None = None) -> Credential:
+        who, desk.tokens[name] = await desk.parts.access.create(
+            org=org, subject=subject, scopes=frozenset({"admin"}), maker=maker
+        )
+        return who
+
+    tom = await key("tom", "police", "tom")
+    sara = await key("sara", "police", "sara", tom)
+    allowed = {**POLICE, "unattended": {"levels": [alert["level"]], "people": 100, "alerts_per_hour": 2}}
+    assert await desk.slug("sara", "PUT", "/v1/organisations/police", allowed) == "ok"
+    taken = await submitted(desk, alert)
+    assert (await desk.ask("ana", "GET", f"/v1/alerts/{taken['id']}"))[1]["approver"] == "policy: sara"
+    await key("sara of the guard", "guard", "SARA")
+    await key("tom of the guard", "guard", "tom")
+    await key("una", "guard", "una", sara)
+    found = {
+        who: await grant(desk, taken["id"], who) for who in ("sara of the guard", "tom of the guard", "una", "eva")
+    }
+    assert found == {**dict.fromkeys(found, "same-person"), "eva": "ok"}
 
 
 async def test_a_neighbour_answers_no_more_for_ground_that_it_lost(desk: Desk, alert: dict[str, Any]):
