@@ -31,7 +31,11 @@ class Permission(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     answer: str = ""  # a PermissionState, '' before there is one
     at: int = 0  # of the answer, UNIX milliseconds
     version: str = ""  # of the alert, by which its people were told
-    key: str = ""  # id of the key that permitted it, or the part of it that was asked for before
+    key: str = ""  # ids of the keys that permitted it, or ground of this organisation that was asked for before
+
+    def with_key(self, key: str) -> str:
+        """Its keys, and one that permits it now: what those before permitted is told on."""
+        return " ".join(dict.fromkeys([*self.key.split(), key]))
 
     def state(self, alert: AlertState) -> PermissionState:
         """Where it stands while the alert is in this state."""
@@ -58,7 +62,7 @@ def read(text: str) -> tuple[Permission, ...]:
 
 def permitting(text: str) -> list[str]:
     """The keys by which something of it is permitted, as a chain has those of other organisations: one that is stopped stops what it permitted."""
-    return [f"{one.org}:{one.key}" for one in read(text) if one.key]
+    return [f"{one.org}:{key}" for one in read(text) for key in one.key.split()]
 
 
 def words_of(text: str) -> dict[str, str]:

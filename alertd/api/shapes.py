@@ -127,7 +127,8 @@ class PermissionReply(BaseModel):
     organisation: str
     name: str
     state: PermissionState = Field(
-        description="It is asked when the alert is approved; `lapsed`: it had not answered when the alert was over."
+        description="It is asked when the alert is approved; `lapsed`: it had not answered when the alert was over, or an update left"
+        " out what it was asked for besides the ground that it had permitted."
     )
     km2: float
     people: Shown = Field(description="In that part, as seen at the submission.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+import msgspec
 import shapely
 
 from alertd.documents import Alert
@@ -179,10 +180,11 @@ def granted_of(record: AlertRecord) -> shapely.MultiPolygon:
 
 def taken_over(alert: AlertRecord, update: AlertRecord) -> AlertRecord:
     """The alert with what is asked for by its update. An answer stands for the ground that it was given for; what a permission covers is
-    not asked again.
+    not asked again. One that the update leaves out stays with its keys: a later update may have that ground again, and asks nobody.
     """
     before = {one.org: one for one in read(alert.permissions)}
-    merged = [_carried(one, before.get(one.org)) for one in read(update.permissions)]
+    merged = [_carried(one, before.pop(one.org, None)) for one in read(update.permissions)]
+    merged += [_left_out(one) for one in before.values() if one.key]
     asked = {name: wkb for name, wkb in update.grounds.items() if name != GRANTED}
     return replace(alert, permissions=written(merged), grounds=asked)
 
@@ -197,6 +199,13 @@ def _carried(new: Permission, old: Permission | None) -> Permission:
     if old is None:
         return new
     kept: dict[str, str | int] = {"key": old.key}  # what it permitted is told on, where it is asked for more, too
-    if old.answer and (new.ground == old.ground or new.answer == old.answer):
+    is_refused = old.answer == PermissionState.REFUSED and new.ground == old.ground
+    if is_refused or new.answer == old.answer:
         kept |= {"answer": old.answer, "at": old.at, "version": old.version}
     return Permission(**{name: getattr(new, name) for name in Permission.__struct_fields__} | kept)
+
+
+def _left_out(old: Permission) -> Permission:
+    """Of what was permitted, where an update does not reach; what was asked for besides is asked no more."""
+    is_granted = old.answer == PermissionState.GRANTED
+    return old if is_granted else msgspec.structs.replace(old, answer=PermissionState.LAPSED)

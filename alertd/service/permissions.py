@@ -252,7 +252,9 @@ class Permissions:
         granted = pack_area(ground_of(shapely.union(granted_of(record), ground)))
         alert = replace(
             record,
-            permissions=replace_one(record, permission, answer=_S.GRANTED, at=now, version=version.id, key=who.key_id),
+            permissions=replace_one(
+                record, permission, answer=_S.GRANTED, at=now, version=version.id, key=permission.with_key(who.key_id)
+            ),
             permitted_by=with_words(record.permitted_by, who.org, who.subject),
             permission_why=with_words(record.permission_why, who.org, ""),
             regions=runs_of({*numbers_of(record.regions), *numbers_of(permission.regions)}),
@@ -300,7 +302,7 @@ def _check_approver(approver: str, who: Credential, allowed_hands: frozenset[str
 
 def _check_answer(state: PermissionState, answer: PermissionState) -> None:
     if state not in _FROM[answer]:
-        why = "The alert is told no more." if state is _S.LAPSED else f"This was {state} already."
+        why = "What was asked has lapsed." if state is _S.LAPSED else f"This was {state} already."
         raise Problem("precondition-failed", why)
 
 

@@ -28,6 +28,7 @@ from tests.unit.alertd.samples import changed
 
 GUARD = {"name": "Guardia de Cádiz", "jurisdiction": {"regions": ["ES-CA"]}}
 ASK = {**BOTH, "beyond": "ask"}
+ASK_HOME = {**HOME, "beyond": "ask"}
 FURTHER = {"regions": ["ES-SE", "ES-CA", "ES-MA"], "beyond": "ask"}
 NO = {"reason": "We have an alert of our own"}
 
@@ -386,6 +387,18 @@ async def test_a_permission_covers_the_ground_that_was_shown(desk: Desk, alert: 
     )  # fmt: skip
 
 
+async def test_what_an_update_leaves_out_is_asked_no_more(desk: Desk, alert: dict[str, Any]):
+    """What was asked for besides what was permitted: nobody permits it, nor asks for it, before an update has it again."""
+    await _reaching_malaga(desk)
+    alert_id = await approved(desk, alert)
+    assert await grant(desk, alert_id) == "ok"
+    for target, stands in ((FURTHER, "asked"), (ASK_HOME, "lapsed"), (FURTHER, "asked"), (ASK_HOME, "lapsed")):
+        assert await _updated(desk, alert, alert_id, target) == stands
+    assert await grant(desk, alert_id) == "precondition-failed"
+    again = await desk.slug("ana", "POST", f"/v1/alerts/{alert_id}/permissions", {"organisation": "guard"})
+    assert again == "precondition-failed"
+
+
 async def test_an_update_that_waits_is_stale_once_a_neighbour_has_permitted(desk: Desk, alert: dict[str, Any]):
     """Its author has not seen what it would undo."""
     alert_id = await approved(desk, alert)
@@ -493,6 +506,20 @@ async def _changed_beyond(desk: Desk, alert: dict[str, Any], alert_id: str) -> N
     assert await _updated(desk, alert, alert_id, FURTHER) == "asked"
 
 
+async def _left_out_for_once(desk: Desk, alert: dict[str, Any], alert_id: str) -> None:
+    for target in (ASK_HOME, ASK):
+        assert await _updated(desk, alert, alert_id, target) == "granted"
+    (one,) = (await desk.ask("ana", "GET", f"/v1/alerts/{alert_id}"))[1]["permissions"]
+    assert (one["by"], one["told_by"]) == ("eva", f"{alert_id}-2")
+
+
+async def _permitted_by_another_for_more(desk: Desk, alert: dict[str, Any], alert_id: str) -> None:
+    await _reaching_malaga(desk)
+    assert await _updated(desk, alert, alert_id, {"regions": ["ES-SE", "ES-MA"], "beyond": "ask"}) == "asked"
+    assert await grant(desk, alert_id, "gil") == "ok"
+    assert await _updated(desk, alert, alert_id, ASK) == "granted"
+
+
 async def _brought_back(desk: Desk, _alert: dict[str, Any], alert_id: str) -> None:
     for who, act in (("ana", "stand-down"), ("bea", "reopen")):
         assert await desk.slug(who, "POST", f"/v1/alerts/{alert_id}/{act}", {"reason": "x"}) == "ok"
@@ -508,7 +535,15 @@ async def _stopped_down(desk: Desk, _alert: dict[str, Any], alert_id: str) -> No
 
 @pytest.mark.parametrize(
     ("meanwhile", "halt"),
-    [(_left, b"1"), (_changed_within, b"1"), (_changed_beyond, b"1"), (_brought_back, b"1"), (_stopped_down, None)],
+    [
+        (_left, b"1"),
+        (_changed_within, b"1"),
+        (_changed_beyond, b"1"),
+        (_left_out_for_once, b"1"),
+        (_permitted_by_another_for_more, b"1"),
+        (_brought_back, b"1"),
+        (_stopped_down, None),
+    ],
 )
 async def test_a_stop_of_the_key_that_permitted_holds_the_alert(
     desk: Desk, alert: dict[str, Any], parts: Parts, meanwhile: Any, halt: bytes | None
