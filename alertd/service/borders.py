@@ -95,17 +95,21 @@ class Borders:
         if found is None:
             return whole
         sight = await self._looks.sight(alert, found.at_once, whole.countries)
-        grounds = {f"{GROUND}{part.org}": pack_area(part.geometry) for part in found.parts}
+        keys = {one.org: one.key for one in read(upon.permissions)} if upon else {}
+        # Whoever was given the ground since has permitted nothing, and is asked nothing: another's permission covers it.
+        parts = [part for part in found.parts if not part.is_granted or keys.get(part.org)]
+        grounds = {f"{GROUND}{part.org}": pack_area(part.geometry) for part in parts}
         return replace(
             sight,
-            permissions=tuple([await self._permission(alert, part) for part in found.parts]),
+            permissions=tuple([await self._permission(alert, part, keys.get(part.org, "")) for part in parts]),
             grounds=grounds | ({} if granted.is_empty else {GRANTED: pack_area(granted)}),
             outline=whole.outline,
         )
 
-    async def _permission(self, alert: Alert, part: Part) -> Permission:
+    async def _permission(self, alert: Alert, part: Part, key: str) -> Permission:
         sight = await self._looks.sight(alert, Area(geometry=part.geometry, km2=part.km2), ())
-        return self.permission(part, len(sight.found), sight.regions)
+        found = self.permission(part, len(sight.found), sight.regions)
+        return msgspec.structs.replace(found, key=key)
 
     def permission(self, part: Part, people: int, regions: str) -> Permission:
         """What is asked for a part with so many people in it; `regions` are the numbers of those whose people are told there."""

@@ -399,6 +399,25 @@ async def test_what_an_update_leaves_out_is_asked_no_more(desk: Desk, alert: dic
     assert again == "precondition-failed"
 
 
+async def test_who_was_never_asked_has_permitted_nothing(desk: Desk, alert: dict[str, Any]):
+    """The ground stays permitted, by who permitted it, whoever may alert there by now; and whoever was asked beside them has not answered."""
+    other = Organisation.model_validate_json(json.dumps({**GUARD, "name": "Coast"}))
+    await desk.parts.organisations.put("fire", other, ANA)
+    alert_id = await approved(desk, alert)
+    assert await grant(desk, alert_id) == "ok"
+    await desk.parts.organisations.put("coast", other, ANA)
+    elsewhere = {**GUARD, "jurisdiction": {"regions": ["ES-MA"]}}
+    assert await desk.slug("host", "PUT", "/v1/organisations/guard", elsewhere) == "ok"
+    body = {**alert, "notify": "none", "target": ASK}
+    for _ in "ab":
+        _, update = await desk.ask("ana", "POST", f"/v1/alerts/{alert_id}/updates", body)
+        assert update["permissions"] == []  # it asks nobody
+        assert update["audience"]["people"] == 81
+        assert await desk.slug("bea", "POST", f"/v1/alerts/{update['id']}/approve", {}) == "ok"
+        (one,) = (await desk.ask("ana", "GET", f"/v1/alerts/{alert_id}"))[1]["permissions"]
+        assert (one["organisation"], one["state"], one["by"]) == ("guard", "granted", "eva")
+
+
 async def test_an_update_that_waits_is_stale_once_a_neighbour_has_permitted(desk: Desk, alert: dict[str, Any]):
     """Its author has not seen what it would undo."""
     alert_id = await approved(desk, alert)
