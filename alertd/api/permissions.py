@@ -34,7 +34,6 @@ from alertd.organisations import OrganisationId
 from alertd.rendering import THE_ALERT
 from alertd.service.counts import Shown
 from alertd.service.permissions import Request
-from alertd.store.alert_records import numbers_of
 from geofences.targets import Area
 
 
@@ -79,7 +78,8 @@ class PermissionRequest(BaseModel):
     area: AreaReply | None = Field(None, description="What is asked for, and lies in your jurisdiction.")
     geometry: dict[str, Any] | None = Field(None, description="The same as GeoJSON MultiPolygon.")
     people_now: Shown | None = Field(
-        None, description="In it at this moment; null once the alert is over, or in a list."
+        None,
+        description="In it at this moment, counted as `permission.people` is; null once the alert is over, or in a list.",
     )
     channels: list[str] | None = None
     messages: MessagesPreview | None = Field(
@@ -171,7 +171,7 @@ async def _whole(s: Services, asked: Request, language: str) -> PermissionReques
     }
     if record.document and record.state in SHOWN:
         alert = record.alert
-        found = await s.targeting.people(geometry, alert, numbers_of(asked.permission.regions))
+        found = await s.targeting.people(geometry, alert, await s.permissions.regions(asked))
         said["people_now"] = s.targeting.counts.shown_people(len(found), asked.permission.km2)
         own, countries = await s.texts.of(record.org, record.texts), record.countries.split()
         said["messages"] = await asyncio.to_thread(

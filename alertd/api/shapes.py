@@ -131,7 +131,9 @@ class PermissionReply(BaseModel):
         " out what it was asked for besides the ground that it had permitted."
     )
     km2: float
-    people: Shown = Field(description="In that part, as seen at the submission.")
+    people: Shown = Field(
+        description="In that part, as seen at the submission; with those who named a region that enough of is told only with it."
+    )
     answered: datetime | None
     by: str | None = Field(description="Who answered.")
     reason: str | None = Field(description="Why it refused.")

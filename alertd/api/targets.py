@@ -113,15 +113,16 @@ async def _divided(request: web.Request, body: PreviewRequest) -> tuple[Look, Be
         return await _look(s, body, area), beyond, []
     permissions = []
     for part in split.parts:
-        look = await _look(s, body, Area(geometry=part.geometry, km2=part.km2))
-        permissions.append(s.borders.permission(part, len(look.found), ""))
+        regions = await s.targeting.told_across(split.at_once.geometry, part.geometry)
+        found = await s.targeting.find(part.geometry, body.kind, body.policy, regions)
+        permissions.append(s.borders.permission(part, len(found), ""))
     asks = body.target.beyond == "ask"
     return await _look(s, body, split.at_once if asks else area), None if asks else beyond, permissions
 
 
 async def _look(s: Services, body: PreviewRequest, area: Area) -> Look:
     shares = await s.targeting.shares(area.geometry)
-    found = await s.targeting.find(area.geometry, body.kind, body.policy, shares)
+    found = await s.targeting.find(area.geometry, body.kind, body.policy, s.targeting.told_regions(shares))
     ringed = await s.targeting.find_rings(area.geometry, body.target, found, body.kind, body.policy)
     return Look(area=area, shares=shares, found=found, ringed=ringed)
 

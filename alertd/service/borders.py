@@ -18,7 +18,7 @@ from alertd.service.looks import Looks, Sight, check_contacts
 from alertd.service.organisations import Known, Organisations
 from alertd.service.revisions import changed_since
 from alertd.service.targeting import Targeting
-from alertd.store.alert_records import GRANTED, GROUND, AlertRecord
+from alertd.store.alert_records import GRANTED, GROUND, AlertRecord, runs_of
 from alertd.store.alerts import Alerts
 from alertd.store.frozen import pack_area, unpack_area
 from geofences.geodesy import area_km2
@@ -101,15 +101,17 @@ class Borders:
         grounds = {f"{GROUND}{part.org}": pack_area(part.geometry) for part in parts}
         return replace(
             sight,
-            permissions=tuple([await self._permission(alert, part, keys.get(part.org, "")) for part in parts]),
+            permissions=tuple(
+                [await self._permission(alert, part, sight.area, keys.get(part.org, "")) for part in parts]
+            ),
             grounds=grounds | ({} if granted.is_empty else {GRANTED: pack_area(granted)}),
             outline=whole.outline,
         )
 
-    async def _permission(self, alert: Alert, part: Part, key: str) -> Permission:
-        sight = await self._looks.sight(alert, Area(geometry=part.geometry, km2=part.km2), ())
-        found = self.permission(part, len(sight.found), sight.regions)
-        return msgspec.structs.replace(found, key=key)
+    async def _permission(self, alert: Alert, part: Part, at_once: Area, key: str) -> Permission:
+        regions = await self._targeting.told_across(at_once.geometry, part.geometry)
+        found = await self._targeting.people(part.geometry, alert, regions)
+        return msgspec.structs.replace(self.permission(part, len(found), runs_of(regions)), key=key)
 
     def permission(self, part: Part, people: int, regions: str) -> Permission:
         """What is asked for a part with so many people in it; `regions` are the numbers of those whose people are told there."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 
+import msgspec
 import numpy as np
 import shapely
 
@@ -117,6 +118,13 @@ class Permissions:
             raise Problem("not-found", "Your organisation is not asked about such an alert.")
         return await self._request(record, permission)
 
+    async def regions(self, asked: Request) -> list[int]:
+        """Numbers of the regions whose people are told with the ground that is asked for: those that were counted at the submission, and
+        those that lie across it and what is told by now, for another neighbour may have permitted its part since.
+        """
+        across = await self._targeting.told_across(await self._alerts.area(asked.record.id), asked.ground)
+        return sorted({*numbers_of(asked.permission.regions), *across})
+
     async def grant(self, alert_id: str, who: Credential, ground: str, *, people: int | None = None) -> Request:
         """Let the alert be told on the `ground` that was shown, by its digest. `people` is the count that was seen. Raises Problem: what an
         approval may raise of the person, the audience and the budget, approval-stale for another ground, precondition-failed for an alert
@@ -197,7 +205,8 @@ class Permissions:
         return await self._permits.answer(record, WORDS[_S.REFUSED], who.org, fields)
 
     async def _grant(self, asked: Request, who: Credential, people: int | None) -> tuple[bool, str]:
-        record, permission, ground = asked.record, asked.permission, asked.ground
+        record, ground = asked.record, asked.ground
+        permission = msgspec.structs.replace(asked.permission, regions=runs_of(await self.regions(asked)))
         await self._approval.check_person(record, who)
         await self._check_senders(record, who)
         await self._stopping.check(record.org, record.key)

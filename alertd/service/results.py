@@ -107,7 +107,7 @@ class Results:
     async def _regions(self, head: AlertRecord, people: np.ndarray) -> dict[str, Shown]:
         alert, area = head.alert, await self._alerts.area(head.id)
         shares = await self._targeting.shares(area)
-        found = await self._targeting.find(area, alert.kind, alert.policy, shares)
+        found = await self._targeting.find(area, alert.kind, alert.policy, self._targeting.told_regions(shares))
         counts = np.bincount(found.regions[np.isin(found.numbers, people)], minlength=1)
         codes = {share.number: share.code for share in shares}
         return {

@@ -31,6 +31,7 @@ from geofences.circles import Circle
 from geofences.errors import InvalidGeometry, TargetErrors, UnknownRegion
 from geofences.regions import Kind as RegionKind
 from geofences.regions import Library
+from geofences.slivers import ground as ground_of
 
 #: How much of an area that is drawn lies in a country, so that it is more than beside it: outlines of two sources differ by some
 #: hundred metres. A small country may lie in it whole.
@@ -104,9 +105,9 @@ class Targeting:
         testers_only = alert.status is not Status.ACTUAL
         return await self._timed(self._wanted(geometry, alert.kind, alert.policy, regions, testers_only=testers_only))
 
-    async def find(self, geometry: shapely.MultiPolygon, kind: str, policy: Policy, shares: Sequence[Share]) -> Found:
-        """Everyone in the area who consented to the kind and whose place counts. `shares` are the area's own."""
-        return await self._timed(self._wanted(geometry, kind, policy, self.told_regions(shares)))
+    async def find(self, geometry: shapely.MultiPolygon, kind: str, policy: Policy, regions: Sequence[int]) -> Found:
+        """Everyone in the area who consented to the kind and whose place counts, and whoever named one of these `regions` instead of a point."""
+        return await self._timed(self._wanted(geometry, kind, policy, regions))
 
     def _wanted(
         self,
@@ -220,6 +221,12 @@ class Targeting:
     def told_regions(self, shares: Sequence[Share]) -> list[int]:
         """Numbers of the regions whose people are told although they named no point: enough of the region is inside."""
         return [share.number for share in shares if share.share >= self.settings.region_share]
+
+    async def told_across(self, own: shapely.MultiPolygon, part: shapely.MultiPolygon) -> list[int]:
+        """The same where a part is told beside ground that is one's own: also regions that lie across both, of which neither alone has enough."""
+        both = await asyncio.to_thread(lambda: ground_of(shapely.union(own, part)))
+        whole, before, alone = [set(self.told_regions(await self.shares(one))) for one in (both, own, part)]
+        return sorted(alone | (whole - before))
 
     async def untold(
         self, kind: str, policy: Policy, shares: Sequence[Share], km2: float, found: Found

@@ -185,7 +185,9 @@ async def test_people_are_labelled_with_finer_regions_in_the_background(tmp_path
                 Target(polygons=(shapely.geometry.mapping(shapely.box(-9.3, 38.5, -8.9, 38.9)),))
             )
             shares = await parts.targeting.shares(area.geometry)
-            found = await parts.targeting.find(area.geometry, "missing-child", Policy(), shares)
+            found = await parts.targeting.find(
+                area.geometry, "missing-child", Policy(), parts.targeting.told_regions(shares)
+            )
             assert len(found) == 30
             return parts.targeting.counts.of_area(found, {share.number: share.code for share in shares}, area.km2)[
                 "regions"

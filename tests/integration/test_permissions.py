@@ -13,7 +13,7 @@ import pytest
 from alertd.app import Parts
 from alertd.errors import Problem
 from alertd.kinds import PermissionState
-from alertd.organisations import Organisation
+from alertd.organisations import Jurisdiction, Organisation
 from alertd.service.access import Credential, Terms
 from alertd.service.events import Events
 from alertd.store import keys
@@ -514,6 +514,50 @@ async def test_a_preview_counts_people_by_part(desk: Desk):
     assert [(one["organisation"], one["people"]) for one in asks["neighbours"]] == [("guard", 41)]
     _, home = await desk.ask("ana", "POST", "/v1/targets/preview", {"target": HOME})
     assert home["neighbours"] == []
+
+
+ACROSS = {"regions": ["ES-SE", "ES-CO", "ES-BA", "ES-CA"], "beyond": "ask"}
+
+
+async def _dividing(desk: Desk, **jurisdictions: tuple[str, ...]) -> None:
+    """25 people named a country; of its ground these organisations divide a ninth."""
+    await register(desk.parts, 25, first=500, places={"home": {"region": "ES"}})
+    for org, regions in jurisdictions.items():
+        name = (await desk.parts.organisations.get(org)).organisation.name
+        made = Organisation(name=name, jurisdiction=Jurisdiction(regions=regions))
+        await desk.parts.organisations.put(org, made, ANA)
+
+
+async def test_who_named_a_region_across_the_border_is_told_with_the_neighbours_part(
+    desk: Desk, alert: dict[str, Any], parts: Parts
+):
+    """Enough of it lies in the whole target, and in neither part: they are counted for the neighbour, who sees so, and told when it permits."""
+    await _dividing(desk, police=("ES-SE", "ES-CO"), guard=("ES-BA", "ES-CA"))
+    _, preview = await desk.ask("ana", "POST", "/v1/targets/preview", {"target": ACROSS})
+    assert (preview["audience"]["people"], preview["neighbours"][0]["people"]) == (41, 66)
+    alert_id = await approved(desk, alert, target=ACROSS)
+    shown = await seen(desk, alert_id)
+    assert (shown["permission"]["people"], shown["people_now"]) == (66, 66)
+    assert await grant(desk, alert_id) == "ok"
+    assert (await parts.alerts.audience(f"{alert_id}-2")).numbers.size == 106
+    assert (await seen(desk, alert_id))["people_now"] == 66
+
+
+async def test_who_named_a_region_across_several_borders_is_told_with_the_last_part(
+    desk: Desk, alert: dict[str, Any], parts: Parts
+):
+    """Enough of it is told only when all have permitted; whoever does so last sees how many they are by then."""
+    await _dividing(desk, police=("ES-SE", "ES-CO"), guard=("ES-CA",), fire=("ES-BA",))
+    await desk.key("fay", org="fire")
+    alert_id = await approved(desk, alert, target=ACROSS)
+    ground = (await seen(desk, alert_id, "fay"))["ground"]
+    assert await desk.slug("fay", "POST", f"/v1/permissions/{alert_id}/grant", {"ground": ground}) == "ok"
+    assert (await parts.alerts.audience(f"{alert_id}-2")).numbers.size == 41
+    shown = await seen(desk, alert_id)
+    assert (shown["permission"]["people"], shown["people_now"]) == (41, 66)
+    assert await grant(desk, alert_id) == "audience-changed"
+    assert await grant(desk, alert_id, people=66) == "ok"
+    assert (await parts.alerts.audience(f"{alert_id}-3")).numbers.size == 106
 
 
 async def _changed_within(desk: Desk, alert: dict[str, Any], alert_id: str) -> None:

@@ -101,7 +101,9 @@ async def test_a_place_of_now_counts_for_as_long_as_the_alert_says_and_home_alwa
         area = await parts.targeting.area(Target(regions=(region,)))
         shares = await parts.targeting.shares(area.geometry)
         wanted = Policy.model_validate_json(json.dumps(policy))
-        found[name] = len(await parts.targeting.find(area.geometry, "missing-child", wanted, shares))
+        found[name] = len(
+            await parts.targeting.find(area.geometry, "missing-child", wanted, parts.targeting.told_regions(shares))
+        )
     assert found == {"today": EACH, "two days": 2 * EACH, "by home": 2 * EACH, "not by home": 0}
 
 
@@ -171,7 +173,7 @@ async def test_whoever_named_a_region_and_is_not_told_is_counted(parts: Parts, s
     target = Target.model_validate({"circles": [{"center": SEVILLA, "radius_km": 3}]}, strict=False)
     area = await parts.targeting.area(target)
     shares = await parts.targeting.shares(area.geometry)
-    found = await parts.targeting.find(area.geometry, "missing-child", Policy(), shares)
+    found = await parts.targeting.find(area.geometry, "missing-child", Policy(), parts.targeting.told_regions(shares))
     assert len(found) == 45
     asked = "missing-child", Policy(), shares
     assert await parts.targeting.untold(*asked, area.km2, found) == {"ES-SE": 30}
