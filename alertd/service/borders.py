@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -162,10 +163,16 @@ class Borders:
             if record.alert.target.beyond != "ask":
                 return True
             found = await self._organisations.divided(where.area.geometry, replace(who, terms=Terms()))
-            parts = found[0].others if found else {}
-            asked = {(org, _digest(part.geometry)) for org, part in parts.items()}
-            return asked == {(one.org, one.ground) for one in read(record.permissions)}
+            others = found[0].others if found else {}
+            parts = {(org, _digest(part.geometry)): part.geometry for org, part in others.items()}
+            asked = {(one.org, one.ground) for one in read(record.permissions)}
+            rest = [geometry for part, geometry in parts.items() if part not in asked]
+            return asked <= parts.keys() and await self._is_permitted(rest, granted_of(record))
         return False
+
+    async def _is_permitted(self, parts: Sequence[shapely.MultiPolygon], granted: shapely.MultiPolygon) -> bool:
+        """Whether all of these lie in what was permitted: nobody is asked for them."""
+        return all([not granted.is_empty and await self._organisations.is_within(part, granted) for part in parts])
 
     async def check(self, record: AlertRecord, who: Credential, area: shapely.MultiPolygon) -> None:
         """Raises Problem where the area of an alert lies outside the caller's jurisdictions and no neighbour has permitted it."""
