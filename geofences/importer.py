@@ -28,6 +28,7 @@ from geofences.antimeridian import cut_at_antimeridian, leaps
 from geofences.errors import LibraryError
 from geofences.geodesy import areas_km2
 from geofences.regions import Kind
+from geofences.shapes import outside
 from geofences.wording import code_fault, mended_name, name_fault
 
 Geometries = NDArray[np.object_]
@@ -297,13 +298,32 @@ def _outlines(given: Geometries, codes: Sequence[str | None], *, assumed: bool) 
     problems = tuple(_shape_problems(codes, flat, assumed=assumed))
     if problems:
         return _Outlines(problems=problems)
-    valid = shapely.make_valid(flat, method="structure", keep_collapsed=False)
+    if (stray := _stray_holes(flat)).any():
+        what = "has a hole outside its polygon; ground of its own is a polygon of its own"
+        return _Outlines(problems=tuple(_found(stray, codes, what)))
+    valid = _valid(flat)
     cut = np.array([shape if shape.is_empty else cut_at_antimeridian(shape) for shape in valid], dtype=object)
     vanished = shapely.is_empty(shapely.set_precision(cut, 1 / files.OWN_GRID))
     if vanished.any():
         what = "encloses no ground, or less than a square metre"
         return _Outlines(problems=tuple(_found(vanished, codes, what)))
     return _Outlines(geometries=files.quantise(cut, files.OWN_GRID), repaired=(~shapely.is_valid(flat)).tolist())
+
+
+def _stray_holes(geometries: Geometries) -> NDArray[np.bool_]:
+    """Which have a hole outside its polygon. It was to spare people; making it valid would make it ground."""
+    polygons, owner = shapely.get_parts(geometries, return_index=True)
+    with_holes = (shapely.get_num_interior_rings(polygons) > 0) & ~shapely.is_valid(polygons)  # all others lie inside
+    found = np.zeros(len(geometries), np.bool_)
+    for at in np.flatnonzero(with_holes).tolist():
+        shell, *holes = _valid(np.array([shapely.Polygon(ring) for ring in shapely.get_rings(polygons[at])]))
+        found[owner[at]] |= outside(shell, np.array(holes, dtype=object)).any()
+    return found
+
+
+def _valid(geometries: Geometries) -> Geometries:
+    valid: Geometries = shapely.make_valid(geometries, method="structure", keep_collapsed=False)
+    return valid
 
 
 def _found(failed: NDArray[np.bool_], codes: Sequence[str | None], what: str) -> Iterator[Problem]:

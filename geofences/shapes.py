@@ -139,11 +139,15 @@ def _parts(pointer: str, rings: list[tuple[str, Sequence[Any]]], repairs: list[R
 
 def _refuse_outside(shell: BaseGeometry, holes: list[BaseGeometry], rings: list[tuple[str, Sequence[Any]]]) -> None:
     """Raises InvalidGeometry for a hole outside its polygon. It was to spare people; making it valid would make it ground."""
-    shapely.prepare(shell)
-    cut_out = np.array(holes, dtype=object)
-    misses = ~shapely.intersects(shell, cut_out) | shapely.touches(shell, cut_out)
-    for at in np.flatnonzero(misses & ~shapely.is_empty(cut_out))[:1].tolist():
+    for at in np.flatnonzero(outside(shell, np.array(holes, dtype=object)))[:1].tolist():
         raise InvalidGeometry(rings[at + 1][0], _OUTSIDE)
+
+
+def outside(shell: BaseGeometry, holes: NDArray[np.object_]) -> NDArray[np.bool_]:
+    """Which of the holes of an outline, all of them valid, have none of its ground."""
+    shapely.prepare(shell)
+    misses: NDArray[np.bool_] = ~shapely.intersects(shell, holes) | shapely.touches(shell, holes)
+    return misses & ~shapely.is_empty(holes)
 
 
 def _filled(ring: Floats) -> Polygon:

@@ -123,6 +123,27 @@ def test_what_crosses_itself_is_repaired_and_told(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("hole", "is_stray"),
+    [
+        (shapely.box(3, 0, 4, 1), True),
+        (shapely.box(1, 0, 2, 1), True),  # beside it
+        (shapely.box(0.5, 0.5, 2, 0.8), False),  # what of it is inside leaves ground out
+    ],
+)
+def test_a_hole_outside_its_polygon_stops_the_file_as_it_stops_a_drawing(tmp_path, hole, is_stray):
+    """It was to spare people: no import makes ground of it, nor in a part of several."""
+    holed = shapely.Polygon(shapely.box(0, 0, 1, 1).exterior, [hole.exterior])
+    of_two = shapely.MultiPolygon([shapely.box(8, 8, 9, 9), holed])
+    frame(shapes=(shapely.box(5, 5, 6, 6).difference(shapely.box(5.2, 5.2, 5.5, 5.5)), of_two)).to_file(
+        tmp_path / "a.geojson"
+    )
+    report = read(tmp_path / "a.geojson")
+    told = [(problem.row, problem.code, "hole outside its polygon" in problem.what) for problem in report.problems]
+    assert told == ([(2, "2", True)] if is_stray else [])
+    assert len(report.regions) == (0 if is_stray else 2)
+
+
+@pytest.mark.parametrize(
     ("name", "content", "options", "says"),
     [
         ("none.geojson", None, {}, "no file"),
