@@ -6,12 +6,12 @@ import asyncio
 import base64
 import hmac
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 
 import msgspec
 
-from alertd.alerts import NO_LONGER_SHOWN, SHOWN
+from alertd.alerts import NO_LONGER_SHOWN, SHOWN, STILL_TO_COME, TAKEN_AWAY, AlertState
 from alertd.cases import Photo, PhotoFacts
 from alertd.clock import Clock, time_of
 from alertd.decoding import Decoder
@@ -55,6 +55,15 @@ class _Copy:
     until: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Standing:
+    """How a photo stands: for the public, and for those who work on an alert that has it."""
+
+    shown: bool
+    is_over: bool  # an alert showed it, and none does any more
+    is_for_staff: bool  # not yet shown, or again in an alert that is still to come: its approver sees what they publish
+
+
 class Photos:
     """The use cases of photos."""
 
@@ -71,7 +80,7 @@ class Photos:
         self._settings = settings
         self._naming = naming
         self._held: OrderedDict[tuple[str, str], _Copy] = OrderedDict()
-        self._looks: dict[str, asyncio.Task[tuple[bool, bool]]] = {}
+        self._looks: dict[str, asyncio.Task[_Standing]] = {}
 
     async def fetch(self, url: str, most_bytes: int) -> bytes:
         """What a URL names, once. Raises Problem."""
@@ -154,10 +163,14 @@ class Photos:
         """A photo as a JPEG: for everyone while an alert that has it is told, before that for those who work on it. Raises
         Problem: not found, or gone (410) when no alert shows it any more.
         """
-        shown, is_over = await self._look(media_id)
-        if is_over:
+        standing = await self._look(media_id)
+        data = None
+        if standing.shown:
+            data = await self._public(media_id, size)
+        elif standing.is_for_staff:
+            data = await self._unpublished(media_id, size, who)
+        if data is None and standing.is_over:
             raise Problem("not-found", "This photo is no longer shown.", status=410)
-        data = await (self._public(media_id, size) if shown else self._unpublished(media_id, size, who))
         if data is None:
             raise Problem("not-found", "There is no such photo.")
         return data
@@ -179,7 +192,7 @@ class Photos:
         is_theirs = record is not None and who is not None and who.org == record.org and any(map(who.may, SEES))
         return await self._media.copy(media_id, size) if is_theirs else None
 
-    async def _look(self, media_id: str) -> tuple[bool, bool]:
+    async def _look(self, media_id: str) -> _Standing:
         """How a photo stands at this moment: by one look for all who ask while another is under way, and never by one that began
         before they asked, which may not have seen a stand-down.
         """
@@ -192,21 +205,28 @@ class Photos:
             look.add_done_callback(lambda _: self._looks.pop(media_id))
         return await asyncio.shield(look)
 
-    async def _standing(self, media_id: str) -> tuple[bool, bool]:
-        """Whether an alert shows the photo to the public, and whether one did and none does any more. A Test or an Exercise is none: one person alone
-        sends it, who would bring back what was taken away.
+    async def _standing(self, media_id: str) -> _Standing:
+        """How the alerts that use a photo have it stand. A Test or an Exercise is none of them: one person alone sends it, who would bring back
+        what was taken away.
         """
         names = await self._media.alerts(media_id)
         found = [head for head in await self._alerts.heads(names) if head and head.status == Status.ACTUAL]
-        tellers = (await self._media.tellers(sorted({chain_of(head.id) for head in found}))).values()
+        tellers = await self._media.tellers(sorted({chain_of(head.id) for head in found}))
+        if await self._is_in(media_id, tellers.values(), SHOWN):
+            return _Standing(shown=True, is_over=False, is_for_staff=False)
+        is_over = any(head.state in NO_LONGER_SHOWN or head.state in SHOWN for head in found)
+        is_away = any(head.state in TAKEN_AWAY or head.restricted for head in found)
+        again = is_over and not is_away and await self._is_in(media_id, [head.id for head in found], STILL_TO_COME)
+        return _Standing(shown=False, is_over=is_over, is_for_staff=again or not is_over)
+
+    async def _is_in(self, media_id: str, alert_ids: Iterable[str], states: Container[AlertState]) -> bool:
+        """Whether one of these alerts, in one of these states and not yet at its end, has the photo."""
         now = self._clock.now_ms()
-        shown = any(
-            one.state in SHOWN and now < one.expires and not one.restricted
-            for one in await asyncio.gather(*map(self._alerts.get, tellers))
+        return any(
+            one.state in states and now < one.expires and not one.restricted
+            for one in await asyncio.gather(*map(self._alerts.get, alert_ids))
             if one and media_id.encode() in one.document  # what an update took out of an alert is shown no more
         )
-        over = any(head.state in NO_LONGER_SHOWN or head.state in SHOWN for head in found)
-        return shown, over and not shown
 
 
 _RIGHTS = {

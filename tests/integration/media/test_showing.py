@@ -158,6 +158,35 @@ async def test_one_alert_that_is_told_is_enough(parts: Parts, sample: dict[str, 
     assert await standing(parts, media) == 200
 
 
+async def test_whoever_approves_the_next_alert_of_a_case_sees_its_photo(parts: Parts, sample: dict[str, Any]):
+    """It is gone for the public, and for all but those who work on the alert that would bring it back, until that is approved."""
+    await register(parts, 30)
+    media = await photo(parts)
+    first = await approved(parts, sample, media)
+    await parts.approval.cancel(first, BEA, "found")
+    taken = await submitted(parts, sample, case=showing(sample, media))
+    assert (await standing(parts, media, ANA), await standing(parts, media, BEA)) == (200, 200)
+    helper = replace(BEA, scopes=frozenset({"subscribers:write"}))
+    assert [await standing(parts, media, one) for one in (None, ELSEWHERE, helper)] == [410, 410, 410]
+    await parts.approval.reject(taken.record.id, BEA, "found")
+    assert await standing(parts, media, BEA) == 410
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("state", AlertState.STOOD_DOWN), ("state", AlertState.PURGED), ("restricted", 1)]
+)
+async def test_what_was_taken_away_stays_so_for_whoever_approves_the_next(
+    parts: Parts, sample: dict[str, Any], field: str, value: str | int
+):
+    """A photo of a child who was hidden, purged or restricted is seen by nobody, though an alert that has it waits."""
+    await register(parts, 30)
+    media = await photo(parts)
+    first = await approved(parts, sample, media)
+    await submitted(parts, sample, case=showing(sample, media))
+    await parts.db.execute("HSET", keys.of_chain(first, "version", first), field, str(value))
+    assert [await standing(parts, media, one) for one in (None, ANA, BEA)] == [410, 410, 410]
+
+
 async def test_a_photo_that_was_taken_out_of_a_draft_is_shown_to_nobody(parts: Parts, sample: dict[str, Any]):
     """It was of another child, and the alert was returned for that."""
     await register(parts, 30)
