@@ -84,7 +84,9 @@ class AudienceReply(BaseModel):
 
     people: Shown
     addresses: dict[str, Shown] = Field(description="By channel; counts of 3 and more for one person count as 3.")
-    regions: dict[str, Shown] = Field(description="People by the smallest region they are in.")
+    regions: dict[str, Shown] = Field(
+        description="People by the smallest region they are in. Where a hidden one could be worked out, the smallest other is hidden, too."
+    )
     rings: list[RingReply] = Field([], description="From the innermost; empty where the target has no rings.")
 
 

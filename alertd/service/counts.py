@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ SMALL_COUNT = 20  # below this a count could tell where one person lives, so it 
 #: A count as it may be told: nothing at all of an area or an audience that is smaller than an alert may have.
 Word = Literal["<20", "hidden"]
 Shown = int | Word
+
+_Part = TypeVar("_Part", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,28 +47,18 @@ class Counts:
         """
         if word := self.hidden(len(found), km2):
             return {"people": word, "addresses": _by_channel(found.flags, word), "regions": {}}
-        by_region = np.bincount(found.regions, minlength=1)
         return {
             "people": shown(len(found)),
             "addresses": _by_channel(found.flags, None),
-            "regions": {
-                regions[number]: _part(int(by_region[number]))
-                for number in np.flatnonzero(by_region).tolist()
-                if number in regions
-            },
+            "regions": by_region(found.regions, regions),
         }
 
     def of_rings(self, found: Found, ringed: rings.Ringed, km2: float) -> dict[int, dict[str, Any]]:
-        """People and addresses by channel of each ring. What is hidden of one could be worked out from the others and the
-        whole; so where it is only one, the smallest of the others is hidden too.
-        """
+        """People and addresses by channel of each ring."""
         of_ring = {ring: ringed.of_each == ring for ring in ringed.km2}
         people = {ring: int(mask.sum()) for ring, mask in of_ring.items()}
         whole = self.hidden(len(found), km2)
-        words = {ring: whole or self.hidden(people[ring], ringed.km2[ring]) for ring in people}
-        told = [ring for ring, word in words.items() if not word]
-        if told and len(told) == len(words) - 1:
-            words[min(told, key=people.__getitem__)] = "hidden"
+        words = _covered(people, {ring: whole or self.hidden(people[ring], ringed.km2[ring]) for ring in people})
         return {
             ring: {"people": word or shown(people[ring]), "addresses": _by_channel(found.flags[of_ring[ring]], word)}
             for ring, word in words.items()
@@ -76,6 +68,35 @@ class Counts:
 def shown(count: int) -> Shown:
     """A count of people as it may be told: nobody and a few read the same."""
     return count if count >= SMALL_COUNT else "<20"
+
+
+def by_region(labels: NDArray[np.integer[Any]], regions: Mapping[int, str]) -> dict[str, Shown]:
+    """People by the smallest region they are in, as it may be told; `regions` are codes by number, each person has the label of one."""
+    counts = np.bincount(labels, minlength=1)
+    people = {regions[n]: int(counts[n]) for n in np.flatnonzero(counts).tolist() if n in regions}
+    words = _covered(people, {code: "<20" if count < SMALL_COUNT else None for code, count in people.items()})
+    return {code: word or people[code] for code, word in words.items()}
+
+
+def _covered(people: Mapping[_Part, int], words: Mapping[_Part, Word | None]) -> dict[_Part, Word | None]:
+    """The words of the parts of a whole. What is hidden of one could be worked out from the others and the whole; so the smallest of
+    the others are hidden, too, until it cannot.
+    """
+    covered = dict(words)
+    for one in sorted((one for one, word in words.items() if not word), key=people.__getitem__):
+        if not _is_told([people[other] for other, word in covered.items() if word]):
+            break
+        covered[one] = "hidden"
+    return covered
+
+
+def _is_told(hidden: Sequence[int]) -> bool:
+    """Whether the sum of hidden counts, which anybody can work out, tells one of them or how few they are together. So it does where it is
+    that of one, is small, or is what they have only when each is the least or the most that its word may stand for.
+    """
+    if len(hidden) < 2:
+        return bool(hidden)
+    return sum(hidden) < SMALL_COUNT or {0, 1, SMALL_COUNT}.issuperset(hidden) or {SMALL_COUNT - 1}.issuperset(hidden)
 
 
 def too_few_people(least: int) -> Problem:

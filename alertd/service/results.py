@@ -14,7 +14,7 @@ import shapely
 from alertd.alerts import CHANNELS, HANDED_OVER, AlertState, LedgerReason, State
 from alertd.errors import Problem
 from alertd.ids import chain_of
-from alertd.service.counts import Shown, shown
+from alertd.service.counts import Shown, by_region
 from alertd.service.course import Course, History
 from alertd.service.notices import occasion_of
 from alertd.service.past import Past
@@ -108,11 +108,8 @@ class Results:
         alert, area = head.alert, await self._alerts.area(head.id)
         shares = await self._targeting.shares(area)
         found = await self._targeting.find(area, alert.kind, alert.policy, self._targeting.told_regions(shares))
-        counts = np.bincount(found.regions[np.isin(found.numbers, people)], minlength=1)
-        codes = {share.number: share.code for share in shares}
-        return {
-            codes[number]: shown(int(counts[number])) for number in np.flatnonzero(counts).tolist() if number in codes
-        }
+        still_there = np.isin(found.numbers, people)
+        return by_region(found.regions[still_there], {share.number: share.code for share in shares})
 
     async def _told(self, record: AlertRecord) -> Told:
         sent: list[list[np.ndarray]] = [[] for _ in CHANNELS]

@@ -5,6 +5,7 @@ import { isOver, totals } from "./channels.js";
 import { Ground } from "./ground.js";
 import { lookUp, regionName } from "./names.js";
 import { Refused, html, usePolled, useState } from "./parts.js";
+import { mostFirst, sized } from "./reach.js";
 import { TABLES } from "./tables.js";
 import { clock, date, number, span, t } from "./words.js";
 
@@ -105,13 +106,13 @@ function useNames(codes, known) {
 
 /** People by the region they are in, most first, the smallest counts and the longest tail told as numbers of regions. */
 export function Shares({ regions, known }) {
-  const told = Object.entries(regions).filter(([, n]) => typeof n === "number").sort((a, b) => b[1] - a[1]);
+  const told = mostFirst(regions).filter(([, n]) => n !== "<20");
   const small = Object.keys(regions).length - told.length;
   const shown = told.slice(0, SHOWN_REGIONS);
   const names = useNames(shown.map(([code]) => code), known);
-  const most = Math.max(1, ...shown.map(([, n]) => n));
+  const most = Math.max(1, ...shown.map(([, n]) => sized(n)));
   return html`<ul class="shares">${shown.map(([code, n]) => html`<li><span>${names[code] || code}</span>
-        <span class="track"><i style=${{ width: `${(n / most) * 100}%` }}></i></span><b>${number(n)}</b></li>`)}</ul>
+        <span class="track"><i style=${{ width: `${(sized(n) / most) * 100}%` }}></i></span><b>${number(n)}</b></li>`)}</ul>
       ${told.length > shown.length ? html`<p class="muted small shares-rest">${t("more-regions", { n: told.length - shown.length })}</p>` : null}
       ${small ? html`<p class="muted small shares-rest">${t("small-regions", { n: small })}</p>` : null}`;
 }

@@ -50,8 +50,11 @@ export const ReachRings = ({ rings, target }) => (rings.length ? html`<table cla
 /** Why nobody can say whom the area reaches. */
 export const Untold = ({ reach: { counting, error } }) => (error && !counting ? html`<${Refused} error=${error} />` : html`<p class="muted">${t(counting ? "counting" : "area-none")}</p>`);
 
-/** Where most people are comes first; a count that is not told is less than any that is. */
-const mostFirst = (regions) => Object.entries(regions).sort(([, a], [, b]) => (typeof b === "number" ? b : 0) - (typeof a === "number" ? a : 0));
+/** A count, for what is drawn of it; one that is not told is less than any that is. */
+export const sized = (n) => (typeof n === "number" ? n : 0);
+
+/** Where most people are comes first. */
+export const mostFirst = (regions) => Object.entries(regions).sort(([, a], [, b]) => sized(b) - sized(a));
 
 export function ReachPanel({ reach, status, asks, onAsk }) {
   const { told, target, counting } = reach;
