@@ -62,10 +62,19 @@ OVER = frozenset({_S.SENT, _S.REJECTED, _S.PURGED, *_ENDS})
 #: The public sees an alert's photos in these, and in these no more; in all others, not yet.
 SHOWN = frozenset({_S.APPROVED, _S.SENDING, _S.SENT})
 NO_LONGER_SHOWN = frozenset({_S.STOOD_DOWN, _S.PURGED, *_ENDS})
-#: Of these an alert may still be told, so that those who work on it see its photos.
-STILL_TO_COME = frozenset({_S.DRAFT, _S.PENDING, _S.RETURNED, _S.SCHEDULED})
 #: An alert in one of these took its photos away: they are shown to nobody, whatever is still to come.
 TAKEN_AWAY = frozenset({_S.STOOD_DOWN, _S.PURGED})
+
+#: People know of it, or may again.
+KNOWN = SHOWN | {_S.STOOD_DOWN}
+#: Nobody has decided about these.
+UNDECIDED = frozenset({_S.DRAFT, _S.PENDING, _S.RETURNED})
+#: Nobody was told of these, unless they are sent yet.
+UNTOLD = UNDECIDED | {_S.REJECTED}
+#: These wait for their second person, or for their time.
+WAITING = frozenset({_S.PENDING, _S.SCHEDULED})
+#: Nothing of these goes on.
+ENDED = frozenset({_S.REJECTED, _S.PURGED, *_ENDS})
 
 #: What a version tells is true while its alert is in one of these, and is sent again in no other.
 TRUE_IN = {

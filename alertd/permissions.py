@@ -10,12 +10,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from alertd.alerts import SHOWN, AlertState
+from alertd.alerts import SHOWN, UNTOLD, AlertState
 from alertd.kinds import PermissionState
-
-_S = AlertState
-#: Nobody else has heard of the alert.
-_UNTOLD = frozenset({_S.DRAFT, _S.PENDING, _S.RETURNED, _S.REJECTED, _S.SCHEDULED})
 
 
 class Permission(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -43,7 +39,7 @@ class Permission(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             return PermissionState(self.answer)
         if alert in SHOWN:
             return PermissionState.ASKED
-        return PermissionState.UNASKED if alert in _UNTOLD else PermissionState.LAPSED
+        return PermissionState.UNASKED if alert in UNTOLD | {AlertState.SCHEDULED} else PermissionState.LAPSED
 
 
 _encode = msgspec.json.Encoder().encode

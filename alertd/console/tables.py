@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from alertd.alerts import AMENDABLE, OPEN_STATES, OVER, SETTLED, SHOWN, AlertState, State
+from alertd.alerts import AMENDABLE, KNOWN, OPEN_STATES, OVER, SETTLED, SHOWN, AlertState, State
 from alertd.documents import MAX_RINGS, Status
 from alertd.kinds import KINDS, CancelReason, Channel, Kind, Level, Notify, Protection, Verdict
 from alertd.oncall import CONTACTS, Day, OnCall
@@ -20,7 +20,6 @@ from alertd.resources import templates_dir
 from alertd.rules import CRITERIA
 from alertd.service.access import Scope
 from alertd.service.following import CANCEL, CLOSE, REOPEN, STAND_DOWN, Step
-from alertd.service.revising import SOURCES as REVISABLE
 from channels.base import Loudness
 from geofences.shapes import MAX_VERTICES
 
@@ -55,7 +54,7 @@ def tables(needs: Needs, carried: Collection[str]) -> dict[str, Any]:
         "over": _ordered(OVER),
         "amendable": _ordered(frozenset(AMENDABLE)),
         "acts": {name: _ordered(_from(step)) for name, step in _ACTS.items()}
-        | {"update": _ordered(SHOWN), "extend": _ordered(REVISABLE), "restrict": _ordered(REVISABLE)},
+        | {"update": _ordered(SHOWN), "extend": _ordered(KNOWN), "restrict": _ordered(KNOWN)},
         "notify": [Notify.FULL, Notify.SILENT, Notify.NONE],  # what a person may ask for
         "codes": list(CancelReason),
         "verdicts": list(Verdict),

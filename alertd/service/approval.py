@@ -9,7 +9,7 @@ from dataclasses import replace
 from pydantic import ValidationError
 
 from alertd import rules
-from alertd.alerts import AMENDABLE, SHOWN, AlertState
+from alertd.alerts import AMENDABLE, KNOWN, SHOWN, UNTOLD, WAITING, AlertState
 from alertd.cases import bare_plate
 from alertd.clock import Clock, time_of
 from alertd.documents import Alert, Status
@@ -314,7 +314,11 @@ class Approval:
         """Raises Problem where it takes a protection officer. The child is under protection, not the
         alert: while an alert of the case that is told, or is to be, says so, another that does not, or an update, takes one too.
         """
-        live = [one.id for one in await self._alerts.in_case(record.case) if one.id != record.id and one.state in _LIVE]
+        live = [
+            one.id
+            for one in await self._alerts.in_case(record.case)
+            if one.id != record.id and one.state in KNOWN | WAITING
+        ]
         own = [record.alert] if record.document else []
         alerts = own + [said for alert_id in live if (said := await self._said(alert_id))]
         if any(alert.case.protection for alert in alerts) and not who.may("alerts:protect"):
@@ -359,11 +363,11 @@ class Approval:
         if alert_id != chain_of(alert_id):
             return await self.reject(alert_id, who, reason, rev=rev)
         record = await self.get(alert_id, who)
-        new = AlertState.REJECTED if record.state in UNSENT else AlertState.CANCELLED
+        new = AlertState.REJECTED if record.state in UNTOLD else AlertState.CANCELLED
         try:
             return await self._step(alert_id, new, who, rev, reason=reason)
         except Problem:
-            if new is AlertState.CANCELLED or (await self.get(alert_id, who)).state in UNSENT:
+            if new is AlertState.CANCELLED or (await self.get(alert_id, who)).state in UNTOLD:
                 raise
         return await self._step(alert_id, AlertState.CANCELLED, who, rev, reason=reason)  # it was approved meanwhile
 
@@ -418,6 +422,4 @@ def _is_as_approved(now: AlertRecord, read: AlertRecord, who: Credential) -> boo
     return _is_approved(now, who) and now.approved_rev in {read.rev, read.approved_rev}
 
 
-UNSENT = {AlertState.DRAFT, AlertState.PENDING, AlertState.RETURNED, AlertState.REJECTED}
-_LIVE = SHOWN | {AlertState.STOOD_DOWN, AlertState.PENDING, AlertState.SCHEDULED}
-_ON_ITS_WAY = {AlertState.SCHEDULED, AlertState.APPROVED, AlertState.SENDING, AlertState.SENT}
+_ON_ITS_WAY = SHOWN | {AlertState.SCHEDULED}

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from pydantic import ValidationError
 
-from alertd.alerts import ALERT_STEPS, AlertState
+from alertd.alerts import ALERT_STEPS, UNTOLD, AlertState
 from alertd.cap.messages import CapError, Message, MsgType
 from alertd.cap.reader import read
 from alertd.cap.signatures import Issuer, check_signature
@@ -25,7 +25,7 @@ from alertd.ids import chain_of
 from alertd.kinds import Notify
 from alertd.rendering.plaintext import clip
 from alertd.service.access import Credential
-from alertd.service.approval import UNSENT, Approval
+from alertd.service.approval import Approval
 from alertd.service.cap_drafts import MOST_REASON, Draft, draft_of, external_id, refused, retold
 from alertd.service.intake import Intake, Taken
 from alertd.service.regions import Regions
@@ -167,7 +167,7 @@ class CapIntake:
 
     async def _whole(self, record: AlertRecord, who: Credential) -> AlertRecord:
         """The alert whose version this is, but for an update that nobody approved: it ends alone."""
-        return record if record.state in UNSENT else await self.approval.get(chain_of(record.id), who)
+        return record if record.state in UNTOLD else await self.approval.get(chain_of(record.id), who)
 
 
 def _chosen(records: Sequence[AlertRecord], *, ended: bool) -> list[AlertRecord]:

@@ -91,12 +91,16 @@ def _covered(people: Mapping[_Part, int], words: Mapping[_Part, Word | None]) ->
 
 
 def _is_told(hidden: Sequence[int]) -> bool:
-    """Whether the sum of hidden counts, which anybody can work out, tells one of them or how few they are together. So it does where it is
-    that of one, is small, or is what they have only when each is the least or the most that its word may stand for.
+    """Whether the sum of hidden counts, which anybody can work out, tells one of them or how few they are together: where it is that of
+    one, is small, or can be made up in one way alone, since those below 20 are nearly at their least or most, or those above at their least.
     """
-    if len(hidden) < 2:
+    few = sum(count < SMALL_COUNT for count in hidden)
+    many, whole = len(hidden) - few, sum(hidden)
+    if len(hidden) < 2 or whole < SMALL_COUNT:
         return bool(hidden)
-    return sum(hidden) < SMALL_COUNT or {0, 1, SMALL_COUNT}.issuperset(hidden) or {SMALL_COUNT - 1}.issuperset(hidden)
+    if many:
+        return whole - SMALL_COUNT * many <= few
+    return not few + 1 < whole < few * (SMALL_COUNT - 1) - 1
 
 
 def too_few_people(least: int) -> Problem:

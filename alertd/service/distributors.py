@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 import shapely
 
-from alertd.alerts import NO_LONGER_SHOWN, AlertState
+from alertd.alerts import ENDED, AlertState
 from alertd.cap.messages import Message, MsgType, Scope, Status
 from alertd.cap.writer import MEDIA_TYPE
 from alertd.clock import Clock, second_of
@@ -30,7 +30,7 @@ from alertd.store.events import Events
 from alertd.store.webhooks import DistributorHook, DistributorHooks, HeldError, Standing
 from channels.fetching import Fetcher, FetchError
 
-_OVER = NO_LONGER_SHOWN | {AlertState.REJECTED}
+_OVER = ENDED | {AlertState.STOOD_DOWN}
 #: What a distributor may want to be sent as Authorization (RFC 9110, section 11.6.2): visible characters and spaces.
 MOST_AUTHORIZATION = 1000
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from alertd.alerts import OPEN_STATES, SHOWN, AlertState
+from alertd.alerts import KNOWN, OPEN_STATES, SHOWN, UNTOLD, WAITING, AlertState
 from alertd.clock import Clock
 from alertd.errors import Problem
 from alertd.ids import chain_of
 from alertd.kinds import CancelReason, Occasion
 from alertd.permissions import permitting
 from alertd.service.access import Credential
-from alertd.service.approval import UNSENT, Approval
+from alertd.service.approval import Approval
 from alertd.service.audit import DONE, Audit, Noted
 from alertd.service.notices import check_room, notice, occasion_of, versions_of
 from alertd.service.revisions import TRIES, changed_since
@@ -57,16 +57,14 @@ REOPEN = Step(
     alive=True,
 )
 CLOSE = Step(
-    occasion=Occasion.CLOSE, new=_S.CLOSED, sources=SHOWN | {_S.STOOD_DOWN}, follows=TELLS,
+    occasion=Occasion.CLOSE, new=_S.CLOSED, sources=KNOWN, follows=TELLS,
     late=frozenset({_S.CLOSED, _S.EXPIRED}),
 )  # fmt: skip
 CANCEL = Step(
-    occasion=Occasion.CANCEL, new=_S.CANCELLED, sources=SHOWN | {_S.STOOD_DOWN}, follows=TELLS,
+    occasion=Occasion.CANCEL, new=_S.CANCELLED, sources=KNOWN, follows=TELLS,
     late=frozenset({_S.CANCELLED}),
 )  # fmt: skip
 
-#: Nobody is told of these yet.
-_WAITS = (_S.PENDING, _S.SCHEDULED)
 #: Of these there is one for an alert: whoever was told that it is over is not told again.
 _ENDS = frozenset({Occasion.CLOSE, Occasion.CANCEL})
 
@@ -151,12 +149,12 @@ class Following:
 
     async def _hidden(self, head: AlertRecord, who: Credential, reason: str) -> Followed:
         """An alert of which nobody is told any more, until it is reopened or approved."""
-        if head.state in _WAITS:
+        if head.state in WAITING:
             try:
                 return Followed(record=await self._approval.give_back(head.id, who, reason), told_by=None)
             except Problem:
                 head = await self._approval.get(head.id, who)
-                if head.state in _WAITS:
+                if head.state in WAITING:
                     raise  # else it was approved meanwhile
         if head.state in SHOWN:
             return await self.stand_down(head.id, who, reason)
@@ -195,7 +193,7 @@ class Following:
         record = await self._approval.get(alert_id, who)
         if record.state is _S.SCHEDULED and (called_off := await self._called_off(record, who, reason, rev)):
             return Followed(record=called_off, told_by=None)
-        if record.state in UNSENT:
+        if record.state in UNTOLD:
             cancelled = await self._approval.cancel(alert_id, who, reason, rev=rev)
             if cancelled.state is not _S.CANCELLED:
                 return Followed(record=cancelled, told_by=None)

@@ -7,7 +7,7 @@ from functools import partial
 
 import structlog
 
-from alertd.alerts import QUEUED_BECOMES, AlertState
+from alertd.alerts import ENDED, AlertState
 from alertd.clock import Clock
 from alertd.ids import chain_of
 from alertd.kinds import Kind
@@ -24,7 +24,7 @@ ACT = "alert.forget"
 #: Who does it, in the audit: no person, and no key.
 BY = "alertd retention"
 #: Nobody is told of these any more, or ever was; what is purged says nothing.
-ENDED = frozenset({*QUEUED_BECOMES, AlertState.REJECTED}) - {AlertState.PURGED}
+FORGETS = ENDED - {AlertState.PURGED}
 _DAY_MS = 86_400_000
 
 
@@ -47,7 +47,7 @@ class Forgetting:
         if record is not None and await self.past.settle(record):
             structlog.get_logger().info("words of before a restriction forgotten", alert=alert_id)
         last_ms = self.clock.now_ms() - self.settings.sought_days * _DAY_MS
-        if record is None or record.kind != Kind.MISSING_CHILD or record.state not in ENDED or record.since > last_ms:
+        if record is None or record.kind != Kind.MISSING_CHILD or record.state not in FORGETS or record.since > last_ms:
             return False
         heads = await versions_of(self.alerts, alert_id)
         found = [await self.alerts.get(one.id) for one in heads]
@@ -64,7 +64,7 @@ class Forgetting:
         who = Credential(key_id="", org=record.org, subject=BY, scopes=frozenset())
         entry = await self.audit.begin(who, ACT, alert_id)
         await self.past.keep(record)
-        footing = Footing(sources=ENDED, last=len(heads), rev=record.rev)
+        footing = Footing(sources=FORGETS, last=len(heads), rev=record.rev)
         done, _ = await self.alerts.follow(record, footing, None, None, fields={}, anew=anew) if anew else (True, "")
         if done:  # last: whom only words of before name is found by them
             await self.past.forget(record, forget)

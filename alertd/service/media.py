@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from alertd.alerts import NO_LONGER_SHOWN, SHOWN, STILL_TO_COME, TAKEN_AWAY, AlertState
+from alertd.alerts import NO_LONGER_SHOWN, SHOWN, TAKEN_AWAY, UNDECIDED, WAITING, AlertState
 from alertd.cases import Photo, PhotoFacts
 from alertd.clock import Clock, time_of
 from alertd.decoding import Decoder
@@ -216,7 +216,9 @@ class Photos:
             return _Standing(shown=True, is_over=False, is_for_staff=False)
         is_over = any(head.state in NO_LONGER_SHOWN or head.state in SHOWN for head in found)
         is_away = any(head.state in TAKEN_AWAY or head.restricted for head in found)
-        again = is_over and not is_away and await self._is_in(media_id, [head.id for head in found], STILL_TO_COME)
+        again = (
+            is_over and not is_away and await self._is_in(media_id, [head.id for head in found], UNDECIDED | WAITING)
+        )
         return _Standing(shown=False, is_over=is_over, is_for_staff=again or not is_over)
 
     async def _is_in(self, media_id: str, alert_ids: Iterable[str], states: Container[AlertState]) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from alertd.alerts import AlertState
+from alertd.alerts import ENDED, AlertState
 from alertd.clock import Clock
 from alertd.errors import Problem
 from alertd.ids import chain_of
@@ -27,8 +27,7 @@ from alertd.store.tombstones import Purged, Tombstone, Tombstones
 
 _S = AlertState
 #: What is over may be purged; of the alert that is named also what is stood down.
-OVER = frozenset({_S.REJECTED, _S.CLOSED, _S.CANCELLED, _S.EXPIRED, _S.SUPERSEDED, _S.PURGED})
-NAMED = OVER | {_S.STOOD_DOWN}
+NAMED = ENDED | {_S.STOOD_DOWN}
 
 
 class Purging:
@@ -96,7 +95,7 @@ class Purging:
     ) -> None:
         alerts, others = await self._of_case(record, held)
         for one in (record.id, *alerts):
-            sources = NAMED if one == record.id else OVER
+            sources = NAMED if one == record.id else ENDED
             done, old = await self._alerts.purge(one, sources, code, who.subject, until_ms=until_ms)
             if not done:
                 raise _not_over(one, old)
@@ -118,7 +117,7 @@ class Purging:
         for one, head in heads.items():
             if head is None and touched[one] > self._clock.now_ms() - PURGING_MS:
                 raise Problem("precondition-failed", "An alert of this case is being written at this very moment.")
-            if head is not None and head.org == record.org and head.state not in OVER:
+            if head is not None and head.org == record.org and head.state not in ENDED:
                 raise _not_over(one, head.state)
         found = [head for head in heads.values() if head is not None]
         own = [head.id for head in found if head.org == record.org]

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
-from alertd.alerts import SHOWN, AlertState
+from alertd.alerts import SHOWN, WAITING, AlertState
 from alertd.clock import Clock
 from alertd.service.access import Credential
 from alertd.service.audit import DONE, Audit, Noted
@@ -25,8 +25,6 @@ Names = Callable[[], Awaitable[Sequence[str]]]
 ACT = "store.restore"
 #: Who does it, in the audit and in the alerts: whoever ran the command had the machine, and no key.
 BY = "alertd restore"
-#: May have been approved since, or called off.
-WAITING = {state.encode() for state in (AlertState.PENDING, AlertState.SCHEDULED)}
 
 
 class Restoring:
@@ -52,7 +50,9 @@ class Restoring:
             versions = await self._alerts.versions([alert_id])
             facts = await self._alerts.fields(versions, "state", "batches", "org")
             done = await self._held_back(versions, [int(batches or 0) for _, batches, _ in facts])
-            waiting = [one for one, (state, *_) in zip(versions, facts, strict=True) if state in WAITING]
+            waiting = [
+                one for one, (state, *_) in zip(versions, facts, strict=True) if (state or b"").decode() in WAITING
+            ]
             done += await unless_damaged(alert_id, self._settled(versions, waiting, reason)) or Counter()
             totals += done
             by_org.setdefault((facts[0][2] or b"").decode() or self._org, Counter()).update(done)

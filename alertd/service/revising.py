@@ -11,7 +11,7 @@ from functools import partial
 import structlog
 
 from alertd import rules
-from alertd.alerts import SHOWN, AlertState
+from alertd.alerts import KNOWN, SHOWN, WAITING, AlertState
 from alertd.clock import Clock, ms_of, time_of
 from alertd.documents import Alert
 from alertd.errors import Fault, Problem
@@ -30,12 +30,6 @@ from alertd.store.alerts import AlertRecord, Alerts, Footing
 from alertd.store.damaged import unless_damaged
 from alertd.store.tombstones import Restriction, Tombstones
 from channels.base import Loudness
-
-#: While people know of it, or may again.
-SOURCES = SHOWN | {AlertState.STOOD_DOWN}
-#: Or once somebody approves it.
-_SAYS = SOURCES | {AlertState.PENDING, AlertState.SCHEDULED}
-
 
 #: The ledger counts milliseconds since the start in 32 bits.
 LONGEST_MS = 2**32 - 1
@@ -90,7 +84,9 @@ class Revising:
         if not record.restricted:
             return []
         now, found = self._clock.now_ms(), await self._alerts.listed(await self._alerts.ids_in_case(record.case))
-        own = [one for one in found if one and one.org == record.org and one.state in _SAYS and now < one.expires]
+        own = [
+            one for one in found if one and one.org == record.org and one.state in KNOWN | WAITING and now < one.expires
+        ]
         return [one.id for one in own if not one.restricted and one.kind == Kind.MISSING_CHILD]
 
     async def restore(self) -> None:
@@ -196,7 +192,7 @@ class Revising:
 
     async def _write(self, record: AlertRecord, change: _Change, last: int, fields: dict[str, str]) -> bool:
         """Whether it was done; no where somebody else was first, and it is to be looked at again. Raises Problem."""
-        footing = Footing(sources=SOURCES, last=last, rev=record.rev, alive=True, word=change.word)
+        footing = Footing(sources=KNOWN, last=last, rev=record.rev, alive=True, word=change.word)
         done, old = await self._alerts.follow(record, footing, None, change.told_by, fields=fields, anew=change.anew)
         if done or old in {"again", "changed"}:
             return done
@@ -225,5 +221,5 @@ def _replacement(record: AlertRecord, sequence: int, who: Credential) -> AlertRe
 
 
 def _check_state(state: str) -> None:
-    if state not in SOURCES:
+    if state not in KNOWN:
         raise Problem("precondition-failed", f"An alert that is {state} is not changed so.")

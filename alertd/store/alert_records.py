@@ -234,6 +234,10 @@ class Seals:
         box = self._box(name)
         return box.seal(text.encode(), self._name(name)) if box and text else b""
 
+    def flat(self, fields: Mapping[str, str]) -> list[str | bytes | int]:
+        """Fields as a script takes them, one after the other: name, value."""
+        return [part for name, text in fields.items() for part in (name, self.seal(name, text))]
+
     def open(self, name: str, sealed: bytes) -> str:
         box = self._box(name)
         return box.open(sealed, self._name(name)).decode() if box and sealed else ""

@@ -210,7 +210,7 @@ class Alerts:
             " ".join(sent_by),
             int("why" in alone),
             " ".join(asked),
-            *(part for name, text in fields.items() for part in (name, seals.seal(name, text))),
+            *seals.flat(fields),
         )
         if done:
             await self.enliven(alert_id)  # again: a worker may have found it not approved yet, and retired it
@@ -226,7 +226,7 @@ class Alerts:
         await self.enliven(alert_id, works=new in QUEUED_BECOMES)
         seals = self._seals(alert_id, await self._box_of(alert_id) if fields.keys() & set(OF_CASE) else None)
         flat: list[str | bytes | int] = [] if texts is None else ["texts", texts]
-        flat += [part for name, text in fields.items() for part in (name, seals.seal(name, text))]
+        flat += seals.flat(fields)
         done, old = await self._db.run_durably(
             "step", [keys.chain(chain_of(alert_id))], alert_id, sources_of(new), str(new), self._db.skew_ms,
             "" if rev is None else rev, *flat,
@@ -251,9 +251,7 @@ class Alerts:
         """
         chain, box = keys.chain(chain_of(record.id)), await self._box(record.case)
         seals = self._seals(record.id, box)
-        flat: list[str | bytes | int] = [
-            part for name, text in fields.items() for part in (name, seals.seal(name, text))
-        ]
+        flat = seals.flat(fields)
         flat += [part for one in anew if one.id == record.id for part in changed(one)]
         docs: list[str | bytes | int] = [
             part for one in anew for part in (one.id, self._seals(one.id, box).sealed(one.document))

@@ -15,10 +15,10 @@ import numpy as np
 from alertd.alerts import QUEUED_BECOMES
 from alertd.ids import chain_of
 from alertd.store import keys
+from alertd.store.alert_records import listed
 from alertd.store.connection import Connection
 
 ROW_BYTES, REF_BYTES = 16, 6
-_ENDED = "," + ",".join(QUEUED_BECOMES) + ","
 _ROWS = struct.Struct("<I")
 
 
@@ -42,7 +42,7 @@ async def archive(db: Connection, alert_id: str, until_ms: int) -> bool:
     copy = await asyncio.to_thread(packed, ledger, refs)
     digest = hashlib.sha1(ledger, usedforsecurity=False).hexdigest()
     done = await db.run_durably(
-        "archive", [keys.chain(chain)], alert_id, _ENDED, digest, copy, until_ms, db.skew_ms
+        "archive", [keys.chain(chain)], alert_id, listed(QUEUED_BECOMES), digest, copy, until_ms, db.skew_ms
     )  # fmt: skip
     return bool(done)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from alertd.alerts import SHOWN
-from alertd.ids import chain_of
+from alertd.ids import sequence_of
 from alertd.store import keys
 from alertd.store.alert_records import GRANTED, AlertRecord, Seals, listed, said
 from alertd.store.alerts import Alerts
@@ -50,9 +50,16 @@ class Permits:
         """
         seals = Seals(record.id, self._db.codec.master, record.box)
         await self._alerts.enliven(record.id, works=False)
-        flat = [part for name, text in fields.items() for part in (name, seals.seal(name, text))]
         done, old = await self._db.run_durably(
-            "permit", [keys.chain(record.id)], record.id, listed(SHOWN), record.rev, self._db.skew_ms, word, org, *flat
+            "permit",
+            [keys.chain(record.id)],
+            record.id,
+            listed(SHOWN),
+            record.rev,
+            self._db.skew_ms,
+            word,
+            org,
+            *seals.flat(fields),
         )
         return bool(done), old.decode()
 
@@ -68,9 +75,9 @@ class Permits:
         await self._alerts.times.note_end(version)
         await self._alerts.enliven(alert.id)  # before the state, so that no crash hides it
         names = ("permissions", "permitted_by", "permission_why", "regions", "changes")
-        fields = [part for name in names for part in (name, seals.seal(name, getattr(alert, name)))]
+        fields = seals.flat({name: getattr(alert, name) for name in names})
         fields += [GRANTED, alert.grounds[GRANTED]]
-        last = int(version.id.removeprefix(f"{chain_of(version.id)}-")) - 1
+        last = sequence_of(version.id) - 1
         done, old = await self._db.run_durably(
             "widen", [keys.chain(alert.id)], alert.id, listed(SHOWN), alert.rev, last, version.id, area,
             pack_audience(audience.numbers, audience.rings), len(audience.numbers), self._db.skew_ms, org, f"{org}:{key}",

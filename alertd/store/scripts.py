@@ -102,6 +102,8 @@ def _tables() -> list[str]:
         _table("S", {state.name.lower(): int(state) for state in alerts.State}),
         _table("R", {reason.name.lower(): int(reason) for reason in alerts.LedgerReason}),
         _table("K", keys.CHAIN_SUFFIXES),
+        _table("KNOWN", dict.fromkeys(map(str, alerts.KNOWN), True)),
+        _table("UNDECIDED", dict.fromkeys(map(str, alerts.UNDECIDED), True)),
         _table("OPEN", {str(state): True for state in alerts.OPEN_STATES}),
         _table("QUEUED_BECOMES", {name: int(state) for name, state in becomes.items()}),
         f"local ATTEMPTS, DELAYED, DOUBT = {alerts.ATTEMPTS_MASK}, {alerts.FLAG_DELAYED}, {alerts.FLAG_DOUBT}",

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from alertd.alerts import CHANNELS, AlertState, State
 from alertd.ids import chain_of
 from alertd.store import closed, keys
+from alertd.store.alert_records import listed
 from alertd.store.connection import Connection, StoreUnavailableError, checked
 from alertd.store.events import Announcements
 from alertd.store.scripts import LEASE_MS
@@ -43,7 +44,7 @@ from alertd.store.work_records import (
 
 KEPT_SPANS = 64  # versions whose rows' channels are kept in memory: receipts come for days, mostly of the latest alerts
 #: The states of an alert, as scripts want them, of which messages may be sent again.
-RESENDABLE = f",{AlertState.SENDING},{AlertState.SENT},"
+RESENDABLE = listed((AlertState.SENDING, AlertState.SENT))
 BATCH = 500  # references of a batch at most: what one worker leases at a time
 WIDE = 65_536  # rows that are looked through at once: 1.5 MB
 NARROW = 4_096  # rows of which each is made an object

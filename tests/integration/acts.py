@@ -25,6 +25,7 @@ from alertd.service.intake import Taken
 from alertd.service.registry import Entry
 from alertd.store.alerts import AlertRecord
 from alertd.store.connection import Connection
+from alertd.store.operators import OperatorStore, StoredOperator
 from alertd.store.scripts import LEASE_MS
 from alertd.store.work import Work
 from alertd.store.work_records import Lease
@@ -73,6 +74,14 @@ def alert_of(sample: dict[str, Any], **changes: Any) -> Alert:
 async def submitted(parts: Parts, sample: dict[str, Any], **changes: Any) -> Taken:
     """Submitted by Ana."""
     return await parts.intake.submit(alert_of(sample, **changes), ANA)
+
+
+APPROVER = StoredOperator(id=BEA.key_id, org="default", subject=BEA.subject, name="Bea", roles=("approver",), made=1)
+
+
+async def employ(parts: Parts) -> None:
+    """Bea is somebody who may approve, as is asked again when what she approved is to start."""
+    assert await OperatorStore(parts.db).add(APPROVER)
 
 
 async def draw(parts: Parts, centre: tuple[float, float]) -> None:

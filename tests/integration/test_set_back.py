@@ -92,9 +92,10 @@ async def test_it_ends_when_the_clock_says_so(parts: Parts, sample: dict[str, An
         parts.db.skew_ms += HOUR_MS // 3
     lease = await lease_of(parts.work, record.id, "push")
     assert lease is not None
-    assert await parts.work.goes_on(lease)
+    rev = await parts.alerts.rev(record.id)
+    assert await parts.work.goes_on(lease, rev)
     parts.db.skew_ms += HOUR_MS // 2
-    assert not await parts.work.goes_on(lease)
+    assert not await parts.work.goes_on(lease, rev)
     await worker_of(parts)._expire()
     parts.db.skew_ms -= HOUR_MS
     assert await parts.alerts.state(record.id) is AlertState.EXPIRED

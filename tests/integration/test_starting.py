@@ -14,10 +14,24 @@ from alertd.app import Parts
 from alertd.errors import Problem
 from alertd.service.starting import Starting
 from alertd.store.alerts import AlertRecord
-from alertd.store.operators import OperatorStore, StoredOperator
+from alertd.store.operators import OperatorStore
 from alertd.working import worker_of
 from tests.clocks import Later
-from tests.integration.acts import ANA, BEA, CARL, SEVILLA, alert_of, draw, register, send, slug, submitted, working
+from tests.integration.acts import (
+    ANA,
+    APPROVER,
+    BEA,
+    CARL,
+    SEVILLA,
+    alert_of,
+    draw,
+    employ,
+    register,
+    send,
+    slug,
+    submitted,
+    working,
+)
 
 HOUR_MS = 3_600_000
 PEOPLE = 40
@@ -46,13 +60,10 @@ class Clock(Later):
         self._parts.db.skew_ms += int(hours * HOUR_MS)
 
 
-APPROVER = StoredOperator(id=BEA.key_id, org="default", subject=BEA.subject, name="Bea", roles=("approver",), made=1)
-
-
 @pytest.fixture
 async def clock(parts: Parts) -> Clock:
     await register(parts, PEOPLE)
-    assert await OperatorStore(parts.db).add(APPROVER)
+    await employ(parts)
     return Clock(parts)
 
 

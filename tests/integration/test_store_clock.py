@@ -16,7 +16,7 @@ from alertd.store.connection import Connection, StoreUnavailableError
 from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
-from tests.integration.acts import BEA, counts, planned, register, send, submitted
+from tests.integration.acts import BEA, counts, employ, planned, register, send, submitted
 
 HOUR_MS = 3_600_000
 
@@ -183,6 +183,7 @@ async def test_a_fast_machine_starts_nothing_early(parts: Parts, sample: dict[st
     """It is two hours ahead of the store: an alert that is to start in one waits."""
     parts.db.skew_ms = -2 * HOUR_MS
     await register(parts, 20)
+    await employ(parts)
     taken = await submitted(parts, sample, starts=at(parts, 1), expires=at(parts, 5))
     record = await parts.approval.approve(taken.record.id, BEA)
     assert record.state is AlertState.SCHEDULED

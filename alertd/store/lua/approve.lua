@@ -13,10 +13,9 @@ if has_ended(chain, redis.call('HGET', version_key, 'expires'), now) then return
 redis.call('SET', key(chain, 'audience', alert), ARGV[3])
 redis.call('HSET', chain, 'keys', ARGV[7])
 redis.call('HDEL', chain, 'paused') -- that was another version's
-redis.call('HSET', version_key, 'start', now, 'people', ARGV[4],
-  'cursor', 0, 'rows', 0, 'batches', 0, 'planned', 0, unpack(ARGV, 10))
+redis.call('HSET', version_key, 'people', ARGV[4], unpack(ARGV, 10))
 if ARGV[8] == '1' then redis.call('HSET', version_key, 'broken', now) end
-enter(chain, alert, 'approved', now)
+open_gate(chain, alert, now)
 if ARGV[8] == '1' then tell(chain, alert, now, 'break_glass', {rev = redis.call('HGET', version_key, 'rev')}) end
 ask(chain, alert, now, ARGV[9])
 return {1, state}

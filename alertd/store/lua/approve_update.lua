@@ -27,8 +27,6 @@ tell(chain, alert, now, 'updated', {rev = tostring(redis.call('HINCRBY', alert_k
 ask(chain, alert, now, ARGV[11])
 redis.call('SET', key(chain, 'area', alert), redis.call('GET', key(chain, 'area', update)))
 redis.call('SET', key(chain, 'audience', update), ARGV[7])
-redis.call('HSET', update_key, 'restricted', redis.call('HGET', alert_key, 'restricted') or 0)
-redis.call('HSET', update_key, 'start', now, 'people', ARGV[8], 'cursor', 0, 'rows', 0, 'batches', 0,
-  'planned', 0, unpack(ARGV, 13 + fields))
-enter(chain, update, 'approved', now)
+redis.call('HSET', update_key, 'restricted', redis.call('HGET', alert_key, 'restricted') or 0, 'people', ARGV[8], unpack(ARGV, 13 + fields))
+open_gate(chain, update, now)
 return {1, state, 'update'}

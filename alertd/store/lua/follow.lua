@@ -52,9 +52,6 @@ local function unpark(channel)
   redis.call('DEL', key(chain, 'parked', channel))
 end
 
-local SHOWN = {approved = true, sending = true, sent = true, stood_down = true}
-local WAITING = {draft = true, pending = true, returned = true}
-
 -- Whether a version takes words off the screens: where the end is told later, nothing else does until then.
 local function hides(version)
   local occasion, follows, notify, restricted =
@@ -63,8 +60,8 @@ local function hides(version)
 end
 
 local function becomes(version, was)
-  if version == teller then return ARGV[3] ~= '' and SHOWN[was] and ARGV[3] or nil end
-  if QUEUED_BECOMES[ARGV[3]] and WAITING[was] then return 'rejected' end
+  if version == teller then return ARGV[3] ~= '' and KNOWN[was] and ARGV[3] or nil end
+  if QUEUED_BECOMES[ARGV[3]] and UNDECIDED[was] then return 'rejected' end
   if ARGV[8] == '' and hides(version) then return nil end
   return OPEN[was] and 'superseded' or nil
 end
@@ -94,7 +91,7 @@ if expires ~= ended then
   for sequence = 2, tonumber(last) do
     local version = key(chain, 'version', ARGV[1] .. '-' .. sequence)
     local its, ends = unpack(redis.call('HMGET', version, 'state', 'expires'))
-    if SHOWN[its] and ends == ended then
+    if KNOWN[its] and ends == ended then
       redis.call('HSET', version, 'expires', expires)
       redis.call('HINCRBY', version, 'rev', 1)
     end
@@ -112,8 +109,7 @@ if ARGV[7] ~= '' then
 end
 if ARGV[8] ~= '' then
   redis.call('HSET', chain, 'last', last + 1)
-  redis.call('HSET', key(chain, 'version', ARGV[8]), 'created', now, 'start', now,
-    'cursor', 0, 'rows', 0, 'batches', 0, 'planned', 0, unpack(ARGV, 14 + fields + said))
-  enter(chain, ARGV[8], 'approved', now)
+  redis.call('HSET', key(chain, 'version', ARGV[8]), 'created', now, unpack(ARGV, 14 + fields + said))
+  open_gate(chain, ARGV[8], now)
 end
 return {1, state}

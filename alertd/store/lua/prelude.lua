@@ -123,6 +123,12 @@ local function take_place(chain, alert, version, now)
   redis.call('HSET', chain, 'teller', version, 'gaps', 0)
 end
 
+-- The gate of a version opens: it is told from now on, and nothing of it is planned yet.
+local function open_gate(chain, version, now)
+  redis.call('HSET', key(chain, 'version', version), 'start', now, 'cursor', 0, 'rows', 0, 'batches', 0, 'planned', 0)
+  enter(chain, version, 'approved', now)
+end
+
 -- Neighbours are asked, each of them named with a blank between.
 local function ask(chain, alert, now, neighbours)
   for one in string.gmatch(neighbours, '%S+') do

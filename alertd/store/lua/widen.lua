@@ -12,8 +12,7 @@ local last = redis.call('HGET', chain, 'last') or '1'
 if last ~= ARGV[4] then return {0, 'again'} end
 local now, fields = chain_now(chain, ARGV[9]), tonumber(ARGV[12])
 if has_ended(chain, redis.call('HGET', alert_key, 'expires'), now) then return {0, 'expired'} end
-redis.call('HSET', version_key, 'created', now, 'start', now, 'people', ARGV[8], 'cursor', 0, 'rows', 0, 'batches', 0, 'planned', 0,
-  unpack(ARGV, 13 + fields))
+redis.call('HSET', version_key, 'created', now, 'people', ARGV[8], unpack(ARGV, 13 + fields))
 redis.call('HSET', chain, 'last', last + 1)
 take_place(chain, alert, version, now)
 redis.call('HSET', chain, 'keys', (redis.call('HGET', chain, 'keys') or '') .. ' ' .. ARGV[11])
@@ -22,5 +21,5 @@ redis.call('SET', key(chain, 'area', alert), ARGV[6])
 redis.call('SET', key(chain, 'area', version), ARGV[6])
 redis.call('SET', key(chain, 'audience', version), ARGV[7])
 tell(chain, alert, now, 'permission_granted', {rev = tostring(redis.call('HINCRBY', alert_key, 'rev', 1)), organisation = ARGV[10]})
-enter(chain, version, 'approved', now)
+open_gate(chain, version, now)
 return {1, state}
