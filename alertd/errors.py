@@ -49,7 +49,9 @@ CATALOGUE: dict[str, ProblemType] = {
         409, "What was approved alone awaits its review", "Have another person review that alert first."
     ),
     "approval-stale": ProblemType(
-        409, "The approval is no longer valid", "Look at the alert again and approve it anew."
+        409,
+        "The approval is no longer valid",
+        "Look at the alert again and approve it anew; where that is refused, too, return it and have it submitted again.",
     ),
     "audience-changed": ProblemType(409, "The audience has changed", "Look at the new count and approve with it."),
     "audience-too-small": ProblemType(

@@ -82,7 +82,7 @@ class PermissionState(enum.StrEnum):
     ASKED = "asked"
     GRANTED = "granted"
     REFUSED = "refused"
-    LAPSED = "lapsed"  # nobody answered while the alert was told
+    LAPSED = "lapsed"  # nobody answered while it was asked for
 
 
 class Verdict(enum.StrEnum):

@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from alertd.cases import ContactRole, Verification, bare_plate
+from alertd.clock import time_of
 from alertd.documents import Alert, Status
 from alertd.errors import Fault
 from alertd.faults import Location, pointer_of
@@ -204,13 +205,15 @@ def start_faults(alert: Alert, now: datetime) -> list[Fault]:
     return [Fault("/starts", "The alert has ended by then.")] if alert.starts >= alert.expires else []
 
 
-def delay_faults(alert: Alert, now: datetime, rings_from: datetime | None = None) -> list[Fault]:
-    """What would be told after the alert's end, if it were approved `now`: rings, and the SMS to whoever was not heard of. The delays of
-    the rings of an update may count `rings_from` before that. Both have a time zone.
+def delay_faults(alert: Alert, now: datetime, rings_from: int | None = None) -> list[Fault]:
+    """What would be told after the alert's end, if it were approved `now`, which has a time zone: rings, and the SMS to whoever was not heard of.
+    The delays of the rings of an update count from a time before that, in UNIX ms, or from its approval, 0; and that an SMS comes too late
+    keeps no correction from anybody.
     """
     told = max(now, alert.starts or now)
+    since = time_of(rings_from) if rings_from else told
     rings = [
-        (place, (rings_from or told) + timedelta(minutes=delay_min))
+        (place, since + timedelta(minutes=delay_min))
         for place, delay_min in _values(alert, "target/rings/*/delay_min")
         if delay_min
     ]
@@ -219,8 +222,12 @@ def delay_faults(alert: Alert, now: datetime, rings_from: datetime | None = None
         for place, at in rings
         if at >= alert.expires
     ]
-    last = max(told, *(at for _, at in rings)) if rings else told
-    if _waits_to_be_heard(alert) and last + timedelta(seconds=alert.policy.after_s) >= alert.expires:
+    last = max([told, *(at for _, at in rings)])
+    if (
+        rings_from is None
+        and _waits_to_be_heard(alert)
+        and last + timedelta(seconds=alert.policy.after_s) >= alert.expires
+    ):
         faults.append(Fault("/policy/after_s", "Whoever has not acknowledged it would get the SMS after it has ended."))
     return faults
 

@@ -284,7 +284,7 @@ def permission_replies(record: AlertRecord) -> list[PermissionReply]:
     """Where the permissions of an alert stand."""
     by, why = words_of(record.permitted_by), words_of(record.permission_why)
     return [
-        permission_reply(one, one.state(record.state), by.get(one.org) if one.answer else None, why.get(one.org) if one.answer else None)
+        permission_reply(one, one.state(record.state), by.get(one.org) if one.at else None, why.get(one.org) if one.at else None)
         for one in read(record.permissions)
     ]  # fmt: skip
 

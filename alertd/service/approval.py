@@ -335,7 +335,7 @@ class Approval:
 
     def _check_delays(self, record: AlertRecord, alert: Alert) -> None:
         """Nobody approves what some would never be told of: since the submission the end has come nearer."""
-        rings_from = time_of(record.rings_from) if record.rings_from else None
+        rings_from = record.rings_from if record.notify else None
         if faults := tuple(rules.delay_faults(alert, time_of(self._clock.now_ms()), rings_from)):
             raise Problem("invalid-request", TOLD_TOO_LATE, faults=faults)
 

@@ -80,14 +80,18 @@ def by_region(labels: NDArray[np.integer[Any]], regions: Mapping[int, str]) -> d
 
 def _covered(people: Mapping[_Part, int], words: Mapping[_Part, Word | None]) -> dict[_Part, Word | None]:
     """The words of the parts of a whole. What is hidden of one could be worked out from the others and the whole; so the smallest of
-    the others are hidden, too, until it cannot.
+    the others are hidden, too, until it cannot. Where it can be even then, none says that it is small.
     """
     covered = dict(words)
+
+    def is_told() -> bool:
+        return _is_told([people[one] for one, word in covered.items() if word])
+
     for one in sorted((one for one, word in words.items() if not word), key=people.__getitem__):
-        if not _is_told([people[other] for other, word in covered.items() if word]):
-            break
+        if not is_told():
+            return covered
         covered[one] = "hidden"
-    return covered
+    return dict.fromkeys(people, "hidden") if is_told() and sum(people.values()) >= SMALL_COUNT else covered
 
 
 def _is_told(hidden: Sequence[int]) -> bool:

@@ -111,7 +111,7 @@ class HandOver:
             _settlement(one, judged(answer, attempt=one.attempt, doubted=one.doubted), carrier)
             for one, answer in answered
         ]
-        way.settled, way.asked, way.sending = settled + later + now, [], False
+        way.settled, way.asked, way.sending, way.tries = settled + later + now, [], False, ()
         way.dead += [Dead(one.number, one.address, one.recipient.address) for one, its in answered if its.address_gone]
         self.metrics.send_seconds.labels(carrier.channel.name, carrier.name).observe(self.clock.monotonic() - started)
         self._count(tries, answers, carrier)

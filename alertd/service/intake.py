@@ -244,7 +244,7 @@ class Intake:
         its faults.
         """
         now = time_of(self._clock.now_ms())
-        rings_from = time_of(upon.counts_on(alert)) if upon and upon.counts_on(alert) else None
+        rings_from = upon.counts_on(alert) if upon else None
         checks: tuple[tuple[str, str, Callable[[], Sequence[Fault]]], ...] = (
             ("not-allowed", "The author must be the person the key belongs to.", lambda: _foreign_author(alert, who)),
             ("not-allowed", "A test key cannot send an Actual alert.", lambda: _test_key(alert, who)),

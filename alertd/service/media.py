@@ -31,6 +31,8 @@ ID_BYTES = 18  # 144 bits: nobody guesses a photo
 #: minute, while the store has an alert to send.
 HELD_S = 1.0
 HELD = 64  # copies in memory: 20 MB at most
+#: In these an alert may still show its photos to the public.
+_TO_COME = UNDECIDED | WAITING
 #: Whoever may read or write alerts may see a photo before the public does.
 SEES = ("alerts:read", "alerts:write")
 
@@ -217,7 +219,9 @@ class Photos:
         is_over = any(head.state in NO_LONGER_SHOWN or head.state in SHOWN for head in found)
         is_away = any(head.state in TAKEN_AWAY or head.restricted for head in found)
         again = (
-            is_over and not is_away and await self._is_in(media_id, [head.id for head in found], UNDECIDED | WAITING)
+            is_over
+            and not is_away
+            and await self._is_in(media_id, [head.id for head in found if head.state in _TO_COME], _TO_COME)
         )
         return _Standing(shown=False, is_over=is_over, is_for_staff=again or not is_over)
 

@@ -88,7 +88,7 @@ class Planner:
             told, again = before.numbers, updates.told_again(before, record.notify, alert.channels)
             frozen = updates.everyone(again, frozen)
         refer = partial(self._groups, alert, belongs, told, again, inside)
-        waited_ms = max(0, record.start - record.rings_from) if record.rings_from else 0
+        waited_ms = max(0, began - record.rings_from) if record.rings_from else 0
         when = rings.when(alert, max(0, record.start - began), waited_ms)
         return await self._plan_people(record, alert, frozen, refer, gives_way, when)
 

@@ -64,7 +64,7 @@ def delays_ms(target: Target) -> dict[int, int]:
 
 
 def when(alert: Alert, since_ms: int = 0, waited_ms: int = 0) -> When:
-    """What each ring waits for, `since_ms` after the approval; for so long its rings have waited before that."""
+    """What each ring waits for, `since_ms` after the approval; before that its rings have waited for `waited_ms` already."""
     paced = paces(alert.target, alert.policy)
     delays = {ring: max(0, delay_ms - waited_ms) for ring, delay_ms in delays_ms(alert.target).items()}
     return When(delays_ms=delays, paces=paced, late_ms=1_000 * alert.policy.after_s, since_ms=since_ms)

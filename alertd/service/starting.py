@@ -21,6 +21,8 @@ from alertd.store.alerts import AlertRecord, Alerts
 from geofences.errors import LibraryError
 
 ACT = "alert.start"
+#: So long after its start nobody is asked yet about an alert that no worker could start.
+PATIENCE_MS = 120_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +50,20 @@ class Starting:
             return
         who = Credential(key_id=record.approver_key, org=record.org, subject=record.approver, scopes=frozenset())
         try:
-            await self._load()
+            await self.regions.ready()  # a worker has none until it needs them
             started = await self.approval.start(record)
+        except LibraryError as error:  # another worker may have them, and finds it due
+            structlog.get_logger().error("a scheduled alert waits for regions", alert=alert_id, why=str(error))
+            if self.clock.now_ms() >= record.starts + PATIENCE_MS:
+                unread = Problem("precondition-failed", "The regions cannot be read where it was to start.")
+                await self._stopped(record, who, unread)
+            return
         except Problem as problem:
             if problem.slug != "stop-active":
                 await self._stopped(record, who, problem)
             return
         await self.alerts.times.start_done(alert_id)
         await self.audit.end(who, ACT, DONE, Noted(record=started), of=0)
-
-    async def _load(self) -> None:
-        """A worker has no regions until it needs them. Raises Problem."""
-        try:
-            await self.regions.ready()
-        except LibraryError as error:
-            raise Problem("precondition-failed", "The regions cannot be read where it was to start.") from error
 
     async def _stopped(self, record: AlertRecord, who: Credential, problem: Problem) -> None:
         """It is not told, and says why: its approver looks at it again."""

@@ -56,7 +56,7 @@ class AlertRecord:
     notify: str = ""  # of an update: who is told of it again; '' for whatever is none
     again: int = 0  # of an update: people who would be told of it again, as at the submission
     newly: int = 0  # and those in its area who had not been told
-    rings_from: int = 0  # when the delays of its rings count from, where that is before its own start: an update left the target as it was
+    rings_from: int = 0  # when the delays of its rings count from: of an update that leaves the target as it was, and of the alert once it was updated
     goes_on: int = 0  # 1 where a neighbour permitted its ground: nothing of what told the alert before begins anew
     changes: str = ""  # when it was changed since its approval: ms, one after the other
     upon: str = ""  # of an update: the changes of the alert that it was written on
@@ -77,7 +77,9 @@ class AlertRecord:
     )
     regions: str = ""  # numbers of the regions whose people are told, as at the submission: as `runs_of` writes them
     countries: str = ""  # that its area lies in, as ISO 3166-1 codes
-    outline: str = ""  # of its whole target, by its digest; as it was when it was submitted
+    outline: str = (
+        ""  # of its whole target, by its digest, as it was when it was submitted; of no use once it is approved
+    )
     permissions: str = ""  # what neighbours are asked for, and answered: as `permissions.written` has it
     permitted_by: str = ""  # the subjects of those who answered, by organisation
     permission_why: str = ""  # and why, in their words

@@ -167,6 +167,26 @@ async def test_whoever_was_there_when_it_was_approved_is_told_however_late_a_nei
     assert (await parts.work.counts(told_by))["push"]["targeted"] == 91
 
 
+@pytest.mark.parametrize(("radius_km", "told_min"), [(10, 60), (11, 70)])
+async def test_a_permission_begins_no_ring_anew_and_hastens_none(
+    desk: Desk, alert: dict[str, Any], parts: Parts, radius_km: int, told_min: int
+):
+    """It goes on where the alert was, also after an update: an hour from the approval, or from that of an update of the target."""
+    ring = {"center": CADIZ, "radius_km": 10, "delay_min": 60}
+    alert_id = await approved(desk, alert, target={**ASK, "rings": [ring]})
+    began = (await parts.alerts.get(alert_id)).start
+    parts.db.skew_ms += 10 * 60_000
+    said = changed(alert, "info/es/instruction", "Lleva una mochila azul.")
+    await _updated(desk, said, alert_id, {**ASK, "rings": [{**ring, "radius_km": radius_km}]})
+    parts.db.skew_ms += 20 * 60_000
+    assert await grant(desk, alert_id) == "ok"
+    told_by = (await seen(desk, alert_id))["permission"]["told_by"]
+    assert await worker_of(parts).plans.planner.plan(await parts.alerts.get(told_by))
+    waiting = await parts.db.execute("ZRANGE", keys.of_chain(alert_id, "delayed", "push"), 0, -1, "WITHSCORES")
+    told = [round((at - began) / 60_000) for name, at in waiting if name.startswith(told_by.encode())]
+    assert told == [told_min]
+
+
 async def test_what_is_refused_is_told_nobody(desk: Desk, alert: dict[str, Any]):
     """Its author sees why, may ask again, and not before there is an answer; the neighbour may think better of it."""
     alert_id = await approved(desk, alert)

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from alertd import alerts
 from alertd.cases import bare_plate
+from alertd.clock import ms_of
 from alertd.documents import Alert, AlertRequest, loudest, loudness
 from alertd.errors import Fault
 from alertd.faults import faults_of
@@ -276,8 +277,17 @@ def test_a_ring_that_has_waited_is_late_by_what_is_left() -> None:
     alert = read(changed(MISSING_CHILD, "target/rings", rings))
     now = alert.expires - timedelta(minutes=20)
     assert [fault.pointer for fault in delay_faults(alert, now)] == ["/target/rings/0/delay_min"]
-    assert delay_faults(alert, now, now - timedelta(minutes=41)) == []
-    assert delay_faults(alert, now, now - timedelta(minutes=40)) != []
+    assert delay_faults(alert, now, ms_of(now - timedelta(minutes=41))) == []
+    assert delay_faults(alert, now, ms_of(now - timedelta(minutes=40))) != []
+    assert delay_faults(alert, now, 0) != []  # it changes the target: they count from its approval
+
+
+def test_no_late_sms_stands_in_a_corrections_way() -> None:
+    """That nobody would get the SMS of an update any more is no reason to leave them with what was wrong."""
+    alert = read({**MISSING_CHILD, "channels": ["push", "sms"], "policy": {"mode": "escalate", "after_s": 600}})
+    now = alert.expires - timedelta(minutes=5)
+    assert [fault.pointer for fault in delay_faults(alert, now)] == ["/policy/after_s"]
+    assert delay_faults(alert, now, 0) == []
 
 
 @pytest.mark.parametrize(("rings", "waits_min"), [([], 10), ([{"delay_min": 30}, {"delay_min": 5}], 40)])
