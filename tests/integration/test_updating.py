@@ -19,7 +19,7 @@ from alertd.service.intake import Taken
 from alertd.service.notices import ANSWERED_MS, MOST_GAPS, SETTLE_MS
 from alertd.service.planning import Planner
 from alertd.store.alerts import AlertRecord
-from alertd.store.work_records import Alike
+from alertd.store.work_records import Alike, Lease
 from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from tests.integration.acts import (
@@ -202,11 +202,7 @@ async def test_what_a_slow_carrier_gets_no_more_is_told_by_the_update(
     parts: Parts, sample: dict[str, Any], notify: Notify
 ):
     """Of a chunk that is under way for long, whatever was not asked for when the update took the alert's place: none of them was told."""
-    await register(parts, 20)
-    record = await planned(parts, sample)
-    lease = await lease_of(parts.work, record.id, "push")
-    await parts.work.gate(lease, [], lease.rows, 1)
-    update = await parts.approval.approve((await proposed(parts, record, sample, notify)).record.id, BEA)
+    record, lease, update = await _in_flight(parts, sample, notify)
     planner, long_ago = worker_of(parts).plans.planner, dataclasses.replace(update, start=update.start - 15_000)
     assert not await planner.plan(long_ago)
     await parts.work.end(lease, unsent(lease.rows), [])
@@ -224,11 +220,7 @@ async def test_while_nobody_can_settle_what_is_in_flight_no_time_goes_by(
     """The store was away, or all workers were killed with it in hand: when they are back the update waits for what becomes of it, and tells
     whoever was told by nobody.
     """
-    await register(parts, 20)
-    record = await planned(parts, sample)
-    lease = await lease_of(parts.work, record.id, "push")
-    await parts.work.gate(lease, [], lease.rows, 1)
-    update = await parts.approval.approve((await proposed(parts, record, sample, notify)).record.id, BEA)
+    record, lease, update = await _in_flight(parts, sample, notify)
     parts.db.skew_ms += ANSWERED_MS + 10_000
     planner = worker_of(parts).plans.planner
     assert not await planner.plan(update)
@@ -245,11 +237,7 @@ async def test_while_nobody_can_settle_what_is_in_flight_no_time_goes_by(
 
 async def test_what_is_reported_while_all_workers_are_away_is_no_sign_of_them(parts: Parts, sample: dict[str, Any]):
     """Phones go on to say what they got, and servers take that in: for what is in flight no time goes by."""
-    await register(parts, 20)
-    record = await planned(parts, sample)
-    lease = await lease_of(parts.work, record.id, "push")
-    await parts.work.gate(lease, [], lease.rows, 1)
-    update = await parts.approval.approve((await proposed(parts, record, sample, Notify.NONE)).record.id, BEA)
+    record, _, update = await _in_flight(parts, sample, Notify.NONE)
     for _ in range(ANSWERED_MS // 1_000 + 1):
         parts.db.skew_ms += 1_000
         await parts.work.receipt(record.id, 0, "push", State.DELIVERED, 0, [State.ACCEPTED])
@@ -258,11 +246,7 @@ async def test_what_is_reported_while_all_workers_are_away_is_no_sign_of_them(pa
 
 async def test_a_store_that_comes_and_goes_puts_no_update_off_for_ever(parts: Parts, sample: dict[str, Any]):
     """What nobody ever settles is waited for after a few gaps, and then counts as told."""
-    await register(parts, 20)
-    record = await planned(parts, sample)
-    lease = await lease_of(parts.work, record.id, "push")
-    await parts.work.gate(lease, [], lease.rows, 1)
-    update = await parts.approval.approve((await proposed(parts, record, sample, Notify.NONE)).record.id, BEA)
+    _, _, update = await _in_flight(parts, sample, Notify.NONE)
     planner = worker_of(parts).plans.planner
     for _ in range(MOST_GAPS):
         parts.db.skew_ms += ANSWERED_MS // 2
@@ -516,3 +500,13 @@ async def test_an_exercise_is_updated_at_once_and_said_again_it_is_the_same(part
     again = await parts.updating.submit(record.id, alert, Notify.FULL, ANA, again=True)
     assert again.record.id == update.id
     assert await parts.alerts.versions([record.id]) == [record.id, update.id]
+
+
+async def _in_flight(parts: Parts, sample: dict[str, Any], notify: Notify) -> tuple[AlertRecord, Lease, AlertRecord]:
+    """An alert of which everything is in flight, what of it is, and its update, which is approved and not planned."""
+    await register(parts, 20)
+    record = await planned(parts, sample)
+    lease = await lease_of(parts.work, record.id, "push")
+    assert lease is not None
+    await parts.work.gate(lease, [], lease.rows, 1)
+    return record, lease, await parts.approval.approve((await proposed(parts, record, sample, notify)).record.id, BEA)
