@@ -81,8 +81,9 @@ async def create_media(request: web.Request) -> Reply[MediaReply]:
 
 
 async def show_media(request: web.Request, *, id: MediaId, query: ShowQuery) -> web.Response:
-    """A photo, while an Actual alert that has it is told: for everyone, and not to be indexed. Then it is gone (410). Before that, and
-    while another alert that has it waits, it is shown to a key with the scope `alerts:read` or `alerts:write` alone.
+    """A photo, while an Actual alert that has it is told: for everyone, and not to be indexed. Then it is gone (410). Before that it is
+    shown to a key with the scope `alerts:read` or `alerts:write` alone; and again while another alert that has it is still to be told,
+    unless one was stood down, restricted or purged.
     """
     s = services(request)
     scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
