@@ -1,19 +1,18 @@
 """The composition root: builds stores, use cases and carriers of a process from its settings, opens and closes them.
 
-A carrier is made of its settings in `carrier_settings`. What is around them is built above: the store's own server in `opening`, what listens in `sites` and
-`bounce_sites`, carriers that only seem to send in `sandboxed`.
+A carrier is made of its settings in `carrier_settings`. What is around them is built above: the store's own server in `opening`, what listens in `api_site`,
+`sites` and `bounce_sites`, carriers that only seem to send in `sandboxed`.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import InitVar, dataclass, field
 
 from redis.asyncio import Redis
 
 from alertd import config
-from alertd.api.services import Services
 from alertd.carrier_settings import carrier_of, usable
 from alertd.clock import Clock, SystemClock
 from alertd.decoding import Decoder
@@ -41,7 +40,6 @@ from alertd.service.distributors import Distributors
 from alertd.service.domains import Domains
 from alertd.service.entering import Entering
 from alertd.service.events import Events
-from alertd.service.evidence import Seal
 from alertd.service.explaining import Explaining
 from alertd.service.fleet import Fleet
 from alertd.service.following import Following
@@ -49,7 +47,6 @@ from alertd.service.forgetting import Forgetting
 from alertd.service.inbound import Inbound
 from alertd.service.intake import Intake
 from alertd.service.labels import Labels
-from alertd.service.legal_holds import LegalHolds
 from alertd.service.looks import Looks
 from alertd.service.mail_reports import MailReports
 from alertd.service.media import Photos
@@ -74,7 +71,6 @@ from alertd.service.removal import Removal
 from alertd.service.reports import Reports
 from alertd.service.resending import Resending
 from alertd.service.restoring import Restoring
-from alertd.service.results import Results
 from alertd.service.revising import Revising
 from alertd.service.rooms import Rooms
 from alertd.service.sessions import Sessions
@@ -277,69 +273,6 @@ class Parts:
             hooks, self.tracks, self.alerts, self.cap_out, self.organisations, self.regions, self.stopping, poster,
             self.events.may_write, self.confirming.receipts, self.clock, self.metrics,
         )  # fmt: skip
-
-    def services(
-        self,
-        is_ready: Callable[[], Awaitable[bool]],
-        process_metrics: Callable[[], Awaitable[bytes]],
-        takes_writes: Callable[[], bool],
-    ) -> Services:
-        """What the API calls."""
-        return Services(
-            settings=self.settings,
-            clock=self.clock,
-            metrics=self.metrics,
-            regions=self.regions,
-            region_imports=self.region_imports,
-            renderer=self.renderer,
-            carriers=self.carriers,
-            carrier_tests=self.carrier_tests,
-            targeting=self.targeting,
-            organisations=self.organisations,
-            intake=self.intake,
-            photos=self.photos,
-            texts=self.texts,
-            approval=self.approval,
-            break_glass=self.break_glass,
-            duty=self.duty,
-            borders=self.borders,
-            permissions=self.permissions,
-            cap_intake=self.cap_intake,
-            cap_out=self.cap_out,
-            reports=self.reports,
-            registry=self.registry,
-            receipts=self.receipts,
-            mail_reports=self.mail_reports,
-            suppressing=self.suppressing,
-            access=self.access,
-            operators=self.operators,
-            passkeys=self.passkeys,
-            oidc=self.oidc,
-            sessions=self.sessions,
-            audit=self.audit,
-            events=self.events,
-            webhooks=self.webhooks,
-            distributors=self.distributors,
-            confirming=self.confirming,
-            stopping=self.stopping,
-            following=self.following,
-            revising=self.revising,
-            updating=self.updating,
-            resending=self.resending,
-            course=self.course,
-            results=Results(self.alerts, self.work, self.reports, self.course, self.targeting, self.past),
-            seal=Seal(self.db.codec),
-            explaining=self.explaining,
-            purging=self.purging,
-            legal_holds=LegalHolds(Cases(self.db), self.approval, self.clock),
-            requests=self.requests,
-            fleet=self.fleet,
-            attendance=self.attendance,
-            acks=self.acks,
-            is_ready=is_ready,
-            process_metrics=process_metrics,
-            takes_writes=takes_writes,
-        )
 
     @property
     def restoring(self) -> Restoring:

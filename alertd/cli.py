@@ -24,9 +24,9 @@ COLLECTED_AT = (50_000, 10, 10)
 
 class Commands(OnDemand):
     places: ClassVar[dict[str, str]] = {
-        "serve": "alertd.commands.running:serving_all",
-        "api": "alertd.commands.running:serving_api",
-        "worker": "alertd.commands.running:working",
+        "serve": "alertd.commands.serving:serving_all",
+        "api": "alertd.commands.serving:serving_api",
+        "worker": "alertd.commands.working:app",
         "sandbox": "alertd.commands.sandbox:app",
         "check": "alertd.commands.check:app",
         "send": "alertd.commands.alerts:sending",

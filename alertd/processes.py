@@ -16,6 +16,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
+import channels
+import geofences
 from alertd.background import ended
 from alertd.clock import SystemClock
 from alertd.restarts import keep_running
@@ -195,3 +197,13 @@ def die_with_parent() -> None:
         prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != int(parent):
         sys.exit("the process that started this one is gone")
+
+
+def check_packages() -> None:
+    """Raises StartError when another package has taken the place of one of ours."""
+    for package in (channels, geofences):
+        if getattr(package, "OWNER", None) != "alertd":
+            raise StartError(
+                f"the package {package.__name__!r} in this environment is not alertd's: "
+                f"install alertd in an environment of its own"
+            )

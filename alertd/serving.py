@@ -1,4 +1,4 @@
-"""The commands that run: the API, a worker, or all of an installation; started and stopped in order."""
+"""The commands that run the API, or all of an installation; started and stopped in order."""
 
 from __future__ import annotations
 
@@ -10,22 +10,15 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-import structlog
-
-import channels
-import geofences
+from alertd.api_site import announce, api_site, reserved
 from alertd.app import Parts
 from alertd.bounce_sites import bounce_sites
 from alertd.config import Settings
 from alertd.opening import Store, parts_of, shared_store, store_of
-from alertd.processes import Life, StartError, appeared, die_with_parent, kept_running, take_files
+from alertd.processes import Life, appeared, check_packages, kept_running, take_files
 from alertd.sandboxed import load_sample_people, sandbox_of
-from alertd.sites import announce, api_site, metrics_site, reserved
 from alertd.sockets import socket_folder
 from alertd.store import backups
-from alertd.working import worker_of
-
-__all__ = ["StartError", "run_all", "run_api", "run_worker"]
 
 #: Where one dies another is at work already; and one alone leaves the second of two processors to the API, which needs little of it.
 LEAST_WORKERS = 2
@@ -36,24 +29,16 @@ async def run_all(settings: Settings, *, sandbox: bool, sample_people: int) -> N
 
     Raises StartError, and what a store raises that cannot be opened.
     """
-    _check_packages()
+    check_packages()
     life = Life("alertd")
     await life.run(_all(life, settings, sample_people if sandbox else None))
 
 
 async def run_api(settings: Settings) -> None:
     """The API alone, until SIGTERM or SIGINT."""
-    _check_packages()
+    check_packages()
     life = Life("alertd api")
     await life.run(_api(life, settings, shared_store(settings.store)))
-
-
-async def run_worker(settings: Settings) -> None:
-    """One worker, until SIGTERM or SIGINT; then it drains."""
-    die_with_parent()
-    _check_packages()
-    life = Life()
-    await life.run(_worker(life, settings, shared_store(settings.store)))
 
 
 async def _all(life: Life, settings: Settings, sample_people: int | None) -> None:
@@ -118,17 +103,6 @@ async def _serve(life: Life, parts: Parts, store: Store, worker_sockets: list[st
         await asyncio.Event().wait()  # until it is cancelled
 
 
-async def _worker(life: Life, settings: Settings, store: Store) -> None:
-    async with AsyncExitStack() as stack:
-        parts = await stack.enter_async_context(parts_of(settings, store, sends=True))
-        worker = worker_of(parts)
-        if settings.worker.metrics:
-            await stack.enter_async_context(metrics_site(parts, settings.worker.metrics))
-        life.ready(worker.stop)
-        structlog.get_logger().info("worker started", pid=os.getpid())
-        await worker.run()
-
-
 def workers_of(settings: Settings) -> int:
     """How many workers are started."""
     return settings.worker.processes or max(LEAST_WORKERS, (os.cpu_count() or 1) - 1)
@@ -144,13 +118,3 @@ async def _workers(settings: Settings, environment: Mapping[str, str]) -> AsyncI
             for where in sockets:
                 await appeared(Path(where))  # a worker answers there once it is at work
             yield sockets
-
-
-def _check_packages() -> None:
-    """Raises StartError when another package has taken the place of one of ours."""
-    for package in (channels, geofences):
-        if getattr(package, "OWNER", None) != "alertd":
-            raise StartError(
-                f"the package {package.__name__!r} in this environment is not alertd's: "
-                f"install alertd in an environment of its own"
-            )

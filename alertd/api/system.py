@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from aiohttp import web
 from pydantic import BaseModel, Field
 
+from alertd.api.health import healthz, readiness
 from alertd.api.operations import Operation
 from alertd.api.push import no_message
 from alertd.api.services import services
@@ -61,21 +62,9 @@ async def take_receipt(request: web.Request, *, carrier: str, tag: Tag) -> None:
         raise no_message()
 
 
-async def healthz(_request: web.Request) -> web.Response:
-    """The process lives."""
-    return web.Response(text="ok\n")
-
-
 async def readyz(request: web.Request) -> web.Response:
     """The store answers and takes writes."""
     return readiness(is_ready=await services(request).is_ready())
-
-
-def readiness(*, is_ready: bool) -> web.Response:
-    """What /readyz says."""
-    if is_ready:
-        return web.Response(text="ready\n")
-    return web.Response(text="not ready: the store does not answer or takes no writes\n", status=503)
 
 
 async def metrics(request: web.Request) -> web.Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alertd.api import OPERATIONS
+from alertd.api.application import OPERATIONS
 
 #: What writes and is no act, and why not.
 NO_ACT = {

@@ -16,7 +16,7 @@ import yaml
 from typer.core import TyperGroup
 
 from alertd import cli, config, registrations, rules
-from alertd.api import OPERATIONS
+from alertd.api.application import OPERATIONS
 
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "ops").rglob("*.md")))

@@ -16,7 +16,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from alertd import service
 from alertd.alerts import AlertState, State
-from alertd.api import OPERATIONS, needs
+from alertd.api.application import OPERATIONS, needs
 from alertd.console import STATIC, console_routes
 from alertd.console.tables import module, tables
 from alertd.console.words import modules

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from alertd.api import needs
+from alertd.api.application import needs
 from alertd.console import STATIC
 from alertd.console.tables import module
 from alertd.console.words import modules

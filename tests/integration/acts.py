@@ -13,7 +13,8 @@ import shapely
 from aiohttp import web
 
 from alertd.alerts import State
-from alertd.api import create_app
+from alertd.api.application import create_app
+from alertd.api_site import services_of
 from alertd.app import Parts
 from alertd.cases import PhotoFacts
 from alertd.documents import Alert
@@ -174,7 +175,7 @@ async def _nothing() -> bytes:
 
 def api_of(parts: Parts) -> web.Application:
     """Its API: ready, and taking writes."""
-    return create_app(parts.services(yes, _nothing, lambda: True))
+    return create_app(services_of(parts, yes, _nothing, lambda: True))
 
 
 async def tokens(parts: Parts, names: Sequence[str]) -> list[list[str]]:

@@ -11,11 +11,12 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from alertd.api_site import api_site
 from alertd.app import Parts
 from alertd.metrics import Metrics
 from alertd.opening import Store
 from alertd.processes import StartError
-from alertd.sites import api_site, metrics_site
+from alertd.sites import metrics_site
 from geofences.regions import Library
 
 SERIES = 'alertd_duplicates_total{channel="push"} '

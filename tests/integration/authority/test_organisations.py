@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from alertd.api import OPERATIONS
+from alertd.api.application import OPERATIONS
 from alertd.organisations import Organisation
 from tests.integration.acts import ANA
 from tests.integration.authority.desks import POLICE, Desk, state

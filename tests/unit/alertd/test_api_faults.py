@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from alertd.api import OPERATIONS
+from alertd.api.application import OPERATIONS
 from alertd.api.operations import Signature, signature_of
 from alertd.faults import FALLBACK, OWN, SENTENCES, faults_of
 from tests.unit.alertd.samples import GENERAL, MISSING_CHILD, SUBSCRIBER

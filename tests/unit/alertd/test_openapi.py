@@ -11,7 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 from openapi_spec_validator import validate
 
-from alertd.api import OPERATIONS, document
+from alertd.api.application import OPERATIONS, document
 from alertd.api.operations import signature_of
 from alertd.errors import CATALOGUE
 

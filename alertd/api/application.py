@@ -1,0 +1,137 @@
+"""The HTTP API: one table of operations, from which come the routes, the checks and the documentation."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from alertd import __version__
+from alertd.api import (
+    alerts,
+    audit,
+    break_glass,
+    cap,
+    carriers,
+    course,
+    deliveries,
+    distributors,
+    events,
+    following,
+    holds,
+    keys,
+    leave,
+    mail_reports,
+    media,
+    messages,
+    oidc,
+    oncall,
+    operators,
+    organisations,
+    permissions,
+    progress,
+    push,
+    region_imports,
+    regions,
+    results,
+    sign_in,
+    stop,
+    subscribers,
+    suppressions,
+    system,
+    targets,
+    texts,
+    updates,
+    webhooks,
+)
+from alertd.api.cookies import signed_in
+from alertd.api.docs import docs_routes
+from alertd.api.idempotency import KeptKeys
+from alertd.api.middleware import install
+from alertd.api.openapi import openapi
+from alertd.api.services import SERVICES, Services
+from alertd.errors import Problem
+from alertd.store.connection import StoreUnavailableError
+
+OPERATIONS = (
+    *cap.OPERATIONS,  # first: the path of an alert would match that of its document
+    *alerts.OPERATIONS,
+    *break_glass.OPERATIONS,
+    *oncall.OPERATIONS,
+    *permissions.OPERATIONS,
+    *updates.OPERATIONS,
+    *progress.OPERATIONS,
+    *course.OPERATIONS,
+    *results.OPERATIONS,
+    *deliveries.OPERATIONS,
+    *targets.OPERATIONS,
+    *region_imports.OPERATIONS,
+    *regions.OPERATIONS,
+    *messages.OPERATIONS,
+    *texts.OPERATIONS,
+    *media.OPERATIONS,
+    *subscribers.OPERATIONS,
+    *suppressions.OPERATIONS,
+    *keys.OPERATIONS,
+    *carriers.OPERATIONS,
+    *system.OPERATIONS,
+    *organisations.OPERATIONS,
+    *operators.OPERATIONS,
+    *sign_in.OPERATIONS,
+    *oidc.OPERATIONS,
+    *following.OPERATIONS,
+    *holds.OPERATIONS,
+    *stop.OPERATIONS,
+    *audit.OPERATIONS,
+    *events.OPERATIONS,
+    *webhooks.OPERATIONS,
+    *distributors.OPERATIONS,
+    *mail_reports.OPERATIONS,
+    *push.OPERATIONS,
+)
+
+
+def needs() -> dict[str, tuple[str, ...]]:
+    """By act, as the audit calls it, the scopes of which one is needed for it."""
+    return {one.act.name: tuple(scope for scope in (one.scope, one.or_scope) if scope) for one in OPERATIONS if one.act}
+
+
+def create_app(services: Services) -> web.Application:
+    """The application over these services."""
+    app = web.Application(client_max_size=services.settings.api.body_mb * 1024 * 1024)
+    app[SERVICES] = services
+    observed = services.metrics.http_request_seconds
+    install(
+        app,
+        OPERATIONS,
+        recognise=services.access.recognise,
+        signed_in=signed_in,
+        meter=services.access.meter,
+        check_scope=services.organisations.check_scope,
+        check_stop=services.stopping.check_key,
+        idempotency=KeptKeys(services.requests, services.clock),
+        recorder=services.audit,
+        explain=explain,
+        observe=lambda route, method, status, seconds: observed.labels(route, method, str(status)).observe(seconds),
+        takes_writes=services.takes_writes,
+    )
+    app.add_routes(system.PLAIN_ROUTES)
+    app.add_routes(leave.ROUTES)
+    app.add_routes(push.schema_routes())
+    app.add_routes(docs_routes(document))
+    return app
+
+
+def document() -> dict[str, object]:
+    """The OpenAPI document."""
+    return openapi(
+        OPERATIONS,
+        title="alertd",
+        version=__version__,
+        description="Geo-targeted alert distribution: an alert in, everyone who belongs to the place told, and a ledger.",
+    )
+
+
+def explain(error: Exception) -> Problem | None:
+    """What the store's failures mean to a caller."""
+    if isinstance(error, StoreUnavailableError):
+        return Problem("store-unavailable", str(error), headers={"Retry-After": "2"})
+    return None

@@ -1,0 +1,17 @@
+"""Whether a process lives and works: of the API, and of a worker, which has nothing else of it."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+
+async def healthz(_request: web.Request) -> web.Response:
+    """The process lives."""
+    return web.Response(text="ok\n")
+
+
+def readiness(*, is_ready: bool) -> web.Response:
+    """What /readyz says."""
+    if is_ready:
+        return web.Response(text="ready\n")
+    return web.Response(text="not ready: the store does not answer or takes no writes\n", status=503)

@@ -1,0 +1,181 @@
+"""The API's HTTP server: its address, what its handlers call, and the metrics of all processes."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+
+import aiohttp
+from aiohttp import web
+
+from alertd.api.application import create_app, needs
+from alertd.api.services import Services
+from alertd.app import Parts
+from alertd.console import console_routes
+from alertd.metrics import Succession, merged_text
+from alertd.opening import Store
+from alertd.processes import StartError
+from alertd.public import public_routes
+from alertd.sections import ApiSection
+from alertd.service.evidence import Seal
+from alertd.service.legal_holds import LegalHolds
+from alertd.service.results import Results
+from alertd.sites import LAST_CALLS_S, PROCESS_HEADER, Runner
+from alertd.store.cases import Cases
+
+
+@contextmanager
+def reserved(section: ApiSection) -> Iterator[socket.socket]:
+    """The API's address, taken before anything is started for it, so that all can be told which it is. It listens later.
+
+    Raises StartError.
+    """
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(
+            section.host, section.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        taken = socket.socket(family, kind, proto)
+    except OSError as error:
+        raise _cannot_listen(section, error) from None
+    with taken:
+        try:
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            taken.bind(address)
+        except OSError as error:
+            raise _cannot_listen(section, error) from None
+        yield taken
+
+
+@asynccontextmanager
+async def api_site(
+    parts: Parts, store: Store, worker_sockets: Sequence[str], address: socket.socket
+) -> AsyncIterator[None]:
+    """The API, listening. Its metrics are those of this process and of the workers at these sockets."""
+    workers = {where: Succession() for where in worker_sockets}
+
+    def has_room() -> bool:
+        return store.has_room() and parts.memory.takes_writes
+
+    async def is_ready() -> bool:
+        return has_room() and await parts.db.takes_writes()
+
+    async def process_metrics() -> bytes:
+        await asyncio.gather(*(_scrape(where, worker) for where, worker in workers.items()))
+        texts = [text for worker in workers.values() for text in worker.texts]
+        return await asyncio.to_thread(
+            merged_text, texts, parts.metrics
+        )  # whoever approves meanwhile need not wait for it
+
+    app = create_app(services_of(parts, is_ready, process_metrics, has_room))
+    app.add_routes(console_routes(needs(), parts.carriers.channels))
+    app.add_routes(public_routes(parts.publishing, parts.settings.api.reached_at, parts.clock))
+    runner = Runner(app, access_log=None, handle_signals=False, shutdown_timeout=LAST_CALLS_S)
+    await runner.setup()
+    try:
+        await web.SockSite(runner, address).start()
+        yield
+    finally:
+        await runner.cleanup()
+
+
+def services_of(
+    parts: Parts,
+    is_ready: Callable[[], Awaitable[bool]],
+    process_metrics: Callable[[], Awaitable[bytes]],
+    takes_writes: Callable[[], bool],
+) -> Services:
+    """What the API calls."""
+    return Services(
+        settings=parts.settings,
+        clock=parts.clock,
+        metrics=parts.metrics,
+        regions=parts.regions,
+        region_imports=parts.region_imports,
+        renderer=parts.renderer,
+        carriers=parts.carriers,
+        carrier_tests=parts.carrier_tests,
+        targeting=parts.targeting,
+        organisations=parts.organisations,
+        intake=parts.intake,
+        photos=parts.photos,
+        texts=parts.texts,
+        approval=parts.approval,
+        break_glass=parts.break_glass,
+        duty=parts.duty,
+        borders=parts.borders,
+        permissions=parts.permissions,
+        cap_intake=parts.cap_intake,
+        cap_out=parts.cap_out,
+        reports=parts.reports,
+        registry=parts.registry,
+        receipts=parts.receipts,
+        mail_reports=parts.mail_reports,
+        suppressing=parts.suppressing,
+        access=parts.access,
+        operators=parts.operators,
+        passkeys=parts.passkeys,
+        oidc=parts.oidc,
+        sessions=parts.sessions,
+        audit=parts.audit,
+        events=parts.events,
+        webhooks=parts.webhooks,
+        distributors=parts.distributors,
+        confirming=parts.confirming,
+        stopping=parts.stopping,
+        following=parts.following,
+        revising=parts.revising,
+        updating=parts.updating,
+        resending=parts.resending,
+        course=parts.course,
+        results=Results(parts.alerts, parts.work, parts.reports, parts.course, parts.targeting, parts.past),
+        seal=Seal(parts.db.codec),
+        explaining=parts.explaining,
+        purging=parts.purging,
+        legal_holds=LegalHolds(Cases(parts.db), parts.approval, parts.clock),
+        requests=parts.requests,
+        fleet=parts.fleet,
+        attendance=parts.attendance,
+        acks=parts.acks,
+        is_ready=is_ready,
+        process_metrics=process_metrics,
+        takes_writes=takes_writes,
+    )
+
+
+def announce(url: str, key: str | None, sign_in: str | None, minutes: int) -> None:
+    """Standard output is for the person at the terminal: where it listens and, once, the administrator's key and sign-in, good for so long."""
+    said = [f"alertd listens on {url}"]
+    if key:
+        said.append(f"The administrator's key, told this once; to use it: export ALERTD_KEY={key}")
+    else:
+        said.append("The administrator's key was told at the first start of this store, and is told no more.")
+    if sign_in:
+        said.append(f"To sign in as administrator, once and within {minutes} minutes: {sign_in}")
+    try:
+        sys.stdout.write("".join(f"{line}\n" for line in said))
+        sys.stdout.flush()
+    except OSError:  # a full disk, or a reader that is gone, keeps no service from coming back
+        if key:
+            raise
+
+
+def _cannot_listen(section: ApiSection, error: OSError) -> StartError:
+    return StartError(
+        f"cannot listen on {section.host}:{section.port}, see api.host and api.port (ALERTD_API__PORT=9000): {error.strerror}"
+    )
+
+
+async def _scrape(where: str, worker: Succession) -> None:
+    """Take a worker's series, unless it does not answer, as while it starts."""
+    timeout = aiohttp.ClientTimeout(total=2)
+    try:
+        async with aiohttp.ClientSession(
+            connector=aiohttp.UnixConnector(where), timeout=timeout, raise_for_status=True
+        ) as session:
+            answer = await session.get("http://worker/metrics")
+            worker.take(answer.headers[PROCESS_HEADER], await answer.read())
+    except (aiohttp.ClientError, OSError, TimeoutError):
+        return
